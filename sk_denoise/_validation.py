@@ -1,0 +1,165 @@
+"""Checks at the door, each made once: arrays of samples, names in a table, noisers.
+
+This is also the only module that reaches for scikit-learn's utilities that are not public.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import (
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from sklearn.utils._set_output import _wrap_data_with_container
+from sklearn.utils.validation import validate_data
+
+__all__ = [
+    "Interval",
+    "Noiser",
+    "Options",
+    "StrOptions",
+    "as_float",
+    "as_tensor",
+    "check_one_of",
+    "check_parameters",
+    "check_samples",
+    "check_target",
+    "data_range_of",
+    "noisers_in",
+    "wrap_output",
+]
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Noiser(Protocol):
+    """What the library asks of a noiser, ours or yours.
+
+    A noiser is a scikit-learn estimator that learns what it needs from clean data in ``fit`` and
+    corrupts tensors in ``corrupt``, drawing from the generator alone and leaving its input as it is.
+    """
+
+    def fit(self, X: ArrayLike, y: Any = None) -> Any: ...
+
+    def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor: ...
+
+
+def noisers_in(estimator: Any) -> list[Any]:
+    """Return every noiser in an estimator: itself, the steps of pipelines, nested parameters."""
+    candidates = [estimator]
+    if hasattr(estimator, "get_params") and not isinstance(estimator, type):
+        candidates += list(estimator.get_params(deep=True).values())
+    unique = {id(candidate): candidate for candidate in candidates}
+    return [c for c in unique.values() if isinstance(c, Noiser) and not isinstance(c, type)]
+
+
+def check_parameters(estimator: BaseEstimator, constraints: dict[str, Any]) -> None:
+    """Check the types and ranges of constructor parameters against the data beside the constructor."""
+    validate_parameter_constraints(
+        constraints, estimator.get_params(deep=False), type(estimator).__name__
+    )
+
+
+def check_one_of(name: object, table: Mapping[str, T], what: str) -> T:
+    """Return the entry called ``name``; an unknown name is answered with the known and nearest ones."""
+    if isinstance(name, str) and name in table:
+        return table[name]
+    nearest = difflib.get_close_matches(str(name), table, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise ValueError(f"Unknown {what} {name!r}.{hint} Known: {', '.join(map(repr, table))}.")
+
+
+def check_samples(
+    estimator: BaseEstimator, X: ArrayLike, *, reset: bool, min_samples: int = 1
+) -> NDArray[Any]:
+    """Check the input of an estimator and return it as a numeric array, of the type it came in.
+
+    Rows ``(n_samples, n_features)`` and stacks of pictures ``(n_samples, height, width[, channels])``
+    pass. With ``reset`` the number, names and shape of the features are learned, otherwise compared.
+    """
+    is_stack = (np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)) > 2
+    checked = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype="numeric",
+        allow_nd=True,
+        ensure_2d=not is_stack,
+        ensure_min_samples=min_samples,
+    )
+    array = np.asarray(checked)
+    shape = array.shape[1:]
+    if 0 in shape:
+        raise ValueError(f"Found samples of shape {shape}: each axis needs at least one entry.")
+    if reset:
+        estimator.n_features_in_ = int(np.prod(shape))
+        estimator._sample_shape = shape
+    elif shape != estimator._sample_shape:
+        raise ValueError(
+            f"{type(estimator).__name__} was fitted on samples of shape {estimator._sample_shape}, "
+            f"X holds samples of shape {shape}. Reshape X to (n_samples, "
+            f"{', '.join(map(str, estimator._sample_shape))})."
+        )
+    return array
+
+
+def check_target(
+    estimator: BaseEstimator, target: ArrayLike, shape: tuple[int, ...], name: str
+) -> NDArray[Any]:
+    """Check the clean side of a pair: numeric, finite and of the shape of the noisy side."""
+    array = np.asarray(
+        check_array(
+            target, dtype="numeric", allow_nd=True, ensure_2d=False, input_name=name, estimator=estimator
+        )
+    )
+    if array.shape != shape:
+        raise ValueError(
+            f"{name} has shape {array.shape}, its noisy side has shape {shape}. Pass the clean "
+            "counterpart of each sample, in the same order and layout."
+        )
+    return array
+
+
+def as_float(array: NDArray[Any]) -> NDArray[Any]:
+    """Return float32 and float64 as they are, longer floats as float64, all else as float32."""
+    if array.dtype in (np.float32, np.float64):
+        return array
+    return array.astype(np.float64 if array.dtype == np.longdouble else np.float32)
+
+
+def as_tensor(array: NDArray[Any]) -> torch.Tensor:
+    """Return the array as a tensor, shared with the array where it can be (also read-only ones)."""
+    native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    if any(stride < 0 for stride in native.strides) or not native.flags.aligned:
+        native = native.copy()
+    return torch.from_dlpack(np.asarray(native))
+
+
+def data_range_of(clean: NDArray[Any]) -> float:
+    """Return the range that a PSNR of this clean data refers to.
+
+    The range of the type for 8- and 16-bit integers, which is what such pictures mean; otherwise,
+    wider integers included, the maximum minus the minimum, and 1 for data that are constant.
+    """
+    if clean.dtype == bool:
+        return 1.0
+    if np.issubdtype(clean.dtype, np.integer) and clean.dtype.itemsize <= 2:
+        info = np.iinfo(clean.dtype)
+        return float(info.max) - float(info.min)
+    return (float(np.max(clean)) - float(np.min(clean))) or 1.0
+
+
+def wrap_output(array: NDArray[Any], X: Any, estimator: BaseEstimator) -> Any:
+    """Return the array in the container that ``set_output`` asks for, with the index of X."""
+    return _wrap_data_with_container("transform", array, X, estimator)

@@ -1,0 +1,73 @@
+"""The layout of one sample: how the user's arrays hold it, and how a network sees it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["SampleLayout"]
+
+
+@dataclass(frozen=True)
+class SampleLayout:
+    """One sample in the user's arrays and before a network.
+
+    Attributes
+    ----------
+    sample_shape : tuple of int
+        Shape of one sample in the user's arrays.
+    image_shape : tuple of int or None
+        ``(height, width)`` or ``(height, width, channels)`` where samples are pictures.
+    """
+
+    sample_shape: tuple[int, ...]
+    image_shape: tuple[int, ...] | None
+
+    @classmethod
+    def of(cls, sample_shape: tuple[int, ...], image_shape: Sequence[int] | None) -> SampleLayout:
+        """Settle the layout of samples that the user may have called pictures."""
+        if len(sample_shape) > 3:
+            raise ValueError(
+                f"Samples of shape {sample_shape} are neither rows (features,) nor pictures (height, width) "
+                "or (height, width, channels)."
+            )
+        declared = None if image_shape is None else tuple(int(side) for side in image_shape)
+        if len(sample_shape) > 1:
+            if declared not in (None, sample_shape):
+                raise ValueError(f"image_shape={declared}, but X holds pictures of shape {sample_shape}.")
+            return cls(sample_shape, sample_shape)
+        if declared is not None and math.prod(declared) != sample_shape[0]:
+            raise ValueError(
+                f"image_shape={declared} has {math.prod(declared)} pixels, but X has {sample_shape[0]} "
+                "features."
+            )
+        return cls(sample_shape, declared)
+
+    @property
+    def network_shape(self) -> tuple[int, ...]:
+        """``(features,)`` for rows, ``(channels, height, width)`` for pictures."""
+        if self.image_shape is None:
+            return self.sample_shape
+        height, width, channels = (*self.image_shape, 1)[:3]
+        return channels, height, width
+
+    @property
+    def statistics_dims(self) -> tuple[int, ...]:
+        """Axes of a network batch that statistics reduce: all but the features, or but the channels."""
+        return (0,) if self.image_shape is None else (0, 2, 3)
+
+    def to_network(self, x: Tensor) -> Tensor:
+        """Turn samples of the user's layout into a network batch."""
+        if self.image_shape is None:
+            return x
+        channels, height, width = self.network_shape
+        return x.reshape(len(x), height, width, channels).movedim(3, 1)
+
+    def from_network(self, x: Tensor) -> Tensor:
+        """Turn a network batch into samples of the user's layout."""
+        if self.image_shape is None:
+            return x
+        return x.movedim(1, 3).reshape(len(x), *self.sample_shape)

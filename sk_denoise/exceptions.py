@@ -1,0 +1,19 @@
+"""Errors and warnings of the library.
+
+Bad input raises ``ValueError`` or ``TypeError`` as everywhere in scikit-learn; the classes here exist
+for what a caller may want to catch or silence by name.
+"""
+
+__all__ = ["CleanTargetWarning", "TrainingDivergedError", "WeakNoiseWarning"]
+
+
+class TrainingDivergedError(RuntimeError):
+    """The training loss became infinite, NaN or absurdly large; the message names what to lower."""
+
+
+class CleanTargetWarning(UserWarning):
+    """A two-dimensional ``y`` was read as labels, not as the clean side of the pair."""
+
+
+class WeakNoiseWarning(UserWarning):
+    """The noise is so weak beside the spread of the data that there is nothing to learn from it."""

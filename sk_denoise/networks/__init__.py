@@ -1,0 +1,5 @@
+"""Networks: plain torch, one architecture a file, which know nothing of the rest of the library."""
+
+from sk_denoise.networks.dense import ACTIVATIONS, DenseAutoencoder
+
+__all__ = ["ACTIVATIONS", "DenseAutoencoder"]

@@ -1,0 +1,110 @@
+"""The clean source that noised data carry with them.
+
+What leaves a noiser's ``fit_transform`` looks like any array or frame, and knows what it was made from:
+an estimator that comes directly after can train on fresh corruptions of the clean data in place of the
+one frozen draw. A fingerprint tells whether the values are still the ones that the noiser returned.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CleanSource", "NoisedArray", "attach_source", "carried_source", "fingerprint_of"]
+
+_KEY = "sk_denoise_clean_source"
+
+
+@dataclass(frozen=True, eq=False)
+class CleanSource:
+    """Clean data, the noiser that corrupted them, and what the noisy values looked like.
+
+    Parameters
+    ----------
+    clean : ndarray of shape (n_samples, ...)
+        A read-only copy of the clean data, in the type they came in.
+    noiser : noiser
+        The specification of the noise: an unfitted clone.
+    fingerprint : int
+        A checksum over the noisy values, their type and shape.
+    """
+
+    clean: NDArray[Any]
+    noiser: Any
+    fingerprint: int
+
+    @classmethod
+    def of(cls, clean: NDArray[Any], noiser: Any, noisy: NDArray[Any]) -> CleanSource:
+        """Record that ``noiser`` made ``noisy`` from ``clean``."""
+        kept = np.array(clean)
+        kept.flags.writeable = False
+        return cls(kept, noiser, fingerprint_of(noisy))
+
+    def describes(self, X: Any) -> bool:
+        """Return whether X still holds the values that the noiser returned, in their order."""
+        return fingerprint_of(np.asarray(X)) == self.fingerprint
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CleanSource:
+        return self  # immutable; pandas deep-copies attrs at every turn
+
+
+def fingerprint_of(array: NDArray[Any]) -> int:
+    """Return a checksum over values, type and shape."""
+    header = f"{array.dtype.str}{array.shape}".encode()
+    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data, zlib.crc32(header))
+
+
+class NoisedArray(np.ndarray):
+    """An array that carries its clean source, also through copies, views, slices and pickling.
+
+    ``numpy.asarray`` turns it into a plain array that carries nothing.
+    """
+
+    _source: CleanSource | None = None
+
+    def __array_finalize__(self, obj: Any) -> None:
+        self._source = getattr(obj, "_source", None)
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar else array.view(type(self))._with_source(self._source)
+
+    def _with_source(self, source: CleanSource | None) -> NoisedArray:
+        self._source = source
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rebuild, arguments, state = super().__reduce__()  # type: ignore[misc]
+        return rebuild, arguments, (state, self._source)
+
+    def __setstate__(self, state: Any) -> None:
+        array_state, self._source = state
+        super().__setstate__(array_state)
+
+
+def attach_source(noised: Any, source: CleanSource) -> Any:
+    """Return the noised array or frame with its source.
+
+    Arrays become a :class:`NoisedArray`, pandas frames hold it in ``attrs``, and a polars frame as an
+    attribute of the object (which slices and pickles of a polars frame do not take along).
+    """
+    if isinstance(noised, np.ndarray):
+        return noised.view(NoisedArray)._with_source(source)
+    if hasattr(noised, "attrs"):
+        noised.attrs[_KEY] = source
+    else:
+        setattr(noised, _KEY, source)
+    return noised
+
+
+def carried_source(X: Any) -> CleanSource | None:
+    """Return the source that X carries, if any, whether or not X was edited since."""
+    if isinstance(X, NoisedArray):
+        return X._source
+    attributes = getattr(X, "attrs", None)
+    if isinstance(attributes, dict) and _KEY in attributes:
+        return attributes[_KEY]  # type: ignore[no-any-return]
+    return getattr(X, _KEY, None)
