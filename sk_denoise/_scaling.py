@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-__all__ = ["AffineScaler", "Moments", "chunks_of", "moments"]
+__all__ = ["AffineScaler", "Moments", "chunks_of", "joint_moments", "moments"]
 
 _CHUNK_ENTRIES = 2**20  # entries of one chunk: 8 MB in double precision
 
@@ -41,33 +42,56 @@ def chunks_of(x: Tensor) -> Iterator[Tensor]:
 
 
 def moments(chunks: Iterable[Tensor], dims: tuple[int, ...] = (0,)) -> Moments:
-    """Return the moments of chunks of rows, reduced over ``dims`` (kept, except for the first).
+    """Return the moments of chunks of rows, reduced over ``dims``."""
+    return joint_moments(((chunk,) for chunk in chunks), dims)[0][0]
 
-    Chunks are merged by the pairwise update of Chan, Golub and LeVeque (1983), which loses no digits
-    on data far from zero.
+
+def joint_moments(
+    chunks: Iterable[tuple[Tensor, ...]], dims: tuple[int, ...] = (0,)
+) -> tuple[list[Moments], Tensor]:
+    """Return the moments of each side of chunks of pairs, and the covariance of the sides.
+
+    Chunks are merged by the pairwise update of Chan, Golub and LeVeque (1983), which loses no digits on
+    data far from zero.
+
+    Parameters
+    ----------
+    chunks : iterable of tuple of Tensor
+        Chunks of rows; each tuple holds the same rows of every side.
+    dims : tuple of int, default=(0,)
+        The axes that are reduced: the first, and others that are kept with length one.
+
+    Returns
+    -------
+    list of Moments
+        One for each side.
+    Tensor of shape (n_sides, n_sides, ...)
+        Covariances, for each feature or channel.
     """
-    count, merged = 0, None
+    count = 0
+    mean = product = low = high = torch.empty(0)
     for chunk in chunks:
-        x = chunk.to(torch.float64)
-        n = x.numel() // x.mean(dim=dims, keepdim=True).numel()
-        mean = x.mean(dim=dims, keepdim=True)
-        part = (mean, (x - mean).square_().sum(dim=dims, keepdim=True))
-        low, high = x.amin(dim=dims, keepdim=True), x.amax(dim=dims, keepdim=True)
-        if merged is None:
-            count, merged = n, (*part, low, high)
-            continue
-        delta, total = part[0] - merged[0], count + n
-        merged = (
-            merged[0] + delta * (n / total),
-            merged[1] + part[1] + delta.square() * (count * n / total),
-            torch.minimum(merged[2], low),
-            torch.maximum(merged[3], high),
-        )
-        count = total
-    if merged is None:
-        raise ValueError("There are no rows to take moments of.")
-    mean, squares, low, high = (statistic.squeeze(0) for statistic in merged)
-    return Moments(mean, (squares / count).sqrt(), low, high)
+        sides = torch.stack([side.to(torch.float64) for side in chunk])
+        axes = tuple(dim + 1 for dim in dims)
+        part_mean = sides.mean(axes, keepdim=True)
+        centred = sides - part_mean
+        part = (centred[:, None] * centred[None]).sum(tuple(dim + 1 for dim in axes), keepdim=True)
+        n = sides.numel() // part_mean.numel()
+        if count == 0:
+            mean, product = part_mean, part
+            low, high = sides.amin(axes, keepdim=True), sides.amax(axes, keepdim=True)
+        else:
+            delta = part_mean - mean
+            mean = mean + delta * (n / (count + n))
+            product = product + part + delta[:, None] * delta[None] * (count * n / (count + n))
+            low = torch.minimum(low, sides.amin(axes, keepdim=True))
+            high = torch.maximum(high, sides.amax(axes, keepdim=True))
+        count += n
+    covariance = (product / count).squeeze(2)
+    statistics = [
+        Moments(mean[i, 0], covariance[i, i].sqrt(), low[i, 0], high[i, 0]) for i in range(len(mean))
+    ]
+    return statistics, covariance
 
 
 @dataclass(frozen=True)
@@ -86,6 +110,11 @@ class AffineScaler:
     center: Tensor
     spread: Tensor
 
+    @cached_property
+    def gain(self) -> Tensor:
+        """One over the spread, and zero where that is zero."""
+        return torch.where(self.spread > 0, 1 / self.spread, torch.zeros_like(self.spread))
+
     @classmethod
     def from_moments(cls, stats: Moments) -> AffineScaler:
         """Scale by the standard deviation, floored so that a near-constant feature cannot explode.
@@ -102,14 +131,18 @@ class AffineScaler:
         """Scale nothing."""
         return cls(torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64))
 
-    def to(self, x: torch.device | str) -> AffineScaler:
-        """Return the same scaler on another device."""
-        return AffineScaler(self.center.to(x), self.spread.to(x))
+    def times(self, weights: Tensor) -> AffineScaler:
+        """Return a scaler whose spreads are larger by ``weights``, up to a common factor.
+
+        The factor keeps the mean square of scaled data at one.
+        """
+        live = (self.spread > 0).expand_as(weights)
+        common = weights[live].pow(-2).mean().sqrt() if live.any() else 1.0
+        return AffineScaler(self.center, self.spread * weights * common)
 
     def scale(self, x: Tensor) -> Tensor:
         """Return x in scaled units, in the precision of x."""
-        gain = torch.where(self.spread > 0, 1 / self.spread, torch.zeros_like(self.spread))
-        return (x - self.center.to(x)).mul_(gain.to(x))
+        return (x - self.center.to(x)).mul_(self.gain.to(x))
 
     def unscale(self, x: Tensor) -> Tensor:
         """Return scaled values in the unit of the data, in the precision of x."""

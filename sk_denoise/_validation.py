@@ -6,6 +6,7 @@ This is also the only module that reaches for scikit-learn's utilities that are 
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -23,6 +24,8 @@ from sklearn.utils._param_validation import (
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import validate_data
 
+from sk_denoise.exceptions import CleanTargetWarning
+
 __all__ = [
     "Interval",
     "Noiser",
@@ -30,12 +33,15 @@ __all__ = [
     "StrOptions",
     "as_float",
     "as_tensor",
+    "check_noiser",
     "check_one_of",
     "check_parameters",
     "check_samples",
     "check_target",
     "data_range_of",
+    "is_clean_side",
     "noisers_in",
+    "restore_container",
     "wrap_output",
 ]
 
@@ -62,6 +68,14 @@ def noisers_in(estimator: Any) -> list[Any]:
         candidates += list(estimator.get_params(deep=True).values())
     unique = {id(candidate): candidate for candidate in candidates}
     return [c for c in unique.values() if isinstance(c, Noiser) and not isinstance(c, type)]
+
+
+def check_noiser(noiser: Any) -> Noiser:
+    """Return the noiser; anything else is a clear error."""
+    if isinstance(noiser, Noiser) and not isinstance(noiser, type):
+        return noiser
+    hint = f" Did you mean {noiser.__name__}()?" if isinstance(noiser, type) else ""
+    raise TypeError(f"Expected a noiser such as GaussianNoiser(0.1), got {noiser!r}.{hint}")
 
 
 def check_parameters(estimator: BaseEstimator, constraints: dict[str, Any]) -> None:
@@ -104,12 +118,12 @@ def check_samples(
         raise ValueError(f"Found samples of shape {shape}: each axis needs at least one entry.")
     if reset:
         estimator.n_features_in_ = int(np.prod(shape))
-        estimator._sample_shape = shape
-    elif shape != estimator._sample_shape:
+        estimator._sample_shape_ = shape
+    elif shape != estimator._sample_shape_:
         raise ValueError(
-            f"{type(estimator).__name__} was fitted on samples of shape {estimator._sample_shape}, "
+            f"{type(estimator).__name__} was fitted on samples of shape {estimator._sample_shape_}, "
             f"X holds samples of shape {shape}. Reshape X to (n_samples, "
-            f"{', '.join(map(str, estimator._sample_shape))})."
+            f"{', '.join(map(str, estimator._sample_shape_))})."
         )
     return array
 
@@ -129,6 +143,38 @@ def check_target(
             "counterpart of each sample, in the same order and layout."
         )
     return array
+
+
+def is_clean_side(y: Any, X: ArrayLike, *, warn: bool = False) -> bool:
+    """Return whether y is the clean side of X, not labels or values to be predicted from it.
+
+    It is where it has X's shape, at least two axes and two features, and is not a table of zeros and
+    ones beside an X that holds other values.
+    """
+    if y is None or not (hasattr(y, "__array__") or isinstance(y, list | tuple)):
+        return False
+    target, samples = np.asarray(y), np.asarray(X)
+    if target.ndim < 2 or target.dtype.kind not in "biuf":
+        return False
+    reason = None
+    if target.shape != samples.shape:
+        reason = f"its shape {target.shape} is not X's {samples.shape}" if target.dtype.kind == "f" else ""
+    elif samples[0].size == 1:
+        reason = "X has one feature only" if target.dtype.kind == "f" else ""
+    elif _is_binary(target) and not _is_binary(samples):
+        reason = "it holds zeros and ones only, as indicators of classes do"
+    if reason and warn:
+        warnings.warn(
+            f"y is not taken as the clean side of X, since {reason}; X is treated as if y had not been "
+            "given. Pass clean data as X_clean=.",
+            CleanTargetWarning,
+            stacklevel=4,
+        )
+    return reason is None
+
+
+def _is_binary(array: NDArray[Any]) -> bool:
+    return bool(((array == 0) | (array == 1)).all())
 
 
 def as_float(array: NDArray[Any]) -> NDArray[Any]:
@@ -158,6 +204,15 @@ def data_range_of(clean: NDArray[Any]) -> float:
         info = np.iinfo(clean.dtype)
         return float(info.max) - float(info.min)
     return (float(np.max(clean)) - float(np.min(clean))) or 1.0
+
+
+def restore_container(array: NDArray[Any], like: Any) -> Any:
+    """Return the array as a frame with the names and index of ``like``, where that is a frame."""
+    if hasattr(like, "iloc"):
+        return type(like)(array, index=like.index, columns=like.columns)
+    if hasattr(like, "columns"):
+        return type(like)(array, schema=list(like.columns))
+    return array
 
 
 def wrap_output(array: NDArray[Any], X: Any, estimator: BaseEstimator) -> Any:

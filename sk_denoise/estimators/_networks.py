@@ -6,18 +6,26 @@ in Gaussian processes: so its parameters can be searched, cloned and saved.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import torch
 from sklearn.base import BaseEstimator, clone
 from torch import nn
 
-from sk_denoise._random import borrowed_global_state, stream, stream_seed
+from sk_denoise._random import stream
 from sk_denoise._validation import check_one_of, check_parameters
 from sk_denoise.networks import ACTIVATIONS, DenseAutoencoder
 
-__all__ = ["NETWORKS", "DenseNetwork", "NetworkSpec", "build_network", "resolve_network"]
+__all__ = [
+    "NETWORKS",
+    "DenseNetwork",
+    "NetworkSpec",
+    "build_network",
+    "knows_generators",
+    "resolve_network",
+]
 
 
 @runtime_checkable
@@ -37,10 +45,10 @@ class DenseNetwork(BaseEstimator):
     ----------
     hidden_layer_sizes : sequence of int, default=(512,)
         Widths of the layers between input and latent vector; may be empty.
-    activation : str, default="relu"
+    activation : str, default="silu"
         Activation of the hidden layers: "identity", "relu", "leaky_relu", "elu", "gelu", "silu", "tanh"
         or "sigmoid".
-    latent_activation : str, default="relu"
+    latent_activation : str, default="identity"
         Activation of the latent vector, one of the same.
     output_activation : str, default="auto"
         Activation of the output, one of the same. "auto" is "sigmoid" with the loss "bce" and
@@ -64,8 +72,8 @@ class DenseNetwork(BaseEstimator):
         self,
         hidden_layer_sizes: Sequence[int] = (512,),
         *,
-        activation: str = "relu",
-        latent_activation: str = "relu",
+        activation: str = "silu",
+        latent_activation: str = "identity",
         output_activation: str = "auto",
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -104,7 +112,7 @@ class DenseNetwork(BaseEstimator):
         return DenseAutoencoder(input_shape, latent_dim, widths, **names)
 
 
-NETWORKS: dict[str, Callable[[], NetworkSpec]] = {"dense": DenseNetwork}
+NETWORKS: dict[str, type[DenseNetwork]] = {"dense": DenseNetwork}
 
 
 def resolve_network(network: Any, loss: Any) -> Any:
@@ -116,7 +124,7 @@ def resolve_network(network: Any, loss: Any) -> Any:
             f"network={type(network).__name__}(...) is a module that was built already; every fit needs a "
             "fresh one. Pass its class, a function of (input_shape, latent_dim), or a spec."
         )
-    if isinstance(network, NetworkSpec) and not isinstance(network, type):
+    if _is_spec(network):
         if getattr(network, "output_activation", None) == "auto":
             settled = "sigmoid" if loss == "bce" else "identity"
             network = clone(network).set_params(output_activation=settled)
@@ -129,19 +137,34 @@ def resolve_network(network: Any, loss: Any) -> Any:
     )
 
 
+def knows_generators(network: Any) -> bool:
+    """Return whether the network is one of ours, which draw from explicit generators alone."""
+    return type(network) in NETWORKS.values()
+
+
 def build_network(network: Any, input_shape: tuple[int, ...], latent_dim: int, root: int) -> nn.Module:
-    """Return a network with weights drawn from the root seed's stream."""
-    if isinstance(network, NetworkSpec) and not isinstance(network, type):
-        module = network.build(input_shape, latent_dim)
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters(stream(root, "weights"))
-            return module
-    with borrowed_global_state(stream_seed(root, "weights")):
-        module = (
-            network.build(input_shape, latent_dim)
-            if isinstance(network, NetworkSpec) and not isinstance(network, type)
-            else network(input_shape, latent_dim)
-        )
+    """Return a network with fresh weights; one of ours draws them from the root seed's stream."""
+    build = network.build if _is_spec(network) else network
+    module = build(input_shape, latent_dim)
     if not isinstance(module, nn.Module):
         raise TypeError(f"network must give a torch.nn.Module, got {type(module).__name__}.")
+    if knows_generators(network):
+        module.reset_parameters(stream(root, "weights"))
+    _check_shapes(module, input_shape)
     return module
+
+
+def _is_spec(network: Any) -> bool:
+    return isinstance(network, NetworkSpec) and not isinstance(network, type)
+
+
+def _check_shapes(module: nn.Module, input_shape: tuple[int, ...]) -> None:
+    probe = torch.zeros(2, *input_shape)
+    with torch.no_grad():
+        output = module.eval()(probe)
+    if not isinstance(output, torch.Tensor) or output.shape != probe.shape:
+        got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise ValueError(
+            f"The network must map a batch of shape {tuple(probe.shape)} to one of the same shape, it gave "
+            f"{got}."
+        )

@@ -1,0 +1,16 @@
+from .estimators import DenoisingAutoencoder, DenseNetwork
+from .exceptions import CleanTargetWarning, TrainingDivergedError, WeakNoiseWarning
+from .metrics import make_denoising_scorer, make_robustness_scorer
+from .noise import GaussianNoiser
+
+__all__ = [
+    "CleanTargetWarning",
+    "DenoisingAutoencoder",
+    "DenseNetwork",
+    "GaussianNoiser",
+    "TrainingDivergedError",
+    "WeakNoiseWarning",
+    "make_denoising_scorer",
+    "make_robustness_scorer",
+]
+__version__: str

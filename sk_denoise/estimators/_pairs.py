@@ -1,0 +1,180 @@
+"""Where the clean side of a pair comes from: the four rules, in the order in which they apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, clone
+
+from sk_denoise._validation import (
+    Noiser,
+    as_float,
+    check_noiser,
+    check_one_of,
+    check_samples,
+    check_target,
+    data_range_of,
+    is_clean_side,
+)
+from sk_denoise.noise import CleanSource, GaussianNoiser, carried_source
+
+__all__ = ["Pair", "default_noiser", "resolve_pair", "resolve_validation_pair"]
+
+# noise="auto", in standard deviations; drawn for each sample
+TABLE_NOISE = (0.1, 0.6)
+PICTURE_NOISE = (0.0, 1.0)
+
+TargetSource = Literal["X_clean", "y", "noiser", "X"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Noisy and clean samples, or clean ones and the noise that corrupts them afresh.
+
+    Attributes
+    ----------
+    inputs, targets : ndarray of shape (n_samples, ...)
+        What the network is shown and what it should answer; the same array where ``inputs`` are clean.
+    noiser : noiser or None
+        What corrupts ``inputs`` for every batch; unfitted.
+    noise_name : str
+        What tells this noise from another one.
+    source : {"X_clean", "y", "noiser", "X"}
+        The rule that applied.
+    data_range : float
+        The range of the clean samples that a PSNR refers to.
+    """
+
+    inputs: NDArray[Any]
+    targets: NDArray[Any]
+    noiser: Noiser | None
+    noise_name: str
+    source: TargetSource
+    data_range: float
+
+    def take(self, index: NDArray[np.intp]) -> Pair:
+        """Return the pair of the rows at ``index``."""
+        inputs = self.inputs[index]
+        targets = inputs if self.targets is self.inputs else self.targets[index]
+        return replace(self, inputs=inputs, targets=targets)
+
+    def describe(self) -> str:
+        """Return in words what is learned from what."""
+        if self.source in ("X_clean", "y"):
+            return f"the clean side is {self.source}, as given"
+        where = "carried by the noiser's output" if self.source == "noiser" else "X"
+        noise = "without noise" if self.noiser is None else f"corrupted afresh by {self.noiser!r}"
+        return f"the clean side is {where}, {noise}"
+
+
+def default_noiser(clean: NDArray[Any], are_pictures: bool) -> GaussianNoiser:
+    """Return the noise of ``noise="auto"``: Gaussian, of a moderate strength beside the spread of the data.
+
+    For tables that is each feature's spread. The pixels of pictures share one unit and one noise: there
+    it is the spread of them all.
+    """
+    if not are_pictures:
+        return GaussianNoiser(TABLE_NOISE, scale="std")
+    spread = float(np.std(clean, dtype=np.float64))
+    return GaussianNoiser((PICTURE_NOISE[0] * spread, PICTURE_NOISE[1] * spread))
+
+
+def resolve_pair(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    y: Any,
+    X_clean: ArrayLike | None,
+    *,
+    noise: Any,
+    reset: bool,
+    min_samples: int,
+) -> Pair:
+    """Check the data of a fit and settle which side is clean; see the user guide, "clean and noisy"."""
+    source = carried_source(X)
+    samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
+    if X_clean is not None:
+        return _given(estimator, samples, X_clean, "X_clean", noise)
+    if is_clean_side(y, samples, warn=True) and not _same(y, samples):
+        if source is None or not _same(y, source.clean):
+            return _given(estimator, samples, y, "y", noise)
+    if source is not None:
+        return _carried(samples, source, noise)
+    inputs = as_float(samples)
+    are_pictures = samples.ndim > 2 or getattr(estimator, "image_shape", None) is not None
+    noiser = _resolve_noise(noise, lambda: default_noiser(inputs, are_pictures))
+    return Pair(inputs, inputs, noiser, repr(noise), "X", data_range_of(samples))
+
+
+def resolve_validation_pair(
+    estimator: BaseEstimator, X_val: ArrayLike, X_clean_val: ArrayLike | None, training: Pair
+) -> Pair:
+    """Settle the clean side of validation data, under the noise of the training pair."""
+    source = carried_source(X_val)
+    samples = check_samples(estimator, X_val, reset=False)
+    if X_clean_val is not None:
+        return _given(estimator, samples, X_clean_val, "X_clean_val", "auto")
+    if training.source in ("X_clean", "y"):
+        raise ValueError(
+            f"The clean side of the training data is {training.source}, so X_val needs one too: pass "
+            "X_clean_val, of the same shape."
+        )
+    if source is not None:
+        samples = _verified(source, samples).clean
+    inputs = as_float(samples)
+    return replace(training, inputs=inputs, targets=inputs)
+
+
+def _given(
+    estimator: BaseEstimator, samples: NDArray[Any], clean: ArrayLike, name: Any, noise: Any
+) -> Pair:
+    """Rules 1 and 2: the pair is used as it was given."""
+    _refuse_second_noise(noise, f"{name} already pairs X with its clean side")
+    made_from = carried_source(clean)
+    if made_from is not None:
+        raise ValueError(
+            f"{name} is the output of {made_from.noiser!r}, so it is not clean. In a pipeline that routes "
+            f'{name} through a noiser, that noiser needs apply="fit".'
+        )
+    target = check_target(estimator, clean, samples.shape, name)
+    return Pair(as_float(samples), as_float(target), None, "given", name, data_range_of(target))
+
+
+def _carried(samples: NDArray[Any], source: CleanSource, noise: Any) -> Pair:
+    """Rule 3: X came out of a noiser, and knows what it was made from."""
+    _refuse_second_noise(noise, f"X was already corrupted by {source.noiser!r}")
+    clean = _verified(source, samples).clean
+    inputs = as_float(clean)
+    return Pair(inputs, inputs, clone(source.noiser), repr(source.noiser), "noiser", data_range_of(clean))
+
+
+def _verified(source: CleanSource, samples: NDArray[Any]) -> CleanSource:
+    if not source.describes(samples):
+        raise ValueError(
+            f"X came out of {source.noiser!r} and was edited, sliced, shuffled or converted since, so its "
+            "clean source no longer belongs to it row by row. Pass the clean side as X_clean=, or edit the "
+            "clean data before the noiser. If X is to count as clean data, pass numpy.asarray(X)."
+        )
+    return source
+
+
+def _refuse_second_noise(noise: Any, because: str) -> None:
+    if not (isinstance(noise, str) and noise == "auto"):
+        raise ValueError(
+            f'noise given twice: {because}, and the estimator has noise={noise!r}. Leave it at noise="auto".'
+        )
+
+
+def _resolve_noise(noise: Any, default: Callable[[], Noiser]) -> Noiser | None:
+    if noise is None:
+        return None
+    if isinstance(noise, str):
+        return check_one_of(noise, {"auto": default}, "noise")()
+    return clone(check_noiser(noise))
+
+
+def _same(y: Any, array: NDArray[Any]) -> bool:
+    return np.array_equal(np.asarray(y), array)

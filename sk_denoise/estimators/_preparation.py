@@ -1,0 +1,95 @@
+"""Between the user's arrays and a network: layout and scale, there and back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sk_denoise._scaling import AffineScaler, chunks_of, joint_moments
+from sk_denoise._validation import Noiser
+from sk_denoise.estimators._layout import SampleLayout
+
+__all__ = ["Preparation", "run_in_chunks"]
+
+LINEAR_RANGE = 3.0  # deviations; beyond them a network input grows as a logarithm
+NOISE_RATIOS = (0.1, 10.0)  # limits of noise to signal that the weights of features follow
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a batch goes through before a network and after it.
+
+    Corruption happens in the user's unit; scaling comes after it, for each feature of a table and for
+    each channel of pictures. The input is scaled by the statistics of corrupted rows, the target by those
+    of clean ones, weighted so that an error counts in proportion to the noise of its feature.
+    """
+
+    layout: SampleLayout
+    input_scaler: AffineScaler
+    target_scaler: AffineScaler
+
+    @classmethod
+    def of(
+        cls,
+        layout: SampleLayout,
+        inputs: Tensor,
+        targets: Tensor,
+        noiser: Noiser | None,
+        generator: torch.Generator,
+        *,
+        scale_target: bool,
+    ) -> Preparation:
+        """Learn the statistics of training rows, which ``noiser`` corrupts where it is given."""
+        pairs = (
+            (layout.to_network(x if noiser is None else noiser.corrupt(x, generator)), layout.to_network(t))
+            for x, t in zip(chunks_of(inputs), chunks_of(targets), strict=True)
+        )
+        (noisy, clean), covariance = joint_moments(pairs, layout.statistics_dims)
+        input_scaler, target_scaler = AffineScaler.from_moments(noisy), AffineScaler.identity()
+        if scale_target:
+            correlation = covariance[0, 1] / (noisy.std * clean.std)
+            ratios = (correlation.pow(-2) - 1).clamp(min=0).sqrt().nan_to_num(nan=1.0)
+            target_scaler = AffineScaler.from_moments(clean).times(ratios.clamp(*NOISE_RATIOS))
+        return cls(layout, input_scaler, target_scaler)
+
+    def input(self, x: Tensor) -> Tensor:
+        """From the user's unit and layout to a network input, in the precision of x.
+
+        Values far outside what training saw are bent towards it, so that one of them cannot drown the
+        rest of its sample: noise on a feature that hardly varied, an outlier, a dead pixel.
+        """
+        scaled = self.input_scaler.scale(self.layout.to_network(x))
+        beyond = scaled.abs() - LINEAR_RANGE
+        bent = scaled.sign() * (LINEAR_RANGE + beyond.clamp(min=0).log1p())
+        return torch.where(beyond > 0, bent, scaled)
+
+    def target(self, x: Tensor) -> Tensor:
+        """From the user's unit and layout to a network target, in the precision of x."""
+        return self.target_scaler.scale(self.layout.to_network(x))
+
+    def restore(self, output: Tensor) -> Tensor:
+        """From a network output to the user's unit and layout, in its precision."""
+        return self.layout.from_network(self.target_scaler.unscale(output))
+
+    def squared_errors(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the mean squared error of each sample of a batch, in the user's squared unit."""
+        errors = (output - target) * self.target_scaler.spread.to(output)
+        return errors.square().flatten(1).mean(dim=1)
+
+
+def run_in_chunks(
+    module: nn.Module, x: Tensor, function: Callable[[nn.Module, Tensor], Tensor]
+) -> Tensor:
+    """Apply ``function(module, chunk)`` to chunks of rows, in the precision of x and without gradients.
+
+    The weights are single precision; for double precision a copy of the module is converted.
+    """
+    if x.dtype == torch.float64:
+        module = copy.deepcopy(module).double()
+    device = next(module.parameters()).device
+    with torch.inference_mode():
+        return torch.cat([function(module, chunk.to(device)).to("cpu") for chunk in chunks_of(x)])

@@ -1,0 +1,15 @@
+"""Metrics of denoised data, and scorers for model selection."""
+
+from sk_denoise.metrics._functions import PSNR_CAP, mse, nmse, psnr, psnr_of_mse, ssim
+from sk_denoise.metrics._scorers import make_denoising_scorer, make_robustness_scorer
+
+__all__ = [
+    "PSNR_CAP",
+    "make_denoising_scorer",
+    "make_robustness_scorer",
+    "mse",
+    "nmse",
+    "psnr",
+    "psnr_of_mse",
+    "ssim",
+]

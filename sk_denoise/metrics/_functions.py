@@ -1,0 +1,200 @@
+"""Metrics of denoised data: truth first, prediction second, the mean over samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array
+
+__all__ = ["PSNR_CAP", "mse", "nmse", "psnr", "psnr_of_mse", "ssim"]
+
+PSNR_CAP = 100.0  # dB; what a perfect sample counts, so that one of them leaves the mean finite
+GAUSSIAN_WINDOW = 11  # pixels: 3.5 deviations of 1.5 pixels to each side, rounded
+
+
+def mse(truth: ArrayLike, prediction: ArrayLike) -> float:
+    """Mean squared error, in the squared unit of the data.
+
+    Parameters
+    ----------
+    truth, prediction : array-like of shape (n_samples, ...)
+        Clean samples and what a denoiser made of their noisy versions.
+
+    Returns
+    -------
+    float
+        At least 0; a perfect prediction gives 0.
+
+    Examples
+    --------
+    >>> from sk_denoise.metrics import mse
+    >>> mse([[0.0, 1.0]], [[0.0, 0.5]])
+    0.125
+    """
+    return float(_squared_errors(*_pair(truth, prediction)).mean())
+
+
+def nmse(truth: ArrayLike, prediction: ArrayLike) -> float:
+    """Normalised mean squared error: of each sample, the squared error over the squared norm.
+
+    Parameters
+    ----------
+    truth, prediction : array-like of shape (n_samples, ...)
+        Clean samples and what a denoiser made of their noisy versions.
+
+    Returns
+    -------
+    float
+        At least 0, without a unit; a perfect prediction gives 0, all zeros give 1. A sample whose truth
+        is zero throughout gives 0 if it was predicted exactly and infinity otherwise.
+
+    Examples
+    --------
+    >>> from sk_denoise.metrics import nmse
+    >>> nmse([[0.0, 2.0]], [[0.0, 1.0]])
+    0.25
+    """
+    t, p = _pair(truth, prediction)
+    errors, norms = _squared_errors(t, p), _squared_errors(t, np.zeros_like(t))
+    ratios = np.full(len(t), np.inf)
+    np.divide(errors, norms, out=ratios, where=norms > 0)
+    ratios[errors == 0] = 0.0
+    return float(ratios.mean())
+
+
+def psnr(
+    truth: ArrayLike, prediction: ArrayLike, *, data_range: float, cap: float | None = PSNR_CAP
+) -> float:
+    """Peak signal-to-noise ratio in dB, the mean over samples.
+
+    Of each sample, ``10 log10(data_range ** 2 / mse)``. The mean over samples is what published tables
+    give; the PSNR of the mean squared error is lower.
+
+    Parameters
+    ----------
+    truth, prediction : array-like of shape (n_samples, ...)
+        Clean samples and what a denoiser made of their noisy versions. A single picture needs a first
+        axis of length one.
+    data_range : float
+        The distance between the smallest and the largest possible value: 1 for pictures in [0, 1], 255
+        for 8 bits.
+    cap : float or None, default=100.0
+        The most dB that a sample counts; a perfect sample counts this much. None caps nothing: then one
+        perfect sample makes the mean infinite.
+
+    Returns
+    -------
+    float
+        In dB; more is better.
+
+    Examples
+    --------
+    >>> from sk_denoise.metrics import psnr
+    >>> round(psnr([[0.0, 1.0]], [[0.1, 0.9]], data_range=1), 2)
+    20.0
+    """
+    t, p = _pair(truth, prediction)
+    return float(psnr_of_mse(_squared_errors(t, p), data_range, cap).mean())
+
+
+def psnr_of_mse(errors: Any, data_range: float, cap: float | None = PSNR_CAP) -> NDArray[np.float64]:
+    """Return the PSNR in dB of each of the given mean squared errors."""
+    _check_data_range(data_range)
+    with np.errstate(divide="ignore"):
+        decibels = 10 * np.log10(data_range**2 / np.asarray(errors, dtype=np.float64))
+    return decibels if cap is None else np.minimum(decibels, cap)
+
+
+def ssim(
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    *,
+    data_range: float,
+    image_shape: Sequence[int] | None = None,
+) -> float:
+    """Structural similarity of pictures (Wang et al., 2004), the mean over samples.
+
+    As in the paper, local statistics are weighted by a Gaussian of 1.5 pixels and taken without
+    correction for the sample. Pictures that are smaller than its 11 pixels, such as 8 x 8 digits, use a
+    uniform window of the largest odd size that fits, at most 7; such values compare only among
+    themselves.
+
+    Parameters
+    ----------
+    truth, prediction : array-like of shape (n_samples, height, width[, channels]) or \
+            (n_samples, n_features)
+        Clean pictures and what a denoiser made of their noisy versions. Flat rows need ``image_shape``.
+    data_range : float
+        The distance between the smallest and the largest possible value.
+    image_shape : tuple of int, optional
+        ``(height, width)`` or ``(height, width, channels)`` of a flat row.
+
+    Returns
+    -------
+    float
+        At most 1, which a perfect prediction gives.
+
+    References
+    ----------
+    Z. Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE
+    Transactions on Image Processing 13 (2004).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise.metrics import ssim
+    >>> digits = np.eye(8)[None]
+    >>> ssim(digits, digits, data_range=1)
+    1.0
+    """
+    from skimage.metrics import structural_similarity
+
+    t, p = _pair(truth, prediction)
+    _check_data_range(data_range)
+    if image_shape is not None:
+        t, p = (x.reshape(len(x), *image_shape) for x in (t, p))
+    if t.ndim not in (3, 4):
+        raise ValueError(
+            f"ssim compares pictures: expected (n_samples, height, width[, channels]), got {t.shape}. "
+            "Give the image_shape of flat rows."
+        )
+    side = min(t.shape[1:3])
+    if side < 3:
+        raise ValueError(f"ssim needs pictures of at least 3 x 3 pixels, got {t.shape[1:3]}.")
+    window: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    if side < GAUSSIAN_WINDOW:
+        window = {"win_size": min(7, side - (side + 1) % 2), "use_sample_covariance": False}
+    channel_axis = -1 if t.ndim == 4 else None
+    values = [
+        structural_similarity(a, b, data_range=data_range, channel_axis=channel_axis, **window)
+        for a, b in zip(t, p, strict=True)
+    ]
+    return float(np.mean(values))
+
+
+def _pair(truth: ArrayLike, prediction: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    t, p = (
+        np.asarray(check_array(x, dtype="numeric", allow_nd=True, ensure_2d=False, input_name=name))
+        for x, name in ((truth, "truth"), (prediction, "prediction"))
+    )
+    if t.shape != p.shape:
+        raise ValueError(f"truth has shape {t.shape}, prediction {p.shape}: they must be the same.")
+    if t.ndim < 2:
+        raise ValueError(
+            f"Expected (n_samples, ...), got {t.shape}. A single sample needs a first axis: x[None]."
+        )
+    return t.astype(np.float64, copy=False), p.astype(np.float64, copy=False)
+
+
+def _squared_errors(truth: NDArray[Any], prediction: NDArray[Any]) -> NDArray[Any]:
+    """Return the mean squared error of each sample."""
+    errors: NDArray[Any] = np.square(truth - prediction).reshape(len(truth), -1).mean(axis=1)
+    return errors
+
+
+def _check_data_range(data_range: float) -> None:
+    if not (np.isscalar(data_range) and np.isfinite(data_range) and data_range > 0):
+        raise ValueError(f"data_range must be a finite number above 0, got {data_range!r}.")

@@ -1,0 +1,191 @@
+"""Small skorch callbacks: what is recorded, shown, kept and stopped while a network trains."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from torch import Tensor
+from tqdm import tqdm
+
+from sk_denoise.exceptions import TrainingDivergedError
+
+__all__ = [
+    "SCHEDULES",
+    "BestWeights",
+    "EarlyStopping",
+    "EpochRecorder",
+    "Progress",
+    "Schedule",
+    "StopTraining",
+]
+
+DIVERGED = 1e4  # times the loss before the first step
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda progress: 1.0,
+    "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
+    "flat_cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * progress - 1))),
+}
+
+
+class StopTraining(Exception):  # noqa: N818 - a signal, not an error
+    """Ends a training run early, for good reason."""
+
+
+class EpochRecorder(Callback):  # type: ignore[misc]
+    """Write the mean losses and PSNR of each epoch into the history, and stop a run that diverges.
+
+    Parameters
+    ----------
+    sample_psnr : callable
+        From a batch's prediction and target to the PSNR of each of its samples.
+    training_psnr : bool
+        Whether to take it on the training rows too.
+    """
+
+    def __init__(self, sample_psnr: Callable[[Tensor, Tensor], Any], training_psnr: bool) -> None:
+        self.sample_psnr = sample_psnr
+        self.training_psnr = training_psnr
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.first_loss = math.nan
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.sums = {True: [0, 0.0, 0.0], False: [0, 0.0, 0.0]}  # rows, loss, PSNR
+
+    def on_batch_end(
+        self, net: NeuralNet, batch: Any = None, training: bool = False, **step: Any
+    ) -> None:
+        loss, prediction = step["loss"].item(), step["y_pred"].detach()
+        if training:
+            self._check_convergence(net, loss)
+        rows = len(prediction)
+        sums = self.sums[training]
+        sums[0] += rows
+        sums[1] += loss * rows
+        if self.training_psnr or not training:
+            sums[2] += float(self.sample_psnr(prediction, batch[1]).sum())
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        net.history[-1]["batches"].clear()  # thousands of them would swell every pickle
+        for name, training in (("train", True), ("valid", False)):
+            rows, loss, psnr = self.sums[training]
+            if rows:
+                net.history.record(f"{name}_loss", loss / rows)
+                if self.training_psnr or not training:
+                    net.history.record(f"{name}_psnr", psnr / rows)
+
+    def _check_convergence(self, net: NeuralNet, loss: float) -> None:
+        if math.isnan(self.first_loss):
+            self.first_loss = loss
+        if math.isfinite(loss) and loss <= DIVERGED * max(self.first_loss, 1e-3):
+            return
+        rate = net.optimizer_.param_groups[0].get("lr", math.nan)
+        raise TrainingDivergedError(
+            f"Training diverged in epoch {len(net.history)}: the loss is {loss:.3g}, it was "
+            f"{self.first_loss:.3g} at first. Lower learning_rate (it is {rate:.3g} now), or look for values "
+            "in X that are many orders of magnitude beyond the rest."
+        )
+
+
+def monitored_loss(net: NeuralNet) -> float:
+    """Return the loss that tells how good the weights are: on validation rows where there are any."""
+    epoch = net.history[-1]
+    return float(epoch["valid_loss"] if "valid_loss" in epoch else epoch["train_loss"])
+
+
+class BestWeights(Callback):  # type: ignore[misc]
+    """Keep a copy of the weights of the best epoch so far; ``restore`` brings them back."""
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.loss = math.inf
+        self._keep(net)
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        if monitored_loss(net) < self.loss:
+            self.loss = monitored_loss(net)
+            self._keep(net)
+
+    def _keep(self, net: NeuralNet) -> None:
+        self.weights = copy.deepcopy(net.module_.state_dict())
+
+    def restore(self, net: NeuralNet) -> None:
+        """Give the network the weights of the best epoch so far."""
+        net.module_.load_state_dict(self.weights)
+
+
+class EarlyStopping(Callback):  # type: ignore[misc]
+    """Stop when the loss has not fallen by ``tol`` for ``patience`` epochs, as scikit-learn's MLPs do."""
+
+    def __init__(self, patience: int, tol: float) -> None:
+        self.patience = patience
+        self.tol = tol
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.best, self.stale = math.inf, 0
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        loss = monitored_loss(net)
+        self.stale = 0 if loss < self.best - self.tol else self.stale + 1
+        self.best = min(loss, self.best)
+        if self.stale >= self.patience:
+            raise StopTraining
+
+
+class Schedule(Callback):  # type: ignore[misc]
+    """Set the learning rate before every step, as a share of its start value.
+
+    Parameters
+    ----------
+    name : str
+        A name in :data:`SCHEDULES`.
+    rate : float
+        The learning rate to start from.
+    steps : int
+        Number of steps of the whole run.
+    """
+
+    def __init__(self, name: str, rate: float, steps: int) -> None:
+        self.name = name
+        self.rate = rate
+        self.steps = steps
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.step = 0
+
+    def on_batch_begin(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
+        if not training:
+            return
+        share = SCHEDULES[self.name](self.step / self.steps)
+        for group in net.optimizer_.param_groups:
+            group["lr"] = self.rate * share
+        self.step += 1
+
+
+class Progress(Callback):  # type: ignore[misc]
+    """Show the run as one line that updates: epoch, losses, PSNR, time left."""
+
+    def __init__(self, title: str, epochs: int) -> None:
+        self.title = title
+        self.epochs = epochs
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.bar = tqdm(total=self.epochs, desc=self.title, unit="epoch", dynamic_ncols=True)
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        epoch = net.history[-1]
+        shown = {"loss": f"{epoch['train_loss']:.4f}"}
+        if "valid_loss" in epoch:
+            shown["val_loss"] = f"{epoch['valid_loss']:.4f}"
+            shown["val_psnr"] = f"{epoch['valid_psnr']:.2f} dB"
+        else:
+            shown["psnr"] = f"{epoch['train_psnr']:.2f} dB"
+        self.bar.set_postfix(shown, refresh=False)
+        self.bar.update()
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.bar.close()
