@@ -80,9 +80,7 @@ def check_noiser(noiser: Any) -> Noiser:
 
 def check_parameters(estimator: BaseEstimator, constraints: dict[str, Any]) -> None:
     """Check the types and ranges of constructor parameters against the data beside the constructor."""
-    validate_parameter_constraints(
-        constraints, estimator.get_params(deep=False), type(estimator).__name__
-    )
+    validate_parameter_constraints(constraints, estimator.get_params(deep=False), type(estimator).__name__)
 
 
 def check_one_of(name: object, table: Mapping[str, T], what: str) -> T:
@@ -189,7 +187,7 @@ def as_tensor(array: NDArray[Any]) -> torch.Tensor:
     native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     if any(stride < 0 for stride in native.strides) or not native.flags.aligned:
         native = native.copy()
-    return torch.from_dlpack(np.asarray(native))
+    return torch.utils.dlpack.from_dlpack(np.asarray(native))
 
 
 def data_range_of(clean: NDArray[Any]) -> float:

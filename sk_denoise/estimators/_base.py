@@ -43,7 +43,6 @@ from sk_denoise.training import (
     LOSSES_ON_UNIT_INTERVAL,
     SCHEDULES,
     CorruptedRows,
-    FixedRows,
     TrainingPlan,
     auto_batch_size,
     auto_epochs,
@@ -277,6 +276,7 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     def _prepare(self, pair: Pair) -> None:
         """Settle the noise of this call and, at the first one, layout, scaling and network."""
         self.target_source_ = pair.source
+        self.noiser_: Noiser | None
         if pair.noise_name != getattr(self, "_noise_name_", None):  # what was fitted before stays
             self._noise_name_ = pair.noise_name
             self.noiser_ = None if pair.noiser is None else pair.noiser.fit(pair.targets)
@@ -316,8 +316,8 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         low, high = float(clean.min()), float(clean.max())
         if low < 0 or high > 1:
             raise ValueError(
-                f"{cause} needs clean data in [0, 1], got values from {low:.4g} to {high:.4g}. Scale the data "
-                'to [0, 1], or use loss="mse" with output_activation="identity".'
+                f"{cause} needs clean data in [0, 1], got values from {low:.4g} to {high:.4g}. Scale "
+                'them to [0, 1], or use loss="mse" with output_activation="identity".'
             )
         return True
 
@@ -356,7 +356,7 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         return CorruptedRows(
             inputs,
             targets,
-            corrupt=None if pair.noiser is None else self.noiser_.corrupt,
+            corrupt=None if self.noiser_ is None else self.noiser_.corrupt,
             prepare_input=lambda x: preparation.input(x).float(),
             prepare_target=lambda x: preparation.target(x).float(),
             generator=stream(self._root(), purpose, run, device=device),
@@ -408,7 +408,6 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        assert tags.transformer_tags is not None
+        assert tags.transformer_tags is not None  # TransformerMixin made them
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-

@@ -7,9 +7,9 @@ in Gaussian processes: so its parameters can be searched, cloned and saved.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
 from torch import nn
@@ -98,7 +98,7 @@ class DenseNetwork(BaseEstimator):
         """
         check_parameters(self, self._parameter_constraints)
         widths = list(self.hidden_layer_sizes)
-        if not all(isinstance(width, Integral) and width >= 1 for width in widths):
+        if not all(np.issubdtype(type(width), np.integer) and width >= 1 for width in widths):
             raise ValueError(
                 f"hidden_layer_sizes must hold integers of at least 1, got {self.hidden_layer_sizes!r}."
             )
@@ -149,7 +149,7 @@ def build_network(network: Any, input_shape: tuple[int, ...], latent_dim: int, r
     if not isinstance(module, nn.Module):
         raise TypeError(f"network must give a torch.nn.Module, got {type(module).__name__}.")
     if knows_generators(network):
-        module.reset_parameters(stream(root, "weights"))
+        module.reset_parameters(stream(root, "weights"))  # type: ignore[operator]
     _check_shapes(module, input_shape)
     return module
 

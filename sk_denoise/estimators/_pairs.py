@@ -98,9 +98,9 @@ def resolve_pair(
     samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
     if X_clean is not None:
         return _given(estimator, samples, X_clean, "X_clean", noise)
-    if is_clean_side(y, samples, warn=True) and not _same(y, samples):
-        if source is None or not _same(y, source.clean):
-            return _given(estimator, samples, y, "y", noise)
+    is_known = source is not None and _same(y, source.clean)  # as in pipeline.fit(X, X)
+    if is_clean_side(y, samples, warn=True) and not _same(y, samples) and not is_known:
+        return _given(estimator, samples, y, "y", noise)
     if source is not None:
         return _carried(samples, source, noise)
     inputs = as_float(samples)
@@ -128,9 +128,7 @@ def resolve_validation_pair(
     return replace(training, inputs=inputs, targets=inputs)
 
 
-def _given(
-    estimator: BaseEstimator, samples: NDArray[Any], clean: ArrayLike, name: Any, noise: Any
-) -> Pair:
+def _given(estimator: BaseEstimator, samples: NDArray[Any], clean: ArrayLike, name: Any, noise: Any) -> Pair:
     """Rules 1 and 2: the pair is used as it was given."""
     _refuse_second_noise(noise, f"{name} already pairs X with its clean side")
     made_from = carried_source(clean)
@@ -173,7 +171,8 @@ def _resolve_noise(noise: Any, default: Callable[[], Noiser]) -> Noiser | None:
         return None
     if isinstance(noise, str):
         return check_one_of(noise, {"auto": default}, "noise")()
-    return clone(check_noiser(noise))
+    specification: Noiser = clone(check_noiser(noise))
+    return specification
 
 
 def _same(y: Any, array: NDArray[Any]) -> bool:

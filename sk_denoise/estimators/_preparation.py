@@ -81,9 +81,7 @@ class Preparation:
         return errors.square().flatten(1).mean(dim=1)
 
 
-def run_in_chunks(
-    module: nn.Module, x: Tensor, function: Callable[[nn.Module, Tensor], Tensor]
-) -> Tensor:
+def run_in_chunks(module: nn.Module, x: Tensor, function: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
     """Apply ``function(module, chunk)`` to chunks of rows, in the precision of x and without gradients.
 
     The weights are single precision; for double precision a copy of the module is converted.

@@ -196,5 +196,5 @@ def _squared_errors(truth: NDArray[Any], prediction: NDArray[Any]) -> NDArray[An
 
 
 def _check_data_range(data_range: float) -> None:
-    if not (np.isscalar(data_range) and np.isfinite(data_range) and data_range > 0):
+    if not 0 < float(data_range) < np.inf:
         raise ValueError(f"data_range must be a finite number above 0, got {data_range!r}.")

@@ -108,10 +108,10 @@ def make_denoising_scorer(
     >>> from sklearn.datasets import load_digits
     >>> from sk_denoise import DenoisingAutoencoder, GaussianNoiser
     >>> from sk_denoise.metrics import make_denoising_scorer
-    >>> X = load_digits().data[:200] / 16
+    >>> X = load_digits().data / 16
     >>> scorer = make_denoising_scorer(GaussianNoiser(0.25, random_state=0), data_range=1)
-    >>> dae = DenoisingAutoencoder(max_epochs=5, random_state=0).fit(X)
-    >>> scorer(dae, X) > 10
+    >>> dae = DenoisingAutoencoder(noise=GaussianNoiser(0.25), max_epochs=5, random_state=0)
+    >>> scorer(dae.fit(X[:1000]), X[1000:]) > 12
     True
     """
     check_noiser(noiser)

@@ -59,21 +59,21 @@ class DenseAutoencoder(nn.Module):
         if min(widths) < 1:
             raise ValueError(f"Every layer needs at least one unit, got widths {widths}.")
         inner = [activation] * len(hidden_layer_sizes)
-        self.encoder = nn.Sequential(
-            nn.Flatten(), *_layers(widths, [*inner, latent_activation])
-        )
+        self.encoder = nn.Sequential(nn.Flatten(), *_layers(widths, [*inner, latent_activation]))
         self.decoder = nn.Sequential(
             *_layers(widths[::-1], [*inner, output_activation]), nn.Unflatten(1, tuple(input_shape))
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map a batch to its reconstruction, ``(batch, *input_shape)`` to the same."""
-        return self.decoder(self.encoder(x))  # type: ignore[no-any-return]
+        reconstruction: Tensor = self.decoder(self.encoder(x))
+        return reconstruction
 
     def activations(self, x: Tensor) -> Tensor:
         """Return what all hidden layers and the latent one put out, side by side: ``(batch, units)``."""
         outputs: list[Tensor] = []
-        for layer in [*self.encoder, *self.decoder][:-2]:  # less the output's activation and shape
+        layers: list[nn.Module] = [*self.encoder, *self.decoder]
+        for layer in layers[:-2]:  # less the output's activation and shape
             if isinstance(layer, tuple(ACTIVATIONS.values())):
                 outputs.append(x := layer(x))
             else:

@@ -141,7 +141,7 @@ class BaseNoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, metaclas
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        assert tags.transformer_tags is not None
+        assert tags.transformer_tags is not None  # TransformerMixin made them
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -175,8 +175,8 @@ class GaussianNoiser(BaseNoiser):
 
     Attributes
     ----------
-    scale_ : ndarray of the shape of one sample, or 1.0
-        The unit of the noise in the unit of the data.
+    scale_ : ndarray of the shape of one sample, or of shape ()
+        The unit of the noise in the unit of the data; one where it is absolute.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -242,10 +242,8 @@ class GaussianNoiser(BaseNoiser):
         )
 
     def _strength(self) -> float | tuple[float, float]:
-        if isinstance(self.noise_factor, Real):
-            return float(self.noise_factor)
-        low, high = self.noise_factor
-        return float(low), float(high)
+        low, high = np.broadcast_to(np.asarray(self.noise_factor, dtype=float), 2).tolist()
+        return low if np.ndim(self.noise_factor) == 0 else (low, high)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -267,7 +265,7 @@ class GaussianNoiser(BaseNoiser):
         if self.scale == "std":
             self.scale_ = torch.where(stats.is_constant, 0.0, stats.std).numpy()
         else:
-            self.scale_ = 1.0
+            self.scale_ = np.ones(())
             self._warn_if_weak(stats.std[~stats.is_constant])
 
     def _warn_if_weak(self, spreads: torch.Tensor) -> None:

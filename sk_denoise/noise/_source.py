@@ -77,7 +77,7 @@ class NoisedArray(np.ndarray):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        rebuild, arguments, state = super().__reduce__()  # type: ignore[misc]
+        rebuild, arguments, state, *_ = tuple(super().__reduce__())
         return rebuild, arguments, (state, self._source)
 
     def __setstate__(self, state: Any) -> None:

@@ -36,7 +36,7 @@ class StopTraining(Exception):  # noqa: N818 - a signal, not an error
     """Ends a training run early, for good reason."""
 
 
-class EpochRecorder(Callback):  # type: ignore[misc]
+class EpochRecorder(Callback):
     """Write the mean losses and PSNR of each epoch into the history, and stop a run that diverges.
 
     Parameters
@@ -57,9 +57,7 @@ class EpochRecorder(Callback):  # type: ignore[misc]
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.sums = {True: [0, 0.0, 0.0], False: [0, 0.0, 0.0]}  # rows, loss, PSNR
 
-    def on_batch_end(
-        self, net: NeuralNet, batch: Any = None, training: bool = False, **step: Any
-    ) -> None:
+    def on_batch_end(self, net: NeuralNet, batch: Any = None, training: bool = False, **step: Any) -> None:
         loss, prediction = step["loss"].item(), step["y_pred"].detach()
         if training:
             self._check_convergence(net, loss)
@@ -98,7 +96,7 @@ def monitored_loss(net: NeuralNet) -> float:
     return float(epoch["valid_loss"] if "valid_loss" in epoch else epoch["train_loss"])
 
 
-class BestWeights(Callback):  # type: ignore[misc]
+class BestWeights(Callback):
     """Keep a copy of the weights of the best epoch so far; ``restore`` brings them back."""
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -118,7 +116,7 @@ class BestWeights(Callback):  # type: ignore[misc]
         net.module_.load_state_dict(self.weights)
 
 
-class EarlyStopping(Callback):  # type: ignore[misc]
+class EarlyStopping(Callback):
     """Stop when the loss has not fallen by ``tol`` for ``patience`` epochs, as scikit-learn's MLPs do."""
 
     def __init__(self, patience: int, tol: float) -> None:
@@ -136,7 +134,7 @@ class EarlyStopping(Callback):  # type: ignore[misc]
             raise StopTraining
 
 
-class Schedule(Callback):  # type: ignore[misc]
+class Schedule(Callback):
     """Set the learning rate before every step, as a share of its start value.
 
     Parameters
@@ -166,7 +164,7 @@ class Schedule(Callback):  # type: ignore[misc]
         self.step += 1
 
 
-class Progress(Callback):  # type: ignore[misc]
+class Progress(Callback):
     """Show the run as one line that updates: epoch, losses, PSNR, time left."""
 
     def __init__(self, title: str, epochs: int) -> None:
