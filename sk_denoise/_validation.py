@@ -183,10 +183,11 @@ def as_float(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def as_tensor(array: NDArray[Any]) -> torch.Tensor:
-    """Return the array as a tensor, shared with the array where it can be (also read-only ones)."""
-    native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-    if any(stride < 0 for stride in native.strides) or not native.flags.aligned:
-        native = native.copy()
+    """Return the array as a tensor, row by row in memory, shared with the array where it can be.
+
+    Read-only arrays are shared too: nothing below the door writes to its input.
+    """
+    native = np.require(array, array.dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
     return torch.utils.dlpack.from_dlpack(np.asarray(native))
 
 

@@ -31,12 +31,11 @@ class Digits:
         """Return the test digits under the seed's noise."""
         return self.test + np.random.default_rng(self.seed + 1).normal(0, sigma, self.test.shape)
 
+    def decibels(self, prediction: NDArray[np.float64]) -> float:
+        """Return the PSNR of the mean MSE of denoised test digits, data range 1."""
+        return float(-10 * np.log10(np.mean((self.test - prediction) ** 2)))
+
 
 @pytest.fixture(scope="session")
 def digits() -> Digits:
     return Digits.split(seed=0)
-
-
-def decibels(truth: NDArray[np.float64], prediction: NDArray[np.float64]) -> float:
-    """Return the PSNR of the mean MSE, data range 1."""
-    return float(-10 * np.log10(np.mean((truth - prediction) ** 2)))

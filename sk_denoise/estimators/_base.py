@@ -47,8 +47,10 @@ from sk_denoise.training import (
     auto_batch_size,
     auto_epochs,
     create_net,
+    flops_per_sample,
     resolve_device,
     resolve_optimizer,
+    suitable_threads,
     train,
 )
 
@@ -229,7 +231,8 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         """Apply ``function(module, network input)`` to checked samples, in their precision."""
         prepare = self._fitted_preparation().input
         samples = as_tensor(as_float(check_samples(self, X, reset=False)))
-        return run_in_chunks(self.net_.module_, samples, lambda m, x: function(m, prepare(x))).numpy()
+        with suitable_threads(self._flops_ * len(samples)):
+            return run_in_chunks(self.net_.module_, samples, lambda m, x: function(m, prepare(x))).numpy()
 
     # The story of a fit: draft, check, split, prepare, train, store -----------------------------------
 
@@ -299,10 +302,8 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         self._draws_globally_ = not knows_generators(network)
         with self._randomness("weights"):
             module = build_network(network, layout.network_shape, self.latent_dim, self._root())
-        optimizer = resolve_optimizer(
-            self.optimizer, self.learning_rate, self.weight_decay, n_samples=len(pair.inputs)
-        )
-        self._rate_ = optimizer[1]["lr"]
+        self._flops_ = flops_per_sample(module, layout.network_shape)
+        optimizer = self._optimizer(len(pair.inputs))
         self.net_ = create_net(module, LOSSES[self.loss], optimizer, resolve_device(self.device))
 
     def _check_range(self, network: Any, clean: NDArray[Any]) -> bool:
@@ -334,7 +335,7 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             epochs=epochs,
             batch_size=batch_size,
             schedule=schedule or self.learning_rate_schedule,
-            learning_rate=self._rate_,
+            learning_rate=self._optimizer(len(rows))[1]["lr"],
             patience=self.n_iter_no_change if self.early_stopping and frozen is not None else None,
             tol=self.tol,
             sample_psnr=lambda output, target: psnr_of_mse(errors(output, target).cpu(), data_range),
@@ -342,7 +343,8 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         )
         if self.verbose:
             print(f"[{type(self).__name__}] {training.describe()}; {self.net_.device}, {epochs} epochs")
-        with self._randomness("training", self._n_runs_):
+        step = 3 * self._flops_ * batch_size  # the backward pass takes twice the forward one
+        with self._randomness("training", self._n_runs_), suitable_threads(step):
             interruption = train(self.net_, rows, frozen, plan)
         self._n_runs_ += 1
         return interruption
@@ -361,6 +363,11 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             prepare_target=lambda x: preparation.target(x).float(),
             generator=stream(self._root(), purpose, run, device=device),
             shuffle=stream(self._root(), "shuffle", run),
+        )
+
+    def _optimizer(self, n_samples: int) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+        return resolve_optimizer(
+            self.optimizer, self.learning_rate, self.weight_decay, n_samples=n_samples
         )
 
     def _batch_size(self, n_samples: int) -> int:

@@ -15,6 +15,7 @@ from sk_denoise.estimators._layout import SampleLayout
 
 __all__ = ["Preparation", "run_in_chunks"]
 
+MARGIN = 0.5  # of the range of an input in training; beyond it values are cut
 LINEAR_RANGE = 3.0  # deviations; beyond them a network input grows as a logarithm
 NOISE_RATIOS = (0.1, 10.0)  # limits of noise to signal that the weights of features follow
 
@@ -30,6 +31,7 @@ class Preparation:
 
     layout: SampleLayout
     input_scaler: AffineScaler
+    input_limits: tuple[Tensor, Tensor]
     target_scaler: AffineScaler
 
     @classmethod
@@ -54,15 +56,20 @@ class Preparation:
             correlation = covariance[0, 1] / (noisy.std * clean.std)
             ratios = (correlation.pow(-2) - 1).clamp(min=0).sqrt().nan_to_num(nan=1.0)
             target_scaler = AffineScaler.from_moments(clean).times(ratios.clamp(*NOISE_RATIOS))
-        return cls(layout, input_scaler, target_scaler)
+        margin = MARGIN * (noisy.high - noisy.low)
+        limits = input_scaler.scale(noisy.low - margin), input_scaler.scale(noisy.high + margin)
+        return cls(layout, input_scaler, limits, target_scaler)
 
     def input(self, x: Tensor) -> Tensor:
         """From the user's unit and layout to a network input, in the precision of x.
 
-        Values far outside what training saw are bent towards it, so that one of them cannot drown the
-        rest of its sample: noise on a feature that hardly varied, an outlier, a dead pixel.
+        Values far from the mean are bent towards it and those outside what training saw are cut, so that
+        one of them cannot drown the rest of its sample: noise on a feature that hardly varied, an outlier,
+        a dead pixel.
         """
         scaled = self.input_scaler.scale(self.layout.to_network(x))
+        low, high = self.input_limits
+        scaled = scaled.clamp_(low.to(scaled), high.to(scaled))
         beyond = scaled.abs() - LINEAR_RANGE
         bent = scaled.sign() * (LINEAR_RANGE + beyond.clamp(min=0).log1p())
         return torch.where(beyond > 0, bent, scaled)

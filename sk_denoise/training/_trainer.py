@@ -64,7 +64,7 @@ def create_net(
 ) -> NeuralNet:
     """Return an initialized net that has not been trained."""
     kind, arguments = optimizer
-    return NeuralNet(
+    net = NeuralNet(
         module,
         criterion=loss,
         optimizer=kind,
@@ -76,6 +76,8 @@ def create_net(
         device=str(device),
         verbose=0,
     ).initialize()
+    net.module = type(module)  # the instance is net.module_; a second reference would be pickled apart
+    return net
 
 
 def train(
@@ -108,6 +110,8 @@ def train(
     except KeyboardInterrupt as error:
         interruption = error
         best.restore(net)
+        if "train_loss" not in net.history[-1]:  # the epoch was not complete
+            net.history.pop()
     finally:
         net.notify("on_train_end", X=rows, y=None)
         net.callbacks_, net.train_split = [], None

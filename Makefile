@@ -1,0 +1,35 @@
+# Every target sets up .venv by itself, with the versions in constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types clean
+
+help:  ## show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(READY)  ## denoise scikit-learn's digits: pipeline, search, comparison, picture
+	$(BIN)/python -m sk_denoise demo
+
+test: $(READY)  ## run all tests, docstrings' examples and examples/ with branch coverage
+	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term
+
+check: lint types test  ## what the continuous integration runs
+
+lint: $(READY)  ## style, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(READY)  ## static types
+	$(BIN)/mypy
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) build dist demo *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

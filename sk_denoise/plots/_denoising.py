@@ -1,0 +1,357 @@
+"""Pictures above each other: clean, noisy, denoised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array
+
+from sk_denoise._validation import Noiser, check_noiser, data_range_of, noisers_in
+from sk_denoise.metrics import psnr
+from sk_denoise.metrics._scorers import _corrupt as corrupt_as_scorers_do
+from sk_denoise.metrics._scorers import _through_earlier_steps as through_earlier_steps
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.image import AxesImage
+
+__all__ = ["DenoisingDisplay"]
+
+ROWS = ("clean", "noisy", "denoised")
+SMALLEST, LARGEST, PIXELS_PER_INCH = 0.95, 2.0, 64  # of a picture, in inches; between them by its pixels
+WIDEST = 14.0  # inches, of all pictures side by side
+LETTER_WIDTH = 0.09  # inches, of a column's title
+LABELS_WIDTH, TEXT_HEIGHT = 0.8, 0.23  # inches: the names of the rows; the text under or over a row
+FRAME = "0.8"
+
+
+class DenoisingDisplay:
+    """Show pictures as they are, with noise, and denoised: a column for each sample.
+
+    All pictures share one scale of greys, that of the clean data, so that they compare honestly; what
+    lies outside is drawn black or white. The PSNR of each sample stands under its noisy and its denoised
+    picture.
+
+    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`, which choose samples, shape
+    and scale.
+
+    Parameters
+    ----------
+    clean, noisy, denoised : ndarray of shape (n_samples, height, width[, channels])
+        The pictures, in one unit; 1 or 3 channels.
+    data_range : float
+        What the PSNR refers to: the distance between the smallest and the largest possible value.
+    limits : pair of float
+        The values that are drawn black and white.
+    labels : sequence of length n_samples, optional
+        What stands over the columns.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure or SubFigure
+        What the pictures were drawn on.
+    axes_ : ndarray of matplotlib Axes of shape (3, n_samples)
+        Rows clean, noisy, denoised.
+    images_ : ndarray of matplotlib AxesImage of shape (3, n_samples)
+        The pictures on the axes.
+
+    See Also
+    --------
+    sk_denoise.metrics.psnr : The number under the pictures.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sk_denoise import DenoisingAutoencoder, GaussianNoiser
+    >>> from sk_denoise.plots import DenoisingDisplay
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X = X / 16
+    >>> dae = DenoisingAutoencoder(noise=GaussianNoiser(0.25), max_epochs=2, random_state=0).fit(X[:1000])
+    >>> display = DenoisingDisplay.from_estimator(
+    ...     dae, X[1000:], noiser=GaussianNoiser(0.25), image_shape=(8, 8), labels=y[1000:]
+    ... )
+    >>> display.axes_.shape
+    (3, 10)
+    >>> import matplotlib.pyplot as plt
+    >>> plt.show()
+    """
+
+    figure_: Any
+    axes_: NDArray[Any]
+    images_: NDArray[Any]
+
+    def __init__(
+        self,
+        clean: NDArray[Any],
+        noisy: NDArray[Any],
+        denoised: NDArray[Any],
+        *,
+        data_range: float,
+        limits: tuple[float, float],
+        labels: Sequence[object] | None = None,
+    ) -> None:
+        self.clean = clean
+        self.noisy = noisy
+        self.denoised = denoised
+        self.data_range = data_range
+        self.limits = limits
+        self.labels = labels
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X_clean: ArrayLike,
+        *,
+        noiser: Noiser | None = None,
+        X_noisy: ArrayLike | None = None,
+        image_shape: Sequence[int] | None = None,
+        labels: Sequence[object] | NDArray[Any] | None = None,
+        n_samples: int = 10,
+        data_range: float | None = None,
+        limits: tuple[float, float] | None = None,
+        figure: Figure | SubFigure | None = None,
+        cmap: str = "gray",
+    ) -> Self:
+        """Denoise with a fitted estimator, and show what it does to the first samples.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted denoiser with ``predict``, or a pipeline or search that ends in one. Where steps of a
+            pipeline change the data, clean and noisy samples are shown as its last step meets them.
+        X_clean : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Clean samples that the estimator has not seen.
+        noiser : noiser, optional
+            What corrupts them; its statistics come from ``X_clean``. It draws the noise that
+            :func:`~sk_denoise.metrics.make_denoising_scorer` draws, with ``random_state=None`` as 0.
+        X_noisy : array-like of the shape of X_clean, optional
+            Noisy samples, in place of ``noiser``.
+        image_shape : tuple of int, optional
+            ``(height, width)`` or ``(height, width, channels)`` of flat rows; by default that which the
+            estimator was told.
+        labels : array-like of length n_samples, optional
+            What stands over the columns.
+        n_samples : int, default=10
+            The most samples that are shown. For others than the first, pass slices.
+        data_range : float, optional
+            What the PSNR refers to; by default the range of the type for 8- and 16-bit integers, else the
+            maximum of ``X_clean`` minus its minimum.
+        limits : pair of float, optional
+            The values that are drawn black and white; by default the extremes of ``X_clean``.
+        figure : matplotlib Figure or SubFigure, optional
+            What to draw on; by default a new figure of a suitable size.
+        cmap : str or Colormap, default="gray"
+            Colours of pictures with a single channel.
+
+        Returns
+        -------
+        DenoisingDisplay
+            Drawn.
+        """
+        if (noiser is None) == (X_noisy is None):
+            raise ValueError(
+                "from_estimator needs either noiser, which corrupts X_clean, or X_noisy; got "
+                f"{'neither' if noiser is None else 'both'}."
+            )
+        _require_pyplot(f"{cls.__name__}.from_estimator")
+        noisy = X_noisy if noiser is None else _corrupted(estimator, noiser, X_clean)
+        clean, last = through_earlier_steps(estimator, X_clean)
+        first = slice(_checked_count(n_samples))
+        everything = _checked(clean, "X_clean")
+        return cls.from_predictions(
+            everything[first],
+            _checked(through_earlier_steps(estimator, noisy)[0], "X_noisy")[first],
+            estimator.predict(noisy[first]),  # type: ignore[index]
+            image_shape=getattr(last, "image_shape_", None) if image_shape is None else image_shape,
+            labels=labels,
+            n_samples=n_samples,
+            data_range=data_range_of(everything) if data_range is None else data_range,
+            limits=_extremes(everything) if limits is None else limits,
+            figure=figure,
+            cmap=cmap,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        clean: ArrayLike,
+        noisy: ArrayLike,
+        denoised: ArrayLike,
+        *,
+        image_shape: Sequence[int] | None = None,
+        labels: Sequence[object] | NDArray[Any] | None = None,
+        n_samples: int = 10,
+        data_range: float | None = None,
+        limits: tuple[float, float] | None = None,
+        figure: Figure | SubFigure | None = None,
+        cmap: str = "gray",
+    ) -> Self:
+        """Show the first of given samples.
+
+        Parameters
+        ----------
+        clean, noisy, denoised : array-like of shape (n_samples, n_features) or \
+                (n_samples, height, width[, channels])
+            The samples, in one unit.
+        image_shape : tuple of int, optional
+            ``(height, width)`` or ``(height, width, channels)`` of flat rows.
+        labels : array-like of length n_samples, optional
+            What stands over the columns.
+        n_samples : int, default=10
+            The most samples that are shown.
+        data_range : float, optional
+            What the PSNR refers to; by default the range of the type for 8- and 16-bit integers, else the
+            maximum of ``clean`` minus its minimum.
+        limits : pair of float, optional
+            The values that are drawn black and white; by default the extremes of ``clean``.
+        figure : matplotlib Figure or SubFigure, optional
+            What to draw on; by default a new figure of a suitable size.
+        cmap : str or Colormap, default="gray"
+            Colours of pictures with a single channel.
+
+        Returns
+        -------
+        DenoisingDisplay
+            Drawn.
+        """
+        stacks = dict(zip(ROWS, (clean, noisy, denoised), strict=True))
+        pictures = [_as_pictures(stack, image_shape, name) for name, stack in stacks.items()]
+        shapes = [stack.shape for stack in pictures]
+        if len(set(shapes)) > 1:
+            raise ValueError(
+                "clean, noisy and denoised must have one shape, got pictures of the shapes "
+                f"{', '.join(map(str, shapes))}."
+            )
+        n_shown = min(_checked_count(n_samples), len(pictures[0]))
+        if labels is not None and len(labels) < n_shown:
+            raise ValueError(f"labels has length {len(labels)}, there are {n_shown} samples to label.")
+        return cls(
+            *(stack[:n_shown] for stack in pictures),
+            data_range=data_range_of(pictures[0]) if data_range is None else data_range,
+            limits=_extremes(pictures[0]) if limits is None else limits,
+            labels=None if labels is None else list(labels[:n_shown]),
+        ).plot(figure, cmap=cmap)
+
+    def plot(self, figure: Figure | SubFigure | None = None, *, cmap: str = "gray") -> Self:
+        """Draw the pictures.
+
+        Parameters
+        ----------
+        figure : matplotlib Figure or SubFigure, optional
+            What to draw on, for instance a part of a larger figure; its size stays. By default a new
+            figure of a suitable size.
+        cmap : str or Colormap, default="gray"
+            Colours of pictures with a single channel.
+
+        Returns
+        -------
+        self
+        """
+        pyplot = _require_pyplot(f"{type(self).__name__}.plot")
+        if figure is None:
+            figure = pyplot.figure(figsize=self._figsize(), layout="compressed")
+        axes = figure.subplots(len(ROWS), len(self.clean), squeeze=False)
+        images = np.empty(axes.shape, dtype=object)
+        for row, pictures in enumerate((self.clean, self.noisy, self.denoised)):
+            axes[row, 0].set_ylabel(ROWS[row], rotation=0, ha="right", va="center", labelpad=8)
+            for column, picture in enumerate(pictures):
+                images[row, column] = self._draw(axes[row, column], picture, cmap)
+                if row > 0:
+                    decibels = self._psnr(pictures, column)
+                    axes[row, column].set_xlabel(f"{decibels:.1f} dB", fontsize="small", labelpad=3)
+        for ax, label in zip(axes[0], self.labels or (), strict=False):
+            ax.set_title(str(label), fontsize="medium", pad=4)
+        self.figure_, self.axes_, self.images_ = figure, axes, images
+        return self
+
+    def _figsize(self) -> tuple[float, float]:
+        """Return width and height in inches of a figure that suits the pictures and their labels."""
+        n_columns, height, width = self.clean.shape[:3]
+        lines = [line for label in self.labels or () for line in str(label).split("\n")]
+        largest = max(SMALLEST, min(LARGEST, WIDEST / n_columns))
+        picture = max(SMALLEST, min(largest, width / PIXELS_PER_INCH))
+        column = max(picture, LETTER_WIDTH * max(map(len, lines), default=0))
+        row = max(0.3, min(3.0, height / width)) * picture + TEXT_HEIGHT
+        return LABELS_WIDTH + n_columns * column, len(ROWS) * row + 0.1
+
+    def _draw(self, ax: Axes, picture: NDArray[Any], cmap: str) -> AxesImage:
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.spines[:].set_color(FRAME)
+        low, high = self.limits
+        if picture.ndim == 3:  # matplotlib scales greys alone
+            picture = np.clip((picture.astype(np.float64) - low) / (high - low), 0, 1)
+        return ax.imshow(picture, cmap=cmap, vmin=low, vmax=high)
+
+    def _psnr(self, pictures: NDArray[Any], index: int) -> float:
+        one = slice(index, index + 1)
+        return psnr(self.clean[one], pictures[one], data_range=self.data_range)
+
+
+def _require_pyplot(caller: str) -> Any:
+    """Return matplotlib.pyplot, or say how to get it."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} needs matplotlib. Install it with: pip install sk-denoise[plots]"
+        ) from error
+    return plt
+
+
+def _corrupted(estimator: Any, noiser: Any, X: ArrayLike) -> Any:
+    """Return X with noise, where the estimator does not add its own on top."""
+    for held in noisers_in(estimator):
+        if getattr(held, "apply", "fit") == "always":
+            raise ValueError(
+                f"The noise of {noiser!r} is added to X_clean, and the estimator holds {held!r}, which would "
+                'add more. Give that one apply="fit".'
+            )
+    return corrupt_as_scorers_do(check_noiser(noiser), X, copy=0)
+
+
+def _checked(samples: ArrayLike, name: str) -> NDArray[Any]:
+    checked = check_array(samples, dtype="numeric", allow_nd=True, ensure_2d=False, input_name=name)
+    array = np.asarray(checked)
+    if array.ndim < 2:
+        raise ValueError(
+            f"{name} has shape {array.shape}, expected (n_samples, ...). A single sample needs a first axis: "
+            "x[None]."
+        )
+    return array
+
+
+def _checked_count(n_samples: int) -> int:
+    if not isinstance(n_samples, int | np.integer) or n_samples < 1:
+        raise ValueError(f"n_samples must be an integer of at least 1, got {n_samples!r}.")
+    return int(n_samples)
+
+
+def _as_pictures(samples: ArrayLike, image_shape: Sequence[int] | None, name: str) -> NDArray[Any]:
+    """Return samples as (n_samples, height, width) or (n_samples, height, width, 3)."""
+    array = _checked(samples, name)
+    shape = array.shape[1:] if image_shape is None else tuple(image_shape)
+    if len(shape) == 1:
+        raise ValueError(
+            f"{name} holds flat rows of {shape[0]} values. Give image_shape=(height, width) or "
+            "(height, width, channels)."
+        )
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
+        raise ValueError(
+            f"{name} holds samples of shape {shape}; pictures are (height, width), (height, width, 1) or "
+            "(height, width, 3)."
+        )
+    if math.prod(shape) != math.prod(array.shape[1:]):
+        raise ValueError(f"image_shape={shape} does not fit {name}, whose samples have {array.shape[1:]}.")
+    return array.reshape(len(array), *(shape[:2] if shape[2:] == (1,) else shape))
+
+
+def _extremes(clean: NDArray[Any]) -> tuple[float, float]:
+    low, high = float(clean.min()), float(clean.max())
+    return (low, high) if low < high else (low, low + 1.0)

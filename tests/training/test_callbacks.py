@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import math
+import pickle
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from sk_denoise import DenoisingAutoencoder, GaussianNoiser, TrainingDivergedError
+from sk_denoise.training import SCHEDULES, CorruptedRows, FixedRows, TrainingPlan, create_net, train
+
+STEP = 0.1
+
+
+class Weight(nn.Module):
+    """A single weight that multiplies its input; it starts at zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        return self.value * x
+
+
+class Plant(nn.Module):
+    """Whatever it is shown, its answer grows by one with every step of training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.height = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        return self.height.expand_as(x)
+
+
+def ones(n: int = 6) -> torch.Tensor:
+    return torch.ones(n, 1)
+
+
+def rows(inputs, targets, corrupt=None) -> CorruptedRows:
+    streams = (torch.Generator().manual_seed(seed) for seed in (0, 1))
+    return CorruptedRows(inputs, targets, corrupt, lambda x: x, lambda x: x, *streams)
+
+
+def negative_error(prediction, target):
+    """What stands in for the PSNR of each sample: something to be averaged."""
+    return -(prediction - target).square().flatten(1).mean(dim=1)
+
+
+def plan(epochs=5, batch_size=6, patience=None, tol=0.0, schedule="constant", rate=STEP, title=None):
+    return TrainingPlan(epochs, batch_size, schedule, rate, patience, tol, negative_error, title)
+
+
+def net_of(module=None, rate=STEP, loss=nn.MSELoss):
+    module = Weight() if module is None else module
+    return create_net(module, loss, (torch.optim.SGD, {"lr": rate}), torch.device("cpu"))
+
+
+def weight(net) -> float:
+    return next(net.module_.parameters()).item()
+
+
+def towards_four(n=6) -> CorruptedRows:
+    """A problem whose weight approaches four, from zero, without ever passing it."""
+    return rows(ones(n), 4 * ones(n))
+
+
+# What is recorded ----------------------------------------------------------------------------------------
+
+
+def test_losses_are_means_over_samples_also_with_batches_of_unequal_size():
+    x = torch.arange(1.0, 8.0)[:, None]
+    net = net_of()
+    train(net, rows(x, x), FixedRows(2 * x, x), plan(epochs=2, batch_size=3, rate=1e-30, title="t"))
+    expected = float(x.square().mean())
+    for epoch in net.history:
+        assert epoch["train_loss"] == pytest.approx(expected)
+        assert epoch["valid_loss"] == pytest.approx(expected)
+        assert epoch["train_psnr"] == pytest.approx(-expected)
+        assert epoch["valid_psnr"] == pytest.approx(-expected)
+
+
+def test_the_psnr_of_training_rows_is_not_taken_where_nobody_looks():
+    net = net_of()
+    train(net, towards_four(), FixedRows(ones(), ones()), plan(epochs=1))
+    assert "train_psnr" not in net.history[-1]
+    assert "valid_psnr" in net.history[-1]
+
+
+def test_nothing_is_recorded_of_validation_where_there_is_none():
+    net = net_of()
+    train(net, towards_four(), None, plan(epochs=3))
+    assert len(net.history) == 3
+    assert not any(name.startswith("valid") for epoch in net.history for name in epoch)
+
+
+def test_validation_does_not_train():
+    one, other = net_of(), net_of()
+    train(one, towards_four(), None, plan())
+    train(other, towards_four(), FixedRows(-ones(), 100 * ones()), plan())
+    assert weight(one) == weight(other) != 0
+
+
+def test_a_second_run_goes_on_with_weights_history_and_optimizer():
+    net, straight = net_of(), net_of()
+    train(net, towards_four(), None, plan(epochs=2))
+    train(net, towards_four(), None, plan(epochs=3))
+    train(straight, towards_four(), None, plan(epochs=5))
+    assert len(net.history) == 5
+    assert weight(net) == pytest.approx(weight(straight))
+    losses = net.history[:, "train_loss"]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_a_trained_net_holds_no_data_and_can_be_pickled():
+    net = net_of()
+    train(
+        net, towards_four(5000), FixedRows(ones(5000), ones(5000)), plan(epochs=3, batch_size=10, title="t")
+    )
+    pickled = pickle.dumps(net)
+    assert len(pickled) < 20_000
+    assert weight(pickle.loads(pickled)) == weight(net)
+    assert not net.module_.training
+
+
+# Divergence ----------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_diverges_names_the_learning_rate_to_lower():
+    message = (
+        r"diverged in epoch \d+: the loss is .*, it was 16 at first. Lower learning_rate \(it is 50 now\)"
+    )
+    with pytest.raises(TrainingDivergedError, match=message):
+        train(net_of(rate=50.0), towards_four(), None, plan(epochs=100, rate=50.0))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
+def test_a_loss_that_is_not_a_number_ends_the_run_at_its_first_step(value):
+    with pytest.raises(TrainingDivergedError, match=r"diverged in epoch 1: the loss is (nan|inf)"):
+        train(net_of(), rows(ones(), value * ones()), None, plan())
+
+
+def test_a_run_that_diverges_gives_the_terminal_back(capsys):
+    net = net_of(rate=50.0)
+    with pytest.raises(TrainingDivergedError):
+        train(net, towards_four(), None, plan(epochs=100, rate=50.0, title="denoiser"))
+    assert capsys.readouterr().err.endswith("\n")
+    assert net.callbacks_ == []
+
+
+def test_a_loss_that_is_large_from_the_start_is_no_divergence():
+    net = net_of()
+    train(net, rows(ones(), 1e8 * ones()), None, plan())
+    assert net.history[-1, "train_loss"] < net.history[0, "train_loss"]
+
+
+def test_a_loss_that_starts_at_zero_may_rise_a_little():
+    net = net_of()
+    shift = iter([0.0, 0.1, 0.1, 0.1])
+    train(net, rows(ones(), ones() * 0, lambda x, _: x * next(shift)), None, plan(epochs=3))
+    assert len(net.history) == 3
+
+
+# Stopping early ------------------------------------------------------------------------------------------
+
+
+def passing_the_best(epochs: int, patience: int | None):
+    """Train a weight from 0 towards 4; validation likes it best where it is 2."""
+    net = net_of(rate=0.02)
+    train(
+        net,
+        towards_four(),
+        FixedRows(ones(), 2 * ones()),
+        plan(epochs=epochs, patience=patience, rate=0.02),
+    )
+    return net
+
+
+def test_a_run_stops_when_the_validation_loss_has_not_fallen_for_as_long_as_its_patience():
+    for patience in (1, 3):
+        net = passing_the_best(epochs=1000, patience=patience)
+        best = min(range(len(net.history)), key=lambda epoch: net.history[epoch, "valid_loss"])
+        assert 5 < best < 50
+        assert len(net.history) == best + 1 + patience
+
+
+def test_a_run_that_stopped_has_the_best_weights():
+    net = passing_the_best(epochs=1000, patience=5)
+    assert weight(net) == pytest.approx(2, abs=0.05)
+
+
+def test_a_run_that_would_have_stopped_later_has_the_best_weights_too():
+    stopped = passing_the_best(epochs=1000, patience=5)
+    ended = passing_the_best(epochs=len(stopped.history) - 1, patience=5)
+    assert weight(ended) == weight(stopped)
+
+
+def test_a_run_without_patience_goes_on_to_its_end():
+    net = passing_the_best(epochs=200, patience=None)
+    assert len(net.history) == 200
+    assert weight(net) > 3.9
+
+
+def test_a_fall_of_less_than_the_tolerance_is_no_progress():
+    lengths = []
+    for tol in (0.0, 0.5, 1e6):
+        net = net_of(rate=0.02)
+        train(net, towards_four(), None, plan(epochs=100, patience=2, tol=tol, rate=0.02))
+        lengths.append(len(net.history))
+    assert lengths[0] == 100  # the training loss falls to the end
+    assert 3 < lengths[1] < 50
+    assert lengths[2] == 3  # the first epoch is progress from nothing
+
+
+def test_patience_starts_anew_with_every_run():
+    net = passing_the_best(epochs=1000, patience=3)
+    before = len(net.history)
+    train(net, towards_four(), FixedRows(ones(), 2 * ones()), plan(epochs=50, patience=3, rate=0.02))
+    assert len(net.history) >= before + 3
+
+
+# Interruption --------------------------------------------------------------------------------------------
+
+
+def interrupted_at(step: int):
+    """Return a corruption that changes nothing and in which the user presses Ctrl-C at one step."""
+    steps = iter(range(1, 10**6))
+
+    def corrupt(x, generator):
+        if next(steps) == step:
+            raise KeyboardInterrupt
+        return x
+
+    return corrupt
+
+
+def test_an_interruption_is_returned_with_the_best_weights_so_far():
+    net, whole = net_of(), net_of()
+    interrupted = rows(ones(), 4 * ones(), interrupted_at(step=4))
+    interruption = train(net, interrupted, None, plan(epochs=10))
+    train(whole, towards_four(), None, plan(epochs=3))
+    assert isinstance(interruption, KeyboardInterrupt)
+    assert weight(net) == weight(whole)
+    assert train(net_of(), towards_four(), None, plan()) is None
+
+
+def test_an_interruption_in_the_first_epoch_leaves_the_weights_that_were_there():
+    net = net_of()
+    train(net, rows(ones(), 4 * ones(), interrupted_at(step=3)), None, plan(batch_size=1))
+    assert weight(net) == 0
+
+
+@pytest.mark.parametrize("step", [2, 20])
+def test_ctrl_c_in_the_middle_of_an_epoch_reaches_the_caller_and_leaves_a_usable_estimator(step, digits):
+    class Impatient(GaussianNoiser):
+        press = staticmethod(interrupted_at(step + 1))  # the first draw is for the statistics
+
+        def corrupt(self, x, generator):
+            return super().corrupt(self.press(x, generator), generator)
+
+    X = digits.train[:60]
+    dae = DenoisingAutoencoder(latent_dim=4, noise=Impatient(0.3), batch_size=8, max_epochs=9, random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        dae.fit(X)
+    assert dae.predict(X).shape == X.shape
+    assert dae.n_iter_ == len(dae.loss_curve_) == step // 8
+    dae.partial_fit(X)
+
+
+# The learning rate ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_starts_at_the_full_rate_and_never_rises(name):
+    shares = [SCHEDULES[name](step / 100) for step in range(101)]
+    assert shares[0] == 1
+    assert all(0 <= later <= earlier for earlier, later in pairwise(shares))
+
+
+def test_schedules_are_what_their_names_say():
+    assert [SCHEDULES["constant"](share) for share in (0, 0.5, 1)] == [1, 1, 1]
+    assert SCHEDULES["cosine"](0.5) == pytest.approx(0.5)
+    assert SCHEDULES["cosine"](1) == pytest.approx(0)
+    assert SCHEDULES["flat_cosine"](0.5) == pytest.approx(1)
+    assert SCHEDULES["flat_cosine"](0.75) == pytest.approx(0.5)
+    assert SCHEDULES["flat_cosine"](1) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_rate_follows_the_schedule_from_step_to_step(name):
+    """Its gradient being one, the answer of the plant is the sum of all rates so far."""
+    epochs, batches = 4, 3
+
+    class Linear(nn.Module):
+        def forward(self, prediction, target):
+            return 1000 - prediction.mean()
+
+    net = net_of(Plant(), loss=Linear)
+    validation = FixedRows(ones(), ones())
+    train(net, towards_four(), validation, plan(epochs=epochs, batch_size=2, schedule=name))
+    steps = epochs * batches
+    expected = sum(STEP * SCHEDULES[name](step / steps) for step in range(steps))
+    assert weight(net) == pytest.approx(expected, rel=1e-5)
+
+
+# The progress line ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wide_terminal(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+def last_state(printed: str) -> str:
+    return printed.rstrip("\n").split("\r")[-1]
+
+
+@pytest.mark.usefixtures("wide_terminal")
+def test_progress_is_one_line_on_stderr_with_epoch_loss_and_psnr(capsys):
+    train(net_of(), towards_four(), None, plan(epochs=3, title="denoiser"))
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    line = last_state(printed.err)
+    assert line.startswith("denoiser: 100%")
+    assert "3/3" in line
+    assert "epoch" in line
+    assert "loss=6.5536" in line  # 16 * 0.8 ** 4, before the third step
+    assert "psnr=-6.55 dB" in line
+
+
+@pytest.mark.usefixtures("wide_terminal")
+def test_progress_shows_validation_where_there_is_some(capsys):
+    train(net_of(), towards_four(), FixedRows(ones(), ones()), plan(epochs=1, title="denoiser"))
+    line = last_state(capsys.readouterr().err)
+    assert "loss=16.0000" in line
+    assert "val_loss=0.0400" in line  # the weight is 0.8 after a step
+    assert "val_psnr=-0.04 dB" in line
+
+
+@pytest.mark.usefixtures("wide_terminal")
+def test_the_progress_of_a_run_that_stops_early_ends_where_it_stopped(capsys):
+    net = net_of(rate=0.02)
+    train(
+        net, towards_four(), FixedRows(ones(), 2 * ones()), plan(100, patience=3, rate=0.02, title="denoiser")
+    )
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert f"{len(net.history)}/100" in last_state(printed)
+
+
+def test_nothing_is_shown_without_a_title(capsys):
+    train(net_of(), towards_four(), None, plan())
+    assert capsys.readouterr() == ("", "")
