@@ -123,9 +123,7 @@ def classifier() -> None:
         raw = LogisticRegression(max_iter=2000).fit(copies, many)
         behind = LogisticRegression(max_iter=2000).fit(dae.predict(copies), many)
         rows.setdefault("logistic regression, 10 noisy copies: noisy", []).append(raw.score(X, test_labels))
-        rows.setdefault("  denoised, the same copies", []).append(
-            behind.score(dae.predict(X), test_labels)
-        )
+        rows.setdefault("  denoised, the same copies", []).append(behind.score(dae.predict(X), test_labels))
     for name, accuracies in rows.items():
         print(f"{name:<48}{np.mean(accuracies):>7.3f}")
 

@@ -263,7 +263,7 @@ def draw(digits: Digits, results: list[Result], output: Path) -> None:
             data_range=1,
         )
     except ImportError as error:
-        say(f"There is none: {error}")
+        print(f"There is none: {error}")
         return
     display.figure_.suptitle(f"Digits with noise {level}, and what the {OURS} makes of them")
     path = output / "digits.png"
@@ -273,7 +273,7 @@ def draw(digits: Digits, results: list[Result], output: Path) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    say(f"Test digits with noise {level}, clean, noisy and denoised: {path}")
+    print(f"Test digits with noise {level}, clean, noisy and denoised: {path}\n")
 
 
 # PCA and kernel PCA ------------------------------------------------------------------------------------
@@ -358,7 +358,8 @@ def say(*paragraphs: str) -> None:
     for paragraph in paragraphs:
         lead = "\n" * (len(paragraph) - len(paragraph.lstrip("\n")))
         trail = "\n" * (len(paragraph) - len(paragraph.rstrip("\n")))
-        print(f"{lead}{textwrap.fill(paragraph.strip(), WIDTH)}{trail}", flush=True)
+        filled = textwrap.fill(paragraph.strip(), WIDTH, break_on_hyphens=False, break_long_words=False)
+        print(f"{lead}{filled}{trail}", flush=True)
 
 
 def heading(text: str) -> None:

@@ -166,7 +166,7 @@ def is_clean_side(y: Any, X: ArrayLike, *, warn: bool = False) -> bool:
             f"y is not taken as the clean side of X, since {reason}; X is treated as if y had not been "
             "given. Pass clean data as X_clean=.",
             CleanTargetWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return reason is None
 
@@ -187,8 +187,11 @@ def as_tensor(array: NDArray[Any]) -> torch.Tensor:
 
     Read-only arrays are shared too: nothing below the door writes to its input.
     """
-    native = np.require(array, array.dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
-    return torch.utils.dlpack.from_dlpack(np.asarray(native))
+    native = np.asarray(np.require(array, array.dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"]))
+    try:
+        return torch.utils.dlpack.from_dlpack(native)
+    except BufferError:  # older numpy and torch cannot say "read-only" to each other
+        return torch.from_numpy(native.copy())
 
 
 def data_range_of(clean: NDArray[Any]) -> float:

@@ -355,10 +355,11 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         inputs = as_tensor(pair.inputs).to(device)
         targets = inputs if pair.targets is pair.inputs else as_tensor(pair.targets).to(device)
         preparation = self._preparation_
+        noiser = None if pair.noiser is None else self.noiser_
         return CorruptedRows(
             inputs,
             targets,
-            corrupt=None if self.noiser_ is None else self.noiser_.corrupt,
+            corrupt=None if noiser is None else noiser.corrupt,
             prepare_input=lambda x: preparation.input(x).float(),
             prepare_target=lambda x: preparation.target(x).float(),
             generator=stream(self._root(), purpose, run, device=device),
@@ -366,9 +367,7 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         )
 
     def _optimizer(self, n_samples: int) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
-        return resolve_optimizer(
-            self.optimizer, self.learning_rate, self.weight_decay, n_samples=n_samples
-        )
+        return resolve_optimizer(self.optimizer, self.learning_rate, self.weight_decay, n_samples=n_samples)
 
     def _batch_size(self, n_samples: int) -> int:
         if self.batch_size == "auto":

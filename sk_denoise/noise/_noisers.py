@@ -277,5 +277,5 @@ class GaussianNoiser(BaseNoiser):
                 f"({spread:.3g}, the median standard deviation of a feature): too weak to learn from. "
                 'scale="std" takes noise_factor as a fraction of each feature\'s standard deviation.',
                 WeakNoiseWarning,
-                stacklevel=4,
+                stacklevel=5,
             )

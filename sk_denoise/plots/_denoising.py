@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,7 +26,7 @@ __all__ = ["DenoisingDisplay"]
 ROWS = ("clean", "noisy", "denoised")
 SMALLEST, LARGEST, PIXELS_PER_INCH = 0.95, 2.0, 64  # of a picture, in inches; between them by its pixels
 WIDEST = 14.0  # inches, of all pictures side by side
-LETTER_WIDTH = 0.09  # inches, of a column's title
+LETTER_WIDTH, LONGEST_LINE = 0.095, 16  # of a column's title: inches, letters
 LABELS_WIDTH, TEXT_HEIGHT = 0.8, 0.23  # inches: the names of the rows; the text under or over a row
 FRAME = "0.8"
 
@@ -77,8 +78,6 @@ class DenoisingDisplay:
     ... )
     >>> display.axes_.shape
     (3, 10)
-    >>> import matplotlib.pyplot as plt
-    >>> plt.show()
     """
 
     figure_: Any
@@ -265,20 +264,27 @@ class DenoisingDisplay:
                 if row > 0:
                     decibels = self._psnr(pictures, column)
                     axes[row, column].set_xlabel(f"{decibels:.1f} dB", fontsize="small", labelpad=3)
-        for ax, label in zip(axes[0], self.labels or (), strict=False):
-            ax.set_title(str(label), fontsize="medium", pad=4)
+        for ax, title in zip(axes[0], self._titles(), strict=False):
+            ax.set_title(title, fontsize="medium", pad=4)
         self.figure_, self.axes_, self.images_ = figure, axes, images
         return self
 
     def _figsize(self) -> tuple[float, float]:
         """Return width and height in inches of a figure that suits the pictures and their labels."""
         n_columns, height, width = self.clean.shape[:3]
-        lines = [line for label in self.labels or () for line in str(label).split("\n")]
+        lines = [line for title in self._titles() for line in title.split("\n")]
         largest = max(SMALLEST, min(LARGEST, WIDEST / n_columns))
         picture = max(SMALLEST, min(largest, width / PIXELS_PER_INCH))
-        column = max(picture, LETTER_WIDTH * max(map(len, lines), default=0))
-        row = max(0.3, min(3.0, height / width)) * picture + TEXT_HEIGHT
-        return LABELS_WIDTH + n_columns * column, len(ROWS) * row + 0.1
+        picture = max(picture, LETTER_WIDTH * max(map(len, lines), default=0))
+        row = picture * height / width + TEXT_HEIGHT
+        return LABELS_WIDTH + n_columns * picture, len(ROWS) * row + 0.1
+
+    def _titles(self) -> list[str]:
+        """Return the labels as text, in lines that are not much longer than pictures are wide."""
+        texts = (str(label).split("\n") for label in self.labels or ())
+        return [
+            "\n".join(textwrap.fill(line, LONGEST_LINE, break_long_words=False) for line in t) for t in texts
+        ]
 
     def _draw(self, ax: Axes, picture: NDArray[Any], cmap: str) -> AxesImage:
         ax.set_xticks([])

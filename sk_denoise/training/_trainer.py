@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +86,7 @@ def train(
 ) -> KeyboardInterrupt | None:
     """Train the net, and return the interruption that ended the run, for the caller to raise again.
 
-    An interrupted run and one that stopped early leave the weights of the best epoch. The net keeps its
+    An interrupted run and one that may stop early leave the weights of the best epoch. The net keeps its
     history and optimizer, but no data.
     """
     best = BestWeights()
@@ -104,9 +105,10 @@ def train(
     interruption = None
     net.notify("on_train_begin", X=rows, y=None)
     try:
-        net.fit_loop(rows, epochs=plan.epochs)
-    except StopTraining:
-        best.restore(net)
+        with suppress(StopTraining):
+            net.fit_loop(rows, epochs=plan.epochs)
+        if plan.patience is not None:
+            best.restore(net)
     except KeyboardInterrupt as error:
         interruption = error
         best.restore(net)

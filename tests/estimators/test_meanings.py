@@ -358,6 +358,11 @@ def test_validation_pairs_are_used_as_given(X):
     assert dae.validation_scores_[-1] == pytest.approx(dae.score(X[:20] + 0.1, X[:20]), abs=1e-3)
 
 
+def test_validation_pairs_meet_no_further_noise(X):
+    dae = small(noise=GaussianNoiser(5.0)).fit(X, X_val=X[:20] + 0.1, X_clean_val=X[:20])
+    assert dae.validation_scores_[-1] == pytest.approx(dae.score(X[:20] + 0.1, X[:20]), abs=1e-3)
+
+
 def test_given_pairs_need_a_clean_side_for_validation(X):
     with pytest.raises(ValueError, match="X_clean_val"):
         small().fit(X + 0.1, X_clean=X, X_val=X[:20])

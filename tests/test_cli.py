@@ -1,0 +1,164 @@
+"""The command line and the demo behind it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import pytest
+
+from sk_denoise import __version__, _demo
+from sk_denoise.cli import main
+
+plt.switch_backend("Agg")
+
+SMALL = _demo.DemoSize(
+    n_train=400,
+    epochs=15,
+    search_epochs=3,
+    folds=2,
+    noise_factors=(0.05, 0.25),
+    latent_dims=(16,),
+    gammas=(0.01,),
+    alphas=(0.1,),
+    ranks=(32,),
+    levels=(0.25, 0.5),
+)
+
+
+@pytest.fixture
+def no_demo(monkeypatch):
+    """Make the demo itself a failure: a test that asks for this must not come so far."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("the demo ran")
+
+    monkeypatch.setattr(_demo, "run_demo", refuse)
+
+
+def test_without_a_command_it_prints_help(capsys):
+    assert main([]) == 0
+    assert "demo" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"]])
+def test_help_is_for_every_level_and_fits_a_terminal(arguments, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(arguments)
+    assert "usage: sk-denoise" in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"sk_denoise {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["demonstrate"], "invalid choice"),
+        (["demo", "--jobs", "0"], "expected a positive number of processes, or -1, got '0'"),
+        (["demo", "--jobs", "two"], "expected an integer, got 'two'"),
+        (["demo", "--seed", "-1"], "expected an integer from 0 to"),
+        (["demo", "--seed", "4294967295"], "expected an integer from 0 to"),
+        (["demo", "--colour"], "unrecognized arguments"),
+    ],
+)
+def test_bad_arguments_end_with_2_and_a_reason(arguments, message, capsys, no_demo):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_folder_that_cannot_be_written_is_one_line_before_the_work(below, tmp_path, capsys, no_demo):
+    (tmp_path / "taken").write_text("a file")
+    folder = tmp_path / "taken" / below
+    assert main(["demo", "--output", str(folder)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"sk-denoise: cannot write to {folder}: ")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_options_reach_the_demo_and_the_folder_is_made(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(_demo, "run_demo", lambda *args, **kwargs: calls.append((args, kwargs)))
+    folder = tmp_path / "new" / "folder"
+    assert main(["demo", "--output", str(folder), "--jobs", "-1", "--seed", "7"]) == 0
+    assert calls == [((folder,), {"jobs": -1, "seed": 7})]
+    assert list(folder.iterdir()) == []
+
+
+def test_an_interruption_is_no_traceback(tmp_path, monkeypatch, capsys):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_demo, "run_demo", interrupt)
+    assert main(["demo", "--output", str(tmp_path)]) == 130
+    assert "Interrupted" in capsys.readouterr().err
+
+
+def test_the_module_runs_and_help_does_not_wait_for_torch():
+    code = "import runpy, sys; sys.argv = ['sk-denoise']\n" + (
+        "try: runpy.run_module('sk_denoise', run_name='__main__')\n"
+        "except SystemExit as end: sys.exit(end.code or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: sk-denoise")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """Run a small demo once, and return what it found and where it wrote."""
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        said = []
+        patch.setattr("builtins.print", lambda *args, **kwargs: said.append(" ".join(map(str, args))))
+        results = _demo.run_demo(folder, jobs=1, seed=0, size=SMALL)
+    plt.close("all")
+    return results, folder, "\n".join(said)
+
+
+def test_the_demo_denoises(demo):
+    results, _, _ = demo
+    found = {(r.method, r.level): r for r in results}
+    assert {method for method, _ in found} == {"noisy", "PCA", "kernel PCA", "DenoisingAutoencoder"}
+    for level in SMALL.levels:
+        noisy, denoised = found["noisy", level], found["DenoisingAutoencoder", level]
+        assert denoised.psnr > noisy.psnr + 3
+        assert denoised.ssim > noisy.ssim
+
+
+def test_the_demo_writes_its_picture_and_nothing_else(demo):
+    _, folder, text = demo
+    assert [path.name for path in folder.iterdir()] == ["digits.png"]
+    assert (folder / "digits.png").read_bytes().startswith(b"\x89PNG")
+    assert str(folder / "digits.png") in text
+
+
+def test_the_demo_says_what_it_found_in_narrow_lines(demo):
+    _, folder, text = demo
+    assert "target_source_ is 'noiser'" in text
+    assert "* the best: noise_factor" in text
+    lines = [line for line in text.split("\n") if not line.startswith("[") and str(folder) not in line]
+    assert max(map(len, lines)) <= 100
+
+
+def test_a_search_shows_how_far_it_is(capsys):
+    with _demo.counted(lambda estimator, X, y: 1.0, total=3) as scorer:
+        assert scorer(None, None) == 1.0
+        scorer(None, None)
+    assert "2/3" in capsys.readouterr().err.split("\r")[-1]
+
+
+def test_without_matplotlib_the_demo_says_so(monkeypatch, tmp_path, digits, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    own = _demo.Digits(digits.train, digits.test, digits.train_labels, digits.test_labels, seed=0)
+    _demo.draw(own, [_demo.Result(0.5, "DenoisingAutoencoder", digits.test, 100.0, 1.0)], tmp_path)
+    assert "pip install sk-denoise[plots]" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
