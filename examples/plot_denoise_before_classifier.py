@@ -33,7 +33,9 @@ print(f"accuracy on clean digits: {svm.score(X_test, y_test):.3f}")
 # :func:`~sk_denoise.make_robustness_scorer` asks how well a classifier or pipeline predicts from noisy
 # input: it corrupts the test digits several times over, and takes the mean accuracy.
 levels = [0.15, 0.25, 0.35, 0.5, 0.65]
-scorers = {level: make_robustness_scorer(GaussianNoiser(level, random_state=0)) for level in levels}
+scorers = {
+    level: make_robustness_scorer(GaussianNoiser(level, random_state=0), n_copies=3) for level in levels
+}
 
 
 def accuracies(classifier):
@@ -54,7 +56,7 @@ restored = Pipeline([("dae", dae), ("svm", svm)])
 # %%
 # Training on noise instead
 # -------------------------
-# Who can train the classifier again has another way: to show it noisy digits. Here are six copies of each,
+# Who can train the classifier again has another way: to show it noisy digits. Here are four copies of each,
 # under noise of all strengths; the pixels of a copy share one strength, as above.
 rng = np.random.default_rng(0)
 copies = [
@@ -96,7 +98,7 @@ plt.show()
 # alone is trained on noise.
 classifier = LogisticRegression(max_iter=1000)
 noiser = GaussianNoiser(0.5, random_state=0)
-dae = DenoisingAutoencoder(max_epochs=40, random_state=0)
+dae = DenoisingAutoencoder(max_epochs=30, random_state=0)
 steps = {
     "classifier": [("clf", classifier)],
     "noiser, classifier": [("noise", noiser), ("clf", classifier)],

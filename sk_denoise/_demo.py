@@ -185,10 +185,11 @@ def grid_search(digits: Digits, size: DemoSize, jobs: int, sigma: float = 0.25) 
         for i, score in enumerate(found["mean_test_score"])
     }
     best = max(scores, key=scores.__getitem__)
+    cells = {key: f"{score:.2f}{'*' if key == best else ' '}" for key, score in scores.items()}
     table(
         ["PSNR", *(f"latent_dim {dim}" for dim in size.latent_dims)],
         [
-            [f"noise_factor {factor}", *(_mark(scores, (factor, dim), best) for dim in size.latent_dims)]
+            [f"noise_factor {factor}", *(cells[factor, dim] for dim in size.latent_dims)]
             for factor in size.noise_factors
         ],
     )
@@ -203,7 +204,9 @@ def compare(digits: Digits, size: DemoSize) -> list[Result]:
         "fifth of these; the autoencoder has its defaults, and noise=GaussianNoiser(level).\n"
     )
     results = []
-    with tqdm(total=2 + len(size.levels), desc="Fitting", unit="method", leave=False) as bar:
+    with tqdm(
+        total=2 + len(size.levels), desc="Fitting", unit="method", leave=False, dynamic_ncols=True
+    ) as bar:
         fitted: dict[str, list[Denoise]] = {"noisy": [lambda x: x] * len(size.levels)}
         for name, grid in _projections(size).items():
             fitted[name] = tuned_projections(digits, size.levels, grid)
@@ -332,7 +335,10 @@ class CountedScorer:
 def counted(scorer: Callable[..., float], total: int) -> Iterator[CountedScorer]:
     """Show one line that follows the calls of a scorer: how many of the total, and the time left."""
     done = threading.Event()
-    with tempfile.TemporaryDirectory() as folder, tqdm(total=total, desc="GridSearchCV", unit="fit") as bar:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tqdm(total=total, desc="GridSearchCV", unit="fit", dynamic_ncols=True) as bar,
+    ):
         ledger = Path(folder) / "ledger"
         ledger.touch()
 
@@ -391,7 +397,3 @@ def _gains(results: list[Result], baseline: str, measure: Callable[[Result], flo
     )
     *first, last = (f"{a - b:+.{digits}f}" for a, b in zip(after, before, strict=True))
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def _mark(scores: dict[Any, float], key: Any, best: Any) -> str:
-    return f"{scores[key]:.2f}{'*' if key == best else ' '}"

@@ -34,7 +34,7 @@ def root_seed(random_state: int | RandomState | None) -> int:
 def stream_seed(root: int, *path: str | int) -> int:
     """Return the 64-bit seed of the stream called ``path`` below the root seed."""
     keys = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in path]
-    return int(np.random.SeedSequence([root, *keys]).generate_state(1, np.uint64)[0])
+    return int(np.random.SeedSequence([root, len(keys), *keys]).generate_state(1, np.uint64)[0])
 
 
 def stream(root: int, *path: str | int, device: torch.device | str = "cpu") -> torch.Generator:

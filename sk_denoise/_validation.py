@@ -151,7 +151,7 @@ def is_clean_side(y: Any, X: ArrayLike, *, warn: bool = False) -> bool:
     """
     if y is None or not (hasattr(y, "__array__") or isinstance(y, list | tuple)):
         return False
-    target, samples = np.asarray(y), np.asarray(X)
+    target, samples = _as_numbers(y), np.asarray(X)
     if target.ndim < 2 or target.dtype.kind not in "biuf":
         return False
     reason = None
@@ -171,15 +171,23 @@ def is_clean_side(y: Any, X: ArrayLike, *, warn: bool = False) -> bool:
     return reason is None
 
 
+def _as_numbers(y: Any) -> NDArray[Any]:
+    """Return y as an array, numeric where its entries are numbers (pandas' nullable columns are objects)."""
+    try:
+        array = np.asarray(y)
+        return array.astype(np.float64) if array.dtype == object else array
+    except (TypeError, ValueError):
+        return np.empty(0)
+
+
 def _is_binary(array: NDArray[Any]) -> bool:
     return bool(((array == 0) | (array == 1)).all())
 
 
 def as_float(array: NDArray[Any]) -> NDArray[Any]:
     """Return float32 and float64 as they are, longer floats as float64, all else as float32."""
-    if array.dtype in (np.float32, np.float64):
-        return array
-    return array.astype(np.float64 if array.dtype == np.longdouble else np.float32)
+    is_double = array.dtype.kind == "f" and array.dtype.itemsize >= 8
+    return array.astype(np.float64 if is_double else np.float32, copy=False)
 
 
 def as_tensor(array: NDArray[Any]) -> torch.Tensor:

@@ -369,6 +369,7 @@ def test_floats_are_not_copied():
 def test_every_array_becomes_a_tensor_of_the_same_values(array):
     tensor = as_tensor(array)
     assert tensor.shape == array.shape
+    assert tensor.is_contiguous()
     np.testing.assert_array_equal(tensor.numpy(), array)
 
 

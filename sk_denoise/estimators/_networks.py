@@ -82,7 +82,7 @@ class DenseNetwork(BaseEstimator):
         self.output_activation = output_activation
 
     def build(self, input_shape: tuple[int, ...], latent_dim: int) -> nn.Module:
-        """Return the network, its weights yet to be drawn.
+        """Return the network; an estimator draws its weights again.
 
         Parameters
         ----------

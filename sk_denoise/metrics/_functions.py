@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,7 +103,7 @@ def psnr(
 
 def psnr_of_mse(errors: Any, data_range: float, cap: float | None = PSNR_CAP) -> NDArray[np.float64]:
     """Return the PSNR in dB of each of the given mean squared errors."""
-    _check_data_range(data_range)
+    check_data_range(data_range)
     with np.errstate(divide="ignore"):
         decibels = 10 * np.log10(data_range**2 / np.asarray(errors, dtype=np.float64))
     return decibels if cap is None else np.minimum(decibels, cap)
@@ -153,8 +154,10 @@ def ssim(
     from skimage.metrics import structural_similarity
 
     t, p = _pair(truth, prediction)
-    _check_data_range(data_range)
+    check_data_range(data_range)
     if image_shape is not None:
+        if math.prod(image_shape) != t[0].size:
+            raise ValueError(f"image_shape={tuple(image_shape)} does not fit samples of shape {t.shape[1:]}.")
         t, p = (x.reshape(len(x), *image_shape) for x in (t, p))
     if t.ndim not in (3, 4):
         raise ValueError(
@@ -195,6 +198,6 @@ def _squared_errors(truth: NDArray[Any], prediction: NDArray[Any]) -> NDArray[An
     return errors
 
 
-def _check_data_range(data_range: float) -> None:
-    if not 0 < float(data_range) < np.inf:
+def check_data_range(data_range: float) -> None:
+    if not (isinstance(data_range, int | float | np.number) and 0 < data_range < np.inf):
         raise ValueError(f"data_range must be a finite number above 0, got {data_range!r}.")

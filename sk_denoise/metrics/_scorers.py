@@ -8,24 +8,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import clone
 from sklearn.metrics import get_scorer
-from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array
 
-from sk_denoise._random import root_seed, stream
 from sk_denoise._validation import (
     Noiser,
-    as_float,
-    as_tensor,
     check_noiser,
     check_one_of,
     data_range_of,
     is_clean_side,
-    noisers_in,
     restore_container,
 )
-from sk_denoise.metrics._functions import mse, nmse, psnr, ssim
+from sk_denoise.metrics._fixed_noise import corrupt_fold, refuse_noisy, seed_of, through_earlier_steps
+from sk_denoise.metrics._functions import check_data_range, mse, nmse, psnr, ssim
 
 __all__ = ["make_denoising_scorer", "make_robustness_scorer"]
 
@@ -41,14 +35,15 @@ METRICS: dict[str, tuple[Callable[..., float], bool, int]] = {
 @dataclass(frozen=True)
 class _DenoisingScorer:
     noiser: Noiser
+    seed: int
     metric: str
     data_range: float | None
 
     def __call__(self, estimator: Any, X: ArrayLike, y: Any = None) -> float:
-        _refuse_noisy(estimator, self.noiser)
-        prediction = estimator.predict(_corrupt(self.noiser, X, copy=0))
-        clean = y if is_clean_side(y, X) else X
-        truth, last = _through_earlier_steps(estimator, clean)
+        refuse_noisy(estimator, self.noiser)
+        prediction = estimator.predict(corrupt_fold(self.noiser, X, self.seed, copy=0))
+        clean = restore_container(np.asarray(y), X) if is_clean_side(y, X) else X
+        truth, last = through_earlier_steps(estimator, clean)
         truth = np.asarray(truth)
         metric, needs_range, sign = METRICS[self.metric]
         keywords: dict[str, Any] = {}
@@ -62,13 +57,14 @@ class _DenoisingScorer:
 @dataclass(frozen=True)
 class _RobustnessScorer:
     noiser: Noiser
+    seed: int
     scoring: str | Callable[..., float]
     n_copies: int
 
     def __call__(self, estimator: Any, X: ArrayLike, y: Any = None) -> float:
-        _refuse_noisy(estimator, self.noiser)
+        refuse_noisy(estimator, self.noiser)
         scorer = get_scorer(self.scoring)
-        copies = (_corrupt(self.noiser, X, copy) for copy in range(self.n_copies))
+        copies = (corrupt_fold(self.noiser, X, self.seed, copy) for copy in range(self.n_copies))
         return float(np.mean([scorer(estimator, noisy, y) for noisy in copies]))
 
 
@@ -116,7 +112,9 @@ def make_denoising_scorer(
     """
     check_noiser(noiser)
     check_one_of(metric, METRICS, "metric")
-    return _DenoisingScorer(noiser, metric, data_range)
+    if data_range is not None:
+        check_data_range(data_range)
+    return _DenoisingScorer(noiser, seed_of(noiser), metric, data_range)
 
 
 def make_robustness_scorer(
@@ -158,32 +156,6 @@ def make_robustness_scorer(
     """
     check_noiser(noiser)
     get_scorer(scoring)
-    if n_copies < 1:
-        raise ValueError(f"n_copies must be at least 1, got {n_copies!r}.")
-    return _RobustnessScorer(noiser, scoring, n_copies)
-
-
-def _corrupt(noiser: Any, X: ArrayLike, copy: int) -> Any:
-    """Return the fold with the noise that belongs to this noiser and copy, whoever asks."""
-    clean = as_float(np.asarray(check_array(X, dtype="numeric", allow_nd=True, ensure_2d=False)))
-    seed = 0 if getattr(noiser, "random_state", None) is None else root_seed(noiser.random_state)
-    noisy = clone(noiser).fit(clean).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
-    return restore_container(noisy.numpy(), X)
-
-
-def _refuse_noisy(estimator: Any, noiser: Any) -> None:
-    for held in noisers_in(estimator):
-        if getattr(held, "apply", "fit") == "always":
-            raise ValueError(
-                f"This scorer adds the noise of {noiser!r} itself, and the estimator holds {held!r}, which "
-                'would add more. Give that one apply="fit".'
-            )
-
-
-def _through_earlier_steps(estimator: Any, X: Any) -> tuple[Any, Any]:
-    """Return X as the last step of a pipeline meets it, and that step."""
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    if not isinstance(estimator, Pipeline):
-        return X, estimator
-    before = X if len(estimator) == 1 else estimator[:-1].transform(X)
-    return _through_earlier_steps(estimator[-1], before)
+    if not isinstance(n_copies, int | np.integer) or n_copies < 1:
+        raise ValueError(f"n_copies must be an integer of at least 1, got {n_copies!r}.")
+    return _RobustnessScorer(noiser, seed_of(noiser), scoring, int(n_copies))

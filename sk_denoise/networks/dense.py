@@ -63,6 +63,7 @@ class DenseAutoencoder(nn.Module):
         self.decoder = nn.Sequential(
             *_layers(widths[::-1], [*inner, output_activation]), nn.Unflatten(1, tuple(input_shape))
         )
+        self.reset_parameters(torch.Generator().manual_seed(0))  # leaves torch's global state alone
 
     def forward(self, x: Tensor) -> Tensor:
         """Map a batch to its reconstruction, ``(batch, *input_shape)`` to the same."""
@@ -89,7 +90,7 @@ class DenseAutoencoder(nn.Module):
 
 
 def _layers(widths: Sequence[int], activations: Sequence[str]) -> list[nn.Module]:
-    """Return alternating linear maps and activations; the weights are yet to be drawn."""
+    """Return alternating linear maps and activations; the weights are not drawn yet."""
     layers: list[nn.Module] = []
     for fan_in, fan_out, name in zip(widths[:-1], widths[1:], activations, strict=True):
         layers += [nn.utils.skip_init(nn.Linear, fan_in, fan_out), ACTIVATIONS[name]()]

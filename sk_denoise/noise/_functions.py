@@ -35,7 +35,7 @@ def draw_strength(
         return strength
     low, high = strength
     shape = (len(x), *(1,) * (x.ndim - 1))
-    return low + (high - low) * torch.rand(shape, generator=generator, device=x.device)
+    return low + (high - low) * torch.rand(shape, generator=generator, device=x.device, dtype=torch.float32)
 
 
 def add_gaussian(
@@ -69,7 +69,7 @@ def add_gaussian(
     -------
     Tensor of the shape and type of x
     """
-    noise = torch.randn(x.shape, generator=generator, device=x.device)
+    noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=torch.float32)
     noise = noise.mul_(draw_strength(noise_factor, x, generator)).add_(mean).to(x.dtype).mul_(unit)
     noise += x
     return noise if clip is None else noise.clamp_(*clip)

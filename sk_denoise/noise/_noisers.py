@@ -27,7 +27,7 @@ from sk_denoise._validation import (
 )
 from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.noise._functions import add_gaussian
-from sk_denoise.noise._source import CleanSource, attach_source, fingerprint_of
+from sk_denoise.noise._source import CleanSource, attach_source, carried_source, fingerprint_of
 
 __all__ = ["BaseNoiser", "GaussianNoiser"]
 
@@ -118,6 +118,12 @@ class BaseNoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, metaclas
 
     def _fit(self, X: ArrayLike) -> NDArray[Any]:
         self._check_parameters()
+        earlier = carried_source(X)
+        if earlier is not None:
+            raise ValueError(
+                f"X is the output of {earlier.noiser!r}, so it is not clean, as {type(self).__name__} needs "
+                "it. Use one noiser, or pass numpy.asarray(X) if X is to count as clean."
+            )
         clean = check_samples(self, X, reset=True)
         self._learn(as_tensor(as_float(clean)))
         return clean
@@ -247,17 +253,20 @@ class GaussianNoiser(BaseNoiser):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        strength = np.asarray(self.noise_factor, dtype=float)
-        if strength.shape not in ((), (2,)) or not np.isfinite(strength).all() or strength.min() < 0:
+        pair: Any = self.noise_factor
+        strength: list[Any] = [pair, pair] if isinstance(pair, Real) else list(pair)
+        if not (_are_numbers(strength) and len(strength) == 2 and all(0 <= s < np.inf for s in strength)):
             raise ValueError(
                 "noise_factor must be a finite number of at least 0 or a pair (low, high) of such, got "
                 f"{self.noise_factor!r}."
             )
-        if strength.ndim and strength[0] > strength[1]:
+        if strength[0] > strength[1]:
             raise ValueError(f"noise_factor=(low, high) needs low <= high, got {self.noise_factor!r}.")
         if not np.isfinite(self.mean):
             raise ValueError(f"mean must be finite, got {self.mean!r}.")
-        if self.clip is not None and (len(self.clip) != 2 or not self.clip[0] < self.clip[1]):
+        if self.clip is not None and not (
+            _are_numbers(self.clip) and len(self.clip) == 2 and self.clip[0] < self.clip[1]
+        ):
             raise ValueError(f"clip must be a pair (low, high) with low < high, got {self.clip!r}.")
 
     def _learn(self, clean: torch.Tensor) -> None:
@@ -266,11 +275,13 @@ class GaussianNoiser(BaseNoiser):
             self.scale_ = torch.where(stats.is_constant, 0.0, stats.std).numpy()
         else:
             self.scale_ = np.ones(())
-            self._warn_if_weak(stats.std[~stats.is_constant])
+        self._warn_if_weak(stats.std[~stats.is_constant])
 
     def _warn_if_weak(self, spreads: torch.Tensor) -> None:
         strongest = max(np.atleast_1d(self.noise_factor))
         spread = float(spreads.median()) if len(spreads) else 0.0
+        if self.scale == "std":
+            spread = 1.0
         if 0 < strongest < WEAKEST_USEFUL_NOISE * spread:
             warnings.warn(
                 f"noise_factor={self.noise_factor!r} is {strongest / spread:.2g} of the data's spread "
@@ -279,3 +290,7 @@ class GaussianNoiser(BaseNoiser):
                 WeakNoiseWarning,
                 stacklevel=5,
             )
+
+
+def _are_numbers(values: Any) -> bool:
+    return all(isinstance(value, Real) for value in values)

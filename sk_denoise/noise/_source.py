@@ -40,16 +40,21 @@ class CleanSource:
     @classmethod
     def of(cls, clean: NDArray[Any], noiser: Any, noisy: NDArray[Any]) -> CleanSource:
         """Record that ``noiser`` made ``noisy`` from ``clean``."""
-        kept = np.array(clean)
-        kept.flags.writeable = False
-        return cls(kept, noiser, fingerprint_of(noisy))
+        return cls(np.array(clean), noiser, fingerprint_of(noisy))
+
+    def __post_init__(self) -> None:
+        self.clean.flags.writeable = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.clean, self.noiser, self.fingerprint)  # an array unpickles writeable
 
     def describes(self, X: Any) -> bool:
         """Return whether X still holds the values that the noiser returned, in their order."""
-        return fingerprint_of(np.asarray(X)) == self.fingerprint
+        values = np.asarray(X)
+        return not values.dtype.hasobject and fingerprint_of(values) == self.fingerprint
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CleanSource:
-        return self  # immutable; pandas deep-copies attrs at every turn
+        return self  # immutable
 
 
 def fingerprint_of(array: NDArray[Any]) -> int:
@@ -72,6 +77,9 @@ class NoisedArray(np.ndarray):
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         return array[()] if return_scalar else array.view(type(self))._with_source(self._source)
 
+    def round(self, decimals: Any = 0, out: Any = None) -> Any:  # numpy's own gives a plain array
+        return super().round(decimals, out=out).view(type(self))._with_source(self._source)
+
     def _with_source(self, source: CleanSource | None) -> NoisedArray:
         self._source = source
         return self
@@ -85,6 +93,20 @@ class NoisedArray(np.ndarray):
         super().__setstate__(array_state)
 
 
+class _Attachment(dict[str, Any]):
+    """A source as pandas' ``attrs`` hold it: an empty dictionary to writers of JSON such as to_parquet."""
+
+    def __init__(self, source: CleanSource) -> None:
+        super().__init__()
+        self.source = source
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.source,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Attachment:
+        return self  # pandas deep-copies attrs at every turn
+
+
 def attach_source(noised: Any, source: CleanSource) -> Any:
     """Return the noised array or frame with its source.
 
@@ -94,7 +116,7 @@ def attach_source(noised: Any, source: CleanSource) -> Any:
     if isinstance(noised, np.ndarray):
         return noised.view(NoisedArray)._with_source(source)
     if hasattr(noised, "attrs"):
-        noised.attrs[_KEY] = source
+        noised.attrs[_KEY] = _Attachment(source)
     else:
         setattr(noised, _KEY, source)
     return noised
@@ -105,6 +127,6 @@ def carried_source(X: Any) -> CleanSource | None:
     if isinstance(X, NoisedArray):
         return X._source
     attributes = getattr(X, "attrs", None)
-    if isinstance(attributes, dict) and _KEY in attributes:
-        return attributes[_KEY]  # type: ignore[no-any-return]
+    if isinstance(attributes, dict) and isinstance(attributes.get(_KEY), _Attachment):
+        return attributes[_KEY].source  # type: ignore[no-any-return]
     return getattr(X, _KEY, None)

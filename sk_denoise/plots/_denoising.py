@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from sk_denoise._validation import Noiser, check_noiser, data_range_of, noisers_in
+from sk_denoise._validation import Noiser, check_noiser, data_range_of
 from sk_denoise.metrics import psnr
-from sk_denoise.metrics._scorers import _corrupt as corrupt_as_scorers_do
-from sk_denoise.metrics._scorers import _through_earlier_steps as through_earlier_steps
+from sk_denoise.metrics._fixed_noise import corrupt_fold, refuse_noisy, seed_of, through_earlier_steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -161,17 +160,23 @@ class DenoisingDisplay:
         _require_pyplot(f"{cls.__name__}.from_estimator")
         noisy = X_noisy if noiser is None else _corrupted(estimator, noiser, X_clean)
         clean, last = through_earlier_steps(estimator, X_clean)
+        clean = _checked(clean, "X_clean")
+        shown = _checked(through_earlier_steps(estimator, noisy)[0], "X_noisy")
+        if shown.shape != clean.shape:
+            raise ValueError(
+                "X_noisy must hold the noisy version of each sample of X_clean, got the shapes "
+                f"{shown.shape} and {clean.shape}."
+            )
         first = slice(_checked_count(n_samples))
-        everything = _checked(clean, "X_clean")
         return cls.from_predictions(
-            everything[first],
-            _checked(through_earlier_steps(estimator, noisy)[0], "X_noisy")[first],
+            clean[first],
+            shown[first],
             estimator.predict(noisy[first]),  # type: ignore[index]
             image_shape=getattr(last, "image_shape_", None) if image_shape is None else image_shape,
             labels=labels,
             n_samples=n_samples,
-            data_range=data_range_of(everything) if data_range is None else data_range,
-            limits=_extremes(everything) if limits is None else limits,
+            data_range=data_range_of(clean) if data_range is None else data_range,
+            limits=_extremes(clean) if limits is None else limits,
             figure=figure,
             cmap=cmap,
         )
@@ -230,10 +235,13 @@ class DenoisingDisplay:
         n_shown = min(_checked_count(n_samples), len(pictures[0]))
         if labels is not None and len(labels) < n_shown:
             raise ValueError(f"labels has length {len(labels)}, there are {n_shown} samples to label.")
+        low, high = _extremes(pictures[0]) if limits is None else limits
+        if not low < high:
+            raise ValueError(f"limits must be a pair (low, high) with low < high, got {limits!r}.")
         return cls(
             *(stack[:n_shown] for stack in pictures),
             data_range=data_range_of(pictures[0]) if data_range is None else data_range,
-            limits=_extremes(pictures[0]) if limits is None else limits,
+            limits=(low, high),
             labels=None if labels is None else list(labels[:n_shown]),
         ).plot(figure, cmap=cmap)
 
@@ -313,13 +321,8 @@ def _require_pyplot(caller: str) -> Any:
 
 def _corrupted(estimator: Any, noiser: Any, X: ArrayLike) -> Any:
     """Return X with noise, where the estimator does not add its own on top."""
-    for held in noisers_in(estimator):
-        if getattr(held, "apply", "fit") == "always":
-            raise ValueError(
-                f"The noise of {noiser!r} is added to X_clean, and the estimator holds {held!r}, which would "
-                'add more. Give that one apply="fit".'
-            )
-    return corrupt_as_scorers_do(check_noiser(noiser), X, copy=0)
+    refuse_noisy(estimator, check_noiser(noiser))
+    return corrupt_fold(noiser, X, seed_of(noiser), copy=0)
 
 
 def _checked(samples: ArrayLike, name: str) -> NDArray[Any]:

@@ -42,14 +42,18 @@ def resolve_optimizer(
     if isinstance(optimizer, str):
         kind, rate, arguments = check_one_of(optimizer, OPTIMIZERS, "optimizer")
         arguments = dict(arguments)
+    elif not issubclass(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be a name or a class of torch.optim, got {optimizer!r}.")
     else:
         rates = {kind: rate for kind, rate, _ in OPTIMIZERS.values()}
         kind, arguments = optimizer, {}
-        own_rate = inspect.signature(optimizer).parameters["lr"].default
-        rate = rates.get(optimizer, 1e-3 if own_rate is inspect.Parameter.empty else own_rate)
+        own: Any = inspect.signature(optimizer).parameters.get("lr")
+        rate = rates[kind] if kind in rates else getattr(own, "default", None)
+        if not isinstance(rate, float | int):
+            rate = 1e-3
     arguments["lr"] = float(rate if learning_rate is None else learning_rate)
-    if weight_decay == "auto":
-        weight_decay = auto_weight_decay(n_samples) if kind is torch.optim.AdamW else 0.0
-    if weight_decay or kind is torch.optim.AdamW:  # whose own default is not zero
+    if weight_decay != "auto":
         arguments["weight_decay"] = float(weight_decay)
+    elif kind is torch.optim.AdamW:
+        arguments["weight_decay"] = auto_weight_decay(n_samples)
     return kind, arguments

@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from skorch.exceptions import DeviceWarning
 
 from sk_denoise import DenoisingAutoencoder, DenseNetwork, GaussianNoiser
 
@@ -104,7 +105,7 @@ def test_what_was_pickled_on_a_gpu_loads_on_a_cpu(X, fitted, monkeypatch):
     monkeypatch.setattr(torch.serialization, "_package_registry", registry)
     assert b"cuda:0" in pickled
 
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(DeviceWarning) as warned:
         loaded = pickle.loads(pickled)
     assert any("requested device (cuda) is not available" in str(warning.message) for warning in warned)
     np.testing.assert_array_equal(loaded.predict(X), expected)

@@ -526,11 +526,16 @@ def test_parameters_are_checked_in_fit_with_a_message_that_names_them(parameters
 
 @pytest.mark.parametrize("strength", [0.01, (0.0, 0.01), (0.005, 0.01)])
 @pytest.mark.parametrize("fit", ["fit", "fit_transform"])
-def test_noise_that_is_weak_beside_the_spread_of_the_data_warns_and_names_the_remedy(strength, fit):
+@pytest.mark.parametrize("n_constant", [0, 150])
+def test_noise_that_is_weak_beside_the_spread_of_the_data_warns_and_names_the_remedy(
+    strength, fit, n_constant
+):
+    data = 10 * BIG
+    data[:, :n_constant] = 3.0
     with pytest.warns(
         WeakNoiseWarning, match=r'0\.0\d+ of the data\'s spread .* scale="std" takes'
     ) as record:
-        getattr(GaussianNoiser(strength), fit)(BIG * 10)
+        getattr(GaussianNoiser(strength), fit)(data)
     assert len(record) == 1
 
 

@@ -215,6 +215,11 @@ def test_from_estimator_needs_noise_from_one_place(digits, dae):
         DenoisingDisplay.from_estimator(dae, digits.test, noiser=GaussianNoiser)
 
 
+def test_noisy_samples_belong_to_the_clean_ones_row_by_row(digits, dae):
+    with pytest.raises(ValueError, match=r"got the shapes \(400, 64\) and \(500, 64\)"):
+        DenoisingDisplay.from_estimator(dae, digits.test, X_noisy=digits.test[:400], image_shape=(8, 8))
+
+
 def test_noise_that_the_estimator_adds_itself_is_refused(digits, dae):
     pipe = Pipeline([("noise", GaussianNoiser(0.2, apply="always").fit(digits.train)), ("dae", dae)])
     with pytest.raises(ValueError, match='Give that one apply="fit"'):
@@ -236,6 +241,8 @@ def test_what_cannot_be_drawn_is_refused_in_words(stacks):
         DenoisingDisplay.from_predictions(clean, noisy, denoised, labels=[1, 2])
     with pytest.raises(ValueError, match="n_samples must be an integer of at least 1, got 0"):
         DenoisingDisplay.from_predictions(clean, noisy, denoised, n_samples=0)
+    with pytest.raises(ValueError, match=r"limits must be a pair .* got \(1, 1\)"):
+        DenoisingDisplay.from_predictions(clean, noisy, denoised, limits=(1, 1))
     with pytest.raises(ValueError, match="A single sample needs a first axis"):
         DenoisingDisplay.from_predictions(flat[0], flat[0], flat[0], image_shape=(8, 8))
     with pytest.raises(ValueError, match="noisy contains NaN"):
