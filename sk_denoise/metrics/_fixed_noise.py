@@ -32,8 +32,8 @@ def refuse_noisy(estimator: Any, noiser: Any) -> None:
     for held in noisers_in(getattr(estimator, "best_estimator_", estimator)):
         if getattr(held, "apply", "fit") == "always":
             raise ValueError(
-                f"The noise of {noiser!r} is added to clean data, and the estimator holds {held!r}, which would "
-                'add more. Give that one apply="fit".'
+                f"The noise of {noiser!r} is added to clean data, and the estimator holds {held!r}, which "
+                'would add more. Give that one apply="fit".'
             )
 
 

@@ -45,12 +45,10 @@ def resolve_optimizer(
     elif not issubclass(optimizer, Optimizer):
         raise TypeError(f"optimizer must be a name or a class of torch.optim, got {optimizer!r}.")
     else:
-        rates = {kind: rate for kind, rate, _ in OPTIMIZERS.values()}
+        rates: dict[type[Optimizer], Any] = {kind: rate for kind, rate, _ in OPTIMIZERS.values()}
         kind, arguments = optimizer, {}
-        own: Any = inspect.signature(optimizer).parameters.get("lr")
-        rate = rates[kind] if kind in rates else getattr(own, "default", None)
-        if not isinstance(rate, float | int):
-            rate = 1e-3
+        own = getattr(inspect.signature(optimizer).parameters.get("lr"), "default", None)
+        rate = rates.get(kind, own if isinstance(own, float | int) else 1e-3)
     arguments["lr"] = float(rate if learning_rate is None else learning_rate)
     if weight_decay != "auto":
         arguments["weight_decay"] = float(weight_decay)
