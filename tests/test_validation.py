@@ -250,6 +250,7 @@ BINARY = (X > 0).astype(int)
         (X.reshape(6, 2, 2), X.reshape(6, 2, 2)),
         (BINARY, BINARY),
         (FRAME.convert_dtypes(), X),
+        (FRAME.convert_dtypes().mask(FRAME > 1), X),  # its gaps are an error, found at the door
     ],
     ids=[
         "array",
@@ -263,6 +264,7 @@ BINARY = (X > 0).astype(int)
         "stack",
         "binary for binary",
         "nullable frame",
+        "nullable frame with gaps",
     ],
 )
 def test_a_numeric_y_of_the_shape_of_x_is_its_clean_side(y, given):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from sk_denoise import DenoisingAutoencoder, DenseNetwork
 from sk_denoise.networks import ACTIVATIONS, DenseAutoencoder
 
 
@@ -117,6 +118,38 @@ def test_a_network_of_whoever_builds_one_starts_from_finite_weights_of_its_own()
     for layer in linear_layers(dense):
         assert layer.weight.isfinite().all()
         assert layer.weight.std() > 0.01
+
+
+class OwnSpec(DenseNetwork):
+    """A spec of the user's, as one writes it to change a default."""
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        DenseNetwork((5,)),
+        OwnSpec((5,)),
+        lambda input_shape, latent_dim: DenseAutoencoder(input_shape, latent_dim, (5,)),
+    ],
+    ids=["spec", "subclass of the spec", "function"],
+)
+def test_the_random_state_of_an_estimator_decides_the_weights_whoever_builds_the_network(network):
+    def first_weights(random_state):
+        barely = {"max_epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
+        dae = DenoisingAutoencoder(network, latent_dim=2, random_state=random_state, **barely)
+        return linear_layers(dae.fit(batch(20, 6).numpy()).encoder_)[0].weight.detach().clone()
+
+    assert torch.equal(first_weights(0), first_weights(0))
+    assert (first_weights(0) - first_weights(1)).abs().max() > 0.01
+
+
+def test_weights_are_of_single_precision_whatever_the_default_type_of_torch():
+    torch.set_default_dtype(torch.float64)
+    try:
+        dtypes = {parameter.dtype for parameter in network().parameters()}
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert dtypes == {torch.float32}
 
 
 def test_samples_of_a_batch_do_not_influence_each_other():

@@ -574,8 +574,9 @@ def test_no_noise_and_noise_that_is_strong_enough_do_not_warn(noiser, data):
 
 
 def test_relative_noise_that_is_too_weak_to_learn_from_warns():
-    with pytest.warns(WeakNoiseWarning, match="too weak"):
+    with pytest.warns(WeakNoiseWarning, match="too weak") as record:
         GaussianNoiser(0.001, scale="std").fit(BIG)
+    assert "scale=" not in str(record[0].message)  # no remedy where it is set already
 
 
 def test_a_second_noiser_does_not_take_noisy_data_for_clean_ones():

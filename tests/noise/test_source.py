@@ -281,6 +281,19 @@ def test_a_noised_frame_can_be_written_to_a_file(noised_frame, write, tmp_path):
     assert file.stat().st_size > 0
 
 
+def test_a_frame_read_from_a_file_is_a_plain_frame(noised_frame, tmp_path):
+    noised_frame.to_parquet(tmp_path / "noised")
+    loaded = pd.read_parquet(tmp_path / "noised")
+    pd.testing.assert_frame_equal(loaded, noised_frame)
+    assert carried_source(loaded) is None
+
+
+def test_frames_of_two_sources_put_together_are_no_longer_described(noised_frame):
+    other = GaussianNoiser(0.5, random_state=1).set_output(transform="pandas").fit_transform(FRAME)
+    together = pd.concat([noised_frame, other])
+    assert not knows_itself(together)
+
+
 def test_a_source_describes_values_in_any_container(noised):
     source = carried_source(noised)
     for same in (np.asarray(noised), noised.tolist(), pd.DataFrame(noised), pl.DataFrame(np.asarray(noised))):
