@@ -19,7 +19,7 @@ demo: $(READY)  ## denoise scikit-learn's digits: pipeline, search, comparison, 
 	$(BIN)/python -m sk_denoise demo
 
 test: $(READY)  ## run all tests, docstrings' examples and examples/ with branch coverage
-	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term
 
 check: lint types test  ## what the continuous integration runs
 

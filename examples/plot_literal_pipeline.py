@@ -92,15 +92,14 @@ print("the same predictions:", np.array_equal(alone.predict(X_noisy), pipe.predi
 # Why the clean source matters
 # ----------------------------
 # With the source at hand, every batch of the training is corrupted afresh. Two simpler ways are common, and
-# lose: to corrupt the digits once and learn the pairs, and to take the noisy digits as target too. Plain
+# lose: to corrupt the digits once and learn the pairs, and to take noisy digits for clean ones. Plain
 # arrays carry nothing, so ``numpy.asarray`` lets us try.
 once = np.asarray(noised)
-again = np.asarray(GaussianNoiser(0.25, random_state=1).fit_transform(X_train))
 
 frozen = DenoisingAutoencoder(max_epochs=40, random_state=0).fit(once, X_clean=X_train)
 quality["one frozen draw"] = psnr(X_test, frozen.predict(X_noisy), data_range=1)
 
-noisy_target = DenoisingAutoencoder(max_epochs=40, random_state=0).fit(once, X_clean=once)
+noisy_target = DenoisingAutoencoder(noise=GaussianNoiser(0.25), max_epochs=40, random_state=0).fit(once)
 quality["noisy target"] = psnr(X_test, noisy_target.predict(X_noisy), data_range=1)
 
 for name, decibels in quality.items():

@@ -120,9 +120,9 @@ class AffineScaler:
         """Scale by the standard deviation, floored so that a near-constant feature cannot explode.
 
         The floor is a hundredth of the range (a feature that is almost always the same) and a
-        millionth of the mean (one that only rounding moves), so it changes with the feature's unit.
+        hundred-millionth of the mean (one that only rounding moves), so it changes with the feature's unit.
         """
-        floor = torch.maximum(0.01 * (stats.high - stats.low), 1e-6 * stats.mean.abs())
+        floor = torch.maximum(0.01 * (stats.high - stats.low), 1e-8 * stats.mean.abs())
         spread = torch.maximum(stats.std, floor)
         return cls(stats.mean, torch.where(stats.is_constant, torch.zeros_like(spread), spread))
 

@@ -62,11 +62,14 @@ class Noiser(Protocol):
 
 
 def noisers_in(estimator: Any) -> list[Any]:
-    """Return every noiser in an estimator: itself, the steps of pipelines, nested parameters."""
+    """Return every noiser that may act on what an estimator is given: itself, steps, nested parameters."""
     candidates = [estimator]
     if hasattr(estimator, "get_params") and not isinstance(estimator, type):
         candidates += list(estimator.get_params(deep=True).values())
     unique = {id(candidate): candidate for candidate in candidates}
+    for candidate in candidates:  # the noise of a denoiser never runs outside its fit
+        if hasattr(candidate, "partial_fit"):
+            unique.pop(id(getattr(candidate, "noise", None)), None)
     return [c for c in unique.values() if isinstance(c, Noiser) and not isinstance(c, type)]
 
 
@@ -129,7 +132,10 @@ def check_samples(
 def check_target(
     estimator: BaseEstimator, target: ArrayLike, shape: tuple[int, ...], name: str
 ) -> NDArray[Any]:
-    """Check the clean side of a pair: numeric, finite and of the shape of the noisy side."""
+    """Check the clean side of a pair: numeric, finite and of the shape and names of the noisy side."""
+    names, own = getattr(target, "columns", None), getattr(estimator, "feature_names_in_", None)
+    if names is not None and own is not None and list(names) != list(own):
+        raise ValueError(f"The columns of {name} are not those of X, in the same order. X has {list(own)}.")
     array = np.asarray(
         check_array(
             target, dtype="numeric", allow_nd=True, ensure_2d=False, input_name=name, estimator=estimator
@@ -175,6 +181,8 @@ def _as_numbers(y: Any) -> NDArray[Any]:
     """Return y as an array, numeric where its entries are numbers (pandas' nullable columns are objects)."""
     try:
         array = np.asarray(y)
+        if array.dtype == object and hasattr(y, "to_numpy") and hasattr(y, "columns"):
+            return np.asarray(y.to_numpy(dtype=np.float64, na_value=np.nan))
         return array.astype(np.float64) if array.dtype == object else array
     except (TypeError, ValueError):
         return np.empty(0)

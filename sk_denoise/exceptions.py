@@ -12,7 +12,7 @@ class TrainingDivergedError(RuntimeError):
 
 
 class CleanTargetWarning(UserWarning):
-    """A two-dimensional ``y`` was read as labels, not as the clean side of the pair."""
+    """A two-dimensional ``y`` was read as labels, or a clean side carries no noise to learn from."""
 
 
 class WeakNoiseWarning(UserWarning):

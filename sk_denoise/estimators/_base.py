@@ -6,7 +6,7 @@ import copy
 import warnings
 from abc import ABCMeta
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
+from sk_denoise._threads import flops_per_sample, one_thread, suitable_threads
 from sk_denoise._validation import (
     Interval,
     Noiser,
@@ -33,10 +34,11 @@ from sk_denoise._validation import (
     restore_container,
 )
 from sk_denoise.estimators._layout import SampleLayout
-from sk_denoise.estimators._networks import build_network, knows_generators, resolve_network
+from sk_denoise.estimators._networks import build_network, resolve_network
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
 from sk_denoise.estimators._preparation import Preparation, run_in_chunks
 from sk_denoise.metrics import psnr, psnr_of_mse
+from sk_denoise.networks import SeededModule
 from sk_denoise.noise import carried_source
 from sk_denoise.training import (
     LOSSES,
@@ -47,10 +49,8 @@ from sk_denoise.training import (
     auto_batch_size,
     auto_epochs,
     create_net,
-    flops_per_sample,
     resolve_device,
     resolve_optimizer,
-    suitable_threads,
     train,
 )
 
@@ -291,17 +291,16 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.data_range, 0
         self._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
         self._reference_noiser_.fit(pair.targets)
-        self._preparation_ = Preparation.of(
-            layout,
-            as_tensor(pair.inputs),
-            as_tensor(pair.targets),
-            self.noiser_,
-            stream(self._root(), "statistics"),
-            scale_target=not on_unit_interval,
-        )
-        self._draws_globally_ = not knows_generators(network)
-        with self._randomness("weights"):
-            module = build_network(network, layout.network_shape, self.latent_dim, self._root())
+        with one_thread():
+            self._preparation_ = Preparation.of(
+                layout,
+                as_tensor(pair.inputs),
+                as_tensor(pair.targets),
+                self.noiser_,
+                stream(self._root(), "statistics"),
+                scale_target=not on_unit_interval,
+            )
+        module = build_network(network, layout.network_shape, self.latent_dim, self._root())
         self._flops_ = flops_per_sample(module, layout.network_shape)
         optimizer = self._optimizer(len(pair.inputs))
         self.net_ = create_net(module, LOSSES[self.loss], optimizer, resolve_device(self.device))
@@ -342,9 +341,9 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             title=type(self).__name__ if self.verbose else None,
         )
         if self.verbose:
-            print(f"[{type(self).__name__}] {training.describe()}; {self.net_.device}, {epochs} epochs")
+            print(f"[{type(self).__name__}] {training.describe()}", flush=True)
         step = 3 * self._flops_ * batch_size  # the backward pass takes twice the forward one
-        with self._randomness("training", self._n_runs_), suitable_threads(step):
+        with self._lent_randomness(), suitable_threads(step):
             interruption = train(self.net_, rows, frozen, plan)
         self._n_runs_ += 1
         return interruption
@@ -391,11 +390,11 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             self._root_ = root_seed(self.random_state)
         return self._root_
 
-    def _randomness(self, *purpose: str | int) -> Any:
-        """Return a context that lends torch's global state to a module that knows no generators."""
-        if self._draws_globally_:
-            return borrowed_global_state(stream_seed(self._root(), *purpose))
-        return nullcontext()
+    def _lent_randomness(self) -> AbstractContextManager[None]:
+        """Lend torch's global state for a run to a module that may draw from it, with dropout say."""
+        if isinstance(self.net_.module_, SeededModule):
+            return nullcontext()
+        return borrowed_global_state(stream_seed(self._root(), "training", self._n_runs_))
 
     def _store(self, draft: Self, interruption: KeyboardInterrupt | None) -> Self:
         """Take over what was fitted, and raise an interruption again: no search may crown such a fit."""

@@ -14,16 +14,15 @@ import torch
 from sklearn.base import BaseEstimator, clone
 from torch import nn
 
-from sk_denoise._random import stream
+from sk_denoise._random import borrowed_global_state, stream, stream_seed
 from sk_denoise._validation import check_one_of, check_parameters
-from sk_denoise.networks import ACTIVATIONS, DenseAutoencoder
+from sk_denoise.networks import ACTIVATIONS, DenseAutoencoder, SeededModule
 
 __all__ = [
     "NETWORKS",
     "DenseNetwork",
     "NetworkSpec",
     "build_network",
-    "knows_generators",
     "resolve_network",
 ]
 
@@ -137,19 +136,21 @@ def resolve_network(network: Any, loss: Any) -> Any:
     )
 
 
-def knows_generators(network: Any) -> bool:
-    """Return whether the network is one of ours, which draw from explicit generators alone."""
-    return type(network) in NETWORKS.values()
-
-
 def build_network(network: Any, input_shape: tuple[int, ...], latent_dim: int, root: int) -> nn.Module:
-    """Return a network with fresh weights; one of ours draws them from the root seed's stream."""
+    """Return a network with fresh weights, in single precision.
+
+    Networks of ours draw them from the root seed's stream, wherever they stand in the module. Others draw
+    from torch's global state, which is lent to them.
+    """
     build = network.build if _is_spec(network) else network
-    module = build(input_shape, latent_dim)
+    with borrowed_global_state(stream_seed(root, "weights")):
+        module = build(input_shape, latent_dim)
     if not isinstance(module, nn.Module):
         raise TypeError(f"network must give a torch.nn.Module, got {type(module).__name__}.")
-    if knows_generators(network):
-        module.reset_parameters(stream(root, "weights"))  # type: ignore[operator]
+    module = module.float()
+    for number, part in enumerate(module.modules()):
+        if isinstance(part, SeededModule):
+            part.reset_parameters(stream(root, "weights", number))
     _check_shapes(module, input_shape)
     return module
 
@@ -159,7 +160,7 @@ def _is_spec(network: Any) -> bool:
 
 
 def _check_shapes(module: nn.Module, input_shape: tuple[int, ...]) -> None:
-    probe = torch.zeros(2, *input_shape)
+    probe = torch.zeros(2, *input_shape, dtype=torch.float32)
     with torch.no_grad():
         output = module.eval()(probe)
     if not isinstance(output, torch.Tensor) or output.shape != probe.shape:

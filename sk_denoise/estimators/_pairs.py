@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from sk_denoise._validation import (
     data_range_of,
     is_clean_side,
 )
+from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.noise import CleanSource, GaussianNoiser, carried_source
 
 __all__ = ["Pair", "default_noiser", "resolve_pair", "resolve_validation_pair"]
@@ -138,6 +140,12 @@ def _given(estimator: BaseEstimator, samples: NDArray[Any], clean: ArrayLike, na
             f'{name} through a noiser, that noiser needs apply="fit".'
         )
     target = check_target(estimator, clean, samples.shape, name)
+    if name == "X_clean" and np.array_equal(samples, target):
+        warnings.warn(
+            "X_clean equals X: there is no noise to learn from. Pass fit(X) to learn from fresh noise.",
+            CleanTargetWarning,
+            stacklevel=5,
+        )
     return Pair(as_float(samples), as_float(target), None, "given", name, data_range_of(target))
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from sk_denoise.networks._base import SeededModule
+
 __all__ = ["ACTIVATIONS", "DenseAutoencoder"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -22,7 +24,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-class DenseAutoencoder(nn.Module):
+class DenseAutoencoder(SeededModule):
     """Encoder and decoder of fully connected layers, the decoder the encoder's mirror image.
 
     Parameters
@@ -93,5 +95,5 @@ def _layers(widths: Sequence[int], activations: Sequence[str]) -> list[nn.Module
     """Return alternating linear maps and activations; the weights are not drawn yet."""
     layers: list[nn.Module] = []
     for fan_in, fan_out, name in zip(widths[:-1], widths[1:], activations, strict=True):
-        layers += [nn.utils.skip_init(nn.Linear, fan_in, fan_out), ACTIVATIONS[name]()]
+        layers += [nn.utils.skip_init(nn.Linear, fan_in, fan_out, dtype=torch.float32), ACTIVATIONS[name]()]
     return layers

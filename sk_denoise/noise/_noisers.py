@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._random import root_seed, stream
 from sk_denoise._scaling import chunks_of, moments
+from sk_denoise._threads import one_thread
 from sk_denoise._validation import (
     StrOptions,
     as_float,
@@ -125,7 +126,8 @@ class BaseNoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, metaclas
                 "it. Use one noiser, or pass numpy.asarray(X) if X is to count as clean."
             )
         clean = check_samples(self, X, reset=True)
-        self._learn(as_tensor(as_float(clean)))
+        with one_thread():
+            self._learn(as_tensor(as_float(clean)))
         return clean
 
     def _check_parameters(self) -> None:
@@ -137,7 +139,8 @@ class BaseNoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, metaclas
     def _noised(self, clean: NDArray[Any], X: ArrayLike) -> Any:
         # A child seed for each set of samples: other data meet other noise, the same data the same.
         generator = stream(root_seed(self.random_state), fingerprint_of(clean))
-        noisy = self.corrupt(as_tensor(as_float(clean)), generator).numpy()
+        with one_thread():
+            noisy = self.corrupt(as_tensor(as_float(clean)), generator).numpy()
         source = CleanSource.of(clean, clone(self), noisy)
         return attach_source(wrap_output(noisy, X, self), source)
 
@@ -283,10 +286,13 @@ class GaussianNoiser(BaseNoiser):
         if self.scale == "std":
             spread = 1.0
         if 0 < strongest < WEAKEST_USEFUL_NOISE * spread:
+            measure = f" ({spread:.3g}, the median standard deviation of a feature)"
+            remedy = 'scale="std" takes noise_factor as a fraction of each feature\'s standard deviation.'
+            if self.scale == "std":
+                measure, remedy = "", "Raise it."
             warnings.warn(
-                f"noise_factor={self.noise_factor!r} is {strongest / spread:.2g} of the data's spread "
-                f"({spread:.3g}, the median standard deviation of a feature): too weak to learn from. "
-                'scale="std" takes noise_factor as a fraction of each feature\'s standard deviation.',
+                f"noise_factor={self.noise_factor!r} is {strongest / spread:.2g} of the data's spread"
+                f"{measure}: too weak to learn from. {remedy}",
                 WeakNoiseWarning,
                 stacklevel=5,
             )

@@ -6,7 +6,6 @@ from sk_denoise.training._defaults import auto_batch_size, auto_epochs
 from sk_denoise.training._device import resolve_device
 from sk_denoise.training._losses import LOSSES, LOSSES_ON_UNIT_INTERVAL
 from sk_denoise.training._optimizers import OPTIMIZERS, resolve_optimizer
-from sk_denoise.training._threads import flops_per_sample, suitable_threads
 from sk_denoise.training._trainer import TrainingPlan, create_net, train
 
 __all__ = [
@@ -20,9 +19,7 @@ __all__ = [
     "auto_batch_size",
     "auto_epochs",
     "create_net",
-    "flops_per_sample",
     "resolve_device",
     "resolve_optimizer",
-    "suitable_threads",
     "train",
 ]

@@ -112,7 +112,7 @@ def train(
     except KeyboardInterrupt as error:
         interruption = error
         best.restore(net)
-        if "train_loss" not in net.history[-1]:  # the epoch was not complete
+        if net.history and "train_loss" not in net.history[-1]:  # the epoch was not complete
             net.history.pop()
     finally:
         net.notify("on_train_end", X=rows, y=None)

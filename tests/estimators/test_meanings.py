@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from sklearn.linear_model import LogisticRegression
@@ -46,13 +47,24 @@ def test_x_clean_is_the_clean_side_even_if_y_could_be(X):
 
 
 def test_x_clean_stands_beside_labels(X):
-    assert small().fit(X, np.arange(60) % 3, X_clean=X).target_source_ == "X_clean"
+    assert small().fit(X + 0.1, np.arange(60) % 3, X_clean=X).target_source_ == "X_clean"
 
 
 def test_a_given_pair_is_not_corrupted_again(X):
     shift = small(max_epochs=200).fit(X, X_clean=X + 3)
     np.testing.assert_allclose(shift.predict(X).mean(axis=0), X.mean(axis=0) + 3, atol=0.2)
     assert shift.noiser_ is None
+
+
+def test_a_clean_side_that_equals_the_noisy_one_warns(X):
+    with pytest.warns(CleanTargetWarning, match="no noise to learn from"):
+        small().fit(X, X_clean=X)
+
+
+def test_the_columns_of_the_clean_side_are_those_of_x(X):
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    with pytest.raises(ValueError, match="The columns of X_clean"):
+        small().fit(frame + 0.1, X_clean=frame[list("edcba")])
 
 
 # Rule 2: y ---------------------------------------------------------------------------------------------
@@ -309,7 +321,7 @@ def test_score_on_pairs_is_the_mean_psnr_of_the_prediction(X):
 
 
 def test_score_on_clean_data_adds_the_same_noise_for_every_candidate(X):
-    candidates = [small().fit(X), small(noise=GaussianNoiser(0.01, scale="std")).fit(X, X)]
+    candidates = [small().fit(X), small(noise=GaussianNoiser(0.05, scale="std")).fit(X, X)]
     assert candidates[0].score(X) == candidates[0].score(X, X) == candidates[0].score(X, np.arange(60))
     identity = candidates[1]
     identity.predict = lambda noisy: noisy  # what is left of the score is the noise

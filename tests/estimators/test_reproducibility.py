@@ -60,8 +60,16 @@ def test_the_bits_are_the_same_in_processes_and_threads(X, backend):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("random_state", [0, None])
-def test_global_states_and_thread_counts_stay_as_they_were(X, random_state):
+def test_global_states_and_thread_counts_stay_as_they_were(X, random_state, two_threads):
     np.random.seed(7)  # noqa: NPY002 - the global state is what is tested
     torch.manual_seed(7)
     numpy_state = np.random.get_state()  # noqa: NPY002
