@@ -338,7 +338,7 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             patience=self.n_iter_no_change if self.early_stopping and frozen is not None else None,
             tol=self.tol,
             sample_psnr=lambda output, target: psnr_of_mse(errors(output, target).cpu(), data_range),
-            title=type(self).__name__ if self.verbose else None,
+            show_progress=bool(self.verbose),
         )
         if self.verbose:
             print(f"[{type(self).__name__}] {training.describe()}", flush=True)

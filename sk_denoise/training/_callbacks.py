@@ -165,14 +165,15 @@ class Schedule(Callback):
 
 
 class Progress(Callback):
-    """Show the run as one line that updates: epoch, losses, PSNR, time left."""
+    """Show the run as one line that updates, on 80 columns: epoch, time left, losses, PSNR."""
 
-    def __init__(self, title: str, epochs: int) -> None:
-        self.title = title
+    line = "epoch {n_fmt}/{total_fmt}, {remaining} left{postfix}"
+
+    def __init__(self, epochs: int) -> None:
         self.epochs = epochs
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.bar = tqdm(total=self.epochs, desc=self.title, unit="epoch", dynamic_ncols=True)
+        self.bar = tqdm(total=self.epochs, bar_format=self.line, dynamic_ncols=True)
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         epoch = net.history[-1]

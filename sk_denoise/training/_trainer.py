@@ -43,8 +43,8 @@ class TrainingPlan:
         The least fall of the loss that counts as progress.
     sample_psnr : callable
         From a batch's prediction and target to the PSNR of each of its samples.
-    title : str or None
-        What the progress line is called; None shows none.
+    show_progress : bool
+        Whether to show a line that updates.
     """
 
     epochs: int
@@ -54,7 +54,7 @@ class TrainingPlan:
     patience: int | None
     tol: float
     sample_psnr: Callable[[Tensor, Tensor], Any]
-    title: str | None
+    show_progress: bool
 
 
 def create_net(
@@ -90,12 +90,12 @@ def train(
     history and optimizer, but no data.
     """
     best = BestWeights()
-    callbacks = [EpochRecorder(plan.sample_psnr, training_psnr=plan.title is not None), best]
+    callbacks = [EpochRecorder(plan.sample_psnr, training_psnr=plan.show_progress), best]
     callbacks.append(
         Schedule(plan.schedule, plan.learning_rate, plan.epochs * len(BatchIterator(rows, plan.batch_size)))
     )
-    if plan.title is not None:
-        callbacks.append(Progress(plan.title, plan.epochs))
+    if plan.show_progress:
+        callbacks.append(Progress(plan.epochs))
     if plan.patience is not None:
         callbacks.append(EarlyStopping(plan.patience, plan.tol))
 

@@ -50,8 +50,8 @@ def negative_error(prediction, target):
     return -(prediction - target).square().flatten(1).mean(dim=1)
 
 
-def plan(epochs=5, batch_size=6, patience=None, tol=0.0, schedule="constant", rate=STEP, title=None):
-    return TrainingPlan(epochs, batch_size, schedule, rate, patience, tol, negative_error, title)
+def plan(epochs=5, batch_size=6, patience=None, tol=0.0, schedule="constant", rate=STEP, shown=False):
+    return TrainingPlan(epochs, batch_size, schedule, rate, patience, tol, negative_error, shown)
 
 
 def net_of(module=None, rate=STEP, loss=nn.MSELoss):
@@ -74,7 +74,7 @@ def towards_four(n=6) -> CorruptedRows:
 def test_losses_are_means_over_samples_also_with_batches_of_unequal_size():
     x = torch.arange(1.0, 8.0)[:, None]
     net = net_of()
-    train(net, rows(x, x), FixedRows(2 * x, x), plan(epochs=2, batch_size=3, rate=1e-30, title="t"))
+    train(net, rows(x, x), FixedRows(2 * x, x), plan(epochs=2, batch_size=3, rate=1e-30, shown=True))
     expected = float(x.square().mean())
     for epoch in net.history:
         assert epoch["train_loss"] == pytest.approx(expected)
@@ -118,7 +118,7 @@ def test_a_second_run_goes_on_with_weights_history_and_optimizer():
 def test_a_trained_net_holds_no_data_and_can_be_pickled():
     net = net_of()
     train(
-        net, towards_four(5000), FixedRows(ones(5000), ones(5000)), plan(epochs=3, batch_size=10, title="t")
+        net, towards_four(5000), FixedRows(ones(5000), ones(5000)), plan(epochs=3, batch_size=10, shown=True)
     )
     pickled = pickle.dumps(net)
     assert len(pickled) < 20_000
@@ -146,7 +146,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_at_its_first_step(value):
 def test_a_run_that_diverges_gives_the_terminal_back(capsys):
     net = net_of(rate=50.0)
     with pytest.raises(TrainingDivergedError):
-        train(net, towards_four(), None, plan(epochs=100, rate=50.0, title="denoiser"))
+        train(net, towards_four(), None, plan(epochs=100, rate=50.0, shown=True))
     assert capsys.readouterr().err.endswith("\n")
     assert net.callbacks_ == []
 
@@ -323,21 +323,19 @@ def last_state(printed: str) -> str:
 
 @pytest.mark.usefixtures("wide_terminal")
 def test_progress_is_one_line_on_stderr_with_epoch_loss_and_psnr(capsys):
-    train(net_of(), towards_four(), None, plan(epochs=3, title="denoiser"))
+    train(net_of(), towards_four(), None, plan(epochs=3, shown=True))
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1
     line = last_state(printed.err)
-    assert line.startswith("denoiser: 100%")
-    assert "3/3" in line
-    assert "epoch" in line
+    assert line.startswith("epoch 3/3, 00:00 left")
     assert "loss=6.5536" in line  # 16 * 0.8 ** 4, before the third step
     assert "psnr=-6.55 dB" in line
 
 
 @pytest.mark.usefixtures("wide_terminal")
 def test_progress_shows_validation_where_there_is_some(capsys):
-    train(net_of(), towards_four(), FixedRows(ones(), ones()), plan(epochs=1, title="denoiser"))
+    train(net_of(), towards_four(), FixedRows(ones(), ones()), plan(epochs=1, shown=True))
     line = last_state(capsys.readouterr().err)
     assert "loss=16.0000" in line
     assert "val_loss=0.0400" in line  # the weight is 0.8 after a step
@@ -347,14 +345,12 @@ def test_progress_shows_validation_where_there_is_some(capsys):
 @pytest.mark.usefixtures("wide_terminal")
 def test_the_progress_of_a_run_that_stops_early_ends_where_it_stopped(capsys):
     net = net_of(rate=0.02)
-    train(
-        net, towards_four(), FixedRows(ones(), 2 * ones()), plan(100, patience=3, rate=0.02, title="denoiser")
-    )
+    train(net, towards_four(), FixedRows(ones(), 2 * ones()), plan(100, patience=3, rate=0.02, shown=True))
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
     assert f"{len(net.history)}/100" in last_state(printed)
 
 
-def test_nothing_is_shown_without_a_title(capsys):
+def test_nothing_is_shown_unasked(capsys):
     train(net_of(), towards_four(), None, plan())
     assert capsys.readouterr() == ("", "")

@@ -25,7 +25,7 @@ def training_losses(optimizer, loss: type[nn.Module] = nn.MSELoss) -> list[float
         patience=None,
         tol=0.0,
         sample_psnr=lambda prediction, target: prediction.flatten(1).mean(1),
-        title=None,
+        show_progress=False,
     )
     train(net, rows, None, plan)
     return net.history[:, "train_loss"]
