@@ -104,6 +104,9 @@ def check_samples(
     pass. With ``reset`` the number, names and shape of the features are learned, otherwise compared.
     """
     is_stack = (np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)) > 2
+    expected = () if reset else estimator._sample_shape_
+    if len(expected) > 1 and np.shape(X) == expected:
+        raise ValueError(f"X has the shape {expected} of a single sample. It needs a first axis: X[None].")
     checked = validate_data(
         estimator,
         X,

@@ -58,6 +58,14 @@ def test_pictures_of_another_shape():
             dae.predict(wrong)
 
 
+def test_a_single_picture():
+    pictures = np.random.default_rng(0).random((20, 4, 6))
+    dae = small().fit(pictures)
+    with pytest.raises(ValueError, match=r"single sample.*X\[None\]"):
+        dae.predict(pictures[0])
+    assert dae.predict(pictures[0][None]).shape == (1, 4, 6)
+
+
 def test_a_clean_side_of_another_shape(X):
     for name, bad in (("X_clean", X[:, :4]), ("X_clean", X[:20]), ("X_clean", X[0])):
         with pytest.raises(ValueError, match=r"X_clean has shape .*\(40, 5\)"):
