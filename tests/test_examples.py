@@ -56,7 +56,8 @@ def test_literal_pipeline(run):
     found, shown = run("plot_literal_pipeline.py")
     assert shown == [30, 1]
     quality = found["quality"]
-    assert quality["pipeline"] > quality["one frozen draw"] > quality["noisy target"]
+    assert quality["pipeline"] > max(quality["one frozen draw"], quality["noisy target"]) + 1
+    assert min(quality["one frozen draw"], quality["noisy target"]) > quality["noisy"]
     assert quality["pipeline"] > quality["noisy"] + 3
     for other in ("same", "alone"):
         np.testing.assert_array_equal(
