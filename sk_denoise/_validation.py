@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
+from sklearn.utils import Tags, check_array
 from sklearn.utils._param_validation import (
     Interval,
-    Options,
     StrOptions,
     validate_parameter_constraints,
 )
@@ -29,7 +28,7 @@ from sk_denoise.exceptions import CleanTargetWarning
 __all__ = [
     "Interval",
     "Noiser",
-    "Options",
+    "SampleTagsMixin",
     "StrOptions",
     "as_float",
     "as_tensor",
@@ -59,6 +58,17 @@ class Noiser(Protocol):
     def fit(self, X: ArrayLike, y: Any = None) -> Any: ...
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor: ...
+
+
+class SampleTagsMixin:
+    """Tags of a transformer that takes what ``check_samples`` lets in and answers in its precision."""
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.three_d_array = True
+        assert tags.transformer_tags is not None  # TransformerMixin made them
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
 
 def noisers_in(estimator: Any) -> list[Any]:

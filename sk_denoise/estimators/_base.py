@@ -15,7 +15,6 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -24,6 +23,7 @@ from sk_denoise._threads import flops_per_sample, one_thread, suitable_threads
 from sk_denoise._validation import (
     Interval,
     Noiser,
+    SampleTagsMixin,
     StrOptions,
     as_float,
     as_tensor,
@@ -59,7 +59,7 @@ __all__ = ["BaseDenoiser"]
 REFERENCE_SEED = 0  # of the noise that score() adds
 
 
-class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     """A network that is trained on pairs of noisy and clean samples.
 
     A subclass has the parameters below in its constructor and gives ``latent_dim``, or None where its
@@ -409,10 +409,3 @@ class BaseDenoiser(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        assert tags.transformer_tags is not None  # TransformerMixin made them
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

@@ -12,13 +12,13 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
-from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._random import root_seed, stream
 from sk_denoise._scaling import chunks_of, moments
 from sk_denoise._threads import one_thread
 from sk_denoise._validation import (
+    SampleTagsMixin,
     StrOptions,
     as_float,
     as_tensor,
@@ -35,7 +35,7 @@ __all__ = ["BaseNoiser", "GaussianNoiser"]
 WEAKEST_USEFUL_NOISE = 0.02  # of the data's spread; weaker noise teaches a network the identity
 
 
-class BaseNoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseNoiser(SampleTagsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     """What all noisers mean: they corrupt in training only, and what they return knows its source.
 
     A subclass lists its parameters and their constraints, learns what it needs from clean data in
@@ -146,13 +146,6 @@ class BaseNoiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, metaclas
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "n_features_in_")
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        assert tags.transformer_tags is not None  # TransformerMixin made them
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 class GaussianNoiser(BaseNoiser):
