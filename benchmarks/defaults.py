@@ -7,10 +7,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -21,6 +19,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from sk_denoise import DenoisingAutoencoder, DenseNetwork, GaussianNoiser
+from sk_denoise.datasets import load_handwritten
 from sk_denoise.estimators import _preparation
 
 VARIANTS = {
@@ -102,12 +101,11 @@ def tables() -> None:
 
 def mnist() -> None:
     """Measure dB on MNIST at sigma .25, 60,000 digits to train on."""
-    folder = os.environ.get("SK_DENOISE_DATA")
-    if folder is None or not (Path(folder) / "mnist.npz").exists():
+    data = load_handwritten()
+    if data.name != "MNIST":
         print("skipped: set SK_DENOISE_DATA to the folder that holds mnist.npz")
         return
-    data = np.load(Path(folder) / "mnist.npz")
-    train, test = (data[name].reshape(-1, 784).astype(np.float32) / 255 for name in ("x_train", "x_test"))
+    train, test = (pictures.reshape(len(pictures), -1) for pictures in (data.train, data.test))
     X = test + np.random.default_rng(1).normal(0, 0.25, test.shape).astype(np.float32)
     for name, context in (("defaults", None), ("features not weighted by noise", UNWEIGHTED)):
         dae = DenoisingAutoencoder(noise=GaussianNoiser(0.25), random_state=0)

@@ -34,7 +34,7 @@ from sk_denoise._validation import (
     restore_container,
 )
 from sk_denoise.estimators._layout import SampleLayout
-from sk_denoise.estimators._networks import build_network, resolve_network
+from sk_denoise.estimators._networks import build_network, resolve_network, rows_are_signals
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
 from sk_denoise.estimators._preparation import Preparation, run_in_chunks
 from sk_denoise.metrics import psnr, psnr_of_mse
@@ -253,7 +253,16 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
         check_one_of(self.learning_rate_schedule, SCHEDULES, "learning_rate_schedule")
         first = not self.__sklearn_is_fitted__()
         least = 2 if first else 1  # one sample has no spread to scale by
-        return resolve_pair(self, X, y, X_clean, noise=self.noise, reset=first, min_samples=least)
+        return resolve_pair(
+            self,
+            X,
+            y,
+            X_clean,
+            noise=self.noise,
+            rows_are_signals=rows_are_signals(resolve_network(self.network, self.loss)),
+            reset=first,
+            min_samples=least,
+        )
 
     def _split(
         self, pair: Pair, X_val: ArrayLike | None, X_clean_val: ArrayLike | None
@@ -287,9 +296,11 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
         on_unit_interval = self._check_range(network, pair.targets)
         if self.__sklearn_is_fitted__():
             return
-        layout = SampleLayout.of(pair.inputs.shape[1:], self.image_shape)
+        layout = SampleLayout.of(pair.inputs.shape[1:], self.image_shape, rows_are_signals(network))
         self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.data_range, 0
-        self._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
+        self._reference_noiser_ = default_noiser(
+            pair.targets, layout.image_shape is not None
+        )  # whatever the network
         self._reference_noiser_.fit(pair.targets)
         with one_thread():
             self._preparation_ = Preparation.of(

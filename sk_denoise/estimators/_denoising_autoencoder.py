@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Literal
@@ -49,18 +50,22 @@ class DenoisingAutoencoder(BaseDenoiser):
 
     Parameters
     ----------
-    network : {"dense"}, spec, class or callable, default="dense"
-        The network: a name, a spec such as :class:`~sk_denoise.DenseNetwork`, or a class or function that
-        is called with ``(input_shape, latent_dim)`` and gives a ``torch.nn.Module``, which maps a batch to
-        one of the same shape and may have the parts ``encoder`` and ``decoder``. ``input_shape`` is
-        ``(n_features,)`` for rows and ``(channels, height, width)`` for pictures.
+    network : {"dense", "conv", "pooling"}, spec, class or callable, default="dense"
+        The network: a name, a spec (:class:`~sk_denoise.DenseNetwork`, :class:`~sk_denoise.ConvNetwork`,
+        :class:`~sk_denoise.PoolingNetwork`), or a class or function that is called with
+        ``(input_shape, latent_dim)`` and gives a ``torch.nn.Module``, which maps a batch to one of the same
+        shape and may have the parts ``encoder`` and ``decoder``. ``input_shape`` is ``(n_features,)`` for
+        rows and ``(channels, height, width)`` for pictures; "conv" and "pooling", and any spec with
+        ``rows_are_signals = True``, read rows as signals of shape ``(1, length)``.
     latent_dim : int, default=128
-        Length of the latent vector. More than the number of features does no harm to denoising.
+        Length of the latent vector; with "pooling", that of each position of the latent map. More than the
+        number of features does no harm to denoising.
     noise : "auto", noiser or None, default="auto"
         What corrupts clean samples, where neither a clean side nor a noiser before the estimator is given;
         with these only "auto" is allowed. "auto" is Gaussian noise whose strength is drawn for each
-        sample: 0.1 to 0.6 of each feature's standard deviation for rows, 0 to 1 of the standard deviation
-        of all pixels for pictures. If you know your noise, say so. None trains a plain autoencoder.
+        sample: 0.1 to 0.6 of each feature's standard deviation for rows of a table, 0 to 1 of the standard
+        deviation of all entries for pictures and signals. If you know your noise, say so. None trains a
+        plain autoencoder.
     loss : {"mse", "mae", "huber", "bce"}, default="mse"
         What is made small, in scaled units. "huber" turns from quadratic to linear at one unit. "bce" is
         binary cross-entropy, for clean data in [0, 1].
@@ -73,7 +78,8 @@ class DenoisingAutoencoder(BaseDenoiser):
         "adadelta".
     learning_rate_schedule : {"flat_cosine", "cosine", "constant"}, default="flat_cosine"
         How the rate falls over the run: constant for the first half and then along a cosine to zero, along
-        a cosine from the start, or not at all.
+        a cosine from the start, or not at all. The falling ones rise first, over a tenth of the steps and
+        no more than 100.
     weight_decay : float or "auto", default="auto"
         Pull of the weights towards zero. "auto" is for "adamw" 0.3 below 1,000 samples, 0.2 below 10,000
         and 0 beyond, and 0 for the other optimizers, which add it to the gradient.
@@ -255,15 +261,17 @@ class DenoisingAutoencoder(BaseDenoiser):
         """
         restore = self._fitted_preparation().restore
         latents = as_float(np.asarray(check_array(Z, dtype="numeric", input_name="Z", estimator=self)))
-        if latents.shape[1] != self.latent_dim:
+        part, code_shape = self._part("decoder", "inverse_transform"), self._shape_given_by("encoder")
+        if latents.shape[1] != math.prod(code_shape):
             raise ValueError(
                 f"Z holds vectors of length {latents.shape[1]}, the latent vectors of this "
-                f"{type(self).__name__} have latent_dim={self.latent_dim}. Pass what transform gives with "
+                f"{type(self).__name__} have length {math.prod(code_shape)}. Pass what transform gives with "
                 'output="latent".'
             )
-        part = self._part("decoder", "inverse_transform")
         decoded = run_in_chunks(
-            self.net_.module_, as_tensor(latents), lambda module, z: restore(getattr(module, part)(z))
+            self.net_.module_,
+            as_tensor(latents).reshape(-1, *code_shape),
+            lambda module, z: restore(getattr(module, part)(z)),
         )
         return decoded.numpy()
 
@@ -302,11 +310,15 @@ class DenoisingAutoencoder(BaseDenoiser):
     @property
     def _n_features_out(self) -> int:
         """Number of columns of ``transform`` where it gives latent vectors or activations."""
-        part = getattr(self.net_.module_, self._part(OUTPUTS[self.output], f"output={self.output!r}"))
+        return math.prod(self._shape_given_by(OUTPUTS[self.output]))
+
+    def _shape_given_by(self, name: str) -> tuple[int, ...]:
+        """Return the shape of what a part of the network gives for one sample."""
+        part = getattr(self.net_.module_, self._part(name, f"output={self.output!r}"))
         device = next(self.net_.module_.parameters()).device
         with torch.inference_mode():
             probe = torch.zeros(1, *self._preparation_.layout.network_shape, device=device)
-            return int(part(probe).numel())
+            return tuple(part(probe).shape[1:])
 
     def _prepare(self, pair: Pair) -> None:
         check_one_of(self.output, OUTPUTS, "output")

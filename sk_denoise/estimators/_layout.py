@@ -21,13 +21,21 @@ class SampleLayout:
         Shape of one sample in the user's arrays.
     image_shape : tuple of int or None
         ``(height, width)`` or ``(height, width, channels)`` where samples are pictures.
+    is_signal : bool
+        Whether a row that is no picture is a one-dimensional signal, whose entries share one unit.
     """
 
     sample_shape: tuple[int, ...]
     image_shape: tuple[int, ...] | None
+    is_signal: bool = False
 
     @classmethod
-    def of(cls, sample_shape: tuple[int, ...], image_shape: Sequence[int] | None) -> SampleLayout:
+    def of(
+        cls,
+        sample_shape: tuple[int, ...],
+        image_shape: Sequence[int] | None,
+        rows_are_signals: bool = False,
+    ) -> SampleLayout:
         """Settle the layout of samples that the user may have called pictures."""
         if len(sample_shape) > 3:
             raise ValueError(
@@ -44,30 +52,35 @@ class SampleLayout:
                 f"image_shape={declared} has {math.prod(declared)} pixels, but X has {sample_shape[0]} "
                 "features."
             )
-        return cls(sample_shape, declared)
+        return cls(sample_shape, declared, rows_are_signals and declared is None)
 
     @property
     def network_shape(self) -> tuple[int, ...]:
-        """``(features,)`` for rows, ``(channels, height, width)`` for pictures."""
+        """Rows are ``(features,)``, signals ``(1, length)``, pictures ``(channels, height, width)``."""
         if self.image_shape is None:
-            return self.sample_shape
+            return (1, *self.sample_shape) if self.is_signal else self.sample_shape
         height, width, channels = (*self.image_shape, 1)[:3]
         return channels, height, width
 
     @property
+    def has_one_unit(self) -> bool:
+        """Whether all entries of a sample share one unit, as those of signals and pictures do."""
+        return len(self.network_shape) > 1
+
+    @property
     def statistics_dims(self) -> tuple[int, ...]:
         """Axes of a network batch that statistics reduce: all but the features, or but the channels."""
-        return (0,) if self.image_shape is None else (0, 2, 3)
+        return (0, *range(2, 1 + len(self.network_shape)))
 
     def to_network(self, x: Tensor) -> Tensor:
         """Turn samples of the user's layout into a network batch."""
         if self.image_shape is None:
-            return x
+            return x.reshape(len(x), *self.network_shape)
         channels, height, width = self.network_shape
         return x.reshape(len(x), height, width, channels).movedim(3, 1)
 
     def from_network(self, x: Tensor) -> Tensor:
         """Turn a network batch into samples of the user's layout."""
-        if self.image_shape is None:
-            return x
-        return x.movedim(1, 3).reshape(len(x), *self.sample_shape)
+        if self.image_shape is not None:
+            x = x.movedim(1, 3)
+        return x.reshape(len(x), *self.sample_shape)

@@ -21,6 +21,7 @@ from sk_denoise._validation import (
     data_range_of,
     is_clean_side,
 )
+from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.noise import CleanSource, GaussianNoiser, carried_source
 
@@ -28,7 +29,7 @@ __all__ = ["Pair", "default_noiser", "resolve_pair", "resolve_validation_pair"]
 
 # noise="auto", in standard deviations; drawn for each sample
 TABLE_NOISE = (0.1, 0.6)
-PICTURE_NOISE = (0.0, 1.0)
+GRID_NOISE = (0.0, 1.0)
 
 TargetSource = Literal["X_clean", "y", "noiser", "X"]
 
@@ -73,16 +74,16 @@ class Pair:
         return f"the clean side is {where}, {noise}"
 
 
-def default_noiser(clean: NDArray[Any], are_pictures: bool) -> GaussianNoiser:
+def default_noiser(clean: NDArray[Any], has_one_unit: bool) -> GaussianNoiser:
     """Return the noise of ``noise="auto"``: Gaussian, of a moderate strength beside the spread of the data.
 
-    For tables that is each feature's spread. The pixels of pictures share one unit and one noise: there
-    it is the spread of them all.
+    For tables that is each feature's spread. The entries of pictures and signals share one unit and one
+    noise: there it is the spread of them all.
     """
-    if not are_pictures:
+    if not has_one_unit:
         return GaussianNoiser(TABLE_NOISE, scale="std")
     spread = float(np.std(clean, dtype=np.float64))
-    return GaussianNoiser((PICTURE_NOISE[0] * spread, PICTURE_NOISE[1] * spread))
+    return GaussianNoiser((GRID_NOISE[0] * spread, GRID_NOISE[1] * spread))
 
 
 def resolve_pair(
@@ -92,6 +93,7 @@ def resolve_pair(
     X_clean: ArrayLike | None,
     *,
     noise: Any,
+    rows_are_signals: bool,
     reset: bool,
     min_samples: int,
 ) -> Pair:
@@ -106,8 +108,8 @@ def resolve_pair(
     if source is not None:
         return _carried(samples, source, noise)
     inputs = as_float(samples)
-    are_pictures = samples.ndim > 2 or getattr(estimator, "image_shape", None) is not None
-    noiser = _resolve_noise(noise, lambda: default_noiser(inputs, are_pictures))
+    layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
+    noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit))
     return Pair(inputs, inputs, noiser, repr(noise), "X", data_range_of(samples))
 
 

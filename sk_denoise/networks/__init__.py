@@ -1,6 +1,8 @@
 """Networks: plain torch, one architecture a file, which know nothing of the rest of the library."""
 
-from sk_denoise.networks._base import SeededModule
-from sk_denoise.networks.dense import ACTIVATIONS, DenseAutoencoder
+from sk_denoise.networks._base import ACTIVATIONS, SeededModule
+from sk_denoise.networks.conv import ConvAutoencoder
+from sk_denoise.networks.dense import DenseAutoencoder
+from sk_denoise.networks.pooling import PoolingAutoencoder
 
-__all__ = ["ACTIVATIONS", "DenseAutoencoder", "SeededModule"]
+__all__ = ["ACTIVATIONS", "ConvAutoencoder", "DenseAutoencoder", "PoolingAutoencoder", "SeededModule"]

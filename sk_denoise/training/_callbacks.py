@@ -25,10 +25,31 @@ __all__ = [
 ]
 
 DIVERGED = 1e4  # times the loss before the first step
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda progress: 1.0,
-    "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
-    "flat_cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * progress - 1))),
+WARM_UP = 0.1, 100  # share of the steps, and the most of them, in which the rate rises
+
+
+def _constant(step: int, steps: int) -> float:
+    return 1.0
+
+
+def _cosine(step: int, steps: int) -> float:
+    return _warm_up(step, steps) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _flat_cosine(step: int, steps: int) -> float:
+    return _warm_up(step, steps) * 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * step / steps - 1)))
+
+
+def _warm_up(step: int, steps: int) -> float:
+    share, most = WARM_UP
+    return min(1.0, (step + 1) / (1 + min(most, share * steps)))
+
+
+# name: share of the learning rate, from the number of steps before and the number of all steps
+SCHEDULES: dict[str, Callable[[int, int], float]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "flat_cosine": _flat_cosine,
 }
 
 
@@ -158,7 +179,7 @@ class Schedule(Callback):
     def on_batch_begin(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
         if not training:
             return
-        share = SCHEDULES[self.name](self.step / self.steps)
+        share = SCHEDULES[self.name](self.step, self.steps)
         for group in net.optimizer_.param_groups:
             group["lr"] = self.rate * share
         self.step += 1

@@ -1,0 +1,63 @@
+"""Sphinx builds the site with this; see `make docs`."""
+
+from __future__ import annotations
+
+import sk_denoise
+
+project = "sk_denoise"
+author = "The sk_denoise developers"
+version = release = sk_denoise.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build"]
+
+# Pages
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+# API: what __all__ lists, as numpydoc reads it
+autosummary_ignore_module_all = False
+autosummary_imported_members = True
+numpydoc_class_members_toctree = False
+numpydoc_show_class_members = True
+numpydoc_show_inherited_class_members = False
+
+# Every reference inside the site must lead somewhere; those to other projects would need the network.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(?!sk_denoise).*")]
+
+# Gallery
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "backreferences_dir": "api/backreferences",
+    "doc_module": ("sk_denoise",),
+    "within_subsection_order": "FileNameSortKey",
+    "reference_url": {"sk_denoise": None},
+    "abort_on_example_error": True,
+    "copyfile_regex": r".*\.rst",
+    "download_all_examples": False,
+    "show_memory": False,
+    "min_reported_time": 1,
+}
+
+# Looks
+html_theme = "pydata_sphinx_theme"
+html_title = f"sk_denoise {version}"
+html_show_sourcelink = False
+html_theme_options = {
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "show_toc_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+templates_path = ["_templates"]
