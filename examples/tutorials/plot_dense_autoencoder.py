@@ -71,9 +71,8 @@ plt.show()
 # %%
 # What do more epochs change?
 # ---------------------------
-# Two passes are few. Longer runs, each from the start, because the learning rate falls to zero over the
-# length of a run:
-lengths = [epochs * factor for factor in (1, 2, 5, 10)]
+# Longer runs, each from the start, because the learning rate falls to zero over the length of a run:
+lengths = [epochs * factor for factor in (1, 2, 5)]
 curves = {}
 for length in lengths:
     longer = DenoisingAutoencoder(**{**dae.get_params(deep=False), "max_epochs": length})
@@ -88,7 +87,7 @@ ax.annotate("noisy", (lengths[-1], before), ha="right", va="bottom", color="0.4"
 ax.set(
     xlabel="epoch",
     ylabel="PSNR on test digits in dB",
-    title=f"More epochs: {curves[epochs][-1]:.1f} dB become {curves[lengths[-1]][-1]:.1f} dB",
+    title=f"{data.name}: what more epochs change",
     xscale="log",
 )
 ax.legend(title="a run of", frameon=False)
@@ -96,6 +95,10 @@ ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %%
-# Ten times the epochs are worth a few decibels, and most of that comes with the first doublings. Fresh
-# noise in every batch is what makes them pay: one frozen draw would be learned by heart. A validation curve
-# that falls while the training loss goes on falling would say so.
+# On MNIST every doubling still pays: with fresh noise in each batch, 60,000 digits are hard to learn by
+# heart. On the 1,297 small digits the network, with 424,000 weights, is past its best before the longest run
+# ends, fresh noise or not. Three remedies, in the order in which to try them: the default optimizer, which
+# decays the weights; ``early_stopping=True``, which holds samples out and returns to the best epoch; a
+# smaller network. What does not help is to look at the training loss, which falls all the while.
+first, last = longer.loss_curve_[0], longer.loss_curve_[-1]
+print(f"training loss of the longest run: {first:.3f} at first, {last:.3f} at last")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,11 @@ class Preparation:
         limits = input_scaler.scale(noisy.low - margin), input_scaler.scale(noisy.high + margin)
         return cls(layout, input_scaler, limits, target_scaler)
 
+    @cached_property
+    def stays_linear(self) -> bool:
+        """Whether no input, once it is cut, lies in the range that is bent."""
+        return max(float(limit.abs().max()) for limit in self.input_limits) <= LINEAR_RANGE
+
     def input(self, x: Tensor) -> Tensor:
         """From the user's unit and layout to a network input, in the precision of x.
 
@@ -70,9 +76,10 @@ class Preparation:
         scaled = self.input_scaler.scale(self.layout.to_network(x))
         low, high = self.input_limits
         scaled = scaled.clamp_(low.to(scaled), high.to(scaled))
-        beyond = scaled.abs() - LINEAR_RANGE
-        bent = scaled.sign() * (LINEAR_RANGE + beyond.clamp(min=0).log1p())
-        return torch.where(beyond > 0, bent, scaled)
+        if self.stays_linear:
+            return scaled
+        beyond = nn.functional.softshrink(scaled, LINEAR_RANGE)
+        return scaled.sub_(beyond).add_(beyond.abs().log1p_().copysign_(beyond))
 
     def target(self, x: Tensor) -> Tensor:
         """From the user's unit and layout to a network target, in the precision of x."""

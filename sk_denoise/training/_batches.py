@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sk_denoise._scaling import chunks_of
+from sk_denoise._threads import one_thread
 
 __all__ = ["BatchIterator", "CorruptedRows", "FixedRows"]
 
@@ -93,7 +95,7 @@ class FixedRows(Dataset[Batch]):
 class BatchIterator:
     """What skorch iterates over in place of a DataLoader: one ``draw`` for each batch.
 
-    Every pass cuts the rows into batches of nearly equal size, none larger than ``batch_size``, so that
+    While the network learns from a batch, a thread corrupts the next one. Every pass cuts the rows into batches of nearly equal size, none larger than ``batch_size``, so that
     no small rest of rows weighs as much as a whole batch.
     """
 
@@ -104,6 +106,24 @@ class BatchIterator:
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = self.dataset.order().to(self.dataset.inputs.device)
-        for index in order.tensor_split(len(self)):
-            yield self.dataset.draw(index)
+        device = self.dataset.inputs.device
+        indices = self.dataset.order().to(device).tensor_split(len(self))
+        if isinstance(self.dataset, FixedRows) or device.type != "cpu":
+            yield from map(self.dataset.draw, indices)
+        else:
+            yield from self._drawn_ahead(indices)
+
+    def _drawn_ahead(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
+        with ThreadPoolExecutor(1, "sk_denoise-batches") as worker:
+            ready: Future[Batch] | None = None
+            for index in indices:
+                following = worker.submit(self._draw_on_one_thread, index)
+                if ready is not None:
+                    yield ready.result()
+                ready = following
+            if ready is not None:
+                yield ready.result()
+
+    def _draw_on_one_thread(self, index: Tensor) -> Batch:
+        with one_thread():
+            return self.dataset.draw(index)
