@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import sk_denoise
 
 project = "sk_denoise"
@@ -23,12 +25,22 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
-# API: what __all__ lists, as numpydoc reads it
+# API: what __all__ lists, each name where it is shortest, as numpydoc reads it
+MODULES = ("sk_denoise", "sk_denoise.datasets", "sk_denoise.metrics", "sk_denoise.noise", "sk_denoise.plots")
+autosummary_context = {
+    "public": {
+        module: set(import_module(module).__all__) - (set(sk_denoise.__all__) if "." in module else set())
+        for module in MODULES
+    }
+}
 autosummary_ignore_module_all = False
 autosummary_imported_members = True
-numpydoc_class_members_toctree = False
-numpydoc_show_class_members = True
-numpydoc_show_inherited_class_members = False
+numpydoc_show_class_members = False
+autodoc_typehints = "none"  # the docstrings say it in words
+autodoc_default_options = {
+    "exclude-members": "fit_transform, set_fit_request, set_partial_fit_request, "
+    "get_metadata_routing, set_inverse_transform_request, set_output, set_score_request, set_transform_request",
+}
 
 # Every reference inside the site must lead somewhere; those to other projects would need the network.
 nitpicky = True

@@ -50,7 +50,7 @@ def on_own_noise(pipeline, X, y=None):
 # %%
 # The way out
 # -----------
-# :func:`~sk_denoise.metrics.make_denoising_scorer` takes the noise that the denoiser is *for*, and
+# :func:`~sk_denoise.make_denoising_scorer` takes the noise that the denoiser is *for*, and
 # corrupts the validation fold with one fixed draw of it, the same for every candidate. We ask for two such
 # noises, of strength 0.25 and 0.6, and take all three scores in one search.
 scoring = {

@@ -127,7 +127,7 @@ class DenoisingDisplay:
             Clean samples that the estimator has not seen.
         noiser : noiser, optional
             What corrupts them; its statistics come from ``X_clean``. It draws the noise that
-            :func:`~sk_denoise.metrics.make_denoising_scorer` draws, with ``random_state=None`` as 0.
+            :func:`~sk_denoise.make_denoising_scorer` draws, with ``random_state=None`` as 0.
         X_noisy : array-like of the shape of X_clean, optional
             Noisy samples, in place of ``noiser``.
         image_shape : tuple of int, optional

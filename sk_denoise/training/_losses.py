@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 __all__ = ["LOSSES", "LOSSES_ON_UNIT_INTERVAL"]
 
+
 class _CrossEntropy(torch.autograd.Function):
     """Mean binary cross-entropy of probabilities, several times as fast on a CPU as torch's own.
 
