@@ -1,4 +1,7 @@
-"""Look through the built site for links inside it that lead nowhere: python docs/check_links.py docs/_build/html."""
+"""Look through the built site for links inside it that lead nowhere.
+
+python docs/check_links.py docs/_build/html
+"""
 
 from __future__ import annotations
 

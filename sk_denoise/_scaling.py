@@ -9,8 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-__all__ = ["AffineScaler", "Moments", "chunks_of", "joint_moments", "moments"]
+__all__ = ["AffineScaler", "Moments", "chunks_of", "joint_moments", "moments", "some_of"]
 
+_ENTRIES_AT_A_GLANCE = 2**22
 _CHUNK_ENTRIES = 2**20  # entries of one chunk: 8 MB in double precision
 
 
@@ -39,6 +40,11 @@ def chunks_of(x: Tensor) -> Iterator[Tensor]:
     """Yield consecutive rows of x in pieces that are small beside a processor's memory."""
     rows = max(1, _CHUNK_ENTRIES // max(1, x[:1].numel()))
     yield from x.split(rows)
+
+
+def some_of(x: Tensor) -> Tensor:
+    """Return rows from all over x, few enough to tell its spread at a glance."""
+    return x[:: max(1, x.numel() // _ENTRIES_AT_A_GLANCE)]
 
 
 def moments(chunks: Iterable[Tensor], dims: tuple[int, ...] = (0,)) -> Moments:
@@ -75,7 +81,7 @@ def joint_moments(
         axes = tuple(dim + 1 for dim in dims)
         part_mean = sides.mean(axes, keepdim=True)
         centred = sides - part_mean
-        part = (centred[:, None] * centred[None]).sum(tuple(dim + 1 for dim in axes), keepdim=True)
+        part = _products(centred, axes)
         n = sides.numel() // part_mean.numel()
         if count == 0:
             mean, product = part_mean, part
@@ -92,6 +98,16 @@ def joint_moments(
         Moments(mean[i, 0], covariance[i, i].sqrt(), low[i, 0], high[i, 0]) for i in range(len(mean))
     ]
     return statistics, covariance
+
+
+def _products(sides: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Return the sums over ``axes`` of the products of all pairs of sides, ``(n_sides, n_sides, ...)``."""
+    rows: list[list[Tensor]] = []
+    for i, one in enumerate(sides):
+        dims = tuple(axis - 1 for axis in axes)
+        known = [rows[j][i] for j in range(i)]
+        rows.append(known + [(one * other).sum(dims, keepdim=True) for other in sides[i:]])
+    return torch.stack([torch.stack(row) for row in rows])
 
 
 @dataclass(frozen=True)

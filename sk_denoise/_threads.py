@@ -11,7 +11,7 @@ from threadpoolctl import ThreadpoolController
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["flops_per_sample", "one_thread", "suitable_threads"]
+__all__ = ["flops_per_sample", "keeps_to_one_thread", "one_thread", "suitable_threads"]
 
 # Operations between two meetings of the threads. Below this they wait for each other as long as they
 # work, and on a machine that is busy with something else for much longer.
@@ -36,6 +36,11 @@ def one_thread() -> Iterator[None]:
     """Keep work to one thread, for the calling thread alone and for as long as the block runs."""
     with _controller().limit(limits=1, user_api="openmp"):
         yield
+
+
+def keeps_to_one_thread() -> bool:
+    """Return whether the calling thread computes alone, by one of these limits or the user's."""
+    return torch.get_num_threads() == 1
 
 
 def suitable_threads(flops: float) -> AbstractContextManager[None]:

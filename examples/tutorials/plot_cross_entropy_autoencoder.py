@@ -159,8 +159,8 @@ plt.show()
 # %%
 # The recipe was made for digits: its cross-entropy sees little difference between greys, and its single layer
 # gets little further than the average of a tile. The defaults, a hidden layer and a squared error that is
-# scaled to the noise, keep the larger vessels and edges. What to remember all the same: never judge medical pictures by
-# a denoiser's output alone. It shows what is likely, not what is there.
+# scaled to the noise, keep the larger vessels and edges. What to remember all the same: never judge medical
+# pictures by a denoiser's output alone. It shows what is likely, not what is there.
 #
 # A folder of X-rays
 # ------------------

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
+from sk_denoise._scaling import some_of
 from sk_denoise._validation import (
     Noiser,
     as_float,
+    as_tensor,
     check_noiser,
     check_one_of,
     check_samples,
@@ -82,7 +84,7 @@ def default_noiser(clean: NDArray[Any], has_one_unit: bool) -> GaussianNoiser:
     """
     if not has_one_unit:
         return GaussianNoiser(TABLE_NOISE, scale="std")
-    spread = float(np.std(clean, dtype=np.float64))
+    spread = float(np.std(some_of(as_tensor(clean)).numpy(), dtype=np.float64))
     return GaussianNoiser((GRID_NOISE[0] * spread, GRID_NOISE[1] * spread))
 
 

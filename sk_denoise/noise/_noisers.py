@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, 
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._random import root_seed, stream
-from sk_denoise._scaling import chunks_of, moments
+from sk_denoise._scaling import chunks_of, moments, some_of
 from sk_denoise._threads import one_thread
 from sk_denoise._validation import (
     SampleTagsMixin,
@@ -32,7 +32,6 @@ from sk_denoise.noise._source import CleanSource, attach_source, carried_source,
 
 __all__ = ["BaseNoiser", "GaussianNoiser"]
 
-ENTRIES_TO_JUDGE_BY = 2**22  # of the data, for the spread that absolute noise is compared with
 WEAKEST_USEFUL_NOISE = 0.02  # of the data's spread; weaker noise teaches a network the identity
 
 
@@ -267,9 +266,8 @@ class GaussianNoiser(BaseNoiser):
             raise ValueError(f"clip must be a pair (low, high) with low < high, got {self.clip!r}.")
 
     def _learn(self, clean: torch.Tensor) -> None:
-        if self.scale == "absolute":  # they serve a warning only
-            clean = clean[:: -(-clean.numel() // ENTRIES_TO_JUDGE_BY)]
-        stats = moments(chunks_of(clean))
+        # absolute noise is compared with the spread of the data for a warning only
+        stats = moments(chunks_of(clean if self.scale == "std" else some_of(clean)))
         if self.scale == "std":
             self.scale_ = torch.where(stats.is_constant, 0.0, stats.std).numpy()
         else:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sk_denoise._scaling import chunks_of
-from sk_denoise._threads import one_thread
+from sk_denoise._threads import keeps_to_one_thread, one_thread
 
 __all__ = ["BatchIterator", "CorruptedRows", "FixedRows"]
 
@@ -95,8 +95,9 @@ class FixedRows(Dataset[Batch]):
 class BatchIterator:
     """What skorch iterates over in place of a DataLoader: one ``draw`` for each batch.
 
-    While the network learns from a batch, a thread corrupts the next one. Every pass cuts the rows into batches of nearly equal size, none larger than ``batch_size``, so that
-    no small rest of rows weighs as much as a whole batch.
+    Every pass cuts the rows into batches of nearly equal size, none larger than ``batch_size``, so that
+    no small rest of rows weighs as much as a whole batch. Where the network keeps to one thread of a CPU,
+    another one draws the next batch meanwhile; batches and their noise are the same as without it.
     """
 
     dataset: CorruptedRows | FixedRows
@@ -108,10 +109,8 @@ class BatchIterator:
     def __iter__(self) -> Iterator[Batch]:
         device = self.dataset.inputs.device
         indices = self.dataset.order().to(device).tensor_split(len(self))
-        if isinstance(self.dataset, FixedRows) or device.type != "cpu":
-            yield from map(self.dataset.draw, indices)
-        else:
-            yield from self._drawn_ahead(indices)
+        ahead = isinstance(self.dataset, CorruptedRows) and device.type == "cpu" and keeps_to_one_thread()
+        yield from self._drawn_ahead(indices) if ahead else map(self.dataset.draw, indices)
 
     def _drawn_ahead(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
         with ThreadPoolExecutor(1, "sk_denoise-batches") as worker:
