@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types clean
+.PHONY: help demo test check docs lint types clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -23,6 +23,10 @@ test: $(READY)  ## run all tests, docstrings' examples and examples/ with branch
 
 check: lint types test  ## what the continuous integration runs
 
+docs: $(READY)  ## build the site with its gallery into docs/_build/html; warnings are errors
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -n docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
+
 lint: $(READY)  ## style, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,4 +36,4 @@ types: $(READY)  ## static types
 	$(BIN)/mypy
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) build dist demo *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build dist demo docs/_build docs/gallery docs/api/generated docs/api/backreferences *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,14 +1,15 @@
 """What each default is worth: the estimator with one setting changed at a time.
 
-    python benchmarks/defaults.py [digits] [unknown] [tables] [mnist]
+    python benchmarks/defaults.py [digits] [pictures] [unknown] [tables] [mnist] [start]
 
-"mnist" reads mnist.npz from the folder that the environment variable SK_DENOISE_DATA names.
+"mnist" and "start" read mnist.npz from the folder that the environment variable SK_DENOISE_DATA names.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from contextlib import ExitStack
 from unittest.mock import patch
 
 import numpy as np
@@ -18,9 +19,12 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from sk_denoise import DenoisingAutoencoder, DenseNetwork, GaussianNoiser
+from sk_denoise import ConvNetwork, DenoisingAutoencoder, DenseNetwork, GaussianNoiser, PoolingNetwork
 from sk_denoise.datasets import load_handwritten
 from sk_denoise.estimators import _preparation
+from sk_denoise.metrics import psnr
+from sk_denoise.networks import _base
+from sk_denoise.training import _callbacks
 
 VARIANTS = {
     "defaults": {},
@@ -39,7 +43,20 @@ VARIANTS = {
     "batches of 128": {"batch_size": 128, "max_epochs": 120},
     "300 epochs": {"max_epochs": 300},
 }
+NETWORKS = {
+    "dense": DenseNetwork(),
+    "conv": ConvNetwork(),
+    "conv, no hidden layer": ConvNetwork(hidden_layer_sizes=()),
+    "conv, hidden 512": ConvNetwork(hidden_layer_sizes=(512,)),
+    "conv, kernels of 5": ConvNetwork(kernel_size=5),
+    "pooling": PoolingNetwork(),
+    "pooling, 64 channels": PoolingNetwork((64,)),
+}
 UNWEIGHTED = patch.object(_preparation, "NOISE_RATIOS", (1.0, 1.0))  # each feature by its deviation alone
+
+
+LARGE_LAST_LAYER = patch.object(_base, "LAST_GAIN", 1.0)
+NO_WARM_UP = patch.object(_callbacks, "WARM_UP", (0.0, 0))
 
 
 def digits() -> None:
@@ -48,6 +65,12 @@ def digits() -> None:
         row(name, settings)
     with UNWEIGHTED:
         row("features not weighted by noise", {})
+
+
+def pictures() -> None:
+    """Measure the same for networks, the digits being pictures."""
+    for name, network in NETWORKS.items():
+        row(name, {"network": network, "image_shape": (8, 8)})
 
 
 def row(name: str, settings: dict) -> None:
@@ -101,11 +124,9 @@ def tables() -> None:
 
 def mnist() -> None:
     """Measure dB on MNIST at sigma .25, 60,000 digits to train on."""
-    data = load_handwritten()
-    if data.name != "MNIST":
-        print("skipped: set SK_DENOISE_DATA to the folder that holds mnist.npz")
+    if (data := load_mnist()) is None:
         return
-    train, test = (pictures.reshape(len(pictures), -1) for pictures in (data.train, data.test))
+    train, test = data
     X = test + np.random.default_rng(1).normal(0, 0.25, test.shape).astype(np.float32)
     for name, context in (("defaults", None), ("features not weighted by noise", UNWEIGHTED)):
         dae = DenoisingAutoencoder(noise=GaussianNoiser(0.25), random_state=0)
@@ -121,7 +142,51 @@ def mnist() -> None:
         )
 
 
-PARTS = {part.__name__: part for part in (digits, unknown, tables, mnist)}
+def start() -> None:
+    """Measure dB of the dense tutorial network after two epochs on MNIST, by how its training starts."""
+    if (data := load_mnist()) is None:
+        return
+    train, test = data
+    X = np.clip(test + np.random.default_rng(1).normal(0, 0.2, test.shape), 0, 1).astype(np.float32)
+    starts = {
+        "small last layer, warm-up": (),
+        "small last layer": (NO_WARM_UP,),
+        "warm-up": (LARGE_LAST_LAYER,),
+        "neither": (LARGE_LAST_LAYER, NO_WARM_UP),
+    }
+    print(f"{'output':<34}{'linear':>8}{'sigmoid':>8}")
+    for name, changes in starts.items():
+        results = []
+        for output in ("identity", "sigmoid"):
+            relu = {"activation": "relu", "latent_activation": "relu", "output_activation": output}
+            dae = DenoisingAutoencoder(
+                DenseNetwork((500, 300), **relu),
+                latent_dim=100,
+                noise=GaussianNoiser(0.2, clip=(0, 1)),
+                optimizer="adam",
+                batch_size=200,
+                max_epochs=2,
+                image_shape=(28, 28),
+                random_state=0,
+            )
+            with ExitStack() as stack:
+                for change in changes:
+                    stack.enter_context(change)
+                dae.fit(train)
+            results.append(psnr(test, dae.predict(X), data_range=1))
+        print(f"{name:<34}" + "".join(f"{result:>8.2f}" for result in results), flush=True)
+
+
+def load_mnist():
+    """Return flat training and test digits, or say what is missing."""
+    data = load_handwritten()
+    if data.name == "MNIST":
+        return tuple(pictures.reshape(len(pictures), -1) for pictures in (data.train, data.test))
+    print("skipped: set SK_DENOISE_DATA to the folder that holds mnist.npz")
+    return None
+
+
+PARTS = {part.__name__: part for part in (digits, pictures, unknown, tables, mnist, start)}
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:

@@ -1,11 +1,12 @@
 """The tutorials' recipes on MNIST: sk_denoise beside Keras, in turns, each fit in a process of its own.
 
-    SK_DENOISE_DATA=folder python benchmarks/tutorials.py [dense] [conv] [cross_entropy] [best] [--repeats 3]
+    SK_DENOISE_DATA=folder python benchmarks/tutorials.py [dense] [conv] [cross_entropy] [best]
+        [--repeats 3] [--add]
 
 The folder holds mnist.npz. Keras runs where it is installed (``pip install sk-denoise[bench]``) and is
 skipped with a word where it is not. Seconds are those of ``fit`` and include what it compiles; "dB" is the
-mean PSNR of the 10,000 test digits under one fixed draw of noise, data range 1. The medians are written to
-``benchmarks/results/tutorials.md``. Run nothing else beside it.
+mean PSNR of the 10,000 test digits under one fixed draw of noise, data range 1. Every run goes to
+``benchmarks/results/tutorials.json`` and the medians to ``tutorials.md`` beside it. Run nothing else then.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-RESULTS = Path(__file__).parent / "results" / "tutorials.md"
+TABLES = Path(__file__).parent / "results" / "tutorials.md"
+RUNS = TABLES.with_suffix(".json")
 RECIPES = {
     "dense": "784-500-300-100-300-500-784, noise factor 0.2 clipped, Adam, MSE, batch 200, 2 epochs",
     "conv": "conv 32-64, latent 16, noise N(0.5, 0.5) clipped, Adam, MSE, batch 32, 10 epochs",
@@ -175,7 +177,6 @@ def measure(side: str, recipe: str) -> None:
         "seconds": seconds,
         "psnr": psnr(digits.test, denoised, data_range=1),
         "noisy": psnr(digits.test, noisy, data_range=1),
-        "mse": float(np.mean((denoised - digits.test) ** 2)),
     }
     print(json.dumps(scores))
 
@@ -195,41 +196,46 @@ def in_process(side: str, recipe: str) -> dict[str, float]:
     return scores
 
 
-def table_of(recipe: str, sides: list[str], repeats: int) -> list[str]:
-    """Measure a recipe on all sides in turns, and return the lines of its table."""
-    runs: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
-    for turn in range(repeats):
-        for side in sides:
-            runs[side].append(in_process(side, recipe))
-            latest = runs[side][-1]
-            print(
-                f"{recipe}, turn {turn + 1}: {side} {latest['psnr']:.2f} dB, {latest['seconds']:.1f} s",
-                flush=True,
-            )
-    middle = {side: {k: median(run[k] for run in runs[side]) for k in runs[side][0]} for side in sides}
+def table_of(recipe: str, runs: dict[str, list[dict[str, float]]]) -> str:
+    """Return the table of a recipe from all runs on file."""
+    middle = {side: {k: median(run[k] for run in done) for k in done[0]} for side, done in runs.items()}
     lines = [
         f"## {recipe}: {RECIPES[recipe]}",
         "",
-        f"Noisy: {middle[sides[0]]['noisy']:.2f} dB. Medians of {repeats}.",
+        f"Noisy: {next(iter(middle.values()))['noisy']:.2f} dB.",
         "",
-        "| | PSNR | MSE | seconds | times as fast as Keras |",
-        "|---|---|---|---|---|",
+        "| | PSNR | seconds, median of | times as fast as Keras |",
+        "|---|---|---|---|",
     ]
     for side, scores in middle.items():
         ratio = f"{middle['keras']['seconds'] / scores['seconds']:.2f}" if "keras" in middle else ""
-        lines.append(
-            f"| {side} | {scores['psnr']:.2f} dB | {scores['mse']:.5f} | {scores['seconds']:.1f} | {ratio} |"
-        )
-    return lines
+        seconds = f"{scores['seconds']:.1f} ({len(runs[side])})"
+        lines.append(f"| {side} | {scores['psnr']:.2f} dB | {seconds} | {ratio} |")
+    return "\n".join(lines)
+
+
+def record(recipe: str, side: str, scores: dict[str, float], runs: dict[str, Any]) -> None:
+    """Put a run on file, and write all tables anew: what was measured survives whatever comes next."""
+    runs.setdefault(recipe, {}).setdefault(side, []).append(scores)
+    RUNS.write_text(json.dumps(runs, indent=1) + "\n")
+    tables = [table_of(name, runs[name]) for name in RECIPES if name in runs]
+    TABLES.write_text("\n\n".join([HEAD, *tables]) + "\n")
+
+
+HEAD = """# The tutorials' recipes on MNIST
+
+Output of `python benchmarks/tutorials.py` on 2 cores (AMD EPYC, AVX512-BF16, no GPU); versions of
+`constraints.txt`. Both sides ran in turns; seconds are those of `fit`."""
 
 
 def main() -> None:
-    """Measure, print, and write the tables of the recipes asked for in place of their earlier ones."""
+    """Measure the recipes asked for on both sides in turns, and put every run on file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("recipes", nargs="*", metavar="recipe", help=", ".join(RECIPES))
     parser.add_argument("--repeats", type=int, default=3, help="fits of each side (default: 3)")
+    parser.add_argument("--add", action="store_true", help="keep the runs on file and add to them")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     recipes = options.recipes or list(RECIPES)
@@ -243,28 +249,21 @@ def main() -> None:
     has_keras = importlib.util.find_spec("keras") is not None
     if not has_keras:
         print("Keras is skipped: it is not installed (pip install sk-denoise[bench]).")
-    tables = read_tables()
+    runs = json.loads(RUNS.read_text()) if RUNS.exists() else {}
     for recipe in recipes:
+        if not options.add:
+            runs.pop(recipe, None)
         sides = ["sk_denoise", "keras"] if has_keras and recipe != "best" else ["sk_denoise"]
-        tables[recipe] = "\n".join(table_of(recipe, sides, 1 if recipe == "best" else options.repeats))
-        print(tables[recipe] + "\n", flush=True)
-        ordered = [tables[name] for name in RECIPES if name in tables]
-        RESULTS.write_text("\n\n".join([HEAD, *ordered]) + "\n")
+        for turn in range(1 if recipe == "best" else options.repeats):
+            for side in sides:
+                scores = in_process(side, recipe)
+                record(recipe, side, scores, runs)
+                print(
+                    f"{recipe}, turn {turn + 1}: {side} {scores['psnr']:.2f} dB, {scores['seconds']:.1f} s",
+                    flush=True,
+                )
+        print(table_of(recipe, runs[recipe]) + "\n", flush=True)
     return None
-
-
-HEAD = """# The tutorials' recipes on MNIST
-
-Output of `python benchmarks/tutorials.py` on 2 cores (AMD EPYC, AVX512-BF16, no GPU); versions of
-`constraints.txt`. Both sides ran in turns; seconds are those of `fit`."""
-
-
-def read_tables() -> dict[str, str]:
-    """Return the tables written before, by recipe."""
-    if not RESULTS.exists():
-        return {}
-    parts = RESULTS.read_text().strip().split("\n\n## ")[1:]
-    return {part.split(":")[0]: "## " + part for part in parts}
 
 
 if __name__ == "__main__":

@@ -31,6 +31,9 @@ ESTIMATORS: dict[str, dict[str, str]] = {
     "DenoisingAutoencoder()": {},
     'DenoisingAutoencoder(output="latent")': {},
     'DenoisingAutoencoder(output="activations")': {},
+    'DenoisingAutoencoder(network="conv")': {},
+    'DenoisingAutoencoder(network="conv", output="latent")': {},
+    'DenoisingAutoencoder(network="pooling")': {},
 }
 
 RUN_CHECKS = """

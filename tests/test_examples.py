@@ -8,6 +8,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import skimage
+
+from sk_denoise.metrics import psnr
 
 plt.switch_backend("Agg")
 
@@ -17,6 +20,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 @pytest.fixture
 def run(monkeypatch):
     """Return a function that runs an example and returns its variables and the sizes of its pictures."""
+    monkeypatch.delenv("SK_DENOISE_DATA", raising=False)
 
     def run_example(name):
         shown = []
@@ -48,8 +52,12 @@ def test_every_example_has_a_test():
         "plot_literal_pipeline.py",
         "plot_honest_grid_search.py",
         "plot_denoise_before_classifier.py",
+        "plot_denoise_signals.py",
+        "tutorials/plot_dense_autoencoder.py",
+        "tutorials/plot_convolutional_autoencoder.py",
+        "tutorials/plot_cross_entropy_autoencoder.py",
     }
-    assert {path.name for path in EXAMPLES.glob("plot_*.py")} == tested
+    assert {path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*.py")} == tested
 
 
 def test_literal_pipeline(run):
@@ -91,3 +99,60 @@ def test_denoise_before_classifier(run):
     assert linear["noiser, denoiser, classifier"]["clean"] < linear["classifier"]["clean"]
     means = [scores.mean() for scores in found["table"].values()]
     assert max(means) - min(means) < 0.03
+
+
+def test_denoise_signals(run):
+    found, shown = run("plot_denoise_signals.py")
+    assert shown == [5]
+    noisy, filtered, dense, conv, pooling = found["quality"].values()
+    assert noisy + 3 < filtered < dense
+    assert dense + 3 < min(conv, pooling)
+
+
+def test_dense_autoencoder(run):
+    found, shown = run("tutorials/plot_dense_autoencoder.py")
+    assert shown == [30, 1]
+    assert found["after"] > found["before"] + 2.5
+    assert found["dae"].validation_scores_[-1] > found["dae"].validation_scores_[0] + 3
+    losses = found["longer"].loss_curve_
+    assert losses[-1] < losses[len(losses) // 2] < losses[0]
+    assert found["curves"][150][-1] < max(found["curves"][150]) - 0.1  # past its best, as the text says
+
+
+def test_convolutional_autoencoder(run):
+    found, shown = run("tutorials/plot_convolutional_autoencoder.py")
+    assert shown == [27, 27, 27, 27, 1]
+    noisy, at_half, at_all = (
+        dict(zip(found["sigmas"], row, strict=True)) for row in found["scores"].values()
+    )
+    for sigma in (0.5, 0.75, 1.0):
+        assert at_half[sigma] > noisy[sigma] + 6
+    assert at_half[0.5] > at_all[0.5]
+    assert at_all[1.0] > at_half[1.0]
+
+
+def test_cross_entropy_autoencoder(run, tmp_path):
+    found, shown = run("tutorials/plot_cross_entropy_autoencoder.py")
+    assert shown == [24, 24, 1, 12, 12]
+    noisy = psnr(found["X_test"], found["X_noisy"], data_range=1)
+    right, wrong = found["after"].values()
+    assert right > noisy + 4
+    assert wrong < noisy
+    quality = [
+        psnr(picture[None], found["denoise"](dae, found["corrupt"](picture, 0.1))[None], data_range=1)
+        for dae in found["medical"].values()
+        for picture in found["test"].values()
+    ]
+    recipe, defaults = quality[:4], quality[4:]
+    assert all(after > 20.9 for after in recipe)  # 20.0 to 20.8 before
+    assert all(better > after for better, after in zip(defaults, recipe, strict=True))
+
+    load_folder = found["load_folder"]
+    with pytest.raises(FileNotFoundError, match="No pictures"):
+        load_folder(tmp_path)
+    for name, picture in {"a.png": skimage.data.coins(), "b.jpg": skimage.data.retina()}.items():
+        skimage.io.imsave(tmp_path / name, picture)
+    rows = load_folder(tmp_path)
+    assert rows.shape == (2, 64 * 64)
+    assert rows.min() >= 0
+    assert rows.max() <= 1

@@ -43,11 +43,13 @@ from sk_denoise.noise import carried_source
 from sk_denoise.training import (
     LOSSES,
     LOSSES_ON_UNIT_INTERVAL,
+    PRECISIONS,
     SCHEDULES,
     CorruptedRows,
     TrainingPlan,
     auto_batch_size,
     auto_epochs,
+    computes_in_bfloat16,
     create_net,
     resolve_device,
     resolve_optimizer,
@@ -78,6 +80,7 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
         "image_shape": [tuple, list, None],
+        "precision": [StrOptions(set(PRECISIONS))],
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -98,6 +101,7 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
     tol: float
     warm_start: bool
     image_shape: Sequence[int] | None
+    precision: Literal["auto", "float32", "bfloat16"]
     device: str | torch.device
     random_state: int | RandomState | None
     verbose: int
@@ -340,6 +344,7 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
         batch_size = self._batch_size(len(rows))
         if epochs is None:
             epochs = self._epochs(-(-len(rows) // batch_size))
+        step = 3 * self._flops_ * batch_size  # the backward pass takes twice the forward one
         errors, data_range = self._preparation_.squared_errors, self.data_range_
         plan = TrainingPlan(
             epochs=epochs,
@@ -348,12 +353,17 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
             learning_rate=self._optimizer(len(rows))[1]["lr"],
             patience=self.n_iter_no_change if self.early_stopping and frozen is not None else None,
             tol=self.tol,
+            bfloat16=computes_in_bfloat16(
+                self.precision,
+                torch.device(self.net_.device),
+                step,
+                getattr(self.net_.module_, "gains_from_bfloat16", False),
+            ),
             sample_psnr=lambda output, target: psnr_of_mse(errors(output, target).cpu(), data_range),
             show_progress=bool(self.verbose),
         )
         if self.verbose:
             print(f"[{type(self).__name__}] {training.describe()}", flush=True)
-        step = 3 * self._flops_ * batch_size  # the backward pass takes twice the forward one
         with self._lent_randomness(), suitable_threads(step):
             interruption = train(self.net_, rows, frozen, plan)
         self._n_runs_ += 1

@@ -104,11 +104,15 @@ class DenoisingAutoencoder(BaseDenoiser):
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(height, width, channels)``, where the rows of X are flattened pictures:
         they are scaled and corrupted for all pixels alike, as stacks of pictures are.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What the layers compute in while they learn; weights, loss and optimizer are float32 always, and so
+        is prediction (float64 for float64). "auto" takes bfloat16 on processors that have units for it
+        (AVX512-BF16, AMX), for dense networks whose steps take 10^9 operations or more.
     device : str or torch.device, default="auto"
         Where to compute: "auto" is a CUDA GPU where there is one, else the CPU.
     random_state : int, RandomState instance or None, default=None
         Determines weights, order of the samples, noise and the validation split. The same integer gives
-        the same bits at the same number of threads.
+        the same bits on the same kind of processor at the same number of threads.
     verbose : int, default=0
         1 prints what is learned from what, and a line that shows epoch, losses, PSNR and the time left.
 
@@ -198,6 +202,7 @@ class DenoisingAutoencoder(BaseDenoiser):
         warm_start: bool = False,
         output: Literal["reconstruction", "latent", "activations"] = "reconstruction",
         image_shape: Sequence[int] | None = None,
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str | torch.device = "auto",
         random_state: int | RandomState | None = None,
         verbose: int = 0,
@@ -219,6 +224,7 @@ class DenoisingAutoencoder(BaseDenoiser):
         self.warm_start = warm_start
         self.output = output
         self.image_shape = image_shape
+        self.precision = precision
         self.device = device
         self.random_state = random_state
         self.verbose = verbose

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +32,19 @@ LAST_GAIN = 0.1
 class SeededModule(nn.Module, metaclass=ABCMeta):
     """A network that draws from explicit generators alone, and never from torch's global state."""
 
+    gains_from_bfloat16: ClassVar[bool] = False  # in training, on a processor with units for it, as measured
+
     @abstractmethod
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw fresh weights."""
+
+
+class AtLeastSingle(nn.Module):
+    """Bring what layers before computed in half precision back to single, for an answer without steps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a batch to itself."""
+        return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 class Autoencoder(SeededModule):
@@ -48,10 +58,12 @@ class Autoencoder(SeededModule):
         From there back to a batch of samples.
     """
 
-    def __init__(self, encoder: Iterable[nn.Module], decoder: Iterable[nn.Module]) -> None:
+    def __init__(
+        self, encoder: Iterable[nn.Module], decoder: Iterable[nn.Module], output_activation: str
+    ) -> None:
         super().__init__()
         self.encoder = nn.Sequential(*encoder)
-        self.decoder = nn.Sequential(*decoder)
+        self.decoder = nn.Sequential(*decoder, AtLeastSingle(), ACTIVATIONS[output_activation]())
         self.reset_parameters(torch.Generator().manual_seed(0))  # leaves torch's global state alone
 
     def forward(self, x: Tensor) -> Tensor:

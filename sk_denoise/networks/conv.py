@@ -74,8 +74,8 @@ class ConvAutoencoder(Autoencoder):
                 *dense_layers(widths[::-1], [*inner, activation]),
                 nn.Unflatten(1, code_shape),
                 *_up(channels[::-1], grids[::-1], kernel_size, act),
-                ACTIVATIONS[output_activation](),
             ],
+            output_activation,
         )
 
 

@@ -35,6 +35,8 @@ class DenseAutoencoder(Autoencoder):
         From ``(batch, latent_dim)`` to ``(batch, *input_shape)``.
     """
 
+    gains_from_bfloat16 = True
+
     def __init__(
         self,
         input_shape: Sequence[int],
@@ -51,14 +53,18 @@ class DenseAutoencoder(Autoencoder):
         inner = [activation] * len(hidden_layer_sizes)
         super().__init__(
             [nn.Flatten(), *dense_layers(widths, [*inner, latent_activation])],
-            [*dense_layers(widths[::-1], [*inner, output_activation]), nn.Unflatten(1, tuple(input_shape))],
+            [
+                *dense_layers(widths[::-1], [*inner, output_activation])[:-1],
+                nn.Unflatten(1, tuple(input_shape)),
+            ],
+            output_activation,
         )
 
     def activations(self, x: Tensor) -> Tensor:
         """Return what all hidden layers and the latent one put out, side by side: ``(batch, units)``."""
         outputs: list[Tensor] = []
         layers: list[nn.Module] = [*self.encoder, *self.decoder]
-        for layer in layers[:-2]:  # less the output's activation and shape
+        for layer in layers[:-4]:  # less what makes the output
             if isinstance(layer, tuple(ACTIVATIONS.values())):
                 outputs.append(x := layer(x))
             else:

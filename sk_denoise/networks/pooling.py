@@ -76,5 +76,6 @@ class PoolingAutoencoder(Autoencoder):
 
         super().__init__(
             [*down(), convolution(channels[-1], latent_dim), ACTIVATIONS[latent_activation]()],
-            [*up(), convolution(channels[0], input_shape[0]), ACTIVATIONS[output_activation]()],
+            [*up(), convolution(channels[0], input_shape[0])],
+            output_activation,
         )

@@ -41,6 +41,8 @@ class TrainingPlan:
         Epochs without progress after which the run stops and the best weights return; None never stops.
     tol : float
         The least fall of the loss that counts as progress.
+    bfloat16 : bool
+        Whether layers compute in bfloat16; weights, loss and optimizer stay in single precision.
     sample_psnr : callable
         From a batch's prediction and target to the PSNR of each of its samples.
     show_progress : bool
@@ -53,6 +55,7 @@ class TrainingPlan:
     learning_rate: float
     patience: int | None
     tol: float
+    bfloat16: bool
     sample_psnr: Callable[[Tensor, Tensor], Any]
     show_progress: bool
 
@@ -105,7 +108,10 @@ def train(
     interruption = None
     net.notify("on_train_begin", X=rows, y=None)
     try:
-        with suppress(StopTraining):
+        # without the cache, which would keep the first weights for the whole run
+        kind = torch.device(net.device).type
+        half = torch.autocast(kind, torch.bfloat16, enabled=plan.bfloat16, cache_enabled=False)
+        with suppress(StopTraining), half:
             net.fit_loop(rows, epochs=plan.epochs)
         if plan.patience is not None:
             best.restore(net)

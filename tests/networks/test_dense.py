@@ -9,6 +9,7 @@ from torch import nn
 
 from sk_denoise import DenoisingAutoencoder, DenseNetwork
 from sk_denoise.networks import ACTIVATIONS, DenseAutoencoder
+from sk_denoise.networks._base import AtLeastSingle
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -55,7 +56,7 @@ def test_each_activation_stands_at_its_place():
     dense = network(activation="gelu", latent_activation="tanh", output_activation="sigmoid")
     kinds = [type(layer) for layer in (*dense.encoder, *dense.decoder) if not isinstance(layer, nn.Linear)]
     inner = [nn.GELU, nn.GELU]
-    assert kinds == [nn.Flatten, *inner, nn.Tanh, *inner, nn.Sigmoid, nn.Unflatten]
+    assert kinds == [nn.Flatten, *inner, nn.Tanh, *inner, nn.Unflatten, AtLeastSingle, nn.Sigmoid]
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

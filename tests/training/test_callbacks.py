@@ -51,7 +51,7 @@ def negative_error(prediction, target):
 
 
 def plan(epochs=5, batch_size=6, patience=None, tol=0.0, schedule="constant", rate=STEP, shown=False):
-    return TrainingPlan(epochs, batch_size, schedule, rate, patience, tol, negative_error, shown)
+    return TrainingPlan(epochs, batch_size, schedule, rate, patience, tol, False, negative_error, shown)
 
 
 def net_of(module=None, rate=STEP, loss=nn.MSELoss):

@@ -1,0 +1,37 @@
+"""The site builds without a warning, and no link inside it leads nowhere; `make docs` runs the gallery."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+MADE = shutil.ignore_patterns("_build", "gallery", "generated", "backreferences", "__pycache__")
+
+
+def run(*command):
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+
+
+def test_the_site_is_whole(tmp_path):
+    for folder in ("docs", "examples", "benchmarks"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=MADE)
+    for page in ("CHANGELOG.md", "CONTRIBUTING.md"):
+        shutil.copy(ROOT / page, tmp_path / page)
+    docs, site = tmp_path / "docs", tmp_path / "site"
+    options = ("-q", "-W", "--keep-going", "-n", "-D", "plot_gallery=0")
+    built = run("-m", "sphinx", *options, str(docs), str(site))
+    assert built.returncode == 0, built.stderr
+    checked = run(str(docs / "check_links.py"), str(site))
+    assert checked.returncode == 0, checked.stdout
+
+    # and the check of links can fail
+    (site / "index.html").write_text(
+        '<a href="nowhere.html">there</a> <a href="guide.html#no-such-place">here</a>'
+    )
+    checked = run(str(docs / "check_links.py"), str(site))
+    assert checked.returncode == 1
+    assert "index.html: nowhere.html" in checked.stdout
+    assert "index.html: guide.html#no-such-place" in checked.stdout

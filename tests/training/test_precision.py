@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sk_denoise import DenoisingAutoencoder, DenseNetwork, GaussianNoiser
+from sk_denoise.estimators import NETWORKS
+from sk_denoise.training import LOSSES, _device, computes_in_bfloat16
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+LARGE, SMALL = 1e10, 1e8  # operations of a step
+
+
+@pytest.fixture
+def units(monkeypatch):
+    """Return a function that gives this processor units for bfloat16, or takes them away."""
+    return lambda there: monkeypatch.setattr(_device, "_has_units", lambda: there)
+
+
+@pytest.mark.parametrize(
+    ("there", "device", "step", "gains", "expected"),
+    [
+        (True, CPU, LARGE, True, True),
+        (False, CPU, LARGE, True, False),
+        (True, CPU, SMALL, True, False),
+        (True, CPU, LARGE, False, False),
+        (True, GPU, LARGE, True, False),
+    ],
+)
+def test_auto_takes_bfloat16_where_it_is_known_to_gain(units, there, device, step, gains, expected):
+    units(there)
+    assert computes_in_bfloat16("auto", device, step, gains) is expected
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_precision_that_is_named_is_taken(units, there):
+    units(there)
+    assert computes_in_bfloat16("bfloat16", CPU, SMALL, False)
+    assert not computes_in_bfloat16("float32", CPU, LARGE, True)
+
+
+def test_whether_the_processor_has_units_is_found_out():
+    assert isinstance(_device._has_units(), bool)
+
+
+def types_seen_in_training(**settings):
+    """Fit, and return the types that the first layer gave in training."""
+    seen = set()
+
+    class Watched(DenseNetwork):
+        def build(self, input_shape, latent_dim):
+            network = super().build(input_shape, latent_dim)
+            network.encoder[1].register_forward_hook(
+                lambda layer, x, y: seen.add(y.dtype) if layer.training else None
+            )
+            return network
+
+    X = np.random.default_rng(0).random((64, 100)).astype(np.float32)
+    DenoisingAutoencoder(Watched((2000,)), max_epochs=1, batch_size=64, random_state=0, **settings).fit(X)
+    return seen
+
+
+def test_layers_compute_in_the_precision_that_was_asked_for(units):
+    assert types_seen_in_training(precision="bfloat16") == {torch.bfloat16}
+    assert types_seen_in_training(precision="float32") == {torch.float32}
+    units(True)
+    assert types_seen_in_training(precision="auto") == {torch.float32}  # small steps
+
+
+def test_auto_trains_large_steps_in_bfloat16(units, monkeypatch):
+    units(True)
+    monkeypatch.setattr(_device, "WORTH_HALVING", 1e6)
+    assert types_seen_in_training() == {torch.bfloat16}
+    units(False)
+    assert types_seen_in_training() == {torch.float32}
+
+
+def test_bfloat16_learns_as_well_as_float32(digits):
+    reached = {}
+    for precision in ("float32", "bfloat16"):
+        dae = DenoisingAutoencoder(
+            noise=GaussianNoiser(0.25), max_epochs=30, precision=precision, random_state=0
+        ).fit(digits.train)
+        reached[precision] = digits.decibels(dae.predict(digits.noisy_test(0.25)))
+    assert reached["float32"] > 17
+    assert abs(reached["bfloat16"] - reached["float32"]) < 0.15
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_weights_and_answers_stay_in_full_precision(name, loss, digits):
+    X = digits.train[:200].reshape(-1, 8, 8)
+    dae = DenoisingAutoencoder(
+        name, 8, loss=loss, noise=GaussianNoiser(0.5), max_epochs=2, precision="bfloat16", random_state=0
+    ).fit(X)
+    assert {weight.dtype for weight in dae.net_.module_.parameters()} == {torch.float32}
+    assert np.isfinite(dae.loss_curve_).all()
+    assert dae.loss_curve_[-1] < dae.loss_curve_[0]
+    assert dae.predict(X).dtype == np.float64
+    single = dae.predict(X.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, dae.predict(X), atol=1e-4)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="'precision' parameter"):
+        DenoisingAutoencoder(precision="float16").fit(np.random.default_rng(0).random((5, 3)))
