@@ -72,7 +72,7 @@ for name, curve in curves.items():
     print(f"{label:13}  " + "  ".join(f"{score:5.2f}" for score in curve) + f"   best: {chosen[name]}")
 
 # %%
-# On its own noise the weakest wins. As a denoiser for noise of 0.25 or 0.6 it is the worst of all:
+# On its own noise the weakest wins. As a denoiser for noise of 0.25 or 0.6 it is decibels behind the best:
 for name in ("0.25", "0.6"):
     loss = curves[name].max() - curves[name][factors.index(chosen["own"])]
     print(f"at noise {name}, the choice of the first scorer costs {loss:.1f} dB")

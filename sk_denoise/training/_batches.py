@@ -15,6 +15,8 @@ from sk_denoise._threads import keeps_to_one_thread, one_thread
 
 __all__ = ["BatchIterator", "CorruptedRows", "FixedRows"]
 
+SLOW_TO_DRAW = 2**16  # entries of a batch; to draw them takes longer than to hand them over
+
 Batch = tuple[Tensor, Tensor]
 Prepare = Callable[[Tensor], Tensor]
 Corrupt = Callable[[Tensor, torch.Generator], Tensor]
@@ -97,7 +99,7 @@ class BatchIterator:
 
     Every pass cuts the rows into batches of nearly equal size, none larger than ``batch_size``, so that
     no small rest of rows weighs as much as a whole batch. Where the network keeps to one thread of a CPU,
-    another one draws the next batch meanwhile; batches and their noise are the same as without it.
+    another one draws the next large batch meanwhile; batches and noise are the same as without it.
     """
 
     dataset: CorruptedRows | FixedRows
@@ -109,8 +111,17 @@ class BatchIterator:
     def __iter__(self) -> Iterator[Batch]:
         device = self.dataset.inputs.device
         indices = self.dataset.order().to(device).tensor_split(len(self))
-        ahead = isinstance(self.dataset, CorruptedRows) and device.type == "cpu" and keeps_to_one_thread()
-        yield from self._drawn_ahead(indices) if ahead else map(self.dataset.draw, indices)
+        yield from self._drawn_ahead(indices) if self._is_slow_to_draw() else map(self.dataset.draw, indices)
+
+    def _is_slow_to_draw(self) -> bool:
+        """Return whether a second thread is worth its start, and has a core to run on."""
+        entries = self.batch_size * self.dataset.inputs[:1].numel()
+        return (
+            isinstance(self.dataset, CorruptedRows)
+            and self.dataset.inputs.device.type == "cpu"
+            and entries >= SLOW_TO_DRAW
+            and keeps_to_one_thread()
+        )
 
     def _drawn_ahead(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
         with ThreadPoolExecutor(1, "sk_denoise-batches") as worker:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sk_denoise._threads import one_thread
+from sk_denoise.training import _batches
 from sk_denoise.training._batches import BatchIterator, CorruptedRows, FixedRows
 
 ROWS = torch.arange(10.0)[:, None].repeat(1, 2)
@@ -73,6 +74,12 @@ def test_every_pass_draws_fresh_noise():
     assert (noise[0] != noise[1]).all()
 
 
+@pytest.fixture
+def every_batch_is_large(monkeypatch):
+    monkeypatch.setattr(_batches, "SLOW_TO_DRAW", 1)
+
+
+@pytest.mark.usefixtures("every_batch_is_large")
 def test_batches_are_the_same_where_a_thread_draws_them_ahead():
     def three_passes():
         rows = corrupted_rows()
@@ -91,6 +98,7 @@ def test_batches_are_the_same_where_a_thread_draws_them_ahead():
             assert torch.equal(side, same)
 
 
+@pytest.mark.usefixtures("every_batch_is_large")
 def test_batches_are_drawn_in_another_thread_beside_a_network_on_one():
     drawn_by = []
 
@@ -104,6 +112,7 @@ def test_batches_are_drawn_in_another_thread_beside_a_network_on_one():
     assert all("sk_denoise" in name for name in drawn_by)
 
 
+@pytest.mark.usefixtures("every_batch_is_large")
 def test_what_goes_wrong_ahead_is_raised_where_the_batch_is_due():
     def corrupt(x, generator):
         raise RuntimeError("this noise is broken")
@@ -112,11 +121,24 @@ def test_what_goes_wrong_ahead_is_raised_where_the_batch_is_due():
         passes(corrupted_rows(corrupt=corrupt), 3)
 
 
+@pytest.mark.usefixtures("every_batch_is_large")
 def test_a_pass_that_is_left_early_leaves_no_thread_behind():
     with one_thread():
         for _ in BatchIterator(corrupted_rows(), 1):
             break
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sk_denoise")]
+
+
+def test_small_batches_are_drawn_in_turn():
+    drawn_by = []
+
+    def corrupt(x, generator):
+        drawn_by.append(threading.current_thread())
+        return x
+
+    with one_thread():
+        passes(corrupted_rows(corrupt=corrupt), 3)
+    assert set(drawn_by) == {threading.current_thread()}
 
 
 def test_the_same_generators_give_the_same_passes():

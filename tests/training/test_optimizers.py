@@ -19,6 +19,7 @@ def training_losses(optimizer, loss: type[nn.Module] = nn.MSELoss) -> list[float
     net = create_net(module, loss, optimizer, torch.device("cpu"))
     plan = TrainingPlan(
         epochs=60,
+        bfloat16=False,
         batch_size=16,
         schedule="constant",
         learning_rate=optimizer[1]["lr"],
