@@ -32,7 +32,6 @@ ESTIMATORS: dict[str, dict[str, str]] = {
     'DenoisingAutoencoder(output="latent")': {},
     'DenoisingAutoencoder(output="activations")': {},
     'DenoisingAutoencoder(network="conv")': {},
-    'DenoisingAutoencoder(network="pooling")': {},
 }
 
 RUN_CHECKS = """

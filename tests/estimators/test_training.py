@@ -275,7 +275,7 @@ def test_the_spec_shapes_the_network(X):
     shapes = [tuple(p.shape) for p in dae.net_.module_.parameters() if p.ndim == 2]
     assert shapes == [(12, 6), (10, 12), (3, 10), (10, 3), (12, 10), (6, 12)]
     assert isinstance(dae.encoder_[2], nn.ReLU)
-    assert isinstance(small(loss="bce").fit(X).decoder_[-2], nn.Sigmoid)
+    assert isinstance(small(loss="bce").fit(X).decoder_[-1], nn.Sigmoid)
 
 
 def test_the_spec_can_be_searched(X):
