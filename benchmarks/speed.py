@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -33,7 +34,7 @@ RESULTS = Path(__file__).parent / "results"
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
-# workloads ------------------------------------------------------------------------------------------------
+# workloads -----------------------------------------------------------------------------------------------
 
 
 def mnist(rows: int) -> np.ndarray:
@@ -96,7 +97,7 @@ def stack(input_shape: tuple[int, ...], latent_dim: int) -> Any:
 
     channels = [input_shape[0], *[latent_dim] * 14, input_shape[0]]
     layers: list[nn.Module] = []
-    for before, after in zip(channels, channels[1:], strict=False):
+    for before, after in pairwise(channels):
         layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -118,6 +119,7 @@ class Workload:
     needs_mnist: bool = False
 
     def corrupt(self, X: np.ndarray, seed: int) -> np.ndarray:
+        """Return rows under the noise of one seed."""
         noise = np.random.default_rng(seed).normal(self.mean, self.sigma, X.shape).astype(np.float32)
         return X + noise if self.clip is None else np.clip(X + noise, *self.clip)
 
@@ -205,7 +207,7 @@ WORKLOADS = {
 }
 
 
-# sides: each returns the seconds of a fit, and what predicts ------------------------------------------------
+# sides: each returns the seconds of a fit, and what predicts ---------------------------------------------
 
 
 def sk_denoise_side(
@@ -235,10 +237,19 @@ def module_of(work: Workload, X: np.ndarray) -> Any:
     """Return the network that all sides train."""
     import torch
 
+    from sk_denoise.networks._grid import GridToRow, RowToGrid
+
     torch.manual_seed(0)
     network = work.network()
     shape = X.shape[1:] if X.ndim == 2 else (1, *X.shape[1:])
-    return getattr(network, "build", network)(shape, work.latent_dim)
+    module = getattr(network, "build", network)(shape, work.latent_dim)
+    for part in (getattr(module, "encoder", []), getattr(module, "decoder", [])):
+        for place, layer in enumerate(part):  # what torch has for it, in torch's own layout of memory
+            if isinstance(layer, GridToRow):
+                part[place] = torch.nn.Flatten()
+            elif isinstance(layer, RowToGrid):
+                part[place] = torch.nn.Unflatten(1, (layer.shape[-1], *layer.shape[:-1]))
+    return module
 
 
 def batch_of(X: np.ndarray) -> np.ndarray:
@@ -366,7 +377,7 @@ SIDES: dict[str, Callable[..., tuple[float, Predict]]] = {
 }
 
 
-# what is measured in a process of its own ---------------------------------------------------------------------
+# what is measured in a process of its own ----------------------------------------------------------------
 
 
 def measure_fit(side: str, name: str, device: str) -> dict[str, float]:
@@ -485,7 +496,7 @@ ONLY_SIDES = {"search": ("sk_denoise", "skorch"), "quality": ("sk_denoise",)}
 BY_WORKLOAD = ("fit", "quality")
 
 
-# all of them in turns ------------------------------------------------------------------------------------------
+# all of them in turns ------------------------------------------------------------------------------------
 
 
 def in_process(part: str, side: str, name: str, device: str) -> dict[str, float]:
@@ -504,6 +515,7 @@ def in_process(part: str, side: str, name: str, device: str) -> dict[str, float]
 
 
 def title_of(key: str) -> str:
+    """Return the heading of a part and workload."""
     part, _, name = key.partition(" ")
     return f"{part}: {WORKLOADS[name].title}" if name else part
 
@@ -528,10 +540,11 @@ def table_of(key: str, runs: dict[str, list[dict[str, float]]]) -> str:
 
 
 def head_of(device: str) -> str:
+    """Return what stands above the tables."""
     where = "2 cores (AMD EPYC, AVX512-BF16, no AMX, no GPU)" if device == "cpu" else "a GPU"
     return (
-        f"# Speed\n\nOutput of `python benchmarks/speed.py` on {where}; versions of `constraints.txt`. Seconds, "
-        'MB, or dB; medians of the runs. "Times ours" above 1 means that the others take longer.'
+        f"# Speed\n\nOutput of `python benchmarks/speed.py` on {where}; versions of `constraints.txt`. "
+        'Seconds, MB, or dB; medians of the runs. "Times ours" above 1 means that the others take longer.'
     )
 
 

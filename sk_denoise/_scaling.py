@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,9 +36,12 @@ class Moments:
         return self.low == self.high
 
 
-def chunks_of(x: Tensor) -> Iterator[Tensor]:
-    """Yield consecutive rows of x in pieces that are small beside a processor's memory."""
-    rows = max(1, _CHUNK_ENTRIES // max(1, x[:1].numel()))
+def chunks_of(x: Tensor, entries: int | None = None) -> Iterator[Tensor]:
+    """Yield consecutive rows of x in pieces that are small beside a processor's memory.
+
+    ``entries`` is the number that each row grows to on its way, where that is more than it has.
+    """
+    rows = max(1, _CHUNK_ENTRIES // max(1, x[:1].numel() if entries is None else entries))
     yield from x.split(rows)
 
 
@@ -57,8 +60,9 @@ def joint_moments(
 ) -> tuple[list[Moments], Tensor]:
     """Return the moments of each side of chunks of pairs, and the covariance of the sides.
 
-    Chunks are merged by the pairwise update of Chan, Golub and LeVeque (1983), which loses no digits on
-    data far from zero.
+    Sums run over distances from the mean of the first chunk, in the precision of the data, and chunks are
+    merged in double precision by the pairwise update of Chan, Golub and LeVeque (1983): no digits are lost
+    on data far from zero.
 
     Parameters
     ----------
@@ -76,22 +80,25 @@ def joint_moments(
     """
     count = 0
     mean = product = low = high = torch.empty(0)
+    origins: list[Tensor] = []
     for chunk in chunks:
-        sides = torch.stack([side.to(torch.float64) for side in chunk])
-        axes = tuple(dim + 1 for dim in dims)
-        part_mean = sides.mean(axes, keepdim=True)
-        centred = sides - part_mean
-        part = _products(centred, axes)
-        n = sides.numel() // part_mean.numel()
+        if not origins:
+            origins = [side.mean(dims, keepdim=True, dtype=torch.float64).to(side) for side in chunk]
+        centred = [side - origin for side, origin in zip(chunk, origins, strict=True)]
+        shifts = [side.mean(dims, keepdim=True) for side in centred]
+        centred = [side.sub_(shift) for side, shift in zip(centred, shifts, strict=True)]
+        part = _products(centred, dims)
+        part_mean = _stacked(origin.double() + shift for origin, shift in zip(origins, shifts, strict=True))
+        part_low = _stacked(side.amin(dims, keepdim=True) for side in chunk)
+        part_high = _stacked(side.amax(dims, keepdim=True) for side in chunk)
+        n = chunk[0].numel() // part_mean[0].numel()
         if count == 0:
-            mean, product = part_mean, part
-            low, high = sides.amin(axes, keepdim=True), sides.amax(axes, keepdim=True)
+            mean, product, low, high = part_mean, part, part_low, part_high
         else:
             delta = part_mean - mean
             mean = mean + delta * (n / (count + n))
             product = product + part + delta[:, None] * delta[None] * (count * n / (count + n))
-            low = torch.minimum(low, sides.amin(axes, keepdim=True))
-            high = torch.maximum(high, sides.amax(axes, keepdim=True))
+            low, high = torch.minimum(low, part_low), torch.maximum(high, part_high)
         count += n
     covariance = (product / count).squeeze(2)
     statistics = [
@@ -100,13 +107,16 @@ def joint_moments(
     return statistics, covariance
 
 
-def _products(sides: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Return the sums over ``axes`` of the products of all pairs of sides, ``(n_sides, n_sides, ...)``."""
+def _stacked(parts: Iterable[Tensor]) -> Tensor:
+    return torch.stack([part.double() for part in parts])
+
+
+def _products(sides: Sequence[Tensor], dims: tuple[int, ...]) -> Tensor:
+    """Return the sums over ``dims`` of the products of all pairs of sides, ``(n_sides, n_sides, ...)``."""
     rows: list[list[Tensor]] = []
     for i, one in enumerate(sides):
-        dims = tuple(axis - 1 for axis in axes)
         known = [rows[j][i] for j in range(i)]
-        rows.append(known + [(one * other).sum(dims, keepdim=True) for other in sides[i:]])
+        rows.append(known + [(one * other).sum(dims, keepdim=True).double() for other in sides[i:]])
     return torch.stack([torch.stack(row) for row in rows])
 
 

@@ -6,24 +6,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 
-import torch
 from threadpoolctl import ThreadpoolController
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["flops_per_sample", "keeps_to_one_thread", "one_thread", "suitable_threads"]
+__all__ = ["one_thread", "suitable_threads", "threads_for"]
 
-# Operations between two meetings of the threads. Below this they wait for each other as long as they
-# work, and on a machine that is busy with something else for much longer.
-WORTH_SHARING = 1e9
-
-
-def flops_per_sample(module: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Return the floating-point operations of a forward pass of one sample."""
-    device = next(module.parameters()).device
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(torch.zeros(1, *input_shape, dtype=torch.float32, device=device))
-    return int(counter.get_total_flops())
+# Operations of a step of training, or of a prediction. With fewer the threads gain a tenth at best, and lose
+# a multiple of it on a machine that is busy with something else, where they wait for each other.
+WORTH_SHARING = 1e8
+AN_ENTRY = 10  # operations that a pass over data in memory is worth, for each of their entries
 
 
 @cache
@@ -38,11 +28,11 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def keeps_to_one_thread() -> bool:
-    """Return whether the calling thread computes alone, by one of these limits or the user's."""
-    return torch.get_num_threads() == 1
-
-
 def suitable_threads(flops: float) -> AbstractContextManager[None]:
     """Keep work of so many operations to one thread, unless it is worth sharing."""
     return nullcontext() if flops >= WORTH_SHARING else one_thread()
+
+
+def threads_for(entries: int) -> AbstractContextManager[None]:
+    """Keep passes over so many entries to one thread, unless they are worth sharing."""
+    return suitable_threads(AN_ENTRY * entries)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from sk_denoise.training import _batches
+
 
 @dataclass(frozen=True)
 class Digits:
@@ -39,3 +41,9 @@ class Digits:
 @pytest.fixture(scope="session")
 def digits() -> Digits:
     return Digits.split(seed=0)
+
+
+@pytest.fixture
+def batches_drawn_alone(monkeypatch) -> None:
+    """Draw every batch by itself, so that a noiser sees where a run is."""
+    monkeypatch.setattr(_batches, "ENTRIES_AT_ONCE", 1)

@@ -18,8 +18,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from sk_denoise._cost import cost_of
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
-from sk_denoise._threads import flops_per_sample, one_thread, suitable_threads
+from sk_denoise._threads import suitable_threads, threads_for
 from sk_denoise._validation import (
     Interval,
     Noiser,
@@ -49,10 +50,10 @@ from sk_denoise.training import (
     TrainingPlan,
     auto_batch_size,
     auto_epochs,
-    computes_in_bfloat16,
     create_net,
     resolve_device,
     resolve_optimizer,
+    resolve_precision,
     train,
 )
 
@@ -235,8 +236,10 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
         """Apply ``function(module, network input)`` to checked samples, in their precision."""
         prepare = self._fitted_preparation().input
         samples = as_tensor(as_float(check_samples(self, X, reset=False)))
-        with suitable_threads(self._flops_ * len(samples)):
-            return run_in_chunks(self.net_.module_, samples, lambda m, x: function(m, prepare(x))).numpy()
+        with suitable_threads(self._cost_.flops * len(samples)):
+            return run_in_chunks(
+                self.net_.module_, samples, lambda m, x: function(m, prepare(x)), self._cost_.widest
+            ).numpy()
 
     # The story of a fit: draft, check, split, prepare, train, store -----------------------------------
 
@@ -306,7 +309,7 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
             pair.targets, layout.image_shape is not None
         )  # whatever the network
         self._reference_noiser_.fit(pair.targets)
-        with one_thread():
+        with threads_for(pair.inputs.size):
             self._preparation_ = Preparation.of(
                 layout,
                 as_tensor(pair.inputs),
@@ -316,7 +319,7 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
                 scale_target=not on_unit_interval,
             )
         module = build_network(network, layout.network_shape, self.latent_dim, self._root())
-        self._flops_ = flops_per_sample(module, layout.network_shape)
+        self._cost_ = cost_of(module, layout.network_shape)
         optimizer = self._optimizer(len(pair.inputs))
         self.net_ = create_net(module, LOSSES[self.loss], optimizer, resolve_device(self.device))
 
@@ -344,7 +347,14 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
         batch_size = self._batch_size(len(rows))
         if epochs is None:
             epochs = self._epochs(-(-len(rows) // batch_size))
-        step = 3 * self._flops_ * batch_size  # the backward pass takes twice the forward one
+        step = 3 * self._cost_.flops * batch_size  # the backward pass takes twice the forward one
+        self.precision_ = resolve_precision(
+            self.precision,
+            self.net_.module_,
+            self._preparation_.layout.network_shape,
+            torch.device(self.net_.device),
+            step,
+        )
         errors, data_range = self._preparation_.squared_errors, self.data_range_
         plan = TrainingPlan(
             epochs=epochs,
@@ -353,12 +363,7 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
             learning_rate=self._optimizer(len(rows))[1]["lr"],
             patience=self.n_iter_no_change if self.early_stopping and frozen is not None else None,
             tol=self.tol,
-            bfloat16=computes_in_bfloat16(
-                self.precision,
-                torch.device(self.net_.device),
-                step,
-                getattr(self.net_.module_, "gains_from_bfloat16", False),
-            ),
+            bfloat16=self.precision_ == "bfloat16",
             sample_psnr=lambda output, target: psnr_of_mse(errors(output, target).cpu(), data_range),
             show_progress=bool(self.verbose),
         )

@@ -107,7 +107,7 @@ class DenoisingAutoencoder(BaseDenoiser):
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         What the layers compute in while they learn; weights, loss and optimizer are float32 always, and so
         is prediction (float64 for float64). "auto" takes bfloat16 on processors that have units for it
-        (AVX512-BF16, AMX), for dense networks whose steps take 10^9 operations or more.
+        (AVX512-BF16, AMX), for networks whose steps take 2 * 10^8 operations or more; ``precision_`` tells.
     device : str or torch.device, default="auto"
         Where to compute: "auto" is a CUDA GPU where there is one, else the CPU.
     random_state : int, RandomState instance or None, default=None
@@ -128,6 +128,8 @@ class DenoisingAutoencoder(BaseDenoiser):
         Mean PSNR on the validation samples after each epoch, in dB, where there are any.
     n_iter_ : int
         Epochs so far.
+    precision_ : {"float32", "bfloat16"}
+        What the layers computed in while they learned.
     noiser_ : noiser or None
         The noise that corrupted the clean samples, fitted to them; None for pairs as given.
     target_source_ : {"X_clean", "y", "noiser", "X"}
@@ -278,6 +280,7 @@ class DenoisingAutoencoder(BaseDenoiser):
             self.net_.module_,
             as_tensor(latents).reshape(-1, *code_shape),
             lambda module, z: restore(getattr(module, part)(z)),
+            self._cost_.widest,
         )
         return decoded.numpy()
 

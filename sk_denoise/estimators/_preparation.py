@@ -95,13 +95,25 @@ class Preparation:
         return errors.square().flatten(1).mean(dim=1)
 
 
-def run_in_chunks(module: nn.Module, x: Tensor, function: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
+def run_in_chunks(
+    module: nn.Module, x: Tensor, function: Callable[[nn.Module, Tensor], Tensor], widest: int
+) -> Tensor:
     """Apply ``function(module, chunk)`` to chunks of rows, in the precision of x and without gradients.
 
-    The weights are single precision; for double precision a copy of the module is converted.
+    The weights are single precision; for double precision a copy of the module is converted. A chunk has as
+    many rows as keep the widest layer, with so many entries for each row, small beside the memory.
     """
     if x.dtype == torch.float64:
         module = copy.deepcopy(module).double()
     device = next(module.parameters()).device
+    outputs: Tensor | None = None
+    done = 0
     with torch.inference_mode():
-        return torch.cat([function(module, chunk.to(device)).to("cpu") for chunk in chunks_of(x)])
+        for chunk in chunks_of(x, widest):
+            output = function(module, chunk.to(device))
+            if outputs is None:
+                outputs = torch.empty(len(x), *output.shape[1:], dtype=output.dtype)
+            outputs[done : done + len(chunk)] = output
+            done += len(chunk)
+    assert outputs is not None, "no samples, which the check at the door refuses"
+    return outputs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +31,6 @@ LAST_GAIN = 0.1
 
 class SeededModule(nn.Module, metaclass=ABCMeta):
     """A network that draws from explicit generators alone, and never from torch's global state."""
-
-    gains_from_bfloat16: ClassVar[bool] = False  # in training, on a processor with units for it, as measured
 
     @abstractmethod
     def reset_parameters(self, generator: torch.Generator) -> None:

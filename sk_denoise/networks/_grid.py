@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-__all__ = ["CONVOLUTIONS", "POOLS", "TRANSPOSED", "Doubling", "check_grid", "halved"]
+__all__ = [
+    "CONVOLUTIONS",
+    "POOLS",
+    "TRANSPOSED",
+    "Doubling",
+    "GridToRow",
+    "RowToGrid",
+    "check_grid",
+    "halved",
+]
 
 # by the number of dimensions of the grid: signals have one, pictures two
 CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d}
@@ -54,3 +63,26 @@ class Doubling(nn.Module):
 
     def extra_repr(self) -> str:
         return f"grid={self.grid}"
+
+
+class GridToRow(nn.Module):
+    """Lay a grid out as a row, the channels of a position side by side, as ``channels_last`` holds them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, channels, *grid)`` to ``(batch, entries)``."""
+        return x.movedim(1, -1).flatten(1)
+
+
+class RowToGrid(nn.Module):
+    """The way back from :class:`GridToRow`, without a copy."""
+
+    def __init__(self, channels: int, *grid: int) -> None:
+        super().__init__()
+        self.shape = (*grid, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, entries)`` to ``(batch, channels, *grid)``."""
+        return x.unflatten(1, self.shape).movedim(-1, 1)
+
+    def extra_repr(self) -> str:
+        return ", ".join(str(side) for side in self.shape)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import nn
 
 from sk_denoise.networks._base import ACTIVATIONS, Autoencoder, dense_layers, undrawn
-from sk_denoise.networks._grid import CONVOLUTIONS, TRANSPOSED, check_grid, halved
+from sk_denoise.networks._grid import CONVOLUTIONS, TRANSPOSED, GridToRow, RowToGrid, check_grid, halved
 
 __all__ = ["ConvAutoencoder"]
 
@@ -67,12 +67,12 @@ class ConvAutoencoder(Autoencoder):
         super().__init__(
             [
                 *_down(channels, len(grids[0]), kernel_size, act),
-                nn.Flatten(),
+                GridToRow(),
                 *dense_layers(widths, [*inner, latent_activation]),
             ],
             [
                 *dense_layers(widths[::-1], [*inner, activation]),
-                nn.Unflatten(1, code_shape),
+                RowToGrid(*code_shape),
                 *_up(channels[::-1], grids[::-1], kernel_size, act),
             ],
             output_activation,

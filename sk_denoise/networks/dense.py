@@ -35,8 +35,6 @@ class DenseAutoencoder(Autoencoder):
         From ``(batch, latent_dim)`` to ``(batch, *input_shape)``.
     """
 
-    gains_from_bfloat16 = True
-
     def __init__(
         self,
         input_shape: Sequence[int],

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._random import root_seed, stream
 from sk_denoise._scaling import chunks_of, moments, some_of
-from sk_denoise._threads import one_thread
+from sk_denoise._threads import threads_for
 from sk_denoise._validation import (
     SampleTagsMixin,
     StrOptions,
@@ -126,7 +126,7 @@ class BaseNoiser(SampleTagsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEs
                 "it. Use one noiser, or pass numpy.asarray(X) if X is to count as clean."
             )
         clean = check_samples(self, X, reset=True)
-        with one_thread():
+        with threads_for(clean.size):
             self._learn(as_tensor(as_float(clean)))
         return clean
 
@@ -139,7 +139,7 @@ class BaseNoiser(SampleTagsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEs
     def _noised(self, clean: NDArray[Any], X: ArrayLike) -> Any:
         # A child seed for each set of samples: other data meet other noise, the same data the same.
         generator = stream(root_seed(self.random_state), fingerprint_of(clean))
-        with one_thread():
+        with threads_for(clean.size):
             noisy = self.corrupt(as_tensor(as_float(clean)), generator).numpy()
         source = CleanSource.of(clean, clone(self), noisy)
         return attach_source(wrap_output(noisy, X, self), source)

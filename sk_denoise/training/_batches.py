@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +10,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sk_denoise._scaling import chunks_of
-from sk_denoise._threads import keeps_to_one_thread, one_thread
 
 __all__ = ["BatchIterator", "CorruptedRows", "FixedRows"]
 
-SLOW_TO_DRAW = 2**16  # entries of a batch; to draw them takes longer than to hand them over
+ENTRIES_AT_ONCE = 2**16  # drawn together: enough to hide what every call costs, few enough for the cache
 
 Batch = tuple[Tensor, Tensor]
 Prepare = Callable[[Tensor], Tensor]
@@ -95,11 +93,11 @@ class FixedRows(Dataset[Batch]):
 
 @dataclass
 class BatchIterator:
-    """What skorch iterates over in place of a DataLoader: one ``draw`` for each batch.
+    """What skorch iterates over in place of a DataLoader.
 
     Every pass cuts the rows into batches of nearly equal size, none larger than ``batch_size``, so that
-    no small rest of rows weighs as much as a whole batch. Where the network keeps to one thread of a CPU,
-    another one draws the next large batch meanwhile; batches and noise are the same as without it.
+    no small rest of rows weighs as much as a whole batch. Small batches are drawn several at a time, and
+    handed out as views.
     """
 
     dataset: CorruptedRows | FixedRows
@@ -109,31 +107,10 @@ class BatchIterator:
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        device = self.dataset.inputs.device
-        indices = self.dataset.order().to(device).tensor_split(len(self))
-        yield from self._drawn_ahead(indices) if self._is_slow_to_draw() else map(self.dataset.draw, indices)
-
-    def _is_slow_to_draw(self) -> bool:
-        """Return whether a second thread is worth its start, and has a core to run on."""
-        entries = self.batch_size * self.dataset.inputs[:1].numel()
-        return (
-            isinstance(self.dataset, CorruptedRows)
-            and self.dataset.inputs.device.type == "cpu"
-            and entries >= SLOW_TO_DRAW
-            and keeps_to_one_thread()
-        )
-
-    def _drawn_ahead(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
-        with ThreadPoolExecutor(1, "sk_denoise-batches") as worker:
-            ready: Future[Batch] | None = None
-            for index in indices:
-                following = worker.submit(self._draw_on_one_thread, index)
-                if ready is not None:
-                    yield ready.result()
-                ready = following
-            if ready is not None:
-                yield ready.result()
-
-    def _draw_on_one_thread(self, index: Tensor) -> Batch:
-        with one_thread():
-            return self.dataset.draw(index)
+        order = self.dataset.order().to(self.dataset.inputs.device)
+        sizes = [len(index) for index in order.tensor_split(len(self))]
+        at_once = max(1, ENTRIES_AT_ONCE // (self.batch_size * self.dataset.inputs[:1].numel()))
+        groups = [sizes[first : first + at_once] for first in range(0, len(sizes), at_once)]
+        for group, index in zip(groups, order.split([sum(group) for group in groups]), strict=True):
+            inputs, targets = self.dataset.draw(index)
+            yield from zip(inputs.split(group), targets.split(group), strict=True)

@@ -90,7 +90,6 @@ class EpochRecorder(Callback):
             sums[2] += float(self.sample_psnr(prediction, batch[1]).sum())
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        net.history[-1]["batches"].clear()  # thousands of them would swell every pickle
         for name, training in (("train", True), ("valid", False)):
             rows, loss, psnr = self.sums[training]
             if rows:

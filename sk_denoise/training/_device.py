@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cache
 
 import torch
+from torch import nn
 
-__all__ = ["PRECISIONS", "computes_in_bfloat16", "resolve_device"]
+__all__ = ["PRECISIONS", "resolve_device", "resolve_precision"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-WORTH_HALVING = 1e9  # operations of a step; smaller ones lose in conversions what their products gain
+WORTH_HALVING = 2e8  # operations of a step; smaller ones lose in conversions what their products gain
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -27,23 +28,44 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return resolved
 
 
-def computes_in_bfloat16(precision: str, device: torch.device, step: float, gains: bool) -> bool:
-    """Return whether the layers of a network compute in bfloat16 in training.
+def resolve_precision(
+    precision: str, module: nn.Module, input_shape: tuple[int, ...], device: torch.device, step: float
+) -> str:
+    """Return the type that the layers of a network compute in while it learns.
 
     Parameters
     ----------
     precision : str
-        A name in :data:`PRECISIONS`. "auto" takes bfloat16 on a processor that has units for it.
+        A name in :data:`PRECISIONS`. "auto" takes bfloat16 on a processor that has units for it, for large
+        steps of a network that can.
+    module : Module
+        The network, on ``device``.
+    input_shape : tuple of int
+        Shape of one sample as the network sees it.
     device : torch.device
         Where the network is trained.
     step : float
         Floating-point operations of a step.
-    gains : bool
-        Whether networks of this kind are known to be faster so.
+
+    Returns
+    -------
+    str
+        "float32" or "bfloat16".
     """
     if precision != "auto":
-        return precision == "bfloat16"
-    return device.type == "cpu" and gains and step >= WORTH_HALVING and _has_units()
+        return precision
+    gains = device.type == "cpu" and step >= WORTH_HALVING and _has_units()
+    return "bfloat16" if gains and _works_in_bfloat16(module, input_shape) else "float32"
+
+
+def _works_in_bfloat16(module: nn.Module, input_shape: tuple[int, ...]) -> bool:
+    """Return whether all layers of a module, which may be a user's, take what those before give."""
+    probe = torch.zeros(2, *input_shape, dtype=torch.float32)
+    try:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            return bool(module.eval()(probe).isfinite().all())
+    except (RuntimeError, TypeError):
+        return False
 
 
 @cache

@@ -21,6 +21,7 @@ from sk_denoise.training._callbacks import (
     Schedule,
     StopTraining,
 )
+from sk_denoise.training._net import Net
 
 __all__ = ["TrainingPlan", "create_net", "train"]
 
@@ -68,7 +69,9 @@ def create_net(
 ) -> NeuralNet:
     """Return an initialized net that has not been trained."""
     kind, arguments = optimizer
-    net = NeuralNet(
+    if any(weight.ndim == 4 for weight in module.parameters()):
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = Net(
         module,
         criterion=loss,
         optimizer=kind,

@@ -188,6 +188,7 @@ class Interrupt(GaussianNoiser):
         return super().corrupt(x, generator)
 
 
+@pytest.mark.usefixtures("batches_drawn_alone")
 @pytest.mark.parametrize(("batches", "epochs"), [(2, 0), (3, 0), (14, 4)])
 def test_an_interrupted_fit_is_usable_and_raises_again(X, batches, epochs):
     dae = small(noise=Interrupt(batches=batches), batch_size=32, max_epochs=100)  # three batches an epoch
@@ -198,6 +199,7 @@ def test_an_interrupted_fit_is_usable_and_raises_again(X, batches, epochs):
     assert dae.net_.callbacks_ == []
 
 
+@pytest.mark.usefixtures("batches_drawn_alone")
 def test_an_interruption_restores_the_best_weights(X):
     dae = small(noise=Interrupt(batches=2 + 3 * 50), batch_size=32, max_epochs=100, random_state=0)
     with pytest.raises(KeyboardInterrupt):

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import threading
-
 import pytest
 import torch
 
-from sk_denoise._threads import one_thread
 from sk_denoise.training import _batches
 from sk_denoise.training._batches import BatchIterator, CorruptedRows, FixedRows
 
@@ -74,71 +71,20 @@ def test_every_pass_draws_fresh_noise():
     assert (noise[0] != noise[1]).all()
 
 
-@pytest.fixture
-def every_batch_is_large(monkeypatch):
-    monkeypatch.setattr(_batches, "SLOW_TO_DRAW", 1)
-
-
-@pytest.mark.usefixtures("every_batch_is_large")
-def test_batches_are_the_same_where_a_thread_draws_them_ahead():
-    def three_passes():
-        rows = corrupted_rows()
-        return [passes(rows, 3)[1:] for _ in range(3)]
-
-    with one_thread():
-        ahead = three_passes()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        in_turn = three_passes()
-    finally:
-        torch.set_num_threads(threads)
-    for one, other in zip(ahead, in_turn, strict=True):
-        for side, same in zip(one, other, strict=True):
-            assert torch.equal(side, same)
-
-
-@pytest.mark.usefixtures("every_batch_is_large")
-def test_batches_are_drawn_in_another_thread_beside_a_network_on_one():
-    drawn_by = []
+def test_small_batches_are_drawn_together_and_large_ones_alone(monkeypatch):
+    drawn = []
 
     def corrupt(x, generator):
-        drawn_by.append(threading.current_thread().name)
+        drawn.append(len(x))
         return x
 
-    with one_thread():
-        passes(corrupted_rows(corrupt=corrupt), 3)
-    assert len(drawn_by) == 4
-    assert all("sk_denoise" in name for name in drawn_by)
-
-
-@pytest.mark.usefixtures("every_batch_is_large")
-def test_what_goes_wrong_ahead_is_raised_where_the_batch_is_due():
-    def corrupt(x, generator):
-        raise RuntimeError("this noise is broken")
-
-    with one_thread(), pytest.raises(RuntimeError, match="this noise is broken"):
-        passes(corrupted_rows(corrupt=corrupt), 3)
-
-
-@pytest.mark.usefixtures("every_batch_is_large")
-def test_a_pass_that_is_left_early_leaves_no_thread_behind():
-    with one_thread():
-        for _ in BatchIterator(corrupted_rows(), 1):
-            break
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("sk_denoise")]
-
-
-def test_small_batches_are_drawn_in_turn():
-    drawn_by = []
-
-    def corrupt(x, generator):
-        drawn_by.append(threading.current_thread())
-        return x
-
-    with one_thread():
-        passes(corrupted_rows(corrupt=corrupt), 3)
-    assert set(drawn_by) == {threading.current_thread()}
+    for at_once, expected in ((2**16, [10]), (12, [6, 4]), (1, [3, 3, 2, 2])):
+        monkeypatch.setattr(_batches, "ENTRIES_AT_ONCE", at_once)
+        drawn.clear()
+        batches, _, targets = passes(corrupted_rows(corrupt=corrupt), 3)
+        assert drawn == expected
+        assert [len(inputs) for inputs, _ in batches] == [3, 3, 2, 2]
+        assert sorted(targets[:, 0].tolist()) == list(range(10))
 
 
 def test_the_same_generators_give_the_same_passes():

@@ -250,12 +250,14 @@ def test_an_interruption_is_returned_with_the_best_weights_so_far():
     assert train(net_of(), towards_four(), None, plan()) is None
 
 
+@pytest.mark.usefixtures("batches_drawn_alone")
 def test_an_interruption_in_the_first_epoch_leaves_the_weights_that_were_there():
     net = net_of()
     train(net, rows(ones(), 4 * ones(), interrupted_at(step=3)), None, plan(batch_size=1))
     assert weight(net) == 0
 
 
+@pytest.mark.usefixtures("batches_drawn_alone")
 @pytest.mark.parametrize("step", [2, 20])
 def test_ctrl_c_in_the_middle_of_an_epoch_reaches_the_caller_and_leaves_a_usable_estimator(step, digits):
     class Impatient(GaussianNoiser):

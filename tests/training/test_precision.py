@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from sk_denoise import DenoisingAutoencoder, DenseNetwork, GaussianNoiser
 from sk_denoise.estimators import NETWORKS
-from sk_denoise.training import LOSSES, _device, computes_in_bfloat16
+from sk_denoise.training import LOSSES, _device, resolve_precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 LARGE, SMALL = 1e10, 1e8  # operations of a step
@@ -18,26 +19,42 @@ def units(monkeypatch):
     return lambda there: monkeypatch.setattr(_device, "_has_units", lambda: there)
 
 
+class SinglePrecisionOnly(nn.Module):
+    """A module that refuses half precision, as a user's may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return torch.zeros_like(x).index_add_(0, torch.arange(len(x)), self.layer(x))
+
+
 @pytest.mark.parametrize(
-    ("there", "device", "step", "gains", "expected"),
+    ("there", "device", "step", "expected"),
     [
-        (True, CPU, LARGE, True, True),
-        (False, CPU, LARGE, True, False),
-        (True, CPU, SMALL, True, False),
-        (True, CPU, LARGE, False, False),
-        (True, GPU, LARGE, True, False),
+        (True, CPU, LARGE, "bfloat16"),
+        (False, CPU, LARGE, "float32"),
+        (True, CPU, SMALL, "float32"),
+        (True, GPU, LARGE, "float32"),
     ],
 )
-def test_auto_takes_bfloat16_where_it_is_known_to_gain(units, there, device, step, gains, expected):
+def test_auto_takes_bfloat16_where_it_is_known_to_gain(units, there, device, step, expected):
     units(there)
-    assert computes_in_bfloat16("auto", device, step, gains) is expected
+    assert resolve_precision("auto", nn.Linear(4, 4), (4,), device, step) == expected
+
+
+def test_auto_keeps_from_bfloat16_a_module_that_cannot(units):
+    units(True)
+    assert resolve_precision("auto", SinglePrecisionOnly(), (4,), CPU, LARGE) == "float32"
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_precision_that_is_named_is_taken(units, there):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_precision_that_is_named_is_taken(units, there, precision):
     units(there)
-    assert computes_in_bfloat16("bfloat16", CPU, SMALL, False)
-    assert not computes_in_bfloat16("float32", CPU, LARGE, True)
+    for step in (SMALL, LARGE):
+        assert resolve_precision(precision, nn.Linear(4, 4), (4,), CPU, step) == precision
 
 
 def test_whether_the_processor_has_units_is_found_out():
@@ -57,7 +74,7 @@ def types_seen_in_training(**settings):
             return network
 
     X = np.random.default_rng(0).random((64, 100)).astype(np.float32)
-    DenoisingAutoencoder(Watched((2000,)), max_epochs=1, batch_size=64, random_state=0, **settings).fit(X)
+    DenoisingAutoencoder(Watched((500,)), max_epochs=1, batch_size=64, random_state=0, **settings).fit(X)
     return seen
 
 

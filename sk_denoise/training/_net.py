@@ -1,0 +1,53 @@
+"""skorch's net with a leaner step, for one network, one loss, and batches that need no conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from skorch import NeuralNet
+from torch import Tensor
+
+from sk_denoise.training._batches import Batch
+
+__all__ = ["Net"]
+
+Step = dict[str, Tensor]
+
+
+class Net(NeuralNet):
+    """A net that does for a batch what its callbacks read, and no more.
+
+    skorch's own loop sets the mode of all layers, converts the batch, and writes and reads its history
+    for every batch, which takes as long as the step of a small network.
+    """
+
+    def run_single_epoch(
+        self,
+        iterator: Iterable[Batch] | None,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., Step],
+        **_: Any,
+    ) -> None:
+        if iterator is None:
+            return
+        self._set_training(training)
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            self.notify("on_batch_end", batch=batch, training=training, **step_fn(batch))
+
+    def train_step(self, batch: Batch, **_: Any) -> Step:
+        noisy, clean = batch
+        steps: list[Step] = []
+
+        def closure() -> Tensor:  # some optimizers evaluate it more than once
+            self.optimizer_.zero_grad()
+            answer = self.module_(noisy).float()
+            loss: Tensor = self.criterion_(answer, clean)
+            loss.backward()
+            steps.append({"loss": loss, "y_pred": answer})
+            return loss
+
+        self.optimizer_.step(closure)
+        return steps[0]
