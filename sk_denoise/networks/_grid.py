@@ -82,7 +82,8 @@ class RowToGrid(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, entries)`` to ``(batch, channels, *grid)``."""
-        return x.unflatten(1, self.shape).movedim(-1, 1)
+        grid: Tensor = x.unflatten(1, self.shape)
+        return grid.movedim(-1, 1)
 
     def extra_repr(self) -> str:
         return ", ".join(str(side) for side in self.shape)
