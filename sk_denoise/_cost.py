@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Cost", "cost_of"]
+__all__ = ["Cost", "cost_of", "entries_at_once"]
+
+IN_CACHE = 2**20  # entries of a layer that a processor's cache holds: 4 MB
+SHARE_OF_GPU = 1 / 64  # of its free memory: a layer's input, output and what is computed in between
 
 
 @dataclass(frozen=True)
@@ -43,3 +46,10 @@ def cost_of(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
         for hook in hooks:
             hook.remove()
     return Cost(int(counter.get_total_flops()), max(widths))
+
+
+def entries_at_once(device: torch.device) -> int:
+    """Return how many entries a layer's output should have when a network is applied to many samples."""
+    if device.type != "cuda":
+        return IN_CACHE
+    return max(IN_CACHE, int(SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0] / 4))

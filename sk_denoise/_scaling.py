@@ -36,12 +36,9 @@ class Moments:
         return self.low == self.high
 
 
-def chunks_of(x: Tensor, entries: int | None = None) -> Iterator[Tensor]:
-    """Yield consecutive rows of x in pieces that are small beside a processor's memory.
-
-    ``entries`` is the number that each row grows to on its way, where that is more than it has.
-    """
-    rows = max(1, _CHUNK_ENTRIES // max(1, x[:1].numel() if entries is None else entries))
+def chunks_of(x: Tensor) -> Iterator[Tensor]:
+    """Yield consecutive rows of x in pieces that are small beside a processor's memory."""
+    rows = max(1, _CHUNK_ENTRIES // max(1, x[:1].numel()))
     yield from x.split(rows)
 
 

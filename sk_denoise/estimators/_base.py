@@ -51,6 +51,7 @@ from sk_denoise.training import (
     auto_batch_size,
     auto_epochs,
     create_net,
+    keep_on,
     resolve_device,
     resolve_optimizer,
     resolve_precision,
@@ -377,13 +378,15 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
     def _rows(self, pair: Pair, purpose: str, run: int) -> CorruptedRows:
         """Return the pair as rows on the device of the net, with randomness for one purpose and run."""
         device = torch.device(self.net_.device)
-        inputs = as_tensor(pair.inputs).to(device)
-        targets = inputs if pair.targets is pair.inputs else as_tensor(pair.targets).to(device)
+        inputs = as_tensor(pair.inputs)
+        targets = inputs if pair.targets is pair.inputs else as_tensor(pair.targets)
+        inputs, targets = keep_on(device, inputs, targets)
         preparation = self._preparation_
         noiser = None if pair.noiser is None else self.noiser_
         return CorruptedRows(
             inputs,
             targets,
+            device,
             corrupt=None if noiser is None else noiser.corrupt,
             prepare_input=lambda x: preparation.input(x).float(),
             prepare_target=lambda x: preparation.target(x).float(),

@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from sk_denoise._cost import entries_at_once
 from sk_denoise._scaling import AffineScaler, chunks_of, joint_moments
 from sk_denoise._validation import Noiser
 from sk_denoise.estimators._layout import SampleLayout
@@ -107,9 +108,9 @@ def run_in_chunks(
         module = copy.deepcopy(module).double()
     device = next(module.parameters()).device
     outputs: Tensor | None = None
-    done = 0
+    done, rows = 0, max(1, entries_at_once(device) // widest)
     with torch.inference_mode():
-        for chunk in chunks_of(x, widest):
+        for chunk in x.split(rows):
             output = function(module, chunk.to(device))
             if outputs is None:
                 outputs = torch.empty(len(x), *output.shape[1:], dtype=output.dtype)

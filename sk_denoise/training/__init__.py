@@ -3,7 +3,7 @@
 from sk_denoise.training._batches import CorruptedRows, FixedRows
 from sk_denoise.training._callbacks import SCHEDULES
 from sk_denoise.training._defaults import auto_batch_size, auto_epochs
-from sk_denoise.training._device import PRECISIONS, resolve_device, resolve_precision
+from sk_denoise.training._device import PRECISIONS, keep_on, resolve_device, resolve_precision
 from sk_denoise.training._losses import LOSSES, LOSSES_ON_UNIT_INTERVAL
 from sk_denoise.training._optimizers import OPTIMIZERS, resolve_optimizer
 from sk_denoise.training._trainer import TrainingPlan, create_net, train
@@ -20,6 +20,7 @@ __all__ = [
     "auto_batch_size",
     "auto_epochs",
     "create_net",
+    "keep_on",
     "resolve_device",
     "resolve_optimizer",
     "resolve_precision",

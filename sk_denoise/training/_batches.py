@@ -30,18 +30,21 @@ class CorruptedRows(Dataset[Batch]):
         What the network is shown, before corruption, in the user's unit and type.
     targets : Tensor of shape (n_samples, ...)
         What it should answer; ``inputs`` itself where these are clean.
+    device : torch.device
+        Where batches are wanted, whether or not the rows are there.
     corrupt : callable or None
         The noise, in the user's unit; None where ``inputs`` are noisy already.
     prepare_input, prepare_target : callable
         From the user's unit and layout to the network's.
     generator : torch.Generator
-        The source of noise, on the device of the rows.
+        The source of noise, on the device of the batches.
     shuffle : torch.Generator
         The source of the order of the rows, on the CPU.
     """
 
     inputs: Tensor
     targets: Tensor
+    device: torch.device
     corrupt: Corrupt | None
     prepare_input: Prepare
     prepare_target: Prepare
@@ -57,15 +60,23 @@ class CorruptedRows(Dataset[Batch]):
 
     def draw(self, index: Tensor) -> Batch:
         """Return the rows at ``index``, corrupted afresh."""
-        inputs = self.inputs.index_select(0, index)
-        targets = inputs if self.targets is self.inputs else self.targets.index_select(0, index)
+        inputs = self._taken(self.inputs, index)
+        targets = inputs if self.targets is self.inputs else self._taken(self.targets, index)
         return self._pair(inputs, targets)
 
     def freeze(self) -> FixedRows:
         """Return all rows, corrupted once, in the network's unit and precision."""
         target_chunks = chunks_of(self.targets)
-        pairs = [self._pair(x, next(target_chunks)) for x in chunks_of(self.inputs)]
+        pairs = [
+            self._pair(x.to(self.device), next(target_chunks).to(self.device)) for x in chunks_of(self.inputs)
+        ]
         return FixedRows(*(torch.cat(side) for side in zip(*pairs, strict=True)))
+
+    def _taken(self, rows: Tensor, index: Tensor) -> Tensor:
+        taken = rows.index_select(0, index)
+        if rows.device == self.device:
+            return taken
+        return taken.pin_memory().to(self.device, non_blocking=True)  # while the device still computes
 
     def _pair(self, inputs: Tensor, targets: Tensor) -> Batch:
         noisy = inputs if self.corrupt is None else self.corrupt(inputs, self.generator)

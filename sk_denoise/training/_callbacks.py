@@ -24,6 +24,7 @@ __all__ = [
     "StopTraining",
 ]
 
+STEPS_UNWATCHED = 50  # on a GPU, between two looks at the loss
 DIVERGED = 1e4  # times the loss before the first step
 WARM_UP = 0.1, 100  # share of the steps, and the most of them, in which the rate rises
 
@@ -73,15 +74,18 @@ class EpochRecorder(Callback):
         self.training_psnr = training_psnr
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.first_loss = math.nan
+        self.first_loss, self.steps = math.nan, 0
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.sums = {True: [0, 0.0, 0.0], False: [0, 0.0, 0.0]}  # rows, loss, PSNR
+        self.sums: dict[bool, list[Any]] = {True: [0, 0.0, 0.0], False: [0, 0.0, 0.0]}  # rows, loss, PSNR
 
     def on_batch_end(self, net: NeuralNet, batch: Any = None, training: bool = False, **step: Any) -> None:
-        loss, prediction = step["loss"].item(), step["y_pred"].detach()
-        if training:
-            self._check_convergence(net, loss)
+        loss, prediction = step["loss"].detach(), step["y_pred"].detach()
+        if loss.device.type == "cpu" or self.steps % STEPS_UNWATCHED == 0:
+            loss = loss.item()  # a GPU would wait for it
+            if training:
+                self._check_convergence(net, loss)
+        self.steps += 1
         rows = len(prediction)
         sums = self.sums[training]
         sums[0] += rows
@@ -93,7 +97,9 @@ class EpochRecorder(Callback):
         for name, training in (("train", True), ("valid", False)):
             rows, loss, psnr = self.sums[training]
             if rows:
-                net.history.record(f"{name}_loss", loss / rows)
+                net.history.record(f"{name}_loss", float(loss / rows))
+                if training:
+                    self._check_convergence(net, net.history[-1]["train_loss"])
                 if self.training_psnr or not training:
                     net.history.record(f"{name}_psnr", psnr / rows)
 

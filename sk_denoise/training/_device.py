@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cache
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["PRECISIONS", "resolve_device", "resolve_precision"]
+__all__ = ["PRECISIONS", "keep_on", "resolve_device", "resolve_precision"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+SHARE_FOR_DATA = 0.5  # of the free memory of a GPU
 WORTH_HALVING = 2e8  # operations of a step; smaller ones lose in conversions what their products gain
 
 
@@ -26,6 +27,22 @@ def resolve_device(device: str | torch.device) -> torch.device:
             '"cuda".'
         ) from error
     return resolved
+
+
+def keep_on(device: torch.device, *sides: Tensor) -> list[Tensor]:
+    """Return tensors on the device where they fit beside a network, else as they are.
+
+    One that is given twice stays one.
+    """
+    kept = {id(side): side for side in sides}
+    if device.type == "cuda" and sum(side.nbytes for side in kept.values()) <= SHARE_FOR_DATA * _free(device):
+        kept = {name: side.to(device) for name, side in kept.items()}
+    return [kept[id(side)] for side in sides]
+
+
+def _free(device: torch.device) -> int:
+    """Return the free memory of a GPU in bytes."""
+    return int(torch.cuda.mem_get_info(device)[0])
 
 
 def resolve_precision(

@@ -109,3 +109,48 @@ def test_the_layout_in_memory_makes_no_difference(X):
     np.testing.assert_array_equal(fit_predict(make(), np.asfortranarray(X)), expected)
     np.testing.assert_array_equal(fit_predict(make(), X[::-1].copy()[::-1]), expected)
     np.testing.assert_array_equal(fit_predict(make(), X.astype(">f4")), expected)
+
+
+class Watching(GaussianNoiser):
+    """A noiser that notes how many threads the run has in which it works."""
+
+    def corrupt(self, x, generator):
+        self.threads_ = torch.get_num_threads()
+        return super().corrupt(x, generator)
+
+
+def threads_of_a_fit(X, latent_dim=16):
+    """Return the threads of a run whose steps are worth sharing."""
+    dae = DenoisingAutoencoder(DenseNetwork((1024,)), latent_dim, noise=Watching(0.2), max_epochs=1)
+    return dae.fit(X).noiser_.threads_
+
+
+@pytest.fixture
+def wide():
+    return np.random.default_rng(0).random((128, 600)).astype(np.float32)
+
+
+def test_large_steps_have_the_threads_that_the_caller_has(wide, two_threads):
+    assert threads_of_a_fit(wide) == 2
+    torch.set_num_threads(1)
+    assert threads_of_a_fit(wide) == 1
+
+
+def test_small_steps_keep_to_one_thread(X, two_threads):
+    assert make(noise=Watching(0.2)).fit(X).noiser_.threads_ == 1
+
+
+def test_workers_of_a_search_share_the_processor(wide):
+    workers = 2
+    seen = joblib.Parallel(n_jobs=workers)(joblib.delayed(threads_of_a_fit)(wide) for _ in range(workers))
+    assert max(seen) <= max(1, joblib.cpu_count() // workers)
+
+
+def nested(X):
+    """Return the threads of fits that are started in a worker."""
+    return joblib.Parallel(n_jobs=2)(joblib.delayed(threads_of_a_fit)(X) for _ in range(2))
+
+
+def test_a_nested_search_does_not_start_more_threads_than_there_are_cores(wide):
+    seen = joblib.Parallel(n_jobs=2)(joblib.delayed(nested)(wide) for _ in range(2))
+    assert max(threads for fits in seen for threads in fits) <= max(1, joblib.cpu_count() // 2)

@@ -21,6 +21,7 @@ def corrupted_rows(inputs=ROWS, targets=None, corrupt=add_noise, seed=0, **prepa
     return CorruptedRows(
         inputs,
         inputs if targets is None else targets,
+        inputs.device,
         corrupt,
         prepare_input=prepare.get("prepare_input", lambda x: x),
         prepare_target=prepare.get("prepare_target", lambda x: x),

@@ -42,7 +42,7 @@ def ones(n: int = 6) -> torch.Tensor:
 
 def rows(inputs, targets, corrupt=None) -> CorruptedRows:
     streams = (torch.Generator().manual_seed(seed) for seed in (0, 1))
-    return CorruptedRows(inputs, targets, corrupt, lambda x: x, lambda x: x, *streams)
+    return CorruptedRows(inputs, targets, inputs.device, corrupt, lambda x: x, lambda x: x, *streams)
 
 
 def negative_error(prediction, target):

@@ -15,7 +15,7 @@ def training_losses(optimizer, loss: type[nn.Module] = nn.MSELoss) -> list[float
     nn.init.normal_(module[0].weight, generator=generator)
     nn.init.zeros_(module[0].bias)
     x = torch.randn(64, 4, generator=generator)
-    rows = CorruptedRows(x, (2 * x).sigmoid(), None, lambda x: x, lambda x: x, generator, generator)
+    rows = CorruptedRows(x, (2 * x).sigmoid(), x.device, None, lambda x: x, lambda x: x, generator, generator)
     net = create_net(module, loss, optimizer, torch.device("cpu"))
     plan = TrainingPlan(
         epochs=60,
