@@ -1,6 +1,6 @@
 """Speed beside what one would write instead: a bare torch loop, skorch with its defaults, Keras.
 
-    [SK_DENOISE_DATA=folder] python benchmarks/speed.py [fit] [search] [import] [memory] [quality]
+    [SK_DENOISE_DATA=folder] python benchmarks/speed.py [fit] [search] [import] [memory] [quality] [compile]
         [--workloads dense conv ...] [--sides sk_denoise torch ...] [--repeats 5] [--device cuda] [--add]
 
 Every side trains the same network (the weights of one seed where torch trains it) with Adam at 1e-3 and the
@@ -479,6 +479,40 @@ def measure_quality(side: str, name: str, device: str) -> dict[str, float]:
     return scores
 
 
+def measure_compile(side: str, name: str, device: str) -> dict[str, float]:
+    """Time a step of the bare loop in bfloat16 (ms), as it is and compiled, and the first compiled one (s)."""
+    import torch
+
+    work = WORKLOADS[name]
+    data = torch.from_numpy(batch_of(work.data(3 * work.batch_size))).to(device)
+    measured = {}
+    for compiled in (False, True):
+        module = module_of(work, work.data(1)).to(device)
+        if data.ndim == 4:
+            module = module.to(memory_format=torch.channels_last)
+        function = torch.compile(module) if compiled else module
+        optimizer = torch.optim.Adam(module.parameters(), lr=1e-3, fused=True)
+
+        def step(module: Any = function, optimizer: Any = optimizer) -> None:
+            clean = data[torch.randint(len(data), (work.batch_size,), device=device)]
+            optimizer.zero_grad()
+            with torch.autocast(device, torch.bfloat16, cache_enabled=False):
+                answer = module(clean + work.sigma * torch.randn_like(clean))
+            torch.nn.functional.mse_loss(answer.float(), clean).backward()
+            optimizer.step()
+
+        start = time.perf_counter()
+        step()
+        first = time.perf_counter() - start
+        seconds = []
+        while len(seconds) < 3 or sum(seconds) < 5:
+            start = time.perf_counter()
+            step()
+            seconds.append(time.perf_counter() - start)
+        measured["compiled" if compiled else "as it is"] = 1000 * median(seconds[1:])
+    return {**measured, "first compiled": first}
+
+
 def decibels(truth: np.ndarray, denoised: np.ndarray) -> float:
     """Return the mean PSNR of rows, data range 1."""
     errors = np.square(truth - denoised).reshape(len(truth), -1).mean(axis=1)
@@ -491,9 +525,11 @@ PARTS: dict[str, Callable[[str, str, str], dict[str, float]]] = {
     "import": measure_import,
     "memory": measure_memory,
     "quality": measure_quality,
+    "compile": measure_compile,
 }
-ONLY_SIDES = {"search": ("sk_denoise", "skorch"), "quality": ("sk_denoise",)}
-BY_WORKLOAD = ("fit", "quality")
+ONLY_SIDES = {"search": ("sk_denoise", "skorch"), "quality": ("sk_denoise",), "compile": ("torch",)}
+BY_WORKLOAD = ("fit", "quality", "compile")
+ONCE = ("quality", "compile")
 
 
 # all of them in turns ------------------------------------------------------------------------------------
@@ -524,7 +560,8 @@ def table_of(key: str, runs: dict[str, list[dict[str, float]]]) -> str:
     """Return the table of a part: medians, and how many times as long as ours the others take."""
     middle = {side: {k: median(run[k] for run in done) for k in done[0]} for side, done in runs.items()}
     columns = list(next(iter(middle.values())))
-    timed = [column for column in columns if column not in ("psnr", "data", "auto", "float32")]
+    timed = [column for column in columns if column in ("fit", "predict", "import", "peak")]
+    timed += [column for column in columns if column.startswith("n_jobs")]
     ours = middle.get("sk_denoise", {})
     lines = [
         f"## {title_of(key)}",
@@ -586,7 +623,7 @@ def main() -> None:
             if not options.add:
                 runs.pop(key, None)
             taking_part = [side for side in sides if side in ONLY_SIDES.get(part, SIDES)]
-            for turn in range(1 if part == "quality" else options.repeats):
+            for turn in range(1 if part in ONCE else options.repeats):
                 for side in taking_part:
                     measured = in_process(part, side, name, options.device)
                     runs.setdefault(key, {}).setdefault(side, []).append(measured)
