@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs lint types clean
+.PHONY: help demo test check docs bench lint types clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -26,6 +26,10 @@ check: lint types test  ## what the continuous integration runs
 docs: $(READY)  ## build the site with its gallery into docs/_build/html; warnings are errors
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -n docs docs/_build/html
 	$(BIN)/python docs/check_links.py docs/_build/html
+
+bench: $(READY)  ## speed beside bare torch, skorch and Keras, an hour; run nothing else meanwhile
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python benchmarks/speed.py
 
 lint: $(READY)  ## style, and who may import whom
 	$(BIN)/ruff check .

@@ -480,7 +480,7 @@ def measure_quality(side: str, name: str, device: str) -> dict[str, float]:
 
 
 def measure_compile(side: str, name: str, device: str) -> dict[str, float]:
-    """Time a step of the bare loop in bfloat16 (ms), as it is and compiled, and the first compiled one (s)."""
+    """Time a step of the bare loop in bfloat16 (ms) as it is and compiled, and the first compiled one (s)."""
     import torch
 
     work = WORKLOADS[name]

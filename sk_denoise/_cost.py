@@ -17,12 +17,14 @@ SHARE_OF_GPU = 1 / 64  # of its free memory: a layer's input, output and what is
 
 @dataclass(frozen=True)
 class Cost:
-    """Attributes
+    """The cost of a forward pass of one sample.
+
+    Attributes
     ----------
     flops : int
-        Floating-point operations of a forward pass of one sample.
+        Floating-point operations.
     widest : int
-        The most entries that go into or come out of a layer for one sample.
+        The most entries that go into a layer or come out of it.
     """
 
     flops: int

@@ -22,6 +22,9 @@ class Net(NeuralNet):
     for every batch, which takes as long as the step of a small network.
     """
 
+    def on_batch_begin(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
+        """Open no entry for the batch: thousands of them would swell every pickle."""
+
     def run_single_epoch(
         self,
         iterator: Iterable[Batch] | None,

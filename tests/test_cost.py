@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from sk_denoise import ConvNetwork, DenseNetwork
+from sk_denoise._cost import cost_of
+
+
+def test_a_dense_network_costs_two_operations_for_each_weight():
+    cost = cost_of(DenseNetwork((50,)).build((20,), 5), (20,))
+    assert cost.flops == 2 * 2 * (20 * 50 + 50 * 5)
+    assert cost.widest == 50
+
+
+def test_a_convolution_costs_two_operations_for_each_weight_and_position():
+    cost = cost_of(nn.Conv2d(3, 8, 3, padding=1), (3, 10, 12))
+    assert cost.flops == 2 * 10 * 12 * 3 * 8 * 9
+    assert cost.widest == 8 * 10 * 12
+
+
+def test_the_input_may_be_what_is_widest():
+    assert cost_of(nn.Linear(30, 2), (30,)).widest == 30
+
+
+def test_what_happens_inside_of_a_users_module_counts():
+    class Product(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(6, 6))
+
+        def forward(self, x):
+            return x @ self.weight
+
+    assert cost_of(Product(), (6,)).flops == 2 * 36
+
+
+def test_counting_leaves_no_trace():
+    module = ConvNetwork((4,)).build((1, 6, 6), 3)
+    before = [weight.clone() for weight in module.parameters()]
+    cost_of(module, (1, 6, 6))
+    assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+    assert all(weight.grad is None for weight in module.parameters())
+    assert not any(part._forward_hooks for part in module.modules())
