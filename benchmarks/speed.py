@@ -17,6 +17,7 @@ import argparse
 import importlib.util
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -578,7 +579,12 @@ def table_of(key: str, runs: dict[str, list[dict[str, float]]]) -> str:
 
 def head_of(device: str) -> str:
     """Return what stands above the tables."""
-    where = "2 cores (AMD EPYC, AVX512-BF16, no AMX, no GPU)" if device == "cpu" else "a GPU"
+    import torch
+
+    units = {"AVX512-BF16": torch.cpu._is_avx512_bf16_supported, "AMX": torch.cpu._is_amx_tile_supported}
+    found = [name for name, is_there in units.items() if is_there()]
+    where = f"{os.cpu_count()} cores ({platform.machine()}; bfloat16 by {' and '.join(found) or 'no unit'})"
+    where += "" if device == "cpu" else f" and {torch.cuda.get_device_name(device)}"
     return (
         f"# Speed\n\nOutput of `python benchmarks/speed.py` on {where}; versions of `constraints.txt`. "
         'Seconds, MB, or dB; medians of the runs. "Times ours" above 1 means that the others take longer.'

@@ -10,7 +10,7 @@ from threadpoolctl import ThreadpoolController
 
 __all__ = ["one_thread", "suitable_threads", "threads_for"]
 
-# Operations of a step of training, or of a prediction. With fewer the threads gain a tenth at best, and lose
+# Operations of a step of training, or of a prediction. With fewer the threads gain a fifth at best, and lose
 # a multiple of it on a machine that is busy with something else, where they wait for each other.
 WORTH_SHARING = 1e8
 AN_ENTRY = 10  # operations that a pass over data in memory is worth, for each of their entries
