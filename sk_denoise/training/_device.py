@@ -69,17 +69,24 @@ def resolve_precision(
     str
         "float32" or "bfloat16".
     """
-    if precision != "auto":
-        return precision
     gains = device.type == "cpu" and step >= WORTH_HALVING and _has_units()
-    return "bfloat16" if gains and _works_in_bfloat16(module, input_shape) else "float32"
+    if precision == "float32" or (precision == "auto" and not gains):
+        return "float32"
+    if _works_in_bfloat16(module, input_shape, device):
+        return "bfloat16"
+    if precision == "bfloat16":
+        raise ValueError(
+            f'{type(module).__name__} does not compute in bfloat16: a trial pass failed. Use precision="auto" '
+            'or "float32".'
+        )
+    return "float32"
 
 
-def _works_in_bfloat16(module: nn.Module, input_shape: tuple[int, ...]) -> bool:
+def _works_in_bfloat16(module: nn.Module, input_shape: tuple[int, ...], device: torch.device) -> bool:
     """Return whether all layers of a module, which may be a user's, take what those before give."""
-    probe = torch.zeros(2, *input_shape, dtype=torch.float32)
+    probe = torch.zeros(2, *input_shape, dtype=torch.float32, device=device)
     try:
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             return bool(module.eval()(probe).isfinite().all())
     except (RuntimeError, TypeError):
         return False

@@ -49,6 +49,11 @@ def test_auto_keeps_from_bfloat16_a_module_that_cannot(units):
     assert resolve_precision("auto", SinglePrecisionOnly(), (4,), CPU, LARGE) == "float32"
 
 
+def test_bfloat16_is_refused_for_a_module_that_cannot():
+    with pytest.raises(ValueError, match='Use precision="auto" or "float32"'):
+        resolve_precision("bfloat16", SinglePrecisionOnly(), (4,), CPU, SMALL)
+
+
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_precision_that_is_named_is_taken(units, there, precision):
