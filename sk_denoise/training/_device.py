@@ -76,8 +76,8 @@ def resolve_precision(
         return "bfloat16"
     if precision == "bfloat16":
         raise ValueError(
-            f'{type(module).__name__} does not compute in bfloat16: a trial pass failed. Use precision="auto" '
-            'or "float32".'
+            f"{type(module).__name__} does not compute in bfloat16: a trial pass failed. Use "
+            'precision="auto" or "float32".'
         )
     return "float32"
 
