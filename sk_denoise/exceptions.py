@@ -4,11 +4,25 @@ Bad input raises ``ValueError`` or ``TypeError`` as everywhere in scikit-learn; 
 for what a caller may want to catch or silence by name.
 """
 
-__all__ = ["CleanTargetWarning", "TrainingDivergedError", "WeakNoiseWarning"]
+__all__ = [
+    "CleanTargetWarning",
+    "SkippedImageWarning",
+    "TrainingDivergedError",
+    "UnreadableImageError",
+    "WeakNoiseWarning",
+]
 
 
 class TrainingDivergedError(RuntimeError):
     """The training loss became infinite, NaN or absurdly large; the message names what to lower."""
+
+
+class UnreadableImageError(ValueError):
+    """A file that should hold one picture does not, or not one that can be used; the message names it."""
+
+
+class SkippedImageWarning(UserWarning):
+    """A picture of a folder or data set could not be used and was left out; the message names it."""
 
 
 class CleanTargetWarning(UserWarning):
