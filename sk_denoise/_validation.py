@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import _name_estimators
 from sklearn.utils import Tags, check_array
 from sklearn.utils._param_validation import (
     Interval,
@@ -21,11 +22,13 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 from sklearn.utils._set_output import _wrap_data_with_container
+from sklearn.utils.metaestimators import _BaseComposition as ComposedEstimator
 from sklearn.utils.validation import validate_data
 
 from sk_denoise.exceptions import CleanTargetWarning
 
 __all__ = [
+    "ComposedEstimator",
     "Interval",
     "Noiser",
     "SampleTagsMixin",
@@ -39,6 +42,7 @@ __all__ = [
     "check_target",
     "data_range_of",
     "is_clean_side",
+    "names_of",
     "noisers_in",
     "restore_container",
     "wrap_output",
@@ -69,6 +73,12 @@ class SampleTagsMixin:
         assert tags.transformer_tags is not None  # TransformerMixin made them
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def names_of(estimators: Sequence[T]) -> list[tuple[str, T]]:
+    """Return each estimator with a name made of its class, as ``make_pipeline`` names its steps."""
+    named: list[tuple[str, T]] = _name_estimators(estimators)
+    return named
 
 
 def noisers_in(estimator: Any) -> list[Any]:

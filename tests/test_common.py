@@ -19,10 +19,26 @@ import sk_denoise
 # estimator: the checks that it is excused from, with the reason
 IN_TRAINING_ONLY = "corrupts in fit_transform only, so that a deployed pipeline does not corrupt its input"
 NOISE_OF_THE_WHOLE = "the noise belongs to the array as a whole, so a row in another array meets other noise"
+NOISERS = (
+    "GaussianNoiser()",
+    "UniformNoiser()",
+    "SpeckleNoiser()",
+    "PoissonNoiser()",
+    "SaltAndPepperNoiser()",
+    "MaskingNoiser()",
+    "SwapNoiser()",
+    "PixelNoiser()",
+    "RegionNoiser(sk_denoise.GaussianNoiser())",
+    "NoiserChoice([sk_denoise.GaussianNoiser(), sk_denoise.SwapNoiser()])",
+    "NoiserChain([sk_denoise.SwapNoiser(), sk_denoise.GaussianNoiser()])",
+)
 ESTIMATORS: dict[str, dict[str, str]] = {
-    "GaussianNoiser()": {
-        "check_transformer_general": IN_TRAINING_ONLY,
-        "check_transformer_data_not_an_array": IN_TRAINING_ONLY,
+    **{
+        noiser: {
+            "check_transformer_general": IN_TRAINING_ONLY,
+            "check_transformer_data_not_an_array": IN_TRAINING_ONLY,
+        }
+        for noiser in NOISERS
     },
     'GaussianNoiser(apply="always")': {
         "check_methods_sample_order_invariance": NOISE_OF_THE_WHOLE,

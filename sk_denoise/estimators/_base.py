@@ -261,7 +261,7 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
         check_one_of(self.learning_rate_schedule, SCHEDULES, "learning_rate_schedule")
         first = not self.__sklearn_is_fitted__()
         least = 2 if first else 1  # one sample has no spread to scale by
-        return resolve_pair(
+        pair = resolve_pair(
             self,
             X,
             y,
@@ -271,13 +271,18 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
             reset=first,
             min_samples=least,
         )
+        return pair.laid_out(self._layout())
+
+    def _layout(self) -> SampleLayout:
+        network = resolve_network(self.network, self.loss)
+        return SampleLayout.of(self._sample_shape_, self.image_shape, rows_are_signals(network))
 
     def _split(
         self, pair: Pair, X_val: ArrayLike | None, X_clean_val: ArrayLike | None
     ) -> tuple[Pair, Pair | None]:
         """Return the pair to train on and the one to validate on, if any."""
         if X_val is not None:
-            return pair, resolve_validation_pair(self, X_val, X_clean_val, pair)
+            return pair, resolve_validation_pair(self, X_val, X_clean_val, pair).laid_out(self._layout())
         if X_clean_val is not None:
             raise ValueError("X_clean_val is the clean side of X_val, which is missing.")
         if not self.early_stopping:
@@ -304,7 +309,7 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, BaseEstimator, metaclass=A
         on_unit_interval = self._check_range(network, pair.targets)
         if self.__sklearn_is_fitted__():
             return
-        layout = SampleLayout.of(pair.inputs.shape[1:], self.image_shape, rows_are_signals(network))
+        layout = self._layout()
         self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.data_range, 0
         self._reference_noiser_ = default_noiser(
             pair.targets, layout.image_shape is not None

@@ -16,8 +16,6 @@ from sk_denoise._validation import (
     Noiser,
     as_float,
     as_tensor,
-    check_noiser,
-    check_one_of,
     check_samples,
     check_target,
     data_range_of,
@@ -25,7 +23,7 @@ from sk_denoise._validation import (
 )
 from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.exceptions import CleanTargetWarning
-from sk_denoise.noise import CleanSource, GaussianNoiser, carried_source
+from sk_denoise.noise import CleanSource, GaussianNoiser, carried_source, resolve_noiser
 
 __all__ = ["Pair", "default_noiser", "resolve_pair", "resolve_validation_pair"]
 
@@ -66,6 +64,18 @@ class Pair:
         inputs = self.inputs[index]
         targets = inputs if self.targets is self.inputs else self.targets[index]
         return replace(self, inputs=inputs, targets=targets)
+
+    def laid_out(self, layout: SampleLayout) -> Pair:
+        """Return the pair with flattened pictures as pictures, as noise and augmentation see them."""
+        if layout.image_shape is None:
+            return self
+        shape = (len(self.inputs), *layout.image_shape)
+        inputs = self.inputs.reshape(shape)
+        return replace(
+            self,
+            inputs=inputs,
+            targets=inputs if self.targets is self.inputs else self.targets.reshape(shape),
+        )
 
     def describe(self) -> str:
         """Return in words what is learned from what."""
@@ -181,9 +191,9 @@ def _refuse_second_noise(noise: Any, because: str) -> None:
 def _resolve_noise(noise: Any, default: Callable[[], Noiser]) -> Noiser | None:
     if noise is None:
         return None
-    if isinstance(noise, str):
-        return check_one_of(noise, {"auto": default}, "noise")()
-    specification: Noiser = clone(check_noiser(noise))
+    if isinstance(noise, str) and noise == "auto":
+        return default()
+    specification: Noiser = clone(resolve_noiser(noise))
     return specification
 
 

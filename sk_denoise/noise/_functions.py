@@ -1,20 +1,36 @@
 """Corruptions as pure functions: tensor and generator in, new tensor out.
 
 They serve numpy arrays and the GPU alike, never touch their input or a global seed, and keep the type
-of the data. Noise is drawn in single precision, so that data of either type meet the same noise.
+of the data. Noise is drawn in single precision, so that data of either type meet the same noise. A strength
+may be a pair ``(low, high)``: then one is drawn for each sample.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
-__all__ = ["add_gaussian", "draw_strength"]
+__all__ = [
+    "add_gaussian",
+    "add_poisson",
+    "add_speckle",
+    "add_uniform",
+    "choose_corruption",
+    "corrupt_region",
+    "draw_strength",
+    "mask_entries",
+    "replace_pixels",
+    "salt_and_pepper",
+    "swap_entries",
+]
+
+Strength = float | tuple[float, float]
+Corruption = Callable[[Tensor, torch.Generator], Tensor]
 
 
-def draw_strength(
-    strength: float | tuple[float, float], x: Tensor, generator: torch.Generator
-) -> float | Tensor:
+def draw_strength(strength: Strength, x: Tensor, generator: torch.Generator) -> float | Tensor:
     """Return a strength of noise, drawn anew for each sample where a range is given.
 
     Parameters
@@ -34,15 +50,14 @@ def draw_strength(
     if isinstance(strength, int | float):
         return strength
     low, high = strength
-    shape = (len(x), *(1,) * (x.ndim - 1))
-    return low + (high - low) * torch.rand(shape, generator=generator, device=x.device, dtype=torch.float32)
+    return low + (high - low) * _uniform((len(x), *(1,) * (x.ndim - 1)), x, generator)
 
 
 def add_gaussian(
     x: Tensor,
     generator: torch.Generator,
     *,
-    noise_factor: float | tuple[float, float],
+    noise_factor: Strength,
     mean: float = 0.0,
     unit: float | Tensor = 1.0,
     clip: tuple[float, float] | None = None,
@@ -71,5 +86,309 @@ def add_gaussian(
     """
     noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=torch.float32)
     noise = noise.mul_(draw_strength(noise_factor, x, generator)).add_(mean).to(x.dtype).mul_(unit)
-    noise += x
-    return noise if clip is None else noise.clamp_(*clip)
+    return _clipped(noise.add_(x), clip)
+
+
+def add_uniform(
+    x: Tensor,
+    generator: torch.Generator,
+    *,
+    noise_factor: Strength,
+    mean: float = 0.0,
+    unit: float | Tensor = 1.0,
+    clip: tuple[float, float] | None = None,
+) -> Tensor:
+    """Add uniform noise, ``x + unit * U(mean - noise_factor, mean + noise_factor)``.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, ...)
+        Clean samples, floating point; left as they are.
+    generator : torch.Generator
+        The source of randomness, on the device of ``x``.
+    noise_factor : float or pair of float
+        Half the width of the distribution in multiples of ``unit``, which is 1.73 times its standard
+        deviation; a pair ``(low, high)`` draws one for each sample.
+    mean : float, default=0.0
+        Mean of the noise in multiples of ``unit``.
+    unit : float or Tensor that broadcasts against x, default=1.0
+        The unit of ``noise_factor`` and ``mean`` in the unit of the data.
+    clip : pair of float, optional
+        Limits that the noisy values are clipped to, in the unit of the data.
+
+    Returns
+    -------
+    Tensor of the shape and type of x
+    """
+    noise = _uniform(x.shape, x, generator).mul_(2).sub_(1)
+    noise = noise.mul_(draw_strength(noise_factor, x, generator)).add_(mean).to(x.dtype).mul_(unit)
+    return _clipped(noise.add_(x), clip)
+
+
+def add_speckle(
+    x: Tensor,
+    generator: torch.Generator,
+    *,
+    noise_factor: Strength,
+    clip: tuple[float, float] | None = None,
+) -> Tensor:
+    """Multiply by Gaussian noise, ``x * (1 + N(0, noise_factor ** 2))``.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, ...)
+        Clean samples, floating point; left as they are.
+    generator : torch.Generator
+        The source of randomness, on the device of ``x``.
+    noise_factor : float or pair of float
+        Standard deviation of the noise as a share of each value; a pair ``(low, high)`` draws one for
+        each sample.
+    clip : pair of float, optional
+        Limits that the noisy values are clipped to, in the unit of the data.
+
+    Returns
+    -------
+    Tensor of the shape and type of x
+    """
+    noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=torch.float32)
+    noise = noise.mul_(draw_strength(noise_factor, x, generator)).to(x.dtype)
+    return _clipped(noise.mul_(x).add_(x), clip)
+
+
+def add_poisson(
+    x: Tensor, generator: torch.Generator, *, peak: Strength, white: float | Tensor = 1.0
+) -> Tensor:
+    """Count photons, ``white / peak * Poisson(peak * x / white)``.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, ...)
+        Clean samples, floating point; left as they are. Values below zero, which no light has, count as 0.
+    generator : torch.Generator
+        The source of randomness, on the device of ``x``.
+    peak : float or pair of float
+        Mean number of photons where x is ``white``, above 0; a pair ``(low, high)`` draws one for each
+        sample.
+    white : float or Tensor that broadcasts against x, default=1.0
+        The value that stands for ``peak`` photons, in the unit of the data, above 0.
+
+    Returns
+    -------
+    Tensor of the shape and type of x
+    """
+    photons = draw_strength(peak, x, generator) / torch.as_tensor(white, dtype=torch.float32, device=x.device)
+    rate = x.float().mul(photons).clamp_(min=0)
+    return torch.poisson(rate, generator=generator).div_(photons).to(x.dtype)
+
+
+def salt_and_pepper(
+    x: Tensor,
+    generator: torch.Generator,
+    *,
+    amount: Strength,
+    salt_ratio: Strength = 0.5,
+    limits: Sequence[float | Tensor] | Tensor = (0.0, 1.0),
+) -> Tensor:
+    """Set random entries to the largest value (salt) or to the smallest (pepper).
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, ...)
+        Clean samples, floating point; left as they are.
+    generator : torch.Generator
+        The source of randomness, on the device of ``x``.
+    amount : float or pair of float
+        Probability that an entry is replaced; a pair ``(low, high)`` draws one for each sample.
+    salt_ratio : float or pair of float, default=0.5
+        Share of salt among the replaced entries; a pair draws one for each sample.
+    limits : pair of float or Tensor that broadcast against x, default=(0.0, 1.0)
+        Pepper and salt, in the unit of the data.
+
+    Returns
+    -------
+    Tensor of the shape and type of x
+    """
+    pepper, salt = (_like(limit, x) for limit in limits)
+    replaced = draw_strength(amount, x, generator)
+    salted = replaced * draw_strength(salt_ratio, x, generator)
+    lot = _uniform(x.shape, x, generator)
+    return torch.where(lot < salted, salt, torch.where(lot < replaced, pepper, x))
+
+
+def mask_entries(
+    x: Tensor, generator: torch.Generator, *, fraction: Strength, fill: float | Tensor = 0.0
+) -> Tensor:
+    """Set random entries to a fill value.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, ...)
+        Clean samples, floating point; left as they are.
+    generator : torch.Generator
+        The source of randomness, on the device of ``x``.
+    fraction : float or pair of float
+        Probability that an entry is masked; a pair ``(low, high)`` draws one for each sample.
+    fill : float or Tensor that broadcasts against x, default=0.0
+        What masked entries become, in the unit of the data.
+
+    Returns
+    -------
+    Tensor of the shape and type of x
+    """
+    chosen = _uniform(x.shape, x, generator) < draw_strength(fraction, x, generator)
+    return torch.where(chosen, _like(fill, x), x)
+
+
+def swap_entries(x: Tensor, generator: torch.Generator, *, fraction: Strength) -> Tensor:
+    """Replace random entries by what other samples have in the same place.
+
+    Each replaced entry has a donor of its own, drawn from the other samples of ``x``.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, ...)
+        Clean samples, at least two; left as they are.
+    generator : torch.Generator
+        The source of randomness, on the device of ``x``.
+    fraction : float or pair of float
+        Probability that an entry is replaced; a pair ``(low, high)`` draws one for each sample.
+
+    Returns
+    -------
+    Tensor of the shape and type of x
+
+    Raises
+    ------
+    ValueError
+        For a sample that is alone.
+    """
+    if len(x) < 2:
+        raise ValueError(
+            "Swap noise takes values from other samples, got n_samples = 1. Pass at least 2 samples at once "
+            "(for an estimator, batch_size of at least 2)."
+        )
+    chosen = _uniform(x.shape, x, generator) < draw_strength(fraction, x, generator)
+    places = chosen.reshape(-1).nonzero().squeeze(1)
+    length = x[0].numel()
+    steps = torch.randint(1, len(x), places.shape, generator=generator, device=x.device)
+    donors = (places // length + steps) % len(x)
+    clean = x.reshape(-1)
+    swapped = clean.index_put((places,), clean[donors * length + places % length])  # a copy
+    return swapped.reshape(x.shape)
+
+
+def replace_pixels(
+    x: Tensor,
+    generator: torch.Generator,
+    *,
+    fraction: Strength,
+    value: str = "noise",
+    limits: Sequence[float | Tensor] | Tensor = (0.0, 1.0),
+) -> Tensor:
+    """Set random pixels, all channels of each, to black, to white or to noise.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, height, width[, channels]) or (n_samples, n_features)
+        Clean samples, floating point; left as they are. Each entry of a row counts as a pixel.
+    generator : torch.Generator
+        The source of randomness, on the device of ``x``.
+    fraction : float or pair of float
+        Probability that a pixel is replaced; a pair ``(low, high)`` draws one for each sample.
+    value : {"noise", "black", "white", "black and white"}, default="noise"
+        What pixels become: values that are uniform between the limits, for each channel; the lower limit;
+        the upper limit; or one of the two, with equal probability.
+    limits : pair of float or Tensor that broadcast against x, default=(0.0, 1.0)
+        Black and white, in the unit of the data.
+
+    Returns
+    -------
+    Tensor of the shape and type of x
+    """
+    black, white = (_like(limit, x) for limit in limits)
+    pixels = (*x.shape[:3], 1) if x.ndim == 4 else x.shape
+    chosen = _uniform(pixels, x, generator) < draw_strength(fraction, x, generator)
+    if value == "noise":
+        other = black + (white - black) * _uniform(x.shape, x, generator).to(x.dtype)
+    elif value == "black and white":
+        other = torch.where(_uniform(pixels, x, generator) < 0.5, black, white)
+    else:
+        other = {"black": black, "white": white}[value]
+    return torch.where(chosen, other, x)
+
+
+def corrupt_region(x: Tensor, generator: torch.Generator, *, corrupt: Corruption, size: Strength) -> Tensor:
+    """Corrupt a random part of each sample: a rectangle of a picture, a stretch of a row.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, height, width[, channels]) or (n_samples, n_features)
+        Clean samples, floating point; left as they are.
+    generator : torch.Generator
+        The source of randomness, on the device of ``x``.
+    corrupt : callable
+        From ``(x, generator)`` to corrupted samples: the noise of the part.
+    size : float or pair of float
+        Sides of the part as a share of the sample's, above 0 and at most 1; a pair ``(low, high)`` draws
+        one for each side of each sample. A part has at least one entry.
+
+    Returns
+    -------
+    Tensor of the shape and type of x
+    """
+    inside = torch.ones((), dtype=torch.bool, device=x.device)
+    for axis in (1,) if x.ndim == 2 else (1, 2):
+        side = x.shape[axis]
+        shape = [1] * x.ndim
+        shape[axis] = side
+        length = torch.as_tensor(draw_strength(size, x, generator), device=x.device)
+        length = (length * side).round().clamp(1, side)
+        start = (_uniform((len(x), *(1,) * (x.ndim - 1)), x, generator) * (side - length + 1)).floor()
+        place = torch.arange(side, device=x.device).reshape(shape)
+        inside = inside & (place >= start) & (place < start + length)
+    return torch.where(inside, corrupt(x, generator), x)
+
+
+def choose_corruption(
+    x: Tensor,
+    generator: torch.Generator,
+    *,
+    corruptions: Sequence[Corruption],
+    probabilities: Sequence[float],
+) -> Tensor:
+    """Corrupt each sample by one of several noises.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, ...)
+        Clean samples, floating point; left as they are.
+    generator : torch.Generator
+        The source of randomness, on the device of ``x``.
+    corruptions : sequence of callable
+        Each from ``(x, generator)`` to corrupted samples.
+    probabilities : sequence of float
+        How often each is taken, up to a common factor.
+
+    Returns
+    -------
+    Tensor of the shape and type of x
+    """
+    weights = torch.tensor(probabilities, dtype=torch.float32, device=x.device)
+    lots = torch.multinomial(weights, len(x), replacement=True, generator=generator)
+    lots = lots.reshape(-1, *(1,) * (x.ndim - 1))
+    noisy = x.clone()
+    for number in lots.unique().tolist():  # of all samples: some noises mix them
+        noisy = torch.where(lots == number, corruptions[number](x, generator), noisy)
+    return noisy
+
+
+def _uniform(shape: Sequence[int], x: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(tuple(shape), generator=generator, device=x.device, dtype=torch.float32)
+
+
+def _like(value: float | Tensor, x: Tensor) -> Tensor:
+    return torch.as_tensor(value, dtype=x.dtype, device=x.device)
+
+
+def _clipped(noisy: Tensor, clip: tuple[float, float] | None) -> Tensor:
+    return noisy if clip is None else noisy.clamp_(*clip)

@@ -17,10 +17,23 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler
 
 import sk_denoise.noise
-from sk_denoise import GaussianNoiser, WeakNoiseWarning
+from sk_denoise import (
+    GaussianNoiser,
+    MaskingNoiser,
+    NoiserChain,
+    NoiserChoice,
+    PixelNoiser,
+    PoissonNoiser,
+    RegionNoiser,
+    SaltAndPepperNoiser,
+    SpeckleNoiser,
+    SwapNoiser,
+    UniformNoiser,
+    WeakNoiseWarning,
+)
 from sk_denoise._validation import Noiser
 from sk_denoise.noise import BaseNoiser, carried_source
 
@@ -30,6 +43,18 @@ NOISERS = {
     "gaussian, shifted": GaussianNoiser(0.3, mean=1.0, random_state=0),
     "gaussian, relative": GaussianNoiser(0.5, scale="std", random_state=0),
     "gaussian, clipped": GaussianNoiser(0.5, clip=(0, 1), random_state=0),
+    "uniform": UniformNoiser((0.1, 0.3), scale="std", random_state=0),
+    "speckle": SpeckleNoiser((0.1, 0.5), random_state=0),
+    "poisson": PoissonNoiser((5, 50), random_state=0),
+    "salt and pepper": SaltAndPepperNoiser((0.4, 0.8), random_state=0),
+    "masking": MaskingNoiser(0.6, fill=-1.0, random_state=0),
+    "masking by the mean": MaskingNoiser((0.4, 0.8), fill="mean", random_state=0),
+    "swap": SwapNoiser(0.7, random_state=0),
+    "pixel": PixelNoiser(0.6, random_state=0),
+    "pixel, black and white": PixelNoiser((0.4, 0.8), "black and white", random_state=0),
+    "region": RegionNoiser(GaussianNoiser(0.3), (0.5, 1.0), random_state=0),
+    "choice": NoiserChoice([GaussianNoiser(0.3), SaltAndPepperNoiser(0.9)], [0.7, 0.3], random_state=0),
+    "chain": NoiserChain([PoissonNoiser(20), GaussianNoiser(0.1, clip=(0, 1))], random_state=0),
 }
 
 X = np.random.default_rng(0).uniform(size=(30, 6))
@@ -71,7 +96,7 @@ def test_every_public_noiser_is_in_the_table():
 def test_it_corrupts_in_fit_transform_and_leaves_data_alone_in_transform(noiser):
     noisy = noiser.fit_transform(X)
     assert noisy.shape == X.shape
-    assert (plain(noisy) != X).mean() > 0.9
+    assert (plain(noisy) != X).mean() > 0.4
     np.testing.assert_array_equal(noiser.transform(X), X)
     np.testing.assert_array_equal(noiser.transform(OTHER[:4]), OTHER[:4])
     np.testing.assert_array_equal(noiser.fit(X).transform(X), X)
@@ -79,13 +104,13 @@ def test_it_corrupts_in_fit_transform_and_leaves_data_alone_in_transform(noiser)
 
 def test_it_corrupts_in_transform_too_if_told_to_do_so_always(noiser):
     noiser = always(noiser).fit(X)
-    assert (plain(noiser.transform(X)) != X).mean() > 0.9
-    assert (plain(noiser.transform(OTHER[:4])) != OTHER[:4]).mean() > 0.9
+    assert (plain(noiser.transform(X)) != X).mean() > 0.4
+    assert (plain(noiser.transform(OTHER[:4])) != OTHER[:4]).mean() > 0.2
 
 
 def test_it_corrupts_in_training_only_inside_a_pipeline(noiser):
-    pipeline = make_pipeline(StandardScaler(), noiser)
-    scaled = StandardScaler().fit_transform(X)
+    pipeline = make_pipeline(MinMaxScaler(), noiser)
+    scaled = MinMaxScaler().fit_transform(X)
     assert not np.allclose(plain(pipeline.fit_transform(X)), scaled)
     np.testing.assert_allclose(pipeline.transform(X), scaled)
 
@@ -129,15 +154,15 @@ def test_an_integer_gives_the_same_data_the_same_noise_at_every_call(noiser):
 
 def test_an_integer_gives_other_data_other_noise(noiser):
     noiser = always(noiser).set_params(random_state=0).fit(X)
-    zeros = np.full((30, 6), 0.5)
-    shifted = np.full((30, 6), 0.5 + 1e-9)
-    assert same(noiser.transform(zeros), noiser.transform(zeros))
-    assert np.abs(plain(noiser.transform(zeros)) - plain(noiser.transform(shifted))).mean() > 0.01
+    other = np.nextafter(X, 2)
+    assert same(noiser.transform(X), noiser.transform(X))
+    assert np.abs(plain(noiser.transform(X)) - plain(noiser.transform(other))).mean() > 0.01
 
 
 def test_rows_that_are_alike_meet_noise_of_their_own(noiser):
-    noisy = always(noiser).fit(X).transform(np.full((200, 6), 0.5))
-    assert len(np.unique(plain(noisy), axis=0)) > 100
+    alike = np.repeat(X[:2], 100, axis=0)
+    noisy = plain(always(noiser).fit(X).transform(alike)).reshape(2, 100, 6)
+    assert all(len(np.unique(rows, axis=0)) > 15 for rows in noisy)
 
 
 def test_none_gives_other_noise_at_every_call(noiser):
@@ -206,7 +231,7 @@ def test_floats_keep_their_type_and_integers_become_single_in_the_same_unit(nois
     np.testing.assert_array_equal(carried_source(noisy).clean, data)
 
 
-@pytest.mark.parametrize("shape", [(10, 3, 6), (10, 3, 2, 3), (1, 6), (180, 1)])
+@pytest.mark.parametrize("shape", [(10, 3, 6), (10, 3, 2, 3), (2, 6), (180, 1)])
 def test_stacks_keep_their_shape(noiser, shape):
     data = np.resize(X, shape)
     noisy = noiser.fit_transform(data)
@@ -276,7 +301,7 @@ def test_arrays_without_names_get_them_in_frames(noiser):
 
 def test_a_clone_is_unfitted_and_has_the_same_parameters(noiser):
     copied = clone(noiser.fit(X))
-    assert copied.get_params() == noiser.get_params()
+    assert repr(copied.get_params()) == repr(noiser.get_params())
     with pytest.raises(NotFittedError):
         copied.transform(X)
 
@@ -356,7 +381,7 @@ def test_what_is_not_an_array_of_finite_samples_is_refused(noiser, bad, error, m
 @pytest.mark.parametrize("apply", ["fit", "always"])
 def test_data_of_another_shape_than_in_fit_are_refused(noiser, apply):
     noiser.set_params(apply=apply).fit(X)
-    with pytest.raises(ValueError, match="X has 5 features, but GaussianNoiser is expecting 6 features"):
+    with pytest.raises(ValueError, match=r"X has 5 features, but \w+ is expecting 6 features"):
         noiser.transform(X[:, :5])
     with pytest.raises(ValueError, match=r"X holds samples of shape \(2, 3\)"):
         noiser.transform(X.reshape(30, 2, 3))
@@ -376,9 +401,9 @@ def test_other_names_than_in_fit_are_refused(noiser):
 
 
 def test_an_unfitted_noiser_says_so(noiser):
-    with pytest.raises(NotFittedError, match="This GaussianNoiser instance is not fitted yet"):
+    with pytest.raises(NotFittedError, match=r"This \w+ instance is not fitted yet"):
         noiser.transform(X)
-    with pytest.raises(NotFittedError, match="This GaussianNoiser instance is not fitted yet"):
+    with pytest.raises(NotFittedError, match=r"This \w+ instance is not fitted yet"):
         noiser.corrupt(torch.zeros(2, 2), torch.Generator())
 
 

@@ -1,0 +1,388 @@
+"""Noise that is added to every value, or that every value brings with it."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABCMeta
+from numbers import Real
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import NDArray
+
+from sk_denoise._scaling import chunks_of, moments, some_of
+from sk_denoise._validation import StrOptions
+from sk_denoise.exceptions import WeakNoiseWarning
+from sk_denoise.noise._base import STRENGTH, BaseNoiser, as_strength, check_pair, check_strength
+from sk_denoise.noise._functions import add_gaussian, add_poisson, add_speckle, add_uniform
+
+__all__ = ["AdditiveNoiser", "GaussianNoiser", "PoissonNoiser", "SpeckleNoiser", "UniformNoiser"]
+
+WEAKEST_USEFUL_NOISE = 0.02  # of the data's spread; weaker noise teaches a network the identity
+
+
+class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
+    """Noise whose strength has the unit of the data, or of each feature's spread.
+
+    A subclass names the function that adds it.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "noise_factor": STRENGTH,
+        "mean": [Real],
+        "scale": [StrOptions({"absolute", "std"})],
+        "clip": [tuple, list, None],
+    }
+    _add: ClassVar[Any]
+    scale_: NDArray[Any]
+
+    def __init__(
+        self,
+        noise_factor: float | tuple[float, float] = 0.1,
+        *,
+        mean: float = 0.0,
+        scale: Literal["absolute", "std"] = "absolute",
+        clip: tuple[float, float] | None = None,
+        apply: Literal["fit", "always"] = "fit",
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.noise_factor = noise_factor
+        self.mean = mean
+        self.scale = scale
+        self.clip = clip
+        self.apply = apply
+        self.random_state = random_state
+
+    def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self._check_fitted()
+        unit = torch.as_tensor(self.scale_, dtype=x.dtype, device=x.device)
+        noisy: torch.Tensor = self._add(
+            x,
+            generator,
+            noise_factor=as_strength(self.noise_factor),
+            mean=self.mean,
+            unit=unit,
+            clip=self.clip,
+        )
+        return noisy
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_strength(self, "noise_factor")
+        if not np.isfinite(self.mean):
+            raise ValueError(f"mean must be finite, got {self.mean!r}.")
+        check_pair(self, "clip")
+
+    def _learn(self, clean: torch.Tensor) -> None:
+        # absolute noise is compared with the spread of the data for a warning only
+        stats = moments(chunks_of(clean if self.scale == "std" else some_of(clean)))
+        if self.scale == "std":
+            self.scale_ = torch.where(stats.is_constant, 0.0, stats.std).numpy()
+        else:
+            self.scale_ = np.ones(())
+        self._warn_if_weak(stats.std[~stats.is_constant])
+
+    def _warn_if_weak(self, spreads: torch.Tensor) -> None:
+        strongest = max(np.atleast_1d(self.noise_factor))
+        spread = float(spreads.median()) if len(spreads) else 0.0
+        if self.scale == "std":
+            spread = 1.0
+        if 0 < strongest < WEAKEST_USEFUL_NOISE * spread:
+            measure = f" ({spread:.3g}, the median standard deviation of a feature)"
+            remedy = 'scale="std" takes noise_factor as a fraction of each feature\'s standard deviation.'
+            if self.scale == "std":
+                measure, remedy = "", "Raise it."
+            warnings.warn(
+                f"noise_factor={self.noise_factor!r} is {strongest / spread:.2g} of the data's spread"
+                f"{measure}: too weak to learn from. {remedy}",
+                WeakNoiseWarning,
+                stacklevel=5,
+            )
+
+
+class GaussianNoiser(AdditiveNoiser):
+    """Add Gaussian noise in training, and leave the data alone afterwards.
+
+    ``fit_transform`` returns ``X + N(mean, noise_factor ** 2)``; ``transform`` returns X, so that a
+    deployed pipeline does not corrupt its input. The noisy data carry their clean source: a
+    :class:`~sk_denoise.DenoisingAutoencoder` that comes directly after trains on fresh corruptions of
+    it, drawn anew for every batch. Scalers stand before the noiser.
+
+    Parameters
+    ----------
+    noise_factor : float or pair of float, default=0.1
+        Standard deviation of the noise, at least 0. A pair ``(low, high)`` draws one uniformly for each
+        sample, for denoisers that meet noise of unknown strength.
+    mean : float, default=0.0
+        Mean of the noise.
+    scale : {"absolute", "std"}, default="absolute"
+        The unit of ``noise_factor`` and ``mean``: that of the data, or each feature's standard deviation
+        in the training data (a constant feature gets no noise).
+    clip : pair of float or None, default=None
+        Limits ``(low, high)`` that noisy values are clipped to, in the unit of the data.
+    apply : {"fit", "always"}, default="fit"
+        Whether ``transform`` corrupts too: to see how robust a pipeline is.
+    random_state : int, RandomState instance or None, default=None
+        Determines the noise, together with the data: an integer gives the same samples the same noise
+        at every call, and other samples independent noise. An estimator that follows draws its
+        corruptions from its own ``random_state``.
+
+    Attributes
+    ----------
+    scale_ : ndarray of the shape of one sample, or of shape ()
+        The unit of the noise in the unit of the data; one where it is absolute.
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X has names.
+
+    Warns
+    -----
+    WeakNoiseWarning
+        Where the noise is weaker than 2 % of the spread of the data, most often because the data are
+        not in [0, 1]; ``scale="std"`` makes the strength relative.
+
+    See Also
+    --------
+    DenoisingAutoencoder : Learns to take the noise away.
+    sk_denoise.noise.add_gaussian : The noise as a function on tensors.
+
+    References
+    ----------
+    P. Vincent et al., "Stacked denoising autoencoders", Journal of Machine Learning Research 11 (2010).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise import GaussianNoiser
+    >>> X = np.linspace(0, 1, 12).reshape(4, 3)
+    >>> noiser = GaussianNoiser(noise_factor=0.5, clip=(0, 1), random_state=0)
+    >>> noisy = noiser.fit_transform(X)
+    >>> bool(noisy.min() >= 0 and noisy.max() <= 1 and (noisy != X).any())
+    True
+    >>> bool((noiser.transform(X) == X).all())
+    True
+    """
+
+    _add = staticmethod(add_gaussian)
+
+
+class UniformNoiser(AdditiveNoiser):
+    """Add uniform noise in training, and leave the data alone afterwards.
+
+    ``fit_transform`` returns ``X + U(mean - noise_factor, mean + noise_factor)``: the noise of rounding, of a
+    coarse scale, or of which only the bounds are known. All else is as with
+    :class:`~sk_denoise.GaussianNoiser`.
+
+    Parameters
+    ----------
+    noise_factor : float or pair of float, default=0.1
+        Half the width of the distribution, at least 0; its standard deviation is 0.577 of it. A pair
+        ``(low, high)`` draws one uniformly for each sample.
+    mean : float, default=0.0
+        Mean of the noise.
+    scale : {"absolute", "std"}, default="absolute"
+        The unit of ``noise_factor`` and ``mean``: that of the data, or each feature's standard deviation
+        in the training data (a constant feature gets no noise).
+    clip : pair of float or None, default=None
+        Limits ``(low, high)`` that noisy values are clipped to, in the unit of the data.
+    apply : {"fit", "always"}, default="fit"
+        Whether ``transform`` corrupts too.
+    random_state : int, RandomState instance or None, default=None
+        Determines the noise, together with the data.
+
+    Attributes
+    ----------
+    scale_ : ndarray of the shape of one sample, or of shape ()
+        The unit of the noise in the unit of the data; one where it is absolute.
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X has names.
+
+    Warns
+    -----
+    WeakNoiseWarning
+        Where the noise is weaker than 2 % of the spread of the data.
+
+    See Also
+    --------
+    sk_denoise.noise.add_uniform : The noise as a function on tensors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise import UniformNoiser
+    >>> X = np.linspace(0, 1, 12).reshape(4, 3)
+    >>> noisy = UniformNoiser(0.2, random_state=0).fit_transform(X)
+    >>> bool((abs(noisy - X) <= 0.2).all())
+    True
+    """
+
+    _add = staticmethod(add_uniform)
+
+
+class SpeckleNoiser(BaseNoiser):
+    """Multiply by Gaussian noise in training, and leave the data alone afterwards.
+
+    ``fit_transform`` returns ``X * (1 + N(0, noise_factor ** 2))``: noise in proportion to the value, as in
+    radar and ultrasound, or of a sensor whose gain wavers. What is zero stays zero, so it stands before a
+    centring step.
+
+    Parameters
+    ----------
+    noise_factor : float or pair of float, default=0.2
+        Standard deviation of the noise as a share of each value, at least 0. A pair ``(low, high)`` draws
+        one uniformly for each sample.
+    clip : pair of float or None, default=None
+        Limits ``(low, high)`` that noisy values are clipped to, in the unit of the data.
+    apply : {"fit", "always"}, default="fit"
+        Whether ``transform`` corrupts too.
+    random_state : int, RandomState instance or None, default=None
+        Determines the noise, together with the data.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    sk_denoise.noise.add_speckle : The noise as a function on tensors.
+
+    References
+    ----------
+    J. W. Goodman, "Some fundamental properties of speckle", Journal of the Optical Society of America 66
+    (1976).
+
+    Examples
+    --------
+    >>> from sk_denoise import SpeckleNoiser
+    >>> noisy = SpeckleNoiser(0.2, random_state=0).fit_transform([[0.0, 1.0], [0.0, 100.0]])
+    >>> noisy[:, 0].tolist()
+    [0.0, 0.0]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "noise_factor": STRENGTH,
+        "clip": [tuple, list, None],
+    }
+
+    def __init__(
+        self,
+        noise_factor: float | tuple[float, float] = 0.2,
+        *,
+        clip: tuple[float, float] | None = None,
+        apply: Literal["fit", "always"] = "fit",
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.noise_factor = noise_factor
+        self.clip = clip
+        self.apply = apply
+        self.random_state = random_state
+
+    def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self._check_fitted()
+        return add_speckle(x, generator, noise_factor=as_strength(self.noise_factor), clip=self.clip)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_strength(self, "noise_factor")
+        check_pair(self, "clip")
+
+
+class PoissonNoiser(BaseNoiser):
+    """Count photons in training, and leave the data alone afterwards.
+
+    ``fit_transform`` returns ``white / peak * Poisson(peak * X / white)``: the noise of light itself, which
+    dark pictures from microscopes, telescopes and scanners have most of. Its variance grows with the value.
+
+    Parameters
+    ----------
+    peak : float or pair of float, default=30.0
+        Mean number of photons where the data are ``white``, above 0; fewer photons, more noise. A pair
+        ``(low, high)`` draws one uniformly for each sample.
+    white : float or "auto", default="auto"
+        The value that stands for ``peak`` photons, in the unit of the data, above 0. "auto" is the largest
+        one of the training data: for each column of a table, for all pixels of pictures together.
+    apply : {"fit", "always"}, default="fit"
+        Whether ``transform`` corrupts too.
+    random_state : int, RandomState instance or None, default=None
+        Determines the noise, together with the data.
+
+    Attributes
+    ----------
+    white_ : ndarray of the shape of one row, or of shape ()
+        The value that stands for ``peak`` photons.
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X has names.
+
+    Warns
+    -----
+    UserWarning
+        Where training data lie below zero, as no light does: they count as zero. So the noiser stands before
+        a centring step.
+
+    See Also
+    --------
+    sk_denoise.noise.add_poisson : The noise as a function on tensors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise import PoissonNoiser
+    >>> X = np.full((1, 10_000), 0.5)
+    >>> noisy = PoissonNoiser(peak=100, white=1.0, random_state=0).fit_transform(X)
+    >>> round(float(noisy.mean()), 2), round(float(noisy.std()), 2)
+    (0.5, 0.07)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "peak": STRENGTH,
+        "white": [Real, StrOptions({"auto"})],
+    }
+    white_: NDArray[Any]
+
+    def __init__(
+        self,
+        peak: float | tuple[float, float] = 30.0,
+        *,
+        white: float | Literal["auto"] = "auto",
+        apply: Literal["fit", "always"] = "fit",
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.peak = peak
+        self.white = white
+        self.apply = apply
+        self.random_state = random_state
+
+    def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self._check_fitted()
+        white = torch.as_tensor(self.white_, device=x.device)
+        return add_poisson(x, generator, peak=as_strength(self.peak), white=white)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_strength(self, "peak", above_zero=True)
+        if not isinstance(self.white, str) and not 0 < self.white < np.inf:
+            raise ValueError(f'white must be a finite number above 0 or "auto", got {self.white!r}.')
+
+    def _learn(self, clean: torch.Tensor) -> None:
+        low = float(clean.min())
+        if low < 0:
+            warnings.warn(
+                f"Light is never negative, but the data go down to {low:.4g}; such values count as 0. Put "
+                f"{type(self).__name__} before a step that centres, or add an offset.",
+                stacklevel=5,
+            )
+        if self.white == "auto":
+            white = clean.amax(0) if clean.ndim == 2 else clean.max()
+            self.white_ = torch.where(white > 0, white, 1.0).numpy()  # nothing shines, nothing is counted
+        else:
+            self.white_ = np.asarray(float(self.white))

@@ -1,0 +1,217 @@
+"""What all noisers mean, whatever their noise is, and how their parameters are checked."""
+
+from __future__ import annotations
+
+import math
+from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from sk_denoise._random import root_seed, stream
+from sk_denoise._threads import threads_for
+from sk_denoise._validation import (
+    SampleTagsMixin,
+    StrOptions,
+    as_float,
+    as_tensor,
+    check_parameters,
+    check_samples,
+    wrap_output,
+)
+from sk_denoise.noise._source import CleanSource, attach_source, carried_source, fingerprint_of
+
+__all__ = ["STRENGTH", "BaseNoiser", "PictureNoiser", "as_strength", "check_pair", "check_strength"]
+
+STRENGTH = [Real, tuple, list]  # of a noise: a number or a pair of numbers
+
+
+class BaseNoiser(SampleTagsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta):
+    """What all noisers mean: they corrupt in training only, and what they return knows its source.
+
+    A subclass lists its parameters and their constraints, learns what it needs from clean data in
+    ``_learn``, and corrupts tensors in ``corrupt``. It has the parameters ``apply`` and ``random_state``.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "apply": [StrOptions({"fit", "always"})],
+        "random_state": ["random_state"],
+    }
+    apply: Literal["fit", "always"]
+    random_state: int | RandomState | None
+
+    @abstractmethod
+    def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return a corrupted copy of x, in the unit and type of x.
+
+        This is what estimators and scorers call for every fresh corruption.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, ...)
+            Clean samples, in the layout that ``fit`` saw.
+        generator : torch.Generator
+            The source of randomness, on the device of ``x``.
+
+        Returns
+        -------
+        Tensor of the shape and type of x
+        """
+
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+        """Learn from clean data what the noise needs to know of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Clean samples.
+        y : ignored
+            Present for scikit-learn's conventions.
+
+        Returns
+        -------
+        self
+        """
+        self._fit(X)
+        return self
+
+    def fit_transform(self, X: ArrayLike, y: Any = None) -> Any:
+        """Fit to clean data and return a corrupted copy that carries its clean source.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Clean samples; integers become float32 in the same unit.
+        y : ignored
+            Present for scikit-learn's conventions.
+
+        Returns
+        -------
+        NoisedArray or DataFrame of the shape of X
+            Noisy samples. An estimator directly after finds the clean ones in them.
+        """
+        return self._noised(self._fit(X), X)
+
+    def transform(self, X: ArrayLike) -> Any:
+        """Return the data as they are, or corrupted where ``apply="always"``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Samples of the layout seen in ``fit``.
+
+        Returns
+        -------
+        ndarray or DataFrame of the shape of X
+        """
+        check_is_fitted(self)
+        samples = check_samples(self, X, reset=False)
+        return self._noised(samples, X) if self.apply == "always" else as_float(samples)
+
+    def _fit(self, X: ArrayLike) -> NDArray[Any]:
+        self._check_parameters()
+        earlier = carried_source(X)
+        if earlier is not None:
+            raise ValueError(
+                f"X is the output of {earlier.noiser!r}, so it is not clean, as {type(self).__name__} needs "
+                "it. Use one NoiserChain([...]), or pass numpy.asarray(X) if X is to count as clean."
+            )
+        clean = check_samples(self, X, reset=True)
+        with threads_for(clean.size):
+            self._learn(as_tensor(as_float(clean)))
+        return clean
+
+    def _check_parameters(self) -> None:
+        check_parameters(self, {**BaseNoiser._parameter_constraints, **self._parameter_constraints})
+
+    def _check_fitted(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)  # slow where it passes, and noise is drawn for every batch
+
+    def _learn(self, clean: torch.Tensor) -> None:
+        """Learn from clean samples, in the unit they came in."""
+
+    def _noised(self, clean: NDArray[Any], X: ArrayLike) -> Any:
+        # A child seed for each set of samples: other data meet other noise, the same data the same.
+        generator = stream(root_seed(self.random_state), fingerprint_of(clean))
+        with threads_for(clean.size):
+            noisy = self.corrupt(as_tensor(as_float(clean)), generator).numpy()
+        source = CleanSource.of(clean, clone(self), noisy)
+        return attach_source(wrap_output(noisy, X, self), source)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "n_features_in_")
+
+
+class PictureNoiser(BaseNoiser):
+    """A noiser for which it matters which entries of a sample lie together.
+
+    It has the parameter ``image_shape``, for rows that are flattened pictures.
+    """
+
+    image_shape: Sequence[int] | None
+
+    def _check_parameters(self) -> None:
+        check_parameters(self, {"image_shape": [tuple, list, None]})
+        super()._check_parameters()
+
+    def _pictures(self, x: torch.Tensor) -> torch.Tensor:
+        """Return rows as the pictures that they are said to be, all else as it is."""
+        return x if self.image_shape is None else x.reshape(len(x), *self.image_shape)
+
+    def _check_layout(self, clean: torch.Tensor) -> None:
+        if self.image_shape is None:
+            return
+        shape, declared = tuple(clean.shape[1:]), tuple(self.image_shape)
+        if len(declared) not in (2, 3) or not all(isinstance(side, int | np.integer) for side in declared):
+            raise ValueError(
+                f"image_shape must be (height, width) or (height, width, channels), got {self.image_shape!r}."
+            )
+        if shape != declared and (len(shape) > 1 or math.prod(declared) != shape[0]):
+            raise ValueError(f"image_shape={declared} does not fit samples of shape {shape}.")
+
+
+def as_strength(strength: Any) -> float | tuple[float, float]:
+    """Return a number or a pair of numbers as the functions take them."""
+    if np.ndim(strength) == 0:
+        return float(strength)
+    low, high = strength
+    return float(low), float(high)
+
+
+def check_strength(
+    estimator: BaseNoiser, name: str, *, most: float = math.inf, above_zero: bool = False
+) -> None:
+    """Check that a parameter is a number in its range or a pair ``(low, high)`` of such."""
+    given: Any = getattr(estimator, name)
+    ends: list[Any] = [given, given] if isinstance(given, Real) else list(given)
+    least = math.nextafter(0, 1) if above_zero else 0.0
+    fits = are_numbers(ends) and len(ends) == 2 and all(least <= e <= most and e < math.inf for e in ends)
+    if not fits:
+        kind = ("a finite number" if most == math.inf else "a number") + (
+            " above 0" if above_zero else " of at least 0"
+        )
+        limit = "" if most == math.inf else f" and at most {most:g}"
+        raise ValueError(f"{name} must be {kind}{limit} or a pair (low, high) of such, got {given!r}.")
+    if ends[0] > ends[1]:
+        raise ValueError(f"{name}=(low, high) needs low <= high, got {given!r}.")
+
+
+def check_pair(estimator: BaseNoiser, name: str) -> None:
+    """Check that a parameter, where it is not a word or None, is a pair ``(low, high)``."""
+    pair: Any = getattr(estimator, name)
+    if pair is None or isinstance(pair, str):
+        return
+    if not (are_numbers(pair) and len(pair) == 2 and pair[0] < pair[1]):
+        raise ValueError(f"{name} must be a pair (low, high) with low < high, got {pair!r}.")
+
+
+def are_numbers(values: Any) -> bool:
+    return all(isinstance(value, Real) for value in values)

@@ -1,0 +1,305 @@
+"""Noise made of other noise: on a part, one of several, one after the other."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from sk_denoise._validation import ComposedEstimator, Noiser, check_noiser, names_of
+from sk_denoise.noise._base import STRENGTH, BaseNoiser, PictureNoiser, as_strength, check_strength
+from sk_denoise.noise._functions import choose_corruption, corrupt_region
+
+__all__ = ["NoiserChain", "NoiserChoice", "RegionNoiser"]
+
+
+class RegionNoiser(PictureNoiser):
+    """Corrupt a random part of each sample in training, and leave the data alone afterwards.
+
+    A scratch, a stain, a reflection: any noise, on a rectangle of a picture or on a stretch of a row. Place
+    and sides are drawn anew for each sample.
+
+    Parameters
+    ----------
+    noiser : noiser
+        The noise of the part. What it needs to know of the data it learns from whole samples; its own
+        ``apply`` and ``random_state`` do not count.
+    size : float or pair of float, default=0.5
+        Sides of the part as a share of the sample's, above 0 and at most 1; a pair ``(low, high)`` draws one
+        for each side of each sample. A part has at least one pixel.
+    image_shape : tuple of int or None, default=None
+        ``(height, width)`` or ``(height, width, channels)``, where rows are flattened pictures; a part of
+        other rows is a stretch of neighbouring columns. An estimator that knows the shape tells it to its
+        ``noise``.
+    apply : {"fit", "always"}, default="fit"
+        Whether ``transform`` corrupts too.
+    random_state : int, RandomState instance or None, default=None
+        Determines the noise, together with the data.
+
+    Attributes
+    ----------
+    noiser_ : noiser
+        The fitted noise of the part.
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    sk_denoise.noise.corrupt_region : The noise as a function on tensors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise import GaussianNoiser, RegionNoiser
+    >>> pictures = np.zeros((100, 20, 30))
+    >>> noiser = RegionNoiser(GaussianNoiser(0.5), size=0.5, random_state=0)
+    >>> noisy = noiser.fit_transform(pictures)
+    >>> float((noisy != 0).mean())
+    0.25
+
+    The parameters of the noise are those of a nested estimator:
+
+    >>> noiser.set_params(noiser__noise_factor=0.1).noiser
+    GaussianNoiser()
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {"size": STRENGTH}
+
+    def __init__(
+        self,
+        noiser: Noiser,
+        size: float | tuple[float, float] = 0.5,
+        *,
+        image_shape: Sequence[int] | None = None,
+        apply: Literal["fit", "always"] = "fit",
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.noiser = noiser
+        self.size = size
+        self.image_shape = image_shape
+        self.apply = apply
+        self.random_state = random_state
+
+    def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self._check_fitted()
+        pictures, size = self._pictures(x), as_strength(self.size)
+        return corrupt_region(pictures, generator, corrupt=self.noiser_.corrupt, size=size).reshape(x.shape)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_noiser(self.noiser)
+        check_strength(self, "size", most=1, above_zero=True)
+
+    def _learn(self, clean: torch.Tensor) -> None:
+        self._check_layout(clean)
+        self.noiser_ = clone(self.noiser).fit(self._pictures(clean).numpy())
+
+
+class _SeveralNoisers(ComposedEstimator, BaseNoiser):
+    """A noiser that is made of a list of noisers, whose parameters are named after their classes."""
+
+    noisers: Sequence[Noiser]
+    noisers_: list[Noiser]
+
+    @property
+    def _named(self) -> list[tuple[str, Noiser]]:
+        return names_of(self.noisers) if isinstance(self.noisers, list | tuple) else []
+
+    @_named.setter
+    def _named(self, pairs: list[tuple[str, Noiser]]) -> None:
+        self.noisers = [noiser for _, noiser in pairs]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters, with those of the noisers under their names.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to go into the noisers.
+
+        Returns
+        -------
+        dict
+        """
+        params: dict[str, Any] = self._get_params("_named", deep=deep)
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, also those of a noiser as ``gaussiannoiser__noise_factor``.
+
+        Parameters
+        ----------
+        **params : dict
+            Names as :meth:`get_params` gives them; the name of a noiser alone replaces it.
+
+        Returns
+        -------
+        self
+        """
+        self._set_params("_named", **params)
+        return self
+
+    @abstractmethod
+    def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor: ...
+
+    def _check_parameters(self) -> None:
+        if not isinstance(self.noisers, list | tuple) or not self.noisers:
+            raise ValueError(
+                f"noisers must be a list of at least one noiser, as in {type(self).__name__}"
+                f"([GaussianNoiser(0.1), SaltAndPepperNoiser(0.05)]), got {self.noisers!r}."
+            )
+        for noiser in self.noisers:
+            check_noiser(noiser)
+        super()._check_parameters()
+
+    def _learn(self, clean: torch.Tensor) -> None:
+        self.noisers_ = [clone(noiser).fit(clean.numpy()) for noiser in self.noisers]
+
+
+class NoiserChoice(_SeveralNoisers):
+    """Corrupt each sample by one of several noises in training, and leave the data alone afterwards.
+
+    For denoisers that meet noise of more than one kind.
+
+    Parameters
+    ----------
+    noisers : list of noisers
+        The noises to choose from. Their own ``apply`` and ``random_state`` do not count.
+    probabilities : array-like of shape (n_noisers,) or None, default=None
+        How often each is taken, at least 0, summing to 1. None takes all equally often.
+    apply : {"fit", "always"}, default="fit"
+        Whether ``transform`` corrupts too.
+    random_state : int, RandomState instance or None, default=None
+        Determines the noise, together with the data.
+
+    Attributes
+    ----------
+    noisers_ : list of noisers
+        The fitted noises.
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    NoiserChain : One noise after the other.
+    sk_denoise.noise.choose_corruption : The choice as a function on tensors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise import GaussianNoiser, NoiserChoice, SaltAndPepperNoiser
+    >>> noiser = NoiserChoice([GaussianNoiser(0.2), SaltAndPepperNoiser(0.1)], [0.7, 0.3], random_state=0)
+    >>> noisy = noiser.fit_transform(np.full((1000, 64), 0.5))
+    >>> round(float((noisy != 0.5).all(axis=1).mean()), 1)
+    0.7
+
+    A search reaches into it:
+
+    >>> noiser.set_params(gaussiannoiser__noise_factor=0.3).noisers[0]
+    GaussianNoiser(noise_factor=0.3)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {"probabilities": ["array-like", None]}
+
+    def __init__(
+        self,
+        noisers: Sequence[Noiser],
+        probabilities: Sequence[float] | NDArray[Any] | None = None,
+        *,
+        apply: Literal["fit", "always"] = "fit",
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.noisers = noisers
+        self.probabilities = probabilities
+        self.apply = apply
+        self.random_state = random_state
+
+    def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self._check_fitted()
+        return choose_corruption(
+            x,
+            generator,
+            corruptions=[noiser.corrupt for noiser in self.noisers_],
+            probabilities=self._probabilities(),
+        )
+
+    def _probabilities(self) -> list[float]:
+        if self.probabilities is None:
+            return [1 / len(self.noisers)] * len(self.noisers)
+        return [float(probability) for probability in self.probabilities]
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        given = np.asarray(self._probabilities(), dtype=float)
+        fits = len(given) == len(self.noisers) and bool((given >= 0).all())
+        if not fits or not np.isclose(given.sum(), 1, atol=1e-6):
+            raise ValueError(
+                f"probabilities must hold {len(self.noisers)} numbers of at least 0 that sum to 1, one for "
+                f"each noiser, got {self.probabilities!r}."
+            )
+
+
+class NoiserChain(_SeveralNoisers):
+    """Corrupt by one noise after the other in training, and leave the data alone afterwards.
+
+    As a camera does: first the light is counted, then the amplifier adds its noise.
+
+    Parameters
+    ----------
+    noisers : list of noisers
+        The noises, in the order in which they act. What they need to know of the data they learn from clean
+        ones; their own ``apply`` and ``random_state`` do not count.
+    apply : {"fit", "always"}, default="fit"
+        Whether ``transform`` corrupts too.
+    random_state : int, RandomState instance or None, default=None
+        Determines the noise, together with the data.
+
+    Attributes
+    ----------
+    noisers_ : list of noisers
+        The fitted noises.
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    NoiserChoice : One of several noises.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise import GaussianNoiser, NoiserChain, PoissonNoiser
+    >>> camera = NoiserChain([PoissonNoiser(50), GaussianNoiser(0.05, clip=(0, 1))], random_state=0)
+    >>> noisy = camera.fit_transform(np.linspace(0, 1, 1000).reshape(10, 10, 10))
+    >>> bool(noisy.min() >= 0 and noisy.max() <= 1)
+    True
+    """
+
+    def __init__(
+        self,
+        noisers: Sequence[Noiser],
+        *,
+        apply: Literal["fit", "always"] = "fit",
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.noisers = noisers
+        self.apply = apply
+        self.random_state = random_state
+
+    def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self._check_fitted()
+        for noiser in self.noisers_:
+            x = noiser.corrupt(x, generator)
+        return x

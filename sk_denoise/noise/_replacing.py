@@ -1,0 +1,367 @@
+"""Noise that replaces some values and leaves the others as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import NDArray
+
+from sk_denoise._validation import StrOptions
+from sk_denoise.noise._base import (
+    STRENGTH,
+    BaseNoiser,
+    PictureNoiser,
+    as_strength,
+    check_pair,
+    check_strength,
+)
+from sk_denoise.noise._functions import mask_entries, replace_pixels, salt_and_pepper, swap_entries
+
+__all__ = ["MaskingNoiser", "PixelNoiser", "SaltAndPepperNoiser", "SwapNoiser"]
+
+PIXEL_VALUES = ("noise", "black", "white", "black and white")
+LIMITS = [tuple, list, StrOptions({"auto"})]
+
+
+def _limits_of(clean: torch.Tensor, limits: Any) -> NDArray[Any]:
+    """Return the smallest and the largest value: of each column of a table, of all pixels together."""
+    if not isinstance(limits, str):
+        return np.asarray(limits, dtype=np.float64)
+    if clean.ndim == 2:
+        return np.stack([clean.amin(0).numpy(), clean.amax(0).numpy()])
+    return np.stack([clean.min().numpy(), clean.max().numpy()])
+
+
+class SaltAndPepperNoiser(BaseNoiser):
+    """Set random values to the largest or the smallest in training, and leave the data alone afterwards.
+
+    The noise of dead and hot pixels, lost bits and dust. Each value is replaced or not for itself; for all
+    channels of a pixel together see :class:`~sk_denoise.PixelNoiser`.
+
+    Parameters
+    ----------
+    amount : float or pair of float, default=0.05
+        Probability that a value is replaced, from 0 to 1. A pair ``(low, high)`` draws one uniformly for
+        each sample.
+    salt_ratio : float or pair of float, default=0.5
+        Share of salt among the replaced values, from 0 to 1; a pair draws one for each sample.
+    limits : pair of float or "auto", default="auto"
+        Pepper and salt ``(low, high)``, in the unit of the data. "auto" takes the smallest and the largest
+        value of the training data: for each column of a table, for all pixels of pictures together.
+    apply : {"fit", "always"}, default="fit"
+        Whether ``transform`` corrupts too.
+    random_state : int, RandomState instance or None, default=None
+        Determines the noise, together with the data.
+
+    Attributes
+    ----------
+    limits_ : ndarray of shape (2,) or (2, n_features)
+        Pepper and salt.
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    sk_denoise.noise.salt_and_pepper : The noise as a function on tensors.
+
+    References
+    ----------
+    R. C. Gonzalez and R. E. Woods, "Digital Image Processing", section 5.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise import SaltAndPepperNoiser
+    >>> X = np.full((100, 100), 0.5)
+    >>> noisy = SaltAndPepperNoiser(0.1, limits=(0, 1), random_state=0).fit_transform(X)
+    >>> [round(float((noisy == value).mean()), 2) for value in (0, 0.5, 1)]
+    [0.05, 0.9, 0.05]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "amount": STRENGTH,
+        "salt_ratio": STRENGTH,
+        "limits": LIMITS,
+    }
+    limits_: NDArray[Any]
+
+    def __init__(
+        self,
+        amount: float | tuple[float, float] = 0.05,
+        salt_ratio: float | tuple[float, float] = 0.5,
+        *,
+        limits: tuple[float, float] | Literal["auto"] = "auto",
+        apply: Literal["fit", "always"] = "fit",
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.amount = amount
+        self.salt_ratio = salt_ratio
+        self.limits = limits
+        self.apply = apply
+        self.random_state = random_state
+
+    def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self._check_fitted()
+        return salt_and_pepper(
+            x,
+            generator,
+            amount=as_strength(self.amount),
+            salt_ratio=as_strength(self.salt_ratio),
+            limits=torch.as_tensor(self.limits_, dtype=x.dtype, device=x.device),
+        )
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_strength(self, "amount", most=1)
+        check_strength(self, "salt_ratio", most=1)
+        check_pair(self, "limits")
+
+    def _learn(self, clean: torch.Tensor) -> None:
+        self.limits_ = _limits_of(clean, self.limits)
+
+
+class MaskingNoiser(BaseNoiser):
+    """Hide random values in training, and leave the data alone afterwards.
+
+    The noise of the first denoising autoencoders: what is hidden must be told from the rest.
+
+    Parameters
+    ----------
+    fraction : float or pair of float, default=0.25
+        Probability that a value is hidden, from 0 to 1. A pair ``(low, high)`` draws one uniformly for each
+        sample.
+    fill : float or "mean", default=0.0
+        What hidden values become, in the unit of the data; "mean" is the mean of the training data, for
+        each column of a table and each pixel of pictures. Behind a StandardScaler zero is the mean.
+    apply : {"fit", "always"}, default="fit"
+        Whether ``transform`` corrupts too.
+    random_state : int, RandomState instance or None, default=None
+        Determines the noise, together with the data.
+
+    Attributes
+    ----------
+    fill_ : ndarray of the shape of one sample, or of shape ()
+        What hidden values become.
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    sk_denoise.noise.mask_entries : The noise as a function on tensors.
+
+    References
+    ----------
+    P. Vincent et al., "Stacked denoising autoencoders", Journal of Machine Learning Research 11 (2010).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise import MaskingNoiser
+    >>> noisy = MaskingNoiser(0.25, random_state=0).fit_transform(np.ones((100, 100)))
+    >>> round(float((noisy == 0).mean()), 2)
+    0.25
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "fraction": STRENGTH,
+        "fill": [Real, StrOptions({"mean"})],
+    }
+    fill_: NDArray[Any]
+
+    def __init__(
+        self,
+        fraction: float | tuple[float, float] = 0.25,
+        fill: float | Literal["mean"] = 0.0,
+        *,
+        apply: Literal["fit", "always"] = "fit",
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.fraction = fraction
+        self.fill = fill
+        self.apply = apply
+        self.random_state = random_state
+
+    def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self._check_fitted()
+        fill = torch.as_tensor(self.fill_, device=x.device)
+        return mask_entries(x, generator, fraction=as_strength(self.fraction), fill=fill)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_strength(self, "fraction", most=1)
+        if not isinstance(self.fill, str) and not np.isfinite(self.fill):
+            raise ValueError(f'fill must be a finite number or "mean", got {self.fill!r}.')
+
+    def _learn(self, clean: torch.Tensor) -> None:
+        mean = self.fill == "mean"
+        self.fill_ = clean.mean(0, dtype=torch.float64).numpy() if mean else np.asarray(float(self.fill))
+
+
+class SwapNoiser(BaseNoiser):
+    """Swap in values of other samples in training, and leave the data alone afterwards.
+
+    The noise for tables of columns of all kinds: a replaced value is one that its column has, and each
+    replaced value comes from another sample, drawn for itself. The donors are the samples that are corrupted
+    together: those of a batch where an estimator trains, all of X in ``fit_transform``.
+
+    Parameters
+    ----------
+    fraction : float or pair of float, default=0.15
+        Probability that a value is replaced, from 0 to 1. A pair ``(low, high)`` draws one uniformly for
+        each sample.
+    apply : {"fit", "always"}, default="fit"
+        Whether ``transform`` corrupts too; it then needs at least two samples.
+    random_state : int, RandomState instance or None, default=None
+        Determines the noise, together with the data.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X has names.
+
+    Raises
+    ------
+    ValueError
+        For a sample that is alone: it has no donor.
+
+    See Also
+    --------
+    sk_denoise.noise.swap_entries : The noise as a function on tensors.
+
+    References
+    ----------
+    M. Jahrer, first place solution of the Porto Seguro Safe Driver Prediction, Kaggle (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise import SwapNoiser
+    >>> X = np.arange(1000.0).reshape(500, 2)
+    >>> noisy = SwapNoiser(0.2, random_state=0).fit_transform(X)
+    >>> set(noisy[:, 0]) <= set(X[:, 0]), round(float((noisy != X).mean()), 1)
+    (True, 0.2)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {"fraction": STRENGTH}
+
+    def __init__(
+        self,
+        fraction: float | tuple[float, float] = 0.15,
+        *,
+        apply: Literal["fit", "always"] = "fit",
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.fraction = fraction
+        self.apply = apply
+        self.random_state = random_state
+
+    def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self._check_fitted()
+        return swap_entries(x, generator, fraction=as_strength(self.fraction))
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_strength(self, "fraction", most=1)
+
+
+class PixelNoiser(PictureNoiser):
+    """Set random pixels to black, white or noise in training, and leave the data alone afterwards.
+
+    A pixel goes with all its channels, as broken pixels and specks do.
+
+    Parameters
+    ----------
+    fraction : float or pair of float, default=0.1
+        Probability that a pixel is replaced, from 0 to 1. A pair ``(low, high)`` draws one uniformly for
+        each picture.
+    value : {"noise", "black", "white", "black and white"}, default="noise"
+        What pixels become: values that are uniform between the limits, for each channel; the lower limit;
+        the upper limit; or one of the two, with equal probability.
+    limits : pair of float or "auto", default="auto"
+        Black and white ``(low, high)``, in the unit of the data. "auto" takes the smallest and the largest
+        value of the training data: for each column of a table, for all pixels of pictures together.
+    image_shape : tuple of int or None, default=None
+        ``(height, width)`` or ``(height, width, channels)``, where rows are flattened pictures; of other
+        rows each entry is a pixel. An estimator that knows the shape tells it to its ``noise``.
+    apply : {"fit", "always"}, default="fit"
+        Whether ``transform`` corrupts too.
+    random_state : int, RandomState instance or None, default=None
+        Determines the noise, together with the data.
+
+    Attributes
+    ----------
+    limits_ : ndarray of shape (2,) or (2, n_features)
+        Black and white.
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    sk_denoise.noise.replace_pixels : The noise as a function on tensors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise import PixelNoiser
+    >>> gray = np.full((10, 32, 32, 3), 0.5)
+    >>> noisy = PixelNoiser(0.1, value="black", limits=(0, 1), random_state=0).fit_transform(gray)
+    >>> bool(np.isin(noisy.sum(axis=-1), [0, 1.5]).all()), round(float((noisy == 0).mean()), 1)
+    (True, 0.1)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "fraction": STRENGTH,
+        "value": [StrOptions(set(PIXEL_VALUES))],
+        "limits": LIMITS,
+    }
+    limits_: NDArray[Any]
+
+    def __init__(
+        self,
+        fraction: float | tuple[float, float] = 0.1,
+        value: Literal["noise", "black", "white", "black and white"] = "noise",
+        *,
+        limits: tuple[float, float] | Literal["auto"] = "auto",
+        image_shape: Sequence[int] | None = None,
+        apply: Literal["fit", "always"] = "fit",
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.fraction = fraction
+        self.value = value
+        self.limits = limits
+        self.image_shape = image_shape
+        self.apply = apply
+        self.random_state = random_state
+
+    def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self._check_fitted()
+        noisy = replace_pixels(
+            self._pictures(x),
+            generator,
+            fraction=as_strength(self.fraction),
+            value=self.value,
+            limits=torch.as_tensor(self.limits_, dtype=x.dtype, device=x.device),
+        )
+        return noisy.reshape(x.shape)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_strength(self, "fraction", most=1)
+        check_pair(self, "limits")
+
+    def _learn(self, clean: torch.Tensor) -> None:
+        self._check_layout(clean)
+        self.limits_ = _limits_of(self._pictures(clean), self.limits)

@@ -1,0 +1,281 @@
+"""What each kind of noiser adds to what all of them mean: parameters, what it learns, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+from sk_denoise import (
+    DenoisingAutoencoder,
+    GaussianNoiser,
+    MaskingNoiser,
+    NoiserChain,
+    NoiserChoice,
+    PixelNoiser,
+    PoissonNoiser,
+    RegionNoiser,
+    SaltAndPepperNoiser,
+    SpeckleNoiser,
+    SwapNoiser,
+    UniformNoiser,
+    make_denoising_scorer,
+)
+from sk_denoise.noise import NOISERS, resolve_noiser
+
+RNG = np.random.default_rng(0)
+TABLE = RNG.uniform([0, 10, -5], [1, 1000, -4], size=(500, 3))
+PICTURES = RNG.uniform(0.2, 0.8, size=(200, 8, 6, 3))
+
+
+def corrupted(noiser, X):
+    return np.asarray(clone(noiser).set_params(random_state=0).fit_transform(X))
+
+
+# Names --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n in NOISERS if n not in {"region", "choice", "chain"}])
+def test_a_noise_may_be_named(name):
+    assert type(resolve_noiser(name)) is NOISERS[name]
+    dae = DenoisingAutoencoder(noise=name, max_epochs=1, batch_size=100, random_state=0).fit(abs(TABLE))
+    assert type(dae.noiser_) is NOISERS[name]
+
+
+@pytest.mark.parametrize("name", ["region", "choice", "chain"])
+def test_a_name_that_does_not_tell_enough_says_what_to_pass(name):
+    with pytest.raises(
+        ValueError, match=rf"noise='{name}' is made of other noise.* pass {NOISERS[name].__name__}"
+    ):
+        DenoisingAutoencoder(noise=name).fit(TABLE)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"Unknown noise 'poison'\. Did you mean 'poisson'"):
+        DenoisingAutoencoder(noise="poison").fit(TABLE)
+
+
+# Parameters ---------------------------------------------------------------------------------------------
+
+WRONG = [
+    (UniformNoiser(-1), "noise_factor must be a finite number of at least 0"),
+    (UniformNoiser(0.1, clip=(1, 0)), "clip must be a pair"),
+    (UniformNoiser(0.1, mean=np.inf), "mean must be finite"),
+    (SpeckleNoiser((0.5, 0.1)), r"noise_factor=\(low, high\) needs low <= high"),
+    (SpeckleNoiser(0.1, clip=(0, 0)), "clip must be a pair"),
+    (PoissonNoiser(0), r"peak must be a finite number above 0 or a pair \(low, high\) of such, got 0"),
+    (PoissonNoiser((0, 10)), "peak must be a finite number above 0"),
+    (PoissonNoiser(white=0), 'white must be a finite number above 0 or "auto", got 0'),
+    (PoissonNoiser(white="brightest"), "'white' parameter of PoissonNoiser"),
+    (SaltAndPepperNoiser(1.1), "amount must be a number of at least 0 and at most 1 or a pair"),
+    (SaltAndPepperNoiser(0.1, -0.1), "salt_ratio must be a number of at least 0 and at most 1"),
+    (
+        SaltAndPepperNoiser(limits=(1, 0)),
+        r"limits must be a pair \(low, high\) with low < high, got \(1, 0\)",
+    ),
+    (SaltAndPepperNoiser(limits="all"), "'limits' parameter of SaltAndPepperNoiser"),
+    (MaskingNoiser((0.5, 1.5)), "fraction must be a number of at least 0 and at most 1"),
+    (MaskingNoiser(fill=np.nan), 'fill must be a finite number or "mean", got nan'),
+    (MaskingNoiser(fill="median"), "'fill' parameter of MaskingNoiser"),
+    (SwapNoiser("some"), "'fraction' parameter of SwapNoiser"),
+    (PixelNoiser(2), "fraction must be a number of at least 0 and at most 1"),
+    (PixelNoiser(value="red"), "'value' parameter of PixelNoiser"),
+    (PixelNoiser(image_shape=3), "'image_shape' parameter of PixelNoiser"),
+    (PixelNoiser(image_shape=(3,)), r"image_shape must be \(height, width\) or .* got \(3,\)"),
+    (PixelNoiser(image_shape=(2, 2)), r"image_shape=\(2, 2\) does not fit samples of shape \(3,\)"),
+    (RegionNoiser(GaussianNoiser(), 0), "size must be a number above 0 and at most 1"),
+    (RegionNoiser(GaussianNoiser(), (0.1, 2)), "size must be a number above 0 and at most 1"),
+    (RegionNoiser(GaussianNoiser(-1)), "noise_factor must be a finite number of at least 0"),
+    (NoiserChoice([]), r"noisers must be a list of at least one noiser, as in NoiserChoice\("),
+    (NoiserChain(None), r"noisers must be a list of at least one noiser, as in NoiserChain\("),
+    (NoiserChoice([GaussianNoiser()], [0.5]), "probabilities must hold 1 numbers .* that sum to 1"),
+    (NoiserChoice([GaussianNoiser()] * 2, [1.5, -0.5]), "probabilities must hold 2 numbers of at least 0"),
+    (NoiserChoice([GaussianNoiser()] * 2, [1.0]), "one for each noiser"),
+]
+
+
+@pytest.mark.parametrize(("noiser", "message"), WRONG, ids=lambda value: repr(value)[:40])
+def test_parameters_are_checked_in_fit_with_a_message_that_names_them(noiser, message):
+    with pytest.raises(ValueError, match=message):
+        noiser.fit(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("noiser", "message"),
+    [
+        (RegionNoiser(0.5), "Expected a noiser such as GaussianNoiser"),
+        (RegionNoiser(GaussianNoiser), r"Did you mean GaussianNoiser\(\)\?"),
+        (NoiserChain([GaussianNoiser(), "poisson"]), "Expected a noiser such as .* got 'poisson'"),
+        (NoiserChoice([GaussianNoiser(), GaussianNoiser]), r"Did you mean GaussianNoiser\(\)\?"),
+    ],
+)
+def test_what_is_no_noiser_is_refused(noiser, message):
+    with pytest.raises(TypeError, match=message):
+        noiser.fit(TABLE)
+
+
+def test_two_noisers_in_a_row_are_refused_with_the_remedy():
+    with pytest.raises(ValueError, match=r"Use one NoiserChain\(\[...\]\)"):
+        PoissonNoiser().fit_transform(GaussianNoiser().fit_transform(PICTURES))
+
+
+# What is learned from the data --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("noiser", [SaltAndPepperNoiser(1.0), PixelNoiser(1.0, "black and white")])
+def test_black_and_white_are_the_ends_of_each_column_and_of_all_pixels(noiser):
+    rows = corrupted(noiser, TABLE)
+    np.testing.assert_array_equal(np.unique(rows, axis=0).min(axis=0), TABLE.min(axis=0))
+    np.testing.assert_array_equal(rows.max(axis=0), TABLE.max(axis=0))
+    assert all(len(np.unique(column)) == 2 for column in rows.T)
+    assert set(np.unique(corrupted(noiser, PICTURES))) == {PICTURES.min(), PICTURES.max()}
+    assert set(np.unique(corrupted(clone(noiser).set_params(limits=(-1, 2)), PICTURES))) == {-1, 2}
+
+
+def test_bytes_stay_in_their_unit():
+    photos = RNG.integers(0, 256, size=(50, 16, 16, 3), dtype=np.uint8)
+    noisy = corrupted(SaltAndPepperNoiser(1.0), photos)
+    assert noisy.dtype == np.float32
+    assert set(np.unique(noisy)) == {0, 255}
+    grains = corrupted(PoissonNoiser(100), photos) * 100 / 255
+    np.testing.assert_allclose(grains, grains.round(), atol=1e-3)
+
+
+def test_white_is_the_largest_value_of_a_column_or_of_all_pixels():
+    rows = np.abs(TABLE)
+    np.testing.assert_array_equal(PoissonNoiser().fit(rows).white_, rows.max(axis=0))
+    assert PoissonNoiser().fit(PICTURES).white_ == PICTURES.max()
+    assert PoissonNoiser(white=2.0).fit(PICTURES).white_ == 2
+
+
+def test_a_column_of_darkness_stays_dark():
+    rows = np.abs(TABLE) * [1, 0, 1]
+    assert (corrupted(PoissonNoiser(), rows)[:, 1] == 0).all()
+
+
+def test_negative_light_warns_and_counts_as_none():
+    with pytest.warns(UserWarning, match=r"Light is never negative, but the data go down to -(5|4\.99)"):
+        noisy = PoissonNoiser(random_state=0).fit_transform(TABLE)
+    assert (np.asarray(noisy)[:, 2] == 0).all()
+
+
+def test_masked_values_become_the_mean_of_their_column_or_pixel():
+    np.testing.assert_allclose(corrupted(MaskingNoiser(1.0, "mean"), TABLE), [TABLE.mean(axis=0)] * 500)
+    masked = corrupted(MaskingNoiser(1.0, "mean"), PICTURES)
+    np.testing.assert_allclose(masked, np.broadcast_to(PICTURES.mean(axis=0), PICTURES.shape))
+
+
+def test_uniform_noise_may_be_relative_to_the_spread():
+    noise = corrupted(UniformNoiser(0.5, scale="std"), TABLE) - TABLE
+    np.testing.assert_allclose(np.abs(noise).max(axis=0), 0.5 * TABLE.std(axis=0), rtol=0.05)
+
+
+def test_a_sample_alone_has_no_donor():
+    noiser = SwapNoiser(apply="always").fit(TABLE)
+    with pytest.raises(ValueError, match="takes values from other samples, got n_samples = 1"):
+        noiser.transform(TABLE[:1])
+    with pytest.raises(ValueError, match="n_samples = 1"):
+        noiser.fit_transform(TABLE[:1])
+
+
+# Pictures -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("noiser", [PixelNoiser(0.3), RegionNoiser(GaussianNoiser(0.5), 0.5)])
+@pytest.mark.parametrize("shape", [(8, 6, 3), (8, 18)])
+def test_flat_pictures_are_corrupted_as_pictures_are(noiser, shape):
+    pictures = PICTURES.reshape(200, *shape)
+    flat = clone(noiser).set_params(image_shape=shape, random_state=0)
+    expected = clone(noiser).set_params(random_state=0).fit(pictures)
+    rows = pictures.reshape(200, -1)
+    noisy = flat.fit(rows).corrupt(torch.from_numpy(rows), torch.Generator().manual_seed(0))
+    assert noisy.shape == rows.shape
+    again = expected.corrupt(torch.from_numpy(pictures), torch.Generator().manual_seed(0))
+    np.testing.assert_array_equal(noisy, again.reshape(200, -1))
+
+
+def test_a_stretch_of_a_row_is_a_region():
+    noisy = corrupted(RegionNoiser(MaskingNoiser(1.0, fill=-1), 0.25), np.ones((300, 40)))
+    hidden = noisy == -1
+    assert (hidden.sum(axis=1) == 10).all()
+    assert (np.abs(np.diff(hidden.astype(int), axis=1)).sum(axis=1) <= 2).all()
+    assert len(np.unique(hidden.argmax(axis=1))) == 31
+
+
+def test_a_region_has_at_least_one_pixel():
+    noisy = corrupted(RegionNoiser(MaskingNoiser(1.0, fill=-1), 0.01), PICTURES)
+    assert ((noisy == -1).sum(axis=(1, 2, 3)) == 3).all()
+
+
+def test_an_estimator_tells_its_noise_that_rows_are_pictures():
+    rows = PICTURES.reshape(200, -1)
+    common = {"max_epochs": 1, "random_state": 0}
+    for noiser in (PixelNoiser(0.3), RegionNoiser(GaussianNoiser(0.3)), SaltAndPepperNoiser(0.1)):
+        flat = DenoisingAutoencoder(noise=noiser, image_shape=(8, 6, 3), **common).fit(rows)
+        stack = DenoisingAutoencoder(noise=noiser, **common).fit(PICTURES)
+        np.testing.assert_array_equal(flat.predict(rows), stack.predict(PICTURES).reshape(200, -1))
+    assert flat.noiser_.limits_.shape == (2,)
+
+
+# Composition --------------------------------------------------------------------------------------------
+
+
+def test_a_chain_corrupts_by_one_noise_after_the_other():
+    noiser = NoiserChain([MaskingNoiser(1.0, fill=5.0), GaussianNoiser(0.1, clip=(4.9, 5.1))])
+    noisy = corrupted(noiser, PICTURES)
+    assert noisy.min() == 4.9
+    assert noisy.max() == 5.1
+
+
+def test_a_choice_is_made_for_each_sample():
+    noiser = NoiserChoice([MaskingNoiser(1.0, fill=-1), MaskingNoiser(1.0, fill=-2)], [0.75, 0.25])
+    noisy = corrupted(noiser, np.ones((4000, 5)))
+    assert (noisy == noisy[:, :1]).all()
+    assert (noisy[:, 0] == -1).mean() == pytest.approx(0.75, abs=0.03)
+    equal = corrupted(NoiserChoice(noiser.noisers), np.ones((4000, 5)))
+    assert (equal == -1).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_choice_holds_swap_noise_also_where_it_falls_on_one_sample():
+    noiser = NoiserChoice([GaussianNoiser(), SwapNoiser(1.0)], [0.5, 0.5], apply="always").fit(TABLE)
+    for seed in range(20):
+        assert noiser.set_params(random_state=seed).transform(TABLE[:2]).shape == (2, 3)
+
+
+def test_noisers_of_one_kind_have_names_of_their_own():
+    noiser = NoiserChain([GaussianNoiser(0.1), GaussianNoiser(0.2), SwapNoiser()])
+    noiser.set_params(**{"gaussiannoiser-2__noise_factor": 0.5, "swapnoiser__fraction": 0.3})
+    assert repr(noiser.noisers) == repr([GaussianNoiser(0.1), GaussianNoiser(0.5), SwapNoiser(0.3)])
+    noiser.set_params(swapnoiser=MaskingNoiser())
+    assert isinstance(noiser.noisers[2], MaskingNoiser)
+    with pytest.raises(ValueError, match="Invalid parameter 'poissonnoiser'"):
+        noiser.set_params(poissonnoiser__peak=1)
+
+
+def test_fitting_leaves_the_noisers_of_a_composition_unfitted():
+    inner = GaussianNoiser(0.5, scale="std")
+    noisers = [RegionNoiser(inner), NoiserChain([inner]), NoiserChoice([inner])]
+    for noiser in noisers:
+        noiser.fit(TABLE)
+    assert not hasattr(inner, "scale_")
+    np.testing.assert_allclose(noisers[1].noisers_[0].scale_, TABLE.std(axis=0))
+
+
+def test_compositions_nest_and_are_searched():
+    noise = NoiserChoice([RegionNoiser(GaussianNoiser(0.3)), NoiserChain([PoissonNoiser(), PixelNoiser()])])
+    search = GridSearchCV(
+        DenoisingAutoencoder(noise=noise, max_epochs=1, random_state=0),
+        {
+            "noise__regionnoiser__noiser__noise_factor": [0.1, 0.4],
+            "noise__noiserchain__poissonnoiser__peak": [(5, 50)],
+        },
+        scoring=make_denoising_scorer(GaussianNoiser(0.2, random_state=0)),
+        cv=2,
+    ).fit(PICTURES)
+    best = search.best_estimator_.noiser_
+    assert best.noisers_[1].noisers_[0].peak == (5, 50)
+    factors = [params["noise__regionnoiser__noiser__noise_factor"] for params in search.cv_results_["params"]]
+    assert factors == [0.1, 0.4]
+    assert len(set(search.cv_results_["mean_test_score"])) == 2
