@@ -1,5 +1,16 @@
-"""Data to learn and to measure with: from scikit-learn's wheel or from your disk, never from the network."""
+"""Data to learn and to measure with: wheels that are installed, or your disk; never the network."""
 
+from sk_denoise.datasets._folder import ImageFolder
 from sk_denoise.datasets._handwritten import load_handwritten
+from sk_denoise.datasets._patches import extract_patches, join_patches
+from sk_denoise.datasets._pictures import load_pictures
+from sk_denoise.datasets._stream import RandomPatches
 
-__all__ = ["load_handwritten"]
+__all__ = [
+    "ImageFolder",
+    "RandomPatches",
+    "extract_patches",
+    "join_patches",
+    "load_handwritten",
+    "load_pictures",
+]

@@ -21,6 +21,7 @@ from sk_denoise._validation import Interval, as_float, as_tensor, check_one_of
 from sk_denoise.estimators._base import BaseDenoiser
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import run_in_chunks
+from sk_denoise.preprocessing import Augmentation
 
 __all__ = ["DenoisingAutoencoder"]
 
@@ -60,15 +61,31 @@ class DenoisingAutoencoder(BaseDenoiser):
     latent_dim : int, default=128
         Length of the latent vector; with "pooling", that of each position of the latent map. More than the
         number of features does no harm to denoising.
-    noise : "auto", noiser or None, default="auto"
+    noise : "auto", str, noiser or None, default="auto"
         What corrupts clean samples, where neither a clean side nor a noiser before the estimator is given;
-        with these only "auto" is allowed. "auto" is Gaussian noise whose strength is drawn for each
-        sample: 0.1 to 0.6 of each feature's standard deviation for rows of a table, 0 to 1 of the standard
-        deviation of all entries for pictures and signals. If you know your noise, say so. None trains a
-        plain autoencoder.
-    loss : {"mse", "mae", "huber", "bce"}, default="mse"
-        What is made small, in scaled units. "huber" turns from quadratic to linear at one unit. "bce" is
-        binary cross-entropy, for clean data in [0, 1].
+        with these only "auto" is allowed. A noiser such as :class:`~sk_denoise.GaussianNoiser`, or a name of
+        ``sk_denoise.noise.NOISERS`` for one with its defaults. "auto" is Gaussian noise whose strength is
+        drawn for each sample: 0.1 to 0.6 of each feature's standard deviation for rows of a table, 0 to 1 of
+        the standard deviation of all entries for pictures and signals. If you know your noise, say so. None
+        trains a plain autoencoder.
+    augment : Augmenter or None, default=None
+        How training pictures are moved before they are corrupted, anew for every batch and alike on both
+        sides of a pair: an :class:`~sk_denoise.preprocessing.Augmenter`, or anything with its method
+        ``augment``. Validation and prediction see pictures as they are.
+    loss : str, dict or callable, default="mse"
+        What is made small, in scaled units: a name, a mix of names and weights such as
+        ``{"mae": 0.2, "ms_ssim": 0.8}``, or a function of output and target, batches of shape
+        (n, features) or (n, channels, height, width), that gives a tensor of shape ().
+
+        - "mse", "mae": squared and absolute error; "huber" turns from the one to the other at one unit,
+          "charbonnier" is an absolute error that is smooth at 0.
+        - "bce", "kl": for clean data in [0, 1], which are not scaled, through a sigmoid. Binary
+          cross-entropy, and the generalised Kullback-Leibler divergence ``t log(t / p) - t + p`` of each
+          entry, which is that of photon counts: the same error counts more in the dark.
+        - "ssim", "ms_ssim": one minus the structural similarity of pictures, on one scale or up to five.
+    emphasis : pair of float or None, default=None
+        Weights (of corrupted entries, of intact ones) in the loss, for noise that replaces some values: with
+        (1, 0) only what was lost counts, with (0, 1) only what was kept. None weighs all alike.
     optimizer : str or torch optimizer class, default="adamw"
         "adam", "adamw", "nadam", "radam", "rmsprop", "sgd" (momentum 0.9), "adagrad", "adadelta", or a
         class of :mod:`torch.optim`.
@@ -159,7 +176,8 @@ class DenoisingAutoencoder(BaseDenoiser):
     References
     ----------
     P. Vincent, H. Larochelle, Y. Bengio and P.-A. Manzagol, "Extracting and composing robust features with
-    denoising autoencoders", ICML (2008).
+    denoising autoencoders", ICML (2008); for ``emphasis``, P. Vincent et al., "Stacked denoising
+    autoencoders", Journal of Machine Learning Research 11 (2010).
 
     Examples
     --------
@@ -190,7 +208,9 @@ class DenoisingAutoencoder(BaseDenoiser):
         latent_dim: int = 128,
         *,
         noise: Any = "auto",
-        loss: str = "mse",
+        augment: Augmentation | None = None,
+        loss: Any = "mse",
+        emphasis: tuple[float, float] | None = None,
         optimizer: str | type[torch.optim.Optimizer] = "adamw",
         learning_rate: float | None = None,
         learning_rate_schedule: str = "flat_cosine",
@@ -212,7 +232,9 @@ class DenoisingAutoencoder(BaseDenoiser):
         self.network = network
         self.latent_dim = latent_dim
         self.noise = noise
+        self.augment = augment
         self.loss = loss
+        self.emphasis = emphasis
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.learning_rate_schedule = learning_rate_schedule

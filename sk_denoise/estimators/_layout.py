@@ -84,3 +84,8 @@ class SampleLayout:
         if self.image_shape is not None:
             x = x.movedim(1, 3)
         return x.reshape(len(x), *self.sample_shape)
+
+    def pictures_from_network(self, x: Tensor) -> Tensor:
+        """Turn a network batch of pictures into pictures, also where the user's samples are flat."""
+        assert self.image_shape is not None
+        return x.movedim(1, 3).reshape(len(x), *self.image_shape)

@@ -91,7 +91,7 @@ class DenseNetwork(_AutoencoderSpec):
     latent_activation : str, default="identity"
         Activation of the latent vector, one of the same.
     output_activation : str, default="auto"
-        Activation of the output, one of the same. "auto" is "sigmoid" with the loss "bce" and
+        Activation of the output, one of the same. "auto" is "sigmoid" with the losses "bce" and "kl", and
         "identity" otherwise. With "sigmoid" the clean data must lie in [0, 1].
 
     See Also
@@ -160,7 +160,7 @@ class ConvNetwork(_AutoencoderSpec):
     latent_activation : str, default="identity"
         Activation of the latent vector, one of the same.
     output_activation : str, default="auto"
-        Activation of the output, one of the same. "auto" is "sigmoid" with the loss "bce" and
+        Activation of the output, one of the same. "auto" is "sigmoid" with the losses "bce" and "kl", and
         "identity" otherwise. With "sigmoid" the clean data must lie in [0, 1].
 
     See Also
@@ -249,7 +249,7 @@ class PoolingNetwork(_AutoencoderSpec):
     latent_activation : str, default="identity"
         Activation of the latent map, one of the same.
     output_activation : str, default="auto"
-        Activation of the output, one of the same. "auto" is "sigmoid" with the loss "bce" and
+        Activation of the output, one of the same. "auto" is "sigmoid" with the losses "bce" and "kl", and
         "identity" otherwise. With "sigmoid" the clean data must lie in [0, 1].
 
     See Also
@@ -322,7 +322,7 @@ NETWORKS: dict[str, type[_AutoencoderSpec]] = {
 }
 
 
-def resolve_network(network: Any, loss: Any) -> Any:
+def resolve_network(network: Any, *, on_unit_interval: bool) -> Any:
     """Return a spec or callable for what a user may pass as ``network``, its "auto" output settled."""
     if isinstance(network, str):
         network = check_one_of(network, NETWORKS, "network")()
@@ -333,7 +333,7 @@ def resolve_network(network: Any, loss: Any) -> Any:
         )
     if _is_spec(network):
         if getattr(network, "output_activation", None) == "auto":
-            settled = "sigmoid" if loss == "bce" else "identity"
+            settled = "sigmoid" if on_unit_interval else "identity"
             network = clone(network).set_params(output_activation=settled)
         return network
     if callable(network):

@@ -16,6 +16,7 @@ from sk_denoise._validation import (
     Noiser,
     as_float,
     as_tensor,
+    check_one_of,
     check_samples,
     check_target,
     data_range_of,
@@ -23,7 +24,7 @@ from sk_denoise._validation import (
 )
 from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.exceptions import CleanTargetWarning
-from sk_denoise.noise import CleanSource, GaussianNoiser, carried_source, resolve_noiser
+from sk_denoise.noise import NOISERS, CleanSource, GaussianNoiser, carried_source, resolve_noiser
 
 __all__ = ["Pair", "default_noiser", "resolve_pair", "resolve_validation_pair"]
 
@@ -191,7 +192,7 @@ def _refuse_second_noise(noise: Any, because: str) -> None:
 def _resolve_noise(noise: Any, default: Callable[[], Noiser]) -> Noiser | None:
     if noise is None:
         return None
-    if isinstance(noise, str) and noise == "auto":
+    if isinstance(noise, str) and check_one_of(noise, {"auto": None, **NOISERS}, "noise") is None:
         return default()
     specification: Noiser = clone(resolve_noiser(noise))
     return specification

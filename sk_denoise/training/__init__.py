@@ -1,24 +1,29 @@
 """Training: the only place that knows skorch. Batches, losses, optimizers, callbacks, one run."""
 
-from sk_denoise.training._batches import CorruptedRows, FixedRows
+from sk_denoise.training._batches import CorruptedRows, CorruptedStream, FixedRows, Pairing, Rows
 from sk_denoise.training._callbacks import SCHEDULES
 from sk_denoise.training._defaults import auto_batch_size, auto_epochs
 from sk_denoise.training._device import PRECISIONS, keep_on, resolve_device, resolve_precision
-from sk_denoise.training._losses import LOSSES, LOSSES_ON_UNIT_INTERVAL
+from sk_denoise.training._losses import LOSSES, Units, build_criterion, check_loss
 from sk_denoise.training._optimizers import OPTIMIZERS, resolve_optimizer
 from sk_denoise.training._trainer import TrainingPlan, create_net, train
 
 __all__ = [
     "LOSSES",
-    "LOSSES_ON_UNIT_INTERVAL",
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",
     "CorruptedRows",
+    "CorruptedStream",
     "FixedRows",
+    "Pairing",
+    "Rows",
     "TrainingPlan",
+    "Units",
     "auto_batch_size",
     "auto_epochs",
+    "build_criterion",
+    "check_loss",
     "create_net",
     "keep_on",
     "resolve_device",

@@ -1,9 +1,11 @@
-"""Batches of rows held in memory, corrupted afresh each time they are drawn."""
+"""Batches of rows or of streamed patches, corrupted afresh each time they are drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,18 +13,68 @@ from torch.utils.data import Dataset
 
 from sk_denoise._scaling import chunks_of
 
-__all__ = ["BatchIterator", "CorruptedRows", "FixedRows"]
+__all__ = ["BatchIterator", "CorruptedRows", "CorruptedStream", "FixedRows", "Pairing", "Patches", "Rows"]
 
 ENTRIES_AT_ONCE = 2**16  # drawn together: enough to hide what every call costs, few enough for the cache
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, ...]  # network input, network target and, with emphasis, a weight for each entry
 Prepare = Callable[[Tensor], Tensor]
 Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass
+class Pairing:
+    """What samples go through on their way to the network.
+
+    Attributes
+    ----------
+    corrupt : callable or None
+        The noise, in the user's unit; None where inputs are noisy already.
+    prepare_input, prepare_target : callable
+        From the user's unit and layout to the network's.
+    generator : torch.Generator
+        The source of noise and of augmentation, on the device of the batches.
+    augment : callable or None
+        From ``(inputs, generator, *targets)`` to samples that were all moved in the same way.
+    weigh : callable or None
+        From noisy and clean samples to the weight of each entry in the loss, in the network's layout.
+    """
+
+    corrupt: Corrupt | None
+    prepare_input: Prepare
+    prepare_target: Prepare
+    generator: torch.Generator
+    augment: Callable[..., Any] | None = None
+    weigh: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def fresh(self, inputs: Tensor, targets: Tensor) -> Batch:
+        """Return samples augmented and corrupted, as training wants them."""
+        if self.augment is None:
+            return self.corrupted(inputs, targets)
+        if targets is inputs:
+            inputs = targets = self.augment(inputs, self.generator)
+        else:
+            inputs, targets = self.augment(inputs, self.generator, targets)
+        return self.corrupted(inputs, targets)
+
+    def corrupted(self, inputs: Tensor, targets: Tensor) -> Batch:
+        """Return samples corrupted, as validation wants them."""
+        noisy = inputs if self.corrupt is None else self.corrupt(inputs, self.generator)
+        pair = self.prepare_input(noisy), self.prepare_target(targets)
+        return pair if self.weigh is None else (*pair, self.weigh(noisy, targets))
+
+
+class Rows(Protocol):
+    """What a training run draws batches from."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, batch_size: int) -> Iterator[Batch]: ...
+
+
+@dataclass
 class CorruptedRows(Dataset[Batch]):
-    """Rows of a training set, from which batches are drawn as ``(network input, network target)``.
+    """Rows of a training set that is held in memory.
 
     Attributes
     ----------
@@ -32,12 +84,8 @@ class CorruptedRows(Dataset[Batch]):
         What it should answer; ``inputs`` itself where these are clean.
     device : torch.device
         Where batches are wanted, whether or not the rows are there.
-    corrupt : callable or None
-        The noise, in the user's unit; None where ``inputs`` are noisy already.
-    prepare_input, prepare_target : callable
-        From the user's unit and layout to the network's.
-    generator : torch.Generator
-        The source of noise, on the device of the batches.
+    pairing : Pairing
+        What they go through.
     shuffle : torch.Generator
         The source of the order of the rows, on the CPU.
     """
@@ -45,42 +93,74 @@ class CorruptedRows(Dataset[Batch]):
     inputs: Tensor
     targets: Tensor
     device: torch.device
-    corrupt: Corrupt | None
-    prepare_input: Prepare
-    prepare_target: Prepare
-    generator: torch.Generator
+    pairing: Pairing
     shuffle: torch.Generator
 
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def order(self) -> Tensor:
-        """Return a new order of the rows for each pass."""
-        return torch.randperm(len(self), generator=self.shuffle)
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield the batches of a pass, each row once, in a new order; small batches are drawn together."""
+        order = torch.randperm(len(self), generator=self.shuffle).to(self.inputs.device)
+        groups = grouped_sizes(len(self), batch_size, self.inputs[0].numel())
+        for sizes, index in zip(groups, order.split([sum(sizes) for sizes in groups]), strict=True):
+            yield from _divided(self.draw(index), sizes)
 
     def draw(self, index: Tensor) -> Batch:
-        """Return the rows at ``index``, corrupted afresh."""
-        inputs = self._taken(self.inputs, index)
-        targets = inputs if self.targets is self.inputs else self._taken(self.targets, index)
-        return self._pair(inputs, targets)
+        """Return the rows at ``index``, augmented and corrupted afresh."""
+        inputs = _sent(self.inputs.index_select(0, index), self.device)
+        if self.targets is self.inputs:
+            return self.pairing.fresh(inputs, inputs)
+        return self.pairing.fresh(inputs, _sent(self.targets.index_select(0, index), self.device))
 
     def freeze(self) -> FixedRows:
         """Return all rows, corrupted once, in the network's unit and precision."""
         target_chunks = chunks_of(self.targets)
-        pairs = [
-            self._pair(x.to(self.device), next(target_chunks).to(self.device)) for x in chunks_of(self.inputs)
+        batches = [
+            self.pairing.corrupted(x.to(self.device), next(target_chunks).to(self.device))
+            for x in chunks_of(self.inputs)
         ]
-        return FixedRows(*(torch.cat(side) for side in zip(*pairs, strict=True)))
+        return FixedRows(*(torch.cat(side) for side in zip(*batches, strict=True)))
 
-    def _taken(self, rows: Tensor, index: Tensor) -> Tensor:
-        taken = rows.index_select(0, index)
-        if rows.device == self.device:
-            return taken
-        return taken.pin_memory().to(self.device, non_blocking=True)  # while the device still computes
 
-    def _pair(self, inputs: Tensor, targets: Tensor) -> Batch:
-        noisy = inputs if self.corrupt is None else self.corrupt(inputs, self.generator)
-        return self.prepare_input(noisy), self.prepare_target(targets)
+class Patches(Protocol):
+    """What a stream is drawn from; see :class:`sk_denoise.datasets.RandomPatches`."""
+
+    def __len__(self) -> int: ...
+
+    def draw(self, generator: torch.Generator) -> Any: ...
+
+
+@dataclass
+class CorruptedStream(Dataset[Batch]):
+    """Patches of pictures that need not be in memory.
+
+    Attributes
+    ----------
+    patches : Patches
+        Draws the patches of an epoch, in blocks ``(inputs, targets)`` of any length.
+    device, pairing, shuffle
+        As with :class:`CorruptedRows`.
+    """
+
+    patches: Patches
+    device: torch.device
+    pairing: Pairing
+    shuffle: torch.Generator
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield the batches of a pass, of patches that are drawn afresh."""
+        with closing(self.patches.draw(self.shuffle)) as blocks:
+            held: list[tuple[Tensor, Tensor]] = []
+            for sizes in self._groups(batch_size):
+                inputs, targets = (_sent(side, self.device) for side in _next(blocks, held, sum(sizes)))
+                yield from _divided(self.pairing.fresh(inputs, targets), sizes)
+
+    def _groups(self, batch_size: int) -> list[list[int]]:
+        return grouped_sizes(len(self), batch_size, ENTRIES_AT_ONCE)  # patches are large
 
 
 @dataclass
@@ -89,17 +169,18 @@ class FixedRows(Dataset[Batch]):
 
     inputs: Tensor
     targets: Tensor
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def order(self) -> Tensor:
-        """Return the order of the rows as they are."""
-        return torch.arange(len(self))
-
-    def draw(self, index: Tensor) -> Batch:
-        """Return the rows at ``index``."""
-        return self.inputs.index_select(0, index), self.targets.index_select(0, index)
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield the rows in their order."""
+        sides = (
+            (self.inputs, self.targets) if self.weights is None else (self.inputs, self.targets, self.weights)
+        )
+        sizes = [size for group in grouped_sizes(len(self), batch_size, 1) for size in group]
+        yield from _divided(sides, sizes)
 
 
 @dataclass
@@ -107,21 +188,48 @@ class BatchIterator:
     """What skorch iterates over in place of a DataLoader.
 
     Every pass cuts the rows into batches of nearly equal size, none larger than ``batch_size``, so that
-    no small rest of rows weighs as much as a whole batch. Small batches are drawn several at a time, and
-    handed out as views.
+    no small rest of rows weighs as much as a whole batch.
     """
 
-    dataset: CorruptedRows | FixedRows
+    dataset: Rows
     batch_size: int
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = self.dataset.order().to(self.dataset.inputs.device)
-        sizes = [len(index) for index in order.tensor_split(len(self))]
-        at_once = max(1, ENTRIES_AT_ONCE // (self.batch_size * self.dataset.inputs[:1].numel()))
-        groups = [sizes[first : first + at_once] for first in range(0, len(sizes), at_once)]
-        for group, index in zip(groups, order.split([sum(group) for group in groups]), strict=True):
-            inputs, targets = self.dataset.draw(index)
-            yield from zip(inputs.split(group), targets.split(group), strict=True)
+        return self.dataset.batches(self.batch_size)
+
+
+def grouped_sizes(n: int, batch_size: int, entries: int) -> list[list[int]]:
+    """Return the sizes of batches of nearly equal size, in groups that are drawn together."""
+    n_batches = -(-n // batch_size)
+    size, rest = divmod(n, n_batches)
+    sizes = [size + 1] * rest + [size] * (n_batches - rest)
+    at_once = max(1, ENTRIES_AT_ONCE // (batch_size * entries))
+    return [sizes[first : first + at_once] for first in range(0, n_batches, at_once)]
+
+
+def _divided(sides: Batch, sizes: list[int]) -> Iterator[Batch]:
+    """Yield the batches that were drawn together, as views."""
+    yield from zip(*(side.split(sizes) for side in sides), strict=True)
+
+
+def _sent(rows: Tensor, device: torch.device) -> Tensor:
+    if rows.device == device:
+        return rows
+    return rows.pin_memory().to(device, non_blocking=True)  # while the device still computes
+
+
+def _next(
+    blocks: Iterator[tuple[Tensor, Tensor]], held: list[tuple[Tensor, Tensor]], n: int
+) -> tuple[Tensor, Tensor]:
+    """Return the next n rows of a stream of blocks; what is left of a block is held for the next call."""
+    while sum(len(inputs) for inputs, _ in held) < n:
+        held.append(next(blocks))
+    are_clean = all(targets is inputs for inputs, targets in held)
+    inputs, targets = held[0] if len(held) == 1 else (torch.cat(side) for side in zip(*held, strict=True))
+    rest = inputs[n:]
+    held[:] = [(rest, rest if are_clean else targets[n:])] if len(rest) else []
+    taken = inputs[:n]
+    return taken, taken if are_clean else targets[:n]

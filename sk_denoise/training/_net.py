@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from skorch import NeuralNet
 from torch import Tensor
 
@@ -41,16 +42,22 @@ class Net(NeuralNet):
             self.notify("on_batch_end", batch=batch, training=training, **step_fn(batch))
 
     def train_step(self, batch: Batch, **_: Any) -> Step:
-        noisy, clean = batch
+        noisy, *aim = batch  # the clean side and, with emphasis, weights
         steps: list[Step] = []
 
         def closure() -> Tensor:  # some optimizers evaluate it more than once
             self.optimizer_.zero_grad()
             answer = self.module_(noisy).float()
-            loss: Tensor = self.criterion_(answer, clean)
+            loss: Tensor = self.criterion_(answer, *aim)
             loss.backward()
             steps.append({"loss": loss, "y_pred": answer})
             return loss
 
         self.optimizer_.step(closure)
         return steps[0]
+
+    def validation_step(self, batch: Batch, **_: Any) -> Step:
+        noisy, *aim = batch
+        with torch.no_grad():
+            answer = self.module_(noisy).float()
+            return {"loss": self.criterion_(answer, *aim), "y_pred": answer}

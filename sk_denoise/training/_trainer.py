@@ -12,7 +12,7 @@ from skorch import NeuralNet
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 
-from sk_denoise.training._batches import BatchIterator, CorruptedRows, FixedRows
+from sk_denoise.training._batches import BatchIterator, FixedRows, Rows
 from sk_denoise.training._callbacks import (
     BestWeights,
     EarlyStopping,
@@ -63,7 +63,7 @@ class TrainingPlan:
 
 def create_net(
     module: nn.Module,
-    loss: type[nn.Module],
+    criterion: nn.Module | type[nn.Module],
     optimizer: tuple[type[torch.optim.Optimizer], dict[str, Any]],
     device: torch.device,
 ) -> NeuralNet:
@@ -73,7 +73,7 @@ def create_net(
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net = Net(
         module,
-        criterion=loss,
+        criterion=criterion,
         optimizer=kind,
         **{f"optimizer__{name}": value for name, value in arguments.items()},
         iterator_train=BatchIterator,
@@ -88,7 +88,7 @@ def create_net(
 
 
 def train(
-    net: NeuralNet, rows: CorruptedRows, validation: FixedRows | None, plan: TrainingPlan
+    net: NeuralNet, rows: Rows, validation: FixedRows | None, plan: TrainingPlan
 ) -> KeyboardInterrupt | None:
     """Train the net, and return the interruption that ended the run, for the caller to raise again.
 

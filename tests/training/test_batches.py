@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sk_denoise.training import _batches
-from sk_denoise.training._batches import BatchIterator, CorruptedRows, FixedRows
+from sk_denoise.training._batches import BatchIterator, CorruptedRows, CorruptedStream, FixedRows, Pairing
 
 ROWS = torch.arange(10.0)[:, None].repeat(1, 2)
 
@@ -17,15 +17,17 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def pairing(corrupt=add_noise, seed=0, **prepare) -> Pairing:
+    same = dict.fromkeys(("prepare_input", "prepare_target"), lambda x: x)
+    return Pairing(corrupt, generator=generator(seed), **{**same, **prepare})
+
+
 def corrupted_rows(inputs=ROWS, targets=None, corrupt=add_noise, seed=0, **prepare) -> CorruptedRows:
     return CorruptedRows(
         inputs,
         inputs if targets is None else targets,
         inputs.device,
-        corrupt,
-        prepare_input=prepare.get("prepare_input", lambda x: x),
-        prepare_target=prepare.get("prepare_target", lambda x: x),
-        generator=generator(seed),
+        pairing(corrupt, seed, **prepare),
         shuffle=generator(seed + 100),
     )
 
@@ -98,7 +100,7 @@ def test_the_same_generators_give_the_same_passes():
 
 def test_noise_and_order_are_drawn_from_generators_of_their_own():
     rows, other = corrupted_rows(seed=3), corrupted_rows(seed=3)
-    other.generator = generator(77)
+    other.pairing.generator = generator(77)
     assert torch.equal(passes(rows, 4)[2], passes(other, 4)[2])
 
 
@@ -162,3 +164,118 @@ def test_freezing_many_rows_keeps_pairs_together():
     frozen = corrupted_rows(rows, rows + 1, corrupt=None).freeze()
     assert frozen.inputs[:, -1].tolist() == [0, 1, 2, 3, 4]
     assert frozen.targets[:, 0].tolist() == [1, 2, 3, 4, 5]
+
+
+# Augmentation and emphasis -------------------------------------------------------------------------------
+
+
+def move(x, generator, *others):
+    """Add one number to all that belongs to a sample."""
+    steps = torch.randint(1, 1000, (len(x), 1), generator=generator)
+    moved = tuple(side + steps for side in (x, *others))
+    return moved if others else moved[0]
+
+
+def test_training_rows_are_moved_afresh_in_every_pass_both_sides_alike():
+    clean = corrupted_rows(corrupt=None, augment=move)
+    pairs = corrupted_rows(ROWS, ROWS + 0.5, corrupt=None, augment=move)
+    seen = []
+    for _ in range(2):
+        _, inputs, targets = passes(clean, 4)
+        assert torch.equal(inputs, targets)
+        seen.append(inputs.sort(dim=0).values)
+        _, inputs, targets = passes(pairs, 4)
+        assert torch.equal(inputs + 0.5, targets)
+        assert (inputs >= 1).all()
+    assert not torch.equal(*seen)
+
+
+def test_noise_comes_after_the_augmentation_and_not_on_the_target():
+    _, inputs, targets = passes(corrupted_rows(augment=move), 4)
+    assert torch.equal(targets, targets.round())
+    noise = inputs - targets
+    assert (noise >= 0).all()
+    assert 0.05 < noise.max() < 0.11
+
+
+def test_validation_rows_are_not_moved():
+    frozen = corrupted_rows(corrupt=None, augment=move).freeze()
+    assert torch.equal(frozen.inputs, ROWS)
+
+
+def test_weights_tell_corrupted_entries_from_intact_ones():
+    def corrupt_first(x, generator):
+        return torch.cat([x[:, :1] + 1, x[:, 1:]], dim=1)
+
+    def weigh(noisy, clean):
+        return torch.where(noisy != clean, 0.9, 0.1)
+
+    rows = corrupted_rows(corrupt=corrupt_first, weigh=weigh, prepare_target=lambda x: 100 * x)
+    for batches in (list(BatchIterator(rows, 4)), list(BatchIterator(rows.freeze(), 4))):
+        weights = torch.cat([batch[2] for batch in batches])
+        assert torch.equal(weights, torch.tensor([[0.9, 0.1]]).expand(10, 2))
+
+
+# Streams -------------------------------------------------------------------------------------------------
+
+
+class Blocks:
+    """Patches that come in blocks of the given lengths; they tell their numbers."""
+
+    def __init__(self, lengths, paired=False):
+        self.lengths, self.paired, self.open = lengths, paired, 0
+
+    def __len__(self):
+        return sum(self.lengths)
+
+    def draw(self, generator):
+        self.open += 1
+        try:
+            order = torch.randperm(len(self), generator=generator).float()
+            for numbers in order.split(self.lengths):
+                inputs = numbers[:, None, None].expand(-1, 3, 3)
+                yield inputs, inputs + 0.5 if self.paired else inputs
+        finally:
+            self.open -= 1
+
+
+def stream(blocks, seed=0, **prepare) -> CorruptedStream:
+    return CorruptedStream(blocks, torch.device("cpu"), pairing(seed=seed, **prepare), generator(seed + 100))
+
+
+@pytest.mark.parametrize("lengths", [[10], [1] * 10, [3, 4, 3], [2, 8]])
+@pytest.mark.parametrize(
+    ("batch_size", "sizes"), [(99, [10]), (4, [4, 3, 3]), (3, [3, 3, 2, 2]), (1, [1] * 10)]
+)
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_stream_gives_batches_of_nearly_equal_size_whatever_its_blocks(lengths, batch_size, sizes, paired):
+    rows = stream(Blocks(lengths, paired), corrupt=None)
+    orders = []
+    for _ in range(2):
+        batches, inputs, targets = passes(rows, batch_size)
+        assert [len(inputs) for inputs, _ in batches] == sizes
+        assert len(BatchIterator(rows, batch_size)) == len(sizes)
+        assert torch.equal(inputs + 0.5 * paired, targets)
+        orders.append(inputs[:, 0, 0].tolist())
+        assert sorted(orders[-1]) == list(range(10))
+    assert orders[0] != orders[1]
+
+
+def test_a_stream_is_corrupted_afresh_and_leaves_its_targets_clean():
+    rows = stream(Blocks([4, 6]))
+    first, second = passes(rows, 3), passes(rows, 3)
+    for _, inputs, targets in (first, second):
+        assert torch.equal(targets, targets.round())
+        assert 0.05 < (inputs - targets).max() < 0.11
+    assert not torch.equal(first[1] - first[2], second[1] - second[2])
+    again = passes(stream(Blocks([4, 6])), 3)
+    assert torch.equal(again[1], first[1])
+
+
+def test_a_stream_that_is_left_early_is_closed():
+    blocks = Blocks([5, 5])
+    batches = iter(BatchIterator(stream(blocks), 2))
+    next(batches)
+    assert blocks.open == 1
+    batches.close()
+    assert blocks.open == 0

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sk_denoise import DenoisingAutoencoder, GaussianNoiser, TrainingDivergedError
-from sk_denoise.training import SCHEDULES, CorruptedRows, FixedRows, TrainingPlan, create_net, train
+from sk_denoise.training import SCHEDULES, CorruptedRows, FixedRows, Pairing, TrainingPlan, create_net, train
 
 STEP = 0.1
 
@@ -41,8 +41,9 @@ def ones(n: int = 6) -> torch.Tensor:
 
 
 def rows(inputs, targets, corrupt=None) -> CorruptedRows:
-    streams = (torch.Generator().manual_seed(seed) for seed in (0, 1))
-    return CorruptedRows(inputs, targets, inputs.device, corrupt, lambda x: x, lambda x: x, *streams)
+    noise, shuffle = (torch.Generator().manual_seed(seed) for seed in (0, 1))
+    pairing = Pairing(corrupt, lambda x: x, lambda x: x, noise)
+    return CorruptedRows(inputs, targets, inputs.device, pairing, shuffle)
 
 
 def negative_error(prediction, target):

@@ -5,7 +5,7 @@ import torch
 
 from sk_denoise import _cost
 from sk_denoise.training import _device, keep_on, resolve_device
-from sk_denoise.training._batches import CorruptedRows
+from sk_denoise.training._batches import CorruptedRows, Pairing
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -79,10 +79,7 @@ def test_rows_that_stay_behind_are_sent_batch_by_batch_from_pinned_memory():
         x.as_subclass(Gathered),
         (x + 1).as_subclass(Gathered),
         GPU,
-        None,
-        lambda x: x,
-        lambda x: x,
-        torch.Generator(),
+        Pairing(None, lambda x: x, lambda x: x, torch.Generator()),
         torch.Generator(),
     )
     inputs, targets = rows.draw(torch.tensor([4, 0]))

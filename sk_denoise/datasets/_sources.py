@@ -1,0 +1,231 @@
+"""Where pictures come from: a folder, arrays, a data set, an iterator; each answers to a number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from sk_denoise.datasets._checks import as_sides
+from sk_denoise.datasets._folder import ImageFolder, two_parts
+from sk_denoise.exceptions import UnreadableImageError
+
+__all__ = ["SizedSource", "StreamSource", "as_source"]
+
+HELD_BYTES = 2**26  # of a stream's pictures that were looked at and wait for their epoch
+BAD_IN_A_ROW = 100  # pictures of a stream, before it is taken to hold nothing else
+LAYOUT = "(Arrays are height, width[, channels]; tensors are [channels,] height, width.)"
+_END = object()
+
+EXPECTED = (
+    "an ImageFolder, a stack of pictures, a list of pictures, a data set with len() and [index], "
+    "an iterable of pictures, or a function that returns one"
+)
+
+
+@dataclass
+class SizedSource:
+    """Pictures that are counted and can be had in any order.
+
+    Attributes
+    ----------
+    pictures : sequence
+        What the user gave.
+    indexes : sequence of int
+        Which of them belong to this source.
+    n_workers : int
+        How many threads may fetch at once; 0 where there is nothing to wait for.
+    bad : dict
+        Indexes of pictures that turned out to be of no use, with the reason.
+    """
+
+    pictures: Any
+    indexes: Sequence[int]
+    n_workers: int
+    bad: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.indexes)
+
+    def name(self, index: int) -> str:
+        """Return what to call a picture in a message."""
+        paths = getattr(self.pictures, "paths", None)
+        return str(paths[index]) if isinstance(self.pictures, ImageFolder) and paths else f"Picture {index}"
+
+    def fetch(self, index: int) -> Any:
+        """Return a picture or pair, as it is given."""
+        try:
+            return (
+                self.pictures.read(index) if isinstance(self.pictures, ImageFolder) else self.pictures[index]
+            )
+        except OSError as error:  # what PIL raises for a broken file, in a data set of the user's
+            raise UnreadableImageError(f"{self.name(index)} cannot be read: {error}") from error
+
+    def order(self, generator: torch.Generator) -> Iterator[int]:
+        """Yield all usable indexes in random order, again and again."""
+        while usable := [index for index in self.indexes if index not in self.bad]:
+            for position in torch.randperm(len(usable), generator=generator).tolist():
+                if usable[position] not in self.bad:
+                    yield usable[position]
+        raise self.nothing_left()
+
+    def preview(self, generator: torch.Generator | None = None) -> Iterator[int]:
+        """Yield indexes for a look: from all over the source, or in order without a generator."""
+        return iter(self.indexes) if generator is None else self.order(generator)
+
+    def release(self, index: int) -> None:
+        """Do nothing: a picture of use stays where it is."""
+
+    def leave_out(self, index: int, reason: str) -> bool:
+        """Note that a picture is of no use, and return whether that is news."""
+        is_news = index not in self.bad
+        self.bad[index] = reason
+        return is_news
+
+    def nothing_left(self) -> ValueError:
+        """Return the error that says so."""
+        reason = next(reversed(self.bad.values()), "")
+        return ValueError(f"None of the {len(self)} pictures can be used. The last one: {reason} {LAYOUT}")
+
+    def split(
+        self, fraction: float, random_state: int | RandomState | None
+    ) -> tuple[SizedSource, SizedSource]:
+        """Return two sources that share no picture."""
+        usable = [index for index in self.indexes if index not in self.bad]
+        first, second = two_parts(usable, fraction, random_state)
+        return replace(self, indexes=first, bad={}), replace(self, indexes=second, bad={})
+
+
+@dataclass
+class StreamSource:
+    """Pictures that come one after another; the numbers count them.
+
+    Attributes
+    ----------
+    make : callable or None
+        Returns a new iterator when the present one has ended; None where there is only this one.
+    iterator : iterator or None
+        The present one.
+    n_read : int
+        How many pictures the iterators gave.
+    held : dict
+        Pictures that were read and not used up yet: a look at them, or an epoch that was left early,
+        loses none.
+    bad_in_a_row : int
+        Pictures of no use since the last one that was used; the last reason stands beside it.
+    """
+
+    make: Callable[[], Any] | None
+    iterator: Iterator[Any] | None = None
+    n_read: int = 0
+    held: dict[int, Any] = field(default_factory=dict)
+    bad_in_a_row: int = 0
+    last_reason: str = ""
+    n_workers: int = 1  # an iterator is read by one thread at a time
+
+    def name(self, index: int) -> str:
+        """Return what to call a picture in a message."""
+        return f"Picture number {index} of the stream"
+
+    def fetch(self, index: int) -> Any:
+        """Return a picture or pair, as it is given, and keep it until it is released."""
+        while self.n_read <= index:
+            self.held[self.n_read] = self._next()
+            self.n_read += 1
+        return self.held[index]
+
+    def order(self, generator: torch.Generator) -> Iterator[int]:
+        """Yield the numbers of the pictures that come next."""
+        number = min(self.held, default=self.n_read)
+        while self.bad_in_a_row < BAD_IN_A_ROW:
+            if number >= self.n_read or number in self.held:  # otherwise it was looked at and left out
+                yield number
+            number += 1
+        raise self.nothing_left()
+
+    def preview(self, generator: torch.Generator | None = None) -> Iterator[int]:
+        """Yield the numbers that come next, while there is room to keep their pictures."""
+        for number in self.order(generator or torch.Generator()):
+            yield number
+            if sum(map(_n_bytes, self.held.values())) > HELD_BYTES:
+                return
+
+    def release(self, index: int) -> None:
+        """Forget a picture that was used."""
+        self.held.pop(index)
+        self.bad_in_a_row = 0
+
+    def leave_out(self, index: int, reason: str) -> bool:
+        """Forget a picture that is of no use."""
+        self.held.pop(index, None)
+        self.bad_in_a_row += 1
+        self.last_reason = reason
+        return True
+
+    def nothing_left(self) -> ValueError:
+        """Return the error that says so."""
+        return ValueError(
+            f"{self.bad_in_a_row} pictures in a row cannot be used. The last one: {self.last_reason} {LAYOUT}"
+        )
+
+    def _next(self) -> Any:
+        item = _END if self.iterator is None else next(self.iterator, _END)
+        if item is _END and self.make is not None:
+            self.iterator = iter(self.make())
+            item = next(self.iterator, _END)
+        if item is not _END:
+            return item
+        if self.make is not None or not self.n_read:
+            raise ValueError("There is no picture to be had: the iterator ended before it gave one.")
+        raise ValueError(
+            f"The iterator ended after {self.n_read} pictures, and more are needed: it can be read only "
+            "once. Pass a function that makes a new one each time it is called."
+        )
+
+
+def as_source(pictures: Any) -> SizedSource | StreamSource:
+    """Return the source that fits what the user gave."""
+    if isinstance(pictures, ImageFolder):
+        return SizedSource(pictures, range(len(pictures)), n_workers=2)
+    if isinstance(pictures, np.ndarray | Tensor | list | tuple):
+        return _in_memory(pictures)
+    if isinstance(pictures, str | bytes | os.PathLike | Mapping):
+        hint = " Pass ImageFolder(path)." if not isinstance(pictures, Mapping) else ""
+        raise TypeError(f"Expected {EXPECTED}, got {type(pictures).__name__}.{hint}")
+    if isinstance(pictures, Iterator):
+        return StreamSource(None, pictures)
+    has_length = hasattr(pictures, "__len__") and hasattr(pictures, "__getitem__")
+    if has_length and not isinstance(pictures, IterableDataset):
+        if not len(pictures):
+            raise ValueError("The data set is empty.")
+        return SizedSource(pictures, range(len(pictures)), n_workers=1)  # few are made for two threads
+    if isinstance(pictures, Iterable):
+        return StreamSource(pictures.__iter__)
+    if callable(pictures):
+        return StreamSource(pictures)
+    raise TypeError(f"Expected {EXPECTED}, got {type(pictures).__name__}.")
+
+
+def _in_memory(pictures: Any) -> SizedSource:
+    is_stack = isinstance(pictures, np.ndarray | Tensor)
+    if is_stack and pictures.ndim not in (3, 4):
+        raise ValueError(
+            f"A stack of pictures has the shape (n, height, width[, channels]), got {tuple(pictures.shape)}. "
+            "Pass a single picture as [picture]."
+        )
+    if not len(pictures):
+        raise ValueError("There are no pictures: the list or stack is empty.")
+    for item in pictures[:1] if is_stack else pictures:
+        as_sides(item)
+    return SizedSource(pictures, range(len(pictures)), n_workers=0)
+
+
+def _n_bytes(item: Any) -> int:
+    return sum(getattr(side, "nbytes", 0) for side in (item if isinstance(item, tuple | list) else (item,)))

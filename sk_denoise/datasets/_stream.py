@@ -1,0 +1,318 @@
+"""Random patches of pictures that need not fit in memory, drawn afresh in every epoch."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
+from contextlib import closing
+from itertools import islice
+from typing import Any, Literal
+
+import torch
+from numpy.random import RandomState
+
+from sk_denoise.datasets._checks import as_sides, check_choice, check_count, check_two_counts
+from sk_denoise.datasets._cutting import (
+    Block,
+    Kind,
+    Pool,
+    Sides,
+    by,
+    cut,
+    executor_of,
+    is_finite,
+    joined,
+    random_corners,
+)
+from sk_denoise.datasets._folder import ImageFolder
+from sk_denoise.datasets._sources import SizedSource, StreamSource, as_source
+from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError
+
+__all__ = ["RandomPatches"]
+
+POOL_BYTES = 2**25  # patches that are mixed with each other, in the type of the pictures
+AHEAD = 4  # pictures on their way at once
+AHEAD_ENTRIES = 2**26  # fewer where so many entries are cut from each
+MOST_ENTRIES = 2**28  # cut from one picture, channels not counted
+
+
+class RandomPatches:
+    """Patches from random places of pictures, other ones in every epoch, for training on large data.
+
+    Pictures are fetched one by one, some ahead by a thread, patches of many pictures are mixed, and no
+    more than these are in memory. An epoch always gives ``len(patches)`` patches: where a picture is left
+    out, others are visited more often.
+
+    Parameters
+    ----------
+    pictures : ImageFolder, stack, list, data set, iterable or callable
+        The clean pictures, or pairs ``(noisy, clean)`` of the same size and type:
+
+        - an :class:`ImageFolder`;
+        - a stack of shape (n, height, width[, channels]), or a tensor (n, [channels,] height, width);
+        - a list of pictures of any sizes, or of pairs: ``list(zip(noisy, clean))``;
+        - a data set with ``len()`` and ``[index]``, such as torch's, read by one thread;
+        - an iterable without length, a function that returns a new iterator, or an iterator. They go on
+          from epoch to epoch; the first two start anew when they end, an iterator that ends is an error.
+
+        Arrays are (height, width[, channels]), tensors ([channels,] height, width).
+    patch_size : int or tuple of two int
+        Height and width of a patch in pixels.
+    patches_per_picture : int, default=16
+        How many patches are cut from a picture when it is visited.
+    pictures_per_epoch : int, optional
+        How many visits to pictures make an epoch. By default each picture is visited once; to be given
+        for what has no length.
+    normalize : bool, default=True
+        Whether integers are divided by the largest value of their type, so that patches lie in [0, 1];
+        integers of more than 16 bits are refused, because what they mean is not known. Floats stay as
+        they are. Otherwise all stay in their unit, and pictures must have the type of the first one.
+    on_error : {"warn", "raise"}, optional
+        What happens to a picture that cannot be used: unreadable, smaller than a patch, with other
+        channels than the first one, or with NaN or infinity where a patch was cut. It is left out from
+        then on with one ``SkippedImageWarning`` that names it, or it is an error. By default what the
+        ImageFolder says, "warn" for all else.
+
+    Attributes
+    ----------
+    indexes : sequence of int or None
+        Which of the pictures are drawn from; None for what has no length.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where parameters are out of range or pictures are none of these; in use also where no picture is
+        of any use, or an iterator has ended.
+    UnreadableImageError
+        In use, with ``on_error="raise"``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_denoise.datasets import RandomPatches, load_pictures
+    >>> patches = RandomPatches(load_pictures("gray").test, 64, patches_per_picture=4)
+    >>> len(patches), patches.sample_shape, patches.is_paired
+    (20, (64, 64), False)
+    >>> for inputs, targets in patches.draw(torch.Generator().manual_seed(0)):
+    ...     print(tuple(inputs.shape), inputs.dtype, targets is inputs)
+    (20, 64, 64) torch.float32 True
+    """
+
+    def __init__(
+        self,
+        pictures: Any,
+        patch_size: int | tuple[int, int],
+        *,
+        patches_per_picture: int = 16,
+        pictures_per_epoch: int | None = None,
+        normalize: bool = True,
+        on_error: Literal["warn", "raise"] | None = None,
+    ) -> None:
+        self.pictures = pictures
+        self.patch_size = check_two_counts(patch_size, "patch_size")
+        self.patches_per_picture = check_count(patches_per_picture, "patches_per_picture")
+        if self.patches_per_picture * self.patch_size[0] * self.patch_size[1] > MOST_ENTRIES:
+            raise ValueError(
+                f"{patches_per_picture} patches of {by(self.patch_size)} from one picture are too many to be "
+                "held in memory: lower patches_per_picture and raise pictures_per_epoch."
+            )
+        if pictures_per_epoch is not None:
+            pictures_per_epoch = check_count(pictures_per_epoch, "pictures_per_epoch")
+        self.pictures_per_epoch = pictures_per_epoch
+        if not isinstance(normalize, bool):
+            raise TypeError(f"normalize must be True or False, got {normalize!r}.")
+        self.normalize = normalize
+        if on_error is None:
+            on_error = pictures.on_error if isinstance(pictures, ImageFolder) else "warn"
+        self.on_error = check_choice(on_error, "on_error", "warn", "raise")
+        self._source = as_source(pictures)
+        self._found: Kind | None = None
+        if pictures_per_epoch is None and isinstance(self._source, StreamSource):
+            raise ValueError("Pictures without a length need pictures_per_epoch: where does an epoch end?")
+
+    @property
+    def indexes(self) -> Any:
+        """Which of the pictures are drawn from."""
+        return self._source.indexes if isinstance(self._source, SizedSource) else None
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of a patch, ``(height, width)`` or ``(height, width, channels)`` as the first picture has."""
+        return (*self.patch_size, *self._kind.channels)
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether the noisy side is given beside the clean one."""
+        return self._kind.n_sides == 2
+
+    def __len__(self) -> int:
+        """Return the number of patches of an epoch."""
+        return self._n_visits * self.patches_per_picture
+
+    def draw(self, generator: torch.Generator) -> Generator[Block, None, None]:
+        """Yield the patches of an epoch in random order, in blocks.
+
+        Parameters
+        ----------
+        generator : torch.Generator
+            Decides on everything that is random; on the CPU.
+
+        Yields
+        ------
+        tuple of two Tensor of shape (n, height, width[, channels]), float32
+            Inputs and targets, the same object where pictures are not paired. Blocks are of different
+            lengths, none larger than 16 MB and one patch.
+        """
+        kind, pool, source = self._kind, Pool(), self._source
+        numbers = source.order(generator)
+        visits = self._visit(numbers, self._n_visits, self.patches_per_picture, generator, source.release)
+        with closing(visits):
+            for patches in visits:
+                pool.add(patches)
+                if pool.n_bytes >= POOL_BYTES:
+                    yield from map(kind.block, pool.take(generator, kind.block_length, keep=True))
+        yield from map(kind.block, pool.take(generator, kind.block_length, keep=False))
+
+    def first(self, n: int, generator: torch.Generator) -> Block:
+        """Return some patches from all over the pictures, to learn their statistics from.
+
+        Parameters
+        ----------
+        n : int
+            How many patches are wanted.
+        generator : torch.Generator
+            Decides on pictures and places; on the CPU.
+
+        Returns
+        -------
+        tuple of two Tensor of shape (n, height, width[, channels]), float32
+            Inputs and targets, as from :meth:`draw`. What has no length is read from where it stands, until the
+            pictures take 64 MB, so there may be fewer patches; the pictures are kept for the next epoch.
+        """
+        n_pictures = min(-(-check_count(n, "n") // self.patches_per_picture), self._n_visits)
+        if isinstance(self._source, SizedSource):
+            n_pictures = min(n_pictures, len(self._source))
+        numbers, kind = self._source.preview(generator), self._kind
+        sides = list(self._visit(numbers, n_pictures, -(-n // n_pictures), generator, release=None))
+        return kind.block(tuple(joined(side)[:n] for side in zip(*sides, strict=True)))
+
+    def split(
+        self, fraction: float, random_state: int | RandomState | None = None
+    ) -> tuple[RandomPatches, RandomPatches]:
+        """Return patches to train on and patches to validate with, which share no picture.
+
+        Parameters
+        ----------
+        fraction : float
+            The share of pictures held out, between 0 and 1; each part gets at least one.
+        random_state : int, RandomState or None, optional
+            Decides which pictures. An integer gives the same parts every time.
+
+        Returns
+        -------
+        tuple of two RandomPatches
+            Training and validation. ``pictures_per_epoch``, where given, is shared out likewise.
+
+        Raises
+        ------
+        ValueError
+            Where pictures have no length, or where there are fewer than two.
+        """
+        if not isinstance(self._source, SizedSource):
+            raise ValueError(
+                "Pictures without a length cannot be split, since what comes is not known. Pass other "
+                "pictures for validation, or a list or data set."
+            )
+        _ = self._kind  # found now, so that both parts have the same
+        training, validation = copy.copy(self), copy.copy(self)
+        training._source, validation._source = self._source.split(fraction, random_state)
+        if self.pictures_per_epoch is not None:
+            validation.pictures_per_epoch = max(1, round(fraction * self.pictures_per_epoch))
+            training.pictures_per_epoch = max(1, self.pictures_per_epoch - validation.pictures_per_epoch)
+        return training, validation
+
+    @property
+    def _n_visits(self) -> int:
+        """How many pictures make an epoch."""
+        if self.pictures_per_epoch is not None:
+            return self.pictures_per_epoch
+        assert isinstance(self._source, SizedSource)  # the constructor saw to it
+        return len(self._source)
+
+    @property
+    def _kind(self) -> Kind:
+        """What all pictures have in common, as the first one that can be used has it."""
+        if self._found is None:
+            for index in self._source.preview():
+                try:
+                    self._found = self._kind_of(index)
+                except UnreadableImageError as error:
+                    self._leave_out(index, error)
+                else:
+                    return self._found
+            raise self._source.nothing_left()
+        return self._found
+
+    def _kind_of(self, index: int) -> Kind:
+        sides = as_sides(self._source.fetch(index))
+        kind = Kind(self.patch_size, sides[0].shape[2:], sides[0].dtype, len(sides), self.normalize)
+        self._refuse(index, kind.problem_of(sides))
+        return kind
+
+    def _visit(
+        self,
+        numbers: Iterator[int],
+        wanted: int,
+        count: int,
+        generator: torch.Generator,
+        release: Callable[[int], None] | None,
+    ) -> Generator[Sides, None, None]:
+        """Yield ``count`` patches of each of so many usable pictures; without ``release`` for a look only."""
+        is_alone = release is None and isinstance(
+            self._source, StreamSource
+        )  # its room is counted as it fills
+        n_workers = 0 if is_alone else self._source.n_workers
+        ahead = min(AHEAD, max(1, AHEAD_ENTRIES // (count * self._kind.n_entries)))
+        pending: deque[tuple[int, Future[Sides]]] = deque()
+        with executor_of(n_workers) as executor:
+            while wanted:
+                for index in islice(numbers, min(ahead, wanted) - len(pending)):
+                    seed = int(torch.randint(2**31, (), generator=generator))
+                    pending.append((index, executor.submit(self._cut, self._kind, index, count, seed)))
+                if not pending:
+                    return
+                index, future = pending.popleft()
+                try:
+                    patches = future.result()
+                except UnreadableImageError as error:
+                    self._leave_out(index, error)
+                    continue
+                if release is not None:
+                    release(index)
+                wanted -= 1
+                yield patches
+
+    def _cut(self, kind: Kind, index: int, count: int, seed: int) -> Sides:
+        """Return random patches of one picture; the seed makes them independent of what other threads do."""
+        sides = as_sides(self._source.fetch(index))
+        self._refuse(index, kind.problem_of(sides))
+        generator = torch.Generator().manual_seed(seed)
+        corners = random_corners(sides[0], self.patch_size, count, generator)
+        patches = tuple(cut(side, self.patch_size, corners) for side in sides)
+        if not all(is_finite(side) for side in patches):
+            self._refuse(index, "holds NaN or infinity")
+        return patches
+
+    def _refuse(self, index: int, problem: str) -> None:
+        if problem:
+            raise UnreadableImageError(f"{self._source.name(index)} {problem}.")
+
+    def _leave_out(self, index: int, error: UnreadableImageError) -> None:
+        if self.on_error == "raise":
+            raise error
+        reason = str(error).rstrip(".") + "."
+        if self._source.leave_out(index, reason):
+            warnings.warn(f"{reason} It is left out from now on.", SkippedImageWarning, stacklevel=4)

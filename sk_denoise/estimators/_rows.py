@@ -1,0 +1,124 @@
+"""From checked data to what a training run draws from: noise, augmentation and emphasis put in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sk_denoise._validation import Noiser, as_tensor
+from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._layout import SampleLayout
+from sk_denoise.estimators._pairs import Pair
+from sk_denoise.estimators._preparation import Preparation
+from sk_denoise.preprocessing import Augmentation
+from sk_denoise.training import CorruptedRows, CorruptedStream, Pairing, keep_on
+
+__all__ = ["check_augmentation", "check_emphasis", "check_for_pictures", "pairing_of", "rows_of"]
+
+
+def check_emphasis(emphasis: Any, loss: Any, by_entry: bool) -> None:
+    """Check the weights of corrupted and intact entries, and that the loss takes them."""
+    if emphasis is None:
+        return
+    numbers = [float(e) for e in emphasis if isinstance(e, Real)]
+    fits = len(emphasis) == len(numbers) == 2 and all(0 <= number < np.inf for number in numbers)
+    if not fits or not any(numbers):
+        raise ValueError(
+            "emphasis must be a pair (weight of corrupted entries, weight of intact entries) of finite "
+            f"numbers of at least 0, not both 0, such as (1.0, 0.3), got {emphasis!r}."
+        )
+    if not by_entry:
+        raise ValueError(
+            f'emphasis needs a loss that is a mean over entries, such as "mse" or "mae", got loss={loss!r}.'
+        )
+
+
+def check_for_pictures(loss: Any, pictures_only: bool, layout: SampleLayout) -> None:
+    """Check that a loss that compares pictures gets some."""
+    if pictures_only and layout.image_shape is None:
+        raise ValueError(f"loss={loss!r} compares pictures, {_are_rows(layout)}")
+
+
+def check_augmentation(augment: Any, layout: SampleLayout) -> None:
+    """Check that it is an augmentation, and that it takes such samples."""
+    if augment is None:
+        return
+    if isinstance(augment, type) or not isinstance(augment, Augmentation):
+        raise TypeError(f"augment must be an Augmenter(...) or None, got {augment!r}.")
+    if layout.image_shape is None:
+        raise ValueError(f"augment is for pictures, {_are_rows(layout)}")
+    check = getattr(augment, "check", None)
+    if check is not None:
+        check(layout.network_shape)
+
+
+def _are_rows(layout: SampleLayout) -> str:
+    return (
+        f"got rows of {layout.sample_shape[0]} features: pass stacks (n_samples, height, width[, channels]), "
+        "or image_shape with flat rows."
+    )
+
+
+def pairing_of(
+    preparation: Preparation,
+    noiser: Noiser | None,
+    augment: Augmentation | None,
+    emphasis: tuple[float, float] | None,
+    generator: torch.Generator,
+) -> Pairing:
+    """Return what samples go through on their way to the network."""
+    layout = preparation.layout
+    return Pairing(
+        corrupt=None if noiser is None else noiser.corrupt,
+        prepare_input=lambda x: preparation.input(x).float(),
+        prepare_target=lambda x: preparation.target(x).float(),
+        generator=generator,
+        augment=None if augment is None else _Moves(layout, augment),
+        weigh=None if emphasis is None else _weights(layout, *emphasis),
+    )
+
+
+def rows_of(
+    samples: Pair | RandomPatches, device: torch.device, pairing: Pairing, shuffle: torch.Generator
+) -> CorruptedRows | CorruptedStream:
+    """Return what a training run draws from: rows in memory, or patches that are streamed."""
+    if isinstance(samples, RandomPatches):
+        return CorruptedStream(samples, device, pairing, shuffle)
+    inputs = as_tensor(samples.inputs)
+    targets = inputs if samples.targets is samples.inputs else as_tensor(samples.targets)
+    inputs, targets = keep_on(device, inputs, targets)
+    return CorruptedRows(inputs, targets, device, pairing, shuffle)
+
+
+@dataclass
+class _Moves:
+    """An augmentation of pictures in the user's layout; networks and augmentations know another one."""
+
+    layout: SampleLayout
+    augment: Augmentation
+
+    def __call__(self, x: Tensor, generator: torch.Generator, *others: Tensor) -> Any:
+        first, *rest = (self.layout.to_network(side) for side in (x, *others))
+        moved = self.augment.augment(first, generator, *rest)
+        sides = moved if others else (moved,)
+        for side in sides:
+            if side.shape != first.shape:
+                raise ValueError(
+                    f"{self.augment!r} turned pictures of shape {tuple(first.shape)} into "
+                    f"{tuple(side.shape)}; an augmentation keeps the shape."
+                )
+        pictures = tuple(self.layout.pictures_from_network(side) for side in sides)
+        return pictures if others else pictures[0]
+
+
+def _weights(layout: SampleLayout, corrupted: float, intact: float) -> Callable[[Tensor, Tensor], Tensor]:
+    def weigh(noisy: Tensor, clean: Tensor) -> Tensor:
+        return layout.to_network(torch.where(noisy != clean, float(corrupted), float(intact))).float()
+
+    return weigh

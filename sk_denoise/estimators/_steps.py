@@ -1,0 +1,350 @@
+"""The steps of a fit: draft, check, split, prepare, train, store. :mod:`._base` tells the story."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from abc import ABCMeta
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from torch.utils.data import Dataset
+
+from sk_denoise._cost import cost_of
+from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
+from sk_denoise._threads import suitable_threads, threads_for
+from sk_denoise._validation import (
+    Interval,
+    Noiser,
+    StrOptions,
+    as_tensor,
+    check_one_of,
+    check_parameters,
+)
+from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._layout import SampleLayout
+from sk_denoise.estimators._networks import build_network, resolve_network, rows_are_signals
+from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
+from sk_denoise.estimators._preparation import Preparation
+from sk_denoise.estimators._rows import (
+    check_augmentation,
+    check_emphasis,
+    check_for_pictures,
+    pairing_of,
+    rows_of,
+)
+from sk_denoise.metrics import psnr_of_mse
+from sk_denoise.networks import SeededModule
+from sk_denoise.training import (
+    PRECISIONS,
+    SCHEDULES,
+    TrainingPlan,
+    Units,
+    auto_batch_size,
+    auto_epochs,
+    build_criterion,
+    check_loss,
+    create_net,
+    resolve_device,
+    resolve_optimizer,
+    resolve_precision,
+    train,
+)
+
+__all__ = ["FitSteps"]
+
+SAMPLED_ENTRIES, LEAST_PATCHES = 2**24, 64  # of a stream of patches, to know it by
+
+
+class FitSteps(BaseEstimator, metaclass=ABCMeta):
+    """The parameters that every denoiser has that learns from pairs, and what a fit does with them."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "emphasis": [tuple, list, None],
+        "optimizer": [str, type],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "image_shape": [tuple, list, None],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+    network: Any
+    latent_dim: int
+    noise: Any
+    augment: Any
+    loss: Any
+    emphasis: tuple[float, float] | None
+    optimizer: str | type[torch.optim.Optimizer]
+    learning_rate: float | None
+    learning_rate_schedule: str
+    weight_decay: float | Literal["auto"]
+    batch_size: int | Literal["auto"]
+    max_epochs: int | Literal["auto"]
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    tol: float
+    warm_start: bool
+    image_shape: Sequence[int] | None
+    precision: Literal["auto", "float32", "bfloat16"]
+    device: str | torch.device
+    random_state: int | RandomState | None
+    verbose: int
+
+    def _draft(self, fresh: bool) -> Self:
+        """Return a copy to work on, so that a fit that fails leaves the estimator as it was."""
+        draft = copy.copy(self)
+        if fresh:
+            for name in [name for name in vars(draft) if name.endswith("_")]:
+                delattr(draft, name)
+        elif self.__sklearn_is_fitted__():
+            draft.net_ = copy.deepcopy(self.net_)
+        return draft
+
+    def _check(self, X: ArrayLike, y: Any, X_clean: ArrayLike | None) -> Pair:
+        """Check parameters and data, and settle which side is clean."""
+        if isinstance(X, RandomPatches | Dataset):
+            raise TypeError(
+                f"fit takes arrays, got {type(X).__name__}. Pictures that are streamed from a folder or data "
+                "set go to fit_patches(RandomPatches(pictures, patch_size=64))."
+            )
+        self._check_parameters()
+        first = not self.__sklearn_is_fitted__()
+        pair = resolve_pair(
+            self,
+            X,
+            y,
+            X_clean,
+            noise=self.noise,
+            rows_are_signals=rows_are_signals(self._network()),
+            reset=first,
+            min_samples=2 if first else 1,  # one sample has no spread to scale by
+        )
+        layout = self._layout()
+        check_augmentation(self.augment, layout)
+        check_for_pictures(self.loss, check_loss(self.loss).pictures_only, layout)
+        return pair.laid_out(layout)
+
+    def _check_parameters(self) -> None:
+        check_parameters(self, {**FitSteps._parameter_constraints, **self._parameter_constraints})
+        check_emphasis(self.emphasis, self.loss, check_loss(self.loss).by_entry)
+        check_one_of(self.learning_rate_schedule, SCHEDULES, "learning_rate_schedule")
+
+    def _network(self) -> Any:
+        """Return the spec of the network, or the function that makes it."""
+        return resolve_network(self.network, on_unit_interval=check_loss(self.loss).on_unit_interval)
+
+    def _layout(self) -> SampleLayout:
+        return SampleLayout.of(self._sample_shape_, self.image_shape, rows_are_signals(self._network()))
+
+    def _split(
+        self, pair: Pair, X_val: ArrayLike | None, X_clean_val: ArrayLike | None
+    ) -> tuple[Pair, Pair | None]:
+        """Return the pair to train on and the one to validate on, if any."""
+        if X_val is not None:
+            return pair, resolve_validation_pair(self, X_val, X_clean_val, pair).laid_out(self._layout())
+        if X_clean_val is not None:
+            raise ValueError("X_clean_val is the clean side of X_val, which is missing.")
+        if not self.early_stopping:
+            return pair, None
+        n_samples = len(pair.inputs)
+        n_validation = int(np.ceil(self.validation_fraction * n_samples))
+        if n_samples - n_validation < 2:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} leaves {n_samples - n_validation} of "
+                f"{n_samples} samples for training, at least 2 are needed. Lower it, pass X_val, or turn "
+                "early_stopping off."
+            )
+        order = np.random.default_rng(stream_seed(self._root(), "split")).permutation(n_samples)
+        return pair.take(np.sort(order[n_validation:])), pair.take(np.sort(order[:n_validation]))
+
+    def _split_patches(
+        self, patches: Any, validation: RandomPatches | None
+    ) -> tuple[RandomPatches, RandomPatches | None]:
+        """Return the patches to train on and those to validate on, if any."""
+        for given in (patches, validation):
+            if given is not None and not isinstance(given, RandomPatches):
+                raise TypeError(
+                    f"fit_patches takes sk_denoise.datasets.RandomPatches, got {type(given).__name__}. Say "
+                    "how patches are to be drawn: RandomPatches(pictures, patch_size=64)."
+                )
+        if validation is not None or not self.early_stopping:
+            return patches, validation
+        training, held_out = patches.split(
+            self.validation_fraction, RandomState(stream_seed(self._root(), "split") % 2**32)
+        )
+        return training, held_out
+
+    def _sample(self, patches: RandomPatches) -> Pair:
+        """Return patches from all over the pictures as arrays, to learn statistics from or to validate on."""
+        entries = int(np.prod(patches.sample_shape))
+        n = min(len(patches), max(LEAST_PATCHES, SAMPLED_ENTRIES // entries))
+        inputs, targets = patches.first(n, stream(self._root(), "patches"))
+        clean = targets.numpy() if patches.is_paired else None
+        return self._check(inputs.numpy(), None, clean)
+
+    def _prepare(self, pair: Pair) -> None:
+        """Settle the noise of this call and, at the first one, layout, scaling and network."""
+        self.target_source_ = pair.source
+        self.noiser_: Noiser | None
+        if pair.noise_name != getattr(self, "_noise_name_", None):  # what was fitted before stays
+            self._noise_name_ = pair.noise_name
+            self.noiser_ = None if pair.noiser is None else pair.noiser.fit(pair.targets)
+        if self.verbose:
+            print(f"[{type(self).__name__}] {pair.describe()}", flush=True)
+        network = self._network()
+        on_unit_interval = self._check_range(network, pair.targets)
+        if self.__sklearn_is_fitted__():
+            return
+        layout = self._layout()
+        self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.data_range, 0
+        self._reference_noiser_ = default_noiser(
+            pair.targets, layout.image_shape is not None
+        )  # whatever the network
+        self._reference_noiser_.fit(pair.targets)
+        with threads_for(pair.inputs.size):
+            self._preparation_ = Preparation.of(
+                layout,
+                as_tensor(pair.inputs),
+                as_tensor(pair.targets),
+                self.noiser_,
+                stream(self._root(), "statistics"),
+                scale_target=not on_unit_interval,
+            )
+        module = build_network(network, layout.network_shape, self.latent_dim, self._root())
+        self._cost_ = cost_of(module, layout.network_shape)
+        optimizer = self._optimizer(len(pair.inputs))
+        criterion = build_criterion(self.loss, self._units(pair.targets))
+        self.net_ = create_net(module, criterion, optimizer, resolve_device(self.device))
+
+    def _units(self, clean: NDArray[Any]) -> Units:
+        """Return how the unit of the network relates to that of the clean data, for losses that ask."""
+        scaler = self._preparation_.target_scaler
+        return Units(scaler.center.float(), scaler.spread.float(), float(clean.min()), self.data_range_)
+
+    def _check_range(self, network: Any, clean: NDArray[Any]) -> bool:
+        """Return whether the network answers in [0, 1], as a loss or its output asks for."""
+        if check_loss(self.loss).on_unit_interval:
+            cause = f"loss={self.loss!r}"
+        elif getattr(network, "output_activation", None) == "sigmoid":
+            cause = 'output_activation="sigmoid"'
+        else:
+            return False
+        low, high = float(clean.min()), float(clean.max())
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"{cause} needs clean data in [0, 1], got values from {low:.4g} to {high:.4g}. Scale "
+                'them to [0, 1], or use loss="mse" with output_activation="identity".'
+            )
+        return True
+
+    def _train(
+        self,
+        training: Pair | RandomPatches,
+        validation: Pair | None,
+        epochs: int | None = None,
+        schedule: str | None = None,
+    ) -> KeyboardInterrupt | None:
+        rows = self._rows(training, "noise", self._n_runs_)
+        frozen = None if validation is None else self._rows(validation, "validation", 0).freeze()
+        batch_size = self._batch_size(len(rows))
+        if epochs is None:
+            epochs = self._epochs(-(-len(rows) // batch_size))
+        step = 3 * self._cost_.flops * batch_size  # the backward pass takes twice the forward one
+        self.precision_ = resolve_precision(
+            self.precision,
+            self.net_.module_,
+            self._preparation_.layout.network_shape,
+            torch.device(self.net_.device),
+            step,
+        )
+        errors, data_range = self._preparation_.squared_errors, self.data_range_
+        plan = TrainingPlan(
+            epochs=epochs,
+            batch_size=batch_size,
+            schedule=schedule or self.learning_rate_schedule,
+            learning_rate=self._optimizer(len(rows))[1]["lr"],
+            patience=self.n_iter_no_change if self.early_stopping and frozen is not None else None,
+            tol=self.tol,
+            bfloat16=self.precision_ == "bfloat16",
+            sample_psnr=lambda output, target: psnr_of_mse(errors(output, target).cpu(), data_range),
+            show_progress=bool(self.verbose),
+        )
+        with self._lent_randomness(), suitable_threads(step):
+            interruption = train(self.net_, rows, frozen, plan)
+        self._n_runs_ += 1
+        return interruption
+
+    def _rows(self, samples: Any, purpose: str, run: int) -> Any:
+        """Return what batches are drawn from, with randomness for one purpose and run."""
+        device = torch.device(self.net_.device)
+        noiseless = samples.is_paired if isinstance(samples, RandomPatches) else samples.noiser is None
+        pairing = pairing_of(
+            self._preparation_,
+            None if noiseless else self.noiser_,
+            self.augment,
+            self.emphasis,
+            stream(self._root(), purpose, run, device=device),
+        )
+        return rows_of(samples, device, pairing, stream(self._root(), "shuffle", run))
+
+    def _optimizer(self, n_samples: int) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+        return resolve_optimizer(self.optimizer, self.learning_rate, self.weight_decay, n_samples=n_samples)
+
+    def _batch_size(self, n_samples: int) -> int:
+        if self.batch_size == "auto":
+            return auto_batch_size(n_samples)
+        if self.batch_size > n_samples:
+            warnings.warn(
+                f"batch_size={self.batch_size} is larger than the {n_samples} samples there are to train on; "
+                "all of them make one batch.",
+                stacklevel=4,
+            )
+        return min(n_samples, self.batch_size)
+
+    def _epochs(self, steps: int) -> int:
+        if self.max_epochs == "auto":
+            return auto_epochs(steps)
+        return int(self.max_epochs)
+
+    def _root(self) -> int:
+        """Return the seed of the fit, the same for all further calls that continue it."""
+        if not hasattr(self, "_root_"):
+            self._root_ = root_seed(self.random_state)
+        return self._root_
+
+    def _lent_randomness(self) -> AbstractContextManager[None]:
+        """Lend torch's global state for a run to a module that may draw from it, with dropout say."""
+        if isinstance(self.net_.module_, SeededModule):
+            return nullcontext()
+        return borrowed_global_state(stream_seed(self._root(), "training", self._n_runs_))
+
+    def _store(self, draft: Self, interruption: KeyboardInterrupt | None) -> Self:
+        """Take over what was fitted, and raise an interruption again: no search may crown such a fit."""
+        self.__dict__ = draft.__dict__
+        history = self.net_.history
+        self.n_iter_ = len(history)
+        self.loss_curve_ = [epoch["train_loss"] for epoch in history]
+        self.validation_scores_ = [e["valid_psnr"] for e in history if "valid_psnr" in e] or None
+        if interruption is not None:
+            raise interruption
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "net_")

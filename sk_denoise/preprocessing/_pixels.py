@@ -1,0 +1,351 @@
+"""Pixels in a unit that suits a network, and back: transformers that integers come back from unchanged."""
+
+from __future__ import annotations
+
+import math
+from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from sk_denoise._validation import SampleTagsMixin, StrOptions, check_parameters, check_samples
+
+__all__ = ["Centerer", "PixelScaler"]
+
+
+class _PixelTransformer(
+    SampleTagsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta
+):
+    """What both transformers share: arrays that are checked, and answers in the type of the training data."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {}
+
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+        """Learn the unit of the pixels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Training samples.
+        y : ignored
+            Present for scikit-learn's conventions.
+
+        Returns
+        -------
+        self
+        """
+        check_parameters(self, self._parameter_constraints)
+        samples = check_samples(self, X, reset=True)
+        self._learn(samples)
+        is_float = samples.dtype.kind == "f"
+        self.dtype_ = _working_type(samples.dtype) if is_float else samples.dtype.newbyteorder("=")
+        return self
+
+    def transform(self, X: ArrayLike) -> Any:
+        """Return pixels in the unit that a network is given.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Samples of the layout seen in ``fit``.
+
+        Returns
+        -------
+        ndarray or DataFrame of the shape of X
+            float64 for float64 and for integers of 32 bits and more, else float32.
+        """
+        check_is_fitted(self)
+        samples = check_samples(self, X, reset=False)
+        values = samples.astype(_working_type(samples.dtype), order="C")  # a copy, always
+        self._apply(values)
+        return values
+
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Return pixels in the unit and type of the training data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Samples as ``transform`` gives them, or a denoiser after it.
+
+        Returns
+        -------
+        ndarray of the shape of X
+            Of type ``dtype_``; integers are rounded to the nearest and clipped to the limits of their type.
+        """
+        check_is_fitted(self)
+        values = self._check_transformed(X).astype(_working_type(self.dtype_), order="C")
+        self._undo(values)
+        if self.dtype_.kind != "f":
+            np.rint(values, out=values)
+            np.clip(values, *_limits(self.dtype_), out=values)
+        return values.astype(self.dtype_, copy=False)
+
+    @abstractmethod
+    def _learn(self, samples: NDArray[Any]) -> None:
+        """Learn from samples of any numeric type."""
+
+    @abstractmethod
+    def _apply(self, values: NDArray[Any]) -> None:
+        """Turn floats in the unit of the data into that of the network, in place."""
+
+    @abstractmethod
+    def _undo(self, values: NDArray[Any]) -> None:
+        """Turn floats in the unit of the network into that of the data, in place."""
+
+    def _check_transformed(self, X: ArrayLike) -> NDArray[Any]:
+        """Check what is to be undone: it may come from a network, so names of features are not compared."""
+        array = np.asarray(check_array(X, dtype="numeric", allow_nd=True, ensure_2d=False, estimator=self))
+        if array.shape[1:] != self._sample_shape_:
+            raise ValueError(
+                f"X holds samples of shape {array.shape[1:]}, {type(self).__name__} was fitted on samples of "
+                f"shape {self._sample_shape_}. Reshape X to (n_samples, "
+                f"{', '.join(map(str, self._sample_shape_))})."
+            )
+        return array
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "dtype_")
+
+
+class PixelScaler(_PixelTransformer):
+    """Scale pixels to [0, 1], and back to the type they came in.
+
+    ``transform`` gives ``(X - low) / (high - low)`` with one range for all pixels, so colors and contrasts
+    stay what they are. It does not clip: a pixel outside the range is still told from others. For 8- and
+    16-bit integers the range is that of their type, so the same picture gives the same values whatever the
+    training data were, and ``inverse_transform`` gives every integer back.
+
+    Parameters
+    ----------
+    input_range : "auto" or pair of float, default="auto"
+        The pixels ``(low, high)`` that become 0 and 1, ``low < high``. "auto" is the range of the type for
+        8- and 16-bit integers and booleans, otherwise from the smallest to the largest training pixel.
+        Pixels of 12 bits in an array of 16 are best told: ``(0, 4095)``.
+    clip : bool, default=True
+        Whether ``inverse_transform`` clips to the range, beyond which a denoiser may overshoot. Integers are
+        clipped to the limits of their type in any case.
+
+    Attributes
+    ----------
+    range_ : tuple of float
+        The pixels ``(low, high)`` that become 0 and 1. If they are the same, as they are in constant data,
+        that pixel becomes 0 and others their distance from it.
+    dtype_ : numpy.dtype
+        The type of the training data, which ``inverse_transform`` answers in; float32 for shorter floats.
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    Centerer : Takes the mean away, before or after this.
+
+    Notes
+    -----
+    Integers of 32 and 64 bits are computed in double precision and come back unchanged where neither they nor
+    their range exceed ``2 ** 50``; wider ones lose their last digits.
+
+    References
+    ----------
+    Unsigned integers are scaled as ``skimage.util.img_as_float`` scales them; signed ones it takes to
+    [-1, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise.preprocessing import PixelScaler
+    >>> X = np.array([[0, 51], [102, 255]], dtype=np.uint8)
+    >>> scaler = PixelScaler().fit(X)
+    >>> scaler.transform(X)
+    array([[0. , 0.2],
+           [0.4, 1. ]], dtype=float32)
+    >>> scaler.inverse_transform([[0.2001, 1.3]])
+    array([[ 51, 255]], dtype=uint8)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "input_range": [StrOptions({"auto"}), tuple, list],
+        "clip": ["boolean"],
+    }
+
+    def __init__(
+        self, input_range: Literal["auto"] | tuple[float, float] = "auto", *, clip: bool = True
+    ) -> None:
+        self.input_range = input_range
+        self.clip = clip
+
+    def _learn(self, samples: NDArray[Any]) -> None:
+        self.range_ = _range_of(samples) if self.input_range == "auto" else self._declared_range()
+
+    def _declared_range(self) -> tuple[float, float]:
+        pair: Any = self.input_range
+        are_numbers = len(pair) == 2 and all(isinstance(end, Real) for end in pair)
+        if not (are_numbers and -math.inf < pair[0] < pair[1] < math.inf):
+            raise ValueError(
+                'input_range must be "auto" or a pair (low, high) of finite numbers with low < high, such as '
+                f"(0, 255), got {pair!r}."
+            )
+        return float(pair[0]), float(pair[1])
+
+    @property
+    def _width(self) -> float:
+        """The unit; one where all pixels were the same, so that nothing is divided by zero."""
+        low, high = self.range_
+        return (high - low) or 1.0
+
+    def _apply(self, values: NDArray[Any]) -> None:
+        values -= self.range_[0]
+        values /= self._width
+
+    def _undo(self, values: NDArray[Any]) -> None:
+        values *= self._width
+        values += self.range_[0]
+        if self.clip:
+            np.clip(values, *self.range_, out=values)
+
+
+class Centerer(_PixelTransformer):
+    """Take the mean of the training data away, and add it again.
+
+    It stands before or after a :class:`PixelScaler`, or alone.
+
+    Parameters
+    ----------
+    per : {"channel", "global"}, default="channel"
+        One mean for each channel, or one for all pixels. The channels are the last axis of pictures
+        (height, width, channels); other pictures have one. In flat rows that no ``image_shape`` calls
+        pictures, each column is a channel of its own.
+    image_shape : tuple of int or None, default=None
+        Shape ``(height, width)`` or ``(height, width, channels)`` of pictures in flat rows.
+
+    Attributes
+    ----------
+    mean_ : ndarray of shape (n_channels,), or of shape ()
+        What is taken away, in double precision; of shape () if ``per="global"``.
+    dtype_ : numpy.dtype
+        The type of the training data, which ``inverse_transform`` answers in; float32 for shorter floats.
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    PixelScaler : Scales pixels to [0, 1].
+
+    Notes
+    -----
+    Integers of 8 and 16 bits come back unchanged, and wider ones up to ``2 ** 50``. A
+    :class:`~sk_denoise.DenoisingAutoencoder` centers and scales by itself; this is for estimators that do
+    not.
+
+    References
+    ----------
+    Y. LeCun et al., "Efficient BackProp", in: Neural Networks: Tricks of the Trade, Springer (1998),
+    section 4.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise.preprocessing import Centerer
+    >>> X = np.array([[[[10, 50]]], [[[20, 90]]]], dtype=np.uint8)  # two pictures of one pixel, two channels
+    >>> centerer = Centerer().fit(X)
+    >>> centerer.mean_
+    array([15., 70.])
+    >>> centerer.transform(X)[0]
+    array([[[ -5., -20.]]], dtype=float32)
+    >>> bool((centerer.inverse_transform(centerer.transform(X)) == X).all())
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "per": [StrOptions({"channel", "global"})],
+        "image_shape": [tuple, list, None],
+    }
+
+    def __init__(
+        self,
+        per: Literal["channel", "global"] = "channel",
+        *,
+        image_shape: Sequence[int] | None = None,
+    ) -> None:
+        self.per = per
+        self.image_shape = image_shape
+
+    def _learn(self, samples: NDArray[Any]) -> None:
+        channels = self._count_channels(samples.shape[1:])
+        # numpy turns a few thousand entries at a time into double precision, so the data are not copied
+        means = samples.reshape(len(samples), -1).sum(axis=0, dtype=np.float64) / len(samples)
+        self.mean_ = np.asarray(means.mean() if self.per == "global" else means.reshape(-1, channels).mean(0))
+
+    def _count_channels(self, shape: tuple[int, ...]) -> int:
+        pictures = self._check_image_shape(shape)
+        if pictures is None:
+            return shape[0]
+        return pictures[2] if len(pictures) == 3 else 1
+
+    def _check_image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the shape of one picture, or None where samples are rows."""
+        if len(shape) > 3:
+            raise ValueError(
+                f"Samples of shape {shape} are neither rows (features,) nor pictures (height, width) or "
+                "(height, width, channels)."
+            )
+        if self.image_shape is None:
+            return shape if len(shape) > 1 else None
+        declared: tuple[Any, ...] = tuple(self.image_shape)
+        if len(declared) not in (2, 3) or not all(
+            isinstance(s, int | np.integer) and s >= 1 for s in declared
+        ):
+            raise ValueError(
+                "image_shape must be None, (height, width) or (height, width, channels), integers of at "
+                f"least 1, got {self.image_shape!r}."
+            )
+        if len(shape) > 1 and declared != shape:
+            raise ValueError(f"image_shape={declared}, but X holds pictures of shape {shape}.")
+        if math.prod(declared) != math.prod(shape):
+            raise ValueError(
+                f"image_shape={declared} has {math.prod(declared)} pixels, but X has {shape[0]} features."
+            )
+        return declared
+
+    def _apply(self, values: NDArray[Any]) -> None:
+        rows = values.reshape(len(values), -1)
+        rows -= self._mean_of_a_sample(rows)
+
+    def _undo(self, values: NDArray[Any]) -> None:
+        rows = values.reshape(len(values), -1)
+        rows += self._mean_of_a_sample(rows)
+
+    def _mean_of_a_sample(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return the mean of each entry of a row: long rows are added many times as fast as triples."""
+        return np.tile(self.mean_.astype(rows.dtype), rows.shape[1] // self.mean_.size)
+
+
+def _range_of(samples: NDArray[Any]) -> tuple[float, float]:
+    """Return the range of the type where the type means one, otherwise of the samples."""
+    if samples.dtype.kind == "f" or samples.dtype.itemsize > 2:
+        return float(samples.min()), float(samples.max())
+    return _limits(samples.dtype)
+
+
+def _working_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the float type that pixels are computed in: the shortest that holds each of them exactly."""
+    short = 4 if dtype.kind == "f" else 2
+    return np.dtype(np.float32 if dtype.itemsize <= short else np.float64)
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the limits of a type of integers, as numbers that casting to it keeps inside."""
+    if dtype.kind == "b":
+        return 0.0, 1.0
+    info = np.iinfo(dtype)
+    high = float(info.max)
+    return float(info.min), high if int(high) <= info.max else math.nextafter(high, 0.0)

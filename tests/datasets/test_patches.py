@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sk_denoise.datasets import ImageFolder, extract_patches, join_patches
+
+
+def picture(*shape: int, dtype: str = "uint8", seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(dtype)
+
+
+def test_patches_lie_side_by_side_and_cover_the_picture():
+    p = picture(5, 7)
+    patches = extract_patches([p], (2, 3))
+    corners = [(row, column) for row in (0, 2, 3) for column in (0, 3, 4)]
+    assert patches.dtype == np.uint8
+    np.testing.assert_array_equal(patches, [p[r : r + 2, c : c + 3] for r, c in corners])
+
+
+def test_the_stride_sets_how_far_apart_they_are():
+    p = picture(6, 6, 3)
+    patches = extract_patches([p], 4, stride=(1, 2))
+    corners = [(row, column) for row in (0, 1, 2) for column in (0, 2)]
+    np.testing.assert_array_equal(patches, [p[r : r + 4, c : c + 4] for r, c in corners])
+
+
+def test_a_patch_may_be_the_whole_picture():
+    p = picture(4, 6)
+    np.testing.assert_array_equal(extract_patches([p], (4, 6), stride=3), p[None])
+
+
+@pytest.mark.parametrize("kind", ["stack", "list", "tensors", "folder"])
+def test_pictures_may_come_in_many_ways(tmp_path, kind):
+    stack = picture(3, 8, 9, 3)
+    expected = np.concatenate([extract_patches([p], 4) for p in stack])
+    for index, p in enumerate(stack):
+        Image.fromarray(p).save(tmp_path / f"{index}.png")
+    ways = {
+        "stack": stack,
+        "list": list(stack),
+        "tensors": torch.from_numpy(stack).movedim(-1, 1),
+        "folder": ImageFolder(tmp_path),
+    }
+    np.testing.assert_array_equal(extract_patches(ways[kind], 4), expected)
+
+
+def test_pictures_may_have_different_sizes():
+    patches = extract_patches([picture(4, 4), picture(8, 4), picture(5, 5)], 4)
+    assert patches.shape == (1 + 2 + 4, 4, 4)
+
+
+def test_random_patches_are_pieces_of_their_picture():
+    p = np.arange(20 * 30).reshape(20, 30)
+    patches = extract_patches([p, -p], 5, n_per_picture=50, random_state=0)
+    assert patches.shape == (100, 5, 5)
+    for patch, sign in zip(patches, [1] * 50 + [-1] * 50, strict=True):
+        row, column = divmod(sign * patch[0, 0], 30)
+        np.testing.assert_array_equal(patch, sign * p[row : row + 5, column : column + 5])
+    assert len({patch.tobytes() for patch in patches}) > 80
+    np.testing.assert_array_equal(patches, extract_patches([p, -p], 5, n_per_picture=50, random_state=0))
+    assert (patches != extract_patches([p, -p], 5, n_per_picture=50, random_state=1)).any()
+
+
+@pytest.mark.parametrize(
+    ("pictures", "parameters", "error", "message"),
+    [
+        (picture(8, 8), {}, ValueError, r"Pass a single picture as \[picture\]"),
+        ([], {}, ValueError, "no pictures"),
+        ([picture(8, 8), picture(3, 8)], {}, ValueError, "Picture 1 is 3 x 8 and thus smaller"),
+        ([picture(8, 8), picture(8, 8, 3)], {}, ValueError, "Picture 1 has the channels"),
+        ([picture(8, 8), picture(8, 8, dtype="f4")], {}, ValueError, "Picture 1 is of type float32"),
+        ([(picture(8, 8), picture(8, 8))], {}, ValueError, "is a pair: cut the noisy and the clean"),
+        ([[1, 2], [3, 4]], {}, TypeError, "must be a picture or a pair"),
+        (["photo.png"], {}, TypeError, "Files are read by ImageFolder"),
+        ("photos", {}, TypeError, r"Pass ImageFolder\(path\)"),
+        (iter([picture(8, 8)]), {}, TypeError, "Pictures must have a length"),
+        ([picture(8, 8).astype(complex)], {}, TypeError, "must hold real numbers"),
+        ([picture(8, 8)], {"stride": 2, "n_per_picture": 3}, ValueError, "not both"),
+        ([picture(8, 8)], {"stride": 5}, ValueError, "stride must be at most the patch_size"),
+        ([picture(8, 8)], {"stride": 0}, ValueError, "stride must be at least 1"),
+        ([picture(8, 8)], {"n_per_picture": 0}, ValueError, "n_per_picture must be at least 1"),
+        ([picture(8, 8)], {"n_per_picture": 2.0}, TypeError, "n_per_picture must be an integer"),
+        ([picture(8, 8)], {"patch_size": (4, 4, 3)}, ValueError, "patch_size must be an integer or"),
+        ([picture(8, 8)], {"patch_size": 0}, ValueError, "patch_size must be at least 1"),
+    ],
+)
+def test_what_cannot_be_cut_is_refused(pictures, parameters, error, message):
+    with pytest.raises(error, match=message):
+        extract_patches(pictures, **{"patch_size": 4, **parameters})
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int64", "float32", "float64", "bool"])
+@pytest.mark.parametrize("shape", [(9, 13), (9, 13, 3)])
+@pytest.mark.parametrize("stride", [None, 1, (2, 3)])
+def test_joining_undoes_cutting(shape, dtype, stride):
+    p = picture(*shape, dtype=dtype)
+    joined = join_patches(extract_patches([p], (3, 5), stride=stride), p.shape, stride=stride)
+    assert joined.dtype == p.dtype
+    if p.dtype.kind == "f":
+        np.testing.assert_allclose(joined, p, rtol=1e-6)
+    else:
+        np.testing.assert_array_equal(joined, p)
+
+
+def test_overlapping_patches_pass_over_into_each_other():
+    patches = np.stack([np.zeros((1, 8)), np.ones((1, 8))])  # two that disagree where they overlap
+    row = join_patches(patches, (1, 12), stride=(1, 4))[0]
+    assert (np.diff(row) >= 0).all()
+    assert 0 < row[4] < 0.25
+    assert 0.75 < row[7] < 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "picture_shape", "message"),
+    [
+        ((5, 4, 4), (8, 8), "has 4 patches of 4 x 4 with a stride of 4 x 4, got 5"),
+        ((4, 4, 4), (8, 8, 3), "were expected, got"),
+        ((4, 4, 4, 1), (8, 8, 3), "were expected, got"),
+        ((4, 4), (8,), "were expected, got"),
+        ((4, 4, 4), (3, 8), "A picture of 3 x 8 is smaller than a patch of 4 x 4"),
+    ],
+)
+def test_patches_of_another_picture_are_refused(shape, picture_shape, message):
+    with pytest.raises(ValueError, match=message):
+        join_patches(np.zeros(shape), picture_shape)

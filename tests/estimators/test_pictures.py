@@ -1,0 +1,358 @@
+"""What a fit does for pictures: augmentation, losses that compare pictures, emphasis, streamed patches."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+from sk_denoise import (
+    DenoisingAutoencoder,
+    GaussianNoiser,
+    MaskingNoiser,
+    PoolingNetwork,
+    SaltAndPepperNoiser,
+    make_denoising_scorer,
+)
+from sk_denoise.datasets import ImageFolder, RandomPatches, extract_patches, load_pictures
+from sk_denoise.io import write_image
+from sk_denoise.metrics import psnr
+from sk_denoise.preprocessing import Augmenter
+
+RNG = np.random.default_rng(0)
+
+
+def small(**parameters) -> DenoisingAutoencoder:
+    common = {
+        "network": "pooling",
+        "latent_dim": 8,
+        "max_epochs": 2,
+        "noise": GaussianNoiser(0.1),
+        "random_state": 0,
+    }
+    return DenoisingAutoencoder(**{**common, **parameters})
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Return smooth gray pictures in [0, 1]."""
+    return np.clip(RNG.normal(size=(64, 8, 8)).cumsum(1).cumsum(2) / 20 + 0.5, 0, 1).astype(np.float32)
+
+
+# Augmentation --------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """An augmentation that notes what it is shown, and turns pictures upside down."""
+
+    def __init__(self):
+        self.seen = []
+
+    def augment(self, x, generator, *others):
+        self.seen.append([tuple(side.shape) for side in (x, *others)])
+        moved = tuple(side.flip(2) for side in (x, *others))
+        return moved if others else moved[0]
+
+
+@pytest.mark.parametrize("layout", ["gray", "colour", "flat gray", "flat colour"])
+@pytest.mark.parametrize("paired", [False, True])
+def test_augmentation_sees_pictures_in_the_layout_of_networks_both_sides_together(layout, paired):
+    shape = (8, 6, 3) if "colour" in layout else (8, 6)
+    X = RNG.uniform(size=(20, *shape)).astype(np.float32)
+    rows = X.reshape(20, -1) if "flat" in layout else X
+    augment = Recorder()
+    dae = small(network="dense", augment=augment, image_shape=shape, batch_size=20, max_epochs=1)
+    dae.set_params(noise="auto").fit(rows, X_clean=rows + 1 if paired else None)
+    channels = 3 if "colour" in layout else 1
+    assert augment.seen == [[(20, channels, 8, 6)] * (2 if paired else 1)]
+
+
+def test_pictures_that_are_turned_upside_down_are_learned_upside_down(pictures):
+    ramp = np.linspace(0, 1, 8, dtype=np.float32)[:, None] + 0.1 * RNG.normal(size=(200, 8, 8)).astype(
+        np.float32
+    )
+    dae = small(network="dense", augment=Recorder(), noise=GaussianNoiser(0.5), max_epochs=20).fit(ramp)
+    guess = dae.predict(np.full((1, 8, 8), 0.5))[0].mean(axis=1)
+    assert guess[0] > guess[-1] + 0.1
+
+
+def test_both_sides_of_a_pair_are_moved_alike():
+    clean = RNG.uniform(size=(64, 6, 6))
+    noisy = 2 * clean - 1
+    seen = []
+
+    class Checked(Augmenter):
+        def augment(self, x, generator, *others):
+            moved = super().augment(x, generator, *others)
+            seen.append(torch.allclose(moved[0], 2 * moved[1] - 1))
+            return moved
+
+    augment = Checked(shift=2, flip="both", quarter_turns=True, fill="edge")
+    small(network="dense", noise="auto", augment=augment).fit(noisy, X_clean=clean)
+    assert len(seen) > 0
+    assert all(seen)
+
+
+def test_augmentation_does_not_touch_the_data_nor_validation(pictures):
+    before = pictures.copy()
+    augment = Recorder()
+    small(augment=augment, early_stopping=True, batch_size=57, max_epochs=2).fit(pictures)
+    np.testing.assert_array_equal(pictures, before)
+    assert [shapes[0][0] for shapes in augment.seen] == [57, 57]
+
+
+def test_augmentation_is_searched(pictures):
+    search = GridSearchCV(
+        small(augment=Augmenter(), max_epochs=1),
+        {"augment__shift": [0.0, 0.25], "augment__flip": ["both"]},
+        scoring=make_denoising_scorer(GaussianNoiser(0.1, random_state=0)),
+        cv=2,
+    ).fit(pictures)
+    assert len(set(search.cv_results_["mean_test_score"])) == 2
+
+
+def test_a_fit_with_augmentation_is_reproducible(pictures):
+    dae = small(augment=Augmenter(shift=0.2, zoom=(0.8, 1.2), rotation=10))
+    one, other = (clone(dae).fit(pictures).predict(pictures) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+    without = clone(dae).set_params(augment=None).fit(pictures).predict(pictures)
+    assert not np.array_equal(one, without)
+
+
+@pytest.mark.parametrize(
+    ("augment", "error", "message"),
+    [
+        (Augmenter, TypeError, r"augment must be an Augmenter\(...\) or None"),
+        ("flip", TypeError, r"augment must be an Augmenter\(...\) or None, got 'flip'"),
+        (Augmenter(zoom=(2, 1)), ValueError, "zoom must be"),
+        (Augmenter(shift=9), ValueError, "shift=9 pixels can move all out of sight"),
+    ],
+)
+def test_what_is_no_augmentation_is_refused(pictures, augment, error, message):
+    with pytest.raises(error, match=message):
+        small(augment=augment).fit(pictures)
+
+
+def test_rows_are_not_augmented(pictures):
+    with pytest.raises(ValueError, match=r"augment is for pictures, got rows of 64 features: pass stacks"):
+        small(network="dense", augment=Augmenter()).fit(pictures.reshape(64, -1))
+
+
+def test_an_augmentation_that_changes_the_shape_is_refused(pictures):
+    class Cropping:
+        def augment(self, x, generator, *others):
+            return x[..., 1:]
+
+    with pytest.raises(ValueError, match=r"turned pictures of shape \(64, 1, 8, 8\) into \(64, 1, 8, 7\)"):
+        small(augment=Cropping()).fit(pictures)
+
+
+# Losses ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["ssim", "ms_ssim", {"mae": 0.2, "ssim": 0.8}])
+def test_losses_of_pictures_want_pictures(pictures, loss):
+    small(loss=loss).fit(pictures)
+    with pytest.raises(ValueError, match=r"compares pictures, got rows of 64 features: pass stacks"):
+        small(network="dense", loss=loss).fit(pictures.reshape(64, -1))
+
+
+@pytest.mark.parametrize("loss", ["ssim", {"mse": 1.0, "ssim": 0.5}])
+def test_a_loss_of_pictures_does_not_depend_on_their_unit(pictures, loss):
+    one = small(loss=loss, noise=GaussianNoiser(0.1)).fit(pictures)
+    other = small(loss=loss, noise=GaussianNoiser(25.5)).fit(255 * pictures)
+    np.testing.assert_allclose(other.loss_curve_, one.loss_curve_, rtol=1e-3)
+
+
+def test_a_function_of_output_and_target_is_a_loss(pictures):
+    def fourth_power(output, target):
+        return (output - target).pow(4).mean()
+
+    dae = small(loss=fourth_power, max_epochs=5).fit(pictures)
+    assert dae.loss_curve_[-1] < dae.loss_curve_[0]
+    assert not np.allclose(dae.predict(pictures), small(max_epochs=5).fit(pictures).predict(pictures))
+
+
+def test_a_mix_with_a_loss_on_the_unit_interval_answers_through_a_sigmoid(pictures):
+    dae = small(loss={"kl": 1.0, "mse": 1.0}).fit(pictures)
+    denoised = dae.predict(100 * pictures - 50)
+    assert denoised.min() >= 0
+    assert denoised.max() <= 1
+    with pytest.raises(ValueError, match=r"loss=\{'kl': 1.0\} needs clean data in \[0, 1\]"):
+        small(loss={"kl": 1.0}, noise=GaussianNoiser(25.5)).fit(255 * pictures)
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        ("msee", ValueError, "Unknown loss 'msee'. Did you mean 'mse'"),
+        ({"mse": -1}, ValueError, "finite numbers above 0, got -1 for 'mse'"),
+        ({}, ValueError, "needs at least one"),
+        (torch.nn.MSELoss, TypeError, r"Did you mean MSELoss\(\)"),
+        (3, TypeError, "loss must be one of"),
+    ],
+)
+def test_what_is_no_loss_is_refused(pictures, loss, error, message):
+    with pytest.raises(error, match=message):
+        small(loss=loss).fit(pictures)
+
+
+def test_a_fit_with_any_loss_survives_pickling(pictures):
+    for loss in ("ms_ssim", {"mae": 1.0, "ssim": 1.0}, torch.nn.SmoothL1Loss()):
+        dae = small(loss=loss, max_epochs=1).fit(pictures)
+        again = pickle.loads(pickle.dumps(dae))
+        np.testing.assert_array_equal(again.predict(pictures), dae.predict(pictures))
+        again.partial_fit(pictures)
+
+
+# Emphasis --------------------------------------------------------------------------------------------------
+
+
+def test_emphasis_on_what_was_lost_restores_it_better_and_leaves_the_rest():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(800, 3)) @ rng.normal(size=(3, 12))
+    noiser = MaskingNoiser(0.25, fill=9.0, random_state=1)
+    noisy = np.asarray(noiser.fit_transform(X))
+    lost = noisy == 9
+    errors = {}
+    for emphasis in (None, (1.0, 0.0), (0.0, 1.0)):
+        dae = DenoisingAutoencoder(
+            noise=MaskingNoiser(0.25, fill=9.0), emphasis=emphasis, max_epochs=30, random_state=0
+        )
+        squared = (dae.fit(X).predict(noisy) - X) ** 2
+        errors[emphasis] = squared[lost].mean(), squared[~lost].mean()
+    assert errors[1.0, 0.0][0] < errors[0.0, 1.0][0] / 3
+    assert errors[0.0, 1.0][1] < errors[1.0, 0.0][1] / 3
+    assert errors[0.0, 1.0][0] > errors[None][0]
+
+
+def test_equal_emphasis_is_no_emphasis(pictures):
+    noise = SaltAndPepperNoiser(0.2)
+    plain = small(noise=noise).fit(pictures)
+    equal = small(noise=noise, emphasis=(1.0, 1.0)).fit(pictures)
+    np.testing.assert_allclose(equal.loss_curve_, plain.loss_curve_, rtol=1e-4)
+    half = small(noise=noise, emphasis=(0.5, 0.5), early_stopping=True, max_epochs=1).fit(pictures)
+    whole = small(noise=noise, early_stopping=True, max_epochs=1).fit(pictures)
+    ratio = half.net_.history[0]["valid_loss"] / whole.net_.history[0]["valid_loss"]
+    assert ratio == pytest.approx(0.5, rel=0.05)
+
+
+def test_emphasis_knows_the_corrupted_entries_of_given_pairs(pictures):
+    noisy = pictures.copy()
+    noisy[:, :, :4] += 0.5
+    only_right = small(network="dense", noise="auto", emphasis=(0.0, 1.0), max_epochs=1, batch_size=64)
+    only_right.fit(noisy, X_clean=pictures)
+    assert (
+        only_right.loss_curve_[0]
+        < small(network="dense", noise="auto", max_epochs=1, batch_size=64)
+        .fit(noisy, X_clean=pictures)
+        .loss_curve_[0]
+    )
+
+
+@pytest.mark.parametrize("emphasis", [(1,), (0, 0), (-1, 1), (np.inf, 1), ("a", 1), (1, 1, 1)])
+def test_emphasis_is_checked(pictures, emphasis):
+    with pytest.raises(ValueError, match="emphasis must be a pair"):
+        small(emphasis=emphasis).fit(pictures)
+
+
+@pytest.mark.parametrize("loss", ["ssim", {"mse": 1.0, "ssim": 1.0}, torch.nn.MSELoss()])
+def test_emphasis_needs_a_loss_that_is_a_mean_over_entries(pictures, loss):
+    with pytest.raises(ValueError, match="emphasis needs a loss that is a mean over entries"):
+        small(emphasis=(1.0, 0.5), loss=loss).fit(pictures)
+
+
+# Streams ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def photos():
+    """Return small colour photographs to train and to test on, in bytes."""
+    both = load_pictures()
+    return tuple(
+        [(255 * picture[::4, ::4]).astype(np.uint8) for picture in part] for part in (both.train, both.test)
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for number, photo in enumerate(photos[0]):
+        write_image(folder / f"{number}.png", photo)
+    return folder
+
+
+def test_patches_of_a_folder_teach_to_denoise(photos, folder):
+    noise = GaussianNoiser(0.3)
+    dae = small(network=PoolingNetwork((8, 16)), latent_dim=16, max_epochs=15, batch_size=16, noise=noise)
+    dae.fit_patches(RandomPatches(ImageFolder(folder), 16, patches_per_picture=64))
+    assert dae.image_shape_ == (16, 16, 3)
+    assert dae.target_source_ == "X"
+    test = extract_patches(photos[1], 16) / np.float32(255)
+    noisy = test + 0.3 * RNG.normal(size=test.shape).astype(np.float32)
+    assert psnr(test, dae.predict(noisy), data_range=1) > psnr(test, noisy, data_range=1) + 3
+
+
+def test_patches_from_a_folder_and_from_memory_are_the_same(photos, folder):
+    streamed, held = (
+        small().fit_patches(RandomPatches(pictures, 16, patches_per_picture=4))
+        for pictures in (ImageFolder(folder, cache_bytes=0), photos[0])
+    )
+    assert streamed.loss_curve_ == held.loss_curve_
+    again = small().fit_patches(RandomPatches(ImageFolder(folder), 16, patches_per_picture=4))
+    assert again.loss_curve_ == held.loss_curve_
+
+
+def test_pairs_of_pictures_are_learned_as_pairs(photos):
+    pairs = [(255 - photo, photo) for photo in photos[0]]
+    dae = small(network="dense", noise="auto", max_epochs=30).fit_patches(RandomPatches(pairs, 8))
+    assert dae.target_source_ == "X_clean"
+    test = extract_patches(photos[1], 8) / np.float32(255)
+    assert np.abs(dae.predict(1 - test) - test).mean() < 0.1
+    with pytest.raises(ValueError, match="noise given twice"):
+        small().fit_patches(RandomPatches(pairs, 8))
+
+
+def test_early_stopping_holds_whole_pictures_out(photos):
+    dae = small(early_stopping=True, max_epochs=3, validation_fraction=0.3)
+    dae.fit_patches(RandomPatches(photos[0], 16))
+    assert len(dae.validation_scores_) == 3
+    given = small(max_epochs=3).fit_patches(
+        RandomPatches(photos[0], 16), validation=RandomPatches(photos[1], 16)
+    )
+    assert len(given.validation_scores_) == 3
+
+
+def test_a_generator_of_pictures_is_a_stream(photos):
+    def endless():
+        while True:
+            yield from photos[0]
+
+    patches = RandomPatches(endless(), 16, patches_per_picture=8, pictures_per_epoch=4)
+    dae = small(max_epochs=4, augment=Augmenter(flip="both")).fit_patches(patches)
+    assert len(dae.loss_curve_) == 4
+
+
+def test_a_warm_start_goes_on_with_patches(photos):
+    dae = small(warm_start=True).fit_patches(RandomPatches(photos[0], 16))
+    assert dae.fit_patches(RandomPatches(photos[1], 16)).n_iter_ == 4
+    dae.partial_fit(extract_patches(photos[1], 16) / np.float32(255))
+    assert dae.n_iter_ == 5
+
+
+def test_a_stream_leaves_no_data_in_a_fitted_estimator(photos):
+    size = [len(pickle.dumps(small().fit_patches(RandomPatches(photos[0][:n], 16)))) for n in (1, 5)]
+    assert size[1] == pytest.approx(size[0], abs=1000)
+
+
+def test_fit_says_where_streams_go_and_fit_patches_what_it_takes(folder, photos):
+    for stream in (ImageFolder(folder), RandomPatches(photos[0], 16)):
+        with pytest.raises(TypeError, match=r"fit takes arrays, got \w+\. .* fit_patches\(RandomPatches"):
+            small().fit(stream)
+    for data in (ImageFolder(folder), photos[0], str(folder)):
+        with pytest.raises(TypeError, match=r"fit_patches takes .*RandomPatches, got \w+\. Say how"):
+            small().fit_patches(data)

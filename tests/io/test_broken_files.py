@@ -1,0 +1,238 @@
+"""Damaged files: each gives a picture or an UnreadableImageError, without a warning and in good time."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+import tracemalloc
+import zlib
+from io import BytesIO
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from sk_denoise.exceptions import UnreadableImageError
+from sk_denoise.io import image_size, read_image, write_image
+
+HEIGHT, WIDTH = 17, 24
+VARIANTS = 60  # of each kind of file
+CUTS = 25
+SECONDS = 5  # far more than a small picture needs, far less than a hang
+
+
+def picture(channels, dtype="uint8"):
+    """Return a picture that is partly smooth, so that it is packed, and partly noise."""
+    y, x, channel = np.mgrid[:HEIGHT, :WIDTH, :channels]
+    noise = np.random.default_rng(0).integers(0, 9, y.shape)
+    image = ((7 * x + 5 * y + 40 * channel) % 200 + noise * (x > 12)).astype(dtype)
+    image = image * 257 if dtype == "uint16" else image
+    return image.squeeze().astype(dtype)
+
+
+def pillow(kind, mode="RGB", **options):
+    """Return the bytes that Pillow writes."""
+    exif = Image.Exif()
+    exif[271], exif[274], exif[282], exif[283] = "Maker", 6, 300, 300
+    options = {"exif": exif, "icc_profile": bytes(128)} | options
+    stream = BytesIO()
+    image = Image.fromarray(picture(3)).convert(mode)
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def frames(kind):
+    """Return the bytes of an animation, or of a file of two pages."""
+    stream = BytesIO()
+    images = [Image.fromarray(picture(3)), Image.fromarray(picture(3)[::-1])]
+    images[0].save(stream, kind, save_all=True, append_images=images[1:])
+    return stream.getvalue()
+
+
+def tiff(image, **options):
+    """Return the bytes that tifffile writes."""
+    stream = BytesIO()
+    tifffile.imwrite(stream, image, **options)
+    return stream.getvalue()
+
+
+def ours(folder, suffix, image):
+    """Return the bytes that the library writes."""
+    write_image(folder / f"a{suffix}", image)
+    return (folder / f"a{suffix}").read_bytes()
+
+
+KINDS = {
+    "PNG": lambda folder: pillow("PNG"),
+    "PNG of 16 bits, gray": lambda folder: ours(folder, ".png", picture(1, "uint16")),
+    "PNG of 16 bits, alpha": lambda folder: ours(folder, ".png", picture(4, "uint16")),
+    "PNG with a palette": lambda folder: pillow("PNG", "P", transparency=3),
+    "JPEG": lambda folder: pillow("JPEG"),
+    "progressive JPEG": lambda folder: pillow("JPEG", "L", progressive=True),
+    "CMYK JPEG": lambda folder: pillow("JPEG", "CMYK", icc_profile=bytes(16) + b"CMYK" + bytes(108)),
+    "TIFF": lambda folder: tiff(picture(3), photometric="rgb", rowsperstrip=4),
+    "LZW TIFF": lambda folder: pillow("TIFF", compression="tiff_lzw"),
+    "TIFF of 16 bits": lambda folder: ours(folder, ".tif", picture(4, "uint16")),
+    "float TIFF": lambda folder: ours(folder, ".tif", picture(1, "float32")),
+    "tiled TIFF": lambda folder: tiff(picture(1), tile=(16, 16), compression="zlib"),
+    "BigTIFF": lambda folder: tiff(picture(1), bigtiff=True),
+    "TIFF with JPEG inside": lambda folder: pillow("TIFF", compression="jpeg"),
+    "TIFF with a palette": lambda folder: pillow("TIFF", "P"),
+    "CMYK TIFF": lambda folder: pillow("TIFF", "CMYK"),
+    "fax TIFF": lambda folder: pillow("TIFF", "1", compression="group4"),
+    "BMP": lambda folder: pillow("BMP"),
+    "BMP with a palette": lambda folder: pillow("BMP", "P"),
+    "WebP": lambda folder: pillow("WEBP"),
+    "lossless WebP with alpha": lambda folder: pillow("WEBP", "RGBA", lossless=True),
+    "animated PNG": lambda folder: frames("PNG"),
+    "animated WebP": lambda folder: frames("WEBP"),
+    "TIFF of two pages": lambda folder: frames("TIFF"),
+    "animated GIF": lambda folder: frames("GIF"),
+}
+
+
+def outcome(path, data):
+    """Return the picture or the error that is meant for the user; anything else comes through."""
+    path.write_bytes(data)
+    start = time.monotonic()
+    try:
+        result = read_image(path)
+        assert 0 not in result.shape
+        height, width = image_size(path)
+        assert result.shape[:2] == (height, width)
+    except UnreadableImageError as error:
+        assert str(path) in str(error)  # noqa: PT017 - either outcome is right
+        result = error
+    assert time.monotonic() - start < SECONDS
+    return result
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_valid_file_is_read_or_refused_for_its_frames(tmp_path, kind):
+    result = outcome(tmp_path / "a", KINDS[kind](tmp_path))
+    if "animated" in kind or "two pages" in kind:
+        assert isinstance(result, UnreadableImageError)
+    else:
+        assert result.shape[:2] in ((HEIGHT, WIDTH), (WIDTH, HEIGHT))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cut_file_is_no_picture(tmp_path, kind):
+    data = KINDS[kind](tmp_path)
+    whole = outcome(tmp_path / "a", data)
+    for length in np.linspace(0, len(data) - 1, CUTS).astype(int):
+        result = outcome(tmp_path / "a", data[:length])
+        # a file that lacks only what stands behind the pixels may be read, but then completely
+        if not isinstance(result, UnreadableImageError):
+            np.testing.assert_array_equal(result, whole, strict=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_bytes_give_a_picture_or_the_error(tmp_path, kind):
+    data = np.frombuffer(KINDS[kind](tmp_path), np.uint8)
+    rng = np.random.default_rng(0)
+    for variant in range(VARIANTS):
+        damaged = data.copy()
+        near = len(data) if variant % 2 else min(len(data), 200)  # headers are short and decide most
+        places = rng.integers(0, near, rng.integers(1, 4))
+        damaged[places] = rng.integers(0, 256, len(places))
+        outcome(tmp_path / "a", damaged.tobytes())
+
+
+def test_what_is_no_picture_is_refused_in_words(tmp_path):
+    path = tmp_path / "a.png"
+    for data, message in [
+        (b"", "the file is empty"),
+        (b"A text, not a picture.", "it is no picture that can be read; what can be read is PNG, JPEG, TIFF"),
+        (b"\0" * 99, "it is no picture"),
+        (b"\0\0\0\x18ftypheic", "it is a HEIC or AVIF file"),
+        (b"\x89PNG\r\n\x1a\n", "the file is cut off"),
+        (b"\xff\xd8\xff\xe0", "the file is cut off"),
+        (b"\xff\xd8\xff\xe0\0\2text", "its header is damaged"),
+        (b"II*\0", "its content is damaged"),
+        (b"RIFF\x04\0\0\0WEBP", "its header is damaged"),
+        (b"BM", "its content is damaged"),
+    ]:
+        path.write_bytes(data)
+        for read in (read_image, image_size):
+            with pytest.raises(UnreadableImageError, match=message) as caught:
+                read(path)
+            assert str(caught.value).startswith(f"{path}: ")
+            assert caught.value.__cause__ is not None
+        with pytest.raises(UnreadableImageError, match=message):
+            write_image(tmp_path / "b.png", picture(1), like=path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(UnreadableImageError, match="it is no regular file"):
+        read_image(tmp_path / "a.png")
+
+
+def claimed(kind, side):
+    """Return a file that claims to be a square picture, and holds next to nothing."""
+    if kind == "PNG":
+        header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
+        chunks = [header, b"IDAT" + zlib.compress(bytes(99)), b"IEND"]
+        packed = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks]
+        return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+    if kind == "JPEG":
+        frame = struct.pack(">BBHBHHB", 0xFF, 0xC0, 11, 8, side, side, 1) + b"\1\x11\0"
+        return b"\xff\xd8" + frame + b"\xff\xda\0\x08\1\1\0\0\x3f\0" + bytes(99)
+    if kind == "BMP":
+        return (
+            b"BM"
+            + struct.pack("<IIIIiiHHIIiiII", 200, 0, 54, 40, side, side, 1, 24, 0, 0, 0, 0, 0, 0)
+            + bytes(99)
+        )
+    tags = [
+        (256, side),
+        (257, side),
+        (258, 8),
+        (259, 1),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, side),
+        (279, 99),
+    ]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return (
+        b"II*\0" + struct.pack("<I", 108) + bytes(100) + struct.pack("<H", len(tags)) + directory + bytes(4)
+    )
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF"])
+def test_an_absurd_size_is_refused_before_anything_is_allocated(tmp_path, kind):
+    (tmp_path / "a").write_bytes(claimed(kind, 30_000))
+    with pytest.raises(UnreadableImageError):  # imports what is imported lazily
+        read_image(tmp_path / "a")
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnreadableImageError, match=r"it claims 30000 x 30000 pixels .* pass max_pixels="):
+            read_image(tmp_path / "a")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2**20
+    assert image_size(tmp_path / "a") == (30_000, 30_000)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF"])
+def test_a_size_within_the_limit_that_is_not_there_is_refused(tmp_path, kind):
+    assert isinstance(outcome(tmp_path / "a", claimed(kind, 5000)), UnreadableImageError)
+
+
+def test_a_picture_that_does_not_fit_in_memory_is_refused(tmp_path, monkeypatch):
+    import imagecodecs
+
+    def fail(data):
+        raise MemoryError
+
+    write_image(tmp_path / "a.png", picture(1))
+    monkeypatch.setattr(imagecodecs, "png_decode", fail)
+    with pytest.raises(UnreadableImageError, match="not enough memory"):
+        read_image(tmp_path / "a.png")
