@@ -26,7 +26,15 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
 # API: what __all__ lists, each name where it is shortest, as numpydoc reads it
-MODULES = ("sk_denoise", "sk_denoise.datasets", "sk_denoise.metrics", "sk_denoise.noise", "sk_denoise.plots")
+MODULES = (
+    "sk_denoise",
+    "sk_denoise.datasets",
+    "sk_denoise.io",
+    "sk_denoise.metrics",
+    "sk_denoise.noise",
+    "sk_denoise.plots",
+    "sk_denoise.preprocessing",
+)
 autosummary_context = {
     "public": {
         module: set(import_module(module).__all__) - (set(sk_denoise.__all__) if "." in module else set())

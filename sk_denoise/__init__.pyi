@@ -1,5 +1,11 @@
 from .estimators import ConvNetwork, DenoisingAutoencoder, DenseNetwork, PoolingNetwork
-from .exceptions import CleanTargetWarning, TrainingDivergedError, WeakNoiseWarning
+from .exceptions import (
+    CleanTargetWarning,
+    SkippedImageWarning,
+    TrainingDivergedError,
+    UnreadableImageError,
+    WeakNoiseWarning,
+)
 from .metrics import make_denoising_scorer, make_robustness_scorer
 from .noise import (
     GaussianNoiser,
@@ -14,8 +20,11 @@ from .noise import (
     SwapNoiser,
     UniformNoiser,
 )
+from .preprocessing import Augmenter, Centerer, PixelScaler
 
 __all__ = [
+    "Augmenter",
+    "Centerer",
     "CleanTargetWarning",
     "ConvNetwork",
     "DenoisingAutoencoder",
@@ -25,14 +34,17 @@ __all__ = [
     "NoiserChain",
     "NoiserChoice",
     "PixelNoiser",
+    "PixelScaler",
     "PoissonNoiser",
     "PoolingNetwork",
     "RegionNoiser",
     "SaltAndPepperNoiser",
+    "SkippedImageWarning",
     "SpeckleNoiser",
     "SwapNoiser",
     "TrainingDivergedError",
     "UniformNoiser",
+    "UnreadableImageError",
     "WeakNoiseWarning",
     "make_denoising_scorer",
     "make_robustness_scorer",

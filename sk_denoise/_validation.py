@@ -35,6 +35,7 @@ __all__ = [
     "StrOptions",
     "as_float",
     "as_tensor",
+    "black_of",
     "check_noiser",
     "check_one_of",
     "check_parameters",
@@ -245,6 +246,13 @@ def data_range_of(clean: NDArray[Any]) -> float:
         info = np.iinfo(clean.dtype)
         return float(info.max) - float(info.min)
     return (float(np.max(clean)) - float(np.min(clean))) or 1.0
+
+
+def black_of(clean: NDArray[Any]) -> float:
+    """Return what counts as black in this clean data: the lower end of the range of ``data_range_of``."""
+    if np.issubdtype(clean.dtype, np.integer) and clean.dtype.itemsize <= 2:
+        return float(np.iinfo(clean.dtype).min)
+    return float(np.min(clean))
 
 
 def restore_container(array: NDArray[Any], like: Any) -> Any:

@@ -102,21 +102,24 @@ class Pool:
     """Patches that wait to be mixed with each other, in the type of their pictures."""
 
     n_bytes: int = 0
+    n_pictures: int = 0
     parts: list[Sides] = field(default_factory=list)
 
     def add(self, patches: Sides) -> None:
         """Add the patches of a picture."""
         self.parts.append(patches)
         self.n_bytes += sum(side.nbytes for side in patches)
+        self.n_pictures += 1
 
     def take(self, generator: torch.Generator, length: int, *, keep: bool) -> Iterator[Sides]:
         """Yield patches in random order; half of them stay where others will come to be mixed with."""
         sides = tuple(joined(side) for side in zip(*self.parts, strict=True))
         order = torch.randperm(len(sides[0]), generator=generator).numpy()
         n_kept = len(order) // 2 if keep else 0
-        self.parts, self.n_bytes = [], 0
+        self.parts, self.n_bytes, n_pictures = [], 0, self.n_pictures
         if n_kept:
             self.add(tuple(side[order[:n_kept]] for side in sides))
+        self.n_pictures = n_pictures // 2 if keep else 0
         for first in range(n_kept, len(order), length):
             yield tuple(side[order[first : first + length]] for side in sides)
 

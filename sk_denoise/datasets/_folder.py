@@ -47,8 +47,9 @@ class ImageFolder(Dataset[Any]):
     recursive : bool, default=True
         Whether folders within the folder are looked through as well, linked ones included.
     on_error : {"warn", "raise"}, default="warn"
-        What happens to a picture that cannot be used when patches are drawn, see :class:`RandomPatches`, and to
-        a file without its other side: it is left out with a ``SkippedImageWarning``, or it is an error.
+        What happens to a picture that cannot be used when patches are drawn, see :class:`RandomPatches`,
+        and to a file without its other side: it is left out with a ``SkippedImageWarning``, or it is an
+        error.
     cache_bytes : int, default=2**28
         Decoded pictures are kept in memory up to this size, the ones used last; 0 keeps none.
     max_pixels : int, default=2**28

@@ -50,6 +50,7 @@ class SizedSource:
     indexes: Sequence[int]
     n_workers: int
     bad: dict[int, str] = field(default_factory=dict)
+    most_ahead: int = 32  # pictures to cut before they are needed, while the network learns
 
     def __len__(self) -> int:
         return len(self.indexes)
@@ -129,6 +130,7 @@ class StreamSource:
     bad_in_a_row: int = 0
     last_reason: str = ""
     n_workers: int = 1  # an iterator is read by one thread at a time
+    most_ahead: int = 4  # pictures, which are held whole until they are used
 
     def name(self, index: int) -> str:
         """Return what to call a picture in a message."""

@@ -34,8 +34,8 @@ from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError
 __all__ = ["RandomPatches"]
 
 POOL_BYTES = 2**25  # patches that are mixed with each other, in the type of the pictures
-AHEAD = 4  # pictures on their way at once
-AHEAD_ENTRIES = 2**26  # fewer where so many entries are cut from each
+POOL_PICTURES = 64  # enough to mix; with more, threads would wait while the network learns from a large pool
+AHEAD_ENTRIES = 2**24  # cut and waiting, at most
 MOST_ENTRIES = 2**28  # cut from one picture, channels not counted
 
 
@@ -172,7 +172,7 @@ class RandomPatches:
         with closing(visits):
             for patches in visits:
                 pool.add(patches)
-                if pool.n_bytes >= POOL_BYTES:
+                if pool.n_bytes >= POOL_BYTES or pool.n_pictures >= POOL_PICTURES:
                     yield from map(kind.block, pool.take(generator, kind.block_length, keep=True))
         yield from map(kind.block, pool.take(generator, kind.block_length, keep=False))
 
@@ -189,8 +189,8 @@ class RandomPatches:
         Returns
         -------
         tuple of two Tensor of shape (n, height, width[, channels]), float32
-            Inputs and targets, as from :meth:`draw`. What has no length is read from where it stands, until the
-            pictures take 64 MB, so there may be fewer patches; the pictures are kept for the next epoch.
+            Inputs and targets, as from :meth:`draw`. What has no length is read on, until the
+            pictures take 64 MB, so there may be fewer patches; they are kept for the next epoch.
         """
         n_pictures = min(-(-check_count(n, "n") // self.patches_per_picture), self._n_visits)
         if isinstance(self._source, SizedSource):
@@ -271,11 +271,9 @@ class RandomPatches:
         release: Callable[[int], None] | None,
     ) -> Generator[Sides, None, None]:
         """Yield ``count`` patches of each of so many usable pictures; without ``release`` for a look only."""
-        is_alone = release is None and isinstance(
-            self._source, StreamSource
-        )  # its room is counted as it fills
-        n_workers = 0 if is_alone else self._source.n_workers
-        ahead = min(AHEAD, max(1, AHEAD_ENTRIES // (count * self._kind.n_entries)))
+        is_stream = isinstance(self._source, StreamSource)
+        n_workers = 0 if is_stream and release is None else self._source.n_workers  # or its room fills unseen
+        ahead = max(1, min(self._source.most_ahead, AHEAD_ENTRIES // (count * self._kind.n_entries)))
         pending: deque[tuple[int, Future[Sides]]] = deque()
         with executor_of(n_workers) as executor:
             while wanted:

@@ -16,6 +16,7 @@ from sk_denoise._validation import (
     Noiser,
     as_float,
     as_tensor,
+    black_of,
     check_one_of,
     check_samples,
     check_target,
@@ -51,6 +52,8 @@ class Pair:
         The rule that applied.
     data_range : float
         The range of the clean samples that a PSNR refers to.
+    black : float
+        The lower end of that range.
     """
 
     inputs: NDArray[Any]
@@ -59,6 +62,7 @@ class Pair:
     noise_name: str
     source: TargetSource
     data_range: float
+    black: float
 
     def take(self, index: NDArray[np.intp]) -> Pair:
         """Return the pair of the rows at ``index``."""
@@ -123,7 +127,7 @@ def resolve_pair(
     inputs = as_float(samples)
     layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
     noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit))
-    return Pair(inputs, inputs, noiser, repr(noise), "X", data_range_of(samples))
+    return Pair(inputs, inputs, noiser, repr(noise), "X", data_range_of(samples), black_of(samples))
 
 
 def resolve_validation_pair(
@@ -161,7 +165,9 @@ def _given(estimator: BaseEstimator, samples: NDArray[Any], clean: ArrayLike, na
             CleanTargetWarning,
             stacklevel=5,
         )
-    return Pair(as_float(samples), as_float(target), None, "given", name, data_range_of(target))
+    return Pair(
+        as_float(samples), as_float(target), None, "given", name, data_range_of(target), black_of(target)
+    )
 
 
 def _carried(samples: NDArray[Any], source: CleanSource, noise: Any) -> Pair:
@@ -169,7 +175,15 @@ def _carried(samples: NDArray[Any], source: CleanSource, noise: Any) -> Pair:
     _refuse_second_noise(noise, f"X was already corrupted by {source.noiser!r}")
     clean = _verified(source, samples).clean
     inputs = as_float(clean)
-    return Pair(inputs, inputs, clone(source.noiser), repr(source.noiser), "noiser", data_range_of(clean))
+    return Pair(
+        inputs,
+        inputs,
+        clone(source.noiser),
+        repr(source.noiser),
+        "noiser",
+        data_range_of(clean),
+        black_of(clean),
+    )
 
 
 def _verified(source: CleanSource, samples: NDArray[Any]) -> CleanSource:

@@ -230,13 +230,10 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         module = build_network(network, layout.network_shape, self.latent_dim, self._root())
         self._cost_ = cost_of(module, layout.network_shape)
         optimizer = self._optimizer(len(pair.inputs))
-        criterion = build_criterion(self.loss, self._units(pair.targets))
-        self.net_ = create_net(module, criterion, optimizer, resolve_device(self.device))
-
-    def _units(self, clean: NDArray[Any]) -> Units:
-        """Return how the unit of the network relates to that of the clean data, for losses that ask."""
         scaler = self._preparation_.target_scaler
-        return Units(scaler.center.float(), scaler.spread.float(), float(clean.min()), self.data_range_)
+        units = Units(scaler.center, scaler.spread, pair.black, pair.data_range)  # for losses that ask
+        criterion = build_criterion(self.loss, units)
+        self.net_ = create_net(module, criterion, optimizer, resolve_device(self.device))
 
     def _check_range(self, network: Any, clean: NDArray[Any]) -> bool:
         """Return whether the network answers in [0, 1], as a loss or its output asks for."""

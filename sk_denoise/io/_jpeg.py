@@ -14,7 +14,7 @@ from sk_denoise.io._colors import cmyk_to_rgb
 from sk_denoise.io._exif import Tags
 from sk_denoise.io._header import DAMAGED, Header, Metadata, Refusal, dots_per_inch, exactly
 
-__all__ = ["decode", "encode", "read_header"]
+__all__ = ["decode", "encode", "frame_size", "read_header"]
 
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of headers of every kind of JPEG
 SCAN, APP0, APP1, APP2, APP14, COMMENT = 0xDA, 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
@@ -25,10 +25,7 @@ PROFILE = b"ICC_PROFILE\0"
 def read_header(stream: BinaryIO) -> Header:
     """Return what the segments before the pixels say."""
     segments = list(_segments(stream))
-    frame = next((data for marker, data in segments if marker in FRAMES), b"")
-    if len(frame) < 6:
-        raise Refusal(DAMAGED)
-    precision, height, width = struct.unpack_from(">BHH", frame)
+    precision, height, width = _frame(segments)
     if precision != 8:
         raise Refusal(f"it is a JPEG of {precision} bits, not 8; convert it to a 16-bit TIFF")
     exif = next((data[6:] for marker, data in segments if marker == APP1 and data[:6] == EXIF), None)
@@ -37,19 +34,33 @@ def read_header(stream: BinaryIO) -> Header:
     return Header(height, width, tags.orientation, 1, metadata)
 
 
-def _segments(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+def frame_size(stream: BinaryIO, start: int) -> tuple[int, int]:
+    """Return height and width of a JPEG that begins somewhere in a file."""
+    _, height, width = _frame(list(_segments(stream, start)))
+    return height, width
+
+
+def _frame(segments: list[tuple[int, bytes]]) -> tuple[int, int, int]:
+    """Return bits, height and width, of the largest where damage made several."""
+    frames = [data for marker, data in segments if marker in FRAMES]
+    if not frames or min(map(len, frames)) < 6:
+        raise Refusal(DAMAGED)
+    return max(struct.unpack_from(">BHH", frame) for frame in frames)
+
+
+def _segments(stream: BinaryIO, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield marker and data of each segment before the pixels, and leave the stream behind the last."""
-    stream.seek(2)
+    stream.seek(start + 2)
     while True:
-        start = exactly(stream, 2)
-        while start == b"\xff\xff":  # padding
-            start = b"\xff" + exactly(stream, 1)
-        if start[0] != 0xFF:
+        mark = exactly(stream, 2)
+        while mark == b"\xff\xff":  # padding
+            mark = b"\xff" + exactly(stream, 1)
+        if mark[0] != 0xFF:
             raise Refusal(DAMAGED)
         (length,) = struct.unpack(">H", exactly(stream, 2))
         data = exactly(stream, max(length - 2, 0))
-        yield start[1], data
-        if start[1] == SCAN:
+        yield mark[1], data
+        if mark[1] == SCAN:
             return
 
 

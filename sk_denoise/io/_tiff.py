@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise.io._colors import cmyk_to_rgb, lab_to_rgb
-from sk_denoise.io._header import CUT, Header, Metadata, Refusal, dots_per_inch
+from sk_denoise.io._header import CUT, DAMAGED, Header, Metadata, Refusal, dots_per_inch
+from sk_denoise.io._jpeg import frame_size
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -24,12 +25,13 @@ __all__ = ["decode", "encode", "read_header"]
 
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 COLORS = {MIN_IS_WHITE: 1, MIN_IS_BLACK: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, CIELAB: 3, ICCLAB: 3}
+JPEG_BLOCK = 32  # pixels that a JPEG inside may reach out of its place, to fill its last blocks
+JPEG_INSIDE = frozenset((6, 7, 34892))
 PLAIN = frozenset((1, 5, 8, 32773, 32946))  # compressions that know nothing of colours
 PREVIEW, MASK = 1, 4  # kinds of pages that are no pictures of their own
 # What says how pixels are stored. tifffile leaves out tags that it cannot read, and takes defaults.
-ESSENTIAL = frozenset(
-    (*range(256, 267), 273, *range(277, 280), 284, 317, 320, *range(322, 326), 338, 339, 347)
-)
+PLACES = (273, 278, 279, *range(322, 326))  # of strips and tiles
+ESSENTIAL = frozenset((*range(256, 267), *PLACES, 277, 284, 317, 320, 338, 339, 347))
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, UNIT, COLORMAP, PROFILE = 274, 282, 283, 296, 320, 34675
 
 _reading: ContextVar[bool] = ContextVar("_reading", default=False)
@@ -121,7 +123,7 @@ def decode(stream: BinaryIO) -> NDArray[Any]:
     with _opened(stream) as tif:
         page = _pictures(tif)[0]
         _check_kind(page)
-        _check_complete(page, stream.seek(0, 2))
+        _check_complete(page, stream)
         pixels = page.asarray(maxworkers=1)  # pictures, not strips, are read in parallel
         if pixels.ndim == 3 and page.planarconfig == 2:
             pixels = np.moveaxis(pixels, 0, -1)
@@ -152,15 +154,21 @@ def _name(value: Any) -> str:
     return str(getattr(value, "name", value))  # tifffile gives numbers that it has no name for
 
 
-def _check_complete(page: TiffPage, file_size: int) -> None:
+def _check_complete(page: TiffPage, stream: BinaryIO) -> None:
     """Refuse a file that lacks a part of the picture, which tifffile would leave black."""
     height, width, planes = page.imagelength, page.imagewidth, page.samplesperpixel
     rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, width)
     parts = math.ceil(height / rows) * math.ceil(width / columns) * (planes if page.planarconfig == 2 else 1)
+    file_size = stream.seek(0, 2)
     places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     whole = all(min(offset, size) > 0 and offset + size <= file_size for offset, size in places)
     if len(places) < parts or not whole:
         raise Refusal(f"parts of the picture are missing: {CUT}")
+    if int(page.compression) in JPEG_INSIDE:
+        for offset in page.dataoffsets:
+            part_rows, part_columns = frame_size(stream, offset)
+            if part_rows > rows + JPEG_BLOCK or part_columns > columns + JPEG_BLOCK:
+                raise Refusal(DAMAGED)  # before as much is decoded as it claims
 
 
 def _usual(pixels: NDArray[Any], page: TiffPage) -> NDArray[Any]:

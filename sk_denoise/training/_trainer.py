@@ -83,7 +83,8 @@ def create_net(
         device=str(device),
         verbose=0,
     ).initialize()
-    net.module = type(module)  # the instance is net.module_; a second reference would be pickled apart
+    # the instances are net.module_ and net.criterion_; second references would be pickled apart
+    net.module, net.criterion = type(module), type(net.criterion_)
     return net
 
 

@@ -136,6 +136,17 @@ def test_small_pools_mix_with_their_neighbours(monkeypatch):
     assert all(len(block.unique()) > 5 for block in blocks)
 
 
+def test_learning_begins_before_all_pictures_are_read():
+    pictures = Listed(flats(100) * 3)
+    epoch = RandomPatches(pictures, 4).draw(seeded())
+    inputs, _ = next(epoch)
+    assert len(inputs) == 32 * 16
+    assert len(pictures.asked) <= 1 + 64 + 32
+    assert len(next(epoch)[0]) == 32 * 16
+    assert len(pictures.asked) <= 1 + 96 + 32
+    epoch.close()
+
+
 def test_blocks_and_pools_are_bounded(monkeypatch):
     monkeypatch.setattr(_stream, "POOL_BYTES", 1000)
     monkeypatch.setattr(_cutting, "BLOCK_ENTRIES", 100)
@@ -643,7 +654,18 @@ def test_few_pictures_are_fetched_ahead(monkeypatch):
     epoch = RandomPatches(pictures, 4).draw(seeded())
     for taken in range(1, 20):
         next(epoch)
-        assert len(pictures.asked) <= 1 + taken + _stream.AHEAD
+        assert len(pictures.asked) <= 1 + taken + 32
+    epoch.close()
+
+
+def test_fewer_pictures_of_a_stream_are_held(monkeypatch):
+    monkeypatch.setattr(_stream, "POOL_BYTES", 1)
+    patches = RandomPatches(iter(flats(100)), 4, pictures_per_epoch=100)
+    epoch = patches.draw(seeded())
+    for taken in range(1, 20):
+        next(epoch)
+        assert len(patches._source.held) <= 4
+        assert patches._source.n_read <= taken + 4 + 1
     epoch.close()
 
 

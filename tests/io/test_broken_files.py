@@ -19,7 +19,7 @@ from sk_denoise.io import image_size, read_image, write_image
 
 HEIGHT, WIDTH = 17, 24
 VARIANTS = 60  # of each kind of file
-CUTS = 25
+CUTS = 60
 SECONDS = 5  # far more than a small picture needs, far less than a hang
 
 
@@ -224,6 +224,15 @@ def test_an_absurd_size_is_refused_before_anything_is_allocated(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF"])
 def test_a_size_within_the_limit_that_is_not_there_is_refused(tmp_path, kind):
     assert isinstance(outcome(tmp_path / "a", claimed(kind, 5000)), UnreadableImageError)
+
+
+def test_a_jpeg_inside_a_tiff_cannot_claim_more_than_its_place(tmp_path):
+    data = pillow("TIFF", compression="jpeg")
+    header = struct.pack(">BHH", 8, HEIGHT, WIDTH)
+    assert header in data
+    (tmp_path / "a").write_bytes(data.replace(header, struct.pack(">BHH", 8, 60_000, 60_000)))
+    with pytest.raises(UnreadableImageError, match="its header is damaged"):
+        read_image(tmp_path / "a")
 
 
 def test_a_picture_that_does_not_fit_in_memory_is_refused(tmp_path, monkeypatch):

@@ -317,6 +317,32 @@ def test_cmyk_becomes_rgb(tmp_path, suffix):
     assert read_image(tmp_path / f"a{suffix}").shape == (HEIGHT, WIDTH, 3)
 
 
+def cmyk_profile():
+    """Return a small CMYK profile in which black ink alone counts, all else is paper white."""
+    ramp = bytes(range(256))
+    corners = b"".join(bytes([0 if corner & 1 else 255, 128, 128]) for corner in range(16))  # L*, a*, b*
+    identity = struct.pack(">9i", *(65536 * (row == column) for row in range(3) for column in range(3)))
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + ramp * 4 + corners + ramp * 3
+    white = struct.pack(">3i", 63190, 65536, 54061)  # D50
+    head = struct.pack(
+        ">I4xI4s4s4s12x4s28x12s48x", 144 + len(table), 0x02400000, b"prtr", b"CMYK", b"Lab ", b"acsp", white
+    )
+    return head + struct.pack(">I4sII", 1, b"A2B0", 144, len(table)) + table
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_cmyk_becomes_rgb_by_its_profile(tmp_path, suffix):
+    inks = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+    inks[..., 0] = 200
+    inks[: HEIGHT // 2, :, 3] = 255
+    cmyk = Image.frombytes("CMYK", (WIDTH, HEIGHT), inks.tobytes())
+    cmyk.save(tmp_path / f"a{suffix}", icc_profile=cmyk_profile())
+    actual = read_image(tmp_path / f"a{suffix}")
+    assert actual.shape == (HEIGHT, WIDTH, 3)
+    assert actual[0].max() <= 5
+    assert actual[-1].min() >= 250  # Pillow's own rule would make it cyan
+
+
 def test_ycbcr_and_lab_become_rgb(tmp_path):
     ycbcr = Image.fromarray(smooth()).convert("YCbCr")
     data = tiff(ycbcr.tobytes(), photometric=6, samples=3, extra=[(530, 3, 2, 0x10001)])
