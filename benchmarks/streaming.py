@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
-PATCH, PER_PICTURE, BATCH, EPOCHS, SIGMA = 64, 16, 32, 3, 25 / 255
+PATCH, PER_PICTURE, BATCH, EPOCHS, SIGMA = 64, 16, 32, 2, 25 / 255
 MANY = 3559  # pictures of the photo tutorial
 LARGE = (1024, 1530)  # their height and width
 
@@ -139,7 +139,7 @@ SIDES: dict[str, tuple[str, Callable[[Path], Callable[[], Any]]]] = {
     "uncached": ("folder, decoded in every epoch", from_folder_uncached),
     "list": ("the same patches from decoded photos in memory", from_list),
     "array": ("as many patches, cut once, through `fit`", from_array),
-    "few": ("one pass over 200 files", lambda work: one_epoch(copies(work), work, 200)),
+    "few": ("one pass over 1000 files", lambda work: one_epoch(copies(work), work, 1000)),
     "many": (f"one pass over {MANY} files", lambda work: one_epoch(copies(work), work, MANY)),
     "few large": (
         "one pass over 200 files of 1530 x 1024",
