@@ -53,6 +53,10 @@ def test_every_example_has_a_test():
         "plot_honest_grid_search.py",
         "plot_denoise_before_classifier.py",
         "plot_denoise_signals.py",
+        "photos/plot_1_noise_on_all_of_it.py",
+        "photos/plot_2_noise_on_a_part.py",
+        "photos/plot_3_noise_on_pixels.py",
+        "photos/plot_4_comparison.py",
         "tutorials/plot_dense_autoencoder.py",
         "tutorials/plot_convolutional_autoencoder.py",
         "tutorials/plot_cross_entropy_autoencoder.py",
@@ -108,6 +112,45 @@ def test_denoise_signals(run):
     noisy, filtered, dense, conv, pooling = found["quality"].values()
     assert noisy + 3 < min(filtered, dense)
     assert max(filtered, dense) + 3 < min(conv, pooling)
+
+
+def test_photos_under_noise_on_all_of_it(run):
+    found, shown = run("photos/plot_1_noise_on_all_of_it.py")
+    assert shown == [24, 9]
+    for (noisy, similarity), (restored, similarity_restored) in found["quality"].values():
+        assert restored > noisy + 9
+        assert similarity_restored > similarity + 0.4
+
+
+def test_photos_under_noise_on_a_part(run):
+    found, shown = run("photos/plot_2_noise_on_a_part.py")
+    assert shown == [24]
+    assert all(found["quality"][name] > found["quality"]["noisy"] + 8 for name in found["daes"])
+    alike, emphasised = (found["errors"][name] for name in found["daes"])
+    assert emphasised[0] < alike[0] < found["errors"]["noisy"][0] / 4  # inside
+    assert emphasised[1] > alike[1]  # outside
+
+
+def test_photos_under_noise_on_pixels(run):
+    found, shown = run("photos/plot_3_noise_on_pixels.py")
+    assert shown == [27, 1]
+    noisy, median, *networks = found["quality"].values()
+    assert median > max(networks)  # as the text says
+    assert min(networks) > noisy + 8
+    assert found["quality"]["absolute error"] == max(networks)
+
+
+def test_photos_compared(run):
+    found, shown = run("photos/plot_4_comparison.py")
+    assert shown == [21]
+    table = found["table"]
+    assert table.shape == (6, 3)
+    assert (table.loc[["dense", "conv", "pooling"]] > table.loc["noisy"] + 4).all(axis=None)
+    for name in table.columns:
+        assert table.loc["pooling", name] > table.loc[["dense", "conv"], name].max() + 2
+    assert table["all of it"].idxmax() == "pooling"
+    assert table["a part"].idxmax() == "pooling"
+    assert table["pixels"].idxmax() == "median filter"
 
 
 def test_dense_autoencoder(run):

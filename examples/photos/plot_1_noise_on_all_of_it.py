@@ -56,12 +56,12 @@ plt.show()
 # picture.
 SIGMA = 0.2
 dae = DenoisingAutoencoder(
-    PoolingNetwork((64,)),
-    latent_dim=64,
+    PoolingNetwork((32,)),
+    latent_dim=48,
     noise=GaussianNoiser(SIGMA),
     augment=Augmenter(flip="horizontal"),
-    batch_size=32,
-    max_epochs=8,
+    batch_size=16,
+    max_epochs=12,
     random_state=0,
 ).fit_patches(patches)
 temporary.cleanup()
@@ -92,10 +92,10 @@ for name, clean in zip(photos.test_names, photos.test, strict=True):
     print(name, "PSNR {:.2f} -> {:.2f} dB, SSIM {:.2f} -> {:.2f}".format(*np.transpose(quality[name]).flat))
 
 # %%
-fig, axes = plt.subplots(len(rows), 3, figsize=(9, 8.4), layout="constrained")
+fig, axes = plt.subplots(len(rows), 3, figsize=(9, 6.9), layout="constrained")
 for line, name, row in zip(axes, photos.test_names, rows, strict=True):
     for ax, picture in zip(line, row, strict=True):
-        ax.imshow(picture[:256, :384].clip(0, 1))
+        ax.imshow(picture[:256, :400].clip(0, 1))
         ax.set(xticks=[], yticks=[])
     line[0].set_ylabel(name)
     for ax, (decibels, similarity) in zip(line[1:], quality[name], strict=True):

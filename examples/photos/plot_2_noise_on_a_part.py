@@ -34,11 +34,11 @@ print(f"{100 * hit.mean():.0f} % of the pixels are noisy")
 # Most pixels are intact, so most of what a network learns is to copy. ``emphasis`` weighs corrupted and
 # intact entries (Vincent et al., 2010): with ``(1, 0.1)`` the intact ones count a tenth.
 common = {
-    "network": PoolingNetwork((64,)),
-    "latent_dim": 64,
+    "network": PoolingNetwork((32,)),
+    "latent_dim": 48,
     "noise": noise,
     "batch_size": 16,
-    "max_epochs": 8,
+    "max_epochs": 12,
     "random_state": 0,
 }
 daes = {

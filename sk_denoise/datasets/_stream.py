@@ -34,6 +34,7 @@ from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError
 __all__ = ["RandomPatches"]
 
 POOL_BYTES = 2**25  # patches that are mixed with each other, in the type of the pictures
+PICTURES_AT_A_LOOK = 64  # to learn statistics from, where there are so many
 POOL_PICTURES = 64  # enough to mix; with more, threads would wait while the network learns from a large pool
 AHEAD_ENTRIES = 2**24  # cut and waiting, at most
 MOST_ENTRIES = 2**28  # cut from one picture, channels not counted
@@ -192,7 +193,8 @@ class RandomPatches:
             Inputs and targets, as from :meth:`draw`. What has no length is read on, until the
             pictures take 64 MB, so there may be fewer patches; they are kept for the next epoch.
         """
-        n_pictures = min(-(-check_count(n, "n") // self.patches_per_picture), self._n_visits)
+        at_least = max(PICTURES_AT_A_LOOK, -(-check_count(n, "n") // self.patches_per_picture))
+        n_pictures = min(n, at_least, self._n_visits)
         if isinstance(self._source, SizedSource):
             n_pictures = min(n_pictures, len(self._source))
         numbers, kind = self._source.preview(generator), self._kind
