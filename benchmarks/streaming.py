@@ -141,6 +141,7 @@ SIDES: dict[str, tuple[str, Callable[[Path], Callable[[], Any]]]] = {
     "array": ("as many patches, cut once, through `fit`", from_array),
     "few": ("one pass over 1000 files", lambda work: one_epoch(copies(work), work, 1000)),
     "many": (f"one pass over {MANY} files", lambda work: one_epoch(copies(work), work, MANY)),
+    "more": ("one pass over 10000 files", lambda work: one_epoch(copies(work), work, 10_000)),
     "few large": (
         "one pass over 200 files of 1530 x 1024",
         lambda work: one_epoch(enlarged(work), work, 200),
@@ -150,7 +151,7 @@ SIDES: dict[str, tuple[str, Callable[[Path], Callable[[], Any]]]] = {
         lambda work: one_epoch(enlarged(work), work, MANY),
     ),
 }
-ONCE = {"few", "many", "few large", "many large"}  # these are about memory
+ONCE = {"few", "many", "more", "few large", "many large"}  # these are about memory
 
 
 def measure(side: str) -> dict[str, float]:
