@@ -218,9 +218,13 @@ def test_control_c_ends_a_search_in_place_of_crowning_the_interrupted_fit(X):
     dae = small(max_epochs=100_000)
     search = GridSearchCV(dae, {"latent_dim": [2, 4]}, cv=2)
     pressed = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
-    pressed.start()
-    with pytest.raises(KeyboardInterrupt):
-        search.fit(X)
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
+    try:
+        pressed.start()
+        with pytest.raises(KeyboardInterrupt):
+            search.fit(X)
+    finally:
+        signal.signal(signal.SIGINT, usual)
     assert not hasattr(search, "best_params_")
 
 
