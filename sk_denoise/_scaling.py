@@ -37,9 +37,13 @@ class Moments:
 
 
 def chunks_of(x: Tensor) -> Iterator[Tensor]:
-    """Yield consecutive rows of x in pieces that are small beside a processor's memory."""
-    rows = max(1, _CHUNK_ENTRIES // max(1, x[:1].numel()))
-    yield from x.split(rows)
+    """Yield consecutive rows of x in pieces that are small beside a processor's memory.
+
+    No row is left alone where there are others: some noise takes values from other rows.
+    """
+    rows = max(2, _CHUNK_ENTRIES // max(1, x[:1].numel()))
+    whole = max(1, (len(x) + rows - 2) // rows)
+    yield from x.split([rows] * (whole - 1) + [len(x) - rows * (whole - 1)])
 
 
 def some_of(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -43,6 +44,7 @@ __all__ = [
     "check_target",
     "data_range_of",
     "is_clean_side",
+    "name_of",
     "names_of",
     "noisers_in",
     "restore_container",
@@ -87,11 +89,30 @@ def noisers_in(estimator: Any) -> list[Any]:
     candidates = [estimator]
     if hasattr(estimator, "get_params") and not isinstance(estimator, type):
         candidates += list(estimator.get_params(deep=True).values())
-    unique = {id(candidate): candidate for candidate in candidates}
-    for candidate in candidates:  # the noise of a denoiser never runs outside its fit
-        if hasattr(candidate, "partial_fit"):
-            unique.pop(id(getattr(candidate, "noise", None)), None)
-    return [c for c in unique.values() if isinstance(c, Noiser) and not isinstance(c, type)]
+    noisers = {id(c): c for c in candidates if isinstance(c, Noiser) and not isinstance(c, type)}
+    for candidate in candidates:
+        if hasattr(candidate, "partial_fit"):  # the noise of a denoiser never runs outside its fit
+            own = getattr(candidate, "noise", None)
+            noisers.pop(id(own), None)
+        elif id(candidate) in noisers:  # what a noiser is made of does what that says
+            own = candidate
+        else:
+            continue
+        for part in _parts_of(own):
+            noisers.pop(id(part), None)
+    return list(noisers.values())
+
+
+def _parts_of(noiser: Any) -> list[Any]:
+    return list(noiser.get_params(deep=True).values()) if hasattr(noiser, "get_params") else []
+
+
+def name_of(specification: Any) -> str:
+    """Return what tells a specification from another one; the text that it prints may be cut short."""
+    try:
+        return str(joblib.hash(specification))
+    except Exception:  # what cannot be pickled, a lambda say
+        return repr(specification)
 
 
 def check_noiser(noiser: Any) -> Noiser:

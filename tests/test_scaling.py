@@ -158,15 +158,17 @@ def test_weights_on_nothing_but_constants_change_nothing():
 
 
 def test_chunks_hold_all_rows_in_order_and_are_small():
-    x = torch.arange(5, dtype=torch.uint8)[:, None].expand(5, 2**19)
+    x = torch.arange(6, dtype=torch.uint8)[:, None].expand(6, 2**19)
     chunks = list(chunks_of(x))
-    assert [len(chunk) for chunk in chunks] == [2, 2, 1]
-    assert torch.cat(chunks)[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert [len(chunk) for chunk in chunks] == [2, 2, 2]
+    assert torch.cat(chunks)[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_row_that_is_larger_than_a_chunk_is_a_chunk():
-    x = torch.zeros(3, 1, dtype=torch.uint8).expand(3, 2**21)
-    assert [len(chunk) for chunk in chunks_of(x)] == [1, 1, 1]
+@pytest.mark.parametrize("length", [2**19, 2**21])
+@pytest.mark.parametrize(("n", "lengths"), [(1, [1]), (2, [2]), (3, [3]), (5, [2, 3])])
+def test_no_row_is_a_chunk_alone_where_there_are_others(length, n, lengths):
+    x = torch.zeros(n, 1, dtype=torch.uint8).expand(n, length)
+    assert [len(chunk) for chunk in chunks_of(x)] == lengths
 
 
 def test_moments_hold_what_they_say():

@@ -154,7 +154,8 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, FitSteps, metaclass=ABCMet
         training, held_out = draft._split_patches(patches, validation)
         sample = draft._sample(training)
         draft._prepare(sample)
-        frozen = None if held_out is None else draft._sample(held_out)
+        draft._learned_scaled_ = training.is_scaled
+        frozen = None if held_out is None else draft._held_out(held_out, training, sample)
         return self._store(draft, draft._train(training, frozen))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -191,7 +192,7 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, FitSteps, metaclass=ABCMet
             Greater is better. The data range is ``data_range_``.
         """
         check_is_fitted(self)
-        samples = check_samples(self, X, reset=False)
+        samples = self._in_unit(check_samples(self, X, reset=False))
         source = carried_source(X)
         if is_clean_side(y, samples) and not np.array_equal(np.asarray(y), samples):
             truth, noisy = np.asarray(y), X
@@ -207,10 +208,20 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, FitSteps, metaclass=ABCMet
         check_is_fitted(self)
         return self._preparation_
 
+    def _in_unit(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Return samples, unless they are integers for a network that learned from shares of their range."""
+        if samples.dtype.kind in "ui" and getattr(self, "_learned_scaled_", False):
+            raise ValueError(
+                f"{type(self).__name__} learned from patches in [0, 1], which integers were divided for, and "
+                f"X holds {samples.dtype}. Divide it by the largest value of its type, "
+                f"X / {np.iinfo(samples.dtype).max}."
+            )
+        return samples
+
     def _apply(self, X: ArrayLike, function: Callable[[nn.Module, Tensor], Tensor]) -> NDArray[Any]:
         """Apply ``function(module, network input)`` to checked samples, in their precision."""
         prepare = self._fitted_preparation().input
-        samples = as_tensor(as_float(check_samples(self, X, reset=False)))
+        samples = as_tensor(as_float(self._in_unit(check_samples(self, X, reset=False))))
         with suitable_threads(self._cost_.flops * len(samples)):
             return run_in_chunks(
                 self.net_.module_, samples, lambda m, x: function(m, prepare(x)), self._cost_.widest

@@ -70,7 +70,7 @@ class DenoisingAutoencoder(BaseDenoiser):
         trains a plain autoencoder.
     augment : Augmenter or None, default=None
         How training pictures are moved before they are corrupted, anew for every batch and alike on both
-        sides of a pair: an :class:`~sk_denoise.preprocessing.Augmenter`, or anything with its method
+        sides of a pair: an :class:`~sk_denoise.Augmenter`, or anything with its method
         ``augment``. Validation and prediction see pictures as they are.
     loss : str, dict or callable, default="mse"
         What is made small, in scaled units: a name, a mix of names and weights such as

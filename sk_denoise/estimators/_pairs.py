@@ -22,6 +22,7 @@ from sk_denoise._validation import (
     check_target,
     data_range_of,
     is_clean_side,
+    name_of,
 )
 from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.exceptions import CleanTargetWarning
@@ -121,13 +122,21 @@ def resolve_pair(
         return _given(estimator, samples, X_clean, "X_clean", noise)
     is_known = source is not None and _same(y, source.clean)  # as in pipeline.fit(X, X)
     if is_clean_side(y, samples, warn=True) and not _same(y, samples) and not is_known:
+        if source is not None:
+            warnings.warn(
+                f"X came out of {source.noiser!r} and knows its clean side, but y is another one, as where a "
+                "step before the noiser scales and y does not go through it. The pair (X, y) is used as "
+                "given: one frozen draw of noise. Pass no y to learn from fresh noise, in one unit.",
+                CleanTargetWarning,
+                stacklevel=5,
+            )
         return _given(estimator, samples, y, "y", noise)
     if source is not None:
         return _carried(samples, source, noise)
     inputs = as_float(samples)
     layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
     noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit))
-    return Pair(inputs, inputs, noiser, repr(noise), "X", data_range_of(samples), black_of(samples))
+    return Pair(inputs, inputs, noiser, name_of(noise), "X", data_range_of(samples), black_of(samples))
 
 
 def resolve_validation_pair(
@@ -179,7 +188,7 @@ def _carried(samples: NDArray[Any], source: CleanSource, noise: Any) -> Pair:
         inputs,
         inputs,
         clone(source.noiser),
-        repr(source.noiser),
+        name_of(source.noiser),
         "noiser",
         data_range_of(clean),
         black_of(clean),

@@ -45,7 +45,7 @@ def check_for_pictures(loss: Any, pictures_only: bool, layout: SampleLayout) -> 
         raise ValueError(f"loss={loss!r} compares pictures, {_are_rows(layout)}")
 
 
-def check_augmentation(augment: Any, layout: SampleLayout) -> None:
+def check_augmentation(augment: Any, layout: SampleLayout, on_unit_interval: bool) -> None:
     """Check that it is an augmentation, and that it takes such samples."""
     if augment is None:
         return
@@ -53,6 +53,9 @@ def check_augmentation(augment: Any, layout: SampleLayout) -> None:
         raise TypeError(f"augment must be an Augmenter(...) or None, got {augment!r}.")
     if layout.image_shape is None:
         raise ValueError(f"augment is for pictures, {_are_rows(layout)}")
+    fill = getattr(augment, "fill", None)
+    if on_unit_interval and isinstance(fill, Real) and not 0 <= float(fill) <= 1:
+        raise ValueError(f"augment fills with {fill!r}, and the loss or the output needs data in [0, 1].")
     check = getattr(augment, "check", None)
     if check is not None:
         check(layout.network_shape)
@@ -107,12 +110,13 @@ class _Moves:
         first, *rest = (self.layout.to_network(side) for side in (x, *others))
         moved = self.augment.augment(first, generator, *rest)
         sides = moved if others else (moved,)
-        for side in sides:
-            if side.shape != first.shape:
-                raise ValueError(
-                    f"{self.augment!r} turned pictures of shape {tuple(first.shape)} into "
-                    f"{tuple(side.shape)}; an augmentation keeps the shape."
-                )
+        shapes = [getattr(side, "shape", None) for side in sides] if isinstance(sides, tuple) else None
+        if shapes != [first.shape] * (1 + len(rest)) or not all(isinstance(s, Tensor) for s in sides):
+            wanted = f"a tuple of {1 + len(rest)} tensors" if others else "a tensor"
+            raise ValueError(
+                f"augment must return {wanted} of the shape of the pictures it is given, "
+                f"{tuple(first.shape)}. {self.augment!r} returned {_described(moved)}."
+            )
         pictures = tuple(self.layout.pictures_from_network(side) for side in sides)
         return pictures if others else pictures[0]
 
@@ -122,3 +126,9 @@ def _weights(layout: SampleLayout, corrupted: float, intact: float) -> Callable[
         return layout.to_network(torch.where(noisy != clean, float(corrupted), float(intact))).float()
 
     return weigh
+
+
+def _described(moved: Any) -> str:
+    if isinstance(moved, tuple | list):
+        return f"a {type(moved).__name__} of " + ", ".join(_described(side) for side in moved)
+    return f"{type(moved).__name__} of shape {tuple(moved.shape)}" if hasattr(moved, "shape") else repr(moved)

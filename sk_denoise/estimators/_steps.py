@@ -27,6 +27,7 @@ from sk_denoise._validation import (
     as_tensor,
     check_one_of,
     check_parameters,
+    name_of,
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._layout import SampleLayout
@@ -137,8 +138,9 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
             min_samples=2 if first else 1,  # one sample has no spread to scale by
         )
         layout = self._layout()
-        check_augmentation(self.augment, layout)
-        check_for_pictures(self.loss, check_loss(self.loss).pictures_only, layout)
+        traits = check_loss(self.loss)
+        check_augmentation(self.augment, layout, traits.on_unit_interval)
+        check_for_pictures(self.loss, traits.pictures_only, layout)
         return pair.laid_out(layout)
 
     def _check_parameters(self) -> None:
@@ -192,12 +194,25 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         return training, held_out
 
     def _sample(self, patches: RandomPatches) -> Pair:
-        """Return patches from all over the pictures as arrays, to learn statistics from or to validate on."""
+        """Return patches from all over the pictures as a pair of arrays, to know the stream by."""
+        return self._check(*self._some(patches))
+
+    def _held_out(self, patches: RandomPatches, training: RandomPatches, sample: Pair) -> Pair:
+        """Return patches to validate on as a pair of arrays."""
+        if patches.normalize != training.normalize:
+            raise ValueError(
+                f"The patches to train on have normalize={training.normalize}, those to validate on "
+                f"normalize={patches.normalize}: they must have one unit."
+            )
+        inputs, _, clean = self._some(patches)
+        return resolve_validation_pair(self, inputs, clean, sample).laid_out(self._layout())
+
+    def _some(self, patches: RandomPatches) -> tuple[NDArray[Any], None, NDArray[Any] | None]:
+        """Return arrays of patches as the arguments X, y and X_clean."""
         entries = int(np.prod(patches.sample_shape))
         n = min(len(patches), max(LEAST_PATCHES, SAMPLED_ENTRIES // entries))
         inputs, targets = patches.first(n, stream(self._root(), "patches"))
-        clean = targets.numpy() if patches.is_paired else None
-        return self._check(inputs.numpy(), None, clean)
+        return inputs.numpy(), None, targets.numpy() if patches.is_paired else None
 
     def _prepare(self, pair: Pair) -> None:
         """Settle the noise of this call and, at the first one, layout, scaling and network."""
@@ -205,13 +220,29 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         self.noiser_: Noiser | None
         if pair.noise_name != getattr(self, "_noise_name_", None):  # what was fitted before stays
             self._noise_name_ = pair.noise_name
-            self.noiser_ = None if pair.noiser is None else pair.noiser.fit(pair.targets)
+            if pair.noiser is not None:
+                pair.noiser.fit(pair.targets)
+            self.noiser_ = pair.noiser
         if self.verbose:
             print(f"[{type(self).__name__}] {pair.describe()}", flush=True)
         network = self._network()
         on_unit_interval = self._check_range(network, pair.targets)
+        design = self._design(on_unit_interval)
         if self.__sklearn_is_fitted__():
-            return
+            self._go_on(design, len(pair.inputs))
+        else:
+            self._design_ = design
+            self._build(pair, network, on_unit_interval)
+        if self.emphasis is not None:
+            few = self._rows(pair.take(np.arange(min(len(pair.inputs), 256))), "emphasis", 0).freeze()
+            if not few.weights.any():
+                raise ValueError(
+                    f"emphasis={self.emphasis!r} counts no entry: the noise leaves "
+                    f"{'all' if self.emphasis[1] == 0 else 'none'} of them as they are."
+                )
+
+    def _build(self, pair: Pair, network: Any, on_unit_interval: bool) -> None:
+        """Learn layout and scaling from a pair, and make the network that suits them."""
         layout = self._layout()
         self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.data_range, 0
         self._reference_noiser_ = default_noiser(
@@ -231,9 +262,33 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         self._cost_ = cost_of(module, layout.network_shape)
         optimizer = self._optimizer(len(pair.inputs))
         scaler = self._preparation_.target_scaler
-        units = Units(scaler.center, scaler.spread, pair.black, pair.data_range)  # for losses that ask
-        criterion = build_criterion(self.loss, units)
+        self._units_ = Units(scaler.center, scaler.spread, pair.black, pair.data_range)  # for some losses
+        criterion = build_criterion(self.loss, self._units_)
         self.net_ = create_net(module, criterion, optimizer, resolve_device(self.device))
+
+    def _design(self, on_unit_interval: bool) -> dict[str, Any]:
+        """Return what a fit that goes on from another one must keep, and how it optimizes."""
+        return {
+            "network": name_of(self.network),
+            "latent_dim": self.latent_dim,
+            "a loss on [0, 1]": on_unit_interval,
+            "optimizer": name_of((self.optimizer, self.weight_decay)),
+        }
+
+    def _go_on(self, design: dict[str, Any], n_samples: int) -> None:
+        """Put the loss and the optimizer of this call in place; refuse another network or scaling."""
+        before, self._design_ = self._design_, design
+        changed = [name for name in design if design[name] != before[name] and name != "optimizer"]
+        if changed:
+            raise ValueError(
+                f"{' and '.join(changed)} changed since the first fit, and warm_start and partial_fit go on "
+                "with its network and scaling. Change it back, or fit anew with warm_start=False."
+            )
+        net = self.net_
+        net.criterion_ = build_criterion(self.loss, self._units_).to(net.device)
+        if design["optimizer"] != before["optimizer"]:
+            net.optimizer, arguments = self._optimizer(n_samples)
+            net.optimizer_ = net.optimizer(net.module_.parameters(), **arguments)
 
     def _check_range(self, network: Any, clean: NDArray[Any]) -> bool:
         """Return whether the network answers in [0, 1], as a loss or its output asks for."""
@@ -259,6 +314,8 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         schedule: str | None = None,
     ) -> KeyboardInterrupt | None:
         rows = self._rows(training, "noise", self._n_runs_)
+        if validation is not None:
+            self._check_range(self._network(), validation.targets)
         frozen = None if validation is None else self._rows(validation, "validation", 0).freeze()
         batch_size = self._batch_size(len(rows))
         if epochs is None:

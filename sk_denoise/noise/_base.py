@@ -174,7 +174,7 @@ class PictureNoiser(BaseNoiser):
             raise ValueError(
                 f"image_shape must be (height, width) or (height, width, channels), got {self.image_shape!r}."
             )
-        if shape != declared and (len(shape) > 1 or math.prod(declared) != shape[0]):
+        if math.prod(declared) != math.prod(shape) or (len(shape) > 1 and declared[:2] != shape[:2]):
             raise ValueError(f"image_shape={declared} does not fit samples of shape {shape}.")
 
 
@@ -204,13 +204,15 @@ def check_strength(
         raise ValueError(f"{name}=(low, high) needs low <= high, got {given!r}.")
 
 
-def check_pair(estimator: BaseNoiser, name: str) -> None:
+def check_pair(estimator: BaseNoiser, name: str, *, finite: bool = False) -> None:
     """Check that a parameter, where it is not a word or None, is a pair ``(low, high)``."""
     pair: Any = getattr(estimator, name)
     if pair is None or isinstance(pair, str):
         return
     if not (are_numbers(pair) and len(pair) == 2 and pair[0] < pair[1]):
         raise ValueError(f"{name} must be a pair (low, high) with low < high, got {pair!r}.")
+    if finite and not np.isfinite(pair).all():
+        raise ValueError(f"{name} must hold finite numbers, got {pair!r}.")
 
 
 def are_numbers(values: Any) -> bool:

@@ -100,7 +100,8 @@ class RegionNoiser(PictureNoiser):
 
     def _learn(self, clean: torch.Tensor) -> None:
         self._check_layout(clean)
-        self.noiser_ = clone(self.noiser).fit(self._pictures(clean).numpy())
+        self.noiser_ = clone(self.noiser)
+        self.noiser_.fit(self._pictures(clean).numpy())
 
 
 class _SeveralNoisers(ComposedEstimator, BaseNoiser):
@@ -161,7 +162,9 @@ class _SeveralNoisers(ComposedEstimator, BaseNoiser):
         super()._check_parameters()
 
     def _learn(self, clean: torch.Tensor) -> None:
-        self.noisers_ = [clone(noiser).fit(clean.numpy()) for noiser in self.noisers]
+        self.noisers_ = [clone(noiser) for noiser in self.noisers]
+        for noiser in self.noisers_:
+            noiser.fit(clean.numpy())
 
 
 class NoiserChoice(_SeveralNoisers):
@@ -240,8 +243,8 @@ class NoiserChoice(_SeveralNoisers):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        given = np.asarray(self._probabilities(), dtype=float)
-        fits = len(given) == len(self.noisers) and bool((given >= 0).all())
+        given = np.asarray(self.probabilities if self.probabilities is not None else self._probabilities())
+        fits = given.shape == (len(self.noisers),) and given.dtype.kind in "iuf" and bool((given >= 0).all())
         if not fits or not np.isclose(given.sum(), 1, atol=1e-6):
             raise ValueError(
                 f"probabilities must hold {len(self.noisers)} numbers of at least 0 that sum to 1, one for "

@@ -47,7 +47,7 @@ def draw_strength(strength: Strength, x: Tensor, generator: torch.Generator) -> 
     float or Tensor of shape (n_samples, 1, ...)
         What broadcasts against ``x``.
     """
-    if isinstance(strength, int | float):
+    if not isinstance(strength, tuple | list):
         return strength
     low, high = strength
     return low + (high - low) * _uniform((len(x), *(1,) * (x.ndim - 1)), x, generator)
@@ -265,7 +265,7 @@ def swap_entries(x: Tensor, generator: torch.Generator, *, fraction: Strength) -
     if len(x) < 2:
         raise ValueError(
             "Swap noise takes values from other samples, got n_samples = 1. Pass at least 2 samples at once "
-            "(for an estimator, batch_size of at least 2)."
+            "(for an estimator: in a batch, and for validation)."
         )
     chosen = _uniform(x.shape, x, generator) < draw_strength(fraction, x, generator)
     places = chosen.reshape(-1).nonzero().squeeze(1)
@@ -312,8 +312,10 @@ def replace_pixels(
         other = black + (white - black) * _uniform(x.shape, x, generator).to(x.dtype)
     elif value == "black and white":
         other = torch.where(_uniform(pixels, x, generator) < 0.5, black, white)
+    elif value in ("black", "white"):
+        other = black if value == "black" else white
     else:
-        other = {"black": black, "white": white}[value]
+        raise ValueError(f'value must be "noise", "black", "white" or "black and white", got {value!r}.')
     return torch.where(chosen, other, x)
 
 

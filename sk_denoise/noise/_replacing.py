@@ -121,7 +121,7 @@ class SaltAndPepperNoiser(BaseNoiser):
         super()._check_parameters()
         check_strength(self, "amount", most=1)
         check_strength(self, "salt_ratio", most=1)
-        check_pair(self, "limits")
+        check_pair(self, "limits", finite=True)
 
     def _learn(self, clean: torch.Tensor) -> None:
         self.limits_ = _limits_of(clean, self.limits)
@@ -360,7 +360,7 @@ class PixelNoiser(PictureNoiser):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_strength(self, "fraction", most=1)
-        check_pair(self, "limits")
+        check_pair(self, "limits", finite=True)
 
     def _learn(self, clean: torch.Tensor) -> None:
         self._check_layout(clean)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -22,6 +23,13 @@ class Net(NeuralNet):
     skorch's own loop sets the mode of all layers, converts the batch, and writes and reads its history
     for every batch, which takes as long as the step of a small network.
     """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Net:
+        """Copy without pickling, which skorch would do, and which a user's lambda does not survive."""
+        twin: Net = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
 
     def on_batch_begin(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
         """Open no entry for the batch: thousands of them would swell every pickle."""

@@ -147,8 +147,20 @@ def test_an_augmentation_that_changes_the_shape_is_refused(pictures):
         def augment(self, x, generator, *others):
             return x[..., 1:]
 
-    with pytest.raises(ValueError, match=r"turned pictures of shape \(64, 1, 8, 8\) into \(64, 1, 8, 7\)"):
+    with pytest.raises(
+        ValueError, match=r"a tensor of the shape .*\(64, 1, 8, 8\)\. .* Tensor of shape \(64, 1, 8, 7\)"
+    ):
         small(augment=Cropping()).fit(pictures)
+
+
+@pytest.mark.parametrize("answer", [None, np.zeros((64, 1, 8, 8)), torch.zeros(64, 1, 8, 8)])
+def test_an_augmentation_that_returns_something_else_is_refused(pictures, answer):
+    class Careless:
+        def augment(self, x, generator, *others):
+            return answer
+
+    with pytest.raises(ValueError, match="augment must return a tuple of 2 tensors"):
+        small(noise="auto", augment=Careless()).fit(pictures, X_clean=pictures + 1)
 
 
 # Losses ----------------------------------------------------------------------------------------------------
@@ -184,6 +196,45 @@ def test_a_mix_with_a_loss_on_the_unit_interval_answers_through_a_sigmoid(pictur
     assert denoised.max() <= 1
     with pytest.raises(ValueError, match=r"loss=\{'kl': 1.0\} needs clean data in \[0, 1\]"):
         small(loss={"kl": 1.0}, noise=GaussianNoiser(25.5)).fit(255 * pictures)
+
+
+def test_clean_validation_data_and_fill_lie_on_the_unit_interval_too(pictures):
+    for loss in ("bce", "kl"):
+        with pytest.raises(ValueError, match=r"needs clean data in \[0, 1\], got values from 0 to 2"):
+            small(loss=loss).fit(pictures, X_val=2 * pictures / pictures.max())
+        with pytest.raises(ValueError, match=r"augment fills with 5.0, .* needs data in \[0, 1\]"):
+            small(loss=loss, augment=Augmenter(shift=2, fill=5.0)).fit(pictures)
+
+
+def test_a_local_function_as_loss_goes_on_in_partial_fit_and_warm_start(pictures):
+    dae = small(loss=lambda output, target: (output - target).abs().mean(), warm_start=True)
+    weights = dae.partial_fit(pictures).net_.module_.state_dict()
+    assert dae.partial_fit(pictures).n_iter_ == 2
+    assert dae.fit(pictures).n_iter_ == 4
+    assert dae.net_.module_.state_dict().keys() == weights.keys()
+
+
+def test_a_warm_start_takes_up_another_loss_and_optimizer(pictures):
+    dae = small(loss="ssim", warm_start=True).fit(pictures)
+    state = dae.net_.optimizer_
+    dae.set_params(loss="mse", emphasis=(1.0, 0.3)).fit(pictures)
+    assert type(dae.net_.criterion_).__name__ == "SquaredError"
+    assert type(dae.net_.optimizer_) is type(state)
+    dae.set_params(optimizer="sgd", learning_rate=1e-4).fit(pictures)
+    assert isinstance(dae.net_.optimizer_, torch.optim.SGD)
+    assert dae.n_iter_ == 6
+
+
+@pytest.mark.parametrize(
+    ("parameters", "what"),
+    [({"latent_dim": 4}, "latent_dim"), ({"network": "conv"}, "network"), ({"loss": "kl"}, "a loss on")],
+)
+def test_a_warm_start_refuses_what_it_cannot_take_up(pictures, parameters, what):
+    dae = small(warm_start=True).fit(pictures)
+    before = dae.predict(pictures)
+    with pytest.raises(ValueError, match=f"{what}.* changed since the first fit"):
+        dae.set_params(**parameters).fit(pictures)
+    np.testing.assert_array_equal(dae.predict(pictures), before)
 
 
 @pytest.mark.parametrize(
@@ -252,6 +303,12 @@ def test_emphasis_knows_the_corrupted_entries_of_given_pairs(pictures):
         .fit(noisy, X_clean=pictures)
         .loss_curve_[0]
     )
+
+
+@pytest.mark.parametrize(("noise", "emphasis"), [(GaussianNoiser(0.1), (0, 1)), (None, (1, 0))])
+def test_emphasis_that_counts_no_entry_is_refused(pictures, noise, emphasis):
+    with pytest.raises(ValueError, match=r"counts no entry: the noise leaves (all|none) of them"):
+        small(noise=noise, emphasis=emphasis).fit(pictures)
 
 
 @pytest.mark.parametrize("emphasis", [(1,), (0, 0), (-1, 1), (np.inf, 1), ("a", 1), (1, 1, 1)])
@@ -356,3 +413,34 @@ def test_fit_says_where_streams_go_and_fit_patches_what_it_takes(folder, photos)
     for data in (ImageFolder(folder), photos[0], str(folder)):
         with pytest.raises(TypeError, match=r"fit_patches takes .*RandomPatches, got \w+\. Say how"):
             small().fit_patches(data)
+
+
+def test_a_model_of_pairs_is_validated_on_pairs(photos):
+    pairs = [(255 - photo, photo) for photo in photos[0]]
+    with pytest.raises(
+        ValueError, match="The clean side of the training data is X_clean, so X_val needs one"
+    ):
+        small(noise="auto").fit_patches(RandomPatches(pairs, 16), validation=RandomPatches(photos[1], 16))
+    both = [(photo, photo) for photo in photos[1]]
+    dae = small(max_epochs=1).fit_patches(RandomPatches(photos[0], 16), validation=RandomPatches(both, 16))
+    assert len(dae.validation_scores_) == 1
+
+
+def test_patches_to_train_and_to_validate_on_have_one_unit(photos):
+    with pytest.raises(ValueError, match="normalize=True, those to validate on normalize=False"):
+        small().fit_patches(
+            RandomPatches(photos[0], 16), validation=RandomPatches(photos[1], 16, normalize=False)
+        )
+
+
+def test_bytes_are_no_input_of_a_model_that_learned_from_patches_in_the_unit_interval(photos):
+    dae = small(max_epochs=1).fit_patches(RandomPatches(photos[0], 16))
+    patches = extract_patches(photos[1], 16)
+    for function in (dae.predict, dae.transform, dae.score):
+        with pytest.raises(ValueError, match=r"learned from patches in \[0, 1\], .* X holds uint8"):
+            function(patches)
+    assert dae.predict(patches / 255).max() < 2
+    raw = small(max_epochs=1, noise=GaussianNoiser(25)).fit_patches(
+        RandomPatches(photos[0], 16, normalize=False)
+    )
+    assert raw.predict(patches).max() > 100

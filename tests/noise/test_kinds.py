@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 from sk_denoise import (
     DenoisingAutoencoder,
@@ -23,7 +24,7 @@ from sk_denoise import (
     UniformNoiser,
     make_denoising_scorer,
 )
-from sk_denoise.noise import NOISERS, resolve_noiser
+from sk_denoise.noise import NOISERS, add_gaussian, replace_pixels, resolve_noiser
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.uniform([0, 10, -5], [1, 1000, -4], size=(500, 3))
@@ -75,6 +76,8 @@ WRONG = [
         SaltAndPepperNoiser(limits=(1, 0)),
         r"limits must be a pair \(low, high\) with low < high, got \(1, 0\)",
     ),
+    (SaltAndPepperNoiser(limits=(0, np.inf)), "limits must hold finite numbers"),
+    (NoiserChoice([GaussianNoiser()], [[1.0]]), "probabilities must hold 1 numbers"),
     (SaltAndPepperNoiser(limits="all"), "'limits' parameter of SaltAndPepperNoiser"),
     (MaskingNoiser((0.5, 1.5)), "fraction must be a number of at least 0 and at most 1"),
     (MaskingNoiser(fill=np.nan), 'fill must be a finite number or "mean", got nan'),
@@ -178,6 +181,61 @@ def test_a_sample_alone_has_no_donor():
         noiser.transform(TABLE[:1])
     with pytest.raises(ValueError, match="n_samples = 1"):
         noiser.fit_transform(TABLE[:1])
+
+
+def test_no_sample_is_left_alone_by_an_estimator_that_has_others():
+    wide = RNG.uniform(size=(5, 2**20 - 1)).astype(np.float32)
+
+    def tiny(input_shape, latent_dim):
+        return torch.nn.Sequential(torch.nn.AvgPool1d(2**20 - 1), torch.nn.Linear(1, 2**20 - 1, bias=False))
+
+    dae = DenoisingAutoencoder(tiny, noise=SwapNoiser(), max_epochs=1, batch_size=5, optimizer="sgd")
+    assert dae.fit(wide).n_iter_ == 1
+
+
+def test_numbers_of_numpy_are_strengths():
+    x = torch.zeros(4, 3)
+    generators = (torch.Generator().manual_seed(0) for _ in range(2))
+    one, other = (
+        add_gaussian(x, g, noise_factor=s) for g, s in zip(generators, (0.1, np.float64(0.1)), strict=True)
+    )
+    assert torch.equal(one, other)
+
+
+def test_an_unknown_value_of_pixels_is_refused_by_the_function():
+    with pytest.raises(ValueError, match=r"value must be .* got 'gray'"):
+        replace_pixels(torch.zeros(2, 2), torch.Generator(), fraction=0.5, value="gray")
+
+
+class Forgetful(GaussianNoiser):
+    """A noiser whose fit returns nothing."""
+
+    def fit(self, X, y=None):
+        super().fit(X)
+
+
+def test_a_noiser_need_not_return_itself():
+    dae = DenoisingAutoencoder(noise=Forgetful(0.5), max_epochs=1).fit(TABLE)
+    assert isinstance(dae.noiser_, Forgetful)
+    assert corrupted(NoiserChain([Forgetful(0.5)]), TABLE).shape == TABLE.shape
+
+
+def test_a_change_deep_in_a_long_composition_is_noticed():
+    noise = NoiserChain([GaussianNoiser(0.1) for _ in range(20)])
+    dae = DenoisingAutoencoder(noise=noise, max_epochs=1, warm_start=True).fit(TABLE)
+    noise.noisers[-1].noise_factor = 9.0
+    assert dae.fit(TABLE).noiser_.noisers_[-1].noise_factor == 9
+
+
+def test_a_scorer_minds_noise_that_acts_and_no_other():
+    always = GaussianNoiser(0.1, apply="always")
+    scorer = make_denoising_scorer(GaussianNoiser(0.1, random_state=0))
+    inside = DenoisingAutoencoder(noise=NoiserChain([always]), max_epochs=1).fit(TABLE)
+    assert np.isfinite(scorer(inside, TABLE))
+    before = make_pipeline(RegionNoiser(always), DenoisingAutoencoder(max_epochs=1)).fit(TABLE)
+    assert np.isfinite(scorer(before, TABLE))
+    with pytest.raises(ValueError, match="would add more"):
+        scorer(make_pipeline(NoiserChain([GaussianNoiser()], apply="always"), before[1]), TABLE)
 
 
 # Pictures -----------------------------------------------------------------------------------------------
