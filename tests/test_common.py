@@ -49,10 +49,11 @@ ESTIMATORS: dict[str, dict[str, str]] = {
     "Centerer()": {},
     'Centerer("global")': {},
     "DenoisingAutoencoder()": {},
-    'DenoisingAutoencoder(noise="swap")': {},
-    'DenoisingAutoencoder(output="latent")': {},
-    'DenoisingAutoencoder(output="activations")': {},
-    'DenoisingAutoencoder(network="conv")': {},
+    # fewer epochs, as scikit-learn gives iterative estimators that it checks: some checks fit dozens of times
+    'DenoisingAutoencoder(noise="swap", max_epochs=10)': {},
+    'DenoisingAutoencoder(output="latent", max_epochs=10)': {},
+    'DenoisingAutoencoder(output="activations", max_epochs=10)': {},
+    'DenoisingAutoencoder(network="conv", max_epochs=10)': {},
 }
 
 RUN_CHECKS = """

@@ -70,10 +70,19 @@ def as_picture(item: Any) -> Picture:
     return np.asarray(item)
 
 
-def as_sides(item: Any) -> tuple[Picture, ...]:
-    """Return ``(picture,)``, or ``(noisy, clean)`` where the item is such a pair."""
+def as_sides(item: Any, name: str) -> tuple[Picture, ...]:
+    """Return ``(picture,)``, or ``(noisy, clean)`` where the item is such a pair; errors name it."""
+    try:
+        return _sides_of(item)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
+def _sides_of(item: Any) -> tuple[Picture, ...]:
     if not isinstance(item, tuple | list):
         return (as_picture(item),)
+    if len(item) == 1:  # as TensorDataset(pictures) has them
+        return (as_picture(item[0]),)
     if len(item) != 2 or np.ndim(item[1]) < 2:
         kinds = ", ".join(type(part).__name__ for part in item[:4])
         raise TypeError(

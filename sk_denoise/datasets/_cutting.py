@@ -176,10 +176,15 @@ def joined(parts: Sequence[Picture]) -> Picture:
 
 
 def as_unit(patches: Picture) -> Picture:
-    """Return integers divided by the largest value of their type, floats as they are; single precision."""
-    if patches.dtype.kind in "ui":
-        return np.divide(patches, np.iinfo(patches.dtype).max, dtype=np.float32)
-    return _as_single(patches)
+    """Return integers as shares of the range of their type, floats as they are; single precision."""
+    if patches.dtype.kind not in "ui":
+        return _as_single(patches)
+    info = np.iinfo(patches.dtype)
+    if info.min == 0:
+        return np.divide(patches, info.max, dtype=np.float32)
+    shares = np.subtract(patches, info.min, dtype=np.float32)
+    shares /= info.max - info.min
+    return shares
 
 
 def _as_single(patches: Picture) -> Picture:

@@ -80,7 +80,7 @@ def extract_patches(
         raise TypeError("Pictures must have a length: a stack, a list or an ImageFolder. See RandomPatches.")
     parts: list[Picture] = []
     for index in source.indexes:
-        sides = as_sides(source.fetch(index))
+        sides = as_sides(source.fetch(index), source.name(index))
         problem = _problem_of(sides, parts[0] if parts else None, size)
         if problem:
             raise ValueError(f"{source.name(index)} {problem}.")

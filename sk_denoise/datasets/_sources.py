@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import dropwhile
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,15 @@ from sk_denoise.datasets._checks import as_sides
 from sk_denoise.datasets._folder import ImageFolder, two_parts
 from sk_denoise.exceptions import UnreadableImageError
 
-__all__ = ["SizedSource", "StreamSource", "as_source"]
+__all__ = ["SizedSource", "StreamSource", "Visit", "as_source"]
 
 HELD_BYTES = 2**26  # of a stream's pictures that were looked at and wait for their epoch
+MOST_CHANNELS = 4  # of a picture, where it might be a stack as well
 BAD_IN_A_ROW = 100  # pictures of a stream, before it is taken to hold nothing else
 LAYOUT = "(Arrays are height, width[, channels]; tensors are [channels,] height, width.)"
 _END = object()
+
+Visit = tuple[int, int]  # to which picture, and the seed of the places where it is cut
 
 EXPECTED = (
     "an ImageFolder, a stack of pictures, a list of pictures, a data set with len() and [index], "
@@ -68,18 +72,29 @@ class SizedSource:
             )
         except OSError as error:  # what PIL raises for a broken file, in a data set of the user's
             raise UnreadableImageError(f"{self.name(index)} cannot be read: {error}") from error
+        except StopIteration as error:  # would end a generator of ours
+            raise RuntimeError(
+                f"{self.name(index)} cannot be had: the data set raised StopIteration. Its [index] must "
+                f"return a picture for every index below its length of {len(self.pictures)}."
+            ) from error
 
-    def order(self, generator: torch.Generator) -> Iterator[int]:
-        """Yield all usable indexes in random order, again and again."""
-        while usable := [index for index in self.indexes if index not in self.bad]:
-            for position in torch.randperm(len(usable), generator=generator).tolist():
-                if usable[position] not in self.bad:
-                    yield usable[position]
+    def order(self, generator: torch.Generator) -> Iterator[Visit]:
+        """Yield all usable indexes in random order, again and again.
+
+        All indexes are drawn and those of no use passed over, so the visits to the others are the same
+        whether a picture is known to be bad or is still to be found so.
+        """
+        while len(self.bad) < len(self):
+            positions = torch.randperm(len(self), generator=generator).tolist()
+            seeds = torch.randint(2**31, (len(self),), generator=generator).tolist()
+            for position, seed in zip(positions, seeds, strict=True):
+                if self.indexes[position] not in self.bad:
+                    yield self.indexes[position], seed
         raise self.nothing_left()
 
-    def preview(self, generator: torch.Generator | None = None) -> Iterator[int]:
+    def preview(self, generator: torch.Generator | None = None) -> Iterator[Visit]:
         """Yield indexes for a look: from all over the source, or in order without a generator."""
-        return iter(self.indexes) if generator is None else self.order(generator)
+        return ((index, 0) for index in self.indexes) if generator is None else self.order(generator)
 
     def release(self, index: int) -> None:
         """Do nothing: a picture of use stays where it is."""
@@ -98,10 +113,15 @@ class SizedSource:
     def split(
         self, fraction: float, random_state: int | RandomState | None
     ) -> tuple[SizedSource, SizedSource]:
-        """Return two sources that share no picture."""
-        usable = [index for index in self.indexes if index not in self.bad]
-        first, second = two_parts(usable, fraction, random_state)
-        return replace(self, indexes=first, bad={}), replace(self, indexes=second, bad={})
+        """Return two sources that share no picture; they forget what is of no use at the beginning."""
+        # what else is known to be bad stays in, or a seed would not give the parts that it gave at first
+        indexes = list(dropwhile(self.bad.__contains__, self.indexes))
+        first, second = two_parts(indexes, fraction, random_state)
+        return self._part(first), self._part(second)
+
+    def _part(self, indexes: Sequence[int]) -> SizedSource:
+        bad = {index: self.bad[index] for index in indexes if index in self.bad}
+        return replace(self, indexes=indexes, bad=bad)
 
 
 @dataclass
@@ -138,24 +158,30 @@ class StreamSource:
 
     def fetch(self, index: int) -> Any:
         """Return a picture or pair, as it is given, and keep it until it is released."""
-        while self.n_read <= index:
-            self.held[self.n_read] = self._next()
-            self.n_read += 1
+        try:
+            while self.n_read <= index:
+                self.held[self.n_read] = self._next()
+                self.n_read += 1
+        except StopIteration as error:  # of the user's function: would end a generator of ours
+            raise RuntimeError(
+                f"{self.name(self.n_read)} cannot be had: the function raised StopIteration. It must return "
+                "a new iterator each time it is called."
+            ) from error
         return self.held[index]
 
-    def order(self, generator: torch.Generator) -> Iterator[int]:
+    def order(self, generator: torch.Generator) -> Iterator[Visit]:
         """Yield the numbers of the pictures that come next."""
         number = min(self.held, default=self.n_read)
         while self.bad_in_a_row < BAD_IN_A_ROW:
             if number >= self.n_read or number in self.held:  # otherwise it was looked at and left out
-                yield number
+                yield number, int(torch.randint(2**31, (), generator=generator))
             number += 1
         raise self.nothing_left()
 
-    def preview(self, generator: torch.Generator | None = None) -> Iterator[int]:
+    def preview(self, generator: torch.Generator | None = None) -> Iterator[Visit]:
         """Yield the numbers that come next, while there is room to keep their pictures."""
-        for number in self.order(generator or torch.Generator()):
-            yield number
+        for visit in self.order(generator or torch.Generator()):
+            yield visit
             if sum(map(_n_bytes, self.held.values())) > HELD_BYTES:
                 return
 
@@ -224,9 +250,24 @@ def _in_memory(pictures: Any) -> SizedSource:
         )
     if not len(pictures):
         raise ValueError("There are no pictures: the list or stack is empty.")
-    for item in pictures[:1] if is_stack else pictures:
-        as_sides(item)
+    if not is_stack:
+        _refuse_two_stacks(pictures)
+    for index, item in enumerate(pictures[:1] if is_stack else pictures):
+        as_sides(item, f"Picture {index}")
     return SizedSource(pictures, range(len(pictures)), n_workers=0)
+
+
+def _refuse_two_stacks(pictures: Sequence[Any]) -> None:
+    """Refuse ``(noisy, clean)``, stacks that would be taken for two pictures of many channels."""
+    if len(pictures) != 2 or not all(isinstance(item, np.ndarray | Tensor) for item in pictures):
+        return
+    shape, other = (tuple(item.shape) for item in pictures)
+    channels = shape[0 if isinstance(pictures[0], Tensor) else -1] if len(shape) == 3 else 0
+    if shape == other and (len(shape) == 4 or channels > MOST_CHANNELS):
+        raise ValueError(
+            f"Two arrays of shape {shape} look like two stacks. Pass pairs as list(zip(noisy, clean)), one "
+            "stack by itself, and two pictures of many channels as a stack."
+        )
 
 
 def _n_bytes(item: Any) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from numpy.random import RandomState
 
+from sk_denoise._random import stream
 from sk_denoise.datasets._checks import as_sides, check_choice, check_count, check_two_counts
 from sk_denoise.datasets._cutting import (
     Block,
@@ -28,7 +29,7 @@ from sk_denoise.datasets._cutting import (
     random_corners,
 )
 from sk_denoise.datasets._folder import ImageFolder
-from sk_denoise.datasets._sources import SizedSource, StreamSource, as_source
+from sk_denoise.datasets._sources import SizedSource, StreamSource, Visit, as_source
 from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError
 
 __all__ = ["RandomPatches"]
@@ -68,9 +69,10 @@ class RandomPatches:
         How many visits to pictures make an epoch. By default each picture is visited once; to be given
         for what has no length.
     normalize : bool, default=True
-        Whether integers are divided by the largest value of their type, so that patches lie in [0, 1];
-        integers of more than 16 bits are refused, because what they mean is not known. Floats stay as
-        they are. Otherwise all stay in their unit, and pictures must have the type of the first one.
+        Whether integers become shares of the range of their type, so that patches lie in [0, 1] (those
+        that know no sign are divided by their largest value); integers of more than 16 bits are refused,
+        because what they mean is not known. Floats stay as they are. Otherwise all stay in their unit, and
+        pictures must have the type of the first one.
     on_error : {"warn", "raise"}, optional
         What happens to a picture that cannot be used: unreadable, smaller than a patch, with other
         channels than the first one, or with NaN or infinity where a patch was cut. It is left out from
@@ -89,6 +91,13 @@ class RandomPatches:
         of any use, or an iterator has ended.
     UnreadableImageError
         In use, with ``on_error="raise"``.
+
+    Notes
+    -----
+    Equal generators give equal patches, bit by bit, whatever threads do, and whether a broken file was found
+    in an earlier epoch or is found in this one. What has no length goes on where it was instead. And a
+    picture that holds NaN or infinity here and there is used until a patch meets them, so patches are
+    different once that has happened.
 
     Examples
     --------
@@ -149,6 +158,11 @@ class RandomPatches:
         """Whether the noisy side is given beside the clean one."""
         return self._kind.n_sides == 2
 
+    @property
+    def is_scaled(self) -> bool:
+        """Whether patches are integers that are brought to [0, 1]."""
+        return self.normalize and self._kind.dtype.kind in "ui"
+
     def __len__(self) -> int:
         """Return the number of patches of an epoch."""
         return self._n_visits * self.patches_per_picture
@@ -159,7 +173,7 @@ class RandomPatches:
         Parameters
         ----------
         generator : torch.Generator
-            Decides on everything that is random; on the CPU.
+            Decides on everything that is random; on the CPU. One number is drawn from it.
 
         Yields
         ------
@@ -167,15 +181,15 @@ class RandomPatches:
             Inputs and targets, the same object where pictures are not paired. Blocks are of different
             lengths, none larger than 16 MB and one patch.
         """
-        kind, pool, source = self._kind, Pool(), self._source
-        numbers = source.order(generator)
-        visits = self._visit(numbers, self._n_visits, self.patches_per_picture, generator, source.release)
-        with closing(visits):
-            for patches in visits:
+        kind, pool, source, root = self._kind, Pool(), self._source, _root_of(generator)
+        visits, mixing = source.order(stream(root, "visits")), stream(root, "mixing")
+        parts = self._visit(visits, self._n_visits, self.patches_per_picture, source.release)
+        with closing(parts):
+            for patches in parts:
                 pool.add(patches)
                 if pool.n_bytes >= POOL_BYTES or pool.n_pictures >= POOL_PICTURES:
-                    yield from map(kind.block, pool.take(generator, kind.block_length, keep=True))
-        yield from map(kind.block, pool.take(generator, kind.block_length, keep=False))
+                    yield from map(kind.block, pool.take(mixing, kind.block_length, keep=True))
+        yield from map(kind.block, pool.take(mixing, kind.block_length, keep=False))
 
     def first(self, n: int, generator: torch.Generator) -> Block:
         """Return some patches from all over the pictures, to learn their statistics from.
@@ -185,7 +199,7 @@ class RandomPatches:
         n : int
             How many patches are wanted.
         generator : torch.Generator
-            Decides on pictures and places; on the CPU.
+            Decides on pictures and places; on the CPU. One number is drawn from it.
 
         Returns
         -------
@@ -197,8 +211,8 @@ class RandomPatches:
         n_pictures = min(n, at_least, self._n_visits)
         if isinstance(self._source, SizedSource):
             n_pictures = min(n_pictures, len(self._source))
-        numbers, kind = self._source.preview(generator), self._kind
-        sides = list(self._visit(numbers, n_pictures, -(-n // n_pictures), generator, release=None))
+        kind, visits = self._kind, self._source.preview(stream(_root_of(generator), "visits"))
+        sides = list(self._visit(visits, n_pictures, -(-n // n_pictures), release=None))
         return kind.block(tuple(joined(side)[:n] for side in zip(*sides, strict=True)))
 
     def split(
@@ -248,7 +262,7 @@ class RandomPatches:
     def _kind(self) -> Kind:
         """What all pictures have in common, as the first one that can be used has it."""
         if self._found is None:
-            for index in self._source.preview():
+            for index, _ in self._source.preview():
                 try:
                     self._found = self._kind_of(index)
                 except UnreadableImageError as error:
@@ -259,17 +273,16 @@ class RandomPatches:
         return self._found
 
     def _kind_of(self, index: int) -> Kind:
-        sides = as_sides(self._source.fetch(index))
+        sides = as_sides(self._source.fetch(index), self._source.name(index))
         kind = Kind(self.patch_size, sides[0].shape[2:], sides[0].dtype, len(sides), self.normalize)
         self._refuse(index, kind.problem_of(sides))
         return kind
 
     def _visit(
         self,
-        numbers: Iterator[int],
+        visits: Iterator[Visit],
         wanted: int,
         count: int,
-        generator: torch.Generator,
         release: Callable[[int], None] | None,
     ) -> Generator[Sides, None, None]:
         """Yield ``count`` patches of each of so many usable pictures; without ``release`` for a look only."""
@@ -279,8 +292,7 @@ class RandomPatches:
         pending: deque[tuple[int, Future[Sides]]] = deque()
         with executor_of(n_workers) as executor:
             while wanted:
-                for index in islice(numbers, min(ahead, wanted) - len(pending)):
-                    seed = int(torch.randint(2**31, (), generator=generator))
+                for index, seed in islice(visits, min(ahead, wanted) - len(pending)):
                     pending.append((index, executor.submit(self._cut, self._kind, index, count, seed)))
                 if not pending:
                     return
@@ -297,7 +309,7 @@ class RandomPatches:
 
     def _cut(self, kind: Kind, index: int, count: int, seed: int) -> Sides:
         """Return random patches of one picture; the seed makes them independent of what other threads do."""
-        sides = as_sides(self._source.fetch(index))
+        sides = as_sides(self._source.fetch(index), self._source.name(index))
         self._refuse(index, kind.problem_of(sides))
         generator = torch.Generator().manual_seed(seed)
         corners = random_corners(sides[0], self.patch_size, count, generator)
@@ -316,3 +328,8 @@ class RandomPatches:
         reason = str(error).rstrip(".") + "."
         if self._source.leave_out(index, reason):
             warnings.warn(f"{reason} It is left out from now on.", SkippedImageWarning, stacklevel=4)
+
+
+def _root_of(generator: torch.Generator) -> int:
+    """Return the root seed of one pass, of which there is a stream for all that is random in it."""
+    return int(torch.randint(2**62, (), generator=generator))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -207,7 +209,8 @@ def write_image(
 
     What is written without a loss (everything but JPEG) is read by `read_image` as the same array, but for
     WebP, which has no gray: it becomes three equal channels. Nothing is scaled, rounded or converted
-    silently. The file appears complete or not at all, and one that was there survives a failure.
+    silently. The file appears complete or not at all, and one that was there survives a failure. What
+    takes its place has its permissions.
 
     Parameters
     ----------
@@ -221,17 +224,33 @@ def write_image(
         - floating point, finite: TIFF (half precision is written as float32);
         - bool: as 0 and 255.
     like : path-like, optional
-        A picture whose colour profile, EXIF data and resolution are taken over, as far as the format can
-        hold them: PNG and JPEG all, WebP profile and EXIF, TIFF profile and resolution, BMP the resolution.
-        EXIF says upright then and shows no thumbnail, as the picture is another. A profile for other
-        channels than these (CMYK, or gray for colour) is not taken.
+        A picture whose colour profile, EXIF data and resolution are taken over, as far as they are read from
+        its format
+
+        - PNG, JPEG, WebP: profile, EXIF and resolution;
+        - TIFF: profile and resolution, but no EXIF;
+        - BMP: resolution;
+
+        and written to that of ``path``
+
+        - PNG, JPEG: profile, EXIF and resolution;
+        - WebP: EXIF, and the profile of colours;
+        - TIFF: profile and resolution, but no EXIF;
+        - BMP: resolution.
+
+        The rest is left out. EXIF says upright then and shows no thumbnail, as the picture is another. A
+        profile for other channels than these (CMYK, or gray for colour) is not taken.
     quality : int, default=95
         Of JPEG, 1 to 100. Colours are kept at full resolution.
 
     Raises
     ------
     ValueError
-        Where the name ends in no known format, or the format cannot hold the array.
+        Where the name ends in no known format, the format cannot hold the array, or ``quality`` is out of
+        range; also where EXIF data of more than 64 KB are to go into a JPEG: write PNG or WebP, or leave
+        ``like`` out.
+    TypeError
+        Where ``quality`` is no integer.
     FileNotFoundError, IsADirectoryError
         Where the folder, or the file ``like``, is not there, or a folder is where the file should be.
     UnreadableImageError
@@ -255,8 +274,7 @@ def write_image(
     """
     format_ = format_by_suffix(path)
     pixels = _writable(np.asarray(image), format_, path)
-    if not 1 <= quality <= 100:
-        raise ValueError(f"quality must be 1 to 100, got {quality}.")
+    _check_quality(quality)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     metadata = Metadata() if like is None else _metadata_of(like).for_channels(channels)
     target = Path(os.path.realpath(path))  # where a link leads, so that it stays one
@@ -264,7 +282,14 @@ def write_image(
         raise IsADirectoryError(f"{path} is a folder; give the path of a file to write.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path} cannot be written: there is no folder {target.parent}; create it.")
-    _replace(target, format_.encode(pixels, metadata, quality))
+    _replace(target, format_.encode(pixels, metadata, int(quality)))
+
+
+def _check_quality(quality: Any) -> None:
+    if isinstance(quality, bool) or not isinstance(quality, numbers.Integral):
+        raise TypeError(f"quality must be an integer from 1 to 100, got {quality!r}.")
+    if not 1 <= int(quality) <= 100:
+        raise ValueError(f"quality must be 1 to 100, got {quality}.")
 
 
 def _metadata_of(path: str | os.PathLike[str]) -> Metadata:
@@ -326,6 +351,8 @@ def _replace(target: Path, data: bytes) -> None:
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as stream:
+            with suppress(FileNotFoundError):  # a new file stays as the system makes them
+                shutil.copymode(target, temporary)
             stream.write(data)
         temporary.replace(target)
     except BaseException:

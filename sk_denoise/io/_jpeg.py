@@ -20,6 +20,7 @@ FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of headers
 SCAN, APP0, APP1, APP2, APP14, COMMENT = 0xDA, 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
 EXIF = b"Exif\0\0"
 PROFILE = b"ICC_PROFILE\0"
+MAX_EXIF = 2**16 - 3 - len(EXIF)  # what a segment holds beside its length
 
 
 def read_header(stream: BinaryIO) -> Header:
@@ -106,6 +107,11 @@ def encode(image: NDArray[Any], metadata: Metadata, quality: int) -> bytes:
     if metadata.profile is not None:
         options["icc_profile"] = metadata.profile
     if metadata.exif is not None:
+        if len(metadata.exif) > MAX_EXIF:
+            raise ValueError(
+                f"JPEG holds at most {MAX_EXIF} bytes of EXIF data, the file like= has {len(metadata.exif)}. "
+                "Write PNG or WebP, or leave like= out."
+            )
         options["exif"] = EXIF + metadata.exif
     if metadata.dpi is not None:
         options["dpi"] = metadata.dpi

@@ -119,7 +119,7 @@ class PixelScaler(_PixelTransformer):
     ``transform`` gives ``(X - low) / (high - low)`` with one range for all pixels, so colors and contrasts
     stay what they are. It does not clip: a pixel outside the range is still told from others. For 8- and
     16-bit integers the range is that of their type, so the same picture gives the same values whatever the
-    training data were, and ``inverse_transform`` gives every integer back.
+    training data were, and ``inverse_transform`` gives every integer back, also behind a :class:`Centerer`.
 
     Parameters
     ----------
@@ -128,8 +128,9 @@ class PixelScaler(_PixelTransformer):
         8- and 16-bit integers and booleans, otherwise from the smallest to the largest training pixel.
         Pixels of 12 bits in an array of 16 are best told: ``(0, 4095)``.
     clip : bool, default=True
-        Whether ``inverse_transform`` clips to the range, beyond which a denoiser may overshoot. Integers are
-        clipped to the limits of their type in any case.
+        Whether ``inverse_transform`` clips to a range that is given, beyond which a denoiser may overshoot.
+        A range that "auto" learned from pixels is not clipped to, since others may lie beyond it. Integers
+        are clipped to the limits of their type in any case.
 
     Attributes
     ----------
@@ -207,7 +208,7 @@ class PixelScaler(_PixelTransformer):
     def _undo(self, values: NDArray[Any]) -> None:
         values *= self._width
         values += self.range_[0]
-        if self.clip:
+        if self.clip and self.input_range != "auto":
             np.clip(values, *self.range_, out=values)
 
 

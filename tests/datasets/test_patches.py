@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import TensorDataset
 
 from sk_denoise.datasets import ImageFolder, extract_patches, join_patches
 
@@ -52,6 +53,12 @@ def test_pictures_may_have_different_sizes():
     assert patches.shape == (1 + 2 + 4, 4, 4)
 
 
+def test_an_item_may_be_a_picture_alone_in_a_tuple():
+    stack = picture(3, 8, 9)
+    alone = TensorDataset(torch.from_numpy(stack))
+    np.testing.assert_array_equal(extract_patches(alone, 4), extract_patches(stack, 4))
+
+
 def test_random_patches_are_pieces_of_their_picture():
     p = np.arange(20 * 30).reshape(20, 30)
     patches = extract_patches([p, -p], 5, n_per_picture=50, random_state=0)
@@ -74,7 +81,9 @@ def test_random_patches_are_pieces_of_their_picture():
         ([picture(8, 8), picture(8, 8, dtype="f4")], {}, ValueError, "Picture 1 is of type float32"),
         ([(picture(8, 8), picture(8, 8))], {}, ValueError, "is a pair: cut the noisy and the clean"),
         ([[1, 2], [3, 4]], {}, TypeError, "must be a picture or a pair"),
-        (["photo.png"], {}, TypeError, "Files are read by ImageFolder"),
+        (["photo.png"], {}, TypeError, "Picture 0: .* Files are read by ImageFolder"),
+        ([picture(8, 8), None], {}, TypeError, "Picture 1: .* got NoneType"),
+        ((np.zeros((50, 20, 20)),) * 2, {}, ValueError, r"two stacks.*list\(zip\(noisy, clean\)\)"),
         ("photos", {}, TypeError, r"Pass ImageFolder\(path\)"),
         (iter([picture(8, 8)]), {}, TypeError, "Pictures must have a length"),
         ([picture(8, 8).astype(complex)], {}, TypeError, "must hold real numbers"),

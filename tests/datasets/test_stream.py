@@ -95,7 +95,7 @@ def test_the_pictures_of_an_epoch_can_be_chosen(wanted, most):
     counts = visits(patches)
     assert sum(counts.values()) == len(patches) == wanted * 2
     assert max(counts.values()) == most * 2
-    assert visits(patches, seed=1) != counts
+    assert any(visits(patches, seed) != counts for seed in (1, 2, 3))  # two may be equal by chance
 
 
 def test_patches_are_pieces_of_their_picture():
@@ -178,6 +178,10 @@ def test_a_patch_larger_than_a_block_comes_alone(monkeypatch):
         ("uint16", 65535, 1),
         (">u2", 13107, 0.2),
         ("int16", 32767, 1),
+        ("int16", -32768, 0),
+        (">i2", -19661, 0.2),
+        ("int8", -128, 0),
+        ("int8", 127, 1),
         ("bool", True, 1),
         ("float32", 1.5, 1.5),
         ("float64", 300, 300),
@@ -308,7 +312,7 @@ def test_an_epoch_left_early_loses_no_picture_that_waits():
     patches = RandomPatches(
         itertools.cycle(flats(200)), 4, pictures_per_epoch=10, patches_per_picture=1, normalize=False
     )
-    epoch = patches._visit(patches._source.order(seeded()), 10, 1, seeded(), patches._source.release)
+    epoch = patches._visit(patches._source.order(seeded()), 10, 1, patches._source.release)
     assert next(epoch)[0].max() == 0
     epoch.close()
     assert visits(patches) == dict.fromkeys(range(1, 11), 1)
@@ -341,9 +345,11 @@ def test_what_are_no_pictures_is_refused(pictures, error, message):
 @pytest.mark.parametrize(
     ("items", "error", "message"),
     [
-        ([(torch.zeros(1, 8, 8), 3)] * 3, TypeError, "Labels are of no use"),
-        ([(torch.zeros(1, 8, 8), torch.tensor(3))] * 3, TypeError, "Labels are of no use"),
-        ([{"image": 0}] * 3, TypeError, "must be an array .* got dict"),
+        ([(torch.zeros(1, 8, 8), 3)] * 3, TypeError, "Picture 0: .* Labels are of no use"),
+        ([(torch.zeros(1, 8, 8), torch.tensor(3))] * 3, TypeError, "Picture 0: .* Labels are of no use"),
+        ([{"image": 0}] * 3, TypeError, "Picture 0: .* must be an array .* got dict"),
+        ([(flat(0), flat(0), flat(0))] * 3, TypeError, r"Picture 0: .* got \(ndarray, ndarray, ndarray\)"),
+        ([()] * 3, TypeError, r"Picture 0: An item must be a picture or a pair .* got \(\)"),
     ],
 )
 def test_items_that_are_no_pictures_are_refused_when_they_are_met(items, error, message):
@@ -351,9 +357,45 @@ def test_items_that_are_no_pictures_are_refused_when_they_are_met(items, error, 
         _ = RandomPatches(Listed(items), 4).sample_shape
 
 
+@pytest.mark.parametrize("item", [None, {"image": 0}, (flat(2), 3), "photo.png", np.zeros(8)])
+def test_an_item_that_is_no_picture_is_named(item):
+    items = [flat(0), flat(1), item]
+    for pictures in (items, Listed(items)):
+        with pytest.raises((TypeError, ValueError), match=r"^Picture 2: "):
+            drawn(RandomPatches(pictures, 4))
+    with pytest.raises((TypeError, ValueError), match=r"^Picture number 2 of the stream: "):
+        drawn(RandomPatches(iter(items), 4, pictures_per_epoch=3))
+
+
+def test_an_item_may_be_a_picture_alone_in_a_tuple():
+    tensors = torch.from_numpy(STACK).movedim(-1, 1)
+    for pictures in (TensorDataset(tensors), [(picture,) for picture in STACK], [[p] for p in tensors]):
+        patches = RandomPatches(pictures, 4)
+        assert not patches.is_paired
+        assert torch.equal(drawn(patches)[0], drawn(RandomPatches(STACK, 4))[0])
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+@pytest.mark.parametrize(
+    "stack",
+    [np.zeros((6, 30, 40)), np.zeros((6, 30, 40, 3)), torch.zeros(6, 30, 40), torch.zeros(6, 1, 30, 40)],
+    ids=lambda stack: f"{type(stack).__name__} {stack.ndim}",
+)
+def test_two_stacks_are_not_taken_for_two_pictures(stack, kind):
+    with pytest.raises(ValueError, match=r"look like two stacks. Pass pairs as list\(zip\(noisy, clean\)\)"):
+        RandomPatches(kind((stack, stack)), 6)
+
+
+def test_two_pictures_are_not_taken_for_two_stacks():
+    assert RandomPatches([np.zeros((8, 9, 4))] * 2, 6).sample_shape == (6, 6, 4)
+    assert RandomPatches([torch.zeros(4, 8, 9)] * 2, 6).sample_shape == (6, 6, 4)
+    assert RandomPatches([np.zeros((8, 9, 7)), np.zeros((9, 9, 7))], 6).sample_shape == (6, 6, 7)
+    assert RandomPatches(np.zeros((2, 8, 9, 7)), 6).sample_shape == (6, 6, 7)
+
+
 def test_a_loader_of_batches_is_refused():
     loader = DataLoader(TensorDataset(torch.zeros(6, 1, 8, 8)), batch_size=2)
-    with pytest.raises(TypeError, match="must be a picture or a pair"):
+    with pytest.raises(ValueError, match="A batch of pictures is not one: pass the data set itself"):
         _ = RandomPatches(loader, 4, pictures_per_epoch=3).sample_shape
 
 
@@ -449,6 +491,48 @@ def test_a_seed_gives_the_same_bits_where_pictures_are_left_out(photos):
         patches._source.n_workers = n_workers
         epochs.append([drawn(patches, seed)[0] for seed in range(2)])
     assert all(torch.equal(x, y) for epoch in epochs for x, y in zip(epoch, epochs[0], strict=True))
+
+
+@pytest.mark.filterwarnings("ignore::sk_denoise.exceptions.SkippedImageWarning")
+@pytest.mark.parametrize("pictures_per_epoch", [None, 5, 40])
+def test_a_seed_gives_the_same_bits_where_broken_files_are_known(photos, pictures_per_epoch):
+    for index in (0, 5, 11):
+        (photos / f"{index:02}.png").write_bytes(b"broken")
+
+    def all_of(patches):
+        generator = seeded()
+        looks = [patches.first(100, generator)[0]]
+        epochs = [torch.cat([x for x, _ in patches.draw(generator)]) for _ in range(2)]
+        return [*epochs, *looks, patches.first(100, generator)[0]]
+
+    patches = RandomPatches(ImageFolder(photos), 8, pictures_per_epoch=pictures_per_epoch)
+    fresh, reused = all_of(patches), all_of(patches)
+    assert not torch.equal(fresh[0], fresh[1])
+    for x, y in zip(fresh, reused, strict=True):
+        assert torch.equal(x, y)
+
+
+@pytest.mark.filterwarnings("ignore::sk_denoise.exceptions.SkippedImageWarning")
+def test_a_seed_gives_the_same_parts_where_broken_files_are_known(photos):
+    for index in (0, 5, 11):
+        (photos / f"{index:02}.png").write_bytes(b"broken")
+    patches = RandomPatches(ImageFolder(photos), 8)
+    fresh = patches.split(0.5, random_state=0)
+    drawn(patches)
+    reused = patches.split(0.5, random_state=0)
+    for x, y in zip(fresh, reused, strict=True):
+        assert x.indexes == y.indexes
+        assert torch.equal(drawn(x)[0], drawn(y)[0])
+
+
+def test_an_epoch_left_early_changes_no_other(photos):
+    patches, generator, other = RandomPatches(ImageFolder(photos), 8), seeded(), seeded()
+    for _ in range(2):
+        epoch = patches.draw(generator)
+        next(epoch)
+        epoch.close()
+        list(patches.draw(other))
+    assert torch.equal(generator.get_state(), other.get_state())
 
 
 def test_the_global_generators_are_left_alone(photos):
@@ -550,6 +634,22 @@ def test_other_errors_of_a_users_data_set_are_the_users():
     with pytest.raises(KeyError, match="oops"):
         drawn(patches)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("n_workers", [0, 1])
+def test_a_data_set_that_stops_in_between_is_named(n_workers):
+    patches = RandomPatches(Listed([flat(0), StopIteration("no more"), flat(2)]), 4)
+    patches._source.n_workers = n_workers
+    with pytest.raises(RuntimeError, match=r"Picture 1 cannot be had: .* raised StopIteration") as caught:
+        drawn(patches)
+    assert isinstance(caught.value.__cause__, StopIteration)
+
+
+def test_a_function_that_stops_in_place_of_its_iterator_is_named():
+    iterators = iter([flats(3)])
+    patches = RandomPatches(lambda: next(iterators), 4, pictures_per_epoch=5)
+    with pytest.raises(RuntimeError, match=r"Picture number 3 of the stream .* raised StopIteration"):
+        drawn(patches)
 
 
 def test_streams_pass_over_pictures_of_no_use():
@@ -687,7 +787,7 @@ def test_what_waits_is_not_fetched_once_an_epoch_is_left():
 
     pictures = Slow(flats(100))
     patches = RandomPatches(pictures, 4)
-    epoch = patches._visit(patches._source.order(seeded()), 100, 16, seeded(), patches._source.release)
+    epoch = patches._visit(patches._source.order(seeded()), 100, 16, patches._source.release)
     next(epoch)
     epoch.close()
     assert len(pictures.asked) <= 1 + 1 + 1  # the look, the first, and the one under way

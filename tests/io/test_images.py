@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -413,8 +414,30 @@ def test_unknown_options_are_refused(tmp_path):
         read_image(tmp_path / "a.png", color="grey")
     with pytest.raises(ValueError, match="alpha must be one of 'keep', 'drop', got None"):
         read_image(tmp_path / "a.png", alpha=None)
-    with pytest.raises(ValueError, match="quality must be 1 to 100, got 0"):
-        write_image(tmp_path / "a.jpg", picture(), quality=0)
+
+
+@pytest.mark.parametrize(
+    ("quality", "error", "message"),
+    [
+        (0, ValueError, "quality must be 1 to 100, got 0"),
+        (101, ValueError, "quality must be 1 to 100, got 101"),
+        (90.0, TypeError, r"quality must be an integer from 1 to 100, got 90\.0"),
+        (True, TypeError, "got True"),
+        ("high", TypeError, "got 'high'"),
+        (None, TypeError, "got None"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_quality_out_of_range_is_refused(tmp_path, suffix, quality, error, message):
+    with pytest.raises(error, match=message):
+        write_image(tmp_path / f"a{suffix}", picture(), quality=quality)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_quality_may_be_an_integer_of_numpy(tmp_path):
+    for name, quality in (("a.jpg", 80), ("b.jpg", np.int64(80))):
+        write_image(tmp_path / name, smooth(), quality=quality)
+    assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
 
 
 def test_text_and_path_like_objects_are_paths(tmp_path):
@@ -507,6 +530,33 @@ def test_exif_goes_along_and_says_upright(tmp_path, source, target):
     assert read_image(tmp_path / target).shape == seen.shape
 
 
+@pytest.mark.parametrize(("source", "target"), [("a.tif", "b.png"), ("a.png", "b.tif"), ("a.tif", "b.tif")])
+def test_exif_goes_neither_from_a_tiff_nor_to_one(tmp_path, source, target):
+    camera(tmp_path / source)
+    write_image(tmp_path / target, smooth(), like=tmp_path / source)
+    with Image.open(tmp_path / target) as image:
+        assert 271 not in image.getexif()
+        assert image.info["icc_profile"] == SRGB
+        assert [float(dots) for dots in image.info["dpi"]] == pytest.approx([300, 300], abs=0.1)
+
+
+def with_exif(path, n_bytes):
+    """Write a PNG whose EXIF data say little at great length."""
+    exif = struct.pack("<4sIHHHIHH", b"II*\0", 8, 1, 274, 3, 1, 6, 0).ljust(n_bytes, b"\0")
+    path.write_bytes(png(2, 1, 8, 0, b"\0\1\2", chunk(b"eXIf", exif)))
+    return path
+
+
+def test_exif_that_is_too_long_for_a_jpeg_is_refused_with_advice(tmp_path):
+    write_image(tmp_path / "a.jpg", picture(), like=with_exif(tmp_path / "fits.png", 65_527))
+    long = with_exif(tmp_path / "long.png", 65_528)
+    with pytest.raises(ValueError, match=r"at most 65527 bytes of EXIF .* has 65528\. Write PNG or WebP, or"):
+        write_image(tmp_path / "b.jpg", picture(), like=long)
+    assert not (tmp_path / "b.jpg").exists()
+    for suffix in (".png", ".webp"):
+        write_image(tmp_path / f"b{suffix}", picture(), like=long)
+
+
 def test_the_thumbnail_of_another_picture_is_not_shown(tmp_path):
     first = struct.pack("<IHHHIHHI", 8, 1, 274, 3, 1, 6, 0, 26)
     thumbnail = struct.pack("<HHHIHHI", 1, 259, 3, 1, 6, 0, 0)
@@ -569,6 +619,23 @@ def test_a_failure_leaves_what_was_there(tmp_path, suffix, monkeypatch):
         write_image(path, np.zeros((2, 2, 5), np.uint8))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of other systems are others")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
+def test_what_takes_the_place_of_a_file_has_its_permissions(tmp_path, mode):
+    write_image(tmp_path / "a.png", picture())
+    (tmp_path / "a.png").chmod(mode)
+    write_image(tmp_path / "a.png", picture(seed=1))
+    assert (tmp_path / "a.png").stat().st_mode & 0o777 == mode
+    same(read_image(tmp_path / "a.png"), picture(seed=1))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of other systems are others")
+def test_a_new_file_has_the_usual_permissions(tmp_path):
+    (tmp_path / "usual").touch()
+    write_image(tmp_path / "a.png", picture())
+    assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
 def test_a_link_stays_a_link(tmp_path):

@@ -72,6 +72,24 @@ def test_every_8_and_16_bit_integer_comes_back(transformer, dtype):
     np.testing.assert_array_equal(transformer.inverse_transform(double), data)
 
 
+@pytest.mark.parametrize("dtype", SHORT_INTEGERS)
+@pytest.mark.parametrize("share", [0.5, 0.01, 0])
+@pytest.mark.parametrize("per", ["channel", "global"])
+@pytest.mark.parametrize("centerer_first", [True, False])
+def test_integers_beyond_those_of_fit_come_back(dtype, share, per, centerer_first):
+    data = every_value(dtype)
+    middle = np.array(share * data.astype(float) + 3, dtype)
+    steps = [Centerer(per), PixelScaler()]
+    pipeline = make_pipeline(*(steps if centerer_first else steps[::-1])).fit(middle)
+    np.testing.assert_array_equal(pipeline.inverse_transform(pipeline.transform(data)), data)
+
+
+def test_16_bits_beyond_the_middle_of_their_range_come_back():
+    data = np.arange(2**16, dtype=np.uint16).reshape(-1, 1)
+    pipeline = make_pipeline(Centerer(), PixelScaler()).fit(data[30_000:36_000])
+    np.testing.assert_array_equal(pipeline.inverse_transform(pipeline.transform(data)), data)
+
+
 @pytest.mark.parametrize("mean", [0.1, 127.49, 254.99999, 32767.5, 65534.7])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_every_integer_comes_back_whatever_the_mean(dtype, mean):
@@ -259,6 +277,13 @@ def test_the_inverse_clips_to_the_range_if_told_to(clip, expected):
         np.testing.assert_array_equal(scaler.inverse_transform([[-1.0, 3.0]]), expected)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+def test_the_inverse_does_not_clip_to_a_range_that_was_learned(dtype):
+    scaler = PixelScaler().fit(np.array([[-2, 6]], dtype=dtype))
+    beyond = np.array([[-10, 70]], dtype=dtype)
+    np.testing.assert_array_equal(scaler.inverse_transform(scaler.transform(beyond)), beyond)
+
+
 def test_the_inverse_rounds_to_the_nearest_integer():
     scaler = PixelScaler().fit(np.array([[0]], dtype=np.uint8))
     values = np.array([[10.4], [10.6], [10.0], [9.51]]) / 255
@@ -266,7 +291,7 @@ def test_the_inverse_rounds_to_the_nearest_integer():
 
 
 def test_pixels_unlike_a_constant_become_their_distance_from_it():
-    scaler = PixelScaler(clip=False).fit(np.full((3, 2), 5.0))
+    scaler = PixelScaler().fit(np.full((3, 2), 5.0))
     np.testing.assert_array_equal(scaler.transform([[5.0, 7.0]]), [[0, 2]])
     np.testing.assert_array_equal(scaler.inverse_transform([[0.0, 2.0]]), [[5, 7]])
 
