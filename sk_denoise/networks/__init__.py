@@ -3,6 +3,14 @@
 from sk_denoise.networks._base import ACTIVATIONS, SeededModule
 from sk_denoise.networks.conv import ConvAutoencoder
 from sk_denoise.networks.dense import DenseAutoencoder
+from sk_denoise.networks.noise_map_unet import NoiseMapUNet
 from sk_denoise.networks.pooling import PoolingAutoencoder
 
-__all__ = ["ACTIVATIONS", "ConvAutoencoder", "DenseAutoencoder", "PoolingAutoencoder", "SeededModule"]
+__all__ = [
+    "ACTIVATIONS",
+    "ConvAutoencoder",
+    "DenseAutoencoder",
+    "NoiseMapUNet",
+    "PoolingAutoencoder",
+    "SeededModule",
+]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ACTIVATIONS", "Autoencoder", "SeededModule", "dense_layers", "undrawn"]
+__all__ = ["ACTIVATIONS", "Autoencoder", "SeededModule", "dense_layers", "draw_kaiming", "undrawn"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
@@ -77,11 +77,15 @@ class Autoencoder(SeededModule):
         """
         layers = [layer for layer in self.modules() if isinstance(layer, nn.Linear | Convolution)]
         for layer in layers:
-            gain = LAST_GAIN if layer is layers[-1] else 1.0
-            bound = gain * math.sqrt(6 / _fan_in(layer))
-            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+            draw_kaiming(layer, generator, gain=LAST_GAIN if layer is layers[-1] else 1.0)
+
+
+def draw_kaiming(layer: nn.Linear | Convolution, generator: torch.Generator, *, gain: float) -> None:
+    """Draw Kaiming-uniform weights times a gain, and set the bias to zero (He et al., 2015)."""
+    bound = gain * math.sqrt(6 / _fan_in(layer))
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def _fan_in(layer: nn.Linear | Convolution) -> float:

@@ -1,0 +1,186 @@
+"""Train the networks whose weights are in the box, in chunks that can be killed and resumed at any moment.
+
+    SK_DENOISE_DATA=folder python pretraining/train.py gray --minutes 50 [--steps 48000] [--device cuda]
+
+Photos are those of ``bsds500`` in the folder, but for 24 of its test part that are held out (``HELD_OUT``,
+every eighth by name). Noise is Gaussian with sigma uniform in 0 to 55 of 255, told to the network; patches
+are 64 x 64, flipped and turned; the loss is the squared error; Adam's rate falls along a cosine over all
+steps; the weights that count are an exponential moving average.
+
+Everything that is random in a step is drawn from the seed and the number of the step, and the state is
+written to a temporary file first and then moved: a run that is killed goes on from its last state to the same
+bits, at the same number of threads. State and log lie in ``pretraining/runs``, outside the repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sk_denoise._random import stream
+from sk_denoise.io import read_image
+from sk_denoise.networks.noise_map_unet import NoiseMapUNet
+
+RUNS = Path(__file__).parent / "runs"
+SEED, PATCH, BATCH, STRONGEST = 0, 64, 32, 55 / 255
+RATE, WARM_UP, MEMORY = 1e-3, 500, 0.999
+SAVE_EVERY, LOG_EVERY, VALIDATE_EVERY = 500, 100, 2000
+LEVELS = (15, 25, 50)
+HELD_OUT = slice(None, None, 8)  # of the 200 test photos by name, the first 24 of these
+
+
+def photos(color: str) -> tuple[list[Tensor], list[Tensor]]:
+    """Return photos to train on and photos held out, (channels, height, width) in bytes."""
+    folder = Path(os.environ.get("SK_DENOISE_DATA", "")) / "bsds500"
+    train, test = (sorted((folder / part).glob("*.jpg")) for part in ("train", "test"))
+    if not train or not test:
+        sys.exit(f"No photos in {folder}: set SK_DENOISE_DATA to the folder that holds bsds500.")
+    held_out = test[HELD_OUT][:24]
+    kept = train + [path for path in test if path not in held_out]
+    return [_read(path, color) for path in kept], [_read(path, color) for path in held_out]
+
+
+def _read(path: Path, color: str) -> Tensor:
+    picture = read_image(path, color=color)
+    return torch.from_numpy(picture if picture.ndim == 3 else picture[..., None]).movedim(2, 0).contiguous()
+
+
+def batch(pictures: list[Tensor], step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return noisy patches, their noise levels and clean patches: those of this step."""
+    generator = stream(SEED, "batch", step)
+    which = torch.randint(len(pictures), (BATCH,), generator=generator).tolist()
+    places = torch.rand(BATCH, 2, generator=generator)
+    turns = torch.randint(8, (BATCH,), generator=generator).tolist()
+    patches = []
+    for number, (row, column), turn in zip(which, places.tolist(), turns, strict=True):
+        picture = pictures[number]
+        top, left = (
+            int(p * (side - PATCH + 1)) for p, side in zip((row, column), picture.shape[1:], strict=True)
+        )
+        patch = picture[:, top : top + PATCH, left : left + PATCH]
+        patch = patch.flip(2) if turn >= 4 else patch
+        patches.append(torch.rot90(patch, turn % 4, (1, 2)))
+    clean = torch.stack(patches).float().div_(255)
+    sigma = STRONGEST * torch.rand(BATCH, 1, 1, 1, generator=generator)
+    return clean + sigma * torch.randn(clean.shape, generator=generator), sigma, clean
+
+
+def rate_at(step: int, steps: int) -> float:
+    """Return the learning rate of a step: a rise, and then a cosine to zero."""
+    return RATE * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+
+
+class Run:
+    """The state of a run, and what is done with it."""
+
+    def __init__(self, color: str, steps: int, device: str) -> None:
+        self.color, self.steps, self.device = color, steps, device
+        self.file = RUNS / f"{color}.pt"
+        self.step, self.patches_seen = 0, 0
+        self.network = NoiseMapUNet(1 if color == "gray" else 3).to(device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=RATE, fused=True)
+        if self.file.exists():
+            self._load(torch.load(self.file, weights_only=True, map_location=device))
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def save(self) -> None:
+        """Write the state; what was there stays whole until the new one is."""
+        state = {"step": self.step} | {
+            name: getattr(self, name).state_dict() for name in ("network", "average", "optimizer")
+        }
+        RUNS.mkdir(exist_ok=True)
+        unfinished = self.file.with_suffix(".unfinished")
+        with unfinished.open("wb") as stream_:
+            torch.save(state, stream_)
+            stream_.flush()
+            os.fsync(stream_.fileno())
+        unfinished.replace(self.file)
+
+    def learn(self, pictures: list[Tensor]) -> float:
+        """Make one step, and return its loss."""
+        noisy, sigma, clean = (side.to(self.device) for side in batch(pictures, self.step))
+        noisy = noisy.contiguous(memory_format=torch.channels_last)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate_at(self.step, self.steps)
+        self.optimizer.zero_grad()
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            answer = self.network(noisy, sigma)
+        loss = torch.nn.functional.mse_loss(answer.float(), clean)
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        memory = min(MEMORY, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - memory)
+        return loss.item()
+
+    @torch.no_grad()
+    def validate(self, pictures: list[Tensor]) -> dict[str, float]:
+        """Return the mean PSNR of held-out photos at each level, in dB, by the averaged weights."""
+        reached = {}
+        for level in LEVELS:
+            decibels = []
+            for picture in pictures:
+                clean = picture[None].float() / 255
+                noise = np.random.RandomState(0).normal(0, level / 255, clean.shape)
+                noisy = (clean + torch.from_numpy(noise).float()).to(self.device)
+                answer = self.average(noisy, torch.full((1, 1, 1, 1), level / 255, device=self.device)).cpu()
+                answer = (255 * answer).round().clamp(0, 255) / 255
+                decibels.append(-10 * torch.log10((answer - clean).square().mean()).item())
+            reached[str(level)] = round(float(np.mean(decibels)), 3)
+        return reached
+
+
+def main() -> None:
+    """Train for so many minutes, from where the last chunk ended."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("color", choices=["gray", "rgb"])
+    parser.add_argument("--minutes", type=float, default=50)
+    parser.add_argument("--steps", type=int, default=48_000, help="of the whole run, over all chunks")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+
+    training, held_out = photos(options.color)
+    run = Run(options.color, options.steps, options.device)
+    log = RUNS / f"{options.color}.jsonl"
+    RUNS.mkdir(exist_ok=True)
+    start, losses = time.time(), []
+    while run.step < run.steps and time.time() - start < 60 * options.minutes:
+        losses.append(run.learn(training))
+        entry: dict[str, Any] = {}
+        if run.step % LOG_EVERY == 0:
+            entry = {"step": run.step, "loss": float(np.mean(losses)), "minutes": (time.time() - start) / 60}
+            losses = []
+        if run.step % VALIDATE_EVERY == 0:
+            entry |= {"step": run.step, "held_out": run.validate(held_out)}
+        if run.step % SAVE_EVERY == 0:
+            run.save()
+        if entry:
+            with log.open("a") as lines:
+                lines.write(json.dumps(entry) + "\n")
+            print(entry, flush=True)
+    run.save()
+    print(f"step {run.step} of {run.steps}; held out: {run.validate(held_out)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Our default for photos: a small residual U-Net that is told how strong the noise is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
+
+from sk_denoise.networks._base import SeededModule, draw_kaiming, undrawn
+
+__all__ = ["NoiseMapUNet"]
+
+BRANCH_GAIN = 0.1  # of the last layer of every residual branch at the start: deep stacks begin near identity
+
+
+class NoiseMapUNet(SeededModule):
+    """A residual U-Net on the pixel-unshuffled picture, conditioned on a map of the noise level.
+
+    The picture is folded by two (each 2 x 2 pixels become channels of one), which quarters the cost of a
+    layer and loses nothing; a map of the noise level joins it, as in FFDNet. Two residual blocks at that
+    size, three at half of it, two on the way back with the first ones added, and what comes out is taken off
+    the noisy picture. There is no normalisation, so the answer to a picture does not depend on others, and
+    no attention, so tiles with a halo give what the whole picture gives.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of the picture.
+    widths : pair of int, default=(64, 96)
+        Channels at half and at a quarter of the resolution.
+    blocks : pair of int, default=(2, 3)
+        Residual blocks on each side at half resolution, and at a quarter.
+
+    Notes
+    -----
+    Sides need not be even: the picture is mirrored at its lower and right edges to a multiple of
+    :attr:`stride`, and cut again. Noise level and picture share one unit.
+
+    References
+    ----------
+    K. Zhang, W. Zuo and L. Zhang, "FFDNet: toward a fast and flexible solution for CNN-based image
+    denoising", IEEE Transactions on Image Processing 27 (2018); O. Ronneberger et al., "U-Net", MICCAI
+    (2015); for starting branches small, H. Zhang et al., "Fixup initialization", ICLR (2019).
+    """
+
+    stride = 4
+    """Sides of the picture are mirrored to a multiple of this."""
+
+    def __init__(
+        self, channels: int, *, widths: Sequence[int] = (64, 96), blocks: Sequence[int] = (2, 3)
+    ) -> None:
+        super().__init__()
+        wide, deep = widths
+        self.head = convolution(4 * channels + 1, wide)
+        self.before = nn.Sequential(*[ResidualBlock(wide) for _ in range(blocks[0])])
+        self.down = undrawn(nn.Conv2d, wide, deep, kernel_size=2, stride=2)
+        self.inside = nn.Sequential(*[ResidualBlock(deep) for _ in range(blocks[1])])
+        self.up = undrawn(nn.ConvTranspose2d, deep, wide, kernel_size=2, stride=2)
+        self.after = nn.Sequential(*[ResidualBlock(wide) for _ in range(blocks[0])])
+        self.tail = convolution(wide, 4 * channels)
+        self.reset_parameters(torch.Generator().manual_seed(0))
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Take the noise off pictures.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch, channels, height, width)
+            Noisy pictures.
+        sigma : Tensor of shape (batch, 1, 1, 1) or (batch, 1, height, width)
+            Standard deviation of the noise, in the unit of ``x``; a map where it differs from place to place.
+
+        Returns
+        -------
+        Tensor of the shape of x
+        """
+        height, width = x.shape[2:]
+        margin = (0, -width % self.stride, 0, -height % self.stride)
+        level = sigma.expand(-1, 1, height, width) if sigma.shape[2:] != (1, 1) else sigma
+        picture = _mirrored(x, margin)
+        folded = pixel_unshuffle(picture, 2)
+        if level.shape[2:] == (1, 1):
+            level = level.expand(-1, 1, *folded.shape[2:])
+        else:
+            level = pixel_unshuffle(_mirrored(level, margin), 2).mean(1, keepdim=True)
+        first = self.before(self.head(torch.cat([folded, level.to(folded.dtype)], dim=1)))
+        restored = self.after(self.up(self.inside(self.down(first))) + first)
+        noise = pixel_shuffle(self.tail(restored), 2)
+        return (picture - noise)[..., :height, :width]
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw Kaiming-uniform weights; what ends a residual branch starts at a tenth, the tail too."""
+        small = {id(block.second) for block in self.modules() if isinstance(block, ResidualBlock)}
+        small.add(id(self.tail))
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                draw_kaiming(layer, generator, gain=BRANCH_GAIN if id(layer) in small else 1.0)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions whose result is added to what came in."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = convolution(width, width)
+        self.second = convolution(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, width, height, width)`` to the same."""
+        answer: Tensor = x + self.second(torch.relu(self.first(x)))
+        return answer
+
+
+def convolution(before: int, after: int) -> nn.Module:
+    """Return a 3 x 3 convolution that keeps the size; its weights are not drawn yet."""
+    return undrawn(nn.Conv2d, before, after, kernel_size=3, padding=1)
+
+
+def _mirrored(x: Tensor, margin: tuple[int, int, int, int]) -> Tensor:
+    """Return pictures with lower and right margins, mirrored as far as they reach and repeated beyond."""
+    if not any(margin):
+        return x
+    fits = margin[1] < x.shape[3] and margin[3] < x.shape[2]
+    return pad(x, margin, mode="reflect" if fits else "replicate")
