@@ -34,6 +34,7 @@ MODULES = (
     "sk_denoise.noise",
     "sk_denoise.plots",
     "sk_denoise.preprocessing",
+    "sk_denoise.restoration",
 )
 autosummary_context = {
     "public": {

@@ -33,6 +33,11 @@ class NoiseMapUNet(SeededModule):
     blocks : pair of int, default=(2, 3)
         Residual blocks on each side at half resolution, and at a quarter.
 
+    Attributes
+    ----------
+    reach : int
+        How far an output pixel sees, in pixels, rounded up to a multiple of the stride.
+
     Notes
     -----
     Sides need not be even: the picture is mirrored at its lower and right edges to a multiple of
@@ -60,6 +65,8 @@ class NoiseMapUNet(SeededModule):
         self.up = undrawn(nn.ConvTranspose2d, deep, wide, kernel_size=2, stride=2)
         self.after = nn.Sequential(*[ResidualBlock(wide) for _ in range(blocks[0])])
         self.tail = convolution(wide, 4 * channels)
+        self.reach = -(-(2 * (4 * blocks[0] + 2) + 8 * blocks[1] + 3) // self.stride) * self.stride
+        self.bytes_per_pixel = 8 * wide  # of layers that are there at once, in single precision
         self.reset_parameters(torch.Generator().manual_seed(0))
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:

@@ -3,7 +3,13 @@
 from sk_denoise.training._batches import CorruptedRows, CorruptedStream, FixedRows, Pairing, Rows
 from sk_denoise.training._callbacks import SCHEDULES
 from sk_denoise.training._defaults import auto_batch_size, auto_epochs
-from sk_denoise.training._device import PRECISIONS, keep_on, resolve_device, resolve_precision
+from sk_denoise.training._device import (
+    PRECISIONS,
+    has_bfloat16_units,
+    keep_on,
+    resolve_device,
+    resolve_precision,
+)
 from sk_denoise.training._losses import LOSSES, Units, build_criterion, check_loss
 from sk_denoise.training._optimizers import OPTIMIZERS, resolve_optimizer
 from sk_denoise.training._trainer import TrainingPlan, create_net, train
@@ -25,6 +31,7 @@ __all__ = [
     "build_criterion",
     "check_loss",
     "create_net",
+    "has_bfloat16_units",
     "keep_on",
     "resolve_device",
     "resolve_optimizer",

@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PRECISIONS", "keep_on", "resolve_device", "resolve_precision"]
+__all__ = ["PRECISIONS", "has_bfloat16_units", "keep_on", "resolve_device", "resolve_precision"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 SHARE_FOR_DATA = 0.5  # of the free memory of a GPU
@@ -69,7 +69,7 @@ def resolve_precision(
     str
         "float32" or "bfloat16".
     """
-    gains = device.type == "cpu" and step >= WORTH_HALVING and _has_units()
+    gains = step >= WORTH_HALVING and has_bfloat16_units(device)
     if precision == "float32" or (precision == "auto" and not gains):
         return "float32"
     if _works_in_bfloat16(module, input_shape, device):
@@ -90,6 +90,11 @@ def _works_in_bfloat16(module: nn.Module, input_shape: tuple[int, ...], device: 
             return bool(module.eval()(probe).isfinite().all())
     except (RuntimeError, TypeError):
         return False
+
+
+def has_bfloat16_units(device: torch.device) -> bool:
+    """Return whether bfloat16 is known to be faster than float32 there."""
+    return device.type == "cpu" and _has_units()
 
 
 @cache

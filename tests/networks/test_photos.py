@@ -7,7 +7,7 @@ import torch
 
 from sk_denoise.networks import NoiseMapUNet
 
-HALO = 48  # at least the reach of the network, in pixels
+HALO = NoiseMapUNet(1).reach
 
 
 def pictures(*shape, seed=0):
@@ -79,3 +79,17 @@ def test_every_layer_learns():
     network = NoiseMapUNet(1, widths=(8, 12))
     network(pictures(2, 1, 16, 16), level(0.1, 2)).square().sum().backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
+
+
+def test_a_pixel_sees_as_far_as_the_reach_and_no_farther():
+    network = NoiseMapUNet(1)
+    assert network.reach == 48
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.abs_()  # so that nothing that is seen cancels
+    for place in (96, 97, 98, 99):
+        x = pictures(1, 1, 200, 200).requires_grad_()
+        network(x, level(0.1))[0, 0, place, place].backward()
+        seen = x.grad[0, 0].nonzero()
+        distance = (seen - place).abs().max()
+        assert network.reach - 12 < distance <= network.reach

@@ -1,0 +1,5 @@
+"""Pictures of any size, denoised by networks whose weights are in the box."""
+
+from sk_denoise.restoration._images import denoise_file, denoise_image, estimate_sigma
+
+__all__ = ["denoise_file", "denoise_image", "estimate_sigma"]

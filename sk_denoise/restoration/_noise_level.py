@@ -1,0 +1,81 @@
+"""How strong the noise of a picture is, told by the picture alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["noise_level"]
+
+BLOCK = 16  # pixels, the side of the blocks among which the flattest are looked for
+FLATTEST, CORRECTION = 0.05, 1.153  # the share of blocks that lie below, and what noise alone makes of it
+CLIPPED = 0.1  # share of a block's pixels at an end of the range, from which on the block tells nothing
+MOST_PIXELS = 2**22  # looked at: more tell no more
+BAND = 4 * BLOCK + 2  # rows that are looked at together
+
+
+def noise_level(planes: NDArray[Any]) -> float:
+    """Return the standard deviation of white noise on a picture.
+
+    Second differences along both axes at once (Immerkaer's mask) cancel what is smooth, and blocks of 16 x
+    16 in which they are smallest show least texture: the level is read off the flattest twentieth, with the
+    factor that white noise alone asks for. Blocks that touch the ends of the range are left out, since
+    clipping takes noise away. On photos with noise of sigma 2 to 50 of 255 it is .4 too high on average,
+    and off by .4.
+
+    Parameters
+    ----------
+    planes : ndarray of shape (channels, height, width)
+        The channels of a picture, in any unit.
+
+    Returns
+    -------
+    float
+        The mean over the channels, in the unit of the picture; 0 for less than 3 x 3 pixels.
+
+    References
+    ----------
+    J. Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding 64 (1996).
+    """
+    if min(planes.shape[1:]) < 3:
+        return 0.0
+    return float(np.mean([_level_of(plane) for plane in planes]))
+
+
+def _level_of(plane: NDArray[Any]) -> float:
+    low, high = plane.min(), plane.max()
+    energies = []
+    for band in _bands(plane):
+        x = band.astype(np.float32)
+        rows = x[:-2] - 2 * x[1:-1] + x[2:]
+        differences = (rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]) / 6
+        ends = ((band == low) | (band == high))[1:-1, 1:-1]
+        energy, clipped = (_block_means(values) for values in (np.square(differences), ends))
+        energies.append(np.where(clipped > CLIPPED, np.nan, energy))
+    energy = np.concatenate(energies)
+    usable = energy[np.isfinite(energy)]
+    if len(usable) < 1 / FLATTEST:  # too few to choose from
+        return float(np.sqrt(np.median(usable))) if len(usable) else 0.0
+    return float(CORRECTION * np.sqrt(np.quantile(usable, FLATTEST)))
+
+
+def _bands(plane: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return strips of rows from all over a picture, no more pixels than tell the level."""
+    n = max(1, plane.shape[0] // BAND)
+    wanted = max(1, min(n, MOST_PIXELS // (BAND * plane.shape[1])))
+    if wanted == n:
+        return [plane]
+    tops = np.linspace(0, plane.shape[0] - BAND, wanted).astype(int)
+    return [plane[top : top + BAND] for top in tops]
+
+
+def _block_means(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the means of blocks side by side; of all values where there is no room for one."""
+    height, width = (side // BLOCK for side in values.shape)
+    if not height or not width:
+        return np.array([values.mean()])
+    blocks = values[: height * BLOCK, : width * BLOCK].reshape(height, BLOCK, width, BLOCK)
+    means: NDArray[Any] = blocks.mean(axis=(1, 3), dtype=np.float64).reshape(-1)
+    return means

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sk_denoise import UnreadableImageError
+from sk_denoise.datasets import load_pictures
+from sk_denoise.io import read_image, write_image
+from sk_denoise.metrics import psnr
+from sk_denoise.restoration import denoise_file, denoise_image
+from sk_denoise.restoration._models import MODELS, WEIGHTS, load_network
+
+
+@pytest.fixture(scope="module")
+def photos():
+    """Return gray photos of 160 x 200 pixels in [0, 1]."""
+    return [photo[100:260, 100:300] for photo in load_pictures("gray").test]
+
+
+def noisy(photo, sigma=25 / 255, seed=0):
+    return (photo + np.random.default_rng(seed).normal(0, sigma, photo.shape)).astype(np.float32)
+
+
+def decibels(clean, other):
+    return psnr(clean[None], other[None], data_range=1)
+
+
+@pytest.mark.parametrize("level", [15, 25, 50])
+def test_photos_are_far_better_than_they_came(photos, level):
+    for photo in photos:
+        picture = noisy(photo, level / 255)
+        assert decibels(photo, denoise_image(picture, sigma=level / 255)) > decibels(photo, picture) + 2.5
+
+
+def test_the_level_is_estimated_where_it_is_not_given(photos):
+    for photo in photos:
+        picture = noisy(photo)
+        known, estimated = denoise_image(picture, sigma=25 / 255), denoise_image(picture)
+        assert decibels(photo, estimated) > decibels(photo, known) - 0.5
+
+
+@pytest.mark.parametrize("tile_size", [64, 96])
+@pytest.mark.parametrize("sides", [(160, 200), (157, 199), (158, 130)])
+def test_tiles_and_whole_agree(photos, tile_size, sides):
+    picture = noisy(photos[0])[: sides[0], : sides[1]]
+    whole, tiled = (
+        denoise_image(picture, sigma=0.1, tile_size=size, precision="float32") for size in (None, tile_size)
+    )
+    assert np.abs(whole - tiled).max() < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
+def test_type_and_shape_are_kept(photos, dtype):
+    white = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
+    picture = (noisy(photos[0]).clip(0, 1) * white).astype(dtype)
+    before = picture.copy()
+    restored = denoise_image(picture, sigma=white * 25 / 255)
+    assert restored.dtype == dtype
+    assert restored.shape == picture.shape
+    np.testing.assert_array_equal(picture, before)
+    expected = denoise_image(picture.astype(np.float64) / white, sigma=25 / 255)
+    np.testing.assert_allclose(restored / white, expected, atol=0.5 / min(white, 255) if white > 1 else 2e-3)
+
+
+def test_colour_is_denoised_and_alpha_is_kept():
+    photo = load_pictures().test[0][:100, :120]
+    picture = noisy(photo)
+    restored = denoise_image(picture, sigma=25 / 255)
+    assert decibels(photo, restored) > decibels(photo, picture) + 5
+    alpha = np.random.default_rng(0).random((100, 120, 1)).astype(np.float32)
+    both = denoise_image(np.dstack([picture, alpha]), sigma=25 / 255)
+    np.testing.assert_array_equal(both[..., :3], restored)
+    np.testing.assert_array_equal(both[..., 3:], alpha)
+    gray = denoise_image(np.dstack([picture[..., :1], alpha]), sigma=25 / 255)
+    np.testing.assert_array_equal(gray[..., 0], restored[..., 0])
+    np.testing.assert_array_equal(gray[..., 1:], alpha)
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (1, 9), (2, 3), (5, 4)])
+def test_the_smallest_pictures_pass(sides):
+    picture = np.random.default_rng(0).random(sides)
+    restored = denoise_image(picture, sigma=0.1)
+    assert restored.shape == sides
+    assert np.isfinite(restored).all()
+
+
+def test_an_ensemble_does_not_depend_on_how_the_picture_lies(photos):
+    picture = noisy(photos[0])[:96, :96]
+    one = denoise_image(picture, sigma=0.1, ensemble=True, precision="float32")
+    turned = denoise_image(np.rot90(picture), sigma=0.1, ensemble=True, precision="float32")
+    np.testing.assert_allclose(np.rot90(one), turned, atol=1e-5)
+    tiled = denoise_image(picture, sigma=0.1, ensemble=True, tile_size=48, precision="float32")
+    np.testing.assert_allclose(tiled, one, atol=1e-5)
+    single = denoise_image(picture, sigma=0.1, precision="float32")
+    assert decibels(photos[0][:96, :96], one) > decibels(photos[0][:96, :96], single) - 0.01
+
+
+def test_half_precision_changes_little(photos):
+    picture = noisy(photos[0])
+    exact, half = (denoise_image(picture, sigma=0.1, precision=p) for p in ("float32", "bfloat16"))
+    assert 0 < np.abs(exact - half).mean() < 0.005
+
+
+def test_no_noise_is_nothing_to_do(photos):
+    restored = denoise_image(photos[0], sigma=0)
+    np.testing.assert_array_equal(restored, photos[0])
+    assert not np.shares_memory(restored, photos[0])
+    np.testing.assert_array_equal(denoise_image(np.full((40, 40), 7, np.uint8)), 7)
+
+
+def test_lists_and_views_are_pictures(photos):
+    picture = noisy(photos[0])[:40, :40]
+    expected = denoise_image(picture.astype(np.float64), sigma=0.1)
+    np.testing.assert_allclose(denoise_image(picture.tolist(), sigma=0.1), expected)
+    strided = np.repeat(picture, 2, axis=1)[:, ::2]
+    np.testing.assert_array_equal(denoise_image(strided, sigma=0.1), denoise_image(picture, sigma=0.1))
+
+
+def test_progress_counts_tiles(photos, capsys):
+    denoise_image(photos[0], sigma=0.1, tile_size=96, verbose=True)
+    assert "6tile" in capsys.readouterr().err
+    denoise_image(photos[0], sigma=0.1)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros(5), r"must be a picture .* float64 of shape \(5,\)"),
+        (np.zeros((2, 3, 4, 1)), r"must be a picture .* \(2, 3, 4, 1\)"),
+        (np.zeros((0, 3)), "must be a picture"),
+        (np.zeros((4, 4), int), "of type uint8, uint16 or float, got int64"),
+        (np.zeros((4, 4), bool), "got bool"),
+        (np.full((4, 4), np.nan), "NaN or infinity"),
+        (np.zeros((6, 30, 40)), r"1 to 4 channels on its last axis, got shape \(6, 30, 40\). Of a stack"),
+    ],
+)
+def test_what_is_no_picture_is_refused(image, message):
+    with pytest.raises(ValueError, match=message):
+        denoise_image(image)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sigma": -1}, "sigma must be a finite number of at least 0, or None to estimate it, got -1"),
+        ({"sigma": np.nan}, "sigma must be a finite number"),
+        ({"sigma": "25"}, "sigma must be a finite number"),
+        (
+            {"sigma": 25},
+            r"sigma=25 is 25 of the range .* float64, .* For floats sigma is a share of \[0, 1\]",
+        ),
+        ({"model": "grey"}, "Unknown model 'grey'. Did you mean 'gray'"),
+        ({"precision": "half"}, "Unknown precision 'half'"),
+        ({"tile_size": 50}, "tile_size must be"),
+        ({"device": "toaster"}, "device='toaster' cannot be used here"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        denoise_image(np.full((20, 20), 0.5), **{"sigma": 0.1, **options})
+
+
+def test_files_keep_what_they_can(tmp_path, photos):
+    picture = (noisy(photos[0]).clip(0, 1) * 65535).astype(np.uint16)
+    write_image(tmp_path / "noisy.png", picture)
+    denoise_file(tmp_path / "noisy.png", tmp_path / "clean.tif", sigma=25 * 257)
+    restored = read_image(tmp_path / "clean.tif")
+    assert restored.dtype == np.uint16
+    np.testing.assert_array_equal(restored, denoise_image(picture, sigma=25 * 257))
+    denoise_file(tmp_path / "noisy.png", tmp_path / "noisy.png", sigma=25 * 257)
+    np.testing.assert_array_equal(read_image(tmp_path / "noisy.png"), restored)
+
+
+def test_a_broken_file_is_named_and_nothing_is_written(tmp_path):
+    (tmp_path / "broken.png").write_text("no picture")
+    with pytest.raises(UnreadableImageError, match=r"broken\.png"):
+        denoise_file(tmp_path / "broken.png", tmp_path / "clean.png")
+    assert not (tmp_path / "clean.png").exists()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_are_small_finite_and_described(name):
+    assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 4e6
+    assert "held-out" in (WEIGHTS / f"{name}.md").read_text()
+    network = load_network(name)
+    assert all(weight.isfinite().all() and not weight.requires_grad for weight in network.parameters())
+    assert load_network(name) is network
+    assert next(network.parameters()).dtype == torch.float32
