@@ -41,7 +41,7 @@ RUNS = Path(__file__).parent / "runs"
 BOX = Path(__file__).parents[1] / "sk_denoise" / "restoration" / "weights"
 SEED, PATCH, BATCH, STRONGEST = 0, 64, 32, 55 / 255
 RATE, WARM_UP, MEMORY = 1e-3, 500, 0.999
-SAVE_EVERY, LOG_EVERY, VALIDATE_EVERY = 500, 100, 2000
+LOG_EVERY, VALIDATE_EVERY = 100, 2000
 LEVELS = (15, 25, 50)
 HELD_OUT = slice(None, None, 8)  # of the 200 test photos by name, the first 24 of these
 
@@ -108,16 +108,16 @@ def rate_at(step: int, steps: int) -> float:
 class Run:
     """The state of a run, and what is done with it."""
 
-    def __init__(self, color: str, steps: int, device: str) -> None:
+    def __init__(self, color: str, steps: int, device: str, runs: Path, fresh: bool) -> None:
         self.color, self.steps, self.device = color, steps, device
-        self.file = RUNS / f"{color}.pt"
-        self.step, self.patches_seen = 0, 0
+        self.file = runs / f"{color}.pt"
+        self.step = 0
         self.network = NoiseMapUNet(1 if color == "gray" else 3).to(device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=RATE, fused=True)
         if self.file.exists():
             self._load(torch.load(self.file, weights_only=True, map_location=device))
-        elif (BOX / f"{color}.safetensors").exists():
+        elif not fresh and (BOX / f"{color}.safetensors").exists():
             self._take_up(BOX / f"{color}.safetensors")
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -157,7 +157,7 @@ class Run:
         state = {"step": self.step} | {
             name: getattr(self, name).state_dict() for name in ("network", "average", "optimizer")
         }
-        RUNS.mkdir(exist_ok=True)
+        self.file.parent.mkdir(exist_ok=True)
         unfinished = self.file.with_suffix(".unfinished")
         with unfinished.open("wb") as stream_:
             torch.save(state, stream_)
@@ -209,16 +209,19 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=50)
     parser.add_argument("--steps", type=int, default=48_000, help="of the whole run, over all chunks")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of states and logs")
+    parser.add_argument("--save-every", type=int, default=500, metavar="STEPS")
+    parser.add_argument("--fresh", action="store_true", help="do not go on from the weights in the box")
     parser.add_argument("--export", action="store_true", help="put what the run has reached into the box")
     options = parser.parse_args()
 
     training, held_out = photos(options.color)
-    run = Run(options.color, options.steps, options.device)
+    run = Run(options.color, options.steps, options.device, options.runs, options.fresh)
     if options.export:
         run.export(run.validate(held_out))
         return
-    log = RUNS / f"{options.color}.jsonl"
-    RUNS.mkdir(exist_ok=True)
+    log = options.runs / f"{options.color}.jsonl"
+    options.runs.mkdir(exist_ok=True)
     start, losses = time.time(), []
     while run.step < run.steps and time.time() - start < 60 * options.minutes:
         losses.append(run.learn(training))
@@ -228,7 +231,7 @@ def main() -> None:
             losses = []
         if run.step % VALIDATE_EVERY == 0:
             entry |= {"step": run.step, "held_out": run.validate(held_out)}
-        if run.step % SAVE_EVERY == 0:
+        if run.step % options.save_every == 0:
             run.save()
         if entry:
             with log.open("a") as lines:
