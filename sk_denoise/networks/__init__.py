@@ -3,14 +3,20 @@
 from sk_denoise.networks._base import ACTIVATIONS, SeededModule
 from sk_denoise.networks.conv import ConvAutoencoder
 from sk_denoise.networks.dense import DenseAutoencoder
+from sk_denoise.networks.dncnn import DnCNN
 from sk_denoise.networks.noise_map_unet import NoiseMapUNet
 from sk_denoise.networks.pooling import PoolingAutoencoder
+from sk_denoise.networks.ridnet import RIDNet
+from sk_denoise.networks.unet import UNet
 
 __all__ = [
     "ACTIVATIONS",
     "ConvAutoencoder",
     "DenseAutoencoder",
+    "DnCNN",
     "NoiseMapUNet",
     "PoolingAutoencoder",
+    "RIDNet",
     "SeededModule",
+    "UNet",
 ]

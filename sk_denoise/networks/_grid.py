@@ -15,6 +15,7 @@ __all__ = [
     "RowToGrid",
     "check_grid",
     "halved",
+    "mirrored",
 ]
 
 # by the number of dimensions of the grid: signals have one, pictures two
@@ -87,3 +88,11 @@ class RowToGrid(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(str(side) for side in self.shape)
+
+
+def mirrored(x: Tensor, margin: tuple[int, int, int, int]) -> Tensor:
+    """Return pictures with lower and right margins, mirrored as far as they reach and repeated beyond."""
+    if not any(margin):
+        return x
+    fits = margin[1] < x.shape[3] and margin[3] < x.shape[2]
+    return nn.functional.pad(x, margin, mode="reflect" if fits else "replicate")

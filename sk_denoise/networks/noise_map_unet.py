@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from sk_denoise.networks._base import SeededModule, draw_kaiming, undrawn
+from sk_denoise.networks._grid import mirrored
 
 __all__ = ["NoiseMapUNet"]
 
@@ -86,12 +87,12 @@ class NoiseMapUNet(SeededModule):
         height, width = x.shape[2:]
         margin = (0, -width % self.stride, 0, -height % self.stride)
         level = sigma.expand(-1, 1, height, width) if sigma.shape[2:] != (1, 1) else sigma
-        picture = _mirrored(x, margin)
+        picture = mirrored(x, margin)
         folded = pixel_unshuffle(picture, 2)
         if level.shape[2:] == (1, 1):
             level = level.expand(-1, 1, *folded.shape[2:])
         else:
-            level = pixel_unshuffle(_mirrored(level, margin), 2).mean(1, keepdim=True)
+            level = pixel_unshuffle(mirrored(level, margin), 2).mean(1, keepdim=True)
         first = self.before(self.head(torch.cat([folded, level.to(folded.dtype)], dim=1)))
         restored = self.after(self.up(self.inside(self.down(first))) + first)
         noise = pixel_shuffle(self.tail(restored), 2)
@@ -123,11 +124,3 @@ class ResidualBlock(nn.Module):
 def convolution(before: int, after: int) -> nn.Module:
     """Return a 3 x 3 convolution that keeps the size; its weights are not drawn yet."""
     return undrawn(nn.Conv2d, before, after, kernel_size=3, padding=1)
-
-
-def _mirrored(x: Tensor, margin: tuple[int, int, int, int]) -> Tensor:
-    """Return pictures with lower and right margins, mirrored as far as they reach and repeated beyond."""
-    if not any(margin):
-        return x
-    fits = margin[1] < x.shape[3] and margin[3] < x.shape[2]
-    return pad(x, margin, mode="reflect" if fits else "replicate")

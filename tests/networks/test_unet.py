@@ -1,0 +1,158 @@
+"""What is true of the U-Net: any depth and size, its reach, tiles that agree."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from sk_denoise.networks.unet import UNet
+
+DEPTHS = [(6,), (4, 6), (4, 6, 8), (4, 4, 6, 8)]
+
+
+def pictures(*shape, seed=0):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def count(network):
+    return sum(weight.numel() for weight in network.parameters())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("widths", DEPTHS)
+@pytest.mark.parametrize("sides", [(1, 1), (1, 7), (2, 3), (5, 9), (37, 50), (64, 64)])
+def test_pictures_of_any_size_keep_it(channels, widths, sides):
+    x = pictures(2, channels, *sides)
+    assert UNet(channels, widths=widths)(x).shape == x.shape
+    assert UNet(channels, widths=widths, normalization="batch").eval()(x).shape == x.shape
+
+
+def test_the_network_has_the_size_it_is_known_for():
+    assert count(UNet(1)) == 465_953
+    assert count(UNet(3)) == 466_595
+
+
+def size_of(channels, widths):
+    """Return the number of weights and biases, added up by hand."""
+    total, before = widths[0] * channels + channels, channels
+    for width in widths:
+        total += 9 * before * width + width + 9 * width * width + width
+        before = width
+    for wide, deep in pairwise(widths):
+        total += 4 * deep * wide + wide  # the way up
+        total += 9 * 2 * wide * wide + wide + 9 * wide * wide + wide
+    return total
+
+
+@pytest.mark.parametrize("widths", [(8,), (16, 24), (32, 64, 128), (8, 12, 16, 20, 24)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_its_size_follows_from_the_widths(channels, widths):
+    assert count(UNet(channels, widths=widths)) == size_of(channels, widths)
+
+
+def test_a_normalised_channel_has_two_numbers_in_place_of_a_bias():
+    normalised = UNet(1, widths=(8, 12, 16), normalization="batch")
+    convolutions = 2 * (8 + 12 + 16 + 12 + 8)
+    assert count(normalised) == size_of(1, (8, 12, 16)) + convolutions
+
+
+@pytest.mark.parametrize(("channels", "widths"), [(1, ()), (1, (8, 0)), (0, (8,))])
+def test_impossible_sizes_are_refused_with_their_values(channels, widths):
+    with pytest.raises(ValueError, match=rf"channels={channels} and widths=\({', '.join(map(str, widths))}"):
+        UNet(channels, widths=widths)
+
+
+def test_an_unknown_normalisation_is_refused():
+    with pytest.raises(ValueError, match="got 'layer'"):
+        UNet(1, normalization="layer")
+
+
+def test_it_starts_close_to_the_identity_where_it_predicts_the_noise():
+    x = pictures(1, 1, 64, 64)
+    assert 0 < (UNet(1)(x) - x).std() < x.std()
+    torch.testing.assert_close(x - UNet(1)(x), UNet(1, residual=False)(x), rtol=0, atol=1e-6)
+
+
+def test_a_picture_is_answered_whatever_stands_beside_it():
+    network, x = UNet(1, widths=(8, 12, 16)), pictures(3, 1, 24, 24)
+    torch.testing.assert_close(network(x[:1]), network(x)[:1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("widths", "reach"), list(zip(DEPTHS, [2, 10, 24, 56], strict=True)))
+def test_a_pixel_sees_as_far_as_the_reach_and_no_farther(widths, reach):
+    network = UNet(1, widths=widths)
+    assert network.reach == reach
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.abs_()  # so that nothing that is seen cancels
+    side = 17 * network.stride
+    farthest = 0
+    for place in range(side // 2, side // 2 + network.stride):
+        for seed in range(4):  # pooling sees the largest of four alone
+            x = pictures(1, 1, side, side, seed=seed).requires_grad_()
+            network(x)[0, 0, place, place].backward()
+            farthest = max(farthest, (x.grad[0, 0].nonzero() - place).abs().max())
+    assert reach - network.stride < farthest <= 7 * network.stride - 5 <= reach
+
+
+@pytest.mark.parametrize("widths", DEPTHS)
+@pytest.mark.parametrize("normalization", [None, "batch"])
+@pytest.mark.parametrize("sides", [(152, 152), (149, 135)])
+def test_tiles_with_a_halo_give_what_the_whole_gives(widths, normalization, sides):
+    network, x = UNet(1, widths=widths, normalization=normalization), pictures(1, 1, *sides)
+    network(x)  # statistics that are not those of a fresh network
+    network.eval()
+    with torch.no_grad():
+        whole, halo = network(x), network.reach
+        middle = network(x[..., 64 - halo : 80 + halo, 56 - halo : 72 + halo])[..., halo:-halo, halo:-halo]
+        corner = network(x[..., 80 - halo :, 72 - halo :])[..., halo:, halo:]
+    torch.testing.assert_close(middle, whole[..., 64:80, 56:72], rtol=0, atol=1e-5)
+    torch.testing.assert_close(corner, whole[..., 80:, 72:], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalization", [None, "batch"])
+def test_weights_come_from_the_generator_alone(normalization):
+    state = torch.get_rng_state()
+    networks = [UNet(1, widths=(8, 8), normalization=normalization) for _ in range(3)]
+    for network, seed in zip(networks, (1, 1, 2), strict=True):
+        network.reset_parameters(torch.Generator().manual_seed(seed))
+    weights = [torch.cat([w.flatten() for w in network.parameters()]) for network in networks]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("widths", DEPTHS)
+@pytest.mark.parametrize("normalization", [None, "batch"])
+def test_every_layer_learns(widths, normalization):
+    network = UNet(3, widths=widths, normalization=normalization)
+    network(pictures(2, 3, 16, 16)).square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
+
+
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("normalization", [None, "batch"])
+def test_training_takes_noise_off(residual, normalization):
+    network = UNet(1, widths=(8, 16), normalization=normalization, residual=residual)
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    losses = []
+    for step in range(100):
+        clean, noisy = squares(8, seed=step)
+        loss = (network(noisy) - clean).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
+    clean, noisy = squares(8, seed=999)
+    with torch.no_grad():
+        restored = network.eval()(noisy)
+    assert (restored - clean).square().mean() < 0.7 * (noisy - clean).square().mean()
+
+
+def squares(n, seed):
+    """Return pictures of flat squares, clean and noisy."""
+    clean = pictures(n, 1, 3, 3, seed=seed).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
+    return clean, clean + 0.2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
