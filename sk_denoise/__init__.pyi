@@ -1,4 +1,15 @@
-from .estimators import ConvNetwork, DenoisingAutoencoder, DenseNetwork, PoolingNetwork
+from .estimators import (
+    BilateralDenoiser,
+    ConvNetwork,
+    DenoisingAutoencoder,
+    DenseNetwork,
+    MedianDenoiser,
+    NonLocalMeansDenoiser,
+    PoolingNetwork,
+    TotalVariationDenoiser,
+    WaveletDenoiser,
+    WienerDenoiser,
+)
 from .exceptions import (
     CleanTargetWarning,
     SkippedImageWarning,
@@ -24,6 +35,7 @@ from .preprocessing import Augmenter, Centerer, PixelScaler
 
 __all__ = [
     "Augmenter",
+    "BilateralDenoiser",
     "Centerer",
     "CleanTargetWarning",
     "ConvNetwork",
@@ -31,8 +43,10 @@ __all__ = [
     "DenseNetwork",
     "GaussianNoiser",
     "MaskingNoiser",
+    "MedianDenoiser",
     "NoiserChain",
     "NoiserChoice",
+    "NonLocalMeansDenoiser",
     "PixelNoiser",
     "PixelScaler",
     "PoissonNoiser",
@@ -42,10 +56,13 @@ __all__ = [
     "SkippedImageWarning",
     "SpeckleNoiser",
     "SwapNoiser",
+    "TotalVariationDenoiser",
     "TrainingDivergedError",
     "UniformNoiser",
     "UnreadableImageError",
+    "WaveletDenoiser",
     "WeakNoiseWarning",
+    "WienerDenoiser",
     "make_denoising_scorer",
     "make_robustness_scorer",
 ]

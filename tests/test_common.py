@@ -48,6 +48,12 @@ ESTIMATORS: dict[str, dict[str, str]] = {
     "PixelScaler((0, 1), clip=False)": {},
     "Centerer()": {},
     'Centerer("global")': {},
+    "BilateralDenoiser()": {},
+    "MedianDenoiser()": {},
+    "NonLocalMeansDenoiser()": {},
+    "TotalVariationDenoiser()": {},
+    "WaveletDenoiser()": {},
+    "WienerDenoiser()": {},
     "DenoisingAutoencoder()": {},
     # fewer epochs, as scikit-learn gives iterative estimators that it checks: some checks fit dozens of times
     'DenoisingAutoencoder(noise="swap", max_epochs=10)': {},

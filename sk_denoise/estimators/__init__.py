@@ -1,6 +1,21 @@
 """Estimators, thin over training: validate, scale, train, store."""
 
+from sk_denoise.estimators._classical import BilateralDenoiser, MedianDenoiser, NonLocalMeansDenoiser
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._networks import NETWORKS, ConvNetwork, DenseNetwork, PoolingNetwork
+from sk_denoise.estimators._shrinkage import TotalVariationDenoiser, WaveletDenoiser
+from sk_denoise.estimators._wiener import WienerDenoiser
 
-__all__ = ["NETWORKS", "ConvNetwork", "DenoisingAutoencoder", "DenseNetwork", "PoolingNetwork"]
+__all__ = [
+    "NETWORKS",
+    "BilateralDenoiser",
+    "ConvNetwork",
+    "DenoisingAutoencoder",
+    "DenseNetwork",
+    "MedianDenoiser",
+    "NonLocalMeansDenoiser",
+    "PoolingNetwork",
+    "TotalVariationDenoiser",
+    "WaveletDenoiser",
+    "WienerDenoiser",
+]

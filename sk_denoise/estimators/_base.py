@@ -12,28 +12,22 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sk_denoise._random import stream
 from sk_denoise._threads import suitable_threads
 from sk_denoise._validation import (
     SampleTagsMixin,
     as_float,
     as_tensor,
     check_samples,
-    is_clean_side,
-    restore_container,
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._preparation import Preparation, run_in_chunks
+from sk_denoise.estimators._scoring import DenoisingScoreMixin
 from sk_denoise.estimators._steps import FitSteps
-from sk_denoise.metrics import psnr
-from sk_denoise.noise import carried_source
 
 __all__ = ["BaseDenoiser"]
 
-REFERENCE_SEED = 0  # of the noise that score() adds
 
-
-class BaseDenoiser(SampleTagsMixin, TransformerMixin, FitSteps, metaclass=ABCMeta):
+class BaseDenoiser(DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSteps, metaclass=ABCMeta):
     """A network that is trained on pairs of noisy and clean samples.
 
     A subclass has the parameters of :class:`FitSteps` in its constructor and gives ``latent_dim``, or None
@@ -173,36 +167,6 @@ class BaseDenoiser(SampleTagsMixin, TransformerMixin, FitSteps, metaclass=ABCMet
         """
         restore = self._fitted_preparation().restore
         return self._apply(X, lambda module, x: restore(module(x)))
-
-    def score(self, X: ArrayLike, y: Any = None) -> float:
-        """Return the mean PSNR of denoised samples in dB, each capped at 100.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            Noisy samples where y is given, else clean ones. Clean ones are corrupted with a reference that
-            is the same for every estimator fitted on the same data, whatever its ``noise``: the "auto"
-            noise, seed 0. (Output of a noiser counts as noisy; its clean source is the truth.)
-        y : array-like of the shape of X, optional
-            Clean samples; ignored where they equal X or cannot be the clean side (see ``fit``).
-
-        Returns
-        -------
-        float
-            Greater is better. The data range is ``data_range_``.
-        """
-        check_is_fitted(self)
-        samples = self._in_unit(check_samples(self, X, reset=False))
-        source = carried_source(X)
-        if is_clean_side(y, samples) and not np.array_equal(np.asarray(y), samples):
-            truth, noisy = np.asarray(y), X
-        elif source is not None and source.describes(samples):
-            truth, noisy = source.clean, X
-        else:
-            truth = as_float(samples)
-            reference = self._reference_noiser_.corrupt(as_tensor(truth), stream(REFERENCE_SEED, "score"))
-            noisy = restore_container(reference.numpy(), X)
-        return psnr(truth, self.predict(noisy), data_range=self.data_range_)
 
     def _fitted_preparation(self) -> Preparation:
         check_is_fitted(self)

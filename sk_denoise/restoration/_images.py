@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from sk_denoise._threads import suitable_threads
 from sk_denoise._validation import check_one_of
+from sk_denoise.estimators._noise_level import noise_level
 from sk_denoise.io import read_image, write_image
 from sk_denoise.networks import NoiseMapUNet
 from sk_denoise.restoration._models import MODELS, Model, load_network
-from sk_denoise.restoration._noise_level import noise_level
 from sk_denoise.restoration._tiling import check_tile_size, tile_side, tiles_of
 from sk_denoise.training import has_bfloat16_units, resolve_device
 
@@ -175,7 +175,8 @@ def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[
     >>> import tempfile
     >>> from pathlib import Path
     >>> import numpy as np
-    >>> from sk_denoise.io import read_image, write_image
+    >>> from sk_denoise.estimators._noise_level import noise_level
+    from sk_denoise.io import read_image, write_image
     >>> from sk_denoise.restoration import denoise_file
     >>> noisy = np.random.default_rng(0).normal(100, 10, (64, 64)).astype(np.uint8)
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["noise_level"]
+__all__ = ["levels_of", "noise_level"]
 
+MEDIAN = 0.6744897501960817  # of the absolute values of a normal distribution of deviation one
 BLOCK = 16  # pixels, the side of the blocks among which the flattest are looked for
 FLATTEST, CORRECTION = 0.05, 1.153  # the share of blocks that lie below, and what noise alone makes of it
 CLIPPED = 0.1  # share of a block's pixels at an end of the range, from which on the block tells nothing
@@ -33,15 +34,22 @@ def noise_level(planes: NDArray[Any]) -> float:
     Returns
     -------
     float
-        The mean over the channels, in the unit of the picture; 0 for less than 3 x 3 pixels.
+        The mean over the channels, in the unit of the picture; 0 for a single pixel. Signals, of height 1,
+        and pictures of 2 rows or columns are told by the median of their differences (Donoho and Johnstone,
+        1994).
 
     References
     ----------
     J. Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding 64 (1996).
     """
-    if min(planes.shape[1:]) < 3:
-        return 0.0
-    return float(np.mean([_level_of(plane) for plane in planes]))
+    level = _level_of if min(planes.shape[1:]) >= 3 else _level_of_row
+    return float(np.mean([level(plane) for plane in planes]))
+
+
+def levels_of(pictures: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the level of each picture of a stack (n_pictures, height, width[, channels])."""
+    pictures = pictures if pictures.ndim == 4 else pictures[..., None]
+    return np.array([noise_level(np.moveaxis(picture, -1, 0)) for picture in pictures], dtype=np.float64)
 
 
 def _level_of(plane: NDArray[Any]) -> float:
@@ -79,3 +87,12 @@ def _block_means(values: NDArray[Any]) -> NDArray[Any]:
     blocks = values[: height * BLOCK, : width * BLOCK].reshape(height, BLOCK, width, BLOCK)
     means: NDArray[Any] = blocks.mean(axis=(1, 3), dtype=np.float64).reshape(-1)
     return means
+
+
+def _level_of_row(plane: NDArray[Any]) -> float:
+    """Return the level of what is too narrow for second differences along both axes."""
+    residue = plane.astype(np.float64)
+    for axis in (0, 1):
+        order = min(2, residue.shape[axis] - 1)
+        residue = np.diff(residue, n=order, axis=axis) / (1.0, np.sqrt(2), np.sqrt(6))[order]
+    return 0.0 if plane.size == 1 else float(np.median(np.abs(residue)) / MEDIAN)

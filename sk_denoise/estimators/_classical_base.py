@@ -1,0 +1,187 @@
+"""What denoisers without a network share: the fit, the prediction, and the level of the noise."""
+
+from __future__ import annotations
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sk_denoise._validation import (
+    Interval,
+    SampleTagsMixin,
+    StrOptions,
+    as_float,
+    check_parameters,
+    check_samples,
+)
+from sk_denoise.estimators._layout import SampleLayout
+from sk_denoise.estimators._noise_level import levels_of
+from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair
+from sk_denoise.estimators._scoring import DenoisingScoreMixin
+
+__all__ = ["ClassicalDenoiser", "LevelDenoiser", "check_odd"]
+
+Pictures = NDArray[Any]  # (n_pictures, height, width, channels), floating
+
+
+class ClassicalDenoiser(
+    DenoisingScoreMixin,
+    SampleTagsMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
+):
+    """A denoiser with the face of a :class:`~sk_denoise.DenoisingAutoencoder` and no network.
+
+    A subclass says how pictures are denoised, and what it learns from the clean side where it learns.
+    Signals are pictures of height 1.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {"image_shape": [tuple, list, None]}
+    _rows_are_signals: ClassVar[bool] = True
+    _least_samples: ClassVar[int] = 1
+    image_shape: Sequence[int] | None
+
+    def fit(self, X: ArrayLike, y: Any = None, *, X_clean: ArrayLike | None = None) -> Self:
+        """Learn the layout of the samples, the range of clean ones, and what the method needs to know.
+
+        The calls are those of :meth:`DenoisingAutoencoder.fit <sk_denoise.DenoisingAutoencoder.fit>`, and
+        the clean side is found in the same way: ``X_clean``; a ``y`` of the shape of X; the clean source
+        that the output of a noiser carries; else X itself.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Noisy samples where a clean side is given, else clean ones. Finite numbers; integers count
+            as float32 in the same unit.
+        y : array-like of the shape of X, optional
+            The clean side. Read as labels and ignored where it has another shape, where X has a single
+            feature, or where it holds zeros and ones only and X does not; and where it equals X.
+        X_clean : array-like of the shape of X, optional
+            The clean side, whatever y is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used; the message says what to do.
+        """
+        self._check_parameters()
+        pair, layout = self._check(X, y, X_clean)
+        self._learn(pair, layout)
+        self.target_source_, self.image_shape_ = pair.source, layout.image_shape
+        self._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
+        self._reference_noiser_.fit(pair.targets)
+        self.data_range_ = pair.data_range
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Denoise.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Noisy samples, in the layout and unit of ``fit``.
+
+        Returns
+        -------
+        ndarray of the shape of X
+            Denoised samples in the unit of X; float64 for float64, else float32.
+        """
+        check_is_fitted(self)
+        samples = as_float(check_samples(self, X, reset=False))
+        height, width, channels = (*(self.image_shape_ or (1, self.n_features_in_)), 1)[:3]
+        denoised = self._denoise(samples.reshape(-1, height, width, channels))
+        return denoised.reshape(samples.shape).astype(samples.dtype.newbyteorder("="), copy=False)
+
+    def transform(self, X: ArrayLike) -> Any:
+        """Denoise, as ``predict`` does.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Noisy samples, in the layout and unit of ``fit``.
+
+        Returns
+        -------
+        ndarray or DataFrame of the shape of X
+            Denoised samples in the unit of X; float64 for float64, else float32.
+        """
+        return self.predict(X)
+
+    @abstractmethod
+    def _denoise(self, pictures: Pictures) -> Pictures:
+        """Return denoised pictures, in an array of their own."""
+
+    def _learn(self, pair: Pair, layout: SampleLayout) -> None:
+        """Learn from a pair; most methods need no more than parameters and the picture at hand."""
+
+    def _check_parameters(self) -> None:
+        check_parameters(self, self._parameter_constraints)
+        if self.image_shape is not None and len(self.image_shape) not in (2, 3):
+            raise ValueError(
+                "image_shape must be None, (height, width) or (height, width, channels), got "
+                f"{self.image_shape!r}."
+            )
+
+    def _check(self, X: ArrayLike, y: Any, X_clean: ArrayLike | None) -> tuple[Pair, SampleLayout]:
+        """Check the data, and settle which side is clean and how samples are laid out."""
+        pair = resolve_pair(
+            self,
+            X,
+            y,
+            X_clean,
+            noise="auto",
+            rows_are_signals=self._rows_are_signals,
+            reset=True,
+            min_samples=self._least_samples,
+        )
+        layout = SampleLayout.of(self._sample_shape_, self.image_shape, self._rows_are_signals)
+        return pair.laid_out(layout), layout
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "data_range_")
+
+
+class LevelDenoiser(ClassicalDenoiser, metaclass=ABCMeta):
+    """A method that is told how strong the noise in a picture is, and denoises one after another."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **ClassicalDenoiser._parameter_constraints,
+        "sigma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "strength": [Interval(Real, 0, None, closed="neither")],
+    }
+    sigma: Literal["auto"] | float
+    strength: float
+
+    @abstractmethod
+    def _filter(self, picture: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+        """Return a picture (height, width, channels) without noise of level ``sigma > 0``."""
+
+    def _denoise(self, pictures: Pictures) -> Pictures:
+        automatic = isinstance(self.sigma, str)
+        levels = levels_of(pictures) if automatic else np.full(len(pictures), float(self.sigma))
+        denoised = np.array(pictures)
+        for index in np.flatnonzero(levels):  # a picture without noise stays as it is
+            picture = np.array(pictures[index], dtype=np.float64, order="C")
+            denoised[index] = self._filter(picture, float(levels[index])).reshape(picture.shape)
+        return denoised
+
+
+def check_odd(estimator: BaseEstimator, name: str) -> None:
+    """Check a width in pixels that has a middle."""
+    value = getattr(estimator, name)
+    if value % 2 == 0:
+        raise ValueError(
+            f"{name} must be odd, so that it has a middle, got {value}. Take {value - 1} or {value + 1}."
+        )

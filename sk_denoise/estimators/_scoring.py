@@ -1,0 +1,64 @@
+"""What every denoiser answers when it is asked how good it is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from sk_denoise._random import stream
+from sk_denoise._validation import as_float, as_tensor, check_samples, is_clean_side, restore_container
+from sk_denoise.metrics import psnr
+from sk_denoise.noise import carried_source
+
+__all__ = ["DenoisingScoreMixin"]
+
+REFERENCE_SEED = 0  # of the noise that score() adds
+
+
+class DenoisingScoreMixin:
+    """The score of a denoiser that stored ``data_range_`` and a fitted ``_reference_noiser_``."""
+
+    data_range_: float
+    _reference_noiser_: Any
+
+    def score(self, X: ArrayLike, y: Any = None) -> float:
+        """Return the mean PSNR of denoised samples in dB, each capped at 100.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Noisy samples where y is given, else clean ones. Clean ones are corrupted with a reference that
+            is the same for every estimator fitted on the same data, whatever its ``noise``: the "auto"
+            noise, seed 0. (Output of a noiser counts as noisy; its clean source is the truth.)
+        y : array-like of the shape of X, optional
+            Clean samples; ignored where they equal X or cannot be the clean side (see ``fit``).
+
+        Returns
+        -------
+        float
+            Greater is better. The data range is ``data_range_``.
+        """
+        check_is_fitted(self)
+        samples = self._in_unit(check_samples(self, X, reset=False))
+        source = carried_source(X)
+        if is_clean_side(y, samples) and not np.array_equal(np.asarray(y), samples):
+            truth, noisy = np.asarray(y), X
+        elif source is not None and source.describes(samples):
+            truth, noisy = source.clean, X
+        else:
+            truth = as_float(samples)
+            reference = self._reference_noiser_.corrupt(as_tensor(truth), stream(REFERENCE_SEED, "score"))
+            noisy = restore_container(reference.numpy(), X)
+        return psnr(truth, self.predict(noisy), data_range=self.data_range_)
+
+    @abstractmethod
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Denoise."""
+
+    def _in_unit(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Return samples, unless they cannot be in the unit of the training data."""
+        return samples
