@@ -57,11 +57,11 @@ def denoise_image(
         Side of the tiles in pixels, a multiple of 4; "auto" makes them as large as 256 MB allow, None takes
         the picture whole.
     ensemble : bool, default=False
-        Whether to average the answers to the picture turned and mirrored in eight ways: about 0.05 dB better,
+        Whether to average the answers to the picture turned and mirrored in eight ways: a little better, and
         eight times as long.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        What the layers compute in. "auto" takes bfloat16 on processors that have units for it: twice as
-        fast, and different by a small part of a grey level.
+        What the layers compute in. "auto" takes bfloat16 on processors that have units for it: faster, and
+        different by a small part of a grey level.
     device : str or torch.device, default="auto"
         Where to compute: "auto" is a CUDA GPU where there is one, else the CPU.
     verbose : bool, default=False
