@@ -175,8 +175,7 @@ def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[
     >>> import tempfile
     >>> from pathlib import Path
     >>> import numpy as np
-    >>> from sk_denoise.estimators._noise_level import noise_level
-    from sk_denoise.io import read_image, write_image
+    >>> from sk_denoise.io import read_image, write_image
     >>> from sk_denoise.restoration import denoise_file
     >>> noisy = np.random.default_rng(0).normal(100, 10, (64, 64)).astype(np.uint8)
     >>> with tempfile.TemporaryDirectory() as folder:
