@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sk_denoise._noise_level import levels_of
 from sk_denoise._validation import (
     Interval,
     SampleTagsMixin,
@@ -21,7 +22,6 @@ from sk_denoise._validation import (
     check_samples,
 )
 from sk_denoise.estimators._layout import SampleLayout
-from sk_denoise.estimators._noise_level import levels_of
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair
 from sk_denoise.estimators._scoring import DenoisingScoreMixin
 

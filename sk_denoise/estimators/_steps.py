@@ -127,6 +127,8 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
             )
         self._check_parameters()
         first = not self.__sklearn_is_fitted__()
+        if not first:
+            self._in_unit(np.asarray(X))
         pair = resolve_pair(
             self,
             X,

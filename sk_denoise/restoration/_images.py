@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,14 +14,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
+from sk_denoise._noise_level import noise_level
 from sk_denoise._threads import suitable_threads
 from sk_denoise._validation import check_one_of
-from sk_denoise.estimators._noise_level import noise_level
 from sk_denoise.io import read_image, write_image
 from sk_denoise.networks import NoiseMapUNet
 from sk_denoise.restoration._models import MODELS, Model, load_network
 from sk_denoise.restoration._tiling import check_tile_size, tile_side, tiles_of
-from sk_denoise.training import has_bfloat16_units, resolve_device
+from sk_denoise.training import PRECISIONS, has_bfloat16_units, resolve_device
 
 __all__ = ["denoise_file", "denoise_image", "estimate_sigma"]
 
@@ -77,6 +78,11 @@ def denoise_image(
     ValueError
         For pictures or options that cannot be used; the message says what to do.
 
+    Warns
+    -----
+    UserWarning
+        Where the noise is estimated to be stronger than the network knows.
+
     See Also
     --------
     denoise_file : From file to file.
@@ -93,7 +99,7 @@ def denoise_image(
     True
     """
     chosen = check_one_of(model, MODELS, "model")
-    check_one_of(precision, dict.fromkeys(("auto", "float32", "bfloat16")), "precision")
+    check_one_of(precision, dict.fromkeys(PRECISIONS), "precision")
     check_tile_size(tile_size, NoiseMapUNet.stride)
     picture = _checked(image)
     level = _checked_sigma(sigma, picture, chosen)
@@ -276,7 +282,14 @@ def _checked_sigma(sigma: float | None, picture: NDArray[Any], model: Model) -> 
     """Return the noise level as a share of the range from black to white."""
     white = _white_of(picture.dtype)
     if sigma is None:
-        return min(model.strongest, noise_level(np.stack(_colours(picture))) / white)
+        estimated = noise_level(np.stack(_colours(picture))) / white
+        if estimated > model.strongest:
+            warnings.warn(
+                f"The noise is estimated at {estimated:.3g} of the range from black to white, and the "
+                f"network knows noise up to {model.strongest:.3g}: some of it will stay.",
+                stacklevel=3,
+            )
+        return min(model.strongest, estimated)
     if not isinstance(sigma, float | int | np.number) or isinstance(sigma, bool) or not 0 <= sigma < np.inf:
         raise ValueError(
             f"sigma must be a finite number of at least 0, or None to estimate it, got {sigma!r}."

@@ -28,8 +28,8 @@ from sk_denoise import (
     WienerDenoiser,
     make_denoising_scorer,
 )
+from sk_denoise._noise_level import levels_of
 from sk_denoise.datasets import load_pictures
-from sk_denoise.estimators._noise_level import levels_of
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.metrics import mse, psnr
 

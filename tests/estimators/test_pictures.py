@@ -436,7 +436,7 @@ def test_patches_to_train_and_to_validate_on_have_one_unit(photos):
 def test_bytes_are_no_input_of_a_model_that_learned_from_patches_in_the_unit_interval(photos):
     dae = small(max_epochs=1).fit_patches(RandomPatches(photos[0], 16))
     patches = extract_patches(photos[1], 16)
-    for function in (dae.predict, dae.transform, dae.score):
+    for function in (dae.predict, dae.transform, dae.score, dae.partial_fit):
         with pytest.raises(ValueError, match=r"learned from patches in \[0, 1\], .* X holds uint8"):
             function(patches)
     assert dae.predict(patches / 255).max() < 2

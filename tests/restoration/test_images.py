@@ -109,6 +109,11 @@ def test_no_noise_is_nothing_to_do(photos):
     np.testing.assert_array_equal(denoise_image(np.full((40, 40), 7, np.uint8)), 7)
 
 
+def test_noise_beyond_what_the_network_knows_is_said(photos):
+    with pytest.warns(UserWarning, match=r"estimated at 0\.\d+ of the range .* knows noise up to 0\.216"):
+        denoise_image(noisy(photos[0], 0.4))
+
+
 def test_lists_and_views_are_pictures(photos):
     picture = noisy(photos[0])[:40, :40]
     expected = denoise_image(picture.astype(np.float64), sigma=0.1)

@@ -55,3 +55,8 @@ def test_a_constant_picture_has_none():
 def test_a_large_picture_is_looked_at_in_parts():
     picture = (128 + noise((3000, 3000), 10)).round().astype(np.uint8)
     assert estimate_sigma(picture) == pytest.approx(10, rel=0.05)
+
+
+def test_dark_pictures_of_few_grey_levels_have_noise_too():
+    picture = np.abs(noise((128, 128), 1.5)).round().astype(np.uint8)  # half of it is black or nearly so
+    assert estimate_sigma(picture) > 0.5

@@ -54,18 +54,20 @@ def levels_of(pictures: NDArray[Any]) -> NDArray[np.float64]:
 
 def _level_of(plane: NDArray[Any]) -> float:
     low, high = plane.min(), plane.max()
-    energies = []
+    energies, ends_touched = [], []
     for band in _bands(plane):
         x = band.astype(np.float32)
         rows = x[:-2] - 2 * x[1:-1] + x[2:]
         differences = (rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]) / 6
         ends = ((band == low) | (band == high))[1:-1, 1:-1]
-        energy, clipped = (_block_means(values) for values in (np.square(differences), ends))
-        energies.append(np.where(clipped > CLIPPED, np.nan, energy))
-    energy = np.concatenate(energies)
-    usable = energy[np.isfinite(energy)]
+        energies.append(_block_means(np.square(differences)))
+        ends_touched.append(_block_means(ends) > CLIPPED)
+    energy, clipped = np.concatenate(energies), np.concatenate(ends_touched)
+    usable = energy[~clipped]
+    if not len(usable):  # so few values that all blocks touch the ends: a dark picture of few grey levels
+        usable = energy
     if len(usable) < 1 / FLATTEST:  # too few to choose from
-        return float(np.sqrt(np.median(usable))) if len(usable) else 0.0
+        return float(np.sqrt(np.median(usable)))
     return float(CORRECTION * np.sqrt(np.quantile(usable, FLATTEST)))
 
 
