@@ -11,8 +11,9 @@ steps; the weights that count are an exponential moving average.
 Everything that is random in a step is drawn from the seed and the number of the step, and the state is
 written to a temporary file first and then moved: a run that is killed goes on from its last state to the
 same bits, at the same number of threads. State and log lie in ``pretraining/runs``, outside the repository.
-Where there is no state, a run goes on from the weights in the box, with fresh moments of Adam. ``--export``
-puts the averaged weights into the box, in half precision, with a card that tells what they reached.
+Where there is no state, a run goes on from the weights in the box, with fresh moments of Adam; where there
+are none for colour, it begins with the gray ones. ``--export`` puts the averaged weights into the box, in
+half precision, with a card that tells what they reached.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from torch import Tensor
 
 from sk_denoise._random import stream
 from sk_denoise.io import read_image
-from sk_denoise.networks.noise_map_unet import NoiseMapUNet
+from sk_denoise.networks.folded_unet import FoldedUNet
 
 RUNS = Path(__file__).parent / "runs"
 BOX = Path(__file__).parents[1] / "sk_denoise" / "restoration" / "weights"
@@ -48,7 +49,7 @@ HELD_OUT = slice(None, None, 8)  # of the 200 test photos by name, the first 24 
 
 CARD = """# {color}
 
-A `NoiseMapUNet` of {n:,} weights (`sk_denoise/networks/noise_map_unet.py`), for white Gaussian noise on
+A `FoldedUNet` of {n:,} weights (`sk_denoise/networks/folded_unet.py`), for white Gaussian noise on
 photos.
 
 - **Data**: the 200 training photos of the Berkeley segmentation data (BSDS500) and 176 of its 200 test
@@ -62,6 +63,13 @@ photos.
   (noise not clipped, output rounded to 8 bits, mean over photos).
 - **Format**: safetensors, half precision. **Licence**: BSD 3-Clause, as the package.
 """
+
+
+def _from_box(file: Path) -> tuple[dict[str, Tensor], int]:
+    """Return the weights of a file in the box, and the step that they were reached at."""
+    with safe_open(file, "pt") as box:
+        weights = {name: box.get_tensor(name).float() for name in box.keys()}  # noqa: SIM118 - it is no dict
+        return weights, int(box.metadata()["step"])
 
 
 def photos(color: str) -> tuple[list[Tensor], list[Tensor]]:
@@ -100,6 +108,12 @@ def batch(pictures: list[Tensor], step: int) -> tuple[Tensor, Tensor, Tensor]:
     return clean + sigma * torch.randn(clean.shape, generator=generator), sigma, clean
 
 
+def _told(noisy: Tensor, sigma: Tensor) -> Tensor:
+    """Return pictures with the level of their noise as a last channel."""
+    told = torch.cat([noisy, sigma.expand(-1, 1, *noisy.shape[2:])], dim=1)
+    return told.contiguous(memory_format=torch.channels_last)
+
+
 def rate_at(step: int, steps: int) -> float:
     """Return the learning rate of a step: a rise, and then a cosine to zero."""
     return RATE * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
@@ -112,13 +126,16 @@ class Run:
         self.color, self.steps, self.device = color, steps, device
         self.file = runs / f"{color}.pt"
         self.step = 0
-        self.network = NoiseMapUNet(1 if color == "gray" else 3).to(device, memory_format=torch.channels_last)
+        network = FoldedUNet(1 if color == "gray" else 3, noise_map=True)
+        self.network = network.to(device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=RATE, fused=True)
         if self.file.exists():
             self._load(torch.load(self.file, weights_only=True, map_location=device))
         elif not fresh and (BOX / f"{color}.safetensors").exists():
             self._take_up(BOX / f"{color}.safetensors")
+        elif not fresh and (BOX / "gray.safetensors").exists():
+            self._begin_in_gray(BOX / "gray.safetensors")
 
     def _load(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
@@ -128,9 +145,17 @@ class Run:
 
     def _take_up(self, file: Path) -> None:
         """Go on from weights in the box."""
-        with safe_open(file, "pt") as box:
-            self.step = int(box.metadata()["step"])
-            weights = {name: box.get_tensor(name).float() for name in box.keys()}  # noqa: SIM118 - it is no dict
+        weights, self.step = _from_box(file)
+        self.network.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+
+    def _begin_in_gray(self, file: Path) -> None:
+        """Begin a colour run with gray weights, which see the sum of the colours under as strong a noise."""
+        weights, _ = _from_box(file)
+        pixels, level = weights["head.weight"].split([4, 1], dim=1)  # 2 x 2 pixels of a colour, and the level
+        weights["head.weight"] = torch.cat([pixels / math.sqrt(3)] * 3 + [level], dim=1)
+        for name in ("tail.weight", "tail.bias"):
+            weights[name] = torch.cat([weights[name] / math.sqrt(3)] * 3)
         self.network.load_state_dict(weights)
         self.average.load_state_dict(weights)
 
@@ -168,12 +193,11 @@ class Run:
     def learn(self, pictures: list[Tensor]) -> float:
         """Make one step, and return its loss."""
         noisy, sigma, clean = (side.to(self.device) for side in batch(pictures, self.step))
-        noisy = noisy.contiguous(memory_format=torch.channels_last)
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.step, self.steps)
         self.optimizer.zero_grad()
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
-            answer = self.network(noisy, sigma)
+            answer = self.network(_told(noisy, sigma))
         loss = torch.nn.functional.mse_loss(answer.float(), clean)
         loss.backward()
         self.optimizer.step()
@@ -193,7 +217,8 @@ class Run:
                 clean = picture[None].float() / 255
                 noise = np.random.RandomState(0).normal(0, level / 255, clean.shape)
                 noisy = (clean + torch.from_numpy(noise).float()).to(self.device)
-                answer = self.average(noisy, torch.full((1, 1, 1, 1), level / 255, device=self.device)).cpu()
+                sigma = torch.full((1, 1, 1, 1), level / 255, device=self.device)
+                answer = self.average(_told(noisy, sigma)).cpu()
                 answer = (255 * answer).round().clamp(0, 255) / 255
                 decibels.append(-10 * torch.log10((answer - clean).square().mean()).item())
             reached[str(level)] = round(float(np.mean(decibels)), 3)

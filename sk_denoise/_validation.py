@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import joblib
 import numpy as np
@@ -69,6 +69,8 @@ class Noiser(Protocol):
 
 class SampleTagsMixin:
     """Tags of a transformer that takes what ``check_samples`` lets in and answers in its precision."""
+
+    _takes_any_size: ClassVar[bool] = False  # of pictures, whatever size those of the fit had
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()  # type: ignore[misc]
@@ -143,10 +145,11 @@ def check_samples(
     """Check the input of an estimator and return it as a numeric array, of the type it came in.
 
     Rows ``(n_samples, n_features)`` and stacks of pictures ``(n_samples, height, width[, channels])``
-    pass. With ``reset`` the number, names and shape of the features are learned, otherwise compared.
+    pass. With ``reset`` the number, names and shape of the features are learned, otherwise compared; of
+    pictures for an estimator that takes any size, the channels are.
     """
     is_stack = (np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)) > 2
-    expected = () if reset else estimator._sample_shape_
+    expected: tuple[int, ...] = () if reset else estimator._sample_shape_
     if len(expected) > 1 and np.shape(X) == expected:
         raise ValueError(f"X has the shape {expected} of a single sample. It needs a first axis: X[None].")
     checked = validate_data(
@@ -165,13 +168,29 @@ def check_samples(
     if reset:
         estimator.n_features_in_ = int(np.prod(shape))
         estimator._sample_shape_ = shape
-    elif shape != estimator._sample_shape_:
+    elif estimator._takes_any_size and len(expected) > 1:
+        if (len(shape), shape[2:]) != (len(expected), expected[2:]):
+            raise ValueError(
+                f"{type(estimator).__name__} was fitted on pictures {_sizes(expected)}, X holds pictures "
+                f"{_sizes(shape)}. Pass X of shape (n_pictures, height, width{_channels(expected)})."
+            )
+    elif shape != expected:
         raise ValueError(
             f"{type(estimator).__name__} was fitted on samples of shape {estimator._sample_shape_}, "
             f"X holds samples of shape {shape}. Reshape X to (n_samples, "
             f"{', '.join(map(str, estimator._sample_shape_))})."
         )
     return array
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    if len(shape) == 1:
+        return f"as rows of {shape[0]}"
+    return f"of {shape[2]} channels" if len(shape) == 3 else "without an axis of channels"
+
+
+def _channels(shape: tuple[int, ...]) -> str:
+    return f", {shape[2]}" if len(shape) == 3 else ""
 
 
 def check_target(

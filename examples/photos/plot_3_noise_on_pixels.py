@@ -15,9 +15,8 @@ classical filters.
 # The range of fractions is drawn for each picture.
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy.ndimage import median_filter
 
-from sk_denoise import DenoisingAutoencoder, PixelNoiser, PoolingNetwork
+from sk_denoise import DenoisingAutoencoder, MedianDenoiser, PixelNoiser, PoolingNetwork
 from sk_denoise.datasets import extract_patches, load_pictures
 from sk_denoise.metrics import psnr
 from sk_denoise.plots import DenoisingDisplay
@@ -49,7 +48,7 @@ daes = {
     for loss in losses
 }
 
-answers = {"noisy": noisy, "median filter": median_filter(noisy, size=(1, 3, 3, 1))}
+answers = {"noisy": noisy, "median filter": MedianDenoiser().fit(clean).predict(noisy)}
 answers |= {losses[loss]: dae.predict(noisy) for loss, dae in daes.items()}
 quality = {name: psnr(clean, answer, data_range=1) for name, answer in answers.items()}
 for name, decibels in quality.items():

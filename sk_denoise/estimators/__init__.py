@@ -2,11 +2,25 @@
 
 from sk_denoise.estimators._classical import BilateralDenoiser, MedianDenoiser, NonLocalMeansDenoiser
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
+from sk_denoise.estimators._image_denoiser import ImageDenoiser
+from sk_denoise.estimators._image_networks import (
+    IMAGE_NETWORKS,
+    DnCNNNetwork,
+    FoldedUNetNetwork,
+    RIDNetNetwork,
+    UNetNetwork,
+)
 from sk_denoise.estimators._networks import NETWORKS, ConvNetwork, DenseNetwork, PoolingNetwork
 from sk_denoise.estimators._shrinkage import TotalVariationDenoiser, WaveletDenoiser
 from sk_denoise.estimators._wiener import WienerDenoiser
 
 __all__ = [
+    "IMAGE_NETWORKS",
+    "DnCNNNetwork",
+    "FoldedUNetNetwork",
+    "ImageDenoiser",
+    "RIDNetNetwork",
+    "UNetNetwork",
     "NETWORKS",
     "BilateralDenoiser",
     "ConvNetwork",

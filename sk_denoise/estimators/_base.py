@@ -6,12 +6,12 @@ from abc import ABCMeta
 from collections.abc import Callable
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from sk_denoise._random import stream
 from sk_denoise._threads import suitable_threads
 from sk_denoise._validation import (
     SampleTagsMixin,
@@ -20,9 +20,13 @@ from sk_denoise._validation import (
     check_samples,
 )
 from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._layout import SampleLayout
+from sk_denoise.estimators._networks import build_network, resolve_network, rows_are_signals
+from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import Preparation, run_in_chunks
 from sk_denoise.estimators._scoring import DenoisingScoreMixin
 from sk_denoise.estimators._steps import FitSteps
+from sk_denoise.training import check_loss
 
 __all__ = ["BaseDenoiser"]
 
@@ -30,9 +34,10 @@ __all__ = ["BaseDenoiser"]
 class BaseDenoiser(DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSteps, metaclass=ABCMeta):
     """A network that is trained on pairs of noisy and clean samples.
 
-    A subclass has the parameters of :class:`FitSteps` in its constructor and gives ``latent_dim``, or None
-    where its network has no latent vector.
+    A subclass has the parameters of :class:`FitSteps` in its constructor.
     """
+
+    latent_dim: int
 
     def fit(
         self,
@@ -168,18 +173,35 @@ class BaseDenoiser(DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSt
         restore = self._fitted_preparation().restore
         return self._apply(X, lambda module, x: restore(module(x)))
 
+    def _network(self) -> Any:
+        return resolve_network(self.network, on_unit_interval=check_loss(self.loss).on_unit_interval)
+
+    def _rows_are_signals(self) -> bool:
+        return rows_are_signals(self._network())
+
+    def _module(self, network: Any, layout: SampleLayout, on_unit_interval: bool) -> nn.Module:
+        shape = layout.network_shape
+        return build_network(network, (shape, self.latent_dim), shape, shape, self._root())
+
+    def _prepared(self, pair: Pair, layout: SampleLayout, on_unit_interval: bool) -> Preparation:
+        return Preparation.of(
+            layout,
+            as_tensor(pair.inputs),
+            as_tensor(pair.targets),
+            self.noiser_,
+            stream(self._root(), "statistics"),
+            scale_target=not on_unit_interval,
+        )
+
+    def _design(self, on_unit_interval: bool) -> dict[str, Any]:
+        return {**super()._design(on_unit_interval), "latent_dim": self.latent_dim}
+
     def _fitted_preparation(self) -> Preparation:
         check_is_fitted(self)
         return self._preparation_
 
     def _in_unit(self, samples: NDArray[Any]) -> NDArray[Any]:
-        """Return samples, unless they are integers for a network that learned from shares of their range."""
-        if samples.dtype.kind in "ui" and getattr(self, "_learned_scaled_", False):
-            raise ValueError(
-                f"{type(self).__name__} learned from patches in [0, 1], which integers were divided for, and "
-                f"X holds {samples.dtype}. Divide it by the largest value of its type, "
-                f"X / {np.iinfo(samples.dtype).max}."
-            )
+        self._refuse_other_unit(samples)
         return samples
 
     def _apply(self, X: ArrayLike, function: Callable[[nn.Module, Tensor], Tensor]) -> NDArray[Any]:

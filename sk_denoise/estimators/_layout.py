@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["SampleLayout"]
+__all__ = ["PictureLayout", "SampleLayout"]
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,20 @@ class SampleLayout:
         """Turn a network batch of pictures into pictures, also where the user's samples are flat."""
         assert self.image_shape is not None
         return x.movedim(1, 3).reshape(len(x), *self.image_shape)
+
+
+class PictureLayout(SampleLayout):
+    """Pictures of any size, in batches ``(n, height, width[, channels])`` of one size.
+
+    ``sample_shape`` is that of some of them, and tells whether there is an axis of channels.
+    """
+
+    def to_network(self, x: Tensor) -> Tensor:
+        """Turn pictures into a network batch."""
+        return x.movedim(3, 1) if len(self.sample_shape) == 3 else x[:, None]
+
+    def from_network(self, x: Tensor) -> Tensor:
+        """Turn a network batch into pictures."""
+        return x.movedim(1, 3) if len(self.sample_shape) == 3 else x[:, 0]
+
+    pictures_from_network = from_network

@@ -6,7 +6,7 @@ in Gaussian processes: so its parameters can be searched, cloned and saved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -32,8 +32,11 @@ __all__ = [
     "NetworkSpec",
     "PoolingNetwork",
     "build_network",
+    "is_spec",
     "resolve_network",
+    "resolve_spec",
     "rows_are_signals",
+    "sizes_of",
 ]
 
 
@@ -41,15 +44,27 @@ __all__ = [
 class NetworkSpec(Protocol):
     """What an estimator asks of a network spec."""
 
-    def build(self, input_shape: tuple[int, ...], latent_dim: int) -> nn.Module: ...
+    build: Callable[..., nn.Module]
 
 
 KERNEL = {"kernel_size": [Interval(Integral, 1, None, closed="left")]}
 
 
+def sizes_of(spec: BaseEstimator, name: str, at_least: int) -> list[int]:
+    """Return the sizes of layers that the parameter ``name`` of a spec holds."""
+    sizes = getattr(spec, name)
+    check_parameters(spec, {name: ["array-like"]})
+    whole = all(np.issubdtype(type(size), np.integer) and size >= 1 for size in sizes)
+    if not whole or len(sizes) < at_least:
+        kind = "integers of at least 1" + (", at least one of them" if at_least else "")
+        raise ValueError(f"{name} must hold {kind}, got {sizes!r}.")
+    return [int(size) for size in sizes]
+
+
 class _AutoencoderSpec(BaseEstimator):
     """What the specs share: activations by name, and sizes that are checked when they are built."""
 
+    meant_for: ClassVar[str] = "DenoisingAutoencoder"
     activation: str
     latent_activation: str
     output_activation: str
@@ -63,16 +78,6 @@ class _AutoencoderSpec(BaseEstimator):
         for what, name in names.items():
             check_one_of(name, ACTIVATIONS, what)
         return names
-
-    def _sizes(self, name: str, at_least: int) -> list[int]:
-        """Return the sizes of layers that the parameter ``name`` holds."""
-        sizes = getattr(self, name)
-        check_parameters(self, {name: ["array-like"]})
-        whole = all(np.issubdtype(type(size), np.integer) and size >= 1 for size in sizes)
-        if not whole or len(sizes) < at_least:
-            kind = "integers of at least 1" + (", at least one of them" if at_least else "")
-            raise ValueError(f"{name} must hold {kind}, got {sizes!r}.")
-        return [int(size) for size in sizes]
 
 
 class DenseNetwork(_AutoencoderSpec):
@@ -134,7 +139,7 @@ class DenseNetwork(_AutoencoderSpec):
         torch.nn.Module
             With the parts ``encoder`` and ``decoder``.
         """
-        widths = self._sizes("hidden_layer_sizes", at_least=0)
+        widths = sizes_of(self, "hidden_layer_sizes", at_least=0)
         return DenseAutoencoder(input_shape, latent_dim, widths, **self._activations())
 
 
@@ -222,9 +227,9 @@ class ConvNetwork(_AutoencoderSpec):
         return ConvAutoencoder(
             input_shape,
             latent_dim,
-            self._sizes("channels", at_least=1),
+            sizes_of(self, "channels", at_least=1),
             kernel_size=self.kernel_size,
-            hidden_layer_sizes=self._sizes("hidden_layer_sizes", at_least=0),
+            hidden_layer_sizes=sizes_of(self, "hidden_layer_sizes", at_least=0),
             **self._activations(),
         )
 
@@ -309,7 +314,7 @@ class PoolingNetwork(_AutoencoderSpec):
         return PoolingAutoencoder(
             input_shape,
             latent_dim,
-            self._sizes("channels", at_least=1),
+            sizes_of(self, "channels", at_least=1),
             kernel_size=self.kernel_size,
             **self._activations(),
         )
@@ -324,23 +329,44 @@ NETWORKS: dict[str, type[_AutoencoderSpec]] = {
 
 def resolve_network(network: Any, *, on_unit_interval: bool) -> Any:
     """Return a spec or callable for what a user may pass as ``network``, its "auto" output settled."""
+    network = resolve_spec(network, NETWORKS, "DenoisingAutoencoder", "(input_shape, latent_dim)")
+    if getattr(network, "output_activation", None) == "auto":
+        settled = "sigmoid" if on_unit_interval else "identity"
+        network = clone(network).set_params(output_activation=settled)
+    return network
+
+
+def resolve_spec(network: Any, table: Mapping[str, type[Any]], estimator: str, arguments: str) -> Any:
+    """Return a spec or callable for what a user may pass as ``network`` to this estimator.
+
+    Parameters
+    ----------
+    network : object
+        What the user passed.
+    table : mapping of str to type
+        The specs that the estimator knows by name.
+    estimator : str
+        Whose network it is to be.
+    arguments : str
+        What a class or function of the user's is called with.
+    """
     if isinstance(network, str):
-        network = check_one_of(network, NETWORKS, "network")()
+        network = check_one_of(network, table, "network")()
     if isinstance(network, nn.Module):
         raise ValueError(
             f"network={type(network).__name__}(...) is a module that was built already; every fit needs a "
-            "fresh one. Pass its class, a function of (input_shape, latent_dim), or a spec."
+            f"fresh one. Pass its class, a function of {arguments}, or a spec."
         )
-    if _is_spec(network):
-        if getattr(network, "output_activation", None) == "auto":
-            settled = "sigmoid" if on_unit_interval else "identity"
-            network = clone(network).set_params(output_activation=settled)
-        return network
-    if callable(network):
+    meant_for = getattr(network, "meant_for", estimator)
+    if meant_for != estimator:
+        raise ValueError(
+            f"{network!r} is a network for {meant_for}. {estimator} knows {', '.join(map(repr, table))}."
+        )
+    if is_spec(network) or callable(network):
         return network
     raise ValueError(
-        f"network must be one of {list(NETWORKS)}, a spec such as DenseNetwork(...), or a class or function "
-        f"that takes (input_shape, latent_dim) and gives a torch.nn.Module. Got {network!r}."
+        f"network must be one of {list(table)}, a spec such as {next(iter(table.values())).__name__}(...), "
+        f"or a class or function that takes {arguments} and gives a torch.nn.Module. Got {network!r}."
     )
 
 
@@ -349,36 +375,43 @@ def rows_are_signals(network: Any) -> bool:
     return bool(getattr(network, "rows_are_signals", False))
 
 
-def build_network(network: Any, input_shape: tuple[int, ...], latent_dim: int, root: int) -> nn.Module:
+def build_network(
+    network: Any,
+    arguments: tuple[Any, ...],
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    root: int,
+) -> nn.Module:
     """Return a network with fresh weights, in single precision.
 
     Networks of ours draw them from the root seed's stream, wherever they stand in the module. Others draw
     from torch's global state, which is lent to them.
     """
-    build = network.build if _is_spec(network) else network
+    build = network.build if is_spec(network) else network
     with borrowed_global_state(stream_seed(root, "weights")):
-        module = build(input_shape, latent_dim)
+        module = build(*arguments)
     if not isinstance(module, nn.Module):
         raise TypeError(f"network must give a torch.nn.Module, got {type(module).__name__}.")
     module = module.float()
     for number, part in enumerate(module.modules()):
         if isinstance(part, SeededModule):
             part.reset_parameters(stream(root, "weights", number))
-    _check_shapes(module, input_shape)
+    _check_shapes(module, input_shape, output_shape)
     return module
 
 
-def _is_spec(network: Any) -> bool:
+def is_spec(network: Any) -> bool:
+    """Return whether it is an instance with a method ``build``."""
     return isinstance(network, NetworkSpec) and not isinstance(network, type)
 
 
-def _check_shapes(module: nn.Module, input_shape: tuple[int, ...]) -> None:
+def _check_shapes(module: nn.Module, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> None:
     probe = torch.zeros(2, *input_shape, dtype=torch.float32)
     with torch.no_grad():
         output = module.eval()(probe)
-    if not isinstance(output, torch.Tensor) or output.shape != probe.shape:
+    if not isinstance(output, torch.Tensor) or output.shape != (2, *output_shape):
         got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        wanted = "the same shape" if input_shape == output_shape else f"shape {(2, *output_shape)}"
         raise ValueError(
-            f"The network must map a batch of shape {tuple(probe.shape)} to one of the same shape, it gave "
-            f"{got}."
+            f"The network must map a batch of shape {tuple(probe.shape)} to one of {wanted}, it gave {got}."
         )

@@ -73,7 +73,7 @@ class Pair:
 
     def laid_out(self, layout: SampleLayout) -> Pair:
         """Return the pair with flattened pictures as pictures, as noise and augmentation see them."""
-        if layout.image_shape is None:
+        if layout.image_shape is None or len(layout.sample_shape) > 1:
             return self
         shape = (len(self.inputs), *layout.image_shape)
         inputs = self.inputs.reshape(shape)

@@ -33,7 +33,7 @@ class Preparation:
 
     layout: SampleLayout
     input_scaler: AffineScaler
-    input_limits: tuple[Tensor, Tensor]
+    input_limits: tuple[Tensor, Tensor] | None
     target_scaler: AffineScaler
 
     @classmethod
@@ -62,10 +62,21 @@ class Preparation:
         limits = input_scaler.scale(noisy.low - margin), input_scaler.scale(noisy.high + margin)
         return cls(layout, input_scaler, limits, target_scaler)
 
+    @classmethod
+    def to_unit_range(cls, layout: SampleLayout, black: float, data_range: float) -> Preparation:
+        """Bring black to 0 and white to 1, on both sides alike, and cut nothing.
+
+        So what a network leaves as it is stays what it is, and one number is the level of the noise on both.
+        """
+        scaler = AffineScaler(*(torch.tensor(number, dtype=torch.float64) for number in (black, data_range)))
+        return cls(layout, scaler, None, scaler)
+
     @cached_property
     def stays_linear(self) -> bool:
         """Whether no input, once it is cut, lies in the range that is bent."""
-        return max(float(limit.abs().max()) for limit in self.input_limits) <= LINEAR_RANGE
+        return self.input_limits is None or all(
+            float(limit.abs().max()) <= LINEAR_RANGE for limit in self.input_limits
+        )
 
     def input(self, x: Tensor) -> Tensor:
         """From the user's unit and layout to a network input, in the precision of x.
@@ -75,8 +86,9 @@ class Preparation:
         a dead pixel.
         """
         scaled = self.input_scaler.scale(self.layout.to_network(x))
-        low, high = self.input_limits
-        scaled = scaled.clamp_(low.to(scaled), high.to(scaled))
+        if self.input_limits is not None:
+            low, high = self.input_limits
+            scaled = scaled.clamp_(low.to(scaled), high.to(scaled))
         if self.stays_linear:
             return scaled
         beyond = nn.functional.softshrink(scaled, LINEAR_RANGE)

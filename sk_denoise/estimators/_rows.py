@@ -74,6 +74,8 @@ def pairing_of(
     augment: Augmentation | None,
     emphasis: tuple[float, float] | None,
     generator: torch.Generator,
+    *,
+    tells_level: bool,
 ) -> Pairing:
     """Return what samples go through on their way to the network."""
     layout = preparation.layout
@@ -84,6 +86,7 @@ def pairing_of(
         generator=generator,
         augment=None if augment is None else _Moves(layout, augment),
         weigh=None if emphasis is None else _weights(layout, *emphasis),
+        tells_level=tells_level,
     )
 
 

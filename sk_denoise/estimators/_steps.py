@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from abc import ABCMeta
+from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
@@ -15,6 +15,7 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from torch import nn
 from torch.utils.data import Dataset
 
 from sk_denoise._cost import cost_of
@@ -24,14 +25,12 @@ from sk_denoise._validation import (
     Interval,
     Noiser,
     StrOptions,
-    as_tensor,
     check_one_of,
     check_parameters,
     name_of,
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._layout import SampleLayout
-from sk_denoise.estimators._networks import build_network, resolve_network, rows_are_signals
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._rows import (
@@ -85,8 +84,8 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+    _least_samples: ClassVar[int] = 2  # one has no spread to scale by
     network: Any
-    latent_dim: int
     noise: Any
     augment: Any
     loss: Any
@@ -103,6 +102,7 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
     tol: float
     warm_start: bool
     image_shape: Sequence[int] | None
+    image_shape_: tuple[int, ...] | None
     precision: Literal["auto", "float32", "bfloat16"]
     device: str | torch.device
     random_state: int | RandomState | None
@@ -128,16 +128,16 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         self._check_parameters()
         first = not self.__sklearn_is_fitted__()
         if not first:
-            self._in_unit(np.asarray(X))
+            self._refuse_other_unit(np.asarray(X))
         pair = resolve_pair(
             self,
             X,
             y,
             X_clean,
             noise=self.noise,
-            rows_are_signals=rows_are_signals(self._network()),
+            rows_are_signals=self._rows_are_signals(),
             reset=first,
-            min_samples=2 if first else 1,  # one sample has no spread to scale by
+            min_samples=self._least_samples if first else 1,
         )
         layout = self._layout()
         traits = check_loss(self.loss)
@@ -150,12 +150,45 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         check_emphasis(self.emphasis, self.loss, check_loss(self.loss).by_entry)
         check_one_of(self.learning_rate_schedule, SCHEDULES, "learning_rate_schedule")
 
+    @abstractmethod
     def _network(self) -> Any:
         """Return the spec of the network, or the function that makes it."""
-        return resolve_network(self.network, on_unit_interval=check_loss(self.loss).on_unit_interval)
+
+    @abstractmethod
+    def _module(self, network: Any, layout: SampleLayout, on_unit_interval: bool) -> nn.Module:
+        """Return the network with fresh weights."""
+
+    @abstractmethod
+    def _prepared(self, pair: Pair, layout: SampleLayout, on_unit_interval: bool) -> Preparation:
+        """Learn from a pair how samples are scaled."""
+
+    @abstractmethod
+    def _rows_are_signals(self) -> bool:
+        """Return whether rows that are no pictures are signals, whose entries share one unit."""
 
     def _layout(self) -> SampleLayout:
-        return SampleLayout.of(self._sample_shape_, self.image_shape, rows_are_signals(self._network()))
+        return SampleLayout.of(self._sample_shape_, self.image_shape, self._rows_are_signals())
+
+    def _training_layout(self, pair: Pair) -> SampleLayout:
+        """Return the layout of what batches are made of."""
+        return self._layout()
+
+    def _tells_level(self) -> bool:
+        """Return whether the network is told how strong the noise is."""
+        return False
+
+    def _input_shape(self, layout: SampleLayout) -> tuple[int, ...]:
+        """Return the shape of a sample as the network is given it."""
+        return layout.network_shape
+
+    def _refuse_other_unit(self, samples: NDArray[Any]) -> None:
+        """Refuse integers for a network that learned from shares of their range."""
+        if samples.dtype.kind in "ui" and getattr(self, "_learned_scaled_", False):
+            raise ValueError(
+                f"{type(self).__name__} learned from patches in [0, 1], which integers were divided for, and "
+                f"X holds {samples.dtype}. Divide it by the largest value of its type, "
+                f"X / {np.iinfo(samples.dtype).max}."
+            )
 
     def _split(
         self, pair: Pair, X_val: ArrayLike | None, X_clean_val: ArrayLike | None
@@ -245,23 +278,16 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
 
     def _build(self, pair: Pair, network: Any, on_unit_interval: bool) -> None:
         """Learn layout and scaling from a pair, and make the network that suits them."""
-        layout = self._layout()
+        layout = self._training_layout(pair)
         self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.data_range, 0
         self._reference_noiser_ = default_noiser(
             pair.targets, layout.image_shape is not None
         )  # whatever the network
         self._reference_noiser_.fit(pair.targets)
         with threads_for(pair.inputs.size):
-            self._preparation_ = Preparation.of(
-                layout,
-                as_tensor(pair.inputs),
-                as_tensor(pair.targets),
-                self.noiser_,
-                stream(self._root(), "statistics"),
-                scale_target=not on_unit_interval,
-            )
-        module = build_network(network, layout.network_shape, self.latent_dim, self._root())
-        self._cost_ = cost_of(module, layout.network_shape)
+            self._preparation_ = self._prepared(pair, layout, on_unit_interval)
+        module = self._module(network, layout, on_unit_interval)
+        self._cost_ = cost_of(module, self._input_shape(layout))
         optimizer = self._optimizer(len(pair.inputs))
         scaler = self._preparation_.target_scaler
         self._units_ = Units(scaler.center, scaler.spread, pair.black, pair.data_range)  # for some losses
@@ -272,7 +298,6 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         """Return what a fit that goes on from another one must keep, and how it optimizes."""
         return {
             "network": name_of(self.network),
-            "latent_dim": self.latent_dim,
             "a loss on [0, 1]": on_unit_interval,
             "optimizer": name_of((self.optimizer, self.weight_decay)),
         }
@@ -326,7 +351,7 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         self.precision_ = resolve_precision(
             self.precision,
             self.net_.module_,
-            self._preparation_.layout.network_shape,
+            self._input_shape(self._preparation_.layout),
             torch.device(self.net_.device),
             step,
         )
@@ -357,6 +382,7 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
             self.augment,
             self.emphasis,
             stream(self._root(), purpose, run, device=device),
+            tells_level=self._tells_level(),
         )
         return rows_of(samples, device, pairing, stream(self._root(), "shuffle", run))
 

@@ -30,6 +30,8 @@ class DnCNN(SeededModule):
         Convolutions, at least 2. The paper has 17 for one noise level and 20 for a range of them or colour.
     width : int, default=64
         Channels between the convolutions.
+    noise_map : bool, default=False
+        Whether a map of the noise level follows the channels of the picture; the paper has none.
 
     Attributes
     ----------
@@ -74,21 +76,22 @@ class DnCNN(SeededModule):
     stride = 1
     """Sides of the picture are mirrored to a multiple of this: never."""
 
-    def __init__(self, channels: int, *, depth: int = 17, width: int = 64) -> None:
+    def __init__(self, channels: int, *, depth: int = 17, width: int = 64, noise_map: bool = False) -> None:
         super().__init__()
         if depth < 2 or min(channels, width) < 1:
             raise ValueError(
                 "DnCNN needs a first and a last convolution and at least one channel, got "
                 f"depth={depth}, channels={channels} and width={width}."
             )
-        self.body = nn.Sequential(*_layers(channels, depth, width))
+        self.channels = channels
+        self.body = nn.Sequential(*_layers(channels + noise_map, depth, width, channels))
         self.reach = depth
         self.reset_parameters(torch.Generator().manual_seed(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take the noise off pictures, ``(batch, channels, height, width)`` to the same."""
+        """Take the noise off pictures, ``(batch, channels [+ 1], height, width)`` to the same without map."""
         noise: Tensor = self.body(x)
-        return x - noise
+        return x[:, : self.channels] - noise
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw Kaiming-uniform weights, the last layer's at a tenth, and forget all statistics."""
@@ -142,12 +145,12 @@ class SteadyBatchNorm(nn.BatchNorm2d):
         return answer
 
 
-def _layers(channels: int, depth: int, width: int) -> Iterator[nn.Module]:
+def _layers(before: int, depth: int, width: int, after: int) -> Iterator[nn.Module]:
     """Yield the layers in order; their weights are not drawn yet."""
-    yield undrawn(nn.Conv2d, channels, width, kernel_size=3, padding=1)
+    yield undrawn(nn.Conv2d, before, width, kernel_size=3, padding=1)
     yield nn.ReLU(inplace=True)
     for _ in range(depth - 2):
         yield undrawn(UnitConv2d, width, width, kernel_size=3, padding=1, bias=False)
         yield SteadyBatchNorm(width)
         yield nn.ReLU(inplace=True)
-    yield undrawn(nn.Conv2d, width, channels, kernel_size=3, padding=1, bias=False)
+    yield undrawn(nn.Conv2d, width, after, kernel_size=3, padding=1, bias=False)

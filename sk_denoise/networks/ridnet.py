@@ -18,7 +18,7 @@ class RIDNet(SeededModule):
     """Enhancement attention modules one after the other; what comes out is added to the noisy picture.
 
     Each module looks near and far with dilated convolutions, refines what it saw in two residual blocks,
-    and weighs its channels by their mean over the picture. It is not told how strong the noise is.
+    and weighs its channels by their mean over the picture.
 
     Parameters
     ----------
@@ -34,6 +34,8 @@ class RIDNet(SeededModule):
         Taken off each channel before the first layer, in the unit of the pictures. The default is for
         pictures in [0, 1]: that of natural colour pictures for three channels, and its average for any
         other number.
+    noise_map : bool, default=False
+        Whether a map of the noise level follows the channels of the picture; the paper has none.
 
     Notes
     -----
@@ -73,19 +75,23 @@ class RIDNet(SeededModule):
         blocks: int = 4,
         reduction: int = 16,
         mean: Sequence[float] | None = None,
+        noise_map: bool = False,
     ) -> None:
         super().__init__()
         _check(channels, width, blocks, reduction)
+        self.channels = channels
         self.register_buffer("mean", _mean_of(channels, mean), persistent=False)
-        self.head = nn.Sequential(_convolution(channels, width), nn.ReLU(inplace=True))
+        self.head = nn.Sequential(_convolution(channels + noise_map, width), nn.ReLU(inplace=True))
         self.body = nn.Sequential(*[EnhancementAttention(width, reduction) for _ in range(blocks)])
         self.tail = _convolution(width, channels)
         self.reset_parameters(torch.Generator().manual_seed(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take the noise off pictures, ``(batch, channels, height, width)`` to the same."""
-        correction: Tensor = self.tail(self.body(self.head(x - self.mean)))
-        return x + correction
+        """Take the noise off pictures, ``(batch, channels [+ 1], height, width)`` to the same without map."""
+        picture, level = x[:, : self.channels], x[:, self.channels :]
+        seen = torch.cat([picture - self.mean, level], dim=1) if level.shape[1] else picture - self.mean
+        correction: Tensor = self.tail(self.body(self.head(seen)))
+        return picture + correction
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw Kaiming-uniform weights; what ends a residual branch starts at a tenth, the tail too."""

@@ -21,7 +21,7 @@ class UNet(SeededModule):
 
     Two 3 x 3 convolutions at each resolution, max-pooling by two on the way down, transposed convolutions on
     the way up, where what was seen at that resolution is laid beside. Unlike the paper's, convolutions keep
-    the size. It is not told how strong the noise is.
+    the size.
 
     Parameters
     ----------
@@ -35,6 +35,8 @@ class UNet(SeededModule):
     residual : bool, default=True
         Whether what comes out is the noise, and is taken off the noisy picture. That starts near the
         identity and learns faster; turn it off where a noisy pixel tells nothing of the clean one.
+    noise_map : bool, default=False
+        Whether a map of the noise level follows the channels of the picture.
 
     Attributes
     ----------
@@ -72,10 +74,11 @@ class UNet(SeededModule):
         widths: Sequence[int] = (32, 64, 128),
         normalization: str | None = None,
         residual: bool = True,
+        noise_map: bool = False,
     ) -> None:
         super().__init__()
         _check(channels, widths, normalization)
-        sizes = pairwise([channels, *widths])
+        sizes = pairwise([channels + noise_map, *widths])
         steps = list(pairwise(widths[::-1]))
         self.down = nn.ModuleList([_pair(*size, normalization) for size in sizes])
         self.widen = nn.ModuleList(
@@ -83,18 +86,18 @@ class UNet(SeededModule):
         )
         self.up = nn.ModuleList([_pair(2 * wide, wide, normalization) for _, wide in steps])
         self.tail = undrawn(nn.Conv2d, widths[0], channels, kernel_size=1)
-        self.residual = residual
+        self.channels, self.residual = channels, residual
         self.stride = 2 ** len(steps)
         self.reach = _multiple(7 * self.stride - 5, self.stride)
         self.reset_parameters(torch.Generator().manual_seed(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take the noise off pictures, ``(batch, channels, height, width)`` to the same."""
+        """Take the noise off pictures, ``(batch, channels [+ 1], height, width)`` to the same without map."""
         height, width = x.shape[2:]
         picture = mirrored(x, (0, -width % self.stride, 0, -height % self.stride))
         answer = self._descend_and_return(picture).to(x.dtype)
         if self.residual:
-            answer = picture - answer
+            answer = picture[:, : self.channels] - answer
         return answer[..., :height, :width]
 
     def reset_parameters(self, generator: torch.Generator) -> None:

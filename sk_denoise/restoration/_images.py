@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from sk_denoise._noise_level import noise_level
-from sk_denoise._threads import suitable_threads
 from sk_denoise._validation import check_one_of
+from sk_denoise.estimators import ImageDenoiser
+from sk_denoise.estimators._told_levels import levels_for
 from sk_denoise.io import read_image, write_image
-from sk_denoise.networks import NoiseMapUNet
-from sk_denoise.restoration._models import MODELS, Model, load_network
-from sk_denoise.restoration._tiling import check_tile_size, tile_side, tiles_of
+from sk_denoise.restoration._models import MODELS, shared_model
 from sk_denoise.training import PRECISIONS, has_bfloat16_units, resolve_device
 
 __all__ = ["denoise_file", "denoise_image", "estimate_sigma"]
-
-FLOPS_PER_PIXEL = 2e5  # of the network, about; decides on threads
 
 
 def denoise_image(
     image: ArrayLike,
     *,
-    sigma: float | None = None,
-    model: str = "gray",
+    sigma: ArrayLike | None = None,
+    model: str | ImageDenoiser = "auto",
     tile_size: int | Literal["auto"] | None = "auto",
     ensemble: bool = False,
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
@@ -41,22 +36,26 @@ def denoise_image(
 ) -> NDArray[Any]:
     """Denoise a picture with a network that was trained on photos, offline and out of the box.
 
-    The network takes white Gaussian noise away, of any strength up to 55 grey levels of 255. Pictures of
-    any size are worked on tile by tile, with overlaps that make tiles and whole agree.
+    The networks in the box take white Gaussian noise away, of any strength up to 55 grey levels of 255. A
+    network of your own takes what it learned from. Pictures of any size are worked on tile by tile, with
+    overlaps that make tiles and whole agree.
 
     Parameters
     ----------
     image : array-like of shape (height, width) or (height, width, channels)
         Gray, gray with alpha (2 channels), colour (3) or colour with alpha (4). Integers of 8 or 16 bits,
         or floats with black at 0 and white at 1.
-    sigma : float or None, default=None
+    sigma : float, array-like of shape (height, width) or None, default=None
         Standard deviation of the noise, in the unit of the picture: of [0, 1] for floats, grey levels for
-        integers. None estimates it, once for the picture, see :func:`estimate_sigma`.
-    model : {"gray"}, default="gray"
-        Which network. "gray" works on each channel of a colour picture by itself.
+        integers; a map where it differs from place to place. None estimates it, once for the picture, see
+        :func:`estimate_sigma`. A network that learned with ``sigma="blind"`` is told nothing.
+    model : {"auto", "gray", "rgb"} or ImageDenoiser, default="auto"
+        Which network. "rgb" is for three colours; "gray" works on each channel by itself; "auto" takes the
+        one that fits. Or an :class:`~sk_denoise.ImageDenoiser` that was fitted: one for gray pictures works
+        on each channel by itself; one that learned from floats beyond [0, 1] takes the numbers as they are.
     tile_size : int, "auto" or None, default="auto"
-        Side of the tiles in pixels, a multiple of 4; "auto" makes them as large as 256 MB allow, None takes
-        the picture whole.
+        Side of the tiles in pixels, a multiple of the network's stride, which is 4 for those in the box;
+        "auto" makes them as large as 256 MB allow, None takes the picture whole.
     ensemble : bool, default=False
         Whether to average the answers to the picture turned and mirrored in eight ways: a little better, and
         eight times as long.
@@ -81,11 +80,13 @@ def denoise_image(
     Warns
     -----
     UserWarning
-        Where the noise is estimated to be stronger than the network knows.
+        Where the noise is estimated to be stronger than the network knows, and where tiles of a network that
+        looks at the whole picture do not quite agree.
 
     See Also
     --------
     denoise_file : From file to file.
+    load_pretrained : The networks in the box as estimators.
 
     Examples
     --------
@@ -98,28 +99,27 @@ def denoise_image(
     >>> bool(np.mean((denoised - clean) ** 2) < 0.2 * np.mean((noisy - clean) ** 2))
     True
     """
-    chosen = check_one_of(model, MODELS, "model")
     check_one_of(precision, dict.fromkeys(PRECISIONS), "precision")
-    check_tile_size(tile_size, NoiseMapUNet.stride)
     picture = _checked(image)
-    level = _checked_sigma(sigma, picture, chosen)
+    denoiser = _chosen(model, picture)
     restored = picture.copy()
-    if level == 0:
+    noisy, answers = _parts_for(denoiser, picture, restored)
+    ratio = _white_of(picture.dtype) / denoiser.white_of_training if denoiser.white_of_training else 1.0
+    levels = _levels_of(denoiser, sigma, _stack(picture, _n_channels(denoiser)), ratio)
+    if levels is not None and not levels.any():
         return restored
     where = resolve_device(device)
-    network = load_network(model)
-    side = tile_side(network.bytes_per_pixel, network.reach, network.stride)
-    worker = _Worker(
-        network if where.type == "cpu" else copy.deepcopy(network).to(where),
-        level,
-        side if tile_size == "auto" else tile_size,
-        precision == "bfloat16" or (precision == "auto" and has_bfloat16_units(where)),
-        where,
+    restorer = denoiser.restorer(
+        ratio,
+        network=_on(where, denoiser.net_.module_),
+        tile_size=tile_size,
+        ensemble=ensemble,
+        half=precision == "bfloat16" or (precision == "auto" and has_bfloat16_units(where)),
     )
-    turns = _TURNS if ensemble else _TURNS[:1]
-    with tqdm(disable=not verbose, unit="tile") as bar:
-        for noisy, plane in zip(_colours(picture), _colours(restored), strict=True):
-            worker.restore(noisy, plane, turns, bar)
+    n_tiles = len(noisy) * restorer.count_tiles(*picture.shape[:2])
+    with tqdm(disable=not verbose, unit="tile", total=n_tiles) as bar:
+        for part, answer in zip(noisy, answers, strict=True):
+            restorer.restore(part, answer, levels, bar)
     return restored
 
 
@@ -152,7 +152,8 @@ def estimate_sigma(image: ArrayLike) -> float:
     >>> round(estimate_sigma((128 + noise).astype(np.uint8)))
     10
     """
-    return noise_level(np.stack(_colours(_checked(image))))
+    picture = _checked(image)
+    return noise_level(np.moveaxis(_stack(picture, 1)[0], -1, 0))
 
 
 def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[str], **options: Any) -> None:
@@ -193,72 +194,6 @@ def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[
     write_image(destination, denoise_image(read_image(source), **options), like=source)
 
 
-# A picture turned and mirrored: views, so that what is written into one is written into the picture.
-_TURNS: list[Callable[[NDArray[Any]], NDArray[Any]]] = [
-    lambda x: x,
-    lambda x: x[::-1],
-    lambda x: x[:, ::-1],
-    lambda x: x[::-1, ::-1],
-    lambda x: x.T,
-    lambda x: x.T[::-1],
-    lambda x: x.T[:, ::-1],
-    lambda x: x.T[::-1, ::-1],
-]
-
-
-@dataclass(frozen=True)
-class _Worker:
-    """A network at work on gray planes.
-
-    Attributes
-    ----------
-    network : Module
-        On its device.
-    level : float
-        The noise level, as a share of the range from black to white.
-    side : int or None
-        Of the tiles.
-    half : bool
-        Whether layers compute in bfloat16.
-    device : torch.device
-        Where.
-    """
-
-    network: NoiseMapUNet
-    level: float
-    side: int | None
-    half: bool
-    device: torch.device
-
-    def restore(self, noisy: NDArray[Any], plane: NDArray[Any], turns: Sequence[Any], bar: Any) -> None:
-        """Write a plane without its noise into ``plane``."""
-        white = _white_of(noisy.dtype)
-        if len(turns) == 1:
-            for inner, answer in self._answers(noisy, white, bar):
-                _put(plane[inner], answer)
-            return
-        total = np.zeros(noisy.shape, np.float32)
-        for turn in turns:
-            turned = turn(total)
-            for inner, answer in self._answers(turn(noisy), white, bar):
-                turned[inner] += answer / len(turns)
-        _put(plane, total)
-
-    def _answers(
-        self, noisy: NDArray[Any], white: float, bar: Any
-    ) -> Iterator[tuple[tuple[slice, slice], NDArray[Any]]]:
-        """Yield the places of tiles and what the network makes of them, in the unit of the picture."""
-        level = torch.full((1, 1, 1, 1), self.level, device=self.device)
-        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
-        height, width = noisy.shape
-        for tile in tiles_of(height, width, self.side, self.network.reach):
-            part = torch.from_numpy(np.divide(noisy[tile.outer], white, dtype=np.float32))[None, None]
-            with torch.inference_mode(), autocast, suitable_threads(FLOPS_PER_PIXEL * part.numel()):
-                answer = self.network(part.to(self.device), level)
-            yield tile.inner, answer[0, 0].float().cpu().numpy()[tile.kept] * np.float32(white)
-            bar.update()
-
-
 def _checked(image: ArrayLike) -> NDArray[Any]:
     """Return what may be a picture as an array, once it is known to be one."""
     picture = np.asarray(image)
@@ -278,45 +213,64 @@ def _checked(image: ArrayLike) -> NDArray[Any]:
     return picture
 
 
-def _checked_sigma(sigma: float | None, picture: NDArray[Any], model: Model) -> float:
-    """Return the noise level as a share of the range from black to white."""
-    white = _white_of(picture.dtype)
-    if sigma is None:
-        estimated = noise_level(np.stack(_colours(picture))) / white
-        if estimated > model.strongest:
-            warnings.warn(
-                f"The noise is estimated at {estimated:.3g} of the range from black to white, and the "
-                f"network knows noise up to {model.strongest:.3g}: some of it will stay.",
-                stacklevel=3,
-            )
-        return min(model.strongest, estimated)
-    if not isinstance(sigma, float | int | np.number) or isinstance(sigma, bool) or not 0 <= sigma < np.inf:
+def _chosen(model: str | ImageDenoiser, picture: NDArray[Any]) -> ImageDenoiser:
+    """Return the network for a picture."""
+    if isinstance(model, ImageDenoiser):
+        check_is_fitted(model)
+    elif model == "auto":
+        model = shared_model("rgb" if picture.ndim == 3 and picture.shape[2] in (3, 4) else "gray")
+    else:
+        check_one_of(model, {"auto": None, **MODELS}, "model")
+        model = shared_model(model)
+    wanted, given = _n_channels(model), _stack(picture, _n_channels(model)).shape[3]
+    if wanted not in (1, given):
         raise ValueError(
-            f"sigma must be a finite number of at least 0, or None to estimate it, got {sigma!r}."
+            f"This network takes pictures of {wanted} channels, this one has {given}"
+            f"{' besides alpha' if given < np.shape(picture)[-1] and picture.ndim == 3 else ''}. Take "
+            'model="auto", or a network that learned from such pictures.'
         )
-    share = float(sigma) / white
-    if share > model.strongest:
-        raise ValueError(
-            f"sigma={sigma!r} is {share:.3g} of the range from black to white of {picture.dtype}, and the "
-            f"network knows noise up to {model.strongest:.3g}. For floats sigma is a share of [0, 1], for "
-            "integers it counts grey levels."
-        )
-    return share
+    return model
 
 
-def _colours(picture: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return views of the channels of a picture, without alpha."""
+def _n_channels(denoiser: ImageDenoiser) -> int:
+    return denoiser.patch_shape_[2] if len(denoiser.patch_shape_) == 3 else 1
+
+
+def _stack(picture: NDArray[Any], n_channels: int) -> NDArray[Any]:
+    """Return a view of a picture as a stack of one, (1, height, width, channels), without alpha.
+
+    The last of 2 or 4 channels is alpha, unless the network takes as many.
+    """
     if picture.ndim == 2:
-        return [picture]
-    return [picture[..., channel] for channel in range(picture.shape[2] - (picture.shape[2] in (2, 4)))]
+        return picture[None, ..., None]
+    has_alpha = picture.shape[2] in (2, 4) and picture.shape[2] != n_channels
+    return picture[None, ..., : picture.shape[2] - has_alpha]
+
+
+def _parts_for(denoiser: ImageDenoiser, *pictures: NDArray[Any]) -> list[list[NDArray[Any]]]:
+    """Return views of pictures as stacks of one that the network takes: whole, or channel by channel."""
+    n_channels = _n_channels(denoiser)
+    stacks = [_stack(picture, n_channels) for picture in pictures]
+    if n_channels == stacks[0].shape[3]:
+        return [[stack] for stack in stacks]
+    return [[stack[..., channel, None] for channel in range(stack.shape[3])] for stack in stacks]
+
+
+def _levels_of(
+    denoiser: ImageDenoiser, sigma: ArrayLike | None, picture: NDArray[Any], ratio: float
+) -> NDArray[Any] | None:
+    """Return the noise level of a picture, in its unit, for a network that is told."""
+    if denoiser.noise_levels_ is None:
+        if sigma is not None:
+            raise ValueError('This network learned to do without sigma (sigma="blind"). Pass sigma=None.')
+        return None
+    return levels_for(sigma, picture, ratio * denoiser.noise_levels_[1], "image")
+
+
+def _on(device: torch.device, network: torch.nn.Module) -> torch.nn.Module:
+    """Return the network on a device, in a copy where it is on another one."""
+    return network if next(network.parameters()).device == device else copy.deepcopy(network).to(device)
 
 
 def _white_of(dtype: np.dtype[Any]) -> float:
     return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
-
-
-def _put(place: NDArray[Any], values: NDArray[Any]) -> None:
-    """Write values into a part of a picture, in its type."""
-    if place.dtype.kind == "u":
-        values = np.clip(np.rint(values), 0, np.iinfo(place.dtype).max)
-    place[...] = values

@@ -2,7 +2,7 @@
 
 from sk_denoise.training._batches import CorruptedRows, CorruptedStream, FixedRows, Pairing, Rows
 from sk_denoise.training._callbacks import SCHEDULES
-from sk_denoise.training._defaults import auto_batch_size, auto_epochs
+from sk_denoise.training._defaults import auto_batch_size, auto_epochs, auto_patch_epochs
 from sk_denoise.training._device import (
     PRECISIONS,
     has_bfloat16_units,
@@ -28,6 +28,7 @@ __all__ = [
     "Units",
     "auto_batch_size",
     "auto_epochs",
+    "auto_patch_epochs",
     "build_criterion",
     "check_loss",
     "create_net",

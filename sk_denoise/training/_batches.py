@@ -38,6 +38,9 @@ class Pairing:
         From ``(inputs, generator, *targets)`` to samples that were all moved in the same way.
     weigh : callable or None
         From noisy and clean samples to the weight of each entry in the loss, in the network's layout.
+    tells_level : bool
+        Whether a map of the noise level follows the channels of the input: the root mean square of what
+        noise changed in the sample, in the network's unit.
     """
 
     corrupt: Corrupt | None
@@ -46,6 +49,7 @@ class Pairing:
     generator: torch.Generator
     augment: Callable[..., Any] | None = None
     weigh: Callable[[Tensor, Tensor], Tensor] | None = None
+    tells_level: bool = False
 
     def fresh(self, inputs: Tensor, targets: Tensor) -> Batch:
         """Return samples augmented and corrupted, as training wants them."""
@@ -60,8 +64,10 @@ class Pairing:
     def corrupted(self, inputs: Tensor, targets: Tensor) -> Batch:
         """Return samples corrupted, as validation wants them."""
         noisy = inputs if self.corrupt is None else self.corrupt(inputs, self.generator)
-        pair = self.prepare_input(noisy), self.prepare_target(targets)
-        return pair if self.weigh is None else (*pair, self.weigh(noisy, targets))
+        shown, aim = self.prepare_input(noisy), self.prepare_target(targets)
+        if self.tells_level:
+            shown = _with_level(shown, aim)
+        return (shown, aim) if self.weigh is None else (shown, aim, self.weigh(noisy, targets))
 
 
 class Rows(Protocol):
@@ -213,6 +219,14 @@ def grouped_sizes(n: int, batch_size: int, entries: int) -> list[list[int]]:
 def _divided(sides: Batch, sizes: list[int]) -> Iterator[Batch]:
     """Yield the batches that were drawn together, as views."""
     yield from zip(*(side.split(sizes) for side in sides), strict=True)
+
+
+def _with_level(noisy: Tensor, clean: Tensor) -> Tensor:
+    """Return noisy samples with the level of their noise, the same all over a sample, as a last channel."""
+    level = (noisy - clean).square().flatten(1).mean(1).sqrt()
+    extended = noisy.new_empty(len(noisy), noisy.shape[1] + 1, *noisy.shape[2:])
+    extended[:, :-1], extended[:, -1] = noisy, level[:, None, None]
+    return extended
 
 
 def _sent(rows: Tensor, device: torch.device) -> Tensor:

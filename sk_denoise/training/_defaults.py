@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TypeVar
 
-__all__ = ["auto_batch_size", "auto_epochs", "auto_weight_decay"]
+__all__ = ["auto_batch_size", "auto_epochs", "auto_patch_epochs", "auto_weight_decay"]
 
 T = TypeVar("T")
 
@@ -31,6 +31,11 @@ def auto_weight_decay(n_samples: int) -> float:
 def auto_epochs(steps_of_an_epoch: int) -> int:
     """Return the epochs that make about as many steps as small data need."""
     return max(LEAST_EPOCHS, min(MOST_EPOCHS, math.ceil(STEPS / steps_of_an_epoch)))
+
+
+def auto_patch_epochs(steps_of_an_epoch: int) -> int:
+    """Return the epochs that make as many steps, of patches that are other ones in every epoch."""
+    return max(1, min(MOST_EPOCHS, math.ceil(STEPS / steps_of_an_epoch)))
 
 
 def _for_size(table: dict[float, T], n_samples: int) -> T:

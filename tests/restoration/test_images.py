@@ -9,7 +9,7 @@ from sk_denoise.datasets import load_pictures
 from sk_denoise.io import read_image, write_image
 from sk_denoise.metrics import psnr
 from sk_denoise.restoration import denoise_file, denoise_image
-from sk_denoise.restoration._models import MODELS, WEIGHTS, load_network
+from sk_denoise.restoration._models import MODELS, WEIGHTS, shared_model
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_no_noise_is_nothing_to_do(photos):
 
 
 def test_noise_beyond_what_the_network_knows_is_said(photos):
-    with pytest.warns(UserWarning, match=r"estimated at 0\.\d+ of the range .* knows noise up to 0\.216"):
+    with pytest.warns(UserWarning, match=r"image is estimated at 0\.\d+, .* learned from noise up to 0\.216"):
         denoise_image(noisy(photos[0], 0.4))
 
 
@@ -149,13 +149,12 @@ def test_what_is_no_picture_is_refused(image, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sigma": -1}, "sigma must be a finite number of at least 0, or None to estimate it, got -1"),
-        ({"sigma": np.nan}, "sigma must be a finite number"),
-        ({"sigma": "25"}, "sigma must be a finite number"),
-        (
-            {"sigma": 25},
-            r"sigma=25 is 25 of the range .* float64, .* For floats sigma is a share of \[0, 1\]",
-        ),
+        ({"sigma": -1}, "sigma must be finite and at least 0: a number, .* None to estimate it. Got -1"),
+        ({"sigma": np.nan}, "sigma must be finite .* Got nan"),
+        ({"sigma": "25"}, "sigma must be .* Got '25'"),
+        ({"sigma": True}, "sigma must be .* Got True"),
+        ({"sigma": [0.1, 0.2]}, r"sigma must be .* maps of shape \(1, 20, 20\).* Got shape \(2,\)"),
+        ({"sigma": 25}, r"sigma reaches 25, .* up to 0\.2157\. It is in the unit of image: .* grey levels"),
         ({"model": "grey"}, "Unknown model 'grey'. Did you mean 'gray'"),
         ({"precision": "half"}, "Unknown precision 'half'"),
         ({"tile_size": 50}, "tile_size must be"),
@@ -189,7 +188,7 @@ def test_a_broken_file_is_named_and_nothing_is_written(tmp_path):
 def test_weights_are_small_finite_and_described(name):
     assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 4e6
     assert "held-out" in (WEIGHTS / f"{name}.md").read_text()
-    network = load_network(name)
-    assert all(weight.isfinite().all() and not weight.requires_grad for weight in network.parameters())
-    assert load_network(name) is network
+    network = shared_model(name).net_.module_
+    assert all(weight.isfinite().all() for weight in network.parameters())
+    assert shared_model(name) is shared_model(name)
     assert next(network.parameters()).dtype == torch.float32

@@ -1,4 +1,4 @@
-"""Our default for photos: a small residual U-Net that is told how strong the noise is."""
+"""Our default for photos: a small residual U-Net on the folded picture."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 
 from sk_denoise.networks._base import SeededModule, draw_kaiming, undrawn
 from sk_denoise.networks._grid import mirrored
 
-__all__ = ["NoiseMapUNet"]
+__all__ = ["FoldedUNet"]
 
 BRANCH_GAIN = 0.1  # of the last layer of every residual branch at the start: deep stacks begin near identity
 
 
-class NoiseMapUNet(SeededModule):
-    """A residual U-Net on the pixel-unshuffled picture, conditioned on a map of the noise level.
+class FoldedUNet(SeededModule):
+    """A residual U-Net on the pixel-unshuffled picture, which may be told how strong the noise is.
 
     The picture is folded by two (each 2 x 2 pixels become channels of one), which quarters the cost of a
     layer and loses nothing; a map of the noise level joins it, as in FFDNet. Two residual blocks at that
@@ -33,6 +33,9 @@ class NoiseMapUNet(SeededModule):
         Channels at half and at a quarter of the resolution.
     blocks : pair of int, default=(2, 3)
         Residual blocks on each side at half resolution, and at a quarter.
+    noise_map : bool, default=False
+        Whether a map of the noise level follows the channels of the picture: its standard deviation at each
+        pixel, in the unit of the picture.
 
     Attributes
     ----------
@@ -42,7 +45,7 @@ class NoiseMapUNet(SeededModule):
     Notes
     -----
     Sides need not be even: the picture is mirrored at its lower and right edges to a multiple of
-    :attr:`stride`, and cut again. Noise level and picture share one unit.
+    :attr:`stride`, and cut again.
 
     References
     ----------
@@ -55,11 +58,18 @@ class NoiseMapUNet(SeededModule):
     """Sides of the picture are mirrored to a multiple of this."""
 
     def __init__(
-        self, channels: int, *, widths: Sequence[int] = (64, 96), blocks: Sequence[int] = (2, 3)
+        self,
+        channels: int,
+        *,
+        widths: Sequence[int] = (64, 96),
+        blocks: Sequence[int] = (2, 3),
+        noise_map: bool = False,
     ) -> None:
         super().__init__()
+        _check(channels, widths, blocks)
         wide, deep = widths
-        self.head = convolution(4 * channels + 1, wide)
+        self.channels = channels
+        self.head = convolution(4 * channels + noise_map, wide)
         self.before = nn.Sequential(*[ResidualBlock(wide) for _ in range(blocks[0])])
         self.down = undrawn(nn.Conv2d, wide, deep, kernel_size=2, stride=2)
         self.inside = nn.Sequential(*[ResidualBlock(deep) for _ in range(blocks[1])])
@@ -67,33 +77,17 @@ class NoiseMapUNet(SeededModule):
         self.after = nn.Sequential(*[ResidualBlock(wide) for _ in range(blocks[0])])
         self.tail = convolution(wide, 4 * channels)
         self.reach = -(-(2 * (4 * blocks[0] + 2) + 8 * blocks[1] + 3) // self.stride) * self.stride
-        self.bytes_per_pixel = 8 * wide  # of layers that are there at once, in single precision
         self.reset_parameters(torch.Generator().manual_seed(0))
 
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Take the noise off pictures.
-
-        Parameters
-        ----------
-        x : Tensor of shape (batch, channels, height, width)
-            Noisy pictures.
-        sigma : Tensor of shape (batch, 1, 1, 1) or (batch, 1, height, width)
-            Standard deviation of the noise, in the unit of ``x``; a map where it differs from place to place.
-
-        Returns
-        -------
-        Tensor of the shape of x
-        """
+    def forward(self, x: Tensor) -> Tensor:
+        """Take the noise off pictures, ``(batch, channels [+ 1], height, width)`` to the same without map."""
         height, width = x.shape[2:]
-        margin = (0, -width % self.stride, 0, -height % self.stride)
-        level = sigma.expand(-1, 1, height, width) if sigma.shape[2:] != (1, 1) else sigma
-        picture = mirrored(x, margin)
+        x = mirrored(x, (0, -width % self.stride, 0, -height % self.stride))
+        picture, level = x[:, : self.channels], x[:, self.channels :]
         folded = pixel_unshuffle(picture, 2)
-        if level.shape[2:] == (1, 1):
-            level = level.expand(-1, 1, *folded.shape[2:])
-        else:
-            level = pixel_unshuffle(mirrored(level, margin), 2).mean(1, keepdim=True)
-        first = self.before(self.head(torch.cat([folded, level.to(folded.dtype)], dim=1)))
+        if level.shape[1]:
+            folded = torch.cat([folded, avg_pool2d(level, 2)], dim=1)
+        first = self.before(self.head(folded))
         restored = self.after(self.up(self.inside(self.down(first))) + first)
         noise = pixel_shuffle(self.tail(restored), 2)
         return (picture - noise)[..., :height, :width]
@@ -105,6 +99,14 @@ class NoiseMapUNet(SeededModule):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 draw_kaiming(layer, generator, gain=BRANCH_GAIN if id(layer) in small else 1.0)
+
+
+def _check(channels: int, widths: Sequence[int], blocks: Sequence[int]) -> None:
+    if len(widths) != 2 or len(blocks) != 2 or min(channels, *widths, *blocks) < 1:
+        raise ValueError(
+            "A folded U-Net needs two widths and two numbers of blocks, and at least one of everything, got "
+            f"channels={channels}, widths={tuple(widths)} and blocks={tuple(blocks)}."
+        )
 
 
 class ResidualBlock(nn.Module):

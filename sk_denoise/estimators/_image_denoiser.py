@@ -1,0 +1,412 @@
+"""The estimator for pictures of any size: networks that keep the size and have no latent vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sk_denoise._validation import SampleTagsMixin, as_float, check_samples
+from sk_denoise.estimators._image_steps import ImageFitSteps
+from sk_denoise.estimators._picture_sources import PictureList, is_picture_list
+from sk_denoise.estimators._scoring import DenoisingScoreMixin
+from sk_denoise.estimators._told_levels import levels_for
+from sk_denoise.preprocessing import Augmentation
+
+__all__ = ["ImageDenoiser"]
+
+
+class ImageDenoiser(
+    DenoisingScoreMixin, SampleTagsMixin, OneToOneFeatureMixin, TransformerMixin, ImageFitSteps
+):
+    """Learn to denoise pictures of any size.
+
+    A convolutional network that keeps the size is trained on random patches, through skorch, with fresh noise
+    in every batch, and then denoises pictures of any size: large ones tile by tile, with overlaps that make
+    tiles and whole agree. It learns from stacks, lists of pictures of different sizes, folders and data
+    sets; from clean pictures, which it corrupts itself, and from pairs of noisy and clean ones.
+
+    Weights that were trained on photos are in the box: see :func:`sk_denoise.restoration.denoise_image` and
+    :func:`sk_denoise.restoration.load_pretrained`.
+
+    Parameters
+    ----------
+    network : {"folded_unet", "unet", "dncnn", "ridnet"}, spec, class or callable, default="folded_unet"
+        The network: a name, a spec (:class:`~sk_denoise.FoldedUNetNetwork`,
+        :class:`~sk_denoise.UNetNetwork`, :class:`~sk_denoise.DnCNNNetwork`,
+        :class:`~sk_denoise.RIDNetNetwork`), or a class or function that is called with
+        ``(channels, noise_map)`` and gives a ``torch.nn.Module``, which maps a batch (n, channels, height,
+        width), with one channel more where ``noise_map`` is true, to (n, channels, height, width). Its
+        attributes ``reach`` and ``stride`` let large pictures be worked on in tiles: how many pixels far an
+        output pixel sees, rounded up to a multiple of the stride, and what sides of tiles are multiples of.
+    noise : "auto", str, noiser or None, default="auto"
+        What corrupts clean pictures, as with :class:`~sk_denoise.DenoisingAutoencoder`. "auto" is Gaussian
+        noise whose strength is drawn for each patch, from 0 to the standard deviation of all pixels.
+    sigma : {"blind", "map"}, default="blind"
+        Whether the network is told how strong the noise is. A network for a "map" sees the standard
+        deviation beside each pixel; ``predict`` is given it, or estimates it once for each picture. One
+        network is then good at all levels that it learned from, but the level must be right: choose it for
+        white Gaussian noise, and "blind" for all other.
+    patch_size : int or pair of int, default=64
+        Sides of the patches, in pixels; no larger than the smallest picture of a stack or list.
+    patches_per_picture : int or "auto", default="auto"
+        Patches from each picture in an epoch. "auto" cuts about as many as cover the picture, at most 64,
+        and 16 from each file of a folder.
+    augment : Augmenter or None, default=None
+        How training patches are moved before they are corrupted, as with
+        :class:`~sk_denoise.DenoisingAutoencoder`.
+    loss : str, dict or callable, default="mse"
+        What is made small, in units of the range from black to white: a name, a mix of names and weights, or
+        a function, as with :class:`~sk_denoise.DenoisingAutoencoder`. With "bce" and "kl" the answers are
+        softly clipped to the range from black to white.
+    emphasis : pair of float or None, default=None
+        Weights (of corrupted pixels, of intact ones) in the loss, as with
+        :class:`~sk_denoise.DenoisingAutoencoder`.
+    optimizer : str or torch optimizer class, default="adam"
+        As with :class:`~sk_denoise.DenoisingAutoencoder`.
+    learning_rate : float or None, default=0.001
+        The rate at the start; None takes what suits the optimizer.
+    learning_rate_schedule : {"cosine", "flat_cosine", "constant"}, default="cosine"
+        How the rate falls over the run.
+    weight_decay : float or "auto", default="auto"
+        As with :class:`~sk_denoise.DenoisingAutoencoder`.
+    batch_size : int or "auto", default="auto"
+        The most patches in a batch; "auto" is 32.
+    max_epochs : int or "auto", default="auto"
+        Passes over the pictures. "auto" makes about 2,500 steps, in no more than 500 passes.
+    early_stopping : bool, default=False
+        Whether to stop when the validation loss has not fallen by ``tol`` for ``n_iter_no_change`` epochs,
+        and to return to the best weights.
+    validation_fraction : float, default=0.1
+        The share of the pictures that is held out for early stopping, where ``fit`` gets no ``X_val``.
+    n_iter_no_change : int, default=10
+        See ``early_stopping``.
+    tol : float, default=1e-6
+        See ``early_stopping``; in the unit of the loss.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the weights of the previous call.
+    image_shape : tuple of int or None, default=None
+        ``(height, width)`` or ``(height, width, channels)``, where the rows of X are flattened pictures.
+        Other rows are signals: pictures of height 1.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What the layers compute in while they learn; ``predict`` computes in the precision of its input.
+    device : str or torch.device, default="auto"
+        Where to compute: "auto" is a CUDA GPU where there is one, else the CPU.
+    random_state : int, RandomState instance or None, default=None
+        Determines weights, patches, noise and the validation split.
+    verbose : int, default=0
+        1 prints what is learned from what, and a line that shows epoch, losses, PSNR and the time left.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net; its module is ``net_.module_``, its log ``net_.history``.
+    noise_levels_ : tuple of two float or None
+        The weakest and the strongest noise that a network for a "map" learned from, in the unit of the
+        pictures.
+    loss_curve_ : list of float
+        Mean training loss of each epoch.
+    validation_scores_ : list of float or None
+        Mean PSNR on the validation patches after each epoch, in dB, where there are any.
+    n_iter_ : int
+        Epochs so far.
+    precision_ : {"float32", "bfloat16"}
+        What the layers computed in while they learned.
+    noiser_ : noiser or None
+        The noise that corrupted the clean pictures; None for pairs as given.
+    target_source_ : {"X_clean", "y", "noiser", "X"}
+        Where the clean side came from.
+    patch_shape_ : tuple of int
+        Shape of a patch.
+    image_shape_ : tuple of int or None
+        Shape of the pictures where the rows of X are flattened ones.
+    data_range_ : float
+        The range from black to white: that of the type for 8- and 16-bit integers, 1 for files, else the
+        clean maximum minus minimum.
+    n_features_in_ : int
+        Number of entries of one sample of the fit.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X has names.
+
+    See Also
+    --------
+    DenoisingAutoencoder : For arrays of one shape, through a bottleneck.
+    NonLocalMeansDenoiser : Learns nothing, and has the same face.
+    sk_denoise.restoration.denoise_image : One picture, out of the box; takes this estimator as its ``model``.
+
+    Notes
+    -----
+    Pictures go to the network as they are, but for one shift and one scale that bring black to 0 and white
+    to 1: what a residual network leaves alone stays what it is.
+
+    References
+    ----------
+    K. Zhang, W. Zuo, Y. Chen, D. Meng and L. Zhang, "Beyond a Gaussian denoiser", IEEE Transactions on Image
+    Processing 26 (2017); K. Zhang, W. Zuo and L. Zhang, "FFDNet", IEEE Transactions on Image Processing 27
+    (2018).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise import FoldedUNetNetwork, GaussianNoiser, ImageDenoiser
+    >>> from sk_denoise.datasets import load_pictures
+    >>> photos = load_pictures("gray")
+    >>> small = FoldedUNetNetwork((16, 24), blocks=(1, 1))
+    >>> denoiser = ImageDenoiser(small, noise=GaussianNoiser(0.1), max_epochs=2, random_state=0)
+    >>> denoiser.fit(photos.train).target_source_
+    'X'
+    >>> clean = photos.test[0]
+    >>> noisy = clean + np.random.default_rng(0).normal(0, 0.1, clean.shape)
+    >>> (denoised,) = denoiser.predict([noisy])
+    >>> bool(np.mean((denoised - clean) ** 2) < 0.5 * np.mean((noisy - clean) ** 2))
+    True
+    """
+
+    _takes_any_size = True
+
+    def __init__(
+        self,
+        network: Any = "folded_unet",
+        *,
+        noise: Any = "auto",
+        sigma: Literal["blind", "map"] = "blind",
+        patch_size: int | tuple[int, int] = 64,
+        patches_per_picture: int | Literal["auto"] = "auto",
+        augment: Augmentation | None = None,
+        loss: Any = "mse",
+        emphasis: tuple[float, float] | None = None,
+        optimizer: str | type[torch.optim.Optimizer] = "adam",
+        learning_rate: float | None = 0.001,
+        learning_rate_schedule: str = "cosine",
+        weight_decay: float | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = "auto",
+        max_epochs: int | Literal["auto"] = "auto",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-6,
+        warm_start: bool = False,
+        image_shape: Sequence[int] | None = None,
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.network = network
+        self.noise = noise
+        self.sigma = sigma
+        self.patch_size = patch_size
+        self.patches_per_picture = patches_per_picture
+        self.augment = augment
+        self.loss = loss
+        self.emphasis = emphasis
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.learning_rate_schedule = learning_rate_schedule
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.image_shape = image_shape
+        self.precision = precision
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_clean: Any = None,
+        X_val: Any = None,
+        X_clean_val: Any = None,
+    ) -> Self:
+        """Learn to denoise.
+
+        Where the clean side of the pairs comes from, the first that applies: ``X_clean``; a ``y`` of the
+        shape of X; the clean source that the output of a noiser carries; else X itself is clean and is
+        corrupted afresh for every batch.
+
+        Parameters
+        ----------
+        X : stack, list, ImageFolder, data set, RandomPatches or rows
+            Noisy pictures where a clean side is given, else clean ones:
+
+            - a stack of shape (n, height, width[, channels]), or rows (n, n_features);
+            - a list of arrays (height, width[, channels]), of different sizes;
+            - an :class:`~sk_denoise.datasets.ImageFolder`, a data set, a list of pairs ``(noisy, clean)``, or
+              whatever :class:`~sk_denoise.datasets.RandomPatches` takes; its integers become shares of their
+              range, so that pictures are in [0, 1].
+
+        y : stack or list of the shape of X, optional
+            The clean side; other y, such as labels, is ignored.
+        X_clean : stack or list of the shape of X, optional
+            The clean side, whatever y is.
+        X_val : stack, list, ImageFolder, data set or RandomPatches, optional
+            Pictures to validate on, in place of a part of X: noisy with ``X_clean_val``, else clean.
+        X_clean_val : stack or list of the shape of X_val, optional
+            The clean side of ``X_val``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used; the message says what to do.
+        TrainingDivergedError
+            Where the loss explodes. The estimator stays as it was before the call.
+        KeyboardInterrupt
+            When the user stops the run; the estimator then has the best weights so far.
+        """
+        draft = self._draft(fresh=not self.warm_start)
+        draft._check_parameters()
+        training, validation = draft._divided(draft._given(X, y, X_clean), X_val, X_clean_val)
+        sample, source = draft._looked_at(training)
+        draft._prepare(sample)
+        frozen = None if validation is None else draft._looked_at(validation, like=sample)[0]
+        return self._store(draft, draft._train(source, frozen))
+
+    def partial_fit(self, X: Any, y: Any = None, *, X_clean: Any = None) -> Self:
+        """Learn from some more pictures: one pass over them, at a constant learning rate.
+
+        The first call fixes the channels and the range from black to white, so it should see pictures that
+        are like the rest.
+
+        Parameters
+        ----------
+        X, y, X_clean
+            As in ``fit``.
+
+        Returns
+        -------
+        self
+        """
+        draft = self._draft(fresh=False)
+        draft._check_parameters()
+        sample, source = draft._looked_at(draft._given(X, y, X_clean))
+        draft._prepare(sample)
+        return self._store(draft, draft._train(source, None, epochs=1, schedule="constant"))
+
+    def predict(self, X: Any, *, sigma: Any = None) -> Any:
+        """Denoise.
+
+        Parameters
+        ----------
+        X : stack, list or rows
+            Noisy pictures of any size, in the unit of ``fit``: a stack (n, height, width[, channels]), a list
+            of arrays, or rows. Where the network learned from files, in [0, 1], 8- and 16-bit integers stand
+            for shares of their range.
+        sigma : float, array-like or None, default=None
+            For a network that is told the level of the noise (``sigma="map"``): its standard deviation in
+            the unit of X, one for all, one for each picture, or a map for each, of shape (n, height, width)
+            or a list of (height, width). None estimates it once for each picture.
+
+        Returns
+        -------
+        ndarray of the shape of X, or list of ndarray
+            Denoised pictures in the unit of X; float64 for float64, else float32.
+        """
+        check_is_fitted(self)
+        if is_picture_list(X):
+            pictures = PictureList.of(X).pictures
+            return [
+                self._denoised(picture[None], level)[0]
+                for picture, level in zip(pictures, _one_each(sigma, len(pictures)), strict=True)
+            ]
+        return self._denoised(X, sigma)
+
+    def transform(self, X: Any) -> Any:
+        """Denoise, as ``predict`` does.
+
+        Parameters
+        ----------
+        X : stack, list or rows
+            Noisy pictures, as in ``predict``.
+
+        Returns
+        -------
+        ndarray of the shape of X, list of ndarray, or DataFrame
+            Denoised pictures in the unit of X; float64 for float64, else float32.
+        """
+        return self.predict(X)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean PSNR of denoised pictures in dB, each capped at 100.
+
+        Parameters
+        ----------
+        X : stack, list or rows
+            Noisy pictures where y is given, else clean ones. Clean ones are corrupted with a reference that
+            is the same for every estimator fitted on the same data, whatever its ``noise``.
+        y : stack or list of the shape of X, optional
+            Clean pictures; ignored where they equal X or cannot be the clean side (see ``fit``).
+
+        Returns
+        -------
+        float
+            Greater is better. The data range is ``data_range_``.
+        """
+        check_is_fitted(self)
+        if not is_picture_list(X):
+            return super().score(X, y)
+        pictures = PictureList.of(X)
+        truths = PictureList.of(y, "y").pictures if pictures.is_clean_side(y) else [None] * len(X)
+        scores = [
+            super(ImageDenoiser, self).score(x[None], None if t is None else t[None])
+            for x, t in zip(pictures.pictures, truths, strict=True)
+        ]
+        return float(np.mean(scores))
+
+    def _denoised(self, X: ArrayLike, sigma: Any) -> NDArray[Any]:
+        """Return a stack or rows without their noise."""
+        samples = check_samples(self, X, reset=False)
+        pictures = self._as_pictures(samples)
+        white = self._white_of(samples.dtype)
+        levels = None
+        if self.noise_levels_ is not None:
+            levels = levels_for(sigma, pictures, white * self.noise_levels_[1])
+        elif sigma is not None:
+            raise ValueError(
+                'sigma is for networks that are told how strong the noise is, ImageDenoiser(sigma="map"); '
+                "this one learned to do without."
+            )
+        answer = np.empty(pictures.shape, as_float(samples[:0]).dtype)
+        self.restorer(white, double=answer.dtype == np.float64).restore(pictures, answer, levels)
+        return answer.reshape(samples.shape)
+
+    def _as_pictures(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Return samples as pictures (n, height, width, channels)."""
+        if samples.ndim == 2:
+            return samples.reshape(len(samples), *(*(self.image_shape_ or (1, samples.shape[1])), 1)[:3])
+        return samples if samples.ndim == 4 else samples[..., None]
+
+    def _white_of(self, dtype: np.dtype[Any]) -> float:
+        """Return what integers of a type are divided by, where the network learned from shares of ranges."""
+        shares = self._learned_scaled_ and dtype.kind == "u" and dtype.itemsize <= 2
+        return float(np.iinfo(dtype).max) if shares else 1.0
+
+    def _in_unit(self, samples: NDArray[Any]) -> NDArray[Any]:
+        white = self._white_of(samples.dtype)
+        return samples if white == 1 else as_float(samples) / np.float32(white)
+
+
+def _one_each(sigma: Any, n: int) -> list[Any]:
+    """Return a noise level for each picture of a list."""
+    if sigma is None or np.ndim(sigma) == 0:
+        return [sigma] * n
+    if len(sigma) != n:
+        raise ValueError(f"sigma holds {len(sigma)} levels for {n} pictures.")
+    return [np.asarray(level) for level in sigma]

@@ -1,0 +1,269 @@
+"""The steps of a fit to pictures: where patches come from, and what is learned of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import NDArray
+from sklearn.base import clone
+from torch import Tensor, nn
+
+from sk_denoise._cost import Cost
+from sk_denoise._random import stream_seed
+from sk_denoise._validation import Interval, StrOptions
+from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._image_networks import resolve_image_network
+from sk_denoise.estimators._layout import PictureLayout, SampleLayout
+from sk_denoise.estimators._networks import build_network
+from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
+from sk_denoise.estimators._picture_sources import (
+    is_picture_list,
+    is_stream,
+    paired_lists,
+    patches_of,
+    patches_per,
+)
+from sk_denoise.estimators._preparation import Preparation
+from sk_denoise.estimators._steps import FitSteps
+from sk_denoise.estimators._whole_pictures import Restorer
+from sk_denoise.networks import Bounded
+from sk_denoise.training import auto_patch_epochs, check_loss
+
+__all__ = ["ImageFitSteps"]
+
+BATCH_SIZE = 32
+LEVELS_FROM = 256  # patches, to know the noise levels that a network learns from
+
+LARGEST_INTEGERS = (255.0, 65535.0)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Pictures that are known by their patches.
+
+    Attributes
+    ----------
+    source : RandomPatches
+        Draws them.
+    span : pair of float, optional
+        Black, and the range from black to white, where all pictures are known.
+    """
+
+    source: RandomPatches
+    span: tuple[float, float] | None = None
+
+
+Given = Pair | Patches  # whole pictures of one size in memory, or patches
+
+
+class ImageFitSteps(FitSteps):
+    """What an estimator for pictures of any size does otherwise than one for arrays of one shape."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "sigma": [StrOptions({"blind", "map"})],
+        "patch_size": [Interval(Integral, 1, None, closed="left"), tuple, list],
+        "patches_per_picture": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+    }
+    _least_samples = 1
+    sigma: Literal["blind", "map"]
+    patch_size: int | tuple[int, int]
+    patches_per_picture: int | Literal["auto"]
+
+    # Where pictures come from -------------------------------------------------------------------------
+
+    def _given(self, X: Any, y: Any, X_clean: Any) -> Given:
+        """Return what was given: a pair of stacks, or patches of lists and streams."""
+        if is_stream(X):
+            if X_clean is not None:
+                raise ValueError(
+                    "X_clean goes with stacks and lists. What is streamed holds its clean side itself: give "
+                    "pairs, as in RandomPatches(list(zip(noisy, clean)), patch_size=64)."
+                )
+            if isinstance(X, RandomPatches):
+                return Patches(X)
+            return Patches(RandomPatches(X, self._sides(), patches_per_picture=self._count(None)))
+        if not is_picture_list(X):
+            return self._check(X, y, X_clean)
+        noisy, clean = paired_lists(X, y, X_clean)
+        if self.__sklearn_is_fitted__():
+            self._refuse_other_unit(noisy.pictures[0])
+        patches = noisy.patches(clean, self._sides(), self._count(noisy.mean_pixels))
+        return Patches(patches, (noisy if clean is None else clean).range)
+
+    def _divided(self, given: Given, X_val: Any, X_clean_val: Any) -> tuple[Given, Given | None]:
+        """Return what to train on and what to validate on, if anything."""
+        if X_val is not None and (isinstance(given, Patches) or is_stream(X_val) or is_picture_list(X_val)):
+            return given, self._given(X_val, None, X_clean_val)
+        if isinstance(given, Pair):
+            return self._split(given, X_val, X_clean_val)
+        if X_clean_val is not None:
+            raise ValueError("X_clean_val is the clean side of X_val, which is missing.")
+        if not self.early_stopping:
+            return given, None
+        seed = stream_seed(self._root(), "split") % 2**32
+        training, validation = given.source.split(self.validation_fraction, RandomState(seed))
+        return Patches(training, given.span), Patches(validation, given.span)
+
+    def _looked_at(self, given: Given, like: Pair | None = None) -> tuple[Pair, Pair | RandomPatches]:
+        """Return patches as a pair of arrays to know the pictures by, and what batches are drawn from.
+
+        Patches to validate on have the noise and the unit of the pair that they are ``like``.
+        """
+        if isinstance(given, Pair):
+            patches = patches_of(given, self._sides(), self._count(_pixels_of(given)))
+            if patches is None:
+                return given, given
+            inputs, _, clean = self._some(patches)
+            return replace(given, inputs=inputs, targets=inputs if clean is None else clean), patches
+        patches = given.source
+        inputs, _, clean = self._some(patches)
+        if like is not None:
+            self._refuse_other_range(patches)
+            return resolve_validation_pair(self, inputs, clean, like), patches
+        if not self.__sklearn_is_fitted__():
+            self._learned_scaled_ = patches.is_scaled
+        sample = self._check(inputs, None, clean)
+        known = (0.0, 1.0) if patches.is_scaled else given.span
+        black, data_range = known or (sample.black, sample.data_range)
+        return replace(sample, black=black, data_range=data_range), patches
+
+    def _refuse_other_range(self, validation: RandomPatches) -> None:
+        if validation.is_scaled != self._learned_scaled_:
+            units = [
+                "in [0, 1]" if scaled else "in the unit of their type"
+                for scaled in (self._learned_scaled_, validation.is_scaled)
+            ]
+            raise ValueError(
+                f"The pictures to train on are {units[0]}, those to validate on {units[1]}. Give both as "
+                "files, or both as arrays."
+            )
+
+    def _sides(self) -> tuple[int, int]:
+        """Return the height and width of a patch."""
+        sides = self.patch_size if isinstance(self.patch_size, tuple | list) else (self.patch_size,) * 2
+        if len(sides) != 2 or not all(np.issubdtype(type(side), np.integer) and side >= 1 for side in sides):
+            raise ValueError(
+                "patch_size must be an integer of at least 1, or two of them, (height, width), got "
+                f"{self.patch_size!r}."
+            )
+        return int(sides[0]), int(sides[1])
+
+    def _count(self, pixels: float | None) -> int:
+        """Return how many patches to cut from a picture of so many pixels."""
+        if self.patches_per_picture == "auto":
+            return patches_per(pixels, self._sides())
+        return int(self.patches_per_picture)
+
+    def _with_weights(self, weights: dict[str, Tensor], channels: int, strongest: float) -> Self:
+        """Take over weights that learned from pictures in [0, 1] under ``noise``, as if fitted to such."""
+        draft = self._draft(fresh=True)
+        shape = (*self._sides(), channels) if channels > 1 else self._sides()
+        black_and_white = np.stack([np.zeros(shape, np.float32), np.ones(shape, np.float32)])
+        draft._prepare(draft._check(black_and_white, None, None))
+        draft.net_.module_.load_state_dict(weights)
+        draft.net_.module_.eval()
+        draft._learned_scaled_, draft.noise_levels_ = True, (0.0, strongest)
+        draft._reference_noiser_ = clone(self.noise).fit(black_and_white)
+        return self._store(draft, None)
+
+    # What is learned of them --------------------------------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        self._sides()
+
+    def _network(self) -> Any:
+        return resolve_image_network(self.network)
+
+    def _rows_are_signals(self) -> bool:
+        return True
+
+    def _layout(self) -> SampleLayout:
+        """Return the layout of what was given; rows that are no pictures are pictures of height 1."""
+        shape = self._sample_shape_
+        signal = (1, *shape) if len(shape) == 1 and self.image_shape is None else self.image_shape
+        return SampleLayout.of(shape, signal)
+
+    def _training_layout(self, pair: Pair) -> SampleLayout:
+        shape = pair.inputs.shape[1:]
+        return PictureLayout(shape, shape)
+
+    def _input_shape(self, layout: SampleLayout) -> tuple[int, ...]:
+        channels, height, width = layout.network_shape
+        return channels + self._tells_level(), height, width
+
+    def _tells_level(self) -> bool:
+        return self.sigma == "map"
+
+    def _module(self, network: Any, layout: SampleLayout, on_unit_interval: bool) -> nn.Module:
+        shape = layout.network_shape
+        arguments = (shape[0], self._tells_level())
+        module = build_network(network, arguments, self._input_shape(layout), shape, self._root())
+        return Bounded(module) if on_unit_interval else module
+
+    def _prepared(self, pair: Pair, layout: SampleLayout, on_unit_interval: bool) -> Preparation:
+        return Preparation.to_unit_range(layout, pair.black, pair.data_range)
+
+    def _prepare(self, pair: Pair) -> None:
+        first = not self.__sklearn_is_fitted__()
+        super()._prepare(pair)
+        if first:
+            self._learned_scaled_ = getattr(self, "_learned_scaled_", False)
+            assert self.image_shape_ is not None
+            self.patch_shape_ = self.image_shape_
+            self.image_shape_ = self._layout().image_shape if len(self._sample_shape_) == 1 else None
+            self.noise_levels_ = self._levels(pair) if self._tells_level() else None
+
+    def _levels(self, pair: Pair) -> tuple[float, float]:
+        """Return the weakest and the strongest noise of a sample, in the user's unit."""
+        few = pair.take(np.arange(min(len(pair.inputs), LEVELS_FROM)))
+        levels = self._rows(few, "levels", 0).freeze().inputs[:, -1] * pair.data_range
+        return float(levels.min()), float(levels.max())
+
+    def _design(self, on_unit_interval: bool) -> dict[str, Any]:
+        return {**super()._design(on_unit_interval), "sigma": self.sigma}
+
+    def _check_range(self, network: Any, clean: NDArray[Any]) -> bool:
+        return bool(check_loss(self.loss).on_unit_interval)  # black and white are brought to 0 and 1
+
+    def _batch_size(self, n_samples: int) -> int:
+        if self.batch_size == "auto":
+            return min(n_samples, BATCH_SIZE)
+        return super()._batch_size(n_samples)
+
+    def _epochs(self, steps: int) -> int:
+        if self.max_epochs == "auto":
+            return auto_patch_epochs(steps)
+        return int(self.max_epochs)
+
+    # What it is afterwards ----------------------------------------------------------------------------
+
+    @property
+    def white_of_training(self) -> float | None:
+        """What white was in training where integers can be told by it, 1 or their largest value, or None."""
+        scaler = self._preparation_.input_scaler
+        black, data_range = float(scaler.center), float(scaler.spread)
+        if self._learned_scaled_ or 0 <= black <= black + data_range <= 1:
+            return 1.0
+        return data_range if black == 0 and data_range in LARGEST_INTEGERS else None
+
+    def restorer(self, ratio: float, *, network: nn.Module | None = None, **options: Any) -> Restorer:
+        """Return the network at work on pictures whose unit is so many times finer than that of the fit."""
+        scaler, cost = self._preparation_.input_scaler, self._cost_
+        pixels = int(np.prod(self.patch_shape_[:2]))
+        return Restorer.of(
+            self.net_.module_ if network is None else network,
+            Cost(-(-cost.flops // pixels), -(-cost.widest // pixels)),
+            black=ratio * float(scaler.center),
+            data_range=ratio * float(scaler.spread),
+            tells_level=self.noise_levels_ is not None,
+            **options,
+        )
+
+
+def _pixels_of(pair: Pair) -> float:
+    return float(np.prod(pair.inputs.shape[1:3]))

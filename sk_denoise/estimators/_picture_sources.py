@@ -1,0 +1,171 @@
+"""What may be given as pictures: arrays, lists of pictures of different sizes, streams of patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sk_denoise._validation import as_float, black_of, data_range_of, is_clean_side
+from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._pairs import Pair
+
+__all__ = ["PictureList", "is_picture_list", "is_stream", "paired_lists", "patches_of", "patches_per"]
+
+PATCHES_OF_A_FILE, MOST_PATCHES = 16, 64
+
+
+def is_picture_list(X: Any) -> bool:
+    """Return whether it is a list of pictures, which may differ in size, and not an array-like."""
+    if not isinstance(X, list | tuple):
+        return False
+    return not X or (isinstance(X[0], np.ndarray | Tensor) and X[0].ndim > 1)
+
+
+def is_stream(X: Any) -> bool:
+    """Return whether pictures come from it one by one: a folder, a data set, an iterator, pairs in a list."""
+    if isinstance(X, list | tuple):
+        return len(X) > 0 and isinstance(X[0], tuple) and all(np.ndim(side) > 1 for side in X[0])
+    return not (hasattr(X, "__array__") or hasattr(X, "shape") or np.isscalar(X) or X is None)
+
+
+@dataclass(frozen=True)
+class PictureList:
+    """A list of pictures (height, width[, channels]) that agree in all but their size.
+
+    Attributes
+    ----------
+    pictures : list of ndarray
+        Finite numbers.
+    name : str
+        What messages call it.
+    """
+
+    pictures: list[NDArray[Any]]
+    name: str
+
+    @classmethod
+    def of(cls, X: Sequence[Any], name: str = "X") -> PictureList:
+        """Check a list of pictures; tensors are ``([channels,] height, width)``."""
+        if not len(X):
+            raise ValueError(f"{name} holds no pictures: it is empty.")
+        pictures = [_as_array(picture) for picture in X]
+        first = pictures[0]
+        for index, picture in enumerate(pictures):
+            if picture.dtype.kind not in "buif" or picture.ndim not in (2, 3) or 0 in picture.shape:
+                raise ValueError(
+                    f"{name}[{index}] must be a picture of shape (height, width) or (height, width, "
+                    f"channels) with real numbers, got {picture.dtype} of shape {picture.shape}."
+                )
+            if picture.ndim != first.ndim or picture.shape[2:] != first.shape[2:]:
+                raise ValueError(
+                    f"{name}[{index}] has shape {picture.shape}, {name}[0] has shape {first.shape}: all "
+                    "pictures must have the same channels."
+                )
+            if picture.dtype != first.dtype:
+                raise ValueError(
+                    f"{name}[{index}] holds {picture.dtype}, {name}[0] holds {first.dtype}: pictures of "
+                    "different types are in different units. Convert them to one."
+                )
+            if not np.isfinite(picture).all():
+                raise ValueError(f"{name}[{index}] contains NaN or infinity.")
+        return cls(pictures, name)
+
+    def check_sizes(self, other: PictureList) -> None:
+        """Refuse another list that is not the counterpart of this one."""
+        shapes, others = ([picture.shape for picture in side.pictures] for side in (self, other))
+        if len(shapes) != len(others):
+            raise ValueError(f"{other.name} holds {len(others)} pictures, {self.name} holds {len(shapes)}.")
+        for index, (shape, given) in enumerate(zip(shapes, others, strict=True)):
+            if shape != given:
+                raise ValueError(
+                    f"{other.name}[{index}] has shape {given}, {self.name}[{index}] has shape {shape}. Pass "
+                    "the clean counterpart of each picture, in the same order."
+                )
+
+    def is_clean_side(self, y: Any) -> bool:
+        """Return whether y is a list of clean counterparts, and not labels."""
+        return (
+            is_picture_list(y)
+            and len(y) == len(self.pictures)
+            and all(
+                is_clean_side(t[None], x[None]) for t, x in zip(map(_as_array, y), self.pictures, strict=True)
+            )
+        )
+
+    def equals(self, other: PictureList) -> bool:
+        """Return whether another list holds the same numbers."""
+        return all(np.array_equal(one, two) for one, two in zip(self.pictures, other.pictures, strict=True))
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Black, and the range that a PSNR refers to."""
+        ends = np.array(
+            [end(p) for p in self.pictures for end in (np.min, np.max)], dtype=self.pictures[0].dtype
+        )
+        return black_of(ends), data_range_of(ends)
+
+    def patches(self, clean: PictureList | None, size: int | tuple[int, int], count: int) -> RandomPatches:
+        """Return random patches of the pictures, and of their clean counterparts where there are any."""
+        smallest = np.min([picture.shape[:2] for picture in self.pictures], axis=0)
+        source: list[Any] = self.pictures
+        if clean is not None:
+            source = [
+                (as_float(x), t.astype(as_float(x).dtype))
+                for x, t in zip(self.pictures, clean.pictures, strict=True)
+            ]
+        fitting = _fitting(size, tuple(smallest))
+        return RandomPatches(source, fitting, patches_per_picture=count, normalize=False, on_error="raise")
+
+    @property
+    def mean_pixels(self) -> float:
+        """Pixels of a picture, on average."""
+        return float(np.mean([picture.shape[0] * picture.shape[1] for picture in self.pictures]))
+
+
+def paired_lists(X: Sequence[Any], y: Any, X_clean: Any) -> tuple[PictureList, PictureList | None]:
+    """Return pictures, and their clean counterparts where these are given."""
+    noisy = PictureList.of(X)
+    if X_clean is not None:
+        clean = PictureList.of(list(X_clean), "X_clean")
+        noisy.check_sizes(clean)
+        return noisy, clean
+    if noisy.is_clean_side(y) and not noisy.equals(PictureList.of(y, "y")):
+        return noisy, PictureList.of(y, "y")
+    return noisy, None
+
+
+def patches_of(pair: Pair, size: int | tuple[int, int], count: int) -> RandomPatches | None:
+    """Return random patches of a pair of stacks; None where a patch is a picture."""
+    sides = pair.inputs.shape[1:3]
+    fitting = _fitting(size, sides)
+    if fitting == tuple(sides):
+        return None
+    source: Any = pair.inputs
+    if pair.noiser is None and pair.targets is not pair.inputs:
+        source = list(zip(pair.inputs, pair.targets.astype(pair.inputs.dtype, copy=False), strict=True))
+    return RandomPatches(source, fitting, patches_per_picture=count, normalize=False, on_error="raise")
+
+
+def patches_per(pixels: float | None, size: int | tuple[int, int]) -> int:
+    """Return how many patches to cut from a picture of so many pixels: about as many as cover it."""
+    if pixels is None:
+        return PATCHES_OF_A_FILE
+    height, width = size if isinstance(size, tuple | list) else (size, size)
+    return int(np.clip(round(pixels / (height * width)), 1, MOST_PATCHES))
+
+
+def _fitting(size: int | tuple[int, int], sides: tuple[int, ...]) -> tuple[int, int]:
+    wanted = size if isinstance(size, tuple | list) else (size, size)
+    return min(wanted[0], int(sides[0])), min(wanted[1], int(sides[1]))
+
+
+def _as_array(picture: Any) -> NDArray[Any]:
+    if isinstance(picture, Tensor):
+        picture = picture.detach().cpu()
+        picture = picture.movedim(0, -1) if picture.ndim == 3 else picture
+    return np.asarray(picture)

@@ -1,0 +1,60 @@
+"""How strong the noise is that a network is told of: given, or estimated once for each picture."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sk_denoise._noise_level import levels_of
+
+__all__ = ["levels_for"]
+
+SLACK = 1.05  # of the strongest noise that a network learned from: levels of patches and estimates vary
+
+
+def levels_for(
+    sigma: ArrayLike | None, pictures: NDArray[Any], strongest: float, name: str = "X"
+) -> NDArray[Any]:
+    """Return the noise levels of a stack of pictures, (n,) or maps (n, height, width), in their unit.
+
+    Parameters
+    ----------
+    sigma : float, array-like or None
+        What the user says; None estimates one for each picture.
+    pictures : ndarray of shape (n, height, width, channels)
+        Noisy pictures.
+    strongest : float
+        The strongest noise that the network learned from, in the unit of the pictures.
+    name : str, default="X"
+        What messages call the pictures.
+    """
+    n, height, width = pictures.shape[:3]
+    if sigma is None:
+        estimated = levels_of(pictures)
+        if (estimated > SLACK * strongest).any():
+            warnings.warn(
+                f"The noise of {name} is estimated at {estimated.max():.3g}, and the network learned from "
+                f"noise up to {strongest:.3g}: some of it will stay.",
+                stacklevel=4,
+            )
+        return np.minimum(estimated, strongest)
+    levels = np.asarray(sigma)
+    is_number = levels.dtype.kind in "iuf"
+    if levels.shape == (height, width) and n == 1:
+        levels = levels[None]
+    fits = levels.shape in ((), (n,), (n, height, width))
+    if not is_number or not fits or not np.isfinite(levels).all() or (levels < 0).any():
+        raise ValueError(
+            f"sigma must be finite and at least 0: a number, one for each of {n} pictures, maps of shape "
+            f"({n}, {height}, {width}), or None to estimate it. Got "
+            + (repr(sigma) if np.ndim(sigma) == 0 else f"shape {levels.shape}, {levels.dtype}.")
+        )
+    if levels.max(initial=0) > SLACK * strongest:
+        raise ValueError(
+            f"sigma reaches {levels.max():.4g}, and the network learned from noise up to {strongest:.4g}. It "
+            f"is in the unit of {name}: for floats a share of their range, for integers grey levels."
+        )
+    return np.minimum(np.broadcast_to(levels, (n,)) if levels.ndim == 0 else levels, strongest)

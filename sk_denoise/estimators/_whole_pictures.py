@@ -1,0 +1,231 @@
+"""A network at work on pictures of any size: many small ones at once, large ones tile by tile."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sk_denoise._cost import Cost, entries_at_once
+from sk_denoise._threads import suitable_threads
+from sk_denoise._tiling import check_tile_size, tile_side, tiles_of
+
+__all__ = ["EIGHT_TURNS", "Restorer", "Turn"]
+
+Pictures = NDArray[Any]  # (n_pictures, height, width, channels)
+Levels = NDArray[Any] | None  # of the noise: (n_pictures,), or maps (n_pictures, height, width)
+Turn = Callable[[Pictures], Pictures]
+
+LAYERS_AT_ONCE = 8  # as large as the widest one, that are there at a time
+HALO_OF_ATTENTION = 64  # pixels around a tile, for a network that looks at the whole picture
+
+# Pictures turned and mirrored: views, so that what is written into one is written into the picture.
+EIGHT_TURNS: list[Turn] = [
+    lambda x: x,
+    lambda x: x[:, ::-1],
+    lambda x: x[:, :, ::-1],
+    lambda x: x[:, ::-1, ::-1],
+    lambda x: x.swapaxes(1, 2),
+    lambda x: x.swapaxes(1, 2)[:, ::-1],
+    lambda x: x.swapaxes(1, 2)[:, :, ::-1],
+    lambda x: x.swapaxes(1, 2)[:, ::-1, ::-1],
+]
+
+
+@dataclass(frozen=True)
+class Restorer:
+    """A network, and how pictures go through it.
+
+    Attributes
+    ----------
+    network : Module
+        In evaluation mode, on its device.
+    black, data_range : float
+        What the network sees as 0, and what lies between its 0 and 1, in the unit of the pictures.
+    tells_level : bool
+        Whether a map of the noise level follows the channels.
+    side : int or None
+        Of the tiles, in pixels; None takes pictures whole.
+    halo : int
+        What is known around a tile.
+    pixels_at_once : int
+        How many pixels of small pictures make a batch.
+    flops_per_pixel : float
+        Operations.
+    half : bool
+        Whether layers compute in bfloat16.
+    turns : sequence of callable
+        The network answers to pictures turned in these ways, and the mean counts.
+    """
+
+    network: nn.Module
+    black: float
+    data_range: float
+    tells_level: bool
+    side: int | None
+    halo: int
+    pixels_at_once: int
+    flops_per_pixel: float
+    half: bool
+    turns: list[Turn]
+
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        cost: Cost,
+        *,
+        black: float,
+        data_range: float,
+        tells_level: bool,
+        double: bool = False,
+        half: bool = False,
+        tile_size: int | Literal["auto"] | None = "auto",
+        ensemble: bool = False,
+    ) -> Restorer:
+        """Plan how large tiles are.
+
+        Parameters
+        ----------
+        network : Module
+            Its attributes ``reach`` and ``stride`` say how far an output pixel sees, and what the sides of
+            tiles must be multiples of. A reach of None is that of a network that looks at the whole picture;
+            where there is no such attribute, tiles cannot be made.
+        cost : Cost
+            For one pixel.
+        black, data_range, tells_level, half
+            As above.
+        double : bool, default=False
+            Whether layers compute in double precision.
+        tile_size : int, "auto" or None, default="auto"
+            Side of the tiles; "auto" makes them as large as 256 MB allow.
+        ensemble : bool, default=False
+            Whether to average over eight turns.
+        """
+        network = copy.deepcopy(network).double() if double else network
+        side, halo = _tiles_for(network, cost, tile_size, double)
+        return cls(
+            network=network,
+            black=black,
+            data_range=data_range,
+            tells_level=tells_level,
+            side=side,
+            halo=halo,
+            pixels_at_once=max(1, entries_at_once(_device_of(network)) // cost.widest),
+            flops_per_pixel=cost.flops,
+            half=half,
+            turns=EIGHT_TURNS if ensemble else EIGHT_TURNS[:1],
+        )
+
+    def count_tiles(self, height: int, width: int) -> int:
+        """Return how many times the network looks at a tile of a picture of this size."""
+        if self.side is None:
+            return len(self.turns)
+        return len(self.turns) * -(-height // self.side) * -(-width // self.side)
+
+    def restore(self, noisy: Pictures, restored: Pictures, levels: Levels = None, bar: Any = None) -> None:
+        """Write pictures without their noise into ``restored``, which is of the same shape."""
+        n, height, width = noisy.shape[:3]
+        if self.side is not None and _looks_everywhere(self.network) and max(height, width) > self.side:
+            warnings.warn(
+                f"{type(self.network).__name__} looks at the whole picture, and {height} x {width} pixels "
+                f"are worked on in tiles of {self.side}: the answer is near that to the whole, and not the "
+                "same. tile_size=None takes the picture whole, and much memory.",
+                stacklevel=4,
+            )
+        step = max(1, self.pixels_at_once // (height * width))
+        for start in range(0, n, step):
+            part = slice(start, start + step)
+            self._restore_batch(noisy[part], restored[part], None if levels is None else levels[part], bar)
+
+    def _restore_batch(self, noisy: Pictures, restored: Pictures, levels: Levels, bar: Any) -> None:
+        if len(self.turns) == 1:
+            for place, answer in self._answers(noisy, levels, bar):
+                _put(restored, place, answer)
+            return
+        total = np.zeros(noisy.shape, np.float64 if noisy.dtype == np.float64 else np.float32)
+        for turn in self.turns:
+            turned, maps = turn(total), levels if np.ndim(levels) < 2 else turn(levels)  # type: ignore[arg-type]
+            for place, answer in self._answers(turn(noisy), maps, bar):
+                turned[place] += answer / len(self.turns)
+        _put(restored, (slice(None),), total)
+
+    def _answers(
+        self, noisy: Pictures, levels: Levels, bar: Any
+    ) -> Iterator[tuple[tuple[slice, ...], NDArray[Any]]]:
+        """Yield the places of tiles and what the network makes of them, in the unit of the pictures."""
+        weight = next(self.network.parameters())
+        autocast = torch.autocast(weight.device.type, torch.bfloat16, enabled=self.half)
+        everything = slice(None)
+        height, width = noisy.shape[1:3]
+        for tile in tiles_of(height, width, self.side, self.halo):
+            shown = self._shown(noisy, levels, (everything, *tile.outer), weight)
+            flops = self.flops_per_pixel * shown.shape[0] * shown.shape[2] * shown.shape[3]
+            with torch.inference_mode(), autocast, suitable_threads(flops):
+                answer = self.network(shown).to(weight.dtype).movedim(1, 3).cpu().numpy()
+            answer = answer[(everything, *tile.kept)] * answer.dtype.type(self.data_range)
+            yield (everything, *tile.inner), answer + answer.dtype.type(self.black)
+            if bar is not None:
+                bar.update()
+
+    def _shown(
+        self, noisy: Pictures, levels: Levels, place: tuple[slice, ...], weight: torch.Tensor
+    ) -> torch.Tensor:
+        """Return a tile as the network is given it."""
+        part = noisy[place]
+        shown = np.empty(
+            (*part.shape[:3], part.shape[3] + self.tells_level),
+            np.float64 if weight.dtype == torch.float64 else np.float32,
+        )
+        picture = shown[..., : part.shape[3]]
+        np.subtract(part, self.black, out=picture, dtype=shown.dtype, casting="unsafe")
+        picture /= self.data_range
+        if self.tells_level:
+            assert levels is not None
+            maps = levels[:, None, None] if levels.ndim == 1 else levels[place]
+            np.divide(maps, self.data_range, out=shown[..., -1], casting="unsafe")
+        return torch.from_numpy(shown).movedim(3, 1).to(weight.device)
+
+
+def _tiles_for(
+    network: nn.Module, cost: Cost, tile_size: int | Literal["auto"] | None, double: bool
+) -> tuple[int | None, int]:
+    """Return the side of tiles and their halo."""
+    stride, reach = getattr(network, "stride", 1), getattr(network, "reach", None)
+    check_tile_size(tile_size, stride)
+    if not hasattr(network, "reach"):
+        if isinstance(tile_size, int):
+            raise ValueError(
+                f"{type(network).__name__} does not say how far it looks, so tiles would show. Give it the "
+                'attributes reach and stride, in pixels, or take tile_size="auto", which takes pictures '
+                "whole."
+            )
+        return None, 0
+    halo = -(-HALO_OF_ATTENTION // stride) * stride if reach is None else reach
+    if tile_size == "auto":
+        bytes_per_pixel = (8 if double else 4) * LAYERS_AT_ONCE * cost.widest
+        return tile_side(bytes_per_pixel, halo, stride), halo
+    return tile_size, halo
+
+
+def _looks_everywhere(network: nn.Module) -> bool:
+    return getattr(network, "reach", 0) is None
+
+
+def _device_of(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _put(restored: Pictures, place: tuple[slice, ...], values: NDArray[Any]) -> None:
+    """Write values into a part of pictures, in their type."""
+    if restored.dtype.kind in "ui":
+        info = np.iinfo(restored.dtype)
+        values = np.clip(np.rint(values), info.min, info.max)
+    restored[place] = values

@@ -1,0 +1,546 @@
+"""What an ImageDenoiser learns from, what it answers, and how clearly it refuses."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from torch import nn
+
+from sk_denoise import (
+    Augmenter,
+    DenseNetwork,
+    DnCNNNetwork,
+    FoldedUNetNetwork,
+    GaussianNoiser,
+    ImageDenoiser,
+    NonLocalMeansDenoiser,
+    RIDNetNetwork,
+    SaltAndPepperNoiser,
+    UNetNetwork,
+    make_denoising_scorer,
+)
+from sk_denoise.datasets import ImageFolder, RandomPatches, load_pictures
+from sk_denoise.estimators import IMAGE_NETWORKS
+from sk_denoise.io import write_image
+from sk_denoise.metrics import psnr
+from sk_denoise.restoration import denoise_image, load_pretrained
+
+SMALL = FoldedUNetNetwork((16, 24), blocks=(1, 1))
+TINY = {
+    "folded_unet": FoldedUNetNetwork((4, 6), blocks=(1, 1)),
+    "unet": UNetNetwork((4, 6, 8)),
+    "dncnn": DnCNNNetwork(4, width=4),
+    "ridnet": RIDNetNetwork(width=4, blocks=1, reduction=2),
+}
+NOISE = GaussianNoiser(0.1)
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return [photo[:90, :110] for photo in load_pictures("gray").train]
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return load_pictures("gray").test[0][100:180, 100:205]
+
+
+def noisy(clean, sigma=0.1, seed=0):
+    return clean + np.random.default_rng(seed).normal(0, sigma, clean.shape).astype(clean.dtype)
+
+
+def decibels(clean, other):
+    return psnr(clean[None], np.asarray(other)[None], data_range=1)
+
+
+def quick(network="folded_unet", **parameters):
+    defaults = {
+        "noise": NOISE,
+        "patch_size": 16,
+        "patches_per_picture": 2,
+        "max_epochs": 1,
+        "random_state": 0,
+    }
+    return ImageDenoiser(TINY.get(network, network), **{**defaults, **parameters})
+
+
+def weights(denoiser):
+    return torch.cat([w.flatten() for w in denoiser.net_.module_.parameters()])
+
+
+@pytest.mark.parametrize("sigma", ["blind", "map"])
+def test_it_learns_to_denoise_photos(photos, truth, sigma):
+    denoiser = ImageDenoiser(SMALL, noise=NOISE, sigma=sigma, patch_size=32, max_epochs=30, random_state=0)
+    denoiser.fit(photos)
+    assert decibels(truth, denoiser.predict([noisy(truth)])[0]) > decibels(truth, noisy(truth)) + 4.5
+
+
+# Where pictures come from -----------------------------------------------------------------------------
+
+
+class Pictures(torch.utils.data.Dataset):
+    def __init__(self, pictures):
+        self.pictures = pictures
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, index):
+        return torch.from_numpy(self.pictures[index])
+
+
+@pytest.fixture
+def folder(tmp_path, photos):
+    for number, photo in enumerate(photos[:4]):
+        write_image(tmp_path / f"{number}.png", (255 * photo).astype(np.uint8))
+    return ImageFolder(tmp_path, color="gray")
+
+
+def test_stacks_lists_and_streams_of_the_same_pictures_teach_the_same(photos):
+    pictures = photos[:4]
+    given = [
+        np.stack(pictures),
+        pictures,
+        tuple(pictures),
+        Pictures(pictures),
+        RandomPatches(pictures, 16, patches_per_picture=2),
+        lambda: iter(pictures),
+    ]
+    fitted = []
+    for X in given[:-1]:
+        denoiser = quick().fit(X)
+        assert denoiser.target_source_ == "X"
+        assert denoiser.patch_shape_ == (16, 16)
+        fitted.append(denoiser.predict([photos[5]])[0])
+    for answer in fitted[1:]:
+        np.testing.assert_allclose(answer, fitted[0], atol=0.05)
+    with pytest.raises(ValueError, match="pictures_per_epoch"):
+        quick().fit(given[-1])
+
+
+def test_pictures_of_different_sizes_are_learned_from_and_denoised(photos):
+    pictures = [photo[: 40 + 7 * n, : 90 - 5 * n] for n, photo in enumerate(photos[:5])]
+    denoiser = quick().fit(pictures)
+    answers = denoiser.predict(pictures)
+    assert isinstance(answers, list)
+    assert [answer.shape for answer in answers] == [picture.shape for picture in pictures]
+    np.testing.assert_allclose(answers[2], denoiser.predict(pictures[2][None])[0], atol=1e-6)
+    np.testing.assert_array_equal(denoiser.transform(pictures)[0], answers[0])
+    assert denoiser.score(pictures) == pytest.approx(
+        np.mean([denoiser.score(picture[None]) for picture in pictures])
+    )
+
+
+def test_files_are_learned_from_in_shares_of_their_range(folder, photos):
+    denoiser = quick().fit(folder)
+    assert denoiser.data_range_ == 1
+    eight_bits = (255 * photos[0]).astype(np.uint8)
+    shares = eight_bits / np.float32(255)
+    answer = denoiser.predict(eight_bits[None])
+    assert answer.dtype == np.float32
+    np.testing.assert_allclose(answer / 255, denoiser.predict(shares[None]), atol=1e-5)
+    np.testing.assert_allclose(denoiser.score(eight_bits[None]), denoiser.score(shares[None]), atol=1e-3)
+    with pytest.raises(ValueError, match=r"learned from patches in \[0, 1\].*uint8"):
+        denoiser.set_params(warm_start=True).fit([eight_bits])
+    with pytest.raises(
+        ValueError, match=r"train on are in \[0, 1\], .* validate on in the unit of their type"
+    ):
+        quick().fit(folder, X_val=[eight_bits])
+
+
+def test_integers_count_in_their_unit(photos):
+    pictures = [(255 * photo).astype(np.uint8) for photo in photos[:4]]
+    denoiser = quick(noise=GaussianNoiser(25)).fit(pictures)
+    assert denoiser.data_range_ == 255
+    shares = quick(noise=GaussianNoiser(25 / 255)).fit([p / np.float32(255) for p in pictures])
+    one = denoiser.predict(pictures)[0] / 255
+    np.testing.assert_allclose(one, shares.predict([pictures[0] / np.float32(255)])[0], atol=0.05)
+
+
+def test_pairs_are_learned_as_they_are_given(photos):
+    clean = np.stack(photos[:4])
+    X = noisy(clean)
+    by_name, by_y = quick(noise="auto").fit(X, X_clean=clean), quick(noise="auto").fit(X, clean)
+    assert (by_name.target_source_, by_y.target_source_) == ("X_clean", "y")
+    assert by_name.noiser_ is None
+    assert torch.equal(weights(by_name), weights(by_y))
+    lists = quick(noise="auto").fit(list(X), X_clean=list(clean))
+    assert lists.target_source_ == "X_clean"
+    assert torch.equal(weights(lists), weights(by_name))
+    assert quick(noise="auto").fit(list(X), list(clean)).noiser_ is None
+    assert quick(noise="auto").fit(list(zip(X, clean, strict=True))).noiser_ is None
+    labels = quick(noise="auto").fit(list(clean), [0, 1, 0, 1])
+    assert labels.target_source_ == "X"
+
+
+def test_a_noiser_before_it_is_what_it_learns_to_undo(photos):
+    clean = np.stack(photos[:4])
+    pipe = Pipeline([("noise", NOISE), ("denoiser", quick(noise="auto"))]).fit(clean)
+    assert pipe[-1].target_source_ == "noiser"
+    assert torch.equal(weights(pipe[-1]), weights(quick().fit(clean)))
+    assert pipe.predict(clean).shape == clean.shape
+
+
+def test_flat_rows_are_pictures_where_their_shape_is_given(photos):
+    clean = np.stack(photos[:4])
+    rows = clean.reshape(len(clean), -1)
+    flat = quick(image_shape=(90, 110)).fit(rows)
+    assert flat.image_shape_ == (90, 110)
+    np.testing.assert_allclose(flat.predict(rows), quick().fit(clean).predict(clean).reshape(rows.shape))
+    with pytest.raises(ValueError, match="9900 features"):
+        flat.predict(rows[:, 1:])
+
+
+def test_rows_are_signals():
+    rows = np.sin(np.linspace(0, 9, 150) + np.arange(12)[:, None])
+    denoiser = quick("dncnn", noise=GaussianNoiser(0.3), max_epochs=3).fit(rows)
+    assert denoiser.patch_shape_ == (1, 16)
+    assert denoiser.predict(rows).shape == rows.shape
+
+
+def test_colours_and_many_channels(photos):
+    for channels in (1, 3, 5):
+        stack = np.random.default_rng(0).random((3, 24, 20, channels), np.float32)
+        denoiser = quick().fit(stack)
+        assert denoiser.predict(stack[:, :13, :9]).shape == (3, 13, 9, channels)
+        with pytest.raises(ValueError, match=f"pictures of {channels} channels, X holds pictures without"):
+            denoiser.predict(stack[..., 0])
+    with pytest.raises(ValueError, match=r"X\[1\] has shape .* same channels"):
+        quick().fit([stack[0], stack[1, ..., :2]])
+
+
+def test_one_picture_is_enough(photos):
+    quick().fit([photos[0]])
+    quick().fit(photos[0][None])
+
+
+# Validation, going on ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [list, np.stack])
+def test_pictures_are_held_out_for_early_stopping(photos, kind):
+    denoiser = quick(early_stopping=True, max_epochs=3).fit(kind(photos[:6]))
+    assert len(denoiser.validation_scores_) == 3
+    given = quick(max_epochs=2).fit(kind(photos[:4]), X_val=kind(photos[4:6]))
+    assert len(given.validation_scores_) == 2
+    clean = kind(photos[:4])
+    X, V = ([noisy(photo, seed=s) for photo in photos[:4]] for s in (1, 2))
+    pairs = quick(noise="auto", max_epochs=2).fit(kind(X), X_clean=clean, X_val=kind(V), X_clean_val=clean)
+    assert len(pairs.validation_scores_) == 2
+
+
+def test_it_goes_on_where_it_stopped(photos):
+    denoiser = quick(warm_start=True).fit(photos[:3])
+    before = weights(denoiser)
+    denoiser.fit([photo[:40, :70] for photo in photos[3:6]])
+    assert denoiser.n_iter_ == 2
+    assert not torch.equal(weights(denoiser), before)
+    denoiser.partial_fit(np.stack(photos[:2])).partial_fit([photos[4][:12, :12]])
+    assert denoiser.n_iter_ == 4
+    with pytest.raises(ValueError, match="sigma changed since the first fit"):
+        denoiser.set_params(sigma="map").fit(photos[:3])
+
+
+def test_weights_in_the_box_go_on_learning(photos):
+    denoiser = load_pretrained("gray").set_params(
+        warm_start=True, noise=SaltAndPepperNoiser(0.1, limits=(0, 1)), max_epochs=1, patch_size=32
+    )
+    before = weights(denoiser).clone()
+    denoiser.fit(photos[:3])
+    assert not torch.equal(weights(denoiser), before)
+    assert torch.equal(weights(load_pretrained("gray")), before)
+
+
+# In scikit-learn --------------------------------------------------------------------------------------
+
+
+def test_one_search_compares_networks_noise_and_filters(photos):
+    stack = np.stack([photo[:40, :40] for photo in photos[:6]])
+    search = GridSearchCV(
+        Pipeline([("denoiser", quick())]),
+        [
+            {"denoiser__noise__noise_factor": [0.05, 0.1], "denoiser__network__widths": [(4, 4), (4, 6)]},
+            {"denoiser": [NonLocalMeansDenoiser()]},
+        ],
+        scoring=make_denoising_scorer(GaussianNoiser(0.1), data_range=1),
+        cv=2,
+    ).fit(stack)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_params_ == {"denoiser": search.best_params_.get("denoiser")}  # after two steps
+
+
+def test_lists_can_be_searched_too(photos):
+    search = GridSearchCV(quick(), {"patch_size": [8, 16]}, cv=2).fit(photos[:4])
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.parametrize("name", IMAGE_NETWORKS)
+@pytest.mark.parametrize("sigma", ["blind", "map"])
+def test_every_network_is_fitted_copied_and_pickled(photos, name, sigma):
+    denoiser = quick(name, sigma=sigma).fit(photos[:3])
+    answer = denoiser.predict([photos[4]])[0]
+    assert answer.dtype == np.float32
+    assert answer.shape == photos[4].shape
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(denoiser)).predict([photos[4]])[0], answer)
+    np.testing.assert_array_equal(clone(denoiser).fit(photos[:3]).predict([photos[4]])[0], answer)
+    double = denoiser.predict([photos[4].astype(np.float64)])[0]
+    assert double.dtype == np.float64
+    np.testing.assert_allclose(double, answer, atol=1e-4)
+
+
+def test_names_and_specs_are_the_same(photos):
+    assert isinstance(ImageDenoiser()._network(), FoldedUNetNetwork)
+    for name, spec in IMAGE_NETWORKS.items():
+        assert isinstance(ImageDenoiser(name)._network(), spec)
+
+
+@pytest.mark.parametrize("loss", ["mae", "kl", "bce", {"mae": 0.5, "ssim": 0.5}])
+def test_losses_and_augmentation(photos, loss):
+    denoiser = quick(loss=loss, augment=Augmenter(flip="both"), max_epochs=2).fit(photos[:4])
+    answer = denoiser.predict([noisy(photos[0])])[0]
+    assert np.isfinite(denoiser.loss_curve_).all()
+    if loss in ("kl", "bce"):
+        assert answer.min() >= 0
+        assert answer.max() <= 1
+
+
+def test_bounded_losses_learn(photos, truth):
+    denoiser = ImageDenoiser(SMALL, noise=NOISE, loss="kl", patch_size=32, max_epochs=15, random_state=0)
+    denoiser.fit([(255 * photo).astype(np.uint8) / np.float32(255) for photo in photos])
+    assert decibels(truth, denoiser.predict([noisy(truth)])[0]) > decibels(truth, noisy(truth)) + 3
+
+
+# The level of the noise -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def told():
+    return load_pretrained("gray")
+
+
+def test_the_level_is_given_or_estimated(told, truth):
+    x = noisy(truth)
+    known = told.predict([x], sigma=0.1)[0]
+    np.testing.assert_array_equal(told.predict([x], sigma=[0.1])[0], known)
+    np.testing.assert_array_equal(told.predict(x[None], sigma=np.array([0.1]))[0], known)
+    np.testing.assert_allclose(told.predict([x], sigma=[np.full(x.shape, 0.1)])[0], known, atol=1e-6)
+    np.testing.assert_allclose(told.predict(x[None], sigma=np.full((1, *x.shape), 0.1))[0], known, atol=1e-6)
+    estimated = told.predict([x])[0]
+    assert not np.array_equal(estimated, known)
+    assert decibels(truth, estimated) > decibels(truth, known) - 0.5
+
+
+def test_each_picture_of_a_stack_has_its_level(told, truth):
+    x = np.stack([noisy(truth, 0.05), noisy(truth, 0.2)])
+    both = told.predict(x, sigma=[0.05, 0.2])
+    for picture, sigma, answer in zip(x, (0.05, 0.2), both, strict=True):
+        np.testing.assert_allclose(told.predict([picture], sigma=sigma)[0], answer, atol=1e-5)
+    estimated = told.predict(x)
+    assert decibels(truth, estimated[0]) > decibels(truth, x[0]) + 1
+    assert decibels(truth, estimated[1]) > decibels(truth, x[1]) + 5
+
+
+def test_a_map_is_heeded_place_by_place(told):
+    truth = load_pictures("gray").test[0][:300, :200]
+    sigma = np.where(np.arange(300)[:, None] < 150, 0.02, 0.2) * np.ones(200)
+    x = truth + np.random.default_rng(0).normal(0, 1, truth.shape).astype(np.float32) * sigma.astype(
+        np.float32
+    )
+    by_map = told.predict([x], sigma=[sigma])[0]
+    assert decibels(truth, by_map) > max(
+        decibels(truth, told.predict([x], sigma=s)[0]) for s in (0.02, 0.1, 0.2)
+    )
+    np.testing.assert_allclose(denoise_image(x, sigma=sigma, precision="float32"), by_map, atol=1e-6)
+    tiled = denoise_image(x, sigma=sigma, precision="float32", tile_size=64)
+    assert np.abs(tiled - by_map).max() < 1e-5
+
+
+def test_the_levels_it_learned_from_are_known(photos):
+    denoiser = quick(sigma="map", noise=GaussianNoiser((0.05, 0.15)), patch_size=40).fit(photos[:6])
+    low, high = denoiser.noise_levels_
+    assert 0.04 < low < high < 0.16
+    with pytest.raises(
+        ValueError, match=r"sigma reaches 0\.5, and the network learned from noise up to 0\.1"
+    ):
+        denoiser.predict([photos[0]], sigma=0.5)
+    with pytest.warns(UserWarning, match="estimated at 0.4"):
+        denoiser.predict([noisy(photos[0], 0.4)])
+
+
+@pytest.mark.parametrize(
+    ("sigma", "message"),
+    [
+        (-0.1, "finite and at least 0"),
+        (np.inf, "finite and at least 0"),
+        ("much", "finite and at least 0"),
+        ([0.1, 0.1], "2 levels for 1 pictures"),
+        ([np.zeros((3, 3))], r"Got shape \(3, 3\)"),
+    ],
+)
+def test_levels_that_cannot_be_used_are_refused(told, truth, sigma, message):
+    with pytest.raises(ValueError, match=message):
+        told.predict([truth], sigma=sigma)
+
+
+def test_a_blind_network_is_told_nothing(photos):
+    denoiser = quick().fit(photos[:3])
+    with pytest.raises(ValueError, match="learned to do without"):
+        denoiser.predict(photos[:1], sigma=0.1)
+    with pytest.raises(ValueError, match="learned to do without"):
+        denoise_image(photos[0], sigma=0.1, model=denoiser)
+
+
+# Tiles, and pictures of any type ----------------------------------------------------------------------
+
+
+def loud(denoiser):
+    """Make every layer count: networks start near the identity."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for w in denoiser.net_.module_.parameters():
+            w.add_(0.1 * torch.randn(w.shape, generator=generator))
+    return denoiser
+
+
+@pytest.mark.parametrize("name", ["folded_unet", "unet", "dncnn"])
+@pytest.mark.parametrize("sigma", ["blind", "map"])
+def test_tiles_agree_with_the_whole_for_every_network_without_attention(photos, name, sigma):
+    denoiser = loud(quick(name, sigma=sigma).fit(photos[:3]))
+    picture = load_pictures("gray").test[0][:143, :131]
+    whole, tiled = (
+        denoise_image(picture, model=denoiser, tile_size=size, precision="float32") for size in (None, 32)
+    )
+    assert np.abs(whole - picture).max() > 0.01
+    assert np.abs(whole - tiled).max() < 1e-5
+
+
+def test_tiles_of_a_network_with_attention_are_said_to_differ(photos):
+    denoiser = loud(quick("ridnet").fit(photos[:3]))
+    with pytest.warns(UserWarning, match="RIDNet looks at the whole picture, .* tiles of 32"):
+        tiled = denoise_image(photos[0], model=denoiser, tile_size=32, precision="float32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = denoise_image(photos[0], model=denoiser, tile_size=None, precision="float32")
+    assert 0 < np.abs(tiled - whole).max() < 0.5
+
+
+class Plain(nn.Module):
+    def __init__(self, channels, noise_map):
+        super().__init__()
+        self.layer = nn.Conv2d(channels + noise_map, channels, 3, padding=1)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def test_a_network_of_the_users_own(photos):
+    denoiser = quick(Plain, sigma="map").fit(photos[:3])
+    assert denoiser.predict([photos[0]])[0].shape == photos[0].shape
+    denoise_image(photos[0], model=denoiser)
+    with pytest.raises(ValueError, match="does not say how far it looks"):
+        denoise_image(photos[0], model=denoiser, tile_size=32)
+    Plain.reach = Plain.stride = 1
+    try:
+        whole, tiled = (denoise_image(photos[0], model=denoiser, tile_size=s) for s in (None, 32))
+    finally:
+        del Plain.reach, Plain.stride
+    np.testing.assert_allclose(whole, tiled, atol=1e-5)
+
+
+def test_denoise_image_takes_an_estimator_and_minds_its_unit(photos):
+    bytes_ = [(255 * photo).astype(np.uint8) for photo in photos[:3]]
+    of_bytes = quick(noise=GaussianNoiser(25)).fit(bytes_)
+    restored = denoise_image(bytes_[0], model=of_bytes, precision="float32")
+    assert restored.dtype == np.uint8
+    np.testing.assert_allclose(restored, of_bytes.predict(bytes_[:1])[0].clip(0, 255), atol=0.51)
+    words = bytes_[0].astype(np.uint16) * 257
+    for other, unit in ((words, 257), (bytes_[0] / 255, 1 / 255)):
+        answer = denoise_image(other, model=of_bytes, precision="float32")
+        np.testing.assert_allclose((answer / unit).clip(0, 255), restored, atol=0.51)
+    counts = quick(noise=GaussianNoiser(100.0)).fit([4000 * photo for photo in photos[:3]])
+    x = 4000 * photos[0]
+    np.testing.assert_allclose(
+        denoise_image(x, model=counts, precision="float32"), counts.predict([x])[0], rtol=1e-5
+    )
+    numbers = denoise_image(x.astype(np.uint16), model=counts, precision="float32")
+    np.testing.assert_allclose(numbers, counts.predict([np.floor(x)])[0].clip(0), atol=0.51)
+
+
+def test_colour_and_alpha_with_an_estimator(photos):
+    colours = np.random.default_rng(0).random((4, 30, 40, 4), np.float32)
+    of_three, of_four = quick().fit(colours[..., :3]), quick().fit(colours)
+    restored = denoise_image(colours[0], model=of_three)
+    np.testing.assert_array_equal(restored[..., 3], colours[0, ..., 3])
+    assert not np.array_equal(denoise_image(colours[0], model=of_four)[..., 3], colours[0, ..., 3])
+    with pytest.raises(ValueError, match="takes pictures of 3 channels, this one has 1"):
+        denoise_image(photos[0], model=of_three)
+
+
+# Bad input --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"network": "u-net"}, "Unknown network 'u-net'. Did you mean 'unet'"),
+        (
+            {"network": DenseNetwork()},
+            "is a network for DenoisingAutoencoder. ImageDenoiser knows 'folded_unet'",
+        ),
+        ({"network": FoldedUNetNetwork((4,))}, "two widths"),
+        ({"network": DnCNNNetwork(1)}, "'depth' parameter of DnCNNNetwork"),
+        ({"network": RIDNetNetwork(width=6, reduction=4)}, "reduction must divide"),
+        ({"network": UNetNetwork(normalization="layer")}, "'normalization' parameter of UNetNetwork"),
+        ({"network": nn.Conv2d(1, 1, 1)}, "built already"),
+        ({"network": lambda channels, noise_map: nn.Conv2d(1, 2, 1)}, r"to one of .* shape, it gave \(2, 2"),
+        ({"sigma": 0.1}, "'sigma' parameter of ImageDenoiser"),
+        ({"patch_size": (8, 8, 8)}, "patch_size must be an integer of at least 1, or two"),
+        ({"patch_size": 0}, "patch_size"),
+        ({"patches_per_picture": 0}, "patches_per_picture"),
+        ({"loss": "psnr"}, "Unknown loss"),
+    ],
+)
+def test_parameters_that_cannot_be_used_are_refused(photos, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**parameters).fit(photos[:3])
+
+
+@pytest.mark.parametrize(
+    ("X", "options", "message"),
+    [
+        ([], {}, "X holds no pictures: it is empty"),
+        ([np.zeros((4, 4)), np.full((4, 4), np.nan)], {}, r"X\[1\] contains NaN"),
+        ([np.zeros((4, 4)), np.zeros((4, 4), np.uint8)], {}, r"X\[1\] holds uint8, X\[0\] holds float64"),
+        ([np.zeros((4, 4)), np.zeros((0, 4))], {}, r"X\[1\] must be a picture"),
+        ([np.ones((4, 4))], {"X_clean": [np.ones((4, 5))]}, r"X_clean\[0\] has shape \(4, 5\), X\[0\] has"),
+        ([np.ones((4, 4))], {"X_clean": []}, "X_clean holds no pictures"),
+        ([np.ones((4, 4))], {"X_clean_val": [np.ones((4, 4))]}, "X_val, which is missing"),
+        (Pictures([np.ones((9, 9))]), {"X_clean": [np.ones((9, 9))]}, "X_clean goes with stacks and lists"),
+        (np.zeros((2, 3, 4, 5, 6)), {}, "neither rows .* nor pictures"),
+    ],
+)
+def test_pictures_that_cannot_be_used_are_refused(X, options, message):
+    with pytest.raises(ValueError, match=message):
+        quick().fit(X, **options)
+
+
+def test_what_is_no_network_for_arrays_is_refused(photos):
+    from sk_denoise import DenoisingAutoencoder
+
+    with pytest.raises(ValueError, match="is a network for ImageDenoiser"):
+        DenoisingAutoencoder(UNetNetwork()).fit(np.stack(photos[:3]))
+
+
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was(photos):
+    denoiser = quick().fit(photos[:3])
+    before = denoiser.predict(photos[:1])[0]
+    with pytest.raises(ValueError, match="NaN"):
+        denoiser.fit([np.full((20, 20), np.nan)])
+    np.testing.assert_array_equal(denoiser.predict(photos[:1])[0], before)
