@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import math
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array
 
 from sk_denoise._validation import Noiser, check_noiser, data_range_of
 from sk_denoise.metrics import psnr
 from sk_denoise.metrics._fixed_noise import corrupt_fold, refuse_noisy, seed_of, through_earlier_steps
+from sk_denoise.plots._drawing import (
+    LETTER_WIDTH,
+    TEXT_HEIGHT,
+    as_pictures,
+    as_samples,
+    check_limits,
+    draw_picture,
+    extremes_of,
+    require_pyplot,
+    wrapped,
+)
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
-    from matplotlib.image import AxesImage
 
 __all__ = ["DenoisingDisplay"]
 
 ROWS = ("clean", "noisy", "denoised")
 SMALLEST, LARGEST, PIXELS_PER_INCH = 0.95, 2.0, 64  # of a picture, in inches; between them by its pixels
 WIDEST = 14.0  # inches, of all pictures side by side
-LETTER_WIDTH, LONGEST_LINE = 0.095, 16  # of a column's title: inches, letters
-LABELS_WIDTH, TEXT_HEIGHT = 0.8, 0.23  # inches: the names of the rows; the text under or over a row
-FRAME = "0.8"
+LABELS_WIDTH = 0.8  # inches: the names of the rows
 
 
 class DenoisingDisplay:
@@ -157,11 +161,11 @@ class DenoisingDisplay:
                 "from_estimator needs either noiser, which corrupts X_clean, or X_noisy; got "
                 f"{'neither' if noiser is None else 'both'}."
             )
-        _require_pyplot(f"{cls.__name__}.from_estimator")
+        require_pyplot(f"{cls.__name__}.from_estimator")
         noisy = X_noisy if noiser is None else _corrupted(estimator, noiser, X_clean)
         clean, last = through_earlier_steps(estimator, X_clean)
-        clean = _checked(clean, "X_clean")
-        shown = _checked(through_earlier_steps(estimator, noisy)[0], "X_noisy")
+        clean = as_samples(clean, "X_clean")
+        shown = as_samples(through_earlier_steps(estimator, noisy)[0], "X_noisy")
         if shown.shape != clean.shape:
             raise ValueError(
                 "X_noisy must hold the noisy version of each sample of X_clean, got the shapes "
@@ -176,7 +180,7 @@ class DenoisingDisplay:
             labels=labels,
             n_samples=n_samples,
             data_range=data_range_of(clean) if data_range is None else data_range,
-            limits=_extremes(clean) if limits is None else limits,
+            limits=extremes_of(clean) if limits is None else limits,
             figure=figure,
             cmap=cmap,
         )
@@ -225,7 +229,7 @@ class DenoisingDisplay:
             Drawn.
         """
         stacks = dict(zip(ROWS, (clean, noisy, denoised), strict=True))
-        pictures = [_as_pictures(stack, image_shape, name) for name, stack in stacks.items()]
+        pictures = [as_pictures(stack, image_shape, name) for name, stack in stacks.items()]
         shapes = [stack.shape for stack in pictures]
         if len(set(shapes)) > 1:
             raise ValueError(
@@ -235,13 +239,10 @@ class DenoisingDisplay:
         n_shown = min(_checked_count(n_samples), len(pictures[0]))
         if labels is not None and len(labels) < n_shown:
             raise ValueError(f"labels has length {len(labels)}, there are {n_shown} samples to label.")
-        low, high = _extremes(pictures[0]) if limits is None else limits
-        if not low < high:
-            raise ValueError(f"limits must be a pair (low, high) with low < high, got {limits!r}.")
         return cls(
             *(stack[:n_shown] for stack in pictures),
             data_range=data_range_of(pictures[0]) if data_range is None else data_range,
-            limits=(low, high),
+            limits=extremes_of(pictures[0]) if limits is None else check_limits(limits),
             labels=None if labels is None else list(labels[:n_shown]),
         ).plot(figure, cmap=cmap)
 
@@ -260,7 +261,7 @@ class DenoisingDisplay:
         -------
         self
         """
-        pyplot = _require_pyplot(f"{type(self).__name__}.plot")
+        pyplot = require_pyplot(f"{type(self).__name__}.plot")
         if figure is None:
             figure = pyplot.figure(figsize=self._figsize(), layout="compressed")
         axes = figure.subplots(len(ROWS), len(self.clean), squeeze=False)
@@ -268,7 +269,7 @@ class DenoisingDisplay:
         for row, pictures in enumerate((self.clean, self.noisy, self.denoised)):
             axes[row, 0].set_ylabel(ROWS[row], rotation=0, ha="right", va="center", labelpad=8)
             for column, picture in enumerate(pictures):
-                images[row, column] = self._draw(axes[row, column], picture, cmap)
+                images[row, column] = draw_picture(axes[row, column], picture, self.limits, cmap)
                 if row > 0:
                     decibels = self._psnr(pictures, column)
                     axes[row, column].set_xlabel(f"{decibels:.1f} dB", fontsize="small", labelpad=3)
@@ -289,34 +290,11 @@ class DenoisingDisplay:
 
     def _titles(self) -> list[str]:
         """Return the labels as text, in lines that are not much longer than pictures are wide."""
-        texts = (str(label).split("\n") for label in self.labels or ())
-        return [
-            "\n".join(textwrap.fill(line, LONGEST_LINE, break_long_words=False) for line in t) for t in texts
-        ]
-
-    def _draw(self, ax: Axes, picture: NDArray[Any], cmap: str) -> AxesImage:
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.spines[:].set_color(FRAME)
-        low, high = self.limits
-        if picture.ndim == 3:  # matplotlib scales greys alone
-            picture = np.clip((picture.astype(np.float64) - low) / (high - low), 0, 1)
-        return ax.imshow(picture, cmap=cmap, vmin=low, vmax=high)
+        return [wrapped(label) for label in self.labels or ()]
 
     def _psnr(self, pictures: NDArray[Any], index: int) -> float:
         one = slice(index, index + 1)
         return psnr(self.clean[one], pictures[one], data_range=self.data_range)
-
-
-def _require_pyplot(caller: str) -> Any:
-    """Return matplotlib.pyplot, or say how to get it."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            f"{caller} needs matplotlib. Install it with: pip install sk-denoise[plots]"
-        ) from error
-    return plt
 
 
 def _corrupted(estimator: Any, noiser: Any, X: ArrayLike) -> Any:
@@ -325,42 +303,7 @@ def _corrupted(estimator: Any, noiser: Any, X: ArrayLike) -> Any:
     return corrupt_fold(noiser, X, seed_of(noiser), copy=0)
 
 
-def _checked(samples: ArrayLike, name: str) -> NDArray[Any]:
-    checked = check_array(samples, dtype="numeric", allow_nd=True, ensure_2d=False, input_name=name)
-    array = np.asarray(checked)
-    if array.ndim < 2:
-        raise ValueError(
-            f"{name} has shape {array.shape}, expected (n_samples, ...). A single sample needs a first axis: "
-            "x[None]."
-        )
-    return array
-
-
 def _checked_count(n_samples: int) -> int:
     if not isinstance(n_samples, int | np.integer) or n_samples < 1:
         raise ValueError(f"n_samples must be an integer of at least 1, got {n_samples!r}.")
     return int(n_samples)
-
-
-def _as_pictures(samples: ArrayLike, image_shape: Sequence[int] | None, name: str) -> NDArray[Any]:
-    """Return samples as (n_samples, height, width) or (n_samples, height, width, 3)."""
-    array = _checked(samples, name)
-    shape = array.shape[1:] if image_shape is None else tuple(image_shape)
-    if len(shape) == 1:
-        raise ValueError(
-            f"{name} holds flat rows of {shape[0]} values. Give image_shape=(height, width) or "
-            "(height, width, channels)."
-        )
-    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
-        raise ValueError(
-            f"{name} holds samples of shape {shape}; pictures are (height, width), (height, width, 1) or "
-            "(height, width, 3)."
-        )
-    if math.prod(shape) != math.prod(array.shape[1:]):
-        raise ValueError(f"image_shape={shape} does not fit {name}, whose samples have {array.shape[1:]}.")
-    return array.reshape(len(array), *(shape[:2] if shape[2:] == (1,) else shape))
-
-
-def _extremes(clean: NDArray[Any]) -> tuple[float, float]:
-    low, high = float(clean.min()), float(clean.max())
-    return (low, high) if low < high else (low, low + 1.0)
