@@ -1,3 +1,4 @@
+from .comparison import compare_denoisers
 from .estimators import (
     BilateralDenoiser,
     ConvNetwork,
@@ -73,6 +74,7 @@ __all__ = [
     "WaveletDenoiser",
     "WeakNoiseWarning",
     "WienerDenoiser",
+    "compare_denoisers",
     "make_denoising_scorer",
     "make_robustness_scorer",
 ]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
 from sk_denoise._random import root_seed, stream
-from sk_denoise._validation import as_float, as_tensor, noisers_in, restore_container
+from sk_denoise._validation import Noiser, as_float, as_tensor, noisers_in, restore_container
 
-__all__ = ["corrupt_fold", "refuse_noisy", "seed_of", "through_earlier_steps"]
+__all__ = [
+    "back_through_earlier_steps",
+    "corrupt_each",
+    "corrupt_fold",
+    "refuse_noisy",
+    "seed_of",
+    "through_earlier_steps",
+]
 
 
 def seed_of(noiser: Any) -> int:
@@ -26,6 +34,20 @@ def corrupt_fold(noiser: Any, X: ArrayLike, seed: int, copy: int) -> Any:
     clean = as_float(np.asarray(check_array(X, dtype="numeric", allow_nd=True, ensure_2d=False)))
     noisy = clone(noiser).fit(clean).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
     return restore_container(noisy.numpy(), X)
+
+
+def corrupt_each(noiser: Any, pictures: Sequence[NDArray[Any]], seed: int) -> list[NDArray[Any]]:
+    """Return pictures of different sizes with the noise that belongs to this noiser and their place.
+
+    The noiser learns from all pixels together. A stack of one picture would tell it that nothing varies,
+    and noise that is relative to what varies would be none.
+    """
+    pixels = np.concatenate([as_float(x).reshape(-1, 1, 1, *x.shape[2:]) for x in pictures])
+    fitted = clone(noiser).fit(pixels)
+    return [
+        fitted.corrupt(as_tensor(as_float(x))[None], stream(seed, "scorer", place)).numpy()[0]
+        for place, x in enumerate(pictures)
+    ]
 
 
 def refuse_noisy(estimator: Any, noiser: Any) -> None:
@@ -44,3 +66,22 @@ def through_earlier_steps(estimator: Any, X: Any) -> tuple[Any, Any]:
         return X, estimator
     before = X if len(estimator) == 1 else estimator[:-1].transform(X)
     return through_earlier_steps(estimator[-1], before)
+
+
+def back_through_earlier_steps(estimator: Any, prediction: Any) -> Any:
+    """Return what a pipeline predicts in the unit of what the pipeline was given."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if not isinstance(estimator, Pipeline):
+        return prediction
+    prediction = back_through_earlier_steps(estimator[-1], prediction)
+    for name, step in reversed(estimator.steps[:-1]):
+        if step in (None, "passthrough") or isinstance(step, Noiser):
+            continue
+        if hasattr(step, "inverse_transform"):
+            prediction = step.inverse_transform(prediction)
+        elif not hasattr(step, "predict"):  # what predicts here is a denoiser, which keeps the unit
+            raise ValueError(
+                f"The step {name!r} of the pipeline changes the data and has no inverse_transform, so its "
+                "predictions cannot be compared with the data it was given."
+            )
+    return prediction

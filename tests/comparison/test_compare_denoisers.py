@@ -1,0 +1,430 @@
+"""compare_denoisers: who is asked what, what the numbers are, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy.ndimage import gaussian_filter
+from sklearn.base import BaseEstimator
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import MinMaxScaler, Normalizer
+
+from sk_denoise import (
+    DenoisingAutoencoder,
+    GaussianNoiser,
+    MaskingNoiser,
+    MedianDenoiser,
+    NonLocalMeansDenoiser,
+    PixelNoiser,
+    PoissonNoiser,
+    SwapNoiser,
+    WienerDenoiser,
+    compare_denoisers,
+    make_denoising_scorer,
+)
+from sk_denoise.datasets import load_pictures
+from sk_denoise.metrics import mse, psnr, ssim
+from sk_denoise.restoration import denoise_image
+
+NOISE = GaussianNoiser(0.1, random_state=0)
+SIZES = [(40, 48), (52, 30), (40, 48)]
+
+
+@pytest.fixture(scope="module")
+def stack():
+    return np.stack([photo[100:140, 100:148] for photo in load_pictures("gray").test[:3]])
+
+
+@pytest.fixture(scope="module")
+def colours():
+    return [
+        photo[100 : 100 + height, 100 : 100 + width]
+        for photo, (height, width) in zip(load_pictures().test, SIZES, strict=True)
+    ]
+
+
+class Witness(BaseEstimator):
+    """Denoises nothing, and remembers what it is shown."""
+
+    def predict(self, X):
+        self.shown_ = X
+        return X
+
+
+def blur(picture):
+    return gaussian_filter(picture, (1, 1, 0)[: picture.ndim])
+
+
+def value(table, metric, method, noise):
+    return table.set_index(["method", "noise"]).loc[(method, noise), metric]
+
+
+# The table ------------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_row_for_each_noise_and_method_in_the_order_given(stack):
+    noises = {"strong": GaussianNoiser(0.3), "a bit": GaussianNoiser(0.1)}
+    table = compare_denoisers({"median": MedianDenoiser().fit(stack), "blur": blur}, stack, noises)
+    assert table.columns.to_list() == ["method", "noise", "psnr", "ssim", "seconds"]
+    assert list(zip(table["noise"], table["method"], strict=True)) == [
+        (noise, method) for noise in noises for method in ("noisy", "median", "blur")
+    ]
+    wide = table.pivot(index="method", columns="noise", values="psnr")
+    assert wide.index.to_list() == ["noisy", "median", "blur"]
+    assert wide.columns.to_list() == ["strong", "a bit"]
+    assert (table.loc[table["method"] != "noisy", "seconds"] > 0).all()
+    assert (table.loc[table["method"] == "noisy", "seconds"] == 0).all()
+
+
+def test_the_numbers_are_those_of_the_metrics_by_hand(stack):
+    noisy = (stack + np.random.default_rng(0).normal(0, 0.1, stack.shape)).astype(np.float32)
+    median = MedianDenoiser().fit(stack)
+    table = compare_denoisers(
+        {"median": median, "blur": blur},
+        stack,
+        {"given": noisy},
+        metrics=("psnr", "ssim", "mse"),
+        data_range=1,
+    )
+    answers = {"noisy": noisy, "median": median.predict(noisy), "blur": np.stack([blur(x) for x in noisy])}
+    for method, answer in answers.items():
+        assert value(table, "psnr", method, "given") == psnr(stack, answer, data_range=1)
+        assert value(table, "ssim", method, "given") == ssim(stack, answer, data_range=1)
+        assert value(table, "mse", method, "given") == mse(stack, answer)
+
+
+def test_pictures_of_different_sizes_count_alike_and_share_a_range(colours):
+    noisy = [x + np.float32(0.1) * np.random.default_rng(0).normal(size=x.shape) for x in colours]
+    witness = Witness()
+    table = compare_denoisers({"witness": witness, "blur": blur}, colours, noisy)
+    assert [x.shape for x in witness.shown_] == [(*size, 3) for size in SIZES]
+    data_range = max(x.max() for x in colours) - min(x.min() for x in colours)
+    pairs = list(zip(colours, noisy, strict=True))
+    for metric in (psnr, ssim):
+        each = [metric(t[None], blur(x)[None], data_range=data_range) for t, x in pairs]
+        assert value(table, metric.__name__, "blur", "given") == pytest.approx(np.mean(each))
+
+
+def test_the_scorer_of_searches_says_the_same(digits):
+    wiener = WienerDenoiser().fit(digits.train)
+    noise = GaussianNoiser(0.25, random_state=3)
+    table = compare_denoisers([wiener], digits.test, noise, data_range=1)
+    assert table.columns.to_list() == ["method", "noise", "psnr", "seconds"]  # rows are no pictures
+    expected = make_denoising_scorer(noise, data_range=1)(wiener, digits.test)
+    assert value(table, "psnr", "wienerdenoiser", "gaussiannoiser") == pytest.approx(expected)
+
+
+# The same questions for all -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", ["one", "several"])
+def test_every_method_meets_the_same_noise_in_a_copy_of_its_own(stack, colours, sizes):
+    clean = stack if sizes == "one" else colours
+    before = [x.copy() for x in clean]
+    first, last = Witness(), Witness()
+
+    def vandal(picture):
+        picture[...] = 0
+        return picture
+
+    class VandalEstimator(Witness):
+        def predict(self, X):
+            return [vandal(x) for x in X]
+
+    methods = {"first": first, "vandal": vandal, "other vandal": VandalEstimator(), "last": last}
+    table = compare_denoisers(methods, clean, {"given": [x + 0.1 for x in clean], "drawn": NOISE})
+    for one, other in zip(first.shown_, last.shown_, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(clean, before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for noise in ("given", "drawn"):
+        assert value(table, "psnr", "first", noise) == value(table, "psnr", "noisy", noise)
+        assert value(table, "psnr", "last", noise) == value(table, "psnr", "noisy", noise)
+
+
+@pytest.mark.parametrize("noise", [NOISE, GaussianNoiser(0.1), PixelNoiser(0.2, apply="always")])
+def test_numbers_are_the_same_the_next_time(stack, colours, noise):
+    for clean in (stack, colours):
+        one, other = (compare_denoisers([blur], clean, noise).drop(columns="seconds") for _ in range(2))
+        pd.testing.assert_frame_equal(one, other)
+
+
+def test_pictures_of_different_sizes_meet_different_noise_that_learned_from_all_pixels(colours):
+    same = [colours[0], colours[1], colours[0]]
+    witness = Witness()
+    relative = GaussianNoiser(0.5, scale="std")
+    compare_denoisers([witness], same, relative)
+    noise = [noisy - clean for noisy, clean in zip(witness.shown_, same, strict=True)]
+    assert not np.array_equal(noise[0], noise[2])
+    expected = 0.5 * np.concatenate([x.reshape(-1, 3) for x in same]).std(axis=0)
+    for drawn in noise:
+        np.testing.assert_allclose(drawn.std(axis=(0, 1)), expected, rtol=0.05)
+    compare_denoisers([witness], colours, MaskingNoiser(0.3, fill="mean"))
+    assert len(np.unique(witness.shown_[1] - colours[1])) > 100  # masked by something else than itself
+    with pytest.raises(ValueError, match="takes values from other samples"):
+        compare_denoisers([witness], colours, SwapNoiser())
+
+
+# What may be a method -------------------------------------------------------------------------------------
+
+
+def test_methods_in_a_list_are_named_by_function_or_class(stack):
+    filters = [MedianDenoiser(size).fit(stack) for size in (3, 5)]
+    table = compare_denoisers([*filters, blur, partial(gaussian_filter, sigma=1), "gray"], stack, [NOISE])
+    assert table["method"].to_list() == [
+        "noisy",
+        "mediandenoiser-1",
+        "mediandenoiser-2",
+        "blur",
+        "gaussian_filter",
+        "gray",
+    ]
+    table = compare_denoisers(blur, stack, [NOISE, NOISE])
+    assert list(table["noise"].unique()) == ["gaussiannoiser-1", "gaussiannoiser-2"]
+
+
+def test_a_name_is_that_of_a_model_in_the_box(stack):
+    methods = {"by name": "gray", "by hand": denoise_image, "told": partial(denoise_image, sigma=0.1)}
+    table = compare_denoisers(methods, stack, {"noise": NOISE}, metrics="psnr", data_range=1)
+    decibels = dict(zip(table["method"], table["psnr"], strict=True))
+    assert decibels["by name"] == decibels["by hand"]
+    assert decibels["told"] > decibels["noisy"] + 3
+
+
+def test_a_method_may_differ_from_noise_to_noise(stack):
+    noises = {"weak": GaussianNoiser(0.05), "strong": GaussianNoiser(0.3)}
+    told = {"weak": partial(denoise_image, sigma=0.05), "strong": MedianDenoiser(5).fit(stack)}
+    table = compare_denoisers({"told": told, "median": told["strong"], "net": told["weak"]}, stack, noises)
+    wide = table.pivot(index="noise", columns="method", values="psnr")
+    assert wide.loc["weak", "told"] == wide.loc["weak", "net"]
+    assert wide.loc["strong", "told"] == wide.loc["strong", "median"]
+    with pytest.raises(ValueError, match="Method 'told' is a dict without 'strong'"):
+        compare_denoisers({"told": {"weak": blur}}, stack, noises)
+
+
+def test_pipelines_answer_in_the_unit_of_the_pictures(digits):
+    plain = WienerDenoiser().fit(digits.train)
+    steps = [MinMaxScaler((0, 100)), "passthrough", GaussianNoiser(25.0), WienerDenoiser()]
+    methods = {"plain": plain, "scaled": make_pipeline(*steps).fit(digits.train)}
+    table = compare_denoisers(methods, digits.test, {"noise": GaussianNoiser(0.25)}, data_range=1)
+    noisy, plain, scaled = table["psnr"]
+    assert scaled == pytest.approx(plain, abs=1)
+    assert scaled > noisy + 2
+    projected = make_pipeline(PCA(20, random_state=0), WienerDenoiser()).fit(digits.train)
+    table = compare_denoisers([projected], digits.test, GaussianNoiser(0.25), data_range=1)
+    assert table["psnr"][1] > table["psnr"][0] + 2
+
+
+def test_a_denoiser_inside_a_pipeline_keeps_the_unit(stack):
+    twice = make_pipeline(MedianDenoiser(), NonLocalMeansDenoiser()).fit(stack)
+    table = compare_denoisers([twice], stack, NOISE, metrics="psnr")
+    assert table["psnr"][1] > table["psnr"][0]
+
+
+def test_a_step_that_cannot_be_taken_back_is_named(digits):
+    pipe = Pipeline([("norm", Normalizer()), ("wiener", WienerDenoiser())]).fit(digits.train)
+    with pytest.raises(ValueError, match="The step 'norm' of the pipeline changes the data") as caught:
+        compare_denoisers({"pipe": pipe}, digits.test, {"noise": NOISE})
+    assert caught.value.__notes__ == ["Method 'pipe' under noise 'noise', in compare_denoisers."]
+
+
+# What may be a picture ------------------------------------------------------------------------------------
+
+
+def test_flat_rows_may_be_pictures(digits):
+    rows, shape = digits.test[:50], (8, 8)
+    witness, seen = Witness(), []
+
+    def see(picture):
+        seen.append(picture.shape)
+        return picture
+
+    table = compare_denoisers([witness, see], rows, NOISE, image_shape=shape)
+    assert witness.shown_.shape == (50, 64)
+    assert set(seen) == {shape}
+    assert table["psnr"].nunique() == table["ssim"].nunique() == 1
+    stacks = compare_denoisers([see], rows.reshape(-1, 8, 8), NOISE)
+    assert stacks["ssim"][0] == pytest.approx(table["ssim"][0])
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_frames_keep_their_names_on_the_way_to_estimators(digits, frame):
+    columns = [f"pixel{i}" for i in range(64)]
+    train, test = (frame(dict(zip(columns, x.T, strict=True))) for x in (digits.train, digits.test))
+    wiener = WienerDenoiser().fit(train)
+    witness = Witness()
+    table = compare_denoisers([wiener, witness, np.copy], test, NOISE, data_range=1)
+    assert isinstance(witness.shown_, frame)
+    arrays = compare_denoisers([WienerDenoiser().fit(digits.train)], digits.test, NOISE, data_range=1)
+    np.testing.assert_allclose(table["psnr"][:2], arrays["psnr"])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pictures_of_integers_stay_such_and_are_clipped_as_files_are(stack, dtype):
+    white = np.iinfo(dtype).max
+    clean = (stack * white).round().astype(dtype)
+    witness = Witness()
+    methods = {"witness": witness, "gray": "gray", "median": MedianDenoiser().fit(clean)}
+    table = compare_denoisers(methods, clean, {"noise": GaussianNoiser(0.2 * white)})
+    assert witness.shown_.dtype == dtype
+    assert {witness.shown_.min(), witness.shown_.max()} == {0, white}
+    assert value(table, "psnr", "noisy", "noise") == psnr(clean, witness.shown_, data_range=white)
+    assert value(table, "psnr", "gray", "noise") > value(table, "psnr", "median", "noise") + 2
+
+
+def test_wider_integers_are_numbers_and_get_fractions(digits):
+    rows = (16 * digits.test[:50]).astype(np.int64)
+    witness = Witness()
+    compare_denoisers([witness], rows, GaussianNoiser(1.0))
+    assert witness.shown_.dtype == np.float32
+    assert witness.shown_.min() < 0
+
+
+def test_noise_on_floats_is_not_clipped_unless_the_noiser_does(stack):
+    witness = Witness()
+    compare_denoisers([witness], stack, GaussianNoiser(0.5))
+    assert witness.shown_.min() < 0
+    compare_denoisers([witness], stack, GaussianNoiser(0.5, clip=(0, 1)))
+    assert witness.shown_.min() == 0
+
+
+# What is refused ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "method",
+    [MedianDenoiser(), make_pipeline(MedianDenoiser()), DenoisingAutoencoder()],
+    ids=lambda method: type(method).__name__,
+)
+def test_nothing_is_trained(stack, method):
+    asked = []
+    with pytest.raises(NotFittedError, match="Method 'new' is not fitted, and a comparison trains nothing"):
+        compare_denoisers({"asked": asked.append, "new": {"noise": method}}, stack, {"noise": NOISE})
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda x: x[1:], r"gave float32 of shape \(39, 48\) for picture 0, which has the shape \(40, 48\)"),
+        (lambda x: x * np.nan, "gave NaN or infinity for picture 0"),
+        (lambda x: None, "gave object of shape"),
+        (lambda x: x.astype(complex), "gave complex"),
+    ],
+)
+def test_an_answer_that_is_no_answer_names_its_method(stack, answer, message):
+    with pytest.raises(ValueError, match=rf"Method 'odd' under noise 'some' {message}"):
+        compare_denoisers({"odd": answer}, stack, {"some": NOISE})
+
+
+def test_an_estimator_answers_to_every_picture(stack):
+    class Lazy(Witness):
+        def predict(self, X):
+            return X[:2]
+
+    with pytest.raises(ValueError, match="Method 'lazy' under noise 'some' gave 2 answers to 3 pictures"):
+        compare_denoisers({"lazy": Lazy()}, stack, {"some": NOISE})
+
+
+def test_an_answer_in_another_unit_than_integers_is_told(stack):
+    from skimage.restoration import denoise_tv_chambolle
+
+    clean = (stack * 255).astype(np.uint8)
+    with pytest.raises(ValueError, match=r"'denoise_tv_chambolle'.*answers in \[0, 1\] to uint8"):
+        compare_denoisers([denoise_tv_chambolle], clean, GaussianNoiser(20.0))
+
+
+def test_an_error_of_a_method_stays_and_says_whose_it_is(stack):
+    def fail(picture):
+        raise ZeroDivisionError("by me")
+
+    with pytest.raises(ZeroDivisionError, match="by me") as caught:
+        compare_denoisers({"fails": fail}, stack, {"some": NOISE})
+    assert caught.value.__notes__ == ["Method 'fails' under noise 'some', in compare_denoisers."]
+
+
+def test_what_is_no_method_is_refused(stack):
+    with pytest.raises(TypeError, match=r"Method 'x' must be a fitted estimator.*got 3"):
+        compare_denoisers({"x": 3}, stack, NOISE)
+    with pytest.raises(TypeError, match=r"Did you mean MedianDenoiser\(\), fitted\?"):
+        compare_denoisers({"x": MedianDenoiser}, stack, NOISE)
+    with pytest.raises(ValueError, match=r"Unknown model 'grey'. Did you mean 'gray'"):
+        compare_denoisers({"x": "grey"}, stack, NOISE)
+    with pytest.raises(ValueError, match="cannot be called 'noisy'"):
+        compare_denoisers({"noisy": blur}, stack, NOISE)
+    with pytest.raises(ValueError, match="methods is empty"):
+        compare_denoisers({}, stack, NOISE)
+    always = make_pipeline(GaussianNoiser(0.1, apply="always"), MedianDenoiser()).fit(stack)
+    with pytest.raises(ValueError, match='Give that one apply="fit"'):
+        compare_denoisers([always], stack, NOISE)
+
+
+def test_what_is_no_noise_is_refused(stack):
+    with pytest.raises(TypeError, match=r"Expected a noiser.*Did you mean GaussianNoiser\(\)"):
+        compare_denoisers([blur], stack, GaussianNoiser)
+    with pytest.raises(TypeError, match=r"Expected a noiser.*got 0.1"):
+        compare_denoisers([blur], stack, {"weak": 0.1})
+    with pytest.raises(ValueError, match="noises is empty"):
+        compare_denoisers([blur], stack, {})
+    with pytest.raises(ValueError, match=r"Noise 'x' must be .* each of the 3 pictures.*got 2, the first"):
+        compare_denoisers([blur], stack, {"x": stack[:2]})
+    with pytest.raises(ValueError, match="Noise 'x' holds uint8 and pictures float32: give both in one unit"):
+        compare_denoisers([blur], stack, {"x": (255 * stack).astype(np.uint8)})
+    with pytest.raises(ValueError, match=r"noises\['x'\] contains NaN"):
+        compare_denoisers([blur], stack, {"x": stack * np.nan})
+
+
+def test_what_are_no_pictures_is_refused(stack, colours):
+    with pytest.raises(ValueError, match=r"pictures has shape \(40,\), expected"):
+        compare_denoisers([blur], stack[0, :, 0], NOISE)
+    with pytest.raises(ValueError, match=r"of one type and number of channels; got float32 of shape"):
+        compare_denoisers([blur], [stack[0], colours[1]], NOISE)
+    with pytest.raises(ValueError, match=r"of one type .* uint8 of shape \(52, 30, 3\)"):
+        compare_denoisers([blur], [colours[0], (255 * colours[1]).astype(np.uint8)], NOISE)
+    with pytest.raises(ValueError, match=r"pictures\[1\] contains NaN"):
+        compare_denoisers([blur], [colours[0], colours[1] * np.nan], NOISE)
+    with pytest.raises(ValueError, match=r"image_shape=\(8, 8\) does not fit samples of shape \(40, 48\)"):
+        compare_denoisers([blur], stack, NOISE, image_shape=(8, 8))
+    with pytest.raises(ValueError, match="0 sample"):
+        compare_denoisers([blur], stack[:0], NOISE)
+
+
+def test_metrics_are_chosen_by_name_and_before_anything_is_denoised(stack):
+    table = compare_denoisers([blur], stack, NOISE, metrics="nmse")
+    assert table.columns.to_list() == ["method", "noise", "nmse", "seconds"]
+    with pytest.raises(ValueError, match=r"Unknown metric 'psrn'. Did you mean 'psnr'"):
+        compare_denoisers([blur], stack, NOISE, metrics=["psrn"])
+    with pytest.raises(ValueError, match="data_range must be a finite number above 0"):
+        compare_denoisers([blur], stack, NOISE, data_range=0)
+    tiny = compare_denoisers([np.copy], stack[:, :2, :2], NOISE)
+    assert "ssim" not in tiny
+
+
+def test_poisson_noise_has_one_white_for_all_pictures(colours):
+    dark = [colours[0], colours[1] / 10]
+    witness = Witness()
+    compare_denoisers([witness], dark, PoissonNoiser(30))
+    steps = [np.diff(np.unique(x.astype(np.float64))).min() for x in witness.shown_]
+    np.testing.assert_allclose(steps, max(x.max() for x in dark) / 30, rtol=1e-3)
+
+
+# What it costs --------------------------------------------------------------------------------------------
+
+
+def test_without_pandas_the_error_says_what_to_install(stack, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"compare_denoisers needs pandas.*sk-denoise\[compare\]"):
+        compare_denoisers([blur], stack, NOISE)
+
+
+def test_importing_it_needs_no_pandas():
+    code = "import sys; sys.modules['pandas'] = None; from sk_denoise import compare_denoisers"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
