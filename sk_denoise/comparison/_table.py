@@ -93,6 +93,7 @@ def compare_denoisers(
 
     See Also
     --------
+    sk_denoise.plots.ComparisonDisplay.from_methods : The same table, and a picture of it.
     make_denoising_scorer : Choose between parameters of estimators, for ``GridSearchCV``.
 
     Notes

@@ -12,7 +12,6 @@ from sk_denoise._validation import Noiser, check_noiser, data_range_of
 from sk_denoise.metrics import psnr
 from sk_denoise.metrics._fixed_noise import corrupt_fold, refuse_noisy, seed_of, through_earlier_steps
 from sk_denoise.plots._drawing import (
-    LETTER_WIDTH,
     TEXT_HEIGHT,
     as_pictures,
     as_samples,
@@ -20,6 +19,7 @@ from sk_denoise.plots._drawing import (
     draw_picture,
     extremes_of,
     require_pyplot,
+    suitable_width,
     wrapped,
 )
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["DenoisingDisplay"]
 
 ROWS = ("clean", "noisy", "denoised")
-SMALLEST, LARGEST, PIXELS_PER_INCH = 0.95, 2.0, 64  # of a picture, in inches; between them by its pixels
-WIDEST = 14.0  # inches, of all pictures side by side
 LABELS_WIDTH = 0.8  # inches: the names of the rows
 
 
@@ -281,10 +279,7 @@ class DenoisingDisplay:
     def _figsize(self) -> tuple[float, float]:
         """Return width and height in inches of a figure that suits the pictures and their labels."""
         n_columns, height, width = self.clean.shape[:3]
-        lines = [line for title in self._titles() for line in title.split("\n")]
-        largest = max(SMALLEST, min(LARGEST, WIDEST / n_columns))
-        picture = max(SMALLEST, min(largest, width / PIXELS_PER_INCH))
-        picture = max(picture, LETTER_WIDTH * max(map(len, lines), default=0))
+        picture = suitable_width(width, n_columns, self._titles())
         row = picture * height / width + TEXT_HEIGHT
         return LABELS_WIDTH + n_columns * picture, len(ROWS) * row + 0.1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 __all__ = [
-    "LETTER_WIDTH",
     "TEXT_HEIGHT",
     "as_pictures",
     "as_samples",
@@ -24,10 +23,14 @@ __all__ = [
     "draw_picture",
     "extremes_of",
     "require_pyplot",
+    "suitable_width",
+    "text_width",
     "wrapped",
 ]
 
-LETTER_WIDTH, LONGEST_LINE = 0.095, 16  # of a column's title: inches, letters
+SMALLEST, LARGEST, PIXELS_PER_INCH = 0.95, 2.0, 64  # of a picture, in inches; between them by its pixels
+WIDEST = 14.0  # inches, of all pictures side by side
+LETTER_WIDTH, LONGEST_LINE = 0.095, 16  # of a title: inches, letters
 TEXT_HEIGHT = 0.23  # inches: a line of text under or over a row
 FRAME = "0.8"
 
@@ -58,6 +61,17 @@ def wrapped(label: object) -> str:
     """Return a label as text, in lines that are not much longer than pictures are wide."""
     lines = str(label).split("\n")
     return "\n".join(textwrap.fill(line, LONGEST_LINE, break_long_words=False) for line in lines)
+
+
+def text_width(texts: Iterable[str]) -> float:
+    """Return how many inches the longest line of these texts takes."""
+    return LETTER_WIDTH * max((len(line) for text in texts for line in text.split("\n")), default=0)
+
+
+def suitable_width(pixels: int, n_columns: float, titles: Iterable[str]) -> float:
+    """Return how many inches wide a picture is well drawn, beside others and under a title."""
+    largest = max(SMALLEST, min(LARGEST, WIDEST / n_columns))
+    return max(SMALLEST, min(largest, pixels / PIXELS_PER_INCH), text_width(titles))
 
 
 def as_samples(samples: ArrayLike, name: str) -> NDArray[Any]:
