@@ -41,7 +41,7 @@ from sk_denoise.networks.folded_unet import FoldedUNet
 RUNS = Path(__file__).parent / "runs"
 BOX = Path(__file__).parents[1] / "sk_denoise" / "restoration" / "weights"
 SEED, PATCH, BATCH, STRONGEST = 0, 64, 32, 55 / 255
-RATE, WARM_UP, MEMORY = 1e-3, 500, 0.999
+RATE, WARM_UP, MEMORY, LONGEST_SLOPE = 2e-3, 500, 0.999, 0.01
 LOG_EVERY, VALIDATE_EVERY = 100, 2000
 LEVELS = (15, 25, 50)
 HELD_OUT = slice(None, None, 8)  # of the 200 test photos by name, the first 24 of these
@@ -57,7 +57,7 @@ photos.
   photos come under terms for research; none of them is part of these weights or of this package.
 - **Recipe**: `python pretraining/train.py {color}`: {step:,} of {steps:,} steps, {seen:,} patches of
   {patch} x {patch}, flipped and turned; sigma uniform in 0 to 55 of 255, told to the network as a map;
-  squared error; Adam, from 1e-3 along a cosine; bfloat16 in the layers; an exponential moving average of the
+  squared error; Adam, from 2e-3 along a cosine; bfloat16 in the layers; an exponential moving average of the
   weights.
 - **Reached** on the 24 held-out photos: {levels}
   (noise not clipped, output rounded to 8 bits, mean over photos).
@@ -200,6 +200,7 @@ class Run:
             answer = self.network(_told(noisy, sigma))
         loss = torch.nn.functional.mse_loss(answer.float(), clean)
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_SLOPE)  # twice what is usual
         self.optimizer.step()
         self.step += 1
         memory = min(MEMORY, (1 + self.step) / (10 + self.step))

@@ -60,6 +60,8 @@ ESTIMATORS: dict[str, dict[str, str]] = {
     'DenoisingAutoencoder(output="latent", max_epochs=10)': {},
     'DenoisingAutoencoder(output="activations", max_epochs=10)': {},
     'DenoisingAutoencoder(network="conv", max_epochs=10)': {},
+    "ImageDenoiser(sk_denoise.FoldedUNetNetwork((8, 8), blocks=(1, 1)), max_epochs=10)": {},
+    'ImageDenoiser(sk_denoise.DnCNNNetwork(3, width=8), sigma="map", max_epochs=10)': {},
 }
 
 RUN_CHECKS = """

@@ -70,10 +70,10 @@ class ImageDenoiser(
         :class:`~sk_denoise.DenoisingAutoencoder`.
     optimizer : str or torch optimizer class, default="adam"
         As with :class:`~sk_denoise.DenoisingAutoencoder`.
-    learning_rate : float or None, default=0.001
+    learning_rate : float or None, default=0.002
         The rate at the start; None takes what suits the optimizer.
-    learning_rate_schedule : {"cosine", "flat_cosine", "constant"}, default="cosine"
-        How the rate falls over the run.
+    learning_rate_schedule : {"flat_cosine", "cosine", "constant"}, default="flat_cosine"
+        How the rate falls over the run, as with :class:`~sk_denoise.DenoisingAutoencoder`.
     weight_decay : float or "auto", default="auto"
         As with :class:`~sk_denoise.DenoisingAutoencoder`.
     batch_size : int or "auto", default="auto"
@@ -182,8 +182,8 @@ class ImageDenoiser(
         loss: Any = "mse",
         emphasis: tuple[float, float] | None = None,
         optimizer: str | type[torch.optim.Optimizer] = "adam",
-        learning_rate: float | None = 0.001,
-        learning_rate_schedule: str = "cosine",
+        learning_rate: float | None = 0.002,
+        learning_rate_schedule: str = "flat_cosine",
         weight_decay: float | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
         max_epochs: int | Literal["auto"] = "auto",

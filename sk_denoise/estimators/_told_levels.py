@@ -57,4 +57,5 @@ def levels_for(
             f"sigma reaches {levels.max():.4g}, and the network learned from noise up to {strongest:.4g}. It "
             f"is in the unit of {name}: for floats a share of their range, for integers grey levels."
         )
-    return np.minimum(np.broadcast_to(levels, (n,)) if levels.ndim == 0 else levels, strongest)
+    known: NDArray[Any] = np.minimum(np.broadcast_to(levels, (n,)) if levels.ndim == 0 else levels, strongest)
+    return known

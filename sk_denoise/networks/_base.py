@@ -10,7 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ACTIVATIONS", "Autoencoder", "SeededModule", "dense_layers", "draw_kaiming", "undrawn"]
+__all__ = [
+    "ACTIVATIONS",
+    "LAST_GAIN",
+    "NOISE_GAIN",
+    "Autoencoder",
+    "SeededModule",
+    "dense_layers",
+    "draw_kaiming",
+    "undrawn",
+]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
@@ -26,7 +35,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d
 Convolution = nn.Conv1d | nn.Conv2d | Transposed
-LAST_GAIN = 0.1
+LAST_GAIN = 0.1  # of a last layer at the start
+NOISE_GAIN = 0.01  # of one that finds the noise: at first that is to be far below the noise there is
 
 
 class SeededModule(nn.Module, metaclass=ABCMeta):

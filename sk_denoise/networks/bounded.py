@@ -8,13 +8,13 @@ from torch.nn.functional import softplus
 
 __all__ = ["Bounded"]
 
-SOFTNESS = 0.01  # width of the bends at black and at white
+SOFTNESS = 0.05  # width of the bends at black and at white, in which slopes live on
 
 
 class Bounded(nn.Module):
     """A network whose answers are softly clipped to [0, 1], for losses that need a share or an intensity.
 
-    Inside the range the answer is what it was, up to a hundredth from its ends. Beyond them it comes near
+    Inside the range the answer is what it was, up to a twentieth from its ends. Beyond them it comes near
     black or white as an exponential does, so that a logarithm of it has a slope that stays bounded, where a
     hard clip has none. It stands in place of the sigmoid, through which a network that finds the noise could
     not pass the picture on.
@@ -45,4 +45,4 @@ class Bounded(nn.Module):
         above_black = softplus(answer / SOFTNESS)
         above_white = softplus((answer - 1) / SOFTNESS)
         bounded: Tensor = SOFTNESS * (above_black - above_white)
-        return bounded
+        return bounded.clamp(0, 1)  # rounding leads a little beyond

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, normalize
 
-from sk_denoise.networks._base import LAST_GAIN, SeededModule, draw_kaiming, undrawn
+from sk_denoise.networks._base import NOISE_GAIN, SeededModule, draw_kaiming, undrawn
 
 __all__ = ["DnCNN", "SteadyBatchNorm", "UnitConv2d"]
 
@@ -94,10 +94,10 @@ class DnCNN(SeededModule):
         return x[:, : self.channels] - noise
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw Kaiming-uniform weights, the last layer's at a tenth, and forget all statistics."""
+        """Draw Kaiming-uniform weights, the last layer's at a hundredth, and forget all statistics."""
         for layer in self.body:
             if isinstance(layer, nn.Conv2d):
-                draw_kaiming(layer, generator, gain=LAST_GAIN if layer is self.body[-1] else 1.0)
+                draw_kaiming(layer, generator, gain=NOISE_GAIN if layer is self.body[-1] else 1.0)
             elif isinstance(layer, SteadyBatchNorm):
                 layer.reset_parameters()
 

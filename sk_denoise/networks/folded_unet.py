@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 
-from sk_denoise.networks._base import SeededModule, draw_kaiming, undrawn
+from sk_denoise.networks._base import NOISE_GAIN, SeededModule, draw_kaiming, undrawn
 from sk_denoise.networks._grid import mirrored
 
 __all__ = ["FoldedUNet"]
@@ -93,12 +93,14 @@ class FoldedUNet(SeededModule):
         return (picture - noise)[..., :height, :width]
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw Kaiming-uniform weights; what ends a residual branch starts at a tenth, the tail too."""
-        small = {id(block.second) for block in self.modules() if isinstance(block, ResidualBlock)}
-        small.add(id(self.tail))
+        """Draw Kaiming-uniform weights; what ends a residual branch starts small, the tail smaller still."""
+        gains = {
+            id(block.second): BRANCH_GAIN for block in self.modules() if isinstance(block, ResidualBlock)
+        }
+        gains[id(self.tail)] = NOISE_GAIN
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                draw_kaiming(layer, generator, gain=BRANCH_GAIN if id(layer) in small else 1.0)
+                draw_kaiming(layer, generator, gain=gains.get(id(layer), 1.0))
 
 
 def _check(channels: int, widths: Sequence[int], blocks: Sequence[int]) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
-from sk_denoise.networks._base import LAST_GAIN, SeededModule, draw_kaiming, undrawn
+from sk_denoise.networks._base import LAST_GAIN, NOISE_GAIN, SeededModule, draw_kaiming, undrawn
 from sk_denoise.networks._grid import mirrored
 from sk_denoise.networks.dncnn import SteadyBatchNorm, UnitConv2d
 
@@ -101,10 +101,11 @@ class UNet(SeededModule):
         return answer[..., :height, :width]
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw Kaiming-uniform weights, the last layer's at a tenth, and forget all statistics."""
+        """Draw Kaiming-uniform weights, small ones for the last layer, and forget all statistics."""
+        last = NOISE_GAIN if self.residual else LAST_GAIN
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                draw_kaiming(layer, generator, gain=LAST_GAIN if layer is self.tail else 1.0)
+                draw_kaiming(layer, generator, gain=last if layer is self.tail else 1.0)
             elif isinstance(layer, SteadyBatchNorm):
                 layer.reset_parameters()
 

@@ -312,7 +312,7 @@ def test_losses_and_augmentation(photos, loss):
 
 
 def test_bounded_losses_learn(photos, truth):
-    denoiser = ImageDenoiser(SMALL, noise=NOISE, loss="kl", patch_size=32, max_epochs=15, random_state=0)
+    denoiser = ImageDenoiser(SMALL, noise=NOISE, loss="kl", patch_size=32, max_epochs=20, random_state=0)
     denoiser.fit([(255 * photo).astype(np.uint8) / np.float32(255) for photo in photos])
     assert decibels(truth, denoiser.predict([noisy(truth)])[0]) > decibels(truth, noisy(truth)) + 3
 
