@@ -1,6 +1,7 @@
 from .comparison import compare_denoisers
 from .estimators import (
     BilateralDenoiser,
+    BM3DDenoiser,
     ConvNetwork,
     DenoisingAutoencoder,
     DenseNetwork,
@@ -41,6 +42,7 @@ from .preprocessing import Augmenter, Centerer, PixelScaler
 
 __all__ = [
     "Augmenter",
+    "BM3DDenoiser",
     "BilateralDenoiser",
     "Centerer",
     "CleanTargetWarning",

@@ -49,6 +49,7 @@ ESTIMATORS: dict[str, dict[str, str]] = {
     "Centerer()": {},
     'Centerer("global")': {},
     "BilateralDenoiser()": {},
+    "BM3DDenoiser()": {},
     "MedianDenoiser()": {},
     "NonLocalMeansDenoiser()": {},
     "TotalVariationDenoiser()": {},

@@ -1,5 +1,6 @@
 """Estimators, thin over training: validate, scale, train, store."""
 
+from sk_denoise.estimators._bm3d import BM3DDenoiser
 from sk_denoise.estimators._classical import BilateralDenoiser, MedianDenoiser, NonLocalMeansDenoiser
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._image_denoiser import ImageDenoiser
@@ -22,6 +23,7 @@ __all__ = [
     "RIDNetNetwork",
     "UNetNetwork",
     "NETWORKS",
+    "BM3DDenoiser",
     "BilateralDenoiser",
     "ConvNetwork",
     "DenoisingAutoencoder",
