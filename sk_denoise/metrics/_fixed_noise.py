@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ __all__ = [
     "back_through_earlier_steps",
     "corrupt_each",
     "corrupt_fold",
+    "is_ragged",
     "refuse_noisy",
     "seed_of",
     "through_earlier_steps",
@@ -48,6 +49,11 @@ def corrupt_each(noiser: Any, pictures: Sequence[NDArray[Any]], seed: int) -> li
         fitted.corrupt(as_tensor(as_float(x))[None], stream(seed, "scorer", place)).numpy()[0]
         for place, x in enumerate(pictures)
     ]
+
+
+def is_ragged(X: Any) -> TypeGuard[list[Any]]:
+    """Return whether it is a list of pictures of different sizes."""
+    return isinstance(X, list | tuple) and len({np.shape(x) for x in X if hasattr(x, "ndim")}) > 1
 
 
 def refuse_noisy(estimator: Any, noiser: Any) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import get_scorer
 
 from sk_denoise._validation import (
@@ -18,7 +18,14 @@ from sk_denoise._validation import (
     is_clean_side,
     restore_container,
 )
-from sk_denoise.metrics._fixed_noise import corrupt_fold, refuse_noisy, seed_of, through_earlier_steps
+from sk_denoise.metrics._fixed_noise import (
+    corrupt_each,
+    corrupt_fold,
+    is_ragged,
+    refuse_noisy,
+    seed_of,
+    through_earlier_steps,
+)
 from sk_denoise.metrics._functions import check_data_range, mse, nmse, psnr, ssim
 
 __all__ = ["make_denoising_scorer", "make_robustness_scorer"]
@@ -41,6 +48,8 @@ class _DenoisingScorer:
 
     def __call__(self, estimator: Any, X: ArrayLike, y: Any = None) -> float:
         refuse_noisy(estimator, self.noiser)
+        if is_ragged(X):
+            return self._score_list(estimator, [np.asarray(x) for x in X])
         prediction = estimator.predict(corrupt_fold(self.noiser, X, self.seed, copy=0))
         clean = restore_container(np.asarray(y), X) if is_clean_side(y, X) else X
         truth, last = through_earlier_steps(estimator, clean)
@@ -52,6 +61,17 @@ class _DenoisingScorer:
         if metric is ssim and truth.ndim == 2:
             keywords["image_shape"] = getattr(last, "image_shape_", None)
         return sign * metric(truth, prediction, **keywords)
+
+    def _score_list(self, estimator: Any, clean: list[NDArray[Any]]) -> float:
+        """Return the mean score of pictures of different sizes."""
+        answers = estimator.predict(corrupt_each(self.noiser, clean, self.seed))
+        metric, needs_range, sign = METRICS[self.metric]
+        keywords: dict[str, Any] = {}
+        if needs_range:
+            pixels = np.concatenate([x.ravel() for x in clean])
+            keywords["data_range"] = data_range_of(pixels) if self.data_range is None else self.data_range
+        pairs = zip(clean, answers, strict=True)
+        return sign * float(np.mean([metric(x[None], answer[None], **keywords) for x, answer in pairs]))
 
 
 @dataclass(frozen=True)
@@ -92,7 +112,8 @@ def make_denoising_scorer(
     -------
     callable
         ``scorer(estimator, X, y=None) -> float``, for ``scoring=`` of searches and cross-validation. X is
-        the clean fold; a y of the shape of X takes its place as the truth; other y is not looked at.
+        the clean fold; a y of the shape of X takes its place as the truth; other y is not looked at. X may
+        be a list of pictures of different sizes, for an estimator that takes such.
 
     Raises
     ------

@@ -277,8 +277,21 @@ def test_one_search_compares_networks_noise_and_filters(photos):
 
 
 def test_lists_can_be_searched_too(photos):
-    search = GridSearchCV(quick(), {"patch_size": [8, 16]}, cv=2).fit(photos[:4])
-    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    pictures = [photo[: 40 + n, : 50 - n] for n, photo in enumerate(photos[:4])]
+    for scoring in (None, make_denoising_scorer(NOISE, data_range=1), make_denoising_scorer(NOISE, "ssim")):
+        search = GridSearchCV(quick(), {"patch_size": [8, 16]}, cv=2, scoring=scoring).fit(pictures)
+        assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_a_scorer_meets_lists_with_the_same_noise_each_time(photos):
+    pictures = [photo[: 40 + n, : 50 - n] for n, photo in enumerate(photos[:3])]
+    scorer, denoiser = make_denoising_scorer(NOISE, data_range=1), load_pretrained("gray")
+    score = scorer(denoiser, pictures)
+    assert score == scorer(denoiser, pictures)
+    noise = [np.random.default_rng(n).normal(0, 0.1, x.shape) for n, x in enumerate(pictures)]
+    answers = denoiser.predict([(x + e).astype(np.float32) for x, e in zip(pictures, noise, strict=True)])
+    alike = np.mean([decibels(x, answer) for x, answer in zip(pictures, answers, strict=True)])
+    assert score == pytest.approx(alike, abs=1)
 
 
 @pytest.mark.parametrize("name", IMAGE_NETWORKS)
