@@ -152,6 +152,12 @@ def check_samples(
     expected: tuple[int, ...] = () if reset else estimator._sample_shape_
     if len(expected) > 1 and np.shape(X) == expected:
         raise ValueError(f"X has the shape {expected} of a single sample. It needs a first axis: X[None].")
+    if len(expected) > 1 and estimator._takes_any_size and not is_stack:
+        raise ValueError(
+            f"{type(estimator).__name__} was fitted on pictures {_sizes(expected)}, X has the shape "
+            f"{np.shape(X)}. Pass X of shape (n_pictures, height, width{_channels(expected)}), or one "
+            "picture as X[None]."
+        )
     checked = validate_data(
         estimator,
         X,

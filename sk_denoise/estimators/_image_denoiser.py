@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._validation import SampleTagsMixin, as_float, check_samples
 from sk_denoise.estimators._image_steps import ImageFitSteps
-from sk_denoise.estimators._picture_sources import PictureList, is_picture_list
+from sk_denoise.estimators._picture_sources import PictureList, is_picture_list, is_stream
 from sk_denoise.estimators._scoring import DenoisingScoreMixin
 from sk_denoise.estimators._told_levels import levels_for
 from sk_denoise.preprocessing import Augmentation
@@ -320,6 +320,11 @@ class ImageDenoiser(
             Denoised pictures in the unit of X; float64 for float64, else float32.
         """
         check_is_fitted(self)
+        if is_stream(X):
+            raise TypeError(
+                f"predict takes arrays, got {type(X).__name__}. Denoise files one by one, with "
+                "sk_denoise.restoration.denoise_file(source, destination, model=denoiser)."
+            )
         if is_picture_list(X):
             pictures = PictureList.of(X).pictures
             return [

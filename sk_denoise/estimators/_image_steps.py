@@ -26,6 +26,7 @@ from sk_denoise.estimators._picture_sources import (
     paired_lists,
     patches_of,
     patches_per,
+    warn_of_single_picture,
 )
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._steps import FitSteps
@@ -87,6 +88,8 @@ class ImageFitSteps(FitSteps):
                 return Patches(X)
             return Patches(RandomPatches(X, self._sides(), patches_per_picture=self._count(None)))
         if not is_picture_list(X):
+            if self.image_shape is None:
+                warn_of_single_picture(X)
             return self._check(X, y, X_clean)
         noisy, clean = paired_lists(X, y, X_clean)
         if self.__sklearn_is_fitted__():

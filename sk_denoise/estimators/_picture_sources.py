@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +16,17 @@ from sk_denoise._validation import as_float, black_of, data_range_of, is_clean_s
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._pairs import Pair
 
-__all__ = ["PictureList", "is_picture_list", "is_stream", "paired_lists", "patches_of", "patches_per"]
+__all__ = [
+    "PictureList",
+    "is_picture_list",
+    "is_stream",
+    "paired_lists",
+    "patches_of",
+    "patches_per",
+    "warn_of_single_picture",
+]
 
+LEAST_SIDE, MOST_ROWS, ALIKE = 16, 1024, 0.5  # to tell a picture from signals
 PATCHES_OF_A_FILE, MOST_PATCHES = 16, 64
 
 
@@ -28,9 +39,32 @@ def is_picture_list(X: Any) -> bool:
 
 def is_stream(X: Any) -> bool:
     """Return whether pictures come from it one by one: a folder, a data set, an iterator, pairs in a list."""
+    if isinstance(X, str | os.PathLike):
+        return True  # to be told how files are given
     if isinstance(X, list | tuple):
+        if X and isinstance(X[0], str | os.PathLike):
+            raise TypeError(
+                "X is a list of paths. Pass a folder of files, ImageFolder(path), or pictures, "
+                "[read_image(path) for path in X]."
+            )
         return len(X) > 0 and isinstance(X[0], tuple) and all(np.ndim(side) > 1 for side in X[0])
     return not (hasattr(X, "__array__") or hasattr(X, "shape") or np.isscalar(X) or X is None)
+
+
+def warn_of_single_picture(X: Any) -> None:
+    """Warn where rows follow each other as those of one picture do, whose first axis is missing."""
+    rows = np.asarray(X)
+    if rows.ndim != 2 or min(rows.shape) < LEAST_SIDE or rows.dtype.kind not in "uif":
+        return
+    few = rows[:MOST_ROWS].astype(np.float64)
+    step = np.abs(np.diff(few, axis=0)).mean()
+    far = np.abs(few - np.roll(few, len(few) // 2, axis=0)).mean()
+    if step < ALIKE * far:
+        warnings.warn(
+            f"X of shape {rows.shape} is taken for {rows.shape[0]} signals of length {rows.shape[1]}, but "
+            "its rows follow each other as those of a single picture do. Pass one picture as [X] or X[None].",
+            stacklevel=4,
+        )
 
 
 @dataclass(frozen=True)

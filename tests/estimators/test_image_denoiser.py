@@ -544,6 +544,23 @@ def test_pictures_that_cannot_be_used_are_refused(X, options, message):
         quick().fit(X, **options)
 
 
+def test_a_single_picture_without_its_first_axis_is_noticed(photos):
+    with pytest.warns(UserWarning, match=r"rows follow each other .* Pass one picture as \[X\]"):
+        quick().fit(photos[0])
+    denoiser = quick().fit(photos[:2])
+    with pytest.raises(ValueError, match=r"fitted on pictures without .* one picture as X\[None\]"):
+        denoiser.predict(photos[0][:20])
+
+
+def test_files_are_given_as_folders(tmp_path, folder, photos):
+    with pytest.raises(TypeError, match="Pass ImageFolder"):
+        quick().fit(str(tmp_path))
+    with pytest.raises(TypeError, match=r"X is a list of paths. Pass a folder of files, ImageFolder"):
+        quick().fit(["one.png", "two.png"])
+    with pytest.raises(TypeError, match="predict takes arrays, got ImageFolder"):
+        quick().fit(photos[:2]).predict(folder)
+
+
 def test_what_is_no_network_for_arrays_is_refused(photos):
     from sk_denoise import DenoisingAutoencoder
 
