@@ -57,6 +57,13 @@ class Patches:
     source: RandomPatches
     span: tuple[float, float] | None = None
 
+    @property
+    def white(self) -> float | None:
+        """The number that stands for white, where the type tells."""
+        if self.source.is_scaled:
+            return 1.0
+        return self.span[1] if self.span is not None and self.span[1] in LARGEST_INTEGERS else None
+
 
 Given = Pair | Patches  # whole pictures of one size in memory, or patches
 
@@ -99,8 +106,11 @@ class ImageFitSteps(FitSteps):
 
     def _divided(self, given: Given, X_val: Any, X_clean_val: Any) -> tuple[Given, Given | None]:
         """Return what to train on and what to validate on, if anything."""
-        if X_val is not None and (isinstance(given, Patches) or is_stream(X_val) or is_picture_list(X_val)):
+        if X_val is not None and (is_stream(X_val) or is_picture_list(X_val)):
             return given, self._given(X_val, None, X_clean_val)
+        if X_val is not None and isinstance(given, Patches):
+            clean = None if X_clean_val is None else list(np.asarray(X_clean_val))
+            return given, self._given(list(np.asarray(X_val)), None, clean)
         if isinstance(given, Pair):
             return self._split(given, X_val, X_clean_val)
         if X_clean_val is not None:
@@ -125,7 +135,7 @@ class ImageFitSteps(FitSteps):
         patches = given.source
         inputs, _, clean = self._some(patches)
         if like is not None:
-            self._refuse_other_range(patches)
+            self._refuse_other_white(given)
             return resolve_validation_pair(self, inputs, clean, like), patches
         if not self.__sklearn_is_fitted__():
             self._learned_scaled_ = patches.is_scaled
@@ -134,15 +144,13 @@ class ImageFitSteps(FitSteps):
         black, data_range = known or (sample.black, sample.data_range)
         return replace(sample, black=black, data_range=data_range), patches
 
-    def _refuse_other_range(self, validation: RandomPatches) -> None:
-        if validation.is_scaled != self._learned_scaled_:
-            units = [
-                "in [0, 1]" if scaled else "in the unit of their type"
-                for scaled in (self._learned_scaled_, validation.is_scaled)
-            ]
+    def _refuse_other_white(self, validation: Patches) -> None:
+        """Refuse pictures to validate on that are known to be in another unit than those to train on."""
+        whites = self.white_of_training, validation.white
+        if None not in whites and whites[0] != whites[1]:
             raise ValueError(
-                f"The pictures to train on are {units[0]}, those to validate on {units[1]}. Give both as "
-                "files, or both as arrays."
+                f"White is {whites[0]:g} in the pictures to train on, and {whites[1]:g} in those to validate "
+                "on: give both as files, or both as arrays of one type."
             )
 
     def _sides(self) -> tuple[int, int]:

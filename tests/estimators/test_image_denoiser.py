@@ -149,10 +149,14 @@ def test_files_are_learned_from_in_shares_of_their_range(folder, photos):
     np.testing.assert_allclose(denoiser.score(eight_bits[None]), denoiser.score(shares[None]), atol=1e-3)
     with pytest.raises(ValueError, match=r"learned from patches in \[0, 1\].*uint8"):
         denoiser.set_params(warm_start=True).fit([eight_bits])
-    with pytest.raises(
-        ValueError, match=r"train on are in \[0, 1\], .* validate on in the unit of their type"
-    ):
-        quick().fit(folder, X_val=[eight_bits])
+    for X_val in ([eight_bits], eight_bits[None]):
+        with pytest.raises(
+            ValueError, match="White is 1 in the pictures to train on, and 255 in those to val"
+        ):
+            quick().fit(folder, X_val=X_val)
+    for X_val in ([shares], shares[None], folder):
+        assert len(quick().fit(folder, X_val=X_val).validation_scores_) == 1
+    assert len(quick().fit(photos[:3], X_val=folder).validation_scores_) == 1
 
 
 def test_integers_count_in_their_unit(photos):
@@ -234,6 +238,8 @@ def test_pictures_are_held_out_for_early_stopping(photos, kind):
     X, V = ([noisy(photo, seed=s) for photo in photos[:4]] for s in (1, 2))
     pairs = quick(noise="auto", max_epochs=2).fit(kind(X), X_clean=clean, X_val=kind(V), X_clean_val=clean)
     assert len(pairs.validation_scores_) == 2
+    with pytest.raises(ValueError, match="X_val needs one too: pass X_clean_val"):
+        quick(noise="auto").fit(list(X), X_clean=list(clean), X_val=kind(V))
 
 
 def test_it_goes_on_where_it_stopped(photos):
