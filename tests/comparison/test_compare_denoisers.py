@@ -428,3 +428,13 @@ def test_without_pandas_the_error_says_what_to_install(stack, monkeypatch):
 def test_importing_it_needs_no_pandas():
     code = "import sys; sys.modules['pandas'] = None; from sk_denoise import compare_denoisers"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_image_denoiser_answers_to_pictures_of_different_sizes(colours):
+    from sk_denoise.restoration import load_pretrained
+
+    methods = {"estimator": load_pretrained("rgb"), "name": "auto"}
+    table = compare_denoisers(methods, colours, GaussianNoiser(0.1), data_range=1)
+    one, other = table.set_index("method").loc[["estimator", "name"], "psnr"]
+    assert one == pytest.approx(other, abs=0.05)  # the one in single precision, the other perhaps in half
+    assert one > table["psnr"][0] + 3
