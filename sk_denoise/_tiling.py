@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 
 __all__ = ["MEMORY", "Tile", "check_tile_size", "tile_side", "tiles_of"]
 
@@ -67,7 +68,7 @@ def check_tile_size(tile_size: object, stride: int) -> None:
     """Check what a user may pass as ``tile_size``."""
     if tile_size is None or tile_size == "auto":
         return
-    whole = isinstance(tile_size, int) and not isinstance(tile_size, bool)
+    whole = isinstance(tile_size, Integral) and not isinstance(tile_size, bool)
     if not whole or tile_size < stride or tile_size % stride:  # type: ignore[operator]
         raise ValueError(
             f'tile_size must be "auto", None for the whole picture, or a multiple of {stride} pixels, got '

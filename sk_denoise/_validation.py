@@ -280,6 +280,15 @@ def as_tensor(array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(native.copy())
 
 
+def picture_of(item: Any) -> Any:
+    """Return a tensor ``([channels,] height, width)`` as an array with the channels last; else the item."""
+    if not isinstance(item, torch.Tensor):
+        return item
+    item = item.detach().cpu()
+    item = item.float() if item.dtype == torch.bfloat16 else item  # numpy does not know it
+    return (item.movedim(-3, -1) if item.ndim >= 3 else item).numpy()
+
+
 def data_range_of(clean: NDArray[Any]) -> float:
     """Return the range that a PSNR of this clean data refers to.
 
@@ -288,7 +297,7 @@ def data_range_of(clean: NDArray[Any]) -> float:
     """
     if clean.dtype == bool:
         return 1.0
-    if np.issubdtype(clean.dtype, np.integer) and clean.dtype.itemsize <= 2:
+    if is_stored(clean.dtype):
         info = np.iinfo(clean.dtype)
         return float(info.max) - float(info.min)
     return (float(np.max(clean)) - float(np.min(clean))) or 1.0
@@ -296,9 +305,23 @@ def data_range_of(clean: NDArray[Any]) -> float:
 
 def black_of(clean: NDArray[Any]) -> float:
     """Return what counts as black in this clean data: the lower end of the range of ``data_range_of``."""
-    if np.issubdtype(clean.dtype, np.integer) and clean.dtype.itemsize <= 2:
+    if is_stored(clean.dtype):
         return float(np.iinfo(clean.dtype).min)
     return float(np.min(clean))
+
+
+def white_of(pictures: NDArray[Any]) -> float | None:
+    """Return the number that stands for white, where the type or the range of pictures tells; else None."""
+    if is_stored(pictures.dtype):
+        return float(np.iinfo(pictures.dtype).max)
+    if pictures.dtype.kind not in "fb" or not pictures.size or pictures.min() < 0 or pictures.max() > 1:
+        return None
+    return 1.0
+
+
+def is_stored(dtype: np.dtype[Any]) -> bool:
+    """Return whether files hold pictures of this type, whose range is then that from black to white."""
+    return dtype.kind in "iu" and dtype.itemsize <= 2
 
 
 def restore_container(array: NDArray[Any], like: Any) -> Any:

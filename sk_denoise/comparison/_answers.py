@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise.comparison._samples import Samples, is_stored
+from sk_denoise._validation import is_stored
+from sk_denoise.comparison._samples import Samples
 from sk_denoise.metrics._fixed_noise import back_through_earlier_steps
 
 __all__ = ["answer_of"]

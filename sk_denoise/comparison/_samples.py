@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from sk_denoise._validation import Noiser, check_noiser, names_of
+from sk_denoise._validation import Noiser, check_noiser, is_stored, names_of
 from sk_denoise.metrics._fixed_noise import corrupt_each, corrupt_fold, seed_of
 
-__all__ = ["Samples", "check_image_shape", "checked_samples", "is_stored", "named_noises", "noisy_of"]
+__all__ = ["Samples", "check_image_shape", "checked_samples", "named_noises", "noisy_of"]
 
 GIVEN = "given"  # the noise of noisy samples that came without a name
 
@@ -24,8 +24,10 @@ def checked_samples(given: Any, name: str) -> Samples:
     """Return pictures or rows as one array, and pictures of different sizes as a list."""
     if isinstance(given, list | tuple):
         parts = [np.asarray(x) for x in given]
-        if len({x.shape for x in parts}) > 1:
+        sizes = {x.shape for x in parts}
+        if len(sizes) > 1 or (parts and parts[0].ndim > 1):
             _check_alike(parts, name)
+        if len(sizes) > 1:
             return [_checked_array(x, f"{name}[{place}]") for place, x in enumerate(parts)]
     array = _checked_array(given, name)
     if array.ndim < 2:
@@ -41,11 +43,11 @@ def _checked_array(given: Any, name: str) -> NDArray[Any]:
 
 
 def _check_alike(pictures: list[NDArray[Any]], name: str) -> None:
-    """Check that pictures of different sizes are alike in all else."""
+    """Check that pictures in a list are alike in all but their size."""
     kinds = {(x.dtype, x.ndim, x.shape[2:]) for x in pictures}
     if len(kinds) > 1 or pictures[0].ndim not in (2, 3):
         raise ValueError(
-            f"{name} of different sizes must be (height, width) or (height, width, channels), of one type "
+            f"{name} in a list must be (height, width) or (height, width, channels), of one type "
             f"and number of channels; got {', '.join(f'{x.dtype} of shape {x.shape}' for x in pictures)}."
         )
 
@@ -93,11 +95,6 @@ def _checked_noisy(given: Any, clean: Samples, name: Hashable) -> Samples:
             f"Noise {name!r} holds {noisy[0].dtype} and pictures {clean[0].dtype}: give both in one unit."
         )
     return noisy
-
-
-def is_stored(dtype: np.dtype[Any]) -> bool:
-    """Return whether files hold pictures of this type, whose range is then that from black to white."""
-    return dtype.kind in "iu" and dtype.itemsize <= 2
 
 
 def _as_stored(noisy: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

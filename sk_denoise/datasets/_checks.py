@@ -6,11 +6,9 @@ import numbers
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from sk_denoise._validation import check_one_of
+from sk_denoise._validation import check_one_of, picture_of
 
 __all__ = ["as_picture", "as_sides", "check_choice", "check_count", "check_fraction", "check_two_counts"]
 
@@ -53,10 +51,7 @@ def as_picture(item: Any) -> Picture:
     Arrays have this layout already; tensors of three axes are ``(channels, height, width)``, as
     torchvision has them.
     """
-    if isinstance(item, Tensor):
-        item = item.detach().cpu()
-        item = item.float() if item.dtype == torch.bfloat16 else item  # numpy does not know it
-        item = (item.movedim(0, -1) if item.ndim == 3 else item).numpy()
+    item = picture_of(item)
     if not isinstance(item, np.ndarray):
         raise TypeError(
             "A picture must be an array (height, width[, channels]) or a tensor ([channels,] height, width), "

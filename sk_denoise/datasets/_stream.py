@@ -159,6 +159,11 @@ class RandomPatches:
         return self._kind.n_sides == 2
 
     @property
+    def dtype(self) -> Any:
+        """Type of the pictures as they are given; patches are float32."""
+        return self._kind.dtype
+
+    @property
     def is_scaled(self) -> bool:
         """Whether patches are integers that are brought to [0, 1]."""
         return self.normalize and self._kind.dtype.kind in "ui"

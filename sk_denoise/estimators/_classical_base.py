@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from numbers import Real
@@ -77,12 +78,14 @@ class ClassicalDenoiser(
             For data or parameters that cannot be used; the message says what to do.
         """
         self._check_parameters()
-        pair, layout = self._check(X, y, X_clean)
-        self._learn(pair, layout)
-        self.target_source_, self.image_shape_ = pair.source, layout.image_shape
-        self._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
-        self._reference_noiser_.fit(pair.targets)
-        self.data_range_ = pair.data_range
+        draft = copy.copy(self)  # a fit that fails leaves the estimator as it was
+        pair, layout = draft._check(X, y, X_clean)
+        draft._learn(pair, layout)
+        draft.target_source_, draft.image_shape_ = pair.source, layout.image_shape
+        draft._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
+        draft._reference_noiser_.fit(pair.targets)
+        draft.data_range_ = pair.data_range
+        self.__dict__ = draft.__dict__
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:

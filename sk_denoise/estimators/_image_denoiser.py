@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._validation import SampleTagsMixin, as_float, check_samples
+from sk_denoise._validation import SampleTagsMixin, as_float, check_samples, is_stored
 from sk_denoise.estimators._image_steps import ImageFitSteps
-from sk_denoise.estimators._picture_sources import PictureList, is_picture_list, is_stream
+from sk_denoise.estimators._picture_sources import PictureList, is_picture_list, is_stream, stack_of
 from sk_denoise.estimators._scoring import DenoisingScoreMixin
 from sk_denoise.estimators._told_levels import levels_for
+from sk_denoise.metrics import psnr
 from sk_denoise.preprocessing import Augmentation
 
 __all__ = ["ImageDenoiser"]
@@ -129,6 +130,9 @@ class ImageDenoiser(
     data_range_ : float
         The range from black to white: that of the type for 8- and 16-bit integers, 1 for files, else the
         clean maximum minus minimum.
+    white_ : float or None
+        The number that stood for white in the fit: the largest of 8- or 16-bit integers, 1 for files and for
+        floats in [0, 1], else None.
     n_features_in_ : int
         Number of entries of one sample of the fit.
     feature_names_in_ : ndarray of str
@@ -307,8 +311,8 @@ class ImageDenoiser(
         ----------
         X : stack, list or rows
             Noisy pictures of any size, in the unit of ``fit``: a stack (n, height, width[, channels]), a list
-            of arrays, or rows. Where the network learned from files, in [0, 1], 8- and 16-bit integers stand
-            for shares of their range.
+            of arrays, or rows. 8- and 16-bit integers stand for shares of their range, where that of the fit
+            is known: integers, files, or floats in [0, 1].
         sigma : float, array-like or None, default=None
             For a network that is told the level of the noise (``sigma="map"``): its standard deviation in
             the unit of X, one for all, one for each picture, or a map for each, of shape (n, height, width)
@@ -320,18 +324,14 @@ class ImageDenoiser(
             Denoised pictures in the unit of X; float64 for float64, else float32.
         """
         check_is_fitted(self)
-        if is_stream(X):
-            raise TypeError(
-                f"predict takes arrays, got {type(X).__name__}. Denoise files one by one, with "
-                "sk_denoise.restoration.denoise_file(source, destination, model=denoiser)."
-            )
+        refuse_stream(X, "predict")
         if is_picture_list(X):
             pictures = PictureList.of(X).pictures
             return [
                 self._denoised(picture[None], level)[0]
                 for picture, level in zip(pictures, _one_each(sigma, len(pictures)), strict=True)
             ]
-        return self._denoised(X, sigma)
+        return self._denoised(stack_of(X), sigma)
 
     def transform(self, X: Any) -> Any:
         """Denoise, as ``predict`` does.
@@ -365,15 +365,23 @@ class ImageDenoiser(
             Greater is better. The data range is ``data_range_``.
         """
         check_is_fitted(self)
+        refuse_stream(X, "score")
         if not is_picture_list(X):
-            return super().score(X, y)
-        pictures = PictureList.of(X)
-        truths = PictureList.of(y, "y").pictures if pictures.is_clean_side(y) else [None] * len(X)
-        scores = [
-            super(ImageDenoiser, self).score(x[None], None if t is None else t[None])
-            for x, t in zip(pictures.pictures, truths, strict=True)
-        ]
-        return float(np.mean(scores))
+            return super().score(stack_of(X), stack_of(y))
+        noisy = PictureList.of(X)
+        clean = noisy.clean_side_in(y)
+        if len({x.shape for x in noisy.pictures}) == 1:
+            return super().score(
+                np.stack(noisy.pictures), None if clean is None else np.stack(clean.pictures)
+            )
+        given = [self._in_unit(check_samples(self, x[None], reset=False)) for x in noisy.pictures]
+        if clean is None:
+            truths = [as_float(x) for x in given]
+            given = self._reference(truths)
+        else:
+            truths = [self._in_unit(truth[None]) for truth in clean.pictures]
+        pairs = zip(truths, given, strict=True)
+        return float(np.mean([psnr(t, self.predict(x), data_range=self.data_range_) for t, x in pairs]))
 
     def _denoised(self, X: ArrayLike, sigma: Any) -> NDArray[Any]:
         """Return a stack or rows without their noise."""
@@ -399,18 +407,30 @@ class ImageDenoiser(
         return samples if samples.ndim == 4 else samples[..., None]
 
     def _white_of(self, dtype: np.dtype[Any]) -> float:
-        """Return what integers of a type are divided by, where the network learned from shares of ranges."""
-        shares = self._learned_scaled_ and dtype.kind == "u" and dtype.itemsize <= 2
-        return float(np.iinfo(dtype).max) if shares else 1.0
+        """Return how many times finer the unit of pictures of a type is than that of the fit."""
+        if is_stored(dtype) and self.white_ is not None:
+            return float(np.iinfo(dtype).max) / self.white_
+        if dtype.kind in "ui" and self._learned_scaled_:
+            self._refuse_other_unit(np.empty(0, dtype))
+        return 1.0
 
     def _in_unit(self, samples: NDArray[Any]) -> NDArray[Any]:
         white = self._white_of(samples.dtype)
         return samples if white == 1 else as_float(samples) / np.float32(white)
 
 
+def refuse_stream(X: Any, method: str) -> None:
+    """Say how files are denoised, where arrays are expected."""
+    if is_stream(X):
+        raise TypeError(
+            f"{method} takes arrays, got {type(X).__name__}. Denoise files one by one, with "
+            "sk_denoise.restoration.denoise_file(source, destination, model=denoiser)."
+        )
+
+
 def _one_each(sigma: Any, n: int) -> list[Any]:
     """Return a noise level for each picture of a list."""
-    if sigma is None or np.ndim(sigma) == 0:
+    if not isinstance(sigma, list | tuple) and np.ndim(sigma) == 0:
         return [sigma] * n
     if len(sigma) != n:
         raise ValueError(f"sigma holds {len(sigma)} levels for {n} pictures.")

@@ -14,32 +14,42 @@ from torch import Tensor, nn
 
 from sk_denoise._cost import Cost
 from sk_denoise._random import stream_seed
-from sk_denoise._validation import Interval, StrOptions
+from sk_denoise._validation import (
+    Interval,
+    StrOptions,
+    as_tensor,
+    black_of,
+    data_range_of,
+    is_stored,
+    white_of,
+)
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._image_networks import resolve_image_network
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
 from sk_denoise.estimators._networks import build_network
 from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
 from sk_denoise.estimators._picture_sources import (
+    is_pair_list,
     is_picture_list,
     is_stream,
     paired_lists,
     patches_of,
     patches_per,
+    stack_of,
     warn_of_single_picture,
 )
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.estimators._whole_pictures import Restorer
 from sk_denoise.networks import Bounded
+from sk_denoise.noise import carried_source
 from sk_denoise.training import auto_patch_epochs, check_loss
 
 __all__ = ["ImageFitSteps"]
 
 BATCH_SIZE = 32
-LEVELS_FROM = 256  # patches, to know the noise levels that a network learns from
-
-LARGEST_INTEGERS = (255.0, 65535.0)
+ROUNDING = 1e-4
+LEVELS_FROM = 1024  # patches, to know the noise levels that a network learns from
 
 
 @dataclass(frozen=True)
@@ -50,19 +60,32 @@ class Patches:
     ----------
     source : RandomPatches
         Draws them.
-    span : pair of float, optional
-        Black, and the range from black to white, where all pictures are known.
+    ends : ndarray, optional
+        The smallest and the largest values of the clean pictures, where all of them are known.
+    target_source : {"y"}, optional
+        Where the clean side came from, where patches do not tell.
     """
 
     source: RandomPatches
-    span: tuple[float, float] | None = None
+    ends: NDArray[Any] | None = None
+    target_source: Literal["y"] | None = None
+
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """Black, and the range from black to white, where they are known."""
+        if self.source.is_scaled:
+            return 0.0, 1.0
+        if self.ends is None and is_stored(self.source.dtype):
+            info = np.iinfo(self.source.dtype)
+            return float(info.min), float(info.max) - float(info.min)
+        return None if self.ends is None else (black_of(self.ends), data_range_of(self.ends))
 
     @property
     def white(self) -> float | None:
-        """The number that stands for white, where the type tells."""
+        """The number that stands for white, where it is known."""
         if self.source.is_scaled:
             return 1.0
-        return self.span[1] if self.span is not None and self.span[1] in LARGEST_INTEGERS else None
+        return white_of(np.zeros(1, self.source.dtype) if self.ends is None else self.ends)
 
 
 Given = Pair | Patches  # whole pictures of one size in memory, or patches
@@ -80,38 +103,63 @@ class ImageFitSteps(FitSteps):
     sigma: Literal["blind", "map"]
     patch_size: int | tuple[int, int]
     patches_per_picture: int | Literal["auto"]
+    white_: float | None
 
     # Where pictures come from -------------------------------------------------------------------------
 
     def _given(self, X: Any, y: Any, X_clean: Any) -> Given:
         """Return what was given: a pair of stacks, or patches of lists and streams."""
+        X, y, X_clean = stack_of(X), stack_of(y), stack_of(X_clean)
         if is_stream(X):
-            if X_clean is not None:
-                raise ValueError(
-                    "X_clean goes with stacks and lists. What is streamed holds its clean side itself: give "
-                    "pairs, as in RandomPatches(list(zip(noisy, clean)), patch_size=64)."
-                )
-            if isinstance(X, RandomPatches):
-                return Patches(X)
-            return Patches(RandomPatches(X, self._sides(), patches_per_picture=self._count(None)))
+            return self._streamed(X, y, X_clean)
+        if is_pair_list(X):
+            X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
         if not is_picture_list(X):
             if self.image_shape is None:
                 warn_of_single_picture(X)
-            return self._check(X, y, X_clean)
+            pair = self._check(X, y, X_clean)
+            if pair.noiser is None and pair.targets is not pair.inputs:
+                refuse_other_white(white_of(np.asarray(X)), pair.white, "X", "its clean side")
+            return pair
         noisy, clean = paired_lists(X, y, X_clean)
-        if self.__sklearn_is_fitted__():
-            self._refuse_other_unit(noisy.pictures[0])
+        truth = noisy if clean is None else clean
+        if clean is not None:
+            refuse_other_white(white_of(noisy.ends), white_of(clean.ends), "X", "its clean side")
         patches = noisy.patches(clean, self._sides(), self._count(noisy.mean_pixels))
-        return Patches(patches, (noisy if clean is None else clean).range)
+        by_y = clean is not None and X_clean is None
+        return Patches(patches, truth.ends, "y" if by_y else None)
+
+    def _streamed(self, X: Any, y: Any, X_clean: Any) -> Patches:
+        """Return the patches of what comes picture by picture."""
+        if X_clean is not None or is_stream(y) or is_picture_list(y) or np.ndim(y) > 2:
+            raise ValueError(
+                f"{'y' if X_clean is None else 'X_clean'} goes with stacks and lists. What is streamed holds "
+                "its clean side itself: give pairs, as in RandomPatches(list(zip(noisy, clean)), 64)."
+            )
+        if not isinstance(X, RandomPatches):
+            return Patches(RandomPatches(X, self._sides(), patches_per_picture=self._count(None)))
+        source = carried_source(X.pictures)
+        if source is not None:
+            raise ValueError(
+                f"The patches are of pictures that came out of {source.noiser!r}. Give clean pictures, and "
+                "the noiser as noise=; or pairs."
+            )
+        return Patches(X)
 
     def _divided(self, given: Given, X_val: Any, X_clean_val: Any) -> tuple[Given, Given | None]:
         """Return what to train on and what to validate on, if anything."""
-        if X_val is not None and (is_stream(X_val) or is_picture_list(X_val)):
+        X_val, X_clean_val = stack_of(X_val), stack_of(X_clean_val)
+        if X_val is not None and (is_stream(X_val) or is_picture_list(X_val) or is_pair_list(X_val)):
             return given, self._given(X_val, None, X_clean_val)
         if X_val is not None and isinstance(given, Patches):
+            if np.ndim(X_val) < 3:
+                raise ValueError(f"X_val must hold pictures as X does, got shape {np.shape(X_val)}.")
             clean = None if X_clean_val is None else list(np.asarray(X_clean_val))
             return given, self._given(list(np.asarray(X_val)), None, clean)
         if isinstance(given, Pair):
+            if X_val is not None:
+                clean_val = X_val if X_clean_val is None else X_clean_val
+                refuse_other_white(given.white, white_of(np.asarray(clean_val)), "X", "X_val")
             return self._split(given, X_val, X_clean_val)
         if X_clean_val is not None:
             raise ValueError("X_clean_val is the clean side of X_val, which is missing.")
@@ -119,7 +167,7 @@ class ImageFitSteps(FitSteps):
             return given, None
         seed = stream_seed(self._root(), "split") % 2**32
         training, validation = given.source.split(self.validation_fraction, RandomState(seed))
-        return Patches(training, given.span), Patches(validation, given.span)
+        return replace(given, source=training), replace(given, source=validation)
 
     def _looked_at(self, given: Given, like: Pair | None = None) -> tuple[Pair, Pair | RandomPatches]:
         """Return patches as a pair of arrays to know the pictures by, and what batches are drawn from.
@@ -135,23 +183,15 @@ class ImageFitSteps(FitSteps):
         patches = given.source
         inputs, _, clean = self._some(patches)
         if like is not None:
-            self._refuse_other_white(given)
+            refuse_other_white(self.white_, given.white, "X", "X_val")
             return resolve_validation_pair(self, inputs, clean, like), patches
         if not self.__sklearn_is_fitted__():
             self._learned_scaled_ = patches.is_scaled
         sample = self._check(inputs, None, clean)
-        known = (0.0, 1.0) if patches.is_scaled else given.span
-        black, data_range = known or (sample.black, sample.data_range)
-        return replace(sample, black=black, data_range=data_range), patches
-
-    def _refuse_other_white(self, validation: Patches) -> None:
-        """Refuse pictures to validate on that are known to be in another unit than those to train on."""
-        whites = self.white_of_training, validation.white
-        if None not in whites and whites[0] != whites[1]:
-            raise ValueError(
-                f"White is {whites[0]:g} in the pictures to train on, and {whites[1]:g} in those to validate "
-                "on: give both as files, or both as arrays of one type."
-            )
+        sample = replace(sample, source=given.target_source or sample.source)
+        black, data_range = given.span or (sample.black, sample.data_range)
+        white = given.white or sample.white
+        return replace(sample, black=black, data_range=data_range, white=white), patches
 
     def _sides(self) -> tuple[int, int]:
         """Return the height and width of a patch."""
@@ -177,7 +217,7 @@ class ImageFitSteps(FitSteps):
         draft._prepare(draft._check(black_and_white, None, None))
         draft.net_.module_.load_state_dict(weights)
         draft.net_.module_.eval()
-        draft._learned_scaled_, draft.noise_levels_ = True, (0.0, strongest)
+        draft._learned_scaled_, draft.white_, draft.noise_levels_ = True, 1.0, (0.0, strongest)
         draft._reference_noiser_ = clone(self.noise).fit(black_and_white)
         return self._store(draft, None)
 
@@ -221,25 +261,45 @@ class ImageFitSteps(FitSteps):
 
     def _prepare(self, pair: Pair) -> None:
         first = not self.__sklearn_is_fitted__()
+        if not first:
+            refuse_other_white(self.white_, pair.white, "the first fit", "X")
         super()._prepare(pair)
         if first:
-            self._learned_scaled_ = getattr(self, "_learned_scaled_", False)
             assert self.image_shape_ is not None
+            self._learned_scaled_ = getattr(self, "_learned_scaled_", False)
+            self.white_ = pair.white
             self.patch_shape_ = self.image_shape_
             self.image_shape_ = self._layout().image_shape if len(self._sample_shape_) == 1 else None
-            self.noise_levels_ = self._levels(pair) if self._tells_level() else None
+            self.noise_levels_ = None
+        if self._tells_level():
+            levels = [*self._levels(pair), *(self.noise_levels_ or ())]
+            self.noise_levels_ = min(levels), max(levels)
 
     def _levels(self, pair: Pair) -> tuple[float, float]:
         """Return the weakest and the strongest noise of a sample, in the user's unit."""
-        few = pair.take(np.arange(min(len(pair.inputs), LEVELS_FROM)))
-        levels = self._rows(few, "levels", 0).freeze().inputs[:, -1] * pair.data_range
+        index = np.arange(LEVELS_FROM) % len(pair.inputs)  # few patches meet many draws
+        levels = self._rows(pair.take(index), "levels", 0).freeze().inputs[:, -1] * pair.data_range
         return float(levels.min()), float(levels.max())
+
+    def _noise_learns_from(self, clean: NDArray[Any]) -> NDArray[Any]:
+        """Return pixels, so that noise does not depend on where a patch was cut."""
+        return clean.reshape(-1, 1, 1, *clean.shape[3:])
 
     def _design(self, on_unit_interval: bool) -> dict[str, Any]:
         return {**super()._design(on_unit_interval), "sigma": self.sigma}
 
     def _check_range(self, network: Any, clean: NDArray[Any]) -> bool:
-        return bool(check_loss(self.loss).on_unit_interval)  # black and white are brought to 0 and 1
+        """Return whether the loss needs answers in [0, 1], to which black and white are brought."""
+        if not check_loss(self.loss).on_unit_interval:
+            return False
+        if self.__sklearn_is_fitted__():
+            scaled = self._preparation_.target_scaler.scale(as_tensor(clean))
+            if scaled.min() < -ROUNDING or scaled.max() > 1 + ROUNDING:
+                raise ValueError(
+                    f"loss={self.loss!r} needs clean pictures between black and white of those that were "
+                    f"learned from first, got values from {clean.min():.4g} to {clean.max():.4g}."
+                )
+        return True
 
     def _batch_size(self, n_samples: int) -> int:
         if self.batch_size == "auto":
@@ -252,15 +312,6 @@ class ImageFitSteps(FitSteps):
         return int(self.max_epochs)
 
     # What it is afterwards ----------------------------------------------------------------------------
-
-    @property
-    def white_of_training(self) -> float | None:
-        """What white was in training where integers can be told by it, 1 or their largest value, or None."""
-        scaler = self._preparation_.input_scaler
-        black, data_range = float(scaler.center), float(scaler.spread)
-        if self._learned_scaled_ or 0 <= black <= black + data_range <= 1:
-            return 1.0
-        return data_range if black == 0 and data_range in LARGEST_INTEGERS else None
 
     def restorer(self, ratio: float, *, network: nn.Module | None = None, **options: Any) -> Restorer:
         """Return the network at work on pictures whose unit is so many times finer than that of the fit."""
@@ -278,3 +329,12 @@ class ImageFitSteps(FitSteps):
 
 def _pixels_of(pair: Pair) -> float:
     return float(np.prod(pair.inputs.shape[1:3]))
+
+
+def refuse_other_white(one: float | None, other: float | None, name: str, other_name: str) -> None:
+    """Refuse pictures that are known to be in another unit than others."""
+    if one is not None and other is not None and one != other:
+        raise ValueError(
+            f"White is {one:g} in {name}, and {other:g} in {other_name}: give both in one unit, as files, or "
+            "as arrays of one type."
+        )

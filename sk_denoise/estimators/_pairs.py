@@ -23,6 +23,7 @@ from sk_denoise._validation import (
     data_range_of,
     is_clean_side,
     name_of,
+    white_of,
 )
 from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.exceptions import CleanTargetWarning
@@ -55,6 +56,8 @@ class Pair:
         The range of the clean samples that a PSNR refers to.
     black : float
         The lower end of that range.
+    white : float or None
+        The number that stands for white, where type or range of clean pictures tell.
     """
 
     inputs: NDArray[Any]
@@ -64,6 +67,7 @@ class Pair:
     source: TargetSource
     data_range: float
     black: float
+    white: float | None
 
     def take(self, index: NDArray[np.intp]) -> Pair:
         """Return the pair of the rows at ``index``."""
@@ -136,7 +140,7 @@ def resolve_pair(
     inputs = as_float(samples)
     layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
     noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit))
-    return Pair(inputs, inputs, noiser, name_of(noise), "X", data_range_of(samples), black_of(samples))
+    return Pair(inputs, inputs, noiser, name_of(noise), "X", *_range_of(samples))
 
 
 def resolve_validation_pair(
@@ -174,9 +178,7 @@ def _given(estimator: BaseEstimator, samples: NDArray[Any], clean: ArrayLike, na
             CleanTargetWarning,
             stacklevel=5,
         )
-    return Pair(
-        as_float(samples), as_float(target), None, "given", name, data_range_of(target), black_of(target)
-    )
+    return Pair(as_float(samples), as_float(target), None, "given", name, *_range_of(target))
 
 
 def _carried(samples: NDArray[Any], source: CleanSource, noise: Any) -> Pair:
@@ -190,9 +192,12 @@ def _carried(samples: NDArray[Any], source: CleanSource, noise: Any) -> Pair:
         clone(source.noiser),
         name_of(source.noiser),
         "noiser",
-        data_range_of(clean),
-        black_of(clean),
+        *_range_of(clean),
     )
+
+
+def _range_of(clean: NDArray[Any]) -> tuple[float, float, float | None]:
+    return data_range_of(clean), black_of(clean), white_of(clean)
 
 
 def _verified(source: CleanSource, samples: NDArray[Any]) -> CleanSource:

@@ -12,17 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_denoise._validation import as_float, black_of, data_range_of, is_clean_side
+from sk_denoise._validation import as_float, picture_of
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._pairs import Pair
+from sk_denoise.exceptions import CleanTargetWarning
+from sk_denoise.noise import carried_source
 
 __all__ = [
     "PictureList",
+    "is_pair_list",
     "is_picture_list",
     "is_stream",
     "paired_lists",
     "patches_of",
     "patches_per",
+    "stack_of",
     "warn_of_single_picture",
 ]
 
@@ -34,11 +38,16 @@ def is_picture_list(X: Any) -> bool:
     """Return whether it is a list of pictures, which may differ in size, and not an array-like."""
     if not isinstance(X, list | tuple):
         return False
-    return not X or (isinstance(X[0], np.ndarray | Tensor) and X[0].ndim > 1)
+    return not X or _is_picture(X[0])
+
+
+def is_pair_list(X: Any) -> bool:
+    """Return whether it is a list of pairs (noisy, clean) of pictures."""
+    return isinstance(X, list | tuple) and len(X) > 0 and _is_pair(X[0])
 
 
 def is_stream(X: Any) -> bool:
-    """Return whether pictures come from it one by one: a folder, a data set, an iterator, pairs in a list."""
+    """Return whether pictures come from it one by one: a folder, a data set, an iterator."""
     if isinstance(X, str | os.PathLike):
         return True  # to be told how files are given
     if isinstance(X, list | tuple):
@@ -47,8 +56,21 @@ def is_stream(X: Any) -> bool:
                 "X is a list of paths. Pass a folder of files, ImageFolder(path), or pictures, "
                 "[read_image(path) for path in X]."
             )
-        return len(X) > 0 and isinstance(X[0], tuple) and all(np.ndim(side) > 1 for side in X[0])
+        return False
     return not (hasattr(X, "__array__") or hasattr(X, "shape") or np.isscalar(X) or X is None)
+
+
+def stack_of(X: Any) -> Any:
+    """Return a tensor (n, channels, height, width) as an array with the channels last; else what it is."""
+    return picture_of(X) if isinstance(X, Tensor) and X.ndim == 4 else X
+
+
+def _is_picture(item: Any) -> bool:
+    return isinstance(item, np.ndarray | Tensor) and item.ndim > 1
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, list | tuple) and len(item) == 2 and all(map(_is_picture, item))
 
 
 def warn_of_single_picture(X: Any) -> None:
@@ -87,7 +109,7 @@ class PictureList:
         """Check a list of pictures; tensors are ``([channels,] height, width)``."""
         if not len(X):
             raise ValueError(f"{name} holds no pictures: it is empty.")
-        pictures = [_as_array(picture) for picture in X]
+        pictures = [_as_array(picture, f"{name}[{index}]") for index, picture in enumerate(X)]
         first = pictures[0]
         for index, picture in enumerate(pictures):
             if picture.dtype.kind not in "buif" or picture.ndim not in (2, 3) or 0 in picture.shape:
@@ -121,27 +143,38 @@ class PictureList:
                     "the clean counterpart of each picture, in the same order."
                 )
 
-    def is_clean_side(self, y: Any) -> bool:
-        """Return whether y is a list of clean counterparts, and not labels."""
-        return (
-            is_picture_list(y)
-            and len(y) == len(self.pictures)
-            and all(
-                is_clean_side(t[None], x[None]) for t, x in zip(map(_as_array, y), self.pictures, strict=True)
+    def clean_side_in(self, y: Any) -> PictureList | None:
+        """Return y as clean counterparts of the pictures, where it is that, and not labels or masks."""
+        if isinstance(y, np.ndarray | Tensor) and y.ndim > 2:
+            y = list(y)
+        if not is_picture_list(y) or not y:
+            return None
+        clean = PictureList.of(y, "y")
+        self.check_sizes(clean)
+        if clean.is_binary and not self.is_binary:
+            warnings.warn(
+                "y is not taken as the clean side of X, since it holds zeros and ones only, as masks do; X "
+                "is treated as if y had not been given. Pass clean pictures as X_clean=.",
+                CleanTargetWarning,
+                stacklevel=5,
             )
-        )
+            return None
+        return None if self.equals(clean) else clean
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether all pictures hold zeros and ones only."""
+        return all(bool(((picture == 0) | (picture == 1)).all()) for picture in self.pictures)
 
     def equals(self, other: PictureList) -> bool:
         """Return whether another list holds the same numbers."""
         return all(np.array_equal(one, two) for one, two in zip(self.pictures, other.pictures, strict=True))
 
     @property
-    def range(self) -> tuple[float, float]:
-        """Black, and the range that a PSNR refers to."""
-        ends = np.array(
-            [end(p) for p in self.pictures for end in (np.min, np.max)], dtype=self.pictures[0].dtype
-        )
-        return black_of(ends), data_range_of(ends)
+    def ends(self) -> NDArray[Any]:
+        """The smallest and the largest value of each picture, in their type."""
+        ends = [end(picture) for picture in self.pictures for end in (np.min, np.max)]
+        return np.array(ends, dtype=self.pictures[0].dtype)
 
     def patches(self, clean: PictureList | None, size: int | tuple[int, int], count: int) -> RandomPatches:
         """Return random patches of the pictures, and of their clean counterparts where there are any."""
@@ -164,13 +197,11 @@ class PictureList:
 def paired_lists(X: Sequence[Any], y: Any, X_clean: Any) -> tuple[PictureList, PictureList | None]:
     """Return pictures, and their clean counterparts where these are given."""
     noisy = PictureList.of(X)
-    if X_clean is not None:
-        clean = PictureList.of(list(X_clean), "X_clean")
-        noisy.check_sizes(clean)
-        return noisy, clean
-    if noisy.is_clean_side(y) and not noisy.equals(PictureList.of(y, "y")):
-        return noisy, PictureList.of(y, "y")
-    return noisy, None
+    if X_clean is None:
+        return noisy, noisy.clean_side_in(y)
+    clean = PictureList.of(list(stack_of(X_clean)), "X_clean")
+    noisy.check_sizes(clean)
+    return noisy, clean
 
 
 def patches_of(pair: Pair, size: int | tuple[int, int], count: int) -> RandomPatches | None:
@@ -198,8 +229,11 @@ def _fitting(size: int | tuple[int, int], sides: tuple[int, ...]) -> tuple[int, 
     return min(wanted[0], int(sides[0])), min(wanted[1], int(sides[1]))
 
 
-def _as_array(picture: Any) -> NDArray[Any]:
-    if isinstance(picture, Tensor):
-        picture = picture.detach().cpu()
-        picture = picture.movedim(0, -1) if picture.ndim == 3 else picture
-    return np.asarray(picture)
+def _as_array(picture: Any, name: str) -> NDArray[Any]:
+    source = carried_source(picture)
+    if source is not None:
+        raise ValueError(
+            f"{name} came out of {source.noiser!r} as part of a stack, which it no longer belongs to. Pass "
+            "the stack itself, give the clean side as X_clean=, or numpy.asarray(X) if it is to be clean."
+        )
+    return np.asarray(picture_of(picture))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -43,17 +44,23 @@ class DenoisingScoreMixin:
             Greater is better. The data range is ``data_range_``.
         """
         check_is_fitted(self)
-        samples = self._in_unit(check_samples(self, X, reset=False))
+        given = check_samples(self, X, reset=False)
+        samples = self._in_unit(given)
+        noisy = X if samples is given else samples
         source = carried_source(X)
-        if is_clean_side(y, samples) and not np.array_equal(np.asarray(y), samples):
-            truth, noisy = np.asarray(y), X
+        if is_clean_side(y, given) and not np.array_equal(np.asarray(y), given):
+            truth = self._in_unit(np.asarray(y))
         elif source is not None and source.describes(samples):
-            truth, noisy = source.clean, X
+            truth = source.clean
         else:
             truth = as_float(samples)
-            reference = self._reference_noiser_.corrupt(as_tensor(truth), stream(REFERENCE_SEED, "score"))
-            noisy = restore_container(reference.numpy(), X)
+            noisy = restore_container(self._reference([truth])[0], X)
         return psnr(truth, self.predict(noisy), data_range=self.data_range_)
+
+    def _reference(self, stacks: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Return stacks under the reference noise, the same at every call."""
+        draw = stream(REFERENCE_SEED, "score")
+        return [self._reference_noiser_.corrupt(as_tensor(stack), draw).numpy() for stack in stacks]
 
     @abstractmethod
     def predict(self, X: ArrayLike) -> NDArray[Any]:

@@ -173,6 +173,10 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         """Return the layout of what batches are made of."""
         return self._layout()
 
+    def _noise_learns_from(self, clean: NDArray[Any]) -> NDArray[Any]:
+        """Return the clean samples as the noiser is to see them when it is fitted."""
+        return clean
+
     def _tells_level(self) -> bool:
         """Return whether the network is told how strong the noise is."""
         return False
@@ -202,11 +206,11 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
             return pair, None
         n_samples = len(pair.inputs)
         n_validation = int(np.ceil(self.validation_fraction * n_samples))
-        if n_samples - n_validation < 2:
+        if n_samples - n_validation < self._least_samples:
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} leaves {n_samples - n_validation} of "
-                f"{n_samples} samples for training, at least 2 are needed. Lower it, pass X_val, or turn "
-                "early_stopping off."
+                f"{n_samples} samples for training, at least {self._least_samples} are needed. Lower it, "
+                "pass X_val, or turn early_stopping off."
             )
         order = np.random.default_rng(stream_seed(self._root(), "split")).permutation(n_samples)
         return pair.take(np.sort(order[n_validation:])), pair.take(np.sort(order[:n_validation]))
@@ -256,7 +260,7 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         if pair.noise_name != getattr(self, "_noise_name_", None):  # what was fitted before stays
             self._noise_name_ = pair.noise_name
             if pair.noiser is not None:
-                pair.noiser.fit(pair.targets)
+                pair.noiser.fit(self._noise_learns_from(pair.targets))
             self.noiser_ = pair.noiser
         if self.verbose:
             print(f"[{type(self).__name__}] {pair.describe()}", flush=True)

@@ -16,6 +16,7 @@ from torch import nn
 from sk_denoise._cost import Cost, entries_at_once
 from sk_denoise._threads import suitable_threads
 from sk_denoise._tiling import check_tile_size, tile_side, tiles_of
+from sk_denoise.networks import Bounded
 
 __all__ = ["EIGHT_TURNS", "Restorer", "Turn"]
 
@@ -135,7 +136,7 @@ class Restorer:
         n, height, width = noisy.shape[:3]
         if self.side is not None and _looks_everywhere(self.network) and max(height, width) > self.side:
             warnings.warn(
-                f"{type(self.network).__name__} looks at the whole picture, and {height} x {width} pixels "
+                f"{_name_of(self.network)} looks at the whole picture, and {height} x {width} pixels "
                 f"are worked on in tiles of {self.side}: the answer is near that to the whole, and not the "
                 "same. tile_size=None takes the picture whole, and much memory.",
                 stacklevel=4,
@@ -201,14 +202,14 @@ def _tiles_for(
     stride, reach = getattr(network, "stride", 1), getattr(network, "reach", None)
     check_tile_size(tile_size, stride)
     if not hasattr(network, "reach"):
-        if isinstance(tile_size, int):
+        if isinstance(tile_size, int | np.integer):
             raise ValueError(
                 f"{type(network).__name__} does not say how far it looks, so tiles would show. Give it the "
                 'attributes reach and stride, in pixels, or take tile_size="auto", which takes pictures '
                 "whole."
             )
         return None, 0
-    halo = -(-HALO_OF_ATTENTION // stride) * stride if reach is None else reach
+    halo = -(-(HALO_OF_ATTENTION if reach is None else reach) // stride) * stride
     if tile_size == "auto":
         bytes_per_pixel = (8 if double else 4) * LAYERS_AT_ONCE * cost.widest
         return tile_side(bytes_per_pixel, halo, stride), halo
@@ -217,6 +218,10 @@ def _tiles_for(
 
 def _looks_everywhere(network: nn.Module) -> bool:
     return getattr(network, "reach", 0) is None
+
+
+def _name_of(network: nn.Module) -> str:
+    return type(network.network if isinstance(network, Bounded) else network).__name__
 
 
 def _device_of(network: nn.Module) -> torch.device:

@@ -16,6 +16,8 @@ from sk_denoise._validation import (
     check_one_of,
     data_range_of,
     is_clean_side,
+    is_stored,
+    picture_of,
     restore_container,
 )
 from sk_denoise.metrics._fixed_noise import (
@@ -49,11 +51,13 @@ class _DenoisingScorer:
     def __call__(self, estimator: Any, X: ArrayLike, y: Any = None) -> float:
         refuse_noisy(estimator, self.noiser)
         if is_ragged(X):
-            return self._score_list(estimator, [np.asarray(x) for x in X])
-        prediction = estimator.predict(corrupt_fold(self.noiser, X, self.seed, copy=0))
+            return self._score_list(estimator, X, y if is_ragged(y) else X)
         clean = restore_container(np.asarray(y), X) if is_clean_side(y, X) else X
         truth, last = through_earlier_steps(estimator, clean)
         truth = np.asarray(truth)
+        unit = _unit_of(last, truth)
+        noisy = corrupt_fold(self.noiser, X, self.seed, copy=0)
+        prediction = estimator.predict(noisy if unit == 1 else noisy / unit) * unit
         metric, needs_range, sign = METRICS[self.metric]
         keywords: dict[str, Any] = {}
         if needs_range:
@@ -62,16 +66,24 @@ class _DenoisingScorer:
             keywords["image_shape"] = getattr(last, "image_shape_", None)
         return sign * metric(truth, prediction, **keywords)
 
-    def _score_list(self, estimator: Any, clean: list[NDArray[Any]]) -> float:
+    def _score_list(self, estimator: Any, X: list[Any], y: list[Any]) -> float:
         """Return the mean score of pictures of different sizes."""
-        answers = estimator.predict(corrupt_each(self.noiser, clean, self.seed))
+        clean, truths = ([np.asarray(picture_of(x)) for x in side] for side in (X, y))
+        unit = _unit_of(getattr(estimator, "best_estimator_", estimator), truths[0])
+        noisy = [x / np.float32(unit) for x in corrupt_each(self.noiser, clean, self.seed)]
         metric, needs_range, sign = METRICS[self.metric]
         keywords: dict[str, Any] = {}
         if needs_range:
-            pixels = np.concatenate([x.ravel() for x in clean])
+            pixels = np.concatenate([truth.ravel() for truth in truths])
             keywords["data_range"] = data_range_of(pixels) if self.data_range is None else self.data_range
-        pairs = zip(clean, answers, strict=True)
-        return sign * float(np.mean([metric(x[None], answer[None], **keywords) for x, answer in pairs]))
+        pairs = zip(truths, estimator.predict(noisy), strict=True)
+        return sign * float(np.mean([metric(t[None], unit * x[None], **keywords) for t, x in pairs]))
+
+
+def _unit_of(estimator: Any, samples: NDArray[Any]) -> float:
+    """Return how many times finer integers count than floats do for an estimator that knows its white."""
+    white = getattr(estimator, "white_", None)
+    return float(np.iinfo(samples.dtype).max) / white if white and is_stored(samples.dtype) else 1.0
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,12 @@ class DnCNN(SeededModule):
     ----------
     channels : int
         Channels of the picture.
+    noise_map : bool, default=False
+        Whether a map of the noise level follows the channels of the picture; the paper has none.
     depth : int, default=17
         Convolutions, at least 2. The paper has 17 for one noise level and 20 for a range of them or colour.
     width : int, default=64
         Channels between the convolutions.
-    noise_map : bool, default=False
-        Whether a map of the noise level follows the channels of the picture; the paper has none.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class DnCNN(SeededModule):
     stride = 1
     """Sides of the picture are mirrored to a multiple of this: never."""
 
-    def __init__(self, channels: int, *, depth: int = 17, width: int = 64, noise_map: bool = False) -> None:
+    def __init__(self, channels: int, noise_map: bool = False, *, depth: int = 17, width: int = 64) -> None:
         super().__init__()
         if depth < 2 or min(channels, width) < 1:
             raise ValueError(

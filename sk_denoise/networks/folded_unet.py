@@ -29,13 +29,13 @@ class FoldedUNet(SeededModule):
     ----------
     channels : int
         Channels of the picture.
+    noise_map : bool, default=False
+        Whether a map of the noise level follows the channels of the picture: its standard deviation at each
+        pixel, in the unit of the picture.
     widths : pair of int, default=(64, 96)
         Channels at half and at a quarter of the resolution.
     blocks : pair of int, default=(2, 3)
         Residual blocks on each side at half resolution, and at a quarter.
-    noise_map : bool, default=False
-        Whether a map of the noise level follows the channels of the picture: its standard deviation at each
-        pixel, in the unit of the picture.
 
     Attributes
     ----------
@@ -60,10 +60,10 @@ class FoldedUNet(SeededModule):
     def __init__(
         self,
         channels: int,
+        noise_map: bool = False,
         *,
         widths: Sequence[int] = (64, 96),
         blocks: Sequence[int] = (2, 3),
-        noise_map: bool = False,
     ) -> None:
         super().__init__()
         _check(channels, widths, blocks)

@@ -24,6 +24,8 @@ class RIDNet(SeededModule):
     ----------
     channels : int
         Channels of the picture.
+    noise_map : bool, default=False
+        Whether a map of the noise level follows the channels of the picture; the paper has none.
     width : int, default=64
         Channels between the modules.
     blocks : int, default=4
@@ -34,8 +36,6 @@ class RIDNet(SeededModule):
         Taken off each channel before the first layer, in the unit of the pictures. The default is for
         pictures in [0, 1]: that of natural colour pictures for three channels, and its average for any
         other number.
-    noise_map : bool, default=False
-        Whether a map of the noise level follows the channels of the picture; the paper has none.
 
     Notes
     -----
@@ -70,12 +70,12 @@ class RIDNet(SeededModule):
     def __init__(
         self,
         channels: int,
+        noise_map: bool = False,
         *,
         width: int = 64,
         blocks: int = 4,
         reduction: int = 16,
         mean: Sequence[float] | None = None,
-        noise_map: bool = False,
     ) -> None:
         super().__init__()
         _check(channels, width, blocks, reduction)

@@ -27,6 +27,8 @@ class UNet(SeededModule):
     ----------
     channels : int
         Channels of the picture.
+    noise_map : bool, default=False
+        Whether a map of the noise level follows the channels of the picture.
     widths : sequence of int, default=(32, 64, 128)
         Channels at full resolution, at half of it, and so on; as many resolutions as there are widths.
     normalization : {None, "batch"}, default=None
@@ -35,8 +37,6 @@ class UNet(SeededModule):
     residual : bool, default=True
         Whether what comes out is the noise, and is taken off the noisy picture. That starts near the
         identity and learns faster; turn it off where a noisy pixel tells nothing of the clean one.
-    noise_map : bool, default=False
-        Whether a map of the noise level follows the channels of the picture.
 
     Attributes
     ----------
@@ -70,11 +70,11 @@ class UNet(SeededModule):
     def __init__(
         self,
         channels: int,
+        noise_map: bool = False,
         *,
         widths: Sequence[int] = (32, 64, 128),
         normalization: str | None = None,
         residual: bool = True,
-        noise_map: bool = False,
     ) -> None:
         super().__init__()
         _check(channels, widths, normalization)

@@ -104,7 +104,7 @@ def denoise_image(
     denoiser = _chosen(model, picture)
     restored = picture.copy()
     noisy, answers = _parts_for(denoiser, picture, restored)
-    ratio = _white_of(picture.dtype) / denoiser.white_of_training if denoiser.white_of_training else 1.0
+    ratio = _white_of(picture.dtype) / denoiser.white_ if denoiser.white_ else 1.0
     levels = _levels_of(denoiser, sigma, _stack(picture, _n_channels(denoiser)), ratio)
     if levels is not None and not levels.any():
         return restored
@@ -197,6 +197,7 @@ def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[
 def _checked(image: ArrayLike) -> NDArray[Any]:
     """Return what may be a picture as an array, once it is known to be one."""
     picture = np.asarray(image)
+    picture = picture.astype(picture.dtype.newbyteorder("="), copy=False)
     known = picture.dtype in (np.uint8, np.uint16) or picture.dtype.kind == "f"
     if picture.ndim not in (2, 3) or not known or 0 in picture.shape:
         raise ValueError(

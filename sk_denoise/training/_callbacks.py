@@ -58,6 +58,9 @@ class StopTraining(Exception):  # noqa: N818 - a signal, not an error
     """Ends a training run early, for good reason."""
 
 
+UNHEARD_OF = 1e6  # for a weight, between layers whose input is scaled
+
+
 class EpochRecorder(Callback):
     """Write the mean losses and PSNR of each epoch into the history, and stop a run that diverges.
 
@@ -113,6 +116,15 @@ class EpochRecorder(Callback):
             f"Training diverged in epoch {len(net.history)}: the loss is {loss:.3g}, it was "
             f"{self.first_loss:.3g} at first. Lower learning_rate (it is {rate:.3g} now), or look for values "
             "in X that are many orders of magnitude beyond the rest."
+        )
+
+
+def check_weights(net: NeuralNet) -> None:
+    """Refuse weights that the last step, whose loss nobody saw, has thrown out of all bounds."""
+    largest = max(float(weight.detach().abs().max()) for weight in net.module_.parameters() if weight.numel())
+    if not largest < UNHEARD_OF:
+        raise TrainingDivergedError(
+            f"Training diverged in its last step: weights reach {largest:.3g}. Lower learning_rate."
         )
 
 

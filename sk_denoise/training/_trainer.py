@@ -20,6 +20,7 @@ from sk_denoise.training._callbacks import (
     Progress,
     Schedule,
     StopTraining,
+    check_weights,
 )
 from sk_denoise.training._net import Net
 
@@ -117,6 +118,7 @@ def train(
         half = torch.autocast(kind, torch.bfloat16, enabled=plan.bfloat16, cache_enabled=False)
         with suppress(StopTraining), half:
             net.fit_loop(rows, epochs=plan.epochs)
+        check_weights(net)
         if plan.patience is not None:
             best.restore(net)
     except KeyboardInterrupt as error:

@@ -539,3 +539,11 @@ def test_plain_slopes_and_products_of_slopes_are_no_noise():
 def test_photographs_without_noise_have_little():
     photos = [photo[None, :256, :256] for photo in load_pictures("gray").test]
     assert max(float(levels_of(photo)[0]) for photo in photos) < 0.02
+
+
+def test_a_fit_that_fails_leaves_the_filter_as_it_was():
+    X = np.random.default_rng(0).random((3, 12, 10))
+    median = MedianDenoiser().fit(X)
+    with pytest.raises(ValueError, match="X_clean has shape"):
+        median.fit(X[:, :10], X_clean=X[:, :3])
+    assert median.predict(X).shape == X.shape

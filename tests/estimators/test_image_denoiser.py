@@ -15,6 +15,7 @@ from torch import nn
 
 from sk_denoise import (
     Augmenter,
+    CleanTargetWarning,
     DenseNetwork,
     DnCNNNetwork,
     FoldedUNetNetwork,
@@ -23,6 +24,7 @@ from sk_denoise import (
     NonLocalMeansDenoiser,
     RIDNetNetwork,
     SaltAndPepperNoiser,
+    TrainingDivergedError,
     UNetNetwork,
     make_denoising_scorer,
 )
@@ -133,9 +135,9 @@ def test_pictures_of_different_sizes_are_learned_from_and_denoised(photos):
     assert [answer.shape for answer in answers] == [picture.shape for picture in pictures]
     np.testing.assert_allclose(answers[2], denoiser.predict(pictures[2][None])[0], atol=1e-6)
     np.testing.assert_array_equal(denoiser.transform(pictures)[0], answers[0])
-    assert denoiser.score(pictures) == pytest.approx(
-        np.mean([denoiser.score(picture[None]) for picture in pictures])
-    )
+    clean = [picture.clip(0.2, 0.8) for picture in pictures]
+    by_hand = [denoiser.score(x[None], t[None]) for x, t in zip(pictures, clean, strict=True)]
+    assert denoiser.score(pictures, clean) == pytest.approx(np.mean(by_hand))
 
 
 def test_files_are_learned_from_in_shares_of_their_range(folder, photos):
@@ -147,12 +149,10 @@ def test_files_are_learned_from_in_shares_of_their_range(folder, photos):
     assert answer.dtype == np.float32
     np.testing.assert_allclose(answer / 255, denoiser.predict(shares[None]), atol=1e-5)
     np.testing.assert_allclose(denoiser.score(eight_bits[None]), denoiser.score(shares[None]), atol=1e-3)
-    with pytest.raises(ValueError, match=r"learned from patches in \[0, 1\].*uint8"):
+    with pytest.raises(ValueError, match="White is 1 in the first fit, and 255 in X"):
         denoiser.set_params(warm_start=True).fit([eight_bits])
     for X_val in ([eight_bits], eight_bits[None]):
-        with pytest.raises(
-            ValueError, match="White is 1 in the pictures to train on, and 255 in those to val"
-        ):
+        with pytest.raises(ValueError, match="White is 1 in X, and 255 in X_val"):
             quick().fit(folder, X_val=X_val)
     for X_val in ([shares], shares[None], folder):
         assert len(quick().fit(folder, X_val=X_val).validation_scores_) == 1
@@ -565,6 +565,122 @@ def test_files_are_given_as_folders(tmp_path, folder, photos):
         quick().fit(["one.png", "two.png"])
     with pytest.raises(TypeError, match="predict takes arrays, got ImageFolder"):
         quick().fit(photos[:2]).predict(folder)
+
+
+def test_a_clean_side_is_never_lost_without_a_word(photos):
+    clean = np.stack(photos[:4])
+    X = noisy(clean)
+    for y in (clean, list(clean), torch.from_numpy(clean)):
+        assert quick(noise="auto").fit(list(X), y).target_source_ == "y"
+    with_black = [*clean[:3], np.zeros_like(clean[3])]
+    assert quick(noise="auto").fit(list(X), with_black).target_source_ == "y"
+    with pytest.raises(ValueError, match="y holds 3 pictures, X holds 4"):
+        quick(noise="auto").fit(list(X), list(clean[:3]))
+    with pytest.warns(CleanTargetWarning, match="as masks do"):
+        assert quick().fit(list(X), list(np.round(clean))).target_source_ == "X"
+    with pytest.raises(ValueError, match="y goes with stacks and lists"):
+        quick().fit(RandomPatches(X, 16), clean)
+    assert quick(noise="auto").fit([[x, t] for x, t in zip(X, clean, strict=True)]).patch_shape_ == (16, 16)
+    corrupted = NOISE.fit_transform(clean)
+    with pytest.raises(ValueError, match=r"X\[0\] came out of GaussianNoiser"):
+        quick().fit(list(corrupted))
+    with pytest.raises(ValueError, match="pictures that came out of GaussianNoiser"):
+        quick().fit(RandomPatches(corrupted, 16))
+
+
+def test_units_that_are_known_are_not_mixed(photos):
+    shares = np.stack(photos[:3])
+    bytes_ = np.rint(255 * shares).astype(np.uint8)
+    mixed = [
+        lambda: quick(noise="auto").fit(shares, X_val=bytes_),
+        lambda: quick(noise="auto").fit(bytes_, X_clean=shares),
+        lambda: quick(noise="auto").fit(list(shares), X_clean=list(bytes_)),
+        lambda: quick(noise="auto").partial_fit(shares).partial_fit(bytes_),
+        lambda: quick(noise="auto").partial_fit(bytes_).partial_fit(RandomPatches(bytes_, 16)),
+        lambda: quick(noise="auto").partial_fit(RandomPatches(bytes_, 16)).partial_fit(list(bytes_)),
+    ]
+    for call in mixed:
+        with pytest.raises(ValueError, match=r"White is .* give both in one unit"):
+            call()
+
+
+def test_integers_are_scaled_where_white_is_known(photos):
+    shares = np.stack(photos[:3])
+    bytes_ = np.rint(255 * shares).astype(np.uint8)
+    words = bytes_.astype(np.uint16) * 257
+    for denoiser in (quick().fit(shares), quick(noise=GaussianNoiser(25)).fit(bytes_)):
+        assert denoiser.white_ in (1, 255)
+        one = denoiser.predict(bytes_)
+        np.testing.assert_allclose(denoiser.predict(words) / 257, one, atol=0.01)
+        assert denoiser.score(bytes_, bytes_[::-1]) == pytest.approx(
+            denoiser.score(words, words[::-1]), abs=1e-3
+        )
+    told = load_pretrained("gray")
+    x = np.rint(255 * noisy(shares, 20 / 255).clip(0, 1)).astype(np.uint8)
+    assert told.score(x, bytes_) == pytest.approx(told.score(x / 255, bytes_ / 255), abs=0.01)
+    assert told.score(list(x), list(bytes_)) == pytest.approx(told.score(x, bytes_), abs=1e-3)
+    scores = [
+        make_denoising_scorer(GaussianNoiser(20 * unit), data_range=255 * unit)(told, X)
+        for X, unit in ((bytes_, 1), (bytes_ / np.float32(255), 1 / 255), (words, 257))
+    ]
+    assert scores == pytest.approx(scores[:1] * 3, abs=0.05)
+    wide = words.astype(np.int64)
+    with pytest.raises(ValueError, match=r"learned from patches in \[0, 1\]"):
+        quick().fit(RandomPatches(bytes_, 16)).predict(wide)
+    signed = (words.astype(np.int32) - 32768).astype(np.int16)
+    learned = quick().fit(RandomPatches(signed, 16))
+    np.testing.assert_allclose(
+        learned.predict(signed) / 32767, learned.predict(signed / np.float32(32767)), atol=1e-4
+    )
+
+
+def test_scores_of_lists_and_stacks_are_alike(photos):
+    stack = np.stack([photo[:64, :64] for photo in photos[:8]])
+    told = load_pretrained("gray")
+    assert told.score(list(stack)) == told.score(stack)
+    ragged = [*(photo[:64, :64] for photo in photos[:8]), photos[8][:64, :60]]
+    assert told.score(ragged) == pytest.approx(told.score(stack), abs=6)  # of random levels, not of one
+
+
+def test_levels_grow_with_the_noise_of_later_calls(photos):
+    denoiser = quick(sigma="map", noise=GaussianNoiser((0, 0.1)), warm_start=True).fit(photos[:2])
+    for seed in range(4):
+        few = clone(denoiser).set_params(random_state=seed).fit(photos[:1])
+        few.predict(photos[:1], sigma=0.1)
+    denoiser.set_params(noise=GaussianNoiser((0, 0.5))).fit(photos[:2])
+    denoiser.predict(photos[:1], sigma=0.45)
+
+
+def test_noise_that_is_relative_knows_all_pixels(photos):
+    denoiser = quick(noise=GaussianNoiser(0.5, scale="std")).fit(photos[:3])
+    denoiser.partial_fit([photo[:10, :10] for photo in photos[:3]])
+
+
+def test_a_level_for_each_place_of_pictures_of_different_sizes(told, photos):
+    pictures = [photos[0], photos[1][:20, :30]]
+    maps = [np.full(picture.shape, 0.1) for picture in pictures]
+    for answer, known in zip(
+        told.predict(pictures, sigma=maps), told.predict(pictures, sigma=0.1), strict=True
+    ):
+        np.testing.assert_allclose(answer, known, atol=1e-6)
+
+
+def test_tensors_have_their_channels_first():
+    stack = torch.rand(4, 3, 24, 20)
+    one, other = quick().fit(stack), quick().fit(list(stack))
+    assert one.patch_shape_ == other.patch_shape_ == (16, 16, 3)
+    assert one.predict(stack).shape == (4, 24, 20, 3)
+
+
+def test_a_run_that_diverges_in_its_last_step_fails(photos):
+    with pytest.raises(TrainingDivergedError):
+        quick(optimizer="sgd", learning_rate=1e12).fit(photos[:3])
+
+
+def test_losses_of_shares_need_shares(photos):
+    denoiser = quick(loss="bce").fit(np.stack(photos[:3]))
+    with pytest.raises(ValueError, match="needs clean pictures between black and white"):
+        denoiser.partial_fit(3 * np.stack(photos[:3]) - 1)
 
 
 def test_what_is_no_network_for_arrays_is_refused(photos):
