@@ -195,11 +195,12 @@ def test_cross_entropy_autoencoder(run, tmp_path):
     assert all(better > after for better, after in zip(defaults, recipe, strict=True))
 
     load_folder = found["load_folder"]
-    with pytest.raises(FileNotFoundError, match="No pictures"):
+    with pytest.raises(ValueError, match="holds no picture"):
         load_folder(tmp_path)
     for name, picture in {"a.png": skimage.data.coins(), "b.jpg": skimage.data.retina()}.items():
         skimage.io.imsave(tmp_path / name, picture)
     rows = load_folder(tmp_path)
     assert rows.shape == (2, 64 * 64)
+    assert rows.dtype == np.float32
     assert rows.min() >= 0
     assert rows.max() <= 1

@@ -13,8 +13,6 @@ noise from medical pictures.
 # ----------
 # A sigmoid at the output keeps what comes out in [0, 1], where ``loss="bce"`` wants the clean data to be;
 # "bce" brings it along. The noise has a strength of 0.5 and is clipped to [0, 1].
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 import skimage
@@ -23,7 +21,7 @@ from skimage.transform import resize
 from skimage.util import img_as_float32, view_as_windows
 
 from sk_denoise import DenoisingAutoencoder, DenseNetwork, GaussianNoiser
-from sk_denoise.datasets import load_handwritten
+from sk_denoise.datasets import ImageFolder, load_handwritten
 from sk_denoise.metrics import psnr
 from sk_denoise.plots import DenoisingDisplay
 
@@ -168,17 +166,10 @@ plt.show()
 # function your folder; nothing else changes.
 
 
-def load_folder(folder, side=64, patterns=("*.png", "*.jpg", "*.jpeg", "*.tif")):
+def load_folder(folder, side=64):
     """Return all pictures of a folder in gray, in [0, 1], side x side, as flat rows."""
-    files = sorted(file for pattern in patterns for file in Path(folder).glob(pattern))
-    if not files:
-        raise FileNotFoundError(f"No pictures ({', '.join(patterns)}) in {folder!r}.")
-    rows = []
-    for file in files:
-        picture = img_as_float32(skimage.io.imread(file))
-        gray = rgb2gray(picture[..., :3]) if picture.ndim == 3 else picture
-        rows.append(resize(gray, (side, side), anti_aliasing=True).ravel())
-    return np.stack(rows).astype(np.float32)
+    pictures = ImageFolder(folder, color="gray")
+    return np.stack([resize(img_as_float32(x), (side, side), anti_aliasing=True).ravel() for x in pictures])
 
 
 # %%
