@@ -49,7 +49,8 @@ autodoc_typehints = "none"  # the docstrings say it in words
 autodoc_default_options = {
     # what scikit-learn adds to every estimator, and describes
     "exclude-members": "fit_transform, get_metadata_routing, set_output, set_fit_request, "
-    "set_inverse_transform_request, set_partial_fit_request, set_score_request, set_transform_request",
+    "set_inverse_transform_request, set_partial_fit_request, set_predict_request, set_score_request, "
+    "set_transform_request",
 }
 
 # Every reference inside the site must lead somewhere; those to other projects would need the network.

@@ -47,7 +47,6 @@ class FoldedUNetNetwork(_ImageNetworkSpec):
     See Also
     --------
     ImageDenoiser : Trains the network.
-    sk_denoise.networks.FoldedUNet : The network itself.
 
     Examples
     --------
@@ -93,7 +92,6 @@ class UNetNetwork(_ImageNetworkSpec):
     See Also
     --------
     ImageDenoiser : Trains the network.
-    sk_denoise.networks.UNet : The network itself.
 
     Examples
     --------
@@ -150,7 +148,6 @@ class DnCNNNetwork(_ImageNetworkSpec):
     See Also
     --------
     ImageDenoiser : Trains the network.
-    sk_denoise.networks.DnCNN : The network itself.
 
     Examples
     --------
@@ -199,7 +196,6 @@ class RIDNetNetwork(_ImageNetworkSpec):
     See Also
     --------
     ImageDenoiser : Trains the network.
-    sk_denoise.networks.RIDNet : The network itself.
 
     Examples
     --------
