@@ -57,6 +57,7 @@ def test_every_example_has_a_test():
         "photos/plot_2_noise_on_a_part.py",
         "photos/plot_3_noise_on_pixels.py",
         "photos/plot_4_comparison.py",
+        "photos/plot_5_image_denoiser.py",
         "tutorials/plot_dense_autoencoder.py",
         "tutorials/plot_convolutional_autoencoder.py",
         "tutorials/plot_cross_entropy_autoencoder.py",
@@ -153,6 +154,32 @@ def test_photos_compared(run):
     assert on_part.idxmax() == "pooling"
     assert on_part["non-local means"] < on_part["noisy"] + 0.1
     assert on_pixels.idxmax() == "median filter"
+
+
+def test_photos_of_any_size(run):
+    found, shown = run("photos/plot_5_image_denoiser.py")
+    assert shown == [16, 4, 6]
+    weak, strong = (found["table"][name] for name in found["levels"])
+    for by_method in (weak, strong):
+        assert by_method.drop("noisy").min() > by_method["noisy"] + 3
+        assert by_method["told"] > by_method["blind"]
+        assert abs(by_method["told an estimate"] - by_method["told"]) < 0.2
+        assert by_method.idxmax() == "in the box"
+    assert weak["told"] - weak["blind"] > strong["told"] - strong["blind"] + 0.2
+    assert weak["non-local means"] > weak["told"] + 0.2
+    assert strong["non-local means"] < strong["told"] - 0.1
+
+    too_little, right, too_much = (
+        psnr(found["camera"][None], answer[None], data_range=1) for answer in found["wrongly"].values()
+    )
+    assert right > too_little + 1.5
+    assert right > too_much + 0.8
+
+    uneven = found["uneven"]
+    assert uneven.idxmax() == "in the box, told the map"
+    assert 0 < uneven["told the map"] - uneven["blind"] < 1
+    assert uneven["blind"] > uneven[["told the average", "non-local means, average"]].max() + 1
+    assert uneven["told an estimate"] < uneven["told the average"] - 2
 
 
 def test_dense_autoencoder(run):
