@@ -43,10 +43,12 @@ MODELS: dict[str, Model] = {
 def load_pretrained(name: str) -> ImageDenoiser:
     """Return a fitted :class:`~sk_denoise.ImageDenoiser` with weights that were trained on photos.
 
-    It stands in pipelines and searches as any other, takes pictures of any size in [0, 1] (8- and 16-bit
-    integers stand for shares of their range), and goes on learning from other pictures and noise with
-    ``warm_start`` or ``partial_fit``. How it was trained and how good it is stands in the card beside the
-    weights, ``sk_denoise/restoration/weights``. Nothing is downloaded.
+    It takes pictures of any size in [0, 1], and 8- and 16-bit integers for shares of their range. With
+    ``warm_start`` or ``partial_fit`` it goes on learning from other pictures and noise (of pairs with
+    ``noise="auto"``). A search, ``clone`` and a ``fit`` without ``warm_start`` begin anew, as with any
+    estimator: in a pipeline that is to be fitted, stand it in a :class:`sklearn.frozen.FrozenEstimator`. How it
+    was trained and how good it is stands in the card beside the weights, ``sk_denoise/restoration/weights``.
+    Nothing is downloaded.
 
     Parameters
     ----------
