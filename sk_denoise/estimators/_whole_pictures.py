@@ -15,7 +15,7 @@ from torch import nn
 
 from sk_denoise._cost import Cost, entries_at_once
 from sk_denoise._threads import suitable_threads
-from sk_denoise._tiling import check_tile_size, tile_side, tiles_of
+from sk_denoise._tiling import MEMORY, check_tile_size, tile_side, tiles_of
 from sk_denoise.networks import Bounded
 
 __all__ = ["EIGHT_TURNS", "Restorer", "Turn"]
@@ -25,6 +25,7 @@ Levels = NDArray[Any] | None  # of the noise: (n_pictures,), or maps (n_pictures
 Turn = Callable[[Pictures], Pictures]
 
 LAYERS_AT_ONCE = 8  # as large as the widest one, that are there at a time
+MEMORY_OF_ATTENTION = 2**30  # bytes: tiles of a network that looks at the whole picture change the answer
 HALO_OF_ATTENTION = 64  # pixels around a tile, for a network that looks at the whole picture
 
 # Pictures turned and mirrored: views, so that what is written into one is written into the picture.
@@ -212,7 +213,7 @@ def _tiles_for(
     halo = -(-(HALO_OF_ATTENTION if reach is None else reach) // stride) * stride
     if tile_size == "auto":
         bytes_per_pixel = (8 if double else 4) * LAYERS_AT_ONCE * cost.widest
-        return tile_side(bytes_per_pixel, halo, stride), halo
+        return tile_side(bytes_per_pixel, halo, stride, MEMORY if reach else MEMORY_OF_ATTENTION), halo
     return tile_size, halo
 
 

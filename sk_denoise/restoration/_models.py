@@ -15,6 +15,7 @@ from sk_denoise.noise import GaussianNoiser
 __all__ = ["MODELS", "Model", "load_pretrained", "shared_model"]
 
 WEIGHTS = Path(__file__).parent / "weights"
+RATE_TO_GO_ON = 2e-4  # at ten times that, the first steps undo what is known
 _LOADING = threading.Lock()
 
 
@@ -46,9 +47,10 @@ def load_pretrained(name: str) -> ImageDenoiser:
     It takes pictures of any size in [0, 1], and 8- and 16-bit integers for shares of their range. With
     ``warm_start`` or ``partial_fit`` it goes on learning from other pictures and noise (of pairs with
     ``noise="auto"``). A search, ``clone`` and a ``fit`` without ``warm_start`` begin anew, as with any
-    estimator: in a pipeline that is to be fitted, stand it in a :class:`sklearn.frozen.FrozenEstimator`. How it
-    was trained and how good it is stands in the card beside the weights, ``sk_denoise/restoration/weights``.
-    Nothing is downloaded.
+    estimator: in a pipeline that is to be fitted, stand it in a :class:`sklearn.frozen.FrozenEstimator`. Its
+    ``learning_rate`` is one for going on, a tenth of that for weights drawn at random. How it was trained and
+    how good it is stands in the card beside the weights, ``sk_denoise/restoration/weights``. Nothing is
+    downloaded.
 
     Parameters
     ----------
@@ -95,7 +97,8 @@ def _loaded(name: str) -> ImageDenoiser:
     from safetensors.torch import load_file
 
     model = MODELS[name]
-    denoiser = ImageDenoiser(noise=GaussianNoiser((0, model.strongest)), sigma="map")
+    noise = GaussianNoiser((0, model.strongest))
+    denoiser = ImageDenoiser(noise=noise, sigma="map", learning_rate=RATE_TO_GO_ON)
     weights = load_file(WEIGHTS / f"{name}.safetensors")  # half precision on disk
     return denoiser._with_weights(
         {key: w.float() for key, w in weights.items()}, model.channels, model.strongest
