@@ -55,10 +55,10 @@ photos.
 - **Data**: the 200 training photos of the Berkeley segmentation data (BSDS500) and 176 of its 200 test
   photos; the other 24, every eighth by name, are held out. They share no picture with BSD68 or CBSD68. The
   photos come under terms for research; none of them is part of these weights or of this package.
-- **Recipe**: `python pretraining/train.py {color}`: {step:,} of {steps:,} steps, {seen:,} patches of
+- **Recipe**: `python pretraining/train.py {color}`, {start}: {step:,} steps, {seen:,} patches of
   {patch} x {patch}, flipped and turned; sigma uniform in 0 to 55 of 255, told to the network as a map;
-  squared error; Adam, from 2e-3 along a cosine; bfloat16 in the layers; an exponential moving average of the
-  weights.
+  squared error; Adam, along cosines from 1e-3 in the first chunks, from 2e-3 later; bfloat16 in the layers;
+  an exponential moving average of the weights.
 - **Reached** on the 24 held-out photos: {levels}
   (noise not clipped, output rounded to 8 bits, mean over photos).
 - **Format**: safetensors, half precision. **Licence**: BSD 3-Clause, as the package.
@@ -170,7 +170,7 @@ class Run:
             color=self.color,
             n=n,
             step=self.step,
-            steps=self.steps,
+            start="from weights drawn at random" if self.color == "gray" else "from the gray weights",
             seen=self.step * BATCH,
             levels=levels,
             patch=PATCH,
