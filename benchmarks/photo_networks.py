@@ -43,6 +43,7 @@ from sk_denoise import (
     compare_denoisers,
 )
 from sk_denoise.datasets import ImageFolder, RandomPatches, extract_patches, join_patches
+from sk_denoise.restoration import denoise_image
 
 Picture = NDArray[Any]
 Denoise = Callable[[Picture], Picture]
@@ -128,9 +129,9 @@ def by_filter(estimator: Any) -> Denoise:
     return lambda x: estimator.fit(x[None]).predict(x[None])[0]
 
 
-def by_picture(estimator: Any) -> Denoise:
-    """Return what denoises a picture at once."""
-    return lambda x: estimator.predict([x])[0]
+def by_picture(network: ImageDenoiser) -> Denoise:
+    """Return what denoises a picture at once, without tiles, as the attention of RIDNet sees all of it."""
+    return lambda x: denoise_image(x, model=network, tile_size=None)
 
 
 def denoiser(name: str, noise: Any, minutes: float) -> tuple[Denoise, dict[str, Any]]:
