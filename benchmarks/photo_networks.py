@@ -172,10 +172,10 @@ def table_of(results: dict[str, Any]) -> str:
     lines = [
         "# Networks for photos",
         "",
-        f"`python benchmarks/photo_networks.py`: {N_TEST} held-out colour photos of BSDS500 under the noises "
+        f"`python benchmarks/photo_networks.py --minutes {minutes:g}`: {N_TEST} held-out colour photos of BSDS500 under the noises "
         "of the tutorial, mean PSNR in dB and SSIM. Each network learned from 376 others, anew for each "
-        f"noise, for {minutes:g} minutes of one processor core; as many steps fit into them, of {BATCH} "
-        f"patches of {PATCH} x {PATCH}. Seconds of the core are those of one photo, 481 x 321 pixels.",
+        f"noise, for {60 * minutes:g} seconds of one processor core: the steps that fit in, of {BATCH} "
+        f"patches of {PATCH} x {PATCH}. Seconds, of the core too, are those of one photo of 481 x 321.",
         "",
         f"| | {' | '.join(NOISES)} | weights | steps | seconds |",
         f"|---|{'---|' * len(NOISES)}---|---|---|",
