@@ -11,7 +11,8 @@ how long an epoch takes, and the epochs are as many as fit into the minutes; the
 processor, so a busy machine does not matter. The loss is the squared error, rates are the estimators' own.
 
 Each cell goes to ``benchmarks/results/photo_networks.json`` at once, and a run goes on where one was ended;
-cells of other ``--minutes`` are made anew. The table goes to ``.md`` and the picture, which shows a photo that is not ours to publish, to ``.png``.
+cells of other ``--minutes`` are made anew. The table goes to ``.md``, and to ``.png`` a picture, which stays
+out of the repository: the photo in it is not ours to publish.
 """
 
 from __future__ import annotations
