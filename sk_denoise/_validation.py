@@ -150,9 +150,10 @@ def check_samples(
     """
     is_stack = (np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)) > 2
     expected: tuple[int, ...] = () if reset else estimator._sample_shape_
+    any_size = getattr(estimator, "_takes_any_size", False)
     if len(expected) > 1 and np.shape(X) == expected:
         raise ValueError(f"X has the shape {expected} of a single sample. It needs a first axis: X[None].")
-    if len(expected) > 1 and estimator._takes_any_size and not is_stack:
+    if len(expected) > 1 and any_size and not is_stack:
         raise ValueError(
             f"{type(estimator).__name__} was fitted on pictures {_sizes(expected)}, X has the shape "
             f"{np.shape(X)}. Pass X of shape (n_pictures, height, width{_channels(expected)}), or one "
@@ -174,7 +175,7 @@ def check_samples(
     if reset:
         estimator.n_features_in_ = int(np.prod(shape))
         estimator._sample_shape_ = shape
-    elif estimator._takes_any_size and len(expected) > 1:
+    elif any_size and len(expected) > 1:
         if (len(shape), shape[2:]) != (len(expected), expected[2:]):
             raise ValueError(
                 f"{type(estimator).__name__} was fitted on pictures {_sizes(expected)}, X holds pictures "

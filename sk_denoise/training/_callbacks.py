@@ -122,7 +122,8 @@ class EpochRecorder(Callback):
 def check_weights(net: NeuralNet) -> None:
     """Refuse weights that the last step, whose loss nobody saw, has thrown out of all bounds."""
     largest = max(float(weight.detach().abs().max()) for weight in net.module_.parameters() if weight.numel())
-    if not largest < UNHEARD_OF:
+    unit = math.sqrt(max(1.0, net.history[0].get("train_loss", 1.0)))  # of targets, where they are not scaled
+    if not largest < UNHEARD_OF * unit:
         raise TrainingDivergedError(
             f"Training diverged in its last step: weights reach {largest:.3g}. Lower learning_rate."
         )
