@@ -387,17 +387,17 @@ class ImageDenoiser(
         """Return a stack or rows without their noise."""
         samples = check_samples(self, X, reset=False)
         pictures = self._as_pictures(samples)
-        white = self._white_of(samples.dtype)
+        ratio = self._ratio_of(samples.dtype)
         levels = None
         if self.noise_levels_ is not None:
-            levels = levels_for(sigma, pictures, white * self.noise_levels_[1])
+            levels = levels_for(sigma, pictures, ratio * self.noise_levels_[1])
         elif sigma is not None:
             raise ValueError(
                 'sigma is for networks that are told how strong the noise is, ImageDenoiser(sigma="map"); '
                 "this one learned to do without."
             )
         answer = np.empty(pictures.shape, as_float(samples[:0]).dtype)
-        self.restorer(white, double=answer.dtype == np.float64).restore(pictures, answer, levels)
+        self.restorer(ratio, double=answer.dtype == np.float64).restore(pictures, answer, levels)
         return answer.reshape(samples.shape)
 
     def _as_pictures(self, samples: NDArray[Any]) -> NDArray[Any]:
@@ -406,7 +406,7 @@ class ImageDenoiser(
             return samples.reshape(len(samples), *(*(self.image_shape_ or (1, samples.shape[1])), 1)[:3])
         return samples if samples.ndim == 4 else samples[..., None]
 
-    def _white_of(self, dtype: np.dtype[Any]) -> float:
+    def _ratio_of(self, dtype: np.dtype[Any]) -> float:
         """Return how many times finer the unit of pictures of a type is than that of the fit."""
         if is_stored(dtype) and self.white_ is not None:
             return float(np.iinfo(dtype).max) / self.white_
@@ -415,8 +415,8 @@ class ImageDenoiser(
         return 1.0
 
     def _in_unit(self, samples: NDArray[Any]) -> NDArray[Any]:
-        white = self._white_of(samples.dtype)
-        return samples if white == 1 else as_float(samples) / np.float32(white)
+        ratio = self._ratio_of(samples.dtype)
+        return samples if ratio == 1 else as_float(samples) / np.float32(ratio)
 
 
 def refuse_stream(X: Any, method: str) -> None:

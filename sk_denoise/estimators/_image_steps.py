@@ -49,7 +49,8 @@ __all__ = ["ImageFitSteps"]
 
 BATCH_SIZE = 32
 ROUNDING = 1e-4
-LEVELS_FROM = 1024  # patches, to know the noise levels that a network learns from
+LEVELS_FROM = (64, 1024)  # draws, at least and at most, to know the noise levels that a network learns from
+ENTRIES_AT_A_LOOK = 2**23
 
 
 @dataclass(frozen=True)
@@ -277,7 +278,8 @@ class ImageFitSteps(FitSteps):
 
     def _levels(self, pair: Pair) -> tuple[float, float]:
         """Return the weakest and the strongest noise of a sample, in the user's unit."""
-        index = np.arange(LEVELS_FROM) % len(pair.inputs)  # few patches meet many draws
+        n = np.clip(ENTRIES_AT_A_LOOK // pair.inputs[0].size, *LEVELS_FROM)
+        index = np.arange(n) % len(pair.inputs)  # few patches meet many draws
         levels = self._rows(pair.take(index), "levels", 0).freeze().inputs[:, -1] * pair.data_range
         return float(levels.min()), float(levels.max())
 
