@@ -6,17 +6,18 @@ This is also the only module that reaches for scikit-learn's utilities that are 
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import joblib
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import _name_estimators
 from sklearn.utils import Tags, check_array
+from sklearn.utils._metadata_requests import MetadataRequest, _MetadataRequester
 from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
@@ -24,7 +25,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.metaestimators import _BaseComposition as ComposedEstimator
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from sk_denoise.exceptions import CleanTargetWarning
 
@@ -33,6 +34,7 @@ __all__ = [
     "Interval",
     "Noiser",
     "SampleTagsMixin",
+    "ScoreRouting",
     "StrOptions",
     "as_float",
     "as_tensor",
@@ -42,6 +44,7 @@ __all__ = [
     "check_parameters",
     "check_samples",
     "check_target",
+    "check_weights",
     "data_range_of",
     "is_clean_side",
     "name_of",
@@ -78,6 +81,21 @@ class SampleTagsMixin:
         assert tags.transformer_tags is not None  # TransformerMixin made them
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+class ScoreRouting(_MetadataRequester):
+    """What a scorer needs so that searches route metadata to it, as they do to scikit-learn's scorers."""
+
+    def set_score_request(self, **requests: Any) -> Self:
+        """Say which metadata the scorer wants, such as ``sample_weight=True``."""
+        if not get_config()["enable_metadata_routing"]:
+            raise RuntimeError(
+                "Metadata is routed with sklearn.set_config(enable_metadata_routing=True) only."
+            )
+        self._metadata_request = MetadataRequest(owner=self)
+        for name, alias in requests.items():
+            self._metadata_request.score.add_request(param=name, alias=alias)
+        return self
 
 
 def names_of(estimators: Sequence[T]) -> list[tuple[str, T]]:
@@ -220,6 +238,24 @@ def check_target(
     return array
 
 
+def check_weights(
+    sample_weight: ArrayLike | None, samples: Any, min_samples: int = 1
+) -> NDArray[np.float64] | None:
+    """Check the weights of samples; those that are all alike are None."""
+    if sample_weight is None:
+        return None
+    weights = np.asarray(
+        _check_sample_weight(sample_weight, samples, dtype=np.float64, ensure_non_negative=True)
+    )
+    n_counting = int(np.count_nonzero(weights))
+    if n_counting < min_samples:
+        raise ValueError(
+            f"sample_weight is above 0 for {n_counting} of {len(weights)} samples, at least {min_samples} "
+            "must count."
+        )
+    return None if (weights == weights[0]).all() else weights
+
+
 def is_clean_side(y: Any, X: ArrayLike, *, warn: bool = False) -> bool:
     """Return whether y is the clean side of X, not labels or values to be predicted from it.
 
@@ -239,11 +275,10 @@ def is_clean_side(y: Any, X: ArrayLike, *, warn: bool = False) -> bool:
     elif _is_binary(target) and not _is_binary(samples):
         reason = "it holds zeros and ones only, as indicators of classes do"
     if reason and warn:
-        warnings.warn(
+        warn_user(
             f"y is not taken as the clean side of X, since {reason}; X is treated as if y had not been "
             "given. Pass clean data as X_clean=.",
             CleanTargetWarning,
-            stacklevel=5,
         )
     return reason is None
 

@@ -6,7 +6,6 @@ import copy
 import operator
 import os
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from sk_denoise._random import root_seed, stream
+from sk_denoise._warnings import warn_user
 from sk_denoise.datasets._checks import check_choice, check_count, check_fraction
 from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError
 from sk_denoise.io import IMAGE_SUFFIXES, read_image
@@ -207,7 +207,7 @@ class ImageFolder(Dataset[Any]):
             message = f"{len(alone)} pictures have no other side and are left out: {some}."
             if self.on_error == "raise":
                 raise ValueError(message.replace("and are left out", "in the other folder"))
-            warnings.warn(message, SkippedImageWarning, stacklevel=3)
+            warn_user(message, SkippedImageWarning)
         return [noisy_files[name] for name in both], [clean_files[name] for name in both]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.random import RandomState
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
@@ -48,6 +49,8 @@ class SizedSource:
         How many threads may fetch at once; 0 where there is nothing to wait for.
     bad : dict
         Indexes of pictures that turned out to be of no use, with the reason.
+    weights : ndarray or None
+        What the picture of each index counts, where they do not count alike.
     """
 
     pictures: Any
@@ -55,6 +58,7 @@ class SizedSource:
     n_workers: int
     bad: dict[int, str] = field(default_factory=dict)
     most_ahead: int = 32  # pictures to cut before they are needed, while the network learns
+    weights: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.indexes)
@@ -79,18 +83,35 @@ class SizedSource:
             ) from error
 
     def order(self, generator: torch.Generator) -> Iterator[Visit]:
-        """Yield all usable indexes in random order, again and again.
+        """Yield all usable indexes in random order, again and again, each as often as it counts.
 
         All indexes are drawn and those of no use passed over, so the visits to the others are the same
         whether a picture is known to be bad or is still to be found so.
         """
         while len(self.bad) < len(self):
-            positions = torch.randperm(len(self), generator=generator).tolist()
+            positions = self._pass(generator)
             seeds = torch.randint(2**31, (len(self),), generator=generator).tolist()
             for position, seed in zip(positions, seeds, strict=True):
                 if self.indexes[position] not in self.bad:
                     yield self.indexes[position], seed
         raise self.nothing_left()
+
+    def weighted(self, weights: NDArray[Any] | None) -> SizedSource:
+        """Return the source of the pictures that count, each visited as often as its weight says."""
+        if weights is None:
+            return self
+        counting = [index for index in self.indexes if weights[index] > 0]
+        return replace(self, indexes=counting, weights=weights)
+
+    def _pass(self, generator: torch.Generator) -> list[int]:
+        """Return positions of indexes in random order; with weights, drawn systematically."""
+        order = torch.randperm(len(self), generator=generator)
+        if self.weights is None:
+            return list(order.tolist())
+        shares = np.cumsum(self.weights[np.asarray(self.indexes)])
+        steps = (np.arange(len(self)) + torch.rand((), generator=generator).item()) / len(self)
+        drawn = np.searchsorted(shares, shares[-1] * steps, side="right")
+        return list(np.minimum(drawn, len(self) - 1)[order.numpy()].tolist())
 
     def preview(self, generator: torch.Generator | None = None) -> Iterator[Visit]:
         """Yield indexes for a look: from all over the source, or in order without a generator."""

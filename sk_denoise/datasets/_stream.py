@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
@@ -13,8 +12,11 @@ from typing import Any, Literal
 
 import torch
 from numpy.random import RandomState
+from numpy.typing import ArrayLike
 
 from sk_denoise._random import stream
+from sk_denoise._validation import check_weights
+from sk_denoise._warnings import warn_user
 from sk_denoise.datasets._checks import as_sides, check_choice, check_count, check_two_counts
 from sk_denoise.datasets._cutting import (
     Block,
@@ -78,6 +80,9 @@ class RandomPatches:
         channels than the first one, or with NaN or infinity where a patch was cut. It is left out from
         then on with one ``SkippedImageWarning`` that names it, or it is an error. By default what the
         ImageFolder says, "warn" for all else.
+    sample_weight : array-like of shape (n_pictures,), optional
+        What each picture counts, at least 0, where pictures have a length: in an epoch a picture is visited
+        as many times as its weight says beside the mean, with chance for the fraction.
 
     Attributes
     ----------
@@ -120,6 +125,7 @@ class RandomPatches:
         pictures_per_epoch: int | None = None,
         normalize: bool = True,
         on_error: Literal["warn", "raise"] | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> None:
         self.pictures = pictures
         self.patch_size = check_two_counts(patch_size, "patch_size")
@@ -138,7 +144,12 @@ class RandomPatches:
         if on_error is None:
             on_error = pictures.on_error if isinstance(pictures, ImageFolder) else "warn"
         self.on_error = check_choice(on_error, "on_error", "warn", "raise")
+        self.sample_weight = sample_weight
         self._source = as_source(pictures)
+        if sample_weight is not None:
+            if isinstance(self._source, StreamSource):
+                raise ValueError("sample_weight is for pictures that have a length, and can be counted.")
+            self._source = self._source.weighted(check_weights(sample_weight, self._source.indexes))
         self._found: Kind | None = None
         if pictures_per_epoch is None and isinstance(self._source, StreamSource):
             raise ValueError("Pictures without a length need pictures_per_epoch: where does an epoch end?")
@@ -332,7 +343,7 @@ class RandomPatches:
             raise error
         reason = str(error).rstrip(".") + "."
         if self._source.leave_out(index, reason):
-            warnings.warn(f"{reason} It is left out from now on.", SkippedImageWarning, stacklevel=4)
+            warn_user(f"{reason} It is left out from now on.", SkippedImageWarning)
 
 
 def _root_of(generator: torch.Generator) -> int:

@@ -11,6 +11,7 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from sk_denoise._callbacks import FitTasks, with_callbacks
 from sk_denoise._random import stream
 from sk_denoise._threads import suitable_threads
 from sk_denoise._validation import (
@@ -39,6 +40,7 @@ class BaseDenoiser(DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSt
 
     latent_dim: int
 
+    @with_callbacks
     def fit(
         self,
         X: ArrayLike,
@@ -47,6 +49,7 @@ class BaseDenoiser(DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSt
         X_clean: ArrayLike | None = None,
         X_val: ArrayLike | None = None,
         X_clean_val: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Learn to denoise.
 
@@ -68,6 +71,9 @@ class BaseDenoiser(DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSt
             Samples to validate on, in place of a part of X: noisy with ``X_clean_val``, else clean.
         X_clean_val : array-like of the shape of X_val, optional
             The clean side of ``X_val``.
+        sample_weight : array-like of shape (n_samples,), optional
+            What each sample counts in the loss, beside the mean of all; at least 0. Samples of weight 0 are
+            left out.
 
         Returns
         -------
@@ -82,14 +88,23 @@ class BaseDenoiser(DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSt
         KeyboardInterrupt
             When the user stops the run; the estimator then has the best weights so far.
         """
+        tasks = FitTasks(self)
         draft = self._draft(fresh=not self.warm_start)
-        pair = draft._check(X, y, X_clean)
+        pair = draft._check(X, y, X_clean, sample_weight)
         training, validation = draft._split(pair, X_val, X_clean_val)
         draft._prepare(training)
-        interruption = draft._train(training, validation)
+        interruption = draft._train(training, validation, tasks, training)
         return self._store(draft, interruption)
 
-    def partial_fit(self, X: ArrayLike, y: Any = None, *, X_clean: ArrayLike | None = None) -> Self:
+    @with_callbacks
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        *,
+        X_clean: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Learn from some more samples: one pass over them, at a constant learning rate.
 
         The first call fixes the shape of the samples and the scaling, so it should see samples that are
@@ -103,17 +118,21 @@ class BaseDenoiser(DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSt
             The clean side, as in ``fit``.
         X_clean : array-like of the shape of X, optional
             The clean side, whatever y is.
+        sample_weight : array-like of shape (n_samples,), optional
+            What each sample counts in the loss, as in ``fit``.
 
         Returns
         -------
         self
         """
+        tasks = FitTasks(self)
         draft = self._draft(fresh=False)
-        pair = draft._check(X, y, X_clean)
+        pair = draft._check(X, y, X_clean, sample_weight)
         draft._prepare(pair)
-        interruption = draft._train(pair, None, epochs=1, schedule="constant")
+        interruption = draft._train(pair, None, tasks, pair, epochs=1, schedule="constant")
         return self._store(draft, interruption)
 
+    @with_callbacks
     def fit_patches(self, patches: RandomPatches, *, validation: RandomPatches | None = None) -> Self:
         """Learn to denoise from patches that are drawn afresh from pictures in every epoch.
 
@@ -148,6 +167,7 @@ class BaseDenoiser(DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSt
         >>> dae.fit_patches(patches).image_shape_
         (16, 16)
         """
+        tasks = FitTasks(self)
         draft = self._draft(fresh=not self.warm_start)
         draft._check_parameters()
         training, held_out = draft._split_patches(patches, validation)
@@ -155,7 +175,7 @@ class BaseDenoiser(DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSt
         draft._prepare(sample)
         draft._learned_scaled_ = training.is_scaled
         frozen = None if held_out is None else draft._held_out(held_out, training, sample)
-        return self._store(draft, draft._train(training, frozen))
+        return self._store(draft, draft._train(training, frozen, tasks, sample))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Denoise.

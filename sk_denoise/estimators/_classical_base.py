@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sk_denoise._callbacks import CallbackSupportMixin, take_fitted, told_as_one
 from sk_denoise._noise_level import levels_of
 from sk_denoise._validation import (
     Interval,
@@ -32,6 +33,7 @@ Pictures = NDArray[Any]  # (n_pictures, height, width, channels), floating
 
 
 class ClassicalDenoiser(
+    CallbackSupportMixin,
     DenoisingScoreMixin,
     SampleTagsMixin,
     OneToOneFeatureMixin,
@@ -50,6 +52,7 @@ class ClassicalDenoiser(
     _least_samples: ClassVar[int] = 1
     image_shape: Sequence[int] | None
 
+    @told_as_one
     def fit(self, X: ArrayLike, y: Any = None, *, X_clean: ArrayLike | None = None) -> Self:
         """Learn the layout of the samples, the range of clean ones, and what the method needs to know.
 
@@ -85,7 +88,7 @@ class ClassicalDenoiser(
         draft._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
         draft._reference_noiser_.fit(pair.targets)
         draft.data_range_ = pair.data_range
-        self.__dict__ = draft.__dict__
+        take_fitted(self, draft)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:

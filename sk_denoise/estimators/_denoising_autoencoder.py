@@ -93,13 +93,19 @@ class DenoisingAutoencoder(BaseDenoiser):
         The rate at the start. None takes the one that suits the optimizer: 0.002 for "adam", "adamw" and
         "nadam", 0.004 for "radam", 0.001 for "rmsprop", 0.05 for "sgd", 0.01 for "adagrad", 1 for
         "adadelta".
-    learning_rate_schedule : {"flat_cosine", "cosine", "constant"}, default="flat_cosine"
-        How the rate falls over the run: constant for the first half and then along a cosine to zero, along
-        a cosine from the start, or not at all. The falling ones rise first, over a tenth of the steps and
-        no more than 100.
+    learning_rate_schedule : str, default="flat_cosine"
+        How the rate falls over the run: "flat_cosine" is constant for the first half and then falls along a
+        cosine to zero; "cosine" and "linear" fall to zero from the start, "exponential" to a hundredth;
+        these rise first, over a tenth of the steps and no more than 100. "one_cycle" rises for a third of
+        the run and falls along a cosine; "constant" does neither.
     weight_decay : float or "auto", default="auto"
         Pull of the weights towards zero. "auto" is for "adamw" 0.3 below 1,000 samples, 0.2 below 10,000
         and 0 beyond, and 0 for the other optimizers, which add it to the gradient.
+    gradient_clipping : float or None, default=None
+        The largest norm of the gradients of a step; longer ones are cut to it.
+    weight_averaging : float or None, default=None
+        What an exponential moving average of the weights keeps of itself at each step, such as 0.999;
+        validation and prediction then take the average. None takes the weights as they are.
     batch_size : int or "auto", default="auto"
         The most samples in a batch. "auto" is 32 below 1,000 samples, 64 below 10,000 and 128 beyond.
     max_epochs : int or "auto", default="auto"
@@ -118,6 +124,10 @@ class DenoisingAutoencoder(BaseDenoiser):
     output : {"reconstruction", "latent", "activations"}, default="reconstruction"
         What ``transform`` gives: denoised samples, latent vectors, or the outputs of all hidden layers side
         by side. ``predict`` and ``score`` always denoise. It may be set after the fit.
+    callbacks : list or None, default=None
+        What looks on while the network learns: callbacks of skorch, which see the net; and functions
+        ``f(estimator, epoch)``, called after each epoch with a fitted copy and a dict of its figures, which
+        end the run when they return True. Callbacks of scikit-learn go to ``set_callbacks``.
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(height, width, channels)``, where the rows of X are flattened pictures:
         they are scaled and corrupted for all pixels alike, as stacks of pictures are.
@@ -215,6 +225,8 @@ class DenoisingAutoencoder(BaseDenoiser):
         learning_rate: float | None = None,
         learning_rate_schedule: str = "flat_cosine",
         weight_decay: float | Literal["auto"] = "auto",
+        gradient_clipping: float | None = None,
+        weight_averaging: float | None = None,
         batch_size: int | Literal["auto"] = "auto",
         max_epochs: int | Literal["auto"] = "auto",
         early_stopping: bool = False,
@@ -222,6 +234,7 @@ class DenoisingAutoencoder(BaseDenoiser):
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
         warm_start: bool = False,
+        callbacks: Sequence[Any] | None = None,
         output: Literal["reconstruction", "latent", "activations"] = "reconstruction",
         image_shape: Sequence[int] | None = None,
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
@@ -239,6 +252,8 @@ class DenoisingAutoencoder(BaseDenoiser):
         self.learning_rate = learning_rate
         self.learning_rate_schedule = learning_rate_schedule
         self.weight_decay = weight_decay
+        self.gradient_clipping = gradient_clipping
+        self.weight_averaging = weight_averaging
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.early_stopping = early_stopping
@@ -246,6 +261,7 @@ class DenoisingAutoencoder(BaseDenoiser):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
+        self.callbacks = callbacks
         self.output = output
         self.image_shape = image_shape
         self.precision = precision

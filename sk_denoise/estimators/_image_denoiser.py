@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._validation import SampleTagsMixin, as_float, check_samples, is_stored
+from sk_denoise._callbacks import FitTasks, with_callbacks
+from sk_denoise._validation import SampleTagsMixin, as_float, check_samples, check_weights, is_stored
 from sk_denoise.estimators._image_steps import ImageFitSteps
 from sk_denoise.estimators._picture_sources import PictureList, is_picture_list, is_stream, stack_of
 from sk_denoise.estimators._scoring import DenoisingScoreMixin
@@ -73,10 +74,15 @@ class ImageDenoiser(
         As with :class:`~sk_denoise.DenoisingAutoencoder`.
     learning_rate : float or None, default=0.002
         The rate at the start; None takes what suits the optimizer.
-    learning_rate_schedule : {"flat_cosine", "cosine", "constant"}, default="flat_cosine"
+    learning_rate_schedule : str, default="flat_cosine"
         How the rate falls over the run, as with :class:`~sk_denoise.DenoisingAutoencoder`.
     weight_decay : float or "auto", default="auto"
         As with :class:`~sk_denoise.DenoisingAutoencoder`.
+    gradient_clipping : float or None, default=None
+        The largest norm of the gradients of a step; longer ones are cut to it.
+    weight_averaging : float or None, default=None
+        What an exponential moving average of the weights keeps of itself at each step, such as 0.999;
+        validation and prediction then take the average. None takes the weights as they are.
     batch_size : int or "auto", default="auto"
         The most patches in a batch; "auto" is 32.
     max_epochs : int or "auto", default="auto"
@@ -92,6 +98,10 @@ class ImageDenoiser(
         See ``early_stopping``; in the unit of the loss.
     warm_start : bool, default=False
         Whether ``fit`` goes on from the weights of the previous call.
+    callbacks : list or None, default=None
+        What looks on while the network learns: callbacks of skorch, which see the net; and functions
+        ``f(estimator, epoch)``, called after each epoch with a fitted copy and a dict of its figures, which
+        end the run when they return True. Callbacks of scikit-learn go to ``set_callbacks``.
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(height, width, channels)``, where the rows of X are flattened pictures.
         Other rows are signals: pictures of height 1.
@@ -189,6 +199,8 @@ class ImageDenoiser(
         learning_rate: float | None = 0.002,
         learning_rate_schedule: str = "flat_cosine",
         weight_decay: float | Literal["auto"] = "auto",
+        gradient_clipping: float | None = None,
+        weight_averaging: float | None = None,
         batch_size: int | Literal["auto"] = "auto",
         max_epochs: int | Literal["auto"] = "auto",
         early_stopping: bool = False,
@@ -196,6 +208,7 @@ class ImageDenoiser(
         n_iter_no_change: int = 10,
         tol: float = 1e-6,
         warm_start: bool = False,
+        callbacks: Sequence[Any] | None = None,
         image_shape: Sequence[int] | None = None,
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str | torch.device = "auto",
@@ -214,6 +227,8 @@ class ImageDenoiser(
         self.learning_rate = learning_rate
         self.learning_rate_schedule = learning_rate_schedule
         self.weight_decay = weight_decay
+        self.gradient_clipping = gradient_clipping
+        self.weight_averaging = weight_averaging
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.early_stopping = early_stopping
@@ -221,12 +236,14 @@ class ImageDenoiser(
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
+        self.callbacks = callbacks
         self.image_shape = image_shape
         self.precision = precision
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     def fit(
         self,
         X: Any,
@@ -235,6 +252,7 @@ class ImageDenoiser(
         X_clean: Any = None,
         X_val: Any = None,
         X_clean_val: Any = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Learn to denoise.
 
@@ -261,6 +279,8 @@ class ImageDenoiser(
             Pictures to validate on, in place of a part of X: noisy with ``X_clean_val``, else clean.
         X_clean_val : stack or list of the shape of X_val, optional
             The clean side of ``X_val``.
+        sample_weight : array-like of shape (n_pictures,), optional
+            What each picture counts; at least 0. Patches are cut from it the more often.
 
         Returns
         -------
@@ -275,15 +295,20 @@ class ImageDenoiser(
         KeyboardInterrupt
             When the user stops the run; the estimator then has the best weights so far.
         """
+        tasks = FitTasks(self)
         draft = self._draft(fresh=not self.warm_start)
         draft._check_parameters()
-        training, validation = draft._divided(draft._given(X, y, X_clean), X_val, X_clean_val)
+        given = draft._given(X, y, X_clean, sample_weight)
+        training, validation = draft._divided(given, X_val, X_clean_val)
         sample, source = draft._looked_at(training)
         draft._prepare(sample)
         frozen = None if validation is None else draft._looked_at(validation, like=sample)[0]
-        return self._store(draft, draft._train(source, frozen))
+        return self._store(draft, draft._train(source, frozen, tasks, sample))
 
-    def partial_fit(self, X: Any, y: Any = None, *, X_clean: Any = None) -> Self:
+    @with_callbacks
+    def partial_fit(
+        self, X: Any, y: Any = None, *, X_clean: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Learn from some more pictures: one pass over them, at a constant learning rate.
 
         The first call fixes the channels and the range from black to white, so it should see pictures that
@@ -291,18 +316,19 @@ class ImageDenoiser(
 
         Parameters
         ----------
-        X, y, X_clean
+        X, y, X_clean, sample_weight
             As in ``fit``.
 
         Returns
         -------
         self
         """
+        tasks = FitTasks(self)
         draft = self._draft(fresh=False)
         draft._check_parameters()
-        sample, source = draft._looked_at(draft._given(X, y, X_clean))
+        sample, source = draft._looked_at(draft._given(X, y, X_clean, sample_weight))
         draft._prepare(sample)
-        return self._store(draft, draft._train(source, None, epochs=1, schedule="constant"))
+        return self._store(draft, draft._train(source, None, tasks, sample, epochs=1, schedule="constant"))
 
     def predict(self, X: Any, *, sigma: Any = None) -> Any:
         """Denoise.
@@ -348,7 +374,7 @@ class ImageDenoiser(
         """
         return self.predict(X)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean PSNR of denoised pictures in dB, each capped at 100.
 
         Parameters
@@ -358,6 +384,8 @@ class ImageDenoiser(
             is the same for every estimator fitted on the same data, whatever its ``noise``.
         y : stack or list of the shape of X, optional
             Clean pictures; ignored where they equal X or cannot be the clean side (see ``fit``).
+        sample_weight : array-like of shape (n_pictures,), optional
+            What each picture counts in the mean.
 
         Returns
         -------
@@ -367,13 +395,12 @@ class ImageDenoiser(
         check_is_fitted(self)
         refuse_stream(X, "score")
         if not is_picture_list(X):
-            return super().score(stack_of(X), stack_of(y))
+            return super().score(stack_of(X), stack_of(y), sample_weight)
         noisy = PictureList.of(X)
         clean = noisy.clean_side_in(y)
         if len({x.shape for x in noisy.pictures}) == 1:
-            return super().score(
-                np.stack(noisy.pictures), None if clean is None else np.stack(clean.pictures)
-            )
+            truth = None if clean is None else np.stack(clean.pictures)
+            return super().score(np.stack(noisy.pictures), truth, sample_weight)
         given = [self._in_unit(check_samples(self, x[None], reset=False)) for x in noisy.pictures]
         if clean is None:
             truths = [as_float(x) for x in given]
@@ -381,7 +408,8 @@ class ImageDenoiser(
         else:
             truths = [self._in_unit(truth[None]) for truth in clean.pictures]
         pairs = zip(truths, given, strict=True)
-        return float(np.mean([psnr(t, self.predict(x), data_range=self.data_range_) for t, x in pairs]))
+        each = [psnr(t, self.predict(x), data_range=self.data_range_) for t, x in pairs]
+        return float(np.average(each, weights=check_weights(sample_weight, each)))
 
     def _denoised(self, X: ArrayLike, sigma: Any) -> NDArray[Any]:
         """Return a stack or rows without their noise."""

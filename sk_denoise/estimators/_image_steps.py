@@ -19,6 +19,7 @@ from sk_denoise._validation import (
     StrOptions,
     as_tensor,
     black_of,
+    check_weights,
     data_range_of,
     is_stored,
     white_of,
@@ -51,6 +52,7 @@ BATCH_SIZE = 32
 ROUNDING = 1e-4
 LEVELS_FROM = (64, 1024)  # draws, at least and at most, to know the noise levels that a network learns from
 ENTRIES_AT_A_LOOK = 2**23
+MOST_SHOWN = 256  # patches that callbacks score
 
 
 @dataclass(frozen=True)
@@ -108,17 +110,17 @@ class ImageFitSteps(FitSteps):
 
     # Where pictures come from -------------------------------------------------------------------------
 
-    def _given(self, X: Any, y: Any, X_clean: Any) -> Given:
+    def _given(self, X: Any, y: Any, X_clean: Any, sample_weight: Any = None) -> Given:
         """Return what was given: a pair of stacks, or patches of lists and streams."""
         X, y, X_clean = stack_of(X), stack_of(y), stack_of(X_clean)
         if is_stream(X):
-            return self._streamed(X, y, X_clean)
+            return self._streamed(X, y, X_clean, sample_weight)
         if is_pair_list(X):
             X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
         if not is_picture_list(X):
             if self.image_shape is None:
                 warn_of_single_picture(X)
-            pair = self._check(X, y, X_clean)
+            pair = self._check(X, y, X_clean, sample_weight)
             if pair.noiser is None and pair.targets is not pair.inputs:
                 refuse_other_white(white_of(np.asarray(X)), pair.white, "X", "its clean side")
             return pair
@@ -126,11 +128,12 @@ class ImageFitSteps(FitSteps):
         truth = noisy if clean is None else clean
         if clean is not None:
             refuse_other_white(white_of(noisy.ends), white_of(clean.ends), "X", "its clean side")
-        patches = noisy.patches(clean, self._sides(), self._count(noisy.mean_pixels))
+        weights = check_weights(sample_weight, noisy.pictures)
+        patches = noisy.patches(clean, self._sides(), self._count(noisy.mean_pixels), weights)
         by_y = clean is not None and X_clean is None
         return Patches(patches, truth.ends, "y" if by_y else None)
 
-    def _streamed(self, X: Any, y: Any, X_clean: Any) -> Patches:
+    def _streamed(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> Patches:
         """Return the patches of what comes picture by picture."""
         if X_clean is not None or is_stream(y) or is_picture_list(y) or np.ndim(y) > 2:
             raise ValueError(
@@ -138,7 +141,13 @@ class ImageFitSteps(FitSteps):
                 "its clean side itself: give pairs, as in RandomPatches(list(zip(noisy, clean)), 64)."
             )
         if not isinstance(X, RandomPatches):
-            return Patches(RandomPatches(X, self._sides(), patches_per_picture=self._count(None)))
+            count = self._count(None)
+            patches = RandomPatches(X, self._sides(), patches_per_picture=count, sample_weight=sample_weight)
+            return Patches(patches)
+        if sample_weight is not None:
+            raise ValueError(
+                "sample_weight of RandomPatches is theirs: RandomPatches(..., sample_weight=...)."
+            )
         source = carried_source(X.pictures)
         if source is not None:
             raise ValueError(
@@ -180,7 +189,8 @@ class ImageFitSteps(FitSteps):
             if patches is None:
                 return given, given
             inputs, _, clean = self._some(patches)
-            return replace(given, inputs=inputs, targets=inputs if clean is None else clean), patches
+            targets = inputs if clean is None else clean
+            return replace(given, inputs=inputs, targets=targets, weights=None), patches
         patches = given.source
         inputs, _, clean = self._some(patches)
         if like is not None:
@@ -282,6 +292,9 @@ class ImageFitSteps(FitSteps):
         index = np.arange(n) % len(pair.inputs)  # few patches meet many draws
         levels = self._rows(pair.take(index), "levels", 0).freeze().inputs[:, -1] * pair.data_range
         return float(levels.min()), float(levels.max())
+
+    def _as_shown(self, sample: Pair) -> tuple[Any, Any, dict[str, Any] | None]:
+        return super()._as_shown(sample.take(np.arange(min(len(sample.inputs), MOST_SHOWN))))
 
     def _noise_learns_from(self, clean: NDArray[Any]) -> NDArray[Any]:
         """Return pixels, so that noise does not depend on where a patch was cut."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -20,11 +19,13 @@ from sk_denoise._validation import (
     check_one_of,
     check_samples,
     check_target,
+    check_weights,
     data_range_of,
     is_clean_side,
     name_of,
     white_of,
 )
+from sk_denoise._warnings import warn_user
 from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.noise import NOISERS, CleanSource, GaussianNoiser, carried_source, resolve_noiser
@@ -58,6 +59,8 @@ class Pair:
         The lower end of that range.
     white : float or None
         The number that stands for white, where type or range of clean pictures tell.
+    weights : ndarray of shape (n_samples,) or None
+        What each sample counts in the loss, where they do not count alike; above 0.
     """
 
     inputs: NDArray[Any]
@@ -68,12 +71,20 @@ class Pair:
     data_range: float
     black: float
     white: float | None
+    weights: NDArray[Any] | None = None
 
     def take(self, index: NDArray[np.intp]) -> Pair:
         """Return the pair of the rows at ``index``."""
         inputs = self.inputs[index]
         targets = inputs if self.targets is self.inputs else self.targets[index]
-        return replace(self, inputs=inputs, targets=targets)
+        weights = None if self.weights is None else self.weights[index]
+        return replace(self, inputs=inputs, targets=targets, weights=weights)
+
+    def counted(self, weights: NDArray[Any] | None) -> Pair:
+        """Return the pair of the samples that count, each as much as its weight says."""
+        if weights is None:
+            return self
+        return replace(self, weights=weights).take(np.flatnonzero(weights))
 
     def laid_out(self, layout: SampleLayout) -> Pair:
         """Return the pair with flattened pictures as pictures, as noise and augmentation see them."""
@@ -118,21 +129,38 @@ def resolve_pair(
     rows_are_signals: bool,
     reset: bool,
     min_samples: int,
+    sample_weight: ArrayLike | None = None,
 ) -> Pair:
-    """Check the data of a fit and settle which side is clean; see the user guide, "clean and noisy"."""
-    source = carried_source(X)
+    """Check the data of a fit and settle which side is clean; see the user guide, "clean and noisy".
+
+    Samples without weight are left out.
+    """
     samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
+    weights = check_weights(sample_weight, samples, min_samples)
+    return _resolved(estimator, X, samples, y, X_clean, noise, rows_are_signals).counted(weights)
+
+
+def _resolved(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    samples: NDArray[Any],
+    y: Any,
+    X_clean: ArrayLike | None,
+    noise: Any,
+    rows_are_signals: bool,
+) -> Pair:
+    """Settle which side of checked samples is clean."""
+    source = carried_source(X)
     if X_clean is not None:
         return _given(estimator, samples, X_clean, "X_clean", noise)
     is_known = source is not None and _same(y, source.clean)  # as in pipeline.fit(X, X)
     if is_clean_side(y, samples, warn=True) and not _same(y, samples) and not is_known:
         if source is not None:
-            warnings.warn(
+            warn_user(
                 f"X came out of {source.noiser!r} and knows its clean side, but y is another one, as where a "
                 "step before the noiser scales and y does not go through it. The pair (X, y) is used as "
                 "given: one frozen draw of noise. Pass no y to learn from fresh noise, in one unit.",
                 CleanTargetWarning,
-                stacklevel=5,
             )
         return _given(estimator, samples, y, "y", noise)
     if source is not None:
@@ -173,10 +201,9 @@ def _given(estimator: BaseEstimator, samples: NDArray[Any], clean: ArrayLike, na
         )
     target = check_target(estimator, clean, samples.shape, name)
     if name == "X_clean" and np.array_equal(samples, target):
-        warnings.warn(
+        warn_user(
             "X_clean equals X: there is no noise to learn from. Pass fit(X) to learn from fresh noise.",
             CleanTargetWarning,
-            stacklevel=5,
         )
     return Pair(as_float(samples), as_float(target), None, "given", name, *_range_of(target))
 

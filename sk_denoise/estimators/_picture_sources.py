@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_denoise._validation import as_float, picture_of
+from sk_denoise._warnings import warn_user
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.exceptions import CleanTargetWarning
@@ -82,10 +82,9 @@ def warn_of_single_picture(X: Any) -> None:
     step = np.abs(np.diff(few, axis=0)).mean()
     far = np.abs(few - np.roll(few, len(few) // 2, axis=0)).mean()
     if step < ALIKE * far:
-        warnings.warn(
+        warn_user(
             f"X of shape {rows.shape} is taken for {rows.shape[0]} signals of length {rows.shape[1]}, but "
             "its rows follow each other as those of a single picture do. Pass one picture as [X] or X[None].",
-            stacklevel=4,
         )
 
 
@@ -152,11 +151,10 @@ class PictureList:
         clean = PictureList.of(y, "y")
         self.check_sizes(clean)
         if clean.is_binary and not self.is_binary:
-            warnings.warn(
+            warn_user(
                 "y is not taken as the clean side of X, since it holds zeros and ones only, as masks do; X "
                 "is treated as if y had not been given. Pass clean pictures as X_clean=.",
                 CleanTargetWarning,
-                stacklevel=5,
             )
             return None
         return None if self.equals(clean) else clean
@@ -176,7 +174,13 @@ class PictureList:
         ends = [end(picture) for picture in self.pictures for end in (np.min, np.max)]
         return np.array(ends, dtype=self.pictures[0].dtype)
 
-    def patches(self, clean: PictureList | None, size: int | tuple[int, int], count: int) -> RandomPatches:
+    def patches(
+        self,
+        clean: PictureList | None,
+        size: int | tuple[int, int],
+        count: int,
+        weights: NDArray[Any] | None,
+    ) -> RandomPatches:
         """Return random patches of the pictures, and of their clean counterparts where there are any."""
         smallest = np.min([picture.shape[:2] for picture in self.pictures], axis=0)
         source: list[Any] = self.pictures
@@ -186,7 +190,7 @@ class PictureList:
                 for x, t in zip(self.pictures, clean.pictures, strict=True)
             ]
         fitting = _fitting(size, tuple(smallest))
-        return RandomPatches(source, fitting, patches_per_picture=count, normalize=False, on_error="raise")
+        return _random_patches(source, fitting, count, weights)
 
     @property
     def mean_pixels(self) -> float:
@@ -213,7 +217,20 @@ def patches_of(pair: Pair, size: int | tuple[int, int], count: int) -> RandomPat
     source: Any = pair.inputs
     if pair.noiser is None and pair.targets is not pair.inputs:
         source = list(zip(pair.inputs, pair.targets.astype(pair.inputs.dtype, copy=False), strict=True))
-    return RandomPatches(source, fitting, patches_per_picture=count, normalize=False, on_error="raise")
+    return _random_patches(source, fitting, count, pair.weights)
+
+
+def _random_patches(
+    source: Any, size: tuple[int, int], count: int, weights: NDArray[Any] | None
+) -> RandomPatches:
+    return RandomPatches(
+        source,
+        size,
+        patches_per_picture=count,
+        normalize=False,
+        on_error="raise",
+        sample_weight=weights,
+    )
 
 
 def patches_per(pixels: float | None, size: int | tuple[int, int]) -> int:

@@ -19,7 +19,14 @@ from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.preprocessing import Augmentation
 from sk_denoise.training import CorruptedRows, CorruptedStream, Pairing, keep_on
 
-__all__ = ["check_augmentation", "check_emphasis", "check_for_pictures", "pairing_of", "rows_of"]
+__all__ = [
+    "check_augmentation",
+    "check_emphasis",
+    "check_for_pictures",
+    "check_weighable",
+    "pairing_of",
+    "rows_of",
+]
 
 
 def check_emphasis(emphasis: Any, loss: Any, by_entry: bool) -> None:
@@ -36,6 +43,15 @@ def check_emphasis(emphasis: Any, loss: Any, by_entry: bool) -> None:
     if not by_entry:
         raise ValueError(
             f'emphasis needs a loss that is a mean over entries, such as "mse" or "mae", got loss={loss!r}.'
+        )
+
+
+def check_weighable(loss: Any, by_sample: bool) -> None:
+    """Check that a loss takes the weights of samples."""
+    if not by_sample:
+        raise ValueError(
+            f'sample_weight needs a loss of the table, such as "mse", which weighs its samples; got '
+            f"loss={loss!r}, a function of output and target."
         )
 
 
@@ -99,7 +115,10 @@ def rows_of(
     inputs = as_tensor(samples.inputs)
     targets = inputs if samples.targets is samples.inputs else as_tensor(samples.targets)
     inputs, targets = keep_on(device, inputs, targets)
-    return CorruptedRows(inputs, targets, device, pairing, shuffle)
+    weights = None
+    if samples.weights is not None:
+        weights = as_tensor((samples.weights / samples.weights.mean()).astype(np.float32)).to(inputs.device)
+    return CorruptedRows(inputs, targets, device, pairing, shuffle, weights)
 
 
 @dataclass

@@ -26,7 +26,7 @@ class DenoisingScoreMixin:
     data_range_: float
     _reference_noiser_: Any
 
-    def score(self, X: ArrayLike, y: Any = None) -> float:
+    def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean PSNR of denoised samples in dB, each capped at 100.
 
         Parameters
@@ -37,6 +37,8 @@ class DenoisingScoreMixin:
             noise, seed 0. (Output of a noiser counts as noisy; its clean source is the truth.)
         y : array-like of the shape of X, optional
             Clean samples; ignored where they equal X or cannot be the clean side (see ``fit``).
+        sample_weight : array-like of shape (n_samples,), optional
+            What each sample counts in the mean.
 
         Returns
         -------
@@ -55,7 +57,7 @@ class DenoisingScoreMixin:
         else:
             truth = as_float(samples)
             noisy = restore_container(self._reference([truth])[0], X)
-        return psnr(truth, self.predict(noisy), data_range=self.data_range_)
+        return psnr(truth, self.predict(noisy), data_range=self.data_range_, sample_weight=sample_weight)
 
     def _reference(self, stacks: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:
         """Return stacks under the reference noise, the same at every call."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import warnings
+import functools
 from abc import ABCMeta, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 from torch import nn
 from torch.utils.data import Dataset
 
+from sk_denoise._callbacks import CallbackSupportMixin, FitTasks, take_fitted
 from sk_denoise._cost import cost_of
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
 from sk_denoise._threads import suitable_threads, threads_for
@@ -29,6 +30,7 @@ from sk_denoise._validation import (
     check_parameters,
     name_of,
 )
+from sk_denoise._warnings import warn_user
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
@@ -37,6 +39,7 @@ from sk_denoise.estimators._rows import (
     check_augmentation,
     check_emphasis,
     check_for_pictures,
+    check_weighable,
     pairing_of,
     rows_of,
 )
@@ -50,6 +53,7 @@ from sk_denoise.training import (
     auto_batch_size,
     auto_epochs,
     build_criterion,
+    check_callbacks,
     check_loss,
     create_net,
     resolve_device,
@@ -63,7 +67,7 @@ __all__ = ["FitSteps"]
 SAMPLED_ENTRIES, LEAST_PATCHES = 2**24, 64  # of a stream of patches, to know it by
 
 
-class FitSteps(BaseEstimator, metaclass=ABCMeta):
+class FitSteps(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     """The parameters that every denoiser has that learns from pairs, and what a fit does with them."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -71,6 +75,8 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         "optimizer": [str, type],
         "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
         "weight_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "gradient_clipping": [Interval(Real, 0, None, closed="neither"), None],
+        "weight_averaging": [Interval(Real, 0, 1, closed="neither"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "early_stopping": ["boolean"],
@@ -78,6 +84,7 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
+        "callbacks": [list, tuple, None],
         "image_shape": [tuple, list, None],
         "precision": [StrOptions(set(PRECISIONS))],
         "device": [str, torch.device],
@@ -94,6 +101,8 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
     learning_rate: float | None
     learning_rate_schedule: str
     weight_decay: float | Literal["auto"]
+    gradient_clipping: float | None
+    weight_averaging: float | None
     batch_size: int | Literal["auto"]
     max_epochs: int | Literal["auto"]
     early_stopping: bool
@@ -101,6 +110,7 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
     n_iter_no_change: int
     tol: float
     warm_start: bool
+    callbacks: Sequence[Any] | None
     image_shape: Sequence[int] | None
     image_shape_: tuple[int, ...] | None
     precision: Literal["auto", "float32", "bfloat16"]
@@ -118,7 +128,9 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
             draft.net_ = copy.deepcopy(self.net_)
         return draft
 
-    def _check(self, X: ArrayLike, y: Any, X_clean: ArrayLike | None) -> Pair:
+    def _check(
+        self, X: ArrayLike, y: Any, X_clean: ArrayLike | None, sample_weight: ArrayLike | None = None
+    ) -> Pair:
         """Check parameters and data, and settle which side is clean."""
         if isinstance(X, RandomPatches | Dataset):
             raise TypeError(
@@ -138,9 +150,12 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
             rows_are_signals=self._rows_are_signals(),
             reset=first,
             min_samples=self._least_samples if first else 1,
+            sample_weight=sample_weight,
         )
         layout = self._layout()
         traits = check_loss(self.loss)
+        if pair.weights is not None:
+            check_weighable(self.loss, traits.by_sample)
         check_augmentation(self.augment, layout, traits.on_unit_interval)
         check_for_pictures(self.loss, traits.pictures_only, layout)
         return pair.laid_out(layout)
@@ -149,6 +164,7 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         check_parameters(self, {**FitSteps._parameter_constraints, **self._parameter_constraints})
         check_emphasis(self.emphasis, self.loss, check_loss(self.loss).by_entry)
         check_one_of(self.learning_rate_schedule, SCHEDULES, "learning_rate_schedule")
+        check_callbacks(self.callbacks)
 
     @abstractmethod
     def _network(self) -> Any:
@@ -341,9 +357,13 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         self,
         training: Pair | RandomPatches,
         validation: Pair | None,
+        tasks: FitTasks,
+        sample: Pair,
+        *,
         epochs: int | None = None,
         schedule: str | None = None,
     ) -> KeyboardInterrupt | None:
+        """Train, tell the tasks of it, which are shown the sample, and return what interrupted the run."""
         rows = self._rows(training, "noise", self._n_runs_)
         if validation is not None:
             self._check_range(self._network(), validation.targets)
@@ -360,6 +380,7 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
             step,
         )
         errors, data_range = self._preparation_.squared_errors, self.data_range_
+        watchers, functions = check_callbacks(self.callbacks)
         plan = TrainingPlan(
             epochs=epochs,
             batch_size=batch_size,
@@ -370,11 +391,44 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
             bfloat16=self.precision_ == "bfloat16",
             sample_psnr=lambda output, target: psnr_of_mse(errors(output, target).cpu(), data_range),
             show_progress=bool(self.verbose),
+            largest_gradient=self.gradient_clipping,
+            averaging=self.weight_averaging,
+            callbacks=watchers,
+            epoch_begins=tasks.begin_epoch,
+            epoch_ends=lambda net: self._tell(tasks, functions, net),
         )
+        tasks.begin(epochs, *self._as_shown(sample))
         with self._lent_randomness(), suitable_threads(step):
             interruption = train(self.net_, rows, frozen, plan)
         self._n_runs_ += 1
+        tasks.end()
         return interruption
+
+    def _as_shown(self, sample: Pair) -> tuple[Any, Any, dict[str, Any] | None]:
+        """Return the samples, their clean side and their weights as callbacks are to score them."""
+        shape = self._sample_shape_
+        if len(shape) == 1 and sample.inputs[0].size != shape[0]:
+            return None, None, None  # parts of flattened pictures, which predict does not take
+        X, y = (
+            side.reshape(-1, *shape) if len(shape) == 1 else side for side in (sample.inputs, sample.targets)
+        )
+        return X, y, None if sample.weights is None else {"sample_weight": sample.weights}
+
+    def _tell(self, tasks: FitTasks, functions: Sequence[Callable[..., Any]], net: Any) -> bool:
+        """Tell callbacks that an epoch has ended, and return whether one of them asks to stop."""
+        so_far = functools.cache(lambda: self._as_if_ended(net))
+        stop = tasks.end_epoch(lambda: {n: v for n, v in vars(so_far()).items() if n.endswith("_")})
+        epoch = {name: value for name, value in net.history[-1].items() if name != "batches"}
+        for function in functions:
+            stop |= bool(function(so_far(), dict(epoch)))
+        return stop
+
+    def _as_if_ended(self, net: Any) -> Self:
+        """Return a fitted copy, as if the fit had ended with the last epoch."""
+        twin = copy.copy(self)
+        twin.net_ = net.as_if_ended()
+        twin._recall()
+        return twin
 
     def _rows(self, samples: Any, purpose: str, run: int) -> Any:
         """Return what batches are drawn from, with randomness for one purpose and run."""
@@ -397,10 +451,9 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
         if self.batch_size == "auto":
             return auto_batch_size(n_samples)
         if self.batch_size > n_samples:
-            warnings.warn(
+            warn_user(
                 f"batch_size={self.batch_size} is larger than the {n_samples} samples there are to train on; "
                 "all of them make one batch.",
-                stacklevel=4,
             )
         return min(n_samples, self.batch_size)
 
@@ -423,14 +476,18 @@ class FitSteps(BaseEstimator, metaclass=ABCMeta):
 
     def _store(self, draft: Self, interruption: KeyboardInterrupt | None) -> Self:
         """Take over what was fitted, and raise an interruption again: no search may crown such a fit."""
-        self.__dict__ = draft.__dict__
+        draft._recall()
+        take_fitted(self, draft)
+        if interruption is not None:
+            raise interruption
+        return self
+
+    def _recall(self) -> None:
+        """Say what the net remembers of its epochs."""
         history = self.net_.history
         self.n_iter_ = len(history)
         self.loss_curve_ = [epoch["train_loss"] for epoch in history]
         self.validation_scores_ = [e["valid_psnr"] for e in history if "valid_psnr" in e] or None
-        if interruption is not None:
-            raise interruption
-        return self
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")

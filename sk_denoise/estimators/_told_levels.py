@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._noise_level import levels_of
+from sk_denoise._warnings import warn_user
 
 __all__ = ["levels_for"]
 
@@ -35,10 +35,9 @@ def levels_for(
     if sigma is None:
         estimated = levels_of(pictures)
         if (estimated > SLACK * strongest).any():
-            warnings.warn(
+            warn_user(
                 f"The noise of {name} is estimated at {estimated.max():.3g}, and the network learned from "
                 f"noise up to {strongest:.3g}: some of it will stay.",
-                stacklevel=4,
             )
         return np.minimum(estimated, strongest)
     levels = np.asarray(sigma)

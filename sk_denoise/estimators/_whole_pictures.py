@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from torch import nn
 from sk_denoise._cost import Cost, entries_at_once
 from sk_denoise._threads import suitable_threads
 from sk_denoise._tiling import MEMORY, check_tile_size, tile_side, tiles_of
+from sk_denoise._warnings import warn_user
 from sk_denoise.networks import Bounded
 
 __all__ = ["EIGHT_TURNS", "Restorer", "Turn"]
@@ -136,11 +136,10 @@ class Restorer:
         """Write pictures without their noise into ``restored``, which is of the same shape."""
         n, height, width = noisy.shape[:3]
         if self.side is not None and _looks_everywhere(self.network) and max(height, width) > self.side:
-            warnings.warn(
+            warn_user(
                 f"{_name_of(self.network)} looks at the whole picture, and {height} x {width} pixels "
                 f"are worked on in tiles of {self.side}: the answer is near that to the whole, and not the "
                 "same. tile_size=None takes the picture whole, and much memory.",
-                stacklevel=4,
             )
         step = max(1, self.pixels_at_once // (height * width))
         for start in range(0, n, step):

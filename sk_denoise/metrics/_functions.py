@@ -10,19 +10,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
+from sk_denoise._validation import check_weights
+
 __all__ = ["PSNR_CAP", "mse", "nmse", "psnr", "psnr_of_mse", "ssim"]
 
 PSNR_CAP = 100.0  # dB; what a perfect sample counts, so that one of them leaves the mean finite
 GAUSSIAN_WINDOW = 11  # pixels: 3.5 deviations of 1.5 pixels to each side, rounded
 
 
-def mse(truth: ArrayLike, prediction: ArrayLike) -> float:
+def mse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
     """Mean squared error, in the squared unit of the data.
 
     Parameters
     ----------
     truth, prediction : array-like of shape (n_samples, ...)
         Clean samples and what a denoiser made of their noisy versions.
+    sample_weight : array-like of shape (n_samples,), optional
+        What each sample counts in the mean.
 
     Returns
     -------
@@ -35,16 +39,18 @@ def mse(truth: ArrayLike, prediction: ArrayLike) -> float:
     >>> mse([[0.0, 1.0]], [[0.0, 0.5]])
     0.125
     """
-    return float(_squared_errors(*_pair(truth, prediction)).mean())
+    return _mean(_squared_errors(*_pair(truth, prediction)), sample_weight)
 
 
-def nmse(truth: ArrayLike, prediction: ArrayLike) -> float:
+def nmse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
     """Normalised mean squared error: of each sample, the squared error over the squared norm.
 
     Parameters
     ----------
     truth, prediction : array-like of shape (n_samples, ...)
         Clean samples and what a denoiser made of their noisy versions.
+    sample_weight : array-like of shape (n_samples,), optional
+        What each sample counts in the mean.
 
     Returns
     -------
@@ -63,11 +69,16 @@ def nmse(truth: ArrayLike, prediction: ArrayLike) -> float:
     ratios = np.full(len(t), np.inf)
     np.divide(errors, norms, out=ratios, where=norms > 0)
     ratios[errors == 0] = 0.0
-    return float(ratios.mean())
+    return _mean(ratios, sample_weight)
 
 
 def psnr(
-    truth: ArrayLike, prediction: ArrayLike, *, data_range: float, cap: float | None = PSNR_CAP
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    *,
+    data_range: float,
+    cap: float | None = PSNR_CAP,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """Peak signal-to-noise ratio in dB, the mean over samples.
 
@@ -85,6 +96,8 @@ def psnr(
     cap : float or None, default=100.0
         The most dB that a sample counts; a perfect sample counts this much. None caps nothing: then one
         perfect sample makes the mean infinite.
+    sample_weight : array-like of shape (n_samples,), optional
+        What each sample counts in the mean.
 
     Returns
     -------
@@ -98,7 +111,7 @@ def psnr(
     20.0
     """
     t, p = _pair(truth, prediction)
-    return float(psnr_of_mse(_squared_errors(t, p), data_range, cap).mean())
+    return _mean(psnr_of_mse(_squared_errors(t, p), data_range, cap), sample_weight)
 
 
 def psnr_of_mse(errors: Any, data_range: float, cap: float | None = PSNR_CAP) -> NDArray[np.float64]:
@@ -115,6 +128,7 @@ def ssim(
     *,
     data_range: float,
     image_shape: Sequence[int] | None = None,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """Structural similarity of pictures (Wang et al., 2004), the mean over samples.
 
@@ -132,6 +146,8 @@ def ssim(
         The distance between the smallest and the largest possible value.
     image_shape : tuple of int, optional
         ``(height, width)`` or ``(height, width, channels)`` of a flat row.
+    sample_weight : array-like of shape (n_samples,), optional
+        What each sample counts in the mean.
 
     Returns
     -------
@@ -175,7 +191,15 @@ def ssim(
         structural_similarity(a, b, data_range=data_range, channel_axis=channel_axis, **window)
         for a, b in zip(t, p, strict=True)
     ]
-    return float(np.mean(values))
+    return _mean(np.array(values), sample_weight)
+
+
+def _mean(values: NDArray[Any], sample_weight: ArrayLike | None) -> float:
+    """Return the mean over samples, each of which counts as much as its weight says."""
+    weights = check_weights(sample_weight, values)
+    if weights is None:
+        return float(values.mean())
+    return float(np.average(values[weights > 0], weights=weights[weights > 0]))  # infinity times 0 is none
 
 
 def _pair(truth: ArrayLike, prediction: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -12,8 +12,10 @@ from sklearn.metrics import get_scorer
 
 from sk_denoise._validation import (
     Noiser,
+    ScoreRouting,
     check_noiser,
     check_one_of,
+    check_weights,
     data_range_of,
     is_clean_side,
     is_stored,
@@ -41,17 +43,19 @@ METRICS: dict[str, tuple[Callable[..., float], bool, int]] = {
 }
 
 
-@dataclass(frozen=True)
-class _DenoisingScorer:
+@dataclass
+class _DenoisingScorer(ScoreRouting):
     noiser: Noiser
     seed: int
     metric: str
     data_range: float | None
 
-    def __call__(self, estimator: Any, X: ArrayLike, y: Any = None) -> float:
+    def __call__(
+        self, estimator: Any, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         refuse_noisy(estimator, self.noiser)
         if is_ragged(X):
-            return self._score_list(estimator, X, y if is_ragged(y) else X)
+            return self._score_list(estimator, X, y if is_ragged(y) else X, sample_weight)
         clean = restore_container(np.asarray(y), X) if is_clean_side(y, X) else X
         truth, last = through_earlier_steps(estimator, clean)
         truth = np.asarray(truth)
@@ -59,14 +63,16 @@ class _DenoisingScorer:
         noisy = corrupt_fold(self.noiser, X, self.seed, copy=0)
         prediction = estimator.predict(noisy if unit == 1 else noisy / unit) * unit
         metric, needs_range, sign = METRICS[self.metric]
-        keywords: dict[str, Any] = {}
+        keywords: dict[str, Any] = {"sample_weight": sample_weight}
         if needs_range:
             keywords["data_range"] = data_range_of(truth) if self.data_range is None else self.data_range
         if metric is ssim and truth.ndim == 2:
             keywords["image_shape"] = getattr(last, "image_shape_", None)
         return sign * metric(truth, prediction, **keywords)
 
-    def _score_list(self, estimator: Any, X: list[Any], y: list[Any]) -> float:
+    def _score_list(
+        self, estimator: Any, X: list[Any], y: list[Any], sample_weight: ArrayLike | None
+    ) -> float:
         """Return the mean score of pictures of different sizes."""
         clean, truths = ([np.asarray(picture_of(x)) for x in side] for side in (X, y))
         unit = _unit_of(getattr(estimator, "best_estimator_", estimator), truths[0])
@@ -77,7 +83,8 @@ class _DenoisingScorer:
             pixels = np.concatenate([truth.ravel() for truth in truths])
             keywords["data_range"] = data_range_of(pixels) if self.data_range is None else self.data_range
         pairs = zip(truths, estimator.predict(noisy), strict=True)
-        return sign * float(np.mean([metric(t[None], unit * x[None], **keywords) for t, x in pairs]))
+        scores = [metric(t[None], unit * x[None], **keywords) for t, x in pairs]
+        return sign * float(np.average(scores, weights=check_weights(sample_weight, scores)))
 
 
 def _unit_of(estimator: Any, samples: NDArray[Any]) -> float:
@@ -86,18 +93,18 @@ def _unit_of(estimator: Any, samples: NDArray[Any]) -> float:
     return float(np.iinfo(samples.dtype).max) / white if white and is_stored(samples.dtype) else 1.0
 
 
-@dataclass(frozen=True)
-class _RobustnessScorer:
+@dataclass
+class _RobustnessScorer(ScoreRouting):
     noiser: Noiser
     seed: int
     scoring: str | Callable[..., float]
     n_copies: int
 
-    def __call__(self, estimator: Any, X: ArrayLike, y: Any = None) -> float:
+    def __call__(self, estimator: Any, X: ArrayLike, y: Any = None, **metadata: Any) -> float:
         refuse_noisy(estimator, self.noiser)
         scorer = get_scorer(self.scoring)
         copies = (corrupt_fold(self.noiser, X, self.seed, copy) for copy in range(self.n_copies))
-        return float(np.mean([scorer(estimator, noisy, y) for noisy in copies]))
+        return float(np.mean([scorer(estimator, noisy, y, **metadata) for noisy in copies]))
 
 
 def make_denoising_scorer(
@@ -123,9 +130,9 @@ def make_denoising_scorer(
     Returns
     -------
     callable
-        ``scorer(estimator, X, y=None) -> float``, for ``scoring=`` of searches and cross-validation. X is
-        the clean fold; a y of the shape of X takes its place as the truth; other y is not looked at. X may
-        be a list of pictures of different sizes, for an estimator that takes such.
+        ``scorer(estimator, X, y=None, sample_weight=None) -> float``, for ``scoring=`` of searches and
+        cross-validation. X is the clean fold; a y of the shape of X takes its place as the truth; other y is
+        not looked at. X may be a list of pictures of different sizes, for an estimator that takes such.
 
     Raises
     ------
@@ -168,7 +175,7 @@ def make_robustness_scorer(
     Returns
     -------
     callable
-        ``scorer(estimator, X, y) -> float``, for ``scoring=`` of searches and cross-validation.
+        ``scorer(estimator, X, y, **metadata) -> float``, for ``scoring=`` of searches and cross-validation.
 
     Raises
     ------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABCMeta
 from numbers import Real
 from typing import Any, ClassVar, Literal
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from sk_denoise._scaling import chunks_of, moments, some_of
 from sk_denoise._validation import StrOptions
+from sk_denoise._warnings import warn_user
 from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.noise._base import STRENGTH, BaseNoiser, as_strength, check_pair, check_strength
 from sk_denoise.noise._functions import add_gaussian, add_poisson, add_speckle, add_uniform
@@ -94,11 +94,10 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
             remedy = 'scale="std" takes noise_factor as a fraction of each feature\'s standard deviation.'
             if self.scale == "std":
                 measure, remedy = "", "Raise it."
-            warnings.warn(
+            warn_user(
                 f"noise_factor={self.noise_factor!r} is {strongest / spread:.2g} of the data's spread"
                 f"{measure}: too weak to learn from. {remedy}",
                 WeakNoiseWarning,
-                stacklevel=5,
             )
 
 
@@ -376,10 +375,9 @@ class PoissonNoiser(BaseNoiser):
     def _learn(self, clean: torch.Tensor) -> None:
         low = float(clean.min())
         if low < 0:
-            warnings.warn(
+            warn_user(
                 f"Light is never negative, but the data go down to {low:.4g}; such values count as 0. Put "
                 f"{type(self).__name__} before a step that centres, or add an offset.",
-                stacklevel=5,
             )
         if self.white == "auto":
             white = clean.amax(0) if clean.ndim == 2 else clean.max()

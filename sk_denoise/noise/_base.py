@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from sk_denoise._callbacks import CallbackSupportMixin, told_as_one
 from sk_denoise._random import root_seed, stream
 from sk_denoise._threads import threads_for
 from sk_denoise._validation import (
@@ -33,7 +34,14 @@ __all__ = ["STRENGTH", "BaseNoiser", "PictureNoiser", "as_strength", "check_pair
 STRENGTH = [Real, tuple, list]  # of a noise: a number or a pair of numbers
 
 
-class BaseNoiser(SampleTagsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseNoiser(
+    CallbackSupportMixin,
+    SampleTagsMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
+):
     """What all noisers mean: they corrupt in training only, and what they return knows its source.
 
     A subclass lists its parameters and their constraints, learns what it needs from clean data in
@@ -65,6 +73,7 @@ class BaseNoiser(SampleTagsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEs
         Tensor of the shape and type of x
         """
 
+    @told_as_one
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Learn from clean data what the noise needs to know of them.
 
@@ -82,6 +91,7 @@ class BaseNoiser(SampleTagsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEs
         self._fit(X)
         return self
 
+    @told_as_one
     def fit_transform(self, X: ArrayLike, y: Any = None) -> Any:
         """Fit to clean data and return a corrupted copy that carries its clean source.
 

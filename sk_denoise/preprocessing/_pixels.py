@@ -13,18 +13,25 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from sk_denoise._callbacks import CallbackSupportMixin, told_as_one
 from sk_denoise._validation import SampleTagsMixin, StrOptions, check_parameters, check_samples
 
 __all__ = ["Centerer", "PixelScaler"]
 
 
 class _PixelTransformer(
-    SampleTagsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta
+    CallbackSupportMixin,
+    SampleTagsMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
 ):
     """What both transformers share: arrays that are checked, and answers in the type of the training data."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {}
 
+    @told_as_one
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Learn the unit of the pixels.
 

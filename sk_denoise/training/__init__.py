@@ -1,7 +1,7 @@
 """Training: the only place that knows skorch. Batches, losses, optimizers, callbacks, one run."""
 
 from sk_denoise.training._batches import CorruptedRows, CorruptedStream, FixedRows, Pairing, Rows
-from sk_denoise.training._callbacks import SCHEDULES
+from sk_denoise.training._callbacks import SCHEDULES, check_callbacks
 from sk_denoise.training._defaults import auto_batch_size, auto_epochs, auto_patch_epochs
 from sk_denoise.training._device import (
     PRECISIONS,
@@ -30,6 +30,7 @@ __all__ = [
     "auto_epochs",
     "auto_patch_epochs",
     "build_criterion",
+    "check_callbacks",
     "check_loss",
     "create_net",
     "has_bfloat16_units",

@@ -17,7 +17,7 @@ __all__ = ["BatchIterator", "CorruptedRows", "CorruptedStream", "FixedRows", "Pa
 
 ENTRIES_AT_ONCE = 2**16  # drawn together: enough to hide what every call costs, few enough for the cache
 
-Batch = tuple[Tensor, ...]  # network input, network target and, with emphasis, a weight for each entry
+Batch = tuple[Tensor, ...]  # network input, network target and, where some count more, weights
 Prepare = Callable[[Tensor], Tensor]
 Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -94,6 +94,8 @@ class CorruptedRows(Dataset[Batch]):
         What they go through.
     shuffle : torch.Generator
         The source of the order of the rows, on the CPU.
+    weights : Tensor of shape (n_samples,), optional
+        What each row counts in the loss, beside ``inputs``.
     """
 
     inputs: Tensor
@@ -101,6 +103,7 @@ class CorruptedRows(Dataset[Batch]):
     device: torch.device
     pairing: Pairing
     shuffle: torch.Generator
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -114,10 +117,11 @@ class CorruptedRows(Dataset[Batch]):
 
     def draw(self, index: Tensor) -> Batch:
         """Return the rows at ``index``, augmented and corrupted afresh."""
-        inputs = _sent(self.inputs.index_select(0, index), self.device)
-        if self.targets is self.inputs:
-            return self.pairing.fresh(inputs, inputs)
-        return self.pairing.fresh(inputs, _sent(self.targets.index_select(0, index), self.device))
+        inputs = targets = _sent(self.inputs.index_select(0, index), self.device)
+        if self.targets is not self.inputs:
+            targets = _sent(self.targets.index_select(0, index), self.device)
+        weights = None if self.weights is None else self.weights.index_select(0, index)
+        return _weighed(self.pairing.fresh(inputs, targets), weights)
 
     def freeze(self) -> FixedRows:
         """Return all rows, corrupted once, in the network's unit and precision."""
@@ -126,7 +130,8 @@ class CorruptedRows(Dataset[Batch]):
             self.pairing.corrupted(x.to(self.device), next(target_chunks).to(self.device))
             for x in chunks_of(self.inputs)
         ]
-        return FixedRows(*(torch.cat(side) for side in zip(*batches, strict=True)))
+        sides = tuple(torch.cat(side) for side in zip(*batches, strict=True))
+        return FixedRows(*_weighed(sides, self.weights))
 
 
 class Patches(Protocol):
@@ -219,6 +224,15 @@ def grouped_sizes(n: int, batch_size: int, entries: int) -> list[list[int]]:
 def _divided(sides: Batch, sizes: list[int]) -> Iterator[Batch]:
     """Yield the batches that were drawn together, as views."""
     yield from zip(*(side.split(sizes) for side in sides), strict=True)
+
+
+def _weighed(batch: Batch, weights: Tensor | None) -> Batch:
+    """Return a batch whose rows count as much as the weights say."""
+    if weights is None:
+        return batch
+    noisy, clean, *of_entries = batch
+    of_rows = weights.to(clean).view(-1, *(1,) * (clean.ndim - 1))
+    return noisy, clean, of_rows * of_entries[0] if of_entries else of_rows
 
 
 def _with_level(noisy: Tensor, clean: Tensor) -> Tensor:

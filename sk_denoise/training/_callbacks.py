@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
 from skorch import NeuralNet
 from skorch.callbacks import Callback
+from skorch.callbacks import EarlyStopping as SkorchEarlyStopping
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from sk_denoise.exceptions import TrainingDivergedError
 
 __all__ = [
     "SCHEDULES",
+    "AveragedWeights",
     "BestWeights",
     "EarlyStopping",
     "EpochRecorder",
     "Progress",
     "Schedule",
     "StopTraining",
+    "Told",
+    "check_callbacks",
 ]
 
 STEPS_UNWATCHED = 50  # on a GPU, between two looks at the loss
 DIVERGED = 1e4  # times the loss before the first step
 WARM_UP = 0.1, 100  # share of the steps, and the most of them, in which the rate rises
+EXPONENTIAL_END = 0.01  # share of the rate that an exponential fall ends at
+ONE_CYCLE = 0.3, 0.04  # share of the steps in which the rate rises, and share of the rate that it rises from
 
 
 def _constant(step: int, steps: int) -> float:
@@ -41,6 +49,22 @@ def _flat_cosine(step: int, steps: int) -> float:
     return _warm_up(step, steps) * 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * step / steps - 1)))
 
 
+def _linear(step: int, steps: int) -> float:
+    return _warm_up(step, steps) * (1 - step / steps)
+
+
+def _exponential(step: int, steps: int) -> float:
+    return _warm_up(step, steps) * float(EXPONENTIAL_END ** (step / steps))
+
+
+def _one_cycle(step: int, steps: int) -> float:
+    rise, start = ONE_CYCLE
+    top = max(1.0, rise * steps)
+    if step < top:
+        return start + (1 - start) * 0.5 * (1 - math.cos(math.pi * (step + 1) / top))
+    return 0.5 * (1 + math.cos(math.pi * (step - top) / max(1.0, steps - top)))
+
+
 def _warm_up(step: int, steps: int) -> float:
     share, most = WARM_UP
     return min(1.0, (step + 1) / (1 + min(most, share * steps)))
@@ -51,6 +75,9 @@ SCHEDULES: dict[str, Callable[[int, int], float]] = {
     "constant": _constant,
     "cosine": _cosine,
     "flat_cosine": _flat_cosine,
+    "linear": _linear,
+    "exponential": _exponential,
+    "one_cycle": _one_cycle,
 }
 
 
@@ -62,7 +89,10 @@ UNHEARD_OF = 1e6  # for a weight, between layers whose input is scaled
 
 
 class EpochRecorder(Callback):
-    """Write the mean losses and PSNR of each epoch into the history, and stop a run that diverges.
+    """Write the figures of each epoch into the history, and stop a run that diverges.
+
+    They are mean losses and PSNR, whether a loss is the least so far, the last learning rate ("lr") and
+    seconds ("dur"), under the names that skorch's callbacks look for.
 
     Parameters
     ----------
@@ -81,6 +111,7 @@ class EpochRecorder(Callback):
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.sums: dict[bool, list[Any]] = {True: [0, 0.0, 0.0], False: [0, 0.0, 0.0]}  # rows, loss, PSNR
+        self.began = time.perf_counter()
 
     def on_batch_end(self, net: NeuralNet, batch: Any = None, training: bool = False, **step: Any) -> None:
         loss, prediction = step["loss"].detach(), step["y_pred"].detach()
@@ -100,11 +131,15 @@ class EpochRecorder(Callback):
         for name, training in (("train", True), ("valid", False)):
             rows, loss, psnr = self.sums[training]
             if rows:
+                before = (epoch.get(f"{name}_loss", math.inf) for epoch in net.history[:-1])
                 net.history.record(f"{name}_loss", float(loss / rows))
+                net.history.record(f"{name}_loss_best", float(loss / rows) < min(before, default=math.inf))
                 if training:
                     self._check_convergence(net, net.history[-1]["train_loss"])
                 if self.training_psnr or not training:
                     net.history.record(f"{name}_psnr", psnr / rows)
+        net.history.record("lr", float(net.optimizer_.param_groups[0].get("lr", math.nan)))
+        net.history.record("dur", time.perf_counter() - self.began)
 
     def _check_convergence(self, net: NeuralNet, loss: float) -> None:
         if math.isnan(self.first_loss):
@@ -129,6 +164,102 @@ def check_weights(net: NeuralNet) -> None:
         )
 
 
+class AveragedWeights(Callback):
+    """Keep an exponential moving average of the weights, which validation and the end of the run take.
+
+    Early on the average is taken over fewer steps, or it would remember the first weights:
+    after n steps the decay is at most (1 + n) / (10 + n).
+
+    Parameters
+    ----------
+    decay : float
+        What the average keeps of itself at each step, above 0 and below 1.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        net.average = AveragedModel(net.module_, multi_avg_fn=self._fold).eval()
+
+    def on_batch_end(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
+        if training:
+            net.average.update_parameters(net.module_)
+
+    def _fold(self, averages: Any, weights: Any, n: Any) -> None:
+        decay = min(self.decay, (1 + int(n)) / (10 + int(n)))
+        for average, weight in zip(averages, weights, strict=True):
+            if average.is_floating_point():
+                average.lerp_(weight, 1 - decay)
+            else:
+                average.copy_(weight)
+
+
+class Told(Callback):
+    """Tell others of each epoch, who end the run when they answer True."""
+
+    def __init__(self, begin: Callable[[], None], end: Callable[[NeuralNet], bool]) -> None:
+        self.begin = begin
+        self.end = end
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.begin()
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        if self.end(net):
+            raise StopTraining
+
+
+class StoppedBySkorch(Callback):
+    """skorch's ``EarlyStopping``, which stops a run as the user's Ctrl-C does, told from that."""
+
+    def __init__(self, stopping: SkorchEarlyStopping) -> None:
+        self.stopping = stopping
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.stopping.on_train_begin(net, **kwargs)
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        try:
+            self.stopping.on_epoch_end(net, **kwargs)
+        except KeyboardInterrupt as stop:
+            raise StopTraining from stop
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.stopping.on_train_end(net, **kwargs)
+
+
+def check_callbacks(callbacks: Any) -> tuple[list[Callback], list[Callable[..., Any]]]:
+    """Return the callbacks of skorch among those that a user passes, ready for a run, and the functions."""
+    if callbacks is None:
+        return [], []
+    if not isinstance(callbacks, list | tuple):
+        raise TypeError(
+            f"callbacks must be a list of skorch callbacks and functions, or None, got {callbacks!r}."
+        )
+    watchers, functions = [], []
+    for callback in callbacks:
+        if isinstance(callback, type):
+            raise TypeError(
+                f"callbacks holds the class {callback.__name__}. Did you mean {callback.__name__}()?"
+            )
+        if isinstance(callback, Callback):
+            watchers.append(callback.initialize())
+        elif hasattr(callback, "on_fit_task_end"):
+            raise TypeError(
+                f"{type(callback).__name__} is a callback of scikit-learn's. Pass it to set_callbacks(...) "
+                "of the estimator, or of the pipeline or search around it."
+            )
+        elif callable(callback):
+            functions.append(callback)
+        else:
+            raise TypeError(
+                f"callbacks must hold skorch callbacks and functions (estimator, epoch), got {callback!r}."
+            )
+    stopping = [StoppedBySkorch(w) if isinstance(w, SkorchEarlyStopping) else w for w in watchers]
+    return stopping, functions
+
+
 def monitored_loss(net: NeuralNet) -> float:
     """Return the loss that tells how good the weights are: on validation rows where there are any."""
     epoch = net.history[-1]
@@ -148,7 +279,7 @@ class BestWeights(Callback):
             self._keep(net)
 
     def _keep(self, net: NeuralNet) -> None:
-        self.weights = copy.deepcopy(net.module_.state_dict())
+        self.weights = copy.deepcopy(net.judged.state_dict())
 
     def restore(self, net: NeuralNet) -> None:
         """Give the network the weights of the best epoch so far."""
@@ -194,13 +325,18 @@ class Schedule(Callback):
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.step = 0
 
+        if self.name == "constant":  # set once, so that callbacks may change it
+            self._set(net, self.rate)
+
     def on_batch_begin(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
-        if not training:
+        if not training or self.name == "constant":
             return
-        share = SCHEDULES[self.name](self.step, self.steps)
-        for group in net.optimizer_.param_groups:
-            group["lr"] = self.rate * share
+        self._set(net, self.rate * SCHEDULES[self.name](self.step, self.steps))
         self.step += 1
+
+    def _set(self, net: NeuralNet, rate: float) -> None:
+        for group in net.optimizer_.param_groups:
+            group["lr"] = rate
 
 
 class Progress(Callback):

@@ -252,12 +252,15 @@ class LossTraits:
         Whether it compares numbers in [0, 1]: data are not scaled, and the network answers through a sigmoid.
     by_entry : bool
         Whether it takes a weight for each entry.
+    by_sample : bool
+        Whether it takes a weight for each sample.
     pictures_only : bool
         Whether it takes pictures alone, ``(n, channels, height, width)``.
     """
 
     on_unit_interval: bool = False
     by_entry: bool = False
+    by_sample: bool = False
     pictures_only: bool = False
 
 
@@ -272,6 +275,7 @@ class LossEntry(LossTraits):
     """
 
     kind: type[nn.Module]
+    by_sample: bool = True
 
     def build(self, units: Units) -> nn.Module:
         """Return the loss for a network whose unit relates to the data in this way."""
@@ -318,6 +322,7 @@ def check_loss(loss: object) -> LossTraits:
         return LossTraits(
             on_unit_interval=any(part.on_unit_interval for part in parts),
             by_entry=all(part.by_entry for part in parts),
+            by_sample=all(part.by_sample for part in parts),
             pictures_only=any(part.pictures_only for part in parts),
         )
     if isinstance(loss, type):

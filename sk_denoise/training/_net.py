@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
-from torch import Tensor
+from skorch.utils import TeeGenerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from sk_denoise.training._batches import Batch
 
@@ -22,13 +24,38 @@ class Net(NeuralNet):
 
     skorch's own loop sets the mode of all layers, converts the batch, and writes and reads its history
     for every batch, which takes as long as the step of a small network.
+
+    Attributes
+    ----------
+    average : AveragedModel or None
+        During a run that averages its weights, the network that has them.
+    watches_gradients : bool
+        Whether a callback wants to see the gradients of every step.
     """
+
+    average: AveragedModel | None = None
+    watches_gradients: bool = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Net:
         """Copy without pickling, which skorch would do, and which a user's lambda does not survive."""
         twin: Net = type(self).__new__(type(self))
         memo[id(self)] = twin
         twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network with the weights that count: averaged ones where there are any."""
+        return self.module_ if self.average is None else self.average.module
+
+    def as_if_ended(self) -> Net:
+        """Return a copy as it would be if the run had ended here."""
+        twin: Net = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.callbacks_, twin.train_split, twin.average, twin.verbose = [], None, None, 0
+        twin = copy.deepcopy(twin)
+        twin.module_.load_state_dict(self.judged.state_dict())
+        twin.module_.eval()
         return twin
 
     def on_batch_begin(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
@@ -58,6 +85,9 @@ class Net(NeuralNet):
             answer = self.module_(noisy).float()
             loss: Tensor = self.criterion_(answer, *aim)
             loss.backward()
+            if self.watches_gradients:
+                named = self.module_.named_parameters()
+                self.notify("on_grad_computed", named_parameters=TeeGenerator(named), batch=batch)
             steps.append({"loss": loss, "y_pred": answer})
             return loss
 
@@ -67,5 +97,5 @@ class Net(NeuralNet):
     def validation_step(self, batch: Batch, **_: Any) -> Step:
         noisy, *aim = batch
         with torch.no_grad():
-            answer = self.module_(noisy).float()
+            answer = self.judged(noisy).float()
             return {"loss": self.criterion_(answer, *aim), "y_pred": answer}

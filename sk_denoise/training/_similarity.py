@@ -71,14 +71,27 @@ class SimilarityLoss(nn.Module):
         self.register_buffer("gain", (units.spread / units.data_range).float())
         self.register_buffer("offset", ((units.center - units.low) / units.data_range).float())
 
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """Map two batches of pictures, ``(n, channels, height, width)``, to one number from 0 to 2."""
+    def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Map two batches of pictures to one number from 0 to 2.
+
+        Parameters
+        ----------
+        output, target : Tensor of shape (n, channels, height, width)
+            What the network gives and what it should.
+        weight : Tensor of shape (n, 1, 1, 1), optional
+            What each sample counts. The weighted sum is divided by the number of samples.
+
+        Returns
+        -------
+        Tensor of shape ()
+        """
         with torch.autocast(output.device.type, enabled=False):
-            return 1 - self.similarity(self._stacked(output), self._stacked(target.detach()))
+            each = 1 - self.similarity(self._stacked(output), self._stacked(target.detach()))
+        return each.mean() if weight is None else (each.view(len(output), -1) * weight.view(-1, 1)).mean()
 
     def similarity(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the mean similarity of two stacks ``(1, pictures, height, width)`` in [0, 1]."""
-        return _local_similarity(output, target)[0].mean()
+        """Return the similarity of each picture of two stacks ``(1, pictures, height, width)`` in [0, 1]."""
+        return _local_similarity(output, target)[0]
 
     def _stacked(self, pictures: Tensor) -> Tensor:
         """Return ``(1, n * channels, height, width)``, in [0, 1].
@@ -117,11 +130,11 @@ class MultiScaleSimilarityLoss(SimilarityLoss):
     """
 
     def similarity(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the mean similarity of two stacks ``(1, pictures, height, width)`` in [0, 1]."""
+        """Return the similarity of each picture of two stacks ``(1, pictures, height, width)`` in [0, 1]."""
         n_scales = _scales_within(min(output.shape[-2:]))
         whole, contrast = _local_similarity(output, target)
         if n_scales == 1:
-            return whole.mean()
+            return whole
         factors = [contrast]
         for _ in range(1, n_scales):
             output, target = avg_pool2d(output, 2), avg_pool2d(target, 2)
@@ -131,7 +144,7 @@ class MultiScaleSimilarityLoss(SimilarityLoss):
         weights = output.new_tensor(SCALE_WEIGHTS[:n_scales])
         means = torch.stack(factors, dim=-1)
         held = means + (means.clamp(min=LEAST_FACTOR) - means).detach()  # with the slope of the means
-        return (held.log() * (weights / weights.sum())).sum(dim=-1).exp().mean()
+        return (held.log() * (weights / weights.sum())).sum(dim=-1).exp()
 
 
 def _scales_within(side: int) -> int:

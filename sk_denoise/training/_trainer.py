@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from skorch import NeuralNet
+from skorch.callbacks import Callback, GradientNormClipping
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 
 from sk_denoise.training._batches import BatchIterator, FixedRows, Rows
 from sk_denoise.training._callbacks import (
+    AveragedWeights,
     BestWeights,
     EarlyStopping,
     EpochRecorder,
     Progress,
     Schedule,
     StopTraining,
+    Told,
     check_weights,
 )
 from sk_denoise.training._net import Net
@@ -49,6 +52,16 @@ class TrainingPlan:
         From a batch's prediction and target to the PSNR of each of its samples.
     show_progress : bool
         Whether to show a line that updates.
+    largest_gradient : float or None, default=None
+        What the norm of the gradients of a step is cut to.
+    averaging : float or None, default=None
+        What the moving average of the weights keeps of itself at each step; None takes the last weights.
+    callbacks : sequence of skorch.callbacks.Callback
+        What else looks on, ready for a run.
+    epoch_begins : callable, optional
+        Called without arguments before each epoch.
+    epoch_ends : callable, optional
+        Called with the net after each epoch; where it answers True the run ends.
     """
 
     epochs: int
@@ -60,6 +73,11 @@ class TrainingPlan:
     bfloat16: bool
     sample_psnr: Callable[[Tensor, Tensor], Any]
     show_progress: bool
+    largest_gradient: float | None = None
+    averaging: float | None = None
+    callbacks: Sequence[Callback] = ()
+    epoch_begins: Callable[[], None] = lambda: None
+    epoch_ends: Callable[[NeuralNet], bool] = lambda net: False
 
 
 def create_net(
@@ -94,22 +112,15 @@ def train(
 ) -> KeyboardInterrupt | None:
     """Train the net, and return the interruption that ended the run, for the caller to raise again.
 
-    An interrupted run and one that may stop early leave the weights of the best epoch. The net keeps its
-    history and optimizer, but no data.
+    A run whose weights are averaged leaves the averages. An interrupted run and one that may stop early
+    leave the weights of the best epoch. The net keeps its history and optimizer, but no data.
     """
     best = BestWeights()
-    callbacks = [EpochRecorder(plan.sample_psnr, training_psnr=plan.show_progress), best]
-    callbacks.append(
-        Schedule(plan.schedule, plan.learning_rate, plan.epochs * len(BatchIterator(rows, plan.batch_size)))
-    )
-    if plan.show_progress:
-        callbacks.append(Progress(plan.epochs))
-    if plan.patience is not None:
-        callbacks.append(EarlyStopping(plan.patience, plan.tol))
-
-    net.callbacks_ = [(type(callback).__name__, callback) for callback in callbacks]
+    steps = plan.epochs * len(BatchIterator(rows, plan.batch_size))
+    net.callbacks_ = _named(_looking_on(plan, best, steps))
+    net.watches_gradients = any(_sees_gradients(callback) for _, callback in net.callbacks_)
     net.train_split = None if validation is None else predefined_split(validation)
-    net.batch_size = plan.batch_size
+    net.batch_size, net.verbose = plan.batch_size, int(bool(plan.callbacks))  # what some print depends on it
     interruption = None
     net.notify("on_train_begin", X=rows, y=None)
     try:
@@ -119,6 +130,8 @@ def train(
         with suppress(StopTraining), half:
             net.fit_loop(rows, epochs=plan.epochs)
         check_weights(net)
+        if net.average is not None:
+            net.module_.load_state_dict(net.judged.state_dict())
         if plan.patience is not None:
             best.restore(net)
     except KeyboardInterrupt as error:
@@ -128,6 +141,31 @@ def train(
             net.history.pop()
     finally:
         net.notify("on_train_end", X=rows, y=None)
-        net.callbacks_, net.train_split = [], None
+        net.callbacks_, net.train_split, net.average, net.verbose = [], None, None, 0
     net.module_.eval()
     return interruption
+
+
+def _looking_on(plan: TrainingPlan, best: BestWeights, steps: int) -> list[Callback]:
+    """Return the callbacks of a run, in the order in which they are called."""
+    callbacks = [EpochRecorder(plan.sample_psnr, training_psnr=plan.show_progress)]
+    if plan.averaging is not None:
+        callbacks.append(AveragedWeights(plan.averaging))
+    callbacks += [best, Schedule(plan.schedule, plan.learning_rate, steps)]
+    if plan.largest_gradient is not None:
+        callbacks.append(GradientNormClipping(plan.largest_gradient))
+    if plan.show_progress:
+        callbacks.append(Progress(plan.epochs))
+    callbacks += plan.callbacks
+    callbacks.append(Told(plan.epoch_begins, plan.epoch_ends))  # those that may stop the run come last
+    if plan.patience is not None:
+        callbacks.append(EarlyStopping(plan.patience, plan.tol))
+    return callbacks
+
+
+def _named(callbacks: Sequence[Callback]) -> list[tuple[str, Callback]]:
+    return [(type(callback).__name__, callback) for callback in callbacks]
+
+
+def _sees_gradients(callback: Callback) -> bool:
+    return type(callback).on_grad_computed is not Callback.on_grad_computed

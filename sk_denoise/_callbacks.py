@@ -1,0 +1,99 @@
+"""What estimators tell scikit-learn's callbacks, which exist from 1.9 on; older versions are told nothing."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # before scikit-learn 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands in for the class of the same name, and supports nothing."""
+
+    def with_callbacks(method: Any) -> Any:
+        """Return the method as it is."""
+        return method
+
+
+__all__ = ["CallbackSupportMixin", "FitTasks", "take_fitted", "told_as_one", "with_callbacks"]
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def told_as_one(fit: Method) -> Method:
+    """Let callbacks know when a fit begins and ends that has no steps of its own."""
+
+    @with_callbacks
+    @functools.wraps(fit)
+    def told(estimator: Any, X: Any, y: Any = None, **metadata: Any) -> Any:
+        tasks = FitTasks(estimator)
+        tasks.begin(0, X, y)
+        answer = fit(estimator, X, y, **metadata)
+        tasks.end()
+        return answer
+
+    return told  # type: ignore[no-any-return]
+
+
+def take_fitted(estimator: Any, fitted: Any) -> None:
+    """Take over what a copy learned, in place of what was learned before, in one step.
+
+    What is no fitted attribute stays: callbacks keep their own at the estimator until its fit ends.
+    """
+    own = {name: value for name, value in vars(estimator).items() if not name.endswith("_")}
+    learned = {name: value for name, value in vars(fitted).items() if name.endswith("_")}
+    estimator.__dict__ = own | learned
+
+
+class FitTasks:
+    """A fit and its epochs, as scikit-learn's callbacks see them.
+
+    Parameters
+    ----------
+    estimator : estimator
+        That which the user has, and set callbacks on; not a copy. Its method is ``with_callbacks``.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+        begin = getattr(estimator, "_init_callback_context", None)
+        self.context = None if begin is None else begin(max_subtasks=None)
+        self.epoch: Any = None
+        self.data: dict[str, Any] = {}
+
+    def begin(self, epochs: int, X: Any, y: Any, metadata: dict[str, Any] | None = None) -> None:
+        """Tell that a fit of so many epochs begins, to these data."""
+        if self.context is None:
+            return
+        self.data = {"X": X, "y": y, "metadata": metadata}
+        self.context.max_subtasks = epochs  # known by now
+        self.context.call_on_fit_task_begin(estimator=self.estimator, **self.data)
+
+    def begin_epoch(self) -> None:
+        """Tell that an epoch begins."""
+        if self.context is not None:
+            self.epoch = self.context.subcontext(task_name="epoch")
+            self.epoch.call_on_fit_task_begin(estimator=self.estimator, **self.data)
+
+    def end_epoch(self, fitted: Callable[[], dict[str, Any]]) -> bool:
+        """Tell that an epoch ends, and return whether a callback asks to stop there.
+
+        Parameters
+        ----------
+        fitted : callable
+            Gives the fitted attributes as if the fit had ended; called where a callback wants them.
+        """
+        if self.epoch is None:
+            return False
+        stop = self.epoch.call_on_fit_task_end(
+            estimator=self.estimator, reconstruction_attributes=fitted, **self.data
+        )
+        return bool(stop)
+
+    def end(self) -> None:
+        """Tell that the fit has ended."""
+        if self.context is not None:
+            self.context.call_on_fit_task_end(estimator=self.estimator, **self.data)
