@@ -6,18 +6,17 @@ This is also the only module that reaches for scikit-learn's utilities that are 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import joblib
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn import get_config
 from sklearn.base import BaseEstimator
+from sklearn.metrics._scorer import _BaseScorer
 from sklearn.pipeline import _name_estimators
 from sklearn.utils import Tags, check_array
-from sklearn.utils._metadata_requests import MetadataRequest, _MetadataRequester
 from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
@@ -27,6 +26,7 @@ from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.metaestimators import _BaseComposition as ComposedEstimator
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from sk_denoise._warnings import warn_user
 from sk_denoise.exceptions import CleanTargetWarning
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "Interval",
     "Noiser",
     "SampleTagsMixin",
-    "ScoreRouting",
+    "Scorer",
     "StrOptions",
     "as_float",
     "as_tensor",
@@ -83,19 +83,26 @@ class SampleTagsMixin:
         return tags
 
 
-class ScoreRouting(_MetadataRequester):
-    """What a scorer needs so that searches route metadata to it, as they do to scikit-learn's scorers."""
+class Scorer(_BaseScorer):
+    """A scorer that searches, callbacks and metadata routing take for one of scikit-learn's.
 
-    def set_score_request(self, **requests: Any) -> Self:
-        """Say which metadata the scorer wants, such as ``sample_weight=True``."""
-        if not get_config()["enable_metadata_routing"]:
-            raise RuntimeError(
-                "Metadata is routed with sklearn.set_config(enable_metadata_routing=True) only."
-            )
-        self._metadata_request = MetadataRequest(owner=self)
-        for name, alias in requests.items():
-            self._metadata_request.score.add_request(param=name, alias=alias)
-        return self
+    A subclass is a dataclass with the method ``score``.
+    """
+
+    _kwargs: ClassVar[dict[str, Any]] = {}
+    _sign: ClassVar[int] = 1
+    _response_method: ClassVar[str] = "predict"
+
+    score: Callable[..., float]  # of an estimator, X, y and metadata; greater is better
+
+    def _accept_sample_weight(self) -> bool:
+        return True
+
+    def __call__(self, estimator: Any, X: Any, y: Any = None, **metadata: Any) -> float:
+        return self.score(estimator, X, y, **metadata)
+
+    def _score(self, method_caller: Any, estimator: Any, X: Any, y: Any = None, **metadata: Any) -> float:
+        return self.score(estimator, X, y, **metadata)
 
 
 def names_of(estimators: Sequence[T]) -> list[tuple[str, T]]:

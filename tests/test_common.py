@@ -20,8 +20,8 @@ import sk_denoise
 IN_TRAINING_ONLY = "corrupts in fit_transform only, so that a deployed pipeline does not corrupt its input"
 NOISE_OF_THE_WHOLE = "the noise belongs to the array as a whole, so a row in another array meets other noise"
 WEIGHTS_IN_THE_LOSS = {
-    "check_sample_weight_equivalence_on_dense_data": "a sample of weight 2 is corrupted once and counts twice, "
-    "where two samples meet two draws of noise in other batches: alike on average, not in numbers",
+    "check_sample_weight_equivalence_on_dense_data": "one of weight 2 meets one draw of noise that counts "
+    "twice, two samples meet two draws in other batches: alike on average, not in numbers",
 }
 NOISERS = (
     "GaussianNoiser()",

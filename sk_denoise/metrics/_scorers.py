@@ -12,7 +12,7 @@ from sklearn.metrics import get_scorer
 
 from sk_denoise._validation import (
     Noiser,
-    ScoreRouting,
+    Scorer,
     check_noiser,
     check_one_of,
     check_weights,
@@ -44,13 +44,13 @@ METRICS: dict[str, tuple[Callable[..., float], bool, int]] = {
 
 
 @dataclass
-class _DenoisingScorer(ScoreRouting):
+class _DenoisingScorer(Scorer):
     noiser: Noiser
     seed: int
     metric: str
     data_range: float | None
 
-    def __call__(
+    def score(
         self, estimator: Any, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> float:
         refuse_noisy(estimator, self.noiser)
@@ -94,13 +94,13 @@ def _unit_of(estimator: Any, samples: NDArray[Any]) -> float:
 
 
 @dataclass
-class _RobustnessScorer(ScoreRouting):
+class _RobustnessScorer(Scorer):
     noiser: Noiser
     seed: int
     scoring: str | Callable[..., float]
     n_copies: int
 
-    def __call__(self, estimator: Any, X: ArrayLike, y: Any = None, **metadata: Any) -> float:
+    def score(self, estimator: Any, X: ArrayLike, y: Any = None, **metadata: Any) -> float:
         refuse_noisy(estimator, self.noiser)
         scorer = get_scorer(self.scoring)
         copies = (corrupt_fold(self.noiser, X, self.seed, copy) for copy in range(self.n_copies))
