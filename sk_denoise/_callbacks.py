@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from sklearn.base import clone
+
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # before scikit-learn 1.9
@@ -18,8 +20,9 @@ except ImportError:  # before scikit-learn 1.9
         return method
 
 
-__all__ = ["CallbackSupportMixin", "FitTasks", "take_fitted", "told_as_one", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "FitTasks", "take_fitted", "told_as_one", "unwatched", "with_callbacks"]
 
+T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -36,6 +39,13 @@ def told_as_one(fit: Method) -> Method:
         return answer
 
     return told  # type: ignore[no-any-return]
+
+
+def unwatched(estimator: T) -> T:
+    """Return an unfitted copy that no callback looks at, where scikit-learn's copies share theirs."""
+    twin: T = clone(estimator)
+    vars(twin).pop("_skl_callbacks", None)
+    return twin
 
 
 def take_fitted(estimator: Any, fitted: Any) -> None:

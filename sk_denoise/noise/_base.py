@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._callbacks import CallbackSupportMixin, told_as_one
+from sk_denoise._callbacks import CallbackSupportMixin, told_as_one, unwatched
 from sk_denoise._random import root_seed, stream
 from sk_denoise._threads import threads_for
 from sk_denoise._validation import (
@@ -153,7 +153,7 @@ class BaseNoiser(
         generator = stream(root_seed(self.random_state), fingerprint_of(clean))
         with threads_for(clean.size):
             noisy = self.corrupt(as_tensor(as_float(clean)), generator).numpy()
-        source = CleanSource.of(clean, clone(self), noisy)
+        source = CleanSource.of(clean, unwatched(self), noisy)
         return attach_source(wrap_output(noisy, X, self), source)
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -111,6 +111,7 @@ class EpochRecorder(Callback):
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.sums: dict[bool, list[Any]] = {True: [0, 0.0, 0.0], False: [0, 0.0, 0.0]}  # rows, loss, PSNR
+        net.history.new_batch()  # one for all, which some callbacks look for
         self.began = time.perf_counter()
 
     def on_batch_end(self, net: NeuralNet, batch: Any = None, training: bool = False, **step: Any) -> None:

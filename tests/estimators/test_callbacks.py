@@ -1,0 +1,311 @@
+"""What looks on while an estimator learns: callbacks of scikit-learn, of skorch, and functions."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, clone
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from skorch.callbacks import Checkpoint, EarlyStopping, GradientNormClipping, LRScheduler, PrintLog
+
+import sk_denoise
+from sk_denoise import (
+    DenoisingAutoencoder,
+    FoldedUNetNetwork,
+    GaussianNoiser,
+    ImageDenoiser,
+    NoiserChain,
+    NoiserChoice,
+    RegionNoiser,
+    make_denoising_scorer,
+)
+
+callback = pytest.importorskip("sklearn.callback", reason="callbacks exist from scikit-learn 1.9 on")
+
+X, LABELS = load_digits(return_X_y=True)
+X, LABELS = X[:200] / 16, LABELS[:200]
+PICTURES = X.reshape(-1, 8, 8)
+EPOCHS = 3
+MADE_OF_OTHERS = {
+    "NoiserChain": lambda: NoiserChain([GaussianNoiser()]),
+    "NoiserChoice": lambda: NoiserChoice([GaussianNoiser()]),
+    "RegionNoiser": lambda: RegionNoiser(GaussianNoiser()),
+}
+
+
+def dae(**parameters) -> DenoisingAutoencoder:
+    return DenoisingAutoencoder(**{"max_epochs": EPOCHS, "random_state": 0, "latent_dim": 8} | parameters)
+
+
+def images(**parameters) -> ImageDenoiser:
+    network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
+    return ImageDenoiser(network, **{"max_epochs": EPOCHS, "random_state": 0} | parameters)
+
+
+LEARNERS = {"autoencoder": (dae, X), "pictures": (images, PICTURES), "list": (images, list(PICTURES))}
+learners = pytest.mark.parametrize(("make", "samples"), LEARNERS.values(), ids=LEARNERS.keys())
+
+
+class Recorder:
+    """Writes down what it is told, and is told of every estimator inside."""
+
+    max_propagation_depth = None
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.told: list[tuple[str, str, str]] = []
+        self.seen: list[dict[str, object]] = []
+        self.stop_after = stop_after
+
+    def setup(self, estimator, context):
+        self.told.append(("setup", type(estimator).__name__, ""))
+
+    def teardown(self, estimator, context):
+        self.told.append(("teardown", type(estimator).__name__, ""))
+
+    def on_fit_task_begin(self, estimator, context):
+        self.told.append(("begin", type(estimator).__name__, context.task_name))
+        self.expected = context.max_subtasks
+
+    def on_fit_task_end(self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None):
+        self.told.append(("end", type(estimator).__name__, context.task_name))
+        self.seen.append({"X": X, "y": y, "metadata": metadata, "fitted": fitted_estimator})
+        epochs = sum(task == "epoch" for what, _, task in self.told if what == "end")
+        return self.stop_after is not None and context.task_name == "epoch" and epochs >= self.stop_after
+
+    def tasks(self) -> list[tuple[str, str]]:
+        return [(what, task) for what, _, task in self.told if what in ("begin", "end")]
+
+
+def public_estimators() -> dict[str, type]:
+    kinds = {name: getattr(sk_denoise, name) for name in sk_denoise.__all__}
+    return {n: k for n, k in kinds.items() if isinstance(k, type) and issubclass(k, BaseEstimator)}
+
+
+# scikit-learn's ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n, kind in public_estimators().items() if hasattr(kind, "fit")])
+def test_every_estimator_tells_callbacks_when_its_fit_begins_and_ends(name):
+    kind = public_estimators()[name]
+    estimator = MADE_OF_OTHERS.get(name, kind)()
+    if "max_epochs" in estimator.get_params():
+        estimator.set_params(max_epochs=1)
+    recorder = Recorder()
+    estimator.set_callbacks(recorder).fit(PICTURES)
+    assert recorder.told[0] == ("setup", name, "")
+    assert recorder.told[1] == ("begin", name, "fit")
+    assert recorder.told[-2] == ("end", name, "fit")
+    assert recorder.told[-1] == ("teardown", name, "")
+    assert not [attribute for attribute in vars(estimator) if "callback_" in attribute]
+
+
+@learners
+def test_epochs_are_tasks_of_a_fit_whose_number_is_known(make, samples):
+    recorder = Recorder()
+    make().set_callbacks(recorder).fit(samples)
+    epochs = [("begin", "epoch"), ("end", "epoch")] * EPOCHS
+    assert recorder.tasks() == [("begin", "fit"), *epochs, ("end", "fit")]
+
+
+@learners
+def test_after_each_epoch_there_is_an_estimator_that_predicts_as_if_the_fit_had_ended(make, samples):
+    recorder = Recorder()
+    make(learning_rate_schedule="constant").set_callbacks(recorder).fit(samples)
+    for epochs in (1, EPOCHS):
+        so_far = recorder.seen[epochs - 1]["fitted"]
+        alone = make(learning_rate_schedule="constant", max_epochs=epochs).fit(samples)
+        assert so_far.n_iter_ == epochs
+        np.testing.assert_array_equal(so_far.predict(samples)[0], alone.predict(samples)[0])
+
+
+@learners
+def test_looking_on_changes_nothing(make, samples):
+    alone, watched = make().fit(samples), make().set_callbacks(Recorder()).fit(samples)
+    np.testing.assert_array_equal(alone.predict(samples)[0], watched.predict(samples)[0])
+
+
+@learners
+def test_a_callback_stops_the_run(make, samples):
+    estimator = make(max_epochs=10).set_callbacks(Recorder(stop_after=2)).fit(samples)
+    assert estimator.n_iter_ == len(estimator.loss_curve_) == 2
+
+
+@learners
+def test_callbacks_see_clean_samples_or_the_pair_as_it_was_given(make, samples):
+    clean = Recorder()
+    make().set_callbacks(clean).fit(samples)
+    np.testing.assert_array_equal(clean.seen[0]["X"], clean.seen[0]["y"])
+    paired = Recorder()
+    noisy = [sample + 0.25 for sample in samples] if isinstance(samples, list) else samples + 0.25
+    make().set_callbacks(paired).fit(noisy, X_clean=samples)
+    difference = np.asarray(paired.seen[0]["X"]) - np.asarray(paired.seen[0]["y"])
+    np.testing.assert_allclose(difference, 0.25, atol=1e-6)
+
+
+def test_callbacks_see_the_weights_of_samples():
+    recorder, weights = Recorder(), np.linspace(0.5, 2, len(X))
+    dae().set_callbacks(recorder).fit(X, sample_weight=weights)
+    np.testing.assert_array_equal(recorder.seen[0]["metadata"]["sample_weight"], weights)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_search_over_a_pipeline_is_told_of_all_that_happens_inside_without_a_warning():
+    recorder = Recorder()
+    pipeline = Pipeline([("noise", GaussianNoiser(0.25)), ("dae", dae()), ("clf", LogisticRegression())])
+    search = GridSearchCV(pipeline, {"dae__latent_dim": [4, 8]}, cv=2, refit=False)
+    search.set_callbacks(recorder).fit(X, LABELS)
+    told = recorder.told
+    assert told.count(("end", "DenoisingAutoencoder", "epoch")) == 2 * 2 * EPOCHS
+    assert told.count(("end", "GaussianNoiser", "fit")) == 2 * 2
+    assert [what for what, _, _ in told].count("teardown") == 1
+
+
+def test_a_monitor_scores_every_epoch_of_every_candidate():
+    monitor = callback.ScoringMonitor(scoring=make_denoising_scorer(GaussianNoiser(0.25), data_range=1))
+    pipeline = Pipeline([("noise", GaussianNoiser(0.25)), ("dae", dae().set_callbacks(monitor))])
+    GridSearchCV(pipeline, {"dae__latent_dim": [4, 8]}, cv=2, refit=False).fit(X)
+    scores = [row["score"] for row in monitor.get_logs().data]
+    assert len(scores) == 2 * 2 * EPOCHS
+    assert all(0 < score < 30 for score in scores)
+    first, last = np.array(scores).reshape(-1, EPOCHS)[:, [0, -1]].T
+    assert (last > first).all()
+
+
+def test_a_monitor_may_have_several_scores():
+    scorers = {
+        name: make_denoising_scorer(GaussianNoiser(0.25), name, data_range=None) for name in ("psnr", "mse")
+    }
+    monitor = callback.ScoringMonitor(scoring=scorers)
+    dae().set_callbacks(monitor).fit(X)
+    assert {"psnr", "mse"} <= monitor.get_logs().data[0].keys()
+
+
+def test_progress_bars_are_nested_as_the_fits_are(monkeypatch):
+    rich = pytest.importorskip("rich")
+    import rich.console
+
+    out = io.StringIO()
+    console = rich.console.Console(file=out, force_terminal=True, width=100)
+    monkeypatch.setattr(rich, "_console", console, raising=False)
+    pipeline = Pipeline([("noise", GaussianNoiser(0.25)), ("dae", dae())])
+    search = GridSearchCV(pipeline, {"dae__latent_dim": [4, 8]}, cv=2, refit=False)
+    search.set_callbacks(callback.ProgressBar(max_propagation_depth=None)).fit(X)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
+    assert re.search(r"^GridSearchCV - fit", text, re.MULTILINE)
+    assert re.search(r"^ +Pipeline - fit-final-estimator \| DenoisingAutoencoder - fit.*100%", text, re.M)
+
+
+def test_callbacks_are_torn_down_where_a_fit_fails():
+    recorder = Recorder()
+    estimator = dae(loss=lambda output, target: (output - target).square().mean() * np.inf)
+    with pytest.raises(RuntimeError):
+        estimator.set_callbacks(recorder).fit(X)
+    assert recorder.told[-1] == ("teardown", "DenoisingAutoencoder", "")
+    assert not [attribute for attribute in vars(estimator) if "callback_" in attribute]
+    assert not estimator.__sklearn_is_fitted__()
+
+
+def test_callbacks_stay_with_the_estimator_and_its_clones_until_they_are_taken_off():
+    recorder = Recorder()
+    estimator = dae().set_callbacks(recorder).fit(X)
+    clone(estimator).fit(X)
+    assert [what for what, _, _ in recorder.told].count("setup") == 2
+    estimator.set_callbacks().fit(X)
+    assert [what for what, _, _ in recorder.told].count("setup") == 2
+
+
+@learners
+def test_partial_fit_is_a_fit_of_one_epoch(make, samples):
+    recorder = Recorder()
+    make().set_callbacks(recorder).partial_fit(samples)
+    assert recorder.tasks() == [("begin", "fit"), ("begin", "epoch"), ("end", "epoch"), ("end", "fit")]
+
+
+# Functions ---------------------------------------------------------------------------------------------
+
+
+@learners
+def test_a_function_is_given_a_fitted_copy_and_the_figures_of_each_epoch(make, samples):
+    seen = []
+    estimator = make(callbacks=[lambda fitted, epoch: seen.append((fitted, epoch))], early_stopping=True)
+    estimator.fit(samples)
+    assert [epoch["epoch"] for _, epoch in seen] == list(range(1, EPOCHS + 1))
+    assert [epoch["train_loss"] for _, epoch in seen] == estimator.loss_curve_
+    assert [epoch["valid_psnr"] for _, epoch in seen] == estimator.validation_scores_
+    assert all(epoch["lr"] > 0 and epoch["dur"] > 0 for _, epoch in seen[:-1])
+    first, last = (np.asarray(seen[index][0].predict(samples)[0]) for index in (0, -1))
+    assert not np.array_equal(first, last)
+    assert pickle.loads(pickle.dumps(seen[0][0].set_params(callbacks=None))).n_iter_ == 1
+
+
+def test_a_function_stops_the_run_by_answering_true():
+    estimator = dae(max_epochs=50, callbacks=[lambda fitted, epoch: epoch["epoch"] == 4]).fit(X)
+    assert estimator.n_iter_ == 4
+
+
+def test_an_error_in_a_function_leaves_the_estimator_as_it_was():
+    def broken(fitted, epoch):
+        raise KeyError("broken")
+
+    estimator = dae(callbacks=[broken])
+    with pytest.raises(KeyError, match="broken"):
+        estimator.fit(X)
+    assert not estimator.__sklearn_is_fitted__()
+
+
+# skorch's ----------------------------------------------------------------------------------------------
+
+
+@learners
+def test_callbacks_of_skorch_look_on(make, samples, tmp_path, capsys):
+    lines = []
+    watchers = [PrintLog(sink=lines.append), Checkpoint(dirname=tmp_path), GradientNormClipping(1.0)]
+    make(callbacks=watchers, early_stopping=True).fit(samples)
+    assert re.match(r" +epoch +.*train_loss +valid_loss +valid_psnr +dur", lines[0])
+    assert len(lines) == 2 + EPOCHS
+    assert (tmp_path / "params.pt").exists()
+
+
+def test_skorch_prints_where_it_is_asked_to(capsys):
+    dae(callbacks=[PrintLog()]).fit(X)
+    assert len(capsys.readouterr().out.splitlines()) == 2 + EPOCHS
+
+
+def test_skorch_stops_a_run_and_a_search_goes_on():
+    patience = EarlyStopping(monitor="train_loss", patience=2, threshold=10.0, threshold_mode="abs")
+    search = GridSearchCV(dae(max_epochs=40, callbacks=[patience]), {"latent_dim": [4, 8]}, cv=2)
+    assert search.fit(X).best_estimator_.n_iter_ < 40
+
+
+def test_skorch_sets_the_rate_beside_a_constant_schedule():
+    rates = []
+    schedule = LRScheduler("StepLR", step_size=1, gamma=0.5)
+    watching = [schedule, lambda fitted, epoch: rates.append(epoch["lr"])]
+    dae(callbacks=watching, learning_rate=0.008, learning_rate_schedule="constant").fit(X)
+    assert rates == pytest.approx([0.008, 0.004, 0.002])
+
+
+def test_an_estimator_with_callbacks_is_cloned_with_fresh_ones():
+    estimator = dae(callbacks=[PrintLog()])
+    assert clone(estimator).callbacks[0] is not estimator.callbacks[0]
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "message"),
+    [
+        (PrintLog(), "must be an instance of"),
+        ([PrintLog], "Did you mean PrintLog()"),
+        ([callback.ScoringMonitor(scoring="r2")], "Pass it to set_callbacks"),
+        (["loss"], "got 'loss'"),
+    ],
+)
+def test_what_is_no_callback_is_refused(callbacks, message):
+    with pytest.raises((TypeError, ValueError), match=re.escape(message) if "(" in message else message):
+        dae(callbacks=callbacks).fit(X)
