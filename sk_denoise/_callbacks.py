@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sklearn.base import clone
@@ -59,7 +60,7 @@ def take_fitted(estimator: Any, fitted: Any) -> None:
 
 
 class FitTasks:
-    """A fit and its epochs, as scikit-learn's callbacks see them.
+    """A fit and its epochs or members, as scikit-learn's callbacks see them.
 
     Parameters
     ----------
@@ -74,13 +75,33 @@ class FitTasks:
         self.epoch: Any = None
         self.data: dict[str, Any] = {}
 
-    def begin(self, epochs: int, X: Any, y: Any, metadata: dict[str, Any] | None = None) -> None:
-        """Tell that a fit of so many epochs begins, to these data."""
+    def begin(
+        self,
+        parts: int,
+        X: Any,
+        y: Any,
+        metadata: dict[str, Any] | None = None,
+        *,
+        sequential: bool = True,
+    ) -> None:
+        """Tell that a fit of so many epochs or members begins, to these data."""
         if self.context is None:
             return
         self.data = {"X": X, "y": y, "metadata": metadata}
-        self.context.max_subtasks = epochs  # known by now
+        self.context.max_subtasks, self.context.sequential_subtasks = parts, sequential  # known by now
         self.context.call_on_fit_task_begin(estimator=self.estimator, **self.data)
+
+    @contextmanager
+    def part(self, number: int, member: Any) -> Iterator[None]:
+        """Tell of the fit of a member, which tells of its own epochs."""
+        if self.context is None:
+            yield
+            return
+        task = self.context.subcontext(task_name="member", task_id=number)
+        with task.propagate_callback_context(member):
+            task.call_on_fit_task_begin(estimator=self.estimator)
+            yield
+            task.call_on_fit_task_end(estimator=self.estimator)
 
     def begin_epoch(self) -> None:
         """Tell that an epoch begins."""

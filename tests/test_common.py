@@ -65,6 +65,7 @@ ESTIMATORS: dict[str, dict[str, str]] = {
     'DenoisingAutoencoder(output="latent", max_epochs=10)': WEIGHTS_IN_THE_LOSS,
     'DenoisingAutoencoder(output="activations", max_epochs=10)': WEIGHTS_IN_THE_LOSS,
     'DenoisingAutoencoder(network="conv", max_epochs=10)': WEIGHTS_IN_THE_LOSS,
+    "DenoisingEnsemble(sk_denoise.DenoisingAutoencoder(max_epochs=5), n_estimators=2)": WEIGHTS_IN_THE_LOSS,
     "ImageDenoiser(sk_denoise.FoldedUNetNetwork((8, 8), blocks=(1, 1)), max_epochs=10)": WEIGHTS_IN_THE_LOSS,
     'ImageDenoiser(sk_denoise.DnCNNNetwork(3, width=8), sigma="map", max_epochs=10)': WEIGHTS_IN_THE_LOSS,
 }

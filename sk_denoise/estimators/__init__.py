@@ -3,6 +3,7 @@
 from sk_denoise.estimators._bm3d import BM3DDenoiser
 from sk_denoise.estimators._classical import BilateralDenoiser, MedianDenoiser, NonLocalMeansDenoiser
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
+from sk_denoise.estimators._ensemble import DenoisingEnsemble
 from sk_denoise.estimators._image_denoiser import ImageDenoiser
 from sk_denoise.estimators._image_networks import (
     IMAGE_NETWORKS,
@@ -27,6 +28,7 @@ __all__ = [
     "BilateralDenoiser",
     "ConvNetwork",
     "DenoisingAutoencoder",
+    "DenoisingEnsemble",
     "DenseNetwork",
     "MedianDenoiser",
     "NonLocalMeansDenoiser",

@@ -264,7 +264,7 @@ class MedianDenoiser(ClassicalDenoiser):
         check_odd(self, "size")
 
     def _denoise(self, pictures: Pictures) -> Pictures:
-        from scipy.ndimage import median_filter  # type: ignore[import-untyped]
+        from scipy.ndimage import median_filter
 
         native = pictures.astype(pictures.dtype.newbyteorder("="), copy=False)
         sides = [1 if side == 1 else self.size for side in pictures.shape[1:3]]

@@ -188,18 +188,18 @@ def test_a_monitor_may_have_several_scores():
 
 
 def test_progress_bars_are_nested_as_the_fits_are(monkeypatch):
-    rich = pytest.importorskip("rich")
-    import rich.console
-
+    rich, console = pytest.importorskip("rich"), pytest.importorskip("rich.console")
     out = io.StringIO()
-    console = rich.console.Console(file=out, force_terminal=True, width=100)
-    monkeypatch.setattr(rich, "_console", console, raising=False)
+    terminal = console.Console(file=out, force_terminal=True, width=100)
+    monkeypatch.setattr(rich, "_console", terminal, raising=False)
     pipeline = Pipeline([("noise", GaussianNoiser(0.25)), ("dae", dae())])
     search = GridSearchCV(pipeline, {"dae__latent_dim": [4, 8]}, cv=2, refit=False)
     search.set_callbacks(callback.ProgressBar(max_propagation_depth=None)).fit(X)
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
-    assert re.search(r"^GridSearchCV - fit", text, re.MULTILINE)
-    assert re.search(r"^ +Pipeline - fit-final-estimator \| DenoisingAutoencoder - fit.*100%", text, re.M)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue()).replace("\r", "\n")
+    assert re.search(r"^GridSearchCV - fit .* 100%", text, re.MULTILINE)
+    assert re.search(
+        r"^ +Pipeline - fit-final-estimator \| DenoisingAutoencoder - fit.*100%", text, re.MULTILINE
+    )
 
 
 def test_callbacks_are_torn_down_where_a_fit_fails():

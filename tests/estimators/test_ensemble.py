@@ -1,0 +1,206 @@
+"""Several networks that differ by their seed: what they answer together, and how sure they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from sk_denoise import (
+    DenoisingAutoencoder,
+    DenoisingEnsemble,
+    DenseNetwork,
+    FoldedUNetNetwork,
+    GaussianNoiser,
+    ImageDenoiser,
+    MaskingNoiser,
+    WienerDenoiser,
+)
+from sk_denoise.datasets import RandomPatches, load_pictures
+
+X = load_digits().data[:600] / 16
+TRAIN, TEST = X[:400], X[400:]
+NOISE = GaussianNoiser(0.25)
+NOISY = TEST + 0.25 * np.random.default_rng(0).normal(size=TEST.shape)
+
+
+def dae(**parameters) -> DenoisingAutoencoder:
+    network = DenseNetwork((64,))
+    return DenoisingAutoencoder(network, **{"noise": NOISE, "max_epochs": 15, "latent_dim": 16} | parameters)
+
+
+def images(**parameters) -> ImageDenoiser:
+    network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
+    return ImageDenoiser(network, **{"noise": GaussianNoiser(0.1), "max_epochs": 3} | parameters)
+
+
+def coverage(clean, mean, std) -> float:
+    return float(np.mean(np.abs(mean - clean) <= 1.96 * std))
+
+
+@pytest.fixture(scope="module")
+def digits() -> DenoisingEnsemble:
+    return DenoisingEnsemble(dae(), n_estimators=3, random_state=0).fit(TRAIN)
+
+
+def test_the_answer_is_the_mean_of_the_members(digits):
+    each = [member.predict(NOISY) for member in digits.estimators_]
+    np.testing.assert_allclose(digits.predict(NOISY), np.mean(each, axis=0), rtol=1e-10)
+    assert not np.array_equal(each[0], each[1])
+    np.testing.assert_array_equal(digits.transform(NOISY), digits.predict(NOISY))
+
+
+def test_it_is_better_than_its_members_on_average(digits):
+    each = [member.score(NOISY, TEST) for member in digits.estimators_]
+    assert digits.score(NOISY, TEST) > np.mean(each)
+
+
+def test_it_scores_clean_samples_as_its_members_do(digits):
+    judge = digits.estimators_[0]
+    noisy = judge._reference([TEST])[0]
+    assert digits.score(TEST) == pytest.approx(digits.score(noisy, TEST))
+
+
+def test_the_standard_deviation_is_the_size_of_the_errors(digits):
+    mean, std = digits.predict(NOISY, return_std=True)
+    assert mean.shape == std.shape == NOISY.shape
+    assert 0.9 < coverage(TEST, mean, std) < 0.98
+    assert np.mean((mean - TEST) ** 2) == pytest.approx(np.mean(std**2), rel=0.5)
+    spread = np.std([member.predict(NOISY) for member in digits.estimators_], axis=0, ddof=1)
+    assert coverage(TEST, mean, spread) < 0.7  # which is why it is calibrated
+    np.testing.assert_allclose(std, np.sqrt(digits.floor_**2 + digits.gain_ * spread**2), rtol=1e-6)
+
+
+def test_without_calibration_it_is_the_spread_and_nothing_is_held_out():
+    ensemble = DenoisingEnsemble(dae(), 2, calibration_fraction=None, random_state=0).fit(TRAIN)
+    assert (ensemble.floor_, ensemble.gain_) == (0.0, 1.0)
+    one, two = (member.predict(NOISY) for member in ensemble.estimators_)
+    std = ensemble.predict(NOISY, return_std=True)[1]
+    np.testing.assert_allclose(std, np.abs(one - two) / np.sqrt(2), atol=1e-12)
+
+
+def test_samples_given_to_calibrate_with_are_used_and_none_held_out():
+    whole = DenoisingEnsemble(dae(), 2, calibration_fraction=None, random_state=0).fit(TRAIN)
+    ensemble = DenoisingEnsemble(dae(), 2, random_state=0).fit(TRAIN, X_val=NOISY, X_clean_val=TEST)
+    np.testing.assert_array_equal(ensemble.predict(NOISY), whole.predict(NOISY))
+    mean, std = ensemble.predict(NOISY, return_std=True)
+    assert np.mean((mean - TEST) ** 2) == pytest.approx(np.mean(std**2), rel=0.1)
+
+
+def test_columns_of_a_table_keep_their_own_units():
+    table = load_breast_cancer().data
+    noiser = GaussianNoiser(0.5, scale="std")
+    learner = DenoisingAutoencoder(noise=noiser, max_epochs=30)
+    ensemble = DenoisingEnsemble(learner, 3, random_state=0).fit(table[:400])
+    noisy = table[400:] + 0.5 * table[:400].std(0) * np.random.default_rng(0).normal(size=(169, 30))
+    mean, std = ensemble.predict(noisy, return_std=True)
+    assert ensemble.floor_.shape == (30,)
+    within = [coverage(table[400:, column], mean[:, column], std[:, column]) for column in range(30)]
+    assert np.quantile(within, 0.1) > 0.75
+    assert 0.88 < np.mean(within) < 0.98
+
+
+@pytest.mark.parametrize("rule", ["X_clean", "y", "noiser", "X"])
+def test_the_clean_side_is_found_as_members_find_it(rule):
+    noisy = TRAIN + 0.25 * np.random.default_rng(1).normal(size=TRAIN.shape)
+    auto = DenoisingEnsemble(dae(noise="auto"), 2, random_state=0)
+    if rule == "noiser":
+        ensemble = auto.fit(GaussianNoiser(0.25, random_state=0).fit_transform(TRAIN))
+    elif rule == "X":
+        ensemble = DenoisingEnsemble(dae(), 2, random_state=0).fit(TRAIN)
+    else:
+        ensemble = auto.fit(noisy, **{rule: TRAIN})
+    mean, std = ensemble.predict(NOISY, return_std=True)
+    assert ensemble.score(NOISY, TEST) > WienerDenoiser(sigma=1.0).fit(TRAIN).score(NOISY, TEST)
+    assert 0.85 < coverage(TEST, mean, std) < 0.99
+
+
+def test_other_noise_is_calibrated_for_too():
+    ensemble = DenoisingEnsemble(dae(noise=MaskingNoiser(0.3)), 2, random_state=0).fit(TRAIN)
+    masked = TEST * (np.random.default_rng(0).random(TEST.shape) > 0.3)
+    mean, std = ensemble.predict(masked, return_std=True)
+    assert 0.85 < coverage(TEST, mean, std) < 0.99
+
+
+def test_integers_keep_their_unit():
+    integers = np.rint(TRAIN * 255).astype(np.uint8)
+    ensemble = DenoisingEnsemble(dae(noise=GaussianNoiser(64)), 2, random_state=0).fit(integers)
+    assert ensemble.data_range_ == 255
+    noisy = np.clip(255 * NOISY, 0, 255)
+    mean, std = ensemble.predict(noisy, return_std=True)
+    assert coverage(255 * TEST, mean, std) > 0.85
+    assert std.mean() > 5
+
+
+def test_pictures_of_any_size():
+    photos = load_pictures("gray")
+    ensemble = DenoisingEnsemble(images(), 2, random_state=0).fit(photos.train)
+    clean = [photos.test[0][:60, :50], photos.test[1][:41, :33]]
+    draw = np.random.default_rng(0)
+    noisy = [x + 0.1 * draw.normal(size=x.shape) for x in clean]
+    means, stds = ensemble.predict(noisy, return_std=True)
+    assert [x.shape for x in means] == [s.shape for s in stds] == [x.shape for x in clean]
+    assert 0.8 < coverage(clean[0], means[0], stds[0]) <= 1
+    assert ensemble.score(noisy, clean) > 20
+    in_bytes = np.rint(255 * noisy[0]).clip(0, 255).astype(np.uint8)[None]
+    _, std = ensemble.predict(in_bytes, return_std=True)
+    assert 25 < std.mean() / stds[0].mean() < 1000  # in the unit of the picture
+
+
+def test_what_is_streamed_needs_pictures_to_calibrate_with():
+    photos = load_pictures("gray")
+    patches = RandomPatches(photos.train, 32, patches_per_picture=4)
+    with pytest.raises(ValueError, match="X_val"):
+        DenoisingEnsemble(images(), 2).fit(patches)
+    ensemble = DenoisingEnsemble(images(), 2, random_state=0).fit(patches, X_val=list(photos.test))
+    assert ensemble.floor_ > 0
+
+
+def test_the_same_seed_gives_the_same_bits_with_any_number_of_jobs():
+    serial, again, parallel = (
+        DenoisingEnsemble(dae(max_epochs=2), 2, n_jobs=jobs, random_state=0).fit(TRAIN).predict(NOISY)
+        for jobs in (None, 1, 2)
+    )
+    np.testing.assert_array_equal(serial, again)
+    np.testing.assert_array_equal(serial, parallel)
+
+
+def test_weights_reach_the_members():
+    weights = np.ones(len(TRAIN))
+    weights[:200] = 0
+    learner = DenoisingEnsemble(dae(max_epochs=2), 2, calibration_fraction=None, random_state=0)
+    weighted, alone = learner.fit(TRAIN, sample_weight=weights).predict(NOISY), learner.fit(TRAIN[200:])
+    np.testing.assert_array_equal(weighted, alone.predict(NOISY))
+
+
+def test_it_stands_before_a_classifier():
+    digits, labels = load_digits(return_X_y=True)
+    pipeline = make_pipeline(
+        GaussianNoiser(0.25, random_state=0),
+        DenoisingEnsemble(dae(noise="auto"), 2, random_state=0),
+        LogisticRegression(),
+    )
+    assert pipeline.fit(digits[:400] / 16, labels[:400]).score(TEST, labels[400:600]) > 0.6
+
+
+def test_a_clone_is_unfitted_and_keeps_the_members_parameters():
+    ensemble = DenoisingEnsemble(dae(latent_dim=5), 2)
+    assert clone(ensemble).get_params()["estimator__latent_dim"] == 5
+    assert not clone(ensemble).__sklearn_is_fitted__()
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "message"),
+    [
+        (DenoisingEnsemble(WienerDenoiser()), "DenoisingAutoencoder or an ImageDenoiser, got WienerDenoiser"),
+        (DenoisingEnsemble(dae(output="latent")), 'output="reconstruction"'),
+        (DenoisingEnsemble(dae(), 0), "n_estimators"),
+        (DenoisingEnsemble(dae(), calibration_fraction=1.0), "calibration_fraction"),
+    ],
+)
+def test_what_cannot_be_an_ensemble_is_refused(ensemble, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        ensemble.fit(TRAIN)
