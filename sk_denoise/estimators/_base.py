@@ -11,6 +11,7 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import FitTasks, with_callbacks
 from sk_denoise._random import stream
 from sk_denoise._threads import suitable_threads
@@ -40,6 +41,7 @@ class BaseDenoiser(DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSt
 
     latent_dim: int
 
+    @in_kind
     @with_callbacks
     def fit(
         self,
@@ -96,6 +98,7 @@ class BaseDenoiser(DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSt
         interruption = draft._train(training, validation, tasks, training)
         return self._store(draft, interruption)
 
+    @in_kind
     @with_callbacks
     def partial_fit(
         self,
@@ -177,6 +180,7 @@ class BaseDenoiser(DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSt
         frozen = None if held_out is None else draft._held_out(held_out, training, sample)
         return self._store(draft, draft._train(training, frozen, tasks, sample))
 
+    @in_kind
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Denoise.
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import CallbackSupportMixin, take_fitted, told_as_one
 from sk_denoise._noise_level import levels_of
 from sk_denoise._validation import (
@@ -52,6 +53,7 @@ class ClassicalDenoiser(
     _least_samples: ClassVar[int] = 1
     image_shape: Sequence[int] | None
 
+    @in_kind
     @told_as_one
     def fit(self, X: ArrayLike, y: Any = None, *, X_clean: ArrayLike | None = None) -> Self:
         """Learn the layout of the samples, the range of clean ones, and what the method needs to know.
@@ -91,6 +93,7 @@ class ClassicalDenoiser(
         take_fitted(self, draft)
         return self
 
+    @in_kind
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Denoise.
 

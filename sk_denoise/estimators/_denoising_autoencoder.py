@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from sk_denoise._array_api import in_kind
 from sk_denoise._validation import Interval, as_float, as_tensor, check_one_of
 from sk_denoise.estimators._base import BaseDenoiser
 from sk_denoise.estimators._pairs import Pair
@@ -269,6 +270,7 @@ class DenoisingAutoencoder(BaseDenoiser):
         self.random_state = random_state
         self.verbose = verbose
 
+    @in_kind
     def transform(self, X: ArrayLike) -> Any:
         """Denoise, or return what the network makes of the samples on the way.
 
@@ -292,6 +294,7 @@ class DenoisingAutoencoder(BaseDenoiser):
         return self._apply(X, lambda module, x: getattr(module, part)(x).flatten(1))
 
     @available_if(_gives_latents)
+    @in_kind
     def inverse_transform(self, Z: ArrayLike) -> NDArray[Any]:
         """Decode latent vectors.
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import FitTasks, with_callbacks
 from sk_denoise._validation import SampleTagsMixin, as_float, check_samples, check_weights, is_stored
 from sk_denoise.estimators._image_steps import ImageFitSteps
@@ -243,6 +244,7 @@ class ImageDenoiser(
         self.random_state = random_state
         self.verbose = verbose
 
+    @in_kind
     @with_callbacks
     def fit(
         self,
@@ -305,6 +307,7 @@ class ImageDenoiser(
         frozen = None if validation is None else draft._looked_at(validation, like=sample)[0]
         return self._store(draft, draft._train(source, frozen, tasks, sample))
 
+    @in_kind
     @with_callbacks
     def partial_fit(
         self, X: Any, y: Any = None, *, X_clean: Any = None, sample_weight: ArrayLike | None = None
@@ -330,6 +333,7 @@ class ImageDenoiser(
         draft._prepare(sample)
         return self._store(draft, draft._train(source, None, tasks, sample, epochs=1, schedule="constant"))
 
+    @in_kind
     def predict(self, X: Any, *, sigma: Any = None) -> Any:
         """Denoise.
 
@@ -374,6 +378,7 @@ class ImageDenoiser(
         """
         return self.predict(X)
 
+    @in_kind
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean PSNR of denoised pictures in dB, each capped at 100.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from sk_denoise._array_api import in_kind
 from sk_denoise._random import stream
 from sk_denoise._validation import as_float, as_tensor, check_samples, is_clean_side, restore_container
 from sk_denoise.metrics import psnr
@@ -26,6 +27,7 @@ class DenoisingScoreMixin:
     data_range_: float
     _reference_noiser_: Any
 
+    @in_kind
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean PSNR of denoised samples in dB, each capped at 100.
 

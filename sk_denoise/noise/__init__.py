@@ -1,5 +1,6 @@
 """Noise: pure functions on tensors, thin transformers over them, and the source that noised data carry."""
 
+from sk_denoise._clean_source import CleanSource, NoisedArray, carried_source
 from sk_denoise.noise._additive import GaussianNoiser, PoissonNoiser, SpeckleNoiser, UniformNoiser
 from sk_denoise.noise._base import BaseNoiser
 from sk_denoise.noise._composed import NoiserChain, NoiserChoice, RegionNoiser
@@ -16,7 +17,6 @@ from sk_denoise.noise._functions import (
     swap_entries,
 )
 from sk_denoise.noise._replacing import MaskingNoiser, PixelNoiser, SaltAndPepperNoiser, SwapNoiser
-from sk_denoise.noise._source import CleanSource, NoisedArray, carried_source
 from sk_denoise.noise._table import NOISERS, resolve_noiser
 
 __all__ = [

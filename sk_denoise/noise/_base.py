@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import CallbackSupportMixin, told_as_one, unwatched
+from sk_denoise._clean_source import CleanSource, attach_source, carried_source, fingerprint_of
 from sk_denoise._random import root_seed, stream
 from sk_denoise._threads import threads_for
 from sk_denoise._validation import (
@@ -27,7 +29,6 @@ from sk_denoise._validation import (
     check_samples,
     wrap_output,
 )
-from sk_denoise.noise._source import CleanSource, attach_source, carried_source, fingerprint_of
 
 __all__ = ["STRENGTH", "BaseNoiser", "PictureNoiser", "as_strength", "check_pair", "check_strength"]
 
@@ -73,6 +74,7 @@ class BaseNoiser(
         Tensor of the shape and type of x
         """
 
+    @in_kind
     @told_as_one
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Learn from clean data what the noise needs to know of them.
@@ -91,6 +93,7 @@ class BaseNoiser(
         self._fit(X)
         return self
 
+    @in_kind
     @told_as_one
     def fit_transform(self, X: ArrayLike, y: Any = None) -> Any:
         """Fit to clean data and return a corrupted copy that carries its clean source.
@@ -109,6 +112,7 @@ class BaseNoiser(
         """
         return self._noised(self._fit(X), X)
 
+    @in_kind
     def transform(self, X: ArrayLike) -> Any:
         """Return the data as they are, or corrupted where ``apply="always"``.
 

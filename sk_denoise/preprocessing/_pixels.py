@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import CallbackSupportMixin, told_as_one
 from sk_denoise._validation import SampleTagsMixin, StrOptions, check_parameters, check_samples
 
@@ -31,6 +32,7 @@ class _PixelTransformer(
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {}
 
+    @in_kind
     @told_as_one
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Learn the unit of the pixels.
@@ -53,6 +55,7 @@ class _PixelTransformer(
         self.dtype_ = _working_type(samples.dtype) if is_float else samples.dtype.newbyteorder("=")
         return self
 
+    @in_kind
     def transform(self, X: ArrayLike) -> Any:
         """Return pixels in the unit that a network is given.
 
@@ -72,6 +75,7 @@ class _PixelTransformer(
         self._apply(values)
         return values
 
+    @in_kind
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Return pixels in the unit and type of the training data.
 
