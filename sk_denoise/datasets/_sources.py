@@ -108,10 +108,12 @@ class SizedSource:
         order = torch.randperm(len(self), generator=generator)
         if self.weights is None:
             return list(order.tolist())
-        shares = np.cumsum(self.weights[np.asarray(self.indexes)])
+        places = order.numpy()  # steps of even length meet the pictures in random order
+        shares = np.cumsum(self.weights[np.asarray(self.indexes)[places]])
         steps = (np.arange(len(self)) + torch.rand((), generator=generator).item()) / len(self)
-        drawn = np.searchsorted(shares, shares[-1] * steps, side="right")
-        return list(np.minimum(drawn, len(self) - 1)[order.numpy()].tolist())
+        drawn = np.searchsorted(shares, shares[-1] * steps, side="right").clip(max=len(self) - 1)
+        again = torch.randperm(len(self), generator=generator).numpy()
+        return list(places[drawn][again].tolist())
 
     def preview(self, generator: torch.Generator | None = None) -> Iterator[Visit]:
         """Yield indexes for a look: from all over the source, or in order without a generator."""

@@ -1,0 +1,243 @@
+"""Clean sides, validation data and weights on their way through pipelines and searches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sk_denoise import (
+    DenoisingAutoencoder,
+    DenoisingEnsemble,
+    DenseNetwork,
+    FoldedUNetNetwork,
+    GaussianNoiser,
+    ImageDenoiser,
+    make_denoising_scorer,
+    make_robustness_scorer,
+)
+from sk_denoise.metrics import psnr
+
+CLEAN, LABELS = load_digits(return_X_y=True)
+CLEAN, LABELS = CLEAN[:300] / 16, LABELS[:300]
+NOISY = CLEAN + 0.25 * np.random.default_rng(0).normal(size=CLEAN.shape)
+WEIGHTS = np.linspace(0.1, 3, len(CLEAN))
+
+
+@pytest.fixture(autouse=True)
+def routing():
+    with sklearn.config_context(enable_metadata_routing=True):
+        yield
+
+
+def dae(**parameters) -> DenoisingAutoencoder:
+    settings = {"latent_dim": 16, "max_epochs": 10, "random_state": 0} | parameters
+    return DenoisingAutoencoder(DenseNetwork((64,)), **settings)
+
+
+class Spy(DenoisingAutoencoder):
+    """Keeps what its fit was given."""
+
+    def fit(self, X, y=None, *, X_clean=None, X_val=None, X_clean_val=None, sample_weight=None):
+        self.given_ = {"X": X, "X_clean": X_clean, "X_val": X_val, "X_clean_val": X_clean_val}
+        self.given_["sample_weight"] = sample_weight
+        given = self.given_
+        super().fit(X, y, X_clean=X_clean, X_val=X_val, X_clean_val=X_clean_val, sample_weight=sample_weight)
+        self.given_ = given
+        return self
+
+
+def spy(**requests) -> Spy:
+    return Spy(DenseNetwork((32,)), 8, max_epochs=2, random_state=0).set_fit_request(**requests)
+
+
+def test_the_recipe_scaler_noiser_estimator_classifier_with_pairs_and_labels():
+    pipeline = Pipeline(
+        [
+            ("scale", StandardScaler()),
+            ("noise", GaussianNoiser(0.1, random_state=0)),
+            ("dae", dae().set_fit_request(X_clean=True)),
+            ("clf", LogisticRegression(max_iter=500)),
+        ],
+        transform_input=["X_clean"],
+    )
+    pipeline.fit(NOISY[:200], LABELS[:200], X_clean=CLEAN[:200])
+    assert pipeline["dae"].target_source_ == "X_clean"
+    assert pipeline.score(NOISY[200:], LABELS[200:]) > 0.6
+    denoised = pipeline["scale"].inverse_transform(pipeline[:-1].transform(NOISY[200:]))
+    assert psnr(CLEAN[200:], denoised, data_range=1) > 2 + psnr(CLEAN[200:], NOISY[200:], data_range=1)
+
+
+def test_a_clean_side_arrives_scaled_by_the_steps_before():
+    pipeline = Pipeline(
+        [("scale", StandardScaler()), ("dae", spy(X_clean=True))], transform_input=["X_clean"]
+    )
+    pipeline.fit(NOISY, LABELS, X_clean=CLEAN)
+    np.testing.assert_allclose(pipeline["dae"].given_["X_clean"], pipeline["scale"].transform(CLEAN))
+
+
+def test_validation_data_arrive_scaled_too():
+    pipeline = Pipeline(
+        [("scale", StandardScaler()), ("dae", spy(X_clean=True, X_val=True, X_clean_val=True))],
+        transform_input=["X_clean", "X_val", "X_clean_val"],
+    )
+    sides = {"X_clean": CLEAN[:200], "X_val": NOISY[200:], "X_clean_val": CLEAN[200:]}
+    pipeline.fit(NOISY[:200], None, **sides)
+    for name, side in sides.items():
+        np.testing.assert_allclose(pipeline["dae"].given_[name], pipeline["scale"].transform(side))
+    assert len(pipeline["dae"].validation_scores_) == 2
+
+
+def test_a_search_cuts_the_clean_side_and_the_weights_along_with_the_samples():
+    seen = []
+
+    class Watching(Spy):
+        def fit(self, X, y=None, *, X_clean=None, sample_weight=None):
+            seen.append((np.asarray(X), X_clean, sample_weight))
+            return super().fit(X, y, X_clean=X_clean, sample_weight=sample_weight)
+
+    watching = Watching(DenseNetwork((32,)), max_epochs=1, random_state=0)
+    watching.set_fit_request(X_clean=True, sample_weight=True)
+    pipeline, scorer = Pipeline([("dae", watching)]), make_denoising_scorer(GaussianNoiser())
+    search = GridSearchCV(pipeline, {"dae__latent_dim": [4, 8]}, cv=3, refit=False, scoring=scorer)
+    search.fit(NOISY, X_clean=CLEAN, sample_weight=WEIGHTS)
+    assert len(seen) == 6
+    for noisy, clean, weights in seen:
+        rows = [int(np.flatnonzero((row == NOISY).all(axis=1))[0]) for row in noisy[:5]]
+        np.testing.assert_array_equal(clean[:5], CLEAN[rows])
+        np.testing.assert_array_equal(weights[:5], WEIGHTS[rows])
+
+
+def test_scorers_of_ours_ask_for_weights_and_get_them():
+    scorer = make_denoising_scorer(GaussianNoiser(0.25), data_range=1).set_score_request(sample_weight=True)
+    learner = dae().set_fit_request(sample_weight=False)
+    results = cross_validate(
+        learner,
+        CLEAN,
+        cv=[(np.arange(200), np.arange(200, 300))],
+        scoring=scorer,
+        params={"sample_weight": WEIGHTS},
+        return_estimator=True,
+    )
+    fitted, fold = results["estimator"][0], CLEAN[200:]
+    assert results["test_score"][0] == scorer(fitted, fold, sample_weight=WEIGHTS[200:])
+    assert results["test_score"][0] != scorer(fitted, fold)
+
+
+def test_the_robustness_scorer_hands_weights_to_the_score():
+    scorer = make_robustness_scorer(GaussianNoiser(0.25))
+    classifier = LogisticRegression(max_iter=500).fit(CLEAN, LABELS)
+    wrong = classifier.predict(NOISY) != LABELS
+    assert scorer(classifier, CLEAN, LABELS) < 1
+    weighted = scorer(classifier, CLEAN, LABELS, sample_weight=np.where(wrong, 5.0, 1.0))
+    assert weighted < scorer(classifier, CLEAN, LABELS)
+
+
+def test_a_scorer_takes_requests_under_routing_only():
+    with sklearn.config_context(enable_metadata_routing=False), pytest.raises(RuntimeError, match="routing"):
+        make_denoising_scorer(GaussianNoiser()).set_score_request(sample_weight=True)
+
+
+def test_a_score_weighs_samples():
+    fitted = dae().fit(CLEAN)
+    each = np.array([fitted.score(NOISY[i : i + 1], CLEAN[i : i + 1]) for i in range(20)])
+    weighted = fitted.score(NOISY[:20], CLEAN[:20], sample_weight=WEIGHTS[:20])
+    assert weighted == pytest.approx(np.average(each, weights=WEIGHTS[:20]))
+
+
+def test_an_ensemble_is_routed_to_as_its_members_are():
+    ensemble = DenoisingEnsemble(dae(max_epochs=2), 2, random_state=0).set_fit_request(X_clean=True)
+    pipeline = Pipeline([("scale", StandardScaler()), ("dae", ensemble)], transform_input=["X_clean"])
+    assert pipeline.fit(NOISY, LABELS, X_clean=CLEAN)["dae"].target_source_ == "X_clean"
+
+
+def test_pictures_are_routed_as_rows_are():
+    network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
+    denoiser = ImageDenoiser(network, max_epochs=1, random_state=0)
+    denoiser.set_fit_request(X_clean=True, sample_weight=True).set_score_request(sample_weight=True)
+    noisy, clean = NOISY.reshape(-1, 8, 8), CLEAN.reshape(-1, 8, 8)
+    search = GridSearchCV(Pipeline([("denoise", denoiser)]), {"denoise__max_epochs": [1]}, cv=2)
+    search.fit(noisy, X_clean=clean, sample_weight=WEIGHTS)
+    assert search.best_estimator_["denoise"].target_source_ == "X_clean"
+
+
+# What weights mean ---------------------------------------------------------------------------------------
+
+
+def two_kinds() -> tuple[np.ndarray, np.ndarray]:
+    """Return samples of two kinds that contradict each other: the same X, two clean sides."""
+    noisy = np.random.default_rng(0).normal(size=(200, 4))
+    return np.concatenate([noisy, noisy]), np.concatenate([noisy + 1, noisy - 1])
+
+
+@pytest.mark.parametrize("loss", ["mse", "huber"])
+def test_samples_pull_as_strongly_as_they_weigh(loss):
+    X, clean = two_kinds()
+    weights = np.repeat([3.0, 1.0], 200)
+    learner = DenoisingAutoencoder(DenseNetwork(()), 4, loss=loss, weight_decay=0.0, random_state=0)
+    offset = (learner.fit(X, X_clean=clean, sample_weight=weights).predict(X) - X).mean()
+    expected = {"mse": 0.5, "huber": 0.5}[loss]  # (3 - 1) / 4
+    assert offset == pytest.approx(expected, abs=0.1)
+
+
+def test_only_the_ratios_of_weights_count():
+    one, ten = (dae(max_epochs=2).fit(CLEAN, sample_weight=scale * WEIGHTS) for scale in (1, 10))
+    np.testing.assert_allclose(one.predict(NOISY), ten.predict(NOISY), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_that_are_all_alike_change_nothing():
+    one, none = dae(max_epochs=2).fit(CLEAN, sample_weight=np.full(300, 7.0)), dae(max_epochs=2).fit(CLEAN)
+    np.testing.assert_array_equal(one.predict(NOISY), none.predict(NOISY))
+
+
+def test_samples_of_weight_zero_are_not_there():
+    weights = np.repeat([1.0, 0.0], 150)
+    spoiled = CLEAN.copy()
+    spoiled[150:] *= 1000
+    learner = dae(max_epochs=2, noise=GaussianNoiser(0.2))
+    fitted = learner.fit(spoiled, sample_weight=weights).predict(NOISY)
+    np.testing.assert_array_equal(fitted, learner.fit(CLEAN[:150]).predict(NOISY))
+
+
+def test_similarity_losses_weigh_pictures():
+    pictures = CLEAN.reshape(-1, 8, 8)
+    learner = dae(max_epochs=2, loss={"mse": 1.0, "ssim": 0.1})
+    assert learner.fit(pictures, sample_weight=WEIGHTS).n_iter_ == 2
+
+
+def test_pictures_are_visited_as_often_as_they_weigh():
+    dark, bright = np.zeros((40, 40), np.float32), np.ones((40, 40), np.float32)
+    network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
+    learner = ImageDenoiser(network, noise=None, patch_size=8, max_epochs=1, random_state=0)
+    seen = []
+    watching = learner.set_params(
+        loss=lambda output, target: seen.append(target.mean().item()) or (output - target).square().mean()
+    )
+    watching.fit([dark, bright] * 20, sample_weight=[1.0, 3.0] * 20)
+    assert np.mean(seen) == pytest.approx(0.75, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(7), "shape"),
+        (np.full(300, -1.0), "[Nn]egative"),
+        (np.zeros(300), "non-zero"),
+        (np.eye(300)[0], "at least 2"),
+        (np.full(300, np.nan), "NaN"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        dae().fit(CLEAN, sample_weight=weights)
+
+
+def test_a_function_of_output_and_target_takes_no_weights():
+    learner = dae(loss=lambda output, target: (output - target).square().mean())
+    with pytest.raises(ValueError, match="a function of output and target"):
+        learner.fit(CLEAN, sample_weight=WEIGHTS)
