@@ -95,8 +95,9 @@ class Scorer(_BaseScorer):
 
     score: Callable[..., float]  # of an estimator, X, y and metadata; greater is better
 
-    def _accept_sample_weight(self) -> bool:
-        return True
+    @property
+    def _score_func(self) -> Callable[..., float]:
+        return self.score
 
     def __call__(self, estimator: Any, X: Any, y: Any = None, **metadata: Any) -> float:
         return self.score(estimator, X, y, **metadata)
