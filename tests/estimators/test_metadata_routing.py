@@ -103,7 +103,8 @@ def test_a_search_cuts_the_clean_side_and_the_weights_along_with_the_samples():
 
     watching = Watching(DenseNetwork((32,)), max_epochs=1, random_state=0)
     watching.set_fit_request(X_clean=True, sample_weight=True)
-    pipeline, scorer = Pipeline([("dae", watching)]), make_denoising_scorer(GaussianNoiser())
+    pipeline = Pipeline([("dae", watching)])
+    scorer = make_denoising_scorer(GaussianNoiser()).set_score_request(sample_weight=True)
     search = GridSearchCV(pipeline, {"dae__latent_dim": [4, 8]}, cv=3, refit=False, scoring=scorer)
     search.fit(NOISY, X_clean=CLEAN, sample_weight=WEIGHTS)
     assert len(seen) == 6
