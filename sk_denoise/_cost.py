@@ -1,7 +1,11 @@
-"""What a network costs for one sample."""
+"""What a network costs for one sample, as a whole and layer by layer."""
 
 from __future__ import annotations
 
+import copy
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Cost", "cost_of", "entries_at_once"]
+from sk_denoise._random import borrowed_global_state
+
+__all__ = ["Cost", "Usage", "cost_of", "entries_at_once", "usage_by_layer"]
 
 IN_CACHE = 2**20  # entries of a layer that a processor's cache holds: 4 MB
 SHARE_OF_GPU = 1 / 64  # of its free memory: a layer's input, output and what is computed in between
@@ -31,23 +37,111 @@ class Cost:
     widest: int
 
 
+@dataclass
+class Usage:
+    """What the calls of one layer come to in a forward pass of one sample.
+
+    Attributes
+    ----------
+    calls : int
+        How often it is called.
+    own_flops : int
+        Floating-point operations of all calls, without those of the layers that it calls.
+    output_shape : tuple of int or None
+        Shape of what it gives for one sample, at the last call: of the first tensor, where there are several;
+        None where it was not called, or gives none.
+    """
+
+    calls: int = 0
+    own_flops: int = 0
+    output_shape: tuple[int, ...] | None = None
+
+
 def cost_of(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
-    """Return the cost of a network, found out by one sample of zeros."""
-    device = next(module.parameters()).device
-    sample = torch.zeros(1, *input_shape, dtype=torch.float32, device=device)
-    widths = [sample.numel()]
+    """Return the cost of a network, found out by one sample of zeros; it is in evaluation mode then."""
+    observer = _observe(module.eval(), input_shape, next(module.parameters()).device)
+    return Cost(sum(usage.own_flops for usage in observer.usages.values()), observer.widest)
 
-    def note(layer: nn.Module, inputs: Any, output: Any) -> None:
-        widths.extend(part.numel() for part in (*inputs, output) if isinstance(part, Tensor))
 
-    hooks = [layer.register_forward_hook(note) for layer in module.modules()]
+def usage_by_layer(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Usage]:
+    """Return what each layer does for one sample, by its name, and leave the network as it was.
+
+    A copy without memory goes through the motions: that is quick for pictures of any size, and sees through
+    the fused operations of a processor, which count as none. A network that looks at values, or cannot
+    be copied, is given a sample of zeros.
+    """
+    with borrowed_global_state(0):
+        try:
+            stand_in = copy.deepcopy(module).to("meta").eval()
+            usages = _usages(stand_in, _observe(stand_in, input_shape, torch.device("meta")))
+        except Exception:  # whatever a module of the user's makes of tensors without values
+            with _in_evaluation_mode(module):
+                device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
+                usages = _usages(module, _observe(module, input_shape, device))
+    return usages
+
+
+def _usages(module: nn.Module, observer: _Observer) -> dict[str, Usage]:
+    return {name: observer.usages.get(layer, Usage()) for name, layer in module.named_modules()}
+
+
+@contextmanager
+def _in_evaluation_mode(module: nn.Module) -> Iterator[None]:
+    modes = [(layer, layer.training) for layer in module.modules()]
+    module.eval()
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            module.eval()(sample)
+        yield
     finally:
-        for hook in hooks:
-            hook.remove()
-    return Cost(int(counter.get_total_flops()), max(widths))
+        for layer, mode in modes:
+            layer.training = mode
+
+
+class _Observer:
+    """Hooks that note what goes on between the beginning and the end of each layer's call."""
+
+    def __init__(self, counter: FlopCounterMode, widest: int) -> None:
+        self.usages: dict[nn.Module, Usage] = defaultdict(Usage)
+        self.widest = widest
+        self._counter = counter
+        self._open: list[tuple[int, list[int]]] = []  # operations before a call, and those of calls inside
+
+    def before(self, layer: nn.Module, inputs: Any) -> None:
+        self._open.append((self._counter.get_total_flops(), []))
+
+    def after(self, layer: nn.Module, inputs: Any, output: Any) -> None:
+        start, inside = self._open.pop()
+        flops = int(self._counter.get_total_flops() - start)
+        if self._open:
+            self._open[-1][1].append(flops)
+        usage, tensors = self.usages[layer], list(_tensors_in(output))
+        usage.calls += 1
+        usage.own_flops += flops - sum(inside)
+        usage.output_shape = tuple(tensors[0].shape[1:]) if tensors else None
+        given = [part for part in inputs if isinstance(part, Tensor)]
+        self.widest = max(self.widest, *(part.numel() for part in (*given, *tensors)), 0)
+
+
+def _observe(module: nn.Module, input_shape: tuple[int, ...], device: torch.device) -> _Observer:
+    """Watch a network at work on one sample of zeros."""
+    sample = torch.zeros(1, *input_shape, dtype=torch.float32, device=device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        observer = _Observer(counter, sample.numel())
+        hooks = [layer.register_forward_pre_hook(observer.before) for layer in module.modules()]
+        hooks += [layer.register_forward_hook(observer.after) for layer in module.modules()]
+        try:
+            module(sample)
+        finally:
+            for hook in hooks:
+                hook.remove()
+    return observer
+
+
+def _tensors_in(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, dict | list | tuple):
+        for part in output.values() if isinstance(output, dict) else output:
+            yield from _tensors_in(part)
 
 
 def entries_at_once(device: torch.device) -> int:

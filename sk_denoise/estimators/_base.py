@@ -28,12 +28,15 @@ from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import Preparation, run_in_chunks
 from sk_denoise.estimators._scoring import DenoisingScoreMixin
 from sk_denoise.estimators._steps import FitSteps
+from sk_denoise.estimators._summary import SummaryMixin
 from sk_denoise.training import check_loss
 
 __all__ = ["BaseDenoiser"]
 
 
-class BaseDenoiser(DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSteps, metaclass=ABCMeta):
+class BaseDenoiser(
+    SummaryMixin, DenoisingScoreMixin, SampleTagsMixin, TransformerMixin, FitSteps, metaclass=ABCMeta
+):
     """A network that is trained on pairs of noisy and clean samples.
 
     A subclass has the parameters of :class:`FitSteps` in its constructor.

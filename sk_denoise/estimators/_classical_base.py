@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import CallbackSupportMixin, take_fitted, told_as_one
 from sk_denoise._noise_level import levels_of
+from sk_denoise._representation import DocumentationLinkMixin
 from sk_denoise._validation import (
     Interval,
     SampleTagsMixin,
@@ -35,6 +36,7 @@ Pictures = NDArray[Any]  # (n_pictures, height, width, channels), floating
 
 class ClassicalDenoiser(
     CallbackSupportMixin,
+    DocumentationLinkMixin,
     DenoisingScoreMixin,
     SampleTagsMixin,
     OneToOneFeatureMixin,

@@ -18,6 +18,7 @@ from sk_denoise._validation import SampleTagsMixin, as_float, check_samples, che
 from sk_denoise.estimators._image_steps import ImageFitSteps
 from sk_denoise.estimators._picture_sources import PictureList, is_picture_list, is_stream, stack_of
 from sk_denoise.estimators._scoring import DenoisingScoreMixin
+from sk_denoise.estimators._summary import ImageSummaryMixin
 from sk_denoise.estimators._told_levels import levels_for
 from sk_denoise.metrics import psnr
 from sk_denoise.preprocessing import Augmentation
@@ -26,7 +27,12 @@ __all__ = ["ImageDenoiser"]
 
 
 class ImageDenoiser(
-    DenoisingScoreMixin, SampleTagsMixin, OneToOneFeatureMixin, TransformerMixin, ImageFitSteps
+    ImageSummaryMixin,
+    DenoisingScoreMixin,
+    SampleTagsMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    ImageFitSteps,
 ):
     """Learn to denoise pictures of any size.
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from sklearn.base import BaseEstimator
 from torch import nn
 
+from sk_denoise._representation import DocumentationLinkMixin
 from sk_denoise._validation import Interval, StrOptions, check_parameters
 from sk_denoise.estimators._networks import resolve_spec, sizes_of
 from sk_denoise.networks import DnCNN, FoldedUNet, RIDNet, UNet
@@ -25,7 +26,7 @@ __all__ = [
 ONE_OR_MORE = [Interval(Integral, 1, None, closed="left")]
 
 
-class _ImageNetworkSpec(BaseEstimator):
+class _ImageNetworkSpec(DocumentationLinkMixin, BaseEstimator):
     """A spec with the constraints of its parameters beside it; ``build(channels, noise_map)`` checks them."""
 
     meant_for: ClassVar[str] = "ImageDenoiser"

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, clone
 from torch import nn
 
 from sk_denoise._random import borrowed_global_state, stream, stream_seed
+from sk_denoise._representation import DocumentationLinkMixin
 from sk_denoise._validation import Interval, check_one_of, check_parameters
 from sk_denoise.networks import (
     ACTIVATIONS,
@@ -61,7 +62,7 @@ def sizes_of(spec: BaseEstimator, name: str, at_least: int) -> list[int]:
     return [int(size) for size in sizes]
 
 
-class _AutoencoderSpec(BaseEstimator):
+class _AutoencoderSpec(DocumentationLinkMixin, BaseEstimator):
     """What the specs share: activations by name, and sizes that are checked when they are built."""
 
     meant_for: ClassVar[str] = "DenoisingAutoencoder"

@@ -19,6 +19,7 @@ from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import CallbackSupportMixin, told_as_one, unwatched
 from sk_denoise._clean_source import CleanSource, attach_source, carried_source, fingerprint_of
 from sk_denoise._random import root_seed, stream
+from sk_denoise._representation import DocumentationLinkMixin
 from sk_denoise._threads import threads_for
 from sk_denoise._validation import (
     SampleTagsMixin,
@@ -37,6 +38,7 @@ STRENGTH = [Real, tuple, list]  # of a noise: a number or a pair of numbers
 
 class BaseNoiser(
     CallbackSupportMixin,
+    DocumentationLinkMixin,
     SampleTagsMixin,
     OneToOneFeatureMixin,
     TransformerMixin,

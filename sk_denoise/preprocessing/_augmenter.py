@@ -13,6 +13,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from sk_denoise._representation import DocumentationLinkMixin
 from sk_denoise._validation import Interval, StrOptions, check_parameters
 from sk_denoise.preprocessing._augmentation import (
     PADDINGS,
@@ -52,7 +53,7 @@ class Augmentation(Protocol):
     def augment(self, x: Tensor, generator: torch.Generator, *others: Tensor) -> Any: ...
 
 
-class Augmenter(BaseEstimator):
+class Augmenter(DocumentationLinkMixin, BaseEstimator):
     """Spec of an augmentation: which movements each training picture meets anew in every epoch.
 
     Each picture draws its own flip, quarter turn, shift, zoom and angle, and meets them in this order. As it

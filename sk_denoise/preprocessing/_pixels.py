@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import CallbackSupportMixin, told_as_one
+from sk_denoise._representation import DocumentationLinkMixin
 from sk_denoise._validation import SampleTagsMixin, StrOptions, check_parameters, check_samples
 
 __all__ = ["Centerer", "PixelScaler"]
@@ -22,6 +23,7 @@ __all__ = ["Centerer", "PixelScaler"]
 
 class _PixelTransformer(
     CallbackSupportMixin,
+    DocumentationLinkMixin,
     SampleTagsMixin,
     OneToOneFeatureMixin,
     TransformerMixin,
