@@ -89,7 +89,7 @@ class Net(NeuralNet):
                 named = self.module_.named_parameters()
                 self.notify("on_grad_computed", named_parameters=TeeGenerator(named), batch=batch)
             steps.append({"loss": loss, "y_pred": answer})
-            return loss
+            return loss.detach()  # some read its number
 
         self.optimizer_.step(closure)
         return steps[0]

@@ -349,8 +349,9 @@ def test_a_search_is_scored_as_its_best_estimator_is(scorer, X):
 def test_cross_validation_works_with_and_without_labels_and_metadata_routing(scorer, X, labels, routing):
     with sklearn.config_context(enable_metadata_routing=routing):
         for estimator in (Projection(8), make_pipeline(GaussianNoiser(0.2, random_state=0), quick_dae())):
-            alone = cross_val_score(estimator, X, scoring=scorer, cv=SPLIT, **ERRORS)
-            labelled = cross_val_score(estimator, X, labels, scoring=scorer, cv=SPLIT, **ERRORS)
+            given = {"scoring": scorer, "cv": SPLIT, "params": {}, **ERRORS}  # 1.6.0 wants params to route
+            alone = cross_val_score(estimator, X, **given)
+            labelled = cross_val_score(estimator, X, labels, **given)
             np.testing.assert_array_equal(alone, labelled)
             search = GridSearchCV(estimator, {}, scoring=scorer, cv=SPLIT, **ERRORS).fit(X)
             np.testing.assert_allclose(search.best_score_, alone.mean())
