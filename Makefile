@@ -1,18 +1,28 @@
-# Every target sets up .venv by itself, with the versions in constraints.txt.
+# Every target sets up .venv by itself, with the versions in constraints.txt; test-lowest has one of its own.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LOWEST_PYTHON ?= python3.11
+LOWEST := .venv-lowest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs bench lint types clean
+.PHONY: help demo test test-lowest check docs bench lint types clean
 
 help:  ## show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# What stands behind the lowest versions is as new as they let it be. On Linux torch's lowest version comes with
+# CUDA, 8 GB in all, and does not start without; wheels alone, for old sources need old compilers.
+$(LOWEST)/.ready: pyproject.toml .ci/lowest.py
+	$(LOWEST_PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python .ci/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --constraint $(LOWEST)/constraints.txt --editable '.[test]'
 	touch $@
 
 demo: $(READY)  ## denoise scikit-learn's digits: pipeline, search, comparison, picture
@@ -20,6 +30,10 @@ demo: $(READY)  ## denoise scikit-learn's digits: pipeline, search, comparison, 
 
 test: $(READY)  ## run all tests, docstrings' examples and examples/ with branch coverage
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term
+
+# Old versions warn of what newer ones did, so deprecations tell nothing; the site is built by the newest alone.
+test-lowest: $(LOWEST)/.ready  ## run the tests with the lowest versions that pyproject.toml allows; downloads 4 GB
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest --numprocesses 2 -W ignore::DeprecationWarning --ignore tests/test_site.py
 
 check: lint types test  ## what the continuous integration runs
 
@@ -40,4 +54,4 @@ types: $(READY)  ## static types
 	$(BIN)/mypy
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) build dist demo docs/_build docs/gallery docs/api/generated docs/api/backreferences *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) build dist demo docs/_build docs/gallery docs/api/generated docs/api/backreferences *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
