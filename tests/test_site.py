@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import sk_denoise
+from sk_denoise import DenoisingAutoencoder
+from sk_denoise._representation import DocumentationLinkMixin
+
 ROOT = Path(__file__).parents[1]
 MADE = shutil.ignore_patterns("_build", "gallery", "generated", "backreferences", "__pycache__")
 
@@ -15,7 +19,7 @@ def run(*command):
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
 
 
-def test_the_site_is_whole(tmp_path):
+def test_the_site_is_whole(tmp_path, monkeypatch):
     for folder in ("docs", "examples", "benchmarks"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=MADE)
     for page in ("CHANGELOG.md", "CONTRIBUTING.md"):
@@ -26,6 +30,13 @@ def test_the_site_is_whole(tmp_path):
     assert built.returncode == 0, built.stderr
     checked = run(str(docs / "check_links.py"), str(site))
     assert checked.returncode == 0, checked.stdout
+
+    # diagrams link to pages that are there
+    assert issubclass(DenoisingAutoencoder, DocumentationLinkMixin)
+    public = [getattr(sk_denoise, name) for name in sk_denoise.__all__]
+    linked = [kind for kind in public if isinstance(kind, type) and issubclass(kind, DocumentationLinkMixin)]
+    monkeypatch.setenv("SK_DENOISE_DOCS", str(site))
+    assert all(Path(object.__new__(kind)._get_doc_link()).is_file() for kind in linked)
 
     # and the check of links can fail
     (site / "index.html").write_text(

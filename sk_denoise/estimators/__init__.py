@@ -12,6 +12,7 @@ from sk_denoise.estimators._image_networks import (
     RIDNetNetwork,
     UNetNetwork,
 )
+from sk_denoise.estimators._network_summary import NetworkSummary
 from sk_denoise.estimators._networks import NETWORKS, ConvNetwork, DenseNetwork, PoolingNetwork
 from sk_denoise.estimators._shrinkage import TotalVariationDenoiser, WaveletDenoiser
 from sk_denoise.estimators._wiener import WienerDenoiser
@@ -31,6 +32,7 @@ __all__ = [
     "DenoisingEnsemble",
     "DenseNetwork",
     "MedianDenoiser",
+    "NetworkSummary",
     "NonLocalMeansDenoiser",
     "PoolingNetwork",
     "TotalVariationDenoiser",

@@ -53,7 +53,7 @@ class LayerSummary:
 
 @dataclass(frozen=True, repr=False)
 class NetworkSummary:
-    """What :meth:`DenoisingAutoencoder.summary` and :meth:`ImageDenoiser.summary` tell of a network.
+    """What ``DenoisingAutoencoder.summary()`` and ``ImageDenoiser.summary()`` tell of a network.
 
     It prints as a table, and notebooks show it as one.
 
