@@ -291,11 +291,16 @@ def test_white_at_0_is_turned_round_in_8_and_16_bits(tmp_path):
         same(read_image(tmp_path / "a.tif"), np.iinfo(dtype).max - picture(0, dtype))
 
 
-def test_fax_and_palette_tiffs_of_pillow_are_read(tmp_path):
+@pytest.mark.parametrize("compression", ["packbits", "group3", "group4", "tiff_ccitt"])
+def test_black_and_white_tiffs_of_pillow_are_read(tmp_path, compression, fax_is_read):
+    if compression != "packbits" and not fax_is_read:
+        pytest.skip("the libraries are too old for it")
     black = Image.fromarray(picture() > 99)
-    for compression in ("group3", "group4", "tiff_ccitt", "packbits"):
-        black.save(tmp_path / "a.tif", compression=compression)
-        same(read_image(tmp_path / "a.tif"), np.array(black.convert("L")))
+    black.save(tmp_path / "a.tif", compression=compression)
+    same(read_image(tmp_path / "a.tif"), np.array(black.convert("L")))
+
+
+def test_palette_tiffs_of_pillow_are_read(tmp_path):
     colors = Image.fromarray(smooth()).quantize(16)
     colors.save(tmp_path / "a.tif")
     same(read_image(tmp_path / "a.tif"), np.array(colors.convert("RGB")))
@@ -486,7 +491,8 @@ def camera(path, **options):
     """Write a picture with everything that a camera says."""
     exif = Image.Exif()
     exif[271], exif[274], exif[282], exif[283], exif[296] = "Maker", 6, 300, 300, 2
-    exif.get_ifd(0x8769)[33434] = (1, 125)  # exposure time
+    if path.suffix != ".tif":  # Pillow cannot write it there
+        exif[0x8769] = {33434: (1, 125)}  # exposure time
     Image.fromarray(smooth()).save(path, exif=exif, icc_profile=SRGB, dpi=(300, 300), **options)
     return path
 
@@ -745,7 +751,7 @@ def test_tiffs_that_are_no_usual_pictures_are_refused(tmp_path, image, options, 
 
 
 def test_tifffile_logs_nothing_while_pictures_are_read(tmp_path, caplog):
-    (tmp_path / "a.tif").write_bytes(tiff(picture().tobytes(), extra=[(42113, 2, 4, 0x7878)]))
+    (tmp_path / "a.tif").write_bytes(tiff(picture().tobytes(), extra=[(65000, 99, 1, 0)]))  # no such type
     assert read_image(tmp_path / "a.tif").shape == (HEIGHT, WIDTH)
     assert not caplog.records
     tifffile.TiffFile(BytesIO((tmp_path / "a.tif").read_bytes())).close()
