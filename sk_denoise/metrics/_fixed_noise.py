@@ -12,16 +12,27 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
 from sk_denoise._random import root_seed, stream
-from sk_denoise._validation import Noiser, as_float, as_tensor, noisers_in, restore_container
+from sk_denoise._validation import (
+    Noiser,
+    as_float,
+    as_tensor,
+    is_stored,
+    noisers_in,
+    picture_of,
+    restore_container,
+)
 
 __all__ = [
     "back_through_earlier_steps",
+    "corrupt_any",
     "corrupt_each",
     "corrupt_fold",
     "is_ragged",
+    "predict_in_unit",
     "refuse_noisy",
     "seed_of",
     "through_earlier_steps",
+    "unit_of",
 ]
 
 
@@ -51,6 +62,13 @@ def corrupt_each(noiser: Any, pictures: Sequence[NDArray[Any]], seed: int) -> li
     ]
 
 
+def corrupt_any(noiser: Any, X: Any, seed: int) -> Any:
+    """Return samples, or pictures of different sizes, with the first noise of this noiser."""
+    if is_ragged(X):
+        return corrupt_each(noiser, [np.asarray(picture_of(x)) for x in X], seed)
+    return corrupt_fold(noiser, X, seed, copy=0)
+
+
 def is_ragged(X: Any) -> TypeGuard[list[Any]]:
     """Return whether it is a list of pictures of different sizes."""
     return isinstance(X, list | tuple) and len({np.shape(x) for x in X if hasattr(x, "ndim")}) > 1
@@ -72,6 +90,21 @@ def through_earlier_steps(estimator: Any, X: Any) -> tuple[Any, Any]:
         return X, estimator
     before = X if len(estimator) == 1 else estimator[:-1].transform(X)
     return through_earlier_steps(estimator[-1], before)
+
+
+def unit_of(estimator: Any, samples: NDArray[Any]) -> float:
+    """Return how many times finer integers count than floats do for an estimator that knows its white."""
+    white = getattr(estimator, "white_", None)
+    return float(np.iinfo(samples.dtype).max) / white if white and is_stored(samples.dtype) else 1.0
+
+
+def predict_in_unit(estimator: Any, noisy: Any, unit: float) -> Any:
+    """Return what an estimator predicts from noisy floats that count so many times finer than its own."""
+    if unit == 1:
+        return estimator.predict(noisy)
+    if isinstance(noisy, list):
+        return [unit * x for x in estimator.predict([x / np.float32(unit) for x in noisy])]
+    return unit * estimator.predict(noisy / unit)
 
 
 def back_through_earlier_steps(estimator: Any, prediction: Any) -> Any:

@@ -12,7 +12,7 @@ from sklearn.utils import check_array
 
 from sk_denoise._validation import check_weights
 
-__all__ = ["PSNR_CAP", "mse", "nmse", "psnr", "psnr_of_mse", "ssim"]
+__all__ = ["PSNR_CAP", "mse", "nmse", "psnr", "psnr_of_each", "psnr_of_mse", "ssim"]
 
 PSNR_CAP = 100.0  # dB; what a perfect sample counts, so that one of them leaves the mean finite
 GAUSSIAN_WINDOW = 11  # pixels: 3.5 deviations of 1.5 pixels to each side, rounded
@@ -110,8 +110,14 @@ def psnr(
     >>> round(psnr([[0.0, 1.0]], [[0.1, 0.9]], data_range=1), 2)
     20.0
     """
-    t, p = _pair(truth, prediction)
-    return _mean(psnr_of_mse(_squared_errors(t, p), data_range, cap), sample_weight)
+    return _mean(psnr_of_each(truth, prediction, data_range, cap), sample_weight)
+
+
+def psnr_of_each(
+    truth: ArrayLike, prediction: ArrayLike, data_range: float, cap: float | None = PSNR_CAP
+) -> NDArray[np.float64]:
+    """Return the PSNR in dB of each sample."""
+    return psnr_of_mse(_squared_errors(*_pair(truth, prediction)), data_range, cap)
 
 
 def psnr_of_mse(errors: Any, data_range: float, cap: float | None = PSNR_CAP) -> NDArray[np.float64]:

@@ -18,7 +18,6 @@ from sk_denoise._validation import (
     check_weights,
     data_range_of,
     is_clean_side,
-    is_stored,
     picture_of,
     restore_container,
 )
@@ -26,9 +25,11 @@ from sk_denoise.metrics._fixed_noise import (
     corrupt_each,
     corrupt_fold,
     is_ragged,
+    predict_in_unit,
     refuse_noisy,
     seed_of,
     through_earlier_steps,
+    unit_of,
 )
 from sk_denoise.metrics._functions import check_data_range, mse, nmse, psnr, ssim
 
@@ -59,9 +60,8 @@ class _DenoisingScorer(Scorer):
         clean = restore_container(np.asarray(y), X) if is_clean_side(y, X) else X
         truth, last = through_earlier_steps(estimator, clean)
         truth = np.asarray(truth)
-        unit = _unit_of(last, truth)
         noisy = corrupt_fold(self.noiser, X, self.seed, copy=0)
-        prediction = estimator.predict(noisy if unit == 1 else noisy / unit) * unit
+        prediction = predict_in_unit(estimator, noisy, unit_of(last, truth))
         metric, needs_range, sign = METRICS[self.metric]
         keywords: dict[str, Any] = {"sample_weight": sample_weight}
         if needs_range:
@@ -75,22 +75,16 @@ class _DenoisingScorer(Scorer):
     ) -> float:
         """Return the mean score of pictures of different sizes."""
         clean, truths = ([np.asarray(picture_of(x)) for x in side] for side in (X, y))
-        unit = _unit_of(getattr(estimator, "best_estimator_", estimator), truths[0])
-        noisy = [x / np.float32(unit) for x in corrupt_each(self.noiser, clean, self.seed)]
+        unit = unit_of(getattr(estimator, "best_estimator_", estimator), truths[0])
+        predictions = predict_in_unit(estimator, corrupt_each(self.noiser, clean, self.seed), unit)
         metric, needs_range, sign = METRICS[self.metric]
         keywords: dict[str, Any] = {}
         if needs_range:
             pixels = np.concatenate([truth.ravel() for truth in truths])
             keywords["data_range"] = data_range_of(pixels) if self.data_range is None else self.data_range
-        pairs = zip(truths, estimator.predict(noisy), strict=True)
-        scores = [metric(t[None], unit * x[None], **keywords) for t, x in pairs]
+        pairs = zip(truths, predictions, strict=True)
+        scores = [metric(t[None], x[None], **keywords) for t, x in pairs]
         return sign * float(np.average(scores, weights=check_weights(sample_weight, scores)))
-
-
-def _unit_of(estimator: Any, samples: NDArray[Any]) -> float:
-    """Return how many times finer integers count than floats do for an estimator that knows its white."""
-    white = getattr(estimator, "white_", None)
-    return float(np.iinfo(samples.dtype).max) / white if white and is_stored(samples.dtype) else 1.0
 
 
 @dataclass
