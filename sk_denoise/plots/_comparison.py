@@ -12,15 +12,15 @@ from sk_denoise.comparison._table import run_comparison
 from sk_denoise.metrics import psnr
 from sk_denoise.plots._drawing import (
     TEXT_HEIGHT,
-    as_pictures,
+    Display,
     check_limits,
     draw_picture,
-    extremes_of,
     require_pyplot,
     suitable_width,
     text_width,
     wrapped,
 )
+from sk_denoise.plots._samples import as_pictures, extremes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ MARK = "tab:orange"  # of the frame around what is enlarged
 Crop = tuple[int, int, int, int]  # top, left, height, width
 
 
-class ComparisonDisplay:
+class ComparisonDisplay(Display):
     """Show what each method makes of a picture: a row for each noise, a column for each method.
 
     Of large pictures a part is shown enlarged, which is framed in the whole one. Under the noisy and each
@@ -172,7 +172,7 @@ class ComparisonDisplay:
             answers,
             table=compared.table,
             data_range=compared.data_range,
-            limits=extremes_of(clean) if limits is None else limits,
+            limits=extremes_of([clean]) if limits is None else check_limits(limits),
             crop=part,
         ).plot(figure, cmap=cmap)
 
@@ -244,8 +244,7 @@ def _picture_at(index: int, pictures: Any, image_shape: Sequence[int] | None) ->
     if not isinstance(index, int | np.integer) or not 0 <= index < len(pictures):
         raise ValueError(f"index must be that of a picture, from 0 to {len(pictures) - 1}, got {index!r}.")
     rows = pictures if isinstance(pictures, list | tuple) else np.asarray(pictures)
-    picture: NDArray[Any] = as_pictures(np.asarray(rows[index])[None], image_shape, "pictures")[0]
-    return picture
+    return as_pictures(np.asarray(rows[index])[None], image_shape, "pictures")[0]
 
 
 def _aspect(picture: NDArray[Any]) -> float:
@@ -254,20 +253,30 @@ def _aspect(picture: NDArray[Any]) -> float:
 
 
 def _checked_crop(crop: Crop | Literal["auto"] | None, shape: tuple[int, ...]) -> Crop | None:
-    if crop == "auto":
+    if isinstance(crop, str) and crop == "auto":
         height, width = shape[:2]
         if min(height, width) < 2 * CROP:
             return None
         return ((height - CROP) // 2, (width - CROP) // 2, CROP, CROP)
     if crop is None:
         return None
-    top, left, height, width = crop
-    if min(top, left) < 0 or min(height, width) < 1 or top + height > shape[0] or left + width > shape[1]:
-        raise ValueError(
-            f"crop must be (top, left, height, width) inside the picture of {shape[0]} x {shape[1]} pixels, "
-            f"got {crop!r}."
-        )
-    return crop
+    if _are_pixels(crop):
+        top, left, height, width = (int(number) for number in crop)
+        if 0 <= top < top + height <= shape[0] and 0 <= left < left + width <= shape[1]:
+            return top, left, height, width
+    raise ValueError(
+        'crop must be "auto", None for the whole picture, or four integers (top, left, height, width) '
+        f"inside the picture of {shape[0]} x {shape[1]} pixels, got {crop!r}."
+    )
+
+
+def _are_pixels(crop: Any) -> bool:
+    """Return whether something is four integers."""
+    return (
+        isinstance(crop, Sequence | np.ndarray)
+        and len(crop) == 4
+        and all(isinstance(x, int | np.integer) and not isinstance(x, bool) for x in crop)
+    )
 
 
 def _frame(crop: Crop) -> Any:

@@ -1,27 +1,27 @@
-"""Pictures above each other: clean, noisy, denoised."""
+"""Samples above each other: clean, noisy, denoised, and what is wrong with the last."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise._validation import Noiser, check_noiser, data_range_of
+from sk_denoise._validation import Noiser, check_noiser, check_one_of, is_stored
 from sk_denoise.metrics import psnr
-from sk_denoise.metrics._fixed_noise import corrupt_fold, refuse_noisy, seed_of, through_earlier_steps
-from sk_denoise.plots._drawing import (
-    TEXT_HEIGHT,
-    as_pictures,
-    as_samples,
-    check_limits,
-    draw_picture,
-    extremes_of,
-    require_pyplot,
-    suitable_width,
-    wrapped,
+from sk_denoise.metrics._fixed_noise import (
+    corrupt_any,
+    predict_in_unit,
+    refuse_noisy,
+    seed_of,
+    through_earlier_steps,
+    unit_of,
 )
+from sk_denoise.plots._drawing import Display, check_limits, require_pyplot, wrapped
+from sk_denoise.plots._estimators import check_fitted
+from sk_denoise.plots._panels import Panels, draw_pictures, draw_signals, error_of, error_scale, figure_for
+from sk_denoise.plots._samples import Samples, as_pictures, as_samples, as_signals, extremes_of, range_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -29,38 +29,45 @@ if TYPE_CHECKING:
 __all__ = ["DenoisingDisplay"]
 
 ROWS = ("clean", "noisy", "denoised")
-LABELS_WIDTH = 0.8  # inches: the names of the rows
+# kind: the most samples that are shown
+KINDS = {"pictures": 10, "signals": 3}
 
 
-class DenoisingDisplay:
-    """Show pictures as they are, with noise, and denoised: a column for each sample.
+class DenoisingDisplay(Display):
+    """Show samples as they are, with noise, denoised, and what is still wrong: a column for each sample.
 
     All pictures share one scale of greys, that of the clean data, so that they compare honestly; what
     lies outside is drawn black or white. The PSNR of each sample stands under its noisy and its denoised
-    picture.
+    picture. The last row is the error, denoised minus clean, on a scale of its own that all samples share:
+    white is right, blue too dark, red too bright. Signals are drawn as lines over the clean ones.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`, which choose samples, shape
     and scale.
 
     Parameters
     ----------
-    clean, noisy, denoised : ndarray of shape (n_samples, height, width[, channels])
-        The pictures, in one unit; 1 or 3 channels.
+    clean, noisy, denoised : ndarray of shape (n_samples, height, width[, 3]) or (n_samples, length), \
+            or list of ndarray
+        Pictures or signals, in one unit. Pictures of different sizes come in lists.
     data_range : float
         What the PSNR refers to: the distance between the smallest and the largest possible value.
     limits : pair of float
-        The values that are drawn black and white.
+        The values that are drawn black and white; of signals, the ends of the axis.
     labels : sequence of length n_samples, optional
         What stands over the columns.
 
     Attributes
     ----------
     figure_ : matplotlib Figure or SubFigure
-        What the pictures were drawn on.
-    axes_ : ndarray of matplotlib Axes of shape (3, n_samples)
-        Rows clean, noisy, denoised.
-    images_ : ndarray of matplotlib AxesImage of shape (3, n_samples)
-        The pictures on the axes.
+        What the samples were drawn on.
+    axes_ : ndarray of matplotlib Axes of shape (n_rows, n_samples)
+        Rows clean, noisy, denoised and error. For signals there is no row of clean ones.
+    images_ : ndarray of matplotlib AxesImage of the shape of axes_, or None
+        The pictures on the axes; None for signals.
+    lines_ : ndarray of matplotlib Line2D of the shape of axes_, or None
+        The noisy and denoised signals and their errors; None for pictures.
+    colorbar_ : matplotlib Colorbar or None
+        The scale of the errors beside the last picture.
 
     See Also
     --------
@@ -78,18 +85,20 @@ class DenoisingDisplay:
     ...     dae, X[1000:], noiser=GaussianNoiser(0.25), image_shape=(8, 8), labels=y[1000:]
     ... )
     >>> display.axes_.shape
-    (3, 10)
+    (4, 10)
     """
 
     figure_: Any
     axes_: NDArray[Any]
-    images_: NDArray[Any]
+    images_: NDArray[Any] | None
+    lines_: NDArray[Any] | None
+    colorbar_: Any
 
     def __init__(
         self,
-        clean: NDArray[Any],
-        noisy: NDArray[Any],
-        denoised: NDArray[Any],
+        clean: Samples,
+        noisy: Samples,
+        denoised: Samples,
         *,
         data_range: float,
         limits: tuple[float, float],
@@ -106,17 +115,20 @@ class DenoisingDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X_clean: ArrayLike,
+        X_clean: ArrayLike | Sequence[ArrayLike],
         *,
         noiser: Noiser | None = None,
-        X_noisy: ArrayLike | None = None,
+        X_noisy: ArrayLike | Sequence[ArrayLike] | None = None,
+        kind: Literal["pictures", "signals"] = "pictures",
         image_shape: Sequence[int] | None = None,
         labels: Sequence[object] | NDArray[Any] | None = None,
-        n_samples: int = 10,
+        n_samples: int | None = None,
         data_range: float | None = None,
         limits: tuple[float, float] | None = None,
         figure: Figure | SubFigure | None = None,
         cmap: str = "gray",
+        error: bool = True,
+        error_limit: float | None = None,
     ) -> Self:
         """Denoise with a fitted estimator, and show what it does to the first samples.
 
@@ -125,127 +137,156 @@ class DenoisingDisplay:
         estimator : estimator
             A fitted denoiser with ``predict``, or a pipeline or search that ends in one. Where steps of a
             pipeline change the data, clean and noisy samples are shown as its last step meets them.
-        X_clean : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            Clean samples that the estimator has not seen.
+        X_clean : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels]), or \
+                list of arrays
+            Clean samples that the estimator has not seen. Pictures of different sizes come in a list, for
+            an estimator that takes such.
         noiser : noiser, optional
             What corrupts them; its statistics come from ``X_clean``. It draws the noise that
             :func:`~sk_denoise.make_denoising_scorer` draws, with ``random_state=None`` as 0.
-        X_noisy : array-like of the shape of X_clean, optional
+        X_noisy : array-like of the shape of X_clean or list of arrays, optional
             Noisy samples, in place of ``noiser``.
+        kind : {"pictures", "signals"}, default="pictures"
+            What samples are. Rows are pictures with an ``image_shape``, or signals.
         image_shape : tuple of int, optional
             ``(height, width)`` or ``(height, width, channels)`` of flat rows; by default that which the
             estimator was told.
         labels : array-like of length n_samples, optional
             What stands over the columns.
-        n_samples : int, default=10
-            The most samples that are shown. For others than the first, pass slices.
+        n_samples : int, optional
+            The most samples that are shown, by default 10 pictures or 3 signals. For others than the first,
+            pass slices.
         data_range : float, optional
             What the PSNR refers to; by default the range of the type for 8- and 16-bit integers, else the
             maximum of ``X_clean`` minus its minimum.
         limits : pair of float, optional
-            The values that are drawn black and white; by default the extremes of ``X_clean``.
+            The values that are drawn black and white; by default the extremes of ``X_clean``. Of signals,
+            the ends of the axis; by default the extremes of all that is shown.
         figure : matplotlib Figure or SubFigure, optional
             What to draw on; by default a new figure of a suitable size.
         cmap : str or Colormap, default="gray"
             Colours of pictures with a single channel.
+        error, error_limit
+            As in :meth:`plot`.
 
         Returns
         -------
         DenoisingDisplay
             Drawn.
         """
+        caller = f"{cls.__name__}.from_estimator"
         if (noiser is None) == (X_noisy is None):
             raise ValueError(
                 "from_estimator needs either noiser, which corrupts X_clean, or X_noisy; got "
                 f"{'neither' if noiser is None else 'both'}."
             )
-        require_pyplot(f"{cls.__name__}.from_estimator")
+        first = slice(_checked_count(n_samples, kind))
+        require_pyplot(caller)
+        check_fitted(estimator, caller)
         noisy = X_noisy if noiser is None else _corrupted(estimator, noiser, X_clean)
         clean, last = through_earlier_steps(estimator, X_clean)
         clean = as_samples(clean, "X_clean")
         shown = as_samples(through_earlier_steps(estimator, noisy)[0], "X_noisy")
-        if shown.shape != clean.shape:
-            raise ValueError(
-                "X_noisy must hold the noisy version of each sample of X_clean, got the shapes "
-                f"{shown.shape} and {clean.shape}."
-            )
-        first = slice(_checked_count(n_samples))
+        _check_alike(clean, shown)
+        known = getattr(last, "image_shape_", None) if kind == "pictures" and _are_rows(clean) else None
+        unit = 1.0 if is_stored(shown[0].dtype) else unit_of(last, clean[0])
         return cls.from_predictions(
             clean[first],
             shown[first],
-            estimator.predict(noisy[first]),  # type: ignore[index]
-            image_shape=getattr(last, "image_shape_", None) if image_shape is None else image_shape,
+            predict_in_unit(estimator, noisy[first], unit),  # type: ignore[index]
+            kind=kind,
+            image_shape=known if image_shape is None else image_shape,
             labels=labels,
             n_samples=n_samples,
-            data_range=data_range_of(clean) if data_range is None else data_range,
-            limits=extremes_of(clean) if limits is None else limits,
+            data_range=range_of(clean) if data_range is None else data_range,
+            limits=extremes_of(clean) if limits is None and kind == "pictures" else limits,
             figure=figure,
             cmap=cmap,
+            error=error,
+            error_limit=error_limit,
         )
 
     @classmethod
     def from_predictions(
         cls,
-        clean: ArrayLike,
-        noisy: ArrayLike,
-        denoised: ArrayLike,
+        clean: ArrayLike | Sequence[ArrayLike],
+        noisy: ArrayLike | Sequence[ArrayLike],
+        denoised: ArrayLike | Sequence[ArrayLike],
         *,
+        kind: Literal["pictures", "signals"] = "pictures",
         image_shape: Sequence[int] | None = None,
         labels: Sequence[object] | NDArray[Any] | None = None,
-        n_samples: int = 10,
+        n_samples: int | None = None,
         data_range: float | None = None,
         limits: tuple[float, float] | None = None,
         figure: Figure | SubFigure | None = None,
         cmap: str = "gray",
+        error: bool = True,
+        error_limit: float | None = None,
     ) -> Self:
         """Show the first of given samples.
 
         Parameters
         ----------
         clean, noisy, denoised : array-like of shape (n_samples, n_features) or \
-                (n_samples, height, width[, channels])
-            The samples, in one unit.
+                (n_samples, height, width[, channels]), or list of arrays
+            The samples, in one unit. Pictures of different sizes come in lists.
+        kind : {"pictures", "signals"}, default="pictures"
+            What samples are. Rows are pictures with an ``image_shape``, or signals.
         image_shape : tuple of int, optional
             ``(height, width)`` or ``(height, width, channels)`` of flat rows.
         labels : array-like of length n_samples, optional
             What stands over the columns.
-        n_samples : int, default=10
-            The most samples that are shown.
+        n_samples : int, optional
+            The most samples that are shown, by default 10 pictures or 3 signals.
         data_range : float, optional
             What the PSNR refers to; by default the range of the type for 8- and 16-bit integers, else the
             maximum of ``clean`` minus its minimum.
         limits : pair of float, optional
-            The values that are drawn black and white; by default the extremes of ``clean``.
+            The values that are drawn black and white; by default the extremes of ``clean``. Of signals, the
+            ends of the axis; by default the extremes of all that is shown.
         figure : matplotlib Figure or SubFigure, optional
             What to draw on; by default a new figure of a suitable size.
         cmap : str or Colormap, default="gray"
             Colours of pictures with a single channel.
+        error, error_limit
+            As in :meth:`plot`.
 
         Returns
         -------
         DenoisingDisplay
             Drawn.
         """
-        stacks = dict(zip(ROWS, (clean, noisy, denoised), strict=True))
-        pictures = [as_pictures(stack, image_shape, name) for name, stack in stacks.items()]
-        shapes = [stack.shape for stack in pictures]
-        if len(set(shapes)) > 1:
+        n_most = _checked_count(n_samples, kind)
+        given = dict(zip(ROWS, (clean, noisy, denoised), strict=True))
+        stacks = [_as_drawn(samples, kind, image_shape, name) for name, samples in given.items()]
+        shapes = [[x.shape for x in stack] for stack in stacks]
+        if shapes[0] != shapes[1] or shapes[0] != shapes[2]:
             raise ValueError(
-                "clean, noisy and denoised must have one shape, got pictures of the shapes "
-                f"{', '.join(map(str, shapes))}."
+                f"clean, noisy and denoised must have one shape, got {kind} of the shapes "
+                f"{', '.join(map(_shape_of, stacks))}."
             )
-        n_shown = min(_checked_count(n_samples), len(pictures[0]))
-        if labels is not None and len(labels) < n_shown:
-            raise ValueError(f"labels has length {len(labels)}, there are {n_shown} samples to label.")
+        shown = [stack[:n_most] for stack in stacks]
+        if labels is not None and len(labels) < len(shown[0]):
+            raise ValueError(f"labels has length {len(labels)}, there are {len(shown[0])} samples to label.")
+        if limits is None:
+            limits = extremes_of(stacks[0] if kind == "pictures" else [x for stack in shown for x in stack])
         return cls(
-            *(stack[:n_shown] for stack in pictures),
-            data_range=data_range_of(pictures[0]) if data_range is None else data_range,
-            limits=extremes_of(pictures[0]) if limits is None else check_limits(limits),
-            labels=None if labels is None else list(labels[:n_shown]),
-        ).plot(figure, cmap=cmap)
+            *shown,
+            data_range=range_of(stacks[0]) if data_range is None else data_range,
+            limits=check_limits(limits),
+            labels=None if labels is None else list(labels[: len(shown[0])]),
+        ).plot(figure, cmap=cmap, error=error, error_limit=error_limit)
 
-    def plot(self, figure: Figure | SubFigure | None = None, *, cmap: str = "gray") -> Self:
-        """Draw the pictures.
+    def plot(
+        self,
+        figure: Figure | SubFigure | None = None,
+        *,
+        cmap: str = "gray",
+        error: bool = True,
+        error_limit: float | None = None,
+    ) -> Self:
+        """Draw the samples.
 
         Parameters
         ----------
@@ -254,51 +295,84 @@ class DenoisingDisplay:
             figure of a suitable size.
         cmap : str or Colormap, default="gray"
             Colours of pictures with a single channel.
+        error : bool, default=True
+            Whether the last row shows the error, denoised minus clean. Of colour pictures it is the root mean
+            square over the channels of a pixel, red or blue by the sign of their sum: a mean would hide
+            errors of hue.
+        error_limit : float, optional
+            The error at which the colours end, in the unit of the data, so that displays compare. By default
+            all but half a percent of the errors lie below it; of signals, all.
 
         Returns
         -------
         self
         """
         pyplot = require_pyplot(f"{type(self).__name__}.plot")
+        panels = self._panels(error, error_limit)
         if figure is None:
-            figure = pyplot.figure(figsize=self._figsize(), layout="compressed")
-        axes = figure.subplots(len(ROWS), len(self.clean), squeeze=False)
-        images = np.empty(axes.shape, dtype=object)
-        for row, pictures in enumerate((self.clean, self.noisy, self.denoised)):
-            axes[row, 0].set_ylabel(ROWS[row], rotation=0, ha="right", va="center", labelpad=8)
-            for column, picture in enumerate(pictures):
-                images[row, column] = draw_picture(axes[row, column], picture, self.limits, cmap)
-                if row > 0:
-                    decibels = self._psnr(pictures, column)
-                    axes[row, column].set_xlabel(f"{decibels:.1f} dB", fontsize="small", labelpad=3)
-        for ax, title in zip(axes[0], self._titles(), strict=False):
-            ax.set_title(title, fontsize="medium", pad=4)
-        self.figure_, self.axes_, self.images_ = figure, axes, images
+            figure = pyplot.figure(**figure_for(panels))
+        self.images_ = self.lines_ = self.colorbar_ = None
+        if panels.are_pictures:
+            self.axes_, self.images_, self.colorbar_ = draw_pictures(figure, panels, cmap)
+        else:
+            self.axes_, self.lines_ = draw_signals(figure, panels)
+        self.figure_ = figure
         return self
 
-    def _figsize(self) -> tuple[float, float]:
-        """Return width and height in inches of a figure that suits the pictures and their labels."""
-        n_columns, height, width = self.clean.shape[:3]
-        picture = suitable_width(width, n_columns, self._titles())
-        row = picture * height / width + TEXT_HEIGHT
-        return LABELS_WIDTH + n_columns * picture, len(ROWS) * row + 0.1
+    def _panels(self, error: bool, error_limit: float | None) -> Panels:
+        """Return what there is to draw, with the numbers beside it."""
+        if error_limit is not None and not 0 < error_limit < float("inf"):
+            raise ValueError(f"error_limit must be a finite number above 0, got {error_limit!r}.")
+        rows = dict(zip(ROWS, (self.clean, self.noisy, self.denoised), strict=True))
+        errors = [error_of(clean, x) for clean, x in zip(self.clean, self.denoised, strict=True)]
+        return Panels(
+            {**rows, "error": errors} if error else rows,
+            {name: self._decibels(rows[name]) for name in ROWS[1:]},
+            [wrapped(label) for label in self.labels or ()],
+            self.limits,
+            error_scale(errors) if error_limit is None else error_limit,
+        )
 
-    def _titles(self) -> list[str]:
-        """Return the labels as text, in lines that are not much longer than pictures are wide."""
-        return [wrapped(label) for label in self.labels or ()]
-
-    def _psnr(self, pictures: NDArray[Any], index: int) -> float:
-        one = slice(index, index + 1)
-        return psnr(self.clean[one], pictures[one], data_range=self.data_range)
+    def _decibels(self, samples: Samples) -> list[str]:
+        """Return what stands under samples: their PSNR."""
+        pairs = zip(self.clean, samples, strict=True)
+        return [f"{psnr(truth[None], x[None], data_range=self.data_range):.1f} dB" for truth, x in pairs]
 
 
-def _corrupted(estimator: Any, noiser: Any, X: ArrayLike) -> Any:
+def _corrupted(estimator: Any, noiser: Any, X: Any) -> Any:
     """Return X with noise, where the estimator does not add its own on top."""
     refuse_noisy(estimator, check_noiser(noiser))
-    return corrupt_fold(noiser, X, seed_of(noiser), copy=0)
+    return corrupt_any(noiser, X, seed_of(noiser))
 
 
-def _checked_count(n_samples: int) -> int:
+def _as_drawn(samples: Any, kind: str, image_shape: Sequence[int] | None, name: str) -> Samples:
+    if kind == "pictures":
+        return as_pictures(samples, image_shape, name)
+    if image_shape is not None:
+        raise ValueError(f'image_shape={tuple(image_shape)} is for kind="pictures", got kind={kind!r}.')
+    return as_signals(samples, name)
+
+
+def _are_rows(samples: Samples) -> bool:
+    return not isinstance(samples, list) and samples.ndim == 2
+
+
+def _shape_of(samples: Samples) -> str:
+    return str([x.shape for x in samples] if isinstance(samples, list) else samples.shape)
+
+
+def _check_alike(clean: Samples, noisy: Samples) -> None:
+    if [x.shape for x in clean] != [x.shape for x in noisy]:
+        raise ValueError(
+            "X_noisy must hold the noisy version of each sample of X_clean, got the shapes "
+            f"{_shape_of(noisy)} and {_shape_of(clean)}."
+        )
+
+
+def _checked_count(n_samples: int | None, kind: str) -> int:
+    most: int = check_one_of(kind, KINDS, "kind")
+    if n_samples is None:
+        return most
     if not isinstance(n_samples, int | np.integer) or n_samples < 1:
         raise ValueError(f"n_samples must be an integer of at least 1, got {n_samples!r}.")
     return int(n_samples)

@@ -1,30 +1,32 @@
-"""What displays share: pictures out of samples, one scale for all, and how they are drawn."""
+"""What displays share: what they keep, one style, figures and axes to draw on."""
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
 __all__ = [
+    "COLORS",
+    "GRAY",
+    "LINE_SIZE",
+    "MARKERS",
     "TEXT_HEIGHT",
-    "as_pictures",
-    "as_samples",
+    "Display",
     "check_limits",
     "draw_picture",
-    "extremes_of",
+    "new_or_given",
     "require_pyplot",
     "suitable_width",
     "text_width",
+    "tidy",
     "wrapped",
 ]
 
@@ -33,6 +35,34 @@ WIDEST = 14.0  # inches, of all pictures side by side
 LETTER_WIDTH, LONGEST_LINE = 0.095, 16  # of a title: inches, letters
 TEXT_HEIGHT = 0.23  # inches: a line of text under or over a row
 FRAME = "0.8"
+LINE_SIZE = (7.0, 4.0)  # inches, of axes with lines
+GRAY = "0.35"  # of what others are compared with
+
+# Told apart by people who see few colours (M. A. Petroff, "Accessible color sequences for data
+# visualization", 2021), those that are close to grey last; markers tell apart what repeats them.
+COLORS = (
+    "#3f90da",
+    "#e76300",
+    "#832db6",
+    "#bd1f01",
+    "#ffa90e",
+    "#92dadd",
+    "#a96b59",
+    "#b9ac70",
+    "#717581",
+    "#94a4a2",
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">")
+
+
+class Display:
+    """A display whose copies and pickles hold its data alone; ``plot`` draws them again.
+
+    Artists belong to the figure that they are on, and a figure cannot be on the screen twice.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.endswith("_")}
 
 
 def require_pyplot(caller: str) -> Any:
@@ -44,6 +74,28 @@ def require_pyplot(caller: str) -> Any:
             f"{caller} needs matplotlib. Install it with: pip install sk-denoise[plots]"
         ) from error
     return plt
+
+
+def new_or_given(ax: Any, caller: str, size: tuple[float, float] = LINE_SIZE) -> Axes:
+    """Return the axes that are given, or those of a new figure."""
+    pyplot = require_pyplot(caller)
+    if ax is None:
+        _, ax = pyplot.subplots(figsize=size, layout="constrained")
+    return check_axes(ax)
+
+
+def check_axes(ax: Any) -> Axes:
+    """Return matplotlib axes; anything else is a clear error."""
+    from matplotlib.axes import Axes
+
+    if not isinstance(ax, Axes):
+        raise TypeError(f"ax must be matplotlib Axes or None, for a new figure; got {ax!r}.")
+    return ax
+
+
+def tidy(ax: Axes) -> None:
+    """Leave out the frame where nothing is read off."""
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def draw_picture(ax: Axes, picture: NDArray[Any], limits: tuple[float, float], cmap: Any) -> AxesImage:
@@ -74,45 +126,9 @@ def suitable_width(pixels: int, n_columns: float, titles: Iterable[str]) -> floa
     return max(SMALLEST, min(largest, pixels / PIXELS_PER_INCH), text_width(titles))
 
 
-def as_samples(samples: ArrayLike, name: str) -> NDArray[Any]:
-    """Return samples as an array (n_samples, ...) of finite numbers."""
-    checked = check_array(samples, dtype="numeric", allow_nd=True, ensure_2d=False, input_name=name)
-    array = np.asarray(checked)
-    if array.ndim < 2:
-        raise ValueError(
-            f"{name} has shape {array.shape}, expected (n_samples, ...). A single sample needs a first axis: "
-            "x[None]."
-        )
-    return array
-
-
-def as_pictures(samples: ArrayLike, image_shape: Sequence[int] | None, name: str) -> NDArray[Any]:
-    """Return samples as (n_samples, height, width) or (n_samples, height, width, 3)."""
-    array = as_samples(samples, name)
-    shape = array.shape[1:] if image_shape is None else tuple(image_shape)
-    if len(shape) == 1:
-        raise ValueError(
-            f"{name} holds flat rows of {shape[0]} values. Give image_shape=(height, width) or "
-            "(height, width, channels)."
-        )
-    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
-        raise ValueError(
-            f"{name} holds samples of shape {shape}; pictures are (height, width), (height, width, 1) or "
-            "(height, width, 3)."
-        )
-    if math.prod(shape) != math.prod(array.shape[1:]):
-        raise ValueError(f"image_shape={shape} does not fit {name}, whose samples have {array.shape[1:]}.")
-    return array.reshape(len(array), *(shape[:2] if shape[2:] == (1,) else shape))
-
-
-def extremes_of(clean: NDArray[Any]) -> tuple[float, float]:
-    """Return the smallest and the largest value, a little apart where they are one."""
-    low, high = float(clean.min()), float(clean.max())
-    return (low, high) if low < high else (low, low + 1.0)
-
-
-def check_limits(limits: tuple[float, float]) -> tuple[float, float]:
-    low, high = limits
-    if not low < high:
+def check_limits(limits: Sequence[float]) -> tuple[float, float]:
+    """Return a pair of numbers in their order; anything else is a clear error."""
+    ends = np.asarray(limits)
+    if ends.shape != (2,) or ends.dtype.kind not in "iuf" or not -np.inf < ends[0] < ends[1] < np.inf:
         raise ValueError(f"limits must be a pair (low, high) with low < high, got {limits!r}.")
-    return low, high
+    return float(ends[0]), float(ends[1])
