@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.image import AxesImage
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "MARKERS",
     "TEXT_HEIGHT",
     "Display",
+    "check_axes",
     "check_limits",
     "draw_picture",
+    "make_log",
     "new_or_given",
     "require_pyplot",
     "suitable_width",
@@ -39,7 +42,7 @@ LINE_SIZE = (7.0, 4.0)  # inches, of axes with lines
 GRAY = "0.35"  # of what others are compared with
 
 # Told apart by people who see few colours (M. A. Petroff, "Accessible color sequences for data
-# visualization", 2021), those that are close to grey last; markers tell apart what repeats them.
+# visualization", 2021), with a darker one of the two greys; markers tell apart what repeats them.
 COLORS = (
     "#3f90da",
     "#e76300",
@@ -49,8 +52,8 @@ COLORS = (
     "#92dadd",
     "#a96b59",
     "#b9ac70",
-    "#717581",
     "#94a4a2",
+    "#333333",
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">")
 
@@ -96,6 +99,16 @@ def check_axes(ax: Any) -> Axes:
 def tidy(ax: Axes) -> None:
     """Leave out the frame where nothing is read off."""
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def make_log(axis: Axis) -> None:
+    """Make an axis logarithmic, with plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})  # type: ignore[attr-defined]
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def draw_picture(ax: Axes, picture: NDArray[Any], limits: tuple[float, float], cmap: Any) -> AxesImage:

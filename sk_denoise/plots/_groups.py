@@ -1,0 +1,122 @@
+"""What points are coloured by: classes, told apart by colour and marker, or values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_array, column_or_1d
+
+from sk_denoise._validation import check_one_of
+from sk_denoise.plots._drawing import COLORS, MARKERS, text_width
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Groups", "checked_groups"]
+
+TARGETS = {"auto": None, "classes": None, "values": None}
+MOST_NUMBERED = 20  # classes that are numbers, before they count as values
+LEGEND_ROWS = 20  # classes in a column of the legend
+MARKER_WIDTH = 0.4  # inches, of a marker in the legend and what is left free around it
+
+
+def checked_groups(
+    y: Any, target: str, n_samples: int
+) -> tuple[Literal["classes", "values"] | None, NDArray[Any] | None]:
+    """Return whether y holds classes or values, and y."""
+    check_one_of(target, TARGETS, "target")
+    if y is None:
+        return None, None
+    labels = column_or_1d(y)
+    if len(labels) != n_samples:
+        raise ValueError(f"y has length {len(labels)}, there are {n_samples} samples to colour.")
+    kind = _kind_of(labels) if target == "auto" else target
+    if kind == "values":
+        labels = check_array(labels, ensure_2d=False, input_name="y")
+    elif any(_is_missing(label) for label in labels.tolist()):
+        raise ValueError("y holds missing values: leave these samples out, or give them a class.")
+    else:
+        labels = np.array(labels.tolist())  # of one type, where they came as objects
+    if len(np.unique(labels)) < 2:
+        what = "class" if kind == "classes" else "value"
+        raise ValueError(
+            f"y holds a single {what}, {labels[0]!s}, so there is nothing to tell apart: leave y out."
+        )
+    return ("classes" if kind == "classes" else "values"), labels
+
+
+def _is_missing(label: Any) -> bool:
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # pandas' NA is neither
+        return True
+
+
+def _kind_of(labels: NDArray[Any]) -> str:
+    """Return what labels are: numbers with fractions, or of many kinds, are values."""
+    if labels.dtype == object:
+        labels = np.array([label for label in labels.tolist() if not _is_missing(label)])
+    if labels.dtype.kind not in "iuf":
+        return "classes"
+    known = labels[np.isfinite(labels)] if labels.dtype.kind == "f" else labels
+    fractions = bool((known != np.round(known)).any())
+    return "values" if fractions or len(np.unique(known)) > MOST_NUMBERED else "classes"
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Classes, and the class of each sample."""
+
+    names: NDArray[Any]
+    members: NDArray[Any]
+
+    @classmethod
+    def of(cls, labels: Any) -> Groups:
+        return cls(*np.unique(labels, return_inverse=True))
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of the legend."""
+        return -(-len(self.names) // LEGEND_ROWS)
+
+    @property
+    def legend_width(self) -> float:
+        """Inches that the legend takes."""
+        return self.n_columns * (MARKER_WIDTH + text_width(map(str, self.names)))
+
+    def scatter(self, ax: Axes, points: NDArray[Any], style: dict[str, Any]) -> dict[Any, Any]:
+        """Draw the points of each class, in a colour and a marker that no other one has among the first 100.
+
+        Colours come round after ten classes, with the next marker.
+        """
+        return {
+            name: ax.scatter(
+                *points[self.members == place].T,
+                color=COLORS[place % len(COLORS)],
+                marker=MARKERS[place // len(COLORS) % len(MARKERS)],
+                label=str(name),
+                **style,
+            )
+            for place, name in enumerate(self.names.tolist())
+        }
+
+    def legend(self, ax: Axes, scatters: dict[Any, Any], title: str | None) -> Any:
+        """Say beside the axes which class is which, with markers that can be seen."""
+        legend: Any = ax.legend(
+            handles=list(scatters.values()),
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1.0),
+            borderaxespad=0,
+            ncols=self.n_columns,
+            title=title,
+            frameon=False,
+            fontsize="small",
+            handletextpad=0.2,
+            columnspacing=0.8,
+        )
+        for handle in legend.legend_handles:
+            handle.set(sizes=[30.0], alpha=1)
+        return legend

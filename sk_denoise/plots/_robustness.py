@@ -1,0 +1,372 @@
+"""How good denoisers are as noise grows stronger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sk_denoise._validation import Noiser, check_noiser, check_one_of
+from sk_denoise.metrics import PSNR_CAP
+from sk_denoise.metrics._fixed_noise import seed_of
+from sk_denoise.noise import GaussianNoiser
+from sk_denoise.plots._drawing import (
+    COLORS,
+    GRAY,
+    MARKERS,
+    Display,
+    make_log,
+    new_or_given,
+    require_pyplot,
+    tidy,
+)
+from sk_denoise.plots._estimators import name_of_estimator, named_estimators
+from sk_denoise.plots._exam import (
+    Candidate,
+    checked_sigmas,
+    corrupted,
+    label_of,
+    levels_of,
+    psnr_of_samples,
+)
+from sk_denoise.plots._samples import as_samples, range_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import FillBetweenPolyCollection
+    from matplotlib.lines import Line2D
+
+__all__ = ["NoiseRobustnessDisplay"]
+
+Scores = NDArray[np.float64]  # (n_levels, n_samples), in dB
+
+
+def _standard_errors(scores: Scores) -> tuple[NDArray[Any], NDArray[Any]]:
+    means = scores.mean(axis=1)
+    errors = scores.std(axis=1, ddof=1) / np.sqrt(scores.shape[1]) if scores.shape[1] > 1 else 0 * means
+    return means - errors, means + errors
+
+
+def _quartiles(scores: Scores) -> tuple[NDArray[Any], NDArray[Any]]:
+    low, high = np.quantile(scores, (0.25, 0.75), axis=1)
+    return low, high
+
+
+# band: from the PSNR of each level and sample to the lower and the upper end at each level
+BANDS = {"standard_error": _standard_errors, "quartiles": _quartiles}
+
+
+class NoiseRobustnessDisplay(Display):
+    """Show how good denoisers are as noise grows stronger: mean PSNR against the strength.
+
+    All denoisers meet the same noise, a single draw that is fixed by the seed of the noiser, as
+    :func:`~sk_denoise.make_denoising_scorer` draws it. The dashed line is what the noisy samples have
+    before anything is done to them: below it a denoiser does harm. A band shows how samples differ.
+
+    It is recommended to use :meth:`from_estimator`, :meth:`from_estimators` or :meth:`from_predictions`.
+
+    Parameters
+    ----------
+    sigmas : ndarray of shape (n_levels,)
+        Strengths of the noise, rising.
+    scores : dict of ndarray of shape (n_levels, n_samples)
+        By name of the denoiser: the PSNR in dB of each sample under each noise.
+    noisy_scores : dict of ndarray of shape (n_levels, n_samples), optional
+        By the same names: the PSNR of the noisy samples, as each denoiser meets them.
+    label : str, default="noise"
+        What the strengths are, and in which unit.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        The figure of the axes.
+    ax_ : matplotlib Axes
+        What the curves were drawn on.
+    lines_ : dict of matplotlib Line2D
+        The mean PSNR, by name.
+    bands_ : dict of matplotlib PolyCollection
+        The bands, by name; empty with ``band=None``.
+    noisy_lines_ : dict of matplotlib Line2D
+        The dashed lines; a single one, "noisy", where all denoisers meet the same samples.
+
+    See Also
+    --------
+    sk_denoise.make_denoising_scorer : One of these numbers, for searches.
+    sk_denoise.compare_denoisers : Tables, of functions and of pipelines that scale in different ways too.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sk_denoise import DenoisingAutoencoder, GaussianNoiser, WienerDenoiser
+    >>> from sk_denoise.plots import NoiseRobustnessDisplay
+    >>> X = load_digits().data / 16
+    >>> dae = DenoisingAutoencoder(noise=GaussianNoiser((0, 0.5)), max_epochs=5, random_state=0)
+    >>> fitted = {"network": dae.fit(X[:1000]), "filter": WienerDenoiser(sigma=0.25).fit(X[:1000])}
+    >>> display = NoiseRobustnessDisplay.from_estimators(fitted, X[1000:], sigmas=[0.1, 0.25, 0.5])
+    >>> display.scores["network"].shape
+    (3, 797)
+    """
+
+    figure_: Any
+    ax_: Axes
+    lines_: dict[str, Line2D]
+    bands_: dict[str, FillBetweenPolyCollection]
+    noisy_lines_: dict[str, Line2D]
+
+    def __init__(
+        self,
+        sigmas: NDArray[Any],
+        scores: Mapping[str, Scores],
+        noisy_scores: Mapping[str, Scores] | None = None,
+        *,
+        label: str = "noise",
+    ) -> None:
+        self.sigmas = sigmas
+        self.scores = scores
+        self.noisy_scores = noisy_scores
+        self.label = label
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X_clean: ArrayLike | Sequence[ArrayLike],
+        *,
+        sigmas: ArrayLike,
+        noiser: Noiser | None = None,
+        parameter: str = "noise_factor",
+        name: str | None = None,
+        data_range: float | None = None,
+        ax: Axes | None = None,
+        band: Literal["quartiles", "standard_error"] | None = "quartiles",
+        log_scale: bool = False,
+    ) -> Self:
+        """Ask a fitted denoiser how good it is under noise of several strengths.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted denoiser with ``predict``, or a pipeline or search that ends in one.
+        X_clean : array-like of shape (n_samples, ...), or list of arrays
+            Clean samples that it has not seen.
+        sigmas, noiser, parameter, data_range
+            As in :meth:`from_estimators`.
+        name : str, optional
+            What it is called; by default the name of its class.
+        ax, band, log_scale
+            As in :meth:`plot`.
+
+        Returns
+        -------
+        NoiseRobustnessDisplay
+            Drawn.
+        """
+        return cls.from_estimators(
+            {name_of_estimator(estimator, name): estimator},
+            X_clean,
+            sigmas=sigmas,
+            noiser=noiser,
+            parameter=parameter,
+            data_range=data_range,
+            ax=ax,
+            band=band,
+            log_scale=log_scale,
+        )
+
+    @classmethod
+    def from_estimators(
+        cls,
+        estimators: Mapping[str, Any] | Sequence[Any],
+        X_clean: ArrayLike | Sequence[ArrayLike],
+        *,
+        sigmas: ArrayLike,
+        noiser: Noiser | None = None,
+        parameter: str = "noise_factor",
+        data_range: float | None = None,
+        ax: Axes | None = None,
+        band: Literal["quartiles", "standard_error"] | None = "quartiles",
+        log_scale: bool = False,
+    ) -> Self:
+        """Ask several fitted denoisers how good they are under noise of several strengths.
+
+        Each predicts once for each strength.
+
+        Parameters
+        ----------
+        estimators : dict or list of estimators
+            Fitted denoisers with ``predict``, or pipelines or searches that end in one: by name, or in a
+            list, where names are made as :func:`~sklearn.pipeline.make_pipeline` makes them. Where steps of
+            a pipeline change the data, clean and noisy samples are compared as its last step meets them, as
+            :func:`~sk_denoise.make_denoising_scorer` does; it then has a dashed line of its own.
+        X_clean : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels]), or \
+                list of arrays
+            Clean samples that the estimators have not seen. Pictures of different sizes come in a list, for
+            estimators that take such.
+        sigmas : array-like of shape (n_levels,)
+            Values of the parameter of the noiser, in its unit.
+        noiser : noiser, optional
+            The noise, by default ``GaussianNoiser(random_state=0)``. It corrupts whatever its ``apply``
+            says; its statistics come from ``X_clean``; ``random_state=None`` counts as 0.
+        parameter : str, default="noise_factor"
+            The parameter of the noiser that is its strength: "amount" of a
+            :class:`~sk_denoise.SaltAndPepperNoiser`, "peak" of a :class:`~sk_denoise.PoissonNoiser`.
+        data_range : float, optional
+            What the PSNR refers to; by default the range of the type for 8- and 16-bit integers, else the
+            maximum of the clean samples minus their minimum.
+        ax, band, log_scale
+            As in :meth:`plot`.
+
+        Returns
+        -------
+        NoiseRobustnessDisplay
+            Drawn.
+        """
+        caller = f"{cls.__name__}.from_estimators"
+        require_pyplot(caller)
+        noiser = GaussianNoiser(random_state=0) if noiser is None else check_noiser(noiser)
+        levels = levels_of(noiser, parameter, sigmas)
+        candidates = [
+            Candidate.of(name, estimator, X_clean, noiser, data_range, caller)
+            for name, estimator in named_estimators(estimators).items()
+        ]
+        seed = seed_of(noiser)
+        for level in levels.values():
+            noisy = corrupted(level, X_clean, seed)
+            for candidate in candidates:
+                candidate.meet(noisy)
+        return cls(
+            np.array(list(levels)),
+            {candidate.name: np.array(candidate.scores) for candidate in candidates},
+            {candidate.name: np.array(candidate.noisy_scores) for candidate in candidates},
+            label=label_of(noiser, parameter),
+        ).plot(ax, band=band, log_scale=log_scale)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        clean: ArrayLike | Sequence[ArrayLike],
+        noisy: Sequence[Any],
+        denoised: Mapping[str, Sequence[Any]],
+        *,
+        sigmas: ArrayLike,
+        data_range: float | None = None,
+        label: str = "noise",
+        ax: Axes | None = None,
+        band: Literal["quartiles", "standard_error"] | None = "quartiles",
+        log_scale: bool = False,
+    ) -> Self:
+        """Show how good predictions are that were made elsewhere.
+
+        Parameters
+        ----------
+        clean : array-like of shape (n_samples, ...), or list of arrays
+            Clean samples.
+        noisy : sequence of length n_levels
+            Of each strength: noisy samples of the shape of ``clean``.
+        denoised : dict of sequence of length n_levels
+            By name of the denoiser: what it made of each of them.
+        sigmas : array-like of shape (n_levels,)
+            The strengths.
+        data_range : float, optional
+            What the PSNR refers to, as in :meth:`from_estimators`.
+        label : str, default="noise"
+            What the strengths are, and in which unit.
+        ax, band, log_scale
+            As in :meth:`plot`.
+
+        Returns
+        -------
+        NoiseRobustnessDisplay
+            Drawn.
+        """
+        levels = checked_sigmas(sigmas)
+        order = np.argsort(levels)
+        if not denoised:
+            raise ValueError("denoised is empty: give the predictions of at least one denoiser.")
+        truth = as_samples(clean, "clean")
+        data_range = range_of(truth) if data_range is None else data_range
+
+        def grade(answers: Sequence[Any], what: str) -> Scores:
+            if len(answers) != len(levels):
+                raise ValueError(
+                    f"{what} must hold samples for each of {len(levels)} sigmas, got {len(answers)}."
+                )
+            return np.array([psnr_of_samples(truth, answers[place], data_range, what) for place in order])
+
+        before = grade(noisy, "noisy")
+        return cls(
+            levels[order],
+            {str(name): grade(answers, f"denoised[{name!r}]") for name, answers in denoised.items()},
+            {str(name): before for name in denoised},
+            label=label,
+        ).plot(ax, band=band, log_scale=log_scale)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        band: Literal["quartiles", "standard_error"] | None = "quartiles",
+        log_scale: bool = False,
+    ) -> Self:
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            What to draw on; by default those of a new figure.
+        band : {"quartiles", "standard_error"} or None, default="quartiles"
+            What is shaded around the mean: the PSNR of the middle half of the samples, or the mean plus and
+            minus its standard error.
+        log_scale : bool, default=False
+            Whether the axis of the strengths is logarithmic.
+
+        Returns
+        -------
+        self
+        """
+        ends = None if band is None else check_one_of(band, BANDS, "band")
+        if log_scale and np.min(self.sigmas) <= 0:
+            raise ValueError("log_scale=True needs sigmas above 0, and some are not: use log_scale=False.")
+        ax = new_or_given(ax, f"{type(self).__name__}.plot")
+        self.lines_, self.bands_, self.noisy_lines_ = {}, {}, {}
+        for place, (name, scores) in enumerate(self.scores.items()):
+            color, marker = COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]
+            (self.lines_[name],) = ax.plot(
+                self.sigmas, _means(scores), color=color, marker=marker, markersize=4.5, label=name
+            )
+            if ends is not None:
+                self.bands_[name] = ax.fill_between(
+                    self.sigmas, *ends(scores), color=color, alpha=0.15, linewidth=0
+                )
+        for name, color, scores in self._references():
+            (self.noisy_lines_[name],) = ax.plot(
+                self.sigmas, _means(scores), color=color, linestyle="--", linewidth=1.2, label=name
+            )
+        ax.set(xlabel=self.label, ylabel="PSNR in dB, mean of samples")
+        if log_scale:
+            make_log(ax.xaxis)
+        ax.legend(frameon=False, fontsize="small")
+        tidy(ax)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _references(self) -> list[tuple[str, str, Scores]]:
+        """Return name, colour and PSNR of noisy samples: once, where they are the same for all."""
+        known = {name: self.noisy_scores[name] for name in self.scores} if self.noisy_scores else {}
+        if not known:
+            return []
+        first, *others = known.values()
+        if all(np.allclose(first, other, atol=1e-3) for other in others):
+            return [("noisy", GRAY, first)]
+        return [
+            (f"noisy, for {name}", COLORS[place % len(COLORS)], scores)
+            for place, (name, scores) in enumerate(known.items())
+        ]
+
+
+def _means(scores: Scores) -> NDArray[np.float64]:
+    """Return the mean of each level; samples that are all perfect have none that could be drawn."""
+    means = scores.mean(axis=1)
+    return np.where(means < PSNR_CAP, means, np.nan)
