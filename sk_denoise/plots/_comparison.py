@@ -13,6 +13,7 @@ from sk_denoise.metrics import psnr
 from sk_denoise.plots._drawing import (
     TEXT_HEIGHT,
     Display,
+    check_figure,
     check_limits,
     draw_picture,
     require_pyplot,
@@ -196,8 +197,7 @@ class ComparisonDisplay(Display):
         titles, widths = ["clean", *methods], [_aspect(self._part(self.clean))] * (1 + len(methods))
         if self.crop is not None:
             titles, widths = ["picture", *titles], [_aspect(self.clean), *widths]
-        if figure is None:
-            figure = pyplot.figure(**self._size(titles, widths))
+        figure = pyplot.figure(**self._size(titles, widths)) if figure is None else check_figure(figure)
         axes = figure.subplots(
             len(self.answers), len(titles), squeeze=False, gridspec_kw={"width_ratios": widths}
         )

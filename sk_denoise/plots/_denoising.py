@@ -18,7 +18,7 @@ from sk_denoise.metrics._fixed_noise import (
     through_earlier_steps,
     unit_of,
 )
-from sk_denoise.plots._drawing import Display, check_limits, require_pyplot, wrapped
+from sk_denoise.plots._drawing import Display, check_figure, check_limits, require_pyplot, wrapped
 from sk_denoise.plots._estimators import check_fitted
 from sk_denoise.plots._panels import Panels, draw_pictures, draw_signals, error_of, error_scale, figure_for
 from sk_denoise.plots._samples import Samples, as_pictures, as_samples, as_signals, extremes_of, range_of
@@ -309,8 +309,7 @@ class DenoisingDisplay(Display):
         """
         pyplot = require_pyplot(f"{type(self).__name__}.plot")
         panels = self._panels(error, error_limit)
-        if figure is None:
-            figure = pyplot.figure(**figure_for(panels))
+        figure = pyplot.figure(**figure_for(panels)) if figure is None else check_figure(figure)
         self.images_ = self.lines_ = self.colorbar_ = None
         if panels.are_pictures:
             self.axes_, self.images_, self.colorbar_ = draw_pictures(figure, panels, cmap)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.figure import Figure, SubFigure
     from matplotlib.image import AxesImage
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "TEXT_HEIGHT",
     "Display",
     "check_axes",
+    "check_figure",
     "check_limits",
     "draw_picture",
     "make_log",
@@ -94,6 +96,17 @@ def check_axes(ax: Any) -> Axes:
     if not isinstance(ax, Axes):
         raise TypeError(f"ax must be matplotlib Axes or None, for a new figure; got {ax!r}.")
     return ax
+
+
+def check_figure(figure: Any) -> Figure | SubFigure:
+    """Return a matplotlib figure or a part of one; anything else is a clear error."""
+    from matplotlib.figure import FigureBase
+
+    if not isinstance(figure, FigureBase):
+        raise TypeError(
+            f"figure must be a matplotlib Figure, SubFigure or None, for a new one; got {figure!r}."
+        )
+    return figure  # type: ignore[return-value]
 
 
 def tidy(ax: Axes) -> None:

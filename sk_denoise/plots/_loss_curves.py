@@ -234,7 +234,7 @@ class LossCurveDisplay(Display):
             _, ax = pyplot.subplots(2, 1, figsize=TWO_PANELS, sharex=True, layout="constrained")
         elif ax is None:
             _, ax = pyplot.subplots(figsize=LINE_SIZE, layout="constrained")
-        if isinstance(ax, Sequence | np.ndarray):
+        if isinstance(ax, list | tuple | np.ndarray):
             if len(ax) != 2:
                 raise ValueError(f"ax must be one or two Axes, for losses and scores; got {len(ax)}.")
             return check_axes(ax[0]), check_axes(ax[1]) if has_scores else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -16,6 +14,18 @@ from sk_denoise.metrics import psnr
 from sk_denoise.plots import ComparisonDisplay
 
 NOISES = {"weak": GaussianNoiser(0.05), "strong": GaussianNoiser(0.3)}
+
+
+BAD_CROPS = (
+    "middle",
+    9,
+    (1, 2, 3),
+    (0, 0, 9, 9, 9),
+    (0.0, 0, 9, 9),
+    (0, 0, "9", 9),
+    (0, 0, True, 9),
+    {1, 2, 3, 4},
+)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +96,8 @@ def test_of_large_pictures_the_middle_is_enlarged_and_framed(photos):
 def test_what_is_enlarged_may_be_told(photos):
     display = ComparisonDisplay.from_methods([blur], photos, NOISES, crop=(10, 120, 30, 80))
     assert column(display, 2)[0].shape == (30, 80, 3)
+    display = ComparisonDisplay.from_methods([blur], photos, NOISES, crop=np.array([10, 120, 30, 80]))
+    assert display.crop == (10, 120, 30, 80)
     display = ComparisonDisplay.from_methods([blur], photos, NOISES, crop=None)
     assert display.axes_.shape == (2, 3)
     assert column(display, 1)[0].shape == (180, 200, 3)
@@ -132,14 +144,11 @@ def test_what_cannot_be_shown_is_refused_before_anything_is_denoised(stack):
         ({"index": -1}, "from 0 to 1, got -1"),
         ({"limits": (1, 1)}, r"limits must be a pair .* got \(1, 1\)"),
         ({"crop": (0, 0, 99, 9)}, "inside the picture"),
+        *(
+            ({"crop": crop}, r'crop must be "auto", None .* four integers .* 60 x 70 pixels, got')
+            for crop in BAD_CROPS
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             ComparisonDisplay.from_methods([asked.append], stack, NOISES, **options)
     assert asked == []
-
-
-def test_without_matplotlib_the_error_says_what_to_install(stack, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"ComparisonDisplay.from_methods needs matplotlib"):
-        ComparisonDisplay.from_methods([blur], stack, NOISES)

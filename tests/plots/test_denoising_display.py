@@ -14,13 +14,20 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sk_denoise import DenoisingAutoencoder, GaussianNoiser, make_denoising_scorer
+from sk_denoise.datasets import load_pictures
 from sk_denoise.metrics import psnr
 from sk_denoise.plots import DenoisingDisplay
+from sk_denoise.restoration import load_pretrained
 
 
 @pytest.fixture(scope="module")
 def dae(digits):
     return DenoisingAutoencoder(noise=GaussianNoiser(0.25), max_epochs=3, random_state=0).fit(digits.train)
+
+
+@pytest.fixture(scope="module")
+def told():
+    return load_pretrained("gray")
 
 
 @pytest.fixture
@@ -34,10 +41,11 @@ def percent(X):
     return 100 * X
 
 
-def test_rows_are_clean_noisy_denoised_and_columns_are_samples(stacks):
+def test_rows_are_clean_noisy_denoised_error_and_columns_are_samples(stacks):
     display = DenoisingDisplay.from_predictions(*stacks)
-    assert display.axes_.shape == display.images_.shape == (3, 5)
-    assert [ax.get_ylabel() for ax in display.axes_[:, 0]] == ["clean", "noisy", "denoised"]
+    assert display.axes_.shape == display.images_.shape == (4, 5)
+    assert [ax.get_ylabel() for ax in display.axes_[:, 0]] == ["clean", "noisy", "denoised", "error"]
+    assert display.lines_ is None
     for row, stack in enumerate(stacks):
         for column, picture in enumerate(stack):
             np.testing.assert_array_equal(display.images_[row, column].get_array(), picture)
@@ -48,9 +56,9 @@ def test_all_pictures_share_the_grey_scale_of_the_clean_data(stacks):
     clean, noisy, denoised = stacks
     display = DenoisingDisplay.from_predictions(clean, noisy, denoised)
     assert noisy.min() < clean.min()
-    assert {image.get_clim() for image in display.images_.flat} == {(clean.min(), clean.max())}
+    assert {image.get_clim() for image in display.images_[:3].flat} == {(clean.min(), clean.max())}
     display = DenoisingDisplay.from_predictions(clean, noisy, denoised, limits=(-1, 2))
-    assert {image.get_clim() for image in display.images_.flat} == {(-1, 2)}
+    assert {image.get_clim() for image in display.images_[:3].flat} == {(-1, 2)}
 
 
 def test_titles_are_the_labels_and_the_psnr_stands_under_noisy_and_denoised(stacks):
@@ -59,7 +67,9 @@ def test_titles_are_the_labels_and_the_psnr_stands_under_noisy_and_denoised(stac
     assert not any(ax.get_xlabel() for ax in display.axes_[0])
     expected = f"{psnr(stacks[0][2:3], stacks[1][2:3], data_range=1):.1f} dB"
     assert display.axes_[1, 2].get_xlabel() == expected
-    assert all(ax.get_xlabel().endswith(" dB") for ax in display.axes_[2])
+    expected = [f"{psnr(a[None], b[None], data_range=1):.1f} dB" for a, b in zip(*stacks[::2], strict=True)]
+    assert [ax.get_xlabel() for ax in display.axes_[2]] == expected
+    assert not any(ax.get_xlabel() for ax in display.axes_[3])
 
 
 @pytest.mark.parametrize("labels", [list("01234"), ["a rather long label"] * 5, ["two\nlines"] * 5])
@@ -68,6 +78,150 @@ def test_no_text_is_cut_or_overlaps(stacks, labels, shape, assert_legible):
     flat = [stack.reshape(5, 64) for stack in stacks]
     display = DenoisingDisplay.from_predictions(*flat, labels=labels, image_shape=shape)
     assert_legible(display.figure_)
+
+
+def test_the_last_row_is_denoised_minus_clean_on_one_scale_around_zero(stacks):
+    clean, _, denoised = stacks
+    display = DenoisingDisplay.from_predictions(*stacks)
+    for image, error in zip(display.images_[3], denoised - clean, strict=True):
+        np.testing.assert_allclose(image.get_array(), error)
+        assert image.get_cmap().name == "RdBu_r"
+    ((low, high),) = {image.get_clim() for image in display.images_[3]}
+    assert low == -high
+    assert np.mean(np.abs(denoised - clean) <= high) == pytest.approx(0.995, abs=0.005)
+    assert display.colorbar_.extend == "both"
+    assert display.colorbar_.get_ticks().tolist() == [low, 0, high]
+
+
+def test_where_the_scale_of_errors_ends_may_be_told_and_the_row_left_out(stacks):
+    display = DenoisingDisplay.from_predictions(*stacks, error_limit=3)
+    assert {image.get_clim() for image in display.images_[3]} == {(-3, 3)}
+    assert display.colorbar_.extend == "neither"
+    assert display.plot(error=False).axes_.shape == (3, 5)
+    assert display.colorbar_ is None
+
+
+def test_a_perfect_denoiser_has_a_scale_of_errors_too(stacks):
+    display = DenoisingDisplay.from_predictions(stacks[0], stacks[1], stacks[0])
+    assert {image.get_clim() for image in display.images_[3]} == {(-1, 1)}
+    one_pixel_off = stacks[0].copy()
+    one_pixel_off[0, 0, 0] += 0.5  # fewer than the half percent that may lie beyond
+    display = DenoisingDisplay.from_predictions(stacks[0], stacks[1], one_pixel_off)
+    assert {image.get_clim() for image in display.images_[3]} == {(-0.5, 0.5)}
+
+
+def test_the_error_of_a_colour_has_the_size_that_the_psnr_tells_and_the_sign_of_its_brightness():
+    rng = np.random.default_rng(0)
+    clean = rng.random((2, 4, 5, 3))
+    denoised = clean + rng.normal(0, 0.1, clean.shape)
+    denoised[0, 0, 0] = clean[0, 0, 0] + (0.3, -0.3, 0)  # a wrong hue of the right brightness
+    display = DenoisingDisplay.from_predictions(clean, clean, denoised, data_range=1)
+    error = display.images_[3, 0].get_array()
+    assert abs(error[0, 0]) == pytest.approx(0.3 * np.sqrt(2 / 3))
+    shown = 10 * np.log10(1 / np.mean(error**2))
+    assert f"{shown:.1f} dB" == display.axes_[2, 0].get_xlabel()
+    brightness = (denoised - clean)[0].sum(axis=2)
+    np.testing.assert_array_equal(np.sign(error)[1:], np.sign(brightness)[1:])
+
+
+def test_pictures_of_different_sizes_stand_side_by_side_at_one_height():
+    rng = np.random.default_rng(0)
+    clean = [rng.random(shape) for shape in [(20, 30), (40, 20), (10, 10)]]
+    noisy = [x + rng.normal(0, 0.1, x.shape) for x in clean]
+    display = DenoisingDisplay.from_predictions(clean, noisy, clean, labels="abc", data_range=1)
+    assert display.axes_.shape == (4, 3)
+    for column, picture in enumerate(noisy):
+        np.testing.assert_array_equal(display.images_[1, column].get_array(), picture)
+        expected = psnr(clean[column][None], picture[None], data_range=1)
+        assert display.axes_[1, column].get_xlabel() == f"{expected:.1f} dB"
+    display.figure_.canvas.draw()
+    heights = [ax.get_window_extent().height for ax in display.axes_.flat]
+    assert max(heights) - min(heights) < 1
+    assert DenoisingDisplay.from_predictions(clean, noisy, clean, n_samples=2).axes_.shape == (4, 2)
+
+
+def test_lists_of_pictures_must_belong_together():
+    clean = [np.zeros((4, 5)), np.zeros((6, 3))]
+    with pytest.raises(
+        ValueError, match=r"pictures of the shapes \[\(4, 5\), \(6, 3\)\], \[\(6, 3\), \(4, 5\)\]"
+    ):
+        DenoisingDisplay.from_predictions(clean, clean[::-1], clean)
+    with pytest.raises(ValueError, match=r"image_shape=.* is for flat rows"):
+        DenoisingDisplay.from_predictions(clean, clean, clean, image_shape=(4, 5))
+    two_channels = [np.zeros((4, 5, 2)), np.zeros((6, 3, 2))]
+    with pytest.raises(ValueError, match=r"samples of shape \(4, 5, 2\); pictures are"):
+        DenoisingDisplay.from_predictions(two_channels, two_channels, two_channels)
+
+
+@pytest.mark.parametrize("as_integers", [False, True])
+def test_an_image_denoiser_is_shown_on_pictures_of_different_sizes(as_integers, told):
+    photos = [
+        photo[:40, :width] for photo, width in zip(load_pictures("gray").test[:2], (60, 50), strict=True)
+    ]
+    unit = 255 if as_integers else 1
+    clean = [(255 * x).round().astype(np.uint8) for x in photos] if as_integers else photos
+    noiser = GaussianNoiser(0.1 * unit, random_state=0)
+    display = DenoisingDisplay.from_estimator(told, clean, noiser=noiser)
+    if as_integers:
+        assert display.data_range == 255
+    score = make_denoising_scorer(noiser, data_range=display.data_range)(told, clean)
+    shown = [
+        psnr(t[None], x[None], data_range=display.data_range)
+        for t, x in zip(clean, display.denoised, strict=True)
+    ]
+    assert np.mean(shown) == pytest.approx(score)
+    assert score > 22  # 20 dB before
+    given = DenoisingDisplay.from_estimator(told, clean, X_noisy=display.noisy)
+    for a, b in zip(given.denoised, display.denoised, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_noisy_pictures_that_are_integers_themselves_are_denoised_as_such(told):
+    rng = np.random.default_rng(0)
+    clean = np.full((1, 32, 32), 120, np.uint8)
+    noisy = (clean + rng.normal(0, 25, clean.shape)).clip(0, 255).astype(np.uint8)
+    display = DenoisingDisplay.from_estimator(told, clean, X_noisy=noisy)
+    np.testing.assert_array_equal(display.denoised, told.predict(noisy))
+    np.testing.assert_allclose(
+        display.images_[3, 0].get_array(), display.denoised[0].astype(float) - clean[0].astype(float)
+    )
+
+
+def test_signals_are_lines_over_the_clean_ones(digits, dae):
+    display = DenoisingDisplay.from_estimator(
+        dae, digits.test, noiser=GaussianNoiser(0.25), kind="signals", labels=digits.test_labels
+    )
+    assert display.axes_.shape == display.lines_.shape == (3, 3)
+    assert display.images_ is None
+    stages = (display.noisy, display.denoised, display.denoised - display.clean)
+    for row, signals in enumerate(stages):
+        for column, signal in enumerate(signals):
+            ax, line = display.axes_[row, column], display.lines_[row, column]
+            np.testing.assert_allclose(line.get_ydata(), signal)
+            below, above = ax.lines
+            assert above is line
+            np.testing.assert_array_equal(below.get_ydata(), display.clean[column] if row < 2 else 0 * signal)
+    assert [ax.get_ylabel().partition("\n")[0] for ax in display.axes_[:, 0]] == [
+        "noisy",
+        "denoised",
+        "error",
+    ]
+    expected = psnr(display.clean[:1], display.noisy[:1], data_range=display.data_range)
+    assert display.axes_[0, 0].get_xlabel() == f"{expected:.1f} dB"
+    assert len({ax.get_ylim() for ax in display.axes_[:2].flat}) == 1
+    low, high = display.axes_[2, 0].get_ylim()
+    assert low == -high
+    assert high >= np.abs(stages[2]).max()
+
+
+def test_pictures_are_not_drawn_as_signals(stacks):
+    with pytest.raises(
+        ValueError, match=r"draws rows \(n_samples, length\) as lines, clean has shape \(5, 8, 8\)"
+    ):
+        DenoisingDisplay.from_predictions(*stacks, kind="signals")
+    flat = [stack.reshape(5, 64) for stack in stacks]
+    with pytest.raises(ValueError, match=r"image_shape=\(8, 8\) is for kind="):
+        DenoisingDisplay.from_predictions(*flat, kind="signals", image_shape=(8, 8))
 
 
 def test_flat_rows_take_an_image_shape_and_colours_are_clipped_to_the_scale():
@@ -108,7 +262,7 @@ def test_it_draws_on_a_given_figure_and_on_a_part_of_one(stacks):
     second = first.plot(right, cmap="viridis")
     assert second is first
     assert second.figure_ is right
-    assert len(left.axes) == len(right.axes) == 15
+    assert len(left.axes) == len(right.axes) == 20
     assert second.images_[0, 0].get_cmap().name == "viridis"
     assert plt.get_fignums() == [figure.number]
     assert figure.get_size_inches().tolist() == [9, 3]
@@ -122,7 +276,7 @@ def test_from_estimator_shows_what_from_predictions_shows(digits, dae):
     theirs = DenoisingDisplay.from_predictions(
         digits.test, noisy, dae.predict(noisy), image_shape=(8, 8), labels=digits.test_labels, n_samples=4
     )
-    assert ours.axes_.shape == (3, 4)
+    assert ours.axes_.shape == (4, 4)
     assert ours.labels == theirs.labels == list(digits.test_labels[:4])
     np.testing.assert_allclose(ours.denoised, theirs.denoised, rtol=1e-9)
     assert (ours.limits, ours.data_range) == (theirs.limits, theirs.data_range) == ((0, 1), 1)
@@ -181,7 +335,7 @@ def test_frames_keep_their_names_on_the_way_to_the_estimator(digits):
     display = DenoisingDisplay.from_estimator(
         dae, frame[:20], noiser=GaussianNoiser(0.25), image_shape=(8, 8), labels=digits.train_labels
     )
-    assert display.axes_.shape == (3, 10)
+    assert display.axes_.shape == (4, 10)
 
 
 def test_from_estimator_needs_noise_from_one_place(digits, dae):
@@ -223,15 +377,18 @@ def test_what_cannot_be_drawn_is_refused_in_words(stacks):
         DenoisingDisplay.from_predictions(clean, noisy, denoised, limits=(1, 1))
     with pytest.raises(ValueError, match="A single sample needs a first axis"):
         DenoisingDisplay.from_predictions(flat[0], flat[0], flat[0], image_shape=(8, 8))
+    for limits in (3, "ab", (0, np.nan), (0, 1, 2)):
+        with pytest.raises(ValueError, match="limits must be a pair"):
+            DenoisingDisplay.from_predictions(clean, noisy, denoised, limits=limits)
     with pytest.raises(ValueError, match="noisy contains NaN"):
         DenoisingDisplay.from_predictions(clean, noisy * np.nan, denoised)
-
-
-def test_without_matplotlib_the_package_imports_and_the_error_says_what_to_install(stacks, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"DenoisingDisplay.plot needs matplotlib.*sk-denoise\[plots\]"):
-        DenoisingDisplay.from_predictions(*stacks)
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        DenoisingDisplay.from_predictions([], [], [])
+    with pytest.raises(ValueError, match=r"Unknown kind 'signal'. Did you mean 'signals'"):
+        DenoisingDisplay.from_predictions(flat, flat, flat, kind="signal")
+    for limit in (0, -1, np.inf):
+        with pytest.raises(ValueError, match="error_limit must be a finite number above 0, got"):
+            DenoisingDisplay.from_predictions(clean, noisy, denoised, error_limit=limit)
 
 
 def test_importing_the_displays_does_not_import_matplotlib():
