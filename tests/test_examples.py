@@ -53,6 +53,7 @@ def test_every_example_has_a_test():
         "plot_honest_grid_search.py",
         "plot_denoise_before_classifier.py",
         "plot_denoise_signals.py",
+        "plot_displays.py",
         "photos/plot_1_noise_on_all_of_it.py",
         "photos/plot_2_noise_on_a_part.py",
         "photos/plot_3_noise_on_pixels.py",
@@ -67,7 +68,7 @@ def test_every_example_has_a_test():
 
 def test_literal_pipeline(run):
     found, shown = run("plot_literal_pipeline.py")
-    assert shown == [30, 1]
+    assert shown == [40, 1]
     quality = found["quality"]
     assert quality["pipeline"] > max(quality["one frozen draw"], quality["noisy target"]) + 1
     assert min(quality["one frozen draw"], quality["noisy target"]) > quality["noisy"]
@@ -115,6 +116,21 @@ def test_denoise_signals(run):
     assert max(filtered, dense) + 3 < min(conv, pooling)
 
 
+def test_displays(run):
+    found, shown = run("plot_displays.py")
+    assert shown == [40, 10, 2, 1, 2]
+    table = found["table"]
+    assert (table.loc["code of 32"] > table.drop("code of 32")).all(axis=None)
+    strengths = found["robustness"].sigmas.tolist()
+    wide, narrow, wiener = (scores.mean(axis=1) for scores in found["robustness"].scores.values())
+    noisy = found["robustness"].noisy_scores["code of 32"].mean(axis=1)
+    assert noisy[0] > wide[0] > wiener[0] > narrow[0]
+    assert (noisy < wide)[strengths.index(0.15) :].all()
+    assert (wide - wiener)[0] < (wide - wiener)[-1] - 1
+    assert narrow[-1] > wiener[-1]
+    assert table.loc["code of 32", "noise 0.25"] == pytest.approx(wide[strengths.index(0.25)], abs=0.01)
+
+
 def test_photos_under_noise_on_all_of_it(run):
     found, shown = run("photos/plot_1_noise_on_all_of_it.py")
     assert shown == [24, 9]
@@ -125,7 +141,7 @@ def test_photos_under_noise_on_all_of_it(run):
 
 def test_photos_under_noise_on_a_part(run):
     found, shown = run("photos/plot_2_noise_on_a_part.py")
-    assert shown == [24]
+    assert shown == [32]
     assert all(found["quality"][name] > found["quality"]["noisy"] + 8 for name in found["daes"])
     alike, emphasised = (found["errors"][name] for name in found["daes"])
     assert emphasised[0] < alike[0] < found["errors"]["noisy"][0] / 4  # inside
@@ -134,7 +150,7 @@ def test_photos_under_noise_on_a_part(run):
 
 def test_photos_under_noise_on_pixels(run):
     found, shown = run("photos/plot_3_noise_on_pixels.py")
-    assert shown == [27, 1]
+    assert shown == [36, 1]
     noisy, median, *networks = found["quality"].values()
     assert median > max(networks)  # as the text says
     assert min(networks) > noisy + 8
@@ -184,7 +200,7 @@ def test_photos_of_any_size(run):
 
 def test_dense_autoencoder(run):
     found, shown = run("tutorials/plot_dense_autoencoder.py")
-    assert shown == [30, 1]
+    assert shown == [40, 1]
     assert found["after"] > found["before"] + 2.5
     assert found["dae"].validation_scores_[-1] > found["dae"].validation_scores_[0] + 3
     losses = found["longer"].loss_curve_
@@ -195,7 +211,7 @@ def test_dense_autoencoder(run):
 
 def test_convolutional_autoencoder(run):
     found, shown = run("tutorials/plot_convolutional_autoencoder.py")
-    assert shown == [27, 27, 27, 27, 1]
+    assert shown == [36, 1, 27, 27, 27]
     noisy, at_half, at_all = (
         dict(zip(found["sigmas"], row, strict=True)) for row in found["scores"].values()
     )
@@ -207,7 +223,7 @@ def test_convolutional_autoencoder(run):
 
 def test_cross_entropy_autoencoder(run, tmp_path):
     found, shown = run("tutorials/plot_cross_entropy_autoencoder.py")
-    assert shown == [24, 24, 1, 12, 12]
+    assert shown == [32, 32, 1, 16, 16]
     noisy = psnr(found["X_test"], found["X_noisy"], data_range=1)
     right, wrong = found["after"].values()
     assert right > noisy + 4

@@ -23,7 +23,7 @@ from skimage.util import img_as_float32, view_as_windows
 from sk_denoise import DenoisingAutoencoder, DenseNetwork, GaussianNoiser
 from sk_denoise.datasets import ImageFolder, load_handwritten
 from sk_denoise.metrics import psnr
-from sk_denoise.plots import DenoisingDisplay
+from sk_denoise.plots import DenoisingDisplay, LossCurveDisplay
 
 recipe = {
     "network": DenseNetwork((), latent_activation="relu"),
@@ -77,12 +77,8 @@ for name, dae in fitted.items():
 plt.show()
 
 # %%
-fig, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
-for (name, dae), color in zip(fitted.items(), ("tab:blue", "tab:red"), strict=True):
-    ax.plot(range(1, dae.n_iter_ + 1), dae.loss_curve_, color=color, label=name)
-ax.set(xlabel="epoch", ylabel="binary cross-entropy", title="A thousandth of the rate learns next to nothing")
-ax.legend(frameon=False)
-ax.spines[["top", "right"]].set_visible(False)
+curves = LossCurveDisplay.from_estimators(fitted)
+curves.axes_[0].set(ylabel="binary cross-entropy", title="A thousandth of the rate learns next to nothing")
 plt.show()
 
 # %%
@@ -149,7 +145,11 @@ for title, dae in medical.items():
         for kind, whole in zip(parts, (picture, noisy, restored), strict=True):
             parts[kind].append(whole[top : top + size, left : left + size])
     display = DenoisingDisplay.from_predictions(
-        *(np.stack(part) for part in parts.values()), labels=list(test), data_range=1, limits=(0, 1)
+        *(np.stack(part) for part in parts.values()),
+        labels=list(test),
+        data_range=1,
+        limits=(0, 1),
+        error_limit=0.15,
     )
     display.figure_.suptitle(f"Noise of 0.1, denoised by {title}")
 plt.show()
@@ -157,7 +157,8 @@ plt.show()
 # %%
 # The recipe was made for digits: its cross-entropy sees little difference between greys, and its single layer
 # gets little further than the average of a tile. The defaults, a hidden layer and a squared error that is
-# scaled to the noise, keep the larger vessels and edges. What to remember all the same: never judge medical
+# scaled to the noise, keep the larger vessels and edges. In the last rows, on one scale in both pictures, is
+# what was lost: not only noise, but vessels. What to remember all the same: never judge medical
 # pictures by a denoiser's output alone. It shows what is likely, not what is there.
 #
 # A folder of X-rays

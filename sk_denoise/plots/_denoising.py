@@ -62,9 +62,9 @@ class DenoisingDisplay(Display):
         What the samples were drawn on.
     axes_ : ndarray of matplotlib Axes of shape (n_rows, n_samples)
         Rows clean, noisy, denoised and error. For signals there is no row of clean ones.
-    images_ : ndarray of matplotlib AxesImage of the shape of axes_, or None
+    images_ : ndarray of matplotlib AxesImage of that shape, or None
         The pictures on the axes; None for signals.
-    lines_ : ndarray of matplotlib Line2D of the shape of axes_, or None
+    lines_ : ndarray of matplotlib Line2D of that shape, or None
         The noisy and denoised signals and their errors; None for pictures.
     colorbar_ : matplotlib Colorbar or None
         The scale of the errors beside the last picture.
