@@ -251,7 +251,7 @@ def classify(digits: Digits, size: DemoSize, results: list[Result]) -> None:
 
 
 def draw(digits: Digits, results: list[Result], output: Path) -> None:
-    """Write the picture: one digit of each class, clean, noisy and denoised."""
+    """Write the picture: one digit of each class, clean, noisy, denoised, and what is still wrong."""
     heading("5. The picture")
     level = sorted({result.level for result in results})[-1]
     chosen = [int(np.flatnonzero(digits.test_labels == label)[0]) for label in range(10)]
@@ -276,7 +276,7 @@ def draw(digits: Digits, results: list[Result], output: Path) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    print(f"Test digits with noise {level}, clean, noisy and denoised: {path}\n")
+    print(f"Test digits with noise {level}, clean, noisy, denoised, and what is still wrong: {path}\n")
 
 
 # PCA and kernel PCA ------------------------------------------------------------------------------------

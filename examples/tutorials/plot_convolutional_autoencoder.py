@@ -54,7 +54,7 @@ plt.show()
 # ---------------------------------------
 # The same network, fitted once, meets noise from 0.1 to 1.25. Beside it one that was trained on a range of
 # strengths: a pair for ``noise_factor`` draws one for each sample. Both are shown the same noise by
-# :class:`~sk_denoise.plots.NoiseRobustnessDisplay`; the bands hold the middle half of the digits.
+# :class:`~sk_denoise.plots.NoiseRobustnessDisplay`; the bands are standard errors.
 wide = DenoisingAutoencoder(
     **{**dae.get_params(deep=False), "noise": GaussianNoiser((0.25, 1.0), mean=0.5, clip=(0, 1))}
 ).fit(data.train)
@@ -62,7 +62,7 @@ wide = DenoisingAutoencoder(
 sigmas = [0.1, 0.25, 0.5, 0.75, 1.0, 1.25]
 networks = {"trained at 0.5": dae, "trained at 0.25 to 1.0": wide}
 robustness = NoiseRobustnessDisplay.from_estimators(
-    networks, data.test, sigmas=sigmas, noiser=noiser(0.5), data_range=1
+    networks, data.test, sigmas=sigmas, noiser=noiser(0.5), data_range=1, band="standard_error"
 )
 robustness.ax_.set_title("One network, noise that it was not trained with")
 plt.show()

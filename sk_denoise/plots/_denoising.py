@@ -327,7 +327,7 @@ class DenoisingDisplay(Display):
         return Panels(
             {**rows, "error": errors} if error else rows,
             {name: self._decibels(rows[name]) for name in ROWS[1:]},
-            [wrapped(label) for label in self.labels or ()],
+            [] if self.labels is None else [wrapped(label) for label in self.labels],
             self.limits,
             error_scale(errors) if error_limit is None else error_limit,
         )

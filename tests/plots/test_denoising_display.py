@@ -284,8 +284,8 @@ def test_from_estimator_shows_what_from_predictions_shows(digits, dae):
 
 def test_from_estimator_draws_the_noise_that_the_scorer_draws(digits, dae):
     noiser = GaussianNoiser(0.25, random_state=3)
-    clean = digits.test[:20]
-    display = DenoisingDisplay.from_estimator(dae, clean, noiser=noiser, image_shape=(8, 8), n_samples=20)
+    clean = digits.test[:5]
+    display = DenoisingDisplay.from_estimator(dae, clean, noiser=noiser, image_shape=(8, 8))
     shown = psnr(display.clean, display.denoised, data_range=1)
     assert shown == pytest.approx(make_denoising_scorer(noiser, data_range=1)(dae, clean))
 
