@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise.exceptions import UnreadableImageError
+from sk_denoise.io._atomic import check_target, replace_file
 from sk_denoise.io._colors import to_gray, to_rgb, upright
 from sk_denoise.io._exif import Tags
 from sk_denoise.io._formats import Format, format_by_content, format_by_suffix
@@ -277,12 +276,7 @@ def write_image(
     _check_quality(quality)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     metadata = Metadata() if like is None else _metadata_of(like).for_channels(channels)
-    target = Path(os.path.realpath(path))  # where a link leads, so that it stays one
-    if target.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the path of a file to write.")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: there is no folder {target.parent}; create it.")
-    _replace(target, format_.encode(pixels, metadata, int(quality)))
+    replace_file(check_target(path), [format_.encode(pixels, metadata, int(quality))])
 
 
 def _check_quality(quality: Any) -> None:
@@ -343,18 +337,3 @@ def _advice(image: NDArray[Any]) -> str:
             "(255 * image).round().astype(np.uint8)"
         )
     return "convert it, for example by image.astype(np.uint16) where the values are in its range"
-
-
-def _replace(target: Path, data: bytes) -> None:
-    """Put a complete file in the place of another."""
-    # not tempfile, whose files nobody else may read
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            with suppress(FileNotFoundError):  # a new file stays as the system makes them
-                shutil.copymode(target, temporary)
-            stream.write(data)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -1,0 +1,343 @@
+"""What fitted state must be like for an estimator to work, by the class that has it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.pipeline import Pipeline
+from torch import Tensor
+
+from sk_denoise._cost import Cost
+from sk_denoise._scaling import AffineScaler
+from sk_denoise._validation import Noiser, check_parameters
+from sk_denoise.estimators import DenoisingAutoencoder, WienerDenoiser
+from sk_denoise.estimators._classical_base import ClassicalDenoiser
+from sk_denoise.estimators._image_steps import ImageFitSteps
+from sk_denoise.estimators._layout import PictureLayout, SampleLayout
+from sk_denoise.estimators._networks import rows_are_signals
+from sk_denoise.estimators._preparation import Preparation
+from sk_denoise.estimators._steps import FitSteps
+from sk_denoise.estimators._wiener import _Spectrum
+from sk_denoise.noise import (
+    MaskingNoiser,
+    NoiserChain,
+    NoiserChoice,
+    PixelNoiser,
+    PoissonNoiser,
+    RegionNoiser,
+    SaltAndPepperNoiser,
+)
+from sk_denoise.noise._additive import AdditiveNoiser
+from sk_denoise.noise._base import BaseNoiser
+from sk_denoise.preprocessing import Centerer, PixelScaler
+from sk_denoise.preprocessing._pixels import _PixelTransformer
+from sk_denoise.saving._limits import check_windows
+from sk_denoise.training import PRECISIONS, Units
+
+__all__ = ["check_estimator", "check_fit"]
+
+LONGEST = 2**31
+Test = Callable[[Any, Any], bool]  # of a value, and the estimator that has it
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What an attribute must be.
+
+    Attributes
+    ----------
+    test : callable
+        Whether a value is that, for an estimator.
+    says : str
+        What it must be.
+    required : bool
+        Whether a fitted estimator has it.
+    """
+
+    test: Test
+    says: str
+    required: bool = True
+
+
+# Tests --------------------------------------------------------------------------------------------------
+
+
+def is_count(value: Any, least: int = 0) -> bool:
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return is_whole and bool(least <= value <= LONGEST)
+
+
+def is_number(value: Any, above: float = -math.inf) -> bool:
+    return isinstance(value, float | int | np.floating | np.integer) and bool(above < value < math.inf)
+
+
+def is_shape(value: Any, axes: tuple[int, ...] = (1, 2, 3)) -> bool:
+    return isinstance(value, tuple) and len(value) in axes and all(is_count(side, 1) for side in value)
+
+
+def is_sample_shape(value: Any, estimator: Any) -> bool:
+    return is_shape(value, tuple(range(1, 8))) and math.prod(value) == estimator.n_features_in_
+
+
+def is_picture_shape(value: Any, estimator: Any) -> bool:
+    return value is None or (is_shape(value, (2, 3)) and math.prod(value) == estimator.n_features_in_)
+
+
+def are_names(value: Any, estimator: Any) -> bool:
+    is_list = isinstance(value, np.ndarray) and value.dtype == object
+    return is_list and value.shape == (estimator.n_features_in_,) and all(type(name) is str for name in value)
+
+
+def are_numbers(value: Any, *shapes: tuple[int, ...]) -> bool:
+    is_array = isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.dtype.itemsize <= 8
+    return is_array and value.shape in shapes and bool(np.isfinite(value).all())
+
+
+def is_for_samples(value: Any, estimator: Any) -> bool:
+    """Return whether an array of numbers has one for each entry of a sample, or one for all."""
+    return are_numbers(value, (), estimator._sample_shape_)
+
+
+def are_limits(value: Any, estimator: Any) -> bool:
+    return are_numbers(value, (2,), (2, estimator.n_features_in_)) and bool((value[0] <= value[1]).all())
+
+
+def is_noiser(value: Any, estimator: Any = None) -> bool:
+    """Return whether it is a noiser that was fitted to samples of the same size, or none at all."""
+    return value is None or (isinstance(value, Noiser) and hasattr(value, "n_features_in_"))
+
+
+def is_scaler(value: Any, shape: tuple[int, ...]) -> bool:
+    return (
+        isinstance(value, AffineScaler)
+        and all(_broadcasts(part, shape) for part in (value.center, value.spread))
+        and bool((value.spread >= 0).all())
+    )
+
+
+def _broadcasts(value: Any, shape: tuple[int, ...]) -> bool:
+    """Return whether it is a tensor of finite numbers that goes with a batch of samples of a shape."""
+    if not isinstance(value, Tensor) or not value.is_floating_point() or not value.isfinite().all():
+        return False
+    batch = (1, *shape)
+    own = (1,) * (len(batch) - value.ndim) + tuple(value.shape)
+    return len(own) == len(batch) and all(a in (1, b) for a, b in zip(own, batch, strict=True))
+
+
+def is_preparation(value: Any, estimator: Any) -> bool:
+    if not isinstance(value, Preparation) or not _fits(value.layout, estimator):
+        return False
+    shape = value.layout.network_shape
+    if isinstance(value.layout, PictureLayout):  # black and white, the same on both sides
+        scalers = value.input_scaler, value.target_scaler
+        return (
+            value.input_limits is None
+            and all(
+                is_scaler(scaler, ()) and scaler.center.ndim == scaler.spread.ndim == 0 for scaler in scalers
+            )
+            and all(
+                torch.equal(getattr(scalers[0], part), getattr(scalers[1], part))
+                for part in ("center", "spread")
+            )
+        )
+    limits = value.input_limits
+    return (
+        is_scaler(value.input_scaler, shape)
+        and is_scaler(value.target_scaler, shape)
+        and (limits is None or (isinstance(limits, tuple) and len(limits) == 2))
+        and (limits is None or all(_broadcasts(limit, shape) for limit in limits))
+    )
+
+
+def _fits(layout: Any, estimator: Any) -> bool:
+    """Return whether a layout is one that a fit to such samples settles on."""
+    sample_shape = estimator._sample_shape_
+    if isinstance(estimator, ImageFitSteps):
+        patch = estimator.patch_shape_
+        pictures = sample_shape if len(sample_shape) > 1 else (estimator.image_shape_ or (1, *sample_shape))
+        return (
+            type(layout) is PictureLayout
+            and layout == PictureLayout(patch, patch)
+            and (len(patch), patch[2:]) == (len(pictures), pictures[2:])
+        )
+    signals = rows_are_signals(estimator._network())
+    return type(layout) is SampleLayout and layout == SampleLayout.of(
+        sample_shape, layout.image_shape, signals
+    )
+
+
+def are_units(value: Any, estimator: Any) -> bool:
+    shape = estimator._preparation_.layout.network_shape
+    tensors_fit = (
+        isinstance(value, Units) and _broadcasts(value.center, shape) and _broadcasts(value.spread, shape)
+    )
+    return tensors_fit and is_number(value.low) and is_number(value.data_range, 0)
+
+
+def is_spectrum(value: Any, estimator: Any) -> bool:
+    if not isinstance(value, _Spectrum) or not isinstance(value.axes, np.ndarray) or value.axes.ndim != 2:
+        return False
+    n, p = value.axes.shape
+    if not 1 <= n <= p or p != estimator.n_features_in_:
+        return False
+    fits = are_numbers(value.axes, (n, p)) and are_numbers(value.variances, (n,))
+    return fits and bool((value.variances >= 0).all()) and is_number(value.rest) and value.rest >= 0
+
+
+def are_levels(value: Any, estimator: Any) -> bool:
+    if value is None or estimator.sigma != "map":
+        return value is None and estimator.sigma != "map"
+    is_pair = isinstance(value, tuple) and len(value) == 2 and all(is_number(level) for level in value)
+    return is_pair and 0 <= value[0] <= value[1]
+
+
+def are_means(value: Any, estimator: Any) -> bool:
+    size = value.size if isinstance(value, np.ndarray) and value.ndim < 2 else 0
+    return size > 0 and are_numbers(value, value.shape) and estimator.n_features_in_ % size == 0
+
+
+# The table ----------------------------------------------------------------------------------------------
+
+COUNT = Rule(lambda v, _: is_count(v), "a count")
+ANY_SAMPLES = {
+    "n_features_in_": Rule(lambda v, _: is_count(v, 1), "a number of features"),
+    "_sample_shape_": Rule(is_sample_shape, "the shape of a sample"),
+    "feature_names_in_": Rule(are_names, "the names of all features", required=False),
+}
+DENOISERS = {
+    "_reference_noiser_": Rule(lambda v, _: is_noiser(v) and v is not None, "a fitted noiser"),
+    "data_range_": Rule(lambda v, _: is_number(v, 0), "a number above 0"),
+    "target_source_": Rule(lambda v, _: v in ("X_clean", "y", "noiser", "X"), "a rule"),
+    "image_shape_": Rule(is_picture_shape, "None, or the shape of a picture of so many pixels"),
+}
+NUMBERS = Rule(lambda v, _: type(v) is list and all(type(x) is float for x in v), "a list of numbers")
+
+FITTED: dict[type[Any], dict[str, Rule]] = {
+    ClassicalDenoiser: {**ANY_SAMPLES, **DENOISERS},
+    WienerDenoiser: {
+        "sigma_": Rule(
+            lambda v, _: v is None or (is_number(v) and v >= 0), "None, or a number of at least 0"
+        ),
+        "_unit_": Rule(
+            lambda v, e: are_numbers(v, (1,), (e.n_features_in_,)) and bool((v > 0).all()), "numbers above 0"
+        ),
+        "mean_": Rule(lambda v, e: are_numbers(v, (e.n_features_in_,)), "a number for each feature"),
+        "shrinkage_": Rule(lambda v, _: is_number(v), "a number"),
+        "_spectrum_": Rule(is_spectrum, "the spectrum of so many features"),
+    },
+    FitSteps: {
+        **ANY_SAMPLES,
+        **DENOISERS,
+        "noiser_": Rule(is_noiser, "None, or a fitted noiser"),
+        "_noise_name_": Rule(lambda v, _: type(v) is str, "a name"),
+        "_design_": Rule(lambda v, _: type(v) is dict, "a dict"),
+        "_root_": Rule(lambda v, _: isinstance(v, int | np.integer) and bool(v >= 0), "a seed"),
+        "_n_runs_": COUNT,
+        "_learned_scaled_": Rule(lambda v, _: type(v) is bool, "a truth value", required=False),
+        "precision_": Rule(lambda v, _: v in PRECISIONS, "a precision", required=False),
+        "n_iter_": COUNT,
+        "loss_curve_": NUMBERS,
+        "validation_scores_": Rule(
+            lambda v, e: v is None or NUMBERS.test(v, e), "None, or a list of numbers"
+        ),
+    },
+    DenoisingAutoencoder: {
+        "image_shape_": Rule(lambda v, e: v == e._preparation_.layout.image_shape, "that of its layout"),
+    },
+    ImageFitSteps: {
+        "_learned_scaled_": Rule(lambda v, _: type(v) is bool, "a truth value"),
+        "patch_shape_": Rule(lambda v, _: is_shape(v, (2, 3)), "the shape of a patch"),
+        "white_": Rule(lambda v, _: v is None or is_number(v, 0), "None, or a number above 0"),
+        "noise_levels_": Rule(are_levels, 'two levels of noise with sigma="map", else None'),
+    },
+    BaseNoiser: ANY_SAMPLES,
+    AdditiveNoiser: {"scale_": Rule(is_for_samples, "a number, or one for each entry of a sample")},
+    PoissonNoiser: {"white_": Rule(is_for_samples, "a number, or one for each entry of a sample")},
+    MaskingNoiser: {"fill_": Rule(is_for_samples, "a number, or one for each entry of a sample")},
+    SaltAndPepperNoiser: {"limits_": Rule(are_limits, "two limits for all, or for each feature")},
+    PixelNoiser: {"limits_": Rule(are_limits, "two limits for all, or for each feature")},
+    RegionNoiser: {"noiser_": Rule(lambda v, _: v is not None and is_noiser(v), "a fitted noiser")},
+    _PixelTransformer: {
+        **ANY_SAMPLES,
+        "dtype_": Rule(lambda v, _: isinstance(v, np.dtype) and v.kind in "biuf", "a type of numbers"),
+    },
+    PixelScaler: {
+        "range_": Rule(
+            lambda v, _: isinstance(v, tuple) and len(v) == 2 and all(map(is_number, v)) and v[0] <= v[1],
+            "a pair (low, high)",
+        )
+    },
+    Centerer: {"mean_": Rule(are_means, "a mean of each channel, or one")},
+}
+for _kind in (NoiserChain, NoiserChoice):
+    FITTED[_kind] = {
+        "noisers_": Rule(
+            lambda v, e: (
+                type(v) is list
+                and len(v) == len(e.noisers)
+                and all(n is not None and is_noiser(n) for n in v)
+            ),
+            "a fitted noiser for each",
+        )
+    }
+# Last, as they look at what else there is; the cost is counted anew from the network
+NEEDS_ALL: dict[type[Any], dict[str, Rule]] = {
+    FitSteps: {
+        "_preparation_": Rule(is_preparation, "the scaling of such samples"),
+        "_units_": Rule(are_units, "the unit of such samples"),
+        "_cost_": Rule(lambda v, _: isinstance(v, Cost), "a cost"),
+        "net_": Rule(lambda v, _: v is not None, "a net"),
+    }
+}
+
+
+def check_estimator(estimator: Any) -> None:
+    """Refuse parameters and fitted state that an estimator of ours cannot work with."""
+    own_check = getattr(estimator, "_check_parameters", None)
+    if own_check is not None:
+        own_check()
+    elif hasattr(estimator, "_parameter_constraints") and type(estimator).__module__.startswith("sk_denoise"):
+        check_parameters(estimator, estimator._parameter_constraints)
+    elif isinstance(estimator, Pipeline):
+        _check_steps(estimator.steps)
+    check_windows(estimator)
+    check_fit(estimator)
+
+
+def _check_steps(steps: Any) -> None:
+    """Refuse steps that no pipeline can have."""
+    are_steps = (
+        isinstance(steps, list)
+        and len(steps) > 0
+        and all(isinstance(step, tuple) and len(step) == 2 and isinstance(step[0], str) for step in steps)
+    )
+    if not are_steps:
+        raise ValueError(f"the steps of a Pipeline cannot be {steps!r:.60}")
+    for name, part in steps:
+        if not (part is None or part == "passthrough" or hasattr(part, "fit")):
+            raise ValueError(f"the step {name[:40]!r} of a Pipeline cannot be {part!r:.60}")
+
+
+def check_fit(estimator: Any) -> None:
+    """Refuse fitted state that does not belong together."""
+    rules = _rules_for(estimator)
+    learned = vars(estimator).keys() & rules.keys()
+    if not learned:
+        return
+    for name, rule in rules.items():
+        if name not in learned and rule.required:
+            raise ValueError(f"{type(estimator).__name__} lacks {name}, and has {min(learned)}")
+        if name in learned and not rule.test(getattr(estimator, name), estimator):
+            value = f"{getattr(estimator, name)!r:.60}".replace("\n", " ")
+            raise ValueError(f"{name} of {type(estimator).__name__} must be {rule.says}, and is {value}")
+
+
+def _rules_for(estimator: Any) -> dict[str, Rule]:
+    tables = (FITTED, NEEDS_ALL)
+    found = [rules for table in tables for kind, rules in table.items() if isinstance(estimator, kind)]
+    return {name: rule for rules in found for name, rule in rules.items()}

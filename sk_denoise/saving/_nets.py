@@ -1,0 +1,280 @@
+"""The trained net of an estimator: its weights, its optimizer and its history.
+
+A file holds no network, but what the estimator builds one from, and the weights. Loading builds the network
+anew, first without memory for its weights, to compare all sizes with those of the file.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sk_denoise._validation import name_of
+from sk_denoise.estimators._image_steps import ImageFitSteps
+from sk_denoise.estimators._layout import PictureLayout, SampleLayout
+from sk_denoise.estimators._steps import FitSteps
+from sk_denoise.saving._checks import check_fit
+from sk_denoise.saving._limits import check_cost, check_sizes
+from sk_denoise.saving._shadow import shadow_of
+from sk_denoise.saving._tree import Codec, Decoder, Encoder, Node, fields_of
+from sk_denoise.saving._values import stored_tensor, tensor_of
+from sk_denoise.training import build_criterion, check_loss, create_net, resolve_device
+from sk_denoise.training._net import Net
+
+__all__ = ["DESIGN", "NET", "rebuilt", "written_design", "written_noise_name"]
+
+DESIGN: str = "_design_"
+UNIT = "a loss on [0, 1]"
+SMALL = 8  # pixels of a side of a picture that a network for any size is tried with
+
+
+# How it is written --------------------------------------------------------------------------------------
+
+
+def written_design(estimator: FitSteps) -> dict[str, Any]:
+    """Return the design of the network, with None for what the parameters still say.
+
+    Names in it are made by pickling, which differs between versions, so that they are made anew.
+    """
+    fitted = estimator._design_
+    now = estimator._design(_on_unit_interval(estimator))
+    changed = [name for name in fitted if fitted[name] != now[name] and name != "optimizer"]
+    if changed:
+        raise ValueError(
+            f"{' and '.join(changed)} changed since {type(estimator).__name__} was fitted, and a file holds "
+            "parameters and weights that belong together. Change it back, or fit anew."
+        )
+    return {name: None if fitted[name] == now[name] and name != UNIT else fitted[name] for name in fitted}
+
+
+def written_noise_name(estimator: FitSteps) -> str | None:
+    """Return the name of the noise of the fit, or None for that of the parameter."""
+    name: str = estimator._noise_name_
+    return None if name == name_of(estimator.noise) else name
+
+
+def _on_unit_interval(estimator: FitSteps) -> bool:
+    """Return whether the network answers in [0, 1]; see ``FitSteps._check_range``."""
+    activation = getattr(estimator._network(), "output_activation", None)
+    return check_loss(estimator.loss).on_unit_interval or bool(activation == "sigmoid")
+
+
+def _write_net(net: Net, encoder: Encoder) -> Node:
+    state = net.optimizer_.state_dict()
+    weights = net.module_.state_dict()
+    return {
+        "weights": {name: encoder.put(stored_tensor(weight), name) for name, weight in weights.items()},
+        "optimizer": encoder.encode(net.optimizer, "optimizer"),
+        "arguments": encoder.encode(_arguments_of(net), "arguments"),
+        "groups": encoder.encode(state["param_groups"], "groups"),
+        "state": encoder.encode(state["state"], "optimizer"),
+        "history": [_write_rows(rows, encoder) for rows in _alike(net.history)],
+        "batch_size": encoder.encode(net.batch_size, "batch_size"),
+    }
+
+
+def _arguments_of(net: Net) -> dict[str, Any]:
+    start = "optimizer__"
+    return {name.removeprefix(start): value for name, value in vars(net).items() if name.startswith(start)}
+
+
+def _alike(history: Any) -> list[list[dict[str, Any]]]:
+    """Return the rows of a history in runs of those with the same names."""
+    return [list(rows) for _, rows in groupby(list(history), key=tuple)]
+
+
+def _write_rows(rows: list[dict[str, Any]], encoder: Encoder) -> Node:
+    with encoder.at("history"):
+        return {
+            "epochs": len(rows),
+            "columns": {name: encoder.encode([row[name] for row in rows], name) for name in rows[0]},
+        }
+
+
+# How it is read -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class SavedNet:
+    """A net as a file tells it, before it is built."""
+
+    weights: dict[str, Tensor]
+    optimizer: type[torch.optim.Optimizer]
+    arguments: dict[str, Any]
+    groups: list[Any]
+    state: dict[Any, Any]
+    history: list[dict[str, Any]]
+    batch_size: int
+
+
+def _net_of(node: Node, decoder: Decoder) -> SavedNet:
+    weights, optimizer, arguments, groups, state, history, batch_size = fields_of(
+        node,
+        weights=dict,
+        optimizer=dict,
+        arguments=dict,
+        groups=list,
+        state=dict,
+        history=list,
+        batch_size=int,
+    )
+    return SavedNet(
+        weights={name: tensor_of(decoder.take(place)) for name, place in weights.items()},
+        optimizer=decoder.decode(optimizer),
+        arguments=decoder.decode(arguments),
+        groups=decoder.decode(groups),
+        state=decoder.decode(state),
+        history=[row for rows in history for row in _rows_of(rows, decoder)],
+        batch_size=batch_size,
+    )
+
+
+def _rows_of(node: Node, decoder: Decoder) -> list[dict[str, Any]]:
+    epochs, nodes = fields_of(node, epochs=int, columns=dict)
+    columns = decoder.items(nodes)
+    if any(not isinstance(column, list) or len(column) != epochs for column in columns.values()):
+        raise ValueError(f"the history of {epochs} epochs has columns of other lengths")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+NET: Codec = Codec("net", lambda value: type(value) is Net, _write_net, _net_of)
+
+
+def rebuilt(estimator: FitSteps, decoder: Decoder) -> None:
+    """Give an estimator the net that a file tells of, and the names of its design."""
+    saved: Any = estimator.net_
+    if not isinstance(saved, SavedNet):
+        raise ValueError(f"net_ of {type(estimator).__name__} is no net")
+    estimator._check_parameters()
+    check_sizes(estimator, sum(weight.numel() for weight in saved.weights.values()))
+    on_unit_interval = _settle_names(estimator)
+    check_fit(estimator)
+    layout = estimator._preparation_.layout
+    shadow, estimator._cost_ = shadow_of(estimator, layout, on_unit_interval, len(saved.weights))
+    _compare(shadow, saved.weights)
+    tried = _small(layout) if isinstance(estimator, ImageFitSteps) else layout
+    cost = shadow_of(estimator, tried, on_unit_interval, len(saved.weights))[1]
+    check_cost(type(estimator).__name__, cost, decoder.most_entries)
+    module = estimator._module(estimator._network(), tried, on_unit_interval)
+    module.load_state_dict(saved.weights)
+    estimator.net_ = _net_with(estimator, module.eval(), saved, _device_for(estimator, decoder))
+
+
+def _settle_names(estimator: FitSteps) -> bool:
+    """Fill in the names that were written as those of parameters; return whether answers are in [0, 1]."""
+    written: Any = vars(estimator).get(DESIGN)
+    on_unit_interval: bool = _on_unit_interval(estimator)
+    now = estimator._design(on_unit_interval)
+    fits = isinstance(written, dict) and written.keys() <= now.keys()
+    if not fits or written.get(UNIT) is not on_unit_interval or not all(map(_is_kept, written.items())):
+        raise ValueError("the design of the network is not that of the parameters")
+    estimator._design_ = {name: now[name] if written.get(name) is None else written[name] for name in now}
+    if vars(estimator).get("_noise_name_") is None:
+        estimator._noise_name_ = name_of(estimator.noise)
+    return on_unit_interval
+
+
+def _is_kept(item: tuple[str, Any]) -> bool:
+    """Return whether a name of the design is that of a parameter, or one that may differ from it."""
+    name, value = item
+    return value is None or name == UNIT or (name == "optimizer" and type(value) is str)
+
+
+def _small(layout: SampleLayout) -> SampleLayout:
+    """Return the layout of small pictures, for a network that takes any size."""
+    shape = (SMALL, SMALL, *layout.sample_shape[2:])
+    return PictureLayout(shape, shape)
+
+
+def _compare(shadow: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Refuse weights that are not those of the network."""
+    wanted = {name: (weight.shape, weight.dtype) for name, weight in shadow.state_dict().items()}
+    given = {name: (weight.shape, weight.dtype) for name, weight in weights.items()}
+    if wanted != given:
+        odd = min(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
+        raise ValueError(
+            f"the weights {odd[:60]!r} are {_described(given.get(odd))}, and the network that its parameters "
+            f"describe has {_described(wanted.get(odd))} there"
+        )
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise ValueError(f"the weights {name!r} are not finite")
+
+
+def _described(weight: tuple[torch.Size, torch.dtype] | None) -> str:
+    return "none" if weight is None else f"{tuple(weight[0])} of {weight[1]}"
+
+
+def _net_with(estimator: FitSteps, module: nn.Module, saved: SavedNet, device: torch.device) -> Any:
+    """Return a net that goes on where the saved one was."""
+    criterion = build_criterion(estimator.loss, estimator._units_)
+    _check_arguments(saved.optimizer, saved.arguments)
+    net = create_net(module, criterion, (saved.optimizer, saved.arguments), device)
+    _restore_optimizer(net.optimizer_, saved)
+    net.history.extend(saved.history)
+    net.batch_size = saved.batch_size
+    net.module_.eval()
+    return net
+
+
+def _device_for(estimator: FitSteps, decoder: Decoder) -> torch.device:
+    try:
+        return resolve_device(estimator.device)
+    except ValueError as error:
+        decoder.notes.append(f"{error} The network was loaded on the CPU.")
+        return torch.device("cpu")
+
+
+def _check_arguments(kind: Any, arguments: Any) -> None:
+    if not isinstance(kind, type) or not isinstance(arguments, dict):
+        raise ValueError("the optimizer is none")
+    known = inspect.signature(kind).parameters
+    if not all(
+        name in known and name != "params" and _is_setting(value) for name, value in arguments.items()
+    ):
+        raise ValueError(f"{kind.__name__} does not take such arguments")
+
+
+def _is_setting(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return len(value) <= 8 and all(_is_setting(part) for part in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: SavedNet) -> None:
+    """Give an optimizer its state, each part of it in memory as the weight that it belongs to."""
+    fresh = optimizer.state_dict()["param_groups"]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    if len(saved.groups) != len(fresh) or any(
+        not isinstance(group, dict)
+        or not group.keys() <= own.keys()
+        or group.get("params") != own["params"]
+        or not all(_is_setting(value) or name == "params" for name, value in group.items())
+        for group, own in zip(saved.groups, fresh, strict=True)
+    ):
+        raise ValueError(
+            "the settings of the optimizer are those of another one, or of another version of torch"
+        )
+    groups = [{**own, **group} for group, own in zip(saved.groups, fresh, strict=True)]
+    state = {}
+    for index, parts in saved.state.items():
+        if type(index) is not int or not 0 <= index < len(weights) or not isinstance(parts, dict):
+            raise ValueError("the state of the optimizer belongs to no weight")
+        state[index] = {name: _beside(weights[index], part) for name, part in parts.items()}
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _beside(weight: Tensor, part: Any) -> Any:
+    """Return a part of an optimizer's state, in memory as the weight is where it is of its shape."""
+    if not isinstance(part, Tensor):
+        return part
+    if not part.isfinite().all():
+        raise ValueError("the state of the optimizer is not finite")
+    if part.shape != weight.shape:
+        return part
+    return torch.empty_like(weight, dtype=part.dtype, requires_grad=False).copy_(part)

@@ -1,0 +1,215 @@
+"""The table of codecs for what the library brings along: estimators, and what they are made of.
+
+Classes are known by name from two lists, that of the library's public names and that of records. No file
+names a module, and nothing that a file says is imported or called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from sklearn import config_context
+from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+
+import sk_denoise
+from sk_denoise._cost import Cost
+from sk_denoise._scaling import AffineScaler
+from sk_denoise.estimators._layout import PictureLayout, SampleLayout
+from sk_denoise.estimators._preparation import Preparation
+from sk_denoise.estimators._steps import FitSteps
+from sk_denoise.estimators._wiener import _Spectrum
+from sk_denoise.saving._checks import check_estimator
+from sk_denoise.saving._nets import DESIGN, NET, rebuilt, written_design, written_noise_name
+from sk_denoise.saving._tree import Codec, Decoder, Encoder, Node, fields_of
+from sk_denoise.saving._values import VALUES
+from sk_denoise.training import Units
+
+__all__ = ["CODECS", "is_ours", "refusal_of"]
+
+# Fitted state that is made of several parts
+RECORDS: dict[str, type[Any]] = {
+    kind.__name__.strip("_"): kind
+    for kind in (AffineScaler, Cost, PictureLayout, Preparation, SampleLayout, Units, _Spectrum)
+}
+# Estimators of scikit-learn that hold others, and do nothing else
+HOLDERS: dict[str, type[Any]] = {"Pipeline": Pipeline, "FrozenEstimator": FrozenEstimator}
+LEARNED = re.compile(r"_?[A-Za-z]\w*(?<!_)_")  # how attributes are called that a fit leaves
+
+
+@cache
+def estimators() -> dict[str, type[Any]]:
+    """Return the estimators, specs and augmenters that there are, by their public names."""
+    public = {name: getattr(sk_denoise, name) for name in sk_denoise.__all__}
+    ours = {
+        name: kind
+        for name, kind in public.items()
+        if isinstance(kind, type) and issubclass(kind, BaseEstimator)
+    }
+    return {**ours, **HOLDERS}
+
+
+# Attributes of scikit-learn's ---------------------------------------------------------------------------
+
+
+def _requests_of(estimator: Any) -> Node:
+    """Return which metadata an estimator was told to request, by method."""
+    told = estimator._metadata_request
+    methods = [name[4:-8] for name in dir(type(estimator)) if re.fullmatch(r"set_\w+_request", name)]
+    return {name: dict(getattr(told, name).requests) for name in methods if getattr(told, name).requests}
+
+
+def _request(estimator: Any, requests: Any) -> None:
+    with config_context(enable_metadata_routing=True):
+        for method, names in requests.items():
+            getattr(estimator, f"set_{method}_request")(**names)
+
+
+def _set_output(estimator: Any, config: Any) -> None:
+    if not isinstance(config, dict) or set(config) != {"transform"}:
+        raise ValueError("set_output was told what it does not know")
+    estimator.set_output(transform=config["transform"])
+
+
+# name: how it is written, and put back
+OF_SKLEARN: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], None]]] = {
+    "_sklearn_output_config": (lambda estimator: dict(estimator._sklearn_output_config), _set_output),
+    "_metadata_request": (_requests_of, _request),
+}
+# The fits of networks: names of parameters are written as "that of this parameter" where they still are
+WRITTEN: dict[str, Callable[[Any], Any]] = {
+    DESIGN: written_design,
+    "_noise_name_": written_noise_name,
+}
+
+
+# Estimators --------------------------------------------------------------------------------------------
+
+
+def is_ours(value: Any) -> bool:
+    """Return whether it is one of :func:`estimators`, and no subclass of one."""
+    return isinstance(value, BaseEstimator) and estimators().get(type(value).__name__) is type(value)
+
+
+def _write_estimator(value: Any, encoder: Encoder) -> Node:
+    params = value.get_params(deep=False)
+    if getattr(value, "memory", None) is not None:
+        raise TypeError(
+            f"{encoder.place}.memory={value.memory!r} cannot be saved: it is a place on this machine, whose "
+            "content is pickled. Set memory=None first."
+        )
+    nodes = {"class": type(value).__name__, "parameters": encoder.items(params)}  # names them, if it must
+    check_estimator(value)
+    state = {name: part for name, part in vars(value).items() if name not in params}
+    for name in state:
+        if name in OF_SKLEARN:
+            state[name] = OF_SKLEARN[name][0](value)
+        elif not LEARNED.fullmatch(name):
+            raise TypeError(
+                f"{encoder.place}.{name} cannot be saved: it is neither a parameter nor an attribute that "
+                f"fit leaves, whose name ends in an underscore. Delete it first, del estimator.{name}."
+            )
+        elif isinstance(value, FitSteps) and name in WRITTEN:
+            state[name] = WRITTEN[name](value)
+    return {**nodes, "state": encoder.items(state)}
+
+
+def _estimator_of(node: Node, decoder: Decoder) -> Any:
+    name, params, state = fields_of(node, **{"class": str, "parameters": dict, "state": dict})
+    kind = estimators().get(name)
+    if kind is None:
+        raise ValueError(f"this sk_denoise has no estimator called {name[:40]!r}")
+    unknown = set(params) - set(kind._get_param_names())
+    if unknown:
+        raise ValueError(f"{name} has no parameter {min(unknown)[:40]!r} here")
+    values = decoder.items(params)
+    if values.get("memory") is not None:
+        raise ValueError("the memory of a Pipeline is pickled, and no file may name it")
+    estimator = kind(**values)
+    for attribute, part in decoder.items(state).items():
+        if attribute in OF_SKLEARN:
+            OF_SKLEARN[attribute][1](estimator, part)
+        elif not LEARNED.fullmatch(attribute) or hasattr(kind, attribute) or attribute in values:
+            raise ValueError(f"{attribute[:40]!r} is no attribute that a fit of {name} leaves")
+        else:
+            setattr(estimator, attribute, part)
+    if isinstance(estimator, FitSteps) and vars(estimator).get("net_") is not None:
+        rebuilt(estimator, decoder)
+    check_estimator(estimator)
+    return estimator
+
+
+# Records and optimizers --------------------------------------------------------------------------------
+
+
+def _write_record(value: Any, encoder: Encoder) -> Node:
+    parts = {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
+    return {"class": type(value).__name__.strip("_"), "fields": encoder.items(parts)}
+
+
+def _record_of(node: Node, decoder: Decoder) -> Any:
+    name, parts = fields_of(node, **{"class": str, "fields": dict})
+    kind = RECORDS.get(name)
+    if kind is None or set(parts) != {part.name for part in dataclasses.fields(kind)}:
+        raise ValueError(f"this sk_denoise keeps nothing like {name[:40]!r} with {', '.join(parts)!s:.60}")
+    return kind(**decoder.items(parts))
+
+
+@cache
+def optimizers() -> dict[str, type[torch.optim.Optimizer]]:
+    """Return the optimizers that torch has, by name."""
+    public = {name: getattr(torch.optim, name) for name in torch.optim.__all__ if hasattr(torch.optim, name)}
+    return {
+        name: kind
+        for name, kind in public.items()
+        if isinstance(kind, type)
+        and issubclass(kind, torch.optim.Optimizer)
+        and kind is not torch.optim.Optimizer
+    }
+
+
+def _optimizer_of(node: Node, decoder: Decoder) -> type[torch.optim.Optimizer]:
+    if not isinstance(node, str) or node not in optimizers():
+        raise ValueError(f"this torch has no optimizer called {node!r:.60}")
+    return optimizers()[node]
+
+
+def _is_optimizer(value: Any) -> bool:
+    return isinstance(value, type) and optimizers().get(value.__name__) is value
+
+
+# The table ---------------------------------------------------------------------------------------------
+
+CODECS: tuple[Codec, ...] = (
+    *VALUES,
+    Codec("estimator", is_ours, _write_estimator, _estimator_of),
+    Codec("record", lambda v: RECORDS.get(type(v).__name__.strip("_")) is type(v), _write_record, _record_of),
+    Codec("optimizer", _is_optimizer, lambda v, _: v.__name__, _optimizer_of),
+    NET,
+)
+
+
+def refusal_of(value: Any, place: str) -> TypeError:
+    """Return why a value is not saved, and what to do instead."""
+    kind = type(value)
+    if isinstance(value, BaseEstimator) and kind.__module__.split(".")[0] == "sklearn":
+        return TypeError(
+            f"{place} is a {kind.__name__} of scikit-learn, and sk_denoise saves its own estimators, and "
+            'pipelines of them. Save the whole with skops.io.dump; see the user guide, "files".'
+        )
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        what = f"the {'class' if isinstance(value, type) else 'function'} {value.__qualname__!r}"
+        what += f" of the module {getattr(value, '__module__', None)!r}"
+    else:
+        what = f"a {kind.__name__!r} of the module {kind.__module__!r}"
+    return TypeError(
+        f"{place} cannot be saved: it is {what}, and a file holds data alone, no code. Take what has a name "
+        "in sk_denoise (a network spec, a loss of the table, a noiser) or in torch.optim; or use pickle, and "
+        "load such files from people you trust alone."
+    )

@@ -1,0 +1,184 @@
+"""Export of estimators to ONNX, for programs that know neither torch nor Python."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from sk_denoise import __version__
+from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
+from sk_denoise.io._atomic import check_target, replace_file
+from sk_denoise.saving._graphs import Pictures, Rows, Samples
+
+__all__ = ["export_onnx"]
+
+TRIED_BATCH, TRIED_SIDES = 2, (24, 40)  # of pictures that the exporter follows
+OPEN_AXES = ("n", "height", "width")
+
+
+def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
+    """Export a fitted denoiser to an ONNX file, from the user's unit to the user's unit.
+
+    Scaling, layout and margins are in the graph: what goes in and comes out are float32 samples as
+    ``transform`` takes and gives them. The number of samples is open, and for an :class:`ImageDenoiser
+    <sk_denoise.ImageDenoiser>` the height and width of pictures too.
+
+    The graph has these inputs and outputs:
+
+    - ``X``: samples of the shape seen in ``fit``, ``(n, n_features)`` or ``(n, height, width[, channels])``,
+      in its unit. Integers are turned into float32 before; 8-bit pictures for a network that learned from
+      [0, 1] are divided by 255.
+    - ``sigma``: the noise level of each picture in the unit of X, shape ``(n,)``, for an ``ImageDenoiser``
+      with ``sigma="map"``. It is not estimated in the graph.
+    - ``denoised``, ``latent`` or ``activations``: what comes out, by ``output`` of the estimator.
+
+    Its metadata tell estimator, versions and unit. The file appears complete or not at all.
+
+    Parameters
+    ----------
+    estimator : DenoisingAutoencoder or ImageDenoiser
+        Fitted. A network of your own will do, where torch can export it.
+    path : path-like
+        Where to write; the name should end in ".onnx".
+
+    Raises
+    ------
+    ImportError
+        Where onnx and onnxscript are missing: ``pip install "sk-denoise[onnx]"``.
+    TypeError
+        For another estimator.
+    ValueError
+        Where the network cannot be exported; the message names it.
+    FileNotFoundError, IsADirectoryError, PermissionError
+        Where nothing can be written there.
+
+    See Also
+    --------
+    save : For Python, without a loss.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn.datasets import load_digits
+    >>> from sk_denoise import DenoisingAutoencoder
+    >>> from sk_denoise.io import export_onnx
+    >>> X = load_digits().data / 16
+    >>> dae = DenoisingAutoencoder(max_epochs=1, random_state=0).fit(X[:500])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     export_onnx(dae, Path(folder) / "digits.onnx")
+    ...     (Path(folder) / "digits.onnx").stat().st_size > 100_000
+    True
+    """
+    _check_extra()
+    if not isinstance(estimator, DenoisingAutoencoder | ImageDenoiser):
+        raise TypeError(
+            "export_onnx takes a fitted DenoisingAutoencoder or ImageDenoiser, got "
+            f"{type(estimator).__name__}, which has no network."
+        )
+    check_is_fitted(estimator)
+    target = check_target(path)
+    model = _exported(estimator).model_proto
+    _name_axes(model.graph)
+    for name, text in _metadata_of(estimator).items():
+        model.metadata_props.add(key=name, value=text)
+    replace_file(target, [model.SerializeToString()], durable=True)
+
+
+def _check_extra() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f'export_onnx needs {error.name}, which is not installed: pip install "sk-denoise[onnx]".'
+        ) from error
+
+
+def _exported(estimator: DenoisingAutoencoder | ImageDenoiser) -> Any:
+    """Return what torch's exporter makes of an estimator."""
+    graph, sample_shape, open_axes = _graph_of(estimator)
+    inputs = {"X": torch.rand(TRIED_BATCH, *sample_shape)}
+    if isinstance(estimator, ImageDenoiser) and estimator.noise_levels_ is not None:
+        inputs["sigma"] = torch.full((TRIED_BATCH,), float(estimator.noise_levels_[1]))
+    shapes = [dict.fromkeys(open_axes if name == "X" else (0,), torch.export.Dim.DYNAMIC) for name in inputs]
+    output = "denoised"
+    if isinstance(estimator, DenoisingAutoencoder) and estimator.output != "reconstruction":
+        output = estimator.output
+    try:
+        with _quietly(), torch.no_grad():
+            return torch.onnx.export(
+                graph.eval(),
+                tuple(inputs.values()),
+                dynamo=True,
+                dynamic_shapes=tuple(shapes),
+                input_names=list(inputs),
+                output_names=[output],
+                verbose=False,
+            )
+    except Exception as error:  # torch's exporter raises whatever it likes
+        network = type(estimator.net_.module_)
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(
+            f"The network {network.__module__}.{network.__qualname__} cannot be exported to ONNX: "
+            f"{reason[0]:.300}"
+        ) from error
+
+
+def _graph_of(
+    estimator: DenoisingAutoencoder | ImageDenoiser,
+) -> tuple[nn.Module, tuple[int, ...], tuple[int, ...]]:
+    """Return an estimator as a module, the shape of a sample to try, and the axes that stay open."""
+    shape: tuple[int, ...] = estimator._sample_shape_
+    if isinstance(estimator, DenoisingAutoencoder):
+        return Samples(estimator), shape, (0,)
+    if len(shape) == 1:
+        return Rows(estimator), shape, (0,)
+    return Pictures(estimator), (*TRIED_SIDES, *shape[2:]), (0, 1, 2)
+
+
+def _metadata_of(estimator: DenoisingAutoencoder | ImageDenoiser) -> dict[str, str]:
+    metadata = {
+        "estimator": type(estimator).__name__,
+        "sk_denoise": __version__,
+        "torch": torch.__version__,
+        "network": repr(estimator.network),
+        "data_range": repr(float(estimator.data_range_)),
+    }
+    if isinstance(estimator, ImageDenoiser):
+        black = float(estimator._preparation_.input_scaler.center)
+        metadata["black"], metadata["white"] = repr(black), repr(black + float(estimator.data_range_))
+        if estimator.noise_levels_ is not None:
+            metadata["noise_levels"] = " to ".join(repr(float(level)) for level in estimator.noise_levels_)
+    return metadata
+
+
+def _name_axes(graph: Any) -> None:
+    """Give the axes that are open names to read, in place of the exporter's symbols."""
+    del graph.value_info[:]  # which speak of the symbols
+    for value in (*graph.input, *graph.output):
+        for axis, name in zip(value.type.tensor_type.shape.dim, OPEN_AXES, strict=False):
+            if axis.dim_param:
+                axis.dim_param = name
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep to ourselves what the exporter says of torchvision and of its own inner life."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
