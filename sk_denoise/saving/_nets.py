@@ -61,7 +61,8 @@ def written_noise_name(estimator: FitSteps) -> str | None:
 def _on_unit_interval(estimator: FitSteps) -> bool:
     """Return whether the network answers in [0, 1]; see ``FitSteps._check_range``."""
     activation = getattr(estimator._network(), "output_activation", None)
-    return check_loss(estimator.loss).on_unit_interval or bool(activation == "sigmoid")
+    on_unit_interval: bool = check_loss(estimator.loss).on_unit_interval or activation == "sigmoid"
+    return on_unit_interval
 
 
 def _write_net(net: Net, encoder: Encoder) -> Node:
@@ -168,10 +169,10 @@ def rebuilt(estimator: FitSteps, decoder: Decoder) -> None:
 def _settle_names(estimator: FitSteps) -> bool:
     """Fill in the names that were written as those of parameters; return whether answers are in [0, 1]."""
     written: Any = vars(estimator).get(DESIGN)
-    on_unit_interval: bool = _on_unit_interval(estimator)
+    on_unit_interval = _on_unit_interval(estimator)
     now = estimator._design(on_unit_interval)
-    fits = isinstance(written, dict) and written.keys() <= now.keys()
-    if not fits or written.get(UNIT) is not on_unit_interval or not all(map(_is_kept, written.items())):
+    fits = isinstance(written, dict) and written.keys() <= now.keys() and all(map(_is_kept, written.items()))
+    if not fits or repr(written.get(UNIT)) != repr(on_unit_interval):
         raise ValueError("the design of the network is not that of the parameters")
     estimator._design_ = {name: now[name] if written.get(name) is None else written[name] for name in now}
     if vars(estimator).get("_noise_name_") is None:

@@ -104,8 +104,7 @@ def _write_estimator(value: Any, encoder: Encoder) -> Node:
             f"{encoder.place}.memory={value.memory!r} cannot be saved: it is a place on this machine, whose "
             "content is pickled. Set memory=None first."
         )
-    nodes = {"class": type(value).__name__, "parameters": encoder.items(params)}  # names them, if it must
-    check_estimator(value)
+    nodes = {"class": type(value).__name__, "parameters": encoder.items(params)}  # refuses code first
     state = {name: part for name, part in vars(value).items() if name not in params}
     for name in state:
         if name in OF_SKLEARN:
@@ -117,6 +116,7 @@ def _write_estimator(value: Any, encoder: Encoder) -> Node:
             )
         elif isinstance(value, FitSteps) and name in WRITTEN:
             state[name] = WRITTEN[name](value)
+    check_estimator(value)
     return {**nodes, "state": encoder.items(state)}
 
 
@@ -139,7 +139,7 @@ def _estimator_of(node: Node, decoder: Decoder) -> Any:
             raise ValueError(f"{attribute[:40]!r} is no attribute that a fit of {name} leaves")
         else:
             setattr(estimator, attribute, part)
-    if isinstance(estimator, FitSteps) and vars(estimator).get("net_") is not None:
+    if isinstance(estimator, FitSteps) and "net_" in vars(estimator):
         rebuilt(estimator, decoder)
     check_estimator(estimator)
     return estimator

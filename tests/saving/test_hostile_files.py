@@ -1,0 +1,367 @@
+"""Files that were cut, altered or made to harm are refused, and nothing that they hold is run."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from sk_denoise import (
+    DenoisingAutoencoder,
+    DenseNetwork,
+    DnCNNNetwork,
+    GaussianNoiser,
+    ImageDenoiser,
+    NoiserChain,
+    PoolingNetwork,
+    RIDNetNetwork,
+    SwapNoiser,
+    WienerDenoiser,
+)
+from sk_denoise.io import load, save
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "file_mutations.py"
+ROWS = np.random.default_rng(0).random((30, 6))
+PICTURES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((8, 12, 1))).astype(np.float32)
+FAST = {"max_epochs": 1, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def mutations():
+    """Return the module that changes files, and gives them a checksum that is right for what they became."""
+    spec = spec_from_file_location("file_mutations", SCRIPT)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return files of a few estimators, as bytes, by name."""
+    path = tmp_path_factory.mktemp("whole") / "x.safetensors"
+    pictures = {**FAST, "patch_size": 8, "noise": GaussianNoiser(0.5)}
+    fitted = {
+        "dense": DenoisingAutoencoder(DenseNetwork((8,)), 4, **FAST).fit(ROWS),
+        "seeded": DenoisingAutoencoder(DenseNetwork(()), 4, random_state=np.random.RandomState(0)),
+        "pooling": DenoisingAutoencoder(PoolingNetwork((4,)), 2, **FAST).fit(PICTURES),
+        "dncnn": ImageDenoiser(DnCNNNetwork(3, width=4), sigma="map", **pictures).fit(PICTURES),
+        "ridnet": ImageDenoiser(RIDNetNetwork(4, blocks=1, reduction=2), **pictures).fit(PICTURES),
+        "wiener": WienerDenoiser().fit(ROWS),
+        "chain": NoiserChain([SwapNoiser(), GaussianNoiser(scale="std")]).fit(ROWS),
+    }
+    files = {}
+    for name, estimator in fitted.items():
+        save(estimator, path)
+        files[name] = path.read_bytes()
+    return files
+
+
+@pytest.fixture
+def refuses(mutations, whole, tmp_path):
+    """Return a function that edits a file, seals it anew and returns why it is refused."""
+
+    def refusal(name, edit):
+        data = whole[name]
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        tree = json.loads(header["__metadata__"]["estimator"])
+        values = bytearray(data[8 + length :])
+        edit(tree["estimator"], header, values)
+        header["__metadata__"]["estimator"] = json.dumps(tree)
+        text = json.dumps(header, separators=(",", ":")).encode()
+        path = tmp_path / "hostile.safetensors"
+        path.write_bytes(mutations.sealed(len(text).to_bytes(8, "little") + text + bytes(values)))
+        with pytest.raises(ValueError, match=r"hostile\.safetensors cannot be loaded") as error:
+            load(path)
+        return str(error.value)
+
+    return refusal
+
+
+def setting(*path, to):
+    """Return an edit that sets a node of the tree."""
+
+    def edit(tree, header, values):
+        for step in path[:-1]:
+            tree = tree[step]
+        tree[path[-1]] = to
+
+    return edit
+
+
+# Bytes --------------------------------------------------------------------------------------------------
+
+
+def test_a_file_without_a_right_checksum_never_loads(whole, tmp_path):
+    data, path = whole["dense"], tmp_path / "x"
+    rng = np.random.default_rng(0)
+    for place in [*range(8), *rng.choice(len(data), 200, replace=False)]:
+        altered = bytearray(data)
+        altered[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(altered)
+        with pytest.raises(ValueError, match="cannot be loaded"):
+            load(path)
+
+
+def test_a_file_that_is_cut_off_says_so(whole, tmp_path):
+    data = whole["dense"]
+    for length in (0, 7, 8, 50, 1000, len(data) // 2, len(data) - 1):
+        (tmp_path / "x").write_bytes(data[:length])
+        with pytest.raises(ValueError, match="cut off"):
+            load(tmp_path / "x")
+
+
+def test_a_longer_file_and_the_order_of_arrays_are_noticed(whole, mutations, tmp_path):
+    (tmp_path / "x").write_bytes(whole["dense"] + b"\0")
+    with pytest.raises(ValueError, match="goes on where it should end"):
+        load(tmp_path / "x")
+    data = whole["dense"]
+    spaces = data.replace(b'","', b'", "', 1)  # the same JSON
+    spaces = (int.from_bytes(data[:8], "little") + 1).to_bytes(8, "little") + spaces[8:]
+    (tmp_path / "x").write_bytes(spaces)
+    with pytest.raises(ValueError, match="checksum does not match"):
+        load(tmp_path / "x")
+
+
+def test_files_of_other_kinds_are_told_apart(tmp_path):
+    safetensors.torch.save_file({"weight": torch.zeros(100)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"no estimator of sk_denoise\. safetensors\.torch\.load_file reads"):
+        load(tmp_path / "other.safetensors")
+    (tmp_path / "pickled").write_bytes(pickle.dumps([np.zeros(100)] * 3))
+    with pytest.raises(ValueError, match=r"no file that sk_denoise\.io\.save wrote"):
+        load(tmp_path / "pickled")
+    (tmp_path / "text").write_text("a text " * 100)
+    with pytest.raises(ValueError, match=r"no file that sk_denoise\.io\.save wrote"):
+        load(tmp_path / "text")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="makes a pipe")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="no regular file"):
+        load(tmp_path / "pipe")
+
+
+def test_a_newer_format_names_both_versions(refuses):
+    def newer(tree, header, values):
+        header["__metadata__"].update(format_version="7", sk_denoise="9.9")
+
+    assert "version 7 of the format, written by sk_denoise 9.9. This is sk_denoise" in refuses("dense", newer)
+
+
+def test_an_error_names_the_versions_that_differ(refuses):
+    def older(tree, header, values):
+        header["__metadata__"]["torch"] = "1.0"
+        tree["state"]["net_"]["net"]["arguments"]["dict"][0][0] = "unheard_of"
+
+    assert "It was saved with torch 1.0 (here" in refuses("dense", older)
+
+
+def test_a_header_is_not_read_before_its_length_is_known_to_be_sane(tmp_path):
+    with (tmp_path / "x").open("wb") as stream:
+        stream.write((2**33).to_bytes(8, "little"))
+        stream.truncate(2**34)  # takes no disk
+    with pytest.raises(ValueError, match="header claims 8589934592 bytes"):
+        load(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ('"dtype":"F32"', '"dtype":"F32","dtype":"F32"', "stands there twice"),
+        ('"dtype":"F32"', '"dtype":"F8"', "unknown type"),
+        ('"dtype":"F32"', '"dtype":NaN', "no number of JSON"),
+        ('"shape":[8', '"shape":[' + "9" * 5000, "cannot be read"),
+        ('"shape":[8', '"shape":[-8', "impossible sizes"),
+        ('"shape":[8', '"shape":[1e999', "too large"),
+        ('"shape":[8', '"shape":' + "[" * 100_000 + "[8", "nested too deeply"),
+    ],
+)
+def test_headers_are_read_strictly(old, new, why, whole, mutations, tmp_path):
+    data = whole["dense"]
+    length = int.from_bytes(data[:8], "little")
+    header = data[8 : 8 + length].replace(old.encode(), new.encode(), 1)
+    assert header != data[8 : 8 + length]
+    (tmp_path / "x").write_bytes(
+        mutations.sealed(len(header).to_bytes(8, "little") + header + data[8 + length :])
+    )
+    with pytest.raises(ValueError, match=why):
+        load(tmp_path / "x")
+
+
+# Trees --------------------------------------------------------------------------------------------------
+
+NETWORK = ("parameters", "network", "estimator", "parameters")
+LAYOUT = ("state", "_preparation_", "record", "fields", "layout", "record", "fields")
+HUGE = 10**9
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "why"),
+    [
+        ("dense", setting("class", to="os.system"), "no estimator called 'os.system'"),
+        ("dense", setting("class", to="StandardScaler"), "no estimator called"),
+        ("dense", setting("parameters", "extra", to=1), "no parameter 'extra'"),
+        ("dense", setting("parameters", "optimizer", to={"optimizer": "__import__"}), "no optimizer called"),
+        ("dense", setting("parameters", "tol", to={"float": "nan"}), "tol"),
+        ("dense", setting("parameters", "batch_size", to=-1), "batch_size"),
+        ("dense", setting("parameters", "network", to="unet"), "Unknown network 'unet'"),
+        ("dense", setting("parameters", "latent_dim", to=HUGE), "sizes of 1000000000"),
+        ("dense", setting("parameters", "latent_dim", to={"int": hex(10**30)}), "sizes of 1000"),
+        ("dense", setting("state", "predict", to=1), "'predict' is no attribute that a fit"),
+        ("dense", setting("state", "__class__", to=1), "is no attribute that a fit"),
+        ("dense", setting("state", "encoder_", to=1), "is no attribute that a fit"),
+        ("dense", setting("state", "n_features_in_", to=HUGE), "must be"),
+        ("dense", setting("state", "net_", to=None), "net_ of DenoisingAutoencoder is no net"),
+        ("dense", setting("state", "_root_", to="seed"), "_root_ .* must be a seed"),
+        ("dense", setting("state", "loss_curve_", to=[1, 2]), "loss_curve_ .* must be a list of numbers"),
+        ("dense", setting(*LAYOUT, "is_signal", to=True), "must be the scaling of such samples"),
+        ("dense", setting("state", "net_", "net", "weights", to={}), "there are 0 weights"),
+        ("dense", setting("state", "net_", "net", "groups", to=[]), "settings of the optimizer"),
+        ("pooling", setting(*NETWORK, "kernel_size", to=HUGE + 1), "sizes of 1000000001"),
+        ("pooling", setting(*NETWORK, "channels", to={"tuple": [4] * 5000}), "weights"),
+        ("dncnn", setting(*NETWORK, "depth", to=500), "more layers than|weights"),
+        ("dncnn", setting(*NETWORK, "depth", to=HUGE), "sizes of"),
+        ("dncnn", setting("parameters", "sigma", to="blind"), "noise_levels_"),
+        ("dncnn", setting("state", "patch_shape_", to={"tuple": [HUGE, HUGE]}), "must be"),
+        ("ridnet", setting(*NETWORK, "blocks", to=200), "more layers than|weights"),
+        ("wiener", setting("state", "sigma_", to={"float": "nan"}), "sigma_ .* must be"),
+        ("wiener", setting("state", "_spectrum_", "record", "class", to="Cost"), "nothing like 'Cost'"),
+        ("chain", setting("state", "noisers_", to=[]), "must be a fitted noiser for each"),
+        ("chain", setting("state", "_sample_shape_", to={"tuple": [3]}), "must be the shape of a sample"),
+    ],
+)
+def test_what_does_not_hold_together_is_refused_by_name(name, edit, why, refuses):
+    assert re.search(why, refuses(name, edit))
+
+
+def test_sizes_that_agree_with_each_other_are_refused_where_they_are_too_large(refuses):
+    def huge(tree, header, values):
+        side = {"tuple": [2**20, 2**10]}
+        tree["state"].update(n_features_in_=2**30, _sample_shape_=side, image_shape_=side)
+        for step in LAYOUT[:-1]:
+            tree = tree[step]
+        tree["fields"].update(sample_shape=side, image_shape=side)
+
+    assert "Pass max_entries= to load where it is meant to be so large" in refuses("pooling", huge)
+
+
+def test_deep_trees_are_refused(refuses):
+    deep = 1
+    for _ in range(300):
+        deep = {"tuple": [deep]}
+    assert "nested too deeply" in refuses("chain", setting("parameters", "apply", to=deep))
+
+
+def test_an_array_is_taken_once(refuses):
+    def twice(tree, header, values):
+        tree["parameters"]["noisers"] = [copy.deepcopy(tree["state"]["noisers_"][1]) for _ in range(1000)]
+
+    assert "is missing, or there for something else" in refuses("chain", twice)
+
+
+def test_arrays_that_belong_to_nothing_are_refused(refuses):
+    def one_more(tree, header, values):
+        header["more"] = {"dtype": "U8", "shape": [8], "data_offsets": [len(values), len(values) + 8]}
+        values.extend(bytes(8))
+
+    assert "'more', which belongs to nothing" in refuses("chain", one_more)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused(number, refuses):
+    def spoil(tree, header, values):
+        start = header["net_.encoder.1.weight"]["data_offsets"][0]
+        values[start : start + 4] = np.float32(number).tobytes()
+
+    assert "are not finite" in refuses("dense", spoil)
+
+
+def test_a_random_state_that_would_draw_for_ever_is_refused(refuses):
+    def zeros(tree, header, values):
+        name = tree["parameters"]["random_state"]["random_state"]["keys"]
+        start, end = header[name]["data_offsets"]
+        values[start:end] = bytes(end - start)
+
+    assert "the state of a RandomState is none" in refuses("seeded", zeros)
+
+
+def test_a_limit_of_entries_is_checked_and_can_be_raised(whole, tmp_path):
+    (tmp_path / "x").write_bytes(whole["dense"])
+    with pytest.raises(ValueError, match=r"a layer of .* entries"):
+        load(tmp_path / "x", max_entries=4)
+    assert load(tmp_path / "x", max_entries=2**30).n_features_in_ == 6
+    with pytest.raises(ValueError, match="max_entries must be an integer"):
+        load(tmp_path / "x", max_entries=0)
+
+
+def test_random_changes_give_an_error_or_an_estimator_that_works():
+    """The long run is ``python benchmarks/file_mutations.py``, whose results are beside it."""
+    command = [sys.executable, str(SCRIPT), "--count", "300", "--jobs", "1", "--seed", "7", "--no-results"]
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "WRONG" not in run.stdout
+    assert "| resealed | loaded, works |" in run.stdout
+
+
+# Kills --------------------------------------------------------------------------------------------------
+
+KILLS = 50
+SAVERS = """
+import os, sys
+import numpy as np
+from sk_denoise import GaussianNoiser
+from sk_denoise.io import save
+
+noiser = GaussianNoiser(1.0, scale="std").fit(np.random.default_rng(0).normal(size=(2, 200_000)))
+save(noiser, sys.argv[1])  # loads what it needs
+for line in sys.stdin:  # each asks for a process that saves one estimator after the other, until it is killed
+    child = os.fork()
+    while child == 0:
+        noiser.noise_factor += 1
+        save(noiser, sys.argv[1])
+    print(child, flush=True)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_a_kill_at_any_moment_leaves_a_whole_file_and_readers_never_see_half_of_one(tmp_path):
+    path, rng, seen = tmp_path / "x.safetensors", np.random.default_rng(0), []
+    save(GaussianNoiser(0.5), path)
+    with subprocess.Popen(
+        [sys.executable, "-c", SAVERS, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as savers:
+        for _ in range(KILLS):
+            savers.stdin.write("one more\n")
+            savers.stdin.flush()
+            child = int(savers.stdout.readline())
+            end = time.monotonic() + rng.uniform(0, 0.04)
+            while time.monotonic() < end:
+                seen.append(load(path).noise_factor)
+            os.kill(child, signal.SIGKILL)
+            seen.append(load(path).noise_factor)
+        savers.stdin.close()
+        assert savers.wait() == 0
+    unfinished = len([place for place in tmp_path.iterdir() if place.suffix == ".tmp"])
+    assert len(set(seen)) > 2  # new files did take the place of old ones
+    assert unfinished > 5  # and many kills came while one was written

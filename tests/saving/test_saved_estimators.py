@@ -1,0 +1,461 @@
+"""Estimators of all kinds go to a file and come back as they were."""
+
+from __future__ import annotations
+
+import copy
+import os
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors
+import torch
+from sklearn import config_context
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import sk_denoise
+from sk_denoise import (
+    Augmenter,
+    Centerer,
+    ConvNetwork,
+    DenoisingAutoencoder,
+    DenseNetwork,
+    DnCNNNetwork,
+    FoldedUNetNetwork,
+    GaussianNoiser,
+    ImageDenoiser,
+    NoiserChain,
+    NoiserChoice,
+    PixelScaler,
+    PoolingNetwork,
+    RegionNoiser,
+    RIDNetNetwork,
+    SwapNoiser,
+    UNetNetwork,
+)
+from sk_denoise.io import load, save
+from sk_denoise.restoration import load_pretrained
+from sk_denoise.saving import _nets
+from sk_denoise.training import OPTIMIZERS
+
+ROWS = np.random.default_rng(0).random((40, 6))
+PICTURES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((10, 12, 1))).astype(np.float32)
+COLOURS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
+
+IMAGE_NETWORKS = {
+    "folded_unet": FoldedUNetNetwork((4, 4), blocks=(1, 1)),
+    "unet": UNetNetwork((4, 4, 4)),
+    "unet, batch": UNetNetwork((4, 4), normalization="batch", residual=False),
+    "dncnn": DnCNNNetwork(3, width=4),
+    "ridnet": RIDNetNetwork(4, blocks=1, reduction=2),
+}
+FAST = {"max_epochs": 2, "random_state": 0}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An estimator that was not fitted, and what to fit it to."""
+
+    estimator: Any
+    X: Any
+
+
+def image_denoiser(network, **parameters):
+    return ImageDenoiser(network, noise=GaussianNoiser(0.6), patch_size=8, **FAST, **parameters)
+
+
+CASES: dict[str, Case] = {
+    "dense": Case(DenoisingAutoencoder(DenseNetwork((8,)), 4, **FAST), ROWS),
+    "dense, float32 pictures": Case(DenoisingAutoencoder(DenseNetwork((8,)), 4, **FAST), PICTURES),
+    "dense, sigmoid": Case(DenoisingAutoencoder(DenseNetwork(()), 4, loss="bce", **FAST), ROWS),
+    "dense, stopped early": Case(
+        DenoisingAutoencoder(DenseNetwork((8,)), 4, early_stopping=True, emphasis=(1.0, 0.5), **FAST), ROWS
+    ),
+    "dense, RandomState": Case(
+        DenoisingAutoencoder(DenseNetwork((8,)), 4, max_epochs=2, random_state=np.random.RandomState(3)), ROWS
+    ),
+    "conv, signals": Case(DenoisingAutoencoder(ConvNetwork((4,)), 4, **FAST), ROWS),
+    "conv, pictures": Case(DenoisingAutoencoder(ConvNetwork((4, 4)), 4, loss="ssim", **FAST), COLOURS),
+    "pooling": Case(
+        DenoisingAutoencoder(PoolingNetwork((4,)), 2, loss={"mse": 1.0, "ms_ssim": 0.5}, **FAST), PICTURES
+    ),
+    "pooling, flat pictures": Case(
+        DenoisingAutoencoder(PoolingNetwork((4,)), 2, image_shape=(2, 3), **FAST), ROWS
+    ),
+    **{
+        f"{name}, {sigma}": Case(image_denoiser(network, sigma=sigma), PICTURES)
+        for name, network in IMAGE_NETWORKS.items()
+        for sigma in ("blind", "map")
+    },
+    "image denoiser, softly clipped": Case(image_denoiser(UNetNetwork((4,)), loss="kl"), PICTURES),
+    "image denoiser, signals": Case(image_denoiser(DnCNNNetwork(2, width=4)), ROWS),
+    "image denoiser, 8 bits": Case(
+        ImageDenoiser(DnCNNNetwork(2, width=4), noise=GaussianNoiser(90), sigma="map", patch_size=8, **FAST),
+        COLOURS,
+    ),
+    **{
+        name: Case(getattr(sk_denoise, name)(), ROWS)
+        for name in sk_denoise.__all__
+        if name.endswith("Denoiser") and name != "ImageDenoiser"
+    },
+    "WienerDenoiser, pictures": Case(sk_denoise.WienerDenoiser(sigma=0.1), PICTURES),
+    **{
+        name: Case(getattr(sk_denoise, name)(), ROWS)
+        for name in sk_denoise.__all__
+        if name.endswith("Noiser") and name != "RegionNoiser"
+    },
+    "GaussianNoiser, by feature": Case(GaussianNoiser((0.1, 0.4), scale="std", random_state=3), ROWS),
+    "RegionNoiser": Case(RegionNoiser(SwapNoiser(0.5), image_shape=(2, 3)), ROWS),
+    "NoiserChoice": Case(NoiserChoice([GaussianNoiser(), SwapNoiser()], [0.3, 0.7]), ROWS),
+    "NoiserChain": Case(NoiserChain([GaussianNoiser(scale="std"), RegionNoiser(SwapNoiser())]), ROWS),
+    "PixelScaler": Case(PixelScaler(), COLOURS),
+    "Centerer": Case(Centerer(), COLOURS),
+    "Pipeline": Case(
+        make_pipeline(
+            PixelScaler((0, 255)), GaussianNoiser(), DenoisingAutoencoder(DenseNetwork(()), 2, **FAST)
+        ),
+        COLOURS.reshape(len(COLOURS), -1),
+    ),
+    "FrozenEstimator": Case(FrozenEstimator(DenoisingAutoencoder(DenseNetwork(()), 2, **FAST)), ROWS),
+}
+
+
+@cache
+def fitted(name: str) -> Any:
+    """Return a fitted estimator, which tests leave as it is."""
+    case = CASES[name]
+    if isinstance(case.estimator, FrozenEstimator):
+        return FrozenEstimator(clone(case.estimator.estimator).fit(case.X))
+    return clone(case.estimator).fit(case.X)
+
+
+TRAINED = [
+    name for name, case in CASES.items() if isinstance(case.estimator, DenoisingAutoencoder | ImageDenoiser)
+]
+
+
+def through_file(estimator, folder):
+    save(estimator, folder / "estimator.safetensors")
+    return load(folder / "estimator.safetensors")
+
+
+def equal(one, other):
+    """Return whether parameters or fitted state are the same, all the way down."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and one.stride() == other.stride() and torch.equal(one, other)
+    if isinstance(one, np.ndarray):
+        same = one.dtype == other.dtype and one.flags.f_contiguous == other.flags.f_contiguous
+        return same and np.array_equal(one, other)
+    if isinstance(one, np.random.RandomState):
+        return equal(one.get_state(), other.get_state())
+    if hasattr(one, "module_"):  # a net
+        names = ("history", "batch_size", "optimizer", "device")
+        states = [
+            {**net.module_.state_dict(), "optimizer": net.optimizer_.state_dict()} for net in (one, other)
+        ]
+        return equal(*states) and all(equal(getattr(one, name), getattr(other, name)) for name in names)
+    if hasattr(one, "__dict__") and not isinstance(one, type):
+        return equal(
+            *({k: v for k, v in vars(x).items() if k not in ("gain", "stays_linear")} for x in (one, other))
+        )
+    return bool(one == other)
+
+
+# What comes back ----------------------------------------------------------------------------------------
+
+
+def test_every_public_estimator_and_spec_is_among_the_cases():
+    public = {name: getattr(sk_denoise, name) for name in sk_denoise.__all__}
+    kinds = {
+        name for name, kind in public.items() if isinstance(kind, type) and issubclass(kind, BaseEstimator)
+    }
+    seen = {type(part).__name__ for case in CASES.values() for part in case.estimator.get_params().values()}
+    seen |= {type(case.estimator).__name__ for case in CASES.values()}
+    assert kinds - seen == {"Augmenter"}  # which a test of its own has
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_unfitted_estimator_comes_back_with_its_parameters(name, tmp_path):
+    estimator = CASES[name].estimator
+    loaded = through_file(estimator, tmp_path)
+    assert type(loaded) is type(estimator)
+    assert equal(loaded.get_params(deep=False), estimator.get_params(deep=False))
+    if hasattr(loaded, "transform"):
+        with pytest.raises(NotFittedError):
+            loaded.transform(CASES[name].X)
+
+
+@pytest.mark.filterwarnings("ignore:The noise of X is estimated")
+@pytest.mark.parametrize("name", CASES)
+def test_a_fitted_estimator_comes_back_to_the_bit(name, tmp_path):
+    estimator, X = fitted(name), CASES[name].X
+    loaded = through_file(estimator, tmp_path)
+    assert equal(vars(loaded), vars(estimator))
+    for method in ("predict", "transform", "score"):
+        if hasattr(estimator, method):
+            np.testing.assert_array_equal(getattr(loaded, method)(X), getattr(estimator, method)(X))
+    if hasattr(estimator, "corrupt"):
+        x = torch.from_numpy(X)
+        draws = [e.corrupt(x, torch.Generator().manual_seed(0)) for e in (loaded, estimator)]
+        assert torch.equal(*draws)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_loaded_estimator_goes_on_learning_to_the_same_bits(name, tmp_path):
+    X = CASES[name].X
+    estimator, loaded = copy.deepcopy(fitted(name)), through_file(fitted(name), tmp_path)
+    for one in (estimator, loaded):
+        one.partial_fit(X).set_params(warm_start=True, max_epochs=1).fit(X)
+    assert equal(loaded.net_, estimator.net_)
+    assert loaded.loss_curve_ == estimator.loss_curve_
+
+
+@pytest.mark.parametrize("optimizer", [*sorted(OPTIMIZERS), torch.optim.Rprop, torch.optim.Adafactor])
+def test_every_optimizer_goes_on(optimizer, tmp_path):
+    dae = DenoisingAutoencoder(DenseNetwork((8,)), 4, optimizer=optimizer, learning_rate=1e-3, **FAST).fit(
+        ROWS
+    )
+    loaded = through_file(dae, tmp_path)
+    assert loaded.optimizer == optimizer
+    np.testing.assert_array_equal(loaded.partial_fit(ROWS).predict(ROWS), dae.partial_fit(ROWS).predict(ROWS))
+
+
+def test_parameters_that_share_a_tuple_do_not_look_changed_after_loading(tmp_path):
+    both = (4, 4)
+    network = FoldedUNetNetwork(both, blocks=both)
+    denoiser = ImageDenoiser(network, patch_size=8, **FAST).fit(PICTURES)
+    assert len(through_file(denoiser, tmp_path).partial_fit(PICTURES).loss_curve_) == 3
+
+
+def test_what_a_change_of_the_optimizer_means_survives(tmp_path):
+    dae = copy.deepcopy(fitted("dense")).set_params(optimizer="sgd")
+    loaded = through_file(dae, tmp_path)
+    assert loaded.net_.optimizer is torch.optim.AdamW  # until the next fit
+    np.testing.assert_array_equal(loaded.partial_fit(ROWS).predict(ROWS), dae.partial_fit(ROWS).predict(ROWS))
+
+
+@pytest.mark.parametrize("model", ["gray", "rgb"])
+def test_weights_in_the_box_go_through_a_file(model, tmp_path):
+    denoiser = load_pretrained(model)
+    loaded = through_file(denoiser, tmp_path)
+    picture = np.random.default_rng(0).random((1, 21, 18) if model == "gray" else (1, 21, 18, 3))
+    np.testing.assert_array_equal(loaded.predict(picture, sigma=0.1), denoiser.predict(picture, sigma=0.1))
+
+
+def test_names_of_features_and_containers_survive(tmp_path):
+    import pandas as pd
+
+    frame = pd.DataFrame(ROWS, columns=["a", "b", "\u00e9", "", "d\x00", "a longer name"])
+    dae = DenoisingAutoencoder(DenseNetwork(()), 2, **FAST).fit(frame).set_output(transform="pandas")
+    loaded = through_file(dae, tmp_path)
+    pd.testing.assert_frame_equal(loaded.transform(frame), dae.transform(frame))
+    with pytest.raises(ValueError, match="feature names"):
+        loaded.predict(frame.rename(columns={"a": "other"}))
+
+
+def test_metadata_requests_survive(tmp_path):
+    with config_context(enable_metadata_routing=True):
+        dae = DenoisingAutoencoder().set_fit_request(X_clean=True, X_val="X_other")
+        loaded = through_file(dae, tmp_path)
+        assert loaded.get_metadata_routing().fit.requests == dae.get_metadata_routing().fit.requests
+    assert through_file(dae, tmp_path)._metadata_request.fit.requests["X_val"] == "X_other"
+
+
+def test_unusual_values_of_parameters_survive(tmp_path):
+    noiser = GaussianNoiser(np.float32(0.3), mean=np.float64(-0.0), random_state=np.int64(7))
+    for estimator in (
+        noiser,
+        Augmenter(shift=0.5, flip=None, zoom=(0.5, 2.0), fill=-1.5),
+        NoiserChoice([noiser, SwapNoiser()], np.array([0.25, 0.75])),
+        DenoisingAutoencoder(DenseNetwork(np.array([5, 3])), np.int32(4), device=torch.device("cpu")),
+        DenoisingAutoencoder(optimizer=torch.optim.RMSprop, tol=0, image_shape=[2, 3]),
+        GaussianNoiser(clip=(-np.inf, 1.0)),
+    ):
+        loaded = through_file(estimator, tmp_path)
+        assert equal(loaded.get_params(), estimator.get_params())
+
+
+def test_a_file_needs_no_pickle_and_is_read_by_safetensors(tmp_path):
+    save(fitted("dense"), tmp_path / "dense.safetensors")
+    with safetensors.safe_open(tmp_path / "dense.safetensors", "pt") as file:
+        weight = file.get_tensor("net_.encoder.1.weight")
+        metadata = file.metadata()
+    assert torch.equal(weight, fitted("dense").net_.module_.state_dict()["encoder.1.weight"])
+    assert metadata["sk_denoise"] == sk_denoise.__version__
+    assert metadata["torch"] == torch.__version__
+
+
+def test_the_same_estimator_makes_the_same_file(tmp_path):
+    for name in ("one", "two"):
+        save(fitted("unet, map"), tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_another_process_loads_the_same(tmp_path):
+    save(fitted("conv, pictures"), tmp_path / "conv.safetensors")
+    np.save(tmp_path / "X.npy", COLOURS)
+    program = (
+        "import sys, numpy as np; from sk_denoise.io import load; folder = sys.argv[1];"
+        "X, loaded = np.load(folder + '/X.npy'), load(folder + '/conv.safetensors');"
+        "np.save(folder + '/answer.npy', loaded.predict(X))"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "answer.npy"), fitted("conv, pictures").predict(COLOURS))
+
+
+def test_a_network_of_a_gpu_loads_on_a_cpu(tmp_path, monkeypatch):
+    dae = copy.deepcopy(fitted("dense")).set_params(device="cuda")
+    if torch.cuda.is_available():
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr(_nets, "resolve_device", _no_device)
+    save(dae, tmp_path / "dense.safetensors")
+    with pytest.warns(UserWarning, match="device='cuda' cannot be used here.*loaded on the CPU") as warned:
+        loaded = load(tmp_path / "dense.safetensors")
+    assert warned[0].filename == __file__
+    assert loaded.device == "cuda"
+    np.testing.assert_array_equal(loaded.predict(ROWS), fitted("dense").predict(ROWS))
+
+
+def _no_device(device):
+    raise ValueError(f"device={device!r} cannot be used here")
+
+
+# What is refused ----------------------------------------------------------------------------------------
+
+
+class OwnNoiser(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        return self
+
+    def corrupt(self, x, generator):
+        return x + 1
+
+
+class OwnDenoiser(DenoisingAutoencoder):
+    pass
+
+
+class OwnOptimizer(torch.optim.SGD):
+    pass
+
+
+def own_network(input_shape, latent_dim):
+    return torch.nn.Linear(*input_shape, *input_shape)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "names"),
+    [
+        (DenoisingAutoencoder(own_network), "DenoisingAutoencoder.network .* function 'own_network'"),
+        (ImageDenoiser(torch.nn.Identity), "ImageDenoiser.network .* class 'Identity'"),
+        (DenoisingAutoencoder(loss=lambda x, y: (x - y).abs().max()), r"\.loss .* '<lambda>'"),
+        (DenoisingAutoencoder(noise=OwnNoiser()), r"\.noise .* 'OwnNoiser'"),
+        (NoiserChain([GaussianNoiser(), OwnNoiser()]), r"NoiserChain\.noisers\.1 .* 'OwnNoiser'"),
+        (DenoisingAutoencoder(optimizer=OwnOptimizer), r"\.optimizer .* 'OwnOptimizer'"),
+        (DenoisingAutoencoder(augment=object()), r"\.augment .* 'object'"),
+        (OwnDenoiser(), "OwnDenoiser"),
+        (OwnNoiser(), "OwnNoiser"),
+        (make_pipeline(StandardScaler(), DenoisingAutoencoder()), "StandardScaler of scikit-learn.*skops"),
+        (make_pipeline(DenoisingAutoencoder(), memory="cache"), "memory='cache'"),
+        (StandardScaler(), "StandardScaler of scikit-learn.*skops"),
+        (3, "int"),
+        (DenoisingAutoencoder, "class 'DenoisingAutoencoder'"),
+    ],
+)
+def test_code_and_what_is_not_ours_is_refused_by_name_before_anything_is_written(estimator, names, tmp_path):
+    with pytest.raises(TypeError, match=names):
+        save(estimator, tmp_path / "no.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_attributes_that_are_not_of_a_fit_are_refused_by_name(tmp_path):
+    dae = copy.deepcopy(fitted("dense"))
+    dae.remark = "mine"
+    with pytest.raises(TypeError, match=r"DenoisingAutoencoder\.remark .* neither a parameter nor"):
+        save(dae, tmp_path / "no.safetensors")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"network": "conv"}, {"latent_dim": 5}, {"network__activation": "relu"}, {"loss": "bce"}]
+)
+def test_parameters_that_no_longer_belong_to_the_weights_are_refused(changes, tmp_path):
+    dae = copy.deepcopy(fitted("dense")).set_params(**changes)
+    with pytest.raises(ValueError, match="changed since DenoisingAutoencoder was fitted"):
+        save(dae, tmp_path / "no.safetensors")
+
+
+def test_wrong_parameters_are_refused_when_saving_as_when_loading(tmp_path):
+    with pytest.raises(ValueError, match="max_epochs"):
+        save(DenoisingAutoencoder(max_epochs=-1), tmp_path / "no.safetensors")
+    with pytest.raises(ValueError, match="size=100001; files hold at most"):
+        save(sk_denoise.MedianDenoiser(100_001), tmp_path / "no.safetensors")
+
+
+# Files --------------------------------------------------------------------------------------------------
+
+
+def test_a_file_keeps_its_permissions_and_a_new_one_has_the_usual_ones(tmp_path):
+    usual, target = tmp_path / "usual", tmp_path / "target"
+    usual.touch()
+    save(Augmenter(), target)
+    assert stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
+    target.chmod(0o640)
+    save(Augmenter(), target)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+
+
+def test_a_link_stays_one(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    save(Augmenter(), tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert isinstance(load(tmp_path / "target"), Augmenter)
+
+
+def test_a_place_where_nothing_can_be_written_is_named(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        save(Augmenter(), tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no folder .*missing"):
+        save(Augmenter(), tmp_path / "missing" / "x.safetensors")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        load(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "missing.safetensors")
+
+
+def test_no_permission_is_an_error_that_names_the_folder(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(PermissionError, match="new files are not allowed in the folder"):
+        save(Augmenter(), tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("no space left on device")])
+def test_a_failure_leaves_the_old_file_and_nothing_else(error, tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    save(Augmenter(shift=1), path)
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(error if isinstance(error, type) else OSError):
+        save(Augmenter(shift=2), path)
+    assert [place.name for place in tmp_path.iterdir()] == ["x.safetensors"]
+    assert load(path).shift == 1
