@@ -42,8 +42,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     estimator : estimator, network spec or augmenter of sk_denoise
-        Also a :class:`~sklearn.pipeline.Pipeline` or :class:`~sklearn.frozen.FrozenEstimator` of such. Save
-        pipelines with other steps by ``skops.io.dump``.
+        Also a :class:`~sklearn.pipeline.Pipeline` or :class:`~sklearn.frozen.FrozenEstimator` of such. Other
+        steps are for ``skops.io.dump``; the user guide, "files", shows how to save both.
     path : path-like
         Where to write; ".safetensors" is a good end of the name.
 

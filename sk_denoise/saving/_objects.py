@@ -201,7 +201,7 @@ def refusal_of(value: Any, place: str) -> TypeError:
     if isinstance(value, BaseEstimator) and kind.__module__.split(".")[0] == "sklearn":
         return TypeError(
             f"{place} is a {kind.__name__} of scikit-learn, and sk_denoise saves its own estimators, and "
-            'pipelines of them. Save the whole with skops.io.dump; see the user guide, "files".'
+            'pipelines of them. skops.io.dump saves the others; see the user guide, "files".'
         )
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         what = f"the {'class' if isinstance(value, type) else 'function'} {value.__qualname__!r}"

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors
+import skops.io
 import torch
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import sk_denoise
@@ -404,6 +405,32 @@ def test_wrong_parameters_are_refused_when_saving_as_when_loading(tmp_path):
         save(DenoisingAutoencoder(max_epochs=-1), tmp_path / "no.safetensors")
     with pytest.raises(ValueError, match="size=100001; files hold at most"):
         save(sk_denoise.MedianDenoiser(100_001), tmp_path / "no.safetensors")
+
+
+# With skops ----------------------------------------------------------------------------------------------
+
+
+def test_pipelines_without_a_network_go_through_skops(tmp_path):
+    pipe = make_pipeline(StandardScaler(), GaussianNoiser(0.2, scale="std"), sk_denoise.WienerDenoiser()).fit(
+        ROWS
+    )
+    again = through_skops(pipe, tmp_path / "pipe.skops")
+    np.testing.assert_array_equal(again.predict(ROWS), pipe.predict(ROWS))
+
+
+def test_pipelines_with_a_network_go_through_both(tmp_path):
+    dae = DenoisingAutoencoder(DenseNetwork((8,)), 4, **FAST)
+    pipe = Pipeline([("scale", StandardScaler()), ("noise", GaussianNoiser(0.2)), ("dae", dae)]).fit(ROWS)
+    rest = Pipeline([(name, "passthrough" if name == "dae" else step) for name, step in pipe.steps])
+    again = through_skops(rest, tmp_path / "rest.skops").set_params(dae=through_file(dae, tmp_path))
+    np.testing.assert_array_equal(again.predict(ROWS), pipe.predict(ROWS))
+
+
+def through_skops(estimator, path):
+    skops.io.dump(estimator, path)
+    trusted = skops.io.get_untrusted_types(file=path)
+    assert all(name.startswith("sk_denoise.") for name in trusted)
+    return skops.io.load(path, trusted=trusted)
 
 
 # Files --------------------------------------------------------------------------------------------------

@@ -1,0 +1,182 @@
+"""Exported graphs answer as the estimators do, for samples of any number and pictures of any size."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from sklearn.exceptions import NotFittedError
+
+import sk_denoise
+from sk_denoise import (
+    ConvNetwork,
+    DenoisingAutoencoder,
+    DenseNetwork,
+    DnCNNNetwork,
+    FoldedUNetNetwork,
+    GaussianNoiser,
+    ImageDenoiser,
+    PoolingNetwork,
+    RIDNetNetwork,
+    UNetNetwork,
+    WienerDenoiser,
+)
+from sk_denoise.estimators import IMAGE_NETWORKS, NETWORKS
+from sk_denoise.io import export_onnx
+
+ROWS = 3 + 20 * np.random.default_rng(0).random((40, 6))
+PICTURES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((8, 12, 1))).astype(np.float32)
+COLOURS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
+FAST = {"max_epochs": 1, "random_state": 0}
+TOLERANCE = 1e-4  # of the range of the data
+
+SMALL = {
+    "dense": DenseNetwork((8,)),
+    "conv": ConvNetwork((4, 4)),
+    "pooling": PoolingNetwork((4,)),
+    "folded_unet": FoldedUNetNetwork((4, 4), blocks=(1, 1)),
+    "unet": UNetNetwork((4, 4, 4)),
+    "dncnn": DnCNNNetwork(3, width=4),
+    "ridnet": RIDNetNetwork(4, blocks=1, reduction=2),
+}
+
+
+def exported(estimator, folder):
+    export_onnx(estimator, folder / "model.onnx")
+    return onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+
+
+def run(session, **inputs):
+    return session.run(None, {name: values.astype(np.float32) for name, values in inputs.items()})[0]
+
+
+def assert_near(answer, expected, estimator):
+    assert answer.shape == expected.shape
+    assert answer.dtype == np.float32
+    assert np.abs(answer - expected).max() < TOLERANCE * estimator.data_range_
+
+
+def test_there_is_a_small_network_for_every_name_of_the_tables():
+    assert SMALL.keys() == NETWORKS.keys() | IMAGE_NETWORKS.keys()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_autoencoder_answers_the_same_for_any_number_of_samples(name, tmp_path):
+    X = ROWS if name == "dense" else COLOURS
+    dae = DenoisingAutoencoder(SMALL[name], 4, **FAST).fit(X)
+    session = exported(dae, tmp_path)
+    for n in (1, 2, 5):
+        samples = (X[:n] + np.random.default_rng(n).normal(0, 3 * X.std(), X[:n].shape)).astype(np.float32)
+        assert_near(run(session, X=samples), dae.predict(samples), dae)
+
+
+@pytest.mark.parametrize("output", ["latent", "activations"])
+def test_what_transform_gives_is_what_is_exported(output, tmp_path):
+    dae = DenoisingAutoencoder(DenseNetwork((8,)), 4, output=output, loss="bce", **FAST).fit(ROWS / 30)
+    session = exported(dae, tmp_path)
+    expected = dae.transform(ROWS.astype(np.float32))
+    np.testing.assert_allclose(run(session, X=ROWS), expected, rtol=1e-4, atol=1e-5)
+    assert [answer.name for answer in session.get_outputs()] == [output]
+
+
+@pytest.mark.parametrize("network", [ConvNetwork((4,)), PoolingNetwork((4,))])
+def test_signals_have_latents_too(network, tmp_path):
+    dae = DenoisingAutoencoder(network, 2, output="latent", **FAST).fit(ROWS)
+    expected = dae.transform(ROWS.astype(np.float32))
+    np.testing.assert_allclose(run(exported(dae, tmp_path), X=ROWS), expected, rtol=1e-4, atol=1e-4)
+
+
+SIZES = [(1, 1), (2, 3), (3, 2), (7, 1), (12, 12), (17, 33), (5, 40)]
+
+
+# both kinds of all networks would take a minute more, and differ in one channel of the input
+KINDS = {"folded_unet": ("blind", "map"), "unet": ("blind",), "dncnn": ("map",), "ridnet": ("blind",)}
+
+
+@pytest.mark.parametrize(
+    ("name", "sigma"), [(name, sigma) for name in IMAGE_NETWORKS for sigma in KINDS[name]]
+)
+def test_pictures_of_any_size_are_answered_the_same(name, sigma, tmp_path):
+    denoiser = ImageDenoiser(SMALL[name], noise=GaussianNoiser(0.6), sigma=sigma, patch_size=8, **FAST).fit(
+        PICTURES
+    )
+    session, rng = exported(denoiser, tmp_path), np.random.default_rng(0)
+    for n, size in enumerate(SIZES, start=1):
+        X = rng.random((n, *size)).astype(np.float32)
+        if sigma == "blind":
+            assert_near(run(session, X=X), denoiser.predict(X), denoiser)
+        else:
+            levels = rng.uniform(0, denoiser.noise_levels_[1], n)
+            assert_near(run(session, X=X, sigma=levels), denoiser.predict(X, sigma=levels), denoiser)
+
+
+def test_the_unit_of_the_user_is_that_of_the_graph(tmp_path):
+    denoiser = ImageDenoiser(
+        SMALL["folded_unet"], noise=GaussianNoiser(90), sigma="map", loss="kl", patch_size=8, **FAST
+    ).fit(COLOURS)
+    session, level = exported(denoiser, tmp_path), np.array([20.0, 60.0])
+    assert_near(
+        run(session, X=COLOURS[:2], sigma=level), denoiser.predict(COLOURS[:2], sigma=level), denoiser
+    )
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert (metadata["black"], metadata["white"]) == ("0.0", "255.0")
+    assert metadata["sk_denoise"] == sk_denoise.__version__
+    assert metadata["estimator"] == "ImageDenoiser"
+
+
+def test_flat_pictures_and_signals_keep_their_length(tmp_path):
+    pictures = {"image_shape": (2, 3), "noise": GaussianNoiser(3.0), **FAST}
+    for denoiser in (ImageDenoiser(SMALL["unet"], **pictures), ImageDenoiser(SMALL["dncnn"], **FAST)):
+        denoiser.fit(ROWS)
+        X = ROWS[:3].astype(np.float32)
+        assert_near(run(exported(denoiser, tmp_path), X=X), denoiser.predict(X), denoiser)
+
+
+def test_axes_that_are_open_have_names_and_the_model_is_valid(tmp_path):
+    denoiser = ImageDenoiser(SMALL["dncnn"], patch_size=8, **FAST).fit(COLOURS)
+    session = exported(denoiser, tmp_path)
+    assert session.get_inputs()[0].shape == session.get_outputs()[0].shape == ["n", "height", "width", 3]
+    onnx.checker.check_model(onnx.load(tmp_path / "model.onnx"), full_check=True)
+
+
+class Mine(torch.nn.Module):
+    def __init__(self, input_shape, latent_dim):
+        super().__init__()
+        self.layer = torch.nn.Linear(*input_shape, *input_shape)
+
+    def forward(self, x):
+        return self.layer(x) * 2
+
+
+class Stubborn(Mine):
+    def forward(self, x):
+        return self.layer(x) if float(x.detach().sum()) > 0 else -self.layer(x)
+
+
+def test_a_network_of_the_user_is_exported_where_torch_can(tmp_path):
+    dae = DenoisingAutoencoder(Mine, **FAST).fit(ROWS)
+    assert_near(run(exported(dae, tmp_path), X=ROWS), dae.predict(ROWS.astype(np.float32)), dae)
+    dae = DenoisingAutoencoder(Stubborn, **FAST).fit(ROWS)
+    with pytest.raises(ValueError, match=r"Stubborn cannot be exported to ONNX"):
+        export_onnx(dae, tmp_path / "no.onnx")
+    assert not (tmp_path / "no.onnx").exists()
+
+
+def test_what_cannot_be_exported_is_said_at_once(tmp_path):
+    with pytest.raises(TypeError, match="WienerDenoiser, which has no network"):
+        export_onnx(WienerDenoiser(), tmp_path / "no.onnx")
+    with pytest.raises(NotFittedError):
+        export_onnx(ImageDenoiser(), tmp_path / "no.onnx")
+    with pytest.raises(IsADirectoryError):
+        export_onnx(DenoisingAutoencoder(DenseNetwork(()), 2, **FAST).fit(ROWS), tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxscript"])
+def test_a_missing_extra_is_named(missing, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ImportError, match=rf'export_onnx needs {missing}.*pip install "sk-denoise\[onnx\]"'):
+        export_onnx(DenoisingAutoencoder(), tmp_path / "no.onnx")
