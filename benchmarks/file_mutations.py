@@ -31,6 +31,7 @@ from sk_denoise import (
     Centerer,
     ConvNetwork,
     DenoisingAutoencoder,
+    DenoisingEnsemble,
     DenseNetwork,
     DnCNNNetwork,
     FoldedUNetNetwork,
@@ -109,6 +110,8 @@ def corpus():
     yield ImageDenoiser(UNetNetwork((4, 4, 4)), **small).fit(pictures)
     yield ImageDenoiser(DnCNNNetwork(3, width=4), loss="kl", **small).fit(pictures)
     yield ImageDenoiser(RIDNetNetwork(4, blocks=1, reduction=2), **small).fit(pictures)
+    member = DenoisingAutoencoder(DenseNetwork((4,)), 2, max_epochs=1)
+    yield DenoisingEnsemble(member, 2, random_state=0).fit(rows)
     yield WienerDenoiser().fit(rows)
     yield NonLocalMeansDenoiser(sigma=0.1).fit(pictures)
     yield MedianDenoiser(image_shape=(2, 3)).fit(rows)
@@ -417,7 +420,7 @@ def report(results, count, seed):
     rows = "\n".join(f"| {seal} | {outcome} | {n} |" for (seal, outcome), n in sorted(total.items()))
     return f"""# Changed files
 
-`python benchmarks/file_mutations.py --count {count} --seed {seed}`: files of 16 small estimators, each
+`python benchmarks/file_mutations.py --count {count} --seed {seed}`: files of 17 small estimators, each
 changed at random: bits, bytes, cuts, insertions, lengths, and numbers, types, names, nesting and sizes in the
 tree. Half of them with a checksum that is right for what they became. A change may leave a file as it was.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from sk_denoise._cost import Cost
 from sk_denoise._scaling import AffineScaler
 from sk_denoise._validation import Noiser, check_parameters
-from sk_denoise.estimators import DenoisingAutoencoder, WienerDenoiser
+from sk_denoise.estimators import DenoisingAutoencoder, DenoisingEnsemble, WienerDenoiser
 from sk_denoise.estimators._classical_base import ClassicalDenoiser
 from sk_denoise.estimators._image_steps import ImageFitSteps
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
@@ -196,6 +196,17 @@ def are_levels(value: Any, estimator: Any) -> bool:
     return is_pair and 0 <= value[0] <= value[1]
 
 
+def are_members(value: Any, estimator: Any) -> bool:
+    """Return whether it is a list of fitted networks for the samples of an ensemble."""
+    return (
+        type(value) is list
+        and len(value) > 0
+        and all(isinstance(member, FitSteps) and hasattr(member, "net_") for member in value)
+        and {type(member) for member in value} == {type(value[0])}
+        and all(member._sample_shape_ == estimator._sample_shape_ for member in value)
+    )
+
+
 def are_means(value: Any, estimator: Any) -> bool:
     size = value.size if isinstance(value, np.ndarray) and value.ndim < 2 else 0
     return size > 0 and are_numbers(value, value.shape) and estimator.n_features_in_ % size == 0
@@ -254,6 +265,16 @@ FITTED: dict[type[Any], dict[str, Rule]] = {
         "patch_shape_": Rule(lambda v, _: is_shape(v, (2, 3)), "the shape of a patch"),
         "white_": Rule(lambda v, _: v is None or is_number(v, 0), "None, or a number above 0"),
         "noise_levels_": Rule(are_levels, 'two levels of noise with sigma="map", else None'),
+    },
+    DenoisingEnsemble: {
+        **ANY_SAMPLES,
+        "estimators_": Rule(are_members, "a list of networks fitted to such samples"),
+        "gain_": Rule(lambda v, _: is_number(v) and v >= 0, "a number of at least 0"),
+        "floor_": Rule(
+            lambda v, e: is_number(v) or are_numbers(v, (e.n_features_in_,)),
+            "a number, or one for each feature",
+        ),
+        "image_shape_": Rule(is_picture_shape, "None, or the shape of a picture of so many pixels"),
     },
     BaseNoiser: ANY_SAMPLES,
     AdditiveNoiser: {"scale_": Rule(is_for_samples, "a number, or one for each entry of a sample")},
