@@ -50,12 +50,14 @@ Data = tuple[Any, Any, Any, Callable[..., Any]]  # training samples, test sample
 
 
 def digits() -> Data:
+    """Return scikit-learn's digits."""
     X = load_digits().data / 16
     scorer = make_denoising_scorer(GaussianNoiser(0.25, random_state=0), data_range=1)
     return X[:1000], X[1000:], scorer, lambda **kw: DenoisingAutoencoder(noise=GaussianNoiser(0.25), **kw)
 
 
 def cancer() -> Data:
+    """Return the breast cancer table, its columns in their deviations."""
     X = load_breast_cancer().data
     X = ((X - X.mean(axis=0)) / X.std(axis=0))[np.random.default_rng(0).permutation(len(X))]
     scorer = make_denoising_scorer(GaussianNoiser(0.5, random_state=0), data_range=1)
@@ -63,6 +65,7 @@ def cancer() -> Data:
 
 
 def photos() -> Data:
+    """Return scikit-image's photos, and a small network."""
     pictures = load_pictures("gray")
     scorer = make_denoising_scorer(GaussianNoiser(0.1, random_state=0), data_range=1)
     network = FoldedUNetNetwork((16, 24), blocks=(1, 1))

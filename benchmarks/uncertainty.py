@@ -2,18 +2,19 @@
 
     python benchmarks/uncertainty.py
 
-On the digits (sigma 0.25) and the breast cancer table of scikit-learn (sigma 0.5 of each deviation): ensembles
-of 2 to 8 seeds, and a network with dropout asked 30 times, at four rates. A tenth of the training samples is
-held out for calibration, in the same way for both: ``std ** 2 = floor ** 2 + gain * spread ** 2``. What counts,
-on samples that nothing saw: PSNR of the mean answer; how the standard deviation ranks the errors of entries and
-of samples (Spearman); how much larger errors are than the spread as it is; the share of errors within 1.96
-deviations, before and after calibration, which should be 0.95. Results go to
+On the digits (sigma 0.25) and the breast cancer table of scikit-learn (sigma 0.5 of each deviation):
+ensembles of 2 to 8 seeds, and a network with dropout asked 30 times, at four rates. A tenth of the training
+samples is held out for calibration, in the same way for both: ``std ** 2 = floor ** 2 + gain * spread ** 2``.
+What counts, on samples that nothing saw: PSNR of the mean answer; how the standard deviation ranks the errors
+of entries and of samples (Spearman); how much larger errors are than the spread as it is; the share of errors
+within 1.96 deviations, before and after calibration, which should be 0.95. Results go to
 ``benchmarks/results/uncertainty.json`` and ``.md``.
 """
 
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class WithDropout(nn.Sequential):
     def __init__(self, n_features: int, latent_dim: int, rate: float) -> None:
         widths = (n_features, 512, latent_dim, 512)
         layers: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.SiLU(), nn.Dropout(rate)]
         super().__init__(*layers, nn.Linear(widths[-1], n_features))
 
@@ -124,9 +125,9 @@ def table_of(results: dict[str, Any]) -> str:
     lines = [
         "# Uncertainty",
         "",
-        f"`python benchmarks/uncertainty.py`: ensembles of seeds beside {PASSES} passes with dropout. Ranks are "
-        "Spearman correlations of the standard deviation with the errors; within is the share of errors within "
-        "1.96 deviations, to be 0.95.",
+        f"`python benchmarks/uncertainty.py`: ensembles of seeds beside {PASSES} passes with dropout. Ranks "
+        "are Spearman correlations of the standard deviation with the errors; within is the share of errors "
+        "within 1.96 deviations, to be 0.95.",
     ]
     for name, kinds in results.items():
         lines += ["", f"## {name}", "", f"| | {' | '.join(COLUMNS.values())} |", "|---" * 7 + "|"]
