@@ -144,7 +144,6 @@ def load(path: str | os.PathLike[str], *, max_entries: int = MOST_ENTRIES) -> An
     except Exception as error:  # what a hostile file makes of parameters may raise whatever it likes
         reason = str(error).rstrip(".") or type(error).__name__
         raise ValueError(f"{path} cannot be loaded: {reason}.{_skew(contents)}") from error
-    decoder.warn()
     return estimator
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_denoise._validation import name_of
+from sk_denoise._warnings import warn_user
 from sk_denoise.estimators._image_steps import ImageFitSteps
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
 from sk_denoise.estimators._steps import FitSteps
@@ -163,7 +164,7 @@ def rebuilt(estimator: FitSteps, decoder: Decoder) -> None:
     check_cost(type(estimator).__name__, cost, decoder.most_entries)
     module = estimator._module(estimator._network(), tried, on_unit_interval)
     module.load_state_dict(saved.weights)
-    estimator.net_ = _net_with(estimator, module.eval(), saved, _device_for(estimator, decoder))
+    estimator.net_ = _net_with(estimator, module.eval(), saved, _device_for(estimator))
 
 
 def _settle_names(estimator: FitSteps) -> bool:
@@ -223,11 +224,11 @@ def _net_with(estimator: FitSteps, module: nn.Module, saved: SavedNet, device: t
     return net
 
 
-def _device_for(estimator: FitSteps, decoder: Decoder) -> torch.device:
+def _device_for(estimator: FitSteps) -> torch.device:
     try:
         return resolve_device(estimator.device)
     except ValueError as error:
-        decoder.notes.append(f"{error} The network was loaded on the CPU.")
+        warn_user(f"{error} The network was loaded on the CPU.")
         return torch.device("cpu")
 
 

@@ -6,7 +6,6 @@ Plain values stand for themselves. Everything else is an object of one name, tha
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -121,14 +120,11 @@ class Decoder:
         The arrays that were not taken yet. Each is taken once: a short tree makes no large values.
     most_entries : int
         Of a layer of a network, for one sample.
-    notes : list of str
-        What whoever loads should know.
     """
 
     codecs: tuple[Codec, ...]
     arrays: dict[str, Stored]
     most_entries: int
-    notes: list[str] = field(default_factory=list)
     depth: int = 0
 
     def decode(self, node: Node) -> Any:
@@ -154,11 +150,6 @@ class Decoder:
         if not isinstance(nodes, dict):
             raise ValueError(f"an object was expected, not {nodes!r:.60}")
         return {name: self.decode(node) for name, node in nodes.items()}
-
-    def warn(self) -> None:
-        """Warn whoever called the caller of what was noted."""
-        for note in self.notes:
-            warnings.warn(note, stacklevel=3)
 
     def take(self, name: Node) -> Stored:
         """Return an array, which nobody else gets."""
