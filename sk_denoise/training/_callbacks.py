@@ -181,11 +181,12 @@ class AveragedWeights(Callback):
         self.decay = decay
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        net.average = AveragedModel(net.module_, multi_avg_fn=self._fold).eval()
+        self.model = AveragedModel(net.module_, multi_avg_fn=self._fold).eval()
+        net.averaging = self
 
     def on_batch_end(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
         if training:
-            net.average.update_parameters(net.module_)
+            self.model.update_parameters(net.module_)
 
     def _fold(self, averages: Any, weights: Any, n: Any) -> None:
         decay = min(self.decay, (1 + int(n)) / (10 + int(n)))

@@ -10,7 +10,6 @@ import torch
 from skorch import NeuralNet
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from sk_denoise.training._batches import Batch
 
@@ -27,13 +26,13 @@ class Net(NeuralNet):
 
     Attributes
     ----------
-    average : AveragedModel or None
-        During a run that averages its weights, the network that has them.
+    averaging : AveragedWeights or None
+        During a run that averages its weights, what does; its ``model`` has them.
     watches_gradients : bool
         Whether a callback wants to see the gradients of every step.
     """
 
-    average: AveragedModel | None = None
+    averaging: Any = None
     watches_gradients: bool = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Net:
@@ -46,13 +45,15 @@ class Net(NeuralNet):
     @property
     def judged(self) -> nn.Module:
         """The network with the weights that count: averaged ones where there are any."""
-        return self.module_ if self.average is None else self.average.module
+        if self.averaging is None:
+            return self.module_  # type: ignore[no-any-return]
+        return self.averaging.model.module  # type: ignore[no-any-return]
 
     def as_if_ended(self) -> Net:
         """Return a copy as it would be if the run had ended here."""
         twin: Net = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin.callbacks_, twin.train_split, twin.average, twin.verbose = [], None, None, 0
+        twin.callbacks_, twin.train_split, twin.averaging, twin.verbose = [], None, None, 0
         twin = copy.deepcopy(twin)
         twin.module_.load_state_dict(self.judged.state_dict())
         twin.module_.eval()

@@ -130,7 +130,7 @@ def train(
         with suppress(StopTraining), half:
             net.fit_loop(rows, epochs=plan.epochs)
         check_weights(net)
-        if net.average is not None:
+        if net.averaging is not None:
             net.module_.load_state_dict(net.judged.state_dict())
         if plan.patience is not None:
             best.restore(net)
@@ -141,7 +141,7 @@ def train(
             net.history.pop()
     finally:
         net.notify("on_train_end", X=rows, y=None)
-        net.callbacks_, net.train_split, net.average, net.verbose = [], None, None, 0
+        net.callbacks_, net.train_split, net.averaging, net.verbose = [], None, None, 0
     net.module_.eval()
     return interruption
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 import pickle
 from itertools import pairwise
@@ -370,3 +371,54 @@ def test_the_progress_of_a_run_that_stops_early_ends_where_it_stopped(capsys):
 def test_nothing_is_shown_unasked(capsys):
     train(net_of(), towards_four(), None, plan())
     assert capsys.readouterr() == ("", "")
+
+
+# Averaged weights, clipped gradients ----------------------------------------------------------------------
+
+
+def averaged(decay, **settings):
+    net = net_of()
+    settings = dataclasses.replace(plan(epochs=20, **settings), averaging=decay)
+    assert train(net, towards_four(), FixedRows(ones(), 4 * ones()), settings) is None
+    return net
+
+
+def test_averaged_weights_follow_the_weights_from_behind():
+    last, behind = net_of(), averaged(0.9)
+    train(last, towards_four(), FixedRows(ones(), 4 * ones()), plan(epochs=20))
+    path, n = [], 0
+    value = average = 0.0
+    for _ in range(20):  # gradient descent on (w - 4)^2, and what the average makes of it
+        value += STEP * 2 * (4 - value)
+        keep = 0.0 if n == 0 else min(0.9, (1 + n) / (10 + n))
+        average, n = keep * average + (1 - keep) * value, n + 1
+        path.append(average)
+    assert weight(last) == pytest.approx(value, rel=1e-4)
+    assert weight(behind) == pytest.approx(average, rel=1e-4)
+    assert weight(behind) < weight(last)
+
+
+def test_validation_judges_the_averaged_weights():
+    net = averaged(0.9)
+    assert net.history[-1, "valid_loss"] == pytest.approx((weight(net) - 4) ** 2, rel=1e-4)
+
+
+def test_a_net_keeps_nothing_of_an_average():
+    assert averaged(0.9).averaging is None
+    assert pickle.loads(pickle.dumps(averaged(0.9))).averaging is None
+
+
+def test_gradients_are_cut_to_their_largest_norm():
+    net = net_of()
+    train(net, towards_four(), None, dataclasses.replace(plan(epochs=10), largest_gradient=0.5))
+    assert weight(net) == pytest.approx(10 * STEP * 0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("parameters", [{"weight_averaging": 0.9}, {"gradient_clipping": 0.1}])
+def test_estimators_take_both(parameters):
+    X = torch.rand(60, 5).numpy()
+    plain = DenoisingAutoencoder(max_epochs=3, random_state=0).fit(X)
+    other = DenoisingAutoencoder(max_epochs=3, random_state=0, **parameters).fit(X)
+    assert abs(plain.predict(X) - other.predict(X)).max() > 0
+    other.partial_fit(X)
+    assert other.n_iter_ == 4
