@@ -54,6 +54,7 @@ def test_every_example_has_a_test():
         "plot_denoise_before_classifier.py",
         "plot_denoise_signals.py",
         "plot_displays.py",
+        "plot_uncertainty.py",
         "photos/plot_1_noise_on_all_of_it.py",
         "photos/plot_2_noise_on_a_part.py",
         "photos/plot_3_noise_on_pixels.py",
@@ -114,6 +115,15 @@ def test_denoise_signals(run):
     noisy, filtered, dense, conv, pooling = found["quality"].values()
     assert noisy + 3 < min(filtered, dense)
     assert max(filtered, dense) + 3 < min(conv, pooling)
+
+
+def test_uncertainty(run):
+    found, shown = run("plot_uncertainty.py")
+    assert shown == [32, 1]
+    assert 0.92 < np.mean(found["error"] <= 1.96 * found["std"]) < 0.97
+    members = [member.score(found["noisy"], found["clean"]) for member in found["ensemble"].estimators_]
+    assert found["ensemble"].score(found["noisy"], found["clean"]) > max(members)
+    assert found["found"][-1] > 1.05 * found["found"][0]
 
 
 def test_displays(run):

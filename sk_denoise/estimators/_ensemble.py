@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import nnls
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
@@ -38,6 +37,9 @@ __all__ = ["DenoisingEnsemble"]
 
 OF_A_MEMBER = ("target_source_", "noiser_", "data_range_", "image_shape_", "white_", "noise_levels_")
 LEAST_HELD_OUT = 2
+LEAST_FLOOR = 0.05  # of the mean squared error
+TINY = 1e-300
+MEAN_COUNTS = 5  # samples that the mean over a picture counts beside those that show a pixel
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,9 @@ class DenoisingEnsemble(
     ----------
     estimators_ : list of estimator
         The members.
-    floor_ : float or ndarray of shape (n_features,)
-        The error that all members share, as a standard deviation in the unit of the clean side: one for
-        pictures and signals, one for each feature of a table. 0 without calibration.
+    floor_ : float or ndarray of the shape of a sample
+        The error that all members share, as a standard deviation in the unit of the clean side: of each
+        entry, and one number for pictures of any size. 0 without calibration.
     gain_ : float
         How many times the squared spread of the members counts. 1 without calibration.
     target_source_, noiser_, data_range_, image_shape_
@@ -361,15 +363,24 @@ class DenoisingEnsemble(
             _joined([np.square(m - c) for m, c in _each(mean, clean)]),
             _joined([v for v, _ in _each(variance, clean)]),
         )
-        is_table = self.image_shape_ is None and len(self._sample_shape_) == 1 and not self._one_unit
-        units = np.ones(1)
-        if is_table:  # columns count alike, whatever their unit
-            units = errors.mean(axis=0)
-            errors, spreads = (x[:, units > 0] / units[units > 0] for x in (errors, spreads))
-        columns = np.stack([np.ones(errors.size), spreads.ravel()], axis=1)
-        (floor, self.gain_), _ = nnls(columns.T @ columns, columns.T @ errors.ravel())
-        floor = np.sqrt(floor * units)
-        self.floor_ = floor if is_table else float(floor[0])
+        size, level = self._means(errors), self._means(spreads)
+        share = np.where(
+            size > 0, 1 / np.where(size > 0, size, 1), 0
+        )  # entries count alike, whatever their unit
+        above, wider = (errors - size) * share, (spreads - level) * share
+        self.gain_ = max(0.0, float((above * wider).sum() / max(np.square(wider).sum(), TINY)))
+        floor = np.sqrt(np.maximum(size - self.gain_ * level, LEAST_FLOOR * size))
+        self.floor_ = float(floor) if self._takes_lists else floor
+
+    def _means(self, squares: NDArray[Any]) -> NDArray[Any]:
+        """Return the means over samples: of each entry where all samples have one shape, else of all."""
+        if self._takes_lists:
+            return np.asarray(squares.mean())
+        means = squares.mean(axis=0)
+        if self.image_shape_ is None and not self._one_unit:
+            return np.asarray(means)  # columns of a table
+        n = len(squares)
+        return np.asarray((n * means + MEAN_COUNTS * means.mean()) / (n + MEAN_COUNTS))
 
     def _noisy_and_clean(self, held_out: Samples, root: int) -> tuple[Any, Any]:
         """Return pairs to calibrate with; what is clean meets the noise of the members."""
