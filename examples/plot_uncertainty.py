@@ -45,6 +45,7 @@ for (name, samples), line in zip(rows.items(), axes, strict=True):
         axis.set_yticks([])
     line[0].set_ylabel(name)
 figure.suptitle("Eight digits, from the surest answer to the least sure", fontsize="medium")
+plt.show()
 
 # %%
 # Samples of which the ensemble is sure are right: those are the ones to go on with.
@@ -58,3 +59,4 @@ limits = [min(promised + found), max(promised + found)]
 axis.plot(limits, limits, color="0.6", linestyle="--", label="as promised")
 axis.set(xlabel="standard deviation", ylabel="root mean square error")
 axis.legend()
+plt.show()
