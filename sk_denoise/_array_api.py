@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sk_denoise._clean_source import attach_source, carried_source
 
-__all__ = ["in_kind"]
+__all__ = ["in_kind", "in_kind_of", "on_host"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -39,6 +39,17 @@ def in_kind(method: Method) -> Method:
         return _in_kind_of(X, method(estimator, *here, **named), with_channels)
 
     return answering  # type: ignore[return-value]
+
+
+def on_host(X: Any) -> Any:
+    """Return the numpy array of an array of another library, under array API dispatch; all else as it is."""
+    return _on_host(X, None) if get_config()["array_api_dispatch"] else X
+
+
+def in_kind_of(X: Any, answer: Any) -> Any:
+    """Return a numpy array as one of the library and on the device of X, under array API dispatch."""
+    is_wanted = get_config()["array_api_dispatch"] and _is_foreign(X)
+    return _in_kind_of(X, answer, None) if is_wanted else answer
 
 
 def _is_foreign(X: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,15 @@ except ImportError:  # before scikit-learn 1.9
         return method
 
 
-__all__ = ["CallbackSupportMixin", "FitTasks", "take_fitted", "told_as_one", "unwatched", "with_callbacks"]
+__all__ = [
+    "CallbackSupportMixin",
+    "FitTasks",
+    "take_fitted",
+    "told_as_one",
+    "unobserved",
+    "unwatched",
+    "with_callbacks",
+]
 
 T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -46,6 +55,14 @@ def unwatched(estimator: T) -> T:
     """Return an unfitted copy that no callback looks at, where scikit-learn's copies share theirs."""
     twin: T = clone(estimator)
     vars(twin).pop("_skl_callbacks", None)
+    return twin
+
+
+def unobserved(estimator: T) -> T:
+    """Return a shallow copy that has left the fit that callbacks look on at, and what belongs to it."""
+    twin: T = copy.copy(estimator)
+    for name in ("_callback_fit_ctx", "_parent_callback_ctx", "_skl_callbacks_to_teardown", "_skl_callbacks"):
+        vars(twin).pop(name, None)
     return twin
 
 
@@ -74,6 +91,13 @@ class FitTasks:
         self.context = None if begin is None else begin(max_subtasks=None)
         self.epoch: Any = None
         self.data: dict[str, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave at home what was learned before, which members in other processes need not know."""
+        abroad = copy.copy(self.estimator)
+        for name in [name for name in vars(abroad) if name.endswith("_")]:
+            delattr(abroad, name)
+        return {**vars(self), "estimator": abroad}
 
     def begin(
         self,

@@ -51,6 +51,7 @@ __all__ = [
     "names_of",
     "noisers_in",
     "restore_container",
+    "restore_names",
     "wrap_output",
 ]
 
@@ -375,6 +376,17 @@ def restore_container(array: NDArray[Any], like: Any) -> Any:
     if hasattr(like, "columns"):
         return type(like)(array, schema=list(like.columns))
     return array
+
+
+def restore_names(array: NDArray[Any], names: Any) -> Any:
+    """Return rows as a frame of pandas with these names, where there are names, and pandas."""
+    if names is None or array.ndim != 2:
+        return array
+    try:
+        from pandas import DataFrame
+    except ImportError:
+        return array
+    return DataFrame(array, columns=names)
 
 
 def wrap_output(array: NDArray[Any], X: Any, estimator: BaseEstimator) -> Any:

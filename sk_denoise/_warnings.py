@@ -7,7 +7,14 @@ import warnings
 
 __all__ = ["warn_user"]
 
-BETWEEN = ("sk_denoise", "sklearn")  # packages whose lines are not the user's
+BETWEEN = (
+    "sk_denoise",
+    "sklearn",
+    "joblib",
+    "skorch",
+    "torch",
+    "contextlib",
+)  # packages whose lines are not the user's
 
 
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:

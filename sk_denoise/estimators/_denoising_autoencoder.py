@@ -106,7 +106,8 @@ class DenoisingAutoencoder(BaseDenoiser):
         The largest norm of the gradients of a step; longer ones are cut to it.
     weight_averaging : float or None, default=None
         What an exponential moving average of the weights keeps of itself at each step, such as 0.999;
-        validation and prediction then take the average. None takes the weights as they are.
+        validation and prediction then take the average, which begins anew with every call of ``fit`` and
+        ``partial_fit``. None takes the weights as they are.
     batch_size : int or "auto", default="auto"
         The most samples in a batch. "auto" is 32 below 1,000 samples, 64 below 10,000 and 128 beyond.
     max_epochs : int or "auto", default="auto"

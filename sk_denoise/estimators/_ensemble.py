@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -17,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import CallbackSupportMixin, FitTasks, take_fitted, with_callbacks
+from sk_denoise._clean_source import attach_source, carried_source
 from sk_denoise._random import root_seed, stream, stream_seed
 from sk_denoise._validation import (
     Interval,
@@ -25,43 +24,25 @@ from sk_denoise._validation import (
     as_tensor,
     check_parameters,
     check_samples,
+    check_target,
     check_weights,
 )
+from sk_denoise.estimators._calibration import calibrate, moments
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
+from sk_denoise.estimators._ensemble_samples import Samples, patches_of, with_channels_last
 from sk_denoise.estimators._pairs import resolve_pair
-from sk_denoise.estimators._picture_sources import is_pair_list, is_picture_list, is_stream
+from sk_denoise.estimators._picture_sources import (
+    is_pair_list,
+    is_picture_list,
+    is_stream,
+    paired_lists,
+)
 from sk_denoise.estimators._steps import FitSteps
-from sk_denoise.noise import carried_source
 
 __all__ = ["DenoisingEnsemble"]
 
 OF_A_MEMBER = ("target_source_", "noiser_", "data_range_", "image_shape_", "white_", "noise_levels_")
 LEAST_HELD_OUT = 2
-LEAST_FLOOR = 0.05  # of the mean squared error
-TINY = 1e-300
-MEAN_COUNTS = 5  # samples that the mean over a picture counts beside those that show a pixel
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What members learn from, in the arguments of their ``fit``.
-
-    Attributes
-    ----------
-    X, clean : array or list
-        Samples, and their clean side where it is given.
-    weights : ndarray or None
-        What each sample counts.
-    """
-
-    X: Any
-    clean: Any = None
-    weights: NDArray[Any] | None = None
-
-    def take(self, index: NDArray[np.intp]) -> Samples:
-        """Return the samples at ``index``."""
-        X, clean, weights = (_at(side, index) for side in (self.X, self.clean, self.weights))
-        return Samples(X, clean, weights)
 
 
 class DenoisingEnsemble(
@@ -201,9 +182,12 @@ class DenoisingEnsemble(
         tasks = FitTasks(self)
         check_parameters(self, self._parameter_constraints)
         draft = copy.copy(self)
+        for name in [name for name in vars(draft) if name.endswith("_")]:
+            delattr(draft, name)
         member, root = draft._member(), root_seed(self.random_state)
-        given = draft._given(member, X, y, X_clean, sample_weight)
-        training, held_out = draft._divided(given, X_val, X_clean_val, root)
+        given, source = draft._given(member, X, y, X_clean, sample_weight)
+        X_val, X_clean_val = draft._validation(X_val, X_clean_val)
+        training, held_out = draft._divided(given, X_val, X_clean_val, member, root)
         validation = {} if X_val is None else {"X_val": X_val, "X_clean_val": X_clean_val}
         tasks.begin(self.n_estimators, None, None, sequential=False)
         members = [
@@ -213,7 +197,8 @@ class DenoisingEnsemble(
         draft.estimators_ = Parallel(n_jobs=self.n_jobs)(
             delayed(_fitted)(one, training, validation, tasks, number) for number, one in enumerate(members)
         )
-        draft._take_from(draft.estimators_[0], given)
+        draft._take_from(draft.estimators_[0])
+        draft.target_source_ = source
         draft._calibrate(held_out, root)
         tasks.end()
         take_fitted(self, draft)
@@ -240,13 +225,11 @@ class DenoisingEnsemble(
             Its expected error, where ``return_std`` is true, in the same unit.
         """
         check_is_fitted(self)
-        pictures = self._takes_lists and is_picture_list(X)
-        samples = X if pictures else check_samples(self, X, reset=False)
-        mean, variance = _moments(member.predict(samples, **options) for member in self.estimators_)
+        mean, variance, samples = self._answers(self._checked(X), options)
         if not return_std:
             return mean
-        if pictures:
-            return mean, [self._std(v, np.asarray(x).dtype) for v, x in zip(variance, X, strict=True)]
+        if isinstance(samples, list):
+            return mean, [self._std(v, x.dtype) for v, x in zip(variance, samples, strict=True)]
         return mean, self._std(variance, samples.dtype)
 
     def transform(self, X: Any) -> Any:
@@ -279,9 +262,19 @@ class DenoisingEnsemble(
         """
         check_is_fitted(self)
         judge = copy.copy(self.estimators_[0])
-        judge.predict = self.predict
-        samples = X if self._takes_lists and is_picture_list(X) else check_samples(self, X, reset=False)
-        return float(judge.score(X if carried_source(X) is not None else samples, y, sample_weight))
+        judge.predict = lambda noisy: self._answers(noisy, {})[0]
+        samples, source = self._checked(X), carried_source(X)
+        return float(judge.score(attach_source(samples, source) if source else samples, y, sample_weight))
+
+    def _checked(self, X: Any) -> Any:
+        """Return samples as an array, or as a list of arrays."""
+        X = with_channels_last(X) if self._takes_lists else X
+        is_list = self._takes_lists and is_picture_list(X)
+        return list(X) if is_list else check_samples(self, X, reset=False)
+
+    def _answers(self, samples: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+        """Return the mean and the variance of what the members answer to checked samples, and these."""
+        return *moments(member.predict(samples, **options) for member in self.estimators_), samples
 
     # The steps of a fit -------------------------------------------------------------------------------
 
@@ -297,34 +290,53 @@ class DenoisingEnsemble(
             raise ValueError(f'The members denoise: set output="reconstruction", got {member.output!r}.')
         return member
 
-    def _given(self, member: Any, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> Samples:
-        """Check the samples, and return them with the clean side that the members are to learn from."""
-        if self._takes_lists and (is_stream(X) or is_picture_list(X) or is_pair_list(X)):
-            clean = y if X_clean is None and is_picture_list(y) else X_clean
-            weights = None if sample_weight is None or is_stream(X) else check_weights(sample_weight, X)
-            return Samples(X, clean, sample_weight if is_stream(X) else weights)
-        pair = resolve_pair(
-            self,
-            X,
-            y,
-            X_clean,
-            noise=member.noise,
-            rows_are_signals=member._rows_are_signals(),
-            reset=True,
-            min_samples=2,
-        )
-        weights = check_weights(sample_weight, pair.inputs)
-        source = carried_source(X)
+    def _given(self, member: Any, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> tuple[Samples, str]:
+        """Check the samples, and return those that count, with the clean side, and where that came from."""
+        if self._takes_lists:
+            X, y, X_clean = (with_channels_last(side) for side in (X, y, X_clean))
+            if is_stream(X):
+                return Samples(X, X_clean, sample_weight), "X"
+            if is_pair_list(X):
+                X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
+            if is_picture_list(X):
+                return self._given_list(X, y, X_clean, sample_weight)
+        learner = {"noise": member.noise, "rows_are_signals": member._rows_are_signals()}
+        pair = resolve_pair(self, X, y, X_clean, reset=True, min_samples=member._least_samples, **learner)
+        samples, source = check_samples(self, X, reset=False), carried_source(X)
+        clean = {"X_clean": X_clean, "y": y}.get(pair.source)
         if pair.source == "noiser" and source is not None:
             member.set_params(noise=pair.noiser)
-            return Samples(source.clean, None, weights)
-        clean = {"X_clean": X_clean, "y": y}.get(pair.source)
-        return Samples(np.asarray(X), None if clean is None else np.asarray(clean), weights)
+            samples = source.clean
+        given = Samples(samples, None if clean is None else np.asarray(clean))
+        return given.counted(check_weights(sample_weight, samples)), pair.source
+
+    def _given_list(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> tuple[Samples, str]:
+        noisy, clean = paired_lists(X, y, X_clean)
+        source = "X" if clean is None else "y" if X_clean is None else "X_clean"
+        given = Samples(noisy.pictures, None if clean is None else clean.pictures)
+        return given.counted(check_weights(sample_weight, noisy.pictures)), source
+
+    def _validation(self, X_val: Any, X_clean_val: Any) -> tuple[Any, Any]:
+        """Check samples to validate on, where they are arrays."""
+        if self._takes_lists:
+            X_val, X_clean_val = with_channels_last(X_val), with_channels_last(X_clean_val)
+        if X_val is None or (self._takes_lists and (is_stream(X_val) or isinstance(X_val, list | tuple))):
+            return X_val, X_clean_val
+        if not hasattr(self, "_sample_shape_"):
+            return np.asarray(X_val), None if X_clean_val is None else np.asarray(X_clean_val)
+        samples, source = check_samples(self, X_val, reset=False), carried_source(X_val)
+        if X_clean_val is not None:
+            return samples, check_target(self, X_clean_val, samples.shape, "X_clean_val")
+        return (samples if source is None else source.clean), None
 
     def _divided(
-        self, given: Samples, X_val: Any, X_clean_val: Any, root: int
+        self, given: Samples, X_val: Any, X_clean_val: Any, member: Any, root: int
     ) -> tuple[Samples, Samples | None]:
         """Return what to train on and what to calibrate with, if anything."""
+        if X_val is not None and self._takes_lists and is_stream(X_val):
+            return given, patches_of(X_val, member, root)
+        if X_val is not None and is_pair_list(X_val):
+            return given, Samples([noisy for noisy, _ in X_val], [clean for _, clean in X_val])
         if X_val is not None:
             return given, Samples(X_val, X_clean_val)
         if self.calibration_fraction is None:
@@ -336,15 +348,16 @@ class DenoisingEnsemble(
             )
         n = len(given.X)
         n_held_out = max(LEAST_HELD_OUT, int(np.ceil(self.calibration_fraction * n)))
-        if n - n_held_out < 1:
+        if n - n_held_out < member._least_samples:
             raise ValueError(
-                f"calibration_fraction={self.calibration_fraction} of {n} samples leaves none to learn from. "
-                "Pass X_val=, or calibration_fraction=None."
+                f"calibration_fraction={self.calibration_fraction} leaves {n - n_held_out} of {n} samples to "
+                f"learn from, at least {member._least_samples} are needed. Pass X_val=, or "
+                "calibration_fraction=None."
             )
         order = np.random.default_rng(stream_seed(root, "calibration")).permutation(n)
         return given.take(np.sort(order[n_held_out:])), given.take(np.sort(order[:n_held_out]))
 
-    def _take_from(self, member: Any, given: Samples) -> None:
+    def _take_from(self, member: Any) -> None:
         """Take over what members tell of themselves."""
         for name in OF_A_MEMBER:
             if hasattr(member, name):
@@ -358,38 +371,17 @@ class DenoisingEnsemble(
         if held_out is None:
             return
         noisy, clean = self._noisy_and_clean(held_out, root)
-        mean, variance = _moments(member.predict(noisy) for member in self.estimators_)
-        errors, spreads = (
-            _joined([np.square(m - c) for m, c in _each(mean, clean)]),
-            _joined([v for v, _ in _each(variance, clean)]),
+        mean, variance = moments(member.predict(noisy) for member in self.estimators_)
+        is_table = self.image_shape_ is None and not self._one_unit
+        self.floor_, self.gain_ = calibrate(
+            mean, variance, clean, held_out.weights, by_entry=not self._takes_lists, is_table=is_table
         )
-        size, level = self._means(errors), self._means(spreads)
-        share = np.where(
-            size > 0, 1 / np.where(size > 0, size, 1), 0
-        )  # entries count alike, whatever their unit
-        above, wider = (errors - size) * share, (spreads - level) * share
-        self.gain_ = max(0.0, float((above * wider).sum() / max(np.square(wider).sum(), TINY)))
-        floor = np.sqrt(np.maximum(size - self.gain_ * level, LEAST_FLOOR * size))
-        self.floor_ = float(floor) if self._takes_lists else floor
-
-    def _means(self, squares: NDArray[Any]) -> NDArray[Any]:
-        """Return the means over samples: of each entry where all samples have one shape, else of all."""
-        if self._takes_lists:
-            return np.asarray(squares.mean())
-        means = squares.mean(axis=0)
-        if self.image_shape_ is None and not self._one_unit:
-            return np.asarray(means)  # columns of a table
-        n = len(squares)
-        return np.asarray((n * means + MEAN_COUNTS * means.mean()) / (n + MEAN_COUNTS))
 
     def _noisy_and_clean(self, held_out: Samples, root: int) -> tuple[Any, Any]:
         """Return pairs to calibrate with; what is clean meets the noise of the members."""
         if held_out.clean is not None:
             return held_out.X, held_out.clean
-        source = carried_source(held_out.X)
-        X = held_out.X if source is None else source.clean
-        if is_pair_list(X):
-            return [noisy for noisy, _ in X], [clean for _, clean in X]
+        X = held_out.X
         if self.noiser_ is None:
             return X, X
         draw = stream(root, "calibration")
@@ -434,39 +426,3 @@ def _fitted(member: Any, samples: Samples, validation: dict[str, Any], tasks: Fi
     clean = {} if samples.clean is None else {"X_clean": samples.clean}
     with tasks.part(number, member):
         return member.fit(samples.X, **clean, **validation, sample_weight=samples.weights)
-
-
-def _at(side: Any, index: NDArray[np.intp]) -> Any:
-    if side is None:
-        return None
-    return [side[place] for place in index] if isinstance(side, list | tuple) else side[index]
-
-
-def _moments(answers: Iterator[Any]) -> tuple[Any, Any]:
-    """Return the mean and the variance of arrays or of lists of arrays, in one pass (Welford)."""
-    first = next(answers)
-    is_list = isinstance(first, list)
-    means = [np.array(x) for x in (first if is_list else [first])]
-    squares = [np.zeros_like(x) for x in means]
-    count = 1
-    for answer in answers:
-        count += 1
-        for mean, square, x in zip(means, squares, answer if is_list else [answer], strict=True):
-            distance = x - mean
-            mean += distance / count
-            square += distance * (x - mean)
-    variances = [square / max(1, count - 1) for square in squares]
-    return (means, variances) if is_list else (means[0], variances[0])
-
-
-def _each(one: Any, other: Any) -> Any:
-    """Return pairs of arrays (n, ...), of stacks or of pictures of lists."""
-    if isinstance(one, list | tuple):
-        return [(np.asarray(a)[None], np.asarray(b)[None]) for a, b in zip(one, other, strict=True)]
-    return [(np.asarray(one), np.asarray(other))]
-
-
-def _joined(parts: list[NDArray[Any]]) -> NDArray[np.float64]:
-    if len(parts) == 1:
-        return np.asarray(parts[0], dtype=np.float64)
-    return np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in parts])

@@ -125,10 +125,13 @@ class ImageFitSteps(FitSteps):
                 refuse_other_white(white_of(np.asarray(X)), pair.white, "X", "its clean side")
             return pair
         noisy, clean = paired_lists(X, y, X_clean)
+        weights = check_weights(sample_weight, noisy.pictures)
+        if weights is not None:
+            noisy, clean = noisy.take(weights > 0), None if clean is None else clean.take(weights > 0)
+            weights = weights[weights > 0]
         truth = noisy if clean is None else clean
         if clean is not None:
             refuse_other_white(white_of(noisy.ends), white_of(clean.ends), "X", "its clean side")
-        weights = check_weights(sample_weight, noisy.pictures)
         patches = noisy.patches(clean, self._sides(), self._count(noisy.mean_pixels), weights)
         by_y = clean is not None and X_clean is None
         return Patches(patches, truth.ends, "y" if by_y else None)

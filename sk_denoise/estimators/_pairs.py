@@ -80,12 +80,6 @@ class Pair:
         weights = None if self.weights is None else self.weights[index]
         return replace(self, inputs=inputs, targets=targets, weights=weights)
 
-    def counted(self, weights: NDArray[Any] | None) -> Pair:
-        """Return the pair of the samples that count, each as much as its weight says."""
-        if weights is None:
-            return self
-        return replace(self, weights=weights).take(np.flatnonzero(weights))
-
     def laid_out(self, layout: SampleLayout) -> Pair:
         """Return the pair with flattened pictures as pictures, as noise and augmentation see them."""
         if layout.image_shape is None or len(layout.sample_shape) > 1:
@@ -137,7 +131,9 @@ def resolve_pair(
     """
     samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
     weights = check_weights(sample_weight, samples, min_samples)
-    return _resolved(estimator, X, samples, y, X_clean, noise, rows_are_signals).counted(weights)
+    counting = slice(None) if weights is None else np.flatnonzero(weights)
+    pair = _resolved(estimator, X, samples, y, X_clean, noise, rows_are_signals, counting)
+    return pair if weights is None else replace(pair, weights=weights[counting])
 
 
 def _resolved(
@@ -148,11 +144,12 @@ def _resolved(
     X_clean: ArrayLike | None,
     noise: Any,
     rows_are_signals: bool,
+    counting: Any,
 ) -> Pair:
-    """Settle which side of checked samples is clean."""
+    """Settle which side of checked samples is clean, and return those that count."""
     source = carried_source(X)
     if X_clean is not None:
-        return _given(estimator, samples, X_clean, "X_clean", noise)
+        return _given(estimator, samples, X_clean, "X_clean", noise, counting)
     is_known = source is not None and _same(y, source.clean)  # as in pipeline.fit(X, X)
     if is_clean_side(y, samples, warn=True) and not _same(y, samples) and not is_known:
         if source is not None:
@@ -162,9 +159,10 @@ def _resolved(
                 "given: one frozen draw of noise. Pass no y to learn from fresh noise, in one unit.",
                 CleanTargetWarning,
             )
-        return _given(estimator, samples, y, "y", noise)
+        return _given(estimator, samples, y, "y", noise, counting)
     if source is not None:
-        return _carried(samples, source, noise)
+        return _carried(samples, source, noise, counting)
+    samples = samples[counting]
     inputs = as_float(samples)
     layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
     noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit))
@@ -187,10 +185,17 @@ def resolve_validation_pair(
     if source is not None:
         samples = _verified(source, samples).clean
     inputs = as_float(samples)
-    return replace(training, inputs=inputs, targets=inputs)
+    return replace(training, inputs=inputs, targets=inputs, weights=None)
 
 
-def _given(estimator: BaseEstimator, samples: NDArray[Any], clean: ArrayLike, name: Any, noise: Any) -> Pair:
+def _given(
+    estimator: BaseEstimator,
+    samples: NDArray[Any],
+    clean: ArrayLike,
+    name: Any,
+    noise: Any,
+    counting: Any = slice(None),
+) -> Pair:
     """Rules 1 and 2: the pair is used as it was given."""
     _refuse_second_noise(noise, f"{name} already pairs X with its clean side")
     made_from = carried_source(clean)
@@ -205,13 +210,14 @@ def _given(estimator: BaseEstimator, samples: NDArray[Any], clean: ArrayLike, na
             "X_clean equals X: there is no noise to learn from. Pass fit(X) to learn from fresh noise.",
             CleanTargetWarning,
         )
+    samples, target = samples[counting], target[counting]
     return Pair(as_float(samples), as_float(target), None, "given", name, *_range_of(target))
 
 
-def _carried(samples: NDArray[Any], source: CleanSource, noise: Any) -> Pair:
+def _carried(samples: NDArray[Any], source: CleanSource, noise: Any, counting: Any) -> Pair:
     """Rule 3: X came out of a noiser, and knows what it was made from."""
     _refuse_second_noise(noise, f"X was already corrupted by {source.noiser!r}")
-    clean = _verified(source, samples).clean
+    clean = _verified(source, samples).clean[counting]
     inputs = as_float(clean)
     return Pair(
         inputs,

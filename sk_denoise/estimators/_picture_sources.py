@@ -130,6 +130,10 @@ class PictureList:
                 raise ValueError(f"{name}[{index}] contains NaN or infinity.")
         return cls(pictures, name)
 
+    def take(self, kept: NDArray[np.bool_]) -> PictureList:
+        """Return the list of those pictures."""
+        return PictureList([p for p, keep in zip(self.pictures, kept, strict=True) if keep], self.name)
+
     def check_sizes(self, other: PictureList) -> None:
         """Refuse another list that is not the counterpart of this one."""
         shapes, others = ([picture.shape for picture in side.pictures] for side in (self, other))

@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator
 from torch import nn
 from torch.utils.data import Dataset
 
-from sk_denoise._callbacks import CallbackSupportMixin, FitTasks, take_fitted
+from sk_denoise._callbacks import CallbackSupportMixin, FitTasks, take_fitted, unobserved
 from sk_denoise._cost import cost_of
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
 from sk_denoise._threads import suitable_threads, threads_for
@@ -29,6 +29,7 @@ from sk_denoise._validation import (
     check_one_of,
     check_parameters,
     name_of,
+    restore_names,
 )
 from sk_denoise._warnings import warn_user
 from sk_denoise.datasets import RandomPatches
@@ -154,8 +155,6 @@ class FitSteps(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         )
         layout = self._layout()
         traits = check_loss(self.loss)
-        if pair.weights is not None:
-            check_weighable(self.loss, traits.by_sample)
         check_augmentation(self.augment, layout, traits.on_unit_interval)
         check_for_pictures(self.loss, traits.pictures_only, layout)
         return pair.laid_out(layout)
@@ -412,6 +411,7 @@ class FitSteps(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         X, y = (
             side.reshape(-1, *shape) if len(shape) == 1 else side for side in (sample.inputs, sample.targets)
         )
+        X = restore_names(X, getattr(self, "feature_names_in_", None))
         return X, y, None if sample.weights is None else {"sample_weight": sample.weights}
 
     def _tell(self, tasks: FitTasks, functions: Sequence[Callable[..., Any]], net: Any) -> bool:
@@ -420,12 +420,13 @@ class FitSteps(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         stop = tasks.end_epoch(lambda: {n: v for n, v in vars(so_far()).items() if n.endswith("_")})
         epoch = {name: value for name, value in net.history[-1].items() if name != "batches"}
         for function in functions:
-            stop |= bool(function(so_far(), dict(epoch)))
+            answer = function(so_far(), dict(epoch))
+            stop |= isinstance(answer, bool | np.bool_) and bool(answer)
         return stop
 
     def _as_if_ended(self, net: Any) -> Self:
         """Return a fitted copy, as if the fit had ended with the last epoch."""
-        twin = copy.copy(self)
+        twin = unobserved(self)
         twin.net_ = net.as_if_ended()
         twin._recall()
         return twin
@@ -433,6 +434,8 @@ class FitSteps(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _rows(self, samples: Any, purpose: str, run: int) -> Any:
         """Return what batches are drawn from, with randomness for one purpose and run."""
         device = torch.device(self.net_.device)
+        if isinstance(samples, Pair) and samples.weights is not None:
+            check_weighable(self.loss, check_loss(self.loss).by_sample)
         noiseless = samples.is_paired if isinstance(samples, RandomPatches) else samples.noiser is None
         pairing = pairing_of(
             self._preparation_,

@@ -31,6 +31,7 @@ __all__ = [
     "predict_in_unit",
     "refuse_noisy",
     "seed_of",
+    "takes_pictures",
     "through_earlier_steps",
     "unit_of",
 ]
@@ -81,6 +82,14 @@ def refuse_noisy(estimator: Any, noiser: Any) -> None:
                 f"The noise of {noiser!r} is added to clean data, and the estimator holds {held!r}, which "
                 'would add more. Give that one apply="fit".'
             )
+
+
+def takes_pictures(estimator: Any) -> bool:
+    """Return whether the last step takes pictures of any size, tensors with their channels first."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if isinstance(estimator, Pipeline):
+        return takes_pictures(estimator[-1])
+    return bool(getattr(estimator, "_takes_any_size", False))
 
 
 def through_earlier_steps(estimator: Any, X: Any) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from sklearn.utils import check_array
 
 from sk_denoise._validation import check_weights
 
-__all__ = ["PSNR_CAP", "mse", "nmse", "psnr", "psnr_of_each", "psnr_of_mse", "ssim"]
+__all__ = ["PSNR_CAP", "mean_over_samples", "mse", "nmse", "psnr", "psnr_of_each", "psnr_of_mse", "ssim"]
 
 PSNR_CAP = 100.0  # dB; what a perfect sample counts, so that one of them leaves the mean finite
 GAUSSIAN_WINDOW = 11  # pixels: 3.5 deviations of 1.5 pixels to each side, rounded
@@ -39,7 +39,7 @@ def mse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | N
     >>> mse([[0.0, 1.0]], [[0.0, 0.5]])
     0.125
     """
-    return _mean(_squared_errors(*_pair(truth, prediction)), sample_weight)
+    return mean_over_samples(_squared_errors(*_pair(truth, prediction)), sample_weight)
 
 
 def nmse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
@@ -69,7 +69,7 @@ def nmse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | 
     ratios = np.full(len(t), np.inf)
     np.divide(errors, norms, out=ratios, where=norms > 0)
     ratios[errors == 0] = 0.0
-    return _mean(ratios, sample_weight)
+    return mean_over_samples(ratios, sample_weight)
 
 
 def psnr(
@@ -110,7 +110,7 @@ def psnr(
     >>> round(psnr([[0.0, 1.0]], [[0.1, 0.9]], data_range=1), 2)
     20.0
     """
-    return _mean(psnr_of_each(truth, prediction, data_range, cap), sample_weight)
+    return mean_over_samples(psnr_of_each(truth, prediction, data_range, cap), sample_weight)
 
 
 def psnr_of_each(
@@ -197,10 +197,10 @@ def ssim(
         structural_similarity(a, b, data_range=data_range, channel_axis=channel_axis, **window)
         for a, b in zip(t, p, strict=True)
     ]
-    return _mean(np.array(values), sample_weight)
+    return mean_over_samples(np.array(values), sample_weight)
 
 
-def _mean(values: NDArray[Any], sample_weight: ArrayLike | None) -> float:
+def mean_over_samples(values: NDArray[Any], sample_weight: ArrayLike | None) -> float:
     """Return the mean over samples, each of which counts as much as its weight says."""
     weights = check_weights(sample_weight, values)
     if weights is None:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import get_scorer
 
+from sk_denoise._array_api import in_kind_of, on_host
 from sk_denoise._validation import (
     Noiser,
     Scorer,
     check_noiser,
     check_one_of,
-    check_weights,
     data_range_of,
     is_clean_side,
     picture_of,
@@ -28,10 +28,11 @@ from sk_denoise.metrics._fixed_noise import (
     predict_in_unit,
     refuse_noisy,
     seed_of,
+    takes_pictures,
     through_earlier_steps,
     unit_of,
 )
-from sk_denoise.metrics._functions import check_data_range, mse, nmse, psnr, ssim
+from sk_denoise.metrics._functions import check_data_range, mean_over_samples, mse, nmse, psnr, ssim
 
 __all__ = ["make_denoising_scorer", "make_robustness_scorer"]
 
@@ -44,7 +45,7 @@ METRICS: dict[str, tuple[Callable[..., float], bool, int]] = {
 }
 
 
-@dataclass
+@dataclass(eq=False)  # each is itself alone, as those of scikit-learn are
 class _DenoisingScorer(Scorer):
     noiser: Noiser
     seed: int
@@ -55,13 +56,18 @@ class _DenoisingScorer(Scorer):
         self, estimator: Any, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> float:
         refuse_noisy(estimator, self.noiser)
+        if takes_pictures(estimator):
+            X, y = (picture_of(side) if np.ndim(side) == 4 else side for side in (X, y))  # channels last
         if is_ragged(X):
             return self._score_list(estimator, X, y if is_ragged(y) else X, sample_weight)
-        clean = restore_container(np.asarray(y), X) if is_clean_side(y, X) else X
+        here = on_host(X)
+        clean = (
+            in_kind_of(X, restore_container(np.asarray(on_host(y)), here)) if is_clean_side(y, here) else X
+        )
         truth, last = through_earlier_steps(estimator, clean)
-        truth = np.asarray(truth)
-        noisy = corrupt_fold(self.noiser, X, self.seed, copy=0)
-        prediction = predict_in_unit(estimator, noisy, unit_of(last, truth))
+        truth = np.asarray(on_host(truth))
+        noisy = in_kind_of(X, corrupt_fold(self.noiser, here, self.seed, copy=0))
+        prediction = on_host(predict_in_unit(estimator, noisy, unit_of(last, truth)))
         metric, needs_range, sign = METRICS[self.metric]
         keywords: dict[str, Any] = {"sample_weight": sample_weight}
         if needs_range:
@@ -84,10 +90,10 @@ class _DenoisingScorer(Scorer):
             keywords["data_range"] = data_range_of(pixels) if self.data_range is None else self.data_range
         pairs = zip(truths, predictions, strict=True)
         scores = [metric(t[None], x[None], **keywords) for t, x in pairs]
-        return sign * float(np.average(scores, weights=check_weights(sample_weight, scores)))
+        return sign * mean_over_samples(np.array(scores), sample_weight)
 
 
-@dataclass
+@dataclass(eq=False)  # each is itself alone, as those of scikit-learn are
 class _RobustnessScorer(Scorer):
     noiser: Noiser
     seed: int
@@ -97,8 +103,9 @@ class _RobustnessScorer(Scorer):
     def score(self, estimator: Any, X: ArrayLike, y: Any = None, **metadata: Any) -> float:
         refuse_noisy(estimator, self.noiser)
         scorer = get_scorer(self.scoring)
-        copies = (corrupt_fold(self.noiser, X, self.seed, copy) for copy in range(self.n_copies))
-        return float(np.mean([scorer(estimator, noisy, y, **metadata) for noisy in copies]))
+        here = on_host(X)
+        copies = (corrupt_fold(self.noiser, here, self.seed, copy) for copy in range(self.n_copies))
+        return float(np.mean([scorer(estimator, in_kind_of(X, noisy), y, **metadata) for noisy in copies]))
 
 
 def make_denoising_scorer(

@@ -108,6 +108,10 @@ class EpochRecorder(Callback):
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.first_loss, self.steps = math.nan, 0
+        self.least = {
+            name: min((epoch[name] for epoch in net.history if name in epoch), default=math.inf)
+            for name in ("train_loss", "valid_loss")
+        }
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.sums: dict[bool, list[Any]] = {True: [0, 0.0, 0.0], False: [0, 0.0, 0.0]}  # rows, loss, PSNR
@@ -132,9 +136,10 @@ class EpochRecorder(Callback):
         for name, training in (("train", True), ("valid", False)):
             rows, loss, psnr = self.sums[training]
             if rows:
-                before = (epoch.get(f"{name}_loss", math.inf) for epoch in net.history[:-1])
-                net.history.record(f"{name}_loss", float(loss / rows))
-                net.history.record(f"{name}_loss_best", float(loss / rows) < min(before, default=math.inf))
+                mean, name_of_loss = float(loss / rows), f"{name}_loss"
+                net.history.record(name_of_loss, mean)
+                net.history.record(f"{name_of_loss}_best", mean < self.least[name_of_loss])
+                self.least[name_of_loss] = min(mean, self.least[name_of_loss])
                 if training:
                     self._check_convergence(net, net.history[-1]["train_loss"])
                 if self.training_psnr or not training:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
+from skorch.history import History
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
@@ -39,7 +40,10 @@ class Net(NeuralNet):
         """Copy without pickling, which skorch would do, and which a user's lambda does not survive."""
         twin: Net = type(self).__new__(type(self))
         memo[id(self)] = twin
-        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        state = dict(self.__dict__)
+        history = state.pop("history_", None)
+        twin.__dict__.update(copy.deepcopy(state, memo))
+        twin.history_ = None if history is None else History(history)  # epochs that are over do not change
         return twin
 
     @property

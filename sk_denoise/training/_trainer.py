@@ -21,6 +21,7 @@ from sk_denoise.training._callbacks import (
     EpochRecorder,
     Progress,
     Schedule,
+    StoppedBySkorch,
     StopTraining,
     Told,
     check_weights,
@@ -130,18 +131,18 @@ def train(
         with suppress(StopTraining), half:
             net.fit_loop(rows, epochs=plan.epochs)
         check_weights(net)
-        if net.averaging is not None:
-            net.module_.load_state_dict(net.judged.state_dict())
-        if plan.patience is not None:
-            best.restore(net)
     except KeyboardInterrupt as error:
         interruption = error
-        best.restore(net)
         if net.history and "train_loss" not in net.history[-1]:  # the epoch was not complete
             net.history.pop()
     finally:
         net.notify("on_train_end", X=rows, y=None)
+        judged, averaged = net.judged, net.averaging is not None
         net.callbacks_, net.train_split, net.averaging, net.verbose = [], None, None, 0
+    if plan.patience is not None or interruption is not None:
+        best.restore(net)
+    elif averaged:
+        net.module_.load_state_dict(judged.state_dict())
     net.module_.eval()
     return interruption
 
@@ -156,8 +157,12 @@ def _looking_on(plan: TrainingPlan, best: BestWeights, steps: int) -> list[Callb
         callbacks.append(GradientNormClipping(plan.largest_gradient))
     if plan.show_progress:
         callbacks.append(Progress(plan.epochs))
-    callbacks += plan.callbacks
-    callbacks.append(Told(plan.epoch_begins, plan.epoch_ends))  # those that may stop the run come last
+    may_stop = [callback for callback in plan.callbacks if isinstance(callback, StoppedBySkorch)]
+    callbacks += [callback for callback in plan.callbacks if callback not in may_stop]
+    callbacks += [
+        Told(plan.epoch_begins, plan.epoch_ends),
+        *may_stop,
+    ]  # those that may stop the run come last
     if plan.patience is not None:
         callbacks.append(EarlyStopping(plan.patience, plan.tol))
     return callbacks

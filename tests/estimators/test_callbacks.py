@@ -245,6 +245,23 @@ def test_a_function_is_given_a_fitted_copy_and_the_figures_of_each_epoch(make, s
     assert pickle.loads(pickle.dumps(seen[0][0].set_params(callbacks=None))).n_iter_ == 1
 
 
+def test_the_copy_has_left_the_fit_and_can_be_fitted_by_itself():
+    kept = []
+    pipeline = Pipeline([("dae", dae(callbacks=[lambda fitted, epoch: kept.append(fitted)]))])
+    pipeline.set_callbacks(Recorder()).fit(X)
+    recorder = Recorder()
+    kept[0].set_params(callbacks=None).set_callbacks(recorder).fit(X[:50])
+    assert recorder.told[0] == ("setup", "DenoisingAutoencoder", "")
+
+
+def test_frames_are_shown_as_frames():
+    pandas = pytest.importorskip("pandas")
+    recorder = Recorder()
+    frame = pandas.DataFrame(X, columns=[f"pixel {index}" for index in range(64)])
+    dae().set_callbacks(recorder).fit(frame)
+    assert list(recorder.seen[0]["X"].columns) == list(frame.columns)
+
+
 def test_a_function_stops_the_run_by_answering_true():
     estimator = dae(max_epochs=50, callbacks=[lambda fitted, epoch: epoch["epoch"] == 4]).fit(X)
     assert estimator.n_iter_ == 4
@@ -282,6 +299,20 @@ def test_skorch_stops_a_run_and_a_search_goes_on():
     patience = EarlyStopping(monitor="train_loss", patience=2, threshold=10.0, threshold_mode="abs")
     search = GridSearchCV(dae(max_epochs=40, callbacks=[patience]), {"latent_dim": [4, 8]}, cv=2)
     assert search.fit(X).best_estimator_.n_iter_ < 40
+
+
+def test_all_are_told_of_the_epoch_that_skorch_stops_at():
+    seen = []
+    patience = EarlyStopping(monitor="train_loss", patience=2, threshold=10.0, threshold_mode="abs")
+    estimator = dae(max_epochs=40, callbacks=[patience, lambda fitted, epoch: seen.append(epoch["epoch"])])
+    assert seen == []
+    assert len(estimator.fit(X).loss_curve_) == seen[-1]
+
+
+def test_averaged_weights_come_after_what_skorch_restores(tmp_path):
+    best = Checkpoint(monitor="train_loss_best", dirname=tmp_path, load_best=True)
+    alone, both = dae(weight_averaging=0.9), dae(weight_averaging=0.9, callbacks=[best])
+    np.testing.assert_array_equal(alone.fit(X).predict(X), both.fit(X).predict(X))
 
 
 def test_skorch_sets_the_rate_beside_a_constant_schedule():

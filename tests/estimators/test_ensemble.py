@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from sk_denoise import (
+    CleanTargetWarning,
     DenoisingAutoencoder,
     DenoisingEnsemble,
     DenseNetwork,
@@ -19,7 +24,8 @@ from sk_denoise import (
     MaskingNoiser,
     WienerDenoiser,
 )
-from sk_denoise.datasets import RandomPatches, load_pictures
+from sk_denoise.datasets import ImageFolder, RandomPatches, load_pictures
+from sk_denoise.io import write_image
 
 X = load_digits().data[:600] / 16
 TRAIN, TEST = X[:400], X[400:]
@@ -204,3 +210,87 @@ def test_a_clone_is_unfitted_and_keeps_the_members_parameters():
 def test_what_cannot_be_an_ensemble_is_refused(ensemble, message):
     with pytest.raises((TypeError, ValueError), match=message):
         ensemble.fit(TRAIN)
+
+
+# What members and ensembles must agree on ----------------------------------------------------------------
+
+
+def small_pictures(n: int = 12) -> list[np.ndarray]:
+    photo = load_pictures("gray").train[0]
+    return [photo[24 * i : 24 * i + 24, 30 : 30 + 20 + i % 3].astype(np.float32) for i in range(n)]
+
+
+@pytest.mark.parametrize("given", ["y as a stack", "y equal to X", "masks", "X_clean", "pairs"])
+def test_lists_have_the_clean_side_that_a_member_finds(given):
+    clean = [x[:, :20] for x in small_pictures()]
+    noisy = [x + 0.1 for x in clean]
+    arguments = {
+        "y as a stack": (noisy, np.stack(clean)),
+        "y equal to X": (clean, clean),
+        "masks": (clean, [(x > 0.5).astype(np.uint8) for x in clean]),
+        "X_clean": (noisy,),
+        "pairs": (list(zip(noisy, clean, strict=True)),),
+    }[given]
+    named = {"X_clean": clean} if given == "X_clean" else {}
+    noise = GaussianNoiser(0.1) if given in ("y equal to X", "masks") else "auto"
+    learner = images(max_epochs=1, patch_size=8, noise=noise)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CleanTargetWarning)
+        ensemble = DenoisingEnsemble(learner, 2, random_state=0).fit(*arguments, **named)
+        member = clone(learner).fit(*arguments, **named)
+    assert ensemble.target_source_ == member.target_source_
+    assert (ensemble.noiser_ is None) == (member.noiser_ is None)
+
+
+def test_tensors_of_pictures_have_their_channels_first():
+    stack = torch.rand(10, 3, 16, 12)
+    ensemble = DenoisingEnsemble(images(max_epochs=1, patch_size=8), 2, random_state=0).fit(stack)
+    assert ensemble._sample_shape_ == ensemble.estimators_[0]._sample_shape_
+    ensemble.set_params(estimator__noise="auto").fit(list(stack), X_clean=list(stack * 0.9))
+    assert ensemble.predict([stack[0]])[0].shape == (16, 12, 3)
+    assert ensemble.score(stack) > 0
+
+
+def test_a_fit_forgets_the_one_before():
+    ensemble = DenoisingEnsemble(images(max_epochs=1, patch_size=8), 2, random_state=0)
+    gray, colour = (
+        np.random.default_rng(0).random((8, 16, 16)),
+        [np.ones((16, 16, 3)) * i / 9 for i in range(8)],
+    )
+    ensemble.fit(gray).fit(colour)
+    assert ensemble.predict(np.stack(colour)).shape == (8, 16, 16, 3)
+    ensemble.set_params(estimator=dae(max_epochs=1)).fit(TRAIN)
+    assert not hasattr(ensemble, "white_")
+
+
+def test_samples_without_weight_have_no_part_in_calibration():
+    spoiled, weights = TRAIN.copy(), np.repeat([1.0, 0.0], 200)
+    spoiled[200:] = np.random.default_rng(0).normal(0, 500, (200, 64))
+    ensemble = DenoisingEnsemble(dae(max_epochs=3), 2, random_state=0)
+    floor = ensemble.fit(spoiled, sample_weight=weights).floor_
+    np.testing.assert_array_equal(floor, ensemble.fit(TRAIN[:200]).floor_)
+
+
+def test_a_folder_calibrates_as_its_pictures_do(tmp_path):
+    photos = [np.rint(255 * x).astype(np.uint8) for x in small_pictures()]
+    for index, photo in enumerate(photos):
+        write_image(tmp_path / f"{index:02}.png", photo)
+    learner = images(max_epochs=2, patch_size=16, patches_per_picture=8)
+    by_files = DenoisingEnsemble(learner, 2, random_state=0)
+    by_files.fit(ImageFolder(tmp_path), X_val=ImageFolder(tmp_path))
+    by_arrays = DenoisingEnsemble(learner, 2, random_state=0)
+    by_arrays.fit([x / np.float32(255) for x in photos], X_val=[x / np.float32(255) for x in photos])
+    assert by_files.floor_ == pytest.approx(by_arrays.floor_, rel=0.5)
+
+
+def test_columns_of_validation_samples_are_checked():
+    frame = pd.DataFrame(TRAIN, columns=[f"pixel {i}" for i in range(64)])
+    ensemble = DenoisingEnsemble(dae(max_epochs=2), 2, random_state=0)
+    with pytest.raises(ValueError, match="feature names"):
+        ensemble.fit(frame, X_val=frame.iloc[:50, ::-1])
+    assert ensemble.fit(frame, X_val=frame.iloc[:50]).score(frame) > 0
+
+
+def test_too_few_samples_to_hold_some_out_are_refused_in_words():
+    with pytest.raises(ValueError, match="leaves 1 of 3 samples"):
+        DenoisingEnsemble(dae()).fit(TRAIN[:3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sklearn
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
@@ -203,6 +204,38 @@ def test_samples_of_weight_zero_are_not_there():
     learner = dae(max_epochs=2, noise=GaussianNoiser(0.2))
     fitted = learner.fit(spoiled, sample_weight=weights).predict(NOISY)
     np.testing.assert_array_equal(fitted, learner.fit(CLEAN[:150]).predict(NOISY))
+
+
+def test_samples_of_weight_zero_settle_no_range_and_no_noise():
+    weights, spoiled = np.repeat([1.0, 0.0], 50), CLEAN[:100].reshape(-1, 8, 8).copy()
+    spoiled[50:] *= 100
+    learner = dae(max_epochs=1)
+    weighted, alone = learner.fit(spoiled, sample_weight=weights), clone(learner).fit(spoiled[:50])
+    assert weighted.data_range_ == alone.data_range_ == 1
+    assert repr(weighted.noiser_) == repr(alone.noiser_)
+    network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
+    pictures = ImageDenoiser(network, max_epochs=1, patch_size=8, random_state=0)
+    weights[0] = 0.5
+    assert pictures.fit(list(spoiled), sample_weight=weights).data_range_ == 1
+
+
+def test_weights_are_those_of_the_training_samples_alone():
+    weights = np.r_[np.full(50, 1e-6), np.ones(50)]
+    validation = CLEAN[100:200]
+    learner = dae(early_stopping=True, max_epochs=2)
+    whole = learner.fit(CLEAN[:100], X_val=validation, sample_weight=weights).validation_scores_
+    losses = [epoch["valid_loss"] for epoch in learner.net_.history]
+    learner.fit(CLEAN[:100], X_val=np.r_[np.zeros((50, 64)), validation[50:]], sample_weight=weights)
+    assert len(whole) == 2
+    assert abs(learner.net_.history[-1]["valid_loss"] - losses[-1]) > 0.01
+    learner.fit(CLEAN[:100], X_val=CLEAN[100:150], sample_weight=weights)
+
+
+def test_pictures_take_weights_with_any_loss_where_they_are_cut():
+    network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
+    learner = ImageDenoiser(network, max_epochs=1, patch_size=8, loss=lambda p, t: (p - t).abs().mean())
+    stack = np.random.default_rng(0).random((6, 16, 16))
+    learner.fit(stack, sample_weight=np.arange(6.0)).fit(list(stack), sample_weight=np.arange(6.0))
 
 
 def test_similarity_losses_weigh_pictures():
