@@ -17,6 +17,7 @@ from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import CallbackSupportMixin, FitTasks, take_fitted, with_callbacks
 from sk_denoise._clean_source import attach_source, carried_source
 from sk_denoise._random import root_seed, stream, stream_seed
+from sk_denoise._representation import DocumentationLinkMixin
 from sk_denoise._validation import (
     Interval,
     SampleTagsMixin,
@@ -46,6 +47,7 @@ LEAST_HELD_OUT = 2
 
 
 class DenoisingEnsemble(
+    DocumentationLinkMixin,
     CallbackSupportMixin,
     SampleTagsMixin,
     OneToOneFeatureMixin,

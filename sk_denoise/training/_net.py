@@ -43,8 +43,13 @@ class Net(NeuralNet):
         state = dict(self.__dict__)
         history = state.pop("history_", None)
         twin.__dict__.update(copy.deepcopy(state, memo))
+        _complete(twin)
         twin.history_ = None if history is None else History(history)  # epochs that are over do not change
         return twin
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        _complete(self)
 
     @property
     def judged(self) -> nn.Module:
@@ -104,3 +109,10 @@ class Net(NeuralNet):
         with torch.no_grad():
             answer = self.judged(noisy).float()
             return {"loss": self.criterion_(answer, *aim), "y_pred": answer}
+
+
+def _complete(net: NeuralNet) -> None:
+    """Give a copied LBFGS what torch leaves out of its copies."""
+    optimizer = getattr(net, "optimizer_", None)
+    if isinstance(optimizer, torch.optim.LBFGS):
+        optimizer._params, optimizer._numel_cache = optimizer.param_groups[0]["params"], None

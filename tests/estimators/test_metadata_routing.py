@@ -161,9 +161,11 @@ def test_an_ensemble_is_routed_to_as_its_members_are():
 def test_pictures_are_routed_as_rows_are():
     network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
     denoiser = ImageDenoiser(network, max_epochs=1, random_state=0)
-    denoiser.set_fit_request(X_clean=True, sample_weight=True).set_score_request(sample_weight=True)
+    denoiser.set_fit_request(X_clean=True, sample_weight=True)
+    scorer = make_denoising_scorer(GaussianNoiser()).set_score_request(sample_weight=True)
     noisy, clean = NOISY.reshape(-1, 8, 8), CLEAN.reshape(-1, 8, 8)
-    search = GridSearchCV(Pipeline([("denoise", denoiser)]), {"denoise__max_epochs": [1]}, cv=2)
+    pipeline = Pipeline([("denoise", denoiser)])
+    search = GridSearchCV(pipeline, {"denoise__max_epochs": [1]}, cv=2, scoring=scorer)
     search.fit(noisy, X_clean=clean, sample_weight=WEIGHTS)
     assert search.best_estimator_["denoise"].target_source_ == "X_clean"
 

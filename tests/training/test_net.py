@@ -5,6 +5,7 @@ import pickle
 import torch
 from torch import nn
 
+from sk_denoise import DenoisingAutoencoder, DenseNetwork
 from sk_denoise.training import create_net
 from sk_denoise.training._batches import BatchIterator, FixedRows
 
@@ -87,3 +88,13 @@ def test_pictures_are_laid_out_channels_last():
 
     net = create_net(Picture(), nn.MSELoss, (torch.optim.SGD, {"lr": 0.1}), CPU)
     assert net.module_.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_lbfgs_goes_on_after_a_copy_and_a_pickle():
+    X = torch.rand(40, 5).numpy()
+    dae = DenoisingAutoencoder(
+        DenseNetwork((8,)), 4, optimizer=torch.optim.LBFGS, learning_rate=0.1, max_epochs=1, random_state=0
+    ).fit(X)
+    again = pickle.loads(pickle.dumps(dae)).partial_fit(X)
+    assert again.n_iter_ == dae.partial_fit(X).n_iter_ == 2
+    assert (again.predict(X) == dae.predict(X)).all()
