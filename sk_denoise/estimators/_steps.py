@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import functools
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
@@ -18,7 +17,7 @@ from sklearn.base import BaseEstimator
 from torch import nn
 from torch.utils.data import Dataset
 
-from sk_denoise._callbacks import CallbackSupportMixin, FitTasks, take_fitted, unobserved
+from sk_denoise._callbacks import FitTasks, take_fitted
 from sk_denoise._cost import cost_of
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
 from sk_denoise._threads import suitable_threads, threads_for
@@ -29,11 +28,11 @@ from sk_denoise._validation import (
     check_one_of,
     check_parameters,
     name_of,
-    restore_names,
 )
 from sk_denoise._warnings import warn_user
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._layout import SampleLayout
+from sk_denoise.estimators._observed import ObservedFit
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._rows import (
@@ -68,7 +67,7 @@ __all__ = ["FitSteps"]
 SAMPLED_ENTRIES, LEAST_PATCHES = 2**24, 64  # of a stream of patches, to know it by
 
 
-class FitSteps(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
+class FitSteps(ObservedFit, BaseEstimator, metaclass=ABCMeta):
     """The parameters that every denoiser has that learns from pairs, and what a fit does with them."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -403,34 +402,6 @@ class FitSteps(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         tasks.end()
         return interruption
 
-    def _as_shown(self, sample: Pair) -> tuple[Any, Any, dict[str, Any] | None]:
-        """Return the samples, their clean side and their weights as callbacks are to score them."""
-        shape = self._sample_shape_
-        if len(shape) == 1 and sample.inputs[0].size != shape[0]:
-            return None, None, None  # parts of flattened pictures, which predict does not take
-        X, y = (
-            side.reshape(-1, *shape) if len(shape) == 1 else side for side in (sample.inputs, sample.targets)
-        )
-        X = restore_names(X, getattr(self, "feature_names_in_", None))
-        return X, y, None if sample.weights is None else {"sample_weight": sample.weights}
-
-    def _tell(self, tasks: FitTasks, functions: Sequence[Callable[..., Any]], net: Any) -> bool:
-        """Tell callbacks that an epoch has ended, and return whether one of them asks to stop."""
-        so_far = functools.cache(lambda: self._as_if_ended(net))
-        stop = tasks.end_epoch(lambda: {n: v for n, v in vars(so_far()).items() if n.endswith("_")})
-        epoch = {name: value for name, value in net.history[-1].items() if name != "batches"}
-        for function in functions:
-            answer = function(so_far(), dict(epoch))
-            stop |= isinstance(answer, bool | np.bool_) and bool(answer)
-        return stop
-
-    def _as_if_ended(self, net: Any) -> Self:
-        """Return a fitted copy, as if the fit had ended with the last epoch."""
-        twin = unobserved(self)
-        twin.net_ = net.as_if_ended()
-        twin._recall()
-        return twin
-
     def _rows(self, samples: Any, purpose: str, run: int) -> Any:
         """Return what batches are drawn from, with randomness for one purpose and run."""
         device = torch.device(self.net_.device)
@@ -484,13 +455,6 @@ class FitSteps(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         if interruption is not None:
             raise interruption
         return self
-
-    def _recall(self) -> None:
-        """Say what the net remembers of its epochs."""
-        history = self.net_.history
-        self.n_iter_ = len(history)
-        self.loss_curve_ = [epoch["train_loss"] for epoch in history]
-        self.validation_scores_ = [e["valid_psnr"] for e in history if "valid_psnr" in e] or None
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
