@@ -11,7 +11,13 @@ import subprocess
 import sys
 
 import pytest
+import scipy
+from sklearn.utils.fixes import parse_version
 
+pytestmark = pytest.mark.skipif(
+    parse_version(scipy.__version__) < parse_version("1.14"),
+    reason="scikit-learn dispatches from scipy 1.14 on",
+)
 BEGIN = """
 import warnings; warnings.simplefilter("error")
 import numpy as np, sklearn, torch

@@ -57,7 +57,8 @@ class _DenoisingScorer(Scorer):
     ) -> float:
         refuse_noisy(estimator, self.noiser)
         if takes_pictures(estimator):
-            X, y = (picture_of(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))  # channels last
+            # channels last
+            X, y = (picture_of(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))
         if is_ragged(X):
             return self._score_list(estimator, X, y if is_ragged(y) else X, sample_weight)
         here = on_host(X)
