@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["ComparisonDisplay"]
 
 CROP = 80  # pixels: the side of the part that is enlarged by itself
+ROWS_GO = "this display draws pictures alone, and compare_denoisers makes the table of other rows"
 MARK = "tab:orange"  # of the frame around what is enlarged
 
 Crop = tuple[int, int, int, int]  # top, left, height, width
@@ -244,7 +245,8 @@ def _picture_at(index: int, pictures: Any, image_shape: Sequence[int] | None) ->
     if not isinstance(index, int | np.integer) or not 0 <= index < len(pictures):
         raise ValueError(f"index must be that of a picture, from 0 to {len(pictures) - 1}, got {index!r}.")
     rows = pictures if isinstance(pictures, list | tuple) else np.asarray(pictures)
-    return as_pictures(np.asarray(rows[index])[None], image_shape, "pictures")[0]
+    picture = np.asarray(rows[index])[None]
+    return as_pictures(picture, image_shape, "pictures", f"; {ROWS_GO}")[0]
 
 
 def _aspect(picture: NDArray[Any]) -> float:

@@ -346,7 +346,7 @@ def _corrupted(estimator: Any, noiser: Any, X: Any) -> Any:
 
 def _as_drawn(samples: Any, kind: str, image_shape: Sequence[int] | None, name: str) -> Samples:
     if kind == "pictures":
-        return as_pictures(samples, image_shape, name)
+        return as_pictures(samples, image_shape, name, ', and kind="signals" to draw them as lines')
     if image_shape is not None:
         raise ValueError(f'image_shape={tuple(image_shape)} is for kind="pictures", got kind={kind!r}.')
     return as_signals(samples, name)

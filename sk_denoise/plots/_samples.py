@@ -31,8 +31,11 @@ def as_samples(samples: Any, name: str) -> Samples:
     return array
 
 
-def as_pictures(samples: Any, image_shape: Sequence[int] | None, name: str) -> Samples:
-    """Return samples as (n_samples, height, width[, 3]), or as a list of such where sizes differ."""
+def as_pictures(samples: Any, image_shape: Sequence[int] | None, name: str, otherwise: str) -> Samples:
+    """Return samples as (n_samples, height, width[, 3]), or as a list of such where sizes differ.
+
+    ``otherwise`` says what to do with rows that are no pictures.
+    """
     pictures = as_samples(samples, name)
     if isinstance(pictures, list):
         if image_shape is not None:
@@ -44,7 +47,7 @@ def as_pictures(samples: Any, image_shape: Sequence[int] | None, name: str) -> S
     if len(shape) == 1:
         raise ValueError(
             f"{name} holds flat rows of {shape[0]} values. Give image_shape=(height, width) or "
-            '(height, width, channels) where they are pictures, and kind="signals" to draw them as lines.'
+            f"(height, width, channels) where they are pictures{otherwise}."
         )
     if math.prod(shape) != math.prod(pictures.shape[1:]):
         raise ValueError(f"image_shape={shape} does not fit {name}, whose samples have {pictures.shape[1:]}.")

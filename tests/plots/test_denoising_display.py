@@ -361,7 +361,7 @@ def test_noise_that_the_estimator_adds_itself_is_refused(digits, dae):
 def test_what_cannot_be_drawn_is_refused_in_words(stacks):
     clean, noisy, denoised = stacks
     flat = clean.reshape(5, 64)
-    with pytest.raises(ValueError, match=r"flat rows of 64 values. Give image_shape="):
+    with pytest.raises(ValueError, match=r'flat rows of 64 values. Give image_shape=.*kind="signals"'):
         DenoisingDisplay.from_predictions(flat, flat, flat)
     with pytest.raises(ValueError, match=r"image_shape=\(7, 7\) does not fit clean"):
         DenoisingDisplay.from_predictions(flat, flat, flat, image_shape=(7, 7))
