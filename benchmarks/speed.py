@@ -7,7 +7,7 @@ Every side trains the same network (the weights of one seed where torch trains i
 mean squared error, on the same rows in batches of the same size, with fresh noise in every batch. Sides run
 in turns, each fit in a process of its own after a short one to warm up; seconds are those of ``fit`` and of
 ``predict`` on all rows. MNIST is read from ``mnist.npz`` in the folder; without it those workloads are
-skipped with a word, and so is Keras where it is not installed (``pip install sk-denoise[bench]``). Runs go
+skipped with a word, and so is Keras where it is not installed (``pip install -e ".[bench]"``). Runs go
 to ``benchmarks/results/speed.json`` and medians and ratios to ``speed.md``. Run nothing else meanwhile.
 """
 
@@ -613,7 +613,7 @@ def main() -> None:
 
     sides = [side for side in SIDES if side in options.sides]
     if "keras" in sides and importlib.util.find_spec("keras") is None:
-        print("Keras is skipped: it is not installed (pip install sk-denoise[bench]).")
+        print('Keras is skipped: it is not installed (pip install -e ".[bench]").')
         sides.remove("keras")
     workloads = options.workloads
     if not (Path(os.environ.get("SK_DENOISE_DATA", "")) / "mnist.npz").is_file():

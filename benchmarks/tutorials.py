@@ -3,7 +3,7 @@
     SK_DENOISE_DATA=folder python benchmarks/tutorials.py [dense] [conv] [cross_entropy] [best]
         [--repeats 3] [--add]
 
-The folder holds mnist.npz. Keras runs where it is installed (``pip install sk-denoise[bench]``) and is
+The folder holds mnist.npz. Keras runs where it is installed (``pip install -e ".[bench]"``) and is
 skipped with a word where it is not. Seconds are those of ``fit`` and include what it compiles; "dB" is the
 mean PSNR of the 10,000 test digits under one fixed draw of noise, data range 1. Every run goes to
 ``benchmarks/results/tutorials.json`` and the medians to ``tutorials.md`` beside it. Run nothing else then.
@@ -248,7 +248,7 @@ def main() -> None:
 
     has_keras = importlib.util.find_spec("keras") is not None
     if not has_keras:
-        print("Keras is skipped: it is not installed (pip install sk-denoise[bench]).")
+        print('Keras is skipped: it is not installed (pip install -e ".[bench]").')
     runs = json.loads(RUNS.read_text()) if RUNS.exists() else {}
     for recipe in recipes:
         if not options.add:

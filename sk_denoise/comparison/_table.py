@@ -89,7 +89,7 @@ def compare_denoisers(
         For an answer of another shape than the picture, or one that holds NaN; and for arguments that
         cannot be used. What a method raises itself gets a note that names method and noise.
     ImportError
-        Without pandas, which ``pip install sk-denoise[compare]`` brings.
+        Without pandas, which ``pip install -e ".[compare]"`` brings.
 
     See Also
     --------
@@ -229,6 +229,6 @@ def _require_pandas() -> Any:
         import pandas as pd
     except ImportError as error:
         raise ImportError(
-            "compare_denoisers needs pandas. Install it with: pip install sk-denoise[compare]"
+            'compare_denoisers needs pandas. Install it with: pip install -e ".[compare]"'
         ) from error
     return pd

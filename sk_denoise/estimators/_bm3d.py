@@ -25,7 +25,7 @@ OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6
 class BM3DDenoiser(LevelDenoiser):
     """Stack blocks that look alike, and shrink what they do not share: the best without a network.
 
-    It needs the package ``bm3d``: ``pip install sk-denoise[bm3d]``. **Its licence allows non-commercial use
+    It needs the package ``bm3d``: ``pip install -e ".[bm3d]"``. **Its licence allows non-commercial use
     only**, and asks that published results name its authors (below). Rows that no ``image_shape`` calls
     pictures are read as signals.
 
@@ -147,6 +147,6 @@ def _bm3d() -> Any:
         return importlib.import_module("bm3d")
     except ImportError as error:
         raise ImportError(
-            "BM3DDenoiser needs the package bm3d, which is not installed: pip install sk-denoise[bm3d]. Its "
+            'BM3DDenoiser needs the package bm3d, which is not installed: pip install -e ".[bm3d]". Its '
             "licence allows non-commercial use only."
         ) from error

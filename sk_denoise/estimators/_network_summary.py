@@ -136,13 +136,13 @@ class NetworkSummary:
         Raises
         ------
         ImportError
-            Without pandas, which ``pip install sk-denoise[compare]`` brings.
+            Without pandas, which ``pip install -e ".[compare]"`` brings.
         """
         try:
             import pandas as pd
         except ImportError as error:
             raise ImportError(
-                "to_frame needs pandas. Install it with: pip install sk-denoise[compare]"
+                'to_frame needs pandas. Install it with: pip install -e ".[compare]"'
             ) from error
         return pd.DataFrame([asdict(layer) for layer in self.layers])
 

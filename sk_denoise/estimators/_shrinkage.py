@@ -115,8 +115,8 @@ class TotalVariationDenoiser(LevelDenoiser):
 class WaveletDenoiser(LevelDenoiser):
     """Shrink the wavelet coefficients of pictures, each scale and direction by its own threshold.
 
-    The fastest of these methods. It needs PyWavelets: ``pip install PyWavelets``. Each channel is denoised
-    by itself. Rows that no ``image_shape`` calls pictures are read as signals.
+    The fastest of these methods. It needs PyWavelets: ``pip install -e ".[wavelets]"``. Each channel is
+    denoised by itself. Rows that no ``image_shape`` calls pictures are read as signals.
 
     Parameters
     ----------
@@ -220,5 +220,5 @@ def _pywavelets() -> Any:
         return importlib.import_module("pywt")
     except ImportError as error:
         raise ImportError(
-            "WaveletDenoiser needs PyWavelets, which is not installed: pip install PyWavelets."
+            'WaveletDenoiser needs PyWavelets, which is not installed: pip install -e ".[wavelets]".'
         ) from error

@@ -75,9 +75,7 @@ def require_pyplot(caller: str) -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError(
-            f"{caller} needs matplotlib. Install it with: pip install sk-denoise[plots]"
-        ) from error
+        raise ImportError(f'{caller} needs matplotlib. Install it with: pip install -e ".[plots]"') from error
     return plt
 
 

@@ -52,7 +52,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ImportError
-        Where onnx and onnxscript are missing: ``pip install "sk-denoise[onnx]"``.
+        Where onnx and onnxscript are missing: ``pip install -e ".[onnx]"``.
     TypeError
         For another estimator.
     ValueError
@@ -99,7 +99,7 @@ def _check_extra() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            f'export_onnx needs {error.name}, which is not installed: pip install "sk-denoise[onnx]".'
+            f'export_onnx needs {error.name}, which is not installed: pip install -e ".[onnx]".'
         ) from error
 
 
