@@ -20,12 +20,16 @@ __all__ = [
     "GRAY",
     "LINE_SIZE",
     "MARKERS",
+    "MOST_INSIDE",
     "TEXT_HEIGHT",
     "Display",
     "check_axes",
     "check_figure",
     "check_limits",
+    "columns_beside",
     "draw_picture",
+    "legend_beside",
+    "legend_width",
     "make_log",
     "new_or_given",
     "require_pyplot",
@@ -41,6 +45,8 @@ LETTER_WIDTH, LONGEST_LINE = 0.095, 16  # of a title: inches, letters
 TEXT_HEIGHT = 0.23  # inches: a line of text under or over a row
 FRAME = "0.8"
 LINE_SIZE = (7.0, 4.0)  # inches, of axes with lines
+MOST_INSIDE = 8  # entries of a legend that leave curves room within the axes
+HANDLE_WIDTH = 0.5  # inches, of a line in the legend and what is left free around it
 GRAY = "0.35"  # of what others are compared with
 
 # Told apart by people who see few colours (M. A. Petroff, "Accessible color sequences for data
@@ -110,6 +116,31 @@ def check_figure(figure: Any) -> Figure | SubFigure:
 def tidy(ax: Axes) -> None:
     """Leave out the frame where nothing is read off."""
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def columns_beside(n_entries: int, most_rows: int) -> int:
+    """Return how many columns the entries of a legend beside axes are put in."""
+    return -(-n_entries // most_rows)
+
+
+def legend_width(names: Sequence[str], most_rows: int, handle: float = HANDLE_WIDTH) -> float:
+    """Return how many inches a legend beside the axes takes."""
+    return columns_beside(len(names), most_rows) * (handle + text_width(names))
+
+
+def legend_beside(ax: Axes, handles: Sequence[Any], most_rows: int, left: float = 1.01, **style: Any) -> Any:
+    """Say at the right of axes what is what, in as many columns as it takes."""
+    return ax.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(left, 1.0),
+        borderaxespad=0,
+        ncols=columns_beside(len(handles), most_rows),
+        frameon=False,
+        fontsize="small",
+        columnspacing=0.8,
+        **style,
+    )
 
 
 def make_log(axis: Axis) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array, column_or_1d
 
 from sk_denoise._validation import check_one_of
-from sk_denoise.plots._drawing import COLORS, MARKERS, text_width
+from sk_denoise.plots._drawing import COLORS, MARKERS, legend_beside, legend_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,14 +78,9 @@ class Groups:
         return cls(*np.unique(labels, return_inverse=True))
 
     @property
-    def n_columns(self) -> int:
-        """Columns of the legend."""
-        return -(-len(self.names) // LEGEND_ROWS)
-
-    @property
     def legend_width(self) -> float:
         """Inches that the legend takes."""
-        return self.n_columns * (MARKER_WIDTH + text_width(map(str, self.names)))
+        return legend_width([str(name) for name in self.names], LEGEND_ROWS, MARKER_WIDTH)
 
     def scatter(self, ax: Axes, points: NDArray[Any], style: dict[str, Any]) -> dict[Any, Any]:
         """Draw the points of each class, in a colour and a marker that no other one has among the first 100.
@@ -105,18 +100,8 @@ class Groups:
 
     def legend(self, ax: Axes, scatters: dict[Any, Any], title: str | None) -> Any:
         """Say beside the axes which class is which, with markers that can be seen."""
-        legend: Any = ax.legend(
-            handles=list(scatters.values()),
-            loc="upper left",
-            bbox_to_anchor=(1.01, 1.0),
-            borderaxespad=0,
-            ncols=self.n_columns,
-            title=title,
-            frameon=False,
-            fontsize="small",
-            handletextpad=0.2,
-            columnspacing=0.8,
-        )
+        handles = list(scatters.values())
+        legend = legend_beside(ax, handles, LEGEND_ROWS, title=title, handletextpad=0.2)
         for handle in legend.legend_handles:
             handle.set(sizes=[30.0], alpha=1)
         return legend

@@ -9,7 +9,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
-from sk_denoise.plots._drawing import COLORS, LINE_SIZE, Display, check_axes, make_log, require_pyplot, tidy
+from sk_denoise.plots._drawing import (
+    COLORS,
+    LINE_SIZE,
+    MOST_INSIDE,
+    Display,
+    check_axes,
+    legend_beside,
+    legend_width,
+    make_log,
+    require_pyplot,
+    tidy,
+)
 from sk_denoise.plots._estimators import check_fitted, name_of_estimator, named_estimators, step_in
 
 if TYPE_CHECKING:
@@ -20,7 +31,9 @@ __all__ = ["LossCurveDisplay"]
 
 TWO_PANELS = (LINE_SIZE[0], 5.5)  # inches
 STYLES = ("-", (0, (5, 1.5)), (0, (1, 1)), "-.")  # for more curves than colours
+LEGEND_ROWS, HALF_ROWS = 18, 12  # runs in a column of the legend, beside one panel and the first of two
 LOSS, SCORE = "training loss", "validation PSNR in dB"
+BEST = "best validation PSNR"
 
 
 class LossCurveDisplay(Display):
@@ -230,10 +243,14 @@ class LossCurveDisplay(Display):
     def _chosen_axes(self, ax: Any, has_scores: bool) -> tuple[Axes, Axes | None]:
         """Return the axes for losses and for scores."""
         pyplot = require_pyplot(f"{type(self).__name__}.plot")
+        width, height = TWO_PANELS if has_scores else LINE_SIZE
+        if len(self.losses) > MOST_INSIDE:
+            names = [*self.losses, BEST] if has_scores else list(self.losses)
+            width += legend_width(names, HALF_ROWS if has_scores else LEGEND_ROWS)
         if ax is None and has_scores:
-            _, ax = pyplot.subplots(2, 1, figsize=TWO_PANELS, sharex=True, layout="constrained")
+            _, ax = pyplot.subplots(2, 1, figsize=(width, height), sharex=True, layout="constrained")
         elif ax is None:
-            _, ax = pyplot.subplots(figsize=LINE_SIZE, layout="constrained")
+            _, ax = pyplot.subplots(figsize=(width, height), layout="constrained")
         if isinstance(ax, list | tuple | np.ndarray):
             if len(ax) != 2:
                 raise ValueError(f"ax must be one or two Axes, for losses and scores; got {len(ax)}.")
@@ -260,6 +277,11 @@ class LossCurveDisplay(Display):
         handles: list[Any] = list(self.loss_lines_.values()) if len(self.losses) > 1 else []
         if self.best_marks_:
             handles.append(_mark_in_legend())
+        if len(self.losses) > MOST_INSIDE:
+            rows = LEGEND_ROWS if lowest is loss_ax else HALF_ROWS
+            beyond = 1.15 if shared else 1.01  # the axis of the scores
+            self.legend_ = legend_beside(loss_ax, handles, rows, beyond)
+            return
         place: dict[str, Any] = {}
         if shared:  # curves that fall and curves that rise leave no room for it
             place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": min(3, len(handles))}
@@ -334,4 +356,4 @@ def _mark(ax: Axes, epoch: int, value: float, color: str) -> Line2D:
 def _mark_in_legend() -> Line2D:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], marker="*", linestyle="", color="0.35", markersize=10, label="best validation PSNR")
+    return Line2D([], [], marker="*", linestyle="", color="0.35", markersize=10, label=BEST)

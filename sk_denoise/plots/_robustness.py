@@ -15,8 +15,12 @@ from sk_denoise.noise import GaussianNoiser
 from sk_denoise.plots._drawing import (
     COLORS,
     GRAY,
+    LINE_SIZE,
     MARKERS,
+    MOST_INSIDE,
     Display,
+    legend_beside,
+    legend_width,
     make_log,
     new_or_given,
     require_pyplot,
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NoiseRobustnessDisplay"]
 
+LEGEND_ROWS = 18  # denoisers in a column of the legend
 Scores = NDArray[np.float64]  # (n_levels, n_samples), in dB
 
 
@@ -329,10 +334,14 @@ class NoiseRobustnessDisplay(Display):
         ends = None if band is None else check_one_of(band, BANDS, "band")
         if log_scale and np.min(self.sigmas) <= 0:
             raise ValueError("log_scale=True needs sigmas above 0, and some are not: use log_scale=False.")
-        ax = new_or_given(ax, f"{type(self).__name__}.plot")
+        references = self._references()
+        names = [*self.scores, *(name for name, _, _ in references)]
+        crowded = len(names) > MOST_INSIDE
+        beside = legend_width(names, LEGEND_ROWS) if crowded else 0.0
+        ax = new_or_given(ax, f"{type(self).__name__}.plot", (LINE_SIZE[0] + beside, LINE_SIZE[1]))
         self.lines_, self.bands_, self.noisy_lines_ = {}, {}, {}
         for place, (name, scores) in enumerate(self.scores.items()):
-            color, marker = COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]
+            color, marker = _look(place)
             (self.lines_[name],) = ax.plot(
                 self.sigmas, _means(scores), color=color, marker=marker, markersize=4.5, label=name
             )
@@ -340,14 +349,17 @@ class NoiseRobustnessDisplay(Display):
                 self.bands_[name] = ax.fill_between(
                     self.sigmas, *ends(scores), color=color, alpha=0.15, linewidth=0
                 )
-        for name, color, scores in self._references():
+        for name, color, scores in references:
             (self.noisy_lines_[name],) = ax.plot(
                 self.sigmas, _means(scores), color=color, linestyle="--", linewidth=1.2, label=name
             )
         ax.set(xlabel=self.label, ylabel="PSNR in dB, mean of samples")
         if log_scale:
             make_log(ax.xaxis)
-        ax.legend(frameon=False, fontsize="small")
+        if crowded:
+            legend_beside(ax, [*self.lines_.values(), *self.noisy_lines_.values()], LEGEND_ROWS)
+        else:
+            ax.legend(frameon=False, fontsize="small")
         tidy(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -364,6 +376,12 @@ class NoiseRobustnessDisplay(Display):
             (f"noisy, for {name}", COLORS[place % len(COLORS)], scores)
             for place, (name, scores) in enumerate(known.items())
         ]
+
+
+def _look(place: int) -> tuple[str, str]:
+    """Return a colour and a marker that no other of the first 100 denoisers has together."""
+    turn, color = divmod(place, len(COLORS))
+    return COLORS[color], MARKERS[(place + turn) % len(MARKERS)]
 
 
 def _means(scores: Scores) -> NDArray[np.float64]:

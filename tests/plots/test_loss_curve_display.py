@@ -63,6 +63,21 @@ def test_the_best_epoch_is_that_of_the_best_psnr_and_marked_on_both_curves():
     assert [text.get_text() for text in display.legend_.get_texts()] == ["a", "b", "best validation PSNR"]
 
 
+@pytest.mark.parametrize("validated", [False, True])
+@pytest.mark.parametrize("n", [9, 25])
+def test_the_legend_of_many_runs_lies_beside_them_and_leaves_them_room(n, validated, assert_legible):
+    runs = {f"learning rate {i}e-4": [2.0, 1.0 + i / n] for i in range(n)}
+    display = LossCurveDisplay.from_curves(runs, runs if validated else None)
+    assert len(display.legend_.get_texts()) == n + validated
+    assert_legible(display.figure_)
+    legend = display.legend_.get_window_extent()
+    for ax in display.axes_:
+        box = ax.get_window_extent()
+        assert legend.x0 > box.x1
+        assert box.width > 5 * display.figure_.dpi
+        assert box.height > 1.7 * display.figure_.dpi
+
+
 def test_a_run_without_scores_stands_beside_one_with_them():
     display = LossCurveDisplay.from_curves(CURVES, {"b": SCORES["b"]})
     assert list(display.loss_lines_) == ["a", "b"]

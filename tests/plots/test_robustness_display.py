@@ -122,6 +122,17 @@ def test_a_single_sample_has_no_spread(digits, dae):
     assert np.isfinite(display.bands_["DenoisingAutoencoder"].get_paths()[0].vertices).all()
 
 
+def test_many_denoisers_can_be_told_apart_and_their_legend_lies_beside_them(assert_legible):
+    scores = {f"denoiser number {i}": np.array([[30.0], [20.0]]) + i for i in range(25)}
+    display = NoiseRobustnessDisplay(np.array([0.1, 0.2]), scores, scores).plot()
+    looks = {(line.get_color(), line.get_marker()) for line in display.lines_.values()}
+    assert len(looks) == 25
+    assert_legible(display.figure_)
+    legend, axes = display.ax_.get_legend().get_window_extent(), display.ax_.get_window_extent()
+    assert legend.x0 > axes.x1
+    assert axes.width > 5 * display.figure_.dpi
+
+
 def test_without_noise_the_noisy_samples_are_perfect_and_not_drawn(digits, dae):
     display = NoiseRobustnessDisplay.from_estimator(dae, digits.test[:20], sigmas=[0, 0.01, 0.3])
     noisy = display.noisy_lines_["noisy"].get_ydata()
