@@ -25,15 +25,18 @@ MARKER_WIDTH = 0.4  # inches, of a marker in the legend and what is left free ar
 
 def checked_groups(
     y: Any, target: str, n_samples: int
-) -> tuple[Literal["classes", "values"] | None, NDArray[Any] | None]:
-    """Return whether y holds classes or values, and y."""
+) -> tuple[Literal["classes", "values"] | None, NDArray[Any] | None, NDArray[Any] | None]:
+    """Return whether y holds classes or values, y, and its classes in the order that they came with."""
     check_one_of(target, TARGETS, "target")
     if y is None:
-        return None, None
+        return None, None, None
     labels = column_or_1d(y)
     if len(labels) != n_samples:
         raise ValueError(f"y has length {len(labels)}, there are {n_samples} samples to colour.")
-    kind = _kind_of(labels) if target == "auto" else target
+    categories = getattr(getattr(y, "dtype", None), "categories", None)  # of pandas
+    kind = target
+    if target == "auto":
+        kind = _kind_of(labels) if categories is None else "classes"
     if kind == "values":
         labels = check_array(labels, ensure_2d=False, input_name="y")
     elif any(_is_missing(label) for label in labels.tolist()):
@@ -45,7 +48,26 @@ def checked_groups(
         raise ValueError(
             f"y holds a single {what}, {labels[0]!s}, so there is nothing to tell apart: leave y out."
         )
-    return ("classes" if kind == "classes" else "values"), labels
+    if kind == "values":
+        return "values", labels, None
+    return "classes", labels, None if categories is None else _present(categories, labels)
+
+
+def _present(categories: Any, labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the categories that samples have, in their order and the type of the labels."""
+    known = set(labels.tolist())
+    names = np.array(np.asarray(categories).tolist())
+    return names[[name in known for name in names.tolist()]]
+
+
+def _sorted(names: NDArray[Any]) -> NDArray[Any]:
+    """Return classes in the order of the legend: texts that are all numbers go by number."""
+    if names.dtype.kind != "U":
+        return names
+    try:
+        return names[np.argsort(names.astype(np.float64), kind="stable")]
+    except ValueError:  # words
+        return names
 
 
 def _is_missing(label: Any) -> bool:
@@ -74,8 +96,11 @@ class Groups:
     members: NDArray[Any]
 
     @classmethod
-    def of(cls, labels: Any) -> Groups:
-        return cls(*np.unique(labels, return_inverse=True))
+    def of(cls, labels: Any, names: Any = None) -> Groups:
+        """Sort samples by their class; without names the classes are sorted too."""
+        names = _sorted(np.unique(labels)) if names is None else np.asarray(names)
+        places = {name: place for place, name in enumerate(names.tolist())}
+        return cls(names, np.array([places[label] for label in np.asarray(labels).tolist()]))
 
     @property
     def legend_width(self) -> float:

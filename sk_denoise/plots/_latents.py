@@ -43,6 +43,8 @@ class LatentDisplay(Display):
         What they are coloured by.
     target : {"classes", "values"} or None, default=None
         What y holds.
+    classes : sequence, optional
+        The classes in the order of the legend; by default those in y, sorted.
     axis_labels : pair of str, default=("latent 1", "latent 2")
         What the axes are.
     target_name : str, optional
@@ -91,6 +93,7 @@ class LatentDisplay(Display):
         y: NDArray[Any] | None = None,
         *,
         target: Literal["classes", "values"] | None = None,
+        classes: Sequence[Any] | NDArray[Any] | None = None,
         axis_labels: Sequence[str] = ("latent 1", "latent 2"),
         target_name: str | None = None,
         reducer: Any = None,
@@ -98,6 +101,7 @@ class LatentDisplay(Display):
         self.points = points
         self.y = y
         self.target = target
+        self.classes = classes
         self.axis_labels = axis_labels
         self.target_name = target_name
         self.reducer = reducer
@@ -170,7 +174,8 @@ class LatentDisplay(Display):
             they are, and takes the first two principal components of others.
         target : {"auto", "classes", "values"}, default="auto"
             What y holds. With "auto" it holds values where it has fractions or more than 20 different
-            numbers, else classes.
+            numbers, else classes. Categories of pandas are classes, in their order; other classes are
+            sorted.
         ax : matplotlib Axes, optional
             What to draw on; by default those of a new figure.
 
@@ -181,13 +186,14 @@ class LatentDisplay(Display):
         """
         require_pyplot(f"{cls.__name__}.from_latents")
         vectors = check_array(latents, input_name="latents")
-        kind, colors = checked_groups(y, target, len(vectors))
+        kind, colors, classes = checked_groups(y, target, len(vectors))
         points, labels, fitted = _reduced(vectors, reducer)
         name = getattr(y, "name", None)
         return cls(
             points,
             colors,
             target=kind,
+            classes=classes,
             axis_labels=labels,
             target_name=None if name is None else str(name),
             reducer=fitted,
@@ -205,7 +211,7 @@ class LatentDisplay(Display):
         -------
         self
         """
-        groups = Groups.of(self.y) if self.target == "classes" else None
+        groups = Groups.of(self.y, self.classes) if self.target == "classes" else None
         size = (SIDE + (0.9 if groups is None else groups.legend_width), SIDE)
         ax = new_or_given(ax, f"{type(self).__name__}.plot", size)
         style: dict[str, Any] = {
@@ -264,7 +270,8 @@ def _reduced(vectors: NDArray[Any], reducer: Any) -> tuple[NDArray[Any], tuple[s
             "A histogram shows single numbers."
         )
     reducer = clone(reducer, safe=False)
-    points = np.asarray(reducer.fit_transform(vectors))
+    with np.errstate(invalid="ignore", divide="ignore"):  # shares of no variance, where vectors are one
+        points = np.asarray(reducer.fit_transform(vectors))
     if points.shape != (len(vectors), 2):
         raise ValueError(
             f"{type(reducer).__name__} made an array of shape {points.shape}, and a map of {len(vectors)} "
@@ -277,5 +284,7 @@ def _axis_labels(reducer: Any) -> tuple[str, str]:
     shares = getattr(reducer, "explained_variance_ratio_", None)
     if shares is None:
         return f"{type(reducer).__name__} 1", f"{type(reducer).__name__} 2"
+    if not np.isfinite(shares[:2]).all():
+        return "component 1", "component 2"
     first, second = (f"component {i + 1} ({100 * shares[i]:.0f} % of the variance)" for i in range(2))
     return first, second

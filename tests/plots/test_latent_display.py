@@ -164,6 +164,29 @@ def test_what_y_holds_is_seen_from_it_and_may_be_told(latents, y, kind):
     assert LatentDisplay.from_latents(latents, y).target == kind
 
 
+@pytest.mark.parametrize("kind", [pd.Series, pd.Categorical, pd.CategoricalIndex])
+@pytest.mark.parametrize("categories", [["z", "a", "unused", "b"], [2.5, 30, 4, 7.0]])
+def test_categories_of_pandas_are_classes_in_their_order(latents, kind, categories):
+    present = [category for category in categories if category not in ("unused", 4)]
+    y = kind(pd.Categorical(present * 20, categories=categories))
+    display = LatentDisplay.from_latents(latents, y)
+    assert list(display.scatters_) == present
+    np.testing.assert_array_equal(display.scatters_[present[1]].get_offsets(), latents[1::3])
+    assert list(copy.deepcopy(display).plot().scatters_) == present
+
+
+def test_texts_that_are_numbers_are_sorted_by_number(latents):
+    names = ["10", "9", "2", "1.5"]
+    assert list(LatentDisplay.from_latents(latents, names * 15).scatters_) == ["1.5", "2", "9", "10"]
+    names = ["10", "9", "b"]
+    assert list(LatentDisplay.from_latents(latents, names * 20).scatters_) == ["10", "9", "b"]
+
+
+def test_vectors_that_are_all_one_have_no_shares_of_variance():
+    display = LatentDisplay.from_latents(np.ones((60, 4)))
+    assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("component 1", "component 2")
+
+
 def test_numbers_may_be_called_classes_or_values(latents):
     many = np.arange(60) % 25
     assert len(LatentDisplay.from_latents(latents, many, target="classes").scatters_) == 25
