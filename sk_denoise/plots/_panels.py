@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,12 @@ ERRORS = "RdBu_r"  # blue is too dark, red too bright
 SHOWN_SHARE = 0.995  # of the errors that lie on the scale: a few pixels must not fade all others
 GAP = 0.06  # inches, between rows
 SIGNAL_WIDTH, SIGNAL_HEIGHT = 3.2, 1.35  # inches
+SMALLEST_TEXT, SMALLEST_TICKS = 6.0, 5.0  # points
+TEXT, SMALL_TEXT, TICKS = (
+    10.0,
+    8.5,
+    7.0,
+)  # points, of names, of decibels and of the scale, where there is room
 CLEAN_LINE = "0.75"
 ERROR = "error"  # the name of the last row
 
@@ -105,23 +111,71 @@ def figure_for(panels: Panels) -> dict[str, Any]:
     return {"figsize": size, "layout": "compressed"}
 
 
+@dataclass(frozen=True)
+class Fit:
+    """How texts fit into a figure that is smaller than one made for its pictures.
+
+    Attributes
+    ----------
+    share : float
+        Of the size that the figure would have.
+    of_names, of_decibels, of_scale : float, str or None
+        Sizes of the font; None where decibels have no room.
+    margins : dict
+        The edges of the pictures, where no layout keeps room for texts.
+    """
+
+    share: float = 1.0
+    of_names: float | str = "medium"
+    of_decibels: float | str | None = "small"
+    of_scale: float | str = "x-small"
+    margins: dict[str, float] = field(default_factory=dict)
+
+
+def _fit(figure: Figure | SubFigure, panels: Panels) -> Fit:
+    """Return how texts fit into a figure, without change where it is as wide as suits the pictures."""
+    suitable, _ = figure_for(panels)["figsize"]
+    width = figure.bbox.width / figure.figure.dpi  # inches
+    share = width / suitable
+    if share >= 1:
+        return Fit()
+    aspects = _aspects(panels)
+    of_names = max(share * TEXT, SMALLEST_TEXT)
+    left = LABELS_WIDTH * max(share, SMALLEST_TEXT / TEXT)
+    right = SCALE_WIDTH if ERROR in panels.rows else 0.05
+    column = (width - left - right) * min(aspects) / sum(aspects)  # inches
+    longest = text_width(text for texts in panels.decibels.values() for text in texts)
+    of_decibels = min(of_names, SMALL_TEXT, TEXT * column / longest) if longest else of_names
+    free = figure.figure.get_layout_engine() is None and left + right < width
+    return Fit(
+        share,
+        of_names,
+        of_decibels if of_decibels >= SMALLEST_TEXT else None,
+        max(share * TICKS, SMALLEST_TICKS),
+        {"left": left / width, "right": 1 - right / width} if free else {},
+    )
+
+
 def draw_pictures(
     figure: Figure | SubFigure, panels: Panels, cmap: Any
 ) -> tuple[NDArray[Any], NDArray[Any], Any]:
     """Draw pictures, all of one height; return axes, images and the colour bar of the errors, if any."""
     aspects = _aspects(panels)
+    fit = _fit(figure, panels)
     axes = figure.subplots(
-        len(panels.rows), len(aspects), squeeze=False, gridspec_kw={"width_ratios": aspects}
+        len(panels.rows), len(aspects), squeeze=False, gridspec_kw={"width_ratios": aspects, **fit.margins}
     )
     images = np.empty(axes.shape, dtype=object)
     for row, (name, pictures) in enumerate(panels.rows.items()):
         limits, colors = panels.limits, cmap
         if name == ERROR:
             limits, colors = (-panels.scale, panels.scale), ERRORS
-        axes[row, 0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8)
+        axes[row, 0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8 * fit.share)
+        axes[row, 0].yaxis.label.set_fontsize(fit.of_names)
         images[row] = [draw_picture(ax, x, limits, colors) for ax, x in zip(axes[row], pictures, strict=True)]
-    _write(axes, panels)
-    return axes, images, _error_bar(axes[-1, -1], panels, images[-1, -1]) if ERROR in panels.rows else None
+    _write(axes, panels, fit)
+    bar = _error_bar(axes[-1, -1], panels, images[-1, -1], fit) if ERROR in panels.rows else None
+    return axes, images, bar
 
 
 def draw_signals(figure: Figure | SubFigure, panels: Panels) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -140,7 +194,7 @@ def draw_signals(figure: Figure | SubFigure, panels: Panels) -> tuple[NDArray[An
         low, high = (-panels.scale, panels.scale) if name == ERROR else panels.limits
         axes[row, 0].set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         axes[row, 0].set_ylabel(name if name == ERROR else f"{name}\n(grey: clean)")
-    _write(axes, panels)
+    _write(axes, panels, Fit())
     return axes, lines
 
 
@@ -149,16 +203,21 @@ def _aspects(panels: Panels) -> list[float]:
     return [float(x.shape[1] / x.shape[0]) for x in panels.rows["clean"]]
 
 
-def _write(axes: NDArray[Any], panels: Panels) -> None:
-    """Write titles over the columns and decibels under the samples; the last rows are those of the axes."""
+def _write(axes: NDArray[Any], panels: Panels, fit: Fit) -> None:
+    """Write titles over the columns and decibels under the samples; the last rows are those of the axes.
+
+    Decibels that would meet are left out.
+    """
     for ax, title in zip(axes[0], panels.titles, strict=False):
-        ax.set_title(title, fontsize="medium", pad=4)
+        ax.set_title(title, fontsize=fit.of_names, pad=4)
+    if fit.of_decibels is None:
+        return
     for row, name in zip(axes, list(panels.rows)[-len(axes) :], strict=True):
         for ax, text in zip(row, panels.decibels.get(name, ()), strict=False):
-            ax.set_xlabel(text, fontsize="small", labelpad=3)
+            ax.set_xlabel(text, fontsize=fit.of_decibels, labelpad=3 * fit.share)
 
 
-def _error_bar(ax: Axes, panels: Panels, image: Any) -> Any:
+def _error_bar(ax: Axes, panels: Panels, image: Any, fit: Fit) -> Any:
     """Draw the scale of the errors beside the last one, where it takes no room from pictures."""
     aspect, scale = _aspects(panels)[-1], panels.scale
     beyond = max(float(np.abs(error).max()) for error in panels.rows[ERROR]) > scale
@@ -169,6 +228,6 @@ def _error_bar(ax: Axes, panels: Panels, image: Any) -> Any:
         ticks=[-scale, 0, scale],
         format=lambda value, _: f"{value:.2g}".replace("-", "\N{MINUS SIGN}"),
     )
-    bar.ax.tick_params(labelsize="x-small", length=2, pad=2)
+    bar.ax.tick_params(labelsize=fit.of_scale, length=2, pad=2)
     bar.outline.set_visible(False)
     return bar

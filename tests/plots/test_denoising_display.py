@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
@@ -356,6 +357,20 @@ def test_noise_that_the_estimator_adds_itself_is_refused(digits, dae):
     pipe = Pipeline([("noise", GaussianNoiser(0.2, apply="always").fit(digits.train)), ("dae", dae)])
     with pytest.raises(ValueError, match='Give that one apply="fit"'):
         DenoisingDisplay.from_estimator(pipe, digits.test, noiser=GaussianNoiser(), image_shape=(8, 8))
+
+
+@pytest.mark.parametrize("layout", [None, "constrained", "compressed"])
+@pytest.mark.parametrize(("size", "n", "told"), [((3, 2), 8, False), ((4, 4), 5, True), ((9, 4), 5, True)])
+def test_texts_fit_into_a_small_figure(size, n, told, layout, assert_legible):
+    clean = np.random.default_rng(0).random((n, 8, 8))
+    figure = plt.figure(figsize=size, layout=layout)
+    display = DenoisingDisplay.from_predictions(clean, 2 - clean, 0.9 * clean, figure=figure, n_samples=n)
+    assert_legible(figure)
+    for row in display.axes_:
+        texts = [ax.xaxis.label for ax in row if ax.xaxis.label.get_text()]
+        boxes = [text.get_window_extent() for text in texts]
+        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+    assert bool(display.axes_[1, 0].get_xlabel()) == told
 
 
 def test_what_cannot_be_drawn_is_refused_in_words(stacks):
