@@ -6,7 +6,6 @@ anew, first without memory for its weights, to compare all sizes with those of t
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -21,6 +20,7 @@ from sk_denoise.estimators._layout import PictureLayout, SampleLayout
 from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.saving._checks import check_fit
 from sk_denoise.saving._limits import check_cost, check_sizes
+from sk_denoise.saving._optimizers import check_arguments, restore_optimizer
 from sk_denoise.saving._shadow import shadow_of
 from sk_denoise.saving._tree import Codec, Decoder, Encoder, Node, fields_of
 from sk_denoise.saving._values import stored_tensor, tensor_of
@@ -215,9 +215,9 @@ def _described(weight: tuple[torch.Size, torch.dtype] | None) -> str:
 def _net_with(estimator: FitSteps, module: nn.Module, saved: SavedNet, device: torch.device) -> Any:
     """Return a net that goes on where the saved one was."""
     criterion = build_criterion(estimator.loss, estimator._units_)
-    _check_arguments(saved.optimizer, saved.arguments)
+    check_arguments(saved.optimizer, saved.arguments)
     net = create_net(module, criterion, (saved.optimizer, saved.arguments), device)
-    _restore_optimizer(net.optimizer_, saved)
+    restore_optimizer(net.optimizer_, saved.arguments, saved.groups, saved.state)
     net.history.extend(saved.history)
     net.batch_size = saved.batch_size
     net.module_.eval()
@@ -230,53 +230,3 @@ def _device_for(estimator: FitSteps) -> torch.device:
     except ValueError as error:
         warn_user(f"{error} The network was loaded on the CPU.")
         return torch.device("cpu")
-
-
-def _check_arguments(kind: Any, arguments: Any) -> None:
-    if not isinstance(kind, type) or not isinstance(arguments, dict):
-        raise ValueError("the optimizer is none")
-    known = inspect.signature(kind).parameters
-    if not all(
-        name in known and name != "params" and _is_setting(value) for name, value in arguments.items()
-    ):
-        raise ValueError(f"{kind.__name__} does not take such arguments")
-
-
-def _is_setting(value: Any) -> bool:
-    if isinstance(value, tuple | list):
-        return len(value) <= 8 and all(_is_setting(part) for part in value)
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: SavedNet) -> None:
-    """Give an optimizer its state, each part of it in memory as the weight that it belongs to."""
-    fresh = optimizer.state_dict()["param_groups"]
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    if len(saved.groups) != len(fresh) or any(
-        not isinstance(group, dict)
-        or not group.keys() <= own.keys()
-        or group.get("params") != own["params"]
-        or not all(_is_setting(value) or name == "params" for name, value in group.items())
-        for group, own in zip(saved.groups, fresh, strict=True)
-    ):
-        raise ValueError(
-            "the settings of the optimizer are those of another one, or of another version of torch"
-        )
-    groups = [{**own, **group} for group, own in zip(saved.groups, fresh, strict=True)]
-    state = {}
-    for index, parts in saved.state.items():
-        if type(index) is not int or not 0 <= index < len(weights) or not isinstance(parts, dict):
-            raise ValueError("the state of the optimizer belongs to no weight")
-        state[index] = {name: _beside(weights[index], part) for name, part in parts.items()}
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
-def _beside(weight: Tensor, part: Any) -> Any:
-    """Return a part of an optimizer's state, in memory as the weight is where it is of its shape."""
-    if not isinstance(part, Tensor):
-        return part
-    if not part.isfinite().all():
-        raise ValueError("the state of the optimizer is not finite")
-    if part.shape != weight.shape:
-        return part
-    return torch.empty_like(weight, dtype=part.dtype, requires_grad=False).copy_(part)

@@ -290,6 +290,37 @@ def test_weights_that_are_no_numbers_are_refused(number, refuses):
     assert "are not finite" in refuses("dense", spoil)
 
 
+def test_the_state_of_an_optimizer_fits_its_weights(refuses):
+    def swap(tree, header, values):
+        parts = tree["state"]["net_"]["net"]["state"]["dict"]
+        first, second = parts[0][1]["dict"], parts[1][1]["dict"]  # of a weight, and of its bias
+        first[1][1], second[1][1] = second[1][1], first[1][1]
+
+    def renamed(tree, header, values):
+        tree["state"]["net_"]["net"]["state"]["dict"][0][1]["dict"][0][0] = "steps"
+
+    assert "is not what it keeps for such weights" in refuses("dense", swap)
+    assert "is not what it keeps for such weights" in refuses("dense", renamed)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weight_decay", "fast"),
+        ("betas", {"tuple": [0.9]}),
+        ("lr", {"int": hex(10**160)}),
+        *((name, True) for name in ("foreach", "capturable", "differentiable", "maximize")),
+        ("fused", False),
+    ],
+)
+def test_the_settings_of_an_optimizer_are_of_their_types(name, value, refuses):
+    def other(tree, header, values):
+        settings = tree["state"]["net_"]["net"]["groups"][0]["dict"]
+        next(pair for pair in settings if pair[0] == name)[1] = value
+
+    assert "the settings of the optimizer are those of another one" in refuses("dense", other)
+
+
 def test_a_random_state_that_would_draw_for_ever_is_refused(refuses):
     def zeros(tree, header, values):
         name = tree["parameters"]["random_state"]["random_state"]["keys"]

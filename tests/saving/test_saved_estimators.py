@@ -252,6 +252,15 @@ def test_parameters_that_share_a_tuple_do_not_look_changed_after_loading(tmp_pat
     assert len(through_file(denoiser, tmp_path).partial_fit(PICTURES).loss_curve_) == 3
 
 
+def test_lbfgs_keeps_its_vectors_of_all_weights(tmp_path):
+    dae = DenoisingAutoencoder(DenseNetwork((8,)), 4, optimizer=torch.optim.LBFGS, **FAST).fit(ROWS)
+    save(dae, tmp_path / "x")
+    kept, loaded = (one.net_.optimizer_.state_dict()["state"][0] for one in (dae, load(tmp_path / "x")))
+    assert loaded.keys() == kept.keys()
+    assert torch.equal(loaded["d"], kept["d"])
+    assert all(map(torch.equal, loaded["old_dirs"], kept["old_dirs"]))
+
+
 def test_what_a_change_of_the_optimizer_means_survives(tmp_path):
     dae = copy.deepcopy(fitted("dense")).set_params(optimizer="sgd")
     loaded = through_file(dae, tmp_path)
