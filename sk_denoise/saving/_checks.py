@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from torch import Tensor
 
@@ -42,6 +44,7 @@ from sk_denoise.training import PRECISIONS, Units
 __all__ = ["check_estimator", "check_fit"]
 
 LONGEST = 2**31
+LARGEST = 1e150  # of a number, whose square is still one
 Test = Callable[[Any, Any], bool]  # of a value, and the estimator that has it
 
 
@@ -72,8 +75,22 @@ def is_count(value: Any, least: int = 0) -> bool:
     return is_whole and bool(least <= value <= LONGEST)
 
 
+def is_seed(value: Any) -> bool:
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return is_whole and 0 <= int(value) < 2**128
+
+
+def _are_moderate(value: Any) -> bool:
+    """Return whether the numbers in a parameter can be squared, where they are not infinite."""
+    if isinstance(value, list | tuple):
+        return all(map(_are_moderate, value))
+    is_real = isinstance(value, int | float | np.integer | np.floating)
+    return not is_real or not LARGEST < abs(value) < math.inf
+
+
 def is_number(value: Any, above: float = -math.inf) -> bool:
-    return isinstance(value, float | int | np.floating | np.integer) and bool(above < value < math.inf)
+    is_real = isinstance(value, float | int | np.floating | np.integer) and not isinstance(value, bool)
+    return is_real and bool(above < value <= LARGEST and value >= -LARGEST)
 
 
 def is_shape(value: Any, axes: tuple[int, ...] = (1, 2, 3)) -> bool:
@@ -247,7 +264,7 @@ FITTED: dict[type[Any], dict[str, Rule]] = {
         "noiser_": Rule(is_noiser, "None, or a fitted noiser"),
         "_noise_name_": Rule(lambda v, _: type(v) is str, "a name"),
         "_design_": Rule(lambda v, _: type(v) is dict, "a dict"),
-        "_root_": Rule(lambda v, _: isinstance(v, int | np.integer) and bool(v >= 0), "a seed"),
+        "_root_": Rule(lambda v, _: is_seed(v), "a seed"),
         "_n_runs_": COUNT,
         "_learned_scaled_": Rule(lambda v, _: type(v) is bool, "a truth value", required=False),
         "precision_": Rule(lambda v, _: v in PRECISIONS, "a precision", required=False),
@@ -319,6 +336,9 @@ NEEDS_ALL: dict[type[Any], dict[str, Rule]] = {
 
 def check_estimator(estimator: Any) -> None:
     """Refuse parameters and fitted state that an estimator of ours cannot work with."""
+    for name, value in estimator.get_params(deep=False).items():
+        if not _are_moderate(value):
+            raise ValueError(f"{name} of {type(estimator).__name__} is beyond {LARGEST:g}")
     own_check = getattr(estimator, "_check_parameters", None)
     if own_check is not None:
         own_check()
@@ -326,6 +346,8 @@ def check_estimator(estimator: Any) -> None:
         check_parameters(estimator, estimator._parameter_constraints)
     elif isinstance(estimator, Pipeline):
         _check_steps(estimator.steps)
+    elif isinstance(estimator, FrozenEstimator) and not isinstance(estimator.estimator, BaseEstimator):
+        raise ValueError(f"a FrozenEstimator cannot hold {_described(estimator.estimator)}")
     check_windows(estimator)
     check_fit(estimator)
 
@@ -339,9 +361,11 @@ def _check_steps(steps: Any) -> None:
     )
     if not are_steps:
         raise ValueError(f"the steps of a Pipeline cannot be {steps!r:.60}")
+    if len({name for name, _ in steps}) < len(steps):
+        raise ValueError("two steps of a Pipeline have one name")
     for name, part in steps:
         if not (part is None or part == "passthrough" or hasattr(part, "fit")):
-            raise ValueError(f"the step {name[:40]!r} of a Pipeline cannot be {part!r:.60}")
+            raise ValueError(f"the step {name[:40]!r} of a Pipeline cannot be {_described(part)}")
 
 
 def check_fit(estimator: Any) -> None:
@@ -354,8 +378,15 @@ def check_fit(estimator: Any) -> None:
         if name not in learned and rule.required:
             raise ValueError(f"{type(estimator).__name__} lacks {name}, and has {min(learned)}")
         if name in learned and not rule.test(getattr(estimator, name), estimator):
-            value = f"{getattr(estimator, name)!r:.60}".replace("\n", " ")
+            value = _described(getattr(estimator, name))
             raise ValueError(f"{name} of {type(estimator).__name__} must be {rule.says}, and is {value}")
+
+
+def _described(value: Any) -> str:
+    """Return a value in a few words; an estimator in another writes many, however few are kept."""
+    if isinstance(value, BaseEstimator):
+        return f"a {type(value).__name__}"
+    return f"{value!r:.60}".replace("\n", " ")
 
 
 def _rules_for(estimator: Any) -> dict[str, Rule]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -40,6 +41,7 @@ RECORDS: dict[str, type[Any]] = {
 }
 # Estimators of scikit-learn that hold others, and do nothing else
 HOLDERS: dict[str, type[Any]] = {"Pipeline": Pipeline, "FrozenEstimator": FrozenEstimator}
+MOST_NESTED = 7  # a pipeline of a frozen ensemble of networks with noise of regions in a chain is there
 LEARNED = re.compile(r"_?[A-Za-z]\w*(?<!_)_")  # how attributes are called that a fit leaves
 
 
@@ -97,6 +99,32 @@ def is_ours(value: Any) -> bool:
     return isinstance(value, BaseEstimator) and estimators().get(type(value).__name__) is type(value)
 
 
+@contextmanager
+def _inside(coder: Encoder | Decoder, refusal: str) -> Iterator[None]:
+    """Go into an estimator; each that is in another doubles what its ``repr`` takes, and its copies."""
+    if coder.estimators >= MOST_NESTED:
+        raise ValueError(refusal)
+    coder.estimators += 1
+    try:
+        yield
+    finally:
+        coder.estimators -= 1
+
+
+def _write_nested(value: Any, encoder: Encoder) -> Node:
+    refusal = (
+        f"{encoder.place} cannot be saved: it is an estimator in {MOST_NESTED} others, one in the other, and "
+        "files hold no more. Nest fewer, as with one NoiserChain of all noisers."
+    )
+    with _inside(encoder, refusal):
+        return _write_estimator(value, encoder)
+
+
+def _nested_of(node: Node, decoder: Decoder) -> Any:
+    with _inside(decoder, f"more than {MOST_NESTED} of its estimators are one in the other"):
+        return _estimator_of(node, decoder)
+
+
 def _write_estimator(value: Any, encoder: Encoder) -> Node:
     params = value.get_params(deep=False)
     if getattr(value, "memory", None) is not None:
@@ -109,6 +137,12 @@ def _write_estimator(value: Any, encoder: Encoder) -> Node:
     for name in state:
         if name in OF_SKLEARN:
             state[name] = OF_SKLEARN[name][0](value)
+        elif name == "_skl_callbacks":
+            raise TypeError(
+                f"{encoder.place} cannot be saved with its callbacks, which are code: "
+                f"{', '.join(type(callback).__name__ for callback in state[name])}. "
+                "estimator.set_callbacks() takes them off."
+            )
         elif not LEARNED.fullmatch(name):
             raise TypeError(
                 f"{encoder.place}.{name} cannot be saved: it is neither a parameter nor an attribute that "
@@ -188,7 +222,7 @@ def _is_optimizer(value: Any) -> bool:
 
 CODECS: tuple[Codec, ...] = (
     *VALUES,
-    Codec("estimator", is_ours, _write_estimator, _estimator_of),
+    Codec("estimator", is_ours, _write_nested, _nested_of),
     Codec("record", lambda v: RECORDS.get(type(v).__name__.strip("_")) is type(v), _write_record, _record_of),
     Codec("optimizer", _is_optimizer, lambda v, _: v.__name__, _optimizer_of),
     NET,

@@ -54,12 +54,15 @@ class Encoder:
         From a value that no codec knows, and where it stands, to the error to raise.
     arrays : dict of Stored
         What was put beside the tree, by the path to it.
+    estimators : int
+        Those that the value is in.
     """
 
     codecs: tuple[Codec, ...]
     refuse: Callable[[Any, str], Exception]
     arrays: dict[str, Stored] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
+    estimators: int = 0
 
     @property
     def place(self) -> str:
@@ -120,12 +123,15 @@ class Decoder:
         The arrays that were not taken yet. Each is taken once: a short tree makes no large values.
     most_entries : int
         Of a layer of a network, for one sample.
+    estimators : int
+        Those that the value is in.
     """
 
     codecs: tuple[Codec, ...]
     arrays: dict[str, Stored]
     most_entries: int
     depth: int = 0
+    estimators: int = 0
 
     def decode(self, node: Node) -> Any:
         """Return the value that JSON stands for."""

@@ -17,6 +17,9 @@ from sk_denoise.saving._tree import Codec, Decoder, Encoder, Node, fields_of
 __all__ = ["VALUES", "tensor_of", "values_of"]
 
 LONG = 16  # entries of a list of numbers that is held as an array
+DIGITS = 64  # of an integer, in hexadecimal
+ODD_KEYS = 1000  # of a dict
+SMALL = 2**20
 OF_TORCH = {
     torch.bool: "BOOL",
     torch.uint8: "U8",
@@ -37,9 +40,18 @@ WORDS = np.dtype(np.uint32)
 # Python ------------------------------------------------------------------------------------------------
 
 
+def _write_int(value: int, encoder: Encoder) -> Node:
+    digits = hex(value)
+    if len(digits) > DIGITS:
+        raise ValueError(f"{encoder.place} has more than {DIGITS} digits in hexadecimal, and is not saved.")
+    return digits
+
+
 def _int_of(node: Node, decoder: Decoder) -> int:
     if not isinstance(node, str):
         raise ValueError(f"an integer cannot be {node!r:.60}")
+    if len(node) > DIGITS:
+        raise ValueError(f"an integer has {len(node)} digits, and {DIGITS} are the most")
     return int(node, 16)
 
 
@@ -56,12 +68,22 @@ def _tuple_of(node: Node, decoder: Decoder) -> tuple[Any, ...]:
 
 
 def _write_dict(value: dict[Any, Any], encoder: Encoder) -> Node:
-    return [[encoder.encode(key, "key"), encoder.encode(item, key)] for key, item in value.items()]
+    pairs = [[encoder.encode(key, "key"), encoder.encode(item, key)] for key, item in value.items()]
+    _check_keys(pairs)
+    return pairs
+
+
+def _check_keys(pairs: list[list[Node]]) -> None:
+    """Refuse many keys that may be made to have one hash, which texts and small integers cannot."""
+    odd = sum(not isinstance(key, str) and not (type(key) is int and 0 <= key < SMALL) for key, _ in pairs)
+    if odd > ODD_KEYS:
+        raise ValueError(f"a dict has more than {ODD_KEYS} keys that are no texts")
 
 
 def _dict_of(node: Node, decoder: Decoder) -> dict[Any, Any]:
     if not isinstance(node, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in node):
         raise ValueError("a dict must be a list of pairs")
+    _check_keys(node)
     pairs = [(decoder.decode(key), decoder.decode(item)) for key, item in node]
     known = dict(pairs)
     if len(known) != len(pairs):
@@ -78,9 +100,10 @@ def _write_floats(value: list[float], encoder: Encoder) -> Node:
 
 
 def _floats_of(node: Node, decoder: Decoder) -> list[float]:
-    values = values_of(decoder.take(node), "f")
-    if values.ndim != 1:
-        raise ValueError("a list of numbers must have one axis")
+    stored = decoder.take(node)
+    values = values_of(stored, "f")
+    if values.ndim != 1 or stored.dtype != "F64":  # what is shorter would grow
+        raise ValueError("a list of numbers must have one axis, and the type F64")
     return [float(entry) for entry in values]
 
 
@@ -144,7 +167,7 @@ def _text_of(node: Node, decoder: Decoder) -> NDArray[Any]:
         text[end - size : end].decode("utf-8", "surrogatepass")
         for end, size in zip(ends.tolist(), sizes.ravel().tolist(), strict=True)
     ]
-    if not objects and len(entries) * max(map(len, entries), default=0) > 64 * len(text) + 1024:
+    if not objects and len(entries) * max(map(len, entries), default=0) > 4 * len(text) + 1024:
         raise ValueError("an array of texts has one that is far longer than the others")
     array = np.empty(sizes.shape, object)
     array.ravel()[:] = entries
@@ -238,7 +261,7 @@ def _device_of(node: Node, decoder: Decoder) -> torch.device:
 # The table ---------------------------------------------------------------------------------------------
 
 VALUES: tuple[Codec, ...] = (
-    Codec("int", lambda v: type(v) is int, lambda v, _: hex(v), _int_of),
+    Codec("int", lambda v: type(v) is int, _write_int, _int_of),
     Codec("float", lambda v: type(v) is float, lambda v, _: repr(v), _float_of),
     Codec(
         "tuple", lambda v: type(v) is tuple, lambda v, e: [e.encode(x, i) for i, x in enumerate(v)], _tuple_of

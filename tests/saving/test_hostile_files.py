@@ -227,6 +227,11 @@ HUGE = 10**9
         ("dense", setting("state", "n_features_in_", to=HUGE), "must be"),
         ("dense", setting("state", "net_", to=None), "net_ of DenoisingAutoencoder is no net"),
         ("dense", setting("state", "_root_", to="seed"), "_root_ .* must be a seed"),
+        ("dense", setting("state", "_root_", to={"int": hex(2**128)}), "_root_ .* must be a seed"),
+        ("dense", setting("state", "_root_", to=True), "_root_ .* must be a seed"),
+        ("dense", setting("state", "_root_", to={"int": "0x" + "f" * 5000}), "5002 digits, and 64 are the"),
+        ("dense", setting("state", "data_range_", to=1e300), "data_range_ .* must be a number above 0"),
+        ("dense", setting("parameters", "learning_rate", to=1e300), "learning_rate .* is beyond 1e[+]150"),
         ("dense", setting("state", "loss_curve_", to=[1, 2]), "loss_curve_ .* must be a list of numbers"),
         ("dense", setting(*LAYOUT, "is_signal", to=True), "must be the scaling of such samples"),
         ("dense", setting("state", "net_", "net", "weights", to={}), "there are 0 weights"),
@@ -264,6 +269,70 @@ def test_deep_trees_are_refused(refuses):
     for _ in range(300):
         deep = {"tuple": [deep]}
     assert "nested too deeply" in refuses("chain", setting("parameters", "apply", to=deep))
+
+
+def nested(depth):
+    """Return the node of a noiser in others, one in the other."""
+    node = {"estimator": {"class": "GaussianNoiser", "parameters": {}, "state": {}}}
+    for _ in range(depth):
+        node = {"estimator": {"class": "RegionNoiser", "parameters": {"noiser": node}, "state": {}}}
+    return node
+
+
+@pytest.mark.parametrize("place", [("state", "data_range_"), ("parameters", "max_epochs")])
+def test_estimators_are_not_nested_until_their_names_take_minutes(place, refuses):
+    assert "more than 7 of its estimators" in refuses("dense", setting(*place, to=nested(30)))
+    assert len(refuses("dense", setting(*place, to=nested(4)))) < 1500
+
+
+def test_many_keys_of_one_hash_are_refused(refuses):
+    same = [[{"int": hex(i * (2**61 - 1))}, 0] for i in range(20_000)]
+    assert "more than 1000 keys" in refuses("dense", setting("state", "more_", to={"dict": same}))
+
+
+def test_lists_and_texts_do_not_grow_when_they_are_read(refuses):
+    def halves(tree, header, values):
+        header["half"] = {"dtype": "F16", "shape": [64], "data_offsets": [len(values), len(values) + 128]}
+        values.extend(bytes(128))
+        tree["state"]["loss_curve_"] = {"floats": "half"}
+
+    def long(tree, header, values):
+        for name, entries in (("letters", b"a" * 4096), ("lengths", np.array([4096, *[0] * 31]).tobytes())):
+            shape = [4096] if name == "letters" else [32]
+            dtype = "U8" if name == "letters" else "I64"
+            header[name] = {
+                "dtype": dtype,
+                "shape": shape,
+                "data_offsets": [len(values), len(values) + len(entries)],
+            }
+            values.extend(entries)
+        tree["state"]["more_"] = {"texts": {"letters": "letters", "lengths": "lengths", "objects": 0}}
+
+    assert "the type F64" in refuses("dense", halves)
+    assert "far longer than the others" in refuses("dense", long)
+
+
+def holder(kind, **parameters):
+    """Return an edit that makes the file one of an estimator of scikit-learn."""
+
+    def edit(tree, header, values):
+        tree.update({"class": kind, "parameters": parameters, "state": {}})
+        metadata = header["__metadata__"]
+        header.clear()
+        header["__metadata__"] = metadata
+        values.clear()
+
+    return edit
+
+
+@pytest.mark.parametrize("inner", [5, None])
+def test_a_frozen_estimator_holds_one(inner, refuses):
+    assert "a FrozenEstimator cannot hold" in refuses("wiener", holder("FrozenEstimator", estimator=inner))
+
+
+def test_steps_of_a_pipeline_have_names_of_their_own(refuses):
+    steps = [{"tuple": ["a", nested(0)]}, {"tuple": ["a", nested(0)]}]
+    assert "two steps of a Pipeline have one name" in refuses("wiener", holder("Pipeline", steps=steps))
 
 
 def test_an_array_is_taken_once(refuses):
@@ -308,7 +377,7 @@ def test_the_state_of_an_optimizer_fits_its_weights(refuses):
     [
         ("weight_decay", "fast"),
         ("betas", {"tuple": [0.9]}),
-        ("lr", {"int": hex(10**160)}),
+        ("lr", 1e300),
         *((name, True) for name in ("foreach", "capturable", "differentiable", "maximize")),
         ("fused", False),
     ],

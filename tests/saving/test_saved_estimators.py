@@ -252,6 +252,22 @@ def test_parameters_that_share_a_tuple_do_not_look_changed_after_loading(tmp_pat
     assert len(through_file(denoiser, tmp_path).partial_fit(PICTURES).loss_curve_) == 3
 
 
+def test_estimators_that_are_nested_too_deeply_are_named(tmp_path):
+    noiser = GaussianNoiser()
+    for _ in range(8):
+        noiser = RegionNoiser(noiser)
+    with pytest.raises(ValueError, match=r"RegionNoiser\.noiser.* is an estimator in 7 others"):
+        save(noiser, tmp_path / "x")
+
+
+def test_callbacks_of_scikit_learn_are_named(tmp_path):
+    callback = pytest.importorskip("sklearn.callback")
+    dae = DenoisingAutoencoder().set_callbacks(callback.ProgressBar())
+    with pytest.raises(TypeError, match=r"ProgressBar\. estimator\.set_callbacks\(\) takes them off"):
+        save(dae, tmp_path / "x")
+    save(dae.set_callbacks(), tmp_path / "x")
+
+
 def test_lbfgs_keeps_its_vectors_of_all_weights(tmp_path):
     dae = DenoisingAutoencoder(DenseNetwork((8,)), 4, optimizer=torch.optim.LBFGS, **FAST).fit(ROWS)
     save(dae, tmp_path / "x")
