@@ -10,11 +10,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["check_target", "replace_file"]
+__all__ = ["check_path", "check_target", "replace_file"]
+
+
+def check_path(path: object) -> None:
+    """Refuse what is no path in words."""
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise TypeError(f"path must be a text or a pathlib.Path, got {path!r:.60}.")
+    if not os.fspath(path):
+        raise ValueError("path is empty; give that of a file.")
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:
     """Return the file that is to be written, where a link leads, so that it stays one."""
+    check_path(path)
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the path of a file to write.")

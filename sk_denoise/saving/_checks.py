@@ -41,7 +41,7 @@ from sk_denoise.preprocessing._pixels import _PixelTransformer
 from sk_denoise.saving._limits import check_windows
 from sk_denoise.training import PRECISIONS, Units
 
-__all__ = ["check_estimator", "check_fit"]
+__all__ = ["check_estimator", "check_fit", "is_number"]
 
 LONGEST = 2**31
 LARGEST = 1e150  # of a number, whose square is still one

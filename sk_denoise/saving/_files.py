@@ -12,7 +12,7 @@ import sklearn
 import torch
 
 from sk_denoise import __version__
-from sk_denoise.io._atomic import check_target, replace_file
+from sk_denoise.io._atomic import check_path, check_target, replace_file
 from sk_denoise.saving._container import Contents, contents_of, pack, parse_json
 from sk_denoise.saving._limits import MOST_ENTRIES
 from sk_denoise.saving._objects import CODECS, is_ours, refusal_of
@@ -110,6 +110,8 @@ def load(path: str | os.PathLike[str], *, max_entries: int = MOST_ENTRIES) -> An
 
     Raises
     ------
+    TypeError
+        Where the path is none.
     ValueError
         Where the file is damaged, altered, of another kind or of a newer version, or does not hold together;
         the message says which.
@@ -134,6 +136,7 @@ def load(path: str | os.PathLike[str], *, max_entries: int = MOST_ENTRIES) -> An
     limit: Any = max_entries
     if isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1:
         raise ValueError(f"max_entries must be an integer of at least 1, got {max_entries!r}.")
+    check_path(path)
     contents = None
     try:
         contents = contents_of(path, FORMAT, VERSION)

@@ -10,10 +10,15 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from sk_denoise._cost import Cost
-from sk_denoise.estimators import BilateralDenoiser, MedianDenoiser, NonLocalMeansDenoiser
+from sk_denoise.estimators import (
+    BilateralDenoiser,
+    MedianDenoiser,
+    NonLocalMeansDenoiser,
+    TotalVariationDenoiser,
+)
 from sk_denoise.estimators._steps import FitSteps
 
-__all__ = ["MOST_ENTRIES", "check_cost", "check_sizes", "check_windows"]
+__all__ = ["MOST_ENTRIES", "check_cost", "check_depth", "check_sizes", "check_windows"]
 
 MOST_ENTRIES = (
     2**26
@@ -24,6 +29,7 @@ WINDOWS: dict[type[Any], dict[str, float]] = {
     MedianDenoiser: {"size": 255},
     NonLocalMeansDenoiser: {"patch_size": 255, "patch_distance": 127},
     BilateralDenoiser: {"sigma_spatial": 50},
+    TotalVariationDenoiser: {"max_num_iter": 10_000},
 }
 
 
@@ -45,6 +51,17 @@ def check_sizes(estimator: FitSteps, entries: int) -> None:
     for size in (*claimed, *_integers_of(estimator.network)):
         if size > entries:
             raise ValueError(f"its network claims sizes of {size!r:.40}, and there are {entries} weights")
+
+
+def check_depth(estimator: FitSteps, tensors: int) -> None:
+    """Refuse more layers than there are weights for, before the first is made."""
+    for name, value in getattr(estimator.network, "get_params", dict)().items():
+        layers = sum(_integers_of(value)) if name in ("depth", "blocks") else 0
+        if layers > tensors + 8:
+            raise ValueError(
+                f"its network has more layers than there are weights: {name} is {value!r:.40}, and the file "
+                f"has {tensors} arrays for them"
+            )
 
 
 def _integers_of(value: Any) -> Iterator[int]:

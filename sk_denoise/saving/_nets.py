@@ -18,8 +18,8 @@ from sk_denoise._warnings import warn_user
 from sk_denoise.estimators._image_steps import ImageFitSteps
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
 from sk_denoise.estimators._steps import FitSteps
-from sk_denoise.saving._checks import check_fit
-from sk_denoise.saving._limits import check_cost, check_sizes
+from sk_denoise.saving._checks import check_fit, is_number
+from sk_denoise.saving._limits import check_cost, check_depth, check_sizes
 from sk_denoise.saving._optimizers import check_arguments, restore_optimizer
 from sk_denoise.saving._shadow import shadow_of
 from sk_denoise.saving._tree import Codec, Decoder, Encoder, Node, fields_of
@@ -31,6 +31,11 @@ __all__ = ["DESIGN", "NET", "rebuilt", "written_design", "written_noise_name"]
 
 DESIGN: str = "_design_"
 UNIT = "a loss on [0, 1]"
+MOST_TENSORS = 2000  # that count as a reason to build many layers
+MOST_EPOCHS = 10**6
+MOST_COLUMNS = 1000
+# Columns of a history that the library writes and reads; callbacks may write others
+FIGURES = {"epoch", "train_loss", "valid_loss", "train_psnr", "valid_psnr", "lr", "dur"}
 SMALL = 8  # pixels of a side of a picture that a network for any size is tried with
 
 
@@ -131,16 +136,33 @@ def _net_of(node: Node, decoder: Decoder) -> SavedNet:
         arguments=decoder.decode(arguments),
         groups=decoder.decode(groups),
         state=decoder.decode(state),
-        history=[row for rows in history for row in _rows_of(rows, decoder)],
+        history=_history_of(history, decoder),
         batch_size=batch_size,
     )
 
 
+def _history_of(nodes: list[Node], decoder: Decoder) -> list[dict[str, Any]]:
+    """Return the rows of a history, each of which takes far more memory than the file has for it."""
+    epochs = sum(fields_of(node, epochs=int, columns=dict)[0] for node in nodes)
+    if epochs > MOST_EPOCHS:
+        raise ValueError(f"its history claims {epochs!r:.40} epochs, and {MOST_EPOCHS} are the most")
+    return [row for node in nodes for row in _rows_of(node, decoder)]
+
+
 def _rows_of(node: Node, decoder: Decoder) -> list[dict[str, Any]]:
     epochs, nodes = fields_of(node, epochs=int, columns=dict)
+    if epochs < 1:
+        raise ValueError("the history has no epochs where it should")
+    if len(nodes) > MOST_COLUMNS:
+        raise ValueError(f"a history of {len(nodes)} columns is none")
     columns = decoder.items(nodes)
     if any(not isinstance(column, list) or len(column) != epochs for column in columns.values()):
         raise ValueError(f"the history of {epochs} epochs has columns of other lengths")
+    if not all(map(is_number, columns.get("train_loss", [None]))):
+        raise ValueError("the history has epochs without a number as train_loss")
+    for name in FIGURES & columns.keys():
+        if not all(isinstance(entry, int | float) for entry in columns[name]):
+            raise ValueError(f"the history has a {name} that is no number")
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
@@ -156,11 +178,15 @@ def rebuilt(estimator: FitSteps, decoder: Decoder) -> None:
     check_sizes(estimator, sum(weight.numel() for weight in saved.weights.values()))
     on_unit_interval = _settle_names(estimator)
     check_fit(estimator)
+    if len(saved.history) != estimator.n_iter_:
+        raise ValueError(f"its history has {len(saved.history)} epochs, and n_iter_ is {estimator.n_iter_}")
     layout = estimator._preparation_.layout
-    shadow, estimator._cost_ = shadow_of(estimator, layout, on_unit_interval, len(saved.weights))
+    tensors = min(sum(weight.numel() > 0 for weight in saved.weights.values()), MOST_TENSORS)
+    check_depth(estimator, tensors)
+    shadow, estimator._cost_ = shadow_of(estimator, layout, on_unit_interval, tensors)
     _compare(shadow, saved.weights)
     tried = _small(layout) if isinstance(estimator, ImageFitSteps) else layout
-    cost = shadow_of(estimator, tried, on_unit_interval, len(saved.weights))[1]
+    cost = shadow_of(estimator, tried, on_unit_interval, tensors)[1]
     check_cost(type(estimator).__name__, cost, decoder.most_entries)
     module = estimator._module(estimator._network(), tried, on_unit_interval)
     module.load_state_dict(saved.weights)

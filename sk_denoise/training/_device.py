@@ -21,6 +21,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
     try:
         resolved = torch.device(device)
         torch.empty(0, device=resolved)
+        if resolved.type == "meta" or (resolved.type == "cpu" and (resolved.index or 0) > 0):
+            raise RuntimeError(f"{resolved} holds no numbers.")  # torch makes tensors there, and no answers
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f'device={device!r} cannot be used here: {str(error).splitlines()[0]} Use "auto", "cpu" or '

@@ -29,6 +29,7 @@ from sk_denoise import (
     PoolingNetwork,
     RIDNetNetwork,
     SwapNoiser,
+    TotalVariationDenoiser,
     WienerDenoiser,
 )
 from sk_denoise.io import load, save
@@ -59,6 +60,7 @@ def whole(tmp_path_factory):
         "pooling": DenoisingAutoencoder(PoolingNetwork((4,)), 2, **FAST).fit(PICTURES),
         "dncnn": ImageDenoiser(DnCNNNetwork(3, width=4), sigma="map", **pictures).fit(PICTURES),
         "ridnet": ImageDenoiser(RIDNetNetwork(4, blocks=1, reduction=2), **pictures).fit(PICTURES),
+        "variation": TotalVariationDenoiser(),
         "wiener": WienerDenoiser().fit(ROWS),
         "chain": NoiserChain([SwapNoiser(), GaussianNoiser(scale="std")]).fit(ROWS),
     }
@@ -245,6 +247,7 @@ HUGE = 10**9
         ("ridnet", setting(*NETWORK, "blocks", to=200), "more layers than|weights"),
         ("wiener", setting("state", "sigma_", to={"float": "nan"}), "sigma_ .* must be"),
         ("wiener", setting("state", "_spectrum_", "record", "class", to="Cost"), "nothing like 'Cost'"),
+        ("variation", setting("parameters", "max_num_iter", to=HUGE), "files hold at most 10000"),
         ("chain", setting("state", "noisers_", to=[]), "must be a fitted noiser for each"),
         ("chain", setting("state", "_sample_shape_", to={"tuple": [3]}), "must be the shape of a sample"),
     ],
@@ -348,6 +351,46 @@ def test_arrays_that_belong_to_nothing_are_refused(refuses):
         values.extend(bytes(8))
 
     assert "'more', which belongs to nothing" in refuses("chain", one_more)
+
+
+HISTORY = ("state", "net_", "net", "history")
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ({"dur": [1.0]}, "without a number as train_loss"),
+        ({"train_loss": ["x"]}, "without a number as train_loss"),
+        ({"train_loss": [1.0], "valid_psnr": ["x"]}, "valid_psnr that is no number"),
+        ({"train_loss": [1.0, 2.0]}, "columns of other lengths"),
+        ({f"c{i}": [1.0] for i in range(2000)}, "2000 columns"),
+    ],
+)
+def test_a_history_is_one_of_numbers(columns, why, refuses):
+    assert why in refuses("dense", setting(*HISTORY, to=[{"epochs": 1, "columns": columns}]))
+
+
+def test_a_history_is_as_long_as_the_fit(refuses):
+    rows = {"epochs": 2, "columns": {"train_loss": [1.0, 0.5]}}
+    assert "2 epochs, and n_iter_ is 1" in refuses("dense", setting(*HISTORY, to=[rows]))
+    rows = {"epochs": HUGE, "columns": {}}
+    assert "1000000 are the most" in refuses("dense", setting(*HISTORY, to=[rows]))
+
+
+def test_arrays_without_entries_build_no_layers(refuses):
+    def deep(tree, header, values):
+        weights = tree["state"]["net_"]["net"]["weights"]
+        for number in range(4000):
+            header[f"none{number}"] = {"dtype": "F32", "shape": [0], "data_offsets": [len(values)] * 2}
+            weights[f"none{number}"] = f"none{number}"
+        header["more"] = {"dtype": "F32", "shape": [8000], "data_offsets": [len(values), len(values) + 32000]}
+        weights["more"] = "more"
+        values.extend(bytes(32000))
+        tree["parameters"]["network"]["estimator"]["parameters"].update(depth=8000, width=1)
+
+    start = time.perf_counter()
+    assert "more layers than there are weights: depth is 8000" in refuses("dncnn", deep)
+    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])

@@ -353,6 +353,21 @@ def test_another_process_loads_the_same(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "answer.npy"), fitted("conv, pictures").predict(COLOURS))
 
 
+@pytest.mark.parametrize("device", ["meta", "cpu:7"])
+def test_a_network_of_a_device_that_holds_nothing_loads_on_the_cpu(device, tmp_path):
+    save(copy.deepcopy(fitted("dense")).set_params(device=device), tmp_path / "x")
+    with pytest.warns(UserWarning, match="cannot be used here.*loaded on the CPU"):
+        loaded = load(tmp_path / "x")
+    np.testing.assert_array_equal(loaded.predict(ROWS), fitted("dense").predict(ROWS))
+
+
+@pytest.mark.parametrize(("path", "error"), [(None, TypeError), (b"x", TypeError), ("", ValueError)])
+def test_what_is_no_path_is_said_alike(path, error):
+    for call in (lambda: save(GaussianNoiser(), path), lambda: load(path)):
+        with pytest.raises(error, match=r"^path "):
+            call()
+
+
 def test_a_network_of_a_gpu_loads_on_a_cpu(tmp_path, monkeypatch):
     dae = copy.deepcopy(fitted("dense")).set_params(device="cuda")
     if torch.cuda.is_available():

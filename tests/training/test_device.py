@@ -32,7 +32,7 @@ def test_auto_is_a_gpu_where_there_is_one(monkeypatch):
     assert resolve_device("auto") == GPU
 
 
-@pytest.mark.parametrize("name", ["cuda:99", "moon"])
+@pytest.mark.parametrize("name", ["cuda:99", "moon", "meta", "cpu:7"])
 def test_a_device_that_is_not_there_is_refused_with_what_may_be_used(name):
     with pytest.raises(ValueError, match='Use "auto", "cpu" or "cuda"'):
         resolve_device(name)
