@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -85,12 +86,20 @@ def _are_moderate(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_are_moderate, value))
     is_real = isinstance(value, int | float | np.integer | np.floating)
-    return not is_real or not LARGEST < abs(value) < math.inf
+    return not is_real or not LARGEST < abs(_as_float(value)) < math.inf
+
+
+def _as_float(value: Any) -> float:
+    """Return a number as a float, which numpy's of half the size compare with."""
+    try:
+        return float(value)
+    except OverflowError:
+        return sys.float_info.max if value > 0 else -sys.float_info.max
 
 
 def is_number(value: Any, above: float = -math.inf) -> bool:
     is_real = isinstance(value, float | int | np.floating | np.integer) and not isinstance(value, bool)
-    return is_real and bool(above < value <= LARGEST and value >= -LARGEST)
+    return is_real and above < _as_float(value) <= LARGEST and _as_float(value) >= -LARGEST
 
 
 def is_shape(value: Any, axes: tuple[int, ...] = (1, 2, 3)) -> bool:
