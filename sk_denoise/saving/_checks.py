@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,13 +38,12 @@ from sk_denoise.noise._additive import AdditiveNoiser
 from sk_denoise.noise._base import BaseNoiser
 from sk_denoise.preprocessing import Centerer, PixelScaler
 from sk_denoise.preprocessing._pixels import _PixelTransformer
-from sk_denoise.saving._limits import check_windows
+from sk_denoise.saving._limits import LARGEST, as_float, check_moderate, check_windows
 from sk_denoise.training import PRECISIONS, Units
 
 __all__ = ["check_estimator", "check_fit", "is_number"]
 
 LONGEST = 2**31
-LARGEST = 1e150  # of a number, whose square is still one
 Test = Callable[[Any, Any], bool]  # of a value, and the estimator that has it
 
 
@@ -81,25 +79,9 @@ def is_seed(value: Any) -> bool:
     return is_whole and 0 <= int(value) < 2**128
 
 
-def _are_moderate(value: Any) -> bool:
-    """Return whether the numbers in a parameter can be squared, where they are not infinite."""
-    if isinstance(value, list | tuple):
-        return all(map(_are_moderate, value))
-    is_real = isinstance(value, int | float | np.integer | np.floating)
-    return not is_real or not LARGEST < abs(_as_float(value)) < math.inf
-
-
-def _as_float(value: Any) -> float:
-    """Return a number as a float, which numpy's of half the size compare with."""
-    try:
-        return float(value)
-    except OverflowError:
-        return sys.float_info.max if value > 0 else -sys.float_info.max
-
-
 def is_number(value: Any, above: float = -math.inf) -> bool:
     is_real = isinstance(value, float | int | np.floating | np.integer) and not isinstance(value, bool)
-    return is_real and above < _as_float(value) <= LARGEST and _as_float(value) >= -LARGEST
+    return is_real and above < as_float(value) <= LARGEST and as_float(value) >= -LARGEST
 
 
 def is_shape(value: Any, axes: tuple[int, ...] = (1, 2, 3)) -> bool:
@@ -345,9 +327,7 @@ NEEDS_ALL: dict[type[Any], dict[str, Rule]] = {
 
 def check_estimator(estimator: Any) -> None:
     """Refuse parameters and fitted state that an estimator of ours cannot work with."""
-    for name, value in estimator.get_params(deep=False).items():
-        if not _are_moderate(value):
-            raise ValueError(f"{name} of {type(estimator).__name__} is beyond {LARGEST:g}")
+    check_moderate(estimator)
     own_check = getattr(estimator, "_check_parameters", None)
     if own_check is not None:
         own_check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,11 +19,21 @@ from sk_denoise.estimators import (
 )
 from sk_denoise.estimators._steps import FitSteps
 
-__all__ = ["MOST_ENTRIES", "check_cost", "check_depth", "check_sizes", "check_windows"]
+__all__ = [
+    "LARGEST",
+    "MOST_ENTRIES",
+    "as_float",
+    "check_cost",
+    "check_depth",
+    "check_moderate",
+    "check_sizes",
+    "check_windows",
+]
 
 MOST_ENTRIES = (
     2**26
 )  # of a layer for one sample: 256 MB in single precision, of which a few are there at once
+LARGEST = 1e150  # of a number, whose square is still one
 OPERATIONS = 2**12  # for an entry: a pass over one sample takes seconds at most
 # Parameters that a filter's memory or time grows with, and the most of them
 WINDOWS: dict[type[Any], dict[str, float]] = {
@@ -31,6 +42,28 @@ WINDOWS: dict[type[Any], dict[str, float]] = {
     BilateralDenoiser: {"sigma_spatial": 50},
     TotalVariationDenoiser: {"max_num_iter": 10_000},
 }
+
+
+def as_float(value: Any) -> float:
+    """Return a number as a float, which numpy's of half the size compare with."""
+    try:
+        return float(value)
+    except OverflowError:
+        return sys.float_info.max if value > 0 else -sys.float_info.max
+
+
+def check_moderate(estimator: BaseEstimator) -> None:
+    """Refuse parameters that are numbers whose squares are none; infinite ones may be meant."""
+    for name, value in estimator.get_params(deep=False).items():
+        if not _are_moderate(value):
+            raise ValueError(f"{name} of {type(estimator).__name__} is beyond {LARGEST:g}")
+
+
+def _are_moderate(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_are_moderate, value))
+    is_real = isinstance(value, int | float | np.integer | np.floating)
+    return not is_real or not LARGEST < abs(as_float(value)) < math.inf
 
 
 def check_windows(estimator: Any) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sk_denoise.saving._limits import LARGEST
+
 __all__ = ["check_arguments", "restore_optimizer"]
 
-LARGEST = 1e150  # of a setting; twice as many digits overflow
 WHOLE = {"max_iter", "max_eval", "history_size", "ns_steps"}  # loops and buffers; no schedule changes them
 OF_LBFGS = {"func_evals", "n_iter", "t", "prev_loss", "d", "H_diag", "prev_flat_grad"}
 LISTS_OF_LBFGS = {"old_dirs", "old_stps", "ro", "al"}
