@@ -111,7 +111,7 @@ def _state_after_a_step(
             weight.grad = torch.zeros_like(weight, requires_grad=False)
     try:
         again = type(optimizer)(twins, **arguments)
-        again.load_state_dict({"state": {}, "param_groups": groups})
+        again.load_state_dict({"state": again.state_dict()["state"], "param_groups": groups})
         again.step()
     except Exception as error:
         raise ValueError(f"{type(optimizer).__name__} makes no step with its settings: {error}") from error
