@@ -27,6 +27,7 @@ __all__ = [
     "FitTasks",
     "take_fitted",
     "told_as_one",
+    "unfitted",
     "unobserved",
     "unwatched",
     "with_callbacks",
@@ -66,6 +67,14 @@ def unobserved(estimator: T) -> T:
     return twin
 
 
+def unfitted(estimator: T) -> T:
+    """Return a shallow copy without what was learned."""
+    twin: T = copy.copy(estimator)
+    for name in [name for name in vars(twin) if name.endswith("_")]:
+        delattr(twin, name)
+    return twin
+
+
 def take_fitted(estimator: Any, fitted: Any) -> None:
     """Take over what a copy learned, in place of what was learned before, in one step.
 
@@ -94,10 +103,7 @@ class FitTasks:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave at home what was learned before, which members in other processes need not know."""
-        abroad = copy.copy(self.estimator)
-        for name in [name for name in vars(abroad) if name.endswith("_")]:
-            delattr(abroad, name)
-        return {**vars(self), "estimator": abroad}
+        return {**vars(self), "estimator": unfitted(self.estimator)}
 
     def begin(
         self,

@@ -14,7 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._array_api import in_kind
-from sk_denoise._callbacks import CallbackSupportMixin, FitTasks, take_fitted, with_callbacks
+from sk_denoise._callbacks import CallbackSupportMixin, FitTasks, take_fitted, unfitted, with_callbacks
 from sk_denoise._clean_source import attach_source, carried_source
 from sk_denoise._random import root_seed, stream, stream_seed
 from sk_denoise._representation import DocumentationLinkMixin
@@ -183,9 +183,7 @@ class DenoisingEnsemble(
         """
         tasks = FitTasks(self)
         check_parameters(self, self._parameter_constraints)
-        draft = copy.copy(self)
-        for name in [name for name in vars(draft) if name.endswith("_")]:
-            delattr(draft, name)
+        draft = unfitted(self)
         member, root = draft._member(), root_seed(self.random_state)
         given, source = draft._given(member, X, y, X_clean, sample_weight)
         X_val, X_clean_val = draft._validation(X_val, X_clean_val)

@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator
 from torch import nn
 from torch.utils.data import Dataset
 
-from sk_denoise._callbacks import FitTasks, take_fitted
+from sk_denoise._callbacks import FitTasks, take_fitted, unfitted
 from sk_denoise._cost import cost_of
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
 from sk_denoise._skops import KnownToSkops
@@ -121,11 +121,8 @@ class FitSteps(KnownToSkops, ObservedFit, BaseEstimator, metaclass=ABCMeta):
 
     def _draft(self, fresh: bool) -> Self:
         """Return a copy to work on, so that a fit that fails leaves the estimator as it was."""
-        draft = copy.copy(self)
-        if fresh:
-            for name in [name for name in vars(draft) if name.endswith("_")]:
-                delattr(draft, name)
-        elif self.__sklearn_is_fitted__():
+        draft = unfitted(self) if fresh else copy.copy(self)
+        if not fresh and self.__sklearn_is_fitted__():
             draft.net_ = copy.deepcopy(self.net_)
         return draft
 
