@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +34,7 @@ def denoise_image(
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
     device: str | torch.device = "auto",
     verbose: bool = False,
+    callback: Callable[[int, int], object] | None = None,
 ) -> NDArray[Any]:
     """Denoise a picture with a network that was trained on photos, offline and out of the box.
 
@@ -67,6 +69,9 @@ def denoise_image(
         Where to compute: "auto" is a CUDA GPU where there is one, else the CPU.
     verbose : bool, default=False
         Whether to show a line that counts tiles.
+    callback : callable, optional
+        Called as ``callback(done, total)`` with numbers of tiles, before the first one and after each. What
+        it raises ends the work, and comes out of this function.
 
     Returns
     -------
@@ -101,6 +106,8 @@ def denoise_image(
     True
     """
     check_one_of(precision, dict.fromkeys(PRECISIONS), "precision")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function of two numbers, (done, total), got {callback!r}.")
     picture = _checked(image)
     denoiser = _chosen(model, picture)
     restored = picture.copy()
@@ -119,8 +126,9 @@ def denoise_image(
     )
     n_tiles = len(noisy) * restorer.count_tiles(*picture.shape[:2])
     with tqdm(disable=not verbose, unit="tile", total=n_tiles) as bar:
+        progress = _Progress(bar, n_tiles, callback)
         for part, answer in zip(noisy, answers, strict=True):
-            restorer.restore(part, answer, levels, bar)
+            restorer.restore(part, answer, levels, progress)
     return restored
 
 
@@ -276,3 +284,21 @@ def _on(device: torch.device, network: torch.nn.Module) -> torch.nn.Module:
 
 def _white_of(dtype: np.dtype[Any]) -> float:
     return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
+
+
+class _Progress:
+    """Counts tiles, for a line on the screen and for whoever else wants to know."""
+
+    def __init__(self, bar: Any, total: int, callback: Callable[[int, int], object] | None) -> None:
+        self.bar, self.done, self.total, self.callback = bar, 0, total, callback
+        self._tell()
+
+    def update(self) -> None:
+        """Count one more."""
+        self.bar.update()
+        self.done += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.callback is not None:
+            self.callback(self.done, self.total)

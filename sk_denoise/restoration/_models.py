@@ -25,19 +25,33 @@ class Model:
 
     Attributes
     ----------
+    name : str
+        By which it is asked for.
     channels : int
         Of the pictures that it takes: 1 or 3.
     strongest : float
         The largest standard deviation of noise that it has learned from, in [0, 1].
+
+    Examples
+    --------
+    >>> from sk_denoise.restoration import MODELS
+    >>> round(255 * MODELS["rgb"].strongest), MODELS["rgb"].channels
+    (55, 3)
     """
 
+    name: str
     channels: int
     strongest: float
 
+    @property
+    def card(self) -> str:
+        """How it was trained, and how good it is: a text in Markdown."""
+        return (WEIGHTS / f"{self.name}.md").read_text(encoding="utf-8")
+
 
 MODELS: dict[str, Model] = {
-    "gray": Model(channels=1, strongest=55 / 255),
-    "rgb": Model(channels=3, strongest=55 / 255),
+    "gray": Model("gray", channels=1, strongest=55 / 255),
+    "rgb": Model("rgb", channels=3, strongest=55 / 255),
 }
 
 

@@ -8,8 +8,8 @@ from sk_denoise import UnreadableImageError
 from sk_denoise.datasets import load_pictures
 from sk_denoise.io import read_image, write_image
 from sk_denoise.metrics import psnr
-from sk_denoise.restoration import denoise_file, denoise_image
-from sk_denoise.restoration._models import MODELS, WEIGHTS, shared_model
+from sk_denoise.restoration import MODELS, denoise_file, denoise_image, load_pretrained
+from sk_denoise.restoration._models import WEIGHTS, shared_model
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,35 @@ def test_progress_counts_tiles(photos, capsys):
     assert "6/6" in capsys.readouterr().err
     denoise_image(photos[0], sigma=0.1)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("ensemble", "total"), [(False, 6), (True, 48)])
+def test_a_callback_is_told_of_every_tile(photos, ensemble, total):
+    told = []
+    denoise_image(
+        photos[0], sigma=0.1, tile_size=96, ensemble=ensemble, callback=lambda *counts: told.append(counts)
+    )
+    assert told == [(done, total) for done in range(total + 1)]
+
+
+def test_what_a_callback_raises_ends_the_work(photos):
+    def after_two(done, total):
+        if done == 2:
+            raise InterruptedError("enough")
+
+    with pytest.raises(InterruptedError, match="enough"):
+        denoise_image(photos[0], sigma=0.1, tile_size=96, callback=after_two)
+    with pytest.raises(
+        TypeError, match=r"callback must be a function of two numbers, \(done, total\), got 5"
+    ):
+        denoise_image(photos[0], sigma=0.1, callback=5)
+
+
+def test_the_table_of_models_tells_what_they_are():
+    assert list(MODELS) == [model.name for model in MODELS.values()]
+    for model in MODELS.values():
+        assert load_pretrained(model.name).patch_shape_[2:] in ((), (model.channels,))
+        assert model.card.startswith(f"# {model.name}\n")
 
 
 @pytest.mark.parametrize(
