@@ -1,0 +1,1 @@
+"""The web app: ``sk-denoise app``."""
