@@ -7,7 +7,7 @@ LOWEST_PYTHON ?= python3.11
 LOWEST := .venv-lowest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest check docs bench lint types clean
+.PHONY: help demo app test test-lowest check docs bench lint types clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ $(LOWEST)/.ready: pyproject.toml .ci/lowest.py
 
 demo: $(READY)  ## denoise scikit-learn's digits: pipeline, search, comparison, picture
 	$(BIN)/python -m sk_denoise demo
+
+app: $(READY)  ## serve the web app on this machine
+	$(BIN)/python -m sk_denoise app
 
 test: $(READY)  ## run all tests, docstrings' examples and examples/ with branch coverage
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term

@@ -28,6 +28,7 @@ myst_heading_anchors = 3
 # API: what __all__ lists, each name where it is shortest, as numpydoc reads it
 MODULES = (
     "sk_denoise",
+    "sk_denoise.app",
     "sk_denoise.datasets",
     "sk_denoise.io",
     "sk_denoise.metrics",

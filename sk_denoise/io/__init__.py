@@ -4,9 +4,18 @@ from importlib import import_module
 from typing import Any
 
 from sk_denoise.io._formats import IMAGE_SUFFIXES
-from sk_denoise.io._images import image_size, read_image, write_image
+from sk_denoise.io._images import image_size, image_suffix, read_image, write_image
 
-__all__ = ["IMAGE_SUFFIXES", "export_onnx", "image_size", "load", "read_image", "save", "write_image"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "export_onnx",
+    "image_size",
+    "image_suffix",
+    "load",
+    "read_image",
+    "save",
+    "write_image",
+]
 
 OF_ESTIMATORS = ("export_onnx", "load", "save")  # what knows estimators stands above them; see __init__.pyi
 

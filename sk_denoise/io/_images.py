@@ -20,7 +20,7 @@ from sk_denoise.io._exif import Tags
 from sk_denoise.io._formats import Format, format_by_content, format_by_suffix
 from sk_denoise.io._header import Header, Metadata, Refusal
 
-__all__ = ["MAX_PIXELS", "image_size", "read_image", "write_image"]
+__all__ = ["MAX_PIXELS", "image_size", "image_suffix", "read_image", "write_image"]
 
 MAX_PIXELS = 2**28  # 268 megapixels: room for photos of 100, and an end to files that claim absurd sizes
 
@@ -139,6 +139,41 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """
     with _opened(path) as (format_, stream):
         return _checked_header(format_, stream, None).size
+
+
+def image_suffix(path: str | os.PathLike[str]) -> str:
+    """Return what the name of a picture should end in, told by the content of the file.
+
+    Parameters
+    ----------
+    path : path-like
+        A file that `read_image` reads, whatever its name ends in.
+
+    Returns
+    -------
+    {".png", ".jpg", ".tif", ".bmp", ".webp"}
+        The usual end of the format.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where the first bytes are those of no format that `read_image` reads.
+    FileNotFoundError, IsADirectoryError
+        Where there is no such file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from sk_denoise.io import image_suffix, write_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(Path(folder) / "small.png", np.zeros((2, 3), np.uint8))
+    ...     image_suffix((Path(folder) / "small.png").rename(Path(folder) / "small"))
+    '.png'
+    """
+    with _opened(path) as (format_, _):
+        return format_.suffixes[0]
 
 
 def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:

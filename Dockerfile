@@ -1,0 +1,24 @@
+# The web app, for whoever has a server:
+#
+#   docker build -t sk-denoise .
+#   docker run --rm -p 8501:8501 --memory 6g --read-only --tmpfs /tmp:size=5g sk-denoise
+#
+# Limits are set with --env SK_DENOISE_APP_MEGAPIXELS=24 and so on; see docs/app.md.
+FROM python:3.12-slim
+
+# The versions that the project is tested with, torch's CPU build among them.
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY sk_denoise sk_denoise
+RUN python -m pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt '.[app]' \
+    && rm -rf /src
+
+RUN useradd --create-home --uid 10001 denoiser
+USER denoiser
+WORKDIR /home/denoiser
+ENV HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+
+EXPOSE 8501
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]
+ENTRYPOINT ["sk-denoise", "app", "--host", "0.0.0.0", "--port", "8501", "--no-browser"]

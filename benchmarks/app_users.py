@@ -1,0 +1,183 @@
+"""Many users of the web app at once: does any fail, does memory stay within bounds, do they see they wait?
+
+    python benchmarks/app_users.py [--users 20] [--megapixels 4] [--output benchmarks/results/app_users.md]
+
+Starts the app, and a headless Chromium with a window for each user. All take the sample picture at the same
+moment, each with noise of another strength, so that none is answered from what was made for another; then all
+upload a picture of their own of ``--megapixels``. Memory is that of the app's process, read from ``/proc``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Page, sync_playwright
+
+from sk_denoise.datasets import load_pictures
+from sk_denoise.io import write_image
+
+PATIENCE = 1800  # seconds
+
+
+@dataclass
+class Outcome:
+    """What became of a round."""
+
+    name: str
+    finished: int
+    saw_waiting: int
+    seconds: float
+    memory: int
+    peak: int
+
+    def row(self) -> str:
+        """Return a line of the table."""
+        cells = [
+            self.name,
+            self.finished,
+            self.saw_waiting,
+            f"{self.seconds:.0f} s",
+            f"{self.memory} MB",
+            f"{self.peak} MB",
+        ]
+        return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def memory_of(pid: int, name: str) -> int:
+    """Return a figure of a process in MB: VmRSS is what it has, VmHWM the most it had."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(rf"{name}:\s+(\d+) kB", text)
+    assert found is not None
+    return int(found[1]) // 1024
+
+
+@contextmanager
+def app() -> Iterator[tuple[str, int]]:
+    """Run the app; the address and the process."""
+    with closing(socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = f"from sk_denoise.app import run; run(host='127.0.0.1', port={port}, browser=False)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL) as server:
+        try:
+            address = f"http://127.0.0.1:{port}"
+            for _ in range(600):
+                try:
+                    urllib.request.urlopen(f"{address}/_stcore/health", timeout=5).close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            yield address, server.pid
+        finally:
+            server.terminate()
+
+
+def take_sample(page: Page, user: int) -> None:
+    """Choose the sample picture, and other noise than everybody else."""
+    page.get_by_text("Sample", exact=True).click()
+    page.get_by_text("A cat").click()
+    page.get_by_text("Settings").click()
+    slider = page.get_by_role("slider", name="Standard deviation, of 255")
+    slider.focus()
+    for _ in range(user + 1):
+        slider.press("ArrowRight")
+    slider.blur()
+    page.get_by_role("button", name="Denoise", exact=True).click()
+
+
+def upload(folder: Path, megapixels: float) -> Callable[[Page, int], None]:
+    """Return a function that uploads a picture of a user's own."""
+    photo = np.rint(255 * load_pictures().test[0]).astype(np.uint8)
+    side = int((megapixels * 1e6) ** 0.5)
+    times = [-(-side // length) for length in photo.shape[:2]]
+    large = np.tile(photo, (*times, 1))[:side, :side]
+
+    def act(page: Page, user: int) -> None:
+        path = folder / f"{user}.jpg"
+        noise = np.random.default_rng(user).normal(0, 15, large.shape).astype(np.float32)
+        write_image(path, np.rint((large + noise).clip(0, 255)).astype(np.uint8))
+        page.reload()
+        page.locator("input[type=file]").first.set_input_files(path)
+
+    return act
+
+
+def round_of(name: str, pages: list[Page], pid: int, act: Callable[[Page, int], None]) -> Outcome:
+    """Let all users do the same, and watch them until they have what they came for."""
+    start = time.monotonic()
+    for user, page in enumerate(pages):
+        act(page, user)
+    waiting: set[int] = set()
+    finished: set[int] = set()
+    while len(finished) < len(pages) and time.monotonic() - start < PATIENCE:
+        for user, page in enumerate(pages):
+            text = page.locator("[data-testid=stMain]").inner_text()
+            if "Waiting:" in text:
+                waiting.add(user)
+            busy = page.get_by_role("progressbar").count() or "settings were changed" in text
+            if not busy and "Denoised in" in text:
+                finished.add(user)
+        time.sleep(0.2)
+    seconds = time.monotonic() - start
+    return Outcome(
+        name, len(finished), len(waiting), seconds, memory_of(pid, "VmRSS"), memory_of(pid, "VmHWM")
+    )
+
+
+def main() -> None:
+    """Run both rounds and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--users", type=int, default=20)
+    parser.add_argument("--megapixels", type=float, default=4)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/app_users.md"))
+    options = parser.parse_args()
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with app() as (address, pid), sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        pages: list[Any] = []
+        for _ in range(options.users):
+            page = browser.new_context().new_page()
+            page.set_default_timeout(1000 * PATIENCE)
+            page.goto(address)
+            page.get_by_text("Sample", exact=True).wait_for()
+            pages.append(page)
+        idle = memory_of(pid, "VmRSS")
+        large = upload(Path(folder), options.megapixels)
+        rounds = [
+            round_of("the sample picture", pages, pid, take_sample),
+            round_of(f"{options.megapixels:g} megapixels of one's own", pages, pid, large),
+        ]
+        browser.close()
+    call = f"python benchmarks/app_users.py --users {options.users} --megapixels {options.megapixels:g}"
+    lines = [
+        f"# {options.users} users at once",
+        "",
+        f"`{call}`; all of them begin at the same moment.",
+        f"With {options.users} pages open and nothing done yet the app took {idle} MB.",
+        "",
+        "| all take | finished | saw that they wait | the last one after | memory then | the most so far |",
+        "|---|---|---|---|---|---|",
+        *(outcome.row() for outcome in rounds),
+    ]
+    options.output.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

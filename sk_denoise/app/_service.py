@@ -1,0 +1,261 @@
+"""What the app does with a picture, apart from the page: files and arrays in, files and arrays out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_denoise import ImageDenoiser
+from sk_denoise.app._jobs import Tell
+from sk_denoise.app._noises import corrupted
+from sk_denoise.app._quality import psnr_of_picture, ssim_of_picture
+from sk_denoise.app._views import Range, on_screen, screen_range, shrunk, taken_away
+from sk_denoise.io import load, read_image
+from sk_denoise.restoration import MODELS, denoise_image, estimate_sigma
+
+__all__ = ["AFTER", "BEFORE", "SCREENS", "TAKEN", "Answer", "Order", "Quality", "denoise", "open_model"]
+
+# Files in the folder of an answer: the pictures, the same as a screen shows them, and what was taken away
+BEFORE, AFTER = "before.npy", "after.npy"
+SCREENS = "before_on_screen.npy", "after_on_screen.npy"
+TAKEN = "taken.npy"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What somebody wants.
+
+    Attributes
+    ----------
+    model : {"auto", "gray", "rgb"} or str
+        A model in the box; or the key of a model of the user.
+    sigma : float or None
+        Standard deviation of the noise, of 255, whatever the depth; None estimates it.
+    strength : float
+        What the estimate is multiplied by.
+    ensemble : bool
+        Whether the picture is turned in eight ways.
+    noise : str or None
+        A name in ``KINDS``: what the picture, which is clean, is corrupted with first.
+    amount : float
+        Of that noise.
+    seed : int
+        Of that noise.
+    """
+
+    model: str = "auto"
+    sigma: float | None = None
+    strength: float = 1.0
+    ensemble: bool = False
+    noise: str | None = None
+    amount: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How near a picture is to the clean one: PSNR in dB, and SSIM where the picture is large enough."""
+
+    psnr: float
+    ssim: float | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of an order; the pictures lie in its folder.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the picture.
+    dtype : str
+        Its type.
+    sigma : float or None
+        The noise that the network was told of, of 255; None where it learned to do without.
+    estimated : float or None
+        What was estimated, where it was.
+    seconds : float
+        What denoising took.
+    before, after : Quality or None
+        Where noise was added to a clean picture.
+    white, shown : tuple (low, high)
+        Which numbers stand for black and white; and which are so on the screen.
+    notes : tuple of str
+        What the user should know.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    sigma: float | None
+    estimated: float | None
+    seconds: float
+    before: Quality | None
+    after: Quality | None
+    white: Range
+    shown: Range
+    notes: tuple[str, ...]
+
+
+def denoise(
+    source: Path, order: Order, folder: Path, tell: Tell, *, model: ImageDenoiser | None, most_pixels: int
+) -> Answer:
+    """Denoise a picture, and put what is needed to show it into a folder.
+
+    Parameters
+    ----------
+    source : Path
+        The picture's file.
+    order : Order
+        What is wanted.
+    folder : Path
+        Where arrays go.
+    tell : callable
+        Told how far the work is; may raise to end it.
+    model : ImageDenoiser or None
+        A model of the user, in place of the one in the box that the order names.
+    most_pixels : int
+        Larger pictures are refused before they are decoded.
+    """
+    tell(0, 0, "Reading the picture")
+    picture = read_image(source, max_pixels=most_pixels)
+    scale = Scale.of(picture)
+    picture = scale.into_unit(picture)
+    before = picture
+    if order.noise is not None:
+        before = corrupted(picture, order.noise, order.amount, order.seed, partial(tell, what="Adding noise"))
+    tell(0, 0, "Estimating the noise")
+    level = Level.of(before, order, model)
+    start = time.perf_counter()
+    after = denoise_image(
+        before,
+        sigma=level.sigma,
+        model=model or order.model,
+        ensemble=order.ensemble,
+        callback=partial(tell, what="Denoising"),
+    )
+    seconds = time.perf_counter() - start
+    before_quality = after_quality = None
+    if order.noise is not None:
+        before_quality, after_quality = (_quality(picture, other, tell) for other in (before, after))
+    tell(0, 0, "Preparing the view")
+    shown = screen_range(before)
+    np.save(folder / TAKEN, taken_away(before, after, shown))
+    for name, small, array in zip((BEFORE, AFTER), SCREENS, (before, after), strict=True):
+        np.save(folder / small, shrunk(on_screen(array, shown)))
+        np.save(folder / name, scale.out_of_unit(array))
+    return Answer(
+        shape=picture.shape,
+        dtype=picture.dtype.name,
+        sigma=level.of_255,
+        estimated=level.estimated,
+        seconds=seconds,
+        before=before_quality,
+        after=after_quality,
+        white=(scale.low, scale.high) if picture.dtype.kind == "f" else (0.0, _white_of(picture)),
+        shown=scale.range_out_of_unit(shown),
+        notes=(*scale.notes, *level.notes),
+    )
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How numbers of a floating picture beyond [0, 1] are brought there, and back."""
+
+    low: float = 0.0
+    high: float = 1.0
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, picture: NDArray[Any]) -> Scale:
+        if picture.dtype.kind != "f":
+            return cls()
+        low, high = min(0.0, float(picture.min())), float(picture.max())
+        if (low >= -0.5 and high <= 1.5) or high <= low:  # as noise makes them
+            return cls()
+        words = f"Its numbers reach from {low:g} to {high:g}, which were taken as black and white."
+        return cls(low, high, (words,))
+
+    def into_unit(self, picture: NDArray[Any]) -> NDArray[Any]:
+        return (
+            picture
+            if not self.notes
+            else ((picture - self.low) / (self.high - self.low)).astype(picture.dtype)
+        )
+
+    def out_of_unit(self, picture: NDArray[Any]) -> NDArray[Any]:
+        return (
+            picture if not self.notes else (picture * (self.high - self.low) + self.low).astype(picture.dtype)
+        )
+
+    def range_out_of_unit(self, shown: Range) -> Range:
+        if not self.notes:
+            return shown
+        low, high = (value * (self.high - self.low) + self.low for value in shown)
+        return low, high
+
+
+@dataclass(frozen=True)
+class Level:
+    """The noise that a network is told of: in the picture's unit and of 255, and how it was found."""
+
+    sigma: float | None
+    of_255: float | None = None
+    estimated: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, picture: NDArray[Any], order: Order, model: ImageDenoiser | None) -> Level:
+        """Return what an order says, or what the picture tells, as far as the network knows noise."""
+        strongest = _strongest(order, model)
+        if strongest is None:
+            return cls(None)
+        white = _white_of(picture)
+        estimated = None if order.sigma is not None else 255 * estimate_sigma(picture) / white
+        wanted = order.strength * estimated if estimated is not None else order.sigma
+        assert wanted is not None
+        notes: tuple[str, ...] = ()
+        if wanted > strongest:
+            notes = (
+                f"The noise, {wanted:.0f} of 255, is stronger than this model knows; it was taken as "
+                f"{strongest:.0f}.",
+            )
+        told = min(wanted, strongest)
+        return cls(told * white / 255, told, estimated, notes)
+
+
+def _strongest(order: Order, model: ImageDenoiser | None) -> float | None:
+    """Return the strongest noise that a network knows, of 255; None for one that is told nothing."""
+    if model is None:
+        names = MODELS if order.model == "auto" else [order.model]
+        return min(255 * MODELS[name].strongest for name in names)
+    if model.noise_levels_ is None:
+        return None
+    return 255 * model.noise_levels_[1] / (model.white_ or 1.0)
+
+
+def _quality(clean: NDArray[Any], other: NDArray[Any], tell: Tell) -> Quality:
+    white, told = _white_of(clean), partial(tell, what="Comparing with the clean picture")
+    return Quality(psnr_of_picture(clean, other, white, told), ssim_of_picture(clean, other, white, told))
+
+
+def _white_of(picture: NDArray[Any]) -> float:
+    return float(np.iinfo(picture.dtype).max) if picture.dtype.kind == "u" else 1.0
+
+
+def open_model(path: Path) -> ImageDenoiser:
+    """Return a model that ``sk_denoise.io.save`` wrote, once it is known to denoise pictures."""
+    model = load(path)
+    if not isinstance(model, ImageDenoiser):
+        raise ValueError(
+            f"The file holds a {type(model).__name__}; what denoises pictures of any size is an "
+            "ImageDenoiser."
+        )
+    if not hasattr(model, "net_"):
+        raise ValueError("The ImageDenoiser in the file is not fitted; fit it, and save it again.")
+    return model

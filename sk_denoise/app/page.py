@@ -1,0 +1,378 @@
+"""The page: what Streamlit runs from top to bottom for every user, whenever something is touched."""
+
+from __future__ import annotations
+
+import atexit
+from functools import partial
+from pathlib import PurePath
+from typing import Any
+
+import streamlit as st
+
+from sk_denoise.app._download import Refused
+from sk_denoise.app._jobs import Full, Job
+from sk_denoise.app._noises import KINDS
+from sk_denoise.app._service import Answer, Order
+from sk_denoise.app._settings import Settings
+from sk_denoise.app._slider import compare
+from sk_denoise.app._workshop import SAMPLES, Gone, Model, Picture, Result, Workshop
+from sk_denoise.io import IMAGE_SUFFIXES
+from sk_denoise.restoration import MODELS
+
+UPLOAD, WEB, SAMPLE = "Upload", "Web address", "Sample"
+IN_THE_BOX = {"auto": "Automatic", "gray": "Gray, channel by channel", "rgb": "Colour"}
+STRONGEST = round(255 * min(model.strongest for model in MODELS.values()))
+LOOK_EVERY = {
+    "waiting": 2.0,
+    "running": 0.5,
+}  # seconds: many may wait, and each look takes time from the work
+PARTS = {"2": 256, "4": 128, "8": 64}  # how many times enlarged, and the side of the part in pixels
+state = st.session_state
+
+
+@st.cache_resource(show_spinner=False)
+def workshop() -> Workshop:
+    """Return what all users share."""
+    shared = Workshop(Settings.from_environment())
+    atexit.register(shared.close)
+    return shared
+
+
+def main() -> None:
+    """Draw the page."""
+    st.set_page_config(page_title="sk_denoise", page_icon="🧹", layout="centered")
+    st.title("Denoise a picture", anchor=False)
+    choose_picture()
+    picture: Picture | None = state.get("picture")
+    if picture is None:
+        return
+    height, width = picture.size
+    st.caption(f"{plain(picture.name)}: {width} x {height} pixels")
+    order = choose_order(picture)
+    again = st.button("Denoise", type="primary", key="denoise", width="stretch")
+    if again or state.pop("is_new", False):
+        begin(lambda: workshop().denoise(picture, order))
+    wait()
+    result: Result | None = state.get("result")
+    if result is not None and result.picture.key == picture.key:
+        show(result, order)
+
+
+def choose_picture() -> None:
+    """Offer the three ways to bring a picture."""
+    way = st.segmented_control(
+        "Where is the picture?",
+        [UPLOAD, WEB, SAMPLE],
+        default=UPLOAD,
+        required=True,
+        key="way",
+        label_visibility="collapsed",
+        width="stretch",
+    )
+    if way == UPLOAD:
+        upload()
+    elif way == WEB:
+        from_the_web()
+    else:
+        sample()
+
+
+def upload() -> None:
+    """Take a file, and let Streamlit forget it: it lies on the shelf now, not in memory."""
+    settings = workshop().settings
+    given = st.file_uploader(
+        f"A picture of up to {settings.megapixels} megapixels: PNG, JPEG, WebP, TIFF or BMP",
+        type=sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES),
+        max_upload_size=settings.upload_megabytes,
+        key=f"upload-{state.setdefault('uploads', 0)}",
+    )
+    if given is not None:
+        try:
+            new_picture(workshop().take(PurePath(given.name).name, given.getvalue()))
+        except ValueError as error:
+            state.refusal = str(error)
+        state.uploads += 1
+        st.rerun()
+    if "refusal" in state:
+        st.error(plain(state.pop("refusal")))
+
+
+def from_the_web() -> None:
+    """Take an address."""
+    with st.form("web", border=False):
+        url = st.text_input(
+            "The address of a picture", placeholder="https://example.org/picture.jpg", key="url"
+        )
+        asked = st.form_submit_button("Fetch", width="stretch")
+    if asked:
+        begin(lambda: workshop().fetch(url.strip()))
+    if state.get("picture") is None:
+        wait()
+
+
+def sample() -> None:
+    """Offer pictures without noise."""
+    name = st.pills("Clean pictures, to which noise is added", list(SAMPLES), key="sample")
+    if name is not None and state.get("sampled") != name:
+        state.sampled = name
+        new_picture(workshop().sample(name))
+
+
+def new_picture(picture: Picture) -> None:
+    """Begin anew with a picture."""
+    state.picture, state.is_new = picture, True
+    state.noise = "gaussian" if picture.is_clean else None
+    if not picture.is_clean:
+        state.sampled = None
+    state.pop("result", None)
+
+
+def choose_order(picture: Picture) -> Order:
+    """Offer what can be chosen, with what is right for most as it stands."""
+    with st.expander("Settings", icon=":material/tune:"):
+        left, right = st.columns(2)
+        with left:
+            model = choose_model()
+            ensemble = st.checkbox(
+                "Thorough",
+                key="ensemble",
+                help="Averages over the picture turned and mirrored in eight ways: a little better, and "
+                "eight times as long.",
+            )
+        with right:
+            sigma, strength = choose_level()
+        noise, amount = choose_noise(picture)
+    return Order(model, sigma, strength, ensemble, noise, amount)
+
+
+def choose_model() -> str:
+    """Offer the models in the box, and one that the user brings."""
+    own: Model | None = state.get("model")
+    choices = {**IN_THE_BOX, **({own.key: own.name} if own else {})}
+    with st.popover("Open a model of yours", width="stretch"):
+        given = st.file_uploader(
+            "A file that sk_denoise.io.save wrote, of a fitted ImageDenoiser",
+            type=["safetensors"],
+            key=f"models-{state.setdefault('models', 0)}",
+        )
+        if given is not None:
+            data, name = given.getvalue(), PurePath(given.name).name
+            state.models += 1
+            begin(lambda: workshop().take_model(name, data))
+            st.rerun()
+    if state.pop("model_is_new", False) and own:
+        state.chosen = own.key
+    chosen: str = st.selectbox("Model", list(choices), format_func=choices.__getitem__, key="chosen")
+    return chosen
+
+
+def choose_level() -> tuple[float | None, float]:
+    """Offer to say how strong the noise is."""
+    how = st.radio("Strength of the noise", ["Estimated", "Set by hand"], key="how", horizontal=True)
+    if how == "Estimated":
+        percent = st.slider("Strength, in % of the estimate", 25, 200, 100, 5, key="percent")
+        return None, percent / 100
+    return float(st.slider("Standard deviation, of 255", 0, STRONGEST, 15, key="sigma")), 1.0
+
+
+def choose_noise(picture: Picture) -> tuple[str | None, float]:
+    """Offer to add noise, for a picture that has none."""
+    kinds: list[str | None] = [None, *KINDS]
+    if "noise" not in state:
+        state.noise = "gaussian" if picture.is_clean else None
+    noise = st.selectbox(
+        "Add noise first (for a clean picture: the result is then compared with it)",
+        kinds,
+        format_func=lambda kind: "No" if kind is None else KINDS[kind].label,
+        key="noise",
+    )
+    if noise is None:
+        return None, 0.0
+    kind = KINDS[noise]
+    amount = st.slider(kind.amount, kind.low, kind.high, kind.start, kind.step, key=f"amount-{noise}")
+    return noise, float(amount)
+
+
+def begin(submit: Any) -> None:
+    """Put work in a queue, in place of what this user waited for before."""
+    cancel()
+    try:
+        state.job = submit()
+    except Full:
+        state.job = None
+        st.error("Too many pictures are waiting here at the moment. Try again in a few minutes.")
+
+
+def cancel() -> None:
+    """Give up what this user waits for."""
+    job: Job[Any] | None = state.get("job")
+    if job is not None:
+        job.cancel()
+
+
+def wait() -> None:
+    """Show how far the work is, and take what comes of it."""
+    job: Job[Any] | None = state.get("job")
+    if job is None:
+        return
+    job.look()
+    if job.is_over:
+        state.job = None
+        take(job)
+    else:
+        seen = job.state
+        st.fragment(watch, run_every=LOOK_EVERY.get(seen, 0.5))(job, seen)
+
+
+def watch(job: Job[Any], seen: str) -> None:
+    """Look at the work again and again, until it is over or its turn comes."""
+    job.look()
+    if job.state != seen:
+        st.rerun()
+    done, total, what = job.progress
+    before = workshop().queue.before(job)
+    if job.state == "waiting":
+        others = "1 picture is" if before == 1 else f"{before} pictures are"
+        words = f"Waiting: {others} before yours" if before else "Waiting: yours is the next picture"
+        st.progress(0.0, text=words)
+    elif total:
+        tiles = f": {done} of {total} tiles" if what == "Denoising" else ""
+        st.progress(min(1.0, done / total), text=f"{what}{tiles}")
+    else:
+        st.progress(0.0, text=f"{what or 'Beginning'} ...")
+    st.button("Cancel", key="cancel", on_click=cancel, width="stretch")
+
+
+def take(job: Job[Any]) -> None:
+    """Take the result of work that is over, or say why there is none."""
+    if job.state == "cancelled":
+        st.info("Cancelled.")
+    elif job.error is not None:
+        st.error(plain(in_words(job.error)))
+    elif isinstance(job.result, Picture):
+        new_picture(job.result)
+        st.rerun()
+    elif isinstance(job.result, Model):
+        state.model, state.model_is_new = job.result, True
+        st.rerun()
+    else:
+        state.result = job.result
+
+
+def in_words(error: Exception) -> str:
+    """Return what went wrong, for the user."""
+    if isinstance(error, Gone):
+        return "The picture was put away to make room for others. Send it again."
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this picture. Send a part of it, or a smaller copy."
+    if isinstance(error, ValueError | TypeError | OSError | Refused):
+        return str(error)
+    return f"Something went wrong that the app did not expect ({type(error).__name__}). Its log tells more."
+
+
+def show(result: Result, order: Order) -> None:
+    """Show what became of a picture."""
+    try:
+        if result.order != order:
+            st.info("The settings were changed. Press Denoise to see what they do.")
+        for note in result.answer.notes:
+            st.warning(plain(note))
+        st.markdown(level_in_words(result.answer))
+        views(result)
+        figures(result.answer)
+        downloads(result)
+    except Gone:
+        state.pop("result")
+        st.warning("This result was put away to make room for others. Press Denoise to make it again.")
+
+
+def level_in_words(answer: Answer) -> str:
+    """Return how strong the noise is, and how long denoising took."""
+    if answer.sigma is None:
+        level = "This model finds out by itself how strong the noise is."
+    elif answer.estimated is None:
+        level = f"Noise: {answer.sigma:.1f} of 255, as set."
+    else:
+        level = f"Noise: estimated at **{answer.estimated:.1f} of 255**"
+        level += "." if answer.sigma == answer.estimated else f", taken as {answer.sigma:.1f}."
+    return f"{level} Denoised in {answer.seconds:.1f} s."
+
+
+def figures(answer: Answer) -> None:
+    """Show how near the picture came to the clean one, where that is known."""
+    if answer.before is None or answer.after is None:
+        return
+    with st.container(horizontal=True):
+        metric("PSNR", answer.before.psnr, answer.after.psnr, ".2f", " dB")
+        if answer.before.ssim is not None and answer.after.ssim is not None:
+            metric("SSIM", answer.before.ssim, answer.after.ssim, ".3f", "")
+
+
+def metric(name: str, before: float, after: float, form: str, unit: str) -> None:
+    """Show a figure before and after."""
+    change = f"{after - before:+{form}}{unit}"
+    st.metric(f"{name}, noisy {before:{form}}{unit}", f"{after:{form}}{unit}", change, border=True)
+
+
+def views(result: Result) -> None:
+    """Show the picture before and after, a part of it, and what was taken away."""
+    names = ("With noise" if result.order.noise else "Before", "Denoised")
+    whole, part, taken = st.tabs(["Before and after", "Enlarged", "What was taken away"])
+    with whole:
+        before, after = workshop().whole(result)
+        compare(before, after, names=names, pixels=False, key="whole")
+    with part:
+        place = st.container()
+        times = st.segmented_control(
+            "Times enlarged",
+            list(PARTS),
+            default="4",
+            required=True,
+            format_func="{} x".format,
+            key="times",
+        )
+        left, right = st.columns(2)
+        across = left.slider("Across, in %", 0, 100, 50, key="across") / 100
+        down = right.slider("Down, in %", 0, 100, 50, key="down") / 100
+        before, after, difference = workshop().part(result, across, down, PARTS[times], gain())
+        with place:
+            compare(before, after, names=names, pixels=True, key="part")
+    with taken:
+        st.slider("Times as strong", 1, 20, 4, key="gain")
+        st.image(workshop().taken(result, gain()), width="stretch", caption="The whole picture")
+        st.image(difference, width="stretch", caption="The enlarged part")
+        st.caption("Gray where nothing was taken away. Edges that show here were taken for noise.")
+
+
+def gain() -> float:
+    """Return how strongly differences show."""
+    return float(state.get("gain", 4))
+
+
+def downloads(result: Result) -> None:
+    """Offer the picture as a file, which is made when it is asked for."""
+    picture, answer = result.picture, result.answer
+    stem = f"{PurePath(picture.name).stem}-denoised"
+    suffixes = dict.fromkeys([picture.suffix, ".png"])
+    with st.container(horizontal=True):
+        for suffix in suffixes:
+            to_16_bits = answer.dtype.startswith("float") and suffix == ".png"
+            st.download_button(
+                f"Download {suffix.removeprefix('.').upper()}",
+                partial(workshop().file, result, suffix),
+                f"{stem}{suffix}",
+                key=f"download{suffix}",
+                help="16 bits from black to white; TIFF keeps the numbers." if to_16_bits else None,
+                on_click="ignore",
+                width="stretch",
+                icon=":material/download:",
+            )
+
+
+def plain(text: str) -> str:
+    """Return text of users and files so that Markdown leaves it as it is."""
+    return "".join(f"\\{letter}" if letter in r"\`*_{}[]()<>#+-!|~$:.&" else letter for letter in text)
+
+
+if __name__ == "__main__":
+    main()

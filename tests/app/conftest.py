@@ -1,0 +1,49 @@
+"""What the tests of the app share."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from sk_denoise.app._settings import Settings
+from sk_denoise.app._workshop import Workshop
+from sk_denoise.datasets import load_pictures
+from sk_denoise.io import write_image
+
+
+@pytest.fixture(scope="session")
+def photo():
+    """A small part of a photo, 8 bits, in colour."""
+    return np.rint(255 * load_pictures().test[0][80:176, 120:248]).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def noisy(photo):
+    noise = np.random.default_rng(0).normal(0, 20, photo.shape)
+    return np.rint((photo + noise).clip(0, 255)).astype(np.uint8)
+
+
+@pytest.fixture
+def as_file(tmp_path):
+    """Return a function that gives the bytes of a picture's file."""
+
+    def bytes_of(picture, name="picture.png"):
+        write_image(tmp_path / name, picture)
+        return (tmp_path / name).read_bytes()
+
+    return bytes_of
+
+
+@pytest.fixture
+def workshop():
+    shop = Workshop(Settings())
+    yield shop
+    shop.close()
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_machine(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("SK_DENOISE_APP_")]:
+        monkeypatch.delenv(name)

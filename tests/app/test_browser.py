@@ -1,0 +1,134 @@
+"""The app in a real browser, on a wide screen and on a phone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import closing
+from socket import socket
+
+import numpy as np
+import pytest
+
+from sk_denoise.io import read_image
+from sk_denoise.restoration import denoise_image
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, such as Debian's package")
+
+SECONDS = 90
+SCREENS = {"wide": (1280, 900), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """The address of an app that is running."""
+    with closing(socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = f"from sk_denoise.app import run; run(host='127.0.0.1', port={port}, browser=False)"
+    log = (tmp_path_factory.mktemp("app") / "log").open("w")
+    with log, subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log) as server:
+        try:
+            yield healthy(f"http://127.0.0.1:{port}", server)
+        finally:
+            server.terminate()
+            assert server.wait(SECONDS) in (0, -15)
+
+
+def healthy(address, server):
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        assert server.poll() is None
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5) as answer:
+                assert answer.status == 200
+                return address
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("the app did not start")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(params=SCREENS)
+def screen(request, browser, address):
+    """A page on a screen of some size; it must not ask anybody but the app, nor complain."""
+    width, height = SCREENS[request.param]
+    with closing(browser.new_context(viewport={"width": width, "height": height})) as context:
+        context.set_default_timeout(1000 * SECONDS)
+        page = context.new_page()
+        asked, errors = [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        yield page
+        assert not errors
+        assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+
+
+def share_shown(page):
+    """Return how much of the picture before is seen, in %."""
+    return float(page.locator(".compare").first.evaluate("e => parseFloat(e.style.getPropertyValue('--at'))"))
+
+
+def test_a_picture_is_uploaded_compared_and_downloaded(screen, noisy, as_file, tmp_path):
+    upload = {"name": "noisy.png", "mimeType": "image/png", "buffer": as_file(noisy)}
+    screen.locator("input[type=file]").first.set_input_files(upload)
+    screen.get_by_text(re.compile("estimated at .* Denoised in")).wait_for()
+
+    before, after = (screen.locator(f".compare img.{side}").first for side in ("before", "after"))
+    screen.wait_for_function("() => document.readyState === 'complete'")
+    assert before.evaluate("e => e.decode().then(() => e.naturalWidth)") == noisy.shape[1]
+    assert before.get_attribute("src") != after.get_attribute("src")
+
+    handle = screen.locator(".compare input").first
+    assert share_shown(screen) == 50
+    handle.focus()
+    handle.press("Home")
+    assert share_shown(screen) == 0
+    handle.press("ArrowRight")
+    assert 0 < share_shown(screen) < 5
+    handle.scroll_into_view_if_needed()
+    box = handle.bounding_box()
+    screen.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    screen.mouse.down()
+    screen.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2, steps=5)
+    screen.mouse.up()
+    assert 70 < share_shown(screen) < 90
+
+    with screen.expect_download() as download:
+        screen.get_by_role("button", name="Download PNG").click()
+    assert download.value.suggested_filename == "noisy-denoised.png"
+    download.value.save_as(tmp_path / "denoised.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "denoised.png"), denoise_image(noisy))
+
+
+def test_a_sample_shows_figures_and_nothing_is_wider_than_the_screen(screen):
+    screen.get_by_text("Sample", exact=True).click()
+    screen.get_by_text("A cup of coffee").click()
+    screen.get_by_text("Denoised in").wait_for()
+    screen.get_by_text("Settings").click()
+    screen.get_by_text("PSNR, noisy").wait_for()
+    for tab in ("Enlarged", "What was taken away", "Before and after"):
+        screen.get_by_role("tab", name=tab).click()
+        widths = screen.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert widths[0] <= widths[1]
+
+
+def test_a_file_that_is_no_picture_is_refused_in_words(screen):
+    upload = {"name": "page.png", "mimeType": "image/png", "buffer": b"<html></html>"}
+    screen.locator("input[type=file]").first.set_input_files(upload)
+    screen.get_by_text("page.png: it is no picture that can be read").wait_for()

@@ -1,0 +1,147 @@
+"""Work that waits its turn."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from sk_denoise.app._jobs import Full, Queue
+
+LONG = 30.0  # seconds that no test needs
+
+
+@pytest.fixture
+def gate():
+    """Work that runs until the gate is opened, and the gate."""
+    opened = threading.Event()
+    yield opened
+    opened.set()
+
+
+def until(opened):
+    def work(tell):
+        assert opened.wait(LONG)
+        return "done"
+
+    return work
+
+
+def started(job):
+    while job.state == "waiting":
+        assert not job.wait(0.001)
+    return job
+
+
+def test_work_is_done_in_turn_and_those_who_wait_see_their_place(gate):
+    queue = Queue(workers=1, most_waiting=10, patience=LONG)
+    first, second, third = (queue.submit(until(gate)) for _ in range(3))
+    started(first)
+    assert [job.state for job in (first, second, third)] == ["running", "waiting", "waiting"]
+    assert [queue.before(job) for job in (first, second, third)] == [0, 0, 1]
+    gate.set()
+    assert third.wait(LONG)
+    assert [job.result for job in (first, second, third)] == ["done"] * 3
+    assert not queue.before(third)
+
+
+def test_no_more_run_at_once_than_there_are_workers(gate):
+    queue, running, most = Queue(2, 10, LONG), [], []
+
+    def work(tell):
+        running.append(1)
+        most.append(len(running))
+        gate.wait(0.02)
+        running.pop()
+
+    jobs = [queue.submit(work) for _ in range(6)]
+    assert all(job.wait(LONG) for job in jobs)
+    assert 1 <= max(most) <= 2
+
+
+def test_progress_is_seen(gate):
+    told = threading.Event()
+
+    def work(tell):
+        tell(3, 8, "Denoising")
+        told.set()
+        gate.wait(LONG)
+
+    job = Queue(1, 10, LONG).submit(work)
+    assert told.wait(LONG)
+    assert job.progress == (3, 8, "Denoising")
+
+
+def test_what_waits_is_cancelled_at_once_and_leaves_the_line(gate):
+    queue = Queue(1, 10, LONG)
+    first, second, third = (queue.submit(until(gate)) for _ in range(3))
+    started(first)
+    second.cancel()
+    assert queue.before(third) == 0
+    assert (second.state, second.is_over) == ("cancelled", True)
+    gate.set()
+    assert third.wait(LONG)
+    assert (first.result, second.result, third.result) == ("done", None, "done")
+
+
+def test_what_runs_is_cancelled_when_it_next_tells(gate):
+    def work(tell):
+        assert gate.wait(LONG)
+        tell(1, 2, "")
+        raise AssertionError("it went on")
+
+    job = started(Queue(1, 10, LONG).submit(work))
+    job.cancel()
+    gate.set()
+    assert job.wait(LONG)
+    assert (job.state, job.error) == ("cancelled", None)
+
+
+def test_work_is_given_up_when_nobody_looks(gate):
+    queue = Queue(1, 10, patience=0.0)
+
+    def work(tell):
+        raise AssertionError("it ran")
+
+    job = queue.submit(work)
+    assert job.wait(LONG)
+    assert (job.state, job.error) == ("cancelled", None)
+
+
+def test_looking_keeps_work_alive():
+    queue, begun = Queue(1, 10, patience=LONG), threading.Event()
+
+    def work(tell):
+        begun.set()
+        tell(0, 1, "")
+        return "done"
+
+    job = queue.submit(work)
+    job.look()
+    assert job.wait(LONG)
+    assert job.result == "done"
+
+
+def test_a_failure_is_kept_and_the_worker_lives_on():
+    queue = Queue(1, 10, LONG)
+
+    def fail(tell):
+        raise ValueError("no picture")
+
+    failed, good = queue.submit(fail), queue.submit(lambda tell: 5)
+    assert good.wait(LONG)
+    assert (failed.state, str(failed.error), good.result) == ("failed", "no picture", 5)
+
+
+def test_a_line_that_is_too_long_is_refused_until_somebody_leaves(gate):
+    queue = Queue(1, 2, LONG)
+    first = started(queue.submit(until(gate)))
+    waiting = [queue.submit(until(gate)) for _ in range(2)]
+    with pytest.raises(Full):
+        queue.submit(until(gate))
+    waiting[0].cancel()
+    last = queue.submit(until(gate))
+    assert waiting[0].is_over
+    gate.set()
+    assert last.wait(LONG)
+    assert first.state == last.state == "done"

@@ -1,0 +1,244 @@
+"""The page, as somebody uses it, without a browser."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+import sk_denoise.app
+from sk_denoise import FoldedUNetNetwork, ImageDenoiser
+from sk_denoise.app import page
+from sk_denoise.app._jobs import Full, Job
+from sk_denoise.app._noises import KINDS
+from sk_denoise.app._workshop import SAMPLES, Workshop
+from sk_denoise.io import save
+
+PAGE = Path(sk_denoise.app.__file__).with_name("page.py")
+LONG = 60.0
+
+
+@pytest.fixture
+def at():
+    """The page as it is first seen."""
+    st.cache_resource.clear()
+    yield AppTest.from_file(PAGE, default_timeout=LONG).run()
+    st.cache_resource.clear()
+
+
+def finished(at):
+    """Look at the page until no work is under way."""
+    end = time.monotonic() + LONG
+    while at.get("progress"):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+        at.run()
+    assert not at.exception
+    return at
+
+
+def with_sample(at, name="A cat"):
+    at.button_group(key="way").set_value("Sample").run()
+    return at.button_group(key="sample").set_value(name).run()
+
+
+def uploaded(at, data, name="noisy.png"):
+    (box,) = (box for box in at.file_uploader if "megapixels" in box.label)
+    return box.upload(name, data, "image/png").run()
+
+
+def text(at):
+    return " ".join(element.value for kind in (at.markdown, at.caption) for element in kind)
+
+
+def test_at_first_there_is_a_box_for_a_picture_and_nothing_else(at):
+    assert not at.exception
+    assert at.title[0].value == "Denoise a picture"
+    assert [box.label for box in at.file_uploader] == [
+        "A picture of up to 64 megapixels: PNG, JPEG, WebP, TIFF or BMP"
+    ]
+    assert not at.button
+
+
+def test_an_uploaded_picture_is_denoised_at_once_with_its_noise_estimated(at, noisy, as_file):
+    uploaded(at, as_file(noisy))
+    assert "noisy\\.png: 128 x 96 pixels" in text(at)
+    finished(at)
+    assert "estimated at **2" in text(at)
+    assert [button.label for button in at.download_button] == ["Download PNG"]
+    assert not at.metric
+    assert [tab.label for tab in at.tabs] == ["Before and after", "Enlarged", "What was taken away"]
+
+
+def test_streamlit_forgets_an_upload_once_it_is_kept(at, noisy, as_file):
+    uploaded(at, as_file(noisy))
+    assert [box.value for box in at.file_uploader] == [None, None]
+    uploaded(finished(at), as_file(noisy[:50]), "part.png")
+    assert "part\\.png: 128 x 50 pixels" in text(finished(at))
+
+
+def test_a_file_in_another_format_than_png_is_offered_in_both(at, noisy, as_file):
+    finished(uploaded(at, as_file(noisy, "noisy.jpg"), "noisy.jpg"))
+    assert [button.label for button in at.download_button] == ["Download JPG", "Download PNG"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"no picture", "it is no picture that can be read"),
+        (b"", "the file is empty"),
+        (b"GIF89a", "GIF file"),
+    ],
+)
+def test_a_file_that_is_no_picture_is_refused_in_words(data, message, at):
+    uploaded(at, data, "no_picture.png")
+    (error,) = at.error
+    assert message in error.value
+    assert error.value.startswith("no\\_picture\\.png")
+    assert not at.button
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_sample_gets_noise_and_is_compared_with_the_clean_picture(name, at):
+    finished(with_sample(at, name))
+    psnr, ssim = at.metric
+    assert psnr.label.startswith("PSNR, noisy 20.")
+    assert psnr.delta.startswith("+")
+    assert ssim.label.startswith("SSIM, noisy 0.")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_noise_can_be_chosen(kind, at, photo, as_file):
+    finished(uploaded(at, as_file(photo)))
+    at.selectbox(key="noise").select(kind).run()
+    assert "settings were changed" in at.info[0].value
+    finished(at.button(key="denoise").click().run())
+    assert not at.error
+    assert len(at.metric) == 2
+
+
+def test_settings_reach_the_result(at, noisy, as_file):
+    finished(uploaded(at, as_file(noisy)))
+    at.radio(key="how").set_value("Set by hand").run()
+    at.slider(key="sigma").set_value(30).run()
+    at.checkbox(key="ensemble").check()
+    at.selectbox(key="chosen").select("gray")
+    finished(at.button(key="denoise").click().run())
+    assert "Noise: 30.0 of 255, as set" in text(at)
+    order = at.session_state["result"].order
+    assert (order.model, order.sigma, order.ensemble, order.noise) == ("gray", 30.0, True, None)
+    assert not at.info
+
+
+def test_a_part_is_enlarged_where_the_sliders_say(at, noisy, as_file, monkeypatch):
+    asked = []
+    real = Workshop.part
+    monkeypatch.setattr(Workshop, "part", lambda *given: asked.append(given[2:]) or real(*given))
+    finished(uploaded(at, as_file(noisy)))
+    at.slider(key="across").set_value(10)
+    at.slider(key="down").set_value(90)
+    at.slider(key="gain").set_value(8)
+    at.button_group(key="times").set_value("8").run()
+    assert asked[-1] == (0.1, 0.9, 64, 8.0)
+
+
+def test_a_model_of_the_user_is_chosen_once_it_is_open(at, photo, noisy, as_file, tmp_path):
+    small = FoldedUNetNetwork((16, 24), blocks=(1, 1))
+    denoiser = ImageDenoiser(small, max_epochs=1, patch_size=32, random_state=0).fit(photo[None])
+    save(denoiser, tmp_path / "mine.safetensors")
+    finished(uploaded(at, as_file(noisy)))
+    data = (tmp_path / "mine.safetensors").read_bytes()
+    (box,) = (box for box in at.file_uploader if "ImageDenoiser" in box.label)
+    finished(box.upload("mine.safetensors", data).run())
+    assert at.selectbox(key="chosen").value.startswith("model-")
+    assert "mine.safetensors" in at.selectbox(key="chosen").options
+    finished(at.button(key="denoise").click().run())
+    assert "finds out by itself" in text(at)
+    (box,) = (box for box in at.file_uploader if "ImageDenoiser" in box.label)
+    finished(box.upload("bad.safetensors", b"nothing").run())
+    assert at.error[0].value.startswith("bad\\.safetensors cannot be loaded")
+    assert at.selectbox(key="chosen").value.startswith("model-")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"), [("http://127.0.0.1/a.png", "127"), ("file:///etc/passwd", "http"), ("", "address")]
+)
+def test_an_address_that_may_not_be_asked_is_refused_in_words(url, message, at):
+    at.button_group(key="way").set_value("Web address").run()
+    at.text_input(key="url").set_value(url)
+    at.button[0].click().run()
+    finished(at)
+    assert message in at.error[0].value
+
+
+def test_a_picture_from_the_web_is_denoised_like_an_uploaded_one(at, noisy, as_file, monkeypatch):
+    data = as_file(noisy)
+
+    def fetch(self, url):
+        assert url == "https://example.org/noisy.png"
+        return self.downloads.submit(lambda tell: self.take("noisy.png", data))
+
+    monkeypatch.setattr(Workshop, "fetch", fetch)
+    at.button_group(key="way").set_value("Web address").run()
+    at.text_input(key="url").set_value(" https://example.org/noisy.png ")
+    at.button[0].click().run()
+    finished(at)
+    assert "estimated at" in text(at)
+
+
+@pytest.fixture
+def waiting(at, noisy, as_file, monkeypatch):
+    """A page whose work does not begin, with two others before it."""
+    monkeypatch.setattr(Job, "run", lambda job: None)
+    monkeypatch.setattr("sk_denoise.app._jobs.Queue.before", lambda queue, job: 2)
+    return uploaded(at, as_file(noisy))
+
+
+def test_somebody_who_waits_sees_that_they_wait_and_can_leave(waiting):
+    (bar,) = waiting.get("progress")
+    assert "Waiting: 2 pictures are before yours" in bar.proto.text
+    job = waiting.session_state["job"]
+    waiting.button(key="cancel").click().run()
+    assert job.state == "cancelled"
+    assert not waiting.get("progress")
+    assert waiting.info[0].value == "Cancelled."
+
+
+def test_a_line_that_is_too_long_is_said(at, noisy, as_file, monkeypatch):
+    def full(*given):
+        raise Full
+
+    monkeypatch.setattr("sk_denoise.app._jobs.Queue.submit", full)
+    uploaded(at, as_file(noisy))
+    assert "Too many pictures are waiting" in at.error[0].value
+    assert not at.exception
+
+
+def test_a_result_that_made_way_is_said_and_can_be_made_again(at, noisy, as_file, monkeypatch):
+    finished(uploaded(at, as_file(noisy)))
+    with monkeypatch.context() as patch:
+        patch.setattr("sk_denoise.app._shelf.Shelf.get", lambda shelf, key: None)
+        at.run()
+    assert "put away to make room" in at.warning[0].value
+    finished(at.button(key="denoise").click().run())
+    assert "Denoised in" in text(at)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (page.Gone(), "put away to make room for others. Send it again"),
+        (MemoryError(), "not enough memory"),
+        (ValueError("no such thing"), "no such thing"),
+        (KeyError("x"), r"did not expect (KeyError)"),
+    ],
+)
+def test_failures_are_in_words(error, message):
+    assert message in page.in_words(error)
+
+
+def test_names_of_files_are_no_markup():
+    assert page.plain("a*b_[c](d) :red[x] <b> `e`.png") == (r"a\*b\_\[c\]\(d\) \:red\[x\] \<b\> \`e\`\.png")

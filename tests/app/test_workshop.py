@@ -1,0 +1,305 @@
+"""The app apart from its page: pictures come, orders are carried out, files go."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+import threading
+import zlib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sk_denoise import DenoisingAutoencoder, FoldedUNetNetwork, GaussianNoiser, ImageDenoiser
+from sk_denoise.app import _workshop
+from sk_denoise.app._download import Refused
+from sk_denoise.app._service import Order
+from sk_denoise.app._settings import Settings
+from sk_denoise.app._workshop import SAMPLES, Gone, Workshop
+from sk_denoise.io import read_image, save
+from sk_denoise.metrics import psnr
+from sk_denoise.restoration import denoise_image, estimate_sigma
+
+LONG = 60.0
+
+
+def carried_out(job):
+    assert job.wait(LONG)
+    if job.error is not None:
+        raise job.error
+    assert job.state == "done"
+    return job.result
+
+
+@pytest.fixture(scope="module")
+def model(photo, tmp_path_factory):
+    """A small model in a file, and the model."""
+    small = FoldedUNetNetwork((16, 24), blocks=(1, 1))
+    denoiser = ImageDenoiser(small, noise=GaussianNoiser(20), max_epochs=1, patch_size=32, random_state=0)
+    path = tmp_path_factory.mktemp("model") / "mine.safetensors"
+    save(denoiser.fit(photo[None]), path)
+    return path.read_bytes(), denoiser
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp", "a.webp", "a.jpg"])
+def test_a_picture_comes_back_in_its_format_without_its_noise(
+    name, workshop, as_file, photo, noisy, tmp_path
+):
+    picture = workshop.take(name, as_file(noisy, name))
+    assert (picture.name, picture.size, picture.suffix) == (name, noisy.shape[:2], name[1:])
+    result = carried_out(workshop.denoise(picture, Order()))
+    (tmp_path / name).write_bytes(workshop.file(result, picture.suffix))
+    denoised = read_image(tmp_path / name)
+    assert denoised.dtype == np.uint8
+    assert (
+        psnr(photo[None], denoised[None], data_range=255) > psnr(photo[None], noisy[None], data_range=255) + 4
+    )
+    assert result.answer.estimated == pytest.approx(20, rel=0.25)
+    assert result.answer.before is None
+
+
+def test_the_answer_is_that_of_the_library(workshop, as_file, noisy, tmp_path):
+    picture = workshop.take("a.png", as_file(noisy))
+    result = carried_out(workshop.denoise(picture, Order(sigma=25.0, ensemble=True)))
+    (tmp_path / "b.png").write_bytes(workshop.file(result, ".png"))
+    expected = denoise_image(noisy, sigma=25, ensemble=True)
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png"), expected)
+    assert (result.answer.sigma, result.answer.estimated) == (25, None)
+
+
+@pytest.mark.parametrize("strength", [0.5, 2.0])
+def test_strength_is_what_the_estimate_is_multiplied_by(strength, workshop, as_file, noisy):
+    picture = workshop.take("a.png", as_file(noisy))
+    answer = carried_out(workshop.denoise(picture, Order(strength=strength))).answer
+    assert answer.estimated == pytest.approx(estimate_sigma(noisy))
+    assert answer.sigma == pytest.approx(strength * answer.estimated)
+    assert answer.notes == ()
+
+
+def test_depth_is_kept_and_sigma_is_of_255(workshop, as_file, noisy, tmp_path):
+    deep = noisy.astype(np.uint16) * 257
+    picture = workshop.take("deep.tif", as_file(deep, "deep.tif"))
+    result = carried_out(workshop.denoise(picture, Order(sigma=20.0)))
+    for suffix in (".tif", ".png"):
+        (tmp_path / f"b{suffix}").write_bytes(workshop.file(result, suffix))
+        denoised = read_image(tmp_path / f"b{suffix}")
+        np.testing.assert_array_equal(denoised, denoise_image(deep, sigma=20 * 257))
+
+
+def test_floats_keep_their_numbers_whatever_their_unit(workshop, as_file, noisy, tmp_path):
+    counts = noisy[..., 1].astype(np.float32) * 16 + 100
+    picture = workshop.take("counts.tif", as_file(counts, "counts.tif"))
+    result = carried_out(workshop.denoise(picture, Order()))
+    assert result.answer.notes == (
+        f"Its numbers reach from 0 to {counts.max():g}, which were taken as black and white.",
+    )
+    (tmp_path / "b.tif").write_bytes(workshop.file(result, ".tif"))
+    denoised = read_image(tmp_path / "b.tif")
+    assert denoised.dtype == np.float32
+    assert denoised.mean() == pytest.approx(counts.mean(), rel=0.01)
+    assert denoised.std() < counts.std()
+    (tmp_path / "b.png").write_bytes(workshop.file(result, ".png"))
+    as_png = read_image(tmp_path / "b.png")
+    assert as_png.dtype == np.uint16
+    np.testing.assert_allclose(as_png / 65535 * counts.max(), denoised, atol=0.001 * counts.max())
+
+
+def test_a_photo_stands_upright_and_keeps_its_exif(workshop, noisy, tmp_path):
+    stream, exif = BytesIO(), Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a camera"  # orientation: turned to the right
+    Image.fromarray(noisy).save(stream, "JPEG", exif=exif, quality=95)
+    picture = workshop.take("turned.jpg", stream.getvalue())
+    assert picture.size == noisy.shape[1::-1]
+    result = carried_out(workshop.denoise(picture, Order()))
+    with Image.open(BytesIO(workshop.file(result, ".jpg"))) as written:
+        assert written.size == noisy.shape[:2]
+        assert dict(written.getexif()).get(0x010F) == "a camera"
+        assert written.getexif().get(0x0112, 1) == 1
+
+
+@pytest.fixture
+def server(noisy, as_file):
+    """The address of a server on this machine that has a picture, and how its name is resolved."""
+    data = as_file(noisy, "noisy.png")
+
+    class Pictures(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "image/png")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *told):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pictures) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://pictures.test:{running.server_port}/a/noisy%20one.png"
+        running.shutdown()
+
+
+def test_a_picture_is_fetched_and_kept_as_an_uploaded_one_is(server, as_file, noisy):
+    workshop = Workshop(Settings(), resolve=lambda host, port: ["127.0.0.1"])
+    picture = carried_out(workshop.fetch(server))
+    assert picture == dataclasses.replace(workshop.take("", as_file(noisy)), name="noisy one.png")
+    carried_out(workshop.denoise(picture, Order()))
+    workshop.close()
+
+
+def test_a_picture_is_fetched_from_public_servers_only(workshop, server):
+    with pytest.raises(Refused, match=r"127\.0\.0\.1"):
+        carried_out(workshop.fetch(server.replace("pictures.test", "127.0.0.1")))
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_samples_are_clean_and_get_noise(name, workshop):
+    picture = workshop.sample(name)
+    assert picture.is_clean
+    assert picture == workshop.sample(name)
+    result = carried_out(workshop.denoise(picture, Order(noise="gaussian", amount=25.0, sigma=25.0)))
+    before, after = result.answer.before, result.answer.after
+    assert before.psnr == pytest.approx(20.3, abs=0.6)
+    assert after.psnr > before.psnr + 6
+    assert after.ssim > before.ssim
+
+
+def test_a_second_asking_is_answered_from_the_shelf(workshop, as_file, noisy, monkeypatch):
+    picture = workshop.take("a.png", as_file(noisy))
+    first = carried_out(workshop.denoise(picture, Order()))
+    monkeypatch.setattr(_workshop, "denoise", None)
+    assert carried_out(workshop.denoise(picture, Order())) == first
+
+
+def test_views_are_of_the_same_picture(workshop, as_file, noisy):
+    result = carried_out(workshop.denoise(workshop.take("a.png", as_file(noisy)), Order()))
+    assert len({*workshop.whole(result), workshop.taken(result, 4)}) == 3
+    parts = workshop.part(result, 0.5, 0.5, 32, 4)
+    assert len(set(parts)) == 3
+    assert all(uri.startswith("data:image/png;base64,") for uri in parts)
+    assert workshop.part(result, 0.1, 0.5, 32, 4) != parts
+
+
+def test_noise_beyond_what_a_model_knows_is_said(workshop, as_file, noisy):
+    picture = workshop.take("a.png", as_file(noisy))
+    answer = carried_out(workshop.denoise(picture, Order(strength=4.0))).answer
+    assert answer.sigma == pytest.approx(55)
+    assert any("stronger than this model knows; it was taken as 55" in note for note in answer.notes)
+
+
+@pytest.mark.parametrize("name", ["auto", "gray", "rgb"])
+def test_models_in_the_box_are_chosen_by_name(name, workshop, as_file, noisy, tmp_path):
+    picture = workshop.take("a.png", as_file(noisy))
+    result = carried_out(workshop.denoise(picture, Order(model=name, sigma=20.0)))
+    (tmp_path / "b.png").write_bytes(workshop.file(result, ".png"))
+    expected = denoise_image(noisy, sigma=20, model=name)
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png"), expected)
+
+
+def test_a_model_for_colour_cannot_take_gray_and_says_so(workshop, as_file, noisy):
+    picture = workshop.take("gray.png", as_file(noisy[..., 0]))
+    with pytest.raises(ValueError, match="takes pictures of 3 channels, this one has 1"):
+        carried_out(workshop.denoise(picture, Order(model="rgb")))
+
+
+def test_a_model_of_the_user_is_opened_once(workshop, as_file, noisy, model, tmp_path, monkeypatch):
+    data, denoiser = model
+    mine = carried_out(workshop.take_model("mine.safetensors", data))
+    assert mine.name == "mine.safetensors"
+    opened = []
+    monkeypatch.setattr(
+        _workshop, "open_model", lambda path, real=_workshop.open_model: opened.append(path) or real(path)
+    )
+    picture = workshop.take("a.png", as_file(noisy))
+    for seed in range(2):
+        result = carried_out(workshop.denoise(picture, Order(model=mine.key, seed=seed)))
+    assert len(opened) == 1
+    assert (result.answer.sigma, result.answer.estimated) == (None, None)
+    (tmp_path / "b.png").write_bytes(workshop.file(result, ".png"))
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png"), denoise_image(noisy, model=denoiser))
+
+
+@pytest.mark.parametrize("what", ["text", "cut", "other", "unfitted"])
+def test_a_file_that_is_no_model_is_refused_by_its_name(what, workshop, model, tmp_path):
+    data, message = {
+        "text": (b"no model at all", "mine.safetensors cannot be loaded"),
+        "cut": (model[0][:-100], "mine.safetensors cannot be loaded"),
+        "other": (None, "holds a DenoisingAutoencoder; .* is an ImageDenoiser"),
+        "unfitted": (None, "not fitted; fit it"),
+    }[what]
+    if data is None:
+        save(DenoisingAutoencoder() if what == "other" else ImageDenoiser(), tmp_path / "it.safetensors")
+        data = (tmp_path / "it.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=message) as refused:
+        carried_out(workshop.take_model("mine.safetensors", data))
+    assert "shelf" not in str(refused.value)
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bomb(width, height):
+    """Return a small PNG that claims to be a large picture."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(b"\0" * 10_000)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "a.png: the file is empty"),
+        (b"<html>", "a.png: it is no picture that can be read"),
+        (b"GIF89a" + b"\0" * 50, "a.png: it is a GIF file, which is not read"),
+        (bomb(100_000, 100_000), "a.png has 100000 x 100000 pixels; .* up to 64 megapixels"),
+    ],
+)
+def test_what_is_no_picture_or_too_large_is_refused_before_it_is_decoded(
+    data, message, workshop, monkeypatch
+):
+    monkeypatch.setattr(_workshop, "denoise", None)
+    with pytest.raises(ValueError, match=message) as refused:
+        workshop.take("a.png", data)
+    assert "shelf" not in str(refused.value)
+
+
+def test_a_picture_that_is_damaged_inside_is_refused_by_its_name(workshop):
+    picture = workshop.take("bad.png", bomb(200, 100))
+    with pytest.raises(ValueError, match=r"^bad\.png: ") as refused:
+        carried_out(workshop.denoise(picture, Order()))
+    assert "shelf" not in str(refused.value)
+
+
+def test_work_is_cancelled_between_tiles(workshop, as_file, noisy, monkeypatch):
+    picture, job = workshop.take("a.png", as_file(noisy)), None
+    real = _workshop.denoise
+
+    def cancelling(source, order, folder, tell, **options):
+        def told(done, total, what):
+            if what == "Denoising":
+                job.cancel()
+            tell(done, total, what)
+
+        return real(source, order, folder, told, **options)
+
+    monkeypatch.setattr(_workshop, "denoise", cancelling)
+    with workshop.queue._changed:  # the worker waits until the job has its name
+        job = workshop.denoise(picture, Order())
+    assert job.wait(LONG)
+    assert (job.state, job.result) == ("cancelled", None)
+
+
+def test_what_made_way_is_said_to_be_gone(as_file, noisy, photo):
+    workshop = Workshop(dataclasses.replace(Settings(), disk_megabytes=1))
+    result = carried_out(workshop.denoise(workshop.take("a.png", as_file(noisy)), Order()))
+    for seed in range(8):
+        other = workshop.take("b.png", as_file(np.roll(photo, seed, axis=0)))
+        carried_out(workshop.denoise(other, Order(sigma=5.0)))
+    for view in (workshop.whole, lambda r: workshop.file(r, ".png"), lambda r: workshop.taken(r, 4)):
+        with pytest.raises(Gone):
+            view(result)
+    workshop.close()
