@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
-__all__ = ["CUT", "DAMAGED", "Header", "Metadata", "Refusal", "dots_per_inch", "exactly"]
+__all__ = ["CUT", "DAMAGED", "Header", "Metadata", "Refusal", "counted", "dots_per_inch", "exactly"]
 
 CUT = "the file is cut off; copy it again from where it came"
+BYTES_A_PART, FEW_PARTS = 2**10, 2**16  # what parts of files measure on average, and how many are no matter
 DAMAGED = "its header is damaged; copy the file again from where it came"
+
+
+T = TypeVar("T")
 
 
 class Refusal(Exception):  # noqa: N818 - a private signal that read_image turns into an UnreadableImageError
@@ -59,6 +64,17 @@ def exactly(stream: BinaryIO, length: int) -> bytes:
     if len(data) < length:
         raise Refusal(CUT)
     return data
+
+
+def counted(parts: Iterable[T], stream: BinaryIO) -> Iterator[T]:
+    """Yield the parts that a file consists of, and refuse one made of crumbs, which take minutes to read."""
+    here = stream.tell()
+    most = FEW_PARTS + stream.seek(0, 2) // BYTES_A_PART
+    stream.seek(here)
+    for number, part in enumerate(parts):
+        if number >= most:
+            raise Refusal(f"it consists of more than {most} parts; save the picture anew")
+        yield part
 
 
 def dots_per_inch(x: float | None, y: float | None, unit: float) -> tuple[float, float] | None:

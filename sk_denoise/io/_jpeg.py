@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from io import BytesIO
+from itertools import islice
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 
 from sk_denoise.io._colors import cmyk_to_rgb
 from sk_denoise.io._exif import Tags
-from sk_denoise.io._header import DAMAGED, Header, Metadata, Refusal, dots_per_inch, exactly
+from sk_denoise.io._header import DAMAGED, Header, Metadata, Refusal, counted, dots_per_inch, exactly
 
 __all__ = ["decode", "encode", "frame_size", "read_header"]
 
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of headers of every kind of JPEG
 SCAN, APP0, APP1, APP2, APP14, COMMENT = 0xDA, 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
+SEGMENTS_INSIDE = 64  # before the pixels of a JPEG that is a part of another file: tables and little else
 EXIF = b"Exif\0\0"
 PROFILE = b"ICC_PROFILE\0"
 MAX_EXIF = 2**16 - 3 - len(EXIF)  # what a segment holds beside its length
@@ -25,7 +27,7 @@ MAX_EXIF = 2**16 - 3 - len(EXIF)  # what a segment holds beside its length
 
 def read_header(stream: BinaryIO) -> Header:
     """Return what the segments before the pixels say."""
-    segments = list(_segments(stream))
+    segments = list(counted(_segments(stream), stream))
     precision, height, width = _frame(segments)
     if precision != 8:
         raise Refusal(f"it is a JPEG of {precision} bits, not 8; convert it to a 16-bit TIFF")
@@ -37,7 +39,8 @@ def read_header(stream: BinaryIO) -> Header:
 
 def frame_size(stream: BinaryIO, start: int) -> tuple[int, int]:
     """Return height and width of a JPEG that begins somewhere in a file."""
-    _, height, width = _frame(list(_segments(stream, start)))
+    segments = list(islice(_segments(stream, start), SEGMENTS_INSIDE))
+    _, height, width = _frame(segments)
     return height, width
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from numpy.typing import NDArray
 
 from sk_denoise.io._exif import Tags
-from sk_denoise.io._header import DAMAGED, Header, Metadata, Refusal, dots_per_inch, exactly
+from sk_denoise.io._header import DAMAGED, Header, Metadata, Refusal, counted, dots_per_inch, exactly
 
 __all__ = ["decode", "encode", "read_header"]
 
@@ -22,7 +22,10 @@ MAX_PROFILE = 2**25  # bytes; a compressed profile may claim to be anything
 
 def read_header(stream: BinaryIO) -> Header:
     """Return what the chunks before and after the pixels say."""
-    found = dict(reversed([(name, exactly(stream, length)) for name, length in _chunks(stream, METADATA)]))
+    found: dict[bytes, bytes] = {}
+    for name, length in counted(_chunks(stream), stream):
+        if name in METADATA and name not in found:
+            found[name] = exactly(stream, length)
     if len(found.get(b"IHDR", b"")) != 13:
         raise Refusal(DAMAGED)
     width, height = struct.unpack_from(">II", found[b"IHDR"])
@@ -34,15 +37,14 @@ def read_header(stream: BinaryIO) -> Header:
     return Header(height, width, tags.orientation, frames, metadata)
 
 
-def _chunks(stream: BinaryIO, names: tuple[bytes, ...]) -> Iterator[tuple[bytes, int]]:
-    """Yield name and length of chunks with the stream at their data; go through the whole file."""
+def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Yield name and length of each chunk with the stream at their data; go through the whole file."""
     stream.seek(len(SIGNATURE))
     name = b""
     while name != b"IEND":
         length, name = struct.unpack(">I4s", exactly(stream, 8))
         start = stream.tell()
-        if name in names:
-            yield name, length
+        yield name, length
         stream.seek(start + length)
         exactly(stream, 4)  # the checksum, which is there where the data are
 
@@ -69,7 +71,9 @@ def decode(stream: BinaryIO) -> NDArray[Any]:
     import imagecodecs
 
     # libpng prints its complaints, so it is given the pixels alone
-    chunks = [_checked(name, exactly(stream, length), stream) for name, length in _chunks(stream, DECODED)]
+    chunks = [
+        _checked(name, exactly(stream, length), stream) for name, length in _chunks(stream) if name in DECODED
+    ]
     pixels: NDArray[Any] = imagecodecs.png_decode(SIGNATURE + b"".join(chunks))
     return pixels
 

@@ -6,7 +6,7 @@ import logging
 import math
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -34,6 +34,22 @@ PLACES = (273, 278, 279, *range(322, 326))  # of strips and tiles
 ESSENTIAL = frozenset((*range(256, 267), *PLACES, 277, 284, 317, 320, 338, 339, 347))
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, UNIT, COLORMAP, PROFILE = 274, 282, 283, 296, 320, 34675
 
+MOST_DIRECTORIES, MOST_TAGS, MOST_PLACES = 2**10, 2**15, 2**20
+SIZES = {
+    3: 2,
+    4: 4,
+    5: 8,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}  # of types beyond a byte
+
 _reading: ContextVar[bool] = ContextVar("_reading", default=False)
 
 
@@ -49,11 +65,44 @@ def _opened(stream: BinaryIO) -> Iterator[TiffFile]:
     logging.getLogger("tifffile").addFilter(_speaks)  # once: a filter that is there is not added again
     token = _reading.set(True)
     try:
+        _check_chain(stream)
         stream.seek(0)
         with tifffile.TiffFile(stream) as tif:
             yield tif
     finally:
         _reading.reset(token)
+
+
+def _check_chain(stream: BinaryIO) -> None:
+    """Refuse directories that would take minutes to read, or much memory; later checks find cut-off files."""
+    file_size = stream.seek(0, 2)
+    stream.seek(0)
+    head = stream.read(16)
+    order, is_big = "<" if head[:1] == b"I" else ">", b"+" in head[2:4]
+    count_format, entry_format, next_format = (
+        order + x for x in (("Q", "HHQQ", "Q") if is_big else ("H", "HHII", "I"))
+    )
+    entry_size = struct.calcsize(entry_format)
+    n_directories, n_tags, declared = 0, 0, 0
+    with suppress(struct.error):
+        (offset,) = struct.unpack_from(next_format, head, 8 if is_big else 4)
+        while offset:
+            n_directories += 1
+            if n_directories > MOST_DIRECTORIES:
+                raise Refusal(
+                    f"it holds more than {MOST_DIRECTORIES} frames or pages; save the one you want as a file "
+                    "of its own"
+                )
+            stream.seek(offset)
+            (count,) = struct.unpack(count_format, stream.read(struct.calcsize(count_format)))
+            n_tags += count
+            if n_tags > MOST_TAGS:
+                raise Refusal(DAMAGED)
+            for code, kind, length, _ in struct.iter_unpack(entry_format, stream.read(count * entry_size)):
+                declared += length * SIZES.get(kind, 1)
+                if (code in PLACES and length > MOST_PLACES) or declared > 2 * file_size + 2**20:
+                    raise Refusal(DAMAGED)
+            (offset,) = struct.unpack(next_format, stream.read(struct.calcsize(next_format)))
 
 
 def _pictures(tif: TiffFile) -> list[TiffPage]:

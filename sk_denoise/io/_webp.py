@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sk_denoise.io._colors import to_rgb
 from sk_denoise.io._exif import Tags
-from sk_denoise.io._header import DAMAGED, Header, Metadata, Refusal, exactly
+from sk_denoise.io._header import DAMAGED, Header, Metadata, Refusal, counted, exactly
 
 __all__ = ["decode", "encode", "read_header"]
 
@@ -23,7 +23,7 @@ def read_header(stream: BinaryIO) -> Header:
     """Return what the chunks say."""
     found: dict[bytes, bytes] = {}
     frames = 0
-    for name, length in _chunks(stream):
+    for name, length in counted(_chunks(stream), stream):
         frames += name == b"ANMF"
         if name not in found:
             whole = name in (b"ICCP", b"EXIF")

@@ -205,6 +205,53 @@ def claimed(kind, side):
     )
 
 
+def crumbs(kind, n):
+    """Return a file of a kind that consists of that many parts with nothing in them, and a small picture."""
+    stream = BytesIO()
+    if kind == "TIFF":
+        places = [8 + 18 * number for number in range(1, n)] + [0]
+        directories = b"".join(struct.pack("<HHHIII", 1, 256, 3, 1, 10, place) for place in places)
+        return b"II*\0" + struct.pack("<I", 8) + directories
+    Image.new("RGB", (10, 10)).save(stream, kind)
+    data = stream.getvalue()
+    if kind == "PNG":
+        chunk = struct.pack(">I4sI", 0, b"eXIf", zlib.crc32(b"eXIf"))
+        return data[:33] + chunk * n + data[33:]
+    if kind == "JPEG":
+        return data[:2] + b"\xff\xe2\x00\x02" * n + data[2:]
+    chunks = b"".join(struct.pack(">II", 0x41000000 + number, 0) for number in range(n))
+    return b"RIFF" + struct.pack("<I", len(data) - 8 + len(chunks)) + data[8:] + chunks
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_file_of_crumbs_is_refused_before_it_takes_minutes(tmp_path, kind):
+    path = tmp_path / "crumbs"
+    path.write_bytes(crumbs(kind, 1000))
+    assert image_size(path) == (10, 10)
+    path.write_bytes(crumbs(kind, 2**16 + 2**11))
+    with pytest.raises(UnreadableImageError, match=r"consists of more than \d+ parts; save the picture anew"):
+        image_size(path)
+
+
+def test_a_tiff_of_many_pages_is_refused_by_their_number(tmp_path):
+    (tmp_path / "pages.tif").write_bytes(crumbs("TIFF", 2**10 + 1))
+    with pytest.raises(UnreadableImageError, match="more than 1024 frames or pages"):
+        image_size(tmp_path / "pages.tif")
+
+
+@pytest.mark.parametrize(
+    ("count", "entry"),
+    [(60_000, (256, 3, 1, 10)), (1, (273, 4, 2**21, 8)), (100, (34675, 7, 2**20, 8))],
+    ids=["tags", "places", "bytes that are counted again and again"],
+)
+def test_a_tiff_directory_that_claims_too_much_is_refused(tmp_path, count, entry):
+    entries = struct.pack("<HHII", *entry) * count
+    data = b"II*\0" + struct.pack("<IH", 8, count) + entries + struct.pack("<I", 0)
+    (tmp_path / "large.tif").write_bytes(data + bytes(2**23))
+    with pytest.raises(UnreadableImageError, match="its header is damaged"):
+        image_size(tmp_path / "large.tif")
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF"])
 def test_an_absurd_size_is_refused_before_anything_is_allocated(tmp_path, kind):
     (tmp_path / "a").write_bytes(claimed(kind, 30_000))
