@@ -13,7 +13,7 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms
 
 from sk_denoise.exceptions import UnreadableImageError
-from sk_denoise.io import IMAGE_SUFFIXES, image_size, read_image, write_image
+from sk_denoise.io import IMAGE_SUFFIXES, image_size, image_suffix, read_image, write_image
 from sk_denoise.io._formats import FORMATS
 
 HEIGHT, WIDTH = 17, 24
@@ -756,3 +756,16 @@ def test_tifffile_logs_nothing_while_pictures_are_read(tmp_path, caplog):
     assert not caplog.records
     tifffile.TiffFile(BytesIO((tmp_path / "a.tif").read_bytes())).close()
     assert caplog.records  # others hear it as before
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp", ".webp"])
+def test_the_suffix_is_told_by_the_content(tmp_path, suffix):
+    write_image(tmp_path / f"picture{suffix}", np.zeros((3, 4), np.uint8))
+    (tmp_path / f"picture{suffix}").rename(tmp_path / "picture.dat")
+    assert image_suffix(tmp_path / "picture.dat") == suffix
+
+
+def test_what_is_no_picture_has_no_suffix(tmp_path):
+    (tmp_path / "picture.png").write_text("no picture")
+    with pytest.raises(UnreadableImageError, match="it is no picture that can be read"):
+        image_suffix(tmp_path / "picture.png")
