@@ -27,7 +27,7 @@ from sk_denoise import DenoisingAutoencoder, GaussianNoiser, __version__, make_d
 from sk_denoise.metrics import psnr, ssim
 from sk_denoise.plots import DenoisingDisplay
 
-__all__ = ["FULL", "DemoSize", "Result", "check_writable", "run_demo"]
+__all__ = ["FULL", "DemoSize", "Result", "run_demo"]
 
 WIDTH = 84
 SHAPE = (8, 8)
@@ -123,13 +123,6 @@ def run_demo(output: Path, *, jobs: int, seed: int, size: DemoSize = FULL) -> li
     draw(digits, results, output)
     say(f"Done in {time.perf_counter() - start:.0f} s.")
     return results
-
-
-def check_writable(folder: Path) -> None:
-    """Make the folder and write to it once, so that an OSError comes before the long work."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
 
 
 # The parts of the demo, in their order -----------------------------------------------------------------

@@ -1,0 +1,81 @@
+"""Small noisy pictures in files of every kind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from sk_denoise.cli import main
+from sk_denoise.io import write_image
+
+SIDE = 32
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+class Maker:
+    """Makes pictures: a slope from dark to bright, under noise."""
+
+    side = SIDE
+    profile = PROFILE
+
+    def noisy(self, *channels: int, sigma: float = 10, seed: int = 0, side: int = SIDE) -> np.ndarray:
+        """Return a picture in grey levels of 255, as 8-bit integers."""
+        slope = np.linspace(60, 190, side).reshape(side, 1, *(1 for _ in channels))
+        noise = np.random.default_rng(seed).normal(0, sigma, (side, side, *channels))
+        return (slope + noise).round().clip(0, 255).astype(np.uint8)
+
+    def png(self, path: Path, **options: float) -> Path:
+        """Write a gray PNG, and make the folders above it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, self.noisy(**options))
+        return path
+
+    def photo(self, path: Path, **options: float) -> Path:
+        """Write a colour JPEG with EXIF data, a colour profile and a resolution."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        exif = Image.Exif()
+        exif[271] = "Maker"
+        picture = Image.fromarray(self.noisy(3, **options))
+        picture.save(path, "JPEG", quality=95, exif=exif, icc_profile=PROFILE, dpi=(300, 300))
+        return path
+
+
+@pytest.fixture
+def make() -> Maker:
+    return Maker()
+
+
+@pytest.fixture
+def run(capsys):
+    """Return a function that runs a command, and gives exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def start():
+    """Return a function that starts the command line in a process of its own, which ends with the test."""
+    processes = []
+
+    def start(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "sk_denoise", *map(str, arguments)]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        processes.append(subprocess.Popen(command, **pipes))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        for pipe in filter(None, (process.stdout, process.stderr)):
+            pipe.close()

@@ -1,0 +1,126 @@
+"""The command line as a whole: its table, its help, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from sk_denoise import __version__
+from sk_denoise.cli import COMMANDS, group, main
+
+HEAVY = {"torch", "sklearn", "skorch", "skimage", "PIL", "tifffile", "scipy", "matplotlib"}
+
+
+def command(name):
+    return group.get_command(click.Context(group), name)
+
+
+def test_without_a_command_it_prints_help(run):
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    assert all(name in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", [None, *COMMANDS])
+def test_help_is_there_for_every_command_and_fits_a_terminal(name, run):
+    code, out, err = run(*([] if name is None else [name]), "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"Usage: sk-denoise {name or ''}")
+    assert max(map(len, out.split("\n"))) <= 80
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_line_of_the_table_is_the_line_of_the_command(name):
+    _, line = COMMANDS[name]
+    assert command(name).name == name
+    assert command(name).get_short_help_str(200) == line
+
+
+def test_the_version_is_that_of_the_package(run):
+    assert run("--version") == (0, f"sk_denoise {__version__}\n", "")
+
+
+def test_an_unknown_command_is_answered_with_the_nearest(run):
+    code, out, err = run("demos")
+    assert (code, out) == (2, "")
+    assert "There is no command 'demos'. Did you mean 'demo'? Known: " in err
+
+
+def test_an_unknown_option_is_wrong_usage(run):
+    code, _, err = run("--fast")
+    assert code == 2
+    assert err.startswith("sk-denoise: No such option")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--help"],
+        ["--version"],
+        *([name, "--help"] for name in COMMANDS),
+    ],
+    ids=" ".join,
+)
+def test_help_and_wrong_usage_do_not_wait_for_torch(arguments):
+    code = (
+        "import sys\nfrom sk_denoise.cli import main\n"
+        f"main({arguments!r})\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert HEAVY.isdisjoint(done.stdout.split("\n")[-2].split())
+
+
+def test_the_module_runs_and_hands_on_the_exit_code():
+    done = subprocess.run(
+        [sys.executable, "-m", "sk_denoise", "demos"], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 2
+
+
+def test_shells_complete_commands(monkeypatch):
+    words = {"_SK_DENOISE_COMPLETE": "bash_complete", "COMP_WORDS": "sk-denoise de", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "sk_denoise"], env=os.environ | words, check=True, capture_output=True
+    )
+    assert done.stdout.split() == [b"plain,demo"]
+
+
+def test_a_signal_is_handled_while_a_command_runs_and_no_longer(monkeypatch, run):
+    @click.command()
+    def wait():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(group, "get_command", lambda ctx, name: wait)
+    before = signal.getsignal(signal.SIGTERM)
+    code, _, err = run("demo")
+    assert code == 143
+    assert err.strip() == "Interrupted."
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs a device that is full")
+
+
+@needs_full
+def test_help_that_cannot_be_written_is_one_line(start):
+    with FULL.open("wb") as full:
+        process = start("--help", stdout=full)
+        _, err = process.communicate()
+    assert process.returncode == 1
+    assert err == b"sk-denoise: No space left on device\n"
+
+
+def test_main_takes_the_arguments_of_the_process_by_default(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["anything", "--version"])
+    assert main() == 0
+    assert __version__ in capsys.readouterr().out
