@@ -1,0 +1,245 @@
+"""``sk-denoise denoise``."""
+
+from __future__ import annotations
+
+import errno
+import math
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sk_denoise.cli._chosen import IN_THE_BOX, Settings, check_name, choose_model
+from sk_denoise.cli._console import (
+    Refusal,
+    check_writable,
+    device_option,
+    exit_code_of,
+    quiet_option,
+    reason_of,
+    say,
+    shown,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sk_denoise.cli._outputs import Job, Plan
+    from sk_denoise.cli._progress import PictureProgress
+
+__all__ = ["denoise"]
+
+MAX_PIXELS = 2**28  # as read_image has it
+HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what the next picture would meet too
+
+
+def _grey_levels(text: Any) -> float:
+    try:
+        level = float(text)
+    except ValueError:
+        level = math.nan
+    if not 0 <= level < math.inf:
+        raise click.BadParameter(f"expected a number of grey levels, 0 or more, got {text!r}")
+    return level
+
+
+@click.command(short_help="Denoise pictures: files, folders, patterns.")
+@click.argument("inputs", metavar="IN...", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, metavar="OUT", help="The file or folder to write.")
+@click.option(
+    "--sigma",
+    type=_grey_levels,
+    metavar="FLOAT",
+    help="Standard deviation of the noise in grey levels of 255, whatever the depth of the picture: 10 is "
+    "10/255 of the range from black to white. By default it is estimated for each picture.",
+)
+@click.option(
+    "--model",
+    default="auto",
+    metavar="|".join(("auto", *IN_THE_BOX, "FILE")),
+    show_default=True,
+    help='A model in the box, "auto" for the one that fits, or a file with a fitted ImageDenoiser.',
+)
+@click.option("--ensemble", is_flag=True, help="Average over eight turns: a little better, 8 times as long.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+@click.option("--skip-existing", is_flag=True, help="Keep files that are there, and do the rest.")
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    default=95,
+    metavar="1-100",
+    show_default=True,
+    help="Of JPEG files.",
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    default=MAX_PIXELS,
+    metavar="N",
+    show_default=True,
+    help="Refuse larger pictures.",
+)
+@device_option
+@quiet_option
+def denoise(
+    inputs: tuple[str, ...],
+    output: str,
+    sigma: float | None,
+    model: str,
+    ensemble: bool,
+    overwrite: bool,
+    skip_existing: bool,
+    quality: int,
+    max_pixels: int,
+    device: str,
+    quiet: bool,
+) -> int:
+    """Denoise pictures: PNG, JPEG, TIFF, BMP and WebP files.
+
+    IN is a file, a folder, which is looked through, or a pattern in quotes, such as 'photos/**/*.png'. OUT is
+    a file, where IN is one file and OUT ends as a picture does; else a folder, in which pictures keep
+    their place below the folder IN. Format, depth, alpha, EXIF data, colour profile and resolution are kept.
+
+    \b
+    Exit codes:
+      0    all are written
+      1    some are not; they are named with the reason
+      2    wrong usage; nothing was done
+      130  interrupted (143 by SIGTERM); what was written is whole
+    """  # noqa: D301, click reads \b
+    from sk_denoise.cli._outputs import plan_jobs
+
+    if overwrite and skip_existing:
+        raise Refusal("--overwrite and --skip-existing contradict each other; give one of them")
+    check_name(model)
+    plan = plan_jobs(inputs, output, overwrite=overwrite, skip_existing=skip_existing)
+    run = Run(plan, overwrite, {"quality": quality, "max_pixels": max_pixels, "sigma": sigma})
+    if plan.jobs:
+        settings = choose_model(model, sigma, device, ensemble)
+        check_writable(plan.folder)
+        run.settings |= settings
+    return run.through(quiet)
+
+
+class Run:
+    """The way through a plan, picture by picture, and what came of it."""
+
+    def __init__(self, plan: Plan, overwrite: bool, settings: Settings) -> None:
+        self.plan, self.overwrite, self.settings = plan, overwrite, settings
+        self.written = 0
+        self.failures: list[tuple[Path, str]] = list(plan.unreadable)
+
+    def through(self, quiet: bool) -> int:
+        """Denoise all pictures, say what came of them, and return the exit code."""
+        from sk_denoise.cli._progress import PictureProgress
+
+        try:
+            with PictureProgress(len(self.plan.jobs), quiet) as progress:
+                for job in self.plan.jobs:
+                    if not self._do(job, progress):
+                        break
+        except KeyboardInterrupt as stop:
+            self._name_failures()
+            tell(f"Interrupted: {self.written} of {len(self.plan.jobs)} written. {self._way_on()}")
+            return exit_code_of(stop)
+        self._name_failures()
+        if not quiet:
+            say(self._summary())
+        return 1 if self.failures else 0
+
+    def _do(self, job: Job, progress: PictureProgress) -> bool:
+        """Denoise a picture, and return whether it makes sense to go on."""
+        progress.begin(shown(job.source))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                told = restore(job, self.settings, progress)
+            except Exception as error:
+                self.failures.append((job.source, _reason(error, job)))
+                progress.end(f"{job.source}: failed, {self.failures[-1][1]}")
+                return not (isinstance(error, OSError) and error.errno in HOPELESS)
+        self.written += 1
+        for warning in caught:
+            if issubclass(warning.category, UserWarning):  # others are for those who write programs
+                progress.trouble(f"{job.source}: {' '.join(str(warning.message).split())}")
+        progress.end(f"{job.source} -> {job.target}{told}")
+        return True
+
+    def _name_failures(self) -> None:
+        if self.failures:
+            tell("Not denoised:")
+        for path, reason in self.failures:
+            tell(f"  {shown(path)}: {reason}")
+
+    def _summary(self) -> str:
+        parts = [f"{self.written} written", f"{len(self.failures)} failed"]
+        untried = len(self.plan.jobs) + len(self.plan.unreadable) - self.written - len(self.failures)
+        parts += [f"{self.plan.kept} kept"] if self.plan.kept else []
+        parts += [f"{untried} not tried"] if untried else []
+        return ", ".join(parts)
+
+    def _way_on(self) -> str:
+        if self.plan.in_place:
+            return "Leave these out when you go on: they would be denoised twice."
+        if self.overwrite:
+            return "The same command begins anew."
+        return "The same command with --skip-existing goes on."
+
+
+def restore(job: Job, settings: Settings, progress: PictureProgress) -> str:
+    """Denoise a picture from file to file, and return what there is to say of it."""
+    from sk_denoise.io import image_size, read_image, write_image
+    from sk_denoise.restoration import denoise_image
+
+    options = dict(settings)
+    quality, most, level = (options.pop(name) for name in ("quality", "max_pixels", "sigma"))
+    height, width = image_size(job.source)
+    if height * width > most:
+        raise ValueError(f"it has {width} x {height} pixels, more than --max-pixels {most}")
+    picture = read_image(job.source, max_pixels=most)
+    _check_format(job, picture)
+    white = _white_of(picture)
+    told = ""
+    if level is not None:
+        options["sigma"] = level * white / 255
+    elif getattr(options["model"], "noise_levels_", True):  # else it is told nothing
+        told = _estimated(picture, white)
+    denoised = denoise_image(picture, callback=progress.count, **options)
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    write_image(job.target, denoised, like=job.source, quality=quality)
+    return told
+
+
+def _estimated(picture: NDArray[Any], white: float) -> str:
+    from sk_denoise.restoration import estimate_sigma
+
+    return f", sigma {255 * estimate_sigma(picture) / white:.1f} (estimated)"
+
+
+def _white_of(picture: NDArray[Any]) -> float:
+    import numpy as np
+
+    return float(np.iinfo(picture.dtype).max) if picture.dtype.kind == "u" else 1.0
+
+
+def _check_format(job: Job, picture: NDArray[Any]) -> None:
+    """Refuse a picture that another format cannot hold before the work, by writing a pixel of it."""
+    from sk_denoise.io import write_image
+
+    if job.source.suffix.lower() == job.target.suffix.lower():
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        pixel = Path(folder) / f"pixel{job.target.suffix}"
+        try:
+            write_image(pixel, picture[:1, :1])
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(pixel), str(job.target))) from error
+
+
+def _reason(error: Exception, job: Job) -> str:
+    """Return why a picture was not denoised, in words of the command line."""
+    reason = reason_of(error).replace('model="auto"', "--model auto")
+    return reason.removeprefix(f"{shown(' '.join(str(job.source).split()))}: ")

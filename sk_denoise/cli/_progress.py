@@ -1,0 +1,91 @@
+"""What is shown on stderr while pictures are worked on: lines, and bars below them on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
+
+from sk_denoise.cli._console import shown, tell
+
+__all__ = ["PictureProgress"]
+
+
+class PictureProgress:
+    """Lines for pictures; on a terminal also bars over the pictures and over the tiles of the present one.
+
+    Where stderr is no terminal nothing but whole lines is written: no bars and no control codes.
+
+    Parameters
+    ----------
+    total : int
+        How many pictures there are.
+    quiet : bool
+        Whether there are no bars, and only lines that tell of trouble.
+    """
+
+    def __init__(self, total: int, quiet: bool) -> None:
+        self.total, self.quiet, self.number = total, quiet, 0
+        console = Console(stderr=True, highlight=False)
+        animated = sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
+        self.bars = _bars(console) if animated and not quiet else None
+        if self.bars is not None:
+            self.pictures = self.bars.add_task("pictures", total=total)
+            self.tiles = self.bars.add_task("", total=None)
+
+    def __enter__(self) -> Self:
+        if self.bars is not None:
+            self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bars is not None:
+            self.bars.stop()
+
+    def begin(self, name: str) -> None:
+        """Turn to the next picture."""
+        self.number += 1
+        if self.bars is not None:
+            self.bars.reset(self.tiles, description=name, total=None)
+
+    def count(self, done: int, total: int) -> None:
+        """Tell how many tiles of the present picture are done."""
+        if self.bars is not None:
+            self.bars.update(self.tiles, completed=done, total=total)
+
+    def end(self, text: str) -> None:
+        """Say what came of the present picture."""
+        if not self.quiet:
+            self.trouble(f"[{self.number:{len(str(self.total))}}/{self.total}] {text}")
+        if self.bars is not None:
+            self.bars.update(self.pictures, completed=self.number)
+
+    def trouble(self, text: str) -> None:
+        """Write a line, quiet or not."""
+        if self.bars is None:
+            tell(shown(text))
+        else:
+            self.bars.console.print(Text(shown(text)), soft_wrap=True)
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn(
+            "{task.description}",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+        ),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        console=console,
+        transient=True,
+        expand=True,
+    )

@@ -1,0 +1,112 @@
+"""``sk-denoise denoise`` that is interrupted, ended or killed in the middle of a folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sk_denoise.io import read_image, write_image
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def wait_for_pictures(folder, n):
+    """Wait until there are so many pictures in a folder."""
+    end = time.monotonic() + 120
+    while len(list(folder.rglob("*.png"))) < n:
+        assert time.monotonic() < end, "there came no pictures"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def after_three():
+    """Return a function that sends this process a signal when three pictures are written."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored
+    threads = []
+
+    def send(number, folder):
+        def wait_and_send():
+            wait_for_pictures(folder, 3)
+            os.kill(os.getpid(), number)
+
+        threads.append(threading.Thread(target=wait_and_send))
+        threads[-1].start()
+
+    yield send
+    for thread in threads:
+        thread.join()
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_leaves_whole_pictures_and_says_how_to_go_on(
+    number, code, make, run, after_three, folder
+):
+    n = 60
+    for i in range(n):
+        make.png(folder / f"in/{i:02}.png", side=96)
+    after_three(number, folder / "out")
+    ended, out, err = run("denoise", "in", "-o", "out")
+    assert (ended, out) == (code, "")
+    written = sorted(Path("out").iterdir())
+    assert 3 <= len(written) < n
+    assert (
+        f"Interrupted: {len(written)} of {n} written. The same command with --skip-existing goes on." in err
+    )
+    assert {read_image(path).shape for path in written} == {(96, 96)}
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["in", "-o", "out", "--overwrite"], "The same command begins anew."),
+        (
+            ["out", "-o", "out", "--overwrite"],
+            "Leave these out when you go on: they would be denoised twice.",
+        ),
+    ],
+)
+def test_who_replaces_files_is_not_told_to_skip_them(arguments, advice, make, run, monkeypatch):
+    for name in "abc":
+        make.png(Path(f"in/{name}.png"))
+        make.png(Path(f"out/{name}.png"))
+    write = write_image
+
+    def interrupted_at_b(path, *args, **kwargs):
+        if path.name == "b.png":
+            raise KeyboardInterrupt
+        write(path, *args, **kwargs)
+
+    monkeypatch.setattr("sk_denoise.io.write_image", interrupted_at_b)
+    code, _, err = run("denoise", *arguments)
+    assert code == 130
+    assert err.endswith(f"Interrupted: 1 of 3 written. {advice}\n")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_after_a_kill_all_pictures_are_whole_and_the_rest_can_be_done(make, run, start, folder):
+    n = 30
+    for i in range(n):
+        make.png(folder / f"in/{i:02}.png", side=96)
+    process = start("denoise", "in", "-o", "out")
+    wait_for_pictures(folder / "out", 5)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    written = [path for path in Path("out").rglob("*") if path.suffix == ".png"]
+    assert 5 <= len(written) < n
+    assert {read_image(path).shape for path in written} == {(96, 96)}
+
+    Path("out/.0123456789abcdef.tmp").write_bytes(b"half a picture, as a kill may leave it")
+    code, out, _ = run("denoise", "in", "-o", "out", "--skip-existing")
+    assert (code, out) == (0, f"{n - len(written)} written, 0 failed, {len(written)} kept\n")
+    assert len([read_image(path) for path in Path("out").glob("*.png")]) == n
