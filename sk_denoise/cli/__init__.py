@@ -27,6 +27,7 @@ __all__ = ["COMMANDS", "main"]
 # Every command by name: where it is, imported when it is used, and its line in the help.
 COMMANDS = {
     "denoise": ("_denoise:denoise", "Denoise pictures: files, folders, patterns."),
+    "models": ("_models:models", "Show the models in the box, the card of one, or what a file holds."),
     "demo": ("_demo:demo", "Denoise scikit-learn's digits: pipeline, search, comparison, picture."),
 }
 

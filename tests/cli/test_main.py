@@ -47,9 +47,9 @@ def test_the_version_is_that_of_the_package(run):
 
 
 def test_an_unknown_command_is_answered_with_the_nearest(run):
-    code, out, err = run("demos")
+    code, out, err = run("denoised")
     assert (code, out) == (2, "")
-    assert "There is no command 'demos'. Did you mean 'demo'? Known: " in err
+    assert "There is no command 'denoised'. Did you mean 'denoise'? Known: " in err
 
 
 def test_an_unknown_option_is_wrong_usage(run):
@@ -64,7 +64,13 @@ def test_an_unknown_option_is_wrong_usage(run):
         [],
         ["--help"],
         ["--version"],
+        ["denoised"],
         *([name, "--help"] for name in COMMANDS),
+        ["denoise", "a.png"],
+        ["denoise", "nothing-of-this-name.png", "-o", "b.png"],
+        ["denoise", "a.png", "-o", "b.png", "--sigma", "much"],
+        ["denoise", "a.png", "-o", "b.png", "--model", "grey"],
+        ["models", "grey"],
     ],
     ids=" ".join,
 )
@@ -80,7 +86,7 @@ def test_help_and_wrong_usage_do_not_wait_for_torch(arguments):
 
 def test_the_module_runs_and_hands_on_the_exit_code():
     done = subprocess.run(
-        [sys.executable, "-m", "sk_denoise", "demos"], check=False, capture_output=True, text=True
+        [sys.executable, "-m", "sk_denoise", "denoised"], check=False, capture_output=True, text=True
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 2
@@ -91,7 +97,7 @@ def test_shells_complete_commands(monkeypatch):
     done = subprocess.run(
         [sys.executable, "-m", "sk_denoise"], env=os.environ | words, check=True, capture_output=True
     )
-    assert done.stdout.split() == [b"plain,demo"]
+    assert done.stdout.split() == [b"plain,denoise", b"plain,demo"]
 
 
 def test_a_signal_is_handled_while_a_command_runs_and_no_longer(monkeypatch, run):
@@ -118,6 +124,23 @@ def test_help_that_cannot_be_written_is_one_line(start):
         _, err = process.communicate()
     assert process.returncode == 1
     assert err == b"sk-denoise: No space left on device\n"
+
+
+@needs_full
+def test_results_that_cannot_be_written_are_one_line(monkeypatch, capsys):
+    with FULL.open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["models", "gray"]) == 1
+    assert capsys.readouterr().err == "sk-denoise: cannot write to standard output: No space left on device\n"
+
+
+def test_a_reader_that_goes_away_is_no_error(monkeypatch, capsys):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main(["models", "gray"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_main_takes_the_arguments_of_the_process_by_default(monkeypatch, capsys):
