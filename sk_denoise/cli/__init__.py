@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -16,7 +15,6 @@ from sk_denoise.cli._console import (
     Refusal,
     exit_code_of,
     reason_of,
-    settle,
     shown,
     stopped_by_signals,
     tell,
@@ -65,7 +63,12 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(PROGRAM, cls=Commands, invoke_without_command=True)
+@click.group(
+    PROGRAM,
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, message=f"sk_denoise {__version__}")
 @click.pass_context
 def group(ctx: click.Context) -> int:
@@ -113,7 +116,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _explain(error)
     except OSError as error:
-        settle(sys.stdout)  # most often it is this one that cannot be written
         return _explain(Failure(reason_of(error)))
 
 

@@ -29,7 +29,6 @@ __all__ = [
     "reason_of",
     "say",
     "seed_option",
-    "settle",
     "shown",
     "some_of",
     "stopped_by_signals",
@@ -123,14 +122,6 @@ def _write(stream: TextIO, text: str) -> None:
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     stream.flush()
-
-
-def settle(stream: TextIO) -> None:
-    """Write what a stream still holds, or send it nowhere."""
-    try:
-        stream.flush()
-    except OSError:
-        _let_go(stream)
 
 
 def _let_go(stream: TextIO) -> None:

@@ -17,6 +17,7 @@ from sk_denoise.cli._console import (
     check_writable,
     device_option,
     exit_code_of,
+    is_there,
     quiet_option,
     reason_of,
     say,
@@ -143,7 +144,7 @@ class Run:
                         break
         except KeyboardInterrupt as stop:
             self._name_failures()
-            tell(f"Interrupted: {self.written} of {len(self.plan.jobs)} written. {self._way_on()}")
+            tell(f"Interrupted: {self._whole()} of {len(self.plan.jobs)} written. {self._way_on()}")
             return exit_code_of(stop)
         self._name_failures()
         if not quiet:
@@ -180,6 +181,12 @@ class Run:
         parts += [f"{self.plan.kept} kept"] if self.plan.kept else []
         parts += [f"{untried} not tried"] if untried else []
         return ", ".join(parts)
+
+    def _whole(self) -> int:
+        """Return how many outputs there are; a signal may come between a picture and its being counted."""
+        if self.overwrite:
+            return self.written
+        return sum(is_there(job.target) for job in self.plan.jobs)
 
     def _way_on(self) -> str:
         if self.plan.in_place:

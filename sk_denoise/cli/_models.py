@@ -93,7 +93,8 @@ def _description(estimator: Any) -> str:
 def _learned(denoiser: ImageDenoiser) -> str:
     """Return in words what pictures an ImageDenoiser takes, and what it is told of their noise."""
     shape = denoiser.patch_shape_
-    lines = [f"Fitted to patches of {' x '.join(map(str, shape))}, in {denoiser.n_iter_} epochs."]
+    epochs = f"{denoiser.n_iter_} epoch{'s' * (denoiser.n_iter_ != 1)}"
+    lines = [f"Fitted to patches of {' x '.join(map(str, shape))}, in {epochs}."]
     if denoiser.noise_levels_ is None:
         lines.append("It is told nothing of the noise (blind), so it takes no --sigma.")
     else:

@@ -32,7 +32,7 @@ class PictureProgress:
     def __init__(self, total: int, quiet: bool) -> None:
         self.total, self.quiet, self.number = total, quiet, 0
         console = Console(stderr=True, highlight=False)
-        animated = sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
+        animated = sys.stderr.isatty() and console.is_terminal  # FORCE_COLOR alone makes no terminal
         self.bars = _bars(console) if animated and not quiet else None
         if self.bars is not None:
             self.pictures = self.bars.add_task("pictures", total=total)

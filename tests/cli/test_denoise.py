@@ -111,6 +111,13 @@ def test_too_large_a_picture_is_refused_by_its_option(make, run):
     assert run("denoise", "a.png", "-o", "b.png", "--max-pixels", make.side**2)[0] == 0
 
 
+def test_without_a_terminal_nothing_makes_control_codes(make, run, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    make.png(Path("a.png"))
+    _, out, err = run("denoise", "a.png", "-o", "b.png")
+    assert "\x1b" not in out + err
+
+
 def test_quiet_says_nothing_where_all_is_well(make, run):
     make.png(Path("in/a.png"))
     assert run("denoise", "in", "-o", "out", "-q") == (0, "", "")

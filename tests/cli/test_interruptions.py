@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from sk_denoise.io import read_image, write_image
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +96,6 @@ def test_who_replaces_files_is_not_told_to_skip_them(arguments, advice, make, ru
     assert err.endswith(f"Interrupted: 1 of 3 written. {advice}\n")
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_after_a_kill_all_pictures_are_whole_and_the_rest_can_be_done(make, run, start, folder):
     n = 30
     for i in range(n):

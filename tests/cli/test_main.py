@@ -31,6 +31,7 @@ def test_without_a_command_it_prints_help(run):
 def test_help_is_there_for_every_command_and_fits_a_terminal(name, run):
     code, out, err = run(*([] if name is None else [name]), "--help")
     assert (code, err) == (0, "")
+    assert run(*([] if name is None else [name]), "-h") == (code, out, err)
     assert out.startswith(f"Usage: sk-denoise {name or ''}")
     assert max(map(len, out.split("\n"))) <= 80
 
@@ -106,11 +107,14 @@ def test_a_signal_is_handled_while_a_command_runs_and_no_longer(monkeypatch, run
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(group, "get_command", lambda ctx, name: wait)
-    before = signal.getsignal(signal.SIGTERM)
-    code, _, err = run("demo")
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        code, _, err = run("demo")
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert code == 143
     assert err.strip() == "Interrupted."
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 FULL = Path("/dev/full")
