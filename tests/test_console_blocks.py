@@ -1,0 +1,110 @@
+"""The commands in console blocks of README and docs run, and print what stands below them.
+
+They end with 0, or with what a comment behind them says: `# exit code 1`. Below them, "..." stands for lines
+that are left out.
+
+Not run, and checked otherwise:
+
+- `make ...` sets up an environment of its own: the target must be in the Makefile;
+- `pip install ...` needs a package index: its extras must be in pyproject.toml;
+- `sk-denoise app` is a server that runs until it is stopped, `sk-denoise demo` takes a minute: they must be
+  commands, and have their help.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sk_denoise import DnCNNNetwork, GaussianNoiser, ImageDenoiser
+from sk_denoise.cli import COMMANDS, main
+from sk_denoise.datasets import load_pictures
+from sk_denoise.io import save
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOT_RUN = ("app", "demo")
+
+
+def console_blocks(document):
+    """Yield the commands of each block, with the lines that stand below them."""
+    for block in re.findall(r"```console\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL):
+        pieces = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+        yield [(piece.split("\n")[0], piece.split("\n")[1:]) for piece in pieces]
+
+
+def with_commands(program):
+    """Return the documents in which a program is called, or all where it is None."""
+    return [
+        pytest.param(document, id=document.name)
+        for document in DOCUMENTS
+        if any(line.startswith(program) for block in console_blocks(document) for line, _ in block)
+    ]
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    """Lay out pictures and a model under the names that the documents use."""
+    folder = tmp_path_factory.mktemp("samples")
+    (folder / "photos" / "trip").mkdir(parents=True)
+    clean = load_pictures().test[0][64:160, 64:160]
+    noise = np.random.default_rng(0).normal(0, 10, clean.shape)
+    noisy = Image.fromarray((255 * clean + noise).round().clip(0, 255).astype(np.uint8))
+    noisy.save(folder / "noisy.png")
+    noisy.save(folder / "photos" / "a.jpg", quality=95)
+    noisy.convert("L").save(folder / "photos" / "trip" / "b.png")
+    (folder / "scans").mkdir()
+    noisy.save(folder / "scans" / "1.png")
+    (folder / "scans" / "2.png").write_bytes((folder / "noisy.png").read_bytes()[:5000])
+    model = ImageDenoiser(
+        DnCNNNetwork(2, width=4), noise=GaussianNoiser(0.1), sigma="map", max_epochs=1, random_state=0
+    )
+    save(model.fit(load_pictures().train[:2]), folder / "mine.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("document", with_commands("sk-denoise"))
+def test_commands_run_and_print_what_is_said(document, samples, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    shutil.copytree(samples, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    for line, below in (command for block in console_blocks(document) for command in block):
+        program, *arguments = shlex.split(line, comments=True)
+        if program != "sk-denoise":
+            continue
+        if arguments[0] in NOT_RUN:
+            arguments = [arguments[0], "--help"]
+        code = main(arguments)
+        printed = "".join(capsys.readouterr())
+        said = re.search(r"# exit code (\d+)$", line)
+        assert code == (int(said[1]) if said else 0), (line, printed)
+        for expected in below:
+            assert expected in ("", "...") or expected in printed.split("\n"), (line, printed)
+
+
+@pytest.mark.parametrize("document", with_commands("make"))
+def test_targets_of_make_are_there(document):
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for block in console_blocks(document):
+        for line, _ in block:
+            if line.startswith("make "):
+                assert line.split()[1] in targets
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_extras_are_there_and_other_programs_are_not_called(document):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for extras in re.findall(r'pip install -e "\.\[([a-z0-9,]+)\]"', document.read_text(encoding="utf-8")):
+        assert set(extras.split(",")) <= set(project["optional-dependencies"])
+    for block in console_blocks(document):
+        for line, _ in block:
+            assert line.split()[0] in ("sk-denoise", "make", "pip"), line
+            if line.startswith("sk-denoise"):
+                assert line.split()[1] in (*COMMANDS, "--help", "--version"), line
