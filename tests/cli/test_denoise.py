@@ -5,11 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
 import sys
-import threading
 import warnings
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -109,13 +106,6 @@ def test_too_large_a_picture_is_refused_by_its_option(make, run):
     assert code == 1
     assert "a.png: it has 32 x 32 pixels, more than --max-pixels 1023" in err
     assert run("denoise", "a.png", "-o", "b.png", "--max-pixels", make.side**2)[0] == 0
-
-
-def test_without_a_terminal_nothing_makes_control_codes(make, run, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    make.png(Path("a.png"))
-    _, out, err = run("denoise", "a.png", "-o", "b.png")
-    assert "\x1b" not in out + err
 
 
 def test_quiet_says_nothing_where_all_is_well(make, run):
@@ -397,43 +387,3 @@ def test_a_file_that_the_system_cuts_short_leaves_nothing(make, run):
     assert (code, out) == (1, "0 written, 1 failed\n")
     assert "  a.bmp: File too large\n" in err
     assert list(Path("out").iterdir()) == []
-
-
-@contextmanager
-def terminal():
-    """Give a terminal to write to, and a list that holds what was written when it is closed."""
-    ours, theirs = os.openpty()
-    pieces = []
-
-    def read():
-        with suppress(OSError):  # how Linux tells the end of a terminal
-            while piece := os.read(ours, 65536):
-                pieces.append(piece)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    with os.fdopen(theirs, "w") as stream:
-        yield stream, pieces
-    reader.join()
-    os.close(ours)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs terminals of POSIX")
-@pytest.mark.parametrize("kind", ["colours", "plain", "dumb", "quiet"])
-def test_on_a_terminal_there_are_bars_and_the_lines_stay(kind, make, monkeypatch):
-    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TERM", "dumb" if kind == "dumb" else "xterm")
-    if kind == "plain":
-        monkeypatch.setenv("NO_COLOR", "1")
-    make.png(Path("[red]a.png"))
-    with terminal() as (stream, pieces):
-        monkeypatch.setattr(sys, "stderr", stream)
-        quiet = ["-q"] if kind == "quiet" else []
-        assert main(["denoise", "[red]a.png", "-o", "b.png", *quiet]) == 0
-        monkeypatch.undo()
-    shown = b"".join(pieces).decode()
-    assert ("[1/1] [red]a.png -> b.png, sigma " in shown) == (kind != "quiet")
-    assert ("pictures" in shown) == ("0/1" in shown) == (kind in ("colours", "plain"))
-    assert ("\x1b[" in shown) == (kind in ("colours", "plain"))
-    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9;]*m", shown)) == (kind == "colours")
