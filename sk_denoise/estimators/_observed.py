@@ -19,6 +19,7 @@ class ObservedFit(CallbackSupportMixin):
     """A fit that others look on at, with a net that tells of its epochs."""
 
     net_: Any
+    _n_runs_: int
     _sample_shape_: tuple[int, ...]
 
     def _as_shown(self, sample: Pair) -> tuple[Any, Any, dict[str, Any] | None]:
@@ -46,6 +47,7 @@ class ObservedFit(CallbackSupportMixin):
         """Return a fitted copy, as if the fit had ended with the last epoch."""
         twin = unobserved(self)
         twin.net_ = net.as_if_ended()
+        twin._n_runs_ += 1  # what goes on from it draws patches and noise of its own
         twin._recall()
         return twin
 

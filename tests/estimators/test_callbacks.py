@@ -254,6 +254,16 @@ def test_the_copy_has_left_the_fit_and_can_be_fitted_by_itself():
     assert recorder.told[0] == ("setup", "DenoisingAutoencoder", "")
 
 
+@learners
+def test_the_copy_of_the_last_epoch_goes_on_to_the_bits_that_the_fit_itself_would(make, samples):
+    copies = []
+    ended = make(callbacks=[lambda estimator, epoch: copies.append(estimator)]).fit(samples)
+    for estimator in (ended, copies[-1]):
+        estimator.set_params(warm_start=True, callbacks=None).fit(samples)
+    assert copies[-1].loss_curve_ == ended.loss_curve_
+    np.testing.assert_array_equal(copies[-1].predict(samples)[0], ended.predict(samples)[0])
+
+
 def test_frames_are_shown_as_frames():
     pandas = pytest.importorskip("pandas")
     recorder = Recorder()
