@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from numpy.random import RandomState
+
+from sk_denoise._random import root_seed
 from sk_denoise._validation import check_one_of
 from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.noise import GaussianNoiser
@@ -55,7 +58,7 @@ MODELS: dict[str, Model] = {
 }
 
 
-def load_pretrained(name: str) -> ImageDenoiser:
+def load_pretrained(name: str, *, random_state: int | RandomState | None = None) -> ImageDenoiser:
     """Return a fitted :class:`~sk_denoise.ImageDenoiser` with weights that were trained on photos.
 
     It takes pictures of any size in [0, 1], and 8- and 16-bit integers for shares of their range. With
@@ -70,6 +73,8 @@ def load_pretrained(name: str) -> ImageDenoiser:
     ----------
     name : {"gray", "rgb"}
         Which network: for pictures (height, width), or (height, width, 3).
+    random_state : int, RandomState or None, default=None
+        Determines what a fit that goes on draws: patches, noise and the validation split.
 
     Returns
     -------
@@ -96,7 +101,9 @@ def load_pretrained(name: str) -> ImageDenoiser:
     >>> bool(denoiser.score([noisy], [clean]) > 28)
     True
     """
-    return copy.deepcopy(shared_model(name))
+    denoiser = copy.deepcopy(shared_model(name))
+    denoiser.random_state, denoiser._root_ = random_state, root_seed(random_state)
+    return denoiser
 
 
 def shared_model(name: str) -> ImageDenoiser:

@@ -264,6 +264,15 @@ def test_weights_in_the_box_go_on_learning(photos):
     assert torch.equal(weights(load_pretrained("gray")), before)
 
 
+def test_the_seed_of_weights_in_the_box_decides_what_a_fit_that_goes_on_draws(photos):
+    def taught_on(seed):
+        denoiser = load_pretrained("gray", random_state=seed)
+        return weights(denoiser.set_params(warm_start=True, max_epochs=1, patch_size=16).fit(photos[:1]))
+
+    assert torch.equal(taught_on(3), taught_on(3))
+    assert not torch.equal(taught_on(3), taught_on(4))
+
+
 # In scikit-learn --------------------------------------------------------------------------------------
 
 
