@@ -1,0 +1,200 @@
+"""Noise in words: ``gaussian:0.02-0.2``, ``poisson:30+gaussian:0.02``."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+__all__ = ["KINDS", "Kind", "Noise", "NoiseType", "noise_help", "noise_option", "words_of"]
+
+NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE]-?\d+)?"
+PART = re.compile(rf"(?P<name>[^:]+)(?::(?P<low>{NUMBER})(?:-(?P<high>{NUMBER}))?)?")
+MADE_OF_OTHERS = ("region", "choice", "chain")
+FORM = "expected NAME, NAME:AMOUNT or NAME:LOW-HIGH, several joined by +, such as poisson:30+gaussian:0.02"
+
+Amount = float | tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A noise that a name and an amount tell.
+
+    Attributes
+    ----------
+    noiser : str
+        The class in :mod:`sk_denoise`.
+    parameter : str
+        Which of its parameters the amount is.
+    meaning : str
+        What the amount means, for pictures in [0, 1].
+    most : float
+        The largest amount.
+    above_zero : bool
+        Whether an amount of zero is refused.
+    known : dict
+        What need not be learned of pictures in [0, 1], so that a noise is the same for each of them.
+    """
+
+    noiser: str
+    parameter: str
+    meaning: str
+    most: float
+    above_zero: bool = False
+    known: dict[str, Any] = field(default_factory=dict)
+
+
+LIMITS = {"limits": (0.0, 1.0)}
+
+KINDS: dict[str, Kind] = {
+    "gaussian": Kind(
+        "GaussianNoiser", "noise_factor", "standard deviation; 0.1 is 25.5 grey levels of 255", 1.0
+    ),
+    "uniform": Kind("UniformNoiser", "noise_factor", "half the width: noise from -AMOUNT to AMOUNT", 1.0),
+    "speckle": Kind("SpeckleNoiser", "noise_factor", "standard deviation as a share of each value", 10.0),
+    "poisson": Kind(
+        "PoissonNoiser",
+        "peak",
+        "photons where the picture is white; fewer are noisier",
+        1e9,
+        True,
+        {"white": 1.0},
+    ),
+    "salt_and_pepper": Kind(
+        "SaltAndPepperNoiser", "amount", "share of the values that turn black or white", 1.0, known=LIMITS
+    ),
+    "masking": Kind("MaskingNoiser", "fraction", "share of the values that turn black", 1.0),
+    "swap": Kind(
+        "SwapNoiser", "fraction", "share of the values that come from other patches; for train", 1.0
+    ),
+    "pixel": Kind("PixelNoiser", "fraction", "share of the pixels that take any colour", 1.0, known=LIMITS),
+}
+
+
+@dataclass(frozen=True)
+class Noise:
+    """One noise, or several that act one after the other.
+
+    Attributes
+    ----------
+    text : str
+        As it was written.
+    parts : tuple of (str, Amount)
+        Names in ``KINDS`` and amounts; None is the default of the noiser.
+    """
+
+    text: str
+    parts: tuple[tuple[str, Amount], ...]
+
+    def noiser(self, random_state: int | None = None) -> Any:
+        """Return it for pictures in [0, 1]."""
+        import sk_denoise
+
+        noisers = []
+        for name, amount in self.parts:
+            kind = KINDS[name]
+            given = {} if amount is None else {kind.parameter: amount}
+            noisers.append(getattr(sk_denoise, kind.noiser)(**given, **kind.known))
+        noiser = noisers[0] if len(noisers) == 1 else sk_denoise.NoiserChain(noisers)
+        return noiser.set_params(random_state=random_state)
+
+
+class NoiseType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
+    """Reads a noise from the command line.
+
+    Parameters
+    ----------
+    in_training : bool
+        Whether it corrupts many patches at once, and not a picture by itself.
+    """
+
+    name = "noise"
+
+    def __init__(self, *, in_training: bool = False) -> None:
+        self.in_training = in_training
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "NAME[:AMOUNT[-AMOUNT]][+...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Noise:
+        if isinstance(value, Noise):
+            return value
+        parts = tuple(self._part(text.strip(), value, param, ctx) for text in value.split("+"))
+        return Noise("+".join(text.strip() for text in value.split("+")), parts)
+
+    def _part(
+        self, text: str, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Amount]:
+        found = PART.fullmatch(text)
+        if found is None:
+            self.fail(f"{value!r} is no noise: {FORM}.", param, ctx)
+        name = found["name"].replace("-", "_")
+        if name not in KINDS:
+            self.fail(_unknown(name), param, ctx)
+        if name == "swap" and not self.in_training:
+            self.fail("swap takes values from other patches, and here pictures come one by one.", param, ctx)
+        amounts = [float(end) for end in (found["low"], found["high"]) if end is not None]
+        problem = _problem(name, amounts)
+        if problem:
+            self.fail(f"{text!r}: {problem}.", param, ctx)
+        if len(amounts) == 2:
+            return name, (amounts[0], amounts[1])
+        return name, amounts[0] if amounts else None
+
+
+def noise_option(*, in_training: bool = False, **more: Any) -> Any:
+    """Return the option ``--noise``."""
+    return click.option("--noise", type=NoiseType(in_training=in_training), **more)
+
+
+def noise_help() -> str:
+    """Return what each noise means, for the end of a help page."""
+    width = max(map(len, KINDS))
+    lines = [f"  {name:<{width}}  {kind.meaning}" for name, kind in KINDS.items()]
+    return "\b\nNoise, and what AMOUNT means for pictures from 0 (black) to 1 (white):\n" + "\n".join(
+        [
+            *lines,
+            "LOW-HIGH draws an amount for each patch or picture; without an amount it is",
+            "that of the library. In poisson:30+gaussian:0.02 one follows the other.",
+        ]
+    )
+
+
+def words_of(noiser: Any) -> str:
+    """Return a noiser in the words of the command line, or as Python shows it."""
+    names = {kind.noiser: name for name, kind in KINDS.items()}
+    kind = type(noiser).__name__
+    if kind == "NoiserChain":
+        return "+".join(map(words_of, noiser.noisers))
+    if kind not in names:
+        return " ".join(repr(noiser).split())
+    amount = getattr(noiser, KINDS[names[kind]].parameter)
+    ends = amount if isinstance(amount, tuple | list) else [amount]
+    return f"{names[kind]}:{'-'.join(f'{end:g}' for end in ends)}"
+
+
+def _unknown(name: str) -> str:
+    if name in MADE_OF_OTHERS:
+        return f"{name!r} is made of other noise, which a name does not tell. Join noises in order by +."
+    nearest = difflib.get_close_matches(name, KINDS, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return f"there is no noise {name!r}.{hint} Known: {', '.join(KINDS)}."
+
+
+def _problem(name: str, amounts: list[float]) -> str:
+    """Return what is wrong with amounts; nothing where all is well."""
+    kind = KINDS[name]
+    if amounts != sorted(amounts):
+        return f"LOW-HIGH needs LOW below HIGH, {amounts[1]:g}-{amounts[0]:g}"
+    if kind.above_zero and 0 in amounts:
+        return f"the amount must be above 0 ({kind.meaning})"
+    if max(amounts, default=0) <= kind.most:
+        return ""
+    problem = f"the amount must be at most {kind.most:g} ({kind.meaning})"
+    if name in ("gaussian", "uniform") and max(amounts) <= 255:
+        shares = "-".join(f"{amount / 255:.3g}" for amount in amounts)
+        problem += f"; grey levels of 255 would be {name}:{shares}"
+    return problem
