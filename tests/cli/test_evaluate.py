@@ -1,0 +1,260 @@
+"""``sk-denoise evaluate``: the numbers, where they go, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from sk_denoise import FoldedUNetNetwork, GaussianNoiser, ImageDenoiser, NoiserChain, PoissonNoiser
+from sk_denoise.cli import _evaluate, _results, _trained
+from sk_denoise.cli._evaluate import evaluate
+from sk_denoise.datasets import load_pictures
+from sk_denoise.io import read_image, save, write_image
+from sk_denoise.metrics import psnr, ssim
+from sk_denoise.restoration import MODELS, denoise_image
+
+SIZES = {"a": (40, 48), "b": (32, 36), "c": (24, 24)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Make a folder of three photographs of different sizes."""
+    place = tmp_path_factory.mktemp("photos")
+    for (name, (height, width)), photo in zip(SIZES.items(), load_pictures("gray").test, strict=False):
+        part = photo[60 : 60 + height, 60 : 60 + width]
+        write_image(place / f"{name}.png", (255 * part).round().astype("uint8"))
+    return place
+
+
+@pytest.fixture(scope="module")
+def pairs(folder, tmp_path_factory):
+    """Make a folder of their noisy sides."""
+    place = tmp_path_factory.mktemp("noisy")
+    for path in folder.iterdir():
+        clean = read_image(path)
+        noisy = clean + np.random.default_rng(0).normal(0, 20, clean.shape)
+        write_image(place / path.name, noisy.clip(0, 255).astype("uint8"))
+    return place
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(evaluate, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+def rows_of(*arguments):
+    return json.loads(run(*arguments, "--format", "json").stdout)["results"]
+
+
+def shares(path):
+    return read_image(path).astype(np.float32) / np.float32(255)
+
+
+def graded(clean, noisy, answer, data_range=1):
+    return {
+        "psnr_noisy": psnr(clean[None], noisy[None], data_range=data_range),
+        "psnr": psnr(clean[None], answer[None], data_range=data_range),
+        "ssim_noisy": ssim(clean[None], noisy[None], data_range=data_range),
+        "ssim": ssim(clean[None], answer[None], data_range=data_range),
+    }
+
+
+# The numbers -------------------------------------------------------------------------------------------
+
+
+def test_each_picture_and_the_mean_are_what_the_library_measures(folder):
+    rows = rows_of("gray", folder, "--noise", "poisson:30+gaussian:0.05", "--seed", "4", "--each")
+    camera = NoiserChain([PoissonNoiser(30.0, white=1.0), GaussianNoiser(0.05)], random_state=4)
+    expected = []
+    for name in SIZES:
+        clean = shares(folder / f"{name}.png")
+        noisy = np.asarray(camera.fit_transform(clean[None]))[0]
+        expected.append(graded(clean, noisy, denoise_image(noisy, model="gray")))
+    for row, name, numbers in zip(rows, SIZES, expected, strict=False):
+        assert row == {"picture": f"{name}.png", "noise": "poisson:30+gaussian:0.05", **numbers}
+    assert rows[3]["picture"] == "mean of 3"
+    assert rows[3]["psnr"] == pytest.approx(np.mean([numbers["psnr"] for numbers in expected]))
+    assert rows[3]["psnr"] > rows[3]["psnr_noisy"] + 3
+
+
+def test_several_noises_have_a_row_each_and_a_seed_repeats_them(folder):
+    arguments = ["auto", folder, "--noise", "gaussian:0.05", "--noise", "gaussian:0.2", "--limit", "1"]
+    weak, strong = rows_of(*arguments)
+    assert weak["psnr_noisy"] > strong["psnr_noisy"] + 10
+    assert [weak, strong] == rows_of(*arguments)
+    assert weak["psnr_noisy"] != rows_of(*arguments, "--seed", "1")[0]["psnr_noisy"]
+
+
+def test_sigma_is_told_in_grey_levels(folder):
+    (row,) = rows_of("gray", folder, "--noise", "gaussian:0.1", "--sigma", "51", "--limit", "1")
+    clean = shares(folder / "a.png")
+    noisy = np.asarray(GaussianNoiser(0.1, random_state=0).fit_transform(clean[None]))[0]
+    assert row["psnr"] == graded(clean, noisy, denoise_image(noisy, model="gray", sigma=0.2))["psnr"]
+
+
+def test_stored_pictures_are_rounded_and_clipped_as_files_are(folder):
+    (row,) = rows_of("gray", folder, "--noise", "gaussian:0.2", "--stored", "--limit", "1")
+    clean = read_image(folder / "a.png")
+    drawn = np.asarray(GaussianNoiser(0.2, random_state=0).fit_transform(shares(folder / "a.png")[None]))[0]
+    noisy = np.clip(np.rint(255 * drawn), 0, 255).astype("uint8")
+    expected = graded(clean, noisy, denoise_image(noisy, model="gray"), data_range=255)
+    assert {name: row[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_pairs_are_measured_as_they_are(folder, pairs, stored):
+    options = ["--stored"] if stored else []
+    (row,) = rows_of("gray", folder, "--noisy", pairs, "--limit", "1", *options)
+    read, white = (read_image, 255) if stored else (shares, 1)
+    clean, noisy = read(folder / "a.png"), read(pairs / "a.png")
+    expected = graded(clean, noisy, denoise_image(noisy, model="gray"), white)
+    assert row == {"picture": "mean of 1", "noise": "as given", **expected}
+
+
+def test_16_bits_count_as_shares_of_their_range(folder, tmp_path):
+    for name in SIZES:
+        write_image(tmp_path / f"{name}.png", read_image(folder / f"{name}.png").astype("uint16") * 257)
+    arguments = ["--noise", "gaussian:0.1", "--limit", "1"]
+    (fine,), (coarse,) = rows_of("gray", tmp_path, *arguments), rows_of("gray", folder, *arguments)
+    assert fine["psnr"] == pytest.approx(coarse["psnr"], abs=1e-3)
+
+
+def test_a_model_of_ones_own_is_shown_the_colors_that_it_learned_from(folder, tmp_path):
+    photos = [shares(path) for path in sorted(folder.iterdir())]
+    colors = [np.stack([photo] * 3, axis=-1) for photo in photos]
+    small = FoldedUNetNetwork((8, 12), blocks=(1, 1))
+    for color, pictures in (("gray", photos), ("rgb", colors)):
+        denoiser = ImageDenoiser(small, patch_size=16, max_epochs=1, random_state=0).fit(pictures)
+        save(denoiser, tmp_path / color)
+        told = json.loads(
+            run(
+                tmp_path / color, folder, "--noise", "gaussian:0.1", "--limit", "1", "--format", "json"
+            ).stdout
+        )
+        assert told["color"] == color
+        assert told["results"][0]["psnr"] > 10
+    assert (
+        "takes pictures of 3 channels"
+        in run(tmp_path / "rgb", folder, "--noise", "gaussian", "--color", "gray", code=1).stderr
+    )
+
+
+# How it goes about it ----------------------------------------------------------------------------------
+
+
+def test_pictures_are_read_one_by_one(folder, monkeypatch):
+    reads = []
+    read = _evaluate._read
+    monkeypatch.setattr(_evaluate, "_read", lambda path, color: reads.append(path) or read(path, color))
+    exam = _evaluate.Exam("gray", None, (), 0, False, "auto")
+    steps = _evaluate._measured(exam, folder, folder, "gray", None)
+    next(steps)
+    assert len(reads) == 2  # the two sides of the first picture
+    next(steps)
+    assert len(reads) == 4
+
+
+def test_broken_and_odd_pictures_are_left_out_with_a_line(folder, tmp_path):
+    (tmp_path / "a.png").write_bytes((folder / "a.png").read_bytes())
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    write_image(tmp_path / "tiny.png", np.zeros((2, 2), "uint8"))
+    result = run("gray", tmp_path, "--noise", "gaussian:0.1")
+    assert "mean of 1" in result.stdout
+    lines = result.stderr.splitlines()
+    assert len(lines) == 2
+    assert "broken.png" in lines[0]
+    assert "tiny.png is smaller than the 3 x 3 pixels" in lines[1]
+
+
+def test_sides_that_differ_are_left_out(folder, pairs, tmp_path):
+    for path in pairs.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    write_image(tmp_path / "a.png", np.zeros((9, 9), "uint8"))
+    (tmp_path / "b.png").unlink()
+    result = run("gray", folder, "--noisy", tmp_path)
+    assert "mean of 1" in result.stdout
+    assert "b.png" in result.stderr
+    assert "its noisy side uint8 of (9, 9)" in result.stderr
+
+
+# Where the results go ----------------------------------------------------------------------------------
+
+
+def test_a_table_says_what_was_measured(folder):
+    text = run("gray", folder, "--noise", "gaussian:0.1", "--limit", "1").stdout
+    assert "PSNR noisy" in text
+    assert "measured: mean over pictures; PSNR in dB and SSIM refer to the range of the type" in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".txt"])
+def test_a_file_has_the_format_that_its_name_says(folder, tmp_path, suffix):
+    arguments = ["gray", folder, "--noise", "gaussian:0.1", "--limit", "1"]
+    path = tmp_path / f"results{suffix}"
+    path.write_text("old")
+    assert run(*arguments, "-o", path).output == ""
+    text, (expected,) = path.read_text(), rows_of(*arguments)
+    if suffix == ".csv":
+        (row,) = csv.DictReader(io.StringIO(text))
+        assert row == {name: str(value) for name, value in expected.items()}
+    elif suffix == ".json":
+        assert json.loads(text)["results"] == [expected]
+    else:
+        assert f"{expected['psnr']:.2f}" in text
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_that_cannot_be_replaced_leaves_no_other(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(IsADirectoryError):
+        _results.write_whole(tmp_path / "taken", b"text")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+# What is refused ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("", "Say what the noise is"),
+        ("--noise gaussian:0.1 --noisy {folder}", "one of the two"),
+        ("--noise gaussian:25", "grey levels of 255 would be gaussian:0.098"),
+        ("--noise gaussian:0.1 --sigma 0", "0.0"),
+        ("--noise swap:0.1", "swap takes values from other patches"),
+        ("--noise gaussian:0.1 -o {folder}", "is a folder"),
+        ("--noise gaussian:0.1 -o {folder}/none/x.csv", "there is no folder"),
+    ],
+)
+def test_wrong_usage_ends_with_2_before_anything_is_read(folder, options, message, monkeypatch):
+    monkeypatch.setattr(_evaluate, "_read", lambda *_: pytest.fail("it read a picture"))
+    told = run("gray", folder, *options.format(folder=folder).split(), code=2).stderr
+    assert message in " ".join(told.split())
+
+
+def test_models_are_known_by_name_and_others_are_answered_with_the_nearest(folder):
+    assert set(_trained.NAMED) == {"auto", *MODELS}
+    told = run("grey", folder, "--noise", "gaussian", code=2).stderr
+    assert "'grey' is neither a file nor a name. Did you mean 'gray'?" in " ".join(told.split())
+
+
+def test_what_fails_ends_with_1_and_a_reason(folder, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"")
+    assert "None of the pictures" in run("gray", tmp_path, "--noise", "gaussian", code=1).stderr
+    (tmp_path / "model").write_bytes(b"none")
+    assert "cannot be loaded" in run(tmp_path / "model", folder, "--noise", "gaussian", code=1).stderr
+
+
+def test_an_interruption_ends_with_130(folder, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_evaluate, "_read", interrupt)
+    assert "Interrupted" in run("gray", folder, "--noise", "gaussian", code=130).stderr
