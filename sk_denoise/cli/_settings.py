@@ -1,0 +1,256 @@
+"""Settings of a training run: from options to an estimator, and back to what a file says of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from sk_denoise.cli._noise import words_of
+from sk_denoise.cli._trained import channels_of, load_denoiser
+
+__all__ = [
+    "AUGMENTATIONS",
+    "LOSSES",
+    "NETWORKS",
+    "IntegerOrAuto",
+    "NetworkOption",
+    "Phase",
+    "begun",
+    "fresh",
+    "phases",
+    "resumed",
+]
+
+# Names for which the library, whose import takes seconds, need not be asked; tests compare them with its own.
+NETWORKS = {
+    "folded_unet": "FoldedUNetNetwork",
+    "unet": "UNetNetwork",
+    "dncnn": "DnCNNNetwork",
+    "ridnet": "RIDNetNetwork",
+}
+LOSSES = ("mse", "mae", "huber", "charbonnier", "bce", "kl", "ssim", "ms_ssim")
+AUGMENTATIONS: dict[str, dict[str, Any] | None] = {
+    "none": None,
+    "mirror": {},
+    "flips": {"flip": "both"},
+    "turns": {"flip": "both", "quarter_turns": True},
+}
+PARAMETERS = {  # option: parameter of ImageDenoiser
+    "network": "network",
+    "sigma": "sigma",
+    "noise": "noise",
+    "patch_size": "patch_size",
+    "patches_per_picture": "patches_per_picture",
+    "augment": "augment",
+    "batch_size": "batch_size",
+    "epochs": "max_epochs",
+    "learning_rate": "learning_rate",
+    "loss": "loss",
+    "early_stopping": "early_stopping",
+    "validation_fraction": "validation_fraction",
+    "patience": "n_iter_no_change",
+    "device": "device",
+    "precision": "precision",
+    "seed": "random_state",
+}
+FREE = (
+    "epochs",
+    "device",
+    "precision",
+    "early_stopping",
+    "validation_fraction",
+    "patience",
+)  # to change on the way
+OF_THE_WEIGHTS = ("network", "sigma")
+RATE_TO_GO_ON = 2e-4  # that of load_pretrained: at ten times that, the first steps undo what is known
+SCHEDULE = "flat_cosine"
+
+Color = Literal["gray", "rgb"]
+Options = Mapping[str, Any]
+
+
+class IntegerOrAuto(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
+    """Reads an integer of at least 1, or "auto"."""
+
+    name = "integer"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "N|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if isinstance(value, int) or value == "auto":
+            return value  # type: ignore[no-any-return]
+        try:
+            number = int(value)
+        except ValueError:
+            number = 0
+        if number < 1:
+            self.fail(f"expected an integer of at least 1, or auto, got {value!r}.", param, ctx)
+        return number
+
+
+class NetworkOption(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
+    """Reads a parameter of a network: ``widths=32,48``, ``depth=9``."""
+
+    name = "NAME=VALUE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        if isinstance(value, tuple):
+            return value
+        name, sign, text = value.partition("=")
+        if not (name and sign and text):
+            self.fail(f"expected NAME=VALUE, such as widths=32,48, got {value!r}.", param, ctx)
+        words = {"true": True, "false": False, "none": None}
+        parts = [words.get(part, int(part) if part.isdecimal() else part) for part in text.split(",")]
+        return name, parts[0] if len(parts) == 1 else tuple(parts)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of a run: how many epochs, and how the rate goes."""
+
+    epochs: int
+    schedule: str
+    rate: float
+
+
+def phases(done: int, total: int, schedule: str, rate: float) -> list[Phase]:
+    """Return what is left of a run, so that the rate goes as it would have gone without a break.
+
+    The schedule of the estimator is flat for half of the run and then falls along a cosine. What follows the
+    end of a run is one of its own.
+    """
+    rest = total - done
+    if done == 0 or schedule != SCHEDULE:
+        return [Phase(rest, schedule, rate)]
+    flat = total // 2 - done
+    if flat > 0:
+        return [Phase(flat, "constant", rate), Phase(rest - flat, "cosine", rate)]
+    share = 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * done / total - 1)))
+    return [Phase(rest, "cosine", share * rate)]
+
+
+def fresh(options: Options, given: set[str]) -> tuple[Any, Color]:
+    """Return an estimator that has learned nothing, and the color of its pictures."""
+    from sk_denoise import ImageDenoiser
+
+    return ImageDenoiser(**dict(_parameters(options, given))), options["color"]
+
+
+def begun(start: str | Path, options: Options, given: set[str]) -> tuple[Any, Color]:
+    """Return an estimator that goes on from weights in the box or in a file, as a run of its own."""
+    from sk_denoise.restoration import load_pretrained
+
+    if isinstance(start, Path):
+        if "seed" in given:
+            raise click.UsageError(f"--seed goes with new weights, gray and rgb: {start} has its own.")
+        denoiser = load_denoiser(start)
+        denoiser.net_.history.clear()  # epochs are counted from here
+        denoiser.n_iter_ = 0
+    else:
+        denoiser = load_pretrained(start, random_state=options["seed"])
+    _refuse_other(denoiser, options, given, OF_THE_WEIGHTS, f"the weights of {start}", "Leave it out.")
+    wanted = dict(_parameters(options, given - {*OF_THE_WEIGHTS, "seed"}))
+    wanted.setdefault("learning_rate", RATE_TO_GO_ON)
+    wanted.setdefault("max_epochs", "auto")
+    if options["noisy"] is not None:
+        wanted["noise"] = "auto"  # pairs bring theirs
+    return denoiser.set_params(**wanted, callbacks=None), _own_color(denoiser, options, given)
+
+
+def resumed(model: Path, options: Options, given: set[str]) -> tuple[Any, Color]:
+    """Return the estimator of a file that a run left, once it is known that the run may go on with it."""
+    denoiser = load_denoiser(model)
+    fixed = [name for name in PARAMETERS if name not in FREE]
+    _refuse_other(
+        denoiser,
+        options,
+        given,
+        fixed,
+        str(model),
+        "Leave it out to go on as before, or train anew with --overwrite.",
+    )
+    paired = denoiser.noiser_ is None
+    if paired != (options["noisy"] is not None):
+        before = (
+            "pairs: give --noisy FOLDER" if paired else "clean pictures and added noise: leave --noisy out"
+        )
+        raise click.UsageError(f"{model} learned from {before}.")
+    wanted = dict(_parameters(options, given & set(FREE)))
+    return denoiser.set_params(**wanted, callbacks=None), _own_color(denoiser, options, given)
+
+
+def _parameters(options: Options, given: set[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the parameters that options stand for."""
+    import sk_denoise
+
+    for name in given & set(PARAMETERS):
+        value = options[name]
+        if name == "noise":
+            value = value.noiser()
+        elif name == "augment":
+            moves = AUGMENTATIONS[value]
+            value = None if moves is None else sk_denoise.Augmenter(**moves)
+        elif name == "network" and options["network_option"]:
+            value = _spec(value, dict(options["network_option"]))
+        yield PARAMETERS[name], value
+
+
+def _spec(name: str, values: dict[str, Any]) -> Any:
+    import sk_denoise
+
+    spec = getattr(sk_denoise, NETWORKS[name])()
+    unknown = set(values) - set(spec.get_params())
+    if unknown:
+        raise click.UsageError(
+            f"--network-option: {name} has no {', '.join(sorted(unknown))}. "
+            f"Known: {', '.join(spec.get_params())}."
+        )
+    return spec.set_params(**values)
+
+
+def _refuse_other(
+    denoiser: Any, options: Options, given: set[str], names: Any, whose: str, remedy: str
+) -> None:
+    """Refuse options that say other than what an estimator was made with, and name them."""
+    asked = dict(_parameters(options, given & set(names)))
+    said = {
+        name: (_said(asked[PARAMETERS[name]]), _said(getattr(denoiser, PARAMETERS[name])))
+        for name in names
+        if PARAMETERS[name] in asked
+    }
+    differing = [
+        f"--{name.replace('_', '-')} is {here}, {whose} has {there}"
+        for name, (here, there) in said.items()
+        if here != there
+    ]
+    if differing:
+        raise click.UsageError(f"{'; '.join(differing)}. {remedy}")
+
+
+def _said(value: Any) -> str:
+    """Return a setting in words that are equal where settings are."""
+    if hasattr(value, "corrupt"):
+        return words_of(value)
+    return str(value) if isinstance(value, str) else " ".join(repr(value).split())
+
+
+def _own_color(denoiser: Any, options: Options, given: set[str]) -> Color:
+    """Return the color of the pictures that an estimator takes."""
+    colors: dict[int, Color] = {1: "gray", 3: "rgb"}
+    channels = channels_of(denoiser)
+    if channels not in colors:
+        raise ValueError(f"The model takes pictures of {channels} channels; train knows gray and colour.")
+    color = colors[channels]
+    if "color" in given and options["color"] != color:
+        raise click.UsageError(
+            f"--color is {options['color']}, and the model takes {color} pictures. Leave it out."
+        )
+    return color

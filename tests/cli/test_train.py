@@ -1,0 +1,435 @@
+"""``sk-denoise train``: what it trains, what it keeps, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from sk_denoise import (
+    Augmenter,
+    DnCNNNetwork,
+    FoldedUNetNetwork,
+    GaussianNoiser,
+    ImageDenoiser,
+    MedianDenoiser,
+)
+from sk_denoise.cli import _epochs, _results, _settings
+from sk_denoise.cli._train import _epochs as resolved_epochs
+from sk_denoise.cli._train import train
+from sk_denoise.datasets import ImageFolder, load_pictures
+from sk_denoise.estimators import IMAGE_NETWORKS
+from sk_denoise.io import load, save, write_image
+from sk_denoise.restoration import load_pretrained
+from sk_denoise.training import LOSSES, SCHEDULES, auto_patch_epochs
+
+SMALL = ["--network-option", "widths=8,12", "--network-option", "blocks=1,1"]
+QUICK = ["--color", "gray", "--patch-size", "16", "--patches-per-picture", "2", *SMALL]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Make a folder of three small photographs."""
+    place = tmp_path_factory.mktemp("photos")
+    for number, photo in enumerate(load_pictures("gray").train[:3]):
+        write_image(place / f"{number}.png", (255 * photo[:40, :48]).round().astype("uint8"))
+    return place
+
+
+@pytest.fixture(scope="module")
+def noisy_folder(folder, tmp_path_factory):
+    """Make a folder of their noisy sides."""
+    place = tmp_path_factory.mktemp("noisy")
+    for path, photo in zip(ImageFolder(folder).paths, ImageFolder(folder, color="gray"), strict=True):
+        noisy = photo + np.random.default_rng(0).normal(0, 20, photo.shape)
+        write_image(place / path.name, noisy.clip(0, 255).astype("uint8"))
+    return place
+
+
+@pytest.fixture
+def model(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(train, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+def quick(folder, model, *arguments, code=0):
+    return run(folder, "-o", model, *QUICK, *arguments, code=code)
+
+
+def weights(denoiser):
+    return torch.cat([w.detach().ravel() for w in denoiser.net_.module_.parameters()])
+
+
+# What is trained ---------------------------------------------------------------------------------------
+
+
+def test_it_trains_what_the_library_does_to_the_same_bits(folder, model):
+    quick(folder, model, "--noise", "gaussian:0.1", "--epochs", "2", "--seed", "3")
+    denoiser = ImageDenoiser(
+        FoldedUNetNetwork((8, 12), blocks=(1, 1)),
+        noise=GaussianNoiser(0.1),
+        patch_size=16,
+        patches_per_picture=2,
+        max_epochs=2,
+        random_state=3,
+    ).fit(ImageFolder(folder, color="gray"))
+    made = load(model)
+    assert torch.equal(weights(made), weights(denoiser))
+    assert made.loss_curve_ == denoiser.loss_curve_
+    assert repr(made) == repr(denoiser)
+
+
+def test_options_become_parameters(folder, model):
+    arguments = (
+        "--network dncnn --network-option depth=3 --network-option width=8 --sigma map --color rgb "
+        "--patch-size 8 --patches-per-picture 2 --augment turns --batch-size 3 --epochs 1 "
+        "--learning-rate 0.01 --loss mae --precision float32 --device cpu --noise gaussian:0-0.2"
+    )
+    run(folder, "-o", model, *arguments.split())
+    denoiser = load(model)
+    expected = {
+        "network": DnCNNNetwork(3, width=8),
+        "sigma": "map",
+        "patch_size": 8,
+        "patches_per_picture": 2,
+        "augment": Augmenter(flip="both", quarter_turns=True),
+        "batch_size": 3,
+        "max_epochs": 1,
+        "learning_rate": 0.01,
+        "loss": "mae",
+        "precision": "float32",
+        "device": "cpu",
+        "noise": GaussianNoiser((0.0, 0.2)),
+    }
+    assert {name: repr(getattr(denoiser, name)) for name in expected} == {
+        n: repr(v) for n, v in expected.items()
+    }
+    assert denoiser.patch_shape_ == (8, 8, 3)
+
+
+def test_pairs_of_pictures_bring_their_noise(folder, noisy_folder, model):
+    told = quick(folder, model, "--noisy", noisy_folder, "--epochs", "1")
+    assert load(model).noiser_ is None
+    assert "with their noisy sides" in told.stdout
+    refused = quick(folder, model, "--resume", "--epochs", "2", code=2)
+    assert "learned from pairs: give --noisy FOLDER" in refused.stderr
+
+
+def test_weights_in_the_box_go_on_with_a_rate_of_their_own(folder, model, tmp_path):
+    other = tmp_path / "other.safetensors"
+    options = "--start-from gray --patch-size 16 --patches-per-picture 2 --seed 1 --epochs 1"
+    for path in (model, other):
+        run(folder, "-o", path, *options.split())
+    denoiser, before = load(model), load_pretrained("gray")
+    assert denoiser.learning_rate == before.learning_rate == _settings.RATE_TO_GO_ON
+    assert denoiser.n_iter_ == 1
+    assert 0 < float((weights(denoiser) - weights(before)).abs().max()) < 0.01
+    assert torch.equal(weights(denoiser), weights(load(other)))
+
+
+def test_a_file_to_start_from_counts_its_epochs_anew_and_keeps_its_network(folder, model, tmp_path):
+    quick(folder, model, "--epochs", "3")
+    new = tmp_path / "new.safetensors"
+    run(folder, "-o", new, "--start-from", model, "--epochs", "2")
+    denoiser = load(new)
+    assert (denoiser.n_iter_, denoiser.max_epochs, denoiser.patch_size) == (2, 2, 16)
+    assert repr(denoiser.network) == repr(load(model).network)
+    refused = run(folder, "-o", tmp_path / "x", "--start-from", model, "--network", "unet", code=2)
+    assert "--network is unet, the weights of" in refused.stderr
+    assert (
+        "has its own"
+        in run(folder, "-o", tmp_path / "x", "--start-from", model, "--seed", "1", code=2).stderr
+    )
+    assert (
+        "takes gray pictures"
+        in run(folder, "-o", tmp_path / "x", "--start-from", "gray", "--color", "rgb", code=2).stderr
+    )
+
+
+def test_it_validates_on_another_folder_and_stops_where_that_gets_no_better(folder, noisy_folder, model):
+    options = ["--validation", noisy_folder, "--early-stopping", "--patience", "1", "--learning-rate", "0.2"]
+    result = quick(folder, model, *options, "--epochs", "50", "--noise", "gaussian:0.1")
+    denoiser = load(model)
+    assert "validation PSNR" in result.stdout
+    assert denoiser.n_iter_ == denoiser.max_epochs < 50
+    best = int(np.argmin([epoch["valid_loss"] for epoch in denoiser.net_.history]))
+    assert best < denoiser.n_iter_ - 1
+    again = quick(folder, model, "--resume")
+    assert "nothing is left to do" in again.stdout
+
+
+# What is kept ------------------------------------------------------------------------------------------
+
+
+def test_the_model_is_whole_after_every_epoch(folder, model, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        _epochs.Lines, "show", lambda self, done, figures: seen.append((done, load(model).n_iter_))
+    )
+    quick(folder, model, "--epochs", "3")
+    assert seen == [(1, 1), (2, 2), (3, 3)]
+
+
+def interrupted_after(epochs, monkeypatch):
+    """Press Ctrl-C after an epoch."""
+
+    def show(self, done, figures):
+        if done == epochs:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_epochs.Lines, "show", show)
+
+
+def test_an_interruption_keeps_the_last_epoch_and_says_how_to_go_on(folder, model, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupted_after(2, patch)
+        result = quick(folder, model, "--epochs", "4", code=130)
+    assert load(model).n_iter_ == 2
+    assert f"{model} holds 2 of 4 epochs. Go on with:" in result.stderr
+    program, command, *arguments = shlex.split(result.stderr.strip().splitlines()[-1])
+    assert (program, command) == ("sk-denoise", "train")
+    assert "4 epochs (2 of them now)" in run(*arguments).stdout
+    assert load(model).n_iter_ == 4
+
+
+def test_an_interruption_of_the_first_epoch_writes_nothing(folder, model, monkeypatch):
+    def interrupt(self, denoiser, epoch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_epochs.Keeper, "__call__", interrupt)
+    assert "was not written" in quick(folder, model, "--epochs", "2", code=130).stderr
+    assert not model.exists()
+
+
+def test_a_process_that_is_killed_leaves_the_last_whole_epoch(folder, model):
+    arguments = [str(folder), "-o", str(model), *QUICK, "--epochs", "5000", "-q"]
+    code = "import sys; from sk_denoise.cli._train import train; train.main(sys.argv[1:])"
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments])
+    deadline = time.monotonic() + 120
+    while not model.exists() and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.1)  # somewhere in one of the next epochs
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = load(model).n_iter_
+    assert 1 <= done < 5000
+    quick(folder, model, "--resume", "--epochs", done + 1)
+    assert load(model).n_iter_ == done + 1
+
+
+def test_a_run_goes_on_to_so_many_epochs_in_all_with_the_options_of_the_file(folder, model):
+    quick(folder, model, "--epochs", "1", "--noise", "poisson:30", "--seed", "0")
+    run(folder, "-o", model, "--resume", "--epochs", "3")
+    denoiser = load(model)
+    assert (denoiser.n_iter_, len(denoiser.loss_curve_), denoiser.max_epochs) == (3, 3, 3)
+    assert (denoiser.patch_size, denoiser.noise.peak, denoiser.random_state) == (16, 30, 0)
+    assert denoiser.learning_rate == ImageDenoiser().learning_rate
+    assert denoiser.learning_rate_schedule == "flat_cosine"
+    assert "has 3 epochs; nothing is left to do" in run(folder, "-o", model, "--resume").stdout
+
+
+def test_a_run_that_goes_on_twice_is_repeatable_and_draws_anew(folder, model, tmp_path):
+    quick(folder, model, "--epochs", "1", "--seed", "0")
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(model.read_bytes())
+    for path in (model, copy):
+        run(folder, "-o", path, "--resume", "--epochs", "2")
+    assert torch.equal(weights(load(model)), weights(load(copy)))
+    assert len(set(load(model).loss_curve_)) == 2
+
+
+def test_to_resume_what_is_not_there_is_to_begin(folder, model):
+    quick(folder, model, "--resume", "--epochs", "1")
+    assert load(model).n_iter_ == 1
+
+
+@pytest.mark.parametrize(("done", "total"), [(0, 20), (7, 20), (10, 20), (14, 20), (19, 20), (3, 7), (4, 7)])
+def test_the_rate_of_a_resumed_run_goes_on_near_where_it_would_have_been(done, total):
+    steps = 1000  # of an epoch
+    left = _settings.phases(done, total, "flat_cosine", 0.5)
+    assert sum(phase.epochs for phase in left) == total - done
+    begun = done
+    for phase in left:
+        n = steps * phase.epochs
+        for step in np.linspace(0.2 * n, 0.9 * n, 5).astype(int):  # beyond the warm-up
+            rate = phase.rate * SCHEDULES[phase.schedule](step, n)
+            whole = 0.5 * SCHEDULES["flat_cosine"](steps * begun + step, steps * total)
+            assert rate == pytest.approx(whole, abs=0.08)  # a sixth of the rate
+        begun += phase.epochs
+
+
+def test_other_schedules_and_longer_runs_are_runs_of_their_own():
+    assert _settings.phases(3, 5, "constant", 0.1) == [_settings.Phase(2, "constant", 0.1)]
+    assert _settings.phases(10, 20, "flat_cosine", 0.1) == [_settings.Phase(10, "cosine", 0.1)]
+
+
+# What is told ------------------------------------------------------------------------------------------
+
+
+def test_without_a_terminal_each_epoch_is_a_plain_line(folder, model):
+    result = quick(folder, model, "--epochs", "2", "--noise", "gaussian:0.1")
+    lines = result.stderr.splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert all("loss 0." in line and "PSNR" in line and line.endswith("left") for line in lines)
+    assert "\x1b" not in result.output
+    assert "Learned from 3 pictures of" in result.stdout
+    assert "gray, under gaussian:0.1." in result.stdout
+
+
+def test_a_terminal_gets_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr(_epochs, "has_terminal", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with _epochs.screen(2, 4, quiet=False) as shown:
+        shown.say("a [line]")
+        shown.show(3, "loss 0.5")
+    told = capsys.readouterr().err
+    assert "a [line]" in told
+    assert "epoch 3/4" in told
+    assert "loss 0.5" in told
+
+
+def test_quiet_runs_say_nothing(folder, model):
+    assert quick(folder, model, "--epochs", "1", "-q").output == ""
+
+
+def test_the_psnr_in_training_is_that_of_the_squared_error():
+    assert _epochs.figures_of({"train_loss": 0.01}, "mse") == "loss 0.01000, training PSNR 20.00 dB"
+    assert _epochs.figures_of({"train_loss": 0.01}, "mae") == "loss 0.01000"
+    assert "validation PSNR 30.00 dB" in _epochs.figures_of({"train_loss": 0.01, "valid_psnr": 30.0}, "mse")
+
+
+def test_broken_pictures_are_left_out_with_a_line(folder, model, tmp_path):
+    place = tmp_path / "some"
+    place.mkdir()
+    for path in folder.iterdir():
+        (place / path.name).write_bytes(path.read_bytes())
+    (place / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    lines = quick(place, model, "--epochs", "2").stderr.splitlines()
+    told = [line for line in lines if "broken.png" in line]
+    assert len(told) == 1
+    assert "Warning" not in told[0]
+    assert len(lines) == 3
+
+
+# What is refused ---------------------------------------------------------------------------------------
+
+
+def test_a_model_that_is_there_is_refused_and_overwritten_only_where_that_is_said(folder, model):
+    model.write_bytes(b"precious")
+    assert "is there already" in quick(folder, model, "--epochs", "1", code=2).stderr
+    assert model.read_bytes() == b"precious"
+    quick(folder, model, "--epochs", "1", "--overwrite")
+    assert load(model).n_iter_ == 1
+
+
+def test_to_resume_with_other_options_is_refused_by_name_and_changes_nothing(folder, model):
+    quick(folder, model, "--epochs", "1", "--noise", "gaussian:0.1", "--augment", "mirror")
+    before = model.read_bytes()
+    options = ["--noise", "gaussian:0.2", "--augment", "flips", "--color", "gray", "--patch-size", "8"]
+    said = run(folder, "-o", model, "--resume", "--epochs", "2", *options, code=2).stderr
+    assert "--noise is gaussian:0.2" in said
+    assert "has gaussian:0.1" in said
+    assert "--augment is" in said
+    assert "--patch-size is 8" in said
+    assert model.read_bytes() == before
+
+
+def test_a_file_that_holds_something_else_is_refused(folder, model):
+    save(MedianDenoiser().fit(np.zeros((1, 8, 8))), model)
+    assert (
+        "holds a MedianDenoiser, where an ImageDenoiser was expected"
+        in quick(folder, model, "--resume", code=1).stderr
+    )
+    model.write_bytes(b"no model")
+    assert "cannot be loaded" in quick(folder, model, "--resume", code=1).stderr
+
+
+@pytest.mark.parametrize("place", ["missing/model", "", "taken/model"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_training(folder, tmp_path, place, monkeypatch):
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setattr(ImageDenoiser, "fit", lambda *_, **__: pytest.fail("it trained"))
+    assert "Invalid value for -o" in quick(folder, tmp_path / place, code=2).stderr
+
+
+def test_a_folder_that_takes_no_files_is_refused(tmp_path, monkeypatch, folder):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(_results.tempfile, "TemporaryFile", refuse)
+    assert "cannot be written: Permission denied" in quick(folder, tmp_path / "model", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--noise gaussian:0.1 --noisy {folder}", "--noise and --noisy exclude each other"),
+        ("--resume --overwrite", "--resume and --overwrite exclude each other"),
+        ("--validation-noisy {folder}", "go together"),
+        ("--noisy {folder} --validation {folder}", "go together"),
+        ("--validation-fraction 0.2", "--validation-fraction goes with --early-stopping"),
+        ("--patience 2", "--patience goes with --early-stopping"),
+        ("--early-stopping --validation {folder} --validation-fraction 0.2", "exclude each other"),
+        ("--epochs 0", "expected an integer of at least 1, or auto, got '0'"),
+        ("--network-option depth", "expected NAME=VALUE"),
+        ("--network-option depth=3", "folded_unet has no depth. Known: blocks, widths"),
+        ("--start-from grey", "Did you mean 'gray'?"),
+        ("--learning-rate 0", "0.0"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_a_reason(folder, model, options, message):
+    result = run(folder, "-o", model, *options.format(folder=folder).split(), code=2)
+    assert message in " ".join(result.stderr.split())
+    assert not model.exists()
+
+
+def test_what_fails_ends_with_1_and_a_reason(folder, model, tmp_path):
+    assert "holds no picture" in run(tmp_path, "-o", model, code=1).stderr
+    assert "diverged" in quick(folder, model, "--learning-rate", "1e9", "--epochs", "9", code=1).stderr
+    assert "cuda:9" in quick(folder, model, "--overwrite", "--device", "cuda:9", code=1).stderr
+
+
+# What is written down here because the library takes seconds to import ---------------------------------
+
+
+def test_names_are_those_of_the_library():
+    assert {n: IMAGE_NETWORKS[n].__name__ for n in IMAGE_NETWORKS} == _settings.NETWORKS
+    assert set(_settings.LOSSES) == set(LOSSES)
+    assert load_pretrained("gray").learning_rate == _settings.RATE_TO_GO_ON
+    assert ImageDenoiser().learning_rate_schedule == _settings.SCHEDULE
+
+
+def test_the_defaults_that_help_shows_are_those_of_the_estimator():
+    own = ImageDenoiser().get_params()
+    shown = {
+        option.name: option.show_default
+        for option in train.params
+        if isinstance(getattr(option, "show_default", None), str)
+    }
+    assert len(shown) > 10
+    for name, text in shown.items():
+        if name in _settings.PARAMETERS:
+            default = str(own[_settings.PARAMETERS[name]])
+            assert text.partition(",")[0] == {"None": "none"}.get(default, default)
+
+
+@pytest.mark.parametrize(("n", "fraction"), [(1, None), (100, None), (100, 0.1), (100_000, None)])
+def test_auto_epochs_are_those_of_the_estimator(n, fraction):
+    stopping = {} if fraction is None else {"early_stopping": True, "validation_fraction": fraction}
+    left = n if fraction is None else n - round(fraction * n)
+    expected = auto_patch_epochs(-(-16 * left // 32))
+    assert resolved_epochs(ImageDenoiser(**stopping), n, False) == expected
