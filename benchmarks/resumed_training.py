@@ -1,0 +1,108 @@
+"""Runs of ``sk-denoise train`` that were killed and went on, beside runs that were left alone.
+
+    python benchmarks/resumed_training.py
+
+A run is killed right after the file of an epoch was written, in a process of its own, and goes on with
+``--resume``. Parts of photographs and a small network, so that all of it takes minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from sk_denoise.cli._epochs import Keeper
+from sk_denoise.cli._evaluate import evaluate
+from sk_denoise.cli._train import train
+from sk_denoise.datasets import load_pictures
+from sk_denoise.io import write_image
+
+HERE = Path(__file__).parent
+EPOCHS, BREAKS, SEEDS = 20, (None, 4, 7, 14, 18), (0, 1, 2)
+OPTIONS = (
+    "--color gray --noise gaussian:0.1 --network-option widths=16,24 --network-option blocks=1,1 "
+    f"--patch-size 32 --epochs {EPOCHS} -q"
+).split()
+
+
+def main() -> None:
+    """Print and write the table."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for part, pictures in load_pictures("gray").items():
+            if part in ("train", "test"):
+                write_all(folder / part, pictures)
+        found = {at: [quality(folder, at, seed) for seed in SEEDS] for at in BREAKS}
+    text = as_table(found)
+    print(text)
+    (HERE / "results" / "resumed_training.md").write_text(text)
+
+
+def write_all(folder: Path, pictures: list[np.ndarray]) -> None:
+    """Write parts of pictures to files."""
+    folder.mkdir()
+    for number, picture in enumerate(pictures):
+        part = picture[:192, :256]
+        write_image(folder / f"{number}.png", (255 * part).round().astype("uint8"))
+
+
+def quality(folder: Path, at: int | None, seed: int) -> float:
+    """Return the PSNR on other pictures after a run that was killed at an epoch."""
+    model, results = folder / f"{at}_{seed}.safetensors", folder / "results.json"
+    arguments = [str(folder / "train"), "-o", str(model), "--seed", str(seed), *OPTIONS]
+    if at is None:
+        train.main(arguments, standalone_mode=False)
+    else:
+        done = subprocess.run([sys.executable, __file__, str(at), *arguments], check=False)
+        assert done.returncode == -signal.SIGKILL
+        train.main([*arguments, "--resume"], standalone_mode=False)
+    asked = [str(model), str(folder / "test"), "--noise", "gaussian:0.1", "-o", str(results)]
+    evaluate.main(asked, standalone_mode=False)
+    return json.loads(results.read_text())["results"][0]["psnr"]
+
+
+def killed(at: int, arguments: list[str]) -> None:
+    """Train until the file of an epoch is written."""
+    keep = Keeper.keep
+
+    def keep_and_end(self: Keeper, denoiser: object) -> None:
+        keep(self, denoiser)
+        if self.kept == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Keeper.keep = keep_and_end  # type: ignore[method-assign]
+    train.main(arguments, standalone_mode=False)
+
+
+def as_table(found: dict[int | None, list[float]]) -> str:
+    """Return the results as a page."""
+    whole = np.mean(found[None])
+    lines = [
+        "# Training that was killed and resumed",
+        "",
+        f"`python benchmarks/resumed_training.py`: {EPOCHS} epochs of `sk-denoise train --noise "
+        "gaussian:0.1`, killed after an epoch and resumed; PSNR on five other photographs, mean "
+        f"of {len(SEEDS)} seeds, which differ by {np.ptp(found[None]):.2f} dB where nothing is killed.",
+        "",
+        "| killed after epoch | PSNR | beside a run that was left alone, by seed |",
+        "|---|---|---|",
+    ]
+    for at, values in found.items():
+        apart = ", ".join(f"{v - w:+.2f}" for v, w in zip(values, found[None], strict=True))
+        beside = "" if at is None else f"{np.mean(values) - whole:+.2f} ({apart})"
+        lines.append(f"| {at or 'never'} | {np.mean(values):.2f} dB | {beside} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        killed(int(sys.argv[1]), sys.argv[2:])
+    else:
+        main()
