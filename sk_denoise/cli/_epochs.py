@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from sk_denoise.cli._told import has_terminal, note
+from sk_denoise.cli._told import has_terminal, note, printable
 
 __all__ = ["Keeper", "Screen", "figures_of", "in_time", "screen"]
 
@@ -61,7 +61,7 @@ class Bar:
         self.progress, self.task = progress, task
 
     def say(self, text: str) -> None:
-        self.progress.console.print(text, markup=False, highlight=False)
+        self.progress.console.print(printable(text), markup=False, highlight=False)
 
     def show(self, done: int, figures: str) -> None:
         self.progress.update(self.task, completed=done, figures=figures)

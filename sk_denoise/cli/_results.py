@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sk_denoise.cli._told import has_terminal
+from sk_denoise.cli._told import has_terminal, printable
 
 __all__ = ["FORMATS", "check_writable", "format_of", "show_results", "write_whole"]
 
@@ -123,4 +123,4 @@ def _in_words(name: str, value: Any) -> str:
     if value is None:
         return "-"
     digits = DIGITS.get(name.partition("_")[0], 3)
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+    return f"{value:.{digits}f}" if isinstance(value, float) else printable(str(value))

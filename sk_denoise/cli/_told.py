@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,15 +11,16 @@ from typing import Any
 
 import click
 
-__all__ = ["Interrupted", "has_terminal", "in_words", "note"]
-
-INTERRUPTED = 130  # what shells give for Ctrl-C
+__all__ = ["Interrupted", "has_terminal", "in_words", "note", "printable"]
 
 
 class Interrupted(click.ClickException):
-    """The user pressed Ctrl-C; the message says what is kept."""
+    """The user pressed Ctrl-C, or the system asked the program to end; the message says what is kept."""
 
-    exit_code = INTERRUPTED
+    def __init__(self, message: str, stop: KeyboardInterrupt) -> None:
+        super().__init__(message)
+        # 130 for Ctrl-C, as in shells
+        self.exit_code = 128 + getattr(stop, "number", signal.SIGINT)  # type: ignore[misc]
 
     def show(self, file: Any = None) -> None:
         """Print the message, which is no error of the program."""
@@ -46,15 +48,26 @@ def in_words(
             yield
         except click.ClickException:
             raise
-        except KeyboardInterrupt:
-            raise Interrupted(interrupted()) from None
+        except KeyboardInterrupt as stop:
+            raise Interrupted(interrupted(), stop) from None
         except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
             raise click.ClickException(_message_of(error)) from error
 
 
 def note(text: str) -> None:
     """Print a line beside the results."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
+
+
+def printable(text: str) -> str:
+    r"""Return a text, often with the name of a file, without what would move a cursor or break a line.
+
+    Examples
+    --------
+    >>> print(printable("two\nlines.png"))
+    two\nlines.png
+    """
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def has_terminal(stream: Any = None) -> bool:

@@ -239,8 +239,8 @@ def _trained(run: Run, folder: Path, options: dict[str, Any], shown: Screen) -> 
         if not keeper.kept:
             return f"Interrupted in the first epoch; {run.model} was not written."
         return (
-            f"Interrupted. {run.model} holds {keeper.kept} of {run.total} epochs. Go on with:\n"
-            f"  {_command(run, folder, options)}"
+            f"Interrupted. {run.model} holds {keeper.kept} of {run.total} epochs. Go on with: "
+            f"{_command(run, folder, options)}"
         )
 
     with in_words(shown.say, how_to_go_on):

@@ -199,11 +199,23 @@ def test_an_interruption_keeps_the_last_epoch_and_says_how_to_go_on(folder, mode
         interrupted_after(2, patch)
         result = quick(folder, model, "--epochs", "4", code=130)
     assert load(model).n_iter_ == 2
-    assert f"{model} holds 2 of 4 epochs. Go on with:" in result.stderr
-    program, command, *arguments = shlex.split(result.stderr.strip().splitlines()[-1])
+    before, _, after = result.stderr.partition(" Go on with: ")
+    assert before.endswith(f"Interrupted. {model} holds 2 of 4 epochs.")
+    program, command, *arguments = shlex.split(after)
     assert (program, command) == ("sk-denoise", "train")
     assert "4 epochs (2 of them now)" in run(*arguments).stdout
     assert load(model).n_iter_ == 4
+
+
+def test_the_exit_code_tells_which_signal_it_was(folder, model, monkeypatch):
+    class Terminated(KeyboardInterrupt):
+        number = signal.SIGTERM
+
+    def stop(self, done, figures):
+        raise Terminated
+
+    monkeypatch.setattr(_epochs.Lines, "show", stop)
+    assert "holds 1 of 2 epochs" in quick(folder, model, "--epochs", "2", code=143).stderr
 
 
 def test_an_interruption_of_the_first_epoch_writes_nothing(folder, model, monkeypatch):
