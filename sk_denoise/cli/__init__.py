@@ -26,6 +26,10 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "denoise": ("_denoise:denoise", "Denoise pictures: files, folders, patterns."),
     "models": ("_models:models", "Show the models in the box, the card of one, or what a file holds."),
+    "train": ("_train:train", "Train a model on the pictures of a folder."),
+    "evaluate": ("_evaluate:evaluate", "Measure a model on a folder: PSNR and SSIM."),
+    "compare": ("_compare:compare", "Compare models and filters on a folder."),
+    "app": ("_app:app", "Serve the web app."),
     "demo": ("_demo:demo", "Denoise scikit-learn's digits: pipeline, search, comparison, picture."),
 }
 
