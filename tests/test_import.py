@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +37,29 @@ def test_every_public_name_is_there_and_explains_itself(name):
 def test_other_names_are_not_there():
     with pytest.raises(AttributeError):
         _ = sk_denoise.GausianNoiser
+
+
+CUSTOMERS = ("app", "cli", "_demo")  # they are written as users could write them
+
+
+def private_imports(path):
+    """Yield what a module imports that users may not: private modules, and private names."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sk_denoise"):
+            rest = (node.module or "").partition(".")[2]
+            own = rest.split(".")[0] in CUSTOMERS
+            names = [] if own else [*rest.split("."), *(alias.name for alias in node.names)]
+            yield from (f"{node.module}: {name}" for name in names if name.startswith("_"))
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.startswith("sk_denoise.")]
+            yield from (name for name in names if "._" in name)
+
+
+@pytest.mark.parametrize("customer", CUSTOMERS)
+def test_customers_of_the_library_call_what_users_can_call(customer):
+    root = Path(sk_denoise.__file__).parent
+    modules = sorted((root / customer).rglob("*.py")) or [root / f"{customer}.py"]
+    found = {path.name: list(private_imports(path)) for path in modules}
+    assert not {
+        name: imports for name, imports in found.items() if set(imports) - {"sk_denoise: __version__"}
+    }
