@@ -261,19 +261,18 @@ def write_image(
         A picture whose colour profile, EXIF data and resolution are taken over, as far as they are read from
         its format
 
-        - PNG, JPEG, WebP: profile, EXIF and resolution;
-        - TIFF: profile and resolution, but no EXIF;
+        - PNG, JPEG, WebP, TIFF: profile, EXIF and resolution;
         - BMP: resolution;
 
         and written to that of ``path``
 
-        - PNG, JPEG: profile, EXIF and resolution;
+        - PNG, JPEG, TIFF: profile, EXIF and resolution;
         - WebP: EXIF, and the profile of colours;
-        - TIFF: profile and resolution, but no EXIF;
         - BMP: resolution.
 
-        The rest is left out. EXIF says upright then and shows no thumbnail, as the picture is another. A
-        profile for other channels than these (CMYK, or gray for colour) is not taken.
+        The rest is left out; from and to TIFF also the notes of makers, which point into their file. EXIF
+        says upright then and shows no thumbnail, as the picture is another. A profile for other channels
+        than these (CMYK, or gray for colour) is not taken.
     quality : int, default=95
         Of JPEG, 1 to 100. Colours are kept at full resolution.
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sk_denoise.io._colors import cmyk_to_rgb, lab_to_rgb
 from sk_denoise.io._header import CUT, DAMAGED, Header, Metadata, Refusal, dots_per_inch
 from sk_denoise.io._jpeg import frame_size
+from sk_denoise.io._tiff_exif import gathered, with_exif
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -145,6 +146,7 @@ def read_header(stream: BinaryIO) -> Header:
         profile = tags.valueof(PROFILE)
         metadata = Metadata(
             profile if isinstance(profile, bytes) else None,
+            gathered(stream, pages[0].offset, tif.byteorder, tif.is_bigtiff),
             dpi=dots_per_inch(x, y, tags.valueof(UNIT, 2)),
         )
         return Header(
@@ -298,6 +300,8 @@ def encode(image: NDArray[Any], metadata: Metadata, quality: int) -> bytes:
         metadata=None,
         software=False,
         maxworkers=1,
+        byteorder="<",
         **options,
     )
-    return stream.getvalue()
+    data = stream.getvalue()
+    return data if metadata.exif is None else b"".join(with_exif(data, metadata.exif))

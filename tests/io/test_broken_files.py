@@ -64,6 +64,18 @@ def ours(folder, suffix, image):
     return (folder / f"a{suffix}").read_bytes()
 
 
+def with_exif(folder):
+    exif = Image.Exif()
+    exif[271], exif[0x8769], exif[0x8825] = (
+        "Maker",
+        {33434: (1, 125), 36867: "2026:11:22"},
+        {2: (48.0, 8.0, 1.0)},
+    )
+    Image.fromarray(picture(3)).save(folder / "like.png", exif=exif)
+    write_image(folder / "with_exif.tif", picture(3), like=folder / "like.png")
+    return (folder / "with_exif.tif").read_bytes()
+
+
 KINDS = {
     "PNG": lambda folder: pillow("PNG"),
     "PNG of 16 bits, gray": lambda folder: ours(folder, ".png", picture(1, "uint16")),
@@ -78,6 +90,7 @@ KINDS = {
     "float TIFF": lambda folder: ours(folder, ".tif", picture(1, "float32")),
     "tiled TIFF": lambda folder: tiff(picture(1), tile=(16, 16), compression="zlib"),
     "BigTIFF": lambda folder: tiff(picture(1), bigtiff=True),
+    "TIFF with EXIF": lambda folder: with_exif(folder),
     "TIFF with JPEG inside": lambda folder: pillow("TIFF", compression="jpeg"),
     "TIFF with a palette": lambda folder: pillow("TIFF", "P"),
     "CMYK TIFF": lambda folder: pillow("TIFF", "CMYK"),

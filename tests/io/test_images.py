@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageCms
 from sk_denoise.exceptions import UnreadableImageError
 from sk_denoise.io import IMAGE_SUFFIXES, image_size, image_suffix, read_image, write_image
 from sk_denoise.io._formats import FORMATS
+from sk_denoise.io._tiff_exif import gathered
 
 HEIGHT, WIDTH = 17, 24
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -536,14 +537,109 @@ def test_exif_goes_along_and_says_upright(tmp_path, source, target):
     assert read_image(tmp_path / target).shape == seen.shape
 
 
-@pytest.mark.parametrize(("source", "target"), [("a.tif", "b.png"), ("a.png", "b.tif"), ("a.tif", "b.tif")])
-def test_exif_goes_neither_from_a_tiff_nor_to_one(tmp_path, source, target):
-    camera(tmp_path / source)
-    write_image(tmp_path / target, smooth(), like=tmp_path / source)
-    with Image.open(tmp_path / target) as image:
-        assert 271 not in image.getexif()
-        assert image.info["icc_profile"] == SRGB
-        assert [float(dots) for dots in image.info["dpi"]] == pytest.approx([300, 300], abs=0.1)
+ABOUT = {271: "Maker", 306: "2026:11:22 01:02:03", 315: "An artist with a name", 33432: "me"}
+EXPOSURE = {33434: (1, 125), 34855: 400, 36867: "2026:11:22 01:02:03", 33437: (28, 10)}
+PLACE = {1: "N", 2: (48.0, 8.0, 14.5), 3: "E"}
+
+
+def photographed(path, endian):
+    """Write a PNG with EXIF data in all three directories, notes of the maker, and a byte order."""
+    exif = Image.Exif()
+    exif.endian = endian
+    for tag, value in {**ABOUT, 274: 6}.items():
+        exif[tag] = value
+    exif[0x8769] = {**EXPOSURE, 37500: b"notes that point into the file"}
+    exif[0x8825] = PLACE
+    Image.fromarray(smooth()).save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("endian", ["<", ">"])
+@pytest.mark.parametrize("way", ["b.tif", "b.tif c.tif", "b.tif c.jpg", "b.tif c.png d.tif"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_exif_goes_through_tiffs_in_any_byte_order(tmp_path, way, endian, channels):
+    source = photographed(tmp_path / "a.png", endian)
+    seen = picture(channels)[..., 0] if channels == 1 else picture(channels)
+    for name in way.split():
+        write_image(tmp_path / name, seen, like=source)
+        source = tmp_path / name
+        if name != "c.jpg":
+            same(read_image(source), seen)
+    with Image.open(source) as image:
+        exif = image.getexif()
+        assert {tag: exif[tag] for tag in ABOUT} == ABOUT
+        assert {tag: exif.get_ifd(0x8769)[tag] for tag in EXPOSURE} == EXPOSURE
+        assert {tag: exif.get_ifd(0x8825)[tag] for tag in PLACE} == PLACE
+        assert 37500 not in exif.get_ifd(0x8769)
+        assert exif.get(274, 1) == 1
+
+
+def test_another_reader_finds_exif_in_a_tiff(tmp_path):
+    write_image(tmp_path / "b.tif", picture(3, "uint16"), like=photographed(tmp_path / "a.png", ">"))
+    with tifffile.TiffFile(tmp_path / "b.tif") as tif:
+        tags = tif.pages[0].tags
+        assert [tag.code for tag in tags] == sorted(tag.code for tag in tags)
+        assert tags.valueof(271) == "Maker"
+        assert tags.valueof(34665)["ISOSpeedRatings"] == 400
+        assert tags.valueof(34853)["GPSLatitude"] == (48, 1, 8, 1, 29, 2)
+        assert len(tif.pages) == 1
+        np.testing.assert_array_equal(tif.asarray(), picture(3, "uint16"))
+
+
+@pytest.mark.parametrize(
+    "title", ["ImageJ=1.54f\nimages=1", '<?xml version="1.0"?><OME/>', '{"shape": [17, 24]}']
+)
+def test_titles_that_tell_programs_what_is_in_the_file_stay_there(tmp_path, title):
+    tifffile.imwrite(
+        tmp_path / "a.tif", picture(1), photometric="minisblack", description=title, metadata=None
+    )
+    write_image(tmp_path / "b.tif", picture(1), like=tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "b.tif") as tif:
+        assert tif.pages[0].tags.valueof(270) is None
+
+
+def test_a_title_for_people_goes_along(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif", picture(1), photometric="minisblack", description="A cat", metadata=None
+    )
+    write_image(tmp_path / "b.jpg", picture(1), like=tmp_path / "a.tif")
+    with Image.open(tmp_path / "b.jpg") as image:
+        assert image.getexif()[270] == "A cat"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_exif_is_read_from_big_tiffs(order):
+    def entry(tag, kind, count, value):
+        return struct.pack(order + "HHQ", tag, kind, count) + value.ljust(8, b"\0")
+
+    inside = struct.pack(order + "Q", 1) + entry(34855, 3, 1, struct.pack(order + "H", 400)) + bytes(8)
+    first = [
+        entry(271, 2, 12, struct.pack(order + "Q", 200)),
+        entry(34665, 18, 1, struct.pack(order + "Q", 300)),
+        entry(40000, 16, 1, struct.pack(order + "Q", 5)),
+    ]
+    directory = struct.pack(order + "Q", len(first)) + b"".join(first) + bytes(8)
+    data = (bytes(16) + directory).ljust(200, b"\0") + b"Maker, long\0"
+    data = data.ljust(300, b"\0") + inside
+    exif = Image.Exif()
+    exif.load(gathered(BytesIO(data), 16, order, is_big=True))
+    assert exif[271] == "Maker, long"
+    assert exif.get_ifd(0x8769) == {34855: 400}
+
+
+def test_damaged_exif_in_a_tiff_is_no_exif(tmp_path):
+    write_image(tmp_path / "b.tif", picture(1), like=photographed(tmp_path / "a.png", "<"))
+    whole = (tmp_path / "b.tif").read_bytes()
+    (first,) = struct.unpack_from("<I", whole, 4)
+    (count,) = struct.unpack_from("<H", whole, first)
+    places = range(first + 2, first + 2 + 12 * count, 12)
+    (pointer,) = (place for place in places if struct.unpack_from("<H", whole, place)[0] == 34665)
+    for place in (len(whole) - 1, len(whole) + 5, 0, 2**32 - 1):
+        data = bytearray(whole)
+        struct.pack_into("<I", data, pointer + 8, place)
+        (tmp_path / "c.tif").write_bytes(data)
+        write_image(tmp_path / "d.jpg", picture(1), like=tmp_path / "c.tif")
+        same(read_image(tmp_path / "c.tif"), picture(1)[..., 0])
 
 
 def with_exif(path, n_bytes):
