@@ -128,8 +128,10 @@ def round_of(name: str, pages: list[Page], pid: int, act: Callable[[Page, int], 
             text = page.locator("[data-testid=stMain]").inner_text()
             if "Waiting:" in text:
                 waiting.add(user)
-            busy = page.get_by_role("progressbar").count() or "settings were changed" in text
-            if not busy and "Denoised in" in text:
+            busy = page.get_by_role("progressbar").count() > 0
+            if not busy and "settings were changed" in text:  # the page was drawn anew under the click
+                page.get_by_role("button", name="Denoise", exact=True).click()
+            elif not busy and "Denoised in" in text:
                 finished.add(user)
         time.sleep(0.2)
     seconds = time.monotonic() - start
