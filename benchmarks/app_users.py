@@ -86,41 +86,55 @@ def app() -> Iterator[tuple[str, int]]:
             server.terminate()
 
 
-def take_sample(page: Page, user: int) -> None:
+def choose_sample(page: Page, user: int) -> None:
     """Choose the sample picture, and other noise than everybody else."""
     page.get_by_text("Sample", exact=True).click()
     page.get_by_text("A cat").click()
+    page.get_by_text("Denoised in").wait_for()
     page.get_by_text("Settings").click()
     slider = page.get_by_role("slider", name="Standard deviation, of 255")
     slider.focus()
     for _ in range(user + 1):
         slider.press("ArrowRight")
-    slider.blur()
+    page.get_by_text("settings were changed").wait_for()
+
+
+def denoise(page: Page, user: int) -> None:
+    """Press the button."""
     page.get_by_role("button", name="Denoise", exact=True).click()
 
 
-def upload(folder: Path, megapixels: float) -> Callable[[Page, int], None]:
+def leave(page: Page, user: int) -> None:
+    """Come anew."""
+    page.reload()
+    page.locator("input[type=file]").first.wait_for(state="attached")
+
+
+def upload(folder: Path, megapixels: float, users: int) -> Callable[[Page, int], None]:
     """Return a function that uploads a picture of a user's own."""
     photo = np.rint(255 * load_pictures().test[0]).astype(np.uint8)
     side = int((megapixels * 1e6) ** 0.5)
     times = [-(-side // length) for length in photo.shape[:2]]
     large = np.tile(photo, (*times, 1))[:side, :side]
-
-    def act(page: Page, user: int) -> None:
-        path = folder / f"{user}.jpg"
+    for user in range(users):
         noise = np.random.default_rng(user).normal(0, 15, large.shape).astype(np.float32)
-        write_image(path, np.rint((large + noise).clip(0, 255)).astype(np.uint8))
-        page.reload()
-        page.locator("input[type=file]").first.set_input_files(path)
-
-    return act
+        write_image(folder / f"{user}.jpg", np.rint((large + noise).clip(0, 255)).astype(np.uint8))
+    return lambda page, user: page.locator("input[type=file]").first.set_input_files(folder / f"{user}.jpg")
 
 
-def round_of(name: str, pages: list[Page], pid: int, act: Callable[[Page, int], None]) -> Outcome:
-    """Let all users do the same, and watch them until they have what they came for."""
+def round_of(
+    name: str,
+    pages: list[Page],
+    pid: int,
+    prepare: Callable[[Page, int], None],
+    go: Callable[[Page, int], None],
+) -> Outcome:
+    """Let all users do the same at the same moment, and watch them until they have what they came for."""
+    for user, page in enumerate(pages):
+        prepare(page, user)
     start = time.monotonic()
     for user, page in enumerate(pages):
-        act(page, user)
+        go(page, user)
     waiting: set[int] = set()
     finished: set[int] = set()
     while len(finished) < len(pages) and time.monotonic() - start < PATIENCE:
@@ -128,10 +142,8 @@ def round_of(name: str, pages: list[Page], pid: int, act: Callable[[Page, int], 
             text = page.locator("[data-testid=stMain]").inner_text()
             if "Waiting:" in text:
                 waiting.add(user)
-            busy = page.get_by_role("progressbar").count() > 0
-            if not busy and "settings were changed" in text:  # the page was drawn anew under the click
-                page.get_by_role("button", name="Denoise", exact=True).click()
-            elif not busy and "Denoised in" in text:
+            busy = page.get_by_role("progressbar").count() > 0 or "settings were changed" in text
+            if not busy and "Denoised in" in text:
                 finished.add(user)
         time.sleep(0.2)
     seconds = time.monotonic() - start
@@ -160,10 +172,11 @@ def main() -> None:
             page.get_by_text("Sample", exact=True).wait_for()
             pages.append(page)
         idle = memory_of(pid, "VmRSS")
-        large = upload(Path(folder), options.megapixels)
+        large = upload(Path(folder), options.megapixels, options.users)
+        own = f"a picture of {options.megapixels:g} megapixels of their own"
         rounds = [
-            round_of("the sample picture", pages, pid, take_sample),
-            round_of(f"{options.megapixels:g} megapixels of one's own", pages, pid, large),
+            round_of("the sample picture", pages, pid, choose_sample, denoise),
+            round_of(own, pages, pid, leave, large),
         ]
         browser.close()
     call = f"python benchmarks/app_users.py --users {options.users} --megapixels {options.megapixels:g}"
