@@ -68,6 +68,10 @@ class Job(Generic[T]):
     def cancel(self) -> None:
         """Give it up: at once where it waits, when it next tells how far it is where it runs."""
         self._cancelled.set()
+        self.leave()
+
+    def leave(self) -> None:
+        """End it where it waits."""
         with self._turning:
             if self.state == "waiting":
                 self._end("cancelled")
@@ -77,9 +81,14 @@ class Job(Generic[T]):
         return self._ended.wait(seconds)
 
     @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody cancelled it."""
+        return self._cancelled.is_set()
+
+    @property
     def is_given_up(self) -> bool:
         """Whether it was cancelled, or nobody has looked for too long."""
-        return self._cancelled.is_set() or time.monotonic() - self._seen > self._patience
+        return self.is_cancelled or time.monotonic() - self._seen > self._patience
 
     def _tell(self, done: int, total: int, what: str) -> None:
         self.progress = (done, total, what)
@@ -135,7 +144,7 @@ class Queue:
         job = Job(work, self._patience)
         with self._changed:
             for other in [other for other in self._line if other.is_given_up]:
-                other.cancel()
+                other.leave()
                 self._line.remove(other)
             if len(self._line) >= self._most_waiting:
                 raise Full

@@ -26,6 +26,7 @@ LOOK_EVERY = {
     "waiting": 2.0,
     "running": 0.5,
 }  # seconds: many may wait, and each look takes time from the work
+LEFT_ALONE = "Nobody looked at this page for a while, and the work was given up. Begin it again."
 PARTS = {"2": 256, "4": 128, "8": 64}  # how many times enlarged, and the side of the part in pixels
 state = st.session_state
 
@@ -42,15 +43,17 @@ def main() -> None:
     """Draw the page."""
     st.set_page_config(page_title="sk_denoise", page_icon="🧹", layout="centered")
     st.title("Denoise a picture", anchor=False)
+    take()
     choose_picture()
     picture: Picture | None = state.get("picture")
     if picture is None:
+        wait()
         return
     height, width = picture.size
     st.caption(f"{plain(picture.name)}: {width} x {height} pixels")
     order = choose_order(picture)
     again = st.button("Denoise", type="primary", key="denoise", width="stretch")
-    if again or state.pop("is_new", False):
+    if state.pop("is_new", False) or again:
         begin(lambda: workshop().denoise(picture, order))
     wait()
     result: Result | None = state.get("result")
@@ -90,11 +93,9 @@ def upload() -> None:
         try:
             new_picture(workshop().take(PurePath(given.name).name, given.getvalue()))
         except ValueError as error:
-            state.refusal = str(error)
+            say(in_words(error))
         state.uploads += 1
         st.rerun()
-    if "refusal" in state:
-        st.error(plain(state.pop("refusal")))
 
 
 def from_the_web() -> None:
@@ -106,8 +107,6 @@ def from_the_web() -> None:
         asked = st.form_submit_button("Fetch", width="stretch")
     if asked:
         begin(lambda: workshop().fetch(url.strip()))
-    if state.get("picture") is None:
-        wait()
 
 
 def sample() -> None:
@@ -121,6 +120,7 @@ def sample() -> None:
 def new_picture(picture: Picture) -> None:
     """Begin anew with a picture."""
     state.picture, state.is_new = picture, True
+    state.pop("message", None)
     state.noise = "gaussian" if picture.is_clean else None
     if not picture.is_clean:
         state.sampled = None
@@ -160,8 +160,6 @@ def choose_model() -> str:
             state.models += 1
             begin(lambda: workshop().take_model(name, data))
             st.rerun()
-    if state.pop("model_is_new", False) and own:
-        state.chosen = own.key
     chosen: str = st.selectbox("Model", list(choices), format_func=choices.__getitem__, key="chosen")
     return chosen
 
@@ -196,11 +194,17 @@ def choose_noise(picture: Picture) -> tuple[str | None, float]:
 def begin(submit: Any) -> None:
     """Put work in a queue, in place of what this user waited for before."""
     cancel()
+    state.job = None
+    state.pop("message", None)
     try:
         state.job = submit()
     except Full:
-        state.job = None
-        st.error("Too many pictures are waiting here at the moment. Try again in a few minutes.")
+        say("Too many pictures are waiting here at the moment. Try again in a few minutes.")
+
+
+def say(words: str, kind: str = "error") -> None:
+    """Tell the user something, until the next work begins."""
+    state.message = kind, words
 
 
 def cancel() -> None:
@@ -210,24 +214,40 @@ def cancel() -> None:
         job.cancel()
 
 
-def wait() -> None:
-    """Show how far the work is, and take what comes of it."""
+def take() -> None:
+    """Take what came of work that is over: before anything is drawn, for it decides what is."""
     job: Job[Any] | None = state.get("job")
-    if job is None:
+    if job is None or not job.is_over:
         return
-    job.look()
-    if job.is_over:
-        state.job = None
-        take(job)
+    state.job = None
+    if job.state == "cancelled":
+        say("Cancelled." if job.is_cancelled else LEFT_ALONE, "info")
+    elif job.error is not None:
+        say(in_words(job.error))
+    elif isinstance(job.result, Picture):
+        new_picture(job.result)
+    elif isinstance(job.result, Model):
+        state.model, state.chosen = job.result, job.result.key
     else:
+        state.result = job.result
+
+
+def wait() -> None:
+    """Show how far the work is, or why there is nothing to show."""
+    job: Job[Any] | None = state.get("job")
+    if job is not None:
+        job.look()
         seen = job.state
         st.fragment(watch, run_every=LOOK_EVERY.get(seen, 0.5))(job, seen)
+    elif "message" in state:
+        kind, words = state.message
+        {"info": st.info, "error": st.error}[kind](plain(words))
 
 
 def watch(job: Job[Any], seen: str) -> None:
     """Look at the work again and again, until it is over or its turn comes."""
     job.look()
-    if job.state != seen:
+    if job.is_over or job.state != seen:
         st.rerun()
     done, total, what = job.progress
     before = workshop().queue.before(job)
@@ -241,22 +261,6 @@ def watch(job: Job[Any], seen: str) -> None:
     else:
         st.progress(0.0, text=f"{what or 'Beginning'} ...")
     st.button("Cancel", key="cancel", on_click=cancel, width="stretch")
-
-
-def take(job: Job[Any]) -> None:
-    """Take the result of work that is over, or say why there is none."""
-    if job.state == "cancelled":
-        st.info("Cancelled.")
-    elif job.error is not None:
-        st.error(plain(in_words(job.error)))
-    elif isinstance(job.result, Picture):
-        new_picture(job.result)
-        st.rerun()
-    elif isinstance(job.result, Model):
-        state.model, state.model_is_new = job.result, True
-        st.rerun()
-    else:
-        state.result = job.result
 
 
 def in_words(error: Exception) -> str:

@@ -189,6 +189,41 @@ def test_a_picture_from_the_web_is_denoised_like_an_uploaded_one(at, noisy, as_f
     assert "estimated at" in text(at)
 
 
+def test_a_picture_from_the_web_takes_the_place_of_another_one(at, noisy, as_file, monkeypatch):
+    data = as_file(noisy[:50])
+    monkeypatch.setattr(
+        Workshop, "fetch", lambda shop, url: shop.downloads.submit(lambda tell: shop.take("web.png", data))
+    )
+    finished(with_sample(at))
+    at.button_group(key="way").set_value("Web address").run()
+    at.button[0].click().run()
+    finished(at)
+    assert "web\\.png: 128 x 50 pixels" in text(at)
+    assert at.selectbox(key="noise").value is None
+    assert not at.metric
+
+
+def test_what_went_wrong_is_said_until_the_next_work_begins(at, noisy, as_file):
+    finished(uploaded(at, as_file(noisy[..., 0])))
+    at.selectbox(key="chosen").select("rgb")
+    finished(at.button(key="denoise").click().run())
+    assert "takes pictures of 3 channels" in at.error[0].value
+    at.selectbox(key="chosen").select("gray").run()
+    assert "takes pictures of 3 channels" in at.error[0].value
+    finished(at.button(key="denoise").click().run())
+    assert not at.error
+
+
+def test_a_refused_file_leaves_the_picture_and_its_result(at, noisy, as_file):
+    finished(uploaded(at, as_file(noisy)))
+    uploaded(at, b"", "empty.png")
+    assert at.error[0].value.startswith("empty\\.png")
+    assert "noisy\\.png" in text(at)
+    assert "Denoised in" in text(at)
+    finished(uploaded(at, as_file(noisy[:50])))
+    assert not at.error
+
+
 @pytest.fixture
 def waiting(at, noisy, as_file, monkeypatch):
     """A page whose work does not begin, with two others before it."""
@@ -204,7 +239,23 @@ def test_somebody_who_waits_sees_that_they_wait_and_can_leave(waiting):
     waiting.button(key="cancel").click().run()
     assert job.state == "cancelled"
     assert not waiting.get("progress")
-    assert waiting.info[0].value == "Cancelled."
+    assert waiting.info[0].value == r"Cancelled\."
+
+
+def test_somebody_whose_work_was_given_up_is_told_why(waiting):
+    waiting.session_state["job"].leave()
+    waiting.run()
+    assert waiting.info[0].value.startswith("Nobody looked at this page for a while")
+
+
+def test_a_fetch_is_seen_whatever_is_chosen_meanwhile(at, monkeypatch):
+    monkeypatch.setattr(Job, "run", lambda job: None)
+    at.button_group(key="way").set_value("Web address").run()
+    at.text_input(key="url").set_value("https://example.org/noisy.png")
+    at.button[0].click().run()
+    at.button_group(key="way").set_value("Upload").run()
+    assert at.get("progress")
+    assert at.button(key="cancel").label == "Cancel"
 
 
 def test_a_line_that_is_too_long_is_said(at, noisy, as_file, monkeypatch):
