@@ -41,7 +41,7 @@ class Job(Generic[T]):
         The last that the work told.
     result : object or None
         What the work returned, once it is done.
-    error : Exception or None
+    error : BaseException or None
         Why it failed.
     """
 
@@ -49,7 +49,7 @@ class Job(Generic[T]):
         self.state: Literal["waiting", "running", "done", "failed", "cancelled"] = "waiting"
         self.progress = (0, 0, "")
         self.result: T | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._work, self._patience = work, patience
         self._turning = threading.Lock()  # from waiting to what comes then
         self._cancelled = threading.Event()
@@ -108,15 +108,21 @@ class Job(Generic[T]):
             self._end("done")
         except Cancelled:
             self._end("cancelled")
-        except Exception as error:
-            LOG.info("A piece of work failed", exc_info=True)
-            self.error = error
+        except BaseException as error:  # whatever it is, the worker lives on for those who wait
+            LOG.warning("A piece of work failed", exc_info=True)
+            self.error = _without_frames(error)
             self._end("failed")
 
     def _end(self, state: Literal["done", "failed", "cancelled"]) -> None:
         self.state = state
         del self._work  # and the pictures that it holds
         self._ended.set()
+
+
+def _without_frames(error: BaseException) -> BaseException:
+    """Return an error without what leads to the arrays that the work held."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error
 
 
 class Queue:

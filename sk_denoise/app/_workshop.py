@@ -16,6 +16,7 @@ import numpy as np
 from sk_denoise import ImageDenoiser
 from sk_denoise.app._addresses import Resolver, resolve_public
 from sk_denoise.app._download import Limits, download
+from sk_denoise.app._file_names import safe_name
 from sk_denoise.app._jobs import Job, Queue, Tell
 from sk_denoise.app._service import AFTER, BEFORE, SCREENS, TAKEN, Answer, Order, denoise, open_model
 from sk_denoise.app._settings import Settings
@@ -104,6 +105,7 @@ class Workshop:
 
     def take(self, name: str, data: bytes) -> Picture:
         """Keep a picture that was uploaded, once its header is known to be good."""
+        name = safe_name(name) or "picture"
 
         def fill(folder: Path) -> tuple[tuple[int, int], str]:
             (folder / SOURCE).write_bytes(data)
@@ -179,6 +181,8 @@ class Workshop:
                 )
             except ValueError as error:
                 raise ValueError(str(error).replace(str(source), picture.name)) from error
+            except FileNotFoundError:  # it made way this very moment
+                raise Gone from None
 
         def work(tell: Tell) -> Result:
             entry = self._shelf.get(key) or self._shelf.put(key, lambda folder: fill(folder, tell))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import errno
+import logging
+from collections.abc import Callable
 from functools import partial
 from pathlib import PurePath
 from typing import Any
@@ -19,6 +22,7 @@ from sk_denoise.app._workshop import SAMPLES, Gone, Model, Picture, Result, Work
 from sk_denoise.io import IMAGE_SUFFIXES
 from sk_denoise.restoration import MODELS
 
+LOG = logging.getLogger("sk_denoise.app")
 UPLOAD, WEB, SAMPLE = "Upload", "Web address", "Sample"
 IN_THE_BOX = {"auto": "Automatic", "gray": "Gray, channel by channel", "rgb": "Colour"}
 STRONGEST = round(255 * min(model.strongest for model in MODELS.values()))
@@ -26,6 +30,7 @@ LOOK_EVERY = {
     "waiting": 2.0,
     "running": 0.5,
 }  # seconds: many may wait, and each look takes time from the work
+NO_MEMORY = "DefaultCPUAllocator"  # torch's words for it, in a RuntimeError
 LEFT_ALONE = "Nobody looked at this page for a while, and the work was given up. Begin it again."
 PARTS = {"2": 256, "4": 128, "8": 64}  # how many times enlarged, and the side of the part in pixels
 state = st.session_state
@@ -90,10 +95,7 @@ def upload() -> None:
         key=f"upload-{state.setdefault('uploads', 0)}",
     )
     if given is not None:
-        try:
-            new_picture(workshop().take(PurePath(given.name).name, given.getvalue()))
-        except ValueError as error:
-            say(in_words(error))
+        bring(lambda: workshop().take(given.name, given.getvalue()))
         state.uploads += 1
         st.rerun()
 
@@ -114,7 +116,18 @@ def sample() -> None:
     name = st.pills("Clean pictures, to which noise is added", list(SAMPLES), key="sample")
     if name is not None and state.get("sampled") != name:
         state.sampled = name
-        new_picture(workshop().sample(name))
+        bring(lambda: workshop().sample(name))
+
+
+def bring(make: Callable[[], Picture]) -> None:
+    """Begin anew with a picture that is put on the shelf at once, or say why it is not."""
+    try:
+        new_picture(make())
+    except ValueError as error:
+        say(in_words(error))
+    except OSError as error:
+        LOG.warning("A picture could not be kept", exc_info=True)
+        say(in_words(error))
 
 
 def new_picture(picture: Picture) -> None:
@@ -191,7 +204,7 @@ def choose_noise(picture: Picture) -> tuple[str | None, float]:
     return noise, float(amount)
 
 
-def begin(submit: Any) -> None:
+def begin(submit: Callable[[], Job[Any]]) -> None:
     """Put work in a queue, in place of what this user waited for before."""
     cancel()
     state.job = None
@@ -263,13 +276,15 @@ def watch(job: Job[Any], seen: str) -> None:
     st.button("Cancel", key="cancel", on_click=cancel, width="stretch")
 
 
-def in_words(error: Exception) -> str:
-    """Return what went wrong, for the user."""
+def in_words(error: BaseException) -> str:
+    """Return what went wrong, for the user; what is not meant for users stays in the log."""
     if isinstance(error, Gone):
         return "The picture was put away to make room for others. Send it again."
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or NO_MEMORY in str(error):
         return "There is not enough memory for this picture. Send a part of it, or a smaller copy."
-    if isinstance(error, ValueError | TypeError | OSError | Refused):
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "There is no room on the disk of this app at the moment. Try again later."
+    if isinstance(error, ValueError | Refused):
         return str(error)
     return f"Something went wrong that the app did not expect ({type(error).__name__}). Its log tells more."
 

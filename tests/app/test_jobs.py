@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
+import numpy as np
 import pytest
 
-from sk_denoise.app._jobs import Full, Queue
+from sk_denoise.app._jobs import LOG, Full, Queue
 
 LONG = 30.0  # seconds that no test needs
 
@@ -131,6 +134,43 @@ def test_a_failure_is_kept_and_the_worker_lives_on():
     failed, good = queue.submit(fail), queue.submit(lambda tell: 5)
     assert good.wait(LONG)
     assert (failed.state, str(failed.error), good.result) == ("failed", "no picture", 5)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), SystemExit(1), KeyboardInterrupt()])
+def test_no_error_takes_the_worker_away(error):
+    queue = Queue(1, 10, LONG)
+
+    def fail(tell):
+        raise error
+
+    failed, good = queue.submit(fail), queue.submit(lambda tell: 5)
+    assert good.wait(LONG)
+    assert (failed.state, failed.error) == ("failed", error)
+
+
+def test_a_failure_is_in_the_log(caplog):
+    assert Queue(1, 10, LONG).submit(lambda tell: {}["no such key"]).wait(LONG)
+    assert "KeyError: 'no such key'" in caplog.text
+
+
+def test_a_failure_does_not_hold_what_the_work_held(monkeypatch):
+    monkeypatch.setattr(LOG, "disabled", True)  # pytest keeps all that is logged, tracebacks too
+    held = []
+
+    def fail(tell):
+        picture = np.zeros(5)
+        held.append(weakref.ref(picture))
+        try:
+            raise KeyError("inside")
+        except KeyError as error:
+            raise ValueError("no picture") from error
+
+    queue = Queue(1, 10, LONG)
+    job = queue.submit(fail)
+    assert queue.submit(lambda tell: 5).wait(LONG)
+    gc.collect()
+    assert held[0]() is None
+    assert str(job.error) == "no picture"
 
 
 def test_a_line_that_is_too_long_is_refused_until_somebody_leaves(gate):

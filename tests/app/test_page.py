@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 
 import pytest
 import streamlit as st
+import torch
 from streamlit.testing.v1 import AppTest
 
 import sk_denoise.app
@@ -284,11 +286,31 @@ def test_a_result_that_made_way_is_said_and_can_be_made_again(at, noisy, as_file
         (page.Gone(), "put away to make room for others. Send it again"),
         (MemoryError(), "not enough memory"),
         (ValueError("no such thing"), "no such thing"),
+        (OSError(errno.ENOSPC, "No space left on device", "/tmp/secret"), "no room on the disk"),
+        (OSError(errno.EIO, "Input/output error", "/tmp/secret"), "did not expect (OSError)"),
         (KeyError("x"), r"did not expect (KeyError)"),
     ],
 )
-def test_failures_are_in_words(error, message):
+def test_failures_are_in_words_without_places_on_the_server(error, message):
     assert message in page.in_words(error)
+    assert "secret" not in page.in_words(error)
+
+
+def test_torch_without_memory_is_known():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**55)
+    assert "not enough memory" in page.in_words(caught.value)
+
+
+@pytest.mark.parametrize("way", ["Upload", "Sample"])
+def test_a_disk_that_is_full_is_said(way, at, noisy, as_file, monkeypatch):
+    def full(shelf, key, fill):
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/secret")
+
+    monkeypatch.setattr("sk_denoise.app._shelf.Shelf.put", full)
+    uploaded(at, as_file(noisy)) if way == "Upload" else with_sample(at)
+    assert "no room on the disk" in at.error[0].value
+    assert not at.exception
 
 
 def test_names_of_files_are_no_markup():

@@ -293,6 +293,20 @@ def test_work_is_cancelled_between_tiles(workshop, as_file, noisy, monkeypatch):
     assert (job.state, job.result) == ("cancelled", None)
 
 
+def test_names_are_made_safe(workshop, as_file, noisy):
+    name = f"../\u202egnp.<b>{'y' * 300}.png"
+    picture = workshop.take(name, as_file(noisy))
+    assert picture.name == f"gnp._b_{'y' * 49}.png"
+    assert workshop.take("..", as_file(noisy)).name == "picture"
+
+
+def test_a_picture_that_makes_way_while_its_turn_comes_is_gone(workshop, as_file, noisy, monkeypatch):
+    picture = workshop.take("a.png", as_file(noisy))
+    (workshop._kept(picture.key).folder / "source").unlink()
+    with pytest.raises(Gone):
+        carried_out(workshop.denoise(picture, Order()))
+
+
 def test_what_made_way_is_said_to_be_gone(as_file, noisy, photo):
     workshop = Workshop(dataclasses.replace(Settings(), disk_megabytes=1))
     result = carried_out(workshop.denoise(workshop.take("a.png", as_file(noisy)), Order()))
