@@ -102,6 +102,7 @@ class Workshop:
         self.downloads = Queue(DOWNLOADS_AT_ONCE, settings.waiting, settings.patience)
         self._open_model = lru_cache(maxsize=MODELS_OPEN)(self._opened)
         self._encoding = threading.Semaphore(settings.workers)
+        self._opening = threading.Lock()
 
     def take(self, name: str, data: bytes) -> Picture:
         """Keep a picture that was uploaded, once its header is known to be good."""
@@ -148,24 +149,22 @@ class Workshop:
 
         return self.downloads.submit(work)
 
-    def take_model(self, name: str, data: bytes) -> Job[Model]:
-        """Keep a model that was uploaded, once it is known to load."""
+    def take_model(self, name: str, data: bytes) -> Model:
+        """Keep a model that was uploaded, once it is known to load; one is opened at a time."""
+        name = safe_name(name) or "model"
 
         def fill(folder: Path) -> None:
             (folder / SOURCE).write_bytes(data)
             try:
-                open_model(folder / SOURCE)
+                with self._opening:
+                    open_model(folder / SOURCE)
             except ValueError as error:
                 raise ValueError(str(error).replace(str(folder / SOURCE), name)) from error
 
-        def work(tell: Tell) -> Model:
-            tell(0, 0, "Opening the model")
-            key = f"model-{hashlib.sha256(data).hexdigest()}"
-            if self._shelf.get(key) is None:
-                self._shelf.put(key, fill)
-            return Model(key, name)
-
-        return self.queue.submit(work)
+        key = f"model-{hashlib.sha256(data).hexdigest()}"
+        if self._shelf.get(key) is None:
+            self._shelf.put(key, fill)
+        return Model(key, name)
 
     def denoise(self, picture: Picture, order: Order) -> Job[Result]:
         """Denoise a picture, when its turn comes."""

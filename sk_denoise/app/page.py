@@ -119,15 +119,19 @@ def sample() -> None:
         bring(lambda: workshop().sample(name))
 
 
-def bring(make: Callable[[], Picture]) -> None:
-    """Begin anew with a picture that is put on the shelf at once, or say why it is not."""
+def bring(make: Callable[[], Picture | Model]) -> None:
+    """Take what is put on the shelf at once, or say why it is not."""
+    state.pop("message", None)
     try:
-        new_picture(make())
-    except ValueError as error:
+        came = make()
+    except Exception as error:
+        LOG.warning("A file was not taken", exc_info=True)
         say(in_words(error))
-    except OSError as error:
-        LOG.warning("A picture could not be kept", exc_info=True)
-        say(in_words(error))
+        return
+    if isinstance(came, Picture):
+        new_picture(came)
+    else:
+        state.model, state.chosen = came, came.key
 
 
 def new_picture(picture: Picture) -> None:
@@ -169,9 +173,9 @@ def choose_model() -> str:
             key=f"models-{state.setdefault('models', 0)}",
         )
         if given is not None:
-            data, name = given.getvalue(), PurePath(given.name).name
             state.models += 1
-            begin(lambda: workshop().take_model(name, data))
+            with st.spinner("Opening the model"):
+                bring(lambda: workshop().take_model(given.name, given.getvalue()))
             st.rerun()
     chosen: str = st.selectbox("Model", list(choices), format_func=choices.__getitem__, key="chosen")
     return chosen
@@ -239,22 +243,20 @@ def take() -> None:
         say(in_words(job.error))
     elif isinstance(job.result, Picture):
         new_picture(job.result)
-    elif isinstance(job.result, Model):
-        state.model, state.chosen = job.result, job.result.key
     else:
         state.result = job.result
 
 
 def wait() -> None:
-    """Show how far the work is, or why there is nothing to show."""
+    """Show what there is to say, and how far the work is."""
+    if "message" in state:
+        kind, words = state.message
+        {"info": st.info, "error": st.error}[kind](plain(words))
     job: Job[Any] | None = state.get("job")
     if job is not None:
         job.look()
         seen = job.state
         st.fragment(watch, run_every=LOOK_EVERY.get(seen, 0.5))(job, seen)
-    elif "message" in state:
-        kind, words = state.message
-        {"info": st.info, "error": st.error}[kind](plain(words))
 
 
 def watch(job: Job[Any], seen: str) -> None:

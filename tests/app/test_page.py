@@ -52,6 +52,11 @@ def uploaded(at, data, name="noisy.png"):
     return box.upload(name, data, "image/png").run()
 
 
+def with_model(at, data, name):
+    (box,) = (box for box in at.file_uploader if "ImageDenoiser" in box.label)
+    return box.upload(name, data).run()
+
+
 def text(at):
     return " ".join(element.value for kind in (at.markdown, at.caption) for element in kind)
 
@@ -153,14 +158,12 @@ def test_a_model_of_the_user_is_chosen_once_it_is_open(at, photo, noisy, as_file
     save(denoiser, tmp_path / "mine.safetensors")
     finished(uploaded(at, as_file(noisy)))
     data = (tmp_path / "mine.safetensors").read_bytes()
-    (box,) = (box for box in at.file_uploader if "ImageDenoiser" in box.label)
-    finished(box.upload("mine.safetensors", data).run())
+    finished(with_model(at, data, "mine.safetensors"))
     assert at.selectbox(key="chosen").value.startswith("model-")
     assert "mine.safetensors" in at.selectbox(key="chosen").options
     finished(at.button(key="denoise").click().run())
     assert "finds out by itself" in text(at)
-    (box,) = (box for box in at.file_uploader if "ImageDenoiser" in box.label)
-    finished(box.upload("bad.safetensors", b"nothing").run())
+    finished(with_model(at, b"nothing", "bad.safetensors"))
     assert at.error[0].value.startswith("bad\\.safetensors cannot be loaded")
     assert at.selectbox(key="chosen").value.startswith("model-")
 
@@ -242,6 +245,19 @@ def test_somebody_who_waits_sees_that_they_wait_and_can_leave(waiting):
     assert job.state == "cancelled"
     assert not waiting.get("progress")
     assert waiting.info[0].value == r"Cancelled\."
+
+
+def test_a_model_that_is_opened_leaves_the_work_in_its_place(waiting, photo, tmp_path):
+    small = FoldedUNetNetwork((16, 24), blocks=(1, 1))
+    save(ImageDenoiser(small, max_epochs=1, patch_size=32).fit(photo[None]), tmp_path / "mine.safetensors")
+    job = waiting.session_state["job"]
+    with_model(waiting, b"nothing", "bad.safetensors")
+    assert "cannot be loaded" in waiting.error[0].value
+    with_model(waiting, (tmp_path / "mine.safetensors").read_bytes(), "mine.safetensors")
+    assert not waiting.error
+    assert waiting.selectbox(key="chosen").value.startswith("model-")
+    assert waiting.session_state["job"] is job
+    assert job.state == "waiting"
 
 
 def test_somebody_whose_work_was_given_up_is_told_why(waiting):

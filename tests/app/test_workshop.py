@@ -207,7 +207,7 @@ def test_a_model_for_colour_cannot_take_gray_and_says_so(workshop, as_file, nois
 
 def test_a_model_of_the_user_is_opened_once(workshop, as_file, noisy, model, tmp_path, monkeypatch):
     data, denoiser = model
-    mine = carried_out(workshop.take_model("mine.safetensors", data))
+    mine = workshop.take_model("mine.safetensors", data)
     assert mine.name == "mine.safetensors"
     opened = []
     monkeypatch.setattr(
@@ -234,7 +234,7 @@ def test_a_file_that_is_no_model_is_refused_by_its_name(what, workshop, model, t
         save(DenoisingAutoencoder() if what == "other" else ImageDenoiser(), tmp_path / "it.safetensors")
         data = (tmp_path / "it.safetensors").read_bytes()
     with pytest.raises(ValueError, match=message) as refused:
-        carried_out(workshop.take_model("mine.safetensors", data))
+        workshop.take_model("mine.safetensors", data)
     assert "shelf" not in str(refused.value)
 
 
