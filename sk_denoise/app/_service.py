@@ -15,6 +15,7 @@ from sk_denoise import ImageDenoiser
 from sk_denoise.app._jobs import Tell
 from sk_denoise.app._noises import corrupted
 from sk_denoise.app._quality import psnr_of_picture, ssim_of_picture
+from sk_denoise.app._scale import Scale
 from sk_denoise.app._views import Range, on_screen, screen_range, shrunk, taken_away
 from sk_denoise.io import load, read_image
 from sk_denoise.restoration import MODELS, denoise_image, estimate_sigma
@@ -25,6 +26,8 @@ __all__ = ["AFTER", "BEFORE", "SCREENS", "TAKEN", "Answer", "Order", "Quality", 
 BEFORE, AFTER = "before.npy", "after.npy"
 SCREENS = "before_on_screen.npy", "after_on_screen.npy"
 TAKEN = "taken.npy"
+
+WEAK = 1.0  # of 255: noise that is less than the error of the networks in the box
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,7 @@ class Answer:
     Attributes
     ----------
     shape : tuple of int
-        Of the picture.
-    dtype : str
-        Its type.
+        Of the picture; those that are stored lie from black at 0 to white at 1 where they were scaled.
     sigma : float or None
         The noise that the network was told of, of 255; None where it learned to do without.
     estimated : float or None
@@ -84,20 +85,21 @@ class Answer:
         What denoising took.
     before, after : Quality or None
         Where noise was added to a clean picture.
-    white, shown : tuple (low, high)
-        Which numbers stand for black and white; and which are so on the screen.
+    scale : Scale
+        What of the picture's numbers was taken as black and white.
+    shown : tuple (low, high)
+        What is black and white on the screen.
     notes : tuple of str
         What the user should know.
     """
 
     shape: tuple[int, ...]
-    dtype: str
     sigma: float | None
     estimated: float | None
     seconds: float
     before: Quality | None
     after: Quality | None
-    white: Range
+    scale: Scale
     shown: Range
     notes: tuple[str, ...]
 
@@ -124,7 +126,7 @@ def denoise(
     """
     tell(0, 0, "Reading the picture")
     picture = read_image(source, max_pixels=most_pixels)
-    scale = Scale.of(picture)
+    shape, scale = picture.shape, Scale.of(picture, model)
     picture = scale.into_unit(picture)
     before = picture
     if order.noise is not None:
@@ -148,56 +150,18 @@ def denoise(
     np.save(folder / TAKEN, taken_away(before, after, shown))
     for name, small, array in zip((BEFORE, AFTER), SCREENS, (before, after), strict=True):
         np.save(folder / small, shrunk(on_screen(array, shown)))
-        np.save(folder / name, scale.out_of_unit(array))
+        np.save(folder / name, array)
     return Answer(
-        shape=picture.shape,
-        dtype=picture.dtype.name,
+        shape=shape,
         sigma=level.of_255,
         estimated=level.estimated,
         seconds=seconds,
         before=before_quality,
         after=after_quality,
-        white=(scale.low, scale.high) if picture.dtype.kind == "f" else (0.0, _white_of(picture)),
-        shown=scale.range_out_of_unit(shown),
+        scale=scale,
+        shown=shown,
         notes=(*scale.notes, *level.notes),
     )
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How numbers of a floating picture beyond [0, 1] are brought there, and back."""
-
-    low: float = 0.0
-    high: float = 1.0
-    notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, picture: NDArray[Any]) -> Scale:
-        if picture.dtype.kind != "f":
-            return cls()
-        low, high = min(0.0, float(picture.min())), float(picture.max())
-        if (low >= -0.5 and high <= 1.5) or high <= low:  # as noise makes them
-            return cls()
-        words = f"Its numbers reach from {low:g} to {high:g}, which were taken as black and white."
-        return cls(low, high, (words,))
-
-    def into_unit(self, picture: NDArray[Any]) -> NDArray[Any]:
-        return (
-            picture
-            if not self.notes
-            else ((picture - self.low) / (self.high - self.low)).astype(picture.dtype)
-        )
-
-    def out_of_unit(self, picture: NDArray[Any]) -> NDArray[Any]:
-        return (
-            picture if not self.notes else (picture * (self.high - self.low) + self.low).astype(picture.dtype)
-        )
-
-    def range_out_of_unit(self, shown: Range) -> Range:
-        if not self.notes:
-            return shown
-        low, high = (value * (self.high - self.low) + self.low for value in shown)
-        return low, high
 
 
 @dataclass(frozen=True)
@@ -215,7 +179,7 @@ class Level:
         strongest = _strongest(order, model)
         if strongest is None:
             return cls(None)
-        white = _white_of(picture)
+        white = _white_of(picture, model)
         estimated = None if order.sigma is not None else 255 * estimate_sigma(picture) / white
         wanted = order.strength * estimated if estimated is not None else order.sigma
         assert wanted is not None
@@ -226,6 +190,10 @@ class Level:
                 f"{strongest:.0f}.",
             )
         told = min(wanted, strongest)
+        if model is None and 0 < told < WEAK and picture.dtype != np.uint8:
+            notes = (
+                f"The noise is weak, {told:.2g} of 255: denoising may change the picture by more than that.",
+            )
         return cls(told * white / 255, told, estimated, notes)
 
 
@@ -236,7 +204,7 @@ def _strongest(order: Order, model: ImageDenoiser | None) -> float | None:
         return min(255 * MODELS[name].strongest for name in names)
     if model.noise_levels_ is None:
         return None
-    return 255 * model.noise_levels_[1] / (model.white_ or 1.0)
+    return 255 * model.noise_levels_[1] / (model.white_ or model.data_range_)
 
 
 def _quality(clean: NDArray[Any], other: NDArray[Any], tell: Tell) -> Quality:
@@ -244,7 +212,10 @@ def _quality(clean: NDArray[Any], other: NDArray[Any], tell: Tell) -> Quality:
     return Quality(psnr_of_picture(clean, other, white, told), ssim_of_picture(clean, other, white, told))
 
 
-def _white_of(picture: NDArray[Any]) -> float:
+def _white_of(picture: NDArray[Any], model: ImageDenoiser | None = None) -> float:
+    """Return what 255 stands for: white, or the range of what a model learned that knows no white."""
+    if model is not None and model.white_ is None:
+        return model.data_range_
     return float(np.iinfo(picture.dtype).max) if picture.dtype.kind == "u" else 1.0
 
 

@@ -10,7 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Range", "as_gray", "crop", "data_uri", "on_screen", "screen_range", "shrunk", "taken_away"]
+__all__ = [
+    "Range",
+    "as_gray",
+    "crop",
+    "data_uri",
+    "ends",
+    "on_screen",
+    "screen_range",
+    "shrunk",
+    "taken_away",
+]
 
 Range = tuple[float, float]  # what is black and what is white on the screen
 Bytes = NDArray[np.uint8]
@@ -29,9 +39,16 @@ def screen_range(picture: NDArray[Any]) -> Range:
     """
     if picture.dtype == np.uint8:
         return 0.0, 255.0
-    step = max(1, int(np.sqrt(picture.shape[0] * picture.shape[1] / SAMPLE)))
-    low, high = np.quantile(_colors(picture)[::step, ::step], (0.001, 0.999)).astype(float).tolist()
+    low, high = ends(picture)
     return (low, high) if high > low else (low, low + 1)
+
+
+def ends(picture: NDArray[Any]) -> Range:
+    """Return the darkest and the brightest number, but for a thousandth at each end."""
+    step = max(1, int(np.sqrt(picture.shape[0] * picture.shape[1] / SAMPLE)))
+    sample = _colors(picture)[::step, ::step].astype(np.float64)
+    low, high = np.quantile(sample, (0.001, 0.999)).tolist()
+    return low, high
 
 
 def on_screen(picture: NDArray[Any], shown: Range) -> Bytes:

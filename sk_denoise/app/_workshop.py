@@ -209,14 +209,11 @@ class Workshop:
 
     def file(self, result: Result, suffix: str) -> bytes:
         """Return the picture without its noise as a file, in the depth of the one that came."""
-        picture, answer = self._array(result, AFTER), result.answer
+        picture = self._array(result, AFTER)
         source = self._kept(result.picture.key).folder / SOURCE
         with self._encoding, tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
-            if picture.dtype.kind == "f" and suffix != ".tif":
-                low, high = answer.white
-                share = ((picture - low) / (high - low)).clip(0, 1)
-                picture = np.rint(65535 * share).astype(np.uint16)
-            write_image(Path(folder) / f"denoised{suffix}", picture, like=source)
+            numbers = result.answer.scale.for_file(picture, floats=suffix == ".tif")
+            write_image(Path(folder) / f"denoised{suffix}", numbers, like=source)
             return (Path(folder) / f"denoised{suffix}").read_bytes()
 
     def close(self) -> None:

@@ -93,9 +93,8 @@ def test_floats_keep_their_numbers_whatever_their_unit(workshop, as_file, noisy,
     counts = noisy[..., 1].astype(np.float32) * 16 + 100
     picture = workshop.take("counts.tif", as_file(counts, "counts.tif"))
     result = carried_out(workshop.denoise(picture, Order()))
-    assert result.answer.notes == (
-        f"Its numbers reach from 0 to {counts.max():g}, which were taken as black and white.",
-    )
+    (note,) = result.answer.notes
+    assert note.startswith(f"Its numbers reach from {counts.min():g} to {counts.max():g}; ")
     (tmp_path / "b.tif").write_bytes(workshop.file(result, ".tif"))
     denoised = read_image(tmp_path / "b.tif")
     assert denoised.dtype == np.float32
@@ -104,7 +103,52 @@ def test_floats_keep_their_numbers_whatever_their_unit(workshop, as_file, noisy,
     (tmp_path / "b.png").write_bytes(workshop.file(result, ".png"))
     as_png = read_image(tmp_path / "b.png")
     assert as_png.dtype == np.uint16
-    np.testing.assert_allclose(as_png / 65535 * counts.max(), denoised, atol=0.001 * counts.max())
+    from_png = counts.min() + as_png / 65535 * np.ptp(counts)
+    np.testing.assert_allclose(from_png, denoised, atol=0.001 * counts.max())
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("share", [1 / 16, 1 / 256])
+def test_a_picture_that_uses_a_small_part_of_its_range_is_denoised_as_well(
+    share, dtype, workshop, as_file, photo, noisy, tmp_path
+):
+    """A camera of 12 bits in a file of 16, say: to the network in the box it would be black."""
+    white = 65535 if dtype == "uint16" else 1
+    clean, faint = ((share * white * x / 255).astype(dtype) for x in (photo, noisy))
+    picture = workshop.take("faint.tif", as_file(faint, "faint.tif"))
+    result = carried_out(workshop.denoise(picture, Order()))
+    assert "taken as black" in result.answer.notes[0]
+    (tmp_path / "b.tif").write_bytes(workshop.file(result, ".tif"))
+    denoised = read_image(tmp_path / "b.tif")
+    assert denoised.dtype == dtype
+    before, after = (psnr(clean[None], x[None], data_range=share * white) for x in (faint, denoised))
+    assert after > before + 4
+
+
+def test_noise_that_is_weaker_than_what_a_network_changes_is_said(workshop, as_file, photo):
+    soft = np.rint(257.0 * photo + np.random.default_rng(0).normal(0, 30, photo.shape)).astype(np.uint16)
+    soft[:40] = np.rint(np.random.default_rng(1).normal(30_000, 30, soft[:40].shape))
+    picture = workshop.take("soft.png", as_file(soft))
+    (note,) = carried_out(workshop.denoise(picture, Order())).answer.notes
+    assert note.startswith("The noise is weak, 0.")
+    assert carried_out(workshop.denoise(picture, Order(sigma=5.0))).answer.notes == ()
+
+
+def test_a_model_that_learned_from_counts_is_given_counts(workshop, as_file, noisy, photo, tmp_path):
+    counts = (noisy[..., 1] * 16.0 + 100).astype(np.float32)
+    small = FoldedUNetNetwork((16, 24), blocks=(1, 1))
+    denoiser = ImageDenoiser(
+        small, noise=GaussianNoiser(300), max_epochs=1, patch_size=32, sigma="map", random_state=0
+    ).fit(16.0 * photo[None, ..., 1].astype(np.float32))
+    assert denoiser.white_ is None
+    save(denoiser, tmp_path / "counts.safetensors")
+    mine = workshop.take_model("counts.safetensors", (tmp_path / "counts.safetensors").read_bytes())
+    picture = workshop.take("counts.tif", as_file(counts, "counts.tif"))
+    result = carried_out(workshop.denoise(picture, Order(model=mine.key)))
+    assert result.answer.notes == ()
+    assert result.answer.sigma < 55
+    (tmp_path / "b.tif").write_bytes(workshop.file(result, ".tif"))
+    np.testing.assert_array_equal(read_image(tmp_path / "b.tif"), denoise_image(counts, model=denoiser))
 
 
 def test_a_photo_stands_upright_and_keeps_its_exif(workshop, noisy, tmp_path):
