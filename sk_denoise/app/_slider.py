@@ -1,10 +1,10 @@
-"""Two pictures, one over the other, with a line between them that is moved by mouse, finger or keys."""
+"""Pictures on the page: one alone, or two over each other, with a line that mouse, finger and keys move."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-__all__ = ["compare"]
+__all__ = ["compare", "single"]
 
 HTML = """
 <div class="compare">
@@ -17,10 +17,15 @@ HTML = """
 """
 
 CSS = """
-.compare { position: relative; --at: 50%; line-height: 0; border-radius: 0.5rem; overflow: hidden; }
-.compare img { display: block; width: 100%; height: auto; user-select: none; }
+.compare {
+  --at: 50%; --ratio: 1; --shape: clamp(0.25, var(--ratio), 10);  /* thin ones are widened, to be seen */
+  position: relative; width: min(100%, 85vh * var(--shape)); aspect-ratio: var(--shape); margin: 0 auto;
+  line-height: 0; border-radius: 0.5rem; overflow: hidden;
+}
+.compare img { display: block; width: 100%; height: 100%; user-select: none; }
+.compare.single :not(.after) { display: none; }
 .compare img.before {
-  position: absolute; inset: 0; height: 100%; clip-path: inset(0 calc(100% - var(--at)) 0 0);
+  position: absolute; inset: 0; clip-path: inset(0 calc(100% - var(--at)) 0 0);
 }
 .compare.pixels img { image-rendering: pixelated; }
 .compare .line {
@@ -40,7 +45,7 @@ CSS = """
 .compare .right { right: 0.5rem; }
 .compare input {
   position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0;
-  cursor: ew-resize; touch-action: pan-y;
+  cursor: ew-resize; touch-action: pan-y pinch-zoom;
 }
 .compare:focus-within { outline: 3px solid var(--st-primary-color); outline-offset: 2px; }
 """
@@ -50,15 +55,18 @@ export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".compare");
   const handle = root.querySelector("input");
   const move = () => root.style.setProperty("--at", handle.value + "%");
-  for (const side of ["before", "after"]) {
+  for (const [side, name] of [["before", data.names[0]], ["after", data.names.at(-1)]]) {
     const picture = root.querySelector("img." + side);
-    if (picture.src !== data[side]) picture.src = data[side];
-    picture.alt = data[side + "_name"];
+    if (data[side] && picture.src !== data[side]) picture.src = data[side];
+    picture.alt = name;
   }
-  root.querySelector(".left").textContent = data.before_name;
-  root.querySelector(".right").textContent = data.after_name;
+  const after = root.querySelector("img.after");
+  after.onload = () => root.style.setProperty("--ratio", after.naturalWidth / after.naturalHeight);
+  root.querySelector(".left").textContent = data.names[0];
+  root.querySelector(".right").textContent = data.names.at(-1);
   root.classList.toggle("pixels", data.pixels);
-  handle.setAttribute("aria-label", data.before_name + " and " + data.after_name);
+  root.classList.toggle("single", !data.before);
+  handle.setAttribute("aria-label", data.names.join(" and "));
   handle.addEventListener("input", move);
   move();
   return () => handle.removeEventListener("input", move);
@@ -82,6 +90,9 @@ def compare(before: str, after: str, *, names: tuple[str, str], pixels: bool, ke
     key : str
         Of the element.
     """
-    data = {"before": before, "after": after, "pixels": pixels}
-    data |= {"before_name": names[0], "after_name": names[1]}
-    _component(data=data, key=key)
+    _component(data={"before": before, "after": after, "names": names, "pixels": pixels}, key=key)
+
+
+def single(picture: str, *, name: str, pixels: bool, key: str) -> None:
+    """Show a picture, as large as those of :func:`compare`; its name is for those who cannot see it."""
+    _component(data={"after": picture, "names": [name], "pixels": pixels}, key=key)

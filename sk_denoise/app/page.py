@@ -17,13 +17,14 @@ from sk_denoise.app._jobs import Full, Job
 from sk_denoise.app._noises import KINDS
 from sk_denoise.app._service import Answer, Order
 from sk_denoise.app._settings import Settings
-from sk_denoise.app._slider import compare
+from sk_denoise.app._slider import compare, single
 from sk_denoise.app._workshop import SAMPLES, Gone, Model, Picture, Result, Workshop
 from sk_denoise.io import IMAGE_SUFFIXES
 from sk_denoise.restoration import MODELS
 
 LOG = logging.getLogger("sk_denoise.app")
 UPLOAD, WEB, SAMPLE = "Upload", "Web address", "Sample"
+NO_NOISE = "no"  # None would show as a box in which nothing was chosen
 IN_THE_BOX = {"auto": "Automatic", "gray": "Gray, channel by channel", "rgb": "Colour"}
 STRONGEST = round(255 * min(model.strongest for model in MODELS.values()))
 LOOK_EVERY = {
@@ -138,7 +139,7 @@ def new_picture(picture: Picture) -> None:
     """Begin anew with a picture."""
     state.picture, state.is_new = picture, True
     state.pop("message", None)
-    state.noise = "gaussian" if picture.is_clean else None
+    state.noise = "gaussian" if picture.is_clean else NO_NOISE
     if not picture.is_clean:
         state.sampled = None
     state.pop("result", None)
@@ -192,16 +193,15 @@ def choose_level() -> tuple[float | None, float]:
 
 def choose_noise(picture: Picture) -> tuple[str | None, float]:
     """Offer to add noise, for a picture that has none."""
-    kinds: list[str | None] = [None, *KINDS]
     if "noise" not in state:
-        state.noise = "gaussian" if picture.is_clean else None
+        state.noise = "gaussian" if picture.is_clean else NO_NOISE
     noise = st.selectbox(
         "Add noise first (for a clean picture: the result is then compared with it)",
-        kinds,
-        format_func=lambda kind: "No" if kind is None else KINDS[kind].label,
+        [NO_NOISE, *KINDS],
+        format_func=lambda kind: "No" if kind == NO_NOISE else KINDS[kind].label,
         key="noise",
     )
-    if noise is None:
+    if noise == NO_NOISE:
         return None, 0.0
     kind = KINDS[noise]
     amount = st.slider(kind.amount, kind.low, kind.high, kind.start, kind.step, key=f"amount-{noise}")
@@ -360,8 +360,10 @@ def views(result: Result) -> None:
             compare(before, after, names=names, pixels=True, key="part")
     with taken:
         st.slider("Times as strong", 1, 20, 4, key="gain")
-        st.image(workshop().taken(result, gain()), width="stretch", caption="The whole picture")
-        st.image(difference, width="stretch", caption="The enlarged part")
+        single(workshop().taken(result, gain()), name="Taken from the whole", pixels=False, key="taken")
+        st.caption("From the whole picture", text_alignment="center")
+        single(difference, name="Taken from the enlarged part", pixels=True, key="taken-part")
+        st.caption("From the enlarged part", text_alignment="center")
         st.caption("Gray where nothing was taken away. Edges that show here were taken for noise.")
 
 

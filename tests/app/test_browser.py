@@ -128,6 +128,20 @@ def test_a_sample_shows_figures_and_nothing_is_wider_than_the_screen(screen):
         assert widths[0] <= widths[1]
 
 
+@pytest.mark.parametrize("shape", [(300, 20), (3, 900), (2000, 1)], ids=str)
+def test_pictures_of_any_shape_fit_the_screen(shape, screen, noisy, as_file):
+    upload = {"name": "thin.png", "mimeType": "image/png", "buffer": as_file(np.resize(noisy, (*shape, 3)))}
+    screen.locator("input[type=file]").first.set_input_files(upload)
+    screen.get_by_text(re.compile("Denoised in")).wait_for()
+    for tab, name in (("Before and after", "Denoised"), ("What was taken away", "Taken from the whole")):
+        screen.get_by_role("tab", name=tab).click()
+        picture = screen.get_by_alt_text(name).first
+        picture.evaluate("e => e.decode()")
+        box = picture.bounding_box()
+        assert box["width"] > 30
+        assert 30 < box["height"] < screen.viewport_size["height"]
+
+
 def test_a_file_that_is_no_picture_is_refused_in_words(screen):
     upload = {"name": "page.png", "mimeType": "image/png", "buffer": b"<html></html>"}
     screen.locator("input[type=file]").first.set_input_files(upload)

@@ -129,6 +129,7 @@ def test_every_noise_can_be_chosen(kind, at, photo, as_file):
 
 def test_settings_reach_the_result(at, noisy, as_file):
     finished(uploaded(at, as_file(noisy)))
+    assert at.selectbox(key="noise").options[at.selectbox(key="noise").index] == "No"
     at.radio(key="how").set_value("Set by hand").run()
     at.slider(key="sigma").set_value(30).run()
     at.checkbox(key="ensemble").check()
@@ -204,7 +205,7 @@ def test_a_picture_from_the_web_takes_the_place_of_another_one(at, noisy, as_fil
     at.button[0].click().run()
     finished(at)
     assert "web\\.png: 128 x 50 pixels" in text(at)
-    assert at.selectbox(key="noise").value is None
+    assert at.selectbox(key="noise").value == "no"
     assert not at.metric
 
 
