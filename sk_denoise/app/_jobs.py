@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, Literal, Protocol, TypeVar
 
-__all__ = ["Cancelled", "Full", "Job", "Queue", "Tell"]
+__all__ = ["Cancelled", "Full", "Job", "Queue", "Tell", "TooLong"]
 
 T = TypeVar("T")
 
@@ -24,6 +25,10 @@ class Tell(Protocol):
 
 class Cancelled(Exception):  # noqa: N818 - nobody's error
     """The work was cancelled, or nobody waits for it any more."""
+
+
+class TooLong(Exception):  # noqa: N818 - told to the user
+    """The work took more time than is given to one piece."""
 
 
 class Full(Exception):  # noqa: N818 - as queue.Full
@@ -45,16 +50,16 @@ class Job(Generic[T]):
         Why it failed.
     """
 
-    def __init__(self, work: Callable[[Tell], T], patience: float) -> None:
+    def __init__(self, work: Callable[[Tell], T], patience: float, most_seconds: float) -> None:
         self.state: Literal["waiting", "running", "done", "failed", "cancelled"] = "waiting"
         self.progress = (0, 0, "")
         self.result: T | None = None
         self.error: BaseException | None = None
-        self._work, self._patience = work, patience
+        self._work, self._patience, self._most_seconds = work, patience, most_seconds
         self._turning = threading.Lock()  # from waiting to what comes then
         self._cancelled = threading.Event()
         self._ended = threading.Event()
-        self._seen = time.monotonic()
+        self._seen = self._begun = time.monotonic()
 
     @property
     def is_over(self) -> bool:
@@ -94,6 +99,8 @@ class Job(Generic[T]):
         self.progress = (done, total, what)
         if self.is_given_up:
             raise Cancelled
+        if time.monotonic() - self._begun > self._most_seconds:
+            raise TooLong
 
     def run(self) -> None:
         """Do the work, in the thread of a worker, unless it was given up before."""
@@ -102,7 +109,7 @@ class Job(Generic[T]):
                 self._end("cancelled")
             if self.is_over:
                 return
-            self.state = "running"
+            self.state, self._begun = "running", time.monotonic()
         try:
             self.result = self._work(self._tell)
             self._end("done")
@@ -136,10 +143,14 @@ class Queue:
         How many may wait.
     patience : float
         Seconds after which a job is given up that nobody looks at.
+    most_seconds : float
+        How long a job may take; it ends when it next tells how far it is.
     """
 
-    def __init__(self, workers: int, most_waiting: int, patience: float) -> None:
-        self._most_waiting, self._patience = most_waiting, patience
+    def __init__(
+        self, workers: int, most_waiting: int, patience: float, most_seconds: float = math.inf
+    ) -> None:
+        self._most_waiting, self._patience, self._most_seconds = most_waiting, patience, most_seconds
         self._line: deque[Job[object]] = deque()
         self._changed = threading.Condition()
         for number in range(workers):
@@ -147,7 +158,7 @@ class Queue:
 
     def submit(self, work: Callable[[Tell], T]) -> Job[T]:
         """Put work in the line; raises Full where it is too long."""
-        job = Job(work, self._patience)
+        job = Job(work, self._patience, self._most_seconds)
         with self._changed:
             for other in [other for other in self._line if other.is_given_up]:
                 other.leave()

@@ -31,6 +31,8 @@ class Settings:
         were looked at longest ago make way.
     patience : int
         Seconds after which work is given up whose page nobody looks at any more.
+    minutes : int
+        The longest that one picture is worked on, so that a slow model does not keep all others waiting.
 
     Raises
     ------
@@ -50,6 +52,7 @@ class Settings:
     waiting: int = 50
     disk_megabytes: int = 4096
     patience: int = 180
+    minutes: int = 120
 
     def __post_init__(self) -> None:
         for field in fields(self):

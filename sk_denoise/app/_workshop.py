@@ -98,7 +98,7 @@ class Workshop:
         self._resolve = resolve
         self._folder = tempfile.TemporaryDirectory(prefix="sk_denoise-", ignore_cleanup_errors=True)
         self._shelf = Shelf(Path(self._folder.name) / "shelf", settings.disk_megabytes * 10**6)
-        self.queue = Queue(settings.workers, settings.waiting, settings.patience)
+        self.queue = Queue(settings.workers, settings.waiting, settings.patience, 60 * settings.minutes)
         self.downloads = Queue(DOWNLOADS_AT_ONCE, settings.waiting, settings.patience)
         self._open_model = lru_cache(maxsize=MODELS_OPEN)(self._opened)
         self._encoding = threading.Semaphore(settings.workers)

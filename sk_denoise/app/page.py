@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 
 from sk_denoise.app._download import Refused
-from sk_denoise.app._jobs import Full, Job
+from sk_denoise.app._jobs import Full, Job, TooLong
 from sk_denoise.app._noises import KINDS
 from sk_denoise.app._service import Answer, Order
 from sk_denoise.app._settings import Settings
@@ -284,6 +284,11 @@ def in_words(error: BaseException) -> str:
         return "The picture was put away to make room for others. Send it again."
     if isinstance(error, MemoryError) or NO_MEMORY in str(error):
         return "There is not enough memory for this picture. Send a part of it, or a smaller copy."
+    if isinstance(error, TooLong):
+        return (
+            f"This took longer than {workshop().settings.minutes} minutes, the most that a picture is given "
+            "here. Send a part of it, or a smaller copy, or take a faster model."
+        )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "There is no room on the disk of this app at the moment. Try again later."
     if isinstance(error, ValueError | Refused):

@@ -9,7 +9,7 @@ import weakref
 import numpy as np
 import pytest
 
-from sk_denoise.app._jobs import LOG, Full, Queue
+from sk_denoise.app._jobs import LOG, Full, Queue, TooLong
 
 LONG = 30.0  # seconds that no test needs
 
@@ -109,6 +109,16 @@ def test_work_is_given_up_when_nobody_looks(gate):
     job = queue.submit(work)
     assert job.wait(LONG)
     assert (job.state, job.error) == ("cancelled", None)
+
+
+def test_work_that_takes_too_long_ends_when_it_next_tells():
+    def work(tell):
+        tell(1, 2, "")
+        raise AssertionError("it went on")
+
+    job = Queue(1, 10, LONG, most_seconds=0.0).submit(work)
+    assert job.wait(LONG)
+    assert (job.state, type(job.error)) == ("failed", TooLong)
 
 
 def test_looking_keeps_work_alive():

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 import sk_denoise.app
 from sk_denoise import FoldedUNetNetwork, ImageDenoiser
 from sk_denoise.app import page
-from sk_denoise.app._jobs import Full, Job
+from sk_denoise.app._jobs import Full, Job, TooLong
 from sk_denoise.app._noises import KINDS
 from sk_denoise.app._workshop import SAMPLES, Workshop
 from sk_denoise.io import save
@@ -302,6 +302,7 @@ def test_a_result_that_made_way_is_said_and_can_be_made_again(at, noisy, as_file
     [
         (page.Gone(), "put away to make room for others. Send it again"),
         (MemoryError(), "not enough memory"),
+        (TooLong(), "longer than 120 minutes"),
         (ValueError("no such thing"), "no such thing"),
         (OSError(errno.ENOSPC, "No space left on device", "/tmp/secret"), "no room on the disk"),
         (OSError(errno.EIO, "Input/output error", "/tmp/secret"), "did not expect (OSError)"),
