@@ -19,6 +19,7 @@ LIMITS = {
     "workers": "How many pictures are worked on at once; memory is needed for so many.",
     "waiting": "How many pictures may wait for their turn.",
     "disk_megabytes": "Room for the pictures and results of all users, in the folder for temporary files.",
+    "minutes": "How long a picture may be worked on.",
     "patience": "Seconds after which work is given up whose page nobody looks at.",
 }
 
