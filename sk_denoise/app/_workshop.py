@@ -24,6 +24,7 @@ from sk_denoise.app._shelf import Entry, Shelf
 from sk_denoise.app._views import as_gray, crop, data_uri, on_screen, taken_away
 from sk_denoise.datasets import load_pictures
 from sk_denoise.io import image_size, image_suffix, write_image
+from sk_denoise.restoration import MODELS, denoise_image
 
 __all__ = ["SAMPLES", "Gone", "Model", "Picture", "Result", "Workshop"]
 
@@ -103,6 +104,15 @@ class Workshop:
         self._open_model = lru_cache(maxsize=MODELS_OPEN)(self._opened)
         self._encoding = threading.Semaphore(settings.workers)
         self._opening = threading.Lock()
+
+    def warm_up(self) -> Job[None]:
+        """Load the models in the box, so that the first user need not wait for them."""
+
+        def work(tell: Tell) -> None:
+            for model in MODELS.values():
+                denoise_image(np.zeros((8, 8, model.channels), np.float32), sigma=0.1, model=model.name)
+
+        return self.queue.submit(work)
 
     def take(self, name: str, data: bytes) -> Picture:
         """Keep a picture that was uploaded, once its header is known to be good."""

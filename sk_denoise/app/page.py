@@ -42,6 +42,7 @@ def workshop() -> Workshop:
     """Return what all users share."""
     shared = Workshop(Settings.from_environment())
     atexit.register(shared.close)
+    shared.warm_up()
     return shared
 
 

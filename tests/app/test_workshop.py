@@ -211,6 +211,14 @@ def test_samples_are_clean_and_get_noise(name, workshop):
     assert after.ssim > before.ssim
 
 
+def test_models_are_loaded_before_somebody_needs_them(workshop, monkeypatch):
+    asked = []
+    real = _workshop.denoise_image
+    monkeypatch.setattr(_workshop, "denoise_image", lambda *x, **options: asked.append(real(*x, **options)))
+    carried_out(workshop.warm_up())
+    assert [picture.shape for picture in asked] == [(8, 8, 1), (8, 8, 3)]
+
+
 def test_a_second_asking_is_answered_from_the_shelf(workshop, as_file, noisy, monkeypatch):
     picture = workshop.take("a.png", as_file(noisy))
     first = carried_out(workshop.denoise(picture, Order()))
