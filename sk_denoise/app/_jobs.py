@@ -153,8 +153,14 @@ class Queue:
         self._most_waiting, self._patience, self._most_seconds = most_waiting, patience, most_seconds
         self._line: deque[Job[object]] = deque()
         self._changed = threading.Condition()
-        for number in range(workers):
-            threading.Thread(target=self._serve, name=f"sk_denoise-{number}", daemon=True).start()
+        self._running: set[Job[object]] = set()
+        self._workers = [
+            threading.Thread(target=self._serve, name=f"sk_denoise-{number}", daemon=True)
+            for number in range(workers)
+        ]
+        self._is_closed = False
+        for worker in self._workers:
+            worker.start()
 
     def submit(self, work: Callable[[Tell], T]) -> Job[T]:
         """Put work in the line; raises Full where it is too long."""
@@ -175,11 +181,27 @@ class Queue:
             waiting = [other for other in self._line if other is job or not other.is_given_up]
         return next((place for place, other in enumerate(waiting) if other is job), 0)
 
+    def close(self, seconds: float) -> None:
+        """Give up all work, and wait for the workers: a process that ends while torch works crashes."""
+        with self._changed:
+            self._is_closed = True
+            for job in (*self._line, *self._running):
+                job.cancel()
+            self._changed.notify_all()
+        end = time.monotonic() + seconds
+        for worker in self._workers:
+            worker.join(max(0.0, end - time.monotonic()))
+
     def _serve(self) -> None:
         while True:
             with self._changed:
-                while not self._line:
+                while not self._line and not self._is_closed:
                     self._changed.wait()
+                if self._is_closed:
+                    return
                 job = self._line.popleft()
+                self._running.add(job)
             job.run()
+            with self._changed:
+                self._running.discard(job)
             del job  # whose result nobody may want any more

@@ -30,6 +30,7 @@ __all__ = ["SAMPLES", "Gone", "Model", "Picture", "Result", "Workshop"]
 
 MODELS_OPEN = 4
 DOWNLOADS_AT_ONCE = 4
+SECONDS_TO_END = 8.0  # for the tiles in work; whoever stops containers waits for ten
 SOURCE = "source"  # the file of a picture or a model, on the shelf
 SAMPLES = {
     "A cat": ("rgb", "chelsea"),
@@ -227,7 +228,8 @@ class Workshop:
             return (Path(folder) / f"denoised{suffix}").read_bytes()
 
     def close(self) -> None:
-        """Remove what was kept."""
+        """Give up all work, and remove what was kept."""
+        self.queue.close(SECONDS_TO_END)
         self._folder.cleanup()
 
     def _checked(self, path: Path, name: str) -> tuple[tuple[int, int], str]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import closing
+from contextlib import closing, contextmanager
 from socket import socket
 
 import numpy as np
@@ -27,17 +27,25 @@ SCREENS = {"wide": (1280, 900), "phone": (390, 844)}
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """The address of an app that is running."""
+    with running(tmp_path_factory.mktemp("app")) as (address, server):
+        yield address
+        server.terminate()
+        assert server.wait(SECONDS) in (0, -15)
+
+
+@contextmanager
+def running(folder):
+    """An app in a process, which logs to a folder: its address, and the process."""
     with closing(socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     code = f"from sk_denoise.app import run; run(host='127.0.0.1', port={port}, browser=False)"
-    log = (tmp_path_factory.mktemp("app") / "log").open("w")
+    log = (folder / "log").open("w")
     with log, subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log) as server:
         try:
-            yield healthy(f"http://127.0.0.1:{port}", server)
+            yield healthy(f"http://127.0.0.1:{port}", server), server
         finally:
             server.terminate()
-            assert server.wait(SECONDS) in (0, -15)
 
 
 def healthy(address, server):
@@ -146,3 +154,16 @@ def test_a_file_that_is_no_picture_is_refused_in_words(screen):
     upload = {"name": "page.png", "mimeType": "image/png", "buffer": b"<html></html>"}
     screen.locator("input[type=file]").first.set_input_files(upload)
     screen.get_by_text("page.png: it is no picture that can be read").wait_for()
+
+
+def test_a_server_that_is_stopped_while_it_works_ends_in_peace(browser, noisy, as_file, tmp_path):
+    with running(tmp_path) as (address, server), closing(browser.new_context()) as context:
+        page = context.new_page()
+        page.goto(address)
+        picture = as_file(np.tile(noisy, (8, 6, 1)))
+        upload = {"name": "large.png", "mimeType": "image/png", "buffer": picture}
+        page.locator("input[type=file]").first.set_input_files(upload)
+        page.get_by_text(re.compile("Denoising: .* tiles")).wait_for(timeout=1000 * SECONDS)
+        server.terminate()
+        assert server.wait(SECONDS) == 0
+    assert "terminate called" not in (tmp_path / "log").read_text()

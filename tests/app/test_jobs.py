@@ -195,3 +195,23 @@ def test_a_line_that_is_too_long_is_refused_until_somebody_leaves(gate):
     gate.set()
     assert last.wait(LONG)
     assert first.state == last.state == "done"
+
+
+def test_what_runs_and_what_waits_is_given_up_at_the_end_and_no_worker_stays():
+    def work(tell):
+        while True:
+            tell(0, 1, "")
+
+    queue = Queue(2, 10, LONG)
+    jobs = [queue.submit(work) for _ in range(4)]
+    started(jobs[1])
+    queue.close(LONG)
+    assert [job.state for job in jobs] == ["cancelled"] * 4
+    assert not any(worker.is_alive() for worker in queue._workers)
+
+
+def test_the_end_does_not_wait_for_ever(gate):
+    queue = Queue(1, 10, LONG)
+    started(queue.submit(until(gate)))
+    queue.close(0.01)
+    assert queue._workers[0].is_alive()
