@@ -1,4 +1,4 @@
-"""The model that ``--model`` names, and whether it can do what is asked, known before any work."""
+"""Models by name or file, and whether they can do what is asked, known before any work."""
 
 from __future__ import annotations
 
@@ -7,57 +7,109 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sk_denoise.cli._console import Refusal, is_folder, is_there, reason_of, shown, tell
+import click
+
+from sk_denoise.cli._console import Refusal, in_lines, reason_of, shown, tell
+from sk_denoise.cli._places import is_folder, is_there
 
 if TYPE_CHECKING:
     from sk_denoise import ImageDenoiser
 
-__all__ = ["IN_THE_BOX", "Settings", "check_name", "choose_model", "load_estimator", "unknown_model"]
+__all__ = [
+    "IN_THE_BOX",
+    "NAMED",
+    "ModelType",
+    "Settings",
+    "check_device",
+    "choose_model",
+    "color_of",
+    "load_denoiser",
+    "load_estimator",
+    "refuse_color",
+]
 
 IN_THE_BOX = ("gray", "rgb")  # as in sk_denoise.restoration.MODELS, which waits for torch; tested equal
+NAMED = ("auto", *IN_THE_BOX)  # what denoise_image knows by name
 SLACK = 1.05  # what the library allows beyond the strongest noise that a network learned from
 Settings = dict[str, Any]  # of denoise_image
 
 
-def unknown_model(name: str, known: tuple[str, ...]) -> Refusal:
-    """Return the error that answers a name with those that there are and the nearest of them."""
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return Refusal(
-        f"there is no model or file {shown(name)!r}.{hint} Known: {', '.join(known)}, or a file that "
-        "sk_denoise.io.save wrote"
-    )
+class ModelType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
+    """Reads the name of what denoises, or the path of a file; the file is not opened here.
+
+    Parameters
+    ----------
+    *names : str
+        The names that may be given; they go before files.
+    """
+
+    name = "model"
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | Path:
+        if isinstance(value, Path):
+            return value
+        name, path = str(value).replace("-", "_"), Path(value)
+        if name in self.names:
+            return name
+        if not is_there(path) or is_folder(path):
+            nearest = difflib.get_close_matches(name, self.names, n=1)
+            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+            what = f"{value!r} is a folder." if is_folder(path) else f"there is no model or file {value!r}."
+            known = f"Known: {', '.join(self.names)}, or a file that sk_denoise.io.save wrote"
+            self.fail(f"{what}{hint} {known}", param, ctx)
+        return path
 
 
-def check_name(name: str) -> None:
-    """Refuse what is neither a name nor a file, before torch is imported."""
-    known = ("auto", *IN_THE_BOX)
-    if name not in known and (not is_there(Path(name)) or is_folder(Path(name))):
-        raise unknown_model(name, known)
-
-
-def load_estimator(path: str) -> Any:
+def load_estimator(path: Path) -> Any:
     """Return what a file holds; a warning of the library is one line."""
     from sk_denoise.io import load
 
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            estimator = load(path)
+        with in_lines(lambda text: tell(f"{shown(path)}: {shown(text)}")):
+            return load(path)
     except (OSError, ValueError) as error:
         reason = reason_of(error)
         raise Refusal(reason if shown(path) in reason else f"{shown(path)}: {reason}") from error
-    for warning in caught:
-        tell(f"{shown(path)}: {shown(warning.message)}")
+
+
+def load_denoiser(path: Path) -> ImageDenoiser:
+    """Return the fitted ImageDenoiser of a file."""
+    from sk_denoise import ImageDenoiser
+
+    estimator = load_estimator(path)
+    if not isinstance(estimator, ImageDenoiser):
+        kind = type(estimator).__name__
+        raise Refusal(f"{shown(path)} holds a {kind}, where a fitted ImageDenoiser was expected")
+    if not hasattr(estimator, "patch_shape_"):
+        raise Refusal(f"{shown(path)} holds an ImageDenoiser that is not fitted; save it after its fit")
     return estimator
 
 
-def choose_model(name: str, sigma: float | None, device: str, ensemble: bool) -> Settings:
+def color_of(model: str | ImageDenoiser) -> str:
+    """Return what pictures a model takes: gray, rgb, or keep for auto, which takes both."""
+    if isinstance(model, str):
+        return "keep" if model == "auto" else model
+    channels = (*model.patch_shape_, 1)[2]
+    if channels not in (1, 3):
+        raise Refusal(f"the model takes pictures of {channels} channels; only gray and colour are known here")
+    return "gray" if channels == 1 else "rgb"
+
+
+def refuse_color(asked: str, model: str | ImageDenoiser) -> None:
+    """Refuse gray pictures for a model of colours; one of gray works on each channel by itself."""
+    if asked == "gray" and color_of(model) == "rgb":
+        raise Refusal("--color is gray, and the model takes rgb pictures; leave it out")
+
+
+def choose_model(name: str | Path, *, sigma: float | None, device: str, ensemble: bool) -> Settings:
     """Return what :func:`sk_denoise.restoration.denoise_image` is to be called with, for every picture.
 
     Parameters
     ----------
-    name : str
+    name : str or Path
         "auto", a name in the box, or a file.
     sigma : float or None
         In grey levels of 255.
@@ -74,26 +126,13 @@ def choose_model(name: str, sigma: float | None, device: str, ensemble: bool) ->
     """
     from sk_denoise.restoration import load_pretrained
 
-    if name in ("auto", *IN_THE_BOX):
-        model: str | ImageDenoiser = name
-        asked = load_pretrained(IN_THE_BOX[0] if name == "auto" else name)
+    if isinstance(name, Path):
+        model: str | ImageDenoiser = (asked := load_denoiser(name))
     else:
-        model = asked = _fitted_denoiser(name)
-    _check_sigma(name, asked, sigma)
-    _check_device(asked, device)
+        model, asked = name, load_pretrained(IN_THE_BOX[0] if name == "auto" else name)
+    _check_sigma(str(name), asked, sigma)
+    check_device(device)
     return {"model": model, "device": device, "ensemble": ensemble}
-
-
-def _fitted_denoiser(path: str) -> ImageDenoiser:
-    from sk_denoise import ImageDenoiser
-
-    estimator = load_estimator(path)
-    kind = type(estimator).__name__
-    if not isinstance(estimator, ImageDenoiser):
-        raise Refusal(f"{shown(path)} holds a {kind}; --model takes a fitted ImageDenoiser")
-    if not hasattr(estimator, "patch_shape_"):
-        raise Refusal(f"{shown(path)} holds an ImageDenoiser that is not fitted; save it after its fit")
-    return estimator
 
 
 def _check_sigma(name: str, model: ImageDenoiser, sigma: float | None) -> None:
@@ -111,19 +150,24 @@ def _check_sigma(name: str, model: ImageDenoiser, sigma: float | None) -> None:
         )
 
 
-def _check_device(model: ImageDenoiser, device: str) -> None:
-    """Try the device on a few pixels: it would fail for every picture."""
+def check_device(device: str) -> None:
+    """Try the device on a few pixels: it would fail for every picture.
+
+    Raises
+    ------
+    Refusal
+        Where there is no such device, or it cannot compute.
+    """
     import numpy as np
 
     from sk_denoise.restoration import denoise_image
 
     if device == "auto":
         return
-    channels = model.patch_shape_[2:]
-    few = np.random.default_rng(0).normal(0.5, 0.01, (8, 8, *channels))
+    few = np.random.default_rng(0).normal(0.5, 0.01, (8, 8))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the picture is none of the user's
-            denoise_image(few, model=model, device=device)
+            denoise_image(few, model=IN_THE_BOX[0], device=device)
     except (RuntimeError, ValueError) as error:
         raise Refusal(reason_of(error)) from error

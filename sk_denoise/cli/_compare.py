@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -11,13 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
+from sk_denoise.cli._chosen import NAMED, ModelType, check_device, color_of, load_denoiser, refuse_color
+from sk_denoise.cli._console import Failure, Refusal, explained, reason_of, require, shown, tell
 from sk_denoise.cli._filters import FILTERS, filter_called
-from sk_denoise.cli._noise import noise_help, noise_option
-from sk_denoise.cli._results import FORMATS, check_writable, format_of, show_results, write_whole
-from sk_denoise.cli._told import has_terminal, in_words, note
-from sk_denoise.cli._trained import NAMED, ModelType, load_denoiser
+from sk_denoise.cli._noise import check_noises, noise_help, noise_option
+from sk_denoise.cli._options import (
+    device_option,
+    limit_option,
+    max_pixels_option,
+    quiet_option,
+    results_options,
+    seed_option,
+)
+from sk_denoise.cli._pixels import as_shares
+from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder
 
 __all__ = ["compare"]
 
@@ -32,143 +39,160 @@ MEASURED = (
 
 @click.command("compare", short_help="Compare models and filters on a folder.", epilog=noise_help())
 @click.argument("methods", metavar="METHOD...", type=ModelType(*NAMED, *FILTERS), nargs=-1, required=True)
+@click.option("--on", "folder", type=FOLDER, required=True, help="The folder of clean pictures.")
+@noise_option(multiple=True, required=True)
 @click.option(
-    "--on",
-    "folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="The folder of clean pictures.",
+    "--color",
+    type=click.Choice(["rgb", "gray"]),
+    help="What pictures are turned into. [default: rgb where a METHOD takes nothing else, gray without one]",
 )
-@noise_option(multiple=True, required=True, help="What is added to them. Several times for several noises.")
-@click.option("--color", type=click.Choice(["gray", "rgb"]), default="gray", show_default=True)
-@click.option("--limit", type=click.IntRange(min=1), help="Take the first LIMIT pictures alone.")
 @click.option(
-    "--crop", type=click.IntRange(min=16), help="Take the middle CROP x CROP pixels of each picture."
+    "--crop", type=click.IntRange(min=16), metavar="N", help="Take the middle N x N pixels of each picture."
 )
+@limit_option
+@max_pixels_option
 @click.option(
     "--memory",
     type=click.FloatRange(min=0, min_open=True),
     default=MOST_GIGABYTES,
+    metavar="GB",
     show_default=True,
     help="Refuse pictures that would take more gigabytes: all are held at once.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 2), default=0, show_default=True, help="Of the noise.")
-@click.option("--format", "form", type=click.Choice(FORMATS), help="[default: by the suffix of -o, or table]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the table to a file.")
+@seed_option("Of the noise.")
 @click.option(
     "--picture",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Draw what each method makes of the first picture into FILE.png, .pdf or .svg.",
 )
-def compare(methods: tuple[str | Path, ...], folder: Path, **options: Any) -> None:
+@results_options
+@device_option
+@quiet_option
+def compare(methods: tuple[str | Path, ...], folder: Path, **options: Any) -> int:
     """Compare each METHOD with the others, on the same pictures under the same noise.
 
     A METHOD is auto, gray or rgb for the weights in the box, a file that sk-denoise train wrote, or a filter:
     non_local_means, total_variation, wavelet, bilateral, median, wiener, or bm3d, whose licence allows
     non-commercial use only. Filters are not trained; those that need the strength of the noise estimate it.
     """
-    _check_options(options)
-    _require("pandas", "compare", "compare")
-    with in_words(note):
-        chosen = _chosen(methods)
-        names, pictures = _pictures(folder, options)
+    _check_options(methods, options)
+    from sk_denoise.cli._results import hand_over
+
+    with explained():
+        chosen, color = _chosen(methods, options)
+        paths = open_folder(folder, max_pixels=options["max_pixels"]).paths[: options["limit"]]
+        for name in ("output", "picture"):
+            if options[name] is not None:
+                check_writable(options[name].parent)
+        pictures = _pictures(paths, color, options)
+        if not pictures:
+            raise Failure(f"none of the pictures in {shown(folder)} could be used")
         noises = {noise.text: noise.noiser(options["seed"]) for noise in options["noise"]}
-        table = _table(chosen, pictures, noises, options["picture"])
+        table = _table(chosen, pictures, noises, options)
+        numbers = ("psnr", "ssim", "seconds")
         rows = [
-            {
-                "noise": row["noise"],
-                "method": row["method"],
-                **{k: float(row[k]) for k in ("psnr", "ssim", "seconds")},
-            }
+            {"noise": row["noise"], "method": row["method"], **{k: float(row[k]) for k in numbers}}
             for row in table.to_dict("records")
         ]
-        about = {"pictures": len(names), "color": options["color"], "measured": f"{MEASURED}."}
-        kind = format_of(options["form"], options["output"])
-        show_results(rows, kind, options["output"], about=about)
+        about = {"pictures": len(pictures), "color": color, "measured": f"{MEASURED}."}
+        hand_over(rows, options["form"], options["output"], about)
+    return 0
 
 
-def _check_options(options: dict[str, Any]) -> None:
-    texts = [noise.text for noise in options["noise"]]
-    if len(set(texts)) < len(texts):
-        raise click.UsageError("The same --noise is given twice.")
+def _check_options(methods: Sequence[str | Path], options: dict[str, Any]) -> None:
+    for method in methods:
+        if methods.count(method) > 1:
+            raise Refusal(f"{shown(method)} is given twice")
+    check_noises(options["noise"])
+    require("pandas", "compare", "compare")
     if options["output"] is not None:
-        check_writable(options["output"], "-o")
+        check_target(options["output"], overwrite=options["overwrite"])
     if options["picture"] is None:
         return
     if options["picture"].suffix.lower() not in DRAWN:
-        raise click.BadParameter(f"the name must end in {', '.join(DRAWN)}.", param_hint="--picture")
-    check_writable(options["picture"], "--picture")
-    _require("matplotlib", "compare --picture", "plots")
+        raise Refusal(f"--picture {shown(options['picture'])} must end in {', '.join(DRAWN)}")
+    check_target(options["picture"], overwrite=options["overwrite"])
+    require("matplotlib", "compare --picture", "plots")
 
 
-def _require(package: str, who: str, extra: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise click.ClickException(f'{who} needs {package}. Install it with: pip install -e ".[{extra}]"')
-
-
-def _chosen(methods: Sequence[str | Path]) -> dict[str, Any]:
-    """Return what denoises, by the name that it has in the table."""
+def _chosen(methods: Sequence[str | Path], options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return what denoises, by the name that it has in the table, and the color of the pictures."""
     from sk_denoise.restoration import denoise_image
 
+    check_device(options["device"])
     chosen: dict[str, Any] = {}
     for method in methods:
-        if str(method) in chosen:
-            raise click.UsageError(f"{method} is given twice.")
-        if isinstance(method, Path):
-            chosen[str(method)] = partial(denoise_image, model=load_denoiser(method))
+        if method in FILTERS:
+            chosen[str(method)] = filter_called(str(method))
+            if FILTERS[str(method)].remark and not options["quiet"]:
+                tell(FILTERS[str(method)].remark)
         else:
-            chosen[method] = method if method in NAMED else filter_called(method)
-            if method in FILTERS and FILTERS[method].remark:
-                note(FILTERS[method].remark)
-    return chosen
+            model = load_denoiser(method) if isinstance(method, Path) else method
+            chosen[str(method)] = partial(denoise_image, model=model, device=options["device"])
+    return chosen, _color_for(chosen, options["color"])
 
 
-def _pictures(folder: Path, options: dict[str, Any]) -> tuple[list[str], list[Any]]:
-    """Return the names of pictures and what they show, as shares from black to white."""
-    from sk_denoise.datasets import ImageFolder
+def _color_for(chosen: dict[str, Any], asked: str | None) -> str:
+    """Return rgb where a network knows nothing else; what takes gray works on each channel by itself."""
+    models = [how.keywords["model"] for how in chosen.values() if "model" in getattr(how, "keywords", ())]
+    color = asked or ("rgb" if "rgb" in map(color_of, models) else "gray")
+    for model in models:
+        refuse_color(color, model)
+    return color
+
+
+def _pictures(paths: Sequence[Path], color: Any, options: dict[str, Any]) -> list[Any]:
+    """Return what the pictures of files show, as shares from black to white."""
     from sk_denoise.io import image_size, read_image
 
-    paths = ImageFolder(folder, cache_bytes=0).paths[: options["limit"]]
     sizes = {}
     for path in paths:
         try:
             sizes[path] = image_size(path)
         except (OSError, ValueError) as error:
-            note(f"{error} It is left out.")
-    _check_memory(list(sizes.values()), options)
-    names, pictures = [], []
+            _leave_out(path, error)
+    _check_memory(list(sizes.values()), color, options)
+    pictures = []
     for path in sizes:
         try:
-            picture = read_image(path, color=options["color"], alpha="drop")
+            picture = read_image(path, color=color, alpha="drop", max_pixels=options["max_pixels"])
         except (OSError, ValueError) as error:
-            note(f"{error} It is left out.")
+            _leave_out(path, error)
             continue
-        names.append(path.relative_to(folder).as_posix())
-        pictures.append(_middle(_as_shares(picture), options["crop"]))
-    if not pictures:
-        raise ValueError(f"None of the pictures in {folder} could be used.")
-    return names, pictures
+        pictures.append(_middle(as_shares(picture), options["crop"]))
+    return pictures
 
 
-def _check_memory(sizes: Sequence[tuple[int, int]], options: dict[str, Any]) -> None:
+def _leave_out(path: Path, error: Exception) -> None:
+    tell(f"{shown(path)}: left out, {reason_of(error).removeprefix(f'{shown(path)}: ')}")
+
+
+def _check_memory(sizes: Sequence[tuple[int, int]], color: str, options: dict[str, Any]) -> None:
     """Say how much memory the pictures take, or refuse them where it is too much."""
     crop = options["crop"] or max((side for size in sizes for side in size), default=0)
     pixels = sum(min(height, crop) * min(width, crop) for height, width in sizes)
     copies = len(options["noise"]) + 3  # clean, noisy ones, and what a method is given and answers
-    needed = pixels * (3 if options["color"] == "rgb" else 1) * FLOAT_BYTES * copies / 1e9
+    needed = pixels * (3 if color == "rgb" else 1) * FLOAT_BYTES * copies / 1e9
     if needed > options["memory"]:
-        raise click.UsageError(
+        raise Refusal(
             f"{len(sizes)} pictures would take about {needed:.3g} GB of memory, more than --memory "
-            f"{options['memory']:g} allows. Take fewer with --limit, or parts of them with --crop."
+            f"{options['memory']:g} allows; take fewer with --limit, or parts of them with --crop"
         )
-    note(f"{len(sizes)} pictures, about {1000 * needed:.0f} MB of memory.")
+    if not options["quiet"]:
+        tell(f"{len(sizes)} pictures, about {1000 * needed:.0f} MB of memory.")
 
 
-def _table(methods: dict[str, Any], pictures: list[Any], noises: dict[str, Any], drawing: Path | None) -> Any:
+def _table(
+    methods: dict[str, Any], pictures: list[Any], noises: dict[str, Any], options: dict[str, Any]
+) -> Any:
     """Return the table of a comparison, and draw it where that is wanted."""
     from sk_denoise import compare_denoisers
+    from sk_denoise.cli._progress import terminal
+    from sk_denoise.cli._results import write_whole
 
-    with Console(stderr=True).status("comparing") if has_terminal() else nullcontext():
+    console, drawing = terminal(options["quiet"]), options["picture"]
+    with console.status("comparing") if console else nullcontext():
         if drawing is None:
             return compare_denoisers(methods, pictures, noises, data_range=1)
         from sk_denoise.plots import ComparisonDisplay
@@ -178,13 +202,6 @@ def _table(methods: dict[str, Any], pictures: list[Any], noises: dict[str, Any],
         display.figure_.savefig(content, format=drawing.suffix.lower().removeprefix("."))
         write_whole(drawing, content.getvalue())
         return display.table
-
-
-def _as_shares(picture: Any) -> Any:
-    import numpy as np
-
-    white = np.iinfo(picture.dtype).max if picture.dtype.kind == "u" else 1
-    return picture.astype(np.float32) / np.float32(white)
 
 
 def _middle(picture: Any, side: int | None) -> Any:

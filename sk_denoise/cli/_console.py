@@ -1,16 +1,16 @@
-"""What the commands share: what they say and where, how they end, and options that several have."""
+"""What the commands share: what they say and where, and how they end."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
-import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TextIO
 
 import click
 
@@ -19,16 +19,12 @@ __all__ = [
     "Failure",
     "Refusal",
     "Terminated",
-    "check_writable",
-    "device_option",
     "exit_code_of",
-    "integer",
-    "is_folder",
-    "is_there",
-    "quiet_option",
+    "explained",
+    "in_lines",
     "reason_of",
+    "require",
     "say",
-    "seed_option",
     "shown",
     "some_of",
     "stopped_by_signals",
@@ -36,9 +32,8 @@ __all__ = [
 ]
 
 PROGRAM = "sk-denoise"
-LARGEST_SEED = 2**32 - 2  # of numpy's RandomState; the demo takes the next one too
+SENTENCES = ("A ", "An ", "Give ", "No ", "None ", "The ", "There ", "This ")  # how the library begins some
 SIGNALS = ("SIGTERM", "SIGHUP")  # the second is not known everywhere
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 # How commands end ----------------------------------------------------------------------------------------
@@ -163,76 +158,56 @@ def some_of(names: list[Any], most: int = 3) -> str:
 
 def reason_of(error: BaseException) -> str:
     """Return in one line why something did not go."""
-    known = isinstance(error, OSError | ValueError | click.ClickException)
+    known = isinstance(error, OSError | ValueError | ImportError | click.ClickException) or type(
+        error
+    ).__module__.startswith("sk_denoise.")
     text = (isinstance(error, OSError) and error.strerror) or str(error)
     text = shown(" ".join(text.split())) if known else shown((text.splitlines() or [""])[0])
     if not known or not text:
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return text.rstrip(".")
+    if text.startswith(SENTENCES) and not (isinstance(error, OSError) and error.strerror):
+        text = text[0].lower() + text[1:]
+    remarks = (shown(remark).rstrip(".") for remark in getattr(error, "__notes__", ()))
+    return " ".join([text.rstrip("."), *(f"({remark})" for remark in remarks)])
 
 
-# What commands check, and their options ------------------------------------------------------------------
+# What the library says ------------------------------------------------------------------------------------
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is a file or folder; one that may not be looked at counts as none."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
+@contextmanager
+def in_lines(say: Callable[[str], object] = tell) -> Iterator[None]:
+    """Say warnings as lines, each once, in the order of their coming."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
+        text = " ".join(str(message).split())
+        if issubclass(category, UserWarning) and text not in said:  # others are for who writes programs
+            said.add(text)
+            say(text)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
-def is_folder(path: Path) -> bool:
-    """Whether it is a folder, or a link to one."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
+@contextmanager
+def explained(say: Callable[[str], object] = tell) -> Iterator[None]:
+    """Say warnings of the library as lines, and end a command by its errors with the reason alone."""
+    with in_lines(say):
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
+            raise Failure(reason_of(error)) from error
 
 
-def check_writable(folder: Path) -> None:
-    """Make a folder and write to it once, so that what hinders comes before the long work.
+def require(package: str, who: str, extra: str) -> None:
+    """Say what is missing and how to get it, before any work.
 
     Raises
     ------
     Failure
-        Where it cannot be written to.
+        Where a package is not installed.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise Failure(f"cannot write to {shown(folder)}: {reason_of(error)}") from error
-
-
-def integer(text: Any) -> int:
-    """Return what an option was given, as an integer."""
-    try:
-        return int(text)
-    except ValueError:
-        raise click.BadParameter(f"expected an integer, got {text!r}") from None
-
-
-def _seed(text: Any) -> int:
-    seed = integer(text)
-    if not 0 <= seed <= LARGEST_SEED:
-        raise click.BadParameter(f"expected an integer from 0 to {LARGEST_SEED}, got {text!r}")
-    return seed
-
-
-def seed_option(what: str) -> Callable[[Command], Command]:
-    """Return the option ``--seed``; ``what`` says of what."""
-    return click.option("--seed", type=_seed, default=0, metavar="S", show_default=True, help=what)
-
-
-device_option = click.option(
-    "--device",
-    default="auto",
-    metavar="DEVICE",
-    show_default=True,
-    help='Where to compute: "cpu", "cuda", "cuda:1"; "auto" is a GPU where there is one.',
-)
-quiet_option = click.option(
-    "-q", "--quiet", is_flag=True, help="Say nothing but warnings and what went wrong, on stderr."
-)
+    if importlib.util.find_spec(package) is None:
+        raise Failure(f'{who} needs {package}. Install it with: pip install -e ".[{extra}]"')

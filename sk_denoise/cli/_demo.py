@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from sk_denoise.cli._console import check_writable, integer, seed_option
+from sk_denoise.cli._options import integer, seed_option
+from sk_denoise.cli._places import check_writable
 
 __all__ = ["demo"]
 
@@ -21,6 +22,7 @@ def _jobs(text: Any) -> int:
 
 @click.command(short_help="Denoise scikit-learn's digits: pipeline, search, comparison, picture.")
 @click.option(
+    "-o",
     "--output",
     type=click.Path(path_type=Path),
     default=Path("demo"),

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import errno
-import math
 import tempfile
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sk_denoise.cli._chosen import IN_THE_BOX, Settings, check_name, choose_model
-from sk_denoise.cli._console import (
-    Refusal,
-    check_writable,
+from sk_denoise.cli._chosen import NAMED, ModelType, Settings, choose_model
+from sk_denoise.cli._console import exit_code_of, in_lines, reason_of, say, shown, tell
+from sk_denoise.cli._options import (
     device_option,
-    exit_code_of,
-    is_there,
+    ensemble_option,
+    max_pixels_option,
     quiet_option,
-    reason_of,
-    say,
-    shown,
-    tell,
+    refuse_both,
+    sigma_option,
 )
+from sk_denoise.cli._pixels import white_of
+from sk_denoise.cli._places import check_writable, is_there
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,38 +30,22 @@ if TYPE_CHECKING:
 
 __all__ = ["denoise"]
 
-MAX_PIXELS = 2**28  # as read_image has it
 HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what the next picture would meet too
-
-
-def _grey_levels(text: Any) -> float:
-    try:
-        level = float(text)
-    except ValueError:
-        level = math.nan
-    if not 0 <= level < math.inf:
-        raise click.BadParameter(f"expected a number of grey levels, 0 or more, got {text!r}")
-    return level
 
 
 @click.command(short_help="Denoise pictures: files, folders, patterns.")
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, metavar="OUT", help="The file or folder to write.")
-@click.option(
-    "--sigma",
-    type=_grey_levels,
-    metavar="FLOAT",
-    help="Standard deviation of the noise in grey levels of 255, whatever the depth of the picture: 10 is "
-    "10/255 of the range from black to white. By default it is estimated for each picture.",
-)
+@sigma_option
 @click.option(
     "--model",
+    type=ModelType(*NAMED),
     default="auto",
-    metavar="|".join(("auto", *IN_THE_BOX, "FILE")),
+    metavar="|".join((*NAMED, "FILE")),
     show_default=True,
     help='A model in the box, "auto" for the one that fits, or a file with a fitted ImageDenoiser.',
 )
-@click.option("--ensemble", is_flag=True, help="Average over eight turns: a little better, 8 times as long.")
+@ensemble_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 @click.option("--skip-existing", is_flag=True, help="Keep files that are there, and do the rest.")
 @click.option(
@@ -75,21 +56,14 @@ def _grey_levels(text: Any) -> float:
     show_default=True,
     help="Of JPEG files.",
 )
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(min=1),
-    default=MAX_PIXELS,
-    metavar="N",
-    show_default=True,
-    help="Refuse larger pictures.",
-)
+@max_pixels_option
 @device_option
 @quiet_option
 def denoise(
     inputs: tuple[str, ...],
     output: str,
     sigma: float | None,
-    model: str,
+    model: str | Path,
     ensemble: bool,
     overwrite: bool,
     skip_existing: bool,
@@ -114,12 +88,11 @@ def denoise(
     from sk_denoise.cli._outputs import plan_jobs
 
     if overwrite and skip_existing:
-        raise Refusal("--overwrite and --skip-existing contradict each other; give one of them")
-    check_name(model)
+        raise refuse_both("--overwrite", "--skip-existing")
     plan = plan_jobs(inputs, output, overwrite=overwrite, skip_existing=skip_existing)
     run = Run(plan, overwrite, {"quality": quality, "max_pixels": max_pixels, "sigma": sigma})
     if plan.jobs:
-        settings = choose_model(model, sigma, device, ensemble)
+        settings = choose_model(model, sigma=sigma, device=device, ensemble=ensemble)
         check_writable(plan.folder)
         run.settings |= settings
     return run.through(quiet)
@@ -154,18 +127,17 @@ class Run:
     def _do(self, job: Job, progress: PictureProgress) -> bool:
         """Denoise a picture, and return whether it makes sense to go on."""
         progress.begin(shown(job.source))
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
+        remarks: list[str] = []
+        try:
+            with in_lines(remarks.append):
                 told = restore(job, self.settings, progress)
-            except Exception as error:
-                self.failures.append((job.source, _reason(error, job)))
-                progress.end(f"{job.source}: failed, {self.failures[-1][1]}")
-                return not (isinstance(error, OSError) and error.errno in HOPELESS)
+        except Exception as error:
+            self.failures.append((job.source, _reason(error, job)))
+            progress.end(f"{job.source}: failed, {self.failures[-1][1]}")
+            return not (isinstance(error, OSError) and error.errno in HOPELESS)
         self.written += 1
-        for warning in caught:
-            if issubclass(warning.category, UserWarning):  # others are for those who write programs
-                progress.trouble(f"{job.source}: {' '.join(str(warning.message).split())}")
+        for remark in remarks:
+            progress.trouble(f"{job.source}: {remark}")
         progress.end(f"{job.source} -> {job.target}{told}")
         return True
 
@@ -208,7 +180,7 @@ def restore(job: Job, settings: Settings, progress: PictureProgress) -> str:
         raise ValueError(f"it has {width} x {height} pixels, more than --max-pixels {most}")
     picture = read_image(job.source, max_pixels=most)
     _check_format(job, picture)
-    white = _white_of(picture)
+    white = white_of(picture)
     told = ""
     if level is not None:
         options["sigma"] = level * white / 255
@@ -224,12 +196,6 @@ def _estimated(picture: NDArray[Any], white: float) -> str:
     from sk_denoise.restoration import estimate_sigma
 
     return f", sigma {255 * estimate_sigma(picture) / white:.1f} (estimated)"
-
-
-def _white_of(picture: NDArray[Any]) -> float:
-    import numpy as np
-
-    return float(np.iinfo(picture.dtype).max) if picture.dtype.kind == "u" else 1.0
 
 
 def _check_format(job: Job, picture: NDArray[Any]) -> None:

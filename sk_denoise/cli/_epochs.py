@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from sk_denoise.cli._told import has_terminal, note, printable
+from sk_denoise.cli._console import shown, tell
+from sk_denoise.cli._progress import terminal
 
 __all__ = ["Keeper", "Screen", "figures_of", "in_time", "screen"]
 
@@ -31,7 +32,7 @@ class Silence:
     """Shows warnings alone."""
 
     def say(self, text: str) -> None:
-        note(text)
+        tell(shown(text))
 
     def show(self, done: int, figures: str) -> None:
         pass
@@ -45,13 +46,13 @@ class Lines:
         self.times = [time.monotonic()]
 
     def say(self, text: str) -> None:
-        note(text)
+        tell(shown(text))
 
     def show(self, done: int, figures: str) -> None:
         self.times.append(time.monotonic())
         alike = self.times[1:] if len(self.times) > 2 else self.times  # the first one waits for preparations
         each = (alike[-1] - alike[0]) / (len(alike) - 1)
-        note(f"epoch {done}/{self.total}, {figures}, {in_time(each * (self.total - done))} left")
+        tell(f"epoch {done}/{self.total}, {figures}, {in_time(each * (self.total - done))} left")
 
 
 class Bar:
@@ -61,7 +62,7 @@ class Bar:
         self.progress, self.task = progress, task
 
     def say(self, text: str) -> None:
-        self.progress.console.print(printable(text), markup=False, highlight=False)
+        self.progress.console.print(Text(shown(text)), soft_wrap=True)
 
     def show(self, done: int, figures: str) -> None:
         self.progress.update(self.task, completed=done, figures=figures)
@@ -73,8 +74,8 @@ def screen(done: int, total: int, quiet: bool) -> Iterator[Screen]:
     if quiet:
         yield Silence()
         return
-    console = Console(stderr=True)
-    if not has_terminal() or console.is_dumb_terminal:
+    console = terminal()
+    if console is None:
         yield Lines(total)
         return
     columns = (
@@ -94,16 +95,17 @@ class Keeper:
     ----------
     path : Path
         Where to.
-    settings : dict
-        What the estimator of the file has for parameters: those of the whole run.
-    screen : Screen
-        Whom to tell.
+    kept : int
+        How many epochs it holds already.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any], screen: Screen) -> None:
-        self.path, self.settings, self.screen = path, settings, screen
-        self.kept = 0
+    def __init__(self, path: Path, kept: int) -> None:
+        self.path, self.kept = path, kept
         self.figures = ""
+
+    def begin(self, settings: dict[str, Any], screen: Screen) -> None:
+        """Take the parameters that the estimator of the file has, of the whole run, and whom to tell."""
+        self.settings, self.screen = settings, screen
 
     def __call__(self, denoiser: Any, epoch: dict[str, Any]) -> None:
         self.keep(denoiser)

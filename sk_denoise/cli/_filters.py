@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-import click
+from sk_denoise.cli._console import require
 
 __all__ = ["FILTERS", "Filter", "filter_called"]
 
-BLOCK, STEP, EXAMPLES = (
-    8,
-    2,
-    2_000,
-)  # pixels of the Wiener filter's patches, between them, and how many of a photo
+BLOCK, STEP = 8, 2  # pixels of the Wiener filter's patches, and between them
+EXAMPLES = 2_000  # patches of each photo that it learns from
 
 PictureFilter = Callable[[Any], Any]
 
@@ -64,10 +60,8 @@ def filter_called(name: str) -> PictureFilter:
     import sk_denoise
 
     chosen = FILTERS[name]
-    if chosen.needs is not None and importlib.util.find_spec(chosen.needs) is None:
-        raise click.ClickException(
-            f'{name} needs the package {chosen.needs}. Install it with: pip install -e ".[{chosen.extra}]"'
-        )
+    if chosen.needs is not None:
+        require(chosen.needs, name, chosen.extra)
     if name == "wiener":
         return _wiener
     return partial(_by_itself, getattr(sk_denoise, chosen.denoiser)())

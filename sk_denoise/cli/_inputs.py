@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-from sk_denoise.cli._console import Refusal, is_folder, reason_of, shown
+from sk_denoise.cli._console import Refusal, reason_of, shown
+from sk_denoise.cli._places import is_folder
 from sk_denoise.io import IMAGE_SUFFIXES
 
-__all__ = ["Found", "Inputs", "find_pictures", "is_picture_name"]
+__all__ = ["SUFFIXES", "Found", "Inputs", "find_pictures", "is_picture_name"]
 
+SUFFIXES = ", ".join(sorted(IMAGE_SUFFIXES))
 WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -71,22 +73,18 @@ def find_pictures(names: Iterable[str], left_out: Path | None = None) -> Inputs:
         path = Path(name)
         if is_folder(path):
             found = [Found(p, p.relative_to(path)) for p in _pictures_in(path, skipped, inputs)]
-            hint = f"the folder {shown(name)} holds no picture: no file that ends in {_suffixes()}"
+            hint = f"the folder '{shown(name)}' holds no picture: no file that ends in {SUFFIXES}"
         elif os.path.lexists(path):
             found, hint = [Found(path, Path(path.name))], ""
         elif WILDCARD.search(name):
             found = _matching(path, skipped, inputs)
-            hint = f"no picture matches {shown(name)}"
+            hint = f"no picture matches '{shown(name)}'"
         else:
-            found, hint = [], f"there is no file or folder {shown(name)}"
+            found, hint = [], f"there is no file or folder '{shown(name)}'"
         if not found and not any(_is_in(place, path) for place, _ in inputs.unreadable):
             raise Refusal(hint)
         inputs.pictures += found
     return inputs
-
-
-def _suffixes() -> str:
-    return ", ".join(sorted(IMAGE_SUFFIXES))
 
 
 def _is_in(path: Path, folder: Path) -> bool:

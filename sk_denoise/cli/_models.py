@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sk_denoise.cli._chosen import IN_THE_BOX, load_estimator, unknown_model
-from sk_denoise.cli._console import is_folder, is_there, say
+from sk_denoise.cli._chosen import IN_THE_BOX, ModelType, load_estimator
+from sk_denoise.cli._console import say
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from sk_denoise import ImageDenoiser
 
 __all__ = ["models"]
@@ -22,8 +20,8 @@ REACHED = re.compile(r"([\d.]+) dB at (\d+)")  # in the cards
 
 
 @click.command(short_help="Show the models in the box, the card of one, or what a file holds.")
-@click.argument("model", required=False, metavar="[NAME|FILE]")
-def models(model: str | None) -> int:
+@click.argument("model", type=ModelType(*IN_THE_BOX), required=False, metavar="[NAME|FILE]")
+def models(model: str | Path | None) -> int:
     """Show the models in the box, the card of one, or what a file holds.
 
     NAME is one of the models; FILE is an estimator that sk_denoise.io.save wrote. Without either, a table of
@@ -31,46 +29,38 @@ def models(model: str | None) -> int:
     noise of these standard deviations, in grey levels of 255.
     """
     if model is None:
-        _say_table(_table())
-    elif model in IN_THE_BOX:
+        from sk_denoise.cli._results import say_table  # rich is for those who print tables
+
+        say_table(_rows())
+    elif isinstance(model, Path):
+        say(_description(load_estimator(model)))
+    else:
         from sk_denoise.restoration import MODELS
 
         say(MODELS[model].card.rstrip())
-    elif is_there(Path(model)) and not is_folder(Path(model)):
-        say(_description(load_estimator(model)))
-    else:
-        raise unknown_model(model, IN_THE_BOX)
     return 0
 
 
-def _table() -> Table:
-    from rich.table import Table
-
+def _rows() -> list[dict[str, Any]]:
+    """Return what the table says of each model."""
     from sk_denoise.restoration import MODELS
 
     reached = {name: dict(_reached(model.card)) for name, model in MODELS.items()}
-    levels = sorted({level for row in reached.values() for level in row}, key=int)
-    table = Table("model", "channels", "noise up to", *(f"dB at {level}" for level in levels))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, model in MODELS.items():
-        cells = [reached[name].get(level, "") for level in levels]
-        table.add_row(name, str(model.channels), f"{255 * model.strongest:g} of 255", *cells)
-    return table
+    levels = sorted({level for row in reached.values() for level in row})
+    return [
+        {
+            "model": name,
+            "channels": model.channels,
+            "noise up to": f"{255 * model.strongest:g} of 255",
+            **{f"dB at {level}": reached[name].get(level) for level in levels},
+        }
+        for name, model in MODELS.items()
+    ]
 
 
-def _reached(card: str) -> list[tuple[str, str]]:
+def _reached(card: str) -> list[tuple[int, float]]:
     """Return the levels and decibels that a card tells."""
-    return [(level, decibels) for decibels, level in REACHED.findall(card)]
-
-
-def _say_table(table: Table) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    with console.capture() as captured:
-        console.print(table)
-    say(captured.get().rstrip("\n"))
+    return [(int(level), float(decibels)) for decibels, level in REACHED.findall(card)]
 
 
 def _description(estimator: Any) -> str:

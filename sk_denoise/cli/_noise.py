@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
-__all__ = ["KINDS", "Kind", "Noise", "NoiseType", "noise_help", "noise_option", "words_of"]
+from sk_denoise.cli._console import Refusal
+
+__all__ = ["KINDS", "Kind", "Noise", "NoiseType", "check_noises", "noise_help", "noise_option", "words_of"]
 
 NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE]-?\d+)?"
 PART = re.compile(rf"(?P<name>[^:]+)(?::(?P<low>{NUMBER})(?:-(?P<high>{NUMBER}))?)?")
@@ -67,9 +70,7 @@ KINDS: dict[str, Kind] = {
         "SaltAndPepperNoiser", "amount", "share of the values that turn black or white", 1.0, known=LIMITS
     ),
     "masking": Kind("MaskingNoiser", "fraction", "share of the values that turn black", 1.0),
-    "swap": Kind(
-        "SwapNoiser", "fraction", "share of the values that come from other patches; for train", 1.0
-    ),
+    "swap": Kind("SwapNoiser", "fraction", "share of the values from other patches; for train", 1.0),
     "pixel": Kind("PixelNoiser", "fraction", "share of the pixels that take any colour", 1.0, known=LIMITS),
 }
 
@@ -145,9 +146,25 @@ class NoiseType(click.ParamType):  # type: ignore[type-arg]  # generic from clic
         return name, amounts[0] if amounts else None
 
 
-def noise_option(*, in_training: bool = False, **more: Any) -> Any:
+def noise_option(*, in_training: bool = False, multiple: bool = False, required: bool = False) -> Any:
     """Return the option ``--noise``."""
-    return click.option("--noise", type=NoiseType(in_training=in_training), **more)
+    what = "What is added to the pictures, which count as clean."
+    what += (
+        " Several times for several noises."
+        if multiple
+        else " [default: Gaussian noise, for each patch up to the standard deviation of the pictures]"
+    )
+    return click.option(
+        "--noise", type=NoiseType(in_training=in_training), multiple=multiple, required=required, help=what
+    )
+
+
+def check_noises(noises: Sequence[Noise]) -> None:
+    """Refuse what is asked for twice."""
+    texts = [noise.text for noise in noises]
+    for text in texts:
+        if texts.count(text) > 1:
+            raise Refusal(f"--noise {text} is given twice")
 
 
 def noise_help() -> str:

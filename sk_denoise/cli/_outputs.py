@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sk_denoise.cli._console import Refusal, is_folder, is_there, shown, some_of
-from sk_denoise.cli._inputs import Found, find_pictures, is_picture_name
-from sk_denoise.io import IMAGE_SUFFIXES
+from sk_denoise.cli._console import Refusal, shown, some_of
+from sk_denoise.cli._inputs import SUFFIXES, Found, find_pictures, is_picture_name
+from sk_denoise.cli._places import is_folder, is_there
 
 __all__ = ["Job", "Plan", "plan_jobs"]
 
@@ -103,21 +103,17 @@ def _is_file_name(names: Sequence[str], output: str) -> bool:
             "files, give a folder"
         )
     if is_there(path):
-        raise Refusal(f"{shown(output)} is a file, and its name ends in none of {_suffixes()}; give a folder")
+        raise Refusal(f"{shown(output)} is a file, and its name ends in none of {SUFFIXES}; give a folder")
     kind = mimetypes.guess_type(path.name)[0] or ""
     if kind.startswith("image/"):
-        raise Refusal(f"{shown(output)} cannot be written, only what ends in {_suffixes()}")
+        raise Refusal(f"{shown(output)} cannot be written, only what ends in {SUFFIXES}")
     return False
-
-
-def _suffixes() -> str:
-    return ", ".join(sorted(IMAGE_SUFFIXES))
 
 
 def _in_folder(found: Found, folder: Path) -> Path:
     if not is_picture_name(found.place):
         raise Refusal(
-            f"the name of {shown(found.path)} says no format to write: it ends in none of {_suffixes()}; "
+            f"the name of {shown(found.path)} says no format to write: it ends in none of {SUFFIXES}; "
             "denoise it by itself, into a file whose name does"
         )
     return folder / found.place

@@ -13,7 +13,15 @@ from rich.text import Text
 
 from sk_denoise.cli._console import shown, tell
 
-__all__ = ["PictureProgress"]
+__all__ = ["PictureProgress", "terminal"]
+
+
+def terminal(quiet: bool = False) -> Console | None:
+    """Return what bars are drawn on; None where there are to be no bars and no control codes."""
+    if quiet or sys.stderr is None or not sys.stderr.isatty():  # FORCE_COLOR alone makes no terminal
+        return None
+    console = Console(stderr=True, highlight=False)
+    return console if console.is_terminal and not console.is_dumb_terminal else None
 
 
 class PictureProgress:
@@ -31,9 +39,8 @@ class PictureProgress:
 
     def __init__(self, total: int, quiet: bool) -> None:
         self.total, self.quiet, self.number = total, quiet, 0
-        console = Console(stderr=True, highlight=False)
-        animated = sys.stderr.isatty() and console.is_terminal  # FORCE_COLOR alone makes no terminal
-        self.bars = _bars(console) if animated and not quiet else None
+        console = terminal(quiet)
+        self.bars = None if console is None else _bars(console)
         if self.bars is not None:
             self.pictures = self.bars.add_task("pictures", total=total)
             self.tiles = self.bars.add_task("", total=None)
@@ -60,9 +67,9 @@ class PictureProgress:
         if self.bars is not None:
             self.bars.update(self.tiles, completed=done, total=total)
 
-    def end(self, text: str) -> None:
-        """Say what came of the present picture."""
-        if not self.quiet:
+    def end(self, text: str = "") -> None:
+        """Say what came of the present picture, if anything is to be said."""
+        if text and not self.quiet:
             self.trouble(f"[{self.number:{len(str(self.total))}}/{self.total}] {text}")
         if self.bars is not None:
             self.bars.update(self.pictures, completed=self.number)

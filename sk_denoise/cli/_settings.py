@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
+from sk_denoise.cli._chosen import color_of, load_denoiser
+from sk_denoise.cli._console import Refusal, shown
 from sk_denoise.cli._noise import words_of
-from sk_denoise.cli._trained import channels_of, load_denoiser
 
 __all__ = [
     "AUGMENTATIONS",
@@ -42,7 +43,7 @@ AUGMENTATIONS: dict[str, dict[str, Any] | None] = {
 }
 PARAMETERS = {  # option: parameter of ImageDenoiser
     "network": "network",
-    "sigma": "sigma",
+    "sigma_map": "sigma",
     "noise": "noise",
     "patch_size": "patch_size",
     "patches_per_picture": "patches_per_picture",
@@ -58,19 +59,12 @@ PARAMETERS = {  # option: parameter of ImageDenoiser
     "precision": "precision",
     "seed": "random_state",
 }
-FREE = (
-    "epochs",
-    "device",
-    "precision",
-    "early_stopping",
-    "validation_fraction",
-    "patience",
-)  # to change on the way
-OF_THE_WEIGHTS = ("network", "sigma")
+# to change on the way
+FREE = ("epochs", "device", "precision", "early_stopping", "validation_fraction", "patience")
+OF_THE_WEIGHTS = ("network", "sigma_map")
 RATE_TO_GO_ON = 2e-4  # that of load_pretrained: at ten times that, the first steps undo what is known
 SCHEDULE = "flat_cosine"
 
-Color = Literal["gray", "rgb"]
 Options = Mapping[str, Any]
 
 
@@ -90,7 +84,7 @@ class IntegerOrAuto(click.ParamType):  # type: ignore[type-arg]  # generic from 
         except ValueError:
             number = 0
         if number < 1:
-            self.fail(f"expected an integer of at least 1, or auto, got {value!r}.", param, ctx)
+            self.fail(f"expected an integer of at least 1, or auto, got {value!r}", param, ctx)
         return number
 
 
@@ -106,7 +100,7 @@ class NetworkOption(click.ParamType):  # type: ignore[type-arg]  # generic from 
             return value
         name, sign, text = value.partition("=")
         if not (name and sign and text):
-            self.fail(f"expected NAME=VALUE, such as widths=32,48, got {value!r}.", param, ctx)
+            self.fail(f"expected NAME=VALUE, such as widths=32,48, got {value!r}", param, ctx)
         words = {"true": True, "false": False, "none": None}
         parts = [words.get(part, int(part) if part.isdecimal() else part) for part in text.split(",")]
         return name, parts[0] if len(parts) == 1 else tuple(parts)
@@ -137,26 +131,26 @@ def phases(done: int, total: int, schedule: str, rate: float) -> list[Phase]:
     return [Phase(rest, "cosine", share * rate)]
 
 
-def fresh(options: Options, given: set[str]) -> tuple[Any, Color]:
+def fresh(options: Options, given: set[str]) -> tuple[Any, str]:
     """Return an estimator that has learned nothing, and the color of its pictures."""
     from sk_denoise import ImageDenoiser
 
     return ImageDenoiser(**dict(_parameters(options, given))), options["color"]
 
 
-def begun(start: str | Path, options: Options, given: set[str]) -> tuple[Any, Color]:
+def begun(start: str | Path, options: Options, given: set[str]) -> tuple[Any, str]:
     """Return an estimator that goes on from weights in the box or in a file, as a run of its own."""
     from sk_denoise.restoration import load_pretrained
 
     if isinstance(start, Path):
         if "seed" in given:
-            raise click.UsageError(f"--seed goes with new weights, gray and rgb: {start} has its own.")
+            raise Refusal(f"--seed goes with new weights, gray and rgb: {shown(start)} has its own")
         denoiser = load_denoiser(start)
         denoiser.net_.history.clear()  # epochs are counted from here
         denoiser.n_iter_ = 0
     else:
         denoiser = load_pretrained(start, random_state=options["seed"])
-    _refuse_other(denoiser, options, given, OF_THE_WEIGHTS, f"the weights of {start}", "Leave it out.")
+    _refuse_other(denoiser, options, given, OF_THE_WEIGHTS, f"the weights of {shown(start)}", "leave it out")
     wanted = dict(_parameters(options, given - {*OF_THE_WEIGHTS, "seed"}))
     wanted.setdefault("learning_rate", RATE_TO_GO_ON)
     wanted.setdefault("max_epochs", "auto")
@@ -165,7 +159,7 @@ def begun(start: str | Path, options: Options, given: set[str]) -> tuple[Any, Co
     return denoiser.set_params(**wanted, callbacks=None), _own_color(denoiser, options, given)
 
 
-def resumed(model: Path, options: Options, given: set[str]) -> tuple[Any, Color]:
+def resumed(model: Path, options: Options, given: set[str]) -> tuple[Any, str]:
     """Return the estimator of a file that a run left, once it is known that the run may go on with it."""
     denoiser = load_denoiser(model)
     fixed = [name for name in PARAMETERS if name not in FREE]
@@ -174,15 +168,15 @@ def resumed(model: Path, options: Options, given: set[str]) -> tuple[Any, Color]
         options,
         given,
         fixed,
-        str(model),
-        "Leave it out to go on as before, or train anew with --overwrite.",
+        shown(model),
+        "leave it out to go on as before, or train anew with --overwrite",
     )
     paired = denoiser.noiser_ is None
     if paired != (options["noisy"] is not None):
         before = (
             "pairs: give --noisy FOLDER" if paired else "clean pictures and added noise: leave --noisy out"
         )
-        raise click.UsageError(f"{model} learned from {before}.")
+        raise Refusal(f"{shown(model)} learned from {before}")
     wanted = dict(_parameters(options, given & set(FREE)))
     return denoiser.set_params(**wanted, callbacks=None), _own_color(denoiser, options, given)
 
@@ -195,6 +189,8 @@ def _parameters(options: Options, given: set[str]) -> Iterator[tuple[str, Any]]:
         value = options[name]
         if name == "noise":
             value = value.noiser()
+        elif name == "sigma_map":
+            value = "map"
         elif name == "augment":
             moves = AUGMENTATIONS[value]
             value = None if moves is None else sk_denoise.Augmenter(**moves)
@@ -209,9 +205,9 @@ def _spec(name: str, values: dict[str, Any]) -> Any:
     spec = getattr(sk_denoise, NETWORKS[name])()
     unknown = set(values) - set(spec.get_params())
     if unknown:
-        raise click.UsageError(
+        raise Refusal(
             f"--network-option: {name} has no {', '.join(sorted(unknown))}. "
-            f"Known: {', '.join(spec.get_params())}."
+            f"Known: {', '.join(spec.get_params())}"
         )
     return spec.set_params(**values)
 
@@ -232,7 +228,7 @@ def _refuse_other(
         if here != there
     ]
     if differing:
-        raise click.UsageError(f"{'; '.join(differing)}. {remedy}")
+        raise Refusal(f"{'; '.join(differing)}; {remedy}")
 
 
 def _said(value: Any) -> str:
@@ -242,15 +238,9 @@ def _said(value: Any) -> str:
     return str(value) if isinstance(value, str) else " ".join(repr(value).split())
 
 
-def _own_color(denoiser: Any, options: Options, given: set[str]) -> Color:
+def _own_color(denoiser: Any, options: Options, given: set[str]) -> str:
     """Return the color of the pictures that an estimator takes."""
-    colors: dict[int, Color] = {1: "gray", 3: "rgb"}
-    channels = channels_of(denoiser)
-    if channels not in colors:
-        raise ValueError(f"The model takes pictures of {channels} channels; train knows gray and colour.")
-    color = colors[channels]
+    color = color_of(denoiser)
     if "color" in given and options["color"] != color:
-        raise click.UsageError(
-            f"--color is {options['color']}, and the model takes {color} pictures. Leave it out."
-        )
+        raise Refusal(f"--color is {options['color']}, and the model takes {color} pictures; leave it out")
     return color

@@ -12,9 +12,19 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from sk_denoise.cli._chosen import IN_THE_BOX, ModelType, check_device
+from sk_denoise.cli._console import PROGRAM, Refusal, exit_code_of, explained, say, shown, tell
 from sk_denoise.cli._epochs import Keeper, Screen, in_time, screen
 from sk_denoise.cli._noise import noise_help, noise_option, words_of
-from sk_denoise.cli._results import check_writable
+from sk_denoise.cli._options import (
+    device_option,
+    max_pixels_option,
+    noisy_option,
+    quiet_option,
+    refuse_both,
+    seed_option,
+)
+from sk_denoise.cli._places import FOLDER, check_target, check_writable, is_there, open_folder
 from sk_denoise.cli._settings import (
     AUGMENTATIONS,
     LOSSES,
@@ -26,13 +36,10 @@ from sk_denoise.cli._settings import (
     phases,
     resumed,
 )
-from sk_denoise.cli._told import in_words, note
-from sk_denoise.cli._trained import ModelType
 
 __all__ = ["train"]
 
 STEPS, MOST_EPOCHS, BATCH, PATCHES_OF_A_FILE = 2_500, 500, 32, 16  # what "auto" means, see ImageDenoiser
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 COUNT = IntegerOrAuto()
 
 
@@ -75,20 +82,12 @@ class Run:
     type=click.Path(path_type=Path),
     help="The file that is written after every epoch.",
 )
-@noise_option(
-    in_training=True,
-    help="What is added to the pictures, which count as clean. [default: Gaussian noise, for each patch up "
-    "to the standard deviation of the pictures]",
-)
-@click.option(
-    "--noisy",
-    type=FOLDER,
-    help="In place of --noise: a folder with the noisy side of each picture, under the same name.",
-)
+@noise_option(in_training=True)
+@noisy_option
 @click.option(
     "--start-from",
-    type=ModelType("gray", "rgb"),
-    metavar="gray|rgb|FILE",
+    type=ModelType(*IN_THE_BOX),
+    metavar="|".join((*IN_THE_BOX, "FILE")),
     help="Go on from weights in the box or in a file, in place of chance.",
 )
 @click.option("--resume", is_flag=True, help="Go on with MODEL, where it is there, to --epochs in all.")
@@ -101,10 +100,10 @@ class Run:
     help="A parameter of the network, such as widths=32,48 and blocks=1,1 for a smaller folded_unet.",
 )
 @click.option(
-    "--sigma",
-    type=click.Choice(["blind", "map"]),
-    show_default="blind",
-    help="Whether the network is told how strong the noise is: map is for white Gaussian noise.",
+    "--sigma-map",
+    is_flag=True,
+    help="Tell the network how strong the noise is, for white Gaussian noise; what uses it may then be given "
+    "--sigma. By default it does without (blind).",
 )
 @click.option("--color", type=click.Choice(["rgb", "gray"]), default="rgb", show_default=True)
 @click.option(
@@ -141,12 +140,13 @@ class Run:
     show_default="10",
     help="Epochs without progress, after which --early-stopping stops.",
 )
-@click.option("--device", show_default="auto", help="Where to compute: auto, cpu, cuda.")
+@max_pixels_option
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), show_default="auto")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 2), help="Makes a run repeatable.")
-@click.option("-q", "--quiet", is_flag=True, help="Show warnings alone.")
+@seed_option("Makes a run repeatable.", default=None)
+@device_option
+@quiet_option
 @click.pass_context
-def train(context: click.Context, /, folder: Path, model: Path, **options: Any) -> None:
+def train(context: click.Context, /, folder: Path, model: Path, **options: Any) -> int:
     """Train a network on the pictures in FOLDER, and write it to MODEL.
 
     The pictures count as clean and get fresh noise in every batch (--noise), or they are the clean side of
@@ -155,61 +155,64 @@ def train(context: click.Context, /, folder: Path, model: Path, **options: Any) 
     """
     given = {name for name in options if context.get_parameter_source(name) == ParameterSource.COMMANDLINE}
     _check_options(model, options, given)
-    with in_words(note):
+    with explained():
         run = _prepared(folder, model, options, given)
+    check_writable(model.parent)
     if run.done >= run.total:
-        click.echo(f"{model} has {run.done} epochs; nothing is left to do. More with --resume --epochs N.")
-        return
+        say(f"{shown(model)} has {run.done} epochs; nothing is left to do. More with --resume --epochs N.")
+        return 0
     began, before = time.monotonic(), run.done
-    with screen(run.done, run.total, options["quiet"]) as shown:
-        keeper = _trained(run, folder, options, shown)
+    keeper = Keeper(run.model, run.done)
+    try:
+        with screen(run.done, run.total, options["quiet"]) as board, explained(board.say):
+            _train(run, keeper, board)
+    except KeyboardInterrupt as stop:
+        tell(shown(_way_on(run, keeper, folder, options)))
+        return exit_code_of(stop)
     if not options["quiet"]:
         _tell(run, keeper.figures, folder, run.done - before, time.monotonic() - began)
+    return 0
 
 
 def _check_options(model: Path, options: dict[str, Any], given: set[str]) -> None:
     if options["noise"] and options["noisy"]:
-        raise click.UsageError("--noise and --noisy exclude each other: pairs have their noise.")
+        raise refuse_both("--noise", "--noisy")
     if options["resume"] and options["overwrite"]:
-        raise click.UsageError("--resume and --overwrite exclude each other.")
+        raise refuse_both("--resume", "--overwrite")
     if bool(options["validation_noisy"]) != bool(options["validation"] and options["noisy"]):
-        raise click.UsageError(
-            "--noisy, --validation and --validation-noisy go together: all are folders of pairs."
-        )
+        raise Refusal("--noisy, --validation and --validation-noisy go together: all are folders of pairs")
     if "validation_fraction" in given and options["validation"]:
-        raise click.UsageError("--validation-fraction and --validation exclude each other.")
+        raise refuse_both("--validation-fraction", "--validation")
     alone = given & {"validation_fraction", "patience"}
     if alone and not (options["early_stopping"] or options["resume"]):
-        raise click.UsageError(f"--{min(alone).replace('_', '-')} goes with --early-stopping.")
+        raise Refusal(f"--{min(alone).replace('_', '-')} goes with --early-stopping")
     if options["network_option"]:
         if options["network"] is None:
             options["network"] = "folded_unet"
         given.add("network")
-    check_writable(model, "-o")
-    if model.exists() and not (options["resume"] or options["overwrite"]):
-        raise click.UsageError(
-            f"{model} is there already. Go on with it by --resume, train anew by --overwrite, or take "
-            "another name."
-        )
+    keeps = not (options["resume"] or options["overwrite"])
+    remedy = "--resume goes on with it, --overwrite trains anew"
+    check_target(model, overwrite=not keeps, remedy=remedy)
 
 
 def _prepared(folder: Path, model: Path, options: dict[str, Any], given: set[str]) -> Run:
     """Return the run that options stand for; nothing is trained or written here."""
-    from sk_denoise.datasets import ImageFolder
-
-    if options["resume"] and model.exists():
+    check_device(options["device"])
+    if options["resume"] and is_there(model):
         denoiser, color = resumed(model, options, given)
     elif options["start_from"] is not None:
         denoiser, color = begun(options["start_from"], options, given)
     else:
         denoiser, color = fresh(options, given)
-    pictures = ImageFolder(folder, noisy=options["noisy"], color=color)
+    most = options["max_pixels"]
+    pictures = open_folder(folder, options["noisy"], color=color, max_pixels=most)
     validation = None
     if options["validation"] is not None:
-        validation = ImageFolder(options["validation"], noisy=options["validation_noisy"], color=color)
-    return Run(
-        denoiser, pictures, validation, model, _epochs(denoiser, len(pictures), validation is not None)
-    )
+        validation = open_folder(
+            options["validation"], options["validation_noisy"], color=color, max_pixels=most
+        )
+    total = _epochs(denoiser, len(pictures), validation is not None)
+    return Run(denoiser, pictures, validation, model, total)
 
 
 def _epochs(denoiser: Any, n_pictures: int, has_validation: bool) -> int:
@@ -225,45 +228,42 @@ def _epochs(denoiser: Any, n_pictures: int, has_validation: bool) -> int:
     return max(1, min(MOST_EPOCHS, math.ceil(STEPS / steps)))
 
 
-def _trained(run: Run, folder: Path, options: dict[str, Any], shown: Screen) -> Keeper:
+def _train(run: Run, keeper: Keeper, board: Screen) -> None:
     """Train, and write the model after each epoch and at the end."""
     denoiser = run.denoiser
     whole = {
         name: getattr(denoiser, name) for name in ("learning_rate", "learning_rate_schedule", "warm_start")
     }
-    keeper = Keeper(run.model, {**whole, "max_epochs": run.total}, shown)
-    keeper.kept = run.done
-    left = phases(run.done, run.total, whole["learning_rate_schedule"], whole["learning_rate"])
-
-    def how_to_go_on() -> str:
-        if not keeper.kept:
-            return f"Interrupted in the first epoch; {run.model} was not written."
-        return (
-            f"Interrupted. {run.model} holds {keeper.kept} of {run.total} epochs. Go on with: "
-            f"{_command(run, folder, options)}"
+    keeper.begin({**whole, "max_epochs": run.total}, board)
+    for phase in phases(run.done, run.total, whole["learning_rate_schedule"], whole["learning_rate"]):
+        denoiser.set_params(
+            max_epochs=phase.epochs,
+            learning_rate=phase.rate,
+            learning_rate_schedule=phase.schedule,
+            warm_start=hasattr(denoiser, "n_iter_"),
+            callbacks=[keeper],
         )
+        before = run.done
+        denoiser.fit(run.pictures, X_val=run.validation)
+        if run.done - before < phase.epochs:  # it stopped early, and is complete
+            keeper.settings["max_epochs"] = run.done
+            break
+    keeper.keep(denoiser)
 
-    with in_words(shown.say, how_to_go_on):
-        for phase in left:
-            denoiser.set_params(
-                max_epochs=phase.epochs,
-                learning_rate=phase.rate,
-                learning_rate_schedule=phase.schedule,
-                warm_start=hasattr(denoiser, "n_iter_"),
-                callbacks=[keeper],
-            )
-            before = run.done
-            denoiser.fit(run.pictures, X_val=run.validation)
-            if run.done - before < phase.epochs:  # it stopped early, and is complete
-                keeper.settings["max_epochs"] = run.done
-                break
-        keeper.keep(denoiser)
-    return keeper
+
+def _way_on(run: Run, keeper: Keeper, folder: Path, options: dict[str, Any]) -> str:
+    """Return what an interruption leaves, and how to go on."""
+    if not keeper.kept:
+        return f"Interrupted in the first epoch; {shown(run.model)} was not written."
+    return (
+        f"Interrupted: {shown(run.model)} holds {keeper.kept} of {run.total} epochs. Go on with: "
+        f"{_command(run, folder, options)}"
+    )
 
 
 def _command(run: Run, folder: Path, options: dict[str, Any]) -> str:
     """Return the command that goes on with a run."""
-    words = ["sk-denoise", "train", str(folder), "-o", str(run.model), "--resume"]
+    words = [PROGRAM, "train", str(folder), "-o", str(run.model), "--resume"]
     for name in ("noisy", "validation", "validation_noisy"):
         if options[name] is not None:
             words += [f"--{name.replace('_', '-')}", str(options[name])]
@@ -276,8 +276,8 @@ def _tell(run: Run, figures: str, folder: Path, new: int, seconds: float) -> Non
     noise = "with their noisy sides" if denoiser.noiser_ is None else f"under {words_of(denoiser.noiser_)}"
     here = "" if new == run.done else f" ({new} of them now)"
     model = shlex.quote(str(run.model))
-    click.echo(f"Learned from {len(run.pictures)} pictures of {folder}, {run.pictures.color}, {noise}.")
-    click.echo(f"{run.done} epochs{here} in {in_time(seconds)}; the last one: {figures}.")
-    click.echo(f"{run.model} holds the model. Use it, and measure it:")
-    click.echo(f"  sk-denoise denoise NOISY.png -o CLEAN.png --model {model}")
-    click.echo(f"  sk-denoise evaluate {model} FOLDER --noise gaussian:0.1")
+    say(f"Learned from {len(run.pictures)} pictures of {shown(folder)}, {run.pictures.color}, {noise}.")
+    say(f"{run.done} epochs{here} in {in_time(seconds)}; the last one: {figures}.")
+    say(f"{shown(run.model)} holds the model. Use it, and measure it:")
+    say(f"  sk-denoise denoise NOISY.png -o CLEAN.png --model {model}")
+    say(f"  sk-denoise evaluate {model} FOLDER --noise gaussian:0.1")

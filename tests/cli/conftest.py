@@ -5,15 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
 from sk_denoise.cli import main
-from sk_denoise.io import write_image
+from sk_denoise.datasets import load_pictures
+from sk_denoise.io import read_image, write_image
 
 SIDE = 32
+SIZES = {"a": (40, 48), "b": (32, 36), "c": (24, 40)}
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -50,16 +53,57 @@ def make() -> Maker:
     return Maker()
 
 
+class Ended(NamedTuple):
+    """What a command left: its exit code, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
 @pytest.fixture
 def run(capsys):
-    """Return a function that runs a command, and gives exit code, stdout and stderr."""
+    """Return a function that runs a command."""
 
-    def run(*arguments: object) -> tuple[int, str, str]:
+    def run(*arguments: object) -> Ended:
         code = main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        return Ended(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def expect(run):
+    """Return a function that runs a command which must end with a code."""
+
+    def expect(*arguments: object, code: int = 0) -> Ended:
+        ended = run(*arguments)
+        assert ended.code == code, ended
+        return ended
+
+    return expect
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Make a folder of three small photographs of different sizes."""
+    place = tmp_path_factory.mktemp("photos")
+    for (name, (height, width)), photo in zip(SIZES.items(), load_pictures("gray").test, strict=False):
+        part = photo[60 : 60 + height, 60 : 60 + width]
+        write_image(place / f"{name}.png", (255 * part).round().astype("uint8"))
+    return place
+
+
+@pytest.fixture(scope="module")
+def noisy_folder(folder, tmp_path_factory):
+    """Make a folder of their noisy sides."""
+    place = tmp_path_factory.mktemp("noisy")
+    for path in folder.iterdir():
+        clean = read_image(path)
+        noisy = clean + np.random.default_rng(0).normal(0, 20, clean.shape)
+        write_image(place / path.name, noisy.clip(0, 255).astype("uint8"))
+    return place
 
 
 @pytest.fixture

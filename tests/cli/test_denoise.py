@@ -154,7 +154,7 @@ def test_a_model_of_ones_own_comes_from_a_file(make, run, models):
         ),
         (
             ["--model", "{models}/filter"],
-            "filter holds a WienerDenoiser; --model takes a fitted ImageDenoiser",
+            "filter holds a WienerDenoiser, where a fitted ImageDenoiser was expected",
         ),
         (["--model", "{models}/unfitted"], "unfitted holds an ImageDenoiser that is not fitted"),
         (["--model", "{models}/damaged"], "damaged cannot be loaded: "),

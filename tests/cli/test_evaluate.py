@@ -5,52 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import json
+from functools import partial
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from sk_denoise import FoldedUNetNetwork, GaussianNoiser, ImageDenoiser, NoiserChain, PoissonNoiser
-from sk_denoise.cli import _evaluate, _results, _trained
-from sk_denoise.cli._evaluate import evaluate
-from sk_denoise.datasets import load_pictures
+from sk_denoise.cli import _chosen, _evaluate, _results
+from sk_denoise.cli._progress import PictureProgress
 from sk_denoise.io import read_image, save, write_image
 from sk_denoise.metrics import psnr, ssim
 from sk_denoise.restoration import MODELS, denoise_image
 
-SIZES = {"a": (40, 48), "b": (32, 36), "c": (24, 24)}
+
+@pytest.fixture
+def evaluate(expect):
+    return partial(expect, "evaluate")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Make a folder of three photographs of different sizes."""
-    place = tmp_path_factory.mktemp("photos")
-    for (name, (height, width)), photo in zip(SIZES.items(), load_pictures("gray").test, strict=False):
-        part = photo[60 : 60 + height, 60 : 60 + width]
-        write_image(place / f"{name}.png", (255 * part).round().astype("uint8"))
-    return place
-
-
-@pytest.fixture(scope="module")
-def pairs(folder, tmp_path_factory):
-    """Make a folder of their noisy sides."""
-    place = tmp_path_factory.mktemp("noisy")
-    for path in folder.iterdir():
-        clean = read_image(path)
-        noisy = clean + np.random.default_rng(0).normal(0, 20, clean.shape)
-        write_image(place / path.name, noisy.clip(0, 255).astype("uint8"))
-    return place
-
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(evaluate, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    return result
-
-
-def rows_of(*arguments):
-    return json.loads(run(*arguments, "--format", "json").stdout)["results"]
+@pytest.fixture
+def rows_of(evaluate):
+    return lambda *arguments: json.loads(evaluate(*arguments, "--format", "json").out)["results"]
 
 
 def shares(path):
@@ -69,22 +44,22 @@ def graded(clean, noisy, answer, data_range=1):
 # The numbers -------------------------------------------------------------------------------------------
 
 
-def test_each_picture_and_the_mean_are_what_the_library_measures(folder):
+def test_each_picture_and_the_mean_are_what_the_library_measures(folder, rows_of):
     rows = rows_of("gray", folder, "--noise", "poisson:30+gaussian:0.05", "--seed", "4", "--each")
     camera = NoiserChain([PoissonNoiser(30.0, white=1.0), GaussianNoiser(0.05)], random_state=4)
     expected = []
-    for name in SIZES:
+    for name in "abc":
         clean = shares(folder / f"{name}.png")
         noisy = np.asarray(camera.fit_transform(clean[None]))[0]
         expected.append(graded(clean, noisy, denoise_image(noisy, model="gray")))
-    for row, name, numbers in zip(rows, SIZES, expected, strict=False):
+    for row, name, numbers in zip(rows, "abc", expected, strict=False):
         assert row == {"picture": f"{name}.png", "noise": "poisson:30+gaussian:0.05", **numbers}
     assert rows[3]["picture"] == "mean of 3"
     assert rows[3]["psnr"] == pytest.approx(np.mean([numbers["psnr"] for numbers in expected]))
     assert rows[3]["psnr"] > rows[3]["psnr_noisy"] + 3
 
 
-def test_several_noises_have_a_row_each_and_a_seed_repeats_them(folder):
+def test_several_noises_have_a_row_each_and_a_seed_repeats_them(folder, rows_of):
     arguments = ["auto", folder, "--noise", "gaussian:0.05", "--noise", "gaussian:0.2", "--limit", "1"]
     weak, strong = rows_of(*arguments)
     assert weak["psnr_noisy"] > strong["psnr_noisy"] + 10
@@ -92,14 +67,14 @@ def test_several_noises_have_a_row_each_and_a_seed_repeats_them(folder):
     assert weak["psnr_noisy"] != rows_of(*arguments, "--seed", "1")[0]["psnr_noisy"]
 
 
-def test_sigma_is_told_in_grey_levels(folder):
+def test_sigma_is_told_in_grey_levels(folder, rows_of):
     (row,) = rows_of("gray", folder, "--noise", "gaussian:0.1", "--sigma", "51", "--limit", "1")
     clean = shares(folder / "a.png")
     noisy = np.asarray(GaussianNoiser(0.1, random_state=0).fit_transform(clean[None]))[0]
     assert row["psnr"] == graded(clean, noisy, denoise_image(noisy, model="gray", sigma=0.2))["psnr"]
 
 
-def test_stored_pictures_are_rounded_and_clipped_as_files_are(folder):
+def test_stored_pictures_are_rounded_and_clipped_as_files_are(folder, rows_of):
     (row,) = rows_of("gray", folder, "--noise", "gaussian:0.2", "--stored", "--limit", "1")
     clean = read_image(folder / "a.png")
     drawn = np.asarray(GaussianNoiser(0.2, random_state=0).fit_transform(shares(folder / "a.png")[None]))[0]
@@ -109,24 +84,24 @@ def test_stored_pictures_are_rounded_and_clipped_as_files_are(folder):
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_pairs_are_measured_as_they_are(folder, pairs, stored):
+def test_pairs_are_measured_as_they_are(folder, noisy_folder, stored, rows_of):
     options = ["--stored"] if stored else []
-    (row,) = rows_of("gray", folder, "--noisy", pairs, "--limit", "1", *options)
+    (row,) = rows_of("gray", folder, "--noisy", noisy_folder, "--limit", "1", *options)
     read, white = (read_image, 255) if stored else (shares, 1)
-    clean, noisy = read(folder / "a.png"), read(pairs / "a.png")
+    clean, noisy = read(folder / "a.png"), read(noisy_folder / "a.png")
     expected = graded(clean, noisy, denoise_image(noisy, model="gray"), white)
     assert row == {"picture": "mean of 1", "noise": "as given", **expected}
 
 
-def test_16_bits_count_as_shares_of_their_range(folder, tmp_path):
-    for name in SIZES:
+def test_16_bits_count_as_shares_of_their_range(folder, tmp_path, rows_of):
+    for name in "abc":
         write_image(tmp_path / f"{name}.png", read_image(folder / f"{name}.png").astype("uint16") * 257)
     arguments = ["--noise", "gaussian:0.1", "--limit", "1"]
     (fine,), (coarse,) = rows_of("gray", tmp_path, *arguments), rows_of("gray", folder, *arguments)
     assert fine["psnr"] == pytest.approx(coarse["psnr"], abs=1e-3)
 
 
-def test_a_model_of_ones_own_is_shown_the_colors_that_it_learned_from(folder, tmp_path):
+def test_a_model_of_ones_own_is_shown_the_colors_that_it_learned_from(folder, tmp_path, evaluate):
     photos = [shares(path) for path in sorted(folder.iterdir())]
     colors = [np.stack([photo] * 3, axis=-1) for photo in photos]
     small = FoldedUNetNetwork((8, 12), blocks=(1, 1))
@@ -134,16 +109,14 @@ def test_a_model_of_ones_own_is_shown_the_colors_that_it_learned_from(folder, tm
         denoiser = ImageDenoiser(small, patch_size=16, max_epochs=1, random_state=0).fit(pictures)
         save(denoiser, tmp_path / color)
         told = json.loads(
-            run(
+            evaluate(
                 tmp_path / color, folder, "--noise", "gaussian:0.1", "--limit", "1", "--format", "json"
-            ).stdout
+            ).out
         )
         assert told["color"] == color
         assert told["results"][0]["psnr"] > 10
-    assert (
-        "takes pictures of 3 channels"
-        in run(tmp_path / "rgb", folder, "--noise", "gaussian", "--color", "gray", code=1).stderr
-    )
+    refused = evaluate(tmp_path / "rgb", folder, "--noise", "gaussian", "--color", "gray", code=2)
+    assert "--color is gray, and the model takes rgb pictures; leave it out" in refused.err
 
 
 # How it goes about it ----------------------------------------------------------------------------------
@@ -152,54 +125,58 @@ def test_a_model_of_ones_own_is_shown_the_colors_that_it_learned_from(folder, tm
 def test_pictures_are_read_one_by_one(folder, monkeypatch):
     reads = []
     read = _evaluate._read
-    monkeypatch.setattr(_evaluate, "_read", lambda path, color: reads.append(path) or read(path, color))
-    exam = _evaluate.Exam("gray", None, (), 0, False, "auto")
-    steps = _evaluate._measured(exam, folder, folder, "gray", None)
+    monkeypatch.setattr(_evaluate, "_read", lambda path, *how: reads.append(path) or read(path, *how))
+    exam = _evaluate.Exam({"model": "gray"}, None, (), 0, False)
+    pairs = [(path, path) for path in sorted(folder.iterdir())]
+    steps = _evaluate._measured(exam, pairs, "gray", 2**28, PictureProgress(3, quiet=True))
     next(steps)
     assert len(reads) == 2  # the two sides of the first picture
     next(steps)
     assert len(reads) == 4
 
 
-def test_broken_and_odd_pictures_are_left_out_with_a_line(folder, tmp_path):
+def test_broken_and_odd_pictures_are_left_out_with_a_line(folder, tmp_path, evaluate):
     (tmp_path / "a.png").write_bytes((folder / "a.png").read_bytes())
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     write_image(tmp_path / "tiny.png", np.zeros((2, 2), "uint8"))
-    result = run("gray", tmp_path, "--noise", "gaussian:0.1")
-    assert "mean of 1" in result.stdout
-    lines = result.stderr.splitlines()
+    result = evaluate("gray", tmp_path, "--noise", "gaussian:0.1")
+    assert "mean of 1" in result.out
+    lines = result.err.splitlines()
     assert len(lines) == 2
     assert "broken.png" in lines[0]
-    assert "tiny.png is smaller than the 3 x 3 pixels" in lines[1]
+    assert "tiny.png: left out, it is smaller than the 3 x 3 pixels" in lines[1]
 
 
-def test_sides_that_differ_are_left_out(folder, pairs, tmp_path):
-    for path in pairs.iterdir():
+def test_sides_that_differ_are_left_out(folder, noisy_folder, tmp_path, evaluate):
+    for path in noisy_folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     write_image(tmp_path / "a.png", np.zeros((9, 9), "uint8"))
     (tmp_path / "b.png").unlink()
-    result = run("gray", folder, "--noisy", tmp_path)
-    assert "mean of 1" in result.stdout
-    assert "b.png" in result.stderr
-    assert "its noisy side uint8 of (9, 9)" in result.stderr
+    result = evaluate("gray", folder, "--noisy", tmp_path)
+    assert "mean of 1" in result.out
+    assert "b.png" in result.err
+    assert "it is uint8 of 40 x 48, its noisy side uint8 of 9 x 9" in result.err
 
 
 # Where the results go ----------------------------------------------------------------------------------
 
 
-def test_a_table_says_what_was_measured(folder):
-    text = run("gray", folder, "--noise", "gaussian:0.1", "--limit", "1").stdout
+def test_a_table_says_what_was_measured(folder, evaluate):
+    text = evaluate("gray", folder, "--noise", "gaussian:0.1", "--limit", "1").out
     assert "PSNR noisy" in text
     assert "measured: mean over pictures; PSNR in dB and SSIM refer to the range of the type" in text
     assert "\x1b" not in text
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".txt"])
-def test_a_file_has_the_format_that_its_name_says(folder, tmp_path, suffix):
+def test_a_file_has_the_format_that_its_name_says(folder, tmp_path, suffix, evaluate, rows_of):
     arguments = ["gray", folder, "--noise", "gaussian:0.1", "--limit", "1"]
     path = tmp_path / f"results{suffix}"
     path.write_text("old")
-    assert run(*arguments, "-o", path).output == ""
+    refused = evaluate(*arguments, "-o", path, code=2).err
+    assert refused == f"sk-denoise: {path} exists already; --overwrite replaces it\n"
+    assert path.read_text() == "old"
+    assert evaluate(*arguments, "-o", path, "--overwrite") == (0, "", "")
     text, (expected,) = path.read_text(), rows_of(*arguments)
     if suffix == ".csv":
         (row,) = csv.DictReader(io.StringIO(text))
@@ -224,37 +201,40 @@ def test_a_file_that_cannot_be_replaced_leaves_no_other(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("", "Say what the noise is"),
+        ("", "say what the noise is"),
         ("--noise gaussian:0.1 --noisy {folder}", "one of the two"),
         ("--noise gaussian:25", "grey levels of 255 would be gaussian:0.098"),
-        ("--noise gaussian:0.1 --sigma 0", "0.0"),
+        ("--noise gaussian:0.1 --sigma -1", "expected a number of grey levels, 0 or more, got '-1'"),
+        ("--noise gaussian:0.1 --sigma 60", "--sigma 60 is more than the model gray knows"),
+        ("--noise gaussian:0.1 --noise gaussian:0.1", "--noise gaussian:0.1 is given twice"),
+        ("--noise gaussian:0.1 --device nowhere", "device='nowhere' cannot be used here"),
+        ("--noisy nowhere", "there is no folder 'nowhere'"),
         ("--noise swap:0.1", "swap takes values from other patches"),
         ("--noise gaussian:0.1 -o {folder}", "is a folder"),
-        ("--noise gaussian:0.1 -o {folder}/none/x.csv", "there is no folder"),
     ],
 )
-def test_wrong_usage_ends_with_2_before_anything_is_read(folder, options, message, monkeypatch):
+def test_wrong_usage_ends_with_2_before_anything_is_read(folder, options, message, monkeypatch, evaluate):
     monkeypatch.setattr(_evaluate, "_read", lambda *_: pytest.fail("it read a picture"))
-    told = run("gray", folder, *options.format(folder=folder).split(), code=2).stderr
+    told = evaluate("gray", folder, *options.format(folder=folder).split(), code=2).err
     assert message in " ".join(told.split())
 
 
-def test_models_are_known_by_name_and_others_are_answered_with_the_nearest(folder):
-    assert set(_trained.NAMED) == {"auto", *MODELS}
-    told = run("grey", folder, "--noise", "gaussian", code=2).stderr
-    assert "'grey' is neither a file nor a name. Did you mean 'gray'?" in " ".join(told.split())
+def test_models_are_known_by_name_and_others_are_answered_with_the_nearest(folder, evaluate):
+    assert set(_chosen.NAMED) == {"auto", *MODELS}
+    told = evaluate("grey", folder, "--noise", "gaussian", code=2).err
+    assert "there is no model or file 'grey'. Did you mean 'gray'?" in " ".join(told.split())
 
 
-def test_what_fails_ends_with_1_and_a_reason(folder, tmp_path):
+def test_what_fails_ends_with_1_and_a_reason(folder, tmp_path, evaluate):
     (tmp_path / "broken.png").write_bytes(b"")
-    assert "None of the pictures" in run("gray", tmp_path, "--noise", "gaussian", code=1).stderr
+    assert "none of the pictures" in evaluate("gray", tmp_path, "--noise", "gaussian", code=1).err
     (tmp_path / "model").write_bytes(b"none")
-    assert "cannot be loaded" in run(tmp_path / "model", folder, "--noise", "gaussian", code=1).stderr
+    assert "cannot be loaded" in evaluate(tmp_path / "model", folder, "--noise", "gaussian", code=2).err
 
 
-def test_an_interruption_ends_with_130(folder, monkeypatch):
+def test_an_interruption_ends_with_130(folder, monkeypatch, evaluate):
     def interrupt(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_evaluate, "_read", interrupt)
-    assert "Interrupted" in run("gray", folder, "--noise", "gaussian", code=130).stderr
+    assert "Interrupted" in evaluate("gray", folder, "--noise", "gaussian", code=130).err

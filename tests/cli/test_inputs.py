@@ -80,10 +80,10 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tree):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere", "there is no file or folder nowhere"),
-        ("photos/*.gif", r"no picture matches photos/\*.gif"),
-        ("empty", "the folder empty holds no picture: no file that ends in .bmp, .jpeg"),
-        ("x" * 300, "there is no file or folder xxx"),
+        ("nowhere", "there is no file or folder 'nowhere'"),
+        ("photos/*.gif", r"no picture matches 'photos/\*.gif'"),
+        ("empty", "the folder 'empty' holds no picture: no file that ends in .bmp, .jpeg"),
+        ("x" * 300, "there is no file or folder 'xxx"),
     ],
 )
 def test_a_name_that_stands_for_nothing_is_refused(name, message, tree):

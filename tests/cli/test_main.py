@@ -72,6 +72,12 @@ def test_an_unknown_option_is_wrong_usage(run):
         ["denoise", "a.png", "-o", "b.png", "--sigma", "much"],
         ["denoise", "a.png", "-o", "b.png", "--model", "grey"],
         ["models", "grey"],
+        ["train", "nowhere", "-o", "model"],
+        ["train", ".", "-o", "."],
+        ["evaluate", "grey", "."],
+        ["evaluate", "gray", ".", "--noise", "gaussian:25"],
+        ["compare", "mdian", "--on", ".", "--noise", "gaussian:0.1"],
+        ["compare", "median", "--on", ".", "--noise", "gaussian:0.1", "-o", "."],
     ],
     ids=" ".join,
 )
@@ -151,3 +157,47 @@ def test_main_takes_the_arguments_of_the_process_by_default(monkeypatch, capsys)
     monkeypatch.setattr(sys, "argv", ["anything", "--version"])
     assert main() == 0
     assert __version__ in capsys.readouterr().out
+
+
+SAME = (
+    "--sigma",
+    "--device",
+    "--quiet",
+    "--seed",
+    "--noise",
+    "--noisy",
+    "--max-pixels",
+    "--limit",
+    "--ensemble",
+    "--format",
+)
+
+
+def test_options_that_several_commands_have_are_the_same_everywhere():
+    found = {}
+    for name in COMMANDS:
+        for option in command(name).params:
+            if isinstance(option, click.Option) and option.name != "help":
+                found.setdefault(option.opts[-1], {})[name] = option
+    for spelling in SAME:
+        options = list(found[spelling].values())
+        assert len(options) > 1, spelling
+        told = {(tuple(o.opts), o.type.name, o.metavar, o.help, o.is_flag) for o in options}
+        assert len({(spellings, kind, metavar) for spellings, kind, metavar, *_ in told}) == 1, spelling
+        assert spelling in ("--seed", "--noise") or len(told) == 1, spelling
+
+
+@pytest.mark.parametrize("name", ["denoise", "models", "evaluate", "compare", "train"])
+def test_the_same_slip_is_answered_in_the_same_words(name, run, tmp_path):
+    (tmp_path / "a.png").touch()
+    arguments = {
+        "denoise": [tmp_path / "a.png", "-o", "out", "--model", "grey"],
+        "models": ["grey"],
+        "evaluate": ["grey", tmp_path, "--noise", "gaussian"],
+        "compare": ["grey", "--on", tmp_path, "--noise", "gaussian"],
+        "train": [tmp_path, "-o", "model", "--start-from", "grey"],
+    }
+    code, _, err = run(name, *arguments[name])
+    assert code == 2
+    assert "there is no model or file 'grey'. Did you mean 'gray'? Known: " in err
+    assert err.endswith(f"Try 'sk-denoise {name} --help' for help.\n")

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
+from rich.console import Console
 
 from sk_denoise import (
     Augmenter,
@@ -22,12 +23,11 @@ from sk_denoise import (
     ImageDenoiser,
     MedianDenoiser,
 )
-from sk_denoise.cli import _epochs, _results, _settings
-from sk_denoise.cli._train import _epochs as resolved_epochs
-from sk_denoise.cli._train import train
-from sk_denoise.datasets import ImageFolder, load_pictures
+from sk_denoise.cli import _epochs, _settings, _train
+from sk_denoise.cli._console import Terminated
+from sk_denoise.datasets import ImageFolder
 from sk_denoise.estimators import IMAGE_NETWORKS
-from sk_denoise.io import load, save, write_image
+from sk_denoise.io import load, save
 from sk_denoise.restoration import load_pretrained
 from sk_denoise.training import LOSSES, SCHEDULES, auto_patch_epochs
 
@@ -35,39 +35,19 @@ SMALL = ["--network-option", "widths=8,12", "--network-option", "blocks=1,1"]
 QUICK = ["--color", "gray", "--patch-size", "16", "--patches-per-picture", "2", *SMALL]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Make a folder of three small photographs."""
-    place = tmp_path_factory.mktemp("photos")
-    for number, photo in enumerate(load_pictures("gray").train[:3]):
-        write_image(place / f"{number}.png", (255 * photo[:40, :48]).round().astype("uint8"))
-    return place
-
-
-@pytest.fixture(scope="module")
-def noisy_folder(folder, tmp_path_factory):
-    """Make a folder of their noisy sides."""
-    place = tmp_path_factory.mktemp("noisy")
-    for path, photo in zip(ImageFolder(folder).paths, ImageFolder(folder, color="gray"), strict=True):
-        noisy = photo + np.random.default_rng(0).normal(0, 20, photo.shape)
-        write_image(place / path.name, noisy.clip(0, 255).astype("uint8"))
-    return place
-
-
 @pytest.fixture
 def model(tmp_path):
     return tmp_path / "model.safetensors"
 
 
-def run(*arguments, code=0):
-    result = CliRunner().invoke(train, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    return result
+@pytest.fixture
+def train(expect):
+    return partial(expect, "train")
 
 
-def quick(folder, model, *arguments, code=0):
-    return run(folder, "-o", model, *QUICK, *arguments, code=code)
+@pytest.fixture
+def quick(train):
+    return lambda folder, model, *arguments, code=0: train(folder, "-o", model, *QUICK, *arguments, code=code)
 
 
 def weights(denoiser):
@@ -77,7 +57,7 @@ def weights(denoiser):
 # What is trained ---------------------------------------------------------------------------------------
 
 
-def test_it_trains_what_the_library_does_to_the_same_bits(folder, model):
+def test_it_trains_what_the_library_does_to_the_same_bits(folder, model, quick):
     quick(folder, model, "--noise", "gaussian:0.1", "--epochs", "2", "--seed", "3")
     denoiser = ImageDenoiser(
         FoldedUNetNetwork((8, 12), blocks=(1, 1)),
@@ -93,13 +73,13 @@ def test_it_trains_what_the_library_does_to_the_same_bits(folder, model):
     assert repr(made) == repr(denoiser)
 
 
-def test_options_become_parameters(folder, model):
+def test_options_become_parameters(folder, model, train):
     arguments = (
-        "--network dncnn --network-option depth=3 --network-option width=8 --sigma map --color rgb "
+        "--network dncnn --network-option depth=3 --network-option width=8 --sigma-map --color rgb "
         "--patch-size 8 --patches-per-picture 2 --augment turns --batch-size 3 --epochs 1 "
         "--learning-rate 0.01 --loss mae --precision float32 --device cpu --noise gaussian:0-0.2"
     )
-    run(folder, "-o", model, *arguments.split())
+    train(folder, "-o", model, *arguments.split())
     denoiser = load(model)
     expected = {
         "network": DnCNNNetwork(3, width=8),
@@ -121,19 +101,19 @@ def test_options_become_parameters(folder, model):
     assert denoiser.patch_shape_ == (8, 8, 3)
 
 
-def test_pairs_of_pictures_bring_their_noise(folder, noisy_folder, model):
+def test_pairs_of_pictures_bring_their_noise(folder, noisy_folder, model, quick):
     told = quick(folder, model, "--noisy", noisy_folder, "--epochs", "1")
     assert load(model).noiser_ is None
-    assert "with their noisy sides" in told.stdout
+    assert "with their noisy sides" in told.out
     refused = quick(folder, model, "--resume", "--epochs", "2", code=2)
-    assert "learned from pairs: give --noisy FOLDER" in refused.stderr
+    assert "learned from pairs: give --noisy FOLDER" in refused.err
 
 
-def test_weights_in_the_box_go_on_with_a_rate_of_their_own(folder, model, tmp_path):
+def test_weights_in_the_box_go_on_with_a_rate_of_their_own(folder, model, tmp_path, train):
     other = tmp_path / "other.safetensors"
     options = "--start-from gray --patch-size 16 --patches-per-picture 2 --seed 1 --epochs 1"
     for path in (model, other):
-        run(folder, "-o", path, *options.split())
+        train(folder, "-o", path, *options.split())
     denoiser, before = load(model), load_pretrained("gray")
     assert denoiser.learning_rate == before.learning_rate == _settings.RATE_TO_GO_ON
     assert denoiser.n_iter_ == 1
@@ -141,41 +121,44 @@ def test_weights_in_the_box_go_on_with_a_rate_of_their_own(folder, model, tmp_pa
     assert torch.equal(weights(denoiser), weights(load(other)))
 
 
-def test_a_file_to_start_from_counts_its_epochs_anew_and_keeps_its_network(folder, model, tmp_path):
+def test_a_file_to_start_from_counts_its_epochs_anew_and_keeps_its_network(
+    folder, model, tmp_path, train, quick
+):
     quick(folder, model, "--epochs", "3")
     new = tmp_path / "new.safetensors"
-    run(folder, "-o", new, "--start-from", model, "--epochs", "2")
+    train(folder, "-o", new, "--start-from", model, "--epochs", "2")
     denoiser = load(new)
     assert (denoiser.n_iter_, denoiser.max_epochs, denoiser.patch_size) == (2, 2, 16)
     assert repr(denoiser.network) == repr(load(model).network)
-    refused = run(folder, "-o", tmp_path / "x", "--start-from", model, "--network", "unet", code=2)
-    assert "--network is unet, the weights of" in refused.stderr
+    refused = train(folder, "-o", tmp_path / "x", "--start-from", model, "--network", "unet", code=2)
+    assert "--network is unet, the weights of" in refused.err
     assert (
-        "has its own"
-        in run(folder, "-o", tmp_path / "x", "--start-from", model, "--seed", "1", code=2).stderr
+        "has its own" in train(folder, "-o", tmp_path / "x", "--start-from", model, "--seed", "1", code=2).err
     )
     assert (
         "takes gray pictures"
-        in run(folder, "-o", tmp_path / "x", "--start-from", "gray", "--color", "rgb", code=2).stderr
+        in train(folder, "-o", tmp_path / "x", "--start-from", "gray", "--color", "rgb", code=2).err
     )
 
 
-def test_it_validates_on_another_folder_and_stops_where_that_gets_no_better(folder, noisy_folder, model):
+def test_it_validates_on_another_folder_and_stops_where_that_gets_no_better(
+    folder, noisy_folder, model, quick
+):
     options = ["--validation", noisy_folder, "--early-stopping", "--patience", "1", "--learning-rate", "0.2"]
     result = quick(folder, model, *options, "--epochs", "50", "--noise", "gaussian:0.1")
     denoiser = load(model)
-    assert "validation PSNR" in result.stdout
+    assert "validation PSNR" in result.out
     assert denoiser.n_iter_ == denoiser.max_epochs < 50
     best = int(np.argmin([epoch["valid_loss"] for epoch in denoiser.net_.history]))
     assert best < denoiser.n_iter_ - 1
     again = quick(folder, model, "--resume")
-    assert "nothing is left to do" in again.stdout
+    assert "nothing is left to do" in again.out
 
 
 # What is kept ------------------------------------------------------------------------------------------
 
 
-def test_the_model_is_whole_after_every_epoch(folder, model, monkeypatch):
+def test_the_model_is_whole_after_every_epoch(folder, model, monkeypatch, quick):
     seen = []
     monkeypatch.setattr(
         _epochs.Lines, "show", lambda self, done, figures: seen.append((done, load(model).n_iter_))
@@ -194,40 +177,37 @@ def interrupted_after(epochs, monkeypatch):
     monkeypatch.setattr(_epochs.Lines, "show", show)
 
 
-def test_an_interruption_keeps_the_last_epoch_and_says_how_to_go_on(folder, model, monkeypatch):
+def test_an_interruption_keeps_the_last_epoch_and_says_how_to_go_on(folder, model, monkeypatch, train, quick):
     with monkeypatch.context() as patch:
         interrupted_after(2, patch)
         result = quick(folder, model, "--epochs", "4", code=130)
     assert load(model).n_iter_ == 2
-    before, _, after = result.stderr.partition(" Go on with: ")
-    assert before.endswith(f"Interrupted. {model} holds 2 of 4 epochs.")
+    before, _, after = result.err.partition(" Go on with: ")
+    assert before.endswith(f"Interrupted: {model} holds 2 of 4 epochs.")
     program, command, *arguments = shlex.split(after)
     assert (program, command) == ("sk-denoise", "train")
-    assert "4 epochs (2 of them now)" in run(*arguments).stdout
+    assert "4 epochs (2 of them now)" in train(*arguments).out
     assert load(model).n_iter_ == 4
 
 
-def test_the_exit_code_tells_which_signal_it_was(folder, model, monkeypatch):
-    class Terminated(KeyboardInterrupt):
-        number = signal.SIGTERM
-
+def test_the_exit_code_tells_which_signal_it_was(folder, model, monkeypatch, quick):
     def stop(self, done, figures):
-        raise Terminated
+        raise Terminated(signal.SIGTERM)
 
     monkeypatch.setattr(_epochs.Lines, "show", stop)
-    assert "holds 1 of 2 epochs" in quick(folder, model, "--epochs", "2", code=143).stderr
+    assert "holds 1 of 2 epochs" in quick(folder, model, "--epochs", "2", code=143).err
 
 
-def test_an_interruption_of_the_first_epoch_writes_nothing(folder, model, monkeypatch):
+def test_an_interruption_of_the_first_epoch_writes_nothing(folder, model, monkeypatch, quick):
     def interrupt(self, denoiser, epoch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_epochs.Keeper, "__call__", interrupt)
-    assert "was not written" in quick(folder, model, "--epochs", "2", code=130).stderr
+    assert "was not written" in quick(folder, model, "--epochs", "2", code=130).err
     assert not model.exists()
 
 
-def test_a_process_that_is_killed_leaves_the_last_whole_epoch(folder, model):
+def test_a_process_that_is_killed_leaves_the_last_whole_epoch(folder, model, quick):
     arguments = [str(folder), "-o", str(model), *QUICK, "--epochs", "5000", "-q"]
     code = "import sys; from sk_denoise.cli._train import train; train.main(sys.argv[1:])"
     process = subprocess.Popen([sys.executable, "-c", code, *arguments])
@@ -244,28 +224,28 @@ def test_a_process_that_is_killed_leaves_the_last_whole_epoch(folder, model):
     assert load(model).n_iter_ == done + 1
 
 
-def test_a_run_goes_on_to_so_many_epochs_in_all_with_the_options_of_the_file(folder, model):
+def test_a_run_goes_on_to_so_many_epochs_in_all_with_the_options_of_the_file(folder, model, train, quick):
     quick(folder, model, "--epochs", "1", "--noise", "poisson:30", "--seed", "0")
-    run(folder, "-o", model, "--resume", "--epochs", "3")
+    train(folder, "-o", model, "--resume", "--epochs", "3")
     denoiser = load(model)
     assert (denoiser.n_iter_, len(denoiser.loss_curve_), denoiser.max_epochs) == (3, 3, 3)
     assert (denoiser.patch_size, denoiser.noise.peak, denoiser.random_state) == (16, 30, 0)
     assert denoiser.learning_rate == ImageDenoiser().learning_rate
     assert denoiser.learning_rate_schedule == "flat_cosine"
-    assert "has 3 epochs; nothing is left to do" in run(folder, "-o", model, "--resume").stdout
+    assert "has 3 epochs; nothing is left to do" in train(folder, "-o", model, "--resume").out
 
 
-def test_a_run_that_goes_on_twice_is_repeatable_and_draws_anew(folder, model, tmp_path):
+def test_a_run_that_goes_on_twice_is_repeatable_and_draws_anew(folder, model, tmp_path, train, quick):
     quick(folder, model, "--epochs", "1", "--seed", "0")
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(model.read_bytes())
     for path in (model, copy):
-        run(folder, "-o", path, "--resume", "--epochs", "2")
+        train(folder, "-o", path, "--resume", "--epochs", "2")
     assert torch.equal(weights(load(model)), weights(load(copy)))
     assert len(set(load(model).loss_curve_)) == 2
 
 
-def test_to_resume_what_is_not_there_is_to_begin(folder, model):
+def test_to_resume_what_is_not_there_is_to_begin(folder, model, quick):
     quick(folder, model, "--resume", "--epochs", "1")
     assert load(model).n_iter_ == 1
 
@@ -293,18 +273,18 @@ def test_other_schedules_and_longer_runs_are_runs_of_their_own():
 # What is told ------------------------------------------------------------------------------------------
 
 
-def test_without_a_terminal_each_epoch_is_a_plain_line(folder, model):
+def test_without_a_terminal_each_epoch_is_a_plain_line(folder, model, quick):
     result = quick(folder, model, "--epochs", "2", "--noise", "gaussian:0.1")
-    lines = result.stderr.splitlines()
+    lines = result.err.splitlines()
     assert [line.partition(",")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert all("loss 0." in line and "PSNR" in line and line.endswith("left") for line in lines)
-    assert "\x1b" not in result.output
-    assert "Learned from 3 pictures of" in result.stdout
-    assert "gray, under gaussian:0.1." in result.stdout
+    assert "\x1b" not in result.out + result.err
+    assert "Learned from 3 pictures of" in result.out
+    assert "gray, under gaussian:0.1." in result.out
 
 
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
-    monkeypatch.setattr(_epochs, "has_terminal", lambda: True)
+    monkeypatch.setattr(_epochs, "terminal", lambda: Console(stderr=True, force_terminal=True))
     monkeypatch.setenv("TERM", "xterm")
     with _epochs.screen(2, 4, quiet=False) as shown:
         shown.say("a [line]")
@@ -315,8 +295,8 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     assert "loss 0.5" in told
 
 
-def test_quiet_runs_say_nothing(folder, model):
-    assert quick(folder, model, "--epochs", "1", "-q").output == ""
+def test_quiet_runs_say_nothing(folder, model, quick):
+    assert quick(folder, model, "--epochs", "1", "-q") == (0, "", "")
 
 
 def test_the_psnr_in_training_is_that_of_the_squared_error():
@@ -325,13 +305,13 @@ def test_the_psnr_in_training_is_that_of_the_squared_error():
     assert "validation PSNR 30.00 dB" in _epochs.figures_of({"train_loss": 0.01, "valid_psnr": 30.0}, "mse")
 
 
-def test_broken_pictures_are_left_out_with_a_line(folder, model, tmp_path):
+def test_broken_pictures_are_left_out_with_a_line(folder, model, tmp_path, quick):
     place = tmp_path / "some"
     place.mkdir()
     for path in folder.iterdir():
         (place / path.name).write_bytes(path.read_bytes())
     (place / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    lines = quick(place, model, "--epochs", "2").stderr.splitlines()
+    lines = quick(place, model, "--epochs", "2").err.splitlines()
     told = [line for line in lines if "broken.png" in line]
     assert len(told) == 1
     assert "Warning" not in told[0]
@@ -341,19 +321,22 @@ def test_broken_pictures_are_left_out_with_a_line(folder, model, tmp_path):
 # What is refused ---------------------------------------------------------------------------------------
 
 
-def test_a_model_that_is_there_is_refused_and_overwritten_only_where_that_is_said(folder, model):
+def test_a_model_that_is_there_is_refused_and_overwritten_only_where_that_is_said(folder, model, quick):
     model.write_bytes(b"precious")
-    assert "is there already" in quick(folder, model, "--epochs", "1", code=2).stderr
+    assert (
+        "exists already; --resume goes on with it, --overwrite trains anew"
+        in quick(folder, model, "--epochs", "1", code=2).err
+    )
     assert model.read_bytes() == b"precious"
     quick(folder, model, "--epochs", "1", "--overwrite")
     assert load(model).n_iter_ == 1
 
 
-def test_to_resume_with_other_options_is_refused_by_name_and_changes_nothing(folder, model):
+def test_to_resume_with_other_options_is_refused_by_name_and_changes_nothing(folder, model, train, quick):
     quick(folder, model, "--epochs", "1", "--noise", "gaussian:0.1", "--augment", "mirror")
     before = model.read_bytes()
     options = ["--noise", "gaussian:0.2", "--augment", "flips", "--color", "gray", "--patch-size", "8"]
-    said = run(folder, "-o", model, "--resume", "--epochs", "2", *options, code=2).stderr
+    said = train(folder, "-o", model, "--resume", "--epochs", "2", *options, code=2).err
     assert "--noise is gaussian:0.2" in said
     assert "has gaussian:0.1" in said
     assert "--augment is" in said
@@ -361,41 +344,52 @@ def test_to_resume_with_other_options_is_refused_by_name_and_changes_nothing(fol
     assert model.read_bytes() == before
 
 
-def test_a_file_that_holds_something_else_is_refused(folder, model):
+def test_a_file_that_holds_something_else_is_refused(folder, model, quick):
     save(MedianDenoiser().fit(np.zeros((1, 8, 8))), model)
-    assert (
-        "holds a MedianDenoiser, where an ImageDenoiser was expected"
-        in quick(folder, model, "--resume", code=1).stderr
-    )
+    refused = quick(folder, model, "--resume", code=2).err
+    assert "holds a MedianDenoiser, where a fitted ImageDenoiser was expected" in refused
     model.write_bytes(b"no model")
-    assert "cannot be loaded" in quick(folder, model, "--resume", code=1).stderr
+    assert "cannot be loaded" in quick(folder, model, "--resume", code=2).err
 
 
-@pytest.mark.parametrize("place", ["missing/model", "", "taken/model"])
-def test_a_place_that_cannot_be_written_is_refused_before_the_training(folder, tmp_path, place, monkeypatch):
+@pytest.mark.parametrize(
+    ("place", "code", "message"),
+    [
+        ("", 2, "is a folder; give the path of a file"),
+        ("taken/model", 1, "cannot write to "),
+        ("/proc/model", 1, "cannot write to "),
+        ("/dev/null", 2, "no ordinary file"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_the_training(
+    folder, tmp_path, place, code, message, monkeypatch, quick
+):
     (tmp_path / "taken").write_text("a file")
     monkeypatch.setattr(ImageDenoiser, "fit", lambda *_, **__: pytest.fail("it trained"))
-    assert "Invalid value for -o" in quick(folder, tmp_path / place, code=2).stderr
+    assert message in quick(folder, tmp_path / place, code=code).err
 
 
-def test_a_folder_that_takes_no_files_is_refused(tmp_path, monkeypatch, folder):
-    def refuse(**_):
-        raise PermissionError(13, "Permission denied")
+def test_folders_are_made_for_the_model(folder, tmp_path, quick):
+    quick(folder, tmp_path / "new/models/first", "--epochs", "1")
+    assert load(tmp_path / "new/models/first").n_iter_ == 1
 
-    monkeypatch.setattr(_results.tempfile, "TemporaryFile", refuse)
-    assert "cannot be written: Permission denied" in quick(folder, tmp_path / "model", code=2).stderr
+
+def test_what_is_no_ordinary_file_is_not_replaced(folder, tmp_path, quick):
+    os.mkfifo(tmp_path / "pipe")
+    refused = quick(folder, tmp_path / "pipe", "--overwrite", code=2).err
+    assert "pipe is no ordinary file and cannot be replaced" in refused
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--noise gaussian:0.1 --noisy {folder}", "--noise and --noisy exclude each other"),
-        ("--resume --overwrite", "--resume and --overwrite exclude each other"),
+        ("--noise gaussian:0.1 --noisy {folder}", "--noise and --noisy contradict each other"),
+        ("--resume --overwrite", "--resume and --overwrite contradict each other"),
         ("--validation-noisy {folder}", "go together"),
         ("--noisy {folder} --validation {folder}", "go together"),
         ("--validation-fraction 0.2", "--validation-fraction goes with --early-stopping"),
         ("--patience 2", "--patience goes with --early-stopping"),
-        ("--early-stopping --validation {folder} --validation-fraction 0.2", "exclude each other"),
+        ("--early-stopping --validation {folder} --validation-fraction 0.2", "contradict each other"),
         ("--epochs 0", "expected an integer of at least 1, or auto, got '0'"),
         ("--network-option depth", "expected NAME=VALUE"),
         ("--network-option depth=3", "folded_unet has no depth. Known: blocks, widths"),
@@ -403,16 +397,16 @@ def test_a_folder_that_takes_no_files_is_refused(tmp_path, monkeypatch, folder):
         ("--learning-rate 0", "0.0"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_a_reason(folder, model, options, message):
-    result = run(folder, "-o", model, *options.format(folder=folder).split(), code=2)
-    assert message in " ".join(result.stderr.split())
+def test_wrong_usage_ends_with_2_and_a_reason(folder, model, options, message, train):
+    result = train(folder, "-o", model, *options.format(folder=folder).split(), code=2)
+    assert message in " ".join(result.err.split())
     assert not model.exists()
 
 
-def test_what_fails_ends_with_1_and_a_reason(folder, model, tmp_path):
-    assert "holds no picture" in run(tmp_path, "-o", model, code=1).stderr
-    assert "diverged" in quick(folder, model, "--learning-rate", "1e9", "--epochs", "9", code=1).stderr
-    assert "cuda:9" in quick(folder, model, "--overwrite", "--device", "cuda:9", code=1).stderr
+def test_what_fails_ends_with_1_and_a_reason(folder, model, tmp_path, train, quick):
+    assert "holds no picture" in train(tmp_path, "-o", model, code=2).err
+    assert "diverged" in quick(folder, model, "--learning-rate", "1e9", "--epochs", "9", code=1).err
+    assert "cuda:9" in quick(folder, model, "--overwrite", "--device", "cuda:9", code=2).err
 
 
 # What is written down here because the library takes seconds to import ---------------------------------
@@ -429,7 +423,7 @@ def test_the_defaults_that_help_shows_are_those_of_the_estimator():
     own = ImageDenoiser().get_params()
     shown = {
         option.name: option.show_default
-        for option in train.params
+        for option in _train.train.params
         if isinstance(getattr(option, "show_default", None), str)
     }
     assert len(shown) > 10
@@ -444,4 +438,4 @@ def test_auto_epochs_are_those_of_the_estimator(n, fraction):
     stopping = {} if fraction is None else {"early_stopping": True, "validation_fraction": fraction}
     left = n if fraction is None else n - round(fraction * n)
     expected = auto_patch_epochs(-(-16 * left // 32))
-    assert resolved_epochs(ImageDenoiser(**stopping), n, False) == expected
+    assert _train._epochs(ImageDenoiser(**stopping), n, False) == expected
