@@ -18,9 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sk_denoise.cli import main as sk_denoise
 from sk_denoise.cli._epochs import Keeper
-from sk_denoise.cli._evaluate import evaluate
-from sk_denoise.cli._train import train
 from sk_denoise.datasets import load_pictures
 from sk_denoise.io import write_image
 
@@ -56,15 +55,15 @@ def write_all(folder: Path, pictures: list[np.ndarray]) -> None:
 def quality(folder: Path, at: int | None, seed: int) -> float:
     """Return the PSNR on other pictures after a run that was killed at an epoch."""
     model, results = folder / f"{at}_{seed}.safetensors", folder / "results.json"
-    arguments = [str(folder / "train"), "-o", str(model), "--seed", str(seed), *OPTIONS]
+    arguments = ["train", str(folder / "train"), "-o", str(model), "--seed", str(seed), *OPTIONS]
     if at is None:
-        train.main(arguments, standalone_mode=False)
+        assert sk_denoise(arguments) == 0
     else:
         done = subprocess.run([sys.executable, __file__, str(at), *arguments], check=False)
         assert done.returncode == -signal.SIGKILL
-        train.main([*arguments, "--resume"], standalone_mode=False)
-    asked = [str(model), str(folder / "test"), "--noise", "gaussian:0.1", "-o", str(results)]
-    evaluate.main(asked, standalone_mode=False)
+        assert sk_denoise([*arguments, "--resume"]) == 0
+    asked = [str(model), str(folder / "test"), "--noise", "gaussian:0.1", "-o", str(results), "--overwrite"]
+    assert sk_denoise(["evaluate", *asked]) == 0
     return json.loads(results.read_text())["results"][0]["psnr"]
 
 
@@ -78,7 +77,7 @@ def killed(at: int, arguments: list[str]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Keeper.keep = keep_and_end  # type: ignore[method-assign]
-    train.main(arguments, standalone_mode=False)
+    sk_denoise(arguments)
 
 
 def as_table(found: dict[int | None, list[float]]) -> str:

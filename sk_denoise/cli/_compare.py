@@ -180,7 +180,7 @@ def _check_memory(sizes: Sequence[tuple[int, int]], color: str, options: dict[st
             f"{options['memory']:g} allows; take fewer with --limit, or parts of them with --crop"
         )
     if not options["quiet"]:
-        tell(f"{len(sizes)} pictures, about {1000 * needed:.0f} MB of memory.")
+        tell(f"{len(sizes)} pictures, about {max(1, 1000 * needed):.0f} MB of memory.")
 
 
 def _table(
