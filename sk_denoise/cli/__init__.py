@@ -14,6 +14,7 @@ from sk_denoise.cli._console import (
     Failure,
     Refusal,
     exit_code_of,
+    open_streams,
     reason_of,
     shown,
     stopped_by_signals,
@@ -104,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Usage: sk-denoise ...
     0
     """
+    open_streams()
     try:
         with stopped_by_signals():
             code = group.main(

@@ -22,6 +22,7 @@ __all__ = [
     "exit_code_of",
     "explained",
     "in_lines",
+    "open_streams",
     "reason_of",
     "require",
     "say",
@@ -86,6 +87,17 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 # What commands say ---------------------------------------------------------------------------------------
+
+
+def open_streams() -> None:
+    """Have streams that were closed lead nowhere, so that no picture is opened in the place of one."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the first number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def say(text: str) -> None:

@@ -8,10 +8,11 @@ import json
 import os
 import re
 import secrets
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -48,7 +49,7 @@ def hand_over(rows: Sequence[Row], form: str | None, output: Path | None, about:
         say_table(rows, about)
         return
     if form == "table":
-        text = _table(rows, about, io.StringIO(), WIDE)
+        text = _table(rows, about, "utf-8", WIDE)
     else:
         text = _csv(rows) if form == "csv" else json.dumps({**about, "results": list(rows)}, indent=2)
     if output is None:
@@ -59,7 +60,8 @@ def hand_over(rows: Sequence[Row], form: str | None, output: Path | None, about:
 
 def say_table(rows: Sequence[Row], about: Row | None = None) -> None:
     """Print rows as a table, as wide as the terminal, and as it needs where there is none."""
-    say(_table(rows, about or {}, sys.stdout, None if sys.stdout and sys.stdout.isatty() else WIDE))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
+    say(_table(rows, about or {}, sys.stdout.encoding or "utf-8", width))
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -87,19 +89,21 @@ def _csv(rows: Sequence[Row]) -> str:
     return stream.getvalue().rstrip("\n")
 
 
-def _table(rows: Sequence[Row], about: Row, stream: TextIO, width: int | None) -> str:
-    console = Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+def _table(rows: Sequence[Row], about: Row, encoding: str, width: int) -> str:
+    sheet = io.TextIOWrapper(io.BytesIO(), encoding, "backslashreplace")  # rich draws with letters it has
+    console = Console(
+        file=sheet, width=width, force_terminal=False, highlight=False, markup=False, emoji=False
+    )
     table = Table(box=box.SIMPLE_HEAD)
     for name, value in rows[0].items():
         table.add_column(_heading(name), justify="left" if isinstance(value, str) else "right")
     for row in rows:
         table.add_row(*(Text(_in_words(name, value)) for name, value in row.items()))
-    with console.capture() as captured:
-        console.print(table)
-        for name, value in about.items():
-            console.print(f"{name}: {shown(value)}", soft_wrap=True)
-    lines = captured.get().strip("\n").split("\n")
-    return "\n".join(line.rstrip() for line in lines)
+    console.print(table)
+    for name, value in about.items():
+        console.print(f"{name}: {shown(value)}", soft_wrap=True)
+    sheet.seek(0)
+    return "\n".join(line.rstrip() for line in sheet.read().rstrip("\n").split("\n"))
 
 
 def _heading(name: str) -> str:

@@ -144,6 +144,36 @@ def test_results_that_cannot_be_written_are_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "sk-denoise: cannot write to standard output: No space left on device\n"
 
 
+@needs_full
+@pytest.mark.parametrize("arguments", [["models"], ["models", "gray"]], ids=" ".join)
+def test_tables_that_cannot_be_written_are_one_line(arguments, start):
+    with FULL.open("wb") as full:
+        process = start(*arguments, stdout=full)
+        _, err = process.communicate()
+    assert process.returncode == 1
+    assert err == b"sk-denoise: cannot write to standard output: No space left on device\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell of POSIX")
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code"),
+    [
+        (">&-", ["models"], 0),
+        ("<&- >&- 2>&-", ["models", "gray"], 0),
+        ("2>&-", ["denoised"], 2),
+        ("<&- >&- 2>&-", ["denoise", "a.png", "-o", "b.png"], 0),
+    ],
+)
+def test_streams_that_are_closed_stop_nothing(closed, arguments, code, make, tmp_path):
+    make.png(tmp_path / "a.png")
+    program = [sys.executable, "-m", "sk_denoise", *arguments]
+    line = ["sh", "-c", f'exec "$@" {closed}', "sh", *program]
+    done = subprocess.run(line, check=False, capture_output=True, cwd=tmp_path)
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+    assert (tmp_path / "b.png").exists() == (arguments[0] == "denoise")
+
+
 def test_a_reader_that_goes_away_is_no_error(monkeypatch, capsys):
     reading, writing = os.pipe()
     os.close(reading)
