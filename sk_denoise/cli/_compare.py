@@ -23,7 +23,7 @@ from sk_denoise.cli._options import (
     results_options,
     seed_option,
 )
-from sk_denoise.cli._pixels import as_shares
+from sk_denoise.cli._pixels import Scale, keeps_numbers
 from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder
 
 __all__ = ["compare"]
@@ -129,6 +129,11 @@ def _chosen(methods: Sequence[str | Path], options: dict[str, Any]) -> tuple[dic
                 tell(FILTERS[str(method)].remark)
         else:
             model = load_denoiser(method) if isinstance(method, Path) else method
+            if keeps_numbers(model):
+                raise Refusal(
+                    f"{shown(method)} learned from numbers beyond [0, 1], and compare shows it pictures in "
+                    "[0, 1]; evaluate shows it the numbers of the files"
+                )
             chosen[str(method)] = partial(denoise_image, model=model, device=options["device"])
     return chosen, _color_for(chosen, options["color"])
 
@@ -160,7 +165,10 @@ def _pictures(paths: Sequence[Path], color: Any, options: dict[str, Any]) -> lis
         except (OSError, ValueError) as error:
             _leave_out(path, error)
             continue
-        pictures.append(_middle(as_shares(picture), options["crop"]))
+        scale = Scale.of(picture)
+        if scale.remark:
+            tell(f"{shown(path)}: {scale.remark}")
+        pictures.append(_middle(scale.shares(picture), options["crop"]))
     return pictures
 
 

@@ -19,7 +19,7 @@ from sk_denoise.cli._options import (
     refuse_both,
     sigma_option,
 )
-from sk_denoise.cli._pixels import white_of
+from sk_denoise.cli._pixels import Scale, keeps_numbers
 from sk_denoise.cli._places import check_writable, is_there
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Run:
 
     def _do(self, job: Job, progress: PictureProgress) -> bool:
         """Denoise a picture, and return whether it makes sense to go on."""
-        progress.begin(shown(job.source))
+        progress.begin(job.source)
         remarks: list[str] = []
         try:
             with in_lines(remarks.append):
@@ -137,7 +137,7 @@ class Run:
             return not (isinstance(error, OSError) and error.errno in HOPELESS)
         self.written += 1
         for remark in remarks:
-            progress.trouble(f"{job.source}: {remark}")
+            progress.tell(remark)
         progress.end(f"{job.source} -> {job.target}{told}")
         return True
 
@@ -180,13 +180,19 @@ def restore(job: Job, settings: Settings, progress: PictureProgress) -> str:
         raise ValueError(f"it has {width} x {height} pixels, more than --max-pixels {most}")
     picture = read_image(job.source, max_pixels=most)
     _check_format(job, picture)
-    white = white_of(picture)
+    scale = Scale.of(picture)
+    if scale.remark:
+        progress.tell(scale.remark)
+    rescaled = bool(scale.remark) and not keeps_numbers(options["model"])
+    question = scale.shares(picture) if rescaled else picture
+    span = 1.0 if rescaled else scale.span
     told = ""
     if level is not None:
-        options["sigma"] = level * white / 255
+        options["sigma"] = level * span / 255
     elif getattr(options["model"], "noise_levels_", True):  # else it is told nothing
-        told = _estimated(picture, white)
-    denoised = denoise_image(picture, callback=progress.count, **options)
+        told = _estimated(question, span)
+    answer = denoise_image(question, callback=progress.count, **options)
+    denoised = scale.numbers(answer) if rescaled else answer
     job.target.parent.mkdir(parents=True, exist_ok=True)
     write_image(job.target, denoised, like=job.source, quality=quality)
     return told

@@ -26,7 +26,7 @@ from sk_denoise.cli._options import (
     seed_option,
     sigma_option,
 )
-from sk_denoise.cli._pixels import as_shares, white_of
+from sk_denoise.cli._pixels import Scale, keeps_numbers
 from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder
 
 if TYPE_CHECKING:
@@ -155,25 +155,21 @@ def _measured(
 ) -> Iterator[dict[str, Any]]:
     """Read pictures one by one, and yield what is measured on each."""
     for path, partner in pairs:
-        progress.begin(shown(path))
+        progress.begin(path)
         rows = []
         try:
-            with in_lines(partial(_tell_of, path, progress)):
+            with in_lines(progress.tell):
                 clean = _read(path, color, max_pixels)
                 noisy = None if partner is None else _read(partner, color, max_pixels)
                 _check_pair(clean, noisy)
                 rows = [
-                    {"picture": path, "noise": label, **_grades(exam, truth, question, progress)}
-                    for label, question, truth in _questions(exam, clean, noisy)
+                    {"picture": path, "noise": label, **grades}
+                    for label, grades in _questions(exam, clean, noisy, progress)
                 ]
         except (OSError, ValueError) as error:
-            _tell_of(path, progress, f"left out, {reason_of(error).removeprefix(f'{shown(path)}: ')}")
+            progress.tell(f"left out, {reason_of(error).removeprefix(f'{shown(path)}: ')}")
         progress.end()
         yield from rows
-
-
-def _tell_of(path: Path, progress: PictureProgress, text: str) -> None:
-    progress.trouble(f"{path}: {text}")
 
 
 def _read(path: Path, color: Any, max_pixels: int) -> Any:
@@ -190,26 +186,36 @@ def _check_pair(clean: Any, noisy: Any) -> None:
         raise ValueError("it is {}, its noisy side {}".format(*sides))
 
 
-def _questions(exam: Exam, clean: Any, noisy: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Yield noises by name, with the noisy picture and the clean one."""
+def _questions(
+    exam: Exam, clean: Any, noisy: Any, progress: PictureProgress
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield noises by name, with what is measured under each."""
     import numpy as np
 
-    truth = clean if exam.stored else as_shares(clean)
+    scale = Scale.of(clean)
+    if scale.remark:
+        progress.tell(scale.remark)
+    rounds = exam.stored and clean.dtype.kind == "u"
+    grades = partial(_grades, exam, scale, progress, clean if rounds else scale.shares(clean))
     if noisy is not None:
-        yield GIVEN, noisy if exam.stored else as_shares(noisy), truth
+        yield GIVEN, grades(noisy if rounds else scale.shares(noisy))
     for noise in exam.noises:
-        drawn = np.asarray(noise.noiser(exam.seed).fit_transform(as_shares(clean)[None]))[0]
-        yield noise.text, _as_stored(drawn, clean.dtype) if exam.stored else drawn, truth
+        drawn = np.asarray(noise.noiser(exam.seed).fit_transform(scale.shares(clean)[None]))[0]
+        yield noise.text, grades(_as_stored(drawn, clean.dtype) if rounds else drawn)
 
 
-def _grades(exam: Exam, truth: Any, noisy: Any, progress: PictureProgress) -> dict[str, float]:
+def _grades(exam: Exam, scale: Scale, progress: PictureProgress, truth: Any, noisy: Any) -> dict[str, float]:
     """Return how good a noisy picture is, and the answer to it."""
     from sk_denoise.metrics import psnr, ssim
     from sk_denoise.restoration import denoise_image
 
-    white = white_of(truth)
-    told = None if exam.sigma is None else exam.sigma / LEVELS * white
-    answer = denoise_image(noisy, sigma=told, callback=progress.count, **exam.settings)
+    white = scale.span if truth.dtype.kind == "u" else 1.0
+    in_numbers = truth.dtype.kind == "f" and keeps_numbers(exam.settings["model"])
+    question, span = (scale.numbers(noisy), scale.span) if in_numbers else (noisy, white)
+    told = None if exam.sigma is None else exam.sigma / LEVELS * span
+    answer = denoise_image(question, sigma=told, callback=progress.count, **exam.settings)
+    if in_numbers:
+        answer = scale.shares(answer)
     values = (
         measure(truth[None], picture[None], data_range=white)
         for measure in (psnr, ssim)
@@ -235,7 +241,5 @@ def _means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _as_stored(shares: Any, dtype: Any) -> Any:
     import numpy as np
 
-    if dtype.kind != "u":
-        return shares.astype(dtype)
     white = np.iinfo(dtype).max
     return np.clip(np.rint(shares * np.float32(white)), 0, white).astype(dtype)

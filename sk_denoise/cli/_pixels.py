@@ -2,23 +2,78 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["as_shares", "white_of"]
+__all__ = ["Scale", "keeps_numbers"]
+
+LOWEST, HIGHEST = -0.5, 1.5  # as far as noise takes floats from black (0) and white (1)
 
 
-def white_of(picture: NDArray[Any]) -> float:
-    """Return the number that is white: the largest of an integer type, 1 for floats."""
-    import numpy as np
+@dataclass(frozen=True)
+class Scale:
+    """The numbers that are black and white.
 
-    return float(np.iinfo(picture.dtype).max) if picture.dtype.kind == "u" else 1.0
+    Attributes
+    ----------
+    black, white : float
+        0 and the largest of an integer type; 0 and 1 for floats, unless they reach far beyond.
+    remark : str
+        Where they do: what is taken for black and white.
+    """
+
+    black: float
+    white: float
+    remark: str = ""
+
+    @classmethod
+    def of(cls, picture: NDArray[Any]) -> Scale:
+        """Return the scale of a picture as a file has it."""
+        import numpy as np
+
+        if picture.dtype.kind == "u":
+            return cls(0, float(np.iinfo(picture.dtype).max))
+        colors = _colors(picture)
+        low, high = min(0.0, float(colors.min())), float(colors.max())
+        if not np.isfinite(low + high) or (low >= LOWEST and high <= HIGHEST) or high <= low:
+            return cls(0, 1)
+        return cls(low, high, f"its numbers reach from {low:g} to {high:g}, taken as black and white")
+
+    @property
+    def span(self) -> float:
+        """From black to white."""
+        return self.white - self.black
+
+    def shares(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """Return a picture in floats, from black (0) to white (1); transparency stays."""
+        import numpy as np
+
+        shares = picture.astype(np.float32 if picture.dtype.kind == "u" else picture.dtype)
+        colors = _colors(shares)
+        colors -= np.asarray(self.black, colors.dtype)
+        colors /= np.asarray(self.span, colors.dtype)
+        return shares
+
+    def numbers(self, shares: NDArray[Any]) -> NDArray[Any]:
+        """Return floats from black (0) to white (1) in the numbers of the file, not rounded."""
+        import numpy as np
+
+        picture = shares.copy()
+        colors = _colors(picture)
+        colors *= np.asarray(self.span, colors.dtype)
+        colors += np.asarray(self.black, colors.dtype)
+        return picture
 
 
-def as_shares(picture: NDArray[Any]) -> NDArray[Any]:
-    """Return a picture in floats, from black (0) to white (1)."""
-    import numpy as np
+def keeps_numbers(model: Any) -> bool:
+    """Whether a model learned from numbers beyond [0, 1], and takes those of pictures as they are."""
+    return getattr(model, "white_", 1) is None
 
-    return picture.astype(np.float32) / np.float32(white_of(picture))
+
+def _colors(picture: NDArray[Any]) -> NDArray[Any]:
+    """Return a view of a picture without transparency, the last of 2 or 4 channels."""
+    has_alpha = picture.ndim == 3 and picture.shape[2] in (2, 4)
+    return picture[..., :-1] if has_alpha else picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -56,11 +57,11 @@ class PictureProgress:
         if self.bars is not None:
             self.bars.stop()
 
-    def begin(self, name: str) -> None:
+    def begin(self, path: Path) -> None:
         """Turn to the next picture."""
-        self.number += 1
+        self.number, self.path = self.number + 1, path
         if self.bars is not None:
-            self.bars.reset(self.tiles, description=name, total=None)
+            self.bars.reset(self.tiles, description=shown(path), total=None)
 
     def count(self, done: int, total: int) -> None:
         """Tell how many tiles of the present picture are done."""
@@ -73,6 +74,10 @@ class PictureProgress:
             self.trouble(f"[{self.number:{len(str(self.total))}}/{self.total}] {text}")
         if self.bars is not None:
             self.bars.update(self.pictures, completed=self.number)
+
+    def tell(self, text: str) -> None:
+        """Write a line on the present picture, quiet or not."""
+        self.trouble(f"{self.path}: {text}")
 
     def trouble(self, text: str) -> None:
         """Write a line, quiet or not."""

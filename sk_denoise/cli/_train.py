@@ -24,6 +24,7 @@ from sk_denoise.cli._options import (
     refuse_both,
     seed_option,
 )
+from sk_denoise.cli._pixels import Scale
 from sk_denoise.cli._places import FOLDER, check_target, check_writable, is_there, open_folder
 from sk_denoise.cli._settings import (
     AUGMENTATIONS,
@@ -40,6 +41,7 @@ from sk_denoise.cli._settings import (
 __all__ = ["train"]
 
 STEPS, MOST_EPOCHS, BATCH, PATCHES_OF_A_FILE = 2_500, 500, 32, 16  # what "auto" means, see ImageDenoiser
+LOOKED_AT = 5  # pictures that tell whether floats are in [0, 1]
 COUNT = IntegerOrAuto()
 
 
@@ -211,8 +213,28 @@ def _prepared(folder: Path, model: Path, options: dict[str, Any], given: set[str
         validation = open_folder(
             options["validation"], options["validation_noisy"], color=color, max_pixels=most
         )
+    for some in filter(None, (pictures, validation)):
+        _refuse_numbers(some)
     total = _epochs(denoiser, len(pictures), validation is not None)
     return Run(denoiser, pictures, validation, model, total)
+
+
+def _refuse_numbers(pictures: Any) -> None:
+    """Refuse floats far beyond [0, 1], which files count as; the first few tell of all."""
+    names = [index for index, path in enumerate(pictures.paths) if path.suffix.lower() in (".tif", ".tiff")]
+    for index in names[:LOOKED_AT]:  # no other format holds floats
+        try:
+            sides = pictures.read(index)
+        except ValueError:  # broken; the training leaves it out and says so
+            continue
+        for side in sides if isinstance(sides, tuple) else (sides,):
+            scale = Scale.of(side)
+            if scale.remark:
+                raise Refusal(
+                    f"the numbers of {shown(pictures.paths[index])} reach from {scale.black:g} to "
+                    f"{scale.white:g}, and floats count from 0 (black) to 1 (white) in training; divide them "
+                    "by what is white"
+                )
 
 
 def _epochs(denoiser: Any, n_pictures: int, has_validation: bool) -> int:
@@ -277,7 +299,7 @@ def _tell(run: Run, figures: str, folder: Path, new: int, seconds: float) -> Non
     here = "" if new == run.done else f" ({new} of them now)"
     model = shlex.quote(str(run.model))
     say(f"Learned from {len(run.pictures)} pictures of {shown(folder)}, {run.pictures.color}, {noise}.")
-    say(f"{run.done} epochs{here} in {in_time(seconds)}; the last one: {figures}.")
+    say(f"{run.done} epoch{'s' * (run.done != 1)}{here} in {in_time(seconds)}; the last one: {figures}.")
     say(f"{shown(run.model)} holds the model. Use it, and measure it:")
     say(f"  sk-denoise denoise NOISY.png -o CLEAN.png --model {model}")
     say(f"  sk-denoise evaluate {model} FOLDER --noise gaussian:0.1")

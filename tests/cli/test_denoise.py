@@ -182,6 +182,49 @@ def test_wrong_usage_is_refused_before_anything_is_done(options, message, make, 
     assert os.listdir() == ["a.png"]  # noqa: PTH208
 
 
+# Floats beyond [0, 1] ------------------------------------------------------------------------------------
+
+
+def test_counts_in_floats_are_denoised_as_the_same_picture_in_shares_and_a_line_says_so(make, run):
+    shares = (make.noisy() / 255).astype(np.float32)
+    shares[0, :2] = 0, 1
+    write_image("counts.tif", 4095 * shares)
+    write_image("shares.tif", shares)
+    code, _, err = run("denoise", "counts.tif", "-o", "out")
+    assert code == 0
+    line, told = err.splitlines()
+    assert line == "counts.tif: its numbers reach from 0 to 4095, taken as black and white"
+    assert told.endswith(f"sigma {255 * estimate_sigma(shares):.1f} (estimated)")
+    for options in ([], ["--sigma", "10"]):
+        run("denoise", "counts.tif", "shares.tif", "-o", "out", "--overwrite", *options)
+        counts, expected = read_image("out/counts.tif"), read_image("out/shares.tif")
+        assert counts.dtype == np.float32
+        np.testing.assert_allclose(counts / 4095, expected, atol=1e-4)
+        assert np.abs(expected - shares).mean() > 0.01
+
+
+def test_floats_that_noise_takes_beyond_black_and_white_are_what_they_are(make, run):
+    noisy = (make.noisy() / 255 + 0.3).astype(np.float32)
+    write_image("a.tif", noisy)
+    assert "taken as" not in run("denoise", "a.tif", "-o", "b.tif").err
+    assert (read_image("b.tif") == denoise_image(noisy)).all()
+
+
+def test_transparency_of_counts_is_not_touched(make, run):
+    counts = make.noisy(4).astype(np.float32) * 16
+    counts[..., 3] = 0.5
+    write_image("a.tif", counts)
+    assert run("denoise", "a.tif", "-o", "b.tif").code == 0
+    assert (read_image("b.tif")[..., 3] == 0.5).all()
+
+
+def test_a_model_that_learned_from_counts_is_given_them(make, run, models):
+    counts = make.noisy().astype(np.float32)
+    write_image("a.tif", counts)
+    assert run("denoise", "a.tif", "-o", "b.tif", "--model", models / "counts").code == 0
+    assert (read_image("b.tif") == denoise_image(counts, model=load(models / "counts"))).all()
+
+
 # Folders -------------------------------------------------------------------------------------------------
 
 

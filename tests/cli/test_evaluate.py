@@ -101,6 +101,41 @@ def test_16_bits_count_as_shares_of_their_range(folder, tmp_path, rows_of):
     assert fine["psnr"] == pytest.approx(coarse["psnr"], abs=1e-3)
 
 
+def test_counts_in_floats_are_measured_as_shares_of_their_range_and_a_line_says_so(
+    folder, noisy_folder, tmp_path, rows_of, evaluate
+):
+    for side, files in (("clean", folder), ("noisy", noisy_folder)):
+        for unit in (1, 4095):
+            (tmp_path / f"{side}{unit}").mkdir()
+            picture = (
+                (shares(files / "a.png") - 0.25).clip(0) * unit / 0.75
+            )  # black and nearly white are there
+            picture[0, :2] = 0, unit
+            write_image(tmp_path / f"{side}{unit}/a.tif", picture)
+    for noise in (["--noise", "gaussian:0.1"], ["--noisy", "{}"]):
+        counts, expected = (
+            rows_of("gray", tmp_path / f"clean{unit}", noise[0], noise[1].format(tmp_path / f"noisy{unit}"))
+            for unit in (4095, 1)
+        )
+        for name in _evaluate.MEASURES:
+            rough = 0.2 if noise[0] == "--noise" else 1e-3  # noise is drawn for the picture
+            assert counts[0][name] == pytest.approx(expected[0][name], rel=rough)
+    told = evaluate("gray", tmp_path / "clean4095", "--noise", "gaussian:0.1").err
+    assert "a.tif: its numbers reach from 0 to 4095, taken as black and white" in told
+
+
+def test_a_model_that_learned_from_counts_is_shown_the_numbers_of_files(folder, tmp_path, rows_of):
+    counts = [255 * shares(folder / f"{name}.png") for name in "abc"]
+    small = FoldedUNetNetwork((8, 12), blocks=(1, 1))
+    denoiser = ImageDenoiser(
+        small, noise=GaussianNoiser(25.5), patch_size=16, max_epochs=30, learning_rate=0.01, random_state=0
+    ).fit(counts)
+    assert denoiser.white_ is None
+    save(denoiser, tmp_path / "counts")
+    (row,) = rows_of(tmp_path / "counts", folder, "--noise", "gaussian:0.1")
+    assert row["psnr"] > row["psnr_noisy"] + 1
+
+
 def test_a_model_of_ones_own_is_shown_the_colors_that_it_learned_from(folder, tmp_path, evaluate):
     photos = [shares(path) for path in sorted(folder.iterdir())]
     colors = [np.stack([photo] * 3, axis=-1) for photo in photos]

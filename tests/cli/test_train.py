@@ -27,7 +27,7 @@ from sk_denoise.cli import _epochs, _settings, _train
 from sk_denoise.cli._console import Terminated
 from sk_denoise.datasets import ImageFolder
 from sk_denoise.estimators import IMAGE_NETWORKS
-from sk_denoise.io import load, save
+from sk_denoise.io import load, save, write_image
 from sk_denoise.restoration import load_pretrained
 from sk_denoise.training import LOSSES, SCHEDULES, auto_patch_epochs
 
@@ -316,6 +316,16 @@ def test_broken_pictures_are_left_out_with_a_line(folder, model, tmp_path, quick
     assert len(told) == 1
     assert "Warning" not in told[0]
     assert len(lines) == 3
+
+
+def test_floats_far_beyond_0_to_1_are_refused(folder, model, tmp_path, quick):
+    for side in ("clean", "noisy"):
+        (tmp_path / side).mkdir()
+        write_image(tmp_path / side / "a.tif", np.full((40, 40), 4095 if side == "noisy" else 1, np.float32))
+    for arguments in ([tmp_path / "noisy"], [tmp_path / "clean", "--noisy", tmp_path / "noisy"]):
+        told = quick(arguments[0], model, *arguments[1:], "--epochs", "1", code=2).err
+        assert "reach from 0 to 4095, and floats count from 0 (black) to 1 (white)" in told
+    assert not model.exists()
 
 
 # What is refused ---------------------------------------------------------------------------------------
