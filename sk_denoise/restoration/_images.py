@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Callable
 from typing import Any, Literal
@@ -22,6 +23,13 @@ from sk_denoise.restoration._models import MODELS, shared_model
 from sk_denoise.training import PRECISIONS, has_bfloat16_units, resolve_device
 
 __all__ = ["denoise_file", "denoise_image", "estimate_sigma"]
+
+DARK, BRIGHT = (
+    0.25,
+    0.999,
+)  # a picture is dark whose pixels, but for a thousandth, lie below this share of white
+SAMPLE = 2**20  # pixels that brightness is judged by
+KEPT = 0.8  # of the strongest noise that a network knows: brightening brings noise no nearer to it
 
 
 def denoise_image(
@@ -94,6 +102,12 @@ def denoise_image(
     denoise_file : From file to file.
     load_pretrained : The networks in the box as estimators.
 
+    Notes
+    -----
+    The networks in the box are off by about half a grey level of 255, whatever the noise. So pictures of 16
+    bits and floats that use less than a quarter of their range, such as 12 bits in files of 16, are shown to
+    them brighter, by a power of two.
+
     Examples
     --------
     >>> import numpy as np
@@ -118,7 +132,7 @@ def denoise_image(
         return restored
     where = resolve_device(device)
     restorer = denoiser.restorer(
-        ratio,
+        ratio / (_gain(picture, levels, denoiser, ratio) if isinstance(model, str) else 1),
         network=_on(where, denoiser.net_.module_),
         tile_size=tile_size,
         ensemble=ensemble,
@@ -275,6 +289,19 @@ def _levels_of(
             raise ValueError('This network learned to do without sigma (sigma="blind"). Pass sigma=None.')
         return None
     return levels_for(sigma, picture, ratio * denoiser.noise_levels_[1], "image")
+
+
+def _gain(picture: NDArray[Any], levels: NDArray[Any] | None, denoiser: ImageDenoiser, ratio: float) -> float:
+    """Return how many times brighter a network in the box should see a picture that is deep and dark."""
+    if picture.dtype == np.uint8 or levels is None or denoiser.noise_levels_ is None:
+        return 1.0
+    step = max(1, math.isqrt(picture.shape[0] * picture.shape[1] // SAMPLE))
+    colors = _stack(picture, _n_channels(denoiser))[0, ::step, ::step]
+    brightest = float(np.quantile(colors, BRIGHT)) / ratio
+    if not 0 < brightest < DARK:
+        return 1.0
+    strongest = KEPT * denoiser.noise_levels_[1] / (float(levels.max()) / ratio)
+    return float(2.0 ** max(0, math.floor(math.log2(min(2 * DARK / brightest, strongest)))))
 
 
 def _on(device: torch.device, network: torch.nn.Module) -> torch.nn.Module:

@@ -140,6 +140,25 @@ def test_a_callback_is_told_of_every_tile(photos, ensemble, total):
     assert told == [(done, total) for done in range(total + 1)]
 
 
+@pytest.mark.parametrize("share", [1 / 16, 1 / 64, 1 / 1000])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.parametrize("sigma", [None, 0.1])
+def test_deep_pictures_that_use_a_small_part_of_their_range_are_denoised_as_well(photos, share, dtype, sigma):
+    white = 65535 if dtype is np.uint16 else 1.0
+    bright = noisy(photos[0]).clip(0, 1)
+    dark = (share * white * bright).round(0 if dtype is np.uint16 else 9).astype(dtype)
+    restored = denoise_image(dark, sigma=None if sigma is None else share * white * sigma) / (share * white)
+    expected = denoise_image(bright, sigma=sigma)
+    errors = [np.mean((x - photos[0]) ** 2) for x in (restored, expected)]
+    assert errors[0] < 1.1 * errors[1]
+
+
+def test_dark_pictures_whose_noise_is_strong_are_not_made_brighter_than_networks_know(photos):
+    restored = denoise_image(noisy(photos[0] / 100, 0.2).astype(np.float32), sigma=0.2)
+    assert np.isfinite(restored).all()
+    assert restored.std() < 0.05
+
+
 def test_what_a_callback_raises_ends_the_work(photos):
     def after_two(done, total):
         if done == 2:
