@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from streamlit import config
 import torch
 from streamlit.testing.v1 import AppTest
 
@@ -25,8 +26,9 @@ LONG = 60.0
 
 @pytest.fixture
 def at():
-    """The page as it is first seen."""
+    """The page as it is first seen, by the options that it is launched with."""
     st.cache_resource.clear()
+    config.set_option("runner.magicEnabled", False)
     yield AppTest.from_file(PAGE, default_timeout=LONG).run()
     st.cache_resource.clear()
 
