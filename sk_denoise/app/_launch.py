@@ -65,7 +65,7 @@ def _arguments(settings: Settings, host: str, port: int, browser: bool) -> list[
         "browser.gatherUsageStats": False,
         "client.showErrorDetails": "none",  # what failed is for the log, not for strangers
         "client.toolbarMode": "minimal",
-        "runner.magicEnabled": False,  # expressions are not shown; Python 3.11 cannot parse in two threads at once
+        "runner.magicEnabled": False,  # Python 3.11 cannot parse in two threads at once
         "runner.postScriptGC": False,  # a third of a second for each look of each user, with torch in memory
     }
     flags = (f"--{name}={str(value).lower()}" for name, value in options.items())

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from streamlit import config
 import torch
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 import sk_denoise.app
