@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from sk_denoise.cli._console import shown, tell
@@ -78,13 +79,14 @@ def screen(done: int, total: int, quiet: bool) -> Iterator[Screen]:
     if console is None:
         yield Lines(total)
         return
+    width = len(f"epoch {total}/{total}")
     columns = (
-        TextColumn("epoch {task.completed:.0f}/{task.total:.0f}"),
-        BarColumn(),
-        TextColumn("{task.fields[figures]}"),
-        TimeRemainingColumn(),
+        TextColumn("epoch {task.completed:.0f}/{task.total:.0f}", table_column=Column(min_width=width)),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True, ratio=1)),
+        TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, expand=True) as progress:
         yield Bar(progress, progress.add_task("", total=total, completed=done, figures=""))
 
 

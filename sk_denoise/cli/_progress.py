@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
@@ -17,11 +17,25 @@ from sk_denoise.cli._console import shown, tell
 __all__ = ["PictureProgress", "terminal"]
 
 
+class Screen(Console):
+    """A terminal that is not filled to the edge.
+
+    It shows ^C behind what stands there. In a full line that would begin another one, and what is drawn over
+    would be one line off.
+    """
+
+    @property  # type: ignore[misc]  # Console lets others set it, which nobody does here
+    def size(self) -> ConsoleDimensions:
+        """Return width and height in letters."""
+        width, height = super().size
+        return ConsoleDimensions(max(1, width - len("^C") - 1), height)
+
+
 def terminal(quiet: bool = False) -> Console | None:
     """Return what bars are drawn on; None where there are to be no bars and no control codes."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():  # FORCE_COLOR alone makes no terminal
         return None
-    console = Console(stderr=True, highlight=False)
+    console = Screen(stderr=True, highlight=False)
     return console if console.is_terminal and not console.is_dumb_terminal else None
 
 

@@ -25,6 +25,7 @@ from sk_denoise.cli._options import FORMATS
 __all__ = ["Row", "hand_over", "say_table", "write_whole"]
 
 WIDE = 10_000  # columns of a file: nothing is cut off
+LEAST = 12  # letters of a name in a line
 DIGITS = {"psnr": 2, "ssim": 4, "seconds": 2, "dB": 2}
 
 Row = Mapping[str, Any]
@@ -92,11 +93,19 @@ def _csv(rows: Sequence[Row]) -> str:
 def _table(rows: Sequence[Row], about: Row, encoding: str, width: int) -> str:
     sheet = io.TextIOWrapper(io.BytesIO(), encoding, "backslashreplace")  # rich draws with letters it has
     console = Console(
-        file=sheet, width=width, force_terminal=False, highlight=False, markup=False, emoji=False
+        file=sheet,
+        width=max(width, _least(rows)),
+        force_terminal=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
     )
     table = Table(box=box.SIMPLE_HEAD)
     for name, value in rows[0].items():
-        table.add_column(_heading(name), justify="left" if isinstance(value, str) else "right")
+        words = isinstance(value, str)  # these may break, but no number is cut
+        table.add_column(
+            _heading(name), justify="left" if words else "right", no_wrap=not words, overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(_in_words(name, value)) for name, value in row.items()))
     console.print(table)
@@ -104,6 +113,17 @@ def _table(rows: Sequence[Row], about: Row, encoding: str, width: int) -> str:
         console.print(f"{name}: {shown(value)}", soft_wrap=True)
     sheet.seek(0)
     return "\n".join(line.rstrip() for line in sheet.read().rstrip("\n").split("\n"))
+
+
+def _least(rows: Sequence[Row]) -> int:
+    """Return the width below which numbers would be cut."""
+    widths = (
+        LEAST
+        if isinstance(value, str)
+        else max(len(_heading(name)), *(len(_in_words(name, row[name])) for row in rows))
+        for name, value in rows[0].items()
+    )
+    return sum(width + 3 for width in widths)
 
 
 def _heading(name: str) -> str:

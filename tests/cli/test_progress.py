@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from sk_denoise.cli import main
+from sk_denoise.cli._epochs import screen as epochs
+from sk_denoise.cli._progress import PictureProgress
+from sk_denoise.cli._results import say_table
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +67,36 @@ def test_on_a_terminal_there_are_bars_and_the_lines_stay(kind, make, monkeypatch
     assert ("pictures" in shown) == ("0/1" in shown) == (kind in ("colours", "plain"))
     assert ("\x1b[" in shown) == (kind in ("colours", "plain"))
     assert bool(re.search(r"\x1b\[[0-9;]*3[0-9;]*m", shown)) == (kind == "colours")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs terminals of POSIX")
+@pytest.mark.parametrize("columns", [40, 80])
+def test_bars_leave_room_for_what_a_terminal_shows_of_ctrl_c(columns, make, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    make.png(Path("a.png"))
+    with terminal() as (stream, pieces):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with PictureProgress(3, quiet=False) as pictures:
+            pictures.begin(Path("a.png"))
+            pictures.count(1, 2)
+        with epochs(2, 1000, quiet=False) as board:
+            board.show(3, "loss 0.00245, training PSNR 26.11 dB")
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(pieces).decode())
+    lines = [line for line in re.split(r"[\r\n]+", shown) if line]
+    assert max(map(len, lines)) == columns - 3
+    assert any("epoch 3/1000" in line for line in lines)
+    assert any("training PSNR 26.11 dB" in line for line in lines) == (columns == 80)
+
+
+@pytest.mark.parametrize("columns", [20, 60, 80])
+def test_a_table_on_a_narrow_terminal_breaks_names_and_cuts_no_number(columns, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    name = "a picture of a long name.png"
+    say_table([{"picture": name, "psnr": 12345.678, "ssim_noisy": 0.5}])
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line for line in lines if "12345.68" in line)
+    assert "0.5000" in row
+    assert (name in row) == (columns > 20)
+    assert all(len(line) <= max(columns, 50) for line in lines)
