@@ -23,7 +23,7 @@ from sk_denoise.cli._options import (
     results_options,
     seed_option,
 )
-from sk_denoise.cli._pixels import Scale, keeps_numbers
+from sk_denoise.cli._pixels import SSIM_NEEDS, Scale, check_size, keeps_numbers, read_picture
 from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder
 
 __all__ = ["compare"]
@@ -85,7 +85,8 @@ def compare(methods: tuple[str | Path, ...], folder: Path, **options: Any) -> in
         for name in ("output", "picture"):
             if options[name] is not None:
                 check_writable(options[name].parent)
-        pictures = _pictures(paths, color, options)
+        least = {"SSIM": SSIM_NEEDS, **{m: FILTERS[m].least for m in chosen if m in FILTERS}}
+        pictures = _pictures(paths, color, least, options)
         if not pictures:
             raise Failure(f"none of the pictures in {shown(folder)} could be used")
         noises = {noise.text: noise.noiser(options["seed"]) for noise in options["noise"]}
@@ -147,9 +148,9 @@ def _color_for(chosen: dict[str, Any], asked: str | None) -> str:
     return color
 
 
-def _pictures(paths: Sequence[Path], color: Any, options: dict[str, Any]) -> list[Any]:
+def _pictures(paths: Sequence[Path], color: Any, least: dict[str, int], options: dict[str, Any]) -> list[Any]:
     """Return what the pictures of files show, as shares from black to white."""
-    from sk_denoise.io import image_size, read_image
+    from sk_denoise.io import image_size
 
     sizes = {}
     for path in paths:
@@ -161,7 +162,9 @@ def _pictures(paths: Sequence[Path], color: Any, options: dict[str, Any]) -> lis
     pictures = []
     for path in sizes:
         try:
-            picture = read_image(path, color=color, alpha="drop", max_pixels=options["max_pixels"])
+            picture = read_picture(path, options["max_pixels"], color=color, alpha="drop")
+            for who, side in least.items():
+                check_size(picture, side, who)
         except (OSError, ValueError) as error:
             _leave_out(path, error)
             continue

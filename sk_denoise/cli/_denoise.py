@@ -19,7 +19,7 @@ from sk_denoise.cli._options import (
     refuse_both,
     sigma_option,
 )
-from sk_denoise.cli._pixels import Scale, keeps_numbers
+from sk_denoise.cli._pixels import Scale, keeps_numbers, read_picture
 from sk_denoise.cli._places import check_writable, is_there
 
 if TYPE_CHECKING:
@@ -170,15 +170,12 @@ class Run:
 
 def restore(job: Job, settings: Settings, progress: PictureProgress) -> str:
     """Denoise a picture from file to file, and return what there is to say of it."""
-    from sk_denoise.io import image_size, read_image, write_image
+    from sk_denoise.io import write_image
     from sk_denoise.restoration import denoise_image
 
     options = dict(settings)
     quality, most, level = (options.pop(name) for name in ("quality", "max_pixels", "sigma"))
-    height, width = image_size(job.source)
-    if height * width > most:
-        raise ValueError(f"it has {width} x {height} pixels, more than --max-pixels {most}")
-    picture = read_image(job.source, max_pixels=most)
+    picture = read_picture(job.source, most)
     _check_format(job, picture)
     scale = Scale.of(picture)
     if scale.remark:

@@ -26,7 +26,7 @@ from sk_denoise.cli._options import (
     seed_option,
     sigma_option,
 )
-from sk_denoise.cli._pixels import Scale, keeps_numbers
+from sk_denoise.cli._pixels import SSIM_NEEDS, Scale, check_size, keeps_numbers, read_picture
 from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 LEVELS = 255.0
-SSIM_NEEDS = 3  # pixels on each side
 MEASURES = ("psnr_noisy", "psnr", "ssim_noisy", "ssim")
 GIVEN = "as given"  # the noise of pairs
 EXACT = (
@@ -173,14 +172,11 @@ def _measured(
 
 
 def _read(path: Path, color: Any, max_pixels: int) -> Any:
-    from sk_denoise.io import read_image
-
-    return read_image(path, color=color, alpha="drop", max_pixels=max_pixels)
+    return read_picture(path, max_pixels, color=color, alpha="drop")
 
 
 def _check_pair(clean: Any, noisy: Any) -> None:
-    if min(clean.shape[:2]) < SSIM_NEEDS:
-        raise ValueError(f"it is smaller than the {SSIM_NEEDS} x {SSIM_NEEDS} pixels that SSIM needs")
+    check_size(clean, SSIM_NEEDS, "SSIM")
     if noisy is not None and (noisy.shape != clean.shape or noisy.dtype != clean.dtype):
         sides = (f"{side.dtype} of {' x '.join(map(str, side.shape))}" for side in (clean, noisy))
         raise ValueError("it is {}, its noisy side {}".format(*sides))

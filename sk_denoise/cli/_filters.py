@@ -31,12 +31,15 @@ class Filter:
         What installs that package.
     remark : str
         What whoever uses it should know.
+    least : int
+        The smallest side of a picture in pixels.
     """
 
     denoiser: str
     needs: str | None = None
     extra: str = ""
     remark: str = ""
+    least: int = 1
 
 
 FILTERS: dict[str, Filter] = {
@@ -48,6 +51,7 @@ FILTERS: dict[str, Filter] = {
     "wiener": Filter(
         "WienerDenoiser",
         remark=f"wiener learns from {BLOCK} x {BLOCK} patches of scikit-image's photos, not from the folder.",
+        least=BLOCK,
     ),
     "bm3d": Filter(
         "BM3DDenoiser", needs="bm3d", extra="bm3d", remark="bm3d: its licence allows NON-COMMERCIAL use only."

@@ -1,16 +1,46 @@
-"""Which numbers of a picture are black and white."""
+"""Pictures as files hold them: read within limits, and which of their numbers are black and white."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Scale", "keeps_numbers"]
+__all__ = ["SSIM_NEEDS", "Scale", "check_size", "keeps_numbers", "read_picture"]
 
+SSIM_NEEDS = 3  # pixels on each side
 LOWEST, HIGHEST = -0.5, 1.5  # as far as noise takes floats from black (0) and white (1)
+
+
+def read_picture(path: Path, max_pixels: int, **how: Any) -> NDArray[Any]:
+    """Return a picture; one that is too large is refused before it is decoded.
+
+    Raises
+    ------
+    OSError, ValueError
+        Where it cannot be read; the message goes behind its name.
+    """
+    from sk_denoise.io import image_size, read_image
+
+    height, width = image_size(path)
+    if height * width > max_pixels:
+        raise ValueError(f"it has {width} x {height} pixels, more than --max-pixels {max_pixels}")
+    return read_image(path, max_pixels=max_pixels, **how)
+
+
+def check_size(picture: NDArray[Any], least: int, who: str) -> None:
+    """Refuse a picture that is smaller than somebody needs.
+
+    Raises
+    ------
+    ValueError
+        The message goes behind its name.
+    """
+    if min(picture.shape[:2]) < least:
+        raise ValueError(f"it is smaller than the {least} x {least} pixels that {who} needs")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from sk_denoise import (
 from sk_denoise.cli import _compare
 from sk_denoise.cli._filters import FILTERS, filter_called
 from sk_denoise.datasets import load_pictures
-from sk_denoise.io import read_image, save
+from sk_denoise.io import read_image, save, write_image
 from sk_denoise.restoration import denoise_image
 
 plt.switch_backend("Agg")
@@ -116,7 +116,7 @@ def test_a_table_says_what_was_measured_and_how_much_memory_it_takes(folder, com
 def test_too_much_is_refused_before_it_is_read(folder, monkeypatch, compare):
     sizes = [(4000, 6000)] * 100
     monkeypatch.setattr("sk_denoise.io.image_size", lambda path: sizes.pop())
-    monkeypatch.setattr("sk_denoise.io.read_image", lambda *_, **__: pytest.fail("it was read"))
+    monkeypatch.setattr(_compare, "read_picture", lambda *_, **__: pytest.fail("it was read"))
     told = " ".join(compare(*QUICK, "--on", folder, "--color", "rgb", "--memory", "1", code=2).err.split())
     assert "3 pictures would take about 3.46 GB of memory" in told
     assert "--limit, or parts of them with --crop" in told
@@ -158,6 +158,32 @@ def test_broken_pictures_are_left_out_with_a_line(folder, tmp_path, compare):
     assert "broken.png" in compare(*QUICK, "--on", tmp_path).err.splitlines()[0]
     (tmp_path / "a.png").unlink()
     assert "none of the pictures" in compare(*QUICK, "--on", tmp_path, code=1).err
+
+
+def test_pictures_too_small_for_a_measure_or_a_filter_are_left_out_with_a_line(folder, tmp_path, compare):
+    (tmp_path / "a.png").write_bytes((folder / "a.png").read_bytes())
+    for side in (1, 2, 5):
+        write_image(tmp_path / f"{side}.png", np.zeros((side, 30), np.uint8))
+    told = compare(*QUICK, "--on", tmp_path).err
+    assert "1.png: left out, it is smaller than the 3 x 3 pixels that SSIM needs" in told
+    assert "2.png: left out" in told
+    assert "5.png" not in told
+    told = compare(*QUICK, "wiener", "--on", tmp_path).err
+    assert "5.png: left out, it is smaller than the 8 x 8 pixels that wiener needs" in told
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_filters_take_pictures_from_their_least_size_on(name):
+    side = max(3, FILTERS[name].least)
+    noisy = np.random.default_rng(0).normal(0.5, 0.1, (side, side)).astype(np.float32)
+    assert filter_called(name)(noisy).shape == noisy.shape
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare"])
+def test_pictures_that_are_too_large_are_left_out_in_the_words_of_denoise(name, folder, run):
+    arguments = {"evaluate": ["gray", folder], "compare": ["median", "--on", folder]}[name]
+    told = run(name, *arguments, "--noise", "gaussian:0.1", "--max-pixels", "1500").err
+    assert "a.png: left out, it has 48 x 40 pixels, more than --max-pixels 1500" in told
 
 
 @pytest.mark.parametrize(
