@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from sk_denoise.cli._chosen import NAMED, ModelType, check_device, color_of, load_denoiser, refuse_color
-from sk_denoise.cli._console import Failure, Refusal, explained, reason_of, require, shown, tell
+from sk_denoise.cli._console import Failure, Refusal, explained, number_of, reason_of, require, shown, tell
 from sk_denoise.cli._filters import FILTERS, filter_called
 from sk_denoise.cli._noise import check_noises, noise_help, noise_option
 from sk_denoise.cli._options import (
@@ -24,7 +24,7 @@ from sk_denoise.cli._options import (
     seed_option,
 )
 from sk_denoise.cli._pixels import SSIM_NEEDS, Scale, check_size, keeps_numbers, read_picture
-from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder
+from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder, refuse_picture_name
 
 __all__ = ["compare"]
 
@@ -108,6 +108,7 @@ def _check_options(methods: Sequence[str | Path], options: dict[str, Any]) -> No
     check_noises(options["noise"])
     require("pandas", "compare", "compare")
     if options["output"] is not None:
+        refuse_picture_name(options["output"])
         check_target(options["output"], overwrite=options["overwrite"])
     if options["picture"] is None:
         return
@@ -187,11 +188,11 @@ def _check_memory(sizes: Sequence[tuple[int, int]], color: str, options: dict[st
     needed = pixels * (3 if color == "rgb" else 1) * FLOAT_BYTES * copies / 1e9
     if needed > options["memory"]:
         raise Refusal(
-            f"{len(sizes)} pictures would take about {needed:.3g} GB of memory, more than --memory "
-            f"{options['memory']:g} allows; take fewer with --limit, or parts of them with --crop"
+            f"{number_of(len(sizes), 'picture')} would take about {needed:.3g} GB of memory, more than "
+            f"--memory {options['memory']:g} allows; take fewer with --limit, or parts of them with --crop"
         )
     if not options["quiet"]:
-        tell(f"{len(sizes)} pictures, about {max(1, 1000 * needed):.0f} MB of memory.")
+        tell(f"{number_of(len(sizes), 'picture')}, about {max(1, 1000 * needed):.0f} MB of memory.")
 
 
 def _table(

@@ -22,6 +22,7 @@ __all__ = [
     "exit_code_of",
     "explained",
     "in_lines",
+    "number_of",
     "open_streams",
     "reason_of",
     "require",
@@ -166,6 +167,17 @@ def some_of(names: list[Any], most: int = 3) -> str:
     """
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(shown(name) for name in names[:most]) + rest
+
+
+def number_of(n: int, what: str) -> str:
+    """Return a number of things.
+
+    Examples
+    --------
+    >>> number_of(1, "epoch"), number_of(2, "epoch")
+    ('1 epoch', '2 epochs')
+    """
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def reason_of(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Column
 from rich.text import Text
 
-from sk_denoise.cli._console import shown, tell
+from sk_denoise.cli._console import Failure, number_of, reason_of, shown, tell
 from sk_denoise.cli._progress import terminal
 
 __all__ = ["Keeper", "Screen", "figures_of", "in_time", "screen"]
@@ -118,7 +118,11 @@ class Keeper:
         """Write a model that is whole, in place of the one of the epoch before."""
         from sk_denoise.io import save
 
-        save(denoiser.set_params(**self.settings, callbacks=None), self.path)
+        try:
+            save(denoiser.set_params(**self.settings, callbacks=None), self.path)
+        except OSError as error:
+            kept = f"; it holds {number_of(self.kept, 'epoch')}" if self.kept else ""
+            raise Failure(f"cannot write {shown(self.path)}: {reason_of(error)}{kept}") from error
         self.kept = denoiser.n_iter_
 
 

@@ -27,7 +27,7 @@ from sk_denoise.cli._options import (
     sigma_option,
 )
 from sk_denoise.cli._pixels import SSIM_NEEDS, Scale, check_size, keeps_numbers, read_picture
-from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder
+from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder, refuse_picture_name
 
 if TYPE_CHECKING:
     from sk_denoise.cli._progress import PictureProgress
@@ -135,6 +135,7 @@ def _check_options(options: dict[str, Any]) -> None:
         )
     check_noises(options["noise"])
     if options["output"] is not None:
+        refuse_picture_name(options["output"])
         check_target(options["output"], overwrite=options["overwrite"])
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sk_denoise.cli._chosen import IN_THE_BOX, ModelType, load_estimator
-from sk_denoise.cli._console import say
+from sk_denoise.cli._console import number_of, say
 
 if TYPE_CHECKING:
     from sk_denoise import ImageDenoiser
@@ -83,7 +83,7 @@ def _description(estimator: Any) -> str:
 def _learned(denoiser: ImageDenoiser) -> str:
     """Return in words what pictures an ImageDenoiser takes, and what it is told of their noise."""
     shape = denoiser.patch_shape_
-    epochs = f"{denoiser.n_iter_} epoch{'s' * (denoiser.n_iter_ != 1)}"
+    epochs = number_of(denoiser.n_iter_, "epoch")
     lines = [f"Fitted to patches of {' x '.join(map(str, shape))}, in {epochs}."]
     if denoiser.noise_levels_ is None:
         lines.append("It is told nothing of the noise (blind), so it takes no --sigma.")

@@ -13,7 +13,15 @@ from sk_denoise.cli._console import Failure, Refusal, reason_of, shown
 if TYPE_CHECKING:
     from sk_denoise.datasets import ImageFolder
 
-__all__ = ["FOLDER", "check_target", "check_writable", "is_folder", "is_there", "open_folder"]
+__all__ = [
+    "FOLDER",
+    "check_target",
+    "check_writable",
+    "is_folder",
+    "is_there",
+    "open_folder",
+    "refuse_picture_name",
+]
 
 
 def is_there(path: Path) -> bool:
@@ -64,6 +72,20 @@ def open_folder(
         return ImageFolder(folder, noisy=noisy, color=color, max_pixels=max_pixels)
     except ValueError as error:
         raise Refusal(reason_of(error)) from error
+
+
+def refuse_picture_name(path: Path) -> None:
+    """Refuse the name of a picture for what is none: the next command would take it for one.
+
+    Raises
+    ------
+    Refusal
+        Where the name ends as pictures do.
+    """
+    from sk_denoise.io import IMAGE_SUFFIXES
+
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise Refusal(f"{shown(path)} has the name of a picture; give another one")
 
 
 def check_target(path: Path, *, overwrite: bool, remedy: str = "--overwrite replaces it") -> None:

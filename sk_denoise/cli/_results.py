@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sk_denoise.cli._console import say, shown
+from sk_denoise.cli._console import Failure, reason_of, say, shown
 from sk_denoise.cli._options import FORMATS
 
 __all__ = ["Row", "hand_over", "say_table", "write_whole"]
@@ -72,8 +72,10 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         temporary.write_bytes(content)
         temporary.replace(target)
-    except BaseException:  # an interruption too
+    except BaseException as error:  # an interruption too
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise Failure(f"cannot write {shown(path)}: {reason_of(error)}") from error
         raise
 
 

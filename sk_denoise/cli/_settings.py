@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from sk_denoise.cli._chosen import color_of, load_denoiser
-from sk_denoise.cli._console import Refusal, shown
+from sk_denoise.cli._console import Refusal, reason_of, shown
 from sk_denoise.cli._noise import words_of
 
 __all__ = [
@@ -209,7 +209,11 @@ def _spec(name: str, values: dict[str, Any]) -> Any:
             f"--network-option: {name} has no {', '.join(sorted(unknown))}. "
             f"Known: {', '.join(spec.get_params())}"
         )
-    return spec.set_params(**values)
+    try:
+        spec.set_params(**values).build(1, False)  # the fit would refuse it, after the pictures are read
+    except (TypeError, ValueError) as error:
+        raise Refusal(f"--network-option: {reason_of(error)}") from error
+    return spec
 
 
 def _refuse_other(

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from sk_denoise.cli._chosen import IN_THE_BOX, ModelType, check_device
-from sk_denoise.cli._console import PROGRAM, Refusal, exit_code_of, explained, say, shown, tell
+from sk_denoise.cli._console import PROGRAM, Refusal, exit_code_of, explained, number_of, say, shown, tell
 from sk_denoise.cli._epochs import Keeper, Screen, in_time, screen
 from sk_denoise.cli._noise import noise_help, noise_option, words_of
 from sk_denoise.cli._options import (
@@ -25,7 +25,14 @@ from sk_denoise.cli._options import (
     seed_option,
 )
 from sk_denoise.cli._pixels import Scale
-from sk_denoise.cli._places import FOLDER, check_target, check_writable, is_there, open_folder
+from sk_denoise.cli._places import (
+    FOLDER,
+    check_target,
+    check_writable,
+    is_there,
+    open_folder,
+    refuse_picture_name,
+)
 from sk_denoise.cli._settings import (
     AUGMENTATIONS,
     LOSSES,
@@ -161,7 +168,8 @@ def train(context: click.Context, /, folder: Path, model: Path, **options: Any) 
         run = _prepared(folder, model, options, given)
     check_writable(model.parent)
     if run.done >= run.total:
-        say(f"{shown(model)} has {run.done} epochs; nothing is left to do. More with --resume --epochs N.")
+        done = number_of(run.done, "epoch")
+        say(f"{shown(model)} has {done}; nothing is left to do. More with --resume --epochs N.")
         return 0
     began, before = time.monotonic(), run.done
     keeper = Keeper(run.model, run.done)
@@ -194,6 +202,7 @@ def _check_options(model: Path, options: dict[str, Any], given: set[str]) -> Non
         given.add("network")
     keeps = not (options["resume"] or options["overwrite"])
     remedy = "--resume goes on with it, --overwrite trains anew"
+    refuse_picture_name(model)
     check_target(model, overwrite=not keeps, remedy=remedy)
 
 
@@ -298,8 +307,9 @@ def _tell(run: Run, figures: str, folder: Path, new: int, seconds: float) -> Non
     noise = "with their noisy sides" if denoiser.noiser_ is None else f"under {words_of(denoiser.noiser_)}"
     here = "" if new == run.done else f" ({new} of them now)"
     model = shlex.quote(str(run.model))
-    say(f"Learned from {len(run.pictures)} pictures of {shown(folder)}, {run.pictures.color}, {noise}.")
-    say(f"{run.done} epoch{'s' * (run.done != 1)}{here} in {in_time(seconds)}; the last one: {figures}.")
+    pictures = f"{number_of(len(run.pictures), 'picture')} of {shown(folder)}"
+    say(f"Learned from {pictures}, {run.pictures.color}, {noise}.")
+    say(f"{number_of(run.done, 'epoch')}{here} in {in_time(seconds)}; the last one: {figures}.")
     say(f"{shown(run.model)} holds the model. Use it, and measure it:")
     say(f"  sk-denoise denoise NOISY.png -o CLEAN.png --model {model}")
     say(f"  sk-denoise evaluate {model} FOLDER --noise gaussian:0.1")

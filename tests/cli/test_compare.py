@@ -219,7 +219,7 @@ def test_what_is_not_installed_is_said_with_how_to_install_it(
         ("median --noise gaussian --picture x.jpg", "must end in .png, .pdf, .svg"),
         ("median --noise gaussian --picture {folder}", "must end in"),
         ("median --noise gaussian -o {folder}", "is a folder; give the path of a file"),
-        ("median --noise gaussian -o {folder}/a.png", "a.png exists already; --overwrite replaces it"),
+        ("median --noise gaussian --picture {folder}/a.png", "a.png exists already; --overwrite replaces it"),
         ("rgb --noise gaussian --color gray", "--color is gray, and the model takes rgb"),
         ("median --noise gaussian --device nowhere", "device='nowhere' cannot be used here"),
     ],

@@ -12,6 +12,7 @@ import pytest
 
 from sk_denoise import FoldedUNetNetwork, GaussianNoiser, ImageDenoiser, NoiserChain, PoissonNoiser
 from sk_denoise.cli import _chosen, _evaluate, _results
+from sk_denoise.cli._console import Failure
 from sk_denoise.cli._progress import PictureProgress
 from sk_denoise.io import read_image, save, write_image
 from sk_denoise.metrics import psnr, ssim
@@ -225,7 +226,7 @@ def test_a_file_has_the_format_that_its_name_says(folder, tmp_path, suffix, eval
 
 def test_a_file_that_cannot_be_replaced_leaves_no_other(tmp_path):
     (tmp_path / "taken").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(Failure, match=r"cannot write .*taken: "):
         _results.write_whole(tmp_path / "taken", b"text")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
@@ -246,6 +247,7 @@ def test_a_file_that_cannot_be_replaced_leaves_no_other(tmp_path):
         ("--noisy nowhere", "there is no folder 'nowhere'"),
         ("--noise swap:0.1", "swap takes values from other patches"),
         ("--noise gaussian:0.1 -o {folder}", "is a folder"),
+        ("--noise gaussian:0.1 -o results.png", "results.png has the name of a picture"),
     ],
 )
 def test_wrong_usage_ends_with_2_before_anything_is_read(folder, options, message, monkeypatch, evaluate):

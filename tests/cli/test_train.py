@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -190,6 +191,20 @@ def test_an_interruption_keeps_the_last_epoch_and_says_how_to_go_on(folder, mode
     assert load(model).n_iter_ == 4
 
 
+def test_a_full_disk_ends_the_run_and_leaves_the_epoch_before(folder, model, quick, monkeypatch):
+    write = save
+
+    def until_full(denoiser, path):
+        if denoiser.n_iter_ == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), ".0123.tmp")
+        write(denoiser, path)
+
+    monkeypatch.setattr("sk_denoise.io.save", until_full, raising=False)
+    told = quick(folder, model, "--epochs", "3", code=1).err
+    assert told.endswith(f"cannot write {model}: No space left on device; it holds 1 epoch\n")
+    assert load(model).n_iter_ == 1
+
+
 def test_the_exit_code_tells_which_signal_it_was(folder, model, monkeypatch, quick):
     def stop(self, done, figures):
         raise Terminated(signal.SIGTERM)
@@ -366,6 +381,7 @@ def test_a_file_that_holds_something_else_is_refused(folder, model, quick):
     ("place", "code", "message"),
     [
         ("", 2, "is a folder; give the path of a file"),
+        ("model.png", 2, "model.png has the name of a picture"),
         ("taken/model", 1, "cannot write to "),
         ("/proc/model", 1, "cannot write to "),
         ("/dev/null", 2, "no ordinary file"),
@@ -403,6 +419,8 @@ def test_what_is_no_ordinary_file_is_not_replaced(folder, tmp_path, quick):
         ("--epochs 0", "expected an integer of at least 1, or auto, got '0'"),
         ("--network-option depth", "expected NAME=VALUE"),
         ("--network-option depth=3", "folded_unet has no depth. Known: blocks, widths"),
+        ("--network-option widths=abc", "--network-option: "),
+        ("--network-option blocks=0,0", "--network-option: blocks must hold integers of at least 1"),
         ("--start-from grey", "Did you mean 'gray'?"),
         ("--learning-rate 0", "0.0"),
     ],
