@@ -121,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit_code_of(stop)
     except click.ClickException as error:
         return _explain(error)
+    except SystemExit as end:  # of the server behind the app, which has said why
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except OSError as error:
         return _explain(Failure(reason_of(error)))
 

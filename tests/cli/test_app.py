@@ -61,6 +61,15 @@ def test_wrong_options_are_refused(arguments, served):
     assert served == []
 
 
+@pytest.mark.parametrize(("end", "code"), [(SystemExit(1), 1), (SystemExit(), 0), (KeyboardInterrupt(), 130)])
+def test_how_the_server_ends_is_the_exit_code(end, code, monkeypatch):
+    def stop(*given, **options):
+        raise end
+
+    monkeypatch.setattr(command, "run", stop)
+    assert main(["app"]) == code
+
+
 def test_without_streamlit_the_extra_is_named(monkeypatch, capsys):
     def missing(*given, **options):
         raise ImportError('The app needs streamlit. Install it with: pip install "sk-denoise[app]"')
