@@ -5,14 +5,15 @@
 
 Photos are those of ``bsds500`` in the folder, but for 24 of its test part that are held out (``HELD_OUT``,
 every eighth by name). Noise is Gaussian with sigma uniform in 0 to 55 of 255, told to the network; patches
-are 64 x 64, flipped and turned; the loss is the squared error; Adam's rate falls along a cosine over all
-steps; the weights that count are an exponential moving average.
+are 64 x 64, flipped and turned; the loss is the squared error. Muon moves the kernels of convolutions (K.
+Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024), Adam the rest, at a rate
+that falls along a cosine over all steps; the weights that count are an exponential moving average.
 
 Everything that is random in a step is drawn from the seed and the number of the step, and the state is
 written to a temporary file first and then moved: a run that is killed goes on from its last state to the
 same bits, at the same number of threads. State and log lie in ``pretraining/runs``, outside the repository.
-Where there is no state, a run goes on from the weights in the box, with fresh moments of Adam; where there
-are none for colour, it begins with the gray ones. ``--export`` puts the averaged weights into the box, in
+Where there is no state, a run goes on from the weights in the box, with fresh moments; where there are none
+for colour, it begins with the gray ones. ``--export`` puts the averaged weights into the box, in
 half precision, with a card that tells what they reached.
 """
 
@@ -41,7 +42,8 @@ from sk_denoise.networks.folded_unet import FoldedUNet
 RUNS = Path(__file__).parent / "runs"
 BOX = Path(__file__).parents[1] / "sk_denoise" / "restoration" / "weights"
 SEED, PATCH, BATCH, STRONGEST = 0, 64, 32, 55 / 255
-RATE, WARM_UP, MEMORY, LONGEST_SLOPE = 2e-3, 500, 0.999, 0.01
+WARM_UP, MEMORY, LONGEST_SLOPE = 500, 0.999, 0.01
+THINNEST = 32  # channels that go out of a layer that Muon moves
 LOG_EVERY, VALIDATE_EVERY = 100, 2000
 LEVELS = (15, 25, 50)
 HELD_OUT = slice(None, None, 8)  # of the 200 test photos by name, the first 24 of these
@@ -114,22 +116,59 @@ def _told(noisy: Tensor, sigma: Tensor) -> Tensor:
     return told.contiguous(memory_format=torch.channels_last)
 
 
-def rate_at(step: int, steps: int) -> float:
+def rate_at(step: int, steps: int, peak: float) -> float:
     """Return the learning rate of a step: a rise, and then a cosine to zero."""
-    return RATE * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+    return peak * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+
+
+class Optimizer:
+    """Muon for the kernels of convolutions, as matrices, and Adam for biases and the thin last layer."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.kernels = [w for w in network.parameters() if w.ndim == 4 and len(w) >= THINNEST]
+        of_muon = {id(kernel) for kernel in self.kernels}
+        rest = [weight for weight in network.parameters() if id(weight) not in of_muon]
+        # views of the kernels, which lie channels last: what moves these moves the network
+        self.matrices = [torch.nn.Parameter(_matrix(kernel.detach())) for kernel in self.kernels]
+        self.muon = torch.optim.Muon(self.matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        self.adam = torch.optim.Adam(rest, fused=True)
+
+    def step(self, rate: float) -> None:
+        """Move the weights against their slopes."""
+        for matrix, kernel in zip(self.matrices, self.kernels, strict=True):
+            assert kernel.grad is not None
+            matrix.grad = _matrix(kernel.grad)
+        for optimizer in (self.muon, self.adam):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the moments."""
+        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take moments over."""
+        self.muon.load_state_dict(state["muon"])
+        self.adam.load_state_dict(state["adam"])
+
+
+def _matrix(kernel: Tensor) -> Tensor:
+    """Return a kernel that lies channels last as a matrix of (channels that go out, all else)."""
+    return kernel.permute(0, 2, 3, 1).flatten(1)
 
 
 class Run:
     """The state of a run, and what is done with it."""
 
-    def __init__(self, color: str, steps: int, device: str, runs: Path, fresh: bool) -> None:
-        self.color, self.steps, self.device = color, steps, device
+    def __init__(self, color: str, steps: int, rate: float, device: str, runs: Path, fresh: bool) -> None:
+        self.color, self.steps, self.rate, self.device = color, steps, rate, device
         self.file = runs / f"{color}.pt"
         self.step = 0
         network = FoldedUNet(1 if color == "gray" else 3, noise_map=True)
         self.network = network.to(device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=RATE, fused=True)
+        self.optimizer = Optimizer(self.network)
         if self.file.exists():
             self._load(torch.load(self.file, weights_only=True, map_location=device))
         elif not fresh and (BOX / f"{color}.safetensors").exists():
@@ -141,7 +180,8 @@ class Run:
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if "muon" in state["optimizer"]:  # else it is of an earlier recipe, by Adam alone
+            self.optimizer.load_state_dict(state["optimizer"])
 
     def _take_up(self, file: Path) -> None:
         """Go on from weights in the box."""
@@ -193,15 +233,13 @@ class Run:
     def learn(self, pictures: list[Tensor]) -> float:
         """Make one step, and return its loss."""
         noisy, sigma, clean = (side.to(self.device) for side in batch(pictures, self.step))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(self.step, self.steps)
-        self.optimizer.zero_grad()
+        self.network.zero_grad()
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
             answer = self.network(_told(noisy, sigma))
         loss = torch.nn.functional.mse_loss(answer.float(), clean)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_SLOPE)  # twice what is usual
-        self.optimizer.step()
+        self.optimizer.step(rate_at(self.step, self.steps, self.rate))
         self.step += 1
         memory = min(MEMORY, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
@@ -234,6 +272,9 @@ def main() -> None:
     parser.add_argument("color", choices=["gray", "rgb"])
     parser.add_argument("--minutes", type=float, default=50)
     parser.add_argument("--steps", type=int, default=48_000, help="of the whole run, over all chunks")
+    parser.add_argument(
+        "--rate", type=float, default=2e-3, help="at the peak, which comes after the first steps"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of states and logs")
     parser.add_argument("--save-every", type=int, default=500, metavar="STEPS")
@@ -242,7 +283,7 @@ def main() -> None:
     options = parser.parse_args()
 
     training, held_out = photos(options.color)
-    run = Run(options.color, options.steps, options.device, options.runs, options.fresh)
+    run = Run(options.color, options.steps, options.rate, options.device, options.runs, options.fresh)
     if options.export:
         run.export(run.validate(held_out))
         return
