@@ -1,7 +1,7 @@
 """Denoisers of photos by the published protocol: white Gaussian noise of sigma 15, 25 and 50 of 255.
 
     SK_DENOISE_DATA=folder python benchmarks/photos.py [--methods gray bm3d ...] [--levels 15 25 50]
-        [--only quality | seconds] [--pictures N]
+        [--only quality | seconds | strengths] [--pictures N]
 
 Gray pictures are those of Set12, colour ones the 24 photos of ``bsds500/test`` that were held out of
 training. Noise is drawn from ``RandomState(0)`` for each picture and not clipped; what a method gives is
@@ -9,7 +9,10 @@ rounded to 8 bits; the PSNR (range 1) is the mean over the pictures. Seconds are
 picture at sigma 25 on one thread, the median of three; methods run in turns, and how often ours goes into
 the time of BM3D is the ratio of medians of one run. Results go to ``benchmarks/results/photos.json`` and
 ``.md``, level by level, beside the published numbers of other methods; ``--pictures`` takes the first few
-for a quick try and puts nothing on file. Run nothing else meanwhile if the seconds matter.
+for a quick try and puts nothing on file. Run nothing else meanwhile if the seconds matter. ``--only
+strengths`` asks how the networks do with noise that they never learned from (sigma above 55) and with noise
+that is weaker than their own error, beside BM3D; there, answers are not rounded to 8 bits, and colour
+photos are every fourth.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ import numpy as np
 RESULTS = Path(__file__).parent / "results"
 DATA = Path(os.environ.get("SK_DENOISE_DATA", ""))
 LEVELS = (15, 25, 50)
+STRENGTHS = (0.25, 0.5, 1, 2, 5, 75, 100, 150)
+NOISY = "noisy"
+COMPARED = {"gray": (NOISY, "bm3d", "gray"), "rgb": (NOISY, "cbm3d", "rgb")}
 SIDE = 512  # of the picture that is timed
 # Set12 as published, see the papers of the methods
 PUBLISHED = {
@@ -154,6 +160,16 @@ def quality(denoise: Denoise, pictures: list[np.ndarray], level: int) -> float:
     return float(np.mean(decibels))
 
 
+def beyond(name: str, pictures: list[np.ndarray], level: float) -> float:
+    """Return the mean PSNR in dB of a method, or of the noisy pictures, before any rounding."""
+    decibels = []
+    for clean in pictures:
+        noisy = noisy_of(clean, level)
+        answer = noisy if name == NOISY else METHODS[name].denoise(noisy, level / 255)
+        decibels.append(-10 * np.log10(np.mean((answer.clip(0, 1) - clean) ** 2)))
+    return float(np.mean(decibels))
+
+
 def seconds(names: list[str], picture: np.ndarray) -> dict[str, float]:
     """Return how long each method takes on one thread for a picture, mirrored to 512 x 512."""
     import torch
@@ -195,7 +211,28 @@ def table_of(results: dict[str, Any]) -> str:
             lines += [
                 f"| {name} | {a:.2f} | {b:.2f} | {c:.2f} | | |" for name, (a, b, c) in PUBLISHED.items()
             ]
+    for color, names in COMPARED.items():
+        if f"{color} strengths" in results:
+            lines += strengths_table(color, names, results[f"{color} strengths"])
     return "\n".join(lines) + "\n"
+
+
+def strengths_table(color: str, names: tuple[str, ...], rows: dict[str, dict[str, float]]) -> list[str]:
+    """Return the lines of a table of noise that the networks did not learn from, or hardly."""
+    pictures = "Set12" if color == "gray" else "6 of the colour photos"
+    lines = ["", f"## Very weak and very strong noise on {pictures}", ""]
+    lines += [
+        f"| | sigma {' | '.join(f'{level:g}' for level in STRENGTHS)} |",
+        "|---" * (1 + len(STRENGTHS)) + "|",
+    ]
+    for name in names:
+        title = METHODS[name].title if name in METHODS else name
+        cells = [
+            f"{rows[name][f'{level:g}']:.2f}" if f"{level:g}" in rows.get(name, {}) else ""
+            for level in STRENGTHS
+        ]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return lines
 
 
 def cells_of(row: dict[str, float]) -> list[str]:
@@ -215,19 +252,31 @@ def main() -> None:
     )
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
     parser.add_argument("--levels", nargs="*", type=int, choices=LEVELS, default=list(LEVELS))
-    parser.add_argument("--only", choices=["quality", "seconds"])
+    parser.add_argument("--only", choices=["quality", "seconds", "strengths"])
     parser.add_argument("--pictures", type=int)
     options = parser.parse_args()
     file = RESULTS / "photos.json"
     results = json.loads(file.read_text()) if file.exists() and not options.pictures else {}
 
-    def keep(name: str, **values: float) -> None:
+    def keep(name: str, **values: Any) -> None:
         print(name, values, flush=True)
         results[name] = results.get(name, {}) | values
         if not options.pictures:
             file.write_text(json.dumps(results, indent=1) + "\n")
             file.with_suffix(".md").write_text(table_of(results))
 
+    if options.only == "strengths":
+        for color, compared in COMPARED.items():
+            pictures = (set12() if color == "gray" else held_out()[::4])[: options.pictures]
+            for name in compared:
+                if name in METHODS and (name not in options.methods or not works(name)):
+                    continue
+                for level in STRENGTHS:
+                    kept = results.get(f"{color} strengths", {})
+                    row = kept.get(name, {}) | {f"{level:g}": beyond(name, pictures, level)}
+                    keep(f"{color} strengths", **{**kept, name: row})
+        print(table_of(results))
+        return
     for color, rival in BM3D.items():
         names = [name for name in options.methods if METHODS[name].color == color and works(name)]
         pictures = (set12 if color == "gray" else held_out)()[: options.pictures] if names else []

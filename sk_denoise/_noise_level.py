@@ -54,9 +54,10 @@ def levels_of(pictures: NDArray[Any]) -> NDArray[np.float64]:
 
 def _level_of(plane: NDArray[Any]) -> float:
     low, high = plane.min(), plane.max()
+    unit = float(high) - float(low) if plane.dtype.kind == "f" and high > low else 1.0
     energies, ends_touched = [], []
     for band in _bands(plane):
-        x = band.astype(np.float32)
+        x = ((band - np.float64(low)) / unit).astype(np.float32) if unit != 1 else band.astype(np.float32)
         rows = x[:-2] - 2 * x[1:-1] + x[2:]
         differences = (rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]) / 6
         ends = ((band == low) | (band == high))[1:-1, 1:-1]
@@ -67,8 +68,8 @@ def _level_of(plane: NDArray[Any]) -> float:
     if not len(usable):  # so few values that all blocks touch the ends: a dark picture of few grey levels
         usable = energy
     if len(usable) < 1 / FLATTEST:  # too few to choose from
-        return float(np.sqrt(np.median(usable)))
-    return float(CORRECTION * np.sqrt(np.quantile(usable, FLATTEST)))
+        return unit * float(np.sqrt(np.median(usable)))
+    return unit * float(CORRECTION * np.sqrt(np.quantile(usable, FLATTEST)))
 
 
 def _bands(plane: NDArray[Any]) -> list[NDArray[Any]]:

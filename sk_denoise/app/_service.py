@@ -18,7 +18,7 @@ from sk_denoise.app._quality import psnr_of_picture, ssim_of_picture
 from sk_denoise.app._scale import Scale
 from sk_denoise.app._views import Range, on_screen, screen_range, shrunk, taken_away
 from sk_denoise.io import load, read_image
-from sk_denoise.restoration import MODELS, denoise_image, estimate_sigma
+from sk_denoise.restoration import denoise_image, estimate_sigma
 
 __all__ = ["AFTER", "BEFORE", "SCREENS", "TAKEN", "Answer", "Order", "Quality", "denoise", "open_model"]
 
@@ -26,8 +26,6 @@ __all__ = ["AFTER", "BEFORE", "SCREENS", "TAKEN", "Answer", "Order", "Quality", 
 BEFORE, AFTER = "before.npy", "after.npy"
 SCREENS = "before_on_screen.npy", "after_on_screen.npy"
 TAKEN = "taken.npy"
-
-WEAK = 1.0  # of 255: noise that is less than the error of the networks in the box
 
 
 @dataclass(frozen=True)
@@ -176,34 +174,26 @@ class Level:
     @classmethod
     def of(cls, picture: NDArray[Any], order: Order, model: ImageDenoiser | None) -> Level:
         """Return what an order says, or what the picture tells, as far as the network knows noise."""
-        strongest = _strongest(order, model)
-        if strongest is None:
+        if model is not None and model.noise_levels_ is None:
             return cls(None)
         white = _white_of(picture, model)
         estimated = None if order.sigma is not None else 255 * estimate_sigma(picture) / white
         wanted = order.strength * estimated if estimated is not None else order.sigma
         assert wanted is not None
-        notes: tuple[str, ...] = ()
-        if wanted > strongest:
-            notes = (
-                f"The noise, {wanted:.0f} of 255, is stronger than this model knows; it was taken as "
-                f"{strongest:.0f}.",
-            )
-        told = min(wanted, strongest)
-        if model is None and 0 < told < WEAK and picture.dtype != np.uint8:
-            notes = (
-                f"The noise is weak, {told:.2g} of 255: denoising may change the picture by more than that.",
-            )
-        return cls(told * white / 255, told, estimated, notes)
+        strongest = _strongest(model)
+        if wanted <= strongest:
+            return cls(wanted * white / 255, wanted, estimated)
+        note = (
+            f"The noise, {wanted:.0f} of 255, is stronger than this model knows; it was taken as "
+            f"{strongest:.0f}."
+        )
+        return cls(strongest * white / 255, strongest, estimated, (note,))
 
 
-def _strongest(order: Order, model: ImageDenoiser | None) -> float | None:
-    """Return the strongest noise that a network knows, of 255; None for one that is told nothing."""
-    if model is None:
-        names = MODELS if order.model == "auto" else [order.model]
-        return min(255 * MODELS[name].strongest for name in names)
-    if model.noise_levels_ is None:
-        return None
+def _strongest(model: ImageDenoiser | None) -> float:
+    """Return the strongest noise that is taken away, of 255; networks in the box are shown any."""
+    if model is None or model.noise_levels_ is None:
+        return 255.0
     return 255 * model.noise_levels_[1] / (model.white_ or model.data_range_)
 
 

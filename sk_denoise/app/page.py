@@ -20,13 +20,12 @@ from sk_denoise.app._settings import Settings
 from sk_denoise.app._slider import compare, single
 from sk_denoise.app._workshop import SAMPLES, Gone, Model, Picture, Result, Workshop
 from sk_denoise.io import IMAGE_SUFFIXES
-from sk_denoise.restoration import MODELS
 
 LOG = logging.getLogger("sk_denoise.app")
 UPLOAD, WEB, SAMPLE = "Upload", "Web address", "Sample"
 NO_NOISE = "no"  # None would show as a box in which nothing was chosen
 IN_THE_BOX = {"auto": "Automatic", "gray": "Gray, channel by channel", "rgb": "Colour"}
-STRONGEST = round(255 * min(model.strongest for model in MODELS.values()))
+STRONGEST = 128  # of 255: as strong as noise can be added
 LOOK_EVERY = {
     "waiting": 2.0,
     "running": 0.5,

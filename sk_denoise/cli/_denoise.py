@@ -19,7 +19,7 @@ from sk_denoise.cli._options import (
     refuse_both,
     sigma_option,
 )
-from sk_denoise.cli._pixels import Scale, keeps_numbers, read_picture
+from sk_denoise.cli._pixels import Scale, read_picture
 from sk_denoise.cli._places import check_writable, is_there
 
 if TYPE_CHECKING:
@@ -180,16 +180,12 @@ def restore(job: Job, settings: Settings, progress: PictureProgress) -> str:
     scale = Scale.of(picture)
     if scale.remark:
         progress.tell(scale.remark)
-    rescaled = bool(scale.remark) and not keeps_numbers(options["model"])
-    question = scale.shares(picture) if rescaled else picture
-    span = 1.0 if rescaled else scale.span
     told = ""
     if level is not None:
-        options["sigma"] = level * span / 255
+        options["sigma"] = level * scale.span / 255
     elif getattr(options["model"], "noise_levels_", True):  # else it is told nothing
-        told = _estimated(question, span)
-    answer = denoise_image(question, callback=progress.count, **options)
-    denoised = scale.numbers(answer) if rescaled else answer
+        told = _estimated(picture, scale.span)
+    denoised = denoise_image(picture, callback=progress.count, **options)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     write_image(job.target, denoised, like=job.source, quality=quality)
     return told

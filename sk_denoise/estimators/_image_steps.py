@@ -331,14 +331,19 @@ class ImageFitSteps(FitSteps):
 
     # What it is afterwards ----------------------------------------------------------------------------
 
-    def restorer(self, ratio: float, *, network: nn.Module | None = None, **options: Any) -> Restorer:
-        """Return the network at work on pictures whose unit is so many times finer than that of the fit."""
+    def restorer(
+        self, ratio: float, black: float = 0.0, *, network: nn.Module | None = None, **options: Any
+    ) -> Restorer:
+        """Return the network at work on pictures.
+
+        Their unit is ``ratio`` times finer than that of the fit, and what was 0 there is ``black`` here.
+        """
         scaler, cost = self._preparation_.input_scaler, self._cost_
         pixels = int(np.prod(self.patch_shape_[:2]))
         return Restorer.of(
             self.net_.module_ if network is None else network,
             Cost(-(-cost.flops // pixels), -(-cost.widest // pixels)),
-            black=ratio * float(scaler.center),
+            black=black + ratio * float(scaler.center),
             data_range=ratio * float(scaler.spread),
             tells_level=self.noise_levels_ is not None,
             **options,

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sk_denoise._noise_level import levels_of
 from sk_denoise._warnings import warn_user
 
-__all__ = ["levels_for"]
+__all__ = ["found_levels", "levels_for", "limited_levels"]
 
 SLACK = 1.05  # of the strongest noise that a network learned from: levels of patches and estimates vary
 
@@ -31,15 +31,15 @@ def levels_for(
     name : str, default="X"
         What messages call the pictures.
     """
-    n, height, width = pictures.shape[:3]
+    levels = found_levels(sigma, pictures)
+    return limited_levels(levels, strongest, was_told=sigma is not None, name=name)
+
+
+def found_levels(sigma: ArrayLike | None, pictures: NDArray[Any]) -> NDArray[Any]:
+    """Return noise levels as they are said or estimated, however strong."""
     if sigma is None:
-        estimated = levels_of(pictures)
-        if (estimated > SLACK * strongest).any():
-            warn_user(
-                f"The noise of {name} is estimated at {estimated.max():.3g}, and the network learned from "
-                f"noise up to {strongest:.3g}: some of it will stay.",
-            )
-        return np.minimum(estimated, strongest)
+        return levels_of(pictures)
+    n, height, width = pictures.shape[:3]
     levels = np.asarray(sigma)
     is_number = levels.dtype.kind in "iuf"
     if levels.shape == (height, width) and n == 1:
@@ -51,10 +51,23 @@ def levels_for(
             f"({n}, {height}, {width}), or None to estimate it. Got "
             + (repr(sigma) if np.ndim(sigma) == 0 else f"shape {levels.shape}, {levels.dtype}.")
         )
-    if levels.max(initial=0) > SLACK * strongest:
-        raise ValueError(
-            f"sigma reaches {levels.max():.4g}, and the network learned from noise up to {strongest:.4g}. It "
-            f"is in the unit of {name}: for floats a share of their range, for integers grey levels."
+    return np.broadcast_to(levels, (n,)) if levels.ndim == 0 else levels
+
+
+def limited_levels(
+    levels: NDArray[Any], strongest: float, *, was_told: bool, name: str = "X"
+) -> NDArray[Any]:
+    """Return noise levels as far as a network knows them; say so, or refuse, where they are stronger."""
+    most = float(levels.max(initial=0))
+    if most > SLACK * strongest:
+        if was_told:
+            raise ValueError(
+                f"sigma reaches {most:.4g}, and the network learned from noise up to {strongest:.4g}. It "
+                f"is in the unit of {name}: for floats a share of their range, for integers grey levels."
+            )
+        warn_user(
+            f"The noise of {name} is estimated at {most:.3g}, and the network learned from noise up to "
+            f"{strongest:.3g}: some of it will stay.",
         )
-    known: NDArray[Any] = np.minimum(np.broadcast_to(levels, (n,)) if levels.ndim == 0 else levels, strongest)
+    known: NDArray[Any] = np.minimum(levels, strongest)
     return known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -42,6 +43,22 @@ EIGHT_TURNS: list[Turn] = [
 
 
 @dataclass(frozen=True)
+class Guard:
+    """What watches over a network that is told the level of noise, and finds the noise of pictures.
+
+    Attributes
+    ----------
+    within_sight : callable
+        Of pictures as they are shown, the level a last channel: the same, as the network may see them.
+    only_noise : callable
+        Of what the network takes away, and its level (n_pictures, height, width): what can be noise.
+    """
+
+    within_sight: Callable[[Pictures], Pictures]
+    only_noise: Callable[[Pictures, NDArray[Any]], Pictures]
+
+
+@dataclass(frozen=True)
 class Restorer:
     """A network, and how pictures go through it.
 
@@ -65,6 +82,8 @@ class Restorer:
         Whether layers compute in bfloat16.
     turns : sequence of callable
         The network answers to pictures turned in these ways, and the mean counts.
+    guard : Guard or None
+        What watches over a network that is told the level of noise.
     """
 
     network: nn.Module
@@ -77,6 +96,7 @@ class Restorer:
     flops_per_pixel: float
     half: bool
     turns: list[Turn]
+    guard: Guard | None = None
 
     @classmethod
     def of(
@@ -91,6 +111,7 @@ class Restorer:
         half: bool = False,
         tile_size: int | Literal["auto"] | None = "auto",
         ensemble: bool = False,
+        guard: Guard | None = None,
     ) -> Restorer:
         """Plan how large tiles are.
 
@@ -110,6 +131,8 @@ class Restorer:
             Side of the tiles; "auto" makes them as large as 256 MB allow.
         ensemble : bool, default=False
             Whether to average over eight turns.
+        guard
+            As above.
         """
         network = copy.deepcopy(network).double() if double else network
         side, halo = _tiles_for(network, cost, tile_size, double)
@@ -124,6 +147,7 @@ class Restorer:
             flops_per_pixel=cost.flops,
             half=half,
             turns=EIGHT_TURNS if ensemble else EIGHT_TURNS[:1],
+            guard=guard,
         )
 
     def count_tiles(self, height: int, width: int) -> int:
@@ -167,32 +191,49 @@ class Restorer:
         everything = slice(None)
         height, width = noisy.shape[1:3]
         for tile in tiles_of(height, width, self.side, self.halo):
-            shown = self._shown(noisy, levels, (everything, *tile.outer), weight)
-            flops = self.flops_per_pixel * shown.shape[0] * shown.shape[2] * shown.shape[3]
+            shown = self._shown(noisy, levels, (everything, *tile.outer), weight.dtype)
+            flops = self.flops_per_pixel * math.prod(shown.shape[:3])
             with torch.inference_mode(), autocast, suitable_threads(flops):
-                answer = self.network(shown).to(weight.dtype).movedim(1, 3).cpu().numpy()
-            answer = answer[(everything, *tile.kept)] * answer.dtype.type(self.data_range)
-            yield (everything, *tile.inner), answer + answer.dtype.type(self.black)
+                answer = self.network(torch.from_numpy(shown).movedim(3, 1).to(weight.device))
+            answer = answer.to(weight.dtype).movedim(1, 3).cpu().numpy()
+            place, kept = (everything, *tile.inner), (everything, *tile.kept)
+            yield place, self._in_unit(noisy[place], shown[kept], answer[kept])
             if bar is not None:
                 bar.update()
 
+    def _in_unit(self, noisy: Pictures, shown: Pictures, answers: Pictures) -> Pictures:
+        """Return answers to what the network was shown in the unit of the pictures."""
+        if self.guard is None:
+            answers *= answers.dtype.type(self.data_range)
+            answers += answers.dtype.type(self.black)
+            return answers
+        noise = self.guard.only_noise(shown[..., :-1] - answers, shown[..., -1])
+        unit = np.result_type(noisy.dtype, noise.dtype).type(self.data_range)
+        restored: Pictures = noisy - unit * noise
+        return restored
+
     def _shown(
-        self, noisy: Pictures, levels: Levels, place: tuple[slice, ...], weight: torch.Tensor
-    ) -> torch.Tensor:
-        """Return a tile as the network is given it."""
+        self, noisy: Pictures, levels: Levels, place: tuple[slice, ...], dtype: torch.dtype
+    ) -> Pictures:
+        """Return a tile as the network is given it, but for channels last."""
         part = noisy[place]
         shown = np.empty(
             (*part.shape[:3], part.shape[3] + self.tells_level),
-            np.float64 if weight.dtype == torch.float64 else np.float32,
+            np.float64 if dtype == torch.float64 else np.float32,
         )
-        picture = shown[..., : part.shape[3]]
-        np.subtract(part, self.black, out=picture, dtype=shown.dtype, casting="unsafe")
-        picture /= self.data_range
+        exact = np.result_type(part.dtype, shown.dtype)
+        np.divide(
+            np.subtract(part, self.black, dtype=exact, casting="unsafe"),
+            self.data_range,
+            out=shown[..., : part.shape[3]],
+            dtype=exact,
+            casting="unsafe",
+        )
         if self.tells_level:
             assert levels is not None
             maps = levels[:, None, None] if levels.ndim == 1 else levels[place]
             np.divide(maps, self.data_range, out=shown[..., -1], casting="unsafe")
-        return torch.from_numpy(shown).movedim(3, 1).to(weight.device)
+        return shown if self.guard is None else self.guard.within_sight(shown)
 
 
 def _tiles_for(

@@ -17,19 +17,14 @@ from tqdm import tqdm
 from sk_denoise._noise_level import noise_level
 from sk_denoise._validation import check_one_of
 from sk_denoise.estimators import ImageDenoiser
-from sk_denoise.estimators._told_levels import levels_for
+from sk_denoise.estimators._told_levels import found_levels, limited_levels
+from sk_denoise.estimators._whole_pictures import Guard
 from sk_denoise.io import read_image, write_image
 from sk_denoise.restoration._models import MODELS, shared_model
+from sk_denoise.restoration._view import View, only_noise, view_of, within_sight
 from sk_denoise.training import PRECISIONS, has_bfloat16_units, resolve_device
 
 __all__ = ["denoise_file", "denoise_image", "estimate_sigma"]
-
-DARK, BRIGHT = (
-    0.25,
-    0.999,
-)  # a picture is dark whose pixels, but for a thousandth, lie below this share of white
-SAMPLE = 2**20  # pixels that brightness is judged by
-KEPT = 0.8  # of the strongest noise that a network knows: brightening brings noise no nearer to it
 
 
 def denoise_image(
@@ -46,19 +41,19 @@ def denoise_image(
 ) -> NDArray[Any]:
     """Denoise a picture with a network that was trained on photos, offline and out of the box.
 
-    The networks in the box take white Gaussian noise away, of any strength up to 55 grey levels of 255. A
-    network of your own takes what it learned from. Pictures of any size are worked on tile by tile, with
-    overlaps that make tiles and whole agree.
+    The networks in the box take white Gaussian noise away, of any strength. A network of your own takes what
+    it learned from. Pictures of any size are worked on tile by tile, with overlaps that make tiles and whole
+    agree.
 
     Parameters
     ----------
     image : array-like of shape (height, width) or (height, width, channels)
         Gray, gray with alpha (2 channels), colour (3) or colour with alpha (4). Integers of 8 or 16 bits,
-        or floats with black at 0 and white at 1.
+        or floats: with black at 0 and white at 1, or counts and other numbers of any range.
     sigma : float, array-like of shape (height, width) or None, default=None
-        Standard deviation of the noise, in the unit of the picture: of [0, 1] for floats, grey levels for
-        integers; a map where it differs from place to place. None estimates it, once for the picture, see
-        :func:`estimate_sigma`. A network that learned with ``sigma="blind"`` is told nothing.
+        Standard deviation of the noise, in the unit of the picture: for floats in [0, 1] a share of that, for
+        integers grey levels; a map where it differs from place to place. None estimates it, once for the
+        picture, see :func:`estimate_sigma`. A network that learned with ``sigma="blind"`` is told nothing.
     model : {"auto", "gray", "rgb"} or ImageDenoiser, default="auto"
         Which network. "rgb" is for three colours; "gray" works on each channel by itself; "auto" takes the
         one that fits. Or an :class:`~sk_denoise.ImageDenoiser` that was fitted: one for gray pictures works
@@ -94,7 +89,7 @@ def denoise_image(
     Warns
     -----
     UserWarning
-        Where the noise is estimated to be stronger than the network knows, and where tiles of a network that
+        Where the noise is estimated to be stronger than a network of yours knows, and where tiles of one that
         looks at the whole picture do not quite agree.
 
     See Also
@@ -104,9 +99,17 @@ def denoise_image(
 
     Notes
     -----
-    The networks in the box are off by about half a grey level of 255, whatever the noise. So pictures of 16
-    bits and floats that use less than a quarter of their range, such as 12 bits in files of 16, are shown to
-    them brighter, by a power of two.
+    The networks in the box learned from photos in [0, 1] with noise up to 55 grey levels of 255. They answer
+    nearly alike when a picture and its noise are brightened or darkened together, so they are shown others in
+    that way: floats that reach beyond [0, 1], and pictures of 16 bits and floats that use less than a quarter
+    of their range (12 bits in 16, say), are spread from the darkest to the brightest number but for a
+    thousandth at each end; under stronger noise, pictures are darkened.
+
+    What these networks take away is held to what noise can be: at no pixel more than five standard
+    deviations. What is clean lies within that, and the nearest point of a convex set that holds the truth is
+    nearer to it. So nothing disappears that stands out from the noise, not stars in a dark sky, and not
+    single bright pixels of a camera; for these see :class:`~sk_denoise.MedianDenoiser`. And where noise is
+    weaker than the networks' own error, half to one grey level of 255, only a part is taken away.
 
     Examples
     --------
@@ -126,17 +129,19 @@ def denoise_image(
     denoiser = _chosen(model, picture)
     restored = picture.copy()
     noisy, answers = _parts_for(denoiser, picture, restored)
-    ratio = _white_of(picture.dtype) / denoiser.white_ if denoiser.white_ else 1.0
-    levels = _levels_of(denoiser, sigma, _stack(picture, _n_channels(denoiser)), ratio)
+    is_ours = isinstance(model, str)
+    levels, view = (_seen_by_ours if is_ours else _seen_by_others)(denoiser, sigma, picture)
     if levels is not None and not levels.any():
         return restored
     where = resolve_device(device)
     restorer = denoiser.restorer(
-        ratio / (_gain(picture, levels, denoiser, ratio) if isinstance(model, str) else 1),
+        view.span,
+        view.black,
         network=_on(where, denoiser.net_.module_),
         tile_size=tile_size,
         ensemble=ensemble,
         half=precision == "bfloat16" or (precision == "auto" and has_bfloat16_units(where)),
+        guard=Guard(within_sight, only_noise) if is_ours else None,
     )
     n_tiles = len(noisy) * restorer.count_tiles(*picture.shape[:2])
     with tqdm(disable=not verbose, unit="tile", total=n_tiles) as bar:
@@ -232,9 +237,21 @@ def _checked(image: ArrayLike) -> NDArray[Any]:
             f"A picture has 1 to 4 channels on its last axis, got shape {picture.shape}. Of a stack "
             "(n, height, width), denoise each picture by itself."
         )
-    if picture.dtype.kind == "f" and not np.isfinite(picture).all():
-        raise ValueError("image holds NaN or infinity; fill these places first.")
+    if picture.dtype.kind == "f":
+        _check_numbers(picture)
     return picture
+
+
+def _check_numbers(picture: NDArray[Any]) -> None:
+    """Refuse floats that there is no arithmetic for."""
+    low, high = float(picture.min()), float(picture.max())
+    if not math.isfinite(low) or not math.isfinite(high):
+        raise ValueError("image holds NaN or infinity; fill these places first.")
+    if high - low > float(np.finfo(np.result_type(picture.dtype, np.float32)).max) / 4:
+        raise ValueError(
+            f"The numbers of image reach from {low:g} to {high:g}, too far for arithmetic. Scale them to "
+            "[0, 1]."
+        )
 
 
 def _chosen(model: str | ImageDenoiser, picture: NDArray[Any]) -> ImageDenoiser:
@@ -280,37 +297,37 @@ def _parts_for(denoiser: ImageDenoiser, *pictures: NDArray[Any]) -> list[list[ND
     return [[stack[..., channel, None] for channel in range(stack.shape[3])] for stack in stacks]
 
 
-def _levels_of(
-    denoiser: ImageDenoiser, sigma: ArrayLike | None, picture: NDArray[Any], ratio: float
-) -> NDArray[Any] | None:
-    """Return the noise level of a picture, in its unit, for a network that is told."""
-    if denoiser.noise_levels_ is None:
-        if sigma is not None:
-            raise ValueError('This network learned to do without sigma (sigma="blind"). Pass sigma=None.')
-        return None
-    return levels_for(sigma, picture, ratio * denoiser.noise_levels_[1], "image")
+def _seen_by_ours(
+    denoiser: ImageDenoiser, sigma: ArrayLike | None, picture: NDArray[Any]
+) -> tuple[NDArray[Any], View]:
+    """Return the noise level of a picture, in its unit, and how a network in the box sees it."""
+    colors = _stack(picture, _n_channels(denoiser))
+    levels = found_levels(sigma, colors)
+    assert denoiser.noise_levels_ is not None
+    return levels, view_of(colors[0], float(levels.max()), denoiser.noise_levels_[1])
 
 
-def _gain(picture: NDArray[Any], levels: NDArray[Any] | None, denoiser: ImageDenoiser, ratio: float) -> float:
-    """Return how many times brighter a network in the box should see a picture that is deep and dark."""
-    if picture.dtype == np.uint8 or levels is None or denoiser.noise_levels_ is None:
-        return 1.0
-    step = max(1, math.isqrt(picture.shape[0] * picture.shape[1] // SAMPLE))
-    colors = _stack(picture, _n_channels(denoiser))[0, ::step, ::step]
-    brightest = float(np.quantile(colors, BRIGHT)) / ratio
-    if not 0 < brightest < DARK:
-        return 1.0
-    strongest = KEPT * denoiser.noise_levels_[1] / (float(levels.max()) / ratio)
-    return float(2.0 ** max(0, math.floor(math.log2(min(2 * DARK / brightest, strongest)))))
+def _seen_by_others(
+    denoiser: ImageDenoiser, sigma: ArrayLike | None, picture: NDArray[Any]
+) -> tuple[NDArray[Any] | None, View]:
+    """Return the same for a network of the user, no level for one that is told none."""
+    if denoiser.noise_levels_ is None and sigma is not None:
+        raise ValueError('This network learned to do without sigma (sigma="blind"). Pass sigma=None.')
+    colors, levels, view = _stack(picture, _n_channels(denoiser)), None, View(0.0, 1.0)
+    if denoiser.noise_levels_ is not None:
+        levels = found_levels(sigma, colors)
+    if denoiser.white_ is not None:
+        view = view_of(colors[0], None if levels is None else float(levels.max()))
+        view = View(view.black, view.span / denoiser.white_)
+    if denoiser.noise_levels_ is not None and levels is not None:
+        strongest = view.span * denoiser.noise_levels_[1]
+        levels = limited_levels(levels, strongest, was_told=sigma is not None, name="image")
+    return levels, view
 
 
 def _on(device: torch.device, network: torch.nn.Module) -> torch.nn.Module:
     """Return the network on a device, in a copy where it is on another one."""
     return network if next(network.parameters()).device == device else copy.deepcopy(network).to(device)
-
-
-def _white_of(dtype: np.dtype[Any]) -> float:
-    return float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
 
 
 class _Progress:

@@ -125,15 +125,6 @@ def test_a_picture_that_uses_a_small_part_of_its_range_is_denoised_as_well(
     assert after > before + 4
 
 
-def test_noise_that_is_weaker_than_what_a_network_changes_is_said(workshop, as_file, photo):
-    soft = np.rint(257.0 * photo + np.random.default_rng(0).normal(0, 30, photo.shape)).astype(np.uint16)
-    soft[:40] = np.rint(np.random.default_rng(1).normal(30_000, 30, soft[:40].shape))
-    picture = workshop.take("soft.png", as_file(soft))
-    (note,) = carried_out(workshop.denoise(picture, Order())).answer.notes
-    assert note.startswith("The noise is weak, 0.")
-    assert carried_out(workshop.denoise(picture, Order(sigma=5.0))).answer.notes == ()
-
-
 def test_a_model_that_learned_from_counts_is_given_counts(workshop, as_file, noisy, photo, tmp_path):
     counts = (noisy[..., 1] * 16.0 + 100).astype(np.float32)
     small = FoldedUNetNetwork((16, 24), blocks=(1, 1))
@@ -235,11 +226,26 @@ def test_views_are_of_the_same_picture(workshop, as_file, noisy):
     assert workshop.part(result, 0.1, 0.5, 32, 4) != parts
 
 
-def test_noise_beyond_what_a_model_knows_is_said(workshop, as_file, noisy):
+def test_networks_in_the_box_take_any_noise(workshop, as_file, noisy, tmp_path):
     picture = workshop.take("a.png", as_file(noisy))
-    answer = carried_out(workshop.denoise(picture, Order(strength=4.0))).answer
-    assert answer.sigma == pytest.approx(55)
-    assert any("stronger than this model knows; it was taken as 55" in note for note in answer.notes)
+    result = carried_out(workshop.denoise(picture, Order(sigma=100.0)))
+    assert (result.answer.sigma, result.answer.notes) == (100.0, ())
+    (tmp_path / "b.png").write_bytes(workshop.file(result, ".png"))
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png"), denoise_image(noisy, sigma=100))
+
+
+def test_noise_beyond_what_a_model_of_the_user_knows_is_said(workshop, as_file, noisy, photo, tmp_path):
+    noise = GaussianNoiser((0, 10))
+    small = FoldedUNetNetwork((16, 24), blocks=(1, 1))
+    denoiser = ImageDenoiser(small, noise=noise, sigma="map", max_epochs=1, patch_size=32, random_state=0)
+    save(denoiser.fit(photo[None]), tmp_path / "weak.safetensors")
+    mine = workshop.take_model("weak.safetensors", (tmp_path / "weak.safetensors").read_bytes())
+    answer = carried_out(
+        workshop.denoise(workshop.take("a.png", as_file(noisy)), Order(model=mine.key))
+    ).answer
+    assert answer.sigma == pytest.approx(denoiser.noise_levels_[1])
+    assert answer.sigma < answer.estimated
+    assert "stronger than this model knows; it was taken as " in answer.notes[0]
 
 
 @pytest.mark.parametrize("name", ["auto", "gray", "rgb"])

@@ -385,8 +385,9 @@ def test_a_map_is_heeded_place_by_place(told):
     assert decibels(truth, by_map) > max(
         decibels(truth, told.predict([x], sigma=s)[0]) for s in (0.02, 0.1, 0.2)
     )
-    np.testing.assert_allclose(denoise_image(x, sigma=sigma, precision="float32"), by_map, atol=1e-6)
-    tiled = denoise_image(x, sigma=sigma, precision="float32", tile_size=64)
+    how = {"sigma": sigma, "model": told, "precision": "float32"}
+    np.testing.assert_allclose(denoise_image(x, **how), by_map, atol=1e-6)
+    tiled = denoise_image(x, **how, tile_size=64)
     assert np.abs(tiled - by_map).max() < 1e-5
 
 
