@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import pytest
 import torch
 from torch import nn
 
 from sk_denoise import ConvNetwork, DenseNetwork
 from sk_denoise._cost import cost_of
+from sk_denoise.networks.folded_unet import FoldedUNet
 
 
 def test_a_dense_network_costs_two_operations_for_each_weight():
@@ -33,6 +38,24 @@ def test_what_happens_inside_of_a_users_module_counts():
             return x @ self.weight
 
     assert cost_of(Product(), (6,)).flops == 2 * 36
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("sides", [(64, 64), (33, 57), (1, 5), (200, 8)])
+@pytest.mark.parametrize("noise_map", [False, True])
+def test_a_network_that_knows_its_cost_counts_as_we_do(channels, sides, noise_map):
+    network = FoldedUNet(channels, noise_map, widths=(16, 80))
+    shape = (channels + noise_map, *sides)
+    assert cost_of(network, shape) == cost_of(nn.Sequential(network), shape)
+
+
+def test_networks_in_the_box_are_ready_without_what_torch_compiles_with():
+    """Importing that takes two seconds."""
+    program = (
+        "import sys; import numpy as np; from sk_denoise.restoration import denoise_image; "
+        "denoise_image(np.zeros((40, 40)) + np.eye(40)); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_counting_leaves_no_trace():

@@ -31,6 +31,7 @@ __all__ = [
 IN_THE_BOX = ("gray", "rgb")  # as in sk_denoise.restoration.MODELS, which waits for torch; tested equal
 NAMED = ("auto", *IN_THE_BOX)  # what denoise_image knows by name
 SLACK = 1.05  # what the library allows beyond the strongest noise that a network learned from
+WHITE = 255  # grey levels that --sigma counts in
 Settings = dict[str, Any]  # of denoise_image
 
 
@@ -124,19 +125,17 @@ def choose_model(name: str | Path, *, sigma: float | None, device: str, ensemble
         Where the file holds no fitted ImageDenoiser, the noise is stronger than the model knows, the model is
         told nothing of it, or the device is not there.
     """
-    from sk_denoise.restoration import load_pretrained
-
-    if isinstance(name, Path):
-        model: str | ImageDenoiser = (asked := load_denoiser(name))
-    else:
-        model, asked = name, load_pretrained(IN_THE_BOX[0] if name == "auto" else name)
-    _check_sigma(str(name), asked, sigma)
+    model: str | ImageDenoiser = load_denoiser(name) if isinstance(name, Path) else name
+    if sigma is not None:
+        _check_sigma(str(name), model, sigma)
     check_device(device)
     return {"model": model, "device": device, "ensemble": ensemble}
 
 
-def _check_sigma(name: str, model: ImageDenoiser, sigma: float | None) -> None:
-    if sigma is None:
+def _check_sigma(name: str, model: str | ImageDenoiser, sigma: float) -> None:
+    if sigma > WHITE:
+        raise Refusal(f"--sigma {sigma:g} is more than the {WHITE} grey levels from black to white")
+    if isinstance(model, str):  # in the box, where any noise is known
         return
     if model.noise_levels_ is None:
         raise Refusal(f"the model {shown(name)} learned to do without the level (blind); leave --sigma out")

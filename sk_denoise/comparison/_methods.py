@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from sk_denoise._validation import Noiser, names_of
 from sk_denoise.metrics._fixed_noise import refuse_noisy
 from sk_denoise.restoration import denoise_image
-from sk_denoise.restoration._models import shared_model
+from sk_denoise.restoration._models import shared_network
 
 __all__ = ["NOISY", "chosen_methods"]
 
@@ -55,7 +55,7 @@ def _usable(method: Any, noise: Any, name: Hashable) -> Any:
     """Return an estimator or a function that can denoise; anything else is a clear error."""
     if isinstance(method, str):
         if method != "auto":
-            shared_model(method)  # before the clock runs; refuses an unknown name
+            shared_network(method)  # before the clock runs; refuses an unknown name
         return partial(denoise_image, model=method)
     if isinstance(method, type) or not (hasattr(method, "predict") or callable(method)):
         hint = f" Did you mean {method.__name__}(), fitted?" if isinstance(method, type) else ""

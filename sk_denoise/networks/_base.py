@@ -107,8 +107,14 @@ def _fan_in(layer: nn.Linear | Convolution) -> float:
 
 
 def undrawn(kind: type[nn.Module], *sizes: int, **arguments: Any) -> nn.Module:
-    """Return a single-precision layer whose weights are not drawn yet."""
-    layer: nn.Module = nn.utils.skip_init(kind, *sizes, dtype=torch.float32, **arguments)
+    """Return a single-precision layer whose weights are not drawn yet.
+
+    As ``torch.nn.utils.skip_init`` does it, but for a way from one device to the other that torch imports
+    sympy for.
+    """
+    layer = kind(*sizes, dtype=torch.float32, device="meta", **arguments)
+    for name, weight in list(layer.named_parameters(recurse=False)):
+        setattr(layer, name, nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype)))
     return layer
 
 

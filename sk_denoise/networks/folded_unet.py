@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -69,6 +70,7 @@ class FoldedUNet(SeededModule):
         _check(channels, widths, blocks)
         wide, deep = widths
         self.channels = channels
+        self._widths = 4 * channels + noise_map, wide, deep
         self.head = convolution(4 * channels + noise_map, wide)
         self.before = nn.Sequential(*[ResidualBlock(wide) for _ in range(blocks[0])])
         self.down = undrawn(nn.Conv2d, wide, deep, kernel_size=2, stride=2)
@@ -92,6 +94,15 @@ class FoldedUNet(SeededModule):
         noise = pixel_shuffle(self.tail(restored), 2)
         return (picture - noise)[..., :height, :width]
 
+    def count_operations(self, input_shape: tuple[int, ...]) -> tuple[int, int]:
+        """Return the floating-point operations of a picture, and the most entries of any layer."""
+        height, width = (-(-side // self.stride) * self.stride for side in input_shape[1:])
+        folded, small = height * width // 4, height * width // 16  # positions on both levels
+        deep = sum(_n_kernel_entries(part) for part in (self.down, self.inside, self.up))
+        wide = _n_kernel_entries(self) - deep
+        most = max(math.prod(input_shape), max(self._widths[:2]) * folded, self._widths[2] * small)
+        return 2 * (wide * folded + deep * small), most
+
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw Kaiming-uniform weights; what ends a residual branch starts small, the tail smaller still."""
         gains = {
@@ -101,6 +112,10 @@ class FoldedUNet(SeededModule):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 draw_kaiming(layer, generator, gain=gains.get(id(layer), 1.0))
+
+
+def _n_kernel_entries(part: nn.Module) -> int:
+    return sum(weight.numel() for weight in part.parameters() if weight.ndim == 4)
 
 
 def _check(channels: int, widths: Sequence[int], blocks: Sequence[int]) -> None:

@@ -11,17 +11,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from sk_denoise._noise_level import noise_level
 from sk_denoise._validation import check_one_of
 from sk_denoise.estimators import ImageDenoiser
-from sk_denoise.estimators._told_levels import found_levels, limited_levels
-from sk_denoise.estimators._whole_pictures import Guard
 from sk_denoise.io import read_image, write_image
-from sk_denoise.restoration._models import MODELS, shared_model
-from sk_denoise.restoration._view import View, only_noise, view_of, within_sight
+from sk_denoise.restoration._networks import Network, network_for
 from sk_denoise.training import PRECISIONS, has_bfloat16_units, resolve_device
 
 __all__ = ["denoise_file", "denoise_image", "estimate_sigma"]
@@ -126,22 +122,20 @@ def denoise_image(
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be a function of two numbers, (done, total), got {callback!r}.")
     picture = _checked(image)
-    denoiser = _chosen(model, picture)
+    network = network_for(model, picture)
+    _check_channels(network, picture)
     restored = picture.copy()
-    noisy, answers = _parts_for(denoiser, picture, restored)
-    is_ours = isinstance(model, str)
-    levels, view = (_seen_by_ours if is_ours else _seen_by_others)(denoiser, sigma, picture)
+    noisy, answers = _parts_for(network, picture, restored)
+    levels, view = network.look(_stack(picture, network.n_channels), sigma)
     if levels is not None and not levels.any():
         return restored
     where = resolve_device(device)
-    restorer = denoiser.restorer(
-        view.span,
-        view.black,
-        network=_on(where, denoiser.net_.module_),
+    restorer = network.restorer(
+        _on(where, network.module),
+        view,
         tile_size=tile_size,
         ensemble=ensemble,
         half=precision == "bfloat16" or (precision == "auto" and has_bfloat16_units(where)),
-        guard=Guard(within_sight, only_noise) if is_ours else None,
     )
     n_tiles = len(noisy) * restorer.count_tiles(*picture.shape[:2])
     with tqdm(disable=not verbose, unit="tile", total=n_tiles) as bar:
@@ -254,27 +248,15 @@ def _check_numbers(picture: NDArray[Any]) -> None:
         )
 
 
-def _chosen(model: str | ImageDenoiser, picture: NDArray[Any]) -> ImageDenoiser:
-    """Return the network for a picture."""
-    if isinstance(model, ImageDenoiser):
-        check_is_fitted(model)
-    elif model == "auto":
-        model = shared_model("rgb" if picture.ndim == 3 and picture.shape[2] in (3, 4) else "gray")
-    else:
-        check_one_of(model, {"auto": None, **MODELS}, "model")
-        model = shared_model(model)
-    wanted, given = _n_channels(model), _stack(picture, _n_channels(model)).shape[3]
+def _check_channels(network: Network, picture: NDArray[Any]) -> None:
+    """Refuse a picture whose channels a network takes neither together nor one by one."""
+    wanted, given = network.n_channels, _stack(picture, network.n_channels).shape[3]
     if wanted not in (1, given):
         raise ValueError(
             f"This network takes pictures of {wanted} channels, this one has {given}"
             f"{' besides alpha' if given < np.shape(picture)[-1] and picture.ndim == 3 else ''}. Take "
             'model="auto", or a network that learned from such pictures.'
         )
-    return model
-
-
-def _n_channels(denoiser: ImageDenoiser) -> int:
-    return denoiser.patch_shape_[2] if len(denoiser.patch_shape_) == 3 else 1
 
 
 def _stack(picture: NDArray[Any], n_channels: int) -> NDArray[Any]:
@@ -288,41 +270,12 @@ def _stack(picture: NDArray[Any], n_channels: int) -> NDArray[Any]:
     return picture[None, ..., : picture.shape[2] - has_alpha]
 
 
-def _parts_for(denoiser: ImageDenoiser, *pictures: NDArray[Any]) -> list[list[NDArray[Any]]]:
+def _parts_for(network: Network, *pictures: NDArray[Any]) -> list[list[NDArray[Any]]]:
     """Return views of pictures as stacks of one that the network takes: whole, or channel by channel."""
-    n_channels = _n_channels(denoiser)
-    stacks = [_stack(picture, n_channels) for picture in pictures]
-    if n_channels == stacks[0].shape[3]:
+    stacks = [_stack(picture, network.n_channels) for picture in pictures]
+    if network.n_channels == stacks[0].shape[3]:
         return [[stack] for stack in stacks]
     return [[stack[..., channel, None] for channel in range(stack.shape[3])] for stack in stacks]
-
-
-def _seen_by_ours(
-    denoiser: ImageDenoiser, sigma: ArrayLike | None, picture: NDArray[Any]
-) -> tuple[NDArray[Any], View]:
-    """Return the noise level of a picture, in its unit, and how a network in the box sees it."""
-    colors = _stack(picture, _n_channels(denoiser))
-    levels = found_levels(sigma, colors)
-    assert denoiser.noise_levels_ is not None
-    return levels, view_of(colors[0], float(levels.max()), denoiser.noise_levels_[1])
-
-
-def _seen_by_others(
-    denoiser: ImageDenoiser, sigma: ArrayLike | None, picture: NDArray[Any]
-) -> tuple[NDArray[Any] | None, View]:
-    """Return the same for a network of the user, no level for one that is told none."""
-    if denoiser.noise_levels_ is None and sigma is not None:
-        raise ValueError('This network learned to do without sigma (sigma="blind"). Pass sigma=None.')
-    colors, levels, view = _stack(picture, _n_channels(denoiser)), None, View(0.0, 1.0)
-    if denoiser.noise_levels_ is not None:
-        levels = found_levels(sigma, colors)
-    if denoiser.white_ is not None:
-        view = view_of(colors[0], None if levels is None else float(levels.max()))
-        view = View(view.black, view.span / denoiser.white_)
-    if denoiser.noise_levels_ is not None and levels is not None:
-        strongest = view.span * denoiser.noise_levels_[1]
-        levels = limited_levels(levels, strongest, was_told=sigma is not None, name="image")
-    return levels, view
 
 
 def _on(device: torch.device, network: torch.nn.Module) -> torch.nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from dataclasses import dataclass
 from functools import cache
@@ -13,9 +12,10 @@ from numpy.random import RandomState
 from sk_denoise._random import root_seed
 from sk_denoise._validation import check_one_of
 from sk_denoise.estimators import ImageDenoiser
+from sk_denoise.networks.folded_unet import FoldedUNet
 from sk_denoise.noise import GaussianNoiser
 
-__all__ = ["MODELS", "Model", "load_pretrained", "shared_model"]
+__all__ = ["MODELS", "Model", "load_pretrained", "shared_network"]
 
 WEIGHTS = Path(__file__).parent / "weights"
 RATE_TO_GO_ON = 2e-4  # at ten times that, the first steps undo what is known
@@ -101,26 +101,27 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
     >>> bool(denoiser.score([noisy], [clean]) > 28)
     True
     """
-    denoiser = copy.deepcopy(shared_model(name))
-    denoiser.random_state, denoiser._root_ = random_state, root_seed(random_state)
+    network, model = shared_network(name), MODELS[name]
+    noise = GaussianNoiser((0, model.strongest))
+    denoiser = ImageDenoiser(
+        noise=noise, sigma="map", learning_rate=RATE_TO_GO_ON, random_state=random_state
+    )._with_weights(network.state_dict(), model.channels, model.strongest)
+    denoiser._root_ = root_seed(random_state)
     return denoiser
 
 
-def shared_model(name: str) -> ImageDenoiser:
-    """Return the model of this name, loaded once; leave it as it is."""
+def shared_network(name: str) -> FoldedUNet:
+    """Return the network of this name, loaded once; leave it as it is."""
     check_one_of(name, MODELS, "model")
     with _LOADING:
         return _loaded(name)
 
 
 @cache
-def _loaded(name: str) -> ImageDenoiser:
+def _loaded(name: str) -> FoldedUNet:
     from safetensors.torch import load_file
 
-    model = MODELS[name]
-    noise = GaussianNoiser((0, model.strongest))
-    denoiser = ImageDenoiser(noise=noise, sigma="map", learning_rate=RATE_TO_GO_ON)
+    network = FoldedUNet(MODELS[name].channels, noise_map=True)
     weights = load_file(WEIGHTS / f"{name}.safetensors")  # half precision on disk
-    return denoiser._with_weights(
-        {key: w.float() for key, w in weights.items()}, model.channels, model.strongest
-    )
+    network.load_state_dict({key: weight.float() for key, weight in weights.items()})
+    return network.eval()

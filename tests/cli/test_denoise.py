@@ -162,7 +162,7 @@ def test_a_model_of_ones_own_comes_from_a_file(make, run, models):
         (["--model", "a.png"], "a.png cannot be loaded: "),
         (["--model", "{models}/blind", "--sigma", "5"], "learned to do without the level (blind)"),
         (["--model", "{models}/told", "--sigma", "50"], "its strongest noise is "),
-        (["--sigma", "60"], "--sigma 60 is more than the model auto knows: its strongest noise is 55 grey"),
+        (["--sigma", "256"], "--sigma 256 is more than the 255 grey levels from black to white"),
         (["--sigma", "-1"], "expected a number of grey levels, 0 or more, got '-1'"),
         (["--sigma", "nan"], "expected a number of grey levels"),
         (["--sigma", "much"], "expected a number of grey levels"),

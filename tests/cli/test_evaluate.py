@@ -241,7 +241,7 @@ def test_a_file_that_cannot_be_replaced_leaves_no_other(tmp_path):
         ("--noise gaussian:0.1 --noisy {folder}", "one of the two"),
         ("--noise gaussian:25", "grey levels of 255 would be gaussian:0.098"),
         ("--noise gaussian:0.1 --sigma -1", "expected a number of grey levels, 0 or more, got '-1'"),
-        ("--noise gaussian:0.1 --sigma 60", "--sigma 60 is more than the model gray knows"),
+        ("--noise gaussian:0.1 --sigma 256", "--sigma 256 is more than the 255 grey levels"),
         ("--noise gaussian:0.1 --noise gaussian:0.1", "--noise gaussian:0.1 is given twice"),
         ("--noise gaussian:0.1 --device nowhere", "device='nowhere' cannot be used here"),
         ("--noisy nowhere", "there is no folder 'nowhere'"),

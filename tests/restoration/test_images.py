@@ -9,7 +9,7 @@ from sk_denoise.datasets import load_pictures
 from sk_denoise.io import read_image, write_image
 from sk_denoise.metrics import psnr
 from sk_denoise.restoration import MODELS, denoise_file, denoise_image, load_pretrained
-from sk_denoise.restoration._models import WEIGHTS, shared_model
+from sk_denoise.restoration._models import WEIGHTS, shared_network
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +320,7 @@ def test_a_broken_file_is_named_and_nothing_is_written(tmp_path):
 def test_weights_are_small_finite_and_described(name):
     assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 4e6
     assert "held-out" in (WEIGHTS / f"{name}.md").read_text()
-    network = shared_model(name).net_.module_
+    network = shared_network(name)
     assert all(weight.isfinite().all() for weight in network.parameters())
-    assert shared_model(name) is shared_model(name)
+    assert shared_network(name) is network
     assert next(network.parameters()).dtype == torch.float32

@@ -1,0 +1,105 @@
+"""The networks that denoise pictures: those in the box, and those that users trained."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from sk_denoise._cost import Cost, cost_of
+from sk_denoise._validation import check_one_of
+from sk_denoise.estimators import ImageDenoiser
+from sk_denoise.estimators._told_levels import found_levels, limited_levels
+from sk_denoise.estimators._whole_pictures import Guard, Restorer
+from sk_denoise.restoration._models import MODELS, shared_network
+from sk_denoise.restoration._view import View, only_noise, view_of, within_sight
+
+__all__ = ["Network", "network_for"]
+
+Levels = NDArray[Any] | None
+GUARD = Guard(within_sight, only_noise)
+ANY_SIDE = 64  # pixels of the square that costs are counted for
+
+
+class Network(Protocol):
+    """What denoises a picture.
+
+    Attributes
+    ----------
+    n_channels : int
+        That it takes at once.
+    module : Module
+        In evaluation mode; nobody changes it.
+    """
+
+    n_channels: int
+    module: nn.Module
+
+    def look(self, colors: NDArray[Any], sigma: ArrayLike | None) -> tuple[Levels, View]:
+        """Return how strong the noise is on (1, height, width, channels), and how to show such a picture."""
+
+    def restorer(self, module: nn.Module, view: View, **options: Any) -> Restorer:
+        """Return the network, or a copy of it on another device, at work on pictures that are seen so."""
+
+
+class NetworkInTheBox:
+    """One that knows white Gaussian noise on photos, and is shown any range and strength as what it knows."""
+
+    def __init__(self, name: str) -> None:
+        check_one_of(name, {"auto": None, **MODELS}, "model")
+        self.module: nn.Module = shared_network(name)
+        self.n_channels, self._strongest = MODELS[name].channels, MODELS[name].strongest
+
+    def look(self, colors: NDArray[Any], sigma: ArrayLike | None) -> tuple[Levels, View]:
+        levels = found_levels(sigma, colors)
+        return levels, view_of(colors[0], float(levels.max()), self._strongest)
+
+    def restorer(self, module: nn.Module, view: View, **options: Any) -> Restorer:
+        whole = cost_of(module, (self.n_channels + 1, ANY_SIDE, ANY_SIDE))
+        cost = Cost(whole.flops // ANY_SIDE**2, -(-whole.widest // ANY_SIDE**2))
+        return Restorer.of(
+            module,
+            cost,
+            black=view.black,
+            data_range=view.span,
+            tells_level=True,
+            guard=GUARD,
+            **options,
+        )
+
+
+class NetworkOfAUser:
+    """One that knows whatever it learned from: what is beyond black and white is spread, and nothing else."""
+
+    def __init__(self, denoiser: ImageDenoiser) -> None:
+        check_is_fitted(denoiser)
+        self._denoiser, self.module = denoiser, denoiser.net_.module_
+        self.n_channels = denoiser.patch_shape_[2] if len(denoiser.patch_shape_) == 3 else 1
+
+    def look(self, colors: NDArray[Any], sigma: ArrayLike | None) -> tuple[Levels, View]:
+        known, white = self._denoiser.noise_levels_, self._denoiser.white_
+        if known is None and sigma is not None:
+            raise ValueError('This network learned to do without sigma (sigma="blind"). Pass sigma=None.')
+        levels = None if known is None else found_levels(sigma, colors)
+        view = View(0.0, 1.0)
+        if white is not None:
+            seen = view_of(colors[0], None if levels is None else float(levels.max()))
+            view = View(seen.black, seen.span / white)
+        if known is None or levels is None:
+            return None, view
+        was_told = sigma is not None
+        return limited_levels(levels, view.span * known[1], was_told=was_told, name="image"), view
+
+    def restorer(self, module: nn.Module, view: View, **options: Any) -> Restorer:
+        return self._denoiser.restorer(view.span, view.black, network=module, **options)
+
+
+def network_for(model: str | ImageDenoiser, picture: NDArray[Any]) -> Network:
+    """Return the network that a picture is denoised by; "auto" takes the one in the box that fits."""
+    if isinstance(model, ImageDenoiser):
+        return NetworkOfAUser(model)
+    if model == "auto":
+        model = "rgb" if picture.ndim == 3 and picture.shape[2] in (3, 4) else "gray"
+    return NetworkInTheBox(model)
