@@ -25,8 +25,8 @@ def models(model: str | Path | None) -> int:
     """Show the models in the box, the card of one, or what a file holds.
 
     NAME is one of the models; FILE is an estimator that sk_denoise.io.save wrote. Without either, a table of
-    the models says how strong a noise they know, and the PSNR that they reached on held-out photos under
-    noise of these standard deviations, in grey levels of 255.
+    the models says how strong a noise they learned from (they take stronger noise away too), and the PSNR
+    that they reached on held-out photos under noise of these standard deviations, in grey levels of 255.
     """
     if model is None:
         from sk_denoise.cli._results import say_table  # rich is for those who print tables
@@ -51,7 +51,7 @@ def _rows() -> list[dict[str, Any]]:
         {
             "model": name,
             "channels": model.channels,
-            "noise up to": f"{255 * model.strongest:g} of 255",
+            "learned up to": f"{255 * model.strongest:g} of 255",
             **{f"dB at {level}": reached[name].get(level) for level in levels},
         }
         for name, model in MODELS.items()

@@ -61,7 +61,8 @@ MODELS: dict[str, Model] = {
 def load_pretrained(name: str, *, random_state: int | RandomState | None = None) -> ImageDenoiser:
     """Return a fitted :class:`~sk_denoise.ImageDenoiser` with weights that were trained on photos.
 
-    It takes pictures of any size in [0, 1], and 8- and 16-bit integers for shares of their range. With
+    It takes pictures of any size in [0, 1], and 8- and 16-bit integers for shares of their range; what
+    :func:`denoise_image` does for other ranges, for stronger and for very weak noise is no part of it. With
     ``warm_start`` or ``partial_fit`` it goes on learning from other pictures and noise (of pairs with
     ``noise="auto"``). A search, ``clone`` and a ``fit`` without ``warm_start`` begin anew, as with any
     estimator: in a pipeline that is to be fitted, stand it in a :class:`sklearn.frozen.FrozenEstimator`. Its
