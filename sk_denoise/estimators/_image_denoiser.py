@@ -82,7 +82,8 @@ class ImageDenoiser(
     learning_rate : float or None, default=0.002
         The rate at the start; None takes what suits the optimizer.
     learning_rate_schedule : str, default="flat_cosine"
-        How the rate falls over the run, as with :class:`~sk_denoise.DenoisingAutoencoder`.
+        How the rate falls over the run, as with :class:`~sk_denoise.DenoisingAutoencoder`; before that it
+        rises in 20 steps or more.
     weight_decay : float or "auto", default="auto"
         As with :class:`~sk_denoise.DenoisingAutoencoder`.
     gradient_clipping : float or None, default=None

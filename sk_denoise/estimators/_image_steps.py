@@ -103,6 +103,7 @@ class ImageFitSteps(FitSteps):
         "patches_per_picture": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
     _least_samples = 1
+    _rise = 20  # at the full rate, the first steps of a short fit undo that networks begin as the identity
     sigma: Literal["blind", "map"]
     patch_size: int | tuple[int, int]
     patches_per_picture: int | Literal["auto"]

@@ -93,6 +93,7 @@ class FitSteps(KnownToSkops, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         "verbose": ["verbose"],
     }
     _least_samples: ClassVar[int] = 2  # one has no spread to scale by
+    _rise: ClassVar[int] = 0  # steps in which the learning rate rises at least
     network: Any
     noise: Any
     augment: Any
@@ -381,6 +382,7 @@ class FitSteps(KnownToSkops, ObservedFit, BaseEstimator, metaclass=ABCMeta):
             epochs=epochs,
             batch_size=batch_size,
             schedule=schedule or self.learning_rate_schedule,
+            rise=self._rise,
             learning_rate=self._optimizer(len(rows))[1]["lr"],
             patience=self.n_iter_no_change if self.early_stopping and frozen is not None else None,
             tol=self.tol,

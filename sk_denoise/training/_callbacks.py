@@ -322,12 +322,15 @@ class Schedule(Callback):
         The learning rate to start from.
     steps : int
         Number of steps of the whole run.
+    rise : int, default=0
+        In how many steps the rate rises at least, but where it is constant.
     """
 
-    def __init__(self, name: str, rate: float, steps: int) -> None:
+    def __init__(self, name: str, rate: float, steps: int, rise: int = 0) -> None:
         self.name = name
         self.rate = rate
         self.steps = steps
+        self.rise = rise
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.step = 0
@@ -338,7 +341,8 @@ class Schedule(Callback):
     def on_batch_begin(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
         if not training or self.name == "constant":
             return
-        self._set(net, self.rate * SCHEDULES[self.name](self.step, self.steps))
+        share = min(SCHEDULES[self.name](self.step, self.steps), (self.step + 1) / (1 + self.rise))
+        self._set(net, self.rate * share)
         self.step += 1
 
     def _set(self, net: NeuralNet, rate: float) -> None:

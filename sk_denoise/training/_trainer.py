@@ -53,6 +53,8 @@ class TrainingPlan:
         From a batch's prediction and target to the PSNR of each of its samples.
     show_progress : bool
         Whether to show a line that updates.
+    rise : int, default=0
+        In how many steps the learning rate rises at least, before it falls.
     largest_gradient : float or None, default=None
         What the norm of the gradients of a step is cut to.
     averaging : float or None, default=None
@@ -74,6 +76,7 @@ class TrainingPlan:
     bfloat16: bool
     sample_psnr: Callable[[Tensor, Tensor], Any]
     show_progress: bool
+    rise: int = 0
     largest_gradient: float | None = None
     averaging: float | None = None
     callbacks: Sequence[Callback] = ()
@@ -152,7 +155,7 @@ def _looking_on(plan: TrainingPlan, best: BestWeights, steps: int) -> list[Callb
     callbacks = [EpochRecorder(plan.sample_psnr, training_psnr=plan.show_progress)]
     if plan.averaging is not None:
         callbacks.append(AveragedWeights(plan.averaging))
-    callbacks += [best, Schedule(plan.schedule, plan.learning_rate, steps)]
+    callbacks += [best, Schedule(plan.schedule, plan.learning_rate, steps, plan.rise)]
     if plan.largest_gradient is not None:
         callbacks.append(GradientNormClipping(plan.largest_gradient))
     if plan.show_progress:
