@@ -7,7 +7,8 @@ Photos are those of ``bsds500`` in the folder, but for 24 of its test part that 
 every eighth by name). Noise is Gaussian with sigma uniform in 0 to 55 of 255, told to the network; patches
 are 64 x 64, flipped and turned; the loss is the squared error. Muon moves the kernels of convolutions (K.
 Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024), Adam the rest, at a rate
-that falls along a cosine over all steps; the weights that count are an exponential moving average.
+that falls along a cosine over all steps; the weights that count are an exponential moving average. Muon
+came with torch 2.9.
 
 Everything that is random in a step is drawn from the seed and the number of the step, and the state is
 written to a temporary file first and then moved: a run that is killed goes on from its last state to the
@@ -46,6 +47,7 @@ WARM_UP, MEMORY, LONGEST_SLOPE = 500, 0.999, 0.01
 THINNEST = 32  # channels that go out of a layer that Muon moves
 LOG_EVERY, VALIDATE_EVERY = 100, 2000
 LEVELS = (15, 25, 50)
+MUON_SINCE = {"gray": 33_000, "rgb": 8_600}  # step of the runs whose weights are in the box
 HELD_OUT = slice(None, None, 8)  # of the 200 test photos by name, the first 24 of these
 
 
@@ -59,8 +61,8 @@ photos.
   photos come under terms for research; none of them is part of these weights or of this package.
 - **Recipe**: `python pretraining/train.py {color}`, {start}: {step:,} steps, {seen:,} patches of
   {patch} x {patch}, flipped and turned; sigma uniform in 0 to 55 of 255, told to the network as a map;
-  squared error; Adam, along cosines from 1e-3 in the first chunks, from 2e-3 later; bfloat16 in the layers;
-  an exponential moving average of the weights.
+  squared error; Adam, and from step {muon_since:,} on Muon for the kernels, along a cosine for each chunk;
+  bfloat16 in the layers; an exponential moving average of the weights.
 - **Reached** on the 24 held-out photos: {levels}
   (noise not clipped, output rounded to 8 bits, mean over photos).
 - **Format**: safetensors, half precision. **Licence**: BSD 3-Clause, as the package.
@@ -154,7 +156,7 @@ class Optimizer:
 
 
 def _matrix(kernel: Tensor) -> Tensor:
-    """Return a kernel that lies channels last as a matrix of (channels that go out, all else)."""
+    """Return a kernel that lies channels last as a matrix, (first axis, all else)."""
     return kernel.permute(0, 2, 3, 1).flatten(1)
 
 
@@ -212,6 +214,7 @@ class Run:
             step=self.step,
             start="from weights drawn at random" if self.color == "gray" else "from the gray weights",
             seen=self.step * BATCH,
+            muon_since=MUON_SINCE[self.color],
             levels=levels,
             patch=PATCH,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ BLOCK = 16  # pixels, the side of the blocks among which the flattest are looked
 FLATTEST, CORRECTION = 0.05, 1.153  # the share of blocks that lie below, and what noise alone makes of it
 CLIPPED = 0.1  # share of a block's pixels at an end of the range, from which on the block tells nothing
 MOST_PIXELS = 2**22  # looked at: more tell no more
+SAMPLE = 2**16  # pixels that tell the unit
+FAR = 1e6  # units: blocks that hold such pixels are not among the flattest
 BAND = 4 * BLOCK + 2  # rows that are looked at together
 
 
@@ -54,10 +57,12 @@ def levels_of(pictures: NDArray[Any]) -> NDArray[np.float64]:
 
 def _level_of(plane: NDArray[Any]) -> float:
     low, high = plane.min(), plane.max()
-    unit = float(high) - float(low) if plane.dtype.kind == "f" and high > low else 1.0
+    if high == low:
+        return 0.0
+    middle, unit = _middle_and_unit(plane) if plane.dtype.kind == "f" else (0.0, 1.0)
     energies, ends_touched = [], []
     for band in _bands(plane):
-        x = ((band - np.float64(low)) / unit).astype(np.float32) if unit != 1 else band.astype(np.float32)
+        x = _in_singles(band, middle, unit)
         rows = x[:-2] - 2 * x[1:-1] + x[2:]
         differences = (rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]) / 6
         ends = ((band == low) | (band == high))[1:-1, 1:-1]
@@ -70,6 +75,21 @@ def _level_of(plane: NDArray[Any]) -> float:
     if len(usable) < 1 / FLATTEST:  # too few to choose from
         return unit * float(np.sqrt(np.median(usable)))
     return unit * float(CORRECTION * np.sqrt(np.quantile(usable, FLATTEST)))
+
+
+def _middle_and_unit(plane: NDArray[Any]) -> tuple[float, float]:
+    """Return what is in the middle of floats, and how far most of them reach: single pixels do not count."""
+    step = max(1, math.isqrt(plane.size // SAMPLE))
+    low, middle, high = np.quantile(plane[::step, ::step].astype(np.float64), (0.01, 0.5, 0.99)).tolist()
+    return middle, high - low if high > low else float(plane.max()) - float(plane.min())
+
+
+def _in_singles(band: NDArray[Any], middle: float, unit: float) -> NDArray[np.float32]:
+    """Return a part of a plane in single precision, whatever its numbers are."""
+    if band.dtype.kind != "f":
+        return band.astype(np.float32)
+    x = (band - np.float64(middle)) / unit
+    return np.clip(x, -FAR, FAR, out=x).astype(np.float32)
 
 
 def _bands(plane: NDArray[Any]) -> list[NDArray[Any]]:

@@ -49,6 +49,19 @@ def test_a_network_that_knows_its_cost_counts_as_we_do(channels, sides, noise_ma
     assert cost_of(network, shape) == cost_of(nn.Sequential(network), shape)
 
 
+def test_a_module_of_the_user_that_computes_more_than_ours_is_watched():
+    class Twice(FoldedUNet):
+        def forward(self, x):
+            return super().forward(torch.cat([super().forward(x), x[:, 1:]], dim=1))
+
+    assert cost_of(Twice(1, True), (2, 8, 8)).flops == 2 * cost_of(FoldedUNet(1, True), (2, 8, 8)).flops
+
+
+def test_layers_lie_on_the_processor_whatever_torch_is_set_to():
+    with torch.device("meta"):
+        assert FoldedUNet(1).tail.weight.device.type == "cpu"
+
+
 def test_networks_in_the_box_are_ready_without_what_torch_compiles_with():
     """Importing that takes two seconds."""
     program = (

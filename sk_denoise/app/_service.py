@@ -173,7 +173,7 @@ class Level:
 
     @classmethod
     def of(cls, picture: NDArray[Any], order: Order, model: ImageDenoiser | None) -> Level:
-        """Return what an order says, or what the picture tells, as far as the network knows noise."""
+        """Return what an order says or the picture tells, as far as a network of the user knows noise."""
         if model is not None and model.noise_levels_ is None:
             return cls(None)
         white = _white_of(picture, model)
@@ -181,6 +181,8 @@ class Level:
         wanted = order.strength * estimated if estimated is not None else order.sigma
         assert wanted is not None
         strongest = _strongest(model)
+        if model is None:
+            wanted = min(wanted, strongest)  # an estimate may be more than there is from black to white
         if wanted <= strongest:
             return cls(wanted * white / 255, wanted, estimated)
         note = (

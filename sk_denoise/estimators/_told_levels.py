@@ -51,6 +51,7 @@ def found_levels(sigma: ArrayLike | None, pictures: NDArray[Any]) -> NDArray[Any
             f"({n}, {height}, {width}), or None to estimate it. Got "
             + (repr(sigma) if np.ndim(sigma) == 0 else f"shape {levels.shape}, {levels.dtype}.")
         )
+    levels = levels.astype(np.float64)
     return np.broadcast_to(levels, (n,)) if levels.ndim == 0 else levels
 
 

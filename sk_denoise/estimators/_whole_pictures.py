@@ -51,11 +51,11 @@ class Guard:
     within_sight : callable
         Of pictures as they are shown, the level a last channel: the same, as the network may see them.
     only_noise : callable
-        Of what the network takes away, and its level (n_pictures, height, width): what can be noise.
+        Of these and of the answers to them: what is taken away, as far as it can be noise.
     """
 
     within_sight: Callable[[Pictures], Pictures]
-    only_noise: Callable[[Pictures, NDArray[Any]], Pictures]
+    only_noise: Callable[[Pictures, Pictures], Pictures]
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Restorer:
             for place, answer in self._answers(noisy, levels, bar):
                 _put(restored, place, answer)
             return
-        total = np.zeros(noisy.shape, np.float64 if noisy.dtype == np.float64 else np.float32)
+        total = np.zeros(noisy.shape, np.result_type(noisy.dtype, np.float32))
         for turn in self.turns:
             turned, maps = turn(total), levels if np.ndim(levels) < 2 else turn(levels)  # type: ignore[arg-type]
             for place, answer in self._answers(turn(noisy), maps, bar):
@@ -203,13 +203,12 @@ class Restorer:
 
     def _in_unit(self, noisy: Pictures, shown: Pictures, answers: Pictures) -> Pictures:
         """Return answers to what the network was shown in the unit of the pictures."""
+        exact = np.result_type(noisy.dtype, answers.dtype).type
         if self.guard is None:
-            answers *= answers.dtype.type(self.data_range)
-            answers += answers.dtype.type(self.black)
-            return answers
-        noise = self.guard.only_noise(shown[..., :-1] - answers, shown[..., -1])
-        unit = np.result_type(noisy.dtype, noise.dtype).type(self.data_range)
-        restored: Pictures = noisy - unit * noise
+            restored: Pictures = answers * exact(self.data_range)
+            restored += exact(self.black)
+        else:
+            restored = noisy - exact(self.data_range) * self.guard.only_noise(shown, answers)
         return restored
 
     def _shown(
@@ -222,13 +221,14 @@ class Restorer:
             np.float64 if dtype == torch.float64 else np.float32,
         )
         exact = np.result_type(part.dtype, shown.dtype)
-        np.divide(
-            np.subtract(part, self.black, dtype=exact, casting="unsafe"),
-            self.data_range,
-            out=shown[..., : part.shape[3]],
-            dtype=exact,
-            casting="unsafe",
-        )
+        with np.errstate(over="warn" if self.guard is None else "ignore"):  # a guard cuts what is far away
+            np.divide(
+                np.subtract(part, self.black, dtype=exact, casting="unsafe"),
+                self.data_range,
+                out=shown[..., : part.shape[3]],
+                dtype=exact,
+                casting="unsafe",
+            )
         if self.tells_level:
             assert levels is not None
             maps = levels[:, None, None] if levels.ndim == 1 else levels[place]

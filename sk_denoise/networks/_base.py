@@ -114,7 +114,7 @@ def undrawn(kind: type[nn.Module], *sizes: int, **arguments: Any) -> nn.Module:
     """
     layer = kind(*sizes, dtype=torch.float32, device="meta", **arguments)
     for name, weight in list(layer.named_parameters(recurse=False)):
-        setattr(layer, name, nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype)))
+        setattr(layer, name, nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype, device="cpu")))
     return layer
 
 

@@ -94,7 +94,7 @@ class FoldedUNet(SeededModule):
         noise = pixel_shuffle(self.tail(restored), 2)
         return (picture - noise)[..., :height, :width]
 
-    def count_operations(self, input_shape: tuple[int, ...]) -> tuple[int, int]:
+    def _flops_and_widest(self, input_shape: tuple[int, ...]) -> tuple[int, int]:
         """Return the floating-point operations of a picture, and the most entries of any layer."""
         height, width = (-(-side // self.stride) * self.stride for side in input_shape[1:])
         folded, small = height * width // 4, height * width // 16  # positions on both levels

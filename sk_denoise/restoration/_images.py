@@ -99,13 +99,17 @@ def denoise_image(
     nearly alike when a picture and its noise are brightened or darkened together, so they are shown others in
     that way: floats that reach beyond [0, 1], and pictures of 16 bits and floats that use less than a quarter
     of their range (12 bits in 16, say), are spread from the darkest to the brightest number but for a
-    thousandth at each end; under stronger noise, pictures are darkened.
+    thousandth at each end; under stronger noise, pictures are darkened. A ``sigma`` that knows both is worked
+    on twice, and each place taken from where its noise is known. Numbers without meaning, such as -9999 for
+    what was not measured, count as dark: fill these places first.
 
     What these networks take away is held to what noise can be: at no pixel more than five standard
     deviations. What is clean lies within that, and the nearest point of a convex set that holds the truth is
     nearer to it. So nothing disappears that stands out from the noise, not stars in a dark sky, and not
-    single bright pixels of a camera; for these see :class:`~sk_denoise.MedianDenoiser`. And where noise is
-    weaker than the networks' own error, half to one grey level of 255, only a part is taken away.
+    single bright pixels of a camera; for these see :class:`~sk_denoise.MedianDenoiser`. What is brighter than
+    the white that networks see, or darker than their black, by more than noise can be, stays as it is. And
+    where noise is weaker than the networks' own error, half to one grey level of 255, only a part is taken
+    away.
 
     Examples
     --------
@@ -126,22 +130,27 @@ def denoise_image(
     _check_channels(network, picture)
     restored = picture.copy()
     noisy, answers = _parts_for(network, picture, restored)
-    levels, view = network.look(_stack(picture, network.n_channels), sigma)
+    levels, views = network.look(_stack(picture, network.n_channels), sigma)
     if levels is not None and not levels.any():
         return restored
     where = resolve_device(device)
-    restorer = network.restorer(
-        _on(where, network.module),
-        view,
-        tile_size=tile_size,
-        ensemble=ensemble,
-        half=precision == "bfloat16" or (precision == "auto" and has_bfloat16_units(where)),
-    )
-    n_tiles = len(noisy) * restorer.count_tiles(*picture.shape[:2])
+    module = _on(where, network.module)
+    options = {
+        "tile_size": tile_size,
+        "ensemble": ensemble,
+        "half": precision == "bfloat16" or (precision == "auto" and has_bfloat16_units(where)),
+    }
+    restorers = [network.restorer(module, view, **options) for view in views]
+    n_tiles = len(noisy) * sum(restorer.count_tiles(*picture.shape[:2]) for restorer in restorers)
     with tqdm(disable=not verbose, unit="tile", total=n_tiles) as bar:
         progress = _Progress(bar, n_tiles, callback)
         for part, answer in zip(noisy, answers, strict=True):
-            restorer.restore(part, answer, levels, progress)
+            restorers[0].restore(part, answer, levels, progress)
+            for restorer in restorers[1:]:
+                assert levels is not None
+                elsewhere = answer.copy()
+                restorer.restore(part, elsewhere, levels, progress)
+                np.copyto(answer, elsewhere, where=~network.knows(levels, views[0])[..., None])
     return restored
 
 
@@ -241,7 +250,7 @@ def _check_numbers(picture: NDArray[Any]) -> None:
     low, high = float(picture.min()), float(picture.max())
     if not math.isfinite(low) or not math.isfinite(high):
         raise ValueError("image holds NaN or infinity; fill these places first.")
-    if high - low > float(np.finfo(np.result_type(picture.dtype, np.float32)).max) / 4:
+    if high - low > float(np.finfo(np.result_type(picture.dtype, np.float32)).max) / 8:
         raise ValueError(
             f"The numbers of image reach from {low:g} to {high:g}, too far for arithmetic. Scale them to "
             "[0, 1]."

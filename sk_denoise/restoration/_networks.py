@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -14,12 +16,11 @@ from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.estimators._told_levels import found_levels, limited_levels
 from sk_denoise.estimators._whole_pictures import Guard, Restorer
 from sk_denoise.restoration._models import MODELS, shared_network
-from sk_denoise.restoration._view import View, only_noise, view_of, within_sight
+from sk_denoise.restoration._view import View, check_sigma, only_noise, plain_view, within_sight
 
 __all__ = ["Network", "network_for"]
 
 Levels = NDArray[Any] | None
-GUARD = Guard(within_sight, only_noise)
 ANY_SIDE = 64  # pixels of the square that costs are counted for
 
 
@@ -37,8 +38,15 @@ class Network(Protocol):
     n_channels: int
     module: nn.Module
 
-    def look(self, colors: NDArray[Any], sigma: ArrayLike | None) -> tuple[Levels, View]:
-        """Return how strong the noise is on (1, height, width, channels), and how to show such a picture."""
+    def look(self, colors: NDArray[Any], sigma: ArrayLike | None) -> tuple[Levels, list[View]]:
+        """Return how strong the noise is on (1, height, width, channels), and how to show such a picture.
+
+        Where there are two views, the first is for the places whose noise the network knows in it, and the
+        second for the others.
+        """
+
+    def knows(self, levels: NDArray[Any], view: View) -> NDArray[np.bool_]:
+        """Tell where the network knows the noise, in a view."""
 
     def restorer(self, module: nn.Module, view: View, **options: Any) -> Restorer:
         """Return the network, or a copy of it on another device, at work on pictures that are seen so."""
@@ -52,9 +60,17 @@ class NetworkInTheBox:
         self.module: nn.Module = shared_network(name)
         self.n_channels, self._strongest = MODELS[name].channels, MODELS[name].strongest
 
-    def look(self, colors: NDArray[Any], sigma: ArrayLike | None) -> tuple[Levels, View]:
+    def look(self, colors: NDArray[Any], sigma: ArrayLike | None) -> tuple[Levels, list[View]]:
         levels = found_levels(sigma, colors)
-        return levels, view_of(colors[0], float(levels.max()), self._strongest)
+        if sigma is not None:
+            check_sigma(float(levels.max()), colors[0])
+        plain = plain_view(colors[0], float(levels.max()), spreads_faint=True)
+        dark = plain.darkened(float(levels.max()), self._strongest)
+        known = self.knows(levels, plain)
+        return levels, [dark] if known.all() or not known.any() else [plain, dark]
+
+    def knows(self, levels: NDArray[Any], view: View) -> NDArray[np.bool_]:
+        return np.asarray(levels <= self._strongest * view.span)
 
     def restorer(self, module: nn.Module, view: View, **options: Any) -> Restorer:
         whole = cost_of(module, (self.n_channels + 1, ANY_SIDE, ANY_SIDE))
@@ -65,7 +81,7 @@ class NetworkInTheBox:
             black=view.black,
             data_range=view.span,
             tells_level=True,
-            guard=GUARD,
+            guard=Guard(partial(within_sight, strongest=self._strongest), only_noise),
             **options,
         )
 
@@ -78,19 +94,25 @@ class NetworkOfAUser:
         self._denoiser, self.module = denoiser, denoiser.net_.module_
         self.n_channels = denoiser.patch_shape_[2] if len(denoiser.patch_shape_) == 3 else 1
 
-    def look(self, colors: NDArray[Any], sigma: ArrayLike | None) -> tuple[Levels, View]:
+    def look(self, colors: NDArray[Any], sigma: ArrayLike | None) -> tuple[Levels, list[View]]:
         known, white = self._denoiser.noise_levels_, self._denoiser.white_
         if known is None and sigma is not None:
             raise ValueError('This network learned to do without sigma (sigma="blind"). Pass sigma=None.')
         levels = None if known is None else found_levels(sigma, colors)
         view = View(0.0, 1.0)
         if white is not None:
-            seen = view_of(colors[0], None if levels is None else float(levels.max()))
+            if sigma is not None and levels is not None:
+                check_sigma(float(levels.max()), colors[0])
+            most = None if levels is None else float(levels.max())
+            seen = plain_view(colors[0], most, spreads_faint=False)
             view = View(seen.black, seen.span / white)
         if known is None or levels is None:
-            return None, view
+            return None, [view]
         was_told = sigma is not None
-        return limited_levels(levels, view.span * known[1], was_told=was_told, name="image"), view
+        return limited_levels(levels, view.span * known[1], was_told=was_told, name="image"), [view]
+
+    def knows(self, levels: NDArray[Any], view: View) -> NDArray[np.bool_]:
+        return np.ones(np.shape(levels), bool)
 
     def restorer(self, module: nn.Module, view: View, **options: Any) -> Restorer:
         return self._denoiser.restorer(view.span, view.black, network=module, **options)
