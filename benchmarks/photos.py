@@ -225,7 +225,7 @@ def strengths_table(color: str, names: tuple[str, ...], rows: dict[str, dict[str
         f"| | sigma {' | '.join(f'{level:g}' for level in STRENGTHS)} |",
         "|---" * (1 + len(STRENGTHS)) + "|",
     ]
-    for name in names:
+    for name in [name for name in names if name in rows]:
         title = METHODS[name].title if name in METHODS else name
         cells = [
             f"{rows[name][f'{level:g}']:.2f}" if f"{level:g}" in rows.get(name, {}) else ""
