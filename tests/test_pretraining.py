@@ -41,6 +41,7 @@ def environment(data):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch 2.9 brought Muon")
 def test_a_killed_run_goes_on_to_the_same_bits(data, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(command(whole, 5), env=environment(data), check=True, capture_output=True)
