@@ -18,6 +18,7 @@ from skorch.callbacks import Checkpoint, EarlyStopping, GradientNormClipping, LR
 import sk_denoise
 from sk_denoise import (
     DenoisingAutoencoder,
+    DenoisingEnsemble,
     FoldedUNetNetwork,
     GaussianNoiser,
     ImageDenoiser,
@@ -34,6 +35,7 @@ X, LABELS = X[:200] / 16, LABELS[:200]
 PICTURES = X.reshape(-1, 8, 8)
 EPOCHS = 3
 MADE_OF_OTHERS = {
+    "DenoisingEnsemble": lambda: DenoisingEnsemble(dae(max_epochs=1)),  # what is recorded holds every epoch
     "NoiserChain": lambda: NoiserChain([GaussianNoiser()]),
     "NoiserChoice": lambda: NoiserChoice([GaussianNoiser()]),
     "RegionNoiser": lambda: RegionNoiser(GaussianNoiser()),
