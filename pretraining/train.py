@@ -44,7 +44,7 @@ RUNS = Path(__file__).parent / "runs"
 BOX = Path(__file__).parents[1] / "sk_denoise" / "restoration" / "weights"
 SEED, PATCH, BATCH, STRONGEST = 0, 64, 32, 55 / 255
 WARM_UP, MEMORY, LONGEST_SLOPE = 500, 0.999, 0.01
-THINNEST = 32  # channels that go out of a layer that Muon moves
+THINNEST = 32  # rows of a matrix that Muon moves
 LOG_EVERY, VALIDATE_EVERY = 100, 2000
 LEVELS = (15, 25, 50)
 MUON_SINCE = {"gray": 33_000, "rgb": 8_600}  # step of the runs whose weights are in the box
@@ -182,8 +182,7 @@ class Run:
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        if "muon" in state["optimizer"]:  # else it is of an earlier recipe, by Adam alone
-            self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
 
     def _take_up(self, file: Path) -> None:
         """Go on from weights in the box."""

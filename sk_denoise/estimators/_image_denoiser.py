@@ -83,7 +83,7 @@ class ImageDenoiser(
         The rate at the start; None takes what suits the optimizer.
     learning_rate_schedule : str, default="flat_cosine"
         How the rate falls over the run, as with :class:`~sk_denoise.DenoisingAutoencoder`; before that it
-        rises in 20 steps or more.
+        rises in 20 steps or more, but for "constant".
     weight_decay : float or "auto", default="auto"
         As with :class:`~sk_denoise.DenoisingAutoencoder`.
     gradient_clipping : float or None, default=None
