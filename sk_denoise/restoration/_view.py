@@ -122,8 +122,8 @@ def only_noise(shown: NDArray[Any], answers: NDArray[Any]) -> NDArray[Any]:
     clean. Thus a star remains that a network has never seen the like of. What was cut for the networks to
     see it stays as it is. And of noise that is weaker than the networks' own error less is taken away: at
     best ``sigma**2 / (sigma**2 + error**2)`` of it, for errors that know nothing of the noise (Wiener's
-    filter). A power of 4 fits both networks better; ``benchmarks/photos.py --only strengths`` shows what comes
-    of it.
+    filter). A power of 4 fits both networks better; what comes of it is measured by
+    ``benchmarks/photos.py --only strengths``.
 
     Parameters
     ----------
