@@ -99,9 +99,9 @@ def denoise_image(
     nearly alike when a picture and its noise are brightened or darkened together, so they are shown others in
     that way: floats that reach beyond [0, 1], and pictures of 16 bits and floats that use less than a quarter
     of their range (12 bits in 16, say), are spread from the darkest to the brightest number but for a
-    thousandth at each end; under stronger noise, pictures are darkened. A map of weak
-    and of such noise has the picture worked on twice, for both kinds of places. Numbers without meaning, such as -9999 for
-    what was not measured, count as dark: fill these places first.
+    thousandth at each end; under stronger noise, pictures are darkened. A map of weak and of such noise has
+    the picture worked on twice, for both kinds of places. Numbers without meaning, such as -9999 for what was
+    not measured, count as dark: fill these places first.
 
     What these networks take away is held to what noise can be: at no pixel more than five standard
     deviations. What is clean lies within that, and the nearest point of a convex set that holds the truth is
