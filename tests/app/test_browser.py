@@ -92,14 +92,22 @@ def share_shown(page):
     return float(page.locator(".compare").first.evaluate("e => parseFloat(e.style.getPropertyValue('--at'))"))
 
 
+def wait_until_shown(picture):
+    """Wait until a picture is decoded: its element stands on the page before the picture does."""
+    from playwright.sync_api import expect
+
+    expect(picture).not_to_have_js_property("naturalWidth", 0, timeout=1000 * SECONDS)
+
+
 def test_a_picture_is_uploaded_compared_and_downloaded(screen, noisy, as_file, tmp_path):
     upload = {"name": "noisy.png", "mimeType": "image/png", "buffer": as_file(noisy)}
     screen.locator("input[type=file]").first.set_input_files(upload)
     screen.get_by_text(re.compile("estimated at .* Denoised in")).wait_for()
 
     before, after = (screen.locator(f".compare img.{side}").first for side in ("before", "after"))
-    screen.wait_for_function("() => document.readyState === 'complete'")
-    assert before.evaluate("e => e.decode().then(() => e.naturalWidth)") == noisy.shape[1]
+    for picture in (before, after):
+        wait_until_shown(picture)
+        assert picture.evaluate("e => [e.naturalHeight, e.naturalWidth]") == list(noisy.shape[:2])
     assert before.get_attribute("src") != after.get_attribute("src")
 
     handle = screen.locator(".compare input").first
@@ -144,7 +152,7 @@ def test_pictures_of_any_shape_fit_the_screen(shape, screen, noisy, as_file):
     for tab, name in (("Before and after", "Denoised"), ("What was taken away", "Taken from the whole")):
         screen.get_by_role("tab", name=tab).click()
         picture = screen.get_by_alt_text(name).first
-        picture.evaluate("e => e.decode()")
+        wait_until_shown(picture)
         box = picture.bounding_box()
         assert box["width"] > 30
         assert 30 < box["height"] < screen.viewport_size["height"]
