@@ -1,20 +1,20 @@
 """Train the networks whose weights are in the box, in chunks that can be killed and resumed at any moment.
 
-    SK_DENOISE_DATA=folder python pretraining/train.py gray --minutes 50 [--steps 48000] [--device cuda]
+    SK_DENOISE_DATA=folder python pretraining/train.py gray --minutes 50 [--steps 13000] [--device cuda]
     SK_DENOISE_DATA=folder python pretraining/train.py gray --export
 
 Photos are those of ``bsds500`` in the folder, but for 24 of its test part that are held out (``HELD_OUT``,
 every eighth by name). Noise is Gaussian with sigma uniform in 0 to 55 of 255, told to the network; patches
 are 64 x 64, flipped and turned; the loss is the squared error. Muon moves the kernels of convolutions (K.
 Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024), Adam the rest, at a rate
-that falls along a cosine over all steps; the weights that count are an exponential moving average. Muon
-came with torch 2.9.
+that falls along a cosine over the steps of the run; the weights that count are an exponential moving
+average. Muon came with torch 2.9.
 
 Everything that is random in a step is drawn from the seed and the number of the step, and the state is
 written to a temporary file first and then moved: a run that is killed goes on from its last state to the
 same bits, at the same number of threads. State and log lie in ``pretraining/runs``, outside the repository.
-Where there is no state, a run goes on from the weights in the box, with fresh moments; where there are none
-for colour, it begins with the gray ones. ``--export`` puts the averaged weights into the box, in
+Where there is no state, a run begins with the weights in the box, with fresh moments and a fresh cosine;
+where there are none for colour, with the gray ones. ``--export`` puts the averaged weights into the box, in
 half precision, with a card that tells what they reached.
 """
 
@@ -39,6 +39,7 @@ from torch import Tensor
 from sk_denoise._random import stream
 from sk_denoise.io import read_image
 from sk_denoise.networks.folded_unet import FoldedUNet
+from sk_denoise.training import has_bfloat16_units
 
 RUNS = Path(__file__).parent / "runs"
 BOX = Path(__file__).parents[1] / "sk_denoise" / "restoration" / "weights"
@@ -61,8 +62,8 @@ photos.
   photos come under terms for research; none of them is part of these weights or of this package.
 - **Recipe**: `python pretraining/train.py {color}`, {start}: {step:,} steps, {seen:,} patches of
   {patch} x {patch}, flipped and turned; sigma uniform in 0 to 55 of 255, told to the network as a map;
-  squared error; Adam, and from step {muon_since:,} on Muon for the kernels, along a cosine for each chunk;
-  bfloat16 in the layers; an exponential moving average of the weights.
+  squared error; Adam, and from step {muon_since:,} on Muon for the kernels, along a cosine for each run;
+  bfloat16 in the layers where the processor is faster in it; an exponential moving average of the weights.
 - **Reached** on the 24 held-out photos: {levels}
   (noise not clipped, output rounded to 8 bits, mean over photos).
 - **Format**: safetensors, half precision. **Licence**: BSD 3-Clause, as the package.
@@ -119,7 +120,7 @@ def _told(noisy: Tensor, sigma: Tensor) -> Tensor:
 
 
 def rate_at(step: int, steps: int, peak: float) -> float:
-    """Return the learning rate of a step: a rise, and then a cosine to zero."""
+    """Return the learning rate of a step of a run: a rise, and then a cosine to zero."""
     return peak * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
 
 
@@ -164,9 +165,10 @@ class Run:
     """The state of a run, and what is done with it."""
 
     def __init__(self, color: str, steps: int, rate: float, device: str, runs: Path, fresh: bool) -> None:
-        self.color, self.steps, self.rate, self.device = color, steps, rate, device
+        self.color, self.steps, self.rate, self.device = color, steps, rate, torch.device(device)
+        self.half = self.device.type != "cpu" or has_bfloat16_units(self.device)
         self.file = runs / f"{color}.pt"
-        self.step = 0
+        self.step = self.begun = 0  # steps behind the weights, and behind those that the run began with
         network = FoldedUNet(1 if color == "gray" else 3, noise_map=True)
         self.network = network.to(device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network)
@@ -179,14 +181,15 @@ class Run:
             self._begin_in_gray(BOX / "gray.safetensors")
 
     def _load(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
+        self.step, self.begun = state["step"], state["begun"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
 
     def _take_up(self, file: Path) -> None:
         """Go on from weights in the box."""
-        weights, self.step = _from_box(file)
+        weights, self.begun = _from_box(file)
+        self.step = self.begun
         self.network.load_state_dict(weights)
         self.average.load_state_dict(weights)
 
@@ -221,7 +224,7 @@ class Run:
 
     def save(self) -> None:
         """Write the state; what was there stays whole until the new one is."""
-        state = {"step": self.step} | {
+        state = {"step": self.step, "begun": self.begun} | {
             name: getattr(self, name).state_dict() for name in ("network", "average", "optimizer")
         }
         self.file.parent.mkdir(exist_ok=True)
@@ -236,12 +239,12 @@ class Run:
         """Make one step, and return its loss."""
         noisy, sigma, clean = (side.to(self.device) for side in batch(pictures, self.step))
         self.network.zero_grad()
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             answer = self.network(_told(noisy, sigma))
         loss = torch.nn.functional.mse_loss(answer.float(), clean)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_SLOPE)  # twice what is usual
-        self.optimizer.step(rate_at(self.step, self.steps, self.rate))
+        self.optimizer.step(rate_at(self.step - self.begun, self.steps, self.rate))
         self.step += 1
         memory = min(MEMORY, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
@@ -273,7 +276,7 @@ def main() -> None:
     )
     parser.add_argument("color", choices=["gray", "rgb"])
     parser.add_argument("--minutes", type=float, default=50)
-    parser.add_argument("--steps", type=int, default=48_000, help="of the whole run, over all chunks")
+    parser.add_argument("--steps", type=int, default=48_000, help="of the run, over all chunks")
     parser.add_argument(
         "--rate", type=float, default=2e-3, help="at the peak, which comes after the first steps"
     )
@@ -292,7 +295,7 @@ def main() -> None:
     log = options.runs / f"{options.color}.jsonl"
     options.runs.mkdir(exist_ok=True)
     start, losses = time.time(), []
-    while run.step < run.steps and time.time() - start < 60 * options.minutes:
+    while run.step < run.begun + run.steps and time.time() - start < 60 * options.minutes:
         losses.append(run.learn(training))
         entry: dict[str, Any] = {}
         if run.step % LOG_EVERY == 0:
@@ -307,7 +310,7 @@ def main() -> None:
                 lines.write(json.dumps(entry) + "\n")
             print(entry, flush=True)
     run.save()
-    print(f"step {run.step} of {run.steps}; held out: {run.validate(held_out)}")
+    print(f"step {run.step} of {run.begun + run.steps}; held out: {run.validate(held_out)}")
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ def data(tmp_path_factory):
     return folder
 
 
-def command(runs, steps):
-    options = ("--fresh", "--save-every", "1", "--steps", str(steps), "--runs", str(runs))
+def command(runs, steps, *options):
+    options = (*options, "--save-every", "1", "--steps", str(steps), "--runs", str(runs))
     return [sys.executable, str(SCRIPT), "gray", *options]
 
 
@@ -42,22 +42,24 @@ def environment(data):
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch 2.9 brought Muon")
-def test_a_killed_run_goes_on_to_the_same_bits(data, tmp_path):
+@pytest.mark.parametrize("options", [("--fresh",), ()], ids=["fresh", "from the box"])
+def test_a_killed_run_goes_on_to_the_same_bits(data, tmp_path, options):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command(whole, 5), env=environment(data), check=True, capture_output=True)
+    subprocess.run(command(whole, 5, *options), env=environment(data), check=True, capture_output=True)
 
-    killed = subprocess.Popen(command(broken, 5), env=environment(data), stdout=subprocess.DEVNULL)
+    killed = subprocess.Popen(command(broken, 5, *options), env=environment(data), stdout=subprocess.DEVNULL)
     while not (broken / "gray.pt").exists():
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    step = torch.load(broken / "gray.pt", weights_only=True)["step"]
-    assert step < 5
+    state = torch.load(broken / "gray.pt", weights_only=True)
+    assert state["step"] < state["begun"] + 5
     (broken / "gray.unfinished").write_bytes(b"half a state")  # what a kill while writing leaves
-    subprocess.run(command(broken, 5), env=environment(data), check=True, capture_output=True)
+    subprocess.run(command(broken, 5, *options), env=environment(data), check=True, capture_output=True)
 
     one, other = (torch.load(runs / "gray.pt", weights_only=True) for runs in (whole, broken))
-    assert one["step"] == other["step"] == 5
+    assert one["step"] == other["step"] == state["begun"] + 5
+    assert (state["begun"] == 0) == ("--fresh" in options)
     for part in ("network", "average"):
         assert all(torch.equal(one[part][name], other[part][name]) for name in one[part])
 

@@ -101,6 +101,21 @@ def has_bfloat16_units(device: torch.device) -> bool:
 
 @cache
 def _has_units() -> bool:
-    """Return whether the processor multiplies in bfloat16, and does not only imitate it."""
-    asks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, ask, bool)() for ask in asks)
+    """Return whether the processor multiplies faster in bfloat16.
+
+    AMX does. AVX512-BF16 does on AMD's processors; on Intel's, which have it without AMX in many virtual
+    machines, it is slower than float32 (``benchmarks/precision.py``).
+    """
+    if _has("amx_tile"):
+        return True
+    return _has("avx512_bf16") and "Intel" not in _name_of_processor()
+
+
+def _has(unit: str) -> bool:
+    return bool(getattr(torch.cpu, f"_is_{unit}_supported", bool)())
+
+
+def _name_of_processor() -> str:
+    """Return what torch calls it; the lowest version has no name for it."""
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return str(known.get("cpu_name", ""))

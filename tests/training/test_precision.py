@@ -62,6 +62,21 @@ def test_a_precision_that_is_named_is_taken(units, there, precision):
         assert resolve_precision(precision, nn.Linear(4, 4), (4,), CPU, step) == precision
 
 
+@pytest.mark.parametrize(
+    ("units", "name", "expected"),
+    [
+        ({"amx_tile", "avx512_bf16"}, "Intel Xeon", True),
+        ({"avx512_bf16"}, "Intel Xeon", False),
+        ({"avx512_bf16"}, "AMD EPYC", True),
+        (set(), "AMD EPYC", False),
+    ],
+)
+def test_units_count_where_they_are_faster(monkeypatch, units, name, expected):
+    monkeypatch.setattr(_device, "_has", lambda unit: unit in units)
+    monkeypatch.setattr(_device, "_name_of_processor", lambda: name)
+    assert _device._has_units.__wrapped__() is expected
+
+
 def test_whether_the_processor_has_units_is_found_out():
     assert isinstance(_device._has_units(), bool)
 
