@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -16,12 +17,20 @@ from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.estimators._told_levels import found_levels, limited_levels
 from sk_denoise.estimators._whole_pictures import Guard, Restorer
 from sk_denoise.restoration._models import MODELS, shared_network
-from sk_denoise.restoration._view import View, check_sigma, only_noise, plain_view, within_sight
+from sk_denoise.restoration._view import (
+    UNKNOWN_NOISE,
+    View,
+    check_sigma,
+    only_noise,
+    plain_view,
+    within_sight,
+)
 
 __all__ = ["Network", "network_for"]
 
 Levels = NDArray[Any] | None
 ANY_SIDE = 64  # pixels of the square that costs are counted for
+DRAWS = 16  # of the noise that a network learned from, on black and on white patches
 
 
 class Network(Protocol):
@@ -104,12 +113,24 @@ class NetworkOfAUser:
             if sigma is not None and levels is not None:
                 check_sigma(float(levels.max()), colors[0])
             most = None if levels is None else float(levels.max())
-            seen = plain_view(colors[0], most, spreads_faint=False)
+            seen = plain_view(colors[0], most, spreads_faint=False, unknown=self._reach_of_noise(white))
             view = View(seen.black, seen.span / white)
         if known is None or levels is None:
             return None, [view]
         was_told = sigma is not None
         return limited_levels(levels, view.span * known[1], was_told=was_told, name="image"), [view]
+
+    def _reach_of_noise(self, white: float) -> float:
+        """Return how far beyond black and white numbers were in training, as a share of the range."""
+        noiser = self._denoiser.noiser_
+        if noiser is None:
+            return UNKNOWN_NOISE
+        shape = self._denoiser.patch_shape_
+        black_and_white = (
+            torch.tensor([0.0, white]).repeat(DRAWS).view(-1, *[1] * len(shape)).expand(-1, *shape)
+        )
+        noisy = noiser.corrupt(black_and_white.contiguous(), torch.Generator().manual_seed(0)) / white
+        return max(UNKNOWN_NOISE, -float(noisy.min()), float(noisy.max()) - 1)
 
     def knows(self, levels: NDArray[Any], view: View) -> NDArray[np.bool_]:
         return np.ones(np.shape(levels), bool)

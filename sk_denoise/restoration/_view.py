@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["View", "check_sigma", "only_noise", "plain_view", "within_sight"]
+__all__ = ["UNKNOWN_NOISE", "View", "check_sigma", "only_noise", "plain_view", "within_sight"]
 
 # The networks saw photos from 0 (black) to 1 (white). What they answer changes little when a picture and its
 # noise are brightened or darkened together, so other numbers are shown to them there.
@@ -17,7 +17,7 @@ SAMPLE = 2**20  # numbers that darkest and brightest are judged by
 ENDS = 0.001, 0.999  # quantiles that are taken for these
 FAINT = 0.25  # the share of the range from black to white that is spread, where a picture uses no more
 SLACK = 0.05  # of that range: as far as numbers may lie beyond it without noise
-UNKNOWN_NOISE = 0.5  # of that range: as far as noise may take them, where nobody says how strong it is
+UNKNOWN_NOISE = 0.5  # of that range: as far as noise may take them that nobody knows anything of
 MOST_NOISE = 5.0  # deviations: of a million numbers that are normally distributed, one half lies beyond
 ERROR = 1 / 255  # where noise is as weak as this, what the networks take away is as wrong as it is right
 
@@ -50,7 +50,9 @@ def check_sigma(sigma: float, colors: NDArray[Any]) -> None:
         )
 
 
-def plain_view(colors: NDArray[Any], sigma: float | None, *, spreads_faint: bool) -> View:
+def plain_view(
+    colors: NDArray[Any], sigma: float | None, *, spreads_faint: bool, unknown: float = UNKNOWN_NOISE
+) -> View:
     """Return how a network that learned from pictures between black and white sees a picture.
 
     As its type says, from 0 to the largest integer, or to 1. But floats that reach beyond that, as counts
@@ -65,6 +67,9 @@ def plain_view(colors: NDArray[Any], sigma: float | None, *, spreads_faint: bool
         The strongest noise in it, in its unit, where that is known.
     spreads_faint : bool
         Whether what uses a small part of the range is spread.
+    unknown : float, default=0.5
+        As far beyond black and white as noise may take numbers where its level is not known, as a share of
+        the range.
     """
     white = _white_of(colors)
     if colors.dtype == np.uint8:
@@ -73,7 +78,7 @@ def plain_view(colors: NDArray[Any], sigma: float | None, *, spreads_faint: bool
     if colors.dtype.kind == "u":
         is_beyond = False
     elif sigma is None:
-        is_beyond = low < -UNKNOWN_NOISE or high > 1 + UNKNOWN_NOISE
+        is_beyond = low < -unknown or high > 1 + unknown
     else:
         slack = SLACK + MOST_NOISE * sigma
         is_beyond = low < -slack or high > 1 + slack or sigma > 1

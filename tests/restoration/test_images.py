@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sk_denoise import GaussianNoiser, ImageDenoiser, UnreadableImageError
+from sk_denoise import GaussianNoiser, ImageDenoiser, RegionNoiser, UnreadableImageError
 from sk_denoise.datasets import load_pictures
 from sk_denoise.io import read_image, write_image
 from sk_denoise.metrics import psnr
@@ -173,6 +173,23 @@ def test_a_network_of_the_user_is_shown_counts_as_what_it_learned_from(photos, s
     np.testing.assert_allclose(restored / 4095, expected, atol=1e-4)
     as_it_is = denoise_image(picture, model=denoiser, precision="float32")  # beyond [0, 1] by its noise alone
     np.testing.assert_allclose(as_it_is, denoiser.predict([picture])[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("white", [1, 255])
+def test_a_network_of_the_user_is_shown_as_it_is_what_its_noise_took_far_beyond_white(photos, white):
+    learned_from = [
+        (white * photo[:64, :64]).astype(np.uint8 if white == 255 else np.float32) for photo in photos
+    ]
+    noise = RegionNoiser(GaussianNoiser(0.6 * white), (0.3, 1.0))
+    denoiser = ImageDenoiser(noise=noise, max_epochs=1, patch_size=32, random_state=0).fit(learned_from)
+    picture = noisy(photos[0], 0.6)
+    assert np.quantile(picture, 0.999) > 1.5
+    as_it_is = denoise_image(picture, model=denoiser, precision="float32")
+    np.testing.assert_allclose(as_it_is, denoiser.predict([white * picture])[0] / white, atol=1e-5)
+    low, high = np.quantile(picture, (0.001, 0.999))
+    expected = denoise_image((picture - low) / (high - low), model=denoiser, precision="float32")
+    counts = denoise_image(4095 * picture, model=denoiser, precision="float32") / 4095
+    np.testing.assert_allclose(counts, expected * (high - low) + low, atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
