@@ -6,9 +6,11 @@
 Photos are those of ``bsds500`` in the folder, in colour: 200 of its train part and 176 of its test part to
 learn from, and 8 of the 24 that are held out (see ``pretraining/train.py``) to be asked about. The three
 noises, and the pooling network, are those of ``examples/photos/plot_4_comparison.py``; so are patches and
-batches, for all networks: 16 patches of 32 x 32. A network is trained anew for each noise. A short fit tells
-how long an epoch takes, and the epochs are as many as fit into the minutes; these are minutes of the
-processor, so a busy machine does not matter. The loss is the squared error, rates are the estimators' own.
+batches, for all networks: 16 patches of 32 x 32. A patch of a photo that is noisy on a part is noisy all
+over, on a part, or not at all, and from such patches the networks learn. A network is trained anew for each
+noise. A short fit tells how long an epoch takes, and the epochs are as many as fit into the minutes; these
+are minutes of the processor, so a busy machine does not matter. The loss is the squared error, rates are the
+estimators' own.
 
 Each cell goes to ``benchmarks/results/photo_networks.json`` at once, and a run goes on where one was ended;
 cells of other ``--minutes`` are made anew. The table goes to ``.md``, and to ``.png`` a picture, which stays
@@ -36,6 +38,7 @@ from sk_denoise import (
     GaussianNoiser,
     ImageDenoiser,
     MedianDenoiser,
+    NoiserChoice,
     NonLocalMeansDenoiser,
     PixelNoiser,
     PoolingNetwork,
@@ -59,6 +62,11 @@ NOISES = {
     "on all of it": GaussianNoiser(0.2, random_state=0),
     "on a part": RegionNoiser(GaussianNoiser(0.4), size=(0.3, 0.6), random_state=0),
     "on pixels": PixelNoiser((0.1, 0.3), limits=(0, 1), random_state=0),
+}
+PART = GaussianNoiser(0.4)
+ON_PATCHES = {
+    **NOISES,
+    "on a part": NoiserChoice([PART, RegionNoiser(PART, size=(0.3, 1.0)), GaussianNoiser(0)]),
 }
 FILTERS = {"median": MedianDenoiser(), "non-local means": NonLocalMeansDenoiser()}
 NETWORKS = ("pooling", "folded_unet", "unet", "dncnn", "ridnet")
@@ -146,7 +154,7 @@ def denoiser(name: str, noise: Any, minutes: float) -> tuple[Denoise, dict[str, 
 
 def measured(name: str, on: str, minutes: float) -> dict[str, Any]:
     """Return a cell of the table; what became of the photo that is shown goes on file."""
-    denoise, facts = denoiser(name, NOISES[on], minutes)
+    denoise, facts = denoiser(name, ON_PATCHES[on], minutes)
     answers, seconds = [], []
 
     def timed(x: Picture) -> Picture:

@@ -55,6 +55,12 @@ class RegionNoiser(PictureNoiser):
     --------
     sk_denoise.noise.corrupt_region : The noise as a function on tensors.
 
+    Notes
+    -----
+    A network that learns from patches meets a part of each patch. Where noise covers a part of a whole
+    picture, some of its patches are noisy all over and some not at all. Teach it all three, by
+    :class:`~sk_denoise.NoiserChoice`, as the last example does.
+
     Examples
     --------
     >>> import numpy as np
@@ -69,6 +75,12 @@ class RegionNoiser(PictureNoiser):
 
     >>> noiser.set_params(noiser__noise_factor=0.1).noiser
     GaussianNoiser()
+
+    What the patches of a picture meet that is noisy on a part:
+
+    >>> from sk_denoise import NoiserChoice
+    >>> part = GaussianNoiser(0.5)
+    >>> on_patches = NoiserChoice([part, RegionNoiser(part, (0.3, 1.0)), GaussianNoiser(0)])
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {"size": STRENGTH}
