@@ -127,7 +127,7 @@ class EnhancementAttention(nn.Module):
     @property
     def ends(self) -> list[nn.Module]:
         """The layers that end the residual branches."""
-        return [self.residual[-1], self.enhanced[-1]]
+        return [self.merge, self.residual[-1], self.enhanced[-1]]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, width, height, width)`` to the same."""

@@ -131,3 +131,16 @@ def squares(n, seed):
     """Return pictures of flat squares, clean and noisy."""
     clean = pictures(n, 1, 3, 3, seed=seed).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
     return clean, clean + 0.2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def test_modules_change_little_of_what_they_see_at_the_start():
+    """Else the rate that suits other networks is too high for this one, and it learns far more slowly."""
+    network, seen = RIDNet(3), []
+    for module in network.body:
+        module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        module.attention.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network(pictures(2, 3, 32, 32))
+    assert len(seen) == 8
+    for before, after in zip(seen[::2], seen[1::2], strict=True):
+        assert (after - before).norm() < 0.4 * before.norm()
