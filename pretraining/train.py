@@ -26,6 +26,7 @@ import json
 import math
 import os
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ photos.
 - **Data**: the 200 training photos of the Berkeley segmentation data (BSDS500) and 176 of its 200 test
   photos; the other 24, every eighth by name, are held out. They share no picture with BSD68 or CBSD68. The
   photos come under terms for research; none of them is part of these weights or of this package.
+- **Held out**: {held_out}.
 - **Recipe**: `python pretraining/train.py {color}`, {start}: {step:,} steps, {seen:,} patches of
   {patch} x {patch}, flipped and turned; sigma uniform in 0 to 55 of 255, told to the network as a map;
   squared error; Adam, and from step {muon_since:,} on Muon for the kernels, along a cosine for each run;
@@ -77,15 +79,20 @@ def _from_box(file: Path) -> tuple[dict[str, Tensor], int]:
         return weights, int(box.metadata()["step"])
 
 
-def photos(color: str) -> tuple[list[Tensor], list[Tensor]]:
-    """Return photos to train on and photos held out, (channels, height, width) in bytes."""
+def files() -> tuple[list[Path], list[Path]]:
+    """Return the files of photos to train on and of photos held out."""
     folder = Path(os.environ.get("SK_DENOISE_DATA", "")) / "bsds500"
     train, test = (sorted((folder / part).glob("*.jpg")) for part in ("train", "test"))
     if not train or not test:
         sys.exit(f"No photos in {folder}: set SK_DENOISE_DATA to the folder that holds bsds500.")
     held_out = test[HELD_OUT][:24]
-    kept = train + [path for path in test if path not in held_out]
-    return [_read(path, color) for path in kept], [_read(path, color) for path in held_out]
+    return train + [path for path in test if path not in held_out], held_out
+
+
+def photos(color: str) -> tuple[list[Tensor], list[Tensor]]:
+    """Return photos to train on and photos held out, (channels, height, width) in bytes."""
+    training, held_out = ([_read(path, color) for path in part] for part in files())
+    return training, held_out
 
 
 def _read(path: Path, color: str) -> Tensor:
@@ -219,6 +226,12 @@ class Run:
             muon_since=MUON_SINCE[self.color],
             levels=levels,
             patch=PATCH,
+            held_out=textwrap.fill(
+                ", ".join(path.stem for path in files()[1]),
+                100,
+                initial_indent=" " * 16,
+                subsequent_indent="  ",
+            ).lstrip(),
         )
         (BOX / f"{self.color}.md").write_text(card)
 
