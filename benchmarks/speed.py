@@ -17,7 +17,6 @@ import argparse
 import importlib.util
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -580,10 +579,9 @@ def table_of(key: str, runs: dict[str, list[dict[str, float]]]) -> str:
 def head_of(device: str) -> str:
     """Return what stands above the tables."""
     import torch
+    from precision import name_of_processor
 
-    units = {"AVX512-BF16": torch.cpu._is_avx512_bf16_supported, "AMX": torch.cpu._is_amx_tile_supported}
-    found = [name for name, is_there in units.items() if is_there()]
-    where = f"{os.cpu_count()} cores ({platform.machine()}; bfloat16 by {' and '.join(found) or 'no unit'})"
+    where = f"{os.cpu_count()} cores of {name_of_processor()}"
     where += "" if device == "cpu" else f" and {torch.cuda.get_device_name(device)}"
     return (
         f"# Speed\n\nOutput of `python benchmarks/speed.py` on {where}; versions of `constraints.txt`. "

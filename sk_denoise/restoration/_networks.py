@@ -126,10 +126,8 @@ class NetworkOfAUser:
         if noiser is None:
             return UNKNOWN_NOISE
         shape = self._denoiser.patch_shape_
-        black_and_white = (
-            torch.tensor([0.0, white]).repeat(DRAWS).view(-1, *[1] * len(shape)).expand(-1, *shape)
-        )
-        noisy = noiser.corrupt(black_and_white.contiguous(), torch.Generator().manual_seed(0)) / white
+        black_and_white = torch.cat([torch.zeros(DRAWS, *shape), torch.full((DRAWS, *shape), white)])
+        noisy = noiser.corrupt(black_and_white, torch.Generator().manual_seed(0)) / white
         return max(UNKNOWN_NOISE, -float(noisy.min()), float(noisy.max()) - 1)
 
     def knows(self, levels: NDArray[Any], view: View) -> NDArray[np.bool_]:
