@@ -16,7 +16,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 LIMIT = 2.0
-TOLERANCE = 2.0
+TOLERANCE = 2.5
 
 
 def seconds_by_test(report: Path) -> dict[str, float]:

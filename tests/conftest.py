@@ -55,49 +55,49 @@ def batches_drawn_alone(monkeypatch) -> None:
     monkeypatch.setattr(_batches, "ENTRIES_AT_ONCE", 1)
 
 
-# A docstring cannot be marked. The time of these goes into a training that their page shows.
-SLOW_DOCTESTS: set[str] = set()
+SLOW_DOCTESTS = {"export_onnx"}  # a docstring cannot be marked
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if isinstance(item, pytest.DoctestItem) and item.name in SLOW_DOCTESTS:
+        if isinstance(item, pytest.DoctestItem) and item.name.rpartition(".")[2] in SLOW_DOCTESTS:
             item.add_marker(pytest.mark.slow)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Measured())
     # The first optimizer of a process loads this, for over a second, which counts to no test of a whole run.
     if hasattr(config, "workerinput"):
         import torch._dynamo  # noqa: F401
 
 
-def noted(item: pytest.Item) -> Generator[None, object, object]:
-    """Note the seconds of the processor that pass while a hook runs; .ci/durations.py reads them."""
-    before = sum(os.times()[:4])  # of this process, and of those that it started and that ended
-    try:
-        return (yield)
-    finally:
-        properties = dict(item.user_properties)
-        properties["seconds"] = max(properties.get("seconds", 0), round(sum(os.times()[:4]) - before, 2))
-        if item.get_closest_marker("slow"):
-            properties["slow"] = True
-        item.user_properties[:] = properties.items()
+class Measured:
+    """Hooks for all tests, docstrings too: those of this file itself are asked for tests beside it alone."""
 
+    def note(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Note the seconds of the processor that pass in a hook; .ci/durations.py reads the most of them."""
+        before = sum(os.times()[:4])  # of this process, and of those that it started and that ended
+        try:
+            return (yield)
+        finally:
+            noted = dict(item.user_properties)
+            noted["seconds"] = max(noted.get("seconds", 0), round(sum(os.times()[:4]) - before, 2))
+            if item.get_closest_marker("slow"):
+                noted["slow"] = True
+            item.user_properties[:] = noted.items()
 
-def pytest_runtest_teardown() -> None:
-    # A pool of processes stays for the next search, half a gigabyte each. When it ends, minutes later, its
-    # seconds would count to a test that has nothing to do with it.
-    pools = sys.modules.get("joblib.externals.loky.reusable_executor")
-    if pools is not None and pools._executor is not None:
-        pools._executor.shutdown(wait=True, kill_workers=True)
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        return (yield from self.note(item))
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        return (yield from self.note(item))
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
-    return (yield from noted(item))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    return (yield from noted(item))
+    def pytest_runtest_teardown(self) -> None:
+        # A pool of processes stays for the next search, half a gigabyte each. When it ends, minutes later,
+        # its seconds would count to a test that has nothing to do with it.
+        pools = sys.modules.get("joblib.externals.loky.reusable_executor")
+        if pools is not None and pools._executor is not None:
+            pools._executor.shutdown(wait=True, kill_workers=True)
