@@ -126,7 +126,7 @@ def corpus():
 
 def whole_files(folder):
     """Save the estimators; return what the files hold, and the estimators."""
-    from sk_denoise.io import save
+    from sk_denoise.persistence import save
 
     files = []
     for number, estimator in enumerate(corpus()):
@@ -341,7 +341,7 @@ def _writes(arguments):
 
 def tried(data, reseal, original, watch, path):
     """Return how loading a changed file ended: one word, and more where it must not be."""
-    from sk_denoise.io import load
+    from sk_denoise.persistence import load
 
     path.write_bytes(data)
     watch.on, watch.seen = True, []

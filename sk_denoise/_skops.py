@@ -16,14 +16,14 @@ KEY = "sk_denoise_file"
 
 
 class KnownToSkops:
-    """An estimator with a network, which skops stores and loads as ``sk_denoise.io`` does."""
+    """An estimator with a network, which skops stores and loads as ``sk_denoise.persistence`` does."""
 
     def __getstate__(self) -> dict[str, Any]:
         if not _is_asked_by_skops():
             return super().__getstate__()  # type: ignore[return-value]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "estimator"
-            importlib.import_module("sk_denoise.io").save(self, path)
+            importlib.import_module("sk_denoise.persistence").save(self, path)
             return {KEY: np.frombuffer(path.read_bytes(), dtype=np.uint8).copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -33,7 +33,7 @@ class KnownToSkops:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "estimator"
             path.write_bytes(np.asarray(state[KEY], dtype=np.uint8).tobytes())
-            loaded = importlib.import_module("sk_denoise.io").load(path)
+            loaded = importlib.import_module("sk_denoise.persistence").load(path)
         if type(loaded) is not type(self):
             raise ValueError(
                 f"A {type(self).__name__} was expected, the file holds a {type(loaded).__name__}."

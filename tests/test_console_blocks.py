@@ -33,7 +33,7 @@ from PIL import Image
 from sk_denoise import DnCNNNetwork, GaussianNoiser, ImageDenoiser
 from sk_denoise.cli import COMMANDS, main
 from sk_denoise.datasets import load_pictures
-from sk_denoise.io import save
+from sk_denoise.persistence import save
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

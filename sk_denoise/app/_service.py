@@ -17,7 +17,8 @@ from sk_denoise.app._noises import corrupted
 from sk_denoise.app._quality import psnr_of_picture, ssim_of_picture
 from sk_denoise.app._scale import Scale
 from sk_denoise.app._views import Range, on_screen, screen_range, shrunk, taken_away
-from sk_denoise.io import load, read_image
+from sk_denoise.io import read_image
+from sk_denoise.persistence import load
 from sk_denoise.restoration import denoise_image, estimate_sigma
 
 __all__ = ["AFTER", "BEFORE", "SCREENS", "TAKEN", "Answer", "Order", "Quality", "denoise", "open_model"]
@@ -212,7 +213,7 @@ def _white_of(picture: NDArray[Any], model: ImageDenoiser | None = None) -> floa
 
 
 def open_model(path: Path) -> ImageDenoiser:
-    """Return a model that ``sk_denoise.io.save`` wrote, once it is known to denoise pictures."""
+    """Return a model that ``sk_denoise.persistence.save`` wrote, once it is known to denoise pictures."""
     model = load(path)
     if not isinstance(model, ImageDenoiser):
         raise ValueError(

@@ -169,7 +169,7 @@ def choose_model() -> str:
     choices = {**IN_THE_BOX, **({own.key: own.name} if own else {})}
     with st.popover("Open a model of yours", width="stretch"):
         given = st.file_uploader(
-            "A file that sk_denoise.io.save wrote, of a fitted ImageDenoiser",
+            "A file that sk_denoise.persistence.save wrote, of a fitted ImageDenoiser",
             type=["safetensors"],
             key=f"models-{state.setdefault('models', 0)}",
         )

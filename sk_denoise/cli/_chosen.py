@@ -59,14 +59,14 @@ class ModelType(click.ParamType):  # type: ignore[type-arg]  # generic from clic
             nearest = difflib.get_close_matches(name, self.names, n=1)
             hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
             what = f"{value!r} is a folder." if is_folder(path) else f"there is no model or file {value!r}."
-            known = f"Known: {', '.join(self.names)}, or a file that sk_denoise.io.save wrote"
+            known = f"Known: {', '.join(self.names)}, or a file that sk_denoise.persistence.save wrote"
             self.fail(f"{what}{hint} {known}", param, ctx)
         return path
 
 
 def load_estimator(path: Path) -> Any:
     """Return what a file holds; a warning of the library is one line."""
-    from sk_denoise.io import load
+    from sk_denoise.persistence import load
 
     try:
         with in_lines(lambda text: tell(f"{shown(path)}: {shown(text)}")):

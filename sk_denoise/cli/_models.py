@@ -24,9 +24,10 @@ REACHED = re.compile(r"([\d.]+) dB at (\d+)")  # in the cards
 def models(model: str | Path | None) -> int:
     """Show the models in the box, the card of one, or what a file holds.
 
-    NAME is one of the models; FILE is an estimator that sk_denoise.io.save wrote. Without either, a table of
-    the models says how strong a noise they learned from (they take stronger noise away too), and the PSNR
-    that they reached on held-out photos under noise of these standard deviations, in grey levels of 255.
+    NAME is one of the models; FILE is an estimator that sk_denoise.persistence.save wrote. Without either,
+    a table of the models says how strong a noise they learned from (they take stronger noise away too), and
+    the PSNR that they reached on held-out photos under noise of these standard deviations, in grey levels of
+    255.
     """
     if model is None:
         from sk_denoise.cli._results import say_table  # rich is for those who print tables

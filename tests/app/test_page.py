@@ -18,7 +18,7 @@ from sk_denoise.app import page
 from sk_denoise.app._jobs import Full, Job, TooLong
 from sk_denoise.app._noises import KINDS
 from sk_denoise.app._workshop import SAMPLES, Workshop
-from sk_denoise.io import save
+from sk_denoise.persistence import save
 
 PAGE = Path(sk_denoise.app.__file__).with_name("page.py")
 LONG = 60.0

@@ -19,8 +19,9 @@ from sk_denoise.app._download import Refused
 from sk_denoise.app._service import Order
 from sk_denoise.app._settings import Settings
 from sk_denoise.app._workshop import SAMPLES, Gone, Workshop
-from sk_denoise.io import read_image, save
+from sk_denoise.io import read_image
 from sk_denoise.metrics import psnr
+from sk_denoise.persistence import save
 from sk_denoise.restoration import denoise_image, estimate_sigma
 
 LONG = 60.0

@@ -22,7 +22,8 @@ from sk_denoise import (
 from sk_denoise.cli import _compare
 from sk_denoise.cli._filters import FILTERS, filter_called
 from sk_denoise.datasets import load_pictures
-from sk_denoise.io import read_image, save, write_image
+from sk_denoise.io import read_image, write_image
+from sk_denoise.persistence import save
 from sk_denoise.restoration import denoise_image
 
 plt.switch_backend("Agg")

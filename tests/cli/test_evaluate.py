@@ -14,8 +14,9 @@ from sk_denoise import FoldedUNetNetwork, GaussianNoiser, ImageDenoiser, NoiserC
 from sk_denoise.cli import _chosen, _evaluate, _results
 from sk_denoise.cli._console import Failure
 from sk_denoise.cli._progress import PictureProgress
-from sk_denoise.io import read_image, save, write_image
+from sk_denoise.io import read_image, write_image
 from sk_denoise.metrics import psnr, ssim
+from sk_denoise.persistence import save
 from sk_denoise.restoration import MODELS, denoise_image
 
 

@@ -28,7 +28,8 @@ from sk_denoise.cli import _epochs, _settings, _train
 from sk_denoise.cli._console import Terminated
 from sk_denoise.datasets import ImageFolder
 from sk_denoise.estimators import IMAGE_NETWORKS
-from sk_denoise.io import load, save, write_image
+from sk_denoise.io import write_image
+from sk_denoise.persistence import load, save
 from sk_denoise.restoration import load_pretrained
 from sk_denoise.training import LOSSES, SCHEDULES, auto_patch_epochs
 
@@ -199,7 +200,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_epoch_before(folder, model, qui
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), ".0123.tmp")
         write(denoiser, path)
 
-    monkeypatch.setattr("sk_denoise.io.save", until_full, raising=False)
+    monkeypatch.setattr("sk_denoise.persistence.save", until_full)
     told = quick(folder, model, "--epochs", "3", code=1).err
     assert told.endswith(f"cannot write {model}: No space left on device; it holds 1 epoch\n")
     assert load(model).n_iter_ == 1

@@ -26,7 +26,7 @@ from sk_denoise import (
     WienerDenoiser,
 )
 from sk_denoise.estimators import IMAGE_NETWORKS, NETWORKS
-from sk_denoise.io import export_onnx
+from sk_denoise.persistence import export_onnx
 
 ROWS = 3 + 20 * np.random.default_rng(0).random((40, 6))
 PICTURES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((8, 12, 1))).astype(np.float32)

@@ -36,9 +36,9 @@ from sk_denoise.noise import (
 )
 from sk_denoise.noise._additive import AdditiveNoiser
 from sk_denoise.noise._base import BaseNoiser
+from sk_denoise.persistence._limits import LARGEST, as_float, check_moderate, check_windows
 from sk_denoise.preprocessing import Centerer, PixelScaler
 from sk_denoise.preprocessing._pixels import _PixelTransformer
-from sk_denoise.saving._limits import LARGEST, as_float, check_moderate, check_windows
 from sk_denoise.training import PRECISIONS, Units
 
 __all__ = ["check_estimator", "check_fit", "is_number"]

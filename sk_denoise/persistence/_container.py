@@ -161,8 +161,9 @@ def _read_head(stream: BinaryIO, size: int) -> bytearray:
     length = int.from_bytes(head, "little")
     if size < DIGEST.stop or not 2 <= length <= size - 8:
         raise ValueError(
-            "it is cut off, or no file that sk_denoise.io.save wrote: it does not start with the length of a "
-            "safetensors header. Pickled files are for pickle and joblib, which run what they hold."
+            "it is cut off, or no file that sk_denoise.persistence.save wrote: it does not start with the "
+            "length of a safetensors header. Pickled files are for pickle and joblib, which run what they "
+            "hold."
         )
     if length > MOST_HEADER:
         raise ValueError(f"its header claims {length} bytes, and {MOST_HEADER} are the most.")

@@ -16,7 +16,7 @@ from torch import nn
 from sk_denoise import __version__
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
 from sk_denoise.io._atomic import check_target, replace_file
-from sk_denoise.saving._graphs import Pictures, Rows, Samples
+from sk_denoise.persistence._graphs import Pictures, Rows, Samples
 
 __all__ = ["export_onnx"]
 
@@ -70,7 +70,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     >>> from pathlib import Path
     >>> from sklearn.datasets import load_digits
     >>> from sk_denoise import DenoisingAutoencoder
-    >>> from sk_denoise.io import export_onnx
+    >>> from sk_denoise.persistence import export_onnx
     >>> X = load_digits().data / 16
     >>> dae = DenoisingAutoencoder(max_epochs=1, random_state=0).fit(X[:500])
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -13,10 +13,10 @@ import torch
 
 from sk_denoise import __version__
 from sk_denoise.io._atomic import check_path, check_target, replace_file
-from sk_denoise.saving._container import Contents, contents_of, pack, parse_json
-from sk_denoise.saving._limits import MOST_ENTRIES
-from sk_denoise.saving._objects import CODECS, is_ours, refusal_of
-from sk_denoise.saving._tree import Decoder, Encoder
+from sk_denoise.persistence._container import Contents, contents_of, pack, parse_json
+from sk_denoise.persistence._limits import MOST_ENTRIES
+from sk_denoise.persistence._objects import CODECS, is_ours, refusal_of
+from sk_denoise.persistence._tree import Decoder, Encoder
 
 __all__ = ["load", "save"]
 
@@ -68,7 +68,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     >>> from pathlib import Path
     >>> from sklearn.datasets import load_digits
     >>> from sk_denoise import DenoisingAutoencoder
-    >>> from sk_denoise.io import load, save
+    >>> from sk_denoise.persistence import load, save
     >>> X = load_digits().data / 16
     >>> dae = DenoisingAutoencoder(max_epochs=1, random_state=0).fit(X[:500])
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +127,7 @@ def load(path: str | os.PathLike[str], *, max_entries: int = MOST_ENTRIES) -> An
     >>> import tempfile
     >>> from pathlib import Path
     >>> from sk_denoise import WienerDenoiser
-    >>> from sk_denoise.io import load, save
+    >>> from sk_denoise.persistence import load, save
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save(WienerDenoiser(sigma=0.1), Path(folder) / "wiener.safetensors")
     ...     load(Path(folder) / "wiener.safetensors")

@@ -32,7 +32,7 @@ from sk_denoise import (
     TotalVariationDenoiser,
     WienerDenoiser,
 )
-from sk_denoise.io import load, save
+from sk_denoise.persistence import load, save
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "file_mutations.py"
 ROWS = np.random.default_rng(0).random((30, 6))
@@ -143,10 +143,10 @@ def test_files_of_other_kinds_are_told_apart(tmp_path):
     with pytest.raises(ValueError, match=r"no estimator of sk_denoise\. safetensors\.torch\.load_file reads"):
         load(tmp_path / "other.safetensors")
     (tmp_path / "pickled").write_bytes(pickle.dumps([np.zeros(100)] * 3))
-    with pytest.raises(ValueError, match=r"no file that sk_denoise\.io\.save wrote"):
+    with pytest.raises(ValueError, match=r"no file that sk_denoise\.persistence\.save wrote"):
         load(tmp_path / "pickled")
     (tmp_path / "text").write_text("a text " * 100)
-    with pytest.raises(ValueError, match=r"no file that sk_denoise\.io\.save wrote"):
+    with pytest.raises(ValueError, match=r"no file that sk_denoise\.persistence\.save wrote"):
         load(tmp_path / "text")
 
 
@@ -470,7 +470,7 @@ SAVERS = """
 import os, sys
 import numpy as np
 from sk_denoise import GaussianNoiser
-from sk_denoise.io import save
+from sk_denoise.persistence import save
 
 noiser = GaussianNoiser(1.0, scale="std").fit(np.random.default_rng(0).normal(size=(2, 200_000)))
 save(noiser, sys.argv[1])  # loads what it needs

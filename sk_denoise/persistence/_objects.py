@@ -26,10 +26,10 @@ from sk_denoise.estimators._layout import PictureLayout, SampleLayout
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.estimators._wiener import _Spectrum
-from sk_denoise.saving._checks import check_estimator
-from sk_denoise.saving._nets import DESIGN, NET, rebuilt, written_design, written_noise_name
-from sk_denoise.saving._tree import Codec, Decoder, Encoder, Node, fields_of
-from sk_denoise.saving._values import VALUES
+from sk_denoise.persistence._checks import check_estimator
+from sk_denoise.persistence._nets import DESIGN, NET, rebuilt, written_design, written_noise_name
+from sk_denoise.persistence._tree import Codec, Decoder, Encoder, Node, fields_of
+from sk_denoise.persistence._values import VALUES
 from sk_denoise.training import Units
 
 __all__ = ["CODECS", "is_ours", "refusal_of"]

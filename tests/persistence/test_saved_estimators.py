@@ -44,9 +44,8 @@ from sk_denoise import (
     SwapNoiser,
     UNetNetwork,
 )
-from sk_denoise.io import load, save
+from sk_denoise.persistence import _nets, load, save
 from sk_denoise.restoration import load_pretrained
-from sk_denoise.saving import _nets
 from sk_denoise.training import OPTIMIZERS
 
 ROWS = np.random.default_rng(0).random((40, 6))
@@ -346,7 +345,7 @@ def test_another_process_loads_the_same(tmp_path):
     save(fitted("conv, pictures"), tmp_path / "conv.safetensors")
     np.save(tmp_path / "X.npy", COLOURS)
     program = (
-        "import sys, numpy as np; from sk_denoise.io import load; folder = sys.argv[1];"
+        "import sys, numpy as np; from sk_denoise.persistence import load; folder = sys.argv[1];"
         "X, loaded = np.load(folder + '/X.npy'), load(folder + '/conv.safetensors');"
         "np.save(folder + '/answer.npy', loaded.predict(X))"
     )
