@@ -10,6 +10,11 @@ from dataclasses import dataclass
 # scikit-learn dispatches to other array libraries only where scipy heard of it before it was first imported
 os.environ["SCIPY_ARRAY_API"] = "1"
 
+try:
+    import resource
+except ModuleNotFoundError:  # on Windows
+    resource = None
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -76,13 +81,15 @@ class Measured:
     """Hooks for all tests, docstrings too: those of this file itself are asked for tests beside it alone."""
 
     def note(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Note the seconds of the processor that pass in a hook; .ci/durations.py reads the most of them."""
+        """Note the seconds of the processor in a hook, and the memory; .ci/durations.py reads both."""
         before = sum(os.times()[:4])  # of this process, and of those that it started and that ended
         try:
             return (yield)
         finally:
             noted = dict(item.user_properties)
             noted["seconds"] = max(noted.get("seconds", 0), round(sum(os.times()[:4]) - before, 2))
+            if resource is not None:
+                noted["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000  # most so far
             if item.get_closest_marker("slow"):
                 noted["slow"] = True
             item.user_properties[:] = noted.items()

@@ -1,4 +1,4 @@
-"""The check that no unmarked test is slow, and who may be tried twice."""
+"""The check that no unmarked test is slow and none needs much memory, and who may be tried twice."""
 
 from __future__ import annotations
 
@@ -47,6 +47,13 @@ def test_a_test_a_little_above_is_named_and_fails_nothing(report, capsys):
 def test_marked_tests_take_as_long_as_they_like(report, capsys):
     assert CHECK(report(fast={"seconds": 0.1}, long={"seconds": 100, "slow": True})) == 0
     assert "test_a::long" not in capsys.readouterr().out
+
+
+def test_a_process_that_grows_too_large_fails_the_check_by_the_test_that_did_it(report, capsys):
+    tests = {"small": 900, "large": 2600, "later": 2600}
+    noted = {name: {"seconds": 0.1, "megabytes": size, "slow": True} for name, size in tests.items()}
+    assert CHECK(report(**noted)) == 1
+    assert "It is above 2500 since tests.test_a::large." in capsys.readouterr().out
 
 
 def test_a_report_without_seconds_is_refused(report):

@@ -220,7 +220,7 @@ def test_an_interruption_restores_the_best_weights(X):
 def test_control_c_ends_a_search_in_place_of_crowning_the_interrupted_fit(X):
     dae = small(max_epochs=100_000)
     search = GridSearchCV(dae, {"latent_dim": [2, 4]}, cv=2)
-    pressed = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
+    pressed = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
     try:
         pressed.start()
