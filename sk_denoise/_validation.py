@@ -38,14 +38,12 @@ __all__ = [
     "StrOptions",
     "as_float",
     "as_tensor",
-    "black_of",
     "check_noiser",
     "check_one_of",
     "check_parameters",
     "check_samples",
     "check_target",
     "check_weights",
-    "data_range_of",
     "is_clean_side",
     "name_of",
     "names_of",
@@ -332,41 +330,6 @@ def picture_of(item: Any) -> Any:
     item = item.detach().cpu()
     item = item.float() if item.dtype == torch.bfloat16 else item  # numpy does not know it
     return (item.movedim(-3, -1) if item.ndim >= 3 else item).numpy()
-
-
-def data_range_of(clean: NDArray[Any]) -> float:
-    """Return the range that a PSNR of this clean data refers to.
-
-    The range of the type for 8- and 16-bit integers, which is what such pictures mean; otherwise,
-    wider integers included, the maximum minus the minimum, and 1 for data that are constant.
-    """
-    if clean.dtype == bool:
-        return 1.0
-    if is_stored(clean.dtype):
-        info = np.iinfo(clean.dtype)
-        return float(info.max) - float(info.min)
-    return (float(np.max(clean)) - float(np.min(clean))) or 1.0
-
-
-def black_of(clean: NDArray[Any]) -> float:
-    """Return what counts as black in this clean data: the lower end of the range of ``data_range_of``."""
-    if is_stored(clean.dtype):
-        return float(np.iinfo(clean.dtype).min)
-    return float(np.min(clean))
-
-
-def white_of(pictures: NDArray[Any]) -> float | None:
-    """Return the number that stands for white, where the type or the range of pictures tells; else None."""
-    if is_stored(pictures.dtype):
-        return float(np.iinfo(pictures.dtype).max)
-    if pictures.dtype.kind not in "fb" or not pictures.size or pictures.min() < 0 or pictures.max() > 1:
-        return None
-    return 1.0
-
-
-def is_stored(dtype: np.dtype[Any]) -> bool:
-    """Return whether files hold pictures of this type, whose range is then that from black to white."""
-    return dtype.kind in "iu" and dtype.itemsize <= 2
 
 
 def restore_container(array: NDArray[Any], like: Any) -> Any:

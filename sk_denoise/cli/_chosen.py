@@ -139,9 +139,9 @@ def _check_sigma(name: str, model: str | ImageDenoiser, sigma: float) -> None:
         return
     if model.noise_levels_ is None:
         raise Refusal(f"the model {shown(name)} learned to do without the level (blind); leave --sigma out")
-    if model.white_ is None:  # the numbers of a picture count as they are, which says nothing yet
+    if model.intensity_range_ is None:  # the numbers of an image count as they are, which says nothing yet
         return
-    strongest = 255 * model.noise_levels_[1] / model.white_
+    strongest = WHITE * model.noise_levels_[1] / model.intensity_range_.span
     if sigma > SLACK * strongest:
         raise Refusal(
             f"--sigma {sigma:g} is more than the model {shown(name)} knows: its strongest noise is "

@@ -24,7 +24,7 @@ from sk_denoise.cli._options import (
     refuse_both,
     seed_option,
 )
-from sk_denoise.cli._pixels import Scale
+from sk_denoise.cli._pixels import range_of
 from sk_denoise.cli._places import (
     FOLDER,
     check_target,
@@ -237,12 +237,12 @@ def _refuse_numbers(pictures: Any) -> None:
         except ValueError:  # broken; the training leaves it out and says so
             continue
         for side in sides if isinstance(sides, tuple) else (sides,):
-            scale = Scale.of(side)
-            if scale.remark:
+            intensity, remark = range_of(side)
+            if remark and side.dtype.kind == "f":
                 raise Refusal(
-                    f"the numbers of {shown(pictures.paths[index])} reach from {scale.black:g} to "
-                    f"{scale.white:g}, and floats count from 0 (black) to 1 (white) in training; divide them "
-                    "by what is white"
+                    f"the numbers of {shown(pictures.paths[index])} reach from {intensity.black:g} to "
+                    f"{intensity.white:g}, and floats count from 0 (black) to 1 (white) in training; divide "
+                    "them by what is white"
                 )
 
 

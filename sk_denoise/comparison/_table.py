@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise._validation import check_one_of, data_range_of, restore_container
+from sk_denoise._intensity import IntensityRange
+from sk_denoise._validation import check_one_of, restore_container
 from sk_denoise.comparison._answers import answer_of
 from sk_denoise.comparison._methods import NOISY, chosen_methods
 from sk_denoise.comparison._samples import Samples, check_image_shape, checked_samples, named_noises, noisy_of
@@ -220,7 +221,8 @@ def _metric_names(
 
 
 def _range_of(clean: Samples) -> float:
-    return data_range_of(np.concatenate([x.ravel() for x in clean]) if isinstance(clean, list) else clean)
+    pixels = np.concatenate([x.ravel() for x in clean]) if isinstance(clean, list) else clean
+    return IntensityRange.of_clean(pixels).span
 
 
 def _require_pandas() -> Any:

@@ -166,8 +166,11 @@ class DenoisingAutoencoder(BaseDenoiser):
     image_shape_ : tuple of int or None
         Shape of the pictures, where samples are pictures.
     data_range_ : float
-        The range that ``score`` refers to: that of the type for 8- and 16-bit integers, else the clean
-        maximum minus minimum.
+        The range that ``score`` refers to: that of ``intensity_range_`` for 8- and 16-bit integers, else the
+        clean maximum minus minimum.
+    intensity_range_ : IntensityRange or None
+        The numbers that stood for black and white in the fit, ``.black`` and ``.white``: of 8- and 16-bit
+        integers by the bits that they use, 0 and 1 for clean data in [0, 1], else None.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str

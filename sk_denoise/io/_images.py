@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sk_denoise._intensity import has_alpha
 from sk_denoise.exceptions import UnreadableImageError
 from sk_denoise.io._atomic import check_target, replace_file
 from sk_denoise.io._colors import to_gray, to_rgb, upright
@@ -338,7 +339,7 @@ def _writable(image: NDArray[Any], format_: Format, path: str | os.PathLike[str]
         )
     if max(image.shape[:2]) > format_.max_side:
         raise ValueError(f"{format_.name} holds at most {format_.max_side} pixels a side, got {image.shape}.")
-    if image.ndim == 3 and image.shape[2] in (2, 4) and not format_.alpha:
+    if has_alpha(image) and not format_.alpha:
         raise ValueError(
             f"{path}: {format_.name} has no alpha channel, got the shape {image.shape}; leave the last "
             "channel out, or write PNG, TIFF or WebP."

@@ -132,7 +132,7 @@ def test_a_model_that_learned_from_counts_is_shown_the_numbers_of_files(folder, 
     denoiser = ImageDenoiser(
         small, noise=GaussianNoiser(25.5), patch_size=16, max_epochs=30, learning_rate=0.01, random_state=0
     ).fit(counts)
-    assert denoiser.white_ is None
+    assert denoiser.intensity_range_ is None
     save(denoiser, tmp_path / "counts")
     (row,) = rows_of(tmp_path / "counts", folder, "--noise", "gaussian:0.1")
     assert row["psnr"] > row["psnr_noisy"] + 1
