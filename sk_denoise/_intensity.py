@@ -92,7 +92,7 @@ class IntensityRange:
         if is_stored(clean.dtype) or clean.dtype.kind == "b":
             return cls._of_integers(clean) if clean.dtype.kind != "b" else UNIT
         low, high = float(np.min(clean)), float(np.max(clean))
-        return cls(low, high if high > low else low + max(1.0, abs(low)))
+        return cls(low, high if high > low else low + _least_span(low))
 
     @classmethod
     def known(cls, clean: NDArray[Any]) -> IntensityRange | None:
@@ -130,7 +130,7 @@ class IntensityRange:
         # counts start at 0, but for those that stand on an offset
         is_offset = low < 0 or 0 < high - low < FAINT * high
         black = low if is_offset else 0.0
-        return cls(black, high if high > black else black + max(1.0, abs(black)))
+        return cls(black, high if high > black else black + _least_span(black))
 
     @property
     def span(self) -> float:
@@ -250,6 +250,11 @@ def _planes_of(image: NDArray[Any]) -> NDArray[Any]:
     while image.ndim > 3 or (image.ndim == 3 and image.shape[-1] > MOST_CHANNELS):
         image = image[len(image) // 2]
     return np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None]
+
+
+def _least_span(black: float) -> float:
+    """Return the span of constant numbers: one, or as little more as changes a large number."""
+    return max(1.0, 2 * float(np.spacing(abs(black))))
 
 
 def has_alpha(image: NDArray[Any], n_channels: int | None = None) -> bool:

@@ -108,6 +108,30 @@ def test_alpha_is_no_intensity():
     assert without_alpha(image, n_channels=2) is image
 
 
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (np.array([3, 7], dtype=np.uint8), 255),
+        (np.array([3, 7], dtype=np.int8), 255),
+        (np.array([3, 4000, 4000], dtype=np.uint16), 4095),
+        (np.array([-3, 7], dtype=np.int64), 10),
+        (np.array([-3, 7], dtype=np.int32), 10),
+        (np.array([-0.5, 0.25]), 0.75),
+        (np.array([-100, 127], dtype=np.int64).astype(np.float16), 227),
+        (np.array([False, False]), 1),
+        (np.array([2.0, 2.0]), 1),
+    ],
+)
+def test_the_data_range_is_that_of_small_integer_types_and_else_that_of_the_values(data, expected):
+    assert IntensityRange.of_clean(data).span == expected
+
+
+def test_the_data_range_of_wide_integers_does_not_overflow():
+    assert (
+        IntensityRange.of_clean(np.array([np.iinfo(np.int32).min, np.iinfo(np.int32).max])).span == 2**32 - 1
+    )
+
+
 # The same answer everywhere ---------------------------------------------------------------------------
 
 
