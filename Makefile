@@ -38,13 +38,14 @@ test: $(READY)  ## run the tests and docstrings' examples that are not slow
 	$(PYTEST) -m "not slow"
 
 test-all: $(READY)  ## run all tests, docstrings' examples and examples/ with branch coverage
-	$(PYTEST) --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term --junitxml=.test-report.xml
 
 # Old versions warn of what newer ones did, so deprecations tell nothing; the site is built by the newest alone.
 test-lowest: $(LOWEST)/.ready  ## run the tests with the lowest versions that pyproject.toml allows; downloads 4 GB
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest --numprocesses 2 -W ignore::DeprecationWarning --ignore tests/test_site.py
 
 check: lint types test-all  ## what the continuous integration runs
+	$(BIN)/python .ci/durations.py .test-report.xml
 
 docs: $(READY)  ## build the site with its gallery into docs/_build/html; warnings are errors
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -n docs docs/_build/html
@@ -63,4 +64,4 @@ types: $(READY)  ## static types
 	$(BIN)/mypy
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) $(LOWEST) build dist demo docs/_build docs/gallery docs/api/generated docs/api/backreferences *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) build dist demo docs/_build docs/gallery docs/api/generated docs/api/backreferences *.egg-info .coverage .test-report.xml .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -22,6 +22,7 @@ def test_the_package_alone_brings_nothing_heavy():
     assert loaded_after("import sk_denoise").isdisjoint({"torch", "sklearn", "skorch", "numpy", "matplotlib"})
 
 
+@pytest.mark.slow
 def test_all_public_names_together_bring_no_plotting_and_no_images():
     loaded = loaded_after("from sk_denoise import *\nimport sk_denoise.plots, sk_denoise.metrics")
     assert {"torch", "sklearn"} <= loaded

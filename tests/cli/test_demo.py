@@ -13,8 +13,8 @@ from sk_denoise.cli import main
 plt.switch_backend("Agg")
 
 SMALL = _demo.DemoSize(
-    n_train=400,
-    epochs=15,
+    n_train=300,
+    epochs=12,
     search_epochs=3,
     folds=2,
     noise_factors=(0.05, 0.25),

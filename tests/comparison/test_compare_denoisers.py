@@ -425,6 +425,7 @@ def test_without_pandas_the_error_says_what_to_install(stack, monkeypatch):
         compare_denoisers([blur], stack, NOISE)
 
 
+@pytest.mark.slow
 def test_importing_it_needs_no_pandas():
     code = "import sys; sys.modules['pandas'] = None; from sk_denoise import compare_denoisers"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

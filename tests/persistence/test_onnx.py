@@ -64,7 +64,10 @@ def test_there_is_a_small_network_for_every_name_of_the_tables():
     assert SMALL.keys() == NETWORKS.keys() | IMAGE_NETWORKS.keys()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS if name != "dense"]
+
+
+@pytest.mark.parametrize("name", ["dense", *SLOWER])
 def test_an_autoencoder_answers_the_same_for_any_number_of_samples(name, tmp_path):
     X = ROWS if name == "dense" else COLOURS
     dae = DenoisingAutoencoder(SMALL[name], 4, **FAST).fit(X)
@@ -83,6 +86,7 @@ def test_what_transform_gives_is_what_is_exported(output, tmp_path):
     assert [answer.name for answer in session.get_outputs()] == [output]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [ConvNetwork((4,)), PoolingNetwork((4,))])
 def test_signals_have_latents_too(network, tmp_path):
     dae = DenoisingAutoencoder(network, 2, output="latent", **FAST).fit(ROWS)
@@ -97,6 +101,7 @@ SIZES = [(1, 1), (2, 3), (3, 2), (7, 1), (12, 12), (17, 33), (5, 40)]
 KINDS = {"folded_unet": ("blind", "map"), "unet": ("blind",), "dncnn": ("map",), "ridnet": ("blind",)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sigma"), [(name, sigma) for name in IMAGE_NETWORKS for sigma in KINDS[name]]
 )
@@ -114,6 +119,7 @@ def test_pictures_of_any_size_are_answered_the_same(name, sigma, tmp_path):
             assert_near(run(session, X=X, sigma=levels), denoiser.predict(X, sigma=levels), denoiser)
 
 
+@pytest.mark.slow
 def test_the_unit_of_the_user_is_that_of_the_graph(tmp_path):
     denoiser = ImageDenoiser(
         SMALL["folded_unet"], noise=GaussianNoiser(90), sigma="map", loss="kl", patch_size=8, **FAST
@@ -128,6 +134,7 @@ def test_the_unit_of_the_user_is_that_of_the_graph(tmp_path):
     assert metadata["estimator"] == "ImageDenoiser"
 
 
+@pytest.mark.slow
 def test_flat_pictures_and_signals_keep_their_length(tmp_path):
     pictures = {"image_shape": (2, 3), "noise": GaussianNoiser(3.0), **FAST}
     for denoiser in (ImageDenoiser(SMALL["unet"], **pictures), ImageDenoiser(SMALL["dncnn"], **FAST)):
@@ -157,6 +164,7 @@ class Stubborn(Mine):
         return self.layer(x) if float(x.detach().sum()) > 0 else -self.layer(x)
 
 
+@pytest.mark.slow
 def test_a_network_of_the_user_is_exported_where_torch_can(tmp_path):
     dae = DenoisingAutoencoder(Mine, **FAST).fit(ROWS)
     assert_near(run(exported(dae, tmp_path), X=ROWS), dae.predict(ROWS.astype(np.float32)), dae)

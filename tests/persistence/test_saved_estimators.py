@@ -340,6 +340,7 @@ def test_the_same_estimator_makes_the_same_file(tmp_path):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+@pytest.mark.slow
 def test_another_process_loads_the_same(tmp_path):
     save(fitted("conv, pictures"), tmp_path / "conv.safetensors")
     np.save(tmp_path / "X.npy", COLOURS)
