@@ -19,7 +19,8 @@ from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-import sk_denoise
+from sk_denoise import estimators as denoisers
+from sk_denoise import noise, preprocessing
 from sk_denoise._cost import Cost
 from sk_denoise._scaling import AffineScaler
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
@@ -48,7 +49,12 @@ LEARNED = re.compile(r"_?[A-Za-z]\w*(?<!_)_")  # how attributes are called that 
 @cache
 def estimators() -> dict[str, type[Any]]:
     """Return the estimators, specs and augmenters that there are, by their public names."""
-    public = {name: getattr(sk_denoise, name) for name in sk_denoise.__all__}
+    public = {
+        name: getattr(part, name)
+        for part in (denoisers, noise, preprocessing)
+        for name in part.__all__
+        if name != "BaseNoiser"
+    }
     ours = {
         name: kind
         for name, kind in public.items()

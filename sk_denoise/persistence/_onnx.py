@@ -13,7 +13,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sk_denoise import __version__
+from sk_denoise._version import __version__
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
 from sk_denoise.io._atomic import check_target, replace_file
 from sk_denoise.persistence._graphs import Pictures, Rows, Samples
