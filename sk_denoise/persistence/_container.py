@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise._version import __version__
+from sk_denoise.persistence._names import described
 
 __all__ = ["Contents", "Stored", "contents_of", "open_file", "pack", "parse_json"]
 
@@ -162,7 +163,12 @@ def contents_of(stream: BinaryIO, file_format: str, version: int) -> Contents:
 
 def _read_head(stream: BinaryIO, size: int) -> bytearray:
     """Return the length of the header, and the header."""
-    head = bytearray(stream.read(8))
+    start = stream.read(16)
+    other = described(start)
+    if other is not None:
+        raise ValueError(f"it is {other}")
+    stream.seek(8)
+    head = bytearray(start[:8])
     length = int.from_bytes(head, "little")
     if size < DIGEST.stop or not 2 <= length <= size - 8:
         raise ValueError(

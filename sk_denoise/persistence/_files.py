@@ -17,6 +17,7 @@ from sk_denoise._version import __version__
 from sk_denoise.io._atomic import check_path, check_target, replace_file
 from sk_denoise.persistence._container import Contents, contents_of, open_file, pack, parse_json
 from sk_denoise.persistence._limits import MOST_ENTRIES
+from sk_denoise.persistence._names import OWN, check_name
 from sk_denoise.persistence._objects import CODECS, is_ours, refusal_of
 from sk_denoise.persistence._tree import Decoder, Encoder
 
@@ -47,7 +48,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         Also a :class:`~sklearn.pipeline.Pipeline` or :class:`~sklearn.frozen.FrozenEstimator` of such. Other
         steps are for ``skops.io.dump``; the user guide, "files", shows how to save both.
     path : path-like
-        Where to write; ".safetensors" is a good end of the name.
+        The file to write, called ".safetensors" at the end, or as you like, but not as files of another
+        format are called.
 
     Raises
     ------
@@ -55,7 +57,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         Where something is code of yours, such as a network class, a function as loss, a noiser of your own or
         a callback, or an estimator of another library. The message names it, and nothing is written.
     ValueError
-        Where parameters are wrong, or were changed since the fit and the weights no longer belong to them.
+        Where the name ends as those of another format do ("m.pkl", "m.onnx"); where parameters are wrong, or
+        were changed since the fit and the weights no longer belong to them.
     FileNotFoundError, IsADirectoryError, PermissionError
         Where the folder is not there, a folder is where the file should be, or nothing may be written there.
 
@@ -80,6 +83,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     True
     """
     target = check_target(path)
+    check_name(path, OWN)
     replace_file(target, _pieces_of(estimator), durable=True)
 
 

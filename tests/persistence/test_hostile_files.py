@@ -14,6 +14,7 @@ import time
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import safetensors.torch
@@ -142,12 +143,41 @@ def test_files_of_other_kinds_are_told_apart(tmp_path):
     safetensors.torch.save_file({"weight": torch.zeros(100)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"no estimator of sk_denoise\. safetensors\.torch\.load_file reads"):
         load(tmp_path / "other.safetensors")
-    (tmp_path / "pickled").write_bytes(pickle.dumps([np.zeros(100)] * 3))
-    with pytest.raises(ValueError, match=r"no file that sk_denoise\.persistence\.save wrote"):
-        load(tmp_path / "pickled")
     (tmp_path / "text").write_text("a text " * 100)
     with pytest.raises(ValueError, match=r"no file that sk_denoise\.persistence\.save wrote"):
         load(tmp_path / "text")
+
+
+def gzipped(path):
+    joblib.dump(ROWS, path, compress=("gzip", 3))
+
+
+@pytest.mark.parametrize(
+    ("write", "what"),
+    [
+        (lambda path: joblib.dump(ROWS, path), "a pickled file. pickle.load or joblib.load read it, and run"),
+        (lambda path: path.write_bytes(pickle.dumps(ROWS, 2)), "a pickled file"),
+        (lambda path: path.write_bytes(pickle.dumps(ROWS, 0)), "Pickled files are for pickle and joblib"),
+        (lambda path: joblib.dump(ROWS, path, compress=3), "a compressed file. Where joblib.dump wrote it"),
+        (gzipped, "a compressed file"),
+        (lambda path: torch.save(torch.zeros(3), path), "a zip archive. .*torch.load"),
+        (lambda path: path.write_bytes(b"\x08\n\x12\x07pytorch" + bytes(300)), "an ONNX graph"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(300)), "an HDF5 file"),
+        (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(300)), "an image, .*read_image"),
+    ],
+)
+def test_a_file_of_another_format_is_named(write, what, tmp_path):
+    path = tmp_path / "model.safetensors"
+    write(path)
+    with pytest.raises(ValueError, match=f"model.safetensors cannot be loaded: it is .*{what}"):
+        load(path)
+
+
+def test_a_length_of_any_bytes_is_not_taken_for_another_format(whole, tmp_path):
+    data = bytes.fromhex("080a120000000000") + whole["dense"][8:]  # a header of a megabyte, which is cut off
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(ValueError, match="it is cut off"):
+        load(tmp_path / "x")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="makes a pipe")

@@ -484,6 +484,33 @@ def through_skops(estimator, path):
 # Files --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("m.pkl", "pickled files do, in .pkl, .*Call it 'm.safetensors', or write a pickle by joblib.dump"),
+        ("M.JOBLIB", "pickled files do, in .joblib, .*Call it 'M.safetensors'"),
+        ("m.pkl.gz", "compressed files and archives do, in .gz, .*Call it 'm.safetensors'"),
+        ("m.onnx", "ONNX graphs do, .*Call it 'm.safetensors', or write a graph by .*export_onnx"),
+        ("m.pt", "files of torch do"),
+        ("m.h5", "files of Keras and HDF5 do"),
+        ("m.npz", "arrays of numpy do"),
+        ("m.skops", "files of skops do, .*skops.io.dump"),
+        ("m.png", "images do"),
+        ("m.json", "texts do"),
+    ],
+)
+def test_a_name_that_tells_of_another_format_is_refused_with_a_better_one(name, told, tmp_path):
+    with pytest.raises(ValueError, match=f"{name} ends as {told}"):
+        save(Augmenter(), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["model", "model.bin", "model.v1.2", "my.onnx.safetensors", "M.SafeTensors"])
+def test_other_names_are_free(name, tmp_path):
+    save(Augmenter(shift=3), tmp_path / name)
+    assert load(tmp_path / name).shift == 3
+
+
 def test_a_file_keeps_its_permissions_and_a_new_one_has_the_usual_ones(tmp_path):
     usual, target = tmp_path / "usual", tmp_path / "target"
     usual.touch()
