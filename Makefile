@@ -7,7 +7,9 @@ LOWEST_PYTHON ?= python3.11
 LOWEST := .venv-lowest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test test-lowest check docs bench lint types clean
+.PHONY: help demo app test test-all test-lowest check docs bench lint types clean
+# Small data deserve one thread, and two workers share the cores.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -31,14 +33,18 @@ demo: $(READY)  ## denoise scikit-learn's digits: pipeline, search, comparison, 
 app: $(READY)  ## serve the web app on this machine
 	$(BIN)/python -m sk_denoise app
 
-test: $(READY)  ## run all tests, docstrings' examples and examples/ with branch coverage
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term
+# The marker is chosen here and not in pyproject.toml, so that pytest runs a slow test that it is given by name.
+test: $(READY)  ## run the tests and docstrings' examples that are not slow
+	$(PYTEST) -m "not slow"
+
+test-all: $(READY)  ## run all tests, docstrings' examples and examples/ with branch coverage
+	$(PYTEST) --cov --cov-report=term
 
 # Old versions warn of what newer ones did, so deprecations tell nothing; the site is built by the newest alone.
 test-lowest: $(LOWEST)/.ready  ## run the tests with the lowest versions that pyproject.toml allows; downloads 4 GB
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest --numprocesses 2 -W ignore::DeprecationWarning --ignore tests/test_site.py
 
-check: lint types test  ## what the continuous integration runs
+check: lint types test-all  ## what the continuous integration runs
 
 docs: $(READY)  ## build the site with its gallery into docs/_build/html; warnings are errors
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -n docs docs/_build/html

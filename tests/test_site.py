@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import sk_denoise
 from sk_denoise import DenoisingAutoencoder
 from sk_denoise._representation import DocumentationLinkMixin
@@ -19,6 +21,7 @@ def run(*command):
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_site_is_whole(tmp_path, monkeypatch):
     for folder in ("docs", "examples", "benchmarks"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=MADE)
