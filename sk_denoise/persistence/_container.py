@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise._version import __version__
-from sk_denoise.persistence._names import described
+from sk_denoise.persistence._names import other_format
 
 __all__ = ["Contents", "Stored", "contents_of", "open_file", "pack", "parse_json"]
 
@@ -164,7 +164,7 @@ def contents_of(stream: BinaryIO, file_format: str, version: int) -> Contents:
 def _read_head(stream: BinaryIO, size: int) -> bytearray:
     """Return the length of the header, and the header."""
     start = stream.read(16)
-    other = described(start)
+    other = other_format(start)
     if other is not None:
         raise ValueError(f"it is {other}")
     stream.seek(8)

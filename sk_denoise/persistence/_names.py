@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sk_denoise.io import IMAGE_SUFFIXES
 
-__all__ = ["GRAPH", "OWN", "check_name", "described"]
+__all__ = ["GRAPH", "OWN", "check_name", "other_format"]
 
 OWN, GRAPH = ".safetensors", ".onnx"
 PICKLES = (".pkl", ".pickle", ".joblib")
@@ -94,7 +94,7 @@ def _instead(ending: str) -> str:
     return f", or {writers[ending]}" if ending in writers else ""
 
 
-def described(start: bytes) -> str | None:
+def other_format(start: bytes) -> str | None:
     """Return in words which other file has these first bytes, or None where it is not known."""
     if start[8:9] == b"{":  # a safetensors file: eight bytes of a length, which may be any, and a header
         return None
