@@ -59,6 +59,7 @@ lint: $(READY)  ## style, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/imports.py
 
 types: $(READY)  ## static types
 	$(BIN)/mypy

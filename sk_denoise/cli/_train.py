@@ -31,6 +31,7 @@ from sk_denoise.cli._places import (
     check_writable,
     is_there,
     open_folder,
+    refuse_model_name,
     refuse_picture_name,
 )
 from sk_denoise.cli._settings import (
@@ -208,6 +209,7 @@ def _check_options(model: Path, options: dict[str, Any], given: set[str]) -> Non
 
 def _prepared(folder: Path, model: Path, options: dict[str, Any], given: set[str]) -> Run:
     """Return the run that options stand for; nothing is trained or written here."""
+    refuse_model_name(model)
     check_device(options["device"])
     if options["resume"] and is_there(model):
         denoiser, color = resumed(model, options, given)

@@ -21,7 +21,7 @@ from sk_denoise._callbacks import FitTasks, take_fitted, unfitted
 from sk_denoise._cost import cost_of
 from sk_denoise._intensity import UNIT, IntensityRange, is_stored
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
-from sk_denoise._skops import KnownToSkops
+from sk_denoise._skops import StateInBytes
 from sk_denoise._threads import suitable_threads, threads_for
 from sk_denoise._validation import (
     Interval,
@@ -69,7 +69,7 @@ __all__ = ["FitSteps"]
 SAMPLED_ENTRIES, LEAST_PATCHES = 2**24, 64  # of a stream of patches, to know it by
 
 
-class FitSteps(KnownToSkops, ObservedFit, BaseEstimator, metaclass=ABCMeta):
+class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
     """The parameters that every denoiser has that learns from pairs, and what a fit does with them."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

@@ -383,6 +383,7 @@ def test_a_file_that_holds_something_else_is_refused(folder, model, quick):
     [
         ("", 2, "is a folder; give the path of a file"),
         ("model.png", 2, "model.png has the name of a picture"),
+        ("model.pkl", 2, "model.pkl ends as pickled files do, in .pkl, and save writes a safetensors file"),
         ("taken/model", 1, "cannot write to "),
         ("/proc/model", 1, "cannot write to "),
         ("/dev/null", 2, "no ordinary file"),

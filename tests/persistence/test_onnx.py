@@ -183,6 +183,21 @@ def test_what_cannot_be_exported_is_said_at_once(tmp_path):
         export_onnx(DenoisingAutoencoder(DenseNetwork(()), 2, **FAST).fit(ROWS), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("m.pkl", r"pickled files do, in .pkl, and export_onnx writes an ONNX graph. Call it 'm.onnx'"),
+        ("m.safetensors", r"files of save do, .*Call it 'm.onnx', or save .*persistence.save"),
+        ("m.pt", "files of torch do"),
+    ],
+)
+def test_a_name_that_tells_of_another_format_is_refused(name, told, tmp_path):
+    dae = DenoisingAutoencoder(DenseNetwork(()), 2, **FAST).fit(ROWS)
+    with pytest.raises(ValueError, match=f"{name} ends as {told}"):
+        export_onnx(dae, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("missing", ["onnx", "onnxscript"])
 def test_a_missing_extra_is_named(missing, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
