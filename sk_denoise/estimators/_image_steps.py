@@ -25,9 +25,8 @@ from sk_denoise._validation import (
     white_of,
 )
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._image_networks import resolve_image_network
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
-from sk_denoise.estimators._networks import build_network
+from sk_denoise.estimators._networks import build_network, resolve_image_network
 from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
 from sk_denoise.estimators._picture_sources import (
     is_pair_list,

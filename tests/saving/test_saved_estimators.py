@@ -43,6 +43,7 @@ from sk_denoise import (
     RIDNetNetwork,
     SwapNoiser,
     UNetNetwork,
+    estimators,
 )
 from sk_denoise.io import load, save
 from sk_denoise.restoration import load_pretrained
@@ -54,6 +55,7 @@ PICTURES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((10, 12, 1))
 COLOURS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
 
 IMAGE_NETWORKS = {
+    **{name: kind() for name, kind in estimators.IMAGE_NETWORKS.items()},
     "folded_unet": FoldedUNetNetwork((4, 4), blocks=(1, 1)),
     "unet": UNetNetwork((4, 4, 4)),
     "unet, batch": UNetNetwork((4, 4), normalization="batch", residual=False),
