@@ -55,11 +55,14 @@ class Entry:
     target : str
         The class or function, as "module:name".
     about : str
-        The thing in a few words, in Markdown, for the tables of the site.
+        The thing in a few words, for help and the tables of the site.
+    suits : str
+        What it is good for.
     """
 
     target: str
     about: str = ""
+    suits: str = ""
 
     @property
     def name(self) -> str:
@@ -145,8 +148,6 @@ class Noise(Entry):
     ----------
     label : str
         For people who need not know the class.
-    suits : str
-        The data that have such noise.
     amount : Amount or None
         The parameter that tells how strong it is; None for noise that is made of other noise.
     known : mapping
@@ -156,7 +157,6 @@ class Noise(Entry):
     """
 
     label: str
-    suits: str
     amount: Amount | None = None
     known: Mapping[str, Any] = field(default_factory=dict)
     mixes_samples: bool = False
@@ -191,14 +191,8 @@ class Loss(Entry, LossTraits):
     The target is a function of output, target and ``reduction`` ("mean" or "none"), as those of
     :mod:`torch.nn.functional` are, or a class of modules; such a class takes
     :class:`~sk_denoise.training.Units` where the loss is for images only, and nothing otherwise.
-
-    Attributes
-    ----------
-    suits : str
-        What it is good for.
     """
 
-    suits: str
     by_sample: bool = True
 
 
@@ -263,17 +257,20 @@ NETWORKS: dict[str, Network] = {
     "dense": Network(
         target="sk_denoise.networks.dense:DenseNetwork",
         estimator="DenoisingAutoencoder",
-        about="dense layers to a latent vector and back",
+        about="every entry meets every other one",
+        suits="tables, small images of one kind",
     ),
     "conv": Network(
         target="sk_denoise.networks.conv:ConvNetwork",
         estimator="DenoisingAutoencoder",
-        about="strided convolutions, dense layers to a latent vector, and back",
+        about="strided convolutions, a latent vector, transposed convolutions",
+        suits="signals, images of one kind: digits, faces, X-rays of one region",
     ),
     "pooling": Network(
         target="sk_denoise.networks.pooling:PoolingNetwork",
         estimator="DenoisingAutoencoder",
-        about="convolutions and pooling to a small latent map, and back",
+        about="convolutions and pooling to a small map, and back",
+        suits="images of many kinds and textures, where position means little",
     ),
     "folded_unet": Network(
         target="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
@@ -527,34 +524,41 @@ FILTERS: dict[str, Filter] = {
     "non_local_means": Filter(
         target="sk_denoise.estimators._classical:NonLocalMeansDenoiser",
         about="averages pixels whose surroundings look alike",
+        suits="texture, repeated structure",
     ),
     "total_variation": Filter(
         target="sk_denoise.estimators._shrinkage:TotalVariationDenoiser",
         about="makes images plain between their edges",
+        suits="plain areas; texture is lost",
     ),
     "wavelet": Filter(
         target="sk_denoise.estimators._shrinkage:WaveletDenoiser",
         about="shrinks wavelet coefficients",
+        suits="smooth areas between edges",
         needs="pywt",
         extra="wavelets",
     ),
     "bilateral": Filter(
         target="sk_denoise.estimators._classical:BilateralDenoiser",
-        about="averages neighbours of like brightness",
+        about="averages near pixels of nearly the same value",
+        suits="weak noise",
     ),
     "median": Filter(
         target="sk_denoise.estimators._classical:MedianDenoiser",
-        about="takes the median of each neighbourhood",
+        about="takes the median of the neighbourhood; needs no level",
+        suits="salt and pepper, stray pixels",
     ),
     "wiener": Filter(
         target="sk_denoise.estimators._wiener:WienerDenoiser",
-        about="the best linear filter for samples of one kind",
+        about="the best linear filter, learned from clean samples",
+        suits="tables; images of the same thing in the same place",
         remark="wiener learns from 8 x 8 patches of scikit-image's photos, not from the folder.",
         least=8,
     ),
     "bm3d": Filter(
         target="sk_denoise.estimators._bm3d:BM3DDenoiser",
         about="filters groups of like blocks; NON-COMMERCIAL use only",
+        suits="photos, where no network fits; by far the slowest",
         needs="bm3d",
         extra="bm3d",
         remark="bm3d: its licence allows NON-COMMERCIAL use only.",
