@@ -5,8 +5,7 @@ This is also the only module that reaches for scikit-learn's utilities that are 
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import joblib
@@ -26,6 +25,7 @@ from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.metaestimators import _BaseComposition as ComposedEstimator
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from sk_denoise._registry import check_one_of
 from sk_denoise._warnings import warn_user
 from sk_denoise.exceptions import CleanTargetWarning
 
@@ -153,15 +153,6 @@ def check_noiser(noiser: Any) -> Noiser:
 def check_parameters(estimator: BaseEstimator, constraints: dict[str, Any]) -> None:
     """Check the types and ranges of constructor parameters against the data beside the constructor."""
     validate_parameter_constraints(constraints, estimator.get_params(deep=False), type(estimator).__name__)
-
-
-def check_one_of(name: object, table: Mapping[str, T], what: str) -> T:
-    """Return the entry called ``name``; an unknown name is answered with the known and nearest ones."""
-    if isinstance(name, str) and name in table:
-        return table[name]
-    nearest = difflib.get_close_matches(str(name), table, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(f"Unknown {what} {name!r}.{hint} Known: {', '.join(map(repr, table))}.")
 
 
 def check_samples(

@@ -13,7 +13,7 @@ import click
 
 from sk_denoise.cli._chosen import NAMED, ModelType, check_device, color_of, load_denoiser, refuse_color
 from sk_denoise.cli._console import Failure, Refusal, explained, number_of, reason_of, require, shown, tell
-from sk_denoise.cli._filters import FILTERS, filter_called
+from sk_denoise.cli._filters import FILTERS, filter_called, filter_help
 from sk_denoise.cli._noise import check_noises, noise_help, noise_option
 from sk_denoise.cli._options import (
     device_option,
@@ -37,7 +37,11 @@ MEASURED = (
 )
 
 
-@click.command("compare", short_help="Compare models and filters on a folder.", epilog=noise_help())
+@click.command(
+    "compare",
+    short_help="Compare models and filters on a folder.",
+    epilog=f"{filter_help()}\n\n{noise_help()}",
+)
 @click.argument("methods", metavar="METHOD...", type=ModelType(*NAMED, *FILTERS), nargs=-1, required=True)
 @click.option("--on", "folder", type=FOLDER, required=True, help="The folder of clean pictures.")
 @noise_option(multiple=True, required=True)
@@ -72,9 +76,8 @@ MEASURED = (
 def compare(methods: tuple[str | Path, ...], folder: Path, **options: Any) -> int:
     """Compare each METHOD with the others, on the same pictures under the same noise.
 
-    A METHOD is auto, gray or rgb for the weights in the box, a file that sk-denoise train wrote, or a filter:
-    non_local_means, total_variation, wavelet, bilateral, median, wiener, or bm3d, whose licence allows
-    non-commercial use only. Filters are not trained; those that need the strength of the noise estimate it.
+    A METHOD is auto, gray or rgb for the weights in the box, a file that sk-denoise train wrote, or a filter
+    (below). Filters are not trained; those that need the strength of the noise estimate it.
     """
     _check_options(methods, options)
     from sk_denoise.cli._results import hand_over

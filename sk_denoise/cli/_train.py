@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from sk_denoise._registry import LOSSES
 from sk_denoise.cli._chosen import IN_THE_BOX, ModelType, check_device
 from sk_denoise.cli._console import PROGRAM, Refusal, exit_code_of, explained, number_of, say, shown, tell
 from sk_denoise.cli._epochs import Keeper, Screen, in_time, screen
@@ -36,7 +37,6 @@ from sk_denoise.cli._places import (
 )
 from sk_denoise.cli._settings import (
     AUGMENTATIONS,
-    LOSSES,
     NETWORKS,
     IntegerOrAuto,
     NetworkOption,
@@ -130,7 +130,7 @@ class Run:
     type=click.FloatRange(min=0, min_open=True),
     show_default="0.002, and 0.0002 with --start-from",
 )
-@click.option("--loss", type=click.Choice(LOSSES), show_default="mse")
+@click.option("--loss", type=click.Choice(list(LOSSES)), show_default="mse")
 @click.option("--validation", type=FOLDER, help="Measure each epoch on the pictures of this folder.")
 @click.option(
     "--validation-noisy", type=FOLDER, help="With --noisy: the noisy side of the folder --validation."

@@ -50,10 +50,9 @@ class ImageDenoiser(
 
     Parameters
     ----------
-    network : {"folded_unet", "unet", "dncnn", "ridnet"}, spec, class or callable, default="folded_unet"
-        The network: a name, a spec (:class:`~sk_denoise.FoldedUNetNetwork`,
-        :class:`~sk_denoise.UNetNetwork`, :class:`~sk_denoise.DnCNNNetwork`,
-        :class:`~sk_denoise.RIDNetNetwork`), or a class or function that is called with
+    network : str, spec, class or callable, default="folded_unet"
+        The network: a name such as "folded_unet" or "dncnn"; a spec such as
+        :class:`~sk_denoise.FoldedUNetNetwork`; or a class or function that is called with
         ``(channels, noise_map)`` and gives a ``torch.nn.Module``, which maps a batch (n, channels, height,
         width), with one channel more where ``noise_map`` is true, to (n, channels, height, width). Its
         attributes ``reach`` and ``stride`` let large pictures be worked on in tiles: how many pixels far an

@@ -22,10 +22,9 @@ from sk_denoise._validation import (
     check_weights,
 )
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._image_networks import resolve_image_network
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
 from sk_denoise.estimators._learned_unit import LearnedUnit, are_in_one_unit, reach_of
-from sk_denoise.estimators._networks import build_network
+from sk_denoise.estimators._networks import build_network, resolve_image_network
 from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
 from sk_denoise.estimators._picture_sources import (
     is_pair_list,
