@@ -21,6 +21,7 @@ from .estimators import (
 )
 from .exceptions import (
     CleanTargetWarning,
+    MissingExtraError,
     SkippedImageWarning,
     TrainingDivergedError,
     UnreadableImageError,
@@ -58,6 +59,7 @@ __all__ = [
     "ImageDenoiser",
     "MaskingNoiser",
     "MedianDenoiser",
+    "MissingExtraError",
     "NetworkSummary",
     "NoiserChain",
     "NoiserChoice",

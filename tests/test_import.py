@@ -60,6 +60,5 @@ def test_customers_of_the_library_call_what_users_can_call(customer):
     root = Path(sk_denoise.__file__).parent
     modules = sorted((root / customer).rglob("*.py")) or [root / f"{customer}.py"]
     found = {path.name: list(private_imports(path)) for path in modules}
-    assert not {
-        name: imports for name, imports in found.items() if set(imports) - {"sk_denoise: __version__"}
-    }
+    allowed = {"sk_denoise: __version__", "sk_denoise._extras: _extras"}  # of the distribution
+    assert not {name: imports for name, imports in found.items() if set(imports) - allowed}

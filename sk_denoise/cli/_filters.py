@@ -65,7 +65,7 @@ def filter_called(name: str) -> PictureFilter:
 
     chosen = FILTERS[name]
     if chosen.needs is not None:
-        require(chosen.needs, name, chosen.extra)
+        require(chosen.extra, name)
     if name == "wiener":
         return _wiener
     return partial(_by_itself, getattr(sk_denoise, chosen.denoiser)())

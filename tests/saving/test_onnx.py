@@ -178,5 +178,5 @@ def test_what_cannot_be_exported_is_said_at_once(tmp_path):
 @pytest.mark.parametrize("missing", ["onnx", "onnxscript"])
 def test_a_missing_extra_is_named(missing, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ImportError, match=rf'export_onnx needs {missing}.*pip install -e "\.\[onnx\]"'):
+    with pytest.raises(ImportError, match=rf'export_onnx needs {missing}.*pip install "sk-denoise\[onnx\]"'):
         export_onnx(DenoisingAutoencoder(), tmp_path / "no.onnx")
