@@ -63,7 +63,12 @@ def test_the_stub_is_the_one_that_the_registry_gives():
 
 CUSTOMERS = ("app", "cli", "_demo")  # they are written as users could write them
 # The names of everything, without torch, which help must not wait for
-OPEN_TO_CUSTOMERS = {"sk_denoise: __version__", "sk_denoise._registry: _registry"}
+OPEN_TO_CUSTOMERS = {
+    "sk_denoise: __version__",
+    "sk_denoise._extras: _extras",
+    "sk_denoise._intensity: _intensity",
+    "sk_denoise._registry: _registry",
+}
 
 
 def private_imports(path):

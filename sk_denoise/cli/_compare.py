@@ -109,7 +109,7 @@ def _check_options(methods: Sequence[str | Path], options: dict[str, Any]) -> No
         if methods.count(method) > 1:
             raise Refusal(f"{shown(method)} is given twice")
     check_noises(options["noise"])
-    require("pandas", "compare", "compare")
+    require("compare", "compare")
     if options["output"] is not None:
         refuse_picture_name(options["output"])
         check_target(options["output"], overwrite=options["overwrite"])
@@ -118,7 +118,7 @@ def _check_options(methods: Sequence[str | Path], options: dict[str, Any]) -> No
     if options["picture"].suffix.lower() not in DRAWN:
         raise Refusal(f"--picture {shown(options['picture'])} must end in {', '.join(DRAWN)}")
     check_target(options["picture"], overwrite=options["overwrite"])
-    require("matplotlib", "compare --picture", "plots")
+    require("plots", "compare --picture")
 
 
 def _chosen(methods: Sequence[str | Path], options: dict[str, Any]) -> tuple[dict[str, Any], str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sk_denoise._extras import require_extra
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._validation import check_one_of, restore_container
 from sk_denoise.comparison._answers import answer_of
@@ -89,8 +90,8 @@ def compare_denoisers(
     ValueError
         For an answer of another shape than the picture, or one that holds NaN; and for arguments that
         cannot be used. What a method raises itself gets a note that names method and noise.
-    ImportError
-        Without pandas, which ``pip install -e ".[compare]"`` brings.
+    MissingExtraError
+        Without pandas, which the extra ``compare`` brings.
 
     See Also
     --------
@@ -227,10 +228,7 @@ def _range_of(clean: Samples) -> float:
 
 def _require_pandas() -> Any:
     """Return pandas, or say how to get it."""
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError(
-            'compare_denoisers needs pandas. Install it with: pip install -e ".[compare]"'
-        ) from error
+    require_extra("compare_denoisers", "compare")
+    import pandas as pd
+
     return pd

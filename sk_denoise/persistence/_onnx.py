@@ -13,6 +13,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from sk_denoise._extras import require_extra
 from sk_denoise._version import __version__
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
 from sk_denoise.io._atomic import check_target, replace_file
@@ -53,8 +54,8 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
-    ImportError
-        Where onnx and onnxscript are missing: ``pip install -e ".[onnx]"``.
+    MissingExtraError
+        Without onnx and onnxscript, which the extra ``onnx`` brings.
     TypeError
         For another estimator.
     ValueError
@@ -81,7 +82,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     ...     (Path(folder) / "digits.onnx").stat().st_size > 100_000
     True
     """
-    _check_extra()
+    require_extra("export_onnx", "onnx")
     if not isinstance(estimator, DenoisingAutoencoder | ImageDenoiser):
         raise TypeError(
             "export_onnx takes a fitted DenoisingAutoencoder or ImageDenoiser, got "
@@ -95,16 +96,6 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     for name, text in _metadata_of(estimator).items():
         model.metadata_props.add(key=name, value=text)
     replace_file(target, [model.SerializeToString()], durable=True)
-
-
-def _check_extra() -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f'export_onnx needs {error.name}, which is not installed: pip install -e ".[onnx]".'
-        ) from error
 
 
 def _exported(estimator: DenoisingAutoencoder | ImageDenoiser) -> Any:

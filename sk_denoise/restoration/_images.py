@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
+from sk_denoise._extras import require_extra
 from sk_denoise._intensity import without_alpha
 from sk_denoise._noise_level import noise_level
 from sk_denoise._validation import check_one_of
@@ -220,6 +221,8 @@ def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[
 
     Raises
     ------
+    MissingExtraError
+        Without the packages of the extra ``images``.
     UnreadableImageError
         Where the source is broken or no picture.
     ValueError
@@ -239,6 +242,7 @@ def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[
     ...     bool(read_image(Path(folder) / "clean.png").std() < 3)
     True
     """
+    require_extra("denoise_file", "images")
     write_image(destination, denoise_image(read_image(source), **options), like=source)
 
 

@@ -197,5 +197,5 @@ def test_a_name_that_tells_of_another_format_is_refused(name, told, tmp_path):
 @pytest.mark.parametrize("missing", ["onnx", "onnxscript"])
 def test_a_missing_extra_is_named(missing, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ImportError, match=rf'export_onnx needs {missing}.*pip install -e "\.\[onnx\]"'):
+    with pytest.raises(ImportError, match=rf'export_onnx needs {missing}.*pip install "sk-denoise\[onnx\]"'):
         export_onnx(DenoisingAutoencoder(), tmp_path / "no.onnx")
