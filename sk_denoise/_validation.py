@@ -5,8 +5,7 @@ This is also the only module that reaches for scikit-learn's utilities that are 
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import joblib
@@ -26,6 +25,7 @@ from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.metaestimators import _BaseComposition as ComposedEstimator
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from sk_denoise._registry import check_one_of
 from sk_denoise._warnings import warn_user
 from sk_denoise.exceptions import CleanTargetWarning
 
@@ -38,14 +38,12 @@ __all__ = [
     "StrOptions",
     "as_float",
     "as_tensor",
-    "black_of",
     "check_noiser",
     "check_one_of",
     "check_parameters",
     "check_samples",
     "check_target",
     "check_weights",
-    "data_range_of",
     "is_clean_side",
     "name_of",
     "names_of",
@@ -155,15 +153,6 @@ def check_noiser(noiser: Any) -> Noiser:
 def check_parameters(estimator: BaseEstimator, constraints: dict[str, Any]) -> None:
     """Check the types and ranges of constructor parameters against the data beside the constructor."""
     validate_parameter_constraints(constraints, estimator.get_params(deep=False), type(estimator).__name__)
-
-
-def check_one_of(name: object, table: Mapping[str, T], what: str) -> T:
-    """Return the entry called ``name``; an unknown name is answered with the known and nearest ones."""
-    if isinstance(name, str) and name in table:
-        return table[name]
-    nearest = difflib.get_close_matches(str(name), table, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(f"Unknown {what} {name!r}.{hint} Known: {', '.join(map(repr, table))}.")
 
 
 def check_samples(
@@ -332,41 +321,6 @@ def picture_of(item: Any) -> Any:
     item = item.detach().cpu()
     item = item.float() if item.dtype == torch.bfloat16 else item  # numpy does not know it
     return (item.movedim(-3, -1) if item.ndim >= 3 else item).numpy()
-
-
-def data_range_of(clean: NDArray[Any]) -> float:
-    """Return the range that a PSNR of this clean data refers to.
-
-    The range of the type for 8- and 16-bit integers, which is what such pictures mean; otherwise,
-    wider integers included, the maximum minus the minimum, and 1 for data that are constant.
-    """
-    if clean.dtype == bool:
-        return 1.0
-    if is_stored(clean.dtype):
-        info = np.iinfo(clean.dtype)
-        return float(info.max) - float(info.min)
-    return (float(np.max(clean)) - float(np.min(clean))) or 1.0
-
-
-def black_of(clean: NDArray[Any]) -> float:
-    """Return what counts as black in this clean data: the lower end of the range of ``data_range_of``."""
-    if is_stored(clean.dtype):
-        return float(np.iinfo(clean.dtype).min)
-    return float(np.min(clean))
-
-
-def white_of(pictures: NDArray[Any]) -> float | None:
-    """Return the number that stands for white, where the type or the range of pictures tells; else None."""
-    if is_stored(pictures.dtype):
-        return float(np.iinfo(pictures.dtype).max)
-    if pictures.dtype.kind not in "fb" or not pictures.size or pictures.min() < 0 or pictures.max() > 1:
-        return None
-    return 1.0
-
-
-def is_stored(dtype: np.dtype[Any]) -> bool:
-    """Return whether files hold pictures of this type, whose range is then that from black to white."""
-    return dtype.kind in "iu" and dtype.itemsize <= 2
 
 
 def restore_container(array: NDArray[Any], like: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from sk_denoise._registry import LOSSES
 from sk_denoise.cli._chosen import IN_THE_BOX, ModelType, check_device
 from sk_denoise.cli._console import PROGRAM, Refusal, exit_code_of, explained, number_of, say, shown, tell
 from sk_denoise.cli._epochs import Keeper, Screen, in_time, screen
@@ -24,18 +25,18 @@ from sk_denoise.cli._options import (
     refuse_both,
     seed_option,
 )
-from sk_denoise.cli._pixels import Scale
+from sk_denoise.cli._pixels import range_of
 from sk_denoise.cli._places import (
     FOLDER,
     check_target,
     check_writable,
     is_there,
     open_folder,
+    refuse_model_name,
     refuse_picture_name,
 )
 from sk_denoise.cli._settings import (
     AUGMENTATIONS,
-    LOSSES,
     NETWORKS,
     IntegerOrAuto,
     NetworkOption,
@@ -129,7 +130,7 @@ class Run:
     type=click.FloatRange(min=0, min_open=True),
     show_default="0.002, and 0.0002 with --start-from",
 )
-@click.option("--loss", type=click.Choice(LOSSES), show_default="mse")
+@click.option("--loss", type=click.Choice(list(LOSSES)), show_default="mse")
 @click.option("--validation", type=FOLDER, help="Measure each epoch on the pictures of this folder.")
 @click.option(
     "--validation-noisy", type=FOLDER, help="With --noisy: the noisy side of the folder --validation."
@@ -208,6 +209,7 @@ def _check_options(model: Path, options: dict[str, Any], given: set[str]) -> Non
 
 def _prepared(folder: Path, model: Path, options: dict[str, Any], given: set[str]) -> Run:
     """Return the run that options stand for; nothing is trained or written here."""
+    refuse_model_name(model)
     check_device(options["device"])
     if options["resume"] and is_there(model):
         denoiser, color = resumed(model, options, given)
@@ -237,12 +239,12 @@ def _refuse_numbers(pictures: Any) -> None:
         except ValueError:  # broken; the training leaves it out and says so
             continue
         for side in sides if isinstance(sides, tuple) else (sides,):
-            scale = Scale.of(side)
-            if scale.remark:
+            intensity, remark = range_of(side)
+            if remark and side.dtype.kind == "f":
                 raise Refusal(
-                    f"the numbers of {shown(pictures.paths[index])} reach from {scale.black:g} to "
-                    f"{scale.white:g}, and floats count from 0 (black) to 1 (white) in training; divide them "
-                    "by what is white"
+                    f"the numbers of {shown(pictures.paths[index])} reach from {intensity.black:g} to "
+                    f"{intensity.white:g}, and floats count from 0 (black) to 1 (white) in training; divide "
+                    "them by what is white"
                 )
 
 

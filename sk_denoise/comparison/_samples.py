@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from sk_denoise._validation import Noiser, check_noiser, is_stored, names_of
+from sk_denoise._intensity import UNIT, is_stored
+from sk_denoise._validation import Noiser, check_noiser, names_of
 from sk_denoise.metrics._fixed_noise import corrupt_each, corrupt_fold, seed_of
 
 __all__ = ["Samples", "check_image_shape", "checked_samples", "named_noises", "noisy_of"]
@@ -101,6 +102,4 @@ def _as_stored(noisy: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return noisy values as files hold them, where pictures are of such a type."""
     if not is_stored(dtype):
         return noisy
-    limits = np.iinfo(dtype)
-    stored: NDArray[Any] = np.clip(np.rint(noisy), limits.min, limits.max).astype(dtype)
-    return stored
+    return UNIT.from_unit(noisy, dtype)

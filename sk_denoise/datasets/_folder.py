@@ -16,6 +16,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from sk_denoise._extras import require_extra
 from sk_denoise._random import root_seed, stream
 from sk_denoise._warnings import warn_user
 from sk_denoise.datasets._checks import check_choice, check_count, check_fraction
@@ -64,6 +65,8 @@ class ImageFolder(Dataset[Any]):
 
     Raises
     ------
+    MissingExtraError
+        Without the packages of the extra ``images``.
     FileNotFoundError, NotADirectoryError
         Where there is no such folder.
     ValueError
@@ -93,6 +96,7 @@ class ImageFolder(Dataset[Any]):
         cache_bytes: int = 2**28,
         max_pixels: int = 2**28,
     ) -> None:
+        require_extra("ImageFolder", "images")
         self.folder = Path(folder)
         self.noisy = None if noisy is None else Path(noisy)
         self.color = check_choice(color, "color", "rgb", "gray")

@@ -179,7 +179,6 @@ class BaseDenoiser(
         training, held_out = draft._split_patches(patches, validation)
         sample = draft._sample(training)
         draft._prepare(sample)
-        draft._learned_scaled_ = training.is_scaled
         frozen = None if held_out is None else draft._held_out(held_out, training, sample)
         return self._store(draft, draft._train(training, frozen, tasks, sample))
 
@@ -227,7 +226,7 @@ class BaseDenoiser(
         check_is_fitted(self)
         return self._preparation_
 
-    def _in_unit(self, samples: NDArray[Any]) -> NDArray[Any]:
+    def _in_unit(self, samples: NDArray[Any], like: NDArray[Any] | None = None) -> NDArray[Any]:
         self._refuse_other_unit(samples)
         return samples
 

@@ -91,7 +91,7 @@ class ClassicalDenoiser(
         draft.target_source_, draft.image_shape_ = pair.source, layout.image_shape
         draft._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
         draft._reference_noiser_.fit(pair.targets)
-        draft.data_range_ = pair.data_range
+        draft.data_range_ = pair.intensity.span
         take_fitted(self, draft)
         return self
 

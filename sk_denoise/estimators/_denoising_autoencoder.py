@@ -52,9 +52,9 @@ class DenoisingAutoencoder(BaseDenoiser):
 
     Parameters
     ----------
-    network : {"dense", "conv", "pooling"}, spec, class or callable, default="dense"
-        The network: a name, a spec (:class:`~sk_denoise.DenseNetwork`, :class:`~sk_denoise.ConvNetwork`,
-        :class:`~sk_denoise.PoolingNetwork`), or a class or function that is called with
+    network : str, spec, class or callable, default="dense"
+        The network: a name such as "dense", "conv" or "pooling"; a spec such as
+        :class:`~sk_denoise.DenseNetwork`; or a class or function that is called with
         ``(input_shape, latent_dim)`` and gives a ``torch.nn.Module``, which maps a batch to one of the same
         shape and may have the parts ``encoder`` and ``decoder``. ``input_shape`` is ``(n_features,)`` for
         rows and ``(channels, height, width)`` for pictures; "conv" and "pooling", and any spec with
@@ -88,12 +88,10 @@ class DenoisingAutoencoder(BaseDenoiser):
         Weights (of corrupted entries, of intact ones) in the loss, for noise that replaces some values: with
         (1, 0) only what was lost counts, with (0, 1) only what was kept. None weighs all alike.
     optimizer : str or torch optimizer class, default="adamw"
-        "adam", "adamw", "nadam", "radam", "rmsprop", "sgd" (momentum 0.9), "adagrad", "adadelta", or a
-        class of :mod:`torch.optim`.
+        A name such as "adam", "adamw" or "sgd" (momentum 0.9), or a class of :mod:`torch.optim`.
     learning_rate : float or None, default=None
-        The rate at the start. None takes the one that suits the optimizer: 0.002 for "adam", "adamw" and
-        "nadam", 0.004 for "radam", 0.001 for "rmsprop", 0.05 for "sgd", 0.01 for "adagrad", 1 for
-        "adadelta".
+        The rate at the start. None takes the one that suits the optimizer, such as 0.002 for "adamw" and
+        0.05 for "sgd".
     learning_rate_schedule : str, default="flat_cosine"
         How the rate falls over the run: "flat_cosine" is constant for the first half and then falls along a
         cosine to zero; "cosine" and "linear" fall to zero from the start, "exponential" to a hundredth;
@@ -166,8 +164,11 @@ class DenoisingAutoencoder(BaseDenoiser):
     image_shape_ : tuple of int or None
         Shape of the pictures, where samples are pictures.
     data_range_ : float
-        The range that ``score`` refers to: that of the type for 8- and 16-bit integers, else the clean
-        maximum minus minimum.
+        The range that ``score`` refers to: that of ``intensity_range_`` for 8- and 16-bit integers, else the
+        clean maximum minus minimum.
+    intensity_range_ : IntensityRange or None
+        The numbers that stood for black and white in the fit, ``.black`` and ``.white``: of 8- and 16-bit
+        integers by the bits that they use, 0 and 1 for clean data in [0, 1], else None.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str

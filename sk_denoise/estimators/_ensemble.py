@@ -42,7 +42,14 @@ from sk_denoise.estimators._steps import FitSteps
 
 __all__ = ["DenoisingEnsemble"]
 
-OF_A_MEMBER = ("target_source_", "noiser_", "data_range_", "image_shape_", "white_", "noise_levels_")
+OF_A_MEMBER = (
+    "target_source_",
+    "noiser_",
+    "data_range_",
+    "image_shape_",
+    "intensity_range_",
+    "noise_levels_",
+)
 LEAST_HELD_OUT = 2
 
 

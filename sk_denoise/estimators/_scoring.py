@@ -49,10 +49,11 @@ class DenoisingScoreMixin:
         """
         check_is_fitted(self)
         given = check_samples(self, X, reset=False)
-        samples = self._in_unit(given)
-        noisy = X if samples is given else samples
         source = carried_source(X)
-        if is_clean_side(y, given) and not np.array_equal(np.asarray(y), given):
+        is_paired = is_clean_side(y, given) and not np.array_equal(np.asarray(y), given)
+        samples = self._in_unit(given, like=np.asarray(y) if is_paired else None)
+        noisy = X if samples is given else samples
+        if is_paired:
             truth = self._in_unit(np.asarray(y))
         elif source is not None and source.describes(samples):
             truth = source.clean
@@ -70,6 +71,9 @@ class DenoisingScoreMixin:
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Denoise."""
 
-    def _in_unit(self, samples: NDArray[Any]) -> NDArray[Any]:
-        """Return samples, unless they cannot be in the unit of the training data."""
+    def _in_unit(self, samples: NDArray[Any], like: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return samples in the unit of the training data, or refuse those that cannot be brought there.
+
+        Their unit is that of the samples that they are ``like``: of the clean side, where there is one.
+        """
         return samples

@@ -18,7 +18,7 @@ from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.noise._base import STRENGTH, BaseNoiser, as_strength, check_pair, check_strength
 from sk_denoise.noise._functions import add_gaussian, add_poisson, add_speckle, add_uniform
 
-__all__ = ["AdditiveNoiser", "GaussianNoiser", "PoissonNoiser", "SpeckleNoiser", "UniformNoiser"]
+__all__ = ["GaussianNoiser", "PoissonNoiser", "SpeckleNoiser", "UniformNoiser"]
 
 WEAKEST_USEFUL_NOISE = 0.02  # of the data's spread; weaker noise teaches a network the identity
 

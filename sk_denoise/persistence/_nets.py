@@ -18,9 +18,10 @@ from sk_denoise._warnings import warn_user
 from sk_denoise.estimators._image_steps import ImageFitSteps
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
 from sk_denoise.estimators._steps import FitSteps
-from sk_denoise.persistence._checks import check_fit, is_number
+from sk_denoise.persistence._checks import check_fit
 from sk_denoise.persistence._limits import check_cost, check_depth, check_sizes
 from sk_denoise.persistence._optimizers import check_arguments, restore_optimizer
+from sk_denoise.persistence._rules import is_number
 from sk_denoise.persistence._shadow import shadow_of
 from sk_denoise.persistence._tree import Codec, Decoder, Encoder, Node, fields_of
 from sk_denoise.persistence._values import stored_tensor, tensor_of

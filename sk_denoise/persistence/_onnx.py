@@ -13,10 +13,12 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sk_denoise import __version__
+from sk_denoise._extras import require_extra
+from sk_denoise._version import __version__
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
 from sk_denoise.io._atomic import check_target, replace_file
 from sk_denoise.persistence._graphs import Pictures, Rows, Samples
+from sk_denoise.persistence._names import GRAPH, check_name
 
 __all__ = ["export_onnx"]
 
@@ -47,16 +49,18 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     estimator : DenoisingAutoencoder or ImageDenoiser
         Fitted. A network of your own will do, where torch can export it.
     path : path-like
-        Where to write; the name should end in ".onnx".
+        The file to write, called ".onnx" at the end, or as you like, but not as files of another format are
+        called.
 
     Raises
     ------
-    ImportError
-        Where onnx and onnxscript are missing: ``pip install -e ".[onnx]"``.
+    MissingExtraError
+        Without onnx and onnxscript, which the extra ``onnx`` brings.
     TypeError
         For another estimator.
     ValueError
-        Where the network cannot be exported; the message names it.
+        Where the network cannot be exported, which the message names, or where the name ends as those of
+        another format do ("m.pt", "m.safetensors").
     FileNotFoundError, IsADirectoryError, PermissionError
         Where nothing can be written there.
 
@@ -78,7 +82,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     ...     (Path(folder) / "digits.onnx").stat().st_size > 100_000
     True
     """
-    _check_extra()
+    require_extra("export_onnx", "onnx")
     if not isinstance(estimator, DenoisingAutoencoder | ImageDenoiser):
         raise TypeError(
             "export_onnx takes a fitted DenoisingAutoencoder or ImageDenoiser, got "
@@ -86,21 +90,12 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
         )
     check_is_fitted(estimator)
     target = check_target(path)
+    check_name(path, GRAPH)
     model = _exported(estimator).model_proto
     _name_axes(model.graph)
     for name, text in _metadata_of(estimator).items():
         model.metadata_props.add(key=name, value=text)
     replace_file(target, [model.SerializeToString()], durable=True)
-
-
-def _check_extra() -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f'export_onnx needs {error.name}, which is not installed: pip install -e ".[onnx]".'
-        ) from error
 
 
 def _exported(estimator: DenoisingAutoencoder | ImageDenoiser) -> Any:

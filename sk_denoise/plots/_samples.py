@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from sk_denoise._validation import data_range_of, picture_of
+from sk_denoise._intensity import IntensityRange
+from sk_denoise._validation import picture_of
 from sk_denoise.comparison._samples import Samples, checked_samples
 from sk_denoise.metrics._fixed_noise import is_ragged
 
@@ -81,4 +82,5 @@ def extremes_of(clean: Samples) -> tuple[float, float]:
 
 def range_of(clean: Samples) -> float:
     """Return the range that a PSNR of this clean data refers to."""
-    return data_range_of(np.concatenate([x.ravel() for x in clean]) if isinstance(clean, list) else clean)
+    pixels = np.concatenate([x.ravel() for x in clean]) if isinstance(clean, list) else clean
+    return IntensityRange.of_clean(pixels).span

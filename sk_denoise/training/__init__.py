@@ -8,7 +8,7 @@ from sk_denoise.training._batches import (
     Pairing,
     Rows,
 )
-from sk_denoise.training._callbacks import SCHEDULES, check_callbacks
+from sk_denoise.training._callbacks import check_callbacks
 from sk_denoise.training._defaults import auto_batch_size, auto_epochs, auto_patch_epochs
 from sk_denoise.training._device import (
     PRECISIONS,
@@ -19,6 +19,7 @@ from sk_denoise.training._device import (
 )
 from sk_denoise.training._losses import LOSSES, LossTraits, Units, build_criterion, check_loss
 from sk_denoise.training._optimizers import OPTIMIZERS, resolve_optimizer
+from sk_denoise.training._schedules import SCHEDULES
 from sk_denoise.training._trainer import TrainingPlan, create_net, train
 
 __all__ = [

@@ -421,7 +421,7 @@ def test_poisson_noise_has_one_white_for_all_pictures(colours):
 
 def test_without_pandas_the_error_says_what_to_install(stack, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match=r'compare_denoisers needs pandas.*pip install -e "\.\[compare\]"'):
+    with pytest.raises(ImportError, match=r'compare_denoisers needs pandas.*"sk-denoise\[compare\]"'):
         compare_denoisers([blur], stack, NOISE)
 
 

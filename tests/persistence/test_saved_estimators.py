@@ -12,16 +12,26 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors
 import skops.io
 import torch
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    RobustScaler,
+    StandardScaler,
+)
 
 import sk_denoise
 from sk_denoise import (
@@ -43,6 +53,7 @@ from sk_denoise import (
     RIDNetNetwork,
     SwapNoiser,
     UNetNetwork,
+    estimators,
 )
 from sk_denoise.persistence import _nets, load, save
 from sk_denoise.restoration import load_pretrained
@@ -52,7 +63,10 @@ ROWS = np.random.default_rng(0).random((40, 6))
 PICTURES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((10, 12, 1))).astype(np.float32)
 COLOURS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
 
+WITH_GAPS = np.where(ROWS < 0.05, np.nan, ROWS)
+
 IMAGE_NETWORKS = {
+    **{name: kind() for name, kind in estimators.IMAGE_NETWORKS.items()},
     "folded_unet": FoldedUNetNetwork((4, 4), blocks=(1, 1)),
     "unet": UNetNetwork((4, 4, 4)),
     "unet, batch": UNetNetwork((4, 4), normalization="batch", residual=False),
@@ -133,6 +147,29 @@ CASES: dict[str, Case] = {
         COLOURS.reshape(len(COLOURS), -1),
     ),
     "FrozenEstimator": Case(FrozenEstimator(DenoisingAutoencoder(DenseNetwork(()), 2, **FAST)), ROWS),
+    "StandardScaler": Case(StandardScaler(), ROWS),
+    "StandardScaler, mean alone": Case(StandardScaler(with_std=False), ROWS),
+    "StandardScaler, of nothing": Case(StandardScaler(with_mean=False, with_std=False), ROWS),
+    "StandardScaler, gaps": Case(StandardScaler(), WITH_GAPS),
+    "MinMaxScaler": Case(MinMaxScaler((-1, 1), clip=True), ROWS.astype(np.float32)),
+    "MaxAbsScaler": Case(MaxAbsScaler(), ROWS),
+    "RobustScaler": Case(RobustScaler(unit_variance=True, quantile_range=(5, 95.0)), ROWS),
+    "RobustScaler, spread alone": Case(RobustScaler(with_centering=False), ROWS),
+    "PCA": Case(PCA(3, whiten=True), ROWS),
+    "PCA, share of the variance": Case(PCA(0.8), ROWS.astype(np.float32)),
+    "SimpleImputer": Case(SimpleImputer(strategy="median"), WITH_GAPS),
+    "Pipeline of scikit-learn's": Case(
+        Pipeline(
+            [
+                ("fill", SimpleImputer()),
+                ("scale", make_pipeline(RobustScaler(), "passthrough", MinMaxScaler())),
+                ("noise", GaussianNoiser()),
+                ("dae", DenoisingAutoencoder(DenseNetwork(()), 2, **FAST)),
+                ("reduce", PCA(2)),
+            ]
+        ),
+        WITH_GAPS,
+    ),
 }
 
 
@@ -180,7 +217,7 @@ def equal(one, other):
         return equal(
             *({k: v for k, v in vars(x).items() if k not in ("gain", "stays_linear")} for x in (one, other))
         )
-    return bool(one == other)
+    return bool(one == other or (one != one and other != other))  # NaN marks what is missing
 
 
 # What comes back ----------------------------------------------------------------------------------------
@@ -404,6 +441,10 @@ class OwnOptimizer(torch.optim.SGD):
     pass
 
 
+class OwnScaler(StandardScaler):
+    pass
+
+
 def own_network(input_shape, latent_dim):
     return torch.nn.Linear(*input_shape, *input_shape)
 
@@ -420,9 +461,14 @@ def own_network(input_shape, latent_dim):
         (DenoisingAutoencoder(augment=object()), r"\.augment .* 'object'"),
         (OwnDenoiser(), "OwnDenoiser"),
         (OwnNoiser(), "OwnNoiser"),
-        (make_pipeline(StandardScaler(), DenoisingAutoencoder()), "StandardScaler of scikit-learn.*skops"),
+        (make_pipeline(OwnScaler(), DenoisingAutoencoder()), r"steps\.0\.1 .* 'OwnScaler'"),
+        (
+            make_pipeline(DenoisingAutoencoder(), LogisticRegression()),
+            r"steps\.1\.1 is a LogisticRegression of scikit-learn, of which .* StandardScaler, .*skops",
+        ),
+        (FrozenEstimator(FunctionTransformer(np.log1p)), "FunctionTransformer of scikit-learn"),
+        (SimpleImputer(strategy=np.nanmax), r"SimpleImputer\.strategy .* function 'nanmax'"),
         (make_pipeline(DenoisingAutoencoder(), memory="cache"), "memory='cache'"),
-        (StandardScaler(), "StandardScaler of scikit-learn.*skops"),
         (3, "int"),
         (DenoisingAutoencoder, "class 'DenoisingAutoencoder'"),
     ],
@@ -431,6 +477,51 @@ def test_code_and_what_is_not_ours_is_refused_by_name_before_anything_is_written
     with pytest.raises(TypeError, match=names):
         save(estimator, tmp_path / "no.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("transformer", "X", "told"),
+    [
+        (StandardScaler(with_mean="yes"), None, "with_mean"),
+        (MinMaxScaler((1, 0)), None, r"feature_range of MinMaxScaler must be a pair .* and is \(1, 0\)"),
+        (RobustScaler(quantile_range=(5, 105)), None, "quantile_range of RobustScaler must be"),
+        (SimpleImputer(strategy="constant"), WITH_GAPS, "strategy of SimpleImputer must be one of 'mean'"),
+        (SimpleImputer(add_indicator=True), WITH_GAPS, "add_indicator of SimpleImputer must be False"),
+    ],
+)
+def test_what_files_do_not_hold_of_scikit_learn_is_said_in_words(transformer, X, told, tmp_path):
+    with pytest.raises(ValueError, match=told):
+        save(transformer if X is None else transformer.fit(X), tmp_path / "no.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_attribute_that_scikit_learn_does_not_leave_is_refused_by_name(tmp_path):
+    scaler = StandardScaler().fit(ROWS)
+    scaler.remark_ = "mine"
+    with pytest.raises(TypeError, match=r"StandardScaler\.remark_ .*sk_denoise knows of StandardScaler"):
+        save(scaler, tmp_path / "no.safetensors")
+
+
+@pytest.mark.parametrize("scaler", [StandardScaler(), MinMaxScaler(), MaxAbsScaler()])
+def test_a_loaded_scaler_goes_on_learning(scaler, tmp_path):
+    scaler.fit(ROWS)
+    loaded = through_file(scaler, tmp_path)
+    assert equal(vars(loaded.partial_fit(3 * ROWS)), vars(scaler.partial_fit(3 * ROWS)))
+
+
+def test_components_that_lie_in_a_larger_array_give_the_same_bits(tmp_path):
+    pca = PCA(3, svd_solver="randomized", random_state=np.random.RandomState(0)).fit(ROWS)
+    assert not pca.components_.flags.c_contiguous
+    np.testing.assert_array_equal(through_file(pca, tmp_path).transform(ROWS), pca.transform(ROWS))
+
+
+def test_names_outputs_and_requests_of_scikit_learns_steps_come_back(tmp_path):
+    frame = pd.DataFrame(ROWS, columns=list("abcdef"))
+    with config_context(enable_metadata_routing=True):
+        scaler = StandardScaler().set_fit_request(sample_weight=True).set_output(transform="pandas")
+        loaded = through_file(scaler.fit(frame), tmp_path)
+        assert loaded.get_metadata_routing().fit.requests == {"sample_weight": True}
+    pd.testing.assert_frame_equal(loaded.transform(frame), scaler.transform(frame))
 
 
 def test_attributes_that_are_not_of_a_fit_are_refused_by_name(tmp_path):
@@ -483,6 +574,33 @@ def through_skops(estimator, path):
 
 
 # Files --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("m.pkl", "pickled files do, in .pkl, .*Call it 'm.safetensors', or write a pickle by joblib.dump"),
+        ("M.JOBLIB", "pickled files do, in .joblib, .*Call it 'M.safetensors'"),
+        ("m.pkl.gz", "compressed files and archives do, in .gz, .*Call it 'm.safetensors'"),
+        ("m.onnx", "ONNX graphs do, .*Call it 'm.safetensors', or write a graph by .*export_onnx"),
+        ("m.pt", "files of torch do"),
+        ("m.h5", "files of Keras and HDF5 do"),
+        ("m.npz", "arrays of numpy do"),
+        ("m.skops", "files of skops do, .*skops.io.dump"),
+        ("m.png", "images do"),
+        ("m.json", "texts do"),
+    ],
+)
+def test_a_name_that_tells_of_another_format_is_refused_with_a_better_one(name, told, tmp_path):
+    with pytest.raises(ValueError, match=f"{name} ends as {told}"):
+        save(Augmenter(), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["model", "model.bin", "model.v1.2", "my.onnx.safetensors", "M.SafeTensors"])
+def test_other_names_are_free(name, tmp_path):
+    save(Augmenter(shift=3), tmp_path / name)
+    assert load(tmp_path / name).shift == 3
 
 
 def test_a_file_keeps_its_permissions_and_a_new_one_has_the_usual_ones(tmp_path):
