@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from sk_denoise._validation import refuse_channels_first, refuse_masked, refuse_single_image
 from sk_denoise.datasets._checks import as_sides
 from sk_denoise.datasets._folder import ImageFolder, two_parts
 from sk_denoise.exceptions import UnreadableImageError
@@ -265,12 +266,16 @@ def as_source(pictures: Any) -> SizedSource | StreamSource:
 
 
 def _in_memory(pictures: Any) -> SizedSource:
+    refuse_masked(pictures, "pictures")
     is_stack = isinstance(pictures, np.ndarray | Tensor)
     if is_stack and pictures.ndim not in (3, 4):
         raise ValueError(
             f"A stack of pictures has the shape (n, height, width[, channels]), got {tuple(pictures.shape)}. "
             "Pass a single picture as [picture]."
         )
+    if isinstance(pictures, np.ndarray):
+        refuse_single_image(pictures.shape, name="pictures", may_declare=False)
+        refuse_channels_first(pictures.shape[1:], name="pictures", may_declare=False)
     if not len(pictures):
         raise ValueError("There are no pictures: the list or stack is empty.")
     if not is_stack:

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sk_denoise._array_api import in_kind
-from sk_denoise._validation import Interval, as_float, as_tensor, check_one_of
+from sk_denoise._validation import Interval, as_float, as_tensor, check_one_of, refuse_masked
 from sk_denoise.estimators._base import BaseDenoiser
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import run_in_chunks
@@ -310,6 +310,7 @@ class DenoisingAutoencoder(BaseDenoiser):
             Samples in the unit of the clean side; float64 for float64, else float32.
         """
         restore = self._fitted_preparation().restore
+        refuse_masked(Z, "Z")
         latents = as_float(np.asarray(check_array(Z, dtype="numeric", input_name="Z", estimator=self)))
         part, code_shape = self._part("decoder", "inverse_transform"), self._shape_given_by("encoder")
         if latents.shape[1] != math.prod(code_shape):

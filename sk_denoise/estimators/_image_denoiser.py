@@ -14,7 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import FitTasks, with_callbacks
-from sk_denoise._validation import SampleTagsMixin, as_float, check_samples, check_weights, is_stored
+from sk_denoise._validation import (
+    SampleTagsMixin,
+    as_float,
+    check_lengths,
+    check_samples,
+    check_weights,
+    is_stored,
+)
 from sk_denoise.estimators._image_steps import ImageFitSteps
 from sk_denoise.estimators._picture_sources import PictureList, is_picture_list, is_stream, stack_of
 from sk_denoise.estimators._scoring import DenoisingScoreMixin
@@ -410,6 +417,7 @@ class ImageDenoiser(
         if not is_picture_list(X):
             return super().score(stack_of(X), stack_of(y), sample_weight)
         noisy = PictureList.of(X)
+        check_lengths(X, y)
         clean = noisy.clean_side_in(y)
         if len({x.shape for x in noisy.pictures}) == 1:
             truth = None if clean is None else np.stack(clean.pictures)

@@ -19,9 +19,13 @@ from sk_denoise._validation import (
     StrOptions,
     as_tensor,
     black_of,
+    check_lengths,
     check_weights,
     data_range_of,
     is_stored,
+    refuse_masked,
+    refuse_single_image,
+    warn_of_single_image,
     white_of,
 )
 from sk_denoise.datasets import RandomPatches
@@ -37,7 +41,6 @@ from sk_denoise.estimators._picture_sources import (
     patches_of,
     patches_per,
     stack_of,
-    warn_of_single_picture,
 )
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._steps import FitSteps
@@ -119,8 +122,9 @@ class ImageFitSteps(FitSteps):
         if is_pair_list(X):
             X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
         if not is_picture_list(X):
-            if self.image_shape is None:
-                warn_of_single_picture(X)
+            refuse_single_image(np.shape(X), self.image_shape)
+            if self.image_shape is None and np.ndim(X) == 2:
+                warn_of_single_image(X, "signals")
             pair = self._check(X, y, X_clean, sample_weight)
             if pair.noiser is None and pair.targets is not pair.inputs:
                 refuse_other_white(white_of(np.asarray(X)), pair.white, "X", "its clean side")
@@ -145,6 +149,7 @@ class ImageFitSteps(FitSteps):
                 "its clean side itself: give pairs, as in RandomPatches(list(zip(noisy, clean)), 64)."
             )
         if not isinstance(X, RandomPatches):
+            check_lengths(X, y)
             count = self._count(None)
             patches = RandomPatches(X, self._sides(), patches_per_picture=count, sample_weight=sample_weight)
             return Patches(patches)
@@ -168,6 +173,8 @@ class ImageFitSteps(FitSteps):
         if X_val is not None and isinstance(given, Patches):
             if np.ndim(X_val) < 3:
                 raise ValueError(f"X_val must hold pictures as X does, got shape {np.shape(X_val)}.")
+            refuse_masked(X_val, "X_val")
+            refuse_masked(X_clean_val, "X_clean_val")
             clean = None if X_clean_val is None else list(np.asarray(X_clean_val))
             return given, self._given(list(np.asarray(X_val)), None, clean)
         if isinstance(given, Pair):

@@ -26,8 +26,12 @@ from sk_denoise._validation import (
     StrOptions,
     as_float,
     as_tensor,
+    check_lengths,
     check_parameters,
     check_samples,
+    refuse_channels_first,
+    refuse_single_image,
+    warn_of_single_image,
     wrap_output,
 )
 
@@ -92,7 +96,7 @@ class BaseNoiser(
         -------
         self
         """
-        self._fit(X)
+        self._fit(X, y)
         return self
 
     @in_kind
@@ -112,7 +116,7 @@ class BaseNoiser(
         NoisedArray or DataFrame of the shape of X
             Noisy samples. An estimator directly after finds the clean ones in them.
         """
-        return self._noised(self._fit(X), X)
+        return self._noised(self._fit(X, y), X)
 
     @in_kind
     def transform(self, X: ArrayLike) -> Any:
@@ -131,7 +135,7 @@ class BaseNoiser(
         samples = check_samples(self, X, reset=False)
         return self._noised(samples, X) if self.apply == "always" else as_float(samples)
 
-    def _fit(self, X: ArrayLike) -> NDArray[Any]:
+    def _fit(self, X: ArrayLike, y: Any) -> NDArray[Any]:
         self._check_parameters()
         earlier = carried_source(X)
         if earlier is not None:
@@ -140,6 +144,7 @@ class BaseNoiser(
                 "it. Use one NoiserChain([...]), or pass numpy.asarray(X) if X is to count as clean."
             )
         clean = check_samples(self, X, reset=True)
+        check_lengths(clean, y)
         with threads_for(clean.size):
             self._learn(as_tensor(as_float(clean)))
         return clean
@@ -183,7 +188,11 @@ class PictureNoiser(BaseNoiser):
         return x if self.image_shape is None else x.reshape(len(x), *self.image_shape)
 
     def _check_layout(self, clean: torch.Tensor) -> None:
+        refuse_channels_first(tuple(clean.shape[1:]), self.image_shape)
+        refuse_single_image(tuple(clean.shape), self.image_shape)
         if self.image_shape is None:
+            if clean.ndim == 2:
+                warn_of_single_image(clean.numpy(), "rows")
             return
         shape, declared = tuple(clean.shape[1:]), tuple(self.image_shape)
         if len(declared) not in (2, 3) or not all(isinstance(side, int | np.integer) for side in declared):

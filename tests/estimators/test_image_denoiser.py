@@ -577,7 +577,7 @@ def test_pictures_that_cannot_be_used_are_refused(X, options, message):
 
 
 def test_a_single_picture_without_its_first_axis_is_noticed(photos):
-    with pytest.warns(UserWarning, match=r"rows follow each other .* Pass one picture as \[X\]"):
+    with pytest.warns(UserWarning, match=r"taken for 90 signals.* Pass one image as X\[None\]"):
         quick().fit(photos[0])
     denoiser = quick().fit(photos[:2])
     with pytest.raises(ValueError, match=r"fitted on pictures without .* one picture as X\[None\]"):
