@@ -31,8 +31,8 @@ _END = object()
 Visit = tuple[int, int]  # to which picture, and the seed of the places where it is cut
 
 EXPECTED = (
-    "an ImageFolder, a stack of pictures, a list of pictures, a data set with len() and [index], "
-    "an iterable of pictures, or a function that returns one"
+    "an ImageFolder, the path of a folder, a stack of pictures, a list of pictures, a data set with len() "
+    "and [index], an iterable of pictures, or a function that returns one"
 )
 
 
@@ -244,13 +244,14 @@ class StreamSource:
 
 def as_source(pictures: Any) -> SizedSource | StreamSource:
     """Return the source that fits what the user gave."""
+    if isinstance(pictures, str | os.PathLike):
+        pictures = ImageFolder(pictures, color="auto")
     if isinstance(pictures, ImageFolder):
         return SizedSource(pictures, range(len(pictures)), n_workers=2)
     if isinstance(pictures, np.ndarray | Tensor | list | tuple):
         return _in_memory(pictures)
-    if isinstance(pictures, str | bytes | os.PathLike | Mapping):
-        hint = " Pass ImageFolder(path)." if not isinstance(pictures, Mapping) else ""
-        raise TypeError(f"Expected {EXPECTED}, got {type(pictures).__name__}.{hint}")
+    if isinstance(pictures, bytes | Mapping):
+        raise TypeError(f"Expected {EXPECTED}, got {type(pictures).__name__}.")
     if isinstance(pictures, Iterator):
         return StreamSource(None, pictures)
     has_length = hasattr(pictures, "__len__") and hasattr(pictures, "__getitem__")

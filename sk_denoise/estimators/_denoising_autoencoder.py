@@ -62,10 +62,12 @@ class DenoisingAutoencoder(BaseDenoiser):
     latent_dim : int, default=128
         Length of the latent vector; with "pooling", that of each position of the latent map. More than the
         number of features does no harm to denoising.
-    noise : "auto", str, noiser or None, default="auto"
+    noise : "auto", float, pair of float, str, noiser or None, default="auto"
         What corrupts clean samples, where neither a clean side nor a noiser before the estimator is given;
         with these only "auto" is allowed. A noiser such as :class:`~sk_denoise.GaussianNoiser`, or a name of
-        ``sk_denoise.noise.NOISERS`` for one with its defaults. "auto" is Gaussian noise whose strength is
+        ``sk_denoise.noise.NOISERS`` for one with its defaults. A number is the standard deviation of
+        Gaussian noise in the unit of the data, ``noise=0.25`` the same as ``GaussianNoiser(0.25)``; of a
+        pair ``(low, high)`` one is drawn for each sample. "auto" is Gaussian noise whose strength is
         drawn for each sample: 0.1 to 0.6 of each feature's standard deviation for rows of a table, 0 to 1 of
         the standard deviation of all entries for pictures and signals. If you know your noise, say so. None
         trains a plain autoencoder.

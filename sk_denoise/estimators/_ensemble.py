@@ -36,6 +36,7 @@ from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._ensemble_samples import Samples, patches_of, with_channels_last
 from sk_denoise.estimators._pairs import resolve_pair
 from sk_denoise.estimators._picture_sources import (
+    as_folder,
     is_pair_list,
     is_picture_list,
     is_stream,
@@ -189,6 +190,8 @@ class DenoisingEnsemble(
         draft = unfitted(self)
         member, root = draft._member(), root_seed(self.random_state)
         given, source = draft._given(member, X, y, X_clean, sample_weight)
+        if draft._takes_lists:
+            X_val = as_folder(X_val, getattr(given.X, "color", "auto"))
         X_val, X_clean_val = draft._validation(X_val, X_clean_val)
         training, held_out = draft._divided(given, X_val, X_clean_val, member, root)
         validation = {} if X_val is None else {"X_val": X_val, "X_clean_val": X_clean_val}
@@ -297,6 +300,7 @@ class DenoisingEnsemble(
         """Check the samples, and return those that count, with the clean side, and where that came from."""
         if self._takes_lists:
             X, y, X_clean = (with_channels_last(side) for side in (X, y, X_clean))
+            X = as_folder(X)
             if is_stream(X):
                 check_lengths(X, y)
                 return Samples(X, X_clean, sample_weight), "X"

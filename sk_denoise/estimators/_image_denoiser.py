@@ -61,7 +61,7 @@ class ImageDenoiser(
         width), with one channel more where ``noise_map`` is true, to (n, channels, height, width). Its
         attributes ``reach`` and ``stride`` let large pictures be worked on in tiles: how many pixels far an
         output pixel sees, rounded up to a multiple of the stride, and what sides of tiles are multiples of.
-    noise : "auto", str, noiser or None, default="auto"
+    noise : "auto", float, pair of float, str, noiser or None, default="auto"
         What corrupts clean pictures, as with :class:`~sk_denoise.DenoisingAutoencoder`. "auto" is Gaussian
         noise whose strength is drawn for each patch, from 0 to the standard deviation of all pixels.
     sigma : {"blind", "map"}, default="blind"
@@ -279,11 +279,13 @@ class ImageDenoiser(
 
         Parameters
         ----------
-        X : stack, list, ImageFolder, data set, RandomPatches or rows
+        X : stack, list, ImageFolder, path, data set, RandomPatches or rows
             Noisy pictures where a clean side is given, else clean ones:
 
             - a stack of shape (n, height, width[, channels]), or rows (n, n_features);
             - a list of arrays (height, width[, channels]), of different sizes;
+            - the path of a folder, which stands for its :class:`~sk_denoise.datasets.ImageFolder`, gray where
+              all files are gray and else in colour;
             - an :class:`~sk_denoise.datasets.ImageFolder`, a data set, a list of pairs ``(noisy, clean)``, or
               whatever :class:`~sk_denoise.datasets.RandomPatches` takes; its integers become shares of their
               range, so that pictures are in [0, 1].
@@ -292,7 +294,7 @@ class ImageDenoiser(
             The clean side; other y, such as labels, is ignored.
         X_clean : stack or list of the shape of X, optional
             The clean side, whatever y is.
-        X_val : stack, list, ImageFolder, data set or RandomPatches, optional
+        X_val : stack, list, ImageFolder, path, data set or RandomPatches, optional
             Pictures to validate on, in place of a part of X: noisy with ``X_clean_val``, else clean.
         X_clean_val : stack or list of the shape of X_val, optional
             The clean side of ``X_val``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Literal, Self
@@ -34,6 +35,7 @@ from sk_denoise.estimators._layout import PictureLayout, SampleLayout
 from sk_denoise.estimators._networks import build_network
 from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
 from sk_denoise.estimators._picture_sources import (
+    as_folder,
     is_pair_list,
     is_picture_list,
     is_stream,
@@ -116,6 +118,8 @@ class ImageFitSteps(FitSteps):
 
     def _given(self, X: Any, y: Any, X_clean: Any, sample_weight: Any = None) -> Given:
         """Return what was given: a pair of stacks, or patches of lists and streams."""
+        fitted = self.__sklearn_is_fitted__()
+        X = as_folder(X, _color_of(self._sample_shape_) if fitted else "auto")
         X, y, X_clean = stack_of(X), stack_of(y), stack_of(X_clean)
         if is_stream(X):
             return self._streamed(X, y, X_clean, sample_weight)
@@ -167,6 +171,11 @@ class ImageFitSteps(FitSteps):
 
     def _divided(self, given: Given, X_val: Any, X_clean_val: Any) -> tuple[Given, Given | None]:
         """Return what to train on and what to validate on, if anything."""
+        if isinstance(X_val, str | os.PathLike):
+            is_pair = isinstance(given, Pair)
+            X_val = as_folder(
+                X_val, _color_of(given.inputs.shape[1:] if is_pair else given.source.sample_shape)
+            )
         X_val, X_clean_val = stack_of(X_val), stack_of(X_clean_val)
         if X_val is not None and (is_stream(X_val) or is_picture_list(X_val) or is_pair_list(X_val)):
             return given, self._given(X_val, None, X_clean_val)
@@ -356,6 +365,10 @@ class ImageFitSteps(FitSteps):
             tells_level=self.noise_levels_ is not None,
             **options,
         )
+
+
+def _color_of(shape: tuple[int, ...]) -> Literal["rgb", "gray"]:
+    return "rgb" if len(shape) == 3 else "gray"
 
 
 def _pixels_of(pair: Pair) -> float:

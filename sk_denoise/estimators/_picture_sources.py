@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,14 @@ from torch import Tensor
 
 from sk_denoise._validation import as_float, check_lengths, picture_of, refuse_channels_first, refuse_masked
 from sk_denoise._warnings import warn_user
-from sk_denoise.datasets import RandomPatches
+from sk_denoise.datasets import ImageFolder, RandomPatches
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.noise import carried_source
 
 __all__ = [
     "PictureList",
+    "as_folder",
     "is_pair_list",
     "is_picture_list",
     "is_stream",
@@ -47,7 +48,7 @@ def is_pair_list(X: Any) -> bool:
 def is_stream(X: Any) -> bool:
     """Return whether pictures come from it one by one: a folder, a data set, an iterator."""
     if isinstance(X, str | os.PathLike):
-        return True  # to be told how files are given
+        return True
     if isinstance(X, list | tuple):
         if X and isinstance(X[0], str | os.PathLike):
             raise TypeError(
@@ -56,6 +57,11 @@ def is_stream(X: Any) -> bool:
             )
         return False
     return not (hasattr(X, "__array__") or hasattr(X, "shape") or np.isscalar(X) or X is None)
+
+
+def as_folder(X: Any, color: Literal["rgb", "gray", "auto"] = "auto") -> Any:
+    """Return the pictures of a folder that is given by its path; all else as it is."""
+    return ImageFolder(X, color=color) if isinstance(X, str | os.PathLike) else X
 
 
 def stack_of(X: Any) -> Any:

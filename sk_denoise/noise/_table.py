@@ -6,7 +6,7 @@ import inspect
 
 from sk_denoise._validation import Noiser, check_noiser, check_one_of
 from sk_denoise.noise._additive import GaussianNoiser, PoissonNoiser, SpeckleNoiser, UniformNoiser
-from sk_denoise.noise._base import BaseNoiser
+from sk_denoise.noise._base import BaseNoiser, is_strength
 from sk_denoise.noise._composed import NoiserChain, NoiserChoice, RegionNoiser
 from sk_denoise.noise._replacing import MaskingNoiser, PixelNoiser, SaltAndPepperNoiser, SwapNoiser
 
@@ -28,7 +28,9 @@ NOISERS: dict[str, type[BaseNoiser]] = {
 
 
 def resolve_noiser(noise: object) -> Noiser:
-    """Return the noiser that is meant by a name in the table, or that is given."""
+    """Return the noiser that is given, named in the table, or meant by the strength of Gaussian noise."""
+    if is_strength(noise):
+        return GaussianNoiser(noise)  # type: ignore[arg-type]
     if not isinstance(noise, str):
         return check_noiser(noise)
     kind = check_one_of(noise, NOISERS, "noise")
