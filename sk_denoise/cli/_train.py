@@ -115,7 +115,13 @@ class Run:
     help="Tell the network how strong the noise is, for white Gaussian noise; what uses it may then be given "
     "--sigma. By default it does without (blind).",
 )
-@click.option("--color", type=click.Choice(["rgb", "gray"]), default="rgb", show_default=True)
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "rgb", "gray"]),
+    default="auto",
+    show_default=True,
+    help="What the network learns; auto is gray where all files of FOLDER are gray, and else rgb.",
+)
 @click.option(
     "--patch-size", type=click.IntRange(min=1), show_default="64", help="Sides of patches in pixels."
 )
@@ -219,10 +225,13 @@ def _prepared(folder: Path, model: Path, options: dict[str, Any], given: set[str
         denoiser, color = fresh(options, given)
     most = options["max_pixels"]
     pictures = open_folder(folder, options["noisy"], color=color, max_pixels=most)
+    if color == "auto" and not options["quiet"]:
+        kind = "gray (--color rgb says otherwise)" if pictures.color == "gray" else "colour"
+        tell(f"The network learns {kind}, as the pictures of {shown(folder)} are.")
     validation = None
     if options["validation"] is not None:
         validation = open_folder(
-            options["validation"], options["validation_noisy"], color=color, max_pixels=most
+            options["validation"], options["validation_noisy"], color=pictures.color, max_pixels=most
         )
     for some in filter(None, (pictures, validation)):
         _refuse_numbers(some)

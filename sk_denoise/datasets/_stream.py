@@ -55,10 +55,10 @@ class RandomPatches:
 
     Parameters
     ----------
-    pictures : ImageFolder, stack, list, data set, iterable or callable
+    pictures : ImageFolder, path, stack, list, data set, iterable or callable
         The clean pictures, or pairs ``(noisy, clean)`` of the same size and type:
 
-        - an :class:`ImageFolder`;
+        - an :class:`ImageFolder`, or the path of a folder, gray where all its files are gray;
         - a stack of shape (n, height, width[, channels]), or a tensor (n, [channels,] height, width);
         - a list of pictures of any sizes, or of pairs: ``list(zip(noisy, clean))``;
         - a data set with ``len()`` and ``[index]``, such as torch's, read by one thread;

@@ -6,6 +6,7 @@ from abc import ABCMeta
 from collections.abc import Callable
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
@@ -20,6 +21,7 @@ from sk_denoise._validation import (
     as_float,
     as_tensor,
     check_samples,
+    warn_of_single_image,
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._layout import SampleLayout
@@ -100,6 +102,14 @@ class BaseDenoiser(
         draft._prepare(training)
         interruption = draft._train(training, validation, tasks, training)
         return self._store(draft, interruption)
+
+    def _check(
+        self, X: ArrayLike, y: Any, X_clean: ArrayLike | None, sample_weight: ArrayLike | None = None
+    ) -> Pair:
+        pair = super()._check(X, y, X_clean, sample_weight)
+        if self.image_shape is None and np.ndim(X) == 3:  # rows may be a table in the order of time
+            warn_of_single_image(X, "images")
+        return pair
 
     @in_kind
     @with_callbacks

@@ -15,7 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import FitTasks, with_callbacks
 from sk_denoise._intensity import IntensityRange
-from sk_denoise._validation import SampleTagsMixin, as_float, check_samples, check_weights
+from sk_denoise._validation import (
+    SampleTagsMixin,
+    as_float,
+    check_lengths,
+    check_samples,
+    check_weights,
+)
 from sk_denoise._warnings import warn_user
 from sk_denoise.estimators._image_steps import ImageFitSteps
 from sk_denoise.estimators._picture_sources import PictureList, is_picture_list, is_stream, stack_of
@@ -57,7 +63,7 @@ class ImageDenoiser(
         width), with one channel more where ``noise_map`` is true, to (n, channels, height, width). Its
         attributes ``reach`` and ``stride`` let large pictures be worked on in tiles: how many pixels far an
         output pixel sees, rounded up to a multiple of the stride, and what sides of tiles are multiples of.
-    noise : "auto", str, noiser or None, default="auto"
+    noise : "auto", float, pair of float, str, noiser or None, default="auto"
         What corrupts clean pictures, as with :class:`~sk_denoise.DenoisingAutoencoder`. "auto" is Gaussian
         noise whose strength is drawn for each patch, from 0 to the standard deviation of all pixels.
     sigma : {"blind", "map"}, default="blind"
@@ -275,11 +281,13 @@ class ImageDenoiser(
 
         Parameters
         ----------
-        X : stack, list, ImageFolder, data set, RandomPatches or rows
+        X : stack, list, ImageFolder, path, data set, RandomPatches or rows
             Noisy pictures where a clean side is given, else clean ones:
 
             - a stack of shape (n, height, width[, channels]), or rows (n, n_features);
             - a list of arrays (height, width[, channels]), of different sizes;
+            - the path of a folder, which stands for its :class:`~sk_denoise.datasets.ImageFolder`, gray where
+              all files are gray and else in colour;
             - an :class:`~sk_denoise.datasets.ImageFolder`, a data set, a list of pairs ``(noisy, clean)``, or
               whatever :class:`~sk_denoise.datasets.RandomPatches` takes; its integers become shares of their
               range, so that pictures are in [0, 1].
@@ -288,7 +296,7 @@ class ImageDenoiser(
             The clean side; other y, such as labels, is ignored.
         X_clean : stack or list of the shape of X, optional
             The clean side, whatever y is.
-        X_val : stack, list, ImageFolder, data set or RandomPatches, optional
+        X_val : stack, list, ImageFolder, path, data set or RandomPatches, optional
             Pictures to validate on, in place of a part of X: noisy with ``X_clean_val``, else clean.
         X_clean_val : stack or list of the shape of X_val, optional
             The clean side of ``X_val``.
@@ -415,6 +423,7 @@ class ImageDenoiser(
         if not is_picture_list(X):
             return super().score(stack_of(X), stack_of(y), sample_weight)
         noisy = PictureList.of(X)
+        check_lengths(X, y)
         clean = noisy.clean_side_in(y)
         if len({x.shape for x in noisy.pictures}) == 1:
             truth = None if clean is None else np.stack(clean.pictures)

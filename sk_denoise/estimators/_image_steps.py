@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Literal, Self
@@ -19,7 +20,11 @@ from sk_denoise._validation import (
     Interval,
     StrOptions,
     as_tensor,
+    check_lengths,
     check_weights,
+    refuse_masked,
+    refuse_single_image,
+    warn_of_single_image,
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
@@ -27,6 +32,7 @@ from sk_denoise.estimators._learned_unit import LearnedUnit, are_in_one_unit, re
 from sk_denoise.estimators._networks import build_network, resolve_image_network
 from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
 from sk_denoise.estimators._picture_sources import (
+    as_folder,
     is_pair_list,
     is_picture_list,
     is_stream,
@@ -34,7 +40,6 @@ from sk_denoise.estimators._picture_sources import (
     patches_of,
     patches_per,
     stack_of,
-    warn_of_single_picture,
 )
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._steps import FitSteps
@@ -111,14 +116,17 @@ class ImageFitSteps(FitSteps):
 
     def _given(self, X: Any, y: Any, X_clean: Any, sample_weight: Any = None) -> Given:
         """Return what was given: a pair of stacks, or patches of lists and streams."""
+        fitted = self.__sklearn_is_fitted__()
+        X = as_folder(X, _color_of(self._sample_shape_) if fitted else "auto")
         X, y, X_clean = stack_of(X), stack_of(y), stack_of(X_clean)
         if is_stream(X):
             return self._streamed(X, y, X_clean, sample_weight)
         if is_pair_list(X):
             X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
         if not is_picture_list(X):
-            if self.image_shape is None:
-                warn_of_single_picture(X)
+            refuse_single_image(np.shape(X), self.image_shape)
+            if self.image_shape is None and np.ndim(X) == 2:
+                warn_of_single_image(X, "signals")
             pair = self._check(X, y, X_clean, sample_weight)
             if pair.noiser is None and pair.targets is not pair.inputs:
                 refuse_other_unit(
@@ -147,6 +155,7 @@ class ImageFitSteps(FitSteps):
                 "its clean side itself: give pairs, as in RandomPatches(list(zip(noisy, clean)), 64)."
             )
         if not isinstance(X, RandomPatches):
+            check_lengths(X, y)
             count = self._count(None)
             patches = RandomPatches(X, self._sides(), patches_per_picture=count, sample_weight=sample_weight)
             return Patches(patches)
@@ -164,12 +173,17 @@ class ImageFitSteps(FitSteps):
 
     def _divided(self, given: Given, X_val: Any, X_clean_val: Any) -> tuple[Given, Given | None]:
         """Return what to train on and what to validate on, if anything."""
+        if isinstance(X_val, str | os.PathLike):
+            shape = given.inputs.shape[1:] if isinstance(given, Pair) else given.source.sample_shape
+            X_val = as_folder(X_val, _color_of(shape))
         X_val, X_clean_val = stack_of(X_val), stack_of(X_clean_val)
         if X_val is not None and (is_stream(X_val) or is_picture_list(X_val) or is_pair_list(X_val)):
             return given, self._given(X_val, None, X_clean_val)
         if X_val is not None and isinstance(given, Patches):
             if np.ndim(X_val) < 3:
                 raise ValueError(f"X_val must hold pictures as X does, got shape {np.shape(X_val)}.")
+            refuse_masked(X_val, "X_val")
+            refuse_masked(X_clean_val, "X_clean_val")
             clean = None if X_clean_val is None else list(np.asarray(X_clean_val))
             return given, self._given(list(np.asarray(X_val)), None, clean)
         if isinstance(given, Pair):
@@ -376,6 +390,10 @@ class ImageFitSteps(FitSteps):
             tells_level=self.noise_levels_ is not None,
             **options,
         )
+
+
+def _color_of(shape: tuple[int, ...]) -> Literal["rgb", "gray"]:
+    return "rgb" if len(shape) == 3 else "gray"
 
 
 def _pixels_of(pair: Pair) -> float:

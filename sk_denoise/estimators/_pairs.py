@@ -15,13 +15,16 @@ from sk_denoise._scaling import some_of
 from sk_denoise._validation import (
     Noiser,
     as_float,
+    as_numbers,
     as_tensor,
+    check_lengths,
     check_one_of,
     check_samples,
     check_target,
     check_weights,
     is_clean_side,
     name_of,
+    refuse_masked,
 )
 from sk_denoise._warnings import warn_user
 from sk_denoise.estimators._layout import SampleLayout
@@ -125,6 +128,8 @@ def resolve_pair(
     Samples without weight are left out.
     """
     samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
+    check_lengths(samples, y)
+    refuse_masked(y, "y")
     weights = check_weights(sample_weight, samples, min_samples)
     counting = slice(None) if weights is None else np.flatnonzero(weights)
     pair = _resolved(estimator, X, samples, y, X_clean, noise, rows_are_signals, counting)
@@ -255,4 +260,4 @@ def _resolve_noise(noise: Any, default: Callable[[], Noiser]) -> Noiser | None:
 
 
 def _same(y: Any, array: NDArray[Any]) -> bool:
-    return np.array_equal(np.asarray(y), array)
+    return np.array_equal(as_numbers(y), array)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array
 
 from sk_denoise._intensity import UNIT, IntensityRange, is_stored
 from sk_denoise._random import root_seed, stream
@@ -17,6 +16,7 @@ from sk_denoise._validation import (
     Noiser,
     as_float,
     as_tensor,
+    check_numbers,
     noisers_in,
     picture_of,
     restore_container,
@@ -44,7 +44,7 @@ def seed_of(noiser: Any) -> int:
 
 def corrupt_fold(noiser: Any, X: ArrayLike, seed: int, copy: int) -> Any:
     """Return the fold with the noise that belongs to this noiser and copy, whoever asks."""
-    clean = as_float(np.asarray(check_array(X, dtype="numeric", allow_nd=True, ensure_2d=False)))
+    clean = as_float(check_numbers(X, "X"))
     noisy = clone(noiser).fit(clean).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
     return restore_container(noisy.numpy(), X)
 

@@ -15,10 +15,12 @@ from sk_denoise._intensity import IntensityRange
 from sk_denoise._validation import (
     Noiser,
     Scorer,
+    check_lengths,
     check_noiser,
     check_one_of,
     is_clean_side,
     picture_of,
+    refuse_masked,
     restore_container,
 )
 from sk_denoise.metrics._fixed_noise import (
@@ -56,6 +58,9 @@ class _DenoisingScorer(Scorer):
         self, estimator: Any, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> float:
         refuse_noisy(estimator, self.noiser)
+        check_lengths(X, y)
+        refuse_masked(X, "X")
+        refuse_masked(y, "y")
         if takes_pictures(estimator):
             # channels last
             X, y = (picture_of(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))

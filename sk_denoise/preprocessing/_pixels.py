@@ -11,13 +11,20 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import CallbackSupportMixin, told_as_one
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._representation import DocumentationLinkMixin
-from sk_denoise._validation import SampleTagsMixin, StrOptions, check_parameters, check_samples
+from sk_denoise._validation import (
+    SampleTagsMixin,
+    StrOptions,
+    check_lengths,
+    check_numbers,
+    check_parameters,
+    check_samples,
+)
 
 __all__ = ["Centerer", "PixelScaler"]
 
@@ -53,6 +60,7 @@ class _PixelTransformer(
         """
         check_parameters(self, self._parameter_constraints)
         samples = check_samples(self, X, reset=True)
+        check_lengths(samples, y)
         self._learn(samples)
         is_float = samples.dtype.kind == "f"
         self.dtype_ = _working_type(samples.dtype) if is_float else samples.dtype.newbyteorder("=")
@@ -115,7 +123,7 @@ class _PixelTransformer(
 
     def _check_transformed(self, X: ArrayLike) -> NDArray[Any]:
         """Check what is to be undone: it may come from a network, so names of features are not compared."""
-        array = np.asarray(check_array(X, dtype="numeric", allow_nd=True, ensure_2d=False, estimator=self))
+        array = check_numbers(X, "X", self)
         if array.shape[1:] != self._sample_shape_:
             raise ValueError(
                 f"X holds samples of shape {array.shape[1:]}, {type(self).__name__} was fitted on samples of "

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from sk_denoise._extras import require_extra
 from sk_denoise._intensity import without_alpha
 from sk_denoise._noise_level import noise_level
-from sk_denoise._validation import check_one_of
+from sk_denoise._validation import check_one_of, refuse_masked
 from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.io import read_image, write_image
 from sk_denoise.restoration._networks import Network, network_for
@@ -248,6 +248,7 @@ def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[
 
 def _checked(image: ArrayLike) -> NDArray[Any]:
     """Return what may be a picture as an array, once it is known to be one."""
+    refuse_masked(image, "image")
     picture = np.asarray(image)
     picture = picture.astype(picture.dtype.newbyteorder("="), copy=False)
     if picture.ndim not in (2, 3) or picture.dtype.kind not in "iuf" or 0 in picture.shape:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,6 +54,27 @@ def quick(train):
 
 def weights(denoiser):
     return torch.cat([w.detach().ravel() for w in denoiser.net_.module_.parameters()])
+
+
+# Gray or colour ----------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_gray_pictures_teaches_gray(folder, model, train, expect, tmp_path):
+    answer = train(folder, "-o", model, *QUICK[2:], "--epochs", "1")
+    assert "The network learns gray (--color rgb says otherwise), as the pictures of" in answer.err
+    assert load(model).patch_shape_ == (16, 16)
+    expect("denoise", min(folder.iterdir()), "-o", tmp_path / "denoised.png", "--model", model)
+
+
+def test_a_folder_with_a_picture_in_colour_teaches_colour(folder, model, train, tmp_path):
+    folder = shutil.copytree(folder, tmp_path / "photos")
+    write_image(folder / "colour.png", np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8))
+    answer = train(folder, "-o", model, *QUICK[2:], "--epochs", "1")
+    assert "The network learns colour, as the pictures of" in answer.err
+    assert load(model).patch_shape_ == (16, 16, 3)
+    assert "The network learns" not in train(folder, "-o", model, "--overwrite", *QUICK, "--epochs", "1").err
+    assert load(model).patch_shape_ == (16, 16)
+    train(folder, "-o", model, "--resume", *QUICK[2:4], "--color", "auto", "--epochs", "2")
 
 
 # What is trained ---------------------------------------------------------------------------------------
