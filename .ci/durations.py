@@ -8,7 +8,7 @@ Timing decides no test, so this is a step of its own, and it is made to be right
   above LIMIT is named, and only one above TOLERANCE times LIMIT fails the check.
 - Setting up counts by itself, since a fixture may serve many tests.
 
-It says how large the processes of the tests became, which none may make larger than MEGABYTES. And it prints a
+It says how large the processes of the tests became, which none may make larger than MEGABYTES, and prints a
 table of what `make test` leaves out, by the module of the tests.
 """
 
