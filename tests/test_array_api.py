@@ -5,6 +5,10 @@ It can be switched on only where SCIPY_ARRAY_API is set before scipy is imported
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy
@@ -148,3 +152,28 @@ def test_arrays_of_any_other_library_come_back_as_such(dae):
     answer = dae.fit(strict).predict(strict)
     assert answer.__array_namespace__() is array_api_strict
     np.testing.assert_array_equal(np.from_dlpack(answer), dae.fit(X).predict(X))
+
+
+ANSWERS = """
+import hashlib
+import numpy as np
+import sk_denoise
+from sk_denoise import *
+
+images = np.random.default_rng(0).random((3, 24, 24))
+for name in sk_denoise.__all__:
+    kind = getattr(sk_denoise, name)
+    if name.endswith("Denoiser") and name != "ImageDenoiser":
+        print(name, hashlib.sha256(kind().fit(images).predict(images)).hexdigest())
+print(hashlib.sha256(DenoisingAutoencoder(max_epochs=2, random_state=0).fit_transform(images)).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_the_switch_that_all_tests_run_with_changes_no_answer():
+    answers = {
+        subprocess.check_output([sys.executable, "-c", ANSWERS], env=os.environ | {"SCIPY_ARRAY_API": switch})
+        for switch in ("", "1")  # to scipy any text is on
+    }
+    assert len(answers) == 1
+    assert answers.pop().count(b"\n") > 6
