@@ -23,6 +23,7 @@ from sk_denoise import estimators as denoisers
 from sk_denoise import noise, preprocessing
 from sk_denoise._cost import Cost
 from sk_denoise._intensity import IntensityRange
+from sk_denoise._registry import NETWORKS, load
 from sk_denoise._scaling import AffineScaler
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
 from sk_denoise.estimators._preparation import Preparation
@@ -71,6 +72,7 @@ def estimators() -> dict[str, type[Any]]:
         for name, kind in public.items()
         if isinstance(kind, type) and issubclass(kind, BaseEstimator)
     }
+    ours |= {entry.name: load(entry) for entry in NETWORKS.values()}
     return {**ours, **HOLDERS, **{kind.__name__: kind for kind in TRANSFORMERS}}
 
 
