@@ -414,7 +414,7 @@ def measure_search(side: str, name: str, device: str) -> dict[str, float]:
             import torch
             from skorch import NeuralNetRegressor
 
-            from sk_denoise.networks import DenseAutoencoder
+            from sk_denoise.networks.dense import DenseAutoencoder
 
             net = NeuralNetRegressor(
                 DenseAutoencoder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 import sk_denoise
+from sk_denoise import ImageDenoiser, _registry
 
 project = "sk_denoise"
 author = "The sk_denoise developers"
@@ -22,8 +23,86 @@ extensions = [
 exclude_patterns = ["_build"]
 
 # Pages
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath", "substitution"]
 myst_heading_anchors = 3
+
+
+def table(*rows):
+    """Return a table in Markdown, whose first row is its head."""
+    head, *rest = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rest))
+
+
+def link(entry):
+    """Return a link to the page of a class."""
+    return f"{{class}}`~sk_denoise.{entry.name}`"
+
+
+def image_network(name, network):
+    """Return the row of a network for images of any size, with what its summary tells."""
+    summary = ImageDenoiser(name).summary((64, 64))
+    seen = "all" if summary.reach is None else str(summary.reach)
+    return f'`"{name}"`', f"{link(network)}: {network.about}", seen, str(summary.stride)
+
+
+# Tables of everything that has a name: a page says {{ noises }}, and a new noise is on it by itself
+myst_substitutions = {
+    "networks": table(
+        ("`network=`", "what it is", "good for"),
+        *(
+            (f'`"{name}"`', f"{link(network)}: {network.about}", network.suits)
+            for name, network in _registry.networks_of("DenoisingAutoencoder").items()
+        ),
+    ),
+    "image_networks": table(
+        ("`network=`", "what it is", "reach", "stride"),
+        *(image_network(*item) for item in _registry.networks_of("ImageDenoiser").items()),
+    ),
+    "noises": table(
+        ("name", "class", "what it does", "for"),
+        *((f'`"{name}"`', link(noise), noise.about, noise.suits) for name, noise in _registry.NOISES.items()),
+    ),
+    "amounts": table(
+        ("NAME", "AMOUNT"),
+        *(
+            (f"`{name}`", noise.amount.meaning)
+            for name, noise in _registry.NOISES.items()
+            if noise.amount is not None
+        ),
+    ),
+    "losses": table(
+        ("`loss=`", "what is made small", "good for"),
+        *((f'`"{name}"`', loss.about, loss.suits) for name, loss in _registry.LOSSES.items()),
+        ('`{"mae": 0.2, "ms_ssim": 0.8}`', "a mix", "both"),
+        ("a function of output and target", "what it returns", "anything"),
+    ),
+    "optimizers": table(
+        ("`optimizer=`", "class of torch", "`learning_rate=None`"),
+        *(
+            (f'`"{name}"`', f"`{optimizer.name}`", f"{optimizer.learning_rate:g}")
+            for name, optimizer in _registry.OPTIMIZERS.items()
+        ),
+    ),
+    "schedules": table(
+        ("`learning_rate_schedule=`", "the learning rate"),
+        *((f'`"{name}"`', schedule.about) for name, schedule in _registry.SCHEDULES.items()),
+    ),
+    "filters": table(
+        ("", "what it does", "for"),
+        *(
+            (
+                link(chosen),
+                chosen.about + (f"; needs the extra `{chosen.extra}`" if chosen.extra else ""),
+                chosen.suits,
+            )
+            for chosen in _registry.FILTERS.values()
+        ),
+    ),
+    "filter_names": ", ".join(
+        f"`{name}`" + (f" (needs the extra `{chosen.extra}`)" if chosen.extra else "")
+        for name, chosen in _registry.FILTERS.items()
+    ),
+}
 
 # API: what __all__ lists, each name where it is shortest, as numpydoc reads it
 MODULES = (

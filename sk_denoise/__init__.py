@@ -2,11 +2,13 @@
 
 import lazy_loader
 
+from sk_denoise._registry import public_names
 from sk_denoise._skops import ByteFormat, take_bytes_from
 from sk_denoise._version import __version__ as __version__
 
-# Names load when they are first used (SPEC 1); __init__.pyi lists them.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+# Names load when they are first used (SPEC 1). The registry lists them; for type checkers, which run no code,
+# .ci/stub.py writes them into __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=public_names())
 
 
 def _byte_format() -> ByteFormat:

@@ -1,87 +1,34 @@
-from .comparison import compare_denoisers
-from .estimators import (
-    BilateralDenoiser,
-    BM3DDenoiser,
-    ConvNetwork,
-    DenoisingAutoencoder,
-    DenoisingEnsemble,
-    DenseNetwork,
-    DnCNNNetwork,
-    FoldedUNetNetwork,
-    ImageDenoiser,
-    MedianDenoiser,
-    NetworkSummary,
-    NonLocalMeansDenoiser,
-    PoolingNetwork,
-    RIDNetNetwork,
-    TotalVariationDenoiser,
-    UNetNetwork,
-    WaveletDenoiser,
-    WienerDenoiser,
-)
-from .exceptions import (
-    CleanTargetWarning,
-    SkippedImageWarning,
-    TrainingDivergedError,
-    UnreadableImageError,
-    WeakNoiseWarning,
-)
-from .metrics import make_denoising_scorer, make_robustness_scorer
-from .noise import (
-    GaussianNoiser,
-    MaskingNoiser,
-    NoiserChain,
-    NoiserChoice,
-    PixelNoiser,
-    PoissonNoiser,
-    RegionNoiser,
-    SaltAndPepperNoiser,
-    SpeckleNoiser,
-    SwapNoiser,
-    UniformNoiser,
-)
-from .preprocessing import Augmenter, Centerer, PixelScaler
+# Written by .ci/stub.py.
+from .comparison import compare_denoisers as compare_denoisers
+from .estimators import DenoisingAutoencoder as DenoisingAutoencoder
+from .estimators import DenoisingEnsemble as DenoisingEnsemble
+from .estimators import ImageDenoiser as ImageDenoiser
+from .estimators import NetworkSummary as NetworkSummary
+from .estimators._bm3d import *
+from .estimators._classical import *
+from .estimators._shrinkage import *
+from .estimators._wiener import *
+from .exceptions import CleanTargetWarning as CleanTargetWarning
+from .exceptions import MissingExtraError as MissingExtraError
+from .exceptions import SkippedImageWarning as SkippedImageWarning
+from .exceptions import TrainingDivergedError as TrainingDivergedError
+from .exceptions import UnreadableImageError as UnreadableImageError
+from .exceptions import WeakNoiseWarning as WeakNoiseWarning
+from .metrics import make_denoising_scorer as make_denoising_scorer
+from .metrics import make_robustness_scorer as make_robustness_scorer
+from .networks.conv import *
+from .networks.dense import *
+from .networks.dncnn import *
+from .networks.folded_unet import *
+from .networks.pooling import *
+from .networks.ridnet import *
+from .networks.unet import *
+from .noise._additive import *
+from .noise._composed import *
+from .noise._replacing import *
+from .preprocessing import Augmenter as Augmenter
+from .preprocessing import Centerer as Centerer
+from .preprocessing import PixelScaler as PixelScaler
 
-__all__ = [
-    "Augmenter",
-    "BM3DDenoiser",
-    "BilateralDenoiser",
-    "Centerer",
-    "CleanTargetWarning",
-    "ConvNetwork",
-    "DenoisingAutoencoder",
-    "DenoisingEnsemble",
-    "DenseNetwork",
-    "DnCNNNetwork",
-    "FoldedUNetNetwork",
-    "GaussianNoiser",
-    "ImageDenoiser",
-    "MaskingNoiser",
-    "MedianDenoiser",
-    "NetworkSummary",
-    "NoiserChain",
-    "NoiserChoice",
-    "NonLocalMeansDenoiser",
-    "PixelNoiser",
-    "PixelScaler",
-    "PoissonNoiser",
-    "PoolingNetwork",
-    "RIDNetNetwork",
-    "RegionNoiser",
-    "SaltAndPepperNoiser",
-    "SkippedImageWarning",
-    "SpeckleNoiser",
-    "SwapNoiser",
-    "TotalVariationDenoiser",
-    "TrainingDivergedError",
-    "UNetNetwork",
-    "UniformNoiser",
-    "UnreadableImageError",
-    "WaveletDenoiser",
-    "WeakNoiseWarning",
-    "WienerDenoiser",
-    "compare_denoisers",
-    "make_denoising_scorer",
-    "make_robustness_scorer",
-]
+__all__: list[str]
 __version__: str

@@ -49,10 +49,11 @@ def console_blocks(document):
         yield [(piece.split("\n")[0], piece.split("\n")[1:]) for piece in pieces]
 
 
-def with_commands(program):
-    """Return the documents in which a program is called, or all where it is None."""
+def with_commands(program, **marks):
+    """Return the documents in which a program is called, with the marks that some have."""
+    marks = {f"{stem}.md": mark for stem, mark in marks.items()}
     return [
-        pytest.param(document, id=document.name)
+        pytest.param(document, id=document.name, marks=marks.get(document.name, ()))
         for document in DOCUMENTS
         if any(line.startswith(program) for block in console_blocks(document) for line, _ in block)
     ]
@@ -83,7 +84,7 @@ def samples(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("document", with_commands("sk-denoise"))
+@pytest.mark.parametrize("document", with_commands("sk-denoise", command_line=pytest.mark.slow))
 def test_commands_run_and_print_what_is_said(document, samples, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     shutil.copytree(samples, tmp_path, dirs_exist_ok=True)

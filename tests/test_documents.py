@@ -11,9 +11,22 @@ from sklearn.datasets import load_digits
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LONG = {  # their blocks train more than a little
+    "README.md",
+    "before_a_classifier.md",
+    "choosing.md",
+    "files.md",
+    "index.md",
+    "quick_start.md",
+    "scikit_learn.md",
+}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param(path, marks=pytest.mark.slow if path.name in LONG else ()) for path in DOCUMENTS],
+    ids=[path.name for path in DOCUMENTS],
+)
 def test_blocks_run(document):
     X, labels = load_digits(return_X_y=True)
     X = X / 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 
 import sk_denoise
+
+ROOT = Path(__file__).parents[1]
+STUB = ROOT / "sk_denoise" / "__init__.pyi"
 
 
 def loaded_after(code: str) -> set[str]:
@@ -19,9 +23,11 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_the_package_alone_brings_nothing_heavy():
-    assert loaded_after("import sk_denoise").isdisjoint({"torch", "sklearn", "skorch", "numpy", "matplotlib"})
+    loaded = loaded_after("import sk_denoise, sk_denoise._registry\ndir(sk_denoise)")
+    assert loaded.isdisjoint({"torch", "sklearn", "skorch", "numpy", "matplotlib"})
 
 
+@pytest.mark.slow
 def test_all_public_names_together_bring_no_plotting_and_no_images():
     loaded = loaded_after("from sk_denoise import *\nimport sk_denoise.plots, sk_denoise.metrics")
     assert {"torch", "sklearn"} <= loaded
@@ -39,7 +45,30 @@ def test_other_names_are_not_there():
         _ = sk_denoise.GausianNoiser
 
 
+def test_type_checkers_are_told_every_public_name_and_no_other():
+    told = set()
+    for node in ast.parse(STUB.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(f"sk_denoise.{node.module}")
+            told |= {
+                name for alias in node.names for name in ([alias.asname] if alias.asname else module.__all__)
+            }
+    assert told == set(sk_denoise.__all__)
+
+
+def test_the_stub_is_the_one_that_the_registry_gives():
+    printed = subprocess.check_output([sys.executable, ROOT / ".ci" / "stub.py"], text=True)
+    assert STUB.read_text(encoding="utf-8") == printed, "python .ci/stub.py > sk_denoise/__init__.pyi"
+
+
 CUSTOMERS = ("app", "cli", "_demo")  # they are written as users could write them
+# The names of everything, without torch, which help must not wait for
+OPEN_TO_CUSTOMERS = {
+    "sk_denoise: __version__",
+    "sk_denoise._extras: _extras",
+    "sk_denoise._intensity: _intensity",
+    "sk_denoise._registry: _registry",
+}
 
 
 def private_imports(path):
@@ -60,6 +89,4 @@ def test_customers_of_the_library_call_what_users_can_call(customer):
     root = Path(sk_denoise.__file__).parent
     modules = sorted((root / customer).rglob("*.py")) or [root / f"{customer}.py"]
     found = {path.name: list(private_imports(path)) for path in modules}
-    assert not {
-        name: imports for name, imports in found.items() if set(imports) - {"sk_denoise: __version__"}
-    }
+    assert not {name: imports for name, imports in found.items() if set(imports) - OPEN_TO_CUSTOMERS}

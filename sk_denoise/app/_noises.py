@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sk_denoise import (
-    GaussianNoiser,
-    MaskingNoiser,
-    NoiserChain,
-    PixelNoiser,
-    PoissonNoiser,
-    RegionNoiser,
-    SaltAndPepperNoiser,
-    SpeckleNoiser,
-    UniformNoiser,
-)
+import sk_denoise
+from sk_denoise import GaussianNoiser, NoiserChain, PoissonNoiser, RegionNoiser
+from sk_denoise._intensity import IntensityRange, without_alpha
+from sk_denoise._registry import NOISES, Amount
 from sk_denoise.noise import BaseNoiser
 
 __all__ = ["KINDS", "Kind", "corrupted"]
 
-BLACK_AND_WHITE = (0.0, 1.0)
 PIXELS_AT_ONCE = 2**22  # as floats: a band of rows, so that memory does not grow with the picture
 LARGEST_WITH_A_PLACE = 2**24  # pixels: noise on a part of a picture must see the whole
 
@@ -36,97 +29,68 @@ class Kind:
 
     Attributes
     ----------
-    label, amount : str
-        What it and its amount are called.
-    low, high, start, step : float
-        Of the slider.
+    label : str
+        The noise for people.
+    amount : Amount
+        The amount, whose slider has steps of 1, from 1 on.
     make : callable
-        Returns the noiser of an amount, for pictures in [0, 1].
+        Returns the noiser of an amount in the unit of the class, for pictures in [0, 1].
     by_rows : bool
         Whether the noise of a band of rows does not depend on the others.
     """
 
     label: str
-    amount: str
-    low: float
-    high: float
-    start: float
-    step: float
+    amount: Amount
     make: Callable[[float], BaseNoiser]
     by_rows: bool = True
 
 
+def _noiser(name: str, amount: float) -> BaseNoiser:
+    """Return a noiser of the registry."""
+    noise, kind = NOISES[name], KINDS[name]
+    noiser: BaseNoiser = getattr(sk_denoise, noise.name)(**{kind.amount.parameter: amount}, **noise.known)
+    return noiser
+
+
 KINDS: dict[str, Kind] = {
-    "gaussian": Kind(
-        "Gaussian", "Standard deviation, of 255", 1, 128, 25, 1, lambda a: GaussianNoiser(a / 255)
-    ),
-    "uniform": Kind("Uniform", "Largest error, of 255", 1, 128, 40, 1, lambda a: UniformNoiser(a / 255)),
-    "speckle": Kind(
-        "Speckle", "Share of the brightness, in %", 1, 100, 20, 1, lambda a: SpeckleNoiser(a / 100)
-    ),
-    "poisson": Kind(
-        "Photon counting (Poisson)",
-        "Photons where it is white",
-        1,
-        200,
-        30,
-        1,
-        lambda a: PoissonNoiser(a, white=1.0),
-    ),
-    "chain": Kind(
-        "Camera (photons, then Gaussian)",
-        "Photons where it is white",
-        1,
-        200,
-        60,
-        1,
-        lambda a: NoiserChain([PoissonNoiser(a, white=1.0), GaussianNoiser(0.02)]),
-    ),
-    "salt_and_pepper": Kind(
-        "Salt and pepper",
-        "Values, in %",
-        1,
-        60,
-        5,
-        1,
-        lambda a: SaltAndPepperNoiser(a / 100, limits=BLACK_AND_WHITE),
-    ),
-    "masking": Kind("Missing values", "Values, in %", 1, 80, 20, 1, lambda a: MaskingNoiser(a / 100)),
-    "pixel": Kind(
-        "Single pixels",
-        "Pixels, in %",
-        1,
-        60,
-        10,
-        1,
-        lambda a: PixelNoiser(a / 100, limits=BLACK_AND_WHITE),
-    ),
-    "region": Kind(
-        "Gaussian, on a part of the picture",
-        "Standard deviation, of 255",
-        1,
-        128,
-        40,
-        1,
-        lambda a: RegionNoiser(GaussianNoiser(a / 255)),
-        by_rows=False,
-    ),
+    name: Kind(noise.label, noise.amount, partial(_noiser, name))
+    for name, noise in NOISES.items()
+    if noise.amount is not None and not noise.mixes_samples
 }
+# Noise that is made of other noise needs an example of it
+KINDS["chain"] = Kind(
+    "Camera (photons, then Gaussian)",
+    replace(KINDS["poisson"].amount, start=60),
+    lambda peak: NoiserChain([PoissonNoiser(peak, white=1.0), GaussianNoiser(0.02)]),
+)
+KINDS["region"] = Kind(
+    "Gaussian, on a part of the picture",
+    replace(KINDS["gaussian"].amount, start=40),
+    lambda sigma: RegionNoiser(GaussianNoiser(sigma)),
+    by_rows=False,
+)
 
 
 def corrupted(
-    picture: NDArray[Any], kind: str, amount: float, seed: int, tell: Callable[[int, int], None]
+    picture: NDArray[Any],
+    intensity: IntensityRange,
+    kind: str,
+    amount: float,
+    seed: int,
+    tell: Callable[[int, int], None],
 ) -> NDArray[Any]:
     """Return a picture with noise, of the same type; alpha stays.
 
     Parameters
     ----------
     picture : ndarray of shape (height, width) or (height, width, channels)
-        Integers, or floats in [0, 1]; the answer is clipped to the range from black to white.
+        Clean.
+    intensity : IntensityRange
+        Black and white; the answer is clipped to what lies between.
     kind : str
         A name in ``KINDS``.
     amount : float
-        As its slider has it.
+        As its slider has it, in the unit of the slider.
     seed : int
         Of the noise.
     tell : callable
@@ -142,14 +106,14 @@ def corrupted(
         )
     step = max(1, PIXELS_AT_ONCE // width) if chosen.by_rows else height
     noisy = picture.copy()
-    colors = noisy if picture.ndim == 2 else noisy[..., : picture.shape[2] - (picture.shape[2] in (2, 4))]
-    white = float(np.iinfo(picture.dtype).max) if picture.dtype.kind == "u" else 1.0
-    noiser = chosen.make(amount).fit(np.zeros((1, *colors[:1, :1].shape), np.float32))  # all is given
+    colors = without_alpha(noisy)
+    noiser = chosen.make(amount * chosen.amount.unit.size)
+    noiser.fit(np.zeros((1, *colors[:1, :1].shape), np.float32))  # all is given
     generator = torch.Generator().manual_seed(seed)
     for top in range(0, height, step):
         tell(top, height)
         band = colors[top : top + step]
-        shown = torch.from_numpy((band / white).astype(np.float32)[None])
-        shown = noiser.corrupt(shown, generator)[0].clamp(0, 1).mul(white)
-        band[...] = (shown.round() if picture.dtype.kind == "u" else shown).numpy()
+        shown = torch.from_numpy(intensity.to_unit(band).astype(np.float32)[None])
+        shown = noiser.corrupt(shown, generator)[0].clamp(0, 1)
+        band[...] = intensity.from_unit(shown.numpy(), picture.dtype)
     return noisy

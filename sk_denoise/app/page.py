@@ -12,6 +12,7 @@ from typing import Any
 
 import streamlit as st
 
+from sk_denoise._registry import MODELS
 from sk_denoise.app._download import Refused
 from sk_denoise.app._jobs import Full, Job, TooLong
 from sk_denoise.app._noises import KINDS
@@ -24,7 +25,7 @@ from sk_denoise.io import IMAGE_SUFFIXES
 LOG = logging.getLogger("sk_denoise.app")
 UPLOAD, WEB, SAMPLE = "Upload", "Web address", "Sample"
 NO_NOISE = "no"  # None would show as a box in which nothing was chosen
-IN_THE_BOX = {"auto": "Automatic", "gray": "Gray, channel by channel", "rgb": "Colour"}
+IN_THE_BOX = {"auto": "Automatic", **{name: model.label for name, model in MODELS.items()}}
 STRONGEST = 128  # of 255: as strong as noise can be added
 LOOK_EVERY = {
     "waiting": 2.0,
@@ -204,7 +205,8 @@ def choose_noise(picture: Picture) -> tuple[str | None, float]:
     if noise == NO_NOISE:
         return None, 0.0
     kind = KINDS[noise]
-    amount = st.slider(kind.amount, kind.low, kind.high, kind.start, kind.step, key=f"amount-{noise}")
+    label = f"{kind.amount.label}{kind.amount.unit.words}"
+    amount = st.slider(label, 1, kind.amount.most, kind.amount.start, 1, key=f"amount-{noise}")
     return noise, float(amount)
 
 
@@ -384,7 +386,7 @@ def downloads(result: Result) -> None:
     suffixes = dict.fromkeys([picture.suffix, ".png"])
     with st.container(horizontal=True):
         for suffix in suffixes:
-            to_16_bits = answer.scale.dtype.startswith("float") and suffix == ".png"
+            to_16_bits = answer.is_float and suffix == ".png"
             st.download_button(
                 f"Download {suffix.removeprefix('.').upper()}",
                 partial(workshop().file, result, suffix),

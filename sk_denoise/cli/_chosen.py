@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sk_denoise._registry import MODELS
 from sk_denoise.cli._console import Refusal, in_lines, reason_of, shown, tell
 from sk_denoise.cli._places import is_folder, is_there
 
@@ -28,7 +29,7 @@ __all__ = [
     "refuse_color",
 ]
 
-IN_THE_BOX = ("gray", "rgb")  # as in sk_denoise.restoration.MODELS, which waits for torch; tested equal
+IN_THE_BOX = tuple(MODELS)
 NAMED = ("auto", *IN_THE_BOX)  # what denoise_image knows by name
 SLACK = 1.05  # what the library allows beyond the strongest noise that a network learned from
 WHITE = 255  # grey levels that --sigma counts in
@@ -91,9 +92,9 @@ def load_denoiser(path: Path) -> ImageDenoiser:
 
 def color_of(model: str | ImageDenoiser) -> str:
     """Return what pictures a model takes: gray, rgb, or keep for auto, which takes both."""
-    if isinstance(model, str):
-        return "keep" if model == "auto" else model
-    channels = (*model.patch_shape_, 1)[2]
+    if model == "auto":
+        return "keep"
+    channels = MODELS[model].channels if isinstance(model, str) else (*model.patch_shape_, 1)[2]
     if channels not in (1, 3):
         raise Refusal(f"the model takes pictures of {channels} channels; only gray and colour are known here")
     return "gray" if channels == 1 else "rgb"
@@ -139,9 +140,9 @@ def _check_sigma(name: str, model: str | ImageDenoiser, sigma: float) -> None:
         return
     if model.noise_levels_ is None:
         raise Refusal(f"the model {shown(name)} learned to do without the level (blind); leave --sigma out")
-    if model.white_ is None:  # the numbers of a picture count as they are, which says nothing yet
+    if model.intensity_range_ is None:  # the numbers of an image count as they are, which says nothing yet
         return
-    strongest = 255 * model.noise_levels_[1] / model.white_
+    strongest = WHITE * model.noise_levels_[1] / model.intensity_range_.span
     if sigma > SLACK * strongest:
         raise Refusal(
             f"--sigma {sigma:g} is more than the model {shown(name)} knows: its strongest noise is "

@@ -13,7 +13,7 @@ import click
 
 from sk_denoise.cli._chosen import NAMED, ModelType, check_device, color_of, load_denoiser, refuse_color
 from sk_denoise.cli._console import Failure, Refusal, explained, number_of, reason_of, require, shown, tell
-from sk_denoise.cli._filters import FILTERS, filter_called
+from sk_denoise.cli._filters import FILTERS, filter_called, filter_help
 from sk_denoise.cli._noise import check_noises, noise_help, noise_option
 from sk_denoise.cli._options import (
     device_option,
@@ -23,7 +23,7 @@ from sk_denoise.cli._options import (
     results_options,
     seed_option,
 )
-from sk_denoise.cli._pixels import SSIM_NEEDS, Scale, check_size, keeps_numbers, read_picture
+from sk_denoise.cli._pixels import SSIM_NEEDS, check_size, keeps_numbers, range_of, read_picture
 from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder, refuse_picture_name
 
 __all__ = ["compare"]
@@ -37,7 +37,11 @@ MEASURED = (
 )
 
 
-@click.command("compare", short_help="Compare models and filters on a folder.", epilog=noise_help())
+@click.command(
+    "compare",
+    short_help="Compare models and filters on a folder.",
+    epilog=f"{filter_help()}\n\n{noise_help()}",
+)
 @click.argument("methods", metavar="METHOD...", type=ModelType(*NAMED, *FILTERS), nargs=-1, required=True)
 @click.option("--on", "folder", type=FOLDER, required=True, help="The folder of clean pictures.")
 @noise_option(multiple=True, required=True)
@@ -72,9 +76,8 @@ MEASURED = (
 def compare(methods: tuple[str | Path, ...], folder: Path, **options: Any) -> int:
     """Compare each METHOD with the others, on the same pictures under the same noise.
 
-    A METHOD is auto, gray or rgb for the weights in the box, a file that sk-denoise train wrote, or a filter:
-    non_local_means, total_variation, wavelet, bilateral, median, wiener, or bm3d, whose licence allows
-    non-commercial use only. Filters are not trained; those that need the strength of the noise estimate it.
+    A METHOD is auto, gray or rgb for the weights in the box, a file that sk-denoise train wrote, or a filter
+    (below). Filters are not trained; those that need the strength of the noise estimate it.
     """
     _check_options(methods, options)
     from sk_denoise.cli._results import hand_over
@@ -106,7 +109,7 @@ def _check_options(methods: Sequence[str | Path], options: dict[str, Any]) -> No
         if methods.count(method) > 1:
             raise Refusal(f"{shown(method)} is given twice")
     check_noises(options["noise"])
-    require("pandas", "compare", "compare")
+    require("compare", "compare")
     if options["output"] is not None:
         refuse_picture_name(options["output"])
         check_target(options["output"], overwrite=options["overwrite"])
@@ -115,7 +118,7 @@ def _check_options(methods: Sequence[str | Path], options: dict[str, Any]) -> No
     if options["picture"].suffix.lower() not in DRAWN:
         raise Refusal(f"--picture {shown(options['picture'])} must end in {', '.join(DRAWN)}")
     check_target(options["picture"], overwrite=options["overwrite"])
-    require("matplotlib", "compare --picture", "plots")
+    require("plots", "compare --picture")
 
 
 def _chosen(methods: Sequence[str | Path], options: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -169,10 +172,10 @@ def _pictures(paths: Sequence[Path], color: Any, least: dict[str, int], options:
         except (OSError, ValueError) as error:
             _leave_out(path, error)
             continue
-        scale = Scale.of(picture)
-        if scale.remark:
-            tell(f"{shown(path)}: {scale.remark}")
-        pictures.append(_middle(scale.shares(picture), options["crop"]))
+        intensity, remark = range_of(picture)
+        if remark:
+            tell(f"{shown(path)}: {remark}")
+        pictures.append(_middle(intensity.to_unit(picture), options["crop"]))
     return pictures
 
 

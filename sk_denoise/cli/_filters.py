@@ -3,60 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
+from sk_denoise._registry import FILTERS
 from sk_denoise.cli._console import require
 
-__all__ = ["FILTERS", "Filter", "filter_called"]
+__all__ = ["FILTERS", "filter_called", "filter_help"]
 
-BLOCK, STEP = 8, 2  # pixels of the Wiener filter's patches, and between them
+BLOCK, STEP = FILTERS["wiener"].least, 2  # pixels of the Wiener filter's patches, and between them
 EXAMPLES = 2_000  # patches of each photo that it learns from
 
 PictureFilter = Callable[[Any], Any]
 
 
-@dataclass(frozen=True)
-class Filter:
-    """A filter that needs no training.
-
-    Attributes
-    ----------
-    denoiser : str
-        The class in :mod:`sk_denoise`.
-    needs : str or None
-        The package that it is of no use without.
-    extra : str
-        What installs that package.
-    remark : str
-        What whoever uses it should know.
-    least : int
-        The smallest side of a picture in pixels.
-    """
-
-    denoiser: str
-    needs: str | None = None
-    extra: str = ""
-    remark: str = ""
-    least: int = 1
-
-
-FILTERS: dict[str, Filter] = {
-    "non_local_means": Filter("NonLocalMeansDenoiser"),
-    "total_variation": Filter("TotalVariationDenoiser"),
-    "wavelet": Filter("WaveletDenoiser", needs="pywt", extra="wavelets"),
-    "bilateral": Filter("BilateralDenoiser"),
-    "median": Filter("MedianDenoiser"),
-    "wiener": Filter(
-        "WienerDenoiser",
-        remark=f"wiener learns from {BLOCK} x {BLOCK} patches of scikit-image's photos, not from the folder.",
-        least=BLOCK,
-    ),
-    "bm3d": Filter(
-        "BM3DDenoiser", needs="bm3d", extra="bm3d", remark="bm3d: its licence allows NON-COMMERCIAL use only."
-    ),
-}
+def filter_help() -> str:
+    """Return what each filter does, for the end of a help page."""
+    width = max(map(len, FILTERS))
+    lines = [f"  {name:<{width}}  {chosen.about}" for name, chosen in FILTERS.items()]
+    return "\b\nFilters:\n" + "\n".join(lines)
 
 
 def filter_called(name: str) -> PictureFilter:
@@ -64,11 +29,11 @@ def filter_called(name: str) -> PictureFilter:
     import sk_denoise
 
     chosen = FILTERS[name]
-    if chosen.needs is not None:
-        require(chosen.needs, name, chosen.extra)
+    if chosen.extra:
+        require(chosen.extra, name)
     if name == "wiener":
         return _wiener
-    return partial(_by_itself, getattr(sk_denoise, chosen.denoiser)())
+    return partial(_by_itself, getattr(sk_denoise, chosen.name)())
 
 
 def _by_itself(denoiser: Any, picture: Any) -> Any:

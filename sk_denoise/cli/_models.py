@@ -89,10 +89,9 @@ def _learned(denoiser: ImageDenoiser) -> str:
     if denoiser.noise_levels_ is None:
         lines.append("It is told nothing of the noise (blind), so it takes no --sigma.")
     else:
-        weakest, strongest = (
-            f"{255 * level / denoiser.white_:.3g}" if denoiser.white_ else f"{level:.3g}"
-            for level in denoiser.noise_levels_
-        )
-        unit = "grey levels of 255" if denoiser.white_ else "the unit of its pictures"
+        intensity = denoiser.intensity_range_
+        unit = "the unit of its pictures" if intensity is None else "grey levels of 255"
+        gain = 1.0 if intensity is None else 255 / intensity.span
+        weakest, strongest = (f"{gain * level:.3g}" for level in denoiser.noise_levels_)
         lines.append(f"It is told how strong the noise is: from {weakest} to {strongest}, in {unit}.")
     return "\n".join(lines)

@@ -5,73 +5,27 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from sk_denoise._registry import GREY_LEVELS, NOISES
+from sk_denoise._registry import Amount as Strength
 from sk_denoise.cli._console import Refusal
 
-__all__ = ["KINDS", "Kind", "Noise", "NoiseType", "check_noises", "noise_help", "noise_option", "words_of"]
+__all__ = ["KINDS", "Noise", "NoiseType", "check_noises", "noise_help", "noise_option", "words_of"]
 
 NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE]-?\d+)?"
 PART = re.compile(rf"(?P<name>[^:]+)(?::(?P<low>{NUMBER})(?:-(?P<high>{NUMBER}))?)?")
-MADE_OF_OTHERS = ("region", "choice", "chain")
 FORM = "expected NAME, NAME:AMOUNT or NAME:LOW-HIGH, several joined by +, such as poisson:30+gaussian:0.02"
 
 Amount = float | tuple[float, float] | None
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A noise that a name and an amount tell.
-
-    Attributes
-    ----------
-    noiser : str
-        The class in :mod:`sk_denoise`.
-    parameter : str
-        Which of its parameters the amount is.
-    meaning : str
-        What the amount means, for pictures in [0, 1].
-    most : float
-        The largest amount.
-    above_zero : bool
-        Whether an amount of zero is refused.
-    known : dict
-        What need not be learned of pictures in [0, 1], so that a noise is the same for each of them.
-    """
-
-    noiser: str
-    parameter: str
-    meaning: str
-    most: float
-    above_zero: bool = False
-    known: dict[str, Any] = field(default_factory=dict)
-
-
-LIMITS = {"limits": (0.0, 1.0)}
-
-KINDS: dict[str, Kind] = {
-    "gaussian": Kind(
-        "GaussianNoiser", "noise_factor", "standard deviation; 0.1 is 25.5 grey levels of 255", 1.0
-    ),
-    "uniform": Kind("UniformNoiser", "noise_factor", "half the width: noise from -AMOUNT to AMOUNT", 1.0),
-    "speckle": Kind("SpeckleNoiser", "noise_factor", "standard deviation as a share of each value", 10.0),
-    "poisson": Kind(
-        "PoissonNoiser",
-        "peak",
-        "photons where the picture is white; fewer are noisier",
-        1e9,
-        True,
-        {"white": 1.0},
-    ),
-    "salt_and_pepper": Kind(
-        "SaltAndPepperNoiser", "amount", "share of the values that turn black or white", 1.0, known=LIMITS
-    ),
-    "masking": Kind("MaskingNoiser", "fraction", "share of the values that turn black", 1.0),
-    "swap": Kind("SwapNoiser", "fraction", "share of the values from other patches; for train", 1.0),
-    "pixel": Kind("PixelNoiser", "fraction", "share of the pixels that take any colour", 1.0, known=LIMITS),
+# Noises that a name and an amount tell; the others are made of them
+KINDS: dict[str, Strength] = {
+    name: noise.amount for name, noise in NOISES.items() if noise.amount is not None
 }
 
 
@@ -96,9 +50,8 @@ class Noise:
 
         noisers = []
         for name, amount in self.parts:
-            kind = KINDS[name]
-            given = {} if amount is None else {kind.parameter: amount}
-            noisers.append(getattr(sk_denoise, kind.noiser)(**given, **kind.known))
+            given = {} if amount is None else {KINDS[name].parameter: amount}
+            noisers.append(getattr(sk_denoise, NOISES[name].name)(**given, **NOISES[name].known))
         noiser = noisers[0] if len(noisers) == 1 else sk_denoise.NoiserChain(noisers)
         return noiser.set_params(random_state=random_state)
 
@@ -135,8 +88,10 @@ class NoiseType(click.ParamType):  # type: ignore[type-arg]  # generic from clic
         name = found["name"].replace("-", "_")
         if name not in KINDS:
             self.fail(_unknown(name), param, ctx)
-        if name == "swap" and not self.in_training:
-            self.fail("swap takes values from other patches, and here pictures come one by one.", param, ctx)
+        if NOISES[name].mixes_samples and not self.in_training:
+            self.fail(
+                f"{name} takes values from other patches, and here pictures come one by one.", param, ctx
+            )
         amounts = [float(end) for end in (found["low"], found["high"]) if end is not None]
         problem = _problem(name, amounts)
         if problem:
@@ -182,7 +137,7 @@ def noise_help() -> str:
 
 def words_of(noiser: Any) -> str:
     """Return a noiser in the words of the command line, or as Python shows it."""
-    names = {kind.noiser: name for name, kind in KINDS.items()}
+    names = {NOISES[name].name: name for name in KINDS}
     kind = type(noiser).__name__
     if kind == "NoiserChain":
         return "+".join(map(words_of, noiser.noisers))
@@ -194,7 +149,7 @@ def words_of(noiser: Any) -> str:
 
 
 def _unknown(name: str) -> str:
-    if name in MADE_OF_OTHERS:
+    if name in NOISES:
         return f"{name!r} is made of other noise, which a name does not tell. Join noises in order by +."
     nearest = difflib.get_close_matches(name, KINDS, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
@@ -208,10 +163,10 @@ def _problem(name: str, amounts: list[float]) -> str:
         return f"LOW-HIGH needs LOW below HIGH, {amounts[1]:g}-{amounts[0]:g}"
     if kind.above_zero and 0 in amounts:
         return f"the amount must be above 0 ({kind.meaning})"
-    if max(amounts, default=0) <= kind.most:
+    if max(amounts, default=0) <= kind.high:
         return ""
-    problem = f"the amount must be at most {kind.most:g} ({kind.meaning})"
-    if name in ("gaussian", "uniform") and max(amounts) <= 255:
+    problem = f"the amount must be at most {kind.high:g} ({kind.meaning})"
+    if kind.unit == GREY_LEVELS and max(amounts) <= 255:
         shares = "-".join(f"{amount / 255:.3g}" for amount in amounts)
         problem += f"; grey levels of 255 would be {name}:{shares}"
     return problem

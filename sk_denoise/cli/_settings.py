@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
+from sk_denoise._registry import networks_of
 from sk_denoise.cli._chosen import color_of, load_denoiser
 from sk_denoise.cli._console import Refusal, reason_of, shown
 from sk_denoise.cli._noise import words_of
 
 __all__ = [
     "AUGMENTATIONS",
-    "LOSSES",
     "NETWORKS",
     "IntegerOrAuto",
     "NetworkOption",
@@ -27,14 +27,7 @@ __all__ = [
     "resumed",
 ]
 
-# Names for which the library, whose import takes seconds, need not be asked; tests compare them with its own.
-NETWORKS = {
-    "folded_unet": "FoldedUNetNetwork",
-    "unet": "UNetNetwork",
-    "dncnn": "DnCNNNetwork",
-    "ridnet": "RIDNetNetwork",
-}
-LOSSES = ("mse", "mae", "huber", "charbonnier", "bce", "kl", "ssim", "ms_ssim")
+NETWORKS = networks_of("ImageDenoiser")
 AUGMENTATIONS: dict[str, dict[str, Any] | None] = {
     "none": None,
     "mirror": {},
@@ -202,7 +195,7 @@ def _parameters(options: Options, given: set[str]) -> Iterator[tuple[str, Any]]:
 def _spec(name: str, values: dict[str, Any]) -> Any:
     import sk_denoise
 
-    spec = getattr(sk_denoise, NETWORKS[name])()
+    spec = getattr(sk_denoise, NETWORKS[name].name)()
     unknown = set(values) - set(spec.get_params())
     if unknown:
         raise Refusal(
@@ -245,6 +238,6 @@ def _said(value: Any) -> str:
 def _own_color(denoiser: Any, options: Options, given: set[str]) -> str:
     """Return the color of the pictures that an estimator takes."""
     color = color_of(denoiser)
-    if "color" in given and options["color"] != color:
+    if "color" in given and options["color"] not in ("auto", color):
         raise Refusal(f"--color is {options['color']}, and the model takes {color} pictures; leave it out")
     return color

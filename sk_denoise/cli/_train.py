@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from sk_denoise._registry import LOSSES
 from sk_denoise.cli._chosen import IN_THE_BOX, ModelType, check_device
 from sk_denoise.cli._console import PROGRAM, Refusal, exit_code_of, explained, number_of, say, shown, tell
 from sk_denoise.cli._epochs import Keeper, Screen, in_time, screen
@@ -24,7 +25,7 @@ from sk_denoise.cli._options import (
     refuse_both,
     seed_option,
 )
-from sk_denoise.cli._pixels import Scale
+from sk_denoise.cli._pixels import range_of
 from sk_denoise.cli._places import (
     FOLDER,
     check_target,
@@ -36,7 +37,6 @@ from sk_denoise.cli._places import (
 )
 from sk_denoise.cli._settings import (
     AUGMENTATIONS,
-    LOSSES,
     NETWORKS,
     IntegerOrAuto,
     NetworkOption,
@@ -115,7 +115,13 @@ class Run:
     help="Tell the network how strong the noise is, for white Gaussian noise; what uses it may then be given "
     "--sigma. By default it does without (blind).",
 )
-@click.option("--color", type=click.Choice(["rgb", "gray"]), default="rgb", show_default=True)
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "rgb", "gray"]),
+    default="auto",
+    show_default=True,
+    help="What the network learns; auto is gray where all files of FOLDER are gray, and else rgb.",
+)
 @click.option(
     "--patch-size", type=click.IntRange(min=1), show_default="64", help="Sides of patches in pixels."
 )
@@ -130,7 +136,7 @@ class Run:
     type=click.FloatRange(min=0, min_open=True),
     show_default="0.002, and 0.0002 with --start-from",
 )
-@click.option("--loss", type=click.Choice(LOSSES), show_default="mse")
+@click.option("--loss", type=click.Choice(list(LOSSES)), show_default="mse")
 @click.option("--validation", type=FOLDER, help="Measure each epoch on the pictures of this folder.")
 @click.option(
     "--validation-noisy", type=FOLDER, help="With --noisy: the noisy side of the folder --validation."
@@ -219,10 +225,13 @@ def _prepared(folder: Path, model: Path, options: dict[str, Any], given: set[str
         denoiser, color = fresh(options, given)
     most = options["max_pixels"]
     pictures = open_folder(folder, options["noisy"], color=color, max_pixels=most)
+    if color == "auto" and not options["quiet"]:
+        kind = "gray (--color rgb says otherwise)" if pictures.color == "gray" else "colour"
+        tell(f"The network learns {kind}, as the pictures of {shown(folder)} are.")
     validation = None
     if options["validation"] is not None:
         validation = open_folder(
-            options["validation"], options["validation_noisy"], color=color, max_pixels=most
+            options["validation"], options["validation_noisy"], color=pictures.color, max_pixels=most
         )
     for some in filter(None, (pictures, validation)):
         _refuse_numbers(some)
@@ -239,12 +248,12 @@ def _refuse_numbers(pictures: Any) -> None:
         except ValueError:  # broken; the training leaves it out and says so
             continue
         for side in sides if isinstance(sides, tuple) else (sides,):
-            scale = Scale.of(side)
-            if scale.remark:
+            intensity, remark = range_of(side)
+            if remark and side.dtype.kind == "f":
                 raise Refusal(
-                    f"the numbers of {shown(pictures.paths[index])} reach from {scale.black:g} to "
-                    f"{scale.white:g}, and floats count from 0 (black) to 1 (white) in training; divide them "
-                    "by what is white"
+                    f"the numbers of {shown(pictures.paths[index])} reach from {intensity.black:g} to "
+                    f"{intensity.white:g}, and floats count from 0 (black) to 1 (white) in training; divide "
+                    "them by what is white"
                 )
 
 

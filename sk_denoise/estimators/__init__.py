@@ -1,41 +1,25 @@
-"""Estimators, thin over training: validate, scale, train, store."""
+"""Estimators, thin over training: validate, scale, train, store; and filters with the same face."""
 
-from sk_denoise.estimators._bm3d import BM3DDenoiser
-from sk_denoise.estimators._classical import BilateralDenoiser, MedianDenoiser, NonLocalMeansDenoiser
+from sk_denoise.estimators import _bm3d, _classical, _shrinkage, _wiener
+from sk_denoise.estimators._bm3d import *
+from sk_denoise.estimators._classical import *
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._ensemble import DenoisingEnsemble
 from sk_denoise.estimators._image_denoiser import ImageDenoiser
-from sk_denoise.estimators._image_networks import (
-    IMAGE_NETWORKS,
-    DnCNNNetwork,
-    FoldedUNetNetwork,
-    RIDNetNetwork,
-    UNetNetwork,
-)
 from sk_denoise.estimators._network_summary import NetworkSummary
-from sk_denoise.estimators._networks import NETWORKS, ConvNetwork, DenseNetwork, PoolingNetwork
-from sk_denoise.estimators._shrinkage import TotalVariationDenoiser, WaveletDenoiser
-from sk_denoise.estimators._wiener import WienerDenoiser
+from sk_denoise.estimators._networks import IMAGE_NETWORKS, NETWORKS
+from sk_denoise.estimators._shrinkage import *
+from sk_denoise.estimators._wiener import *
 
 __all__ = [
     "IMAGE_NETWORKS",
-    "DnCNNNetwork",
-    "FoldedUNetNetwork",
-    "ImageDenoiser",
-    "RIDNetNetwork",
-    "UNetNetwork",
     "NETWORKS",
-    "BM3DDenoiser",
-    "BilateralDenoiser",
-    "ConvNetwork",
     "DenoisingAutoencoder",
     "DenoisingEnsemble",
-    "DenseNetwork",
-    "MedianDenoiser",
+    "ImageDenoiser",
     "NetworkSummary",
-    "NonLocalMeansDenoiser",
-    "PoolingNetwork",
-    "TotalVariationDenoiser",
-    "WaveletDenoiser",
-    "WienerDenoiser",
 ]
+__all__ += _bm3d.__all__
+__all__ += _classical.__all__
+__all__ += _shrinkage.__all__
+__all__ += _wiener.__all__

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from sk_denoise._callbacks import FitTasks, take_fitted, unfitted
 from sk_denoise._cost import cost_of
+from sk_denoise._intensity import UNIT, IntensityRange, is_stored
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
 from sk_denoise._skops import StateInBytes
 from sk_denoise._threads import suitable_threads, threads_for
@@ -115,6 +116,7 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
     callbacks: Sequence[Any] | None
     image_shape: Sequence[int] | None
     image_shape_: tuple[int, ...] | None
+    intensity_range_: IntensityRange | None
     precision: Literal["auto", "float32", "bfloat16"]
     device: str | torch.device
     random_state: int | RandomState | None
@@ -199,13 +201,20 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         return layout.network_shape
 
     def _refuse_other_unit(self, samples: NDArray[Any]) -> None:
-        """Refuse integers for a network that learned from shares of their range."""
-        if samples.dtype.kind in "ui" and getattr(self, "_learned_scaled_", False):
-            raise ValueError(
-                f"{type(self).__name__} learned from patches in [0, 1], which integers were divided for, and "
-                f"X holds {samples.dtype}. Divide it by the largest value of its type, "
-                f"X / {np.iinfo(samples.dtype).max}."
-            )
+        """Refuse integers for a network that learned from [0, 1], and warn of the opposite."""
+        learned = self.intensity_range_
+        if learned is None or not samples.size or samples.dtype.kind not in "uif":
+            return
+        low, high = float(samples.min()), float(samples.max())
+        words = f"{type(self).__name__} learned from numbers in [{learned.black:g}, {learned.white:g}], and X"
+        if learned == UNIT and samples.dtype.kind in "ui" and high > 1:
+            words += f" holds {samples.dtype} up to {high:g}. Bring it to [0, 1]"
+            if not is_stored(samples.dtype):  # of a table, perhaps, in which others lie far out
+                warn_user(f"{words}, as the data of the fit.")
+                return
+            raise ValueError(f"{words}, X / {IntensityRange.of(samples).white:.0f}.")
+        if learned != UNIT and samples.dtype.kind == "f" and low >= 0 and 0 < high <= 1:
+            warn_user(f"{words} lies in [0, 1]. Give it in the unit of the fit, {learned.white:g} * X.")
 
     def _split(
         self, pair: Pair, X_val: ArrayLike | None, X_clean_val: ArrayLike | None
@@ -238,7 +247,9 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
                     f"fit_patches takes sk_denoise.datasets.RandomPatches, got {type(given).__name__}. Say "
                     "how patches are to be drawn: RandomPatches(pictures, patch_size=64)."
                 )
-        if validation is not None or not self.early_stopping:
+        if validation is not None:
+            return patches, validation.counted_like(patches)
+        if not self.early_stopping:
             return patches, validation
         training, held_out = patches.split(
             self.validation_fraction, RandomState(stream_seed(self._root(), "split") % 2**32)
@@ -296,7 +307,8 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
     def _build(self, pair: Pair, network: Any, on_unit_interval: bool) -> None:
         """Learn layout and scaling from a pair, and make the network that suits them."""
         layout = self._training_layout(pair)
-        self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.data_range, 0
+        self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.intensity.span, 0
+        self.intensity_range_ = pair.known_intensity
         self._reference_noiser_ = default_noiser(
             pair.targets, layout.image_shape is not None
         )  # whatever the network
@@ -307,7 +319,9 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         self._cost_ = cost_of(module, self._input_shape(layout))
         optimizer = self._optimizer(len(pair.inputs))
         scaler = self._preparation_.target_scaler
-        self._units_ = Units(scaler.center, scaler.spread, pair.black, pair.data_range)  # for some losses
+        self._units_ = Units(
+            scaler.center, scaler.spread, pair.intensity.black, pair.intensity.span
+        )  # for some losses
         criterion = build_criterion(self.loss, self._units_)
         self.net_ = create_net(module, criterion, optimizer, resolve_device(self.device))
 

@@ -1,24 +1,9 @@
-"""Networks: plain torch, one architecture a file, which know nothing of the rest of the library."""
+"""Networks: plain torch, one architecture a file, with the spec that an estimator builds it from.
+
+The registry lists the specs; what all networks share stands here.
+"""
 
 from sk_denoise.networks._base import ACTIVATIONS, SeededModule
 from sk_denoise.networks.bounded import Bounded
-from sk_denoise.networks.conv import ConvAutoencoder
-from sk_denoise.networks.dense import DenseAutoencoder
-from sk_denoise.networks.dncnn import DnCNN
-from sk_denoise.networks.folded_unet import FoldedUNet
-from sk_denoise.networks.pooling import PoolingAutoencoder
-from sk_denoise.networks.ridnet import RIDNet
-from sk_denoise.networks.unet import UNet
 
-__all__ = [
-    "ACTIVATIONS",
-    "Bounded",
-    "ConvAutoencoder",
-    "DenseAutoencoder",
-    "DnCNN",
-    "FoldedUNet",
-    "PoolingAutoencoder",
-    "RIDNet",
-    "SeededModule",
-    "UNet",
-]
+__all__ = ["ACTIVATIONS", "Bounded", "SeededModule"]

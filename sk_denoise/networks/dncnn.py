@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, normalize
 
 from sk_denoise.networks._base import NOISE_GAIN, SeededModule, draw_kaiming, undrawn
+from sk_denoise.networks._spec import ONE_OR_MORE, ImageNetworkSpec, Interval, check_parameters
 
-__all__ = ["DnCNN", "SteadyBatchNorm", "UnitConv2d"]
+__all__ = ["DnCNNNetwork"]
 
 EPSILON = 1e-4  # added to variances, as in the authors' code
 SHARE = 0.1  # of the latest batch in the running statistics, once there have been ten
@@ -154,3 +156,46 @@ def _layers(before: int, depth: int, width: int, after: int) -> Iterator[nn.Modu
         yield SteadyBatchNorm(width)
         yield nn.ReLU(inplace=True)
     yield undrawn(nn.Conv2d, width, after, kernel_size=3, padding=1, bias=False)
+
+
+class DnCNNNetwork(ImageNetworkSpec):
+    """Spec of DnCNN, for ``ImageDenoiser(network=...)``.
+
+    Parameters
+    ----------
+    depth : int, default=17
+        Convolutions, at least 2. The paper has 17 for one noise level and 20 for a range of them or colour.
+    width : int, default=64
+        Channels between the convolutions.
+
+    See Also
+    --------
+    ImageDenoiser : Trains the network.
+
+    Examples
+    --------
+    >>> from sk_denoise import DnCNNNetwork, ImageDenoiser
+    >>> ImageDenoiser(DnCNNNetwork(depth=20)).get_params()["network__width"]
+    64
+    """
+
+    def __init__(self, depth: int = 17, *, width: int = 64) -> None:
+        self.depth = depth
+        self.width = width
+
+    def build(self, channels: int, noise_map: bool) -> nn.Module:
+        """Return the network; an estimator draws its weights again.
+
+        Parameters
+        ----------
+        channels : int
+            Channels of the pictures.
+        noise_map : bool
+            Whether a map of the noise level follows them.
+
+        Returns
+        -------
+        torch.nn.Module
+        """
+        check_parameters(self, {"depth": [Interval(Integral, 2, None, closed="left")], "width": ONE_OR_MORE})
+        return DnCNN(channels, depth=self.depth, width=self.width, noise_map=noise_map)

@@ -11,8 +11,9 @@ from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 
 from sk_denoise.networks._base import NOISE_GAIN, SeededModule, draw_kaiming, undrawn
 from sk_denoise.networks._grid import mirrored
+from sk_denoise.networks._spec import ImageNetworkSpec, sizes_of
 
-__all__ = ["FoldedUNet"]
+__all__ = ["FoldedUNetNetwork"]
 
 BRANCH_GAIN = 0.1  # of the last layer of every residual branch at the start: deep stacks begin near identity
 
@@ -143,3 +144,49 @@ class ResidualBlock(nn.Module):
 def convolution(before: int, after: int) -> nn.Module:
     """Return a 3 x 3 convolution that keeps the size; its weights are not drawn yet."""
     return undrawn(nn.Conv2d, before, after, kernel_size=3, padding=1)
+
+
+class FoldedUNetNetwork(ImageNetworkSpec):
+    """Spec of a small residual U-Net on the folded picture, for ``ImageDenoiser(network=...)``.
+
+    The default, and the network whose weights are in the box: 848,000 weights and 109,000 multiplications
+    for each pixel, an eighth of what full resolution would take.
+
+    Parameters
+    ----------
+    widths : pair of int, default=(64, 96)
+        Channels at half and at a quarter of the resolution.
+    blocks : pair of int, default=(2, 3)
+        Residual blocks on each side at half resolution, and at a quarter.
+
+    See Also
+    --------
+    ImageDenoiser : Trains the network.
+
+    Examples
+    --------
+    >>> from sk_denoise import FoldedUNetNetwork, ImageDenoiser
+    >>> ImageDenoiser(FoldedUNetNetwork((32, 48))).set_params(network__blocks=(1, 1)).network
+    FoldedUNetNetwork(blocks=(1, 1), widths=(32, 48))
+    """
+
+    def __init__(self, widths: Sequence[int] = (64, 96), *, blocks: Sequence[int] = (2, 3)) -> None:
+        self.widths = widths
+        self.blocks = blocks
+
+    def build(self, channels: int, noise_map: bool) -> nn.Module:
+        """Return the network; an estimator draws its weights again.
+
+        Parameters
+        ----------
+        channels : int
+            Channels of the pictures.
+        noise_map : bool
+            Whether a map of the noise level follows them.
+
+        Returns
+        -------
+        torch.nn.Module
+        """
+        widths, blocks = sizes_of(self, "widths", at_least=1), sizes_of(self, "blocks", at_least=1)
+        return FoldedUNet(channels, widths=widths, blocks=blocks, noise_map=noise_map)

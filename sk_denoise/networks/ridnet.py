@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from sk_denoise.networks._base import LAST_GAIN, SeededModule, draw_kaiming, undrawn
+from sk_denoise.networks._spec import ONE_OR_MORE, ImageNetworkSpec, check_parameters
 
-__all__ = ["RIDNet"]
+__all__ = ["RIDNetNetwork"]
 
 COLOUR_MEAN = (0.4488, 0.4371, 0.4040)  # of the pictures of DIV2K in [0, 1]
 
@@ -195,3 +196,54 @@ def _rectified(width: int, dilations: Sequence[int]) -> list[nn.Module]:
 def _convolution(before: int, after: int, dilation: int = 1) -> nn.Module:
     """Return a 3 x 3 convolution that keeps the size; its weights are not drawn yet."""
     return undrawn(nn.Conv2d, before, after, kernel_size=3, padding=dilation, dilation=dilation)
+
+
+class RIDNetNetwork(ImageNetworkSpec):
+    """Spec of RIDNet, for ``ImageDenoiser(network=...)``.
+
+    Its attention averages over the whole picture. Large pictures are worked on in tiles, which are weighed by
+    their own averages: answers near those to the whole picture, and a warning.
+
+    Parameters
+    ----------
+    width : int, default=64
+        Channels between the modules.
+    blocks : int, default=4
+        Enhancement attention modules.
+    reduction : int, default=16
+        How many times fewer channels the attention has inside; it divides ``width``.
+
+    See Also
+    --------
+    ImageDenoiser : Trains the network.
+
+    Examples
+    --------
+    >>> from sk_denoise import ImageDenoiser, RIDNetNetwork
+    >>> ImageDenoiser(RIDNetNetwork(width=32)).get_params()["network__blocks"]
+    4
+    """
+
+    def __init__(self, width: int = 64, *, blocks: int = 4, reduction: int = 16) -> None:
+        self.width = width
+        self.blocks = blocks
+        self.reduction = reduction
+
+    def build(self, channels: int, noise_map: bool) -> nn.Module:
+        """Return the network; an estimator draws its weights again.
+
+        Parameters
+        ----------
+        channels : int
+            Channels of the pictures.
+        noise_map : bool
+            Whether a map of the noise level follows them.
+
+        Returns
+        -------
+        torch.nn.Module
+        """
+        check_parameters(self, dict.fromkeys(("width", "blocks", "reduction"), ONE_OR_MORE))
+        return RIDNet(
+            channels, width=self.width, blocks=self.blocks, reduction=self.reduction, noise_map=noise_map
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,10 @@ from torch.nn.functional import max_pool2d
 
 from sk_denoise.networks._base import LAST_GAIN, NOISE_GAIN, SeededModule, draw_kaiming, undrawn
 from sk_denoise.networks._grid import mirrored
+from sk_denoise.networks._spec import ImageNetworkSpec, StrOptions, check_parameters, sizes_of
 from sk_denoise.networks.dncnn import SteadyBatchNorm, UnitConv2d
 
-__all__ = ["UNet"]
+__all__ = ["UNetNetwork"]
 
 
 class UNet(SeededModule):
@@ -33,7 +35,7 @@ class UNet(SeededModule):
         Channels at full resolution, at half of it, and so on; as many resolutions as there are widths.
     normalization : {None, "batch"}, default=None
         What stands between a convolution and its rectifier; ``"batch"`` is what
-        :class:`~sk_denoise.networks.DnCNN` has.
+        :class:`~sk_denoise.networks.dncnn.DnCNN` has.
     residual : bool, default=True
         Whether what comes out is the noise, and is taken off the noisy picture. That starts near the
         identity and learns faster; turn it off where a noisy pixel tells nothing of the clean one.
@@ -148,3 +150,61 @@ def _pair(before: int, after: int, normalization: str | None) -> nn.Sequential:
 def _multiple(length: int, step: int) -> int:
     """Return the length, rounded up to a multiple of the step."""
     return -(-length // step) * step
+
+
+class UNetNetwork(ImageNetworkSpec):
+    """Spec of a U-Net, for ``ImageDenoiser(network=...)``.
+
+    Parameters
+    ----------
+    widths : sequence of int, default=(32, 64, 128)
+        Channels at full resolution, at half of it, and so on; as many resolutions as there are widths.
+    normalization : {None, "batch"}, default=None
+        What stands between a convolution and its rectifier.
+    residual : bool, default=True
+        Whether the network finds the noise, which is taken off the noisy picture, or the clean picture.
+
+    See Also
+    --------
+    ImageDenoiser : Trains the network.
+
+    Examples
+    --------
+    >>> from sk_denoise import ImageDenoiser, UNetNetwork
+    >>> ImageDenoiser(UNetNetwork((16, 32))).get_params()["network__residual"]
+    True
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (32, 64, 128),
+        *,
+        normalization: Literal["batch"] | None = None,
+        residual: bool = True,
+    ) -> None:
+        self.widths = widths
+        self.normalization = normalization
+        self.residual = residual
+
+    def build(self, channels: int, noise_map: bool) -> nn.Module:
+        """Return the network; an estimator draws its weights again.
+
+        Parameters
+        ----------
+        channels : int
+            Channels of the pictures.
+        noise_map : bool
+            Whether a map of the noise level follows them.
+
+        Returns
+        -------
+        torch.nn.Module
+        """
+        check_parameters(self, {"normalization": [StrOptions({"batch"}), None], "residual": ["boolean"]})
+        return UNet(
+            channels,
+            widths=sizes_of(self, "widths", at_least=1),
+            normalization=self.normalization,
+            residual=self.residual,
+            noise_map=noise_map,
+        )

@@ -19,7 +19,6 @@ __all__ = [
     "add_uniform",
     "choose_corruption",
     "corrupt_region",
-    "draw_strength",
     "mask_entries",
     "replace_pixels",
     "salt_and_pepper",

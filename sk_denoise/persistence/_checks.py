@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor
 
 from sk_denoise._cost import Cost
+from sk_denoise._intensity import IntensityRange
 from sk_denoise._scaling import AffineScaler
 from sk_denoise._validation import Noiser, check_parameters
 from sk_denoise.estimators import DenoisingAutoencoder, DenoisingEnsemble, WienerDenoiser
@@ -153,6 +154,14 @@ def are_levels(value: Any, estimator: Any) -> bool:
     return is_pair and 0 <= value[0] <= value[1]
 
 
+def is_range(value: Any, _: Any) -> bool:
+    """Return whether it is a range from black to white, or None."""
+    if value is None:
+        return True
+    are_ends = type(value) is IntensityRange and is_number(value.black) and is_number(value.white)
+    return are_ends and value.black < value.white
+
+
 def are_members(value: Any, estimator: Any) -> bool:
     """Return whether it is a list of fitted networks for the samples of an ensemble."""
     return (
@@ -201,7 +210,7 @@ FITTED: dict[type[Any], dict[str, Rule]] = {
         "_design_": Rule(lambda v, _: type(v) is dict, "a dict"),
         "_root_": Rule(lambda v, _: is_seed(v), "a seed"),
         "_n_runs_": COUNT,
-        "_learned_scaled_": Rule(lambda v, _: type(v) is bool, "a truth value", required=False),
+        "intensity_range_": Rule(is_range, "None, or two numbers, black and white"),
         "precision_": Rule(lambda v, _: v in PRECISIONS, "a precision", required=False),
         "n_iter_": COUNT,
         "loss_curve_": NUMBERS,
@@ -213,9 +222,8 @@ FITTED: dict[type[Any], dict[str, Rule]] = {
         "image_shape_": Rule(lambda v, e: v == e._preparation_.layout.image_shape, "that of its layout"),
     },
     ImageFitSteps: {
-        "_learned_scaled_": Rule(lambda v, _: type(v) is bool, "a truth value"),
         "patch_shape_": Rule(lambda v, _: is_shape(v, (2, 3)), "the shape of a patch"),
-        "white_": Rule(lambda v, _: v is None or is_number(v, 0), "None, or a number above 0"),
+        "_strongest_noise_": Rule(lambda v, _: is_number(v) and v >= 0, "a number of at least 0"),
         "noise_levels_": Rule(are_levels, 'two levels of noise with sigma="map", else None'),
     },
     DenoisingEnsemble: {

@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline
 from sk_denoise import estimators as denoisers
 from sk_denoise import noise, preprocessing
 from sk_denoise._cost import Cost
+from sk_denoise._intensity import IntensityRange
 from sk_denoise._scaling import AffineScaler
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
 from sk_denoise.estimators._preparation import Preparation
@@ -39,7 +40,16 @@ __all__ = ["CODECS", "is_ours", "refusal_of"]
 # Fitted state that is made of several parts
 RECORDS: dict[str, type[Any]] = {
     kind.__name__.strip("_"): kind
-    for kind in (AffineScaler, Cost, PictureLayout, Preparation, SampleLayout, Units, _Spectrum)
+    for kind in (
+        AffineScaler,
+        Cost,
+        IntensityRange,
+        PictureLayout,
+        Preparation,
+        SampleLayout,
+        Units,
+        _Spectrum,
+    )
 }
 # Estimators of scikit-learn that hold others, and do nothing else
 HOLDERS: dict[str, type[Any]] = {"Pipeline": Pipeline, "FrozenEstimator": FrozenEstimator}

@@ -13,6 +13,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from sk_denoise._extras import require_extra
 from sk_denoise._version import __version__
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
 from sk_denoise.io._atomic import check_target, replace_file
@@ -59,8 +60,8 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
-    ImportError
-        Where onnx and onnxscript are missing: ``pip install -e ".[onnx]"``.
+    MissingExtraError
+        Without onnx and onnxscript, which the extra ``onnx`` brings.
     TypeError
         For another estimator, or a step of a Pipeline that does more than to shift and scale; the message
         names it.
@@ -88,7 +89,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     ...     (Path(folder) / "digits.onnx").stat().st_size > 100_000
     True
     """
-    _check_extra()
+    require_extra("export_onnx", "onnx")
     steps, denoiser = _denoiser_in(estimator)
     shifts = shifts_of(steps)
     check_is_fitted(denoiser)
@@ -120,16 +121,6 @@ def _denoiser_in(estimator: Any) -> tuple[list[tuple[str, Any]], DenoisingAutoen
         "export_onnx takes a fitted DenoisingAutoencoder or ImageDenoiser, or a Pipeline that ends with one, "
         f"got {kind}, which has no network."
     )
-
-
-def _check_extra() -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f'export_onnx needs {error.name}, which is not installed: pip install -e ".[onnx]".'
-        ) from error
 
 
 def _exported(estimator: DenoisingAutoencoder | ImageDenoiser, shifts: list[Shift]) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from numpy.random import RandomState
 
+from sk_denoise import _registry
 from sk_denoise._random import root_seed
 from sk_denoise._validation import check_one_of
 from sk_denoise.estimators import ImageDenoiser
@@ -53,8 +54,8 @@ class Model:
 
 
 MODELS: dict[str, Model] = {
-    "gray": Model("gray", channels=1, strongest=55 / 255),
-    "rgb": Model("rgb", channels=3, strongest=55 / 255),
+    name: Model(name, channels=model.channels, strongest=model.strongest)
+    for name, model in _registry.MODELS.items()
 }
 
 
@@ -122,7 +123,8 @@ def shared_network(name: str) -> FoldedUNet:
 def _loaded(name: str) -> FoldedUNet:
     from safetensors.torch import load_file
 
-    network = FoldedUNet(MODELS[name].channels, noise_map=True)
+    model = _registry.MODELS[name]
+    network: FoldedUNet = _registry.load(model)(model.channels, noise_map=True)
     weights = load_file(WEIGHTS / f"{name}.safetensors")  # half precision on disk
     network.load_state_dict({key: weight.float() for key, weight in weights.items()})
     return network.eval()

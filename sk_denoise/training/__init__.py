@@ -1,7 +1,14 @@
 """Training: the only place that knows skorch. Batches, losses, optimizers, callbacks, one run."""
 
-from sk_denoise.training._batches import CorruptedRows, CorruptedStream, FixedRows, Pairing, Rows
-from sk_denoise.training._callbacks import SCHEDULES, check_callbacks
+from sk_denoise.training._batches import (
+    BatchIterator,
+    CorruptedRows,
+    CorruptedStream,
+    FixedRows,
+    Pairing,
+    Rows,
+)
+from sk_denoise.training._callbacks import check_callbacks
 from sk_denoise.training._defaults import auto_batch_size, auto_epochs, auto_patch_epochs
 from sk_denoise.training._device import (
     PRECISIONS,
@@ -10,8 +17,9 @@ from sk_denoise.training._device import (
     resolve_device,
     resolve_precision,
 )
-from sk_denoise.training._losses import LOSSES, Units, build_criterion, check_loss
+from sk_denoise.training._losses import LOSSES, LossTraits, Units, build_criterion, check_loss
 from sk_denoise.training._optimizers import OPTIMIZERS, resolve_optimizer
+from sk_denoise.training._schedules import SCHEDULES
 from sk_denoise.training._trainer import TrainingPlan, create_net, train
 
 __all__ = [
@@ -19,9 +27,11 @@ __all__ = [
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",
+    "BatchIterator",
     "CorruptedRows",
     "CorruptedStream",
     "FixedRows",
+    "LossTraits",
     "Pairing",
     "Rows",
     "TrainingPlan",

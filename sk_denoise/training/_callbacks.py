@@ -16,9 +16,9 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from sk_denoise.exceptions import TrainingDivergedError
+from sk_denoise.training._schedules import SCHEDULES
 
 __all__ = [
-    "SCHEDULES",
     "AveragedWeights",
     "BestWeights",
     "EarlyStopping",
@@ -32,53 +32,6 @@ __all__ = [
 
 STEPS_UNWATCHED = 50  # on a GPU, between two looks at the loss
 DIVERGED = 1e4  # times the loss before the first step
-WARM_UP = 0.1, 100  # share of the steps, and the most of them, in which the rate rises
-EXPONENTIAL_END = 0.01  # share of the rate that an exponential fall ends at
-ONE_CYCLE = 0.3, 0.04  # share of the steps in which the rate rises, and share of the rate that it rises from
-
-
-def _constant(step: int, steps: int) -> float:
-    return 1.0
-
-
-def _cosine(step: int, steps: int) -> float:
-    return _warm_up(step, steps) * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-def _flat_cosine(step: int, steps: int) -> float:
-    return _warm_up(step, steps) * 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * step / steps - 1)))
-
-
-def _linear(step: int, steps: int) -> float:
-    return _warm_up(step, steps) * (1 - step / steps)
-
-
-def _exponential(step: int, steps: int) -> float:
-    return _warm_up(step, steps) * float(EXPONENTIAL_END ** (step / steps))
-
-
-def _one_cycle(step: int, steps: int) -> float:
-    rise, start = ONE_CYCLE
-    top = max(1.0, rise * steps)
-    if step < top:
-        return start + (1 - start) * 0.5 * (1 - math.cos(math.pi * (step + 1) / top))
-    return 0.5 * (1 + math.cos(math.pi * (step - top) / max(1.0, steps - top)))
-
-
-def _warm_up(step: int, steps: int) -> float:
-    share, most = WARM_UP
-    return min(1.0, (step + 1) / (1 + min(most, share * steps)))
-
-
-# name: share of the learning rate, from the number of steps before and the number of all steps
-SCHEDULES: dict[str, Callable[[int, int], float]] = {
-    "constant": _constant,
-    "cosine": _cosine,
-    "flat_cosine": _flat_cosine,
-    "linear": _linear,
-    "exponential": _exponential,
-    "one_cycle": _one_cycle,
-}
 
 
 class StopTraining(Exception):  # noqa: N818 - a signal, not an error

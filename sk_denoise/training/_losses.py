@@ -1,6 +1,6 @@
-"""The table of losses: what a network is trained to make small.
+"""Losses: what a network is trained to make small.
 
-A loss is a name in the table, a mix ``{name: weight, ...}``, or anyone's function of output and target.
+A loss is a name in the registry, a mix ``{name: weight, ...}``, or anyone's function of output and target.
 """
 
 from __future__ import annotations
@@ -8,20 +8,18 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import huber_loss, l1_loss, mse_loss
 
+from sk_denoise._registry import LOSSES, Loss, LossTraits, load
 from sk_denoise._validation import check_one_of
-from sk_denoise.training._similarity import MultiScaleSimilarityLoss, SimilarityLoss, Units
+from sk_denoise.training._similarity import Units
 
 __all__ = [
     "LOSSES",
-    "LossEntry",
     "LossTraits",
     "Units",
     "build_criterion",
@@ -32,17 +30,21 @@ CHARBONNIER_WIDTH = 2.0**-10  # the papers' 1e-3, with a square that has an exac
 LEAST_INTENSITY = 1e-6  # below the steps of 16 bits; slopes stay within a million
 
 
-# The losses of the table ------------------------------------------------------------------------------
+# Losses with a name -----------------------------------------------------------------------------------
 
 
 class ByEntry(nn.Module):
     """A loss that compares entry by entry, of batches of any shape, and takes the mean.
 
-    A subclass gives a function like those of :mod:`torch.nn.functional`, which takes output, target and
-    ``reduction``, "mean" or "none".
+    Parameters
+    ----------
+    function : callable
+        Like those of :mod:`torch.nn.functional`: takes output, target and ``reduction``, "mean" or "none".
     """
 
-    function: ClassVar[Callable[..., Tensor]]
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
 
     def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Map two batches to one number.
@@ -67,42 +69,15 @@ class ByEntry(nn.Module):
         return (self.function(output, target, reduction="none") * weight).mean()
 
 
-class SquaredError(ByEntry):
-    """Squared error; its best answer is the mean of what is possible."""
-
-    function = staticmethod(mse_loss)
-
-
-class AbsoluteError(ByEntry):
-    """Absolute error; its best answer is the median of what is possible."""
-
-    function = staticmethod(l1_loss)
-
-
-class HuberError(ByEntry):
-    """Half the squared error below one unit of the network, linear above.
-
-    P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35 (1964).
-    """
-
-    function = staticmethod(huber_loss)
-
-
 def charbonnier_loss(output: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """Return sqrt(d^2 + w^2) - w of errors d, or its mean."""
-    each = (output - target).square().add(CHARBONNIER_WIDTH**2).sqrt()
-    return (each.mean() if reduction == "mean" else each) - CHARBONNIER_WIDTH
-
-
-class CharbonnierError(ByEntry):
-    """Absolute error, smooth around 0: sqrt(d^2 + w^2) - w, with w about 0.001 units of the network.
+    """Return sqrt(d^2 + w^2) - w of errors d, or its mean: absolute error, smooth around 0.
 
     P. Charbonnier et al., "Two deterministic half-quadratic regularization algorithms for computed imaging",
     ICIP (1994); W.-S. Lai et al., "Deep Laplacian pyramid networks", CVPR (2017), whose w is 0.001. They do
     not take w off, which changes no slope.
     """
-
-    function = staticmethod(charbonnier_loss)
+    each = (output - target).square().add(CHARBONNIER_WIDTH**2).sqrt()
+    return (each.mean() if reduction == "mean" else each) - CHARBONNIER_WIDTH
 
 
 class BinaryCrossEntropy(nn.Module):
@@ -239,59 +214,7 @@ class CustomLoss(nn.Module):
         return loss.reshape(())
 
 
-# The table --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossTraits:
-    """What a fit must know of a loss.
-
-    Attributes
-    ----------
-    on_unit_interval : bool
-        Whether it compares numbers in [0, 1]: data are not scaled, and the network answers through a sigmoid.
-    by_entry : bool
-        Whether it takes a weight for each entry.
-    by_sample : bool
-        Whether it takes a weight for each sample.
-    pictures_only : bool
-        Whether it takes pictures alone, ``(n, channels, height, width)``.
-    """
-
-    on_unit_interval: bool = False
-    by_entry: bool = False
-    by_sample: bool = False
-    pictures_only: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossEntry(LossTraits):
-    """A loss of the table.
-
-    Attributes
-    ----------
-    kind : type of Module
-        Its class, which takes :class:`Units` where it is for pictures only, and nothing otherwise.
-    """
-
-    kind: type[nn.Module]
-    by_sample: bool = True
-
-    def build(self, units: Units) -> nn.Module:
-        """Return the loss for a network whose unit relates to the data in this way."""
-        return self.kind(units) if self.pictures_only else self.kind()
-
-
-LOSSES: dict[str, LossEntry] = {
-    "mse": LossEntry(kind=SquaredError, by_entry=True),
-    "mae": LossEntry(kind=AbsoluteError, by_entry=True),
-    "huber": LossEntry(kind=HuberError, by_entry=True),
-    "charbonnier": LossEntry(kind=CharbonnierError, by_entry=True),
-    "bce": LossEntry(kind=BinaryCrossEntropy, by_entry=True, on_unit_interval=True),
-    "kl": LossEntry(kind=KullbackLeibler, by_entry=True, on_unit_interval=True),
-    "ssim": LossEntry(kind=SimilarityLoss, pictures_only=True),
-    "ms_ssim": LossEntry(kind=MultiScaleSimilarityLoss, pictures_only=True),
-}
+# Losses by name, as a mix, or as a function ----------------------------------------------------------
 
 
 def check_loss(loss: object) -> LossTraits:
@@ -352,13 +275,22 @@ def build_criterion(loss: Any, units: Units) -> nn.Module:
         Takes output and target, and a weight for each entry where the traits say so.
     """
     if isinstance(loss, str):
-        return LOSSES[loss].build(units)
+        return _build(LOSSES[loss], units)
     if isinstance(loss, Mapping):
-        return Mix([LOSSES[name].build(units) for name in loss], [float(w) for w in loss.values()])
+        return Mix([_build(LOSSES[name], units) for name in loss], [float(w) for w in loss.values()])
     return CustomLoss(loss)
 
 
-def _check_mix(mix: Mapping[Any, Any]) -> list[LossEntry]:
+def _build(entry: Loss, units: Units) -> nn.Module:
+    """Return a loss of the table."""
+    loss = load(entry)
+    if not isinstance(loss, type):
+        return ByEntry(loss)
+    module: nn.Module = loss(units) if entry.pictures_only else loss()
+    return module
+
+
+def _check_mix(mix: Mapping[Any, Any]) -> list[Loss]:
     """Return the losses that a mix names."""
     if not mix:
         raise ValueError(f"A mix of losses needs at least one, got loss={mix!r}.")

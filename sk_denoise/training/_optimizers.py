@@ -1,4 +1,4 @@
-"""The table of optimizers, each with a default rate that suits it."""
+"""Optimizers by name or class, with a default rate that suits them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,11 @@ from typing import Any, Literal
 import torch
 from torch.optim import Optimizer
 
+from sk_denoise._registry import OPTIMIZERS, load
 from sk_denoise._validation import check_one_of
 from sk_denoise.training._defaults import auto_weight_decay
 
 __all__ = ["OPTIMIZERS", "resolve_optimizer"]
-
-# name: (class, default learning rate, further arguments)
-OPTIMIZERS: dict[str, tuple[type[Optimizer], float, dict[str, Any]]] = {
-    "adam": (torch.optim.Adam, 2e-3, {"fused": True}),
-    "adamw": (torch.optim.AdamW, 2e-3, {"fused": True}),
-    "nadam": (torch.optim.NAdam, 2e-3, {}),
-    "radam": (torch.optim.RAdam, 4e-3, {}),
-    "rmsprop": (torch.optim.RMSprop, 1e-3, {}),
-    "sgd": (torch.optim.SGD, 5e-2, {"fused": True, "momentum": 0.9}),
-    "adagrad": (torch.optim.Adagrad, 1e-2, {"fused": True}),
-    "adadelta": (torch.optim.Adadelta, 1.0, {}),
-}
 
 
 def resolve_optimizer(
@@ -40,12 +29,14 @@ def resolve_optimizer(
     gradient; other optimizers get none.
     """
     if isinstance(optimizer, str):
-        kind, rate, arguments = check_one_of(optimizer, OPTIMIZERS, "optimizer")
-        arguments = dict(arguments)
+        entry = check_one_of(optimizer, OPTIMIZERS, "optimizer")
+        kind, rate, arguments = load(entry), entry.learning_rate, dict(entry.arguments)
     elif not issubclass(optimizer, Optimizer):
         raise TypeError(f"optimizer must be a name or a class of torch.optim, got {optimizer!r}.")
     else:
-        rates: dict[type[Optimizer], Any] = {kind: rate for kind, rate, _ in OPTIMIZERS.values()}
+        rates: dict[type[Optimizer], Any] = {
+            load(entry): entry.learning_rate for entry in OPTIMIZERS.values()
+        }
         kind, arguments = optimizer, {}
         own = getattr(inspect.signature(optimizer).parameters.get("lr"), "default", None)
         rate = rates.get(kind, own if isinstance(own, float | int) else 1e-3)

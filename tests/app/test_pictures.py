@@ -26,8 +26,8 @@ def quiet(*progress):
 def test_every_noise_is_offered():
     assert set(KINDS) == set(NOISERS) - NOT_FOR_ONE_PICTURE
     for name, kind in KINDS.items():
-        assert isinstance(kind.make(kind.start), NOISERS[name])
-        assert kind.low <= kind.start <= kind.high
+        assert isinstance(kind.make(kind.amount.start * kind.amount.unit.size), NOISERS[name])
+        assert 1 <= kind.amount.start <= kind.amount.most
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -36,7 +36,7 @@ def test_noise_keeps_type_and_alpha_and_grows_with_its_slider(kind, dtype, photo
     white = 1 if dtype == "float32" else np.iinfo(dtype).max
     picture = np.dstack([photo / 255, np.full(photo.shape[:2], 0.5)]) * white
     picture = picture.astype(dtype)
-    few, many = sorted((KINDS[kind].low, KINDS[kind].high), reverse=kind in ("poisson", "chain"))
+    few, many = sorted((1, KINDS[kind].amount.most), reverse=kind in ("poisson", "chain"))
     weak, strong = (corrupted(picture, kind, amount, 0, quiet) for amount in (few, many))
     assert weak.dtype == strong.dtype == picture.dtype
     for noisy in (weak, strong):

@@ -132,7 +132,7 @@ def test_a_model_that_learned_from_counts_is_given_counts(workshop, as_file, noi
     denoiser = ImageDenoiser(
         small, noise=GaussianNoiser(300), max_epochs=1, patch_size=32, sigma="map", random_state=0
     ).fit(16.0 * photo[None, ..., 1].astype(np.float32))
-    assert denoiser.white_ is None
+    assert denoiser.intensity_range_ is None
     save(denoiser, tmp_path / "counts.safetensors")
     mine = workshop.take_model("counts.safetensors", (tmp_path / "counts.safetensors").read_bytes())
     picture = workshop.take("counts.tif", as_file(counts, "counts.tif"))

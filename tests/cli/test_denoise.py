@@ -16,10 +16,9 @@ from PIL import Image
 
 from sk_denoise import DnCNNNetwork, GaussianNoiser, ImageDenoiser, WienerDenoiser
 from sk_denoise.cli import main
-from sk_denoise.cli._chosen import IN_THE_BOX
 from sk_denoise.io import read_image, write_image
 from sk_denoise.persistence import load, save
-from sk_denoise.restoration import MODELS, denoise_image, estimate_sigma
+from sk_denoise.restoration import denoise_image, estimate_sigma
 
 
 @pytest.fixture(autouse=True)
@@ -131,10 +130,6 @@ def test_a_warning_of_the_library_is_a_line_with_the_name(make, run, models):
 
 
 # Models --------------------------------------------------------------------------------------------------
-
-
-def test_the_names_are_those_of_the_box():
-    assert tuple(MODELS) == IN_THE_BOX
 
 
 def test_a_model_of_ones_own_comes_from_a_file(make, run, models):

@@ -10,17 +10,12 @@ import numpy as np
 import pytest
 
 from sk_denoise import GaussianNoiser, NoiserChain, PoissonNoiser, RegionNoiser
-from sk_denoise.cli._noise import KINDS, MADE_OF_OTHERS, NoiseType, noise_help, words_of
+from sk_denoise.cli._noise import KINDS, NoiseType, noise_help, words_of
 from sk_denoise.noise import NOISERS
 
 
 def read(text):
     return NoiseType(in_training=True).convert(text, None, None)
-
-
-def test_the_names_are_those_of_the_library():
-    assert {*KINDS, *MADE_OF_OTHERS} == set(NOISERS)
-    assert {name: kind.noiser for name, kind in KINDS.items()} == {n: NOISERS[n].__name__ for n in KINDS}
 
 
 @pytest.mark.parametrize("name", KINDS)

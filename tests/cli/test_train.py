@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,11 +28,10 @@ from sk_denoise import (
 from sk_denoise.cli import _epochs, _settings, _train
 from sk_denoise.cli._console import Terminated
 from sk_denoise.datasets import ImageFolder
-from sk_denoise.estimators import IMAGE_NETWORKS
 from sk_denoise.io import write_image
 from sk_denoise.persistence import load, save
 from sk_denoise.restoration import load_pretrained
-from sk_denoise.training import LOSSES, SCHEDULES, auto_patch_epochs
+from sk_denoise.training import SCHEDULES, auto_patch_epochs
 
 SMALL = ["--network-option", "widths=8,12", "--network-option", "blocks=1,1"]
 QUICK = ["--color", "gray", "--patch-size", "16", "--patches-per-picture", "2", *SMALL]
@@ -54,6 +54,27 @@ def quick(train):
 
 def weights(denoiser):
     return torch.cat([w.detach().ravel() for w in denoiser.net_.module_.parameters()])
+
+
+# Gray or colour ----------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_gray_pictures_teaches_gray(folder, model, train, expect, tmp_path):
+    answer = train(folder, "-o", model, *QUICK[2:], "--epochs", "1")
+    assert "The network learns gray (--color rgb says otherwise), as the pictures of" in answer.err
+    assert load(model).patch_shape_ == (16, 16)
+    expect("denoise", min(folder.iterdir()), "-o", tmp_path / "denoised.png", "--model", model)
+
+
+def test_a_folder_with_a_picture_in_colour_teaches_colour(folder, model, train, tmp_path):
+    folder = shutil.copytree(folder, tmp_path / "photos")
+    write_image(folder / "colour.png", np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8))
+    answer = train(folder, "-o", model, *QUICK[2:], "--epochs", "1")
+    assert "The network learns colour, as the pictures of" in answer.err
+    assert load(model).patch_shape_ == (16, 16, 3)
+    assert "The network learns" not in train(folder, "-o", model, "--overwrite", *QUICK, "--epochs", "1").err
+    assert load(model).patch_shape_ == (16, 16)
+    train(folder, "-o", model, "--resume", *QUICK[2:4], "--color", "auto", "--epochs", "2")
 
 
 # What is trained ---------------------------------------------------------------------------------------
@@ -442,9 +463,7 @@ def test_what_fails_ends_with_1_and_a_reason(folder, model, tmp_path, train, qui
 # What is written down here because the library takes seconds to import ---------------------------------
 
 
-def test_names_are_those_of_the_library():
-    assert {n: IMAGE_NETWORKS[n].__name__ for n in IMAGE_NETWORKS} == _settings.NETWORKS
-    assert set(_settings.LOSSES) == set(LOSSES)
+def test_constants_are_those_of_the_library():
     assert load_pretrained("gray").learning_rate == _settings.RATE_TO_GO_ON
     assert ImageDenoiser().learning_rate_schedule == _settings.SCHEDULE
 

@@ -218,7 +218,7 @@ def test_a_warm_start_takes_up_another_loss_and_optimizer(pictures):
     dae = small(loss="ssim", warm_start=True).fit(pictures)
     state = dae.net_.optimizer_
     dae.set_params(loss="mse", emphasis=(1.0, 0.3)).fit(pictures)
-    assert type(dae.net_.criterion_).__name__ == "SquaredError"
+    assert dae.net_.criterion_.function is torch.nn.functional.mse_loss
     assert type(dae.net_.optimizer_) is type(state)
     dae.set_params(optimizer="sgd", learning_rate=1e-4).fit(pictures)
     assert isinstance(dae.net_.optimizer_, torch.optim.SGD)
@@ -265,7 +265,7 @@ def test_a_fit_with_any_loss_survives_pickling(pictures):
 
 def test_emphasis_on_what_was_lost_restores_it_better_and_leaves_the_rest():
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(800, 3)) @ rng.normal(size=(3, 12))
+    X = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 12))
     noiser = MaskingNoiser(0.25, fill=9.0, random_state=1)
     noisy = np.asarray(noiser.fit_transform(X))
     lost = noisy == 9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sk_denoise.networks import FoldedUNet
+from sk_denoise.networks.folded_unet import FoldedUNet
 
 HALO = FoldedUNet(1, noise_map=True).reach
 

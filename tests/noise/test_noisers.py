@@ -34,6 +34,7 @@ from sk_denoise import (
     UniformNoiser,
     WeakNoiseWarning,
 )
+from sk_denoise._registry import NOISES, load
 from sk_denoise._validation import Noiser
 from sk_denoise.noise import BaseNoiser, carried_source
 
@@ -56,6 +57,12 @@ NOISERS = {
     "choice": NoiserChoice([GaussianNoiser(0.3), SaltAndPepperNoiser(0.9)], [0.7, 0.3], random_state=0),
     "chain": NoiserChain([PoissonNoiser(20), GaussianNoiser(0.1, clip=(0, 1))], random_state=0),
 }
+
+# Others that an amount tells, at the end of the app's slider
+for _name, _noise in NOISES.items():
+    if _noise.amount is not None and load(_noise) not in {type(noiser) for noiser in NOISERS.values()}:
+        _most = _noise.amount.most * _noise.amount.unit.size
+        NOISERS[_name] = load(_noise)(**{_noise.amount.parameter: _most}, random_state=0)
 
 X = np.random.default_rng(0).uniform(size=(30, 6))
 OTHER = np.random.default_rng(1).uniform(size=(30, 6))
@@ -314,8 +321,8 @@ def test_a_fitted_noiser_survives_pickling_and_copying(noiser, reborn):
 
 
 def test_fit_returns_itself_and_ignores_labels(noiser):
-    assert noiser.fit(X, ["anything"]) is noiser
-    assert same(noiser.fit_transform(X, np.arange(30)), clone(noiser).fit_transform(X))
+    assert noiser.fit(X, ["anything"] * len(X)) is noiser
+    assert same(noiser.fit_transform(X, np.arange(len(X))), clone(noiser).fit_transform(X))
 
 
 def test_it_is_what_the_library_asks_of_a_noiser(noiser):

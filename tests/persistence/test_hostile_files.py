@@ -559,6 +559,7 @@ def test_a_limit_of_entries_is_checked_and_can_be_raised(whole, tmp_path):
         load(tmp_path / "x", max_entries=0)
 
 
+@pytest.mark.slow
 def test_random_changes_give_an_error_or_an_estimator_that_works():
     """The long run is ``python benchmarks/file_mutations.py``, whose results are beside it."""
     command = [sys.executable, str(SCRIPT), "--count", "300", "--jobs", "1", "--seed", "7", "--no-results"]
@@ -591,6 +592,7 @@ for line in sys.stdin:  # each asks for a process that saves one estimator after
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_a_kill_at_any_moment_leaves_a_whole_file_and_readers_never_see_half_of_one(tmp_path):
     path, rng, seen = tmp_path / "x.safetensors", np.random.default_rng(0), []

@@ -53,6 +53,7 @@ from sk_denoise import (
     RIDNetNetwork,
     SwapNoiser,
     UNetNetwork,
+    estimators,
 )
 from sk_denoise.persistence import _nets, load, save
 from sk_denoise.restoration import load_pretrained
@@ -65,6 +66,7 @@ COLOURS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uin
 WITH_GAPS = np.where(ROWS < 0.05, np.nan, ROWS)
 
 IMAGE_NETWORKS = {
+    **{name: kind() for name, kind in estimators.IMAGE_NETWORKS.items()},
     "folded_unet": FoldedUNetNetwork((4, 4), blocks=(1, 1)),
     "unet": UNetNetwork((4, 4, 4)),
     "unet, batch": UNetNetwork((4, 4), normalization="batch", residual=False),
@@ -375,6 +377,7 @@ def test_the_same_estimator_makes_the_same_file(tmp_path):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+@pytest.mark.slow
 def test_another_process_loads_the_same(tmp_path):
     save(fitted("conv, pictures"), tmp_path / "conv.safetensors")
     np.save(tmp_path / "X.npy", COLOURS)

@@ -383,11 +383,11 @@ def test_the_table_of_models_tells_what_they_are():
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros(5), r"must be a picture .* float64 of shape \(5,\)"),
-        (np.zeros((2, 3, 4, 1)), r"must be a picture .* \(2, 3, 4, 1\)"),
-        (np.zeros((0, 3)), "must be a picture"),
-        (np.zeros((4, 4), int), "of type uint8, uint16 or float, got int64"),
-        (np.zeros((4, 4), bool), "got bool"),
+        (np.zeros(5), r"must be of shape \(height, width\) .* float64 of shape \(5,\)"),
+        (np.zeros((2, 3, 4, 1)), r"must be of shape .* \(2, 3, 4, 1\)"),
+        (np.zeros((0, 3)), "must be of shape"),
+        (np.zeros((4, 4), complex), "hold integers or floats, got complex128"),
+        (np.zeros((4, 4), bool), r"got bool .* Convert it, by image.astype\(np.uint8\) \* 255"),
         (np.full((4, 4), np.nan), "NaN or infinity"),
         (np.zeros((6, 30, 40)), r"1 to 4 channels on its last axis, got shape \(6, 30, 40\). Of a stack"),
     ],

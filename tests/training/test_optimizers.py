@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,8 @@ from torch import nn
 from sk_denoise.training import (
     LOSSES,
     OPTIMIZERS,
+    CorruptedRows,
+    Pairing,
     TrainingPlan,
     Units,
     build_criterion,
@@ -14,7 +18,6 @@ from sk_denoise.training import (
     resolve_optimizer,
     train,
 )
-from sk_denoise.training._batches import CorruptedRows, Pairing
 
 
 def training_losses(optimizer, loss="mse") -> list[float]:
@@ -60,19 +63,19 @@ def test_every_loss_of_the_table_falls(name):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_name_gives_class_rate_and_arguments_of_the_table(name):
-    kind, rate, extra = OPTIMIZERS[name]
+    entry = OPTIMIZERS[name]
     got, arguments = resolved(name)
-    assert got is kind
-    assert arguments["lr"] == rate
-    assert arguments.items() >= extra.items()
+    assert got.__name__ == entry.name
+    assert arguments["lr"] == entry.learning_rate
+    assert arguments.items() >= entry.arguments.items()
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_class_of_torch_gets_the_rate_of_the_table(name):
-    kind, rate, _ = OPTIMIZERS[name]
+    kind = getattr(torch.optim, OPTIMIZERS[name].name)
     got, arguments = resolved(kind)
     assert got is kind
-    assert arguments["lr"] == rate
+    assert arguments["lr"] == OPTIMIZERS[name].learning_rate
 
 
 def test_a_class_outside_the_table_keeps_its_own_rate():
@@ -122,7 +125,7 @@ def test_a_weight_decay_that_was_given_reaches_the_optimizer(optimizer, weight_d
 
 
 def test_resolving_leaves_the_table_alone():
-    before = {name: (kind, rate, dict(extra)) for name, (kind, rate, extra) in OPTIMIZERS.items()}
+    before = copy.deepcopy(OPTIMIZERS)
     for name in OPTIMIZERS:
         resolved(name, learning_rate=9.0, weight_decay=9.0)
     assert before == OPTIMIZERS

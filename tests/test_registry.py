@@ -1,0 +1,63 @@
+"""What has a name: each entry of the registry leads somewhere, and those who offer it need nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from sk_denoise import _registry
+from sk_denoise._registry import Entry, Loaded, load
+
+TABLES = {
+    name: table for name, table in vars(_registry).items() if name.isupper() and isinstance(table, dict)
+}
+ENTRIES = {
+    f"{table}: {name}": entry
+    for table, entries in TABLES.items()
+    for name, entry in entries.items()
+    if isinstance(entry, Entry)
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+def test_every_target_is_there(entry):
+    assert load(entry).__name__ == entry.name
+
+
+@pytest.mark.parametrize("name", _registry.NOISES)
+def test_an_amount_is_a_parameter_and_the_slider_keeps_to_its_range(name):
+    noise = _registry.NOISES[name]
+    if noise.amount is not None:
+        size = noise.amount.unit.size
+        amount = noise.amount.start * size
+        noiser = load(noise)(**{noise.amount.parameter: amount}, **noise.known)
+        assert getattr(noiser, noise.amount.parameter) == amount
+        assert size <= amount <= noise.amount.most * size <= noise.amount.high
+
+
+@pytest.mark.parametrize("name", _registry.NETWORKS)
+def test_a_network_is_for_the_estimator_that_it_names(name):
+    assert load(_registry.NETWORKS[name]).meant_for == _registry.NETWORKS[name].estimator
+
+
+def test_a_table_loads_what_is_asked_for_and_nothing_else():
+    code = (
+        "import sys\n"
+        "from sk_denoise._registry import NETWORKS, NOISES, OPTIMIZERS, Loaded\n"
+        "noisers = Loaded(NOISES)\n"
+        "assert 'swap' in noisers and 'swop' not in noisers and len(noisers) == len(list(noisers))\n"
+        "assert 'GaussianNoiser' in repr(noisers)\n"
+        "assert not {'torch', 'numpy', 'sklearn'} & set(sys.modules)\n"
+        "noisers['swap']\n"
+        "assert 'sk_denoise.noise._replacing' in sys.modules\n"
+        "assert 'sk_denoise.networks.dense' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_name_is_a_key_error_as_with_a_dict():
+    with pytest.raises(KeyError):
+        Loaded(_registry.NOISES)["swop"]
