@@ -26,7 +26,8 @@ from sk_denoise import (
 from sk_denoise._extras import EXTRAS, INSTALLED_AS
 from sk_denoise.app import run
 from sk_denoise.datasets import ImageFolder, load_pictures
-from sk_denoise.io import export_onnx, image_size, read_image, write_image
+from sk_denoise.io import image_size, read_image, write_image
+from sk_denoise.persistence import export_onnx
 from sk_denoise.plots import DenoisingDisplay
 from sk_denoise.restoration import denoise_file, denoise_image
 
