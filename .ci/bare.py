@@ -38,8 +38,9 @@ from sk_denoise import (
 from sk_denoise.app import run
 from sk_denoise.datasets import ImageFolder, RandomPatches, load_handwritten, load_pictures
 from sk_denoise.exceptions import MissingExtraError
-from sk_denoise.io import export_onnx, image_size, load, read_image, save, write_image
+from sk_denoise.io import image_size, read_image, write_image
 from sk_denoise.metrics import mse, nmse, psnr, ssim
+from sk_denoise.persistence import export_onnx, load, save
 from sk_denoise.plots import DenoisingDisplay
 from sk_denoise.restoration import denoise_file, denoise_image, estimate_sigma, load_pretrained
 

@@ -20,9 +20,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from sk_denoise import estimators as denoisers
-from sk_denoise import noise, preprocessing
+from sk_denoise import preprocessing
 from sk_denoise._cost import Cost
 from sk_denoise._intensity import IntensityRange
+from sk_denoise._registry import FILTERS, NETWORKS, NOISES, load
 from sk_denoise._scaling import AffineScaler
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
 from sk_denoise.estimators._preparation import Preparation
@@ -60,15 +61,11 @@ LEARNED = re.compile(r"_?[A-Za-z]\w*(?<!_)_")  # how attributes are called that 
 @cache
 def estimators() -> dict[str, type[Any]]:
     """Return the estimators, specs and augmenters that files hold, by their public names."""
-    public = {
-        name: getattr(part, name)
-        for part in (denoisers, noise, preprocessing)
-        for name in part.__all__
-        if name != "BaseNoiser"
-    }
+    named = {entry.name: load(entry) for table in (NETWORKS, NOISES, FILTERS) for entry in table.values()}
+    others = {name: getattr(part, name) for part in (denoisers, preprocessing) for name in part.__all__}
     ours = {
         name: kind
-        for name, kind in public.items()
+        for name, kind in {**others, **named}.items()
         if isinstance(kind, type) and issubclass(kind, BaseEstimator)
     }
     return {**ours, **HOLDERS, **{kind.__name__: kind for kind in TRANSFORMERS}}

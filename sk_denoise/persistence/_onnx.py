@@ -19,6 +19,7 @@ from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
 from sk_denoise.io._atomic import check_target, replace_file
 from sk_denoise.persistence._graphs import Pictures, Rows, Samples
 from sk_denoise.persistence._names import GRAPH, check_name
+from sk_denoise.persistence._scalers import Scaled, Shift, shifts_of, steps_of
 
 __all__ = ["export_onnx"]
 
@@ -30,8 +31,10 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Export a fitted denoiser to an ONNX file, from the user's unit to the user's unit.
 
     Scaling, layout and margins are in the graph: what goes in and comes out are float32 samples as
-    ``transform`` takes and gives them. The number of samples is open, and for an :class:`ImageDenoiser
-    <sk_denoise.ImageDenoiser>` the height and width of pictures too.
+    ``transform`` takes and gives them. Of a Pipeline the steps before the denoiser are in it too, and the
+    graph gives what the pipeline gives: denoised samples in the unit that the last scaler made. The number of
+    samples is open, and for an :class:`ImageDenoiser <sk_denoise.ImageDenoiser>` the height and width of
+    pictures too.
 
     The graph has these inputs and outputs:
 
@@ -39,15 +42,18 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
       in its unit. Integers are turned into float32 before; 8-bit pictures for a network that learned from
       [0, 1] are divided by 255.
     - ``sigma``: the noise level of each picture in the unit of X, shape ``(n,)``, for an ``ImageDenoiser``
-      with ``sigma="map"``. It is not estimated in the graph.
+      with ``sigma="map"``. It is not estimated in the graph. In a Pipeline it has the unit of what reaches
+      the denoiser, as in ``pipeline.predict(X, sigma=sigma)``.
     - ``denoised``, ``latent`` or ``activations``: what comes out, by ``output`` of the estimator.
 
     Its metadata tell estimator, versions and unit. The file appears complete or not at all.
 
     Parameters
     ----------
-    estimator : DenoisingAutoencoder or ImageDenoiser
-        Fitted. A network of your own will do, where torch can export it.
+    estimator : DenoisingAutoencoder, ImageDenoiser, or Pipeline that ends with one
+        Fitted. A network of your own will do, where torch can export it. Steps before the denoiser may be
+        ``StandardScaler``, ``MinMaxScaler``, ``MaxAbsScaler`` and ``RobustScaler`` of scikit-learn,
+        ``PixelScaler``, ``Centerer``, and noisers, which do nothing after the fit.
     path : path-like
         The file to write, called ".onnx" at the end, or as you like, but not as files of another format are
         called.
@@ -57,7 +63,8 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     MissingExtraError
         Without onnx and onnxscript, which the extra ``onnx`` brings.
     TypeError
-        For another estimator.
+        For another estimator, or a step of a Pipeline that does more than to shift and scale; the message
+        names it.
     ValueError
         Where the network cannot be exported, which the message names, or where the name ends as those of
         another format do ("m.pt", "m.safetensors").
@@ -83,24 +90,44 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     True
     """
     require_extra("export_onnx", "onnx")
-    if not isinstance(estimator, DenoisingAutoencoder | ImageDenoiser):
-        raise TypeError(
-            "export_onnx takes a fitted DenoisingAutoencoder or ImageDenoiser, got "
-            f"{type(estimator).__name__}, which has no network."
-        )
-    check_is_fitted(estimator)
+    steps, denoiser = _denoiser_in(estimator)
+    shifts = shifts_of(steps)
+    check_is_fitted(denoiser)
     target = check_target(path)
     check_name(path, GRAPH)
-    model = _exported(estimator).model_proto
+    model = _exported(denoiser, shifts).model_proto
     _name_axes(model.graph)
-    for name, text in _metadata_of(estimator).items():
+    metadata = _metadata_of(denoiser)
+    if steps:
+        metadata["steps"] = ", ".join(type(step).__name__ for _, step in steps)
+    for name, text in metadata.items():
         model.metadata_props.add(key=name, value=text)
     replace_file(target, [model.SerializeToString()], durable=True)
 
 
-def _exported(estimator: DenoisingAutoencoder | ImageDenoiser) -> Any:
-    """Return what torch's exporter makes of an estimator."""
+def _denoiser_in(estimator: Any) -> tuple[list[tuple[str, Any]], DenoisingAutoencoder | ImageDenoiser]:
+    """Return the steps before a denoiser, which there are in a pipeline, and the denoiser."""
+    *steps, (place, last) = list(steps_of(estimator)) or [("pipeline", estimator)]
+    if isinstance(last, DenoisingAutoencoder | ImageDenoiser):
+        return steps, last
+    kind = type(last).__name__
+    ends = [place for place, step in steps if isinstance(step, DenoisingAutoencoder | ImageDenoiser)]
+    if ends:
+        raise TypeError(
+            f"export_onnx takes pipelines that end with a denoiser, and {place} is a {kind}. Export the "
+            f"steps up to {ends[-1]}, and give {place} the output of the graph."
+        )
+    raise TypeError(
+        "export_onnx takes a fitted DenoisingAutoencoder or ImageDenoiser, or a Pipeline that ends with one, "
+        f"got {kind}, which has no network."
+    )
+
+
+def _exported(estimator: DenoisingAutoencoder | ImageDenoiser, shifts: list[Shift]) -> Any:
+    """Return what torch's exporter makes of an estimator behind transformers."""
     graph, sample_shape, open_axes = _graph_of(estimator)
+    if shifts:
+        graph = Scaled(shifts, graph)
     inputs = {"X": torch.rand(TRIED_BATCH, *sample_shape)}
     if isinstance(estimator, ImageDenoiser) and estimator.noise_levels_ is not None:
         inputs["sigma"] = torch.full((TRIED_BATCH,), float(estimator.noise_levels_[1]))

@@ -9,10 +9,16 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 import sk_denoise
 from sk_denoise import (
+    Centerer,
     ConvNetwork,
     DenoisingAutoencoder,
     DenseNetwork,
@@ -20,6 +26,7 @@ from sk_denoise import (
     FoldedUNetNetwork,
     GaussianNoiser,
     ImageDenoiser,
+    PixelScaler,
     PoolingNetwork,
     RIDNetNetwork,
     UNetNetwork,
@@ -31,6 +38,7 @@ from sk_denoise.persistence import export_onnx
 ROWS = 3 + 20 * np.random.default_rng(0).random((40, 6))
 PICTURES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((8, 12, 1))).astype(np.float32)
 COLOURS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
+STANDARD = StandardScaler().fit(ROWS)
 FAST = {"max_epochs": 1, "random_state": 0}
 TOLERANCE = 1e-4  # of the range of the data
 
@@ -192,6 +200,79 @@ def test_a_name_that_tells_of_another_format_is_refused(name, told, tmp_path):
     with pytest.raises(ValueError, match=f"{name} ends as {told}"):
         export_onnx(dae, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+# Pipelines ----------------------------------------------------------------------------------------------
+
+
+def autoencoder(**parameters):
+    return DenoisingAutoencoder(DenseNetwork((8,)), 4, **parameters, **FAST)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [StandardScaler(), GaussianNoiser(0.1)],
+        [StandardScaler(with_mean=False)],
+        [MinMaxScaler((-1, 2), clip=True), StandardScaler()],
+        [MaxAbsScaler(), "passthrough", RobustScaler()],
+        [make_pipeline(RobustScaler(), FrozenEstimator(STANDARD))],
+        [PixelScaler((3, 23)), Centerer()],
+    ],
+    ids=lambda steps: " ".join(type(step).__name__ for step in steps),
+)
+def test_steps_before_a_denoiser_are_in_its_graph(steps, tmp_path):
+    pipe = make_pipeline(*steps, autoencoder()).fit(ROWS)
+    session, X = exported(pipe, tmp_path), (1.2 * ROWS[:5]).astype(np.float32)
+    expected = pipe.predict(X.astype(float))
+    np.testing.assert_allclose(run(session, X=X), expected, rtol=0, atol=1e-5 * np.ptp(expected))
+    assert session.get_modelmeta().custom_metadata_map["steps"].split(", ")[0] in repr(steps)
+
+
+@pytest.mark.slow
+def test_scalers_of_data_far_from_zero_lose_nothing_in_single_precision(tmp_path):
+    X = (ROWS / 100 + 1000).astype(np.float32)  # steps of which are 6e-5
+    pipe = make_pipeline(StandardScaler(), autoencoder()).fit(X)
+    expected = pipe.predict(X.astype(float))
+    assert np.abs(run(exported(pipe, tmp_path), X=X) - expected).max() < 1e-5 * np.ptp(expected)
+
+
+@pytest.mark.slow
+def test_a_frozen_denoiser_of_pictures_behind_scalers_takes_any_size_and_a_level(tmp_path):
+    scalers = make_pipeline(PixelScaler(), Centerer()).fit(COLOURS)
+    denoiser = ImageDenoiser(SMALL["dncnn"], noise=GaussianNoiser(0.3), sigma="map", patch_size=8, **FAST)
+    denoiser.fit(scalers.transform(COLOURS))
+    pipe = make_pipeline(scalers, FrozenEstimator(denoiser))
+    session, levels = exported(pipe, tmp_path), np.array([0.1, 0.2])
+    expected = denoiser.predict(scalers.transform(COLOURS[:2])[:, :9, :7], sigma=levels)
+    answer = run(session, X=COLOURS[:2, :9, :7], sigma=levels)
+    np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pipe", "told"),
+    [
+        (make_pipeline(SimpleImputer(), autoencoder()), r"pipeline\['simpleimputer'\] is a SimpleImputer"),
+        (make_pipeline(make_pipeline(PCA(2)), autoencoder()), r"pipeline\['pipeline'\]\['pca'\] is a PCA"),
+        (make_pipeline(GaussianNoiser(apply="always"), autoencoder()), "GaussianNoiser with apply='always'"),
+        (
+            make_pipeline(StandardScaler(), autoencoder(), PCA(2)),
+            r"end with a denoiser, and pipeline\['pca'\] is a PCA. .*\['denoisingautoencoder'\]",
+        ),
+        (make_pipeline(StandardScaler(), WienerDenoiser()), "WienerDenoiser, which has no network"),
+        (make_pipeline("passthrough"), "got Pipeline, which has no network"),
+    ],
+)
+def test_a_step_that_no_graph_holds_is_refused_by_name(pipe, told, tmp_path):
+    with pytest.raises(TypeError, match=told):
+        export_onnx(pipe, tmp_path / "no.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_that_was_not_fitted_is_named(tmp_path):
+    with pytest.raises(NotFittedError, match="StandardScaler"):
+        export_onnx(make_pipeline(StandardScaler(), autoencoder()), tmp_path / "no.onnx")
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxscript"])
