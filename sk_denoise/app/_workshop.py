@@ -239,6 +239,7 @@ class Workshop:
 
     def close(self) -> None:
         """Give up all work, and remove what was kept."""
+        self.downloads.close(0.0)  # they run no torch, and end when their servers answer
         self.queue.close(SECONDS_TO_END)
         self._folder.cleanup()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from _pytest.runner import runtestprotocol
 
+from sk_denoise.app._jobs import Queue
 from sk_denoise.app._settings import Settings
 from sk_denoise.app._workshop import Workshop
 from sk_denoise.datasets import load_pictures
@@ -42,6 +43,21 @@ def workshop():
     shop = Workshop(Settings())
     yield shop
     shop.close()
+
+
+@pytest.fixture(autouse=True)
+def no_worker_stays(monkeypatch):
+    """End the threads of every queue, since those of hundreds of tests would take gigabytes of addresses."""
+    queues, begin = [], Queue.__init__
+
+    def noted(queue, *args, **kwargs):
+        begin(queue, *args, **kwargs)
+        queues.append(queue)
+
+    monkeypatch.setattr(Queue, "__init__", noted)
+    yield
+    for queue in queues:
+        queue.close(1.0)
 
 
 @pytest.fixture(autouse=True)

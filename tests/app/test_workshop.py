@@ -377,3 +377,14 @@ def test_what_made_way_is_said_to_be_gone(as_file, noisy, photo):
         with pytest.raises(Gone):
             view(result)
     workshop.close()
+
+
+def test_no_thread_stays_when_the_app_ends():
+    before = set(threading.enumerate())
+    workshop = Workshop(Settings())
+    workers = set(threading.enumerate()) - before
+    assert len(workers) > 1
+    workshop.close()
+    for worker in workers:
+        worker.join(10)
+        assert not worker.is_alive()
