@@ -28,10 +28,10 @@ from sk_denoise import (
     WienerDenoiser,
     make_denoising_scorer,
 )
-from sk_denoise._noise_level import levels_of
 from sk_denoise.datasets import load_pictures
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.metrics import mse, psnr
+from sk_denoise.restoration import estimate_sigma
 
 LEVEL_DENOISERS = {
     "non-local means": NonLocalMeansDenoiser(),
@@ -56,6 +56,10 @@ def smooth(n: int, *shape: int, seed: int = 0) -> np.ndarray:
 
 def with_noise(clean: np.ndarray, sigma: float = SIGMA) -> np.ndarray:
     return clean + np.random.default_rng(1).normal(0, sigma, clean.shape)
+
+
+def levels_of(stack: np.ndarray) -> np.ndarray:
+    return np.array([estimate_sigma(image) for image in stack])
 
 
 CLEAN = smooth(60, 16, 16)
@@ -520,8 +524,8 @@ def test_each_picture_has_a_level_of_its_own_in_the_unit_of_the_data():
 
 
 def test_channels_are_averaged():
-    noisy = with_noise(smooth(2, 32, 32, 2))
-    of_each = [levels_of(noisy[..., channel]) for channel in range(2)]
+    noisy = with_noise(smooth(2, 32, 32, 3))
+    of_each = [levels_of(noisy[..., channel]) for channel in range(3)]
     np.testing.assert_allclose(levels_of(noisy), np.mean(of_each, axis=0))
 
 
