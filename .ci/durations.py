@@ -8,7 +8,8 @@ Timing decides no test, so this is a step of its own, and it is made to be right
   above LIMIT is named, and only one above TOLERANCE times LIMIT fails the check.
 - Setting up counts by itself, since a fixture may serve many tests.
 
-And it says how large the process of the tests became, which none may make larger than MEGABYTES.
+It says how large the processes of the tests became, which none may make larger than MEGABYTES, and prints a
+table of what `make test` leaves out, by the module of the tests.
 """
 
 from __future__ import annotations
@@ -31,6 +32,21 @@ def noted_of(report: str) -> dict[str, Noted]:
         }
         for case in ET.parse(report).iter("testcase")
     }
+
+
+def print_left_out(tests: dict[str, Noted]) -> None:
+    """Print how many slow tests each module has and how long they take, as a table."""
+    modules: dict[str, list[Noted]] = {}
+    for name, noted in tests.items():
+        modules.setdefault(name.partition("::")[0], []).append(noted)
+    rows = []
+    for module, of_it in modules.items():
+        slow = [float(noted["seconds"]) for noted in of_it if "slow" in noted]
+        rows.append((sum(slow), module, len(slow), len(of_it) - len(slow)))
+    print("| left out of `make test` | tests | seconds | unmarked tests beside them |\n|---|---|---|---|")
+    for seconds, module, n_slow, n_others in sorted(rows, reverse=True):
+        if n_slow:
+            print(f"| {module} | {n_slow} | {seconds:.0f} | {n_others} |")
 
 
 def is_slow(tests: dict[str, Noted]) -> bool:
@@ -66,6 +82,7 @@ def main(report: str) -> int:
     for name, noted in tests.items():
         if "repeated" in noted:
             print(f"repeated: {name}")
+    print_left_out(tests)
     return int(is_slow(tests) | is_large(tests))
 
 

@@ -77,18 +77,16 @@ OTHERS = [
 # fewer epochs, as scikit-learn gives iterative estimators that it checks: some checks fit dozens of times
 NETWORKS = [
     DenoisingAutoencoder(max_epochs=10),
-    ImageDenoiser(FoldedUNetNetwork((8, 8), blocks=(1, 1)), max_epochs=10),
-]
-SLOW_NETWORKS = [
-    DenoisingAutoencoder(),
     DenoisingAutoencoder(noise="swap", max_epochs=10),
     DenoisingAutoencoder(output="latent", max_epochs=10),
     DenoisingAutoencoder(output="activations", max_epochs=10),
     DenoisingAutoencoder(network="conv", max_epochs=10),
     DenoisingEnsemble(DenoisingAutoencoder(max_epochs=5), n_estimators=2),
+    ImageDenoiser(FoldedUNetNetwork((8, 8), blocks=(1, 1)), max_epochs=10),
     ImageDenoiser(DnCNNNetwork(3, width=8), sigma="map", max_epochs=10),
 ]
-ESTIMATORS = [*NOISERS, ALWAYS, *OTHERS, *NETWORKS, *SLOW_NETWORKS]
+AS_IT_COMES = DenoisingAutoencoder()
+ESTIMATORS = [*NOISERS, ALWAYS, *OTHERS, *NETWORKS, AS_IT_COMES]
 
 
 def excused(estimator):
@@ -103,7 +101,7 @@ def excused(estimator):
             "check_transformer_general": IN_TRAINING_ONLY,
             "check_transformer_data_not_an_array": IN_TRAINING_ONLY,
         }
-    if estimator in NETWORKS or estimator in SLOW_NETWORKS:
+    if estimator in NETWORKS or estimator is AS_IT_COMES:
         return {"check_sample_weight_equivalence_on_dense_data": WEIGHTS_IN_THE_LOSS}
     return {}
 
@@ -118,14 +116,15 @@ def run(estimator, check):
 
 
 @pytest.mark.filterwarnings("ignore:Light is never negative:UserWarning")  # the checks' data are
+@pytest.mark.filterwarnings("ignore:The noise of X is estimated:UserWarning")  # and are noise themselves
 @parametrize_with_checks([*NOISERS, ALWAYS, *OTHERS, *NETWORKS], expected_failed_checks=excused)
 def test_an_estimator_passes_a_check_of_scikit_learn(estimator, check):
     run(estimator, check)
 
 
 @pytest.mark.slow
-@parametrize_with_checks(SLOW_NETWORKS, expected_failed_checks=excused)
-def test_an_estimator_that_fits_long_passes_a_check_of_scikit_learn(estimator, check):
+@parametrize_with_checks([AS_IT_COMES], expected_failed_checks=excused)
+def test_the_autoencoder_as_it_comes_passes_a_check_of_scikit_learn(estimator, check):
     run(estimator, check)
 
 

@@ -46,7 +46,9 @@ def test_a_test_a_little_above_is_named_and_fails_nothing(report, capsys):
 
 def test_marked_tests_take_as_long_as_they_like(report, capsys):
     assert CHECK(report(fast={"seconds": 0.1}, long={"seconds": 100, "slow": True})) == 0
-    assert "test_a::long" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "test_a::long" not in told
+    assert "| tests.test_a | 1 | 100 | 1 |" in told
 
 
 def test_a_process_that_grows_too_large_fails_the_check_by_the_test_that_did_it(report, capsys):

@@ -157,7 +157,9 @@ def test_all_brings_every_extra_but_the_one_for_non_commercial_use():
 def imported(tree):
     """Yield the package of each import that runs, and whether it runs with the import of the module."""
     for node in tree.body if isinstance(tree, ast.Module) else ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        if isinstance(node, ast.expr) or (
+            isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        ):
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)

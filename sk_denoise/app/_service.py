@@ -97,8 +97,8 @@ class Answer:
         Where noise was added to a clean picture.
     intensity : IntensityRange
         The numbers of the picture that stand for black and white.
-    is_float : bool
-        Whether these are floats.
+    file_range : IntensityRange or None
+        The numbers that are black and white in a file of integers, where those of the picture are floats.
     shown : tuple (low, high)
         What is black and white on the screen.
     notes : tuple of str
@@ -112,7 +112,7 @@ class Answer:
     before: Quality | None
     after: Quality | None
     intensity: IntensityRange
-    is_float: bool
+    file_range: IntensityRange | None
     shown: Range
     notes: tuple[str, ...]
 
@@ -172,15 +172,18 @@ def denoise(
         before=before_quality,
         after=after_quality,
         intensity=intensity,
-        is_float=picture.dtype.kind == "f",
+        file_range=_file_range(picture, intensity),
         shown=shown,
-        notes=(*_notes_on(intensity, picture), *level.notes),
+        notes=(*_notes_on(intensity, picture, model), *level.notes),
     )
 
 
-def _notes_on(intensity: IntensityRange, picture: NDArray[Any]) -> tuple[str, ...]:
+def _notes_on(
+    intensity: IntensityRange, picture: NDArray[Any], model: ImageDenoiser | None
+) -> tuple[str, ...]:
     """Return what the user should know of black and white, where the type does not tell it."""
-    if intensity == IntensityRange.of_type(picture.dtype):
+    takes_numbers = model is not None and model.intensity_range_ is None
+    if takes_numbers or intensity == IntensityRange.of_type(picture.dtype):
         return ()
     numbers = without_alpha(picture)
     return (
@@ -189,15 +192,19 @@ def _notes_on(intensity: IntensityRange, picture: NDArray[Any]) -> tuple[str, ..
     )
 
 
-def numbers_for_file(picture: NDArray[Any], intensity: IntensityRange, *, floats: bool) -> NDArray[Any]:
-    """Return an image as a file is to hold it: floats as integers of 16 bits where it has no floats."""
-    if picture.dtype.kind != "f" or floats:
+def _file_range(picture: NDArray[Any], intensity: IntensityRange) -> IntensityRange | None:
+    """Return what is black and white of floats in a file of integers, which is to hold all that came."""
+    if picture.dtype.kind != "f":
+        return None
+    return intensity if intensity == UNIT else IntensityRange.of_clean(without_alpha(picture))
+
+
+def numbers_for_file(picture: NDArray[Any], file_range: IntensityRange | None) -> NDArray[Any]:
+    """Return an image as a file of integers is to hold it: floats as 16 bits."""
+    if file_range is None:
         return picture
-    if intensity != UNIT:  # measured without the outliers at either end, which a file is to hold as well
-        low, high = float(np.min(picture)), float(np.max(picture))
-        intensity = IntensityRange(min(low, intensity.black), max(high, intensity.white))
-    deepest = IntensityRange.of_type(np.dtype(np.uint16))
-    return deepest.from_unit(intensity.to_unit(picture), np.dtype(np.uint16))
+    dtype = np.dtype(np.uint16)
+    return IntensityRange.of_type(dtype).from_unit(file_range.to_unit(picture), dtype)
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,7 @@ class Workshop:
         picture = self._array(result, AFTER)
         source = self._kept(result.picture.key).folder / SOURCE
         with self._encoding, tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
-            numbers = numbers_for_file(picture, result.answer.intensity, floats=suffix == ".tif")
+            numbers = picture if suffix == ".tif" else numbers_for_file(picture, result.answer.file_range)
             write_image(Path(folder) / f"denoised{suffix}", numbers, like=source)
             return (Path(folder) / f"denoised{suffix}").read_bytes()
 

@@ -386,7 +386,7 @@ def downloads(result: Result) -> None:
     suffixes = dict.fromkeys([picture.suffix, ".png"])
     with st.container(horizontal=True):
         for suffix in suffixes:
-            to_16_bits = answer.is_float and suffix == ".png"
+            to_16_bits = answer.file_range is not None and suffix == ".png"
             st.download_button(
                 f"Download {suffix.removeprefix('.').upper()}",
                 partial(workshop().file, result, suffix),

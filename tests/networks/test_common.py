@@ -12,7 +12,8 @@ from sklearn.base import clone
 
 from sk_denoise import DenoisingAutoencoder, GaussianNoiser
 from sk_denoise.estimators import NETWORKS
-from sk_denoise.networks import ACTIVATIONS, PoolingAutoencoder, SeededModule
+from sk_denoise.networks import ACTIVATIONS, SeededModule
+from sk_denoise.networks.pooling import PoolingAutoencoder
 
 SIDES = [(1, 1), (1, 2), (2, 1), (3, 3), (1, 57), (33, 1), (8, 8), (7, 10), (28, 28), (33, 57)]
 SHAPES = [(channels, *sides) for sides in SIDES for channels in (1, 3)]

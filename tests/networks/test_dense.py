@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from sk_denoise import DenoisingAutoencoder, DenseNetwork
-from sk_denoise.networks import ACTIVATIONS, DenseAutoencoder
+from sk_denoise.networks import ACTIVATIONS
+from sk_denoise.networks.dense import DenseAutoencoder
 
 
 def generator(seed: int = 0) -> torch.Generator:

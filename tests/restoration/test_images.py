@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from sk_denoise import GaussianNoiser, ImageDenoiser, RegionNoiser, UnreadableImageError
+from sk_denoise import GaussianNoiser, ImageDenoiser, RegionNoiser, UnreadableImageError, restoration
 from sk_denoise.datasets import load_pictures
 from sk_denoise.io import read_image, write_image
 from sk_denoise.metrics import psnr
 from sk_denoise.restoration import MODELS, denoise_file, denoise_image, estimate_sigma, load_pretrained
-from sk_denoise.restoration._models import WEIGHTS, shared_network
 
 
 @pytest.fixture(scope="module")
@@ -440,9 +441,9 @@ def test_a_broken_file_is_named_and_nothing_is_written(tmp_path):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_are_small_finite_and_described(name):
-    assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 4e6
-    assert "held-out" in (WEIGHTS / f"{name}.md").read_text()
-    network = shared_network(name)
+    folder = Path(restoration.__file__).parent / "weights"
+    assert (folder / f"{name}.safetensors").stat().st_size < 4e6
+    assert "held-out" in (folder / f"{name}.md").read_text()
+    network = load_pretrained(name).net_.module_
     assert all(weight.isfinite().all() for weight in network.parameters())
-    assert shared_network(name) is network
     assert next(network.parameters()).dtype == torch.float32
