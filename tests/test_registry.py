@@ -10,7 +10,9 @@ import pytest
 from sk_denoise import _registry
 from sk_denoise._registry import Entry, Loaded, load
 
-TABLES = {name: table for name, table in vars(_registry).items() if name.isupper() and isinstance(table, dict)}
+TABLES = {
+    name: table for name, table in vars(_registry).items() if name.isupper() and isinstance(table, dict)
+}
 ENTRIES = {
     f"{table}: {name}": entry
     for table, entries in TABLES.items()
