@@ -432,8 +432,8 @@ class FitSteps(KnownToSkops, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         elif before is None or before[0] != judge or before[1] > len(history):
             self._judged_ = judge, len(history)
         else:
-            losses = [epoch["valid_loss"] for epoch in history[before[1] :]]
-            return losses, self._best_weights_
+            losses = [epoch.get("valid_loss", np.inf) for epoch in history[before[1] :]]
+            return losses, getattr(self, "_best_weights_", None)
         return [], None
 
     def _is_over(self, left: int, losses: Sequence[float]) -> bool:

@@ -259,7 +259,8 @@ def test_weights_in_the_box_go_on_learning(photos):
         warm_start=True, noise=SaltAndPepperNoiser(0.1, limits=(0, 1)), max_epochs=1, patch_size=32
     )
     before = weights(denoiser).clone()
-    denoiser.fit(photos[:3])
+    assert denoiser.n_iter_ == 0
+    assert denoiser.fit(photos[:3]).n_iter_ == 1
     assert not torch.equal(weights(denoiser), before)
     assert torch.equal(weights(load_pretrained("gray")), before)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import threading
 import time
@@ -16,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from sk_denoise import DenoisingAutoencoder, DenseNetwork, GaussianNoiser
+from sk_denoise.io import load, save
 from sk_denoise.training import LOSSES, OPTIMIZERS, SCHEDULES
 
 
@@ -146,12 +146,13 @@ def stopped(X):
     return dae.set_params(learning_rate_schedule="constant").fit(X), copies
 
 
-def test_early_stopping_that_is_resumed_remembers_the_best_weights(X, stopped):
+def test_early_stopping_that_is_resumed_remembers_the_best_weights(X, stopped, tmp_path):
     whole, copies = stopped
     losses = [epoch["valid_loss"] for epoch in whole.net_.history]
     best = int(np.argmin(losses))
     assert best + 3 < whole.n_iter_ < 60
-    broken_off = pickle.loads(pickle.dumps(copies[-2].set_params(callbacks=None)))
+    save(copies[-2].set_params(callbacks=None), tmp_path / "broken off")
+    broken_off = load(tmp_path / "broken off")
     assert broken_off.n_iter_ == whole.n_iter_ - 1  # long after the best epoch
     broken_off.set_params(warm_start=True).fit(X)
     assert whole.n_iter_ <= broken_off.n_iter_ < 60

@@ -377,6 +377,13 @@ def test_a_history_is_as_long_as_the_fit(refuses):
     assert "1000000 are the most" in refuses("dense", setting(*HISTORY, to=[rows]))
 
 
+@pytest.mark.parametrize("name", ["_judged_", "_best_weights_"])
+def test_what_early_stopping_goes_on_from_is_looked_at(name, refuses):
+    assert f"{name} of DenoisingAutoencoder must be None, or" in refuses(
+        "dense", setting("state", name, to=5)
+    )
+
+
 def test_arrays_without_entries_build_no_layers(refuses):
     def deep(tree, header, values):
         weights = tree["state"]["net_"]["net"]["weights"]
