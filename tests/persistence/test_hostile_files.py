@@ -267,7 +267,7 @@ HUGE = 10**9
         ("dense", setting("parameters", "optimizer", to={"optimizer": "__import__"}), "no optimizer called"),
         ("dense", setting("parameters", "tol", to={"float": "nan"}), "tol"),
         ("dense", setting("parameters", "batch_size", to=-1), "batch_size"),
-        ("dense", setting("parameters", "network", to="unet"), "Unknown network 'unet'"),
+        ("dense", setting("parameters", "network", to="unet"), "is a network for ImageDenoiser"),
         ("dense", setting("parameters", "latent_dim", to=HUGE), "sizes of 1000000000"),
         ("dense", setting("parameters", "latent_dim", to={"int": hex(10**30)}), "sizes of 1000"),
         ("dense", setting("state", "predict", to=1), "'predict' is no attribute that a fit"),
@@ -474,6 +474,13 @@ def test_a_history_is_as_long_as_the_fit(refuses):
     assert "2 epochs, and n_iter_ is 1" in refuses("dense", setting(*HISTORY, to=[rows]))
     rows = {"epochs": HUGE, "columns": {}}
     assert "1000000 are the most" in refuses("dense", setting(*HISTORY, to=[rows]))
+
+
+@pytest.mark.parametrize("name", ["_judged_", "_best_weights_"])
+def test_what_early_stopping_goes_on_from_is_looked_at(name, refuses):
+    assert f"{name} of DenoisingAutoencoder must be None, or" in refuses(
+        "dense", setting("state", name, to=5)
+    )
 
 
 def test_arrays_without_entries_build_no_layers(refuses):

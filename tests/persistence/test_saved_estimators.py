@@ -261,7 +261,7 @@ def test_a_loaded_estimator_goes_on_learning_to_the_same_bits(name, tmp_path):
     X = CASES[name].X
     estimator, loaded = copy.deepcopy(fitted(name)), through_file(fitted(name), tmp_path)
     for one in (estimator, loaded):
-        one.partial_fit(X).set_params(warm_start=True, max_epochs=1).fit(X)
+        one.partial_fit(X).set_params(warm_start=True, max_epochs=one.n_iter_ + 1).fit(X)
         for epoch in one.net_.history:
             epoch.pop("dur", None)  # seconds
     assert equal(loaded.net_, estimator.net_)
