@@ -14,6 +14,7 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from sk_denoise._cost import Cost
+from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._random import stream_seed
 from sk_denoise._validation import (
     Interval,
@@ -42,13 +43,13 @@ from sk_denoise.estimators._picture_sources import (
     paired_lists,
     patches_of,
     patches_per,
+    refuse_noised,
     stack_of,
 )
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.estimators._whole_pictures import Restorer
 from sk_denoise.networks import Bounded
-from sk_denoise.noise import carried_source
 from sk_denoise.training import auto_patch_epochs, check_loss
 
 __all__ = ["ImageFitSteps"]
@@ -139,7 +140,9 @@ class ImageFitSteps(FitSteps):
             noisy, clean = noisy.take(weights > 0), None if clean is None else clean.take(weights > 0)
             weights = weights[weights > 0]
         truth = noisy if clean is None else clean
-        if clean is not None:
+        if clean is None and not _is_itself(X, y):
+            warn_of_lost_source(noisy.pictures)
+        elif clean is not None:
             refuse_other_white(white_of(noisy.ends), white_of(clean.ends), "X", "its clean side")
         patches = noisy.patches(clean, self._sides(), self._count(noisy.mean_pixels), weights)
         by_y = clean is not None and X_clean is None
@@ -161,12 +164,7 @@ class ImageFitSteps(FitSteps):
             raise ValueError(
                 "sample_weight of RandomPatches is theirs: RandomPatches(..., sample_weight=...)."
             )
-        source = carried_source(X.pictures)
-        if source is not None:
-            raise ValueError(
-                f"The patches are of pictures that came out of {source.noiser!r}. Give clean pictures, and "
-                "the noiser as noise=; or pairs."
-            )
+        refuse_noised(X)
         return Patches(X)
 
     def _divided(self, given: Given, X_val: Any, X_clean_val: Any) -> tuple[Given, Given | None]:
@@ -365,6 +363,11 @@ class ImageFitSteps(FitSteps):
             tells_level=self.noise_levels_ is not None,
             **options,
         )
+
+
+def _is_itself(X: Any, y: Any) -> bool:
+    """Return whether y says that X is clean."""
+    return y is X or (y is not None and len(y) == len(X) and all(map(np.array_equal, X, y)))
 
 
 def _color_of(shape: tuple[int, ...]) -> Literal["rgb", "gray"]:
