@@ -36,6 +36,7 @@ from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.estimators._observed import ObservedFit
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
+from sk_denoise.estimators._picture_sources import refuse_noised
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._rows import (
     check_augmentation,
@@ -249,6 +250,8 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
                     f"fit_patches takes sk_denoise.datasets.RandomPatches, got {type(given).__name__}. Say "
                     "how patches are to be drawn: RandomPatches(pictures, patch_size=64)."
                 )
+            if given is not None:
+                refuse_noised(given)
         if validation is not None:
             return patches, validation.counted_like(patches)
         if not self.early_stopping:
@@ -286,7 +289,8 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         if pair.noise_name != getattr(self, "_noise_name_", None):  # what was fitted before stays
             self._noise_name_ = pair.noise_name
             if pair.noiser is not None:
-                pair.noiser.fit(self._noise_learns_from(pair.targets))
+                known = self._noise_learns_from(pair.targets)
+                pair.noiser.fit(known, known)  # as y, they say that they are meant to be clean
             self.noiser_ = pair.noiser
         if self.verbose:
             print(f"[{type(self).__name__}] {pair.describe()}", flush=True)
@@ -315,7 +319,7 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         self._reference_noiser_ = default_noiser(
             pair.targets, layout.image_shape is not None
         )  # whatever the network
-        self._reference_noiser_.fit(pair.targets)
+        self._reference_noiser_.fit(pair.targets, pair.targets)
         with threads_for(pair.inputs.size):
             self._preparation_ = self._prepared(pair, layout, on_unit_interval)
         module = self._module(network, layout, on_unit_interval)
