@@ -198,8 +198,8 @@ class ImageFitSteps(FitSteps):
         if not self.early_stopping:
             return given, None
         seed = stream_seed(self._root(), "split") % 2**32
-        training, validation = given.source.split(self.validation_fraction, RandomState(seed))
-        return replace(given, source=training), replace(given, source=validation)
+        training, held_out = given.source.split(self.validation_fraction, RandomState(seed))
+        return replace(given, source=training), replace(given, source=held_out)
 
     def _looked_at(self, given: Given, like: Pair | None = None) -> tuple[Pair, Pair | RandomPatches]:
         """Return patches as a pair of arrays to know the pictures by, and what batches are drawn from.
