@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -115,13 +116,13 @@ class IntensityRange:
     @classmethod
     def _counted(cls, image: NDArray[Any], low: float, high: float) -> IntensityRange:
         """Return the range of a sensor that counts to the largest number of some bits, or a measured one."""
-        is_dark = high < FAINT * (2 ** DEPTHS[0] - 1)
-        if is_dark or (low < 0 and low < -DEVIATIONS * noise_level(_planes_of(image))):
-            return cls._measured(low, high)
-        for depth in DEPTHS:
-            white = 2.0**depth - 1
-            if high <= white or _is_noise_above(image, white, high):
-                return cls(0.0, white)
+        if high >= FAINT * (2 ** DEPTHS[0] - 1):
+            noise = _Noise(image)
+            for depth in DEPTHS:
+                white = 2.0**depth - 1
+                if high <= white or noise.reaches(high - white, white):
+                    is_from_zero = low >= 0 or noise.reaches(-low, white)
+                    return cls(0.0, white) if is_from_zero else cls._measured(low, high)
         return cls._measured(low, high)
 
     @classmethod
@@ -226,16 +227,30 @@ def _is_around_unit(image: NDArray[Any], low: float, high: float, sigma: float |
     return sigma <= 1 and low >= -slack and high <= 1 + slack
 
 
-def _is_noise_above(image: NDArray[Any], white: float, high: float) -> bool:
-    """Return whether an image is brighter than white by its noise alone: means of small blocks are not."""
-    if high > (1 + UNKNOWN_NOISE) * white:
-        return False
-    planes = _planes_of(image)
-    height, width = (side - side % BLOCK for side in planes.shape[1:])
-    if not height or not width or high > white + SLACK * white + DEVIATIONS * noise_level(planes):
-        return False
-    blocks = planes[:, :height, :width].reshape(-1, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-    return ends_of(blocks.mean(axis=(2, 4), dtype=np.float64).ravel())[1] <= (1 + SLACK) * white
+class _Noise:
+    """The noise of an image, estimated when it is first asked for."""
+
+    def __init__(self, image: NDArray[Any]) -> None:
+        self._planes = _planes_of(image)
+
+    @cached_property
+    def _sigma(self) -> float:
+        return noise_level(self._planes)
+
+    @cached_property
+    def _ends_of_means(self) -> tuple[float, float]:
+        """The darkest and the brightest mean of blocks, which have little noise."""
+        height, width = (side - side % BLOCK for side in self._planes.shape[1:])
+        blocks = self._planes[:, :height, :width].reshape(-1, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+        return ends_of(blocks.mean(axis=(2, 4), dtype=np.float64).ravel())
+
+    def reaches(self, distance: float, white: float) -> bool:
+        """Return whether noise takes numbers so far below 0 or above white; means of blocks lie inside."""
+        if min(self._planes.shape[1:]) < BLOCK or distance > SLACK * white + DEVIATIONS * self._sigma:
+            return False
+        slack = SLACK * white + DEVIATIONS * self._sigma / BLOCK
+        low, high = self._ends_of_means
+        return low >= -slack and high <= white + slack
 
 
 def _are_whole(image: NDArray[Any]) -> bool:

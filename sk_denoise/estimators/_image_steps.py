@@ -332,6 +332,9 @@ class ImageFitSteps(FitSteps):
         reach = reach_of(self.noiser_, self.patch_shape_, known)
         return LearnedUnit(known, reach, self._strongest_noise_ / known.span)
 
+    def _refuse_other_unit(self, samples: NDArray[Any]) -> None:
+        """Do nothing: ``_prepare`` refuses another unit, and predictions bring it to that of the fit."""
+
     def _as_shown(self, sample: Pair) -> tuple[Any, Any, dict[str, Any] | None]:
         return super()._as_shown(sample.take(np.arange(min(len(sample.inputs), MOST_SHOWN))))
 

@@ -526,8 +526,9 @@ def test_colour_and_alpha_with_an_estimator(photos):
     restored = denoise_image(colours[0], model=of_three)
     np.testing.assert_array_equal(restored[..., 3], colours[0, ..., 3])
     assert not np.array_equal(denoise_image(colours[0], model=of_four)[..., 3], colours[0, ..., 3])
-    with pytest.raises(ValueError, match="takes pictures of 3 channels, this one has 1"):
-        denoise_image(photos[0], model=of_three)
+    assert denoise_image(photos[0], model=of_three).shape == photos[0].shape
+    with pytest.raises(ValueError, match="takes pictures of 4 channels, this one has 1"):
+        denoise_image(photos[0], model=of_four)
 
 
 # Bad input --------------------------------------------------------------------------------------------
