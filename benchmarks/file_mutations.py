@@ -91,7 +91,6 @@ OTHERS = [
 
 def corpus():
     """Return small fitted estimators of all kinds."""
-    from sklearn.decomposition import PCA
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
@@ -126,7 +125,7 @@ def corpus():
     yield Augmenter(shift=2, zoom=(0.8, 1.2))
     yield make_pipeline(PixelScaler(), DenoisingAutoencoder(DenseNetwork((4,)), 2, **fast)).fit(rows)
     for steps in (
-        [SimpleImputer(), StandardScaler(), PCA(4, whiten=True)],
+        [SimpleImputer(), StandardScaler()],
         [MinMaxScaler(clip=True), MaxAbsScaler(), RobustScaler()],
     ):
         yield make_pipeline(*steps, WienerDenoiser()).fit(rows)

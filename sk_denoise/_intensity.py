@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,17 +52,16 @@ class IntensityRange:
     def of(cls, image: NDArray[Any], sigma: float | None = None) -> IntensityRange:
         """Return the range that the numbers of an image or stack, noisy or not, are counted in.
 
-        ========================================  ==============================================
-        numbers                                   range
-        ========================================  ==============================================
-        truth values                              0 to 1
-        integers of 8 bits                        that of the type
-        wider integers, none below 0              0 to the largest number of 8, 10, 12, 14 or 16
-                                                  bits, the fewest that hold them
-        floats in [0, 1], with noise around it    0 to 1
-        floats and integers beyond that           measured: 0, or the darkest number, to the
-                                                  brightest
-        ========================================  ==============================================
+        ==========================================  ==================================================
+        numbers                                     range
+        ==========================================  ==================================================
+        truth values                                0 to 1
+        integers of 8 bits                          that of the type
+        floats in [0, 1], with noise around it      0 to 1
+        others from 0 up, with noise below it, the  0 to the largest number of 8, 10, 12, 14 or 16 bits,
+        brightest of them at least 64               the fewest that hold them
+        others: few counts, signed ones, any unit   measured: 0, or the darkest number, to the brightest
+        ==========================================  ==================================================
 
         A thousandth of the numbers at either end, and at least one, decides nothing, so that a hot pixel
         does not change the range of an image.
@@ -75,12 +75,12 @@ class IntensityRange:
         """
         if image.dtype.kind == "b":
             return UNIT
-        if image.dtype.kind in "iu":
-            return cls._of_integers(image)
+        if image.dtype.kind in "iu" and image.dtype.itemsize == 1:
+            return cls.of_type(image.dtype)
         low, high = ends_of(image)
-        if _is_around_unit(image, low, high, sigma):
+        if image.dtype.kind == "f" and _is_around_unit(image, low, high, sigma):
             return UNIT
-        return cls._measured(low, high)
+        return cls._counted(image, low, high)
 
     @classmethod
     def of_clean(cls, clean: NDArray[Any]) -> IntensityRange:
@@ -90,7 +90,7 @@ class IntensityRange:
         largest number, wider integers included: those of a table have no black and no white.
         """
         if is_stored(clean.dtype) or clean.dtype.kind == "b":
-            return cls._of_integers(clean) if clean.dtype.kind != "b" else UNIT
+            return cls.of(clean)
         low, high = float(np.min(clean)), float(np.max(clean))
         return cls(low, high if high > low else low + _least_span(low))
 
@@ -98,7 +98,7 @@ class IntensityRange:
     def known(cls, clean: NDArray[Any]) -> IntensityRange | None:
         """Return the range that the type or the numbers of clean images tell, None where they do not."""
         if is_stored(clean.dtype):
-            return cls._of_integers(clean)
+            return cls.of(clean)
         if clean.dtype.kind not in "fb" or not clean.size or clean.min() < 0 or clean.max() > 1:
             return None
         return UNIT
@@ -114,15 +114,15 @@ class IntensityRange:
         return cls(float(limits.min), white if int(white) <= limits.max else math.nextafter(white, 0.0))
 
     @classmethod
-    def _of_integers(cls, image: NDArray[Any]) -> IntensityRange:
-        if image.dtype.itemsize == 1:
-            return cls.of_type(image.dtype)
-        low, high = ends_of(image)
-        if low >= 0:
+    def _counted(cls, image: NDArray[Any], low: float, high: float) -> IntensityRange:
+        """Return the range of a sensor that counts to the largest number of some bits, or a measured one."""
+        if high >= FAINT * (2 ** DEPTHS[0] - 1):
+            noise = _Noise(image)
             for depth in DEPTHS:
                 white = 2.0**depth - 1
-                if high <= white or _is_noise_above(image, white, high):
-                    return cls(0.0, white)
+                if high <= white or noise.reaches(high - white, white):
+                    is_from_zero = low >= 0 or noise.reaches(-low, white)
+                    return cls(0.0, white) if is_from_zero else cls._measured(low, high)
         return cls._measured(low, high)
 
     @classmethod
@@ -227,16 +227,30 @@ def _is_around_unit(image: NDArray[Any], low: float, high: float, sigma: float |
     return sigma <= 1 and low >= -slack and high <= 1 + slack
 
 
-def _is_noise_above(image: NDArray[Any], white: float, high: float) -> bool:
-    """Return whether an image is brighter than white by its noise alone: means of small blocks are not."""
-    if high > (1 + UNKNOWN_NOISE) * white:
-        return False
-    planes = _planes_of(image)
-    height, width = (side - side % BLOCK for side in planes.shape[1:])
-    if not height or not width or high > white + SLACK * white + DEVIATIONS * noise_level(planes):
-        return False
-    blocks = planes[:, :height, :width].reshape(-1, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-    return ends_of(blocks.mean(axis=(2, 4), dtype=np.float64).ravel())[1] <= (1 + SLACK) * white
+class _Noise:
+    """The noise of an image, estimated when it is first asked for."""
+
+    def __init__(self, image: NDArray[Any]) -> None:
+        self._planes = _planes_of(image)
+
+    @cached_property
+    def _sigma(self) -> float:
+        return noise_level(self._planes)
+
+    @cached_property
+    def _ends_of_means(self) -> tuple[float, float]:
+        """The darkest and the brightest mean of blocks, which have little noise."""
+        height, width = (side - side % BLOCK for side in self._planes.shape[1:])
+        blocks = self._planes[:, :height, :width].reshape(-1, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+        return ends_of(blocks.mean(axis=(2, 4), dtype=np.float64).ravel())
+
+    def reaches(self, distance: float, white: float) -> bool:
+        """Return whether noise takes numbers so far below 0 or above white; means of blocks lie inside."""
+        if min(self._planes.shape[1:]) < BLOCK or distance > SLACK * white + DEVIATIONS * self._sigma:
+            return False
+        slack = SLACK * white + DEVIATIONS * self._sigma / BLOCK
+        low, high = self._ends_of_means
+        return low >= -slack and high <= white + slack
 
 
 def _are_whole(image: NDArray[Any]) -> bool:

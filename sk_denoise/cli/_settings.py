@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,8 @@ __all__ = [
     "NETWORKS",
     "IntegerOrAuto",
     "NetworkOption",
-    "Phase",
     "begun",
     "fresh",
-    "phases",
     "resumed",
 ]
 
@@ -56,7 +52,6 @@ PARAMETERS = {  # option: parameter of ImageDenoiser
 FREE = ("epochs", "device", "precision", "early_stopping", "validation_fraction", "patience")
 OF_THE_WEIGHTS = ("network", "sigma_map")
 RATE_TO_GO_ON = 2e-4  # that of load_pretrained: at ten times that, the first steps undo what is known
-SCHEDULE = "flat_cosine"
 
 Options = Mapping[str, Any]
 
@@ -97,31 +92,6 @@ class NetworkOption(click.ParamType):  # type: ignore[type-arg]  # generic from 
         words = {"true": True, "false": False, "none": None}
         parts = [words.get(part, int(part) if part.isdecimal() else part) for part in text.split(",")]
         return name, parts[0] if len(parts) == 1 else tuple(parts)
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of a run: how many epochs, and how the rate goes."""
-
-    epochs: int
-    schedule: str
-    rate: float
-
-
-def phases(done: int, total: int, schedule: str, rate: float) -> list[Phase]:
-    """Return what is left of a run, so that the rate goes as it would have gone without a break.
-
-    The schedule of the estimator is flat for half of the run and then falls along a cosine. What follows the
-    end of a run is one of its own.
-    """
-    rest = total - done
-    if done == 0 or schedule != SCHEDULE:
-        return [Phase(rest, schedule, rate)]
-    flat = total // 2 - done
-    if flat > 0:
-        return [Phase(flat, "constant", rate), Phase(rest - flat, "cosine", rate)]
-    share = 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * done / total - 1)))
-    return [Phase(rest, "cosine", share * rate)]
 
 
 def fresh(options: Options, given: set[str]) -> tuple[Any, str]:

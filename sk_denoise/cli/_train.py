@@ -42,7 +42,6 @@ from sk_denoise.cli._settings import (
     NetworkOption,
     begun,
     fresh,
-    phases,
     resumed,
 )
 
@@ -273,23 +272,10 @@ def _epochs(denoiser: Any, n_pictures: int, has_validation: bool) -> int:
 def _train(run: Run, keeper: Keeper, board: Screen) -> None:
     """Train, and write the model after each epoch and at the end."""
     denoiser = run.denoiser
-    whole = {
-        name: getattr(denoiser, name) for name in ("learning_rate", "learning_rate_schedule", "warm_start")
-    }
-    keeper.begin({**whole, "max_epochs": run.total}, board)
-    for phase in phases(run.done, run.total, whole["learning_rate_schedule"], whole["learning_rate"]):
-        denoiser.set_params(
-            max_epochs=phase.epochs,
-            learning_rate=phase.rate,
-            learning_rate_schedule=phase.schedule,
-            warm_start=hasattr(denoiser, "n_iter_"),
-            callbacks=[keeper],
-        )
-        before = run.done
-        denoiser.fit(run.pictures, X_val=run.validation)
-        if run.done - before < phase.epochs:  # it stopped early, and is complete
-            keeper.settings["max_epochs"] = run.done
-            break
+    keeper.begin({"max_epochs": run.total, "warm_start": denoiser.warm_start}, board)
+    denoiser.set_params(max_epochs=run.total, warm_start=hasattr(denoiser, "n_iter_"), callbacks=[keeper])
+    denoiser.fit(run.pictures, X_val=run.validation)
+    keeper.settings["max_epochs"] = run.done  # fewer where it stopped early, and is complete
     keeper.keep(denoiser)
 
 

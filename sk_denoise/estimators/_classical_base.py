@@ -92,7 +92,7 @@ class ClassicalDenoiser(
         draft._learn(pair, layout)
         draft.target_source_, draft.image_shape_ = pair.source, layout.image_shape
         draft._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
-        draft._reference_noiser_.fit(pair.targets)
+        draft._reference_noiser_.fit(pair.targets, pair.targets)
         draft.data_range_ = pair.intensity.span
         take_fitted(self, draft)
         return self
@@ -161,6 +161,7 @@ class ClassicalDenoiser(
             rows_are_signals=self._rows_are_signals,
             reset=True,
             min_samples=self._least_samples,
+            learns=type(self)._learn is not ClassicalDenoiser._learn,
         )
         layout = SampleLayout.of(self._sample_shape_, self.image_shape, self._rows_are_signals)
         return pair.laid_out(layout), layout

@@ -111,7 +111,8 @@ class DenoisingAutoencoder(BaseDenoiser):
     batch_size : int or "auto", default="auto"
         The most samples in a batch. "auto" is 32 below 1,000 samples, 64 below 10,000 and 128 beyond.
     max_epochs : int or "auto", default="auto"
-        Passes over the data. "auto" makes about 2,500 steps, in no less than 10 and no more than 500 passes.
+        Passes over the data, in all: with ``warm_start`` those before count too. "auto" makes about 2,500
+        steps, in no less than 10 and no more than 500 passes.
     early_stopping : bool, default=False
         Whether to stop when the validation loss has not fallen by ``tol`` for ``n_iter_no_change`` epochs,
         and to return to the best weights.
@@ -122,7 +123,9 @@ class DenoisingAutoencoder(BaseDenoiser):
     tol : float, default=1e-4
         See ``early_stopping``; in the unit of the loss.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the weights and the scaling of the previous call.
+        Whether ``fit`` goes on from the weights and the scaling of the previous call, to ``max_epochs`` in
+        all, as the rest of one run: with its learning rates, and on the same validation samples with its
+        early stopping and best weights. Where nothing is left to do, a warning says so.
     output : {"reconstruction", "latent", "activations"}, default="reconstruction"
         What ``transform`` gives: denoised samples, latent vectors, or the outputs of all hidden layers side
         by side. ``predict`` and ``score`` always denoise. It may be set after the fit.
@@ -156,7 +159,7 @@ class DenoisingAutoencoder(BaseDenoiser):
     validation_scores_ : list of float or None
         Mean PSNR on the validation samples after each epoch, in dB, where there are any.
     n_iter_ : int
-        Epochs so far.
+        Epochs so far, those of ``partial_fit`` among them.
     precision_ : {"float32", "bfloat16"}
         What the layers computed in while they learned.
     noiser_ : noiser or None

@@ -104,7 +104,8 @@ class ImageDenoiser(
     batch_size : int or "auto", default="auto"
         The most patches in a batch; "auto" is 32.
     max_epochs : int or "auto", default="auto"
-        Passes over the pictures. "auto" makes about 2,500 steps, in no more than 500 passes.
+        Passes over the pictures, in all: with ``warm_start`` those before count too. "auto" makes about
+        2,500 steps, in no more than 500 passes.
     early_stopping : bool, default=False
         Whether to stop when the validation loss has not fallen by ``tol`` for ``n_iter_no_change`` epochs,
         and to return to the best weights.
@@ -115,7 +116,9 @@ class ImageDenoiser(
     tol : float, default=1e-6
         See ``early_stopping``; in the unit of the loss.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the weights of the previous call.
+        Whether ``fit`` goes on from the weights of the previous call, to ``max_epochs`` in all, as the rest
+        of one run: with its learning rates, and on the same validation images with its early stopping and
+        best weights. Where nothing is left to do, a warning says so. Pretrained weights count as none.
     callbacks : list or None, default=None
         What looks on while the network learns: callbacks of skorch, which see the net; and functions
         ``f(estimator, epoch)``, called after each epoch with a fitted copy and a dict of its figures, which
@@ -144,7 +147,7 @@ class ImageDenoiser(
     validation_scores_ : list of float or None
         Mean PSNR on the validation patches after each epoch, in dB, where there are any.
     n_iter_ : int
-        Epochs so far.
+        Epochs so far, those of ``partial_fit`` among them.
     precision_ : {"float32", "bfloat16"}
         What the layers computed in while they learned.
     noiser_ : noiser or None

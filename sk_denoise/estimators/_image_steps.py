@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sk_denoise._cost import Cost
 from sk_denoise._intensity import UNIT, IntensityRange, is_stored
+from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._random import stream, stream_seed
 from sk_denoise._validation import (
     Interval,
@@ -39,13 +40,13 @@ from sk_denoise.estimators._picture_sources import (
     paired_lists,
     patches_of,
     patches_per,
+    refuse_noised,
     stack_of,
 )
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.estimators._whole_pictures import Restorer
 from sk_denoise.networks import Bounded
-from sk_denoise.noise import carried_source
 from sk_denoise.training import auto_patch_epochs, check_loss
 
 __all__ = ["ImageFitSteps"]
@@ -139,7 +140,9 @@ class ImageFitSteps(FitSteps):
             noisy, clean = noisy.take(weights > 0), None if clean is None else clean.take(weights > 0)
             weights = weights[weights > 0]
         truth = noisy if clean is None else clean
-        if clean is not None:
+        if clean is None and not _is_itself(X, y):
+            warn_of_lost_source(noisy.pictures)
+        elif clean is not None:
             refuse_other_unit(
                 IntensityRange.known(noisy.ends), IntensityRange.known(clean.ends), "X", "its clean side"
             )
@@ -163,12 +166,7 @@ class ImageFitSteps(FitSteps):
             raise ValueError(
                 "sample_weight of RandomPatches is theirs: RandomPatches(..., sample_weight=...)."
             )
-        source = carried_source(X.pictures)
-        if source is not None:
-            raise ValueError(
-                f"The patches are of pictures that came out of {source.noiser!r}. Give clean pictures, and "
-                "the noiser as noise=; or pairs."
-            )
+        refuse_noised(X)
         return Patches(X)
 
     def _divided(self, given: Given, X_val: Any, X_clean_val: Any) -> tuple[Given, Given | None]:
@@ -178,7 +176,10 @@ class ImageFitSteps(FitSteps):
             X_val = as_folder(X_val, _color_of(shape))
         X_val, X_clean_val = stack_of(X_val), stack_of(X_clean_val)
         if X_val is not None and (is_stream(X_val) or is_picture_list(X_val) or is_pair_list(X_val)):
-            return given, self._given(X_val, None, X_clean_val)
+            validation = self._given(X_val, None, X_clean_val)
+            if isinstance(given, Patches) and isinstance(validation, Patches):
+                validation = replace(validation, source=validation.source.counted_like(given.source))
+            return given, validation
         if X_val is not None and isinstance(given, Patches):
             if np.ndim(X_val) < 3:
                 raise ValueError(f"X_val must hold pictures as X does, got shape {np.shape(X_val)}.")
@@ -197,8 +198,8 @@ class ImageFitSteps(FitSteps):
         if not self.early_stopping:
             return given, None
         seed = stream_seed(self._root(), "split") % 2**32
-        training, validation = given.source.split(self.validation_fraction, RandomState(seed))
-        return replace(given, source=training), replace(given, source=validation)
+        training, held_out = given.source.split(self.validation_fraction, RandomState(seed))
+        return replace(given, source=training), replace(given, source=held_out)
 
     def _looked_at(self, given: Given, like: Pair | None = None) -> tuple[Pair, Pair | RandomPatches]:
         """Return patches as a pair of arrays to know the pictures by, and what batches are drawn from.
@@ -331,6 +332,9 @@ class ImageFitSteps(FitSteps):
         reach = reach_of(self.noiser_, self.patch_shape_, known)
         return LearnedUnit(known, reach, self._strongest_noise_ / known.span)
 
+    def _refuse_other_unit(self, samples: NDArray[Any]) -> None:
+        """Do nothing: ``_prepare`` refuses another unit, and predictions bring it to that of the fit."""
+
     def _as_shown(self, sample: Pair) -> tuple[Any, Any, dict[str, Any] | None]:
         return super()._as_shown(sample.take(np.arange(min(len(sample.inputs), MOST_SHOWN))))
 
@@ -390,6 +394,11 @@ class ImageFitSteps(FitSteps):
             tells_level=self.noise_levels_ is not None,
             **options,
         )
+
+
+def _is_itself(X: Any, y: Any) -> bool:
+    """Return whether y says that X is clean."""
+    return y is X or (y is not None and len(y) == len(X) and all(map(np.array_equal, X, y)))
 
 
 def _color_of(shape: tuple[int, ...]) -> Literal["rgb", "gray"]:

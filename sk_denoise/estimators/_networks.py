@@ -9,6 +9,7 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
+from sk_denoise import _registry
 from sk_denoise._random import borrowed_global_state, stream, stream_seed
 from sk_denoise._registry import Loaded, networks_of
 from sk_denoise._validation import check_one_of
@@ -27,6 +28,7 @@ __all__ = [
 
 NETWORKS: Loaded[type[Any]] = Loaded(networks_of("DenoisingAutoencoder"))
 IMAGE_NETWORKS: Loaded[type[Any]] = Loaded(networks_of("ImageDenoiser"))
+EVERY_NETWORK: Loaded[type[Any]] = Loaded(_registry.NETWORKS)
 
 
 @runtime_checkable
@@ -65,7 +67,10 @@ def _resolve_spec(network: Any, table: Mapping[str, type[Any]], estimator: str, 
         What a class or function of the user's is called with.
     """
     if isinstance(network, str):
-        network = check_one_of(network, table, "network")()
+        known = (
+            EVERY_NETWORK if network in EVERY_NETWORK else table
+        )  # that of another estimator is named below
+        network = check_one_of(network, known, "network")()
     if isinstance(network, nn.Module):
         raise ValueError(
             f"network={type(network).__name__}(...) is a module that was built already; every fit needs a "

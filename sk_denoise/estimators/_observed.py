@@ -19,6 +19,8 @@ class ObservedFit(CallbackSupportMixin):
     """A fit that others look on at, with a net that tells of its epochs."""
 
     net_: Any
+    _best_weights_: dict[str, Any] | None  # of a run that is not over
+    _judged_: tuple[str, int] | None  # by which samples and loss, since which epoch
     _n_runs_: int
     _sample_shape_: tuple[int, ...]
 
@@ -47,6 +49,7 @@ class ObservedFit(CallbackSupportMixin):
         """Return a fitted copy, as if the fit had ended with the last epoch."""
         twin = unobserved(self)
         twin.net_ = net.as_if_ended()
+        twin._best_weights_ = net.better_weights
         twin._n_runs_ += 1  # what goes on from it draws patches and noise of its own
         twin._recall()
         return twin

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
 from sk_denoise._intensity import IntensityRange
+from sk_denoise._noise_traces import warn_of_lost_source, warn_of_other_unit
 from sk_denoise._scaling import some_of
 from sk_denoise._validation import (
     Noiser,
@@ -122,10 +123,12 @@ def resolve_pair(
     reset: bool,
     min_samples: int,
     sample_weight: ArrayLike | None = None,
+    learns: bool = True,
 ) -> Pair:
     """Check the data of a fit and settle which side is clean; see the user guide, "clean and noisy".
 
-    Samples without weight are left out.
+    Samples without weight are left out. Where the estimator ``learns`` from clean samples, those that hold
+    the noise of a noiser are warned of.
     """
     samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
     check_lengths(samples, y)
@@ -133,6 +136,10 @@ def resolve_pair(
     weights = check_weights(sample_weight, samples, min_samples)
     counting = slice(None) if weights is None else np.flatnonzero(weights)
     pair = _resolved(estimator, X, samples, y, X_clean, noise, rows_are_signals, counting)
+    if learns and pair.source == "X" and not _same(y, samples):
+        warn_of_lost_source(samples)
+    elif learns and pair.source == "y" and carried_source(X) is None:
+        warn_of_other_unit(samples, y)
     return pair if weights is None else replace(pair, weights=weights[counting])
 
 
@@ -182,7 +189,9 @@ def resolve_validation_pair(
             f"The clean side of the training data is {training.source}, so X_val needs one too: pass "
             "X_clean_val, of the same shape."
         )
-    if source is not None:
+    if source is None:
+        warn_of_lost_source(samples, name="X_val")
+    else:
         samples = _verified(source, samples).clean
     inputs = as_float(samples)
     return replace(training, inputs=inputs, targets=inputs, weights=None)
@@ -238,7 +247,8 @@ def _verified(source: CleanSource, samples: NDArray[Any]) -> CleanSource:
         raise ValueError(
             f"X came out of {source.noiser!r} and was edited, sliced, shuffled or converted since, so its "
             "clean source no longer belongs to it row by row. Pass the clean side as X_clean=, or edit the "
-            "clean data before the noiser. If X is to count as clean data, pass numpy.asarray(X)."
+            "clean data before the noiser. If X is to count as clean data, say so: X = numpy.asarray(X), "
+            "fit(X, X)."
         )
     return source
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._validation import as_float, check_lengths, picture_of, refuse_channels_first, refuse_masked
 from sk_denoise._warnings import warn_user
 from sk_denoise.datasets import ImageFolder, RandomPatches
@@ -27,6 +28,7 @@ __all__ = [
     "paired_lists",
     "patches_of",
     "patches_per",
+    "refuse_noised",
     "stack_of",
 ]
 
@@ -228,6 +230,20 @@ def _random_patches(
     )
 
 
+def refuse_noised(patches: RandomPatches) -> None:
+    """Refuse patches of pictures that a noiser gave out: one frozen draw of noise would count as clean."""
+    pictures = patches.pictures
+    first = pictures[0] if isinstance(pictures, list | tuple) and pictures else pictures
+    source = carried_source(first)
+    if source is not None:
+        raise ValueError(
+            f"The patches are of pictures that came out of {source.noiser!r}. Give clean pictures, and "
+            "the noiser as noise=; or pairs."
+        )
+    if isinstance(pictures, np.ndarray) or (isinstance(pictures, list | tuple) and _is_picture(first)):
+        warn_of_lost_source(pictures, name="The stack of pictures")
+
+
 def patches_per(pixels: float | None, size: int | tuple[int, int]) -> int:
     """Return how many patches to cut from a picture of so many pixels: about as many as cover it."""
     if pixels is None:
@@ -246,7 +262,8 @@ def _as_array(picture: Any, name: str) -> NDArray[Any]:
     if source is not None:
         raise ValueError(
             f"{name} came out of {source.noiser!r} as part of a stack, which it no longer belongs to. Pass "
-            "the stack itself, give the clean side as X_clean=, or numpy.asarray(X) if it is to be clean."
+            "the stack itself, give the clean side as X_clean=, or say that they are to be clean, "
+            "X = list(numpy.asarray(X)), fit(X, X)."
         )
     refuse_masked(picture, name)
     return np.asarray(picture_of(picture))

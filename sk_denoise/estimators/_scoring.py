@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._array_api import in_kind
+from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._random import stream
 from sk_denoise._validation import (
     as_float,
@@ -69,6 +70,8 @@ class DenoisingScoreMixin:
         elif source is not None and source.describes(samples):
             truth = source.clean
         else:
+            if not is_clean_side(y, given):
+                warn_of_lost_source(samples)
             truth = as_float(samples)
             noisy = restore_container(self._reference([truth])[0], X)
         each = psnr_of_each(truth, self.predict(noisy), self.data_range_)

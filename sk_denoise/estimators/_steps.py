@@ -36,6 +36,7 @@ from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.estimators._observed import ObservedFit
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
+from sk_denoise.estimators._picture_sources import refuse_noised
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._rows import (
     check_augmentation,
@@ -50,6 +51,7 @@ from sk_denoise.networks import SeededModule
 from sk_denoise.training import (
     PRECISIONS,
     SCHEDULES,
+    FixedRows,
     TrainingPlan,
     Units,
     auto_batch_size,
@@ -58,6 +60,7 @@ from sk_denoise.training import (
     check_callbacks,
     check_loss,
     create_net,
+    progress_of,
     resolve_device,
     resolve_optimizer,
     resolve_precision,
@@ -247,6 +250,8 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
                     f"fit_patches takes sk_denoise.datasets.RandomPatches, got {type(given).__name__}. Say "
                     "how patches are to be drawn: RandomPatches(pictures, patch_size=64)."
                 )
+            if given is not None:
+                refuse_noised(given)
         if validation is not None:
             return patches, validation.counted_like(patches)
         if not self.early_stopping:
@@ -284,7 +289,8 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         if pair.noise_name != getattr(self, "_noise_name_", None):  # what was fitted before stays
             self._noise_name_ = pair.noise_name
             if pair.noiser is not None:
-                pair.noiser.fit(self._noise_learns_from(pair.targets))
+                known = self._noise_learns_from(pair.targets)
+                pair.noiser.fit(known, known)  # as y, they say that they are meant to be clean
             self.noiser_ = pair.noiser
         if self.verbose:
             print(f"[{type(self).__name__}] {pair.describe()}", flush=True)
@@ -309,10 +315,11 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         layout = self._training_layout(pair)
         self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.intensity.span, 0
         self.intensity_range_ = pair.known_intensity
+        self._judged_, self._best_weights_ = None, None
         self._reference_noiser_ = default_noiser(
             pair.targets, layout.image_shape is not None
         )  # whatever the network
-        self._reference_noiser_.fit(pair.targets)
+        self._reference_noiser_.fit(pair.targets, pair.targets)
         with threads_for(pair.inputs.size):
             self._preparation_ = self._prepared(pair, layout, on_unit_interval)
         module = self._module(network, layout, on_unit_interval)
@@ -380,8 +387,15 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
             self._check_range(self._network(), validation.targets)
         frozen = None if validation is None else self._rows(validation, "validation", 0).freeze()
         batch_size = self._batch_size(len(rows))
+        earlier, best_weights = self._earlier(frozen)
+        done = 0
         if epochs is None:
-            epochs = self._epochs(-(-len(rows) // batch_size))
+            done = len(self.net_.history)
+            epochs = self._epochs(-(-len(rows) // batch_size)) - done
+            if done and self._is_over(epochs, earlier):
+                tasks.begin(0, *self._as_shown(sample))
+                tasks.end()
+                return None
         step = 3 * self._cost_.flops * batch_size  # the backward pass takes twice the forward one
         self.precision_ = resolve_precision(
             self.precision,
@@ -397,6 +411,9 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
             batch_size=batch_size,
             schedule=schedule or self.learning_rate_schedule,
             rise=self._rise,
+            done=done,
+            earlier_losses=earlier,
+            best_weights=best_weights,
             learning_rate=self._optimizer(len(rows))[1]["lr"],
             patience=self.n_iter_no_change if self.early_stopping and frozen is not None else None,
             tol=self.tol,
@@ -413,8 +430,46 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         with self._lent_randomness(), suitable_threads(step):
             interruption = train(self.net_, rows, frozen, plan)
         self._n_runs_ += 1
+        self._best_weights_ = None  # the net has them
         tasks.end()
         return interruption
+
+    def _earlier(self, frozen: FixedRows | None) -> tuple[list[float], dict[str, torch.Tensor] | None]:
+        """Return the validation losses that early stopping goes on from, and the best weights so far.
+
+        They are those of the epochs since the rows and the loss that judge the weights were last others.
+        """
+        judge = None
+        if frozen is not None and self.early_stopping:
+            sides = (frozen.inputs, frozen.targets, frozen.weights)
+            judge = name_of([name_of(self.loss), *(s.numpy(force=True) for s in sides if s is not None)])
+        history = self.net_.history
+        before = getattr(self, "_judged_", None)  # not there in files of an older version
+        if judge is None:
+            self._judged_ = None
+        elif before is None or before[0] != judge or before[1] > len(history):
+            self._judged_ = judge, len(history)
+        else:
+            losses = [epoch.get("valid_loss", np.inf) for epoch in history[before[1] :]]
+            return losses, getattr(self, "_best_weights_", None)
+        return [], None
+
+    def _is_over(self, left: int, losses: Sequence[float]) -> bool:
+        """Return whether a fit that goes on has nothing to do, with a warning."""
+        done = len(self.net_.history)
+        if left <= 0:
+            reason = f"max_epochs={self.max_epochs!r} counts all epochs, and {done} are done"
+            remedy = f"Raise max_epochs to more than {done}"
+        elif self.early_stopping and progress_of(losses, self.tol)[1] >= self.n_iter_no_change:
+            reason = f"it stopped early after {done} epochs, and is measured on the same samples as then"
+            remedy = "Raise n_iter_no_change, or turn early_stopping off"
+        else:
+            return False
+        warn_user(
+            f"{type(self).__name__} has warm_start=True and learned nothing more: {reason}. {remedy} to go "
+            "on, or fit anew with warm_start=False."
+        )
+        return True
 
     def _rows(self, samples: Any, purpose: str, run: int) -> Any:
         """Return what batches are drawn from, with randomness for one purpose and run."""

@@ -45,7 +45,7 @@ def seed_of(noiser: Any) -> int:
 def corrupt_fold(noiser: Any, X: ArrayLike, seed: int, copy: int) -> Any:
     """Return the fold with the noise that belongs to this noiser and copy, whoever asks."""
     clean = as_float(check_numbers(X, "X"))
-    noisy = clone(noiser).fit(clean).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
+    noisy = clone(noiser).fit(clean, clean).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
     return restore_container(noisy.numpy(), X)
 
 
@@ -56,7 +56,7 @@ def corrupt_each(noiser: Any, pictures: Sequence[NDArray[Any]], seed: int) -> li
     and noise that is relative to what varies would be none.
     """
     pixels = np.concatenate([as_float(x).reshape(-1, 1, 1, *x.shape[2:]) for x in pictures])
-    fitted = clone(noiser).fit(pixels)
+    fitted = clone(noiser).fit(pixels, pixels)
     return [
         fitted.corrupt(as_tensor(as_float(x))[None], stream(seed, "scorer", place)).numpy()[0]
         for place, x in enumerate(pictures)

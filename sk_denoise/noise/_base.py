@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import CallbackSupportMixin, told_as_one, unwatched
 from sk_denoise._clean_source import CleanSource, attach_source, carried_source, fingerprint_of
+from sk_denoise._noise_traces import remember_noise, warn_of_lost_source
 from sk_denoise._random import root_seed, stream
 from sk_denoise._representation import DocumentationLinkMixin
 from sk_denoise._scaling import some_of
@@ -153,10 +154,13 @@ class BaseNoiser(
         if earlier is not None:
             raise ValueError(
                 f"X is the output of {earlier.noiser!r}, so it is not clean, as {type(self).__name__} needs "
-                "it. Use one NoiserChain([...]), or pass numpy.asarray(X) if X is to count as clean."
+                "it. Use one NoiserChain([...]); or say that X is to count as clean, X = numpy.asarray(X), "
+                "fit(X, X)."
             )
         clean = check_samples(self, X, reset=True)
         check_lengths(clean, y)
+        if y is not X:
+            warn_of_lost_source(clean, y)
         with threads_for(clean.size):
             self._learn(as_tensor(as_float(clean)))
         return clean
@@ -177,6 +181,7 @@ class BaseNoiser(
         with threads_for(clean.size):
             noisy = self.corrupt(as_tensor(as_float(clean)), generator).numpy()
         source = CleanSource.of(clean, unwatched(self), noisy)
+        remember_noise(clean, noisy, self)
         return attach_source(wrap_output(noisy, X, self), source)
 
     def __sklearn_is_fitted__(self) -> bool:

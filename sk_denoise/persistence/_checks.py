@@ -162,6 +162,26 @@ def is_range(value: Any, _: Any) -> bool:
     return are_ends and value.black < value.white
 
 
+def is_judged(value: Any, estimator: Any) -> bool:
+    is_pair = isinstance(value, tuple) and len(value) == 2 and type(value[0]) is str and is_count(value[1])
+    return value is None or (is_pair and value[1] <= estimator.n_iter_)
+
+
+def are_weights(value: Any, estimator: Any) -> bool:
+    """Return whether they are None, or weights of the shapes and types of those of the network."""
+    if value is None:
+        return True
+    net = estimator.net_
+    own = net.module_.state_dict() if hasattr(net, "module_") else net.weights  # not built yet
+    return (
+        type(value) is dict
+        and value.keys() == own.keys()
+        and all(isinstance(value[name], Tensor) for name in own)
+        and all((value[name].shape, value[name].dtype) == (own[name].shape, own[name].dtype) for name in own)
+        and all(bool(weight.isfinite().all()) for weight in value.values())
+    )
+
+
 def are_members(value: Any, estimator: Any) -> bool:
     """Return whether it is a list of fitted networks for the samples of an ensemble."""
     return (
@@ -273,6 +293,8 @@ NEEDS_ALL: dict[type[Any], dict[str, Rule]] = {
         "_units_": Rule(are_units, "the unit of such samples"),
         "_cost_": Rule(lambda v, _: isinstance(v, Cost), "a cost"),
         "net_": Rule(lambda v, _: v is not None, "a net"),
+        "_judged_": Rule(is_judged, "None, or a name and an epoch", required=False),
+        "_best_weights_": Rule(are_weights, "None, or weights of such a network", required=False),
     }
 }
 

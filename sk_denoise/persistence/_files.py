@@ -46,8 +46,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     ----------
     estimator : estimator, network spec or augmenter of sk_denoise
         Also a :class:`~sklearn.pipeline.Pipeline` or :class:`~sklearn.frozen.FrozenEstimator` of such, with
-        ``StandardScaler``, ``MinMaxScaler``, ``MaxAbsScaler``, ``RobustScaler``, ``PCA`` or ``SimpleImputer``
-        of scikit-learn among the steps. Other steps are for ``skops.io.dump``; see the user guide, "files".
+        ``StandardScaler``, ``MinMaxScaler``, ``MaxAbsScaler``, ``RobustScaler`` or ``SimpleImputer`` of
+        scikit-learn among the steps. Other steps are for ``skops.io.dump``; see the user guide, "files".
     path : path-like
         The file to write, called ".safetensors" at the end, or as you like, but not as files of another
         format are called.

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
@@ -23,7 +22,6 @@ from sk_denoise.persistence._rules import Rule, are_names, are_numbers, in_words
 __all__ = ["TRANSFORMERS", "check_transformer"]
 
 AVERAGES = "mean", "median", "most_frequent"
-SOLVERS = ("auto", "full", "covariance_eigh", "arpack", "randomized")
 
 
 # Tests --------------------------------------------------------------------------------------------------
@@ -52,20 +50,6 @@ def is_off(parameter: str, test: Callable[[Any, Any], bool]) -> Callable[[Any, A
     return lambda value, e: test(value, e) or (value is None and not getattr(e, parameter))
 
 
-def are_of_components(value: Any, estimator: Any) -> bool:
-    """Return whether it has a number for each component, which may be NaN where the data are constant."""
-    is_array = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.dtype.itemsize <= 8
-    return is_array and value.shape == (estimator.n_components_,)
-
-
-def are_variances(value: Any, estimator: Any) -> bool:
-    return are_numbers(value, (estimator.n_components_,)) and bool((value >= 0).all())
-
-
-def are_components(value: Any, estimator: Any) -> bool:
-    return are_numbers(value, (int(estimator.n_components_), estimator.n_features_in_))
-
-
 def are_statistics(value: Any, estimator: Any) -> bool:
     """Return whether it has a number for each feature, or NaN where a feature had no value at all."""
     is_array = isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.dtype.itemsize <= 8
@@ -90,7 +74,6 @@ FEATURES = {
 SEEN = {"n_samples_seen_": Rule(are_counts, "a number of samples")}
 NUMBERS = Rule(are_of_features, "a number for each feature")
 POSITIVE = Rule(are_positive, "a number above 0 for each feature")
-OF_COMPONENTS = Rule(are_of_components, "a number for each component")
 
 # What a fit leaves, in an order in which each rule finds what it looks at
 TRANSFORMERS: dict[type[BaseEstimator], dict[str, Rule]] = {
@@ -115,20 +98,6 @@ TRANSFORMERS: dict[type[BaseEstimator], dict[str, Rule]] = {
         **FEATURES,
         "center_": Rule(is_off("with_centering", are_of_features), "a number for each feature"),
         "scale_": Rule(is_off("with_scaling", are_positive), "a number above 0 for each feature"),
-    },
-    PCA: {
-        **FEATURES,
-        "n_components_": Rule(
-            lambda v, e: is_count(v, 1) and v <= e.n_features_in_, "a number of components"
-        ),
-        "n_samples_": Rule(lambda v, _: is_count(v, 1), "a number of samples"),
-        "_fit_svd_solver": Rule(lambda v, _: v in SOLVERS, "a solver"),
-        "components_": Rule(are_components, "a vector of the features for each component"),
-        "mean_": NUMBERS,
-        "explained_variance_": Rule(are_variances, "a number of at least 0 for each component"),
-        "explained_variance_ratio_": OF_COMPONENTS,
-        "singular_values_": OF_COMPONENTS,
-        "noise_variance_": Rule(lambda v, _: is_number(v), "a number"),
     },
     SimpleImputer: {
         **FEATURES,

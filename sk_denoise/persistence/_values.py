@@ -124,8 +124,7 @@ def _is_numeric(value: Any) -> bool:
 
 
 def _write_array(value: NDArray[Any], encoder: Encoder) -> Node:
-    # The last bits of products depend on the order in memory, also that of a part of an array
-    by_columns = value.ndim > 1 and not value.flags.c_contiguous and sorted(value.strides) == [*value.strides]
+    by_columns = value.flags.f_contiguous and not value.flags.c_contiguous  # sums of products depend on it
     rows = np.ascontiguousarray(value.T if by_columns else value).reshape(
         value.shape[:: -1 if by_columns else 1]
     )

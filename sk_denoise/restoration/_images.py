@@ -103,9 +103,10 @@ def denoise_image(
     Notes
     -----
     One rule tells what is black and white, here, on the command line and in the app: integers of 8 bits use
-    the range of their type, wider ones the fewest of 8, 10, 12, 14 and 16 bits that hold them; floats are
-    between 0 and 1, with noise around that, or else counts and other numbers, whose range is measured. A
-    thousandth of the numbers at either end decides nothing, so a hot pixel does not change it.
+    the range of their type; floats are between 0 and 1, with noise around that; other numbers from 0 up
+    count to the largest of 8, 10, 12, 14 or 16 bits, the fewest that hold them. The range of few counts and
+    of other units is measured. A thousandth of the numbers at either end decides nothing, so a hot pixel
+    does not change it.
 
     The networks in the box learned from photos in [0, 1] with noise up to 55 grey levels of 255. They answer
     nearly alike when a picture and its noise are brightened or darkened together, so they are shown others in

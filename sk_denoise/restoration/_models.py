@@ -65,11 +65,11 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
     It takes pictures of any size in [0, 1], and 8- and 16-bit integers for shares of their range; what
     :func:`denoise_image` does for other ranges, for stronger and for very weak noise is no part of it. With
     ``warm_start`` or ``partial_fit`` it goes on learning from other pictures and noise (of pairs with
-    ``noise="auto"``). A search, ``clone`` and a ``fit`` without ``warm_start`` begin anew, as with any
-    estimator: in a pipeline that is to be fitted, stand it in a :class:`sklearn.frozen.FrozenEstimator`. Its
-    ``learning_rate`` is one for going on, a tenth of that for weights drawn at random. How it was trained and
-    how good it is stands in the card beside the weights, ``sk_denoise/restoration/weights``. Nothing is
-    downloaded.
+    ``noise="auto"``), from ``n_iter_ = 0``: all of ``max_epochs`` is for what it learns here. A search,
+    ``clone`` and a ``fit`` without ``warm_start`` begin anew, as with any estimator: in a pipeline that is to
+    be fitted, stand it in a :class:`sklearn.frozen.FrozenEstimator`. Its ``learning_rate`` is one for going
+    on, a tenth of that for weights drawn at random. How it was trained and how good it is stands in the card
+    beside the weights, ``sk_denoise/restoration/weights``. Nothing is downloaded.
 
     Parameters
     ----------

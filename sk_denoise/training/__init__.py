@@ -8,7 +8,7 @@ from sk_denoise.training._batches import (
     Pairing,
     Rows,
 )
-from sk_denoise.training._callbacks import check_callbacks
+from sk_denoise.training._callbacks import check_callbacks, progress_of
 from sk_denoise.training._defaults import auto_batch_size, auto_epochs, auto_patch_epochs
 from sk_denoise.training._device import (
     PRECISIONS,
@@ -45,6 +45,7 @@ __all__ = [
     "create_net",
     "has_bfloat16_units",
     "keep_on",
+    "progress_of",
     "resolve_device",
     "resolve_optimizer",
     "resolve_precision",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from skorch import NeuralNet
@@ -28,6 +28,7 @@ __all__ = [
     "StopTraining",
     "Told",
     "check_callbacks",
+    "progress_of",
 ]
 
 STEPS_UNWATCHED = 50  # on a GPU, between two looks at the loss
@@ -226,12 +227,35 @@ def monitored_loss(net: NeuralNet) -> float:
     return float(epoch["valid_loss"] if "valid_loss" in epoch else epoch["train_loss"])
 
 
+def progress_of(losses: Sequence[float], tol: float) -> tuple[float, int]:
+    """Return the least of the losses of epochs, and for how many epochs it has not fallen by ``tol``."""
+    best, stale = math.inf, 0
+    for loss in losses:
+        stale = 0 if loss < best - tol else stale + 1
+        best = min(loss, best)
+    return best, stale
+
+
 class BestWeights(Callback):
-    """Keep a copy of the weights of the best epoch so far; ``restore`` brings them back."""
+    """Keep a copy of the weights of the best epoch so far; ``restore`` brings them back.
+
+    Parameters
+    ----------
+    earlier : sequence of float
+        The losses of epochs before the run that goes on from them.
+    weights : dict of str to Tensor, optional
+        The weights of the best of these, where they are not those that the run goes on from.
+    """
+
+    def __init__(self, earlier: Sequence[float] = (), weights: dict[str, Tensor] | None = None) -> None:
+        self.earlier, self.earlier_weights = earlier, weights
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.loss = math.inf
-        self._keep(net)
+        self.loss = min(self.earlier, default=math.inf)
+        if self.earlier_weights is None:
+            self._keep(net)
+        else:
+            self.weights = self.earlier_weights
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         if monitored_loss(net) < self.loss:
@@ -247,20 +271,29 @@ class BestWeights(Callback):
 
 
 class EarlyStopping(Callback):
-    """Stop when the loss has not fallen by ``tol`` for ``patience`` epochs, as scikit-learn's MLPs do."""
+    """Stop when the loss has not fallen by ``tol`` for ``patience`` epochs, as scikit-learn's MLPs do.
 
-    def __init__(self, patience: int, tol: float) -> None:
+    Parameters
+    ----------
+    patience : int
+        Epochs without progress after which the run stops.
+    tol : float
+        The least fall that counts.
+    earlier : sequence of float
+        The losses of epochs before the run that goes on from them.
+    """
+
+    def __init__(self, patience: int, tol: float, earlier: Sequence[float] = ()) -> None:
         self.patience = patience
         self.tol = tol
+        self.earlier = earlier
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.best, self.stale = math.inf, 0
+        self.losses = list(self.earlier)
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        loss = monitored_loss(net)
-        self.stale = 0 if loss < self.best - self.tol else self.stale + 1
-        self.best = min(loss, self.best)
-        if self.stale >= self.patience:
+        self.losses.append(monitored_loss(net))
+        if progress_of(self.losses, self.tol)[1] >= self.patience:
             raise StopTraining
 
 
@@ -277,16 +310,19 @@ class Schedule(Callback):
         Number of steps of the whole run.
     rise : int, default=0
         In how many steps the rate rises at least, but where it is constant.
+    done : int, default=0
+        How many of the steps were made before.
     """
 
-    def __init__(self, name: str, rate: float, steps: int, rise: int = 0) -> None:
+    def __init__(self, name: str, rate: float, steps: int, rise: int = 0, done: int = 0) -> None:
         self.name = name
         self.rate = rate
         self.steps = steps
         self.rise = rise
+        self.done = done
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.step = 0
+        self.step = self.done
 
         if self.name == "constant":  # set once, so that callbacks may change it
             self._set(net, self.rate)
@@ -308,11 +344,12 @@ class Progress(Callback):
 
     line = "epoch {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, done: int = 0) -> None:
         self.epochs = epochs
+        self.done = done
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.bar = tqdm(total=self.epochs, bar_format=self.line, dynamic_ncols=True)
+        self.bar = tqdm(total=self.epochs, initial=self.done, bar_format=self.line, dynamic_ncols=True)
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         epoch = net.history[-1]

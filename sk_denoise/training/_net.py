@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -29,11 +30,14 @@ class Net(NeuralNet):
     ----------
     averaging : AveragedWeights or None
         During a run that averages its weights, what does; its ``model`` has them.
+    best : BestWeights or None
+        During a run that may stop early, what keeps the weights of the best epoch.
     watches_gradients : bool
         Whether a callback wants to see the gradients of every step.
     """
 
     averaging: Any = None
+    best: Any = None
     watches_gradients: bool = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Net:
@@ -58,11 +62,19 @@ class Net(NeuralNet):
             return self.module_  # type: ignore[no-any-return]
         return self.averaging.model.module  # type: ignore[no-any-return]
 
+    @property
+    def better_weights(self) -> dict[str, Tensor] | None:
+        """The weights that a run returns to when it stops early, where they are not those of now."""
+        epoch = self.history[-1]
+        if self.best is None or not self.best.loss < epoch.get("valid_loss", -math.inf):
+            return None
+        return dict(self.best.weights)
+
     def as_if_ended(self) -> Net:
         """Return a copy as it would be if the run had ended here."""
         twin: Net = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin.callbacks_, twin.train_split, twin.averaging, twin.verbose = [], None, None, 0
+        twin.callbacks_, twin.train_split, twin.averaging, twin.best, twin.verbose = [], None, None, None, 0
         twin = copy.deepcopy(twin)
         twin.module_.load_state_dict(self.judged.state_dict())
         twin.module_.eval()

@@ -55,6 +55,12 @@ class TrainingPlan:
         Whether to show a line that updates.
     rise : int, default=0
         In how many steps the learning rate rises at least, before it falls.
+    done : int, default=0
+        Epochs of the same run that were made before; the schedule goes on there.
+    earlier_losses : sequence of float
+        Losses on the same validation rows of the epochs before, for early stopping to go on from.
+    best_weights : dict of str to Tensor or None, default=None
+        The weights of the best of these epochs, where they are not those of the net.
     largest_gradient : float or None, default=None
         What the norm of the gradients of a step is cut to.
     averaging : float or None, default=None
@@ -77,6 +83,9 @@ class TrainingPlan:
     sample_psnr: Callable[[Tensor, Tensor], Any]
     show_progress: bool
     rise: int = 0
+    done: int = 0
+    earlier_losses: Sequence[float] = ()
+    best_weights: dict[str, Tensor] | None = None
     largest_gradient: float | None = None
     averaging: float | None = None
     callbacks: Sequence[Callback] = ()
@@ -116,12 +125,15 @@ def train(
 ) -> KeyboardInterrupt | None:
     """Train the net, and return the interruption that ended the run, for the caller to raise again.
 
+    A run that goes on where another ended is the rest of one run: its learning rates, its patience and its
+    best epoch are those of the whole.
+
     A run whose weights are averaged leaves the averages. An interrupted run and one that may stop early
     leave the weights of the best epoch. The net keeps its history and optimizer, but no data.
     """
-    best = BestWeights()
-    steps = plan.epochs * len(BatchIterator(rows, plan.batch_size))
-    net.callbacks_ = _named(_looking_on(plan, best, steps))
+    best = BestWeights(plan.earlier_losses, plan.best_weights)
+    net.best = None if plan.patience is None else best
+    net.callbacks_ = _named(_looking_on(plan, best, len(BatchIterator(rows, plan.batch_size))))
     net.watches_gradients = any(_sees_gradients(callback) for _, callback in net.callbacks_)
     net.train_split = None if validation is None else predefined_split(validation)
     net.batch_size, net.verbose = plan.batch_size, int(bool(plan.callbacks))  # what some print depends on it
@@ -141,7 +153,7 @@ def train(
     finally:
         net.notify("on_train_end", X=rows, y=None)
         judged, averaged = net.judged, net.averaging is not None
-        net.callbacks_, net.train_split, net.averaging, net.verbose = [], None, None, 0
+        net.callbacks_, net.train_split, net.averaging, net.best, net.verbose = [], None, None, None, 0
     if plan.patience is not None or interruption is not None:
         best.restore(net)
     elif averaged:
@@ -150,16 +162,18 @@ def train(
     return interruption
 
 
-def _looking_on(plan: TrainingPlan, best: BestWeights, steps: int) -> list[Callback]:
+def _looking_on(plan: TrainingPlan, best: BestWeights, steps_of_an_epoch: int) -> list[Callback]:
     """Return the callbacks of a run, in the order in which they are called."""
+    epochs = plan.done + plan.epochs
+    done, steps = (steps_of_an_epoch * count for count in (plan.done, epochs))
     callbacks = [EpochRecorder(plan.sample_psnr, training_psnr=plan.show_progress)]
     if plan.averaging is not None:
         callbacks.append(AveragedWeights(plan.averaging))
-    callbacks += [best, Schedule(plan.schedule, plan.learning_rate, steps, plan.rise)]
+    callbacks += [best, Schedule(plan.schedule, plan.learning_rate, steps, plan.rise, done)]
     if plan.largest_gradient is not None:
         callbacks.append(GradientNormClipping(plan.largest_gradient))
     if plan.show_progress:
-        callbacks.append(Progress(plan.epochs))
+        callbacks.append(Progress(epochs, plan.done))
     may_stop = [callback for callback in plan.callbacks if isinstance(callback, StoppedBySkorch)]
     callbacks += [callback for callback in plan.callbacks if callback not in may_stop]
     callbacks += [
@@ -167,7 +181,7 @@ def _looking_on(plan: TrainingPlan, best: BestWeights, steps: int) -> list[Callb
         *may_stop,
     ]  # those that may stop the run come last
     if plan.patience is not None:
-        callbacks.append(EarlyStopping(plan.patience, plan.tol))
+        callbacks.append(EarlyStopping(plan.patience, plan.tol, plan.earlier_losses))
     return callbacks
 
 

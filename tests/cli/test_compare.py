@@ -20,7 +20,7 @@ from sk_denoise import (
     compare_denoisers,
 )
 from sk_denoise.cli import _compare
-from sk_denoise.cli._filters import FILTERS, filter_called
+from sk_denoise.cli._filters import FILTERS, filter_called, filter_help
 from sk_denoise.datasets import load_pictures
 from sk_denoise.io import read_image, write_image
 from sk_denoise.persistence import save
@@ -92,6 +92,14 @@ def test_every_filter_takes_pictures_of_any_size_and_denoises_them(name, channel
     assert answer.shape == noisy.shape
     assert np.mean((answer - clean) ** 2) < 0.8 * np.mean((noisy - clean) ** 2)
     np.testing.assert_array_equal(noisy, before)
+
+
+def test_help_lists_the_filters():
+    lines = filter_help().splitlines()
+    assert all(
+        any(name in line and chosen.about in line for line in lines) for name, chosen in FILTERS.items()
+    )
+    assert max(map(len, lines)) <= 78
 
 
 def test_what_whoever_uses_a_filter_should_know_is_said(folder, compare):

@@ -190,7 +190,7 @@ def test_counts_in_floats_are_denoised_as_the_same_picture_in_shares_and_a_line_
     code, _, err = run("denoise", "counts.tif", "-o", "out")
     assert code == 0
     line, told = err.splitlines()
-    assert line == "counts.tif: its numbers reach from 0 to 4095, taken as black and white"
+    assert line == "counts.tif: 0 is taken as black and 4095 as white"
     assert told.endswith(f"sigma {255 * estimate_sigma(shares):.1f} (estimated)")
     for options in ([], ["--sigma", "10"]):
         run("denoise", "counts.tif", "shares.tif", "-o", "out", "--overwrite", *options)

@@ -123,7 +123,7 @@ def test_counts_in_floats_are_measured_as_shares_of_their_range_and_a_line_says_
             rough = 0.2 if noise[0] == "--noise" else 1e-3  # noise is drawn for the picture
             assert counts[0][name] == pytest.approx(expected[0][name], rel=rough)
     told = evaluate("gray", tmp_path / "clean4095", "--noise", "gaussian:0.1").err
-    assert "a.tif: its numbers reach from 0 to 4095, taken as black and white" in told
+    assert "a.tif: 0 is taken as black and 4095 as white" in told
 
 
 def test_a_model_that_learned_from_counts_is_shown_the_numbers_of_files(folder, tmp_path, rows_of):

@@ -261,7 +261,8 @@ def test_the_copy_of_the_last_epoch_goes_on_to_the_bits_that_the_fit_itself_woul
     copies = []
     ended = make(callbacks=[lambda estimator, epoch: copies.append(estimator)]).fit(samples)
     for estimator in (ended, copies[-1]):
-        estimator.set_params(warm_start=True, callbacks=None).fit(samples)
+        more = estimator.n_iter_ + 2
+        estimator.set_params(warm_start=True, callbacks=None, max_epochs=more).fit(samples)
     assert copies[-1].loss_curve_ == ended.loss_curve_
     np.testing.assert_array_equal(copies[-1].predict(samples)[0], ended.predict(samples)[0])
 

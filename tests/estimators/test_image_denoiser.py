@@ -246,7 +246,7 @@ def test_pictures_are_held_out_for_early_stopping(photos, kind):
 def test_it_goes_on_where_it_stopped(photos):
     denoiser = quick(warm_start=True).fit(photos[:3])
     before = weights(denoiser)
-    denoiser.fit([photo[:40, :70] for photo in photos[3:6]])
+    denoiser.set_params(max_epochs=2).fit([photo[:40, :70] for photo in photos[3:6]])
     assert denoiser.n_iter_ == 2
     assert not torch.equal(weights(denoiser), before)
     denoiser.partial_fit(np.stack(photos[:2])).partial_fit([photos[4][:12, :12]])
@@ -260,7 +260,8 @@ def test_weights_in_the_box_go_on_learning(photos):
         warm_start=True, noise=SaltAndPepperNoiser(0.1, limits=(0, 1)), max_epochs=1, patch_size=32
     )
     before = weights(denoiser).clone()
-    denoiser.fit(photos[:3])
+    assert denoiser.n_iter_ == 0
+    assert denoiser.fit(photos[:3]).n_iter_ == 1
     assert not torch.equal(weights(denoiser), before)
     assert torch.equal(weights(load_pretrained("gray")), before)
 
@@ -525,8 +526,9 @@ def test_colour_and_alpha_with_an_estimator(photos):
     restored = denoise_image(colours[0], model=of_three)
     np.testing.assert_array_equal(restored[..., 3], colours[0, ..., 3])
     assert not np.array_equal(denoise_image(colours[0], model=of_four)[..., 3], colours[0, ..., 3])
-    with pytest.raises(ValueError, match="takes pictures of 3 channels, this one has 1"):
-        denoise_image(photos[0], model=of_three)
+    assert denoise_image(photos[0], model=of_three).shape == photos[0].shape
+    with pytest.raises(ValueError, match="takes pictures of 4 channels, this one has 1"):
+        denoise_image(photos[0], model=of_four)
 
 
 # Bad input --------------------------------------------------------------------------------------------
@@ -695,7 +697,7 @@ def test_levels_grow_with_the_noise_of_later_calls(photos):
     for seed in range(4):
         few = clone(denoiser).set_params(random_state=seed).fit(photos[:1])
         few.predict(photos[:1], sigma=0.1)
-    denoiser.set_params(noise=GaussianNoiser((0, 0.5))).fit(photos[:2])
+    denoiser.set_params(noise=GaussianNoiser((0, 0.5)), max_epochs=denoiser.n_iter_ + 1).fit(photos[:2])
     denoiser.predict(photos[:1], sigma=0.45)
 
 

@@ -210,17 +210,17 @@ def test_a_local_function_as_loss_goes_on_in_partial_fit_and_warm_start(pictures
     dae = small(loss=lambda output, target: (output - target).abs().mean(), warm_start=True)
     weights = dae.partial_fit(pictures).net_.module_.state_dict()
     assert dae.partial_fit(pictures).n_iter_ == 2
-    assert dae.fit(pictures).n_iter_ == 4
+    assert dae.set_params(max_epochs=4).fit(pictures).n_iter_ == 4
     assert dae.net_.module_.state_dict().keys() == weights.keys()
 
 
 def test_a_warm_start_takes_up_another_loss_and_optimizer(pictures):
     dae = small(loss="ssim", warm_start=True).fit(pictures)
     state = dae.net_.optimizer_
-    dae.set_params(loss="mse", emphasis=(1.0, 0.3)).fit(pictures)
+    dae.set_params(loss="mse", emphasis=(1.0, 0.3), max_epochs=4).fit(pictures)
     assert dae.net_.criterion_.function is torch.nn.functional.mse_loss
     assert type(dae.net_.optimizer_) is type(state)
-    dae.set_params(optimizer="sgd", learning_rate=1e-4).fit(pictures)
+    dae.set_params(optimizer="sgd", learning_rate=1e-4, max_epochs=6).fit(pictures)
     assert isinstance(dae.net_.optimizer_, torch.optim.SGD)
     assert dae.n_iter_ == 6
 
@@ -396,7 +396,7 @@ def test_a_generator_of_pictures_is_a_stream(photos):
 
 def test_a_warm_start_goes_on_with_patches(photos):
     dae = small(warm_start=True).fit_patches(RandomPatches(photos[0], 16))
-    assert dae.fit_patches(RandomPatches(photos[1], 16)).n_iter_ == 4
+    assert dae.set_params(max_epochs=4).fit_patches(RandomPatches(photos[1], 16)).n_iter_ == 4
     dae.partial_fit(extract_patches(photos[1], 16) / np.float32(255))
     assert dae.n_iter_ == 5
 

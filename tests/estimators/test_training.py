@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from sk_denoise import DenoisingAutoencoder, DenseNetwork, GaussianNoiser
+from sk_denoise.io import load, save
 from sk_denoise.training import LOSSES, OPTIMIZERS, SCHEDULES
 
 
@@ -108,11 +109,69 @@ def test_warm_start_goes_on_where_the_last_fit_ended(X):
     cold = small(max_epochs=30).fit(X)
     first = cold.loss_curve_[0]
     assert cold.fit(X).loss_curve_[0] == first
-    warm = small(max_epochs=30, warm_start=True).fit(X).fit(X)
+    warm = small(max_epochs=30, warm_start=True).fit(X).set_params(max_epochs=60).fit(X)
     assert warm.n_iter_ == 60
     assert warm.loss_curve_[30] < first
     with pytest.raises(ValueError, match="features"):
         warm.fit(X[:, :3])
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("done", [1, 4, 7])
+def test_a_fit_that_goes_on_has_the_learning_rates_of_one_run(X, schedule, done):
+    parameters = {"batch_size": 20, "learning_rate_schedule": schedule, "max_epochs": 8}
+    whole = small(**parameters).fit(X)
+    rest = small(**{**parameters, "max_epochs": done}).fit(X)
+    rest.set_params(max_epochs=8, warm_start=True).fit(X)
+    rates = [[epoch["lr"] for epoch in dae.net_.history] for dae in (whole, rest)]
+    assert rates[1][done:] == rates[0][done:]
+
+
+@pytest.mark.parametrize("max_epochs", [3, 2, "auto"])
+def test_a_fit_that_has_all_its_epochs_says_so_and_learns_nothing(X, max_epochs):
+    dae = small(max_epochs=3 if max_epochs != "auto" else "auto", warm_start=True, batch_size=1).fit(X)
+    before, done = dae.predict(X), dae.n_iter_
+    with pytest.warns(UserWarning, match=rf"{done} are done\. Raise max_epochs to more than {done}"):
+        dae.set_params(max_epochs=max_epochs).fit(X)
+    assert dae.n_iter_ == done
+    np.testing.assert_array_equal(dae.predict(X), before)
+
+
+EARLY = {"early_stopping": True, "n_iter_no_change": 12, "learning_rate": 0.05, "max_epochs": 60}
+
+
+@pytest.fixture
+def stopped(X):
+    """Return a fit that stopped early, and what it was after each epoch."""
+    copies = []
+    dae = small(**EARLY, callbacks=[lambda estimator, epoch: copies.append(estimator)])
+    return dae.set_params(learning_rate_schedule="constant").fit(X), copies
+
+
+def test_early_stopping_that_is_resumed_remembers_the_best_weights(X, stopped, tmp_path):
+    whole, copies = stopped
+    losses = [epoch["valid_loss"] for epoch in whole.net_.history]
+    best = int(np.argmin(losses))
+    assert best + 3 < whole.n_iter_ < 60
+    save(copies[-2].set_params(callbacks=None), tmp_path / "broken off")
+    broken_off = load(tmp_path / "broken off")
+    assert broken_off.n_iter_ == whole.n_iter_ - 1  # long after the best epoch
+    broken_off.set_params(warm_start=True).fit(X)
+    assert whole.n_iter_ <= broken_off.n_iter_ < 60
+    if min(epoch["valid_loss"] for epoch in broken_off.net_.history) == losses[best]:
+        np.testing.assert_array_equal(broken_off.predict(X), whole.predict(X))
+
+
+def test_a_fit_that_stopped_early_is_over_until_it_is_measured_otherwise(X, stopped):
+    whole, _ = stopped
+    before, done = whole.predict(X), whole.n_iter_
+    whole.set_params(warm_start=True, callbacks=None)
+    with pytest.warns(UserWarning, match=rf"stopped early after {done} epochs.* Raise n_iter_no_change"):
+        whole.fit(X)
+    np.testing.assert_array_equal(whole.predict(X), before)
+    other = np.random.default_rng(5).random((20, 6))
+    whole.set_params(max_epochs=done + 2).fit(X, X_val=other)  # these losses are no better or worse
+    assert whole.n_iter_ == done + 2
 
 
 @pytest.mark.slow

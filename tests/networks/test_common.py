@@ -11,7 +11,7 @@ import torch
 from sklearn.base import clone
 
 from sk_denoise import DenoisingAutoencoder, GaussianNoiser
-from sk_denoise.estimators import NETWORKS
+from sk_denoise.estimators import IMAGE_NETWORKS, NETWORKS
 from sk_denoise.networks import ACTIVATIONS, SeededModule
 from sk_denoise.networks.pooling import PoolingAutoencoder
 
@@ -70,6 +70,12 @@ def test_latents_are_rows_that_decode_to_the_reconstruction(name, shape):
     np.testing.assert_allclose(dae.inverse_transform(latents), restored, rtol=1e-10)
     with pytest.raises(ValueError, match=rf"Z holds vectors of length {latents.shape[1] + 1}, the latent"):
         dae.inverse_transform(np.ones((2, latents.shape[1] + 1)))
+
+
+@pytest.mark.parametrize("name", IMAGE_NETWORKS)
+def test_the_name_of_a_network_for_pictures_is_answered_with_the_estimator_it_is_for(name):
+    with pytest.raises(ValueError, match=r"is a network for ImageDenoiser.* knows 'dense', 'conv'"):
+        DenoisingAutoencoder(name).fit(np.ones((4, 3)))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -311,7 +311,7 @@ def test_a_change_deep_in_a_long_composition_is_noticed():
     noise = NoiserChain([GaussianNoiser(0.1) for _ in range(20)])
     dae = DenoisingAutoencoder(noise=noise, max_epochs=1, warm_start=True).fit(TABLE)
     noise.noisers[-1].noise_factor = 9.0
-    assert dae.fit(TABLE).noiser_.noisers_[-1].noise_factor == 9
+    assert dae.set_params(max_epochs=2).fit(TABLE).noiser_.noisers_[-1].noise_factor == 9
 
 
 def test_a_scorer_minds_noise_that_acts_and_no_other():
