@@ -7,7 +7,9 @@
 # Limits are set with --env SK_DENOISE_APP_MEGAPIXELS=24 and so on; see docs/app.md.
 FROM python:3.12-slim
 
-# The versions that the project is tested with, torch's CPU build among them.
+# The versions that the project is tested with. Where --build-arg PIP_EXTRA_INDEX_URL names PyTorch's index of CPU builds,
+# torch's build without CUDA is among them, and the image is gigabytes smaller.
+ARG PIP_EXTRA_INDEX_URL
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY sk_denoise sk_denoise

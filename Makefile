@@ -1,13 +1,16 @@
-# Every target sets up .venv by itself, with the versions in constraints.txt; test-lowest has one of its own.
+# Every target sets up .venv by itself, with the versions in constraints.txt; test-lowest and test-bare have their own.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOWEST_PYTHON ?= python3.11
 LOWEST := .venv-lowest
+BARE := .venv-bare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test test-lowest check docs bench lint types clean
+.PHONY: help demo app test test-all test-lowest test-bare check docs bench lint types clean
+# Small data deserve one thread, and two workers share the cores.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -31,14 +34,27 @@ demo: $(READY)  ## denoise scikit-learn's digits: pipeline, search, comparison, 
 app: $(READY)  ## serve the web app on this machine
 	$(BIN)/python -m sk_denoise app
 
-test: $(READY)  ## run all tests, docstrings' examples and examples/ with branch coverage
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term
+# The marker is chosen here and not in pyproject.toml, so that pytest runs a slow test that it is given by name.
+test: $(READY)  ## run the tests and docstrings' examples that are not slow
+	$(PYTEST) -m "not slow"
+
+test-all: $(READY)  ## run all tests, docstrings' examples and examples/ with branch coverage
+	$(PYTEST) --cov --cov-report=term --junitxml=.test-report.xml
 
 # Old versions warn of what newer ones did, so deprecations tell nothing; the site is built by the newest alone.
 test-lowest: $(LOWEST)/.ready  ## run the tests with the lowest versions that pyproject.toml allows; downloads 4 GB
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest --numprocesses 2 -W ignore::DeprecationWarning --ignore tests/test_site.py
 
-check: lint types test  ## what the continuous integration runs
+# A wheel as others get it: without what lies in the checkout, and without extras. build/ would keep deleted files.
+test-bare:  ## install the wheel without extras into an empty environment, and try what works there
+	rm -rf build $(BARE)
+	$(PYTHON) -m venv $(BARE)
+	$(BARE)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(BARE) .
+	$(BARE)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(BARE)/*.whl
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BARE)/bin/python .ci/bare.py
+
+check: lint types test-all  ## what the continuous integration runs
+	$(BIN)/python .ci/durations.py .test-report.xml
 
 docs: $(READY)  ## build the site with its gallery into docs/_build/html; warnings are errors
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -n docs docs/_build/html
@@ -52,9 +68,10 @@ lint: $(READY)  ## style, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/imports.py
 
 types: $(READY)  ## static types
 	$(BIN)/mypy
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) $(LOWEST) build dist demo docs/_build docs/gallery docs/api/generated docs/api/backreferences *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) $(BARE) build dist demo docs/_build docs/gallery docs/api/generated docs/api/backreferences *.egg-info .coverage .test-report.xml .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -91,7 +91,9 @@ OTHERS = [
 
 def corpus():
     """Return small fitted estimators of all kinds."""
+    from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
     rng = np.random.default_rng(0)
     rows = rng.random((40, 6))
@@ -122,11 +124,16 @@ def corpus():
     yield Centerer().fit(pictures)
     yield Augmenter(shift=2, zoom=(0.8, 1.2))
     yield make_pipeline(PixelScaler(), DenoisingAutoencoder(DenseNetwork((4,)), 2, **fast)).fit(rows)
+    for steps in (
+        [SimpleImputer(), StandardScaler()],
+        [MinMaxScaler(clip=True), MaxAbsScaler(), RobustScaler()],
+    ):
+        yield make_pipeline(*steps, WienerDenoiser()).fit(rows)
 
 
 def whole_files(folder):
     """Save the estimators; return what the files hold, and the estimators."""
-    from sk_denoise.io import save
+    from sk_denoise.persistence import save
 
     files = []
     for number, estimator in enumerate(corpus()):
@@ -140,7 +147,10 @@ def exercised(estimator):
     """Try an estimator on valid samples; return what it made of them, or None where they are too large."""
     shape = getattr(estimator, "_sample_shape_", None)
     if shape is None and hasattr(estimator, "steps"):
-        shape = getattr(estimator.steps[0][1], "_sample_shape_", None)
+        first = estimator.steps[0][1]
+        shape = getattr(first, "_sample_shape_", None)
+        if shape is None and hasattr(first, "n_features_in_"):
+            shape = (first.n_features_in_,)
     if shape is None:
         return []
     if np.prod(shape, dtype=float) > LARGE:
@@ -341,7 +351,7 @@ def _writes(arguments):
 
 def tried(data, reseal, original, watch, path):
     """Return how loading a changed file ended: one word, and more where it must not be."""
-    from sk_denoise.io import load
+    from sk_denoise.persistence import load
 
     path.write_bytes(data)
     watch.on, watch.seen = True, []

@@ -112,6 +112,7 @@ MODULES = (
     "sk_denoise.io",
     "sk_denoise.metrics",
     "sk_denoise.noise",
+    "sk_denoise.persistence",
     "sk_denoise.plots",
     "sk_denoise.preprocessing",
     "sk_denoise.restoration",

@@ -3,9 +3,19 @@
 import lazy_loader
 
 from sk_denoise._registry import public_names
-
-__version__ = "0.1.0"
+from sk_denoise._skops import ByteFormat, take_bytes_from
+from sk_denoise._version import __version__ as __version__
 
 # Names load when they are first used (SPEC 1). The registry lists them; for type checkers, which run no code,
 # .ci/stub.py writes them into __init__.pyi.
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=public_names())
+
+
+def _byte_format() -> ByteFormat:
+    from sk_denoise.persistence import _files
+
+    return _files
+
+
+# Estimators cannot import what saves them, and it knows them all; the package's root is above both.
+take_bytes_from(_byte_format)

@@ -9,6 +9,7 @@ from .estimators._classical import *
 from .estimators._shrinkage import *
 from .estimators._wiener import *
 from .exceptions import CleanTargetWarning as CleanTargetWarning
+from .exceptions import MissingExtraError as MissingExtraError
 from .exceptions import SkippedImageWarning as SkippedImageWarning
 from .exceptions import TrainingDivergedError as TrainingDivergedError
 from .exceptions import UnreadableImageError as UnreadableImageError

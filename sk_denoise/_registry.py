@@ -218,15 +218,14 @@ class Filter(Entry):
 
     Attributes
     ----------
-    needs, extra : str
-        The package that it is of no use without, and the extra that installs it.
+    extra : str
+        The extra that installs the package that it needs.
     remark : str
         What its users should know.
     least : int
         The smallest side of an image in pixels.
     """
 
-    needs: str = ""
     extra: str = ""
     remark: str = ""
     least: int = 1
@@ -535,7 +534,6 @@ FILTERS: dict[str, Filter] = {
         target="sk_denoise.estimators._shrinkage:WaveletDenoiser",
         about="shrinks wavelet coefficients",
         suits="smooth areas between edges",
-        needs="pywt",
         extra="wavelets",
     ),
     "bilateral": Filter(
@@ -559,7 +557,6 @@ FILTERS: dict[str, Filter] = {
         target="sk_denoise.estimators._bm3d:BM3DDenoiser",
         about="filters groups of like blocks; NON-COMMERCIAL use only",
         suits="photos, where no network fits; by far the slowest",
-        needs="bm3d",
         extra="bm3d",
         remark="bm3d: its licence allows NON-COMMERCIAL use only.",
     ),
@@ -583,6 +580,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "estimators": ("DenoisingAutoencoder", "DenoisingEnsemble", "ImageDenoiser", "NetworkSummary"),
     "exceptions": (
         "CleanTargetWarning",
+        "MissingExtraError",
         "SkippedImageWarning",
         "TrainingDivergedError",
         "UnreadableImageError",

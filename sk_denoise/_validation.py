@@ -5,7 +5,7 @@ This is also the only module that reaches for scikit-learn's utilities that are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import joblib
@@ -37,25 +37,35 @@ __all__ = [
     "Scorer",
     "StrOptions",
     "as_float",
+    "as_numbers",
     "as_tensor",
-    "black_of",
+    "check_lengths",
     "check_noiser",
+    "check_numbers",
     "check_one_of",
     "check_parameters",
     "check_samples",
     "check_target",
     "check_weights",
-    "data_range_of",
     "is_clean_side",
     "name_of",
     "names_of",
     "noisers_in",
+    "refuse_channels_first",
+    "refuse_masked",
+    "refuse_single_image",
     "restore_container",
     "restore_names",
+    "warn_of_single_image",
     "wrap_output",
 ]
 
 T = TypeVar("T")
+
+MOST_CHANNELS = 4  # of an image, where its shape is to tell channels from sides
+# Rows and columns of one image follow each other: neighbours differ by less than this share of how much those
+# differ that lie half an image apart. Photos reach 0.48, digits in a table 1.0, series along one axis only.
+LEAST_SIDE, MOST_SIDE, ALIKE = 16, 1024, 0.7
 
 
 @runtime_checkable
@@ -166,6 +176,7 @@ def check_samples(
     pass. With ``reset`` the number, names and shape of the features are learned, otherwise compared; of
     pictures for an estimator that takes any size, the channels are.
     """
+    refuse_masked(X)
     is_stack = (np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)) > 2
     expected: tuple[int, ...] = () if reset else estimator._sample_shape_
     any_size = getattr(estimator, "_takes_any_size", False)
@@ -194,10 +205,14 @@ def check_samples(
         estimator.n_features_in_ = int(np.prod(shape))
         estimator._sample_shape_ = shape
     elif any_size and len(expected) > 1:
+        if len(expected) == 2 and expected[1] > MOST_CHANNELS:  # otherwise such narrow images are usual here
+            refuse_single_image(array.shape, may_declare=False)
         if (len(shape), shape[2:]) != (len(expected), expected[2:]):
+            refuse_channels_first(shape, may_declare=False)
             raise ValueError(
                 f"{type(estimator).__name__} was fitted on pictures {_sizes(expected)}, X holds pictures "
-                f"{_sizes(shape)}. Pass X of shape (n_pictures, height, width{_channels(expected)})."
+                f"{_sizes(shape)}. Pass X of shape (n_pictures, height, width{_channels(expected)}), or one "
+                "picture as X[None]."
             )
     elif shape != expected:
         raise ValueError(
@@ -218,6 +233,122 @@ def _channels(shape: tuple[int, ...]) -> str:
     return f", {shape[2]}" if len(shape) == 3 else ""
 
 
+def check_numbers(X: ArrayLike, name: str, estimator: BaseEstimator | None = None) -> NDArray[Any]:
+    """Check that X holds finite numbers, all of them meant, and return it as an array of any shape."""
+    refuse_masked(X, name)
+    return np.asarray(
+        check_array(X, dtype="numeric", allow_nd=True, ensure_2d=False, input_name=name, estimator=estimator)
+    )
+
+
+def refuse_masked(X: Any, name: str = "X") -> None:
+    """Refuse masked arrays that hide entries: as plain arrays they would show what the mask hides."""
+    for part in X if isinstance(X, list | tuple) else (X,):
+        if isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part):
+            raise ValueError(
+                f"{name} is a masked array that hides {np.ma.count_masked(part)} of {part.size} entries, "
+                f"which cannot be left out of the computation. Fill them first: {name}.filled(value), or an "
+                f"imputer of scikit-learn on {name}.astype(float).filled(numpy.nan)."
+            )
+
+
+def refuse_channels_first(
+    shape: tuple[int, ...], image_shape: Any = None, name: str = "X", *, may_declare: bool = True
+) -> None:
+    """Refuse images (channels, height, width), which would be taken for very low ones of many channels.
+
+    ``shape`` is that of one image. A declared ``image_shape`` says that they are so low.
+    """
+    if image_shape is None and len(shape) == 3 and shape[0] in (1, 3, 4) and min(shape[1:]) > MOST_CHANNELS:
+        otherwise = (
+            f"; or image_shape={shape}, if images are {shape[0]} pixels high and have {shape[2]} channels"
+        )
+        raise ValueError(
+            f"The shape {shape} of images in {name} seems to be (channels, height, width), and arrays have "
+            f"their channels last. Pass numpy.moveaxis({name}, -3, -1){otherwise if may_declare else ''}."
+        )
+
+
+def refuse_single_image(
+    shape: tuple[int, ...], image_shape: Any = None, name: str = "X", *, may_declare: bool = True
+) -> None:
+    """Refuse one image (height, width, channels), which would be taken for a stack of very narrow ones."""
+    if image_shape is not None or len(shape) != 3:
+        return
+    n, height, width = shape
+    if width <= MOST_CHANNELS < min(n, height):
+        otherwise = f"; or image_shape={(height, width)}, if they are such narrow images"
+        raise ValueError(
+            f"The shape {shape} of {name} seems to be one image (height, width, channels), and would be "
+            f"taken for {n} images of {height} x {width} pixels. Pass one image as {name}[None]"
+            f"{otherwise if may_declare else ''}."
+        )
+
+
+def warn_of_single_image(X: Any, taken_for: str, name: str = "X") -> None:
+    """Warn where samples follow each other as the rows of one image do, with its first axis missing."""
+    array = np.asarray(X)
+    if _looks_like_one_image(array):
+        warn_user(
+            f"{name} of shape {array.shape} is taken for {len(array)} {taken_for}, but they follow each "
+            f"other as the rows of a single image do. Pass one image as {name}[None]."
+        )
+
+
+def _looks_like_one_image(array: NDArray[Any]) -> bool:
+    if array.dtype.kind not in "uif" or array.ndim not in (2, 3) or min(array.shape[:2]) < LEAST_SIDE:
+        return False
+    if array.ndim == 3 and array.shape[2] > MOST_CHANNELS:
+        return False
+    part = array[:MOST_SIDE, :MOST_SIDE].astype(np.float64)
+    if _are_overlapping_windows(part):
+        return False
+    return _is_smooth(part) or (min(part.shape[:2]) >= 4 * LEAST_SIDE and _is_smooth(_means_of_blocks(part)))
+
+
+def _is_smooth(image: NDArray[np.float64]) -> bool:
+    """Return whether neighbours along both axes differ less than pixels that lie half an image apart.
+
+    In windows of a series, so do the end of a row and the beginning of the next one.
+    """
+    steps = [np.abs(np.diff(image, axis=axis)).mean() for axis in (0, 1)]
+    far = [np.abs(image - np.roll(image, image.shape[axis] // 2, axis=axis)).mean() for axis in (0, 1)]
+    across_rows = np.abs(image[1:, 0] - image[:-1, -1]).mean()
+    return bool(steps[0] < ALIKE * far[0] and steps[1] < ALIKE * far[1] and across_rows > ALIKE * far[1])
+
+
+def _are_overlapping_windows(rows: NDArray[np.float64]) -> bool:
+    """Return whether each row repeats the end of the one before, as windows of one series do."""
+    few, length = rows[:LEAST_SIDE], rows.shape[1]
+    return any(np.array_equal(few[1:, : length - lag], few[:-1, lag:]) for lag in range(1, length))
+
+
+def _means_of_blocks(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the means of blocks of 4 x 4 pixels, in which there is less noise."""
+    height, width = (side // 4 for side in image.shape[:2])
+    blocks = image[: 4 * height, : 4 * width].reshape(height, 4, width, 4, -1)
+    return np.asarray(blocks.mean(axis=(1, 3)))
+
+
+def check_lengths(X: Any, y: Any, name: str = "y") -> None:
+    """Refuse a y of another number of samples than X, also where it holds labels and is not used."""
+    n_samples, n_others = _length_of(X), _length_of(y)
+    if n_samples is not None and n_others is not None and n_samples != n_others:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: {n_samples} in X, {n_others} in "
+            f"{name}. Pass one entry of {name} for each sample of X, in the same order."
+        )
+
+
+def _length_of(side: Any) -> int | None:
+    """Return the number of samples, or None for what has no such number."""
+    shape = getattr(side, "shape", None)
+    if isinstance(shape, tuple):
+        return int(shape[0]) if shape else None
+    is_sized = hasattr(side, "__len__") and not isinstance(side, str | bytes | Mapping | type)
+    return len(side) if is_sized else None
+
+
 def check_target(
     estimator: BaseEstimator, target: ArrayLike, shape: tuple[int, ...], name: str
 ) -> NDArray[Any]:
@@ -225,11 +356,7 @@ def check_target(
     names, own = getattr(target, "columns", None), getattr(estimator, "feature_names_in_", None)
     if names is not None and own is not None and list(names) != list(own):
         raise ValueError(f"The columns of {name} are not those of X, in the same order. X has {list(own)}.")
-    array = np.asarray(
-        check_array(
-            target, dtype="numeric", allow_nd=True, ensure_2d=False, input_name=name, estimator=estimator
-        )
-    )
+    array = check_numbers(target, name, estimator)
     if array.shape != shape:
         raise ValueError(
             f"{name} has shape {array.shape}, its noisy side has shape {shape}. Pass the clean "
@@ -264,7 +391,7 @@ def is_clean_side(y: Any, X: ArrayLike, *, warn: bool = False) -> bool:
     """
     if y is None or not (hasattr(y, "__array__") or isinstance(y, list | tuple)):
         return False
-    target, samples = _as_numbers(y), np.asarray(X)
+    target, samples = as_numbers(y), np.asarray(X)
     if target.ndim < 2 or target.dtype.kind not in "biuf":
         return False
     reason = None
@@ -283,8 +410,8 @@ def is_clean_side(y: Any, X: ArrayLike, *, warn: bool = False) -> bool:
     return reason is None
 
 
-def _as_numbers(y: Any) -> NDArray[Any]:
-    """Return y as an array, numeric where its entries are numbers (pandas' nullable columns are objects)."""
+def as_numbers(y: Any) -> NDArray[Any]:
+    """Return y as an array, of numbers where its entries are such (pandas' nullable columns are objects)."""
     try:
         array = np.asarray(y)
         if array.dtype == object and hasattr(y, "to_numpy") and hasattr(y, "columns"):
@@ -323,41 +450,6 @@ def picture_of(item: Any) -> Any:
     item = item.detach().cpu()
     item = item.float() if item.dtype == torch.bfloat16 else item  # numpy does not know it
     return (item.movedim(-3, -1) if item.ndim >= 3 else item).numpy()
-
-
-def data_range_of(clean: NDArray[Any]) -> float:
-    """Return the range that a PSNR of this clean data refers to.
-
-    The range of the type for 8- and 16-bit integers, which is what such pictures mean; otherwise,
-    wider integers included, the maximum minus the minimum, and 1 for data that are constant.
-    """
-    if clean.dtype == bool:
-        return 1.0
-    if is_stored(clean.dtype):
-        info = np.iinfo(clean.dtype)
-        return float(info.max) - float(info.min)
-    return (float(np.max(clean)) - float(np.min(clean))) or 1.0
-
-
-def black_of(clean: NDArray[Any]) -> float:
-    """Return what counts as black in this clean data: the lower end of the range of ``data_range_of``."""
-    if is_stored(clean.dtype):
-        return float(np.iinfo(clean.dtype).min)
-    return float(np.min(clean))
-
-
-def white_of(pictures: NDArray[Any]) -> float | None:
-    """Return the number that stands for white, where the type or the range of pictures tells; else None."""
-    if is_stored(pictures.dtype):
-        return float(np.iinfo(pictures.dtype).max)
-    if pictures.dtype.kind not in "fb" or not pictures.size or pictures.min() < 0 or pictures.max() > 1:
-        return None
-    return 1.0
-
-
-def is_stored(dtype: np.dtype[Any]) -> bool:
-    """Return whether files hold pictures of this type, whose range is then that from black to white."""
-    return dtype.kind in "iu" and dtype.itemsize <= 2
 
 
 def restore_container(array: NDArray[Any], like: Any) -> Any:

@@ -6,11 +6,16 @@ for what a caller may want to catch or silence by name.
 
 __all__ = [
     "CleanTargetWarning",
+    "MissingExtraError",
     "SkippedImageWarning",
     "TrainingDivergedError",
     "UnreadableImageError",
     "WeakNoiseWarning",
 ]
+
+
+class MissingExtraError(ImportError):
+    """A package that only some uses need is not installed; the message names the command that installs it."""
 
 
 class TrainingDivergedError(RuntimeError):

@@ -1,8 +1,19 @@
-"""Data and helpers that several tests share: scikit-learn's digits, as reference-numbers split them."""
+"""Data and helpers that several tests share, and the seconds that each test takes."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Generator
 from dataclasses import dataclass
+
+# scikit-learn dispatches to other array libraries only where scipy heard of it before it was first imported
+os.environ["SCIPY_ARRAY_API"] = "1"
+
+try:
+    import resource
+except ModuleNotFoundError:  # on Windows
+    resource = None
 
 import numpy as np
 import pytest
@@ -47,3 +58,53 @@ def digits() -> Digits:
 def batches_drawn_alone(monkeypatch) -> None:
     """Draw every batch by itself, so that a noiser sees where a run is."""
     monkeypatch.setattr(_batches, "ENTRIES_AT_ONCE", 1)
+
+
+SLOW_DOCTESTS = {"export_onnx"}  # a docstring cannot be marked
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) and item.name.rpartition(".")[2] in SLOW_DOCTESTS:
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Measured())
+    # The first optimizer of a process loads this, for over a second, which counts to no test of a whole run.
+    if hasattr(config, "workerinput"):
+        import torch._dynamo  # noqa: F401
+
+
+class Measured:
+    """Hooks for all tests, docstrings too: those of this file itself are asked for tests beside it alone."""
+
+    def note(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Note the seconds of the processor in a hook, and the memory; .ci/durations.py reads both."""
+        before = sum(os.times()[:4])  # of this process, and of those that it started and that ended
+        try:
+            return (yield)
+        finally:
+            noted = dict(item.user_properties)
+            noted["seconds"] = max(noted.get("seconds", 0), round(sum(os.times()[:4]) - before, 2))
+            if resource is not None:
+                noted["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000  # most so far
+            if item.get_closest_marker("slow"):
+                noted["slow"] = True
+            item.user_properties[:] = noted.items()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        return (yield from self.note(item))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        return (yield from self.note(item))
+
+    def pytest_runtest_teardown(self) -> None:
+        # A pool of processes stays for the next search, half a gigabyte each. When it ends, minutes later,
+        # its seconds would count to a test that has nothing to do with it.
+        pools = sys.modules.get("joblib.externals.loky.reusable_executor")
+        if pools is not None and pools._executor is not None:
+            pools._executor.shutdown(wait=True, kill_workers=True)

@@ -8,7 +8,7 @@ somebody interrupts stand in blocks of text, which do not run.
 Not run, and checked otherwise:
 
 - `make ...` sets up an environment of its own: the target must be in the Makefile;
-- `pip install ...` needs a package index: its extras must be in pyproject.toml;
+- `pip install ...` and `uv pip install ...` need a package index: their extras must be in pyproject.toml;
 - `docker ...` needs a service, and an image that takes minutes and a network to build: what it runs must be
   what is built from the Dockerfile, and the port that it opens must be the one that is served there;
 - `sk-denoise app` is a server that runs until it is stopped, `sk-denoise demo` takes a minute: they must be
@@ -33,12 +33,13 @@ from PIL import Image
 from sk_denoise import DnCNNNetwork, GaussianNoiser, ImageDenoiser
 from sk_denoise.cli import COMMANDS, main
 from sk_denoise.datasets import load_pictures
-from sk_denoise.io import save
+from sk_denoise.persistence import save
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = ("app", "demo")
 VARYING = ("train", "evaluate", "compare")  # what they print depends on the processor in its last digits
+EXTRAS = re.compile(r'pip install [^\n"`]*"(?:\.|sk-denoise)\[([a-z0-9,]+)\]"')
 DECIMALS = re.compile(r" *\d+([.:]\d+)+")
 
 
@@ -49,10 +50,11 @@ def console_blocks(document):
         yield [(piece.split("\n")[0], piece.split("\n")[1:]) for piece in pieces]
 
 
-def with_commands(program):
-    """Return the documents in which a program is called, or all where it is None."""
+def with_commands(program, **marks):
+    """Return the documents in which a program is called, with the marks that some have."""
+    marks = {f"{stem}.md": mark for stem, mark in marks.items()}
     return [
-        pytest.param(document, id=document.name)
+        pytest.param(document, id=document.name, marks=marks.get(document.name, ()))
         for document in DOCUMENTS
         if any(line.startswith(program) for block in console_blocks(document) for line, _ in block)
     ]
@@ -83,7 +85,7 @@ def samples(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("document", with_commands("sk-denoise"))
+@pytest.mark.parametrize("document", with_commands("sk-denoise", command_line=pytest.mark.slow))
 def test_commands_run_and_print_what_is_said(document, samples, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     shutil.copytree(samples, tmp_path, dirs_exist_ok=True)
@@ -135,10 +137,10 @@ def test_targets_of_make_are_there(document):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_extras_are_there_and_other_programs_are_not_called(document):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for extras in re.findall(r'pip install -e "\.\[([a-z0-9,]+)\]"', document.read_text(encoding="utf-8")):
+    for extras in re.findall(EXTRAS, document.read_text(encoding="utf-8")):
         assert set(extras.split(",")) <= set(project["optional-dependencies"])
     for block in console_blocks(document):
         for line, _ in block:
-            assert line.split()[0] in ("sk-denoise", "make", "pip", "docker"), line
+            assert line.split()[0] in ("sk-denoise", "make", "pip", "uv", "docker"), line
             if line.startswith("sk-denoise"):
                 assert line.split()[1] in (*COMMANDS, "--help", "--version"), line

@@ -62,6 +62,7 @@ def test_layers_lie_on_the_processor_whatever_torch_is_set_to():
         assert FoldedUNet(1).tail.weight.device.type == "cpu"
 
 
+@pytest.mark.slow
 def test_networks_in_the_box_are_ready_without_what_torch_compiles_with():
     """Importing that takes two seconds."""
     program = (

@@ -67,6 +67,7 @@ def test_every_example_has_a_test():
     assert {path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*.py")} == tested
 
 
+@pytest.mark.slow
 def test_literal_pipeline(run):
     found, shown = run("plot_literal_pipeline.py")
     assert shown == [40, 1]
@@ -81,6 +82,7 @@ def test_literal_pipeline(run):
     assert found["alone"].target_source_ == "X"
 
 
+@pytest.mark.slow
 def test_honest_grid_search(run):
     found, shown = run("plot_honest_grid_search.py")
     assert shown == [1]
@@ -90,6 +92,7 @@ def test_honest_grid_search(run):
         assert curve[found["factors"].index(found["chosen"]["own"])] < curve.max() - 1.5
 
 
+@pytest.mark.slow
 def test_denoise_before_classifier(run):
     found, shown = run("plot_denoise_before_classifier.py")
     assert shown == [1, 2]
@@ -109,6 +112,7 @@ def test_denoise_before_classifier(run):
     assert max(means) - min(means) < 0.03
 
 
+@pytest.mark.slow
 def test_denoise_signals(run):
     found, shown = run("plot_denoise_signals.py")
     assert shown == [5]
@@ -117,6 +121,7 @@ def test_denoise_signals(run):
     assert max(filtered, dense) + 3 < min(conv, pooling)
 
 
+@pytest.mark.slow
 def test_uncertainty(run):
     found, shown = run("plot_uncertainty.py")
     assert shown == [32, 1]
@@ -126,6 +131,7 @@ def test_uncertainty(run):
     assert found["found"][-1] > 1.05 * found["found"][0]
 
 
+@pytest.mark.slow
 def test_displays(run):
     found, shown = run("plot_displays.py")
     assert shown == [40, 10, 2, 1, 2]
@@ -141,6 +147,7 @@ def test_displays(run):
     assert table.loc["code of 32", "noise 0.25"] == pytest.approx(wide[strengths.index(0.25)], abs=0.01)
 
 
+@pytest.mark.slow
 def test_photos_under_noise_on_all_of_it(run):
     found, shown = run("photos/plot_1_noise_on_all_of_it.py")
     assert shown == [24, 9]
@@ -149,6 +156,7 @@ def test_photos_under_noise_on_all_of_it(run):
         assert similarity_restored > similarity + 0.4
 
 
+@pytest.mark.slow
 def test_photos_under_noise_on_a_part(run):
     found, shown = run("photos/plot_2_noise_on_a_part.py")
     assert shown == [32]
@@ -158,6 +166,7 @@ def test_photos_under_noise_on_a_part(run):
     assert emphasised[1] > alike[1]  # outside
 
 
+@pytest.mark.slow
 def test_photos_under_noise_on_pixels(run):
     found, shown = run("photos/plot_3_noise_on_pixels.py")
     assert shown == [36, 1]
@@ -167,6 +176,7 @@ def test_photos_under_noise_on_pixels(run):
     assert found["quality"]["absolute error"] == max(networks)
 
 
+@pytest.mark.slow
 def test_photos_compared(run):
     found, shown = run("photos/plot_4_comparison.py")
     assert shown == [24]
@@ -182,6 +192,7 @@ def test_photos_compared(run):
     assert on_pixels.idxmax() == "median filter"
 
 
+@pytest.mark.slow
 def test_photos_of_any_size(run):
     found, shown = run("photos/plot_5_image_denoiser.py")
     assert shown == [16, 4, 6]
@@ -208,6 +219,7 @@ def test_photos_of_any_size(run):
     assert uneven["told an estimate"] < uneven["told the average"] - 2
 
 
+@pytest.mark.slow
 def test_dense_autoencoder(run):
     found, shown = run("tutorials/plot_dense_autoencoder.py")
     assert shown == [40, 1]
@@ -219,6 +231,7 @@ def test_dense_autoencoder(run):
     assert at_last[-1] < max(at_last) - 0.1  # the longest run learns too much by heart, as the text says
 
 
+@pytest.mark.slow
 def test_convolutional_autoencoder(run):
     found, shown = run("tutorials/plot_convolutional_autoencoder.py")
     assert shown == [36, 1, 27, 27, 27]
@@ -231,6 +244,7 @@ def test_convolutional_autoencoder(run):
     assert at_all[1.0] > at_half[1.0]
 
 
+@pytest.mark.slow
 def test_cross_entropy_autoencoder(run, tmp_path):
     found, shown = run("tutorials/plot_cross_entropy_autoencoder.py")
     assert shown == [32, 32, 1, 16, 16]

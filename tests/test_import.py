@@ -27,6 +27,7 @@ def test_the_package_alone_brings_nothing_heavy():
     assert loaded.isdisjoint({"torch", "sklearn", "skorch", "numpy", "matplotlib"})
 
 
+@pytest.mark.slow
 def test_all_public_names_together_bring_no_plotting_and_no_images():
     loaded = loaded_after("from sk_denoise import *\nimport sk_denoise.plots, sk_denoise.metrics")
     assert {"torch", "sklearn"} <= loaded
@@ -62,7 +63,12 @@ def test_the_stub_is_the_one_that_the_registry_gives():
 
 CUSTOMERS = ("app", "cli", "_demo")  # they are written as users could write them
 # The names of everything, without torch, which help must not wait for
-OPEN_TO_CUSTOMERS = {"sk_denoise: __version__", "sk_denoise._registry: _registry"}
+OPEN_TO_CUSTOMERS = {
+    "sk_denoise: __version__",
+    "sk_denoise._extras: _extras",
+    "sk_denoise._intensity: _intensity",
+    "sk_denoise._registry: _registry",
+}
 
 
 def private_imports(path):

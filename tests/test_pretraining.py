@@ -40,6 +40,7 @@ def environment(data):
     return {**os.environ, "SK_DENOISE_DATA": str(data), "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch 2.9 brought Muon")
 @pytest.mark.parametrize("options", [("--fresh",), ()], ids=["fresh", "from the box"])
@@ -64,6 +65,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(data, tmp_path, options):
         assert all(torch.equal(one[part][name], other[part][name]) for name in one[part])
 
 
+@pytest.mark.slow
 def test_without_photos_it_says_what_is_missing(tmp_path):
     run = subprocess.run(
         command(tmp_path, 8), env=environment(tmp_path), check=False, capture_output=True, text=True

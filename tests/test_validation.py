@@ -26,7 +26,6 @@ from sk_denoise._validation import (
     check_parameters,
     check_samples,
     check_target,
-    data_range_of,
     is_clean_side,
     noisers_in,
     restore_container,
@@ -388,28 +387,6 @@ def test_it_shares_that_of_a_read_only_one_too():
     array = X.copy()
     array.flags.writeable = False
     assert as_tensor(array).data_ptr() == array.ctypes.data
-
-
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        (np.array([3, 7], dtype=np.uint8), 255),
-        (np.array([3, 7], dtype=np.int8), 255),
-        (np.array([3, 7], dtype=np.uint16), 65535),
-        (np.array([-3, 7], dtype=np.int64), 10),
-        (np.array([-3, 7], dtype=np.int32), 10),
-        (np.array([-0.5, 0.25]), 0.75),
-        (np.array([-100, 127], dtype=np.int64).astype(np.float16), 227),
-        (np.array([False, False]), 1),
-        (np.array([2.0, 2.0]), 1),
-    ],
-)
-def test_the_data_range_is_that_of_small_integer_types_and_else_that_of_the_values(data, expected):
-    assert data_range_of(data) == expected
-
-
-def test_the_data_range_of_wide_integers_does_not_overflow():
-    assert data_range_of(np.array([np.iinfo(np.int32).min, np.iinfo(np.int32).max])) == 2**32 - 1
 
 
 def test_an_array_goes_back_into_the_kind_of_frame_it_came_from():

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
+from sk_denoise._extras import require_extra
 from sk_denoise.app._settings import Settings
 
 __all__ = ["run"]
 
 PAGE = Path(__file__).with_name("page.py")
-NEEDED = ("streamlit", "httpcore")
 
 
 def run(
@@ -36,17 +35,15 @@ def run(
 
     Raises
     ------
-    ImportError
-        Without Streamlit, which the extra ``app`` brings.
+    MissingExtraError
+        Without Streamlit and what else the extra ``app`` brings.
 
     Examples
     --------
     >>> from sk_denoise.app import Settings, run
     >>> run(Settings(megapixels=24), port=8600)  # doctest: +SKIP
     """
-    for name in NEEDED:
-        if importlib.util.find_spec(name) is None:
-            raise ImportError(f'The app needs {name}. Install it with: pip install "sk-denoise[app]"')
+    require_extra("The app", "app")
     settings = Settings.from_environment() if settings is None else settings
     os.environ.update(settings.to_environment())
     from streamlit.web import cli

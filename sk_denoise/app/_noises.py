@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import sk_denoise
 from sk_denoise import GaussianNoiser, NoiserChain, PoissonNoiser, RegionNoiser
+from sk_denoise._intensity import IntensityRange, without_alpha
 from sk_denoise._registry import NOISES, Amount
 from sk_denoise.noise import BaseNoiser
 
@@ -71,14 +72,21 @@ KINDS["region"] = Kind(
 
 
 def corrupted(
-    picture: NDArray[Any], kind: str, amount: float, seed: int, tell: Callable[[int, int], None]
+    picture: NDArray[Any],
+    intensity: IntensityRange,
+    kind: str,
+    amount: float,
+    seed: int,
+    tell: Callable[[int, int], None],
 ) -> NDArray[Any]:
     """Return a picture with noise, of the same type; alpha stays.
 
     Parameters
     ----------
     picture : ndarray of shape (height, width) or (height, width, channels)
-        Integers, or floats in [0, 1]; the answer is clipped to the range from black to white.
+        Clean.
+    intensity : IntensityRange
+        Black and white; the answer is clipped to what lies between.
     kind : str
         A name in ``KINDS``.
     amount : float
@@ -98,16 +106,14 @@ def corrupted(
         )
     step = max(1, PIXELS_AT_ONCE // width) if chosen.by_rows else height
     noisy = picture.copy()
-    colors = noisy if picture.ndim == 2 else noisy[..., : picture.shape[2] - (picture.shape[2] in (2, 4))]
-    white = float(np.iinfo(picture.dtype).max) if picture.dtype.kind == "u" else 1.0
-    noiser = chosen.make(amount * chosen.amount.unit.size).fit(
-        np.zeros((1, *colors[:1, :1].shape), np.float32)
-    )  # all is given
+    colors = without_alpha(noisy)
+    noiser = chosen.make(amount * chosen.amount.unit.size)
+    noiser.fit(np.zeros((1, *colors[:1, :1].shape), np.float32))  # all is given
     generator = torch.Generator().manual_seed(seed)
     for top in range(0, height, step):
         tell(top, height)
         band = colors[top : top + step]
-        shown = torch.from_numpy((band / white).astype(np.float32)[None])
-        shown = noiser.corrupt(shown, generator)[0].clamp(0, 1).mul(white)
-        band[...] = (shown.round() if picture.dtype.kind == "u" else shown).numpy()
+        shown = torch.from_numpy(intensity.to_unit(band).astype(np.float32)[None])
+        shown = noiser.corrupt(shown, generator)[0].clamp(0, 1)
+        band[...] = intensity.from_unit(shown.numpy(), picture.dtype)
     return noisy

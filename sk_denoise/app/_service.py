@@ -12,15 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise import ImageDenoiser
+from sk_denoise._intensity import UNIT, IntensityRange, without_alpha
 from sk_denoise.app._jobs import Tell
 from sk_denoise.app._noises import corrupted
 from sk_denoise.app._quality import psnr_of_picture, ssim_of_picture
-from sk_denoise.app._scale import Scale
 from sk_denoise.app._views import Range, on_screen, screen_range, shrunk, taken_away
-from sk_denoise.io import load, read_image
+from sk_denoise.io import read_image
+from sk_denoise.persistence import load
 from sk_denoise.restoration import denoise_image, estimate_sigma
 
-__all__ = ["AFTER", "BEFORE", "SCREENS", "TAKEN", "Answer", "Order", "Quality", "denoise", "open_model"]
+__all__ = [
+    "AFTER",
+    "BEFORE",
+    "SCREENS",
+    "TAKEN",
+    "Answer",
+    "Order",
+    "Quality",
+    "denoise",
+    "numbers_for_file",
+    "open_model",
+]
 
 # Files in the folder of an answer: the pictures, the same as a screen shows them, and what was taken away
 BEFORE, AFTER = "before.npy", "after.npy"
@@ -74,7 +86,7 @@ class Answer:
     Attributes
     ----------
     shape : tuple of int
-        Of the picture; those that are stored lie from black at 0 to white at 1 where they were scaled.
+        Of the picture.
     sigma : float or None
         The noise that the network was told of, of 255; None where it learned to do without.
     estimated : float or None
@@ -83,8 +95,10 @@ class Answer:
         What denoising took.
     before, after : Quality or None
         Where noise was added to a clean picture.
-    scale : Scale
-        What of the picture's numbers was taken as black and white.
+    intensity : IntensityRange
+        The numbers of the picture that stand for black and white.
+    file_range : IntensityRange or None
+        The numbers that are black and white in a file of integers, where those of the picture are floats.
     shown : tuple (low, high)
         What is black and white on the screen.
     notes : tuple of str
@@ -97,7 +111,8 @@ class Answer:
     seconds: float
     before: Quality | None
     after: Quality | None
-    scale: Scale
+    intensity: IntensityRange
+    file_range: IntensityRange | None
     shown: Range
     notes: tuple[str, ...]
 
@@ -124,13 +139,12 @@ def denoise(
     """
     tell(0, 0, "Reading the picture")
     picture = read_image(source, max_pixels=most_pixels)
-    shape, scale = picture.shape, Scale.of(picture, model)
-    picture = scale.into_unit(picture)
-    before = picture
+    intensity, before = IntensityRange.of(without_alpha(picture)), picture
     if order.noise is not None:
-        before = corrupted(picture, order.noise, order.amount, order.seed, partial(tell, what="Adding noise"))
+        told = partial(tell, what="Adding noise")
+        before = corrupted(picture, intensity, order.noise, order.amount, order.seed, told)
     tell(0, 0, "Estimating the noise")
-    level = Level.of(before, order, model)
+    level = Level.of(before, intensity, order, model)
     start = time.perf_counter()
     after = denoise_image(
         before,
@@ -142,7 +156,8 @@ def denoise(
     seconds = time.perf_counter() - start
     before_quality = after_quality = None
     if order.noise is not None:
-        before_quality, after_quality = (_quality(picture, other, tell) for other in (before, after))
+        white = intensity.span
+        before_quality, after_quality = (_quality(picture, other, white, tell) for other in (before, after))
     tell(0, 0, "Preparing the view")
     shown = screen_range(before)
     np.save(folder / TAKEN, taken_away(before, after, shown))
@@ -150,16 +165,46 @@ def denoise(
         np.save(folder / small, shrunk(on_screen(array, shown)))
         np.save(folder / name, array)
     return Answer(
-        shape=shape,
+        shape=picture.shape,
         sigma=level.of_255,
         estimated=level.estimated,
         seconds=seconds,
         before=before_quality,
         after=after_quality,
-        scale=scale,
+        intensity=intensity,
+        file_range=_file_range(picture, intensity),
         shown=shown,
-        notes=(*scale.notes, *level.notes),
+        notes=(*_notes_on(intensity, picture, model), *level.notes),
     )
+
+
+def _notes_on(
+    intensity: IntensityRange, picture: NDArray[Any], model: ImageDenoiser | None
+) -> tuple[str, ...]:
+    """Return what the user should know of black and white, where the type does not tell it."""
+    takes_numbers = model is not None and model.intensity_range_ is None
+    if takes_numbers or intensity == IntensityRange.of_type(picture.dtype):
+        return ()
+    numbers = without_alpha(picture)
+    return (
+        f"Its numbers reach from {numbers.min():g} to {numbers.max():g}; {intensity.black:g} was taken as "
+        f"black, and {intensity.white:g} as white.",
+    )
+
+
+def _file_range(picture: NDArray[Any], intensity: IntensityRange) -> IntensityRange | None:
+    """Return what is black and white of floats in a file of integers, which is to hold all that came."""
+    if picture.dtype.kind != "f":
+        return None
+    return intensity if intensity == UNIT else IntensityRange.of_clean(without_alpha(picture))
+
+
+def numbers_for_file(picture: NDArray[Any], file_range: IntensityRange | None) -> NDArray[Any]:
+    """Return an image as a file of integers is to hold it: floats as 16 bits."""
+    if file_range is None:
+        return picture
+    dtype = np.dtype(np.uint16)
+    return IntensityRange.of_type(dtype).from_unit(file_range.to_unit(picture), dtype)
 
 
 @dataclass(frozen=True)
@@ -172,11 +217,15 @@ class Level:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, picture: NDArray[Any], order: Order, model: ImageDenoiser | None) -> Level:
+    def of(
+        cls, picture: NDArray[Any], intensity: IntensityRange, order: Order, model: ImageDenoiser | None
+    ) -> Level:
         """Return what an order says or the picture tells, as far as a network of the user knows noise."""
         if model is not None and model.noise_levels_ is None:
             return cls(None)
-        white = _white_of(picture, model)
+        white = intensity.span
+        if model is not None and model.intensity_range_ is None:  # the range of the fit is all that is known
+            white = model.data_range_
         estimated = None if order.sigma is not None else 255 * estimate_sigma(picture) / white
         wanted = order.strength * estimated if estimated is not None else order.sigma
         assert wanted is not None
@@ -196,23 +245,18 @@ def _strongest(model: ImageDenoiser | None) -> float:
     """Return the strongest noise that is taken away, of 255; networks in the box are shown any."""
     if model is None or model.noise_levels_ is None:
         return 255.0
-    return 255 * model.noise_levels_[1] / (model.white_ or model.data_range_)
+    return 255 * model.noise_levels_[1] / model.data_range_
 
 
-def _quality(clean: NDArray[Any], other: NDArray[Any], tell: Tell) -> Quality:
-    white, told = _white_of(clean), partial(tell, what="Comparing with the clean picture")
-    return Quality(psnr_of_picture(clean, other, white, told), ssim_of_picture(clean, other, white, told))
-
-
-def _white_of(picture: NDArray[Any], model: ImageDenoiser | None = None) -> float:
-    """Return what 255 stands for: white, or the range of what a model learned that knows no white."""
-    if model is not None and model.white_ is None:
-        return model.data_range_
-    return float(np.iinfo(picture.dtype).max) if picture.dtype.kind == "u" else 1.0
+def _quality(clean: NDArray[Any], other: NDArray[Any], data_range: float, tell: Tell) -> Quality:
+    told = partial(tell, what="Comparing with the clean picture")
+    return Quality(
+        psnr_of_picture(clean, other, data_range, told), ssim_of_picture(clean, other, data_range, told)
+    )
 
 
 def open_model(path: Path) -> ImageDenoiser:
-    """Return a model that ``sk_denoise.io.save`` wrote, once it is known to denoise pictures."""
+    """Return a model that ``sk_denoise.persistence.save`` wrote, once it is known to denoise pictures."""
     model = load(path)
     if not isinstance(model, ImageDenoiser):
         raise ValueError(

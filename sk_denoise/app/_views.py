@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sk_denoise._intensity import ends_of, without_alpha
+
 __all__ = [
     "Range",
     "as_gray",
     "crop",
     "data_uri",
-    "ends",
     "on_screen",
     "screen_range",
     "shrunk",
@@ -26,7 +27,6 @@ Range = tuple[float, float]  # what is black and what is white on the screen
 Bytes = NDArray[np.uint8]
 
 SIDE = 1600  # pixels that a screen shows of the longer side
-SAMPLE = 2**20  # pixels that brightness is judged by
 SMALL = 2**18  # pixels up to which pictures go to the screen without a loss
 ROWS_AT_ONCE = 256
 
@@ -39,16 +39,8 @@ def screen_range(picture: NDArray[Any]) -> Range:
     """
     if picture.dtype == np.uint8:
         return 0.0, 255.0
-    low, high = ends(picture)
+    low, high = ends_of(without_alpha(picture))
     return (low, high) if high > low else (low, low + 1)
-
-
-def ends(picture: NDArray[Any]) -> Range:
-    """Return the darkest and the brightest number, but for a thousandth at each end."""
-    step = max(1, int(np.sqrt(picture.shape[0] * picture.shape[1] / SAMPLE)))
-    sample = _colors(picture)[::step, ::step].astype(np.float64)
-    low, high = np.quantile(sample, (0.001, 0.999)).tolist()
-    return low, high
 
 
 def on_screen(picture: NDArray[Any], shown: Range) -> Bytes:
@@ -112,7 +104,6 @@ def data_uri(picture: Bytes) -> str:
 
 
 def _colors(picture: NDArray[Any]) -> NDArray[Any]:
-    """Return a view without alpha."""
-    if picture.ndim == 2:
-        return picture
-    return picture[..., :3] if picture.shape[2] > 2 else picture[..., 0]
+    """Return a view of an image without alpha, gray ones as (height, width)."""
+    colors = without_alpha(picture)
+    return colors[..., 0] if colors.shape[2:] == (1,) else colors

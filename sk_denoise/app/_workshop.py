@@ -18,7 +18,17 @@ from sk_denoise.app._addresses import Resolver, resolve_public
 from sk_denoise.app._download import Limits, download
 from sk_denoise.app._file_names import safe_name
 from sk_denoise.app._jobs import Job, Queue, Tell
-from sk_denoise.app._service import AFTER, BEFORE, SCREENS, TAKEN, Answer, Order, denoise, open_model
+from sk_denoise.app._service import (
+    AFTER,
+    BEFORE,
+    SCREENS,
+    TAKEN,
+    Answer,
+    Order,
+    denoise,
+    numbers_for_file,
+    open_model,
+)
 from sk_denoise.app._settings import Settings
 from sk_denoise.app._shelf import Entry, Shelf
 from sk_denoise.app._views import as_gray, crop, data_uri, on_screen, taken_away
@@ -223,12 +233,13 @@ class Workshop:
         picture = self._array(result, AFTER)
         source = self._kept(result.picture.key).folder / SOURCE
         with self._encoding, tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
-            numbers = result.answer.scale.for_file(picture, floats=suffix == ".tif")
+            numbers = picture if suffix == ".tif" else numbers_for_file(picture, result.answer.file_range)
             write_image(Path(folder) / f"denoised{suffix}", numbers, like=source)
             return (Path(folder) / f"denoised{suffix}").read_bytes()
 
     def close(self) -> None:
         """Give up all work, and remove what was kept."""
+        self.downloads.close(0.0)  # they run no torch, and end when their servers answer
         self.queue.close(SECONDS_TO_END)
         self._folder.cleanup()
 

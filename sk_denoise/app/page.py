@@ -170,7 +170,7 @@ def choose_model() -> str:
     choices = {**IN_THE_BOX, **({own.key: own.name} if own else {})}
     with st.popover("Open a model of yours", width="stretch"):
         given = st.file_uploader(
-            "A file that sk_denoise.io.save wrote, of a fitted ImageDenoiser",
+            "A file that sk_denoise.persistence.save wrote, of a fitted ImageDenoiser",
             type=["safetensors"],
             key=f"models-{state.setdefault('models', 0)}",
         )
@@ -386,7 +386,7 @@ def downloads(result: Result) -> None:
     suffixes = dict.fromkeys([picture.suffix, ".png"])
     with st.container(horizontal=True):
         for suffix in suffixes:
-            to_16_bits = answer.scale.dtype.startswith("float") and suffix == ".png"
+            to_16_bits = answer.file_range is not None and suffix == ".png"
             st.download_button(
                 f"Download {suffix.removeprefix('.').upper()}",
                 partial(workshop().file, result, suffix),

@@ -1,10 +1,15 @@
 """The command line: ``sk-denoise``, or ``python -m sk_denoise``."""
 
+# ruff: noqa: E402 - the extra is checked before click is imported, so that its absence is said in full
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
 from importlib import import_module
+
+from sk_denoise._extras import require_extra
+
+require_extra("The command line", "cli")
 
 import click
 

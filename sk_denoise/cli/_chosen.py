@@ -60,14 +60,14 @@ class ModelType(click.ParamType):  # type: ignore[type-arg]  # generic from clic
             nearest = difflib.get_close_matches(name, self.names, n=1)
             hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
             what = f"{value!r} is a folder." if is_folder(path) else f"there is no model or file {value!r}."
-            known = f"Known: {', '.join(self.names)}, or a file that sk_denoise.io.save wrote"
+            known = f"Known: {', '.join(self.names)}, or a file that sk_denoise.persistence.save wrote"
             self.fail(f"{what}{hint} {known}", param, ctx)
         return path
 
 
 def load_estimator(path: Path) -> Any:
     """Return what a file holds; a warning of the library is one line."""
-    from sk_denoise.io import load
+    from sk_denoise.persistence import load
 
     try:
         with in_lines(lambda text: tell(f"{shown(path)}: {shown(text)}")):
@@ -140,9 +140,9 @@ def _check_sigma(name: str, model: str | ImageDenoiser, sigma: float) -> None:
         return
     if model.noise_levels_ is None:
         raise Refusal(f"the model {shown(name)} learned to do without the level (blind); leave --sigma out")
-    if model.white_ is None:  # the numbers of a picture count as they are, which says nothing yet
+    if model.intensity_range_ is None:  # the numbers of an image count as they are, which says nothing yet
         return
-    strongest = 255 * model.noise_levels_[1] / model.white_
+    strongest = WHITE * model.noise_levels_[1] / model.intensity_range_.span
     if sigma > SLACK * strongest:
         raise Refusal(
             f"--sigma {sigma:g} is more than the model {shown(name)} knows: its strongest noise is "

@@ -23,7 +23,7 @@ from sk_denoise.cli._options import (
     results_options,
     seed_option,
 )
-from sk_denoise.cli._pixels import SSIM_NEEDS, Scale, check_size, keeps_numbers, read_picture
+from sk_denoise.cli._pixels import SSIM_NEEDS, check_size, keeps_numbers, range_of, read_picture
 from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder, refuse_picture_name
 
 __all__ = ["compare"]
@@ -109,7 +109,7 @@ def _check_options(methods: Sequence[str | Path], options: dict[str, Any]) -> No
         if methods.count(method) > 1:
             raise Refusal(f"{shown(method)} is given twice")
     check_noises(options["noise"])
-    require("pandas", "compare", "compare")
+    require("compare", "compare")
     if options["output"] is not None:
         refuse_picture_name(options["output"])
         check_target(options["output"], overwrite=options["overwrite"])
@@ -118,7 +118,7 @@ def _check_options(methods: Sequence[str | Path], options: dict[str, Any]) -> No
     if options["picture"].suffix.lower() not in DRAWN:
         raise Refusal(f"--picture {shown(options['picture'])} must end in {', '.join(DRAWN)}")
     check_target(options["picture"], overwrite=options["overwrite"])
-    require("matplotlib", "compare --picture", "plots")
+    require("plots", "compare --picture")
 
 
 def _chosen(methods: Sequence[str | Path], options: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -172,10 +172,10 @@ def _pictures(paths: Sequence[Path], color: Any, least: dict[str, int], options:
         except (OSError, ValueError) as error:
             _leave_out(path, error)
             continue
-        scale = Scale.of(picture)
-        if scale.remark:
-            tell(f"{shown(path)}: {scale.remark}")
-        pictures.append(_middle(scale.shares(picture), options["crop"]))
+        intensity, remark = range_of(picture)
+        if remark:
+            tell(f"{shown(path)}: {remark}")
+        pictures.append(_middle(intensity.to_unit(picture), options["crop"]))
     return pictures
 
 

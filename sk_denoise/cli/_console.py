@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import sys
@@ -13,6 +12,9 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 import click
+
+from sk_denoise._extras import require_extra
+from sk_denoise.exceptions import MissingExtraError
 
 __all__ = [
     "PROGRAM",
@@ -225,13 +227,15 @@ def explained(say: Callable[[str], object] = tell) -> Iterator[None]:
             raise Failure(reason_of(error)) from error
 
 
-def require(package: str, who: str, extra: str) -> None:
-    """Say what is missing and how to get it, before any work.
+def require(extra: str, caller: str) -> None:
+    """End a command by the name of a missing package and how to get it, before any work.
 
     Raises
     ------
     Failure
-        Where a package is not installed.
+        Where a package of an extra is not installed.
     """
-    if importlib.util.find_spec(package) is None:
-        raise Failure(f'{who} needs {package}. Install it with: pip install -e ".[{extra}]"')
+    try:
+        require_extra(caller, extra)
+    except MissingExtraError as error:
+        raise Failure(reason_of(error)) from error

@@ -19,7 +19,7 @@ from sk_denoise.cli._options import (
     refuse_both,
     sigma_option,
 )
-from sk_denoise.cli._pixels import Scale, read_picture
+from sk_denoise.cli._pixels import range_of, read_picture
 from sk_denoise.cli._places import check_writable, is_there
 
 if TYPE_CHECKING:
@@ -177,14 +177,14 @@ def restore(job: Job, settings: Settings, progress: PictureProgress) -> str:
     quality, most, level = (options.pop(name) for name in ("quality", "max_pixels", "sigma"))
     picture = read_picture(job.source, most)
     _check_format(job, picture)
-    scale = Scale.of(picture)
-    if scale.remark:
-        progress.tell(scale.remark)
+    intensity, remark = range_of(picture)
+    if remark:
+        progress.tell(remark)
     told = ""
     if level is not None:
-        options["sigma"] = level * scale.span / 255
+        options["sigma"] = level * intensity.span / 255
     elif getattr(options["model"], "noise_levels_", True):  # else it is told nothing
-        told = _estimated(picture, scale.span)
+        told = _estimated(picture, intensity.span)
     denoised = denoise_image(picture, callback=progress.count, **options)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     write_image(job.target, denoised, like=job.source, quality=quality)

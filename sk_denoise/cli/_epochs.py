@@ -116,7 +116,7 @@ class Keeper:
 
     def keep(self, denoiser: Any) -> None:
         """Write a model that is whole, in place of the one of the epoch before."""
-        from sk_denoise.io import save
+        from sk_denoise.persistence import save
 
         try:
             save(denoiser.set_params(**self.settings, callbacks=None), self.path)

@@ -26,10 +26,11 @@ from sk_denoise.cli._options import (
     seed_option,
     sigma_option,
 )
-from sk_denoise.cli._pixels import SSIM_NEEDS, Scale, check_size, keeps_numbers, read_picture
+from sk_denoise.cli._pixels import SSIM_NEEDS, check_size, keeps_numbers, range_of, read_picture
 from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder, refuse_picture_name
 
 if TYPE_CHECKING:
+    from sk_denoise._intensity import IntensityRange
     from sk_denoise.cli._progress import PictureProgress
 
 __all__ = ["evaluate"]
@@ -189,30 +190,32 @@ def _questions(
     """Yield noises by name, with what is measured under each."""
     import numpy as np
 
-    scale = Scale.of(clean)
-    if scale.remark:
-        progress.tell(scale.remark)
+    intensity, remark = range_of(clean)
+    if remark:
+        progress.tell(remark)
     rounds = exam.stored and clean.dtype.kind == "u"
-    grades = partial(_grades, exam, scale, progress, clean if rounds else scale.shares(clean))
+    grades = partial(_grades, exam, intensity, progress, clean if rounds else intensity.to_unit(clean))
     if noisy is not None:
-        yield GIVEN, grades(noisy if rounds else scale.shares(noisy))
+        yield GIVEN, grades(noisy if rounds else intensity.to_unit(noisy))
     for noise in exam.noises:
-        drawn = np.asarray(noise.noiser(exam.seed).fit_transform(scale.shares(clean)[None]))[0]
-        yield noise.text, grades(_as_stored(drawn, clean.dtype) if rounds else drawn)
+        drawn = np.asarray(noise.noiser(exam.seed).fit_transform(intensity.to_unit(clean)[None]))[0]
+        yield noise.text, grades(intensity.from_unit(drawn.clip(0, 1), clean.dtype) if rounds else drawn)
 
 
-def _grades(exam: Exam, scale: Scale, progress: PictureProgress, truth: Any, noisy: Any) -> dict[str, float]:
+def _grades(
+    exam: Exam, intensity: IntensityRange, progress: PictureProgress, truth: Any, noisy: Any
+) -> dict[str, float]:
     """Return how good a noisy picture is, and the answer to it."""
     from sk_denoise.metrics import psnr, ssim
     from sk_denoise.restoration import denoise_image
 
-    white = scale.span if truth.dtype.kind == "u" else 1.0
+    white = intensity.span if truth.dtype.kind == "u" else 1.0
     in_numbers = truth.dtype.kind == "f" and keeps_numbers(exam.settings["model"])
-    question, span = (scale.numbers(noisy), scale.span) if in_numbers else (noisy, white)
+    question, span = (intensity.from_unit(noisy), intensity.span) if in_numbers else (noisy, white)
     told = None if exam.sigma is None else exam.sigma / LEVELS * span
     answer = denoise_image(question, sigma=told, callback=progress.count, **exam.settings)
     if in_numbers:
-        answer = scale.shares(answer)
+        answer = intensity.to_unit(answer)
     values = (
         measure(truth[None], picture[None], data_range=white)
         for measure in (psnr, ssim)
@@ -233,10 +236,3 @@ def _means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for noise, some in by_noise.items()
     ]
-
-
-def _as_stored(shares: Any, dtype: Any) -> Any:
-    import numpy as np
-
-    white = np.iinfo(dtype).max
-    return np.clip(np.rint(shares * np.float32(white)), 0, white).astype(dtype)

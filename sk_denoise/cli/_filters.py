@@ -29,8 +29,8 @@ def filter_called(name: str) -> PictureFilter:
     import sk_denoise
 
     chosen = FILTERS[name]
-    if chosen.needs:
-        require(chosen.needs, name, chosen.extra)
+    if chosen.extra:
+        require(chosen.extra, name)
     if name == "wiener":
         return _wiener
     return partial(_by_itself, getattr(sk_denoise, chosen.name)())

@@ -24,9 +24,10 @@ REACHED = re.compile(r"([\d.]+) dB at (\d+)")  # in the cards
 def models(model: str | Path | None) -> int:
     """Show the models in the box, the card of one, or what a file holds.
 
-    NAME is one of the models; FILE is an estimator that sk_denoise.io.save wrote. Without either, a table of
-    the models says how strong a noise they learned from (they take stronger noise away too), and the PSNR
-    that they reached on held-out photos under noise of these standard deviations, in grey levels of 255.
+    NAME is one of the models; FILE is an estimator that sk_denoise.persistence.save wrote. Without either,
+    a table of the models says how strong a noise they learned from (they take stronger noise away too), and
+    the PSNR that they reached on held-out photos under noise of these standard deviations, in grey levels of
+    255.
     """
     if model is None:
         from sk_denoise.cli._results import say_table  # rich is for those who print tables
@@ -88,10 +89,9 @@ def _learned(denoiser: ImageDenoiser) -> str:
     if denoiser.noise_levels_ is None:
         lines.append("It is told nothing of the noise (blind), so it takes no --sigma.")
     else:
-        weakest, strongest = (
-            f"{255 * level / denoiser.white_:.3g}" if denoiser.white_ else f"{level:.3g}"
-            for level in denoiser.noise_levels_
-        )
-        unit = "grey levels of 255" if denoiser.white_ else "the unit of its pictures"
+        intensity = denoiser.intensity_range_
+        unit = "the unit of its pictures" if intensity is None else "grey levels of 255"
+        gain = 1.0 if intensity is None else 255 / intensity.span
+        weakest, strongest = (f"{gain * level:.3g}" for level in denoiser.noise_levels_)
         lines.append(f"It is told how strong the noise is: from {weakest} to {strongest}, in {unit}.")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ __all__ = [
     "is_folder",
     "is_there",
     "open_folder",
+    "refuse_model_name",
     "refuse_picture_name",
 ]
 
@@ -86,6 +88,24 @@ def refuse_picture_name(path: Path) -> None:
 
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise Refusal(f"{shown(path)} has the name of a picture; give another one")
+
+
+def refuse_model_name(path: Path) -> None:
+    """Refuse a name that no model can be saved under, before it is trained.
+
+    Raises
+    ------
+    Refusal
+        Where the name ends as those of another format do.
+    """
+    from sk_denoise import MedianDenoiser
+    from sk_denoise.persistence import save
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            save(MedianDenoiser(), Path(folder) / path.name)
+        except ValueError as error:
+            raise Refusal(reason_of(error).replace(f"{folder}{os.sep}", "")) from error
 
 
 def check_target(path: Path, *, overwrite: bool, remedy: str = "--overwrite replaces it") -> None:

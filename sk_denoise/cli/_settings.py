@@ -208,6 +208,6 @@ def _said(value: Any) -> str:
 def _own_color(denoiser: Any, options: Options, given: set[str]) -> str:
     """Return the color of the pictures that an estimator takes."""
     color = color_of(denoiser)
-    if "color" in given and options["color"] != color:
+    if "color" in given and options["color"] not in ("auto", color):
         raise Refusal(f"--color is {options['color']}, and the model takes {color} pictures; leave it out")
     return color

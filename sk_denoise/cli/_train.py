@@ -25,13 +25,14 @@ from sk_denoise.cli._options import (
     refuse_both,
     seed_option,
 )
-from sk_denoise.cli._pixels import Scale
+from sk_denoise.cli._pixels import range_of
 from sk_denoise.cli._places import (
     FOLDER,
     check_target,
     check_writable,
     is_there,
     open_folder,
+    refuse_model_name,
     refuse_picture_name,
 )
 from sk_denoise.cli._settings import (
@@ -113,7 +114,13 @@ class Run:
     help="Tell the network how strong the noise is, for white Gaussian noise; what uses it may then be given "
     "--sigma. By default it does without (blind).",
 )
-@click.option("--color", type=click.Choice(["rgb", "gray"]), default="rgb", show_default=True)
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "rgb", "gray"]),
+    default="auto",
+    show_default=True,
+    help="What the network learns; auto is gray where all files of FOLDER are gray, and else rgb.",
+)
 @click.option(
     "--patch-size", type=click.IntRange(min=1), show_default="64", help="Sides of patches in pixels."
 )
@@ -207,6 +214,7 @@ def _check_options(model: Path, options: dict[str, Any], given: set[str]) -> Non
 
 def _prepared(folder: Path, model: Path, options: dict[str, Any], given: set[str]) -> Run:
     """Return the run that options stand for; nothing is trained or written here."""
+    refuse_model_name(model)
     check_device(options["device"])
     if options["resume"] and is_there(model):
         denoiser, color = resumed(model, options, given)
@@ -216,10 +224,13 @@ def _prepared(folder: Path, model: Path, options: dict[str, Any], given: set[str
         denoiser, color = fresh(options, given)
     most = options["max_pixels"]
     pictures = open_folder(folder, options["noisy"], color=color, max_pixels=most)
+    if color == "auto" and not options["quiet"]:
+        kind = "gray (--color rgb says otherwise)" if pictures.color == "gray" else "colour"
+        tell(f"The network learns {kind}, as the pictures of {shown(folder)} are.")
     validation = None
     if options["validation"] is not None:
         validation = open_folder(
-            options["validation"], options["validation_noisy"], color=color, max_pixels=most
+            options["validation"], options["validation_noisy"], color=pictures.color, max_pixels=most
         )
     for some in filter(None, (pictures, validation)):
         _refuse_numbers(some)
@@ -236,12 +247,12 @@ def _refuse_numbers(pictures: Any) -> None:
         except ValueError:  # broken; the training leaves it out and says so
             continue
         for side in sides if isinstance(sides, tuple) else (sides,):
-            scale = Scale.of(side)
-            if scale.remark:
+            intensity, remark = range_of(side)
+            if remark and side.dtype.kind == "f":
                 raise Refusal(
-                    f"the numbers of {shown(pictures.paths[index])} reach from {scale.black:g} to "
-                    f"{scale.white:g}, and floats count from 0 (black) to 1 (white) in training; divide them "
-                    "by what is white"
+                    f"the numbers of {shown(pictures.paths[index])} reach from {intensity.black:g} to "
+                    f"{intensity.white:g}, and floats count from 0 (black) to 1 (white) in training; divide "
+                    "them by what is white"
                 )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise._validation import is_stored
+from sk_denoise._intensity import IntensityRange, is_stored
 from sk_denoise.comparison._samples import Samples
 from sk_denoise.metrics._fixed_noise import back_through_earlier_steps
 
@@ -69,7 +69,8 @@ def _checked(answer: Any, noisy: Samples, who: str) -> Samples:
             raise ValueError(f"{who} gave NaN or infinity for picture {place}.")
         if is_stored(asked.dtype) and part.dtype.kind == "f" and np.abs(part).max() <= 1 < asked.max():
             raise ValueError(
-                f"{who} answers in [0, 1] to {asked.dtype}. Compare pictures / {np.iinfo(asked.dtype).max}, "
+                f"{who} answers in [0, 1] to {asked.dtype}. Compare pictures / "
+                f"{IntensityRange.of(asked).white:g}, "
                 "or let it answer in the unit of the pictures."
             )
     return parts if isinstance(noisy, list) else np.stack(parts)

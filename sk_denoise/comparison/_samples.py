@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_array
 
-from sk_denoise._validation import Noiser, check_noiser, is_stored, names_of
+from sk_denoise._intensity import UNIT, is_stored
+from sk_denoise._validation import Noiser, check_noiser, check_numbers, names_of, refuse_masked
 from sk_denoise.metrics._fixed_noise import corrupt_each, corrupt_fold, seed_of
 
 __all__ = ["Samples", "check_image_shape", "checked_samples", "named_noises", "noisy_of"]
@@ -23,23 +23,20 @@ Samples = NDArray[Any] | list[NDArray[Any]]  # a stack or rows; a list of pictur
 def checked_samples(given: Any, name: str) -> Samples:
     """Return pictures or rows as one array, and pictures of different sizes as a list."""
     if isinstance(given, list | tuple):
+        refuse_masked(given, name)
         parts = [np.asarray(x) for x in given]
         sizes = {x.shape for x in parts}
         if len(sizes) > 1 or (parts and parts[0].ndim > 1):
             _check_alike(parts, name)
         if len(sizes) > 1:
-            return [_checked_array(x, f"{name}[{place}]") for place, x in enumerate(parts)]
-    array = _checked_array(given, name)
+            return [check_numbers(x, f"{name}[{place}]") for place, x in enumerate(parts)]
+    array = check_numbers(given, name)
     if array.ndim < 2:
         raise ValueError(
             f"{name} has shape {array.shape}, expected (n, height, width[, channels]), (n, n_features) or a "
             "list of pictures."
         )
     return array
-
-
-def _checked_array(given: Any, name: str) -> NDArray[Any]:
-    return np.asarray(check_array(given, dtype="numeric", allow_nd=True, ensure_2d=False, input_name=name))
 
 
 def _check_alike(pictures: list[NDArray[Any]], name: str) -> None:
@@ -101,6 +98,4 @@ def _as_stored(noisy: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return noisy values as files hold them, where pictures are of such a type."""
     if not is_stored(dtype):
         return noisy
-    limits = np.iinfo(dtype)
-    stored: NDArray[Any] = np.clip(np.rint(noisy), limits.min, limits.max).astype(dtype)
-    return stored
+    return UNIT.from_unit(noisy, dtype)

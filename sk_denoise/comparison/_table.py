@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise._validation import check_one_of, data_range_of, restore_container
+from sk_denoise._extras import require_extra
+from sk_denoise._intensity import IntensityRange
+from sk_denoise._validation import check_one_of, restore_container
 from sk_denoise.comparison._answers import answer_of
 from sk_denoise.comparison._methods import NOISY, chosen_methods
 from sk_denoise.comparison._samples import Samples, check_image_shape, checked_samples, named_noises, noisy_of
@@ -88,8 +90,8 @@ def compare_denoisers(
     ValueError
         For an answer of another shape than the picture, or one that holds NaN; and for arguments that
         cannot be used. What a method raises itself gets a note that names method and noise.
-    ImportError
-        Without pandas, which ``pip install -e ".[compare]"`` brings.
+    MissingExtraError
+        Without pandas, which the extra ``compare`` brings.
 
     See Also
     --------
@@ -220,15 +222,13 @@ def _metric_names(
 
 
 def _range_of(clean: Samples) -> float:
-    return data_range_of(np.concatenate([x.ravel() for x in clean]) if isinstance(clean, list) else clean)
+    pixels = np.concatenate([x.ravel() for x in clean]) if isinstance(clean, list) else clean
+    return IntensityRange.of_clean(pixels).span
 
 
 def _require_pandas() -> Any:
     """Return pandas, or say how to get it."""
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError(
-            'compare_denoisers needs pandas. Install it with: pip install -e ".[compare]"'
-        ) from error
+    require_extra("compare_denoisers", "compare")
+    import pandas as pd
+
     return pd

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_denoise._validation import check_one_of, picture_of
+from sk_denoise._validation import check_one_of, picture_of, refuse_masked
 
 __all__ = ["as_picture", "as_sides", "check_choice", "check_count", "check_fraction", "check_two_counts"]
 
@@ -57,6 +57,7 @@ def as_picture(item: Any) -> Picture:
             "A picture must be an array (height, width[, channels]) or a tensor ([channels,] height, width), "
             f"got {type(item).__name__}. Files are read by ImageFolder."
         )
+    refuse_masked(item, "picture")
     if item.dtype.kind not in "buif":
         raise TypeError(f"A picture must hold real numbers, got an array of {item.dtype}.")
     if item.ndim not in (2, 3):

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sk_denoise._intensity import IntensityRange
 from sk_denoise.datasets._folder import check_pair
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "Kind",
     "Pool",
     "Sides",
-    "as_unit",
     "by",
     "cut",
     "executor_of",
@@ -52,6 +52,8 @@ class Kind:
         1 for pictures, 2 for pairs.
     normalize : bool
         Whether integers are brought to [0, 1].
+    deep : IntensityRange or None
+        Black and white of integers of 16 bits; None is the range of their type.
     """
 
     patch_size: tuple[int, int]
@@ -59,6 +61,7 @@ class Kind:
     dtype: np.dtype[Any]
     n_sides: int
     normalize: bool
+    deep: IntensityRange | None = None
 
     @property
     def n_entries(self) -> int:
@@ -92,15 +95,25 @@ class Kind:
 
     def block(self, sides: Sides) -> Block:
         """Return patches as tensors, in single precision and the unit that is wanted."""
-        convert = as_unit if self.normalize else _as_single
+        convert = self.to_unit if self.normalize else _as_single
         tensors = [torch.from_numpy(convert(side)) for side in sides]
         return tensors[0], tensors[-1]
+
+    def to_unit(self, patches: Picture) -> Picture:
+        """Return integers with black at 0 and white at 1, floats as they are; single precision."""
+        if patches.dtype.kind not in "ui":
+            return _as_single(patches)
+        is_deep = self.deep is not None and patches.dtype.itemsize == 2
+        intensity = self.deep if is_deep else IntensityRange.of_type(patches.dtype)
+        assert intensity is not None
+        return intensity.to_unit(patches)
 
 
 @dataclass
 class Pool:
     """Patches that wait to be mixed with each other, in the type of their pictures."""
 
+    kind: Kind
     n_bytes: int = 0
     n_pictures: int = 0
     parts: list[Sides] = field(default_factory=list)
@@ -113,7 +126,7 @@ class Pool:
 
     def take(self, generator: torch.Generator, length: int, *, keep: bool) -> Iterator[Sides]:
         """Yield patches in random order; half of them stay where others will come to be mixed with."""
-        sides = tuple(joined(side) for side in zip(*self.parts, strict=True))
+        sides = tuple(joined(side, self.kind) for side in zip(*self.parts, strict=True))
         order = torch.randperm(len(sides[0]), generator=generator).numpy()
         n_kept = len(order) // 2 if keep else 0
         self.parts, self.n_bytes, n_pictures = [], 0, self.n_pictures
@@ -168,23 +181,11 @@ def cut(picture: Picture, size: tuple[int, int], corners: Sequence[tuple[int, in
     return patches
 
 
-def joined(parts: Sequence[Picture]) -> Picture:
+def joined(parts: Sequence[Picture], kind: Kind) -> Picture:
     """Return patches of several pictures in one array; integers of different types as their share of 1."""
     if len({part.dtype for part in parts}) == 1:
         return np.concatenate(parts)
-    return np.concatenate([as_unit(part) for part in parts])
-
-
-def as_unit(patches: Picture) -> Picture:
-    """Return integers as shares of the range of their type, floats as they are; single precision."""
-    if patches.dtype.kind not in "ui":
-        return _as_single(patches)
-    info = np.iinfo(patches.dtype)
-    if info.min == 0:
-        return np.divide(patches, info.max, dtype=np.float32)
-    shares = np.subtract(patches, info.min, dtype=np.float32)
-    shares /= info.max - info.min
-    return shares
+    return np.concatenate([kind.to_unit(part) for part in parts])
 
 
 def _as_single(patches: Picture) -> Picture:

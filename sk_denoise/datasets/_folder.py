@@ -16,6 +16,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from sk_denoise._extras import require_extra
 from sk_denoise._random import root_seed, stream
 from sk_denoise._warnings import warn_user
 from sk_denoise.datasets._checks import check_choice, check_count, check_fraction
@@ -23,6 +24,8 @@ from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError
 from sk_denoise.io import IMAGE_SUFFIXES, read_image
 
 __all__ = ["ImageFolder", "PictureCache", "check_pair", "two_parts"]
+
+LOOKED_AT = 64  # files that tell whether a folder is gray
 
 Picture = NDArray[Any]
 FolderPath = str | os.PathLike[str]
@@ -42,8 +45,9 @@ class ImageFolder(Dataset[Any]):
     noisy : path-like, optional
         A second folder with the noisy side of each picture, under the same path without the suffix:
         ``noisy/a/1.png`` belongs to ``folder/a/1.tif``.
-    color : {"rgb", "gray"}, default="rgb"
-        What pictures are turned into.
+    color : {"rgb", "gray", "auto"}, default="rgb"
+        What pictures are turned into. "auto" is "gray" where all files hold a single channel, beside
+        transparency, and else "rgb"; of large folders it reads 64 files from all over.
     recursive : bool, default=True
         Whether folders within the folder are looked through as well, linked ones included.
     on_error : {"warn", "raise"}, default="warn"
@@ -57,6 +61,8 @@ class ImageFolder(Dataset[Any]):
 
     Attributes
     ----------
+    color : {"rgb", "gray"}
+        What pictures are turned into.
     paths : list of Path
         The files, in order.
     noisy_paths : list of Path or None
@@ -64,6 +70,8 @@ class ImageFolder(Dataset[Any]):
 
     Raises
     ------
+    MissingExtraError
+        Without the packages of the extra ``images``.
     FileNotFoundError, NotADirectoryError
         Where there is no such folder.
     ValueError
@@ -87,15 +95,16 @@ class ImageFolder(Dataset[Any]):
         folder: FolderPath,
         *,
         noisy: FolderPath | None = None,
-        color: Literal["rgb", "gray"] = "rgb",
+        color: Literal["rgb", "gray", "auto"] = "rgb",
         recursive: bool = True,
         on_error: Literal["warn", "raise"] = "warn",
         cache_bytes: int = 2**28,
         max_pixels: int = 2**28,
     ) -> None:
+        require_extra("ImageFolder", "images")
         self.folder = Path(folder)
         self.noisy = None if noisy is None else Path(noisy)
-        self.color = check_choice(color, "color", "rgb", "gray")
+        check_choice(color, "color", "rgb", "gray", "auto")
         self.recursive = recursive
         self.on_error = check_choice(on_error, "on_error", "warn", "raise")
         self.cache_bytes = check_count(cache_bytes, "cache_bytes", low=0)
@@ -104,6 +113,7 @@ class ImageFolder(Dataset[Any]):
         self.noisy_paths: list[Path] | None = None
         if self.noisy is not None:
             self.noisy_paths, self.paths = self._matched(self.noisy)
+        self.color: Literal["rgb", "gray"] = self._common_color() if color == "auto" else color
         self._cache = PictureCache(self.cache_bytes)
 
     def __len__(self) -> int:
@@ -181,6 +191,20 @@ class ImageFolder(Dataset[Any]):
                 raise UnreadableImageError(f"{path} cannot be read: {error}") from error
             self._cache.put(path, picture)
         return picture
+
+    def _common_color(self) -> Literal["rgb", "gray"]:
+        """Return what files from all over the folder have in common, without those that cannot be read."""
+        paths = [*self.paths, *(self.noisy_paths or ())]
+        n_read = 0
+        for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
+            try:
+                picture = read_image(path, alpha="drop", max_pixels=self.max_pixels)
+            except (UnreadableImageError, OSError):  # named when the patches are drawn
+                continue
+            if picture.ndim > 2:
+                return "rgb"
+            n_read += 1
+        return "gray" if n_read else "rgb"
 
     def _part(self, indexes: Sequence[int]) -> ImageFolder:
         part = copy.copy(self)

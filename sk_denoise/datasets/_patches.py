@@ -34,7 +34,7 @@ def extract_patches(
 
     Parameters
     ----------
-    pictures : stack, list or ImageFolder
+    pictures : stack, list, ImageFolder or path of a folder
         A stack of shape (n, height, width[, channels]), or pictures of any sizes with the same channels
         and type. Arrays are (height, width[, channels]), tensors ([channels,] height, width).
     patch_size : int or tuple of two int

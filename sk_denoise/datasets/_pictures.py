@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from sk_denoise._intensity import IntensityRange
 from sk_denoise.datasets._checks import check_choice
-from sk_denoise.datasets._cutting import as_unit
-from sk_denoise.io import read_image
+from sk_denoise.io._colors import to_gray, to_rgb
 
 __all__ = ["load_pictures"]
 
@@ -73,4 +73,8 @@ def _picture(file: str, color: Literal["rgb", "gray"]) -> NDArray[np.float32]:
     path = Path(spec.origin).parent / "data" / file
     if not path.is_file():
         raise FileNotFoundError(f"The installed scikit-image lacks {file}, which its wheel carries: {path}.")
-    return as_unit(read_image(path, color=color, alpha="drop"))
+    from skimage.io import imread  # read_image asks for packages that a plain install does not bring
+
+    convert = {"rgb": to_rgb, "gray": to_gray}[color]
+    image = convert(imread(path))
+    return IntensityRange.of_type(image.dtype).to_unit(image)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from sk_denoise._validation import refuse_channels_first, refuse_masked, refuse_single_image
 from sk_denoise.datasets._checks import as_sides
 from sk_denoise.datasets._folder import ImageFolder, two_parts
 from sk_denoise.exceptions import UnreadableImageError
@@ -30,8 +31,8 @@ _END = object()
 Visit = tuple[int, int]  # to which picture, and the seed of the places where it is cut
 
 EXPECTED = (
-    "an ImageFolder, a stack of pictures, a list of pictures, a data set with len() and [index], "
-    "an iterable of pictures, or a function that returns one"
+    "an ImageFolder, the path of a folder, a stack of pictures, a list of pictures, a data set with len() "
+    "and [index], an iterable of pictures, or a function that returns one"
 )
 
 
@@ -243,13 +244,14 @@ class StreamSource:
 
 def as_source(pictures: Any) -> SizedSource | StreamSource:
     """Return the source that fits what the user gave."""
+    if isinstance(pictures, str | os.PathLike):
+        pictures = ImageFolder(pictures, color="auto")
     if isinstance(pictures, ImageFolder):
         return SizedSource(pictures, range(len(pictures)), n_workers=2)
     if isinstance(pictures, np.ndarray | Tensor | list | tuple):
         return _in_memory(pictures)
-    if isinstance(pictures, str | bytes | os.PathLike | Mapping):
-        hint = " Pass ImageFolder(path)." if not isinstance(pictures, Mapping) else ""
-        raise TypeError(f"Expected {EXPECTED}, got {type(pictures).__name__}.{hint}")
+    if isinstance(pictures, bytes | Mapping):
+        raise TypeError(f"Expected {EXPECTED}, got {type(pictures).__name__}.")
     if isinstance(pictures, Iterator):
         return StreamSource(None, pictures)
     has_length = hasattr(pictures, "__len__") and hasattr(pictures, "__getitem__")
@@ -265,12 +267,16 @@ def as_source(pictures: Any) -> SizedSource | StreamSource:
 
 
 def _in_memory(pictures: Any) -> SizedSource:
+    refuse_masked(pictures, "pictures")
     is_stack = isinstance(pictures, np.ndarray | Tensor)
     if is_stack and pictures.ndim not in (3, 4):
         raise ValueError(
             f"A stack of pictures has the shape (n, height, width[, channels]), got {tuple(pictures.shape)}. "
             "Pass a single picture as [picture]."
         )
+    if isinstance(pictures, np.ndarray):
+        refuse_single_image(pictures.shape, name="pictures", may_declare=False)
+        refuse_channels_first(pictures.shape[1:], name="pictures", may_declare=False)
     if not len(pictures):
         raise ValueError("There are no pictures: the list or stack is empty.")
     if not is_stack:

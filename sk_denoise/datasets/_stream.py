@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
 
+from sk_denoise._intensity import IntensityRange
 from sk_denoise._random import stream
 from sk_denoise._validation import check_weights
 from sk_denoise._warnings import warn_user
@@ -37,6 +39,7 @@ from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError
 __all__ = ["RandomPatches"]
 
 POOL_BYTES = 2**25  # patches that are mixed with each other, in the type of the pictures
+LOOKED_AT_FOR_DEPTH = 16  # images of 16 bits, to know how many of these they use
 PICTURES_AT_A_LOOK = 64  # to learn statistics from, where there are so many
 POOL_PICTURES = 64  # enough to mix; with more, threads would wait while the network learns from a large pool
 AHEAD_ENTRIES = 2**24  # cut and waiting, at most
@@ -52,10 +55,10 @@ class RandomPatches:
 
     Parameters
     ----------
-    pictures : ImageFolder, stack, list, data set, iterable or callable
+    pictures : ImageFolder, path, stack, list, data set, iterable or callable
         The clean pictures, or pairs ``(noisy, clean)`` of the same size and type:
 
-        - an :class:`ImageFolder`;
+        - an :class:`ImageFolder`, or the path of a folder, gray where all its files are gray;
         - a stack of shape (n, height, width[, channels]), or a tensor (n, [channels,] height, width);
         - a list of pictures of any sizes, or of pairs: ``list(zip(noisy, clean))``;
         - a data set with ``len()`` and ``[index]``, such as torch's, read by one thread;
@@ -71,10 +74,11 @@ class RandomPatches:
         How many visits to pictures make an epoch. By default each picture is visited once; to be given
         for what has no length.
     normalize : bool, default=True
-        Whether integers become shares of the range of their type, so that patches lie in [0, 1] (those
-        that know no sign are divided by their largest value); integers of more than 16 bits are refused,
-        because what they mean is not known. Floats stay as they are. Otherwise all stay in their unit, and
-        pictures must have the type of the first one.
+        Whether integers become shares of their range, so that patches lie in [0, 1]: those of 8 bits of
+        that of their type, those of 16 bits of 0 to the largest number of 10, 12, 14 or 16 bits, whichever
+        hold the images of a first look. Wider integers are refused, because their range is not known.
+        Floats stay as they are. Otherwise all stay in their unit, and pictures must have the type of the
+        first one.
     on_error : {"warn", "raise"}, optional
         What happens to a picture that cannot be used: unreadable, smaller than a patch, with other
         channels than the first one, or with NaN or infinity where a patch was cut. It is left out from
@@ -197,7 +201,7 @@ class RandomPatches:
             Inputs and targets, the same object where pictures are not paired. Blocks are of different
             lengths, none larger than 16 MB and one patch.
         """
-        kind, pool, source, root = self._kind, Pool(), self._source, _root_of(generator)
+        kind, pool, source, root = self._kind, Pool(self._kind), self._source, _root_of(generator)
         visits, mixing = source.order(stream(root, "visits")), stream(root, "mixing")
         parts = self._visit(visits, self._n_visits, self.patches_per_picture, source.release)
         with closing(parts):
@@ -229,7 +233,7 @@ class RandomPatches:
             n_pictures = min(n_pictures, len(self._source))
         kind, visits = self._kind, self._source.preview(stream(_root_of(generator), "visits"))
         sides = list(self._visit(visits, n_pictures, -(-n // n_pictures), release=None))
-        return kind.block(tuple(joined(side)[:n] for side in zip(*sides, strict=True)))
+        return kind.block(tuple(joined(side, kind)[:n] for side in zip(*sides, strict=True)))
 
     def split(
         self, fraction: float, random_state: int | RandomState | None = None
@@ -284,9 +288,32 @@ class RandomPatches:
                 except UnreadableImageError as error:
                     self._leave_out(index, error)
                 else:
+                    self._found = self._with_depth(self._found)
                     return self._found
             raise self._source.nothing_left()
         return self._found
+
+    def _with_depth(self, kind: Kind) -> Kind:
+        """Return the kind with the range that integers of 16 bits use, by a look at some images."""
+        if not kind.normalize or kind.dtype.kind not in "iu" or kind.dtype.itemsize != 2:
+            return kind
+        ranges = []
+        for index, _ in islice(self._source.preview(torch.Generator().manual_seed(0)), LOOKED_AT_FOR_DEPTH):
+            try:
+                sides = as_sides(self._source.fetch(index), self._source.name(index))
+            except UnreadableImageError:  # left out, and named, when its turn comes
+                continue
+            ranges += [IntensityRange.of(side) for side in sides if side.dtype == kind.dtype]
+        widest = IntensityRange(min(r.black for r in ranges), max(r.white for r in ranges))
+        return replace(kind, deep=widest)
+
+    def counted_like(self, other: RandomPatches) -> RandomPatches:
+        """Return the patches with integers of 16 bits in the range of other patches, as for validation."""
+        if self._kind.dtype != other._kind.dtype:
+            return self
+        patches = copy.copy(self)
+        patches._found = replace(self._kind, deep=other._kind.deep)
+        return patches
 
     def _kind_of(self, index: int) -> Kind:
         sides = as_sides(self._source.fetch(index), self._source.name(index))

@@ -6,6 +6,7 @@ from abc import ABCMeta
 from collections.abc import Callable
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
@@ -20,6 +21,7 @@ from sk_denoise._validation import (
     as_float,
     as_tensor,
     check_samples,
+    warn_of_single_image,
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._layout import SampleLayout
@@ -101,6 +103,14 @@ class BaseDenoiser(
         interruption = draft._train(training, validation, tasks, training)
         return self._store(draft, interruption)
 
+    def _check(
+        self, X: ArrayLike, y: Any, X_clean: ArrayLike | None, sample_weight: ArrayLike | None = None
+    ) -> Pair:
+        pair = super()._check(X, y, X_clean, sample_weight)
+        if self.image_shape is None and np.ndim(X) == 3:  # rows may be a table in the order of time
+            warn_of_single_image(X, "images")
+        return pair
+
     @in_kind
     @with_callbacks
     def partial_fit(
@@ -179,7 +189,6 @@ class BaseDenoiser(
         training, held_out = draft._split_patches(patches, validation)
         sample = draft._sample(training)
         draft._prepare(sample)
-        draft._learned_scaled_ = training.is_scaled
         frozen = None if held_out is None else draft._held_out(held_out, training, sample)
         return self._store(draft, draft._train(training, frozen, tasks, sample))
 
@@ -227,7 +236,7 @@ class BaseDenoiser(
         check_is_fitted(self)
         return self._preparation_
 
-    def _in_unit(self, samples: NDArray[Any]) -> NDArray[Any]:
+    def _in_unit(self, samples: NDArray[Any], like: NDArray[Any] | None = None) -> NDArray[Any]:
         self._refuse_other_unit(samples)
         return samples
 

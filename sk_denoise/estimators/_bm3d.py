@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_denoise._extras import require_extra
 from sk_denoise.estimators._classical_base import LevelDenoiser
 
 __all__ = ["BM3DDenoiser"]
@@ -25,7 +26,7 @@ OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6
 class BM3DDenoiser(LevelDenoiser):
     """Stack blocks that look alike, and shrink what they do not share: the best without a network.
 
-    It needs the package ``bm3d``: ``pip install -e ".[bm3d]"``. **Its licence allows non-commercial use
+    It needs the package ``bm3d``, which the extra ``bm3d`` brings. **Its licence allows non-commercial use
     only**, and asks that published results name its authors (below). Rows that no ``image_shape`` calls
     pictures are read as signals.
 
@@ -54,7 +55,7 @@ class BM3DDenoiser(LevelDenoiser):
 
     Raises
     ------
-    ImportError
+    MissingExtraError
         By ``fit`` and ``predict``, where ``bm3d`` is not installed.
 
     See Also
@@ -143,10 +144,5 @@ def _collaborate(picture: Picture) -> Picture:
 
 
 def _bm3d() -> Any:
-    try:
-        return importlib.import_module("bm3d")
-    except ImportError as error:
-        raise ImportError(
-            'BM3DDenoiser needs the package bm3d, which is not installed: pip install -e ".[bm3d]". Its '
-            "licence allows non-commercial use only."
-        ) from error
+    require_extra("BM3DDenoiser", "bm3d")
+    return importlib.import_module("bm3d")

@@ -24,6 +24,8 @@ from sk_denoise._validation import (
     as_float,
     check_parameters,
     check_samples,
+    refuse_single_image,
+    warn_of_single_image,
 )
 from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair
@@ -90,8 +92,8 @@ class ClassicalDenoiser(
         draft._learn(pair, layout)
         draft.target_source_, draft.image_shape_ = pair.source, layout.image_shape
         draft._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
-        draft._reference_noiser_.fit(pair.targets)
-        draft.data_range_ = pair.data_range
+        draft._reference_noiser_.fit(pair.targets, pair.targets)
+        draft.data_range_ = pair.intensity.span
         take_fitted(self, draft)
         return self
 
@@ -147,6 +149,9 @@ class ClassicalDenoiser(
 
     def _check(self, X: ArrayLike, y: Any, X_clean: ArrayLike | None) -> tuple[Pair, SampleLayout]:
         """Check the data, and settle which side is clean and how samples are laid out."""
+        refuse_single_image(np.shape(X), self.image_shape)
+        if self.image_shape is None and self._rows_are_signals and np.ndim(X) == 2:
+            warn_of_single_image(X, "signals")
         pair = resolve_pair(
             self,
             X,
@@ -156,6 +161,7 @@ class ClassicalDenoiser(
             rows_are_signals=self._rows_are_signals,
             reset=True,
             min_samples=self._least_samples,
+            learns=type(self)._learn is not ClassicalDenoiser._learn,
         )
         layout = SampleLayout.of(self._sample_shape_, self.image_shape, self._rows_are_signals)
         return pair.laid_out(layout), layout

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sk_denoise._array_api import in_kind
-from sk_denoise._validation import Interval, as_float, as_tensor, check_one_of
+from sk_denoise._validation import Interval, as_float, as_tensor, check_one_of, refuse_masked
 from sk_denoise.estimators._base import BaseDenoiser
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import run_in_chunks
@@ -62,10 +62,12 @@ class DenoisingAutoencoder(BaseDenoiser):
     latent_dim : int, default=128
         Length of the latent vector; with "pooling", that of each position of the latent map. More than the
         number of features does no harm to denoising.
-    noise : "auto", str, noiser or None, default="auto"
+    noise : "auto", float, pair of float, str, noiser or None, default="auto"
         What corrupts clean samples, where neither a clean side nor a noiser before the estimator is given;
         with these only "auto" is allowed. A noiser such as :class:`~sk_denoise.GaussianNoiser`, or a name of
-        ``sk_denoise.noise.NOISERS`` for one with its defaults. "auto" is Gaussian noise whose strength is
+        ``sk_denoise.noise.NOISERS`` for one with its defaults. A number is the standard deviation of
+        Gaussian noise in the unit of the data, ``noise=0.25`` the same as ``GaussianNoiser(0.25)``; of a
+        pair ``(low, high)`` one is drawn for each sample. "auto" is Gaussian noise whose strength is
         drawn for each sample: 0.1 to 0.6 of each feature's standard deviation for rows of a table, 0 to 1 of
         the standard deviation of all entries for pictures and signals. If you know your noise, say so. None
         trains a plain autoencoder.
@@ -167,8 +169,11 @@ class DenoisingAutoencoder(BaseDenoiser):
     image_shape_ : tuple of int or None
         Shape of the pictures, where samples are pictures.
     data_range_ : float
-        The range that ``score`` refers to: that of the type for 8- and 16-bit integers, else the clean
-        maximum minus minimum.
+        The range that ``score`` refers to: that of ``intensity_range_`` for 8- and 16-bit integers, else the
+        clean maximum minus minimum.
+    intensity_range_ : IntensityRange or None
+        The numbers that stood for black and white in the fit, ``.black`` and ``.white``: of 8- and 16-bit
+        integers by the bits that they use, 0 and 1 for clean data in [0, 1], else None.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -311,6 +316,7 @@ class DenoisingAutoencoder(BaseDenoiser):
             Samples in the unit of the clean side; float64 for float64, else float32.
         """
         restore = self._fitted_preparation().restore
+        refuse_masked(Z, "Z")
         latents = as_float(np.asarray(check_array(Z, dtype="numeric", input_name="Z", estimator=self)))
         part, code_shape = self._part("decoder", "inverse_transform"), self._shape_given_by("encoder")
         if latents.shape[1] != math.prod(code_shape):

@@ -23,16 +23,20 @@ from sk_denoise._validation import (
     SampleTagsMixin,
     as_float,
     as_tensor,
+    check_lengths,
     check_parameters,
     check_samples,
     check_target,
     check_weights,
+    refuse_masked,
+    refuse_single_image,
 )
 from sk_denoise.estimators._calibration import calibrate, moments
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._ensemble_samples import Samples, patches_of, with_channels_last
 from sk_denoise.estimators._pairs import resolve_pair
 from sk_denoise.estimators._picture_sources import (
+    as_folder,
     is_pair_list,
     is_picture_list,
     is_stream,
@@ -42,7 +46,14 @@ from sk_denoise.estimators._steps import FitSteps
 
 __all__ = ["DenoisingEnsemble"]
 
-OF_A_MEMBER = ("target_source_", "noiser_", "data_range_", "image_shape_", "white_", "noise_levels_")
+OF_A_MEMBER = (
+    "target_source_",
+    "noiser_",
+    "data_range_",
+    "image_shape_",
+    "intensity_range_",
+    "noise_levels_",
+)
 LEAST_HELD_OUT = 2
 
 
@@ -186,6 +197,8 @@ class DenoisingEnsemble(
         draft = unfitted(self)
         member, root = draft._member(), root_seed(self.random_state)
         given, source = draft._given(member, X, y, X_clean, sample_weight)
+        if draft._takes_lists:
+            X_val = as_folder(X_val, getattr(given.X, "color", "auto"))
         X_val, X_clean_val = draft._validation(X_val, X_clean_val)
         training, held_out = draft._divided(given, X_val, X_clean_val, member, root)
         validation = {} if X_val is None else {"X_val": X_val, "X_clean_val": X_clean_val}
@@ -294,13 +307,17 @@ class DenoisingEnsemble(
         """Check the samples, and return those that count, with the clean side, and where that came from."""
         if self._takes_lists:
             X, y, X_clean = (with_channels_last(side) for side in (X, y, X_clean))
+            X = as_folder(X)
             if is_stream(X):
+                check_lengths(X, y)
                 return Samples(X, X_clean, sample_weight), "X"
             if is_pair_list(X):
                 X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
             if is_picture_list(X):
                 return self._given_list(X, y, X_clean, sample_weight)
         learner = {"noise": member.noise, "rows_are_signals": member._rows_are_signals()}
+        if self._takes_lists:
+            refuse_single_image(np.shape(X), self.image_shape)
         pair = resolve_pair(self, X, y, X_clean, reset=True, min_samples=member._least_samples, **learner)
         samples, source = check_samples(self, X, reset=False), carried_source(X)
         clean = {"X_clean": X_clean, "y": y}.get(pair.source)
@@ -318,6 +335,8 @@ class DenoisingEnsemble(
 
     def _validation(self, X_val: Any, X_clean_val: Any) -> tuple[Any, Any]:
         """Check samples to validate on, where they are arrays."""
+        refuse_masked(X_val, "X_val")
+        refuse_masked(X_clean_val, "X_clean_val")
         if self._takes_lists:
             X_val, X_clean_val = with_channels_last(X_val), with_channels_last(X_clean_val)
         if X_val is None or (self._takes_lists and (is_stream(X_val) or isinstance(X_val, list | tuple))):

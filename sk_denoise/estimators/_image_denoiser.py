@@ -14,16 +14,26 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import FitTasks, with_callbacks
-from sk_denoise._validation import SampleTagsMixin, as_float, check_samples, check_weights, is_stored
+from sk_denoise._intensity import IntensityRange
+from sk_denoise._validation import (
+    SampleTagsMixin,
+    as_float,
+    check_lengths,
+    check_samples,
+    check_weights,
+)
+from sk_denoise._warnings import warn_user
 from sk_denoise.estimators._image_steps import ImageFitSteps
 from sk_denoise.estimators._picture_sources import PictureList, is_picture_list, is_stream, stack_of
 from sk_denoise.estimators._scoring import DenoisingScoreMixin
 from sk_denoise.estimators._summary import ImageSummaryMixin
-from sk_denoise.estimators._told_levels import levels_for
+from sk_denoise.estimators._told_levels import found_levels, limited_levels, warn_of_tiny_sigma
 from sk_denoise.metrics import psnr
 from sk_denoise.preprocessing import Augmentation
 
 __all__ = ["ImageDenoiser"]
+
+FAR = 100.0  # times as wide, or as narrow, as the images of the fit: numbers in another unit
 
 
 class ImageDenoiser(
@@ -53,7 +63,7 @@ class ImageDenoiser(
         width), with one channel more where ``noise_map`` is true, to (n, channels, height, width). Its
         attributes ``reach`` and ``stride`` let large pictures be worked on in tiles: how many pixels far an
         output pixel sees, rounded up to a multiple of the stride, and what sides of tiles are multiples of.
-    noise : "auto", str, noiser or None, default="auto"
+    noise : "auto", float, pair of float, str, noiser or None, default="auto"
         What corrupts clean pictures, as with :class:`~sk_denoise.DenoisingAutoencoder`. "auto" is Gaussian
         noise whose strength is drawn for each patch, from 0 to the standard deviation of all pixels.
     sigma : {"blind", "map"}, default="blind"
@@ -149,11 +159,11 @@ class ImageDenoiser(
     image_shape_ : tuple of int or None
         Shape of the pictures where the rows of X are flattened ones.
     data_range_ : float
-        The range from black to white: that of the type for 8- and 16-bit integers, 1 for files, else the
-        clean maximum minus minimum.
-    white_ : float or None
-        The number that stood for white in the fit: the largest of 8- or 16-bit integers, 1 for files and for
-        floats in [0, 1], else None.
+        The range from black to white: that of ``intensity_range_``, else the clean maximum minus minimum.
+    intensity_range_ : IntensityRange or None
+        The numbers that stood for black and white in the fit (``.black``, ``.white``): 0 and the largest
+        number of 8, 10, 12, 14 or 16 bits for integers, 0 and 1 for files and for floats in [0, 1]. None for
+        other floats, which have no known black and white.
     n_features_in_ : int
         Number of entries of one sample of the fit.
     feature_names_in_ : ndarray of str
@@ -274,11 +284,13 @@ class ImageDenoiser(
 
         Parameters
         ----------
-        X : stack, list, ImageFolder, data set, RandomPatches or rows
+        X : stack, list, ImageFolder, path, data set, RandomPatches or rows
             Noisy pictures where a clean side is given, else clean ones:
 
             - a stack of shape (n, height, width[, channels]), or rows (n, n_features);
             - a list of arrays (height, width[, channels]), of different sizes;
+            - the path of a folder, which stands for its :class:`~sk_denoise.datasets.ImageFolder`, gray where
+              all files are gray and else in colour;
             - an :class:`~sk_denoise.datasets.ImageFolder`, a data set, a list of pairs ``(noisy, clean)``, or
               whatever :class:`~sk_denoise.datasets.RandomPatches` takes; its integers become shares of their
               range, so that pictures are in [0, 1].
@@ -287,7 +299,7 @@ class ImageDenoiser(
             The clean side; other y, such as labels, is ignored.
         X_clean : stack or list of the shape of X, optional
             The clean side, whatever y is.
-        X_val : stack, list, ImageFolder, data set or RandomPatches, optional
+        X_val : stack, list, ImageFolder, path, data set or RandomPatches, optional
             Pictures to validate on, in place of a part of X: noisy with ``X_clean_val``, else clean.
         X_clean_val : stack or list of the shape of X_val, optional
             The clean side of ``X_val``.
@@ -350,9 +362,11 @@ class ImageDenoiser(
         Parameters
         ----------
         X : stack, list or rows
-            Noisy pictures of any size, in the unit of ``fit``: a stack (n, height, width[, channels]), a list
-            of arrays, or rows. 8- and 16-bit integers stand for shares of their range, where that of the fit
-            is known: integers, files, or floats in [0, 1].
+            Noisy images of any size: a stack (n, height, width[, channels]), a list of arrays, or rows, in
+            the unit of ``fit``. Where black and white of the fit are known (``intensity_range_``), images in
+            another unit are brought to it one by one: integers of other depths, floats in [0, 1], counts,
+            and images that use a small part of their range, as far as their noise stays as weak as that of
+            the fit.
         sigma : float, array-like or None, default=None
             For a network that is told the level of the noise (``sigma="map"``): its standard deviation in
             the unit of X, one for all, one for each picture, or a map for each, of shape (n, height, width)
@@ -412,6 +426,7 @@ class ImageDenoiser(
         if not is_picture_list(X):
             return super().score(stack_of(X), stack_of(y), sample_weight)
         noisy = PictureList.of(X)
+        check_lengths(X, y)
         clean = noisy.clean_side_in(y)
         if len({x.shape for x in noisy.pictures}) == 1:
             truth = None if clean is None else np.stack(clean.pictures)
@@ -422,6 +437,9 @@ class ImageDenoiser(
             given = self._reference(truths)
         else:
             truths = [self._in_unit(truth[None]) for truth in clean.pictures]
+            given = [
+                self._in_unit(x[None], like=t) for x, t in zip(noisy.pictures, clean.pictures, strict=True)
+            ]
         pairs = zip(truths, given, strict=True)
         each = [psnr(t, self.predict(x), data_range=self.data_range_) for t, x in pairs]
         return float(np.average(each, weights=check_weights(sample_weight, each)))
@@ -430,18 +448,68 @@ class ImageDenoiser(
         """Return a stack or rows without their noise."""
         samples = check_samples(self, X, reset=False)
         pictures = self._as_pictures(samples)
-        ratio = self._ratio_of(samples.dtype)
         levels = None
         if self.noise_levels_ is not None:
-            levels = levels_for(sigma, pictures, ratio * self.noise_levels_[1])
+            levels = found_levels(sigma, pictures)
+            if sigma is not None:
+                warn_of_tiny_sigma(float(levels.max()), pictures, "X")
         elif sigma is not None:
             raise ValueError(
                 'sigma is for networks that are told how strong the noise is, ImageDenoiser(sigma="map"); '
                 "this one learned to do without."
             )
         answer = np.empty(pictures.shape, as_float(samples[:0]).dtype)
-        self.restorer(ratio, double=answer.dtype == np.float64).restore(pictures, answer, levels)
+        for seen, index in self._seen(pictures, levels).items():
+            alike: Any = slice(None) if len(index) == len(pictures) else index  # most often all: no copies
+            of_these, restored = None, answer[alike]
+            if levels is not None:
+                of_these = self._limited(levels[alike], seen, was_told=sigma is not None)
+            self.restorer(seen, double=answer.dtype == np.float64).restore(
+                pictures[alike], restored, of_these
+            )
+            if restored.base is not answer:
+                answer[alike] = restored
         return answer.reshape(samples.shape)
+
+    def _seen(
+        self, pictures: NDArray[Any], levels: NDArray[Any] | None
+    ) -> dict[IntensityRange | None, NDArray[np.intp]]:
+        """Return the ranges in which the network is to see images of a stack, each with their places.
+
+        None is the unit of the fit: for signals, and where black and white of the fit are not known.
+        """
+        unit = self._unit
+        places: dict[IntensityRange | None, list[int]] = {}
+        if unit is None or min(pictures.shape[1:3], default=0) < 2:
+            if len(pictures) and unit is None:
+                self._warn_of_other_unit(pictures)
+            return {None: np.arange(len(pictures))}
+        for place, image in enumerate(pictures):
+            seen = unit.seen(image, None if levels is None else float(levels[place].max()))
+            places.setdefault(seen, []).append(place)
+        return {seen: np.array(index) for seen, index in places.items()}
+
+    def _limited(
+        self, levels: NDArray[Any], seen: IntensityRange | None, *, was_told: bool, name: str = "X"
+    ) -> NDArray[Any]:
+        """Return noise levels as far as the network knows them in images that it sees so."""
+        return limited_levels(levels, self._strongest_in(seen), was_told=was_told, name=name)
+
+    def _strongest_in(self, seen: IntensityRange | None) -> float:
+        """Return the strongest noise that the network learned from, in the unit of images that it sees so."""
+        assert self.noise_levels_ is not None
+        return self._ratio(seen) * float(self.noise_levels_[1])
+
+    def _warn_of_other_unit(self, pictures: NDArray[Any]) -> None:
+        """Warn of numbers that cannot be in the unit of a fit whose black and white are not known."""
+        scaler = self._preparation_.input_scaler
+        learned, given = float(scaler.spread), IntensityRange.of(pictures)
+        if not learned / FAR < given.span < FAR * learned:
+            low = float(scaler.center)
+            warn_user(
+                f"X seems to lie between {given.black:.4g} and {given.white:.4g}, and the fit was to images "
+                f"between {low:.4g} and {low + learned:.4g}. Give X in the unit of the fit."
+            )
 
     def _as_pictures(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Return samples as pictures (n, height, width, channels)."""
@@ -449,17 +517,12 @@ class ImageDenoiser(
             return samples.reshape(len(samples), *(*(self.image_shape_ or (1, samples.shape[1])), 1)[:3])
         return samples if samples.ndim == 4 else samples[..., None]
 
-    def _ratio_of(self, dtype: np.dtype[Any]) -> float:
-        """Return how many times finer the unit of pictures of a type is than that of the fit."""
-        if is_stored(dtype) and self.white_ is not None:
-            return float(np.iinfo(dtype).max) / self.white_
-        if dtype.kind in "ui" and self._learned_scaled_:
-            self._refuse_other_unit(np.empty(0, dtype))
-        return 1.0
-
-    def _in_unit(self, samples: NDArray[Any]) -> NDArray[Any]:
-        ratio = self._ratio_of(samples.dtype)
-        return samples if ratio == 1 else as_float(samples) / np.float32(ratio)
+    def _in_unit(self, samples: NDArray[Any], like: NDArray[Any] | None = None) -> NDArray[Any]:
+        unit = self._unit
+        if unit is None:
+            return samples
+        counted = unit.range_of(samples if like is None else like)
+        return samples if counted == unit.intensity else unit.intensity.from_unit(counted.to_unit(samples))
 
 
 def refuse_stream(X: Any, method: str) -> None:

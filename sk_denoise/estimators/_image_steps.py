@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Literal, Self
@@ -13,36 +14,39 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from sk_denoise._cost import Cost
-from sk_denoise._random import stream_seed
+from sk_denoise._intensity import UNIT, IntensityRange, is_stored
+from sk_denoise._noise_traces import warn_of_lost_source
+from sk_denoise._random import stream, stream_seed
 from sk_denoise._validation import (
     Interval,
     StrOptions,
     as_tensor,
-    black_of,
+    check_lengths,
     check_weights,
-    data_range_of,
-    is_stored,
-    white_of,
+    refuse_masked,
+    refuse_single_image,
+    warn_of_single_image,
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
+from sk_denoise.estimators._learned_unit import LearnedUnit, are_in_one_unit, reach_of
 from sk_denoise.estimators._networks import build_network, resolve_image_network
 from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
 from sk_denoise.estimators._picture_sources import (
+    as_folder,
     is_pair_list,
     is_picture_list,
     is_stream,
     paired_lists,
     patches_of,
     patches_per,
+    refuse_noised,
     stack_of,
-    warn_of_single_picture,
 )
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.estimators._whole_pictures import Restorer
 from sk_denoise.networks import Bounded
-from sk_denoise.noise import carried_source
 from sk_denoise.training import auto_patch_epochs, check_loss
 
 __all__ = ["ImageFitSteps"]
@@ -72,22 +76,23 @@ class Patches:
     ends: NDArray[Any] | None = None
     target_source: Literal["y"] | None = None
 
-    @property
-    def span(self) -> tuple[float, float] | None:
-        """Black, and the range from black to white, where they are known."""
+    def intensity(self, sample: NDArray[Any]) -> IntensityRange:
+        """Return the range that a PSNR refers to: where it is not known, that of a sample."""
         if self.source.is_scaled:
-            return 0.0, 1.0
-        if self.ends is None and is_stored(self.source.dtype):
-            info = np.iinfo(self.source.dtype)
-            return float(info.min), float(info.max) - float(info.min)
-        return None if self.ends is None else (black_of(self.ends), data_range_of(self.ends))
+            return UNIT
+        return IntensityRange.of_clean(self._told_by(sample))
 
-    @property
-    def white(self) -> float | None:
-        """The number that stands for white, where it is known."""
+    def known_intensity(self, sample: NDArray[Any]) -> IntensityRange | None:
+        """Return black and white, where the type or the range of all images tells."""
         if self.source.is_scaled:
-            return 1.0
-        return white_of(np.zeros(1, self.source.dtype) if self.ends is None else self.ends)
+            return UNIT
+        if self.ends is None and not is_stored(self.source.dtype):
+            return None
+        return IntensityRange.known(self._told_by(sample))
+
+    def _told_by(self, sample: NDArray[Any]) -> NDArray[Any]:
+        """Return the numbers that tell the range, in the type of the images."""
+        return sample.astype(self.source.dtype) if self.ends is None else self.ends
 
 
 Given = Pair | Patches  # whole pictures of one size in memory, or patches
@@ -106,23 +111,28 @@ class ImageFitSteps(FitSteps):
     sigma: Literal["blind", "map"]
     patch_size: int | tuple[int, int]
     patches_per_picture: int | Literal["auto"]
-    white_: float | None
+    intensity_range_: IntensityRange | None
 
     # Where pictures come from -------------------------------------------------------------------------
 
     def _given(self, X: Any, y: Any, X_clean: Any, sample_weight: Any = None) -> Given:
         """Return what was given: a pair of stacks, or patches of lists and streams."""
+        fitted = self.__sklearn_is_fitted__()
+        X = as_folder(X, _color_of(self._sample_shape_) if fitted else "auto")
         X, y, X_clean = stack_of(X), stack_of(y), stack_of(X_clean)
         if is_stream(X):
             return self._streamed(X, y, X_clean, sample_weight)
         if is_pair_list(X):
             X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
         if not is_picture_list(X):
-            if self.image_shape is None:
-                warn_of_single_picture(X)
+            refuse_single_image(np.shape(X), self.image_shape)
+            if self.image_shape is None and np.ndim(X) == 2:
+                warn_of_single_image(X, "signals")
             pair = self._check(X, y, X_clean, sample_weight)
             if pair.noiser is None and pair.targets is not pair.inputs:
-                refuse_other_white(white_of(np.asarray(X)), pair.white, "X", "its clean side")
+                refuse_other_unit(
+                    IntensityRange.known(np.asarray(X)), pair.known_intensity, "X", "its clean side"
+                )
             return pair
         noisy, clean = paired_lists(X, y, X_clean)
         weights = check_weights(sample_weight, noisy.pictures)
@@ -130,8 +140,12 @@ class ImageFitSteps(FitSteps):
             noisy, clean = noisy.take(weights > 0), None if clean is None else clean.take(weights > 0)
             weights = weights[weights > 0]
         truth = noisy if clean is None else clean
-        if clean is not None:
-            refuse_other_white(white_of(noisy.ends), white_of(clean.ends), "X", "its clean side")
+        if clean is None and not _is_itself(X, y):
+            warn_of_lost_source(noisy.pictures)
+        elif clean is not None:
+            refuse_other_unit(
+                IntensityRange.known(noisy.ends), IntensityRange.known(clean.ends), "X", "its clean side"
+            )
         patches = noisy.patches(clean, self._sides(), self._count(noisy.mean_pixels), weights)
         by_y = clean is not None and X_clean is None
         return Patches(patches, truth.ends, "y" if by_y else None)
@@ -144,6 +158,7 @@ class ImageFitSteps(FitSteps):
                 "its clean side itself: give pairs, as in RandomPatches(list(zip(noisy, clean)), 64)."
             )
         if not isinstance(X, RandomPatches):
+            check_lengths(X, y)
             count = self._count(None)
             patches = RandomPatches(X, self._sides(), patches_per_picture=count, sample_weight=sample_weight)
             return Patches(patches)
@@ -151,36 +166,40 @@ class ImageFitSteps(FitSteps):
             raise ValueError(
                 "sample_weight of RandomPatches is theirs: RandomPatches(..., sample_weight=...)."
             )
-        source = carried_source(X.pictures)
-        if source is not None:
-            raise ValueError(
-                f"The patches are of pictures that came out of {source.noiser!r}. Give clean pictures, and "
-                "the noiser as noise=; or pairs."
-            )
+        refuse_noised(X)
         return Patches(X)
 
     def _divided(self, given: Given, X_val: Any, X_clean_val: Any) -> tuple[Given, Given | None]:
         """Return what to train on and what to validate on, if anything."""
+        if isinstance(X_val, str | os.PathLike):
+            shape = given.inputs.shape[1:] if isinstance(given, Pair) else given.source.sample_shape
+            X_val = as_folder(X_val, _color_of(shape))
         X_val, X_clean_val = stack_of(X_val), stack_of(X_clean_val)
         if X_val is not None and (is_stream(X_val) or is_picture_list(X_val) or is_pair_list(X_val)):
-            return given, self._given(X_val, None, X_clean_val)
+            validation = self._given(X_val, None, X_clean_val)
+            if isinstance(given, Patches) and isinstance(validation, Patches):
+                validation = replace(validation, source=validation.source.counted_like(given.source))
+            return given, validation
         if X_val is not None and isinstance(given, Patches):
             if np.ndim(X_val) < 3:
                 raise ValueError(f"X_val must hold pictures as X does, got shape {np.shape(X_val)}.")
+            refuse_masked(X_val, "X_val")
+            refuse_masked(X_clean_val, "X_clean_val")
             clean = None if X_clean_val is None else list(np.asarray(X_clean_val))
             return given, self._given(list(np.asarray(X_val)), None, clean)
         if isinstance(given, Pair):
             if X_val is not None:
                 clean_val = X_val if X_clean_val is None else X_clean_val
-                refuse_other_white(given.white, white_of(np.asarray(clean_val)), "X", "X_val")
+                known = IntensityRange.known(np.asarray(clean_val))
+                refuse_other_unit(given.known_intensity, known, "X", "X_val")
             return self._split(given, X_val, X_clean_val)
         if X_clean_val is not None:
             raise ValueError("X_clean_val is the clean side of X_val, which is missing.")
         if not self.early_stopping:
             return given, None
         seed = stream_seed(self._root(), "split") % 2**32
-        training, validation = given.source.split(self.validation_fraction, RandomState(seed))
-        return replace(given, source=training), replace(given, source=validation)
+        training, held_out = given.source.split(self.validation_fraction, RandomState(seed))
+        return replace(given, source=training), replace(given, source=held_out)
 
     def _looked_at(self, given: Given, like: Pair | None = None) -> tuple[Pair, Pair | RandomPatches]:
         """Return patches as a pair of arrays to know the pictures by, and what batches are drawn from.
@@ -197,15 +216,13 @@ class ImageFitSteps(FitSteps):
         patches = given.source
         inputs, _, clean = self._some(patches)
         if like is not None:
-            refuse_other_white(self.white_, given.white, "X", "X_val")
-            return resolve_validation_pair(self, inputs, clean, like), patches
-        if not self.__sklearn_is_fitted__():
-            self._learned_scaled_ = patches.is_scaled
+            validation = resolve_validation_pair(self, inputs, clean, like)
+            refuse_other_unit(self.intensity_range_, given.known_intensity(validation.targets), "X", "X_val")
+            return validation, patches
         sample = self._check(inputs, None, clean)
         sample = replace(sample, source=given.target_source or sample.source)
-        black, data_range = given.span or (sample.black, sample.data_range)
-        white = given.white or sample.white
-        return replace(sample, black=black, data_range=data_range, white=white), patches
+        intensity, known = given.intensity(sample.targets), given.known_intensity(sample.targets)
+        return replace(sample, intensity=intensity, known_intensity=known), patches
 
     def _sides(self) -> tuple[int, int]:
         """Return the height and width of a patch."""
@@ -231,7 +248,8 @@ class ImageFitSteps(FitSteps):
         draft._prepare(draft._check(black_and_white, None, None))
         draft.net_.module_.load_state_dict(weights)
         draft.net_.module_.eval()
-        draft._learned_scaled_, draft.white_, draft.noise_levels_ = True, 1.0, (0.0, strongest)
+        draft.intensity_range_, draft.noise_levels_ = UNIT, (0.0, strongest)
+        draft._strongest_noise_ = strongest
         draft._reference_noiser_ = clone(self.noise).fit(black_and_white)
         return self._store(draft, None)
 
@@ -271,20 +289,20 @@ class ImageFitSteps(FitSteps):
         return Bounded(module) if on_unit_interval else module
 
     def _prepared(self, pair: Pair, layout: SampleLayout, on_unit_interval: bool) -> Preparation:
-        return Preparation.to_unit_range(layout, pair.black, pair.data_range)
+        return Preparation.to_unit_range(layout, pair.intensity.black, pair.intensity.span)
 
     def _prepare(self, pair: Pair) -> None:
         first = not self.__sklearn_is_fitted__()
         if not first:
-            refuse_other_white(self.white_, pair.white, "the first fit", "X")
+            refuse_other_unit(self.intensity_range_, pair.known_intensity, "the first fit", "X")
         super()._prepare(pair)
         if first:
             assert self.image_shape_ is not None
-            self._learned_scaled_ = getattr(self, "_learned_scaled_", False)
-            self.white_ = pair.white
+            self._strongest_noise_ = 0.0
             self.patch_shape_ = self.image_shape_
             self.image_shape_ = self._layout().image_shape if len(self._sample_shape_) == 1 else None
             self.noise_levels_ = None
+        self._strongest_noise_ = max(self._strongest_noise_, self._strongest_of(pair))
         if self._tells_level():
             levels = [*self._levels(pair), *(self.noise_levels_ or ())]
             self.noise_levels_ = min(levels), max(levels)
@@ -293,8 +311,26 @@ class ImageFitSteps(FitSteps):
         """Return the weakest and the strongest noise of a sample, in the user's unit."""
         n = np.clip(ENTRIES_AT_A_LOOK // pair.inputs[0].size, *LEVELS_FROM)
         index = np.arange(n) % len(pair.inputs)  # few patches meet many draws
-        levels = self._rows(pair.take(index), "levels", 0).freeze().inputs[:, -1] * pair.data_range
+        levels = self._rows(pair.take(index), "levels", 0).freeze().inputs[:, -1] * pair.intensity.span
         return float(levels.min()), float(levels.max())
+
+    def _strongest_of(self, pair: Pair) -> float:
+        """Return the largest standard deviation of noise on a sample of patches, in the user's unit."""
+        few = pair.take(np.arange(min(len(pair.inputs), LEVELS_FROM[0])))
+        noisy = few.inputs
+        if self.noiser_ is not None:
+            noisy = self.noiser_.corrupt(as_tensor(few.targets), stream(self._root(), "strength")).numpy()
+        errors = np.square(noisy - few.targets, dtype=np.float64)
+        return float(np.sqrt(errors.reshape(len(errors), -1).mean(axis=1).max()))
+
+    @property
+    def _unit(self) -> LearnedUnit | None:
+        """The unit of the fit, where black and white of its images are known."""
+        known = self.intensity_range_
+        if known is None:
+            return None
+        reach = reach_of(self.noiser_, self.patch_shape_, known)
+        return LearnedUnit(known, reach, self._strongest_noise_ / known.span)
 
     def _as_shown(self, sample: Pair) -> tuple[Any, Any, dict[str, Any] | None]:
         return super()._as_shown(sample.take(np.arange(min(len(sample.inputs), MOST_SHOWN))))
@@ -331,33 +367,51 @@ class ImageFitSteps(FitSteps):
 
     # What it is afterwards ----------------------------------------------------------------------------
 
-    def restorer(
-        self, ratio: float, black: float = 0.0, *, network: nn.Module | None = None, **options: Any
-    ) -> Restorer:
-        """Return the network at work on pictures.
+    def _ratio(self, seen: IntensityRange | None) -> float:
+        """Return how many times finer the unit of images is than that of the fit, which sees them so."""
+        learned = self.intensity_range_
+        return 1.0 if seen is None or learned is None else seen.span / learned.span
 
-        Their unit is ``ratio`` times finer than that of the fit, and what was 0 there is ``black`` here.
+    def restorer(
+        self, seen: IntensityRange | None, *, network: nn.Module | None = None, **options: Any
+    ) -> Restorer:
+        """Return the network at work on images whose black and white it sees as those of the fit.
+
+        None takes images in the unit of the fit.
         """
-        scaler, cost = self._preparation_.input_scaler, self._cost_
+        scaler, cost, learned = self._preparation_.input_scaler, self._cost_, self.intensity_range_
         pixels = int(np.prod(self.patch_shape_[:2]))
+        ratio = self._ratio(seen)
+        offset = 0.0 if seen is None or learned is None else seen.black - ratio * learned.black
         return Restorer.of(
             self.net_.module_ if network is None else network,
             Cost(-(-cost.flops // pixels), -(-cost.widest // pixels)),
-            black=black + ratio * float(scaler.center),
+            black=offset + ratio * float(scaler.center),
             data_range=ratio * float(scaler.spread),
             tells_level=self.noise_levels_ is not None,
             **options,
         )
 
 
+def _is_itself(X: Any, y: Any) -> bool:
+    """Return whether y says that X is clean."""
+    return y is X or (y is not None and len(y) == len(X) and all(map(np.array_equal, X, y)))
+
+
+def _color_of(shape: tuple[int, ...]) -> Literal["rgb", "gray"]:
+    return "rgb" if len(shape) == 3 else "gray"
+
+
 def _pixels_of(pair: Pair) -> float:
     return float(np.prod(pair.inputs.shape[1:3]))
 
 
-def refuse_other_white(one: float | None, other: float | None, name: str, other_name: str) -> None:
-    """Refuse pictures that are known to be in another unit than others."""
-    if one is not None and other is not None and one != other:
+def refuse_other_unit(
+    one: IntensityRange | None, other: IntensityRange | None, name: str, other_name: str
+) -> None:
+    """Refuse images that are known to be in another unit than others."""
+    if one is not None and other is not None and not are_in_one_unit(one, other):
         raise ValueError(
-            f"White is {one:g} in {name}, and {other:g} in {other_name}: give both in one unit, as files, or "
-            "as arrays of one type."
+            f"White is {one.white:g} in {name}, and {other.white:g} in {other_name}: give both in one unit, "
+            "as files, or as arrays of one type."
         )

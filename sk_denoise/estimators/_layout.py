@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from sk_denoise._validation import refuse_channels_first
+
 __all__ = ["PictureLayout", "SampleLayout"]
 
 
@@ -43,6 +45,7 @@ class SampleLayout:
                 "or (height, width, channels)."
             )
         declared = None if image_shape is None else tuple(int(side) for side in image_shape)
+        refuse_channels_first(sample_shape, declared)
         if len(sample_shape) > 1:
             if declared not in (None, sample_shape):
                 raise ValueError(f"image_shape={declared}, but X holds pictures of shape {sample_shape}.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from torch import nn
 
 from sk_denoise._cost import Usage, usage_by_layer
+from sk_denoise._extras import require_extra
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,15 +136,12 @@ class NetworkSummary:
 
         Raises
         ------
-        ImportError
-            Without pandas, which ``pip install -e ".[compare]"`` brings.
+        MissingExtraError
+            Without pandas, which the extra ``compare`` brings.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                'to_frame needs pandas. Install it with: pip install -e ".[compare]"'
-            ) from error
+        require_extra("to_frame", "compare")
+        import pandas as pd
+
         return pd.DataFrame([asdict(layer) for layer in self.layers])
 
     def __repr__(self) -> str:

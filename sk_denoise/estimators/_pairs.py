@@ -10,20 +10,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
+from sk_denoise._intensity import IntensityRange
+from sk_denoise._noise_traces import warn_of_lost_source, warn_of_other_unit
 from sk_denoise._scaling import some_of
 from sk_denoise._validation import (
     Noiser,
     as_float,
+    as_numbers,
     as_tensor,
-    black_of,
+    check_lengths,
     check_one_of,
     check_samples,
     check_target,
     check_weights,
-    data_range_of,
     is_clean_side,
     name_of,
-    white_of,
+    refuse_masked,
 )
 from sk_denoise._warnings import warn_user
 from sk_denoise.estimators._layout import SampleLayout
@@ -53,12 +55,10 @@ class Pair:
         What tells this noise from another one.
     source : {"X_clean", "y", "noiser", "X"}
         The rule that applied.
-    data_range : float
+    intensity : IntensityRange
         The range of the clean samples that a PSNR refers to.
-    black : float
-        The lower end of that range.
-    white : float or None
-        The number that stands for white, where type or range of clean pictures tell.
+    known_intensity : IntensityRange or None
+        Black and white, where the type or the range of clean images tells.
     weights : ndarray of shape (n_samples,) or None
         What each sample counts in the loss, where they do not count alike; above 0.
     """
@@ -68,9 +68,8 @@ class Pair:
     noiser: Noiser | None
     noise_name: str
     source: TargetSource
-    data_range: float
-    black: float
-    white: float | None
+    intensity: IntensityRange
+    known_intensity: IntensityRange | None
     weights: NDArray[Any] | None = None
 
     def take(self, index: NDArray[np.intp]) -> Pair:
@@ -124,15 +123,23 @@ def resolve_pair(
     reset: bool,
     min_samples: int,
     sample_weight: ArrayLike | None = None,
+    learns: bool = True,
 ) -> Pair:
     """Check the data of a fit and settle which side is clean; see the user guide, "clean and noisy".
 
-    Samples without weight are left out.
+    Samples without weight are left out. Where the estimator ``learns`` from clean samples, those that hold
+    the noise of a noiser are warned of.
     """
     samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
+    check_lengths(samples, y)
+    refuse_masked(y, "y")
     weights = check_weights(sample_weight, samples, min_samples)
     counting = slice(None) if weights is None else np.flatnonzero(weights)
     pair = _resolved(estimator, X, samples, y, X_clean, noise, rows_are_signals, counting)
+    if learns and pair.source == "X" and not _same(y, samples):
+        warn_of_lost_source(samples)
+    elif learns and pair.source == "y" and carried_source(X) is None:
+        warn_of_other_unit(samples, y)
     return pair if weights is None else replace(pair, weights=weights[counting])
 
 
@@ -166,7 +173,7 @@ def _resolved(
     inputs = as_float(samples)
     layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
     noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit))
-    return Pair(inputs, inputs, noiser, name_of(noise), "X", *_range_of(samples))
+    return Pair(inputs, inputs, noiser, name_of(noise), "X", *_ranges_of(samples))
 
 
 def resolve_validation_pair(
@@ -182,7 +189,9 @@ def resolve_validation_pair(
             f"The clean side of the training data is {training.source}, so X_val needs one too: pass "
             "X_clean_val, of the same shape."
         )
-    if source is not None:
+    if source is None:
+        warn_of_lost_source(samples, name="X_val")
+    else:
         samples = _verified(source, samples).clean
     inputs = as_float(samples)
     return replace(training, inputs=inputs, targets=inputs, weights=None)
@@ -211,7 +220,7 @@ def _given(
             CleanTargetWarning,
         )
     samples, target = samples[counting], target[counting]
-    return Pair(as_float(samples), as_float(target), None, "given", name, *_range_of(target))
+    return Pair(as_float(samples), as_float(target), None, "given", name, *_ranges_of(target))
 
 
 def _carried(samples: NDArray[Any], source: CleanSource, noise: Any, counting: Any) -> Pair:
@@ -225,12 +234,12 @@ def _carried(samples: NDArray[Any], source: CleanSource, noise: Any, counting: A
         clone(source.noiser),
         name_of(source.noiser),
         "noiser",
-        *_range_of(clean),
+        *_ranges_of(clean),
     )
 
 
-def _range_of(clean: NDArray[Any]) -> tuple[float, float, float | None]:
-    return data_range_of(clean), black_of(clean), white_of(clean)
+def _ranges_of(clean: NDArray[Any]) -> tuple[IntensityRange, IntensityRange | None]:
+    return IntensityRange.of_clean(clean), IntensityRange.known(clean)
 
 
 def _verified(source: CleanSource, samples: NDArray[Any]) -> CleanSource:
@@ -238,7 +247,8 @@ def _verified(source: CleanSource, samples: NDArray[Any]) -> CleanSource:
         raise ValueError(
             f"X came out of {source.noiser!r} and was edited, sliced, shuffled or converted since, so its "
             "clean source no longer belongs to it row by row. Pass the clean side as X_clean=, or edit the "
-            "clean data before the noiser. If X is to count as clean data, pass numpy.asarray(X)."
+            "clean data before the noiser. If X is to count as clean data, say so: X = numpy.asarray(X), "
+            "fit(X, X)."
         )
     return source
 
@@ -260,4 +270,4 @@ def _resolve_noise(noise: Any, default: Callable[[], Noiser]) -> Noiser | None:
 
 
 def _same(y: Any, array: NDArray[Any]) -> bool:
-    return np.array_equal(np.asarray(y), array)
+    return np.array_equal(as_numbers(y), array)

@@ -5,32 +5,33 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_denoise._validation import as_float, picture_of
+from sk_denoise._noise_traces import warn_of_lost_source
+from sk_denoise._validation import as_float, check_lengths, picture_of, refuse_channels_first, refuse_masked
 from sk_denoise._warnings import warn_user
-from sk_denoise.datasets import RandomPatches
+from sk_denoise.datasets import ImageFolder, RandomPatches
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.noise import carried_source
 
 __all__ = [
     "PictureList",
+    "as_folder",
     "is_pair_list",
     "is_picture_list",
     "is_stream",
     "paired_lists",
     "patches_of",
     "patches_per",
+    "refuse_noised",
     "stack_of",
-    "warn_of_single_picture",
 ]
 
-LEAST_SIDE, MOST_ROWS, ALIKE = 16, 1024, 0.5  # to tell a picture from signals
 PATCHES_OF_A_FILE, MOST_PATCHES = 16, 64
 
 
@@ -49,7 +50,7 @@ def is_pair_list(X: Any) -> bool:
 def is_stream(X: Any) -> bool:
     """Return whether pictures come from it one by one: a folder, a data set, an iterator."""
     if isinstance(X, str | os.PathLike):
-        return True  # to be told how files are given
+        return True
     if isinstance(X, list | tuple):
         if X and isinstance(X[0], str | os.PathLike):
             raise TypeError(
@@ -58,6 +59,11 @@ def is_stream(X: Any) -> bool:
             )
         return False
     return not (hasattr(X, "__array__") or hasattr(X, "shape") or np.isscalar(X) or X is None)
+
+
+def as_folder(X: Any, color: Literal["rgb", "gray", "auto"] = "auto") -> Any:
+    """Return the pictures of a folder that is given by its path; all else as it is."""
+    return ImageFolder(X, color=color) if isinstance(X, str | os.PathLike) else X
 
 
 def stack_of(X: Any) -> Any:
@@ -71,21 +77,6 @@ def _is_picture(item: Any) -> bool:
 
 def _is_pair(item: Any) -> bool:
     return isinstance(item, list | tuple) and len(item) == 2 and all(map(_is_picture, item))
-
-
-def warn_of_single_picture(X: Any) -> None:
-    """Warn where rows follow each other as those of one picture do, whose first axis is missing."""
-    rows = np.asarray(X)
-    if rows.ndim != 2 or min(rows.shape) < LEAST_SIDE or rows.dtype.kind not in "uif":
-        return
-    few = rows[:MOST_ROWS].astype(np.float64)
-    step = np.abs(np.diff(few, axis=0)).mean()
-    far = np.abs(few - np.roll(few, len(few) // 2, axis=0)).mean()
-    if step < ALIKE * far:
-        warn_user(
-            f"X of shape {rows.shape} is taken for {rows.shape[0]} signals of length {rows.shape[1]}, but "
-            "its rows follow each other as those of a single picture do. Pass one picture as [X] or X[None].",
-        )
 
 
 @dataclass(frozen=True)
@@ -126,6 +117,7 @@ class PictureList:
                     f"{name}[{index}] holds {picture.dtype}, {name}[0] holds {first.dtype}: pictures of "
                     "different types are in different units. Convert them to one."
                 )
+            refuse_channels_first(picture.shape, name=f"{name}[{index}]", may_declare=False)
             if not np.isfinite(picture).all():
                 raise ValueError(f"{name}[{index}] contains NaN or infinity.")
         return cls(pictures, name)
@@ -206,6 +198,7 @@ def paired_lists(X: Sequence[Any], y: Any, X_clean: Any) -> tuple[PictureList, P
     """Return pictures, and their clean counterparts where these are given."""
     noisy = PictureList.of(X)
     if X_clean is None:
+        check_lengths(X, y)
         return noisy, noisy.clean_side_in(y)
     clean = PictureList.of(list(stack_of(X_clean)), "X_clean")
     noisy.check_sizes(clean)
@@ -237,6 +230,20 @@ def _random_patches(
     )
 
 
+def refuse_noised(patches: RandomPatches) -> None:
+    """Refuse patches of pictures that a noiser gave out: one frozen draw of noise would count as clean."""
+    pictures = patches.pictures
+    first = pictures[0] if isinstance(pictures, list | tuple) and pictures else pictures
+    source = carried_source(first)
+    if source is not None:
+        raise ValueError(
+            f"The patches are of pictures that came out of {source.noiser!r}. Give clean pictures, and "
+            "the noiser as noise=; or pairs."
+        )
+    if isinstance(pictures, np.ndarray) or (isinstance(pictures, list | tuple) and _is_picture(first)):
+        warn_of_lost_source(pictures, name="The stack of pictures")
+
+
 def patches_per(pixels: float | None, size: int | tuple[int, int]) -> int:
     """Return how many patches to cut from a picture of so many pixels: about as many as cover it."""
     if pixels is None:
@@ -255,6 +262,8 @@ def _as_array(picture: Any, name: str) -> NDArray[Any]:
     if source is not None:
         raise ValueError(
             f"{name} came out of {source.noiser!r} as part of a stack, which it no longer belongs to. Pass "
-            "the stack itself, give the clean side as X_clean=, or numpy.asarray(X) if it is to be clean."
+            "the stack itself, give the clean side as X_clean=, or say that they are to be clean, "
+            "X = list(numpy.asarray(X)), fit(X, X)."
         )
+    refuse_masked(picture, name)
     return np.asarray(picture_of(picture))

@@ -11,9 +11,19 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._array_api import in_kind
+from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._random import stream
-from sk_denoise._validation import as_float, as_tensor, check_samples, is_clean_side, restore_container
-from sk_denoise.metrics import psnr
+from sk_denoise._validation import (
+    as_float,
+    as_numbers,
+    as_tensor,
+    check_lengths,
+    check_samples,
+    is_clean_side,
+    refuse_masked,
+    restore_container,
+)
+from sk_denoise.metrics._functions import mean_over_samples, psnr_of_each
 from sk_denoise.noise import carried_source
 
 __all__ = ["DenoisingScoreMixin"]
@@ -49,17 +59,23 @@ class DenoisingScoreMixin:
         """
         check_is_fitted(self)
         given = check_samples(self, X, reset=False)
-        samples = self._in_unit(given)
-        noisy = X if samples is given else samples
+        check_lengths(given, y)
+        refuse_masked(y, "y")
         source = carried_source(X)
-        if is_clean_side(y, given) and not np.array_equal(np.asarray(y), given):
-            truth = self._in_unit(np.asarray(y))
+        is_paired = is_clean_side(y, given) and not np.array_equal(as_numbers(y), given)
+        samples = self._in_unit(given, like=as_numbers(y) if is_paired else None)
+        noisy = X if samples is given else samples
+        if is_paired:
+            truth = self._in_unit(as_numbers(y))
         elif source is not None and source.describes(samples):
             truth = source.clean
         else:
+            if not is_clean_side(y, given):
+                warn_of_lost_source(samples)
             truth = as_float(samples)
             noisy = restore_container(self._reference([truth])[0], X)
-        return psnr(truth, self.predict(noisy), data_range=self.data_range_, sample_weight=sample_weight)
+        each = psnr_of_each(truth, self.predict(noisy), self.data_range_)
+        return mean_over_samples(each, sample_weight)
 
     def _reference(self, stacks: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:
         """Return stacks under the reference noise, the same at every call."""
@@ -70,6 +86,9 @@ class DenoisingScoreMixin:
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Denoise."""
 
-    def _in_unit(self, samples: NDArray[Any]) -> NDArray[Any]:
-        """Return samples, unless they cannot be in the unit of the training data."""
+    def _in_unit(self, samples: NDArray[Any], like: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return samples in the unit of the training data, or refuse those that cannot be brought there.
+
+        Their unit is that of the samples that they are ``like``: of the clean side, where there is one.
+        """
         return samples

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_denoise._extras import require_extra
 from sk_denoise._validation import Interval, check_one_of
 from sk_denoise.estimators._classical_base import LevelDenoiser
 
@@ -115,7 +116,7 @@ class TotalVariationDenoiser(LevelDenoiser):
 class WaveletDenoiser(LevelDenoiser):
     """Shrink the wavelet coefficients of pictures, each scale and direction by its own threshold.
 
-    The fastest of these methods. It needs PyWavelets: ``pip install -e ".[wavelets]"``. Each channel is
+    The fastest of these methods. It needs PyWavelets, which the extra ``wavelets`` brings. Each channel is
     denoised by itself. Rows that no ``image_shape`` calls pictures are read as signals.
 
     Parameters
@@ -145,7 +146,7 @@ class WaveletDenoiser(LevelDenoiser):
 
     Raises
     ------
-    ImportError
+    MissingExtraError
         By ``fit`` and ``predict``, where PyWavelets is not installed.
 
     See Also
@@ -216,9 +217,5 @@ class WaveletDenoiser(LevelDenoiser):
 
 
 def _pywavelets() -> Any:
-    try:
-        return importlib.import_module("pywt")
-    except ImportError as error:
-        raise ImportError(
-            'WaveletDenoiser needs PyWavelets, which is not installed: pip install -e ".[wavelets]".'
-        ) from error
+    require_extra("WaveletDenoiser", "wavelets")
+    return importlib.import_module("pywt")

@@ -19,8 +19,9 @@ from torch.utils.data import Dataset
 
 from sk_denoise._callbacks import FitTasks, take_fitted, unfitted
 from sk_denoise._cost import cost_of
+from sk_denoise._intensity import UNIT, IntensityRange, is_stored
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
-from sk_denoise._skops import KnownToSkops
+from sk_denoise._skops import StateInBytes
 from sk_denoise._threads import suitable_threads, threads_for
 from sk_denoise._validation import (
     Interval,
@@ -35,6 +36,7 @@ from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.estimators._observed import ObservedFit
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
+from sk_denoise.estimators._picture_sources import refuse_noised
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._rows import (
     check_augmentation,
@@ -70,7 +72,7 @@ __all__ = ["FitSteps"]
 SAMPLED_ENTRIES, LEAST_PATCHES = 2**24, 64  # of a stream of patches, to know it by
 
 
-class FitSteps(KnownToSkops, ObservedFit, BaseEstimator, metaclass=ABCMeta):
+class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
     """The parameters that every denoiser has that learns from pairs, and what a fit does with them."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -117,6 +119,7 @@ class FitSteps(KnownToSkops, ObservedFit, BaseEstimator, metaclass=ABCMeta):
     callbacks: Sequence[Any] | None
     image_shape: Sequence[int] | None
     image_shape_: tuple[int, ...] | None
+    intensity_range_: IntensityRange | None
     precision: Literal["auto", "float32", "bfloat16"]
     device: str | torch.device
     random_state: int | RandomState | None
@@ -201,13 +204,20 @@ class FitSteps(KnownToSkops, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         return layout.network_shape
 
     def _refuse_other_unit(self, samples: NDArray[Any]) -> None:
-        """Refuse integers for a network that learned from shares of their range."""
-        if samples.dtype.kind in "ui" and getattr(self, "_learned_scaled_", False):
-            raise ValueError(
-                f"{type(self).__name__} learned from patches in [0, 1], which integers were divided for, and "
-                f"X holds {samples.dtype}. Divide it by the largest value of its type, "
-                f"X / {np.iinfo(samples.dtype).max}."
-            )
+        """Refuse integers for a network that learned from [0, 1], and warn of the opposite."""
+        learned = self.intensity_range_
+        if learned is None or not samples.size or samples.dtype.kind not in "uif":
+            return
+        low, high = float(samples.min()), float(samples.max())
+        words = f"{type(self).__name__} learned from numbers in [{learned.black:g}, {learned.white:g}], and X"
+        if learned == UNIT and samples.dtype.kind in "ui" and high > 1:
+            words += f" holds {samples.dtype} up to {high:g}. Bring it to [0, 1]"
+            if not is_stored(samples.dtype):  # of a table, perhaps, in which others lie far out
+                warn_user(f"{words}, as the data of the fit.")
+                return
+            raise ValueError(f"{words}, X / {IntensityRange.of(samples).white:.0f}.")
+        if learned != UNIT and samples.dtype.kind == "f" and low >= 0 and 0 < high <= 1:
+            warn_user(f"{words} lies in [0, 1]. Give it in the unit of the fit, {learned.white:g} * X.")
 
     def _split(
         self, pair: Pair, X_val: ArrayLike | None, X_clean_val: ArrayLike | None
@@ -240,7 +250,11 @@ class FitSteps(KnownToSkops, ObservedFit, BaseEstimator, metaclass=ABCMeta):
                     f"fit_patches takes sk_denoise.datasets.RandomPatches, got {type(given).__name__}. Say "
                     "how patches are to be drawn: RandomPatches(pictures, patch_size=64)."
                 )
-        if validation is not None or not self.early_stopping:
+            if given is not None:
+                refuse_noised(given)
+        if validation is not None:
+            return patches, validation.counted_like(patches)
+        if not self.early_stopping:
             return patches, validation
         training, held_out = patches.split(
             self.validation_fraction, RandomState(stream_seed(self._root(), "split") % 2**32)
@@ -275,7 +289,8 @@ class FitSteps(KnownToSkops, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         if pair.noise_name != getattr(self, "_noise_name_", None):  # what was fitted before stays
             self._noise_name_ = pair.noise_name
             if pair.noiser is not None:
-                pair.noiser.fit(self._noise_learns_from(pair.targets))
+                known = self._noise_learns_from(pair.targets)
+                pair.noiser.fit(known, known)  # as y, they say that they are meant to be clean
             self.noiser_ = pair.noiser
         if self.verbose:
             print(f"[{type(self).__name__}] {pair.describe()}", flush=True)
@@ -298,19 +313,22 @@ class FitSteps(KnownToSkops, ObservedFit, BaseEstimator, metaclass=ABCMeta):
     def _build(self, pair: Pair, network: Any, on_unit_interval: bool) -> None:
         """Learn layout and scaling from a pair, and make the network that suits them."""
         layout = self._training_layout(pair)
-        self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.data_range, 0
+        self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.intensity.span, 0
+        self.intensity_range_ = pair.known_intensity
         self._judged_, self._best_weights_ = None, None
         self._reference_noiser_ = default_noiser(
             pair.targets, layout.image_shape is not None
         )  # whatever the network
-        self._reference_noiser_.fit(pair.targets)
+        self._reference_noiser_.fit(pair.targets, pair.targets)
         with threads_for(pair.inputs.size):
             self._preparation_ = self._prepared(pair, layout, on_unit_interval)
         module = self._module(network, layout, on_unit_interval)
         self._cost_ = cost_of(module, self._input_shape(layout))
         optimizer = self._optimizer(len(pair.inputs))
         scaler = self._preparation_.target_scaler
-        self._units_ = Units(scaler.center, scaler.spread, pair.black, pair.data_range)  # for some losses
+        self._units_ = Units(
+            scaler.center, scaler.spread, pair.intensity.black, pair.intensity.span
+        )  # for some losses
         criterion = build_criterion(self.loss, self._units_)
         self.net_ = create_net(module, criterion, optimizer, resolve_device(self.device))
 

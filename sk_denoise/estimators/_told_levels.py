@@ -7,36 +7,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._noise_level import levels_of
 from sk_denoise._warnings import warn_user
 
-__all__ = ["found_levels", "levels_for", "limited_levels"]
+__all__ = ["found_levels", "limited_levels", "warn_of_tiny_sigma"]
 
+TINY = 4.0  # times as strong as the level that was told: an estimate that cannot be so wrong
 SLACK = 1.05  # of the strongest noise that a network learned from: levels of patches and estimates vary
 
 
-def levels_for(
-    sigma: ArrayLike | None, pictures: NDArray[Any], strongest: float, name: str = "X"
-) -> NDArray[Any]:
-    """Return the noise levels of a stack of pictures, (n,) or maps (n, height, width), in their unit.
+def found_levels(sigma: ArrayLike | None, pictures: NDArray[Any]) -> NDArray[Any]:
+    """Return the noise levels of a stack, however strong, (n,) or maps (n, height, width), in its unit.
 
     Parameters
     ----------
     sigma : float, array-like or None
-        What the user says; None estimates one for each picture.
+        As the user says; None estimates one for each image.
     pictures : ndarray of shape (n, height, width, channels)
-        Noisy pictures.
-    strongest : float
-        The strongest noise that the network learned from, in the unit of the pictures.
-    name : str, default="X"
-        What messages call the pictures.
+        Noisy images.
     """
-    levels = found_levels(sigma, pictures)
-    return limited_levels(levels, strongest, was_told=sigma is not None, name=name)
-
-
-def found_levels(sigma: ArrayLike | None, pictures: NDArray[Any]) -> NDArray[Any]:
-    """Return noise levels as they are said or estimated, however strong."""
     if sigma is None:
         return levels_of(pictures)
     n, height, width = pictures.shape[:3]
@@ -53,6 +43,22 @@ def found_levels(sigma: ArrayLike | None, pictures: NDArray[Any]) -> NDArray[Any
         )
     levels = levels.astype(np.float64)
     return np.broadcast_to(levels, (n,)) if levels.ndim == 0 else levels
+
+
+def warn_of_tiny_sigma(sigma: float, pictures: NDArray[Any], name: str) -> None:
+    """Warn of a level below one grey level that the noise of images contradicts: a share of [0, 1]."""
+    if not 0 < sigma < 1:
+        return
+    white = IntensityRange.of(pictures).white
+    if white <= UNIT.white:
+        return
+    found = float(levels_of(pictures).mean())
+    if found > TINY * sigma and found > 1:
+        warn_user(
+            f"sigma is {sigma:g}, less than one grey level of {name}, whose white is {white:g} and whose "
+            f"noise is estimated at {found:.3g}. sigma is in the unit of {name}: where a share of the range "
+            f"was meant, pass sigma={sigma * white:g}."
+        )
 
 
 def limited_levels(

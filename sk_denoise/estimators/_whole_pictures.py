@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sk_denoise._cost import Cost, entries_at_once
+from sk_denoise._intensity import UNIT
 from sk_denoise._threads import suitable_threads
 from sk_denoise._tiling import MEMORY, check_tile_size, tile_side, tiles_of
 from sk_denoise._warnings import warn_user
@@ -271,7 +272,4 @@ def _device_of(network: nn.Module) -> torch.device:
 
 def _put(restored: Pictures, place: tuple[slice, ...], values: NDArray[Any]) -> None:
     """Write values into a part of pictures, in their type."""
-    if restored.dtype.kind in "ui":
-        info = np.iinfo(restored.dtype)
-        values = np.clip(np.rint(values), info.min, info.max)
-    restored[place] = values
+    restored[place] = UNIT.from_unit(values, restored.dtype)

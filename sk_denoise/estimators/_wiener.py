@@ -171,7 +171,7 @@ class WienerDenoiser(ClassicalDenoiser):
             return None
         noisy = pair.inputs
         if pair.noiser is not None:
-            pair.noiser.fit(pair.targets)
+            pair.noiser.fit(pair.targets, pair.targets)
             noisy = pair.noiser.corrupt(as_tensor(pair.targets), stream(NOISE_SEED, "wiener")).numpy()
         errors = (noisy.astype(np.float64) - pair.targets).reshape(len(noisy), -1)
         powers = np.mean(errors**2, axis=0)

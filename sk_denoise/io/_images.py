@@ -13,6 +13,8 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sk_denoise._extras import require_extra
+from sk_denoise._intensity import has_alpha
 from sk_denoise.exceptions import UnreadableImageError
 from sk_denoise.io._atomic import check_target, replace_file
 from sk_denoise.io._colors import to_gray, to_rgb, upright
@@ -69,6 +71,8 @@ def read_image(
 
     Raises
     ------
+    MissingExtraError
+        Without the packages of the extra ``images``.
     UnreadableImageError
         Where the file is damaged, cut off, too large or not a picture of these kinds; the message names it.
     FileNotFoundError, IsADirectoryError
@@ -95,6 +99,7 @@ def read_image(
     """
     _check_option("color", color, ("keep", "gray", "rgb"))
     _check_option("alpha", alpha, ("keep", "drop"))
+    require_extra("read_image", "images")
     with _opened(path) as (format_, stream):
         header = _checked_header(format_, stream, max_pixels)
         image = format_.decode(stream)
@@ -120,6 +125,8 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
     Raises
     ------
+    MissingExtraError
+        Without the packages of the extra ``images``.
     UnreadableImageError
         Where the file is no picture that `read_image` reads, as far as its header tells; no size is too
         large.
@@ -137,6 +144,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     ...     image_size(Path(folder) / "small.png")
     (2, 3)
     """
+    require_extra("image_size", "images")
     with _opened(path) as (format_, stream):
         return _checked_header(format_, stream, None).size
 
@@ -190,6 +198,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Format, BinaryIO]]:
             yield format_by_content(stream), stream
         except Refusal as error:
             raise UnreadableImageError(f"{path}: {error}.") from error
+        except ImportError:  # of an installation that is broken, which no other file would mend
+            raise
         except MemoryError as error:
             raise UnreadableImageError(f"{path}: there is not enough memory for the picture.") from error
         except Exception as error:  # damaged data let decoders raise whatever they like
@@ -286,6 +296,8 @@ def write_image(
         Where ``quality`` is no integer.
     FileNotFoundError, IsADirectoryError
         Where the folder, or the file ``like``, is not there, or a folder is where the file should be.
+    MissingExtraError
+        Without the packages of the extra ``images``.
     UnreadableImageError
         Where the file ``like`` is no picture.
 
@@ -306,6 +318,7 @@ def write_image(
     True
     """
     format_ = format_by_suffix(path)
+    require_extra("write_image", "images")
     pixels = _writable(np.asarray(image), format_, path)
     _check_quality(quality)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
@@ -338,7 +351,7 @@ def _writable(image: NDArray[Any], format_: Format, path: str | os.PathLike[str]
         )
     if max(image.shape[:2]) > format_.max_side:
         raise ValueError(f"{format_.name} holds at most {format_.max_side} pixels a side, got {image.shape}.")
-    if image.ndim == 3 and image.shape[2] in (2, 4) and not format_.alpha:
+    if has_alpha(image) and not format_.alpha:
         raise ValueError(
             f"{path}: {format_.name} has no alpha channel, got the shape {image.shape}; leave the last "
             "channel out, or write PNG, TIFF or WebP."

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_denoise._intensity import has_alpha
 from sk_denoise.io._colors import cmyk_to_rgb, lab_to_rgb
 from sk_denoise.io._header import CUT, DAMAGED, Header, Metadata, Refusal, dots_per_inch
 from sk_denoise.io._jpeg import frame_size
@@ -285,7 +286,7 @@ def encode(image: NDArray[Any], metadata: Metadata, quality: int) -> bytes:
     options: dict[str, Any] = {}
     if metadata.dpi is not None:
         options |= {"resolution": metadata.dpi, "resolutionunit": "inch"}
-    if channels in (2, 4):
+    if has_alpha(image):
         options["extrasamples"] = ["unassalpha"]
     if channels > 1:
         options["planarconfig"] = "contig"

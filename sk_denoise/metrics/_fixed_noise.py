@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array
 
+from sk_denoise._intensity import UNIT, IntensityRange, is_stored
 from sk_denoise._random import root_seed, stream
 from sk_denoise._validation import (
     Noiser,
     as_float,
     as_tensor,
-    is_stored,
+    check_numbers,
     noisers_in,
     picture_of,
     restore_container,
@@ -44,8 +44,8 @@ def seed_of(noiser: Any) -> int:
 
 def corrupt_fold(noiser: Any, X: ArrayLike, seed: int, copy: int) -> Any:
     """Return the fold with the noise that belongs to this noiser and copy, whoever asks."""
-    clean = as_float(np.asarray(check_array(X, dtype="numeric", allow_nd=True, ensure_2d=False)))
-    noisy = clone(noiser).fit(clean).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
+    clean = as_float(check_numbers(X, "X"))
+    noisy = clone(noiser).fit(clean, clean).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
     return restore_container(noisy.numpy(), X)
 
 
@@ -56,7 +56,7 @@ def corrupt_each(noiser: Any, pictures: Sequence[NDArray[Any]], seed: int) -> li
     and noise that is relative to what varies would be none.
     """
     pixels = np.concatenate([as_float(x).reshape(-1, 1, 1, *x.shape[2:]) for x in pictures])
-    fitted = clone(noiser).fit(pixels)
+    fitted = clone(noiser).fit(pixels, pixels)
     return [
         fitted.corrupt(as_tensor(as_float(x))[None], stream(seed, "scorer", place)).numpy()[0]
         for place, x in enumerate(pictures)
@@ -101,19 +101,40 @@ def through_earlier_steps(estimator: Any, X: Any) -> tuple[Any, Any]:
     return through_earlier_steps(estimator[-1], before)
 
 
-def unit_of(estimator: Any, samples: NDArray[Any]) -> float:
-    """Return how many times finer integers count than floats do for an estimator that knows its white."""
-    white = getattr(estimator, "white_", None)
-    return float(np.iinfo(samples.dtype).max) / white if white and is_stored(samples.dtype) else 1.0
+def unit_of(estimator: Any, samples: NDArray[Any]) -> IntensityRange | None:
+    """Return the range of integers for an estimator that learned in another one, None where there is none.
+
+    Noise turns integers into floats, which no longer tell it.
+    """
+    learned = getattr(estimator, "intensity_range_", None)
+    if learned is None or not is_stored(samples.dtype) or not takes_pictures(estimator):
+        return None
+    counted = IntensityRange.of(samples)
+    is_another = UNIT in (learned, counted) or counted.white > learned.white or samples.dtype.itemsize == 1
+    return counted if is_another and counted != learned else None
 
 
-def predict_in_unit(estimator: Any, noisy: Any, unit: float) -> Any:
-    """Return what an estimator predicts from noisy floats that count so many times finer than its own."""
-    if unit == 1:
+def predict_in_unit(estimator: Any, noisy: Any, unit: IntensityRange | None) -> Any:
+    """Return the prediction of an estimator from noisy floats, which are counted in a range."""
+    if unit is None:
         return estimator.predict(noisy)
+    learned = estimator_of(estimator).intensity_range_
+
+    def there(x: Any) -> Any:
+        return learned.from_unit(unit.to_unit(x))
+
+    def back(x: Any) -> Any:
+        return unit.from_unit(learned.to_unit(x))
+
     if isinstance(noisy, list):
-        return [unit * x for x in estimator.predict([x / np.float32(unit) for x in noisy])]
-    return unit * estimator.predict(noisy / unit)
+        return [back(x) for x in estimator.predict([there(x) for x in noisy])]
+    return back(estimator.predict(there(noisy)))
+
+
+def estimator_of(estimator: Any) -> Any:
+    """Return the denoiser at the end of a search or a pipeline."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    return estimator_of(estimator[-1]) if isinstance(estimator, Pipeline) else estimator
 
 
 def back_through_earlier_steps(estimator: Any, prediction: Any) -> Any:

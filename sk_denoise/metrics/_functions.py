@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array
 
-from sk_denoise._validation import check_weights
+from sk_denoise._validation import (
+    check_numbers,
+    check_weights,
+    refuse_channels_first,
+    refuse_single_image,
+    warn_of_single_image,
+)
 
 __all__ = ["PSNR_CAP", "mean_over_samples", "mse", "nmse", "psnr", "psnr_of_each", "psnr_of_mse", "ssim"]
 
@@ -39,6 +44,7 @@ def mse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | N
     >>> mse([[0.0, 1.0]], [[0.0, 0.5]])
     0.125
     """
+    warn_of_single_image(truth, "samples", "truth")
     return mean_over_samples(_squared_errors(*_pair(truth, prediction)), sample_weight)
 
 
@@ -64,6 +70,7 @@ def nmse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | 
     >>> nmse([[0.0, 2.0]], [[0.0, 1.0]])
     0.25
     """
+    warn_of_single_image(truth, "samples", "truth")
     t, p = _pair(truth, prediction)
     errors, norms = _squared_errors(t, p), _squared_errors(t, np.zeros_like(t))
     ratios = np.full(len(t), np.inf)
@@ -110,6 +117,7 @@ def psnr(
     >>> round(psnr([[0.0, 1.0]], [[0.1, 0.9]], data_range=1), 2)
     20.0
     """
+    warn_of_single_image(truth, "samples", "truth")
     return mean_over_samples(psnr_of_each(truth, prediction, data_range, cap), sample_weight)
 
 
@@ -181,6 +189,9 @@ def ssim(
         if math.prod(image_shape) != t[0].size:
             raise ValueError(f"image_shape={tuple(image_shape)} does not fit samples of shape {t.shape[1:]}.")
         t, p = (x.reshape(len(x), *image_shape) for x in (t, p))
+    else:
+        refuse_channels_first(t.shape[1:], name="truth")
+        refuse_single_image(t.shape, name="truth")
     if t.ndim not in (3, 4):
         raise ValueError(
             f"ssim compares pictures: expected (n_samples, height, width[, channels]), got {t.shape}. "
@@ -209,10 +220,7 @@ def mean_over_samples(values: NDArray[Any], sample_weight: ArrayLike | None) -> 
 
 
 def _pair(truth: ArrayLike, prediction: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    t, p = (
-        np.asarray(check_array(x, dtype="numeric", allow_nd=True, ensure_2d=False, input_name=name))
-        for x, name in ((truth, "truth"), (prediction, "prediction"))
-    )
+    t, p = check_numbers(truth, "truth"), check_numbers(prediction, "prediction")
     if t.shape != p.shape:
         raise ValueError(f"truth has shape {t.shape}, prediction {p.shape}: they must be the same.")
     if t.ndim < 2:

@@ -11,14 +11,16 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import get_scorer
 
 from sk_denoise._array_api import in_kind_of, on_host
+from sk_denoise._intensity import IntensityRange
 from sk_denoise._validation import (
     Noiser,
     Scorer,
+    check_lengths,
     check_noiser,
     check_one_of,
-    data_range_of,
     is_clean_side,
     picture_of,
+    refuse_masked,
     restore_container,
 )
 from sk_denoise.metrics._fixed_noise import (
@@ -56,6 +58,9 @@ class _DenoisingScorer(Scorer):
         self, estimator: Any, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> float:
         refuse_noisy(estimator, self.noiser)
+        check_lengths(X, y)
+        refuse_masked(X, "X")
+        refuse_masked(y, "y")
         if takes_pictures(estimator):
             # channels last
             X, y = (picture_of(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))
@@ -72,7 +77,9 @@ class _DenoisingScorer(Scorer):
         metric, needs_range, sign = METRICS[self.metric]
         keywords: dict[str, Any] = {"sample_weight": sample_weight}
         if needs_range:
-            keywords["data_range"] = data_range_of(truth) if self.data_range is None else self.data_range
+            keywords["data_range"] = (
+                IntensityRange.of_clean(truth).span if self.data_range is None else self.data_range
+            )
         if metric is ssim and truth.ndim == 2:
             keywords["image_shape"] = getattr(last, "image_shape_", None)
         return sign * metric(truth, prediction, **keywords)
@@ -88,7 +95,9 @@ class _DenoisingScorer(Scorer):
         keywords: dict[str, Any] = {}
         if needs_range:
             pixels = np.concatenate([truth.ravel() for truth in truths])
-            keywords["data_range"] = data_range_of(pixels) if self.data_range is None else self.data_range
+            keywords["data_range"] = (
+                IntensityRange.of_clean(pixels).span if self.data_range is None else self.data_range
+            )
         pairs = zip(truths, predictions, strict=True)
         scores = [metric(t[None], x[None], **keywords) for t, x in pairs]
         return sign * mean_over_samples(np.array(scores), sample_weight)

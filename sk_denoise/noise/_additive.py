@@ -15,12 +15,23 @@ from sk_denoise._scaling import chunks_of, moments, some_of
 from sk_denoise._validation import StrOptions
 from sk_denoise._warnings import warn_user
 from sk_denoise.exceptions import WeakNoiseWarning
-from sk_denoise.noise._base import STRENGTH, BaseNoiser, as_strength, check_pair, check_strength
+from sk_denoise.noise._base import (
+    STRENGTH,
+    BaseNoiser,
+    as_strength,
+    check_pair,
+    check_strength,
+    warn_of_other_limits,
+)
 from sk_denoise.noise._functions import add_gaussian, add_poisson, add_speckle, add_uniform
 
 __all__ = ["GaussianNoiser", "PoissonNoiser", "SpeckleNoiser", "UniformNoiser"]
 
 WEAKEST_USEFUL_NOISE = 0.02  # of the data's spread; weaker noise teaches a network the identity
+STRONGEST_USEFUL_NOISE = 5  # of the data's range, from the smallest to the largest value
+ROUNDING = 12**-0.5  # standard deviation of what rounding to whole numbers adds
+BRIGHTEST = 16  # times white; beyond it white is in another unit
+LEVELS = 16  # from which on whole numbers measure something; fewer may be codes or stars
 
 
 class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
@@ -77,28 +88,48 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
 
     def _learn(self, clean: torch.Tensor) -> None:
         # absolute noise is compared with the spread of the data for a warning only
-        stats = moments(chunks_of(clean if self.scale == "std" else some_of(clean)))
+        few = some_of(clean)
+        stats = moments(chunks_of(clean if self.scale == "std" else few))
         if self.scale == "std":
             self.scale_ = torch.where(stats.is_constant, 0.0, stats.std).numpy()
         else:
             self.scale_ = np.ones(())
-        self._warn_if_weak(stats.std[~stats.is_constant])
+        self._warn_of_strength(few, stats.std[~stats.is_constant])
+        warn_of_other_limits(self, "clip", clean)
 
-    def _warn_if_weak(self, spreads: torch.Tensor) -> None:
+    def _warn_of_strength(self, few: torch.Tensor, spreads: torch.Tensor) -> None:
+        """Warn of noise that is next to nothing, or all there is, beside some of the clean data."""
         strongest = max(np.atleast_1d(self.noise_factor))
-        spread = float(spreads.median()) if len(spreads) else 0.0
         if self.scale == "std":
-            spread = 1.0
+            if 0 < strongest < WEAKEST_USEFUL_NOISE:
+                warn_user(
+                    f"noise_factor={self.noise_factor!r} is {strongest:.2g} of the data's spread: too weak "
+                    "to learn from. Raise it.",
+                    WeakNoiseWarning,
+                )
+            return
+        spread = float(spreads.median()) if len(spreads) else 0.0
+        low, high = float(few.min()), float(few.max())
+        tenth = (high - low) / 10
+        unit = (
+            f"noise_factor is in the unit of the data, which reach from {low:.4g} to {high:.4g}: noise of a "
+            f"tenth of that is noise_factor={tenth:.3g}"
+        )
         if 0 < strongest < WEAKEST_USEFUL_NOISE * spread:
-            measure = f" ({spread:.3g}, the median standard deviation of a feature)"
-            remedy = 'scale="std" takes noise_factor as a fraction of each feature\'s standard deviation.'
-            if self.scale == "std":
-                measure, remedy = "", "Raise it."
             warn_user(
-                f"noise_factor={self.noise_factor!r} is {strongest / spread:.2g} of the data's spread"
-                f"{measure}: too weak to learn from. {remedy}",
+                f"noise_factor={self.noise_factor!r} is {strongest / spread:.2g} of the data's spread "
+                f"({spread:.3g}, the median standard deviation of a feature): too weak to learn from. {unit}"
+                '; scale="std" takes it as a fraction of each feature\'s standard deviation.',
                 WeakNoiseWarning,
             )
+        elif 0 < strongest < ROUNDING and high - low >= LEVELS and bool((few == few.round()).all()):
+            warn_user(
+                f"noise_factor={self.noise_factor!r} is less than the data are rounded by, which are whole "
+                f"numbers: too weak to learn from. {unit}.",
+                WeakNoiseWarning,
+            )
+        elif high > low and strongest > STRONGEST_USEFUL_NOISE * (high - low):
+            warn_user(f"noise_factor={self.noise_factor!r} leaves nothing to be seen of the data. {unit}.")
 
 
 class GaussianNoiser(AdditiveNoiser):
@@ -293,6 +324,9 @@ class SpeckleNoiser(BaseNoiser):
         check_strength(self, "noise_factor")
         check_pair(self, "clip")
 
+    def _learn(self, clean: torch.Tensor) -> None:
+        warn_of_other_limits(self, "clip", clean)
+
 
 class PoissonNoiser(BaseNoiser):
     """Count photons in training, and leave the data alone afterwards.
@@ -378,6 +412,12 @@ class PoissonNoiser(BaseNoiser):
             warn_user(
                 f"Light is never negative, but the data go down to {low:.4g}; such values count as 0. Put "
                 f"{type(self).__name__} before a step that centres, or add an offset.",
+            )
+        high = float(clean.max())
+        if not isinstance(self.white, str) and high > BRIGHTEST * self.white:
+            warn_user(
+                f"white={self.white!r} stands for {self.peak!r} photons, and the data reach {high:.4g}: "
+                "there is hardly any noise where they are bright. Give white in the unit of the data."
             )
         if self.white == "auto":
             white = clean.amax(0) if clean.ndim == 2 else clean.max()

@@ -18,22 +18,39 @@ from sklearn.utils.validation import check_is_fitted
 from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import CallbackSupportMixin, told_as_one, unwatched
 from sk_denoise._clean_source import CleanSource, attach_source, carried_source, fingerprint_of
+from sk_denoise._noise_traces import remember_noise, warn_of_lost_source
 from sk_denoise._random import root_seed, stream
 from sk_denoise._representation import DocumentationLinkMixin
+from sk_denoise._scaling import some_of
 from sk_denoise._threads import threads_for
 from sk_denoise._validation import (
     SampleTagsMixin,
     StrOptions,
     as_float,
     as_tensor,
+    check_lengths,
     check_parameters,
     check_samples,
+    refuse_channels_first,
+    refuse_single_image,
+    warn_of_single_image,
     wrap_output,
 )
+from sk_denoise._warnings import warn_user
 
-__all__ = ["STRENGTH", "BaseNoiser", "PictureNoiser", "as_strength", "check_pair", "check_strength"]
+__all__ = [
+    "STRENGTH",
+    "BaseNoiser",
+    "PictureNoiser",
+    "as_strength",
+    "check_pair",
+    "check_strength",
+    "is_strength",
+    "warn_of_other_limits",
+]
 
 STRENGTH = [Real, tuple, list]  # of a noise: a number or a pair of numbers
+NARROW, WIDE = 0.1, 64  # limits, as a share of the clean range, that cannot mean black and white
 
 
 class BaseNoiser(
@@ -92,7 +109,7 @@ class BaseNoiser(
         -------
         self
         """
-        self._fit(X)
+        self._fit(X, y)
         return self
 
     @in_kind
@@ -112,7 +129,7 @@ class BaseNoiser(
         NoisedArray or DataFrame of the shape of X
             Noisy samples. An estimator directly after finds the clean ones in them.
         """
-        return self._noised(self._fit(X), X)
+        return self._noised(self._fit(X, y), X)
 
     @in_kind
     def transform(self, X: ArrayLike) -> Any:
@@ -131,15 +148,19 @@ class BaseNoiser(
         samples = check_samples(self, X, reset=False)
         return self._noised(samples, X) if self.apply == "always" else as_float(samples)
 
-    def _fit(self, X: ArrayLike) -> NDArray[Any]:
+    def _fit(self, X: ArrayLike, y: Any) -> NDArray[Any]:
         self._check_parameters()
         earlier = carried_source(X)
         if earlier is not None:
             raise ValueError(
                 f"X is the output of {earlier.noiser!r}, so it is not clean, as {type(self).__name__} needs "
-                "it. Use one NoiserChain([...]), or pass numpy.asarray(X) if X is to count as clean."
+                "it. Use one NoiserChain([...]); or say that X is to count as clean, X = numpy.asarray(X), "
+                "fit(X, X)."
             )
         clean = check_samples(self, X, reset=True)
+        check_lengths(clean, y)
+        if y is not X:
+            warn_of_lost_source(clean, y)
         with threads_for(clean.size):
             self._learn(as_tensor(as_float(clean)))
         return clean
@@ -160,6 +181,7 @@ class BaseNoiser(
         with threads_for(clean.size):
             noisy = self.corrupt(as_tensor(as_float(clean)), generator).numpy()
         source = CleanSource.of(clean, unwatched(self), noisy)
+        remember_noise(clean, noisy, self)
         return attach_source(wrap_output(noisy, X, self), source)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -183,7 +205,11 @@ class PictureNoiser(BaseNoiser):
         return x if self.image_shape is None else x.reshape(len(x), *self.image_shape)
 
     def _check_layout(self, clean: torch.Tensor) -> None:
+        refuse_channels_first(tuple(clean.shape[1:]), self.image_shape)
+        refuse_single_image(tuple(clean.shape), self.image_shape)
         if self.image_shape is None:
+            if clean.ndim == 2:
+                warn_of_single_image(clean.numpy(), "rows")
             return
         shape, declared = tuple(clean.shape[1:]), tuple(self.image_shape)
         if len(declared) not in (2, 3) or not all(isinstance(side, int | np.integer) for side in declared):
@@ -192,6 +218,13 @@ class PictureNoiser(BaseNoiser):
             )
         if math.prod(declared) != math.prod(shape) or (len(shape) > 1 and declared[:2] != shape[:2]):
             raise ValueError(f"image_shape={declared} does not fit samples of shape {shape}.")
+
+
+def is_strength(noise: object) -> bool:
+    """Return whether it is a number, or a pair of numbers, that says how strong noise is."""
+    return isinstance(noise, Real) or (
+        isinstance(noise, tuple | list) and len(noise) == 2 and are_numbers(noise)
+    )
 
 
 def as_strength(strength: Any) -> float | tuple[float, float]:
@@ -209,7 +242,13 @@ def check_strength(
     given: Any = getattr(estimator, name)
     ends: list[Any] = [given, given] if isinstance(given, Real) else list(given)
     least = math.nextafter(0, 1) if above_zero else 0.0
-    fits = are_numbers(ends) and len(ends) == 2 and all(least <= e <= most and e < math.inf for e in ends)
+    is_bool = any(isinstance(end, bool) for end in ends)  # a number to Python, and never meant as one
+    fits = (
+        are_numbers(ends)
+        and len(ends) == 2
+        and not is_bool
+        and all(least <= e <= most and e < math.inf for e in ends)
+    )
     if not fits:
         kind = ("a finite number" if most == math.inf else "a number") + (
             " above 0" if above_zero else " of at least 0"
@@ -229,6 +268,24 @@ def check_pair(estimator: BaseNoiser, name: str, *, finite: bool = False) -> Non
         raise ValueError(f"{name} must be a pair (low, high) with low < high, got {pair!r}.")
     if finite and not np.isfinite(pair).all():
         raise ValueError(f"{name} must hold finite numbers, got {pair!r}.")
+
+
+def warn_of_other_limits(estimator: BaseNoiser, name: str, clean: torch.Tensor) -> None:
+    """Warn where limits take in little of the range of clean data, or far more: their unit is another one."""
+    limits: Any = getattr(estimator, name)
+    if limits is None or isinstance(limits, str):
+        return
+    few = some_of(clean)
+    low, high = float(few.min()), float(few.max())
+    is_narrow = min(limits[1], high) - max(limits[0], low) < NARROW * (high - low)
+    replaces = name == "limits"  # where clip lies far outside, it has nothing to do
+    is_wide = replaces and limits[1] - limits[0] > WIDE * (high - low) > 0
+    if is_narrow or is_wide:
+        verb = "takes in little of" if is_narrow else "reaches far beyond"
+        warn_user(
+            f"{name}={limits!r} {verb} the clean data, which lie between {low:.4g} and {high:.4g}. Give it "
+            "in their unit."
+        )
 
 
 def are_numbers(values: Any) -> bool:

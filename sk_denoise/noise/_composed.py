@@ -113,7 +113,8 @@ class RegionNoiser(PictureNoiser):
     def _learn(self, clean: torch.Tensor) -> None:
         self._check_layout(clean)
         self.noiser_ = clone(self.noiser)
-        self.noiser_.fit(self._pictures(clean).numpy())
+        pictures = self._pictures(clean).numpy()
+        self.noiser_.fit(pictures, pictures)  # as y, they say that they are meant to be clean
 
 
 class _SeveralNoisers(ComposedEstimator, BaseNoiser):
@@ -175,8 +176,9 @@ class _SeveralNoisers(ComposedEstimator, BaseNoiser):
 
     def _learn(self, clean: torch.Tensor) -> None:
         self.noisers_ = [clone(noiser) for noiser in self.noisers]
+        samples = clean.numpy()
         for noiser in self.noisers_:
-            noiser.fit(clean.numpy())
+            noiser.fit(samples, samples)  # as y, they say that they are meant to be clean
 
 
 class NoiserChoice(_SeveralNoisers):

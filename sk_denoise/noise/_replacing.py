@@ -19,6 +19,7 @@ from sk_denoise.noise._base import (
     as_strength,
     check_pair,
     check_strength,
+    warn_of_other_limits,
 )
 from sk_denoise.noise._functions import mask_entries, replace_pixels, salt_and_pepper, swap_entries
 
@@ -124,6 +125,7 @@ class SaltAndPepperNoiser(BaseNoiser):
         check_pair(self, "limits", finite=True)
 
     def _learn(self, clean: torch.Tensor) -> None:
+        warn_of_other_limits(self, "limits", clean)
         self.limits_ = _limits_of(clean, self.limits)
 
 
@@ -364,4 +366,5 @@ class PixelNoiser(PictureNoiser):
 
     def _learn(self, clean: torch.Tensor) -> None:
         self._check_layout(clean)
+        warn_of_other_limits(self, "limits", clean)
         self.limits_ = _limits_of(self._pictures(clean), self.limits)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_denoise._extras import require_extra
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
@@ -78,10 +80,9 @@ class Display:
 
 def require_pyplot(caller: str) -> Any:
     """Return matplotlib.pyplot, or say how to get it."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(f'{caller} needs matplotlib. Install it with: pip install -e ".[plots]"') from error
+    require_extra(caller, "plots")
+    import matplotlib.pyplot as plt
+
     return plt
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
+from sk_denoise._intensity import IntensityRange
 from sk_denoise._validation import check_one_of
 from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.metrics._fixed_noise import (
@@ -34,7 +35,7 @@ class Candidate:
     name: str
     estimator: Any
     truth: Samples
-    unit: float
+    unit: IntensityRange | None
     data_range: float
     scores: list[NDArray[np.float64]]
     noisy_scores: list[NDArray[np.float64]]

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils import check_array
 
+from sk_denoise._validation import refuse_masked
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
 from sk_denoise.plots._drawing import COLORS, Display, new_or_given, require_pyplot, tidy
 from sk_denoise.plots._estimators import check_fitted, step_in
@@ -185,6 +186,7 @@ class LatentDisplay(Display):
             Drawn.
         """
         require_pyplot(f"{cls.__name__}.from_latents")
+        refuse_masked(latents, "latents")
         vectors = check_array(latents, input_name="latents")
         kind, colors, classes = checked_groups(y, target, len(vectors))
         points, labels, fitted = _reduced(vectors, reducer)

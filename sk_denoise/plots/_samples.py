@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_array
 
-from sk_denoise._validation import data_range_of, picture_of
+from sk_denoise._intensity import IntensityRange
+from sk_denoise._validation import check_numbers, picture_of, refuse_masked
 from sk_denoise.comparison._samples import Samples, checked_samples
 from sk_denoise.metrics._fixed_noise import is_ragged
 
@@ -19,10 +19,10 @@ __all__ = ["Samples", "as_pictures", "as_samples", "as_signals", "extremes_of", 
 
 def as_samples(samples: Any, name: str) -> Samples:
     """Return samples as an array (n_samples, ...) of finite numbers, or as a list where sizes differ."""
+    refuse_masked(samples, name)
     if is_ragged(samples):
         return checked_samples([picture_of(x) for x in samples], name)
-    checked = check_array(samples, dtype="numeric", allow_nd=True, ensure_2d=False, input_name=name)
-    array = np.asarray(checked)
+    array = check_numbers(samples, name)
     if array.ndim < 2:
         raise ValueError(
             f"{name} has shape {array.shape}, expected (n_samples, ...). A single sample needs a first axis: "
@@ -81,4 +81,5 @@ def extremes_of(clean: Samples) -> tuple[float, float]:
 
 def range_of(clean: Samples) -> float:
     """Return the range that a PSNR of this clean data refers to."""
-    return data_range_of(np.concatenate([x.ravel() for x in clean]) if isinstance(clean, list) else clean)
+    pixels = np.concatenate([x.ravel() for x in clean]) if isinstance(clean, list) else clean
+    return IntensityRange.of_clean(pixels).span

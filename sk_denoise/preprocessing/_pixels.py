@@ -11,12 +11,20 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._array_api import in_kind
 from sk_denoise._callbacks import CallbackSupportMixin, told_as_one
+from sk_denoise._intensity import IntensityRange
 from sk_denoise._representation import DocumentationLinkMixin
-from sk_denoise._validation import SampleTagsMixin, StrOptions, check_parameters, check_samples
+from sk_denoise._validation import (
+    SampleTagsMixin,
+    StrOptions,
+    check_lengths,
+    check_numbers,
+    check_parameters,
+    check_samples,
+)
 
 __all__ = ["Centerer", "PixelScaler"]
 
@@ -52,6 +60,7 @@ class _PixelTransformer(
         """
         check_parameters(self, self._parameter_constraints)
         samples = check_samples(self, X, reset=True)
+        check_lengths(samples, y)
         self._learn(samples)
         is_float = samples.dtype.kind == "f"
         self.dtype_ = _working_type(samples.dtype) if is_float else samples.dtype.newbyteorder("=")
@@ -96,7 +105,8 @@ class _PixelTransformer(
         self._undo(values)
         if self.dtype_.kind != "f":
             np.rint(values, out=values)
-            np.clip(values, *_limits(self.dtype_), out=values)
+            limits = IntensityRange.of_type(self.dtype_)
+            np.clip(values, limits.black, limits.white, out=values)
         return values.astype(self.dtype_, copy=False)
 
     @abstractmethod
@@ -113,7 +123,7 @@ class _PixelTransformer(
 
     def _check_transformed(self, X: ArrayLike) -> NDArray[Any]:
         """Check what is to be undone: it may come from a network, so names of features are not compared."""
-        array = np.asarray(check_array(X, dtype="numeric", allow_nd=True, ensure_2d=False, estimator=self))
+        array = check_numbers(X, "X", self)
         if array.shape[1:] != self._sample_shape_:
             raise ValueError(
                 f"X holds samples of shape {array.shape[1:]}, {type(self).__name__} was fitted on samples of "
@@ -138,8 +148,8 @@ class PixelScaler(_PixelTransformer):
     ----------
     input_range : "auto" or pair of float, default="auto"
         The pixels ``(low, high)`` that become 0 and 1, ``low < high``. "auto" is the range of the type for
-        8- and 16-bit integers and booleans, otherwise from the smallest to the largest training pixel.
-        Pixels of 12 bits in an array of 16 are best told: ``(0, 4095)``.
+        8-bit integers and booleans, 0 to the largest number of 8, 10, 12, 14 or 16 bits, whichever hold the
+        training pixels, for 16-bit integers, otherwise from the smallest to the largest training pixel.
     clip : bool, default=True
         Whether ``inverse_transform`` clips to a range that is given, beyond which a denoiser may overshoot.
         A range that "auto" learned from pixels is not clipped to, since others may lie beyond it. Integers
@@ -148,8 +158,7 @@ class PixelScaler(_PixelTransformer):
     Attributes
     ----------
     range_ : tuple of float
-        The pixels ``(low, high)`` that become 0 and 1. If they are the same, as they are in constant data,
-        that pixel becomes 0 and others their distance from it.
+        The pixels ``(low, high)`` that become 0 and 1; ``low + 1`` is the high end of constant data.
     dtype_ : numpy.dtype
         The type of the training data, which ``inverse_transform`` answers in; float32 for shorter floats.
     n_features_in_ : int
@@ -196,7 +205,11 @@ class PixelScaler(_PixelTransformer):
         self.clip = clip
 
     def _learn(self, samples: NDArray[Any]) -> None:
-        self.range_ = _range_of(samples) if self.input_range == "auto" else self._declared_range()
+        if self.input_range == "auto":
+            intensity = IntensityRange.of_clean(samples)
+            self.range_ = intensity.black, intensity.white
+        else:
+            self.range_ = self._declared_range()
 
     def _declared_range(self) -> tuple[float, float]:
         pair: Any = self.input_range
@@ -210,9 +223,8 @@ class PixelScaler(_PixelTransformer):
 
     @property
     def _width(self) -> float:
-        """The unit; one where all pixels were the same, so that nothing is divided by zero."""
         low, high = self.range_
-        return (high - low) or 1.0
+        return high - low
 
     def _apply(self, values: NDArray[Any]) -> None:
         values -= self.range_[0]
@@ -343,23 +355,7 @@ class Centerer(_PixelTransformer):
         return np.tile(self.mean_.astype(rows.dtype), rows.shape[1] // self.mean_.size)
 
 
-def _range_of(samples: NDArray[Any]) -> tuple[float, float]:
-    """Return the range of the type where the type means one, otherwise of the samples."""
-    if samples.dtype.kind == "f" or samples.dtype.itemsize > 2:
-        return float(samples.min()), float(samples.max())
-    return _limits(samples.dtype)
-
-
 def _working_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the float type that pixels are computed in: the shortest that holds each of them exactly."""
     short = 4 if dtype.kind == "f" else 2
     return np.dtype(np.float32 if dtype.itemsize <= short else np.float64)
-
-
-def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Return the limits of a type of integers, as numbers that casting to it keeps inside."""
-    if dtype.kind == "b":
-        return 0.0, 1.0
-    info = np.iinfo(dtype)
-    high = float(info.max)
-    return float(info.min), high if int(high) <= info.max else math.nextafter(high, 0.0)

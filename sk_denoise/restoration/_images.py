@@ -13,14 +13,18 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
+from sk_denoise._extras import require_extra
+from sk_denoise._intensity import without_alpha
 from sk_denoise._noise_level import noise_level
-from sk_denoise._validation import check_one_of
+from sk_denoise._validation import check_one_of, refuse_masked
 from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.io import read_image, write_image
 from sk_denoise.restoration._networks import Network, network_for
 from sk_denoise.training import PRECISIONS, has_bfloat16_units, resolve_device
 
 __all__ = ["denoise_file", "denoise_image", "estimate_sigma"]
+
+COLORS = 3  # channels of a network that takes gray images as well
 
 
 def denoise_image(
@@ -44,16 +48,18 @@ def denoise_image(
     Parameters
     ----------
     image : array-like of shape (height, width) or (height, width, channels)
-        Gray, gray with alpha (2 channels), colour (3) or colour with alpha (4). Integers of 8 or 16 bits,
-        or floats: with black at 0 and white at 1, or counts and other numbers of any range.
+        Gray, gray with alpha (2 channels), colour (3) or colour with alpha (4). Integers, of which those of
+        more than 8 bits may use 10, 12 or 14 bits of their 16, or floats: with black at 0 and white at 1, or
+        counts and other numbers of any range.
     sigma : float, array-like of shape (height, width) or None, default=None
         Standard deviation of the noise, in the unit of the picture: for floats in [0, 1] a share of that, for
         integers grey levels; a map where it differs from place to place. None estimates it, once for the
         picture, see :func:`estimate_sigma`. A network that learned with ``sigma="blind"`` is told nothing.
     model : {"auto", "gray", "rgb"} or ImageDenoiser, default="auto"
-        Which network. "rgb" is for three colours; "gray" works on each channel by itself; "auto" takes the
-        one that fits. Or an :class:`~sk_denoise.ImageDenoiser` that was fitted: one for gray pictures works
-        on each channel by itself; one that learned from floats beyond [0, 1] takes the numbers as they are.
+        Which network. "rgb" is for three colours, and takes a gray image as three equal ones; "gray" works on
+        each channel by itself; "auto" takes the one that fits. Or an :class:`~sk_denoise.ImageDenoiser` that
+        was fitted: one for gray images works on each channel by itself, one for three colours takes gray ones
+        too; one that learned from floats beyond [0, 1] takes the numbers as they are.
     tile_size : int, "auto" or None, default="auto"
         Side of the tiles in pixels, a multiple of the network's stride, which is 4 for those in the box;
         "auto" makes them as large as 256 MB allow (1 GB for a network that looks at the whole picture), None
@@ -85,8 +91,9 @@ def denoise_image(
     Warns
     -----
     UserWarning
-        Where the noise is estimated to be stronger than a network of yours knows, and where tiles of one that
-        looks at the whole picture do not quite agree.
+        Where the noise is estimated to be stronger than a network of yours knows, where sigma is below one
+        grey level and the noise is not, and where tiles of one that looks at the whole picture do not quite
+        agree.
 
     See Also
     --------
@@ -95,13 +102,19 @@ def denoise_image(
 
     Notes
     -----
+    One rule tells what is black and white, here, on the command line and in the app: integers of 8 bits use
+    the range of their type, wider ones the fewest of 8, 10, 12, 14 and 16 bits that hold them; floats are
+    between 0 and 1, with noise around that, or else counts and other numbers, whose range is measured. A
+    thousandth of the numbers at either end decides nothing, so a hot pixel does not change it.
+
     The networks in the box learned from photos in [0, 1] with noise up to 55 grey levels of 255. They answer
     nearly alike when a picture and its noise are brightened or darkened together, so they are shown others in
-    that way: floats that reach beyond [0, 1], and pictures of 16 bits and floats that use less than a quarter
-    of their range (12 bits in 16, say), are spread from the darkest to the brightest number but for a
-    thousandth at each end; under stronger noise, pictures are darkened. A map of weak and of such noise has
-    the picture worked on twice, for both kinds of places. Numbers without meaning, such as -9999 for what was
-    not measured, count as dark: fill these places first.
+    that way: images that reach beyond that range, and deep ones that use less than a quarter of it, are
+    spread from the darkest to the brightest number but for a thousandth at each end; under stronger noise,
+    pictures are darkened. A map of weak and of such noise has the picture worked on twice, for both kinds of
+    places. Numbers without meaning, such as -9999 for what was not measured, count as dark: fill these places
+    first. A model of yours sees images of another unit in the same way, as far as their noise stays as weak
+    as that of its fit.
 
     What these networks take away is held to what noise can be: at no pixel more than five standard
     deviations. What is clean lies within that, and the nearest point of a convex set that holds the truth is
@@ -130,7 +143,9 @@ def denoise_image(
     _check_channels(network, picture)
     restored = picture.copy()
     noisy, answers = _parts_for(network, picture, restored)
-    levels, views = network.look(_stack(picture, network.n_channels), sigma)
+    colors = _stack(picture, network.n_channels)
+    n_equal = max(1, noisy[0].shape[3] // colors.shape[3])
+    levels, ranges = network.look(colors, sigma, gain=math.sqrt(n_equal))
     if levels is not None and not levels.any():
         return restored
     where = resolve_device(device)
@@ -140,7 +155,7 @@ def denoise_image(
         "ensemble": ensemble,
         "half": precision == "bfloat16" or (precision == "auto" and has_bfloat16_units(where)),
     }
-    restorers = [network.restorer(module, view, **options) for view in views]
+    restorers = [network.restorer(module, seen, **options) for seen in ranges]
     n_tiles = len(noisy) * sum(restorer.count_tiles(*picture.shape[:2]) for restorer in restorers)
     with tqdm(disable=not verbose, unit="tile", total=n_tiles) as bar:
         progress = _Progress(bar, n_tiles, callback)
@@ -150,7 +165,10 @@ def denoise_image(
                 assert levels is not None
                 elsewhere = answer.copy()
                 restorer.restore(part, elsewhere, levels, progress)
-                np.copyto(answer, elsewhere, where=~network.knows(levels, views[0])[..., None])
+                np.copyto(answer, elsewhere, where=~network.knows(levels, ranges[0])[..., None])
+    if n_equal > 1:
+        mean = answers[0].mean(axis=3, keepdims=True, dtype=np.float64)
+        _stack(restored, network.n_channels)[...] = np.rint(mean) if restored.dtype.kind in "iu" else mean
     return restored
 
 
@@ -203,6 +221,8 @@ def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[
 
     Raises
     ------
+    MissingExtraError
+        Without the packages of the extra ``images``.
     UnreadableImageError
         Where the source is broken or no picture.
     ValueError
@@ -222,18 +242,20 @@ def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[
     ...     bool(read_image(Path(folder) / "clean.png").std() < 3)
     True
     """
+    require_extra("denoise_file", "images")
     write_image(destination, denoise_image(read_image(source), **options), like=source)
 
 
 def _checked(image: ArrayLike) -> NDArray[Any]:
     """Return what may be a picture as an array, once it is known to be one."""
+    refuse_masked(image, "image")
     picture = np.asarray(image)
     picture = picture.astype(picture.dtype.newbyteorder("="), copy=False)
-    known = picture.dtype in (np.uint8, np.uint16) or picture.dtype.kind == "f"
-    if picture.ndim not in (2, 3) or not known or 0 in picture.shape:
+    if picture.ndim not in (2, 3) or picture.dtype.kind not in "iuf" or 0 in picture.shape:
+        advice = " Convert it, by image.astype(np.uint8) * 255." if picture.dtype.kind == "b" else ""
         raise ValueError(
-            "image must be a picture of shape (height, width) or (height, width, channels), of type uint8, "
-            f"uint16 or float, got {picture.dtype} of shape {picture.shape}."
+            "image must be of shape (height, width) or (height, width, channels) and hold integers or "
+            f"floats, got {picture.dtype} of shape {picture.shape}.{advice}"
         )
     if picture.ndim == 3 and picture.shape[2] > 4:
         raise ValueError(
@@ -260,7 +282,7 @@ def _check_numbers(picture: NDArray[Any]) -> None:
 def _check_channels(network: Network, picture: NDArray[Any]) -> None:
     """Refuse a picture whose channels a network takes neither together nor one by one."""
     wanted, given = network.n_channels, _stack(picture, network.n_channels).shape[3]
-    if wanted not in (1, given):
+    if wanted not in (1, given) and not (given == 1 and wanted == COLORS):
         raise ValueError(
             f"This network takes pictures of {wanted} channels, this one has {given}"
             f"{' besides alpha' if given < np.shape(picture)[-1] and picture.ndim == 3 else ''}. Take "
@@ -273,17 +295,20 @@ def _stack(picture: NDArray[Any], n_channels: int) -> NDArray[Any]:
 
     The last of 2 or 4 channels is alpha, unless the network takes as many.
     """
-    if picture.ndim == 2:
-        return picture[None, ..., None]
-    has_alpha = picture.shape[2] in (2, 4) and picture.shape[2] != n_channels
-    return picture[None, ..., : picture.shape[2] - has_alpha]
+    colors = without_alpha(picture, n_channels)
+    return colors[None, ..., None] if colors.ndim == 2 else colors[None]
 
 
 def _parts_for(network: Network, *pictures: NDArray[Any]) -> list[list[NDArray[Any]]]:
-    """Return views of pictures as stacks of one that the network takes: whole, or channel by channel."""
+    """Return images as stacks of one that the network takes: views of them whole or channel by channel.
+
+    For a network of colours, a gray image is three equal channels, in a copy.
+    """
     stacks = [_stack(picture, network.n_channels) for picture in pictures]
     if network.n_channels == stacks[0].shape[3]:
         return [[stack] for stack in stacks]
+    if network.n_channels > stacks[0].shape[3]:
+        return [[np.repeat(stack, network.n_channels, axis=3)] for stack in stacks]
     return [[stack[..., channel, None] for channel in range(stack.shape[3])] for stack in stacks]
 
 

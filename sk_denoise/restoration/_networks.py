@@ -6,31 +6,24 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sk_denoise._cost import Cost, cost_of
+from sk_denoise._intensity import DEVIATIONS, SLACK, IntensityRange
 from sk_denoise._validation import check_one_of
 from sk_denoise.estimators import ImageDenoiser
-from sk_denoise.estimators._told_levels import found_levels, limited_levels
+from sk_denoise.estimators._told_levels import found_levels, warn_of_tiny_sigma
 from sk_denoise.estimators._whole_pictures import Guard, Restorer
+from sk_denoise.restoration._limits import only_noise, within_sight
 from sk_denoise.restoration._models import MODELS, shared_network
-from sk_denoise.restoration._view import (
-    UNKNOWN_NOISE,
-    View,
-    check_sigma,
-    only_noise,
-    plain_view,
-    within_sight,
-)
 
 __all__ = ["Network", "network_for"]
 
 Levels = NDArray[Any] | None
+Seen = IntensityRange | None  # None: in the unit that a network of the user learned in
 ANY_SIDE = 64  # pixels of the square that costs are counted for
-DRAWS = 16  # of the noise that a network learned from, on black and on white patches
 
 
 class Network(Protocol):
@@ -47,18 +40,21 @@ class Network(Protocol):
     n_channels: int
     module: nn.Module
 
-    def look(self, colors: NDArray[Any], sigma: ArrayLike | None) -> tuple[Levels, list[View]]:
-        """Return how strong the noise is on (1, height, width, channels), and how to show such a picture.
+    def look(
+        self, colors: NDArray[Any], sigma: ArrayLike | None, gain: float = 1.0
+    ) -> tuple[Levels, list[Seen]]:
+        """Return the noise levels of (1, height, width, channels), and the ranges to see such images in.
 
-        Where there are two views, the first is for the places whose noise the network knows in it, and the
-        second for the others.
+        Where there are two ranges, the first is for the places whose noise the network knows in it, and the
+        second for the others. Levels are multiplied by a gain: three equal channels have the same noise,
+        which weighs as much as independent noise that is the square root of three times as strong.
         """
 
-    def knows(self, levels: NDArray[Any], view: View) -> NDArray[np.bool_]:
-        """Tell where the network knows the noise, in a view."""
+    def knows(self, levels: NDArray[Any], seen: Seen) -> NDArray[np.bool_]:
+        """Return where the network knows the noise, in images that it sees in a range."""
 
-    def restorer(self, module: nn.Module, view: View, **options: Any) -> Restorer:
-        """Return the network, or a copy of it on another device, at work on pictures that are seen so."""
+    def restorer(self, module: nn.Module, seen: Seen, **options: Any) -> Restorer:
+        """Return the network, or a copy of it on another device, at work on images that it sees so."""
 
 
 class NetworkInTheBox:
@@ -69,26 +65,33 @@ class NetworkInTheBox:
         self.module: nn.Module = shared_network(name)
         self.n_channels, self._strongest = MODELS[name].channels, MODELS[name].strongest
 
-    def look(self, colors: NDArray[Any], sigma: ArrayLike | None) -> tuple[Levels, list[View]]:
+    def look(
+        self, colors: NDArray[Any], sigma: ArrayLike | None, gain: float = 1.0
+    ) -> tuple[Levels, list[Seen]]:
         levels = found_levels(sigma, colors)
+        most = float(levels.max())
+        counted = IntensityRange.of(colors[0], most)
         if sigma is not None:
-            check_sigma(float(levels.max()), colors[0])
-        plain = plain_view(colors[0], float(levels.max()), spreads_faint=True)
-        dark = plain.darkened(float(levels.max()), self._strongest)
+            check_sigma(most, colors, counted)
+        levels, most = levels * gain, most * gain
+        plain = counted.seen(colors[0], SLACK + DEVIATIONS * most / counted.span)
+        dark = plain.widened(most / self._strongest)
         known = self.knows(levels, plain)
         return levels, [dark] if known.all() or not known.any() else [plain, dark]
 
-    def knows(self, levels: NDArray[Any], view: View) -> NDArray[np.bool_]:
-        return np.asarray(levels <= self._strongest * view.span)
+    def knows(self, levels: NDArray[Any], seen: Seen) -> NDArray[np.bool_]:
+        assert seen is not None
+        return np.asarray(levels <= self._strongest * seen.span)
 
-    def restorer(self, module: nn.Module, view: View, **options: Any) -> Restorer:
+    def restorer(self, module: nn.Module, seen: Seen, **options: Any) -> Restorer:
+        assert seen is not None
         whole = cost_of(module, (self.n_channels + 1, ANY_SIDE, ANY_SIDE))
         cost = Cost(whole.flops // ANY_SIDE**2, -(-whole.widest // ANY_SIDE**2))
         return Restorer.of(
             module,
             cost,
-            black=view.black,
-            data_range=view.span,
+            black=seen.black,
+            data_range=seen.span,
             tells_level=True,
             guard=Guard(partial(within_sight, strongest=self._strongest), only_noise),
             **options,
@@ -96,45 +99,52 @@ class NetworkInTheBox:
 
 
 class NetworkOfAUser:
-    """One that knows whatever it learned from: what is beyond black and white is spread, and nothing else."""
+    """One that knows the noise and the unit of its fit, and sees images of other units as in that one."""
 
     def __init__(self, denoiser: ImageDenoiser) -> None:
         check_is_fitted(denoiser)
         self._denoiser, self.module = denoiser, denoiser.net_.module_
         self.n_channels = denoiser.patch_shape_[2] if len(denoiser.patch_shape_) == 3 else 1
 
-    def look(self, colors: NDArray[Any], sigma: ArrayLike | None) -> tuple[Levels, list[View]]:
-        known, white = self._denoiser.noise_levels_, self._denoiser.white_
-        if known is None and sigma is not None:
+    def look(
+        self, colors: NDArray[Any], sigma: ArrayLike | None, gain: float = 1.0
+    ) -> tuple[Levels, list[Seen]]:
+        if self._denoiser.noise_levels_ is None and sigma is not None:
             raise ValueError('This network learned to do without sigma (sigma="blind"). Pass sigma=None.')
-        levels = None if known is None else found_levels(sigma, colors)
-        view = View(0.0, 1.0)
-        if white is not None:
-            if sigma is not None and levels is not None:
-                check_sigma(float(levels.max()), colors[0])
-            most = None if levels is None else float(levels.max())
-            seen = plain_view(colors[0], most, spreads_faint=False, unknown=self._reach_of_noise(white))
-            view = View(seen.black, seen.span / white)
-        if known is None or levels is None:
-            return None, [view]
-        was_told = sigma is not None
-        return limited_levels(levels, view.span * known[1], was_told=was_told, name="image"), [view]
+        levels = None if self._denoiser.noise_levels_ is None else found_levels(sigma, colors)
+        if levels is not None and sigma is not None and self._denoiser.intensity_range_ is not None:
+            most = float(levels.max())
+            check_sigma(most, colors, IntensityRange.of(colors[0], most))
+        (seen,) = self._denoiser._seen(colors, levels)
+        if levels is not None:
+            known = self._denoiser._limited(levels, seen, was_told=sigma is not None, name="image")
+            levels = np.minimum(gain * known, self._denoiser._strongest_in(seen))
+        return levels, [seen]
 
-    def _reach_of_noise(self, white: float) -> float:
-        """Return how far beyond black and white numbers were in training, as a share of the range."""
-        noiser = self._denoiser.noiser_
-        if noiser is None:
-            return UNKNOWN_NOISE
-        shape = self._denoiser.patch_shape_
-        black_and_white = torch.cat([torch.zeros(DRAWS, *shape), torch.full((DRAWS, *shape), white)])
-        noisy = noiser.corrupt(black_and_white, torch.Generator().manual_seed(0)) / white
-        return max(UNKNOWN_NOISE, -float(noisy.min()), float(noisy.max()) - 1)
-
-    def knows(self, levels: NDArray[Any], view: View) -> NDArray[np.bool_]:
+    def knows(self, levels: NDArray[Any], seen: Seen) -> NDArray[np.bool_]:
         return np.ones(np.shape(levels), bool)
 
-    def restorer(self, module: nn.Module, view: View, **options: Any) -> Restorer:
-        return self._denoiser.restorer(view.span, view.black, network=module, **options)
+    def restorer(self, module: nn.Module, seen: Seen, **options: Any) -> Restorer:
+        return self._denoiser.restorer(seen, network=module, **options)
+
+
+def check_sigma(sigma: float, colors: NDArray[Any], counted: IntensityRange) -> None:
+    """Refuse a level of noise that images (n, height, width, channels) have no room for.
+
+    One that is far too small for their numbers, as a share of [0, 1] is for integers, gets a warning.
+
+    Raises
+    ------
+    ValueError
+        Where it cannot be in the unit of the image.
+    """
+    low, high = float(colors.min()), float(colors.max())
+    if sigma > max(counted.span, high - low, abs(low), abs(high)):
+        raise ValueError(
+            f"sigma reaches {sigma:.4g}, and the numbers of image {low:.4g} to {high:.4g}. It is in the unit "
+            "of image: for floats in [0, 1] a share of that, for integers grey levels."
+        )
+    warn_of_tiny_sigma(sigma, colors, "image")
 
 
 def network_for(model: str | ImageDenoiser, picture: NDArray[Any]) -> Network:

@@ -1,6 +1,13 @@
 """Training: the only place that knows skorch. Batches, losses, optimizers, callbacks, one run."""
 
-from sk_denoise.training._batches import CorruptedRows, CorruptedStream, FixedRows, Pairing, Rows
+from sk_denoise.training._batches import (
+    BatchIterator,
+    CorruptedRows,
+    CorruptedStream,
+    FixedRows,
+    Pairing,
+    Rows,
+)
 from sk_denoise.training._callbacks import check_callbacks, progress_of
 from sk_denoise.training._defaults import auto_batch_size, auto_epochs, auto_patch_epochs
 from sk_denoise.training._device import (
@@ -10,7 +17,7 @@ from sk_denoise.training._device import (
     resolve_device,
     resolve_precision,
 )
-from sk_denoise.training._losses import LOSSES, Units, build_criterion, check_loss
+from sk_denoise.training._losses import LOSSES, LossTraits, Units, build_criterion, check_loss
 from sk_denoise.training._optimizers import OPTIMIZERS, resolve_optimizer
 from sk_denoise.training._schedules import SCHEDULES
 from sk_denoise.training._trainer import TrainingPlan, create_net, train
@@ -20,9 +27,11 @@ __all__ = [
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",
+    "BatchIterator",
     "CorruptedRows",
     "CorruptedStream",
     "FixedRows",
+    "LossTraits",
     "Pairing",
     "Rows",
     "TrainingPlan",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 from torch import Tensor, nn
 
@@ -99,7 +97,6 @@ def has_bfloat16_units(device: torch.device) -> bool:
     return device.type == "cpu" and _has_units()
 
 
-@cache
 def _has_units() -> bool:
     """Return whether the processor multiplies faster in bfloat16.
 

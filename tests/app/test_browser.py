@@ -18,7 +18,10 @@ from sk_denoise.io import read_image
 from sk_denoise.restoration import denoise_image
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, such as Debian's package")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, such as Debian's package"),
+]
 
 SECONDS = 90
 SCREENS = {"wide": (1280, 900), "phone": (390, 844)}

@@ -14,11 +14,11 @@ from streamlit.testing.v1 import AppTest
 
 import sk_denoise.app
 from sk_denoise import FoldedUNetNetwork, ImageDenoiser
-from sk_denoise.app import page
+from sk_denoise.app import _noises, page
 from sk_denoise.app._jobs import Full, Job, TooLong
 from sk_denoise.app._noises import KINDS
 from sk_denoise.app._workshop import SAMPLES, Workshop
-from sk_denoise.io import save
+from sk_denoise.persistence import save
 
 PAGE = Path(sk_denoise.app.__file__).with_name("page.py")
 LONG = 60.0
@@ -211,13 +211,14 @@ def test_a_picture_from_the_web_takes_the_place_of_another_one(at, noisy, as_fil
     assert not at.metric
 
 
-def test_what_went_wrong_is_said_until_the_next_work_begins(at, noisy, as_file):
+def test_what_went_wrong_is_said_until_the_next_work_begins(at, noisy, as_file, monkeypatch):
+    monkeypatch.setattr(_noises, "LARGEST_WITH_A_PLACE", 100)
     finished(uploaded(at, as_file(noisy[..., 0])))
-    at.selectbox(key="chosen").select("rgb")
+    at.selectbox(key="noise").select("region")
     finished(at.button(key="denoise").click().run())
-    assert "takes pictures of 3 channels" in at.error[0].value
-    at.selectbox(key="chosen").select("gray").run()
-    assert "takes pictures of 3 channels" in at.error[0].value
+    assert "Take another noise" in at.error[0].value
+    at.selectbox(key="noise").select("gaussian").run()
+    assert "Take another noise" in at.error[0].value
     finished(at.button(key="denoise").click().run())
     assert not at.error
 

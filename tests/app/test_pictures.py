@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sk_denoise._intensity import IntensityRange
 from sk_denoise.app import _noises, _quality, _views
 from sk_denoise.app._noises import KINDS, corrupted
 from sk_denoise.app._quality import psnr_of_picture, ssim_of_picture
@@ -37,22 +38,23 @@ def test_noise_keeps_type_and_alpha_and_grows_with_its_slider(kind, dtype, photo
     picture = np.dstack([photo / 255, np.full(photo.shape[:2], 0.5)]) * white
     picture = picture.astype(dtype)
     few, many = sorted((1, KINDS[kind].amount.most), reverse=kind in ("poisson", "chain"))
-    weak, strong = (corrupted(picture, kind, amount, 0, quiet) for amount in (few, many))
+    intensity = IntensityRange(0, white)
+    weak, strong = (corrupted(picture, intensity, kind, amount, 0, quiet) for amount in (few, many))
     assert weak.dtype == strong.dtype == picture.dtype
     for noisy in (weak, strong):
         np.testing.assert_array_equal(noisy[..., 3], picture[..., 3])
         assert 0 <= noisy.min() <= noisy.max() <= white
     values = [psnr(picture[None], x[None], data_range=white) for x in (weak, strong)]
     assert values[0] > values[1] + 3
-    np.testing.assert_array_equal(corrupted(picture, kind, many, 0, quiet), strong)
-    assert (corrupted(picture, kind, many, 1, quiet) != strong).any()
+    np.testing.assert_array_equal(corrupted(picture, intensity, kind, many, 0, quiet), strong)
+    assert (corrupted(picture, intensity, kind, many, 1, quiet) != strong).any()
 
 
 def test_noise_in_bands_differs_from_band_to_band_and_tells_how_far_it_is(monkeypatch):
     monkeypatch.setattr(_noises, "PIXELS_AT_ONCE", 64 * 10)
     flat = np.full((64, 64), 128, np.uint8)
     told = []
-    noisy = corrupted(flat, "gaussian", 25, 0, lambda *counts: told.append(counts))
+    noisy = corrupted(flat, IntensityRange.of(flat), "gaussian", 25, 0, lambda *counts: told.append(counts))
     assert told == [(top, 64) for top in range(0, 64, 10)]
     assert (noisy[:10] != noisy[10:20]).any()
     assert noisy.std() == pytest.approx(25, rel=0.05)
@@ -60,8 +62,9 @@ def test_noise_in_bands_differs_from_band_to_band_and_tells_how_far_it_is(monkey
 
 def test_noise_that_must_see_the_whole_picture_says_how_much_it_takes(monkeypatch):
     monkeypatch.setattr(_noises, "LARGEST_WITH_A_PLACE", 100)
+    black = np.zeros((20, 20), np.uint8)
     with pytest.raises(ValueError, match=r"up to 0 megapixels here.*Take another noise"):
-        corrupted(np.zeros((20, 20), np.uint8), "region", 25, 0, quiet)
+        corrupted(black, IntensityRange.of(black), "region", 25, 0, quiet)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 30, 1000])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import sys
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -22,7 +22,8 @@ from sk_denoise import (
 from sk_denoise.cli import _compare
 from sk_denoise.cli._filters import FILTERS, filter_called, filter_help
 from sk_denoise.datasets import load_pictures
-from sk_denoise.io import read_image, save, write_image
+from sk_denoise.io import read_image, write_image
+from sk_denoise.persistence import save
 from sk_denoise.restoration import denoise_image
 
 plt.switch_backend("Agg")
@@ -38,11 +39,6 @@ def compare(expect):
 @pytest.fixture
 def rows_of(compare):
     return lambda *arguments: json.loads(compare(*arguments, "--format", "json").out)["results"]
-
-
-def without(package, monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else found(name))
 
 
 def by_itself(filtered, picture):
@@ -206,11 +202,11 @@ def test_pictures_that_are_too_large_are_left_out_in_the_words_of_denoise(name, 
 def test_what_is_not_installed_is_said_with_how_to_install_it(
     folder, package, arguments, extra, monkeypatch, compare
 ):
-    without(package, monkeypatch)
+    monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setattr(_compare, "_pictures", lambda *_: pytest.fail("it read pictures"))
     told = compare(*arguments, "--on", folder, code=1).err
-    assert f"needs {package}. Install it" in told
-    assert f'pip install -e ".[{extra}]"' in told
+    assert f"needs {'PyWavelets' if package == 'pywt' else package}, which is not installed" in told
+    assert f'pip install "sk-denoise[{extra}]"' in told
 
 
 @pytest.mark.parametrize(

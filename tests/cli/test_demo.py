@@ -13,8 +13,8 @@ from sk_denoise.cli import main
 plt.switch_backend("Agg")
 
 SMALL = _demo.DemoSize(
-    n_train=400,
-    epochs=15,
+    n_train=300,
+    epochs=12,
     search_epochs=3,
     folds=2,
     noise_factors=(0.05, 0.25),
@@ -132,5 +132,5 @@ def test_without_matplotlib_the_demo_says_so(monkeypatch, tmp_path, digits, caps
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     own = _demo.Digits(digits.train, digits.test, digits.train_labels, digits.test_labels, seed=0)
     _demo.draw(own, [_demo.Result(0.5, "DenoisingAutoencoder", digits.test, 100.0, 1.0)], tmp_path)
-    assert 'pip install -e ".[plots]"' in capsys.readouterr().out
+    assert 'pip install "sk-denoise[plots]"' in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

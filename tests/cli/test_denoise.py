@@ -16,7 +16,8 @@ from PIL import Image
 
 from sk_denoise import DnCNNNetwork, GaussianNoiser, ImageDenoiser, WienerDenoiser
 from sk_denoise.cli import main
-from sk_denoise.io import load, read_image, save, write_image
+from sk_denoise.io import read_image, write_image
+from sk_denoise.persistence import load, save
 from sk_denoise.restoration import denoise_image, estimate_sigma
 
 

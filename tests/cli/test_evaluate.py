@@ -14,8 +14,9 @@ from sk_denoise import FoldedUNetNetwork, GaussianNoiser, ImageDenoiser, NoiserC
 from sk_denoise.cli import _evaluate, _results
 from sk_denoise.cli._console import Failure
 from sk_denoise.cli._progress import PictureProgress
-from sk_denoise.io import read_image, save, write_image
+from sk_denoise.io import read_image, write_image
 from sk_denoise.metrics import psnr, ssim
+from sk_denoise.persistence import save
 from sk_denoise.restoration import denoise_image
 
 
@@ -131,7 +132,7 @@ def test_a_model_that_learned_from_counts_is_shown_the_numbers_of_files(folder, 
     denoiser = ImageDenoiser(
         small, noise=GaussianNoiser(25.5), patch_size=16, max_epochs=30, learning_rate=0.01, random_state=0
     ).fit(counts)
-    assert denoiser.white_ is None
+    assert denoiser.intensity_range_ is None
     save(denoiser, tmp_path / "counts")
     (row,) = rows_of(tmp_path / "counts", folder, "--noise", "gaussian:0.1")
     assert row["psnr"] > row["psnr_noisy"] + 1

@@ -96,6 +96,7 @@ def test_who_replaces_files_is_not_told_to_skip_them(arguments, advice, make, ru
     assert err.endswith(f"Interrupted: 1 of 3 written. {advice}\n")
 
 
+@pytest.mark.slow
 def test_after_a_kill_all_pictures_are_whole_and_the_rest_can_be_done(make, run, start, folder):
     n = 30
     for i in range(n):

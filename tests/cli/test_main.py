@@ -144,6 +144,7 @@ def test_results_that_cannot_be_written_are_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "sk-denoise: cannot write to standard output: No space left on device\n"
 
 
+@pytest.mark.slow
 @needs_full
 @pytest.mark.parametrize("arguments", [["models"], ["models", "gray"]], ids=" ".join)
 def test_tables_that_cannot_be_written_are_one_line(arguments, start):
@@ -154,6 +155,7 @@ def test_tables_that_cannot_be_written_are_one_line(arguments, start):
     assert err == b"sk-denoise: cannot write to standard output: No space left on device\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell of POSIX")
 @pytest.mark.parametrize(
     ("closed", "arguments", "code"),

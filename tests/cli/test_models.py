@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sk_denoise import DenoisingAutoencoder, DnCNNNetwork, GaussianNoiser, ImageDenoiser, WienerDenoiser
-from sk_denoise.io import save
+from sk_denoise.persistence import save
 from sk_denoise.restoration import MODELS
 
 SMALL = DnCNNNetwork(2, width=4)

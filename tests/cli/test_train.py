@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,8 @@ from sk_denoise import (
 from sk_denoise.cli import _epochs, _settings, _train
 from sk_denoise.cli._console import Terminated
 from sk_denoise.datasets import ImageFolder
-from sk_denoise.io import load, save, write_image
+from sk_denoise.io import write_image
+from sk_denoise.persistence import load, save
 from sk_denoise.restoration import load_pretrained
 from sk_denoise.training import auto_patch_epochs
 
@@ -52,6 +54,27 @@ def quick(train):
 
 def weights(denoiser):
     return torch.cat([w.detach().ravel() for w in denoiser.net_.module_.parameters()])
+
+
+# Gray or colour ----------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_gray_pictures_teaches_gray(folder, model, train, expect, tmp_path):
+    answer = train(folder, "-o", model, *QUICK[2:], "--epochs", "1")
+    assert "The network learns gray (--color rgb says otherwise), as the pictures of" in answer.err
+    assert load(model).patch_shape_ == (16, 16)
+    expect("denoise", min(folder.iterdir()), "-o", tmp_path / "denoised.png", "--model", model)
+
+
+def test_a_folder_with_a_picture_in_colour_teaches_colour(folder, model, train, tmp_path):
+    folder = shutil.copytree(folder, tmp_path / "photos")
+    write_image(folder / "colour.png", np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8))
+    answer = train(folder, "-o", model, *QUICK[2:], "--epochs", "1")
+    assert "The network learns colour, as the pictures of" in answer.err
+    assert load(model).patch_shape_ == (16, 16, 3)
+    assert "The network learns" not in train(folder, "-o", model, "--overwrite", *QUICK, "--epochs", "1").err
+    assert load(model).patch_shape_ == (16, 16)
+    train(folder, "-o", model, "--resume", *QUICK[2:4], "--color", "auto", "--epochs", "2")
 
 
 # What is trained ---------------------------------------------------------------------------------------
@@ -194,11 +217,11 @@ def test_a_full_disk_ends_the_run_and_leaves_the_epoch_before(folder, model, qui
     write = save
 
     def until_full(denoiser, path):
-        if denoiser.n_iter_ == 2:
+        if getattr(denoiser, "n_iter_", 0) == 2:  # one that was not fitted tries the name first
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), ".0123.tmp")
         write(denoiser, path)
 
-    monkeypatch.setattr("sk_denoise.io.save", until_full, raising=False)
+    monkeypatch.setattr("sk_denoise.persistence.save", until_full)
     told = quick(folder, model, "--epochs", "3", code=1).err
     assert told.endswith(f"cannot write {model}: No space left on device; it holds 1 epoch\n")
     assert load(model).n_iter_ == 1
@@ -361,6 +384,7 @@ def test_a_file_that_holds_something_else_is_refused(folder, model, quick):
     [
         ("", 2, "is a folder; give the path of a file"),
         ("model.png", 2, "model.png has the name of a picture"),
+        ("model.pkl", 2, "model.pkl ends as pickled files do, in .pkl, and save writes a safetensors file"),
         ("taken/model", 1, "cannot write to "),
         ("/proc/model", 1, "cannot write to "),
         ("/dev/null", 2, "no ordinary file"),

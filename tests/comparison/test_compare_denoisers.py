@@ -421,10 +421,11 @@ def test_poisson_noise_has_one_white_for_all_pictures(colours):
 
 def test_without_pandas_the_error_says_what_to_install(stack, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match=r'compare_denoisers needs pandas.*pip install -e "\.\[compare\]"'):
+    with pytest.raises(ImportError, match=r'compare_denoisers needs pandas.*"sk-denoise\[compare\]"'):
         compare_denoisers([blur], stack, NOISE)
 
 
+@pytest.mark.slow
 def test_importing_it_needs_no_pandas():
     code = "import sys; sys.modules['pandas'] = None; from sk_denoise import compare_denoisers"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -71,6 +71,31 @@ def test_pictures_come_in_one_layout_and_their_own_type(tmp_path, color, shape):
     ]
 
 
+def test_the_colour_of_a_folder_is_that_of_its_files(tmp_path, ten):
+    gray = write(tmp_path / "gray" / "sub" / "a.png")
+    Image.new("LA", (8, 6)).save(gray.with_name("alpha.png"))
+    write(gray.with_name("b.tif"), dtype="uint16")
+    gray.with_name("broken.png").write_bytes(b"nothing")
+    assert ImageFolder(tmp_path / "gray", color="auto").color == "gray"
+    assert ImageFolder(tmp_path / "gray").color == "rgb"
+    pairs = ImageFolder(ten, noisy=ten, color="auto")
+    assert pairs.color == "gray"
+    assert pairs[0][0].shape == (6, 8)
+    Image.new("RGB", (8, 6)).save(gray.with_name("z.png"))
+    assert ImageFolder(tmp_path / "gray", color="auto").color == "rgb"
+
+
+def test_the_colour_of_broken_files_is_not_known(tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    assert ImageFolder(tmp_path, color="auto").color == "rgb"
+
+
+def test_one_noisy_side_in_colour_makes_pairs_of_colour(tmp_path, ten):
+    for value in range(10):
+        write(tmp_path / "noisy" / f"{value}.png", size=(6, 8, 3))
+    assert ImageFolder(ten, noisy=tmp_path / "noisy", color="auto").color == "rgb"
+
+
 def test_indexing_follows_sequences(ten):
     folder = ImageFolder(ten, color="gray")
     assert folder[-1].max() == folder[np.int64(9)].max() == 9

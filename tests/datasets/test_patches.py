@@ -84,7 +84,7 @@ def test_random_patches_are_pieces_of_their_picture():
         (["photo.png"], {}, TypeError, "Picture 0: .* Files are read by ImageFolder"),
         ([picture(8, 8), None], {}, TypeError, "Picture 1: .* got NoneType"),
         ((np.zeros((50, 20, 20)),) * 2, {}, ValueError, r"two stacks.*list\(zip\(noisy, clean\)\)"),
-        ("photos", {}, TypeError, r"Pass ImageFolder\(path\)"),
+        ("photos", {}, FileNotFoundError, "There is no folder 'photos'"),
         (iter([picture(8, 8)]), {}, TypeError, "Pictures must have a length"),
         ([picture(8, 8).astype(complex)], {}, TypeError, "must hold real numbers"),
         ([picture(8, 8)], {"stride": 2, "n_per_picture": 3}, ValueError, "not both"),

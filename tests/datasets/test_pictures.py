@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import importlib.util
 import socket
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from sk_denoise.datasets import _pictures, load_pictures
+from sk_denoise.datasets import load_pictures
 
 
 @pytest.mark.parametrize(("color", "n_train", "n_test", "ndim"), [("rgb", 5, 3, 3), ("gray", 11, 5, 2)])
@@ -38,7 +40,8 @@ def test_an_unknown_color_is_refused():
         load_pictures("RGB")
 
 
-def test_a_missing_file_is_named(monkeypatch):
-    monkeypatch.setattr(_pictures, "COLOR_TRAIN", ("lenna.png",))
-    with pytest.raises(FileNotFoundError, match=r"installed scikit-image lacks lenna\.png"):
+def test_a_missing_file_is_named(monkeypatch, tmp_path):
+    elsewhere = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: elsewhere)
+    with pytest.raises(FileNotFoundError, match=r"installed scikit-image lacks astronaut\.png"):
         load_pictures()

@@ -5,6 +5,7 @@ import pickle
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -319,11 +320,19 @@ def test_an_epoch_left_early_loses_no_picture_that_waits():
     assert not patches._source.held
 
 
+@pytest.mark.parametrize("as_path", [str, Path])
+def test_a_folder_may_be_given_by_its_path(tmp_path, as_path):
+    Image.fromarray(flat(9, 8, 8).astype(np.uint8)).save(tmp_path / "a.png")
+    assert RandomPatches(as_path(tmp_path), 4).sample_shape == (4, 4)
+    Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
+    assert RandomPatches(as_path(tmp_path), 4).sample_shape == (4, 4, 3)
+
+
 @pytest.mark.parametrize(
     ("pictures", "error", "message"),
     [
-        ("photos", TypeError, r"got str\. Pass ImageFolder\(path\)"),
-        ({"a": 1}, TypeError, "Expected an ImageFolder, a stack of pictures.*got dict"),
+        ("photos", FileNotFoundError, "There is no folder 'photos'"),
+        ({"a": 1}, TypeError, "Expected an ImageFolder, the path of a folder, a stack of pictures.*got dict"),
         (3, TypeError, "Expected an ImageFolder.*got int"),
         ([], ValueError, "no pictures"),
         (np.zeros((0, 8, 8)), ValueError, "no pictures"),
@@ -668,7 +677,7 @@ def test_streams_pass_over_pictures_of_no_use():
         ([flat(np.nan, dtype="f4")] * 3, "None of the 3 pictures can be used.*holds NaN"),
         (lambda: [flat(0, 2, 2)], "100 pictures in a row cannot be used.*is 2 x 2"),
         (lambda: [flat(np.nan, dtype="f4")], "100 pictures in a row cannot be used.*holds NaN"),
-        (np.zeros((9, 9, 3)), "None of the 9 pictures.*is 9 x 3 .*Arrays are height, width"),
+        (list(np.zeros((9, 9, 3))), "None of the 9 pictures.*is 9 x 3 .*Arrays are height, width"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::sk_denoise.exceptions.SkippedImageWarning")

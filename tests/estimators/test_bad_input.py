@@ -167,7 +167,7 @@ def test_samples_with_too_many_axes_or_too_few(X):
         small().fit(X[0])
 
 
-@pytest.mark.parametrize("noise", [0.1, np.random.default_rng(0).normal, [GaussianNoiser()]])
+@pytest.mark.parametrize("noise", [np.random.default_rng(0).normal, [GaussianNoiser()], (0.1, 0.2, 0.3)])
 def test_noise_that_is_no_noiser(X, noise):
     with pytest.raises(TypeError, match="Expected a noiser such as GaussianNoiser"):
         small(noise=noise).fit(X)

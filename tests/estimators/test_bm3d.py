@@ -40,7 +40,7 @@ def test_bm3d_is_better_on_photographs_than_non_local_means(bm3d):
 
 
 def test_bm3d_denoises_colours_better_together(bm3d):
-    photo, noisy = cat("rgb")
+    photo, noisy = (x[:, :48, :48] for x in cat("rgb"))
     together = BM3DDenoiser(sigma=SIGMA).fit(photo).predict(noisy)
     planes = np.moveaxis(noisy, 3, 1)[0]
     apart = np.moveaxis(BM3DDenoiser(sigma=SIGMA).fit(planes).predict(planes), 0, 2)[None]

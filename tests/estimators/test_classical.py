@@ -363,8 +363,8 @@ def test_the_bilateral_filter_weighs_by_distance_and_difference():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("wavelets", r'pip install -e "\.\[wavelets\]"'),
-        ("bm3d", r'pip install -e "\.\[bm3d\]".*non-commercial use only'),
+        ("wavelets", r'pip install "sk-denoise\[wavelets\]"'),
+        ("bm3d", r'pip install "sk-denoise\[bm3d\]".*non-commercial use only'),
     ],
 )
 def test_a_package_that_is_missing_is_named_with_the_way_to_it(monkeypatch, name, words):

@@ -143,7 +143,7 @@ def test_integers_keep_their_unit():
 
 def test_pictures_of_any_size():
     photos = load_pictures("gray")
-    ensemble = DenoisingEnsemble(images(), 2, random_state=0).fit(photos.train)
+    ensemble = DenoisingEnsemble(images(), 2, random_state=0).fit(photos.train[:4])
     clean = [photos.test[0][:60, :50], photos.test[1][:41, :33]]
     draw = np.random.default_rng(0)
     noisy = [x + 0.1 * draw.normal(size=x.shape) for x in clean]
@@ -165,6 +165,7 @@ def test_what_is_streamed_needs_pictures_to_calibrate_with():
     assert ensemble.floor_ > 0
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_with_any_number_of_jobs():
     serial, again, parallel = (
         DenoisingEnsemble(dae(max_epochs=2), 2, n_jobs=jobs, random_state=0).fit(TRAIN).predict(NOISY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -578,7 +579,7 @@ def test_pictures_that_cannot_be_used_are_refused(X, options, message):
 
 
 def test_a_single_picture_without_its_first_axis_is_noticed(photos):
-    with pytest.warns(UserWarning, match=r"rows follow each other .* Pass one picture as \[X\]"):
+    with pytest.warns(UserWarning, match=r"taken for 90 signals.* Pass one image as X\[None\]"):
         quick().fit(photos[0])
     denoiser = quick().fit(photos[:2])
     with pytest.raises(ValueError, match=r"fitted on pictures without .* one picture as X\[None\]"):
@@ -586,12 +587,34 @@ def test_a_single_picture_without_its_first_axis_is_noticed(photos):
 
 
 def test_files_are_given_as_folders(tmp_path, folder, photos):
-    with pytest.raises(TypeError, match="Pass ImageFolder"):
-        quick().fit(str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="There is no folder"):
+        quick().fit(str(tmp_path / "nowhere"))
+    with pytest.raises(NotADirectoryError, match="is a file, a folder was expected"):
+        quick().fit(tmp_path / "0.png")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no picture"):
+        quick().fit(tmp_path / "empty")
     with pytest.raises(TypeError, match=r"X is a list of paths. Pass a folder of files, ImageFolder"):
         quick().fit(["one.png", "two.png"])
     with pytest.raises(TypeError, match="predict takes arrays, got ImageFolder"):
         quick().fit(photos[:2]).predict(folder)
+
+
+@pytest.mark.parametrize("as_path", [str, Path])
+def test_a_folder_may_be_given_by_its_path(tmp_path, folder, as_path):
+    expected = quick().fit(folder, X_val=folder)
+    denoiser = quick().fit(as_path(tmp_path), X_val=as_path(tmp_path))
+    assert denoiser.patch_shape_ == (16, 16)  # gray, as the files are
+    assert denoiser.validation_scores_ == expected.validation_scores_
+    assert denoiser.partial_fit(as_path(tmp_path)).n_iter_ == expected.n_iter_ + 1
+
+
+def test_a_path_follows_the_colours_of_what_is_there(tmp_path, folder, photos):
+    colours = tmp_path / "colours"
+    colours.mkdir()
+    write_image(colours / "one.png", np.repeat((255 * photos[0]).astype(np.uint8)[..., None], 3, axis=2))
+    assert quick().fit(colours, X_val=tmp_path).patch_shape_ == (16, 16, 3)
+    assert quick().fit(folder, X_val=colours).partial_fit(colours).patch_shape_ == (16, 16)
 
 
 def test_a_clean_side_is_never_lost_without_a_word(photos):
@@ -601,7 +624,7 @@ def test_a_clean_side_is_never_lost_without_a_word(photos):
         assert quick(noise="auto").fit(list(X), y).target_source_ == "y"
     with_black = [*clean[:3], np.zeros_like(clean[3])]
     assert quick(noise="auto").fit(list(X), with_black).target_source_ == "y"
-    with pytest.raises(ValueError, match="y holds 3 pictures, X holds 4"):
+    with pytest.raises(ValueError, match="4 in X, 3 in y"):
         quick(noise="auto").fit(list(X), list(clean[:3]))
     with pytest.warns(CleanTargetWarning, match="as masks do"):
         assert quick().fit(list(X), list(np.round(clean))).target_source_ == "X"
@@ -636,7 +659,7 @@ def test_integers_are_scaled_where_white_is_known(photos):
     bytes_ = np.rint(255 * shares).astype(np.uint8)
     words = bytes_.astype(np.uint16) * 257
     for denoiser in (quick().fit(shares), quick(noise=GaussianNoiser(25)).fit(bytes_)):
-        assert denoiser.white_ in (1, 255)
+        assert denoiser.intensity_range_.white in (1, 255)
         one = denoiser.predict(bytes_)
         np.testing.assert_allclose(denoiser.predict(words) / 257, one, atol=0.01)
         assert denoiser.score(bytes_, bytes_[::-1]) == pytest.approx(
@@ -651,9 +674,8 @@ def test_integers_are_scaled_where_white_is_known(photos):
         for X, unit in ((bytes_, 1), (bytes_ / np.float32(255), 1 / 255), (words, 257))
     ]
     assert scores == pytest.approx(scores[:1] * 3, abs=0.05)
-    wide = words.astype(np.int64)
-    with pytest.raises(ValueError, match=r"learned from patches in \[0, 1\]"):
-        quick().fit(RandomPatches(bytes_, 16)).predict(wide)
+    streamed, wide = quick().fit(RandomPatches(bytes_, 16)), words.astype(np.int64)
+    np.testing.assert_allclose(streamed.predict(wide), streamed.predict(words), rtol=1e-5)
     signed = (words.astype(np.int32) - 32768).astype(np.int16)
     learned = quick().fit(RandomPatches(signed, 16))
     np.testing.assert_allclose(

@@ -293,6 +293,7 @@ def test_routed_clean_data_pass_through_the_earlier_steps(X):
 # Searches and scores ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_source_survives_the_processes_of_a_search(digits):
     pipe = Pipeline(
         [("noise", GaussianNoiser()), ("dae", DenoisingAutoencoder(max_epochs=8, random_state=0))]
@@ -304,6 +305,7 @@ def test_the_source_survives_the_processes_of_a_search(digits):
     assert search.best_estimator_[-1].target_source_ == "noiser"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0.25, 0.6])
 def test_a_search_over_noise_picks_the_noise_that_it_is_scored_on(digits, sigma):
     pipe = Pipeline(

@@ -39,6 +39,7 @@ def through_joblib(estimator):
 
 COPIES = {
     "pickle": lambda estimator: pickle.loads(pickle.dumps(estimator)),
+    "pickle 0": lambda estimator: pickle.loads(pickle.dumps(estimator, 0)),
     "joblib": through_joblib,
     "deepcopy": copy.deepcopy,
 }

@@ -265,7 +265,7 @@ def test_a_fit_with_any_loss_survives_pickling(pictures):
 
 def test_emphasis_on_what_was_lost_restores_it_better_and_leaves_the_rest():
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(800, 3)) @ rng.normal(size=(3, 12))
+    X = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 12))
     noiser = MaskingNoiser(0.25, fill=9.0, random_state=1)
     noisy = np.asarray(noiser.fit_transform(X))
     lost = noisy == 9

@@ -43,7 +43,7 @@ def test_a_random_state_instance_is_advanced(X):
     np.testing.assert_array_equal(fit_predict(make(np.random.RandomState(0)), X), first)
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.parametrize("backend", [pytest.param("loky", marks=pytest.mark.slow), "threading"])
 def test_the_bits_are_the_same_in_processes_and_threads(X, backend):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -140,6 +140,7 @@ def test_small_steps_keep_to_one_thread(X, two_threads):
     assert make(noise=Watching(0.2)).fit(X).noiser_.threads_ == 1
 
 
+@pytest.mark.slow
 def test_workers_of_a_search_share_the_processor(wide):
     workers = 2
     seen = joblib.Parallel(n_jobs=workers)(joblib.delayed(threads_of_a_fit)(wide) for _ in range(workers))
@@ -151,6 +152,7 @@ def nested(X):
     return joblib.Parallel(n_jobs=2)(joblib.delayed(threads_of_a_fit)(X) for _ in range(2))
 
 
+@pytest.mark.slow
 def test_a_nested_search_does_not_start_more_threads_than_there_are_cores(wide):
     seen = joblib.Parallel(n_jobs=2)(joblib.delayed(nested)(wide) for _ in range(2))
     assert max(threads for fits in seen for threads in fits) <= max(1, joblib.cpu_count() // 2)

@@ -24,9 +24,7 @@ from sk_denoise import (
     RIDNetNetwork,
     UNetNetwork,
 )
-from sk_denoise._cost import cost_of
 from sk_denoise.estimators import IMAGE_NETWORKS, NETWORKS
-from sk_denoise.estimators._network_summary import MOST_ROWS, summary_of
 
 SMALL = FoldedUNetNetwork((8, 12), blocks=(1, 1))
 PICTURES = np.random.default_rng(0).random((6, 16, 24)).astype(np.float32)
@@ -70,21 +68,17 @@ NETWORKS_AND_SHAPES = [
 @pytest.mark.parametrize(("estimator", "shape"), NETWORKS_AND_SHAPES, ids=repr)
 def test_the_rows_add_up_to_the_network_however_deep_it_is_opened(estimator, shape):
     whole = estimator.summary(shape)
-    module = estimator._unfitted_module(shape)
-    seen = estimator._input_shape(estimator._layout_of(shape))
-    assert whole.n_parameters == sum(weight.numel() for weight in module.parameters())
-    assert 2 * whole.macs == cost_of(module, seen).flops
-    assert whole.layers == summary_of(module, seen, shape).layers
-    for depth in (0, 1, 2, 9):
-        summary = summary_of(module, seen, shape, depth=depth)
+    for depth in (None, 0, 1, 2, 9):
+        summary = estimator.summary(shape, depth=depth)
         assert totals(summary.layers) == (whole.n_parameters, whole.n_trainable, whole.macs)
         assert max(map(len, repr(summary).splitlines())) <= 100
-    assert len(summary_of(module, seen, shape, depth=0).layers) == 1
+    assert len(estimator.summary(shape, depth=0).layers) == 1
 
 
 def test_before_and_after_a_fit_it_is_the_same_network():
     dae = DenoisingAutoencoder(ConvNetwork((4,)), latent_dim=3, max_epochs=1)
     assert dae.summary((16, 24)) == dae.fit(PICTURES).summary() == dae.summary((16, 24))
+    assert dae.summary().n_parameters == sum(weight.numel() for weight in dae.net_.module_.parameters())
     denoiser = ImageDenoiser(SMALL, sigma="map", patch_size=16, max_epochs=1)
     assert denoiser.summary((16, 16)) == denoiser.fit(PICTURES).summary()
     assert denoiser.summary((40, 56)) == clone(denoiser).summary((40, 56))
@@ -273,15 +267,16 @@ def test_of_a_deep_network_blocks_are_shown_with_names_that_fit():
                 x = part(x)
             return x
 
-    summary = summary_of(Nest(3), (6,), (6,))  # 81 layers
-    assert len(summary.layers) == 27 <= MOST_ROWS
+    dae = DenoisingAutoencoder(lambda input_shape, latent_dim: Nest(3))
+    summary = dae.summary((6,))  # 81 layers
+    assert len(summary.layers) == 27
     assert {row.n_parameters for row in summary.layers} == {3 * 42}
     assert max(map(len, repr(summary).splitlines())) <= 100
     assert "…" in repr(summary)
     assert "…" not in summary._repr_html_()
-    assert len(summary_of(Nest(3), (6,), (6,), depth=4).layers) == 81
-    many = nn.Sequential(*[nn.Linear(6, 6) for _ in range(MOST_ROWS + 1)])  # no blocks to show instead
-    assert len(summary_of(many, (6,), (6,)).layers) == MOST_ROWS + 1
+    assert len(dae.summary((6,), depth=4).layers) == 81
+    many = nn.Sequential(*[nn.Linear(6, 6) for _ in range(65)])  # no blocks to show instead
+    assert len(dae.set_params(network=lambda input_shape, latent_dim: many).summary((6,)).layers) == 65
 
 
 # Refusals, and other ways to look at it -------------------------------------------------------------

@@ -309,7 +309,7 @@ def test_a_candidate_that_adds_noise_of_its_own_is_refused(scorer, X, labels, wh
 def test_folds_that_are_not_finite_are_refused(scorer, X, bad):
     broken = X.copy()
     broken[0, 0] = bad
-    with pytest.raises(ValueError, match="Input contains"):
+    with pytest.raises(ValueError, match="Input X contains"):
         scorer(Witness().fit(X), broken)
 
 

@@ -24,6 +24,7 @@ from sk_denoise import (
     UniformNoiser,
     make_denoising_scorer,
 )
+from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.noise import NOISERS, add_gaussian, replace_pixels, resolve_noiser
 
 RNG = np.random.default_rng(0)
@@ -51,6 +52,92 @@ def test_a_name_that_does_not_tell_enough_says_what_to_pass(name):
         ValueError, match=rf"noise='{name}' is made of other noise.* pass {NOISERS[name].__name__}"
     ):
         DenoisingAutoencoder(noise=name).fit(TABLE)
+
+
+# Numbers ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strength", [0.25, 1, np.float32(0.25), (0.1, 0.3), [0.1, 0.3]], ids=str)
+def test_a_number_is_the_strength_of_gaussian_noise(strength):
+    settings = {"max_epochs": 1, "batch_size": 100, "random_state": 0}
+    by_number = DenoisingAutoencoder(noise=strength, **settings).fit(TABLE)
+    by_noiser = DenoisingAutoencoder(noise=GaussianNoiser(strength), **settings).fit(TABLE)
+    assert type(by_number.noiser_) is GaussianNoiser
+    np.testing.assert_array_equal(by_number.predict(TABLE), by_noiser.predict(TABLE))
+    assert by_number.get_params()["noise"] is strength
+
+
+@pytest.mark.parametrize("strength", [-0.1, True, float("nan"), (0.3, 0.1), (0.1, True)], ids=str)
+def test_a_number_that_is_no_strength_is_refused(strength):
+    with pytest.raises(ValueError, match="noise_factor"):
+        DenoisingAutoencoder(noise=strength).fit(TABLE)
+
+
+def test_a_number_and_a_noiser_before_it_are_noise_given_twice():
+    with pytest.raises(ValueError, match="noise given twice"):
+        DenoisingAutoencoder(noise=0.25).fit(GaussianNoiser(0.25).fit_transform(TABLE))
+
+
+# Units --------------------------------------------------------------------------------------------------
+
+EIGHT_BITS = (255 * PICTURES).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [EIGHT_BITS, EIGHT_BITS.astype(float), EIGHT_BITS // 8 + 100],
+    ids=["integers", "floats", "low contrast"],
+)
+@pytest.mark.parametrize("noiser", [GaussianNoiser(0.25), UniformNoiser((0.0, 0.2))], ids=repr)
+def test_noise_of_less_than_a_grey_level_warns_and_names_the_unit(noiser, pictures):
+    with pytest.warns(WeakNoiseWarning, match=r"in the unit of the data.*a tenth of that is noise_factor="):
+        noiser.fit(pictures)
+
+
+def test_noise_that_leaves_nothing_of_the_data_warns():
+    with pytest.warns(UserWarning, match="leaves nothing to be seen.*in the unit of the data"):
+        GaussianNoiser(25).fit(PICTURES)
+
+
+@pytest.mark.parametrize(
+    ("noiser", "message"),
+    [
+        (GaussianNoiser(20, clip=(0, 1)), r"clip=\(0, 1\) takes in little of the clean data"),
+        (SpeckleNoiser(0.2, clip=(0, 1)), r"clip=\(0, 1\) takes in little"),
+        (SaltAndPepperNoiser(limits=(0, 1)), r"limits=\(0, 1\) takes in little"),
+        (PixelNoiser(limits=(0, 1)), r"limits=\(0, 1\) takes in little"),
+        (PoissonNoiser(white=1), r"white=1 stands for 30.0 photons, and the data reach 2"),
+    ],
+    ids=repr,
+)
+def test_limits_in_another_unit_than_the_data_warn(noiser, message):
+    with pytest.warns(UserWarning, match=message):
+        noiser.fit(EIGHT_BITS)
+
+
+def test_limits_far_beyond_the_data_warn():
+    with pytest.warns(UserWarning, match=r"limits=\(0, 255\) reaches far beyond the clean data"):
+        SaltAndPepperNoiser(limits=(0, 255)).fit(PICTURES)
+
+
+@pytest.mark.parametrize(
+    "noiser",
+    [
+        GaussianNoiser(20, clip=(0, 255)),
+        GaussianNoiser(2),
+        SaltAndPepperNoiser(limits=(0, 255)),
+        PixelNoiser(limits=(0, 200)),
+        PoissonNoiser(white=255),
+        GaussianNoiser(0.5, scale="std"),
+    ],
+    ids=repr,
+)
+def test_parameters_in_the_unit_of_the_data_do_not_warn(noiser):
+    noiser.fit(EIGHT_BITS)
+
+
+def test_answers_in_whole_numbers_are_no_grey_levels():
+    GaussianNoiser(0.25).fit(np.random.default_rng(0).integers(1, 6, (100, 8)))
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
@@ -280,6 +367,7 @@ def test_an_estimator_tells_its_noise_that_rows_are_pictures():
 # Composition --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:clip=")  # which suits what the first noise gives, and no clean data
 def test_a_chain_corrupts_by_one_noise_after_the_other():
     noiser = NoiserChain([MaskingNoiser(1.0, fill=5.0), GaussianNoiser(0.1, clip=(4.9, 5.1))])
     noisy = corrupted(noiser, PICTURES)

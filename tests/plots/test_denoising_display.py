@@ -406,6 +406,7 @@ def test_what_cannot_be_drawn_is_refused_in_words(stacks):
             DenoisingDisplay.from_predictions(clean, noisy, denoised, error_limit=limit)
 
 
+@pytest.mark.slow
 def test_importing_the_displays_does_not_import_matplotlib():
     code = "import sys, sk_denoise.plots; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

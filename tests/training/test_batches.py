@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sk_denoise.training import _batches
-from sk_denoise.training._batches import BatchIterator, CorruptedRows, CorruptedStream, FixedRows, Pairing
+from sk_denoise.training import BatchIterator, CorruptedRows, CorruptedStream, FixedRows, Pairing
 
 ROWS = torch.arange(10.0)[:, None].repeat(1, 2)
 
@@ -74,17 +73,17 @@ def test_every_pass_draws_fresh_noise():
     assert (noise[0] != noise[1]).all()
 
 
-def test_small_batches_are_drawn_together_and_large_ones_alone(monkeypatch):
+def test_small_batches_are_drawn_together_and_large_ones_alone():
     drawn = []
 
     def corrupt(x, generator):
         drawn.append(len(x))
         return x
 
-    for at_once, expected in ((2**16, [10]), (12, [6, 4]), (1, [3, 3, 2, 2])):
-        monkeypatch.setattr(_batches, "ENTRIES_AT_ONCE", at_once)
+    for width, expected in ((2, [10]), (10_000, [6, 4]), (2**16, [3, 3, 2, 2])):
         drawn.clear()
-        batches, _, targets = passes(corrupted_rows(corrupt=corrupt), 3)
+        rows = corrupted_rows(ROWS[:, :1].expand(-1, width), corrupt=corrupt)
+        batches, _, targets = passes(rows, 3)
         assert drawn == expected
         assert [len(inputs) for inputs, _ in batches] == [3, 3, 2, 2]
         assert sorted(targets[:, 0].tolist()) == list(range(10))

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from sk_denoise import _cost
-from sk_denoise.training import _device, keep_on, resolve_device
-from sk_denoise.training._batches import CorruptedRows, Pairing
+from sk_denoise.training import CorruptedRows, Pairing, keep_on, resolve_device
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -22,7 +21,7 @@ class Elsewhere:
 
 @pytest.fixture
 def free_memory(monkeypatch):
-    monkeypatch.setattr(_device, "_free", lambda device: 1000)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
 
 
 def test_auto_is_a_gpu_where_there_is_one(monkeypatch):

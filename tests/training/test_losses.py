@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from sk_denoise.training._losses import LOSSES, LossTraits, Units, build_criterion, check_loss
+from sk_denoise.training import LOSSES, LossTraits, Units, build_criterion, check_loss
 
 SHAPE = (2, 3, 22, 23)  # pictures of two scales
 BY_ENTRY = [name for name, entry in LOSSES.items() if entry.by_entry]

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from sk_denoise import DenoisingAutoencoder, DenseNetwork
-from sk_denoise.training import create_net
-from sk_denoise.training._batches import BatchIterator, FixedRows
+from sk_denoise.training import BatchIterator, FixedRows, create_net
 
 CPU = torch.device("cpu")
 

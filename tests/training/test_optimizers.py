@@ -9,6 +9,8 @@ from torch import nn
 from sk_denoise.training import (
     LOSSES,
     OPTIMIZERS,
+    CorruptedRows,
+    Pairing,
     TrainingPlan,
     Units,
     build_criterion,
@@ -16,7 +18,6 @@ from sk_denoise.training import (
     resolve_optimizer,
     train,
 )
-from sk_denoise.training._batches import CorruptedRows, Pairing
 
 
 def training_losses(optimizer, loss="mse") -> list[float]:

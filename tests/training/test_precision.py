@@ -7,7 +7,7 @@ from torch import nn
 
 from sk_denoise import DenoisingAutoencoder, DenseNetwork, GaussianNoiser
 from sk_denoise.estimators import NETWORKS
-from sk_denoise.training import LOSSES, _device, resolve_precision
+from sk_denoise.training import LOSSES, has_bfloat16_units, resolve_precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 LARGE, SMALL = 1e10, 1e8  # operations of a step
@@ -15,8 +15,15 @@ LARGE, SMALL = 1e10, 1e8  # operations of a step
 
 @pytest.fixture
 def units(monkeypatch):
-    """Return a function that gives this processor units for bfloat16, or takes them away."""
-    return lambda there: monkeypatch.setattr(_device, "_has_units", lambda: there)
+    """Return a function that says which units for bfloat16 torch finds in this processor, and its name."""
+
+    def set_units(*there, name=""):
+        for unit in ("amx_tile", "avx512_bf16"):
+            found = unit in there
+            monkeypatch.setattr(torch.cpu, f"_is_{unit}_supported", lambda found=found: found, raising=False)
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": name}, raising=False)
+
+    return set_units
 
 
 class SinglePrecisionOnly(nn.Module):
@@ -40,12 +47,12 @@ class SinglePrecisionOnly(nn.Module):
     ],
 )
 def test_auto_takes_bfloat16_where_it_is_known_to_gain(units, there, device, step, expected):
-    units(there)
+    units(*["amx_tile"] * there)
     assert resolve_precision("auto", nn.Linear(4, 4), (4,), device, step) == expected
 
 
 def test_auto_keeps_from_bfloat16_a_module_that_cannot(units):
-    units(True)
+    units("amx_tile")
     assert resolve_precision("auto", SinglePrecisionOnly(), (4,), CPU, LARGE) == "float32"
 
 
@@ -57,31 +64,30 @@ def test_bfloat16_is_refused_for_a_module_that_cannot():
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_precision_that_is_named_is_taken(units, there, precision):
-    units(there)
+    units(*["amx_tile"] * there)
     for step in (SMALL, LARGE):
         assert resolve_precision(precision, nn.Linear(4, 4), (4,), CPU, step) == precision
 
 
 @pytest.mark.parametrize(
-    ("units", "name", "expected"),
+    ("there", "name", "expected"),
     [
-        ({"amx_tile", "avx512_bf16"}, "Intel Xeon", True),
-        ({"avx512_bf16"}, "Intel Xeon", False),
-        ({"avx512_bf16"}, "AMD EPYC", True),
-        (set(), "AMD EPYC", False),
+        (["amx_tile", "avx512_bf16"], "Intel Xeon", True),
+        (["avx512_bf16"], "Intel Xeon", False),
+        (["avx512_bf16"], "AMD EPYC", True),
+        ([], "AMD EPYC", False),
     ],
 )
-def test_units_count_where_they_are_faster(monkeypatch, units, name, expected):
-    monkeypatch.setattr(_device, "_has", lambda unit: unit in units)
-    monkeypatch.setattr(_device, "_name_of_processor", lambda: name)
-    assert _device._has_units.__wrapped__() is expected
+def test_units_count_where_they_are_faster(units, there, name, expected):
+    units(*there, name=name)
+    assert has_bfloat16_units(CPU) is expected
 
 
 def test_whether_the_processor_has_units_is_found_out():
-    assert isinstance(_device._has_units(), bool)
+    assert isinstance(has_bfloat16_units(CPU), bool)
 
 
-def types_seen_in_training(**settings):
+def types_seen_in_training(n_samples=64, **settings):
     """Fit, and return the types that the first layer gave in training."""
     seen = set()
 
@@ -93,26 +99,28 @@ def types_seen_in_training(**settings):
             )
             return network
 
-    X = np.random.default_rng(0).random((64, 100)).astype(np.float32)
-    DenoisingAutoencoder(Watched((500,)), max_epochs=1, batch_size=64, random_state=0, **settings).fit(X)
+    X = np.random.default_rng(0).random((n_samples, 100)).astype(np.float32)
+    DenoisingAutoencoder(Watched((500,)), max_epochs=1, batch_size=n_samples, random_state=0, **settings).fit(
+        X
+    )
     return seen
 
 
 def test_layers_compute_in_the_precision_that_was_asked_for(units):
     assert types_seen_in_training(precision="bfloat16") == {torch.bfloat16}
     assert types_seen_in_training(precision="float32") == {torch.float32}
-    units(True)
+    units("amx_tile")
     assert types_seen_in_training(precision="auto") == {torch.float32}  # small steps
 
 
-def test_auto_trains_large_steps_in_bfloat16(units, monkeypatch):
-    units(True)
-    monkeypatch.setattr(_device, "WORTH_HALVING", 1e6)
-    assert types_seen_in_training() == {torch.bfloat16}
-    units(False)
-    assert types_seen_in_training() == {torch.float32}
+def test_auto_trains_large_steps_in_bfloat16(units):
+    units("amx_tile")
+    assert types_seen_in_training(n_samples=1000) == {torch.bfloat16}
+    units()
+    assert types_seen_in_training(n_samples=1000) == {torch.float32}
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_as_well_as_float32(digits):
     reached = {}
     for precision in ("float32", "bfloat16"):

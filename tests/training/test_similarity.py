@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from sk_denoise.training._losses import Units, build_criterion
+from sk_denoise.training import Units, build_criterion
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 BOTH = ["ssim", "ms_ssim"]

@@ -18,12 +18,13 @@ from sk_denoise._warnings import warn_user
 from sk_denoise.estimators._image_steps import ImageFitSteps
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
 from sk_denoise.estimators._steps import FitSteps
-from sk_denoise.saving._checks import check_fit, is_number
-from sk_denoise.saving._limits import check_cost, check_depth, check_sizes
-from sk_denoise.saving._optimizers import check_arguments, restore_optimizer
-from sk_denoise.saving._shadow import shadow_of
-from sk_denoise.saving._tree import Codec, Decoder, Encoder, Node, fields_of
-from sk_denoise.saving._values import stored_tensor, tensor_of
+from sk_denoise.persistence._checks import check_fit
+from sk_denoise.persistence._limits import check_cost, check_depth, check_sizes
+from sk_denoise.persistence._optimizers import check_arguments, restore_optimizer
+from sk_denoise.persistence._rules import is_number
+from sk_denoise.persistence._shadow import shadow_of
+from sk_denoise.persistence._tree import Codec, Decoder, Encoder, Node, fields_of
+from sk_denoise.persistence._values import stored_tensor, tensor_of
 from sk_denoise.training import build_criterion, check_loss, create_net, resolve_device
 from sk_denoise.training._net import Net
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor
 
 from sk_denoise._cost import Cost
+from sk_denoise._intensity import IntensityRange
 from sk_denoise._scaling import AffineScaler
 from sk_denoise._validation import Noiser, check_parameters
 from sk_denoise.estimators import DenoisingAutoencoder, DenoisingEnsemble, WienerDenoiser
@@ -36,74 +34,26 @@ from sk_denoise.noise import (
 )
 from sk_denoise.noise._additive import AdditiveNoiser
 from sk_denoise.noise._base import BaseNoiser
+from sk_denoise.persistence._limits import check_moderate, check_windows
+from sk_denoise.persistence._rules import (
+    ANY_SAMPLES,
+    Rule,
+    are_numbers,
+    in_words,
+    is_count,
+    is_number,
+    is_picture_shape,
+    is_seed,
+    is_shape,
+)
+from sk_denoise.persistence._transformers import TRANSFORMERS, check_transformer
 from sk_denoise.preprocessing import Centerer, PixelScaler
 from sk_denoise.preprocessing._pixels import _PixelTransformer
-from sk_denoise.saving._limits import LARGEST, as_float, check_moderate, check_windows
 from sk_denoise.training import PRECISIONS, Units
 
-__all__ = ["check_estimator", "check_fit", "is_number"]
-
-LONGEST = 2**31
-Test = Callable[[Any, Any], bool]  # of a value, and the estimator that has it
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What an attribute must be.
-
-    Attributes
-    ----------
-    test : callable
-        Whether a value is that, for an estimator.
-    says : str
-        What it must be.
-    required : bool
-        Whether a fitted estimator has it.
-    """
-
-    test: Test
-    says: str
-    required: bool = True
-
+__all__ = ["check_estimator", "check_fit"]
 
 # Tests --------------------------------------------------------------------------------------------------
-
-
-def is_count(value: Any, least: int = 0) -> bool:
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return is_whole and bool(least <= value <= LONGEST)
-
-
-def is_seed(value: Any) -> bool:
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return is_whole and 0 <= int(value) < 2**128
-
-
-def is_number(value: Any, above: float = -math.inf) -> bool:
-    is_real = isinstance(value, float | int | np.floating | np.integer) and not isinstance(value, bool)
-    return is_real and above < as_float(value) <= LARGEST and as_float(value) >= -LARGEST
-
-
-def is_shape(value: Any, axes: tuple[int, ...] = (1, 2, 3)) -> bool:
-    return isinstance(value, tuple) and len(value) in axes and all(is_count(side, 1) for side in value)
-
-
-def is_sample_shape(value: Any, estimator: Any) -> bool:
-    return is_shape(value, tuple(range(1, 8))) and math.prod(value) == estimator.n_features_in_
-
-
-def is_picture_shape(value: Any, estimator: Any) -> bool:
-    return value is None or (is_shape(value, (2, 3)) and math.prod(value) == estimator.n_features_in_)
-
-
-def are_names(value: Any, estimator: Any) -> bool:
-    is_list = isinstance(value, np.ndarray) and value.dtype == object
-    return is_list and value.shape == (estimator.n_features_in_,) and all(type(name) is str for name in value)
-
-
-def are_numbers(value: Any, *shapes: tuple[int, ...]) -> bool:
-    is_array = isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.dtype.itemsize <= 8
-    return is_array and value.shape in shapes and bool(np.isfinite(value).all())
 
 
 def is_for_samples(value: Any, estimator: Any) -> bool:
@@ -204,6 +154,14 @@ def are_levels(value: Any, estimator: Any) -> bool:
     return is_pair and 0 <= value[0] <= value[1]
 
 
+def is_range(value: Any, _: Any) -> bool:
+    """Return whether it is a range from black to white, or None."""
+    if value is None:
+        return True
+    are_ends = type(value) is IntensityRange and is_number(value.black) and is_number(value.white)
+    return are_ends and value.black < value.white
+
+
 def is_judged(value: Any, estimator: Any) -> bool:
     is_pair = isinstance(value, tuple) and len(value) == 2 and type(value[0]) is str and is_count(value[1])
     return value is None or (is_pair and value[1] <= estimator.n_iter_)
@@ -243,11 +201,6 @@ def are_means(value: Any, estimator: Any) -> bool:
 # The table ----------------------------------------------------------------------------------------------
 
 COUNT = Rule(lambda v, _: is_count(v), "a count")
-ANY_SAMPLES = {
-    "n_features_in_": Rule(lambda v, _: is_count(v, 1), "a number of features"),
-    "_sample_shape_": Rule(is_sample_shape, "the shape of a sample"),
-    "feature_names_in_": Rule(are_names, "the names of all features", required=False),
-}
 DENOISERS = {
     "_reference_noiser_": Rule(lambda v, _: is_noiser(v) and v is not None, "a fitted noiser"),
     "data_range_": Rule(lambda v, _: is_number(v, 0), "a number above 0"),
@@ -277,7 +230,7 @@ FITTED: dict[type[Any], dict[str, Rule]] = {
         "_design_": Rule(lambda v, _: type(v) is dict, "a dict"),
         "_root_": Rule(lambda v, _: is_seed(v), "a seed"),
         "_n_runs_": COUNT,
-        "_learned_scaled_": Rule(lambda v, _: type(v) is bool, "a truth value", required=False),
+        "intensity_range_": Rule(is_range, "None, or two numbers, black and white"),
         "precision_": Rule(lambda v, _: v in PRECISIONS, "a precision", required=False),
         "n_iter_": COUNT,
         "loss_curve_": NUMBERS,
@@ -289,9 +242,8 @@ FITTED: dict[type[Any], dict[str, Rule]] = {
         "image_shape_": Rule(lambda v, e: v == e._preparation_.layout.image_shape, "that of its layout"),
     },
     ImageFitSteps: {
-        "_learned_scaled_": Rule(lambda v, _: type(v) is bool, "a truth value"),
         "patch_shape_": Rule(lambda v, _: is_shape(v, (2, 3)), "the shape of a patch"),
-        "white_": Rule(lambda v, _: v is None or is_number(v, 0), "None, or a number above 0"),
+        "_strongest_noise_": Rule(lambda v, _: is_number(v) and v >= 0, "a number of at least 0"),
         "noise_levels_": Rule(are_levels, 'two levels of noise with sigma="map", else None'),
     },
     DenoisingEnsemble: {
@@ -355,10 +307,12 @@ def check_estimator(estimator: Any) -> None:
         own_check()
     elif hasattr(estimator, "_parameter_constraints") and type(estimator).__module__.startswith("sk_denoise"):
         check_parameters(estimator, estimator._parameter_constraints)
+    elif type(estimator) in TRANSFORMERS:
+        check_transformer(estimator)
     elif isinstance(estimator, Pipeline):
         _check_steps(estimator.steps)
     elif isinstance(estimator, FrozenEstimator) and not isinstance(estimator.estimator, BaseEstimator):
-        raise ValueError(f"a FrozenEstimator cannot hold {_described(estimator.estimator)}")
+        raise ValueError(f"a FrozenEstimator cannot hold {in_words(estimator.estimator)}")
     check_windows(estimator)
     check_fit(estimator)
 
@@ -376,7 +330,7 @@ def _check_steps(steps: Any) -> None:
         raise ValueError("two steps of a Pipeline have one name")
     for name, part in steps:
         if not (part is None or part == "passthrough" or hasattr(part, "fit")):
-            raise ValueError(f"the step {name[:40]!r} of a Pipeline cannot be {_described(part)}")
+            raise ValueError(f"the step {name[:40]!r} of a Pipeline cannot be {in_words(part)}")
 
 
 def check_fit(estimator: Any) -> None:
@@ -389,18 +343,13 @@ def check_fit(estimator: Any) -> None:
         if name not in learned and rule.required:
             raise ValueError(f"{type(estimator).__name__} lacks {name}, and has {min(learned)}")
         if name in learned and not rule.test(getattr(estimator, name), estimator):
-            value = _described(getattr(estimator, name))
+            value = in_words(getattr(estimator, name))
             raise ValueError(f"{name} of {type(estimator).__name__} must be {rule.says}, and is {value}")
 
 
-def _described(value: Any) -> str:
-    """Return a value in a few words; an estimator in another writes many, however few are kept."""
-    if isinstance(value, BaseEstimator):
-        return f"a {type(value).__name__}"
-    return f"{value!r:.60}".replace("\n", " ")
-
-
 def _rules_for(estimator: Any) -> dict[str, Rule]:
+    if type(estimator) in TRANSFORMERS:
+        return TRANSFORMERS[type(estimator)]
     tables = (FITTED, NEEDS_ALL)
     found = [rules for table in tables for kind, rules in table.items() if isinstance(estimator, kind)]
     return {name: rule for rules in found for name, rule in rules.items()}

@@ -18,9 +18,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_denoise import __version__
+from sk_denoise._version import __version__
+from sk_denoise.persistence._names import other_format
 
-__all__ = ["Contents", "Stored", "contents_of", "pack", "parse_json"]
+__all__ = ["Contents", "Stored", "contents_of", "open_file", "pack", "parse_json"]
 
 START = b'{"__metadata__":{"sha256":"'
 DIGEST = slice(8 + len(START), 8 + len(START) + 64)  # where the checksum stands
@@ -117,7 +118,17 @@ def _digest(head: bytearray, data: list[Any]) -> bytes:
     return checksum.hexdigest().encode()
 
 
-def contents_of(path: str | os.PathLike[str], file_format: str, version: int) -> Contents:
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file, or say why it cannot be read."""
+    place = Path(path)
+    if place.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the path of a file.")
+    if place.exists() and not place.is_file():  # a pipe would be waited for
+        raise ValueError(f"{path} is no regular file.")
+    return place.open("rb")
+
+
+def contents_of(stream: BinaryIO, file_format: str, version: int) -> Contents:
     """Return what a file of this format holds, once it is known to be whole.
 
     Raises
@@ -127,26 +138,21 @@ def contents_of(path: str | os.PathLike[str], file_format: str, version: int) ->
     OSError
         Where it cannot be read.
     """
-    place = Path(path)
-    if place.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the path of a file.")
-    if place.exists() and not place.is_file():  # a pipe would be waited for
-        raise ValueError(f"{path} is no regular file.")
-    with place.open("rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        head = _read_head(stream, size)
-        header = _header_of(head)
-        metadata = _check_kind(header.pop("__metadata__", None), file_format, version)
-        if bytes(head[8 : 8 + len(START)]) != START:
-            raise ValueError("its checksum is not where it was written. The file was altered; get it anew.")
-        places = [_Place.of(name, entry) for name, entry in header.items()]
-        end = max((p.end for p in places), default=0)
-        if size - len(head) != end:
-            less = "is cut off" if size - len(head) < end else "goes on where it should end"
-            raise ValueError(f"it {less}: {len(head) + end} bytes were written, and it has {size}.")
-        data = bytearray(end)
-        if stream.readinto(data) != end:
-            raise ValueError("it became shorter while it was read.")
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    head = _read_head(stream, size)
+    header = _header_of(head)
+    metadata = _check_kind(header.pop("__metadata__", None), file_format, version)
+    if bytes(head[8 : 8 + len(START)]) != START:
+        raise ValueError("its checksum is not where it was written. The file was altered; get it anew.")
+    places = [_Place.of(name, entry) for name, entry in header.items()]
+    end = max((p.end for p in places), default=0)
+    if size - len(head) != end:
+        less = "is cut off" if size - len(head) < end else "goes on where it should end"
+        raise ValueError(f"it {less}: {len(head) + end} bytes were written, and it has {size}.")
+    data = bytearray(end)
+    if stream.readinto(data) != end:  # type: ignore[attr-defined]
+        raise ValueError("it became shorter while it was read.")
     if bytes(head[DIGEST]) != _digest(head, [data]):
         raise ValueError(
             "its checksum does not match. It is damaged or was altered since it was saved; get it anew from "
@@ -157,12 +163,18 @@ def contents_of(path: str | os.PathLike[str], file_format: str, version: int) ->
 
 def _read_head(stream: BinaryIO, size: int) -> bytearray:
     """Return the length of the header, and the header."""
-    head = bytearray(stream.read(8))
+    start = stream.read(16)
+    other = other_format(start)
+    if other is not None:
+        raise ValueError(f"it is {other}")
+    stream.seek(8)
+    head = bytearray(start[:8])
     length = int.from_bytes(head, "little")
     if size < DIGEST.stop or not 2 <= length <= size - 8:
         raise ValueError(
-            "it is cut off, or no file that sk_denoise.io.save wrote: it does not start with the length of a "
-            "safetensors header. Pickled files are for pickle and joblib, which run what they hold."
+            "it is cut off, or no file that sk_denoise.persistence.save wrote: it does not start with the "
+            "length of a safetensors header. Pickled files are for pickle and joblib, which run what they "
+            "hold."
         )
     if length > MOST_HEADER:
         raise ValueError(f"its header claims {length} bytes, and {MOST_HEADER} are the most.")

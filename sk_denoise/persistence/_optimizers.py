@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sk_denoise.saving._limits import LARGEST
+from sk_denoise.persistence._limits import LARGEST
 
 __all__ = ["check_arguments", "restore_optimizer"]
 

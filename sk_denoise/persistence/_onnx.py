@@ -13,10 +13,13 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sk_denoise import __version__
+from sk_denoise._extras import require_extra
+from sk_denoise._version import __version__
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
 from sk_denoise.io._atomic import check_target, replace_file
-from sk_denoise.saving._graphs import Pictures, Rows, Samples
+from sk_denoise.persistence._graphs import Pictures, Rows, Samples
+from sk_denoise.persistence._names import GRAPH, check_name
+from sk_denoise.persistence._scalers import Scaled, Shift, shifts_of, steps_of
 
 __all__ = ["export_onnx"]
 
@@ -28,8 +31,10 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Export a fitted denoiser to an ONNX file, from the user's unit to the user's unit.
 
     Scaling, layout and margins are in the graph: what goes in and comes out are float32 samples as
-    ``transform`` takes and gives them. The number of samples is open, and for an :class:`ImageDenoiser
-    <sk_denoise.ImageDenoiser>` the height and width of pictures too.
+    ``transform`` takes and gives them. Of a Pipeline the steps before the denoiser are in it too, and the
+    graph gives what the pipeline gives: denoised samples in the unit that the last scaler made. The number of
+    samples is open, and for an :class:`ImageDenoiser <sk_denoise.ImageDenoiser>` the height and width of
+    pictures too.
 
     The graph has these inputs and outputs:
 
@@ -37,26 +42,32 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
       in its unit. Integers are turned into float32 before; 8-bit pictures for a network that learned from
       [0, 1] are divided by 255.
     - ``sigma``: the noise level of each picture in the unit of X, shape ``(n,)``, for an ``ImageDenoiser``
-      with ``sigma="map"``. It is not estimated in the graph.
+      with ``sigma="map"``. It is not estimated in the graph. In a Pipeline it has the unit of what reaches
+      the denoiser, as in ``pipeline.predict(X, sigma=sigma)``.
     - ``denoised``, ``latent`` or ``activations``: what comes out, by ``output`` of the estimator.
 
     Its metadata tell estimator, versions and unit. The file appears complete or not at all.
 
     Parameters
     ----------
-    estimator : DenoisingAutoencoder or ImageDenoiser
-        Fitted. A network of your own will do, where torch can export it.
+    estimator : DenoisingAutoencoder, ImageDenoiser, or Pipeline that ends with one
+        Fitted. A network of your own will do, where torch can export it. Steps before the denoiser may be
+        ``StandardScaler``, ``MinMaxScaler``, ``MaxAbsScaler`` and ``RobustScaler`` of scikit-learn,
+        ``PixelScaler``, ``Centerer``, and noisers, which do nothing after the fit.
     path : path-like
-        Where to write; the name should end in ".onnx".
+        The file to write, called ".onnx" at the end, or as you like, but not as files of another format are
+        called.
 
     Raises
     ------
-    ImportError
-        Where onnx and onnxscript are missing: ``pip install -e ".[onnx]"``.
+    MissingExtraError
+        Without onnx and onnxscript, which the extra ``onnx`` brings.
     TypeError
-        For another estimator.
+        For another estimator, or a step of a Pipeline that does more than to shift and scale; the message
+        names it.
     ValueError
-        Where the network cannot be exported; the message names it.
+        Where the network cannot be exported, which the message names, or where the name ends as those of
+        another format do ("m.pt", "m.safetensors").
     FileNotFoundError, IsADirectoryError, PermissionError
         Where nothing can be written there.
 
@@ -70,7 +81,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     >>> from pathlib import Path
     >>> from sklearn.datasets import load_digits
     >>> from sk_denoise import DenoisingAutoencoder
-    >>> from sk_denoise.io import export_onnx
+    >>> from sk_denoise.persistence import export_onnx
     >>> X = load_digits().data / 16
     >>> dae = DenoisingAutoencoder(max_epochs=1, random_state=0).fit(X[:500])
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -78,34 +89,45 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     ...     (Path(folder) / "digits.onnx").stat().st_size > 100_000
     True
     """
-    _check_extra()
-    if not isinstance(estimator, DenoisingAutoencoder | ImageDenoiser):
-        raise TypeError(
-            "export_onnx takes a fitted DenoisingAutoencoder or ImageDenoiser, got "
-            f"{type(estimator).__name__}, which has no network."
-        )
-    check_is_fitted(estimator)
+    require_extra("export_onnx", "onnx")
+    steps, denoiser = _denoiser_in(estimator)
+    shifts = shifts_of(steps)
+    check_is_fitted(denoiser)
     target = check_target(path)
-    model = _exported(estimator).model_proto
+    check_name(path, GRAPH)
+    model = _exported(denoiser, shifts).model_proto
     _name_axes(model.graph)
-    for name, text in _metadata_of(estimator).items():
+    metadata = _metadata_of(denoiser)
+    if steps:
+        metadata["steps"] = ", ".join(type(step).__name__ for _, step in steps)
+    for name, text in metadata.items():
         model.metadata_props.add(key=name, value=text)
     replace_file(target, [model.SerializeToString()], durable=True)
 
 
-def _check_extra() -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f'export_onnx needs {error.name}, which is not installed: pip install -e ".[onnx]".'
-        ) from error
+def _denoiser_in(estimator: Any) -> tuple[list[tuple[str, Any]], DenoisingAutoencoder | ImageDenoiser]:
+    """Return the steps before a denoiser, which there are in a pipeline, and the denoiser."""
+    *steps, (place, last) = list(steps_of(estimator)) or [("pipeline", estimator)]
+    if isinstance(last, DenoisingAutoencoder | ImageDenoiser):
+        return steps, last
+    kind = type(last).__name__
+    ends = [place for place, step in steps if isinstance(step, DenoisingAutoencoder | ImageDenoiser)]
+    if ends:
+        raise TypeError(
+            f"export_onnx takes pipelines that end with a denoiser, and {place} is a {kind}. Export the "
+            f"steps up to {ends[-1]}, and give {place} the output of the graph."
+        )
+    raise TypeError(
+        "export_onnx takes a fitted DenoisingAutoencoder or ImageDenoiser, or a Pipeline that ends with one, "
+        f"got {kind}, which has no network."
+    )
 
 
-def _exported(estimator: DenoisingAutoencoder | ImageDenoiser) -> Any:
-    """Return what torch's exporter makes of an estimator."""
+def _exported(estimator: DenoisingAutoencoder | ImageDenoiser, shifts: list[Shift]) -> Any:
+    """Return what torch's exporter makes of an estimator behind transformers."""
     graph, sample_shape, open_axes = _graph_of(estimator)
+    if shifts:
+        graph = Scaled(shifts, graph)
     inputs = {"X": torch.rand(TRIED_BATCH, *sample_shape)}
     if isinstance(estimator, ImageDenoiser) and estimator.noise_levels_ is not None:
         inputs["sigma"] = torch.full((TRIED_BATCH,), float(estimator.noise_levels_[1]))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+from collections.abc import Callable
 from numbers import Integral
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import sklearn
 import torch
 
-from sk_denoise import __version__
+from sk_denoise._version import __version__
 from sk_denoise.io._atomic import check_path, check_target, replace_file
-from sk_denoise.saving._container import Contents, contents_of, pack, parse_json
-from sk_denoise.saving._limits import MOST_ENTRIES
-from sk_denoise.saving._objects import CODECS, is_ours, refusal_of
-from sk_denoise.saving._tree import Decoder, Encoder
+from sk_denoise.persistence._container import Contents, contents_of, open_file, pack, parse_json
+from sk_denoise.persistence._limits import MOST_ENTRIES
+from sk_denoise.persistence._names import OWN, check_name
+from sk_denoise.persistence._objects import CODECS, is_ours, refusal_of
+from sk_denoise.persistence._tree import Decoder, Encoder
 
-__all__ = ["load", "save"]
+__all__ = ["from_bytes", "load", "save", "to_bytes"]
 
 FORMAT, VERSION = "sk_denoise.estimator", 1
 VERSIONS = {
@@ -42,10 +45,12 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     estimator : estimator, network spec or augmenter of sk_denoise
-        Also a :class:`~sklearn.pipeline.Pipeline` or :class:`~sklearn.frozen.FrozenEstimator` of such. Other
-        steps are for ``skops.io.dump``; the user guide, "files", shows how to save both.
+        Also a :class:`~sklearn.pipeline.Pipeline` or :class:`~sklearn.frozen.FrozenEstimator` of such, with
+        ``StandardScaler``, ``MinMaxScaler``, ``MaxAbsScaler``, ``RobustScaler`` or ``SimpleImputer`` of
+        scikit-learn among the steps. Other steps are for ``skops.io.dump``; see the user guide, "files".
     path : path-like
-        Where to write; ".safetensors" is a good end of the name.
+        The file to write, called ".safetensors" at the end, or as you like, but not as files of another
+        format are called.
 
     Raises
     ------
@@ -53,7 +58,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         Where something is code of yours, such as a network class, a function as loss, a noiser of your own or
         a callback, or an estimator of another library. The message names it, and nothing is written.
     ValueError
-        Where parameters are wrong, or were changed since the fit and the weights no longer belong to them.
+        Where the name ends as those of another format do ("m.pkl", "m.onnx"); where parameters are wrong, or
+        were changed since the fit and the weights no longer belong to them.
     FileNotFoundError, IsADirectoryError, PermissionError
         Where the folder is not there, a folder is where the file should be, or nothing may be written there.
 
@@ -68,7 +74,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     >>> from pathlib import Path
     >>> from sklearn.datasets import load_digits
     >>> from sk_denoise import DenoisingAutoencoder
-    >>> from sk_denoise.io import load, save
+    >>> from sk_denoise.persistence import load, save
     >>> X = load_digits().data / 16
     >>> dae = DenoisingAutoencoder(max_epochs=1, random_state=0).fit(X[:500])
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -78,14 +84,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     True
     """
     target = check_target(path)
-    kind = type(estimator).__name__
-    if not is_ours(estimator):
-        raise refusal_of(estimator, kind)
-    encoder = Encoder(CODECS, refusal_of)
-    tree = encoder.encode(estimator, kind)
-    metadata = {"format": FORMAT, "format_version": str(VERSION), **VERSIONS}
-    metadata["estimator"] = json.dumps(tree, separators=(",", ":"), allow_nan=False)
-    replace_file(target, pack(metadata, encoder.arrays), durable=True)
+    check_name(path, OWN)
+    replace_file(target, _pieces_of(estimator), durable=True)
 
 
 def load(path: str | os.PathLike[str], *, max_entries: int = MOST_ENTRIES) -> Any:
@@ -127,7 +127,7 @@ def load(path: str | os.PathLike[str], *, max_entries: int = MOST_ENTRIES) -> An
     >>> import tempfile
     >>> from pathlib import Path
     >>> from sk_denoise import WienerDenoiser
-    >>> from sk_denoise.io import load, save
+    >>> from sk_denoise.persistence import load, save
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save(WienerDenoiser(sigma=0.1), Path(folder) / "wiener.safetensors")
     ...     load(Path(folder) / "wiener.safetensors")
@@ -137,17 +137,43 @@ def load(path: str | os.PathLike[str], *, max_entries: int = MOST_ENTRIES) -> An
     if isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1:
         raise ValueError(f"max_entries must be an integer of at least 1, got {max_entries!r}.")
     check_path(path)
+    return _loaded(lambda: open_file(path), path, int(max_entries))
+
+
+def to_bytes(estimator: Any) -> bytes:
+    """Return an estimator as the bytes of a file that :func:`save` would write."""
+    return b"".join(_pieces_of(estimator))
+
+
+def from_bytes(data: bytes) -> Any:
+    """Return the estimator in the bytes of a file, which are checked as those that :func:`load` reads."""
+    return _loaded(lambda: io.BytesIO(data), "The estimator", MOST_ENTRIES)
+
+
+def _pieces_of(estimator: Any) -> list[bytes | memoryview]:
+    """Return the pieces of the file that holds an estimator."""
+    kind = type(estimator).__name__
+    if not is_ours(estimator):
+        raise refusal_of(estimator, kind)
+    encoder = Encoder(CODECS, refusal_of)
+    tree = encoder.encode(estimator, kind)
+    metadata = {"format": FORMAT, "format_version": str(VERSION), **VERSIONS}
+    metadata["estimator"] = json.dumps(tree, separators=(",", ":"), allow_nan=False)
+    return pack(metadata, encoder.arrays)
+
+
+def _loaded(opened: Callable[[], BinaryIO], name: Any, max_entries: int) -> Any:
+    """Return the estimator in a file that was opened, or say why it cannot be loaded."""
     contents = None
     try:
-        contents = contents_of(path, FORMAT, VERSION)
-        decoder = Decoder(CODECS, contents.arrays, int(max_entries))
-        estimator = _read(decoder, contents)
+        with opened() as stream:
+            contents = contents_of(stream, FORMAT, VERSION)
+        return _read(Decoder(CODECS, contents.arrays, max_entries), contents)
     except OSError:
         raise
     except Exception as error:  # what a hostile file makes of parameters may raise whatever it likes
         reason = str(error).rstrip(".") or type(error).__name__
-        raise ValueError(f"{path} cannot be loaded: {reason}.{_skew(contents)}") from error
-    return estimator
+        raise ValueError(f"{name} cannot be loaded: {reason}.{_skew(contents)}") from error
 
 
 def _read(decoder: Decoder, contents: Contents) -> Any:

@@ -11,8 +11,8 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_denoise.saving._container import DTYPES, Stored
-from sk_denoise.saving._tree import Codec, Decoder, Encoder, Node, fields_of
+from sk_denoise.persistence._container import DTYPES, Stored
+from sk_denoise.persistence._tree import Codec, Decoder, Encoder, Node, fields_of
 
 __all__ = ["VALUES", "tensor_of", "values_of"]
 

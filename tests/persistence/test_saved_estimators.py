@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors
 import skops.io
@@ -20,8 +21,16 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    RobustScaler,
+    StandardScaler,
+)
 
 import sk_denoise
 from sk_denoise import (
@@ -45,14 +54,15 @@ from sk_denoise import (
     UNetNetwork,
     estimators,
 )
-from sk_denoise.io import load, save
+from sk_denoise.persistence import load, save
 from sk_denoise.restoration import load_pretrained
-from sk_denoise.saving import _nets
 from sk_denoise.training import OPTIMIZERS
 
 ROWS = np.random.default_rng(0).random((40, 6))
 PICTURES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((10, 12, 1))).astype(np.float32)
 COLOURS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
+
+WITH_GAPS = np.where(ROWS < 0.05, np.nan, ROWS)
 
 IMAGE_NETWORKS = {
     **{name: kind() for name, kind in estimators.IMAGE_NETWORKS.items()},
@@ -136,6 +146,27 @@ CASES: dict[str, Case] = {
         COLOURS.reshape(len(COLOURS), -1),
     ),
     "FrozenEstimator": Case(FrozenEstimator(DenoisingAutoencoder(DenseNetwork(()), 2, **FAST)), ROWS),
+    "StandardScaler": Case(StandardScaler(), ROWS),
+    "StandardScaler, mean alone": Case(StandardScaler(with_std=False), ROWS),
+    "StandardScaler, of nothing": Case(StandardScaler(with_mean=False, with_std=False), ROWS),
+    "StandardScaler, gaps": Case(StandardScaler(), WITH_GAPS),
+    "MinMaxScaler": Case(MinMaxScaler((-1, 1), clip=True), ROWS.astype(np.float32)),
+    "MaxAbsScaler": Case(MaxAbsScaler(), ROWS),
+    "RobustScaler": Case(RobustScaler(unit_variance=True, quantile_range=(5, 95.0)), ROWS),
+    "RobustScaler, spread alone": Case(RobustScaler(with_centering=False), ROWS),
+    "SimpleImputer": Case(SimpleImputer(strategy="median"), WITH_GAPS),
+    "Pipeline of scikit-learn's": Case(
+        Pipeline(
+            [
+                ("fill", SimpleImputer()),
+                ("scale", make_pipeline(RobustScaler(), "passthrough", MinMaxScaler())),
+                ("noise", GaussianNoiser()),
+                ("dae", DenoisingAutoencoder(DenseNetwork(()), 2, **FAST)),
+                ("rescale", MaxAbsScaler()),
+            ]
+        ),
+        WITH_GAPS,
+    ),
 }
 
 
@@ -183,7 +214,7 @@ def equal(one, other):
         return equal(
             *({k: v for k, v in vars(x).items() if k not in ("gain", "stays_linear")} for x in (one, other))
         )
-    return bool(one == other)
+    return bool(one == other or (one != one and other != other))  # NaN marks what is missing
 
 
 # What comes back ----------------------------------------------------------------------------------------
@@ -343,11 +374,12 @@ def test_the_same_estimator_makes_the_same_file(tmp_path):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+@pytest.mark.slow
 def test_another_process_loads_the_same(tmp_path):
     save(fitted("conv, pictures"), tmp_path / "conv.safetensors")
     np.save(tmp_path / "X.npy", COLOURS)
     program = (
-        "import sys, numpy as np; from sk_denoise.io import load; folder = sys.argv[1];"
+        "import sys, numpy as np; from sk_denoise.persistence import load; folder = sys.argv[1];"
         "X, loaded = np.load(folder + '/X.npy'), load(folder + '/conv.safetensors');"
         "np.save(folder + '/answer.npy', loaded.predict(X))"
     )
@@ -370,21 +402,17 @@ def test_what_is_no_path_is_said_alike(path, error):
             call()
 
 
-def test_a_network_of_a_gpu_loads_on_a_cpu(tmp_path, monkeypatch):
-    dae = copy.deepcopy(fitted("dense")).set_params(device="cuda")
-    if torch.cuda.is_available():
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        monkeypatch.setattr(_nets, "resolve_device", _no_device)
+def test_a_network_of_a_gpu_loads_on_a_cpu(tmp_path):
+    device = f"cuda:{torch.cuda.device_count()}"  # one more than there are
+    dae = copy.deepcopy(fitted("dense")).set_params(device=device)
     save(dae, tmp_path / "dense.safetensors")
-    with pytest.warns(UserWarning, match="device='cuda' cannot be used here.*loaded on the CPU") as warned:
+    with pytest.warns(
+        UserWarning, match=f"device='{device}' cannot be used here.*loaded on the CPU"
+    ) as warned:
         loaded = load(tmp_path / "dense.safetensors")
     assert warned[0].filename == __file__
-    assert loaded.device == "cuda"
+    assert loaded.device == device
     np.testing.assert_array_equal(loaded.predict(ROWS), fitted("dense").predict(ROWS))
-
-
-def _no_device(device):
-    raise ValueError(f"device={device!r} cannot be used here")
 
 
 # What is refused ----------------------------------------------------------------------------------------
@@ -406,6 +434,10 @@ class OwnOptimizer(torch.optim.SGD):
     pass
 
 
+class OwnScaler(StandardScaler):
+    pass
+
+
 def own_network(input_shape, latent_dim):
     return torch.nn.Linear(*input_shape, *input_shape)
 
@@ -422,9 +454,14 @@ def own_network(input_shape, latent_dim):
         (DenoisingAutoencoder(augment=object()), r"\.augment .* 'object'"),
         (OwnDenoiser(), "OwnDenoiser"),
         (OwnNoiser(), "OwnNoiser"),
-        (make_pipeline(StandardScaler(), DenoisingAutoencoder()), "StandardScaler of scikit-learn.*skops"),
+        (make_pipeline(OwnScaler(), DenoisingAutoencoder()), r"steps\.0\.1 .* 'OwnScaler'"),
+        (
+            make_pipeline(DenoisingAutoencoder(), LogisticRegression()),
+            r"steps\.1\.1 is a LogisticRegression of scikit-learn, of which .* StandardScaler, .*skops",
+        ),
+        (FrozenEstimator(FunctionTransformer(np.log1p)), "FunctionTransformer of scikit-learn"),
+        (SimpleImputer(strategy=np.nanmax), r"SimpleImputer\.strategy .* function 'nanmax'"),
         (make_pipeline(DenoisingAutoencoder(), memory="cache"), "memory='cache'"),
-        (StandardScaler(), "StandardScaler of scikit-learn.*skops"),
         (3, "int"),
         (DenoisingAutoencoder, "class 'DenoisingAutoencoder'"),
     ],
@@ -433,6 +470,45 @@ def test_code_and_what_is_not_ours_is_refused_by_name_before_anything_is_written
     with pytest.raises(TypeError, match=names):
         save(estimator, tmp_path / "no.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("transformer", "X", "told"),
+    [
+        (StandardScaler(with_mean="yes"), None, "with_mean"),
+        (MinMaxScaler((1, 0)), None, r"feature_range of MinMaxScaler must be a pair .* and is \(1, 0\)"),
+        (RobustScaler(quantile_range=(5, 105)), None, "quantile_range of RobustScaler must be"),
+        (SimpleImputer(strategy="constant"), WITH_GAPS, "strategy of SimpleImputer must be one of 'mean'"),
+        (SimpleImputer(add_indicator=True), WITH_GAPS, "add_indicator of SimpleImputer must be False"),
+    ],
+)
+def test_what_files_do_not_hold_of_scikit_learn_is_said_in_words(transformer, X, told, tmp_path):
+    with pytest.raises(ValueError, match=told):
+        save(transformer if X is None else transformer.fit(X), tmp_path / "no.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_attribute_that_scikit_learn_does_not_leave_is_refused_by_name(tmp_path):
+    scaler = StandardScaler().fit(ROWS)
+    scaler.remark_ = "mine"
+    with pytest.raises(TypeError, match=r"StandardScaler\.remark_ .*sk_denoise knows of StandardScaler"):
+        save(scaler, tmp_path / "no.safetensors")
+
+
+@pytest.mark.parametrize("scaler", [StandardScaler(), MinMaxScaler(), MaxAbsScaler()])
+def test_a_loaded_scaler_goes_on_learning(scaler, tmp_path):
+    scaler.fit(ROWS)
+    loaded = through_file(scaler, tmp_path)
+    assert equal(vars(loaded.partial_fit(3 * ROWS)), vars(scaler.partial_fit(3 * ROWS)))
+
+
+def test_names_outputs_and_requests_of_scikit_learns_steps_come_back(tmp_path):
+    frame = pd.DataFrame(ROWS, columns=list("abcdef"))
+    with config_context(enable_metadata_routing=True):
+        scaler = StandardScaler().set_fit_request(sample_weight=True).set_output(transform="pandas")
+        loaded = through_file(scaler.fit(frame), tmp_path)
+        assert loaded.get_metadata_routing().fit.requests == {"sample_weight": True}
+    pd.testing.assert_frame_equal(loaded.transform(frame), scaler.transform(frame))
 
 
 def test_attributes_that_are_not_of_a_fit_are_refused_by_name(tmp_path):
@@ -485,6 +561,33 @@ def through_skops(estimator, path):
 
 
 # Files --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("m.pkl", "pickled files do, in .pkl, .*Call it 'm.safetensors', or write a pickle by joblib.dump"),
+        ("M.JOBLIB", "pickled files do, in .joblib, .*Call it 'M.safetensors'"),
+        ("m.pkl.gz", "compressed files and archives do, in .gz, .*Call it 'm.safetensors'"),
+        ("m.onnx", "ONNX graphs do, .*Call it 'm.safetensors', or write a graph by .*export_onnx"),
+        ("m.pt", "files of torch do"),
+        ("m.h5", "files of Keras and HDF5 do"),
+        ("m.npz", "arrays of numpy do"),
+        ("m.skops", "files of skops do, .*skops.io.dump"),
+        ("m.png", "images do"),
+        ("m.json", "texts do"),
+    ],
+)
+def test_a_name_that_tells_of_another_format_is_refused_with_a_better_one(name, told, tmp_path):
+    with pytest.raises(ValueError, match=f"{name} ends as {told}"):
+        save(Augmenter(), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["model", "model.bin", "model.v1.2", "my.onnx.safetensors", "M.SafeTensors"])
+def test_other_names_are_free(name, tmp_path):
+    save(Augmenter(shift=3), tmp_path / name)
+    assert load(tmp_path / name).shift == 3
 
 
 def test_a_file_keeps_its_permissions_and_a_new_one_has_the_usual_ones(tmp_path):

@@ -19,17 +19,21 @@ from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-import sk_denoise
+from sk_denoise import estimators as denoisers
+from sk_denoise import preprocessing
 from sk_denoise._cost import Cost
+from sk_denoise._intensity import IntensityRange
+from sk_denoise._registry import FILTERS, NETWORKS, NOISES, load
 from sk_denoise._scaling import AffineScaler
 from sk_denoise.estimators._layout import PictureLayout, SampleLayout
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.estimators._wiener import _Spectrum
-from sk_denoise.saving._checks import check_estimator
-from sk_denoise.saving._nets import DESIGN, NET, rebuilt, written_design, written_noise_name
-from sk_denoise.saving._tree import Codec, Decoder, Encoder, Node, fields_of
-from sk_denoise.saving._values import VALUES
+from sk_denoise.persistence._checks import check_estimator
+from sk_denoise.persistence._nets import DESIGN, NET, rebuilt, written_design, written_noise_name
+from sk_denoise.persistence._transformers import TRANSFORMERS
+from sk_denoise.persistence._tree import Codec, Decoder, Encoder, Node, fields_of
+from sk_denoise.persistence._values import VALUES
 from sk_denoise.training import Units
 
 __all__ = ["CODECS", "is_ours", "refusal_of"]
@@ -37,7 +41,16 @@ __all__ = ["CODECS", "is_ours", "refusal_of"]
 # Fitted state that is made of several parts
 RECORDS: dict[str, type[Any]] = {
     kind.__name__.strip("_"): kind
-    for kind in (AffineScaler, Cost, PictureLayout, Preparation, SampleLayout, Units, _Spectrum)
+    for kind in (
+        AffineScaler,
+        Cost,
+        IntensityRange,
+        PictureLayout,
+        Preparation,
+        SampleLayout,
+        Units,
+        _Spectrum,
+    )
 }
 # Estimators of scikit-learn that hold others, and do nothing else
 HOLDERS: dict[str, type[Any]] = {"Pipeline": Pipeline, "FrozenEstimator": FrozenEstimator}
@@ -47,14 +60,15 @@ LEARNED = re.compile(r"_?[A-Za-z]\w*(?<!_)_")  # how attributes are called that 
 
 @cache
 def estimators() -> dict[str, type[Any]]:
-    """Return the estimators, specs and augmenters that there are, by their public names."""
-    public = {name: getattr(sk_denoise, name) for name in sk_denoise.__all__}
+    """Return the estimators, specs and augmenters that files hold, by their public names."""
+    named = {entry.name: load(entry) for table in (NETWORKS, NOISES, FILTERS) for entry in table.values()}
+    others = {name: getattr(part, name) for part in (denoisers, preprocessing) for name in part.__all__}
     ours = {
         name: kind
-        for name, kind in public.items()
+        for name, kind in {**others, **named}.items()
         if isinstance(kind, type) and issubclass(kind, BaseEstimator)
     }
-    return {**ours, **HOLDERS}
+    return {**ours, **HOLDERS, **{kind.__name__: kind for kind in TRANSFORMERS}}
 
 
 # Attributes of scikit-learn's ---------------------------------------------------------------------------
@@ -143,15 +157,27 @@ def _write_estimator(value: Any, encoder: Encoder) -> Node:
                 f"{', '.join(type(callback).__name__ for callback in state[name])}. "
                 "estimator.set_callbacks() takes them off."
             )
-        elif not LEARNED.fullmatch(name):
+        elif not _is_learned(type(value), name):
             raise TypeError(
                 f"{encoder.place}.{name} cannot be saved: it is neither a parameter nor an attribute that "
-                f"fit leaves, whose name ends in an underscore. Delete it first, del estimator.{name}."
+                f"{_attributes_of(type(value))}. Delete it first, del estimator.{name}."
             )
         elif isinstance(value, FitSteps) and name in WRITTEN:
             state[name] = WRITTEN[name](value)
     check_estimator(value)
     return {**nodes, "state": encoder.items(state)}
+
+
+def _is_learned(kind: type[Any], name: str) -> bool:
+    """Return whether a fit leaves an attribute of that name; those of scikit-learn are known one by one."""
+    known = TRANSFORMERS.get(kind)
+    return name in known if known is not None else bool(LEARNED.fullmatch(name))
+
+
+def _attributes_of(kind: type[Any]) -> str:
+    if kind in TRANSFORMERS:
+        return f"sk_denoise knows of {kind.__name__}"
+    return "fit leaves, whose name ends in an underscore"
 
 
 def _estimator_of(node: Node, decoder: Decoder) -> Any:
@@ -169,7 +195,7 @@ def _estimator_of(node: Node, decoder: Decoder) -> Any:
     for attribute, part in decoder.items(state).items():
         if attribute in OF_SKLEARN:
             OF_SKLEARN[attribute][1](estimator, part)
-        elif not LEARNED.fullmatch(attribute) or hasattr(kind, attribute) or attribute in values:
+        elif not _is_learned(kind, attribute) or hasattr(kind, attribute) or attribute in values:
             raise ValueError(f"{attribute[:40]!r} is no attribute that a fit of {name} leaves")
         else:
             setattr(estimator, attribute, part)
@@ -234,8 +260,9 @@ def refusal_of(value: Any, place: str) -> TypeError:
     kind = type(value)
     if isinstance(value, BaseEstimator) and kind.__module__.split(".")[0] == "sklearn":
         return TypeError(
-            f"{place} is a {kind.__name__} of scikit-learn, and sk_denoise saves its own estimators, and "
-            'pipelines of them. skops.io.dump saves the others; see the user guide, "files".'
+            f"{place} is a {kind.__name__} of scikit-learn, of which sk_denoise saves Pipeline, "
+            f"FrozenEstimator, {', '.join(known.__name__ for known in TRANSFORMERS)}. skops.io.dump saves "
+            'others, and denoisers with them; see the user guide, "files".'
         )
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         what = f"the {'class' if isinstance(value, type) else 'function'} {value.__qualname__!r}"

@@ -14,10 +14,13 @@ import time
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 from sk_denoise import (
     DenoisingAutoencoder,
@@ -32,7 +35,7 @@ from sk_denoise import (
     TotalVariationDenoiser,
     WienerDenoiser,
 )
-from sk_denoise.io import load, save
+from sk_denoise.persistence import load, save
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "file_mutations.py"
 ROWS = np.random.default_rng(0).random((30, 6))
@@ -63,6 +66,11 @@ def whole(tmp_path_factory):
         "variation": TotalVariationDenoiser(),
         "wiener": WienerDenoiser().fit(ROWS),
         "chain": NoiserChain([SwapNoiser(), GaussianNoiser(scale="std")]).fit(ROWS),
+        "standard": StandardScaler().fit(ROWS),
+        "minmax": MinMaxScaler().fit(ROWS),
+        "maxabs": MaxAbsScaler().fit(ROWS),
+        "robust": RobustScaler().fit(ROWS),
+        "imputer": SimpleImputer().fit(ROWS),
     }
     files = {}
     for name, estimator in fitted.items():
@@ -142,12 +150,41 @@ def test_files_of_other_kinds_are_told_apart(tmp_path):
     safetensors.torch.save_file({"weight": torch.zeros(100)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"no estimator of sk_denoise\. safetensors\.torch\.load_file reads"):
         load(tmp_path / "other.safetensors")
-    (tmp_path / "pickled").write_bytes(pickle.dumps([np.zeros(100)] * 3))
-    with pytest.raises(ValueError, match=r"no file that sk_denoise\.io\.save wrote"):
-        load(tmp_path / "pickled")
     (tmp_path / "text").write_text("a text " * 100)
-    with pytest.raises(ValueError, match=r"no file that sk_denoise\.io\.save wrote"):
+    with pytest.raises(ValueError, match=r"no file that sk_denoise\.persistence\.save wrote"):
         load(tmp_path / "text")
+
+
+def gzipped(path):
+    joblib.dump(ROWS, path, compress=("gzip", 3))
+
+
+@pytest.mark.parametrize(
+    ("write", "what"),
+    [
+        (lambda path: joblib.dump(ROWS, path), "a pickled file. pickle.load or joblib.load read it, and run"),
+        (lambda path: path.write_bytes(pickle.dumps(ROWS, 2)), "a pickled file"),
+        (lambda path: path.write_bytes(pickle.dumps(ROWS, 0)), "Pickled files are for pickle and joblib"),
+        (lambda path: joblib.dump(ROWS, path, compress=3), "a compressed file. Where joblib.dump wrote it"),
+        (gzipped, "a compressed file"),
+        (lambda path: torch.save(torch.zeros(3), path), "a zip archive. .*torch.load"),
+        (lambda path: path.write_bytes(b"\x08\n\x12\x07pytorch" + bytes(300)), "an ONNX graph"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(300)), "an HDF5 file"),
+        (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(300)), "an image, .*read_image"),
+    ],
+)
+def test_a_file_of_another_format_is_named(write, what, tmp_path):
+    path = tmp_path / "model.safetensors"
+    write(path)
+    with pytest.raises(ValueError, match=f"model.safetensors cannot be loaded: it is .*{what}"):
+        load(path)
+
+
+def test_a_length_of_any_bytes_is_not_taken_for_another_format(whole, tmp_path):
+    data = bytes.fromhex("080a120000000000") + whole["dense"][8:]  # a header of a megabyte, which is cut off
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(ValueError, match="it is cut off"):
+        load(tmp_path / "x")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="makes a pipe")
@@ -206,6 +243,12 @@ def test_headers_are_read_strictly(old, new, why, whole, mutations, tmp_path):
 
 # Trees --------------------------------------------------------------------------------------------------
 
+
+def nested_noiser():
+    """Return the node of a noiser."""
+    return {"estimator": {"class": "GaussianNoiser", "parameters": {}, "state": {}}}
+
+
 NETWORK = ("parameters", "network", "estimator", "parameters")
 LAYOUT = ("state", "_preparation_", "record", "fields", "layout", "record", "fields")
 HUGE = 10**9
@@ -215,7 +258,11 @@ HUGE = 10**9
     ("name", "edit", "why"),
     [
         ("dense", setting("class", to="os.system"), "no estimator called 'os.system'"),
-        ("dense", setting("class", to="StandardScaler"), "no estimator called"),
+        ("dense", setting("class", to="LogisticRegression"), "no estimator called"),
+        ("standard", setting("class", to="FunctionTransformer"), "no estimator called"),
+        ("standard", setting("class", to="sklearn.preprocessing.StandardScaler"), "no estimator called"),
+        ("standard", setting("class", to="MinMaxScaler"), "has no parameter 'with_mean'"),
+        ("dense", setting("class", to="StandardScaler"), "StandardScaler has no parameter"),
         ("dense", setting("parameters", "extra", to=1), "no parameter 'extra'"),
         ("dense", setting("parameters", "optimizer", to={"optimizer": "__import__"}), "no optimizer called"),
         ("dense", setting("parameters", "tol", to={"float": "nan"}), "tol"),
@@ -248,6 +295,24 @@ HUGE = 10**9
         ("wiener", setting("state", "sigma_", to={"float": "nan"}), "sigma_ .* must be"),
         ("wiener", setting("state", "_spectrum_", "record", "class", to="Cost"), "nothing like 'Cost'"),
         ("variation", setting("parameters", "max_num_iter", to=HUGE), "files hold at most 10000"),
+        ("standard", setting("state", "remark_", to=1), "'remark_' is no attribute that a fit"),
+        ("standard", setting("state", "transform", to=1), "'transform' is no attribute that a fit"),
+        ("standard", setting("state", "n_features_in_", to=HUGE), "must be a number of samples|for each"),
+        ("standard", setting("state", "n_features_in_", to=0), "must be a number of features"),
+        ("standard", setting("state", "n_samples_seen_", to="all"), "must be a number of samples"),
+        ("standard", setting("state", "mean_", to=None), "mean_ .* must be a number for each feature"),
+        ("standard", setting("state", "scale_", to=[1.0] * 6), "scale_ .* must be a number above 0"),
+        ("standard", setting("parameters", "with_std", to="no"), "with_std"),
+        ("minmax", setting("parameters", "feature_range", to={"tuple": ["a", "b"]}), "feature_range"),
+        ("minmax", setting("parameters", "feature_range", to=[0, 1]), "feature_range"),
+        ("minmax", setting("state", "min_", to={"float": "nan"}), "min_ .* must be a number for each"),
+        ("maxabs", setting("state", "scale_", to=None), "scale_ .* must be a number above 0"),
+        ("robust", setting("parameters", "quantile_range", to={"tuple": [5, HUGE]}), "quantile_range"),
+        ("robust", setting("state", "center_", to=0.5), "center_ .* must be a number for each"),
+        ("imputer", setting("state", "indicator_", to=nested_noiser()), "indicator_ .* must be None"),
+        ("imputer", setting("state", "_fit_dtype", to="object"), "_fit_dtype .* must be a type"),
+        ("imputer", setting("parameters", "strategy", to="constant"), "strategy of SimpleImputer"),
+        ("imputer", setting("parameters", "missing_values", to="x"), "missing_values"),
         ("chain", setting("state", "noisers_", to=[]), "must be a fitted noiser for each"),
         ("chain", setting("state", "_sample_shape_", to={"tuple": [3]}), "must be the shape of a sample"),
     ],
@@ -276,7 +341,7 @@ def test_deep_trees_are_refused(refuses):
 
 def nested(depth):
     """Return the node of a noiser in others, one in the other."""
-    node = {"estimator": {"class": "GaussianNoiser", "parameters": {}, "state": {}}}
+    node = nested_noiser()
     for _ in range(depth):
         node = {"estimator": {"class": "RegionNoiser", "parameters": {"noiser": node}, "state": {}}}
     return node
@@ -326,6 +391,40 @@ def holder(kind, **parameters):
         values.clear()
 
     return edit
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "number", "why"),
+    [
+        ("standard", "scale_", -1.0, "must be a number above 0 for each feature"),
+        ("standard", "scale_", 0.0, "must be a number above 0 for each feature"),
+        ("standard", "mean_", np.nan, "must be a number for each feature"),
+        ("standard", "var_", -1.0, "must be a number of at least 0 for each feature"),
+        ("minmax", "scale_", np.inf, "must be a number above 0 for each feature"),
+        ("imputer", "statistics_", np.inf, "must be a number for each feature"),
+    ],
+)
+def test_numbers_that_a_transformer_of_scikit_learn_cannot_learn_are_refused(
+    name, attribute, number, why, refuses
+):
+    def spoil(tree, header, values):
+        start = header[attribute]["data_offsets"][0]
+        values[start : start + 8] = np.float64(number).tobytes()
+
+    assert f"{attribute} of " in (told := refuses(name, spoil))
+    assert why in told
+
+
+@pytest.mark.parametrize("name", ["standard", "minmax", "maxabs", "robust", "imputer"])
+def test_a_transformer_of_scikit_learn_lacks_nothing_that_its_fit_leaves(name, refuses, whole):
+    header = json.loads(whole[name][8 : 8 + int.from_bytes(whole[name][:8], "little")])
+    state = json.loads(header["__metadata__"]["estimator"])["estimator"]["state"]
+    for attribute in sorted(set(state) - {"_fill_dtype"}):
+
+        def without(tree, header, values, gone=attribute):
+            del tree["state"][gone]
+
+        assert f"lacks {attribute}, and has" in refuses(name, without)
 
 
 @pytest.mark.parametrize("inner", [5, None])
@@ -458,6 +557,7 @@ def test_a_limit_of_entries_is_checked_and_can_be_raised(whole, tmp_path):
         load(tmp_path / "x", max_entries=0)
 
 
+@pytest.mark.slow
 def test_random_changes_give_an_error_or_an_estimator_that_works():
     """The long run is ``python benchmarks/file_mutations.py``, whose results are beside it."""
     command = [sys.executable, str(SCRIPT), "--count", "300", "--jobs", "1", "--seed", "7", "--no-results"]
@@ -476,7 +576,7 @@ SAVERS = """
 import os, sys
 import numpy as np
 from sk_denoise import GaussianNoiser
-from sk_denoise.io import save
+from sk_denoise.persistence import save
 
 noiser = GaussianNoiser(1.0, scale="std").fit(np.random.default_rng(0).normal(size=(2, 200_000)))
 save(noiser, sys.argv[1])  # loads what it needs
@@ -490,6 +590,7 @@ for line in sys.stdin:  # each asks for a process that saves one estimator after
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_a_kill_at_any_moment_leaves_a_whole_file_and_readers_never_see_half_of_one(tmp_path):
     path, rng, seen = tmp_path / "x.safetensors", np.random.default_rng(0), []

@@ -9,10 +9,16 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 import sk_denoise
 from sk_denoise import (
+    Centerer,
     ConvNetwork,
     DenoisingAutoencoder,
     DenseNetwork,
@@ -20,17 +26,19 @@ from sk_denoise import (
     FoldedUNetNetwork,
     GaussianNoiser,
     ImageDenoiser,
+    PixelScaler,
     PoolingNetwork,
     RIDNetNetwork,
     UNetNetwork,
     WienerDenoiser,
 )
 from sk_denoise.estimators import IMAGE_NETWORKS, NETWORKS
-from sk_denoise.io import export_onnx
+from sk_denoise.persistence import export_onnx
 
 ROWS = 3 + 20 * np.random.default_rng(0).random((40, 6))
 PICTURES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((8, 12, 1))).astype(np.float32)
 COLOURS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
+STANDARD = StandardScaler().fit(ROWS)
 FAST = {"max_epochs": 1, "random_state": 0}
 TOLERANCE = 1e-4  # of the range of the data
 
@@ -60,7 +68,10 @@ def assert_near(answer, expected, estimator):
     assert np.abs(answer - expected).max() < TOLERANCE * estimator.data_range_
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS if name != "dense"]
+
+
+@pytest.mark.parametrize("name", ["dense", *SLOWER])
 def test_an_autoencoder_answers_the_same_for_any_number_of_samples(name, tmp_path):
     X = ROWS if name == "dense" else COLOURS
     dae = DenoisingAutoencoder(SMALL.get(name, name), 4, **FAST).fit(X)
@@ -79,6 +90,7 @@ def test_what_transform_gives_is_what_is_exported(output, tmp_path):
     assert [answer.name for answer in session.get_outputs()] == [output]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [ConvNetwork((4,)), PoolingNetwork((4,))])
 def test_signals_have_latents_too(network, tmp_path):
     dae = DenoisingAutoencoder(network, 2, output="latent", **FAST).fit(ROWS)
@@ -93,6 +105,7 @@ SIZES = [(1, 1), (2, 3), (3, 2), (7, 1), (12, 12), (17, 33), (5, 40)]
 KINDS = {"folded_unet": ("blind", "map"), "unet": ("blind",), "dncnn": ("map",), "ridnet": ("blind",)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sigma"), [(name, sigma) for name in IMAGE_NETWORKS for sigma in KINDS.get(name, ("map",))]
 )
@@ -110,6 +123,7 @@ def test_pictures_of_any_size_are_answered_the_same(name, sigma, tmp_path):
             assert_near(run(session, X=X, sigma=levels), denoiser.predict(X, sigma=levels), denoiser)
 
 
+@pytest.mark.slow
 def test_the_unit_of_the_user_is_that_of_the_graph(tmp_path):
     denoiser = ImageDenoiser(
         SMALL["folded_unet"], noise=GaussianNoiser(90), sigma="map", loss="kl", patch_size=8, **FAST
@@ -124,6 +138,7 @@ def test_the_unit_of_the_user_is_that_of_the_graph(tmp_path):
     assert metadata["estimator"] == "ImageDenoiser"
 
 
+@pytest.mark.slow
 def test_flat_pictures_and_signals_keep_their_length(tmp_path):
     pictures = {"image_shape": (2, 3), "noise": GaussianNoiser(3.0), **FAST}
     for denoiser in (ImageDenoiser(SMALL["unet"], **pictures), ImageDenoiser(SMALL["dncnn"], **FAST)):
@@ -153,6 +168,7 @@ class Stubborn(Mine):
         return self.layer(x) if float(x.detach().sum()) > 0 else -self.layer(x)
 
 
+@pytest.mark.slow
 def test_a_network_of_the_user_is_exported_where_torch_can(tmp_path):
     dae = DenoisingAutoencoder(Mine, **FAST).fit(ROWS)
     assert_near(run(exported(dae, tmp_path), X=ROWS), dae.predict(ROWS.astype(np.float32)), dae)
@@ -171,8 +187,96 @@ def test_what_cannot_be_exported_is_said_at_once(tmp_path):
         export_onnx(DenoisingAutoencoder(DenseNetwork(()), 2, **FAST).fit(ROWS), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("m.pkl", r"pickled files do, in .pkl, and export_onnx writes an ONNX graph. Call it 'm.onnx'"),
+        ("m.safetensors", r"files of save do, .*Call it 'm.onnx', or save .*persistence.save"),
+        ("m.pt", "files of torch do"),
+    ],
+)
+def test_a_name_that_tells_of_another_format_is_refused(name, told, tmp_path):
+    dae = DenoisingAutoencoder(DenseNetwork(()), 2, **FAST).fit(ROWS)
+    with pytest.raises(ValueError, match=f"{name} ends as {told}"):
+        export_onnx(dae, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Pipelines ----------------------------------------------------------------------------------------------
+
+
+def autoencoder(**parameters):
+    return DenoisingAutoencoder(DenseNetwork((8,)), 4, **parameters, **FAST)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [StandardScaler(), GaussianNoiser(0.1)],
+        [StandardScaler(with_mean=False)],
+        [MinMaxScaler((-1, 2), clip=True), StandardScaler()],
+        [MaxAbsScaler(), "passthrough", RobustScaler()],
+        [make_pipeline(RobustScaler(), FrozenEstimator(STANDARD))],
+        [PixelScaler((3, 23)), Centerer()],
+    ],
+    ids=lambda steps: " ".join(type(step).__name__ for step in steps),
+)
+def test_steps_before_a_denoiser_are_in_its_graph(steps, tmp_path):
+    pipe = make_pipeline(*steps, autoencoder()).fit(ROWS)
+    session, X = exported(pipe, tmp_path), (1.2 * ROWS[:5]).astype(np.float32)
+    expected = pipe.predict(X.astype(float))
+    np.testing.assert_allclose(run(session, X=X), expected, rtol=0, atol=1e-5 * np.ptp(expected))
+    assert session.get_modelmeta().custom_metadata_map["steps"].split(", ")[0] in repr(steps)
+
+
+@pytest.mark.slow
+def test_scalers_of_data_far_from_zero_lose_nothing_in_single_precision(tmp_path):
+    X = (ROWS / 100 + 1000).astype(np.float32)  # steps of which are 6e-5
+    pipe = make_pipeline(StandardScaler(), autoencoder()).fit(X)
+    expected = pipe.predict(X.astype(float))
+    assert np.abs(run(exported(pipe, tmp_path), X=X) - expected).max() < 1e-5 * np.ptp(expected)
+
+
+@pytest.mark.slow
+def test_a_frozen_denoiser_of_pictures_behind_scalers_takes_any_size_and_a_level(tmp_path):
+    scalers = make_pipeline(PixelScaler(), Centerer()).fit(COLOURS)
+    denoiser = ImageDenoiser(SMALL["dncnn"], noise=GaussianNoiser(0.3), sigma="map", patch_size=8, **FAST)
+    denoiser.fit(scalers.transform(COLOURS))
+    pipe = make_pipeline(scalers, FrozenEstimator(denoiser))
+    session, levels = exported(pipe, tmp_path), np.array([0.1, 0.2])
+    expected = denoiser.predict(scalers.transform(COLOURS[:2])[:, :9, :7], sigma=levels)
+    answer = run(session, X=COLOURS[:2, :9, :7], sigma=levels)
+    np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pipe", "told"),
+    [
+        (make_pipeline(SimpleImputer(), autoencoder()), r"pipeline\['simpleimputer'\] is a SimpleImputer"),
+        (make_pipeline(make_pipeline(PCA(2)), autoencoder()), r"pipeline\['pipeline'\]\['pca'\] is a PCA"),
+        (make_pipeline(GaussianNoiser(apply="always"), autoencoder()), "GaussianNoiser with apply='always'"),
+        (
+            make_pipeline(StandardScaler(), autoencoder(), PCA(2)),
+            r"end with a denoiser, and pipeline\['pca'\] is a PCA. .*\['denoisingautoencoder'\]",
+        ),
+        (make_pipeline(StandardScaler(), WienerDenoiser()), "WienerDenoiser, which has no network"),
+        (make_pipeline("passthrough"), "got Pipeline, which has no network"),
+    ],
+)
+def test_a_step_that_no_graph_holds_is_refused_by_name(pipe, told, tmp_path):
+    with pytest.raises(TypeError, match=told):
+        export_onnx(pipe, tmp_path / "no.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_that_was_not_fitted_is_named(tmp_path):
+    with pytest.raises(NotFittedError, match="StandardScaler"):
+        export_onnx(make_pipeline(StandardScaler(), autoencoder()), tmp_path / "no.onnx")
+
+
 @pytest.mark.parametrize("missing", ["onnx", "onnxscript"])
 def test_a_missing_extra_is_named(missing, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ImportError, match=rf'export_onnx needs {missing}.*pip install -e "\.\[onnx\]"'):
+    with pytest.raises(ImportError, match=rf'export_onnx needs {missing}.*pip install "sk-denoise\[onnx\]"'):
         export_onnx(DenoisingAutoencoder(), tmp_path / "no.onnx")

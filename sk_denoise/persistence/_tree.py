@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sk_denoise.saving._container import Stored
+from sk_denoise.persistence._container import Stored
 
 __all__ = ["Codec", "Decoder", "Encoder", "Node", "fields_of"]
 
