@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from sk_denoise import DenoisingAutoencoder, DenseNetwork, GaussianNoiser
-from sk_denoise.io import load, save
+from sk_denoise.persistence import load, save
 from sk_denoise.training import LOSSES, OPTIMIZERS, SCHEDULES
 
 
