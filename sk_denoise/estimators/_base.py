@@ -21,6 +21,7 @@ from sk_denoise._validation import (
     as_float,
     as_tensor,
     check_samples,
+    warn_of_other_unit,
     warn_of_single_image,
 )
 from sk_denoise.datasets import RandomPatches
@@ -239,6 +240,9 @@ class BaseDenoiser(
 
     def _in_unit(self, samples: NDArray[Any]) -> NDArray[Any]:
         self._refuse_other_unit(samples)
+        scaler = self._preparation_.input_scaler
+        low, high = scaler.center - 2 * scaler.spread, scaler.center + 2 * scaler.spread
+        warn_of_other_unit(samples, float(low.min()), float(high.max()))
         return samples
 
     def _apply(self, X: ArrayLike, function: Callable[[nn.Module, Tensor], Tensor]) -> NDArray[Any]:

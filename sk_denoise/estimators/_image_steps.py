@@ -170,10 +170,8 @@ class ImageFitSteps(FitSteps):
     def _divided(self, given: Given, X_val: Any, X_clean_val: Any) -> tuple[Given, Given | None]:
         """Return what to train on and what to validate on, if anything."""
         if isinstance(X_val, str | os.PathLike):
-            is_pair = isinstance(given, Pair)
-            X_val = as_folder(
-                X_val, _color_of(given.inputs.shape[1:] if is_pair else given.source.sample_shape)
-            )
+            shape = given.inputs.shape[1:] if isinstance(given, Pair) else given.source.sample_shape
+            X_val = as_folder(X_val, _color_of(shape))
         X_val, X_clean_val = stack_of(X_val), stack_of(X_clean_val)
         if X_val is not None and (is_stream(X_val) or is_picture_list(X_val) or is_pair_list(X_val)):
             return given, self._given(X_val, None, X_clean_val)

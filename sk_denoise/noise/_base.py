@@ -33,6 +33,7 @@ from sk_denoise._validation import (
     check_samples,
     refuse_channels_first,
     refuse_single_image,
+    warn_of_flat_channels_first,
     warn_of_single_image,
     wrap_output,
 )
@@ -205,6 +206,7 @@ class PictureNoiser(BaseNoiser):
         return x if self.image_shape is None else x.reshape(len(x), *self.image_shape)
 
     def _check_layout(self, clean: torch.Tensor) -> None:
+        warn_of_flat_channels_first(tuple(clean.shape), self.image_shape)
         refuse_channels_first(tuple(clean.shape[1:]), self.image_shape)
         refuse_single_image(tuple(clean.shape), self.image_shape)
         if self.image_shape is None:
