@@ -392,10 +392,14 @@ def warn_of_alpha(samples: NDArray[Any], name: str = "X") -> None:
 
 def warn_of_other_unit(samples: NDArray[Any], low: float, high: float, name: str = "X") -> None:
     """Warn where samples lie far beyond the range of those of the fit, or all in a tiny part of it."""
-    few = samples.reshape(-1)[:: max(1, samples.size // ENTRIES_LOOKED_AT)].astype(np.float64)
+    few = (
+        samples[:: max(1, samples.size // ENTRIES_LOOKED_AT)].reshape(-1, samples[0].size).astype(np.float64)
+    )
     least, most = float(few.min()), float(few.max())
-    is_far = np.mean(np.abs(few - (low + high) / 2) > FAR * (high - low)) > 1 / 16
-    if is_far or (len(few) >= LEAST_ENTRIES and 0 < most - least < SMALL * (high - low)):
+    far = np.abs(few - (low + high) / 2) > FAR * (high - low)
+    # Noise in features that hardly vary lies far out behind a scaler, but there alone.
+    is_far = far.mean() > 1 / 4 or (len(few) >= LEAST_ENTRIES and (far.mean(axis=0) > 1 / 50).mean() > 1 / 2)
+    if is_far or (few.size >= LEAST_ENTRIES and 0 < most - least < SMALL * (high - low)):
         warn_user(
             f"{name} holds values from {least:.4g} to {most:.4g}, and the fit saw values between about "
             f"{low:.4g} and {high:.4g}: {name} seems to be in another unit, which is not converted here."
