@@ -408,7 +408,8 @@ def warn_of_other_unit(samples: NDArray[Any], low: float, high: float, name: str
 
 def warn_of_other_order(X: Any, other: Any, name: str) -> None:
     """Warn where two frames have the same index in another order: samples are paired by their place."""
-    index, others = getattr(X, "index", None), getattr(other, "index", None)
+    index: Any = getattr(X, "index", None)
+    others: Any = getattr(other, "index", None)
     if not (hasattr(index, "equals") and hasattr(others, "equals")) or len(index) != len(others):
         return
     if not index.equals(others) and index.sort_values().equals(others.sort_values()):

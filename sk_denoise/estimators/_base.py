@@ -71,7 +71,7 @@ class BaseDenoiser(
             Noisy samples where a clean side is given, else clean ones. Finite numbers; integers count
             as float32 in the same unit.
         y : array-like of the shape of X, optional
-            The clean side. Read as labels and ignored where it has another shape, where X has a single
+            The clean side. Read as labels and ignored where its samples have another shape, where X has one
             feature, or where it holds zeros and ones only and X does not; and where it equals X.
         X_clean : array-like of the shape of X, optional
             The clean side, whatever y is.

@@ -103,8 +103,8 @@ class BaseNoiser(
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Clean samples.
-        y : ignored
-            Present for scikit-learn's conventions.
+        y : array-like of as many samples, optional
+            Not learned from. X itself says that X counts as clean, also where it holds the noise of a noiser.
 
         Returns
         -------
@@ -122,8 +122,8 @@ class BaseNoiser(
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Clean samples; integers become float32 in the same unit.
-        y : ignored
-            Present for scikit-learn's conventions.
+        y : array-like of as many samples, optional
+            Not learned from. X itself says that X counts as clean, also where it holds the noise of a noiser.
 
         Returns
         -------
