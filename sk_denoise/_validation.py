@@ -412,7 +412,7 @@ def warn_of_other_order(X: Any, other: Any, name: str) -> None:
     others: Any = getattr(other, "index", None)
     if not (hasattr(index, "equals") and hasattr(others, "equals")) or len(index) != len(others):
         return
-    if not index.equals(others) and index.sort_values().equals(others.sort_values()):
+    if not index.equals(others) and index.isin(others).all() and others.isin(index).all():
         warn_user(
             f"{name} has the index of X in another order, and samples are paired by their place, not by "
             f"their index. Pass {name}.loc[X.index].",

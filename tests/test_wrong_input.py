@@ -24,6 +24,7 @@ from sk_denoise import (
 )
 from sk_denoise.datasets import RandomPatches, load_pictures
 from sk_denoise.exceptions import CleanTargetWarning
+from sk_denoise.io import write_image
 from sk_denoise.metrics import make_denoising_scorer, mse, nmse, psnr, ssim
 from sk_denoise.preprocessing import Centerer, PixelScaler
 
@@ -370,3 +371,16 @@ def test_a_clean_side_in_another_order_is_warned_of():
         autoencoder().fit(noisy, **{name: X})
         autoencoder().fit(noisy, **{name: X.reset_index(drop=True)})
         autoencoder().fit(noisy.sample(frac=1, random_state=0), **{name: shuffled})
+
+
+def test_frames_with_labels_of_several_types_pass():
+    labels = [*range(20), *"abcdefghijklmnopqrst"]
+    X, reversed_ = pd.DataFrame(ROWS, index=labels), pd.DataFrame(ROWS + 0.1, index=labels[::-1])
+    with pytest.warns(CleanTargetWarning, match="in another order"):
+        autoencoder().fit(X, reversed_)
+
+
+def test_masked_images_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match="masked array that hides pixels"):
+        write_image(tmp_path / "hidden.png", np.ma.masked_equal(EIGHT_BITS, EIGHT_BITS[0, 0]))
+    assert not list(tmp_path.iterdir())
