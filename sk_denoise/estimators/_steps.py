@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -30,6 +31,7 @@ from sk_denoise._validation import (
     check_one_of,
     check_parameters,
     name_of,
+    warn_of_flat_channels_first,
 )
 from sk_denoise._warnings import warn_user
 from sk_denoise.datasets import RandomPatches
@@ -141,7 +143,13 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
                 f"fit takes arrays, got {type(X).__name__}. Pictures that are streamed from a folder or data "
                 "set go to fit_patches(RandomPatches(pictures, patch_size=64))."
             )
+        if isinstance(X, str | os.PathLike):
+            raise TypeError(
+                f"fit takes arrays, got the path {str(X)!r}. The pictures of a folder go to "
+                f"fit_patches(RandomPatches({str(X)!r}, patch_size=64)); ImageDenoiser takes the path itself."
+            )
         self._check_parameters()
+        warn_of_flat_channels_first(np.shape(X), self.image_shape)
         first = not self.__sklearn_is_fitted__()
         if not first:
             self._refuse_other_unit(np.asarray(X))

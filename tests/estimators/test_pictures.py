@@ -191,7 +191,8 @@ def test_a_function_of_output_and_target_is_a_loss(pictures):
 
 def test_a_mix_with_a_loss_on_the_unit_interval_answers_through_a_sigmoid(pictures):
     dae = small(loss={"kl": 1.0, "mse": 1.0}).fit(pictures)
-    denoised = dae.predict(100 * pictures - 50)
+    with pytest.warns(UserWarning, match="another unit"):
+        denoised = dae.predict(100 * pictures - 50)
     assert denoised.min() >= 0
     assert denoised.max() <= 1
     with pytest.raises(ValueError, match=r"loss=\{'kl': 1.0\} needs clean data in \[0, 1\]"):
