@@ -212,20 +212,12 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         return layout.network_shape
 
     def _refuse_other_unit(self, samples: NDArray[Any]) -> None:
-        """Refuse integers for a network that learned from [0, 1], and warn of the opposite."""
-        learned = self.intensity_range_
-        if learned is None or not samples.size or samples.dtype.kind not in "uif":
-            return
-        low, high = float(samples.min()), float(samples.max())
-        words = f"{type(self).__name__} learned from numbers in [{learned.black:g}, {learned.white:g}], and X"
-        if learned == UNIT and samples.dtype.kind in "ui" and high > 1:
-            words += f" holds {samples.dtype} up to {high:g}. Bring it to [0, 1]"
-            if not is_stored(samples.dtype):  # of a table, perhaps, in which others lie far out
-                warn_user(f"{words}, as the data of the fit.")
-                return
-            raise ValueError(f"{words}, X / {IntensityRange.of(samples).white:.0f}.")
-        if learned != UNIT and samples.dtype.kind == "f" and low >= 0 and 0 < high <= 1:
-            warn_user(f"{words} lies in [0, 1]. Give it in the unit of the fit, {learned.white:g} * X.")
+        """Refuse integers, as files hold them, for a network that learned from [0, 1]."""
+        if self.intensity_range_ == UNIT and is_stored(samples.dtype) and samples.max(initial=0) > 1:
+            raise ValueError(
+                f"{type(self).__name__} learned from numbers in [0, 1], and X holds {samples.dtype} up to "
+                f"{samples.max()}. Bring it to [0, 1], X / {IntensityRange.of(samples).white:.0f}."
+            )
 
     def _split(
         self, pair: Pair, X_val: ArrayLike | None, X_clean_val: ArrayLike | None
