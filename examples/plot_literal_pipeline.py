@@ -93,13 +93,15 @@ print("the same predictions:", np.array_equal(alone.predict(X_noisy), pipe.predi
 # ----------------------------
 # With the source at hand, every batch of the training is corrupted afresh. Two simpler ways are common, and
 # lose: to corrupt the digits once and learn the pairs, and to take noisy digits for clean ones. Plain
-# arrays carry nothing, so ``numpy.asarray`` lets us try.
+# arrays carry nothing, so ``numpy.asarray`` lets us try. ``fit(once)`` would warn, because the noise in it is
+# recognized; ``fit(once, once)`` says that noisy digits are meant to count as clean.
 once = np.asarray(noised)
 
 frozen = DenoisingAutoencoder(max_epochs=40, random_state=0).fit(once, X_clean=X_train)
 quality["one frozen draw"] = psnr(X_test, frozen.predict(X_noisy), data_range=1)
 
-noisy_target = DenoisingAutoencoder(noise=GaussianNoiser(0.25), max_epochs=40, random_state=0).fit(once)
+noisy_target = DenoisingAutoencoder(noise=GaussianNoiser(0.25), max_epochs=40, random_state=0)
+noisy_target.fit(once, once)
 quality["noisy target"] = psnr(X_test, noisy_target.predict(X_noisy), data_range=1)
 
 for name, decibels in quality.items():

@@ -57,6 +57,7 @@ __all__ = [
     "refuse_single_image",
     "restore_container",
     "restore_names",
+    "shape_of",
     "warn_of_alpha",
     "warn_of_flat_channels_first",
     "warn_of_other_order",
@@ -417,6 +418,17 @@ def check_lengths(X: Any, y: Any, name: str = "y") -> None:
             f"Found input variables with inconsistent numbers of samples: {n_samples} in X, {n_others} in "
             f"{name}. Pass one entry of {name} for each sample of X, in the same order."
         )
+
+
+def shape_of(X: Any) -> tuple[int, ...]:
+    """Return the shape of what stands for an array, also where it only turns into one."""
+    shape = getattr(X, "shape", None)
+    if isinstance(shape, tuple):
+        return tuple(shape)
+    try:
+        return np.asarray(X).shape
+    except ValueError:  # a ragged list, which is refused where data are checked
+        return ()
 
 
 def _length_of(side: Any) -> int | None:

@@ -6,7 +6,6 @@ from abc import ABCMeta
 from collections.abc import Callable
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
@@ -21,6 +20,7 @@ from sk_denoise._validation import (
     as_float,
     as_tensor,
     check_samples,
+    shape_of,
     warn_of_other_unit,
     warn_of_single_image,
 )
@@ -108,7 +108,7 @@ class BaseDenoiser(
         self, X: ArrayLike, y: Any, X_clean: ArrayLike | None, sample_weight: ArrayLike | None = None
     ) -> Pair:
         pair = super()._check(X, y, X_clean, sample_weight)
-        if self.image_shape is None and np.ndim(X) == 3:  # rows may be a table in the order of time
+        if self.image_shape is None and len(shape_of(X)) == 3:  # rows may be a table in the order of time
             warn_of_single_image(X, "images")
         return pair
 

@@ -25,6 +25,7 @@ from sk_denoise._validation import (
     check_parameters,
     check_samples,
     refuse_single_image,
+    shape_of,
     warn_of_flat_channels_first,
     warn_of_single_image,
 )
@@ -150,9 +151,9 @@ class ClassicalDenoiser(
 
     def _check(self, X: ArrayLike, y: Any, X_clean: ArrayLike | None) -> tuple[Pair, SampleLayout]:
         """Check the data, and settle which side is clean and how samples are laid out."""
-        refuse_single_image(np.shape(X), self.image_shape)
-        warn_of_flat_channels_first(np.shape(X), self.image_shape)
-        if self.image_shape is None and self._rows_are_signals and np.ndim(X) == 2:
+        refuse_single_image(shape_of(X), self.image_shape)
+        warn_of_flat_channels_first(shape_of(X), self.image_shape)
+        if self.image_shape is None and self._rows_are_signals and len(shape_of(X)) == 2:
             warn_of_single_image(X, "signals")
         pair = resolve_pair(
             self,

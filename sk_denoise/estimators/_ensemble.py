@@ -30,6 +30,7 @@ from sk_denoise._validation import (
     check_weights,
     refuse_masked,
     refuse_single_image,
+    shape_of,
 )
 from sk_denoise.estimators._calibration import calibrate, moments
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
@@ -317,7 +318,7 @@ class DenoisingEnsemble(
                 return self._given_list(X, y, X_clean, sample_weight)
         learner = {"noise": member.noise, "rows_are_signals": member._rows_are_signals()}
         if self._takes_lists:
-            refuse_single_image(np.shape(X), self.image_shape)
+            refuse_single_image(shape_of(X), self.image_shape)
         pair = resolve_pair(self, X, y, X_clean, reset=True, min_samples=member._least_samples, **learner)
         samples, source = check_samples(self, X, reset=False), carried_source(X)
         clean = {"X_clean": X_clean, "y": y}.get(pair.source)

@@ -25,6 +25,7 @@ from sk_denoise._validation import (
     check_weights,
     refuse_masked,
     refuse_single_image,
+    shape_of,
     warn_of_single_image,
 )
 from sk_denoise.datasets import RandomPatches
@@ -125,8 +126,8 @@ class ImageFitSteps(FitSteps):
         if is_pair_list(X):
             X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
         if not is_picture_list(X):
-            refuse_single_image(np.shape(X), self.image_shape)
-            if self.image_shape is None and np.ndim(X) == 2:
+            refuse_single_image(shape_of(X), self.image_shape)
+            if self.image_shape is None and len(shape_of(X)) == 2:
                 warn_of_single_image(X, "signals")
             pair = self._check(X, y, X_clean, sample_weight)
             if pair.noiser is None and pair.targets is not pair.inputs:

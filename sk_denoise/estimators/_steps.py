@@ -31,6 +31,7 @@ from sk_denoise._validation import (
     check_one_of,
     check_parameters,
     name_of,
+    shape_of,
     warn_of_flat_channels_first,
 )
 from sk_denoise._warnings import warn_user
@@ -149,7 +150,7 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
                 f"fit_patches(RandomPatches({str(X)!r}, patch_size=64)); ImageDenoiser takes the path itself."
             )
         self._check_parameters()
-        warn_of_flat_channels_first(np.shape(X), self.image_shape)
+        warn_of_flat_channels_first(shape_of(X), self.image_shape)
         first = not self.__sklearn_is_fitted__()
         if not first:
             self._refuse_other_unit(np.asarray(X))
