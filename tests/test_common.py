@@ -22,22 +22,17 @@ from sk_denoise import (
     FoldedUNetNetwork,
     GaussianNoiser,
     ImageDenoiser,
-    MaskingNoiser,
     MedianDenoiser,
     NoiserChain,
     NoiserChoice,
     NonLocalMeansDenoiser,
-    PixelNoiser,
     PixelScaler,
-    PoissonNoiser,
     RegionNoiser,
-    SaltAndPepperNoiser,
-    SpeckleNoiser,
     SwapNoiser,
     TotalVariationDenoiser,
-    UniformNoiser,
     WaveletDenoiser,
     WienerDenoiser,
+    noise,
 )
 
 IN_TRAINING_ONLY = "corrupts in fit_transform only, so that a deployed pipeline does not corrupt its input"
@@ -47,19 +42,12 @@ WEIGHTS_IN_THE_LOSS = (
     "alike on average, not in numbers"
 )
 
-NOISERS = [
-    GaussianNoiser(),
-    UniformNoiser(),
-    SpeckleNoiser(),
-    PoissonNoiser(),
-    SaltAndPepperNoiser(),
-    MaskingNoiser(),
-    SwapNoiser(),
-    PixelNoiser(),
-    RegionNoiser(GaussianNoiser()),
-    NoiserChoice([GaussianNoiser(), SwapNoiser()]),
-    NoiserChain([SwapNoiser(), GaussianNoiser()]),
-]
+MADE_OF_OTHERS = {
+    "region": RegionNoiser(GaussianNoiser()),
+    "choice": NoiserChoice([GaussianNoiser(), SwapNoiser()]),
+    "chain": NoiserChain([SwapNoiser(), GaussianNoiser()]),
+}
+NOISERS = [MADE_OF_OTHERS.get(name) or kind() for name, kind in noise.NOISERS.items()]
 ALWAYS = GaussianNoiser(apply="always")
 OTHERS = [
     PixelScaler(),

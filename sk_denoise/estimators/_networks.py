@@ -67,9 +67,8 @@ def _resolve_spec(network: Any, table: Mapping[str, type[Any]], estimator: str, 
         What a class or function of the user's is called with.
     """
     if isinstance(network, str):
-        known = (
-            EVERY_NETWORK if network in EVERY_NETWORK else table
-        )  # that of another estimator is named below
+        # a network of the other estimator is refused below, which says what takes it
+        known = EVERY_NETWORK if network in EVERY_NETWORK else table
         network = check_one_of(network, known, "network")()
     if isinstance(network, nn.Module):
         raise ValueError(
