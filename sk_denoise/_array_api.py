@@ -16,6 +16,7 @@ from sklearn import get_config
 from torch import Tensor
 
 from sk_denoise._clean_source import attach_source, carried_source
+from sk_denoise._validation import refuse_channels_last
 
 __all__ = ["in_kind", "in_kind_of", "on_host"]
 
@@ -70,6 +71,8 @@ def _on_host(X: Any, with_channels: int | None) -> Any:
     if isinstance(X, list | tuple):
         return [_on_host(item, with_channels and with_channels - 1) for item in X]
     if isinstance(X, Tensor):
+        if with_channels is not None and X.ndim == with_channels:
+            refuse_channels_last(tuple(X.shape))
         here = X.detach().cpu()
         array = (here.float() if here.dtype == torch.bfloat16 else here).numpy()
         array = np.moveaxis(array, -3, -1) if X.ndim == with_channels else array

@@ -120,6 +120,8 @@ class IntensityRange:
             noise = _Noise(image)
             for depth in DEPTHS:
                 white = 2.0**depth - 1
+                if image.dtype.kind == "i":  # of 16 bits, one is that of the sign
+                    white = min(white, cls.of_type(image.dtype).white)
                 if high <= white or noise.reaches(high - white, white):
                     is_from_zero = low >= 0 or noise.reaches(-low, white)
                     return cls(0.0, white) if is_from_zero else cls._measured(low, high)

@@ -28,7 +28,7 @@ from sk_denoise._validation import as_float, as_numbers, as_tensor
 from sk_denoise._warnings import warn_user
 from sk_denoise.exceptions import CleanTargetWarning
 
-__all__ = ["remember_noise", "warn_of_lost_source", "warn_of_other_unit"]
+__all__ = ["remember_noise", "warn_of_lost_source", "warn_of_missed_step"]
 
 LATEST = 4  # outputs that a thread remembers
 ENTRIES, MOST_ROWS, MOST_COLUMNS = 2**17, 256, 64  # of a sample
@@ -121,7 +121,7 @@ def warn_of_lost_source(samples: Any, y: Any = None, name: str = "X") -> None:
     )
 
 
-def warn_of_other_unit(samples: Any, y: NDArray[Any]) -> None:
+def warn_of_missed_step(samples: Any, y: NDArray[Any]) -> None:
     """Warn where y is the clean side of what a noiser gave out, and samples are that after another step."""
     trace = _trace_in(samples)
     if trace is None:

@@ -52,10 +52,15 @@ __all__ = [
     "names_of",
     "noisers_in",
     "refuse_channels_first",
+    "refuse_channels_last",
     "refuse_masked",
     "refuse_single_image",
     "restore_container",
     "restore_names",
+    "warn_of_alpha",
+    "warn_of_flat_channels_first",
+    "warn_of_other_order",
+    "warn_of_other_unit",
     "warn_of_single_image",
     "wrap_output",
 ]
@@ -66,6 +71,9 @@ MOST_CHANNELS = 4  # of an image, where its shape is to tell channels from sides
 # Rows and columns of one image follow each other: neighbours differ by less than this share of how much those
 # differ that lie half an image apart. Photos reach 0.48, digits in a table 1.0, series along one axis only.
 LEAST_SIDE, MOST_SIDE, ALIKE = 16, 1024, 0.7
+
+# Data in another unit than those of the fit: most far beyond their range, or all within a small part of it.
+ENTRIES_LOOKED_AT, LEAST_ENTRIES, FAR, SMALL = 2**16, 16, 4, 1 / 200
 
 
 @runtime_checkable
@@ -328,6 +336,77 @@ def _means_of_blocks(image: NDArray[np.float64]) -> NDArray[np.float64]:
     height, width = (side // 4 for side in image.shape[:2])
     blocks = image[: 4 * height, : 4 * width].reshape(height, 4, width, 4, -1)
     return np.asarray(blocks.mean(axis=(1, 3)))
+
+
+def refuse_channels_last(shape: tuple[int, ...], name: str = "X") -> None:
+    """Refuse tensors (height, width, channels), with or without a first axis: tensors have channels first."""
+    rows, columns, channels = shape[-3:] if len(shape) > 2 else (0, 0, 0)
+    if channels in (1, 3, 4) and min(rows, columns) > MOST_CHANNELS:
+        raise ValueError(
+            f"{name} is a tensor of shape {tuple(shape)}, which seems to have its channels last; tensors "
+            f"have them first. Pass {name}.movedim(-1, -3), or {name}.numpy()."
+        )
+
+
+def warn_of_flat_channels_first(shape: tuple[int, ...], image_shape: Any) -> None:
+    """Warn where flat rows are said to be images (channels, height, width): their channels come last."""
+    declared = tuple(image_shape or ())
+    if (
+        len(shape) == 2
+        and len(declared) == 3
+        and declared[0] in (1, 3, 4)
+        and min(declared[1:]) > MOST_CHANNELS
+    ):
+        warn_user(
+            f"image_shape={declared} means {declared[0]} x {declared[1]} pixels of {declared[2]} channels. "
+            f"If the rows are images with their channels first, pass without image_shape "
+            f"numpy.moveaxis(X.reshape(-1, {', '.join(map(str, declared))}), 1, -1)."
+        )
+
+
+def warn_of_alpha(samples: NDArray[Any], name: str = "X") -> None:
+    """Warn where the last channel of images is the same everywhere, as transparency is that hides nothing."""
+    if (
+        samples.ndim == 4
+        and samples.shape[3] in (2, 4)
+        and samples[..., :-1].min() != samples[..., :-1].max()
+    ):
+        last = samples[..., -1]
+        if last.min() == last.max():
+            warn_user(
+                f"The last of the {samples.shape[3]} channels in {name} is {last.flat[0]:g} everywhere, as "
+                f"transparency is. Leave it out: {name}[..., :{samples.shape[3] - 1}]."
+            )
+
+
+def warn_of_other_unit(samples: NDArray[Any], low: float, high: float, name: str = "X") -> None:
+    """Warn where samples lie far beyond the range of those of the fit, or all in a tiny part of it."""
+    few = (
+        samples[:: max(1, samples.size // ENTRIES_LOOKED_AT)].reshape(-1, samples[0].size).astype(np.float64)
+    )
+    least, most = float(few.min()), float(few.max())
+    far = np.abs(few - (low + high) / 2) > FAR * (high - low)
+    # Noise in features that hardly vary lies far out behind a scaler, but there alone.
+    is_far = far.mean() > 1 / 4 or (len(few) >= LEAST_ENTRIES and (far.mean(axis=0) > 1 / 50).mean() > 1 / 2)
+    if is_far or (few.size >= LEAST_ENTRIES and 0 < most - least < SMALL * (high - low)):
+        warn_user(
+            f"{name} holds values from {least:.4g} to {most:.4g}, and the fit saw values between about "
+            f"{low:.4g} and {high:.4g}: {name} seems to be in another unit, which is not converted here."
+        )
+
+
+def warn_of_other_order(X: Any, other: Any, name: str) -> None:
+    """Warn where two frames have the same index in another order: samples are paired by their place."""
+    index: Any = getattr(X, "index", None)
+    others: Any = getattr(other, "index", None)
+    if not (hasattr(index, "equals") and hasattr(others, "equals")) or len(index) != len(others):
+        return
+    if not index.equals(others) and index.isin(others).all() and others.isin(index).all():
+        warn_user(
+            f"{name} has the index of X in another order, and samples are paired by their place, not by "
+            f"their index. Pass {name}.loc[X.index].",
+            CleanTargetWarning,
+        )
 
 
 def check_lengths(X: Any, y: Any, name: str = "y") -> None:

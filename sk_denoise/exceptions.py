@@ -31,7 +31,7 @@ class SkippedImageWarning(UserWarning):
 
 
 class CleanTargetWarning(UserWarning):
-    """A two-dimensional ``y`` was read as labels, or a clean side carries no noise to learn from."""
+    """A two-dimensional ``y`` was read as labels, a clean side has no noise to learn from, or is noisy."""
 
 
 class WeakNoiseWarning(UserWarning):

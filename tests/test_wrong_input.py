@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from sk_denoise import (
@@ -22,6 +23,8 @@ from sk_denoise import (
     WienerDenoiser,
 )
 from sk_denoise.datasets import RandomPatches, load_pictures
+from sk_denoise.exceptions import CleanTargetWarning
+from sk_denoise.io import write_image
 from sk_denoise.metrics import make_denoising_scorer, mse, nmse, psnr, ssim
 from sk_denoise.preprocessing import Centerer, PixelScaler
 
@@ -291,3 +294,93 @@ def test_tables_signals_and_windows_are_no_image():
         sliding_window_view(walk(400, 3), 64, axis=0).swapaxes(1, 2)
     )
     autoencoder().fit(sensors)
+
+
+# Other layouts and units --------------------------------------------------------------------------------
+
+
+def test_tensors_with_their_channels_last_are_refused():
+    tensors = torch.from_numpy(np.moveaxis(CHANNELS_FIRST, 1, -1))
+    for X in (tensors, list(tensors)):
+        with pytest.raises(ValueError, match=r"seems to have its channels last.*movedim\(-1, -3\)"):
+            for_images().fit(X)
+    for_images().fit(tensors.movedim(-1, -3))
+
+
+@pytest.mark.parametrize("learner", [autoencoder, MedianDenoiser, PixelNoiser])
+def test_flat_images_with_their_channels_first_are_warned_of(learner):
+    rows = CHANNELS_FIRST.reshape(10, -1)
+    with pytest.warns(
+        UserWarning, match=r"3 x 24 pixels of 20 channels.*X.reshape\(-1, 3, 24, 20\), 1, -1\)"
+    ):
+        learner(image_shape=(3, 24, 20)).fit(rows)
+    learner(image_shape=(24, 20, 3)).fit(rows)
+
+
+@pytest.mark.parametrize(
+    "learner", [autoencoder(), for_images(), MedianDenoiser()], ids=lambda x: type(x).__name__
+)
+def test_transparency_that_hides_nothing_is_warned_of(learner):
+    opaque = np.concatenate([np.moveaxis(CHANNELS_FIRST, 1, -1), np.ones((10, 24, 20, 1))], axis=-1)
+    with pytest.warns(UserWarning, match=r"last of the 4 channels in X is 1 everywhere.*X\[..., :3\]"):
+        learner.fit(opaque)
+    learner.fit(opaque[..., :3])
+
+
+def test_a_path_for_an_estimator_of_arrays_says_who_takes_folders(tmp_path):
+    with pytest.raises(TypeError, match=r"fit_patches\(RandomPatches\('photos', patch_size=64\)\)"):
+        autoencoder().fit("photos")
+    with pytest.raises(TypeError, match="ImageDenoiser takes the path itself"):
+        autoencoder().fit(tmp_path)
+
+
+EIGHT_BITS = (255 * ROWS).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("learned", "given"),
+    [(ROWS, 255 * ROWS), (ROWS, EIGHT_BITS), (EIGHT_BITS, ROWS), (255 * ROWS, ROWS)],
+    ids=["floats", "integers", "floats after integers", "floats after larger ones"],
+)
+def test_another_unit_than_that_of_the_fit_is_noticed(learned, given):
+    fitted = autoencoder().fit(learned)
+    for use in (fitted.predict, fitted.transform, fitted.score):
+        with pytest.warns(UserWarning, match="X seems to be in another unit"):
+            use(given)
+    with pytest.warns(UserWarning, match="X_val seems to be in another unit"):
+        autoencoder().fit(learned, X_val=given)
+
+
+def test_strong_noise_single_samples_and_dark_ones_are_in_their_unit():
+    fitted = autoencoder().fit(EIGHT_BITS)
+    fitted.predict(EIGHT_BITS.astype(float))
+    fitted.predict(np.zeros((1, 6)))
+    fitted.predict(EIGHT_BITS[:1] // 8)
+    fitted.predict(EIGHT_BITS + np.random.default_rng(0).normal(0, 500, ROWS.shape))
+
+
+def test_a_clean_side_in_another_order_is_warned_of():
+    X = pd.DataFrame(ROWS).add_prefix("x")
+    shuffled = X.sample(frac=1, random_state=0)
+    noisy = X + np.random.default_rng(0).normal(0, 0.1, X.shape)
+    for name in ("y", "X_clean"):
+        with pytest.warns(
+            CleanTargetWarning, match=rf"{name} has the index of X in another order.*{name}\.loc"
+        ):
+            autoencoder().fit(noisy, **{name: shuffled})
+        autoencoder().fit(noisy, **{name: X})
+        autoencoder().fit(noisy, **{name: X.reset_index(drop=True)})
+        autoencoder().fit(noisy.sample(frac=1, random_state=0), **{name: shuffled})
+
+
+def test_frames_with_labels_of_several_types_pass():
+    labels = [*range(20), *"abcdefghijklmnopqrst"]
+    X, reversed_ = pd.DataFrame(ROWS, index=labels), pd.DataFrame(ROWS + 0.1, index=labels[::-1])
+    with pytest.warns(CleanTargetWarning, match="in another order"):
+        autoencoder().fit(X, reversed_)
+
+
+def test_masked_images_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match="masked array that hides pixels"):
+        write_image(tmp_path / "hidden.png", np.ma.masked_equal(EIGHT_BITS, EIGHT_BITS[0, 0]))
+    assert not list(tmp_path.iterdir())

@@ -21,6 +21,7 @@ from sk_denoise._validation import (
     as_float,
     as_tensor,
     check_samples,
+    warn_of_other_unit,
     warn_of_single_image,
 )
 from sk_denoise.datasets import RandomPatches
@@ -70,7 +71,7 @@ class BaseDenoiser(
             Noisy samples where a clean side is given, else clean ones. Finite numbers; integers count
             as float32 in the same unit.
         y : array-like of the shape of X, optional
-            The clean side. Read as labels and ignored where it has another shape, where X has a single
+            The clean side. Read as labels and ignored where its samples have another shape, where X has one
             feature, or where it holds zeros and ones only and X does not; and where it equals X.
         X_clean : array-like of the shape of X, optional
             The clean side, whatever y is.
@@ -238,6 +239,9 @@ class BaseDenoiser(
 
     def _in_unit(self, samples: NDArray[Any], like: NDArray[Any] | None = None) -> NDArray[Any]:
         self._refuse_other_unit(samples)
+        scaler = self._preparation_.input_scaler
+        low, high = scaler.center - 2 * scaler.spread, scaler.center + 2 * scaler.spread
+        warn_of_other_unit(samples, float(low.min()), float(high.max()))
         return samples
 
     def _apply(self, X: ArrayLike, function: Callable[[nn.Module, Tensor], Tensor]) -> NDArray[Any]:

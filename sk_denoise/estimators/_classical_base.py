@@ -25,6 +25,7 @@ from sk_denoise._validation import (
     check_parameters,
     check_samples,
     refuse_single_image,
+    warn_of_flat_channels_first,
     warn_of_single_image,
 )
 from sk_denoise.estimators._layout import SampleLayout
@@ -72,7 +73,7 @@ class ClassicalDenoiser(
             Noisy samples where a clean side is given, else clean ones. Finite numbers; integers count
             as float32 in the same unit.
         y : array-like of the shape of X, optional
-            The clean side. Read as labels and ignored where it has another shape, where X has a single
+            The clean side. Read as labels and ignored where its samples have another shape, where X has one
             feature, or where it holds zeros and ones only and X does not; and where it equals X.
         X_clean : array-like of the shape of X, optional
             The clean side, whatever y is.
@@ -150,6 +151,7 @@ class ClassicalDenoiser(
     def _check(self, X: ArrayLike, y: Any, X_clean: ArrayLike | None) -> tuple[Pair, SampleLayout]:
         """Check the data, and settle which side is clean and how samples are laid out."""
         refuse_single_image(np.shape(X), self.image_shape)
+        warn_of_flat_channels_first(np.shape(X), self.image_shape)
         if self.image_shape is None and self._rows_are_signals and np.ndim(X) == 2:
             warn_of_single_image(X, "signals")
         pair = resolve_pair(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
 from sk_denoise._intensity import IntensityRange
-from sk_denoise._noise_traces import warn_of_lost_source, warn_of_other_unit
+from sk_denoise._noise_traces import warn_of_lost_source, warn_of_missed_step
 from sk_denoise._scaling import some_of
 from sk_denoise._validation import (
     Noiser,
@@ -26,6 +26,9 @@ from sk_denoise._validation import (
     is_clean_side,
     name_of,
     refuse_masked,
+    warn_of_alpha,
+    warn_of_other_order,
+    warn_of_other_unit,
 )
 from sk_denoise._warnings import warn_user
 from sk_denoise.estimators._layout import SampleLayout
@@ -136,10 +139,13 @@ def resolve_pair(
     weights = check_weights(sample_weight, samples, min_samples)
     counting = slice(None) if weights is None else np.flatnonzero(weights)
     pair = _resolved(estimator, X, samples, y, X_clean, noise, rows_are_signals, counting)
+    warn_of_alpha(samples)
+    if pair.source in ("X_clean", "y"):
+        warn_of_other_order(X, X_clean if pair.source == "X_clean" else y, pair.source)
     if learns and pair.source == "X" and not _same(y, samples):
         warn_of_lost_source(samples)
     elif learns and pair.source == "y" and carried_source(X) is None:
-        warn_of_other_unit(samples, y)
+        warn_of_missed_step(samples, y)
     return pair if weights is None else replace(pair, weights=weights[counting])
 
 
@@ -194,6 +200,7 @@ def resolve_validation_pair(
     else:
         samples = _verified(source, samples).clean
     inputs = as_float(samples)
+    warn_of_other_unit(inputs, float(training.inputs.min()), float(training.inputs.max()), "X_val")
     return replace(training, inputs=inputs, targets=inputs, weights=None)
 
 

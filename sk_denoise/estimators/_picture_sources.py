@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_denoise._noise_traces import warn_of_lost_source
-from sk_denoise._validation import as_float, check_lengths, picture_of, refuse_channels_first, refuse_masked
+from sk_denoise._validation import (
+    as_float,
+    check_lengths,
+    picture_of,
+    refuse_channels_first,
+    refuse_channels_last,
+    refuse_masked,
+)
 from sk_denoise._warnings import warn_user
 from sk_denoise.datasets import ImageFolder, RandomPatches
 from sk_denoise.estimators._pairs import Pair
@@ -68,7 +75,10 @@ def as_folder(X: Any, color: Literal["rgb", "gray", "auto"] = "auto") -> Any:
 
 def stack_of(X: Any) -> Any:
     """Return a tensor (n, channels, height, width) as an array with the channels last; else what it is."""
-    return picture_of(X) if isinstance(X, Tensor) and X.ndim == 4 else X
+    if not isinstance(X, Tensor) or X.ndim != 4:
+        return X
+    refuse_channels_last(tuple(X.shape))
+    return picture_of(X)
 
 
 def _is_picture(item: Any) -> bool:
@@ -266,4 +276,6 @@ def _as_array(picture: Any, name: str) -> NDArray[Any]:
             "X = list(numpy.asarray(X)), fit(X, X)."
         )
     refuse_masked(picture, name)
+    if isinstance(picture, Tensor):
+        refuse_channels_last(tuple(picture.shape), name)
     return np.asarray(picture_of(picture))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -30,6 +31,7 @@ from sk_denoise._validation import (
     check_one_of,
     check_parameters,
     name_of,
+    warn_of_flat_channels_first,
 )
 from sk_denoise._warnings import warn_user
 from sk_denoise.datasets import RandomPatches
@@ -141,7 +143,13 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
                 f"fit takes arrays, got {type(X).__name__}. Pictures that are streamed from a folder or data "
                 "set go to fit_patches(RandomPatches(pictures, patch_size=64))."
             )
+        if isinstance(X, str | os.PathLike):
+            raise TypeError(
+                f"fit takes arrays, got the path {str(X)!r}. The pictures of a folder go to "
+                f"fit_patches(RandomPatches({str(X)!r}, patch_size=64)); ImageDenoiser takes the path itself."
+            )
         self._check_parameters()
+        warn_of_flat_channels_first(np.shape(X), self.image_shape)
         first = not self.__sklearn_is_fitted__()
         if not first:
             self._refuse_other_unit(np.asarray(X))
@@ -204,20 +212,12 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         return layout.network_shape
 
     def _refuse_other_unit(self, samples: NDArray[Any]) -> None:
-        """Refuse integers for a network that learned from [0, 1], and warn of the opposite."""
-        learned = self.intensity_range_
-        if learned is None or not samples.size or samples.dtype.kind not in "uif":
-            return
-        low, high = float(samples.min()), float(samples.max())
-        words = f"{type(self).__name__} learned from numbers in [{learned.black:g}, {learned.white:g}], and X"
-        if learned == UNIT and samples.dtype.kind in "ui" and high > 1:
-            words += f" holds {samples.dtype} up to {high:g}. Bring it to [0, 1]"
-            if not is_stored(samples.dtype):  # of a table, perhaps, in which others lie far out
-                warn_user(f"{words}, as the data of the fit.")
-                return
-            raise ValueError(f"{words}, X / {IntensityRange.of(samples).white:.0f}.")
-        if learned != UNIT and samples.dtype.kind == "f" and low >= 0 and 0 < high <= 1:
-            warn_user(f"{words} lies in [0, 1]. Give it in the unit of the fit, {learned.white:g} * X.")
+        """Refuse integers, as files hold them, for a network that learned from [0, 1]."""
+        if self.intensity_range_ == UNIT and is_stored(samples.dtype) and samples.max(initial=0) > 1:
+            raise ValueError(
+                f"{type(self).__name__} learned from numbers in [0, 1], and X holds {samples.dtype} up to "
+                f"{samples.max()}. Bring it to [0, 1], X / {IntensityRange.of(samples).white:.0f}."
+            )
 
     def _split(
         self, pair: Pair, X_val: ArrayLike | None, X_clean_val: ArrayLike | None

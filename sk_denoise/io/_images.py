@@ -317,6 +317,8 @@ def write_image(
     ...     bool((read_image(Path(folder) / "small.tif") == colors).all())
     True
     """
+    if np.ma.is_masked(image):  # a plain array would show what the mask hides
+        raise ValueError("image is a masked array that hides pixels. Fill them first: image.filled(value).")
     format_ = format_by_suffix(path)
     require_extra("write_image", "images")
     pixels = _writable(np.asarray(image), format_, path)

@@ -33,6 +33,7 @@ from sk_denoise._validation import (
     check_samples,
     refuse_channels_first,
     refuse_single_image,
+    warn_of_flat_channels_first,
     warn_of_single_image,
     wrap_output,
 )
@@ -102,8 +103,8 @@ class BaseNoiser(
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Clean samples.
-        y : ignored
-            Present for scikit-learn's conventions.
+        y : array-like of as many samples, optional
+            Not learned from. X itself says that X counts as clean, also where it holds the noise of a noiser.
 
         Returns
         -------
@@ -121,8 +122,8 @@ class BaseNoiser(
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Clean samples; integers become float32 in the same unit.
-        y : ignored
-            Present for scikit-learn's conventions.
+        y : array-like of as many samples, optional
+            Not learned from. X itself says that X counts as clean, also where it holds the noise of a noiser.
 
         Returns
         -------
@@ -205,6 +206,7 @@ class PictureNoiser(BaseNoiser):
         return x if self.image_shape is None else x.reshape(len(x), *self.image_shape)
 
     def _check_layout(self, clean: torch.Tensor) -> None:
+        warn_of_flat_channels_first(tuple(clean.shape), self.image_shape)
         refuse_channels_first(tuple(clean.shape[1:]), self.image_shape)
         refuse_single_image(tuple(clean.shape), self.image_shape)
         if self.image_shape is None:

@@ -244,11 +244,13 @@ def test_the_inverse_says_which_shape_it_needs(transformer):
 
 
 @pytest.mark.parametrize("dtype", SHORT_INTEGERS)
-def test_the_range_of_short_integers_is_that_of_their_type(dtype):
-    info = np.iinfo(dtype)
-    scaler = PixelScaler().fit(np.array([[3, 5]], dtype=dtype))
-    assert scaler.range_ == (info.min, info.max)
-    np.testing.assert_array_equal(scaler.transform(np.array([[info.min, info.max]], dtype=dtype)), [[0, 1]])
+def test_the_range_of_short_integers_is_that_of_their_bits(dtype):
+    info, is_byte = np.iinfo(dtype), np.dtype(dtype).itemsize == 1
+    low, high = (info.min, info.max) if is_byte else (0, 4095)
+    scaler = PixelScaler().fit(np.array([[3, 5]] if is_byte else [[3, 2000, 2000]], dtype=dtype))
+    assert scaler.range_ == (low, high)
+    ends = np.array([[low, high]] if is_byte else [[low, high, high]], dtype=dtype)
+    np.testing.assert_array_equal(scaler.transform(ends)[:, :2], [[0, 1]])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
