@@ -42,6 +42,7 @@ def test_a_network_is_for_the_estimator_that_it_names(name):
     assert load(_registry.NETWORKS[name]).meant_for == _registry.NETWORKS[name].estimator
 
 
+@pytest.mark.slow
 def test_a_table_loads_what_is_asked_for_and_nothing_else():
     code = (
         "import sys\n"

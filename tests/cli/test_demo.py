@@ -13,7 +13,7 @@ from sk_denoise.cli import main
 plt.switch_backend("Agg")
 
 SMALL = _demo.DemoSize(
-    n_train=300,
+    n_train=200,
     epochs=12,
     search_epochs=3,
     folds=2,
