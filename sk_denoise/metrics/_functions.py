@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sk_denoise._intensity import IntensityRange, is_stored
 from sk_denoise._validation import (
     check_numbers,
     check_weights,
@@ -16,6 +17,7 @@ from sk_denoise._validation import (
     refuse_single_image,
     warn_of_single_image,
 )
+from sk_denoise._warnings import warn_user
 
 __all__ = ["PSNR_CAP", "mean_over_samples", "mse", "nmse", "psnr", "psnr_of_each", "psnr_of_mse", "ssim"]
 
@@ -125,7 +127,9 @@ def psnr_of_each(
     truth: ArrayLike, prediction: ArrayLike, data_range: float, cap: float | None = PSNR_CAP
 ) -> NDArray[np.float64]:
     """Return the PSNR in dB of each sample."""
-    return psnr_of_mse(_squared_errors(*_pair(truth, prediction)), data_range, cap)
+    t, p = _pair(truth, prediction)
+    _warn_of_range(truth, data_range)
+    return psnr_of_mse(_squared_errors(t, p), data_range, cap)
 
 
 def psnr_of_mse(errors: Any, data_range: float, cap: float | None = PSNR_CAP) -> NDArray[np.float64]:
@@ -184,7 +188,7 @@ def ssim(
     from skimage.metrics import structural_similarity
 
     t, p = _pair(truth, prediction)
-    check_data_range(data_range)
+    _warn_of_range(truth, data_range)
     if image_shape is not None:
         if math.prod(image_shape) != t[0].size:
             raise ValueError(f"image_shape={tuple(image_shape)} does not fit samples of shape {t.shape[1:]}.")
@@ -234,6 +238,18 @@ def _squared_errors(truth: NDArray[Any], prediction: NDArray[Any]) -> NDArray[An
     """Return the mean squared error of each sample."""
     errors: NDArray[Any] = np.square(truth - prediction).reshape(len(truth), -1).mean(axis=1)
     return errors
+
+
+def _warn_of_range(truth: ArrayLike, data_range: float) -> None:
+    """Warn where clean samples are integers of an image file, in the range of [0, 1]."""
+    check_data_range(data_range)
+    clean = np.asarray(truth)
+    if is_stored(clean.dtype) and data_range <= 1 < clean.max(initial=0):
+        white = IntensityRange.of(clean).white
+        warn_user(
+            f"truth holds {clean.dtype} up to {clean.max()}, and data_range is {data_range:g}. Give it in "
+            f"the unit of the data, data_range={white:g}."
+        )
 
 
 def check_data_range(data_range: float) -> None:

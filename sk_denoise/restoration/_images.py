@@ -16,7 +16,7 @@ from tqdm import tqdm
 from sk_denoise._extras import require_extra
 from sk_denoise._intensity import without_alpha
 from sk_denoise._noise_level import noise_level
-from sk_denoise._validation import check_one_of, refuse_masked
+from sk_denoise._validation import check_one_of, refuse_channels_first, refuse_masked
 from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.io import read_image, write_image
 from sk_denoise.restoration._networks import Network, network_for
@@ -259,6 +259,7 @@ def _checked(image: ArrayLike) -> NDArray[Any]:
             f"floats, got {picture.dtype} of shape {picture.shape}.{advice}"
         )
     if picture.ndim == 3 and picture.shape[2] > 4:
+        refuse_channels_first(picture.shape, name="image", may_declare=False)
         raise ValueError(
             f"A picture has 1 to 4 channels on its last axis, got shape {picture.shape}. Of a stack "
             "(n, height, width), denoise each picture by itself."

@@ -63,6 +63,7 @@ def test_containers_and_precision_do_not_matter(metric, rows, noisy):
     assert metric(rows.astype(np.float32), noisy.astype(np.float32)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:truth holds uint8")  # the range of the metrics here is 1
 def test_small_integers_do_not_overflow(metric):
     truth = np.tile(np.array([[0, 255]], dtype=np.uint8), (2, 8))
     prediction = 255 - truth
@@ -273,3 +274,12 @@ def test_what_is_not_a_picture_is_refused_by_ssim():
 def test_an_image_shape_that_does_not_fit_is_refused_by_name(rows):
     with pytest.raises(ValueError, match="image_shape"):
         ssim(rows, rows, data_range=1, image_shape=(5, 5))
+
+
+def test_the_range_of_the_unit_interval_is_none_of_integers():
+    truth = np.full((1, 8, 8), 200, np.uint8)
+    for metric in (psnr, ssim):
+        with pytest.warns(UserWarning, match="truth holds uint8 up to 200, and .*data_range=255"):
+            metric(truth, truth, data_range=1)
+        metric(truth, truth, data_range=255)
+        metric(truth > 100, truth > 100, data_range=1)
