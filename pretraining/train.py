@@ -61,7 +61,7 @@ BOX = Path(__file__).parents[1] / "sk_denoise" / "restoration" / "weights"
 SEED, PATCH, BATCH, MAX_SIGMA = 0, 64, 32, 55 / 255
 LATE_PATCH, LATE_BATCH, LATE = 96, 14, 2 / 3  # as many pixels in larger patches, after so much of a run
 WARM_UP, MEMORY = 500, 0.999
-MAX_GRADIENT_NORM = {"squared": 0.01, "balanced": 10.0}  # about twice the usual norm
+MAX_GRADIENT_NORM = {"squared": 0.01, "balanced": 20.0}  # about twice the usual norm
 THINNEST = 32  # rows of a matrix that Muon moves
 LOG_EVERY, VALIDATE_EVERY = 100, 1000
 
@@ -362,7 +362,7 @@ class Run:
         ).item()
         self.optimizer.step(rate_at(done, self.steps, self.rate, self.warm_up))
         self.step += 1
-        memory = min(MEMORY, (1 + self.step) / (10 + self.step))
+        memory = min(MEMORY, (1 + done) / (10 + done))  # so that what the run began with is soon forgotten
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - memory)
         return loss.item()
