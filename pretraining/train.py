@@ -28,7 +28,9 @@ import csv
 import json
 import math
 import os
+import re
 import signal
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -133,7 +135,7 @@ from weights drawn at random: {step:,} steps of 32 patches of 64 x 64, flipped a
 - **Held out**: {n_held_out} photos, all those of {sources};
   {n_drawings_held_out} drawings of other seeds; and of the Berkeley photos {berkeley}.""",
         "recipe": """\
-from the rgb weights of the version before (14,622 steps on BSDS500 alone, two levels), a third
+{before:,} steps of an earlier recipe (Berkeley photos alone, two levels), then a third
   level of the network beginning at zero: {more:,} more steps of 32 patches of 64 x 64, in the last third of
   the steps 14 of 96 x 96, flipped and turned; sigma 55 u^2 of 255 with u uniform, an input of the network as
   a map; squared error divided by what is usual at that sigma; Muon for the kernels, Adam for the rest, along
@@ -143,6 +145,7 @@ from the rgb weights of the version before (14,622 steps on BSDS500 alone, two l
         "training\n  photos count; photos whose chroma has half the resolution, by up to 0.1 dB.",
     },
 }
+ON_BERKELEY_ALONE = 14_622  # steps of the rgb weights that the present recipe began with
 CREDITS = ("file", "licence", "repo", "commit", "path", "credit")
 
 
@@ -237,6 +240,12 @@ def _matrix(kernel: Tensor) -> Tensor:
     return kernel.permute(0, 2, 3, 1).flatten(1)
 
 
+def _wrapped(line: str) -> str:
+    """Wrap an item of a list in Markdown."""
+    fill = textwrap.fill(line, 100, subsequent_indent="  ", break_on_hyphens=False)
+    return fill if line.startswith("- ") else line
+
+
 class Run:
     """Hold the state of a run: train, validate, save and export it."""
 
@@ -303,34 +312,40 @@ class Run:
 
     def export(self, reached: dict[str, dict[str, float]]) -> None:
         """Put the averaged weights and their card into the package."""
+        BOX.mkdir(exist_ok=True)
         weights = {name: w.half().contiguous() for name, w in self.average.state_dict().items()}
         sizes = {"widths": json.dumps(self.recipe.widths), "blocks": json.dumps(self.recipe.blocks)}
         save_file(weights, BOX / f"{self.color}.safetensors", {"step": str(self.step)} | sizes)
         facts = {
             "berkeley": ", ".join(path.stem for path in berkeley_files()[1]),
             "step": self.step,
-            "more": self.step - self.begun,
+            "before": ON_BERKELEY_ALONE,
+            "more": self.step - ON_BERKELEY_ALONE,
         }
         if self.color == "rgb":
             rows = photo_rows(held_out=False).values()
             facts |= {"n_photos": len(rows), "n_held_out": len(photo_rows(held_out=True))}
             facts |= {"n_drawings": N_DRAWINGS, "n_drawings_held_out": N_VALIDATION_DRAWINGS}
             facts["sources"] = ", ".join(HELD_OUT_SOURCES)
-            with (BOX / "rgb_photo_credits.csv").open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, CREDITS, extrasaction="ignore", lineterminator="\n")
+            with (BOX / "rgb_photo_credits.csv").open("w", newline="", encoding="utf-8") as lines:
+                writer = csv.DictWriter(lines, CREDITS, extrasaction="ignore", lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(rows)
         levels = self.recipe.levels
         table = [["sigma", *map(str, levels)], ["---"] + len(levels) * ["---:"]]
         table += [[name, *(f"{row[str(n)]:.2f}" for n in levels)] for name, row in reached.items()]
         texts = {name: text.format(**facts) for name, text in TEXTS[self.color].items()}
+        levels_reached = "\n".join(f"| {' | '.join(cells)} |" for cells in table)
         card = CARD.format(
             color=self.color,
             n=sum(weight.numel() for weight in weights.values()),
-            table="\n".join(f"| {' | '.join(cells)} |" for cells in table),
+            table="{table}",
             **texts,
         )
-        (BOX / f"{self.color}.md").write_text(card, encoding="utf-8")
+        card = "\n".join(_wrapped(line) for line in re.sub(r"\n  +", " ", card).split("\n"))
+        (BOX / f"{self.color}.md").write_text(card.format(table=levels_reached), encoding="utf-8")
+        for file in BOX.iterdir():
+            file.chmod(0o644)  # safetensors lets the owner alone read
 
     def save(self) -> None:
         """Write the state; what was there stays whole until the new one is."""
