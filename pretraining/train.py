@@ -73,7 +73,7 @@ class Recipe:
     """Choose the network, the noise levels and the loss of a run.
 
     ``widths`` and ``blocks`` are those of :class:`FoldedUNet`. Sigma is ``MAX_SIGMA * u**power`` with u
-    uniform in [0, 1]: 2 draws weak noise more often than 1. The ``balanced`` loss divides the squared error
+    uniform in [0, 1]: more than 1 draws weak noise more often. The ``balanced`` loss divides the squared error
     by what is usual at that sigma, so that weak noise counts as much as strong noise.
     """
 
@@ -87,7 +87,7 @@ class Recipe:
 
 RECIPES = {
     "gray": Recipe((64, 96), (2, 3), 1.0, "squared", False, (15, 25, 50)),
-    "rgb": Recipe((64, 96, 128), (2, 3, 1), 2.0, "balanced", True, (1, 2, 5, 10, 15, 25, 50)),
+    "rgb": Recipe((64, 96, 128), (2, 3, 1), 1.5, "balanced", True, (1, 2, 5, 10, 15, 25, 50)),
 }
 LEVELS_ON_THE_WAY = (2, 5, 15, 50)  # and every fourth image: a minute would be too long
 
@@ -137,7 +137,7 @@ from weights drawn at random: {step:,} steps of 32 patches of 64 x 64, flipped a
         "recipe": """\
 {before:,} steps of an earlier recipe (Berkeley photos alone, two levels), then a third
   level of the network beginning at zero: {more:,} more steps of 32 patches of 64 x 64, in the last third of
-  the steps 14 of 96 x 96, flipped and turned; sigma 55 u^2 of 255 with u uniform, an input of the network as
+  the steps 14 of 96 x 96, flipped and turned; sigma 55 u^1.5 of 255 with u uniform, an input of the network as
   a map; squared error divided by what is usual at that sigma; Muon for the kernels, Adam for the rest, along
   a cosine; bfloat16 in the layers where the processor is faster in it; an exponential moving average of the
   weights.""",
