@@ -1,75 +1,152 @@
-"""Train the networks whose weights are in the box, in chunks that can be killed and resumed at any moment.
+"""Train the pretrained networks, in chunks that can be killed and resumed at any moment.
 
-    SK_DENOISE_DATA=folder python pretraining/train.py gray --minutes 50 [--steps 13000] [--device cuda]
-    SK_DENOISE_DATA=folder python pretraining/train.py gray --export
+    SK_DENOISE_DATA=folder python pretraining/train.py rgb --minutes 50 [--steps 13000] [--device cuda]
+    SK_DENOISE_DATA=folder python pretraining/train.py rgb --export
 
-Photos are those of ``bsds500`` in the folder, but for 24 of its test part that are held out (``HELD_OUT``,
-every eighth by name). Noise is Gaussian with sigma uniform in 0 to 55 of 255, told to the network; patches
-are 64 x 64, flipped and turned; the loss is the squared error. Muon moves the kernels of convolutions (K.
-Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024), Adam the rest, at a rate
-that falls along a cosine over the steps of the run; the weights that count are an exponential moving
-average. Muon came with torch 2.9.
+``RECIPES`` holds what differs between gray and colour: the images (``data.py``, ``drawings.py``), the levels
+of the network, how the noise level is drawn, and the loss. Noise is Gaussian, sigma up to 55 of 255 is an
+input of the network, patches are flipped and turned. Muon moves the kernels of convolutions (K. Jordan et
+al., "Muon: an optimizer for hidden layers in neural networks", 2024), Adam the rest, at a learning rate that
+falls along a cosine over the steps of the run; the weights that count are an exponential moving average. Muon
+came with torch 2.9.
 
 Everything that is random in a step is drawn from the seed and the number of the step, and the state is
 written to a temporary file first and then moved: a run that is killed goes on from its last state to the
-same bits, at the same number of threads. State and log lie in ``pretraining/runs``, outside the repository.
-Where there is no state, a run begins with the weights in the box, with fresh moments and a fresh cosine;
-where there are none for colour, with the gray ones. ``--export`` puts the averaged weights into the box, in
-half precision, with a card that tells what they reached.
+same bits, at the same number of threads. SIGTERM saves the state of that moment. State and log lie in
+``pretraining/runs``, outside the repository, or in the folder of ``--runs``. Without a state, a run begins
+with the exported weights, with fresh moments and a fresh cosine; without exported weights for colour, with
+the gray ones. A level of the network that those weights lack begins at zero, so that nothing is lost.
+``--export`` puts the averaged weights into the package, in half precision, with a card that says what they
+reached.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import csv
 import json
 import math
 import os
-import sys
+import re
+import signal
 import textwrap
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from data import (
+    HELD_OUT_SOURCES,
+    N_DRAWINGS,
+    N_VALIDATION_DRAWINGS,
+    Group,
+    berkeley_files,
+    photo_rows,
+    read,
+    training_groups,
+    validation_groups,
+)
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from sk_denoise._random import stream
-from sk_denoise.io import read_image
 from sk_denoise.networks.folded_unet import FoldedUNet
 from sk_denoise.training import has_bfloat16_units
 
 RUNS = Path(__file__).parent / "runs"
 BOX = Path(__file__).parents[1] / "sk_denoise" / "restoration" / "weights"
-SEED, PATCH, BATCH, STRONGEST = 0, 64, 32, 55 / 255
-WARM_UP, MEMORY, LONGEST_SLOPE = 500, 0.999, 0.01
+SEED, PATCH, BATCH, MAX_SIGMA = 0, 64, 32, 55 / 255
+LATE_PATCH, LATE_BATCH, LATE = 96, 14, 2 / 3  # as many pixels in larger patches, after so much of a run
+WARM_UP, MEMORY = 500, 0.999
+MAX_GRADIENT_NORM = {"squared": 0.01, "balanced": 20.0}  # about twice the usual norm
 THINNEST = 32  # rows of a matrix that Muon moves
-LOG_EVERY, VALIDATE_EVERY = 100, 2000
-LEVELS = (15, 25, 50)
-MUON_SINCE = {"gray": 33_000, "rgb": 8_600}  # step of the runs whose weights are in the box
-HELD_OUT = slice(None, None, 8)  # of the 200 test photos by name, the first 24 of these
+LOG_EVERY, VALIDATE_EVERY = 100, 1000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Choose the network, the noise levels and the loss of a run.
+
+    ``widths`` and ``blocks`` are those of :class:`FoldedUNet`. Sigma is ``MAX_SIGMA * u**power`` with u
+    uniform in [0, 1]: more than 1 draws weak noise more often. The ``balanced`` loss divides the squared
+    error by what is usual at that sigma, so that weak noise counts as much as strong noise.
+    """
+
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
+    power: float
+    loss: str
+    late_patches: bool  # whether the last third of a run takes larger ones
+    levels: tuple[int, ...]  # that are validated
+
+
+RECIPES = {
+    "gray": Recipe((64, 96), (2, 3), 1.0, "squared", False, (15, 25, 50)),
+    "rgb": Recipe((64, 96, 128), (2, 3, 1), 1.5, "balanced", True, (1, 2, 5, 10, 15, 25, 50)),
+}
+LEVELS_ON_THE_WAY = (2, 5, 15, 50)  # and every fourth image: a minute would be too long
 
 
 CARD = """# {color}
 
 A `FoldedUNet` of {n:,} weights (`sk_denoise/networks/folded_unet.py`), for white Gaussian noise on
-photos.
+photos{purpose}.
 
+{data}
+- **Recipe**: `python pretraining/train.py {color}`, {recipe}
+- **Reached**: mean PSNR in dB on held-out images (noise not clipped, output rounded to 8 bits), by sigma of
+  255:
+
+{table}
+
+- **Weak points**: {weak}
+- **Format**: safetensors, half precision. **Licence**: BSD 3-Clause, as the package.
+"""
+TEXTS: dict[str, dict[str, str]] = {
+    "gray": {
+        "purpose": "",
+        "data": """\
 - **Data**: the 200 training photos of the Berkeley segmentation data (BSDS500) and 176 of its 200 test
   photos; the other 24, every eighth by name, are held out. They share no picture with BSD68 or CBSD68. The
   photos come under terms for research; none of them is part of these weights or of this package.
-- **Held out**: {held_out}.
-- **Recipe**: `python pretraining/train.py {color}`, {start}: {step:,} steps, {seen:,} patches of
-  {patch} x {patch}, flipped and turned; sigma uniform in 0 to 55 of 255, told to the network as a map;
-  squared error; Adam, and from step {muon_since:,} on Muon for the kernels, along a cosine for each run;
-  bfloat16 in the layers where the processor is faster in it; an exponential moving average of the weights.
-- **Reached** on the 24 held-out photos: {levels}
-  (noise not clipped, output rounded to 8 bits, mean over photos).
-- **Format**: safetensors, half precision. **Licence**: BSD 3-Clause, as the package.
-"""
+- **Held out**: {berkeley}.""",
+        "recipe": """\
+from weights drawn at random: {step:,} steps of 32 patches of 64 x 64, flipped and turned; sigma uniform
+  in 0 to 55 of 255, an input of the network as a map; squared error; Adam, and from step 33,000 on Muon for
+  the kernels, along a cosine for each run; bfloat16 in the layers where the processor is faster in it; an
+  exponential moving average of the weights.""",
+        "weak": "text, line art and other images that are no photos; noise that is not white.",
+    },
+    "rgb": {
+        "purpose": " and drawings",
+        "data": """\
+- **Data**, by their share of the patches: 80 % from {n_photos:,} photos of free licences without
+  share-alike (CC BY, CC0, public domain, Unsplash and others; `rgb_photo_credits.csv` names the source,
+  licence and credit of each), whose colour has full resolution; 12 % from the Berkeley segmentation data
+  (BSDS500, terms for research: its 200 training photos and 176 of its 200 test photos), reduced by 2
+  because their chroma has half the resolution of their brightness; 8 % from {n_drawings} generated drawings
+  (`pretraining/drawings.py`): text, line art, plots, screens, flat shapes, stripes of hues, gradients. No
+  photo is in BSD68, CBSD68, Kodak24, McMaster, Urban100 or Set12, and none is part of this package.
+- **Held out**: {n_held_out} photos, all those of {sources};
+  {n_drawings_held_out} drawings of other seeds; and of the Berkeley photos {berkeley}.""",
+        "recipe": """\
+{before:,} steps of an earlier recipe (Berkeley photos alone, two levels), then a third
+  level of the network beginning at zero: {more:,} more steps of 32 patches of 64 x 64, in the last third of
+  the steps 14 of 96 x 96, flipped and turned; sigma 55 u^1.5 of 255 with u uniform, an input of the network
+  as a map; squared error divided by what is usual at that sigma; Muon for the kernels, Adam for the rest, along
+  a cosine; bfloat16 in the layers where the processor is faster in it; an exponential moving average of the
+  weights.""",
+        "weak": "noise that is not white, as that of cameras; sigma below 2, where the JPEG errors of the "
+        "training\n  photos count; photos whose chroma has half the resolution, by up to 0.1 dB.",
+    },
+}
+ON_BERKELEY_ALONE = 14_622  # steps of the rgb weights that the present recipe began with
+CREDITS = ("file", "licence", "repo", "commit", "path", "credit")
 
 
 def _from_box(file: Path) -> tuple[dict[str, Tensor], int]:
@@ -79,56 +156,51 @@ def _from_box(file: Path) -> tuple[dict[str, Tensor], int]:
         return weights, int(box.metadata()["step"])
 
 
-def files() -> tuple[list[Path], list[Path]]:
-    """Return the files of photos to train on and of photos held out."""
-    folder = Path(os.environ.get("SK_DENOISE_DATA", "")) / "bsds500"
-    train, test = (sorted((folder / part).glob("*.jpg")) for part in ("train", "test"))
-    if not train or not test:
-        sys.exit(f"No photos in {folder}: set SK_DENOISE_DATA to the folder that holds bsds500.")
-    held_out = test[HELD_OUT][:24]
-    return train + [path for path in test if path not in held_out], held_out
+def images_of(color: str) -> tuple[list[Group], list[Group]]:
+    """Return images to train on and images held out."""
+    if color == "rgb":
+        return training_groups(), validation_groups()
+    training, held_out = ([read(path, color) for path in part] for part in berkeley_files())
+    return [Group("berkeley", 1, training)], [Group("berkeley", 1, held_out)]
 
 
-def photos(color: str) -> tuple[list[Tensor], list[Tensor]]:
-    """Return photos to train on and photos held out, (channels, height, width) in bytes."""
-    training, held_out = ([_read(path, color) for path in part] for part in files())
-    return training, held_out
-
-
-def _read(path: Path, color: str) -> Tensor:
-    picture = read_image(path, color=color)
-    return torch.from_numpy(picture if picture.ndim == 3 else picture[..., None]).movedim(2, 0).contiguous()
-
-
-def batch(pictures: list[Tensor], step: int) -> tuple[Tensor, Tensor, Tensor]:
+def batch(groups: Sequence[Group], step: int, power: float, late: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return noisy patches, their noise levels and clean patches: those of this step."""
+    side, n = (LATE_PATCH, LATE_BATCH) if late else (PATCH, BATCH)
     generator = stream(SEED, "batch", step)
-    which = torch.randint(len(pictures), (BATCH,), generator=generator).tolist()
-    places = torch.rand(BATCH, 2, generator=generator)
-    turns = torch.randint(8, (BATCH,), generator=generator).tolist()
+    owners = [(group, number) for group in groups for number in range(len(group.images))]
+    shares = torch.tensor([group.share / len(group.images) for group, _ in owners])
+    which = torch.multinomial(shares, n, replacement=True, generator=generator).tolist()
+    places = torch.rand(n, 2, generator=generator)
+    turns = torch.randint(8, (n,), generator=generator).tolist()
     patches = []
     for number, (row, column), turn in zip(which, places.tolist(), turns, strict=True):
-        picture = pictures[number]
-        top, left = (
-            int(p * (side - PATCH + 1)) for p, side in zip((row, column), picture.shape[1:], strict=True)
-        )
-        patch = picture[:, top : top + PATCH, left : left + PATCH]
+        group, index = owners[number]
+        image = group.images[index]
+        top, left = (int(p * (s - side + 1)) for p, s in zip((row, column), image.shape[1:], strict=True))
+        patch = image[:, top : top + side, left : left + side]
         patch = patch.flip(2) if turn >= 4 else patch
         patches.append(torch.rot90(patch, turn % 4, (1, 2)))
     clean = torch.stack(patches).float().div_(255)
-    sigma = STRONGEST * torch.rand(BATCH, 1, 1, 1, generator=generator)
+    sigma = MAX_SIGMA * torch.rand(n, 1, 1, 1, generator=generator) ** power
     return clean + sigma * torch.randn(clean.shape, generator=generator), sigma, clean
 
 
-def _told(noisy: Tensor, sigma: Tensor) -> Tensor:
-    """Return pictures with the level of their noise as a last channel."""
-    told = torch.cat([noisy, sigma.expand(-1, 1, *noisy.shape[2:])], dim=1)
-    return told.contiguous(memory_format=torch.channels_last)
+def usual_error(sigma: Tensor) -> Tensor:
+    """Return the usual mean squared error of denoised photos: 45 dB at 2 of 255, 33 at 15, 28 at 50."""
+    sigma = sigma.clamp(min=1 / 255)  # below that, the photos' own errors are larger
+    return sigma**2 / (1 + 110 * sigma)
 
 
-def rate_at(step: int, steps: int, peak: float) -> float:
+def _with_level(noisy: Tensor, sigma: Tensor) -> Tensor:
+    """Return images with their noise level as a last channel."""
+    images = torch.cat([noisy, sigma.expand(-1, 1, *noisy.shape[2:])], dim=1)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def rate_at(step: int, steps: int, peak: float, warm_up: int = WARM_UP) -> float:
     """Return the learning rate of a step of a run: a rise, and then a cosine to zero."""
-    return peak * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+    return peak * min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
 
 
 class Optimizer:
@@ -168,15 +240,35 @@ def _matrix(kernel: Tensor) -> Tensor:
     return kernel.permute(0, 2, 3, 1).flatten(1)
 
 
-class Run:
-    """The state of a run, and what is done with it."""
+def _wrapped(line: str) -> str:
+    """Wrap an item of a list in Markdown."""
+    fill = textwrap.fill(line, 100, subsequent_indent="  ", break_on_hyphens=False)
+    return fill if line.startswith("- ") else line
 
-    def __init__(self, color: str, steps: int, rate: float, device: str, runs: Path, fresh: bool) -> None:
-        self.color, self.steps, self.rate, self.device = color, steps, rate, torch.device(device)
+
+class Run:
+    """Hold the state of a run: train, validate, save and export it."""
+
+    def __init__(
+        self,
+        color: str,
+        recipe: Recipe,
+        runs: Path,
+        *,
+        steps: int,
+        rate: float,
+        warm_up: int = WARM_UP,
+        device: str = "cpu",
+        fresh: bool = False,
+    ) -> None:
+        self.color, self.recipe, self.device = color, recipe, torch.device(device)
+        self.steps, self.rate, self.warm_up = steps, rate, warm_up
         self.half = self.device.type != "cpu" or has_bfloat16_units(self.device)
         self.file = runs / f"{color}.pt"
         self.step = self.begun = 0  # steps behind the weights, and behind those that the run began with
-        network = FoldedUNet(1 if color == "gray" else 3, noise_map=True)
+        network = FoldedUNet(
+            1 if color == "gray" else 3, noise_map=True, widths=recipe.widths, blocks=recipe.blocks
+        )
         self.network = network.to(device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network)
         self.optimizer = Optimizer(self.network)
@@ -194,11 +286,10 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
 
     def _take_up(self, file: Path) -> None:
-        """Go on from weights in the box."""
+        """Go on from exported weights."""
         weights, self.begun = _from_box(file)
         self.step = self.begun
-        self.network.load_state_dict(weights)
-        self.average.load_state_dict(weights)
+        self._begin_with(weights)
 
     def _begin_in_gray(self, file: Path) -> None:
         """Begin a colour run with gray weights, which see the sum of the colours under as strong a noise."""
@@ -207,40 +298,61 @@ class Run:
         weights["head.weight"] = torch.cat([pixels / math.sqrt(3)] * 3 + [level], dim=1)
         for name in ("tail.weight", "tail.bias"):
             weights[name] = torch.cat([weights[name] / math.sqrt(3)] * 3)
+        self._begin_with(weights)
+
+    def _begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Begin with these weights; a third level that they lack adds nothing at first."""
+        if self.network.bottom is not None and not any(name.startswith("bottom") for name in weights):
+            bottom = {f"bottom.{name}": w.clone() for name, w in self.network.bottom.state_dict().items()}
+            last = len(self.network.bottom) - 1
+            bottom[f"bottom.{last}.weight"].zero_()
+            weights = weights | bottom
         self.network.load_state_dict(weights)
         self.average.load_state_dict(weights)
 
-    def export(self, reached: dict[str, float]) -> None:
-        """Put the averaged weights and their card into the box."""
+    def export(self, reached: dict[str, dict[str, float]]) -> None:
+        """Put the averaged weights and their card into the package."""
         BOX.mkdir(exist_ok=True)
         weights = {name: w.half().contiguous() for name, w in self.average.state_dict().items()}
-        save_file(weights, BOX / f"{self.color}.safetensors", {"step": str(self.step)})
-        n = sum(weight.numel() for weight in weights.values())
-        levels = ", ".join(f"{reached[str(level)]:.2f} dB at {level}" for level in LEVELS)
+        sizes = {"widths": json.dumps(self.recipe.widths), "blocks": json.dumps(self.recipe.blocks)}
+        save_file(weights, BOX / f"{self.color}.safetensors", {"step": str(self.step)} | sizes)
+        facts = {
+            "berkeley": ", ".join(path.stem for path in berkeley_files()[1]),
+            "step": self.step,
+            "before": ON_BERKELEY_ALONE,
+            "more": self.step - ON_BERKELEY_ALONE,
+        }
+        if self.color == "rgb":
+            rows = photo_rows(held_out=False).values()
+            facts |= {"n_photos": len(rows), "n_held_out": len(photo_rows(held_out=True))}
+            facts |= {"n_drawings": N_DRAWINGS, "n_drawings_held_out": N_VALIDATION_DRAWINGS}
+            facts["sources"] = ", ".join(HELD_OUT_SOURCES)
+            with (BOX / "rgb_photo_credits.csv").open("w", newline="", encoding="utf-8") as lines:
+                writer = csv.DictWriter(lines, CREDITS, extrasaction="ignore", lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
+        levels = self.recipe.levels
+        table = [["sigma", *map(str, levels)], ["---"] + len(levels) * ["---:"]]
+        table += [[name, *(f"{row[str(n)]:.2f}" for n in levels)] for name, row in reached.items()]
+        texts = {name: text.format(**facts) for name, text in TEXTS[self.color].items()}
+        levels_reached = "\n".join(f"| {' | '.join(cells)} |" for cells in table)
         card = CARD.format(
             color=self.color,
-            n=n,
-            step=self.step,
-            start="from weights drawn at random" if self.color == "gray" else "from the gray weights",
-            seen=self.step * BATCH,
-            muon_since=MUON_SINCE[self.color],
-            levels=levels,
-            patch=PATCH,
-            held_out=textwrap.fill(
-                ", ".join(path.stem for path in files()[1]),
-                100,
-                initial_indent=" " * 16,
-                subsequent_indent="  ",
-            ).lstrip(),
+            n=sum(weight.numel() for weight in weights.values()),
+            table="{table}",
+            **texts,
         )
-        (BOX / f"{self.color}.md").write_text(card)
+        card = "\n".join(_wrapped(line) for line in re.sub(r"\n  +", " ", card).split("\n"))
+        (BOX / f"{self.color}.md").write_text(card.format(table=levels_reached), encoding="utf-8")
+        for file in BOX.iterdir():
+            file.chmod(0o644)  # safetensors lets the owner alone read
 
     def save(self) -> None:
         """Write the state; what was there stays whole until the new one is."""
         state = {"step": self.step, "begun": self.begun} | {
             name: getattr(self, name).state_dict() for name in ("network", "average", "optimizer")
         }
-        self.file.parent.mkdir(exist_ok=True)
+        self.file.parent.mkdir(exist_ok=True, parents=True)
         unfinished = self.file.with_suffix(".unfinished")
         with unfinished.open("wb") as stream_:
             torch.save(state, stream_)
@@ -248,38 +360,50 @@ class Run:
             os.fsync(stream_.fileno())
         unfinished.replace(self.file)
 
-    def learn(self, pictures: list[Tensor]) -> float:
+    def learn(self, groups: Sequence[Group]) -> float:
         """Make one step, and return its loss."""
-        noisy, sigma, clean = (side.to(self.device) for side in batch(pictures, self.step))
+        recipe, done = self.recipe, self.step - self.begun
+        late = recipe.late_patches and done >= LATE * self.steps
+        sides = batch(groups, self.step, recipe.power, late)
+        noisy, sigma, clean = (side.to(self.device) for side in sides)
         self.network.zero_grad()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            answer = self.network(_told(noisy, sigma))
-        loss = torch.nn.functional.mse_loss(answer.float(), clean)
+            output = self.network(_with_level(noisy, sigma))
+        error = (output.float() - clean).square()
+        loss = (error / usual_error(sigma)).mean() if recipe.loss == "balanced" else error.mean()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_SLOPE)  # twice what is usual
-        self.optimizer.step(rate_at(self.step - self.begun, self.steps, self.rate))
+        self.slope = torch.nn.utils.clip_grad_norm_(
+            self.network.parameters(), MAX_GRADIENT_NORM[recipe.loss]
+        ).item()
+        self.optimizer.step(rate_at(done, self.steps, self.rate, self.warm_up))
         self.step += 1
-        memory = min(MEMORY, (1 + self.step) / (10 + self.step))
+        memory = min(MEMORY, (1 + done) / (10 + done))  # so that what the run began with is soon forgotten
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - memory)
         return loss.item()
 
     @torch.no_grad()
-    def validate(self, pictures: list[Tensor]) -> dict[str, float]:
-        """Return the mean PSNR of held-out photos at each level, in dB, by the averaged weights."""
-        reached = {}
-        for level in LEVELS:
-            decibels = []
-            for picture in pictures:
-                clean = picture[None].float() / 255
-                noise = np.random.RandomState(0).normal(0, level / 255, clean.shape)
-                noisy = (clean + torch.from_numpy(noise).float()).to(self.device)
-                sigma = torch.full((1, 1, 1, 1), level / 255, device=self.device)
-                answer = self.average(_told(noisy, sigma)).cpu()
-                answer = (255 * answer).round().clamp(0, 255) / 255
-                decibels.append(-10 * torch.log10((answer - clean).square().mean()).item())
-            reached[str(level)] = round(float(np.mean(decibels)), 3)
+    def validate(
+        self, groups: Sequence[Group], levels: Sequence[int], *, every: int = 1
+    ) -> dict[str, dict[str, float]]:
+        """Return the mean PSNR of held-out images by group and level, in dB, of the averaged weights."""
+        reached: dict[str, dict[str, float]] = {}
+        for group in groups:
+            reached[group.name] = {}
+            for level in levels:
+                decibels = [self._psnr(group.images[n], level) for n in range(0, len(group.images), every)]
+                reached[group.name][str(level)] = round(float(np.mean(decibels)), 3)
         return reached
+
+    def _psnr(self, image: Tensor, level: int) -> float:
+        clean = image[None].float() / 255
+        noise = np.random.RandomState(0).normal(0, level / 255, clean.shape)
+        noisy = (clean + torch.from_numpy(noise).float()).to(self.device)
+        sigma = torch.full((1, 1, 1, 1), level / 255, device=self.device)
+        output = self.average(_with_level(noisy, sigma)).cpu()
+        output = (255 * output).round().clamp(0, 255) / 255
+        # an image without any error counts as one that is a tenth of a gray level off
+        return -10 * math.log10(max((output - clean).square().mean().item(), (0.1 / 255) ** 2))
 
 
 def main() -> None:
@@ -287,35 +411,56 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("color", choices=["gray", "rgb"])
+    parser.add_argument("color", choices=list(RECIPES))
     parser.add_argument("--minutes", type=float, default=50)
     parser.add_argument("--steps", type=int, default=48_000, help="of the run, over all chunks")
-    parser.add_argument(
-        "--rate", type=float, default=2e-3, help="at the peak, which comes after the first steps"
-    )
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak of the learning rate")
+    parser.add_argument("--warm-up", type=int, default=WARM_UP, help="steps until the peak")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of states and logs")
-    parser.add_argument("--save-every", type=int, default=500, metavar="STEPS")
-    parser.add_argument("--fresh", action="store_true", help="do not go on from the weights in the box")
-    parser.add_argument("--export", action="store_true", help="put what the run has reached into the box")
+    parser.add_argument("--save-every", type=int, default=100, metavar="STEPS")
+    parser.add_argument("--validate-every", type=int, default=VALIDATE_EVERY, metavar="STEPS")
+    parser.add_argument("--fresh", action="store_true", help="do not go on from the exported weights")
+    parser.add_argument("--export", action="store_true", help="put what the run has reached into the package")
+    other = parser.add_argument_group("other than the recipe, to compare")
+    other.add_argument("--widths", type=int, nargs="+")
+    other.add_argument("--blocks", type=int, nargs="+")
+    other.add_argument("--loss", choices=list(MAX_GRADIENT_NORM))
+    other.add_argument("--power", type=float)
     options = parser.parse_args()
 
-    training, held_out = photos(options.color)
-    run = Run(options.color, options.steps, options.rate, options.device, options.runs, options.fresh)
+    changes = {name: getattr(options, name) for name in ("widths", "blocks", "loss", "power")}
+    recipe = replace(RECIPES[options.color], **{k: v for k, v in changes.items() if v is not None})
+    training, held_out = images_of(options.color)
+    run = Run(
+        options.color,
+        recipe,
+        options.runs,
+        steps=options.steps,
+        rate=options.rate,
+        warm_up=options.warm_up,
+        device=options.device,
+        fresh=options.fresh,
+    )
     if options.export:
-        run.export(run.validate(held_out))
+        run.export(run.validate(held_out, recipe.levels))
         return
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     log = options.runs / f"{options.color}.jsonl"
-    options.runs.mkdir(exist_ok=True)
-    start, losses = time.time(), []
-    while run.step < run.begun + run.steps and time.time() - start < 60 * options.minutes:
+    options.runs.mkdir(exist_ok=True, parents=True)
+    start, losses, slopes = time.time(), [], []
+    while run.step < run.begun + run.steps and time.time() - start < 60 * options.minutes and not stopped:
         losses.append(run.learn(training))
+        slopes.append(run.slope)
         entry: dict[str, Any] = {}
         if run.step % LOG_EVERY == 0:
-            entry = {"step": run.step, "loss": float(np.mean(losses)), "minutes": (time.time() - start) / 60}
-            losses = []
-        if run.step % VALIDATE_EVERY == 0:
-            entry |= {"step": run.step, "held_out": run.validate(held_out)}
+            entry = {"step": run.step, "loss": float(np.mean(losses)), "slope": float(np.median(slopes))}
+            entry["minutes"] = (time.time() - start) / 60
+            losses, slopes = [], []
+        if (run.step - run.begun) % options.validate_every == 0:
+            levels = LEVELS_ON_THE_WAY if options.color == "rgb" else recipe.levels
+            entry |= {"step": run.step, "held_out": run.validate(held_out, levels, every=4)}
         if run.step % options.save_every == 0:
             run.save()
         if entry:
@@ -323,7 +468,7 @@ def main() -> None:
                 lines.write(json.dumps(entry) + "\n")
             print(entry, flush=True)
     run.save()
-    print(f"step {run.step} of {run.begun + run.steps}; held out: {run.validate(held_out)}")
+    print(f"step {run.step} of {run.begun + run.steps}")
 
 
 if __name__ == "__main__":

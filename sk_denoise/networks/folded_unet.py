@@ -25,7 +25,8 @@ class FoldedUNet(SeededModule):
     layer and loses nothing; a map of the noise level joins it, as in FFDNet. Two residual blocks at that
     size, three at half of it, two on the way back with the first ones added, and what comes out is taken off
     the noisy picture. There is no normalisation, so the answer to a picture does not depend on others, and
-    no attention, so tiles with a halo give what the whole picture gives.
+    no attention, so tiles with a halo give what the whole picture gives. A third width adds a level at an
+    eighth of the resolution: a residual branch beside the middle of the second one.
 
     Parameters
     ----------
@@ -34,13 +35,16 @@ class FoldedUNet(SeededModule):
     noise_map : bool, default=False
         Whether a map of the noise level follows the channels of the picture: its standard deviation at each
         pixel, in the unit of the picture.
-    widths : pair of int, default=(64, 96)
-        Channels at half and at a quarter of the resolution.
-    blocks : pair of int, default=(2, 3)
-        Residual blocks on each side at half resolution, and at a quarter.
+    widths : sequence of int, default=(64, 96)
+        Channels at half and at a quarter of the resolution, and at an eighth where there is a third one.
+    blocks : sequence of int, default=(2, 3)
+        Residual blocks on each side at half resolution, at a quarter, and at an eighth where there is a third
+        width.
 
     Attributes
     ----------
+    stride : int
+        Sides of the image are mirrored to a multiple of this: 4, or 8 with three levels.
     reach : int
         How far an output pixel sees, in pixels, rounded up to a multiple of the stride.
 
@@ -56,9 +60,6 @@ class FoldedUNet(SeededModule):
     (2015); for starting branches small, H. Zhang et al., "Fixup initialization", ICLR (2019).
     """
 
-    stride = 4
-    """Sides of the picture are mirrored to a multiple of this."""
-
     def __init__(
         self,
         channels: int,
@@ -69,17 +70,21 @@ class FoldedUNet(SeededModule):
     ) -> None:
         super().__init__()
         _check(channels, widths, blocks)
-        wide, deep = widths
-        self.channels = channels
-        self._widths = 4 * channels + noise_map, wide, deep
+        wide, deep = widths[:2]
+        self.channels, self.widths, self.blocks = channels, tuple(widths), tuple(blocks)
+        self.stride = 2 ** len(widths)
+        self._widths = 4 * channels + noise_map, *widths
         self.head = convolution(4 * channels + noise_map, wide)
         self.before = nn.Sequential(*[ResidualBlock(wide) for _ in range(blocks[0])])
         self.down = undrawn(nn.Conv2d, wide, deep, kernel_size=2, stride=2)
         self.inside = nn.Sequential(*[ResidualBlock(deep) for _ in range(blocks[1])])
+        self.bottom = None if len(widths) == 2 else _bottom(deep, widths[2], blocks[2])
         self.up = undrawn(nn.ConvTranspose2d, deep, wide, kernel_size=2, stride=2)
         self.after = nn.Sequential(*[ResidualBlock(wide) for _ in range(blocks[0])])
         self.tail = convolution(wide, 4 * channels)
-        self.reach = -(-(2 * (4 * blocks[0] + 2) + 8 * blocks[1] + 3) // self.stride) * self.stride
+        # every convolution sees one position farther, and the grid of the deepest level need not fit a pixel
+        seen = 2 * (4 * blocks[0] + 2) + sum(2 * n * 2**k for k, n in enumerate(blocks[1:], start=2))
+        self.reach = -(-(seen + self.stride - 1) // self.stride) * self.stride
         self.reset_parameters(torch.Generator().manual_seed(0))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,18 +96,30 @@ class FoldedUNet(SeededModule):
         if level.shape[1]:
             folded = torch.cat([folded, avg_pool2d(level, 2)], dim=1)
         first = self.before(self.head(folded))
-        restored = self.after(self.up(self.inside(self.down(first))) + first)
+        restored = self.after(self.up(self._middle(self.down(first))) + first)
         noise = pixel_shuffle(self.tail(restored), 2)
         return (picture - noise)[..., :height, :width]
+
+    def _middle(self, x: Tensor) -> Tensor:
+        """Compute the second level, and the third one beside what follows its first blocks."""
+        for number, block in enumerate(self.inside):
+            if self.bottom is not None and number == len(self.inside) // 2:
+                x = x + self.bottom(x)
+            x = block(x)
+        return x
 
     def _flops_and_widest(self, input_shape: tuple[int, ...]) -> tuple[int, int]:
         """Return the floating-point operations of a picture, and the most entries of any layer."""
         height, width = (-(-side // self.stride) * self.stride for side in input_shape[1:])
-        folded, small = height * width // 4, height * width // 16  # positions on both levels
+        positions = [height * width // 4**level for level in range(len(self._widths))]
+        bottom = _n_kernel_entries(self.bottom) if self.bottom is not None else 0
         deep = sum(_n_kernel_entries(part) for part in (self.down, self.inside, self.up))
-        wide = _n_kernel_entries(self) - deep
-        most = max(math.prod(input_shape), max(self._widths[:2]) * folded, self._widths[2] * small)
-        return 2 * (wide * folded + deep * small), most
+        wide = _n_kernel_entries(self) - deep - bottom
+        entries = [max(self._widths[:2]) * positions[1]]
+        entries += [n * width for n, width in zip(positions[2:], self._widths[2:], strict=True)]
+        multiplications = wide * positions[1] + deep * positions[2]
+        multiplications += bottom * positions[3] if bottom else 0
+        return 2 * multiplications, max(math.prod(input_shape), *entries)
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw Kaiming-uniform weights; what ends a residual branch starts small, the tail smaller still."""
@@ -110,6 +127,8 @@ class FoldedUNet(SeededModule):
             id(block.second): BRANCH_GAIN for block in self.modules() if isinstance(block, ResidualBlock)
         }
         gains[id(self.tail)] = NOISE_GAIN
+        if self.bottom is not None:
+            gains[id(self.bottom[-1])] = BRANCH_GAIN
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 draw_kaiming(layer, generator, gain=gains.get(id(layer), 1.0))
@@ -120,11 +139,20 @@ def _n_kernel_entries(part: nn.Module) -> int:
 
 
 def _check(channels: int, widths: Sequence[int], blocks: Sequence[int]) -> None:
-    if len(widths) != 2 or len(blocks) != 2 or min(channels, *widths, *blocks) < 1:
+    if len(widths) not in (2, 3) or len(blocks) != len(widths) or min(channels, *widths, *blocks) < 1:
         raise ValueError(
-            "A folded U-Net needs two widths and two numbers of blocks, and at least one of everything, got "
-            f"channels={channels}, widths={tuple(widths)} and blocks={tuple(blocks)}."
+            "A folded U-Net needs two or three widths, as many numbers of blocks, and at least one of "
+            f"everything, got channels={channels}, widths={tuple(widths)} and blocks={tuple(blocks)}."
         )
+
+
+def _bottom(before: int, width: int, n_blocks: int) -> nn.Sequential:
+    """Return the third level: half the size, residual blocks there, and the way back."""
+    return nn.Sequential(
+        undrawn(nn.Conv2d, before, width, kernel_size=2, stride=2),
+        *[ResidualBlock(width) for _ in range(n_blocks)],
+        undrawn(nn.ConvTranspose2d, width, before, kernel_size=2, stride=2),
+    )
 
 
 class ResidualBlock(nn.Module):
@@ -154,10 +182,11 @@ class FoldedUNetNetwork(ImageNetworkSpec):
 
     Parameters
     ----------
-    widths : pair of int, default=(64, 96)
-        Channels at half and at a quarter of the resolution.
-    blocks : pair of int, default=(2, 3)
-        Residual blocks on each side at half resolution, and at a quarter.
+    widths : sequence of int, default=(64, 96)
+        Channels at half and at a quarter of the resolution, and at an eighth where there is a third one.
+    blocks : sequence of int, default=(2, 3)
+        Residual blocks on each side at half resolution, at a quarter, and at an eighth where there is a third
+        width.
 
     See Also
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import dataclass
 from functools import cache
@@ -13,13 +14,14 @@ from sk_denoise import _registry
 from sk_denoise._random import root_seed
 from sk_denoise._validation import check_one_of
 from sk_denoise.estimators import ImageDenoiser
-from sk_denoise.networks.folded_unet import FoldedUNet
+from sk_denoise.networks.folded_unet import FoldedUNet, FoldedUNetNetwork
 from sk_denoise.noise import GaussianNoiser
 
 __all__ = ["MODELS", "Model", "load_pretrained", "shared_network"]
 
 WEIGHTS = Path(__file__).parent / "weights"
 RATE_TO_GO_ON = 2e-4  # at ten times that, the first steps undo what is known
+SIZES = ("widths", "blocks")  # metadata of a file whose network is larger than the default
 _LOADING = threading.Lock()
 
 
@@ -105,8 +107,13 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
     """
     network, model = shared_network(name), MODELS[name]
     noise = GaussianNoiser((0, model.strongest))
+    two_levels = len(network.widths) == 2
     denoiser = ImageDenoiser(
-        noise=noise, sigma="map", learning_rate=RATE_TO_GO_ON, random_state=random_state
+        "folded_unet" if two_levels else FoldedUNetNetwork(network.widths, blocks=network.blocks),
+        noise=noise,
+        sigma="map",
+        learning_rate=RATE_TO_GO_ON,
+        random_state=random_state,
     )._with_weights(network.state_dict(), model.channels, model.strongest)
     denoiser._root_ = root_seed(random_state)
     return denoiser
@@ -121,10 +128,12 @@ def shared_network(name: str) -> FoldedUNet:
 
 @cache
 def _loaded(name: str) -> FoldedUNet:
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
     model = _registry.MODELS[name]
-    network: FoldedUNet = _registry.load(model)(model.channels, noise_map=True)
-    weights = load_file(WEIGHTS / f"{name}.safetensors")  # half precision on disk
-    network.load_state_dict({key: weight.float() for key, weight in weights.items()})
+    with safe_open(WEIGHTS / f"{name}.safetensors", "pt") as file:
+        sizes = {key: json.loads(value) for key, value in file.metadata().items() if key in SIZES}
+        weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - it is no dict
+    network: FoldedUNet = _registry.load(model)(model.channels, noise_map=True, **sizes)
+    network.load_state_dict(weights)  # half precision on disk
     return network.eval()

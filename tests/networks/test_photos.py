@@ -7,7 +7,8 @@ import torch
 
 from sk_denoise.networks.folded_unet import FoldedUNet
 
-HALO = FoldedUNet(1, noise_map=True).reach
+TWO, THREE = {}, {"widths": (64, 96, 32), "blocks": (2, 3, 1)}
+BY_LEVELS = pytest.mark.parametrize("sizes", [TWO, THREE], ids=["two levels", "three levels"])
 
 
 def pictures(*shape, seed=0):
@@ -20,9 +21,10 @@ def told(x, sigma):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("widths", [(8, 12), (8, 12, 16)])
 @pytest.mark.parametrize("sides", [(1, 1), (1, 7), (2, 3), (4, 4), (5, 9), (37, 50), (64, 64)])
-def test_pictures_of_any_size_keep_it(channels, sides):
-    network = FoldedUNet(channels, widths=(8, 12), blocks=(1, 1), noise_map=True)
+def test_pictures_of_any_size_keep_it(channels, widths, sides):
+    network = FoldedUNet(channels, widths=widths, blocks=(1,) * len(widths), noise_map=True)
     x = pictures(2, channels, *sides)
     assert network(told(x, 0.1)).shape == x.shape
 
@@ -33,9 +35,10 @@ def test_the_network_has_the_size_it_is_known_for():
     assert sum(weight.numel() for weight in colour.parameters()) == 857_452
 
 
-def test_it_starts_close_to_the_identity():
+@BY_LEVELS
+def test_it_starts_close_to_the_identity(sizes):
     x = pictures(1, 1, 64, 64)
-    change = FoldedUNet(1, noise_map=True)(told(x, 0.1)) - x
+    change = FoldedUNet(1, noise_map=True, **sizes)(told(x, 0.1)) - x
     assert 0 < change.std() < 0.1 * x.std()
 
 
@@ -60,16 +63,18 @@ def test_a_picture_is_answered_whatever_stands_beside_it():
     torch.testing.assert_close(network(told(x[:1], 0.1)), together[:1], rtol=0, atol=1e-5)
 
 
-def test_tiles_with_a_halo_give_what_the_whole_gives():
-    network, x = FoldedUNet(1, noise_map=True), pictures(1, 1, 192, 192)
-    generator = torch.Generator().manual_seed(1)
+@BY_LEVELS
+def test_tiles_with_a_halo_give_what_the_whole_gives(sizes):
+    network, x = FoldedUNet(1, noise_map=True, **sizes), pictures(1, 1, 240, 240)
+    generator, halo = torch.Generator().manual_seed(1), network.reach
     with torch.no_grad():
-        for block in (*network.before, *network.inside, *network.after):  # they start almost silent
-            block.second.weight.normal_(0, 0.05, generator=generator)
+        for name, weight in network.named_parameters():  # branches start almost silent
+            if name.endswith("second.weight") or name.startswith("bottom"):
+                weight.normal_(0, 0.05, generator=generator)
         whole = network(told(x, 0.1))
-        inner = slice(72, 120)
-        outer = slice(72 - HALO, 120 + HALO)
-        tile = network(told(x[..., outer, outer], 0.1))[..., HALO:-HALO, HALO:-HALO]
+        inner = slice(96, 144)
+        outer = slice(96 - halo, 144 + halo)
+        tile = network(told(x[..., outer, outer], 0.1))[..., halo:-halo, halo:-halo]
     torch.testing.assert_close(tile, whole[..., inner, inner], rtol=1e-5, atol=1e-5)
 
 
@@ -84,21 +89,38 @@ def test_weights_come_from_the_generator_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_every_layer_learns():
-    network = FoldedUNet(1, widths=(8, 12), noise_map=True)
+@pytest.mark.parametrize("widths", [(8, 12), (8, 12, 16)])
+def test_every_layer_learns(widths):
+    network = FoldedUNet(1, widths=widths, blocks=(2, 3, 1)[: len(widths)], noise_map=True)
     network(told(pictures(2, 1, 16, 16), 0.1)).square().sum().backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
 
 
-def test_a_pixel_sees_as_far_as_the_reach_and_no_farther():
-    network = FoldedUNet(1, noise_map=True)
-    assert network.reach == 48
+@pytest.mark.parametrize(("sizes", "reach", "stride"), [(TWO, 48, 4), (THREE, 72, 8)])
+def test_a_pixel_sees_as_far_as_the_reach_and_no_farther(sizes, reach, stride):
+    network = FoldedUNet(1, noise_map=True, **sizes)
+    assert (network.reach, network.stride) == (reach, stride)
     with torch.no_grad():
         for weight in network.parameters():
             weight.abs_()  # so that nothing that is seen cancels
-    for place in (96, 97, 98, 99):
+    for place in range(96, 96 + stride):
         x = pictures(1, 1, 200, 200).requires_grad_()
         network(told(x, 0.1))[0, 0, place, place].backward()
         seen = x.grad[0, 0].nonzero()
         distance = (seen - place).abs().max()
-        assert network.reach - 12 < distance <= network.reach
+        assert network.reach - 3 * stride < distance <= network.reach
+
+
+def test_a_third_level_costs_little():
+    two, three = (FoldedUNet(3, True, **sizes) for sizes in (TWO, {**THREE, "widths": (64, 96, 128)}))
+    costs = [network._flops_and_widest((4, 64, 64))[0] / (2 * 64 * 64) for network in (two, three)]
+    assert costs == [111_504, 117_648]  # multiplications for each pixel
+    assert set(two.state_dict()) < set(three.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("widths", "blocks"), [((8,), (1,)), ((8, 8), (1, 1, 1)), ((8,) * 4, (1,) * 4), ((8, 8, 8), (1, 1, 0))]
+)
+def test_other_numbers_of_levels_are_refused(widths, blocks):
+    with pytest.raises(ValueError, match="two or three widths"):
+        FoldedUNet(1, widths=widths, blocks=blocks)

@@ -1,0 +1,130 @@
+"""Load the images that colour networks are trained and validated on.
+
+``SK_DENOISE_DATA`` names a folder with ``photos`` (its ``sources.csv`` says where each photo comes from and
+under which licence) and ``bsds500``. Photos under a share-alike licence take no part in training. The chroma
+of the Berkeley photos has half their resolution, so they are reduced by 2 before colour is trained on them.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from drawings import draw
+from PIL import Image
+from torch import Tensor
+
+from sk_denoise.io import read_image
+
+__all__ = ["Group", "berkeley_files", "photo_rows", "read", "training_groups", "validation_groups"]
+
+# whole sources, so that no second photo of the same scene is trained on
+HELD_OUT_SOURCES = (
+    "gianni-rosato/gb82-image-set",
+    "nextcloud/example-files",
+    "openstax/osbooks-business-law",
+)
+HELD_OUT_BERKELEY = slice(None, None, 8)  # of the 200 test photos by name, the first 24 of these
+N_DRAWINGS, N_VALIDATION_DRAWINGS = 600, 24
+VALIDATION_SEED = 1_000_000  # far from the seeds of the drawings that are trained on
+SIDE = 256  # of drawings, and of the middle of photos that is validated on
+
+
+@dataclass(frozen=True)
+class Group:
+    """Hold images of one kind and their share among the patches of a batch."""
+
+    name: str
+    share: float
+    images: Sequence[Tensor]
+
+
+class Drawings(Sequence[Tensor]):
+    """Draw each drawing when it is asked for, and keep it."""
+
+    def __init__(self, first_seed: int, n: int) -> None:
+        self._seeds = range(first_seed, first_seed + n)
+        self._drawn: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self._seeds)
+
+    def __getitem__(self, index: Any) -> Any:
+        seed = self._seeds[index]
+        if seed not in self._drawn:
+            self._drawn[seed] = _tensor(draw(seed, SIDE))
+        return self._drawn[seed]
+
+
+def training_groups() -> list[Group]:
+    """Return the colour images to train on: photos, reduced Berkeley photos and drawings."""
+    photos = [read(path, "rgb") for path in photo_rows(held_out=False)]
+    berkeley = [reduced(read(path, "rgb")) for path in berkeley_files()[0]]
+    return [
+        Group("photos", 0.80, photos),
+        Group("berkeley", 0.12, berkeley),
+        Group("drawings", 0.08, Drawings(0, N_DRAWINGS)),
+    ]
+
+
+def validation_groups() -> list[Group]:
+    """Return held-out colour images, each cut to its middle."""
+    return [
+        Group("photos", 1, [middle(read(path, "rgb")) for path in photo_rows(held_out=True)]),
+        Group("berkeley", 1, [middle(read(path, "rgb")) for path in berkeley_files()[1]]),
+        Group("drawings", 1, Drawings(VALIDATION_SEED, N_VALIDATION_DRAWINGS)),
+    ]
+
+
+def photo_rows(*, held_out: bool) -> dict[Path, dict[str, str]]:
+    """Return the photos without share-alike in their licence, with their rows of ``sources.csv``."""
+    folder = data_folder() / "photos"
+    if not (folder / "sources.csv").exists():
+        sys.exit(f"No photos in {folder}: set SK_DENOISE_DATA to the folder that holds photos.")
+    with (folder / "sources.csv").open(newline="", encoding="utf-8") as lines:
+        rows = [row for row in csv.DictReader(lines) if "BY-SA" not in row["licence"]]
+    return {folder / row["file"]: row for row in rows if (row["repo"] in HELD_OUT_SOURCES) == held_out}
+
+
+def berkeley_files() -> tuple[list[Path], list[Path]]:
+    """Return the Berkeley photos to train on and those held out."""
+    folder = data_folder() / "bsds500"
+    train, test = (sorted((folder / part).glob("*.jpg")) for part in ("train", "test"))
+    if not train or not test:
+        sys.exit(f"No photos in {folder}: set SK_DENOISE_DATA to the folder that holds bsds500.")
+    held_out = test[HELD_OUT_BERKELEY][:24]
+    return train + [path for path in test if path not in held_out], held_out
+
+
+def data_folder() -> Path:
+    """Return the folder of the data."""
+    return Path(os.environ.get("SK_DENOISE_DATA", ""))
+
+
+def read(path: Path, color: str) -> Tensor:
+    """Return an image as bytes, (channels, height, width)."""
+    image = read_image(path, color=color)
+    return _tensor(image if image.ndim == 3 else image[..., None])
+
+
+def reduced(image: Tensor) -> Tensor:
+    """Return an image of half the size."""
+    pixels = Image.fromarray(image.movedim(0, 2).numpy())
+    return _tensor(np.array(pixels.resize((pixels.width // 2, pixels.height // 2), Image.Resampling.LANCZOS)))
+
+
+def middle(image: Tensor) -> Tensor:
+    """Return the middle of an image, at most :data:`SIDE` on each side."""
+    top, left = (max(0, (side - SIDE) // 2) for side in image.shape[1:])
+    return image[:, top : top + SIDE, left : left + SIDE].contiguous()
+
+
+def _tensor(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(pixels).movedim(2, 0).contiguous()
