@@ -138,9 +138,9 @@ from weights drawn at random: {step:,} steps of 32 patches of 64 x 64, flipped a
 {before:,} steps of an earlier recipe (Berkeley photos alone, two levels), then a third
   level of the network beginning at zero: {more:,} more steps of 32 patches of 64 x 64, in the last third of
   the steps 14 of 96 x 96, flipped and turned; sigma 55 u^1.5 of 255 with u uniform, an input of the network
-  as a map; squared error divided by what is usual at that sigma; Muon for the kernels, Adam for the rest, along
-  a cosine; bfloat16 in the layers where the processor is faster in it; an exponential moving average of the
-  weights.""",
+  as a map; squared error divided by what is usual at that sigma; Muon for the kernels, Adam for the rest,
+  along a cosine; bfloat16 in the layers where the processor is faster in it; an exponential moving average
+  of the weights.""",
         "weak": "noise that is not white, as that of cameras; sigma below 2, where the JPEG errors of the "
         "training\n  photos count; photos whose chroma has half the resolution, by up to 0.1 dB.",
     },

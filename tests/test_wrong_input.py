@@ -339,7 +339,7 @@ EIGHT_BITS = (255 * ROWS).round().astype(np.uint8)
 
 @pytest.mark.parametrize(
     ("learned", "given"),
-    [(ROWS, 255 * ROWS), (ROWS, EIGHT_BITS), (EIGHT_BITS, ROWS), (255 * ROWS, ROWS)],
+    [(ROWS, 255 * ROWS), (ROWS, EIGHT_BITS.astype(int)), (EIGHT_BITS, ROWS), (255 * ROWS, ROWS)],
     ids=["floats", "integers", "floats after integers", "floats after larger ones"],
 )
 def test_another_unit_than_that_of_the_fit_is_noticed(learned, given):
@@ -349,6 +349,15 @@ def test_another_unit_than_that_of_the_fit_is_noticed(learned, given):
             use(given)
     with pytest.warns(UserWarning, match="X_val seems to be in another unit"):
         autoencoder().fit(learned, X_val=given)
+
+
+def test_integers_of_files_are_refused_after_a_fit_to_shares():
+    fitted = autoencoder().fit(ROWS)
+    for use in (fitted.predict, fitted.transform, fitted.score, fitted.partial_fit):
+        with pytest.raises(
+            ValueError, match=r"learned from numbers in \[0, 1\], and X holds uint8 .* X / 255"
+        ):
+            use(EIGHT_BITS)
 
 
 def test_strong_noise_single_samples_and_dark_ones_are_in_their_unit():
