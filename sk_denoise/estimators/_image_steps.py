@@ -217,9 +217,9 @@ class ImageFitSteps(FitSteps):
         patches = given.source
         inputs, _, clean = self._some(patches)
         if like is not None:
-            validation = resolve_validation_pair(self, inputs, clean, like)
-            refuse_other_unit(self.intensity_range_, given.known_intensity(validation.targets), "X", "X_val")
-            return validation, patches
+            known = given.known_intensity(inputs if clean is None else clean)
+            refuse_other_unit(self.intensity_range_, known, "X", "X_val")
+            return resolve_validation_pair(self, inputs, clean, like), patches
         sample = self._check(inputs, None, clean)
         sample = replace(sample, source=given.target_source or sample.source)
         intensity, known = given.intensity(sample.targets), given.known_intensity(sample.targets)

@@ -83,10 +83,11 @@ def test_an_autoencoder_answers_the_same_for_any_number_of_samples(name, tmp_pat
 
 @pytest.mark.parametrize("output", ["latent", "activations"])
 def test_what_transform_gives_is_what_is_exported(output, tmp_path):
-    dae = DenoisingAutoencoder(DenseNetwork((8,)), 4, output=output, loss="bce", **FAST).fit(ROWS / 30)
+    shares = ROWS / 30
+    dae = DenoisingAutoencoder(DenseNetwork((8,)), 4, output=output, loss="bce", **FAST).fit(shares)
     session = exported(dae, tmp_path)
-    expected = dae.transform(ROWS.astype(np.float32))
-    np.testing.assert_allclose(run(session, X=ROWS), expected, rtol=1e-4, atol=1e-5)
+    expected = dae.transform(shares.astype(np.float32))
+    np.testing.assert_allclose(run(session, X=shares), expected, rtol=1e-4, atol=1e-5)
     assert [answer.name for answer in session.get_outputs()] == [output]
 
 
