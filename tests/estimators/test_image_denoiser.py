@@ -542,7 +542,7 @@ def test_colour_and_alpha_with_an_estimator(photos):
             {"network": DenseNetwork()},
             "is a network for DenoisingAutoencoder. ImageDenoiser knows 'folded_unet'",
         ),
-        ({"network": FoldedUNetNetwork((4,))}, "two widths"),
+        ({"network": FoldedUNetNetwork((4,))}, "two or three widths"),
         ({"network": DnCNNNetwork(1)}, "'depth' parameter of DnCNNNetwork"),
         ({"network": RIDNetNetwork(width=6, reduction=4)}, "reduction must divide"),
         ({"network": UNetNetwork(normalization="layer")}, "'normalization' parameter of UNetNetwork"),
