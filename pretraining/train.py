@@ -100,7 +100,7 @@ photos{purpose}.
 {data}
 - **Recipe**: `python pretraining/train.py {color}`, {recipe}
 - **Reached**: mean PSNR in dB on held-out images (noise not clipped, output rounded to 8 bits), by sigma of
-  255:
+  255; on the Berkeley photos, {on_berkeley}:
 
 {table}
 
@@ -141,11 +141,14 @@ from weights drawn at random: {step:,} steps of 32 patches of 64 x 64, flipped a
   as a map; squared error divided by what is usual at that sigma; Muon for the kernels, Adam for the rest,
   along a cosine; bfloat16 in the layers where the processor is faster in it; an exponential moving average
   of the weights.""",
-        "weak": "noise that is not white, as that of cameras; sigma below 2, where the JPEG errors of the "
-        "training\n  photos count; photos whose chroma has half the resolution, by up to 0.1 dB.",
+        "weak": """\
+noise that is not white, as that of cameras; sigma below 2, where the JPEG errors of the training
+  photos count; photos whose chroma has half the resolution, under strong noise (0.1 dB below weights
+  that were trained on these alone).""",
     },
 }
 ON_BERKELEY_ALONE = 14_622  # steps of the rgb weights that the present recipe began with
+STRONG = 15  # of 255: from here on, ``sk-denoise models`` shows the levels of a card
 CREDITS = ("file", "licence", "repo", "commit", "path", "credit")
 
 
@@ -335,11 +338,13 @@ class Run:
         table = [["sigma", *map(str, levels)], ["---"] + len(levels) * ["---:"]]
         table += [[name, *(f"{row[str(n)]:.2f}" for n in levels)] for name, row in reached.items()]
         texts = {name: text.format(**facts) for name, text in TEXTS[self.color].items()}
+        on_berkeley = [f"{reached['berkeley'][str(n)]:.2f} dB at {n}" for n in levels if n >= STRONG]
         levels_reached = "\n".join(f"| {' | '.join(cells)} |" for cells in table)
         card = CARD.format(
             color=self.color,
             n=sum(weight.numel() for weight in weights.values()),
             table="{table}",
+            on_berkeley=", ".join(on_berkeley),
             **texts,
         )
         card = "\n".join(_wrapped(line) for line in re.sub(r"\n  +", " ", card).split("\n"))

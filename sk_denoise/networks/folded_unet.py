@@ -178,7 +178,8 @@ class FoldedUNetNetwork(ImageNetworkSpec):
     """Spec of a small residual U-Net on the folded picture, for ``ImageDenoiser(network=...)``.
 
     The default, and the network whose weights are in the box: 848,000 weights and 109,000 multiplications
-    for each pixel, an eighth of what full resolution would take.
+    for each pixel, an eighth of what full resolution would take. The pretrained weights for colour have a
+    third level, of 128 channels and one block: 1,251,000 weights and 118,000 multiplications.
 
     Parameters
     ----------

@@ -61,9 +61,9 @@ def denoise_image(
         was fitted: one for gray images works on each channel by itself, one for three colours takes gray ones
         too; one that learned from floats beyond [0, 1] takes the numbers as they are.
     tile_size : int, "auto" or None, default="auto"
-        Side of the tiles in pixels, a multiple of the network's stride, which is 4 for those in the box;
-        "auto" makes them as large as 256 MB allow (1 GB for a network that looks at the whole picture), None
-        takes the picture whole.
+        Side of the tiles in pixels, a multiple of the network's stride, 4 for "gray" and 8 for "rgb"; "auto"
+        makes them as large as 256 MB allow (1 GB for a network that looks at the whole picture), None takes
+        the picture whole.
     ensemble : bool, default=False
         Whether to average the answers to the picture turned and mirrored in eight ways: a little better, and
         eight times as long.
