@@ -77,7 +77,7 @@ def table(rows: Rows) -> str:
     lines = []
     for group, methods in rows.items():
         n = len(methods[next(iter(methods))][str(LEVELS[0])])
-        lines += [f"\n### {group} ({n} images)\n", f"| sigma | {' | '.join(map(str, LEVELS))} |"]
+        lines += [f"\n## {group} ({n} images)\n", f"| sigma | {' | '.join(map(str, LEVELS))} |"]
         lines += ["|---" + len(LEVELS) * "|---:" + "|"]
         for name, levels in methods.items():
             cells = [f"{np.mean(levels[str(level)]):.2f}" for level in LEVELS]
