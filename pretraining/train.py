@@ -349,8 +349,7 @@ class Run:
         )
         card = "\n".join(_wrapped(line) for line in re.sub(r"\n  +", " ", card).split("\n"))
         (BOX / f"{self.color}.md").write_text(card.format(table=levels_reached), encoding="utf-8")
-        for file in BOX.iterdir():
-            file.chmod(0o644)  # safetensors lets the owner alone read
+        (BOX / f"{self.color}.safetensors").chmod(0o644)  # by default, others could not read it
 
     def save(self) -> None:
         """Write the state; what was there stays whole until the new one is."""

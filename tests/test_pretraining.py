@@ -149,3 +149,25 @@ def test_drawings_depend_on_their_seed_alone(scripts, seed):
     assert drawing.dtype == np.uint8
     assert np.array_equal(drawing, draw(seed, 64))
     assert not np.array_equal(drawing, draw(seed + 1, 64))
+
+
+@needs_muon
+@pytest.mark.parametrize("color", ["gray", "rgb"])
+def test_an_export_holds_the_averages_their_card_and_the_credits(scripts, monkeypatch, tmp_path, color):
+    import train
+
+    run = train.Run(color, train.RECIPES[color], tmp_path, steps=1, rate=1e-3)
+    monkeypatch.setattr(train, "BOX", tmp_path)
+    levels = {str(level): 30 + level / 100 for level in run.recipe.levels}
+    run.export({"berkeley": levels})
+    weights, step = train._from_box(tmp_path / f"{color}.safetensors")
+    assert step == run.step
+    for name, weight in run.average.state_dict().items():
+        assert torch.equal(weights[name], weight.half().float())
+    card = (tmp_path / f"{color}.md").read_text(encoding="utf-8")
+    assert "30.15 dB at 15, 30.25 dB at 25, 30.50 dB at 50" in card
+    assert "{" not in card
+    credited = tmp_path / "rgb_photo_credits.csv"
+    assert credited.exists() == (color == "rgb")
+    if color == "rgb":
+        assert credited.read_text().splitlines()[1:] == ["0.jpg,CC BY 4.0,a/b,0,0,somebody"]
