@@ -95,6 +95,7 @@ def demo(tmp_path_factory):
     return results, folder, "\n".join(said)
 
 
+@pytest.mark.slow
 def test_the_demo_denoises(demo):
     results, _, _ = demo
     found = {(r.method, r.level): r for r in results}
@@ -105,6 +106,7 @@ def test_the_demo_denoises(demo):
         assert denoised.ssim > noisy.ssim
 
 
+@pytest.mark.slow
 def test_the_demo_writes_its_picture_and_nothing_else(demo):
     _, folder, text = demo
     assert [path.name for path in folder.iterdir()] == ["digits.png"]
@@ -112,6 +114,7 @@ def test_the_demo_writes_its_picture_and_nothing_else(demo):
     assert str(folder / "digits.png") in text
 
 
+@pytest.mark.slow
 def test_the_demo_says_what_it_found_in_narrow_lines(demo):
     _, folder, text = demo
     assert "target_source_ is 'noiser'" in text

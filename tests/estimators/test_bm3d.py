@@ -39,6 +39,7 @@ def test_bm3d_is_better_on_photographs_than_non_local_means(bm3d):
     assert psnr(photo, denoised, data_range=1) > psnr(photo, means, data_range=1) + 0.7
 
 
+@pytest.mark.slow
 def test_bm3d_denoises_colours_better_together(bm3d):
     photo, noisy = (x[:, :48, :48] for x in cat("rgb"))
     together = BM3DDenoiser(sigma=SIGMA).fit(photo).predict(noisy)

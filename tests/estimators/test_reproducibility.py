@@ -68,6 +68,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("random_state", [0, None])
 def test_global_states_and_thread_counts_stay_as_they_were(X, random_state, two_threads):
     np.random.seed(7)  # noqa: NPY002 - the global state is what is tested
@@ -136,6 +137,7 @@ def test_large_steps_have_the_threads_that_the_caller_has(wide, two_threads):
     assert threads_of_a_fit(wide) == 1
 
 
+@pytest.mark.slow
 def test_small_steps_keep_to_one_thread(X, two_threads):
     assert make(noise=Watching(0.2)).fit(X).noiser_.threads_ == 1
 

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import onnx
 import onnxruntime
+import onnxscript  # noqa: F401 - the first export imports it, for a second
 import pytest
 import torch
 from sklearn.decomposition import PCA
