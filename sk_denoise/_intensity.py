@@ -32,6 +32,7 @@ SLACK = 0.05  # share of a range by which numbers may lie beyond it without nois
 UNKNOWN_NOISE = 0.5  # share of a range by which noise of unknown strength may take numbers beyond it
 BLOCK = 4  # pixels, the side of blocks the means of which have little noise
 MOST_CHANNELS = 4  # of an image; a longer last axis is its width
+DEVIATIONS_OF_ENDS = 3.5  # of a thousand normally distributed numbers, one half lies farther out
 DEVIATIONS = 5.0  # of a million normally distributed numbers, one half lies farther out
 
 
@@ -240,19 +241,23 @@ class _Noise:
         return noise_level(self._planes)
 
     @cached_property
-    def _ends_of_means(self) -> tuple[float, float]:
-        """The darkest and the brightest mean of blocks, which have little noise."""
+    def _means(self) -> tuple[float, float, float]:
+        """The darkest, the median and the brightest mean of blocks, which have little noise."""
         height, width = (side - side % BLOCK for side in self._planes.shape[1:])
         blocks = self._planes[:, :height, :width].reshape(-1, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-        return ends_of(blocks.mean(axis=(2, 4), dtype=np.float64).ravel())
+        means = blocks.mean(axis=(2, 4), dtype=np.float64).ravel()
+        low, high = ends_of(means)
+        return low, float(np.median(means)), high
 
     def reaches(self, distance: float, white: float) -> bool:
         """Return whether noise takes numbers so far below 0 or above white; means of blocks lie inside."""
         if min(self._planes.shape[1:]) < BLOCK or distance > SLACK * white + DEVIATIONS * self._sigma:
             return False
-        slack = SLACK * white + DEVIATIONS * self._sigma / BLOCK
-        low, high = self._ends_of_means
-        return low >= -slack and high <= white + slack
+        if self._sigma > white:  # all is noise, which would fit any range
+            return False
+        slack = SLACK * white + DEVIATIONS_OF_ENDS * self._sigma / BLOCK
+        low, middle, high = self._means
+        return low >= -slack and middle <= (1 + SLACK) * white and high <= white + slack
 
 
 def _are_whole(image: NDArray[Any]) -> bool:

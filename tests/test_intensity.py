@@ -88,6 +88,12 @@ def test_an_image_of_a_deeper_sensor_is_not_taken_for_noise():
     assert IntensityRange.of(ramp("uint16", 0, 5000)).white == 16_383
 
 
+@pytest.mark.parametrize("most", [600, 900])
+def test_noise_alone_does_not_make_a_sensor_shallower(most):
+    noise = np.random.default_rng(0).integers(0, most, (64, 64)).astype(np.uint16)
+    assert IntensityRange.of(noise).white == 1023
+
+
 @pytest.mark.parametrize("dtype", ["float64", "uint16", "int64"])
 def test_a_hot_pixel_changes_no_range(clean, dtype):
     white = 1.0 if dtype == "float64" else 4095.0

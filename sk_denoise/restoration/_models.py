@@ -64,8 +64,9 @@ MODELS: dict[str, Model] = {
 def load_pretrained(name: str, *, random_state: int | RandomState | None = None) -> ImageDenoiser:
     """Return a fitted :class:`~sk_denoise.ImageDenoiser` with weights that were trained on photos.
 
-    It takes pictures of any size in [0, 1], and 8- and 16-bit integers for shares of their range; what
-    :func:`denoise_image` does for other ranges, for stronger and for very weak noise is no part of it. With
+    It takes images of any size, and brings those in other units to [0, 1], see
+    :meth:`sk_denoise.ImageDenoiser.predict`; what :func:`denoise_image` does for stronger and for very weak
+    noise is no part of it. With
     ``warm_start`` or ``partial_fit`` it goes on learning from other pictures and noise (of pairs with
     ``noise="auto"``), from ``n_iter_ = 0``: all of ``max_epochs`` is for what it learns here. A search,
     ``clone`` and a ``fit`` without ``warm_start`` begin anew, as with any estimator: in a pipeline that is to
