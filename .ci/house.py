@@ -1,7 +1,7 @@
 """Measure how the house reads and hold its rules of words: ``make house``, and a part of ``make lint``.
 
-Print a table of figures with their limits. The first lines of docstrings and a list of words are rules: each line
-that breaks one is listed with its place, and the command then ends with 1.
+Print a table of figures with their limits. The first lines of docstrings and a list of words are rules: each
+line that breaks one is listed with its place, and the command then ends with 1.
 
     python .ci/house.py [--list]
 
