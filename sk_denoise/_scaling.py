@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["AffineScaler", "Moments", "chunks_of", "joint_moments", "moments", "some_of"]
+from sk_denoise._schema import Rule
+
+__all__ = [
+    "FINITE_TENSOR",
+    "AffineScaler",
+    "Moments",
+    "broadcasts_to",
+    "chunks_of",
+    "joint_moments",
+    "moments",
+    "some_of",
+]
 
 _ENTRIES_AT_A_GLANCE = 2**22
 _CHUNK_ENTRIES = 2**20  # entries of one chunk: 8 MB in double precision
@@ -121,6 +133,20 @@ def _products(sides: Sequence[Tensor], dims: tuple[int, ...]) -> Tensor:
     return torch.stack([torch.stack(row) for row in rows])
 
 
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and bool(value.isfinite().all())
+
+
+FINITE_TENSOR = Rule(lambda v, _: _is_finite(v), "a tensor of finite numbers")
+
+
+def broadcasts_to(tensor: Tensor, sample_shape: tuple[int, ...]) -> bool:
+    """Return whether a tensor broadcasts to a batch of one sample of this shape."""
+    batch = (1, *sample_shape)
+    sides = (1,) * (len(batch) - tensor.ndim) + tuple(tensor.shape)
+    return len(sides) == len(batch) and all(a in (1, b) for a, b in zip(sides, batch, strict=True))
+
+
 @dataclass(frozen=True)
 class AffineScaler:
     """Scaling to zero mean and unit deviation, and back: ``(x - center) / spread``.
@@ -134,6 +160,12 @@ class AffineScaler:
         Location and deviation, in double precision, of a shape that broadcasts against a batch.
     """
 
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "center": FINITE_TENSOR,
+        "spread": Rule(
+            lambda v, _: _is_finite(v) and bool((v >= 0).all()), "a tensor of finite numbers of at least 0"
+        ),
+    }
     center: Tensor
     spread: Tensor
 

@@ -28,9 +28,11 @@ from sklearn.utils.metaestimators import _BaseComposition as ComposedEstimator
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from sk_denoise._registry import check_one_of
+from sk_denoise._schema import SAMPLES, Rule
 from sk_denoise.exceptions import CleanTargetWarning
 
 __all__ = [
+    "FITTED_NOISER",
     "ComposedEstimator",
     "Interval",
     "Noiser",
@@ -92,9 +94,14 @@ class Noiser(Protocol):
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor: ...
 
 
+# A noiser of a user need not set more than this.
+FITTED_NOISER = Rule(lambda v, _: isinstance(v, Noiser) and hasattr(v, "n_features_in_"), "a fitted noiser")
+
+
 class SampleTagsMixin:
     """Tags of a transformer that takes what ``check_samples`` lets in and answers in its precision."""
 
+    _fitted_schema: ClassVar[dict[str, Rule]] = SAMPLES
     _takes_any_size: ClassVar[bool] = False  # of images, whatever size those of the fit had
 
     def __sklearn_tags__(self) -> Tags:

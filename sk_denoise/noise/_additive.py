@@ -12,6 +12,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from sk_denoise._scaling import chunks_of, moments, some_of
+from sk_denoise._schema import ENTRY_NUMBERS, Rule
 from sk_denoise._validation import StrOptions, warn_user
 from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.noise._base import (
@@ -45,6 +46,7 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
         "scale": [StrOptions({"absolute", "std"})],
         "clip": [tuple, list, None],
     }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"scale_": ENTRY_NUMBERS}
     _add: ClassVar[Any]
     scale_: NDArray[Any]
 
@@ -379,6 +381,7 @@ class PoissonNoiser(BaseNoiser):
         "peak": STRENGTH,
         "white": [Real, StrOptions({"auto"})],
     }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"white_": ENTRY_NUMBERS}
     white_: NDArray[Any]
 
     def __init__(

@@ -12,7 +12,8 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from sk_denoise._validation import ComposedEstimator, Noiser, check_noiser, names_of
+from sk_denoise._schema import Rule
+from sk_denoise._validation import FITTED_NOISER, ComposedEstimator, Noiser, check_noiser, names_of
 from sk_denoise.noise._base import STRENGTH, BaseNoiser, ImageNoiser, as_strength, check_strength
 from sk_denoise.noise._functions import choose_corruption, corrupt_region
 
@@ -84,6 +85,7 @@ class RegionNoiser(ImageNoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {"size": STRENGTH}
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"noiser_": FITTED_NOISER}
 
     def __init__(
         self,
@@ -120,6 +122,16 @@ class RegionNoiser(ImageNoiser):
 class _SeveralNoisers(ComposedEstimator, BaseNoiser):
     """A noiser that is made of a list of noisers, whose parameters are named after their classes."""
 
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "noisers_": Rule(
+            lambda v, noiser: (
+                type(v) is list
+                and len(v) == len(noiser.noisers)
+                and all(FITTED_NOISER.test(part, noiser) for part in v)
+            ),
+            "a fitted noiser for each",
+        )
+    }
     noisers: Sequence[Noiser]
     noisers_: list[Noiser]
 

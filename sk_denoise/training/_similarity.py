@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d
+
+from sk_denoise._scaling import FINITE_TENSOR
+from sk_denoise._schema import NUMBER, POSITIVE_NUMBER, Rule
 
 __all__ = ["MultiScaleSimilarityLoss", "SimilarityLoss", "Units"]
 
@@ -34,6 +38,12 @@ class Units:
         The distance from black to white, above 0, in the same unit.
     """
 
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "center": FINITE_TENSOR,
+        "spread": FINITE_TENSOR,
+        "low": NUMBER,
+        "data_range": POSITIVE_NUMBER,
+    }
     center: Tensor = field(default_factory=lambda: torch.zeros(()))
     spread: Tensor = field(default_factory=lambda: torch.ones(()))
     low: float = 0.0
