@@ -18,8 +18,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sk_denoise._compat import in_kind
+from sk_denoise._schema import Rule
 from sk_denoise._validation import Interval, as_float, as_tensor, check_one_of, refuse_masked
 from sk_denoise.estimators._base import BaseDenoiser
+from sk_denoise.estimators._fitted_state import SAMPLE_PREPARATION
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import run_in_chunks
 from sk_denoise.preprocessing import Augmentation
@@ -218,6 +220,12 @@ class DenoisingAutoencoder(BaseDenoiser):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
+    }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "_preparation_": SAMPLE_PREPARATION,
+        "image_shape_": Rule(
+            lambda v, e: v == e._preparation_.layout.image_shape, "that of its layout", after_others=True
+        ),
     }
 
     def __init__(

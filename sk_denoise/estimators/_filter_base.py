@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._compat import CallbackSupportMixin, DocumentationLinkMixin, in_kind, take_fitted, told_as_one
 from sk_denoise._noise_level import levels_of
+from sk_denoise._schema import IMAGE_SHAPE, Rule
 from sk_denoise._validation import (
     Interval,
     SampleTagsMixin,
@@ -27,7 +28,7 @@ from sk_denoise._validation import (
     warn_of_flat_channels_first,
     warn_of_single_image,
 )
-from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair
+from sk_denoise.estimators._pairs import TARGET_SOURCE, Pair, default_noiser, resolve_pair
 from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.estimators._scoring import DenoisingScoreMixin
 
@@ -53,6 +54,10 @@ class ClassicalDenoiser(
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {"image_shape": [tuple, list, None]}
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "target_source_": TARGET_SOURCE,
+        "image_shape_": IMAGE_SHAPE,
+    }
     _rows_are_signals: ClassVar[bool] = True
     _least_samples: ClassVar[int] = 1
     image_shape: Sequence[int] | None

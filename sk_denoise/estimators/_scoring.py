@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from sk_denoise._compat import in_kind
 from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._random import stream
+from sk_denoise._schema import POSITIVE_NUMBER, Rule
 from sk_denoise._validation import (
+    FITTED_NOISER,
     as_float,
     as_numbers,
     as_tensor,
@@ -34,6 +36,10 @@ REFERENCE_SEED = 0  # of the noise that score() adds
 class DenoisingScoreMixin:
     """The score of a denoiser that stored ``data_range_`` and a fitted ``_reference_noiser_``."""
 
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "data_range_": POSITIVE_NUMBER,
+        "_reference_noiser_": FITTED_NOISER,
+    }
     data_range_: float
     _reference_noiser_: Any
 
