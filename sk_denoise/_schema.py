@@ -181,9 +181,10 @@ def optional(rule: Rule) -> Rule:
     )
 
 
-def one_of(*values: Any) -> Rule:
+def one_of(*names: str, required: bool = True) -> Rule:
     """Return a rule for names."""
-    return Rule(lambda v, _: type(v) is str and v in values, f"one of {', '.join(map(repr, values))}")
+    description = f"one of {', '.join(map(repr, names))}"
+    return Rule(lambda v, _: type(v) is str and v in names, description, required)
 
 
 def has_type(kind: type[Any], description: str) -> Rule:
