@@ -21,9 +21,11 @@ from torch.utils.data import Dataset
 from sk_denoise._compat import FitTasks, take_fitted, unfitted
 from sk_denoise._intensity import UNIT, IntensityRange, is_stored
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
-from sk_denoise._resources import cost_of, suitable_threads, threads_for
+from sk_denoise._resources import Cost, cost_of, suitable_threads, threads_for
+from sk_denoise._schema import COUNT, IMAGE_SHAPE, NUMBER_LIST, SEED, Rule, has_type, one_of, optional, record
 from sk_denoise._skops import StateInBytes
 from sk_denoise._validation import (
+    FITTED_NOISER,
     Interval,
     Noiser,
     StrOptions,
@@ -35,9 +37,16 @@ from sk_denoise._validation import (
     warn_user,
 )
 from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._fitted_state import BEST_WEIGHTS, JUDGEMENT, UNITS
 from sk_denoise.estimators._image_sources import refuse_noised
 from sk_denoise.estimators._observed import ObservedFit
-from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
+from sk_denoise.estimators._pairs import (
+    TARGET_SOURCE,
+    Pair,
+    default_noiser,
+    resolve_pair,
+    resolve_validation_pair,
+)
 from sk_denoise.estimators._preparation import Preparation, SampleLayout
 from sk_denoise.estimators._rows import (
     check_augmentation,
@@ -96,6 +105,26 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+    }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "_preparation_": has_type(Preparation, "a preparation"),
+        "noiser_": optional(FITTED_NOISER),
+        "_noise_name_": has_type(str, "a name"),
+        "target_source_": TARGET_SOURCE,
+        "image_shape_": IMAGE_SHAPE,
+        "intensity_range_": optional(record(IntensityRange, "two numbers, black and white")),
+        "precision_": one_of(*PRECISIONS, required=False),
+        "_units_": UNITS,
+        "_design_": has_type(dict, "a dict"),
+        "_cost_": has_type(Cost, "a cost"),
+        "net_": Rule(lambda v, _: v is not None, "a net"),
+        "_root_": SEED,
+        "_n_runs_": COUNT,
+        "n_iter_": COUNT,
+        "loss_curve_": NUMBER_LIST,
+        "validation_scores_": optional(NUMBER_LIST),
+        "_judged_": JUDGEMENT,
+        "_best_weights_": BEST_WEIGHTS,
     }
     _least_samples: ClassVar[int] = 2  # one has no spread to scale by
     _rise: ClassVar[int] = 0  # steps in which the learning rate rises at least
