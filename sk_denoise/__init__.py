@@ -3,7 +3,7 @@
 import lazy_loader
 
 from sk_denoise._registry import public_names
-from sk_denoise._skops import ByteFormat, take_bytes_from
+from sk_denoise._skops import ByteFormat, set_byte_format
 from sk_denoise._version import __version__ as __version__
 
 # Names load when they are first used (SPEC 1). The registry lists them; for type checkers, which run no code,
@@ -17,5 +17,5 @@ def _byte_format() -> ByteFormat:
     return _files
 
 
-# Estimators cannot import what saves them, and it knows them all; the package's root is above both.
-take_bytes_from(_byte_format)
+# Persistence imports all estimators, so that they cannot import it; the package's root is above both.
+set_byte_format(_byte_format)

@@ -28,7 +28,7 @@ __all__ = [
     "SAMPLES",
     "SEED",
     "Rule",
-    "check_fitted",
+    "check_fitted_state",
     "conforms",
     "describe_value",
     "fitted_schema",
@@ -84,8 +84,9 @@ def fitted_schema(kind: type[Any]) -> dict[str, Rule]:
     return dict(sorted(rules.items(), key=lambda item: item[1].after_others))
 
 
-def check_fitted(estimator: Any, schema: Mapping[str, Rule]) -> None:
-    """Refuse fitted attributes that break a rule or are missing; an unfitted estimator passes."""
+def check_fitted_state(estimator: Any, schema: Mapping[str, Rule]) -> None:
+    """Refuse fitted attributes that break a rule, and missing ones."""
+    # An unfitted estimator has none of them.
     fitted = vars(estimator).keys() & schema.keys()
     if not fitted:
         return
@@ -141,18 +142,18 @@ def is_number(value: Any, above: float = -math.inf) -> bool:
 
 
 def is_shape(value: Any, axes: tuple[int, ...] = (1, 2, 3)) -> bool:
-    """Return whether a value is a tuple of sides of at least 1, with one of these numbers of axes."""
+    """Return whether a value is a tuple of sides, for one of these numbers of axes."""
     return isinstance(value, tuple) and len(value) in axes and all(is_count(side, 1) for side in value)
 
 
 def is_numeric_array(value: Any, *shapes: tuple[int, ...]) -> bool:
-    """Return whether a value is an array of finite numbers, of one of these shapes."""
+    """Return whether a value is an array of finite numbers, in one of these shapes."""
     is_array = isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.dtype.itemsize <= 8
     return is_array and value.shape in shapes and bool(np.isfinite(value).all())
 
 
 def is_nonnegative_array(value: Any, *shapes: tuple[int, ...]) -> bool:
-    """Return whether a value is an array of finite numbers of at least 0, of one of these shapes."""
+    """Return whether a value is an array of numbers of at least 0, in these shapes."""
     return is_numeric_array(value, *shapes) and bool((value >= 0).all())
 
 
@@ -195,7 +196,7 @@ def has_type(kind: type[Any], description: str) -> Rule:
 def record(
     kind: type[Any], description: str, fits: Callable[[Any, Any], bool] = lambda value, owner: True
 ) -> Rule:
-    """Return a rule for records that pass the rules of their own class, and then a test."""
+    """Return a rule for records that pass the rules of their class, and a test."""
     return Rule(lambda v, owner: type(v) is kind and conforms(v) and fits(v, owner), description)
 
 

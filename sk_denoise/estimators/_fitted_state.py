@@ -27,11 +27,8 @@ def _is_sample_preparation(value: Any, estimator: Any) -> bool:
         return False
     layout, shape = value.layout, value.layout.network_shape
     expected = SampleLayout.of(estimator._sample_shape_, layout.image_shape, estimator._rows_are_signals())
-    tensors = [
-        part
-        for scaler in (value.input_scaler, value.target_scaler)
-        for part in (scaler.center, scaler.spread)
-    ]
+    scalers = value.input_scaler, value.target_scaler
+    tensors = [part for scaler in scalers for part in (scaler.center, scaler.spread)]
     return (
         type(layout) is SampleLayout
         and layout == expected
