@@ -94,7 +94,7 @@ def check_sizes(estimator: FitSteps, entries: int) -> None:
         claimed.append(layout.network_shape[0])
     for size in (*claimed, *_iterate_integers(estimator.network)):
         if size > entries:
-            raise ValueError(f"its network claims sizes of {size!r:.40}, and the file has {entries} weights")
+            raise ValueError(f"its network claims sizes of {size!r:.40}, and there are {entries} weights")
 
 
 def check_depth(estimator: FitSteps, tensors: int) -> None:
