@@ -50,15 +50,15 @@ DTYPES: dict[str, str] = {
 }
 
 PICKLE = (
-    "a pickled file. pickle.load or joblib.load read it, and run what it holds: load it only from people you "
-    "trust"
+    "a pickled file. pickle.load or joblib.load read it, and run the code in it: load it only from "
+    "people you trust"
 )
 GRAPH_FILE = (
     "an ONNX graph, which onnxruntime.InferenceSession runs. It cannot become an estimator again; "
     "sk_denoise.persistence.save keeps one"
 )
 IMAGE = "an image, which sk_denoise.io.read_image reads"
-COMPRESSED = "a compressed file. Where joblib.dump wrote it, joblib.load reads it, and runs what it holds"
+COMPRESSED = "a compressed file. Where joblib.dump wrote it, joblib.load reads it, and runs the code in it"
 # The second field of an ONNX graph, after its version: the program that wrote it, or the computation
 SECOND_FIELDS = (0x12, 0x3A)
 # The first bytes of files of other formats, and their description
@@ -67,7 +67,7 @@ STARTS: tuple[tuple[bytes, str], ...] = (
     *((b"\x08" + bytes([version, field]), GRAPH_FILE) for version in range(3, 32) for field in SECOND_FIELDS),
     (
         b"PK\x03\x04",
-        "a zip archive. skops.io.load, torch.load or numpy.load read it, depending on what wrote it",
+        "a zip archive. skops.io.load, torch.load or numpy.load read it, depending on its writer",
     ),
     (b"\x89HDF", "an HDF5 file, as Keras writes them"),
     (b"\x93NUMPY", "an array, which numpy.load reads"),
@@ -188,7 +188,7 @@ def read_contents(stream: BinaryIO, file_format: str, version: int) -> FileConte
         raise ValueError("its header is no safetensors header. It is of another kind, or damaged.")
     metadata = _check_kind(header.pop("__metadata__", None), file_format, version)
     if not head.startswith(START, 8):
-        raise ValueError("its checksum is not where it was written. The file was altered; get it anew.")
+        raise ValueError("its checksum is not where it was written. The file was altered; get a new copy.")
     # Before the file is read whole: one that takes no space on the disk may claim any size.
     expected = len(head) + max((_find_end(name, entry) for name, entry in header.items()), default=0)
     if size != expected:
@@ -200,8 +200,7 @@ def read_contents(stream: BinaryIO, file_format: str, version: int) -> FileConte
         raise ValueError("it was changed while it was read.")
     if data[DIGEST] != _compute_digest(head, [memoryview(data)[len(head) :]]):
         raise ValueError(
-            "its checksum does not match. It is damaged or was altered since it was saved; get it anew from "
-            "where it came."
+            "its checksum does not match. It is damaged or was altered since it was saved; get a new copy."
         )
     try:
         tensors = deserialize(data)
@@ -221,8 +220,8 @@ def _read_head(stream: BinaryIO, size: int) -> bytes:
     if size < DIGEST.stop or not 2 <= length <= size - 8:
         raise ValueError(
             "it is cut off, or no file that sk_denoise.persistence.save wrote: it does not start with the "
-            "length of a safetensors header. Pickled files are for pickle and joblib, which run what they "
-            "hold."
+            "length of a safetensors header. Pickled files are for pickle and joblib, which run the code "
+            "in them."
         )
     if length > MAX_HEADER:
         raise ValueError(f"its header claims {length} bytes, and {MAX_HEADER} are the most.")
@@ -299,7 +298,7 @@ def parse_json(text: bytes | str, name: str) -> Any:
 def _refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     contents = dict(pairs)
     if len(contents) != len(pairs):
-        raise ValueError("a name stands there twice")
+        raise ValueError("a name appears twice")
     return contents
 
 

@@ -207,7 +207,7 @@ def _decode_contents(decoder: Decoder, contents: FileContents) -> Any:
         raise ValueError(f"it holds a {type(estimator).__name__} where an estimator was expected")
     # An array that nothing takes would hide data, or show that the tree was cut.
     if decoder.arrays:
-        raise ValueError(f"it holds the array {min(decoder.arrays)[:50]!r}, which belongs to nothing")
+        raise ValueError(f"it holds the array {min(decoder.arrays)[:50]!r}, which nothing refers to")
     return estimator
 
 
@@ -260,7 +260,7 @@ def check_suffix(path: str | os.PathLike[str], suffix: str) -> None:
 def _describe_writer(suffix: str) -> str:
     """Return an advice for writing files of this suffix, if there is one."""
     if suffix in PICKLE_SUFFIXES:
-        return ", or write a pickle by joblib.dump, which runs what it holds when it is loaded"
+        return ", or write a pickle by joblib.dump, which runs the code in it when it is loaded"
     writers = {
         ESTIMATOR_SUFFIX: "save the estimator by sk_denoise.persistence.save",
         GRAPH_SUFFIX: "write a graph by sk_denoise.persistence.export_onnx",

@@ -375,7 +375,7 @@ def _make_state(
 def _check_parts(parts: dict[Any, Any], expected: dict[str, Any]) -> None:
     """Refuse state that differs in names, types or shapes from that of the optimizer."""
     if parts.keys() != expected.keys() or any(_kind(parts[n]) != _kind(expected[n]) for n in expected):
-        raise ValueError("the state of the optimizer is not what it keeps for such weights")
+        raise ValueError("the state of the optimizer does not fit such weights")
     step = parts.get("step", 0)
     if not (step >= 0 if isinstance(step, Tensor) else _is_plain_number(step) and step >= 0):
         raise ValueError("the optimizer counts steps below 0")
@@ -392,15 +392,15 @@ def _check_lbfgs(parts: dict[Any, Any], entries: int, history_size: int) -> None
         isinstance(part, list) and len(part) <= history_size for part in lists.values()
     )
     if not fits or len({len(part) for name, part in lists.items() if name != "al"}) > 1:
-        raise ValueError("the state of the optimizer is not what L-BFGS keeps")
+        raise ValueError("the state of the optimizer does not fit L-BFGS")
     # "al" is a buffer for all steps that the history may hold.
     if "al" in lists and len(lists["al"]) != history_size:
-        raise ValueError("the state of the optimizer is not what L-BFGS keeps")
+        raise ValueError("the state of the optimizer does not fit L-BFGS")
     shapes = {(), (entries,)}
     for part in chain((parts[name] for name in LBFGS_PARTS & parts.keys()), *lists.values()):
         is_vector = isinstance(part, Tensor) and tuple(part.shape) in shapes and part.isfinite().all()
         if not (part is None or _is_plain_number(part) or is_vector):
-            raise ValueError("the state of the optimizer is not what L-BFGS keeps")
+            raise ValueError("the state of the optimizer does not fit L-BFGS")
 
 
 def _lay_out_like(weight: Tensor, part: Any) -> Any:

@@ -200,7 +200,7 @@ def _encode_state(value: Any, params: Any, encoder: Encoder) -> dict[str, Any]:
             )
         elif not _is_fitted_name(type(value), name):
             raise TypeError(
-                f"{encoder.place}.{name} cannot be saved: it is neither a parameter nor an attribute that "
+                f"{encoder.place}.{name} cannot be saved: it is neither a parameter nor "
                 f"{_describe_attributes(type(value))}. Delete it first, del estimator.{name}."
             )
         elif isinstance(value, FitSteps) and name in REPLACED_STATE:
@@ -217,8 +217,8 @@ def _is_fitted_name(kind: type[Any], name: str) -> bool:
 
 def _describe_attributes(kind: type[Any]) -> str:
     if kind in TRANSFORMER_SCHEMAS:
-        return f"sk_denoise knows of {kind.__name__}"
-    return "fit leaves, whose name ends in an underscore"
+        return f"one of the attributes of {kind.__name__} that files hold"
+    return "an attribute that fit sets, with an underscore at the end of its name"
 
 
 def _decode_estimator(node: Node, decoder: Decoder) -> Any:
@@ -231,7 +231,7 @@ def _decode_estimator(node: Node, decoder: Decoder) -> Any:
         if unknown:
             raise ValueError(f"{name} has no parameter {min(unknown)[:40]!r} here")
         values = decoder.items(params)
-        # joblib would unpickle what it finds there.
+        # joblib would unpickle the files there.
         if values.get("memory") is not None:
             raise ValueError("the memory of a Pipeline is pickled, and no file may name it")
         estimator = kind(**values)
@@ -240,7 +240,7 @@ def _decode_estimator(node: Node, decoder: Decoder) -> Any:
                 SKLEARN_ATTRIBUTES[attribute][1](estimator, part)
             # A method or a class attribute of that name must not be hidden.
             elif not _is_fitted_name(kind, attribute) or hasattr(kind, attribute) or attribute in values:
-                raise ValueError(f"{attribute[:40]!r} is no attribute that a fit of {name} leaves")
+                raise ValueError(f"{attribute[:40]!r} is no attribute that a fit of {name} sets")
             else:
                 setattr(estimator, attribute, part)
         if isinstance(estimator, FitSteps) and "net_" in vars(estimator):
@@ -261,7 +261,7 @@ def _decode_record(node: Node, decoder: Decoder) -> Any:
     name, parts = unpack_fields(node, **{"class": str, "fields": dict})
     kind = RECORDS.get(name)
     if kind is None or set(parts) != {part.name for part in dataclasses.fields(kind)}:
-        raise ValueError(f"this sk_denoise keeps nothing like {name[:40]!r} with {', '.join(parts)!s:.60}")
+        raise ValueError(f"this sk_denoise has no record {name[:40]!r} with {', '.join(parts)!s:.60}")
     return kind(**decoder.items(parts))
 
 
@@ -285,7 +285,7 @@ def refusal_error(value: Any, place: str) -> TypeError:
     kind = type(value)
     if isinstance(value, BaseEstimator) and kind.__module__.split(".")[0] == "sklearn":
         return TypeError(
-            f"{place} is a {kind.__name__} of scikit-learn, of which sk_denoise saves Pipeline, "
+            f"{place} is a {kind.__name__} of scikit-learn, and sk_denoise saves only Pipeline, "
             f"FrozenEstimator, {', '.join(transformer.__name__ for transformer in TRANSFORMER_SCHEMAS)}. "
             'skops.io.dump saves others, and denoisers with them; see the user guide, "files".'
         )

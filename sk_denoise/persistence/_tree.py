@@ -201,7 +201,7 @@ class Decoder:
     def take(self, name: Node) -> StoredArray:
         """Return an array, and keep it no longer."""
         if not isinstance(name, str) or name not in self.arrays:
-            raise ValueError(f"the array {name!r:.60} is missing, or there for something else")
+            raise ValueError(f"the array {name!r:.60} is missing, or was taken already")
         return self.arrays.pop(name)
 
 
@@ -274,7 +274,7 @@ def _decode_dict(node: Node, decoder: Decoder) -> dict[Any, Any]:
     pairs = [(decoder.decode(key), decoder.decode(item)) for key, item in node]
     contents = dict(pairs)
     if len(contents) != len(pairs):
-        raise ValueError("a key of a dict stands there twice")
+        raise ValueError("a key of a dict appears twice")
     return contents
 
 
