@@ -28,7 +28,8 @@ from sk_denoise.noise import carried_source
 
 __all__ = ["BaseDenoiser"]
 
-REFERENCE_SEED = 0  # of the noise that score() adds
+# Seed of the noise that ``score`` adds.
+REFERENCE_SEED = 0
 
 
 class BaseDenoiser(SampleTransformer):
@@ -47,13 +48,13 @@ class BaseDenoiser(SampleTransformer):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            Noisy samples where y is given, else clean ones. Clean ones are corrupted with a reference that
-            is the same for every estimator fitted on the same data, whatever its ``noise``: the "auto"
-            noise, seed 0. (Output of a noiser counts as noisy; its clean source is the truth.)
+            Noisy samples if y is given, else clean ones. Clean ones are corrupted with a reference noise
+            that is the same for all estimators fitted to the same data, for any ``noise``: the "auto"
+            noise, seed 0. The output of a noiser is noisy; its clean source is the truth.
         y : array-like of the shape of X, optional
-            Clean samples; ignored where they equal X or cannot be the clean side (see ``fit``).
+            Clean samples; ignored if they equal X or cannot be the clean side (see ``fit``).
         sample_weight : array-like of shape (n_samples,), optional
-            What each sample counts in the mean.
+            Weight of each sample in the mean.
 
         Returns
         -------
@@ -81,17 +82,17 @@ class BaseDenoiser(SampleTransformer):
         return mean_over_samples(each, sample_weight)
 
     def _reference(self, stacks: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Return stacks under the reference noise, the same at every call."""
+        """Corrupt stacks with the reference noise, the same at every call."""
         draw = stream(REFERENCE_SEED, "score")
         return [self._reference_noiser_.corrupt(as_tensor(stack), draw).numpy() for stack in stacks]
 
     @abstractmethod
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Denoise."""
+        """Denoise samples."""
 
     def _in_unit(self, samples: NDArray[Any], like: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return samples in the unit of the training data, or refuse those that cannot be brought there.
+        """Convert samples to the unit of the training data, or refuse them.
 
-        Their unit is that of the samples that they are ``like``: of the clean side, where there is one.
+        Their unit is that of ``like``, the clean side, if there is one.
         """
         return samples

@@ -1,4 +1,4 @@
-"""From checked data to what a training run draws from: noise, augmentation and emphasis put in place."""
+"""Batches of a training run: noise, augmentation and weights, and their checks."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ def check_weighable(loss: Any, by_sample: bool) -> None:
     """Check that a loss takes the weights of samples."""
     if not by_sample:
         raise ValueError(
-            f'sample_weight needs a loss of the table, such as "mse", which weighs its samples; got '
+            f'sample_weight needs a loss by name, such as "mse", which weights samples; got '
             f"loss={loss!r}, a function of output and target."
         )
 
 
 def check_for_images(loss: Any, images_only: bool, layout: SampleLayout) -> None:
-    """Check that a loss that compares images gets some."""
+    """Check that a loss that compares images gets images."""
     if images_only and layout.image_shape is None:
         raise ValueError(f"loss={loss!r} compares images, {_are_rows(layout)}")
 
 
 def check_augmentation(augment: Any, layout: SampleLayout, on_unit_interval: bool) -> None:
-    """Check that it is an augmentation, and that it takes such samples."""
+    """Check an augmentation, and that it takes samples of this layout."""
     if augment is None:
         return
     if isinstance(augment, type) or not isinstance(augment, Augmentation):
@@ -92,7 +92,7 @@ def pairing_of(
     *,
     tells_level: bool,
 ) -> Pairing:
-    """Return what samples go through on their way to the network."""
+    """Return the transform from samples to network inputs, targets and weights."""
     layout = preparation.layout
     return Pairing(
         corrupt=None if noiser is None else noiser.corrupt,
@@ -108,7 +108,7 @@ def pairing_of(
 def rows_of(
     samples: Pair | RandomPatches, device: torch.device, pairing: Pairing, shuffle: torch.Generator
 ) -> CorruptedRows | CorruptedStream:
-    """Return what a training run draws from: rows in memory, or patches that are streamed."""
+    """Return the source of batches: rows in memory, or streamed patches."""
     if isinstance(samples, RandomPatches):
         return CorruptedStream(samples, device, pairing, shuffle)
     inputs = as_tensor(samples.inputs)
@@ -122,7 +122,7 @@ def rows_of(
 
 @dataclass
 class _Moves:
-    """An augmentation of images in the user's layout; networks and augmentations know another one."""
+    """An augmentation in the layout of networks, applied to images in the user's layout."""
 
     layout: SampleLayout
     augment: Augmentation

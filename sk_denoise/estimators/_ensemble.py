@@ -319,7 +319,9 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         learner = {"noise": member.noise, "rows_are_signals": member._factory().rows_are_signals}
         if self._takes_lists:
             refuse_single_image(shape_of(X), self.image_shape)
-        pair = resolve_pair(self, X, y, X_clean, reset=True, min_samples=member._auto_values.min_samples, **learner)
+        pair = resolve_pair(
+            self, X, y, X_clean, reset=True, min_samples=member._auto_values.min_samples, **learner
+        )
         samples, source = check_samples(self, X, reset=False), carried_source(X)
         clean = {"X_clean": X_clean, "y": y}.get(pair.source)
         if pair.source == "noiser" and source is not None:
@@ -491,7 +493,9 @@ def with_channels_last(side: Any) -> Any:
 def patches_of(images: Any, member: Any, root: int) -> Samples:
     """Return patches of what comes image by image, in the unit in which members learn from it."""
     if not isinstance(images, RandomPatches):
-        images = RandomPatches(images, member._sides(), patches_per_image=member._count(None))
+        images = RandomPatches(
+            images, member._patch_sides(), patches_per_image=member._patches_per_image(None)
+        )
     noisy, clean = images.first(MOST_PATCHES, stream(root, "patches"))
     return Samples(noisy.numpy(), clean.numpy() if images.is_paired else None)
 

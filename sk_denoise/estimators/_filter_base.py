@@ -1,4 +1,4 @@
-"""What denoisers without a network share: the fit, the prediction, and the level of the noise."""
+"""The base of denoisers without a network: fit, prediction, noise level."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ NOISE_LEVEL: dict[str, Any] = {
     "strength": [Interval(Real, 0, None, closed="neither")],
 }
 
-Images = NDArray[Any]  # (n_images, height, width, channels), floating
+# Floats of shape (n_images, height, width, channels).
+Images = NDArray[Any]
 
 
 class ClassicalDenoiser(BaseDenoiser):
-    """A denoiser without a network, with the methods of :class:`~sk_denoise.DenoisingAutoencoder`.
+    """A denoiser without a network.
 
+    It has the methods of :class:`~sk_denoise.DenoisingAutoencoder` that need no latent vectors.
     A subclass has ``_filter`` for one image at a known noise level, or ``_denoise`` for a stack, and
     ``_learn`` if it learns from clean samples. Signals are images of height 1.
     """
@@ -59,22 +61,22 @@ class ClassicalDenoiser(BaseDenoiser):
     @in_kind
     @told_as_one
     def fit(self, X: ArrayLike, y: Any = None, *, X_clean: ArrayLike | None = None) -> Self:
-        """Learn the layout of the samples, the range of clean ones, and what the method needs to know.
+        """Learn the layout of the samples and the range of clean ones.
 
-        The calls are those of :meth:`DenoisingAutoencoder.fit <sk_denoise.DenoisingAutoencoder.fit>`, and
-        the clean side is found in the same way: ``X_clean``; a ``y`` of the shape of X; the clean source
-        that the output of a noiser carries; else X itself.
+        The arguments are those of :meth:`DenoisingAutoencoder.fit <sk_denoise.DenoisingAutoencoder.fit>`,
+        and so is the clean side: ``X_clean``; a ``y`` of the shape of X; the clean source that the output
+        of a noiser carries; else X itself.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            Noisy samples where a clean side is given, else clean ones. Finite numbers; integers count
-            as float32 in the same unit.
+            Noisy samples if a clean side is given, else clean ones. Finite numbers; integers are converted
+            to float32 in the same unit.
         y : array-like of the shape of X, optional
-            The clean side. Read as labels and ignored where its samples have another shape, where X has one
-            feature, or where it holds zeros and ones only and X does not; and where it equals X.
+            Clean samples. It is taken for labels and ignored if its samples have another shape, if X has
+            one feature, or if it holds zeros and ones only and X does not; and if it equals X.
         X_clean : array-like of the shape of X, optional
-            The clean side, whatever y is.
+            Clean samples; y is ignored then.
 
         Returns
         -------
@@ -83,10 +85,11 @@ class ClassicalDenoiser(BaseDenoiser):
         Raises
         ------
         ValueError
-            For data or parameters that cannot be used; the message says what to do.
+            If data or parameters cannot be used; the message gives the remedy.
         """
         self._check_parameters()
-        draft = copy.copy(self)  # a fit that fails leaves the estimator as it was
+        # A fit that fails leaves the estimator as it was.
+        draft = copy.copy(self)
         pair, layout = draft._check(X, y, X_clean)
         draft._learn(pair, layout)
         draft.target_source_, draft.image_shape_ = pair.source, layout.image_shape
@@ -98,7 +101,7 @@ class ClassicalDenoiser(BaseDenoiser):
 
     @in_kind
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Denoise.
+        """Denoise samples.
 
         Parameters
         ----------
@@ -147,7 +150,7 @@ class ClassicalDenoiser(BaseDenoiser):
         return denoised
 
     def _learn(self, pair: Pair, layout: SampleLayout) -> None:
-        """Learn from a pair; most methods need no more than parameters and the image at hand."""
+        """Learn from a pair; most filters learn nothing."""
 
     def _check_parameters(self) -> None:
         check_parameters(self, self._parameter_constraints)
@@ -158,7 +161,7 @@ class ClassicalDenoiser(BaseDenoiser):
             )
 
     def _check(self, X: ArrayLike, y: Any, X_clean: ArrayLike | None) -> tuple[Pair, SampleLayout]:
-        """Check the data, and settle which side is clean and how samples are laid out."""
+        """Check the data, and determine the clean side and the layout of samples."""
         refuse_single_image(shape_of(X), self.image_shape)
         warn_of_flat_channels_first(shape_of(X), self.image_shape)
         if self.image_shape is None and self._rows_are_signals and len(shape_of(X)) == 2:
@@ -182,7 +185,7 @@ class ClassicalDenoiser(BaseDenoiser):
 
 
 def check_odd(estimator: BaseEstimator, name: str) -> None:
-    """Check a width in pixels that has a middle."""
+    """Check that a width in pixels is odd."""
     value = getattr(estimator, name)
     if value % 2 == 0:
         raise ValueError(

@@ -27,7 +27,7 @@ Image = NDArray[np.float64]  # (height, width, channels)
 
 
 class NonLocalMeansDenoiser(ClassicalDenoiser):
-    """Average each pixel with others whose surroundings look alike.
+    """Average each pixel with pixels of similar surroundings, by non-local means.
 
     Texture and repeated structure survive. Rows that no ``image_shape`` calls images are read as signals.
 
@@ -217,7 +217,7 @@ class BilateralDenoiser(ClassicalDenoiser):
 
 
 class MedianDenoiser(ClassicalDenoiser):
-    """Replace each pixel by the median of its neighbourhood: for salt and pepper, and other stray pixels.
+    """Replace each pixel by the median of its neighbourhood.
 
     It needs no level of the noise. Each channel is denoised by itself. Rows that no ``image_shape`` calls
     images are read as signals.
@@ -281,7 +281,7 @@ class MedianDenoiser(ClassicalDenoiser):
 
 
 class TotalVariationDenoiser(ClassicalDenoiser):
-    """Make images plain between their edges: as close as can be, with little total variation.
+    """Minimize the total variation of images: flat regions, sharp edges.
 
     Fast; texture is lost. Each channel is denoised by itself. Rows that no ``image_shape`` calls images
     are read as signals.
@@ -375,7 +375,7 @@ class TotalVariationDenoiser(ClassicalDenoiser):
 
 
 class WaveletDenoiser(ClassicalDenoiser):
-    """Shrink the wavelet coefficients of images, each scale and direction by its own threshold.
+    """Shrink the wavelet coefficients of images, by BayesShrink.
 
     The fastest of these methods. It needs PyWavelets, which the extra ``wavelets`` brings. Each channel is
     denoised by itself. Rows that no ``image_shape`` calls images are read as signals.

@@ -1,4 +1,4 @@
-"""What may be given as images: arrays, lists of images of different sizes, streams of patches."""
+"""Images as users pass them: stacks, lists of different sizes, folders, streams."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ PATCHES_OF_A_FILE, MOST_PATCHES = 16, 64
 
 
 def is_image_list(X: Any) -> bool:
-    """Return whether it is a list of images, which may differ in size, and not an array-like."""
+    """Return whether X is a list of images, which may differ in size."""
     if not isinstance(X, list | tuple):
         return False
     return not X or _is_image(X[0])
 
 
 def is_pair_list(X: Any) -> bool:
-    """Return whether it is a list of pairs (noisy, clean) of images."""
+    """Return whether X is a list of pairs (noisy, clean) of images."""
     return isinstance(X, list | tuple) and len(X) > 0 and _is_pair(X[0])
 
 
 def is_stream(X: Any) -> bool:
-    """Return whether images come from it one by one: a folder, a data set, an iterator."""
+    """Return whether X is read image by image: a folder, a data set, an iterator."""
     if isinstance(X, str | os.PathLike):
         return True
     if isinstance(X, list | tuple):
@@ -69,12 +69,12 @@ def is_stream(X: Any) -> bool:
 
 
 def as_folder(X: Any, color: Literal["rgb", "gray", "auto"] = "auto") -> Any:
-    """Return the images of a folder that is given by its path; all else as it is."""
+    """Return the image folder of a path, and other input unchanged."""
     return ImageFolder(X, color=color) if isinstance(X, str | os.PathLike) else X
 
 
 def stack_of(X: Any) -> Any:
-    """Return a tensor (n, channels, height, width) as an array with the channels last; else what it is."""
+    """Convert a tensor with channels first to an array with channels last."""
     if not isinstance(X, Tensor) or X.ndim != 4:
         return X
     refuse_channels_last(tuple(X.shape))
@@ -91,14 +91,14 @@ def _is_pair(item: Any) -> bool:
 
 @dataclass(frozen=True)
 class ImageList:
-    """A list of images (height, width[, channels]) that agree in all but their size.
+    """A list of images (height, width[, channels]) of one type, in any sizes.
 
     Attributes
     ----------
     images : list of ndarray
         Finite numbers.
     name : str
-        What messages call it.
+        Name of the argument in messages.
     """
 
     images: list[NDArray[Any]]
@@ -133,11 +133,11 @@ class ImageList:
         return cls(images, name)
 
     def take(self, kept: NDArray[np.bool_]) -> ImageList:
-        """Return the list of those images."""
+        """Return a list of some of the images."""
         return ImageList([p for p, keep in zip(self.images, kept, strict=True) if keep], self.name)
 
     def check_sizes(self, other: ImageList) -> None:
-        """Refuse another list that is not the counterpart of this one."""
+        """Refuse a list with other sizes of images."""
         shapes, others = ([image.shape for image in side.images] for side in (self, other))
         if len(shapes) != len(others):
             raise ValueError(f"{other.name} holds {len(others)} images, {self.name} holds {len(shapes)}.")
@@ -149,7 +149,7 @@ class ImageList:
                 )
 
     def clean_side_in(self, y: Any) -> ImageList | None:
-        """Return y as clean counterparts of the images, where it is that, and not labels or masks."""
+        """Return y as clean counterparts of the images; None for labels and masks."""
         if isinstance(y, np.ndarray | Tensor) and y.ndim > 2:
             y = list(y)
         if not is_image_list(y) or not y:
@@ -187,7 +187,7 @@ class ImageList:
         count: int,
         weights: NDArray[Any] | None,
     ) -> RandomPatches:
-        """Return random patches of the images, and of their clean counterparts where there are any."""
+        """Return random patches of the images, in pairs with their clean counterparts."""
         smallest = np.min([image.shape[:2] for image in self.images], axis=0)
         source: list[Any] = self.images
         if clean is not None:
@@ -200,12 +200,12 @@ class ImageList:
 
     @property
     def mean_pixels(self) -> float:
-        """Pixels of an image, on average."""
+        """Mean number of pixels of an image."""
         return float(np.mean([image.shape[0] * image.shape[1] for image in self.images]))
 
 
 def paired_lists(X: Sequence[Any], y: Any, X_clean: Any) -> tuple[ImageList, ImageList | None]:
-    """Return images, and their clean counterparts where these are given."""
+    """Return images and their clean counterparts, None without them."""
     noisy = ImageList.of(X)
     if X_clean is None:
         check_lengths(X, y)
@@ -216,7 +216,7 @@ def paired_lists(X: Sequence[Any], y: Any, X_clean: Any) -> tuple[ImageList, Ima
 
 
 def patches_of(pair: Pair, size: int | tuple[int, int], count: int) -> RandomPatches | None:
-    """Return random patches of a pair of stacks; None where a patch is an image."""
+    """Return random patches of a pair of stacks; None if a patch is a whole image."""
     sides = pair.inputs.shape[1:3]
     fitting = _fitting(size, sides)
     if fitting == tuple(sides):
@@ -241,7 +241,7 @@ def _random_patches(
 
 
 def refuse_noised(patches: RandomPatches) -> None:
-    """Refuse patches of images that a noiser gave out: one frozen draw of noise would count as clean."""
+    """Refuse patches of the output of a noiser, which would count as clean."""
     images = patches.images
     first = images[0] if isinstance(images, list | tuple) and images else images
     source = carried_source(first)
@@ -255,7 +255,7 @@ def refuse_noised(patches: RandomPatches) -> None:
 
 
 def patches_per(pixels: float | None, size: int | tuple[int, int]) -> int:
-    """Return how many patches to cut from an image of so many pixels: about as many as cover it."""
+    """Return the number of patches that about cover an image of this size."""
     if pixels is None:
         return PATCHES_OF_A_FILE
     height, width = size if isinstance(size, tuple | list) else (size, size)

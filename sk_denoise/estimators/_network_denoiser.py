@@ -1,4 +1,4 @@
-"""The base of estimators that train a network: the steps of a fit, prediction, state."""
+"""The base of estimators that train a network: the steps of a fit, and its state."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class AutoValues:
 
 @state_in_bytes
 class NetworkDenoiser(BaseDenoiser):
-    """Train a network on noisy and clean samples, or on clean ones that are corrupted afresh.
+    """Train a network to denoise.
 
     Two parts vary between subclasses. ``_read`` turns the arguments of ``fit`` into training data
     (:mod:`._training_data`), and ``_factory`` builds the network (:mod:`._network_factory`). A subclass has
@@ -207,7 +207,7 @@ class NetworkDenoiser(BaseDenoiser):
         epochs: int | None = None,
         schedule: str | None = None,
     ) -> Self:
-        """Prepare the draft, train it, and take over what it learned."""
+        """Prepare the draft, train it, and take over its state."""
         sample, source = training.load(draft)
         draft._prepare(sample)
         held_out = None if validation is None else validation.load(draft, like=sample)[0]
@@ -215,7 +215,7 @@ class NetworkDenoiser(BaseDenoiser):
         return self._store(draft, interruption)
 
     def _draft(self, fresh: bool) -> Self:
-        """Return a copy to work on, so that a fit that fails leaves the estimator as it was."""
+        """Return a copy to work on: a fit that fails leaves the estimator as it was."""
         draft = unfitted(self) if fresh else copy.copy(self)
         if not fresh and self.__sklearn_is_fitted__():
             draft.net_ = copy.deepcopy(self.net_)
@@ -254,7 +254,7 @@ class NetworkDenoiser(BaseDenoiser):
     def _split(
         self, data: TrainingData, X_val: Any, X_clean_val: Any
     ) -> tuple[TrainingData, TrainingData | None]:
-        """Return the data to train on, and those to validate on: as given, held out, or none."""
+        """Return training data and validation data: given, held out, or none."""
         if X_val is not None:
             assert isinstance(data, ArrayData)
             pair = resolve_validation_pair(self, X_val, X_clean_val, data.pair)
@@ -267,7 +267,7 @@ class NetworkDenoiser(BaseDenoiser):
         return data.split(self.validation_fraction, self._root(), self._auto_values.min_samples)
 
     def _prepare(self, pair: Pair) -> None:
-        """Settle the noise of this call and, at the first one, layout, scaling and network."""
+        """Determine the noise; at the first call, layout, scaling and network too."""
         factory = self._factory()
         self.target_source_ = pair.source
         # The same noise keeps the state of its first fit.
@@ -457,7 +457,7 @@ class NetworkDenoiser(BaseDenoiser):
     def _earlier_validation(
         self, frozen: FixedRows | None
     ) -> tuple[list[float], dict[str, torch.Tensor] | None]:
-        """Return the validation losses that early stopping continues from, and the best weights so far.
+        """Return the earlier losses of early stopping, and the best weights so far.
 
         They count since the validation samples and the loss last changed.
         """
@@ -517,7 +517,7 @@ class NetworkDenoiser(BaseDenoiser):
         return self._root_
 
     def _lent_randomness(self) -> AbstractContextManager[None]:
-        """Lend torch's global random state for a run to modules that draw from it, as dropout does."""
+        """Lend torch's global random state to modules that draw from it, as dropout does."""
         if isinstance(self.net_.module_, SeededModule):
             return nullcontext()
         return borrowed_global_state(stream_seed(self._root(), "training", self._n_runs_))

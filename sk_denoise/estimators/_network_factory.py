@@ -1,4 +1,4 @@
-"""Networks by name, as specs, or as classes and functions of users, and how estimators build them."""
+"""Networks by name, as specs or as functions of users, built for an estimator."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class AutoencoderFactory:
 
     @property
     def rows_are_signals(self) -> bool:
-        """Whether rows are signals of shape ``(1, length)``, whose entries share one unit."""
+        """Whether rows are signals of shape ``(1, length)``, in one unit."""
         return bool(getattr(self.network, "rows_are_signals", False))
 
     def layout(self, sample_shape: tuple[int, ...]) -> SampleLayout:
@@ -193,7 +193,7 @@ class AutoencoderFactory:
         return {"network": name_of(self.parameter), "latent_dim": self.latent_dim}
 
     def needs_unit_interval(self, clean: NDArray[Any], fitted: Preparation | None) -> bool:
-        """Return whether the output is in [0, 1]; refuse clean data outside, which it cannot reach."""
+        """Return whether the output is in [0, 1]; refuse clean data outside."""
         if check_loss(self.loss).on_unit_interval:
             cause = f"loss={self.loss!r}"
         elif getattr(self.network, "output_activation", None) == "sigmoid":
@@ -215,7 +215,7 @@ class AutoencoderFactory:
 
 @dataclass(frozen=True)
 class ImageNetworkFactory:
-    """Builds networks for images of any size, which may take a noise-level map as one more channel.
+    """Builds networks for images of any size, with or without a noise-level map.
 
     Attributes
     ----------
@@ -281,7 +281,7 @@ class ImageNetworkFactory:
         return {"network": name_of(self.parameter), "sigma": self.sigma}
 
     def needs_unit_interval(self, clean: NDArray[Any], fitted: Preparation | None) -> bool:
-        """Return whether the loss needs an output in [0, 1], the range from black to white."""
+        """Return whether the loss needs an output from black (0) to white (1)."""
         if not check_loss(self.loss).on_unit_interval:
             return False
         if fitted is not None:

@@ -1,4 +1,4 @@
-"""A network as a table: layers, their output, parameters and multiply-accumulates; also in notebooks."""
+"""Summary of a network as a table: layers, shapes, parameters, operations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LINE, CELL = 100, 20
 def summarize(
     estimator: NetworkDenoiser, input_shape: Sequence[int] | None, depth: int | None
 ) -> NetworkSummary:
-    """Return the summary of the network of an estimator; see ``NetworkDenoiser.summary``."""
+    """Return the summary of an estimator's network; see ``NetworkDenoiser.summary``."""
     if depth is not None and (not isinstance(depth, int | np.integer) or depth < 0):
         raise ValueError(f"depth must be a number of levels, 0 or more, or None; got {depth!r}.")
     shape = _checked_shape(estimator, input_shape)
@@ -46,7 +46,7 @@ def summarize(
 
 
 def html_with_summary(estimator: NetworkDenoiser, diagram: str) -> str:
-    """Return a diagram of scikit-learn with the summary of a fitted network below it, folded up."""
+    """Return a diagram of scikit-learn with the folded summary of a fitted network."""
     if not estimator.__sklearn_is_fitted__():
         return diagram
     try:
@@ -99,7 +99,7 @@ def _checked_shape(estimator: NetworkDenoiser, input_shape: Sequence[int] | None
 
 
 def _fitted_shape(estimator: NetworkDenoiser) -> tuple[int, ...]:
-    """Return the shape of a sample in the fit; of a patch, where images may have any size."""
+    """Return the shape of a sample in the fit, of a patch for images of any size."""
     shape: tuple[int, ...] = estimator._sample_shape_
     if estimator._takes_any_size:
         shape = estimator.patch_shape_
@@ -118,12 +118,12 @@ def _layout_for(estimator: NetworkDenoiser, shape: tuple[int, ...]) -> SampleLay
 
 
 def _unfitted_module(estimator: NetworkDenoiser, shape: tuple[int, ...]) -> nn.Module:
-    """Return the network that a fit to such samples would begin with, but for its weights."""
+    """Return the network that a fit to samples of this shape would train."""
     estimator._check_parameters()
     if estimator._takes_any_size:
         # A patch is enough: the network is tried on it once it is built.
         height, width, *channels = _layout_for(estimator, shape).sample_shape
-        max_height, max_width = estimator._sides()
+        max_height, max_width = estimator._patch_sides()
         shape = (min(height, max_height), min(width, max_width), *channels)
     on_unit_interval = check_loss(estimator.loss).on_unit_interval
     # Any seed will do, and a RandomState stays where it is.
@@ -162,7 +162,7 @@ class LayerSummary:
 
 @dataclass(frozen=True, repr=False)
 class NetworkSummary:
-    """What ``DenoisingAutoencoder.summary()`` and ``ImageDenoiser.summary()`` tell of a network.
+    """Summary of a network, from ``DenoisingAutoencoder.summary`` or ``ImageDenoiser``.
 
     It prints as a table, and notebooks show it as one.
 
@@ -187,8 +187,8 @@ class NetworkSummary:
     macs_per_pixel : float or None
         The same for each pixel, with networks for images of any size.
     receptive_radius : int, "all" or None
-        How many pixels far an output pixel sees, rounded up to a multiple of the stride; "all" with attention
-        to the whole image. None where the network does not tell.
+        Distance in pixels to the farthest input pixel that an output pixel depends on, rounded up to a
+        multiple of the stride; "all" with attention to the whole image. None if the network lacks it.
     stride : int or None
         What sides of tiles are multiples of. None where the network does not tell.
 
@@ -322,7 +322,7 @@ def summary_of(
     depth: int | None = None,
     by_pixel: bool = False,
 ) -> NetworkSummary:
-    """Return what a network comes to for one sample, and leave it as it was.
+    """Return the summary of a network for one sample.
 
     Parameters
     ----------
@@ -357,7 +357,7 @@ def summary_of(
 
 @dataclass(frozen=True)
 class _Part:
-    """A module with what is its own, and the modules in it."""
+    """A module with its own layers' figures, and the modules in it."""
 
     name: str
     kind: str

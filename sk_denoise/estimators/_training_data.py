@@ -66,7 +66,7 @@ class ArrayData:
         return training, held_out
 
     def load(self, estimator: NetworkDenoiser, like: Pair | None = None) -> tuple[Pair, Pair | RandomPatches]:
-        """Return a pair of arrays to learn scaling and noise from, and the source of batches.
+        """Return a pair of arrays to learn the scaling from, and the source of batches.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class PatchData:
         return training, held_out
 
     def load(self, estimator: NetworkDenoiser, like: Pair | None = None) -> tuple[Pair, RandomPatches]:
-        """Return some patches as a pair of arrays to learn scaling and noise from, and all of them.
+        """Return patches as a pair of arrays to learn the scaling from, and their source.
 
         Parameters
         ----------
@@ -145,13 +145,13 @@ class PatchData:
         return sample, self.patches
 
     def _intensity(self, sample: NDArray[Any]) -> IntensityRange:
-        """Return the data range of a PSNR: that of the images, or of a sample where it is not known."""
+        """Return the data range of a PSNR: that of the images, else of a sample."""
         if self.patches.is_scaled:
             return UNIT
         return IntensityRange.of_clean(self._range_values(sample))
 
     def _known_intensity(self, sample: NDArray[Any]) -> IntensityRange | None:
-        """Return black and white where the type or the range of all images determines them."""
+        """Return black and white, if the type or the range of all images defines them."""
         if self.patches.is_scaled:
             return UNIT
         if self.extrema is None and not is_stored(self.patches.dtype):
@@ -167,7 +167,7 @@ TrainingData = ArrayData | PatchData
 
 
 def first_patches(patches: RandomPatches, root: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Return patches of all images as arrays, noisy and clean; None as the clean side of clean ones."""
+    """Return some patches as arrays: noisy, and clean or None."""
     entries = int(np.prod(patches.sample_shape))
     n = min(len(patches), max(MIN_SAMPLED_PATCHES, SAMPLED_ENTRIES // entries))
     inputs, targets = patches.first(n, stream(root, "patches"))

@@ -114,10 +114,10 @@ class NetworkOfAUser:
         if levels is not None and sigma is not None and self._denoiser.intensity_range_ is not None:
             most = float(levels.max())
             check_sigma(most, colors, IntensityRange.of(colors[0], most))
-        (seen,) = self._denoiser._seen(colors, levels)
+        (seen,) = self._denoiser._ranges_of(colors, levels)
         if levels is not None:
-            known = self._denoiser._limited(levels, seen, was_told=sigma is not None, name="image")
-            levels = np.minimum(gain * known, self._denoiser._strongest_in(seen))
+            known = self._denoiser._limit_levels(levels, seen, is_given=sigma is not None, name="image")
+            levels = np.minimum(gain * known, self._denoiser._max_level_in(seen))
         return levels, [seen]
 
     def knows(self, levels: NDArray[Any], seen: Seen) -> NDArray[np.bool_]:
