@@ -130,7 +130,7 @@ class AppService:
         self.queue = JobQueue(settings.workers, settings.waiting, settings.patience, 60 * settings.minutes)
         self.downloads = JobQueue(N_DOWNLOAD_WORKERS, settings.waiting, settings.patience)
         self._load_model = lru_cache(maxsize=MAX_LOADED_MODELS)(self._load_model_uncached)
-        # Whole images are in memory while files are encoded and uploaded models are loaded.
+        # Encoding a file holds a whole image in memory, and checking a model holds its network.
         self._encoding = threading.Semaphore(settings.workers)
         self._model_check = threading.Lock()
 
