@@ -1,4 +1,4 @@
-"""Limits that whoever runs the app can set."""
+"""Settings and launch of the app."""
 
 from __future__ import annotations
 
@@ -10,36 +10,41 @@ from pathlib import Path
 
 import pytest
 
-from sk_denoise.app import Settings, run
-from sk_denoise.app import _launch as launch
+from sk_denoise.app import Settings, _launch, run
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_settings_go_through_the_environment():
+def test_settings_survive_the_environment():
     settings = Settings(megapixels=5, workers=3)
     assert Settings.from_environment(settings.to_environment()) == settings
     assert Settings.from_environment({}) == Settings()
-    assert settings.most_pixels == 5_000_000
+    assert settings.max_pixels == 5_000_000
 
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
 @pytest.mark.parametrize(
     ("text", "message"), [("0", "at least 1, got 0"), ("many", "whole number, got 'many'")]
 )
-def test_settings_that_mean_nothing_are_refused(field, text, message):
+def test_invalid_settings_are_refused(field, text, message):
     with pytest.raises(ValueError, match=message):
         Settings.from_environment({f"SK_DENOISE_APP_{field.name.upper()}": text})
 
 
-def test_the_app_starts_with_what_strangers_should_not_meet_left_out(monkeypatch):
+@pytest.fixture
+def arguments(monkeypatch):
+    """The arguments of Streamlit's command line, which the test does not start."""
     from streamlit.web import cli
 
-    given = []
-    monkeypatch.setattr(cli, "main", lambda arguments, **keywords: given.extend(arguments))
-    monkeypatch.setattr(launch.os, "environ", environment := {"SK_DENOISE_APP_WORKERS": "2"})
+    arguments = []
+    monkeypatch.setattr(cli, "main", lambda given, **keywords: arguments.extend(given))
+    return arguments
+
+
+def test_the_server_starts_with_the_settings_and_safe_options(arguments, monkeypatch):
+    monkeypatch.setattr("os.environ", environment := {"SK_DENOISE_APP_WORKERS": "2"})
     run(host="0.0.0.0", port=8600, browser=False)
-    assert given[:2] == ["run", str(launch.PAGE)]
+    assert arguments[:2] == ["run", str(_launch.PAGE)]
     assert {
         "--server.address=0.0.0.0",
         "--server.port=8600",
@@ -47,26 +52,28 @@ def test_the_app_starts_with_what_strangers_should_not_meet_left_out(monkeypatch
         "--server.maxUploadSize=200",
         "--browser.gatherUsageStats=false",
         "--client.showErrorDetails=none",
-    } <= set(given)
+    } <= set(arguments)
     assert environment["SK_DENOISE_APP_WORKERS"] == "2"
     assert environment["SK_DENOISE_APP_MEGAPIXELS"] == "64"
 
 
-def test_streamlit_knows_every_option():
+def test_streamlit_has_every_option(arguments, monkeypatch):
     from streamlit import config
 
-    for flag in launch._arguments(Settings(), "localhost", 8501, True)[2:]:
+    monkeypatch.setattr("os.environ", {})
+    run()
+    for flag in arguments[2:]:
         config.get_option(flag.removeprefix("--").partition("=")[0])
 
 
 @pytest.mark.parametrize("name", ["streamlit", "httpcore", "imagecodecs"])
-def test_a_library_that_is_missing_is_named(name, monkeypatch):
+def test_a_missing_package_is_named(name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=rf'The app needs {name},.* pip install "sk-denoise\[app\]"'):
         run()
 
 
-def test_the_package_does_not_need_the_libraries_of_the_app():
+def test_the_package_imports_without_the_packages_of_the_app():
     code = (
         "import sys; sys.modules['streamlit'] = sys.modules['httpcore'] = None\n"
         "import sk_denoise.app, sk_denoise.cli; assert 'torch' not in sys.modules"
@@ -74,8 +81,8 @@ def test_the_package_does_not_need_the_libraries_of_the_app():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_image_runs_the_app_for_others_as_nobody_special():
-    """What can be told of the Dockerfile without building it."""
+def test_the_container_runs_the_app_without_privileges():
+    """Check the Dockerfile without building it."""
     text = (ROOT / "Dockerfile").read_text()
     assert re.search(r"^USER (?!root|0)\w+$", text, re.MULTILINE)
     assert "/_stcore/health" in text
@@ -84,6 +91,7 @@ def test_the_image_runs_the_app_for_others_as_nobody_special():
     for name in [*copied, "sk_denoise"]:
         assert (ROOT / name).exists()
         assert f"!{name}" in ignored
-    assert "--tmpfs" not in text  # whose files count as memory, and images take gigabytes
+    # Files in a tmpfs count as memory, and images take gigabytes.
+    assert "--tmpfs" not in text
     entry = re.search(r"^ENTRYPOINT (\[.*\])$", text, re.MULTILINE)[1]
     assert '"sk-denoise", "app", "--host", "0.0.0.0"' in entry
