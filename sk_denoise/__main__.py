@@ -1,4 +1,4 @@
-"""Entry point of ``python -m sk_denoise`` and of the console script ``sk-denoise``."""
+"""Entry point of ``python -m sk_denoise`` and of the script ``sk-denoise``."""
 
 import sys
 

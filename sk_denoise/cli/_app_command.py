@@ -15,12 +15,12 @@ __all__ = ["app_command"]
 
 # Help of the options, which are the fields of the app's settings.
 LIMITS = {
-    "megapixels": "Largest image.",
-    "upload_megabytes": "Largest file.",
+    "megapixels": "Largest image, in megapixels.",
+    "upload_megabytes": "Largest file, in megabytes.",
     "workers": "Images to process at once. Each one takes memory.",
     "waiting": "Images that may wait in the queue.",
-    "disk_megabytes": "Space for the images and results of all users, in the folder for temporary files.",
-    "minutes": "Longest processing time of an image.",
+    "disk_megabytes": "Megabytes for the images and results of all users, in the folder for temporary files.",
+    "minutes": "Longest processing time of an image, in minutes.",
     "patience": "Seconds until the work for a closed page is cancelled.",
 }
 

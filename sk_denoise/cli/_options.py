@@ -80,6 +80,7 @@ class NoiseSpec:
         """Return a noiser for images in [0, 1]."""
         import sk_denoise
 
+        # Black is 0 and white is 1, so that a noise is the same in training, for one image and for many.
         noisers = []
         for name, amount in self.parts:
             parameters = {} if amount is None else {NOISE_AMOUNTS[name].parameter: amount}

@@ -176,7 +176,7 @@ def check_writable_folder(folder: Path) -> None:
     CommandFailure
         If the folder cannot be created or written to.
     """
-    # Permissions do not tell enough (read-only disks, quotas), so a file is written before the long work.
+    # Permissions are not enough to decide (read-only disks, quotas), so a file is written before the work.
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -248,7 +248,7 @@ def find_images(names: Iterable[str], excluded_folder: Path | None = None) -> In
     for name in names:
         path = Path(name)
         if is_folder(path):
-            images = [InputFile(p, p.relative_to(path)) for p in _images_in(path, excluded, inputs)]
+            images = [InputFile(p, p.relative_to(path)) for p in _walk_images(path, excluded, inputs)]
             suffixes = _list_image_suffixes()
             problem = f"the folder '{printable(name)}' holds no image: no file that ends in {suffixes}"
         elif os.path.lexists(path):
@@ -269,7 +269,7 @@ def _is_within(path: Path, folder: Path) -> bool:
     return path == folder or folder in path.parents
 
 
-def _images_in(folder: Path, excluded: str | None, inputs: InputFiles) -> Iterator[Path]:
+def _walk_images(folder: Path, excluded: str | None, inputs: InputFiles) -> Iterator[Path]:
     """Yield the images of a folder and its subfolders, sorted."""
     for subfolder in _walk_folders(folder, excluded, inputs):
         paths = _list_visible(subfolder, inputs)
@@ -315,7 +315,7 @@ def _match_pattern(pattern: Path, excluded: str | None, inputs: InputFiles) -> l
         if not is_folder(path):
             images += [path] if is_image_name(path) else []
         elif "**" not in parts:
-            images += _images_in(path, excluded, inputs)
+            images += _walk_images(path, excluded, inputs)
     # Several parts of a pattern may match the same file.
     return [InputFile(path, path.relative_to(root)) for path in dict.fromkeys(images)]
 

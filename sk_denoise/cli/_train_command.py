@@ -91,7 +91,7 @@ COUNT = IntegerOrAutoType()
     help="Start from the weights of a pretrained model or a file, in place of random ones.",
 )
 @click.option("--resume", is_flag=True, help="Continue with MODEL, if it exists, up to --epochs in total.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing MODEL.")
+@click.option("--overwrite", is_flag=True, help="Train from the beginning, and replace MODEL.")
 @click.option(
     "--network", type=click.Choice(list(IMAGE_NETWORKS)), show_default="folded_unet", help="Architecture."
 )
@@ -293,7 +293,7 @@ def _refuse_large_floats(images: Any) -> None:
 
 def _count_epochs(denoiser: Any, n_images: int, has_validation: bool) -> int:
     """Return the number of epochs of the whole run."""
-    # A resumed run has to know the number, so "auto" is resolved here and not in the fit.
+    # A resumed run needs the number, so "auto" is resolved here and not in the fit.
     if denoiser.max_epochs != "auto":
         return int(denoiser.max_epochs)
     if denoiser.early_stopping and not has_validation:
