@@ -139,6 +139,7 @@ def evaluate_command(model: str | Path, folder: Path, **options: Any) -> int:
         color = options["color"] or model_color(denoising["model"])
         check_color(color, denoising["model"])
         files = _find_files(folder, options)
+        # Checked before the work, because the results are written last.
         if options["output"] is not None:
             check_writable_folder(options["output"].parent)
         evaluation = Evaluation(
