@@ -1,4 +1,4 @@
-"""The command that serves the web app."""
+"""``sk-denoise app``."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import pytest
 
 import sk_denoise.app
 from sk_denoise.app import Settings
-from sk_denoise.cli import _app as command
-from sk_denoise.cli import main
+from sk_denoise.cli import _app_command, main
 
 
 @pytest.fixture
 def served(monkeypatch):
-    """What the app is started with, in place of being started."""
+    """Record the arguments of the app instead of starting it."""
     calls = []
-    monkeypatch.setattr(command, "run", lambda settings, **options: calls.append((settings, options)))
+    monkeypatch.setattr(_app_command, "run", lambda settings, **options: calls.append((settings, options)))
     return calls
 
 
 def test_every_limit_is_an_option():
-    assert set(command.LIMITS) == {field.name for field in fields(Settings)}
+    assert set(_app_command.LIMITS) == {field.name for field in fields(Settings)}
 
 
 def test_options_reach_the_app(served):
@@ -41,14 +40,14 @@ def test_options_reach_the_app(served):
     assert served == [expected]
 
 
-def test_the_environment_sets_what_no_option_does(served, monkeypatch):
+def test_the_environment_sets_limits_without_an_option(served, monkeypatch):
     monkeypatch.setenv("SK_DENOISE_APP_MEGAPIXELS", "12")
     monkeypatch.setenv("SK_DENOISE_APP_WORKERS", "3")
     assert main(["app", "--workers", "2"]) == 0
     assert served[0][0] == Settings(megapixels=12, workers=2)
 
 
-def test_an_environment_that_means_nothing_is_refused(served, monkeypatch, capsys):
+def test_wrong_values_in_the_environment_are_refused(served, monkeypatch, capsys):
     monkeypatch.setenv("SK_DENOISE_APP_MEGAPIXELS", "large")
     assert main(["app"]) == 2
     assert "SK_DENOISE_APP_MEGAPIXELS must be a whole number, got 'large'" in capsys.readouterr().err
@@ -62,11 +61,11 @@ def test_wrong_options_are_refused(arguments, served):
 
 
 @pytest.mark.parametrize(("end", "code"), [(SystemExit(1), 1), (SystemExit(), 0), (KeyboardInterrupt(), 130)])
-def test_how_the_server_ends_is_the_exit_code(end, code, monkeypatch):
+def test_the_end_of_the_server_gives_the_exit_code(end, code, monkeypatch):
     def stop(*given, **options):
         raise end
 
-    monkeypatch.setattr(command, "run", stop)
+    monkeypatch.setattr(_app_command, "run", stop)
     assert main(["app"]) == code
 
 
@@ -74,7 +73,7 @@ def test_without_streamlit_the_extra_is_named(monkeypatch, capsys):
     def missing(*given, **options):
         raise ImportError('The app needs streamlit. Install it with: pip install "sk-denoise[app]"')
 
-    monkeypatch.setattr(command, "run", missing)
+    monkeypatch.setattr(_app_command, "run", missing)
     assert main(["app"]) == 1
     assert 'pip install "sk-denoise[app]"' in capsys.readouterr().err
     assert sk_denoise.app.run is not missing

@@ -1,4 +1,4 @@
-"""What is shown while images are worked on, on a terminal and elsewhere."""
+"""Progress and tables, on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from sk_denoise.cli import main
-from sk_denoise.cli._output import ImageProgress, say_table
-from sk_denoise.cli._training import screen as epochs
+from sk_denoise.cli._output import ImageProgress, print_table
+from sk_denoise.cli._training_run import open_display
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_without_a_terminal_nothing_makes_control_codes(make, run, monkeypatch):
+def test_without_a_terminal_there_are_no_control_codes(make, run, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     make.png(Path("a.png"))
     _, out, err = run("denoise", "a.png", "-o", "b.png")
@@ -30,12 +30,12 @@ def test_without_a_terminal_nothing_makes_control_codes(make, run, monkeypatch):
 
 @contextmanager
 def terminal():
-    """Give a terminal to write to, and a list that holds what was written when it is closed."""
+    """Open a terminal, and yield its stream and a list that receives the output."""
     ours, theirs = os.openpty()
     pieces = []
 
     def read():
-        with suppress(OSError):  # how Linux tells the end of a terminal
+        with suppress(OSError):  # Linux raises at the end of a terminal
             while piece := os.read(ours, 65536):
                 pieces.append(piece)
 
@@ -49,7 +49,7 @@ def terminal():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs terminals of POSIX")
 @pytest.mark.parametrize("kind", ["colours", "plain", "dumb", "quiet"])
-def test_on_a_terminal_there_are_bars_and_the_lines_stay(kind, make, monkeypatch):
+def test_a_terminal_shows_bars_and_keeps_the_lines(kind, make, monkeypatch):
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "dumb" if kind == "dumb" else "xterm")
@@ -70,17 +70,17 @@ def test_on_a_terminal_there_are_bars_and_the_lines_stay(kind, make, monkeypatch
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs terminals of POSIX")
 @pytest.mark.parametrize("columns", [40, 80])
-def test_bars_leave_room_for_what_a_terminal_shows_of_ctrl_c(columns, make, monkeypatch):
+def test_bars_leave_room_for_the_ctrl_c_of_a_terminal(columns, make, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", str(columns))
     make.png(Path("a.png"))
     with terminal() as (stream, pieces):
         monkeypatch.setattr(sys, "stderr", stream)
         with ImageProgress(3, quiet=False) as images:
-            images.begin(Path("a.png"))
-            images.count(1, 2)
-        with epochs(2, 1000, quiet=False) as board:
-            board.show(3, "loss 0.00245, training PSNR 26.11 dB")
+            images.start_image(Path("a.png"))
+            images.update_tiles(1, 2)
+        with open_display(2, 1000, quiet=False) as display:
+            display.show_epoch(3, "loss 0.00245, training PSNR 26.11 dB")
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(pieces).decode())
     lines = [line for line in re.split(r"[\r\n]+", shown) if line]
     assert max(map(len, lines)) == columns - 3
@@ -89,11 +89,11 @@ def test_bars_leave_room_for_what_a_terminal_shows_of_ctrl_c(columns, make, monk
 
 
 @pytest.mark.parametrize("columns", [20, 60, 80])
-def test_a_table_on_a_narrow_terminal_breaks_names_and_cuts_no_number(columns, monkeypatch, capsys):
+def test_a_table_on_a_narrow_terminal_folds_names_and_shows_numbers_in_full(columns, monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", str(columns))
     name = "an image of a long name.png"
-    say_table([{"image": name, "psnr": 12345.678, "ssim_noisy": 0.5}])
+    print_table([{"image": name, "psnr": 12345.678, "ssim_noisy": 0.5}])
     lines = capsys.readouterr().out.splitlines()
     row = next(line for line in lines if "12345.68" in line)
     assert "0.5000" in row

@@ -1,4 +1,4 @@
-"""``sk-denoise evaluate``: the numbers, where they go, and what is refused."""
+"""``sk-denoise evaluate``: measures, output and refused input."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from sk_denoise import FoldedUNetNetwork, GaussianNoiser, ImageDenoiser, NoiserChain, PoissonNoiser
-from sk_denoise.cli import _evaluate, _output
-from sk_denoise.cli._console import Failure
+from sk_denoise.cli import _evaluate_command, _output
+from sk_denoise.cli._console import CommandFailure
 from sk_denoise.cli._output import ImageProgress
 from sk_denoise.io import read_image, write_image
 from sk_denoise.metrics import psnr, ssim
@@ -30,30 +30,30 @@ def rows_of(evaluate):
     return lambda *arguments: json.loads(evaluate(*arguments, "--format", "json").out)["results"]
 
 
-def shares(path):
+def read_unit(path):
     return read_image(path).astype(np.float32) / np.float32(255)
 
 
-def graded(clean, noisy, answer, data_range=1):
+def measures(clean, noisy, denoised, data_range=1):
     return {
         "psnr_noisy": psnr(clean[None], noisy[None], data_range=data_range),
-        "psnr": psnr(clean[None], answer[None], data_range=data_range),
+        "psnr": psnr(clean[None], denoised[None], data_range=data_range),
         "ssim_noisy": ssim(clean[None], noisy[None], data_range=data_range),
-        "ssim": ssim(clean[None], answer[None], data_range=data_range),
+        "ssim": ssim(clean[None], denoised[None], data_range=data_range),
     }
 
 
-# The numbers -------------------------------------------------------------------------------------------
+# Measures --------------------------------------------------------------------------------------------
 
 
-def test_each_image_and_the_mean_are_what_the_library_measures(folder, rows_of):
+def test_each_image_and_the_mean_equal_the_measures_of_the_library(folder, rows_of):
     rows = rows_of("gray", folder, "--noise", "poisson:30+gaussian:0.05", "--seed", "4", "--each")
     camera = NoiserChain([PoissonNoiser(30.0, white=1.0), GaussianNoiser(0.05)], random_state=4)
     expected = []
     for name in "abc":
-        clean = shares(folder / f"{name}.png")
+        clean = read_unit(folder / f"{name}.png")
         noisy = np.asarray(camera.fit_transform(clean[None]))[0]
-        expected.append(graded(clean, noisy, denoise_image(noisy, model="gray")))
+        expected.append(measures(clean, noisy, denoise_image(noisy, model="gray")))
     for row, name, numbers in zip(rows, "abc", expected, strict=False):
         assert row == {"image": f"{name}.png", "noise": "poisson:30+gaussian:0.05", **numbers}
     assert rows[3]["image"] == "mean of 3"
@@ -61,7 +61,7 @@ def test_each_image_and_the_mean_are_what_the_library_measures(folder, rows_of):
     assert rows[3]["psnr"] > rows[3]["psnr_noisy"] + 3
 
 
-def test_several_noises_have_a_row_each_and_a_seed_repeats_them(folder, rows_of):
+def test_several_noises_have_a_row_each_and_are_repeatable(folder, rows_of):
     arguments = ["auto", folder, "--noise", "gaussian:0.05", "--noise", "gaussian:0.2", "--limit", "1"]
     weak, strong = rows_of(*arguments)
     assert weak["psnr_noisy"] > strong["psnr_noisy"] + 10
@@ -69,19 +69,21 @@ def test_several_noises_have_a_row_each_and_a_seed_repeats_them(folder, rows_of)
     assert weak["psnr_noisy"] != rows_of(*arguments, "--seed", "1")[0]["psnr_noisy"]
 
 
-def test_sigma_is_told_in_grey_levels(folder, rows_of):
+def test_sigma_is_in_grey_levels(folder, rows_of):
     (row,) = rows_of("gray", folder, "--noise", "gaussian:0.1", "--sigma", "51", "--limit", "1")
-    clean = shares(folder / "a.png")
+    clean = read_unit(folder / "a.png")
     noisy = np.asarray(GaussianNoiser(0.1, random_state=0).fit_transform(clean[None]))[0]
-    assert row["psnr"] == graded(clean, noisy, denoise_image(noisy, model="gray", sigma=0.2))["psnr"]
+    assert row["psnr"] == measures(clean, noisy, denoise_image(noisy, model="gray", sigma=0.2))["psnr"]
 
 
-def test_stored_images_are_rounded_and_clipped_as_files_are(folder, rows_of):
+def test_stored_images_are_rounded_and_clipped(folder, rows_of):
     (row,) = rows_of("gray", folder, "--noise", "gaussian:0.2", "--stored", "--limit", "1")
     clean = read_image(folder / "a.png")
-    drawn = np.asarray(GaussianNoiser(0.2, random_state=0).fit_transform(shares(folder / "a.png")[None]))[0]
+    drawn = np.asarray(GaussianNoiser(0.2, random_state=0).fit_transform(read_unit(folder / "a.png")[None]))[
+        0
+    ]
     noisy = np.clip(np.rint(255 * drawn), 0, 255).astype("uint8")
-    expected = graded(clean, noisy, denoise_image(noisy, model="gray"), data_range=255)
+    expected = measures(clean, noisy, denoise_image(noisy, model="gray"), data_range=255)
     assert {name: row[name] for name in expected} == expected
 
 
@@ -89,13 +91,13 @@ def test_stored_images_are_rounded_and_clipped_as_files_are(folder, rows_of):
 def test_pairs_are_measured_as_they_are(folder, noisy_folder, stored, rows_of):
     options = ["--stored"] if stored else []
     (row,) = rows_of("gray", folder, "--noisy", noisy_folder, "--limit", "1", *options)
-    read, white = (read_image, 255) if stored else (shares, 1)
+    read, white = (read_image, 255) if stored else (read_unit, 1)
     clean, noisy = read(folder / "a.png"), read(noisy_folder / "a.png")
-    expected = graded(clean, noisy, denoise_image(noisy, model="gray"), white)
+    expected = measures(clean, noisy, denoise_image(noisy, model="gray"), white)
     assert row == {"image": "mean of 1", "noise": "as given", **expected}
 
 
-def test_16_bits_count_as_shares_of_their_range(folder, tmp_path, rows_of):
+def test_16_bits_are_scaled_by_their_range(folder, tmp_path, rows_of):
     for name in "abc":
         write_image(tmp_path / f"{name}.png", read_image(folder / f"{name}.png").astype("uint16") * 257)
     arguments = ["--noise", "gaussian:0.1", "--limit", "1"]
@@ -103,13 +105,15 @@ def test_16_bits_count_as_shares_of_their_range(folder, tmp_path, rows_of):
     assert fine["psnr"] == pytest.approx(coarse["psnr"], abs=1e-3)
 
 
-def test_counts_in_floats_are_measured_as_shares_of_their_range_and_a_line_says_so(
+def test_counts_in_floats_are_scaled_by_their_range_with_a_message(
     folder, noisy_folder, tmp_path, rows_of, evaluate
 ):
     for side, files in (("clean", folder), ("noisy", noisy_folder)):
         for unit in (1, 4095):
             (tmp_path / f"{side}{unit}").mkdir()
-            image = (shares(files / "a.png") - 0.25).clip(0) * unit / 0.75  # black and nearly white are there
+            image = (
+                (read_unit(files / "a.png") - 0.25).clip(0) * unit / 0.75
+            )  # black and nearly white are there
             image[0, :2] = 0, unit
             write_image(tmp_path / f"{side}{unit}/a.tif", image)
     for noise in (["--noise", "gaussian:0.1"], ["--noisy", "{}"]):
@@ -117,15 +121,15 @@ def test_counts_in_floats_are_measured_as_shares_of_their_range_and_a_line_says_
             rows_of("gray", tmp_path / f"clean{unit}", noise[0], noise[1].format(tmp_path / f"noisy{unit}"))
             for unit in (4095, 1)
         )
-        for name in _evaluate.MEASURES:
+        for name in _evaluate_command.MEASURES:
             rough = 0.2 if noise[0] == "--noise" else 1e-3  # noise is drawn for the image
             assert counts[0][name] == pytest.approx(expected[0][name], rel=rough)
-    told = evaluate("gray", tmp_path / "clean4095", "--noise", "gaussian:0.1").err
-    assert "a.tif: 0 is taken as black and 4095 as white" in told
+    messages = evaluate("gray", tmp_path / "clean4095", "--noise", "gaussian:0.1").err
+    assert "a.tif: 0 is taken as black and 4095 as white" in messages
 
 
-def test_a_model_that_learned_from_counts_is_shown_the_numbers_of_files(folder, tmp_path, rows_of):
-    counts = [255 * shares(folder / f"{name}.png") for name in "abc"]
+def test_a_model_trained_on_counts_gets_the_values_of_files(folder, tmp_path, rows_of):
+    counts = [255 * read_unit(folder / f"{name}.png") for name in "abc"]
     small = FoldedUNetNetwork((8, 12), blocks=(1, 1))
     denoiser = ImageDenoiser(
         small, noise=GaussianNoiser(25.5), patch_size=16, max_epochs=30, learning_rate=0.01, random_state=0
@@ -136,41 +140,43 @@ def test_a_model_that_learned_from_counts_is_shown_the_numbers_of_files(folder, 
     assert row["psnr"] > row["psnr_noisy"] + 1
 
 
-def test_a_model_of_ones_own_is_shown_the_colors_that_it_learned_from(folder, tmp_path, evaluate):
-    photos = [shares(path) for path in sorted(folder.iterdir())]
+def test_a_model_file_gets_images_of_its_color(folder, tmp_path, evaluate):
+    photos = [read_unit(path) for path in sorted(folder.iterdir())]
     colors = [np.stack([photo] * 3, axis=-1) for photo in photos]
     small = FoldedUNetNetwork((8, 12), blocks=(1, 1))
     for color, images in (("gray", photos), ("rgb", colors)):
         denoiser = ImageDenoiser(small, patch_size=16, max_epochs=1, random_state=0).fit(images)
         save(denoiser, tmp_path / color)
-        told = json.loads(
+        results = json.loads(
             evaluate(
                 tmp_path / color, folder, "--noise", "gaussian:0.1", "--limit", "1", "--format", "json"
             ).out
         )
-        assert told["color"] == color
-        assert told["results"][0]["psnr"] > 10
+        assert results["color"] == color
+        assert results["results"][0]["psnr"] > 10
     refused = evaluate(tmp_path / "rgb", folder, "--noise", "gaussian", "--color", "gray", code=2)
     assert "--color is gray, and the model takes rgb images; leave it out" in refused.err
 
 
-# How it goes about it ----------------------------------------------------------------------------------
+# Reading images -------------------------------------------------------------------------------------
 
 
 def test_images_are_read_one_by_one(folder, monkeypatch):
     reads = []
-    read = _evaluate._read
-    monkeypatch.setattr(_evaluate, "_read", lambda path, *how: reads.append(path) or read(path, *how))
-    exam = _evaluate.Exam({"model": "gray"}, None, (), 0, False)
-    pairs = [(path, path) for path in sorted(folder.iterdir())]
-    steps = _evaluate._measured(exam, pairs, "gray", 2**28, ImageProgress(3, quiet=True))
+    read = _evaluate_command._read
+    monkeypatch.setattr(
+        _evaluate_command, "_read", lambda path, *args: reads.append(path) or read(path, *args)
+    )
+    evaluation = _evaluate_command.Evaluation({"model": "gray"}, None, (), 0, False)
+    files = [(path, path) for path in sorted(folder.iterdir())]
+    steps = _evaluate_command._measure_images(evaluation, files, "gray", 2**28, ImageProgress(3, quiet=True))
     next(steps)
     assert len(reads) == 2  # the two sides of the first image
     next(steps)
     assert len(reads) == 4
 
 
-def test_broken_and_odd_images_are_left_out_with_a_line(folder, tmp_path, evaluate):
+def test_broken_and_odd_images_are_left_out_with_a_message(folder, tmp_path, evaluate):
     (tmp_path / "a.png").write_bytes((folder / "a.png").read_bytes())
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     write_image(tmp_path / "tiny.png", np.zeros((2, 2), "uint8"))
@@ -182,7 +188,7 @@ def test_broken_and_odd_images_are_left_out_with_a_line(folder, tmp_path, evalua
     assert "tiny.png: left out, it is smaller than the 3 x 3 pixels" in lines[1]
 
 
-def test_sides_that_differ_are_left_out(folder, noisy_folder, tmp_path, evaluate):
+def test_pairs_of_different_size_are_left_out(folder, noisy_folder, tmp_path, evaluate):
     for path in noisy_folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     write_image(tmp_path / "a.png", np.zeros((9, 9), "uint8"))
@@ -190,13 +196,13 @@ def test_sides_that_differ_are_left_out(folder, noisy_folder, tmp_path, evaluate
     result = evaluate("gray", folder, "--noisy", tmp_path)
     assert "mean of 1" in result.out
     assert "b.png" in result.err
-    assert "it is uint8 of 40 x 48, its noisy side uint8 of 9 x 9" in result.err
+    assert "it is uint8 of 40 x 48, its noisy version uint8 of 9 x 9" in result.err
 
 
-# Where the results go ----------------------------------------------------------------------------------
+# Output -----------------------------------------------------------------------------------------------
 
 
-def test_a_table_says_what_was_measured(folder, evaluate):
+def test_a_table_describes_the_measurement(folder, evaluate):
     text = evaluate("gray", folder, "--noise", "gaussian:0.1", "--limit", "1").out
     assert "PSNR noisy" in text
     assert "measured: mean over images; PSNR in dB and SSIM refer to the range of the type" in text
@@ -204,7 +210,7 @@ def test_a_table_says_what_was_measured(folder, evaluate):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".txt"])
-def test_a_file_has_the_format_that_its_name_says(folder, tmp_path, suffix, evaluate, rows_of):
+def test_the_suffix_of_a_file_gives_its_format(folder, tmp_path, suffix, evaluate, rows_of):
     arguments = ["gray", folder, "--noise", "gaussian:0.1", "--limit", "1"]
     path = tmp_path / f"results{suffix}"
     path.write_text("old")
@@ -225,19 +231,19 @@ def test_a_file_has_the_format_that_its_name_says(folder, tmp_path, suffix, eval
 
 def test_a_file_that_cannot_be_replaced_leaves_no_other(tmp_path):
     (tmp_path / "taken").mkdir()
-    with pytest.raises(Failure, match=r"cannot write .*taken: "):
-        _output.write_whole(tmp_path / "taken", b"text")
+    with pytest.raises(CommandFailure, match=r"cannot write .*taken: "):
+        _output.write_whole_file(tmp_path / "taken", b"text")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
-# What is refused ---------------------------------------------------------------------------------------
+# Refused input ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("", "say what the noise is"),
-        ("--noise gaussian:0.1 --noisy {folder}", "one of the two"),
+        ("", "give either --noise"),
+        ("--noise gaussian:0.1 --noisy {folder}", "give either --noise"),
         ("--noise gaussian:25", "grey levels of 255 would be gaussian:0.098"),
         ("--noise gaussian:0.1 --sigma -1", "expected a number of grey levels, 0 or more, got '-1'"),
         ("--noise gaussian:0.1 --sigma 256", "--sigma 256 is more than the 255 grey levels"),
@@ -250,17 +256,17 @@ def test_a_file_that_cannot_be_replaced_leaves_no_other(tmp_path):
     ],
 )
 def test_wrong_usage_ends_with_2_before_anything_is_read(folder, options, message, monkeypatch, evaluate):
-    monkeypatch.setattr(_evaluate, "_read", lambda *_: pytest.fail("it read an image"))
-    told = evaluate("gray", folder, *options.format(folder=folder).split(), code=2).err
-    assert message in " ".join(told.split())
+    monkeypatch.setattr(_evaluate_command, "_read", lambda *_: pytest.fail("it read an image"))
+    messages = evaluate("gray", folder, *options.format(folder=folder).split(), code=2).err
+    assert message in " ".join(messages.split())
 
 
-def test_models_are_known_by_name_and_others_are_answered_with_the_nearest(folder, evaluate):
-    told = evaluate("grey", folder, "--noise", "gaussian", code=2).err
-    assert "there is no model or file 'grey'. Did you mean 'gray'?" in " ".join(told.split())
+def test_an_unknown_model_gets_a_suggestion(folder, evaluate):
+    messages = evaluate("grey", folder, "--noise", "gaussian", code=2).err
+    assert "there is no model or file 'grey'. Did you mean 'gray'?" in " ".join(messages.split())
 
 
-def test_what_fails_ends_with_1_and_a_reason(folder, tmp_path, evaluate):
+def test_failures_end_with_1_and_a_reason(folder, tmp_path, evaluate):
     (tmp_path / "broken.png").write_bytes(b"")
     assert "none of the images" in evaluate("gray", tmp_path, "--noise", "gaussian", code=1).err
     (tmp_path / "model").write_bytes(b"none")
@@ -271,5 +277,5 @@ def test_an_interruption_ends_with_130(folder, monkeypatch, evaluate):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_evaluate, "_read", interrupt)
+    monkeypatch.setattr(_evaluate_command, "_read", interrupt)
     assert "Interrupted" in evaluate("gray", folder, "--noise", "gaussian", code=130).err

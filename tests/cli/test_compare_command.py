@@ -1,4 +1,4 @@
-"""``sk-denoise compare``: the table of compare_denoisers, on the images of a folder."""
+"""``sk-denoise compare``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sk_denoise import (
     TotalVariationDenoiser,
     compare_denoisers,
 )
-from sk_denoise.cli import _compare
-from sk_denoise.cli._methods import FILTERS, filter_called, filter_help
+from sk_denoise.cli import _compare_command
+from sk_denoise.cli._methods import FILTERS, build_filter, filter_help
 from sk_denoise.datasets import load_images
 from sk_denoise.io import read_image, write_image
 from sk_denoise.persistence import save
@@ -41,19 +41,19 @@ def rows_of(compare):
     return lambda *arguments: json.loads(compare(*arguments, "--format", "json").out)["results"]
 
 
-def by_itself(filtered, image):
-    return filtered.fit(image[None]).predict(image[None])[0]
+def fit_and_predict(denoiser, image):
+    return denoiser.fit(image[None]).predict(image[None])[0]
 
 
 def test_the_table_is_that_of_the_library(folder, tmp_path, rows_of):
     images = [read_image(path).astype(np.float32) / np.float32(255) for path in sorted(folder.iterdir())]
     small = FoldedUNetNetwork((8, 12), blocks=(1, 1))
     denoiser = ImageDenoiser(small, patch_size=16, max_epochs=1, random_state=0).fit(images)
-    own = tmp_path / "own.safetensors"
-    save(denoiser, own)
+    model_file = tmp_path / "model.safetensors"
+    save(denoiser, model_file)
     rows = rows_of(
         "gray",
-        own,
+        model_file,
         "median",
         "total-variation",
         "--on",
@@ -67,9 +67,9 @@ def test_the_table_is_that_of_the_library(folder, tmp_path, rows_of):
     )
     methods = {
         "gray": "gray",
-        str(own): partial(denoise_image, model=denoiser),
-        "median": partial(by_itself, MedianDenoiser()),
-        "total_variation": partial(by_itself, TotalVariationDenoiser()),
+        str(model_file): partial(denoise_image, model=denoiser),
+        "median": partial(fit_and_predict, MedianDenoiser()),
+        "total_variation": partial(fit_and_predict, TotalVariationDenoiser()),
     }
     noises = {
         "gaussian:0.1": GaussianNoiser(0.1, random_state=5),
@@ -88,9 +88,9 @@ def test_every_filter_takes_images_of_any_size_and_denoises_them(name, channels)
     clean = clean if channels == 3 else clean.mean(axis=2)
     noisy = clean + np.random.default_rng(0).normal(0, 0.1, clean.shape).astype(np.float32)
     before = noisy.copy()
-    answer = filter_called(name)(noisy)
-    assert answer.shape == noisy.shape
-    assert np.mean((answer - clean) ** 2) < 0.8 * np.mean((noisy - clean) ** 2)
+    denoised = build_filter(name)(noisy)
+    assert denoised.shape == noisy.shape
+    assert np.mean((denoised - clean) ** 2) < 0.8 * np.mean((noisy - clean) ** 2)
     np.testing.assert_array_equal(noisy, before)
 
 
@@ -102,13 +102,13 @@ def test_help_lists_the_filters():
     assert max(map(len, lines)) <= 78
 
 
-def test_what_whoever_uses_a_filter_should_know_is_said(folder, compare):
-    told = compare("wiener", "--on", folder, "--noise", "gaussian:0.1", "--limit", "1").err
-    assert "wiener learns from 8 x 8 patches of scikit-image's photos" in told
+def test_remarks_on_filters_are_printed(folder, compare):
+    messages = compare("wiener", "--on", folder, "--noise", "gaussian:0.1", "--limit", "1").err
+    assert "wiener learns from 8 x 8 patches of scikit-image's photos" in messages
     assert "NON-COMMERCIAL" in FILTERS["bm3d"].remark
 
 
-def test_a_table_says_what_was_measured_and_how_much_memory_it_takes(folder, compare):
+def test_a_table_describes_the_measurement_and_the_memory(folder, compare):
     result = compare(*QUICK, "--on", folder)
     assert "3 images, about" in result.err
     assert "MB of memory" in result.err
@@ -117,16 +117,20 @@ def test_a_table_says_what_was_measured_and_how_much_memory_it_takes(folder, com
     assert "\x1b" not in result.out + result.err
 
 
-def test_too_much_is_refused_before_it_is_read(folder, monkeypatch, compare):
+def test_too_many_images_are_refused_before_they_are_read(folder, monkeypatch, compare):
     sizes = [(4000, 6000)] * 100
     monkeypatch.setattr("sk_denoise.io.image_size", lambda path: sizes.pop())
-    monkeypatch.setattr(_compare, "read_image", lambda *_, **__: pytest.fail("it was read"))
-    told = " ".join(compare(*QUICK, "--on", folder, "--color", "rgb", "--memory", "1", code=2).err.split())
-    assert "3 images would take about 3.46 GB of memory" in told
-    assert "--limit, or parts of them with --crop" in told
+    monkeypatch.setattr(
+        _compare_command, "read_image_within_limit", lambda *_, **__: pytest.fail("it was read")
+    )
+    messages = " ".join(
+        compare(*QUICK, "--on", folder, "--color", "rgb", "--memory", "1", code=2).err.split()
+    )
+    assert "3 images would take about 3.46 GB of memory" in messages
+    assert "--limit, or parts of them with --crop" in messages
 
 
-def test_parts_in_the_middle_of_the_first_images(folder, rows_of):
+def test_limit_and_crop_use_the_centers_of_the_first_images(folder, rows_of):
     limited = rows_of(*QUICK, "--on", folder, "--limit", "2", "--crop", "20")
     images = [read_image(folder / f"{name}.png").astype(np.float32) / np.float32(255) for name in "ab"]
     parts = [images[0][10:30, 14:34], images[1][6:26, 8:28]]
@@ -139,7 +143,7 @@ def test_parts_in_the_middle_of_the_first_images(folder, rows_of):
     assert [row["psnr"] for row in limited] == pytest.approx(noisy["psnr"].to_list())
 
 
-def test_colors_are_compared_where_that_is_asked_for(folder, rows_of):
+def test_images_are_compared_in_color_on_request(folder, rows_of):
     (gray, _), (rgb, _) = (
         rows_of(*QUICK, "--on", folder, "--limit", "1", "--color", c) for c in ("gray", "rgb")
     )
@@ -148,7 +152,7 @@ def test_colors_are_compared_where_that_is_asked_for(folder, rows_of):
 
 
 @pytest.mark.parametrize(("suffix", "start"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")])
-def test_it_draws_an_image(folder, tmp_path, suffix, start, rows_of):
+def test_the_figure_is_drawn(folder, tmp_path, suffix, start, rows_of):
     image = tmp_path / f"image{suffix}"
     rows = rows_of(*QUICK, "--on", folder, "--limit", "1", "--figure", image)
     assert image.read_bytes().startswith(start)
@@ -156,7 +160,7 @@ def test_it_draws_an_image(folder, tmp_path, suffix, start, rows_of):
     plt.close("all")
 
 
-def test_broken_images_are_left_out_with_a_line(folder, tmp_path, compare):
+def test_broken_images_are_left_out_with_a_message(folder, tmp_path, compare):
     (tmp_path / "a.png").write_bytes((folder / "a.png").read_bytes())
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert "broken.png" in compare(*QUICK, "--on", tmp_path).err.splitlines()[0]
@@ -164,30 +168,30 @@ def test_broken_images_are_left_out_with_a_line(folder, tmp_path, compare):
     assert "none of the images" in compare(*QUICK, "--on", tmp_path, code=1).err
 
 
-def test_images_too_small_for_a_measure_or_a_filter_are_left_out_with_a_line(folder, tmp_path, compare):
+def test_images_too_small_for_a_metric_or_a_filter_are_left_out_with_a_message(folder, tmp_path, compare):
     (tmp_path / "a.png").write_bytes((folder / "a.png").read_bytes())
     for side in (1, 2, 5):
         write_image(tmp_path / f"{side}.png", np.zeros((side, 30), np.uint8))
-    told = compare(*QUICK, "--on", tmp_path).err
-    assert "1.png: left out, it is smaller than the 3 x 3 pixels that SSIM needs" in told
-    assert "2.png: left out" in told
-    assert "5.png" not in told
-    told = compare(*QUICK, "wiener", "--on", tmp_path).err
-    assert "5.png: left out, it is smaller than the 8 x 8 pixels that wiener needs" in told
+    messages = compare(*QUICK, "--on", tmp_path).err
+    assert "1.png: left out, it is smaller than the 3 x 3 pixels that SSIM needs" in messages
+    assert "2.png: left out" in messages
+    assert "5.png" not in messages
+    messages = compare(*QUICK, "wiener", "--on", tmp_path).err
+    assert "5.png: left out, it is smaller than the 8 x 8 pixels that wiener needs" in messages
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_filters_take_images_from_their_least_size_on(name):
+def test_filters_take_images_of_their_smallest_size(name):
     side = max(3, FILTERS[name].least)
     noisy = np.random.default_rng(0).normal(0.5, 0.1, (side, side)).astype(np.float32)
-    assert filter_called(name)(noisy).shape == noisy.shape
+    assert build_filter(name)(noisy).shape == noisy.shape
 
 
 @pytest.mark.parametrize("name", ["evaluate", "compare"])
-def test_images_that_are_too_large_are_left_out_in_the_words_of_denoise(name, folder, run):
+def test_images_that_are_too_large_are_left_out_with_the_message_of_denoise(name, folder, run):
     arguments = {"evaluate": ["gray", folder], "compare": ["median", "--on", folder]}[name]
-    told = run(name, *arguments, "--noise", "gaussian:0.1", "--max-pixels", "1500").err
-    assert "a.png: left out, it has 48 x 40 pixels, more than --max-pixels 1500" in told
+    messages = run(name, *arguments, "--noise", "gaussian:0.1", "--max-pixels", "1500").err
+    assert "a.png: left out, it has 48 x 40 pixels, more than --max-pixels 1500" in messages
 
 
 @pytest.mark.parametrize(
@@ -199,14 +203,14 @@ def test_images_that_are_too_large_are_left_out_in_the_words_of_denoise(name, fo
         ("pywt", ["wavelet", "--noise", "gaussian"], "wavelets"),
     ],
 )
-def test_what_is_not_installed_is_said_with_how_to_install_it(
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
     folder, package, arguments, extra, monkeypatch, compare
 ):
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setattr(_compare, "_images", lambda *_: pytest.fail("it read images"))
-    told = compare(*arguments, "--on", folder, code=1).err
-    assert f"needs {'PyWavelets' if package == 'pywt' else package}, which is not installed" in told
-    assert f'pip install "sk-denoise[{extra}]"' in told
+    monkeypatch.setattr(_compare_command, "_read_images", lambda *_: pytest.fail("it read images"))
+    messages = compare(*arguments, "--on", folder, code=1).err
+    assert f"needs {'PyWavelets' if package == 'pywt' else package}, which is not installed" in messages
+    assert f'pip install "sk-denoise[{extra}]"' in messages
 
 
 @pytest.mark.parametrize(
@@ -229,8 +233,8 @@ def test_what_is_not_installed_is_said_with_how_to_install_it(
     ],
 )
 def test_wrong_usage_ends_with_2_and_a_reason(folder, arguments, message, compare):
-    told = compare(*arguments.format(folder=folder).split(), "--on", folder, code=2).err
-    assert message in " ".join(told.split())
+    messages = compare(*arguments.format(folder=folder).split(), "--on", folder, code=2).err
+    assert message in " ".join(messages.split())
 
 
 def test_an_error_names_the_method(folder, monkeypatch, compare):
@@ -238,8 +242,8 @@ def test_an_error_names_the_method(folder, monkeypatch, compare):
         raise ValueError("no good")
 
     monkeypatch.setattr(MedianDenoiser, "predict", fail)
-    told = compare(*QUICK, "--on", folder, code=1).err
-    assert told.splitlines()[-1] == (
+    messages = compare(*QUICK, "--on", folder, code=1).err
+    assert messages.splitlines()[-1] == (
         "sk-denoise: no good (Method 'median' under noise 'gaussian:0.1', in compare_denoisers)"
     )
 
@@ -248,5 +252,5 @@ def test_an_interruption_ends_with_130(folder, monkeypatch, compare):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_compare, "_table", interrupt)
+    monkeypatch.setattr(_compare_command, "_compare", interrupt)
     assert "Interrupted" in compare(*QUICK, "--on", folder, code=130).err

@@ -1,4 +1,4 @@
-"""``sk-denoise denoise`` on real images."""
+"""``sk-denoise denoise``."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Save small models of every kind, and return the folder."""
+    """Save small models of every kind to a folder."""
     folder = tmp_path_factory.mktemp("models")
     images = np.random.default_rng(0).random((4, 16, 16))
     settings = {"noise": GaussianNoiser(0.1), "max_epochs": 1, "patch_size": 16, "random_state": 0}
     small = DnCNNNetwork(2, width=4)
-    save(ImageDenoiser(small, sigma="map", **settings).fit(images), folder / "told")
+    save(ImageDenoiser(small, sigma="map", **settings).fit(images), folder / "map")
     save(ImageDenoiser(small, sigma="blind", **settings).fit(images), folder / "blind")
     settings["noise"] = GaussianNoiser(20)
     save(ImageDenoiser(small, sigma="map", **settings).fit(300 * images), folder / "counts")
     save(ImageDenoiser(small), folder / "unfitted")
     save(WienerDenoiser(), folder / "filter")
-    (folder / "damaged").write_bytes((folder / "told").read_bytes()[:-10])
+    (folder / "damaged").write_bytes((folder / "map").read_bytes()[:-10])
     return folder
 
 
 # One image ---------------------------------------------------------------------------------------------
 
 
-def test_an_image_goes_from_file_to_file_as_the_library_does_it(make, run):
+def test_an_image_is_denoised_as_by_the_library(make, run):
     make.png(Path("a.png"))
     code, out, err = run("denoise", "a.png", "-o", "b.png")
     assert (code, out) == (0, "1 written, 0 failed\n")
@@ -57,7 +57,7 @@ def test_an_image_goes_from_file_to_file_as_the_library_does_it(make, run):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
-def test_sigma_is_in_grey_levels_of_255_whatever_the_depth(dtype, make, run):
+def test_sigma_is_in_grey_levels_of_255_for_every_depth(dtype, make, run):
     white = np.iinfo(dtype).max if dtype.startswith("u") else 1
     write_image("a.tif", (make.noisy() / 255 * white).astype(dtype))
     code, _, err = run("denoise", "a.tif", "-o", "b.tif", "--sigma", "12.75")
@@ -77,7 +77,7 @@ def test_options_reach_the_library(make, run):
     assert Path("b.jpg").read_bytes() == Path("c.jpg").read_bytes()
 
 
-def test_another_format_is_written_as_the_library_does_it(make, run):
+def test_another_format_is_written_as_by_the_library(make, run):
     make.photo(Path("a.jpg"))
     assert run("denoise", "a.jpg", "-o", "new/b.png", "--sigma", "10")[0] == 0
     with Image.open("new/b.png") as image:
@@ -100,7 +100,7 @@ def test_a_format_that_cannot_hold_the_image_is_named_before_the_work(make, run,
     assert not Path("b.jpg").exists()
 
 
-def test_too_large_an_image_is_refused_by_its_option(make, run):
+def test_a_too_large_image_is_refused_with_the_name_of_the_option(make, run):
     make.png(Path("a.png"))
     code, _, err = run("denoise", "a.png", "-o", "b.png", "--max-pixels", make.side**2 - 1)
     assert code == 1
@@ -108,7 +108,7 @@ def test_too_large_an_image_is_refused_by_its_option(make, run):
     assert run("denoise", "a.png", "-o", "b.png", "--max-pixels", make.side**2)[0] == 0
 
 
-def test_quiet_says_nothing_where_all_is_well(make, run):
+def test_quiet_prints_failures_only(make, run):
     make.png(Path("in/a.png"))
     assert run("denoise", "in", "-o", "out", "-q") == (0, "", "")
     Path("in/b.png").touch()
@@ -117,9 +117,9 @@ def test_quiet_says_nothing_where_all_is_well(make, run):
     assert err == "Not denoised:\n  in/b.png: the file is empty; copy it again from where it came\n"
 
 
-def test_a_warning_of_the_library_is_a_line_with_the_name(make, run, models):
+def test_a_warning_of_the_library_is_a_line_with_the_file_name(make, run, models):
     make.png(Path("a.png"), sigma=80)
-    model = models / "told"
+    model = models / "map"
     code, _, err = run("denoise", "a.png", "-o", "b.png", "-q", "--model", model)
     assert code == 0
     assert err.startswith("a.png: The noise of image is estimated at ")
@@ -132,9 +132,9 @@ def test_a_warning_of_the_library_is_a_line_with_the_name(make, run, models):
 # Models --------------------------------------------------------------------------------------------------
 
 
-def test_a_model_of_ones_own_comes_from_a_file(make, run, models):
+def test_a_model_is_loaded_from_a_file(make, run, models):
     make.png(Path("a.png"))
-    for name in ("told", "blind", "counts"):
+    for name in ("map", "blind", "counts"):
         code, _, err = run("denoise", "a.png", "-o", f"{name}.png", "--model", models / name)
         assert code == 0
         assert ("(estimated)" in err) == (name != "blind")
@@ -156,8 +156,11 @@ def test_a_model_of_ones_own_comes_from_a_file(make, run, models):
         (["--model", "{models}/unfitted"], "unfitted holds an ImageDenoiser that is not fitted"),
         (["--model", "{models}/damaged"], "damaged cannot be loaded: "),
         (["--model", "a.png"], "a.png cannot be loaded: "),
-        (["--model", "{models}/blind", "--sigma", "5"], "learned to do without the level (blind)"),
-        (["--model", "{models}/told", "--sigma", "50"], "its strongest noise is "),
+        (["--model", "{models}/blind", "--sigma", "5"], "was trained without the noise level (blind)"),
+        (
+            ["--model", "{models}/map", "--sigma", "50"],
+            "--sigma 50 is more than the strongest noise in the training",
+        ),
         (["--sigma", "256"], "--sigma 256 is more than the 255 grey levels from black to white"),
         (["--sigma", "-1"], "expected a number of grey levels, 0 or more, got '-1'"),
         (["--sigma", "nan"], "expected a number of grey levels"),
@@ -182,32 +185,32 @@ def test_wrong_usage_is_refused_before_anything_is_done(options, message, make, 
 # Floats beyond [0, 1] ------------------------------------------------------------------------------------
 
 
-def test_counts_in_floats_are_denoised_as_the_same_image_in_shares_and_a_line_says_so(make, run):
-    shares = (make.noisy() / 255).astype(np.float32)
-    shares[0, :2] = 0, 1
-    write_image("counts.tif", 4095 * shares)
-    write_image("shares.tif", shares)
+def test_counts_in_floats_are_denoised_as_the_same_image_in_0_to_1_with_a_message(make, run):
+    unit = (make.noisy() / 255).astype(np.float32)
+    unit[0, :2] = 0, 1
+    write_image("counts.tif", 4095 * unit)
+    write_image("unit.tif", unit)
     code, _, err = run("denoise", "counts.tif", "-o", "out")
     assert code == 0
-    line, told = err.splitlines()
+    line, result = err.splitlines()
     assert line == "counts.tif: 0 is taken as black and 4095 as white"
-    assert told.endswith(f"sigma {255 * estimate_sigma(shares):.1f} (estimated)")
+    assert result.endswith(f"sigma {255 * estimate_sigma(unit):.1f} (estimated)")
     for options in ([], ["--sigma", "10"]):
-        run("denoise", "counts.tif", "shares.tif", "-o", "out", "--overwrite", *options)
-        counts, expected = read_image("out/counts.tif"), read_image("out/shares.tif")
+        run("denoise", "counts.tif", "unit.tif", "-o", "out", "--overwrite", *options)
+        counts, expected = read_image("out/counts.tif"), read_image("out/unit.tif")
         assert counts.dtype == np.float32
         assert np.sqrt(np.mean((counts / 4095 - expected) ** 2)) < 0.01
-        assert np.abs(expected - shares).mean() > 0.01
+        assert np.abs(expected - unit).mean() > 0.01
 
 
-def test_floats_that_noise_takes_beyond_black_and_white_are_what_they_are(make, run):
+def test_floats_that_noise_moves_beyond_0_and_1_are_not_rescaled(make, run):
     noisy = (make.noisy() / 255 + 0.3).astype(np.float32)
     write_image("a.tif", noisy)
     assert "taken as" not in run("denoise", "a.tif", "-o", "b.tif").err
     assert (read_image("b.tif") == denoise_image(noisy)).all()
 
 
-def test_transparency_of_counts_is_not_touched(make, run):
+def test_alpha_of_counts_is_kept(make, run):
     counts = make.noisy(4).astype(np.float32) * 16
     counts[..., 3] = 0.5
     write_image("a.tif", counts)
@@ -215,7 +218,7 @@ def test_transparency_of_counts_is_not_touched(make, run):
     assert (read_image("b.tif")[..., 3] == 0.5).all()
 
 
-def test_a_model_that_learned_from_counts_is_given_them(make, run, models):
+def test_a_model_trained_on_counts_gets_counts(make, run, models):
     counts = make.noisy().astype(np.float32)
     write_image("a.tif", counts)
     assert run("denoise", "a.tif", "-o", "b.tif", "--model", models / "counts").code == 0
@@ -226,7 +229,7 @@ def test_a_model_that_learned_from_counts_is_given_them(make, run, models):
 
 
 def mixed_folder(make, folder):
-    """Write 95 images of every kind and 5 broken files, and return the names of these."""
+    """Write 95 images of every kind and 5 broken files, and return the broken names."""
     for name in ("bmp", "webp"):
         (folder / name).mkdir(parents=True)
     for i in range(10):
@@ -251,24 +254,24 @@ def mixed_folder(make, folder):
     return ["cut.png", "empty.png", "nan.tif", "pages.tif", "text.jpg"]
 
 
-def facts(path):
-    """Return what must stay: format, mode, size, depth, EXIF, profile, resolution."""
+def metadata(path):
+    """Return format, mode, size, depth, EXIF data, profile and resolution."""
     array = read_image(path)
-    known = [path.suffix, array.shape, array.dtype]
+    values = [path.suffix, array.shape, array.dtype]
     if path.suffix not in (".tif", ".tiff"):
         with Image.open(path) as image:
             info = image.info
-            known += [
+            values += [
                 image.format,
                 image.mode,
                 dict(image.getexif()),
                 info.get("icc_profile"),
                 info.get("dpi"),
             ]
-    return known
+    return values
 
 
-def test_95_of_100_images_are_written_and_5_are_named(make, run, folder):
+def test_95_of_100_images_are_written_and_5_are_reported(make, run, folder):
     broken = mixed_folder(make, folder / "in")
     code, out, err = run("denoise", "in", "-o", "out")
     assert (code, out) == (1, "95 written, 5 failed\n")
@@ -283,17 +286,17 @@ def test_95_of_100_images_are_written_and_5_are_named(make, run, folder):
     given = {p.relative_to("in") for p in Path("in").rglob("*") if p.is_file()}
     assert given - written == set(map(Path, broken))
     assert written < given
-    for place in written:
-        assert facts("in" / place) == facts("out" / place), place
-        before, after = (read_image(side / place) for side in (Path("in"), Path("out")))
+    for path in written:
+        assert metadata("in" / path) == metadata("out" / path), path
+        before, after = (read_image(side / path) for side in (Path("in"), Path("out")))
         if before.ndim == 3 and before.shape[2] in (2, 4):
             assert (before[..., -1] == after[..., -1]).all()
         white = np.iinfo(after.dtype).max if after.dtype.kind == "u" else 1.0
-        lossless = place.suffix.lower() in (".png", ".tif", ".tiff", ".bmp")
+        lossless = path.suffix.lower() in (".png", ".tif", ".tiff", ".bmp")
         assert np.abs(after - denoise_image(before).astype(float)).mean() <= (0 if lossless else 0.02 * white)
 
 
-def test_a_second_run_is_refused_kept_or_anew(make, run):
+def test_a_second_run_is_refused_or_keeps_or_replaces_outputs(make, run):
     for name in ("a", "b", "c"):
         make.png(Path(f"in/{name}.png"))
     assert run("denoise", "in", "-o", "out")[0] == 0
@@ -302,7 +305,7 @@ def test_a_second_run_is_refused_kept_or_anew(make, run):
 
     code, out, err = run("denoise", "in", "-o", "out")
     assert (code, out) == (2, "")
-    assert "of 3 outputs 2 exist already: out/a.png, out/c.png; --overwrite" in err
+    assert "2 of 3 outputs exist already: out/a.png, out/c.png; --overwrite" in err
     assert not Path("out/b.png").exists()
 
     assert run("denoise", "in", "-o", "out", "--skip-existing")[:2] == (0, "1 written, 0 failed, 2 kept\n")
@@ -312,12 +315,12 @@ def test_a_second_run_is_refused_kept_or_anew(make, run):
     assert read_image("out/a.png").shape == (make.side, make.side)
 
 
-def test_images_are_replaced_only_where_that_is_said(make, run):
+def test_images_are_replaced_only_with_overwrite(make, run):
     make.photo(Path("in/a.jpg"))
     before = Path("in/a.jpg").read_bytes()
     code, _, err = run("denoise", "in", "-o", "in")
     assert code == 2
-    assert "of 1 outputs 1 are inputs too: in/a.jpg" in err
+    assert "1 of 1 outputs are inputs too: in/a.jpg" in err
     assert Path("in/a.jpg").read_bytes() == before
     assert run("denoise", "in", "-o", "in", "--overwrite")[0] == 0
     assert estimate_sigma(read_image("in/a.jpg")) < 5
@@ -338,13 +341,13 @@ NAMES = [
 ]
 
 
-def test_odd_names_are_names(make, run):
+def test_odd_file_names_are_possible(make, run):
     bytes_name = os.fsdecode(b"caf\xe9.png")
     names = [f"{name}.png" for name in NAMES]
     try:
         make.png(Path(bytes_name))
         names.append(bytes_name)
-    except OSError:  # disks that know no other names than UTF-8
+    except OSError:  # some disks allow UTF-8 names only
         pass
     for name in names:
         make.png(Path(name))
@@ -359,7 +362,7 @@ def test_odd_names_are_names(make, run):
     assert r"  \x1b[2Jbroken\n.png: the file is empty" in err
 
 
-def test_odd_names_can_be_written_in_any_encoding(make, monkeypatch):
+def test_odd_file_names_are_printed_in_any_encoding(make, monkeypatch):
     make.png(Path("ünï.png"))
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stderr", stream)
@@ -379,7 +382,7 @@ def test_a_reader_that_goes_away_stops_no_work(make, monkeypatch):
 
 
 @pytest.mark.parametrize("output", ["taken", "taken/below", "/proc/below"])
-def test_a_folder_that_cannot_be_written_is_one_line_before_the_work(output, make, run):
+def test_a_folder_that_cannot_be_written_is_an_error_before_the_work(output, make, run):
     make.png(Path("in/a.png"))
     Path("taken").write_text("a file")
     code, out, err = run("denoise", "in", "-o", output)
@@ -416,7 +419,7 @@ def test_a_full_disk_ends_the_work(make, run, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
-def test_a_file_that_the_system_cuts_short_leaves_nothing(make, run):
+def test_an_incomplete_file_is_removed(make, run):
     import resource
 
     write_image("a.bmp", make.noisy())
