@@ -414,7 +414,7 @@ def test_the_levels_it_learned_from_are_known(photos):
     low, high = denoiser.noise_levels_
     assert 0.04 < low < high < 0.16
     with pytest.raises(
-        ValueError, match=r"sigma reaches 0\.5, and the network trained on noise up to 0\.1"
+        ValueError, match=r"sigma reaches 0\.5, and the network was trained on noise up to 0\.1"
     ):
         denoiser.predict([photos[0]], sigma=0.5)
     with pytest.warns(UserWarning, match="estimated at 0.4"):
