@@ -69,6 +69,7 @@ lint: $(READY)  ## style, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/imports.py
+	$(BIN)/python .ci/house.py
 
 house: $(READY)  ## how the house reads: words, names, files, comments
 	$(BIN)/python .ci/house.py --list
