@@ -47,7 +47,7 @@ $(OTHER)/.ready: pyproject.toml constraints.txt
 	$(OTHER)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-demo: $(READY)  ## denoise scikit-learn's digits: pipeline, search, comparison, picture
+demo: $(READY)  ## denoise scikit-learn's digits: pipeline, search, comparison, image
 	$(BIN)/python -m sk_denoise demo
 
 app: $(READY)  ## serve the web app on this machine
