@@ -25,7 +25,7 @@ def report_of(installed: Mapping[str, str]) -> str:
     lines.append(
         f"Pre-releases are tested of: {', '.join(tested)}."
         if tested
-        else "The package index has no pre-release newer than these releases; the tests run with the releases."
+        else "The package index has no newer pre-release; the tests run with these releases."
     )
     return "\n".join(lines)
 
