@@ -67,12 +67,28 @@ def test_a_missing_contact_is_called_a_placeholder(name):
     assert re.search(r"[\w.]+@[\w.]+|https?://", text) or "**Placeholder:**" in text
 
 
-def test_the_registry_has_the_tables_that_contributors_are_sent_to():
-    from sk_denoise import _registry
+def test_tables_stand_in_the_files_that_contributors_are_sent_to():
+    named = re.findall(r"`([A-Z]{5,})`\s+in\s+`(sk_denoise/\S+\.py)`", text_of("CONTRIBUTING.md"))
+    tables = {"NETWORKS", "NOISES", "OPTIMIZERS", "SCHEDULES", "FILTERS", "METRICS", "FORMATS", "COMMANDS"}
+    assert tables | {"LOSSES"} == {table for table, _ in named}
+    for table, path in named:
+        assert re.search(rf"^{table}\b.* = [({{]", text_of(path), re.MULTILINE), (table, path)
 
-    named = re.findall(r"`([A-Z]{5,})`(?:\s+in\s+`sk_denoise/_registry)", text_of("CONTRIBUTING.md"))
-    assert {"NETWORKS", "NOISES", "LOSSES", "OPTIMIZERS", "SCHEDULES", "FILTERS"} <= set(named)
-    assert [name for name in named if not hasattr(_registry, name)] == []
+
+def test_examples_to_copy_exist():
+    text = text_of("CONTRIBUTING.md")
+    for path, names in {
+        "sk_denoise/noise/_functions.py": ["add_gaussian"],
+        "sk_denoise/noise/_additive.py": ["GaussianNoiser"],
+        "sk_denoise/noise/_base.py": ["BaseNoiser"],
+        "sk_denoise/training/_losses.py": ["charbonnier_loss"],
+        "sk_denoise/networks/_base.py": ["SeededModule", "reset_parameters"],
+        "sk_denoise/networks/_spec.py": ["ImageNetworkSpec", "AutoencoderSpec"],
+        "sk_denoise/networks/dncnn.py": ["receptive_radius", "stride", "build"],
+    }.items():
+        for name in names:
+            assert f"`{name}" in text, name
+            assert re.search(rf"\b{name}\b", text_of(path)), (name, path)
 
 
 # Metadata ----------------------------------------------------------------------------------------------
