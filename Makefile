@@ -14,7 +14,7 @@ PRERELEASES := numpy scipy scikit-learn
 OTHER := .venv-$(notdir $(PYTHON))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test test-all test-lowest test-bare test-nightly test-python check docs bench lint types clean
+.PHONY: help demo app test test-all test-lowest test-bare test-nightly test-python check docs bench lint house types clean
 # Small data deserve one thread, and two workers share the cores.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
@@ -99,6 +99,9 @@ lint: $(READY)  ## style, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/imports.py
+
+house: $(READY)  ## how the house reads: words, names, files, comments
+	$(BIN)/python .ci/house.py --list
 
 types: $(READY)  ## static types
 	$(BIN)/mypy

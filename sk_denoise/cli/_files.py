@@ -30,7 +30,6 @@ __all__ = [
     "Job",
     "Plan",
     "SSIM_NEEDS",
-    "SUFFIXES",
     "check_size",
     "check_target",
     "check_writable",
@@ -414,7 +413,8 @@ def _is_file_name(names: Sequence[str], output: str) -> bool:
 def _in_folder(found: Found, folder: Path) -> Path:
     if not is_image_name(found.place):
         raise Refusal(
-            f"the name of {shown(found.path)} says no format to write: it ends in none of {_suffixes_in_words()}; "
+            f"the name of {shown(found.path)} names no format to write: it ends in none of "
+            f"{_suffixes_in_words()}; "
             "denoise it by itself, into a file whose name does"
         )
     return folder / found.place
