@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise._extras import require_extra
-from sk_denoise.estimators._filter_base import LevelDenoiser
+from sk_denoise.estimators._filter_base import ClassicalDenoiser
 
 __all__ = ["BM3DDenoiser"]
 
@@ -23,7 +23,7 @@ FINEST = 1e7  # how many times the noise values may span in single precision
 OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 
 
-class BM3DDenoiser(LevelDenoiser):
+class BM3DDenoiser(ClassicalDenoiser):
     """Stack blocks that look alike, and shrink what they do not share: the best without a network.
 
     It needs the package ``bm3d``, which the extra ``bm3d`` brings. **Its licence allows non-commercial use

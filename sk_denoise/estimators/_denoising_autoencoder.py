@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Integral
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -15,14 +17,32 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, OneToOneFeatureMixin
 from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from sk_denoise._compat import in_kind
-from sk_denoise._validation import Interval, as_float, as_tensor, check_one_of, refuse_masked
-from sk_denoise.estimators._base import BaseDenoiser
+from sk_denoise._compat import FitTasks, in_kind, with_callbacks
+from sk_denoise._intensity import UNIT, IntensityRange, is_stored
+from sk_denoise._resources import suitable_threads
+from sk_denoise._validation import (
+    Interval,
+    as_float,
+    as_tensor,
+    check_one_of,
+    check_samples,
+    refuse_masked,
+    shape_of,
+    warn_of_other_unit,
+    warn_of_single_image,
+)
+from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._image_inputs import refuse_noised
+from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
+from sk_denoise.estimators._network_factory import AutoencoderFactory
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import run_in_chunks
+from sk_denoise.estimators._training_data import ArrayData, PatchData
 from sk_denoise.preprocessing import Augmentation
+from sk_denoise.training import auto_batch_size, auto_epochs
 
 __all__ = ["DenoisingAutoencoder"]
 
@@ -39,7 +59,7 @@ def _gives_latents(dae: DenoisingAutoencoder) -> bool:
     return True
 
 
-class DenoisingAutoencoder(BaseDenoiser):
+class DenoisingAutoencoder(NetworkDenoiser):
     """Learn to denoise arrays of one shape: rows of tables, signals, small images.
 
     A network with a bottleneck is trained to turn corrupted samples into clean ones, through skorch, with
@@ -219,6 +239,8 @@ class DenoisingAutoencoder(BaseDenoiser):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
     }
+    # One sample has no spread to scale by.
+    _auto_values = AutoValues(auto_batch_size, auto_epochs, warm_up_steps=0, min_samples=2)
 
     def __init__(
         self,
@@ -278,6 +300,166 @@ class DenoisingAutoencoder(BaseDenoiser):
         self.verbose = verbose
 
     @in_kind
+    @with_callbacks
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        *,
+        X_clean: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        X_clean_val: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Learn to denoise.
+
+        Where the clean side of the pairs comes from, the first that applies: ``X_clean``; a ``y`` of the
+        shape of X; the clean source that the output of a noiser carries; else X itself is clean and is
+        corrupted afresh for every batch.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Noisy samples where a clean side is given, else clean ones. Finite numbers; integers count
+            as float32 in the same unit.
+        y : array-like of the shape of X, optional
+            The clean side. Read as labels and ignored where its samples have another shape, where X has one
+            feature, or where it holds zeros and ones only and X does not; and where it equals X.
+        X_clean : array-like of the shape of X, optional
+            The clean side, whatever y is.
+        X_val : array-like of shape (n_validation_samples, ...), optional
+            Samples to validate on, in place of a part of X: noisy with ``X_clean_val``, else clean.
+        X_clean_val : array-like of the shape of X_val, optional
+            The clean side of ``X_val``.
+        sample_weight : array-like of shape (n_samples,), optional
+            What each sample counts in the loss, beside the mean of all; at least 0. Samples of weight 0 are
+            left out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used; the message says what to do.
+        TrainingDivergedError
+            Where the loss explodes. The estimator stays as it was before the call.
+        KeyboardInterrupt
+            When the user stops the run; the estimator then has the best weights so far.
+        """
+        return self._fit(
+            X,
+            y,
+            X_clean,
+            sample_weight,
+            X_val=X_val,
+            X_clean_val=X_clean_val,
+            fresh=not self.warm_start,
+        )
+
+    @in_kind
+    @with_callbacks
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        *,
+        X_clean: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Learn from some more samples: one pass over them, at a constant learning rate.
+
+        The first call fixes the shape of the samples and the scaling, so it should see samples that are
+        like the rest. The clean side is found anew at each call, as in ``fit``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Noisy samples where a clean side is given, else clean ones.
+        y : array-like of the shape of X, optional
+            The clean side, as in ``fit``.
+        X_clean : array-like of the shape of X, optional
+            The clean side, whatever y is.
+        sample_weight : array-like of shape (n_samples,), optional
+            What each sample counts in the loss, as in ``fit``.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, X_clean, sample_weight, fresh=False, epochs=1, schedule="constant")
+
+    @with_callbacks
+    def fit_patches(self, patches: RandomPatches, *, validation: RandomPatches | None = None) -> Self:
+        """Learn to denoise from patches that are drawn afresh from images in every epoch.
+
+        For folders and data sets that need not fit in memory; ``fit`` is for arrays. Whatever fits into
+        patches is learned as in ``fit``: clean images are corrupted afresh for every batch, pairs are used
+        as given. Scaling is learned from some hundred patches.
+
+        Parameters
+        ----------
+        patches : RandomPatches
+            Patches of clean images, or of pairs of noisy and clean ones.
+        validation : RandomPatches, optional
+            Patches of other images to validate on. With ``early_stopping`` and without it, a
+            ``validation_fraction`` of the images is held out.
+
+        Returns
+        -------
+        self
+            ``predict`` takes stacks of images of the size of the patches, in their unit.
+
+        Raises
+        ------
+        ValueError, TrainingDivergedError, KeyboardInterrupt
+            As ``fit`` does.
+
+        Examples
+        --------
+        >>> from sk_denoise import DenoisingAutoencoder, GaussianNoiser
+        >>> from sk_denoise.datasets import RandomPatches, load_images
+        >>> patches = RandomPatches(load_images("gray").train, 16, patches_per_image=32)
+        >>> dae = DenoisingAutoencoder(noise=GaussianNoiser(0.1), max_epochs=1, random_state=0)
+        >>> dae.fit_patches(patches).image_shape_
+        (16, 16)
+        """
+        tasks = FitTasks(self)
+        draft = self._draft(fresh=not self.warm_start)
+        draft._check_parameters()
+        training = draft._read_patches(patches)
+        held_out = None if validation is None else draft._read_patches(validation)
+        if held_out is not None:
+            if validation.normalize != patches.normalize:
+                raise ValueError(
+                    f"The patches to train on have normalize={patches.normalize}, those to validate on "
+                    f"normalize={validation.normalize}: they must have one unit."
+                )
+            held_out = replace(held_out, patches=validation.counted_like(patches))
+        else:
+            training, held_out = draft._split(training, None, None)
+        return self._learn(draft, tasks, training, held_out)
+
+    @in_kind
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Denoise.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Noisy samples, in the layout and unit of ``fit``.
+
+        Returns
+        -------
+        ndarray of the shape of X
+            Denoised samples in the unit of the clean side; float64 for float64, else float32.
+        """
+        check_is_fitted(self)
+        restore = self._preparation_.restore
+        return self._apply(X, lambda module, x: restore(module(x)))
+
+    @in_kind
     def transform(self, X: ArrayLike) -> Any:
         """Denoise, or return what the network makes of the samples on the way.
 
@@ -315,7 +497,8 @@ class DenoisingAutoencoder(BaseDenoiser):
         ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Samples in the unit of the clean side; float64 for float64, else float32.
         """
-        restore = self._fitted_preparation().restore
+        check_is_fitted(self)
+        restore = self._preparation_.restore
         refuse_masked(Z, "Z")
         latents = as_float(np.asarray(check_array(Z, dtype="numeric", input_name="Z", estimator=self)))
         part, code_shape = self._part("decoder", "inverse_transform"), self._shape_given_by("encoder")
@@ -378,6 +561,40 @@ class DenoisingAutoencoder(BaseDenoiser):
             probe = torch.zeros(1, *self._preparation_.layout.network_shape, device=device)
             return tuple(part(probe).shape[1:])
 
+    # The steps of a fit ------------------------------------------------------------------------------
+
+    def _factory(self) -> AutoencoderFactory:
+        return AutoencoderFactory(self.network, self.latent_dim, self.loss, self.image_shape)
+
+    def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> ArrayData:
+        if isinstance(X, RandomPatches | Dataset):
+            raise TypeError(
+                f"fit takes arrays, got {type(X).__name__}. Images that are streamed from a folder or data "
+                "set go to fit_patches(RandomPatches(images, patch_size=64))."
+            )
+        if isinstance(X, str | os.PathLike):
+            raise TypeError(
+                f"fit takes arrays, got the path {str(X)!r}. The images of a folder go to "
+                f"fit_patches(RandomPatches({str(X)!r}, patch_size=64)); ImageDenoiser takes the path itself."
+            )
+        if self.__sklearn_is_fitted__():
+            self._refuse_other_unit(np.asarray(X))
+        pair = self._resolve(X, y, X_clean, sample_weight)
+        # Rows are left alone: they may be a table in the order of time.
+        if self.image_shape is None and len(shape_of(X)) == 3:
+            warn_of_single_image(X, "images")
+        return ArrayData(pair)
+
+    def _read_patches(self, patches: Any) -> PatchData:
+        """Check the patches of ``fit_patches`` and return them as training data."""
+        if not isinstance(patches, RandomPatches):
+            raise TypeError(
+                f"fit_patches takes sk_denoise.datasets.RandomPatches, got {type(patches).__name__}. Say "
+                "how patches are to be drawn: RandomPatches(images, patch_size=64)."
+            )
+        refuse_noised(patches)
+        return PatchData(patches, of_any_size=False)
+
     def _prepare(self, pair: Pair) -> None:
         check_one_of(self.output, OUTPUTS, "output")
         super()._prepare(pair)
@@ -391,3 +608,27 @@ class DenoisingAutoencoder(BaseDenoiser):
                 f"{type(self.net_.module_).__name__} lacks."
             )
         return part
+
+    def _in_unit(self, samples: NDArray[Any], like: NDArray[Any] | None = None) -> NDArray[Any]:
+        self._refuse_other_unit(samples)
+        scaler = self._preparation_.input_scaler
+        low, high = scaler.center - 2 * scaler.spread, scaler.center + 2 * scaler.spread
+        warn_of_other_unit(samples, float(low.min()), float(high.max()))
+        return samples
+
+    def _refuse_other_unit(self, samples: NDArray[Any]) -> None:
+        """Refuse integers, as files hold them, for a network that learned from [0, 1]."""
+        if self.intensity_range_ == UNIT and is_stored(samples.dtype) and samples.max(initial=0) > 1:
+            raise ValueError(
+                f"{type(self).__name__} learned from numbers in [0, 1], and X holds {samples.dtype} up to "
+                f"{samples.max()}. Bring it to [0, 1], X / {IntensityRange.of(samples).white:.0f}."
+            )
+
+    def _apply(self, X: ArrayLike, function: Callable[[nn.Module, Tensor], Tensor]) -> NDArray[Any]:
+        """Apply ``function(module, network input)`` to checked samples, in their precision."""
+        prepare = self._preparation_.input
+        samples = as_tensor(as_float(self._in_unit(check_samples(self, X, reset=False))))
+        with suitable_threads(self._cost_.flops * len(samples)):
+            return run_in_chunks(
+                self.net_.module_, samples, lambda m, x: function(m, prepare(x)), self._cost_.widest
+            ).numpy()

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import copy
-from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._compat import CallbackSupportMixin, DocumentationLinkMixin, in_kind, take_fitted, told_as_one
+from sk_denoise._compat import in_kind, take_fitted, told_as_one
 from sk_denoise._noise_level import levels_of
 from sk_denoise._validation import (
     Interval,
-    SampleTagsMixin,
     StrOptions,
     as_float,
     check_parameters,
@@ -27,35 +25,36 @@ from sk_denoise._validation import (
     warn_of_flat_channels_first,
     warn_of_single_image,
 )
+from sk_denoise.estimators._base import BaseDenoiser
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair
 from sk_denoise.estimators._preparation import SampleLayout
-from sk_denoise.estimators._scoring import DenoisingScoreMixin
 
-__all__ = ["ClassicalDenoiser", "LevelDenoiser", "check_odd"]
+__all__ = ["IMAGE_SHAPE", "NOISE_LEVEL", "ClassicalDenoiser", "check_odd"]
+
+# Constraints of parameters that several filters have.
+IMAGE_SHAPE: dict[str, Any] = {"image_shape": [tuple, list, None]}
+NOISE_LEVEL: dict[str, Any] = {
+    **IMAGE_SHAPE,
+    "sigma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+    "strength": [Interval(Real, 0, None, closed="neither")],
+}
 
 Images = NDArray[Any]  # (n_images, height, width, channels), floating
 
 
-class ClassicalDenoiser(
-    CallbackSupportMixin,
-    DocumentationLinkMixin,
-    DenoisingScoreMixin,
-    SampleTagsMixin,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    BaseEstimator,
-    metaclass=ABCMeta,
-):
-    """A denoiser with the face of a :class:`~sk_denoise.DenoisingAutoencoder` and no network.
+class ClassicalDenoiser(BaseDenoiser):
+    """A denoiser without a network, with the methods of :class:`~sk_denoise.DenoisingAutoencoder`.
 
-    A subclass says how images are denoised, and what it learns from the clean side where it learns.
-    Signals are images of height 1.
+    A subclass has ``_filter`` for one image at a known noise level, or ``_denoise`` for a stack, and
+    ``_learn`` if it learns from clean samples. Signals are images of height 1.
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {"image_shape": [tuple, list, None]}
+    _parameter_constraints: ClassVar[dict[str, Any]] = NOISE_LEVEL
     _rows_are_signals: ClassVar[bool] = True
     _least_samples: ClassVar[int] = 1
     image_shape: Sequence[int] | None
+    sigma: Literal["auto"] | float
+    strength: float
 
     @in_kind
     @told_as_one
@@ -132,9 +131,20 @@ class ClassicalDenoiser(
         """
         return self.predict(X)
 
-    @abstractmethod
+    def _filter(self, image: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+        """Return an image (height, width, channels) without noise of level ``sigma > 0``."""
+        raise NotImplementedError
+
     def _denoise(self, images: Images) -> Images:
-        """Return denoised images, in an array of their own."""
+        """Return denoised images in a new array, each filtered at its own noise level."""
+        automatic = isinstance(self.sigma, str)
+        levels = levels_of(images) if automatic else np.full(len(images), float(self.sigma))
+        denoised = np.array(images)
+        # An image without noise stays as it is.
+        for index in np.flatnonzero(levels):
+            image = np.array(images[index], dtype=np.float64, order="C")
+            denoised[index] = self._filter(image, float(levels[index])).reshape(image.shape)
+        return denoised
 
     def _learn(self, pair: Pair, layout: SampleLayout) -> None:
         """Learn from a pair; most methods need no more than parameters and the image at hand."""
@@ -169,31 +179,6 @@ class ClassicalDenoiser(
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "data_range_")
-
-
-class LevelDenoiser(ClassicalDenoiser, metaclass=ABCMeta):
-    """A method that is told how strong the noise in an image is, and denoises one after another."""
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **ClassicalDenoiser._parameter_constraints,
-        "sigma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "strength": [Interval(Real, 0, None, closed="neither")],
-    }
-    sigma: Literal["auto"] | float
-    strength: float
-
-    @abstractmethod
-    def _filter(self, image: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-        """Return an image (height, width, channels) without noise of level ``sigma > 0``."""
-
-    def _denoise(self, images: Images) -> Images:
-        automatic = isinstance(self.sigma, str)
-        levels = levels_of(images) if automatic else np.full(len(images), float(self.sigma))
-        denoised = np.array(images)
-        for index in np.flatnonzero(levels):  # an image without noise stays as it is
-            image = np.array(images[index], dtype=np.float64, order="C")
-            denoised[index] = self._filter(image, float(levels[index])).reshape(image.shape)
-        return denoised
 
 
 def check_odd(estimator: BaseEstimator, name: str) -> None:

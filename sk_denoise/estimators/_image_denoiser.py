@@ -2,47 +2,81 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from dataclasses import replace
+from numbers import Integral
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
 
-from sk_denoise._compat import FitTasks, in_kind, with_callbacks
-from sk_denoise._intensity import IntensityRange
+from sk_denoise._compat import in_kind, with_callbacks
+from sk_denoise._intensity import UNIT, IntensityRange
+from sk_denoise._noise_traces import warn_of_lost_source
+from sk_denoise._random import stream
+from sk_denoise._resources import Cost
 from sk_denoise._validation import (
-    SampleTagsMixin,
+    Interval,
+    StrOptions,
     as_float,
+    as_tensor,
     check_lengths,
     check_samples,
     check_weights,
+    refuse_masked,
+    refuse_single_image,
+    shape_of,
+    warn_of_single_image,
     warn_user,
 )
-from sk_denoise.estimators._image_sources import ImageList, is_image_list, is_stream, stack_of
-from sk_denoise.estimators._image_steps import ImageFitSteps
-from sk_denoise.estimators._network_summary import ImageSummaryMixin
-from sk_denoise.estimators._scoring import DenoisingScoreMixin
-from sk_denoise.estimators._training_domain import found_levels, limited_levels, warn_of_tiny_sigma
+from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._image_inputs import (
+    ImageList,
+    as_folder,
+    is_image_list,
+    is_pair_list,
+    is_stream,
+    paired_lists,
+    patches_per,
+    refuse_noised,
+    stack_of,
+)
+from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
+from sk_denoise.estimators._network_factory import ImageNetworkFactory
+from sk_denoise.estimators._pairs import Pair
+from sk_denoise.estimators._tiled_prediction import Restorer
+from sk_denoise.estimators._training_data import ArrayData, PatchData, TrainingData
+from sk_denoise.estimators._training_domain import (
+    LearnedUnit,
+    found_levels,
+    limited_levels,
+    reach_of,
+    refuse_other_unit,
+    warn_of_tiny_sigma,
+)
 from sk_denoise.metrics import psnr
 from sk_denoise.preprocessing import Augmentation
+from sk_denoise.training import auto_patch_epochs
 
 __all__ = ["ImageDenoiser"]
 
+# Patches of a batch.
+BATCH_SIZE = 32
+# Draws, at least and at most, that show which noise levels a network learns from.
+LEVEL_DRAWS = (64, 1024)
+LEVEL_ENTRIES = 2**23
+# Patches that callbacks score.
+MAX_SCORED = 256
 FAR = 100.0  # times as wide, or as narrow, as the images of the fit: numbers in another unit
 
 
-class ImageDenoiser(
-    ImageSummaryMixin,
-    DenoisingScoreMixin,
-    SampleTagsMixin,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    ImageFitSteps,
-):
+class ImageDenoiser(NetworkDenoiser):
     """Learn to denoise images of any size.
 
     A convolutional network that keeps the size is trained on random patches, through skorch, with fresh noise
@@ -204,6 +238,15 @@ class ImageDenoiser(
     """
 
     _takes_any_size = True
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "sigma": [StrOptions({"blind", "map"})],
+        "patch_size": [Interval(Integral, 1, None, closed="left"), tuple, list],
+        "patches_per_image": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+    }
+    # At the full rate, the first steps of a short fit undo that networks begin as the identity.
+    _auto_values = AutoValues(
+        lambda n_samples: min(n_samples, BATCH_SIZE), auto_patch_epochs, warm_up_steps=20, min_samples=1
+    )
 
     def __init__(
         self,
@@ -319,15 +362,15 @@ class ImageDenoiser(
         KeyboardInterrupt
             When the user stops the run; the estimator then has the best weights so far.
         """
-        tasks = FitTasks(self)
-        draft = self._draft(fresh=not self.warm_start)
-        draft._check_parameters()
-        given = draft._given(X, y, X_clean, sample_weight)
-        training, validation = draft._divided(given, X_val, X_clean_val)
-        sample, source = draft._looked_at(training)
-        draft._prepare(sample)
-        frozen = None if validation is None else draft._looked_at(validation, like=sample)[0]
-        return self._store(draft, draft._train(source, frozen, tasks, sample))
+        return self._fit(
+            X,
+            y,
+            X_clean,
+            sample_weight,
+            X_val=X_val,
+            X_clean_val=X_clean_val,
+            fresh=not self.warm_start,
+        )
 
     @in_kind
     @with_callbacks
@@ -348,12 +391,7 @@ class ImageDenoiser(
         -------
         self
         """
-        tasks = FitTasks(self)
-        draft = self._draft(fresh=False)
-        draft._check_parameters()
-        sample, source = draft._looked_at(draft._given(X, y, X_clean, sample_weight))
-        draft._prepare(sample)
-        return self._store(draft, draft._train(source, None, tasks, sample, epochs=1, schedule="constant"))
+        return self._fit(X, y, X_clean, sample_weight, fresh=False, epochs=1, schedule="constant")
 
     @in_kind
     def predict(self, X: Any, *, sigma: Any = None) -> Any:
@@ -441,6 +479,195 @@ class ImageDenoiser(
         pairs = zip(truths, given, strict=True)
         each = [psnr(t, self.predict(x), data_range=self.data_range_) for t, x in pairs]
         return float(np.average(each, weights=check_weights(sample_weight, each)))
+
+    # The steps of a fit ------------------------------------------------------------------------------
+
+    def _factory(self) -> ImageNetworkFactory:
+        return ImageNetworkFactory(self.network, self.sigma, self.loss, self.image_shape)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        self._sides()
+
+    def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> TrainingData:
+        fitted = self.__sklearn_is_fitted__()
+        X = as_folder(X, _color_of(self._sample_shape_) if fitted else "auto")
+        X, y, X_clean = stack_of(X), stack_of(y), stack_of(X_clean)
+        if is_stream(X):
+            return self._read_stream(X, y, X_clean, sample_weight)
+        if is_pair_list(X):
+            X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
+        if not is_image_list(X):
+            refuse_single_image(shape_of(X), self.image_shape)
+            if self.image_shape is None and len(shape_of(X)) == 2:
+                warn_of_single_image(X, "signals")
+            pair = self._resolve(X, y, X_clean, sample_weight)
+            if pair.noiser is None and pair.targets is not pair.inputs:
+                refuse_other_unit(
+                    IntensityRange.known(np.asarray(X)), pair.known_intensity, "X", "its clean side"
+                )
+            pixels = float(np.prod(pair.inputs.shape[1:3]))
+            return ArrayData(pair, self._sides(), self._count(pixels))
+        noisy, clean = paired_lists(X, y, X_clean)
+        weights = check_weights(sample_weight, noisy.images)
+        if weights is not None:
+            noisy, clean = noisy.take(weights > 0), None if clean is None else clean.take(weights > 0)
+            weights = weights[weights > 0]
+        truth = noisy if clean is None else clean
+        if clean is None and not _is_itself(X, y):
+            warn_of_lost_source(noisy.images)
+        elif clean is not None:
+            refuse_other_unit(
+                IntensityRange.known(noisy.ends), IntensityRange.known(clean.ends), "X", "its clean side"
+            )
+        patches = noisy.patches(clean, self._sides(), self._count(noisy.mean_pixels), weights)
+        by_y = clean is not None and X_clean is None
+        return PatchData(patches, truth.ends, "y" if by_y else None)
+
+    def _read_stream(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> PatchData:
+        """Return the patches of what comes image by image."""
+        if X_clean is not None or is_stream(y) or is_image_list(y) or np.ndim(y) > 2:
+            raise ValueError(
+                f"{'y' if X_clean is None else 'X_clean'} goes with stacks and lists. What is streamed holds "
+                "its clean side itself: give pairs, as in RandomPatches(list(zip(noisy, clean)), 64)."
+            )
+        if not isinstance(X, RandomPatches):
+            check_lengths(X, y)
+            count = self._count(None)
+            patches = RandomPatches(X, self._sides(), patches_per_image=count, sample_weight=sample_weight)
+            return PatchData(patches)
+        if sample_weight is not None:
+            raise ValueError(
+                "sample_weight of RandomPatches is theirs: RandomPatches(..., sample_weight=...)."
+            )
+        refuse_noised(X)
+        return PatchData(X)
+
+    def _split(
+        self, data: TrainingData, X_val: Any, X_clean_val: Any
+    ) -> tuple[TrainingData, TrainingData | None]:
+        if isinstance(X_val, str | os.PathLike):
+            X_val = as_folder(X_val, _color_of(data.sample_shape))
+        X_val, X_clean_val = stack_of(X_val), stack_of(X_clean_val)
+        if X_val is not None and (is_stream(X_val) or is_image_list(X_val) or is_pair_list(X_val)):
+            validation = self._read(X_val, None, X_clean_val, None)
+            if isinstance(data, PatchData) and isinstance(validation, PatchData):
+                validation = replace(validation, patches=validation.patches.counted_like(data.patches))
+            return data, validation
+        if X_val is not None and isinstance(data, PatchData):
+            if np.ndim(X_val) < 3:
+                raise ValueError(f"X_val must hold images as X does, got shape {np.shape(X_val)}.")
+            refuse_masked(X_val, "X_val")
+            refuse_masked(X_clean_val, "X_clean_val")
+            clean = None if X_clean_val is None else list(np.asarray(X_clean_val))
+            return data, self._read(list(np.asarray(X_val)), None, clean, None)
+        if X_val is not None and isinstance(data, ArrayData):
+            clean_val = X_val if X_clean_val is None else X_clean_val
+            known = IntensityRange.known(np.asarray(clean_val))
+            refuse_other_unit(data.pair.known_intensity, known, "X", "X_val")
+        return super()._split(data, X_val, X_clean_val)
+
+    def _sides(self) -> tuple[int, int]:
+        """Return the height and width of a patch."""
+        sides = self.patch_size if isinstance(self.patch_size, tuple | list) else (self.patch_size,) * 2
+        if len(sides) != 2 or not all(np.issubdtype(type(side), np.integer) and side >= 1 for side in sides):
+            raise ValueError(
+                "patch_size must be an integer of at least 1, or two of them, (height, width), got "
+                f"{self.patch_size!r}."
+            )
+        return int(sides[0]), int(sides[1])
+
+    def _count(self, pixels: float | None) -> int:
+        """Return how many patches to cut from an image of so many pixels."""
+        if self.patches_per_image == "auto":
+            return patches_per(pixels, self._sides())
+        return int(self.patches_per_image)
+
+    def _prepare(self, pair: Pair) -> None:
+        first = not self.__sklearn_is_fitted__()
+        if not first:
+            refuse_other_unit(self.intensity_range_, pair.known_intensity, "the first fit", "X")
+        super()._prepare(pair)
+        if first:
+            assert self.image_shape_ is not None
+            self._strongest_noise_ = 0.0
+            self.patch_shape_ = self.image_shape_
+            is_row = len(self._sample_shape_) == 1
+            self.image_shape_ = self._factory().layout(self._sample_shape_).image_shape if is_row else None
+            self.noise_levels_ = None
+        self._strongest_noise_ = max(self._strongest_noise_, self._strongest_of(pair))
+        if self._factory().has_noise_map:
+            levels = [*self._levels(pair), *(self.noise_levels_ or ())]
+            self.noise_levels_ = min(levels), max(levels)
+
+    def _levels(self, pair: Pair) -> tuple[float, float]:
+        """Return the weakest and the strongest noise of a sample, in the user's unit."""
+        n = np.clip(LEVEL_ENTRIES // pair.inputs[0].size, *LEVEL_DRAWS)
+        index = np.arange(n) % len(pair.inputs)  # few patches meet many draws
+        levels = self._batches(pair.take(index), "levels", 0).freeze().inputs[:, -1] * pair.intensity.span
+        return float(levels.min()), float(levels.max())
+
+    def _strongest_of(self, pair: Pair) -> float:
+        """Return the largest standard deviation of noise on a sample of patches, in the user's unit."""
+        few = pair.take(np.arange(min(len(pair.inputs), LEVEL_DRAWS[0])))
+        noisy = few.inputs
+        if self.noiser_ is not None:
+            noisy = self.noiser_.corrupt(as_tensor(few.targets), stream(self._root(), "strength")).numpy()
+        errors = np.square(noisy - few.targets, dtype=np.float64)
+        return float(np.sqrt(errors.reshape(len(errors), -1).mean(axis=1).max()))
+
+    def _sample_for_callbacks(self, sample: Pair) -> tuple[Any, Any, dict[str, Any] | None]:
+        return super()._sample_for_callbacks(sample.take(np.arange(min(len(sample.inputs), MAX_SCORED))))
+
+    def _with_weights(self, weights: dict[str, Tensor], channels: int, strongest: float) -> Self:
+        """Take over weights that learned from images in [0, 1] under ``noise``, as if fitted to such."""
+        draft = self._draft(fresh=True)
+        draft._check_parameters()
+        shape = (*self._sides(), channels) if channels > 1 else self._sides()
+        black_and_white = np.stack([np.zeros(shape, np.float32), np.ones(shape, np.float32)])
+        draft._prepare(draft._resolve(black_and_white, None, None))
+        draft.net_.module_.load_state_dict(weights)
+        draft.net_.module_.eval()
+        draft.intensity_range_, draft.noise_levels_ = UNIT, (0.0, strongest)
+        draft._strongest_noise_ = strongest
+        draft._reference_noiser_ = clone(self.noise).fit(black_and_white)
+        return self._store(draft, None)
+
+    # Prediction --------------------------------------------------------------------------------------
+
+    @property
+    def _unit(self) -> LearnedUnit | None:
+        """The unit of the fit, where black and white of its images are known."""
+        known = self.intensity_range_
+        if known is None:
+            return None
+        reach = reach_of(self.noiser_, self.patch_shape_, known)
+        return LearnedUnit(known, reach, self._strongest_noise_ / known.span)
+
+    def _ratio(self, seen: IntensityRange | None) -> float:
+        """Return how many times finer the unit of images is than that of the fit, which sees them so."""
+        learned = self.intensity_range_
+        return 1.0 if seen is None or learned is None else seen.span / learned.span
+
+    def restorer(
+        self, seen: IntensityRange | None, *, network: nn.Module | None = None, **options: Any
+    ) -> Restorer:
+        """Return the network at work on images whose black and white it sees as those of the fit.
+
+        None takes images in the unit of the fit.
+        """
+        scaler, cost, learned = self._preparation_.input_scaler, self._cost_, self.intensity_range_
+        pixels = int(np.prod(self.patch_shape_[:2]))
+        ratio = self._ratio(seen)
+        offset = 0.0 if seen is None or learned is None else seen.black - ratio * learned.black
+        return Restorer.of(
+            self.net_.module_ if network is None else network,
+            Cost(-(-cost.flops // pixels), -(-cost.widest // pixels)),
+            black=offset + ratio * float(scaler.center),
+            data_range=ratio * float(scaler.spread),
+            tells_level=self.noise_levels_ is not None,
+            **options,
+        )
 
     def _denoised(self, X: ArrayLike, sigma: Any) -> NDArray[Any]:
         """Return a stack or rows without their noise."""
@@ -537,3 +764,12 @@ def _one_each(sigma: Any, n: int) -> list[Any]:
     if len(sigma) != n:
         raise ValueError(f"sigma holds {len(sigma)} levels for {n} images.")
     return [np.asarray(level) for level in sigma]
+
+
+def _is_itself(X: Any, y: Any) -> bool:
+    """Return whether y says that X is clean."""
+    return y is X or (y is not None and len(y) == len(X) and all(map(np.array_equal, X, y)))
+
+
+def _color_of(shape: tuple[int, ...]) -> Literal["rgb", "gray"]:
+    return "rgb" if len(shape) == 3 else "gray"

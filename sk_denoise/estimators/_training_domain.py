@@ -19,6 +19,7 @@ __all__ = [
     "found_levels",
     "limited_levels",
     "reach_of",
+    "refuse_other_unit",
     "warn_of_tiny_sigma",
 ]
 
@@ -168,3 +169,14 @@ def limited_levels(
         )
     known: NDArray[Any] = np.minimum(levels, strongest)
     return known
+
+
+def refuse_other_unit(
+    one: IntensityRange | None, other: IntensityRange | None, name: str, other_name: str
+) -> None:
+    """Refuse images that are known to be in another unit than others."""
+    if one is not None and other is not None and not are_in_one_unit(one, other):
+        raise ValueError(
+            f"White is {one.white:g} in {name}, and {other.white:g} in {other_name}: give both in one unit, "
+            "as files, or as arrays of one type."
+        )

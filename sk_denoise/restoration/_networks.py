@@ -14,8 +14,8 @@ from sk_denoise._intensity import DEVIATIONS, SLACK, IntensityRange
 from sk_denoise._resources import Cost, cost_of
 from sk_denoise._validation import check_one_of
 from sk_denoise.estimators import ImageDenoiser
+from sk_denoise.estimators._tiled_prediction import Guard, Restorer
 from sk_denoise.estimators._training_domain import found_levels, warn_of_tiny_sigma
-from sk_denoise.estimators._whole_images import Guard, Restorer
 from sk_denoise.restoration._models import MODELS, shared_network
 
 __all__ = ["Network", "network_for", "only_noise", "within_sight"]
