@@ -52,7 +52,7 @@ def _rows() -> list[dict[str, Any]]:
         {
             "model": name,
             "channels": model.channels,
-            "learned up to": f"{255 * model.strongest:g} of 255",
+            "learned up to": f"{255 * model.max_sigma:g} of 255",
             **{f"dB at {level}": reached[name].get(level) for level in levels},
         }
         for name, model in MODELS.items()

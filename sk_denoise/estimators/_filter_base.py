@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._compat import CallbackSupportMixin, DocumentationLinkMixin, in_kind, take_fitted, told_as_one
-from sk_denoise._noise_level import levels_of
+from sk_denoise._noise_level import estimate_noise_levels
 from sk_denoise._validation import (
     Interval,
     SampleTagsMixin,
@@ -188,7 +188,7 @@ class LevelDenoiser(ClassicalDenoiser, metaclass=ABCMeta):
 
     def _denoise(self, images: Images) -> Images:
         automatic = isinstance(self.sigma, str)
-        levels = levels_of(images) if automatic else np.full(len(images), float(self.sigma))
+        levels = estimate_noise_levels(images) if automatic else np.full(len(images), float(self.sigma))
         denoised = np.array(images)
         for index in np.flatnonzero(levels):  # an image without noise stays as it is
             image = np.array(images[index], dtype=np.float64, order="C")

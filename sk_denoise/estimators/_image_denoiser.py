@@ -461,7 +461,7 @@ class ImageDenoiser(
             alike: Any = slice(None) if len(index) == len(images) else index  # most often all: no copies
             of_these, restored = None, answer[alike]
             if levels is not None:
-                of_these = self._limited(levels[alike], seen, was_told=sigma is not None)
+                of_these = self._limited(levels[alike], seen, is_given=sigma is not None)
             self.restorer(seen, double=answer.dtype == np.float64).restore(images[alike], restored, of_these)
             if restored.base is not answer:
                 answer[alike] = restored
@@ -486,10 +486,10 @@ class ImageDenoiser(
         return {seen: np.array(index) for seen, index in places.items()}
 
     def _limited(
-        self, levels: NDArray[Any], seen: IntensityRange | None, *, was_told: bool, name: str = "X"
+        self, levels: NDArray[Any], seen: IntensityRange | None, *, is_given: bool, name: str = "X"
     ) -> NDArray[Any]:
         """Return noise levels as far as the network knows them in images that it sees so."""
-        return limited_levels(levels, self._strongest_in(seen), was_told=was_told, name=name)
+        return limited_levels(levels, self._strongest_in(seen), is_given=is_given, name=name)
 
     def _strongest_in(self, seen: IntensityRange | None) -> float:
         """Return the strongest noise that the network learned from, in the unit of images that it sees so."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from torch import Tensor, nn
 
-from sk_denoise._intensity import UNIT, IntensityRange, is_stored
+from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._random import stream, stream_seed
 from sk_denoise._resources import Cost
@@ -86,7 +86,7 @@ class Patches:
         """Return black and white, where the type or the range of all images tells."""
         if self.source.is_scaled:
             return UNIT
-        if self.ends is None and not is_stored(self.source.dtype):
+        if self.ends is None and not has_image_depth(self.source.dtype):
             return None
         return IntensityRange.known(self._told_by(sample))
 

@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from sk_denoise._compat import FitTasks, take_fitted, unfitted
-from sk_denoise._intensity import UNIT, IntensityRange, is_stored
+from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
 from sk_denoise._resources import cost_of, suitable_threads, threads_for
 from sk_denoise._skops import StateInBytes
@@ -212,7 +212,7 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
 
     def _refuse_other_unit(self, samples: NDArray[Any]) -> None:
         """Refuse integers, as files hold them, for a network that learned from [0, 1]."""
-        if self.intensity_range_ == UNIT and is_stored(samples.dtype) and samples.max(initial=0) > 1:
+        if self.intensity_range_ == UNIT and has_image_depth(samples.dtype) and samples.max(initial=0) > 1:
             raise ValueError(
                 f"{type(self).__name__} learned from numbers in [0, 1], and X holds {samples.dtype} up to "
                 f"{samples.max()}. Bring it to [0, 1], X / {IntensityRange.of(samples).white:.0f}."
