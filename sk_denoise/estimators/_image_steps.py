@@ -178,7 +178,7 @@ class ImageFitSteps(FitSteps):
         if X_val is not None and (is_stream(X_val) or is_image_list(X_val) or is_pair_list(X_val)):
             validation = self._given(X_val, None, X_clean_val)
             if isinstance(given, Patches) and isinstance(validation, Patches):
-                validation = replace(validation, source=validation.source.counted_like(given.source))
+                validation = replace(validation, source=validation.source.match_intensity_range(given.source))
             return given, validation
         if X_val is not None and isinstance(given, Patches):
             if np.ndim(X_val) < 3:

@@ -252,7 +252,7 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
             if given is not None:
                 refuse_noised(given)
         if validation is not None:
-            return patches, validation.counted_like(patches)
+            return patches, validation.match_intensity_range(patches)
         if not self.early_stopping:
             return patches, validation
         training, held_out = patches.split(

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from sk_denoise.datasets import ImageFolder, RandomPatches, _patches, _sources, _stream
+from sk_denoise.datasets import ImageFolder, RandomPatches, _patches, _random_patches, _sources
 from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError
 
 
@@ -129,7 +129,7 @@ def test_patches_of_many_images_are_mixed():
 
 
 def test_small_pools_mix_with_their_neighbours(monkeypatch):
-    monkeypatch.setattr(_stream, "POOL_BYTES", 10 * 16 * 16)  # ten images
+    monkeypatch.setattr(_random_patches, "POOL_BYTES", 10 * 16 * 16)  # ten images
     patches = RandomPatches(flats(100), 4, normalize=False)
     blocks = [x[:, 0, 0] for x, _ in patches.draw(seeded())]
     assert len(blocks) > 10
@@ -149,12 +149,12 @@ def test_learning_begins_before_all_images_are_read():
 
 
 def test_blocks_and_pools_are_bounded(monkeypatch):
-    monkeypatch.setattr(_stream, "POOL_BYTES", 1000)
+    monkeypatch.setattr(_random_patches, "POOL_BYTES", 1000)
     monkeypatch.setattr(_patches, "BLOCK_ENTRIES", 100)
     largest = []
-    add = _patches.Pool.add
+    add = _patches.PatchPool.add
     monkeypatch.setattr(
-        _patches.Pool, "add", lambda self, part: (add(self, part), largest.append(self.n_bytes))[0]
+        _patches.PatchPool, "add", lambda self, part: (add(self, part), largest.append(self.n_bytes))[0]
     )
     blocks = list(RandomPatches(np.zeros((300, 8, 8), np.uint8), 4).draw(seeded()))
     assert max(len(x) for x, _ in blocks) == 100 // 16
@@ -304,7 +304,7 @@ def test_a_look_at_a_stream_loses_no_image():
 
 
 def test_a_look_at_a_stream_of_large_images_is_a_short_one(monkeypatch):
-    monkeypatch.setattr(_sources, "HELD_BYTES", 200)
+    monkeypatch.setattr(_sources, "MAX_BUFFERED_BYTES", 200)
     patches = RandomPatches(iter(flats(10)), 4, images_per_epoch=10, patches_per_image=2)
     assert len(patches.first(20, seeded())[0]) == 6  # three images of 72 bytes and more
     assert len(drawn(patches)[0]) == 20
@@ -314,11 +314,11 @@ def test_an_epoch_left_early_loses_no_image_that_waits():
     patches = RandomPatches(
         itertools.cycle(flats(200)), 4, images_per_epoch=10, patches_per_image=1, normalize=False
     )
-    epoch = patches._visit(patches._source.order(seeded()), 10, 1, patches._source.release)
+    epoch = patches._cut_images(patches._source.iterate_visits(seeded()), 10, 1, patches._source.release)
     assert next(epoch)[0].max() == 0
     epoch.close()
     assert visits(patches) == dict.fromkeys(range(1, 11), 1)
-    assert not patches._source.held
+    assert not patches._source.buffered
 
 
 @pytest.mark.parametrize("as_path", [str, Path])
@@ -737,7 +737,7 @@ def test_streams_are_not_split():
 @pytest.mark.parametrize("end", ["close", "forget", "exhaust", "raise"])
 @pytest.mark.parametrize("kind", ["folder", "stream"])
 def test_threads_end_with_the_epoch(photos, monkeypatch, kind, end):
-    monkeypatch.setattr(_stream, "POOL_BYTES", 1)
+    monkeypatch.setattr(_random_patches, "POOL_BYTES", 1)
     folder = ImageFolder(photos)
     patches = RandomPatches(folder if kind == "folder" else lambda: folder, 8, images_per_epoch=12)
     before = threading.active_count()
@@ -757,7 +757,7 @@ def test_threads_end_with_the_epoch(photos, monkeypatch, kind, end):
 
 
 def test_few_images_are_fetched_ahead(monkeypatch):
-    monkeypatch.setattr(_stream, "POOL_BYTES", 1)
+    monkeypatch.setattr(_random_patches, "POOL_BYTES", 1)
     images = Listed(flats(100))
     epoch = RandomPatches(images, 4).draw(seeded())
     for taken in range(1, 20):
@@ -767,19 +767,19 @@ def test_few_images_are_fetched_ahead(monkeypatch):
 
 
 def test_fewer_images_of_a_stream_are_held(monkeypatch):
-    monkeypatch.setattr(_stream, "POOL_BYTES", 1)
+    monkeypatch.setattr(_random_patches, "POOL_BYTES", 1)
     patches = RandomPatches(iter(flats(100)), 4, images_per_epoch=100)
     epoch = patches.draw(seeded())
     for taken in range(1, 20):
         next(epoch)
-        assert len(patches._source.held) <= 4
+        assert len(patches._source.buffered) <= 4
         assert patches._source.n_read <= taken + 4 + 1
     epoch.close()
 
 
 def test_few_patches_are_cut_ahead(monkeypatch):
-    monkeypatch.setattr(_stream, "POOL_BYTES", 1)
-    monkeypatch.setattr(_stream, "AHEAD_ENTRIES", 2 * 16 * 16)
+    monkeypatch.setattr(_random_patches, "POOL_BYTES", 1)
+    monkeypatch.setattr(_random_patches, "MAX_PREFETCH_ENTRIES", 2 * 16 * 16)
     images = Listed(flats(100))
     epoch = RandomPatches(images, 4).draw(seeded())
     next(epoch)
@@ -795,7 +795,7 @@ def test_what_waits_is_not_fetched_once_an_epoch_is_left():
 
     images = Slow(flats(100))
     patches = RandomPatches(images, 4)
-    epoch = patches._visit(patches._source.order(seeded()), 100, 16, patches._source.release)
+    epoch = patches._cut_images(patches._source.iterate_visits(seeded()), 100, 16, patches._source.release)
     next(epoch)
     epoch.close()
     assert len(images.asked) <= 1 + 1 + 1  # the look, the first, and the one under way
