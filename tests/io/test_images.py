@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from sk_denoise.exceptions import UnreadableImageError
 from sk_denoise.io import IMAGE_SUFFIXES, image_size, image_suffix, read_image, write_image
-from sk_denoise.io._exif import gathered
+from sk_denoise.io._exif import extract_exif
 from sk_denoise.io._formats import FORMATS
 
 HEIGHT, WIDTH = 17, 24
@@ -620,7 +620,7 @@ def test_exif_is_read_from_big_tiffs(order):
     data = (bytes(16) + directory).ljust(200, b"\0") + b"Maker, long\0"
     data = data.ljust(300, b"\0") + inside
     exif = Image.Exif()
-    exif.load(gathered(BytesIO(data), 16, order, is_big=True))
+    exif.load(extract_exif(BytesIO(data), 16, order, is_big=True))
     assert exif[271] == "Maker, long"
     assert exif.get_ifd(0x8769) == {34855: 400}
 
