@@ -1,4 +1,4 @@
-"""Intensity ranges: black and white of an image, and conversion to [0, 1] and back."""
+"""Intensity ranges of images, and conversion to [0, 1] and back."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class IntensityRange:
 
     @classmethod
     def _from_bit_depth(cls, image: NDArray[Any], low: float, high: float) -> IntensityRange:
-        """Return the range of the smallest sensor depth that fits, else the measured range."""
+        """Return the range of the smallest bit depth that fits, else the measured one."""
         if high >= MIN_USED_SHARE * (2 ** DEPTHS[0] - 1):
             noise = _ImageNoise(image)
             for depth in DEPTHS:
@@ -295,7 +295,8 @@ def _image_planes(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _min_span(black: float) -> float:
-    """Return the span of a constant image: at least 1, and large enough to change black."""
+    """Return the span of a constant image: at least 1."""
+    # To add 1 to a large number may not change it.
     return max(1.0, 2 * float(np.spacing(abs(black))))
 
 

@@ -59,7 +59,7 @@ def estimate_noise_level(planes: NDArray[Any]) -> float:
 
 
 def estimate_noise_levels(images: NDArray[Any]) -> NDArray[np.float64]:
-    """Estimate the level of each image of a stack (n_images, height, width[, channels])."""
+    """Estimate the level of each image of a stack (n, height, width[, channels])."""
     images = images if images.ndim == 4 else images[..., None]
     return np.array([estimate_noise_level(np.moveaxis(image, -1, 0)) for image in images], dtype=np.float64)
 
@@ -99,7 +99,7 @@ def _median_and_unit(plane: NDArray[Any]) -> tuple[float, float]:
 
 
 def _to_single(band: NDArray[Any], median: float, unit: float) -> NDArray[np.float32]:
-    """Return a part of a plane in single precision, floats relative to median and unit."""
+    """Convert to single precision; floats are scaled by median and unit."""
     if band.dtype.kind != "f":
         return band.astype(np.float32)
     x = (band - np.float64(median)) / unit
@@ -117,7 +117,7 @@ def _bands(plane: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def _block_means(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the means of adjacent blocks, or one mean if the values are fewer than a block."""
+    """Return the means of adjacent blocks, or one mean if no block fits."""
     height, width = (side // BLOCK for side in values.shape)
     if not height or not width:
         return np.array([values.mean()])

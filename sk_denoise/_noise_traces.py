@@ -146,7 +146,7 @@ def warn_of_missed_step(samples: Any, y: NDArray[Any]) -> None:
 
 
 def _trace_in(samples: Any) -> _NoiseTrace | None:
-    """Return the trace whose noise the samples hold, or None.
+    """Return the trace of the noise in the samples, or None.
 
     The samples must be as many as those of the output, and in the same order.
     """
@@ -167,7 +167,7 @@ def _traces() -> deque[_NoiseTrace]:
 
 
 def _stands_out(measure: Callable[[Array], float], noisy: Array, corrupted: list[Array]) -> bool:
-    """Return whether the similarity to noisy samples far exceeds that to new corruptions."""
+    """Return whether noisy samples are far more similar than all new corruptions."""
     others = np.array([measure(samples) for samples in corrupted])
     gain = measure(noisy) - others.max()
     return bool(gain > ROUNDING and gain > THRESHOLD * others.std())
@@ -197,7 +197,7 @@ def _similarity_measures(samples: Array, noisy: Array) -> list[Callable[[Array],
 
 
 def _mean_best_correlation(columns: Array, other: Array) -> float:
-    """Return the mean correlation of columns with the most similar ones of another table."""
+    """Return the mean correlation of columns with the most similar other ones."""
     return float(np.abs(columns.T @ _standardize(other)).max(axis=1).mean())
 
 

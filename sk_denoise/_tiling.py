@@ -1,4 +1,4 @@
-"""Tiles of an image with a halo, so that a network processes any size in bounded memory."""
+"""Tiles of an image with a halo, for images of any size in bounded memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Tile:
 
 
 def iterate_tiles(height: int, width: int, side: int | None, halo: int) -> Iterator[Tile]:
-    """Yield tiles whose outputs cover an image once.
+    """Yield tiles that cover an image once with their outputs.
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ def iterate_tiles(height: int, width: int, side: int | None, halo: int) -> Itera
 
 
 def max_tile_side(bytes_per_pixel: int, halo: int, stride: int, memory: int = TILE_MEMORY) -> int:
-    """Return the largest side of a tile that fits in the memory together with its halo.
+    """Return the largest side of a tile that fits in the memory.
 
-    It is a multiple of the stride.
+    The memory includes the halo. The side is a multiple of the stride.
     """
     outer = math.isqrt(memory // bytes_per_pixel)
     # Tiles smaller than the halo would spend most of the work on it.
@@ -86,4 +86,5 @@ def _spans(length: int, side: int | None) -> Iterator[slice]:
 
 
 def _extend(span: slice, halo: int, length: int) -> slice:
+    # At the edges of the image the network pads as it does for the whole image.
     return slice(max(0, span.start - halo), min(length, span.stop + halo))

@@ -1,4 +1,4 @@
-"""Images in the wheels of dependencies: photographs of scikit-image, and handwritten digits."""
+"""Images in the wheels of dependencies: photographs and handwritten digits."""
 
 from __future__ import annotations
 

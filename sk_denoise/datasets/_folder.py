@@ -137,6 +137,7 @@ class ImageFolder(Dataset[Any]):
         UnreadableImageError
             If the file is damaged, or if the two sides of a pair differ in size or type.
         """
+        # The arrays of the cache must not change.
         sides = self.read(index)
         return (sides[0].copy(), sides[1].copy()) if isinstance(sides, tuple) else sides.copy()
 
@@ -170,7 +171,7 @@ class ImageFolder(Dataset[Any]):
         return self._part(first), self._part(second)
 
     def read(self, index: int) -> Image | tuple[Image, Image]:
-        """Return ``folder[index]`` without a copy: the cache shares it, so do not change it."""
+        """Return ``folder[index]`` without a copy: do not change it."""
         index = operator.index(index)
         clean = self._read_file(self.paths[index])
         if self.noisy_paths is None:
@@ -208,6 +209,7 @@ class ImageFolder(Dataset[Any]):
         return "gray" if n_read else "rgb"
 
     def _part(self, indexes: Sequence[int]) -> ImageFolder:
+        # A part needs no new search of the folder, which may take long.
         part = copy.copy(self)
         part.paths = [self.paths[index] for index in indexes]
         if self.noisy_paths is not None:
@@ -248,6 +250,7 @@ class ImageCache:
         self._images: OrderedDict[Path, Image] = OrderedDict()
         self._lock = threading.Lock()
 
+    # A lock cannot be pickled, and images would make pickles for worker processes large.
     def __reduce__(self) -> tuple[type[ImageCache], tuple[int]]:
         return type(self), (self.max_bytes,)
 
@@ -264,6 +267,7 @@ class ImageCache:
     def put(self, path: Path, image: Image) -> None:
         """Add an image, and remove the least recently used ones to make room."""
         with self._lock:
+            # Another thread may have added the same image.
             if path in self._images or image.nbytes > self.max_bytes:
                 return
             while self.n_bytes + image.nbytes > self.max_bytes:
@@ -273,7 +277,7 @@ class ImageCache:
 
 
 def describe_mismatch(noisy: Image, clean: Image) -> str:
-    """Return the difference in size or type of the sides of a pair, or an empty string."""
+    """Return the difference in size or type of a pair, or an empty string."""
     if noisy.shape != clean.shape:
         return f"differ in size: {_format_shape(noisy)} and {_format_shape(clean)} pixels"
     if noisy.dtype.newbyteorder("=") != clean.dtype.newbyteorder("="):
@@ -288,6 +292,7 @@ def split_indexes(
     fraction = check_fraction(fraction, "fraction")
     if len(indexes) < 2:
         raise ValueError(f"There must be two images or more to split them, got {len(indexes)}.")
+    # Each part gets at least one image.
     n_second = min(max(1, round(fraction * len(indexes))), len(indexes) - 1)
     order = torch.randperm(len(indexes), generator=stream(root_seed(random_state), "split")).tolist()
     first, second = sorted(order[n_second:]), sorted(order[:n_second])

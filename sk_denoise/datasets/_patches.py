@@ -101,6 +101,7 @@ def extract_patches(
     source, generator = as_source(images), stream(root_seed(random_state), "patches")
     if not isinstance(source, SizedSource):
         raise TypeError("Images must have a length: a stack, a list or an ImageFolder. See RandomPatches.")
+    # Images may have different sizes, so the number of patches is unknown before.
     parts: list[Image] = []
     for index in source.indexes:
         sides = as_sides(source.fetch(index), source.name(index))
@@ -199,7 +200,7 @@ def _grid_corners(shape: tuple[int, ...], size: tuple[int, int], steps: tuple[in
 
 
 def _pixel_weights(size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the weights of the pixels of a patch, which increase with the distance to the edges."""
+    """Return weights of pixels that increase with the distance to the edges."""
     # They start at 1: pixels at the edge of an image belong to a single patch.
     rows, columns = (np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)) for n in size)
     return np.outer(rows, columns).astype(np.float64)
@@ -282,6 +283,7 @@ class PatchLayout:
     def to_block(self, sides: Sides) -> Block:
         """Convert patches to tensors in single precision, in [0, 1] if ``normalize``."""
         convert = self.to_unit if self.normalize else _to_single
+        # Inputs and targets are one tensor if images are not paired.
         tensors = [torch.from_numpy(convert(side)) for side in sides]
         return tensors[0], tensors[-1]
 
@@ -362,6 +364,7 @@ def draw_corners(image: Image, size: tuple[int, int], count: int, generator: tor
 
 def cut_patches(image: Image, size: tuple[int, int], corners: Sequence[tuple[int, int]]) -> Image:
     """Return the patches at the corners, of shape (n, height, width[, channels])."""
+    # torch has no types of another byte order.
     dtype = image.dtype.newbyteorder("=")
     patches = np.empty((len(corners), *size, *image.shape[2:]), dtype)
     for patch, (row, column) in zip(patches, corners, strict=True):
@@ -371,6 +374,7 @@ def cut_patches(image: Image, size: tuple[int, int], corners: Sequence[tuple[int
 
 def concatenate_patches(parts: Sequence[Image], layout: PatchLayout) -> Image:
     """Concatenate patches of several images; different types are scaled to [0, 1]."""
+    # In the type of the images, patches take a quarter to half of the memory of floats.
     if len({part.dtype for part in parts}) == 1:
         return np.concatenate(parts)
     return np.concatenate([layout.to_unit(part) for part in parts])

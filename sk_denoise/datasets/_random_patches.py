@@ -325,7 +325,7 @@ class RandomPatches:
         return layout
 
     def _with_depth_range(self, layout: PatchLayout) -> PatchLayout:
-        """Return the layout with the range of integers of 16 bits, from a sample of images."""
+        """Return the layout with the range of 16-bit integers in a sample of images."""
         if not layout.normalize or layout.dtype.kind not in "iu" or layout.dtype.itemsize != 2:
             return layout
         ranges = []

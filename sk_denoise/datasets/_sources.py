@@ -43,7 +43,7 @@ Visit = tuple[int, int]
 
 @dataclass
 class SizedSource:
-    """Source with a length, whose images can be read in any order.
+    """Source with a length and images in any order.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class SizedSource:
         raise self.no_usable_image_error()
 
     def with_weights(self, weights: NDArray[Any] | None) -> SizedSource:
-        """Return a source whose images are visited in proportion to their weights."""
+        """Return a source with visits to images in proportion to their weights."""
         if weights is None:
             return self
         weighted = [index for index in self.indexes if weights[index] > 0]
@@ -160,7 +160,7 @@ class SizedSource:
 
 @dataclass
 class StreamSource:
-    """Source without a length, whose images are numbered as they come.
+    """Source without a length; images are numbered in the order of reading.
 
     Attributes
     ----------
@@ -307,7 +307,8 @@ def _in_memory_source(images: Any) -> SizedSource:
 
 
 def _refuse_two_stacks(images: Sequence[Any]) -> None:
-    """Refuse the stacks ``(noisy, clean)``, which look like two images of many channels."""
+    """Refuse the stacks ``(noisy, clean)``."""
+    # They look like two images of many channels.
     if len(images) != 2 or not all(isinstance(item, np.ndarray | Tensor) for item in images):
         return
     shape, other_shape = (tuple(item.shape) for item in images)

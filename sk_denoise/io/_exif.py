@@ -1,4 +1,4 @@
-"""EXIF data: orientation, resolution, and conversion between TIFF and other formats."""
+"""EXIF data: orientation, resolution, and copies between TIFF and other formats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from sk_denoise.io._header import dots_per_inch
 
-__all__ = ["ExifTags", "extract_exif", "add_exif"]
+__all__ = ["ExifTags", "add_exif", "extract_exif"]
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, UNIT = 274, 282, 283, 296
 # Codes of the module struct for the numeric types of TIFF.

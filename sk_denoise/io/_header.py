@@ -117,7 +117,7 @@ def limit_parts(parts: Iterable[T], stream: BinaryIO) -> Iterator[T]:
 
 
 def dots_per_inch(x: float | None, y: float | None, unit: float) -> tuple[float, float] | None:
-    """Convert a resolution to dots per inch; TIFF's unit is 2 (inch) or 3 (centimetre)."""
+    """Convert a resolution to dots per inch from TIFF's unit, 2 (inch) or 3 (cm)."""
     if not x or not y or unit not in (2, 3):
         return None
     # An inch has 2.54 centimetres.

@@ -108,6 +108,7 @@ def read_image(
         header = _checked_header(format_, stream, max_pixels)
         image = format_.decode(stream)
         _check_decoded(image, header)
+    # Alpha goes first, so that the conversion of colours does not process it.
     if alpha == "drop" and image.ndim == 3:
         image = image[..., :3] if image.shape[2] > 2 else image[..., 0]
     image = {"keep": lambda image: image, "gray": to_gray, "rgb": to_rgb}[color](image)
@@ -244,6 +245,7 @@ def _checked_header(format_: Format, stream: BinaryIO, max_pixels: int | None) -
 
 
 def _check_decoded(image: NDArray[Any], header: Header) -> None:
+    # The header passed the limit of pixels, so a decoder must not return another size.
     if image.shape[:2] != (header.height, header.width):
         raise UnreadableError(
             f"it claims {header.width} x {header.height} pixels and holds others; copy it again"
@@ -354,6 +356,7 @@ def _read_metadata(path: str | os.PathLike[str]) -> Metadata:
 
 def _check_image_to_write(image: NDArray[Any], format_: Format, path: str | os.PathLike[str]) -> NDArray[Any]:
     """Return the array in a layout and type of the format, or refuse it."""
+    # Formats have no third axis for gray.
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[..., 0]
     if 0 in image.shape or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] <= 4)):
@@ -372,6 +375,7 @@ def _check_image_to_write(image: NDArray[Any], format_: Format, path: str | os.P
 
 
 def _check_values(image: NDArray[Any], format_: Format, path: str | os.PathLike[str]) -> NDArray[Any]:
+    # Truth values are black and white.
     if image.dtype == bool:
         return image.astype(np.uint8) * np.uint8(255)
     if image.dtype == np.float16:

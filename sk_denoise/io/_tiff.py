@@ -1,4 +1,7 @@
-"""TIFF files, read and written by tifffile, because Pillow has no colours of 16 bits."""
+"""TIFF files, read and written by tifffile.
+
+Pillow has no colours of 16 bits.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WebP files, always in colour: read by libwebp (imagecodecs), written without loss."""
+"""WebP files, always in colour, read by libwebp (imagecodecs)."""
 
 from __future__ import annotations
 

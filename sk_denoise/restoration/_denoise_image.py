@@ -168,6 +168,7 @@ def denoise_image(
                 restorer.restore(stack, second_output, levels, progress)
                 is_covered = network.covers_levels(levels, input_ranges[0])
                 np.copyto(output, second_output, where=~is_covered[..., None])
+    # Three equal channels have three predictions of one gray image.
     if n_equal > 1:
         mean = outputs[0].mean(axis=3, keepdims=True, dtype=np.float64)
         _as_stack(restored, network.n_channels)[...] = np.rint(mean) if restored.dtype.kind in "iu" else mean
@@ -244,6 +245,7 @@ def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[
     ...     bool(read_image(Path(folder) / "clean.png").std() < 3)
     True
     """
+    # read_image would name itself in the error.
     require_extra("denoise_file", "images")
     write_image(destination, denoise_image(read_image(source), **options), like=source)
 
@@ -252,6 +254,7 @@ def _check_image(image: ArrayLike) -> NDArray[Any]:
     """Return an image as an array, or refuse it."""
     refuse_masked(image, "image")
     array = np.asarray(image)
+    # torch has no types of another byte order.
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.ndim not in (2, 3) or array.dtype.kind not in "iuf" or 0 in array.shape:
         advice = " Convert it, by image.astype(np.uint8) * 255." if array.dtype.kind == "b" else ""
@@ -320,6 +323,7 @@ def _network_stacks(network: ImageNetwork, *images: NDArray[Any]) -> list[list[N
 
 def _move_to(device: torch.device, network: torch.nn.Module) -> torch.nn.Module:
     """Return the network on a device, as a copy if it is on another one."""
+    # The network is shared with other calls, and must stay on its device.
     return network if next(network.parameters()).device == device else copy.deepcopy(network).to(device)
 
 

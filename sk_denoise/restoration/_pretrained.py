@@ -1,4 +1,4 @@
-"""Pretrained models, and the networks that restore images: pretrained ones and those of users."""
+"""Pretrained models, and networks that restore images."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ InputRange = IntensityRange | None
 
 @dataclass(frozen=True)
 class PretrainedModel:
-    """A network whose weights are part of the package.
+    """A pretrained network; its weights are part of the package.
 
     Attributes
     ----------
@@ -348,7 +348,7 @@ def _input_limits(network_input: NDArray[Any]) -> tuple[NDArray[Any], NDArray[An
 
 
 def clip_residual(network_input: NDArray[Any], output: NDArray[Any]) -> NDArray[Any]:
-    """Clip the residual of a network to five noise deviations, and shrink it for weak noise.
+    """Clip a residual to five noise deviations, and shrink it for weak noise.
 
     Parameters
     ----------
