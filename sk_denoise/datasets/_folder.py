@@ -338,5 +338,5 @@ def _index_by_name(folder: Path, paths: list[Path]) -> dict[str, Path]:
     for path in paths:
         other = by_name.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
         if other != path:
-            raise ValueError(f"{other} and {path} have one name but for the suffix: which one is meant?")
+            raise ValueError(f"{other} and {path} have the same name without the suffix. Rename one.")
     return by_name

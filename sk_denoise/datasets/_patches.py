@@ -183,7 +183,7 @@ def _check_stride(stride: Any, size: tuple[int, int]) -> tuple[int, int]:
     steps = size if stride is None else check_height_and_width(stride, "stride")
     if steps[0] > size[0] or steps[1] > size[1]:
         raise ValueError(
-            f"stride must be at most the patch_size {size}, or places are left out; got {stride!r}."
+            f"stride must be at most the patch_size {size}, or patches leave gaps; got {stride!r}."
         )
     return steps
 
@@ -209,7 +209,7 @@ def _pixel_weights(size: tuple[int, int]) -> NDArray[np.float64]:
 def _find_problem(sides: Sides, first_patches: Image | None, size: tuple[int, int]) -> str:
     image = as_image(sides[0])
     if len(sides) == 2:
-        return "is a pair: cut the noisy and the clean side one by one"
+        return "is a pair: cut the noisy and the clean side separately"
     if image.shape[0] < size[0] or image.shape[1] < size[1]:
         return f"is {format_size(image.shape[:2])} and thus smaller than the patches, {format_size(size)}"
     if first_patches is None:

@@ -162,11 +162,11 @@ class RandomPatches:
         self._source = as_source(images)
         if sample_weight is not None:
             if isinstance(self._source, StreamSource):
-                raise ValueError("sample_weight is for images that have a length, and can be counted.")
+                raise ValueError("sample_weight needs images with a length, such as a list or a data set.")
             self._source = self._source.with_weights(check_weights(sample_weight, self._source.indexes))
         self._known_layout: PatchLayout | None = None
         if images_per_epoch is None and isinstance(self._source, StreamSource):
-            raise ValueError("Images without a length need images_per_epoch: where does an epoch end?")
+            raise ValueError("Images without a length need images_per_epoch, the length of an epoch.")
 
     @property
     def indexes(self) -> Any:
@@ -274,8 +274,8 @@ class RandomPatches:
         """
         if not isinstance(self._source, SizedSource):
             raise ValueError(
-                "Images without a length cannot be split, since what comes is not known. Pass other "
-                "images for validation, or a list or data set."
+                "Images without a length cannot be split. Pass other images for validation, or a list or a "
+                "data set."
             )
         # The layout is determined before the split, so that both parts have the same.
         _ = self._layout

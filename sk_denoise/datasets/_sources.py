@@ -86,7 +86,7 @@ class SizedSource:
         # It would silently end the generators above.
         except StopIteration as error:
             raise RuntimeError(
-                f"{self.name(index)} cannot be had: the data set raised StopIteration. Its [index] must "
+                f"{self.name(index)} cannot be read: the data set raised StopIteration. Its [index] must "
                 f"return an image for every index below its length of {len(self.images)}."
             ) from error
 
@@ -204,7 +204,7 @@ class StreamSource:
         # The function of the user raised it. It would silently end the generators above.
         except StopIteration as error:
             raise RuntimeError(
-                f"{self.name(self.n_read)} cannot be had: the function raised StopIteration. It must return "
+                f"{self.name(self.n_read)} cannot be read: the function raised StopIteration. It must return "
                 "a new iterator each time it is called."
             ) from error
         return self.buffered[index]
@@ -253,7 +253,7 @@ class StreamSource:
         if item is not _END:
             return item
         if self.make is not None or not self.n_read:
-            raise ValueError("There is no image to be had: the iterator ended before it gave one.")
+            raise ValueError("There are no images: the iterator is empty.")
         raise ValueError(
             f"The iterator ended after {self.n_read} images, and more are needed: it can be read only "
             "once. Pass a function that makes a new one each time it is called."
@@ -340,7 +340,7 @@ def as_image(item: Any) -> Image:
     if item.dtype.kind not in "buif":
         raise TypeError(f"An image must hold real numbers, got an array of {item.dtype}.")
     if item.ndim not in (2, 3):
-        hint = " A batch of images is not one: pass the data set itself." if item.ndim == 4 else ""
+        hint = " Pass the data set itself, not batches of its images." if item.ndim == 4 else ""
         raise ValueError(f"An image must have two or three axes, got an array of shape {item.shape}.{hint}")
     return np.asarray(item)
 
@@ -363,6 +363,6 @@ def _split_item(item: Any) -> Sides:
         kinds = ", ".join(type(part).__name__ for part in item[:4])
         raise TypeError(
             f"An item must be an image or a pair (noisy, clean) of images, got ({kinds}). "
-            "Labels are of no use here: pass a data set that gives the images alone."
+            "Labels are not used here: pass a data set of images alone."
         )
     return as_image(item[0]), as_image(item[1])

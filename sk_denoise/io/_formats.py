@@ -131,7 +131,7 @@ def format_by_content(stream: BinaryIO) -> Format:
             raise UnreadableError(
                 f"it is a {other} file, which is not read; save the image as one of {names}"
             )
-    raise UnreadableError(f"it is no image that can be read; what can be read is {names}")
+    raise UnreadableError(f"it is no image that can be read; readable formats are {names}")
 
 
 def format_by_suffix(path: str | os.PathLike[str]) -> Format:

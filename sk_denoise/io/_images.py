@@ -235,7 +235,7 @@ def _checked_header(format_: Format, stream: BinaryIO, max_pixels: int | None) -
     if max_pixels is not None and header.height * header.width > max_pixels:
         raise UnreadableError(
             f"it claims {header.width} x {header.height} pixels (width x height), more than the limit of "
-            f"{max_pixels}; pass max_pixels= to read_image where it is meant to be so large"
+            f"{max_pixels}; pass max_pixels= to read_image if this size is right"
         )
     if header.frames != 1:
         raise UnreadableError(

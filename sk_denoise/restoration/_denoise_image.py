@@ -265,8 +265,8 @@ def _check_image(image: ArrayLike) -> NDArray[Any]:
     if array.ndim == 3 and array.shape[2] > 4:
         refuse_channels_first(array.shape, name="image", may_declare=False)
         raise ValueError(
-            f"An image has 1 to 4 channels on its last axis, got shape {array.shape}. Of a stack "
-            "(n, height, width), denoise each image by itself."
+            f"An image has 1 to 4 channels on its last axis, got shape {array.shape}. Denoise the "
+            "images of a stack (n, height, width) one by one."
         )
     if array.dtype.kind == "f":
         _check_floats(array)
@@ -277,7 +277,7 @@ def _check_floats(image: NDArray[Any]) -> None:
     """Refuse NaN, infinity and a range that overflows in arithmetic."""
     low, high = float(image.min()), float(image.max())
     if not math.isfinite(low) or not math.isfinite(high):
-        raise ValueError("image holds NaN or infinity; fill these places first.")
+        raise ValueError("image holds NaN or infinity; fill these pixels first.")
     # An eighth of the largest number leaves room for sums and differences of a few numbers.
     if high - low > float(np.finfo(np.result_type(image.dtype, np.float32)).max) / 8:
         raise ValueError(
@@ -294,7 +294,7 @@ def _check_channels(network: ImageNetwork, image: NDArray[Any]) -> None:
         raise ValueError(
             f"This network takes images of {expected} channels, this one has {given}"
             f"{' besides alpha' if given < np.shape(image)[-1] and image.ndim == 3 else ''}. Take "
-            'model="auto", or a network that learned from such images.'
+            'model="auto", or a network trained on such images.'
         )
 
 

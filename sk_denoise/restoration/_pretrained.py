@@ -272,7 +272,7 @@ class UserNetwork:
         self, colors: NDArray[Any], sigma: ArrayLike | None, gain: float = 1.0
     ) -> tuple[Levels, list[InputRange]]:
         if self._denoiser.noise_levels_ is None and sigma is not None:
-            raise ValueError('This network learned to do without sigma (sigma="blind"). Pass sigma=None.')
+            raise ValueError('This network was trained with sigma="blind". Pass sigma=None.')
         levels = None if self._denoiser.noise_levels_ is None else found_levels(sigma, colors)
         if levels is not None and sigma is not None and self._denoiser.intensity_range_ is not None:
             max_level = float(levels.max())

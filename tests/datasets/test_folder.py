@@ -218,7 +218,7 @@ def test_two_files_of_one_name_are_ambiguous(tmp_path):
         write(tmp_path / "clean" / name)
     write(tmp_path / "noisy" / "a.png")
     assert len(ImageFolder(tmp_path / "clean")) == 2
-    with pytest.raises(ValueError, match=r"a\.png and .*a\.tif have one name but for the suffix"):
+    with pytest.raises(ValueError, match=r"a\.png and .*a\.tif have the same name without the suffix"):
         ImageFolder(tmp_path / "clean", noisy=tmp_path / "noisy")
 
 

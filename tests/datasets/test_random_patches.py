@@ -290,7 +290,7 @@ def test_the_error_for_an_ended_iterator_names_functions():
 
 @pytest.mark.parametrize("empty", [iter([]), lambda: iter([]), Flowing([])])
 def test_a_stream_without_images_is_refused(empty):
-    with pytest.raises(ValueError, match="no image to be had"):
+    with pytest.raises(ValueError, match="the iterator is empty"):
         drawn(RandomPatches(empty, 4, images_per_epoch=3))
 
 
@@ -340,9 +340,9 @@ def test_a_folder_may_be_given_by_its_path(tmp_path, as_path):
         (Listed([]), ValueError, "data set is empty"),
         (np.zeros((8, 8)), ValueError, r"got \(8, 8\). Pass a single image as \[image\]"),
         ([np.zeros(8)], ValueError, "two or three axes"),
-        ([np.zeros((2, 8, 8, 3))], ValueError, "A batch of images is not one"),
+        ([np.zeros((2, 8, 8, 3))], ValueError, "not batches of its images"),
         ([[1.0, 2.0]], TypeError, r"pair \(noisy, clean\) of images, got \(float, float\)"),
-        ([(flat(0), 3)], TypeError, r"got \(ndarray, int\). Labels are of no use here"),
+        ([(flat(0), 3)], TypeError, r"got \(ndarray, int\). Labels are not used here"),
         ([flat(0).astype(complex)], TypeError, "must hold real numbers"),
         ([Image.new("L", (8, 8))], TypeError, "must be an array"),
     ],
@@ -355,8 +355,8 @@ def test_objects_that_are_no_images_are_refused(images, error, message):
 @pytest.mark.parametrize(
     ("items", "error", "message"),
     [
-        ([(torch.zeros(1, 8, 8), 3)] * 3, TypeError, "Image 0: .* Labels are of no use"),
-        ([(torch.zeros(1, 8, 8), torch.tensor(3))] * 3, TypeError, "Image 0: .* Labels are of no use"),
+        ([(torch.zeros(1, 8, 8), 3)] * 3, TypeError, "Image 0: .* Labels are not used"),
+        ([(torch.zeros(1, 8, 8), torch.tensor(3))] * 3, TypeError, "Image 0: .* Labels are not used"),
         ([{"image": 0}] * 3, TypeError, "Image 0: .* must be an array .* got dict"),
         ([(flat(0), flat(0), flat(0))] * 3, TypeError, r"Image 0: .* got \(ndarray, ndarray, ndarray\)"),
         ([()] * 3, TypeError, r"Image 0: An item must be an image or a pair .* got \(\)"),
@@ -405,7 +405,7 @@ def test_two_images_are_not_taken_for_two_stacks():
 
 def test_a_loader_of_batches_is_refused():
     loader = DataLoader(TensorDataset(torch.zeros(6, 1, 8, 8)), batch_size=2)
-    with pytest.raises(ValueError, match="A batch of images is not one: pass the data set itself"):
+    with pytest.raises(ValueError, match="Pass the data set itself, not batches of its images"):
         _ = RandomPatches(loader, 4, images_per_epoch=3).sample_shape
 
 
@@ -648,7 +648,7 @@ def test_other_errors_of_a_data_set_of_a_user_are_passed_on():
 def test_a_data_set_that_stops_in_between_is_named(n_workers):
     patches = RandomPatches(Listed([flat(0), StopIteration("no more"), flat(2)]), 4)
     patches._source.n_workers = n_workers
-    with pytest.raises(RuntimeError, match=r"Image 1 cannot be had: .* raised StopIteration") as caught:
+    with pytest.raises(RuntimeError, match=r"Image 1 cannot be read: .* raised StopIteration") as caught:
         drawn(patches)
     assert isinstance(caught.value.__cause__, StopIteration)
 

@@ -158,7 +158,7 @@ def test_files_that_are_no_images_are_refused_in_words(tmp_path):
     path = tmp_path / "a.png"
     for data, message in [
         (b"", "the file is empty"),
-        (b"A text, not an image.", "it is no image that can be read; what can be read is PNG, JPEG, TIFF"),
+        (b"A text, not an image.", "it is no image that can be read; readable formats are PNG, JPEG, TIFF"),
         (b"\0" * 99, "it is no image"),
         (b"\0\0\0\x18ftypheic", "it is a HEIC or AVIF file"),
         (b"\x89PNG\r\n\x1a\n", "the file is cut off"),
