@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copyreg
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-__all__ = ["StateInBytes", "set_byte_format"]
+__all__ = ["state_in_bytes", "set_byte_format"]
+
+T = TypeVar("T")
 
 KEY = "sk_denoise_file"
 
@@ -32,28 +34,45 @@ def set_byte_format(importer: Callable[[], ByteFormat]) -> None:
     _byte_format[:] = [importer]
 
 
-class StateInBytes:
-    """Attributes of an estimator for pickle, and bytes for skops.
+def state_in_bytes(kind: type[T]) -> type[T]:
+    """Give the attributes of an estimator to pickle, and bytes to skops.
 
     Python calls ``__reduce_ex__`` for a pickle or a copy and then leaves ``__getstate__`` alone, so that
     pickle, copy and joblib get the attributes. skops ignores ``__reduce_ex__`` and calls ``__getstate__``.
     A subclass that defines its own state replaces both.
+
+    Parameters
+    ----------
+    kind : type
+        A class of estimators. The three methods are added to it.
+
+    Returns
+    -------
+    type
+        The same class.
     """
+    # A base class with these methods would be one more in every method resolution order.
+    inherited: Any = kind
+    inherited_getstate, inherited_setstate = inherited.__getstate__, inherited.__setstate__
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        if self._defines_state():
-            return super().__reduce_ex__(protocol)
-        # The default of protocols 2 and up, which also holds for 0 and 1: it calls no __getstate__ of ours.
-        return copyreg.__newobj__, (type(self),), super().__getstate__()  # type: ignore[attr-defined]
+    def defines_own_state(estimator: Any) -> bool:
+        own = type(estimator)
+        return own.__getstate__ is not getstate or own.__reduce__ is not object.__reduce__
 
-    def __getstate__(self) -> Any:
-        if self._defines_state():
-            return super().__getstate__()
+    def reduce_ex(self: Any, protocol: Any) -> Any:
+        if defines_own_state(self):
+            return object.__reduce_ex__(self, protocol)
+        # As protocols 2 and up do, for all protocols, but with the inherited __getstate__.
+        return copyreg.__newobj__, (type(self),), inherited_getstate(self)  # type: ignore[attr-defined]
+
+    def getstate(self: Any) -> Any:
+        if defines_own_state(self):
+            return inherited_getstate(self)
         return {KEY: _byte_format[0]().to_bytes(self)}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def setstate(self: Any, state: dict[str, Any]) -> None:
         if state.keys() != {KEY}:
-            super().__setstate__(state)  # type: ignore[misc]
+            inherited_setstate(self, state)
             return
         loaded = _byte_format[0]().from_bytes(state[KEY])
         # The class stands in the file of skops, where its user may have trusted that class alone.
@@ -63,6 +82,5 @@ class StateInBytes:
             )
         self.__dict__ = loaded.__dict__
 
-    def _defines_state(self) -> bool:
-        kind = type(self)
-        return kind.__getstate__ is not StateInBytes.__getstate__ or kind.__reduce__ is not object.__reduce__
+    inherited.__reduce_ex__, inherited.__getstate__, inherited.__setstate__ = reduce_ex, getstate, setstate
+    return kind

@@ -26,12 +26,14 @@ def _is_sample_preparation(value: Any, estimator: Any) -> bool:
     if type(value) is not Preparation or not conforms(value):
         return False
     layout, shape = value.layout, value.layout.network_shape
-    expected = SampleLayout.of(estimator._sample_shape_, layout.image_shape, estimator._rows_are_signals())
+    are_signals = estimator._factory().rows_are_signals
+    expected = SampleLayout.of(estimator._sample_shape_, layout.image_shape, are_signals)
     scalers = value.input_scaler, value.target_scaler
     tensors = [part for scaler in scalers for part in (scaler.center, scaler.spread)]
     return (
         type(layout) is SampleLayout
         and layout == expected
+        and layout.image_shape == estimator.image_shape_
         and all(broadcasts_to(tensor, shape) for tensor in (*tensors, *(value.input_limits or ())))
     )
 

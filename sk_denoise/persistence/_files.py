@@ -16,7 +16,7 @@ import torch
 
 from sk_denoise._version import __version__
 from sk_denoise.io import IMAGE_SUFFIXES
-from sk_denoise.io._atomic import check_path, check_target, replace_file
+from sk_denoise.io._atomic import check_path, replace_file, resolve_destination
 from sk_denoise.persistence._container import (
     FileContents,
     open_file,
@@ -105,7 +105,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     >>> bool((loaded.predict(X) == dae.predict(X)).all())
     True
     """
-    target = check_target(path)
+    target = resolve_destination(path)
     check_suffix(path, ESTIMATOR_SUFFIX)
     replace_file(target, _pack_estimator(estimator), durable=True)
 

@@ -24,8 +24,8 @@ from sk_denoise.estimators import (
     NonLocalMeansDenoiser,
     TotalVariationDenoiser,
 )
+from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import SampleLayout
-from sk_denoise.estimators._steps import FitSteps
 
 __all__ = [
     "MAX_ENTRIES",
@@ -85,7 +85,7 @@ def check_windows(estimator: Any) -> None:
 # Networks -----------------------------------------------------------------------------------------------
 
 
-def check_sizes(estimator: FitSteps, entries: int) -> None:
+def check_sizes(estimator: NetworkDenoiser, entries: int) -> None:
     """Refuse layers that need more weights than a file has, before the first is made."""
     claimed = [getattr(estimator, "latent_dim", 1)]
     # Where a sample has one unit, the first axis of a network input is channels, not features.
@@ -97,7 +97,7 @@ def check_sizes(estimator: FitSteps, entries: int) -> None:
             raise ValueError(f"its network claims sizes of {size!r:.40}, and there are {entries} weights")
 
 
-def check_depth(estimator: FitSteps, tensors: int) -> None:
+def check_depth(estimator: NetworkDenoiser, tensors: int) -> None:
     """Refuse more layers than a file has weights for, before the first is made."""
     for name, value in getattr(estimator.network, "get_params", dict)().items():
         layers = sum(_iterate_integers(value)) if name in ("depth", "blocks") else 0
@@ -152,13 +152,13 @@ class _WithoutMemory(TorchFunctionMode):
 
 
 def build_without_memory(
-    estimator: FitSteps, layout: SampleLayout, on_unit_interval: bool, tensors: int
+    estimator: NetworkDenoiser, layout: SampleLayout, on_unit_interval: bool, tensors: int
 ) -> tuple[nn.Module, Cost]:
     """Build a network without memory for its weights, and compute its cost.
 
     Parameters
     ----------
-    estimator : FitSteps
+    estimator : NetworkDenoiser
         An estimator with the parameters of the network.
     layout : SampleLayout
         Layout of the samples.
@@ -168,5 +168,6 @@ def build_without_memory(
         Number of weights and buffers in the file. A network with many more layers is not built to its end.
     """
     with torch.device("meta"), _WithoutMemory(CALLS_PER_TENSOR * (tensors + SPARE_TENSORS)):
-        module = estimator._module(estimator._network(), layout, on_unit_interval)
-        return module, cost_of(module, estimator._input_shape(layout))
+        factory = estimator._factory()
+        module = factory.build(layout, on_unit_interval, estimator._root())
+        return module, cost_of(module, factory.input_shape(layout))

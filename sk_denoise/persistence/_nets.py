@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from sk_denoise._schema import MAX_MAGNITUDE, check_fitted_state, fitted_schema, is_number
 from sk_denoise._validation import name_of, warn_user
-from sk_denoise.estimators._image_steps import ImageFitSteps
+from sk_denoise.estimators._image_denoiser import ImageDenoiser
+from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import ImageLayout, SampleLayout
-from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.persistence._limits import build_without_memory, check_cost, check_depth, check_sizes
 from sk_denoise.persistence._tree import (
     Codec,
@@ -59,7 +59,7 @@ MAX_PARTS = 8
 # Writing ------------------------------------------------------------------------------------------------
 
 
-def to_saved_design(estimator: FitSteps) -> dict[str, Any]:
+def to_saved_design(estimator: NetworkDenoiser) -> dict[str, Any]:
     """Return the design of a network, with None for entries that parameters give."""
     # The names in a design come from pickles, which differ between versions: loading makes them anew.
     fitted = estimator._design_
@@ -73,16 +73,16 @@ def to_saved_design(estimator: FitSteps) -> dict[str, Any]:
     return {name: None if fitted[name] == current[name] and name != UNIT else fitted[name] for name in fitted}
 
 
-def to_saved_noise_name(estimator: FitSteps) -> str | None:
+def to_saved_noise_name(estimator: NetworkDenoiser) -> str | None:
     """Return the name of the noise of the fit, or None for that of the parameter."""
     name: str = estimator._noise_name_
     return None if name == name_of(estimator.noise) else name
 
 
-def _is_on_unit_interval(estimator: FitSteps) -> bool:
+def _is_on_unit_interval(estimator: NetworkDenoiser) -> bool:
     """Return whether the output of the network lies in [0, 1]."""
-    # As FitSteps._check_range decides, which has the training data as well.
-    activation = getattr(estimator._network(), "output_activation", None)
+    # As AutoencoderFactory.needs_unit_interval decides, which has the training data as well.
+    activation = getattr(estimator._factory().network, "output_activation", None)
     on_unit_interval: bool = check_loss(estimator.loss).on_unit_interval or activation == "sigmoid"
     return on_unit_interval
 
@@ -176,7 +176,7 @@ def _decode_epochs(node: Node, decoder: Decoder) -> list[dict[str, Any]]:
     return [dict(zip(columns, entries, strict=True)) for entries in zip(*columns.values(), strict=True)]
 
 
-def rebuild_net(estimator: FitSteps, decoder: Decoder) -> None:
+def rebuild_net(estimator: NetworkDenoiser, decoder: Decoder) -> None:
     """Build the net of an estimator from the parts in a file."""
     saved: Any = estimator.net_
     if not isinstance(saved, SavedNet):
@@ -194,15 +194,15 @@ def rebuild_net(estimator: FitSteps, decoder: Decoder) -> None:
     empty, estimator._cost_ = build_without_memory(estimator, layout, on_unit_interval, tensors)
     _check_weights(empty, saved.weights)
     # The weights of a network for any size do not depend on it, and small images take less time.
-    trial = _shrink(layout) if isinstance(estimator, ImageFitSteps) else layout
+    trial = _shrink(layout) if isinstance(estimator, ImageDenoiser) else layout
     cost = build_without_memory(estimator, trial, on_unit_interval, tensors)[1]
     check_cost(type(estimator).__name__, cost, decoder.max_entries)
-    module = estimator._module(estimator._network(), trial, on_unit_interval)
+    module = estimator._factory().build(trial, on_unit_interval, estimator._root())
     module.load_state_dict(saved.weights)
     estimator.net_ = _create_net(estimator, module.eval(), saved)
 
 
-def _restore_names(estimator: FitSteps) -> bool:
+def _restore_names(estimator: NetworkDenoiser) -> bool:
     """Fill in names from parameters; return whether the output lies in [0, 1]."""
     written: Any = vars(estimator).get(DESIGN)
     on_unit_interval = _is_on_unit_interval(estimator)
@@ -254,7 +254,7 @@ def _describe_shape(weight: tuple[torch.Size, torch.dtype] | None) -> str:
     return "missing" if weight is None else f"{tuple(weight[0])} of {weight[1]}"
 
 
-def _create_net(estimator: FitSteps, module: nn.Module, saved: SavedNet) -> Any:
+def _create_net(estimator: NetworkDenoiser, module: nn.Module, saved: SavedNet) -> Any:
     """Return a net in the state of the saved one."""
     try:
         device = resolve_device(estimator.device)

@@ -25,8 +25,8 @@ from sk_denoise._resources import Cost
 from sk_denoise._scaling import AffineScaler
 from sk_denoise._schema import check_fitted_state, describe_value, fitted_schema
 from sk_denoise._validation import check_parameters
+from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import ImageLayout, Preparation, SampleLayout
-from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.estimators._wiener import _Spectrum
 from sk_denoise.persistence._limits import check_magnitudes, check_windows
 from sk_denoise.persistence._nets import DESIGN, NET_CODECS, rebuild_net, to_saved_design, to_saved_noise_name
@@ -203,7 +203,7 @@ def _encode_state(value: Any, params: Any, encoder: Encoder) -> dict[str, Any]:
                 f"{encoder.place}.{name} cannot be saved: it is neither a parameter nor "
                 f"{_describe_attributes(type(value))}. Delete it first, del estimator.{name}."
             )
-        elif isinstance(value, FitSteps) and name in REPLACED_STATE:
+        elif isinstance(value, NetworkDenoiser) and name in REPLACED_STATE:
             state[name] = REPLACED_STATE[name](value)
     return state
 
@@ -243,7 +243,7 @@ def _decode_estimator(node: Node, decoder: Decoder) -> Any:
                 raise ValueError(f"{attribute[:40]!r} is no attribute that a fit of {name} sets")
             else:
                 setattr(estimator, attribute, part)
-        if isinstance(estimator, FitSteps) and "net_" in vars(estimator):
+        if isinstance(estimator, NetworkDenoiser) and "net_" in vars(estimator):
             rebuild_net(estimator, decoder)
         _check_estimator(estimator)
         return estimator

@@ -16,7 +16,7 @@ from torch import nn
 from sk_denoise._extras import require_extra
 from sk_denoise._version import __version__
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
-from sk_denoise.io._atomic import check_target, replace_file
+from sk_denoise.io._atomic import replace_file, resolve_destination
 from sk_denoise.persistence._files import GRAPH_SUFFIX, check_suffix
 from sk_denoise.persistence._graphs import (
     AffineStep,
@@ -100,7 +100,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     steps, denoiser = _split_pipeline(estimator)
     affine_steps = combine_steps(steps)
     check_is_fitted(denoiser)
-    target = check_target(path)
+    target = resolve_destination(path)
     check_suffix(path, GRAPH_SUFFIX)
     model = _export(denoiser, affine_steps).model_proto
     _name_axes(model.graph)

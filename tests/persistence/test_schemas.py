@@ -39,7 +39,7 @@ def test_every_class_with_a_fit_lists_rules(name):
         ("target_source_", "z", "must be one of 'X_clean', 'y', 'noiser', 'X', and is 'z'"),
         ("precision_", "float16", "must be one of 'auto', 'float32', 'bfloat16', and is 'float16'"),
         ("intensity_range_", IntensityRange(1.0, 0.0), "must be None, or two numbers"),
-        ("image_shape_", (2, 3), "must be that of its layout"),
+        ("image_shape_", (2, 2), "must be None, or the shape of an image of so many pixels"),
         ("_judged_", ("loss", 5), "must be None, or a name and an epoch"),
         ("_best_weights_", {"x": torch.zeros(3)}, "must be None, or weights of such a network"),
     ],
@@ -57,6 +57,13 @@ def test_a_missing_attribute_is_named(attribute, dae, tmp_path):
     broken = copy.deepcopy(dae)
     delattr(broken, attribute)
     with pytest.raises(ValueError, match=f"DenoisingAutoencoder lacks {attribute}, and has"):
+        save(broken, tmp_path / "x")
+
+
+def test_the_shape_of_images_is_that_of_the_layout(dae, tmp_path):
+    broken = copy.deepcopy(dae)
+    broken.image_shape_ = (2, 3)
+    with pytest.raises(ValueError, match="_preparation_ of .* must be the scaling of such samples"):
         save(broken, tmp_path / "x")
 
 
