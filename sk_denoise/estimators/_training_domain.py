@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._intensity import DEVIATIONS, SLACK, UNIT, UNKNOWN_NOISE, IntensityRange, robust_extrema
-from sk_denoise._noise_level import estimate_noise_levels
+from sk_denoise._noise_level import estimate_noise_level, estimate_noise_levels
 from sk_denoise._validation import Noiser, warn_user
 
 __all__ = [
