@@ -63,7 +63,7 @@ def test_a_missing_attribute_is_named(attribute, dae, tmp_path):
 def test_the_shape_of_images_is_that_of_the_layout(dae, tmp_path):
     broken = copy.deepcopy(dae)
     broken.image_shape_ = (2, 3)
-    with pytest.raises(ValueError, match="_preparation_ of .* must be the scaling of such samples"):
+    with pytest.raises(ValueError, match=r"_preparation_ of .* must be the scaling of such samples"):
         save(broken, tmp_path / "x")
 
 
