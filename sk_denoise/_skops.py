@@ -56,7 +56,7 @@ def state_in_bytes(kind: type[T]) -> type[T]:
     inherited_getstate, inherited_setstate = inherited.__getstate__, inherited.__setstate__
 
     def defines_own_state(estimator: Any) -> bool:
-        own = type(estimator)
+        own: Any = type(estimator)
         return own.__getstate__ is not getstate or own.__reduce__ is not object.__reduce__
 
     def reduce_ex(self: Any, protocol: Any) -> Any:
