@@ -3,7 +3,7 @@
 #   docker build -t sk-denoise .
 #   docker run --rm -p 8501:8501 --memory 6g --read-only --volume /tmp sk-denoise
 #
-# Pictures lie in the volume, on disk: in a tmpfs they would count as memory.
+# Images lie in the volume, on disk: in a tmpfs they would count as memory.
 # Limits are set with --env SK_DENOISE_APP_MEGAPIXELS=24 and so on; see docs/app.md.
 FROM python:3.12-slim
 

@@ -28,7 +28,7 @@ $(LOWEST)/.ready: pyproject.toml .ci/lowest.py
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --constraint $(LOWEST)/constraints.txt --editable '.[test]'
 	touch $@
 
-demo: $(READY)  ## denoise scikit-learn's digits: pipeline, search, comparison, picture
+demo: $(READY)  ## denoise scikit-learn's digits: pipeline, search, comparison, image
 	$(BIN)/python -m sk_denoise demo
 
 app: $(READY)  ## serve the web app on this machine

@@ -36,7 +36,7 @@ from sk_denoise import (
     make_denoising_scorer,
 )
 from sk_denoise.app import run
-from sk_denoise.datasets import ImageFolder, RandomPatches, load_handwritten, load_pictures
+from sk_denoise.datasets import ImageFolder, RandomPatches, load_handwritten, load_images
 from sk_denoise.exceptions import MissingExtraError
 from sk_denoise.io import image_size, read_image, write_image
 from sk_denoise.metrics import mse, nmse, psnr, ssim
@@ -50,7 +50,7 @@ ABSENT = "bm3d click httpcore imagecodecs matplotlib onnx onnxscript pandas pywt
 X = load_digits().data / 16
 NOISY = X + np.random.default_rng(0).normal(0, 0.25, X.shape)
 IMAGES = X[:40].reshape(-1, 8, 8)
-PHOTO = (255 * load_pictures("gray").test[0][:64, :64]).round().astype(np.uint8)
+PHOTO = (255 * load_images("gray").test[0][:64, :64]).round().astype(np.uint8)
 TEMPORARY = tempfile.TemporaryDirectory()
 FOLDER = Path(TEMPORARY.name)
 DAE = DenoisingAutoencoder(noise=GaussianNoiser(0.25), random_state=0).fit(X[:1297])
@@ -81,8 +81,8 @@ def search() -> str:
 
 def images() -> str:
     """Learn from photographs, and denoise one."""
-    photos = load_pictures("gray").train[:1]
-    fitted = SMALL.fit(RandomPatches(photos, 16, patches_per_picture=64))
+    photos = load_images("gray").train[:1]
+    fitted = SMALL.fit(RandomPatches(photos, 16, patches_per_image=64))
     return f"{fitted.predict([photos[0][:40, :50]])[0].shape}"
 
 
@@ -130,7 +130,7 @@ def ensemble() -> str:
 
 def data_sets() -> str:
     """Load digits and photographs."""
-    return f"{len(load_handwritten().train)} digits, {len(load_pictures().train)} photos"
+    return f"{len(load_handwritten().train)} digits, {len(load_images().train)} photos"
 
 
 WORKS = (denoise_new_rows, search, images, pretrained, saved, metrics, filters, ensemble, data_sets)

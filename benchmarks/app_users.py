@@ -2,9 +2,9 @@
 
     python benchmarks/app_users.py [--users 20] [--megapixels 4] [--output benchmarks/results/app_users.md]
 
-Starts the app, and a headless Chromium with a window for each user. All take the sample picture at the same
+Starts the app, and a headless Chromium with a window for each user. All take the sample image at the same
 moment, each with noise of another strength, so that none is answered from what was made for another; then all
-upload a picture of their own of ``--megapixels``. Memory is that of the app's process, read from ``/proc``.
+upload an image of their own of ``--megapixels``. Memory is that of the app's process, read from ``/proc``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.io import write_image
 
 PATIENCE = 1800  # seconds
@@ -87,7 +87,7 @@ def app() -> Iterator[tuple[str, int]]:
 
 
 def choose_sample(page: Page, user: int) -> None:
-    """Choose the sample picture, and other noise than everybody else."""
+    """Choose the sample image, and other noise than everybody else."""
     page.get_by_text("Sample", exact=True).click()
     page.get_by_text("A cat").click()
     page.get_by_text("Denoised in").wait_for()
@@ -111,8 +111,8 @@ def leave(page: Page, user: int) -> None:
 
 
 def upload(folder: Path, megapixels: float, users: int) -> Callable[[Page, int], None]:
-    """Return a function that uploads a picture of a user's own."""
-    photo = np.rint(255 * load_pictures().test[0]).astype(np.uint8)
+    """Return a function that uploads an image of a user's own."""
+    photo = np.rint(255 * load_images().test[0]).astype(np.uint8)
     side = int((megapixels * 1e6) ** 0.5)
     times = [-(-side // length) for length in photo.shape[:2]]
     large = np.tile(photo, (*times, 1))[:side, :side]
@@ -173,9 +173,9 @@ def main() -> None:
             pages.append(page)
         idle = memory_of(pid, "VmRSS")
         large = upload(Path(folder), options.megapixels, options.users)
-        own = f"a picture of {options.megapixels:g} megapixels of their own"
+        own = f"an image of {options.megapixels:g} megapixels of their own"
         rounds = [
-            round_of("the sample picture", pages, pid, choose_sample, denoise),
+            round_of("the sample image", pages, pid, choose_sample, denoise),
             round_of(own, pages, pid, leave, large),
         ]
         browser.close()

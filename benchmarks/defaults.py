@@ -1,6 +1,6 @@
 """What each default is worth: the estimator with one setting changed at a time.
 
-    python benchmarks/defaults.py [digits] [pictures] [unknown] [tables] [mnist] [start]
+    python benchmarks/defaults.py [digits] [images] [unknown] [tables] [mnist] [start]
 
 "mnist" and "start" read mnist.npz from the folder that the environment variable SK_DENOISE_DATA names.
 """
@@ -67,8 +67,8 @@ def digits() -> None:
         row("features not weighted by noise", {})
 
 
-def pictures() -> None:
-    """Measure the same for networks, the digits being pictures."""
+def images() -> None:
+    """Measure the same for networks, the digits being images."""
     for name, network in NETWORKS.items():
         row(name, {"network": network, "image_shape": (8, 8)})
 
@@ -86,10 +86,10 @@ def row(name: str, settings: dict) -> None:
 
 
 def unknown() -> None:
-    """Measure dB at noise that was not named: noise="auto", rows and pictures."""
+    """Measure dB at noise that was not named: noise="auto", rows and images."""
     train, test, _, _ = split(0)
     print(f"{'sigma':<34}" + "".join(f"{sigma:>8}" for sigma in (0, 0.125, 0.25, 0.5)))
-    for name, settings in {"rows": {}, "pictures": {"image_shape": (8, 8)}}.items():
+    for name, settings in {"rows": {}, "images": {"image_shape": (8, 8)}}.items():
         dae = DenoisingAutoencoder(random_state=0, **settings).fit(train)
         results = [
             decibels(np.mean((dae.predict(noisy(test, sigma, 0)) - test) ** 2))
@@ -181,12 +181,12 @@ def load_mnist():
     """Return flat training and test digits, or say what is missing."""
     data = load_handwritten()
     if data.name == "MNIST":
-        return tuple(pictures.reshape(len(pictures), -1) for pictures in (data.train, data.test))
+        return tuple(images.reshape(len(images), -1) for images in (data.train, data.test))
     print("skipped: set SK_DENOISE_DATA to the folder that holds mnist.npz")
     return None
 
 
-PARTS = {part.__name__: part for part in (digits, pictures, unknown, tables, mnist, start)}
+PARTS = {part.__name__: part for part in (digits, images, unknown, tables, mnist, start)}
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:

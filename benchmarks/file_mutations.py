@@ -97,31 +97,29 @@ def corpus():
 
     rng = np.random.default_rng(0)
     rows = rng.random((40, 6))
-    pictures = (np.linspace(0, 1, 12) * rng.random((8, 12, 1))).astype(np.float32)
+    images = (np.linspace(0, 1, 12) * rng.random((8, 12, 1))).astype(np.float32)
     fast = {"max_epochs": 1, "random_state": 0}
     small = {**fast, "patch_size": 8, "noise": GaussianNoiser(0.5)}
     state = np.random.RandomState(3)
     yield DenoisingAutoencoder(DenseNetwork((8,)), 4, max_epochs=20, random_state=0).fit(rows)
-    yield DenoisingAutoencoder(DenseNetwork(()), 4, loss="bce", max_epochs=1, random_state=state).fit(
-        pictures
-    )
+    yield DenoisingAutoencoder(DenseNetwork(()), 4, loss="bce", max_epochs=1, random_state=state).fit(images)
     yield DenoisingAutoencoder(ConvNetwork((4,), hidden_layer_sizes=(8,)), 4, optimizer="nadam", **fast).fit(
         rows
     )
-    yield DenoisingAutoencoder(PoolingNetwork((4,)), 2, loss={"mse": 1.0, "ssim": 0.5}, **fast).fit(pictures)
-    yield ImageDenoiser(FoldedUNetNetwork((4, 4), blocks=(1, 1)), sigma="map", **small).fit(pictures)
-    yield ImageDenoiser(UNetNetwork((4, 4, 4)), **small).fit(pictures)
-    yield ImageDenoiser(DnCNNNetwork(3, width=4), loss="kl", **small).fit(pictures)
-    yield ImageDenoiser(RIDNetNetwork(4, blocks=1, reduction=2), **small).fit(pictures)
+    yield DenoisingAutoencoder(PoolingNetwork((4,)), 2, loss={"mse": 1.0, "ssim": 0.5}, **fast).fit(images)
+    yield ImageDenoiser(FoldedUNetNetwork((4, 4), blocks=(1, 1)), sigma="map", **small).fit(images)
+    yield ImageDenoiser(UNetNetwork((4, 4, 4)), **small).fit(images)
+    yield ImageDenoiser(DnCNNNetwork(3, width=4), loss="kl", **small).fit(images)
+    yield ImageDenoiser(RIDNetNetwork(4, blocks=1, reduction=2), **small).fit(images)
     member = DenoisingAutoencoder(DenseNetwork((4,)), 2, max_epochs=1)
     yield DenoisingEnsemble(member, 2, random_state=0).fit(rows)
     yield WienerDenoiser().fit(rows)
-    yield NonLocalMeansDenoiser(sigma=0.1).fit(pictures)
+    yield NonLocalMeansDenoiser(sigma=0.1).fit(images)
     yield MedianDenoiser(image_shape=(2, 3)).fit(rows)
     chain = NoiserChain([MaskingNoiser(), RegionNoiser(SaltAndPepperNoiser()), GaussianNoiser(scale="std")])
     yield chain.fit(rows)
     yield PixelScaler().fit((255 * rows).astype(np.uint8))
-    yield Centerer().fit(pictures)
+    yield Centerer().fit(images)
     yield Augmenter(shift=2, zoom=(0.8, 1.2))
     yield make_pipeline(PixelScaler(), DenoisingAutoencoder(DenseNetwork((4,)), 2, **fast)).fit(rows)
     for steps in (
@@ -310,7 +308,7 @@ def changed_node(tree, rng):
     else:
         classes = [(b, k) for b, k in nodes if k == "class"] or nodes
         b, k = rng.choice(classes)
-        names = "Preparation SampleLayout PictureLayout DenseNetwork UNetNetwork GaussianNoiser ImageDenoiser"
+        names = "Preparation SampleLayout ImageLayout DenseNetwork UNetNetwork GaussianNoiser ImageDenoiser"
         names = [*names.split(), "DenoisingAutoencoder", "Pipeline", "os.system", "builtins.eval"]
         b[k] = rng.choice(names)
     return f"{kind} at {key!r:.30}", tree

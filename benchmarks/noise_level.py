@@ -4,7 +4,7 @@
 
 White Gaussian noise of sigma 0 to 50 of 255 is laid on the 24 photos of ``bsds500/test`` that were held out
 of training, as ``benchmarks/photos.py`` does it: gray and in colour, as floats that are not clipped, and as
-bytes, which are. Both sides see the same pictures; scikit-image needs PyWavelets. Bias and root mean square
+bytes, which are. Both sides see the same images; scikit-image needs PyWavelets. Bias and root mean square
 of the error, in grey levels, go to ``benchmarks/results/noise_level.json`` and ``.md``.
 """
 
@@ -26,15 +26,15 @@ RESULTS = Path(__file__).parent / "results"
 LEVELS = (0, 2, 5, 10, 15, 25, 50)
 
 
-def by_skimage(picture: np.ndarray) -> float:
+def by_skimage(image: np.ndarray) -> float:
     """Return the level that scikit-image finds, the mean over channels."""
-    axis = -1 if picture.ndim == 3 else None
-    return float(skimage_restoration.estimate_sigma(picture, average_sigmas=True, channel_axis=axis))
+    axis = -1 if image.ndim == 3 else None
+    return float(skimage_restoration.estimate_sigma(image, average_sigmas=True, channel_axis=axis))
 
 
-def as_bytes(picture: np.ndarray) -> np.ndarray:
-    """Return a picture in [0, 1] as a camera stores it."""
-    return np.clip(np.rint(255 * picture), 0, 255).astype(np.uint8)
+def as_bytes(image: np.ndarray) -> np.ndarray:
+    """Return an image in [0, 1] as a camera stores it."""
+    return np.clip(np.rint(255 * image), 0, 255).astype(np.uint8)
 
 
 SIDES: dict[str, Callable[[np.ndarray], float]] = {"sk_denoise": estimate_sigma, "scikit-image": by_skimage}
@@ -43,14 +43,14 @@ COLORS = {"gray": "gray", "colour": "rgb"}
 
 
 def measure() -> dict[str, Any]:
-    """Return bias and RMS error of each side, for each kind of picture and each level."""
+    """Return bias and RMS error of each side, for each kind of image and each level."""
     results: dict[str, Any] = {}
     for color, form in product(COLORS, FORMS):
-        pictures = held_out(COLORS[color])
+        images = held_out(COLORS[color])
         for level in LEVELS:
-            noisy = [FORMS[form](noisy_of(picture, level)) for picture in pictures]
+            noisy = [FORMS[form](noisy_of(image, level)) for image in images]
             for side, estimate in SIDES.items():
-                errors = np.array([estimate(picture) - level for picture in noisy])
+                errors = np.array([estimate(image) - level for image in noisy])
                 found = {"bias": float(errors.mean()), "rms": float(np.sqrt(np.mean(errors**2)))}
                 results.setdefault(f"{color} {form}", {}).setdefault(side, {})[str(level)] = found
                 print(color, form, level, side, found, flush=True)

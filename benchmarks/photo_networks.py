@@ -13,7 +13,7 @@ are minutes of the processor, so a busy machine does not matter. The loss is the
 estimators' own.
 
 Each cell goes to ``benchmarks/results/photo_networks.json`` at once, and a run goes on where one was ended;
-cells of other ``--minutes`` are made anew. The table goes to ``.md``, and to ``.png`` a picture, which stays
+cells of other ``--minutes`` are made anew. The table goes to ``.md``, and to ``.png`` an image, which stays
 out of the repository: the photo in it is not ours to publish.
 """
 
@@ -49,11 +49,11 @@ from sk_denoise import (
 from sk_denoise.datasets import ImageFolder, RandomPatches, extract_patches, join_patches
 from sk_denoise.restoration import denoise_image
 
-Picture = NDArray[Any]
-Denoise = Callable[[Picture], Picture]
+Image = NDArray[Any]
+Denoise = Callable[[Image], Image]
 
 TABLE = Path(__file__).parent / "results" / "photo_networks.md"
-ANSWERS = Path(__file__).parent / "runs"  # pictures, for the drawing; outside the repository
+ANSWERS = Path(__file__).parent / "runs"  # images, for the drawing; outside the repository
 HELD_OUT = slice(None, 24 * 8, 8)  # of the test photos by name
 N_TEST, SHOWN, CROP = 8, 7, (48, 80, 96, 96)  # a corner of the noisy part lies in what is enlarged
 PATCH, BATCH, STEPS = 32, 16, 4  # steps in an epoch
@@ -74,7 +74,7 @@ METHODS = ("noisy", *FILTERS, *NETWORKS)
 
 
 @cache
-def photos() -> tuple[list[Picture], list[Picture]]:
+def photos() -> tuple[list[Image], list[Image]]:
     """Return photos to learn from, in bytes, and photos to be asked about, in [0, 1]."""
     folder = Path(os.environ.get("SK_DENOISE_DATA", "")) / "bsds500"
     if not folder.is_dir():
@@ -87,7 +87,7 @@ def photos() -> tuple[list[Picture], list[Picture]]:
 
 def fitted(name: str, noise: Any, epochs: int, rate: dict[str, float]) -> tuple[Any, float]:
     """Return a network that has learned so long, and the seconds of the processor that it took."""
-    patches = RandomPatches(photos()[0], PATCH, patches_per_picture=STEPS, pictures_per_epoch=BATCH)
+    patches = RandomPatches(photos()[0], PATCH, patches_per_image=STEPS, images_per_epoch=BATCH)
     common = {"noise": noise, "batch_size": BATCH, "max_epochs": epochs, "random_state": 0, **rate}
     start = time.process_time()
     if name == "pooling":
@@ -120,13 +120,13 @@ def trained(name: str, noise: Any, minutes: float, **rate: float) -> tuple[Denoi
         "loss": network.loss_curve_[-1],
         **rate,
     }
-    return (by_patches if name == "pooling" else by_picture)(network), facts
+    return (by_patches if name == "pooling" else by_image)(network), facts
 
 
 def by_patches(network: Any) -> Denoise:
-    """Return what denoises a picture cut into patches."""
+    """Return what denoises an image cut into patches."""
 
-    def denoise(x: Picture) -> Picture:
+    def denoise(x: Image) -> Image:
         pieces = network.predict(extract_patches([x], PATCH, stride=PATCH // 2))
         return join_patches(pieces, x.shape, stride=PATCH // 2)
 
@@ -134,12 +134,12 @@ def by_patches(network: Any) -> Denoise:
 
 
 def by_filter(estimator: Any) -> Denoise:
-    """Return what denoises a picture by a filter, which learns nothing but the layout."""
+    """Return what denoises an image by a filter, which learns nothing but the layout."""
     return lambda x: estimator.fit(x[None]).predict(x[None])[0]
 
 
-def by_picture(network: ImageDenoiser) -> Denoise:
-    """Return what denoises a picture at once, without tiles, as the attention of RIDNet sees all of it."""
+def by_image(network: ImageDenoiser) -> Denoise:
+    """Return what denoises an image at once, without tiles, as the attention of RIDNet sees all of it."""
     return lambda x: denoise_image(x, model=network, tile_size=None)
 
 
@@ -157,7 +157,7 @@ def measured(name: str, on: str, minutes: float) -> dict[str, Any]:
     denoise, facts = denoiser(name, ON_PATCHES[on], minutes)
     answers, seconds = [], []
 
-    def timed(x: Picture) -> Picture:
+    def timed(x: Image) -> Image:
         start = time.process_time()
         answers.append(denoise(x))
         seconds.append(time.process_time() - start)
@@ -217,7 +217,7 @@ def draw() -> None:
 
 
 def main() -> None:
-    """Measure what is not on file yet, and make the table and the picture."""
+    """Measure what is not on file yet, and make the table and the image."""
     import torch
 
     parser = argparse.ArgumentParser(

@@ -1,14 +1,14 @@
 """Denoisers of photos by the published protocol: white Gaussian noise of sigma 15, 25 and 50 of 255.
 
     SK_DENOISE_DATA=folder python benchmarks/photos.py [--methods gray bm3d ...] [--levels 15 25 50]
-        [--only quality | seconds | strengths] [--pictures N]
+        [--only quality | seconds | strengths] [--images N]
 
-Gray pictures are those of Set12, colour ones the 24 photos of ``bsds500/test`` that were held out of
-training. Noise is drawn from ``RandomState(0)`` for each picture and not clipped; what a method gives is
-rounded to 8 bits; the PSNR (range 1) is the mean over the pictures. Seconds are those of one 512 x 512
-picture at sigma 25 on one thread, the median of three; methods run in turns, and how often ours goes into
+Gray images are those of Set12, colour ones the 24 photos of ``bsds500/test`` that were held out of
+training. Noise is drawn from ``RandomState(0)`` for each image and not clipped; what a method gives is
+rounded to 8 bits; the PSNR (range 1) is the mean over the images. Seconds are those of one 512 x 512
+image at sigma 25 on one thread, the median of three; methods run in turns, and how often ours goes into
 the time of BM3D is the ratio of medians of one run. Results go to ``benchmarks/results/photos.json`` and
-``.md``, level by level, beside the published numbers of other methods; ``--pictures`` takes the first few
+``.md``, level by level, beside the published numbers of other methods; ``--images`` takes the first few
 for a quick try and puts nothing on file. Run nothing else meanwhile if the seconds matter. ``--only
 strengths`` asks how the networks do with noise that they never learned from (sigma above 55) and with noise
 that is weaker than their own error, beside BM3D; there, answers are not rounded to 8 bits, and colour
@@ -36,7 +36,7 @@ LEVELS = (15, 25, 50)
 STRENGTHS = (0.25, 0.5, 1, 2, 5, 75, 100, 150)
 NOISY = "noisy"
 COMPARED = {"gray": (NOISY, "bm3d", "gray"), "rgb": (NOISY, "cbm3d", "rgb")}
-SIDE = 512  # of the picture that is timed
+SIDE = 512  # of the image that is timed
 # Set12 as published, see the papers of the methods
 PUBLISHED = {
     "BM3D (published)": (32.37, 29.97, 26.72),
@@ -54,16 +54,16 @@ Denoise = Callable[[np.ndarray, float], np.ndarray]
 
 @dataclass(frozen=True)
 class Method:
-    """What denoises a picture in [0, 1], told its noise level.
+    """What denoises an image in [0, 1], told its noise level.
 
     Attributes
     ----------
     title : str
         Its name in the table.
     denoise : callable
-        Of a noisy picture and sigma.
+        Of a noisy image and sigma.
     color : {"gray", "rgb"}
-        The pictures that it is tried on.
+        The images that it is tried on.
     """
 
     title: str
@@ -122,11 +122,11 @@ def works(name: str) -> bool:
     return True
 
 
-# pictures ------------------------------------------------------------------------------------------------
+# images ------------------------------------------------------------------------------------------------
 
 
 def set12() -> list[np.ndarray]:
-    """Return the pictures of Set12, gray in [0, 1]."""
+    """Return the images of Set12, gray in [0, 1]."""
     return _read(sorted((DATA / "set12").glob("*.png")), 12, "gray")
 
 
@@ -139,45 +139,45 @@ def _read(files: list[Path], wanted: int, color: str) -> list[np.ndarray]:
     from sk_denoise.io import read_image
 
     if len(files) != wanted:
-        sys.exit("Pictures are missing: set SK_DENOISE_DATA to the folder that holds set12 and bsds500.")
+        sys.exit("Images are missing: set SK_DENOISE_DATA to the folder that holds set12 and bsds500.")
     return [read_image(path, color=color) / 255 for path in files]
 
 
 def noisy_of(clean: np.ndarray, level: float) -> np.ndarray:
-    """Return a picture under the noise of the protocol."""
+    """Return an image under the noise of the protocol."""
     return clean + np.random.RandomState(0).normal(0, level / 255, clean.shape)
 
 
 # measurements --------------------------------------------------------------------------------------------
 
 
-def quality(denoise: Denoise, pictures: list[np.ndarray], level: int) -> float:
+def quality(denoise: Denoise, images: list[np.ndarray], level: int) -> float:
     """Return the mean PSNR in dB."""
     decibels = []
-    for clean in pictures:
+    for clean in images:
         answer = np.clip(np.rint(255 * denoise(noisy_of(clean, level), level / 255)), 0, 255) / 255
         decibels.append(-10 * np.log10(np.mean((answer - clean) ** 2)))
     return float(np.mean(decibels))
 
 
-def beyond(name: str, pictures: list[np.ndarray], level: float) -> float:
-    """Return the mean PSNR in dB of a method, or of the noisy pictures, before any rounding."""
+def beyond(name: str, images: list[np.ndarray], level: float) -> float:
+    """Return the mean PSNR in dB of a method, or of the noisy images, before any rounding."""
     decibels = []
-    for clean in pictures:
+    for clean in images:
         noisy = noisy_of(clean, level)
         answer = noisy if name == NOISY else METHODS[name].denoise(noisy, level / 255)
         decibels.append(-10 * np.log10(np.mean((answer.clip(0, 1) - clean) ** 2)))
     return float(np.mean(decibels))
 
 
-def seconds(names: list[str], picture: np.ndarray) -> dict[str, float]:
-    """Return how long each method takes on one thread for a picture, mirrored to 512 x 512."""
+def seconds(names: list[str], image: np.ndarray) -> dict[str, float]:
+    """Return how long each method takes on one thread for an image, mirrored to 512 x 512."""
     import torch
     from threadpoolctl import threadpool_limits
 
-    height, width = picture.shape[:2]
-    beyond = ((0, SIDE - height), (0, SIDE - width), (0, 0))[: picture.ndim]
-    noisy = noisy_of(np.pad(picture, beyond, mode="symmetric"), 25)
+    height, width = image.shape[:2]
+    beyond = ((0, SIDE - height), (0, SIDE - width), (0, 0))[: image.ndim]
+    noisy = noisy_of(np.pad(image, beyond, mode="symmetric"), 25)
     runs: dict[str, list[float]] = {name: [] for name in names}
     torch.set_num_threads(1)
     with threadpool_limits(1):
@@ -219,8 +219,8 @@ def table_of(results: dict[str, Any]) -> str:
 
 def strengths_table(color: str, names: tuple[str, ...], rows: dict[str, dict[str, float]]) -> list[str]:
     """Return the lines of a table of noise that the networks did not learn from, or hardly."""
-    pictures = "Set12" if color == "gray" else "6 of the colour photos"
-    lines = ["", f"## Very weak and very strong noise on {pictures}", ""]
+    images = "Set12" if color == "gray" else "6 of the colour photos"
+    lines = ["", f"## Very weak and very strong noise on {images}", ""]
     lines += [
         f"| | sigma {' | '.join(f'{level:g}' for level in STRENGTHS)} |",
         "|---" * (1 + len(STRENGTHS)) + "|",
@@ -253,37 +253,37 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
     parser.add_argument("--levels", nargs="*", type=int, choices=LEVELS, default=list(LEVELS))
     parser.add_argument("--only", choices=["quality", "seconds", "strengths"])
-    parser.add_argument("--pictures", type=int)
+    parser.add_argument("--images", type=int)
     options = parser.parse_args()
     file = RESULTS / "photos.json"
-    results = json.loads(file.read_text()) if file.exists() and not options.pictures else {}
+    results = json.loads(file.read_text()) if file.exists() and not options.images else {}
 
     def keep(name: str, **values: Any) -> None:
         print(name, values, flush=True)
         results[name] = results.get(name, {}) | values
-        if not options.pictures:
+        if not options.images:
             file.write_text(json.dumps(results, indent=1) + "\n")
             file.with_suffix(".md").write_text(table_of(results))
 
     if options.only == "strengths":
         for color, compared in COMPARED.items():
-            pictures = (set12() if color == "gray" else held_out()[::4])[: options.pictures]
+            images = (set12() if color == "gray" else held_out()[::4])[: options.images]
             for name in compared:
                 if name in METHODS and (name not in options.methods or not works(name)):
                     continue
                 for level in STRENGTHS:
                     kept = results.get(f"{color} strengths", {})
-                    row = kept.get(name, {}) | {f"{level:g}": beyond(name, pictures, level)}
+                    row = kept.get(name, {}) | {f"{level:g}": beyond(name, images, level)}
                     keep(f"{color} strengths", **{**kept, name: row})
         print(table_of(results))
         return
     for color, rival in BM3D.items():
         names = [name for name in options.methods if METHODS[name].color == color and works(name)]
-        pictures = (set12 if color == "gray" else held_out)()[: options.pictures] if names else []
+        images = (set12 if color == "gray" else held_out)()[: options.images] if names else []
         for name in names if options.only != "seconds" else []:
             for level in options.levels:
-                keep(name, **{str(level): quality(METHODS[name].denoise, pictures, level)})
-        times = seconds(names, pictures[-1]) if names and options.only != "quality" else {}
+                keep(name, **{str(level): quality(METHODS[name].denoise, images, level)})
+        times = seconds(names, images[-1]) if names and options.only != "quality" else {}
         for name, taken in times.items():
             ratio = {"bm3d_over_this": times[rival] / taken} if rival in times and name != rival else {}
             keep(name, seconds=taken, **ratio)

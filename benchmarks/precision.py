@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/precision.py
 
-Steps of training, forth and back, and a picture of 512 x 512 denoised, in both precisions in turns. Medians
+Steps of training, forth and back, and an image of 512 x 512 denoised, in both precisions in turns. Medians
 of the processor's time and their ratio go to ``benchmarks/results/precision.json``, one entry per processor,
 and ``.md``.
 """

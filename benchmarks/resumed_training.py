@@ -20,7 +20,7 @@ import numpy as np
 
 from sk_denoise.cli import main as sk_denoise
 from sk_denoise.cli._epochs import Keeper
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.io import write_image
 
 HERE = Path(__file__).parent
@@ -35,25 +35,25 @@ def main() -> None:
     """Print and write the table."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        for part, pictures in load_pictures("gray").items():
+        for part, images in load_images("gray").items():
             if part in ("train", "test"):
-                write_all(folder / part, pictures)
+                write_all(folder / part, images)
         found = {at: [quality(folder, at, seed) for seed in SEEDS] for at in BREAKS}
     text = as_table(found)
     print(text)
     (HERE / "results" / "resumed_training.md").write_text(text)
 
 
-def write_all(folder: Path, pictures: list[np.ndarray]) -> None:
-    """Write parts of pictures to files."""
+def write_all(folder: Path, images: list[np.ndarray]) -> None:
+    """Write parts of images to files."""
     folder.mkdir()
-    for number, picture in enumerate(pictures):
-        part = picture[:192, :256]
+    for number, image in enumerate(images):
+        part = image[:192, :256]
         write_image(folder / f"{number}.png", (255 * part).round().astype("uint8"))
 
 
 def quality(folder: Path, at: int | None, seed: int) -> float:
-    """Return the PSNR on other pictures after a run that was killed at an epoch."""
+    """Return the PSNR on other images after a run that was killed at an epoch."""
     model, results = folder / f"{at}_{seed}.safetensors", folder / "results.json"
     arguments = ["train", str(folder / "train"), "-o", str(model), "--seed", str(seed), *OPTIONS]
     if at is None:

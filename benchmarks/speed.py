@@ -38,7 +38,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def mnist(rows: int) -> np.ndarray:
-    """Return digits as pictures, ``(rows, 28, 28)`` in [0, 1]."""
+    """Return digits as images, ``(rows, 28, 28)`` in [0, 1]."""
     from sk_denoise.datasets import load_handwritten
 
     return load_handwritten().train[:rows].reshape(-1, 28, 28)
@@ -64,16 +64,16 @@ def small_table(rows: int) -> np.ndarray:
 
 
 def patches(count: int) -> np.ndarray:
-    """Return 64 x 64 patches of pictures that scikit-image carries, in [0, 1]."""
+    """Return 64 x 64 patches of images that scikit-image carries, in [0, 1]."""
     from skimage import color, data
 
-    pictures = [data.camera() / 255, color.rgb2gray(data.astronaut()), color.rgb2gray(data.coffee())]
+    images = [data.camera() / 255, color.rgb2gray(data.astronaut()), color.rgb2gray(data.coffee())]
     rng = np.random.default_rng(0)
     cut = []
     for i in range(count):
-        picture = pictures[i % len(pictures)]
-        top, left = (rng.integers(side - 64) for side in picture.shape)
-        cut.append(picture[top : top + 64, left : left + 64])
+        image = images[i % len(images)]
+        top, left = (rng.integers(side - 64) for side in image.shape)
+        cut.append(image[top : top + 64, left : left + 64])
     return np.stack(cut).astype(np.float32)
 
 

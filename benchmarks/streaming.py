@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
-PATCH, PER_PICTURE, BATCH, EPOCHS, SIGMA = 64, 16, 32, 2, 25 / 255
-MANY = 3559  # pictures of the photo tutorial
+PATCH, PER_IMAGE, BATCH, EPOCHS, SIGMA = 64, 16, 32, 2, 25 / 255
+MANY = 3559  # images of the photo tutorial
 LARGE = (1024, 1530)  # their height and width
 
 
@@ -54,11 +54,11 @@ def estimator(epochs: int = EPOCHS) -> Any:
     )
 
 
-def streamed(pictures: Any, **how: Any) -> Callable[[], Any]:
+def streamed(images: Any, **how: Any) -> Callable[[], Any]:
     """Return a fit on patches that are drawn afresh in every epoch."""
     from sk_denoise.datasets import RandomPatches
 
-    patches = RandomPatches(pictures, PATCH, **{"patches_per_picture": PER_PICTURE, **how})
+    patches = RandomPatches(images, PATCH, **{"patches_per_image": PER_IMAGE, **how})
     return lambda: estimator().fit_patches(patches)
 
 
@@ -88,8 +88,8 @@ def from_array(work: Path) -> Callable[[], Any]:
     from sk_denoise.datasets import extract_patches
     from sk_denoise.io import read_image
 
-    pictures = [read_image(path) for path in photos()]
-    patches = extract_patches(pictures, PATCH, n_per_picture=PER_PICTURE, random_state=0)
+    images = [read_image(path) for path in photos()]
+    patches = extract_patches(images, PATCH, n_per_image=PER_IMAGE, random_state=0)
     X = np.divide(patches, 255, dtype=np.float32)
     return lambda: estimator().fit(X)
 
@@ -130,7 +130,7 @@ def one_epoch(files: list[Path], work: Path, n: int) -> Callable[[], Any]:
     from sk_denoise.datasets import ImageFolder, RandomPatches
 
     folder = ImageFolder(repeated(work, files, n))
-    patches = RandomPatches(folder, PATCH, patches_per_picture=1)
+    patches = RandomPatches(folder, PATCH, patches_per_image=1)
     return lambda: estimator(epochs=1).fit_patches(patches)
 
 
@@ -171,7 +171,7 @@ def table_of(runs: dict[str, list[dict[str, float]]]) -> str:
         "# Training from folders",
         "",
         "`python benchmarks/streaming.py`: the pooling autoencoder (32, 64 channels, code 32), patches of "
-        f"{PATCH} x {PATCH} in colour, {PER_PICTURE} of each photo in an epoch, {EPOCHS} epochs, batches of "
+        f"{PATCH} x {PATCH} in colour, {PER_IMAGE} of each photo in an epoch, {EPOCHS} epochs, batches of "
         f"{BATCH}; medians. Times as long: beside the same patches from memory. Memory is that of the whole "
         "process.",
         "",

@@ -27,7 +27,7 @@ from sk_denoise import (
     ImageDenoiser,
     make_denoising_scorer,
 )
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 
 RESULTS = Path(__file__).parent / "results"
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -66,15 +66,15 @@ def cancer() -> Data:
 
 def photos() -> Data:
     """Return scikit-image's photos, and a small network."""
-    pictures = load_pictures("gray")
+    images = load_images("gray")
     scorer = make_denoising_scorer(GaussianNoiser(0.1, random_state=0), data_range=1)
     network = FoldedUNetNetwork((16, 24), blocks=(1, 1))
 
     def estimator(**parameters: Any) -> ImageDenoiser:
-        settings = {"patches_per_picture": 64, "patch_size": 32, "max_epochs": 38} | parameters
+        settings = {"patches_per_image": 64, "patch_size": 32, "max_epochs": 38} | parameters
         return ImageDenoiser(network, noise=GaussianNoiser(0.1), **settings)
 
-    return list(pictures.train), list(pictures.test), scorer, estimator
+    return list(images.train), list(images.test), scorer, estimator
 
 
 DATA = {"digits": digits, "cancer": cancer, "photos": photos}

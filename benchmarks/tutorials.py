@@ -42,7 +42,7 @@ NOISE = {
 
 
 def corrupt(X: np.ndarray, recipe: str, seed: int) -> np.ndarray:
-    """Return pictures under the noise of a recipe, clipped to [0, 1]."""
+    """Return images under the noise of a recipe, clipped to [0, 1]."""
     mean, sigma = NOISE[recipe]
     noise = np.random.default_rng(seed).normal(mean, sigma, X.shape).astype(np.float32)
     return np.clip(X + noise, 0, 1)
@@ -52,7 +52,7 @@ def corrupt(X: np.ndarray, recipe: str, seed: int) -> np.ndarray:
 
 
 def sk_denoise_side(recipe: str, train: np.ndarray, test: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the seconds of a fit and the denoised test pictures."""
+    """Return the seconds of a fit and the denoised test images."""
     from sk_denoise import ConvNetwork, DenoisingAutoencoder, DenseNetwork, GaussianNoiser
 
     mean, sigma = NOISE[recipe]
@@ -99,7 +99,7 @@ def sk_denoise_side(recipe: str, train: np.ndarray, test: np.ndarray) -> tuple[f
 
 
 def keras_side(recipe: str, train: np.ndarray, test: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the seconds of a fit and the denoised test pictures."""
+    """Return the seconds of a fit and the denoised test images."""
     import keras
 
     keras.utils.set_random_seed(0)

@@ -49,12 +49,12 @@ display = DenoisingDisplay.from_estimator(networks["code of 32"], X_test, noiser
 plt.show()
 
 # %%
-# It draws pictures of different sizes as well, and signals as lines: ``kind="signals"``.
+# It draws images of different sizes as well, and signals as lines: ``kind="signals"``.
 #
 # How does it compare?
 # --------------------
-# :class:`~sk_denoise.plots.ComparisonDisplay` puts methods side by side on one picture, with a row for each
-# noise. The best of a row is in bold. Its ``table`` holds the means over all pictures, which decide.
+# :class:`~sk_denoise.plots.ComparisonDisplay` puts methods side by side on one image, with a row for each
+# noise. The best of a row is in bold. Its ``table`` holds the means over all images, which decide.
 noises = {"noise 0.25": noiser, "noise 0.5": GaussianNoiser(0.5, random_state=0)}
 display = ComparisonDisplay.from_methods(methods, X_test, noises, data_range=1, image_shape=(8, 8), index=8)
 plt.show()

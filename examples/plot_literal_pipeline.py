@@ -10,7 +10,7 @@ one call of ``fit``. This example shows what happens inside, and why it works as
 # %%
 # The two steps
 # -------------
-# Scikit-learn's digits are pictures of 8 x 8 pixels, here flat rows of 64 numbers in [0, 1]. The noiser
+# Scikit-learn's digits are images of 8 x 8 pixels, here flat rows of 64 numbers in [0, 1]. The noiser
 # adds Gaussian noise with a standard deviation of 0.25, the autoencoder learns to take it away.
 import matplotlib.pyplot as plt
 import numpy as np
@@ -108,7 +108,7 @@ for name, decibels in quality.items():
     print(f"{name:16} {decibels:5.2f} dB")
 
 # %%
-# A picture
+# An image
 # ---------
 # All rows share one scale of greys; the numbers are the PSNR of each digit.
 one_of_each = [int(np.flatnonzero(y_test == digit)[0]) for digit in range(10)]

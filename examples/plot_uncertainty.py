@@ -1,5 +1,5 @@
 """
-How far to trust a denoised picture
+How far to trust a denoised image
 ===================================
 
 Several networks that differ by their seed alone agree where the noise left enough to see, and disagree where

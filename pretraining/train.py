@@ -112,7 +112,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "purpose": "",
         "data": """\
 - **Data**: the 200 training photos of the Berkeley segmentation data (BSDS500) and 176 of its 200 test
-  photos; the other 24, every eighth by name, are held out. They share no picture with BSD68 or CBSD68. The
+  photos; the other 24, every eighth by name, are held out. They share no image with BSD68 or CBSD68. The
   photos come under terms for research; none of them is part of these weights or of this package.
 - **Held out**: {berkeley}.""",
         "recipe": """\

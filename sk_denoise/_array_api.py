@@ -27,7 +27,7 @@ def in_kind(method: Method) -> Method:
     """Let a method answer in the kind of array that it is given, under array API dispatch.
 
     The method is one of an estimator, with samples as its first argument. Tensors that go to an estimator
-    for pictures of any size have their channels first, ``(n, channels, height, width)``.
+    for images of any size have their channels first, ``(n, channels, height, width)``.
     """
 
     @functools.wraps(method)

@@ -73,7 +73,7 @@ def cost_of(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
 def usage_by_layer(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Usage]:
     """Return what each layer does for one sample, by its name, and leave the network as it was.
 
-    A copy without memory goes through the motions: that is quick for pictures of any size, and sees through
+    A copy without memory goes through the motions: that is quick for images of any size, and sees through
     the fused operations of a processor, which count as none. A network that looks at values, or cannot
     be copied, is given a sample of zeros.
     """

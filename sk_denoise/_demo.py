@@ -94,7 +94,7 @@ def run_demo(output: Path, *, jobs: int, seed: int, size: DemoSize = FULL) -> li
     Parameters
     ----------
     output : Path
-        The folder of the picture.
+        The folder of the image.
     jobs : int
         Processes of the grid search.
     seed : int
@@ -244,8 +244,8 @@ def classify(digits: Digits, size: DemoSize, results: list[Result]) -> None:
 
 
 def draw(digits: Digits, results: list[Result], output: Path) -> None:
-    """Write the picture: one digit of each class, clean, noisy, denoised, and what is still wrong."""
-    heading("5. The picture")
+    """Write the image: one digit of each class, clean, noisy, denoised, and what is still wrong."""
+    heading("5. The image")
     level = sorted({result.level for result in results})[-1]
     chosen = [int(np.flatnonzero(digits.test_labels == label)[0]) for label in range(10)]
     denoised = next(r.denoised for r in results if (r.level, r.method) == (level, OURS))

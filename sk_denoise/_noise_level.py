@@ -1,4 +1,4 @@
-"""How strong the noise of a picture is, told by the picture alone."""
+"""How strong the noise of an image is, told by the image alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BAND = 4 * BLOCK + 2  # rows that are looked at together
 
 
 def noise_level(planes: NDArray[Any]) -> float:
-    """Return the standard deviation of white noise on a picture.
+    """Return the standard deviation of white noise on an image.
 
     Second differences along both axes at once (Immerkaer's mask) cancel what is smooth, and blocks of 16 x
     16 in which they are smallest show least texture: the level is read off the flattest twentieth, with the
@@ -32,13 +32,13 @@ def noise_level(planes: NDArray[Any]) -> float:
     Parameters
     ----------
     planes : ndarray of shape (channels, height, width)
-        The channels of a picture, in any unit.
+        The channels of an image, in any unit.
 
     Returns
     -------
     float
-        The mean over the channels, in the unit of the picture; 0 for a single pixel. Signals, of height 1,
-        and pictures of 2 rows or columns are told by the median of their differences (Donoho and Johnstone,
+        The mean over the channels, in the unit of the image; 0 for a single pixel. Signals, of height 1,
+        and images of 2 rows or columns are told by the median of their differences (Donoho and Johnstone,
         1994).
 
     References
@@ -49,10 +49,10 @@ def noise_level(planes: NDArray[Any]) -> float:
     return float(np.mean([level(plane) for plane in planes]))
 
 
-def levels_of(pictures: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the level of each picture of a stack (n_pictures, height, width[, channels])."""
-    pictures = pictures if pictures.ndim == 4 else pictures[..., None]
-    return np.array([noise_level(np.moveaxis(picture, -1, 0)) for picture in pictures], dtype=np.float64)
+def levels_of(images: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the level of each image of a stack (n_images, height, width[, channels])."""
+    images = images if images.ndim == 4 else images[..., None]
+    return np.array([noise_level(np.moveaxis(image, -1, 0)) for image in images], dtype=np.float64)
 
 
 def _level_of(plane: NDArray[Any]) -> float:
@@ -70,7 +70,7 @@ def _level_of(plane: NDArray[Any]) -> float:
         ends_touched.append(_block_means(ends) > CLIPPED)
     energy, clipped = np.concatenate(energies), np.concatenate(ends_touched)
     usable = energy[~clipped]
-    if not len(usable):  # so few values that all blocks touch the ends: a dark picture of few grey levels
+    if not len(usable):  # so few values that all blocks touch the ends: a dark image of few grey levels
         usable = energy
     if len(usable) < 1 / FLATTEST:  # too few to choose from
         return unit * float(np.sqrt(np.median(usable)))
@@ -93,7 +93,7 @@ def _in_singles(band: NDArray[Any], middle: float, unit: float) -> NDArray[np.fl
 
 
 def _bands(plane: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return strips of rows from all over a picture, no more pixels than tell the level."""
+    """Return strips of rows from all over an image, no more pixels than tell the level."""
     n = max(1, plane.shape[0] // BAND)
     wanted = max(1, min(n, MOST_PIXELS // (BAND * plane.shape[1])))
     if wanted == n:

@@ -174,14 +174,14 @@ class LossTraits:
         Whether it takes a weight for each entry.
     by_sample : bool
         Whether it takes a weight for each sample.
-    pictures_only : bool
+    images_only : bool
         Whether it takes images alone, ``(n, channels, height, width)``.
     """
 
     on_unit_interval: bool = False
     by_entry: bool = False
     by_sample: bool = False
-    pictures_only: bool = False
+    images_only: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -476,13 +476,13 @@ LOSSES: dict[str, Loss] = {
         target="sk_denoise.training._similarity:SimilarityLoss",
         about="one minus structural similarity",
         suits="what people see",
-        pictures_only=True,
+        images_only=True,
     ),
     "ms_ssim": Loss(
         target="sk_denoise.training._similarity:MultiScaleSimilarityLoss",
         about="the same on up to five scales",
         suits="what people see, near and far",
-        pictures_only=True,
+        images_only=True,
     ),
 }
 

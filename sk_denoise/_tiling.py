@@ -1,4 +1,4 @@
-"""Pictures of any size, tile by tile: what a network makes of the whole, in bounded memory."""
+"""Images of any size, tile by tile: what a network makes of the whole, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MEMORY = 2**28  # bytes that a network may take for the layers of one tile
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of a picture, and what must be known around it.
+    """A part of an image, and what must be known around it.
 
     Attributes
     ----------
     inner : pair of slice
         The rows and columns that the tile answers for.
     outer : pair of slice
-        Those with a halo, as far as the picture goes.
+        Those with a halo, as far as the image goes.
     """
 
     inner: tuple[slice, slice]
@@ -36,32 +36,32 @@ class Tile:
         return rows, columns
 
 
-def tiles_of(height: int, width: int, side: int | None, reach: int) -> Iterator[Tile]:
-    """Yield tiles that cover a picture once.
+def tiles_of(height: int, width: int, side: int | None, halo: int) -> Iterator[Tile]:
+    """Yield tiles that cover an image once.
 
     Parameters
     ----------
     height, width : int
-        Sides of the picture in pixels.
+        Sides of the image in pixels.
     side : int or None
         The most that a tile answers for along each side, a multiple of the network's stride; None takes the
-        picture whole.
-    reach : int
+        image whole.
+    halo : int
         The halo: how far the network looks, a multiple of its stride. With it, tiles and whole agree.
     """
     for rows in _spans(height, side):
         for columns in _spans(width, side):
-            outer = _widened(rows, reach, height), _widened(columns, reach, width)
+            outer = _widened(rows, halo, height), _widened(columns, halo, width)
             yield Tile((rows, columns), outer)
 
 
-def tile_side(bytes_per_pixel: int, reach: int, stride: int, memory: int = MEMORY) -> int:
+def tile_side(bytes_per_pixel: int, halo: int, stride: int, memory: int = MEMORY) -> int:
     """Return the side of the largest tile whose layers, those of its halo too, fit in the memory.
 
-    It is a multiple of the stride, and at least the reach: smaller tiles would be mostly halo.
+    It is a multiple of the stride, and at least the halo: smaller tiles would be mostly halo.
     """
     outer = math.isqrt(memory // bytes_per_pixel)
-    return max(stride, reach, (outer - 2 * reach) // stride * stride)
+    return max(stride, halo, (outer - 2 * halo) // stride * stride)
 
 
 def check_tile_size(tile_size: object, stride: int) -> None:
@@ -71,7 +71,7 @@ def check_tile_size(tile_size: object, stride: int) -> None:
     whole = isinstance(tile_size, Integral) and not isinstance(tile_size, bool)
     if not whole or tile_size < stride or tile_size % stride:  # type: ignore[operator]
         raise ValueError(
-            f'tile_size must be "auto", None for the whole picture, or a multiple of {stride} pixels, got '
+            f'tile_size must be "auto", None for the whole image, or a multiple of {stride} pixels, got '
             f"{tile_size!r}."
         )
 
@@ -82,5 +82,5 @@ def _spans(length: int, side: int | None) -> Iterator[slice]:
         yield slice(start, min(start + step, length))
 
 
-def _widened(span: slice, reach: int, length: int) -> slice:
-    return slice(max(0, span.start - reach), min(length, span.stop + reach))
+def _widened(span: slice, halo: int, length: int) -> slice:
+    return slice(max(0, span.start - halo), min(length, span.stop + halo))

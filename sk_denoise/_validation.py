@@ -93,7 +93,7 @@ class Noiser(Protocol):
 class SampleTagsMixin:
     """Tags of a transformer that takes what ``check_samples`` lets in and answers in its precision."""
 
-    _takes_any_size: ClassVar[bool] = False  # of pictures, whatever size those of the fit had
+    _takes_any_size: ClassVar[bool] = False  # of images, whatever size those of the fit had
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()  # type: ignore[misc]
@@ -181,9 +181,9 @@ def check_samples(
 ) -> NDArray[Any]:
     """Check the input of an estimator and return it as a numeric array, of the type it came in.
 
-    Rows ``(n_samples, n_features)`` and stacks of pictures ``(n_samples, height, width[, channels])``
+    Rows ``(n_samples, n_features)`` and stacks of images ``(n_samples, height, width[, channels])``
     pass. With ``reset`` the number, names and shape of the features are learned, otherwise compared; of
-    pictures for an estimator that takes any size, the channels are.
+    images for an estimator that takes any size, the channels are.
     """
     refuse_masked(X)
     is_stack = (np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)) > 2
@@ -193,9 +193,9 @@ def check_samples(
         raise ValueError(f"X has the shape {expected} of a single sample. It needs a first axis: X[None].")
     if len(expected) > 1 and any_size and not is_stack:
         raise ValueError(
-            f"{type(estimator).__name__} was fitted on pictures {_sizes(expected)}, X has the shape "
-            f"{np.shape(X)}. Pass X of shape (n_pictures, height, width{_channels(expected)}), or one "
-            "picture as X[None]."
+            f"{type(estimator).__name__} was fitted on images {_sizes(expected)}, X has the shape "
+            f"{np.shape(X)}. Pass X of shape (n_images, height, width{_channels(expected)}), or one "
+            "image as X[None]."
         )
     checked = validate_data(
         estimator,
@@ -219,9 +219,9 @@ def check_samples(
         if (len(shape), shape[2:]) != (len(expected), expected[2:]):
             refuse_channels_first(shape, may_declare=False)
             raise ValueError(
-                f"{type(estimator).__name__} was fitted on pictures {_sizes(expected)}, X holds pictures "
-                f"{_sizes(shape)}. Pass X of shape (n_pictures, height, width{_channels(expected)}), or one "
-                "picture as X[None]."
+                f"{type(estimator).__name__} was fitted on images {_sizes(expected)}, X holds images "
+                f"{_sizes(shape)}. Pass X of shape (n_images, height, width{_channels(expected)}), or one "
+                "image as X[None]."
             )
     elif shape != expected:
         raise ValueError(
@@ -534,7 +534,7 @@ def as_tensor(array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(native.copy())
 
 
-def picture_of(item: Any) -> Any:
+def image_of(item: Any) -> Any:
     """Return a tensor ``([channels,] height, width)`` as an array with the channels last; else the item."""
     if not isinstance(item, torch.Tensor):
         return item

@@ -23,11 +23,11 @@ class TrainingDivergedError(RuntimeError):
 
 
 class UnreadableImageError(ValueError):
-    """A file that should hold one picture does not, or not one that can be used; the message names it."""
+    """A file that should hold one image does not, or not one that can be used; the message names it."""
 
 
 class SkippedImageWarning(UserWarning):
-    """A picture of a folder or data set could not be used and was left out; the message names it."""
+    """An image of a folder or data set could not be used and was left out; the message names it."""
 
 
 class CleanTargetWarning(UserWarning):

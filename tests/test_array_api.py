@@ -117,15 +117,15 @@ def test_latent_vectors_go_there_and_back(dae):
     assert isinstance(dae.inverse_transform(Z), torch.Tensor)
 
 
-def test_pictures_keep_their_channels_where_torch_has_them(images):
-    pictures = torch.rand(10, 3, 16, 24, generator=torch.Generator().manual_seed(0))
-    images.fit(pictures)
-    answer = images.predict(pictures)
-    expected = images.predict(np.moveaxis(pictures.numpy(), 1, -1))
+def test_images_keep_their_channels_where_torch_has_them(images):
+    stack = torch.rand(10, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    images.fit(stack)
+    answer = images.predict(stack)
+    expected = images.predict(np.moveaxis(stack.numpy(), 1, -1))
     assert_same(answer, np.moveaxis(expected, -1, 1))
-    parts = images.predict([pictures[0], pictures[1][:, :10]])
+    parts = images.predict([stack[0], stack[1][:, :10]])
     assert [tuple(part.shape) for part in parts] == [(3, 16, 24), (3, 10, 24)]
-    assert images.transform(pictures[:2, :, :7, :9]).shape == (2, 3, 7, 9)
+    assert images.transform(stack[:2, :, :7, :9]).shape == (2, 3, 7, 9)
 
 
 def test_an_ensemble_tells_how_sure_it_is_in_tensors(dae):

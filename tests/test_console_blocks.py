@@ -32,7 +32,7 @@ from PIL import Image
 
 from sk_denoise import DnCNNNetwork, GaussianNoiser, ImageDenoiser
 from sk_denoise.cli import COMMANDS, main
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.persistence import save
 
 ROOT = Path(__file__).parent.parent
@@ -62,18 +62,18 @@ def with_commands(program, **marks):
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
-    """Lay out pictures and a model under the names that the documents use."""
+    """Lay out images and a model under the names that the documents use."""
     folder = tmp_path_factory.mktemp("samples")
     (folder / "photos" / "trip").mkdir(parents=True)
-    clean = load_pictures().test[0][64:160, 64:160]
+    clean = load_images().test[0][64:160, 64:160]
     noise = np.random.default_rng(0).normal(0, 10, clean.shape)
     noisy = Image.fromarray((255 * clean + noise).round().clip(0, 255).astype(np.uint8))
     noisy.save(folder / "noisy.png")
     noisy.save(folder / "photos" / "a.jpg", quality=95)
     noisy.convert("L").save(folder / "photos" / "trip" / "b.png")
     (folder / "test").mkdir()
-    for name, picture in zip(("cat", "coffee"), load_pictures().test[1:], strict=True):
-        part = picture[100:228, 100:228]
+    for name, image in zip(("cat", "coffee"), load_images().test[1:], strict=True):
+        part = image[100:228, 100:228]
         Image.fromarray((255 * part).round().astype(np.uint8)).save(folder / "test" / f"{name}.png")
     (folder / "scans").mkdir()
     noisy.save(folder / "scans" / "1.png")
@@ -81,7 +81,7 @@ def samples(tmp_path_factory):
     model = ImageDenoiser(
         DnCNNNetwork(2, width=4), noise=GaussianNoiser(0.1), sigma="map", max_epochs=1, random_state=0
     )
-    save(model.fit(load_pictures().train[:2]), folder / "mine.safetensors")
+    save(model.fit(load_images().train[:2]), folder / "mine.safetensors")
     return folder
 
 

@@ -19,7 +19,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 @pytest.fixture
 def run(monkeypatch):
-    """Return a function that runs an example and returns its variables and the sizes of its pictures."""
+    """Return a function that runs an example and returns its variables and the sizes of its images."""
     monkeypatch.delenv("SK_DENOISE_DATA", raising=False)
 
     def run_example(name):
@@ -34,7 +34,7 @@ def run(monkeypatch):
         plt.close("all")
         monkeypatch.setattr(plt, "show", show)
         variables = runpy.run_path(str(EXAMPLES / name), run_name="__main__")
-        assert plt.get_fignums() == [], "a picture was drawn after the last plt.show()"
+        assert plt.get_fignums() == [], "an image was drawn after the last plt.show()"
         return variables, shown
 
     return run_example
@@ -253,19 +253,19 @@ def test_cross_entropy_autoencoder(run, tmp_path):
     assert right > noisy + 4
     assert wrong < noisy
     quality = [
-        psnr(picture[None], found["denoise"](dae, found["corrupt"](picture, 0.1))[None], data_range=1)
+        psnr(image[None], found["denoise"](dae, found["corrupt"](image, 0.1))[None], data_range=1)
         for dae in found["medical"].values()
-        for picture in found["test"].values()
+        for image in found["test"].values()
     ]
     recipe, defaults = quality[:4], quality[4:]
     assert all(after > 20.9 for after in recipe)  # 20.0 to 20.8 before
     assert all(better > after for better, after in zip(defaults, recipe, strict=True))
 
     load_folder = found["load_folder"]
-    with pytest.raises(ValueError, match="holds no picture"):
+    with pytest.raises(ValueError, match="holds no image"):
         load_folder(tmp_path)
-    for name, picture in {"a.png": skimage.data.coins(), "b.jpg": skimage.data.retina()}.items():
-        skimage.io.imsave(tmp_path / name, picture)
+    for name, image in {"a.png": skimage.data.coins(), "b.jpg": skimage.data.retina()}.items():
+        skimage.io.imsave(tmp_path / name, image)
     rows = load_folder(tmp_path)
     assert rows.shape == (2, 64 * 64)
     assert rows.dtype == np.float32

@@ -25,7 +25,7 @@ from sk_denoise import (
 )
 from sk_denoise._extras import EXTRAS, INSTALLED_AS
 from sk_denoise.app import run
-from sk_denoise.datasets import ImageFolder, load_pictures
+from sk_denoise.datasets import ImageFolder, load_images
 from sk_denoise.io import image_size, read_image, write_image
 from sk_denoise.persistence import export_onnx
 from sk_denoise.plots import DenoisingDisplay
@@ -83,7 +83,7 @@ def test_only_what_is_missing_is_named(monkeypatch):
 def test_photographs_and_pretrained_weights_need_no_extra(monkeypatch):
     for name in set(MODULES) - {"PIL", "tifffile"}:  # which scikit-image brings
         monkeypatch.setitem(sys.modules, name, None)
-    photo = load_pictures().test[0][:32, :40]
+    photo = load_images().test[0][:32, :40]
     assert denoise_image(photo, sigma=0.1).shape == (32, 40, 3)
 
 

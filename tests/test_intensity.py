@@ -9,7 +9,7 @@ from sk_denoise import FoldedUNetNetwork, GaussianNoiser, ImageDenoiser
 from sk_denoise._intensity import UNIT, IntensityRange, without_alpha
 from sk_denoise.app._service import Order, denoise
 from sk_denoise.cli import main
-from sk_denoise.datasets import RandomPatches, load_pictures
+from sk_denoise.datasets import RandomPatches, load_images
 from sk_denoise.io import read_image, write_image
 from sk_denoise.metrics import make_denoising_scorer
 from sk_denoise.preprocessing import PixelScaler
@@ -20,7 +20,7 @@ TEN = 10 / 255  # the level of the noise, as a share of the range
 
 @pytest.fixture(scope="module")
 def clean():
-    return load_pictures("gray").test[0][:160, :160].astype(float)
+    return load_images("gray").test[0][:160, :160].astype(float)
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ def test_images_of_any_unit_are_brought_to_that_of_a_pretrained_model(clean, noi
 def own(request):
     """A small model of a user, that learned from 8 bits, 16 bits or floats under noise of ten of 255."""
     white = request.param
-    images = [image[:96, :96] for image in load_pictures("gray").train[:6]]
+    images = [image[:96, :96] for image in load_images("gray").train[:6]]
     dtype = {255: np.uint8, 65_535: np.uint16, 1: np.float32}[white]
     training = [np.rint(white * x).astype(dtype) if white > 1 else x for x in images]
     small = FoldedUNetNetwork((16, 24), blocks=(1, 1))
@@ -228,9 +228,7 @@ def test_images_of_any_unit_are_brought_to_that_of_a_model_of_a_user(clean, nois
 
 
 def test_a_dark_image_of_the_sensor_that_was_learned_from_keeps_its_unit(clean):
-    images = [
-        np.rint(60_000 * image[:64, :64]).astype(np.uint16) for image in load_pictures("gray").train[:4]
-    ]
+    images = [np.rint(60_000 * image[:64, :64]).astype(np.uint16) for image in load_images("gray").train[:4]]
     noise = GaussianNoiser(4000.0)
     model = ImageDenoiser(
         FoldedUNetNetwork((8, 8), blocks=(1, 1)), noise=noise, patch_size=32, max_epochs=4, random_state=0
@@ -244,7 +242,7 @@ def test_a_dark_image_of_the_sensor_that_was_learned_from_keeps_its_unit(clean):
 
 
 def test_a_fit_to_numbers_without_black_and_white_warns_of_another_unit(clean):
-    counts = [900 * image[:64, :64] - 300 for image in load_pictures("gray").train[:3]]
+    counts = [900 * image[:64, :64] - 300 for image in load_images("gray").train[:3]]
     model = ImageDenoiser(
         FoldedUNetNetwork((8, 8), blocks=(1, 1)), patch_size=32, max_epochs=1, random_state=0
     ).fit(counts)
@@ -311,7 +309,7 @@ def test_patches_of_deep_images_use_all_of_the_unit_range(clean):
     import torch
 
     images = [np.rint(4095 * clean).astype(np.uint16), np.rint(400 * clean).astype(np.uint16)]
-    patches = RandomPatches(images, 64, patches_per_picture=8)
+    patches = RandomPatches(images, 64, patches_per_image=8)
     (block, _), *_ = patches.draw(torch.Generator().manual_seed(0))
     assert 0.5 < float(block.max()) <= 1.0
 
@@ -319,7 +317,7 @@ def test_patches_of_deep_images_use_all_of_the_unit_range(clean):
 def test_a_fit_to_files_of_deep_images_and_an_array_of_one_agree(clean, noisy, tmp_path):
     from sk_denoise.datasets import ImageFolder
 
-    for place, image in enumerate(load_pictures("gray").train[:3]):
+    for place, image in enumerate(load_images("gray").train[:3]):
         write_image(tmp_path / f"{place}.png", np.rint(4095 * image[:96, :96]).astype(np.uint16))
     model = ImageDenoiser(
         FoldedUNetNetwork((8, 8), blocks=(1, 1)),

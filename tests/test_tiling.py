@@ -16,10 +16,10 @@ def test_tiles_cover_every_pixel_once(sides, side):
 
 
 @pytest.mark.parametrize("sides", [(5, 40), (65, 130)])
-def test_tiles_have_a_halo_as_far_as_the_picture_goes(sides):
-    picture = np.arange(np.prod(sides)).reshape(sides)
+def test_tiles_have_a_halo_as_far_as_the_image_goes(sides):
+    image = np.arange(np.prod(sides)).reshape(sides)
     for tile in tiles_of(*sides, 16, 8):
-        np.testing.assert_array_equal(picture[tile.outer][tile.kept], picture[tile.inner])
+        np.testing.assert_array_equal(image[tile.outer][tile.kept], image[tile.inner])
         for inner, outer, length in zip(tile.inner, tile.outer, sides, strict=True):
             assert outer.start == max(0, inner.start - 8)
             assert outer.stop == min(length, inner.stop + 8)

@@ -22,7 +22,7 @@ from sk_denoise import (
     RegionNoiser,
     WienerDenoiser,
 )
-from sk_denoise.datasets import RandomPatches, load_pictures
+from sk_denoise.datasets import RandomPatches, load_images
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.io import write_image
 from sk_denoise.metrics import make_denoising_scorer, mse, nmse, psnr, ssim
@@ -30,8 +30,8 @@ from sk_denoise.preprocessing import Centerer, PixelScaler
 
 ROWS = np.random.default_rng(0).random((40, 6))
 STACK = np.random.default_rng(1).random((10, 20, 20))
-COLORS = load_pictures("rgb").test[0][:80, :96]
-GRAY = load_pictures("gray").test[0][:80, :96]
+COLORS = load_images("rgb").test[0][:80, :96]
+GRAY = load_images("gray").test[0][:80, :96]
 CHANNELS_FIRST = np.random.default_rng(2).random((10, 3, 24, 20))
 
 
@@ -209,7 +209,7 @@ def test_other_stacks_pass(shape):
 def test_lists_and_patches_with_their_channels_first_are_refused():
     with pytest.raises(ValueError, match=r"in X\[0\] seems to be \(channels, height, width\)"):
         for_images().fit(list(CHANNELS_FIRST))
-    with pytest.raises(ValueError, match="in pictures seems to be"):
+    with pytest.raises(ValueError, match="in images seems to be"):
         RandomPatches(CHANNELS_FIRST, 8)
 
 
@@ -270,7 +270,7 @@ def test_metrics_notice_one_image():
 
 
 def test_patches_of_one_image_are_refused():
-    with pytest.raises(ValueError, match=SINGLE.format("pictures", "pictures")):
+    with pytest.raises(ValueError, match=SINGLE.format("images", "images")):
         RandomPatches(COLORS, 16)
 
 

@@ -1,10 +1,10 @@
 """
 =====================================
-Photos: noise on all of the picture
+Photos: noise on all of the image
 =====================================
 
 A folder of photos that need not fit in memory, a network that learns from random patches of them, and whole
-pictures that it denoises: the way of photo denoising from end to end.
+images that it denoises: the way of photo denoising from end to end.
 """
 
 # %%
@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from sk_denoise import Augmenter, DenoisingAutoencoder, GaussianNoiser, PoolingNetwork
-from sk_denoise.datasets import ImageFolder, RandomPatches, extract_patches, join_patches, load_pictures
+from sk_denoise.datasets import ImageFolder, RandomPatches, extract_patches, join_patches, load_images
 from sk_denoise.io import write_image
 from sk_denoise.metrics import psnr, ssim
 
-photos = load_pictures()
+photos = load_images()
 temporary = tempfile.TemporaryDirectory()
 for name, photo in zip(photos.train_names, photos.train, strict=True):
     write_image(Path(temporary.name) / f"{name}.png", (255 * photo).round().astype(np.uint8))
@@ -38,7 +38,7 @@ print(f"{folder}, the first one {folder[0].shape} {folder[0].dtype}")
 # --------------
 # In each epoch every photo is visited once, and 256 patches are cut from it at random, other ones every time.
 # Pixels become numbers in [0, 1], whatever the depth of the files.
-patches = RandomPatches(folder, 32, patches_per_picture=256)
+patches = RandomPatches(folder, 32, patches_per_image=256)
 few, _ = patches.first(24, torch.Generator().manual_seed(3))
 
 fig, axes = plt.subplots(3, 8, figsize=(8, 3.2), layout="constrained")
@@ -53,7 +53,7 @@ plt.show()
 # --------
 # Noise of sigma 0.2 on every value is drawn anew for every batch; so are the flips. ``fit_patches`` is for
 # what is streamed, ``fit`` for arrays. Pooling by two once keeps the map of the code as fine as half a
-# picture.
+# image.
 SIGMA = 0.2
 dae = DenoisingAutoencoder(
     PoolingNetwork((32,)),
@@ -68,14 +68,14 @@ temporary.cleanup()
 
 
 # %%
-# Whole pictures
+# Whole images
 # --------------
-# The estimator knows patches of 32 x 32. A picture is cut into patches that overlap by half, and what it
+# The estimator knows patches of 32 x 32. An image is cut into patches that overlap by half, and what it
 # makes of them is joined with weights that fall off towards their edges, so that no seams remain.
-def denoise(picture):
-    """Return a whole picture denoised."""
-    pieces = extract_patches([picture], 32, stride=16)
-    return join_patches(dae.predict(pieces), picture.shape, stride=16)
+def denoise(image):
+    """Return a whole image denoised."""
+    pieces = extract_patches([image], 32, stride=16)
+    return join_patches(dae.predict(pieces), image.shape, stride=16)
 
 
 rng = np.random.default_rng(0)
@@ -94,8 +94,8 @@ for name, clean in zip(photos.test_names, photos.test, strict=True):
 # %%
 fig, axes = plt.subplots(len(rows), 3, figsize=(9, 6.9), layout="constrained")
 for line, name, row in zip(axes, photos.test_names, rows, strict=True):
-    for ax, picture in zip(line, row, strict=True):
-        ax.imshow(picture[:256, :400].clip(0, 1))
+    for ax, image in zip(line, row, strict=True):
+        ax.imshow(image[:256, :400].clip(0, 1))
         ax.set(xticks=[], yticks=[])
     line[0].set_ylabel(name)
     for ax, (decibels, similarity) in zip(line[1:], quality[name], strict=True):

@@ -3,27 +3,27 @@
 Photos: noise on a part of it
 ===============================
 
-A scratch, a stain, a bad scan line: noise that covers a part of the picture and spares the rest. Where it
+A scratch, a stain, a bad scan line: noise that covers a part of the image and spares the rest. Where it
 lies is not known beforehand. The network must mend the part and leave alone what is good.
 """
 
 # %%
 # Noise on a rectangle
 # --------------------
-# :class:`~sk_denoise.RegionNoiser` puts any noise on a random part of each picture. Its sides are drawn for
-# each picture too, here between a fifth and a half of the picture's.
+# :class:`~sk_denoise.RegionNoiser` puts any noise on a random part of each image. Its sides are drawn for
+# each image too, here between a fifth and a half of the image's.
 import matplotlib.pyplot as plt
 import numpy as np
 
 from sk_denoise import DenoisingAutoencoder, GaussianNoiser, PoolingNetwork, RegionNoiser
-from sk_denoise.datasets import RandomPatches, extract_patches, load_pictures
+from sk_denoise.datasets import RandomPatches, extract_patches, load_images
 from sk_denoise.metrics import psnr
 from sk_denoise.plots import DenoisingDisplay
 
 noise = RegionNoiser(GaussianNoiser(0.4), size=(0.2, 0.5), random_state=0)
 
-photos = load_pictures()
-clean = extract_patches(photos.test, 48, n_per_picture=60, random_state=0)
+photos = load_images()
+clean = extract_patches(photos.test, 48, n_per_image=60, random_state=0)
 noisy = np.asarray(noise.fit_transform(clean))
 hit = (noisy != clean).any(axis=-1)
 print(f"{100 * hit.mean():.0f} % of the pixels are noisy")
@@ -46,7 +46,7 @@ daes = {
     "emphasis (1, 0.1)": DenoisingAutoencoder(emphasis=(1.0, 0.1), **common),
 }
 for dae in daes.values():
-    dae.fit_patches(RandomPatches(photos.train, 48, patches_per_picture=128))
+    dae.fit_patches(RandomPatches(photos.train, 48, patches_per_image=128))
 
 
 def error_inside(answer):
@@ -71,4 +71,4 @@ plt.show()
 
 # %%
 # Which of the two is better depends on what is wanted: emphasis mends the part better, and pays for it with
-# what was good. Where the bad part is known, take the network's answer there and the picture elsewhere.
+# what was good. Where the bad part is known, take the network's answer there and the image elsewhere.

@@ -12,20 +12,20 @@ classical filters.
 # Random pixels, random colours
 # -----------------------------
 # :class:`~sk_denoise.PixelNoiser` replaces whole pixels, all channels at once; by default with any colour.
-# The range of fractions is drawn for each picture.
+# The range of fractions is drawn for each image.
 import matplotlib.pyplot as plt
 import numpy as np
 
 from sk_denoise import DenoisingAutoencoder, MedianDenoiser, PixelNoiser, PoolingNetwork
-from sk_denoise.datasets import extract_patches, load_pictures
+from sk_denoise.datasets import extract_patches, load_images
 from sk_denoise.metrics import psnr
 from sk_denoise.plots import DenoisingDisplay
 
 noise = PixelNoiser((0.1, 0.3), limits=(0, 1), random_state=0)
 
-photos = load_pictures()
-train = extract_patches(photos.train, 32, n_per_picture=256, random_state=0)
-clean = extract_patches(photos.test, 32, n_per_picture=60, random_state=1)
+photos = load_images()
+train = extract_patches(photos.train, 32, n_per_image=256, random_state=0)
+clean = extract_patches(photos.test, 32, n_per_image=60, random_state=1)
 noisy = np.asarray(noise.fit_transform(clean))
 print(f"{len(train)} patches to train on, {len(clean)} to test on, {train.dtype} in [0, 1]")
 

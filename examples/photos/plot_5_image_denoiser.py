@@ -1,9 +1,9 @@
 """
 ==========================================
-Photos: a network for pictures of any size
+Photos: a network for images of any size
 ==========================================
 
-:class:`~sk_denoise.ImageDenoiser` learns from random patches and denoises whole pictures of whatever size.
+:class:`~sk_denoise.ImageDenoiser` learns from random patches and denoises whole images of whatever size.
 Two small networks learn here, one that is told how strong the noise is and one that must see it for itself.
 They meet non-local means and the weights in the box, and then noise that is not the same everywhere.
 """
@@ -26,16 +26,16 @@ from sk_denoise import (
     NonLocalMeansDenoiser,
     compare_denoisers,
 )
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.metrics import psnr
 from sk_denoise.plots import ComparisonDisplay
 from sk_denoise.restoration import denoise_image, estimate_sigma
 
-photos = load_pictures("gray")
+photos = load_images("gray")
 settings = {
     "noise": GaussianNoiser((0, 0.25)),
     "patch_size": 40,
-    "patches_per_picture": 16,
+    "patches_per_image": 16,
     "batch_size": 8,
     "max_epochs": 60,
     "random_state": 0,
@@ -51,12 +51,12 @@ print("noise from {:.2f} to {:.2f}".format(*told.noise_levels_))
 # ---------------------------------
 # ``predict`` takes the five test photos, of four sizes, as a list. Filters take stacks of one size, so there
 # each photo is a stack of its own. "gray" is the network in the box. It, non-local means and "told an
-# estimate" read the strength of the noise off the picture; "told" is given it.
+# estimate" read the strength of the noise off the image; "told" is given it.
 
 
-def non_local_means(picture, sigma="auto"):
-    """Return a picture denoised by a filter that learns nothing."""
-    return NonLocalMeansDenoiser(sigma).fit(picture[None]).predict(picture[None])[0]
+def non_local_means(image, sigma="auto"):
+    """Return an image denoised by a filter that learns nothing."""
+    return NonLocalMeansDenoiser(sigma).fit(image[None]).predict(image[None])[0]
 
 
 levels = {"weak, 0.05": 0.05, "strong, 0.2": 0.2}
@@ -84,7 +84,7 @@ print(table.round(2))
 # photos for far longer, is ahead of all. To be told helps, here more under weak noise than under strong, and
 # where the noise is the same everywhere an estimate is nearly as good as the truth.
 #
-# So for white Gaussian noise on photos, take what is in the box. A network of your own is for *your* pictures
+# So for white Gaussian noise on photos, take what is in the box. A network of your own is for *your* images
 # and *your* noise.
 #
 # To be told wrongly
@@ -116,9 +116,9 @@ plt.show()
 # strength at each pixel.
 
 
-def ramp(picture):
+def ramp(image):
     """Return the standard deviation of the noise at each pixel."""
-    return np.broadcast_to(np.linspace(0, 0.2, picture.shape[1], dtype=np.float32), picture.shape)
+    return np.broadcast_to(np.linspace(0, 0.2, image.shape[1], dtype=np.float32), image.shape)
 
 
 growing = [x + ramp(x) * rng.standard_normal(x.shape, dtype=np.float32) for x in photos.test]

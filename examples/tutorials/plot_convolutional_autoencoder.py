@@ -11,7 +11,7 @@ digits to bring them back, also under noise that is stronger than any they were 
 # %%
 # The recipe
 # ----------
-# Convolutions want pictures: stacks of shape ``(n_samples, height, width)``. A
+# Convolutions want images: stacks of shape ``(n_samples, height, width)``. A
 # :class:`~sk_denoise.ConvNetwork` takes them as they are. Its code is linear by default; the sigmoid at the
 # end suits digits, which are mostly black and white.
 import matplotlib.pyplot as plt
@@ -22,7 +22,7 @@ from sk_denoise.plots import DenoisingDisplay, NoiseRobustnessDisplay
 
 data = load_handwritten()
 epochs = 10 if data.name == "MNIST" else 60  # there are fewer digits
-print(f"{data.name}: {len(data.train)} pictures of {data.train.shape[1:]}, {len(data.test)} to test on")
+print(f"{data.name}: {len(data.train)} images of {data.train.shape[1:]}, {len(data.test)} to test on")
 
 dae = DenoisingAutoencoder(
     ConvNetwork((32, 64), output_activation="sigmoid"),
@@ -91,6 +91,6 @@ plt.show()
 # What limits it
 # --------------
 # Sixteen numbers tell which digit it is and how it leans, and no more: that is what makes the network
-# robust, and its pictures smooth. A wider code keeps more where the noise leaves more to keep: what it is
+# robust, and its images smooth. A wider code keeps more where the noise leaves more to keep: what it is
 # worth on MNIST, ``python benchmarks/tutorials.py best`` measures. On data of your own, a search that is
 # scored on the noise you expect can tell, see :ref:`sphx_glr_gallery_plot_honest_grid_search.py`.

@@ -1,11 +1,11 @@
 """
 ===================================================
-784-64-784 with cross-entropy, and medical pictures
+784-64-784 with cross-entropy, and medical images
 ===================================================
 
 The smallest autoencoder there is, one layer down and one back up, trained on binary cross-entropy with
 Adadelta for 100 epochs. It shows how much a learning rate decides, and that the same recipe takes the
-noise from medical pictures.
+noise from medical images.
 """
 
 # %%
@@ -37,7 +37,7 @@ recipe = {
 
 
 def corrupt(X, sigma, seed=1):
-    """Return rows or pictures under Gaussian noise that is clipped to [0, 1]."""
+    """Return rows or images under Gaussian noise that is clipped to [0, 1]."""
     return np.clip(X + np.random.default_rng(seed).normal(0, sigma, X.shape), 0, 1).astype(np.float32)
 
 
@@ -50,7 +50,7 @@ def corrupt(X, sigma, seed=1):
 # small: after its 100 epochs the output is still a grey average, *further* from the clean digits than the
 # noisy input is. Here each optimizer has a rate of its own by default.
 data = load_handwritten()
-X_train, X_test = (pictures.reshape(len(pictures), -1) for pictures in (data.train, data.test))
+X_train, X_test = (images.reshape(len(images), -1) for images in (data.train, data.test))
 recipe["image_shape"] = data.train.shape[1:]
 recipe["batch_size"] = 256 if data.name == "MNIST" else 32
 X_noisy = corrupt(X_test, 0.5)
@@ -82,28 +82,28 @@ curves.axes_[0].set(ylabel="binary cross-entropy", title="A thousandth of the ra
 plt.show()
 
 # %%
-# The same recipe on medical pictures
+# The same recipe on medical images
 # -----------------------------------
 # scikit-image carries a retina, cells, a stained section and microaneurysms. Cut into tiles of 28 x 28
 # pixels they are rows of 784 numbers, like MNIST's digits. The network learns from the upper two thirds of
 # the first three and is tested on their lower thirds, and on the microaneurysms, which are from the eye of
-# someone else. The noise is 0.1, as such pictures may have.
+# someone else. The noise is 0.1, as such images may have.
 SIDE, STEP = 28, 7
 
 
 def load_gray(name):
-    """Return one of scikit-image's pictures in gray, in [0, 1], cut so that tiles cover it."""
-    picture = img_as_float32(getattr(skimage.data, name)())
-    picture = rgb2gray(picture) if picture.ndim == 3 else picture
-    height, width = (side - side % SIDE for side in picture.shape)
-    return picture[:height, :width].astype(np.float32)
+    """Return one of scikit-image's images in gray, in [0, 1], cut so that tiles cover it."""
+    image = img_as_float32(getattr(skimage.data, name)())
+    image = rgb2gray(image) if image.ndim == 3 else image
+    height, width = (side - side % SIDE for side in image.shape)
+    return image[:height, :width].astype(np.float32)
 
 
-def denoise(dae, picture):
-    """Denoise overlapping tiles of a picture, and average them."""
-    tiles = view_as_windows(picture, (SIDE, SIDE), STEP)
+def denoise(dae, image):
+    """Denoise overlapping tiles of an image, and average them."""
+    tiles = view_as_windows(image, (SIDE, SIDE), STEP)
     restored = dae.predict(tiles.reshape(-1, SIDE * SIDE)).reshape(tiles.shape)
-    total, count = np.zeros_like(picture), np.zeros_like(picture)
+    total, count = np.zeros_like(image), np.zeros_like(image)
     for row, column in np.ndindex(*tiles.shape[:2]):
         covered = np.s_[row * STEP : row * STEP + SIDE, column * STEP : column * STEP + SIDE]
         total[covered] += restored[row, column]
@@ -113,11 +113,11 @@ def denoise(dae, picture):
 
 training, test = [], {}
 for name in ("retina", "cell", "immunohistochemistry", "microaneurysms"):
-    picture = load_gray(name)
-    cut = 0 if name == "microaneurysms" else 2 * len(picture) // (3 * SIDE) * SIDE
-    test[name] = picture[cut:]
+    image = load_gray(name)
+    cut = 0 if name == "microaneurysms" else 2 * len(image) // (3 * SIDE) * SIDE
+    test[name] = image[cut:]
     if cut:
-        training.append(view_as_windows(picture[:cut], (SIDE, SIDE), 2 * STEP).reshape(-1, SIDE * SIDE))
+        training.append(view_as_windows(image[:cut], (SIDE, SIDE), 2 * STEP).reshape(-1, SIDE * SIDE))
 tiles = np.concatenate(training)
 print(f"{len(tiles)} tiles to learn from")
 
@@ -135,14 +135,14 @@ medical = {
 size = 3 * SIDE
 for title, dae in medical.items():
     dae.fit(tiles)
-    parts = {"clean": [], "noisy": [], "denoised": []}  # the middle of each test picture
-    for name, picture in test.items():
-        noisy = corrupt(picture, 0.1)
+    parts = {"clean": [], "noisy": [], "denoised": []}  # the middle of each test image
+    for name, image in test.items():
+        noisy = corrupt(image, 0.1)
         restored = denoise(dae, noisy)
-        scores = [psnr(picture[None], other[None], data_range=1) for other in (noisy, restored)]
+        scores = [psnr(image[None], other[None], data_range=1) for other in (noisy, restored)]
         print(f"{title}, {name}: {scores[0]:.1f} dB before, {scores[1]:.1f} dB after")
-        top, left = ((side - size) // 2 for side in picture.shape)
-        for kind, whole in zip(parts, (picture, noisy, restored), strict=True):
+        top, left = ((side - size) // 2 for side in image.shape)
+        for kind, whole in zip(parts, (image, noisy, restored), strict=True):
             parts[kind].append(whole[top : top + size, left : left + size])
     display = DenoisingDisplay.from_predictions(
         *(np.stack(part) for part in parts.values()),
@@ -157,20 +157,20 @@ plt.show()
 # %%
 # The recipe was made for digits: its cross-entropy sees little difference between greys, and its single layer
 # gets little further than the average of a tile. The defaults, a hidden layer and a squared error that is
-# scaled to the noise, keep the larger vessels and edges. In the last rows, on one scale in both pictures, is
+# scaled to the noise, keep the larger vessels and edges. In the last rows, on one scale in both images, is
 # what was lost: not only noise, but vessels. What to remember all the same: never judge medical
-# pictures by a denoiser's output alone. It shows what is likely, not what is there.
+# images by a denoiser's output alone. It shows what is likely, not what is there.
 #
 # A folder of X-rays
 # ------------------
-# X-rays of one region look alike as a whole, so there the whole picture is the sample, made small. Give this
+# X-rays of one region look alike as a whole, so there the whole image is the sample, made small. Give this
 # function your folder; nothing else changes.
 
 
 def load_folder(folder, side=64):
-    """Return all pictures of a folder in gray, in [0, 1], side x side, as flat rows."""
-    pictures = ImageFolder(folder, color="gray")
-    return np.stack([resize(img_as_float32(x), (side, side), anti_aliasing=True).ravel() for x in pictures])
+    """Return all images of a folder in gray, in [0, 1], side x side, as flat rows."""
+    images = ImageFolder(folder, color="gray")
+    return np.stack([resize(img_as_float32(x), (side, side), anti_aliasing=True).ravel() for x in images])
 
 
 # %%

@@ -23,7 +23,7 @@ from sk_denoise.metrics import psnr
 from sk_denoise.plots import DenoisingDisplay
 
 data = load_handwritten()
-X_train, X_test = (pictures.reshape(len(pictures), -1) for pictures in (data.train, data.test))
+X_train, X_test = (images.reshape(len(images), -1) for images in (data.train, data.test))
 batch_size, epochs = (200, 2) if data.name == "MNIST" else (32, 30)
 print(f"{data.name}: {X_train.shape[0]} rows of {X_train.shape[1]} pixels, {len(X_test)} to test on")
 
@@ -48,7 +48,7 @@ dae = DenoisingAutoencoder(
 )
 
 # %%
-# Validation after each epoch takes the pictures that you name, corrupts them once, and records the PSNR:
+# Validation after each epoch takes the images that you name, corrupts them once, and records the PSNR:
 dae.fit(X_train, X_val=X_test)
 for epoch in sorted({1, epochs // 2, epochs}):
     print(

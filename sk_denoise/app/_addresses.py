@@ -133,7 +133,7 @@ def resolve_public(
     for address in addresses:
         if words := why_not_public(address):
             raise Refused(
-                f"{plain(host)} leads to {words}; pictures are fetched from public servers only. "
-                "Upload the picture as a file."
+                f"{plain(host)} leads to {words}; images are fetched from public servers only. "
+                "Upload the image as a file."
             )
     return addresses

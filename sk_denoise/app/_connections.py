@@ -39,7 +39,7 @@ class Deadline:
     def passed(self) -> Refused:
         """Return what is raised when the time is up."""
         return Refused(
-            f"The picture did not arrive within {self._seconds:g} seconds. Try again later, or download it "
+            f"The image did not arrive within {self._seconds:g} seconds. Try again later, or download it "
             "yourself and upload the file."
         )
 
@@ -115,7 +115,7 @@ def _checked(
             raise Refused(f"The connection to {plain(host)} leads elsewhere; try again, or upload the file.")
         # From its own public address a machine reaches what a firewall keeps from others.
         if own is not None and ip_address(own[0]) == address and why_not_public(str(address)) is None:
-            raise Refused(f"{plain(host)} leads to the machine that would ask; upload the picture as a file.")
+            raise Refused(f"{plain(host)} leads to the machine that would ask; upload the image as a file.")
     except BaseException:
         stream.close()
         raise

@@ -1,4 +1,4 @@
-"""A picture from a URL, for a page that everybody may use.
+"""An image from a URL, for a page that everybody may use.
 
 Whoever types a URL must reach nothing but public servers through us, and must not fill memory or disk, or
 keep the page waiting. What is refused is said in words (:class:`Refused`), for the person who typed it.
@@ -40,12 +40,12 @@ PAGES = frozenset({"text/html", "application/xhtml+xml"})
 IN_WORDS = {
     204: "it has nothing to send",
     401: "it wants a login",
-    403: "it does not give the picture to everybody",
+    403: "it does not give the image to everybody",
     404: "there is nothing at this address",
-    406: "it has the picture in other formats only",
+    406: "it has the image in other formats only",
     410: "what was at this address is gone",
     429: "it was asked too often; try again later",
-    451: "it may not show the picture, by law",
+    451: "it may not show the image, by law",
 }
 HEADERS = (
     ("User-Agent", f"sk_denoise/{__version__}"),
@@ -57,7 +57,7 @@ HEADERS = (
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a picture may cost; the defaults are for a page that everybody may use.
+    """How much an image may cost; the defaults are for a page that everybody may use.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def download(
     ssl_context: ssl.SSLContext | None = None,
     callback: Callback | None = None,
 ) -> Downloaded:
-    """Fetch a picture from a public server into a file.
+    """Fetch an image from a public server into a file.
 
     Asks by GET, without cookies, proxies or what is left of earlier connections. Each name is looked up once,
     all its addresses are checked, and the connection goes to one of them; each redirect is checked the same
@@ -126,7 +126,7 @@ def download(
     Raises
     ------
     Refused
-        Where there is no such picture, or it is not fetched; in words for the person who typed the URL.
+        Where there is no such image, or it is not fetched; in words for the person who typed the URL.
     FileExistsError
         Where there is a file already.
     OSError
@@ -139,8 +139,8 @@ def download(
     >>> download("http://127.0.0.1/cat.png", Path("cat.png"))
     Traceback (most recent call last):
         ...
-    sk_denoise.app._urls.Refused: 127.0.0.1 leads to the machine that would ask; pictures are fetched from \
-public servers only. Upload the picture as a file.
+    sk_denoise.app._urls.Refused: 127.0.0.1 leads to the machine that would ask; images are fetched from \
+public servers only. Upload the image as a file.
     """
     deadline = Deadline(limits.seconds)
     backend = CheckedBackend(resolve, deadline)
@@ -174,10 +174,10 @@ def _answer(
                     return
             url = follow(url, location)
             if url in seen:
-                raise Refused("The server sends on in a circle; open the picture in a browser and save it.")
+                raise Refused("The server sends on in a circle; open the image in a browser and save it.")
             if len(seen) > limits.redirects:
                 raise Refused(
-                    f"The servers send on more than {limits.redirects} times; open the picture in a browser "
+                    f"The servers send on more than {limits.redirects} times; open the image in a browser "
                     "and copy the address that it shows then."
                 )
             seen.append(url)
@@ -197,7 +197,7 @@ def _protocol_in_words() -> Iterator[None]:
     except (httpcore.ProtocolError, httpcore.NetworkError) as error:
         raise Refused(
             f"The connection broke off, or what came is not HTTP ({plain(str(error))}). Try again later, or "
-            "download the picture yourself and upload the file."
+            "download the image yourself and upload the file."
         ) from error
 
 
@@ -213,27 +213,27 @@ def _check_status(response: httpcore.Response) -> None:
     status = response.status
     if status == 200:
         return
-    server_failed = "the server itself failed; try again later" if status >= 500 else "that is no picture"
+    server_failed = "the server itself failed; try again later" if status >= 500 else "that is no image"
     raise Refused(
         f"The server answered {status}: {IN_WORDS.get(status, server_failed)}. Check the address in a "
-        "browser, or download the picture there and upload the file."
+        "browser, or download the image there and upload the file."
     )
 
 
 def _check_kind(response: httpcore.Response) -> None:
-    """Refuse what says itself that it is no picture, or packed."""
+    """Refuse what says itself that it is no image, or packed."""
     kind = (_header(response, b"content-type") or "").partition(";")[0].strip().lower()
     if kind in PAGES:
         raise Refused(
-            "This is the address of a web page, not of a picture. Open the picture in a tab of its own and "
+            "This is the address of a web page, not of an image. Open the image in a tab of its own and "
             "copy that address."
         )
     if not kind.startswith("image/") and kind not in WITHOUT_A_KIND:
-        raise Refused(f"Expected a picture, got {plain(kind)}. Copy the address of the picture itself.")
+        raise Refused(f"Expected an image, got {plain(kind)}. Copy the address of the image itself.")
     packing = _header(response, b"content-encoding") or ""
     if any(name.strip().lower() not in ("", "identity") for name in packing.split(",")):
         raise Refused(
-            f"The server packs the picture ({plain(packing)}), though it was asked not to. Download it "
+            f"The server packs the image ({plain(packing)}), though it was asked not to. Download it "
             "yourself and upload the file."
         )
 
@@ -252,7 +252,7 @@ def _announced(response: httpcore.Response, limits: Limits) -> int | None:
 def _too_large(limits: Limits) -> Refused:
     return Refused(
         f"The file is larger than {limits.most_bytes / 2**20:.3g} MB, the most that is fetched. Find a "
-        "smaller version of the picture."
+        "smaller version of the image."
     )
 
 
@@ -294,7 +294,7 @@ def _store(
 
 
 def _checked_size(target: Path, limits: Limits) -> tuple[int, int]:
-    """Return height and width of what came, if it is a picture of ours and not too large."""
+    """Return height and width of what came, if it is an image of ours and not too large."""
     try:
         height, width = image_size(target)
     except UnreadableImageError as error:
@@ -302,7 +302,7 @@ def _checked_size(target: Path, limits: Limits) -> tuple[int, int]:
         raise Refused(f"What came from the address cannot be used: {plain(reason, 300)}") from error
     if height * width > limits.most_pixels:
         raise Refused(
-            f"The picture has {width} x {height} pixels (width x height), more than {limits.most_pixels:,}. "
+            f"The image has {width} x {height} pixels (width x height), more than {limits.most_pixels:,}. "
             "Make it smaller and upload the file."
         )
     return height, width

@@ -19,7 +19,7 @@ BARE = re.compile(r'filename\s*=\s*([^;\s"]+)', re.IGNORECASE)
 
 
 def file_name(url: Url, disposition: str | None = None) -> str:
-    """Return what a picture is called: as the server says, or else as its address ends.
+    """Return what an image is called: as the server says, or else as its address ends.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def file_name(url: Url, disposition: str | None = None) -> str:
     Returns
     -------
     str
-        The name of a file, "picture" where there is none.
+        The name of a file, "image" where there is none.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def file_name(url: Url, disposition: str | None = None) -> str:
     'cat.png'
     """
     said = safe_name(_said(disposition or ""))
-    return said or safe_name(unquote(url.path)) or "picture"
+    return said or safe_name(unquote(url.path)) or "image"
 
 
 def safe_name(name: str) -> str:

@@ -122,7 +122,7 @@ class Job(Generic[T]):
 
     def _end(self, state: Literal["done", "failed", "cancelled"]) -> None:
         self.state = state
-        del self._work  # and the pictures that it holds
+        del self._work  # and the images that it holds
         self._ended.set()
 
 

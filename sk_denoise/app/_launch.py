@@ -18,7 +18,7 @@ def run(
 ) -> None:
     """Serve the web app, until it is interrupted.
 
-    A page on which pictures are uploaded, fetched from the web or taken from samples, and denoised. Nothing
+    A page on which images are uploaded, fetched from the web or taken from samples, and denoised. Nothing
     is sent anywhere else: no statistics of use are gathered, and the page takes nothing from other servers.
 
     Parameters

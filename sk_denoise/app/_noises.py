@@ -1,4 +1,4 @@
-"""The noises that the app adds to clean pictures: a table of what there is, with a slider each."""
+"""The noises that the app adds to clean images: a table of what there is, with a slider each."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sk_denoise.noise import BaseNoiser
 
 __all__ = ["KINDS", "Kind", "corrupted"]
 
-PIXELS_AT_ONCE = 2**22  # as floats: a band of rows, so that memory does not grow with the picture
-LARGEST_WITH_A_PLACE = 2**24  # pixels: noise on a part of a picture must see the whole
+PIXELS_AT_ONCE = 2**22  # as floats: a band of rows, so that memory does not grow with the image
+LARGEST_WITH_A_PLACE = 2**24  # pixels: noise on a part of an image must see the whole
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Kind:
     amount : Amount
         The amount, whose slider has steps of 1, from 1 on.
     make : callable
-        Returns the noiser of an amount in the unit of the class, for pictures in [0, 1].
+        Returns the noiser of an amount in the unit of the class, for images in [0, 1].
     by_rows : bool
         Whether the noise of a band of rows does not depend on the others.
     """
@@ -64,7 +64,7 @@ KINDS["chain"] = Kind(
     lambda peak: NoiserChain([PoissonNoiser(peak, white=1.0), GaussianNoiser(0.02)]),
 )
 KINDS["region"] = Kind(
-    "Gaussian, on a part of the picture",
+    "Gaussian, on a part of the image",
     replace(KINDS["gaussian"].amount, start=40),
     lambda sigma: RegionNoiser(GaussianNoiser(sigma)),
     by_rows=False,
@@ -72,18 +72,18 @@ KINDS["region"] = Kind(
 
 
 def corrupted(
-    picture: NDArray[Any],
+    image: NDArray[Any],
     intensity: IntensityRange,
     kind: str,
     amount: float,
     seed: int,
     tell: Callable[[int, int], None],
 ) -> NDArray[Any]:
-    """Return a picture with noise, of the same type; alpha stays.
+    """Return an image with noise, of the same type; alpha stays.
 
     Parameters
     ----------
-    picture : ndarray of shape (height, width) or (height, width, channels)
+    image : ndarray of shape (height, width) or (height, width, channels)
         Clean.
     intensity : IntensityRange
         Black and white; the answer is clipped to what lies between.
@@ -97,15 +97,15 @@ def corrupted(
         Told how many rows are done, and of how many.
     """
     chosen = KINDS[kind]
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     if not chosen.by_rows and height * width > LARGEST_WITH_A_PLACE:
         raise ValueError(
-            "Noise on a part of a picture takes pictures of up to "
+            "Noise on a part of an image takes images of up to "
             f"{LARGEST_WITH_A_PLACE / 1e6:.0f} megapixels here, this one has {height * width / 1e6:.0f}. "
-            "Take another noise, or a smaller picture."
+            "Take another noise, or a smaller image."
         )
     step = max(1, PIXELS_AT_ONCE // width) if chosen.by_rows else height
-    noisy = picture.copy()
+    noisy = image.copy()
     colors = without_alpha(noisy)
     noiser = chosen.make(amount * chosen.amount.unit.size)
     noiser.fit(np.zeros((1, *colors[:1, :1].shape), np.float32))  # all is given
@@ -115,5 +115,5 @@ def corrupted(
         band = colors[top : top + step]
         shown = torch.from_numpy(intensity.to_unit(band).astype(np.float32)[None])
         shown = noiser.corrupt(shown, generator)[0].clamp(0, 1)
-        band[...] = intensity.from_unit(shown.numpy(), picture.dtype)
+        band[...] = intensity.from_unit(shown.numpy(), image.dtype)
     return noisy

@@ -1,4 +1,4 @@
-"""What the app does with a picture, apart from the page: files and arrays in, files and arrays out."""
+"""What the app does with an image, apart from the page: files and arrays in, files and arrays out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sk_denoise import ImageDenoiser
 from sk_denoise._intensity import UNIT, IntensityRange, without_alpha
 from sk_denoise.app._jobs import Tell
 from sk_denoise.app._noises import corrupted
-from sk_denoise.app._quality import psnr_of_picture, ssim_of_picture
+from sk_denoise.app._quality import psnr_of_image, ssim_of_image
 from sk_denoise.app._views import Range, on_screen, screen_range, shrunk, taken_away
 from sk_denoise.io import read_image
 from sk_denoise.persistence import load
@@ -34,7 +34,7 @@ __all__ = [
     "open_model",
 ]
 
-# Files in the folder of an answer: the pictures, the same as a screen shows them, and what was taken away
+# Files in the folder of an answer: the images, the same as a screen shows them, and what was taken away
 BEFORE, AFTER = "before.npy", "after.npy"
 SCREENS = "before_on_screen.npy", "after_on_screen.npy"
 TAKEN = "taken.npy"
@@ -53,9 +53,9 @@ class Order:
     strength : float
         What the estimate is multiplied by.
     ensemble : bool
-        Whether the picture is turned in eight ways.
+        Whether the image is turned in eight ways.
     noise : str or None
-        A name in ``KINDS``: what the picture, which is clean, is corrupted with first.
+        A name in ``KINDS``: what the image, which is clean, is corrupted with first.
     amount : float
         Of that noise.
     seed : int
@@ -73,7 +73,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Quality:
-    """How near a picture is to the clean one: PSNR in dB, and SSIM where the picture is large enough."""
+    """How near an image is to the clean one: PSNR in dB, and SSIM where the image is large enough."""
 
     psnr: float
     ssim: float | None
@@ -81,12 +81,12 @@ class Quality:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of an order; the pictures lie in its folder.
+    """What became of an order; the images lie in its folder.
 
     Attributes
     ----------
     shape : tuple of int
-        Of the picture.
+        Of the image.
     sigma : float or None
         The noise that the network was told of, of 255; None where it learned to do without.
     estimated : float or None
@@ -94,11 +94,11 @@ class Answer:
     seconds : float
         What denoising took.
     before, after : Quality or None
-        Where noise was added to a clean picture.
+        Where noise was added to a clean image.
     intensity : IntensityRange
-        The numbers of the picture that stand for black and white.
+        The numbers of the image that stand for black and white.
     file_range : IntensityRange or None
-        The numbers that are black and white in a file of integers, where those of the picture are floats.
+        The numbers that are black and white in a file of integers, where those of the image are floats.
     shown : tuple (low, high)
         What is black and white on the screen.
     notes : tuple of str
@@ -120,12 +120,12 @@ class Answer:
 def denoise(
     source: Path, order: Order, folder: Path, tell: Tell, *, model: ImageDenoiser | None, most_pixels: int
 ) -> Answer:
-    """Denoise a picture, and put what is needed to show it into a folder.
+    """Denoise an image, and put what is needed to show it into a folder.
 
     Parameters
     ----------
     source : Path
-        The picture's file.
+        The image's file.
     order : Order
         What is wanted.
     folder : Path
@@ -135,14 +135,14 @@ def denoise(
     model : ImageDenoiser or None
         A model of the user, in place of the one in the box that the order names.
     most_pixels : int
-        Larger pictures are refused before they are decoded.
+        Larger images are refused before they are decoded.
     """
-    tell(0, 0, "Reading the picture")
-    picture = read_image(source, max_pixels=most_pixels)
-    intensity, before = IntensityRange.of(without_alpha(picture)), picture
+    tell(0, 0, "Reading the image")
+    image = read_image(source, max_pixels=most_pixels)
+    intensity, before = IntensityRange.of(without_alpha(image)), image
     if order.noise is not None:
         told = partial(tell, what="Adding noise")
-        before = corrupted(picture, intensity, order.noise, order.amount, order.seed, told)
+        before = corrupted(image, intensity, order.noise, order.amount, order.seed, told)
     tell(0, 0, "Estimating the noise")
     level = Level.of(before, intensity, order, model)
     start = time.perf_counter()
@@ -157,7 +157,7 @@ def denoise(
     before_quality = after_quality = None
     if order.noise is not None:
         white = intensity.span
-        before_quality, after_quality = (_quality(picture, other, white, tell) for other in (before, after))
+        before_quality, after_quality = (_quality(image, other, white, tell) for other in (before, after))
     tell(0, 0, "Preparing the view")
     shown = screen_range(before)
     np.save(folder / TAKEN, taken_away(before, after, shown))
@@ -165,51 +165,49 @@ def denoise(
         np.save(folder / small, shrunk(on_screen(array, shown)))
         np.save(folder / name, array)
     return Answer(
-        shape=picture.shape,
+        shape=image.shape,
         sigma=level.of_255,
         estimated=level.estimated,
         seconds=seconds,
         before=before_quality,
         after=after_quality,
         intensity=intensity,
-        file_range=_file_range(picture, intensity),
+        file_range=_file_range(image, intensity),
         shown=shown,
-        notes=(*_notes_on(intensity, picture, model), *level.notes),
+        notes=(*_notes_on(intensity, image, model), *level.notes),
     )
 
 
-def _notes_on(
-    intensity: IntensityRange, picture: NDArray[Any], model: ImageDenoiser | None
-) -> tuple[str, ...]:
+def _notes_on(intensity: IntensityRange, image: NDArray[Any], model: ImageDenoiser | None) -> tuple[str, ...]:
     """Return what the user should know of black and white, where the type does not tell it."""
     takes_numbers = model is not None and model.intensity_range_ is None
-    if takes_numbers or intensity == IntensityRange.of_type(picture.dtype):
+    if takes_numbers or intensity == IntensityRange.of_type(image.dtype):
         return ()
-    numbers = without_alpha(picture)
+    numbers = without_alpha(image)
     return (
         f"Its numbers reach from {numbers.min():g} to {numbers.max():g}; {intensity.black:g} was taken as "
         f"black, and {intensity.white:g} as white.",
     )
 
 
-def _file_range(picture: NDArray[Any], intensity: IntensityRange) -> IntensityRange | None:
+def _file_range(image: NDArray[Any], intensity: IntensityRange) -> IntensityRange | None:
     """Return what is black and white of floats in a file of integers, which is to hold all that came."""
-    if picture.dtype.kind != "f":
+    if image.dtype.kind != "f":
         return None
-    return intensity if intensity == UNIT else IntensityRange.of_clean(without_alpha(picture))
+    return intensity if intensity == UNIT else IntensityRange.of_clean(without_alpha(image))
 
 
-def numbers_for_file(picture: NDArray[Any], file_range: IntensityRange | None) -> NDArray[Any]:
+def numbers_for_file(image: NDArray[Any], file_range: IntensityRange | None) -> NDArray[Any]:
     """Return an image as a file of integers is to hold it: floats as 16 bits."""
     if file_range is None:
-        return picture
+        return image
     dtype = np.dtype(np.uint16)
-    return IntensityRange.of_type(dtype).from_unit(file_range.to_unit(picture), dtype)
+    return IntensityRange.of_type(dtype).from_unit(file_range.to_unit(image), dtype)
 
 
 @dataclass(frozen=True)
 class Level:
-    """The noise that a network is told of: in the picture's unit and of 255, and how it was found."""
+    """The noise that a network is told of: in the image's unit and of 255, and how it was found."""
 
     sigma: float | None
     of_255: float | None = None
@@ -218,15 +216,15 @@ class Level:
 
     @classmethod
     def of(
-        cls, picture: NDArray[Any], intensity: IntensityRange, order: Order, model: ImageDenoiser | None
+        cls, image: NDArray[Any], intensity: IntensityRange, order: Order, model: ImageDenoiser | None
     ) -> Level:
-        """Return what an order says or the picture tells, as far as a network of the user knows noise."""
+        """Return what an order says or the image tells, as far as a network of the user knows noise."""
         if model is not None and model.noise_levels_ is None:
             return cls(None)
         white = intensity.span
         if model is not None and model.intensity_range_ is None:  # the range of the fit is all that is known
             white = model.data_range_
-        estimated = None if order.sigma is not None else 255 * estimate_sigma(picture) / white
+        estimated = None if order.sigma is not None else 255 * estimate_sigma(image) / white
         wanted = order.strength * estimated if estimated is not None else order.sigma
         assert wanted is not None
         strongest = _strongest(model)
@@ -249,19 +247,18 @@ def _strongest(model: ImageDenoiser | None) -> float:
 
 
 def _quality(clean: NDArray[Any], other: NDArray[Any], data_range: float, tell: Tell) -> Quality:
-    told = partial(tell, what="Comparing with the clean picture")
+    told = partial(tell, what="Comparing with the clean image")
     return Quality(
-        psnr_of_picture(clean, other, data_range, told), ssim_of_picture(clean, other, data_range, told)
+        psnr_of_image(clean, other, data_range, told), ssim_of_image(clean, other, data_range, told)
     )
 
 
 def open_model(path: Path) -> ImageDenoiser:
-    """Return a model that ``sk_denoise.persistence.save`` wrote, once it is known to denoise pictures."""
+    """Return a model that ``sk_denoise.persistence.save`` wrote, once it is known to denoise images."""
     model = load(path)
     if not isinstance(model, ImageDenoiser):
         raise ValueError(
-            f"The file holds a {type(model).__name__}; what denoises pictures of any size is an "
-            "ImageDenoiser."
+            f"The file holds a {type(model).__name__}; what denoises images of any size is an ImageDenoiser."
         )
     if not hasattr(model, "net_"):
         raise ValueError("The ImageDenoiser in the file is not fitted; fit it, and save it again.")

@@ -13,26 +13,26 @@ PREFIX = "SK_DENOISE_APP_"
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits of the app, so that no number of users and no picture takes the machine.
+    """Limits of the app, so that no number of users and no image takes the machine.
 
     Parameters
     ----------
     megapixels : int
-        The largest picture. Its size is read from its header, before anything is decoded.
+        The largest image. Its size is read from its header, before anything is decoded.
     upload_megabytes : int
         The largest file.
     workers : int
-        How many pictures are worked on at once; the others wait their turn. Memory is needed for so many
-        pictures, whatever the number of users.
+        How many images are worked on at once; the others wait their turn. Memory is needed for so many
+        images, whatever the number of users.
     waiting : int
         How many may wait; those who come later are told to come again.
     disk_megabytes : int
-        How much room pictures and results of all users take in the folder for temporary files. Those that
+        How much room images and results of all users take in the folder for temporary files. Those that
         were looked at longest ago make way.
     patience : int
         Seconds after which work is given up whose page nobody looks at any more.
     minutes : int
-        The longest that one picture is worked on, so that a slow model does not keep all others waiting.
+        The longest that one image is worked on, so that a slow model does not keep all others waiting.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class Settings:
 
     @property
     def most_pixels(self) -> int:
-        """The largest picture, in pixels."""
+        """The largest image, in pixels."""
         return self.megapixels * 10**6
 
     def to_environment(self) -> dict[str, str]:

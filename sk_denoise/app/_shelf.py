@@ -1,4 +1,4 @@
-"""Where pictures and results of all users lie: on disk, and within a size."""
+"""Where images and results of all users lie: on disk, and within a size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 class Shelf:
     """Folders by key, which take no more room than is given; those used longest ago make way.
 
-    Memory holds none of the pictures, so that it does not grow with users who leave their page open.
+    Memory holds none of the images, so that it does not grow with users who leave their page open.
 
     Parameters
     ----------

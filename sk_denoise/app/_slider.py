@@ -1,4 +1,4 @@
-"""Pictures on the page: one alone, or two over each other, with a line that mouse, finger and keys move."""
+"""Images on the page: one alone, or two over each other, with a line that mouse, finger and keys move."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ export default function ({ data, parentElement }) {
   const handle = root.querySelector("input");
   const move = () => root.style.setProperty("--at", handle.value + "%");
   for (const [side, name] of [["before", data.names[0]], ["after", data.names.at(-1)]]) {
-    const picture = root.querySelector("img." + side);
-    if (data[side] && picture.src !== data[side]) picture.src = data[side];
-    picture.alt = name;
+    const image = root.querySelector("img." + side);
+    if (data[side] && image.src !== data[side]) image.src = data[side];
+    image.alt = name;
   }
   const after = root.querySelector("img.after");
   after.onload = () => root.style.setProperty("--ratio", after.naturalWidth / after.naturalHeight);
@@ -77,7 +77,7 @@ _component = st.components.v2.component("sk_denoise_compare", html=HTML, css=CSS
 
 
 def compare(before: str, after: str, *, names: tuple[str, str], pixels: bool, key: str) -> None:
-    """Show two pictures of the same size.
+    """Show two images of the same size.
 
     Parameters
     ----------
@@ -93,6 +93,6 @@ def compare(before: str, after: str, *, names: tuple[str, str], pixels: bool, ke
     _component(data={"before": before, "after": after, "names": names, "pixels": pixels}, key=key)
 
 
-def single(picture: str, *, name: str, pixels: bool, key: str) -> None:
-    """Show a picture, as large as those of :func:`compare`; its name is for those who cannot see it."""
-    _component(data={"after": picture, "names": [name], "pixels": pixels}, key=key)
+def single(image: str, *, name: str, pixels: bool, key: str) -> None:
+    """Show an image, as large as those of :func:`compare`; its name is for those who cannot see it."""
+    _component(data={"after": image, "names": [name], "pixels": pixels}, key=key)

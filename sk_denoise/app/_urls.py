@@ -12,7 +12,7 @@ __all__ = ["LONGEST", "Refused", "Url", "follow", "parse", "plain"]
 LONGEST = 4096  # characters; signed addresses of stores have two thousand
 DEFAULT_PORTS = {"http": 80, "https": 443}
 FIRST_FREE_PORT = 1024  # below are mail, shells and name servers, which are not to hear from us
-ADVICE = "Expected the address of a picture, such as https://example.com/photo.png"
+ADVICE = "Expected the address of an image, such as https://example.com/photo.png"
 
 # Read here, not by urllib, whose patch versions differ in what they take for the name of the server.
 URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?", re.IGNORECASE | re.DOTALL)
@@ -26,7 +26,7 @@ OF_PATHS = "/:@!$&'()*+,;=~%"  # besides letters, digits and -._, which are neve
 
 
 class Refused(Exception):  # noqa: N818 - not a failure of the program: words for the person who typed the URL
-    """Why a picture is not fetched from a URL: what was expected, what came, what to do."""
+    """Why an image is not fetched from a URL: what was expected, what came, what to do."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pictures as a screen shows them: bytes for colours, of a moderate size."""
+"""Images as a screen shows them: bytes for colours, of a moderate size."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ Range = tuple[float, float]  # what is black and what is white on the screen
 Bytes = NDArray[np.uint8]
 
 SIDE = 1600  # pixels that a screen shows of the longer side
-SMALL = 2**18  # pixels up to which pictures go to the screen without a loss
+SMALL = 2**18  # pixels up to which images go to the screen without a loss
 ROWS_AT_ONCE = 256
 
 
-def screen_range(picture: NDArray[Any]) -> Range:
+def screen_range(image: NDArray[Any]) -> Range:
     """Return what is to be black and white on the screen.
 
-    Pictures of 8 bits are shown as they are. Deeper ones often use a small part of their range: they are
+    Images of 8 bits are shown as they are. Deeper ones often use a small part of their range: they are
     shown from the darkest to the brightest, but for a thousandth at each end.
     """
-    if picture.dtype == np.uint8:
+    if image.dtype == np.uint8:
         return 0.0, 255.0
-    low, high = ends_of(without_alpha(picture))
+    low, high = ends_of(without_alpha(image))
     return (low, high) if high > low else (low, low + 1)
 
 
-def on_screen(picture: NDArray[Any], shown: Range) -> Bytes:
-    """Return a picture in bytes, without alpha."""
-    colors = _colors(picture)
+def on_screen(image: NDArray[Any], shown: Range) -> Bytes:
+    """Return an image in bytes, without alpha."""
+    colors = _colors(image)
     if colors.dtype == np.uint8 and shown == (0.0, 255.0):
         return np.ascontiguousarray(colors)
     low, high = shown
@@ -57,20 +57,20 @@ def on_screen(picture: NDArray[Any], shown: Range) -> Bytes:
     return answer
 
 
-def shrunk(picture: Bytes, side: int = SIDE) -> Bytes:
-    """Return a picture no longer than a screen, whose pixels are means over blocks."""
-    factor = -(-max(picture.shape[:2]) // side)
-    return picture if factor == 1 else np.asarray(Image.fromarray(picture).reduce(factor))
+def shrunk(image: Bytes, side: int = SIDE) -> Bytes:
+    """Return an image no longer than a screen, whose pixels are means over blocks."""
+    factor = -(-max(image.shape[:2]) // side)
+    return image if factor == 1 else np.asarray(Image.fromarray(image).reduce(factor))
 
 
-def crop(picture: NDArray[Any], across: float, down: float, side: int) -> NDArray[Any]:
-    """Return a square part of a picture, or as much as there is, by the place of its centre in [0, 1]."""
+def crop(image: NDArray[Any], across: float, down: float, side: int) -> NDArray[Any]:
+    """Return a square part of an image, or as much as there is, by the place of its centre in [0, 1]."""
     places = []
-    for length, share in zip(picture.shape[:2], (down, across), strict=True):
+    for length, share in zip(image.shape[:2], (down, across), strict=True):
         start = round(share * length - side / 2)
         start = max(0, min(start, length - side))
         places.append(slice(start, start + side))
-    return np.array(picture[tuple(places)])
+    return np.array(image[tuple(places)])
 
 
 def taken_away(
@@ -92,18 +92,18 @@ def as_gray(taken: NDArray[Any], gain: float) -> Bytes:
     return gray
 
 
-def data_uri(picture: Bytes) -> str:
-    """Return a picture as an address that holds it: PNG where it is small, else JPEG."""
+def data_uri(image: Bytes) -> str:
+    """Return an image as an address that holds it: PNG where it is small, else JPEG."""
     stream = BytesIO()
-    small = picture.shape[0] * picture.shape[1] <= SMALL
+    small = image.shape[0] * image.shape[1] <= SMALL
     if small:
-        Image.fromarray(picture).save(stream, "PNG")
+        Image.fromarray(image).save(stream, "PNG")
     else:
-        Image.fromarray(picture).save(stream, "JPEG", quality=92, subsampling=0)
+        Image.fromarray(image).save(stream, "JPEG", quality=92, subsampling=0)
     return f"data:image/{'png' if small else 'jpeg'};base64,{b64encode(stream.getvalue()).decode()}"
 
 
-def _colors(picture: NDArray[Any]) -> NDArray[Any]:
+def _colors(image: NDArray[Any]) -> NDArray[Any]:
     """Return a view of an image without alpha, gray ones as (height, width)."""
-    colors = without_alpha(picture)
+    colors = without_alpha(image)
     return colors[..., 0] if colors.shape[2:] == (1,) else colors

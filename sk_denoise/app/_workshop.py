@@ -32,16 +32,16 @@ from sk_denoise.app._service import (
 from sk_denoise.app._settings import Settings
 from sk_denoise.app._shelf import Entry, Shelf
 from sk_denoise.app._views import as_gray, crop, data_uri, on_screen, taken_away
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.io import image_size, image_suffix, write_image
 from sk_denoise.restoration import MODELS, denoise_image
 
-__all__ = ["SAMPLES", "Gone", "Model", "Picture", "Result", "Workshop"]
+__all__ = ["SAMPLES", "Gone", "Model", "Image", "Result", "Workshop"]
 
 MODELS_OPEN = 4
 DOWNLOADS_AT_ONCE = 4
 SECONDS_TO_END = 8.0  # for the tiles in work; whoever stops containers waits for ten
-SOURCE = "source"  # the file of a picture or a model, on the shelf
+SOURCE = "source"  # the file of an image or a model, on the shelf
 SAMPLES = {
     "A cat": ("rgb", "chelsea"),
     "A cup of coffee": ("rgb", "coffee"),
@@ -54,8 +54,8 @@ class Gone(Exception):  # noqa: N818 - a state, told to the user
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that somebody brought.
+class Image:
+    """An image that somebody brought.
 
     Attributes
     ----------
@@ -86,10 +86,10 @@ class Model(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a picture: the key on the shelf, and what is known."""
+    """What became of an image: the key on the shelf, and what is known."""
 
     key: str
-    picture: Picture
+    image: Image
     order: Order
     answer: Answer
 
@@ -125,46 +125,46 @@ class Workshop:
 
         return self.queue.submit(work)
 
-    def take(self, name: str, data: bytes) -> Picture:
-        """Keep a picture that was uploaded, once its header is known to be good."""
-        name = safe_name(name) or "picture"
+    def take(self, name: str, data: bytes) -> Image:
+        """Keep an image that was uploaded, once its header is known to be good."""
+        name = safe_name(name) or "image"
 
         def fill(folder: Path) -> tuple[tuple[int, int], str]:
             (folder / SOURCE).write_bytes(data)
             return self._checked(folder / SOURCE, name)
 
-        key = f"picture-{hashlib.sha256(data).hexdigest()}"
+        key = f"image-{hashlib.sha256(data).hexdigest()}"
         size, suffix = (self._shelf.get(key) or self._shelf.put(key, fill)).about
-        return Picture(key, name, size, suffix)
+        return Image(key, name, size, suffix)
 
-    def sample(self, name: str) -> Picture:
-        """Keep a sample picture."""
+    def sample(self, name: str) -> Image:
+        """Keep a sample image."""
         color, called = SAMPLES[name]
 
         def fill(folder: Path) -> tuple[tuple[int, int], str]:
-            pictures = load_pictures("gray" if color == "gray" else "rgb")
-            picture = pictures.test[pictures.test_names.index(called)]
-            write_image(folder / "sample.png", np.rint(255 * picture).astype(np.uint8))
+            images = load_images("gray" if color == "gray" else "rgb")
+            image = images.test[images.test_names.index(called)]
+            write_image(folder / "sample.png", np.rint(255 * image).astype(np.uint8))
             return self._checked((folder / "sample.png").rename(folder / SOURCE), name)
 
         key = f"sample-{called}"
         size, suffix = (self._shelf.get(key) or self._shelf.put(key, fill)).about
-        return Picture(key, called + suffix, size, suffix, is_clean=True)
+        return Image(key, called + suffix, size, suffix, is_clean=True)
 
-    def fetch(self, url: str) -> Job[Picture]:
-        """Get a picture from the web, in the queue of downloads."""
+    def fetch(self, url: str) -> Job[Image]:
+        """Get an image from the web, in the queue of downloads."""
         limits = Limits(
             most_bytes=self.settings.upload_megabytes * 2**20, most_pixels=self.settings.most_pixels
         )
 
-        def work(tell: Tell) -> Picture:
+        def work(tell: Tell) -> Image:
             with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
                 got = download(
                     url,
                     Path(folder) / SOURCE,
                     limits=limits,
                     resolve=self._resolve,
-                    callback=lambda done, total: tell(done, total or 0, "Fetching the picture"),
+                    callback=lambda done, total: tell(done, total or 0, "Fetching the image"),
                 )
                 return self.take(got.name, (Path(folder) / SOURCE).read_bytes())
 
@@ -187,31 +187,31 @@ class Workshop:
             self._shelf.put(key, fill)
         return Model(key, name)
 
-    def denoise(self, picture: Picture, order: Order) -> Job[Result]:
-        """Denoise a picture, when its turn comes."""
-        asked = json.dumps([picture.key, asdict(order)])
+    def denoise(self, image: Image, order: Order) -> Job[Result]:
+        """Denoise an image, when its turn comes."""
+        asked = json.dumps([image.key, asdict(order)])
         key = f"answer-{hashlib.sha256(asked.encode()).hexdigest()}"
 
         def fill(folder: Path, tell: Tell) -> Answer:
-            source = self._kept(picture.key).folder / SOURCE
+            source = self._kept(image.key).folder / SOURCE
             model = self._open_model(order.model) if order.model.startswith("model-") else None
             try:
                 return denoise(
                     source, order, folder, tell, model=model, most_pixels=self.settings.most_pixels
                 )
             except ValueError as error:
-                raise ValueError(str(error).replace(str(source), picture.name)) from error
+                raise ValueError(str(error).replace(str(source), image.name)) from error
             except FileNotFoundError:  # it made way this very moment
                 raise Gone from None
 
         def work(tell: Tell) -> Result:
             entry = self._shelf.get(key) or self._shelf.put(key, lambda folder: fill(folder, tell))
-            return Result(key, picture, order, entry.about)
+            return Result(key, image, order, entry.about)
 
         return self.queue.submit(work)
 
     def whole(self, result: Result) -> tuple[str, str]:
-        """Return the picture before and after, for the screen."""
+        """Return the image before and after, for the screen."""
         before, after = (data_uri(self._array(result, name)) for name in SCREENS)
         return before, after
 
@@ -229,11 +229,11 @@ class Workshop:
         return data_uri(as_gray(self._array(result, TAKEN), gain))
 
     def file(self, result: Result, suffix: str) -> bytes:
-        """Return the picture without its noise as a file, in the depth of the one that came."""
-        picture = self._array(result, AFTER)
-        source = self._kept(result.picture.key).folder / SOURCE
+        """Return the image without its noise as a file, in the depth of the one that came."""
+        image = self._array(result, AFTER)
+        source = self._kept(result.image.key).folder / SOURCE
         with self._encoding, tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
-            numbers = picture if suffix == ".tif" else numbers_for_file(picture, result.answer.file_range)
+            numbers = image if suffix == ".tif" else numbers_for_file(image, result.answer.file_range)
             write_image(Path(folder) / f"denoised{suffix}", numbers, like=source)
             return (Path(folder) / f"denoised{suffix}").read_bytes()
 
@@ -244,14 +244,14 @@ class Workshop:
         self._folder.cleanup()
 
     def _checked(self, path: Path, name: str) -> tuple[tuple[int, int], str]:
-        """Return size and suffix of a picture; refuse what cannot be read or is too large, by its header."""
+        """Return size and suffix of an image; refuse what cannot be read or is too large, by its header."""
         try:
             size, suffix = image_size(path), image_suffix(path)
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), name)) from error
         if size[0] * size[1] > self.settings.most_pixels:
             raise ValueError(
-                f"{name} has {size[1]} x {size[0]} pixels; this app takes pictures of up to "
+                f"{name} has {size[1]} x {size[0]} pixels; this app takes images of up to "
                 f"{self.settings.megapixels} megapixels. Send a part of it, or a smaller copy."
             )
         return size, suffix

@@ -19,7 +19,7 @@ from sk_denoise.app._noises import KINDS
 from sk_denoise.app._service import Answer, Order
 from sk_denoise.app._settings import Settings
 from sk_denoise.app._slider import compare, single
-from sk_denoise.app._workshop import SAMPLES, Gone, Model, Picture, Result, Workshop
+from sk_denoise.app._workshop import SAMPLES, Gone, Image, Model, Result, Workshop
 from sk_denoise.io import IMAGE_SUFFIXES
 
 LOG = logging.getLogger("sk_denoise.app")
@@ -49,29 +49,29 @@ def workshop() -> Workshop:
 def main() -> None:
     """Draw the page."""
     st.set_page_config(page_title="sk_denoise", page_icon="🧹", layout="centered")
-    st.title("Denoise a picture", anchor=False)
+    st.title("Denoise an image", anchor=False)
     take()
-    choose_picture()
-    picture: Picture | None = state.get("picture")
-    if picture is None:
+    choose_image()
+    image: Image | None = state.get("image")
+    if image is None:
         wait()
         return
-    height, width = picture.size
-    st.caption(f"{plain(picture.name)}: {width} x {height} pixels")
-    order = choose_order(picture)
+    height, width = image.size
+    st.caption(f"{plain(image.name)}: {width} x {height} pixels")
+    order = choose_order(image)
     again = st.button("Denoise", type="primary", key="denoise", width="stretch")
     if state.pop("is_new", False) or again:
-        begin(lambda: workshop().denoise(picture, order))
+        begin(lambda: workshop().denoise(image, order))
     wait()
     result: Result | None = state.get("result")
-    if result is not None and result.picture.key == picture.key:
+    if result is not None and result.image.key == image.key:
         show(result, order)
 
 
-def choose_picture() -> None:
-    """Offer the three ways to bring a picture."""
+def choose_image() -> None:
+    """Offer the three ways to bring an image."""
     way = st.segmented_control(
-        "Where is the picture?",
+        "Where is the image?",
         [UPLOAD, WEB, SAMPLE],
         default=UPLOAD,
         required=True,
@@ -91,7 +91,7 @@ def upload() -> None:
     """Take a file, and let Streamlit forget it: it lies on the shelf now, not in memory."""
     settings = workshop().settings
     given = st.file_uploader(
-        f"A picture of up to {settings.megapixels} megapixels: PNG, JPEG, WebP, TIFF or BMP",
+        f"An image of up to {settings.megapixels} megapixels: PNG, JPEG, WebP, TIFF or BMP",
         type=sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES),
         max_upload_size=settings.upload_megabytes,
         key=f"upload-{state.setdefault('uploads', 0)}",
@@ -105,23 +105,21 @@ def upload() -> None:
 def from_the_web() -> None:
     """Take an address."""
     with st.form("web", border=False):
-        url = st.text_input(
-            "The address of a picture", placeholder="https://example.org/picture.jpg", key="url"
-        )
+        url = st.text_input("The address of an image", placeholder="https://example.org/image.jpg", key="url")
         asked = st.form_submit_button("Fetch", width="stretch")
     if asked:
         begin(lambda: workshop().fetch(url.strip()))
 
 
 def sample() -> None:
-    """Offer pictures without noise."""
-    name = st.pills("Clean pictures, to which noise is added", list(SAMPLES), key="sample")
+    """Offer images without noise."""
+    name = st.pills("Clean images, to which noise is added", list(SAMPLES), key="sample")
     if name is not None and state.get("sampled") != name:
         state.sampled = name
         bring(lambda: workshop().sample(name))
 
 
-def bring(make: Callable[[], Picture | Model]) -> None:
+def bring(make: Callable[[], Image | Model]) -> None:
     """Take what is put on the shelf at once, or say why it is not."""
     state.pop("message", None)
     try:
@@ -130,23 +128,23 @@ def bring(make: Callable[[], Picture | Model]) -> None:
         LOG.warning("A file was not taken", exc_info=True)
         say(in_words(error))
         return
-    if isinstance(came, Picture):
-        new_picture(came)
+    if isinstance(came, Image):
+        new_image(came)
     else:
         state.model, state.chosen = came, came.key
 
 
-def new_picture(picture: Picture) -> None:
-    """Begin anew with a picture."""
-    state.picture, state.is_new = picture, True
+def new_image(image: Image) -> None:
+    """Begin anew with an image."""
+    state.image, state.is_new = image, True
     state.pop("message", None)
-    state.noise = "gaussian" if picture.is_clean else NO_NOISE
-    if not picture.is_clean:
+    state.noise = "gaussian" if image.is_clean else NO_NOISE
+    if not image.is_clean:
         state.sampled = None
     state.pop("result", None)
 
 
-def choose_order(picture: Picture) -> Order:
+def choose_order(image: Image) -> Order:
     """Offer what can be chosen, with what is right for most as it stands."""
     with st.expander("Settings", icon=":material/tune:"):
         left, right = st.columns(2)
@@ -155,12 +153,12 @@ def choose_order(picture: Picture) -> Order:
             ensemble = st.checkbox(
                 "Thorough",
                 key="ensemble",
-                help="Averages over the picture turned and mirrored in eight ways: a little better, and "
+                help="Averages over the image turned and mirrored in eight ways: a little better, and "
                 "eight times as long.",
             )
         with right:
             sigma, strength = choose_level()
-        noise, amount = choose_noise(picture)
+        noise, amount = choose_noise(image)
     return Order(model, sigma, strength, ensemble, noise, amount)
 
 
@@ -192,12 +190,12 @@ def choose_level() -> tuple[float | None, float]:
     return float(st.slider("Standard deviation, of 255", 0, STRONGEST, 15, key="sigma")), 1.0
 
 
-def choose_noise(picture: Picture) -> tuple[str | None, float]:
-    """Offer to add noise, for a picture that has none."""
+def choose_noise(image: Image) -> tuple[str | None, float]:
+    """Offer to add noise, for an image that has none."""
     if "noise" not in state:
-        state.noise = "gaussian" if picture.is_clean else NO_NOISE
+        state.noise = "gaussian" if image.is_clean else NO_NOISE
     noise = st.selectbox(
-        "Add noise first (for a clean picture: the result is then compared with it)",
+        "Add noise first (for a clean image: the result is then compared with it)",
         [NO_NOISE, *KINDS],
         format_func=lambda kind: "No" if kind == NO_NOISE else KINDS[kind].label,
         key="noise",
@@ -218,7 +216,7 @@ def begin(submit: Callable[[], Job[Any]]) -> None:
     try:
         state.job = submit()
     except Full:
-        say("Too many pictures are waiting here at the moment. Try again in a few minutes.")
+        say("Too many images are waiting here at the moment. Try again in a few minutes.")
 
 
 def say(words: str, kind: str = "error") -> None:
@@ -243,8 +241,8 @@ def take() -> None:
         say("Cancelled." if job.is_cancelled else LEFT_ALONE, "info")
     elif job.error is not None:
         say(in_words(job.error))
-    elif isinstance(job.result, Picture):
-        new_picture(job.result)
+    elif isinstance(job.result, Image):
+        new_image(job.result)
     else:
         state.result = job.result
 
@@ -269,8 +267,8 @@ def watch(job: Job[Any], seen: str) -> None:
     done, total, what = job.progress
     before = workshop().queue.before(job)
     if job.state == "waiting":
-        others = "1 picture is" if before == 1 else f"{before} pictures are"
-        words = f"Waiting: {others} before yours" if before else "Waiting: yours is the next picture"
+        others = "1 image is" if before == 1 else f"{before} images are"
+        words = f"Waiting: {others} before yours" if before else "Waiting: yours is the next image"
         st.progress(0.0, text=words)
     elif total:
         tiles = f": {done} of {total} tiles" if what == "Denoising" else ""
@@ -283,12 +281,12 @@ def watch(job: Job[Any], seen: str) -> None:
 def in_words(error: BaseException) -> str:
     """Return what went wrong, for the user; what is not meant for users stays in the log."""
     if isinstance(error, Gone):
-        return "The picture was put away to make room for others. Send it again."
+        return "The image was put away to make room for others. Send it again."
     if isinstance(error, MemoryError) or NO_MEMORY in str(error):
-        return "There is not enough memory for this picture. Send a part of it, or a smaller copy."
+        return "There is not enough memory for this image. Send a part of it, or a smaller copy."
     if isinstance(error, TooLong):
         return (
-            f"This took longer than {workshop().settings.minutes} minutes, the most that a picture is given "
+            f"This took longer than {workshop().settings.minutes} minutes, the most that an image is given "
             "here. Send a part of it, or a smaller copy, or take a faster model."
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -299,7 +297,7 @@ def in_words(error: BaseException) -> str:
 
 
 def show(result: Result, order: Order) -> None:
-    """Show what became of a picture."""
+    """Show what became of an image."""
     try:
         if result.order != order:
             st.info("The settings were changed. Press Denoise to see what they do.")
@@ -327,7 +325,7 @@ def level_in_words(answer: Answer) -> str:
 
 
 def figures(answer: Answer) -> None:
-    """Show how near the picture came to the clean one, where that is known."""
+    """Show how near the image came to the clean one, where that is known."""
     if answer.before is None or answer.after is None:
         return
     with st.container(horizontal=True):
@@ -343,7 +341,7 @@ def metric(name: str, before: float, after: float, form: str, unit: str) -> None
 
 
 def views(result: Result) -> None:
-    """Show the picture before and after, a part of it, and what was taken away."""
+    """Show the image before and after, a part of it, and what was taken away."""
     names = ("With noise" if result.order.noise else "Before", "Denoised")
     whole, part, taken = st.tabs(["Before and after", "Enlarged", "What was taken away"])
     with whole:
@@ -368,7 +366,7 @@ def views(result: Result) -> None:
     with taken:
         st.slider("Times as strong", 1, 20, 4, key="gain")
         single(workshop().taken(result, gain()), name="Taken from the whole", pixels=False, key="taken")
-        st.caption("From the whole picture", text_alignment="center")
+        st.caption("From the whole image", text_alignment="center")
         single(difference, name="Taken from the enlarged part", pixels=True, key="taken-part")
         st.caption("From the enlarged part", text_alignment="center")
         st.caption("Gray where nothing was taken away. Edges that show here were taken for noise.")
@@ -380,10 +378,10 @@ def gain() -> float:
 
 
 def downloads(result: Result) -> None:
-    """Offer the picture as a file, which is made when it is asked for."""
-    picture, answer = result.picture, result.answer
-    stem = f"{PurePath(picture.name).stem}-denoised"
-    suffixes = dict.fromkeys([picture.suffix, ".png"])
+    """Offer the image as a file, which is made when it is asked for."""
+    image, answer = result.image, result.answer
+    stem = f"{PurePath(image.name).stem}-denoised"
+    suffixes = dict.fromkeys([image.suffix, ".png"])
     with st.container(horizontal=True):
         for suffix in suffixes:
             to_16_bits = answer.file_range is not None and suffix == ".png"

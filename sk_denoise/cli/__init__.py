@@ -30,13 +30,13 @@ __all__ = ["COMMANDS", "main"]
 
 # Every command by name: where it is, imported when it is used, and its line in the help.
 COMMANDS = {
-    "denoise": ("_denoise:denoise", "Denoise pictures: files, folders, patterns."),
+    "denoise": ("_denoise:denoise", "Denoise images: files, folders, patterns."),
     "models": ("_models:models", "Show the models in the box, the card of one, or what a file holds."),
-    "train": ("_train:train", "Train a model on the pictures of a folder."),
+    "train": ("_train:train", "Train a model on the images of a folder."),
     "evaluate": ("_evaluate:evaluate", "Measure a model on a folder: PSNR and SSIM."),
     "compare": ("_compare:compare", "Compare models and filters on a folder."),
     "app": ("_app:app", "Serve the web app."),
-    "demo": ("_demo:demo", "Denoise scikit-learn's digits: pipeline, search, comparison, picture."),
+    "demo": ("_demo:demo", "Denoise scikit-learn's digits: pipeline, search, comparison, image."),
 }
 
 

@@ -14,12 +14,12 @@ from sk_denoise.cli._console import Failure, Refusal
 __all__ = ["app"]
 
 LIMITS = {
-    "megapixels": "The largest picture.",
+    "megapixels": "The largest image.",
     "upload_megabytes": "The largest file.",
-    "workers": "How many pictures are worked on at once; memory is needed for so many.",
-    "waiting": "How many pictures may wait for their turn.",
-    "disk_megabytes": "Room for the pictures and results of all users, in the folder for temporary files.",
-    "minutes": "How long a picture may be worked on.",
+    "workers": "How many images are worked on at once; memory is needed for so many.",
+    "waiting": "How many images may wait for their turn.",
+    "disk_megabytes": "Room for the images and results of all users, in the folder for temporary files.",
+    "minutes": "How long an image may be worked on.",
     "patience": "Seconds after which work is given up whose page nobody looks at.",
 }
 
@@ -49,7 +49,7 @@ def _limits(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--browser/--no-browser", default=True, help="Whether to open a browser.")
 @_limits
 def app(host: str, port: int, browser: bool, **limits: int | None) -> int:
-    """Serve the web app until Ctrl-C: drop a picture, or its address, and get it denoised.
+    """Serve the web app until Ctrl-C: drop an image, or its address, and get it denoised.
 
     Limits may also be set in the environment, as SK_DENOISE_APP_MEGAPIXELS and so on. What the app needs is
     in the extra "app": pip install "sk-denoise[app]".

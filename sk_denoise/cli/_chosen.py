@@ -91,23 +91,23 @@ def load_denoiser(path: Path) -> ImageDenoiser:
 
 
 def color_of(model: str | ImageDenoiser) -> str:
-    """Return what pictures a model takes: gray, rgb, or keep for auto, which takes both."""
+    """Return what images a model takes: gray, rgb, or keep for auto, which takes both."""
     if model == "auto":
         return "keep"
     channels = MODELS[model].channels if isinstance(model, str) else (*model.patch_shape_, 1)[2]
     if channels not in (1, 3):
-        raise Refusal(f"the model takes pictures of {channels} channels; only gray and colour are known here")
+        raise Refusal(f"the model takes images of {channels} channels; only gray and colour are known here")
     return "gray" if channels == 1 else "rgb"
 
 
 def refuse_color(asked: str, model: str | ImageDenoiser) -> None:
-    """Refuse gray pictures for a model of colours; one of gray works on each channel by itself."""
+    """Refuse gray images for a model of colours; one of gray works on each channel by itself."""
     if asked == "gray" and color_of(model) == "rgb":
-        raise Refusal("--color is gray, and the model takes rgb pictures; leave it out")
+        raise Refusal("--color is gray, and the model takes rgb images; leave it out")
 
 
 def choose_model(name: str | Path, *, sigma: float | None, device: str, ensemble: bool) -> Settings:
-    """Return what :func:`sk_denoise.restoration.denoise_image` is to be called with, for every picture.
+    """Return what :func:`sk_denoise.restoration.denoise_image` is to be called with, for every image.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def choose_model(name: str | Path, *, sigma: float | None, device: str, ensemble
     device : str
         Where to compute.
     ensemble : bool
-        Whether to average over turned pictures.
+        Whether to average over turned images.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def _check_sigma(name: str, model: str | ImageDenoiser, sigma: float) -> None:
 
 
 def check_device(device: str) -> None:
-    """Try the device on a few pixels: it would fail for every picture.
+    """Try the device on a few pixels: it would fail for every image.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def check_device(device: str) -> None:
     few = np.random.default_rng(0).normal(0.5, 0.01, (8, 8))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the picture is none of the user's
+            warnings.simplefilter("ignore")  # the image is none of the user's
             denoise_image(few, model=IN_THE_BOX[0], device=device)
     except (RuntimeError, ValueError) as error:
         raise Refusal(reason_of(error)) from error

@@ -93,7 +93,7 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 def open_streams() -> None:
-    """Have streams that were closed lead nowhere, so that no picture is opened in the place of one."""
+    """Have streams that were closed lead nowhere, so that no image is opened in the place of one."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)

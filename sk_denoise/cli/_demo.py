@@ -20,7 +20,7 @@ def _jobs(text: Any) -> int:
     return jobs
 
 
-@click.command(short_help="Denoise scikit-learn's digits: pipeline, search, comparison, picture.")
+@click.command(short_help="Denoise scikit-learn's digits: pipeline, search, comparison, image.")
 @click.option(
     "-o",
     "--output",
@@ -28,7 +28,7 @@ def _jobs(text: Any) -> int:
     default=Path("demo"),
     metavar="DIR",
     show_default=True,
-    help="Where the picture is written.",
+    help="Where the image is written.",
 )
 @click.option(
     "--jobs",
@@ -43,7 +43,7 @@ def demo(output: Path, jobs: int, seed: int) -> int:
     """Denoise scikit-learn's digits, in about a minute on two cores.
 
     The literal pipeline, an honest grid search, a comparison with PCA and kernel PCA, a classifier on noisy
-    input, and a picture.
+    input, and an image.
     """
     check_writable(output)
     from sk_denoise._demo import run_demo  # torch takes seconds to import

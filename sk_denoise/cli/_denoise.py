@@ -19,21 +19,21 @@ from sk_denoise.cli._options import (
     refuse_both,
     sigma_option,
 )
-from sk_denoise.cli._pixels import range_of, read_picture
+from sk_denoise.cli._pixels import range_of, read_image
 from sk_denoise.cli._places import check_writable, is_there
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sk_denoise.cli._outputs import Job, Plan
-    from sk_denoise.cli._progress import PictureProgress
+    from sk_denoise.cli._progress import ImageProgress
 
 __all__ = ["denoise"]
 
-HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what the next picture would meet too
+HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what the next image would meet too
 
 
-@click.command(short_help="Denoise pictures: files, folders, patterns.")
+@click.command(short_help="Denoise images: files, folders, patterns.")
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, metavar="OUT", help="The file or folder to write.")
 @sigma_option
@@ -72,10 +72,10 @@ def denoise(
     device: str,
     quiet: bool,
 ) -> int:
-    """Denoise pictures: PNG, JPEG, TIFF, BMP and WebP files.
+    """Denoise images: PNG, JPEG, TIFF, BMP and WebP files.
 
     IN is a file, a folder, which is looked through, or a pattern in quotes, such as 'photos/**/*.png'. OUT is
-    a file, where IN is one file and OUT ends as a picture does; else a folder, in which pictures keep
+    a file, where IN is one file and OUT ends as an image does; else a folder, in which images keep
     their place below the folder IN. Format, depth, alpha, EXIF data, colour profile and resolution are kept.
 
     \b
@@ -99,7 +99,7 @@ def denoise(
 
 
 class Run:
-    """The way through a plan, picture by picture, and what came of it."""
+    """The way through a plan, image by image, and what came of it."""
 
     def __init__(self, plan: Plan, overwrite: bool, settings: Settings) -> None:
         self.plan, self.overwrite, self.settings = plan, overwrite, settings
@@ -107,11 +107,11 @@ class Run:
         self.failures: list[tuple[Path, str]] = list(plan.unreadable)
 
     def through(self, quiet: bool) -> int:
-        """Denoise all pictures, say what came of them, and return the exit code."""
-        from sk_denoise.cli._progress import PictureProgress
+        """Denoise all images, say what came of them, and return the exit code."""
+        from sk_denoise.cli._progress import ImageProgress
 
         try:
-            with PictureProgress(len(self.plan.jobs), quiet) as progress:
+            with ImageProgress(len(self.plan.jobs), quiet) as progress:
                 for job in self.plan.jobs:
                     if not self._do(job, progress):
                         break
@@ -124,8 +124,8 @@ class Run:
             say(self._summary())
         return 1 if self.failures else 0
 
-    def _do(self, job: Job, progress: PictureProgress) -> bool:
-        """Denoise a picture, and return whether it makes sense to go on."""
+    def _do(self, job: Job, progress: ImageProgress) -> bool:
+        """Denoise an image, and return whether it makes sense to go on."""
         progress.begin(job.source)
         remarks: list[str] = []
         try:
@@ -155,7 +155,7 @@ class Run:
         return ", ".join(parts)
 
     def _whole(self) -> int:
-        """Return how many outputs there are; a signal may come between a picture and its being counted."""
+        """Return how many outputs there are; a signal may come between an image and its being counted."""
         if self.overwrite:
             return self.written
         return sum(is_there(job.target) for job in self.plan.jobs)
@@ -168,37 +168,37 @@ class Run:
         return "The same command with --skip-existing goes on."
 
 
-def restore(job: Job, settings: Settings, progress: PictureProgress) -> str:
-    """Denoise a picture from file to file, and return what there is to say of it."""
+def restore(job: Job, settings: Settings, progress: ImageProgress) -> str:
+    """Denoise an image from file to file, and return what there is to say of it."""
     from sk_denoise.io import write_image
     from sk_denoise.restoration import denoise_image
 
     options = dict(settings)
     quality, most, level = (options.pop(name) for name in ("quality", "max_pixels", "sigma"))
-    picture = read_picture(job.source, most)
-    _check_format(job, picture)
-    intensity, remark = range_of(picture)
+    image = read_image(job.source, most)
+    _check_format(job, image)
+    intensity, remark = range_of(image)
     if remark:
         progress.tell(remark)
     told = ""
     if level is not None:
         options["sigma"] = level * intensity.span / 255
     elif getattr(options["model"], "noise_levels_", True):  # else it is told nothing
-        told = _estimated(picture, intensity.span)
-    denoised = denoise_image(picture, callback=progress.count, **options)
+        told = _estimated(image, intensity.span)
+    denoised = denoise_image(image, callback=progress.count, **options)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     write_image(job.target, denoised, like=job.source, quality=quality)
     return told
 
 
-def _estimated(picture: NDArray[Any], white: float) -> str:
+def _estimated(image: NDArray[Any], white: float) -> str:
     from sk_denoise.restoration import estimate_sigma
 
-    return f", sigma {255 * estimate_sigma(picture) / white:.1f} (estimated)"
+    return f", sigma {255 * estimate_sigma(image) / white:.1f} (estimated)"
 
 
-def _check_format(job: Job, picture: NDArray[Any]) -> None:
-    """Refuse a picture that another format cannot hold before the work, by writing a pixel of it."""
+def _check_format(job: Job, image: NDArray[Any]) -> None:
+    """Refuse an image that another format cannot hold before the work, by writing a pixel of it."""
     from sk_denoise.io import write_image
 
     if job.source.suffix.lower() == job.target.suffix.lower():
@@ -206,12 +206,12 @@ def _check_format(job: Job, picture: NDArray[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pixel = Path(folder) / f"pixel{job.target.suffix}"
         try:
-            write_image(pixel, picture[:1, :1])
+            write_image(pixel, image[:1, :1])
         except ValueError as error:
             raise ValueError(str(error).replace(str(pixel), str(job.target))) from error
 
 
 def _reason(error: Exception, job: Job) -> str:
-    """Return why a picture was not denoised, in words of the command line."""
+    """Return why an image was not denoised, in words of the command line."""
     reason = reason_of(error).replace('model="auto"', "--model auto")
     return reason.removeprefix(f"{shown(' '.join(str(job.source).split()))}: ")

@@ -1,4 +1,4 @@
-"""``sk-denoise evaluate``: how well a model denoises the pictures of a folder."""
+"""``sk-denoise evaluate``: how well a model denoises the images of a folder."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from sk_denoise.cli._options import (
     seed_option,
     sigma_option,
 )
-from sk_denoise.cli._pixels import SSIM_NEEDS, check_size, keeps_numbers, range_of, read_picture
-from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder, refuse_picture_name
+from sk_denoise.cli._pixels import SSIM_NEEDS, check_size, keeps_numbers, range_of, read_image
+from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder, refuse_image_name
 
 if TYPE_CHECKING:
     from sk_denoise._intensity import IntensityRange
-    from sk_denoise.cli._progress import PictureProgress
+    from sk_denoise.cli._progress import ImageProgress
 
 __all__ = ["evaluate"]
 
@@ -39,11 +39,11 @@ LEVELS = 255.0
 MEASURES = ("psnr_noisy", "psnr", "ssim_noisy", "ssim")
 GIVEN = "as given"  # the noise of pairs
 EXACT = (
-    "pictures count as shares from black (0) to white (1) of their type; noise is neither clipped nor "
+    "images count as shares from black (0) to white (1) of their type; noise is neither clipped nor "
     "rounded, and no answer is"
 )
-STORED = "noisy pictures are rounded and clipped to the type of the file, and so are the answers"
-MEASURED = "mean over pictures; PSNR in dB and SSIM refer to the range of the type (data range 1 of shares)"
+STORED = "noisy images are rounded and clipped to the type of the file, and so are the answers"
+MEASURED = "mean over images; PSNR in dB and SSIM refer to the range of the type (data range 1 of shares)"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Exam:
     seed : int
         Of the noise.
     stored : bool
-        Whether noisy pictures and answers are as files hold them.
+        Whether noisy images and answers are as files hold them.
     """
 
     settings: Settings
@@ -81,10 +81,10 @@ class Exam:
 @click.option(
     "--color",
     type=click.Choice(["rgb", "gray", "keep"]),
-    help="What pictures are turned into. [default: what the model learned from; keep for auto]",
+    help="What images are turned into. [default: what the model learned from; keep for auto]",
 )
-@click.option("--stored", is_flag=True, help="Round and clip noisy pictures and answers as files hold them.")
-@click.option("--each", is_flag=True, help="Show each picture, and then the means.")
+@click.option("--stored", is_flag=True, help="Round and clip noisy images and answers as files hold them.")
+@click.option("--each", is_flag=True, help="Show each image, and then the means.")
 @limit_option
 @max_pixels_option
 @seed_option("Of the noise.")
@@ -92,14 +92,14 @@ class Exam:
 @device_option
 @quiet_option
 def evaluate(model: str | Path, folder: Path, **options: Any) -> int:
-    """Measure how well MODEL denoises the pictures in FOLDER.
+    """Measure how well MODEL denoises the images in FOLDER.
 
-    MODEL is auto, gray or rgb for the weights in the box, or a file that sk-denoise train wrote. Pictures are
-    read one by one, so a folder may be as large as it likes. PSNR and SSIM are those of each picture, before
-    and after; their data range is that of the picture's type.
+    MODEL is auto, gray or rgb for the weights in the box, or a file that sk-denoise train wrote. Images are
+    read one by one, so a folder may be as large as it likes. PSNR and SSIM are those of each image, before
+    and after; their data range is that of the image's type.
     """
     _check_options(options)
-    from sk_denoise.cli._progress import PictureProgress
+    from sk_denoise.cli._progress import ImageProgress
     from sk_denoise.cli._results import hand_over
 
     with explained():
@@ -111,18 +111,18 @@ def evaluate(model: str | Path, folder: Path, **options: Any) -> int:
         if options["output"] is not None:
             check_writable(options["output"].parent)
         exam = Exam(settings, options["sigma"], options["noise"], options["seed"], options["stored"])
-        with PictureProgress(len(pairs), options["quiet"]) as progress:
+        with ImageProgress(len(pairs), options["quiet"]) as progress:
             rows = list(_measured(exam, pairs, color, options["max_pixels"], progress))
         if not rows:
-            raise Failure(f"none of the pictures in {shown(folder)} could be used")
+            raise Failure(f"none of the images in {shown(folder)} could be used")
         about = {
             "model": str(model),
-            "pictures": len({row["picture"] for row in rows}),
+            "images": len({row["image"] for row in rows}),
             "color": color,
             "measured": f"{MEASURED}; {STORED if exam.stored else EXACT}.",
         }
         for row in rows:
-            row["picture"] = row["picture"].relative_to(folder).as_posix()
+            row["image"] = row["image"].relative_to(folder).as_posix()
         results = [*(rows if options["each"] else []), *_means(rows)]
         hand_over(results, options["form"], options["output"], about)
     return 0
@@ -132,19 +132,19 @@ def _check_options(options: dict[str, Any]) -> None:
     if bool(options["noise"]) == (options["noisy"] is not None):
         raise Refusal(
             "say what the noise is: --noise such as gaussian:0.1, or --noisy FOLDER with the noisy side of "
-            "each picture; one of the two"
+            "each image; one of the two"
         )
     check_noises(options["noise"])
     if options["output"] is not None:
-        refuse_picture_name(options["output"])
+        refuse_image_name(options["output"])
         check_target(options["output"], overwrite=options["overwrite"])
 
 
 def _pairs(folder: Path, options: dict[str, Any]) -> list[tuple[Path, Path | None]]:
     """Return the files, each with its noisy side if there is one."""
-    pictures = open_folder(folder, options["noisy"], max_pixels=options["max_pixels"])
-    partners: Sequence[Path | None] = pictures.noisy_paths or [None] * len(pictures)
-    return list(zip(pictures.paths, partners, strict=True))[: options["limit"]]
+    images = open_folder(folder, options["noisy"], max_pixels=options["max_pixels"])
+    partners: Sequence[Path | None] = images.noisy_paths or [None] * len(images)
+    return list(zip(images.paths, partners, strict=True))[: options["limit"]]
 
 
 def _measured(
@@ -152,9 +152,9 @@ def _measured(
     pairs: Sequence[tuple[Path, Path | None]],
     color: str,
     max_pixels: int,
-    progress: PictureProgress,
+    progress: ImageProgress,
 ) -> Iterator[dict[str, Any]]:
-    """Read pictures one by one, and yield what is measured on each."""
+    """Read images one by one, and yield what is measured on each."""
     for path, partner in pairs:
         progress.begin(path)
         rows = []
@@ -164,7 +164,7 @@ def _measured(
                 noisy = None if partner is None else _read(partner, color, max_pixels)
                 _check_pair(clean, noisy)
                 rows = [
-                    {"picture": path, "noise": label, **grades}
+                    {"image": path, "noise": label, **grades}
                     for label, grades in _questions(exam, clean, noisy, progress)
                 ]
         except (OSError, ValueError) as error:
@@ -174,7 +174,7 @@ def _measured(
 
 
 def _read(path: Path, color: Any, max_pixels: int) -> Any:
-    return read_picture(path, max_pixels, color=color, alpha="drop")
+    return read_image(path, max_pixels, color=color, alpha="drop")
 
 
 def _check_pair(clean: Any, noisy: Any) -> None:
@@ -185,7 +185,7 @@ def _check_pair(clean: Any, noisy: Any) -> None:
 
 
 def _questions(
-    exam: Exam, clean: Any, noisy: Any, progress: PictureProgress
+    exam: Exam, clean: Any, noisy: Any, progress: ImageProgress
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield noises by name, with what is measured under each."""
     import numpy as np
@@ -203,9 +203,9 @@ def _questions(
 
 
 def _grades(
-    exam: Exam, intensity: IntensityRange, progress: PictureProgress, truth: Any, noisy: Any
+    exam: Exam, intensity: IntensityRange, progress: ImageProgress, truth: Any, noisy: Any
 ) -> dict[str, float]:
-    """Return how good a noisy picture is, and the answer to it."""
+    """Return how good a noisy image is, and the answer to it."""
     from sk_denoise.metrics import psnr, ssim
     from sk_denoise.restoration import denoise_image
 
@@ -217,9 +217,9 @@ def _grades(
     if in_numbers:
         answer = intensity.to_unit(answer)
     values = (
-        measure(truth[None], picture[None], data_range=white)
+        measure(truth[None], image[None], data_range=white)
         for measure in (psnr, ssim)
-        for picture in (noisy, answer)
+        for image in (noisy, answer)
     )
     return dict(zip(MEASURES, values, strict=True))
 
@@ -230,7 +230,7 @@ def _means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         by_noise[row["noise"]].append(row)
     return [
         {
-            "picture": f"mean of {len(some)}",
+            "image": f"mean of {len(some)}",
             "noise": noise,
             **{name: math.fsum(row[name] for row in some) / len(some) for name in MEASURES},
         }

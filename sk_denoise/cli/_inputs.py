@@ -1,4 +1,4 @@
-"""Which pictures are meant by files, folders and patterns; nothing is opened here."""
+"""Which images are meant by files, folders and patterns; nothing is opened here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sk_denoise.cli._console import Refusal, reason_of, shown
 from sk_denoise.cli._places import is_folder
 from sk_denoise.io import IMAGE_SUFFIXES
 
-__all__ = ["SUFFIXES", "Found", "Inputs", "find_pictures", "is_picture_name"]
+__all__ = ["SUFFIXES", "Found", "Inputs", "find_images", "is_image_name"]
 
 SUFFIXES = ", ".join(sorted(IMAGE_SUFFIXES))
 WILDCARD = re.compile(r"[*?\[]")
@@ -21,7 +21,7 @@ WILDCARD = re.compile(r"[*?\[]")
 
 @dataclass(frozen=True)
 class Found:
-    """A picture that is to be denoised.
+    """An image that is to be denoised.
 
     Attributes
     ----------
@@ -37,22 +37,22 @@ class Found:
 
 @dataclass
 class Inputs:
-    """Pictures in order, and folders that could not be looked through, each with the reason."""
+    """Images in order, and folders that could not be looked through, each with the reason."""
 
-    pictures: list[Found] = field(default_factory=list)
+    images: list[Found] = field(default_factory=list)
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
 
 
-def is_picture_name(path: Path) -> bool:
-    """Whether the name says that it is a picture, in upper or lower case."""
+def is_image_name(path: Path) -> bool:
+    """Whether the name says that it is an image, in upper or lower case."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def find_pictures(names: Iterable[str], left_out: Path | None = None) -> Inputs:
-    """Return the pictures that names stand for.
+def find_images(names: Iterable[str], left_out: Path | None = None) -> Inputs:
+    """Return the images that names stand for.
 
     A name is that of a file, which is taken whatever its suffix is; of a folder, which is looked through for
-    pictures; or a pattern. In folders and patterns, files of other suffixes do not count, and neither does
+    images; or a pattern. In folders and patterns, files of other suffixes do not count, and neither does
     what is hidden. Linked folders are looked through, but for those that lead back.
 
     Parameters
@@ -60,7 +60,7 @@ def find_pictures(names: Iterable[str], left_out: Path | None = None) -> Inputs:
     names : iterable of str
         What was asked for.
     left_out : Path, optional
-        A folder whose pictures do not count, unless it is named itself, or one in it: where outputs go.
+        A folder whose images do not count, unless it is named itself, or one in it: where outputs go.
 
     Raises
     ------
@@ -72,18 +72,18 @@ def find_pictures(names: Iterable[str], left_out: Path | None = None) -> Inputs:
     for name in names:
         path = Path(name)
         if is_folder(path):
-            found = [Found(p, p.relative_to(path)) for p in _pictures_in(path, skipped, inputs)]
-            hint = f"the folder '{shown(name)}' holds no picture: no file that ends in {SUFFIXES}"
+            found = [Found(p, p.relative_to(path)) for p in _images_in(path, skipped, inputs)]
+            hint = f"the folder '{shown(name)}' holds no image: no file that ends in {SUFFIXES}"
         elif os.path.lexists(path):
             found, hint = [Found(path, Path(path.name))], ""
         elif WILDCARD.search(name):
             found = _matching(path, skipped, inputs)
-            hint = f"no picture matches '{shown(name)}'"
+            hint = f"no image matches '{shown(name)}'"
         else:
             found, hint = [], f"there is no file or folder '{shown(name)}'"
         if not found and not any(_is_in(place, path) for place, _ in inputs.unreadable):
             raise Refusal(hint)
-        inputs.pictures += found
+        inputs.images += found
     return inputs
 
 
@@ -91,10 +91,10 @@ def _is_in(path: Path, folder: Path) -> bool:
     return path == folder or folder in path.parents
 
 
-def _pictures_in(folder: Path, skipped: str | None, inputs: Inputs) -> Iterator[Path]:
-    """Yield the pictures of a folder and of those within, sorted."""
+def _images_in(folder: Path, skipped: str | None, inputs: Inputs) -> Iterator[Path]:
+    """Yield the images of a folder and of those within, sorted."""
     for place in _folders_in(folder, skipped, inputs):
-        yield from (path for path in _visible(place, inputs) if is_picture_name(path) and not is_folder(path))
+        yield from (path for path in _visible(place, inputs) if is_image_name(path) and not is_folder(path))
 
 
 def _folders_in(folder: Path, skipped: str | None, inputs: Inputs, *above: str) -> Iterator[Path]:
@@ -116,7 +116,7 @@ def _visible(folder: Path, inputs: Inputs) -> list[Path]:
 
 
 def _matching(pattern: Path, skipped: str | None, inputs: Inputs) -> list[Found]:
-    """Return the pictures of a pattern, in place below the part that has no wildcard.
+    """Return the images of a pattern, in place below the part that has no wildcard.
 
     A folder that matches counts as if it were named, unless the pattern has ``**`` and looks through folders
     by itself.
@@ -131,9 +131,9 @@ def _matching(pattern: Path, skipped: str | None, inputs: Inputs) -> list[Found]
     found: list[Path] = []
     for path in _walk(root, parts, skipped, inputs):
         if not is_folder(path):
-            found += [path] if is_picture_name(path) else []
+            found += [path] if is_image_name(path) else []
         elif "**" not in parts:
-            found += _pictures_in(path, skipped, inputs)
+            found += _images_in(path, skipped, inputs)
     return [Found(path, path.relative_to(root)) for path in dict.fromkeys(found)]
 
 

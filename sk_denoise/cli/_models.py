@@ -82,7 +82,7 @@ def _description(estimator: Any) -> str:
 
 
 def _learned(denoiser: ImageDenoiser) -> str:
-    """Return in words what pictures an ImageDenoiser takes, and what it is told of their noise."""
+    """Return in words what images an ImageDenoiser takes, and what it is told of their noise."""
     shape = denoiser.patch_shape_
     epochs = number_of(denoiser.n_iter_, "epoch")
     lines = [f"Fitted to patches of {' x '.join(map(str, shape))}, in {epochs}."]
@@ -90,7 +90,7 @@ def _learned(denoiser: ImageDenoiser) -> str:
         lines.append("It is told nothing of the noise (blind), so it takes no --sigma.")
     else:
         intensity = denoiser.intensity_range_
-        unit = "the unit of its pictures" if intensity is None else "grey levels of 255"
+        unit = "the unit of its images" if intensity is None else "grey levels of 255"
         gain = 1.0 if intensity is None else 255 / intensity.span
         weakest, strongest = (f"{gain * level:.3g}" for level in denoiser.noise_levels_)
         lines.append(f"It is told how strong the noise is: from {weakest} to {strongest}, in {unit}.")

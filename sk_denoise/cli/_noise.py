@@ -45,7 +45,7 @@ class Noise:
     parts: tuple[tuple[str, Amount], ...]
 
     def noiser(self, random_state: int | None = None) -> Any:
-        """Return it for pictures in [0, 1]."""
+        """Return it for images in [0, 1]."""
         import sk_denoise
 
         noisers = []
@@ -62,7 +62,7 @@ class NoiseType(click.ParamType):  # type: ignore[type-arg]  # generic from clic
     Parameters
     ----------
     in_training : bool
-        Whether it corrupts many patches at once, and not a picture by itself.
+        Whether it corrupts many patches at once, and not an image by itself.
     """
 
     name = "noise"
@@ -89,9 +89,7 @@ class NoiseType(click.ParamType):  # type: ignore[type-arg]  # generic from clic
         if name not in KINDS:
             self.fail(_unknown(name), param, ctx)
         if NOISES[name].mixes_samples and not self.in_training:
-            self.fail(
-                f"{name} takes values from other patches, and here pictures come one by one.", param, ctx
-            )
+            self.fail(f"{name} takes values from other patches, and here images come one by one.", param, ctx)
         amounts = [float(end) for end in (found["low"], found["high"]) if end is not None]
         problem = _problem(name, amounts)
         if problem:
@@ -103,11 +101,11 @@ class NoiseType(click.ParamType):  # type: ignore[type-arg]  # generic from clic
 
 def noise_option(*, in_training: bool = False, multiple: bool = False, required: bool = False) -> Any:
     """Return the option ``--noise``."""
-    what = "What is added to the pictures, which count as clean."
+    what = "What is added to the images, which count as clean."
     what += (
         " Several times for several noises."
         if multiple
-        else " [default: Gaussian noise, for each patch up to the standard deviation of the pictures]"
+        else " [default: Gaussian noise, for each patch up to the standard deviation of the images]"
     )
     return click.option(
         "--noise", type=NoiseType(in_training=in_training), multiple=multiple, required=required, help=what
@@ -126,10 +124,10 @@ def noise_help() -> str:
     """Return what each noise means, for the end of a help page."""
     width = max(map(len, KINDS))
     lines = [f"  {name:<{width}}  {kind.meaning}" for name, kind in KINDS.items()]
-    return "\b\nNoise, and what AMOUNT means for pictures from 0 (black) to 1 (white):\n" + "\n".join(
+    return "\b\nNoise, and what AMOUNT means for images from 0 (black) to 1 (white):\n" + "\n".join(
         [
             *lines,
-            "LOW-HIGH draws an amount for each patch or picture; without an amount it is",
+            "LOW-HIGH draws an amount for each patch or image; without an amount it is",
             "that of the library. In poisson:30+gaussian:0.02 one follows the other.",
         ]
     )

@@ -79,7 +79,7 @@ ensemble_option = click.option(
     "--ensemble", is_flag=True, help="Average over eight turns: a little better, 8 times as long."
 )
 limit_option = click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="Take the first N pictures alone."
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Take the first N images alone."
 )
 max_pixels_option = click.option(
     "--max-pixels",
@@ -87,12 +87,12 @@ max_pixels_option = click.option(
     default=MAX_PIXELS,
     metavar="N",
     show_default=True,
-    help="Refuse larger pictures.",
+    help="Refuse larger images.",
 )
 noisy_option = click.option(
     "--noisy",
     type=FOLDER,
-    help="In place of --noise: a folder with the noisy side of each picture, under the same name.",
+    help="In place of --noise: a folder with the noisy side of each image, under the same name.",
 )
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, help="Say nothing but results, warnings and what went wrong."
@@ -101,8 +101,8 @@ sigma_option = click.option(
     "--sigma",
     type=_grey_levels,
     metavar="FLOAT",
-    help="Standard deviation of the noise in grey levels of 255, whatever the depth of the picture: 10 is "
-    "10/255 of the range from black to white. By default it is estimated for each picture.",
+    help="Standard deviation of the noise in grey levels of 255, whatever the depth of the image: 10 is "
+    "10/255 of the range from black to white. By default it is estimated for each image.",
 )
 
 

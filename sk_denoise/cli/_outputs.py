@@ -1,4 +1,4 @@
-"""Where each picture goes, known and checked before any work."""
+"""Where each image goes, known and checked before any work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sk_denoise.cli._console import Refusal, shown, some_of
-from sk_denoise.cli._inputs import SUFFIXES, Found, find_pictures, is_picture_name
+from sk_denoise.cli._inputs import SUFFIXES, Found, find_images, is_image_name
 from sk_denoise.cli._places import is_folder, is_there
 
 __all__ = ["Job", "Plan", "plan_jobs"]
@@ -18,7 +18,7 @@ __all__ = ["Job", "Plan", "plan_jobs"]
 
 @dataclass(frozen=True)
 class Job:
-    """A picture, and where the denoised one goes."""
+    """An image, and where the denoised one goes."""
 
     source: Path
     target: Path
@@ -37,7 +37,7 @@ class Plan:
     kept : int
         How many outputs are there already, and stay.
     in_place : bool
-        Whether pictures are replaced by what comes of them.
+        Whether images are replaced by what comes of them.
     unreadable : list of tuple (Path, str)
         Folders that could not be looked through, and why.
     """
@@ -50,30 +50,30 @@ class Plan:
 
 
 def plan_jobs(names: Sequence[str], output: str, *, overwrite: bool, skip_existing: bool) -> Plan:
-    """Return which picture goes where.
+    """Return which image goes where.
 
     Parameters
     ----------
     names : sequence of str
         Files, folders and patterns.
     output : str
-        A file, where one file is named and this ends as a picture does and is no folder; else a folder.
+        A file, where one file is named and this ends as an image does and is no folder; else a folder.
     overwrite : bool
         Whether files that are there may be replaced.
     skip_existing : bool
-        Whether they stay, and their pictures are left alone.
+        Whether they stay, and their images are left alone.
 
     Raises
     ------
     Refusal
-        Where a name stands for nothing, two pictures would go to one place, or a file is in the way.
+        Where a name stands for nothing, two images would go to one place, or a file is in the way.
     """
     into_file = _is_file_name(names, output)
-    inputs = find_pictures(names, None if into_file else Path(output))
+    inputs = find_images(names, None if into_file else Path(output))
     if into_file:
-        jobs = [Job(inputs.pictures[0].path, Path(output))]
+        jobs = [Job(inputs.images[0].path, Path(output))]
     else:
-        jobs = [Job(found.path, _in_folder(found, Path(output))) for found in inputs.pictures]
+        jobs = [Job(found.path, _in_folder(found, Path(output))) for found in inputs.images]
     folder = Path(output).parent if into_file else Path(output)
     jobs, in_place = _one_for_each(jobs, _Identity(folder), overwrite)
     existing = [job for job in jobs if is_there(job.target)]
@@ -95,11 +95,11 @@ def _is_file_name(names: Sequence[str], output: str) -> bool:
     if is_folder(path) or output.endswith(("/", os.sep)):
         return False
     one_file = len(names) == 1 and os.path.lexists(names[0]) and not is_folder(Path(names[0]))
-    if is_picture_name(path):
+    if is_image_name(path):
         if one_file:
             return True
         raise Refusal(
-            f"{shown(output)} has the name of a picture, which holds one; for folders, patterns and several "
+            f"{shown(output)} has the name of an image, which holds one; for folders, patterns and several "
             "files, give a folder"
         )
     if is_there(path):
@@ -111,7 +111,7 @@ def _is_file_name(names: Sequence[str], output: str) -> bool:
 
 
 def _in_folder(found: Found, folder: Path) -> Path:
-    if not is_picture_name(found.place):
+    if not is_image_name(found.place):
         raise Refusal(
             f"the name of {shown(found.path)} says no format to write: it ends in none of {SUFFIXES}; "
             "denoise it by itself, into a file whose name does"
@@ -156,7 +156,7 @@ def _one_for_each(jobs: Iterable[Job], identity: _Identity, overwrite: bool) -> 
         some = some_of([job.target for job, _ in replaced])
         raise Refusal(
             f"of {len(by_target)} outputs {len(replaced)} are inputs too: {some}; give another folder, or "
-            "--overwrite to replace pictures by what comes of them"
+            "--overwrite to replace images by what comes of them"
         )
     for job, reader in replaced:
         if identity.of(job.source) != identity.of(reader.source):

@@ -1,4 +1,4 @@
-"""Pictures as files hold them: read within limits, and their black and white in words."""
+"""Images as files hold them: read within limits, and their black and white in words."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
     from sk_denoise._intensity import IntensityRange
 
-__all__ = ["SSIM_NEEDS", "check_size", "keeps_numbers", "range_of", "read_picture"]
+__all__ = ["SSIM_NEEDS", "check_size", "keeps_numbers", "range_of", "read_image"]
 
 SSIM_NEEDS = 3  # pixels on each side
 
 
-def read_picture(path: Path, max_pixels: int, **how: Any) -> NDArray[Any]:
-    """Return a picture; one that is too large is refused before it is decoded.
+def read_image(path: Path, max_pixels: int, **how: Any) -> NDArray[Any]:
+    """Return an image; one that is too large is refused before it is decoded.
 
     Raises
     ------
@@ -31,24 +31,24 @@ def read_picture(path: Path, max_pixels: int, **how: Any) -> NDArray[Any]:
     return read_image(path, max_pixels=max_pixels, **how)
 
 
-def check_size(picture: NDArray[Any], least: int, who: str) -> None:
-    """Refuse a picture that is smaller than somebody needs.
+def check_size(image: NDArray[Any], least: int, who: str) -> None:
+    """Refuse an image that is smaller than somebody needs.
 
     Raises
     ------
     ValueError
         The message goes behind its name.
     """
-    if min(picture.shape[:2]) < least:
+    if min(image.shape[:2]) < least:
         raise ValueError(f"it is smaller than the {least} x {least} pixels that {who} needs")
 
 
-def range_of(picture: NDArray[Any]) -> tuple[IntensityRange, str]:
-    """Return the range from black to white of a picture, and a remark where its type does not tell it."""
+def range_of(image: NDArray[Any]) -> tuple[IntensityRange, str]:
+    """Return the range from black to white of an image, and a remark where its type does not tell it."""
     from sk_denoise._intensity import IntensityRange, without_alpha
 
-    counted = IntensityRange.of(without_alpha(picture))
-    if counted == IntensityRange.of_type(picture.dtype):
+    counted = IntensityRange.of(without_alpha(image))
+    if counted == IntensityRange.of_type(image.dtype):
         return counted, ""
     return counted, f"{counted.black:g} is taken as black and {counted.white:g} as white"
 

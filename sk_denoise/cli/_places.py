@@ -22,7 +22,7 @@ __all__ = [
     "is_there",
     "open_folder",
     "refuse_model_name",
-    "refuse_picture_name",
+    "refuse_image_name",
 ]
 
 
@@ -61,12 +61,12 @@ FOLDER = FolderType()
 def open_folder(
     folder: Path, noisy: Path | None = None, *, color: Any = "rgb", max_pixels: int
 ) -> ImageFolder:
-    """Return the pictures of a folder, or its pairs with another one.
+    """Return the images of a folder, or its pairs with another one.
 
     Raises
     ------
     Refusal
-        Where there is no picture, or it is not clear which belong together.
+        Where there is no image, or it is not clear which belong together.
     """
     from sk_denoise.datasets import ImageFolder
 
@@ -76,18 +76,18 @@ def open_folder(
         raise Refusal(reason_of(error)) from error
 
 
-def refuse_picture_name(path: Path) -> None:
-    """Refuse the name of a picture for what is none: the next command would take it for one.
+def refuse_image_name(path: Path) -> None:
+    """Refuse the name of an image for what is none: the next command would take it for one.
 
     Raises
     ------
     Refusal
-        Where the name ends as pictures do.
+        Where the name ends as images do.
     """
     from sk_denoise.io import IMAGE_SUFFIXES
 
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        raise Refusal(f"{shown(path)} has the name of a picture; give another one")
+        raise Refusal(f"{shown(path)} has the name of an image; give another one")
 
 
 def refuse_model_name(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is shown on stderr while pictures are worked on: lines, and bars below them on a terminal."""
+"""What is shown on stderr while images are worked on: lines, and bars below them on a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from sk_denoise.cli._console import shown, tell
 
-__all__ = ["PictureProgress", "terminal"]
+__all__ = ["ImageProgress", "terminal"]
 
 
 class Screen(Console):
@@ -39,15 +39,15 @@ def terminal(quiet: bool = False) -> Console | None:
     return console if console.is_terminal and not console.is_dumb_terminal else None
 
 
-class PictureProgress:
-    """Lines for pictures; on a terminal also bars over the pictures and over the tiles of the present one.
+class ImageProgress:
+    """Lines for images; on a terminal also bars over the images and over the tiles of the present one.
 
     Where stderr is no terminal nothing but whole lines is written: no bars and no control codes.
 
     Parameters
     ----------
     total : int
-        How many pictures there are.
+        How many images there are.
     quiet : bool
         Whether there are no bars, and only lines that tell of trouble.
     """
@@ -57,7 +57,7 @@ class PictureProgress:
         console = terminal(quiet)
         self.bars = None if console is None else _bars(console)
         if self.bars is not None:
-            self.pictures = self.bars.add_task("pictures", total=total)
+            self.images = self.bars.add_task("images", total=total)
             self.tiles = self.bars.add_task("", total=None)
 
     def __enter__(self) -> Self:
@@ -72,25 +72,25 @@ class PictureProgress:
             self.bars.stop()
 
     def begin(self, path: Path) -> None:
-        """Turn to the next picture."""
+        """Turn to the next image."""
         self.number, self.path = self.number + 1, path
         if self.bars is not None:
             self.bars.reset(self.tiles, description=shown(path), total=None)
 
     def count(self, done: int, total: int) -> None:
-        """Tell how many tiles of the present picture are done."""
+        """Tell how many tiles of the present image are done."""
         if self.bars is not None:
             self.bars.update(self.tiles, completed=done, total=total)
 
     def end(self, text: str = "") -> None:
-        """Say what came of the present picture, if anything is to be said."""
+        """Say what came of the present image, if anything is to be said."""
         if text and not self.quiet:
             self.trouble(f"[{self.number:{len(str(self.total))}}/{self.total}] {text}")
         if self.bars is not None:
-            self.bars.update(self.pictures, completed=self.number)
+            self.bars.update(self.images, completed=self.number)
 
     def tell(self, text: str) -> None:
-        """Write a line on the present picture, quiet or not."""
+        """Write a line on the present image, quiet or not."""
         self.trouble(f"{self.path}: {text}")
 
     def trouble(self, text: str) -> None:

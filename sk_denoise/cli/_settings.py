@@ -35,7 +35,7 @@ PARAMETERS = {  # option: parameter of ImageDenoiser
     "sigma_map": "sigma",
     "noise": "noise",
     "patch_size": "patch_size",
-    "patches_per_picture": "patches_per_picture",
+    "patches_per_image": "patches_per_image",
     "augment": "augment",
     "batch_size": "batch_size",
     "epochs": "max_epochs",
@@ -95,7 +95,7 @@ class NetworkOption(click.ParamType):  # type: ignore[type-arg]  # generic from 
 
 
 def fresh(options: Options, given: set[str]) -> tuple[Any, str]:
-    """Return an estimator that has learned nothing, and the color of its pictures."""
+    """Return an estimator that has learned nothing, and the color of its images."""
     from sk_denoise import ImageDenoiser
 
     return ImageDenoiser(**dict(_parameters(options, given))), options["color"]
@@ -136,9 +136,7 @@ def resumed(model: Path, options: Options, given: set[str]) -> tuple[Any, str]:
     )
     paired = denoiser.noiser_ is None
     if paired != (options["noisy"] is not None):
-        before = (
-            "pairs: give --noisy FOLDER" if paired else "clean pictures and added noise: leave --noisy out"
-        )
+        before = "pairs: give --noisy FOLDER" if paired else "clean images and added noise: leave --noisy out"
         raise Refusal(f"{shown(model)} learned from {before}")
     wanted = dict(_parameters(options, given & set(FREE)))
     return denoiser.set_params(**wanted, callbacks=None), _own_color(denoiser, options, given)
@@ -173,7 +171,7 @@ def _spec(name: str, values: dict[str, Any]) -> Any:
             f"Known: {', '.join(spec.get_params())}"
         )
     try:
-        spec.set_params(**values).build(1, False)  # the fit would refuse it, after the pictures are read
+        spec.set_params(**values).build(1, False)  # the fit would refuse it, after the images are read
     except (TypeError, ValueError) as error:
         raise Refusal(f"--network-option: {reason_of(error)}") from error
     return spec
@@ -206,8 +204,8 @@ def _said(value: Any) -> str:
 
 
 def _own_color(denoiser: Any, options: Options, given: set[str]) -> str:
-    """Return the color of the pictures that an estimator takes."""
+    """Return the color of the images that an estimator takes."""
     color = color_of(denoiser)
     if "color" in given and options["color"] not in ("auto", color):
-        raise Refusal(f"--color is {options['color']}, and the model takes {color} pictures; leave it out")
+        raise Refusal(f"--color is {options['color']}, and the model takes {color} images; leave it out")
     return color

@@ -1,4 +1,4 @@
-"""``sk-denoise train``: teach a network on the pictures of a folder."""
+"""``sk-denoise train``: teach a network on the images of a folder."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from sk_denoise.cli._places import (
     check_writable,
     is_there,
     open_folder,
+    refuse_image_name,
     refuse_model_name,
-    refuse_picture_name,
 )
 from sk_denoise.cli._settings import (
     AUGMENTATIONS,
@@ -48,7 +48,7 @@ from sk_denoise.cli._settings import (
 __all__ = ["train"]
 
 STEPS, MOST_EPOCHS, BATCH, PATCHES_OF_A_FILE = 2_500, 500, 32, 16  # what "auto" means, see ImageDenoiser
-LOOKED_AT = 5  # pictures that tell whether floats are in [0, 1]
+LOOKED_AT = 5  # images that tell whether floats are in [0, 1]
 COUNT = IntegerOrAuto()
 
 
@@ -60,7 +60,7 @@ class Run:
     ----------
     denoiser : ImageDenoiser
         What learns, or goes on learning.
-    pictures, validation : ImageFolder
+    images, validation : ImageFolder
         What it learns from, and what it is measured on, if anything.
     model : Path
         Where it is written.
@@ -69,7 +69,7 @@ class Run:
     """
 
     denoiser: Any
-    pictures: Any
+    images: Any
     validation: Any
     model: Path
     total: int
@@ -80,7 +80,7 @@ class Run:
         return int(getattr(self.denoiser, "n_iter_", 0))
 
 
-@click.command("train", short_help="Train a model on the pictures of a folder.", epilog=noise_help())
+@click.command("train", short_help="Train a model on the images of a folder.", epilog=noise_help())
 @click.argument("folder", type=FOLDER)
 @click.option(
     "-o",
@@ -124,7 +124,7 @@ class Run:
 @click.option(
     "--patch-size", type=click.IntRange(min=1), show_default="64", help="Sides of patches in pixels."
 )
-@click.option("--patches-per-picture", type=COUNT, show_default="auto", help="In an epoch; auto is 16.")
+@click.option("--patches-per-image", type=COUNT, show_default="auto", help="In an epoch; auto is 16.")
 @click.option(
     "--augment", type=click.Choice(list(AUGMENTATIONS)), show_default="none", help="Move patches at random."
 )
@@ -136,7 +136,7 @@ class Run:
     show_default="0.002, and 0.0002 with --start-from",
 )
 @click.option("--loss", type=click.Choice(list(LOSSES)), show_default="mse")
-@click.option("--validation", type=FOLDER, help="Measure each epoch on the pictures of this folder.")
+@click.option("--validation", type=FOLDER, help="Measure each epoch on the images of this folder.")
 @click.option(
     "--validation-noisy", type=FOLDER, help="With --noisy: the noisy side of the folder --validation."
 )
@@ -147,7 +147,7 @@ class Run:
     "--validation-fraction",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     show_default="0.1",
-    help="The share of the pictures that --early-stopping measures on, without --validation.",
+    help="The share of the images that --early-stopping measures on, without --validation.",
 )
 @click.option(
     "--patience",
@@ -162,9 +162,9 @@ class Run:
 @quiet_option
 @click.pass_context
 def train(context: click.Context, /, folder: Path, model: Path, **options: Any) -> int:
-    """Train a network on the pictures in FOLDER, and write it to MODEL.
+    """Train a network on the images in FOLDER, and write it to MODEL.
 
-    The pictures count as clean and get fresh noise in every batch (--noise), or they are the clean side of
+    The images count as clean and get fresh noise in every batch (--noise), or they are the clean side of
     pairs (--noisy). MODEL is whole after every epoch, and can be used while the training goes on. What was
     interrupted goes on with --resume; options that are left out then are those of MODEL.
     """
@@ -208,7 +208,7 @@ def _check_options(model: Path, options: dict[str, Any], given: set[str]) -> Non
         given.add("network")
     keeps = not (options["resume"] or options["overwrite"])
     remedy = "--resume goes on with it, --overwrite trains anew"
-    refuse_picture_name(model)
+    refuse_image_name(model)
     check_target(model, overwrite=not keeps, remedy=remedy)
 
 
@@ -223,47 +223,47 @@ def _prepared(folder: Path, model: Path, options: dict[str, Any], given: set[str
     else:
         denoiser, color = fresh(options, given)
     most = options["max_pixels"]
-    pictures = open_folder(folder, options["noisy"], color=color, max_pixels=most)
+    images = open_folder(folder, options["noisy"], color=color, max_pixels=most)
     if color == "auto" and not options["quiet"]:
-        kind = "gray (--color rgb says otherwise)" if pictures.color == "gray" else "colour"
-        tell(f"The network learns {kind}, as the pictures of {shown(folder)} are.")
+        kind = "gray (--color rgb says otherwise)" if images.color == "gray" else "colour"
+        tell(f"The network learns {kind}, as the images of {shown(folder)} are.")
     validation = None
     if options["validation"] is not None:
         validation = open_folder(
-            options["validation"], options["validation_noisy"], color=pictures.color, max_pixels=most
+            options["validation"], options["validation_noisy"], color=images.color, max_pixels=most
         )
-    for some in filter(None, (pictures, validation)):
+    for some in filter(None, (images, validation)):
         _refuse_numbers(some)
-    total = _epochs(denoiser, len(pictures), validation is not None)
-    return Run(denoiser, pictures, validation, model, total)
+    total = _epochs(denoiser, len(images), validation is not None)
+    return Run(denoiser, images, validation, model, total)
 
 
-def _refuse_numbers(pictures: Any) -> None:
+def _refuse_numbers(images: Any) -> None:
     """Refuse floats far beyond [0, 1], which files count as; the first few tell of all."""
-    names = [index for index, path in enumerate(pictures.paths) if path.suffix.lower() in (".tif", ".tiff")]
+    names = [index for index, path in enumerate(images.paths) if path.suffix.lower() in (".tif", ".tiff")]
     for index in names[:LOOKED_AT]:  # no other format holds floats
         try:
-            sides = pictures.read(index)
+            sides = images.read(index)
         except ValueError:  # broken; the training leaves it out and says so
             continue
         for side in sides if isinstance(sides, tuple) else (sides,):
             intensity, remark = range_of(side)
             if remark and side.dtype.kind == "f":
                 raise Refusal(
-                    f"the numbers of {shown(pictures.paths[index])} reach from {intensity.black:g} to "
+                    f"the numbers of {shown(images.paths[index])} reach from {intensity.black:g} to "
                     f"{intensity.white:g}, and floats count from 0 (black) to 1 (white) in training; divide "
                     "them by what is white"
                 )
 
 
-def _epochs(denoiser: Any, n_pictures: int, has_validation: bool) -> int:
+def _epochs(denoiser: Any, n_images: int, has_validation: bool) -> int:
     """Return the epochs of a run in all, which have to be known to go on with it."""
     if denoiser.max_epochs != "auto":
         return int(denoiser.max_epochs)
     if denoiser.early_stopping and not has_validation:
-        n_pictures -= min(max(1, round(denoiser.validation_fraction * n_pictures)), n_pictures - 1)
-    patches = n_pictures * (
-        PATCHES_OF_A_FILE if denoiser.patches_per_picture == "auto" else denoiser.patches_per_picture
+        n_images -= min(max(1, round(denoiser.validation_fraction * n_images)), n_images - 1)
+    patches = n_images * (
+        PATCHES_OF_A_FILE if denoiser.patches_per_image == "auto" else denoiser.patches_per_image
     )
     steps = -(-patches // min(patches, BATCH if denoiser.batch_size == "auto" else denoiser.batch_size))
     return max(1, min(MOST_EPOCHS, math.ceil(STEPS / steps)))
@@ -274,7 +274,7 @@ def _train(run: Run, keeper: Keeper, board: Screen) -> None:
     denoiser = run.denoiser
     keeper.begin({"max_epochs": run.total, "warm_start": denoiser.warm_start}, board)
     denoiser.set_params(max_epochs=run.total, warm_start=hasattr(denoiser, "n_iter_"), callbacks=[keeper])
-    denoiser.fit(run.pictures, X_val=run.validation)
+    denoiser.fit(run.images, X_val=run.validation)
     keeper.settings["max_epochs"] = run.done  # fewer where it stopped early, and is complete
     keeper.keep(denoiser)
 
@@ -304,8 +304,8 @@ def _tell(run: Run, figures: str, folder: Path, new: int, seconds: float) -> Non
     noise = "with their noisy sides" if denoiser.noiser_ is None else f"under {words_of(denoiser.noiser_)}"
     here = "" if new == run.done else f" ({new} of them now)"
     model = shlex.quote(str(run.model))
-    pictures = f"{number_of(len(run.pictures), 'picture')} of {shown(folder)}"
-    say(f"Learned from {pictures}, {run.pictures.color}, {noise}.")
+    images = f"{number_of(len(run.images), 'image')} of {shown(folder)}"
+    say(f"Learned from {images}, {run.images.color}, {noise}.")
     say(f"{number_of(run.done, 'epoch')}{here} in {in_time(seconds)}; the last one: {figures}.")
     say(f"{shown(run.model)} holds the model. Use it, and measure it:")
     say(f"  sk-denoise denoise NOISY.png -o CLEAN.png --model {model}")

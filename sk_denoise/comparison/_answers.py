@@ -58,19 +58,19 @@ def _checked(answer: Any, noisy: Samples, who: str) -> Samples:
     """Return an answer in the layout of the question, once it is known to be one."""
     parts = [np.asarray(x) for x in (answer if isinstance(answer, list | tuple) else np.atleast_1d(answer))]
     if len(parts) != len(noisy):
-        raise ValueError(f"{who} gave {len(parts)} answers to {len(noisy)} pictures.")
+        raise ValueError(f"{who} gave {len(parts)} answers to {len(noisy)} images.")
     for place, (part, asked) in enumerate(zip(parts, noisy, strict=True)):
         if part.shape != asked.shape or part.dtype.kind not in "biuf":
             raise ValueError(
-                f"{who} gave {part.dtype} of shape {part.shape} for picture {place}, which has the shape "
+                f"{who} gave {part.dtype} of shape {part.shape} for image {place}, which has the shape "
                 f"{asked.shape}: expected numbers of that shape."
             )
         if not np.isfinite(part).all():
-            raise ValueError(f"{who} gave NaN or infinity for picture {place}.")
+            raise ValueError(f"{who} gave NaN or infinity for image {place}.")
         if is_stored(asked.dtype) and part.dtype.kind == "f" and np.abs(part).max() <= 1 < asked.max():
             raise ValueError(
-                f"{who} answers in [0, 1] to {asked.dtype}. Compare pictures / "
+                f"{who} answers in [0, 1] to {asked.dtype}. Compare images / "
                 f"{IntensityRange.of(asked).white:g}, "
-                "or let it answer in the unit of the pictures."
+                "or let it answer in the unit of the images."
             )
     return parts if isinstance(noisy, list) else np.stack(parts)

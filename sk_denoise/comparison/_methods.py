@@ -16,7 +16,7 @@ from sk_denoise.restoration._models import shared_network
 
 __all__ = ["NOISY", "chosen_methods"]
 
-NOISY = "noisy"  # the method that leaves pictures as they came
+NOISY = "noisy"  # the method that leaves images as they came
 
 
 def chosen_methods(methods: Any, noises: Mapping[Hashable, Any]) -> dict[Hashable, dict[Hashable, Any]]:
@@ -28,7 +28,7 @@ def chosen_methods(methods: Any, noises: Mapping[Hashable, Any]) -> dict[Hashabl
     if not methods:
         raise ValueError("methods is empty: give at least one.")
     if NOISY in methods:
-        raise ValueError(f"A method cannot be called {NOISY!r}: so are called the pictures as they came.")
+        raise ValueError(f"A method cannot be called {NOISY!r}: so are called the images as they came.")
     return {
         name: {noise: _usable(_for_noise(method, noise, name), noises[noise], name) for noise in noises}
         for name, method in methods.items()
@@ -60,7 +60,7 @@ def _usable(method: Any, noise: Any, name: Hashable) -> Any:
     if isinstance(method, type) or not (hasattr(method, "predict") or callable(method)):
         hint = f" Did you mean {method.__name__}(), fitted?" if isinstance(method, type) else ""
         raise TypeError(
-            f"Method {name!r} must be a fitted estimator with predict, a function of a picture or the name "
+            f"Method {name!r} must be a fitted estimator with predict, a function of an image or the name "
             f"of a model, got {method!r}.{hint}"
         )
     if hasattr(method, "predict") and hasattr(method, "fit"):

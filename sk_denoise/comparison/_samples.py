@@ -17,11 +17,11 @@ __all__ = ["Samples", "check_image_shape", "checked_samples", "named_noises", "n
 
 GIVEN = "given"  # the noise of noisy samples that came without a name
 
-Samples = NDArray[Any] | list[NDArray[Any]]  # a stack or rows; a list of pictures where sizes differ
+Samples = NDArray[Any] | list[NDArray[Any]]  # a stack or rows; a list of images where sizes differ
 
 
 def checked_samples(given: Any, name: str) -> Samples:
-    """Return pictures or rows as one array, and pictures of different sizes as a list."""
+    """Return images or rows as one array, and images of different sizes as a list."""
     if isinstance(given, list | tuple):
         refuse_masked(given, name)
         parts = [np.asarray(x) for x in given]
@@ -34,23 +34,23 @@ def checked_samples(given: Any, name: str) -> Samples:
     if array.ndim < 2:
         raise ValueError(
             f"{name} has shape {array.shape}, expected (n, height, width[, channels]), (n, n_features) or a "
-            "list of pictures."
+            "list of images."
         )
     return array
 
 
-def _check_alike(pictures: list[NDArray[Any]], name: str) -> None:
-    """Check that pictures in a list are alike in all but their size."""
-    kinds = {(x.dtype, x.ndim, x.shape[2:]) for x in pictures}
-    if len(kinds) > 1 or pictures[0].ndim not in (2, 3):
+def _check_alike(images: list[NDArray[Any]], name: str) -> None:
+    """Check that images in a list are alike in all but their size."""
+    kinds = {(x.dtype, x.ndim, x.shape[2:]) for x in images}
+    if len(kinds) > 1 or images[0].ndim not in (2, 3):
         raise ValueError(
             f"{name} in a list must be (height, width) or (height, width, channels), of one type "
-            f"and number of channels; got {', '.join(f'{x.dtype} of shape {x.shape}' for x in pictures)}."
+            f"and number of channels; got {', '.join(f'{x.dtype} of shape {x.shape}' for x in images)}."
         )
 
 
 def check_image_shape(image_shape: Sequence[int], samples: Samples) -> None:
-    """Check that samples can be pictures of this shape."""
+    """Check that samples can be images of this shape."""
     for shape in {x.shape for x in samples}:
         if math.prod(shape) != math.prod(image_shape):
             raise ValueError(f"image_shape={tuple(image_shape)} does not fit samples of shape {shape}.")
@@ -65,7 +65,7 @@ def named_noises(noises: Any) -> dict[Hashable, Any]:
     if not isinstance(noises, Mapping):
         return {GIVEN: noises}
     if not noises:
-        raise ValueError("noises is empty: give at least one noiser, or noisy pictures.")
+        raise ValueError("noises is empty: give at least one noiser, or noisy images.")
     return dict(noises)
 
 
@@ -83,19 +83,19 @@ def _checked_noisy(given: Any, clean: Samples, name: Hashable) -> Samples:
     noisy = checked_samples(given, f"noises[{name!r}]")
     if [x.shape for x in noisy] != [x.shape for x in clean]:
         raise ValueError(
-            f"Noise {name!r} must be a noiser or a noisy version of each of the {len(clean)} pictures, in "
+            f"Noise {name!r} must be a noiser or a noisy version of each of the {len(clean)} images, in "
             f"their order; got {len(noisy)}, the first of shape {noisy[0].shape} for {clean[0].shape}."
         )
     types = {noisy[0].dtype, clean[0].dtype}
     if len(types) > 1 and any(map(is_stored, types)):
         raise ValueError(
-            f"Noise {name!r} holds {noisy[0].dtype} and pictures {clean[0].dtype}: give both in one unit."
+            f"Noise {name!r} holds {noisy[0].dtype} and images {clean[0].dtype}: give both in one unit."
         )
     return noisy
 
 
 def _as_stored(noisy: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return noisy values as files hold them, where pictures are of such a type."""
+    """Return noisy values as files hold them, where images are of such a type."""
     if not is_stored(dtype):
         return noisy
     return UNIT.from_unit(noisy, dtype)

@@ -29,7 +29,7 @@ LEAST_SIDE = 3  # pixels that similarity needs
 
 def compare_denoisers(
     methods: Any,
-    pictures: ArrayLike | Sequence[ArrayLike],
+    images: ArrayLike | Sequence[ArrayLike],
     noises: Any,
     *,
     metrics: str | Sequence[str] = "auto",
@@ -38,7 +38,7 @@ def compare_denoisers(
 ) -> pd.DataFrame:
     """Compare anything that denoises: methods by noises, with PSNR, SSIM and seconds.
 
-    Every method meets the same noisy pictures, in a copy of its own, and is compared with the same clean
+    Every method meets the same noisy images, in a copy of its own, and is compared with the same clean
     ones. Nothing is trained here.
 
     Parameters
@@ -47,29 +47,29 @@ def compare_denoisers(
         By name, or in a list, where names are made as :func:`~sklearn.pipeline.make_pipeline` makes them.
         A method is one of
 
-        - a fitted estimator with ``predict``, or a pipeline or search that ends in one. It gets all pictures
+        - a fitted estimator with ``predict``, or a pipeline or search that ends in one. It gets all images
           at once. What steps of a pipeline change, their ``inverse_transform`` takes back.
-        - a function ``picture -> picture``, such as ``functools.partial(denoise_image, sigma=0.1)``. It gets
-          one picture at a time.
+        - a function ``image -> image``, such as ``functools.partial(denoise_image, sigma=0.1)``. It gets
+          one image at a time.
         - the name of a model of :func:`~sk_denoise.restoration.denoise_image`, such as "gray", which
-          estimates the noise of each picture.
+          estimates the noise of each image.
         - a dict of such, one for each name of a noise: of estimators that are trained for one noise, say.
-    pictures : array-like of shape (n, height, width[, channels]) or (n, n_features), or list of arrays
-        Clean pictures or rows that no method has learned from. Pictures of different sizes come in a list,
-        all of one type and number of channels. A single picture needs a first axis, ``picture[None]``.
+    images : array-like of shape (n, height, width[, channels]) or (n, n_features), or list of arrays
+        Clean images or rows that no method has learned from. Images of different sizes come in a list,
+        all of one type and number of channels. A single image needs a first axis, ``image[None]``.
     noises : noiser, dict or list
-        By name, a noiser or noisy versions of all ``pictures``, for noise that is real; a noiser, a list of
-        noisers or noisy pictures alone will do. A noiser makes one draw, that of
+        By name, a noiser or noisy versions of all ``images``, for noise that is real; a noiser, a list of
+        noisers or noisy images alone will do. A noiser makes one draw, that of
         :func:`~sk_denoise.make_denoising_scorer`: it corrupts whatever its ``apply`` says, and
-        ``random_state=None`` counts as 0. Its statistics come from the clean pictures; where sizes differ,
+        ``random_state=None`` counts as 0. Its statistics come from the clean images; where sizes differ,
         from all of their pixels.
     metrics : "auto", str or sequence of {"psnr", "ssim", "mse", "nmse"}, default="auto"
-        What is measured, see :mod:`sk_denoise.metrics`. "auto" is PSNR, and SSIM where samples are pictures.
+        What is measured, see :mod:`sk_denoise.metrics`. "auto" is PSNR, and SSIM where samples are images.
     data_range : float, optional
-        For "psnr" and "ssim", once for all pictures; by default the range of the type for 8- and 16-bit
+        For "psnr" and "ssim", once for all images; by default the range of the type for 8- and 16-bit
         integers, else the largest clean value minus the smallest.
     image_shape : tuple of int, optional
-        ``(height, width)`` or ``(height, width, channels)`` of flat rows. Functions then get pictures.
+        ``(height, width)`` or ``(height, width, channels)`` of flat rows. Functions then get images.
 
     Returns
     -------
@@ -77,30 +77,30 @@ def compare_denoisers(
         A row for each noise and method, "noisy" first, in the order given, which ``pivot`` keeps. Columns:
 
         method, noise : category
-            Their names; "noisy" is what the pictures are before they are denoised.
+            Their names; "noisy" is what the images are before they are denoised.
         psnr, ssim, ... : float
-            The means over pictures.
+            The means over images.
         seconds : float
-            Wall time for all pictures together, what a first call loads included.
+            Wall time for all images together, what a first call loads included.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
         For an estimator that is not fitted.
     ValueError
-        For an answer of another shape than the picture, or one that holds NaN; and for arguments that
+        For an answer of another shape than the image, or one that holds NaN; and for arguments that
         cannot be used. What a method raises itself gets a note that names method and noise.
     MissingExtraError
         Without pandas, which the extra ``compare`` brings.
 
     See Also
     --------
-    sk_denoise.plots.ComparisonDisplay.from_methods : The same table, and a picture of it.
+    sk_denoise.plots.ComparisonDisplay.from_methods : The same table, and an image of it.
     make_denoising_scorer : Choose between parameters of estimators, for ``GridSearchCV``.
 
     Notes
     -----
-    Floating pictures are not clipped after the noise, unless its noiser has ``clip``. Pictures of 8- and
+    Floating images are not clipped after the noise, unless its noiser has ``clip``. Images of 8- and
     16-bit integers are rounded and clipped to the range of their type, as files hold them, and methods get
     integers.
 
@@ -109,35 +109,35 @@ def compare_denoisers(
     >>> from functools import partial
     >>> from scipy.ndimage import gaussian_filter
     >>> from sk_denoise import GaussianNoiser, MedianDenoiser, compare_denoisers
-    >>> from sk_denoise.datasets import load_pictures
-    >>> pictures = [photo[:64, :80] for photo in load_pictures("gray").test[:2]]
+    >>> from sk_denoise.datasets import load_images
+    >>> images = [photo[:64, :80] for photo in load_images("gray").test[:2]]
     >>> methods = {
-    ...     "median": MedianDenoiser().fit(pictures),
+    ...     "median": MedianDenoiser().fit(images),
     ...     "blur": partial(gaussian_filter, sigma=1),
     ...     "network": "gray",
     ... }
     >>> noises = {"weak": GaussianNoiser(0.05), "strong": GaussianNoiser(0.2)}
-    >>> table = compare_denoisers(methods, pictures, noises, data_range=1)
+    >>> table = compare_denoisers(methods, images, noises, data_range=1)
     >>> table.columns.to_list()
     ['method', 'noise', 'psnr', 'ssim', 'seconds']
     >>> table.pivot(index="method", columns="noise", values="psnr").idxmax().to_list()
     ['network', 'network']
     """
     return run_comparison(
-        methods, pictures, noises, metrics=metrics, data_range=data_range, image_shape=image_shape
+        methods, images, noises, metrics=metrics, data_range=data_range, image_shape=image_shape
     ).table
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table, and what became of one of the pictures.
+    """A table, and what became of one of the images.
 
     Attributes
     ----------
     table : DataFrame
         As ``compare_denoisers`` returns it.
     clean : ndarray
-        The picture.
+        The image.
     answers : dict of dict of ndarray
         Its noisy version and what each method made of it: by noise, then by method.
     data_range : float
@@ -152,7 +152,7 @@ class Comparison:
 
 def run_comparison(
     methods: Any,
-    pictures: Any,
+    images: Any,
     noises: Any,
     *,
     metrics: str | Sequence[str],
@@ -160,9 +160,9 @@ def run_comparison(
     image_shape: Sequence[int] | None,
     index: int = 0,
 ) -> Comparison:
-    """Let every method answer every question, and keep the answers to one picture."""
+    """Let every method answer every question, and keep the answers to one image."""
     pandas = _require_pandas()
-    clean = checked_samples(pictures, "pictures")
+    clean = checked_samples(images, "images")
     if image_shape is not None:
         check_image_shape(image_shape, clean)
     data_range = _range_of(clean) if data_range is None else data_range
@@ -179,7 +179,7 @@ def run_comparison(
 
     for noise, noisy in questions.items():
         note(NOISY, noise, noisy, 0.0)
-        asked = restore_container(noisy, pictures) if isinstance(noisy, np.ndarray) else noisy
+        asked = restore_container(noisy, images) if isinstance(noisy, np.ndarray) else noisy
         for name, by_noise in chosen.items():
             who = f"Method {name!r} under noise {noise!r}"
             note(name, noise, *answer_of(by_noise[noise], asked, noisy, image_shape, who))
@@ -213,8 +213,8 @@ def _metric_names(
 ) -> Sequence[str]:
     if metrics == "auto":
         shapes = [x.shape for x in clean] if image_shape is None else [tuple(image_shape)]
-        are_pictures = all(len(s) in (2, 3) and min(s[:2]) >= LEAST_SIDE for s in shapes)
-        return ("psnr", "ssim") if are_pictures else ("psnr",)
+        are_images = all(len(s) in (2, 3) and min(s[:2]) >= LEAST_SIDE for s in shapes)
+        return ("psnr", "ssim") if are_images else ("psnr",)
     names = [metrics] if isinstance(metrics, str) else metrics
     for name in names:
         check_one_of(name, METRICS, "metric")

@@ -2,8 +2,8 @@
 
 from sk_denoise.datasets._folder import ImageFolder
 from sk_denoise.datasets._handwritten import load_handwritten
+from sk_denoise.datasets._images import load_images
 from sk_denoise.datasets._patches import extract_patches, join_patches
-from sk_denoise.datasets._pictures import load_pictures
 from sk_denoise.datasets._stream import RandomPatches
 
 __all__ = [
@@ -12,5 +12,5 @@ __all__ = [
     "extract_patches",
     "join_patches",
     "load_handwritten",
-    "load_pictures",
+    "load_images",
 ]

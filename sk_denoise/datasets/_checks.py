@@ -1,4 +1,4 @@
-"""What the data sets ask of parameters and of pictures, checked once."""
+"""What the data sets ask of parameters and of images, checked once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_denoise._validation import check_one_of, picture_of, refuse_masked
+from sk_denoise._validation import check_one_of, image_of, refuse_masked
 
-__all__ = ["as_picture", "as_sides", "check_choice", "check_count", "check_fraction", "check_two_counts"]
+__all__ = ["as_image", "as_sides", "check_choice", "check_count", "check_fraction", "check_two_counts"]
 
-Picture = NDArray[Any]
+Image = NDArray[Any]
 Word = TypeVar("Word", bound=str)
 
 
@@ -45,44 +45,44 @@ def check_fraction(value: Any, name: str) -> float:
     return float(value)
 
 
-def as_picture(item: Any) -> Picture:
-    """Return one picture as an array ``(height, width)`` or ``(height, width, channels)``.
+def as_image(item: Any) -> Image:
+    """Return one image as an array ``(height, width)`` or ``(height, width, channels)``.
 
     Arrays have this layout already; tensors of three axes are ``(channels, height, width)``, as
     torchvision has them.
     """
-    item = picture_of(item)
+    item = image_of(item)
     if not isinstance(item, np.ndarray):
         raise TypeError(
-            "A picture must be an array (height, width[, channels]) or a tensor ([channels,] height, width), "
+            "An image must be an array (height, width[, channels]) or a tensor ([channels,] height, width), "
             f"got {type(item).__name__}. Files are read by ImageFolder."
         )
-    refuse_masked(item, "picture")
+    refuse_masked(item, "image")
     if item.dtype.kind not in "buif":
-        raise TypeError(f"A picture must hold real numbers, got an array of {item.dtype}.")
+        raise TypeError(f"An image must hold real numbers, got an array of {item.dtype}.")
     if item.ndim not in (2, 3):
-        hint = " A batch of pictures is not one: pass the data set itself." if item.ndim == 4 else ""
-        raise ValueError(f"A picture must have two or three axes, got an array of shape {item.shape}.{hint}")
+        hint = " A batch of images is not one: pass the data set itself." if item.ndim == 4 else ""
+        raise ValueError(f"An image must have two or three axes, got an array of shape {item.shape}.{hint}")
     return np.asarray(item)
 
 
-def as_sides(item: Any, name: str) -> tuple[Picture, ...]:
-    """Return ``(picture,)``, or ``(noisy, clean)`` where the item is such a pair; errors name it."""
+def as_sides(item: Any, name: str) -> tuple[Image, ...]:
+    """Return ``(image,)``, or ``(noisy, clean)`` where the item is such a pair; errors name it."""
     try:
         return _sides_of(item)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from error
 
 
-def _sides_of(item: Any) -> tuple[Picture, ...]:
+def _sides_of(item: Any) -> tuple[Image, ...]:
     if not isinstance(item, tuple | list):
-        return (as_picture(item),)
-    if len(item) == 1:  # as TensorDataset(pictures) has them
-        return (as_picture(item[0]),)
+        return (as_image(item),)
+    if len(item) == 1:  # as TensorDataset(images) has them
+        return (as_image(item[0]),)
     if len(item) != 2 or np.ndim(item[1]) < 2:
         kinds = ", ".join(type(part).__name__ for part in item[:4])
         raise TypeError(
-            f"An item must be a picture or a pair (noisy, clean) of pictures, got ({kinds}). "
-            "Labels are of no use here: pass a data set that gives the pictures alone."
+            f"An item must be an image or a pair (noisy, clean) of images, got ({kinds}). "
+            "Labels are of no use here: pass a data set that gives the images alone."
         )
-    return as_picture(item[0]), as_picture(item[1])
+    return as_image(item[0]), as_image(item[1])

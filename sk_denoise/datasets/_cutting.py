@@ -31,25 +31,25 @@ __all__ = [
 
 BLOCK_ENTRIES = 2**22  # handed out at once: 16 MB in single precision
 
-Picture = NDArray[Any]
-Sides = tuple[Picture, ...]
+Image = NDArray[Any]
+Sides = tuple[Image, ...]
 Block = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What all pictures of a source have in common, and what becomes of their patches.
+    """What all images of a source have in common, and what becomes of their patches.
 
     Attributes
     ----------
     patch_size : tuple of two int
         Height and width.
     channels : tuple of int
-        The axes of a picture after height and width.
+        The axes of an image after height and width.
     dtype : dtype
-        The type of the first picture.
+        The type of the first image.
     n_sides : int
-        1 for pictures, 2 for pairs.
+        1 for images, 2 for pairs.
     normalize : bool
         Whether integers are brought to [0, 1].
     deep : IntensityRange or None
@@ -74,7 +74,7 @@ class Kind:
         return max(1, BLOCK_ENTRIES * self.n_sides // self.n_entries)
 
     def problem_of(self, sides: Sides) -> str:
-        """Return why a picture or pair cannot be used; nothing where it can."""
+        """Return why an image or pair cannot be used; nothing where it can."""
         first = sides[0]
         if len(sides) != self.n_sides:
             return f"is {_kind_of_item(len(sides))}, the first one is {_kind_of_item(self.n_sides)}"
@@ -88,7 +88,7 @@ class Kind:
             return f"is of type {first.dtype}, the first one of {self.dtype}: without normalize, units differ"
         if self.normalize and first.dtype.kind in "ui" and first.dtype.itemsize > 2:
             raise ValueError(
-                f"Pictures of {first.dtype} cannot be normalized, because their range is not known: turn "
+                f"Images of {first.dtype} cannot be normalized, because their range is not known: turn "
                 "them into uint8, uint16 or floats in [0, 1], or pass normalize=False."
             )
         return ""
@@ -99,7 +99,7 @@ class Kind:
         tensors = [torch.from_numpy(convert(side)) for side in sides]
         return tensors[0], tensors[-1]
 
-    def to_unit(self, patches: Picture) -> Picture:
+    def to_unit(self, patches: Image) -> Image:
         """Return integers with black at 0 and white at 1, floats as they are; single precision."""
         if patches.dtype.kind not in "ui":
             return _as_single(patches)
@@ -111,28 +111,28 @@ class Kind:
 
 @dataclass
 class Pool:
-    """Patches that wait to be mixed with each other, in the type of their pictures."""
+    """Patches that wait to be mixed with each other, in the type of their images."""
 
     kind: Kind
     n_bytes: int = 0
-    n_pictures: int = 0
+    n_images: int = 0
     parts: list[Sides] = field(default_factory=list)
 
     def add(self, patches: Sides) -> None:
-        """Add the patches of a picture."""
+        """Add the patches of an image."""
         self.parts.append(patches)
         self.n_bytes += sum(side.nbytes for side in patches)
-        self.n_pictures += 1
+        self.n_images += 1
 
     def take(self, generator: torch.Generator, length: int, *, keep: bool) -> Iterator[Sides]:
         """Yield patches in random order; half of them stay where others will come to be mixed with."""
         sides = tuple(joined(side, self.kind) for side in zip(*self.parts, strict=True))
         order = torch.randperm(len(sides[0]), generator=generator).numpy()
         n_kept = len(order) // 2 if keep else 0
-        self.parts, self.n_bytes, n_pictures = [], 0, self.n_pictures
+        self.parts, self.n_bytes, n_images = [], 0, self.n_images
         if n_kept:
             self.add(tuple(side[order[:n_kept]] for side in sides))
-        self.n_pictures = n_pictures // 2 if keep else 0
+        self.n_images = n_images // 2 if keep else 0
         for first in range(n_kept, len(order), length):
             yield tuple(side[order[first : first + length]] for side in sides)
 
@@ -158,41 +158,41 @@ class _Threads(ThreadPoolExecutor):
 
 def executor_of(n_workers: int) -> Executor:
     """Return so many threads; none where the work is done by who asks for it."""
-    return _Threads(n_workers, thread_name_prefix="sk_denoise-pictures") if n_workers else _ThisThread()
+    return _Threads(n_workers, thread_name_prefix="sk_denoise-images") if n_workers else _ThisThread()
 
 
 def random_corners(
-    picture: Picture, size: tuple[int, int], count: int, generator: torch.Generator
+    image: Image, size: tuple[int, int], count: int, generator: torch.Generator
 ) -> list[tuple[int, int]]:
     """Return the upper left corners of random patches; all places are equally likely."""
     rows, columns = (
         torch.randint(side - length + 1, (count,), generator=generator).tolist()
-        for side, length in zip(picture.shape[:2], size, strict=True)
+        for side, length in zip(image.shape[:2], size, strict=True)
     )
     return list(zip(rows, columns, strict=True))
 
 
-def cut(picture: Picture, size: tuple[int, int], corners: Sequence[tuple[int, int]]) -> Picture:
+def cut(image: Image, size: tuple[int, int], corners: Sequence[tuple[int, int]]) -> Image:
     """Return the patches at the corners, of shape (n, height, width[, channels])."""
-    dtype = picture.dtype.newbyteorder("=")
-    patches = np.empty((len(corners), *size, *picture.shape[2:]), dtype)
+    dtype = image.dtype.newbyteorder("=")
+    patches = np.empty((len(corners), *size, *image.shape[2:]), dtype)
     for patch, (row, column) in zip(patches, corners, strict=True):
-        patch[...] = picture[row : row + size[0], column : column + size[1]]
+        patch[...] = image[row : row + size[0], column : column + size[1]]
     return patches
 
 
-def joined(parts: Sequence[Picture], kind: Kind) -> Picture:
-    """Return patches of several pictures in one array; integers of different types as their share of 1."""
+def joined(parts: Sequence[Image], kind: Kind) -> Image:
+    """Return patches of several images in one array; integers of different types as their share of 1."""
     if len({part.dtype for part in parts}) == 1:
         return np.concatenate(parts)
     return np.concatenate([kind.to_unit(part) for part in parts])
 
 
-def _as_single(patches: Picture) -> Picture:
+def _as_single(patches: Image) -> Image:
     return patches.astype(np.float32, copy=False)
 
 
-def is_finite(array: Picture) -> bool:
+def is_finite(array: Image) -> bool:
     """Return whether there is no NaN and no infinity."""
     return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
@@ -207,4 +207,4 @@ def _channels(axes: tuple[int, ...]) -> str:
 
 
 def _kind_of_item(n_sides: int) -> str:
-    return "a pair" if n_sides == 2 else "a single picture"
+    return "a pair" if n_sides == 2 else "a single image"

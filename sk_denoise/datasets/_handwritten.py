@@ -21,7 +21,7 @@ PARTS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def load_handwritten(folder: str | os.PathLike[str] | None = None) -> Bunch:
-    """Load pictures of handwritten digits, in [0, 1], split into training and test pictures.
+    """Load images of handwritten digits, in [0, 1], split into training and test images.
 
     MNIST is read from a file ``mnist.npz`` that you have: arrays ``x_train`` of shape (60000, 28, 28),
     ``y_train``, ``x_test`` and ``y_test``, as Keras distributes it. Without one, scikit-learn's own digits
@@ -39,7 +39,7 @@ def load_handwritten(folder: str | os.PathLike[str] | None = None) -> Bunch:
         With the entries
 
         train, test : ndarray of shape (n_samples, height, width), float32
-            Pictures in [0, 1]: 60,000 and 10,000 of 28 x 28, or 1,297 and 500 of 8 x 8.
+            Images in [0, 1]: 60,000 and 10,000 of 28 x 28, or 1,297 and 500 of 8 x 8.
         train_labels, test_labels : ndarray of shape (n_samples,)
             The digits that they show.
         name : {"MNIST", "digits"}
@@ -73,9 +73,9 @@ def load_handwritten(folder: str | os.PathLike[str] | None = None) -> Bunch:
 
 
 def _digits() -> Bunch:
-    pictures, labels = load_digits(return_X_y=True)
-    pictures = (pictures / 16).astype(np.float32).reshape(-1, 8, 8)
-    parts = train_test_split(pictures, labels, test_size=500, stratify=labels, random_state=0)
+    images, labels = load_digits(return_X_y=True)
+    images = (images / 16).astype(np.float32).reshape(-1, 8, 8)
+    parts = train_test_split(images, labels, test_size=500, stratify=labels, random_state=0)
     train, test, train_labels, test_labels = parts
     return _bunch(train, train_labels, test, test_labels, "digits")
 
@@ -86,17 +86,17 @@ def _mnist(path: Path) -> Bunch:
             x_train, y_train, x_test, y_test = (file[part] for part in PARTS)
     except (OSError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} must be an npz file with the arrays {', '.join(PARTS)}: {error}") from error
-    for pictures, labels in ((x_train, y_train), (x_test, y_test)):
-        if pictures.ndim != 3 or pictures.dtype != np.uint8 or labels.shape != pictures.shape[:1]:
+    for images, labels in ((x_train, y_train), (x_test, y_test)):
+        if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
             raise ValueError(
-                f"{path} must hold uint8 pictures of shape (n_samples, height, width) with a label each, got "
-                f"{pictures.dtype} of shape {pictures.shape} with labels of shape {labels.shape}."
+                f"{path} must hold uint8 images of shape (n_samples, height, width) with a label each, got "
+                f"{images.dtype} of shape {images.shape} with labels of shape {labels.shape}."
             )
     return _bunch(_to_unit(x_train), y_train, _to_unit(x_test), y_test, "MNIST")
 
 
-def _to_unit(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.divide(pictures, 255, dtype=np.float32)
+def _to_unit(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.divide(images, 255, dtype=np.float32)
 
 
 def _bunch(train: Any, train_labels: Any, test: Any, test_labels: Any, name: str) -> Bunch:

@@ -1,4 +1,4 @@
-"""Random patches of pictures that need not fit in memory, drawn afresh in every epoch."""
+"""Random patches of images that need not fit in memory, drawn afresh in every epoch."""
 
 from __future__ import annotations
 
@@ -38,29 +38,29 @@ from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError
 
 __all__ = ["RandomPatches"]
 
-POOL_BYTES = 2**25  # patches that are mixed with each other, in the type of the pictures
+POOL_BYTES = 2**25  # patches that are mixed with each other, in the type of the images
 LOOKED_AT_FOR_DEPTH = 16  # images of 16 bits, to know how many of these they use
-PICTURES_AT_A_LOOK = 64  # to learn statistics from, where there are so many
-POOL_PICTURES = 64  # enough to mix; with more, threads would wait while the network learns from a large pool
+IMAGES_AT_A_LOOK = 64  # to learn statistics from, where there are so many
+POOL_IMAGES = 64  # enough to mix; with more, threads would wait while the network learns from a large pool
 AHEAD_ENTRIES = 2**24  # cut and waiting, at most
-MOST_ENTRIES = 2**28  # cut from one picture, channels not counted
+MOST_ENTRIES = 2**28  # cut from one image, channels not counted
 
 
 class RandomPatches:
-    """Patches from random places of pictures, other ones in every epoch, for training on large data.
+    """Patches from random places of images, other ones in every epoch, for training on large data.
 
-    Pictures are fetched one by one, some ahead by a thread, patches of many pictures are mixed, and no
-    more than these are in memory. An epoch always gives ``len(patches)`` patches: where a picture is left
+    Images are fetched one by one, some ahead by a thread, patches of many images are mixed, and no
+    more than these are in memory. An epoch always gives ``len(patches)`` patches: where an image is left
     out, others are visited more often.
 
     Parameters
     ----------
-    pictures : ImageFolder, path, stack, list, data set, iterable or callable
-        The clean pictures, or pairs ``(noisy, clean)`` of the same size and type:
+    images : ImageFolder, path, stack, list, data set, iterable or callable
+        The clean images, or pairs ``(noisy, clean)`` of the same size and type:
 
         - an :class:`ImageFolder`, or the path of a folder, gray where all its files are gray;
         - a stack of shape (n, height, width[, channels]), or a tensor (n, [channels,] height, width);
-        - a list of pictures of any sizes, or of pairs: ``list(zip(noisy, clean))``;
+        - a list of images of any sizes, or of pairs: ``list(zip(noisy, clean))``;
         - a data set with ``len()`` and ``[index]``, such as torch's, read by one thread;
         - an iterable without length, a function that returns a new iterator, or an iterator. They go on
           from epoch to epoch; the first two start anew when they end, an iterator that ends is an error.
@@ -68,35 +68,35 @@ class RandomPatches:
         Arrays are (height, width[, channels]), tensors ([channels,] height, width).
     patch_size : int or tuple of two int
         Height and width of a patch in pixels.
-    patches_per_picture : int, default=16
-        How many patches are cut from a picture when it is visited.
-    pictures_per_epoch : int, optional
-        How many visits to pictures make an epoch. By default each picture is visited once; to be given
+    patches_per_image : int, default=16
+        How many patches are cut from an image when it is visited.
+    images_per_epoch : int, optional
+        How many visits to images make an epoch. By default each image is visited once; to be given
         for what has no length.
     normalize : bool, default=True
         Whether integers become shares of their range, so that patches lie in [0, 1]: those of 8 bits of
         that of their type, those of 16 bits of 0 to the largest number of 10, 12, 14 or 16 bits, whichever
         hold the images of a first look. Wider integers are refused, because their range is not known.
-        Floats stay as they are. Otherwise all stay in their unit, and pictures must have the type of the
+        Floats stay as they are. Otherwise all stay in their unit, and images must have the type of the
         first one.
     on_error : {"warn", "raise"}, optional
-        What happens to a picture that cannot be used: unreadable, smaller than a patch, with other
+        What happens to an image that cannot be used: unreadable, smaller than a patch, with other
         channels than the first one, or with NaN or infinity where a patch was cut. It is left out from
         then on with one ``SkippedImageWarning`` that names it, or it is an error. By default what the
         ImageFolder says, "warn" for all else.
-    sample_weight : array-like of shape (n_pictures,), optional
-        What each picture counts, at least 0, where pictures have a length: in an epoch a picture is visited
+    sample_weight : array-like of shape (n_images,), optional
+        What each image counts, at least 0, where images have a length: in an epoch an image is visited
         as many times as its weight says beside the mean, with chance for the fraction.
 
     Attributes
     ----------
     indexes : sequence of int or None
-        Which of the pictures are drawn from; None for what has no length.
+        Which of the images are drawn from; None for what has no length.
 
     Raises
     ------
     TypeError, ValueError
-        Where parameters are out of range or pictures are none of these; in use also where no picture is
+        Where parameters are out of range or images are none of these; in use also where no image is
         of any use, or an iterator has ended.
     UnreadableImageError
         In use, with ``on_error="raise"``.
@@ -105,14 +105,14 @@ class RandomPatches:
     -----
     Equal generators give equal patches, bit by bit, whatever threads do, and whether a broken file was found
     in an earlier epoch or is found in this one. What has no length goes on where it was instead. And a
-    picture that holds NaN or infinity here and there is used until a patch meets them, so patches are
+    image that holds NaN or infinity here and there is used until a patch meets them, so patches are
     different once that has happened.
 
     Examples
     --------
     >>> import torch
-    >>> from sk_denoise.datasets import RandomPatches, load_pictures
-    >>> patches = RandomPatches(load_pictures("gray").test, 64, patches_per_picture=4)
+    >>> from sk_denoise.datasets import RandomPatches, load_images
+    >>> patches = RandomPatches(load_images("gray").test, 64, patches_per_image=4)
     >>> len(patches), patches.sample_shape, patches.is_paired
     (20, (64, 64), False)
     >>> for inputs, targets in patches.draw(torch.Generator().manual_seed(0)):
@@ -122,50 +122,50 @@ class RandomPatches:
 
     def __init__(
         self,
-        pictures: Any,
+        images: Any,
         patch_size: int | tuple[int, int],
         *,
-        patches_per_picture: int = 16,
-        pictures_per_epoch: int | None = None,
+        patches_per_image: int = 16,
+        images_per_epoch: int | None = None,
         normalize: bool = True,
         on_error: Literal["warn", "raise"] | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> None:
-        self.pictures = pictures
+        self.images = images
         self.patch_size = check_two_counts(patch_size, "patch_size")
-        self.patches_per_picture = check_count(patches_per_picture, "patches_per_picture")
-        if self.patches_per_picture * self.patch_size[0] * self.patch_size[1] > MOST_ENTRIES:
+        self.patches_per_image = check_count(patches_per_image, "patches_per_image")
+        if self.patches_per_image * self.patch_size[0] * self.patch_size[1] > MOST_ENTRIES:
             raise ValueError(
-                f"{patches_per_picture} patches of {by(self.patch_size)} from one picture are too many to be "
-                "held in memory: lower patches_per_picture and raise pictures_per_epoch."
+                f"{patches_per_image} patches of {by(self.patch_size)} from one image are too many to be "
+                "held in memory: lower patches_per_image and raise images_per_epoch."
             )
-        if pictures_per_epoch is not None:
-            pictures_per_epoch = check_count(pictures_per_epoch, "pictures_per_epoch")
-        self.pictures_per_epoch = pictures_per_epoch
+        if images_per_epoch is not None:
+            images_per_epoch = check_count(images_per_epoch, "images_per_epoch")
+        self.images_per_epoch = images_per_epoch
         if not isinstance(normalize, bool):
             raise TypeError(f"normalize must be True or False, got {normalize!r}.")
         self.normalize = normalize
         if on_error is None:
-            on_error = pictures.on_error if isinstance(pictures, ImageFolder) else "warn"
+            on_error = images.on_error if isinstance(images, ImageFolder) else "warn"
         self.on_error = check_choice(on_error, "on_error", "warn", "raise")
         self.sample_weight = sample_weight
-        self._source = as_source(pictures)
+        self._source = as_source(images)
         if sample_weight is not None:
             if isinstance(self._source, StreamSource):
-                raise ValueError("sample_weight is for pictures that have a length, and can be counted.")
+                raise ValueError("sample_weight is for images that have a length, and can be counted.")
             self._source = self._source.weighted(check_weights(sample_weight, self._source.indexes))
         self._found: Kind | None = None
-        if pictures_per_epoch is None and isinstance(self._source, StreamSource):
-            raise ValueError("Pictures without a length need pictures_per_epoch: where does an epoch end?")
+        if images_per_epoch is None and isinstance(self._source, StreamSource):
+            raise ValueError("Images without a length need images_per_epoch: where does an epoch end?")
 
     @property
     def indexes(self) -> Any:
-        """Which of the pictures are drawn from."""
+        """Which of the images are drawn from."""
         return self._source.indexes if isinstance(self._source, SizedSource) else None
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Shape of a patch, ``(height, width)`` or ``(height, width, channels)`` as the first picture has."""
+        """Shape of a patch, ``(height, width)`` or ``(height, width, channels)`` as the first image has."""
         return (*self.patch_size, *self._kind.channels)
 
     @property
@@ -175,7 +175,7 @@ class RandomPatches:
 
     @property
     def dtype(self) -> Any:
-        """Type of the pictures as they are given; patches are float32."""
+        """Type of the images as they are given; patches are float32."""
         return self._kind.dtype
 
     @property
@@ -185,7 +185,7 @@ class RandomPatches:
 
     def __len__(self) -> int:
         """Return the number of patches of an epoch."""
-        return self._n_visits * self.patches_per_picture
+        return self._n_visits * self.patches_per_image
 
     def draw(self, generator: torch.Generator) -> Generator[Block, None, None]:
         """Yield the patches of an epoch in random order, in blocks.
@@ -198,89 +198,89 @@ class RandomPatches:
         Yields
         ------
         tuple of two Tensor of shape (n, height, width[, channels]), float32
-            Inputs and targets, the same object where pictures are not paired. Blocks are of different
+            Inputs and targets, the same object where images are not paired. Blocks are of different
             lengths, none larger than 16 MB and one patch.
         """
         kind, pool, source, root = self._kind, Pool(self._kind), self._source, _root_of(generator)
         visits, mixing = source.order(stream(root, "visits")), stream(root, "mixing")
-        parts = self._visit(visits, self._n_visits, self.patches_per_picture, source.release)
+        parts = self._visit(visits, self._n_visits, self.patches_per_image, source.release)
         with closing(parts):
             for patches in parts:
                 pool.add(patches)
-                if pool.n_bytes >= POOL_BYTES or pool.n_pictures >= POOL_PICTURES:
+                if pool.n_bytes >= POOL_BYTES or pool.n_images >= POOL_IMAGES:
                     yield from map(kind.block, pool.take(mixing, kind.block_length, keep=True))
         yield from map(kind.block, pool.take(mixing, kind.block_length, keep=False))
 
     def first(self, n: int, generator: torch.Generator) -> Block:
-        """Return some patches from all over the pictures, to learn their statistics from.
+        """Return some patches from all over the images, to learn their statistics from.
 
         Parameters
         ----------
         n : int
             How many patches are wanted.
         generator : torch.Generator
-            Decides on pictures and places; on the CPU. One number is drawn from it.
+            Decides on images and places; on the CPU. One number is drawn from it.
 
         Returns
         -------
         tuple of two Tensor of shape (n, height, width[, channels]), float32
             Inputs and targets, as from :meth:`draw`. What has no length is read on, until the
-            pictures take 64 MB, so there may be fewer patches; they are kept for the next epoch.
+            images take 64 MB, so there may be fewer patches; they are kept for the next epoch.
         """
-        at_least = max(PICTURES_AT_A_LOOK, -(-check_count(n, "n") // self.patches_per_picture))
-        n_pictures = min(n, at_least, self._n_visits)
+        at_least = max(IMAGES_AT_A_LOOK, -(-check_count(n, "n") // self.patches_per_image))
+        n_images = min(n, at_least, self._n_visits)
         if isinstance(self._source, SizedSource):
-            n_pictures = min(n_pictures, len(self._source))
+            n_images = min(n_images, len(self._source))
         kind, visits = self._kind, self._source.preview(stream(_root_of(generator), "visits"))
-        sides = list(self._visit(visits, n_pictures, -(-n // n_pictures), release=None))
+        sides = list(self._visit(visits, n_images, -(-n // n_images), release=None))
         return kind.block(tuple(joined(side, kind)[:n] for side in zip(*sides, strict=True)))
 
     def split(
         self, fraction: float, random_state: int | RandomState | None = None
     ) -> tuple[RandomPatches, RandomPatches]:
-        """Return patches to train on and patches to validate with, which share no picture.
+        """Return patches to train on and patches to validate with, which share no image.
 
         Parameters
         ----------
         fraction : float
-            The share of pictures held out, between 0 and 1; each part gets at least one.
+            The share of images held out, between 0 and 1; each part gets at least one.
         random_state : int, RandomState or None, optional
-            Decides which pictures. An integer gives the same parts every time.
+            Decides which images. An integer gives the same parts every time.
 
         Returns
         -------
         tuple of two RandomPatches
-            Training and validation. ``pictures_per_epoch``, where given, is shared out likewise.
+            Training and validation. ``images_per_epoch``, where given, is shared out likewise.
 
         Raises
         ------
         ValueError
-            Where pictures have no length, or where there are fewer than two.
+            Where images have no length, or where there are fewer than two.
         """
         if not isinstance(self._source, SizedSource):
             raise ValueError(
-                "Pictures without a length cannot be split, since what comes is not known. Pass other "
-                "pictures for validation, or a list or data set."
+                "Images without a length cannot be split, since what comes is not known. Pass other "
+                "images for validation, or a list or data set."
             )
         _ = self._kind  # found now, so that both parts have the same
         training, validation = copy.copy(self), copy.copy(self)
         training._source, validation._source = self._source.split(fraction, random_state)
-        if self.pictures_per_epoch is not None:
-            validation.pictures_per_epoch = max(1, round(fraction * self.pictures_per_epoch))
-            training.pictures_per_epoch = max(1, self.pictures_per_epoch - validation.pictures_per_epoch)
+        if self.images_per_epoch is not None:
+            validation.images_per_epoch = max(1, round(fraction * self.images_per_epoch))
+            training.images_per_epoch = max(1, self.images_per_epoch - validation.images_per_epoch)
         return training, validation
 
     @property
     def _n_visits(self) -> int:
-        """How many pictures make an epoch."""
-        if self.pictures_per_epoch is not None:
-            return self.pictures_per_epoch
+        """How many images make an epoch."""
+        if self.images_per_epoch is not None:
+            return self.images_per_epoch
         assert isinstance(self._source, SizedSource)  # the constructor saw to it
         return len(self._source)
 
     @property
     def _kind(self) -> Kind:
-        """What all pictures have in common, as the first one that can be used has it."""
+        """What all images have in common, as the first one that can be used has it."""
         if self._found is None:
             for index, _ in self._source.preview():
                 try:
@@ -328,7 +328,7 @@ class RandomPatches:
         count: int,
         release: Callable[[int], None] | None,
     ) -> Generator[Sides, None, None]:
-        """Yield ``count`` patches of each of so many usable pictures; without ``release`` for a look only."""
+        """Yield ``count`` patches of each of so many usable images; without ``release`` for a look only."""
         is_stream = isinstance(self._source, StreamSource)
         n_workers = 0 if is_stream and release is None else self._source.n_workers  # or its room fills unseen
         ahead = max(1, min(self._source.most_ahead, AHEAD_ENTRIES // (count * self._kind.n_entries)))
@@ -351,7 +351,7 @@ class RandomPatches:
                 yield patches
 
     def _cut(self, kind: Kind, index: int, count: int, seed: int) -> Sides:
-        """Return random patches of one picture; the seed makes them independent of what other threads do."""
+        """Return random patches of one image; the seed makes them independent of what other threads do."""
         sides = as_sides(self._source.fetch(index), self._source.name(index))
         self._refuse(index, kind.problem_of(sides))
         generator = torch.Generator().manual_seed(seed)

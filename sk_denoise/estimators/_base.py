@@ -151,24 +151,24 @@ class BaseDenoiser(
 
     @with_callbacks
     def fit_patches(self, patches: RandomPatches, *, validation: RandomPatches | None = None) -> Self:
-        """Learn to denoise from patches that are drawn afresh from pictures in every epoch.
+        """Learn to denoise from patches that are drawn afresh from images in every epoch.
 
         For folders and data sets that need not fit in memory; ``fit`` is for arrays. Whatever fits into
-        patches is learned as in ``fit``: clean pictures are corrupted afresh for every batch, pairs are used
+        patches is learned as in ``fit``: clean images are corrupted afresh for every batch, pairs are used
         as given. Scaling is learned from some hundred patches.
 
         Parameters
         ----------
         patches : RandomPatches
-            Patches of clean pictures, or of pairs of noisy and clean ones.
+            Patches of clean images, or of pairs of noisy and clean ones.
         validation : RandomPatches, optional
-            Patches of other pictures to validate on. With ``early_stopping`` and without it, a
-            ``validation_fraction`` of the pictures is held out.
+            Patches of other images to validate on. With ``early_stopping`` and without it, a
+            ``validation_fraction`` of the images is held out.
 
         Returns
         -------
         self
-            ``predict`` takes stacks of pictures of the size of the patches, in their unit.
+            ``predict`` takes stacks of images of the size of the patches, in their unit.
 
         Raises
         ------
@@ -178,8 +178,8 @@ class BaseDenoiser(
         Examples
         --------
         >>> from sk_denoise import DenoisingAutoencoder, GaussianNoiser
-        >>> from sk_denoise.datasets import RandomPatches, load_pictures
-        >>> patches = RandomPatches(load_pictures("gray").train, 16, patches_per_picture=32)
+        >>> from sk_denoise.datasets import RandomPatches, load_images
+        >>> patches = RandomPatches(load_images("gray").train, 16, patches_per_image=32)
         >>> dae = DenoisingAutoencoder(noise=GaussianNoiser(0.1), max_epochs=1, random_state=0)
         >>> dae.fit_patches(patches).image_shape_
         (16, 16)

@@ -14,7 +14,7 @@ from sk_denoise.estimators._classical_base import LevelDenoiser
 
 __all__ = ["BM3DDenoiser"]
 
-Picture = NDArray[np.float64]  # (height, width, channels)
+Image = NDArray[np.float64]  # (height, width, channels)
 
 LEAST = 9  # pixels of a side; at 8 x 8, a single block, bm3d 4.0 ends the process
 DOMAIN = 32  # pixels of a side, in which bm3d computes exact variances
@@ -28,17 +28,17 @@ class BM3DDenoiser(LevelDenoiser):
 
     It needs the package ``bm3d``, which the extra ``bm3d`` brings. **Its licence allows non-commercial use
     only**, and asks that published results name its authors (below). Rows that no ``image_shape`` calls
-    pictures are read as signals.
+    images are read as signals.
 
     Parameters
     ----------
     sigma : "auto" or float, default="auto"
         Standard deviation of the noise, greater than 0, in the unit of the data. "auto" estimates it for
-        each picture from itself (:func:`~sk_denoise.restoration.estimate_sigma`).
+        each image from itself (:func:`~sk_denoise.restoration.estimate_sigma`).
     strength : float, default=1.0
         The noise that is removed, in ``sigma``, greater than 0. Greater is smoother.
     image_shape : tuple of int or None, default=None
-        Shape ``(height, width)`` or ``(height, width, channels)`` of pictures in flat rows.
+        Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class BM3DDenoiser(LevelDenoiser):
     data_range_ : float
         The range of clean samples that ``score`` refers to.
     image_shape_ : tuple of int or None
-        Shape of one picture, None for signals.
+        Shape of one image, None for signals.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -69,8 +69,8 @@ class BM3DDenoiser(LevelDenoiser):
     three (CBM3D). Other channels are denoised each by itself.
 
     ``bm3d`` is called with its own settings on one thread, so that results are the same everywhere. It
-    computes in single precision: where the values of a picture span more than ten million ``sigma``, and
-    where "auto" finds no noise, the picture comes back as it is. With sides below 32 pixels, variances are
+    computes in single precision: where the values of an image span more than ten million ``sigma``, and
+    where "auto" finds no noise, the image comes back as it is. With sides below 32 pixels, variances are
     those of 2007, which take a hundredth of the time there. Sides below 9 pixels are mirrored to 9, and the
     level is raised to what the repetition makes of the noise.
 
@@ -110,36 +110,36 @@ class BM3DDenoiser(LevelDenoiser):
         super()._check_parameters()
         _bm3d()
 
-    def _filter(self, picture: Picture, sigma: float) -> Picture:
-        unit, mean = self.strength * sigma, picture.mean(axis=(0, 1))
-        if np.ptp(picture) > FINEST * unit:
-            return picture
-        denoised: Picture = _denoised((picture - mean) / unit) * unit + mean
+    def _filter(self, image: Image, sigma: float) -> Image:
+        unit, mean = self.strength * sigma, image.mean(axis=(0, 1))
+        if np.ptp(image) > FINEST * unit:
+            return image
+        denoised: Image = _denoised((image - mean) / unit) * unit + mean
         return denoised
 
 
-def _denoised(picture: Picture) -> Picture:
-    """Return a picture without its noise of level 1."""
-    if picture.shape[2] == 3:
+def _denoised(image: Image) -> Image:
+    """Return an image without its noise of level 1."""
+    if image.shape[2] == 3:
         try:  # not by bm3d_rgb, which divides by zero where three equal channels are gray
-            return _collaborate(picture @ OPPONENT.T) @ OPPONENT
+            return _collaborate(image @ OPPONENT.T) @ OPPONENT
         except ValueError:  # bm3d 4.0 trips over a mean of the three that it finds flat
             pass
-    return np.dstack([_collaborate(channel) for channel in np.split(picture, picture.shape[2], axis=2)])
+    return np.dstack([_collaborate(channel) for channel in np.split(image, image.shape[2], axis=2)])
 
 
-def _collaborate(picture: Picture) -> Picture:
+def _collaborate(image: Image) -> Image:
     """Return channels without their noise of level 1; blocks are matched by the first of them."""
-    height, width, _ = picture.shape
+    height, width, _ = image.shape
     mirrored = ((0, max(0, LEAST - height)), (0, max(0, LEAST - width)), (0, 0))
-    padded = np.pad(picture, mirrored, mode="symmetric")
+    padded = np.pad(image, mirrored, mode="symmetric")
     bm3d = _bm3d()
     profile = bm3d.BM3DProfile()
     profile.num_threads = 1  # with more, the last digits vary from call to call
     if min(padded.shape[:2]) < DOMAIN:
         profile.nf = 0
-    level = np.sqrt(padded.size / picture.size)  # white noise, repeated, gathers in fewer coefficients
-    denoised: Picture = bm3d.bm3d(padded, level, profile).reshape(padded.shape)
+    level = np.sqrt(padded.size / image.size)  # white noise, repeated, gathers in fewer coefficients
+    denoised: Image = bm3d.bm3d(padded, level, profile).reshape(padded.shape)
     return denoised[:height, :width]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 __all__ = ["calibrate", "moments"]
 
 LEAST_FLOOR = 0.05  # of the mean squared error
-MEAN_COUNTS = 5  # samples that the mean over a picture counts beside those that show a pixel
+MEAN_COUNTS = 5  # samples that the mean over an image counts beside those that show a pixel
 TINY = 1e-300
 
 
@@ -86,7 +86,7 @@ def moments(answers: Iterator[Any]) -> tuple[Any, Any]:
 
 
 def _each(one: Any, other: Any) -> Any:
-    """Return pairs of arrays (n, ...), of stacks or of pictures of lists."""
+    """Return pairs of arrays (n, ...), of stacks or of images of lists."""
     if isinstance(one, list | tuple):
         return [(np.asarray(a)[None], np.asarray(b)[None]) for a, b in zip(one, other, strict=True)]
     return [(np.asarray(one), np.asarray(other))]

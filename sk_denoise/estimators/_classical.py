@@ -11,23 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise._validation import Interval
-from sk_denoise.estimators._classical_base import ClassicalDenoiser, LevelDenoiser, Pictures, check_odd
+from sk_denoise.estimators._classical_base import ClassicalDenoiser, Images, LevelDenoiser, check_odd
 
 __all__ = ["BilateralDenoiser", "MedianDenoiser", "NonLocalMeansDenoiser"]
 
-Picture = NDArray[np.float64]  # (height, width, channels)
+Image = NDArray[np.float64]  # (height, width, channels)
 
 
 class NonLocalMeansDenoiser(LevelDenoiser):
     """Average each pixel with others whose surroundings look alike.
 
-    Texture and repeated structure survive. Rows that no ``image_shape`` calls pictures are read as signals.
+    Texture and repeated structure survive. Rows that no ``image_shape`` calls images are read as signals.
 
     Parameters
     ----------
     sigma : "auto" or float, default="auto"
         Standard deviation of the noise, greater than 0, in the unit of the data. "auto" estimates it for
-        each picture from itself (:func:`~sk_denoise.restoration.estimate_sigma`).
+        each image from itself (:func:`~sk_denoise.restoration.estimate_sigma`).
     strength : float, default=0.7
         How different surroundings may look, in ``sigma``, greater than 0: ``h = strength * sigma``. Greater
         is smoother. Colours do well with 0.5.
@@ -36,7 +36,7 @@ class NonLocalMeansDenoiser(LevelDenoiser):
     patch_distance : int, default=6
         How far away a like pixel is looked for, in pixels, at least 1.
     image_shape : tuple of int or None, default=None
-        Shape ``(height, width)`` or ``(height, width, channels)`` of pictures in flat rows.
+        Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class NonLocalMeansDenoiser(LevelDenoiser):
     data_range_ : float
         The range of clean samples that ``score`` refers to.
     image_shape_ : tuple of int or None
-        Shape of one picture, None for signals.
+        Shape of one image, None for signals.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -53,12 +53,12 @@ class NonLocalMeansDenoiser(LevelDenoiser):
 
     See Also
     --------
-    TotalVariationDenoiser : Twice as fast; for pictures of plain areas.
-    WienerDenoiser : Learns from clean data; for tables and for small pictures of the same thing.
+    TotalVariationDenoiser : Twice as fast; for images of plain areas.
+    WienerDenoiser : Learns from clean data; for tables and for small images of the same thing.
 
     Notes
     -----
-    Where "auto" finds no noise, the picture comes back as it is.
+    Where "auto" finds no noise, the image comes back as it is.
 
     References
     ----------
@@ -101,11 +101,11 @@ class NonLocalMeansDenoiser(LevelDenoiser):
         super()._check_parameters()
         check_odd(self, "patch_size")
 
-    def _filter(self, picture: Picture, sigma: float) -> Picture:
+    def _filter(self, image: Image, sigma: float) -> Image:
         from skimage.restoration import denoise_nl_means
 
-        denoised: Picture = denoise_nl_means(
-            picture,
+        denoised: Image = denoise_nl_means(
+            image,
             patch_size=self.patch_size,
             patch_distance=self.patch_distance,
             h=self.strength * sigma,
@@ -120,20 +120,20 @@ class BilateralDenoiser(LevelDenoiser):
     """Average each pixel with near ones that have nearly the same value.
 
     Keeps edges, and with them pixels that noise made stand out: for weak noise. Rows that no
-    ``image_shape`` calls pictures are read as signals.
+    ``image_shape`` calls images are read as signals.
 
     Parameters
     ----------
     sigma : "auto" or float, default="auto"
         Standard deviation of the noise, greater than 0, in the unit of the data. "auto" estimates it for
-        each picture from itself (:func:`~sk_denoise.restoration.estimate_sigma`).
+        each image from itself (:func:`~sk_denoise.restoration.estimate_sigma`).
     strength : float, default=2.5
         How different values (colours: the distance of their triples) may be, in ``sigma``, greater than 0.
         Greater is smoother.
     sigma_spatial : float, default=1.5
         How near is near: the deviation of a Gaussian, in pixels, greater than 0. It is cut off at 2.5 of it.
     image_shape : tuple of int or None, default=None
-        Shape ``(height, width)`` or ``(height, width, channels)`` of pictures in flat rows.
+        Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class BilateralDenoiser(LevelDenoiser):
     data_range_ : float
         The range of clean samples that ``score`` refers to.
     image_shape_ : tuple of int or None
-        Shape of one picture, None for signals.
+        Shape of one image, None for signals.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -154,7 +154,7 @@ class BilateralDenoiser(LevelDenoiser):
 
     Notes
     -----
-    Where "auto" finds no noise, the picture comes back as it is.
+    Where "auto" finds no noise, the image comes back as it is.
 
     This is not ``skimage.restoration.denoise_bilateral``, which in scikit-image 0.26 averages over a window
     that is sheared (a lone white pixel becomes a slanted spot) and stays 3 dB and more behind on photographs.
@@ -192,16 +192,16 @@ class BilateralDenoiser(LevelDenoiser):
         self.sigma_spatial = sigma_spatial
         self.image_shape = image_shape
 
-    def _filter(self, picture: Picture, sigma: float) -> Picture:
+    def _filter(self, image: Image, sigma: float) -> Image:
         reach = math.ceil(2.5 * self.sigma_spatial)
-        padded = np.pad(picture, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
-        height, width, _ = picture.shape
-        total, weights = np.zeros_like(picture), np.zeros((height, width, 1))
+        padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+        height, width, _ = image.shape
+        total, weights = np.zeros_like(image), np.zeros((height, width, 1))
         for down in range(2 * reach + 1):
             for across in range(2 * reach + 1):
                 other = padded[down : down + height, across : across + width]
                 apart = ((down - reach) ** 2 + (across - reach) ** 2) / self.sigma_spatial**2
-                differ = np.sum((other - picture) ** 2, axis=2, keepdims=True) / (self.strength * sigma) ** 2
+                differ = np.sum((other - image) ** 2, axis=2, keepdims=True) / (self.strength * sigma) ** 2
                 weight = np.exp(-(apart + differ) / 2)
                 total += weight * other
                 weights += weight
@@ -212,14 +212,14 @@ class MedianDenoiser(ClassicalDenoiser):
     """Replace each pixel by the median of its neighbourhood: for salt and pepper, and other stray pixels.
 
     It needs no level of the noise. Each channel is denoised by itself. Rows that no ``image_shape`` calls
-    pictures are read as signals.
+    images are read as signals.
 
     Parameters
     ----------
     size : int, default=3
         Side of the neighbourhood in pixels; odd, at least 1. Beyond the border pixels are mirrored.
     image_shape : tuple of int or None, default=None
-        Shape ``(height, width)`` or ``(height, width, channels)`` of pictures in flat rows.
+        Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows.
 
     Attributes
     ----------
@@ -228,7 +228,7 @@ class MedianDenoiser(ClassicalDenoiser):
     data_range_ : float
         The range of clean samples that ``score`` refers to.
     image_shape_ : tuple of int or None
-        Shape of one picture, None for signals.
+        Shape of one image, None for signals.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -263,10 +263,10 @@ class MedianDenoiser(ClassicalDenoiser):
         super()._check_parameters()
         check_odd(self, "size")
 
-    def _denoise(self, pictures: Pictures) -> Pictures:
+    def _denoise(self, images: Images) -> Images:
         from scipy.ndimage import median_filter
 
-        native = pictures.astype(pictures.dtype.newbyteorder("="), copy=False)
-        sides = [1 if side == 1 else self.size for side in pictures.shape[1:3]]
-        denoised: Pictures = median_filter(native, size=(1, *sides, 1))
+        native = images.astype(images.dtype.newbyteorder("="), copy=False)
+        sides = [1 if side == 1 else self.size for side in images.shape[1:3]]
+        denoised: Images = median_filter(native, size=(1, *sides, 1))
         return denoised

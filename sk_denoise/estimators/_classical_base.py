@@ -35,7 +35,7 @@ from sk_denoise.estimators._scoring import DenoisingScoreMixin
 
 __all__ = ["ClassicalDenoiser", "LevelDenoiser", "check_odd"]
 
-Pictures = NDArray[Any]  # (n_pictures, height, width, channels), floating
+Images = NDArray[Any]  # (n_images, height, width, channels), floating
 
 
 class ClassicalDenoiser(
@@ -50,8 +50,8 @@ class ClassicalDenoiser(
 ):
     """A denoiser with the face of a :class:`~sk_denoise.DenoisingAutoencoder` and no network.
 
-    A subclass says how pictures are denoised, and what it learns from the clean side where it learns.
-    Signals are pictures of height 1.
+    A subclass says how images are denoised, and what it learns from the clean side where it learns.
+    Signals are images of height 1.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {"image_shape": [tuple, list, None]}
@@ -135,11 +135,11 @@ class ClassicalDenoiser(
         return self.predict(X)
 
     @abstractmethod
-    def _denoise(self, pictures: Pictures) -> Pictures:
-        """Return denoised pictures, in an array of their own."""
+    def _denoise(self, images: Images) -> Images:
+        """Return denoised images, in an array of their own."""
 
     def _learn(self, pair: Pair, layout: SampleLayout) -> None:
-        """Learn from a pair; most methods need no more than parameters and the picture at hand."""
+        """Learn from a pair; most methods need no more than parameters and the image at hand."""
 
     def _check_parameters(self) -> None:
         check_parameters(self, self._parameter_constraints)
@@ -174,7 +174,7 @@ class ClassicalDenoiser(
 
 
 class LevelDenoiser(ClassicalDenoiser, metaclass=ABCMeta):
-    """A method that is told how strong the noise in a picture is, and denoises one after another."""
+    """A method that is told how strong the noise in an image is, and denoises one after another."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **ClassicalDenoiser._parameter_constraints,
@@ -185,16 +185,16 @@ class LevelDenoiser(ClassicalDenoiser, metaclass=ABCMeta):
     strength: float
 
     @abstractmethod
-    def _filter(self, picture: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-        """Return a picture (height, width, channels) without noise of level ``sigma > 0``."""
+    def _filter(self, image: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+        """Return an image (height, width, channels) without noise of level ``sigma > 0``."""
 
-    def _denoise(self, pictures: Pictures) -> Pictures:
+    def _denoise(self, images: Images) -> Images:
         automatic = isinstance(self.sigma, str)
-        levels = levels_of(pictures) if automatic else np.full(len(pictures), float(self.sigma))
-        denoised = np.array(pictures)
-        for index in np.flatnonzero(levels):  # a picture without noise stays as it is
-            picture = np.array(pictures[index], dtype=np.float64, order="C")
-            denoised[index] = self._filter(picture, float(levels[index])).reshape(picture.shape)
+        levels = levels_of(images) if automatic else np.full(len(images), float(self.sigma))
+        denoised = np.array(images)
+        for index in np.flatnonzero(levels):  # an image without noise stays as it is
+            image = np.array(images[index], dtype=np.float64, order="C")
+            denoised[index] = self._filter(image, float(levels[index])).reshape(image.shape)
         return denoised
 
 

@@ -1,4 +1,4 @@
-"""The estimator for arrays of one shape: tables, signals and pictures, through a bottleneck."""
+"""The estimator for arrays of one shape: tables, signals and images, through a bottleneck."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _gives_latents(dae: DenoisingAutoencoder) -> bool:
 
 
 class DenoisingAutoencoder(BaseDenoiser):
-    """Learn to denoise arrays of one shape: rows of tables, signals, small pictures.
+    """Learn to denoise arrays of one shape: rows of tables, signals, small images.
 
     A network with a bottleneck is trained to turn corrupted samples into clean ones, through skorch, with
     fresh noise in every batch. It is a transformer: ``transform`` denoises, so that it stands before a
@@ -57,7 +57,7 @@ class DenoisingAutoencoder(BaseDenoiser):
         :class:`~sk_denoise.DenseNetwork`; or a class or function that is called with
         ``(input_shape, latent_dim)`` and gives a ``torch.nn.Module``, which maps a batch to one of the same
         shape and may have the parts ``encoder`` and ``decoder``. ``input_shape`` is ``(n_features,)`` for
-        rows and ``(channels, height, width)`` for pictures; "conv" and "pooling", and any spec with
+        rows and ``(channels, height, width)`` for images; "conv" and "pooling", and any spec with
         ``rows_are_signals = True``, read rows as signals of shape ``(1, length)``.
     latent_dim : int, default=128
         Length of the latent vector; with "pooling", that of each position of the latent map. More than the
@@ -69,12 +69,12 @@ class DenoisingAutoencoder(BaseDenoiser):
         Gaussian noise in the unit of the data, ``noise=0.25`` the same as ``GaussianNoiser(0.25)``; of a
         pair ``(low, high)`` one is drawn for each sample. "auto" is Gaussian noise whose strength is
         drawn for each sample: 0.1 to 0.6 of each feature's standard deviation for rows of a table, 0 to 1 of
-        the standard deviation of all entries for pictures and signals. If you know your noise, say so. None
+        the standard deviation of all entries for images and signals. If you know your noise, say so. None
         trains a plain autoencoder.
     augment : Augmenter or None, default=None
-        How training pictures are moved before they are corrupted, anew for every batch and alike on both
+        How training images are moved before they are corrupted, anew for every batch and alike on both
         sides of a pair: an :class:`~sk_denoise.Augmenter`, or anything with its method
-        ``augment``. Validation and prediction see pictures as they are.
+        ``augment``. Validation and prediction see images as they are.
     loss : str, dict or callable, default="mse"
         What is made small, in scaled units: a name, a mix of names and weights such as
         ``{"mae": 0.2, "ms_ssim": 0.8}``, or a function of output and target, batches of shape
@@ -85,7 +85,7 @@ class DenoisingAutoencoder(BaseDenoiser):
         - "bce", "kl": for clean data in [0, 1], which are not scaled, through a sigmoid. Binary
           cross-entropy, and the generalised Kullback-Leibler divergence ``t log(t / p) - t + p`` of each
           entry, which is that of photon counts: the same error counts more in the dark.
-        - "ssim", "ms_ssim": one minus the structural similarity of pictures, on one scale or up to five.
+        - "ssim", "ms_ssim": one minus the structural similarity of images, on one scale or up to five.
     emphasis : pair of float or None, default=None
         Weights (of corrupted entries, of intact ones) in the loss, for noise that replaces some values: with
         (1, 0) only what was lost counts, with (0, 1) only what was kept. None weighs all alike.
@@ -134,8 +134,8 @@ class DenoisingAutoencoder(BaseDenoiser):
         ``f(estimator, epoch)``, called after each epoch with a fitted copy and a dict of its figures, which
         end the run when they return True. Callbacks of scikit-learn go to ``set_callbacks``.
     image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(height, width, channels)``, where the rows of X are flattened pictures:
-        they are scaled and corrupted for all pixels alike, as stacks of pictures are.
+        ``(height, width)`` or ``(height, width, channels)``, where the rows of X are flattened images:
+        they are scaled and corrupted for all pixels alike, as stacks of images are.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         What the layers compute in while they learn; weights, loss and optimizer are float32 always, and so
         is prediction (float64 for float64). "auto" takes bfloat16 on processors that have units for it
@@ -167,7 +167,7 @@ class DenoisingAutoencoder(BaseDenoiser):
     target_source_ : {"X_clean", "y", "noiser", "X"}
         Where the clean side came from.
     image_shape_ : tuple of int or None
-        Shape of the pictures, where samples are pictures.
+        Shape of the images, where samples are images.
     data_range_ : float
         The range that ``score`` refers to: that of ``intensity_range_`` for 8- and 16-bit integers, else the
         clean maximum minus minimum.

@@ -35,14 +35,14 @@ from sk_denoise._validation import (
 from sk_denoise.estimators._calibration import calibrate, moments
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._ensemble_samples import Samples, patches_of, with_channels_last
-from sk_denoise.estimators._pairs import resolve_pair
-from sk_denoise.estimators._picture_sources import (
+from sk_denoise.estimators._image_sources import (
     as_folder,
+    is_image_list,
     is_pair_list,
-    is_picture_list,
     is_stream,
     paired_lists,
 )
+from sk_denoise.estimators._pairs import resolve_pair
 from sk_denoise.estimators._steps import FitSteps
 
 __all__ = ["DenoisingEnsemble"]
@@ -96,7 +96,7 @@ class DenoisingEnsemble(
         The members.
     floor_ : float or ndarray of the shape of a sample
         The error that all members share, as a standard deviation in the unit of the clean side: of each
-        entry, and one number for pictures of any size. 0 without calibration.
+        entry, and one number for images of any size. 0 without calibration.
     gain_ : float
         How many times the squared spread of the members counts. 1 without calibration.
     target_source_, noiser_, data_range_, image_shape_
@@ -283,7 +283,7 @@ class DenoisingEnsemble(
     def _checked(self, X: Any) -> Any:
         """Return samples as an array, or as a list of arrays."""
         X = with_channels_last(X) if self._takes_lists else X
-        is_list = self._takes_lists and is_picture_list(X)
+        is_list = self._takes_lists and is_image_list(X)
         return list(X) if is_list else check_samples(self, X, reset=False)
 
     def _answers(self, samples: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -314,7 +314,7 @@ class DenoisingEnsemble(
                 return Samples(X, X_clean, sample_weight), "X"
             if is_pair_list(X):
                 X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
-            if is_picture_list(X):
+            if is_image_list(X):
                 return self._given_list(X, y, X_clean, sample_weight)
         learner = {"noise": member.noise, "rows_are_signals": member._rows_are_signals()}
         if self._takes_lists:
@@ -331,8 +331,8 @@ class DenoisingEnsemble(
     def _given_list(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> tuple[Samples, str]:
         noisy, clean = paired_lists(X, y, X_clean)
         source = "X" if clean is None else "y" if X_clean is None else "X_clean"
-        given = Samples(noisy.pictures, None if clean is None else clean.pictures)
-        return given.counted(check_weights(sample_weight, noisy.pictures)), source
+        given = Samples(noisy.images, None if clean is None else clean.images)
+        return given.counted(check_weights(sample_weight, noisy.images)), source
 
     def _validation(self, X_val: Any, X_clean_val: Any) -> tuple[Any, Any]:
         """Check samples to validate on, where they are arrays."""
@@ -363,7 +363,7 @@ class DenoisingEnsemble(
             return given, None
         if self._takes_lists and is_stream(given.X):
             raise ValueError(
-                "What is streamed cannot be held out for calibration. Pass other pictures as X_val=, or "
+                "What is streamed cannot be held out for calibration. Pass other images as X_val=, or "
                 "calibration_fraction=None."
             )
         n = len(given.X)
@@ -421,7 +421,7 @@ class DenoisingEnsemble(
 
     @property
     def image_shape(self) -> Any:
-        """Shape of the pictures that rows are, where the members were told one."""
+        """Shape of the images that rows are, where the members were told one."""
         return getattr(self.estimator, "image_shape", None)
 
     @property

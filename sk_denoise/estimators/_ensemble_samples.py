@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_denoise._random import stream
-from sk_denoise._validation import picture_of
+from sk_denoise._validation import image_of
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._picture_sources import is_pair_list, stack_of
+from sk_denoise.estimators._image_sources import is_pair_list, stack_of
 
 __all__ = ["Samples", "patches_of", "with_channels_last"]
 
@@ -48,20 +48,20 @@ class Samples:
 
 
 def with_channels_last(side: Any) -> Any:
-    """Return tensors of pictures, alone or in lists, as arrays with the channels last; all else as it is."""
+    """Return tensors of images, alone or in lists, as arrays with the channels last; all else as it is."""
     if isinstance(side, list | tuple) and any(isinstance(item, Tensor) for item in side):
-        return [picture_of(item) for item in side]
+        return [image_of(item) for item in side]
     if is_pair_list(side):
-        return [tuple(map(picture_of, pair)) for pair in side]
+        return [tuple(map(image_of, pair)) for pair in side]
     return stack_of(side)
 
 
-def patches_of(pictures: Any, member: Any, root: int) -> Samples:
-    """Return patches of what comes picture by picture, in the unit in which members learn from it."""
-    if not isinstance(pictures, RandomPatches):
-        pictures = RandomPatches(pictures, member._sides(), patches_per_picture=member._count(None))
-    noisy, clean = pictures.first(MOST_PATCHES, stream(root, "patches"))
-    return Samples(noisy.numpy(), clean.numpy() if pictures.is_paired else None)
+def patches_of(images: Any, member: Any, root: int) -> Samples:
+    """Return patches of what comes image by image, in the unit in which members learn from it."""
+    if not isinstance(images, RandomPatches):
+        images = RandomPatches(images, member._sides(), patches_per_image=member._count(None))
+    noisy, clean = images.first(MOST_PATCHES, stream(root, "patches"))
+    return Samples(noisy.numpy(), clean.numpy() if images.is_paired else None)
 
 
 def _at(side: Any, index: NDArray[np.intp]) -> Any:

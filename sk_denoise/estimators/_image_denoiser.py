@@ -1,4 +1,4 @@
-"""The estimator for pictures of any size: networks that keep the size and have no latent vector."""
+"""The estimator for images of any size: networks that keep the size and have no latent vector."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from sk_denoise._validation import (
     check_weights,
 )
 from sk_denoise._warnings import warn_user
+from sk_denoise.estimators._image_sources import ImageList, is_image_list, is_stream, stack_of
 from sk_denoise.estimators._image_steps import ImageFitSteps
-from sk_denoise.estimators._picture_sources import PictureList, is_picture_list, is_stream, stack_of
 from sk_denoise.estimators._scoring import DenoisingScoreMixin
 from sk_denoise.estimators._summary import ImageSummaryMixin
 from sk_denoise.estimators._told_levels import found_levels, limited_levels, warn_of_tiny_sigma
@@ -44,12 +44,12 @@ class ImageDenoiser(
     TransformerMixin,
     ImageFitSteps,
 ):
-    """Learn to denoise pictures of any size.
+    """Learn to denoise images of any size.
 
     A convolutional network that keeps the size is trained on random patches, through skorch, with fresh noise
-    in every batch, and then denoises pictures of any size: large ones tile by tile, with overlaps that make
-    tiles and whole agree. It learns from stacks, lists of pictures of different sizes, folders and data
-    sets; from clean pictures, which it corrupts itself, and from pairs of noisy and clean ones.
+    in every batch, and then denoises images of any size: large ones tile by tile, with overlaps that make
+    tiles and whole agree. It learns from stacks, lists of images of different sizes, folders and data
+    sets; from clean images, which it corrupts itself, and from pairs of noisy and clean ones.
 
     Weights that were trained on photos are in the box: see :func:`sk_denoise.restoration.denoise_image` and
     :func:`sk_denoise.restoration.load_pretrained`.
@@ -61,20 +61,21 @@ class ImageDenoiser(
         :class:`~sk_denoise.FoldedUNetNetwork`; or a class or function that is called with
         ``(channels, noise_map)`` and gives a ``torch.nn.Module``, which maps a batch (n, channels, height,
         width), with one channel more where ``noise_map`` is true, to (n, channels, height, width). Its
-        attributes ``reach`` and ``stride`` let large pictures be worked on in tiles: how many pixels far an
-        output pixel sees, rounded up to a multiple of the stride, and what sides of tiles are multiples of.
+        attributes ``receptive_radius`` and ``stride`` allow tiles of large images: the distance in pixels to
+        the farthest input pixel that an output pixel depends on, rounded up to a multiple of the stride; and
+        the number of pixels that sides of tiles must be multiples of.
     noise : "auto", float, pair of float, str, noiser or None, default="auto"
-        What corrupts clean pictures, as with :class:`~sk_denoise.DenoisingAutoencoder`. "auto" is Gaussian
+        What corrupts clean images, as with :class:`~sk_denoise.DenoisingAutoencoder`. "auto" is Gaussian
         noise whose strength is drawn for each patch, from 0 to the standard deviation of all pixels.
     sigma : {"blind", "map"}, default="blind"
         Whether the network is told how strong the noise is. A network for a "map" sees the standard
-        deviation beside each pixel; ``predict`` is given it, or estimates it once for each picture. One
+        deviation beside each pixel; ``predict`` is given it, or estimates it once for each image. One
         network is then good at all levels that it learned from, but the level must be right: choose it for
         white Gaussian noise, and "blind" for all other.
     patch_size : int or pair of int, default=64
-        Sides of the patches, in pixels; no larger than the smallest picture of a stack or list.
-    patches_per_picture : int or "auto", default="auto"
-        Patches from each picture in an epoch. "auto" cuts about as many as cover the picture, at most 64,
+        Sides of the patches, in pixels; no larger than the smallest image of a stack or list.
+    patches_per_image : int or "auto", default="auto"
+        Patches from each image in an epoch. "auto" cuts about as many as cover the image, at most 64,
         and 16 from each file of a folder.
     augment : Augmenter or None, default=None
         How training patches are moved before they are corrupted, as with
@@ -104,13 +105,13 @@ class ImageDenoiser(
     batch_size : int or "auto", default="auto"
         The most patches in a batch; "auto" is 32.
     max_epochs : int or "auto", default="auto"
-        Passes over the pictures, in all: with ``warm_start`` those before count too. "auto" makes about
+        Passes over the images, in all: with ``warm_start`` those before count too. "auto" makes about
         2,500 steps, in no more than 500 passes.
     early_stopping : bool, default=False
         Whether to stop when the validation loss has not fallen by ``tol`` for ``n_iter_no_change`` epochs,
         and to return to the best weights.
     validation_fraction : float, default=0.1
-        The share of the pictures that is held out for early stopping, where ``fit`` gets no ``X_val``.
+        The share of the images that is held out for early stopping, where ``fit`` gets no ``X_val``.
     n_iter_no_change : int, default=10
         See ``early_stopping``.
     tol : float, default=1e-6
@@ -124,8 +125,8 @@ class ImageDenoiser(
         ``f(estimator, epoch)``, called after each epoch with a fitted copy and a dict of its figures, which
         end the run when they return True. Callbacks of scikit-learn go to ``set_callbacks``.
     image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(height, width, channels)``, where the rows of X are flattened pictures.
-        Other rows are signals: pictures of height 1.
+        ``(height, width)`` or ``(height, width, channels)``, where the rows of X are flattened images.
+        Other rows are signals: images of height 1.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         What the layers compute in while they learn; ``predict`` computes in the precision of its input.
     device : str or torch.device, default="auto"
@@ -141,7 +142,7 @@ class ImageDenoiser(
         The trained net; its module is ``net_.module_``, its log ``net_.history``.
     noise_levels_ : tuple of two float or None
         The weakest and the strongest noise that a network for a "map" learned from, in the unit of the
-        pictures.
+        images.
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float or None
@@ -151,13 +152,13 @@ class ImageDenoiser(
     precision_ : {"float32", "bfloat16"}
         What the layers computed in while they learned.
     noiser_ : noiser or None
-        The noise that corrupted the clean pictures; None for pairs as given.
+        The noise that corrupted the clean images; None for pairs as given.
     target_source_ : {"X_clean", "y", "noiser", "X"}
         Where the clean side came from.
     patch_shape_ : tuple of int
         Shape of a patch.
     image_shape_ : tuple of int or None
-        Shape of the pictures where the rows of X are flattened ones.
+        Shape of the images where the rows of X are flattened ones.
     data_range_ : float
         The range from black to white: that of ``intensity_range_``, else the clean maximum minus minimum.
     intensity_range_ : IntensityRange or None
@@ -173,11 +174,11 @@ class ImageDenoiser(
     --------
     DenoisingAutoencoder : For arrays of one shape, through a bottleneck.
     NonLocalMeansDenoiser : Learns nothing, and has the same face.
-    sk_denoise.restoration.denoise_image : One picture, out of the box; takes this estimator as its ``model``.
+    sk_denoise.restoration.denoise_image : One image, out of the box; takes this estimator as its ``model``.
 
     Notes
     -----
-    Pictures go to the network as they are, but for one shift and one scale that bring black to 0 and white
+    Images go to the network as they are, but for one shift and one scale that bring black to 0 and white
     to 1: what a residual network leaves alone stays what it is.
 
     References
@@ -190,8 +191,8 @@ class ImageDenoiser(
     --------
     >>> import numpy as np
     >>> from sk_denoise import FoldedUNetNetwork, GaussianNoiser, ImageDenoiser
-    >>> from sk_denoise.datasets import load_pictures
-    >>> photos = load_pictures("gray")
+    >>> from sk_denoise.datasets import load_images
+    >>> photos = load_images("gray")
     >>> small = FoldedUNetNetwork((16, 24), blocks=(1, 1))
     >>> denoiser = ImageDenoiser(small, noise=GaussianNoiser(0.1), max_epochs=2, random_state=0)
     >>> denoiser.fit(photos.train).target_source_
@@ -212,7 +213,7 @@ class ImageDenoiser(
         noise: Any = "auto",
         sigma: Literal["blind", "map"] = "blind",
         patch_size: int | tuple[int, int] = 64,
-        patches_per_picture: int | Literal["auto"] = "auto",
+        patches_per_image: int | Literal["auto"] = "auto",
         augment: Augmentation | None = None,
         loss: Any = "mse",
         emphasis: tuple[float, float] | None = None,
@@ -240,7 +241,7 @@ class ImageDenoiser(
         self.noise = noise
         self.sigma = sigma
         self.patch_size = patch_size
-        self.patches_per_picture = patches_per_picture
+        self.patches_per_image = patches_per_image
         self.augment = augment
         self.loss = loss
         self.emphasis = emphasis
@@ -285,7 +286,7 @@ class ImageDenoiser(
         Parameters
         ----------
         X : stack, list, ImageFolder, path, data set, RandomPatches or rows
-            Noisy pictures where a clean side is given, else clean ones:
+            Noisy images where a clean side is given, else clean ones:
 
             - a stack of shape (n, height, width[, channels]), or rows (n, n_features);
             - a list of arrays (height, width[, channels]), of different sizes;
@@ -293,18 +294,18 @@ class ImageDenoiser(
               all files are gray and else in colour;
             - an :class:`~sk_denoise.datasets.ImageFolder`, a data set, a list of pairs ``(noisy, clean)``, or
               whatever :class:`~sk_denoise.datasets.RandomPatches` takes; its integers become shares of their
-              range, so that pictures are in [0, 1].
+              range, so that images are in [0, 1].
 
         y : stack or list of the shape of X, optional
             The clean side; other y, such as labels, is ignored.
         X_clean : stack or list of the shape of X, optional
             The clean side, whatever y is.
         X_val : stack, list, ImageFolder, path, data set or RandomPatches, optional
-            Pictures to validate on, in place of a part of X: noisy with ``X_clean_val``, else clean.
+            Images to validate on, in place of a part of X: noisy with ``X_clean_val``, else clean.
         X_clean_val : stack or list of the shape of X_val, optional
             The clean side of ``X_val``.
-        sample_weight : array-like of shape (n_pictures,), optional
-            What each picture counts; at least 0. Patches are cut from it the more often.
+        sample_weight : array-like of shape (n_images,), optional
+            What each image counts; at least 0. Patches are cut from it the more often.
 
         Returns
         -------
@@ -334,9 +335,9 @@ class ImageDenoiser(
     def partial_fit(
         self, X: Any, y: Any = None, *, X_clean: Any = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """Learn from some more pictures: one pass over them, at a constant learning rate.
+        """Learn from some more images: one pass over them, at a constant learning rate.
 
-        The first call fixes the channels and the range from black to white, so it should see pictures that
+        The first call fixes the channels and the range from black to white, so it should see images that
         are like the rest.
 
         Parameters
@@ -369,21 +370,21 @@ class ImageDenoiser(
             the fit.
         sigma : float, array-like or None, default=None
             For a network that is told the level of the noise (``sigma="map"``): its standard deviation in
-            the unit of X, one for all, one for each picture, or a map for each, of shape (n, height, width)
-            or a list of (height, width). None estimates it once for each picture.
+            the unit of X, one for all, one for each image, or a map for each, of shape (n, height, width)
+            or a list of (height, width). None estimates it once for each image.
 
         Returns
         -------
         ndarray of the shape of X, or list of ndarray
-            Denoised pictures in the unit of X; float64 for float64, else float32.
+            Denoised images in the unit of X; float64 for float64, else float32.
         """
         check_is_fitted(self)
         refuse_stream(X, "predict")
-        if is_picture_list(X):
-            pictures = PictureList.of(X).pictures
+        if is_image_list(X):
+            images = ImageList.of(X).images
             return [
-                self._denoised(picture[None], level)[0]
-                for picture, level in zip(pictures, _one_each(sigma, len(pictures)), strict=True)
+                self._denoised(image[None], level)[0]
+                for image, level in zip(images, _one_each(sigma, len(images)), strict=True)
             ]
         return self._denoised(stack_of(X), sigma)
 
@@ -393,28 +394,28 @@ class ImageDenoiser(
         Parameters
         ----------
         X : stack, list or rows
-            Noisy pictures, as in ``predict``.
+            Noisy images, as in ``predict``.
 
         Returns
         -------
         ndarray of the shape of X, list of ndarray, or DataFrame
-            Denoised pictures in the unit of X; float64 for float64, else float32.
+            Denoised images in the unit of X; float64 for float64, else float32.
         """
         return self.predict(X)
 
     @in_kind
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """Return the mean PSNR of denoised pictures in dB, each capped at 100.
+        """Return the mean PSNR of denoised images in dB, each capped at 100.
 
         Parameters
         ----------
         X : stack, list or rows
-            Noisy pictures where y is given, else clean ones. Clean ones are corrupted with a reference that
+            Noisy images where y is given, else clean ones. Clean ones are corrupted with a reference that
             is the same for every estimator fitted on the same data, whatever its ``noise``.
         y : stack or list of the shape of X, optional
-            Clean pictures; ignored where they equal X or cannot be the clean side (see ``fit``).
-        sample_weight : array-like of shape (n_pictures,), optional
-            What each picture counts in the mean.
+            Clean images; ignored where they equal X or cannot be the clean side (see ``fit``).
+        sample_weight : array-like of shape (n_images,), optional
+            What each image counts in the mean.
 
         Returns
         -------
@@ -423,23 +424,21 @@ class ImageDenoiser(
         """
         check_is_fitted(self)
         refuse_stream(X, "score")
-        if not is_picture_list(X):
+        if not is_image_list(X):
             return super().score(stack_of(X), stack_of(y), sample_weight)
-        noisy = PictureList.of(X)
+        noisy = ImageList.of(X)
         check_lengths(X, y)
         clean = noisy.clean_side_in(y)
-        if len({x.shape for x in noisy.pictures}) == 1:
-            truth = None if clean is None else np.stack(clean.pictures)
-            return super().score(np.stack(noisy.pictures), truth, sample_weight)
-        given = [self._in_unit(check_samples(self, x[None], reset=False)) for x in noisy.pictures]
+        if len({x.shape for x in noisy.images}) == 1:
+            truth = None if clean is None else np.stack(clean.images)
+            return super().score(np.stack(noisy.images), truth, sample_weight)
+        given = [self._in_unit(check_samples(self, x[None], reset=False)) for x in noisy.images]
         if clean is None:
             truths = [as_float(x) for x in given]
             given = self._reference(truths)
         else:
-            truths = [self._in_unit(truth[None]) for truth in clean.pictures]
-            given = [
-                self._in_unit(x[None], like=t) for x, t in zip(noisy.pictures, clean.pictures, strict=True)
-            ]
+            truths = [self._in_unit(truth[None]) for truth in clean.images]
+            given = [self._in_unit(x[None], like=t) for x, t in zip(noisy.images, clean.images, strict=True)]
         pairs = zip(truths, given, strict=True)
         each = [psnr(t, self.predict(x), data_range=self.data_range_) for t, x in pairs]
         return float(np.average(each, weights=check_weights(sample_weight, each)))
@@ -447,32 +446,30 @@ class ImageDenoiser(
     def _denoised(self, X: ArrayLike, sigma: Any) -> NDArray[Any]:
         """Return a stack or rows without their noise."""
         samples = check_samples(self, X, reset=False)
-        pictures = self._as_pictures(samples)
+        images = self._as_images(samples)
         levels = None
         if self.noise_levels_ is not None:
-            levels = found_levels(sigma, pictures)
+            levels = found_levels(sigma, images)
             if sigma is not None:
-                warn_of_tiny_sigma(float(levels.max()), pictures, "X")
+                warn_of_tiny_sigma(float(levels.max()), images, "X")
         elif sigma is not None:
             raise ValueError(
                 'sigma is for networks that are told how strong the noise is, ImageDenoiser(sigma="map"); '
                 "this one learned to do without."
             )
-        answer = np.empty(pictures.shape, as_float(samples[:0]).dtype)
-        for seen, index in self._seen(pictures, levels).items():
-            alike: Any = slice(None) if len(index) == len(pictures) else index  # most often all: no copies
+        answer = np.empty(images.shape, as_float(samples[:0]).dtype)
+        for seen, index in self._seen(images, levels).items():
+            alike: Any = slice(None) if len(index) == len(images) else index  # most often all: no copies
             of_these, restored = None, answer[alike]
             if levels is not None:
                 of_these = self._limited(levels[alike], seen, was_told=sigma is not None)
-            self.restorer(seen, double=answer.dtype == np.float64).restore(
-                pictures[alike], restored, of_these
-            )
+            self.restorer(seen, double=answer.dtype == np.float64).restore(images[alike], restored, of_these)
             if restored.base is not answer:
                 answer[alike] = restored
         return answer.reshape(samples.shape)
 
     def _seen(
-        self, pictures: NDArray[Any], levels: NDArray[Any] | None
+        self, images: NDArray[Any], levels: NDArray[Any] | None
     ) -> dict[IntensityRange | None, NDArray[np.intp]]:
         """Return the ranges in which the network is to see images of a stack, each with their places.
 
@@ -480,11 +477,11 @@ class ImageDenoiser(
         """
         unit = self._unit
         places: dict[IntensityRange | None, list[int]] = {}
-        if unit is None or min(pictures.shape[1:3], default=0) < 2:
-            if len(pictures) and unit is None:
-                self._warn_of_other_unit(pictures)
-            return {None: np.arange(len(pictures))}
-        for place, image in enumerate(pictures):
+        if unit is None or min(images.shape[1:3], default=0) < 2:
+            if len(images) and unit is None:
+                self._warn_of_other_unit(images)
+            return {None: np.arange(len(images))}
+        for place, image in enumerate(images):
             seen = unit.seen(image, None if levels is None else float(levels[place].max()))
             places.setdefault(seen, []).append(place)
         return {seen: np.array(index) for seen, index in places.items()}
@@ -500,10 +497,10 @@ class ImageDenoiser(
         assert self.noise_levels_ is not None
         return self._ratio(seen) * float(self.noise_levels_[1])
 
-    def _warn_of_other_unit(self, pictures: NDArray[Any]) -> None:
+    def _warn_of_other_unit(self, images: NDArray[Any]) -> None:
         """Warn of numbers that cannot be in the unit of a fit whose black and white are not known."""
         scaler = self._preparation_.input_scaler
-        learned, given = float(scaler.spread), IntensityRange.of(pictures)
+        learned, given = float(scaler.spread), IntensityRange.of(images)
         if not learned / FAR < given.span < FAR * learned:
             low = float(scaler.center)
             warn_user(
@@ -511,8 +508,8 @@ class ImageDenoiser(
                 f"between {low:.4g} and {low + learned:.4g}. Give X in the unit of the fit."
             )
 
-    def _as_pictures(self, samples: NDArray[Any]) -> NDArray[Any]:
-        """Return samples as pictures (n, height, width, channels)."""
+    def _as_images(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Return samples as images (n, height, width, channels)."""
         if samples.ndim == 2:
             return samples.reshape(len(samples), *(*(self.image_shape_ or (1, samples.shape[1])), 1)[:3])
         return samples if samples.ndim == 4 else samples[..., None]
@@ -535,9 +532,9 @@ def refuse_stream(X: Any, method: str) -> None:
 
 
 def _one_each(sigma: Any, n: int) -> list[Any]:
-    """Return a noise level for each picture of a list."""
+    """Return a noise level for each image of a list."""
     if not isinstance(sigma, list | tuple) and np.ndim(sigma) == 0:
         return [sigma] * n
     if len(sigma) != n:
-        raise ValueError(f"sigma holds {len(sigma)} levels for {n} pictures.")
+        raise ValueError(f"sigma holds {len(sigma)} levels for {n} images.")
     return [np.asarray(level) for level in sigma]

@@ -1,4 +1,4 @@
-"""The steps of a fit to pictures: where patches come from, and what is learned of them."""
+"""The steps of a fit to images: where patches come from, and what is learned of them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,10 @@ from sk_denoise._validation import (
     warn_of_single_image,
 )
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._layout import PictureLayout, SampleLayout
-from sk_denoise.estimators._learned_unit import LearnedUnit, are_in_one_unit, reach_of
-from sk_denoise.estimators._networks import build_network, resolve_image_network
-from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
-from sk_denoise.estimators._picture_sources import (
+from sk_denoise.estimators._image_sources import (
     as_folder,
+    is_image_list,
     is_pair_list,
-    is_picture_list,
     is_stream,
     paired_lists,
     patches_of,
@@ -44,9 +40,13 @@ from sk_denoise.estimators._picture_sources import (
     refuse_noised,
     stack_of,
 )
+from sk_denoise.estimators._layout import ImageLayout, SampleLayout
+from sk_denoise.estimators._learned_unit import LearnedUnit, are_in_one_unit, reach_of
+from sk_denoise.estimators._networks import build_network, resolve_image_network
+from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._steps import FitSteps
-from sk_denoise.estimators._whole_pictures import Restorer
+from sk_denoise.estimators._whole_images import Restorer
 from sk_denoise.networks import Bounded
 from sk_denoise.training import auto_patch_epochs, check_loss
 
@@ -61,14 +61,14 @@ MOST_SHOWN = 256  # patches that callbacks score
 
 @dataclass(frozen=True)
 class Patches:
-    """Pictures that are known by their patches.
+    """Images that are known by their patches.
 
     Attributes
     ----------
     source : RandomPatches
         Draws them.
     ends : ndarray, optional
-        The smallest and the largest values of the clean pictures, where all of them are known.
+        The smallest and the largest values of the clean images, where all of them are known.
     target_source : {"y"}, optional
         Where the clean side came from, where patches do not tell.
     """
@@ -96,25 +96,25 @@ class Patches:
         return sample.astype(self.source.dtype) if self.ends is None else self.ends
 
 
-Given = Pair | Patches  # whole pictures of one size in memory, or patches
+Given = Pair | Patches  # whole images of one size in memory, or patches
 
 
 class ImageFitSteps(FitSteps):
-    """What an estimator for pictures of any size does otherwise than one for arrays of one shape."""
+    """What an estimator for images of any size does otherwise than one for arrays of one shape."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "sigma": [StrOptions({"blind", "map"})],
         "patch_size": [Interval(Integral, 1, None, closed="left"), tuple, list],
-        "patches_per_picture": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "patches_per_image": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
     _least_samples = 1
     _rise = 20  # at the full rate, the first steps of a short fit undo that networks begin as the identity
     sigma: Literal["blind", "map"]
     patch_size: int | tuple[int, int]
-    patches_per_picture: int | Literal["auto"]
+    patches_per_image: int | Literal["auto"]
     intensity_range_: IntensityRange | None
 
-    # Where pictures come from -------------------------------------------------------------------------
+    # Where images come from -------------------------------------------------------------------------
 
     def _given(self, X: Any, y: Any, X_clean: Any, sample_weight: Any = None) -> Given:
         """Return what was given: a pair of stacks, or patches of lists and streams."""
@@ -125,7 +125,7 @@ class ImageFitSteps(FitSteps):
             return self._streamed(X, y, X_clean, sample_weight)
         if is_pair_list(X):
             X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
-        if not is_picture_list(X):
+        if not is_image_list(X):
             refuse_single_image(shape_of(X), self.image_shape)
             if self.image_shape is None and len(shape_of(X)) == 2:
                 warn_of_single_image(X, "signals")
@@ -136,13 +136,13 @@ class ImageFitSteps(FitSteps):
                 )
             return pair
         noisy, clean = paired_lists(X, y, X_clean)
-        weights = check_weights(sample_weight, noisy.pictures)
+        weights = check_weights(sample_weight, noisy.images)
         if weights is not None:
             noisy, clean = noisy.take(weights > 0), None if clean is None else clean.take(weights > 0)
             weights = weights[weights > 0]
         truth = noisy if clean is None else clean
         if clean is None and not _is_itself(X, y):
-            warn_of_lost_source(noisy.pictures)
+            warn_of_lost_source(noisy.images)
         elif clean is not None:
             refuse_other_unit(
                 IntensityRange.known(noisy.ends), IntensityRange.known(clean.ends), "X", "its clean side"
@@ -152,8 +152,8 @@ class ImageFitSteps(FitSteps):
         return Patches(patches, truth.ends, "y" if by_y else None)
 
     def _streamed(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> Patches:
-        """Return the patches of what comes picture by picture."""
-        if X_clean is not None or is_stream(y) or is_picture_list(y) or np.ndim(y) > 2:
+        """Return the patches of what comes image by image."""
+        if X_clean is not None or is_stream(y) or is_image_list(y) or np.ndim(y) > 2:
             raise ValueError(
                 f"{'y' if X_clean is None else 'X_clean'} goes with stacks and lists. What is streamed holds "
                 "its clean side itself: give pairs, as in RandomPatches(list(zip(noisy, clean)), 64)."
@@ -161,7 +161,7 @@ class ImageFitSteps(FitSteps):
         if not isinstance(X, RandomPatches):
             check_lengths(X, y)
             count = self._count(None)
-            patches = RandomPatches(X, self._sides(), patches_per_picture=count, sample_weight=sample_weight)
+            patches = RandomPatches(X, self._sides(), patches_per_image=count, sample_weight=sample_weight)
             return Patches(patches)
         if sample_weight is not None:
             raise ValueError(
@@ -176,14 +176,14 @@ class ImageFitSteps(FitSteps):
             shape = given.inputs.shape[1:] if isinstance(given, Pair) else given.source.sample_shape
             X_val = as_folder(X_val, _color_of(shape))
         X_val, X_clean_val = stack_of(X_val), stack_of(X_clean_val)
-        if X_val is not None and (is_stream(X_val) or is_picture_list(X_val) or is_pair_list(X_val)):
+        if X_val is not None and (is_stream(X_val) or is_image_list(X_val) or is_pair_list(X_val)):
             validation = self._given(X_val, None, X_clean_val)
             if isinstance(given, Patches) and isinstance(validation, Patches):
                 validation = replace(validation, source=validation.source.counted_like(given.source))
             return given, validation
         if X_val is not None and isinstance(given, Patches):
             if np.ndim(X_val) < 3:
-                raise ValueError(f"X_val must hold pictures as X does, got shape {np.shape(X_val)}.")
+                raise ValueError(f"X_val must hold images as X does, got shape {np.shape(X_val)}.")
             refuse_masked(X_val, "X_val")
             refuse_masked(X_clean_val, "X_clean_val")
             clean = None if X_clean_val is None else list(np.asarray(X_clean_val))
@@ -203,7 +203,7 @@ class ImageFitSteps(FitSteps):
         return replace(given, source=training), replace(given, source=held_out)
 
     def _looked_at(self, given: Given, like: Pair | None = None) -> tuple[Pair, Pair | RandomPatches]:
-        """Return patches as a pair of arrays to know the pictures by, and what batches are drawn from.
+        """Return patches as a pair of arrays to know the images by, and what batches are drawn from.
 
         Patches to validate on have the noise and the unit of the pair that they are ``like``.
         """
@@ -236,13 +236,13 @@ class ImageFitSteps(FitSteps):
         return int(sides[0]), int(sides[1])
 
     def _count(self, pixels: float | None) -> int:
-        """Return how many patches to cut from a picture of so many pixels."""
-        if self.patches_per_picture == "auto":
+        """Return how many patches to cut from an image of so many pixels."""
+        if self.patches_per_image == "auto":
             return patches_per(pixels, self._sides())
-        return int(self.patches_per_picture)
+        return int(self.patches_per_image)
 
     def _with_weights(self, weights: dict[str, Tensor], channels: int, strongest: float) -> Self:
-        """Take over weights that learned from pictures in [0, 1] under ``noise``, as if fitted to such."""
+        """Take over weights that learned from images in [0, 1] under ``noise``, as if fitted to such."""
         draft = self._draft(fresh=True)
         shape = (*self._sides(), channels) if channels > 1 else self._sides()
         black_and_white = np.stack([np.zeros(shape, np.float32), np.ones(shape, np.float32)])
@@ -267,14 +267,14 @@ class ImageFitSteps(FitSteps):
         return True
 
     def _layout(self) -> SampleLayout:
-        """Return the layout of what was given; rows that are no pictures are pictures of height 1."""
+        """Return the layout of what was given; rows that are no images are images of height 1."""
         shape = self._sample_shape_
         signal = (1, *shape) if len(shape) == 1 and self.image_shape is None else self.image_shape
         return SampleLayout.of(shape, signal)
 
     def _training_layout(self, pair: Pair) -> SampleLayout:
         shape = pair.inputs.shape[1:]
-        return PictureLayout(shape, shape)
+        return ImageLayout(shape, shape)
 
     def _input_shape(self, layout: SampleLayout) -> tuple[int, ...]:
         channels, height, width = layout.network_shape
@@ -354,7 +354,7 @@ class ImageFitSteps(FitSteps):
             scaled = self._preparation_.target_scaler.scale(as_tensor(clean))
             if scaled.min() < -ROUNDING or scaled.max() > 1 + ROUNDING:
                 raise ValueError(
-                    f"loss={self.loss!r} needs clean pictures between black and white of those that were "
+                    f"loss={self.loss!r} needs clean images between black and white of those that were "
                     f"learned from first, got values from {clean.min():.4g} to {clean.max():.4g}."
                 )
         return True

@@ -77,10 +77,10 @@ class NetworkSummary:
         Multiply-accumulates for one sample: those of convolutions, linear layers, attention and other matrix
         products. What acts on each entry by itself, activations and normalization, is not counted.
     macs_per_pixel : float or None
-        The same for each pixel, with networks for pictures of any size.
-    reach : int, "all" or None
+        The same for each pixel, with networks for images of any size.
+    receptive_radius : int, "all" or None
         How many pixels far an output pixel sees, rounded up to a multiple of the stride; "all" with attention
-        to the whole picture. None where the network does not tell.
+        to the whole image. None where the network does not tell.
     stride : int or None
         What sides of tiles are multiples of. None where the network does not tell.
 
@@ -123,7 +123,7 @@ class NetworkSummary:
     n_bytes: int
     macs: int
     macs_per_pixel: float | None
-    reach: int | Literal["all"] | None
+    receptive_radius: int | Literal["all"] | None
     stride: int | None
 
     def to_frame(self) -> pd.DataFrame:
@@ -196,8 +196,9 @@ class NetworkSummary:
         yield "size in memory", _size(self.n_bytes)
         by_pixel = "" if self.macs_per_pixel is None else f", {self.macs_per_pixel:,.0f} for each pixel"
         yield "MACs", f"{self.macs:,} for one sample{by_pixel}"
-        if self.reach is not None:
-            yield "reach", "the whole picture" if self.reach == "all" else f"{self.reach} pixels"
+        if self.receptive_radius is not None:
+            radius = self.receptive_radius
+            yield "receptive radius", "the whole image" if radius == "all" else f"{radius} pixels"
         if self.stride is not None:
             yield "stride", str(self.stride)
 
@@ -231,7 +232,7 @@ def summary_of(
     """
     tree = _tree("", module, usage_by_layer(module, network_shape), set())
     macs = sum(part.macs for part in tree.all())
-    reach = getattr(module, "reach", None)
+    radius = getattr(module, "receptive_radius", None)
     return NetworkSummary(
         network=type(module).__name__,
         input_shape=sample_shape,
@@ -241,7 +242,7 @@ def summary_of(
         n_bytes=sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers())),
         macs=macs,
         macs_per_pixel=macs / math.prod(network_shape[1:]) if by_pixel else None,
-        reach="all" if reach is None and hasattr(module, "reach") else reach,
+        receptive_radius="all" if radius is None and hasattr(module, "receptive_radius") else radius,
         stride=getattr(module, "stride", None),
     )
 

@@ -89,7 +89,7 @@ def _resolve_spec(network: Any, table: Mapping[str, type[Any]], estimator: str, 
 
 
 def rows_are_signals(network: Any) -> bool:
-    """Return whether a network reads rows that are no pictures as signals, ``(batch, 1, length)``."""
+    """Return whether a network reads rows that are no images as signals, ``(batch, 1, length)``."""
     return bool(getattr(network, "rows_are_signals", False))
 
 

@@ -28,7 +28,7 @@ class ObservedFit(CallbackSupportMixin):
         """Return the samples, their clean side and their weights as callbacks are to score them."""
         shape = self._sample_shape_
         if len(shape) == 1 and sample.inputs[0].size != shape[0]:
-            return None, None, None  # parts of flattened pictures, which predict does not take
+            return None, None, None  # parts of flattened images, which predict does not take
         X, y = (
             side.reshape(-1, *shape) if len(shape) == 1 else side for side in (sample.inputs, sample.targets)
         )

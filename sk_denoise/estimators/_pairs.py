@@ -83,7 +83,7 @@ class Pair:
         return replace(self, inputs=inputs, targets=targets, weights=weights)
 
     def laid_out(self, layout: SampleLayout) -> Pair:
-        """Return the pair with flattened pictures as pictures, as noise and augmentation see them."""
+        """Return the pair with flattened images as images, as noise and augmentation see them."""
         if layout.image_shape is None or len(layout.sample_shape) > 1:
             return self
         shape = (len(self.inputs), *layout.image_shape)
@@ -106,7 +106,7 @@ class Pair:
 def default_noiser(clean: NDArray[Any], has_one_unit: bool) -> GaussianNoiser:
     """Return the noise of ``noise="auto"``: Gaussian, of a moderate strength beside the spread of the data.
 
-    For tables that is each feature's spread. The entries of pictures and signals share one unit and one
+    For tables that is each feature's spread. The entries of images and signals share one unit and one
     noise: there it is the spread of them all.
     """
     if not has_one_unit:

@@ -27,7 +27,7 @@ class Preparation:
     """What a batch goes through before a network and after it.
 
     Corruption happens in the user's unit; scaling comes after it, for each feature of a table and for
-    each channel of pictures. The input is scaled by the statistics of corrupted rows, the target by those
+    each channel of images. The input is scaled by the statistics of corrupted rows, the target by those
     of clean ones, weighted so that an error counts in proportion to the noise of its feature.
     """
 

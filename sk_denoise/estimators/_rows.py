@@ -22,7 +22,7 @@ from sk_denoise.training import CorruptedRows, CorruptedStream, Pairing, keep_on
 __all__ = [
     "check_augmentation",
     "check_emphasis",
-    "check_for_pictures",
+    "check_for_images",
     "check_weighable",
     "pairing_of",
     "rows_of",
@@ -55,10 +55,10 @@ def check_weighable(loss: Any, by_sample: bool) -> None:
         )
 
 
-def check_for_pictures(loss: Any, pictures_only: bool, layout: SampleLayout) -> None:
-    """Check that a loss that compares pictures gets some."""
-    if pictures_only and layout.image_shape is None:
-        raise ValueError(f"loss={loss!r} compares pictures, {_are_rows(layout)}")
+def check_for_images(loss: Any, images_only: bool, layout: SampleLayout) -> None:
+    """Check that a loss that compares images gets some."""
+    if images_only and layout.image_shape is None:
+        raise ValueError(f"loss={loss!r} compares images, {_are_rows(layout)}")
 
 
 def check_augmentation(augment: Any, layout: SampleLayout, on_unit_interval: bool) -> None:
@@ -68,7 +68,7 @@ def check_augmentation(augment: Any, layout: SampleLayout, on_unit_interval: boo
     if isinstance(augment, type) or not isinstance(augment, Augmentation):
         raise TypeError(f"augment must be an Augmenter(...) or None, got {augment!r}.")
     if layout.image_shape is None:
-        raise ValueError(f"augment is for pictures, {_are_rows(layout)}")
+        raise ValueError(f"augment is for images, {_are_rows(layout)}")
     fill = getattr(augment, "fill", None)
     if on_unit_interval and isinstance(fill, Real) and not 0 <= float(fill) <= 1:
         raise ValueError(f"augment fills with {fill!r}, and the loss or the output needs data in [0, 1].")
@@ -123,7 +123,7 @@ def rows_of(
 
 @dataclass
 class _Moves:
-    """An augmentation of pictures in the user's layout; networks and augmentations know another one."""
+    """An augmentation of images in the user's layout; networks and augmentations know another one."""
 
     layout: SampleLayout
     augment: Augmentation
@@ -136,11 +136,11 @@ class _Moves:
         if shapes != [first.shape] * (1 + len(rest)) or not all(isinstance(s, Tensor) for s in sides):
             wanted = f"a tuple of {1 + len(rest)} tensors" if others else "a tensor"
             raise ValueError(
-                f"augment must return {wanted} of the shape of the pictures it is given, "
+                f"augment must return {wanted} of the shape of the images it is given, "
                 f"{tuple(first.shape)}. {self.augment!r} returned {_described(moved)}."
             )
-        pictures = tuple(self.layout.pictures_from_network(side) for side in sides)
-        return pictures if others else pictures[0]
+        images = tuple(self.layout.images_from_network(side) for side in sides)
+        return images if others else images[0]
 
 
 def _weights(layout: SampleLayout, corrupted: float, intact: float) -> Callable[[Tensor, Tensor], Tensor]:

@@ -1,4 +1,4 @@
-"""Filters that shrink what noise brings to a picture, its variation or its wavelets: they learn nothing."""
+"""Filters that shrink what noise brings to an image, its variation or its wavelets: they learn nothing."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from sk_denoise.estimators._classical_base import LevelDenoiser
 
 __all__ = ["TotalVariationDenoiser", "WaveletDenoiser"]
 
-Picture = NDArray[np.float64]  # (height, width, channels)
+Image = NDArray[np.float64]  # (height, width, channels)
 
 
 class TotalVariationDenoiser(LevelDenoiser):
-    """Make pictures plain between their edges: as close as can be, with little total variation.
+    """Make images plain between their edges: as close as can be, with little total variation.
 
-    Fast; texture is lost. Each channel is denoised by itself. Rows that no ``image_shape`` calls pictures
+    Fast; texture is lost. Each channel is denoised by itself. Rows that no ``image_shape`` calls images
     are read as signals.
 
     Parameters
     ----------
     sigma : "auto" or float, default="auto"
         Standard deviation of the noise, greater than 0, in the unit of the data. "auto" estimates it for
-        each picture from itself (:func:`~sk_denoise.restoration.estimate_sigma`).
+        each image from itself (:func:`~sk_denoise.restoration.estimate_sigma`).
     strength : float, default=0.8
         What variation costs beside the squared distance, in ``sigma``, greater than 0:
         ``weight = strength * sigma``. Greater is plainer.
@@ -38,7 +38,7 @@ class TotalVariationDenoiser(LevelDenoiser):
     max_num_iter : int, default=200
         Number of iterations at most, at least 1.
     image_shape : tuple of int or None, default=None
-        Shape ``(height, width)`` or ``(height, width, channels)`` of pictures in flat rows.
+        Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class TotalVariationDenoiser(LevelDenoiser):
     data_range_ : float
         The range of clean samples that ``score`` refers to.
     image_shape_ : tuple of int or None
-        Shape of one picture, None for signals.
+        Shape of one image, None for signals.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -59,7 +59,7 @@ class TotalVariationDenoiser(LevelDenoiser):
 
     Notes
     -----
-    Where "auto" finds no noise, the picture comes back as it is.
+    Where "auto" finds no noise, the image comes back as it is.
 
     References
     ----------
@@ -100,11 +100,11 @@ class TotalVariationDenoiser(LevelDenoiser):
         self.max_num_iter = max_num_iter
         self.image_shape = image_shape
 
-    def _filter(self, picture: Picture, sigma: float) -> Picture:
+    def _filter(self, image: Image, sigma: float) -> Image:
         from skimage.restoration import denoise_tv_chambolle
 
-        denoised: Picture = denoise_tv_chambolle(
-            picture,
+        denoised: Image = denoise_tv_chambolle(
+            image,
             weight=self.strength * sigma,
             eps=self.tol,
             max_num_iter=self.max_num_iter,
@@ -114,22 +114,22 @@ class TotalVariationDenoiser(LevelDenoiser):
 
 
 class WaveletDenoiser(LevelDenoiser):
-    """Shrink the wavelet coefficients of pictures, each scale and direction by its own threshold.
+    """Shrink the wavelet coefficients of images, each scale and direction by its own threshold.
 
     The fastest of these methods. It needs PyWavelets, which the extra ``wavelets`` brings. Each channel is
-    denoised by itself. Rows that no ``image_shape`` calls pictures are read as signals.
+    denoised by itself. Rows that no ``image_shape`` calls images are read as signals.
 
     Parameters
     ----------
     sigma : "auto" or float, default="auto"
         Standard deviation of the noise, greater than 0, in the unit of the data. "auto" estimates it for
-        each picture from itself (:func:`~sk_denoise.restoration.estimate_sigma`).
+        each image from itself (:func:`~sk_denoise.restoration.estimate_sigma`).
     strength : float, default=1.0
         The noise that is removed, in ``sigma``, greater than 0. Greater is smoother.
     wavelet : str, default="db2"
         Name of a wavelet in ``pywt.wavelist(kind="discrete")``; an orthogonal one, such as "db2" or "sym4".
     image_shape : tuple of int or None, default=None
-        Shape ``(height, width)`` or ``(height, width, channels)`` of pictures in flat rows.
+        Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows.
 
     Attributes
     ----------
@@ -138,7 +138,7 @@ class WaveletDenoiser(LevelDenoiser):
     data_range_ : float
         The range of clean samples that ``score`` refers to.
     image_shape_ : tuple of int or None
-        Shape of one picture, None for signals.
+        Shape of one image, None for signals.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -155,7 +155,7 @@ class WaveletDenoiser(LevelDenoiser):
 
     Notes
     -----
-    Pictures that are too small for a single scale of the wavelet (sides below 6 pixels with "db2") come
+    Images that are too small for a single scale of the wavelet (sides below 6 pixels with "db2") come
     back as they are, and so do those in which "auto" finds no noise.
 
     References
@@ -200,14 +200,14 @@ class WaveletDenoiser(LevelDenoiser):
         known = _pywavelets().wavelist(kind="discrete")
         check_one_of(self.wavelet, dict.fromkeys(known), "wavelet")
 
-    def _filter(self, picture: Picture, sigma: float) -> Picture:
+    def _filter(self, image: Image, sigma: float) -> Image:
         from skimage.restoration import denoise_wavelet
 
-        sides = [side for side in picture.shape[:2] if side > 1]
+        sides = [side for side in image.shape[:2] if side > 1]
         if not _pywavelets().dwtn_max_level(sides, self.wavelet):
-            return picture
-        denoised: Picture = denoise_wavelet(
-            picture.reshape(*sides, -1),
+            return image
+        denoised: Image = denoise_wavelet(
+            image.reshape(*sides, -1),
             sigma=self.strength * sigma,
             wavelet=self.wavelet,
             rescale_sigma=False,

@@ -36,15 +36,15 @@ from sk_denoise._validation import (
 )
 from sk_denoise._warnings import warn_user
 from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._image_sources import refuse_noised
 from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.estimators._observed import ObservedFit
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
-from sk_denoise.estimators._picture_sources import refuse_noised
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._rows import (
     check_augmentation,
     check_emphasis,
-    check_for_pictures,
+    check_for_images,
     check_weighable,
     pairing_of,
     rows_of,
@@ -141,12 +141,12 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         """Check parameters and data, and settle which side is clean."""
         if isinstance(X, RandomPatches | Dataset):
             raise TypeError(
-                f"fit takes arrays, got {type(X).__name__}. Pictures that are streamed from a folder or data "
-                "set go to fit_patches(RandomPatches(pictures, patch_size=64))."
+                f"fit takes arrays, got {type(X).__name__}. Images that are streamed from a folder or data "
+                "set go to fit_patches(RandomPatches(images, patch_size=64))."
             )
         if isinstance(X, str | os.PathLike):
             raise TypeError(
-                f"fit takes arrays, got the path {str(X)!r}. The pictures of a folder go to "
+                f"fit takes arrays, got the path {str(X)!r}. The images of a folder go to "
                 f"fit_patches(RandomPatches({str(X)!r}, patch_size=64)); ImageDenoiser takes the path itself."
             )
         self._check_parameters()
@@ -168,7 +168,7 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         layout = self._layout()
         traits = check_loss(self.loss)
         check_augmentation(self.augment, layout, traits.on_unit_interval)
-        check_for_pictures(self.loss, traits.pictures_only, layout)
+        check_for_images(self.loss, traits.images_only, layout)
         return pair.laid_out(layout)
 
     def _check_parameters(self) -> None:
@@ -191,7 +191,7 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _rows_are_signals(self) -> bool:
-        """Return whether rows that are no pictures are signals, whose entries share one unit."""
+        """Return whether rows that are no images are signals, whose entries share one unit."""
 
     def _layout(self) -> SampleLayout:
         return SampleLayout.of(self._sample_shape_, self.image_shape, self._rows_are_signals())
@@ -249,7 +249,7 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
             if given is not None and not isinstance(given, RandomPatches):
                 raise TypeError(
                     f"fit_patches takes sk_denoise.datasets.RandomPatches, got {type(given).__name__}. Say "
-                    "how patches are to be drawn: RandomPatches(pictures, patch_size=64)."
+                    "how patches are to be drawn: RandomPatches(images, patch_size=64)."
                 )
             if given is not None:
                 refuse_noised(given)
@@ -263,7 +263,7 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         return training, held_out
 
     def _sample(self, patches: RandomPatches) -> Pair:
-        """Return patches from all over the pictures as a pair of arrays, to know the stream by."""
+        """Return patches from all over the images as a pair of arrays, to know the stream by."""
         return self._check(*self._some(patches))
 
     def _held_out(self, patches: RandomPatches, training: RandomPatches, sample: Pair) -> Pair:

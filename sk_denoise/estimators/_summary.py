@@ -12,7 +12,7 @@ from torch import nn
 
 from sk_denoise._representation import DocumentationLinkMixin
 from sk_denoise.estimators._image_steps import ImageFitSteps
-from sk_denoise.estimators._layout import PictureLayout, SampleLayout
+from sk_denoise.estimators._layout import ImageLayout, SampleLayout
 from sk_denoise.estimators._network_summary import NetworkSummary, summary_of
 from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.training import check_loss
@@ -61,7 +61,7 @@ class SummaryMixin(DocumentationLinkMixin, FitSteps):
         layout = self._layout_of(shape)
         module = self.net_.module_ if self.__sklearn_is_fitted__() else self._unfitted_module(shape)
         return summary_of(
-            module, self._input_shape(layout), shape, depth=depth, by_pixel=isinstance(layout, PictureLayout)
+            module, self._input_shape(layout), shape, depth=depth, by_pixel=isinstance(layout, ImageLayout)
         )
 
     def _repr_html_inner(self) -> str:
@@ -141,7 +141,7 @@ class SummaryMixin(DocumentationLinkMixin, FitSteps):
 
 
 class ImageSummaryMixin(SummaryMixin, ImageFitSteps):
-    """The same for pictures of any size, which need not have that of the fit."""
+    """The same for images of any size, which need not have that of the fit."""
 
     patch_shape_: tuple[int, ...]
 
@@ -152,14 +152,14 @@ class ImageSummaryMixin(SummaryMixin, ImageFitSteps):
         channels, fitted = (self._layout_of(s).network_shape[0] for s in (shape, self.patch_shape_))
         if channels != fitted:
             raise ValueError(
-                f"This ImageDenoiser is fitted to pictures with {fitted} channels, so its network cannot be "
+                f"This ImageDenoiser is fitted to images with {fitted} channels, so its network cannot be "
                 f"given {shape}, with {channels}."
             )
 
     def _layout_of(self, shape: tuple[int, ...]) -> SampleLayout:
-        if len(shape) == 1:  # a row: a flattened picture, or a signal, which is a picture of height 1
+        if len(shape) == 1:  # a row: a flattened image, or a signal, which is an image of height 1
             shape = SampleLayout.of(shape, self.image_shape or (1, *shape)).image_shape or shape
-        return PictureLayout(shape, shape)
+        return ImageLayout(shape, shape)
 
     def _shape_to_build_for(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of a patch: what a network is tried out on has no need to be large."""

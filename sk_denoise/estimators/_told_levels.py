@@ -1,4 +1,4 @@
-"""How strong the noise is that a network is told of: given, or estimated once for each picture."""
+"""How strong the noise is that a network is told of: given, or estimated once for each image."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ TINY = 4.0  # times as strong as the level that was told: an estimate that canno
 SLACK = 1.05  # of the strongest noise that a network learned from: levels of patches and estimates vary
 
 
-def found_levels(sigma: ArrayLike | None, pictures: NDArray[Any]) -> NDArray[Any]:
+def found_levels(sigma: ArrayLike | None, images: NDArray[Any]) -> NDArray[Any]:
     """Return the noise levels of a stack, however strong, (n,) or maps (n, height, width), in its unit.
 
     Parameters
     ----------
     sigma : float, array-like or None
         As the user says; None estimates one for each image.
-    pictures : ndarray of shape (n, height, width, channels)
+    images : ndarray of shape (n, height, width, channels)
         Noisy images.
     """
     if sigma is None:
-        return levels_of(pictures)
-    n, height, width = pictures.shape[:3]
+        return levels_of(images)
+    n, height, width = images.shape[:3]
     levels = np.asarray(sigma)
     is_number = levels.dtype.kind in "iuf"
     if levels.shape == (height, width) and n == 1:
@@ -37,7 +37,7 @@ def found_levels(sigma: ArrayLike | None, pictures: NDArray[Any]) -> NDArray[Any
     fits = levels.shape in ((), (n,), (n, height, width))
     if not is_number or not fits or not np.isfinite(levels).all() or (levels < 0).any():
         raise ValueError(
-            f"sigma must be finite and at least 0: a number, one for each of {n} pictures, maps of shape "
+            f"sigma must be finite and at least 0: a number, one for each of {n} images, maps of shape "
             f"({n}, {height}, {width}), or None to estimate it. Got "
             + (repr(sigma) if np.ndim(sigma) == 0 else f"shape {levels.shape}, {levels.dtype}.")
         )
@@ -45,14 +45,14 @@ def found_levels(sigma: ArrayLike | None, pictures: NDArray[Any]) -> NDArray[Any
     return np.broadcast_to(levels, (n,)) if levels.ndim == 0 else levels
 
 
-def warn_of_tiny_sigma(sigma: float, pictures: NDArray[Any], name: str) -> None:
+def warn_of_tiny_sigma(sigma: float, images: NDArray[Any], name: str) -> None:
     """Warn of a level below one grey level that the noise of images contradicts: a share of [0, 1]."""
     if not 0 < sigma < 1:
         return
-    white = IntensityRange.of(pictures).white
+    white = IntensityRange.of(images).white
     if white <= UNIT.white:
         return
-    found = float(levels_of(pictures).mean())
+    found = float(levels_of(images).mean())
     if found > TINY * sigma and found > 1:
         warn_user(
             f"sigma is {sigma:g}, less than one grey level of {name}, whose white is {white:g} and whose "

@@ -1,4 +1,4 @@
-"""The best linear filter for rows and small pictures whose covariance is learned from clean ones."""
+"""The best linear filter for rows and small images whose covariance is learned from clean ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 
 from sk_denoise._random import stream
 from sk_denoise._validation import Interval, StrOptions, as_tensor
-from sk_denoise.estimators._classical_base import ClassicalDenoiser, Pictures
+from sk_denoise.estimators._classical_base import ClassicalDenoiser, Images
 from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.estimators._pairs import Pair
 
@@ -35,7 +35,7 @@ class WienerDenoiser(ClassicalDenoiser):
 
     With the mean and the covariance of clean samples, and white noise of level sigma, the best linear
     guess of the clean sample shrinks each principal axis by ``variance / (variance + sigma ** 2)``. No
-    network is trained; it is what a network has to beat. It suits tables, and pictures that show the same
+    network is trained; it is what a network has to beat. It suits tables, and images that show the same
     thing in the same place.
 
     Parameters
@@ -50,7 +50,7 @@ class WienerDenoiser(ClassicalDenoiser):
         the numbers of samples and features. The other axes share what is left. "auto" takes all of them,
         up to 512.
     image_shape : tuple of int or None, default=None
-        Shape ``(height, width)`` or ``(height, width, channels)`` of pictures in flat rows.
+        Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class WienerDenoiser(ClassicalDenoiser):
     data_range_ : float
         The range of clean samples that ``score`` refers to.
     image_shape_ : tuple of int or None
-        Shape of one picture, None for other rows.
+        Shape of one image, None for other rows.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -82,7 +82,7 @@ class WienerDenoiser(ClassicalDenoiser):
 
     See Also
     --------
-    NonLocalMeansDenoiser : For pictures of any size; learns nothing.
+    NonLocalMeansDenoiser : For images of any size; learns nothing.
 
     Notes
     -----
@@ -151,7 +151,7 @@ class WienerDenoiser(ClassicalDenoiser):
         if shape[1] > MAX_FEATURES:
             raise ValueError(
                 f"X has {shape[1]} features, and the filter learns how each of them goes with the others: "
-                f"at most {MAX_FEATURES} (pictures of 256 x 256). Cut pictures into patches, for which 8 x 8 "
+                f"at most {MAX_FEATURES} (images of 256 x 256). Cut images into patches, for which 8 x 8 "
                 "is a good size, or take NonLocalMeansDenoiser, which learns nothing."
             )
         if self.n_components == "auto":
@@ -179,16 +179,16 @@ class WienerDenoiser(ClassicalDenoiser):
         levels: Floats = np.sqrt(powers.mean(keepdims=True) if is_one else powers)
         return levels
 
-    def _denoise(self, pictures: Pictures) -> Pictures:
-        denoised = np.empty_like(pictures)
-        for start in range(0, len(pictures), ROWS_AT_ONCE):
+    def _denoise(self, images: Images) -> Images:
+        denoised = np.empty_like(images)
+        for start in range(0, len(images), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            denoised[part] = self._denoise_rows(pictures[part]).reshape(pictures[part].shape)
+            denoised[part] = self._denoise_rows(images[part]).reshape(images[part].shape)
         return denoised
 
-    def _denoise_rows(self, pictures: Pictures) -> Floats:
+    def _denoise_rows(self, images: Images) -> Floats:
         spectrum = self._spectrum_
-        rows: Floats = (pictures.reshape(len(pictures), -1) - self.mean_) / self._unit_
+        rows: Floats = (images.reshape(len(images), -1) - self.mean_) / self._unit_
         scores = rows @ spectrum.axes.T
         is_unknown = self.sigma_ is None  # a level that is known is the unit
         powers = spectrum.powers_of_noise(rows, scores) if is_unknown else np.ones((len(rows), 1))

@@ -1,4 +1,4 @@
-"""From one kind of colour to another, and a picture turned upright."""
+"""From one kind of colour to another, and an image turned upright."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LUMINANCE = (19595, 38470, 7471)
 
 
 def to_gray(image: NDArray[Any]) -> NDArray[Any]:
-    """Return the luminance in the picture's own type, beside the alpha channel where there is one."""
+    """Return the luminance in the image's own type, beside the alpha channel where there is one."""
     if image.ndim == 2 or image.shape[2] == 2:
         return image
     whole = image.dtype.kind == "u"
@@ -39,7 +39,7 @@ def to_rgb(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Return the picture as it is seen; the orientation is EXIF's, 1 to 8."""
+    """Return the image as it is seen; the orientation is EXIF's, 1 to 8."""
     if orientation >= 5:
         image = image.swapaxes(0, 1)
     rows, columns = ((1, 1), (1, -1), (-1, -1), (-1, 1))[(orientation - 1) % 4]
@@ -47,7 +47,7 @@ def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def cmyk_to_rgb(image: Image, profile: bytes | None) -> Image:
-    """Return a CMYK picture in sRGB by its profile, or by Pillow's rule where none is there that works."""
+    """Return a CMYK image in sRGB by its profile, or by Pillow's rule where none is there that works."""
     from PIL import ImageCms
 
     if profile is None or profile[16:20] != b"CMYK":
@@ -60,7 +60,7 @@ def cmyk_to_rgb(image: Image, profile: bytes | None) -> Image:
 
 
 def lab_to_rgb(image: Image) -> Image:
-    """Return a picture in CIE L*a*b* in sRGB."""
+    """Return an image in CIE L*a*b* in sRGB."""
     from PIL import ImageCms
 
     return _to_srgb(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))

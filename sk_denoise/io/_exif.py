@@ -1,4 +1,4 @@
-"""EXIF data: how the picture is turned, its resolution, and the same data for a picture set upright."""
+"""EXIF data: how the image is turned, its resolution, and the same data for an image set upright."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Tags:
 
     @property
     def orientation(self) -> int:
-        """How the picture is to be turned, 1 where nothing (or nonsense) is said."""
+        """How the image is to be turned, 1 where nothing (or nonsense) is said."""
         value = self.value(ORIENTATION)
         return int(value) if value is not None and value in range(1, 9) else 1
 

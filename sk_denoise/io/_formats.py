@@ -107,8 +107,8 @@ def format_by_content(stream: BinaryIO) -> Format:
     names = ", ".join(format_.name for format_ in FORMATS)
     for other, magic in OTHERS.items():
         if re.match(magic, start, re.DOTALL):
-            raise Refusal(f"it is a {other} file, which is not read; save the picture as one of {names}")
-    raise Refusal(f"it is no picture that can be read; what can be read is {names}")
+            raise Refusal(f"it is a {other} file, which is not read; save the image as one of {names}")
+    raise Refusal(f"it is no image that can be read; what can be read is {names}")
 
 
 def format_by_suffix(path: str | os.PathLike[str]) -> Format:

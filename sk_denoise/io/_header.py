@@ -1,4 +1,4 @@
-"""What a file says about its picture before anything is decoded, and how a file is refused."""
+"""What a file says about its image before anything is decoded, and how a file is refused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Header:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the picture as it is seen."""
+        """Height and width of the image as it is seen."""
         sideways = self.orientation >= 5
         return (self.width, self.height) if sideways else (self.height, self.width)
 
@@ -73,7 +73,7 @@ def counted(parts: Iterable[T], stream: BinaryIO) -> Iterator[T]:
     stream.seek(here)
     for number, part in enumerate(parts):
         if number >= most:
-            raise Refusal(f"it consists of more than {most} parts; save the picture anew")
+            raise Refusal(f"it consists of more than {most} parts; save the image anew")
         yield part
 
 

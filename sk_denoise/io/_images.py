@@ -1,4 +1,4 @@
-"""Read and write pictures."""
+"""Read and write images."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def read_image(
     alpha: Literal["keep", "drop"] = "keep",
     max_pixels: int = MAX_PIXELS,
 ) -> NDArray[Any]:
-    """Read a picture from a PNG, JPEG, TIFF, BMP or WebP file, in the file's own depth.
+    """Read an image from a PNG, JPEG, TIFF, BMP or WebP file, in the file's own depth.
 
     The format is known by the file's content, whatever its name ends in. These are the rules:
 
     - **Shape**: ``(height, width)`` for gray, ``(height, width, 3)`` for colour, and ``(height, width, 2)``
-      or ``(height, width, 4)`` where an alpha channel follows. The picture stands upright: the orientation
+      or ``(height, width, 4)`` where an alpha channel follows. The image stands upright: the orientation
       that EXIF or TIFF tags tell is applied.
     - **Type**: uint8 for depths of up to 8 bits (fewer bits are scaled to 0 .. 255), uint16 for 9 to 16 bits
       (10 or 12 bits are kept as they are, not scaled), float32 or float64 for floating-point TIFFs (half
@@ -47,7 +47,7 @@ def read_image(
     - **Colour**: values stay as they are stored; a colour profile is not applied and goes along with
       ``write_image(..., like=path)``. Palettes become RGB, or RGBA where they know transparency; CMYK and
       L*a*b* become sRGB, by the CMYK's profile where there is one. Where white is 0 it is turned round.
-    - **One picture**: files of several frames or pages are refused. A preview beside the picture does not
+    - **One image**: files of several frames or pages are refused. A preview beside the image does not
       count.
 
     Safe to call in several threads at once.
@@ -57,12 +57,12 @@ def read_image(
     path : path-like
         The file.
     color : {"keep", "gray", "rgb"}, default="keep"
-        "gray" gives the luminance, 0.299 R + 0.587 G + 0.114 B, in the picture's own type, rounded for
+        "gray" gives the luminance, 0.299 R + 0.587 G + 0.114 B, in the image's own type, rounded for
         integers; "rgb" repeats gray in three channels.
     alpha : {"keep", "drop"}, default="keep"
         "drop" leaves the alpha channel out; the other channels are not mixed with any background.
     max_pixels : int, default=2**28
-        Larger pictures are refused before anything is decoded, because a damaged file may claim any size.
+        Larger images are refused before anything is decoded, because a damaged file may claim any size.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def read_image(
     MissingExtraError
         Without the packages of the extra ``images``.
     UnreadableImageError
-        Where the file is damaged, cut off, too large or not a picture of these kinds; the message names it.
+        Where the file is damaged, cut off, too large or not an image of these kinds; the message names it.
     FileNotFoundError, IsADirectoryError
         Where there is no such file.
     ValueError
@@ -111,7 +111,7 @@ def read_image(
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Return height and width of a picture, upright, without decoding it.
+    """Return height and width of an image, upright, without decoding it.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     MissingExtraError
         Without the packages of the extra ``images``.
     UnreadableImageError
-        Where the file is no picture that `read_image` reads, as far as its header tells; no size is too
+        Where the file is no image that `read_image` reads, as far as its header tells; no size is too
         large.
     FileNotFoundError, IsADirectoryError
         Where there is no such file.
@@ -150,7 +150,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def image_suffix(path: str | os.PathLike[str]) -> str:
-    """Return what the name of a picture should end in, told by the content of the file.
+    """Return what the name of an image should end in, told by the content of the file.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Format, BinaryIO]]:
-    """Open a picture's file; whatever goes wrong with its content names the file."""
+    """Open an image's file; whatever goes wrong with its content names the file."""
     _check_file(path)
     with Path(path).open("rb") as stream:
         try:
@@ -201,11 +201,11 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Format, BinaryIO]]:
         except ImportError:  # of an installation that is broken, which no other file would mend
             raise
         except MemoryError as error:
-            raise UnreadableImageError(f"{path}: there is not enough memory for the picture.") from error
+            raise UnreadableImageError(f"{path}: there is not enough memory for the image.") from error
         except Exception as error:  # damaged data let decoders raise whatever they like
             raise UnreadableImageError(
                 f"{path}: its content is damaged or of a kind that is not read ({type(error).__name__}: "
-                f"{error}); copy the file again from where it came, or save the picture anew as PNG."
+                f"{error}); copy the file again from where it came, or save the image anew as PNG."
             ) from error
 
 
@@ -215,9 +215,9 @@ def _check_file(path: str | os.PathLike[str]) -> None:
     if place.is_file():
         return
     if place.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, not a picture; give the path of a file.")
+        raise IsADirectoryError(f"{path} is a folder, not an image; give the path of a file.")
     if place.exists():
-        raise UnreadableImageError(f"{path}: it is no regular file; give the path of a picture.")
+        raise UnreadableImageError(f"{path}: it is no regular file; give the path of an image.")
     raise FileNotFoundError(f"There is no file {path}.")
 
 
@@ -249,7 +249,7 @@ def write_image(
     like: str | os.PathLike[str] | None = None,
     quality: int = 95,
 ) -> None:
-    """Write a picture to a PNG, JPEG, TIFF, BMP or WebP file, in the depth of the array.
+    """Write an image to a PNG, JPEG, TIFF, BMP or WebP file, in the depth of the array.
 
     What is written without a loss (everything but JPEG) is read by `read_image` as the same array, but for
     WebP, which has no gray: it becomes three equal channels. Nothing is scaled, rounded or converted
@@ -268,7 +268,7 @@ def write_image(
         - floating point, finite: TIFF (half precision is written as float32);
         - bool: as 0 and 255.
     like : path-like, optional
-        A picture whose colour profile, EXIF data and resolution are taken over, as far as they are read from
+        An image whose colour profile, EXIF data and resolution are taken over, as far as they are read from
         its format
 
         - PNG, JPEG, WebP, TIFF: profile, EXIF and resolution;
@@ -281,7 +281,7 @@ def write_image(
         - BMP: resolution.
 
         The rest is left out; from and to TIFF also the notes of makers, which point into their file. EXIF
-        says upright then and shows no thumbnail, as the picture is another. A profile for other channels
+        says upright then and shows no thumbnail, as the image is another. A profile for other channels
         than these (CMYK, or gray for colour) is not taken.
     quality : int, default=95
         Of JPEG, 1 to 100. Colours are kept at full resolution.
@@ -299,7 +299,7 @@ def write_image(
     MissingExtraError
         Without the packages of the extra ``images``.
     UnreadableImageError
-        Where the file ``like`` is no picture.
+        Where the file ``like`` is no image.
 
     See Also
     --------
@@ -373,7 +373,7 @@ def _checked_values(image: NDArray[Any], format_: Format, path: str | os.PathLik
             f"{_advice(image)}."
         )
     if image.dtype.kind == "f" and not np.isfinite(image).all():
-        raise ValueError(f"{path}: the picture holds NaN or infinite values; replace them by numbers.")
+        raise ValueError(f"{path}: the image holds NaN or infinite values; replace them by numbers.")
     return image
 
 

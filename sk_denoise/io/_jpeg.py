@@ -1,4 +1,4 @@
-"""JPEG through Pillow, which is given the picture alone: its metadata are read here."""
+"""JPEG through Pillow, which is given the image alone: its metadata are read here."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def decode(stream: BinaryIO) -> NDArray[Any]:
     segments = list(_segments(stream))
     kept = [segment for segment in segments if segment[0] in (APP0, APP14) or not _is_metadata(segment[0])]
     packed = b"".join(struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data for marker, data in kept)
-    # Image.open would compare the size with a limit of its own, warn, and look for pictures behind this one
+    # Image.open would compare the size with a limit of its own, warn, and look for images behind this one
     with JpegImageFile(BytesIO(b"\xff\xd8" + packed + stream.read())) as image:
         if image.mode == "CMYK":
             return np.array(cmyk_to_rgb(image, _profile(segments)))

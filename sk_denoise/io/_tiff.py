@@ -30,7 +30,7 @@ COLORS = {MIN_IS_WHITE: 1, MIN_IS_BLACK: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 
 JPEG_BLOCK = 32  # pixels that a JPEG inside may reach out of its place, to fill its last blocks
 JPEG_INSIDE = frozenset((6, 7, 34892))
 PLAIN = frozenset((1, 5, 8, 32773, 32946))  # compressions that know nothing of colours
-PREVIEW, MASK = 1, 4  # kinds of pages that are no pictures of their own
+PREVIEW, MASK = 1, 4  # kinds of pages that are no images of their own
 # What says how pixels are stored. tifffile leaves out tags that it cannot read, and takes defaults.
 PLACES = (273, 278, 279, *range(322, 326))  # of strips and tiles
 ESSENTIAL = frozenset((*range(256, 267), *PLACES, 277, 284, 317, 320, 338, 339, 347))
@@ -107,7 +107,7 @@ def _check_chain(stream: BinaryIO) -> None:
             (offset,) = struct.unpack(next_format, stream.read(struct.calcsize(next_format)))
 
 
-def _pictures(tif: TiffFile) -> list[TiffPage]:
+def _images(tif: TiffFile) -> list[TiffPage]:
     pages: list[Any] = list(tif.pages)  # TiffPage throughout: frames, which know less, come on request
     pages = [page for page in pages if not int(page.subfiletype) & (PREVIEW | MASK)]
     if not pages:
@@ -117,7 +117,7 @@ def _pictures(tif: TiffFile) -> list[TiffPage]:
 
 
 def _check_directory(tif: TiffFile, page: TiffPage) -> None:
-    """Refuse a picture that lacks an essential tag, or the page that is said to follow the last one."""
+    """Refuse an image that lacks an essential tag, or the page that is said to follow the last one."""
     for checked in (page, tif.pages[-1]):
         tags, following = _raw_directory(tif, checked.offset)
         if checked is page and not tags & ESSENTIAL <= {tag.code for tag in page.tags}:
@@ -138,9 +138,9 @@ def _raw_directory(tif: TiffFile, offset: int) -> tuple[set[int], int]:
 
 
 def read_header(stream: BinaryIO) -> Header:
-    """Return what the first directory says, and how many pictures there are."""
+    """Return what the first directory says, and how many images there are."""
     with _opened(stream) as tif:
-        pages = _pictures(tif)
+        pages = _images(tif)
         tags = pages[0].tags
         orientation = tags.valueof(ORIENTATION, 1)
         x, y = (_ratio(tags.valueof(tag)) for tag in (X_RESOLUTION, Y_RESOLUTION))
@@ -166,17 +166,17 @@ def _ratio(value: Any) -> float | None:
 
 
 def _imagej_images(tif: TiffFile) -> int:
-    """Return how many pictures ImageJ put behind one directory, as it does in files of more than 4 GB."""
+    """Return how many images ImageJ put behind one directory, as it does in files of more than 4 GB."""
     return int((tif.imagej_metadata or {}).get("images", 1)) if tif.is_imagej else 1
 
 
 def decode(stream: BinaryIO) -> NDArray[Any]:
     """Return the pixels, channels last, in the usual kinds of colours."""
     with _opened(stream) as tif:
-        page = _pictures(tif)[0]
+        page = _images(tif)[0]
         _check_kind(page)
         _check_complete(page, stream)
-        pixels = page.asarray(maxworkers=1)  # pictures, not strips, are read in parallel
+        pixels = page.asarray(maxworkers=1)  # images, not strips, are read in parallel
         if pixels.ndim == 3 and page.planarconfig == 2:
             pixels = np.moveaxis(pixels, 0, -1)
         if pixels.ndim == 3 and pixels.shape[2] == 1:
@@ -207,7 +207,7 @@ def _name(value: Any) -> str:
 
 
 def _check_complete(page: TiffPage, stream: BinaryIO) -> None:
-    """Refuse a file that lacks a part of the picture, which tifffile would leave black."""
+    """Refuse a file that lacks a part of the image, which tifffile would leave black."""
     height, width, planes = page.imagelength, page.imagewidth, page.samplesperpixel
     rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, width)
     parts = math.ceil(height / rows) * math.ceil(width / columns) * (planes if page.planarconfig == 2 else 1)
@@ -215,7 +215,7 @@ def _check_complete(page: TiffPage, stream: BinaryIO) -> None:
     places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     whole = all(min(offset, size) > 0 and offset + size <= file_size for offset, size in places)
     if len(places) < parts or not whole:
-        raise Refusal(f"parts of the picture are missing: {CUT}")
+        raise Refusal(f"parts of the image are missing: {CUT}")
     if int(page.compression) in JPEG_INSIDE:
         for offset in page.dataoffsets:
             part_rows, part_columns = frame_size(stream, offset)

@@ -12,7 +12,7 @@ import numpy as np
 __all__ = ["gathered", "with_exif"]
 
 DIRECTORIES = (34665, 34853)  # tags that say where the directories of exposure and place stand
-# What the first directory says about the picture: its title, camera, software, time, artist, rights
+# What the first directory says about the image: its title, camera, software, time, artist, rights
 TITLE, ABOUT = 270, (270, 271, 272, 305, 306, 315, 33432)
 FOR_PROGRAMS = (b"ImageJ", b"<", b"{")  # how titles begin that tell a program what is in that very file
 LEFT_OUT = (37500, 40965)  # notes of makers, who point into the file that they made, and one more directory
@@ -124,7 +124,7 @@ def _turned(value: bytes, kind: int) -> bytes:
 
 
 def _is_about(tag: int, entry: Entry) -> bool:
-    """Whether a text tells something of the picture, and not of the file."""
+    """Whether a text tells something of the image, and not of the file."""
     return entry.kind == TEXT and not (tag == TITLE and entry.value.startswith(FOR_PROGRAMS))
 
 

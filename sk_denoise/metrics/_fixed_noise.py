@@ -17,8 +17,8 @@ from sk_denoise._validation import (
     as_float,
     as_tensor,
     check_numbers,
+    image_of,
     noisers_in,
-    picture_of,
     restore_container,
 )
 
@@ -31,7 +31,7 @@ __all__ = [
     "predict_in_unit",
     "refuse_noisy",
     "seed_of",
-    "takes_pictures",
+    "takes_images",
     "through_earlier_steps",
     "unit_of",
 ]
@@ -49,29 +49,29 @@ def corrupt_fold(noiser: Any, X: ArrayLike, seed: int, copy: int) -> Any:
     return restore_container(noisy.numpy(), X)
 
 
-def corrupt_each(noiser: Any, pictures: Sequence[NDArray[Any]], seed: int) -> list[NDArray[Any]]:
-    """Return pictures of different sizes with the noise that belongs to this noiser and their place.
+def corrupt_each(noiser: Any, images: Sequence[NDArray[Any]], seed: int) -> list[NDArray[Any]]:
+    """Return images of different sizes with the noise that belongs to this noiser and their place.
 
-    The noiser learns from all pixels together. A stack of one picture would tell it that nothing varies,
+    The noiser learns from all pixels together. A stack of one image would tell it that nothing varies,
     and noise that is relative to what varies would be none.
     """
-    pixels = np.concatenate([as_float(x).reshape(-1, 1, 1, *x.shape[2:]) for x in pictures])
+    pixels = np.concatenate([as_float(x).reshape(-1, 1, 1, *x.shape[2:]) for x in images])
     fitted = clone(noiser).fit(pixels, pixels)
     return [
         fitted.corrupt(as_tensor(as_float(x))[None], stream(seed, "scorer", place)).numpy()[0]
-        for place, x in enumerate(pictures)
+        for place, x in enumerate(images)
     ]
 
 
 def corrupt_any(noiser: Any, X: Any, seed: int) -> Any:
-    """Return samples, or pictures of different sizes, with the first noise of this noiser."""
+    """Return samples, or images of different sizes, with the first noise of this noiser."""
     if is_ragged(X):
-        return corrupt_each(noiser, [np.asarray(picture_of(x)) for x in X], seed)
+        return corrupt_each(noiser, [np.asarray(image_of(x)) for x in X], seed)
     return corrupt_fold(noiser, X, seed, copy=0)
 
 
 def is_ragged(X: Any) -> TypeGuard[list[Any]]:
-    """Return whether it is a list of pictures of different sizes."""
+    """Return whether it is a list of images of different sizes."""
     return isinstance(X, list | tuple) and len({np.shape(x) for x in X if hasattr(x, "ndim")}) > 1
 
 
@@ -84,11 +84,11 @@ def refuse_noisy(estimator: Any, noiser: Any) -> None:
             )
 
 
-def takes_pictures(estimator: Any) -> bool:
-    """Return whether the last step takes pictures of any size, tensors with their channels first."""
+def takes_images(estimator: Any) -> bool:
+    """Return whether the last step takes images of any size, tensors with their channels first."""
     estimator = getattr(estimator, "best_estimator_", estimator)
     if isinstance(estimator, Pipeline):
-        return takes_pictures(estimator[-1])
+        return takes_images(estimator[-1])
     return bool(getattr(estimator, "_takes_any_size", False))
 
 
@@ -107,7 +107,7 @@ def unit_of(estimator: Any, samples: NDArray[Any]) -> IntensityRange | None:
     Noise turns integers into floats, which no longer tell it.
     """
     learned = getattr(estimator, "intensity_range_", None)
-    if learned is None or not is_stored(samples.dtype) or not takes_pictures(estimator):
+    if learned is None or not is_stored(samples.dtype) or not takes_images(estimator):
         return None
     counted = IntensityRange.of(samples)
     is_another = UNIT in (learned, counted) or counted.white > learned.white or samples.dtype.itemsize == 1

@@ -97,10 +97,10 @@ def psnr(
     Parameters
     ----------
     truth, prediction : array-like of shape (n_samples, ...)
-        Clean samples and what a denoiser made of their noisy versions. A single picture needs a first
+        Clean samples and what a denoiser made of their noisy versions. A single image needs a first
         axis of length one.
     data_range : float
-        The distance between the smallest and the largest possible value: 1 for pictures in [0, 1], 255
+        The distance between the smallest and the largest possible value: 1 for images in [0, 1], 255
         for 8 bits.
     cap : float or None, default=100.0
         The most dB that a sample counts; a perfect sample counts this much. None caps nothing: then one
@@ -148,10 +148,10 @@ def ssim(
     image_shape: Sequence[int] | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Structural similarity of pictures (Wang et al., 2004), the mean over samples.
+    """Structural similarity of images (Wang et al., 2004), the mean over samples.
 
     As in the paper, local statistics are weighted by a Gaussian of 1.5 pixels and taken without
-    correction for the sample. Pictures that are smaller than its 11 pixels, such as 8 x 8 digits, use a
+    correction for the sample. Images that are smaller than its 11 pixels, such as 8 x 8 digits, use a
     uniform window of the largest odd size that fits, at most 7; such values compare only among
     themselves.
 
@@ -159,7 +159,7 @@ def ssim(
     ----------
     truth, prediction : array-like of shape (n_samples, height, width[, channels]) or \
             (n_samples, n_features)
-        Clean pictures and what a denoiser made of their noisy versions. Flat rows need ``image_shape``.
+        Clean images and what a denoiser made of their noisy versions. Flat rows need ``image_shape``.
     data_range : float
         The distance between the smallest and the largest possible value.
     image_shape : tuple of int, optional
@@ -198,12 +198,12 @@ def ssim(
         refuse_single_image(t.shape, name="truth")
     if t.ndim not in (3, 4):
         raise ValueError(
-            f"ssim compares pictures: expected (n_samples, height, width[, channels]), got {t.shape}. "
+            f"ssim compares images: expected (n_samples, height, width[, channels]), got {t.shape}. "
             "Give the image_shape of flat rows."
         )
     side = min(t.shape[1:3])
     if side < 3:
-        raise ValueError(f"ssim needs pictures of at least 3 x 3 pixels, got {t.shape[1:3]}.")
+        raise ValueError(f"ssim needs images of at least 3 x 3 pixels, got {t.shape[1:3]}.")
     window: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     if side < GAUSSIAN_WINDOW:
         window = {"win_size": min(7, side - (side + 1) % 2), "use_sample_covariance": False}

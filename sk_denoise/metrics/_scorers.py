@@ -18,8 +18,8 @@ from sk_denoise._validation import (
     check_lengths,
     check_noiser,
     check_one_of,
+    image_of,
     is_clean_side,
-    picture_of,
     refuse_masked,
     restore_container,
 )
@@ -30,7 +30,7 @@ from sk_denoise.metrics._fixed_noise import (
     predict_in_unit,
     refuse_noisy,
     seed_of,
-    takes_pictures,
+    takes_images,
     through_earlier_steps,
     unit_of,
 )
@@ -61,9 +61,9 @@ class _DenoisingScorer(Scorer):
         check_lengths(X, y)
         refuse_masked(X, "X")
         refuse_masked(y, "y")
-        if takes_pictures(estimator):
+        if takes_images(estimator):
             # channels last
-            X, y = (picture_of(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))
+            X, y = (image_of(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))
         if is_ragged(X):
             return self._score_list(estimator, X, y if is_ragged(y) else X, sample_weight)
         here = on_host(X)
@@ -87,8 +87,8 @@ class _DenoisingScorer(Scorer):
     def _score_list(
         self, estimator: Any, X: list[Any], y: list[Any], sample_weight: ArrayLike | None
     ) -> float:
-        """Return the mean score of pictures of different sizes."""
-        clean, truths = ([np.asarray(picture_of(x)) for x in side] for side in (X, y))
+        """Return the mean score of images of different sizes."""
+        clean, truths = ([np.asarray(image_of(x)) for x in side] for side in (X, y))
         unit = unit_of(getattr(estimator, "best_estimator_", estimator), truths[0])
         predictions = predict_in_unit(estimator, corrupt_each(self.noiser, clean, self.seed), unit)
         metric, needs_range, sign = METRICS[self.metric]
@@ -143,7 +143,7 @@ def make_denoising_scorer(
     callable
         ``scorer(estimator, X, y=None, sample_weight=None) -> float``, for ``scoring=`` of searches and
         cross-validation. X is the clean fold; a y of the shape of X takes its place as the truth; other y is
-        not looked at. X may be a list of pictures of different sizes, for an estimator that takes such.
+        not looked at. X may be a list of images of different sizes, for an estimator that takes such.
 
     Raises
     ------

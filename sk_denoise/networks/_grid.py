@@ -18,7 +18,7 @@ __all__ = [
     "mirrored",
 ]
 
-# by the number of dimensions of the grid: signals have one, pictures two
+# by the number of dimensions of the grid: signals have one, images two
 CONVOLUTIONS: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d}
 TRANSPOSED: dict[int, type[nn.Module]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d}
 POOLS: dict[int, type[nn.Module]] = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
@@ -91,7 +91,7 @@ class RowToGrid(nn.Module):
 
 
 def mirrored(x: Tensor, margin: tuple[int, int, int, int]) -> Tensor:
-    """Return pictures with lower and right margins, mirrored as far as they reach and repeated beyond."""
+    """Return images with lower and right margins, mirrored as far as they reach and repeated beyond."""
     if not any(margin):
         return x
     fits = margin[1] < x.shape[3] and margin[3] < x.shape[2]

@@ -1,4 +1,4 @@
-"""What brings the answers of a network for pictures into the range from black to white."""
+"""What brings the answers of a network for images into the range from black to white."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Bounded(nn.Module):
     Inside the range the answer is what it was, up to a twentieth from its ends. Beyond them it comes near
     black or white as an exponential does, so that a logarithm of it has a slope that stays bounded, where a
     hard clip has none. It stands in place of the sigmoid, through which a network that finds the noise could
-    not pass the picture on.
+    not pass the image on.
 
     Parameters
     ----------
     network : Module
-        Maps a batch of pictures to one in any range.
+        Maps a batch of images to one in any range.
 
     References
     ----------
@@ -33,12 +33,12 @@ class Bounded(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        for name in ("reach", "stride"):
+        for name in ("receptive_radius", "stride"):
             if hasattr(network, name):
                 setattr(self, name, getattr(network, name))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map a batch of pictures to one in [0, 1]."""
+        """Map a batch of images to one in [0, 1]."""
         answer = self.network(x)
         if answer.dtype == torch.bfloat16:
             answer = answer.float()

@@ -19,7 +19,7 @@ __all__ = ["ConvNetwork"]
 class ConvAutoencoder(Autoencoder):
     """Convolutions that halve the grid, dense layers to a latent vector, and the same way back.
 
-    Works on pictures and on one-dimensional signals of any size from one entry on: a side of ``n`` entries
+    Works on images and on one-dimensional signals of any size from one entry on: a side of ``n`` entries
     becomes ``ceil(n / 2)`` at every step, and the decoder goes back through the same sizes.
 
     Parameters
@@ -111,7 +111,7 @@ def _up(
 class ConvNetwork(AutoencoderSpec):
     """Spec of a convolutional autoencoder, for ``DenoisingAutoencoder(network=...)``.
 
-    Strided convolutions, each of which halves the sides of a picture or the length of a signal, dense
+    Strided convolutions, each of which halves the sides of an image or the length of a signal, dense
     layers to a latent vector, and the same way back by transposed convolutions. Any size from one entry
     on will do, odd ones too. Rows without ``image_shape`` are one-dimensional signals: spectra,
     electrocardiograms, time series.
@@ -147,9 +147,9 @@ class ConvNetwork(AutoencoderSpec):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sk_denoise import ConvNetwork, DenoisingAutoencoder
-    >>> pictures = load_digits().images[:200] / 16
+    >>> images = load_digits().images[:200] / 16
     >>> dae = DenoisingAutoencoder(ConvNetwork((8, 16)), latent_dim=16, max_epochs=2, output="latent")
-    >>> dae.fit(pictures).transform(pictures).shape
+    >>> dae.fit(images).transform(images).shape
     (200, 16)
     """
 

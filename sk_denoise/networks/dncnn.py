@@ -19,7 +19,7 @@ SHARE = 0.1  # of the latest batch in the running statistics, once there have be
 
 
 class DnCNN(SeededModule):
-    """A stack of 3 x 3 convolutions at full resolution; what comes out is taken off the noisy picture.
+    """A stack of 3 x 3 convolutions at full resolution; what comes out is taken off the noisy image.
 
     Convolution and rectifier first, convolution, batch normalisation and rectifier in between, one more
     convolution last. It is not told how strong the noise is.
@@ -27,9 +27,9 @@ class DnCNN(SeededModule):
     Parameters
     ----------
     channels : int
-        Channels of the picture.
+        Channels of the image.
     noise_map : bool, default=False
-        Whether a map of the noise level follows the channels of the picture; the paper has none.
+        Whether a map of the noise level follows the channels of the image; the paper has none.
     depth : int, default=17
         Convolutions, at least 2. The paper has 17 for one noise level and 20 for a range of them or colour.
     width : int, default=64
@@ -37,15 +37,15 @@ class DnCNN(SeededModule):
 
     Attributes
     ----------
-    reach : int
+    receptive_radius : int
         How far the network looks, in pixels: one for each convolution. A tile with such a halo is answered
-        as the whole picture is, in evaluation mode.
+        as the whole image is, in evaluation mode.
 
     Notes
     -----
     Weights are counted as the authors do in PyTorch: the first convolution has a bias, those before a
     normalisation have none, for it would be taken off again, nor does the last. That is 556,096 for gray
-    pictures and 17 layers; the 555k of the papers (555,137) are the same network with every normalisation
+    images and 17 layers; the 555k of the papers (555,137) are the same network with every normalisation
     merged into its convolution, and a bias at the last one.
 
     Batch normalisation trains with statistics of the batch and is used with running ones; two things keep
@@ -71,12 +71,12 @@ class DnCNN(SeededModule):
     >>> network = DnCNN(1).eval()
     >>> network(torch.zeros(1, 1, 37, 50)).shape
     torch.Size([1, 1, 37, 50])
-    >>> network.reach
+    >>> network.receptive_radius
     17
     """
 
     stride = 1
-    """Sides of the picture are mirrored to a multiple of this: never."""
+    """Sides of the image are mirrored to a multiple of this: never."""
 
     def __init__(self, channels: int, noise_map: bool = False, *, depth: int = 17, width: int = 64) -> None:
         super().__init__()
@@ -87,11 +87,11 @@ class DnCNN(SeededModule):
             )
         self.channels = channels
         self.body = nn.Sequential(*_layers(channels + noise_map, depth, width, channels))
-        self.reach = depth
+        self.receptive_radius = depth
         self.reset_parameters(torch.Generator().manual_seed(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take the noise off pictures, ``(batch, channels [+ 1], height, width)`` to the same without map."""
+        """Take the noise off images, ``(batch, channels [+ 1], height, width)`` to the same without map."""
         noise: Tensor = self.body(x)
         return x[:, : self.channels] - noise
 
@@ -189,7 +189,7 @@ class DnCNNNetwork(ImageNetworkSpec):
         Parameters
         ----------
         channels : int
-            Channels of the pictures.
+            Channels of the images.
         noise_map : bool
             Whether a map of the noise level follows them.
 

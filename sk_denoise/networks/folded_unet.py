@@ -1,4 +1,4 @@
-"""Our default for photos: a small residual U-Net on the folded picture."""
+"""Our default for photos: a small residual U-Net on the folded image."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ BRANCH_GAIN = 0.1  # of the last layer of every residual branch at the start: de
 
 
 class FoldedUNet(SeededModule):
-    """A residual U-Net on the pixel-unshuffled picture, which may be told how strong the noise is.
+    """A residual U-Net on the pixel-unshuffled image, which may be told how strong the noise is.
 
-    The picture is folded by two (each 2 x 2 pixels become channels of one), which quarters the cost of a
+    The image is folded by two (each 2 x 2 pixels become channels of one), which quarters the cost of a
     layer and loses nothing; a map of the noise level joins it, as in FFDNet. Two residual blocks at that
     size, three at half of it, two on the way back with the first ones added, and what comes out is taken off
-    the noisy picture. There is no normalisation, so the answer to a picture does not depend on others, and
-    no attention, so tiles with a halo give what the whole picture gives. A third width adds a level at an
+    the noisy image. There is no normalisation, so the answer to an image does not depend on others, and
+    no attention, so tiles with a halo give what the whole image gives. A third width adds a level at an
     eighth of the resolution: a residual branch beside the middle of the second one.
 
     Parameters
     ----------
     channels : int
-        Channels of the picture.
+        Channels of the image.
     noise_map : bool, default=False
-        Whether a map of the noise level follows the channels of the picture: its standard deviation at each
-        pixel, in the unit of the picture.
+        Whether a map of the noise level follows the channels of the image: its standard deviation at each
+        pixel, in the unit of the image.
     widths : sequence of int, default=(64, 96)
         Channels at half and at a quarter of the resolution, and at an eighth where there is a third one.
     blocks : sequence of int, default=(2, 3)
@@ -45,12 +45,12 @@ class FoldedUNet(SeededModule):
     ----------
     stride : int
         Sides of the image are mirrored to a multiple of this: 4, or 8 with three levels.
-    reach : int
+    receptive_radius : int
         How far an output pixel sees, in pixels, rounded up to a multiple of the stride.
 
     Notes
     -----
-    Sides need not be even: the picture is mirrored at its lower and right edges to a multiple of
+    Sides need not be even: the image is mirrored at its lower and right edges to a multiple of
     :attr:`stride`, and cut again.
 
     References
@@ -84,21 +84,21 @@ class FoldedUNet(SeededModule):
         self.tail = convolution(wide, 4 * channels)
         # every convolution sees one position farther, and the grid of the deepest level need not fit a pixel
         seen = 2 * (4 * blocks[0] + 2) + sum(2 * n * 2**k for k, n in enumerate(blocks[1:], start=2))
-        self.reach = -(-(seen + self.stride - 1) // self.stride) * self.stride
+        self.receptive_radius = -(-(seen + self.stride - 1) // self.stride) * self.stride
         self.reset_parameters(torch.Generator().manual_seed(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take the noise off pictures, ``(batch, channels [+ 1], height, width)`` to the same without map."""
+        """Take the noise off images, ``(batch, channels [+ 1], height, width)`` to the same without map."""
         height, width = x.shape[2:]
         x = mirrored(x, (0, -width % self.stride, 0, -height % self.stride))
-        picture, level = x[:, : self.channels], x[:, self.channels :]
-        folded = pixel_unshuffle(picture, 2)
+        image, level = x[:, : self.channels], x[:, self.channels :]
+        folded = pixel_unshuffle(image, 2)
         if level.shape[1]:
             folded = torch.cat([folded, avg_pool2d(level, 2)], dim=1)
         first = self.before(self.head(folded))
         restored = self.after(self.up(self._middle(self.down(first))) + first)
         noise = pixel_shuffle(self.tail(restored), 2)
-        return (picture - noise)[..., :height, :width]
+        return (image - noise)[..., :height, :width]
 
     def _middle(self, x: Tensor) -> Tensor:
         """Compute the second level, and the third one beside what follows its first blocks."""
@@ -109,7 +109,7 @@ class FoldedUNet(SeededModule):
         return x
 
     def _flops_and_widest(self, input_shape: tuple[int, ...]) -> tuple[int, int]:
-        """Return the floating-point operations of a picture, and the most entries of any layer."""
+        """Return the floating-point operations of an image, and the most entries of any layer."""
         height, width = (-(-side // self.stride) * self.stride for side in input_shape[1:])
         positions = [height * width // 4**level for level in range(len(self._widths))]
         bottom = _n_kernel_entries(self.bottom) if self.bottom is not None else 0
@@ -175,7 +175,7 @@ def convolution(before: int, after: int) -> nn.Module:
 
 
 class FoldedUNetNetwork(ImageNetworkSpec):
-    """Spec of a small residual U-Net on the folded picture, for ``ImageDenoiser(network=...)``.
+    """Spec of a small residual U-Net on the folded image, for ``ImageDenoiser(network=...)``.
 
     The default, and the network whose weights are in the box: 848,000 weights and 109,000 multiplications
     for each pixel, an eighth of what full resolution would take. The pretrained weights for colour have a
@@ -210,7 +210,7 @@ class FoldedUNetNetwork(ImageNetworkSpec):
         Parameters
         ----------
         channels : int
-            Channels of the pictures.
+            Channels of the images.
         noise_map : bool
             Whether a map of the noise level follows them.
 

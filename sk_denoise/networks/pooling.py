@@ -19,7 +19,7 @@ class PoolingAutoencoder(Autoencoder):
     """Convolution and max-pooling, again and again, to a latent map; convolution and upsampling back.
 
     There is no dense layer, so the number of weights does not grow with the grid: each position of the
-    latent map holds a vector that knows its surroundings alone. Works on pictures and signals of any size
+    latent map holds a vector that knows its surroundings alone. Works on images and signals of any size
     from one entry on, as :class:`~sk_denoise.networks.conv.ConvAutoencoder` does.
 
     Parameters
@@ -88,8 +88,8 @@ class PoolingNetwork(AutoencoderSpec):
 
     Convolution and max-pooling by two, once for each of ``channels``; then convolution and upsampling back.
     The code is a small map with ``latent_dim`` channels rather than a vector: each of its positions knows its
-    surroundings alone, and the number of weights does not depend on the size of the pictures. So it keeps
-    more detail of large pictures than :class:`ConvNetwork`, and knows less of what they show.
+    surroundings alone, and the number of weights does not depend on the size of the images. So it keeps
+    more detail of large images than :class:`ConvNetwork`, and knows less of what they show.
 
     Parameters
     ----------
@@ -120,9 +120,9 @@ class PoolingNetwork(AutoencoderSpec):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sk_denoise import DenoisingAutoencoder, PoolingNetwork
-    >>> pictures = load_digits().images[:200] / 16
+    >>> images = load_digits().images[:200] / 16
     >>> dae = DenoisingAutoencoder(PoolingNetwork((8,)), latent_dim=4, max_epochs=2, output="latent")
-    >>> dae.fit(pictures).transform(pictures).shape  # 4 channels of 4 x 4
+    >>> dae.fit(images).transform(images).shape  # 4 channels of 4 x 4
     (200, 64)
     """
 

@@ -1,4 +1,4 @@
-"""RIDNet: residual blocks at full resolution whose channels are weighed by what is in the whole picture."""
+"""RIDNet: residual blocks at full resolution whose channels are weighed by what is in the whole image."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from sk_denoise.networks._spec import ONE_OR_MORE, ImageNetworkSpec, check_param
 
 __all__ = ["RIDNetNetwork"]
 
-COLOUR_MEAN = (0.4488, 0.4371, 0.4040)  # of the pictures of DIV2K in [0, 1]
+COLOUR_MEAN = (0.4488, 0.4371, 0.4040)  # of the images of DIV2K in [0, 1]
 
 
 class RIDNet(SeededModule):
-    """Enhancement attention modules one after the other; what comes out is added to the noisy picture.
+    """Enhancement attention modules one after the other; what comes out is added to the noisy image.
 
     Each module looks near and far with dilated convolutions, refines what it saw in two residual blocks,
-    and weighs its channels by their mean over the picture.
+    and weighs its channels by their mean over the image.
 
     Parameters
     ----------
     channels : int
-        Channels of the picture.
+        Channels of the image.
     noise_map : bool, default=False
-        Whether a map of the noise level follows the channels of the picture; the paper has none.
+        Whether a map of the noise level follows the channels of the image; the paper has none.
     width : int, default=64
         Channels between the modules.
     blocks : int, default=4
@@ -34,20 +34,20 @@ class RIDNet(SeededModule):
     reduction : int, default=16
         How many times fewer channels the attention has inside; it divides ``width``.
     mean : sequence of float, optional
-        Taken off each channel before the first layer, in the unit of the pictures. The default is for
-        pictures in [0, 1]: that of natural colour pictures for three channels, and its average for any
+        Taken off each channel before the first layer, in the unit of the images. The default is for
+        images in [0, 1]: that of natural colour images for three channels, and its average for any
         other number.
 
     Notes
     -----
     For colour this has the paper's 1,499,347 weights. That counts all biases, but not the mean: the authors'
     code takes it off and adds it again with two 1 x 1 convolutions of 12 fixed weights each, and here it is a
-    constant. Their code adds it to the residual, although the noisy picture that is added last still has
+    constant. Their code adds it to the residual, although the noisy image that is added last still has
     its own, so that the last bias has to learn to undo it; here it stays out. Add the mean to ``tail.bias``
     where weights of theirs are loaded.
 
-    :attr:`reach` is None, for the attention averages over the whole picture: tiles, with a halo of whatever
-    size, are weighed by their own average, and their answers only come near those to the whole picture.
+    :attr:`receptive_radius` is None, because the attention averages over the whole image: tiles, with a halo
+    of any size, are weighted by their own average, and their outputs only come near those of the whole image.
 
     References
     ----------
@@ -61,10 +61,10 @@ class RIDNet(SeededModule):
     """
 
     stride = 1
-    """Sides of the picture are mirrored to a multiple of this: never."""
+    """Sides of the image are mirrored to a multiple of this: never."""
 
-    reach: int | None = None
-    """How far the network looks: over the whole picture, so that no halo makes tiles exact."""
+    receptive_radius: int | None = None
+    """How far the network looks: over the whole image, so that no halo makes tiles exact."""
 
     mean: Tensor
 
@@ -88,11 +88,11 @@ class RIDNet(SeededModule):
         self.reset_parameters(torch.Generator().manual_seed(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take the noise off pictures, ``(batch, channels [+ 1], height, width)`` to the same without map."""
-        picture, level = x[:, : self.channels], x[:, self.channels :]
-        seen = torch.cat([picture - self.mean, level], dim=1) if level.shape[1] else picture - self.mean
+        """Take the noise off images, ``(batch, channels [+ 1], height, width)`` to the same without map."""
+        image, level = x[:, : self.channels], x[:, self.channels :]
+        seen = torch.cat([image - self.mean, level], dim=1) if level.shape[1] else image - self.mean
         correction: Tensor = self.tail(self.body(self.head(seen)))
-        return picture + correction
+        return image + correction
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw Kaiming-uniform weights; what ends a residual branch starts at a tenth, the tail too."""
@@ -201,8 +201,8 @@ def _convolution(before: int, after: int, dilation: int = 1) -> nn.Module:
 class RIDNetNetwork(ImageNetworkSpec):
     """Spec of RIDNet, for ``ImageDenoiser(network=...)``.
 
-    Its attention averages over the whole picture. Large pictures are worked on in tiles, which are weighed by
-    their own averages: answers near those to the whole picture, and a warning.
+    Its attention averages over the whole image. Large images are worked on in tiles, which are weighed by
+    their own averages: answers near those to the whole image, and a warning.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ class RIDNetNetwork(ImageNetworkSpec):
         Parameters
         ----------
         channels : int
-            Channels of the pictures.
+            Channels of the images.
         noise_map : bool
             Whether a map of the noise level follows them.
 

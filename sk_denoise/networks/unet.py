@@ -19,7 +19,7 @@ __all__ = ["UNetNetwork"]
 
 
 class UNet(SeededModule):
-    """A U-Net of any depth that predicts the noise, or the picture itself.
+    """A U-Net of any depth that predicts the noise, or the image itself.
 
     Two 3 x 3 convolutions at each resolution, max-pooling by two on the way down, transposed convolutions on
     the way up, where what was seen at that resolution is laid beside. Unlike the paper's, convolutions keep
@@ -28,26 +28,26 @@ class UNet(SeededModule):
     Parameters
     ----------
     channels : int
-        Channels of the picture.
+        Channels of the image.
     noise_map : bool, default=False
-        Whether a map of the noise level follows the channels of the picture.
+        Whether a map of the noise level follows the channels of the image.
     widths : sequence of int, default=(32, 64, 128)
         Channels at full resolution, at half of it, and so on; as many resolutions as there are widths.
     normalization : {None, "batch"}, default=None
         What stands between a convolution and its rectifier; ``"batch"`` is what
         :class:`~sk_denoise.networks.dncnn.DnCNN` has.
     residual : bool, default=True
-        Whether what comes out is the noise, and is taken off the noisy picture. That starts near the
+        Whether what comes out is the noise, and is taken off the noisy image. That starts near the
         identity and learns faster; turn it off where a noisy pixel tells nothing of the clean one.
 
     Attributes
     ----------
     stride : int
-        Two to the number of poolings. Pictures are mirrored at their lower and right edges to a multiple of
+        Two to the number of poolings. Images are mirrored at their lower and right edges to a multiple of
         it, and cut again.
-    reach : int
+    receptive_radius : int
         How far the network looks, in pixels, rounded up to the stride. A tile with such a halo that starts
-        at a multiple of the stride is answered as the whole picture is, in evaluation mode.
+        at a multiple of the stride is answered as the whole image is, in evaluation mode.
 
     Notes
     -----
@@ -65,7 +65,7 @@ class UNet(SeededModule):
     >>> network = UNet(3)
     >>> network(torch.zeros(1, 3, 37, 50)).shape
     torch.Size([1, 3, 37, 50])
-    >>> network.stride, network.reach
+    >>> network.stride, network.receptive_radius
     (4, 24)
     """
 
@@ -90,16 +90,16 @@ class UNet(SeededModule):
         self.tail = undrawn(nn.Conv2d, widths[0], channels, kernel_size=1)
         self.channels, self.residual = channels, residual
         self.stride = 2 ** len(steps)
-        self.reach = _multiple(7 * self.stride - 5, self.stride)
+        self.receptive_radius = _multiple(7 * self.stride - 5, self.stride)
         self.reset_parameters(torch.Generator().manual_seed(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take the noise off pictures, ``(batch, channels [+ 1], height, width)`` to the same without map."""
+        """Take the noise off images, ``(batch, channels [+ 1], height, width)`` to the same without map."""
         height, width = x.shape[2:]
-        picture = mirrored(x, (0, -width % self.stride, 0, -height % self.stride))
-        answer = self._descend_and_return(picture).to(x.dtype)
+        image = mirrored(x, (0, -width % self.stride, 0, -height % self.stride))
+        answer = self._descend_and_return(image).to(x.dtype)
         if self.residual:
-            answer = picture[:, : self.channels] - answer
+            answer = image[:, : self.channels] - answer
         return answer[..., :height, :width]
 
     def reset_parameters(self, generator: torch.Generator) -> None:
@@ -112,7 +112,7 @@ class UNet(SeededModule):
                 layer.reset_parameters()
 
     def _descend_and_return(self, x: Tensor) -> Tensor:
-        """Map pictures whose sides are multiples of the stride to as many."""
+        """Map images whose sides are multiples of the stride to as many."""
         seen = []
         for pair in self.down[:-1]:
             seen.append(pair(x))
@@ -162,7 +162,7 @@ class UNetNetwork(ImageNetworkSpec):
     normalization : {None, "batch"}, default=None
         What stands between a convolution and its rectifier.
     residual : bool, default=True
-        Whether the network finds the noise, which is taken off the noisy picture, or the clean picture.
+        Whether the network finds the noise, which is taken off the noisy image, or the clean image.
 
     See Also
     --------
@@ -192,7 +192,7 @@ class UNetNetwork(ImageNetworkSpec):
         Parameters
         ----------
         channels : int
-            Channels of the pictures.
+            Channels of the images.
         noise_map : bool
             Whether a map of the noise level follows them.
 

@@ -332,7 +332,7 @@ class PoissonNoiser(BaseNoiser):
     """Count photons in training, and leave the data alone afterwards.
 
     ``fit_transform`` returns ``white / peak * Poisson(peak * X / white)``: the noise of light itself, which
-    dark pictures from microscopes, telescopes and scanners have most of. Its variance grows with the value.
+    dark images from microscopes, telescopes and scanners have most of. Its variance grows with the value.
 
     Parameters
     ----------
@@ -341,7 +341,7 @@ class PoissonNoiser(BaseNoiser):
         ``(low, high)`` draws one uniformly for each sample.
     white : float or "auto", default="auto"
         The value that stands for ``peak`` photons, in the unit of the data, above 0. "auto" is the largest
-        one of the training data: for each column of a table, for all pixels of pictures together.
+        one of the training data: for each column of a table, for all pixels of images together.
     apply : {"fit", "always"}, default="fit"
         Whether ``transform`` corrupts too.
     random_state : int, RandomState instance or None, default=None

@@ -42,7 +42,7 @@ from sk_denoise._warnings import warn_user
 __all__ = [
     "STRENGTH",
     "BaseNoiser",
-    "PictureNoiser",
+    "ImageNoiser",
     "as_strength",
     "check_pair",
     "check_strength",
@@ -189,10 +189,10 @@ class BaseNoiser(
         return hasattr(self, "n_features_in_")
 
 
-class PictureNoiser(BaseNoiser):
+class ImageNoiser(BaseNoiser):
     """A noiser for which it matters which entries of a sample lie together.
 
-    It has the parameter ``image_shape``, for rows that are flattened pictures.
+    It has the parameter ``image_shape``, for rows that are flattened images.
     """
 
     image_shape: Sequence[int] | None
@@ -201,8 +201,8 @@ class PictureNoiser(BaseNoiser):
         check_parameters(self, {"image_shape": [tuple, list, None]})
         super()._check_parameters()
 
-    def _pictures(self, x: torch.Tensor) -> torch.Tensor:
-        """Return rows as the pictures that they are said to be, all else as it is."""
+    def _images(self, x: torch.Tensor) -> torch.Tensor:
+        """Return rows as the images that they are said to be, all else as it is."""
         return x if self.image_shape is None else x.reshape(len(x), *self.image_shape)
 
     def _check_layout(self, clean: torch.Tensor) -> None:

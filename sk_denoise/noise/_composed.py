@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from sk_denoise._validation import ComposedEstimator, Noiser, check_noiser, names_of
-from sk_denoise.noise._base import STRENGTH, BaseNoiser, PictureNoiser, as_strength, check_strength
+from sk_denoise.noise._base import STRENGTH, BaseNoiser, ImageNoiser, as_strength, check_strength
 from sk_denoise.noise._functions import choose_corruption, corrupt_region
 
 __all__ = ["NoiserChain", "NoiserChoice", "RegionNoiser"]
 
 
-class RegionNoiser(PictureNoiser):
+class RegionNoiser(ImageNoiser):
     """Corrupt a random part of each sample in training, and leave the data alone afterwards.
 
-    A scratch, a stain, a reflection: any noise, on a rectangle of a picture or on a stretch of a row. Place
+    A scratch, a stain, a reflection: any noise, on a rectangle of an image or on a stretch of a row. Place
     and sides are drawn anew for each sample.
 
     Parameters
@@ -34,7 +34,7 @@ class RegionNoiser(PictureNoiser):
         Sides of the part as a share of the sample's, above 0 and at most 1; a pair ``(low, high)`` draws one
         for each side of each sample. A part has at least one pixel.
     image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(height, width, channels)``, where rows are flattened pictures; a part of
+        ``(height, width)`` or ``(height, width, channels)``, where rows are flattened images; a part of
         other rows is a stretch of neighbouring columns. An estimator that knows the shape tells it to its
         ``noise``.
     apply : {"fit", "always"}, default="fit"
@@ -58,16 +58,16 @@ class RegionNoiser(PictureNoiser):
     Notes
     -----
     A network that learns from patches meets a part of each patch. Where noise covers a part of a whole
-    picture, some of its patches are noisy all over and some not at all. Teach it all three, by
+    image, some of its patches are noisy all over and some not at all. Teach it all three, by
     :class:`~sk_denoise.NoiserChoice`, as the last example does.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sk_denoise import GaussianNoiser, RegionNoiser
-    >>> pictures = np.zeros((100, 20, 30))
+    >>> images = np.zeros((100, 20, 30))
     >>> noiser = RegionNoiser(GaussianNoiser(0.5), size=0.5, random_state=0)
-    >>> noisy = noiser.fit_transform(pictures)
+    >>> noisy = noiser.fit_transform(images)
     >>> float((noisy != 0).mean())
     0.25
 
@@ -76,7 +76,7 @@ class RegionNoiser(PictureNoiser):
     >>> noiser.set_params(noiser__noise_factor=0.1).noiser
     GaussianNoiser()
 
-    What the patches of a picture meet that is noisy on a part:
+    What the patches of an image meet that is noisy on a part:
 
     >>> from sk_denoise import NoiserChoice
     >>> part = GaussianNoiser(0.5)
@@ -102,8 +102,8 @@ class RegionNoiser(PictureNoiser):
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
-        pictures, size = self._pictures(x), as_strength(self.size)
-        return corrupt_region(pictures, generator, corrupt=self.noiser_.corrupt, size=size).reshape(x.shape)
+        images, size = self._images(x), as_strength(self.size)
+        return corrupt_region(images, generator, corrupt=self.noiser_.corrupt, size=size).reshape(x.shape)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -113,8 +113,8 @@ class RegionNoiser(PictureNoiser):
     def _learn(self, clean: torch.Tensor) -> None:
         self._check_layout(clean)
         self.noiser_ = clone(self.noiser)
-        pictures = self._pictures(clean).numpy()
-        self.noiser_.fit(pictures, pictures)  # as y, they say that they are meant to be clean
+        images = self._images(clean).numpy()
+        self.noiser_.fit(images, images)  # as y, they say that they are meant to be clean
 
 
 class _SeveralNoisers(ComposedEstimator, BaseNoiser):

@@ -319,7 +319,7 @@ def replace_pixels(
 
 
 def corrupt_region(x: Tensor, generator: torch.Generator, *, corrupt: Corruption, size: Strength) -> Tensor:
-    """Corrupt a random part of each sample: a rectangle of a picture, a stretch of a row.
+    """Corrupt a random part of each sample: a rectangle of an image, a stretch of a row.
 
     Parameters
     ----------

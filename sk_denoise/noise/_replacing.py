@@ -15,7 +15,7 @@ from sk_denoise._validation import StrOptions
 from sk_denoise.noise._base import (
     STRENGTH,
     BaseNoiser,
-    PictureNoiser,
+    ImageNoiser,
     as_strength,
     check_pair,
     check_strength,
@@ -53,7 +53,7 @@ class SaltAndPepperNoiser(BaseNoiser):
         Share of salt among the replaced values, from 0 to 1; a pair draws one for each sample.
     limits : pair of float or "auto", default="auto"
         Pepper and salt ``(low, high)``, in the unit of the data. "auto" takes the smallest and the largest
-        value of the training data: for each column of a table, for all pixels of pictures together.
+        value of the training data: for each column of a table, for all pixels of images together.
     apply : {"fit", "always"}, default="fit"
         Whether ``transform`` corrupts too.
     random_state : int, RandomState instance or None, default=None
@@ -141,7 +141,7 @@ class MaskingNoiser(BaseNoiser):
         sample.
     fill : float or "mean", default=0.0
         What hidden values become, in the unit of the data; "mean" is the mean of the training data, for
-        each column of a table and each pixel of pictures. Behind a StandardScaler zero is the mean.
+        each column of a table and each pixel of images. Behind a StandardScaler zero is the mean.
     apply : {"fit", "always"}, default="fit"
         Whether ``transform`` corrupts too.
     random_state : int, RandomState instance or None, default=None
@@ -277,7 +277,7 @@ class SwapNoiser(BaseNoiser):
         check_strength(self, "fraction", most=1)
 
 
-class PixelNoiser(PictureNoiser):
+class PixelNoiser(ImageNoiser):
     """Set random pixels to black, white or noise in training, and leave the data alone afterwards.
 
     A pixel goes with all its channels, as broken pixels and specks do.
@@ -286,15 +286,15 @@ class PixelNoiser(PictureNoiser):
     ----------
     fraction : float or pair of float, default=0.1
         Probability that a pixel is replaced, from 0 to 1. A pair ``(low, high)`` draws one uniformly for
-        each picture.
+        each image.
     value : {"noise", "black", "white", "black and white"}, default="noise"
         What pixels become: values that are uniform between the limits, for each channel; the lower limit;
         the upper limit; or one of the two, with equal probability.
     limits : pair of float or "auto", default="auto"
         Black and white ``(low, high)``, in the unit of the data. "auto" takes the smallest and the largest
-        value of the training data: for each column of a table, for all pixels of pictures together.
+        value of the training data: for each column of a table, for all pixels of images together.
     image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(height, width, channels)``, where rows are flattened pictures; of other
+        ``(height, width)`` or ``(height, width, channels)``, where rows are flattened images; of other
         rows each entry is a pixel. An estimator that knows the shape tells it to its ``noise``.
     apply : {"fit", "always"}, default="fit"
         Whether ``transform`` corrupts too.
@@ -351,7 +351,7 @@ class PixelNoiser(PictureNoiser):
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
         noisy = replace_pixels(
-            self._pictures(x),
+            self._images(x),
             generator,
             fraction=as_strength(self.fraction),
             value=self.value,
@@ -367,4 +367,4 @@ class PixelNoiser(PictureNoiser):
     def _learn(self, clean: torch.Tensor) -> None:
         self._check_layout(clean)
         warn_of_other_limits(self, "limits", clean)
-        self.limits_ = _limits_of(self._pictures(clean), self.limits)
+        self.limits_ = _limits_of(self._images(clean), self.limits)

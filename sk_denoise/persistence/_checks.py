@@ -18,7 +18,7 @@ from sk_denoise._validation import Noiser, check_parameters
 from sk_denoise.estimators import DenoisingAutoencoder, DenoisingEnsemble, WienerDenoiser
 from sk_denoise.estimators._classical_base import ClassicalDenoiser
 from sk_denoise.estimators._image_steps import ImageFitSteps
-from sk_denoise.estimators._layout import PictureLayout, SampleLayout
+from sk_denoise.estimators._layout import ImageLayout, SampleLayout
 from sk_denoise.estimators._networks import rows_are_signals
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._steps import FitSteps
@@ -41,8 +41,8 @@ from sk_denoise.persistence._rules import (
     are_numbers,
     in_words,
     is_count,
+    is_image_shape,
     is_number,
-    is_picture_shape,
     is_seed,
     is_shape,
 )
@@ -91,7 +91,7 @@ def is_preparation(value: Any, estimator: Any) -> bool:
     if not isinstance(value, Preparation) or not _fits(value.layout, estimator):
         return False
     shape = value.layout.network_shape
-    if isinstance(value.layout, PictureLayout):  # black and white, the same on both sides
+    if isinstance(value.layout, ImageLayout):  # black and white, the same on both sides
         scalers = value.input_scaler, value.target_scaler
         return (
             value.input_limits is None
@@ -117,11 +117,11 @@ def _fits(layout: Any, estimator: Any) -> bool:
     sample_shape = estimator._sample_shape_
     if isinstance(estimator, ImageFitSteps):
         patch = estimator.patch_shape_
-        pictures = sample_shape if len(sample_shape) > 1 else (estimator.image_shape_ or (1, *sample_shape))
+        images = sample_shape if len(sample_shape) > 1 else (estimator.image_shape_ or (1, *sample_shape))
         return (
-            type(layout) is PictureLayout
-            and layout == PictureLayout(patch, patch)
-            and (len(patch), patch[2:]) == (len(pictures), pictures[2:])
+            type(layout) is ImageLayout
+            and layout == ImageLayout(patch, patch)
+            and (len(patch), patch[2:]) == (len(images), images[2:])
         )
     signals = rows_are_signals(estimator._network())
     return type(layout) is SampleLayout and layout == SampleLayout.of(
@@ -205,7 +205,7 @@ DENOISERS = {
     "_reference_noiser_": Rule(lambda v, _: is_noiser(v) and v is not None, "a fitted noiser"),
     "data_range_": Rule(lambda v, _: is_number(v, 0), "a number above 0"),
     "target_source_": Rule(lambda v, _: v in ("X_clean", "y", "noiser", "X"), "a rule"),
-    "image_shape_": Rule(is_picture_shape, "None, or the shape of a picture of so many pixels"),
+    "image_shape_": Rule(is_image_shape, "None, or the shape of an image of so many pixels"),
 }
 NUMBERS = Rule(lambda v, _: type(v) is list and all(type(x) is float for x in v), "a list of numbers")
 
@@ -254,7 +254,7 @@ FITTED: dict[type[Any], dict[str, Rule]] = {
             lambda v, e: is_number(v) or are_numbers(v, (e.n_features_in_,)),
             "a number, or one for each feature",
         ),
-        "image_shape_": Rule(is_picture_shape, "None, or the shape of a picture of so many pixels"),
+        "image_shape_": Rule(is_image_shape, "None, or the shape of an image of so many pixels"),
     },
     BaseNoiser: ANY_SAMPLES,
     AdditiveNoiser: {"scale_": Rule(is_for_samples, "a number, or one for each entry of a sample")},

@@ -14,7 +14,7 @@ from sk_denoise.estimators._denoising_autoencoder import OUTPUTS
 from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.estimators._preparation import LINEAR_RANGE, Preparation
 
-__all__ = ["Pictures", "Rows", "Samples"]
+__all__ = ["Images", "Rows", "Samples"]
 
 
 class _DynamicLayout(SampleLayout):
@@ -70,8 +70,8 @@ def _settled(preparation: Preparation) -> Preparation:
     return settled
 
 
-class Pictures(nn.Module):
-    """What ``ImageDenoiser.predict`` does to float32 pictures of any size."""
+class Images(nn.Module):
+    """What ``ImageDenoiser.predict`` does to float32 images of any size."""
 
     def __init__(self, estimator: ImageDenoiser) -> None:
         super().__init__()
@@ -96,16 +96,16 @@ class Pictures(nn.Module):
 
 
 class Rows(nn.Module):
-    """What ``ImageDenoiser.predict`` does to float32 rows, which are flattened pictures or signals."""
+    """What ``ImageDenoiser.predict`` does to float32 rows, which are flattened images or signals."""
 
     def __init__(self, estimator: ImageDenoiser) -> None:
         super().__init__()
-        self.pictures = Pictures(estimator)
+        self.images = Images(estimator)
         self.shape = estimator.image_shape_ or (1, estimator.n_features_in_)
 
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
         """Map ``(n, n_features)`` to the same."""
-        rows: Tensor = self.pictures(x.reshape(-1, *self.shape), sigma).flatten(1)
+        rows: Tensor = self.images(x.reshape(-1, *self.shape), sigma).flatten(1)
         return rows
 
 
@@ -125,10 +125,10 @@ class _Numbers:
 
 
 def _widened(x: Tensor, stride: int) -> Tensor:
-    """Return pictures with lower and right margins up to a multiple of the stride.
+    """Return images with lower and right margins up to a multiple of the stride.
 
     As ``sk_denoise.networks._grid.mirrored`` does, but for sizes that are not known yet: mirrored where the
-    margins fit into the picture, else repeated.
+    margins fit into the image, else repeated.
     """
     if stride == 1:
         return x

@@ -67,7 +67,7 @@ def _are_moderate(value: Any) -> bool:
 
 
 def check_windows(estimator: Any) -> None:
-    """Refuse windows that no picture needs, and that would take minutes or gigabytes."""
+    """Refuse windows that no image needs, and that would take minutes or gigabytes."""
     for name, most in WINDOWS.get(type(estimator), {}).items():
         value = getattr(estimator, name)
         if value > most:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sk_denoise._validation import name_of
 from sk_denoise._warnings import warn_user
 from sk_denoise.estimators._image_steps import ImageFitSteps
-from sk_denoise.estimators._layout import PictureLayout, SampleLayout
+from sk_denoise.estimators._layout import ImageLayout, SampleLayout
 from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.persistence._checks import check_fit
 from sk_denoise.persistence._limits import check_cost, check_depth, check_sizes
@@ -37,7 +37,7 @@ MOST_EPOCHS = 10**6
 MOST_COLUMNS = 1000
 # Columns of a history that the library writes and reads; callbacks may write others
 FIGURES = {"epoch", "train_loss", "valid_loss", "train_psnr", "valid_psnr", "lr", "dur"}
-SMALL = 8  # pixels of a side of a picture that a network for any size is tried with
+SMALL = 8  # pixels of a side of an image that a network for any size is tried with
 
 
 # How it is written --------------------------------------------------------------------------------------
@@ -215,9 +215,9 @@ def _is_kept(item: tuple[str, Any]) -> bool:
 
 
 def _small(layout: SampleLayout) -> SampleLayout:
-    """Return the layout of small pictures, for a network that takes any size."""
+    """Return the layout of small images, for a network that takes any size."""
     shape = (SMALL, SMALL, *layout.sample_shape[2:])
-    return PictureLayout(shape, shape)
+    return ImageLayout(shape, shape)
 
 
 def _compare(shadow: nn.Module, weights: dict[str, Tensor]) -> None:

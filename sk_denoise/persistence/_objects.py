@@ -25,7 +25,7 @@ from sk_denoise._cost import Cost
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._registry import FILTERS, NETWORKS, NOISES, load
 from sk_denoise._scaling import AffineScaler
-from sk_denoise.estimators._layout import PictureLayout, SampleLayout
+from sk_denoise.estimators._layout import ImageLayout, SampleLayout
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.estimators._wiener import _Spectrum
@@ -45,7 +45,7 @@ RECORDS: dict[str, type[Any]] = {
         AffineScaler,
         Cost,
         IntensityRange,
-        PictureLayout,
+        ImageLayout,
         Preparation,
         SampleLayout,
         Units,

@@ -17,13 +17,13 @@ from sk_denoise._extras import require_extra
 from sk_denoise._version import __version__
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
 from sk_denoise.io._atomic import check_target, replace_file
-from sk_denoise.persistence._graphs import Pictures, Rows, Samples
+from sk_denoise.persistence._graphs import Images, Rows, Samples
 from sk_denoise.persistence._names import GRAPH, check_name
 from sk_denoise.persistence._scalers import Scaled, Shift, shifts_of, steps_of
 
 __all__ = ["export_onnx"]
 
-TRIED_BATCH, TRIED_SIDES = 2, (24, 40)  # of pictures that the exporter follows
+TRIED_BATCH, TRIED_SIDES = 2, (24, 40)  # of images that the exporter follows
 OPEN_AXES = ("n", "height", "width")
 
 
@@ -34,14 +34,14 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     ``transform`` takes and gives them. Of a Pipeline the steps before the denoiser are in it too, and the
     graph gives what the pipeline gives: denoised samples in the unit that the last scaler made. The number of
     samples is open, and for an :class:`ImageDenoiser <sk_denoise.ImageDenoiser>` the height and width of
-    pictures too.
+    images too.
 
     The graph has these inputs and outputs:
 
     - ``X``: samples of the shape seen in ``fit``, ``(n, n_features)`` or ``(n, height, width[, channels])``,
-      in its unit. Integers are turned into float32 before; 8-bit pictures for a network that learned from
+      in its unit. Integers are turned into float32 before; 8-bit images for a network that learned from
       [0, 1] are divided by 255.
-    - ``sigma``: the noise level of each picture in the unit of X, shape ``(n,)``, for an ``ImageDenoiser``
+    - ``sigma``: the noise level of each image in the unit of X, shape ``(n,)``, for an ``ImageDenoiser``
       with ``sigma="map"``. It is not estimated in the graph. In a Pipeline it has the unit of what reaches
       the denoiser, as in ``pipeline.predict(X, sigma=sigma)``.
     - ``denoised``, ``latent`` or ``activations``: what comes out, by ``output`` of the estimator.
@@ -164,7 +164,7 @@ def _graph_of(
         return Samples(estimator), shape, (0,)
     if len(shape) == 1:
         return Rows(estimator), shape, (0,)
-    return Pictures(estimator), (*TRIED_SIDES, *shape[2:]), (0, 1, 2)
+    return Images(estimator), (*TRIED_SIDES, *shape[2:]), (0, 1, 2)
 
 
 def _metadata_of(estimator: DenoisingAutoencoder | ImageDenoiser) -> dict[str, str]:

@@ -20,7 +20,7 @@ __all__ = [
     "in_words",
     "is_count",
     "is_number",
-    "is_picture_shape",
+    "is_image_shape",
     "is_sample_shape",
     "is_seed",
     "is_shape",
@@ -72,7 +72,7 @@ def is_sample_shape(value: Any, estimator: Any) -> bool:
     return is_shape(value, tuple(range(1, 8))) and math.prod(value) == estimator.n_features_in_
 
 
-def is_picture_shape(value: Any, estimator: Any) -> bool:
+def is_image_shape(value: Any, estimator: Any) -> bool:
     return value is None or (is_shape(value, (2, 3)) and math.prod(value) == estimator.n_features_in_)
 
 

@@ -1,4 +1,4 @@
-"""Methods beside each other: one picture, under each noise."""
+"""Methods beside each other: one image, under each noise."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sk_denoise.plots._drawing import (
     Display,
     check_figure,
     check_limits,
-    draw_picture,
+    draw_image,
     require_pyplot,
     suitable_width,
     text_width,
     wrapped,
 )
-from sk_denoise.plots._samples import as_pictures, extremes_of
+from sk_denoise.plots._samples import as_images, extremes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 __all__ = ["ComparisonDisplay"]
 
 CROP = 80  # pixels: the side of the part that is enlarged by itself
-ROWS_GO = "this display draws pictures alone, and compare_denoisers makes the table of other rows"
+ROWS_GO = "this display draws images alone, and compare_denoisers makes the table of other rows"
 MARK = "tab:orange"  # of the frame around what is enlarged
 
 Crop = tuple[int, int, int, int]  # top, left, height, width
 
 
 class ComparisonDisplay(Display):
-    """Show what each method makes of a picture: a row for each noise, a column for each method.
+    """Show what each method makes of an image: a row for each noise, a column for each method.
 
-    Of large pictures a part is shown enlarged, which is framed in the whole one. Under the noisy and each
-    denoised picture stands the PSNR of all of it, the best of a row in bold; means over all pictures are in
+    Of large images a part is shown enlarged, which is framed in the whole one. Under the noisy and each
+    denoised image stands the PSNR of all of it, the best of a row in bold; means over all images are in
     the table. All share one scale of greys, that of the clean one.
 
     It is recommended to use :meth:`from_methods`, which makes the comparison.
@@ -49,7 +49,7 @@ class ComparisonDisplay(Display):
     Parameters
     ----------
     clean : ndarray of shape (height, width[, channels])
-        The picture, with 1 or 3 channels.
+        The image, with 1 or 3 channels.
     answers : dict of dict of ndarray of the shape of clean
         By name of the noise, and then of the method: what to show beside it.
     table : DataFrame, optional
@@ -59,16 +59,16 @@ class ComparisonDisplay(Display):
     limits : pair of float
         The values that are drawn black and white.
     crop : (top, left, height, width) or None, default=None
-        The part that is enlarged, in pixels; None shows whole pictures.
+        The part that is enlarged, in pixels; None shows whole images.
 
     Attributes
     ----------
     figure_ : matplotlib Figure or SubFigure
-        What the pictures were drawn on.
+        What the images were drawn on.
     axes_ : ndarray of matplotlib Axes of shape (n_noises, n_columns)
-        The columns are the whole picture, where a part of it is enlarged; then clean, noisy, and the methods.
+        The columns are the whole image, where a part of it is enlarged; then clean, noisy, and the methods.
     images_ : ndarray of matplotlib AxesImage of shape (n_noises, n_columns)
-        The pictures on the axes.
+        The images on the axes.
 
     See Also
     --------
@@ -78,12 +78,12 @@ class ComparisonDisplay(Display):
     Examples
     --------
     >>> from sk_denoise import GaussianNoiser, MedianDenoiser
-    >>> from sk_denoise.datasets import load_pictures
+    >>> from sk_denoise.datasets import load_images
     >>> from sk_denoise.plots import ComparisonDisplay
-    >>> pictures = [photo[:64, :80] for photo in load_pictures("gray").test[:2]]
+    >>> images = [photo[:64, :80] for photo in load_images("gray").test[:2]]
     >>> display = ComparisonDisplay.from_methods(
-    ...     {"median": MedianDenoiser().fit(pictures), "network": "gray"},
-    ...     pictures,
+    ...     {"median": MedianDenoiser().fit(images), "network": "gray"},
+    ...     images,
     ...     {"weak": GaussianNoiser(0.05), "strong": GaussianNoiser(0.2)},
     ...     data_range=1,
     ... )
@@ -116,7 +116,7 @@ class ComparisonDisplay(Display):
     def from_methods(
         cls,
         methods: Any,
-        pictures: ArrayLike | Sequence[ArrayLike],
+        images: ArrayLike | Sequence[ArrayLike],
         noises: Any,
         *,
         metrics: str | Sequence[str] = "auto",
@@ -128,23 +128,23 @@ class ComparisonDisplay(Display):
         figure: Figure | SubFigure | None = None,
         cmap: str = "gray",
     ) -> Self:
-        """Compare methods on all pictures, and show one of them; ``table`` holds the numbers.
+        """Compare methods on all images, and show one of them; ``table`` holds the numbers.
 
         Parameters
         ----------
-        methods, pictures, noises, metrics, data_range, image_shape
+        methods, images, noises, metrics, data_range, image_shape
             As :func:`~sk_denoise.compare_denoisers` takes them.
         index : int, default=0
-            Which picture is shown.
+            Which image is shown.
         crop : (top, left, height, width), "auto" or None, default="auto"
             The part of it that is enlarged, in pixels. "auto" is the 80 x 80 pixels in the middle where the
-            picture is twice as high and as wide, else None: whole pictures.
+            image is twice as high and as wide, else None: whole images.
         limits : pair of float, optional
-            The values that are drawn black and white; by default the extremes of the clean picture.
+            The values that are drawn black and white; by default the extremes of the clean image.
         figure : matplotlib Figure or SubFigure, optional
             What to draw on; by default a new figure of a suitable size.
         cmap : str or Colormap, default="gray"
-            Colours of pictures with a single channel.
+            Colours of images with a single channel.
 
         Returns
         -------
@@ -154,11 +154,11 @@ class ComparisonDisplay(Display):
         require_pyplot(f"{cls.__name__}.from_methods")
         if limits is not None:
             check_limits(limits)
-        clean = _picture_at(index, pictures, image_shape)
+        clean = _image_at(index, images, image_shape)
         part = _checked_crop(crop, clean.shape)
         compared = run_comparison(
             methods,
-            pictures,
+            images,
             noises,
             metrics=metrics,
             data_range=data_range,
@@ -179,7 +179,7 @@ class ComparisonDisplay(Display):
         ).plot(figure, cmap=cmap)
 
     def plot(self, figure: Figure | SubFigure | None = None, *, cmap: str = "gray") -> Self:
-        """Draw the pictures.
+        """Draw the images.
 
         Parameters
         ----------
@@ -187,7 +187,7 @@ class ComparisonDisplay(Display):
             What to draw on, for instance a part of a larger figure; its size stays. By default a new
             figure of a suitable size.
         cmap : str or Colormap, default="gray"
-            Colours of pictures with a single channel.
+            Colours of images with a single channel.
 
         Returns
         -------
@@ -197,7 +197,7 @@ class ComparisonDisplay(Display):
         methods = [wrapped(name) for name in next(iter(self.answers.values()))]
         titles, widths = ["clean", *methods], [_aspect(self._part(self.clean))] * (1 + len(methods))
         if self.crop is not None:
-            titles, widths = ["picture", *titles], [_aspect(self.clean), *widths]
+            titles, widths = ["image", *titles], [_aspect(self.clean), *widths]
         figure = pyplot.figure(**self._size(titles, widths)) if figure is None else check_figure(figure)
         axes = figure.subplots(
             len(self.answers), len(titles), squeeze=False, gridspec_kw={"width_ratios": widths}
@@ -212,8 +212,8 @@ class ComparisonDisplay(Display):
         return self
 
     def _draw_row(self, axes: NDArray[Any], answers: Sequence[NDArray[Any]], cmap: str) -> list[AxesImage]:
-        """Draw what the methods made of the picture under one noise, and say how good it is."""
-        parts = [self._part(picture) for picture in (self.clean, *answers)]
+        """Draw what the methods made of the image under one noise, and say how good it is."""
+        parts = [self._part(image) for image in (self.clean, *answers)]
         if self.crop is not None:
             parts.insert(0, self.clean)
             axes[0].add_patch(_frame(self.crop))
@@ -221,16 +221,16 @@ class ComparisonDisplay(Display):
         for ax, value in zip(axes[-len(answers) :], decibels, strict=True):
             weight = "bold" if value == max(decibels) else "normal"
             ax.set_xlabel(f"{value:.1f} dB", fontsize="small", fontweight=weight, labelpad=3)
-        return [draw_picture(ax, x, self.limits, cmap) for ax, x in zip(axes, parts, strict=True)]
+        return [draw_image(ax, x, self.limits, cmap) for ax, x in zip(axes, parts, strict=True)]
 
-    def _part(self, picture: NDArray[Any]) -> NDArray[Any]:
+    def _part(self, image: NDArray[Any]) -> NDArray[Any]:
         if self.crop is None:
-            return picture
+            return image
         top, left, height, width = self.crop
-        return picture[top : top + height, left : left + width]
+        return image[top : top + height, left : left + width]
 
     def _size(self, titles: Sequence[str], widths: Sequence[float]) -> dict[str, Any]:
-        """Return size and layout of a figure of pictures so wide, where they are 1 high."""
+        """Return size and layout of a figure of images so wide, where they are 1 high."""
         pixels = self._part(self.clean).shape[1]
         height = suitable_width(pixels, sum(widths) / widths[-1], titles) / widths[-1]
         names = [wrapped(noise) for noise in self.answers]
@@ -240,18 +240,18 @@ class ComparisonDisplay(Display):
         return {"figsize": size, "layout": "compressed" if label <= height else "constrained"}
 
 
-def _picture_at(index: int, pictures: Any, image_shape: Sequence[int] | None) -> NDArray[Any]:
-    """Return a clean picture as it is drawn."""
-    if not isinstance(index, int | np.integer) or not 0 <= index < len(pictures):
-        raise ValueError(f"index must be that of a picture, from 0 to {len(pictures) - 1}, got {index!r}.")
-    rows = pictures if isinstance(pictures, list | tuple) else np.asarray(pictures)
-    picture = np.asarray(rows[index])[None]
-    return as_pictures(picture, image_shape, "pictures", f"; {ROWS_GO}")[0]
+def _image_at(index: int, images: Any, image_shape: Sequence[int] | None) -> NDArray[Any]:
+    """Return a clean image as it is drawn."""
+    if not isinstance(index, int | np.integer) or not 0 <= index < len(images):
+        raise ValueError(f"index must be that of an image, from 0 to {len(images) - 1}, got {index!r}.")
+    rows = images if isinstance(images, list | tuple) else np.asarray(images)
+    image = np.asarray(rows[index])[None]
+    return as_images(image, image_shape, "images", f"; {ROWS_GO}")[0]
 
 
-def _aspect(picture: NDArray[Any]) -> float:
-    """Return how wide a picture is where it is 1 high."""
-    return float(picture.shape[1] / picture.shape[0])
+def _aspect(image: NDArray[Any]) -> float:
+    """Return how wide an image is where it is 1 high."""
+    return float(image.shape[1] / image.shape[0])
 
 
 def _checked_crop(crop: Crop | Literal["auto"] | None, shape: tuple[int, ...]) -> Crop | None:
@@ -267,8 +267,8 @@ def _checked_crop(crop: Crop | Literal["auto"] | None, shape: tuple[int, ...]) -
         if 0 <= top < top + height <= shape[0] and 0 <= left < left + width <= shape[1]:
             return top, left, height, width
     raise ValueError(
-        'crop must be "auto", None for the whole picture, or four integers (top, left, height, width) '
-        f"inside the picture of {shape[0]} x {shape[1]} pixels, got {crop!r}."
+        'crop must be "auto", None for the whole image, or four integers (top, left, height, width) '
+        f"inside the image of {shape[0]} x {shape[1]} pixels, got {crop!r}."
     )
 
 
@@ -282,7 +282,7 @@ def _are_pixels(crop: Any) -> bool:
 
 
 def _frame(crop: Crop) -> Any:
-    """Return a frame around a part of a picture."""
+    """Return a frame around a part of an image."""
     from matplotlib.patches import Rectangle
 
     top, left, height, width = crop

@@ -21,8 +21,8 @@ from sk_denoise.metrics._fixed_noise import (
 )
 from sk_denoise.plots._drawing import Display, check_figure, check_limits, require_pyplot, wrapped
 from sk_denoise.plots._estimators import check_fitted
-from sk_denoise.plots._panels import Panels, draw_pictures, draw_signals, error_of, error_scale, figure_for
-from sk_denoise.plots._samples import Samples, as_pictures, as_samples, as_signals, extremes_of, range_of
+from sk_denoise.plots._panels import Panels, draw_images, draw_signals, error_of, error_scale, figure_for
+from sk_denoise.plots._samples import Samples, as_images, as_samples, as_signals, extremes_of, range_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -31,15 +31,15 @@ __all__ = ["DenoisingDisplay"]
 
 ROWS = ("clean", "noisy", "denoised")
 # kind: the most samples that are shown
-KINDS = {"pictures": 10, "signals": 3}
+KINDS = {"images": 10, "signals": 3}
 
 
 class DenoisingDisplay(Display):
     """Show samples as they are, with noise, denoised, and what is still wrong: a column for each sample.
 
-    All pictures share one scale of greys, that of the clean data, so that they compare honestly; what
+    All images share one scale of greys, that of the clean data, so that they compare honestly; what
     lies outside is drawn black or white. The PSNR of each sample stands under its noisy and its denoised
-    picture. The last row is the error, denoised minus clean, on a scale of its own that all samples share:
+    image. The last row is the error, denoised minus clean, on a scale of its own that all samples share:
     white is right, blue too dark, red too bright. Signals are drawn as lines over the clean ones.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`, which choose samples, shape
@@ -49,7 +49,7 @@ class DenoisingDisplay(Display):
     ----------
     clean, noisy, denoised : ndarray of shape (n_samples, height, width[, 3]) or (n_samples, length), \
             or list of ndarray
-        Pictures or signals, in one unit. Pictures of different sizes come in lists.
+        Images or signals, in one unit. Images of different sizes come in lists.
     data_range : float
         What the PSNR refers to: the distance between the smallest and the largest possible value.
     limits : pair of float
@@ -64,15 +64,15 @@ class DenoisingDisplay(Display):
     axes_ : ndarray of matplotlib Axes of shape (n_rows, n_samples)
         Rows clean, noisy, denoised and error. For signals there is no row of clean ones.
     images_ : ndarray of matplotlib AxesImage of that shape, or None
-        The pictures on the axes; None for signals.
+        The images on the axes; None for signals.
     lines_ : ndarray of matplotlib Line2D of that shape, or None
-        The noisy and denoised signals and their errors; None for pictures.
+        The noisy and denoised signals and their errors; None for images.
     colorbar_ : matplotlib Colorbar or None
-        The scale of the errors beside the last picture.
+        The scale of the errors beside the last image.
 
     See Also
     --------
-    sk_denoise.metrics.psnr : The number under the pictures.
+    sk_denoise.metrics.psnr : The number under the images.
 
     Examples
     --------
@@ -120,7 +120,7 @@ class DenoisingDisplay(Display):
         *,
         noiser: Noiser | None = None,
         X_noisy: ArrayLike | Sequence[ArrayLike] | None = None,
-        kind: Literal["pictures", "signals"] = "pictures",
+        kind: Literal["images", "signals"] = "images",
         image_shape: Sequence[int] | None = None,
         labels: Sequence[object] | NDArray[Any] | None = None,
         n_samples: int | None = None,
@@ -140,22 +140,22 @@ class DenoisingDisplay(Display):
             pipeline change the data, clean and noisy samples are shown as its last step meets them.
         X_clean : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels]), or \
                 list of arrays
-            Clean samples that the estimator has not seen. Pictures of different sizes come in a list, for
+            Clean samples that the estimator has not seen. Images of different sizes come in a list, for
             an estimator that takes such.
         noiser : noiser, optional
             What corrupts them; its statistics come from ``X_clean``. It draws the noise that
             :func:`~sk_denoise.make_denoising_scorer` draws, with ``random_state=None`` as 0.
         X_noisy : array-like of the shape of X_clean or list of arrays, optional
             Noisy samples, in place of ``noiser``.
-        kind : {"pictures", "signals"}, default="pictures"
-            What samples are. Rows are pictures with an ``image_shape``, or signals.
+        kind : {"images", "signals"}, default="images"
+            What samples are. Rows are images with an ``image_shape``, or signals.
         image_shape : tuple of int, optional
             ``(height, width)`` or ``(height, width, channels)`` of flat rows; by default that which the
             estimator was told.
         labels : array-like of length n_samples, optional
             What stands over the columns.
         n_samples : int, optional
-            The most samples that are shown, by default 10 pictures or 3 signals. For others than the first,
+            The most samples that are shown, by default 10 images or 3 signals. For others than the first,
             pass slices.
         data_range : float, optional
             What the PSNR refers to; by default the range of the type for 8- and 16-bit integers, else the
@@ -166,7 +166,7 @@ class DenoisingDisplay(Display):
         figure : matplotlib Figure or SubFigure, optional
             What to draw on; by default a new figure of a suitable size.
         cmap : str or Colormap, default="gray"
-            Colours of pictures with a single channel.
+            Colours of images with a single channel.
         error, error_limit
             As in :meth:`plot`.
 
@@ -189,7 +189,7 @@ class DenoisingDisplay(Display):
         clean = as_samples(clean, "X_clean")
         shown = as_samples(through_earlier_steps(estimator, noisy)[0], "X_noisy")
         _check_alike(clean, shown)
-        known = getattr(last, "image_shape_", None) if kind == "pictures" and _are_rows(clean) else None
+        known = getattr(last, "image_shape_", None) if kind == "images" and _are_rows(clean) else None
         unit = None if is_stored(shown[0].dtype) else unit_of(last, clean[0])
         return cls.from_predictions(
             clean[first],
@@ -200,7 +200,7 @@ class DenoisingDisplay(Display):
             labels=labels,
             n_samples=n_samples,
             data_range=range_of(clean) if data_range is None else data_range,
-            limits=extremes_of(clean) if limits is None and kind == "pictures" else limits,
+            limits=extremes_of(clean) if limits is None and kind == "images" else limits,
             figure=figure,
             cmap=cmap,
             error=error,
@@ -214,7 +214,7 @@ class DenoisingDisplay(Display):
         noisy: ArrayLike | Sequence[ArrayLike],
         denoised: ArrayLike | Sequence[ArrayLike],
         *,
-        kind: Literal["pictures", "signals"] = "pictures",
+        kind: Literal["images", "signals"] = "images",
         image_shape: Sequence[int] | None = None,
         labels: Sequence[object] | NDArray[Any] | None = None,
         n_samples: int | None = None,
@@ -231,15 +231,15 @@ class DenoisingDisplay(Display):
         ----------
         clean, noisy, denoised : array-like of shape (n_samples, n_features) or \
                 (n_samples, height, width[, channels]), or list of arrays
-            The samples, in one unit. Pictures of different sizes come in lists.
-        kind : {"pictures", "signals"}, default="pictures"
-            What samples are. Rows are pictures with an ``image_shape``, or signals.
+            The samples, in one unit. Images of different sizes come in lists.
+        kind : {"images", "signals"}, default="images"
+            What samples are. Rows are images with an ``image_shape``, or signals.
         image_shape : tuple of int, optional
             ``(height, width)`` or ``(height, width, channels)`` of flat rows.
         labels : array-like of length n_samples, optional
             What stands over the columns.
         n_samples : int, optional
-            The most samples that are shown, by default 10 pictures or 3 signals.
+            The most samples that are shown, by default 10 images or 3 signals.
         data_range : float, optional
             What the PSNR refers to; by default the range of the type for 8- and 16-bit integers, else the
             maximum of ``clean`` minus its minimum.
@@ -249,7 +249,7 @@ class DenoisingDisplay(Display):
         figure : matplotlib Figure or SubFigure, optional
             What to draw on; by default a new figure of a suitable size.
         cmap : str or Colormap, default="gray"
-            Colours of pictures with a single channel.
+            Colours of images with a single channel.
         error, error_limit
             As in :meth:`plot`.
 
@@ -271,7 +271,7 @@ class DenoisingDisplay(Display):
         if labels is not None and len(labels) < len(shown[0]):
             raise ValueError(f"labels has length {len(labels)}, there are {len(shown[0])} samples to label.")
         if limits is None:
-            limits = extremes_of(stacks[0] if kind == "pictures" else [x for stack in shown for x in stack])
+            limits = extremes_of(stacks[0] if kind == "images" else [x for stack in shown for x in stack])
         return cls(
             *shown,
             data_range=range_of(stacks[0]) if data_range is None else data_range,
@@ -295,9 +295,9 @@ class DenoisingDisplay(Display):
             What to draw on, for instance a part of a larger figure; its size stays. By default a new
             figure of a suitable size.
         cmap : str or Colormap, default="gray"
-            Colours of pictures with a single channel.
+            Colours of images with a single channel.
         error : bool, default=True
-            Whether the last row shows the error, denoised minus clean. Of colour pictures it is the root mean
+            Whether the last row shows the error, denoised minus clean. Of colour images it is the root mean
             square over the channels of a pixel, red or blue by the sign of their sum: a mean would hide
             errors of hue.
         error_limit : float, optional
@@ -312,8 +312,8 @@ class DenoisingDisplay(Display):
         panels = self._panels(error, error_limit)
         figure = pyplot.figure(**figure_for(panels)) if figure is None else check_figure(figure)
         self.images_ = self.lines_ = self.colorbar_ = None
-        if panels.are_pictures:
-            self.axes_, self.images_, self.colorbar_ = draw_pictures(figure, panels, cmap)
+        if panels.are_images:
+            self.axes_, self.images_, self.colorbar_ = draw_images(figure, panels, cmap)
         else:
             self.axes_, self.lines_ = draw_signals(figure, panels)
         self.figure_ = figure
@@ -346,10 +346,10 @@ def _corrupted(estimator: Any, noiser: Any, X: Any) -> Any:
 
 
 def _as_drawn(samples: Any, kind: str, image_shape: Sequence[int] | None, name: str) -> Samples:
-    if kind == "pictures":
-        return as_pictures(samples, image_shape, name, ', and kind="signals" to draw them as lines')
+    if kind == "images":
+        return as_images(samples, image_shape, name, ', and kind="signals" to draw them as lines')
     if image_shape is not None:
-        raise ValueError(f'image_shape={tuple(image_shape)} is for kind="pictures", got kind={kind!r}.')
+        raise ValueError(f'image_shape={tuple(image_shape)} is for kind="images", got kind={kind!r}.')
     return as_signals(samples, name)
 
 

@@ -29,7 +29,7 @@ __all__ = [
     "check_figure",
     "check_limits",
     "columns_beside",
-    "draw_picture",
+    "draw_image",
     "legend_beside",
     "legend_width",
     "make_log",
@@ -41,8 +41,8 @@ __all__ = [
     "wrapped",
 ]
 
-SMALLEST, LARGEST, PIXELS_PER_INCH = 0.95, 2.0, 64  # of a picture, in inches; between them by its pixels
-WIDEST = 14.0  # inches, of all pictures side by side
+SMALLEST, LARGEST, PIXELS_PER_INCH = 0.95, 2.0, 64  # of an image, in inches; between them by its pixels
+WIDEST = 14.0  # inches, of all images side by side
 LETTER_WIDTH, LONGEST_LINE = 0.095, 16  # of a title: inches, letters
 TEXT_HEIGHT = 0.23  # inches: a line of text under or over a row
 FRAME = "0.8"
@@ -154,19 +154,19 @@ def make_log(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def draw_picture(ax: Axes, picture: NDArray[Any], limits: tuple[float, float], cmap: Any) -> AxesImage:
-    """Draw a picture on axes without ticks, with black and white at the limits."""
+def draw_image(ax: Axes, image: NDArray[Any], limits: tuple[float, float], cmap: Any) -> AxesImage:
+    """Draw an image on axes without ticks, with black and white at the limits."""
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_color(FRAME)
     low, high = limits
-    if picture.ndim == 3:  # matplotlib scales greys alone
-        picture = np.clip((picture.astype(np.float64) - low) / (high - low), 0, 1)
-    return ax.imshow(picture, cmap=cmap, vmin=low, vmax=high)
+    if image.ndim == 3:  # matplotlib scales greys alone
+        image = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
+    return ax.imshow(image, cmap=cmap, vmin=low, vmax=high)
 
 
 def wrapped(label: object) -> str:
-    """Return a label as text, in lines that are not much longer than pictures are wide."""
+    """Return a label as text, in lines that are not much longer than images are wide."""
     lines = str(label).split("\n")
     return "\n".join(textwrap.fill(line, LONGEST_LINE, break_long_words=False) for line in lines)
 
@@ -177,7 +177,7 @@ def text_width(texts: Iterable[str]) -> float:
 
 
 def suitable_width(pixels: int, n_columns: float, titles: Iterable[str]) -> float:
-    """Return how many inches wide a picture is well drawn, beside others and under a title."""
+    """Return how many inches wide an image is well drawn, beside others and under a title."""
     largest = max(SMALLEST, min(LARGEST, WIDEST / n_columns))
     return max(SMALLEST, min(largest, pixels / PIXELS_PER_INCH), text_width(titles))
 

@@ -247,7 +247,7 @@ def _autoencoder_in(estimator: Any, caller: str) -> tuple[list[Any], Any]:
         return earlier, dae
     _, other = step_in(estimator, (ImageDenoiser,))
     found = estimator if other is None else other
-    reason = "" if other is None else " (its network keeps the size of pictures, and has no bottleneck)"
+    reason = "" if other is None else " (its network keeps the size of images, and has no bottleneck)"
     raise TypeError(
         f"{type(found).__name__} has no latent vectors{reason}: {caller} takes a DenoisingAutoencoder, or a "
         "pipeline or search that holds one. Vectors of other models go to from_latents."

@@ -1,4 +1,4 @@
-"""What a DenoisingDisplay draws: samples above each other, as pictures or as lines."""
+"""What a DenoisingDisplay draws: samples above each other, as images or as lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sk_denoise.plots._drawing import (
     COLORS,
     TEXT_HEIGHT,
     WIDEST,
-    draw_picture,
+    draw_image,
     suitable_width,
     text_width,
     tidy,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["Panels", "draw_pictures", "draw_signals", "error_of", "error_scale", "figure_for"]
+__all__ = ["Panels", "draw_images", "draw_signals", "error_of", "error_scale", "figure_for"]
 
 LABELS_WIDTH, SCALE_WIDTH = 0.8, 0.5  # inches: the names of the rows, the scale of the errors
 ERRORS = "RdBu_r"  # blue is too dark, red too bright
@@ -66,12 +66,12 @@ class Panels:
     scale: float
 
     @property
-    def are_pictures(self) -> bool:
+    def are_images(self) -> bool:
         return self.rows["clean"][0].ndim > 1
 
 
 def error_of(clean: NDArray[Any], denoised: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the signed error of a sample, of colour pictures one number for each pixel.
+    """Return the signed error of a sample, of colour images one number for each pixel.
 
     That is the root mean square over the channels, with the sign of their sum. A mean would hide errors
     of hue, in which channels cancel; so its mean square is the error that the PSNR tells.
@@ -93,7 +93,7 @@ def error_scale(errors: Sequence[NDArray[np.float64]]) -> float:
 def figure_for(panels: Panels) -> dict[str, Any]:
     """Return size and layout of a figure that suits the samples and their labels."""
     n_rows = len(panels.rows)
-    if not panels.are_pictures:
+    if not panels.are_images:
         n_columns = len(panels.rows["clean"])
         width = n_columns * max(min(SIGNAL_WIDTH, WIDEST / n_columns), text_width(panels.titles))
         return {
@@ -113,7 +113,7 @@ def figure_for(panels: Panels) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Fit:
-    """How texts fit into a figure that is smaller than one made for its pictures.
+    """How texts fit into a figure that is smaller than one made for its images.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class Fit:
     of_names, of_decibels, of_scale : float, str or None
         Sizes of the font; None where decibels have no room.
     margins : dict
-        The edges of the pictures, where no layout keeps room for texts.
+        The edges of the images, where no layout keeps room for texts.
     """
 
     share: float = 1.0
@@ -133,7 +133,7 @@ class Fit:
 
 
 def _fit(figure: Figure | SubFigure, panels: Panels) -> Fit:
-    """Return how texts fit into a figure, without change where it is as wide as suits the pictures."""
+    """Return how texts fit into a figure, without change where it is as wide as suits the images."""
     suitable, _ = figure_for(panels)["figsize"]
     width = figure.bbox.width / figure.figure.dpi  # inches
     share = width / suitable
@@ -156,26 +156,26 @@ def _fit(figure: Figure | SubFigure, panels: Panels) -> Fit:
     )
 
 
-def draw_pictures(
+def draw_images(
     figure: Figure | SubFigure, panels: Panels, cmap: Any
 ) -> tuple[NDArray[Any], NDArray[Any], Any]:
-    """Draw pictures, all of one height; return axes, images and the colour bar of the errors, if any."""
+    """Draw images, all of one height; return axes, images and the colour bar of the errors, if any."""
     aspects = _aspects(panels)
     fit = _fit(figure, panels)
     axes = figure.subplots(
         len(panels.rows), len(aspects), squeeze=False, gridspec_kw={"width_ratios": aspects, **fit.margins}
     )
-    images = np.empty(axes.shape, dtype=object)
-    for row, (name, pictures) in enumerate(panels.rows.items()):
+    artists = np.empty(axes.shape, dtype=object)
+    for row, (name, images) in enumerate(panels.rows.items()):
         limits, colors = panels.limits, cmap
         if name == ERROR:
             limits, colors = (-panels.scale, panels.scale), ERRORS
         axes[row, 0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=8 * fit.share)
         axes[row, 0].yaxis.label.set_fontsize(fit.of_names)
-        images[row] = [draw_picture(ax, x, limits, colors) for ax, x in zip(axes[row], pictures, strict=True)]
+        artists[row] = [draw_image(ax, x, limits, colors) for ax, x in zip(axes[row], images, strict=True)]
     _write(axes, panels, fit)
-    bar = _error_bar(axes[-1, -1], panels, images[-1, -1], fit) if ERROR in panels.rows else None
-    return axes, images, bar
+    bar = _error_bar(axes[-1, -1], panels, artists[-1, -1], fit) if ERROR in panels.rows else None
+    return axes, artists, bar
 
 
 def draw_signals(figure: Figure | SubFigure, panels: Panels) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -199,7 +199,7 @@ def draw_signals(figure: Figure | SubFigure, panels: Panels) -> tuple[NDArray[An
 
 
 def _aspects(panels: Panels) -> list[float]:
-    """Return how wide each picture is where it is 1 high."""
+    """Return how wide each image is where it is 1 high."""
     return [float(x.shape[1] / x.shape[0]) for x in panels.rows["clean"]]
 
 
@@ -218,7 +218,7 @@ def _write(axes: NDArray[Any], panels: Panels, fit: Fit) -> None:
 
 
 def _error_bar(ax: Axes, panels: Panels, image: Any, fit: Fit) -> Any:
-    """Draw the scale of the errors beside the last one, where it takes no room from pictures."""
+    """Draw the scale of the errors beside the last one, where it takes no room from images."""
     aspect, scale = _aspects(panels)[-1], panels.scale
     beyond = max(float(np.abs(error).max()) for error in panels.rows[ERROR]) > scale
     bar = ax.figure.colorbar(

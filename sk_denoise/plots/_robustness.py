@@ -207,7 +207,7 @@ class NoiseRobustnessDisplay(Display):
             :func:`~sk_denoise.make_denoising_scorer` does; it then has a dashed line of its own.
         X_clean : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels]), or \
                 list of arrays
-            Clean samples that the estimators have not seen. Pictures of different sizes come in a list, for
+            Clean samples that the estimators have not seen. Images of different sizes come in a list, for
             estimators that take such.
         sigmas : array-like of shape (n_levels,)
             Values of the parameter of the noiser, in its unit.

@@ -1,7 +1,7 @@
-"""Before a network: pixels in a unit that suits it, and pictures that are never twice the same.
+"""Before a network: pixels in a unit that suits it, and images that are never twice the same.
 
 ``PixelScaler`` and ``Centerer`` are steps of a Pipeline, and undo themselves to the last integer.
-``Augmenter`` tells how training pictures vary; the functions beside it move them.
+``Augmenter`` tells how training images vary; the functions beside it move them.
 """
 
 from sk_denoise.preprocessing._augmentation import flip, quarter_turn, shift, zoom_and_rotate

@@ -1,12 +1,12 @@
-"""Movements of pictures as pure functions: tensors in, a new tensor out, an amount for each picture.
+"""Movements of images as pure functions: tensors in, a new tensor out, an amount for each image.
 
 Flips, quarter turns and shifts copy pixels; they are exact. Zoom and rotation share one bilinear
 interpolation, by torch's own ``grid_sample``. Its grid is computed here: that of ``affine_grid`` is the same
 to rounding, and took eleven times as long on a CPU.
 
-Why no library of augmentations: the transforms of torchvision draw one movement for all pictures of a batch,
+Why no library of augmentations: the transforms of torchvision draw one movement for all images of a batch,
 from torch's global generator; those of albumentations work on numpy arrays, on the CPU, with generators of
-their own; those of kornia move each picture by itself, but draw from torch's global generator too. Here a
+their own; those of kornia move each image by itself, but draw from torch's global generator too. Here a
 movement is an argument, so whoever draws it decides from where: an ``Augmenter`` from the generator that it
 is handed.
 """
@@ -29,14 +29,14 @@ PADDINGS = {"edge": "border", "reflect": "reflection"}  # what grid_sample calls
 
 
 def flip(x: Tensor, horizontally: Tensor, vertically: Tensor) -> Tensor:
-    """Mirror pictures, each as it is told.
+    """Mirror images, each as it is told.
 
     Parameters
     ----------
     x : Tensor of shape (n_samples, channels, height, width)
-        Pictures; left as they are.
+        Images; left as they are.
     horizontally, vertically : Tensor of bool, of shape (n_samples,)
-        Which pictures change left with right, and which change top with bottom.
+        Which images change left with right, and which change top with bottom.
 
     Returns
     -------
@@ -57,12 +57,12 @@ def flip(x: Tensor, horizontally: Tensor, vertically: Tensor) -> Tensor:
 
 
 def quarter_turn(x: Tensor, turns: Tensor) -> Tensor:
-    """Turn square pictures counter-clockwise by quarters of a full turn, each by its own number.
+    """Turn square images counter-clockwise by quarters of a full turn, each by its own number.
 
     Parameters
     ----------
     x : Tensor of shape (n_samples, channels, side, side)
-        Square pictures; left as they are.
+        Square images; left as they are.
     turns : Tensor of int64, of shape (n_samples,)
         Quarter turns, any whole numbers; negative ones turn clockwise.
 
@@ -73,7 +73,7 @@ def quarter_turn(x: Tensor, turns: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If the pictures are not square: a turned one would have another shape.
+        If the images are not square: a turned one would have another shape.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def quarter_turn(x: Tensor, turns: Tensor) -> Tensor:
     """
     height, width = x.shape[2:]
     if height != width:
-        raise ValueError(f"quarter_turn needs square pictures, got pictures of {height} x {width} pixels.")
+        raise ValueError(f"quarter_turn needs square images, got images of {height} x {width} pixels.")
     positions = torch.arange(height * width, device=x.device).view(height, width)
     table = torch.stack([positions.rot90(turn).flatten() for turn in range(4)])
     sources = table[turns % 4][:, None].expand(-1, x.shape[1], -1)
@@ -93,18 +93,18 @@ def quarter_turn(x: Tensor, turns: Tensor) -> Tensor:
 
 
 def shift(x: Tensor, rows: Tensor, columns: Tensor, *, fill: Fill = "reflect") -> Tensor:
-    """Shift pictures by whole pixels, each by its own number.
+    """Shift images by whole pixels, each by its own number.
 
     Parameters
     ----------
     x : Tensor of shape (n_samples, channels, height, width)
-        Pictures; left as they are.
+        Images; left as they are.
     rows, columns : Tensor of int64, of shape (n_samples,)
-        How many pixels each picture moves down and to the right; negative ones move it up and to the left.
-        They may be larger than the picture.
+        How many pixels each image moves down and to the right; negative ones move it up and to the left.
+        They may be larger than the image.
     fill : float, "edge" or "reflect", default="reflect"
         What comes in from outside: a constant in the unit of the data, the nearest pixel of the edge, or
-        the picture mirrored without its edge repeated, as ``numpy.pad`` calls it.
+        the image mirrored without its edge repeated, as ``numpy.pad`` calls it.
 
     Returns
     -------
@@ -132,19 +132,19 @@ def shift(x: Tensor, rows: Tensor, columns: Tensor, *, fill: Fill = "reflect") -
 
 
 def zoom_and_rotate(x: Tensor, zoom: Tensor, degrees: Tensor, *, fill: Fill = "reflect") -> Tensor:
-    """Zoom and rotate pictures about their centers, each by its own amount, in one bilinear interpolation.
+    """Zoom and rotate images about their centers, each by its own amount, in one bilinear interpolation.
 
-    Pixels are squares: aspect ratios and right angles stay, in pictures that are not square too. A zoom
-    of 1 and an angle of 0 give the picture back to rounding.
+    Pixels are squares: aspect ratios and right angles stay, in images that are not square too. A zoom
+    of 1 and an angle of 0 give the image back to rounding.
 
     Parameters
     ----------
     x : Tensor of shape (n_samples, channels, height, width)
-        Pictures, floating point; left as they are. Types shorter than float32 are interpolated in float32.
+        Images, floating point; left as they are. Types shorter than float32 are interpolated in float32.
     zoom : Tensor of shape (n_samples,)
-        Magnifications above 0: 2 shows the inner half of the picture at twice the size.
+        Magnifications above 0: 2 shows the inner half of the image at twice the size.
     degrees : Tensor of shape (n_samples,)
-        Angles in degrees, counter-clockwise as one looks at the picture.
+        Angles in degrees, counter-clockwise as one looks at the image.
     fill : float, "edge" or "reflect", default="reflect"
         What comes in from outside, as in ``shift``.
 
@@ -162,13 +162,11 @@ def zoom_and_rotate(x: Tensor, zoom: Tensor, degrees: Tensor, *, fill: Fill = "r
     """
     padding = check_one_of(fill, PADDINGS, "fill") if isinstance(fill, str) else "zeros"
     base = 0.0 if isinstance(fill, str) else float(fill)
-    pictures = x if x.dtype == torch.float64 else x.float()
+    images = x if x.dtype == torch.float64 else x.float()
     # Only with aligned corners does grid_sample mirror about the outermost pixels' centers, as "reflect" is.
     aligned = fill == "reflect"
-    grid = _sampling_grid(pictures, zoom.to(pictures), degrees.to(pictures), aligned)
-    moved = grid_sample(
-        pictures - base if base else pictures, grid, padding_mode=padding, align_corners=aligned
-    )
+    grid = _sampling_grid(images, zoom.to(images), degrees.to(images), aligned)
+    moved = grid_sample(images - base if base else images, grid, padding_mode=padding, align_corners=aligned)
     return moved.add_(base).to(x.dtype)
 
 
@@ -207,7 +205,7 @@ def _inside(positions: Tensor, size: int, fill: Fill) -> Tensor:
 
 
 def _pick(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return pictures made of the given rows and columns, ``(n_samples, side)`` or ``(side,)``, of x.
+    """Return images made of the given rows and columns, ``(n_samples, side)`` or ``(side,)``, of x.
 
     Whole rows are copied first: three times as fast as pixels that are gathered along both axes at once.
     """

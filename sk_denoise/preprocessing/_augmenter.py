@@ -1,4 +1,4 @@
-"""The spec of an augmentation: what may happen to a training picture, and how far it may go."""
+"""The spec of an augmentation: what may happen to a training image, and how far it may go."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Move: TypeAlias = Callable[
 class Augmentation(Protocol):
     """What an estimator asks of an augmentation, ours or yours.
 
-    ``augment`` gets tensors of pictures, ``(n_samples, channels, height, width)``, and returns new ones of
+    ``augment`` gets tensors of images, ``(n_samples, channels, height, width)``, and returns new ones of
     their shapes and types: one tensor for one, a tuple for several. All that belong to a sample move
     together. It draws from the generator alone and leaves its input as it is.
 
@@ -54,10 +54,10 @@ class Augmentation(Protocol):
 
 
 class Augmenter(DocumentationLinkMixin, BaseEstimator):
-    """Spec of an augmentation: which movements each training picture meets anew in every epoch.
+    """Spec of an augmentation: which movements each training image meets anew in every epoch.
 
-    Each picture draws its own flip, quarter turn, shift, zoom and angle, and meets them in this order. As it
-    stands, ``Augmenter()`` mirrors every other picture left to right, which keeps nearly any photograph
+    Each image draws its own flip, quarter turn, shift, zoom and angle, and meets them in this order. As it
+    stands, ``Augmenter()`` mirrors every other image left to right, which keeps nearly any photograph
     natural; not so letters, digits, and whatever else has a handedness.
 
     Parameters
@@ -66,9 +66,9 @@ class Augmenter(DocumentationLinkMixin, BaseEstimator):
         Largest shift along either axis: a float in [0, 1) is a share of each side, rounded to whole pixels,
         an integer from 1 on counts pixels. Shifts are whole pixels, drawn uniformly in both directions.
     flip : {"horizontal", "vertical", "both"} or None, default="horizontal"
-        Whether left and right, top and bottom, or each of both by itself are changed in every other picture.
+        Whether left and right, top and bottom, or each of both by itself are changed in every other image.
     quarter_turns : bool, default=False
-        Whether pictures, which must be square, are turned by none, one, two or three quarters, all equally
+        Whether images, which must be square, are turned by none, one, two or three quarters, all equally
         likely. With ``flip`` this suits what has no upright: views from above or through a microscope.
     zoom : pair of float or None, default=None
         Smallest and largest magnification ``(low, high)`` above 0, drawn uniformly on a logarithmic scale, so
@@ -77,8 +77,8 @@ class Augmenter(DocumentationLinkMixin, BaseEstimator):
         Largest angle in degrees, from 0 to 180, drawn uniformly in both directions. It interpolates, as
         zoom does; both together interpolate once.
     fill : float, "edge" or "reflect", default="reflect"
-        What comes in from outside the picture: a constant in the unit of the data, the nearest pixel of
-        the edge, or the picture mirrored without its edge repeated.
+        What comes in from outside the image: a constant in the unit of the data, the nearest pixel of
+        the edge, or the image mirrored without its edge repeated.
 
     See Also
     --------
@@ -135,7 +135,7 @@ class Augmenter(DocumentationLinkMixin, BaseEstimator):
         self.fill = fill
 
     def check(self, sample_shape: tuple[int, ...]) -> None:
-        """Check the parameters, and that samples are pictures that they suit.
+        """Check the parameters, and that samples are images that they suit.
 
         Parameters
         ----------
@@ -145,35 +145,35 @@ class Augmenter(DocumentationLinkMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is out of its range, if samples are no pictures, if they are to be turned and
+            If a parameter is out of its range, if samples are no images, if they are to be turned and
             are not square, or if they are smaller than the shift or too small for its share of their sides.
         """
         check_parameters(self, self._parameter_constraints)
         self._check_zoom()
         if len(sample_shape) != 3:
             raise ValueError(
-                f"Augmentation is for pictures, got samples of shape {tuple(sample_shape)}: pass stacks "
+                f"Augmentation is for images, got samples of shape {tuple(sample_shape)}: pass stacks "
                 "(n_samples, height, width[, channels]), or image_shape with flat rows."
             )
         _, height, width = sample_shape
         if self.quarter_turns and height != width:
             raise ValueError(
-                f"quarter_turns=True needs square pictures, got pictures of {height} x {width} pixels. Use "
+                f"quarter_turns=True needs square images, got images of {height} x {width} pixels. Use "
                 'flip="both", or rotation=180 to turn within the frame.'
             )
         self._check_shift(height, width)
 
     def augment(self, x: Tensor, generator: torch.Generator, *others: Tensor) -> Any:
-        """Return pictures after movements that are drawn anew, and what belongs to them after the same ones.
+        """Return images after movements that are drawn anew, and what belongs to them after the same ones.
 
         Parameters
         ----------
         x : Tensor of shape (n_samples, channels, height, width)
-            Pictures, floating point; left as they are.
+            Images, floating point; left as they are.
         generator : torch.Generator
             The source of randomness, on the device of ``x``.
         *others : Tensor of shape (n_samples, other_channels, height, width)
-            What moves along: the clean side of a noisy picture, for example.
+            What moves along: the clean side of a noisy image, for example.
 
         Returns
         -------
@@ -222,12 +222,12 @@ class Augmenter(DocumentationLinkMixin, BaseEstimator):
         shift: Any = self.shift
         if shift and not any(self._largest_shifts(height, width)):
             raise ValueError(
-                f"shift={shift!r} is less than a pixel of pictures of {height} x {width} pixels. Raise it, "
+                f"shift={shift!r} is less than a pixel of images of {height} x {width} pixels. Raise it, "
                 "or give pixels, as an integer."
             )
         if isinstance(shift, int | np.integer) and shift >= min(height, width):
             raise ValueError(
-                f"shift={shift!r} pixels can move all out of sight in pictures of {height} x {width} pixels. "
+                f"shift={shift!r} pixels can move all out of sight in images of {height} x {width} pixels. "
                 "It must be smaller than both sides."
             )
 

@@ -141,7 +141,7 @@ class PixelScaler(_PixelTransformer):
 
     ``transform`` gives ``(X - low) / (high - low)`` with one range for all pixels, so colors and contrasts
     stay what they are. It does not clip: a pixel outside the range is still told from others. For 8- and
-    16-bit integers the range is that of their type, so the same picture gives the same values whatever the
+    16-bit integers the range is that of their type, so the same image gives the same values whatever the
     training data were, and ``inverse_transform`` gives every integer back, also behind a :class:`Centerer`.
 
     Parameters
@@ -245,11 +245,11 @@ class Centerer(_PixelTransformer):
     Parameters
     ----------
     per : {"channel", "global"}, default="channel"
-        One mean for each channel, or one for all pixels. The channels are the last axis of pictures
-        (height, width, channels); other pictures have one. In flat rows that no ``image_shape`` calls
-        pictures, each column is a channel of its own.
+        One mean for each channel, or one for all pixels. The channels are the last axis of images
+        (height, width, channels); other images have one. In flat rows that no ``image_shape`` calls
+        images, each column is a channel of its own.
     image_shape : tuple of int or None, default=None
-        Shape ``(height, width)`` or ``(height, width, channels)`` of pictures in flat rows.
+        Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows.
 
     Attributes
     ----------
@@ -281,7 +281,7 @@ class Centerer(_PixelTransformer):
     --------
     >>> import numpy as np
     >>> from sk_denoise.preprocessing import Centerer
-    >>> X = np.array([[[[10, 50]]], [[[20, 90]]]], dtype=np.uint8)  # two pictures of one pixel, two channels
+    >>> X = np.array([[[[10, 50]]], [[[20, 90]]]], dtype=np.uint8)  # two images of one pixel, two channels
     >>> centerer = Centerer().fit(X)
     >>> centerer.mean_
     array([15., 70.])
@@ -312,16 +312,16 @@ class Centerer(_PixelTransformer):
         self.mean_ = np.asarray(means.mean() if self.per == "global" else means.reshape(-1, channels).mean(0))
 
     def _count_channels(self, shape: tuple[int, ...]) -> int:
-        pictures = self._check_image_shape(shape)
-        if pictures is None:
+        images = self._check_image_shape(shape)
+        if images is None:
             return shape[0]
-        return pictures[2] if len(pictures) == 3 else 1
+        return images[2] if len(images) == 3 else 1
 
     def _check_image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return the shape of one picture, or None where samples are rows."""
+        """Return the shape of one image, or None where samples are rows."""
         if len(shape) > 3:
             raise ValueError(
-                f"Samples of shape {shape} are neither rows (features,) nor pictures (height, width) or "
+                f"Samples of shape {shape} are neither rows (features,) nor images (height, width) or "
                 "(height, width, channels)."
             )
         if self.image_shape is None:
@@ -335,7 +335,7 @@ class Centerer(_PixelTransformer):
                 f"least 1, got {self.image_shape!r}."
             )
         if len(shape) > 1 and declared != shape:
-            raise ValueError(f"image_shape={declared}, but X holds pictures of shape {shape}.")
+            raise ValueError(f"image_shape={declared}, but X holds images of shape {shape}.")
         if math.prod(declared) != math.prod(shape):
             raise ValueError(
                 f"image_shape={declared} has {math.prod(declared)} pixels, but X has {shape[0]} features."

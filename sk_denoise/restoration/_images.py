@@ -1,4 +1,4 @@
-"""Denoise pictures of any size and type with the weights in the box."""
+"""Denoise images of any size and type with the weights in the box."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def denoise_image(
     verbose: bool = False,
     callback: Callable[[int, int], object] | None = None,
 ) -> NDArray[Any]:
-    """Denoise a picture with a network that was trained on photos, offline and out of the box.
+    """Denoise an image with a network that was trained on photos, offline and out of the box.
 
     The networks in the box take white Gaussian noise away, of any strength. A network of your own takes what
-    it learned from. Pictures of any size are worked on tile by tile, with overlaps that make tiles and whole
+    it learned from. Images of any size are worked on tile by tile, with overlaps that make tiles and whole
     agree.
 
     Parameters
@@ -52,9 +52,9 @@ def denoise_image(
         more than 8 bits may use 10, 12 or 14 bits of their 16, or floats: with black at 0 and white at 1, or
         counts and other numbers of any range.
     sigma : float, array-like of shape (height, width) or None, default=None
-        Standard deviation of the noise, in the unit of the picture: for floats in [0, 1] a share of that, for
+        Standard deviation of the noise, in the unit of the image: for floats in [0, 1] a share of that, for
         integers grey levels; a map where it differs from place to place. None estimates it, once for the
-        picture, see :func:`estimate_sigma`. A network that learned with ``sigma="blind"`` is told nothing.
+        image, see :func:`estimate_sigma`. A network that learned with ``sigma="blind"`` is told nothing.
     model : {"auto", "gray", "rgb"} or ImageDenoiser, default="auto"
         Which network. "rgb" is for three colours, and takes a gray image as three equal ones; "gray" works on
         each channel by itself; "auto" takes the one that fits. Or an :class:`~sk_denoise.ImageDenoiser` that
@@ -62,10 +62,10 @@ def denoise_image(
         too; one that learned from floats beyond [0, 1] takes the numbers as they are.
     tile_size : int, "auto" or None, default="auto"
         Side of the tiles in pixels, a multiple of the network's stride, 4 for "gray" and 8 for "rgb"; "auto"
-        makes them as large as 256 MB allow (1 GB for a network that looks at the whole picture), None takes
-        the picture whole.
+        makes them as large as 256 MB allow (1 GB for a network that looks at the whole image), None takes
+        the image whole.
     ensemble : bool, default=False
-        Whether to average the answers to the picture turned and mirrored in eight ways: a little better, and
+        Whether to average the answers to the image turned and mirrored in eight ways: a little better, and
         eight times as long.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         What the layers compute in. "auto" takes bfloat16 on processors that have units for it: faster, and
@@ -86,13 +86,13 @@ def denoise_image(
     Raises
     ------
     ValueError
-        For pictures or options that cannot be used; the message says what to do.
+        For images or options that cannot be used; the message says what to do.
 
     Warns
     -----
     UserWarning
         Where the noise is estimated to be stronger than a network of yours knows, where sigma is below one
-        grey level and the noise is not, and where tiles of one that looks at the whole picture do not quite
+        grey level and the noise is not, and where tiles of one that looks at the whole image do not quite
         agree.
 
     See Also
@@ -109,10 +109,10 @@ def denoise_image(
     does not change it.
 
     The networks in the box learned from photos in [0, 1] with noise up to 55 grey levels of 255. They answer
-    nearly alike when a picture and its noise are brightened or darkened together, so they are shown others in
+    nearly alike when an image and its noise are brightened or darkened together, so they are shown others in
     that way: images that reach beyond that range, and deep ones that use less than a quarter of it, are
     spread from the darkest to the brightest number but for a thousandth at each end; under stronger noise,
-    pictures are darkened. A map of weak and of such noise has the picture worked on twice, for both kinds of
+    images are darkened. A map of weak and of such noise has the image worked on twice, for both kinds of
     places. Numbers without meaning, such as -9999 for what was not measured, count as dark: fill these places
     first. A model of yours sees images of another unit in the same way, as far as their noise stays as weak
     as that of its fit.
@@ -128,9 +128,9 @@ def denoise_image(
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_denoise.datasets import load_pictures
+    >>> from sk_denoise.datasets import load_images
     >>> from sk_denoise.restoration import denoise_image
-    >>> clean = load_pictures("gray").test[0][:128, :128]
+    >>> clean = load_images("gray").test[0][:128, :128]
     >>> noisy = clean + np.random.default_rng(0).normal(0, 0.1, clean.shape).astype("float32")
     >>> denoised = denoise_image(noisy, sigma=0.1)
     >>> bool(np.mean((denoised - clean) ** 2) < 0.2 * np.mean((noisy - clean) ** 2))
@@ -139,12 +139,12 @@ def denoise_image(
     check_one_of(precision, dict.fromkeys(PRECISIONS), "precision")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be a function of two numbers, (done, total), got {callback!r}.")
-    picture = _checked(image)
-    network = network_for(model, picture)
-    _check_channels(network, picture)
-    restored = picture.copy()
-    noisy, answers = _parts_for(network, picture, restored)
-    colors = _stack(picture, network.n_channels)
+    array = _checked(image)
+    network = network_for(model, array)
+    _check_channels(network, array)
+    restored = array.copy()
+    noisy, answers = _parts_for(network, array, restored)
+    colors = _stack(array, network.n_channels)
     n_equal = max(1, noisy[0].shape[3] // colors.shape[3])
     levels, ranges = network.look(colors, sigma, gain=math.sqrt(n_equal))
     if levels is not None and not levels.any():
@@ -157,7 +157,7 @@ def denoise_image(
         "half": precision == "bfloat16" or (precision == "auto" and has_bfloat16_units(where)),
     }
     restorers = [network.restorer(module, seen, **options) for seen in ranges]
-    n_tiles = len(noisy) * sum(restorer.count_tiles(*picture.shape[:2]) for restorer in restorers)
+    n_tiles = len(noisy) * sum(restorer.count_tiles(*array.shape[:2]) for restorer in restorers)
     with tqdm(disable=not verbose, unit="tile", total=n_tiles) as bar:
         progress = _Progress(bar, n_tiles, callback)
         for part, answer in zip(noisy, answers, strict=True):
@@ -174,20 +174,20 @@ def denoise_image(
 
 
 def estimate_sigma(image: ArrayLike) -> float:
-    """Estimate how strong the noise of a picture is, from the picture alone.
+    """Estimate how strong the noise of an image is, from the image alone.
 
-    The level is read off the flattest blocks of a picture, away from black and white, where noise is clipped.
-    Noise that is not white, such as that of compressed or resized pictures, is underestimated.
+    The level is read off the flattest blocks of an image, away from black and white, where noise is clipped.
+    Noise that is not white, such as that of compressed or resized images, is underestimated.
 
     Parameters
     ----------
     image : array-like of shape (height, width) or (height, width, channels)
-        A picture as :func:`denoise_image` takes it.
+        An image as :func:`denoise_image` takes it.
 
     Returns
     -------
     float
-        The standard deviation of white noise, in the unit of the picture: of [0, 1] for floats, grey levels
+        The standard deviation of white noise, in the unit of the image: of [0, 1] for floats, grey levels
         for integers.
 
     References
@@ -202,12 +202,12 @@ def estimate_sigma(image: ArrayLike) -> float:
     >>> round(estimate_sigma((128 + noise).astype(np.uint8)))
     10
     """
-    picture = _checked(image)
-    return noise_level(np.moveaxis(_stack(picture, 1)[0], -1, 0))
+    array = _checked(image)
+    return noise_level(np.moveaxis(_stack(array, 1)[0], -1, 0))
 
 
 def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[str], **options: Any) -> None:
-    """Denoise a picture from file to file.
+    """Denoise an image from file to file.
 
     Type, depth, alpha, colour profile and EXIF data are kept, as far as the format of the destination can
     hold them; see :func:`sk_denoise.io.read_image` and :func:`sk_denoise.io.write_image`. What was at the
@@ -225,9 +225,9 @@ def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[
     MissingExtraError
         Without the packages of the extra ``images``.
     UnreadableImageError
-        Where the source is broken or no picture.
+        Where the source is broken or no image.
     ValueError
-        Where the destination's format cannot hold the picture, or for options that cannot be used.
+        Where the destination's format cannot hold the image, or for options that cannot be used.
 
     Examples
     --------
@@ -248,65 +248,65 @@ def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[
 
 
 def _checked(image: ArrayLike) -> NDArray[Any]:
-    """Return what may be a picture as an array, once it is known to be one."""
+    """Return what may be an image as an array, once it is known to be one."""
     refuse_masked(image, "image")
-    picture = np.asarray(image)
-    picture = picture.astype(picture.dtype.newbyteorder("="), copy=False)
-    if picture.ndim not in (2, 3) or picture.dtype.kind not in "iuf" or 0 in picture.shape:
-        advice = " Convert it, by image.astype(np.uint8) * 255." if picture.dtype.kind == "b" else ""
+    array = np.asarray(image)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.ndim not in (2, 3) or array.dtype.kind not in "iuf" or 0 in array.shape:
+        advice = " Convert it, by image.astype(np.uint8) * 255." if array.dtype.kind == "b" else ""
         raise ValueError(
             "image must be of shape (height, width) or (height, width, channels) and hold integers or "
-            f"floats, got {picture.dtype} of shape {picture.shape}.{advice}"
+            f"floats, got {array.dtype} of shape {array.shape}.{advice}"
         )
-    if picture.ndim == 3 and picture.shape[2] > 4:
-        refuse_channels_first(picture.shape, name="image", may_declare=False)
+    if array.ndim == 3 and array.shape[2] > 4:
+        refuse_channels_first(array.shape, name="image", may_declare=False)
         raise ValueError(
-            f"A picture has 1 to 4 channels on its last axis, got shape {picture.shape}. Of a stack "
-            "(n, height, width), denoise each picture by itself."
+            f"An image has 1 to 4 channels on its last axis, got shape {array.shape}. Of a stack "
+            "(n, height, width), denoise each image by itself."
         )
-    if picture.dtype.kind == "f":
-        _check_numbers(picture)
-    return picture
+    if array.dtype.kind == "f":
+        _check_numbers(array)
+    return array
 
 
-def _check_numbers(picture: NDArray[Any]) -> None:
+def _check_numbers(image: NDArray[Any]) -> None:
     """Refuse floats that there is no arithmetic for."""
-    low, high = float(picture.min()), float(picture.max())
+    low, high = float(image.min()), float(image.max())
     if not math.isfinite(low) or not math.isfinite(high):
         raise ValueError("image holds NaN or infinity; fill these places first.")
-    if high - low > float(np.finfo(np.result_type(picture.dtype, np.float32)).max) / 8:
+    if high - low > float(np.finfo(np.result_type(image.dtype, np.float32)).max) / 8:
         raise ValueError(
             f"The numbers of image reach from {low:g} to {high:g}, too far for arithmetic. Scale them to "
             "[0, 1]."
         )
 
 
-def _check_channels(network: Network, picture: NDArray[Any]) -> None:
-    """Refuse a picture whose channels a network takes neither together nor one by one."""
-    wanted, given = network.n_channels, _stack(picture, network.n_channels).shape[3]
+def _check_channels(network: Network, image: NDArray[Any]) -> None:
+    """Refuse an image whose channels a network takes neither together nor one by one."""
+    wanted, given = network.n_channels, _stack(image, network.n_channels).shape[3]
     if wanted not in (1, given) and not (given == 1 and wanted == COLORS):
         raise ValueError(
-            f"This network takes pictures of {wanted} channels, this one has {given}"
-            f"{' besides alpha' if given < np.shape(picture)[-1] and picture.ndim == 3 else ''}. Take "
-            'model="auto", or a network that learned from such pictures.'
+            f"This network takes images of {wanted} channels, this one has {given}"
+            f"{' besides alpha' if given < np.shape(image)[-1] and image.ndim == 3 else ''}. Take "
+            'model="auto", or a network that learned from such images.'
         )
 
 
-def _stack(picture: NDArray[Any], n_channels: int) -> NDArray[Any]:
-    """Return a view of a picture as a stack of one, (1, height, width, channels), without alpha.
+def _stack(image: NDArray[Any], n_channels: int) -> NDArray[Any]:
+    """Return a view of an image as a stack of one, (1, height, width, channels), without alpha.
 
     The last of 2 or 4 channels is alpha, unless the network takes as many.
     """
-    colors = without_alpha(picture, n_channels)
+    colors = without_alpha(image, n_channels)
     return colors[None, ..., None] if colors.ndim == 2 else colors[None]
 
 
-def _parts_for(network: Network, *pictures: NDArray[Any]) -> list[list[NDArray[Any]]]:
+def _parts_for(network: Network, *images: NDArray[Any]) -> list[list[NDArray[Any]]]:
     """Return images as stacks of one that the network takes: views of them whole or channel by channel.
 
     For a network of colours, a gray image is three equal channels, in a copy.
     """
-    stacks = [_stack(picture, network.n_channels) for picture in pictures]
+    stacks = [_stack(image, network.n_channels) for image in images]
     if network.n_channels == stacks[0].shape[3]:
         return [[stack] for stack in stacks]
     if network.n_channels > stacks[0].shape[3]:

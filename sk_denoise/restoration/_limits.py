@@ -20,13 +20,13 @@ def within_sight(shown: NDArray[Any], strongest: float) -> NDArray[Any]:
     Parameters
     ----------
     shown : ndarray of shape (n, height, width, channels + 1)
-        Pictures, and the level of their noise as a last channel.
+        Images, and the level of their noise as a last channel.
     strongest : float
         What levels are cut to.
     """
     np.minimum(shown[..., -1], strongest, out=shown[..., -1])
-    picture, (low, high) = shown[..., :-1], _sight(shown)
-    np.clip(picture, low, high, out=picture)
+    image, (low, high) = shown[..., :-1], _sight(shown)
+    np.clip(image, low, high, out=image)
     return shown
 
 
@@ -49,14 +49,14 @@ def only_noise(shown: NDArray[Any], answers: NDArray[Any]) -> NDArray[Any]:
     Parameters
     ----------
     shown : ndarray of shape (n, height, width, channels + 1)
-        Pictures within sight, from black (0) to white (1), and the level of their noise.
+        Images within sight, from black (0) to white (1), and the level of their noise.
     answers : ndarray of shape (n, height, width, channels)
         What the network answered.
     """
-    picture, levels, (low, high) = shown[..., :-1], shown[..., -1:], _sight(shown)
+    image, levels, (low, high) = shown[..., :-1], shown[..., -1:], _sight(shown)
     fourth = np.square(np.square(levels / ERROR))
-    noise: NDArray[Any] = picture - answers
+    noise: NDArray[Any] = image - answers
     noise *= fourth / (1 + fourth)
     np.clip(noise, -DEVIATIONS * levels, DEVIATIONS * levels, out=noise)
-    noise[(picture <= low) | (picture >= high)] = 0
+    noise[(image <= low) | (image >= high)] = 0
     return noise

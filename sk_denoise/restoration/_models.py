@@ -34,7 +34,7 @@ class Model:
     name : str
         By which it is asked for.
     channels : int
-        Of the pictures that it takes: 1 or 3.
+        Of the images that it takes: 1 or 3.
     strongest : float
         The largest standard deviation of noise that it has learned from, in [0, 1].
 
@@ -67,7 +67,7 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
     It takes images of any size, and brings those in other units to [0, 1], see
     :meth:`sk_denoise.ImageDenoiser.predict`; what :func:`denoise_image` does for stronger and for very weak
     noise is no part of it. With
-    ``warm_start`` or ``partial_fit`` it goes on learning from other pictures and noise (of pairs with
+    ``warm_start`` or ``partial_fit`` it goes on learning from other images and noise (of pairs with
     ``noise="auto"``), from ``n_iter_ = 0``: all of ``max_epochs`` is for what it learns here. A search,
     ``clone`` and a ``fit`` without ``warm_start`` begin anew, as with any estimator: in a pipeline that is to
     be fitted, stand it in a :class:`sklearn.frozen.FrozenEstimator`. Its ``learning_rate`` is one for going
@@ -77,7 +77,7 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
     Parameters
     ----------
     name : {"gray", "rgb"}
-        Which network: for pictures (height, width), or (height, width, 3).
+        Which network: for images (height, width), or (height, width, 3).
     random_state : int, RandomState or None, default=None
         Determines what a fit that goes on draws: patches, noise and the validation split.
 
@@ -93,14 +93,14 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
 
     See Also
     --------
-    denoise_image : Any picture, with these weights, in one call.
+    denoise_image : Any image, with these weights, in one call.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_denoise.datasets import load_pictures
+    >>> from sk_denoise.datasets import load_images
     >>> from sk_denoise.restoration import load_pretrained
-    >>> clean = load_pictures("gray").test[0][:128, :128]
+    >>> clean = load_images("gray").test[0][:128, :128]
     >>> noisy = clean + np.random.default_rng(0).normal(0, 0.1, clean.shape)
     >>> denoiser = load_pretrained("gray")
     >>> bool(denoiser.score([noisy], [clean]) > 28)

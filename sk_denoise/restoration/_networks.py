@@ -1,4 +1,4 @@
-"""The networks that denoise pictures: those in the box, and those that users trained."""
+"""The networks that denoise images: those in the box, and those that users trained."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sk_denoise._intensity import DEVIATIONS, SLACK, IntensityRange
 from sk_denoise._validation import check_one_of
 from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.estimators._told_levels import found_levels, warn_of_tiny_sigma
-from sk_denoise.estimators._whole_pictures import Guard, Restorer
+from sk_denoise.estimators._whole_images import Guard, Restorer
 from sk_denoise.restoration._limits import only_noise, within_sight
 from sk_denoise.restoration._models import MODELS, shared_network
 
@@ -27,7 +27,7 @@ ANY_SIDE = 64  # pixels of the square that costs are counted for
 
 
 class Network(Protocol):
-    """What denoises a picture.
+    """What denoises an image.
 
     Attributes
     ----------
@@ -147,10 +147,10 @@ def check_sigma(sigma: float, colors: NDArray[Any], counted: IntensityRange) -> 
     warn_of_tiny_sigma(sigma, colors, "image")
 
 
-def network_for(model: str | ImageDenoiser, picture: NDArray[Any]) -> Network:
-    """Return the network that a picture is denoised by; "auto" takes the one in the box that fits."""
+def network_for(model: str | ImageDenoiser, image: NDArray[Any]) -> Network:
+    """Return the network that an image is denoised by; "auto" takes the one in the box that fits."""
     if isinstance(model, ImageDenoiser):
         return NetworkOfAUser(model)
     if model == "auto":
-        model = "rgb" if picture.ndim == 3 and picture.shape[2] in (3, 4) else "gray"
+        model = "rgb" if image.ndim == 3 and image.shape[2] in (3, 4) else "gray"
     return NetworkInTheBox(model)

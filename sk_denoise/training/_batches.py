@@ -144,7 +144,7 @@ class Patches(Protocol):
 
 @dataclass
 class CorruptedStream(Dataset[Batch]):
-    """Patches of pictures that need not be in memory.
+    """Patches of images that need not be in memory.
 
     Attributes
     ----------

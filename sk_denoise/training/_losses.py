@@ -116,7 +116,7 @@ class KullbackLeibler(nn.Module):
     With the target t and the output p, this is Csiszar's I-divergence: at least 0, and 0 only where p is t.
     Up to terms without p it is the negative log-likelihood of photon counts with the mean p (a Poisson
     distribution), so the same error counts more in the dark. Keras' ``kl_divergence`` lacks the terms
-    without a logarithm. It compares distributions, which sum to one; pictures do not, and for them it falls
+    without a logarithm. It compares distributions, which sum to one; images do not, and for them it falls
     below 0 and is least where the whole answer is white.
 
     Target and output count as 1e-6 where they are less.
@@ -229,7 +229,7 @@ def check_loss(loss: object) -> LossTraits:
     Returns
     -------
     LossTraits
-        Of a mix: on the unit interval or for pictures only as soon as one part is, by entry where all are.
+        Of a mix: on the unit interval or for images only as soon as one part is, by entry where all are.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def check_loss(loss: object) -> LossTraits:
             on_unit_interval=any(part.on_unit_interval for part in parts),
             by_entry=all(part.by_entry for part in parts),
             by_sample=all(part.by_sample for part in parts),
-            pictures_only=any(part.pictures_only for part in parts),
+            images_only=any(part.images_only for part in parts),
         )
     if isinstance(loss, type):
         name = loss.__name__
@@ -286,7 +286,7 @@ def _build(entry: Loss, units: Units) -> nn.Module:
     loss = load(entry)
     if not isinstance(loss, type):
         return ByEntry(loss)
-    module: nn.Module = loss(units) if entry.pictures_only else loss()
+    module: nn.Module = loss(units) if entry.images_only else loss()
     return module
 
 

@@ -1,4 +1,4 @@
-"""Structural similarity as a loss: pictures compared by local brightness, contrast and structure."""
+"""Structural similarity as a loss: images compared by local brightness, contrast and structure."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Units:
 
 
 class SimilarityLoss(nn.Module):
-    """One minus the structural similarity (SSIM) of pictures, the mean over samples and channels.
+    """One minus the structural similarity (SSIM) of images, the mean over samples and channels.
 
-    Pictures are compared in the unit of the data, brought to [0, 1]: SSIM changes when channels are scaled.
+    Images are compared in the unit of the data, brought to [0, 1]: SSIM changes when channels are scaled.
     As in the paper, the window is a Gaussian of 1.5 pixels cut to 11, moments are not corrected for the
-    sample, and windows lie within the picture. The window of smaller pictures is cut further, to the largest
+    sample, and windows lie within the image. The window of smaller images is cut further, to the largest
     odd side that fits, and sums to one again. (:func:`sk_denoise.metrics.ssim` takes a uniform window for
     them.) At sides of 1 or 2 pixels brightness alone is compared.
 
@@ -72,7 +72,7 @@ class SimilarityLoss(nn.Module):
         self.register_buffer("offset", ((units.center - units.low) / units.data_range).float())
 
     def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Map two batches of pictures to one number from 0 to 2.
+        """Map two batches of images to one number from 0 to 2.
 
         Parameters
         ----------
@@ -90,18 +90,18 @@ class SimilarityLoss(nn.Module):
         return each.mean() if weight is None else (each.view(len(output), -1) * weight.view(-1, 1)).mean()
 
     def similarity(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the similarity of each picture of two stacks ``(1, pictures, height, width)`` in [0, 1]."""
+        """Return the similarity of each image of two stacks ``(1, images, height, width)`` in [0, 1]."""
         return _local_similarity(output, target)[0]
 
-    def _stacked(self, pictures: Tensor) -> Tensor:
+    def _stacked(self, images: Tensor) -> Tensor:
         """Return ``(1, n * channels, height, width)``, in [0, 1].
 
-        A CPU blurs many times as fast where the same pixel of all pictures lies side by side. A GPU would
-        leave that to cuDNN, which rounds to TensorFloat-32; with whole pictures torch's own kernels do it.
+        A CPU blurs many times as fast where the same pixel of all images lies side by side. A GPU would
+        leave that to cuDNN, which rounds to TensorFloat-32; with whole images torch's own kernels do it.
         """
-        if pictures.dtype != torch.float64:
-            pictures = pictures.float()
-        stack = (pictures * self.gain + self.offset).flatten(0, 1)[None]
+        if images.dtype != torch.float64:
+            images = images.float()
+        stack = (images * self.gain + self.offset).flatten(0, 1)[None]
         on_cpu = stack.device.type == "cpu"
         return stack.contiguous(memory_format=torch.channels_last if on_cpu else torch.contiguous_format)
 
@@ -130,7 +130,7 @@ class MultiScaleSimilarityLoss(SimilarityLoss):
     """
 
     def similarity(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the similarity of each picture of two stacks ``(1, pictures, height, width)`` in [0, 1]."""
+        """Return the similarity of each image of two stacks ``(1, images, height, width)`` in [0, 1]."""
         n_scales = _scales_within(min(output.shape[-2:]))
         whole, contrast = _local_similarity(output, target)
         if n_scales == 1:
@@ -153,13 +153,13 @@ def _scales_within(side: int) -> int:
 
 
 def _local_similarity(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return means over the windows of each picture of two stacks ``(1, pictures, height, width)``.
+    """Return means over the windows of each image of two stacks ``(1, images, height, width)``.
 
     Returns
     -------
-    Tensor of shape (pictures,)
+    Tensor of shape (images,)
         Mean similarity.
-    Tensor of shape (pictures,)
+    Tensor of shape (images,)
         The same without brightness: contrast and structure.
     """
     taps = _gaussian_taps(min(WINDOW, *output.shape[-2:])).to(output)
@@ -185,9 +185,9 @@ def _gaussian_taps(side: int) -> Tensor:
     return torch.softmax(-distances.square() / 2, dim=0)
 
 
-def _blurred(pictures: Tensor, taps: Tensor) -> Tensor:
+def _blurred(images: Tensor, taps: Tensor) -> Tensor:
     """Return weighted means of windows, first along columns, then along rows, where they fit."""
-    n_pictures = pictures.shape[1]
-    columns = taps.view(1, 1, -1, 1).repeat(n_pictures, 1, 1, 1)
+    n_images = images.shape[1]
+    columns = taps.view(1, 1, -1, 1).repeat(n_images, 1, 1, 1)
     rows = columns.mT.contiguous()
-    return conv2d(conv2d(pictures, columns, groups=n_pictures), rows, groups=n_pictures)
+    return conv2d(conv2d(images, columns, groups=n_images), rows, groups=n_images)

@@ -11,14 +11,14 @@ from _pytest.runner import runtestprotocol
 from sk_denoise.app._jobs import Queue
 from sk_denoise.app._settings import Settings
 from sk_denoise.app._workshop import Workshop
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.io import write_image
 
 
 @pytest.fixture(scope="session")
 def photo():
     """A small part of a photo, 8 bits, in colour."""
-    return np.rint(255 * load_pictures().test[0][80:176, 120:248]).astype(np.uint8)
+    return np.rint(255 * load_images().test[0][80:176, 120:248]).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")
@@ -29,10 +29,10 @@ def noisy(photo):
 
 @pytest.fixture
 def as_file(tmp_path):
-    """Return a function that gives the bytes of a picture's file."""
+    """Return a function that gives the bytes of an image's file."""
 
-    def bytes_of(picture, name="picture.png"):
-        write_image(tmp_path / name, picture)
+    def bytes_of(image, name="image.png"):
+        write_image(tmp_path / name, image)
         return (tmp_path / name).read_bytes()
 
     return bytes_of

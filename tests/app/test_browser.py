@@ -91,26 +91,26 @@ def screen(request, browser, address):
 
 
 def share_shown(page):
-    """Return how much of the picture before is seen, in %."""
+    """Return how much of the image before is seen, in %."""
     return float(page.locator(".compare").first.evaluate("e => parseFloat(e.style.getPropertyValue('--at'))"))
 
 
-def wait_until_shown(picture):
-    """Wait until a picture is decoded: its element stands on the page before the picture does."""
+def wait_until_shown(image):
+    """Wait until an image is decoded: its element stands on the page before the image does."""
     from playwright.sync_api import expect
 
-    expect(picture).not_to_have_js_property("naturalWidth", 0, timeout=1000 * SECONDS)
+    expect(image).not_to_have_js_property("naturalWidth", 0, timeout=1000 * SECONDS)
 
 
-def test_a_picture_is_uploaded_compared_and_downloaded(screen, noisy, as_file, tmp_path):
+def test_an_image_is_uploaded_compared_and_downloaded(screen, noisy, as_file, tmp_path):
     upload = {"name": "noisy.png", "mimeType": "image/png", "buffer": as_file(noisy)}
     screen.locator("input[type=file]").first.set_input_files(upload)
     screen.get_by_text(re.compile("estimated at .* Denoised in")).wait_for()
 
     before, after = (screen.locator(f".compare img.{side}").first for side in ("before", "after"))
-    for picture in (before, after):
-        wait_until_shown(picture)
-        assert picture.evaluate("e => [e.naturalHeight, e.naturalWidth]") == list(noisy.shape[:2])
+    for image in (before, after):
+        wait_until_shown(image)
+        assert image.evaluate("e => [e.naturalHeight, e.naturalWidth]") == list(noisy.shape[:2])
     assert before.get_attribute("src") != after.get_attribute("src")
 
     handle = screen.locator(".compare input").first
@@ -148,31 +148,31 @@ def test_a_sample_shows_figures_and_nothing_is_wider_than_the_screen(screen):
 
 
 @pytest.mark.parametrize("shape", [(300, 20), (3, 900), (2000, 1)], ids=str)
-def test_pictures_of_any_shape_fit_the_screen(shape, screen, noisy, as_file):
+def test_images_of_any_shape_fit_the_screen(shape, screen, noisy, as_file):
     upload = {"name": "thin.png", "mimeType": "image/png", "buffer": as_file(np.resize(noisy, (*shape, 3)))}
     screen.locator("input[type=file]").first.set_input_files(upload)
     screen.get_by_text(re.compile("Denoised in")).wait_for()
     for tab, name in (("Before and after", "Denoised"), ("What was taken away", "Taken from the whole")):
         screen.get_by_role("tab", name=tab).click()
-        picture = screen.get_by_alt_text(name).first
-        wait_until_shown(picture)
-        box = picture.bounding_box()
+        image = screen.get_by_alt_text(name).first
+        wait_until_shown(image)
+        box = image.bounding_box()
         assert box["width"] > 30
         assert 30 < box["height"] < screen.viewport_size["height"]
 
 
-def test_a_file_that_is_no_picture_is_refused_in_words(screen):
+def test_a_file_that_is_no_image_is_refused_in_words(screen):
     upload = {"name": "page.png", "mimeType": "image/png", "buffer": b"<html></html>"}
     screen.locator("input[type=file]").first.set_input_files(upload)
-    screen.get_by_text("page.png: it is no picture that can be read").wait_for()
+    screen.get_by_text("page.png: it is no image that can be read").wait_for()
 
 
 def test_a_server_that_is_stopped_while_it_works_ends_in_peace(browser, noisy, as_file, tmp_path):
     with running(tmp_path) as (address, server), closing(browser.new_context()) as context:
         page = context.new_page()
         page.goto(address)
-        picture = as_file(np.tile(noisy, (30, 24, 1)))  # some seconds of work
-        upload = {"name": "large.png", "mimeType": "image/png", "buffer": picture}
+        image = as_file(np.tile(noisy, (30, 24, 1)))  # some seconds of work
+        upload = {"name": "large.png", "mimeType": "image/png", "buffer": image}
         page.locator("input[type=file]").first.set_input_files(upload)
         at_work = re.compile(
             "Denoising: .* tiles|Denoised in"

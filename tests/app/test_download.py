@@ -1,4 +1,4 @@
-"""Pictures from the web: what is fetched, and what is refused in words; from a server on this machine."""
+"""Images from the web: what is fetched, and what is refused in words; from a server on this machine."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ SOON = Limits(seconds=0.3)
 CHUNKED = {"Content_Length": None, "Transfer_Encoding": "chunked"}
 
 
-def picture(kind="PNG"):
-    """Return the file of a picture of 20 x 30 pixels."""
+def image(kind="PNG"):
+    """Return the file of an image of 20 x 30 pixels."""
     stream = BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(stream, kind)
@@ -105,7 +105,7 @@ class Server:
         self._thread.start()
         self.port = self._listener.getsockname()[1]
 
-    def url(self, path="/", scheme="http", name="pictures.test"):
+    def url(self, path="/", scheme="http", name="images.test"):
         return f"{scheme}://{name}:{self.port}{path}"
 
     def stop(self):
@@ -155,8 +155,8 @@ def numbers_only(host, port, family, kind):
 
 
 def resolve(host, port):
-    """Lead pictures.test to this machine, and all else where it leads."""
-    return ["127.0.0.1"] if host == "pictures.test" else resolve_public(host, port, numbers_only)
+    """Lead images.test to this machine, and all else where it leads."""
+    return ["127.0.0.1"] if host == "images.test" else resolve_public(host, port, numbers_only)
 
 
 fetch = partial(download, resolve=resolve, limits=Limits(seconds=HOUR))
@@ -171,23 +171,23 @@ def refusal(url, target, **options):
     return str(refused.value)
 
 
-def test_a_picture_comes_as_it_was_sent(server, tmp_path):
-    server.answers["/of/my%20cat.png?size=1"] = answer(picture())
+def test_an_image_comes_as_it_was_sent(server, tmp_path):
+    server.answers["/of/my%20cat.png?size=1"] = answer(image())
     came = fetch(server.url("/of/my%20cat.png?size=1#eyes"), tmp_path / "a")
-    assert (tmp_path / "a").read_bytes() == picture()
+    assert (tmp_path / "a").read_bytes() == image()
     assert came.url == server.url("/of/my%20cat.png?size=1")
-    assert (came.name, came.n_bytes, came.size) == ("my cat.png", len(picture()), (20, 30))
+    assert (came.name, came.n_bytes, came.size) == ("my cat.png", len(image()), (20, 30))
 
 
-def test_it_asks_for_pictures_that_are_not_packed_and_says_who_it_is(server, tmp_path, monkeypatch):
+def test_it_asks_for_images_that_are_not_packed_and_says_who_it_is(server, tmp_path, monkeypatch):
     server.answers |= {
         "/": answer(status="302 Found", Location="/b", Set_Cookie="a=b"),
-        "/b": answer(picture()),
+        "/b": answer(image()),
     }
     fetch(server.url(), tmp_path / "a")
     for asked in server.asked:
         lines = asked.lower().split("\r\n")
-        assert f"host: pictures.test:{server.port}" in lines
+        assert f"host: images.test:{server.port}" in lines
         assert f"user-agent: sk_denoise/{__version__}" in lines
         assert "accept-encoding: identity" in lines
         assert not any(line.startswith(("cookie", "referer", "authorization")) for line in lines)
@@ -195,7 +195,7 @@ def test_it_asks_for_pictures_that_are_not_packed_and_says_who_it_is(server, tmp
 
 
 def test_a_server_that_is_named_by_ipv6_is_told_so_in_brackets(server, tmp_path):
-    server.answers["/"] = answer(picture())
+    server.answers["/"] = answer(image())
     fetch(server.url(name="[2606:4700::1111]"), tmp_path / "a", resolve=lambda *_: ["127.0.0.1"])
     assert f"Host: [2606:4700::1111]:{server.port}\r\n" in server.asked[0]
 
@@ -204,16 +204,16 @@ def test_a_server_that_is_named_by_ipv6_is_told_so_in_brackets(server, tmp_path)
     "kind", [None, "application/octet-stream", "image/jpeg; charset=utf-8", "IMAGE/X-MS-BMP"]
 )
 @pytest.mark.parametrize("format_", ["PNG", "JPEG", "TIFF", "BMP", "WebP"])
-def test_what_a_server_calls_a_picture_is_not_asked_too_closely(kind, format_, server, tmp_path):
+def test_what_a_server_calls_an_image_is_not_asked_too_closely(kind, format_, server, tmp_path):
     server.answers["/"] = answer(
-        picture(format_), Content_Type=kind, Content_Disposition='attachment; filename="../a/b.bin"'
+        image(format_), Content_Type=kind, Content_Disposition='attachment; filename="../a/b.bin"'
     )
     came = fetch(server.url(), tmp_path / "a")
     assert (came.name, came.size) == ("b.bin", (20, 30))
 
 
 def test_a_length_that_is_not_announced_is_no_matter(server, tmp_path):
-    body = picture()
+    body = image()
     chunks = b"".join(
         b"%x\r\n%b\r\n" % (len(body[i : i + 500]), body[i : i + 500]) for i in range(0, len(body), 500)
     )
@@ -230,7 +230,7 @@ def test_a_length_that_is_not_announced_is_no_matter(server, tmp_path):
 
 
 def test_progress_is_told_from_nothing_to_everything(server, tmp_path):
-    body = picture() + bytes(300_000)  # what follows the picture is nobody's concern
+    body = image() + bytes(300_000)  # what follows the image is nobody's concern
     server.answers["/"] = answer(body)
     told = []
     fetch(server.url(), tmp_path / "a", callback=lambda *numbers: told.append(numbers))
@@ -245,7 +245,7 @@ def test_what_the_callback_raises_ends_the_work_and_leaves_no_file(when, server,
         if received >= when:
             raise KeyboardInterrupt
 
-    server.answers["/"] = endless(bytes(1000), answer(picture(), Content_Length=str(10**7)))
+    server.answers["/"] = endless(bytes(1000), answer(image(), Content_Length=str(10**7)))
     with pytest.raises(KeyboardInterrupt):
         fetch(server.url(), tmp_path / "a", callback=cancel)
     assert list(tmp_path.iterdir()) == []
@@ -253,7 +253,7 @@ def test_what_the_callback_raises_ends_the_work_and_leaves_no_file(when, server,
 
 def test_a_file_that_is_there_stays(server, tmp_path):
     (tmp_path / "a").write_text("mine")
-    server.answers["/"] = answer(picture())
+    server.answers["/"] = answer(image())
     with pytest.raises(FileExistsError):
         fetch(server.url(), tmp_path / "a")
     assert (tmp_path / "a").read_text() == "mine"
@@ -261,7 +261,7 @@ def test_a_file_that_is_there_stays(server, tmp_path):
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See", "307 Temporary", "308 Permanent"])
 def test_redirects_are_followed(status, server, tmp_path):
-    server.answers |= {"/of/a": redirect("../c.png", status), "/c.png": answer(picture())}
+    server.answers |= {"/of/a": redirect("../c.png", status), "/c.png": answer(image())}
     came = fetch(server.url("/of/a"), tmp_path / "a")
     assert (came.url, came.name) == (server.url("/c.png"), "c.png")
     server.answers["/of/a"] = redirect(server.url("/c.png").removeprefix("http:"), status)
@@ -269,7 +269,7 @@ def test_redirects_are_followed(status, server, tmp_path):
 
 
 def test_five_redirects_are_followed_and_no_more(server, tmp_path):
-    server.answers |= {f"/{i}": redirect(f"/{i + 1}") for i in range(6)} | {"/6": answer(picture())}
+    server.answers |= {f"/{i}": redirect(f"/{i + 1}") for i in range(6)} | {"/6": answer(image())}
     assert "more than 5 times" in refusal(server.url("/0"), tmp_path / "a")
     assert server.calls == 6
     assert fetch(server.url("/1"), tmp_path / "a").name == "6"
@@ -325,7 +325,7 @@ def test_a_name_that_leads_inside_after_a_redirect_is_refused(server, tmp_path):
         found = next(lookups, None)
         return found or resolve_public(host, port, lambda *_: [(2, 1, 6, "", ("127.0.0.1", port))])
 
-    server.answers |= {"/": redirect("/b"), "/b": answer(picture())}
+    server.answers |= {"/": redirect("/b"), "/b": answer(image())}
     url = server.url(name="rebinding.test")
     assert "rebinding.test leads to the machine" in refusal(url, tmp_path / "a", resolve=rebinding)
     assert server.calls == 1
@@ -335,7 +335,7 @@ def test_proxies_of_the_environment_are_not_asked(server, tmp_path, monkeypatch)
     proxy = Server()
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, proxy.url(name="127.0.0.1"))
-    server.answers["/"] = answer(picture())
+    server.answers["/"] = answer(image())
     fetch(server.url(), tmp_path / "a")
     proxy.stop()
     assert (server.calls, proxy.calls) == (1, 0)
@@ -345,40 +345,40 @@ def test_proxies_of_the_environment_are_not_asked(server, tmp_path, monkeypatch)
     ("status", "message"),
     [
         ("204 No Content", "204: it has nothing to send"),
-        ("206 Partial Content", "206: that is no picture"),
-        ("300 Multiple Choices", "300: that is no picture"),
-        ("304 Not Modified", "304: that is no picture"),
+        ("206 Partial Content", "206: that is no image"),
+        ("300 Multiple Choices", "300: that is no image"),
+        ("304 Not Modified", "304: that is no image"),
         ("401 Unauthorized", "401: it wants a login"),
         ("403 Forbidden", "403: it does not give"),
         ("404 Not Found", "404: there is nothing at this address"),
-        ("418 Teapot", "418: that is no picture"),
+        ("418 Teapot", "418: that is no image"),
         ("503 Unavailable", "503: the server itself failed"),
     ],
 )
-def test_an_answer_without_a_picture_is_said_in_words(status, message, server, tmp_path):
-    server.answers["/"] = answer(picture(), status)
+def test_an_answer_without_an_image_is_said_in_words(status, message, server, tmp_path):
+    server.answers["/"] = answer(image(), status)
     assert message in refusal(server.url(), tmp_path / "a")
 
 
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (answer(b"<html>", Content_Type="text/html; charset=utf-8"), "a web page, not of a picture. Open"),
-        (answer(b"%PDF", Content_Type="application/[pdf](x)"), "a picture, got application/?pdf?(x)"),
-        (answer(b"<html>" * 9), "cannot be used: it is no picture that can be read"),
-        (answer(picture("GIF")), "it is a GIF file, which is not read"),
-        (answer(picture()[:60]), "the file is cut off"),
-        (answer(picture(), Content_Length="50"), "the file is cut off"),
+        (answer(b"<html>", Content_Type="text/html; charset=utf-8"), "a web page, not of an image. Open"),
+        (answer(b"%PDF", Content_Type="application/[pdf](x)"), "an image, got application/?pdf?(x)"),
+        (answer(b"<html>" * 9), "cannot be used: it is no image that can be read"),
+        (answer(image("GIF")), "it is a GIF file, which is not read"),
+        (answer(image()[:60]), "the file is cut off"),
+        (answer(image(), Content_Length="50"), "the file is cut off"),
         (answer(), "empty file"),
         (answer(huge_png()), "100000 x 100000 pixels (width x height), more than 64,000,000"),
         (answer(huge_png(8001)), "8001 x 8001 pixels (width x height), more than 64,000,000"),
-        (answer(picture(), Content_Encoding="br"), "packs the picture (br)"),
-        (answer(picture(), Content_Length=str(50 * 2**20 + 1)), "larger than 50 MB"),
-        (answer(picture(), Content_Length="9" * 19), "larger than 50 MB"),
-        (answer(picture(), Content_Length="9" * 5000), "not HTTP"),
-        (answer(picture(), Content_Length="-1"), "not HTTP"),
-        (answer(picture(), Content_Length="5, 6"), "not HTTP"),
-        (answer(picture(), Content_Length=str(len(picture()) + 1)), "broke off"),
+        (answer(image(), Content_Encoding="br"), "packs the image (br)"),
+        (answer(image(), Content_Length=str(50 * 2**20 + 1)), "larger than 50 MB"),
+        (answer(image(), Content_Length="9" * 19), "larger than 50 MB"),
+        (answer(image(), Content_Length="9" * 5000), "not HTTP"),
+        (answer(image(), Content_Length="-1"), "not HTTP"),
+        (answer(image(), Content_Length="5, 6"), "not HTTP"),
+        (answer(image(), Content_Length=str(len(image()) + 1)), "broke off"),
         (answer(Content_Length=None, Transfer_Encoding="gzip"), "not HTTP"),
         (answer(**CHUNKED) + b"no number\r\n", "not HTTP"),
         (b"", "broke off"),
@@ -387,7 +387,7 @@ def test_an_answer_without_a_picture_is_said_in_words(status, message, server, t
         (endless(b"a" * 1000, b"HTTP/1.1 200 OK\r\nA: "), "not HTTP"),
     ],
 )  # fmt: skip
-def test_what_is_no_picture_of_ours_is_said_in_words(reply, message, server, tmp_path):
+def test_what_is_no_image_of_ours_is_said_in_words(reply, message, server, tmp_path):
     server.answers["/"] = reply
     said = refusal(server.url(), tmp_path / "a")
     assert message in said
@@ -396,8 +396,8 @@ def test_what_is_no_picture_of_ours_is_said_in_words(reply, message, server, tmp
 
 @pytest.mark.parametrize("twice", ["{0}, {0}", "{0}\r\nContent-Length: {0}"])
 def test_a_length_may_be_said_twice(twice, server, tmp_path):
-    server.answers["/"] = answer(picture(), Content_Length=twice.format(len(picture())))
-    assert fetch(server.url(), tmp_path / "a").n_bytes == len(picture())
+    server.answers["/"] = answer(image(), Content_Length=twice.format(len(image())))
+    assert fetch(server.url(), tmp_path / "a").n_bytes == len(image())
 
 
 @pytest.mark.parametrize(
@@ -428,7 +428,7 @@ def test_packed_gigabytes_are_not_unpacked(header, server, tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 2**24
     finally:
         tracemalloc.stop()
-    assert ("packs the picture (gzip)" if header else "no picture that can be read") in said
+    assert ("packs the image (gzip)" if header else "no image that can be read") in said
 
 
 @pytest.mark.parametrize(
@@ -437,7 +437,7 @@ def test_packed_gigabytes_are_not_unpacked(header, server, tmp_path):
         pytest.param(silent_after(b""), "http", id="says nothing"),
         pytest.param(dripping(b"HTTP/1.1 200 OK\r\nA: "), "http", id="slow headers"),
         pytest.param(endless(b"HTTP/1.1 100 Continue\r\n\r\n"), "http", id="never more than a start"),
-        pytest.param(silent_after(answer(picture(), Content_Length="9999")), "http", id="silent body"),
+        pytest.param(silent_after(answer(image(), Content_Length="9999")), "http", id="silent body"),
         pytest.param(dripping(answer(Content_Length="9999")), "http", id="slow body"),
         pytest.param(dripping(answer(**CHUNKED), b"1\r\na\r\n"), "http", id="slow chunks"),
         pytest.param(None, "https", id="no handshake"),
@@ -462,16 +462,14 @@ def test_redirects_share_one_time(server, tmp_path):
         threading.Event().wait(0.1)
         connection.sendall(redirect(f"/{i + 1}"))
 
-    server.answers |= {f"/{i}": partial(late, i=i) for i in range(5)} | {"/5": answer(picture())}
+    server.answers |= {f"/{i}": partial(late, i=i) for i in range(5)} | {"/5": answer(image())}
     assert "within 0.3 seconds" in refusal(server.url("/0"), tmp_path / "a", limits=SOON)
 
 
 def test_a_lookup_that_hangs_is_left_when_the_time_is_up(tmp_path):
     free = threading.Event()
     try:
-        said = refusal(
-            "http://pictures.test/", tmp_path / "a", resolve=lambda *_: free.wait(HOUR), limits=SOON
-        )
+        said = refusal("http://images.test/", tmp_path / "a", resolve=lambda *_: free.wait(HOUR), limits=SOON)
     finally:
         free.set()
     assert "within 0.3 seconds" in said
@@ -479,7 +477,7 @@ def test_a_lookup_that_hangs_is_left_when_the_time_is_up(tmp_path):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """Make a certificate for pictures.test that its own key has signed."""
+    """Make a certificate for images.test that its own key has signed."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("there is no openssl to make a certificate with")
@@ -495,7 +493,7 @@ def certificate(tmp_path_factory):
         "-days",
         "2",
     ]
-    named = ["-subj", "/CN=pictures.test", "-addext", "subjectAltName=DNS:pictures.test"]
+    named = ["-subj", "/CN=images.test", "-addext", "subjectAltName=DNS:images.test"]
     key = path.with_name("key.pem")
     subprocess.run([openssl, *made, *named, "-keyout", key, "-out", path], check=True, capture_output=True)
     path.write_bytes(path.read_bytes() + key.read_bytes())
@@ -512,7 +510,7 @@ def secure_server(certificate):
 
 
 def test_tls_goes_to_the_checked_address_and_checks_the_name(secure_server, certificate, tmp_path):
-    secure_server.answers |= {"/": answer(picture()), "/b": redirect(secure_server.url(), "301 Moved")}
+    secure_server.answers |= {"/": answer(image()), "/b": redirect(secure_server.url(), "301 Moved")}
     trusted = ssl.create_default_context(cafile=certificate)
     assert fetch(secure_server.url(scheme="https"), tmp_path / "a", ssl_context=trusted).size == (20, 30)
 
@@ -526,7 +524,7 @@ def test_tls_goes_to_the_checked_address_and_checks_the_name(secure_server, cert
 
 def test_a_certificate_that_nobody_knows_is_refused(secure_server, tmp_path):
     said = refusal(secure_server.url(scheme="https"), tmp_path / "a")
-    assert "certificate of pictures.test is not valid for it (self" in said
+    assert "certificate of images.test is not valid for it (self" in said
     assert secure_server.asked == []
 
 
@@ -534,7 +532,7 @@ def test_a_server_without_tls_is_said_in_words(tmp_path):
     server = Server(greeting=b"220 mail.test ESMTP\r\n")
     said = refusal(server.url(scheme="https"), tmp_path / "a")
     server.stop()
-    assert "No secure connection to pictures.test was made" in said
+    assert "No secure connection to images.test was made" in said
 
 
 def test_a_server_that_is_not_there_is_said_in_words(tmp_path):

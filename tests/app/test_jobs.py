@@ -139,11 +139,11 @@ def test_a_failure_is_kept_and_the_worker_lives_on():
     queue = Queue(1, 10, LONG)
 
     def fail(tell):
-        raise ValueError("no picture")
+        raise ValueError("no image")
 
     failed, good = queue.submit(fail), queue.submit(lambda tell: 5)
     assert good.wait(LONG)
-    assert (failed.state, str(failed.error), good.result) == ("failed", "no picture", 5)
+    assert (failed.state, str(failed.error), good.result) == ("failed", "no image", 5)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), SystemExit(1), KeyboardInterrupt()])
@@ -168,19 +168,19 @@ def test_a_failure_does_not_hold_what_the_work_held(monkeypatch):
     held = []
 
     def fail(tell):
-        picture = np.zeros(5)
-        held.append(weakref.ref(picture))
+        image = np.zeros(5)
+        held.append(weakref.ref(image))
         try:
             raise KeyError("inside")
         except KeyError as error:
-            raise ValueError("no picture") from error
+            raise ValueError("no image") from error
 
     queue = Queue(1, 10, LONG)
     job = queue.submit(fail)
     assert queue.submit(lambda tell: 5).wait(LONG)
     gc.collect()
     assert held[0]() is None
-    assert str(job.error) == "no picture"
+    assert str(job.error) == "no image"
 
 
 def test_a_line_that_is_too_long_is_refused_until_somebody_leaves(gate):

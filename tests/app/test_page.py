@@ -63,16 +63,16 @@ def text(at):
     return " ".join(element.value for kind in (at.markdown, at.caption) for element in kind)
 
 
-def test_at_first_there_is_a_box_for_a_picture_and_nothing_else(at):
+def test_at_first_there_is_a_box_for_an_image_and_nothing_else(at):
     assert not at.exception
-    assert at.title[0].value == "Denoise a picture"
+    assert at.title[0].value == "Denoise an image"
     assert [box.label for box in at.file_uploader] == [
-        "A picture of up to 64 megapixels: PNG, JPEG, WebP, TIFF or BMP"
+        "An image of up to 64 megapixels: PNG, JPEG, WebP, TIFF or BMP"
     ]
     assert not at.button
 
 
-def test_an_uploaded_picture_is_denoised_at_once_with_its_noise_estimated(at, noisy, as_file):
+def test_an_uploaded_image_is_denoised_at_once_with_its_noise_estimated(at, noisy, as_file):
     uploaded(at, as_file(noisy))
     assert "noisy\\.png: 128 x 96 pixels" in text(at)
     finished(at)
@@ -97,21 +97,21 @@ def test_a_file_in_another_format_than_png_is_offered_in_both(at, noisy, as_file
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"no picture", "it is no picture that can be read"),
+        (b"no image", "it is no image that can be read"),
         (b"", "the file is empty"),
         (b"GIF89a", "GIF file"),
     ],
 )
-def test_a_file_that_is_no_picture_is_refused_in_words(data, message, at):
-    uploaded(at, data, "no_picture.png")
+def test_a_file_that_is_no_image_is_refused_in_words(data, message, at):
+    uploaded(at, data, "no_image.png")
     (error,) = at.error
     assert message in error.value
-    assert error.value.startswith("no\\_picture\\.png")
+    assert error.value.startswith("no\\_image\\.png")
     assert not at.button
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_sample_gets_noise_and_is_compared_with_the_clean_picture(name, at):
+def test_a_sample_gets_noise_and_is_compared_with_the_clean_image(name, at):
     finished(with_sample(at, name))
     psnr, ssim = at.metric
     assert psnr.label.startswith("PSNR, noisy 20.")
@@ -182,7 +182,7 @@ def test_an_address_that_may_not_be_asked_is_refused_in_words(url, message, at):
     assert message in at.error[0].value
 
 
-def test_a_picture_from_the_web_is_denoised_like_an_uploaded_one(at, noisy, as_file, monkeypatch):
+def test_an_image_from_the_web_is_denoised_like_an_uploaded_one(at, noisy, as_file, monkeypatch):
     data = as_file(noisy)
 
     def fetch(self, url):
@@ -197,7 +197,7 @@ def test_a_picture_from_the_web_is_denoised_like_an_uploaded_one(at, noisy, as_f
     assert "estimated at" in text(at)
 
 
-def test_a_picture_from_the_web_takes_the_place_of_another_one(at, noisy, as_file, monkeypatch):
+def test_an_image_from_the_web_takes_the_place_of_another_one(at, noisy, as_file, monkeypatch):
     data = as_file(noisy[:50])
     monkeypatch.setattr(
         Workshop, "fetch", lambda shop, url: shop.downloads.submit(lambda tell: shop.take("web.png", data))
@@ -223,7 +223,7 @@ def test_what_went_wrong_is_said_until_the_next_work_begins(at, noisy, as_file, 
     assert not at.error
 
 
-def test_a_refused_file_leaves_the_picture_and_its_result(at, noisy, as_file):
+def test_a_refused_file_leaves_the_image_and_its_result(at, noisy, as_file):
     finished(uploaded(at, as_file(noisy)))
     uploaded(at, b"", "empty.png")
     assert at.error[0].value.startswith("empty\\.png")
@@ -243,7 +243,7 @@ def waiting(at, noisy, as_file, monkeypatch):
 
 def test_somebody_who_waits_sees_that_they_wait_and_can_leave(waiting):
     (bar,) = waiting.get("progress")
-    assert "Waiting: 2 pictures are before yours" in bar.proto.text
+    assert "Waiting: 2 images are before yours" in bar.proto.text
     job = waiting.session_state["job"]
     waiting.button(key="cancel").click().run()
     assert job.state == "cancelled"
@@ -286,7 +286,7 @@ def test_a_line_that_is_too_long_is_said(at, noisy, as_file, monkeypatch):
 
     monkeypatch.setattr("sk_denoise.app._jobs.Queue.submit", full)
     uploaded(at, as_file(noisy))
-    assert "Too many pictures are waiting" in at.error[0].value
+    assert "Too many images are waiting" in at.error[0].value
     assert not at.exception
 
 

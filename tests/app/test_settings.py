@@ -84,6 +84,6 @@ def test_the_image_runs_the_app_for_others_as_nobody_special():
     for name in [*copied, "sk_denoise"]:
         assert (ROOT / name).exists()
         assert f"!{name}" in ignored
-    assert "--tmpfs" not in text  # whose files count as memory, and pictures take gigabytes
+    assert "--tmpfs" not in text  # whose files count as memory, and images take gigabytes
     entry = re.search(r"^ENTRYPOINT (\[.*\])$", text, re.MULTILINE)[1]
     assert '"sk-denoise", "app", "--host", "0.0.0.0"' in entry

@@ -166,9 +166,9 @@ def test_a_file_is_called_as_the_server_says_or_as_the_address_ends(disposition,
     assert file_name(parse("https://example.com/c/a%20b.png?d=e.png"), disposition) == name
 
 
-def test_an_address_without_a_name_is_called_a_picture():
+def test_an_address_without_a_name_is_called_an_image():
     for address in ["https://example.com", "https://example.com/a/", "https://example.com/%2e%2e%2f"]:
-        assert file_name(parse(address)) == "picture"
+        assert file_name(parse(address)) == "image"
 
 
 @pytest.mark.parametrize(

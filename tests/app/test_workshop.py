@@ -1,4 +1,4 @@
-"""The app apart from its page: pictures come, orders are carried out, files go."""
+"""The app apart from its page: images come, orders are carried out, files go."""
 
 from __future__ import annotations
 
@@ -46,13 +46,11 @@ def model(photo, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp", "a.webp", "a.jpg"])
-def test_a_picture_comes_back_in_its_format_without_its_noise(
-    name, workshop, as_file, photo, noisy, tmp_path
-):
-    picture = workshop.take(name, as_file(noisy, name))
-    assert (picture.name, picture.size, picture.suffix) == (name, noisy.shape[:2], name[1:])
-    result = carried_out(workshop.denoise(picture, Order()))
-    (tmp_path / name).write_bytes(workshop.file(result, picture.suffix))
+def test_an_image_comes_back_in_its_format_without_its_noise(name, workshop, as_file, photo, noisy, tmp_path):
+    image = workshop.take(name, as_file(noisy, name))
+    assert (image.name, image.size, image.suffix) == (name, noisy.shape[:2], name[1:])
+    result = carried_out(workshop.denoise(image, Order()))
+    (tmp_path / name).write_bytes(workshop.file(result, image.suffix))
     denoised = read_image(tmp_path / name)
     assert denoised.dtype == np.uint8
     assert (
@@ -63,8 +61,8 @@ def test_a_picture_comes_back_in_its_format_without_its_noise(
 
 
 def test_the_answer_is_that_of_the_library(workshop, as_file, noisy, tmp_path):
-    picture = workshop.take("a.png", as_file(noisy))
-    result = carried_out(workshop.denoise(picture, Order(sigma=25.0, ensemble=True)))
+    image = workshop.take("a.png", as_file(noisy))
+    result = carried_out(workshop.denoise(image, Order(sigma=25.0, ensemble=True)))
     (tmp_path / "b.png").write_bytes(workshop.file(result, ".png"))
     expected = denoise_image(noisy, sigma=25, ensemble=True)
     np.testing.assert_array_equal(read_image(tmp_path / "b.png"), expected)
@@ -73,8 +71,8 @@ def test_the_answer_is_that_of_the_library(workshop, as_file, noisy, tmp_path):
 
 @pytest.mark.parametrize("strength", [0.5, 2.0])
 def test_strength_is_what_the_estimate_is_multiplied_by(strength, workshop, as_file, noisy):
-    picture = workshop.take("a.png", as_file(noisy))
-    answer = carried_out(workshop.denoise(picture, Order(strength=strength))).answer
+    image = workshop.take("a.png", as_file(noisy))
+    answer = carried_out(workshop.denoise(image, Order(strength=strength))).answer
     assert answer.estimated == pytest.approx(estimate_sigma(noisy))
     assert answer.sigma == pytest.approx(strength * answer.estimated)
     assert answer.notes == ()
@@ -82,8 +80,8 @@ def test_strength_is_what_the_estimate_is_multiplied_by(strength, workshop, as_f
 
 def test_depth_is_kept_and_sigma_is_of_255(workshop, as_file, noisy, tmp_path):
     deep = noisy.astype(np.uint16) * 257
-    picture = workshop.take("deep.tif", as_file(deep, "deep.tif"))
-    result = carried_out(workshop.denoise(picture, Order(sigma=20.0)))
+    image = workshop.take("deep.tif", as_file(deep, "deep.tif"))
+    result = carried_out(workshop.denoise(image, Order(sigma=20.0)))
     for suffix in (".tif", ".png"):
         (tmp_path / f"b{suffix}").write_bytes(workshop.file(result, suffix))
         denoised = read_image(tmp_path / f"b{suffix}")
@@ -92,8 +90,8 @@ def test_depth_is_kept_and_sigma_is_of_255(workshop, as_file, noisy, tmp_path):
 
 def test_floats_keep_their_numbers_whatever_their_unit(workshop, as_file, noisy, tmp_path):
     counts = noisy[..., 1].astype(np.float32) * 16 + 100
-    picture = workshop.take("counts.tif", as_file(counts, "counts.tif"))
-    result = carried_out(workshop.denoise(picture, Order()))
+    image = workshop.take("counts.tif", as_file(counts, "counts.tif"))
+    result = carried_out(workshop.denoise(image, Order()))
     (note,) = result.answer.notes
     assert note.startswith(f"Its numbers reach from {counts.min():g} to {counts.max():g}; ")
     (tmp_path / "b.tif").write_bytes(workshop.file(result, ".tif"))
@@ -110,14 +108,14 @@ def test_floats_keep_their_numbers_whatever_their_unit(workshop, as_file, noisy,
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 @pytest.mark.parametrize("share", [1 / 16, 1 / 256])
-def test_a_picture_that_uses_a_small_part_of_its_range_is_denoised_as_well(
+def test_an_image_that_uses_a_small_part_of_its_range_is_denoised_as_well(
     share, dtype, workshop, as_file, photo, noisy, tmp_path
 ):
     """A camera of 12 bits in a file of 16, say: to the network in the box it would be black."""
     white = 65535 if dtype == "uint16" else 1
     clean, faint = ((share * white * x / 255).astype(dtype) for x in (photo, noisy))
-    picture = workshop.take("faint.tif", as_file(faint, "faint.tif"))
-    result = carried_out(workshop.denoise(picture, Order()))
+    image = workshop.take("faint.tif", as_file(faint, "faint.tif"))
+    result = carried_out(workshop.denoise(image, Order()))
     assert all("taken as black" in note for note in result.answer.notes)
     assert len(result.answer.notes) == (dtype == "uint16")
     (tmp_path / "b.tif").write_bytes(workshop.file(result, ".tif"))
@@ -136,8 +134,8 @@ def test_a_model_that_learned_from_counts_is_given_counts(workshop, as_file, noi
     assert denoiser.intensity_range_ is None
     save(denoiser, tmp_path / "counts.safetensors")
     mine = workshop.take_model("counts.safetensors", (tmp_path / "counts.safetensors").read_bytes())
-    picture = workshop.take("counts.tif", as_file(counts, "counts.tif"))
-    result = carried_out(workshop.denoise(picture, Order(model=mine.key)))
+    image = workshop.take("counts.tif", as_file(counts, "counts.tif"))
+    result = carried_out(workshop.denoise(image, Order(model=mine.key)))
     assert result.answer.notes == ()
     assert result.answer.sigma < 55
     (tmp_path / "b.tif").write_bytes(workshop.file(result, ".tif"))
@@ -148,9 +146,9 @@ def test_a_photo_stands_upright_and_keeps_its_exif(workshop, noisy, tmp_path):
     stream, exif = BytesIO(), Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "a camera"  # orientation: turned to the right
     Image.fromarray(noisy).save(stream, "JPEG", exif=exif, quality=95)
-    picture = workshop.take("turned.jpg", stream.getvalue())
-    assert picture.size == noisy.shape[1::-1]
-    result = carried_out(workshop.denoise(picture, Order()))
+    image = workshop.take("turned.jpg", stream.getvalue())
+    assert image.size == noisy.shape[1::-1]
+    result = carried_out(workshop.denoise(image, Order()))
     with Image.open(BytesIO(workshop.file(result, ".jpg"))) as written:
         assert written.size == noisy.shape[:2]
         assert dict(written.getexif()).get(0x010F) == "a camera"
@@ -159,10 +157,10 @@ def test_a_photo_stands_upright_and_keeps_its_exif(workshop, noisy, tmp_path):
 
 @pytest.fixture
 def server(noisy, as_file):
-    """The address of a server on this machine that has a picture, and how its name is resolved."""
+    """The address of a server on this machine that has an image, and how its name is resolved."""
     data = as_file(noisy, "noisy.png")
 
-    class Pictures(BaseHTTPRequestHandler):
+    class Images(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
             self.send_header("Content-Type", "image/png")
@@ -173,31 +171,31 @@ def server(noisy, as_file):
         def log_message(self, *told):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Pictures) as running:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Images) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://pictures.test:{running.server_port}/a/noisy%20one.png"
+        yield f"http://images.test:{running.server_port}/a/noisy%20one.png"
         running.shutdown()
 
 
-def test_a_picture_is_fetched_and_kept_as_an_uploaded_one_is(server, as_file, noisy):
+def test_an_image_is_fetched_and_kept_as_an_uploaded_one_is(server, as_file, noisy):
     workshop = Workshop(Settings(), resolve=lambda host, port: ["127.0.0.1"])
-    picture = carried_out(workshop.fetch(server))
-    assert picture == dataclasses.replace(workshop.take("", as_file(noisy)), name="noisy one.png")
-    carried_out(workshop.denoise(picture, Order()))
+    image = carried_out(workshop.fetch(server))
+    assert image == dataclasses.replace(workshop.take("", as_file(noisy)), name="noisy one.png")
+    carried_out(workshop.denoise(image, Order()))
     workshop.close()
 
 
-def test_a_picture_is_fetched_from_public_servers_only(workshop, server):
+def test_an_image_is_fetched_from_public_servers_only(workshop, server):
     with pytest.raises(Refused, match=r"127\.0\.0\.1"):
-        carried_out(workshop.fetch(server.replace("pictures.test", "127.0.0.1")))
+        carried_out(workshop.fetch(server.replace("images.test", "127.0.0.1")))
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_samples_are_clean_and_get_noise(name, workshop):
-    picture = workshop.sample(name)
-    assert picture.is_clean
-    assert picture == workshop.sample(name)
-    result = carried_out(workshop.denoise(picture, Order(noise="gaussian", amount=25.0, sigma=25.0)))
+    image = workshop.sample(name)
+    assert image.is_clean
+    assert image == workshop.sample(name)
+    result = carried_out(workshop.denoise(image, Order(noise="gaussian", amount=25.0, sigma=25.0)))
     before, after = result.answer.before, result.answer.after
     assert before.psnr == pytest.approx(20.3, abs=0.6)
     assert after.psnr > before.psnr + 6
@@ -209,17 +207,17 @@ def test_models_are_loaded_before_somebody_needs_them(workshop, monkeypatch):
     real = _workshop.denoise_image
     monkeypatch.setattr(_workshop, "denoise_image", lambda *x, **options: asked.append(real(*x, **options)))
     carried_out(workshop.warm_up())
-    assert [picture.shape for picture in asked] == [(8, 8, 1), (8, 8, 3)]
+    assert [image.shape for image in asked] == [(8, 8, 1), (8, 8, 3)]
 
 
 def test_a_second_asking_is_answered_from_the_shelf(workshop, as_file, noisy, monkeypatch):
-    picture = workshop.take("a.png", as_file(noisy))
-    first = carried_out(workshop.denoise(picture, Order()))
+    image = workshop.take("a.png", as_file(noisy))
+    first = carried_out(workshop.denoise(image, Order()))
     monkeypatch.setattr(_workshop, "denoise", None)
-    assert carried_out(workshop.denoise(picture, Order())) == first
+    assert carried_out(workshop.denoise(image, Order())) == first
 
 
-def test_views_are_of_the_same_picture(workshop, as_file, noisy):
+def test_views_are_of_the_same_image(workshop, as_file, noisy):
     result = carried_out(workshop.denoise(workshop.take("a.png", as_file(noisy)), Order()))
     assert len({*workshop.whole(result), workshop.taken(result, 4)}) == 3
     parts = workshop.part(result, 0.5, 0.5, 32, 4)
@@ -229,8 +227,8 @@ def test_views_are_of_the_same_picture(workshop, as_file, noisy):
 
 
 def test_networks_in_the_box_take_any_noise(workshop, as_file, noisy, tmp_path):
-    picture = workshop.take("a.png", as_file(noisy))
-    result = carried_out(workshop.denoise(picture, Order(sigma=100.0)))
+    image = workshop.take("a.png", as_file(noisy))
+    result = carried_out(workshop.denoise(image, Order(sigma=100.0)))
     assert (result.answer.sigma, result.answer.notes) == (100.0, ())
     (tmp_path / "b.png").write_bytes(workshop.file(result, ".png"))
     np.testing.assert_array_equal(read_image(tmp_path / "b.png"), denoise_image(noisy, sigma=100))
@@ -252,16 +250,16 @@ def test_noise_beyond_what_a_model_of_the_user_knows_is_said(workshop, as_file, 
 
 @pytest.mark.parametrize("name", ["auto", "gray", "rgb"])
 def test_models_in_the_box_are_chosen_by_name(name, workshop, as_file, noisy, tmp_path):
-    picture = workshop.take("a.png", as_file(noisy))
-    result = carried_out(workshop.denoise(picture, Order(model=name, sigma=20.0)))
+    image = workshop.take("a.png", as_file(noisy))
+    result = carried_out(workshop.denoise(image, Order(model=name, sigma=20.0)))
     (tmp_path / "b.png").write_bytes(workshop.file(result, ".png"))
     expected = denoise_image(noisy, sigma=20, model=name)
     np.testing.assert_array_equal(read_image(tmp_path / "b.png"), expected)
 
 
 def test_a_model_for_colour_takes_gray_too(workshop, as_file, noisy):
-    picture = workshop.take("gray.png", as_file(noisy[..., 0]))
-    result = carried_out(workshop.denoise(picture, Order(model="rgb")))
+    image = workshop.take("gray.png", as_file(noisy[..., 0]))
+    result = carried_out(workshop.denoise(image, Order(model="rgb")))
     assert result.answer.shape == noisy.shape[:2]
 
 
@@ -273,9 +271,9 @@ def test_a_model_of_the_user_is_opened_once(workshop, as_file, noisy, model, tmp
     monkeypatch.setattr(
         _workshop, "open_model", lambda path, real=_workshop.open_model: opened.append(path) or real(path)
     )
-    picture = workshop.take("a.png", as_file(noisy))
+    image = workshop.take("a.png", as_file(noisy))
     for seed in range(2):
-        result = carried_out(workshop.denoise(picture, Order(model=mine.key, seed=seed)))
+        result = carried_out(workshop.denoise(image, Order(model=mine.key, seed=seed)))
     assert len(opened) == 1
     assert (result.answer.sigma, result.answer.estimated) == (None, None)
     (tmp_path / "b.png").write_bytes(workshop.file(result, ".png"))
@@ -303,7 +301,7 @@ def chunk(kind, data):
 
 
 def bomb(width, height):
-    """Return a small PNG that claims to be a large picture."""
+    """Return a small PNG that claims to be a large image."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = zlib.compress(b"\0" * 10_000)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
@@ -313,29 +311,27 @@ def bomb(width, height):
     ("data", "message"),
     [
         (b"", "a.png: the file is empty"),
-        (b"<html>", "a.png: it is no picture that can be read"),
+        (b"<html>", "a.png: it is no image that can be read"),
         (b"GIF89a" + b"\0" * 50, "a.png: it is a GIF file, which is not read"),
         (bomb(100_000, 100_000), "a.png has 100000 x 100000 pixels; .* up to 64 megapixels"),
     ],
 )
-def test_what_is_no_picture_or_too_large_is_refused_before_it_is_decoded(
-    data, message, workshop, monkeypatch
-):
+def test_what_is_no_image_or_too_large_is_refused_before_it_is_decoded(data, message, workshop, monkeypatch):
     monkeypatch.setattr(_workshop, "denoise", None)
     with pytest.raises(ValueError, match=message) as refused:
         workshop.take("a.png", data)
     assert "shelf" not in str(refused.value)
 
 
-def test_a_picture_that_is_damaged_inside_is_refused_by_its_name(workshop):
-    picture = workshop.take("bad.png", bomb(200, 100))
+def test_an_image_that_is_damaged_inside_is_refused_by_its_name(workshop):
+    image = workshop.take("bad.png", bomb(200, 100))
     with pytest.raises(ValueError, match=r"^bad\.png: ") as refused:
-        carried_out(workshop.denoise(picture, Order()))
+        carried_out(workshop.denoise(image, Order()))
     assert "shelf" not in str(refused.value)
 
 
 def test_work_is_cancelled_between_tiles(workshop, as_file, noisy, monkeypatch):
-    picture, job = workshop.take("a.png", as_file(noisy)), None
+    image, job = workshop.take("a.png", as_file(noisy)), None
     real = _workshop.denoise
 
     def cancelling(source, order, folder, tell, **options):
@@ -348,23 +344,23 @@ def test_work_is_cancelled_between_tiles(workshop, as_file, noisy, monkeypatch):
 
     monkeypatch.setattr(_workshop, "denoise", cancelling)
     with workshop.queue._changed:  # the worker waits until the job has its name
-        job = workshop.denoise(picture, Order())
+        job = workshop.denoise(image, Order())
     assert job.wait(LONG)
     assert (job.state, job.result) == ("cancelled", None)
 
 
 def test_names_are_made_safe(workshop, as_file, noisy):
     name = f"../\u202egnp.<b>{'y' * 300}.png"
-    picture = workshop.take(name, as_file(noisy))
-    assert picture.name == f"gnp._b_{'y' * 49}.png"
-    assert workshop.take("..", as_file(noisy)).name == "picture"
+    image = workshop.take(name, as_file(noisy))
+    assert image.name == f"gnp._b_{'y' * 49}.png"
+    assert workshop.take("..", as_file(noisy)).name == "image"
 
 
-def test_a_picture_that_makes_way_while_its_turn_comes_is_gone(workshop, as_file, noisy, monkeypatch):
-    picture = workshop.take("a.png", as_file(noisy))
-    (workshop._kept(picture.key).folder / "source").unlink()
+def test_an_image_that_makes_way_while_its_turn_comes_is_gone(workshop, as_file, noisy, monkeypatch):
+    image = workshop.take("a.png", as_file(noisy))
+    (workshop._kept(image.key).folder / "source").unlink()
     with pytest.raises(Gone):
-        carried_out(workshop.denoise(picture, Order()))
+        carried_out(workshop.denoise(image, Order()))
 
 
 def test_what_made_way_is_said_to_be_gone(as_file, noisy, photo):

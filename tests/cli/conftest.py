@@ -1,4 +1,4 @@
-"""Small noisy pictures in files of every kind."""
+"""Small noisy images in files of every kind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from sk_denoise.cli import main
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.io import read_image, write_image
 
 SIDE = 32
@@ -21,13 +21,13 @@ PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 class Maker:
-    """Makes pictures: a slope from dark to bright, under noise."""
+    """Makes images: a slope from dark to bright, under noise."""
 
     side = SIDE
     profile = PROFILE
 
     def noisy(self, *channels: int, sigma: float = 10, seed: int = 0, side: int = SIDE) -> np.ndarray:
-        """Return a picture in grey levels of 255, as 8-bit integers."""
+        """Return an image in grey levels of 255, as 8-bit integers."""
         slope = np.linspace(60, 190, side).reshape(side, 1, *(1 for _ in channels))
         noise = np.random.default_rng(seed).normal(0, sigma, (side, side, *channels))
         return (slope + noise).round().clip(0, 255).astype(np.uint8)
@@ -43,8 +43,8 @@ class Maker:
         path.parent.mkdir(parents=True, exist_ok=True)
         exif = Image.Exif()
         exif[271] = "Maker"
-        picture = Image.fromarray(self.noisy(3, **options))
-        picture.save(path, "JPEG", quality=95, exif=exif, icc_profile=PROFILE, dpi=(300, 300))
+        image = Image.fromarray(self.noisy(3, **options))
+        image.save(path, "JPEG", quality=95, exif=exif, icc_profile=PROFILE, dpi=(300, 300))
         return path
 
 
@@ -89,7 +89,7 @@ def expect(run):
 def folder(tmp_path_factory):
     """Make a folder of three small photographs of different sizes."""
     place = tmp_path_factory.mktemp("photos")
-    for (name, (height, width)), photo in zip(SIZES.items(), load_pictures("gray").test, strict=False):
+    for (name, (height, width)), photo in zip(SIZES.items(), load_images("gray").test, strict=False):
         part = photo[60 : 60 + height, 60 : 60 + width]
         write_image(place / f"{name}.png", (255 * part).round().astype("uint8"))
     return place

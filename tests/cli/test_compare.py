@@ -1,4 +1,4 @@
-"""``sk-denoise compare``: the table of compare_denoisers, on the pictures of a folder."""
+"""``sk-denoise compare``: the table of compare_denoisers, on the images of a folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sk_denoise import (
 )
 from sk_denoise.cli import _compare
 from sk_denoise.cli._filters import FILTERS, filter_called, filter_help
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.io import read_image, write_image
 from sk_denoise.persistence import save
 from sk_denoise.restoration import denoise_image
@@ -41,14 +41,14 @@ def rows_of(compare):
     return lambda *arguments: json.loads(compare(*arguments, "--format", "json").out)["results"]
 
 
-def by_itself(filtered, picture):
-    return filtered.fit(picture[None]).predict(picture[None])[0]
+def by_itself(filtered, image):
+    return filtered.fit(image[None]).predict(image[None])[0]
 
 
 def test_the_table_is_that_of_the_library(folder, tmp_path, rows_of):
-    pictures = [read_image(path).astype(np.float32) / np.float32(255) for path in sorted(folder.iterdir())]
+    images = [read_image(path).astype(np.float32) / np.float32(255) for path in sorted(folder.iterdir())]
     small = FoldedUNetNetwork((8, 12), blocks=(1, 1))
-    denoiser = ImageDenoiser(small, patch_size=16, max_epochs=1, random_state=0).fit(pictures)
+    denoiser = ImageDenoiser(small, patch_size=16, max_epochs=1, random_state=0).fit(images)
     own = tmp_path / "own.safetensors"
     save(denoiser, own)
     rows = rows_of(
@@ -75,7 +75,7 @@ def test_the_table_is_that_of_the_library(folder, tmp_path, rows_of):
         "gaussian:0.1": GaussianNoiser(0.1, random_state=5),
         "poisson:30": PoissonNoiser(30.0, white=1.0, random_state=5),
     }
-    expected = compare_denoisers(methods, pictures, noises, data_range=1)
+    expected = compare_denoisers(methods, images, noises, data_range=1)
     for column in ("method", "noise", "psnr", "ssim"):
         assert [row[column] for row in rows] == expected[column].to_list()
     assert all(row["seconds"] > 0 for row in rows if row["method"] != "noisy")
@@ -83,8 +83,8 @@ def test_the_table_is_that_of_the_library(folder, tmp_path, rows_of):
 
 @pytest.mark.parametrize("name", FILTERS)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_filter_takes_pictures_of_any_size_and_denoises_them(name, channels):
-    clean = load_pictures("rgb").test[1][150:190, 200:251].squeeze()
+def test_every_filter_takes_images_of_any_size_and_denoises_them(name, channels):
+    clean = load_images("rgb").test[1][150:190, 200:251].squeeze()
     clean = clean if channels == 3 else clean.mean(axis=2)
     noisy = clean + np.random.default_rng(0).normal(0, 0.1, clean.shape).astype(np.float32)
     before = noisy.copy()
@@ -110,26 +110,26 @@ def test_what_whoever_uses_a_filter_should_know_is_said(folder, compare):
 
 def test_a_table_says_what_was_measured_and_how_much_memory_it_takes(folder, compare):
     result = compare(*QUICK, "--on", folder)
-    assert "3 pictures, about" in result.err
+    assert "3 images, about" in result.err
     assert "MB of memory" in result.err
     assert "PSNR" in result.out
-    assert "measured: mean over pictures" in result.out
+    assert "measured: mean over images" in result.out
     assert "\x1b" not in result.out + result.err
 
 
 def test_too_much_is_refused_before_it_is_read(folder, monkeypatch, compare):
     sizes = [(4000, 6000)] * 100
     monkeypatch.setattr("sk_denoise.io.image_size", lambda path: sizes.pop())
-    monkeypatch.setattr(_compare, "read_picture", lambda *_, **__: pytest.fail("it was read"))
+    monkeypatch.setattr(_compare, "read_image", lambda *_, **__: pytest.fail("it was read"))
     told = " ".join(compare(*QUICK, "--on", folder, "--color", "rgb", "--memory", "1", code=2).err.split())
-    assert "3 pictures would take about 3.46 GB of memory" in told
+    assert "3 images would take about 3.46 GB of memory" in told
     assert "--limit, or parts of them with --crop" in told
 
 
-def test_parts_in_the_middle_of_the_first_pictures(folder, rows_of):
+def test_parts_in_the_middle_of_the_first_images(folder, rows_of):
     limited = rows_of(*QUICK, "--on", folder, "--limit", "2", "--crop", "20")
-    pictures = [read_image(folder / f"{name}.png").astype(np.float32) / np.float32(255) for name in "ab"]
-    parts = [pictures[0][10:30, 14:34], pictures[1][6:26, 8:28]]
+    images = [read_image(folder / f"{name}.png").astype(np.float32) / np.float32(255) for name in "ab"]
+    parts = [images[0][10:30, 14:34], images[1][6:26, 8:28]]
     noisy = compare_denoisers(
         {"m": MedianDenoiser().fit(np.stack(parts))},
         np.stack(parts),
@@ -148,23 +148,23 @@ def test_colors_are_compared_where_that_is_asked_for(folder, rows_of):
 
 
 @pytest.mark.parametrize(("suffix", "start"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")])
-def test_it_draws_a_picture(folder, tmp_path, suffix, start, rows_of):
-    picture = tmp_path / f"picture{suffix}"
-    rows = rows_of(*QUICK, "--on", folder, "--limit", "1", "--picture", picture)
-    assert picture.read_bytes().startswith(start)
+def test_it_draws_an_image(folder, tmp_path, suffix, start, rows_of):
+    image = tmp_path / f"image{suffix}"
+    rows = rows_of(*QUICK, "--on", folder, "--limit", "1", "--image", image)
+    assert image.read_bytes().startswith(start)
     assert rows[1]["psnr"] == rows_of(*QUICK, "--on", folder, "--limit", "1")[1]["psnr"]
     plt.close("all")
 
 
-def test_broken_pictures_are_left_out_with_a_line(folder, tmp_path, compare):
+def test_broken_images_are_left_out_with_a_line(folder, tmp_path, compare):
     (tmp_path / "a.png").write_bytes((folder / "a.png").read_bytes())
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert "broken.png" in compare(*QUICK, "--on", tmp_path).err.splitlines()[0]
     (tmp_path / "a.png").unlink()
-    assert "none of the pictures" in compare(*QUICK, "--on", tmp_path, code=1).err
+    assert "none of the images" in compare(*QUICK, "--on", tmp_path, code=1).err
 
 
-def test_pictures_too_small_for_a_measure_or_a_filter_are_left_out_with_a_line(folder, tmp_path, compare):
+def test_images_too_small_for_a_measure_or_a_filter_are_left_out_with_a_line(folder, tmp_path, compare):
     (tmp_path / "a.png").write_bytes((folder / "a.png").read_bytes())
     for side in (1, 2, 5):
         write_image(tmp_path / f"{side}.png", np.zeros((side, 30), np.uint8))
@@ -177,14 +177,14 @@ def test_pictures_too_small_for_a_measure_or_a_filter_are_left_out_with_a_line(f
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_filters_take_pictures_from_their_least_size_on(name):
+def test_filters_take_images_from_their_least_size_on(name):
     side = max(3, FILTERS[name].least)
     noisy = np.random.default_rng(0).normal(0.5, 0.1, (side, side)).astype(np.float32)
     assert filter_called(name)(noisy).shape == noisy.shape
 
 
 @pytest.mark.parametrize("name", ["evaluate", "compare"])
-def test_pictures_that_are_too_large_are_left_out_in_the_words_of_denoise(name, folder, run):
+def test_images_that_are_too_large_are_left_out_in_the_words_of_denoise(name, folder, run):
     arguments = {"evaluate": ["gray", folder], "compare": ["median", "--on", folder]}[name]
     told = run(name, *arguments, "--noise", "gaussian:0.1", "--max-pixels", "1500").err
     assert "a.png: left out, it has 48 x 40 pixels, more than --max-pixels 1500" in told
@@ -194,7 +194,7 @@ def test_pictures_that_are_too_large_are_left_out_in_the_words_of_denoise(name, 
     ("package", "arguments", "extra"),
     [
         ("pandas", QUICK, "compare"),
-        ("matplotlib", [*QUICK, "--picture", "x.png"], "plots"),
+        ("matplotlib", [*QUICK, "--image", "x.png"], "plots"),
         ("bm3d", ["bm3d", "--noise", "gaussian"], "bm3d"),
         ("pywt", ["wavelet", "--noise", "gaussian"], "wavelets"),
     ],
@@ -203,7 +203,7 @@ def test_what_is_not_installed_is_said_with_how_to_install_it(
     folder, package, arguments, extra, monkeypatch, compare
 ):
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setattr(_compare, "_pictures", lambda *_: pytest.fail("it read pictures"))
+    monkeypatch.setattr(_compare, "_images", lambda *_: pytest.fail("it read images"))
     told = compare(*arguments, "--on", folder, code=1).err
     assert f"needs {'PyWavelets' if package == 'pywt' else package}, which is not installed" in told
     assert f'pip install "sk-denoise[{extra}]"' in told
@@ -220,10 +220,10 @@ def test_what_is_not_installed_is_said_with_how_to_install_it(
         ("median --noise gaussian --noise gaussian", "--noise gaussian is given twice"),
         ("median", "Missing option '--noise'"),
         ("--noise gaussian", "Missing argument"),
-        ("median --noise gaussian --picture x.jpg", "must end in .png, .pdf, .svg"),
-        ("median --noise gaussian --picture {folder}", "must end in"),
+        ("median --noise gaussian --image x.jpg", "must end in .png, .pdf, .svg"),
+        ("median --noise gaussian --image {folder}", "must end in"),
         ("median --noise gaussian -o {folder}", "is a folder; give the path of a file"),
-        ("median --noise gaussian --picture {folder}/a.png", "a.png exists already; --overwrite replaces it"),
+        ("median --noise gaussian --image {folder}/a.png", "a.png exists already; --overwrite replaces it"),
         ("rgb --noise gaussian --color gray", "--color is gray, and the model takes rgb"),
         ("median --noise gaussian --device nowhere", "device='nowhere' cannot be used here"),
     ],

@@ -107,7 +107,7 @@ def test_the_demo_denoises(demo):
 
 
 @pytest.mark.slow
-def test_the_demo_writes_its_picture_and_nothing_else(demo):
+def test_the_demo_writes_its_image_and_nothing_else(demo):
     _, folder, text = demo
     assert [path.name for path in folder.iterdir()] == ["digits.png"]
     assert (folder / "digits.png").read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""``sk-denoise denoise`` on real pictures."""
+"""``sk-denoise denoise`` on real images."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ def folder(tmp_path, monkeypatch):
 def models(tmp_path_factory):
     """Save small models of every kind, and return the folder."""
     folder = tmp_path_factory.mktemp("models")
-    pictures = np.random.default_rng(0).random((4, 16, 16))
+    images = np.random.default_rng(0).random((4, 16, 16))
     settings = {"noise": GaussianNoiser(0.1), "max_epochs": 1, "patch_size": 16, "random_state": 0}
     small = DnCNNNetwork(2, width=4)
-    save(ImageDenoiser(small, sigma="map", **settings).fit(pictures), folder / "told")
-    save(ImageDenoiser(small, sigma="blind", **settings).fit(pictures), folder / "blind")
+    save(ImageDenoiser(small, sigma="map", **settings).fit(images), folder / "told")
+    save(ImageDenoiser(small, sigma="blind", **settings).fit(images), folder / "blind")
     settings["noise"] = GaussianNoiser(20)
-    save(ImageDenoiser(small, sigma="map", **settings).fit(300 * pictures), folder / "counts")
+    save(ImageDenoiser(small, sigma="map", **settings).fit(300 * images), folder / "counts")
     save(ImageDenoiser(small), folder / "unfitted")
     save(WienerDenoiser(), folder / "filter")
     (folder / "damaged").write_bytes((folder / "told").read_bytes()[:-10])
     return folder
 
 
-# One picture ---------------------------------------------------------------------------------------------
+# One image ---------------------------------------------------------------------------------------------
 
 
-def test_a_picture_goes_from_file_to_file_as_the_library_does_it(make, run):
+def test_an_image_goes_from_file_to_file_as_the_library_does_it(make, run):
     make.png(Path("a.png"))
     code, out, err = run("denoise", "a.png", "-o", "b.png")
     assert (code, out) == (0, "1 written, 0 failed\n")
-    picture = read_image("a.png")
-    assert (read_image("b.png") == denoise_image(picture)).all()
-    assert err == f"[1/1] a.png -> b.png, sigma {estimate_sigma(picture):.1f} (estimated)\n"
+    image = read_image("a.png")
+    assert (read_image("b.png") == denoise_image(image)).all()
+    assert err == f"[1/1] a.png -> b.png, sigma {estimate_sigma(image):.1f} (estimated)\n"
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
@@ -87,11 +87,11 @@ def test_another_format_is_written_as_the_library_does_it(make, run):
     assert (read_image("new/b.png") == denoise_image(read_image("a.jpg"), sigma=10)).all()
 
 
-def test_a_format_that_cannot_hold_the_picture_is_named_before_the_work(make, run, monkeypatch):
+def test_a_format_that_cannot_hold_the_image_is_named_before_the_work(make, run, monkeypatch):
     write_image("a.png", make.noisy().astype(np.uint16) * 257)
 
     def refuse(*args, **kwargs):
-        raise AssertionError("the picture was denoised")
+        raise AssertionError("the image was denoised")
 
     monkeypatch.setattr("sk_denoise.restoration.denoise_image", refuse)
     code, out, err = run("denoise", "a.png", "-o", "b.jpg")
@@ -100,7 +100,7 @@ def test_a_format_that_cannot_hold_the_picture_is_named_before_the_work(make, ru
     assert not Path("b.jpg").exists()
 
 
-def test_too_large_a_picture_is_refused_by_its_option(make, run):
+def test_too_large_an_image_is_refused_by_its_option(make, run):
     make.png(Path("a.png"))
     code, _, err = run("denoise", "a.png", "-o", "b.png", "--max-pixels", make.side**2 - 1)
     assert code == 1
@@ -182,7 +182,7 @@ def test_wrong_usage_is_refused_before_anything_is_done(options, message, make, 
 # Floats beyond [0, 1] ------------------------------------------------------------------------------------
 
 
-def test_counts_in_floats_are_denoised_as_the_same_picture_in_shares_and_a_line_says_so(make, run):
+def test_counts_in_floats_are_denoised_as_the_same_image_in_shares_and_a_line_says_so(make, run):
     shares = (make.noisy() / 255).astype(np.float32)
     shares[0, :2] = 0, 1
     write_image("counts.tif", 4095 * shares)
@@ -226,7 +226,7 @@ def test_a_model_that_learned_from_counts_is_given_them(make, run, models):
 
 
 def mixed_folder(make, folder):
-    """Write 95 pictures of every kind and 5 broken files, and return the names of these."""
+    """Write 95 images of every kind and 5 broken files, and return the names of these."""
     for name in ("bmp", "webp"):
         (folder / name).mkdir(parents=True)
     for i in range(10):
@@ -243,7 +243,7 @@ def mixed_folder(make, folder):
     for i in range(5):
         write_image(folder / f"bmp/gray{i}.bmp", make.noisy(seed=i))
     (folder / "empty.png").touch()
-    (folder / "text.jpg").write_text("no picture")
+    (folder / "text.jpg").write_text("no image")
     (folder / "cut.png").write_bytes((folder / "alpha0.png").read_bytes()[:300])
     pages = np.stack([make.noisy()] * 2)
     tifffile.imwrite(folder / "pages.tif", pages, photometric="minisblack")
@@ -253,8 +253,8 @@ def mixed_folder(make, folder):
 
 def facts(path):
     """Return what must stay: format, mode, size, depth, EXIF, profile, resolution."""
-    picture = read_image(path)
-    known = [path.suffix, picture.shape, picture.dtype]
+    array = read_image(path)
+    known = [path.suffix, array.shape, array.dtype]
     if path.suffix not in (".tif", ".tiff"):
         with Image.open(path) as image:
             info = image.info
@@ -268,7 +268,7 @@ def facts(path):
     return known
 
 
-def test_95_of_100_pictures_are_written_and_5_are_named(make, run, folder):
+def test_95_of_100_images_are_written_and_5_are_named(make, run, folder):
     broken = mixed_folder(make, folder / "in")
     code, out, err = run("denoise", "in", "-o", "out")
     assert (code, out) == (1, "95 written, 5 failed\n")
@@ -312,7 +312,7 @@ def test_a_second_run_is_refused_kept_or_anew(make, run):
     assert read_image("out/a.png").shape == (make.side, make.side)
 
 
-def test_pictures_are_replaced_only_where_that_is_said(make, run):
+def test_images_are_replaced_only_where_that_is_said(make, run):
     make.photo(Path("in/a.jpg"))
     before = Path("in/a.jpg").read_bytes()
     code, _, err = run("denoise", "in", "-o", "in")
@@ -388,7 +388,7 @@ def test_a_folder_that_cannot_be_written_is_one_line_before_the_work(output, mak
     assert err.count("\n") == 1
 
 
-def test_a_picture_that_cannot_be_written_does_not_stop_the_others(make, run):
+def test_an_image_that_cannot_be_written_does_not_stop_the_others(make, run):
     for name in ("in/a/1.png", "in/b.png"):
         make.png(Path(name))
     Path("out").mkdir()

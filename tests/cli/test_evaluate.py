@@ -13,7 +13,7 @@ import pytest
 from sk_denoise import FoldedUNetNetwork, GaussianNoiser, ImageDenoiser, NoiserChain, PoissonNoiser
 from sk_denoise.cli import _evaluate, _results
 from sk_denoise.cli._console import Failure
-from sk_denoise.cli._progress import PictureProgress
+from sk_denoise.cli._progress import ImageProgress
 from sk_denoise.io import read_image, write_image
 from sk_denoise.metrics import psnr, ssim
 from sk_denoise.persistence import save
@@ -46,7 +46,7 @@ def graded(clean, noisy, answer, data_range=1):
 # The numbers -------------------------------------------------------------------------------------------
 
 
-def test_each_picture_and_the_mean_are_what_the_library_measures(folder, rows_of):
+def test_each_image_and_the_mean_are_what_the_library_measures(folder, rows_of):
     rows = rows_of("gray", folder, "--noise", "poisson:30+gaussian:0.05", "--seed", "4", "--each")
     camera = NoiserChain([PoissonNoiser(30.0, white=1.0), GaussianNoiser(0.05)], random_state=4)
     expected = []
@@ -55,8 +55,8 @@ def test_each_picture_and_the_mean_are_what_the_library_measures(folder, rows_of
         noisy = np.asarray(camera.fit_transform(clean[None]))[0]
         expected.append(graded(clean, noisy, denoise_image(noisy, model="gray")))
     for row, name, numbers in zip(rows, "abc", expected, strict=False):
-        assert row == {"picture": f"{name}.png", "noise": "poisson:30+gaussian:0.05", **numbers}
-    assert rows[3]["picture"] == "mean of 3"
+        assert row == {"image": f"{name}.png", "noise": "poisson:30+gaussian:0.05", **numbers}
+    assert rows[3]["image"] == "mean of 3"
     assert rows[3]["psnr"] == pytest.approx(np.mean([numbers["psnr"] for numbers in expected]))
     assert rows[3]["psnr"] > rows[3]["psnr_noisy"] + 3
 
@@ -76,7 +76,7 @@ def test_sigma_is_told_in_grey_levels(folder, rows_of):
     assert row["psnr"] == graded(clean, noisy, denoise_image(noisy, model="gray", sigma=0.2))["psnr"]
 
 
-def test_stored_pictures_are_rounded_and_clipped_as_files_are(folder, rows_of):
+def test_stored_images_are_rounded_and_clipped_as_files_are(folder, rows_of):
     (row,) = rows_of("gray", folder, "--noise", "gaussian:0.2", "--stored", "--limit", "1")
     clean = read_image(folder / "a.png")
     drawn = np.asarray(GaussianNoiser(0.2, random_state=0).fit_transform(shares(folder / "a.png")[None]))[0]
@@ -92,7 +92,7 @@ def test_pairs_are_measured_as_they_are(folder, noisy_folder, stored, rows_of):
     read, white = (read_image, 255) if stored else (shares, 1)
     clean, noisy = read(folder / "a.png"), read(noisy_folder / "a.png")
     expected = graded(clean, noisy, denoise_image(noisy, model="gray"), white)
-    assert row == {"picture": "mean of 1", "noise": "as given", **expected}
+    assert row == {"image": "mean of 1", "noise": "as given", **expected}
 
 
 def test_16_bits_count_as_shares_of_their_range(folder, tmp_path, rows_of):
@@ -109,18 +109,16 @@ def test_counts_in_floats_are_measured_as_shares_of_their_range_and_a_line_says_
     for side, files in (("clean", folder), ("noisy", noisy_folder)):
         for unit in (1, 4095):
             (tmp_path / f"{side}{unit}").mkdir()
-            picture = (
-                (shares(files / "a.png") - 0.25).clip(0) * unit / 0.75
-            )  # black and nearly white are there
-            picture[0, :2] = 0, unit
-            write_image(tmp_path / f"{side}{unit}/a.tif", picture)
+            image = (shares(files / "a.png") - 0.25).clip(0) * unit / 0.75  # black and nearly white are there
+            image[0, :2] = 0, unit
+            write_image(tmp_path / f"{side}{unit}/a.tif", image)
     for noise in (["--noise", "gaussian:0.1"], ["--noisy", "{}"]):
         counts, expected = (
             rows_of("gray", tmp_path / f"clean{unit}", noise[0], noise[1].format(tmp_path / f"noisy{unit}"))
             for unit in (4095, 1)
         )
         for name in _evaluate.MEASURES:
-            rough = 0.2 if noise[0] == "--noise" else 1e-3  # noise is drawn for the picture
+            rough = 0.2 if noise[0] == "--noise" else 1e-3  # noise is drawn for the image
             assert counts[0][name] == pytest.approx(expected[0][name], rel=rough)
     told = evaluate("gray", tmp_path / "clean4095", "--noise", "gaussian:0.1").err
     assert "a.tif: 0 is taken as black and 4095 as white" in told
@@ -142,8 +140,8 @@ def test_a_model_of_ones_own_is_shown_the_colors_that_it_learned_from(folder, tm
     photos = [shares(path) for path in sorted(folder.iterdir())]
     colors = [np.stack([photo] * 3, axis=-1) for photo in photos]
     small = FoldedUNetNetwork((8, 12), blocks=(1, 1))
-    for color, pictures in (("gray", photos), ("rgb", colors)):
-        denoiser = ImageDenoiser(small, patch_size=16, max_epochs=1, random_state=0).fit(pictures)
+    for color, images in (("gray", photos), ("rgb", colors)):
+        denoiser = ImageDenoiser(small, patch_size=16, max_epochs=1, random_state=0).fit(images)
         save(denoiser, tmp_path / color)
         told = json.loads(
             evaluate(
@@ -153,26 +151,26 @@ def test_a_model_of_ones_own_is_shown_the_colors_that_it_learned_from(folder, tm
         assert told["color"] == color
         assert told["results"][0]["psnr"] > 10
     refused = evaluate(tmp_path / "rgb", folder, "--noise", "gaussian", "--color", "gray", code=2)
-    assert "--color is gray, and the model takes rgb pictures; leave it out" in refused.err
+    assert "--color is gray, and the model takes rgb images; leave it out" in refused.err
 
 
 # How it goes about it ----------------------------------------------------------------------------------
 
 
-def test_pictures_are_read_one_by_one(folder, monkeypatch):
+def test_images_are_read_one_by_one(folder, monkeypatch):
     reads = []
     read = _evaluate._read
     monkeypatch.setattr(_evaluate, "_read", lambda path, *how: reads.append(path) or read(path, *how))
     exam = _evaluate.Exam({"model": "gray"}, None, (), 0, False)
     pairs = [(path, path) for path in sorted(folder.iterdir())]
-    steps = _evaluate._measured(exam, pairs, "gray", 2**28, PictureProgress(3, quiet=True))
+    steps = _evaluate._measured(exam, pairs, "gray", 2**28, ImageProgress(3, quiet=True))
     next(steps)
-    assert len(reads) == 2  # the two sides of the first picture
+    assert len(reads) == 2  # the two sides of the first image
     next(steps)
     assert len(reads) == 4
 
 
-def test_broken_and_odd_pictures_are_left_out_with_a_line(folder, tmp_path, evaluate):
+def test_broken_and_odd_images_are_left_out_with_a_line(folder, tmp_path, evaluate):
     (tmp_path / "a.png").write_bytes((folder / "a.png").read_bytes())
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     write_image(tmp_path / "tiny.png", np.zeros((2, 2), "uint8"))
@@ -201,7 +199,7 @@ def test_sides_that_differ_are_left_out(folder, noisy_folder, tmp_path, evaluate
 def test_a_table_says_what_was_measured(folder, evaluate):
     text = evaluate("gray", folder, "--noise", "gaussian:0.1", "--limit", "1").out
     assert "PSNR noisy" in text
-    assert "measured: mean over pictures; PSNR in dB and SSIM refer to the range of the type" in text
+    assert "measured: mean over images; PSNR in dB and SSIM refer to the range of the type" in text
     assert "\x1b" not in text
 
 
@@ -248,11 +246,11 @@ def test_a_file_that_cannot_be_replaced_leaves_no_other(tmp_path):
         ("--noisy nowhere", "there is no folder 'nowhere'"),
         ("--noise swap:0.1", "swap takes values from other patches"),
         ("--noise gaussian:0.1 -o {folder}", "is a folder"),
-        ("--noise gaussian:0.1 -o results.png", "results.png has the name of a picture"),
+        ("--noise gaussian:0.1 -o results.png", "results.png has the name of an image"),
     ],
 )
 def test_wrong_usage_ends_with_2_before_anything_is_read(folder, options, message, monkeypatch, evaluate):
-    monkeypatch.setattr(_evaluate, "_read", lambda *_: pytest.fail("it read a picture"))
+    monkeypatch.setattr(_evaluate, "_read", lambda *_: pytest.fail("it read an image"))
     told = evaluate("gray", folder, *options.format(folder=folder).split(), code=2).err
     assert message in " ".join(told.split())
 
@@ -264,7 +262,7 @@ def test_models_are_known_by_name_and_others_are_answered_with_the_nearest(folde
 
 def test_what_fails_ends_with_1_and_a_reason(folder, tmp_path, evaluate):
     (tmp_path / "broken.png").write_bytes(b"")
-    assert "none of the pictures" in evaluate("gray", tmp_path, "--noise", "gaussian", code=1).err
+    assert "none of the images" in evaluate("gray", tmp_path, "--noise", "gaussian", code=1).err
     (tmp_path / "model").write_bytes(b"none")
     assert "cannot be loaded" in evaluate(tmp_path / "model", folder, "--noise", "gaussian", code=2).err
 

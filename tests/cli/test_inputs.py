@@ -1,4 +1,4 @@
-"""Which pictures files, folders and patterns stand for."""
+"""Which images files, folders and patterns stand for."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from sk_denoise.cli._console import Refusal
-from sk_denoise.cli._inputs import find_pictures
+from sk_denoise.cli._inputs import find_images
 
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
-    """Lay out files, which need not be pictures to be found, and go there."""
+    """Lay out files, which need not be images to be found, and go there."""
     for name in (
         "photos/b.png",
         "photos/a.JPG",
@@ -34,13 +34,13 @@ def tree(tmp_path, monkeypatch):
 
 
 def places(*names, left_out=None):
-    return {str(f.path): str(f.place) for f in find_pictures(names, left_out).pictures}
+    return {str(f.path): str(f.place) for f in find_images(names, left_out).images}
 
 
 ALL = ["a.JPG", "b.png", "trip/d.tiff", "trip/day [1]/e.webp"]
 
 
-def test_a_folder_stands_for_the_pictures_within_but_hidden_ones(tree):
+def test_a_folder_stands_for_the_images_within_but_hidden_ones(tree):
     assert list(places("photos").values()) == ALL
     assert places(tree / "photos") == {str(tree / "photos" / name): name for name in ALL}
 
@@ -81,15 +81,15 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tree):
     ("name", "message"),
     [
         ("nowhere", "there is no file or folder 'nowhere'"),
-        ("photos/*.gif", r"no picture matches 'photos/\*.gif'"),
-        ("empty", "the folder 'empty' holds no picture: no file that ends in .bmp, .jpeg"),
+        ("photos/*.gif", r"no image matches 'photos/\*.gif'"),
+        ("empty", "the folder 'empty' holds no image: no file that ends in .bmp, .jpeg"),
         ("x" * 300, "there is no file or folder 'xxx"),
     ],
 )
 def test_a_name_that_stands_for_nothing_is_refused(name, message, tree):
     Path("empty").mkdir()
     with pytest.raises(Refusal, match=message):
-        find_pictures(["photos", name])
+        find_images(["photos", name])
 
 
 def test_the_folder_of_outputs_is_left_out_unless_it_is_named(tree):
@@ -120,9 +120,9 @@ def test_a_link_that_leads_nowhere_is_found_so_that_its_failure_is_named(tree):
 def test_a_folder_that_may_not_be_read_is_remembered(tree):
     trip = Path("photos/trip")
     trip.chmod(0)
-    inputs = find_pictures(["photos"])
+    inputs = find_images(["photos"])
     trip.chmod(0o755)
-    assert [str(found.place) for found in inputs.pictures] == ["a.JPG", "b.png"]
+    assert [str(found.place) for found in inputs.images] == ["a.JPG", "b.png"]
     assert inputs.unreadable == [(trip, "cannot be looked through: Permission denied")]
 
 
@@ -135,7 +135,7 @@ def test_a_folder_that_vanishes_is_remembered(tree, monkeypatch):
         return listed(self)
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
-    assert find_pictures(["photos/trip"]).pictures == []  # which is no wrong usage
-    inputs = find_pictures(["photos"])
-    assert [str(found.place) for found in inputs.pictures] == ["a.JPG", "b.png"]
+    assert find_images(["photos/trip"]).images == []  # which is no wrong usage
+    inputs = find_images(["photos"])
+    assert [str(found.place) for found in inputs.images] == ["a.JPG", "b.png"]
     assert inputs.unreadable == [(Path("photos/trip"), "cannot be looked through: No such file or directory")]

@@ -22,23 +22,23 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def wait_for_pictures(folder, n):
-    """Wait until there are so many pictures in a folder."""
+def wait_for_images(folder, n):
+    """Wait until there are so many images in a folder."""
     end = time.monotonic() + 120
     while len(list(folder.rglob("*.png"))) < n:
-        assert time.monotonic() < end, "there came no pictures"
+        assert time.monotonic() < end, "there came no images"
         time.sleep(0.005)
 
 
 @pytest.fixture
 def after_three():
-    """Return a function that sends this process a signal when three pictures are written."""
+    """Return a function that sends this process a signal when three images are written."""
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored
     threads = []
 
     def send(number, folder):
         def wait_and_send():
-            wait_for_pictures(folder, 3)
+            wait_for_images(folder, 3)
             os.kill(os.getpid(), number)
 
         threads.append(threading.Thread(target=wait_and_send))
@@ -51,7 +51,7 @@ def after_three():
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_leaves_whole_pictures_and_says_how_to_go_on(
+def test_an_interrupted_run_leaves_whole_images_and_says_how_to_go_on(
     number, code, make, run, after_three, folder
 ):
     n = 60
@@ -97,19 +97,19 @@ def test_who_replaces_files_is_not_told_to_skip_them(arguments, advice, make, ru
 
 
 @pytest.mark.slow
-def test_after_a_kill_all_pictures_are_whole_and_the_rest_can_be_done(make, run, start, folder):
+def test_after_a_kill_all_images_are_whole_and_the_rest_can_be_done(make, run, start, folder):
     n = 30
     for i in range(n):
         make.png(folder / f"in/{i:02}.png", side=96)
     process = start("denoise", "in", "-o", "out")
-    wait_for_pictures(folder / "out", 5)
+    wait_for_images(folder / "out", 5)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     written = [path for path in Path("out").rglob("*") if path.suffix == ".png"]
     assert 5 <= len(written) < n
     assert {read_image(path).shape for path in written} == {(96, 96)}
 
-    Path("out/.0123456789abcdef.tmp").write_bytes(b"half a picture, as a kill may leave it")
+    Path("out/.0123456789abcdef.tmp").write_bytes(b"half an image, as a kill may leave it")
     code, out, _ = run("denoise", "in", "-o", "out", "--skip-existing")
     assert (code, out) == (0, f"{n - len(written)} written, 0 failed, {len(written)} kept\n")
     assert len([read_image(path) for path in Path("out").glob("*.png")]) == n

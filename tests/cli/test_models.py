@@ -39,10 +39,10 @@ def test_an_unknown_name_is_answered_with_the_nearest(run):
 
 @pytest.mark.parametrize("sigma", ["map", "blind"])
 def test_a_file_shows_what_was_learned_and_the_network(sigma, run, tmp_path):
-    pictures = np.random.default_rng(0).random((4, 16, 16))
+    images = np.random.default_rng(0).random((4, 16, 16))
     model = ImageDenoiser(
         SMALL, noise=GaussianNoiser(0.1), sigma=sigma, max_epochs=2, patch_size=8, random_state=0
-    ).fit(pictures)
+    ).fit(images)
     save(model, tmp_path / "model")
     code, out, err = run("models", tmp_path / "model")
     assert (code, err) == (0, "")

@@ -27,13 +27,13 @@ def test_every_noise_takes_an_amount_a_range_or_none(name):
 
 
 @pytest.mark.parametrize("name", sorted(set(KINDS) - {"swap"}))
-def test_every_noise_changes_a_picture_of_one_gray(name):
-    picture = np.full((1, 16, 16), 0.5, np.float32)
-    noisy = np.asarray(read(f"{name}:0.5").noiser(0).fit_transform(picture))
-    assert (noisy != picture).any()
+def test_every_noise_changes_an_image_of_one_gray(name):
+    image = np.full((1, 16, 16), 0.5, np.float32)
+    noisy = np.asarray(read(f"{name}:0.5").noiser(0).fit_transform(image))
+    assert (noisy != image).any()
 
 
-def test_white_and_black_are_those_of_the_type_and_not_of_the_picture():
+def test_white_and_black_are_those_of_the_type_and_not_of_the_image():
     dark = np.full((1, 32, 32), 0.2, np.float32)
     assert set(np.unique(read("salt_and_pepper:0.9").noiser(0).fit_transform(dark))) == {
         np.float32(0),

@@ -1,4 +1,4 @@
-"""Where pictures go, and what is refused before any work."""
+"""Where images go, and what is refused before any work."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def test_what_is_named_twice_is_done_once(tree):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("in", "out.png"), "out.png has the name of a picture, which holds one"),
-        (("one.png", "in/a.png", "out.png"), "out.png has the name of a picture, which holds one"),
-        (("*.png", "out.png"), "out.png has the name of a picture, which holds one"),
+        (("in", "out.png"), "out.png has the name of an image, which holds one"),
+        (("one.png", "in/a.png", "out.png"), "out.png has the name of an image, which holds one"),
+        (("*.png", "out.png"), "out.png has the name of an image, which holds one"),
         (("in", "scan.dat"), "scan.dat is a file"),
         (("one.png", "out.gif"), "out.gif cannot be written, only what ends in .bmp, .jpeg"),
         (("in", "more", "out"), "in/a.png and more/a.png would both go to out/a.png"),
@@ -80,7 +80,7 @@ def test_what_is_named_twice_is_done_once(tree):
         (("one.png", "."), "of 1 outputs 1 are inputs too: one.png"),
     ],
 )
-def test_what_would_lose_pictures_is_refused(names, message, tree):
+def test_what_would_lose_images_is_refused(names, message, tree):
     with pytest.raises(Refusal, match=message):
         plan(*names)
     if "both" in message:
@@ -88,7 +88,7 @@ def test_what_would_lose_pictures_is_refused(names, message, tree):
             plan(*names, overwrite=True)
 
 
-def test_pictures_are_replaced_where_that_is_said(tree):
+def test_images_are_replaced_where_that_is_said(tree):
     found = plan("in", "in", overwrite=True)
     assert all(job.source == job.target for job in found.jobs)
     assert found.in_place
@@ -97,7 +97,7 @@ def test_pictures_are_replaced_where_that_is_said(tree):
         plan("in", "in", skip_existing=True)
 
 
-def test_an_input_is_never_replaced_by_another_picture(tree):
+def test_an_input_is_never_replaced_by_another_image(tree):
     Path("in/x/sub").mkdir(parents=True)
     Path("in/x/sub/c.png").write_bytes(b"?")
     with pytest.raises(Refusal, match=r"in/x/sub/c\.png would go to in/sub/c\.png, which is an input too"):

@@ -1,4 +1,4 @@
-"""What is shown while pictures are worked on, on a terminal and elsewhere."""
+"""What is shown while images are worked on, on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from sk_denoise.cli import main
 from sk_denoise.cli._epochs import screen as epochs
-from sk_denoise.cli._progress import PictureProgress
+from sk_denoise.cli._progress import ImageProgress
 from sk_denoise.cli._results import say_table
 
 
@@ -64,7 +64,7 @@ def test_on_a_terminal_there_are_bars_and_the_lines_stay(kind, make, monkeypatch
         monkeypatch.undo()
     shown = b"".join(pieces).decode()
     assert ("[1/1] [red]a.png -> b.png, sigma " in shown) == (kind != "quiet")
-    assert ("pictures" in shown) == ("0/1" in shown) == (kind in ("colours", "plain"))
+    assert ("images" in shown) == ("0/1" in shown) == (kind in ("colours", "plain"))
     assert ("\x1b[" in shown) == (kind in ("colours", "plain"))
     assert bool(re.search(r"\x1b\[[0-9;]*3[0-9;]*m", shown)) == (kind == "colours")
 
@@ -77,9 +77,9 @@ def test_bars_leave_room_for_what_a_terminal_shows_of_ctrl_c(columns, make, monk
     make.png(Path("a.png"))
     with terminal() as (stream, pieces):
         monkeypatch.setattr(sys, "stderr", stream)
-        with PictureProgress(3, quiet=False) as pictures:
-            pictures.begin(Path("a.png"))
-            pictures.count(1, 2)
+        with ImageProgress(3, quiet=False) as images:
+            images.begin(Path("a.png"))
+            images.count(1, 2)
         with epochs(2, 1000, quiet=False) as board:
             board.show(3, "loss 0.00245, training PSNR 26.11 dB")
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(pieces).decode())
@@ -93,8 +93,8 @@ def test_bars_leave_room_for_what_a_terminal_shows_of_ctrl_c(columns, make, monk
 def test_a_table_on_a_narrow_terminal_breaks_names_and_cuts_no_number(columns, monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", str(columns))
-    name = "a picture of a long name.png"
-    say_table([{"picture": name, "psnr": 12345.678, "ssim_noisy": 0.5}])
+    name = "an image of a long name.png"
+    say_table([{"image": name, "psnr": 12345.678, "ssim_noisy": 0.5}])
     lines = capsys.readouterr().out.splitlines()
     row = next(line for line in lines if "12345.68" in line)
     assert "0.5000" in row

@@ -34,7 +34,7 @@ from sk_denoise.restoration import load_pretrained
 from sk_denoise.training import auto_patch_epochs
 
 SMALL = ["--network-option", "widths=8,12", "--network-option", "blocks=1,1"]
-QUICK = ["--color", "gray", "--patch-size", "16", "--patches-per-picture", "2", *SMALL]
+QUICK = ["--color", "gray", "--patch-size", "16", "--patches-per-image", "2", *SMALL]
 
 
 @pytest.fixture
@@ -59,18 +59,18 @@ def weights(denoiser):
 # Gray or colour ----------------------------------------------------------------------------------------
 
 
-def test_a_folder_of_gray_pictures_teaches_gray(folder, model, train, expect, tmp_path):
+def test_a_folder_of_gray_images_teaches_gray(folder, model, train, expect, tmp_path):
     answer = train(folder, "-o", model, *QUICK[2:], "--epochs", "1")
-    assert "The network learns gray (--color rgb says otherwise), as the pictures of" in answer.err
+    assert "The network learns gray (--color rgb says otherwise), as the images of" in answer.err
     assert load(model).patch_shape_ == (16, 16)
     expect("denoise", min(folder.iterdir()), "-o", tmp_path / "denoised.png", "--model", model)
 
 
-def test_a_folder_with_a_picture_in_colour_teaches_colour(folder, model, train, tmp_path):
+def test_a_folder_with_an_image_in_colour_teaches_colour(folder, model, train, tmp_path):
     folder = shutil.copytree(folder, tmp_path / "photos")
     write_image(folder / "colour.png", np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8))
     answer = train(folder, "-o", model, *QUICK[2:], "--epochs", "1")
-    assert "The network learns colour, as the pictures of" in answer.err
+    assert "The network learns colour, as the images of" in answer.err
     assert load(model).patch_shape_ == (16, 16, 3)
     assert "The network learns" not in train(folder, "-o", model, "--overwrite", *QUICK, "--epochs", "1").err
     assert load(model).patch_shape_ == (16, 16)
@@ -86,7 +86,7 @@ def test_it_trains_what_the_library_does_to_the_same_bits(folder, model, quick):
         FoldedUNetNetwork((8, 12), blocks=(1, 1)),
         noise=GaussianNoiser(0.1),
         patch_size=16,
-        patches_per_picture=2,
+        patches_per_image=2,
         max_epochs=2,
         random_state=3,
     ).fit(ImageFolder(folder, color="gray"))
@@ -99,7 +99,7 @@ def test_it_trains_what_the_library_does_to_the_same_bits(folder, model, quick):
 def test_options_become_parameters(folder, model, train):
     arguments = (
         "--network dncnn --network-option depth=3 --network-option width=8 --sigma-map --color rgb "
-        "--patch-size 8 --patches-per-picture 2 --augment turns --batch-size 3 --epochs 1 "
+        "--patch-size 8 --patches-per-image 2 --augment turns --batch-size 3 --epochs 1 "
         "--learning-rate 0.01 --loss mae --precision float32 --device cpu --noise gaussian:0-0.2"
     )
     train(folder, "-o", model, *arguments.split())
@@ -108,7 +108,7 @@ def test_options_become_parameters(folder, model, train):
         "network": DnCNNNetwork(3, width=8),
         "sigma": "map",
         "patch_size": 8,
-        "patches_per_picture": 2,
+        "patches_per_image": 2,
         "augment": Augmenter(flip="both", quarter_turns=True),
         "batch_size": 3,
         "max_epochs": 1,
@@ -124,7 +124,7 @@ def test_options_become_parameters(folder, model, train):
     assert denoiser.patch_shape_ == (8, 8, 3)
 
 
-def test_pairs_of_pictures_bring_their_noise(folder, noisy_folder, model, quick):
+def test_pairs_of_images_bring_their_noise(folder, noisy_folder, model, quick):
     told = quick(folder, model, "--noisy", noisy_folder, "--epochs", "1")
     assert load(model).noiser_ is None
     assert "with their noisy sides" in told.out
@@ -134,7 +134,7 @@ def test_pairs_of_pictures_bring_their_noise(folder, noisy_folder, model, quick)
 
 def test_weights_in_the_box_go_on_with_a_rate_of_their_own(folder, model, tmp_path, train):
     other = tmp_path / "other.safetensors"
-    options = "--start-from gray --patch-size 16 --patches-per-picture 2 --seed 1 --epochs 1"
+    options = "--start-from gray --patch-size 16 --patches-per-image 2 --seed 1 --epochs 1"
     for path in (model, other):
         train(folder, "-o", path, *options.split())
     denoiser, before = load(model), load_pretrained("gray")
@@ -159,7 +159,7 @@ def test_a_file_to_start_from_counts_its_epochs_anew_and_keeps_its_network(
         "has its own" in train(folder, "-o", tmp_path / "x", "--start-from", model, "--seed", "1", code=2).err
     )
     assert (
-        "takes gray pictures"
+        "takes gray images"
         in train(folder, "-o", tmp_path / "x", "--start-from", "gray", "--color", "rgb", code=2).err
     )
 
@@ -296,7 +296,7 @@ def test_without_a_terminal_each_epoch_is_a_plain_line(folder, model, quick):
     assert [line.partition(",")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert all("loss 0." in line and "PSNR" in line and line.endswith("left") for line in lines)
     assert "\x1b" not in result.out + result.err
-    assert "Learned from 3 pictures of" in result.out
+    assert "Learned from 3 images of" in result.out
     assert "gray, under gaussian:0.1." in result.out
 
 
@@ -322,7 +322,7 @@ def test_the_psnr_in_training_is_that_of_the_squared_error():
     assert "validation PSNR 30.00 dB" in _epochs.figures_of({"train_loss": 0.01, "valid_psnr": 30.0}, "mse")
 
 
-def test_broken_pictures_are_left_out_with_a_line(folder, model, tmp_path, quick):
+def test_broken_images_are_left_out_with_a_line(folder, model, tmp_path, quick):
     place = tmp_path / "some"
     place.mkdir()
     for path in folder.iterdir():
@@ -383,7 +383,7 @@ def test_a_file_that_holds_something_else_is_refused(folder, model, quick):
     ("place", "code", "message"),
     [
         ("", 2, "is a folder; give the path of a file"),
-        ("model.png", 2, "model.png has the name of a picture"),
+        ("model.png", 2, "model.png has the name of an image"),
         ("model.pkl", 2, "model.pkl ends as pickled files do, in .pkl, and save writes a safetensors file"),
         ("taken/model", 1, "cannot write to "),
         ("/proc/model", 1, "cannot write to "),
@@ -435,7 +435,7 @@ def test_wrong_usage_ends_with_2_and_a_reason(folder, model, options, message, t
 
 
 def test_what_fails_ends_with_1_and_a_reason(folder, model, tmp_path, train, quick):
-    assert "holds no picture" in train(tmp_path, "-o", model, code=2).err
+    assert "holds no image" in train(tmp_path, "-o", model, code=2).err
     assert "diverged" in quick(folder, model, "--learning-rate", "1e9", "--epochs", "9", code=1).err
     assert "cuda:9" in quick(folder, model, "--overwrite", "--device", "cuda:9", code=2).err
 

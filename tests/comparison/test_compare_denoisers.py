@@ -30,7 +30,7 @@ from sk_denoise import (
     compare_denoisers,
     make_denoising_scorer,
 )
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.metrics import mse, psnr, ssim
 from sk_denoise.restoration import denoise_image
 
@@ -40,14 +40,14 @@ SIZES = [(40, 48), (52, 30), (40, 48)]
 
 @pytest.fixture(scope="module")
 def stack():
-    return np.stack([photo[100:140, 100:148] for photo in load_pictures("gray").test[:3]])
+    return np.stack([photo[100:140, 100:148] for photo in load_images("gray").test[:3]])
 
 
 @pytest.fixture(scope="module")
 def colours():
     return [
         photo[100 : 100 + height, 100 : 100 + width]
-        for photo, (height, width) in zip(load_pictures().test, SIZES, strict=True)
+        for photo, (height, width) in zip(load_images().test, SIZES, strict=True)
     ]
 
 
@@ -59,8 +59,8 @@ class Witness(BaseEstimator):
         return X
 
 
-def blur(picture):
-    return gaussian_filter(picture, (1, 1, 0)[: picture.ndim])
+def blur(image):
+    return gaussian_filter(image, (1, 1, 0)[: image.ndim])
 
 
 def value(table, metric, method, noise):
@@ -101,7 +101,7 @@ def test_the_numbers_are_those_of_the_metrics_by_hand(stack):
         assert value(table, "mse", method, "given") == mse(stack, answer)
 
 
-def test_pictures_of_different_sizes_count_alike_and_share_a_range(colours):
+def test_images_of_different_sizes_count_alike_and_share_a_range(colours):
     noisy = [x + np.float32(0.1) * np.random.default_rng(0).normal(size=x.shape) for x in colours]
     witness = Witness()
     table = compare_denoisers({"witness": witness, "blur": blur}, colours, noisy)
@@ -117,7 +117,7 @@ def test_the_scorer_of_searches_says_the_same(digits):
     wiener = WienerDenoiser().fit(digits.train)
     noise = GaussianNoiser(0.25, random_state=3)
     table = compare_denoisers([wiener], digits.test, noise, data_range=1)
-    assert table.columns.to_list() == ["method", "noise", "psnr", "seconds"]  # rows are no pictures
+    assert table.columns.to_list() == ["method", "noise", "psnr", "seconds"]  # rows are no images
     expected = make_denoising_scorer(noise, data_range=1)(wiener, digits.test)
     assert value(table, "psnr", "wienerdenoiser", "gaussiannoiser") == pytest.approx(expected)
 
@@ -131,9 +131,9 @@ def test_every_method_meets_the_same_noise_in_a_copy_of_its_own(stack, colours, 
     before = [x.copy() for x in clean]
     first, last = Witness(), Witness()
 
-    def vandal(picture):
-        picture[...] = 0
-        return picture
+    def vandal(image):
+        image[...] = 0
+        return image
 
     class VandalEstimator(Witness):
         def predict(self, X):
@@ -157,7 +157,7 @@ def test_numbers_are_the_same_the_next_time(stack, colours, noise):
         pd.testing.assert_frame_equal(one, other)
 
 
-def test_pictures_of_different_sizes_meet_different_noise_that_learned_from_all_pixels(colours):
+def test_images_of_different_sizes_meet_different_noise_that_learned_from_all_pixels(colours):
     same = [colours[0], colours[1], colours[0]]
     witness = Witness()
     relative = GaussianNoiser(0.5, scale="std")
@@ -210,7 +210,7 @@ def test_a_method_may_differ_from_noise_to_noise(stack):
         compare_denoisers({"told": {"weak": blur}}, stack, noises)
 
 
-def test_pipelines_answer_in_the_unit_of_the_pictures(digits):
+def test_pipelines_answer_in_the_unit_of_the_images(digits):
     plain = WienerDenoiser().fit(digits.train)
     steps = [MinMaxScaler((0, 100)), "passthrough", GaussianNoiser(25.0), WienerDenoiser()]
     methods = {"plain": plain, "scaled": make_pipeline(*steps).fit(digits.train)}
@@ -236,16 +236,16 @@ def test_a_step_that_cannot_be_taken_back_is_named(digits):
     assert caught.value.__notes__ == ["Method 'pipe' under noise 'noise', in compare_denoisers."]
 
 
-# What may be a picture ------------------------------------------------------------------------------------
+# What may be an image ------------------------------------------------------------------------------------
 
 
-def test_flat_rows_may_be_pictures(digits):
+def test_flat_rows_may_be_images(digits):
     rows, shape = digits.test[:50], (8, 8)
     witness, seen = Witness(), []
 
-    def see(picture):
-        seen.append(picture.shape)
-        return picture
+    def see(image):
+        seen.append(image.shape)
+        return image
 
     table = compare_denoisers([witness, see], rows, NOISE, image_shape=shape)
     assert witness.shown_.shape == (50, 64)
@@ -268,7 +268,7 @@ def test_frames_keep_their_names_on_the_way_to_estimators(digits, frame):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_pictures_of_integers_stay_such_and_are_clipped_as_files_are(stack, dtype):
+def test_images_of_integers_stay_such_and_are_clipped_as_files_are(stack, dtype):
     white = np.iinfo(dtype).max
     clean = (stack * white).round().astype(dtype)
     witness = Witness()
@@ -314,8 +314,8 @@ def test_nothing_is_trained(stack, method):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (lambda x: x[1:], r"gave float32 of shape \(39, 48\) for picture 0, which has the shape \(40, 48\)"),
-        (lambda x: x * np.nan, "gave NaN or infinity for picture 0"),
+        (lambda x: x[1:], r"gave float32 of shape \(39, 48\) for image 0, which has the shape \(40, 48\)"),
+        (lambda x: x * np.nan, "gave NaN or infinity for image 0"),
         (lambda x: None, "gave object of shape"),
         (lambda x: x.astype(complex), "gave complex"),
     ],
@@ -325,12 +325,12 @@ def test_an_answer_that_is_no_answer_names_its_method(stack, answer, message):
         compare_denoisers({"odd": answer}, stack, {"some": NOISE})
 
 
-def test_an_estimator_answers_to_every_picture(stack):
+def test_an_estimator_answers_to_every_image(stack):
     class Lazy(Witness):
         def predict(self, X):
             return X[:2]
 
-    with pytest.raises(ValueError, match="Method 'lazy' under noise 'some' gave 2 answers to 3 pictures"):
+    with pytest.raises(ValueError, match="Method 'lazy' under noise 'some' gave 2 answers to 3 images"):
         compare_denoisers({"lazy": Lazy()}, stack, {"some": NOISE})
 
 
@@ -343,7 +343,7 @@ def test_an_answer_in_another_unit_than_integers_is_told(stack):
 
 
 def test_an_error_of_a_method_stays_and_says_whose_it_is(stack):
-    def fail(picture):
+    def fail(image):
         raise ZeroDivisionError("by me")
 
     with pytest.raises(ZeroDivisionError, match="by me") as caught:
@@ -374,22 +374,22 @@ def test_what_is_no_noise_is_refused(stack):
         compare_denoisers([blur], stack, {"weak": 0.1})
     with pytest.raises(ValueError, match="noises is empty"):
         compare_denoisers([blur], stack, {})
-    with pytest.raises(ValueError, match=r"Noise 'x' must be .* each of the 3 pictures.*got 2, the first"):
+    with pytest.raises(ValueError, match=r"Noise 'x' must be .* each of the 3 images.*got 2, the first"):
         compare_denoisers([blur], stack, {"x": stack[:2]})
-    with pytest.raises(ValueError, match="Noise 'x' holds uint8 and pictures float32: give both in one unit"):
+    with pytest.raises(ValueError, match="Noise 'x' holds uint8 and images float32: give both in one unit"):
         compare_denoisers([blur], stack, {"x": (255 * stack).astype(np.uint8)})
     with pytest.raises(ValueError, match=r"noises\['x'\] contains NaN"):
         compare_denoisers([blur], stack, {"x": stack * np.nan})
 
 
-def test_what_are_no_pictures_is_refused(stack, colours):
-    with pytest.raises(ValueError, match=r"pictures has shape \(40,\), expected"):
+def test_what_are_no_images_is_refused(stack, colours):
+    with pytest.raises(ValueError, match=r"images has shape \(40,\), expected"):
         compare_denoisers([blur], stack[0, :, 0], NOISE)
     with pytest.raises(ValueError, match=r"of one type and number of channels; got float32 of shape"):
         compare_denoisers([blur], [stack[0], colours[1]], NOISE)
     with pytest.raises(ValueError, match=r"of one type .* uint8 of shape \(52, 30, 3\)"):
         compare_denoisers([blur], [colours[0], (255 * colours[1]).astype(np.uint8)], NOISE)
-    with pytest.raises(ValueError, match=r"pictures\[1\] contains NaN"):
+    with pytest.raises(ValueError, match=r"images\[1\] contains NaN"):
         compare_denoisers([blur], [colours[0], colours[1] * np.nan], NOISE)
     with pytest.raises(ValueError, match=r"image_shape=\(8, 8\) does not fit samples of shape \(40, 48\)"):
         compare_denoisers([blur], stack, NOISE, image_shape=(8, 8))
@@ -408,7 +408,7 @@ def test_metrics_are_chosen_by_name_and_before_anything_is_denoised(stack):
     assert "ssim" not in tiny
 
 
-def test_poisson_noise_has_one_white_for_all_pictures(colours):
+def test_poisson_noise_has_one_white_for_all_images(colours):
     dark = [colours[0], colours[1] / 10]
     witness = Witness()
     compare_denoisers([witness], dark, PoissonNoiser(30))
@@ -431,7 +431,7 @@ def test_importing_it_needs_no_pandas():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_an_image_denoiser_answers_to_pictures_of_different_sizes(colours):
+def test_an_image_denoiser_answers_to_images_of_different_sizes(colours):
     from sk_denoise.restoration import load_pretrained
 
     methods = {"estimator": load_pretrained("rgb"), "name": "auto"}

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from sk_denoise.datasets import ImageFolder, _folder
-from sk_denoise.datasets._folder import PictureCache
+from sk_denoise.datasets._folder import ImageCache
 from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError
 
 
@@ -28,16 +28,16 @@ def names(folder: ImageFolder) -> list[str]:
 
 @pytest.fixture
 def ten(tmp_path) -> Path:
-    """Return a folder of ten pictures, each of its own value."""
+    """Return a folder of ten images, each of its own value."""
     for value in range(10):
         write(tmp_path / "ten" / f"{value}.png", value=value)
     return tmp_path / "ten"
 
 
-def test_pictures_are_found_at_all_depths_and_sorted_by_their_path(tmp_path):
+def test_images_are_found_at_all_depths_and_sorted_by_their_path(tmp_path):
     for name in ["b.PNG", "a.png", "sub/deep/c.tif", "sub/a.jpg", "a/z.bmp"]:
         write(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     assert names(ImageFolder(tmp_path)) == ["a.png", "a/z.bmp", "b.PNG", "sub/a.jpg", "sub/deep/c.tif"]
     assert names(ImageFolder(str(tmp_path), recursive=False)) == ["a.png", "b.PNG"]
 
@@ -57,14 +57,14 @@ def test_linked_folders_are_looked_through_and_a_circle_of_links_ends(tmp_path):
 
 
 @pytest.mark.parametrize(("color", "shape"), [("rgb", (6, 8, 3)), ("gray", (6, 8))])
-def test_pictures_come_in_one_layout_and_their_own_type(tmp_path, color, shape):
+def test_images_come_in_one_layout_and_their_own_type(tmp_path, color, shape):
     write(tmp_path / "a.png", value=200)
     write(tmp_path / "b.png", value=60000, dtype="uint16")
     Image.fromarray(np.full((6, 8, 4), 90, np.uint8)).save(tmp_path / "c.png")
     folder = ImageFolder(tmp_path, color=color)
     assert len(folder) == 3
-    assert [picture.shape for picture in folder] == [shape] * 3
-    assert [(picture.dtype.name, picture.max()) for picture in folder] == [
+    assert [image.shape for image in folder] == [shape] * 3
+    assert [(image.dtype.name, image.max()) for image in folder] == [
         ("uint8", 200),
         ("uint16", 60000),
         ("uint8", 90),
@@ -105,7 +105,7 @@ def test_indexing_follows_sequences(ten):
         _ = folder["0"]
 
 
-def test_a_picture_is_the_callers_to_change(ten):
+def test_an_image_is_the_callers_to_change(ten):
     folder = ImageFolder(ten)
     folder[3][...] = 99
     assert folder[3].max() == 3
@@ -131,7 +131,7 @@ def test_a_broken_file_is_an_error_that_names_it(tmp_path):
             _ = folder[index]
 
 
-def test_pictures_with_too_many_pixels_are_refused(ten):
+def test_images_with_too_many_pixels_are_refused(ten):
     with pytest.raises(UnreadableImageError, match=r"0\.png"):
         _ = ImageFolder(ten, max_pixels=47)[0]
 
@@ -142,7 +142,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
     with pytest.raises(NotADirectoryError, match=r"a\.png' is a file"):
         ImageFolder(write(tmp_path / "a.png"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"empty' holds no picture: no file that ends in .*\.png"):
+    with pytest.raises(ValueError, match=r"empty' holds no image: no file that ends in .*\.png"):
         ImageFolder(tmp_path / "empty")
 
 
@@ -162,7 +162,7 @@ def test_wrong_parameters_are_refused(ten, parameters, error, message):
 
 
 def test_it_says_what_it_is(ten):
-    assert repr(ImageFolder(ten)) == f"<ImageFolder({str(ten)!r}, color='rgb') of 10 pictures>"
+    assert repr(ImageFolder(ten)) == f"<ImageFolder({str(ten)!r}, color='rgb') of 10 images>"
 
 
 def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path, monkeypatch):
@@ -198,18 +198,18 @@ def test_files_without_another_side_are_told_of(tmp_path):
         write(tmp_path / "clean" / f"{value}.png", value=value)
     for name in ("4", "5", "6"):
         write(tmp_path / "noisy" / f"{name}.png", value=7)
-    message = r"5 pictures have no other side and are left out: .*0\.png, .*1\.png, .*, \.\.\.\.$"
+    message = r"5 images have no other side and are left out: .*0\.png, .*1\.png, .*, \.\.\.\.$"
     with pytest.warns(SkippedImageWarning, match=message):
         folder = ImageFolder(tmp_path / "clean", noisy=tmp_path / "noisy", color="gray")
     assert [clean.max() for _, clean in folder] == [4, 5]
-    with pytest.raises(ValueError, match=r"5 pictures have no other side in the other folder: .*0\.png"):
+    with pytest.raises(ValueError, match=r"5 images have no other side in the other folder: .*0\.png"):
         ImageFolder(tmp_path / "clean", noisy=tmp_path / "noisy", on_error="raise")
 
 
 def test_folders_without_a_common_name_are_refused(tmp_path):
     write(tmp_path / "clean" / "a.png")
     write(tmp_path / "noisy" / "b.png")
-    with pytest.raises(ValueError, match="has the name of a picture of"):
+    with pytest.raises(ValueError, match="has the name of an image of"):
         ImageFolder(tmp_path / "clean", noisy=tmp_path / "noisy")
 
 
@@ -265,7 +265,7 @@ def test_each_part_gets_at_least_one(ten):
     folder = ImageFolder(ten)
     assert [len(part) for part in folder.split(0.01)] == [9, 1]
     assert [len(part) for part in folder.split(0.99)] == [1, 9]
-    with pytest.raises(ValueError, match="two pictures or more"):
+    with pytest.raises(ValueError, match="two images or more"):
         folder.split(0.01)[1].split(0.5)
     for fraction in (0, 1, 1.5, True, "half"):
         with pytest.raises(ValueError, match="fraction must be a number between 0 and 1"):
@@ -275,7 +275,7 @@ def test_each_part_gets_at_least_one(ten):
 # Cache
 
 
-def test_a_picture_is_read_once_while_there_is_room(ten, monkeypatch):
+def test_an_image_is_read_once_while_there_is_room(ten, monkeypatch):
     read = []
     original = _folder.read_image
     monkeypatch.setattr(
@@ -295,13 +295,13 @@ def test_the_cache_never_holds_more_than_it_may(ten):
     folder = ImageFolder(ten, color="gray", cache_bytes=150)
     for index in np.random.default_rng(0).integers(10, size=300):
         assert folder[index].max() == index
-        assert folder._cache.n_bytes == sum(p.nbytes for p in folder._cache._pictures.values()) <= 150
+        assert folder._cache.n_bytes == sum(p.nbytes for p in folder._cache._images.values()) <= 150
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 47])
 def test_without_room_nothing_is_kept(ten, cache_bytes):
     folder = ImageFolder(ten, color="gray", cache_bytes=cache_bytes)
-    assert [picture.max() for picture in folder] == list(range(10))
+    assert [image.max() for image in folder] == list(range(10))
     assert len(folder._cache) == 0
 
 
@@ -314,13 +314,13 @@ def test_a_pickle_leaves_the_cache_behind(ten):
 
 
 def test_threads_may_share_the_cache():
-    cache, together = PictureCache(500), threading.Barrier(4)
+    cache, together = ImageCache(500), threading.Barrier(4)
 
     def use(seed: int) -> None:
         together.wait()
         for value in np.random.default_rng(seed).integers(20, size=2000):
-            picture = cache.get(Path(str(value)))
-            assert picture is None or (picture == value).all()
+            image = cache.get(Path(str(value)))
+            assert image is None or (image == value).all()
             cache.put(Path(str(value)), np.full(100, value, np.uint8))
 
     with ThreadPoolExecutor(4) as pool:

@@ -34,7 +34,7 @@ def test_without_a_folder_come_the_digits_of_scikit_learn():
     assert digits.train.dtype == digits.test.dtype == np.float32
     images, labels = load_digits().images, load_digits().target
     known = {image.tobytes(): label for image, label in zip((images / 16).astype("f4"), labels, strict=True)}
-    assert [known[picture.tobytes()] for picture in digits.train] == digits.train_labels.tolist()
+    assert [known[array.tobytes()] for array in digits.train] == digits.train_labels.tolist()
     assert not {p.tobytes() for p in digits.train} & {p.tobytes() for p in digits.test}
 
 

@@ -32,12 +32,12 @@ def flat(value: float, *shape: int, dtype: str = "uint8") -> np.ndarray:
 
 
 def flats(n: int) -> list[np.ndarray]:
-    """Return pictures that are told by their value, their index, and have different sizes."""
+    """Return images that are told by their value, their index, and have different sizes."""
     return [flat(index, 8 + index % 3, 9) for index in range(n)]
 
 
 def visits(patches: RandomPatches, seed: int = 0) -> dict[int, int]:
-    """Return how many patches each of the flat pictures gave."""
+    """Return how many patches each of the flat images gave."""
     values, counts = drawn(patches, seed)[0][:, 0, 0].unique(return_counts=True)
     return dict(zip(values.int().tolist(), counts.tolist(), strict=True))
 
@@ -69,7 +69,7 @@ class Flowing(IterableDataset):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Return a folder of twelve small pictures of different sizes, full of noise."""
+    """Return a folder of twelve small images of different sizes, full of noise."""
     rng = np.random.default_rng(0)
     for index in range(12):
         pixels = rng.integers(0, 256, (20 + index, 30 - index, 3), dtype=np.uint8)
@@ -80,8 +80,8 @@ def photos(tmp_path):
 # What an epoch gives
 
 
-def test_an_epoch_gives_so_many_patches_of_each_picture():
-    patches = RandomPatches(flats(10), 4, patches_per_picture=3, normalize=False)
+def test_an_epoch_gives_so_many_patches_of_each_image():
+    patches = RandomPatches(flats(10), 4, patches_per_image=3, normalize=False)
     inputs, targets = drawn(patches)
     assert len(patches) == 30
     assert inputs.shape == (30, 4, 4)
@@ -91,24 +91,24 @@ def test_an_epoch_gives_so_many_patches_of_each_picture():
 
 
 @pytest.mark.parametrize(("wanted", "most"), [(4, 1), (25, 3)])
-def test_the_pictures_of_an_epoch_can_be_chosen(wanted, most):
-    patches = RandomPatches(flats(10), 4, patches_per_picture=2, pictures_per_epoch=wanted, normalize=False)
+def test_the_images_of_an_epoch_can_be_chosen(wanted, most):
+    patches = RandomPatches(flats(10), 4, patches_per_image=2, images_per_epoch=wanted, normalize=False)
     counts = visits(patches)
     assert sum(counts.values()) == len(patches) == wanted * 2
     assert max(counts.values()) == most * 2
     assert any(visits(patches, seed) != counts for seed in (1, 2, 3))  # two may be equal by chance
 
 
-def test_patches_are_pieces_of_their_picture():
-    picture = np.arange(20 * 30, dtype=np.float64).reshape(20, 30)
-    for patch in drawn(RandomPatches([picture], (3, 5), patches_per_picture=100))[0].numpy():
+def test_patches_are_pieces_of_their_image():
+    image = np.arange(20 * 30, dtype=np.float64).reshape(20, 30)
+    for patch in drawn(RandomPatches([image], (3, 5), patches_per_image=100))[0].numpy():
         row, column = divmod(int(patch[0, 0]), 30)
-        np.testing.assert_array_equal(patch, picture[row : row + 3, column : column + 5])
+        np.testing.assert_array_equal(patch, image[row : row + 3, column : column + 5])
 
 
 def test_all_places_are_equally_likely():
-    picture = np.arange(5 * 6, dtype=np.float32).reshape(5, 6)
-    inputs, _ = drawn(RandomPatches([picture], (3, 2), patches_per_picture=15_000))
+    image = np.arange(5 * 6, dtype=np.float32).reshape(5, 6)
+    inputs, _ = drawn(RandomPatches([image], (3, 2), patches_per_image=15_000))
     counts = inputs[:, 0, 0].int().bincount()
     corners = [row * 6 + column for row in range(3) for column in range(5)]
     assert counts.nonzero().flatten().tolist() == corners
@@ -122,14 +122,14 @@ def test_patches_are_fresh_in_every_epoch():
     assert not {p.numpy().tobytes() for p in first} & {p.numpy().tobytes() for p in second}
 
 
-def test_patches_of_many_pictures_are_mixed():
+def test_patches_of_many_images_are_mixed():
     order = drawn(RandomPatches(flats(100), 4, normalize=False))[0][:, 0, 0]
     assert len(order[:100].unique()) > 40
     assert (order.diff() == 0).float().mean() < 0.05
 
 
 def test_small_pools_mix_with_their_neighbours(monkeypatch):
-    monkeypatch.setattr(_stream, "POOL_BYTES", 10 * 16 * 16)  # ten pictures
+    monkeypatch.setattr(_stream, "POOL_BYTES", 10 * 16 * 16)  # ten images
     patches = RandomPatches(flats(100), 4, normalize=False)
     blocks = [x[:, 0, 0] for x, _ in patches.draw(seeded())]
     assert len(blocks) > 10
@@ -137,14 +137,14 @@ def test_small_pools_mix_with_their_neighbours(monkeypatch):
     assert all(len(block.unique()) > 5 for block in blocks)
 
 
-def test_learning_begins_before_all_pictures_are_read():
-    pictures = Listed(flats(100) * 3)
-    epoch = RandomPatches(pictures, 4).draw(seeded())
+def test_learning_begins_before_all_images_are_read():
+    images = Listed(flats(100) * 3)
+    epoch = RandomPatches(images, 4).draw(seeded())
     inputs, _ = next(epoch)
     assert len(inputs) == 32 * 16
-    assert len(pictures.asked) <= 1 + 64 + 32
+    assert len(images.asked) <= 1 + 64 + 32
     assert len(next(epoch)[0]) == 32 * 16
-    assert len(pictures.asked) <= 1 + 96 + 32
+    assert len(images.asked) <= 1 + 96 + 32
     epoch.close()
 
 
@@ -164,7 +164,7 @@ def test_blocks_and_pools_are_bounded(monkeypatch):
 
 def test_a_patch_larger_than_a_block_comes_alone(monkeypatch):
     monkeypatch.setattr(_cutting, "BLOCK_ENTRIES", 10)
-    blocks = list(RandomPatches(flats(3), 4, patches_per_picture=2).draw(seeded()))
+    blocks = list(RandomPatches(flats(3), 4, patches_per_image=2).draw(seeded()))
     assert [len(x) for x, _ in blocks] == [1] * 6
 
 
@@ -197,20 +197,20 @@ def test_integers_are_brought_to_the_unit_range(dtype, value, expected):
     np.testing.assert_allclose(inputs, value, rtol=1e-6)
 
 
-def test_pictures_of_different_types_meet_in_the_unit_range():
-    pictures = [flat(51), flat(13107, dtype="uint16"), flat(0.2, dtype="float32"), flat(0.2, dtype="float64")]
-    inputs, _ = drawn(RandomPatches(pictures, 4))
+def test_images_of_different_types_meet_in_the_unit_range():
+    images = [flat(51), flat(13107, dtype="uint16"), flat(0.2, dtype="float32"), flat(0.2, dtype="float64")]
+    inputs, _ = drawn(RandomPatches(images, 4))
     np.testing.assert_allclose(inputs, np.full((64, 4, 4), 0.2), rtol=1e-6)
 
 
-def test_unnormalized_pictures_share_a_type():
+def test_unnormalized_images_share_a_type():
     patches = RandomPatches([flat(1), flat(2, dtype="uint16")], 4, normalize=False)
-    with pytest.warns(SkippedImageWarning, match="Picture 1 is of type uint16, the first one of uint8"):
+    with pytest.warns(SkippedImageWarning, match="Image 1 is of type uint16, the first one of uint8"):
         assert visits(patches) == {1: 32}
 
 
 def test_wide_integers_are_not_normalized():
-    with pytest.raises(ValueError, match="Pictures of int64 cannot be normalized"):
+    with pytest.raises(ValueError, match="Images of int64 cannot be normalized"):
         drawn(RandomPatches([flat(1, dtype="int64")], 4))
     assert visits(RandomPatches([flat(1, dtype="int64")], 4, normalize=False)) == {1: 16}
 
@@ -231,7 +231,7 @@ SIZED = {
 
 
 @pytest.mark.parametrize("kind", SIZED)
-def test_the_same_pictures_give_the_same_patches_whatever_holds_them(kind):
+def test_the_same_images_give_the_same_patches_whatever_holds_them(kind):
     patches = RandomPatches(SIZED[kind], 4)
     assert patches.sample_shape == (4, 4, 3)
     assert not patches.is_paired
@@ -246,9 +246,9 @@ def test_gray_stacks_and_single_channels():
 
 
 def test_a_users_data_set_is_asked_by_one_thread_at_a_time():
-    pictures = Listed(flats(40))
-    drawn(RandomPatches(pictures, 4))
-    asked, threads = zip(*pictures.asked[1:], strict=True)  # the first was the look at its kind
+    images = Listed(flats(40))
+    drawn(RandomPatches(images, 4))
+    asked, threads = zip(*images.asked[1:], strict=True)  # the first was the look at its kind
     assert sorted(asked) == list(range(40))
     assert len(set(threads)) == 1
     assert threading.get_ident() not in threads
@@ -266,7 +266,7 @@ STREAMS = {
 @pytest.mark.parametrize("kind", STREAMS)
 def test_streams_go_on_from_epoch_to_epoch(kind):
     patches = RandomPatches(
-        STREAMS[kind](flats(10)), 4, patches_per_picture=2, pictures_per_epoch=4, normalize=False
+        STREAMS[kind](flats(10)), 4, patches_per_image=2, images_per_epoch=4, normalize=False
     )
     assert len(patches) == 8
     assert patches.sample_shape == (4, 4)
@@ -277,25 +277,25 @@ def test_streams_go_on_from_epoch_to_epoch(kind):
 
 @pytest.mark.parametrize("kind", STREAMS)
 def test_streams_need_the_length_of_an_epoch(kind):
-    with pytest.raises(ValueError, match="need pictures_per_epoch"):
+    with pytest.raises(ValueError, match="need images_per_epoch"):
         RandomPatches(STREAMS[kind](flats(10)), 4)
 
 
 def test_an_iterator_that_ends_asks_for_a_function():
-    patches = RandomPatches(iter(flats(5)), 4, pictures_per_epoch=3)
+    patches = RandomPatches(iter(flats(5)), 4, images_per_epoch=3)
     drawn(patches)
-    with pytest.raises(ValueError, match=r"ended after 5 pictures.* Pass a function that makes a new one"):
+    with pytest.raises(ValueError, match=r"ended after 5 images.* Pass a function that makes a new one"):
         drawn(patches)
 
 
 @pytest.mark.parametrize("empty", [iter([]), lambda: iter([]), Flowing([])])
-def test_a_stream_without_pictures_is_refused(empty):
-    with pytest.raises(ValueError, match="no picture to be had"):
-        drawn(RandomPatches(empty, 4, pictures_per_epoch=3))
+def test_a_stream_without_images_is_refused(empty):
+    with pytest.raises(ValueError, match="no image to be had"):
+        drawn(RandomPatches(empty, 4, images_per_epoch=3))
 
 
-def test_a_look_at_a_stream_loses_no_picture():
-    patches = RandomPatches(iter(flats(10)), 4, pictures_per_epoch=10, patches_per_picture=2, normalize=False)
+def test_a_look_at_a_stream_loses_no_image():
+    patches = RandomPatches(iter(flats(10)), 4, images_per_epoch=10, patches_per_image=2, normalize=False)
     inputs, targets = patches.first(6, seeded())
     assert inputs is targets
     assert sorted(inputs[:, 0, 0].int().tolist()) == list(range(6))
@@ -303,16 +303,16 @@ def test_a_look_at_a_stream_loses_no_picture():
     assert visits(patches) == dict.fromkeys(range(10), 2)
 
 
-def test_a_look_at_a_stream_of_large_pictures_is_a_short_one(monkeypatch):
+def test_a_look_at_a_stream_of_large_images_is_a_short_one(monkeypatch):
     monkeypatch.setattr(_sources, "HELD_BYTES", 200)
-    patches = RandomPatches(iter(flats(10)), 4, pictures_per_epoch=10, patches_per_picture=2)
-    assert len(patches.first(20, seeded())[0]) == 6  # three pictures of 72 bytes and more
+    patches = RandomPatches(iter(flats(10)), 4, images_per_epoch=10, patches_per_image=2)
+    assert len(patches.first(20, seeded())[0]) == 6  # three images of 72 bytes and more
     assert len(drawn(patches)[0]) == 20
 
 
-def test_an_epoch_left_early_loses_no_picture_that_waits():
+def test_an_epoch_left_early_loses_no_image_that_waits():
     patches = RandomPatches(
-        itertools.cycle(flats(200)), 4, pictures_per_epoch=10, patches_per_picture=1, normalize=False
+        itertools.cycle(flats(200)), 4, images_per_epoch=10, patches_per_image=1, normalize=False
     )
     epoch = patches._visit(patches._source.order(seeded()), 10, 1, patches._source.release)
     assert next(epoch)[0].max() == 0
@@ -330,57 +330,57 @@ def test_a_folder_may_be_given_by_its_path(tmp_path, as_path):
 
 
 @pytest.mark.parametrize(
-    ("pictures", "error", "message"),
+    ("images", "error", "message"),
     [
         ("photos", FileNotFoundError, "There is no folder 'photos'"),
-        ({"a": 1}, TypeError, "Expected an ImageFolder, the path of a folder, a stack of pictures.*got dict"),
+        ({"a": 1}, TypeError, "Expected an ImageFolder, the path of a folder, a stack of images.*got dict"),
         (3, TypeError, "Expected an ImageFolder.*got int"),
-        ([], ValueError, "no pictures"),
-        (np.zeros((0, 8, 8)), ValueError, "no pictures"),
+        ([], ValueError, "no images"),
+        (np.zeros((0, 8, 8)), ValueError, "no images"),
         (Listed([]), ValueError, "data set is empty"),
-        (np.zeros((8, 8)), ValueError, r"got \(8, 8\). Pass a single picture as \[picture\]"),
+        (np.zeros((8, 8)), ValueError, r"got \(8, 8\). Pass a single image as \[image\]"),
         ([np.zeros(8)], ValueError, "two or three axes"),
-        ([np.zeros((2, 8, 8, 3))], ValueError, "A batch of pictures is not one"),
-        ([[1.0, 2.0]], TypeError, r"pair \(noisy, clean\) of pictures, got \(float, float\)"),
+        ([np.zeros((2, 8, 8, 3))], ValueError, "A batch of images is not one"),
+        ([[1.0, 2.0]], TypeError, r"pair \(noisy, clean\) of images, got \(float, float\)"),
         ([(flat(0), 3)], TypeError, r"got \(ndarray, int\). Labels are of no use here"),
         ([flat(0).astype(complex)], TypeError, "must hold real numbers"),
         ([Image.new("L", (8, 8))], TypeError, "must be an array"),
     ],
 )
-def test_what_are_no_pictures_is_refused(pictures, error, message):
+def test_what_are_no_images_is_refused(images, error, message):
     with pytest.raises(error, match=message):
-        RandomPatches(pictures, 4)
+        RandomPatches(images, 4)
 
 
 @pytest.mark.parametrize(
     ("items", "error", "message"),
     [
-        ([(torch.zeros(1, 8, 8), 3)] * 3, TypeError, "Picture 0: .* Labels are of no use"),
-        ([(torch.zeros(1, 8, 8), torch.tensor(3))] * 3, TypeError, "Picture 0: .* Labels are of no use"),
-        ([{"image": 0}] * 3, TypeError, "Picture 0: .* must be an array .* got dict"),
-        ([(flat(0), flat(0), flat(0))] * 3, TypeError, r"Picture 0: .* got \(ndarray, ndarray, ndarray\)"),
-        ([()] * 3, TypeError, r"Picture 0: An item must be a picture or a pair .* got \(\)"),
+        ([(torch.zeros(1, 8, 8), 3)] * 3, TypeError, "Image 0: .* Labels are of no use"),
+        ([(torch.zeros(1, 8, 8), torch.tensor(3))] * 3, TypeError, "Image 0: .* Labels are of no use"),
+        ([{"image": 0}] * 3, TypeError, "Image 0: .* must be an array .* got dict"),
+        ([(flat(0), flat(0), flat(0))] * 3, TypeError, r"Image 0: .* got \(ndarray, ndarray, ndarray\)"),
+        ([()] * 3, TypeError, r"Image 0: An item must be an image or a pair .* got \(\)"),
     ],
 )
-def test_items_that_are_no_pictures_are_refused_when_they_are_met(items, error, message):
+def test_items_that_are_no_images_are_refused_when_they_are_met(items, error, message):
     with pytest.raises(error, match=message):
         _ = RandomPatches(Listed(items), 4).sample_shape
 
 
 @pytest.mark.parametrize("item", [None, {"image": 0}, (flat(2), 3), "photo.png", np.zeros(8)])
-def test_an_item_that_is_no_picture_is_named(item):
+def test_an_item_that_is_no_image_is_named(item):
     items = [flat(0), flat(1), item]
-    for pictures in (items, Listed(items)):
-        with pytest.raises((TypeError, ValueError), match=r"^Picture 2: "):
-            drawn(RandomPatches(pictures, 4))
-    with pytest.raises((TypeError, ValueError), match=r"^Picture number 2 of the stream: "):
-        drawn(RandomPatches(iter(items), 4, pictures_per_epoch=3))
+    for images in (items, Listed(items)):
+        with pytest.raises((TypeError, ValueError), match=r"^Image 2: "):
+            drawn(RandomPatches(images, 4))
+    with pytest.raises((TypeError, ValueError), match=r"^Image number 2 of the stream: "):
+        drawn(RandomPatches(iter(items), 4, images_per_epoch=3))
 
 
-def test_an_item_may_be_a_picture_alone_in_a_tuple():
+def test_an_item_may_be_an_image_alone_in_a_tuple():
     tensors = torch.from_numpy(STACK).movedim(-1, 1)
-    for pictures in (TensorDataset(tensors), [(picture,) for picture in STACK], [[p] for p in tensors]):
-        patches = RandomPatches(pictures, 4)
+    for images in (TensorDataset(tensors), [(image,) for image in STACK], [[p] for p in tensors]):
+        patches = RandomPatches(images, 4)
         assert not patches.is_paired
         assert torch.equal(drawn(patches)[0], drawn(RandomPatches(STACK, 4))[0])
 
@@ -391,12 +391,12 @@ def test_an_item_may_be_a_picture_alone_in_a_tuple():
     [np.zeros((6, 30, 40)), np.zeros((6, 30, 40, 3)), torch.zeros(6, 30, 40), torch.zeros(6, 1, 30, 40)],
     ids=lambda stack: f"{type(stack).__name__} {stack.ndim}",
 )
-def test_two_stacks_are_not_taken_for_two_pictures(stack, kind):
+def test_two_stacks_are_not_taken_for_two_images(stack, kind):
     with pytest.raises(ValueError, match=r"look like two stacks. Pass pairs as list\(zip\(noisy, clean\)\)"):
         RandomPatches(kind((stack, stack)), 6)
 
 
-def test_two_pictures_are_not_taken_for_two_stacks():
+def test_two_images_are_not_taken_for_two_stacks():
     assert RandomPatches([np.zeros((8, 9, 4))] * 2, 6).sample_shape == (6, 6, 4)
     assert RandomPatches([torch.zeros(4, 8, 9)] * 2, 6).sample_shape == (6, 6, 4)
     assert RandomPatches([np.zeros((8, 9, 7)), np.zeros((9, 9, 7))], 6).sample_shape == (6, 6, 7)
@@ -405,8 +405,8 @@ def test_two_pictures_are_not_taken_for_two_stacks():
 
 def test_a_loader_of_batches_is_refused():
     loader = DataLoader(TensorDataset(torch.zeros(6, 1, 8, 8)), batch_size=2)
-    with pytest.raises(ValueError, match="A batch of pictures is not one: pass the data set itself"):
-        _ = RandomPatches(loader, 4, pictures_per_epoch=3).sample_shape
+    with pytest.raises(ValueError, match="A batch of images is not one: pass the data set itself"):
+        _ = RandomPatches(loader, 4, images_per_epoch=3).sample_shape
 
 
 @pytest.mark.parametrize(
@@ -415,9 +415,9 @@ def test_a_loader_of_batches_is_refused():
         ({"patch_size": 0}, ValueError, "patch_size must be at least 1"),
         ({"patch_size": 4.0}, TypeError, "patch_size must be an integer"),
         ({"patch_size": (4, 4, 3)}, ValueError, r"patch_size must be an integer or \(height, width\)"),
-        ({"patches_per_picture": 0}, ValueError, "patches_per_picture must be at least 1"),
-        ({"patches_per_picture": 2**26}, ValueError, "lower patches_per_picture and raise"),
-        ({"pictures_per_epoch": 0}, ValueError, "pictures_per_epoch must be at least 1"),
+        ({"patches_per_image": 0}, ValueError, "patches_per_image must be at least 1"),
+        ({"patches_per_image": 2**26}, ValueError, "lower patches_per_image and raise"),
+        ({"images_per_epoch": 0}, ValueError, "images_per_epoch must be at least 1"),
         ({"normalize": "yes"}, TypeError, "normalize must be True or False"),
         ({"on_error": "ignore"}, ValueError, "Unknown on_error 'ignore'"),
     ],
@@ -432,7 +432,7 @@ def test_wrong_parameters_are_refused(parameters, error, message):
 
 def pairs(n: int = 5) -> list[tuple[np.ndarray, np.ndarray]]:
     clean = [np.random.default_rng(k).random((10 + k, 12)) for k in range(n)]
-    return [(picture + 10, picture) for picture in clean]
+    return [(image + 10, image) for image in clean]
 
 
 @pytest.mark.parametrize("kind", ["list", "data set", "stream", "tensors"])
@@ -445,7 +445,7 @@ def test_both_sides_are_cut_at_the_same_place(kind):
     }
     if kind == "tensors":
         ways[kind].tensors[1].copy_(ways[kind].tensors[0] - 10)
-    patches = RandomPatches(ways[kind], 4, pictures_per_epoch=5)
+    patches = RandomPatches(ways[kind], 4, images_per_epoch=5)
     inputs, targets = drawn(patches)
     assert patches.is_paired
     assert inputs.shape == targets.shape == (80, *patches.sample_shape)
@@ -466,9 +466,9 @@ def test_folders_of_pairs_are_cut_at_the_same_place(photos, tmp_path):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ((flat(0), flat(0, 9, 9)), "Picture 1 is a pair whose sides differ in size: 8 x 9 and 9 x 9"),
+        ((flat(0), flat(0, 9, 9)), "Image 1 is a pair whose sides differ in size: 8 x 9 and 9 x 9"),
         ((flat(0), flat(0, dtype="uint16")), "sides differ in type: uint8 and uint16"),
-        (flat(0), "Picture 1 is a single picture, the first one is a pair"),
+        (flat(0), "Image 1 is a single image, the first one is a pair"),
     ],
 )
 def test_pairs_that_do_not_match_are_left_out(item, message):
@@ -484,7 +484,7 @@ def test_pairs_that_do_not_match_are_left_out(item, message):
 @pytest.mark.parametrize("n_workers", [0, 1, 2, 5])
 def test_a_seed_gives_the_same_bits_whatever_threads_and_cache_do(photos, n_workers, cache_bytes):
     expected = [drawn(RandomPatches(ImageFolder(photos), 8), seed)[0] for seed in range(2)]
-    patches = RandomPatches(ImageFolder(photos, cache_bytes=cache_bytes), 8, pictures_per_epoch=12)
+    patches = RandomPatches(ImageFolder(photos, cache_bytes=cache_bytes), 8, images_per_epoch=12)
     patches._source.n_workers = n_workers
     for seed in (0, 1):
         assert torch.equal(drawn(patches, seed)[0], expected[seed])
@@ -492,20 +492,20 @@ def test_a_seed_gives_the_same_bits_whatever_threads_and_cache_do(photos, n_work
 
 
 @pytest.mark.filterwarnings("ignore::sk_denoise.exceptions.SkippedImageWarning")
-def test_a_seed_gives_the_same_bits_where_pictures_are_left_out(photos):
+def test_a_seed_gives_the_same_bits_where_images_are_left_out(photos):
     for index in (0, 5, 11):
         (photos / f"{index:02}.png").write_bytes(b"broken")
     epochs = []
     for n_workers in (0, 1, 2, 5):
-        patches = RandomPatches(ImageFolder(photos), 8, pictures_per_epoch=40)
+        patches = RandomPatches(ImageFolder(photos), 8, images_per_epoch=40)
         patches._source.n_workers = n_workers
         epochs.append([drawn(patches, seed)[0] for seed in range(2)])
     assert all(torch.equal(x, y) for epoch in epochs for x, y in zip(epoch, epochs[0], strict=True))
 
 
 @pytest.mark.filterwarnings("ignore::sk_denoise.exceptions.SkippedImageWarning")
-@pytest.mark.parametrize("pictures_per_epoch", [None, 5, 40])
-def test_a_seed_gives_the_same_bits_where_broken_files_are_known(photos, pictures_per_epoch):
+@pytest.mark.parametrize("images_per_epoch", [None, 5, 40])
+def test_a_seed_gives_the_same_bits_where_broken_files_are_known(photos, images_per_epoch):
     for index in (0, 5, 11):
         (photos / f"{index:02}.png").write_bytes(b"broken")
 
@@ -515,7 +515,7 @@ def test_a_seed_gives_the_same_bits_where_broken_files_are_known(photos, picture
         epochs = [torch.cat([x for x, _ in patches.draw(generator)]) for _ in range(2)]
         return [*epochs, *looks, patches.first(100, generator)[0]]
 
-    patches = RandomPatches(ImageFolder(photos), 8, pictures_per_epoch=pictures_per_epoch)
+    patches = RandomPatches(ImageFolder(photos), 8, images_per_epoch=images_per_epoch)
     fresh, reused = all_of(patches), all_of(patches)
     assert not torch.equal(fresh[0], fresh[1])
     for x, y in zip(fresh, reused, strict=True):
@@ -561,7 +561,7 @@ def test_a_copy_by_pickle_draws_the_same(photos):
     assert torch.equal(drawn(pickle.loads(pickle.dumps(patches)))[0], expected)
 
 
-# Pictures of no use
+# Images of no use
 
 
 BAD = {
@@ -573,12 +573,10 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_picture_of_no_use_is_left_out_with_one_warning(kind):
+def test_an_image_of_no_use_is_left_out_with_one_warning(kind):
     bad, message = BAD[kind]
     patches = RandomPatches([flat(0, dtype="float64"), flat(1, dtype="float64"), bad], 4)
-    with pytest.warns(
-        SkippedImageWarning, match=f"Picture 2 {message}. It is left out from now on"
-    ) as caught:
+    with pytest.warns(SkippedImageWarning, match=f"Image 2 {message}. It is left out from now on") as caught:
         counts = visits(patches)
     assert len(caught) == 1
     assert sum(counts.values()) == len(patches) == 48
@@ -607,8 +605,8 @@ def test_a_broken_file_is_named_once_and_left_out(photos):
     }
 
 
-def test_a_bad_picture_that_is_on_its_way_twice_is_told_of_once():
-    patches = RandomPatches([flat(0), flat(1, 2, 2)], 4, pictures_per_epoch=20)
+def test_a_bad_image_that_is_on_its_way_twice_is_told_of_once():
+    patches = RandomPatches([flat(0), flat(1, 2, 2)], 4, images_per_epoch=20)
     with pytest.warns(SkippedImageWarning) as caught:
         drawn(patches)
     assert len(caught) == 1
@@ -623,18 +621,18 @@ def test_the_folder_says_what_happens_to_broken_files(photos):
         drawn(RandomPatches(folder, 8, on_error="warn"))
 
 
-def test_the_kind_is_that_of_the_first_picture_of_use():
+def test_the_kind_is_that_of_the_first_image_of_use():
     patches = RandomPatches([flat(0, 2, 2), flat(1, 8, 8, 3), flat(2)], 4, normalize=False)
-    with pytest.warns(SkippedImageWarning, match="Picture 0"):
+    with pytest.warns(SkippedImageWarning, match="Image 0"):
         assert patches.sample_shape == (4, 4, 3)
-    with pytest.warns(SkippedImageWarning, match="Picture 2"):
+    with pytest.warns(SkippedImageWarning, match="Image 2"):
         assert set(drawn(patches)[0].unique().tolist()) == {1}
 
 
-def test_errors_of_files_in_a_users_data_set_leave_the_picture_out():
+def test_errors_of_files_in_a_users_data_set_leave_the_image_out():
     patches = Listed([flat(0), OSError("cannot identify image file"), flat(2)])
     patches = RandomPatches(patches, 4, normalize=False)
-    with pytest.warns(SkippedImageWarning, match="Picture 1 cannot be read: cannot identify"):
+    with pytest.warns(SkippedImageWarning, match="Image 1 cannot be read: cannot identify"):
         assert set(visits(patches)) == {0, 2}
 
 
@@ -650,40 +648,40 @@ def test_other_errors_of_a_users_data_set_are_the_users():
 def test_a_data_set_that_stops_in_between_is_named(n_workers):
     patches = RandomPatches(Listed([flat(0), StopIteration("no more"), flat(2)]), 4)
     patches._source.n_workers = n_workers
-    with pytest.raises(RuntimeError, match=r"Picture 1 cannot be had: .* raised StopIteration") as caught:
+    with pytest.raises(RuntimeError, match=r"Image 1 cannot be had: .* raised StopIteration") as caught:
         drawn(patches)
     assert isinstance(caught.value.__cause__, StopIteration)
 
 
 def test_a_function_that_stops_in_place_of_its_iterator_is_named():
     iterators = iter([flats(3)])
-    patches = RandomPatches(lambda: next(iterators), 4, pictures_per_epoch=5)
-    with pytest.raises(RuntimeError, match=r"Picture number 3 of the stream .* raised StopIteration"):
+    patches = RandomPatches(lambda: next(iterators), 4, images_per_epoch=5)
+    with pytest.raises(RuntimeError, match=r"Image number 3 of the stream .* raised StopIteration"):
         drawn(patches)
 
 
-def test_streams_pass_over_pictures_of_no_use():
+def test_streams_pass_over_images_of_no_use():
     patches = RandomPatches(
-        lambda: [flat(0), flat(1, 2, 2), flat(2), flat(3)], 4, pictures_per_epoch=3, normalize=False
+        lambda: [flat(0), flat(1, 2, 2), flat(2), flat(3)], 4, images_per_epoch=3, normalize=False
     )
-    with pytest.warns(SkippedImageWarning, match="Picture number 1 of the stream is 2 x 2"):
+    with pytest.warns(SkippedImageWarning, match="Image number 1 of the stream is 2 x 2"):
         patches.first(48, seeded())
     assert visits(patches) == {0: 16, 2: 16, 3: 16}
 
 
 @pytest.mark.parametrize(
-    ("pictures", "message"),
+    ("images", "message"),
     [
-        ([flat(0, 2, 2)] * 3, "None of the 3 pictures can be used.*Picture 2 is 2 x 2"),
-        ([flat(np.nan, dtype="f4")] * 3, "None of the 3 pictures can be used.*holds NaN"),
-        (lambda: [flat(0, 2, 2)], "100 pictures in a row cannot be used.*is 2 x 2"),
-        (lambda: [flat(np.nan, dtype="f4")], "100 pictures in a row cannot be used.*holds NaN"),
-        (list(np.zeros((9, 9, 3))), "None of the 9 pictures.*is 9 x 3 .*Arrays are height, width"),
+        ([flat(0, 2, 2)] * 3, "None of the 3 images can be used.*Image 2 is 2 x 2"),
+        ([flat(np.nan, dtype="f4")] * 3, "None of the 3 images can be used.*holds NaN"),
+        (lambda: [flat(0, 2, 2)], "100 images in a row cannot be used.*is 2 x 2"),
+        (lambda: [flat(np.nan, dtype="f4")], "100 images in a row cannot be used.*holds NaN"),
+        (list(np.zeros((9, 9, 3))), "None of the 9 images.*is 9 x 3 .*Arrays are height, width"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::sk_denoise.exceptions.SkippedImageWarning")
-def test_where_nothing_is_of_use_it_says_so(pictures, message):
-    patches = RandomPatches(pictures, 4, pictures_per_epoch=3)
+def test_where_nothing_is_of_use_it_says_so(images, message):
+    patches = RandomPatches(images, 4, images_per_epoch=3)
     with pytest.raises(ValueError, match=message):
         drawn(patches)
     with pytest.raises(ValueError, match=message):
@@ -694,7 +692,7 @@ def test_where_nothing_is_of_use_it_says_so(pictures, message):
 
 
 def test_a_look_takes_patches_from_all_over():
-    patches = RandomPatches(flats(200), 4, patches_per_picture=2, normalize=False)
+    patches = RandomPatches(flats(200), 4, patches_per_image=2, normalize=False)
     values = patches.first(100, seeded())[0][:, 0, 0]
     assert len(values) == 100
     assert len(values.unique()) == 50
@@ -702,7 +700,7 @@ def test_a_look_takes_patches_from_all_over():
     assert len(RandomPatches(flats(2), 4).first(999, seeded())[0]) == 999
 
 
-def test_whole_pictures_are_held_out():
+def test_whole_images_are_held_out():
     patches = RandomPatches(flats(20), 4, normalize=False)
     training, validation = patches.split(0.25, random_state=0)
     assert (len(training), len(validation)) == (15 * 16, 5 * 16)
@@ -711,18 +709,18 @@ def test_whole_pictures_are_held_out():
     assert sorted([*training.indexes, *validation.indexes]) == list(range(20)) == list(patches.indexes)
     assert patches.split(0.25, random_state=0)[1].indexes == validation.indexes
     assert patches.split(0.25, random_state=1)[1].indexes != validation.indexes
-    with pytest.raises(ValueError, match="two pictures or more"):
+    with pytest.raises(ValueError, match="two images or more"):
         patches.split(0.01)[1].split(0.5)
 
 
-def test_the_pictures_of_an_epoch_are_shared_out():
-    parts = RandomPatches(flats(20), 4, pictures_per_epoch=100).split(0.1)
+def test_the_images_of_an_epoch_are_shared_out():
+    parts = RandomPatches(flats(20), 4, images_per_epoch=100).split(0.1)
     assert [len(part) for part in parts] == [90 * 16, 10 * 16]
 
 
-def test_parts_forget_pictures_of_no_use_and_keep_the_kind():
+def test_parts_forget_images_of_no_use_and_keep_the_kind():
     patches = RandomPatches([flat(0, 2, 2), *flats(4)], 4)
-    with pytest.warns(SkippedImageWarning, match="Picture 0"):
+    with pytest.warns(SkippedImageWarning, match="Image 0"):
         parts = patches.split(0.5, random_state=0)
     assert sorted([*parts[0].indexes, *parts[1].indexes]) == [1, 2, 3, 4]
     assert [part.sample_shape for part in parts] == [(4, 4)] * 2
@@ -730,7 +728,7 @@ def test_parts_forget_pictures_of_no_use_and_keep_the_kind():
 
 def test_streams_are_not_split():
     with pytest.raises(ValueError, match="without a length cannot be split"):
-        RandomPatches(lambda: flats(3), 4, pictures_per_epoch=3).split(0.5)
+        RandomPatches(lambda: flats(3), 4, images_per_epoch=3).split(0.5)
 
 
 # Threads
@@ -741,7 +739,7 @@ def test_streams_are_not_split():
 def test_threads_end_with_the_epoch(photos, monkeypatch, kind, end):
     monkeypatch.setattr(_stream, "POOL_BYTES", 1)
     folder = ImageFolder(photos)
-    patches = RandomPatches(folder if kind == "folder" else lambda: folder, 8, pictures_per_epoch=12)
+    patches = RandomPatches(folder if kind == "folder" else lambda: folder, 8, images_per_epoch=12)
     before = threading.active_count()
     epoch = patches.draw(seeded())
     next(epoch)
@@ -758,19 +756,19 @@ def test_threads_end_with_the_epoch(photos, monkeypatch, kind, end):
     assert threading.active_count() == before
 
 
-def test_few_pictures_are_fetched_ahead(monkeypatch):
+def test_few_images_are_fetched_ahead(monkeypatch):
     monkeypatch.setattr(_stream, "POOL_BYTES", 1)
-    pictures = Listed(flats(100))
-    epoch = RandomPatches(pictures, 4).draw(seeded())
+    images = Listed(flats(100))
+    epoch = RandomPatches(images, 4).draw(seeded())
     for taken in range(1, 20):
         next(epoch)
-        assert len(pictures.asked) <= 1 + taken + 32
+        assert len(images.asked) <= 1 + taken + 32
     epoch.close()
 
 
-def test_fewer_pictures_of_a_stream_are_held(monkeypatch):
+def test_fewer_images_of_a_stream_are_held(monkeypatch):
     monkeypatch.setattr(_stream, "POOL_BYTES", 1)
-    patches = RandomPatches(iter(flats(100)), 4, pictures_per_epoch=100)
+    patches = RandomPatches(iter(flats(100)), 4, images_per_epoch=100)
     epoch = patches.draw(seeded())
     for taken in range(1, 20):
         next(epoch)
@@ -782,11 +780,11 @@ def test_fewer_pictures_of_a_stream_are_held(monkeypatch):
 def test_few_patches_are_cut_ahead(monkeypatch):
     monkeypatch.setattr(_stream, "POOL_BYTES", 1)
     monkeypatch.setattr(_stream, "AHEAD_ENTRIES", 2 * 16 * 16)
-    pictures = Listed(flats(100))
-    epoch = RandomPatches(pictures, 4).draw(seeded())
+    images = Listed(flats(100))
+    epoch = RandomPatches(images, 4).draw(seeded())
     next(epoch)
     epoch.close()
-    assert len(pictures.asked) <= 1 + 1 + 2
+    assert len(images.asked) <= 1 + 1 + 2
 
 
 def test_what_waits_is_not_fetched_once_an_epoch_is_left():
@@ -795,9 +793,9 @@ def test_what_waits_is_not_fetched_once_an_epoch_is_left():
             time.sleep(0.02)
             return super().__getitem__(index)
 
-    pictures = Slow(flats(100))
-    patches = RandomPatches(pictures, 4)
+    images = Slow(flats(100))
+    patches = RandomPatches(images, 4)
     epoch = patches._visit(patches._source.order(seeded()), 100, 16, patches._source.release)
     next(epoch)
     epoch.close()
-    assert len(pictures.asked) <= 1 + 1 + 1  # the look, the first, and the one under way
+    assert len(images.asked) <= 1 + 1 + 1  # the look, the first, and the one under way

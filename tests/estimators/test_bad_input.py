@@ -50,20 +50,20 @@ def test_another_number_of_features(X, fitted):
             use(X[:, :4])
 
 
-def test_pictures_of_another_shape():
-    pictures = np.random.default_rng(0).random((20, 4, 6))
-    dae = small().fit(pictures)
-    for wrong in (pictures.reshape(20, 6, 4), pictures.reshape(20, 24), pictures[..., None]):
+def test_images_of_another_shape():
+    images = np.random.default_rng(0).random((20, 4, 6))
+    dae = small().fit(images)
+    for wrong in (images.reshape(20, 6, 4), images.reshape(20, 24), images[..., None]):
         with pytest.raises(ValueError, match=r"fitted on samples of shape \(4, 6\)"):
             dae.predict(wrong)
 
 
-def test_a_single_picture():
-    pictures = np.random.default_rng(0).random((20, 4, 6))
-    dae = small().fit(pictures)
+def test_a_single_image():
+    images = np.random.default_rng(0).random((20, 4, 6))
+    dae = small().fit(images)
     with pytest.raises(ValueError, match=r"single sample.*X\[None\]"):
-        dae.predict(pictures[0])
-    assert dae.predict(pictures[0][None]).shape == (1, 4, 6)
+        dae.predict(images[0])
+    assert dae.predict(images[0][None]).shape == (1, 4, 6)
 
 
 def test_a_clean_side_of_another_shape(X):

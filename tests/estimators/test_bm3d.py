@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sk_denoise import BM3DDenoiser, NonLocalMeansDenoiser
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.metrics import mse, psnr
 
 SIGMA = 0.1
@@ -19,7 +19,7 @@ def bm3d():
 
 def cat(color: str) -> tuple[np.ndarray, np.ndarray]:
     """Return a part of a photograph, and the same with noise, as stacks of one."""
-    photo = load_pictures(color).test[0][None, 90:154, 90:154].astype(np.float64)
+    photo = load_images(color).test[0][None, 90:154, 90:154].astype(np.float64)
     return photo, photo + np.random.default_rng(1).normal(0, SIGMA, photo.shape)
 
 
@@ -48,7 +48,7 @@ def test_bm3d_denoises_colours_better_together(bm3d):
     assert psnr(photo, together, data_range=1) > psnr(photo, apart, data_range=1) + 0.5
 
 
-def test_bm3d_takes_gray_pictures_of_three_channels(bm3d):
+def test_bm3d_takes_gray_images_of_three_channels(bm3d):
     photo, noisy = cat("gray")
     gray = np.repeat(noisy[..., None], 3, axis=3)
     denoised = BM3DDenoiser(sigma=SIGMA).fit(gray).predict(gray)
@@ -56,13 +56,13 @@ def test_bm3d_takes_gray_pictures_of_three_channels(bm3d):
     np.testing.assert_allclose(np.ptp(denoised, axis=3), 0, atol=1e-6)
 
 
-def test_bm3d_leaves_pictures_whose_noise_is_below_single_precision(bm3d):
+def test_bm3d_leaves_images_whose_noise_is_below_single_precision(bm3d):
     _, noisy = cat("gray")
     np.testing.assert_array_equal(BM3DDenoiser(sigma=1e-30).fit(noisy).predict(noisy), noisy)
 
 
 @pytest.mark.parametrize("color", ["gray", "rgb"])
-def test_bm3d_gives_the_mean_of_pictures_that_are_lost_in_their_noise(bm3d, color):
+def test_bm3d_gives_the_mean_of_images_that_are_lost_in_their_noise(bm3d, color):
     photo, _ = cat(color)
     denoised = BM3DDenoiser(sigma=1e5).fit(photo).predict(photo)
     np.testing.assert_allclose(denoised, np.broadcast_to(photo.mean(axis=(1, 2), keepdims=True), photo.shape))

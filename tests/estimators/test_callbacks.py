@@ -32,7 +32,7 @@ callback = pytest.importorskip("sklearn.callback", reason="callbacks exist from 
 
 X, LABELS = load_digits(return_X_y=True)
 X, LABELS = X[:200] / 16, LABELS[:200]
-PICTURES = X.reshape(-1, 8, 8)
+IMAGES = X.reshape(-1, 8, 8)
 EPOCHS = 3
 MADE_OF_OTHERS = {
     "DenoisingEnsemble": lambda: DenoisingEnsemble(dae(max_epochs=1)),  # what is recorded holds every epoch
@@ -51,7 +51,7 @@ def images(**parameters) -> ImageDenoiser:
     return ImageDenoiser(network, **{"max_epochs": EPOCHS, "random_state": 0} | parameters)
 
 
-LEARNERS = {"autoencoder": (dae, X), "pictures": (images, PICTURES), "list": (images, list(PICTURES[:60]))}
+LEARNERS = {"autoencoder": (dae, X), "images": (images, IMAGES), "list": (images, list(IMAGES[:60]))}
 learners = pytest.mark.parametrize(("make", "samples"), LEARNERS.values(), ids=LEARNERS.keys())
 
 
@@ -100,7 +100,7 @@ def test_every_estimator_tells_callbacks_when_its_fit_begins_and_ends(name):
     if "max_epochs" in estimator.get_params():
         estimator.set_params(max_epochs=1)
     recorder = Recorder()
-    estimator.set_callbacks(recorder).fit(PICTURES)
+    estimator.set_callbacks(recorder).fit(IMAGES)
     assert recorder.told[0] == ("setup", name, "")
     assert recorder.told[1] == ("begin", name, "fit")
     assert recorder.told[-2] == ("end", name, "fit")

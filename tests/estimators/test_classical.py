@@ -28,7 +28,7 @@ from sk_denoise import (
     WienerDenoiser,
     make_denoising_scorer,
 )
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.metrics import mse, psnr
 from sk_denoise.restoration import estimate_sigma
@@ -45,7 +45,7 @@ SIGMA = 0.1
 
 
 def smooth(n: int, *shape: int, seed: int = 0) -> np.ndarray:
-    """Return smooth pictures in [0, 1]: waves of random direction, length and phase."""
+    """Return smooth images in [0, 1]: waves of random direction, length and phase."""
     rng = np.random.default_rng(seed)
     down, across = np.mgrid[: shape[0], : shape[1]] / 32
     colors = shape[2:] or (1,)
@@ -117,7 +117,7 @@ def test_rows_of_signals_are_denoised(denoiser):
     assert mse(clean, denoised) < mse(clean, noisy)
 
 
-def test_all_layouts_of_the_same_pictures_give_the_same(denoiser):
+def test_all_layouts_of_the_same_images_give_the_same(denoiser):
     stack = denoiser.fit(CLEAN).predict(NOISY)
     one_channel = clone(denoiser).fit(CLEAN[..., None]).predict(NOISY[..., None])
     flat = clone(denoiser).set_params(image_shape=(16, 16)).fit(CLEAN.reshape(60, -1))
@@ -126,7 +126,7 @@ def test_all_layouts_of_the_same_pictures_give_the_same(denoiser):
     assert denoiser.image_shape_ == flat.image_shape_ == (16, 16)
 
 
-def test_flat_colour_pictures_give_the_same_as_a_stack(denoiser):
+def test_flat_colour_images_give_the_same_as_a_stack(denoiser):
     stack = denoiser.fit(COLOR).predict(NOISY_COLOR)
     flat = clone(denoiser).set_params(image_shape=[16, 12, 3]).fit(COLOR.reshape(30, -1))
     np.testing.assert_array_equal(flat.predict(NOISY_COLOR.reshape(30, -1)).reshape(stack.shape), stack)
@@ -140,7 +140,7 @@ def test_another_unit_gives_the_same_in_that_unit(denoiser, unit):
     np.testing.assert_allclose(scaled / unit + 3, denoised, atol=rounding)
 
 
-def test_a_picture_does_not_depend_on_its_company(denoiser):
+def test_an_image_does_not_depend_on_its_company(denoiser):
     denoiser.fit(CLEAN)
     np.testing.assert_allclose(denoiser.predict(NOISY)[7:9], denoiser.predict(NOISY[7:9]), atol=1e-10)
 
@@ -181,7 +181,7 @@ def test_the_answer_is_an_array_of_its_own(denoiser):
 
 
 @pytest.mark.parametrize("value", [0, 0.3])
-def test_constant_pictures_stay_constant(denoiser, value):
+def test_constant_images_stay_constant(denoiser, value):
     constant = np.full((3, 9, 9), value, dtype=np.float64)
     np.testing.assert_allclose(denoiser.fit(constant).predict(constant), constant, atol=1e-12)
 
@@ -297,7 +297,7 @@ def test_a_level_or_strength_that_cannot_be_is_refused(level_denoiser, wrong):
         level_denoiser.set_params(**wrong).fit(CLEAN)
 
 
-def test_the_level_is_estimated_for_each_picture(level_denoiser):
+def test_the_level_is_estimated_for_each_image(level_denoiser):
     mixed = np.concatenate([with_noise(CLEAN[:5], 0.02), with_noise(CLEAN[:5], 0.2)])
     denoised = level_denoiser.fit(CLEAN).predict(mixed)
     for part in (slice(0, 5), slice(5, 10)):
@@ -320,7 +320,7 @@ def test_strength_can_be_searched_under_fixed_noise(level_denoiser):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 1), (2, 2), (3, 3), (8, 8), (1, 9), (9, 1)])
-def test_pictures_of_a_few_pixels_are_taken(level_denoiser, shape):
+def test_images_of_a_few_pixels_are_taken(level_denoiser, shape):
     few = np.random.default_rng(0).normal(size=(4, *shape))
     denoised = level_denoiser.fit(few).predict(few)
     assert denoised.shape == few.shape
@@ -332,7 +332,7 @@ def test_pictures_of_a_few_pixels_are_taken(level_denoiser, shape):
     [(NonLocalMeansDenoiser(), 7.5), (TotalVariationDenoiser(), 7.5), (BilateralDenoiser(), 7)],
 )
 def test_photographs_gain_as_much_as_was_measured(denoiser, least):
-    photo = load_pictures("gray").test[0][None, 60:188, 60:188]  # the face of a cat
+    photo = load_images("gray").test[0][None, 60:188, 60:188]  # the face of a cat
     noisy = with_noise(photo).astype(np.float32)
     denoised = denoiser.fit(photo).predict(noisy)
     assert psnr(photo, denoised, data_range=1) > psnr(photo, noisy, data_range=1) + least
@@ -354,9 +354,9 @@ def test_total_variation_iterates_to_its_tolerance_or_as_often_as_it_may():
 
 
 def test_the_bilateral_filter_weighs_by_distance_and_difference():
-    picture = np.zeros((1, 9, 9))
-    picture[0, 4, 4] = 1e-9  # a level of 1 sees no difference
-    spot = BilateralDenoiser(sigma=1.0, sigma_spatial=1.0).fit(picture).predict(picture)[0] / 1e-9
+    image = np.zeros((1, 9, 9))
+    image[0, 4, 4] = 1e-9  # a level of 1 sees no difference
+    spot = BilateralDenoiser(sigma=1.0, sigma_spatial=1.0).fit(image).predict(image)[0] / 1e-9
     down, across = np.mgrid[-3:4, -3:4]
     expected = np.exp(-(down**2 + across**2) / 2)
     np.testing.assert_allclose(spot[1:-1, 1:-1], expected / expected.sum(), atol=1e-6)
@@ -398,7 +398,7 @@ def test_a_neighbourhood_without_a_middle_is_refused(size):
         MedianDenoiser(size=size).fit(CLEAN)
 
 
-def test_the_median_keeps_pictures_and_channels_apart():
+def test_the_median_keeps_images_and_channels_apart():
     X = np.zeros((3, 5, 5, 3))
     X[1, ..., 1] = 1
     np.testing.assert_array_equal(MedianDenoiser(size=5).fit_transform(X), X)
@@ -508,13 +508,13 @@ def test_parameters_of_the_wiener_filter_are_checked(wrong):
 
 @pytest.mark.parametrize("sigma", [0.02, 0.1, 0.3])
 @pytest.mark.parametrize("shape", [(128, 128), (128, 96, 3), (1, 8000)])
-def test_the_level_is_estimated_within_a_tenth_for_every_picture(sigma, shape):
+def test_the_level_is_estimated_within_a_tenth_for_every_image(sigma, shape):
     estimates = levels_of(with_noise(smooth(8, *shape), sigma))
     assert estimates.shape == (8,)
     np.testing.assert_allclose(estimates, sigma, rtol=0.1)
 
 
-def test_each_picture_has_a_level_of_its_own_in_the_unit_of_the_data():
+def test_each_image_has_a_level_of_its_own_in_the_unit_of_the_data():
     clean = smooth(3, 128, 128)
     levels = np.array([0.02, 0.1, 0.3])
     noisy = clean + np.random.default_rng(0).normal(size=clean.shape) * levels[:, None, None]
@@ -530,7 +530,7 @@ def test_channels_are_averaged():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 1), (2, 2), (1, 9), (9, 9), (9, 9, 3)])
-def test_a_constant_picture_has_no_noise_whatever_its_size(shape):
+def test_a_constant_image_has_no_noise_whatever_its_size(shape):
     np.testing.assert_array_equal(levels_of(np.full((2, *shape), 0.7)), [0, 0])
 
 
@@ -541,7 +541,7 @@ def test_plain_slopes_and_products_of_slopes_are_no_noise():
 
 
 def test_photographs_without_noise_have_little():
-    photos = [photo[None, :256, :256] for photo in load_pictures("gray").test]
+    photos = [photo[None, :256, :256] for photo in load_images("gray").test]
     assert max(float(levels_of(photo)[0]) for photo in photos) < 0.02
 
 

@@ -24,7 +24,7 @@ from sk_denoise import (
     MaskingNoiser,
     WienerDenoiser,
 )
-from sk_denoise.datasets import ImageFolder, RandomPatches, load_pictures
+from sk_denoise.datasets import ImageFolder, RandomPatches, load_images
 from sk_denoise.io import write_image
 
 X = load_digits().data[:600] / 16
@@ -141,8 +141,8 @@ def test_integers_keep_their_unit():
     assert std.mean() > 5
 
 
-def test_pictures_of_any_size():
-    photos = load_pictures("gray")
+def test_images_of_any_size():
+    photos = load_images("gray")
     ensemble = DenoisingEnsemble(images(), 2, random_state=0).fit(photos.train[:4])
     clean = [photos.test[0][:60, :50], photos.test[1][:41, :33]]
     draw = np.random.default_rng(0)
@@ -153,12 +153,12 @@ def test_pictures_of_any_size():
     assert ensemble.score(noisy, clean) > 20
     in_bytes = np.rint(255 * noisy[0]).clip(0, 255).astype(np.uint8)[None]
     _, std = ensemble.predict(in_bytes, return_std=True)
-    assert 25 < std.mean() / stds[0].mean() < 1000  # in the unit of the picture
+    assert 25 < std.mean() / stds[0].mean() < 1000  # in the unit of the image
 
 
-def test_what_is_streamed_needs_pictures_to_calibrate_with():
-    photos = load_pictures("gray")
-    patches = RandomPatches(photos.train, 32, patches_per_picture=4)
+def test_what_is_streamed_needs_images_to_calibrate_with():
+    photos = load_images("gray")
+    patches = RandomPatches(photos.train, 32, patches_per_image=4)
     with pytest.raises(ValueError, match="X_val"):
         DenoisingEnsemble(images(), 2).fit(patches)
     ensemble = DenoisingEnsemble(images(), 2, random_state=0).fit(patches, X_val=list(photos.test))
@@ -216,14 +216,14 @@ def test_what_cannot_be_an_ensemble_is_refused(ensemble, message):
 # What members and ensembles must agree on ----------------------------------------------------------------
 
 
-def small_pictures(n: int = 12) -> list[np.ndarray]:
-    photo = load_pictures("gray").train[0]
+def small_images(n: int = 12) -> list[np.ndarray]:
+    photo = load_images("gray").train[0]
     return [photo[24 * i : 24 * i + 24, 30 : 30 + 20 + i % 3].astype(np.float32) for i in range(n)]
 
 
 @pytest.mark.parametrize("given", ["y as a stack", "y equal to X", "masks", "X_clean", "pairs"])
 def test_lists_have_the_clean_side_that_a_member_finds(given):
-    clean = [x[:, :20] for x in small_pictures()]
+    clean = [x[:, :20] for x in small_images()]
     noisy = [x + 0.1 for x in clean]
     arguments = {
         "y as a stack": (noisy, np.stack(clean)),
@@ -243,7 +243,7 @@ def test_lists_have_the_clean_side_that_a_member_finds(given):
     assert (ensemble.noiser_ is None) == (member.noiser_ is None)
 
 
-def test_tensors_of_pictures_have_their_channels_first():
+def test_tensors_of_images_have_their_channels_first():
     stack = torch.rand(10, 3, 16, 12)
     ensemble = DenoisingEnsemble(images(max_epochs=1, patch_size=8), 2, random_state=0).fit(stack)
     assert ensemble._sample_shape_ == ensemble.estimators_[0]._sample_shape_
@@ -272,11 +272,11 @@ def test_samples_without_weight_have_no_part_in_calibration():
     np.testing.assert_array_equal(floor, ensemble.fit(TRAIN[:200]).floor_)
 
 
-def test_a_folder_calibrates_as_its_pictures_do(tmp_path):
-    photos = [np.rint(255 * x).astype(np.uint8) for x in small_pictures()]
+def test_a_folder_calibrates_as_its_images_do(tmp_path):
+    photos = [np.rint(255 * x).astype(np.uint8) for x in small_images()]
     for index, photo in enumerate(photos):
         write_image(tmp_path / f"{index:02}.png", photo)
-    learner = images(max_epochs=2, patch_size=16, patches_per_picture=8)
+    learner = images(max_epochs=2, patch_size=16, patches_per_image=8)
     by_files = DenoisingEnsemble(learner, 2, random_state=0)
     by_files.fit(ImageFolder(tmp_path), X_val=ImageFolder(tmp_path))
     by_arrays = DenoisingEnsemble(learner, 2, random_state=0)

@@ -29,7 +29,7 @@ from sk_denoise import (
     UNetNetwork,
     make_denoising_scorer,
 )
-from sk_denoise.datasets import ImageFolder, RandomPatches, load_pictures
+from sk_denoise.datasets import ImageFolder, RandomPatches, load_images
 from sk_denoise.estimators import IMAGE_NETWORKS
 from sk_denoise.io import write_image
 from sk_denoise.metrics import psnr
@@ -47,12 +47,12 @@ NOISE = GaussianNoiser(0.1)
 
 @pytest.fixture(scope="module")
 def photos():
-    return [photo[:90, :110] for photo in load_pictures("gray").train]
+    return [photo[:90, :110] for photo in load_images("gray").train]
 
 
 @pytest.fixture(scope="module")
 def truth():
-    return load_pictures("gray").test[0][100:180, 100:205]
+    return load_images("gray").test[0][100:180, 100:205]
 
 
 def noisy(clean, sigma=0.1, seed=0):
@@ -67,7 +67,7 @@ def quick(network="folded_unet", **parameters):
     defaults = {
         "noise": NOISE,
         "patch_size": 16,
-        "patches_per_picture": 2,
+        "patches_per_image": 2,
         "max_epochs": 1,
         "random_state": 0,
     }
@@ -85,18 +85,18 @@ def test_it_learns_to_denoise_photos(photos, truth, sigma):
     assert decibels(truth, denoiser.predict([noisy(truth)])[0]) > decibels(truth, noisy(truth)) + 4.5
 
 
-# Where pictures come from -----------------------------------------------------------------------------
+# Where images come from -----------------------------------------------------------------------------
 
 
-class Pictures(torch.utils.data.Dataset):
-    def __init__(self, pictures):
-        self.pictures = pictures
+class Images(torch.utils.data.Dataset):
+    def __init__(self, images):
+        self.images = images
 
     def __len__(self):
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index):
-        return torch.from_numpy(self.pictures[index])
+        return torch.from_numpy(self.images[index])
 
 
 @pytest.fixture
@@ -106,15 +106,15 @@ def folder(tmp_path, photos):
     return ImageFolder(tmp_path, color="gray")
 
 
-def test_stacks_lists_and_streams_of_the_same_pictures_teach_the_same(photos):
-    pictures = photos[:4]
+def test_stacks_lists_and_streams_of_the_same_images_teach_the_same(photos):
+    images = photos[:4]
     given = [
-        np.stack(pictures),
-        pictures,
-        tuple(pictures),
-        Pictures(pictures),
-        RandomPatches(pictures, 16, patches_per_picture=2),
-        lambda: iter(pictures),
+        np.stack(images),
+        images,
+        tuple(images),
+        Images(images),
+        RandomPatches(images, 16, patches_per_image=2),
+        lambda: iter(images),
     ]
     fitted = []
     for X in given[:-1]:
@@ -124,21 +124,21 @@ def test_stacks_lists_and_streams_of_the_same_pictures_teach_the_same(photos):
         fitted.append(denoiser.predict([photos[5]])[0])
     for answer in fitted[1:]:
         np.testing.assert_allclose(answer, fitted[0], atol=0.05)
-    with pytest.raises(ValueError, match="pictures_per_epoch"):
+    with pytest.raises(ValueError, match="images_per_epoch"):
         quick().fit(given[-1])
 
 
-def test_pictures_of_different_sizes_are_learned_from_and_denoised(photos):
-    pictures = [photo[: 40 + 7 * n, : 90 - 5 * n] for n, photo in enumerate(photos[:5])]
-    denoiser = quick().fit(pictures)
-    answers = denoiser.predict(pictures)
+def test_images_of_different_sizes_are_learned_from_and_denoised(photos):
+    images = [photo[: 40 + 7 * n, : 90 - 5 * n] for n, photo in enumerate(photos[:5])]
+    denoiser = quick().fit(images)
+    answers = denoiser.predict(images)
     assert isinstance(answers, list)
-    assert [answer.shape for answer in answers] == [picture.shape for picture in pictures]
-    np.testing.assert_allclose(answers[2], denoiser.predict(pictures[2][None])[0], atol=1e-6)
-    np.testing.assert_array_equal(denoiser.transform(pictures)[0], answers[0])
-    clean = [picture.clip(0.2, 0.8) for picture in pictures]
-    by_hand = [denoiser.score(x[None], t[None]) for x, t in zip(pictures, clean, strict=True)]
-    assert denoiser.score(pictures, clean) == pytest.approx(np.mean(by_hand))
+    assert [answer.shape for answer in answers] == [image.shape for image in images]
+    np.testing.assert_allclose(answers[2], denoiser.predict(images[2][None])[0], atol=1e-6)
+    np.testing.assert_array_equal(denoiser.transform(images)[0], answers[0])
+    clean = [image.clip(0.2, 0.8) for image in images]
+    by_hand = [denoiser.score(x[None], t[None]) for x, t in zip(images, clean, strict=True)]
+    assert denoiser.score(images, clean) == pytest.approx(np.mean(by_hand))
 
 
 def test_files_are_learned_from_in_shares_of_their_range(folder, photos):
@@ -161,12 +161,12 @@ def test_files_are_learned_from_in_shares_of_their_range(folder, photos):
 
 
 def test_integers_count_in_their_unit(photos):
-    pictures = [(255 * photo).astype(np.uint8) for photo in photos[:4]]
-    denoiser = quick(noise=GaussianNoiser(25)).fit(pictures)
+    images = [(255 * photo).astype(np.uint8) for photo in photos[:4]]
+    denoiser = quick(noise=GaussianNoiser(25)).fit(images)
     assert denoiser.data_range_ == 255
-    shares = quick(noise=GaussianNoiser(25 / 255)).fit([p / np.float32(255) for p in pictures])
-    one = denoiser.predict(pictures)[0] / 255
-    np.testing.assert_allclose(one, shares.predict([pictures[0] / np.float32(255)])[0], atol=0.05)
+    shares = quick(noise=GaussianNoiser(25 / 255)).fit([p / np.float32(255) for p in images])
+    one = denoiser.predict(images)[0] / 255
+    np.testing.assert_allclose(one, shares.predict([images[0] / np.float32(255)])[0], atol=0.05)
 
 
 def test_pairs_are_learned_as_they_are_given(photos):
@@ -193,7 +193,7 @@ def test_a_noiser_before_it_is_what_it_learns_to_undo(photos):
     assert pipe.predict(clean).shape == clean.shape
 
 
-def test_flat_rows_are_pictures_where_their_shape_is_given(photos):
+def test_flat_rows_are_images_where_their_shape_is_given(photos):
     clean = np.stack(photos[:4])
     rows = clean.reshape(len(clean), -1)
     flat = quick(image_shape=(90, 110)).fit(rows)
@@ -215,13 +215,13 @@ def test_colours_and_many_channels(photos):
         stack = np.random.default_rng(0).random((3, 24, 20, channels), np.float32)
         denoiser = quick().fit(stack)
         assert denoiser.predict(stack[:, :13, :9]).shape == (3, 13, 9, channels)
-        with pytest.raises(ValueError, match=f"pictures of {channels} channels, X holds pictures without"):
+        with pytest.raises(ValueError, match=f"images of {channels} channels, X holds images without"):
             denoiser.predict(stack[..., 0])
     with pytest.raises(ValueError, match=r"X\[1\] has shape .* same channels"):
         quick().fit([stack[0], stack[1, ..., :2]])
 
 
-def test_one_picture_is_enough(photos):
+def test_one_image_is_enough(photos):
     quick().fit([photos[0]])
     quick().fit(photos[0][None])
 
@@ -230,7 +230,7 @@ def test_one_picture_is_enough(photos):
 
 
 @pytest.mark.parametrize("kind", [list, np.stack])
-def test_pictures_are_held_out_for_early_stopping(photos, kind):
+def test_images_are_held_out_for_early_stopping(photos, kind):
     denoiser = quick(early_stopping=True, max_epochs=3).fit(kind(photos[:6]))
     assert len(denoiser.validation_scores_) == 3
     given = quick(max_epochs=2).fit(kind(photos[:4]), X_val=kind(photos[4:6]))
@@ -294,20 +294,20 @@ def test_one_search_compares_networks_noise_and_filters(photos):
 
 
 def test_lists_can_be_searched_too(photos):
-    pictures = [photo[: 40 + n, : 50 - n] for n, photo in enumerate(photos[:4])]
+    images = [photo[: 40 + n, : 50 - n] for n, photo in enumerate(photos[:4])]
     for scoring in (None, make_denoising_scorer(NOISE, data_range=1), make_denoising_scorer(NOISE, "ssim")):
-        search = GridSearchCV(quick(), {"patch_size": [8, 16]}, cv=2, scoring=scoring).fit(pictures)
+        search = GridSearchCV(quick(), {"patch_size": [8, 16]}, cv=2, scoring=scoring).fit(images)
         assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
 def test_a_scorer_meets_lists_with_the_same_noise_each_time(photos):
-    pictures = [photo[: 40 + n, : 50 - n] for n, photo in enumerate(photos[:3])]
+    images = [photo[: 40 + n, : 50 - n] for n, photo in enumerate(photos[:3])]
     scorer, denoiser = make_denoising_scorer(NOISE, data_range=1), load_pretrained("gray")
-    score = scorer(denoiser, pictures)
-    assert score == scorer(denoiser, pictures)
-    noise = [np.random.default_rng(n).normal(0, 0.1, x.shape) for n, x in enumerate(pictures)]
-    answers = denoiser.predict([(x + e).astype(np.float32) for x, e in zip(pictures, noise, strict=True)])
-    alike = np.mean([decibels(x, answer) for x, answer in zip(pictures, answers, strict=True)])
+    score = scorer(denoiser, images)
+    assert score == scorer(denoiser, images)
+    noise = [np.random.default_rng(n).normal(0, 0.1, x.shape) for n, x in enumerate(images)]
+    answers = denoiser.predict([(x + e).astype(np.float32) for x, e in zip(images, noise, strict=True)])
+    alike = np.mean([decibels(x, answer) for x, answer in zip(images, answers, strict=True)])
     assert score == pytest.approx(alike, abs=1)
 
 
@@ -362,11 +362,11 @@ def test_a_fit_of_a_few_steps_does_no_harm(network, n_patches, truth):
     denoiser = ImageDenoiser(
         network,
         noise=GaussianNoiser(0.1),
-        patches_per_picture=n_patches,
+        patches_per_image=n_patches,
         patch_size=32,
         max_epochs=1,
         random_state=0,
-    ).fit([load_pictures("gray").train[0]])
+    ).fit([load_images("gray").train[0]])
     x = noisy(truth)
     assert decibels(truth, denoiser.predict([x])[0]) > decibels(truth, x) - 0.5
 
@@ -383,18 +383,18 @@ def test_the_level_is_given_or_estimated(told, truth):
     assert decibels(truth, estimated) > decibels(truth, known) - 0.5
 
 
-def test_each_picture_of_a_stack_has_its_level(told, truth):
+def test_each_image_of_a_stack_has_its_level(told, truth):
     x = np.stack([noisy(truth, 0.05), noisy(truth, 0.2)])
     both = told.predict(x, sigma=[0.05, 0.2])
-    for picture, sigma, answer in zip(x, (0.05, 0.2), both, strict=True):
-        np.testing.assert_allclose(told.predict([picture], sigma=sigma)[0], answer, atol=1e-5)
+    for image, sigma, answer in zip(x, (0.05, 0.2), both, strict=True):
+        np.testing.assert_allclose(told.predict([image], sigma=sigma)[0], answer, atol=1e-5)
     estimated = told.predict(x)
     assert decibels(truth, estimated[0]) > decibels(truth, x[0]) + 1
     assert decibels(truth, estimated[1]) > decibels(truth, x[1]) + 5
 
 
 def test_a_map_is_heeded_place_by_place(told):
-    truth = load_pictures("gray").test[0][:300, :200]
+    truth = load_images("gray").test[0][:300, :200]
     sigma = np.where(np.arange(300)[:, None] < 150, 0.02, 0.2) * np.ones(200)
     x = truth + np.random.default_rng(0).normal(0, 1, truth.shape).astype(np.float32) * sigma.astype(
         np.float32
@@ -427,7 +427,7 @@ def test_the_levels_it_learned_from_are_known(photos):
         (-0.1, "finite and at least 0"),
         (np.inf, "finite and at least 0"),
         ("much", "finite and at least 0"),
-        ([0.1, 0.1], "2 levels for 1 pictures"),
+        ([0.1, 0.1], "2 levels for 1 images"),
         ([np.zeros((3, 3))], r"Got shape \(3, 3\)"),
     ],
 )
@@ -444,7 +444,7 @@ def test_a_blind_network_is_told_nothing(photos):
         denoise_image(photos[0], sigma=0.1, model=denoiser)
 
 
-# Tiles, and pictures of any type ----------------------------------------------------------------------
+# Tiles, and images of any type ----------------------------------------------------------------------
 
 
 def loud(denoiser):
@@ -460,17 +460,17 @@ def loud(denoiser):
 @pytest.mark.parametrize("sigma", ["blind", "map"])
 def test_tiles_agree_with_the_whole_for_every_network_without_attention(photos, name, sigma):
     denoiser = loud(quick(name, sigma=sigma).fit(photos[:3]))
-    picture = load_pictures("gray").test[0][:143, :131]
+    image = load_images("gray").test[0][:143, :131]
     whole, tiled = (
-        denoise_image(picture, model=denoiser, tile_size=size, precision="float32") for size in (None, 32)
+        denoise_image(image, model=denoiser, tile_size=size, precision="float32") for size in (None, 32)
     )
-    assert np.abs(whole - picture).max() > 0.01
+    assert np.abs(whole - image).max() > 0.01
     assert np.abs(whole - tiled).max() < 1e-5
 
 
 def test_tiles_of_a_network_with_attention_are_said_to_differ(photos):
     denoiser = loud(quick("ridnet").fit(photos[:3]))
-    with pytest.warns(UserWarning, match="RIDNet looks at the whole picture, .* tiles of 32"):
+    with pytest.warns(UserWarning, match="RIDNet looks at the whole image, .* tiles of 32"):
         tiled = denoise_image(photos[0], model=denoiser, tile_size=32, precision="float32")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -491,13 +491,13 @@ def test_a_network_of_the_users_own(photos):
     denoiser = quick(Plain, sigma="map").fit(photos[:3])
     assert denoiser.predict([photos[0]])[0].shape == photos[0].shape
     denoise_image(photos[0], model=denoiser)
-    with pytest.raises(ValueError, match="does not say how far it looks"):
+    with pytest.raises(ValueError, match="has no receptive_radius"):
         denoise_image(photos[0], model=denoiser, tile_size=32)
-    Plain.reach = Plain.stride = 1
+    Plain.receptive_radius = Plain.stride = 1
     try:
         whole, tiled = (denoise_image(photos[0], model=denoiser, tile_size=s) for s in (None, 32))
     finally:
-        del Plain.reach, Plain.stride
+        del Plain.receptive_radius, Plain.stride
     np.testing.assert_allclose(whole, tiled, atol=1e-5)
 
 
@@ -527,7 +527,7 @@ def test_colour_and_alpha_with_an_estimator(photos):
     np.testing.assert_array_equal(restored[..., 3], colours[0, ..., 3])
     assert not np.array_equal(denoise_image(colours[0], model=of_four)[..., 3], colours[0, ..., 3])
     assert denoise_image(photos[0], model=of_three).shape == photos[0].shape
-    with pytest.raises(ValueError, match="takes pictures of 4 channels, this one has 1"):
+    with pytest.raises(ValueError, match="takes images of 4 channels, this one has 1"):
         denoise_image(photos[0], model=of_four)
 
 
@@ -551,7 +551,7 @@ def test_colour_and_alpha_with_an_estimator(photos):
         ({"sigma": 0.1}, "'sigma' parameter of ImageDenoiser"),
         ({"patch_size": (8, 8, 8)}, "patch_size must be an integer of at least 1, or two"),
         ({"patch_size": 0}, "patch_size"),
-        ({"patches_per_picture": 0}, "patches_per_picture"),
+        ({"patches_per_image": 0}, "patches_per_image"),
         ({"loss": "psnr"}, "Unknown loss"),
     ],
 )
@@ -563,27 +563,27 @@ def test_parameters_that_cannot_be_used_are_refused(photos, parameters, message)
 @pytest.mark.parametrize(
     ("X", "options", "message"),
     [
-        ([], {}, "X holds no pictures: it is empty"),
+        ([], {}, "X holds no images: it is empty"),
         ([np.zeros((4, 4)), np.full((4, 4), np.nan)], {}, r"X\[1\] contains NaN"),
         ([np.zeros((4, 4)), np.zeros((4, 4), np.uint8)], {}, r"X\[1\] holds uint8, X\[0\] holds float64"),
-        ([np.zeros((4, 4)), np.zeros((0, 4))], {}, r"X\[1\] must be a picture"),
+        ([np.zeros((4, 4)), np.zeros((0, 4))], {}, r"X\[1\] must be an image"),
         ([np.ones((4, 4))], {"X_clean": [np.ones((4, 5))]}, r"X_clean\[0\] has shape \(4, 5\), X\[0\] has"),
-        ([np.ones((4, 4))], {"X_clean": []}, "X_clean holds no pictures"),
+        ([np.ones((4, 4))], {"X_clean": []}, "X_clean holds no images"),
         ([np.ones((4, 4))], {"X_clean_val": [np.ones((4, 4))]}, "X_val, which is missing"),
-        (Pictures([np.ones((9, 9))]), {"X_clean": [np.ones((9, 9))]}, "X_clean goes with stacks and lists"),
-        (np.zeros((2, 3, 4, 5, 6)), {}, "neither rows .* nor pictures"),
+        (Images([np.ones((9, 9))]), {"X_clean": [np.ones((9, 9))]}, "X_clean goes with stacks and lists"),
+        (np.zeros((2, 3, 4, 5, 6)), {}, "neither rows .* nor images"),
     ],
 )
-def test_pictures_that_cannot_be_used_are_refused(X, options, message):
+def test_images_that_cannot_be_used_are_refused(X, options, message):
     with pytest.raises(ValueError, match=message):
         quick().fit(X, **options)
 
 
-def test_a_single_picture_without_its_first_axis_is_noticed(photos):
+def test_a_single_image_without_its_first_axis_is_noticed(photos):
     with pytest.warns(UserWarning, match=r"taken for 90 signals.* Pass one image as X\[None\]"):
         quick().fit(photos[0])
     denoiser = quick().fit(photos[:2])
-    with pytest.raises(ValueError, match=r"fitted on pictures without .* one picture as X\[None\]"):
+    with pytest.raises(ValueError, match=r"fitted on images without .* one image as X\[None\]"):
         denoiser.predict(photos[0][:20])
 
 
@@ -593,7 +593,7 @@ def test_files_are_given_as_folders(tmp_path, folder, photos):
     with pytest.raises(NotADirectoryError, match="is a file, a folder was expected"):
         quick().fit(tmp_path / "0.png")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="holds no picture"):
+    with pytest.raises(ValueError, match="holds no image"):
         quick().fit(tmp_path / "empty")
     with pytest.raises(TypeError, match=r"X is a list of paths. Pass a folder of files, ImageFolder"):
         quick().fit(["one.png", "two.png"])
@@ -635,7 +635,7 @@ def test_a_clean_side_is_never_lost_without_a_word(photos):
     corrupted = NOISE.fit_transform(clean)
     with pytest.raises(ValueError, match=r"X\[0\] came out of GaussianNoiser"):
         quick().fit(list(corrupted))
-    with pytest.raises(ValueError, match="pictures that came out of GaussianNoiser"):
+    with pytest.raises(ValueError, match="images that came out of GaussianNoiser"):
         quick().fit(RandomPatches(corrupted, 16))
 
 
@@ -706,12 +706,10 @@ def test_noise_that_is_relative_knows_all_pixels(photos):
     denoiser.partial_fit([photo[:10, :10] for photo in photos[:3]])
 
 
-def test_a_level_for_each_place_of_pictures_of_different_sizes(told, photos):
-    pictures = [photos[0], photos[1][:20, :30]]
-    maps = [np.full(picture.shape, 0.1) for picture in pictures]
-    for answer, known in zip(
-        told.predict(pictures, sigma=maps), told.predict(pictures, sigma=0.1), strict=True
-    ):
+def test_a_level_for_each_place_of_images_of_different_sizes(told, photos):
+    images = [photos[0], photos[1][:20, :30]]
+    maps = [np.full(image.shape, 0.1) for image in images]
+    for answer, known in zip(told.predict(images, sigma=maps), told.predict(images, sigma=0.1), strict=True):
         np.testing.assert_allclose(answer, known, atol=1e-6)
 
 
@@ -729,7 +727,7 @@ def test_a_run_that_diverges_in_its_last_step_fails(photos):
 
 def test_losses_of_shares_need_shares(photos):
     denoiser = quick(loss="bce").fit(np.stack(photos[:3]))
-    with pytest.raises(ValueError, match="needs clean pictures between black and white"):
+    with pytest.raises(ValueError, match="needs clean images between black and white"):
         denoiser.partial_fit(3 * np.stack(photos[:3]) - 1)
 
 

@@ -46,7 +46,7 @@ from sk_denoise import (
     WienerDenoiser,
     make_denoising_scorer,
 )
-from sk_denoise.datasets import RandomPatches, load_pictures
+from sk_denoise.datasets import RandomPatches, load_images
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.preprocessing import Centerer, PixelScaler
 
@@ -83,7 +83,7 @@ NOISES = {
     "swap": SwapNoiser(0.1),
     "choice": NoiserChoice([GaussianNoiser(0.2), GaussianNoiser(0.0)]),
 }
-PHOTOS = np.stack([photo[:32, :40] for photo in load_pictures("gray").train[:6]])
+PHOTOS = np.stack([photo[:32, :40] for photo in load_images("gray").train[:6]])
 
 
 def autoencoder(**settings):
@@ -178,11 +178,11 @@ def test_lists_and_patches_of_images_are_noticed():
     with pytest.warns(CleanTargetWarning, match=LOST):
         for_images().fit(list(plain(PHOTOS)))
     for fit in (for_images().fit, autoencoder().fit_patches):
-        with pytest.warns(CleanTargetWarning, match="The stack of pictures holds the noise"):
+        with pytest.warns(CleanTargetWarning, match="The stack of images holds the noise"):
             fit(RandomPatches(plain(PHOTOS), 16))
-        for pictures in (noised(PHOTOS), list(noised(PHOTOS))):
-            with pytest.raises(ValueError, match="patches are of pictures that came out of GaussianNoiser"):
-                fit(RandomPatches(pictures, 16))
+        for images in (noised(PHOTOS), list(noised(PHOTOS))):
+            with pytest.raises(ValueError, match="patches are of images that came out of GaussianNoiser"):
+                fit(RandomPatches(images, 16))
         fit(RandomPatches(list(zip(plain(PHOTOS), PHOTOS.astype(np.float32), strict=True)), 16))
 
 

@@ -229,7 +229,7 @@ def test_no_noise_trains_a_plain_autoencoder(X):
     assert dae.target_source_ == "X"
 
 
-def test_the_default_noise_of_pictures_is_that_of_all_pixels_alike(digits):
+def test_the_default_noise_of_images_is_that_of_all_pixels_alike(digits):
     for settings, samples in (
         ({"image_shape": (8, 8)}, digits.train),
         ({}, digits.train.reshape(-1, 8, 8)),

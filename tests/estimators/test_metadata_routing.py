@@ -158,7 +158,7 @@ def test_an_ensemble_is_routed_to_as_its_members_are():
     assert pipeline.fit(NOISY, LABELS, X_clean=CLEAN)["dae"].target_source_ == "X_clean"
 
 
-def test_pictures_are_routed_as_rows_are():
+def test_images_are_routed_as_rows_are():
     network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
     denoiser = ImageDenoiser(network, max_epochs=1, random_state=0)
     denoiser.set_fit_request(X_clean=True, sample_weight=True)
@@ -216,9 +216,9 @@ def test_samples_of_weight_zero_settle_no_range_and_no_noise():
     assert weighted.data_range_ == alone.data_range_ == 1
     assert repr(weighted.noiser_) == repr(alone.noiser_)
     network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
-    pictures = ImageDenoiser(network, max_epochs=1, patch_size=8, random_state=0)
+    images = ImageDenoiser(network, max_epochs=1, patch_size=8, random_state=0)
     weights[0] = 0.5
-    assert pictures.fit(list(spoiled), sample_weight=weights).data_range_ == 1
+    assert images.fit(list(spoiled), sample_weight=weights).data_range_ == 1
 
 
 def test_weights_are_those_of_the_training_samples_alone():
@@ -233,20 +233,20 @@ def test_weights_are_those_of_the_training_samples_alone():
     learner.fit(CLEAN[:100], X_val=CLEAN[100:150], sample_weight=weights)
 
 
-def test_pictures_take_weights_with_any_loss_where_they_are_cut():
+def test_images_take_weights_with_any_loss_where_they_are_cut():
     network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
     learner = ImageDenoiser(network, max_epochs=1, patch_size=8, loss=lambda p, t: (p - t).abs().mean())
     stack = np.random.default_rng(0).random((6, 16, 16))
     learner.fit(stack, sample_weight=np.arange(6.0)).fit(list(stack), sample_weight=np.arange(6.0))
 
 
-def test_similarity_losses_weigh_pictures():
-    pictures = CLEAN.reshape(-1, 8, 8)
+def test_similarity_losses_weigh_images():
+    images = CLEAN.reshape(-1, 8, 8)
     learner = dae(max_epochs=2, loss={"mse": 1.0, "ssim": 0.1})
-    assert learner.fit(pictures, sample_weight=WEIGHTS).n_iter_ == 2
+    assert learner.fit(images, sample_weight=WEIGHTS).n_iter_ == 2
 
 
-def test_pictures_are_visited_as_often_as_they_weigh():
+def test_images_are_visited_as_often_as_they_weigh():
     dark, bright = np.zeros((40, 40), np.float32), np.ones((40, 40), np.float32)
     network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
     learner = ImageDenoiser(network, noise=None, patch_size=8, max_epochs=1, random_state=0)

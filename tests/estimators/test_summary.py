@@ -27,7 +27,7 @@ from sk_denoise import (
 from sk_denoise.estimators import IMAGE_NETWORKS, NETWORKS
 
 SMALL = FoldedUNetNetwork((8, 12), blocks=(1, 1))
-PICTURES = np.random.default_rng(0).random((6, 16, 24)).astype(np.float32)
+IMAGES = np.random.default_rng(0).random((6, 16, 24)).astype(np.float32)
 
 
 def totals(rows):
@@ -46,7 +46,7 @@ def test_a_dense_network_is_told_layer_by_layer():
     assert [row.n_parameters for row in linear] == [21 * 50, 51 * 5, 6 * 50, 51 * 20]
     assert [row.macs for row in linear] == [20 * 50, 50 * 5, 5 * 50, 50 * 20]
     assert summary.n_bytes == 4 * summary.n_parameters
-    assert (summary.macs_per_pixel, summary.reach, summary.stride) == (None, None, None)
+    assert (summary.macs_per_pixel, summary.receptive_radius, summary.stride) == (None, None, None)
 
 
 SMALL_NETWORKS = {
@@ -77,30 +77,30 @@ def test_the_rows_add_up_to_the_network_however_deep_it_is_opened(estimator, sha
 
 def test_before_and_after_a_fit_it_is_the_same_network():
     dae = DenoisingAutoencoder(ConvNetwork((4,)), latent_dim=3, max_epochs=1)
-    assert dae.summary((16, 24)) == dae.fit(PICTURES).summary() == dae.summary((16, 24))
+    assert dae.summary((16, 24)) == dae.fit(IMAGES).summary() == dae.summary((16, 24))
     assert dae.summary().n_parameters == sum(weight.numel() for weight in dae.net_.module_.parameters())
     denoiser = ImageDenoiser(SMALL, sigma="map", patch_size=16, max_epochs=1)
-    assert denoiser.summary((16, 16)) == denoiser.fit(PICTURES).summary()
+    assert denoiser.summary((16, 16)) == denoiser.fit(IMAGES).summary()
     assert denoiser.summary((40, 56)) == clone(denoiser).summary((40, 56))
 
 
-def test_a_network_for_pictures_costs_the_same_for_each_pixel_of_a_large_one():
+def test_a_network_for_images_costs_the_same_for_each_pixel_of_a_large_one():
     denoiser = ImageDenoiser(SMALL, sigma="map")
     small, large = denoiser.summary((64, 64)), denoiser.summary((20_000, 30_000))
     assert small.macs_per_pixel == large.macs_per_pixel
     assert large.layers[-1].output_shape == (4, 10_000, 15_000)
-    assert (large.reach, large.stride) == (24, 4)
+    assert (large.receptive_radius, large.stride) == (24, 4)
     assert f"{large.macs_per_pixel:,.0f} for each pixel" in repr(large)
-    assert "reach: 24 pixels" in repr(large)
+    assert "receptive radius: 24 pixels" in repr(large)
 
 
-def test_attention_reaches_all_of_the_picture():
+def test_attention_reaches_all_of_the_image():
     summary = ImageDenoiser(SMALL_NETWORKS["ridnet"]).summary((32, 32))
-    assert summary.reach == "all"
-    assert "reach: the whole picture" in repr(summary)
+    assert summary.receptive_radius == "all"
+    assert "receptive radius: the whole image" in repr(summary)
 
 
-def test_flat_rows_and_pictures_are_told_alike():
+def test_flat_rows_and_images_are_told_alike():
     flat = ImageDenoiser(SMALL, image_shape=(16, 24)).summary((384,))
     assert flat.layers == ImageDenoiser(SMALL).summary((16, 24)).layers
     flat = DenoisingAutoencoder("conv", image_shape=(16, 24)).summary((384,))
@@ -302,11 +302,11 @@ def test_what_is_no_depth_is_refused(depth):
 
 
 def test_a_fitted_network_is_given_no_other_samples():
-    dae = DenoisingAutoencoder(max_epochs=1).fit(PICTURES)
+    dae = DenoisingAutoencoder(max_epochs=1).fit(IMAGES)
     with pytest.raises(ValueError, match=r"fitted to samples of shape \(16, 24\)"):
         dae.summary((24, 16))
-    denoiser = ImageDenoiser(SMALL, patch_size=16, max_epochs=1).fit(PICTURES)
-    with pytest.raises(ValueError, match="fitted to pictures with 1 channels"):
+    denoiser = ImageDenoiser(SMALL, patch_size=16, max_epochs=1).fit(IMAGES)
+    with pytest.raises(ValueError, match="fitted to images with 1 channels"):
         denoiser.summary((16, 16, 3))
     assert denoiser.summary((16, 16, 1)).n_parameters == denoiser.summary().n_parameters
 

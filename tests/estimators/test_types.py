@@ -1,4 +1,4 @@
-"""What comes in and what goes out: precision, names, frames, integers, pictures."""
+"""What comes in and what goes out: precision, names, frames, integers, images."""
 
 from __future__ import annotations
 
@@ -99,28 +99,28 @@ def test_frames_that_pass_a_noiser_keep_their_names(X):
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (6, 4, 1), (6, 4, 3)])
-def test_stacks_of_pictures_and_flat_rows_are_the_same(shape):
-    pictures = np.random.default_rng(0).random((30, *shape))
-    flat = pictures.reshape(30, -1)
-    a, b = small().fit(pictures), small(image_shape=shape).fit(flat)
+def test_stacks_of_images_and_flat_rows_are_the_same(shape):
+    images = np.random.default_rng(0).random((30, *shape))
+    flat = images.reshape(30, -1)
+    a, b = small().fit(images), small(image_shape=shape).fit(flat)
     assert a.image_shape_ == b.image_shape_ == shape
     assert a.n_features_in_ == b.n_features_in_ == flat.shape[1]
-    assert a.predict(pictures).shape == pictures.shape
-    np.testing.assert_allclose(a.predict(pictures).reshape(30, -1), b.predict(flat), rtol=1e-6)
-    assert a.set_params(output="latent").transform(pictures).shape == (30, 4)
-    assert a.inverse_transform(a.transform(pictures)).shape == pictures.shape
+    assert a.predict(images).shape == images.shape
+    np.testing.assert_allclose(a.predict(images).reshape(30, -1), b.predict(flat), rtol=1e-6)
+    assert a.set_params(output="latent").transform(images).shape == (30, 4)
+    assert a.inverse_transform(a.transform(images)).shape == images.shape
 
 
-def test_channels_of_pictures_are_scaled_apart():
+def test_channels_of_images_are_scaled_apart():
     rng = np.random.default_rng(0)
-    pictures = rng.random((60, 4, 4, 2)) * [1, 1000] + [0, 5000]
-    dae = small(noise=None, max_epochs=150).fit(pictures)
-    errors = ((dae.predict(pictures) - pictures) ** 2).mean(axis=(0, 1, 2))
-    assert (errors < pictures.var(axis=(0, 1, 2))).all()
+    images = rng.random((60, 4, 4, 2)) * [1, 1000] + [0, 5000]
+    dae = small(noise=None, max_epochs=150).fit(images)
+    errors = ((dae.predict(images) - images) ** 2).mean(axis=(0, 1, 2))
+    assert (errors < images.var(axis=(0, 1, 2))).all()
 
 
-def test_noiser_and_estimator_agree_on_pictures():
-    pictures = np.random.default_rng(0).random((30, 6, 4)).astype(np.float32)
-    pipe = Pipeline([("noise", GaussianNoiser(0.1)), ("dae", small())]).fit(pictures)
+def test_noiser_and_estimator_agree_on_images():
+    images = np.random.default_rng(0).random((30, 6, 4)).astype(np.float32)
+    pipe = Pipeline([("noise", GaussianNoiser(0.1)), ("dae", small())]).fit(images)
     assert pipe[-1].target_source_ == "noiser"
-    assert pipe.predict(pictures).shape == pictures.shape
+    assert pipe.predict(images).shape == images.shape

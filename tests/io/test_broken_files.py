@@ -1,4 +1,4 @@
-"""Damaged files: each gives a picture or an UnreadableImageError, without a warning and in good time."""
+"""Damaged files: each gives an image or an UnreadableImageError, without a warning and in good time."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from sk_denoise.io import image_size, read_image, write_image
 HEIGHT, WIDTH = 17, 24
 VARIANTS = 60  # of each kind of file
 CUTS = 60
-SECONDS = 5  # far more than a small picture needs, far less than a hang
+SECONDS = 5  # far more than a small image needs, far less than a hang
 
 
-def picture(channels, dtype="uint8"):
-    """Return a picture that is partly smooth, so that it is packed, and partly noise."""
+def array(channels, dtype="uint8"):
+    """Return an image that is partly smooth, so that it is packed, and partly noise."""
     y, x, channel = np.mgrid[:HEIGHT, :WIDTH, :channels]
     noise = np.random.default_rng(0).integers(0, 9, y.shape)
     image = ((7 * x + 5 * y + 40 * channel) % 200 + noise * (x > 12)).astype(dtype)
@@ -38,7 +38,7 @@ def pillow(kind, mode="RGB", **options):
     exif[271], exif[274], exif[282], exif[283] = "Maker", 6, 300, 300
     options = {"exif": exif, "icc_profile": bytes(128)} | options
     stream = BytesIO()
-    image = Image.fromarray(picture(3)).convert(mode)
+    image = Image.fromarray(array(3)).convert(mode)
     image.save(stream, kind, **options)
     return stream.getvalue()
 
@@ -46,7 +46,7 @@ def pillow(kind, mode="RGB", **options):
 def frames(kind):
     """Return the bytes of an animation, or of a file of two pages."""
     stream = BytesIO()
-    images = [Image.fromarray(picture(3)), Image.fromarray(picture(3)[::-1])]
+    images = [Image.fromarray(array(3)), Image.fromarray(array(3)[::-1])]
     images[0].save(stream, kind, save_all=True, append_images=images[1:])
     return stream.getvalue()
 
@@ -71,25 +71,25 @@ def with_exif(folder):
         {33434: (1, 125), 36867: "2026:11:22"},
         {2: (48.0, 8.0, 1.0)},
     )
-    Image.fromarray(picture(3)).save(folder / "like.png", exif=exif)
-    write_image(folder / "with_exif.tif", picture(3), like=folder / "like.png")
+    Image.fromarray(array(3)).save(folder / "like.png", exif=exif)
+    write_image(folder / "with_exif.tif", array(3), like=folder / "like.png")
     return (folder / "with_exif.tif").read_bytes()
 
 
 KINDS = {
     "PNG": lambda folder: pillow("PNG"),
-    "PNG of 16 bits, gray": lambda folder: ours(folder, ".png", picture(1, "uint16")),
-    "PNG of 16 bits, alpha": lambda folder: ours(folder, ".png", picture(4, "uint16")),
+    "PNG of 16 bits, gray": lambda folder: ours(folder, ".png", array(1, "uint16")),
+    "PNG of 16 bits, alpha": lambda folder: ours(folder, ".png", array(4, "uint16")),
     "PNG with a palette": lambda folder: pillow("PNG", "P", transparency=3),
     "JPEG": lambda folder: pillow("JPEG"),
     "progressive JPEG": lambda folder: pillow("JPEG", "L", progressive=True),
     "CMYK JPEG": lambda folder: pillow("JPEG", "CMYK", icc_profile=bytes(16) + b"CMYK" + bytes(108)),
-    "TIFF": lambda folder: tiff(picture(3), photometric="rgb", rowsperstrip=4),
+    "TIFF": lambda folder: tiff(array(3), photometric="rgb", rowsperstrip=4),
     "LZW TIFF": lambda folder: pillow("TIFF", compression="tiff_lzw"),
-    "TIFF of 16 bits": lambda folder: ours(folder, ".tif", picture(4, "uint16")),
-    "float TIFF": lambda folder: ours(folder, ".tif", picture(1, "float32")),
-    "tiled TIFF": lambda folder: tiff(picture(1), tile=(16, 16), compression="zlib"),
-    "BigTIFF": lambda folder: tiff(picture(1), bigtiff=True),
+    "TIFF of 16 bits": lambda folder: ours(folder, ".tif", array(4, "uint16")),
+    "float TIFF": lambda folder: ours(folder, ".tif", array(1, "float32")),
+    "tiled TIFF": lambda folder: tiff(array(1), tile=(16, 16), compression="zlib"),
+    "BigTIFF": lambda folder: tiff(array(1), bigtiff=True),
     "TIFF with EXIF": lambda folder: with_exif(folder),
     "TIFF with JPEG inside": lambda folder: pillow("TIFF", compression="jpeg"),
     "TIFF with a palette": lambda folder: pillow("TIFF", "P"),
@@ -107,7 +107,7 @@ KINDS = {
 
 
 def outcome(path, data):
-    """Return the picture or the error that is meant for the user; anything else comes through."""
+    """Return the image or the error that is meant for the user; anything else comes through."""
     path.write_bytes(data)
     start = time.monotonic()
     try:
@@ -132,7 +132,7 @@ def test_the_valid_file_is_read_or_refused_for_its_frames(tmp_path, kind, fax_is
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cut_file_is_no_picture(tmp_path, kind):
+def test_a_cut_file_is_no_image(tmp_path, kind):
     data = KINDS[kind](tmp_path)
     whole = outcome(tmp_path / "a", data)
     for length in np.linspace(0, len(data) - 1, CUTS).astype(int):
@@ -143,7 +143,7 @@ def test_a_cut_file_is_no_picture(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_damaged_bytes_give_a_picture_or_the_error(tmp_path, kind):
+def test_damaged_bytes_give_an_image_or_the_error(tmp_path, kind):
     data = np.frombuffer(KINDS[kind](tmp_path), np.uint8)
     rng = np.random.default_rng(0)
     for variant in range(VARIANTS):
@@ -154,12 +154,12 @@ def test_damaged_bytes_give_a_picture_or_the_error(tmp_path, kind):
         outcome(tmp_path / "a", damaged.tobytes())
 
 
-def test_what_is_no_picture_is_refused_in_words(tmp_path):
+def test_what_is_no_image_is_refused_in_words(tmp_path):
     path = tmp_path / "a.png"
     for data, message in [
         (b"", "the file is empty"),
-        (b"A text, not a picture.", "it is no picture that can be read; what can be read is PNG, JPEG, TIFF"),
-        (b"\0" * 99, "it is no picture"),
+        (b"A text, not an image.", "it is no image that can be read; what can be read is PNG, JPEG, TIFF"),
+        (b"\0" * 99, "it is no image"),
         (b"\0\0\0\x18ftypheic", "it is a HEIC or AVIF file"),
         (b"\x89PNG\r\n\x1a\n", "the file is cut off"),
         (b"\xff\xd8\xff\xe0", "the file is cut off"),
@@ -175,7 +175,7 @@ def test_what_is_no_picture_is_refused_in_words(tmp_path):
             assert str(caught.value).startswith(f"{path}: ")
             assert caught.value.__cause__ is not None
         with pytest.raises(UnreadableImageError, match=message):
-            write_image(tmp_path / "b.png", picture(1), like=path)
+            write_image(tmp_path / "b.png", array(1), like=path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
@@ -186,7 +186,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 
 def claimed(kind, side):
-    """Return a file that claims to be a square picture, and holds next to nothing."""
+    """Return a file that claims to be a square image, and holds next to nothing."""
     if kind == "PNG":
         header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
         chunks = [header, b"IDAT" + zlib.compress(bytes(99)), b"IEND"]
@@ -219,7 +219,7 @@ def claimed(kind, side):
 
 
 def crumbs(kind, n):
-    """Return a file of a kind that consists of that many parts with nothing in them, and a small picture."""
+    """Return a file of a kind that consists of that many parts with nothing in them, and a small image."""
     stream = BytesIO()
     if kind == "TIFF":
         places = [8 + 18 * number for number in range(1, n)] + [0]
@@ -242,7 +242,7 @@ def test_a_file_of_crumbs_is_refused_before_it_takes_minutes(tmp_path, kind):
     path.write_bytes(crumbs(kind, 1000))
     assert image_size(path) == (10, 10)
     path.write_bytes(crumbs(kind, 2**16 + 2**11))
-    with pytest.raises(UnreadableImageError, match=r"consists of more than \d+ parts; save the picture anew"):
+    with pytest.raises(UnreadableImageError, match=r"consists of more than \d+ parts; save the image anew"):
         image_size(path)
 
 
@@ -295,13 +295,13 @@ def test_a_jpeg_inside_a_tiff_cannot_claim_more_than_its_place(tmp_path):
         read_image(tmp_path / "a")
 
 
-def test_a_picture_that_does_not_fit_in_memory_is_refused(tmp_path, monkeypatch):
+def test_an_image_that_does_not_fit_in_memory_is_refused(tmp_path, monkeypatch):
     import imagecodecs
 
     def fail(data):
         raise MemoryError
 
-    write_image(tmp_path / "a.png", picture(1))
+    write_image(tmp_path / "a.png", array(1))
     monkeypatch.setattr(imagecodecs, "png_decode", fail)
     with pytest.raises(UnreadableImageError, match="not enough memory"):
         read_image(tmp_path / "a.png")

@@ -32,7 +32,7 @@ UPRIGHT = {
 }
 
 
-def picture(channels=0, dtype="uint8", seed=0):
+def array(channels=0, dtype="uint8", seed=0):
     """Return noise that uses the whole range of the type, gray for 0 channels."""
     shape = (HEIGHT, WIDTH, channels)[: 2 + bool(channels)]
     rng = np.random.default_rng(seed)
@@ -77,7 +77,7 @@ LOSSLESS = [
 
 @pytest.mark.parametrize(("suffix", "dtype", "channels"), LOSSLESS)
 def test_what_is_written_without_a_loss_is_read_as_it_was(tmp_path, suffix, dtype, channels):
-    image = picture(channels, dtype)
+    image = array(channels, dtype)
     write_image(tmp_path / f"a{suffix}", image)
     same(read_image(tmp_path / f"a{suffix}"), image)
     assert image_size(tmp_path / f"a{suffix}") == (HEIGHT, WIDTH)
@@ -86,7 +86,7 @@ def test_what_is_written_without_a_loss_is_read_as_it_was(tmp_path, suffix, dtyp
 
 @pytest.mark.parametrize(("suffix", "dtype", "channels"), LOSSLESS)
 @pytest.mark.parametrize("size", [(1, 1), (3, 1), (1, 4), (3, 4)])
-def test_tiny_pictures_keep_their_shape(tmp_path, suffix, dtype, channels, size):
+def test_tiny_images_keep_their_shape(tmp_path, suffix, dtype, channels, size):
     image = np.ones((*size, channels)[: 2 + bool(channels)], dtype)
     write_image(tmp_path / f"a{suffix}", image)
     same(read_image(tmp_path / f"a{suffix}"), image)
@@ -103,12 +103,12 @@ def test_jpeg_is_close_to_what_was_written(tmp_path):
 
 
 def test_webp_has_colours_only_and_keeps_an_opaque_alpha_channel(tmp_path):
-    write_image(tmp_path / "a.webp", picture())
-    same(read_image(tmp_path / "a.webp"), np.dstack([picture()] * 3))
-    opaque = np.dstack([picture(3), np.full((HEIGHT, WIDTH), 255, np.uint8)])
+    write_image(tmp_path / "a.webp", array())
+    same(read_image(tmp_path / "a.webp"), np.dstack([array()] * 3))
+    opaque = np.dstack([array(3), np.full((HEIGHT, WIDTH), 255, np.uint8)])
     write_image(tmp_path / "a.webp", opaque)
     same(read_image(tmp_path / "a.webp"), opaque)
-    Image.fromarray(picture(3)).save(tmp_path / "p.webp", lossless=True, icc_profile=SRGB)
+    Image.fromarray(array(3)).save(tmp_path / "p.webp", lossless=True, icc_profile=SRGB)
     write_image(tmp_path / "a.webp", opaque, like=tmp_path / "p.webp")
     same(read_image(tmp_path / "a.webp"), opaque)
 
@@ -121,20 +121,20 @@ def test_pillow_reads_what_is_written(tmp_path, suffix):
 
 
 def test_one_channel_is_gray_and_truth_values_are_black_and_white(tmp_path):
-    write_image(tmp_path / "a.png", picture(1))
-    same(read_image(tmp_path / "a.png"), picture(1)[..., 0])
-    write_image(tmp_path / "a.png", picture() > 99)
-    same(read_image(tmp_path / "a.png"), np.where(picture() > 99, 255, 0).astype(np.uint8))
+    write_image(tmp_path / "a.png", array(1))
+    same(read_image(tmp_path / "a.png"), array(1)[..., 0])
+    write_image(tmp_path / "a.png", array() > 99)
+    same(read_image(tmp_path / "a.png"), np.where(array() > 99, 255, 0).astype(np.uint8))
 
 
 def test_any_layout_in_memory_is_written(tmp_path):
-    for image in (picture(3, "uint16")[::-1, ::2], picture(3, "uint16").astype(">u2"), picture(3).tolist()):
-        array = np.asarray(image, "uint16")
+    for image in (array(3, "uint16")[::-1, ::2], array(3, "uint16").astype(">u2"), array(3).tolist()):
+        expected = np.asarray(image, "uint16")
         for suffix in (".png", ".tif"):
             write_image(tmp_path / f"a{suffix}", np.asarray(image, getattr(image, "dtype", "uint16")))
-            same(read_image(tmp_path / f"a{suffix}"), array)
-    write_image(tmp_path / "a.tif", picture(0, "float16"))
-    same(read_image(tmp_path / "a.tif"), picture(0, "float16").astype("float32"))
+            same(read_image(tmp_path / f"a{suffix}"), expected)
+    write_image(tmp_path / "a.tif", array(0, "float16"))
+    same(read_image(tmp_path / "a.tif"), array(0, "float16").astype("float32"))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -204,14 +204,14 @@ def test_16_bit_png_with_a_transparent_colour_has_an_alpha_channel(tmp_path):
 
 
 TIFFS = {
-    "lzw": (picture(3, "uint16"), {"compression": "lzw", "predictor": True}),
-    "deflate in tiles": (picture(4), {"compression": "zlib", "tile": (16, 16), "photometric": "rgb"}),
-    "BigTIFF": (picture(0, "float32"), {"bigtiff": True}),
-    "big endian": (picture(3, "uint16"), {"byteorder": ">"}),
-    "packbits in strips": (picture(0), {"compression": "packbits", "rowsperstrip": 3}),
-    "floats with predictor": (picture(3, "float32"), {"compression": "zlib", "predictor": True}),
-    "doubles": (picture(0, "float64"), {}),
-    "lossless WebP": (picture(3), {"compression": "webp", "compressionargs": {"level": 101}}),
+    "lzw": (array(3, "uint16"), {"compression": "lzw", "predictor": True}),
+    "deflate in tiles": (array(4), {"compression": "zlib", "tile": (16, 16), "photometric": "rgb"}),
+    "BigTIFF": (array(0, "float32"), {"bigtiff": True}),
+    "big endian": (array(3, "uint16"), {"byteorder": ">"}),
+    "packbits in strips": (array(0), {"compression": "packbits", "rowsperstrip": 3}),
+    "floats with predictor": (array(3, "float32"), {"compression": "zlib", "predictor": True}),
+    "doubles": (array(0, "float64"), {}),
+    "lossless WebP": (array(3), {"compression": "webp", "compressionargs": {"level": 101}}),
 }
 
 
@@ -225,7 +225,7 @@ def test_tiffs_of_many_kinds_are_read_as_they_are(tmp_path, kind):
 
 
 def test_planar_tiff_comes_with_channels_last(tmp_path):
-    image = picture(3, "uint16")
+    image = array(3, "uint16")
     planes = np.moveaxis(image, -1, 0)
     for compression in (None, "zlib"):
         tifffile.imwrite(
@@ -235,12 +235,12 @@ def test_planar_tiff_comes_with_channels_last(tmp_path):
 
 
 def test_half_precision_becomes_single(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", picture(0, "float16"))
-    same(read_image(tmp_path / "a.tif"), picture(0, "float16").astype("float32"))
+    tifffile.imwrite(tmp_path / "a.tif", array(0, "float16"))
+    same(read_image(tmp_path / "a.tif"), array(0, "float16").astype("float32"))
 
 
 def test_12_bits_are_kept_as_they_are(tmp_path):
-    image = picture(0, "uint16") >> 4
+    image = array(0, "uint16") >> 4
     tifffile.imwrite(tmp_path / "a.tif", image)  # 12 bits in 16
     same(read_image(tmp_path / "a.tif"), image)
     packed = packed_bits(image, 12)
@@ -277,7 +277,7 @@ def packed_bits(image, bits):
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_tiffs_of_few_bits_are_scaled_and_white_at_0_is_turned_round(tmp_path, bits):
-    image = picture() >> (8 - bits)
+    image = array() >> (8 - bits)
     packed = packed_bits(image, bits)
     expected = image * np.uint8(255 // (2**bits - 1))
     (tmp_path / "a.tif").write_bytes(tiff(packed, bits=bits))
@@ -288,15 +288,15 @@ def test_tiffs_of_few_bits_are_scaled_and_white_at_0_is_turned_round(tmp_path, b
 
 def test_white_at_0_is_turned_round_in_8_and_16_bits(tmp_path):
     for dtype in ("uint8", "uint16"):
-        tifffile.imwrite(tmp_path / "a.tif", picture(0, dtype), photometric="miniswhite")
-        same(read_image(tmp_path / "a.tif"), np.iinfo(dtype).max - picture(0, dtype))
+        tifffile.imwrite(tmp_path / "a.tif", array(0, dtype), photometric="miniswhite")
+        same(read_image(tmp_path / "a.tif"), np.iinfo(dtype).max - array(0, dtype))
 
 
 @pytest.mark.parametrize("compression", ["packbits", "group3", "group4", "tiff_ccitt"])
 def test_black_and_white_tiffs_of_pillow_are_read(tmp_path, compression, fax_is_read):
     if compression != "packbits" and not fax_is_read:
         pytest.skip("the libraries are too old for it")
-    black = Image.fromarray(picture() > 99)
+    black = Image.fromarray(array() > 99)
     black.save(tmp_path / "a.tif", compression=compression)
     same(read_image(tmp_path / "a.tif"), np.array(black.convert("L")))
 
@@ -389,7 +389,7 @@ def test_the_content_decides_not_the_name(tmp_path):
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("channels", [0, 2, 3, 4])
 def test_options_choose_colours_and_alpha(tmp_path, dtype, channels):
-    image = picture(channels, dtype)
+    image = array(channels, dtype)
     write_image(tmp_path / "a.tif", image)
     has_alpha = channels in (2, 4)
     colors = image[..., :-1] if has_alpha else image.reshape(HEIGHT, WIDTH, -1)
@@ -415,7 +415,7 @@ def test_the_brightest_16_bit_white_is_white_in_gray(tmp_path):
 
 
 def test_unknown_options_are_refused(tmp_path):
-    write_image(tmp_path / "a.png", picture())
+    write_image(tmp_path / "a.png", array())
     with pytest.raises(ValueError, match=r"color must be one of 'keep', 'gray', 'rgb', got 'grey'"):
         read_image(tmp_path / "a.png", color="grey")
     with pytest.raises(ValueError, match="alpha must be one of 'keep', 'drop', got None"):
@@ -436,7 +436,7 @@ def test_unknown_options_are_refused(tmp_path):
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_a_quality_out_of_range_is_refused(tmp_path, suffix, quality, error, message):
     with pytest.raises(error, match=message):
-        write_image(tmp_path / f"a{suffix}", picture(), quality=quality)
+        write_image(tmp_path / f"a{suffix}", array(), quality=quality)
     assert not list(tmp_path.iterdir())
 
 
@@ -452,15 +452,15 @@ def test_text_and_path_like_objects_are_paths(tmp_path):
             return str(tmp_path / "a.png")
 
     for place in (Place(), str(tmp_path / "a.png"), tmp_path / "a.png"):
-        write_image(place, picture(), like=None)
-        same(read_image(place), picture())
+        write_image(place, array(), like=None)
+        same(read_image(place), array())
         assert image_size(place) == (HEIGHT, WIDTH)
 
 
 def test_a_name_alone_is_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_image("a.png", picture())
-    same(read_image("a.png"), picture())
+    write_image("a.png", array())
+    same(read_image("a.png"), array())
 
 
 def test_threads_read_the_same(tmp_path):
@@ -473,7 +473,7 @@ def test_threads_read_the_same(tmp_path):
             same(one, other)
 
 
-def test_pictures_beyond_pillows_limit_are_read_without_a_warning(tmp_path, monkeypatch):
+def test_images_beyond_pillows_limit_are_read_without_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     for suffix in sorted(IMAGE_SUFFIXES):
         write_image(tmp_path / f"a{suffix}", smooth())
@@ -489,7 +489,7 @@ def test_the_limit_of_pixels_can_be_moved(tmp_path):
 
 
 def camera(path, **options):
-    """Write a picture with everything that a camera says."""
+    """Write an image with everything that a camera says."""
     exif = Image.Exif()
     exif[271], exif[274], exif[282], exif[283], exif[296] = "Maker", 6, 300, 300, 2
     if path.suffix != ".tif":  # Pillow cannot write it there
@@ -512,7 +512,7 @@ def camera(path, **options):
 )
 def test_the_profile_goes_along_byte_for_byte(tmp_path, source, target, dtype):
     camera(tmp_path / source)
-    write_image(tmp_path / target, picture(3, dtype), like=tmp_path / source)
+    write_image(tmp_path / target, array(3, dtype), like=tmp_path / source)
     with (tmp_path / target).open("rb") as stream:
         if target == "b.tif":
             with tifffile.TiffFile(stream) as tif:
@@ -520,7 +520,7 @@ def test_the_profile_goes_along_byte_for_byte(tmp_path, source, target, dtype):
         else:
             assert Image.open(stream).info["icc_profile"] == SRGB
     if target != "b.jpg":
-        same(read_image(tmp_path / target), picture(3, dtype))
+        same(read_image(tmp_path / target), array(3, dtype))
 
 
 @pytest.mark.parametrize("source", ["a.jpg", "a.png", "a.webp"])
@@ -559,7 +559,7 @@ def photographed(path, endian):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_exif_goes_through_tiffs_in_any_byte_order(tmp_path, way, endian, channels):
     source = photographed(tmp_path / "a.png", endian)
-    seen = picture(channels)[..., 0] if channels == 1 else picture(channels)
+    seen = array(channels)[..., 0] if channels == 1 else array(channels)
     for name in way.split():
         write_image(tmp_path / name, seen, like=source)
         source = tmp_path / name
@@ -575,7 +575,7 @@ def test_exif_goes_through_tiffs_in_any_byte_order(tmp_path, way, endian, channe
 
 
 def test_another_reader_finds_exif_in_a_tiff(tmp_path):
-    write_image(tmp_path / "b.tif", picture(3, "uint16"), like=photographed(tmp_path / "a.png", ">"))
+    write_image(tmp_path / "b.tif", array(3, "uint16"), like=photographed(tmp_path / "a.png", ">"))
     with tifffile.TiffFile(tmp_path / "b.tif") as tif:
         tags = tif.pages[0].tags
         assert [tag.code for tag in tags] == sorted(tag.code for tag in tags)
@@ -583,26 +583,24 @@ def test_another_reader_finds_exif_in_a_tiff(tmp_path):
         assert tags.valueof(34665)["ISOSpeedRatings"] == 400
         assert tags.valueof(34853)["GPSLatitude"] == (48, 1, 8, 1, 29, 2)
         assert len(tif.pages) == 1
-        np.testing.assert_array_equal(tif.asarray(), picture(3, "uint16"))
+        np.testing.assert_array_equal(tif.asarray(), array(3, "uint16"))
 
 
 @pytest.mark.parametrize(
     "title", ["ImageJ=1.54f\nimages=1", '<?xml version="1.0"?><OME/>', '{"shape": [17, 24]}']
 )
 def test_titles_that_tell_programs_what_is_in_the_file_stay_there(tmp_path, title):
-    tifffile.imwrite(
-        tmp_path / "a.tif", picture(1), photometric="minisblack", description=title, metadata=None
-    )
-    write_image(tmp_path / "b.tif", picture(1), like=tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "a.tif", array(1), photometric="minisblack", description=title, metadata=None)
+    write_image(tmp_path / "b.tif", array(1), like=tmp_path / "a.tif")
     with tifffile.TiffFile(tmp_path / "b.tif") as tif:
         assert tif.pages[0].tags.valueof(270) is None
 
 
 def test_a_title_for_people_goes_along(tmp_path):
     tifffile.imwrite(
-        tmp_path / "a.tif", picture(1), photometric="minisblack", description="A cat", metadata=None
+        tmp_path / "a.tif", array(1), photometric="minisblack", description="A cat", metadata=None
     )
-    write_image(tmp_path / "b.jpg", picture(1), like=tmp_path / "a.tif")
+    write_image(tmp_path / "b.jpg", array(1), like=tmp_path / "a.tif")
     with Image.open(tmp_path / "b.jpg") as image:
         assert image.getexif()[270] == "A cat"
 
@@ -628,7 +626,7 @@ def test_exif_is_read_from_big_tiffs(order):
 
 
 def test_damaged_exif_in_a_tiff_is_no_exif(tmp_path):
-    write_image(tmp_path / "b.tif", picture(1), like=photographed(tmp_path / "a.png", "<"))
+    write_image(tmp_path / "b.tif", array(1), like=photographed(tmp_path / "a.png", "<"))
     whole = (tmp_path / "b.tif").read_bytes()
     (first,) = struct.unpack_from("<I", whole, 4)
     (count,) = struct.unpack_from("<H", whole, first)
@@ -638,8 +636,8 @@ def test_damaged_exif_in_a_tiff_is_no_exif(tmp_path):
         data = bytearray(whole)
         struct.pack_into("<I", data, pointer + 8, place)
         (tmp_path / "c.tif").write_bytes(data)
-        write_image(tmp_path / "d.jpg", picture(1), like=tmp_path / "c.tif")
-        same(read_image(tmp_path / "c.tif"), picture(1)[..., 0])
+        write_image(tmp_path / "d.jpg", array(1), like=tmp_path / "c.tif")
+        same(read_image(tmp_path / "c.tif"), array(1)[..., 0])
 
 
 def with_exif(path, n_bytes):
@@ -650,21 +648,21 @@ def with_exif(path, n_bytes):
 
 
 def test_exif_that_is_too_long_for_a_jpeg_is_refused_with_advice(tmp_path):
-    write_image(tmp_path / "a.jpg", picture(), like=with_exif(tmp_path / "fits.png", 65_527))
+    write_image(tmp_path / "a.jpg", array(), like=with_exif(tmp_path / "fits.png", 65_527))
     long = with_exif(tmp_path / "long.png", 65_528)
     with pytest.raises(ValueError, match=r"at most 65527 bytes of EXIF .* has 65528\. Write PNG or WebP, or"):
-        write_image(tmp_path / "b.jpg", picture(), like=long)
+        write_image(tmp_path / "b.jpg", array(), like=long)
     assert not (tmp_path / "b.jpg").exists()
     for suffix in (".png", ".webp"):
-        write_image(tmp_path / f"b{suffix}", picture(), like=long)
+        write_image(tmp_path / f"b{suffix}", array(), like=long)
 
 
-def test_the_thumbnail_of_another_picture_is_not_shown(tmp_path):
+def test_the_thumbnail_of_another_image_is_not_shown(tmp_path):
     first = struct.pack("<IHHHIHHI", 8, 1, 274, 3, 1, 6, 0, 26)
     thumbnail = struct.pack("<HHHIHHI", 1, 259, 3, 1, 6, 0, 0)
     source = png(2, 1, 8, 0, b"\0\1\2", chunk(b"eXIf", b"II*\0" + first + thumbnail))
     (tmp_path / "a.png").write_bytes(source)
-    write_image(tmp_path / "b.png", picture(), like=tmp_path / "a.png")
+    write_image(tmp_path / "b.png", array(), like=tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as old, Image.open(tmp_path / "b.png") as new:
         assert old.getexif().get_ifd(ExifTags.IFD.IFD1)
         assert not new.getexif().get_ifd(ExifTags.IFD.IFD1)
@@ -674,7 +672,7 @@ def test_the_thumbnail_of_another_picture_is_not_shown(tmp_path):
 @pytest.mark.parametrize("target", ["b.jpg", "b.png", "b.tif", "b.bmp"])
 def test_the_resolution_goes_along(tmp_path, source, target):
     Image.fromarray(smooth()).save(tmp_path / source, dpi=(300, 150))
-    write_image(tmp_path / target, picture(3), like=tmp_path / source)
+    write_image(tmp_path / target, array(3), like=tmp_path / source)
     with Image.open(tmp_path / target) as image:
         assert [float(dots) for dots in image.info["dpi"]] == pytest.approx([300, 150], abs=0.1)
 
@@ -684,20 +682,20 @@ def test_a_profile_for_other_colours_is_left_behind(tmp_path):
     Image.fromarray(smooth()).convert("CMYK").save(tmp_path / "a.jpg", icc_profile=cmyk)
     Image.fromarray(smooth()).save(tmp_path / "c.png", icc_profile=SRGB)
     gray = SRGB[:16] + b"GRAY" + SRGB[20:]
-    Image.fromarray(picture()).save(tmp_path / "g.png", icc_profile=gray)
+    Image.fromarray(array()).save(tmp_path / "g.png", icc_profile=gray)
     for source, image, kept in [
-        ("a.jpg", picture(3), None),
-        ("c.png", picture(), None),
-        ("g.png", picture(3), None),
-        ("g.png", picture(), gray),
-        ("c.png", picture(4), SRGB),
+        ("a.jpg", array(3), None),
+        ("c.png", array(), None),
+        ("g.png", array(3), None),
+        ("g.png", array(), gray),
+        ("c.png", array(4), SRGB),
     ]:
         write_image(tmp_path / "b.png", image, like=tmp_path / source)
         with Image.open(tmp_path / "b.png") as written:
             assert written.info.get("icc_profile") == kept
 
 
-def test_a_picture_can_be_its_own_model(tmp_path):
+def test_an_image_can_be_its_own_model(tmp_path):
     camera(tmp_path / "a.png")
     seen = read_image(tmp_path / "a.png")
     write_image(tmp_path / "a.png", seen, like=tmp_path / "a.png")
@@ -726,48 +724,48 @@ def test_a_failure_leaves_what_was_there(tmp_path, suffix, monkeypatch):
 @pytest.mark.skipif(os.name != "posix", reason="permissions of other systems are others")
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
 def test_what_takes_the_place_of_a_file_has_its_permissions(tmp_path, mode):
-    write_image(tmp_path / "a.png", picture())
+    write_image(tmp_path / "a.png", array())
     (tmp_path / "a.png").chmod(mode)
-    write_image(tmp_path / "a.png", picture(seed=1))
+    write_image(tmp_path / "a.png", array(seed=1))
     assert (tmp_path / "a.png").stat().st_mode & 0o777 == mode
-    same(read_image(tmp_path / "a.png"), picture(seed=1))
+    same(read_image(tmp_path / "a.png"), array(seed=1))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of other systems are others")
 def test_a_new_file_has_the_usual_permissions(tmp_path):
     (tmp_path / "usual").touch()
-    write_image(tmp_path / "a.png", picture())
+    write_image(tmp_path / "a.png", array())
     assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
 def test_a_link_stays_a_link(tmp_path):
-    write_image(tmp_path / "a.png", picture())
+    write_image(tmp_path / "a.png", array())
     (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
-    write_image(tmp_path / "link.png", picture(seed=1))
+    write_image(tmp_path / "link.png", array(seed=1))
     assert (tmp_path / "link.png").is_symlink()
-    same(read_image(tmp_path / "a.png"), picture(seed=1))
+    same(read_image(tmp_path / "a.png"), array(seed=1))
 
 
 @pytest.mark.parametrize(
     ("name", "image", "message"),
     [
-        ("a.gif", picture(), r"a\.gif must end in one of \.bmp, \.jpeg, .*got '\.gif'"),
-        ("a", picture(), "got ''"),
+        ("a.gif", array(), r"a\.gif must end in one of \.bmp, \.jpeg, .*got '\.gif'"),
+        ("a", array(), "got ''"),
         (
             "a.jpg",
-            picture(0, "uint16"),
+            array(0, "uint16"),
             r"a\.jpg: JPEG holds uint8, got uint16; write PNG or TIFF, or",
         ),
-        ("a.bmp", picture(0, "uint16"), "write PNG or TIFF"),
-        ("a.webp", picture(3, "uint16"), "write PNG or TIFF"),
-        ("a.jpg", picture(4), "JPEG has no alpha channel"),
-        ("a.bmp", picture(2), "BMP has no alpha channel"),
+        ("a.bmp", array(0, "uint16"), "write PNG or TIFF"),
+        ("a.webp", array(3, "uint16"), "write PNG or TIFF"),
+        ("a.jpg", array(4), "JPEG has no alpha channel"),
+        ("a.bmp", array(2), "BMP has no alpha channel"),
         (
             "a.png",
-            picture(0, "float32"),
+            array(0, "float32"),
             r"PixelScaler\.inverse_transform or.*astype\(np\.uint8\)",
         ),
-        ("a.tif", picture(0, "int64"), "TIFF holds uint8 or .* got int64; convert it"),
+        ("a.tif", array(0, "int64"), "TIFF holds uint8 or .* got int64; convert it"),
         ("a.tif", np.array([[np.nan]]), "NaN or infinite"),
         ("a.tif", np.array([[np.inf]], "float32"), "NaN or infinite"),
         ("a.png", np.zeros(4, np.uint8), r"must have the shape .* got \(4,\)"),
@@ -790,17 +788,17 @@ def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder"):
         read_image(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere; create it"):
-        write_image(tmp_path / "nowhere" / "a.png", picture())
+        write_image(tmp_path / "nowhere" / "a.png", array())
     with pytest.raises(FileNotFoundError, match=r"There is no file .*none\.png"):
-        write_image(tmp_path / "a.png", picture(), like=tmp_path / "none.png")
+        write_image(tmp_path / "a.png", array(), like=tmp_path / "none.png")
     (tmp_path / "a.png").mkdir()
     with pytest.raises(IsADirectoryError, match="is a folder"):
-        write_image(tmp_path / "a.png", picture())
+        write_image(tmp_path / "a.png", array())
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_several_frames_are_refused_with_their_number(tmp_path):
-    frames = [Image.fromarray(picture(3, seed=seed)) for seed in range(3)]
+    frames = [Image.fromarray(array(3, seed=seed)) for seed in range(3)]
     for name in ("a.png", "a.webp", "a.tif"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
         with pytest.raises(UnreadableImageError, match=rf"{name}: it holds 3 frames or pages; save the one"):
@@ -812,14 +810,14 @@ def test_several_frames_are_refused_with_their_number(tmp_path):
         read_image(tmp_path / "a.gif")
 
 
-def test_a_preview_beside_the_picture_does_not_count(tmp_path):
+def test_a_preview_beside_the_image_does_not_count(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as tif:
-        tif.write(picture()[::4, ::4], subfiletype=1)
-        tif.write(picture(), subfiletype=0)
-        tif.write(picture()[::2, ::2], subfiletype=1)
-    same(read_image(tmp_path / "a.tif"), picture())
+        tif.write(array()[::4, ::4], subfiletype=1)
+        tif.write(array(), subfiletype=0)
+        tif.write(array()[::2, ::2], subfiletype=1)
+    same(read_image(tmp_path / "a.tif"), array())
     assert image_size(tmp_path / "a.tif") == (HEIGHT, WIDTH)
-    tifffile.imwrite(tmp_path / "raw.tif", picture(), subfiletype=1)
+    tifffile.imwrite(tmp_path / "raw.tif", array(), subfiletype=1)
     with pytest.raises(UnreadableImageError, match="a preview only, as raw files of cameras do"):
         read_image(tmp_path / "raw.tif")
 
@@ -827,27 +825,27 @@ def test_a_preview_beside_the_picture_does_not_count(tmp_path):
 @pytest.mark.parametrize(
     ("image", "options", "message"),
     [
-        (picture(0, "uint32"), {}, "of 32 bits .* convert it to unsigned integers of 8 or 16 bits"),
-        (picture(0, "int16"), {}, "INT, which is not read"),
+        (array(0, "uint32"), {}, "of 32 bits .* convert it to unsigned integers of 8 or 16 bits"),
+        (array(0, "int16"), {}, "INT, which is not read"),
         (np.array([[1, np.nan]], "float32"), {}, "NaN or infinite"),
-        (picture(0, "float32"), {"photometric": "miniswhite"}, "white at 0"),
+        (array(0, "float32"), {"photometric": "miniswhite"}, "white at 0"),
         (
-            picture(4, "uint16"),
+            array(4, "uint16"),
             {"photometric": "separated"},
             "SEPARATED colours of 16 bits; convert it",
         ),
-        (np.dstack([picture(4), picture(3)]), {"photometric": "rgb"}, "7 channels"),
-        (picture(0), {"photometric": "cfa"}, "1 channels of the colour kind CFA"),
+        (np.dstack([array(4), array(3)]), {"photometric": "rgb"}, "7 channels"),
+        (array(0), {"photometric": "cfa"}, "1 channels of the colour kind CFA"),
     ],
 )
-def test_tiffs_that_are_no_usual_pictures_are_refused(tmp_path, image, options, message):
+def test_tiffs_that_are_no_usual_images_are_refused(tmp_path, image, options, message):
     tifffile.imwrite(tmp_path / "a.tif", image, **options)
     with pytest.raises(UnreadableImageError, match=message):
         read_image(tmp_path / "a.tif")
 
 
-def test_tifffile_logs_nothing_while_pictures_are_read(tmp_path, caplog):
-    (tmp_path / "a.tif").write_bytes(tiff(picture().tobytes(), extra=[(65000, 99, 1, 0)]))  # no such type
+def test_tifffile_logs_nothing_while_images_are_read(tmp_path, caplog):
+    (tmp_path / "a.tif").write_bytes(tiff(array().tobytes(), extra=[(65000, 99, 1, 0)]))  # no such type
     assert read_image(tmp_path / "a.tif").shape == (HEIGHT, WIDTH)
     assert not caplog.records
     tifffile.TiffFile(BytesIO((tmp_path / "a.tif").read_bytes())).close()
@@ -856,12 +854,12 @@ def test_tifffile_logs_nothing_while_pictures_are_read(tmp_path, caplog):
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp", ".webp"])
 def test_the_suffix_is_told_by_the_content(tmp_path, suffix):
-    write_image(tmp_path / f"picture{suffix}", np.zeros((3, 4), np.uint8))
-    (tmp_path / f"picture{suffix}").rename(tmp_path / "picture.dat")
-    assert image_suffix(tmp_path / "picture.dat") == suffix
+    write_image(tmp_path / f"image{suffix}", np.zeros((3, 4), np.uint8))
+    (tmp_path / f"image{suffix}").rename(tmp_path / "image.dat")
+    assert image_suffix(tmp_path / "image.dat") == suffix
 
 
-def test_what_is_no_picture_has_no_suffix(tmp_path):
-    (tmp_path / "picture.png").write_text("no picture")
-    with pytest.raises(UnreadableImageError, match="it is no picture that can be read"):
-        image_suffix(tmp_path / "picture.png")
+def test_what_is_no_image_has_no_suffix(tmp_path):
+    (tmp_path / "image.png").write_text("no image")
+    with pytest.raises(UnreadableImageError, match="it is no image that can be read"):
+        image_suffix(tmp_path / "image.png")

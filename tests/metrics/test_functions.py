@@ -32,8 +32,8 @@ def noisy(rows):
     return rows + np.random.default_rng(1).normal(0, 0.2, rows.shape)
 
 
-def pictures(*shape: int):
-    """Return smooth pictures in [0, 1] and noisy versions of them, the first ones less noisy."""
+def images(*shape: int):
+    """Return smooth images in [0, 1] and noisy versions of them, the first ones less noisy."""
     rng = np.random.default_rng(0)
     clean = 0.5 + 0.5 * np.sin(np.cumsum(rng.normal(0, 0.5, size=shape), axis=1))
     strength = np.linspace(0.02, 0.4, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
@@ -141,7 +141,7 @@ def test_psnr_is_the_mean_over_samples_and_not_that_of_the_mean_error():
 @pytest.mark.parametrize("shape", [(5, 12, 13), (5, 12, 13, 3), (5, 40)])
 @pytest.mark.parametrize("data_range", [1, 0.5, 255.0])
 def test_psnr_agrees_with_scikit_image(shape, data_range):
-    truth, prediction = pictures(*shape)
+    truth, prediction = images(*shape)
     expected = [
         peak_signal_noise_ratio(t, p, data_range=data_range) for t, p in zip(truth, prediction, strict=True)
     ]
@@ -198,7 +198,7 @@ def test_a_data_range_must_be_given_by_name(metric, rows, noisy):
 # SSIM ----------------------------------------------------------------------------------------------------
 
 
-def test_ssim_of_uniform_pictures_is_that_of_the_formula():
+def test_ssim_of_uniform_images_is_that_of_the_formula():
     truth, prediction = np.full((1, 16, 16), 0.2), np.full((1, 16, 16), 0.6)
     c1 = 0.01**2
     expected = (2 * 0.2 * 0.6 + c1) / (0.2**2 + 0.6**2 + c1)
@@ -206,22 +206,22 @@ def test_ssim_of_uniform_pictures_is_that_of_the_formula():
 
 
 def test_ssim_is_that_of_wang_et_al_as_scikit_image_computes_it():
-    truth, prediction = pictures(5, 16, 20)
+    truth, prediction = images(5, 16, 20)
     wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
     expected = [structural_similarity(t, p, **wang) for t, p in zip(truth, prediction, strict=True)]
     assert ssim(truth, prediction, data_range=1) == pytest.approx(np.mean(expected))
     assert np.ptp(expected) > 0.2
 
 
-def test_ssim_of_colour_pictures_is_the_mean_over_channels():
-    truth, prediction = pictures(4, 16, 16, 3)
+def test_ssim_of_colour_images_is_the_mean_over_channels():
+    truth, prediction = images(4, 16, 16, 3)
     channels = [ssim(truth[..., c], prediction[..., c], data_range=1) for c in range(3)]
     assert ssim(truth, prediction, data_range=1) == pytest.approx(np.mean(channels))
 
 
 @pytest.mark.parametrize(("side", "window"), [(3, 3), (4, 3), (5, 5), (7, 7), (8, 7), (10, 7)])
-def test_ssim_of_small_pictures_takes_the_largest_uniform_window_up_to_seven(side, window):
-    truth, prediction = pictures(4, side, side + 2)
+def test_ssim_of_small_images_takes_the_largest_uniform_window_up_to_seven(side, window):
+    truth, prediction = images(4, side, side + 2)
     uniform = {"win_size": window, "use_sample_covariance": False, "data_range": 1.0}
     expected = [structural_similarity(t, p, **uniform) for t, p in zip(truth, prediction, strict=True)]
     assert ssim(truth, prediction, data_range=1) == pytest.approx(np.mean(expected))
@@ -236,38 +236,38 @@ def test_ssim_of_flat_digits_needs_their_shape(digits):
         ssim(truth, prediction, data_range=1)
 
 
-def test_ssim_of_flat_colour_pictures_takes_a_shape_with_channels():
-    truth, prediction = pictures(3, 12, 12, 3)
+def test_ssim_of_flat_colour_images_takes_a_shape_with_channels():
+    truth, prediction = images(3, 12, 12, 3)
     flat = (x.reshape(3, -1) for x in (truth, prediction))
     assert ssim(*flat, data_range=1, image_shape=(12, 12, 3)) == ssim(truth, prediction, data_range=1)
 
 
 def test_ssim_falls_with_noise():
-    truth, prediction = pictures(6, 16, 16)
+    truth, prediction = images(6, 16, 16)
     values = [ssim(truth[[i]], prediction[[i]], data_range=1) for i in (0, 2, 5)]
     assert values == sorted(values, reverse=True)
 
 
 def test_ssim_does_not_depend_on_the_unit_if_the_range_follows_it():
-    truth, prediction = pictures(3, 16, 16)
+    truth, prediction = images(3, 16, 16)
     scaled = ssim(255 * truth, 255 * prediction, data_range=255)
     assert scaled == pytest.approx(ssim(truth, prediction, data_range=1))
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (3, 16, 16), (3, 16, 16, 3)])
-def test_ssim_of_perfect_pictures_is_one(shape):
-    truth, _ = pictures(*shape)
+def test_ssim_of_perfect_images_is_one(shape):
+    truth, _ = images(*shape)
     assert ssim(truth, truth, data_range=1) == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 8), (3, 8, 2), (3, 1, 1), (3, 2, 2, 3)])
-def test_pictures_too_small_for_ssim_are_refused(shape):
-    with pytest.raises(ValueError, match="ssim needs pictures of at least 3 x 3 pixels"):
+def test_images_too_small_for_ssim_are_refused(shape):
+    with pytest.raises(ValueError, match="ssim needs images of at least 3 x 3 pixels"):
         ssim(np.ones(shape), np.ones(shape), data_range=1)
 
 
-def test_what_is_not_a_picture_is_refused_by_ssim():
-    with pytest.raises(ValueError, match="ssim compares pictures"):
+def test_what_is_not_an_image_is_refused_by_ssim():
+    with pytest.raises(ValueError, match="ssim compares images"):
         ssim(np.ones((2, 4, 4, 3, 1)), np.ones((2, 4, 4, 3, 1)), data_range=1)
 
 

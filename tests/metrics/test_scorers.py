@@ -230,7 +230,7 @@ def test_the_range_of_small_integers_is_that_of_their_type(X):
     assert score == pytest.approx(psnr(pixels, witness.shown_, data_range=255))
 
 
-def test_ssim_takes_the_shape_of_pictures_from_the_estimator_or_the_stack(X):
+def test_ssim_takes_the_shape_of_images_from_the_estimator_or_the_stack(X):
     scorer = make_denoising_scorer(GaussianNoiser(0.1, random_state=0), "ssim", data_range=1)
     flat = make_pipeline("passthrough", quick_dae(image_shape=(8, 8))).fit(X)
     noisy = shown(make_denoising_scorer(GaussianNoiser(0.1, random_state=0)), Witness().fit(X), X)
@@ -242,9 +242,9 @@ def test_ssim_takes_the_shape_of_pictures_from_the_estimator_or_the_stack(X):
     assert score == pytest.approx(ssim(stack, witness.shown_, data_range=1))
 
 
-def test_ssim_of_rows_that_are_no_pictures_is_refused(X):
+def test_ssim_of_rows_that_are_no_images_is_refused(X):
     scorer = make_denoising_scorer(GaussianNoiser(0.1, random_state=0), "ssim")
-    with pytest.raises(ValueError, match="ssim compares pictures"):
+    with pytest.raises(ValueError, match="ssim compares images"):
         scorer(Witness().fit(X), X)
 
 

@@ -27,7 +27,7 @@ def built(name, shape, latent_dim=3, seed=0, **parameters):
 
 
 def shapes_for(name):
-    """Return shapes of samples as the network sees them, rows or signals, and pictures."""
+    """Return shapes of samples as the network sees them, rows or signals, and images."""
     rows = [(1, length) if hasattr(NETWORKS[name], "rows_are_signals") else (length,) for length in LENGTHS]
     return [*rows, *SHAPES]
 
@@ -47,7 +47,7 @@ def test_what_comes_out_has_the_shape_that_went_in(name, shape):
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("sides", SIDES)
 @pytest.mark.parametrize("channels", [None, 1, 3])
-def test_an_estimator_denoises_pictures_of_any_size(name, sides, channels):
+def test_an_estimator_denoises_images_of_any_size(name, sides, channels):
     shape = sides if channels is None else (*sides, channels)
     X = np.random.default_rng(0).random((6, *shape))
     X[0] = 0  # not all alike, at a size of one pixel
@@ -73,7 +73,7 @@ def test_latents_are_rows_that_decode_to_the_reconstruction(name, shape):
 
 
 @pytest.mark.parametrize("name", IMAGE_NETWORKS)
-def test_the_name_of_a_network_for_pictures_is_answered_with_the_estimator_it_is_for(name):
+def test_the_name_of_a_network_for_images_is_answered_with_the_estimator_it_is_for(name):
     with pytest.raises(ValueError, match=r"is a network for ImageDenoiser.* knows 'dense', 'conv'"):
         DenoisingAutoencoder(name).fit(np.ones((4, 3)))
 
@@ -205,7 +205,7 @@ def test_kernels_of_any_odd_size_work(name, kernel_size):
     assert built(name, (1, 9, 4), kernel_size=kernel_size)(x).shape == x.shape
 
 
-def test_the_sides_of_a_picture_are_halved_by_every_convolution():
+def test_the_sides_of_an_image_are_halved_by_every_convolution():
     conv = built("conv", (1, 28, 28), latent_dim=16, channels=(32, 64), hidden_layer_sizes=(40,))
     x, shapes = torch.randn(2, 1, 28, 28), []
     for layer in (*conv.encoder, *conv.decoder):

@@ -1,4 +1,4 @@
-"""What is true of DnCNN: its size, its reach, and that training and evaluation stay one function."""
+"""DnCNN: its size, its receptive radius, one function in training and evaluation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from sk_denoise.networks.dncnn import DnCNN, SteadyBatchNorm
 
 
-def pictures(*shape, seed=0):
+def images(*shape, seed=0):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -22,13 +22,13 @@ def count(network):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("sides", [(1, 1), (1, 7), (5, 9), (37, 50), (64, 64)])
 @pytest.mark.parametrize("training", [False, True])
-def test_pictures_of_any_size_keep_it(channels, sides, training):
-    x = pictures(2, channels, *sides)
+def test_images_of_any_size_keep_it(channels, sides, training):
+    x = images(2, channels, *sides)
     assert DnCNN(channels, depth=4, width=8).train(training)(x).shape == x.shape
 
 
-def test_one_pixel_is_a_picture():
-    x = pictures(1, 1, 1, 1)
+def test_one_pixel_is_an_image():
+    x = images(1, 1, 1, 1)
     assert DnCNN(1, depth=4, width=8).eval()(x).shape == x.shape
 
 
@@ -52,7 +52,7 @@ def test_impossible_sizes_are_refused_with_their_values(sizes):
 
 
 def test_it_starts_close_to_the_identity():
-    x = pictures(1, 1, 64, 64)
+    x = images(1, 1, 64, 64)
     change = DnCNN(1)(x) - x
     assert 0 < change.std() < x.std()
 
@@ -63,19 +63,19 @@ def test_a_pixel_sees_as_far_as_the_reach_and_no_farther(depth):
     with torch.no_grad():
         for weight in network.parameters():
             weight.abs_()  # so that nothing that is seen cancels
-    x = pictures(1, 1, 51, 51).requires_grad_()
+    x = images(1, 1, 51, 51).requires_grad_()
     network(x)[0, 0, 25, 25].backward()
     seen = x.grad[0, 0].nonzero()
-    assert (seen - 25).abs().max() == network.reach == depth
+    assert (seen - 25).abs().max() == network.receptive_radius == depth
 
 
 @pytest.mark.parametrize("sides", [(64, 64), (71, 53)])
 def test_tiles_with_a_halo_give_what_the_whole_gives(sides):
-    network, x = DnCNN(1, depth=9, width=8), pictures(1, 1, *sides)
+    network, x = DnCNN(1, depth=9, width=8), images(1, 1, *sides)
     network(x)  # statistics that are not those of a fresh network
     network.eval()
     with torch.no_grad():
-        whole, halo = network(x), network.reach
+        whole, halo = network(x), network.receptive_radius
         middle = network(x[..., 20 - halo : 31 + halo, 20 - halo : 30 + halo])[..., halo:-halo, halo:-halo]
         corner = network(x[..., 33 - halo :, 40 - halo :])[..., halo:, halo:]
     torch.testing.assert_close(middle, whole[..., 20:31, 20:30], rtol=0, atol=1e-5)
@@ -103,7 +103,7 @@ def test_a_reset_forgets_all_that_was_learned():
 
 def test_every_layer_learns():
     network = DnCNN(3, depth=5, width=8)
-    network(pictures(2, 3, 16, 16)).square().sum().backward()
+    network(images(2, 3, 16, 16)).square().sum().backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
 
 
@@ -118,7 +118,7 @@ def test_training_takes_noise_off():
 
 
 def test_running_statistics_are_the_average_of_the_batches():
-    layer, batches = SteadyBatchNorm(3), pictures(5, 4, 3, 6, 7)
+    layer, batches = SteadyBatchNorm(3), images(5, 4, 3, 6, 7)
     for batch in batches:
         layer(batch)
     torch.testing.assert_close(layer.running_mean, batches.mean(dim=(0, 1, 3, 4)))
@@ -127,7 +127,7 @@ def test_running_statistics_are_the_average_of_the_batches():
 
 
 def test_running_statistics_forget_what_is_long_past():
-    layer, batch = SteadyBatchNorm(3), pictures(4, 3, 6, 7)
+    layer, batch = SteadyBatchNorm(3), images(4, 3, 6, 7)
     for _ in range(30):
         layer(batch + 100)
     for _ in range(300):
@@ -136,7 +136,7 @@ def test_running_statistics_forget_what_is_long_past():
 
 
 def test_training_normalises_as_torch_does():
-    x = 3 * pictures(4, 3, 6, 7) + 1
+    x = 3 * images(4, 3, 6, 7) + 1
     torch.testing.assert_close(SteadyBatchNorm(3)(x), nn.BatchNorm2d(3, eps=1e-4)(x))
 
 
@@ -162,8 +162,8 @@ def test_evaluation_stays_close_to_training_while_filters_shrink():
 
 
 def squares(n, seed):
-    """Return pictures of flat squares, clean and noisy."""
-    clean = pictures(n, 1, 3, 3, seed=seed).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
+    """Return images of flat squares, clean and noisy."""
+    clean = images(n, 1, 3, 3, seed=seed).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
     return clean, clean + 0.2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
 
 

@@ -11,21 +11,21 @@ TWO, THREE = {}, {"widths": (64, 96, 32), "blocks": (2, 3, 1)}
 BY_LEVELS = pytest.mark.parametrize("sizes", [TWO, THREE], ids=["two levels", "three levels"])
 
 
-def pictures(*shape, seed=0):
+def images(*shape, seed=0):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def told(x, sigma):
-    """Return pictures with the level of their noise as a last channel."""
+    """Return images with the level of their noise as a last channel."""
     return torch.cat([x, torch.full_like(x[:, :1], sigma)], dim=1)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("widths", [(8, 12), (8, 12, 16)])
 @pytest.mark.parametrize("sides", [(1, 1), (1, 7), (2, 3), (4, 4), (5, 9), (37, 50), (64, 64)])
-def test_pictures_of_any_size_keep_it(channels, widths, sides):
+def test_images_of_any_size_keep_it(channels, widths, sides):
     network = FoldedUNet(channels, widths=widths, blocks=(1,) * len(widths), noise_map=True)
-    x = pictures(2, channels, *sides)
+    x = images(2, channels, *sides)
     assert network(told(x, 0.1)).shape == x.shape
 
 
@@ -37,19 +37,19 @@ def test_the_network_has_the_size_it_is_known_for():
 
 @BY_LEVELS
 def test_it_starts_close_to_the_identity(sizes):
-    x = pictures(1, 1, 64, 64)
+    x = images(1, 1, 64, 64)
     change = FoldedUNet(1, noise_map=True, **sizes)(told(x, 0.1)) - x
     assert 0 < change.std() < 0.1 * x.std()
 
 
 def test_the_level_matters_where_it_is_told():
-    network, x = FoldedUNet(1, noise_map=True), pictures(2, 1, 37, 50)
+    network, x = FoldedUNet(1, noise_map=True), images(2, 1, 37, 50)
     assert not torch.allclose(network(told(x, 0.1)), network(told(x, 0.2)))
     assert FoldedUNet(1)(x).shape == x.shape
 
 
 def test_a_level_is_told_place_by_place():
-    network, x = FoldedUNet(1, noise_map=True), pictures(1, 1, 256, 64)
+    network, x = FoldedUNet(1, noise_map=True), images(1, 1, 256, 64)
     two = told(x, 0.1)
     two[:, 1, 128:] = 0.2
     answer = network(two)
@@ -57,16 +57,16 @@ def test_a_level_is_told_place_by_place():
     torch.testing.assert_close(answer[..., 176:, :], network(told(x, 0.2))[..., 176:, :], rtol=0, atol=1e-5)
 
 
-def test_a_picture_is_answered_whatever_stands_beside_it():
-    network, x = FoldedUNet(1, noise_map=True), pictures(3, 1, 24, 24)
+def test_an_image_is_answered_whatever_stands_beside_it():
+    network, x = FoldedUNet(1, noise_map=True), images(3, 1, 24, 24)
     together = network(told(x, 0.1))
     torch.testing.assert_close(network(told(x[:1], 0.1)), together[:1], rtol=0, atol=1e-5)
 
 
 @BY_LEVELS
 def test_tiles_with_a_halo_give_what_the_whole_gives(sizes):
-    network, x = FoldedUNet(1, noise_map=True, **sizes), pictures(1, 1, 240, 240)
-    generator, halo = torch.Generator().manual_seed(1), network.reach
+    network, x = FoldedUNet(1, noise_map=True, **sizes), images(1, 1, 240, 240)
+    generator, halo = torch.Generator().manual_seed(1), network.receptive_radius
     with torch.no_grad():
         for name, weight in network.named_parameters():  # branches start almost silent
             if name.endswith("second.weight") or name.startswith("bottom"):
@@ -92,23 +92,23 @@ def test_weights_come_from_the_generator_alone():
 @pytest.mark.parametrize("widths", [(8, 12), (8, 12, 16)])
 def test_every_layer_learns(widths):
     network = FoldedUNet(1, widths=widths, blocks=(2, 3, 1)[: len(widths)], noise_map=True)
-    network(told(pictures(2, 1, 16, 16), 0.1)).square().sum().backward()
+    network(told(images(2, 1, 16, 16), 0.1)).square().sum().backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
 
 
-@pytest.mark.parametrize(("sizes", "reach", "stride"), [(TWO, 48, 4), (THREE, 72, 8)])
-def test_a_pixel_sees_as_far_as_the_reach_and_no_farther(sizes, reach, stride):
+@pytest.mark.parametrize(("sizes", "receptive_radius", "stride"), [(TWO, 48, 4), (THREE, 72, 8)])
+def test_a_pixel_sees_as_far_as_the_reach_and_no_farther(sizes, receptive_radius, stride):
     network = FoldedUNet(1, noise_map=True, **sizes)
-    assert (network.reach, network.stride) == (reach, stride)
+    assert (network.receptive_radius, network.stride) == (receptive_radius, stride)
     with torch.no_grad():
         for weight in network.parameters():
             weight.abs_()  # so that nothing that is seen cancels
     for place in range(96, 96 + stride, stride // 4):
-        x = pictures(1, 1, 200, 200).requires_grad_()
+        x = images(1, 1, 200, 200).requires_grad_()
         network(told(x, 0.1))[0, 0, place, place].backward()
         seen = x.grad[0, 0].nonzero()
         distance = (seen - place).abs().max()
-        assert network.reach - 3 * stride < distance <= network.reach
+        assert network.receptive_radius - 3 * stride < distance <= network.receptive_radius
 
 
 def test_a_third_level_costs_little():

@@ -1,4 +1,4 @@
-"""What is true of RIDNet: the paper's size, its mean, and an attention that looks over the whole picture."""
+"""What is true of RIDNet: the paper's size, its mean, and an attention that looks over the whole image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from sk_denoise.networks.ridnet import RIDNet
 
 
-def pictures(*shape, seed=0):
+def images(*shape, seed=0):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -22,8 +22,8 @@ def small(channels, **parameters):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("sides", [(1, 1), (1, 7), (5, 9), (37, 50), (64, 64)])
-def test_pictures_of_any_size_keep_it(channels, sides):
-    x = pictures(2, channels, *sides)
+def test_images_of_any_size_keep_it(channels, sides):
+    x = images(2, channels, *sides)
     assert small(channels)(x).shape == x.shape
 
 
@@ -53,8 +53,8 @@ def test_the_mean_is_no_weight():
     assert small(2, mean=[0.1, 0.2]).mean.flatten().tolist() == pytest.approx([0.1, 0.2])
 
 
-def test_it_sees_pictures_without_their_mean():
-    x = pictures(1, 1, 9, 9)
+def test_it_sees_images_without_their_mean():
+    x = images(1, 1, 9, 9)
     change = small(1, mean=[0.2])(x) - x
     other = small(1, mean=[0.7])(x + 0.5) - (x + 0.5)
     torch.testing.assert_close(change, other, rtol=0, atol=1e-6)
@@ -79,19 +79,19 @@ def test_a_mean_for_other_channels_is_refused():
 
 
 def test_it_starts_close_to_the_identity():
-    x = pictures(1, 3, 48, 48)
+    x = images(1, 3, 48, 48)
     assert 0 < (RIDNet(3)(x) - x).std() < x.std()
 
 
-def test_a_picture_is_answered_whatever_stands_beside_it():
-    network, x = small(1), pictures(3, 1, 24, 24)
+def test_an_image_is_answered_whatever_stands_beside_it():
+    network, x = small(1), images(3, 1, 24, 24)
     torch.testing.assert_close(network(x[:1]), network(x)[:1], rtol=0, atol=1e-5)
 
 
-def test_a_pixel_sees_the_whole_picture():
+def test_a_pixel_sees_the_whole_image():
     network = small(1, blocks=1)
-    assert network.reach is None
-    x = pictures(1, 1, 101, 101).double().requires_grad_()
+    assert network.receptive_radius is None
+    x = images(1, 1, 101, 101).double().requires_grad_()
     network.double()(x)[0, 0, 50, 50].backward()
     assert x.grad.all()
 
@@ -109,7 +109,7 @@ def test_weights_come_from_the_generator_alone():
 
 def test_every_layer_learns():
     network = small(3)
-    network(pictures(4, 3, 16, 16)).square().sum().backward()
+    network(images(4, 3, 16, 16)).square().sum().backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
 
 
@@ -128,8 +128,8 @@ def test_training_takes_noise_off():
 
 
 def squares(n, seed):
-    """Return pictures of flat squares, clean and noisy."""
-    clean = pictures(n, 1, 3, 3, seed=seed).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
+    """Return images of flat squares, clean and noisy."""
+    clean = images(n, 1, 3, 3, seed=seed).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
     return clean, clean + 0.2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -140,7 +140,7 @@ def test_modules_change_little_of_what_they_see_at_the_start():
     for module in network.body:
         module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         module.attention.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    network(pictures(2, 3, 32, 32))
+    network(images(2, 3, 32, 32))
     assert len(seen) == 8
     for before, after in zip(seen[::2], seen[1::2], strict=True):
         assert (after - before).norm() < 0.4 * before.norm()

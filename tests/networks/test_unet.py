@@ -1,4 +1,4 @@
-"""What is true of the U-Net: any depth and size, its reach, tiles that agree."""
+"""The U-Net: any depth and size, its receptive radius, tiles that agree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sk_denoise.networks.unet import UNet
 DEPTHS = [(6,), (4, 6), (4, 6, 8), (4, 4, 6, 8)]
 
 
-def pictures(*shape, seed=0):
+def images(*shape, seed=0):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -23,8 +23,8 @@ def count(network):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("widths", DEPTHS)
 @pytest.mark.parametrize("sides", [(1, 1), (1, 7), (2, 3), (5, 9), (37, 50), (64, 64)])
-def test_pictures_of_any_size_keep_it(channels, widths, sides):
-    x = pictures(2, channels, *sides)
+def test_images_of_any_size_keep_it(channels, widths, sides):
+    x = images(2, channels, *sides)
     assert UNet(channels, widths=widths)(x).shape == x.shape
     assert UNet(channels, widths=widths, normalization="batch").eval()(x).shape == x.shape
 
@@ -70,21 +70,21 @@ def test_an_unknown_normalisation_is_refused():
 
 
 def test_it_starts_close_to_the_identity_where_it_predicts_the_noise():
-    x, network, other = pictures(1, 1, 64, 64), UNet(1), UNet(1, residual=False)
+    x, network, other = images(1, 1, 64, 64), UNet(1), UNet(1, residual=False)
     assert 0 < (network(x) - x).std() < 0.1 * x.std()
     other.load_state_dict(network.state_dict())
     torch.testing.assert_close(x - network(x), other(x), rtol=0, atol=1e-6)
 
 
-def test_a_picture_is_answered_whatever_stands_beside_it():
-    network, x = UNet(1, widths=(8, 12, 16)), pictures(3, 1, 24, 24)
+def test_an_image_is_answered_whatever_stands_beside_it():
+    network, x = UNet(1, widths=(8, 12, 16)), images(3, 1, 24, 24)
     torch.testing.assert_close(network(x[:1]), network(x)[:1], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("widths", "reach"), list(zip(DEPTHS, [2, 10, 24, 56], strict=True)))
-def test_a_pixel_sees_as_far_as_the_reach_and_no_farther(widths, reach):
+@pytest.mark.parametrize(("widths", "receptive_radius"), list(zip(DEPTHS, [2, 10, 24, 56], strict=True)))
+def test_a_pixel_sees_as_far_as_the_reach_and_no_farther(widths, receptive_radius):
     network = UNet(1, widths=widths)
-    assert network.reach == reach
+    assert network.receptive_radius == receptive_radius
     with torch.no_grad():
         for weight in network.parameters():
             weight.abs_()  # so that nothing that is seen cancels
@@ -92,21 +92,21 @@ def test_a_pixel_sees_as_far_as_the_reach_and_no_farther(widths, reach):
     farthest = 0
     for place in range(side // 2, side // 2 + network.stride):
         for seed in range(4):  # pooling sees the largest of four alone
-            x = pictures(1, 1, side, side, seed=seed).requires_grad_()
+            x = images(1, 1, side, side, seed=seed).requires_grad_()
             network(x)[0, 0, place, place].backward()
             farthest = max(farthest, (x.grad[0, 0].nonzero() - place).abs().max())
-    assert reach - network.stride < farthest <= 7 * network.stride - 5 <= reach
+    assert receptive_radius - network.stride < farthest <= 7 * network.stride - 5 <= receptive_radius
 
 
 @pytest.mark.parametrize("widths", DEPTHS)
 @pytest.mark.parametrize("normalization", [None, "batch"])
 @pytest.mark.parametrize("sides", [(152, 152), (149, 135)])
 def test_tiles_with_a_halo_give_what_the_whole_gives(widths, normalization, sides):
-    network, x = UNet(1, widths=widths, normalization=normalization), pictures(1, 1, *sides)
+    network, x = UNet(1, widths=widths, normalization=normalization), images(1, 1, *sides)
     network(x)  # statistics that are not those of a fresh network
     network.eval()
     with torch.no_grad():
-        whole, halo = network(x), network.reach
+        whole, halo = network(x), network.receptive_radius
         middle = network(x[..., 64 - halo : 80 + halo, 56 - halo : 72 + halo])[..., halo:-halo, halo:-halo]
         corner = network(x[..., 80 - halo :, 72 - halo :])[..., halo:, halo:]
     torch.testing.assert_close(middle, whole[..., 64:80, 56:72], rtol=0, atol=1e-5)
@@ -129,7 +129,7 @@ def test_weights_come_from_the_generator_alone(normalization):
 @pytest.mark.parametrize("normalization", [None, "batch"])
 def test_every_layer_learns(widths, normalization):
     network = UNet(3, widths=widths, normalization=normalization)
-    network(pictures(2, 3, 16, 16)).square().sum().backward()
+    network(images(2, 3, 16, 16)).square().sum().backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
 
 
@@ -154,6 +154,6 @@ def test_training_takes_noise_off(residual, normalization):
 
 
 def squares(n, seed):
-    """Return pictures of flat squares, clean and noisy."""
-    clean = pictures(n, 1, 3, 3, seed=seed).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
+    """Return images of flat squares, clean and noisy."""
+    clean = images(n, 1, 3, 3, seed=seed).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
     return clean, clean + 0.2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))

@@ -100,7 +100,7 @@ def test_a_range_of_strengths_draws_one_for_each_sample_uniformly():
     torch.testing.assert_close(quartiles, torch.tensor([0.75, 1.0, 1.25]).double(), atol=0.06, rtol=0)
 
 
-def test_a_range_of_strengths_is_one_for_all_pixels_of_a_picture():
+def test_a_range_of_strengths_is_one_for_all_pixels_of_an_image():
     noise = noise_on(zeros(200, 30, 20, 3), noise_factor=(0.0, 1.0))
     halves = noise[:, :15].flatten(1).std(dim=1), noise[:, 15:].flatten(1).std(dim=1)
     torch.testing.assert_close(*halves, rtol=0.3, atol=0.0)

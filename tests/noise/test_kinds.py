@@ -29,7 +29,7 @@ from sk_denoise.noise import NOISERS, add_gaussian, replace_pixels, resolve_nois
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.uniform([0, 10, -5], [1, 1000, -4], size=(500, 3))
-PICTURES = RNG.uniform(0.2, 0.8, size=(200, 8, 6, 3))
+IMAGES = RNG.uniform(0.2, 0.8, size=(200, 8, 6, 3))
 
 
 def corrupted(noiser, X):
@@ -80,23 +80,23 @@ def test_a_number_and_a_noiser_before_it_are_noise_given_twice():
 
 # Units --------------------------------------------------------------------------------------------------
 
-EIGHT_BITS = (255 * PICTURES).astype(np.uint8)
+EIGHT_BITS = (255 * IMAGES).astype(np.uint8)
 
 
 @pytest.mark.parametrize(
-    "pictures",
+    "images",
     [EIGHT_BITS, EIGHT_BITS.astype(float), EIGHT_BITS // 8 + 100],
     ids=["integers", "floats", "low contrast"],
 )
 @pytest.mark.parametrize("noiser", [GaussianNoiser(0.25), UniformNoiser((0.0, 0.2))], ids=repr)
-def test_noise_of_less_than_a_grey_level_warns_and_names_the_unit(noiser, pictures):
+def test_noise_of_less_than_a_grey_level_warns_and_names_the_unit(noiser, images):
     with pytest.warns(WeakNoiseWarning, match=r"in the unit of the data.*a tenth of that is noise_factor="):
-        noiser.fit(pictures)
+        noiser.fit(images)
 
 
 def test_noise_that_leaves_nothing_of_the_data_warns():
     with pytest.warns(UserWarning, match="leaves nothing to be seen.*in the unit of the data"):
-        GaussianNoiser(25).fit(PICTURES)
+        GaussianNoiser(25).fit(IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_limits_in_another_unit_than_the_data_warn(noiser, message):
 
 def test_limits_far_beyond_the_data_warn():
     with pytest.warns(UserWarning, match=r"limits=\(0, 255\) reaches far beyond the clean data"):
-        SaltAndPepperNoiser(limits=(0, 255)).fit(PICTURES)
+        SaltAndPepperNoiser(limits=(0, 255)).fit(IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_what_is_no_noiser_is_refused(noiser, message):
 
 def test_two_noisers_in_a_row_are_refused_with_the_remedy():
     with pytest.raises(ValueError, match=r"Use one NoiserChain\(\[...\]\)"):
-        PoissonNoiser().fit_transform(GaussianNoiser().fit_transform(PICTURES))
+        PoissonNoiser().fit_transform(GaussianNoiser().fit_transform(IMAGES))
 
 
 # What is learned from the data --------------------------------------------------------------------------
@@ -220,8 +220,8 @@ def test_black_and_white_are_the_ends_of_each_column_and_of_all_pixels(noiser):
     np.testing.assert_array_equal(np.unique(rows, axis=0).min(axis=0), TABLE.min(axis=0))
     np.testing.assert_array_equal(rows.max(axis=0), TABLE.max(axis=0))
     assert all(len(np.unique(column)) == 2 for column in rows.T)
-    assert set(np.unique(corrupted(noiser, PICTURES))) == {PICTURES.min(), PICTURES.max()}
-    assert set(np.unique(corrupted(clone(noiser).set_params(limits=(-1, 2)), PICTURES))) == {-1, 2}
+    assert set(np.unique(corrupted(noiser, IMAGES))) == {IMAGES.min(), IMAGES.max()}
+    assert set(np.unique(corrupted(clone(noiser).set_params(limits=(-1, 2)), IMAGES))) == {-1, 2}
 
 
 def test_bytes_stay_in_their_unit():
@@ -236,8 +236,8 @@ def test_bytes_stay_in_their_unit():
 def test_white_is_the_largest_value_of_a_column_or_of_all_pixels():
     rows = np.abs(TABLE)
     np.testing.assert_array_equal(PoissonNoiser().fit(rows).white_, rows.max(axis=0))
-    assert PoissonNoiser().fit(PICTURES).white_ == PICTURES.max()
-    assert PoissonNoiser(white=2.0).fit(PICTURES).white_ == 2
+    assert PoissonNoiser().fit(IMAGES).white_ == IMAGES.max()
+    assert PoissonNoiser(white=2.0).fit(IMAGES).white_ == 2
 
 
 def test_a_column_of_darkness_stays_dark():
@@ -253,8 +253,8 @@ def test_negative_light_warns_and_counts_as_none():
 
 def test_masked_values_become_the_mean_of_their_column_or_pixel():
     np.testing.assert_allclose(corrupted(MaskingNoiser(1.0, "mean"), TABLE), [TABLE.mean(axis=0)] * 500)
-    masked = corrupted(MaskingNoiser(1.0, "mean"), PICTURES)
-    np.testing.assert_allclose(masked, np.broadcast_to(PICTURES.mean(axis=0), PICTURES.shape))
+    masked = corrupted(MaskingNoiser(1.0, "mean"), IMAGES)
+    np.testing.assert_allclose(masked, np.broadcast_to(IMAGES.mean(axis=0), IMAGES.shape))
 
 
 def test_uniform_noise_may_be_relative_to_the_spread():
@@ -325,19 +325,19 @@ def test_a_scorer_minds_noise_that_acts_and_no_other():
         scorer(make_pipeline(NoiserChain([GaussianNoiser()], apply="always"), before[1]), TABLE)
 
 
-# Pictures -----------------------------------------------------------------------------------------------
+# Images -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("noiser", [PixelNoiser(0.3), RegionNoiser(GaussianNoiser(0.5), 0.5)])
 @pytest.mark.parametrize("shape", [(8, 6, 3), (8, 18)])
-def test_flat_pictures_are_corrupted_as_pictures_are(noiser, shape):
-    pictures = PICTURES.reshape(200, *shape)
+def test_flat_images_are_corrupted_as_images_are(noiser, shape):
+    images = IMAGES.reshape(200, *shape)
     flat = clone(noiser).set_params(image_shape=shape, random_state=0)
-    expected = clone(noiser).set_params(random_state=0).fit(pictures)
-    rows = pictures.reshape(200, -1)
+    expected = clone(noiser).set_params(random_state=0).fit(images)
+    rows = images.reshape(200, -1)
     noisy = flat.fit(rows).corrupt(torch.from_numpy(rows), torch.Generator().manual_seed(0))
     assert noisy.shape == rows.shape
-    again = expected.corrupt(torch.from_numpy(pictures), torch.Generator().manual_seed(0))
+    again = expected.corrupt(torch.from_numpy(images), torch.Generator().manual_seed(0))
     np.testing.assert_array_equal(noisy, again.reshape(200, -1))
 
 
@@ -350,17 +350,17 @@ def test_a_stretch_of_a_row_is_a_region():
 
 
 def test_a_region_has_at_least_one_pixel():
-    noisy = corrupted(RegionNoiser(MaskingNoiser(1.0, fill=-1), 0.01), PICTURES)
+    noisy = corrupted(RegionNoiser(MaskingNoiser(1.0, fill=-1), 0.01), IMAGES)
     assert ((noisy == -1).sum(axis=(1, 2, 3)) == 3).all()
 
 
-def test_an_estimator_tells_its_noise_that_rows_are_pictures():
-    rows = PICTURES.reshape(200, -1)
+def test_an_estimator_tells_its_noise_that_rows_are_images():
+    rows = IMAGES.reshape(200, -1)
     common = {"max_epochs": 1, "random_state": 0}
     for noiser in (PixelNoiser(0.3), RegionNoiser(GaussianNoiser(0.3)), SaltAndPepperNoiser(0.1)):
         flat = DenoisingAutoencoder(noise=noiser, image_shape=(8, 6, 3), **common).fit(rows)
-        stack = DenoisingAutoencoder(noise=noiser, **common).fit(PICTURES)
-        np.testing.assert_array_equal(flat.predict(rows), stack.predict(PICTURES).reshape(200, -1))
+        stack = DenoisingAutoencoder(noise=noiser, **common).fit(IMAGES)
+        np.testing.assert_array_equal(flat.predict(rows), stack.predict(IMAGES).reshape(200, -1))
     assert flat.noiser_.limits_.shape == (2,)
 
 
@@ -370,7 +370,7 @@ def test_an_estimator_tells_its_noise_that_rows_are_pictures():
 @pytest.mark.filterwarnings("ignore:clip=")  # which suits what the first noise gives, and no clean data
 def test_a_chain_corrupts_by_one_noise_after_the_other():
     noiser = NoiserChain([MaskingNoiser(1.0, fill=5.0), GaussianNoiser(0.1, clip=(4.9, 5.1))])
-    noisy = corrupted(noiser, PICTURES)
+    noisy = corrupted(noiser, IMAGES)
     assert noisy.min() == 4.9
     assert noisy.max() == 5.1
 
@@ -419,7 +419,7 @@ def test_compositions_nest_and_are_searched():
         },
         scoring=make_denoising_scorer(GaussianNoiser(0.2, random_state=0)),
         cv=2,
-    ).fit(PICTURES)
+    ).fit(IMAGES)
     best = search.best_estimator_.noiser_
     assert best.noisers_[1].noisers_[0].peak == (5, 50)
     factors = [params["noise__regionnoiser__noiser__noise_factor"] for params in search.cv_results_["params"]]

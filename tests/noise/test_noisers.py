@@ -482,7 +482,7 @@ def test_relative_noise_keeps_the_deviation_of_the_training_data():
     assert noise.std() == pytest.approx(BIG.std(), rel=0.02)
 
 
-def test_relative_noise_of_pictures_is_that_of_each_pixel():
+def test_relative_noise_of_images_is_that_of_each_pixel():
     data = BIG.reshape(300, 20, 10) * np.linspace(0, 10, 10)
     noiser = GaussianNoiser(1.0, scale="std", random_state=0)
     noise = plain(noiser.fit_transform(data)) - data
@@ -619,10 +619,10 @@ def test_a_second_noiser_does_not_take_noisy_data_for_clean_ones():
     np.testing.assert_array_equal(refused_or_clean, X)
 
 
-def test_pictures_of_eight_bits_are_corrupted_in_their_own_unit():
-    pictures = (BIG[:30].reshape(20, 10, 10, 3) * 255).astype(np.uint8)
-    noisy = GaussianNoiser(20, clip=(0, 255), random_state=0).fit_transform(pictures)
+def test_images_of_eight_bits_are_corrupted_in_their_own_unit():
+    images = (BIG[:30].reshape(20, 10, 10, 3) * 255).astype(np.uint8)
+    noisy = GaussianNoiser(20, clip=(0, 255), random_state=0).fit_transform(images)
     assert noisy.dtype == np.float32
     assert noisy.min() == 0
     assert noisy.max() == 255
-    assert np.std(plain(noisy) - pictures) == pytest.approx(20, rel=0.15)
+    assert np.std(plain(noisy) - images) == pytest.approx(20, rel=0.15)

@@ -39,7 +39,7 @@ from sk_denoise.persistence import load, save
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "file_mutations.py"
 ROWS = np.random.default_rng(0).random((30, 6))
-PICTURES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((8, 12, 1))).astype(np.float32)
+IMAGES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((8, 12, 1))).astype(np.float32)
 FAST = {"max_epochs": 1, "random_state": 0}
 
 
@@ -56,13 +56,13 @@ def mutations():
 def whole(tmp_path_factory):
     """Return files of a few estimators, as bytes, by name."""
     path = tmp_path_factory.mktemp("whole") / "x.safetensors"
-    pictures = {**FAST, "patch_size": 8, "noise": GaussianNoiser(0.5)}
+    images = {**FAST, "patch_size": 8, "noise": GaussianNoiser(0.5)}
     fitted = {
         "dense": DenoisingAutoencoder(DenseNetwork((8,)), 4, **FAST).fit(ROWS),
         "seeded": DenoisingAutoencoder(DenseNetwork(()), 4, random_state=np.random.RandomState(0)),
-        "pooling": DenoisingAutoencoder(PoolingNetwork((4,)), 2, **FAST).fit(PICTURES),
-        "dncnn": ImageDenoiser(DnCNNNetwork(3, width=4), sigma="map", **pictures).fit(PICTURES),
-        "ridnet": ImageDenoiser(RIDNetNetwork(4, blocks=1, reduction=2), **pictures).fit(PICTURES),
+        "pooling": DenoisingAutoencoder(PoolingNetwork((4,)), 2, **FAST).fit(IMAGES),
+        "dncnn": ImageDenoiser(DnCNNNetwork(3, width=4), sigma="map", **images).fit(IMAGES),
+        "ridnet": ImageDenoiser(RIDNetNetwork(4, blocks=1, reduction=2), **images).fit(IMAGES),
         "variation": TotalVariationDenoiser(),
         "wiener": WienerDenoiser().fit(ROWS),
         "chain": NoiserChain([SwapNoiser(), GaussianNoiser(scale="std")]).fit(ROWS),

@@ -1,4 +1,4 @@
-"""Exported graphs answer as the estimators do, for samples of any number and pictures of any size."""
+"""Exported graphs answer as the estimators do, for samples of any number and images of any size."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from sk_denoise.estimators import IMAGE_NETWORKS, NETWORKS
 from sk_denoise.persistence import export_onnx
 
 ROWS = 3 + 20 * np.random.default_rng(0).random((40, 6))
-PICTURES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((8, 12, 1))).astype(np.float32)
+IMAGES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((8, 12, 1))).astype(np.float32)
 COLOURS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
 STANDARD = StandardScaler().fit(ROWS)
 FAST = {"max_epochs": 1, "random_state": 0}
@@ -111,10 +111,10 @@ KINDS = {"folded_unet": ("blind", "map"), "unet": ("blind",), "dncnn": ("map",),
 @pytest.mark.parametrize(
     ("name", "sigma"), [(name, sigma) for name in IMAGE_NETWORKS for sigma in KINDS.get(name, ("map",))]
 )
-def test_pictures_of_any_size_are_answered_the_same(name, sigma, tmp_path):
+def test_images_of_any_size_are_answered_the_same(name, sigma, tmp_path):
     denoiser = ImageDenoiser(
         SMALL.get(name, name), noise=GaussianNoiser(0.6), sigma=sigma, patch_size=8, **FAST
-    ).fit(PICTURES)
+    ).fit(IMAGES)
     session, rng = exported(denoiser, tmp_path), np.random.default_rng(0)
     for n, size in enumerate(SIZES, start=1):
         X = rng.random((n, *size)).astype(np.float32)
@@ -141,9 +141,9 @@ def test_the_unit_of_the_user_is_that_of_the_graph(tmp_path):
 
 
 @pytest.mark.slow
-def test_flat_pictures_and_signals_keep_their_length(tmp_path):
-    pictures = {"image_shape": (2, 3), "noise": GaussianNoiser(3.0), **FAST}
-    for denoiser in (ImageDenoiser(SMALL["unet"], **pictures), ImageDenoiser(SMALL["dncnn"], **FAST)):
+def test_flat_images_and_signals_keep_their_length(tmp_path):
+    images = {"image_shape": (2, 3), "noise": GaussianNoiser(3.0), **FAST}
+    for denoiser in (ImageDenoiser(SMALL["unet"], **images), ImageDenoiser(SMALL["dncnn"], **FAST)):
         denoiser.fit(ROWS)
         X = ROWS[:3].astype(np.float32)
         assert_near(run(exported(denoiser, tmp_path), X=X), denoiser.predict(X), denoiser)
@@ -241,7 +241,7 @@ def test_scalers_of_data_far_from_zero_lose_nothing_in_single_precision(tmp_path
 
 
 @pytest.mark.slow
-def test_a_frozen_denoiser_of_pictures_behind_scalers_takes_any_size_and_a_level(tmp_path):
+def test_a_frozen_denoiser_of_images_behind_scalers_takes_any_size_and_a_level(tmp_path):
     scalers = make_pipeline(PixelScaler(), Centerer()).fit(COLOURS)
     denoiser = ImageDenoiser(SMALL["dncnn"], noise=GaussianNoiser(0.3), sigma="map", patch_size=8, **FAST)
     denoiser.fit(scalers.transform(COLOURS))

@@ -59,7 +59,7 @@ from sk_denoise.restoration import load_pretrained
 from sk_denoise.training import OPTIMIZERS
 
 ROWS = np.random.default_rng(0).random((40, 6))
-PICTURES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((10, 12, 1))).astype(np.float32)
+IMAGES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((10, 12, 1))).astype(np.float32)
 COLOURS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
 
 WITH_GAPS = np.where(ROWS < 0.05, np.nan, ROWS)
@@ -89,7 +89,7 @@ def image_denoiser(network, **parameters):
 
 CASES: dict[str, Case] = {
     "dense": Case(DenoisingAutoencoder(DenseNetwork((8,)), 4, **FAST), ROWS),
-    "dense, float32 pictures": Case(DenoisingAutoencoder(DenseNetwork((8,)), 4, **FAST), PICTURES),
+    "dense, float32 images": Case(DenoisingAutoencoder(DenseNetwork((8,)), 4, **FAST), IMAGES),
     "dense, sigmoid": Case(DenoisingAutoencoder(DenseNetwork(()), 4, loss="bce", **FAST), ROWS),
     "dense, stopped early": Case(
         DenoisingAutoencoder(DenseNetwork((8,)), 4, early_stopping=True, emphasis=(1.0, 0.5), **FAST), ROWS
@@ -98,19 +98,19 @@ CASES: dict[str, Case] = {
         DenoisingAutoencoder(DenseNetwork((8,)), 4, max_epochs=2, random_state=np.random.RandomState(3)), ROWS
     ),
     "conv, signals": Case(DenoisingAutoencoder(ConvNetwork((4,)), 4, **FAST), ROWS),
-    "conv, pictures": Case(DenoisingAutoencoder(ConvNetwork((4, 4)), 4, loss="ssim", **FAST), COLOURS),
+    "conv, images": Case(DenoisingAutoencoder(ConvNetwork((4, 4)), 4, loss="ssim", **FAST), COLOURS),
     "pooling": Case(
-        DenoisingAutoencoder(PoolingNetwork((4,)), 2, loss={"mse": 1.0, "ms_ssim": 0.5}, **FAST), PICTURES
+        DenoisingAutoencoder(PoolingNetwork((4,)), 2, loss={"mse": 1.0, "ms_ssim": 0.5}, **FAST), IMAGES
     ),
-    "pooling, flat pictures": Case(
+    "pooling, flat images": Case(
         DenoisingAutoencoder(PoolingNetwork((4,)), 2, image_shape=(2, 3), **FAST), ROWS
     ),
     **{
-        f"{name}, {sigma}": Case(image_denoiser(network, sigma=sigma), PICTURES)
+        f"{name}, {sigma}": Case(image_denoiser(network, sigma=sigma), IMAGES)
         for name, network in IMAGE_NETWORKS.items()
         for sigma in ("blind", "map")
     },
-    "image denoiser, softly clipped": Case(image_denoiser(UNetNetwork((4,)), loss="kl"), PICTURES),
+    "image denoiser, softly clipped": Case(image_denoiser(UNetNetwork((4,)), loss="kl"), IMAGES),
     "image denoiser, signals": Case(image_denoiser(DnCNNNetwork(2, width=4)), ROWS),
     "image denoiser, 8 bits": Case(
         ImageDenoiser(DnCNNNetwork(2, width=4), noise=GaussianNoiser(90), sigma="map", patch_size=8, **FAST),
@@ -120,14 +120,14 @@ CASES: dict[str, Case] = {
         DenoisingEnsemble(DenoisingAutoencoder(DenseNetwork((4,)), 2, **FAST), 2, random_state=0), ROWS
     ),
     "ensemble of image denoisers": Case(
-        DenoisingEnsemble(image_denoiser(DnCNNNetwork(2, width=4)), 2, random_state=0), PICTURES
+        DenoisingEnsemble(image_denoiser(DnCNNNetwork(2, width=4)), 2, random_state=0), IMAGES
     ),
     **{
         name: Case(getattr(sk_denoise, name)(), ROWS)
         for name in sk_denoise.__all__
         if name.endswith("Denoiser") and name != "ImageDenoiser"
     },
-    "WienerDenoiser, pictures": Case(sk_denoise.WienerDenoiser(sigma=0.1), PICTURES),
+    "WienerDenoiser, images": Case(sk_denoise.WienerDenoiser(sigma=0.1), IMAGES),
     **{
         name: Case(getattr(sk_denoise, name)(), ROWS)
         for name in sk_denoise.__all__
@@ -281,8 +281,8 @@ def test_every_optimizer_goes_on(optimizer, tmp_path):
 def test_parameters_that_share_a_tuple_do_not_look_changed_after_loading(tmp_path):
     both = (4, 4)
     network = FoldedUNetNetwork(both, blocks=both)
-    denoiser = ImageDenoiser(network, patch_size=8, **FAST).fit(PICTURES)
-    assert len(through_file(denoiser, tmp_path).partial_fit(PICTURES).loss_curve_) == 3
+    denoiser = ImageDenoiser(network, patch_size=8, **FAST).fit(IMAGES)
+    assert len(through_file(denoiser, tmp_path).partial_fit(IMAGES).loss_curve_) == 3
 
 
 def test_estimators_that_are_nested_too_deeply_are_named(tmp_path):
@@ -321,8 +321,8 @@ def test_what_a_change_of_the_optimizer_means_survives(tmp_path):
 def test_weights_in_the_box_go_through_a_file(model, tmp_path):
     denoiser = load_pretrained(model)
     loaded = through_file(denoiser, tmp_path)
-    picture = np.random.default_rng(0).random((1, 21, 18) if model == "gray" else (1, 21, 18, 3))
-    np.testing.assert_array_equal(loaded.predict(picture, sigma=0.1), denoiser.predict(picture, sigma=0.1))
+    image = np.random.default_rng(0).random((1, 21, 18) if model == "gray" else (1, 21, 18, 3))
+    np.testing.assert_array_equal(loaded.predict(image, sigma=0.1), denoiser.predict(image, sigma=0.1))
 
 
 def test_names_of_features_and_containers_survive(tmp_path):
@@ -376,7 +376,7 @@ def test_the_same_estimator_makes_the_same_file(tmp_path):
 
 @pytest.mark.slow
 def test_another_process_loads_the_same(tmp_path):
-    save(fitted("conv, pictures"), tmp_path / "conv.safetensors")
+    save(fitted("conv, images"), tmp_path / "conv.safetensors")
     np.save(tmp_path / "X.npy", COLOURS)
     program = (
         "import sys, numpy as np; from sk_denoise.persistence import load; folder = sys.argv[1];"
@@ -384,7 +384,7 @@ def test_another_process_loads_the_same(tmp_path):
         "np.save(folder + '/answer.npy', loaded.predict(X))"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
-    np.testing.assert_array_equal(np.load(tmp_path / "answer.npy"), fitted("conv, pictures").predict(COLOURS))
+    np.testing.assert_array_equal(np.load(tmp_path / "answer.npy"), fitted("conv, images").predict(COLOURS))
 
 
 @pytest.mark.parametrize("device", ["meta", "cpu:7"])

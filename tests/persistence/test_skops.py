@@ -40,7 +40,7 @@ IMAGES = ImageDenoiser(
         DenoisingEnsemble(DAE, 2, random_state=0),
         make_pipeline(StandardScaler(), GaussianNoiser(0.1, random_state=0), DAE),
     ],
-    ids=["autoencoder", "pictures", "ensemble", "pipeline"],
+    ids=["autoencoder", "images", "ensemble", "pipeline"],
 )
 def test_what_skops_loads_predicts_the_same_bits(estimator, tmp_path):
     estimator.fit(X)

@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from sk_denoise import GaussianNoiser, MedianDenoiser, WienerDenoiser, compare_denoisers
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.metrics import psnr
 from sk_denoise.plots import ComparisonDisplay
 
@@ -30,7 +30,7 @@ BAD_CROPS = (
 
 @pytest.fixture(scope="module")
 def photos():
-    return [photo[:180, :width] for photo, width in zip(load_pictures().test[:2], (200, 160), strict=True)]
+    return [photo[:180, :width] for photo, width in zip(load_images().test[:2], (200, 160), strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,8 @@ def stack(photos):
     return np.stack([photo[:60, :70] for photo in photos])
 
 
-def blur(picture):
-    return gaussian_filter(picture, (2, 2, 0))
+def blur(image):
+    return gaussian_filter(image, (2, 2, 0))
 
 
 def column(display, position):
@@ -69,7 +69,7 @@ def test_the_table_is_that_of_compare_denoisers(stack):
     assert display.data_range == 2
 
 
-def test_under_each_picture_stands_its_own_psnr_and_the_best_is_bold(photos):
+def test_under_each_image_stands_its_own_psnr_and_the_best_is_bold(photos):
     display = ComparisonDisplay.from_methods({"blur": blur}, photos, NOISES, data_range=1, index=1)
     for axes, answers in zip(display.axes_, display.answers.values(), strict=True):
         texts = [ax.get_xlabel() for ax in axes]
@@ -80,9 +80,9 @@ def test_under_each_picture_stands_its_own_psnr_and_the_best_is_bold(photos):
         assert sorted(weights) == ["bold", "normal"]
 
 
-def test_of_large_pictures_the_middle_is_enlarged_and_framed(photos):
+def test_of_large_images_the_middle_is_enlarged_and_framed(photos):
     display = ComparisonDisplay.from_methods([blur], photos, NOISES, limits=(0, 1))
-    assert [ax.get_title() for ax in display.axes_[0]] == ["picture", "clean", "noisy", "blur"]
+    assert [ax.get_title() for ax in display.axes_[0]] == ["image", "clean", "noisy", "blur"]
     assert display.crop == (50, 60, 80, 80)
     whole, clean, *others = (column(display, i)[1] for i in range(4))
     np.testing.assert_allclose(whole, photos[0])
@@ -102,11 +102,11 @@ def test_what_is_enlarged_may_be_told(photos):
     assert display.axes_.shape == (2, 3)
     assert column(display, 1)[0].shape == (180, 200, 3)
     for crop in ((-1, 0, 9, 9), (0, 0, 0, 9), (100, 0, 81, 9), (0, 150, 9, 51)):
-        with pytest.raises(ValueError, match=r"inside the picture of 180 x 200 pixels, got \("):
+        with pytest.raises(ValueError, match=r"inside the image of 180 x 200 pixels, got \("):
             ComparisonDisplay.from_methods([blur], photos, NOISES, crop=crop)
 
 
-def test_flat_rows_are_drawn_as_pictures(digits):
+def test_flat_rows_are_drawn_as_images(digits):
     wiener = WienerDenoiser().fit(digits.train)
     display = ComparisonDisplay.from_methods(
         [wiener], digits.test, NOISES, image_shape=(8, 8), index=3, limits=(0, 1)
@@ -115,7 +115,7 @@ def test_flat_rows_are_drawn_as_pictures(digits):
     assert column(display, 2)[0].shape == (8, 8)
     assert "ssim" in display.table
     with pytest.raises(
-        ValueError, match=r"flat rows of 64 values. Give image_shape=.*draws pictures alone"
+        ValueError, match=r"flat rows of 64 values. Give image_shape=.*draws images alone"
     ) as raised:
         ComparisonDisplay.from_methods([wiener], digits.test, NOISES)
     assert "kind=" not in str(raised.value)  # which it does not have
@@ -146,7 +146,7 @@ def test_what_cannot_be_shown_is_refused_before_anything_is_denoised(stack):
         ({"index": 2}, "from 0 to 1, got 2"),
         ({"index": -1}, "from 0 to 1, got -1"),
         ({"limits": (1, 1)}, r"limits must be a pair .* got \(1, 1\)"),
-        ({"crop": (0, 0, 99, 9)}, "inside the picture"),
+        ({"crop": (0, 0, 99, 9)}, "inside the image"),
         *(
             ({"crop": crop}, r'crop must be "auto", None .* four integers .* 60 x 70 pixels, got')
             for crop in BAD_CROPS

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sk_denoise import DenoisingAutoencoder, GaussianNoiser, make_denoising_scorer
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.metrics import psnr
 from sk_denoise.plots import DenoisingDisplay
 from sk_denoise.restoration import load_pretrained
@@ -48,12 +48,12 @@ def test_rows_are_clean_noisy_denoised_error_and_columns_are_samples(stacks):
     assert [ax.get_ylabel() for ax in display.axes_[:, 0]] == ["clean", "noisy", "denoised", "error"]
     assert display.lines_ is None
     for row, stack in enumerate(stacks):
-        for column, picture in enumerate(stack):
-            np.testing.assert_array_equal(display.images_[row, column].get_array(), picture)
+        for column, image in enumerate(stack):
+            np.testing.assert_array_equal(display.images_[row, column].get_array(), image)
     assert display.figure_ is plt.gcf()
 
 
-def test_all_pictures_share_the_grey_scale_of_the_clean_data(stacks):
+def test_all_images_share_the_grey_scale_of_the_clean_data(stacks):
     clean, noisy, denoised = stacks
     display = DenoisingDisplay.from_predictions(clean, noisy, denoised)
     assert noisy.min() < clean.min()
@@ -125,15 +125,15 @@ def test_the_error_of_a_colour_has_the_size_that_the_psnr_tells_and_the_sign_of_
     np.testing.assert_array_equal(np.sign(error)[1:], np.sign(brightness)[1:])
 
 
-def test_pictures_of_different_sizes_stand_side_by_side_at_one_height():
+def test_images_of_different_sizes_stand_side_by_side_at_one_height():
     rng = np.random.default_rng(0)
     clean = [rng.random(shape) for shape in [(20, 30), (40, 20), (10, 10)]]
     noisy = [x + rng.normal(0, 0.1, x.shape) for x in clean]
     display = DenoisingDisplay.from_predictions(clean, noisy, clean, labels="abc", data_range=1)
     assert display.axes_.shape == (4, 3)
-    for column, picture in enumerate(noisy):
-        np.testing.assert_array_equal(display.images_[1, column].get_array(), picture)
-        expected = psnr(clean[column][None], picture[None], data_range=1)
+    for column, image in enumerate(noisy):
+        np.testing.assert_array_equal(display.images_[1, column].get_array(), image)
+        expected = psnr(clean[column][None], image[None], data_range=1)
         assert display.axes_[1, column].get_xlabel() == f"{expected:.1f} dB"
     display.figure_.canvas.draw()
     heights = [ax.get_window_extent().height for ax in display.axes_.flat]
@@ -141,24 +141,22 @@ def test_pictures_of_different_sizes_stand_side_by_side_at_one_height():
     assert DenoisingDisplay.from_predictions(clean, noisy, clean, n_samples=2).axes_.shape == (4, 2)
 
 
-def test_lists_of_pictures_must_belong_together():
+def test_lists_of_images_must_belong_together():
     clean = [np.zeros((4, 5)), np.zeros((6, 3))]
     with pytest.raises(
-        ValueError, match=r"pictures of the shapes \[\(4, 5\), \(6, 3\)\], \[\(6, 3\), \(4, 5\)\]"
+        ValueError, match=r"images of the shapes \[\(4, 5\), \(6, 3\)\], \[\(6, 3\), \(4, 5\)\]"
     ):
         DenoisingDisplay.from_predictions(clean, clean[::-1], clean)
     with pytest.raises(ValueError, match=r"image_shape=.* is for flat rows"):
         DenoisingDisplay.from_predictions(clean, clean, clean, image_shape=(4, 5))
     two_channels = [np.zeros((4, 5, 2)), np.zeros((6, 3, 2))]
-    with pytest.raises(ValueError, match=r"samples of shape \(4, 5, 2\); pictures are"):
+    with pytest.raises(ValueError, match=r"samples of shape \(4, 5, 2\); images are"):
         DenoisingDisplay.from_predictions(two_channels, two_channels, two_channels)
 
 
 @pytest.mark.parametrize("as_integers", [False, True])
-def test_an_image_denoiser_is_shown_on_pictures_of_different_sizes(as_integers, told):
-    photos = [
-        photo[:40, :width] for photo, width in zip(load_pictures("gray").test[:2], (60, 50), strict=True)
-    ]
+def test_an_image_denoiser_is_shown_on_images_of_different_sizes(as_integers, told):
+    photos = [photo[:40, :width] for photo, width in zip(load_images("gray").test[:2], (60, 50), strict=True)]
     unit = 255 if as_integers else 1
     clean = [(255 * x).round().astype(np.uint8) for x in photos] if as_integers else photos
     noiser = GaussianNoiser(0.1 * unit, random_state=0)
@@ -177,7 +175,7 @@ def test_an_image_denoiser_is_shown_on_pictures_of_different_sizes(as_integers, 
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
-def test_noisy_pictures_that_are_integers_themselves_are_denoised_as_such(told):
+def test_noisy_images_that_are_integers_themselves_are_denoised_as_such(told):
     rng = np.random.default_rng(0)
     clean = np.full((1, 32, 32), 120, np.uint8)
     noisy = (clean + rng.normal(0, 25, clean.shape)).clip(0, 255).astype(np.uint8)
@@ -215,7 +213,7 @@ def test_signals_are_lines_over_the_clean_ones(digits, dae):
     assert high >= np.abs(stages[2]).max()
 
 
-def test_pictures_are_not_drawn_as_signals(stacks):
+def test_images_are_not_drawn_as_signals(stacks):
     with pytest.raises(
         ValueError, match=r"draws rows \(n_samples, length\) as lines, clean has shape \(5, 8, 8\)"
     ):
@@ -244,7 +242,7 @@ def test_a_single_channel_is_drawn_as_greys():
     assert display.axes_[1, 0].get_xlabel() == "100.0 dB"
 
 
-def test_constant_pictures_have_a_scale_too():
+def test_constant_images_have_a_scale_too():
     stack = np.ones((1, 4, 4))
     assert DenoisingDisplay.from_predictions(stack, stack, stack).limits == (1, 2)
 
@@ -298,7 +296,7 @@ def test_the_noise_of_a_sample_does_not_depend_on_how_many_are_shown(digits, dae
     np.testing.assert_array_equal(one.noisy[0], two.noisy[0])
 
 
-def test_an_estimator_that_was_told_the_shape_of_pictures_tells_it(digits):
+def test_an_estimator_that_was_told_the_shape_of_images_tells_it(digits):
     dae = DenoisingAutoencoder(max_epochs=1, image_shape=(8, 8), random_state=0).fit(digits.train)
     display = DenoisingDisplay.from_estimator(dae, digits.test, noiser=GaussianNoiser(0.25))
     assert display.clean.shape == (10, 8, 8)

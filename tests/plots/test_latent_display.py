@@ -104,9 +104,9 @@ def test_latents_of_frames_and_of_convolutions_are_rows_too(digits):
     frame = pd.DataFrame(digits.train[:100], columns=[f"pixel{i}" for i in range(64)])
     dae = DenoisingAutoencoder(latent_dim=2, max_epochs=1, random_state=0).set_output(transform="pandas")
     assert LatentDisplay.from_estimator(dae.fit(frame), frame).points.shape == (100, 2)
-    pictures = digits.train[:50].reshape(-1, 8, 8)
+    images = digits.train[:50].reshape(-1, 8, 8)
     conv = DenoisingAutoencoder(ConvNetwork((4,)), latent_dim=3, max_epochs=1, random_state=0)
-    assert LatentDisplay.from_estimator(conv.fit(pictures), pictures).points.shape == (50, 2)
+    assert LatentDisplay.from_estimator(conv.fit(images), images).points.shape == (50, 2)
 
 
 def test_classes_have_a_colour_each_and_a_legend(latents, assert_legible):

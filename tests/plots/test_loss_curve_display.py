@@ -109,9 +109,9 @@ def test_the_denoiser_is_found_in_pipelines_and_searches(digits):
 
 
 def test_image_denoisers_have_curves_too():
-    pictures = np.random.default_rng(0).random((4, 16, 16))
+    images = np.random.default_rng(0).random((4, 16, 16))
     network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
-    denoiser = ImageDenoiser(network, patch_size=16, max_epochs=2, random_state=0).fit(pictures)
+    denoiser = ImageDenoiser(network, patch_size=16, max_epochs=2, random_state=0).fit(images)
     assert (
         data(LossCurveDisplay.from_estimator(denoiser).loss_lines_["ImageDenoiser"])[1]
         == denoiser.loss_curve_

@@ -22,7 +22,7 @@ from sk_denoise import (
     WienerDenoiser,
     make_denoising_scorer,
 )
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.metrics import psnr
 from sk_denoise.plots import NoiseRobustnessDisplay
 from sk_denoise.restoration import load_pretrained
@@ -173,11 +173,9 @@ def test_the_axis_may_be_logarithmic_where_strengths_are_above_zero(digits, dae)
 
 
 @pytest.mark.parametrize("scale", [1, 255])
-def test_pictures_of_different_sizes_come_in_lists_and_may_be_integers(scale):
+def test_images_of_different_sizes_come_in_lists_and_may_be_integers(scale):
     model = load_pretrained("gray")
-    photos = [
-        photo[:40, :width] for photo, width in zip(load_pictures("gray").test[:2], (60, 50), strict=True)
-    ]
+    photos = [photo[:40, :width] for photo, width in zip(load_images("gray").test[:2], (60, 50), strict=True)]
     clean = photos if scale == 1 else [(255 * x).round().astype(np.uint8) for x in photos]
     display = NoiseRobustnessDisplay.from_estimator(model, clean, sigmas=[0.1 * scale], name="model")
     expected = make_denoising_scorer(GaussianNoiser(0.1 * scale))(model, clean)

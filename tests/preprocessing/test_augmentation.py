@@ -15,7 +15,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pictures(*shape: int, dtype: torch.dtype = torch.float32, channels_last: bool = False) -> torch.Tensor:
+def images(*shape: int, dtype: torch.dtype = torch.float32, channels_last: bool = False) -> torch.Tensor:
     x = torch.rand(shape, generator=generator(), dtype=torch.float64).to(dtype)
     return x.contiguous(memory_format=torch.channels_last) if channels_last else x
 
@@ -34,7 +34,7 @@ def global_states() -> tuple[object, ...]:
 
 
 def ramp(height: int, width: int, down: float, right: float) -> torch.Tensor:
-    """Return one picture that rises by so much for each row and each column."""
+    """Return one image that rises by so much for each row and each column."""
     rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
     return (down * rows + right * columns)[None, None].float()
 
@@ -43,47 +43,47 @@ def ramp(height: int, width: int, down: float, right: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_flips_are_those_of_numpy_each_picture_by_its_own(channels_last):
-    x = pictures(4, 3, 5, 7, channels_last=channels_last)
+def test_flips_are_those_of_numpy_each_image_by_its_own(channels_last):
+    x = images(4, 3, 5, 7, channels_last=channels_last)
     flipped = flip(x, torch.tensor([False, True, False, True]), torch.tensor([False, False, True, True]))
-    for picture, original, axes in zip(flipped, x, [(), (2,), (1,), (1, 2)], strict=True):
-        np.testing.assert_array_equal(picture, np.flip(original.numpy(), axes))
+    for image, original, axes in zip(flipped, x, [(), (2,), (1,), (1, 2)], strict=True):
+        np.testing.assert_array_equal(image, np.flip(original.numpy(), axes))
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_quarter_turns_are_those_of_numpy_each_picture_by_its_own(channels_last):
-    x = pictures(7, 2, 5, 5, channels_last=channels_last)
+def test_quarter_turns_are_those_of_numpy_each_image_by_its_own(channels_last):
+    x = images(7, 2, 5, 5, channels_last=channels_last)
     turns = torch.tensor([0, 1, 2, 3, 4, -1, 6])
-    for picture, original, turn in zip(quarter_turn(x, turns), x, turns.tolist(), strict=True):
-        np.testing.assert_array_equal(picture, np.rot90(original.numpy(), turn, axes=(1, 2)))
+    for image, original, turn in zip(quarter_turn(x, turns), x, turns.tolist(), strict=True):
+        np.testing.assert_array_equal(image, np.rot90(original.numpy(), turn, axes=(1, 2)))
 
 
-def test_quarter_turns_refuse_pictures_that_are_not_square():
-    with pytest.raises(ValueError, match="needs square pictures, got pictures of 5 x 7 pixels"):
-        quarter_turn(pictures(1, 2, 5, 7), torch.tensor([1]))
+def test_quarter_turns_refuse_images_that_are_not_square():
+    with pytest.raises(ValueError, match="needs square images, got images of 5 x 7 pixels"):
+        quarter_turn(images(1, 2, 5, 7), torch.tensor([1]))
 
 
-def padded(picture: np.ndarray, pad: int, fill: float | str) -> np.ndarray:
+def padded(image: np.ndarray, pad: int, fill: float | str) -> np.ndarray:
     if isinstance(fill, str):
-        return np.pad(picture, ((0, 0), (pad, pad), (pad, pad)), mode=fill)
-    return np.pad(picture, ((0, 0), (pad, pad), (pad, pad)), constant_values=fill)
+        return np.pad(image, ((0, 0), (pad, pad), (pad, pad)), mode=fill)
+    return np.pad(image, ((0, 0), (pad, pad), (pad, pad)), constant_values=fill)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("fill", FILLS)
-def test_shifts_are_windows_of_pictures_padded_by_numpy(fill, channels_last):
+def test_shifts_are_windows_of_images_padded_by_numpy(fill, channels_last):
     rows, columns = torch.tensor([0, 1, -2, 4, 17, -30]), torch.tensor([0, -3, 2, 6, -23, 40])
-    x = pictures(6, 2, 5, 7, channels_last=channels_last)
+    x = images(6, 2, 5, 7, channels_last=channels_last)
     moved = shift(x, rows, columns, fill=fill)
-    for picture, original, down, right in zip(moved, x, rows.tolist(), columns.tolist(), strict=True):
+    for image, original, down, right in zip(moved, x, rows.tolist(), columns.tolist(), strict=True):
         wide = padded(original.numpy(), 40, fill)
-        np.testing.assert_array_equal(picture, wide[:, 40 - down : 45 - down, 40 - right : 47 - right])
+        np.testing.assert_array_equal(image, wide[:, 40 - down : 45 - down, 40 - right : 47 - right])
 
 
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("sides", [(1, 1), (1, 2), (3, 1)])
-def test_pictures_with_a_side_of_one_pixel_are_shifted_too(sides, fill):
-    x = pictures(2, 1, *sides)
+def test_images_with_a_side_of_one_pixel_are_shifted_too(sides, fill):
+    x = images(2, 1, *sides)
     moved = shift(x, torch.tensor([0, 1]), torch.tensor([0, -1]), fill=fill)
     wide = padded(x[1].numpy(), 1, fill)
     np.testing.assert_array_equal(moved[0], x[0])
@@ -95,8 +95,8 @@ def test_pictures_with_a_side_of_one_pixel_are_shifted_too(sides, fill):
 
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("sides", [(6, 9), (1, 5), (5, 1), (1, 1)])
-def test_a_zoom_of_one_without_rotation_gives_the_picture_back(sides, fill):
-    x = pictures(3, 2, *sides)
+def test_a_zoom_of_one_without_rotation_gives_the_image_back(sides, fill):
+    x = images(3, 2, *sides)
     torch.testing.assert_close(zoom_and_rotate(x, ones(3), zeros(3), fill=fill), x, atol=1e-5, rtol=0)
 
 
@@ -113,7 +113,7 @@ def test_a_zoomed_ramp_is_a_ramp_of_another_slope(zoom, sides):
 
 
 @pytest.mark.parametrize("degrees", [-130.0, -20.0, 33.0, 90.0])
-def test_rotation_turns_the_slope_of_a_ramp_in_pictures_that_are_not_square(degrees):
+def test_rotation_turns_the_slope_of_a_ramp_in_images_that_are_not_square(degrees):
     height, width = 20, 32
     angle = np.deg2rad(degrees)
     x = ramp(height, width, down=0.0, right=1.0)
@@ -127,21 +127,21 @@ def test_rotation_turns_the_slope_of_a_ramp_in_pictures_that_are_not_square(degr
 @pytest.mark.parametrize("turn", [-1, 1, 2, 3])
 @pytest.mark.parametrize("fill", FILLS)
 def test_rotation_by_right_angles_is_quarter_turns(turn, fill):
-    x = pictures(2, 3, 15, 15)
+    x = images(2, 3, 15, 15)
     rotated = zoom_and_rotate(x, ones(2), torch.full((2,), 90.0 * turn), fill=fill)
     expected = quarter_turn(x, torch.full((2,), turn))
     torch.testing.assert_close(rotated[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], atol=1e-4, rtol=0)
 
 
-def test_rotation_of_any_picture_by_half_a_turn_is_two_flips():
-    x = pictures(2, 3, 9, 14)
+def test_rotation_of_any_image_by_half_a_turn_is_two_flips():
+    x = images(2, 3, 9, 14)
     both = torch.tensor([True, True])
     rotated = zoom_and_rotate(x, ones(2), torch.tensor([180.0, -180.0]))
     torch.testing.assert_close(rotated, flip(x, both, both), atol=1e-4, rtol=0)
 
 
-def test_each_picture_is_zoomed_and_rotated_by_its_own_amount():
-    x = pictures(1, 2, 9, 9).repeat(3, 1, 1, 1)
+def test_each_image_is_zoomed_and_rotated_by_its_own_amount():
+    x = images(1, 2, 9, 9).repeat(3, 1, 1, 1)
     zoom, degrees = torch.tensor([1.0, 1.5, 0.7]), torch.tensor([0.0, 30.0, -80.0])
     together = zoom_and_rotate(x, zoom, degrees)
     for i in range(3):
@@ -153,8 +153,8 @@ def test_each_picture_is_zoomed_and_rotated_by_its_own_amount():
 
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("sides", [(7, 7), (5, 9)])
-def test_a_picture_made_smaller_is_surrounded_by_what_fill_names(fill, sides):
-    x = pictures(1, 2, *sides)
+def test_an_image_made_smaller_is_surrounded_by_what_fill_names(fill, sides):
+    x = images(1, 2, *sides)
     smaller = zoom_and_rotate(x, torch.tensor([1 / 3]), zeros(1), fill=fill)
     pad = max(sides)
     wide = padded(x[0].numpy(), pad, fill)
@@ -171,7 +171,7 @@ def test_a_picture_made_smaller_is_surrounded_by_what_fill_names(fill, sides):
 )
 def test_an_unknown_fill_is_answered_with_the_known_ones(move):
     with pytest.raises(ValueError, match=r"Unknown fill 'edges'. Did you mean 'edge'"):
-        move(pictures(1, 1, 3, 3), "edges")
+        move(images(1, 1, 3, 3), "edges")
 
 
 MOVES = {
@@ -191,7 +191,7 @@ MOVES = {
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
 def test_movements_are_pure_and_keep_shape_and_type(move, dtype):
-    x = pictures(2, 3, 6, 6, dtype=dtype)
+    x = images(2, 3, 6, 6, dtype=dtype)
     before, states = x.clone(), global_states()
     moved = move(x)
     assert torch.equal(x, before)
@@ -203,5 +203,5 @@ def test_movements_are_pure_and_keep_shape_and_type(move, dtype):
 
 @pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
 def test_double_precision_is_moved_as_single_precision_is(move):
-    single, double = (move(pictures(2, 3, 6, 6, dtype=t)) for t in (torch.float32, torch.float64))
+    single, double = (move(images(2, 3, 6, 6, dtype=t)) for t in (torch.float32, torch.float64))
     torch.testing.assert_close(single.double(), double, atol=1e-5, rtol=0)

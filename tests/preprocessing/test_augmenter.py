@@ -12,13 +12,13 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pictures(*shape: int, channels_last: bool = False) -> torch.Tensor:
+def images(*shape: int, channels_last: bool = False) -> torch.Tensor:
     x = torch.rand(shape, generator=generator(), dtype=torch.float32)
     return x.contiguous(memory_format=torch.channels_last) if channels_last else x
 
 
 def ramp(side: int) -> torch.Tensor:
-    """Return one picture that rises by one for each column."""
+    """Return one image that rises by one for each column."""
     return torch.arange(side).float().expand(1, 1, side, side)
 
 
@@ -39,24 +39,24 @@ def augmenter(request) -> Augmenter:
 
 
 def repeated(n: int, *shape: int) -> torch.Tensor:
-    """Return the same picture n times."""
-    return pictures(1, *shape).repeat(n, 1, 1, 1)
+    """Return the same image n times."""
+    return images(1, *shape).repeat(n, 1, 1, 1)
 
 
-def test_each_picture_meets_its_own_movement(augmenter):
+def test_each_image_meets_its_own_movement(augmenter):
     moved = augmenter.augment(repeated(40, 1, 12, 12), generator())
     assert len(torch.unique(moved.flatten(1), dim=0)) >= 4
 
 
 def test_the_same_seed_gives_the_same_movements_and_another_draw_others(augmenter):
-    x, source = pictures(20, 2, 9, 9), generator(3)
+    x, source = images(20, 2, 9, 9), generator(3)
     first = augmenter.augment(x, source)
     assert torch.equal(first, augmenter.augment(x, generator(3)))
     assert not torch.equal(first, augmenter.augment(x, source))
 
 
-def test_what_belongs_to_a_picture_moves_along(augmenter):
-    x = pictures(20, 3, 9, 9)
+def test_what_belongs_to_an_image_moves_along(augmenter):
+    x = images(20, 3, 9, 9)
     noisy, mask, clean = augmenter.augment(x + 1, generator(), x[:, :1].double(), x)
     torch.testing.assert_close(noisy, clean + 1, atol=1e-5, rtol=0)
     torch.testing.assert_close(mask.float(), clean[:, :1], atol=1e-5, rtol=0)
@@ -66,15 +66,15 @@ def test_what_belongs_to_a_picture_moves_along(augmenter):
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_how_pictures_lie_in_memory_changes_nothing(augmenter, channels_last):
-    x = pictures(5, 3, 8, 8, channels_last=channels_last)
+def test_how_images_lie_in_memory_changes_nothing(augmenter, channels_last):
+    x = images(5, 3, 8, 8, channels_last=channels_last)
     torch.testing.assert_close(
-        augmenter.augment(x, generator()), augmenter.augment(pictures(5, 3, 8, 8), generator())
+        augmenter.augment(x, generator()), augmenter.augment(images(5, 3, 8, 8), generator())
     )
 
 
 def test_movements_do_not_depend_on_the_default_type_of_torch(augmenter):
-    x = pictures(5, 3, 8, 8)
+    x = images(5, 3, 8, 8)
     expected = augmenter.augment(x, generator())
     torch.set_default_dtype(torch.float64)
     try:
@@ -84,7 +84,7 @@ def test_movements_do_not_depend_on_the_default_type_of_torch(augmenter):
 
 
 def test_with_all_steps_off_it_returns_equal_data_and_draws_nothing():
-    x, source = pictures(5, 3, 8, 6), generator()
+    x, source = images(5, 3, 8, 6), generator()
     state = source.get_state()
     nothing = Augmenter(flip=None)
     assert torch.equal(nothing.augment(x, source), x)
@@ -92,8 +92,8 @@ def test_with_all_steps_off_it_returns_equal_data_and_draws_nothing():
     assert torch.equal(source.get_state(), state)
 
 
-def test_by_default_half_of_the_pictures_are_mirrored_left_to_right():
-    x = pictures(4000, 1, 3, 3)
+def test_by_default_half_of_the_images_are_mirrored_left_to_right():
+    x = images(4000, 1, 3, 3)
     moved = Augmenter().augment(x, generator())
     mirrored = (moved == x.flip(-1)).flatten(1).all(1)
     assert ((moved == x).flatten(1).all(1) ^ mirrored).all()
@@ -102,14 +102,14 @@ def test_by_default_half_of_the_pictures_are_mirrored_left_to_right():
 
 @pytest.mark.parametrize(("name", "axes"), [("vertical", [(), (2,)]), ("both", [(), (2,), (3,), (2, 3)])])
 def test_flips_are_equally_frequent(name, axes):
-    x = pictures(4000, 1, 3, 3)
+    x = images(4000, 1, 3, 3)
     moved = Augmenter(flip=name).augment(x, generator())
     shares = [(moved == x.flip(a)).flatten(1).all(1).float().mean().item() for a in axes]
     assert shares == pytest.approx([1 / len(axes)] * len(axes), abs=0.05)
 
 
 def test_quarter_turns_are_equally_frequent():
-    x = pictures(4000, 1, 3, 3)
+    x = images(4000, 1, 3, 3)
     moved = Augmenter(flip=None, quarter_turns=True).augment(x, generator())
     shares = [(moved == x.rot90(k, (2, 3))).flatten(1).all(1).float().mean().item() for k in range(4)]
     assert shares == pytest.approx([0.25] * 4, abs=0.045)
@@ -130,7 +130,7 @@ def test_all_shifts_up_to_the_largest_occur_equally_often(largest, most):
 
 
 def slopes(moved: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return how much pictures rise downwards and to the right, in their middle."""
+    """Return how much images rise downwards and to the right, in their middle."""
     middle = moved[:, 0, 14:19, 14:19]
     return middle.diff(dim=1).mean((1, 2)), middle.diff(dim=2).mean((1, 2))
 
@@ -158,7 +158,7 @@ def test_angles_are_uniform_in_both_directions(rotation):
 
 
 def test_steps_come_in_the_order_flip_quarter_turn_shift_interpolation():
-    x = pictures(6, 1, 9, 9)
+    x = images(6, 1, 9, 9)
     all_at_once = EVERYTHING.augment(x, generator())
     source, moved = generator(), x
     for names in (["flip"], ["quarter_turns"], ["shift"], ["zoom", "rotation"]):
@@ -173,11 +173,11 @@ def test_steps_come_in_the_order_flip_quarter_turn_shift_interpolation():
     [
         ({"shift": 1.0}, r"'shift'.*float in the range \[0.0, 1.0\) or an int.*Got 1.0"),
         ({"shift": -1}, "'shift'.*Got -1"),
-        ({"shift": 0.01}, "shift=0.01 is less than a pixel of pictures of 8 x 10 pixels. Raise it"),
+        ({"shift": 0.01}, "shift=0.01 is less than a pixel of images of 8 x 10 pixels. Raise it"),
         ({"shift": 8}, "shift=8 pixels can move all out of sight.*smaller than both sides"),
         ({"flip": "sideways"}, "'flip'.*horizontal.*Got 'sideways'"),
         ({"quarter_turns": "yes"}, "'quarter_turns'.*bool.*Got 'yes'"),
-        ({"quarter_turns": True}, "quarter_turns=True needs square pictures, got pictures of 8 x 10 pixels"),
+        ({"quarter_turns": True}, "quarter_turns=True needs square images, got images of 8 x 10 pixels"),
         ({"zoom": 1.5}, "'zoom'.*tuple.*Got 1.5"),
         ({"zoom": (2.0, 1.0)}, r"zoom must be None or a pair \(low, high\).*got \(2.0, 1.0\)"),
         ({"zoom": (0.0, 1.0)}, r"0 < low <= high.*got \(0.0, 1.0\)"),
@@ -197,18 +197,18 @@ def test_a_parameter_out_of_range_is_a_clear_error(parameters, message):
 
 
 @pytest.mark.parametrize("shape", [(64,), (1, 64), (2, 3, 8, 8)])
-def test_samples_that_are_no_pictures_are_refused_with_what_to_do(shape):
-    with pytest.raises(ValueError, match=r"Augmentation is for pictures.*pass stacks .*image_shape"):
+def test_samples_that_are_no_images_are_refused_with_what_to_do(shape):
+    with pytest.raises(ValueError, match=r"Augmentation is for images.*pass stacks .*image_shape"):
         Augmenter().check(shape)
 
 
-def test_what_suits_the_pictures_passes_the_check(augmenter):
+def test_what_suits_the_images_passes_the_check(augmenter):
     augmenter.check((3, 16, 16))
     Augmenter(shift=np.int64(7), zoom=[1, 2], rotation=np.float32(3), fill=0).check((1, 8, 10))
 
 
 def test_an_integer_of_numpy_counts_pixels():
-    x = pictures(30, 1, 9, 9)
+    x = images(30, 1, 9, 9)
     one, other = (Augmenter(shift=pixels).augment(x, generator()) for pixels in (4, np.int64(4)))
     assert torch.equal(one, other)
 

@@ -35,7 +35,7 @@ def transformer(request):
 
 
 def every_value(dtype) -> np.ndarray:
-    """Return pictures that hold each value of a type of integers once."""
+    """Return images that hold each value of a type of integers once."""
     info = np.iinfo(dtype)
     return np.arange(info.min, info.max + 1).astype(dtype).reshape(4, 8, 2, -1)
 
@@ -327,7 +327,7 @@ def test_a_bad_parameter_of_the_scaler_is_a_clear_error(parameters, message):
         (STACK, None, (0, 1, 2)),
         (STACK, (5, 4, 3), (0, 1, 2)),
     ],
-    ids=["rows", "pictures", "declared pictures"],
+    ids=["rows", "images", "declared images"],
 )
 def test_each_channel_has_its_mean(data, image_shape, axes):
     centerer = Centerer(image_shape=image_shape)
@@ -336,17 +336,17 @@ def test_each_channel_has_its_mean(data, image_shape, axes):
     np.testing.assert_allclose(out, data - data.mean(axes), atol=1e-4)
 
 
-def test_flat_rows_of_declared_pictures_are_centered_as_the_pictures_are():
+def test_flat_rows_of_declared_images_are_centered_as_the_images_are():
     flat = STACK.reshape(len(STACK), -1)
-    as_pictures, as_rows = Centerer(), Centerer(image_shape=[5, 4, 3])
+    as_images, as_rows = Centerer(), Centerer(image_shape=[5, 4, 3])
     out = as_rows.fit_transform(flat)
-    np.testing.assert_array_equal(out.reshape(STACK.shape), as_pictures.fit_transform(STACK))
-    np.testing.assert_array_equal(as_rows.mean_, as_pictures.mean_)
+    np.testing.assert_array_equal(out.reshape(STACK.shape), as_images.fit_transform(STACK))
+    np.testing.assert_array_equal(as_rows.mean_, as_images.mean_)
     np.testing.assert_array_equal(as_rows.inverse_transform(out), flat)
 
 
 @pytest.mark.parametrize(("data", "shape"), [(STACK[..., 0], None), (STACK[..., 0].reshape(20, -1), (5, 4))])
-def test_pictures_without_an_axis_of_channels_have_one(data, shape):
+def test_images_without_an_axis_of_channels_have_one(data, shape):
     centerer = Centerer(image_shape=shape).fit(data)
     assert centerer.mean_.shape == (1,)
     assert centerer.mean_[0] == pytest.approx(data.mean())
@@ -388,7 +388,7 @@ def test_the_data_are_not_copied_to_take_their_mean():
         (
             {"image_shape": (4, 5, 3)},
             STACK,
-            r"image_shape=\(4, 5, 3\), but X holds pictures of shape \(5, 4, 3\)",
+            r"image_shape=\(4, 5, 3\), but X holds images of shape \(5, 4, 3\)",
         ),
         ({}, STACK[..., None], "neither rows"),
     ],

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sk_denoise import GaussianNoiser, ImageDenoiser, RegionNoiser, UnreadableImageError, restoration
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.io import read_image, write_image
 from sk_denoise.metrics import psnr
 from sk_denoise.restoration import MODELS, denoise_file, denoise_image, estimate_sigma, load_pretrained
@@ -16,7 +16,7 @@ from sk_denoise.restoration import MODELS, denoise_file, denoise_image, estimate
 @pytest.fixture(scope="module")
 def photos():
     """Return gray photos of 160 x 200 pixels in [0, 1]."""
-    return [photo[100:260, 100:300] for photo in load_pictures("gray").test]
+    return [photo[100:260, 100:300] for photo in load_images("gray").test]
 
 
 def noisy(photo, sigma=25 / 255, seed=0):
@@ -30,23 +30,23 @@ def decibels(clean, other):
 @pytest.mark.parametrize("level", [15, 25, 50])
 def test_photos_are_far_better_than_they_came(photos, level):
     for photo in photos:
-        picture = noisy(photo, level / 255)
-        assert decibels(photo, denoise_image(picture, sigma=level / 255)) > decibels(photo, picture) + 2.5
+        image = noisy(photo, level / 255)
+        assert decibels(photo, denoise_image(image, sigma=level / 255)) > decibels(photo, image) + 2.5
 
 
 def test_the_level_is_estimated_where_it_is_not_given(photos):
     for photo in photos:
-        picture = noisy(photo)
-        known, estimated = denoise_image(picture, sigma=25 / 255), denoise_image(picture)
+        image = noisy(photo)
+        known, estimated = denoise_image(image, sigma=25 / 255), denoise_image(image)
         assert decibels(photo, estimated) > decibels(photo, known) - 0.5
 
 
 @pytest.mark.parametrize("tile_size", [64, 96])
 @pytest.mark.parametrize("sides", [(160, 200), (157, 199), (158, 130)])
 def test_tiles_and_whole_agree(photos, tile_size, sides):
-    picture = noisy(photos[0])[: sides[0], : sides[1]]
+    image = noisy(photos[0])[: sides[0], : sides[1]]
     whole, tiled = (
-        denoise_image(picture, sigma=0.1, tile_size=size, precision="float32") for size in (None, tile_size)
+        denoise_image(image, sigma=0.1, tile_size=size, precision="float32") for size in (None, tile_size)
     )
     assert np.abs(whole - tiled).max() < 1e-5
 
@@ -54,54 +54,54 @@ def test_tiles_and_whole_agree(photos, tile_size, sides):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
 def test_type_and_shape_are_kept(photos, dtype):
     white = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
-    picture = (noisy(photos[0]).clip(0, 1) * white).astype(dtype)
-    before = picture.copy()
-    restored = denoise_image(picture, sigma=white * 25 / 255)
+    image = (noisy(photos[0]).clip(0, 1) * white).astype(dtype)
+    before = image.copy()
+    restored = denoise_image(image, sigma=white * 25 / 255)
     assert restored.dtype == dtype
-    assert restored.shape == picture.shape
-    np.testing.assert_array_equal(picture, before)
-    expected = denoise_image(picture.astype(np.float64) / white, sigma=25 / 255)
+    assert restored.shape == image.shape
+    np.testing.assert_array_equal(image, before)
+    expected = denoise_image(image.astype(np.float64) / white, sigma=25 / 255)
     np.testing.assert_allclose(restored / white, expected, atol=0.5 / min(white, 255) if white > 1 else 2e-3)
 
 
 def test_colour_is_denoised_and_alpha_is_kept():
-    photo = load_pictures().test[0][:100, :120]
-    picture = noisy(photo)
-    restored = denoise_image(picture, sigma=25 / 255)
-    assert decibels(photo, restored) > decibels(photo, picture) + 5
+    photo = load_images().test[0][:100, :120]
+    image = noisy(photo)
+    restored = denoise_image(image, sigma=25 / 255)
+    assert decibels(photo, restored) > decibels(photo, image) + 5
     alpha = np.random.default_rng(0).random((100, 120, 1)).astype(np.float32)
-    both = denoise_image(np.dstack([picture, alpha]), sigma=25 / 255)
+    both = denoise_image(np.dstack([image, alpha]), sigma=25 / 255)
     np.testing.assert_array_equal(both[..., :3], restored)
     np.testing.assert_array_equal(both[..., 3:], alpha)
-    by_channel = denoise_image(picture, sigma=25 / 255, model="gray")
-    gray = denoise_image(np.dstack([picture[..., :1], alpha]), sigma=25 / 255)
+    by_channel = denoise_image(image, sigma=25 / 255, model="gray")
+    gray = denoise_image(np.dstack([image[..., :1], alpha]), sigma=25 / 255)
     np.testing.assert_array_equal(gray[..., 0], by_channel[..., 0])
     np.testing.assert_array_equal(gray[..., 1:], alpha)
     assert decibels(photo, restored) > decibels(photo, by_channel)
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (1, 9), (2, 3), (5, 4)])
-def test_the_smallest_pictures_pass(sides):
-    picture = np.random.default_rng(0).random(sides)
-    restored = denoise_image(picture, sigma=0.1)
+def test_the_smallest_images_pass(sides):
+    image = np.random.default_rng(0).random(sides)
+    restored = denoise_image(image, sigma=0.1)
     assert restored.shape == sides
     assert np.isfinite(restored).all()
 
 
-def test_an_ensemble_does_not_depend_on_how_the_picture_lies(photos):
-    picture = noisy(photos[0])[:96, :96]
-    one = denoise_image(picture, sigma=0.1, ensemble=True, precision="float32")
-    turned = denoise_image(np.rot90(picture), sigma=0.1, ensemble=True, precision="float32")
+def test_an_ensemble_does_not_depend_on_how_the_image_lies(photos):
+    image = noisy(photos[0])[:96, :96]
+    one = denoise_image(image, sigma=0.1, ensemble=True, precision="float32")
+    turned = denoise_image(np.rot90(image), sigma=0.1, ensemble=True, precision="float32")
     np.testing.assert_allclose(np.rot90(one), turned, atol=1e-5)
-    tiled = denoise_image(picture, sigma=0.1, ensemble=True, tile_size=48, precision="float32")
+    tiled = denoise_image(image, sigma=0.1, ensemble=True, tile_size=48, precision="float32")
     np.testing.assert_allclose(tiled, one, atol=1e-5)
-    single = denoise_image(picture, sigma=0.1, precision="float32")
+    single = denoise_image(image, sigma=0.1, precision="float32")
     assert decibels(photos[0][:96, :96], one) > decibels(photos[0][:96, :96], single) - 0.01
 
 
 def test_half_precision_changes_little(photos):
-    picture = noisy(photos[0])
-    exact, half = (denoise_image(picture, sigma=0.1, precision=p) for p in ("float32", "bfloat16"))
+    image = noisy(photos[0])
+    exact, half = (denoise_image(image, sigma=0.1, precision=p) for p in ("float32", "bfloat16"))
     assert 0 < np.abs(exact - half).mean() < 0.005
 
 
@@ -115,10 +115,10 @@ def test_no_noise_is_nothing_to_do(photos):
 @pytest.mark.parametrize("sigma", [75 / 255, 150 / 255, 0.9])
 @pytest.mark.parametrize("told", [True, False])
 def test_noise_that_is_stronger_than_the_networks_know_is_taken_away_too(photos, sigma, told):
-    picture = noisy(photos[0], sigma)
-    restored = denoise_image(picture, sigma=sigma if told else None)
-    assert decibels(photos[0], restored) > decibels(photos[0], picture) + 9
-    as_bytes = np.rint(255 * picture.clip(0, 1)).astype(np.uint8)
+    image = noisy(photos[0], sigma)
+    restored = denoise_image(image, sigma=sigma if told else None)
+    assert decibels(photos[0], restored) > decibels(photos[0], image) + 9
+    as_bytes = np.rint(255 * image.clip(0, 1)).astype(np.uint8)
     restored = denoise_image(as_bytes, sigma=255 * sigma if told else None) / 255
     assert decibels(photos[0], restored) > decibels(photos[0], as_bytes / 255) + 4
 
@@ -126,10 +126,10 @@ def test_noise_that_is_stronger_than_the_networks_know_is_taken_away_too(photos,
 @pytest.mark.parametrize("sigma", [0, 0.1, 0.25, 0.5, 1])
 @pytest.mark.parametrize("color", ["gray", "rgb"])
 def test_noise_that_is_weaker_than_the_error_of_the_networks_does_no_harm(sigma, color):
-    clean = load_pictures(color).test[0][:128, :128]
-    picture = noisy(clean, sigma / 255)
-    restored = denoise_image(picture, sigma=sigma / 255)
-    assert np.mean((restored - clean) ** 2) <= 1.01 * np.mean((picture - clean) ** 2)
+    clean = load_images(color).test[0][:128, :128]
+    image = noisy(clean, sigma / 255)
+    restored = denoise_image(image, sigma=sigma / 255)
+    assert np.mean((restored - clean) ** 2) <= 1.01 * np.mean((image - clean) ** 2)
 
 
 def test_nothing_is_taken_away_that_cannot_be_noise(photos):
@@ -137,25 +137,25 @@ def test_nothing_is_taken_away_that_cannot_be_noise(photos):
     sky = photos[0] / 20
     places = np.random.default_rng(0).integers(0, len(sky), (2, 20))
     sky[*places] = 1
-    picture = noisy(sky, 0.002)
-    for where, what in {"as it is": picture, "counts": 4095 * picture}.items():
+    image = noisy(sky, 0.002)
+    for where, what in {"as it is": image, "counts": 4095 * image}.items():
         white = what.max()
-        restored = denoise_image(what, sigma=0.002 * white / picture.max()) * picture.max() / white
-        assert np.abs(restored - picture).max() <= 5.001 * 0.002, where
+        restored = denoise_image(what, sigma=0.002 * white / image.max()) * image.max() / white
+        assert np.abs(restored - image).max() <= 5.001 * 0.002, where
         assert restored[*places].min() > 0.98, where
         others = sky < 1
-        assert np.mean((restored - sky)[others] ** 2) < 0.35 * np.mean((picture - sky)[others] ** 2), where
+        assert np.mean((restored - sky)[others] ** 2) < 0.35 * np.mean((image - sky)[others] ** 2), where
 
 
 @pytest.mark.parametrize("black", [0, -1000, 5000, 1e6])
 @pytest.mark.parametrize("span", [4095, 1e-3, 1e200])
 def test_floats_of_any_range_are_denoised_as_those_from_black_to_white(photos, black, span):
     """Counts of a camera, heights above the sea: what is black and white, the numbers tell."""
-    picture = noisy(photos[0]).astype(np.float64)
+    image = noisy(photos[0]).astype(np.float64)
     black = black * max(span / 4095, 1e-3)
     for sigma in (None, 0.1):
-        expected = denoise_image(picture, sigma=sigma)
-        restored = denoise_image(black + span * picture, sigma=None if sigma is None else span * sigma)
+        expected = denoise_image(image, sigma=sigma)
+        restored = denoise_image(black + span * image, sigma=None if sigma is None else span * sigma)
         restored = (restored - black) / span
         error, usual = (np.mean((x - photos[0]) ** 2) for x in (restored, expected))
         assert error < 1.05 * usual
@@ -166,11 +166,11 @@ def test_a_network_of_the_user_is_shown_counts_as_what_it_learned_from(photos, s
     noise = GaussianNoiser((0, 0.2))
     denoiser = ImageDenoiser(noise=noise, sigma=sigma, max_epochs=1, patch_size=32, random_state=0)
     denoiser.fit([photo[:64, :64] for photo in photos])
-    picture = noisy(photos[0])
-    restored = denoise_image(4095 * picture, model=denoiser, precision="float32")
-    as_it_is = denoise_image(picture, model=denoiser, precision="float32")  # beyond [0, 1] by its noise alone
+    image = noisy(photos[0])
+    restored = denoise_image(4095 * image, model=denoiser, precision="float32")
+    as_it_is = denoise_image(image, model=denoiser, precision="float32")  # beyond [0, 1] by its noise alone
     np.testing.assert_allclose(restored / 4095, as_it_is, atol=1e-4)
-    np.testing.assert_allclose(as_it_is, denoiser.predict([picture])[0], atol=1e-6)
+    np.testing.assert_allclose(as_it_is, denoiser.predict([image])[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("white", [1, 255])
@@ -180,20 +180,20 @@ def test_a_network_of_the_user_is_shown_as_it_is_what_its_noise_took_far_beyond_
     ]
     noise = RegionNoiser(GaussianNoiser(0.6 * white), (0.3, 1.0))
     denoiser = ImageDenoiser(noise=noise, max_epochs=1, patch_size=32, random_state=0).fit(learned_from)
-    picture = noisy(photos[0], 0.6)
-    assert np.quantile(picture, 0.999) > 1.5
-    as_it_is = denoise_image(picture, model=denoiser, precision="float32")
-    np.testing.assert_allclose(as_it_is, denoiser.predict([white * picture])[0] / white, atol=1e-5)
-    counts = denoise_image(4095 * picture, model=denoiser, precision="float32") / 4095
+    image = noisy(photos[0], 0.6)
+    assert np.quantile(image, 0.999) > 1.5
+    as_it_is = denoise_image(image, model=denoiser, precision="float32")
+    np.testing.assert_allclose(as_it_is, denoiser.predict([white * image])[0] / white, atol=1e-5)
+    counts = denoise_image(4095 * image, model=denoiser, precision="float32") / 4095
     np.testing.assert_allclose(counts, as_it_is, atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_patterns_that_look_like_more_noise_than_there_is_room_for_pass(dtype):
     white = 1.0 if dtype is np.float32 else np.iinfo(dtype).max
-    for picture in (np.indices((64, 64)).sum(0) % 2, np.eye(2), np.array([[0, 1, 0]])):
-        restored = denoise_image((white * picture).astype(dtype))
-        assert (restored.shape, restored.dtype) == (picture.shape, dtype)
+    for image in (np.indices((64, 64)).sum(0) % 2, np.eye(2), np.array([[0, 1, 0]])):
+        restored = denoise_image((white * image).astype(dtype))
+        assert (restored.shape, restored.dtype) == (image.shape, dtype)
         assert np.isfinite(restored).all()
 
 
@@ -210,9 +210,9 @@ def test_a_network_of_the_user_is_shown_counts_under_strong_noise_too(photos, sc
     denoiser = ImageDenoiser(
         noise=GaussianNoiser((0, 0.5)), sigma="map", max_epochs=1, patch_size=32, random_state=0
     ).fit([photo[:64, :64] for photo in photos])
-    picture = scale * noisy(photos[0], 0.3)
+    image = scale * noisy(photos[0], 0.3)
     for sigma in (None, 0.3 * scale):
-        counts = denoise_image(1000 * picture, sigma=sigma and 1000 * sigma, model=denoiser) / 1000
+        counts = denoise_image(1000 * image, sigma=sigma and 1000 * sigma, model=denoiser) / 1000
         assert np.abs(counts).max() < 5
 
 
@@ -222,27 +222,27 @@ def test_strong_places_of_a_map_leave_the_weak_ones_alone(photos, weak, strong):
     left = np.arange(photo.shape[1]) < 100
     sigma = np.where(left, weak, strong) / 255 * np.ones(photo.shape)
     rng = np.random.default_rng(0)
-    picture = (photo + sigma * rng.normal(size=photo.shape)).astype(np.float32)
-    restored = denoise_image(picture, sigma=sigma, precision="float32")
-    alone = denoise_image(picture[:, :100], sigma=weak / 255, precision="float32")
+    image = (photo + sigma * rng.normal(size=photo.shape)).astype(np.float32)
+    restored = denoise_image(image, sigma=sigma, precision="float32")
+    alone = denoise_image(image[:, :100], sigma=weak / 255, precision="float32")
     assert decibels(photo[:, :80], restored[:, :80]) > decibels(photo[:, :80], alone[:, :80]) - 0.1
-    assert decibels(photo[:, 100:], restored[:, 100:]) > decibels(photo[:, 100:], picture[:, 100:]) + 9
+    assert decibels(photo[:, 100:], restored[:, 100:]) > decibels(photo[:, 100:], image[:, 100:]) + 9
     told = []
     tiled = denoise_image(
-        picture, sigma=sigma, precision="float32", tile_size=64, callback=lambda *n: told.append(n)
+        image, sigma=sigma, precision="float32", tile_size=64, callback=lambda *n: told.append(n)
     )
     np.testing.assert_allclose(tiled, restored, atol=1e-5)
     assert told == [(done, 24) for done in range(25)]
-    both = denoise_image(np.dstack([picture] * 3), sigma=sigma, model="gray", precision="float32")
+    both = denoise_image(np.dstack([image] * 3), sigma=sigma, model="gray", precision="float32")
     np.testing.assert_allclose(both, np.dstack([restored] * 3), atol=1e-6)
 
 
 def test_a_single_pixel_marked_as_bad_changes_nothing_elsewhere(photos):
-    picture = noisy(photos[0], 3 / 255)
-    sigma = np.full(picture.shape, 3 / 255)
-    expected = denoise_image(picture, sigma=sigma, precision="float32")
+    image = noisy(photos[0], 3 / 255)
+    sigma = np.full(image.shape, 3 / 255)
+    expected = denoise_image(image, sigma=sigma, precision="float32")
     sigma[0, 0] = 1
-    restored = denoise_image(picture, sigma=sigma, precision="float32")
+    restored = denoise_image(image, sigma=sigma, precision="float32")
     np.testing.assert_allclose(restored[100:], expected[100:], atol=1e-6)
     assert decibels(photos[0], restored) > decibels(photos[0], expected) - 0.05
 
@@ -250,19 +250,19 @@ def test_a_single_pixel_marked_as_bad_changes_nothing_elsewhere(photos):
 def test_lights_beyond_white_are_left_as_they_came(photos):
     night = 0.2 * photos[0]
     night[40:44, 40:44] = night[100:103, 60:64] = 3
-    picture = noisy(night, 0.05)
-    restored = denoise_image(picture, sigma=0.05)
-    np.testing.assert_array_equal(restored[night == 3], picture[night == 3])
+    image = noisy(night, 0.05)
+    restored = denoise_image(image, sigma=0.05)
+    np.testing.assert_array_equal(restored[night == 3], image[night == 3])
 
 
 @pytest.mark.parametrize("value", [0.0, 7.5, 1e200, -1e300])
-def test_flat_pictures_have_no_noise(value):
+def test_flat_images_have_no_noise(value):
     np.testing.assert_array_equal(denoise_image(np.full((40, 40), value)), value)
 
 
 def test_one_flat_channel_of_large_numbers_harms_no_other(photos):
-    picture = noisy(photos[0]).astype(np.float64) * 1e39
-    restored = denoise_image(np.dstack([picture, picture, np.full(picture.shape, 1e39)])) / 1e39
+    image = noisy(photos[0]).astype(np.float64) * 1e39
+    restored = denoise_image(np.dstack([image, image, np.full(image.shape, 1e39)])) / 1e39
     assert decibels(photos[0], restored[..., 0]) > decibels(photos[0], noisy(photos[0])) + 3
 
 
@@ -275,31 +275,31 @@ def test_a_network_of_the_user_loses_no_digits_of_doubles(photos, black, span):
 
 @pytest.mark.parametrize("value", [1e30, -1e9, 1e7, 1e300])
 def test_a_single_number_without_meaning_does_not_disturb_the_estimate(photos, value):
-    picture = noisy(photos[0], 0.1).astype(np.float64)
-    expected = estimate_sigma(picture)
-    picture[5, 5] = value
-    assert estimate_sigma(picture) == pytest.approx(expected, rel=0.02)
-    restored = denoise_image(picture, sigma=0.1)
+    image = noisy(photos[0], 0.1).astype(np.float64)
+    expected = estimate_sigma(image)
+    image[5, 5] = value
+    assert estimate_sigma(image) == pytest.approx(expected, rel=0.02)
+    restored = denoise_image(image, sigma=0.1)
     assert restored[5, 5] == pytest.approx(value)
-    assert decibels(photos[0][20:], restored[20:]) > decibels(photos[0][20:], picture[20:]) + 3
+    assert decibels(photos[0][20:], restored[20:]) > decibels(photos[0][20:], image[20:]) + 3
 
 
 def test_sigma_in_half_precision_is_a_number_as_any_other(photos):
-    picture = (65535 * noisy(photos[0]).clip(0, 1)).astype(np.uint16)
-    restored, expected = (denoise_image(picture, sigma=t(6424)) for t in (np.float16, float))
+    image = (65535 * noisy(photos[0]).clip(0, 1)).astype(np.uint16)
+    restored, expected = (denoise_image(image, sigma=t(6424)) for t in (np.float16, float))
     np.testing.assert_array_equal(restored, expected)
 
 
 def test_integers_far_from_black_are_denoised_as_well(photos):
     """Signed numbers that were shifted, as of computed tomography."""
-    picture = noisy(photos[0])
-    shifted = np.rint(32768 + 4000 * picture).astype(np.uint16)
+    image = noisy(photos[0])
+    shifted = np.rint(32768 + 4000 * image).astype(np.uint16)
     restored = (denoise_image(shifted).astype(float) - 32768) / 4000
-    expected = denoise_image(picture)
+    expected = denoise_image(image)
     assert np.mean((restored - photos[0]) ** 2) < 1.05 * np.mean((expected - photos[0]) ** 2)
 
 
-def test_flat_pictures_of_any_height_stay_flat():
+def test_flat_images_of_any_height_stay_flat():
     for value in (0.5, 5000.0, -3.0):
         restored = denoise_image(np.full((40, 40), value), sigma=0.1)
         np.testing.assert_allclose(restored, value, atol=0.02)
@@ -313,12 +313,12 @@ def test_numbers_too_far_apart_are_refused(photos):
                 denoise_image(apart, sigma=sigma)
 
 
-def test_lists_and_views_are_pictures(photos):
-    picture = noisy(photos[0])[:40, :40]
-    expected = denoise_image(picture.astype(np.float64), sigma=0.1)
-    np.testing.assert_allclose(denoise_image(picture.tolist(), sigma=0.1), expected)
-    strided = np.repeat(picture, 2, axis=1)[:, ::2]
-    np.testing.assert_array_equal(denoise_image(strided, sigma=0.1), denoise_image(picture, sigma=0.1))
+def test_lists_and_views_are_images(photos):
+    image = noisy(photos[0])[:40, :40]
+    expected = denoise_image(image.astype(np.float64), sigma=0.1)
+    np.testing.assert_allclose(denoise_image(image.tolist(), sigma=0.1), expected)
+    strided = np.repeat(image, 2, axis=1)[:, ::2]
+    np.testing.assert_array_equal(denoise_image(strided, sigma=0.1), denoise_image(image, sigma=0.1))
 
 
 def test_progress_counts_tiles(photos, capsys):
@@ -340,7 +340,7 @@ def test_a_callback_is_told_of_every_tile(photos, ensemble, total):
 @pytest.mark.parametrize("share", [1 / 16, 1 / 64, 1 / 1000])
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 @pytest.mark.parametrize("sigma", [None, 0.1])
-def test_deep_pictures_that_use_a_small_part_of_their_range_are_denoised_as_well(photos, share, dtype, sigma):
+def test_deep_images_that_use_a_small_part_of_their_range_are_denoised_as_well(photos, share, dtype, sigma):
     white = 65535 if dtype is np.uint16 else 1.0
     bright = noisy(photos[0]).clip(0, 1)
     dark = (share * white * bright).round(0 if dtype is np.uint16 else 9).astype(dtype)
@@ -350,7 +350,7 @@ def test_deep_pictures_that_use_a_small_part_of_their_range_are_denoised_as_well
     assert errors[0] < 1.1 * errors[1]
 
 
-def test_dark_pictures_whose_noise_is_strong_are_not_made_brighter_than_networks_know(photos):
+def test_dark_images_whose_noise_is_strong_are_not_made_brighter_than_networks_know(photos):
     restored = denoise_image(noisy(photos[0] / 100, 0.2).astype(np.float32), sigma=0.2)
     assert np.isfinite(restored).all()
     assert restored.std() < 0.05
@@ -388,7 +388,7 @@ def test_the_table_of_models_tells_what_they_are():
         (np.zeros((6, 30, 40)), r"1 to 4 channels on its last axis, got shape \(6, 30, 40\). Of a stack"),
     ],
 )
-def test_what_is_no_picture_is_refused(image, message):
+def test_what_is_no_image_is_refused(image, message):
     with pytest.raises(ValueError, match=message):
         denoise_image(image)
 
@@ -417,18 +417,18 @@ def test_options_that_cannot_be_used_are_refused(options, message):
 
 
 def test_files_keep_what_they_can(tmp_path, photos):
-    picture = (noisy(photos[0]).clip(0, 1) * 65535).astype(np.uint16)
-    write_image(tmp_path / "noisy.png", picture)
+    image = (noisy(photos[0]).clip(0, 1) * 65535).astype(np.uint16)
+    write_image(tmp_path / "noisy.png", image)
     denoise_file(tmp_path / "noisy.png", tmp_path / "clean.tif", sigma=25 * 257)
     restored = read_image(tmp_path / "clean.tif")
     assert restored.dtype == np.uint16
-    np.testing.assert_array_equal(restored, denoise_image(picture, sigma=25 * 257))
+    np.testing.assert_array_equal(restored, denoise_image(image, sigma=25 * 257))
     denoise_file(tmp_path / "noisy.png", tmp_path / "noisy.png", sigma=25 * 257)
     np.testing.assert_array_equal(read_image(tmp_path / "noisy.png"), restored)
 
 
 def test_a_broken_file_is_named_and_nothing_is_written(tmp_path):
-    (tmp_path / "broken.png").write_text("no picture")
+    (tmp_path / "broken.png").write_text("no image")
     with pytest.raises(UnreadableImageError, match=r"broken\.png"):
         denoise_file(tmp_path / "broken.png", tmp_path / "clean.png")
     assert not (tmp_path / "clean.png").exists()

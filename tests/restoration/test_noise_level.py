@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sk_denoise.datasets import load_pictures
+from sk_denoise.datasets import load_images
 from sk_denoise.restoration import estimate_sigma
 
 
@@ -19,12 +19,12 @@ def test_the_level_of_noise_alone_is_found(shape, sigma):
 
 @pytest.mark.parametrize("sigma", [5, 15, 25, 50])
 def test_the_level_of_noise_on_photos_is_found(sigma):
-    for photo in load_pictures("gray").test:
+    for photo in load_images("gray").test:
         noisy = 255 * photo[:256, :256] + noise((256, 256), sigma)
         assert estimate_sigma(noisy / 255) * 255 == pytest.approx(sigma, abs=2.5)
 
 
-def test_the_level_has_the_unit_of_the_picture():
+def test_the_level_has_the_unit_of_the_image():
     bytes_ = (128 + noise((200, 200), 10)).round().astype(np.uint8)
     assert estimate_sigma(bytes_) == pytest.approx(10, rel=0.08)
     words = (30000 + noise((200, 200), 2000)).round().astype(np.uint16)
@@ -32,31 +32,31 @@ def test_the_level_has_the_unit_of_the_picture():
 
 
 def test_what_was_clipped_does_not_count():
-    picture = np.full((256, 256), 0.5)
-    picture[:, :160] = 0.0
-    noisy = np.clip(picture + noise(picture.shape, 0.05), 0, 1)
+    image = np.full((256, 256), 0.5)
+    image[:, :160] = 0.0
+    noisy = np.clip(image + noise(image.shape, 0.05), 0, 1)
     assert estimate_sigma(noisy) == pytest.approx(0.05, rel=0.1)
 
 
 def test_alpha_does_not_count():
-    picture = np.dstack([0.5 + noise((100, 100), 0.1), np.ones((100, 100))])
-    assert estimate_sigma(picture) == pytest.approx(0.1, rel=0.1)
+    image = np.dstack([0.5 + noise((100, 100), 0.1), np.ones((100, 100))])
+    assert estimate_sigma(image) == pytest.approx(0.1, rel=0.1)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 50), (3, 3), (17, 5)])
-def test_tiny_pictures_have_a_level_too(shape):
+def test_tiny_images_have_a_level_too(shape):
     assert 0 <= estimate_sigma(noise(shape, 0.1)) < 1
 
 
-def test_a_constant_picture_has_none():
+def test_a_constant_image_has_none():
     assert estimate_sigma(np.full((64, 64), 0.3)) == 0
 
 
-def test_a_large_picture_is_looked_at_in_parts():
-    picture = (128 + noise((3000, 3000), 10)).round().astype(np.uint8)
-    assert estimate_sigma(picture) == pytest.approx(10, rel=0.05)
+def test_a_large_image_is_looked_at_in_parts():
+    image = (128 + noise((3000, 3000), 10)).round().astype(np.uint8)
+    assert estimate_sigma(image) == pytest.approx(10, rel=0.05)
 
 
-def test_dark_pictures_of_few_grey_levels_have_noise_too():
-    picture = np.abs(noise((128, 128), 1.5)).round().astype(np.uint8)  # half of it is black or nearly so
-    assert estimate_sigma(picture) > 0.5
+def test_dark_images_of_few_grey_levels_have_noise_too():
+    image = np.abs(noise((128, 128), 1.5)).round().astype(np.uint8)  # half of it is black or nearly so
+    assert estimate_sigma(image) > 0.5

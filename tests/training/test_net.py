@@ -80,12 +80,12 @@ def test_the_history_grows_with_the_epochs_and_not_with_the_batches():
     assert sizes[0] == sizes[1]
 
 
-def test_pictures_are_laid_out_channels_last():
-    class Picture(nn.Conv2d):
+def test_images_are_laid_out_channels_last():
+    class Image(nn.Conv2d):
         def __init__(self) -> None:
             super().__init__(3, 5, 3)
 
-    net = create_net(Picture(), nn.MSELoss, (torch.optim.SGD, {"lr": 0.1}), CPU)
+    net = create_net(Image(), nn.MSELoss, (torch.optim.SGD, {"lr": 0.1}), CPU)
     assert net.module_.weight.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -15,10 +15,10 @@ def loss(name, output, target, units=None):
     return build_criterion(name, units or Units())(torch.as_tensor(output), torch.as_tensor(target))
 
 
-def pictures(
+def images(
     n: int, channels: int, height: int, width: int, noise: float = 0.2
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return smooth pictures in [0, 1], noisy and clean."""
+    """Return smooth images in [0, 1], noisy and clean."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:height, :width]
     phases = rng.uniform(0, 6, (2, n, channels, 1, 1))
@@ -63,7 +63,7 @@ def slow_multi_scale(p: np.ndarray, t: np.ndarray, n_scales: int) -> float:
 
 @pytest.mark.parametrize("shape", [(2, 1, 11, 11), (3, 1, 28, 28), (2, 3, 17, 40), (1, 4, 33, 12)])
 def test_similarity_is_that_of_skimage(shape):
-    noisy, clean = pictures(*shape)
+    noisy, clean = images(*shape)
     expected = np.mean(
         [
             structural_similarity(
@@ -85,8 +85,8 @@ def test_similarity_is_that_of_skimage(shape):
 
 @pytest.mark.parametrize("sides", [(10, 10), (8, 8), (8, 20), (5, 3), (2, 9), (1, 1)])
 @pytest.mark.parametrize("name", BOTH)
-def test_the_window_of_small_pictures_is_cut_to_what_fits(sides, name):
-    noisy, clean = pictures(1, 1, *sides)
+def test_the_window_of_small_images_is_cut_to_what_fits(sides, name):
+    noisy, clean = images(1, 1, *sides)
     expected = slow_similarity(noisy[0, 0], clean[0, 0])[0]
     assert loss(name, noisy, clean).item() == pytest.approx(1 - expected, abs=1e-10)
 
@@ -104,7 +104,7 @@ def test_the_window_of_small_pictures_is_cut_to_what_fits(sides, name):
     ],
 )
 def test_multi_scale_similarity_is_that_of_the_formulas_at_as_many_scales_as_fit(sides, n_scales):
-    noisy, clean = pictures(1, 1, *sides)
+    noisy, clean = images(1, 1, *sides)
     expected = slow_multi_scale(noisy[0, 0], clean[0, 0], n_scales)
     assert 0.1 < expected < 0.95
     assert loss("ms_ssim", noisy, clean).item() == pytest.approx(1 - expected, abs=1e-10)
@@ -112,7 +112,7 @@ def test_multi_scale_similarity_is_that_of_the_formulas_at_as_many_scales_as_fit
 
 @pytest.mark.parametrize("name", BOTH)
 def test_samples_and_channels_count_alike(name):
-    noisy, clean = pictures(2, 3, 24, 24)
+    noisy, clean = images(2, 3, 24, 24)
     alone = [
         loss(name, noisy[i : i + 1, j : j + 1], clean[i : i + 1, j : j + 1])
         for i in range(2)
@@ -122,8 +122,8 @@ def test_samples_and_channels_count_alike(name):
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_pictures_are_compared_in_the_unit_of_the_data(name):
-    noisy, clean = pictures(2, 3, 24, 24)
+def test_images_are_compared_in_the_unit_of_the_data(name):
+    noisy, clean = images(2, 3, 24, 24)
     center, spread = torch.tensor([100.0, 120, 140]).view(3, 1, 1), torch.tensor([5.0, 50, 0.5]).view(3, 1, 1)
     units = Units(center.double(), spread.double(), low=20.0, data_range=200.0)
     scaled = [(200 * torch.as_tensor(x) + 20 - units.center) / units.spread for x in (noisy, clean)]
@@ -134,7 +134,7 @@ def test_pictures_are_compared_in_the_unit_of_the_data(name):
 
 @pytest.mark.parametrize("name", BOTH)
 def test_autocast_changes_nothing(name):
-    noisy, clean = (torch.as_tensor(x).float() for x in pictures(2, 1, 24, 24, noise=0.01))
+    noisy, clean = (torch.as_tensor(x).float() for x in images(2, 1, 24, 24, noise=0.01))
     plain = loss(name, noisy, clean)
     with torch.autocast("cpu", torch.bfloat16):
         under = loss(name, noisy, clean)
@@ -145,13 +145,13 @@ def test_autocast_changes_nothing(name):
 
 @pytest.mark.parametrize("name", BOTH)
 def test_the_layout_in_memory_changes_nothing(name):
-    noisy, clean = (torch.as_tensor(x) for x in pictures(2, 3, 24, 24))
+    noisy, clean = (torch.as_tensor(x) for x in images(2, 3, 24, 24))
     last = noisy.to(memory_format=torch.channels_last)
     torch.testing.assert_close(loss(name, last, clean), loss(name, noisy, clean))
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_flat_pictures_are_alike_and_have_finite_slopes(name):
+def test_flat_images_are_alike_and_have_finite_slopes(name):
     for level in (0.0, 1.0):
         flat = torch.full((2, 1, 24, 24), level, requires_grad=True)
         measured = loss(name, flat, flat.detach())
@@ -163,20 +163,20 @@ def test_flat_pictures_are_alike_and_have_finite_slopes(name):
 @pytest.mark.parametrize("level", [-1e4, 1e4])
 @pytest.mark.parametrize("name", BOTH)
 def test_an_answer_far_off_is_no_better_than_one_without_likeness(name, level):
-    _, clean = pictures(2, 1, 24, 24)
+    _, clean = images(2, 1, 24, 24)
     clean = torch.as_tensor(clean).float()
     measured = loss(name, torch.full_like(clean, level), clean)
     assert 0.9 < measured.item() < 1.1
 
 
 def test_the_opposite_is_worse_than_nothing_and_at_several_scales_as_bad():
-    clean = torch.as_tensor(pictures(2, 1, 48, 48)[1])
+    clean = torch.as_tensor(images(2, 1, 48, 48)[1])
     assert loss("ssim", 1 - clean, clean).item() > 1.2
     assert 0.9 < loss("ms_ssim", 1 - clean, clean).item() <= 1
 
 
 def test_targets_get_no_slope():
-    noisy, clean = (torch.as_tensor(x).requires_grad_() for x in pictures(1, 1, 24, 24))
+    noisy, clean = (torch.as_tensor(x).requires_grad_() for x in images(1, 1, 24, 24))
     loss("ms_ssim", noisy, clean).backward()
     assert clean.grad is None
     assert noisy.grad.abs().sum() > 0
@@ -184,8 +184,8 @@ def test_targets_get_no_slope():
 
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("start", ["noisy", "opposite"])
-def test_descent_restores_a_picture(name, start):
-    noisy, clean = (torch.as_tensor(x).float() for x in pictures(1, 1, 24, 24))
+def test_descent_restores_an_image(name, start):
+    noisy, clean = (torch.as_tensor(x).float() for x in images(1, 1, 24, 24))
     answer = (noisy if start == "noisy" else 1 - clean).clone().requires_grad_()
     optimizer = torch.optim.Adam([answer], lr=0.02)
     for _ in range(100):

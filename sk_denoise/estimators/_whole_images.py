@@ -1,4 +1,4 @@
-"""A network at work on pictures of any size: many small ones at once, large ones tile by tile."""
+"""A network at work on images of any size: many small ones at once, large ones tile by tile."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from sk_denoise.networks import Bounded
 
 __all__ = ["EIGHT_TURNS", "Restorer", "Turn"]
 
-Pictures = NDArray[Any]  # (n_pictures, height, width, channels)
-Levels = NDArray[Any] | None  # of the noise: (n_pictures,), or maps (n_pictures, height, width)
-Turn = Callable[[Pictures], Pictures]
+Images = NDArray[Any]  # (n_images, height, width, channels)
+Levels = NDArray[Any] | None  # of the noise: (n_images,), or maps (n_images, height, width)
+Turn = Callable[[Images], Images]
 
 LAYERS_AT_ONCE = 8  # as large as the widest one, that are there at a time
-MEMORY_OF_ATTENTION = 2**30  # bytes: tiles of a network that looks at the whole picture change the answer
-HALO_OF_ATTENTION = 64  # pixels around a tile, for a network that looks at the whole picture
+MEMORY_OF_ATTENTION = 2**30  # bytes: tiles of a network that looks at the whole image change the answer
+HALO_OF_ATTENTION = 64  # pixels around a tile, for a network that looks at the whole image
 
-# Pictures turned and mirrored: views, so that what is written into one is written into the picture.
+# Images turned and mirrored: views, so that what is written into one is written into the image.
 EIGHT_TURNS: list[Turn] = [
     lambda x: x,
     lambda x: x[:, ::-1],
@@ -45,44 +45,44 @@ EIGHT_TURNS: list[Turn] = [
 
 @dataclass(frozen=True)
 class Guard:
-    """What watches over a network that is told the level of noise, and finds the noise of pictures.
+    """What watches over a network that is told the level of noise, and finds the noise of images.
 
     Attributes
     ----------
     within_sight : callable
-        Of pictures as they are shown, the level a last channel: the same, as the network may see them.
+        Of images as they are shown, the level a last channel: the same, as the network may see them.
     only_noise : callable
         Of these and of the answers to them: what is taken away, as far as it can be noise.
     """
 
-    within_sight: Callable[[Pictures], Pictures]
-    only_noise: Callable[[Pictures, Pictures], Pictures]
+    within_sight: Callable[[Images], Images]
+    only_noise: Callable[[Images, Images], Images]
 
 
 @dataclass(frozen=True)
 class Restorer:
-    """A network, and how pictures go through it.
+    """A network, and how images go through it.
 
     Attributes
     ----------
     network : Module
         In evaluation mode, on its device.
     black, data_range : float
-        What the network sees as 0, and what lies between its 0 and 1, in the unit of the pictures.
+        What the network sees as 0, and what lies between its 0 and 1, in the unit of the images.
     tells_level : bool
         Whether a map of the noise level follows the channels.
     side : int or None
-        Of the tiles, in pixels; None takes pictures whole.
+        Of the tiles, in pixels; None takes images whole.
     halo : int
         What is known around a tile.
     pixels_at_once : int
-        How many pixels of small pictures make a batch.
+        How many pixels of small images make a batch.
     flops_per_pixel : float
         Operations.
     half : bool
         Whether layers compute in bfloat16.
     turns : sequence of callable
-        The network answers to pictures turned in these ways, and the mean counts.
+        The network answers to images turned in these ways, and the mean counts.
     guard : Guard or None
         What watches over a network that is told the level of noise.
     """
@@ -119,9 +119,9 @@ class Restorer:
         Parameters
         ----------
         network : Module
-            Its attributes ``reach`` and ``stride`` say how far an output pixel sees, and what the sides of
-            tiles must be multiples of. A reach of None is that of a network that looks at the whole picture;
-            where there is no such attribute, tiles cannot be made.
+            Its attribute ``receptive_radius`` is the distance in pixels to the farthest input pixel that an
+            output pixel depends on, None where that is the whole image; without the attribute there can be no
+            tiles. Sides of tiles are multiples of its attribute ``stride``.
         cost : Cost
             For one pixel.
         black, data_range, tells_level, half
@@ -152,26 +152,26 @@ class Restorer:
         )
 
     def count_tiles(self, height: int, width: int) -> int:
-        """Return how many times the network looks at a tile of a picture of this size."""
+        """Return how many times the network looks at a tile of an image of this size."""
         if self.side is None:
             return len(self.turns)
         return len(self.turns) * -(-height // self.side) * -(-width // self.side)
 
-    def restore(self, noisy: Pictures, restored: Pictures, levels: Levels = None, bar: Any = None) -> None:
-        """Write pictures without their noise into ``restored``, which is of the same shape."""
+    def restore(self, noisy: Images, restored: Images, levels: Levels = None, bar: Any = None) -> None:
+        """Write images without their noise into ``restored``, which is of the same shape."""
         n, height, width = noisy.shape[:3]
         if self.side is not None and _looks_everywhere(self.network) and max(height, width) > self.side:
             warn_user(
-                f"{_name_of(self.network)} looks at the whole picture, and {height} x {width} pixels "
+                f"{_name_of(self.network)} looks at the whole image, and {height} x {width} pixels "
                 f"are worked on in tiles of {self.side}: the answer is near that to the whole, and not the "
-                "same. tile_size=None takes the picture whole, and much memory.",
+                "same. tile_size=None takes the image whole, and much memory.",
             )
         step = max(1, self.pixels_at_once // (height * width))
         for start in range(0, n, step):
             part = slice(start, start + step)
             self._restore_batch(noisy[part], restored[part], None if levels is None else levels[part], bar)
 
-    def _restore_batch(self, noisy: Pictures, restored: Pictures, levels: Levels, bar: Any) -> None:
+    def _restore_batch(self, noisy: Images, restored: Images, levels: Levels, bar: Any) -> None:
         if len(self.turns) == 1:
             for place, answer in self._answers(noisy, levels, bar):
                 _put(restored, place, answer)
@@ -184,9 +184,9 @@ class Restorer:
         _put(restored, (slice(None),), total)
 
     def _answers(
-        self, noisy: Pictures, levels: Levels, bar: Any
+        self, noisy: Images, levels: Levels, bar: Any
     ) -> Iterator[tuple[tuple[slice, ...], NDArray[Any]]]:
-        """Yield the places of tiles and what the network makes of them, in the unit of the pictures."""
+        """Yield the places of tiles and what the network makes of them, in the unit of the images."""
         weight = next(self.network.parameters())
         autocast = torch.autocast(weight.device.type, torch.bfloat16, enabled=self.half)
         everything = slice(None)
@@ -202,19 +202,17 @@ class Restorer:
             if bar is not None:
                 bar.update()
 
-    def _in_unit(self, noisy: Pictures, shown: Pictures, answers: Pictures) -> Pictures:
-        """Return answers to what the network was shown in the unit of the pictures."""
+    def _in_unit(self, noisy: Images, shown: Images, answers: Images) -> Images:
+        """Return answers to what the network was shown in the unit of the images."""
         exact = np.result_type(noisy.dtype, answers.dtype).type
         if self.guard is None:
-            restored: Pictures = answers * exact(self.data_range)
+            restored: Images = answers * exact(self.data_range)
             restored += exact(self.black)
         else:
             restored = noisy - exact(self.data_range) * self.guard.only_noise(shown, answers)
         return restored
 
-    def _shown(
-        self, noisy: Pictures, levels: Levels, place: tuple[slice, ...], dtype: torch.dtype
-    ) -> Pictures:
+    def _shown(self, noisy: Images, levels: Levels, place: tuple[slice, ...], dtype: torch.dtype) -> Images:
         """Return a tile as the network is given it, but for channels last."""
         part = noisy[place]
         shown = np.empty(
@@ -241,25 +239,25 @@ def _tiles_for(
     network: nn.Module, cost: Cost, tile_size: int | Literal["auto"] | None, double: bool
 ) -> tuple[int | None, int]:
     """Return the side of tiles and their halo."""
-    stride, reach = getattr(network, "stride", 1), getattr(network, "reach", None)
+    stride, radius = getattr(network, "stride", 1), getattr(network, "receptive_radius", None)
     check_tile_size(tile_size, stride)
-    if not hasattr(network, "reach"):
+    if not hasattr(network, "receptive_radius"):
         if isinstance(tile_size, int | np.integer):
             raise ValueError(
-                f"{type(network).__name__} does not say how far it looks, so tiles would show. Give it the "
-                'attributes reach and stride, in pixels, or take tile_size="auto", which takes pictures '
-                "whole."
+                f"{type(network).__name__} has no receptive_radius, so tiles would leave seams. Give it the "
+                'attributes receptive_radius and stride, in pixels, or take tile_size="auto", which takes '
+                "images whole."
             )
         return None, 0
-    halo = -(-(HALO_OF_ATTENTION if reach is None else reach) // stride) * stride
+    halo = -(-(HALO_OF_ATTENTION if radius is None else radius) // stride) * stride
     if tile_size == "auto":
         bytes_per_pixel = (8 if double else 4) * LAYERS_AT_ONCE * cost.widest
-        return tile_side(bytes_per_pixel, halo, stride, MEMORY if reach else MEMORY_OF_ATTENTION), halo
+        return tile_side(bytes_per_pixel, halo, stride, MEMORY if radius else MEMORY_OF_ATTENTION), halo
     return tile_size, halo
 
 
 def _looks_everywhere(network: nn.Module) -> bool:
-    return getattr(network, "reach", 0) is None
+    return getattr(network, "receptive_radius", 0) is None
 
 
 def _name_of(network: nn.Module) -> str:
@@ -270,6 +268,6 @@ def _device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def _put(restored: Pictures, place: tuple[slice, ...], values: NDArray[Any]) -> None:
-    """Write values into a part of pictures, in their type."""
+def _put(restored: Images, place: tuple[slice, ...], values: NDArray[Any]) -> None:
+    """Write values into a part of images, in their type."""
     restored[place] = UNIT.from_unit(values, restored.dtype)

@@ -1,4 +1,4 @@
-"""What a fit does for pictures: augmentation, losses that compare pictures, emphasis, streamed patches."""
+"""What a fit does for images: augmentation, losses that compare images, emphasis, streamed patches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sk_denoise import (
     SaltAndPepperNoiser,
     make_denoising_scorer,
 )
-from sk_denoise.datasets import ImageFolder, RandomPatches, extract_patches, load_pictures
+from sk_denoise.datasets import ImageFolder, RandomPatches, extract_patches, load_images
 from sk_denoise.io import write_image
 from sk_denoise.metrics import psnr
 from sk_denoise.preprocessing import Augmenter
@@ -38,8 +38,8 @@ def small(**parameters) -> DenoisingAutoencoder:
 
 
 @pytest.fixture(scope="module")
-def pictures():
-    """Return smooth gray pictures in [0, 1]."""
+def images():
+    """Return smooth gray images in [0, 1]."""
     return np.clip(RNG.normal(size=(64, 8, 8)).cumsum(1).cumsum(2) / 20 + 0.5, 0, 1).astype(np.float32)
 
 
@@ -47,7 +47,7 @@ def pictures():
 
 
 class Recorder:
-    """An augmentation that notes what it is shown, and turns pictures upside down."""
+    """An augmentation that notes what it is shown, and turns images upside down."""
 
     def __init__(self):
         self.seen = []
@@ -60,7 +60,7 @@ class Recorder:
 
 @pytest.mark.parametrize("layout", ["gray", "colour", "flat gray", "flat colour"])
 @pytest.mark.parametrize("paired", [False, True])
-def test_augmentation_sees_pictures_in_the_layout_of_networks_both_sides_together(layout, paired):
+def test_augmentation_sees_images_in_the_layout_of_networks_both_sides_together(layout, paired):
     shape = (8, 6, 3) if "colour" in layout else (8, 6)
     X = RNG.uniform(size=(20, *shape)).astype(np.float32)
     rows = X.reshape(20, -1) if "flat" in layout else X
@@ -71,7 +71,7 @@ def test_augmentation_sees_pictures_in_the_layout_of_networks_both_sides_togethe
     assert augment.seen == [[(20, channels, 8, 6)] * (2 if paired else 1)]
 
 
-def test_pictures_that_are_turned_upside_down_are_learned_upside_down(pictures):
+def test_images_that_are_turned_upside_down_are_learned_upside_down(images):
     ramp = np.linspace(0, 1, 8, dtype=np.float32)[:, None] + 0.1 * RNG.normal(size=(200, 8, 8)).astype(
         np.float32
     )
@@ -97,29 +97,29 @@ def test_both_sides_of_a_pair_are_moved_alike():
     assert all(seen)
 
 
-def test_augmentation_does_not_touch_the_data_nor_validation(pictures):
-    before = pictures.copy()
+def test_augmentation_does_not_touch_the_data_nor_validation(images):
+    before = images.copy()
     augment = Recorder()
-    small(augment=augment, early_stopping=True, batch_size=57, max_epochs=2).fit(pictures)
-    np.testing.assert_array_equal(pictures, before)
+    small(augment=augment, early_stopping=True, batch_size=57, max_epochs=2).fit(images)
+    np.testing.assert_array_equal(images, before)
     assert [shapes[0][0] for shapes in augment.seen] == [57, 57]
 
 
-def test_augmentation_is_searched(pictures):
+def test_augmentation_is_searched(images):
     search = GridSearchCV(
         small(augment=Augmenter(), max_epochs=1),
         {"augment__shift": [0.0, 0.25], "augment__flip": ["both"]},
         scoring=make_denoising_scorer(GaussianNoiser(0.1, random_state=0)),
         cv=2,
-    ).fit(pictures)
+    ).fit(images)
     assert len(set(search.cv_results_["mean_test_score"])) == 2
 
 
-def test_a_fit_with_augmentation_is_reproducible(pictures):
+def test_a_fit_with_augmentation_is_reproducible(images):
     dae = small(augment=Augmenter(shift=0.2, zoom=(0.8, 1.2), rotation=10))
-    one, other = (clone(dae).fit(pictures).predict(pictures) for _ in range(2))
+    one, other = (clone(dae).fit(images).predict(images) for _ in range(2))
     np.testing.assert_array_equal(one, other)
-    without = clone(dae).set_params(augment=None).fit(pictures).predict(pictures)
+    without = clone(dae).set_params(augment=None).fit(images).predict(images)
     assert not np.array_equal(one, without)
 
 
@@ -132,17 +132,17 @@ def test_a_fit_with_augmentation_is_reproducible(pictures):
         (Augmenter(shift=9), ValueError, "shift=9 pixels can move all out of sight"),
     ],
 )
-def test_what_is_no_augmentation_is_refused(pictures, augment, error, message):
+def test_what_is_no_augmentation_is_refused(images, augment, error, message):
     with pytest.raises(error, match=message):
-        small(augment=augment).fit(pictures)
+        small(augment=augment).fit(images)
 
 
-def test_rows_are_not_augmented(pictures):
-    with pytest.raises(ValueError, match=r"augment is for pictures, got rows of 64 features: pass stacks"):
-        small(network="dense", augment=Augmenter()).fit(pictures.reshape(64, -1))
+def test_rows_are_not_augmented(images):
+    with pytest.raises(ValueError, match=r"augment is for images, got rows of 64 features: pass stacks"):
+        small(network="dense", augment=Augmenter()).fit(images.reshape(64, -1))
 
 
-def test_an_augmentation_that_changes_the_shape_is_refused(pictures):
+def test_an_augmentation_that_changes_the_shape_is_refused(images):
     class Cropping:
         def augment(self, x, generator, *others):
             return x[..., 1:]
@@ -150,78 +150,78 @@ def test_an_augmentation_that_changes_the_shape_is_refused(pictures):
     with pytest.raises(
         ValueError, match=r"a tensor of the shape .*\(64, 1, 8, 8\)\. .* Tensor of shape \(64, 1, 8, 7\)"
     ):
-        small(augment=Cropping()).fit(pictures)
+        small(augment=Cropping()).fit(images)
 
 
 @pytest.mark.parametrize("answer", [None, np.zeros((64, 1, 8, 8)), torch.zeros(64, 1, 8, 8)])
-def test_an_augmentation_that_returns_something_else_is_refused(pictures, answer):
+def test_an_augmentation_that_returns_something_else_is_refused(images, answer):
     class Careless:
         def augment(self, x, generator, *others):
             return answer
 
     with pytest.raises(ValueError, match="augment must return a tuple of 2 tensors"):
-        small(noise="auto", augment=Careless()).fit(pictures, X_clean=pictures + 1)
+        small(noise="auto", augment=Careless()).fit(images, X_clean=images + 1)
 
 
 # Losses ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("loss", ["ssim", "ms_ssim", {"mae": 0.2, "ssim": 0.8}])
-def test_losses_of_pictures_want_pictures(pictures, loss):
-    small(loss=loss).fit(pictures)
-    with pytest.raises(ValueError, match=r"compares pictures, got rows of 64 features: pass stacks"):
-        small(network="dense", loss=loss).fit(pictures.reshape(64, -1))
+def test_losses_of_images_want_images(images, loss):
+    small(loss=loss).fit(images)
+    with pytest.raises(ValueError, match=r"compares images, got rows of 64 features: pass stacks"):
+        small(network="dense", loss=loss).fit(images.reshape(64, -1))
 
 
 @pytest.mark.parametrize("loss", ["ssim", {"mse": 1.0, "ssim": 0.5}])
-def test_a_loss_of_pictures_does_not_depend_on_their_unit(pictures, loss):
-    one = small(loss=loss, noise=GaussianNoiser(0.1)).fit(pictures)
-    other = small(loss=loss, noise=GaussianNoiser(25.5)).fit(255 * pictures)
+def test_a_loss_of_images_does_not_depend_on_their_unit(images, loss):
+    one = small(loss=loss, noise=GaussianNoiser(0.1)).fit(images)
+    other = small(loss=loss, noise=GaussianNoiser(25.5)).fit(255 * images)
     np.testing.assert_allclose(other.loss_curve_, one.loss_curve_, rtol=1e-3)
 
 
-def test_a_function_of_output_and_target_is_a_loss(pictures):
+def test_a_function_of_output_and_target_is_a_loss(images):
     def fourth_power(output, target):
         return (output - target).pow(4).mean()
 
-    dae = small(loss=fourth_power, max_epochs=5).fit(pictures)
+    dae = small(loss=fourth_power, max_epochs=5).fit(images)
     assert dae.loss_curve_[-1] < dae.loss_curve_[0]
-    assert not np.allclose(dae.predict(pictures), small(max_epochs=5).fit(pictures).predict(pictures))
+    assert not np.allclose(dae.predict(images), small(max_epochs=5).fit(images).predict(images))
 
 
-def test_a_mix_with_a_loss_on_the_unit_interval_answers_through_a_sigmoid(pictures):
-    dae = small(loss={"kl": 1.0, "mse": 1.0}).fit(pictures)
+def test_a_mix_with_a_loss_on_the_unit_interval_answers_through_a_sigmoid(images):
+    dae = small(loss={"kl": 1.0, "mse": 1.0}).fit(images)
     with pytest.warns(UserWarning, match="another unit"):
-        denoised = dae.predict(100 * pictures - 50)
+        denoised = dae.predict(100 * images - 50)
     assert denoised.min() >= 0
     assert denoised.max() <= 1
     with pytest.raises(ValueError, match=r"loss=\{'kl': 1.0\} needs clean data in \[0, 1\]"):
-        small(loss={"kl": 1.0}, noise=GaussianNoiser(25.5)).fit(255 * pictures)
+        small(loss={"kl": 1.0}, noise=GaussianNoiser(25.5)).fit(255 * images)
 
 
-def test_clean_validation_data_and_fill_lie_on_the_unit_interval_too(pictures):
+def test_clean_validation_data_and_fill_lie_on_the_unit_interval_too(images):
     for loss in ("bce", "kl"):
         with pytest.raises(ValueError, match=r"needs clean data in \[0, 1\], got values from 0 to 2"):
-            small(loss=loss).fit(pictures, X_val=2 * pictures / pictures.max())
+            small(loss=loss).fit(images, X_val=2 * images / images.max())
         with pytest.raises(ValueError, match=r"augment fills with 5.0, .* needs data in \[0, 1\]"):
-            small(loss=loss, augment=Augmenter(shift=2, fill=5.0)).fit(pictures)
+            small(loss=loss, augment=Augmenter(shift=2, fill=5.0)).fit(images)
 
 
-def test_a_local_function_as_loss_goes_on_in_partial_fit_and_warm_start(pictures):
+def test_a_local_function_as_loss_goes_on_in_partial_fit_and_warm_start(images):
     dae = small(loss=lambda output, target: (output - target).abs().mean(), warm_start=True)
-    weights = dae.partial_fit(pictures).net_.module_.state_dict()
-    assert dae.partial_fit(pictures).n_iter_ == 2
-    assert dae.set_params(max_epochs=4).fit(pictures).n_iter_ == 4
+    weights = dae.partial_fit(images).net_.module_.state_dict()
+    assert dae.partial_fit(images).n_iter_ == 2
+    assert dae.set_params(max_epochs=4).fit(images).n_iter_ == 4
     assert dae.net_.module_.state_dict().keys() == weights.keys()
 
 
-def test_a_warm_start_takes_up_another_loss_and_optimizer(pictures):
-    dae = small(loss="ssim", warm_start=True).fit(pictures)
+def test_a_warm_start_takes_up_another_loss_and_optimizer(images):
+    dae = small(loss="ssim", warm_start=True).fit(images)
     state = dae.net_.optimizer_
-    dae.set_params(loss="mse", emphasis=(1.0, 0.3), max_epochs=4).fit(pictures)
+    dae.set_params(loss="mse", emphasis=(1.0, 0.3), max_epochs=4).fit(images)
     assert dae.net_.criterion_.function is torch.nn.functional.mse_loss
     assert type(dae.net_.optimizer_) is type(state)
-    dae.set_params(optimizer="sgd", learning_rate=1e-4, max_epochs=6).fit(pictures)
+    dae.set_params(optimizer="sgd", learning_rate=1e-4, max_epochs=6).fit(images)
     assert isinstance(dae.net_.optimizer_, torch.optim.SGD)
     assert dae.n_iter_ == 6
 
@@ -230,12 +230,12 @@ def test_a_warm_start_takes_up_another_loss_and_optimizer(pictures):
     ("parameters", "what"),
     [({"latent_dim": 4}, "latent_dim"), ({"network": "conv"}, "network"), ({"loss": "kl"}, "a loss on")],
 )
-def test_a_warm_start_refuses_what_it_cannot_take_up(pictures, parameters, what):
-    dae = small(warm_start=True).fit(pictures)
-    before = dae.predict(pictures)
+def test_a_warm_start_refuses_what_it_cannot_take_up(images, parameters, what):
+    dae = small(warm_start=True).fit(images)
+    before = dae.predict(images)
     with pytest.raises(ValueError, match=f"{what}.* changed since the first fit"):
-        dae.set_params(**parameters).fit(pictures)
-    np.testing.assert_array_equal(dae.predict(pictures), before)
+        dae.set_params(**parameters).fit(images)
+    np.testing.assert_array_equal(dae.predict(images), before)
 
 
 @pytest.mark.parametrize(
@@ -248,17 +248,17 @@ def test_a_warm_start_refuses_what_it_cannot_take_up(pictures, parameters, what)
         (3, TypeError, "loss must be one of"),
     ],
 )
-def test_what_is_no_loss_is_refused(pictures, loss, error, message):
+def test_what_is_no_loss_is_refused(images, loss, error, message):
     with pytest.raises(error, match=message):
-        small(loss=loss).fit(pictures)
+        small(loss=loss).fit(images)
 
 
-def test_a_fit_with_any_loss_survives_pickling(pictures):
+def test_a_fit_with_any_loss_survives_pickling(images):
     for loss in ("ms_ssim", {"mae": 1.0, "ssim": 1.0}, torch.nn.SmoothL1Loss()):
-        dae = small(loss=loss, max_epochs=1).fit(pictures)
+        dae = small(loss=loss, max_epochs=1).fit(images)
         again = pickle.loads(pickle.dumps(dae))
-        np.testing.assert_array_equal(again.predict(pictures), dae.predict(pictures))
-        again.partial_fit(pictures)
+        np.testing.assert_array_equal(again.predict(images), dae.predict(images))
+        again.partial_fit(images)
 
 
 # Emphasis --------------------------------------------------------------------------------------------------
@@ -282,46 +282,46 @@ def test_emphasis_on_what_was_lost_restores_it_better_and_leaves_the_rest():
     assert errors[0.0, 1.0][0] > errors[None][0]
 
 
-def test_equal_emphasis_is_no_emphasis(pictures):
+def test_equal_emphasis_is_no_emphasis(images):
     noise = SaltAndPepperNoiser(0.2)
-    plain = small(noise=noise).fit(pictures)
-    equal = small(noise=noise, emphasis=(1.0, 1.0)).fit(pictures)
+    plain = small(noise=noise).fit(images)
+    equal = small(noise=noise, emphasis=(1.0, 1.0)).fit(images)
     np.testing.assert_allclose(equal.loss_curve_, plain.loss_curve_, rtol=1e-4)
-    half = small(noise=noise, emphasis=(0.5, 0.5), early_stopping=True, max_epochs=1).fit(pictures)
-    whole = small(noise=noise, early_stopping=True, max_epochs=1).fit(pictures)
+    half = small(noise=noise, emphasis=(0.5, 0.5), early_stopping=True, max_epochs=1).fit(images)
+    whole = small(noise=noise, early_stopping=True, max_epochs=1).fit(images)
     ratio = half.net_.history[0]["valid_loss"] / whole.net_.history[0]["valid_loss"]
     assert ratio == pytest.approx(0.5, rel=0.05)
 
 
-def test_emphasis_knows_the_corrupted_entries_of_given_pairs(pictures):
-    noisy = pictures.copy()
+def test_emphasis_knows_the_corrupted_entries_of_given_pairs(images):
+    noisy = images.copy()
     noisy[:, :, :4] += 0.5
     only_right = small(network="dense", noise="auto", emphasis=(0.0, 1.0), max_epochs=1, batch_size=64)
-    only_right.fit(noisy, X_clean=pictures)
+    only_right.fit(noisy, X_clean=images)
     assert (
         only_right.loss_curve_[0]
         < small(network="dense", noise="auto", max_epochs=1, batch_size=64)
-        .fit(noisy, X_clean=pictures)
+        .fit(noisy, X_clean=images)
         .loss_curve_[0]
     )
 
 
 @pytest.mark.parametrize(("noise", "emphasis"), [(GaussianNoiser(0.1), (0, 1)), (None, (1, 0))])
-def test_emphasis_that_counts_no_entry_is_refused(pictures, noise, emphasis):
+def test_emphasis_that_counts_no_entry_is_refused(images, noise, emphasis):
     with pytest.raises(ValueError, match=r"counts no entry: the noise leaves (all|none) of them"):
-        small(noise=noise, emphasis=emphasis).fit(pictures)
+        small(noise=noise, emphasis=emphasis).fit(images)
 
 
 @pytest.mark.parametrize("emphasis", [(1,), (0, 0), (-1, 1), (np.inf, 1), ("a", 1), (1, 1, 1)])
-def test_emphasis_is_checked(pictures, emphasis):
+def test_emphasis_is_checked(images, emphasis):
     with pytest.raises(ValueError, match="emphasis must be a pair"):
-        small(emphasis=emphasis).fit(pictures)
+        small(emphasis=emphasis).fit(images)
 
 
 @pytest.mark.parametrize("loss", ["ssim", {"mse": 1.0, "ssim": 1.0}, torch.nn.MSELoss()])
-def test_emphasis_needs_a_loss_that_is_a_mean_over_entries(pictures, loss):
+def test_emphasis_needs_a_loss_that_is_a_mean_over_entries(images, loss):
     with pytest.raises(ValueError, match="emphasis needs a loss that is a mean over entries"):
-        small(emphasis=(1.0, 0.5), loss=loss).fit(pictures)
+        small(emphasis=(1.0, 0.5), loss=loss).fit(images)
 
 
 # Streams ---------------------------------------------------------------------------------------------------
@@ -330,9 +330,9 @@ def test_emphasis_needs_a_loss_that_is_a_mean_over_entries(pictures, loss):
 @pytest.fixture(scope="module")
 def photos():
     """Return small colour photographs to train and to test on, in bytes."""
-    both = load_pictures()
+    both = load_images()
     return tuple(
-        [(255 * picture[::4, ::4]).astype(np.uint8) for picture in part] for part in (both.train, both.test)
+        [(255 * image[::4, ::4]).astype(np.uint8) for image in part] for part in (both.train, both.test)
     )
 
 
@@ -347,7 +347,7 @@ def folder(photos, tmp_path_factory):
 def test_patches_of_a_folder_teach_to_denoise(photos, folder):
     noise = GaussianNoiser(0.3)
     dae = small(network=PoolingNetwork((8, 16)), latent_dim=16, max_epochs=15, batch_size=16, noise=noise)
-    dae.fit_patches(RandomPatches(ImageFolder(folder), 16, patches_per_picture=64))
+    dae.fit_patches(RandomPatches(ImageFolder(folder), 16, patches_per_image=64))
     assert dae.image_shape_ == (16, 16, 3)
     assert dae.target_source_ == "X"
     test = extract_patches(photos[1], 16) / np.float32(255)
@@ -357,15 +357,15 @@ def test_patches_of_a_folder_teach_to_denoise(photos, folder):
 
 def test_patches_from_a_folder_and_from_memory_are_the_same(photos, folder):
     streamed, held = (
-        small().fit_patches(RandomPatches(pictures, 16, patches_per_picture=4))
-        for pictures in (ImageFolder(folder, cache_bytes=0), photos[0])
+        small().fit_patches(RandomPatches(images, 16, patches_per_image=4))
+        for images in (ImageFolder(folder, cache_bytes=0), photos[0])
     )
     assert streamed.loss_curve_ == held.loss_curve_
-    again = small().fit_patches(RandomPatches(ImageFolder(folder), 16, patches_per_picture=4))
+    again = small().fit_patches(RandomPatches(ImageFolder(folder), 16, patches_per_image=4))
     assert again.loss_curve_ == held.loss_curve_
 
 
-def test_pairs_of_pictures_are_learned_as_pairs(photos):
+def test_pairs_of_images_are_learned_as_pairs(photos):
     pairs = [(255 - photo, photo) for photo in photos[0]]
     dae = small(network="dense", noise="auto", max_epochs=30).fit_patches(RandomPatches(pairs, 8))
     assert dae.target_source_ == "X_clean"
@@ -375,7 +375,7 @@ def test_pairs_of_pictures_are_learned_as_pairs(photos):
         small().fit_patches(RandomPatches(pairs, 8))
 
 
-def test_early_stopping_holds_whole_pictures_out(photos):
+def test_early_stopping_holds_whole_images_out(photos):
     dae = small(early_stopping=True, max_epochs=3, validation_fraction=0.3)
     dae.fit_patches(RandomPatches(photos[0], 16))
     assert len(dae.validation_scores_) == 3
@@ -385,12 +385,12 @@ def test_early_stopping_holds_whole_pictures_out(photos):
     assert len(given.validation_scores_) == 3
 
 
-def test_a_generator_of_pictures_is_a_stream(photos):
+def test_a_generator_of_images_is_a_stream(photos):
     def endless():
         while True:
             yield from photos[0]
 
-    patches = RandomPatches(endless(), 16, patches_per_picture=8, pictures_per_epoch=4)
+    patches = RandomPatches(endless(), 16, patches_per_image=8, images_per_epoch=4)
     dae = small(max_epochs=4, augment=Augmenter(flip="both")).fit_patches(patches)
     assert len(dae.loss_curve_) == 4
 

@@ -14,7 +14,7 @@ from sk_denoise._intensity import IntensityRange
 from sk_denoise.datasets._checks import check_choice
 from sk_denoise.io._colors import to_gray, to_rgb
 
-__all__ = ["load_pictures"]
+__all__ = ["load_images"]
 
 COLOR_TRAIN = ("astronaut.png", "hubble_deep_field.jpg", "motorcycle_left.png", "retina.jpg", "rocket.jpg")
 COLOR_TEST = ("chelsea.png", "coffee.png", "ihc.png")
@@ -22,8 +22,8 @@ GRAY_TRAIN = ("brick.png", "cell.png", "grass.png", "gravel.png", "moon.png", "p
 GRAY_TEST = ("camera.png", "coins.png")
 
 
-def load_pictures(color: Literal["rgb", "gray"] = "rgb") -> Bunch:
-    """Load a few photographs, in [0, 1], split into training and test pictures.
+def load_images(color: Literal["rgb", "gray"] = "rgb") -> Bunch:
+    """Load a few photographs, in [0, 1], split into training and test images.
 
     They come with scikit-image and show people, animals, things, textures, the sky, and what a microscope
     sees. Their sides measure from 191 to 1411 pixels. The split is always the same. Nothing is downloaded.
@@ -31,7 +31,7 @@ def load_pictures(color: Literal["rgb", "gray"] = "rgb") -> Bunch:
     Parameters
     ----------
     color : {"rgb", "gray"}, default="rgb"
-        The eight colour pictures, or these turned gray and eight more that have no colour.
+        The eight colour images, or these turned gray and eight more that have no colour.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def load_pictures(color: Literal["rgb", "gray"] = "rgb") -> Bunch:
         With the entries
 
         train, test : list of ndarray of shape (height, width, 3) or (height, width), float32
-            Pictures in [0, 1], of different sizes: five and three in colour, eleven and five in gray.
+            Images in [0, 1], of different sizes: five and three in colour, eleven and five in gray.
         train_names, test_names : list of str
             What they are called, such as "chelsea".
 
@@ -50,23 +50,23 @@ def load_pictures(color: Literal["rgb", "gray"] = "rgb") -> Bunch:
 
     Examples
     --------
-    >>> from sk_denoise.datasets import load_pictures
-    >>> pictures = load_pictures()
-    >>> pictures.test_names[0], pictures.test[0].shape, pictures.test[0].dtype
+    >>> from sk_denoise.datasets import load_images
+    >>> images = load_images()
+    >>> images.test_names[0], images.test[0].shape, images.test[0].dtype
     ('chelsea', (300, 451, 3), dtype('float32'))
     """
     is_gray = check_choice(color, "color", "rgb", "gray") == "gray"
     train = COLOR_TRAIN + GRAY_TRAIN * is_gray
     test = COLOR_TEST + GRAY_TEST * is_gray
     return Bunch(
-        train=[_picture(file, color) for file in train],
-        test=[_picture(file, color) for file in test],
+        train=[_image(file, color) for file in train],
+        test=[_image(file, color) for file in test],
         train_names=[Path(file).stem for file in train],
         test_names=[Path(file).stem for file in test],
     )
 
 
-def _picture(file: str, color: Literal["rgb", "gray"]) -> NDArray[np.float32]:
+def _image(file: str, color: Literal["rgb", "gray"]) -> NDArray[np.float32]:
     spec = importlib.util.find_spec("skimage")  # found, not imported: that takes a second
     assert spec is not None  # a dependency of ours
     assert spec.origin is not None
