@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from pathlib import Path
 
 import sk_denoise
 from sk_denoise import ImageDenoiser, _registry
+
+sys.path.insert(0, str(Path(__file__).parent))  # for command_reference.py
 
 project = "sk_denoise"
 author = "The sk_denoise developers"
@@ -19,11 +23,12 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "command_reference",
 ]
 exclude_patterns = ["_build"]
 
 # Pages
-myst_enable_extensions = ["colon_fence", "dollarmath", "substitution"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "substitution"]
 myst_heading_anchors = 3
 
 
@@ -39,27 +44,27 @@ def link(entry):
 
 
 def image_network(name, network):
-    """Return the row of a network for images of any size, with what its summary tells."""
+    """Return the row of a network for images of any size."""
     summary = ImageDenoiser(name).summary((64, 64))
-    seen = "all" if summary.reach is None else str(summary.reach)
-    return f'`"{name}"`', f"{link(network)}: {network.about}", seen, str(summary.stride)
+    radius = "the whole image" if summary.receptive_radius is None else str(summary.receptive_radius)
+    return f'`"{name}"`', f"{link(network)}: {network.about}", radius, str(summary.stride)
 
 
-# Tables of everything that has a name: a page says {{ noises }}, and a new noise is on it by itself
+# Tables of everything that has a name: a page contains {{ noises }}, and a new noise needs no edit of it
 myst_substitutions = {
     "networks": table(
-        ("`network=`", "what it is", "good for"),
+        ("`network=`", "Architecture", "For"),
         *(
             (f'`"{name}"`', f"{link(network)}: {network.about}", network.suits)
             for name, network in _registry.networks_of("DenoisingAutoencoder").items()
         ),
     ),
     "image_networks": table(
-        ("`network=`", "what it is", "reach", "stride"),
+        ("`network=`", "Architecture", "Receptive radius", "Stride"),
         *(image_network(*item) for item in _registry.networks_of("ImageDenoiser").items()),
     ),
     "noises": table(
-        ("name", "class", "what it does", "for"),
+        ("Name", "Class", "Effect", "For"),
         *((f'`"{name}"`', link(noise), noise.about, noise.suits) for name, noise in _registry.NOISES.items()),
     ),
     "amounts": table(
@@ -71,24 +76,24 @@ myst_substitutions = {
         ),
     ),
     "losses": table(
-        ("`loss=`", "what is made small", "good for"),
+        ("`loss=`", "Minimises", "For"),
         *((f'`"{name}"`', loss.about, loss.suits) for name, loss in _registry.LOSSES.items()),
         ('`{"mae": 0.2, "ms_ssim": 0.8}`', "a mix", "both"),
-        ("a function of output and target", "what it returns", "anything"),
+        ("a function of output and target", "its value", "anything"),
     ),
     "optimizers": table(
-        ("`optimizer=`", "class of torch", "`learning_rate=None`"),
+        ("`optimizer=`", "Class in torch", "Default learning rate"),
         *(
             (f'`"{name}"`', f"`{optimizer.name}`", f"{optimizer.learning_rate:g}")
             for name, optimizer in _registry.OPTIMIZERS.items()
         ),
     ),
     "schedules": table(
-        ("`learning_rate_schedule=`", "the learning rate"),
+        ("`learning_rate_schedule=`", "Learning rate"),
         *((f'`"{name}"`', schedule.about) for name, schedule in _registry.SCHEDULES.items()),
     ),
     "filters": table(
-        ("", "what it does", "for"),
+        ("Filter", "Effect", "For"),
         *(
             (
                 link(chosen),
