@@ -1,4 +1,4 @@
-"""Sphinx extension: the page of the commands, made from the click commands themselves."""
+"""Sphinx extension that makes the page of the commands from the click commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def escaped(text):
 
 
 def paragraphs(text):
-    """Return help in Markdown; paragraphs that click leaves as they are become blocks."""
+    """Return help in Markdown, with preformatted paragraphs as code blocks."""
     parts = []
     for paragraph in re.split(r"\n\s*\n", text.replace("\f", "")):
         lines = paragraph.strip("\n").splitlines()
@@ -37,10 +37,12 @@ def definition(parameter, context):
 
 def command_section(name, command, parent):
     """Return the section of a command in Markdown."""
-    # click cuts choices in the first line of its help, so the usage comes from the pieces
+    # click wraps the first line of its help, so the usage comes from the pieces
     context = click.Context(command, info_name=name, parent=parent)
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    definitions = [definition(parameter, context) for parameter in command.get_params(context)]
+    definitions = [
+        definition(parameter, context) for parameter in command.get_params(context)
+    ]
     parts = [
         f"## {name}",
         f"```text\n{usage}\n```",
@@ -56,7 +58,10 @@ def command_page():
     from sk_denoise.cli import COMMANDS, PROGRAM, group
 
     context = click.Context(group, info_name=PROGRAM)
-    sections = [command_section(name, group.get_command(context, name), context) for name in COMMANDS]
+    sections = [
+        command_section(name, group.get_command(context, name), context)
+        for name in COMMANDS
+    ]
     return "\n\n".join(sections)
 
 

@@ -35,7 +35,9 @@ myst_heading_anchors = 3
 def table(*rows):
     """Return a table in Markdown, whose first row is its head."""
     head, *rest = rows
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rest))
+    return "\n".join(
+        f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rest)
+    )
 
 
 def link(entry):
@@ -46,11 +48,21 @@ def link(entry):
 def image_network(name, network):
     """Return the row of a network for images of any size."""
     summary = ImageDenoiser(name).summary((64, 64))
-    radius = "the whole image" if summary.receptive_radius is None else str(summary.receptive_radius)
-    return f'`"{name}"`', f"{link(network)}: {network.about}", radius, str(summary.stride)
+    radius = (
+        "the whole image"
+        if summary.receptive_radius is None
+        else str(summary.receptive_radius)
+    )
+    return (
+        f'`"{name}"`',
+        f"{link(network)}: {network.about}",
+        radius,
+        str(summary.stride),
+    )
 
 
-# Tables of everything that has a name: a page contains {{ noises }}, and a new noise needs no edit of it
+# Tables of everything that has a name. A page contains {{ noises }}, so that a new
+# noise needs no edit of the page.
 myst_substitutions = {
     "networks": table(
         ("`network=`", "Architecture", "For"),
@@ -61,11 +73,17 @@ myst_substitutions = {
     ),
     "image_networks": table(
         ("`network=`", "Architecture", "Receptive radius", "Stride"),
-        *(image_network(*item) for item in _registry.networks_of("ImageDenoiser").items()),
+        *(
+            image_network(*item)
+            for item in _registry.networks_of("ImageDenoiser").items()
+        ),
     ),
     "noises": table(
         ("Name", "Class", "Effect", "For"),
-        *((f'`"{name}"`', link(noise), noise.about, noise.suits) for name, noise in _registry.NOISES.items()),
+        *(
+            (f'`"{name}"`', link(noise), noise.about, noise.suits)
+            for name, noise in _registry.NOISES.items()
+        ),
     ),
     "amounts": table(
         ("NAME", "AMOUNT"),
@@ -77,7 +95,10 @@ myst_substitutions = {
     ),
     "losses": table(
         ("`loss=`", "Minimises", "For"),
-        *((f'`"{name}"`', loss.about, loss.suits) for name, loss in _registry.LOSSES.items()),
+        *(
+            (f'`"{name}"`', loss.about, loss.suits)
+            for name, loss in _registry.LOSSES.items()
+        ),
         ('`{"mae": 0.2, "ms_ssim": 0.8}`', "a mix", "both"),
         ("a function of output and target", "its value", "anything"),
     ),
@@ -90,14 +111,18 @@ myst_substitutions = {
     ),
     "schedules": table(
         ("`learning_rate_schedule=`", "Learning rate"),
-        *((f'`"{name}"`', schedule.about) for name, schedule in _registry.SCHEDULES.items()),
+        *(
+            (f'`"{name}"`', schedule.about)
+            for name, schedule in _registry.SCHEDULES.items()
+        ),
     ),
     "filters": table(
         ("Filter", "Effect", "For"),
         *(
             (
                 link(chosen),
-                chosen.about + (f"; needs the extra `{chosen.extra}`" if chosen.extra else ""),
+                chosen.about
+                + (f"; needs the extra `{chosen.extra}`" if chosen.extra else ""),
                 chosen.suits,
             )
             for chosen in _registry.FILTERS.values()
@@ -124,22 +149,25 @@ MODULES = (
 )
 autosummary_context = {
     "public": {
-        module: set(import_module(module).__all__) - (set(sk_denoise.__all__) if "." in module else set())
+        module: set(import_module(module).__all__)
+        - (set(sk_denoise.__all__) if "." in module else set())
         for module in MODULES
     }
 }
 autosummary_ignore_module_all = False
 autosummary_imported_members = True
 numpydoc_show_class_members = False
-autodoc_typehints = "none"  # the docstrings say it in words
+# The docstrings describe the types in words.
+autodoc_typehints = "none"
 autodoc_default_options = {
-    # what scikit-learn adds to every estimator, and describes
-    "exclude-members": "fit_transform, get_metadata_routing, set_output, set_fit_request, "
-    "set_inverse_transform_request, set_partial_fit_request, set_predict_request, set_score_request, "
-    "set_transform_request",
+    # scikit-learn adds these to every estimator, and describes them
+    "exclude-members": "fit_transform, get_metadata_routing, set_output, "
+    "set_fit_request, set_inverse_transform_request, set_partial_fit_request, "
+    "set_predict_request, set_score_request, set_transform_request",
 }
 
-# Every reference inside the site must lead somewhere; those to other projects would need the network.
+# Every reference inside the site must lead somewhere. Those to other projects would
+# need the network.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!sk_denoise).*")]
 

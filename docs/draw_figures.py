@@ -2,8 +2,8 @@
 
 python docs/draw_figures.py [NAME ...]
 
-The photos and the cells come with scikit-image, the digits with scikit-learn. No pretrained network has learned
-from them.
+The photos come with scikit-image, the digits with scikit-learn. No pretrained network
+has learned from them.
 """
 
 from __future__ import annotations
@@ -37,11 +37,15 @@ from sk_denoise.plots import (
 from sk_denoise.restoration import denoise_image
 
 FOLDER = Path(__file__).parent / "images"
-GAP, CAPTION, DPI = 8, 26, 100  # pixels between panels, pixels above a row, pixels per inch
+GAP, CAPTION, DPI = (
+    8,
+    26,
+    100,
+)  # pixels between panels, pixels above a row, pixels per inch
 
 
 def grid_of_images(rows, **show):
-    """Return a figure of rows of (caption, image), with one pixel of the file for each of an image."""
+    """Return a figure of rows of (caption, image), drawn pixel by pixel."""
     side = rows[0][0][1].shape[0]
     width = len(rows[0]) * side + (len(rows[0]) - 1) * GAP
     height = len(rows) * (side + CAPTION)
@@ -49,7 +53,12 @@ def grid_of_images(rows, **show):
     for i, row in enumerate(rows):
         for j, (caption, image) in enumerate(row):
             bottom = height - (i + 1) * (side + CAPTION)
-            place = (j * (side + GAP) / width, bottom / height, side / width, side / height)
+            place = (
+                j * (side + GAP) / width,
+                bottom / height,
+                side / width,
+                side / height,
+            )
             axes = figure.add_axes(place, frameon=False)
             axes.imshow(image, interpolation="none", **show)
             axes.set_title(caption, fontsize=10, pad=4)
@@ -67,7 +76,12 @@ def before_after():
     rng = np.random.default_rng(0)
     rows = []
     for photo in (data.chelsea()[:300, 80:380], data.coffee()[60:360, 130:430]):
-        noisy = (photo + rng.normal(0, 30, photo.shape)).round().clip(0, 255).astype(np.uint8)
+        noisy = (
+            (photo + rng.normal(0, 30, photo.shape))
+            .round()
+            .clip(0, 255)
+            .astype(np.uint8)
+        )
         denoised = denoise_image(noisy)
         rows.append(
             [
@@ -106,13 +120,14 @@ def noises():
         ),
     }
     row = [
-        (name, np.asarray(noiser.fit_transform(photo[None])[0]).clip(0, 1)) for name, noiser in kinds.items()
+        (name, np.asarray(noiser.fit_transform(photo[None])[0]).clip(0, 1))
+        for name, noiser in kinds.items()
     ]
     return grid_of_images([row])
 
 
 def digits(**parameters):
-    """Return an autoencoder for digits that was trained at 0.25, and the test digits."""
+    """Return an autoencoder for digits, the test digits and their labels."""
     X, y = load_digits(return_X_y=True)
     X = X / 16
     noise = GaussianNoiser(parameters.pop("sigma", 0.25), random_state=0)
@@ -124,7 +139,9 @@ def digits_denoised():
     """Draw digits: clean, noisy, denoised, error."""
     dae, X, _ = digits()
     noiser = GaussianNoiser(0.25, random_state=0)
-    return DenoisingDisplay.from_estimator(dae, X, noiser=noiser, image_shape=(8, 8)).figure_
+    return DenoisingDisplay.from_estimator(
+        dae, X, noiser=noiser, image_shape=(8, 8)
+    ).figure_
 
 
 def signals():
@@ -135,18 +152,24 @@ def signals():
     X = np.sin(2 * np.pi * frequency * time + phase)
     noise = GaussianNoiser(0.5, random_state=0)
     network = ConvNetwork((16, 32), kernel_size=7)
-    dae = DenoisingAutoencoder(network, latent_dim=16, noise=noise, max_epochs=100, random_state=0)
+    dae = DenoisingAutoencoder(
+        network, latent_dim=16, noise=noise, max_epochs=100, random_state=0
+    )
     dae.fit(X[:300])
-    return DenoisingDisplay.from_estimator(dae, X[300:], noiser=noise, kind="signals", n_samples=3).figure_
+    return DenoisingDisplay.from_estimator(
+        dae, X[300:], noiser=noise, kind="signals", n_samples=3
+    ).figure_
 
 
 def robustness():
-    """Draw PSNR against the noise of the test, for three noise levels of the training."""
+    """Draw PSNR against the noise level for three networks."""
     sigmas = (0.05, 0.25, 0.5)
     estimators = {f"trained at {sigma}": digits(sigma=sigma)[0] for sigma in sigmas}
     levels = [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     X = digits()[1]
-    return NoiseRobustnessDisplay.from_estimators(estimators, X, sigmas=levels, data_range=1).figure_
+    return NoiseRobustnessDisplay.from_estimators(
+        estimators, X, sigmas=levels, data_range=1
+    ).figure_
 
 
 def loss_curves():
@@ -190,7 +213,11 @@ def main():
     """Write the figures that are named, or all."""
     plt.switch_backend("Agg")
     for name in sys.argv[1:] or FIGURES:
-        options = {"quality": 85, "optimize": True} if name.endswith(".jpg") else {"optimize": True}
+        options = (
+            {"quality": 85, "optimize": True}
+            if name.endswith(".jpg")
+            else {"optimize": True}
+        )
         FIGURES[name]().savefig(FOLDER / name, dpi=DPI, pil_kwargs=options)
         plt.close("all")
 

@@ -21,22 +21,18 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import tomllib
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from sk_denoise import DnCNNNetwork, GaussianNoiser, ImageDenoiser
 from sk_denoise.cli import COMMANDS, main
-from sk_denoise.datasets import load_images
-from sk_denoise.persistence import save
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MADE = {"_build", "gallery", "generated", "backreferences"}
+PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if not MADE & set(page.parts)]
+DOCUMENTS = [ROOT / "README.md", *PAGES]
 NOT_RUN = ("app", "demo")
 VARYING = ("train", "evaluate", "compare")  # what they print depends on the processor in its last digits
 EXTRAS = re.compile(r'pip install [^\n"`]*"(?:\.|sk-denoise)\[([a-z0-9,]+)\]"')
@@ -60,36 +56,10 @@ def with_commands(program, **marks):
     ]
 
 
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    """Lay out images and a model under the names that the documents use."""
-    folder = tmp_path_factory.mktemp("samples")
-    (folder / "photos" / "trip").mkdir(parents=True)
-    clean = load_images().test[0][64:160, 64:160]
-    noise = np.random.default_rng(0).normal(0, 10, clean.shape)
-    noisy = Image.fromarray((255 * clean + noise).round().clip(0, 255).astype(np.uint8))
-    noisy.save(folder / "noisy.png")
-    noisy.save(folder / "photos" / "a.jpg", quality=95)
-    noisy.convert("L").save(folder / "photos" / "trip" / "b.png")
-    (folder / "test").mkdir()
-    for name, image in zip(("cat", "coffee"), load_images().test[1:], strict=True):
-        part = image[100:228, 100:228]
-        Image.fromarray((255 * part).round().astype(np.uint8)).save(folder / "test" / f"{name}.png")
-    (folder / "scans").mkdir()
-    noisy.save(folder / "scans" / "1.png")
-    (folder / "scans" / "2.png").write_bytes((folder / "noisy.png").read_bytes()[:5000])
-    model = ImageDenoiser(
-        DnCNNNetwork(2, width=4), noise=GaussianNoiser(0.1), sigma="map", max_epochs=1, random_state=0
-    )
-    save(model.fit(load_images().train[:2]), folder / "mine.safetensors")
-    return folder
-
-
+@pytest.mark.usefixtures("in_document_files")
 @pytest.mark.parametrize("document", with_commands("sk-denoise", command_line=pytest.mark.slow))
-def test_commands_run_and_print_what_is_said(document, samples, tmp_path, monkeypatch, capsys):
+def test_commands_run_and_print_what_is_said(document, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
-    shutil.copytree(samples, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
     for line, below in (command for block in console_blocks(document) for command in block):
         program, *arguments = shlex.split(line, comments=True)
         if program != "sk-denoise":
