@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 import click
 
@@ -10,8 +11,9 @@ PAGE = "reference/command_line"
 
 
 def escaped(text):
-    """Escape the characters that mean something in Markdown."""
-    return re.sub(r"([\\`*_{}\[\]<>|~$])", r"\\\1", text)
+    """Escape the characters of Markdown, and mark options as code."""
+    text = re.sub(r"([\\`*_{}\[\]<>|~$])", r"\\\1", text)
+    return re.sub(r"(?<!\S)--[a-z]+(-[a-z]+)*", r"`\g<0>`", text)
 
 
 def paragraphs(text):
@@ -20,19 +22,17 @@ def paragraphs(text):
     for paragraph in re.split(r"\n\s*\n", text.replace("\f", "")):
         lines = paragraph.strip("\n").splitlines()
         if lines and lines[0].strip() == "\b":
-            parts.append("\n".join(["```text", *lines[1:], "```"]))
+            block = textwrap.dedent("\n".join(lines[1:]))
+            parts.append(f"```text\n{block}\n```")
         else:
             parts.append(escaped(" ".join(line.strip() for line in lines)))
     return "\n\n".join(filter(None, parts))
 
 
-def definition(parameter, context):
-    """Return an argument or option as a term and its definition."""
-    record = parameter.get_help_record(context)
-    if record is None:  # an argument: the help of its command explains it
-        return ""
-    names, explanation = record
-    return f"`{names}`\n: {escaped(explanation) or 'See above.'}"
+def definition(option, context):
+    """Return an option as a term and its definition."""
+    names, explanation = option.get_help_record(context)
+    return f"`{names}`\n: {escaped(explanation)}"
 
 
 def command_section(name, command, parent):
@@ -41,13 +41,16 @@ def command_section(name, command, parent):
     context = click.Context(command, info_name=name, parent=parent)
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     definitions = [
-        definition(parameter, context) for parameter in command.get_params(context)
+        definition(parameter, context)
+        for parameter in command.get_params(context)
+        # the help of the command explains its arguments
+        if isinstance(parameter, click.Option)
     ]
     parts = [
         f"## {name}",
         f"```text\n{usage}\n```",
         paragraphs(command.help or ""),
-        *filter(None, definitions),
+        *definitions,
         paragraphs(command.epilog or ""),
     ]
     return "\n\n".join(filter(None, parts))
@@ -57,7 +60,7 @@ def command_page():
     """Return all commands in Markdown."""
     from sk_denoise.cli import COMMANDS, PROGRAM, group
 
-    context = click.Context(group, info_name=PROGRAM)
+    context = click.Context(group, info_name=PROGRAM, **group.context_settings)
     sections = [
         command_section(name, group.get_command(context, name), context)
         for name in COMMANDS

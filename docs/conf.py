@@ -187,12 +187,16 @@ sphinx_gallery_conf = {
 }
 
 # Looks
+smartquotes = False  # they would turn --option into a dash
 html_theme = "pydata_sphinx_theme"
 html_title = f"sk_denoise {version}"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["columns.css"]
 html_theme_options = {
     "navigation_with_keys": False,
-    "secondary_sidebar_items": ["page-toc"],
+    # the code of gallery/ needs the width of the right side bar
+    "secondary_sidebar_items": {"[!g]**": ["page-toc"]},
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],

@@ -114,7 +114,7 @@ def test_links_and_images_lead_somewhere(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
 def test_code_fits_into_the_column(document):
-    for language in ("python", "text"):
+    for language in ("python", "text", "console"):
         for line in "".join(blocks(document, language)).splitlines():
             assert len(line) <= WIDTH, line
 
