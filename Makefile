@@ -8,7 +8,7 @@ LOWEST := .venv-lowest
 BARE := .venv-bare
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test test-all test-lowest test-bare check docs bench lint types clean
+.PHONY: help demo app test test-all test-lowest test-bare check docs bench lint house types clean
 # Small data deserve one thread, and two workers share the cores.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
@@ -69,6 +69,9 @@ lint: $(READY)  ## style, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/imports.py
+
+house: $(READY)  ## how the house reads: words, names, files, comments
+	$(BIN)/python .ci/house.py --list
 
 types: $(READY)  ## static types
 	$(BIN)/mypy

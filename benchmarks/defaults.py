@@ -24,7 +24,7 @@ from sk_denoise.datasets import load_handwritten
 from sk_denoise.estimators import _preparation
 from sk_denoise.metrics import psnr
 from sk_denoise.networks import _base
-from sk_denoise.training import _schedules
+from sk_denoise.training import _optimizers
 
 VARIANTS = {
     "defaults": {},
@@ -56,7 +56,7 @@ UNWEIGHTED = patch.object(_preparation, "NOISE_RATIOS", (1.0, 1.0))  # each feat
 
 
 LARGE_LAST_LAYER = patch.object(_base, "LAST_GAIN", 1.0)
-NO_WARM_UP = patch.object(_schedules, "WARM_UP", (0.0, 0))
+NO_WARM_UP = patch.object(_optimizers, "WARM_UP", (0.0, 0))
 
 
 def digits() -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from sk_denoise.cli import main as sk_denoise
-from sk_denoise.cli._epochs import Keeper
+from sk_denoise.cli._training import Keeper
 from sk_denoise.datasets import load_images
 from sk_denoise.io import write_image
 

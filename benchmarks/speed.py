@@ -237,7 +237,7 @@ def module_of(work: Workload, X: np.ndarray) -> Any:
     """Return the network that all sides train."""
     import torch
 
-    from sk_denoise.networks._grid import GridToRow, RowToGrid
+    from sk_denoise.networks._base import GridToRow, RowToGrid
 
     torch.manual_seed(0)
     network = work.network()

@@ -5,8 +5,7 @@ from .estimators import DenoisingEnsemble as DenoisingEnsemble
 from .estimators import ImageDenoiser as ImageDenoiser
 from .estimators import NetworkSummary as NetworkSummary
 from .estimators._bm3d import *
-from .estimators._classical import *
-from .estimators._shrinkage import *
+from .estimators._filters import *
 from .estimators._wiener import *
 from .exceptions import CleanTargetWarning as CleanTargetWarning
 from .exceptions import MissingExtraError as MissingExtraError

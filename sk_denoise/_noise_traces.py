@@ -23,9 +23,8 @@ import torch
 from numpy.typing import NDArray
 
 from sk_denoise._random import stream
-from sk_denoise._threads import threads_for
-from sk_denoise._validation import as_float, as_numbers, as_tensor
-from sk_denoise._warnings import warn_user
+from sk_denoise._resources import threads_for
+from sk_denoise._validation import as_float, as_numbers, as_tensor, warn_user
 from sk_denoise.exceptions import CleanTargetWarning
 
 __all__ = ["remember_noise", "warn_of_lost_source", "warn_of_missed_step"]

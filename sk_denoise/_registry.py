@@ -501,48 +501,48 @@ OPTIMIZERS: dict[str, Optimizer] = {
 
 # Functions that give a share of the learning rate, from the number of steps before and that of all steps
 SCHEDULES: dict[str, Entry] = {
-    "constant": Entry(target="sk_denoise.training._schedules:constant", about="stays as it is"),
+    "constant": Entry(target="sk_denoise.training._optimizers:constant", about="stays as it is"),
     "cosine": Entry(
-        target="sk_denoise.training._schedules:cosine", about="falls along a cosine from the start to zero"
+        target="sk_denoise.training._optimizers:cosine", about="falls along a cosine from the start to zero"
     ),
     "flat_cosine": Entry(
-        target="sk_denoise.training._schedules:flat_cosine",
+        target="sk_denoise.training._optimizers:flat_cosine",
         about="is constant for the first half, and then falls along a cosine to zero",
     ),
-    "linear": Entry(target="sk_denoise.training._schedules:linear", about="falls on a line to zero"),
+    "linear": Entry(target="sk_denoise.training._optimizers:linear", about="falls on a line to zero"),
     "exponential": Entry(
-        target="sk_denoise.training._schedules:exponential", about="falls to a hundredth, ever more slowly"
+        target="sk_denoise.training._optimizers:exponential", about="falls to a hundredth, ever more slowly"
     ),
     "one_cycle": Entry(
-        target="sk_denoise.training._schedules:one_cycle",
+        target="sk_denoise.training._optimizers:one_cycle",
         about="rises for a third of the run, and then falls along a cosine",
     ),
 }
 
 FILTERS: dict[str, Filter] = {
     "non_local_means": Filter(
-        target="sk_denoise.estimators._classical:NonLocalMeansDenoiser",
+        target="sk_denoise.estimators._filters:NonLocalMeansDenoiser",
         about="averages pixels whose surroundings look alike",
         suits="texture, repeated structure",
     ),
     "total_variation": Filter(
-        target="sk_denoise.estimators._shrinkage:TotalVariationDenoiser",
+        target="sk_denoise.estimators._filters:TotalVariationDenoiser",
         about="makes images plain between their edges",
         suits="plain areas; texture is lost",
     ),
     "wavelet": Filter(
-        target="sk_denoise.estimators._shrinkage:WaveletDenoiser",
+        target="sk_denoise.estimators._filters:WaveletDenoiser",
         about="shrinks wavelet coefficients",
         suits="smooth areas between edges",
         extra="wavelets",
     ),
     "bilateral": Filter(
-        target="sk_denoise.estimators._classical:BilateralDenoiser",
+        target="sk_denoise.estimators._filters:BilateralDenoiser",
         about="averages near pixels of nearly the same value",
         suits="weak noise",
     ),
     "median": Filter(
-        target="sk_denoise.estimators._classical:MedianDenoiser",
+        target="sk_denoise.estimators._filters:MedianDenoiser",
         about="takes the median of the neighbourhood; needs no level",
         suits="salt and pepper, stray pixels",
     ),

@@ -5,6 +5,8 @@ This is also the only module that reaches for scikit-learn's utilities that are 
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
@@ -26,7 +28,6 @@ from sklearn.utils.metaestimators import _BaseComposition as ComposedEstimator
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from sk_denoise._registry import check_one_of
-from sk_denoise._warnings import warn_user
 from sk_denoise.exceptions import CleanTargetWarning
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "warn_of_other_order",
     "warn_of_other_unit",
     "warn_of_single_image",
+    "warn_user",
     "wrap_output",
 ]
 
@@ -566,3 +568,21 @@ def restore_names(array: NDArray[Any], names: Any) -> Any:
 def wrap_output(array: NDArray[Any], X: Any, estimator: BaseEstimator) -> Any:
     """Return the array in the container that ``set_output`` asks for, with the index of X."""
     return _wrap_data_with_container("transform", array, X, estimator)
+
+
+BETWEEN = (
+    "sk_denoise",
+    "sklearn",
+    "joblib",
+    "skorch",
+    "torch",
+    "contextlib",
+)  # packages whose lines are not the user's
+
+
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn where the user called."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in BETWEEN:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level + 1)

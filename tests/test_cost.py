@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sk_denoise import ConvNetwork, DenseNetwork
-from sk_denoise._cost import cost_of
+from sk_denoise._resources import cost_of
 from sk_denoise.networks.folded_unet import FoldedUNet
 
 

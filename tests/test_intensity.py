@@ -7,7 +7,7 @@ import pytest
 
 from sk_denoise import FoldedUNetNetwork, GaussianNoiser, ImageDenoiser
 from sk_denoise._intensity import UNIT, IntensityRange, without_alpha
-from sk_denoise.app._service import Order, denoise
+from sk_denoise.app._processing import Order, denoise
 from sk_denoise.cli import main
 from sk_denoise.datasets import RandomPatches, load_images
 from sk_denoise.io import read_image, write_image

@@ -14,8 +14,15 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 
 import sk_denoise
-from sk_denoise import DenoisingAutoencoder, DenseNetwork, FoldedUNetNetwork, GaussianNoiser, ImageDenoiser
-from sk_denoise._representation import documentation_address
+from sk_denoise import (
+    DenoisingAutoencoder,
+    DenseNetwork,
+    FoldedUNetNetwork,
+    GaussianNoiser,
+    ImageDenoiser,
+    _compat,
+)
+from sk_denoise._compat import documentation_address
 
 SITE = "https://example.org/denoise"
 NEED = {  # arguments of those that cannot do without
@@ -90,7 +97,6 @@ def test_where_there_is_no_site_there_is_no_link(name, monkeypatch):
 
 
 def test_the_address_is_the_one_that_the_metadata_name(monkeypatch):
-    from sk_denoise import _representation
 
     class Metadata:
         def get_all(self, name):
@@ -98,11 +104,11 @@ def test_the_address_is_the_one_that_the_metadata_name(monkeypatch):
             return ["Changelog, https://a.org/changes", "Documentation, https://a.org/docs/"]
 
     monkeypatch.delenv("SK_DENOISE_DOCS", raising=False)
-    _representation._published_address.cache_clear()
-    monkeypatch.setattr(_representation, "metadata", lambda package: Metadata())
+    _compat._published_address.cache_clear()
+    monkeypatch.setattr(_compat, "metadata", lambda package: Metadata())
     assert documentation_address() == "https://a.org/docs"
     monkeypatch.undo()
-    _representation._published_address.cache_clear()
+    _compat._published_address.cache_clear()
 
 
 def test_a_class_of_the_users_has_no_page_of_ours(published):

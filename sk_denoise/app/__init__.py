@@ -1,6 +1,5 @@
 """The web app: ``sk-denoise app``."""
 
-from sk_denoise.app._launch import run
-from sk_denoise.app._settings import Settings
+from sk_denoise.app._launch import Settings, run
 
 __all__ = ["Settings", "run"]

@@ -1,265 +1,271 @@
-"""What the app does with an image, apart from the page: files and arrays in, files and arrays out."""
+"""What all users of the app share: the queue, the room on disk, the models that are open."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from functools import partial
+import hashlib
+import json
+import tempfile
+import threading
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sk_denoise import ImageDenoiser
-from sk_denoise._intensity import UNIT, IntensityRange, without_alpha
-from sk_denoise.app._jobs import Tell
-from sk_denoise.app._noises import corrupted
-from sk_denoise.app._quality import psnr_of_image, ssim_of_image
-from sk_denoise.app._views import Range, on_screen, screen_range, shrunk, taken_away
-from sk_denoise.io import read_image
-from sk_denoise.persistence import load
-from sk_denoise.restoration import denoise_image, estimate_sigma
+from sk_denoise.app._disk_cache import Entry, Shelf
+from sk_denoise.app._download import Limits, download
+from sk_denoise.app._jobs import Job, Queue, Tell
+from sk_denoise.app._launch import Settings
+from sk_denoise.app._processing import (
+    AFTER,
+    BEFORE,
+    SCREENS,
+    TAKEN,
+    Answer,
+    Order,
+    denoise,
+    numbers_for_file,
+    open_model,
+)
+from sk_denoise.app._urls import Resolver, resolve_public, safe_name
+from sk_denoise.app._views import as_gray, crop, data_uri, on_screen, taken_away
+from sk_denoise.datasets import load_images
+from sk_denoise.io import image_size, image_suffix, write_image
+from sk_denoise.restoration import MODELS, denoise_image
 
-__all__ = [
-    "AFTER",
-    "BEFORE",
-    "SCREENS",
-    "TAKEN",
-    "Answer",
-    "Order",
-    "Quality",
-    "denoise",
-    "numbers_for_file",
-    "open_model",
-]
+__all__ = ["Gone", "Image", "Model", "Result", "SAMPLES", "Workshop"]
 
-# Files in the folder of an answer: the images, the same as a screen shows them, and what was taken away
-BEFORE, AFTER = "before.npy", "after.npy"
-SCREENS = "before_on_screen.npy", "after_on_screen.npy"
-TAKEN = "taken.npy"
+MODELS_OPEN = 4
+DOWNLOADS_AT_ONCE = 4
+SECONDS_TO_END = 8.0  # for the tiles in work; whoever stops containers waits for ten
+SOURCE = "source"  # the file of an image or a model, on the shelf
+SAMPLES = {
+    "A cat": ("rgb", "chelsea"),
+    "A cup of coffee": ("rgb", "coffee"),
+    "A photographer": ("gray", "camera"),
+}
+
+
+class Gone(Exception):  # noqa: N818 - a state, told to the user
+    """What was kept has made way for others."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """What somebody wants.
+class Image:
+    """An image that somebody brought.
 
     Attributes
     ----------
-    model : {"auto", "gray", "rgb"} or str
-        A model in the box; or the key of a model of the user.
-    sigma : float or None
-        Standard deviation of the noise, of 255, whatever the depth; None estimates it.
-    strength : float
-        What the estimate is multiplied by.
-    ensemble : bool
-        Whether the image is turned in eight ways.
-    noise : str or None
-        A name in ``KINDS``: what the image, which is clean, is corrupted with first.
-    amount : float
-        Of that noise.
-    seed : int
-        Of that noise.
+    key : str
+        Of its file on the shelf.
+    name : str
+        What the user calls it.
+    size : tuple (height, width)
+        Upright, in pixels.
+    suffix : str
+        What names of its format end in.
+    is_clean : bool
+        Whether it has no noise yet, as the samples.
     """
 
-    model: str = "auto"
-    sigma: float | None = None
-    strength: float = 1.0
-    ensemble: bool = False
-    noise: str | None = None
-    amount: float = 0.0
-    seed: int = 0
+    key: str
+    name: str
+    size: tuple[int, int]
+    suffix: str
+    is_clean: bool = False
 
 
-@dataclass(frozen=True)
-class Quality:
-    """How near an image is to the clean one: PSNR in dB, and SSIM where the image is large enough."""
+class Model(NamedTuple):
+    """A model that somebody brought: the key of its file, and its name."""
 
-    psnr: float
-    ssim: float | None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of an order; the images lie in its folder.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Of the image.
-    sigma : float or None
-        The noise that the network was told of, of 255; None where it learned to do without.
-    estimated : float or None
-        What was estimated, where it was.
-    seconds : float
-        What denoising took.
-    before, after : Quality or None
-        Where noise was added to a clean image.
-    intensity : IntensityRange
-        The numbers of the image that stand for black and white.
-    file_range : IntensityRange or None
-        The numbers that are black and white in a file of integers, where those of the image are floats.
-    shown : tuple (low, high)
-        What is black and white on the screen.
-    notes : tuple of str
-        What the user should know.
-    """
-
-    shape: tuple[int, ...]
-    sigma: float | None
-    estimated: float | None
-    seconds: float
-    before: Quality | None
-    after: Quality | None
-    intensity: IntensityRange
-    file_range: IntensityRange | None
-    shown: Range
-    notes: tuple[str, ...]
+    key: str
+    name: str
 
 
-def denoise(
-    source: Path, order: Order, folder: Path, tell: Tell, *, model: ImageDenoiser | None, most_pixels: int
-) -> Answer:
-    """Denoise an image, and put what is needed to show it into a folder.
+class Result(NamedTuple):
+    """What became of an image: the key on the shelf, and what is known."""
+
+    key: str
+    image: Image
+    order: Order
+    answer: Answer
+
+
+class Workshop:
+    """The part of the app that does not know the page.
 
     Parameters
     ----------
-    source : Path
-        The image's file.
-    order : Order
-        What is wanted.
-    folder : Path
-        Where arrays go.
-    tell : callable
-        Told how far the work is; may raise to end it.
-    model : ImageDenoiser or None
-        A model of the user, in place of the one in the box that the order names.
-    most_pixels : int
-        Larger images are refused before they are decoded.
+    settings : Settings
+        Limits.
+    resolve : callable
+        What checks and resolves the names of servers, for tests.
     """
-    tell(0, 0, "Reading the image")
-    image = read_image(source, max_pixels=most_pixels)
-    intensity, before = IntensityRange.of(without_alpha(image)), image
-    if order.noise is not None:
-        told = partial(tell, what="Adding noise")
-        before = corrupted(image, intensity, order.noise, order.amount, order.seed, told)
-    tell(0, 0, "Estimating the noise")
-    level = Level.of(before, intensity, order, model)
-    start = time.perf_counter()
-    after = denoise_image(
-        before,
-        sigma=level.sigma,
-        model=model or order.model,
-        ensemble=order.ensemble,
-        callback=partial(tell, what="Denoising"),
-    )
-    seconds = time.perf_counter() - start
-    before_quality = after_quality = None
-    if order.noise is not None:
-        white = intensity.span
-        before_quality, after_quality = (_quality(image, other, white, tell) for other in (before, after))
-    tell(0, 0, "Preparing the view")
-    shown = screen_range(before)
-    np.save(folder / TAKEN, taken_away(before, after, shown))
-    for name, small, array in zip((BEFORE, AFTER), SCREENS, (before, after), strict=True):
-        np.save(folder / small, shrunk(on_screen(array, shown)))
-        np.save(folder / name, array)
-    return Answer(
-        shape=image.shape,
-        sigma=level.of_255,
-        estimated=level.estimated,
-        seconds=seconds,
-        before=before_quality,
-        after=after_quality,
-        intensity=intensity,
-        file_range=_file_range(image, intensity),
-        shown=shown,
-        notes=(*_notes_on(intensity, image, model), *level.notes),
-    )
 
+    def __init__(self, settings: Settings, resolve: Resolver = resolve_public) -> None:
+        self.settings = settings
+        self._resolve = resolve
+        self._folder = tempfile.TemporaryDirectory(prefix="sk_denoise-", ignore_cleanup_errors=True)
+        self._shelf = Shelf(Path(self._folder.name) / "shelf", settings.disk_megabytes * 10**6)
+        self.queue = Queue(settings.workers, settings.waiting, settings.patience, 60 * settings.minutes)
+        self.downloads = Queue(DOWNLOADS_AT_ONCE, settings.waiting, settings.patience)
+        self._open_model = lru_cache(maxsize=MODELS_OPEN)(self._opened)
+        self._encoding = threading.Semaphore(settings.workers)
+        self._opening = threading.Lock()
 
-def _notes_on(intensity: IntensityRange, image: NDArray[Any], model: ImageDenoiser | None) -> tuple[str, ...]:
-    """Return what the user should know of black and white, where the type does not tell it."""
-    takes_numbers = model is not None and model.intensity_range_ is None
-    if takes_numbers or intensity == IntensityRange.of_type(image.dtype):
-        return ()
-    numbers = without_alpha(image)
-    return (
-        f"Its numbers reach from {numbers.min():g} to {numbers.max():g}; {intensity.black:g} was taken as "
-        f"black, and {intensity.white:g} as white.",
-    )
+    def warm_up(self) -> Job[None]:
+        """Load the models in the box, so that the first user need not wait for them."""
 
+        def work(tell: Tell) -> None:
+            for model in MODELS.values():
+                denoise_image(np.zeros((8, 8, model.channels), np.float32), sigma=0.1, model=model.name)
 
-def _file_range(image: NDArray[Any], intensity: IntensityRange) -> IntensityRange | None:
-    """Return what is black and white of floats in a file of integers, which is to hold all that came."""
-    if image.dtype.kind != "f":
-        return None
-    return intensity if intensity == UNIT else IntensityRange.of_clean(without_alpha(image))
+        return self.queue.submit(work)
 
+    def take(self, name: str, data: bytes) -> Image:
+        """Keep an image that was uploaded, once its header is known to be good."""
+        name = safe_name(name) or "image"
 
-def numbers_for_file(image: NDArray[Any], file_range: IntensityRange | None) -> NDArray[Any]:
-    """Return an image as a file of integers is to hold it: floats as 16 bits."""
-    if file_range is None:
-        return image
-    dtype = np.dtype(np.uint16)
-    return IntensityRange.of_type(dtype).from_unit(file_range.to_unit(image), dtype)
+        def fill(folder: Path) -> tuple[tuple[int, int], str]:
+            (folder / SOURCE).write_bytes(data)
+            return self._checked(folder / SOURCE, name)
 
+        key = f"image-{hashlib.sha256(data).hexdigest()}"
+        size, suffix = (self._shelf.get(key) or self._shelf.put(key, fill)).about
+        return Image(key, name, size, suffix)
 
-@dataclass(frozen=True)
-class Level:
-    """The noise that a network is told of: in the image's unit and of 255, and how it was found."""
+    def sample(self, name: str) -> Image:
+        """Keep a sample image."""
+        color, called = SAMPLES[name]
 
-    sigma: float | None
-    of_255: float | None = None
-    estimated: float | None = None
-    notes: tuple[str, ...] = ()
+        def fill(folder: Path) -> tuple[tuple[int, int], str]:
+            images = load_images("gray" if color == "gray" else "rgb")
+            image = images.test[images.test_names.index(called)]
+            write_image(folder / "sample.png", np.rint(255 * image).astype(np.uint8))
+            return self._checked((folder / "sample.png").rename(folder / SOURCE), name)
 
-    @classmethod
-    def of(
-        cls, image: NDArray[Any], intensity: IntensityRange, order: Order, model: ImageDenoiser | None
-    ) -> Level:
-        """Return what an order says or the image tells, as far as a network of the user knows noise."""
-        if model is not None and model.noise_levels_ is None:
-            return cls(None)
-        white = intensity.span
-        if model is not None and model.intensity_range_ is None:  # the range of the fit is all that is known
-            white = model.data_range_
-        estimated = None if order.sigma is not None else 255 * estimate_sigma(image) / white
-        wanted = order.strength * estimated if estimated is not None else order.sigma
-        assert wanted is not None
-        strongest = _strongest(model)
-        if model is None:
-            wanted = min(wanted, strongest)  # an estimate may be more than there is from black to white
-        if wanted <= strongest:
-            return cls(wanted * white / 255, wanted, estimated)
-        note = (
-            f"The noise, {wanted:.0f} of 255, is stronger than this model knows; it was taken as "
-            f"{strongest:.0f}."
+        key = f"sample-{called}"
+        size, suffix = (self._shelf.get(key) or self._shelf.put(key, fill)).about
+        return Image(key, called + suffix, size, suffix, is_clean=True)
+
+    def fetch(self, url: str) -> Job[Image]:
+        """Get an image from the web, in the queue of downloads."""
+        limits = Limits(
+            most_bytes=self.settings.upload_megabytes * 2**20, most_pixels=self.settings.most_pixels
         )
-        return cls(strongest * white / 255, strongest, estimated, (note,))
 
+        def work(tell: Tell) -> Image:
+            with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
+                got = download(
+                    url,
+                    Path(folder) / SOURCE,
+                    limits=limits,
+                    resolve=self._resolve,
+                    callback=lambda done, total: tell(done, total or 0, "Fetching the image"),
+                )
+                return self.take(got.name, (Path(folder) / SOURCE).read_bytes())
 
-def _strongest(model: ImageDenoiser | None) -> float:
-    """Return the strongest noise that is taken away, of 255; networks in the box are shown any."""
-    if model is None or model.noise_levels_ is None:
-        return 255.0
-    return 255 * model.noise_levels_[1] / model.data_range_
+        return self.downloads.submit(work)
 
+    def take_model(self, name: str, data: bytes) -> Model:
+        """Keep a model that was uploaded, once it is known to load; one is opened at a time."""
+        name = safe_name(name) or "model"
 
-def _quality(clean: NDArray[Any], other: NDArray[Any], data_range: float, tell: Tell) -> Quality:
-    told = partial(tell, what="Comparing with the clean image")
-    return Quality(
-        psnr_of_image(clean, other, data_range, told), ssim_of_image(clean, other, data_range, told)
-    )
+        def fill(folder: Path) -> None:
+            (folder / SOURCE).write_bytes(data)
+            try:
+                with self._opening:
+                    open_model(folder / SOURCE)
+            except ValueError as error:
+                raise ValueError(str(error).replace(str(folder / SOURCE), name)) from error
 
+        key = f"model-{hashlib.sha256(data).hexdigest()}"
+        if self._shelf.get(key) is None:
+            self._shelf.put(key, fill)
+        return Model(key, name)
 
-def open_model(path: Path) -> ImageDenoiser:
-    """Return a model that ``sk_denoise.persistence.save`` wrote, once it is known to denoise images."""
-    model = load(path)
-    if not isinstance(model, ImageDenoiser):
-        raise ValueError(
-            f"The file holds a {type(model).__name__}; what denoises images of any size is an ImageDenoiser."
-        )
-    if not hasattr(model, "net_"):
-        raise ValueError("The ImageDenoiser in the file is not fitted; fit it, and save it again.")
-    return model
+    def denoise(self, image: Image, order: Order) -> Job[Result]:
+        """Denoise an image, when its turn comes."""
+        asked = json.dumps([image.key, asdict(order)])
+        key = f"answer-{hashlib.sha256(asked.encode()).hexdigest()}"
+
+        def fill(folder: Path, tell: Tell) -> Answer:
+            source = self._kept(image.key).folder / SOURCE
+            model = self._open_model(order.model) if order.model.startswith("model-") else None
+            try:
+                return denoise(
+                    source, order, folder, tell, model=model, most_pixels=self.settings.most_pixels
+                )
+            except ValueError as error:
+                raise ValueError(str(error).replace(str(source), image.name)) from error
+            except FileNotFoundError:  # it made way this very moment
+                raise Gone from None
+
+        def work(tell: Tell) -> Result:
+            entry = self._shelf.get(key) or self._shelf.put(key, lambda folder: fill(folder, tell))
+            return Result(key, image, order, entry.about)
+
+        return self.queue.submit(work)
+
+    def whole(self, result: Result) -> tuple[str, str]:
+        """Return the image before and after, for the screen."""
+        before, after = (data_uri(self._array(result, name)) for name in SCREENS)
+        return before, after
+
+    def part(
+        self, result: Result, across: float, down: float, side: int, gain: float
+    ) -> tuple[str, str, str]:
+        """Return a part before and after, pixel by pixel, and what was taken away from it."""
+        shown = result.answer.shown
+        before, after = (crop(self._array(result, name), across, down, side) for name in (BEFORE, AFTER))
+        taken = as_gray(taken_away(before, after, shown), gain)
+        return data_uri(on_screen(before, shown)), data_uri(on_screen(after, shown)), data_uri(taken)
+
+    def taken(self, result: Result, gain: float) -> str:
+        """Return what was taken away, for the screen."""
+        return data_uri(as_gray(self._array(result, TAKEN), gain))
+
+    def file(self, result: Result, suffix: str) -> bytes:
+        """Return the image without its noise as a file, in the depth of the one that came."""
+        image = self._array(result, AFTER)
+        source = self._kept(result.image.key).folder / SOURCE
+        with self._encoding, tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
+            numbers = image if suffix == ".tif" else numbers_for_file(image, result.answer.file_range)
+            write_image(Path(folder) / f"denoised{suffix}", numbers, like=source)
+            return (Path(folder) / f"denoised{suffix}").read_bytes()
+
+    def close(self) -> None:
+        """Give up all work, and remove what was kept."""
+        self.downloads.close(0.0)  # they run no torch, and end when their servers answer
+        self.queue.close(SECONDS_TO_END)
+        self._folder.cleanup()
+
+    def _checked(self, path: Path, name: str) -> tuple[tuple[int, int], str]:
+        """Return size and suffix of an image; refuse what cannot be read or is too large, by its header."""
+        try:
+            size, suffix = image_size(path), image_suffix(path)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(path), name)) from error
+        if size[0] * size[1] > self.settings.most_pixels:
+            raise ValueError(
+                f"{name} has {size[1]} x {size[0]} pixels; this app takes images of up to "
+                f"{self.settings.megapixels} megapixels. Send a part of it, or a smaller copy."
+            )
+        return size, suffix
+
+    def _kept(self, key: str) -> Entry:
+        entry = self._shelf.get(key)
+        if entry is None:
+            raise Gone
+        return entry
+
+    def _array(self, result: Result, name: str) -> Any:
+        try:
+            return np.load(self._kept(result.key).folder / name, mmap_mode="r")
+        except FileNotFoundError:  # it made way this very moment
+            raise Gone from None
+
+    def _opened(self, key: str) -> ImageDenoiser:
+        return open_model(self._kept(key).folder / SOURCE)

@@ -15,11 +15,10 @@ import streamlit as st
 from sk_denoise._registry import MODELS
 from sk_denoise.app._download import Refused
 from sk_denoise.app._jobs import Full, Job, TooLong
-from sk_denoise.app._noises import KINDS
-from sk_denoise.app._service import Answer, Order
-from sk_denoise.app._settings import Settings
+from sk_denoise.app._launch import Settings
+from sk_denoise.app._processing import KINDS, Answer, Order
+from sk_denoise.app._service import SAMPLES, Gone, Image, Model, Result, Workshop
 from sk_denoise.app._slider import compare, single
-from sk_denoise.app._workshop import SAMPLES, Gone, Image, Model, Result, Workshop
 from sk_denoise.io import IMAGE_SUFFIXES
 
 LOG = logging.getLogger("sk_denoise.app")

@@ -11,9 +11,30 @@ from typing import Any
 
 import click
 
-from sk_denoise.cli._chosen import NAMED, ModelType, check_device, color_of, load_denoiser, refuse_color
 from sk_denoise.cli._console import Failure, Refusal, explained, number_of, reason_of, require, shown, tell
-from sk_denoise.cli._filters import FILTERS, filter_called, filter_help
+from sk_denoise.cli._files import (
+    FOLDER,
+    SSIM_NEEDS,
+    check_size,
+    check_target,
+    check_writable,
+    keeps_numbers,
+    open_folder,
+    range_of,
+    read_image,
+    refuse_image_name,
+)
+from sk_denoise.cli._methods import (
+    FILTERS,
+    NAMED,
+    ModelType,
+    check_device,
+    color_of,
+    filter_called,
+    filter_help,
+    load_denoiser,
+    refuse_color,
+)
 from sk_denoise.cli._noise import check_noises, noise_help, noise_option
 from sk_denoise.cli._options import (
     device_option,
@@ -23,8 +44,6 @@ from sk_denoise.cli._options import (
     results_options,
     seed_option,
 )
-from sk_denoise.cli._pixels import SSIM_NEEDS, check_size, keeps_numbers, range_of, read_image
-from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder, refuse_image_name
 
 __all__ = ["compare"]
 
@@ -80,7 +99,7 @@ def compare(methods: tuple[str | Path, ...], folder: Path, **options: Any) -> in
     (below). Filters are not trained; those that need the strength of the noise estimate it.
     """
     _check_options(methods, options)
-    from sk_denoise.cli._results import hand_over
+    from sk_denoise.cli._output import hand_over
 
     with explained():
         chosen, color = _chosen(methods, options)
@@ -116,7 +135,7 @@ def _check_options(methods: Sequence[str | Path], options: dict[str, Any]) -> No
     if options["figure"] is None:
         return
     if options["figure"].suffix.lower() not in DRAWN:
-        raise Refusal(f"--figure {shown(options['image'])} must end in {', '.join(DRAWN)}")
+        raise Refusal(f"--figure {shown(options['figure'])} must end in {', '.join(DRAWN)}")
     check_target(options["figure"], overwrite=options["overwrite"])
     require("plots", "compare --figure")
 
@@ -203,8 +222,7 @@ def _table(
 ) -> Any:
     """Return the table of a comparison, and draw it where that is wanted."""
     from sk_denoise import compare_denoisers
-    from sk_denoise.cli._progress import terminal
-    from sk_denoise.cli._results import write_whole
+    from sk_denoise.cli._output import terminal, write_whole
 
     console, drawing = terminal(options["quiet"]), options["figure"]
     with console.status("comparing") if console else nullcontext():

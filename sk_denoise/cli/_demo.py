@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from sk_denoise.cli._files import check_writable
 from sk_denoise.cli._options import integer, seed_option
-from sk_denoise.cli._places import check_writable
 
 __all__ = ["demo"]
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sk_denoise.cli._chosen import NAMED, ModelType, Settings, choose_model
 from sk_denoise.cli._console import exit_code_of, in_lines, reason_of, say, shown, tell
+from sk_denoise.cli._files import check_writable, is_there, range_of, read_image
+from sk_denoise.cli._methods import NAMED, ModelType, Settings, choose_model
 from sk_denoise.cli._options import (
     device_option,
     ensemble_option,
@@ -19,14 +20,12 @@ from sk_denoise.cli._options import (
     refuse_both,
     sigma_option,
 )
-from sk_denoise.cli._pixels import range_of, read_image
-from sk_denoise.cli._places import check_writable, is_there
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sk_denoise.cli._outputs import Job, Plan
-    from sk_denoise.cli._progress import ImageProgress
+    from sk_denoise.cli._files import Job, Plan
+    from sk_denoise.cli._output import ImageProgress
 
 __all__ = ["denoise"]
 
@@ -85,7 +84,7 @@ def denoise(
       2    wrong usage; nothing was done
       130  interrupted (143 by SIGTERM); what was written is whole
     """  # noqa: D301, click reads \b
-    from sk_denoise.cli._outputs import plan_jobs
+    from sk_denoise.cli._files import plan_jobs
 
     if overwrite and skip_existing:
         raise refuse_both("--overwrite", "--skip-existing")
@@ -108,7 +107,7 @@ class Run:
 
     def through(self, quiet: bool) -> int:
         """Denoise all images, say what came of them, and return the exit code."""
-        from sk_denoise.cli._progress import ImageProgress
+        from sk_denoise.cli._output import ImageProgress
 
         try:
             with ImageProgress(len(self.plan.jobs), quiet) as progress:

@@ -12,8 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sk_denoise.cli._chosen import NAMED, ModelType, Settings, choose_model, color_of, refuse_color
 from sk_denoise.cli._console import Failure, Refusal, explained, in_lines, reason_of, shown
+from sk_denoise.cli._files import (
+    FOLDER,
+    SSIM_NEEDS,
+    check_size,
+    check_target,
+    check_writable,
+    keeps_numbers,
+    open_folder,
+    range_of,
+    read_image,
+    refuse_image_name,
+)
+from sk_denoise.cli._methods import NAMED, ModelType, Settings, choose_model, color_of, refuse_color
 from sk_denoise.cli._noise import Noise, check_noises, noise_help, noise_option
 from sk_denoise.cli._options import (
     device_option,
@@ -26,12 +38,10 @@ from sk_denoise.cli._options import (
     seed_option,
     sigma_option,
 )
-from sk_denoise.cli._pixels import SSIM_NEEDS, check_size, keeps_numbers, range_of, read_image
-from sk_denoise.cli._places import FOLDER, check_target, check_writable, open_folder, refuse_image_name
 
 if TYPE_CHECKING:
     from sk_denoise._intensity import IntensityRange
-    from sk_denoise.cli._progress import ImageProgress
+    from sk_denoise.cli._output import ImageProgress
 
 __all__ = ["evaluate"]
 
@@ -99,8 +109,7 @@ def evaluate(model: str | Path, folder: Path, **options: Any) -> int:
     and after; their data range is that of the image's type.
     """
     _check_options(options)
-    from sk_denoise.cli._progress import ImageProgress
-    from sk_denoise.cli._results import hand_over
+    from sk_denoise.cli._output import ImageProgress, hand_over
 
     with explained():
         names = ("sigma", "device", "ensemble")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sk_denoise.cli._chosen import IN_THE_BOX, ModelType, load_estimator
 from sk_denoise.cli._console import number_of, say
+from sk_denoise.cli._methods import IN_THE_BOX, ModelType, load_estimator
 
 if TYPE_CHECKING:
     from sk_denoise import ImageDenoiser
@@ -30,7 +30,7 @@ def models(model: str | Path | None) -> int:
     255.
     """
     if model is None:
-        from sk_denoise.cli._results import say_table  # rich is for those who print tables
+        from sk_denoise.cli._output import say_table  # rich is for those who print tables
 
         say_table(_rows())
     elif isinstance(model, Path):

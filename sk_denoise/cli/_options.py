@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from sk_denoise.cli._console import Refusal
-from sk_denoise.cli._places import FOLDER
+from sk_denoise.cli._files import FOLDER
 
 __all__ = [
     "FORMATS",

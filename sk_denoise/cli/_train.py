@@ -13,9 +13,18 @@ import click
 from click.core import ParameterSource
 
 from sk_denoise._registry import LOSSES
-from sk_denoise.cli._chosen import IN_THE_BOX, ModelType, check_device
 from sk_denoise.cli._console import PROGRAM, Refusal, exit_code_of, explained, number_of, say, shown, tell
-from sk_denoise.cli._epochs import Keeper, Screen, in_time, screen
+from sk_denoise.cli._files import (
+    FOLDER,
+    check_target,
+    check_writable,
+    is_there,
+    open_folder,
+    range_of,
+    refuse_image_name,
+    refuse_model_name,
+)
+from sk_denoise.cli._methods import IN_THE_BOX, ModelType, check_device
 from sk_denoise.cli._noise import noise_help, noise_option, words_of
 from sk_denoise.cli._options import (
     device_option,
@@ -25,24 +34,18 @@ from sk_denoise.cli._options import (
     refuse_both,
     seed_option,
 )
-from sk_denoise.cli._pixels import range_of
-from sk_denoise.cli._places import (
-    FOLDER,
-    check_target,
-    check_writable,
-    is_there,
-    open_folder,
-    refuse_image_name,
-    refuse_model_name,
-)
-from sk_denoise.cli._settings import (
+from sk_denoise.cli._training import (
     AUGMENTATIONS,
     NETWORKS,
     IntegerOrAuto,
+    Keeper,
     NetworkOption,
+    Screen,
     begun,
     fresh,
+    in_time,
     resumed,
+    screen,
 )
 
 __all__ = ["train"]

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from sk_denoise._extras import require_extra
 from sk_denoise._random import root_seed, stream
-from sk_denoise._warnings import warn_user
+from sk_denoise._validation import warn_user
 from sk_denoise.datasets._checks import check_choice, check_count, check_fraction
 from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError
 from sk_denoise.io import IMAGE_SUFFIXES, read_image

@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike
 
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._random import stream
-from sk_denoise._validation import check_weights
-from sk_denoise._warnings import warn_user
+from sk_denoise._validation import check_weights, warn_user
 from sk_denoise.datasets._checks import as_sides, check_choice, check_count, check_two_counts
-from sk_denoise.datasets._cutting import (
+from sk_denoise.datasets._folder import ImageFolder
+from sk_denoise.datasets._patches import (
     Block,
     Kind,
     Pool,
@@ -32,7 +32,6 @@ from sk_denoise.datasets._cutting import (
     joined,
     random_corners,
 )
-from sk_denoise.datasets._folder import ImageFolder
 from sk_denoise.datasets._sources import SizedSource, StreamSource, Visit, as_source
 from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError
 

@@ -1,14 +1,13 @@
 """Estimators, thin over training: validate, scale, train, store; and filters with the same face."""
 
-from sk_denoise.estimators import _bm3d, _classical, _shrinkage, _wiener
+from sk_denoise.estimators import _bm3d, _filters, _wiener
 from sk_denoise.estimators._bm3d import *
-from sk_denoise.estimators._classical import *
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._ensemble import DenoisingEnsemble
+from sk_denoise.estimators._filters import *
 from sk_denoise.estimators._image_denoiser import ImageDenoiser
 from sk_denoise.estimators._network_summary import NetworkSummary
 from sk_denoise.estimators._networks import IMAGE_NETWORKS, NETWORKS
-from sk_denoise.estimators._shrinkage import *
 from sk_denoise.estimators._wiener import *
 
 __all__ = [
@@ -20,6 +19,5 @@ __all__ = [
     "NetworkSummary",
 ]
 __all__ += _bm3d.__all__
-__all__ += _classical.__all__
-__all__ += _shrinkage.__all__
+__all__ += _filters.__all__
 __all__ += _wiener.__all__

@@ -11,10 +11,9 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sk_denoise._array_api import in_kind
-from sk_denoise._callbacks import FitTasks, with_callbacks
+from sk_denoise._compat import FitTasks, in_kind, with_callbacks
 from sk_denoise._random import stream
-from sk_denoise._threads import suitable_threads
+from sk_denoise._resources import suitable_threads
 from sk_denoise._validation import (
     SampleTagsMixin,
     as_float,
@@ -25,13 +24,12 @@ from sk_denoise._validation import (
     warn_of_single_image,
 )
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._layout import SampleLayout
+from sk_denoise.estimators._network_summary import SummaryMixin
 from sk_denoise.estimators._networks import build_network, resolve_network, rows_are_signals
 from sk_denoise.estimators._pairs import Pair
-from sk_denoise.estimators._preparation import Preparation, run_in_chunks
+from sk_denoise.estimators._preparation import Preparation, SampleLayout, run_in_chunks
 from sk_denoise.estimators._scoring import DenoisingScoreMixin
 from sk_denoise.estimators._steps import FitSteps
-from sk_denoise.estimators._summary import SummaryMixin
 from sk_denoise.training import check_loss
 
 __all__ = ["BaseDenoiser"]

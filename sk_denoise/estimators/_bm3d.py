@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise._extras import require_extra
-from sk_denoise.estimators._classical_base import LevelDenoiser
+from sk_denoise.estimators._filter_base import LevelDenoiser
 
 __all__ = ["BM3DDenoiser"]
 

@@ -17,7 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sk_denoise._array_api import in_kind
+from sk_denoise._compat import in_kind
 from sk_denoise._validation import Interval, as_float, as_tensor, check_one_of, refuse_masked
 from sk_denoise.estimators._base import BaseDenoiser
 from sk_denoise.estimators._pairs import Pair

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -12,12 +13,19 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
-from sk_denoise._array_api import in_kind
-from sk_denoise._callbacks import CallbackSupportMixin, FitTasks, take_fitted, unfitted, with_callbacks
 from sk_denoise._clean_source import attach_source, carried_source
+from sk_denoise._compat import (
+    CallbackSupportMixin,
+    DocumentationLinkMixin,
+    FitTasks,
+    in_kind,
+    take_fitted,
+    unfitted,
+    with_callbacks,
+)
 from sk_denoise._random import root_seed, stream, stream_seed
-from sk_denoise._representation import DocumentationLinkMixin
 from sk_denoise._validation import (
     Interval,
     SampleTagsMixin,
@@ -28,24 +36,26 @@ from sk_denoise._validation import (
     check_samples,
     check_target,
     check_weights,
+    image_of,
     refuse_masked,
     refuse_single_image,
     shape_of,
 )
+from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._calibration import calibrate, moments
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
-from sk_denoise.estimators._ensemble_samples import Samples, patches_of, with_channels_last
 from sk_denoise.estimators._image_sources import (
     as_folder,
     is_image_list,
     is_pair_list,
     is_stream,
     paired_lists,
+    stack_of,
 )
 from sk_denoise.estimators._pairs import resolve_pair
 from sk_denoise.estimators._steps import FitSteps
 
-__all__ = ["DenoisingEnsemble"]
+__all__ = ["DenoisingEnsemble", "Samples", "patches_of", "with_channels_last"]
 
 OF_A_MEMBER = (
     "target_source_",
@@ -446,3 +456,57 @@ def _fitted(member: Any, samples: Samples, validation: dict[str, Any], tasks: Fi
     clean = {} if samples.clean is None else {"X_clean": samples.clean}
     with tasks.part(number, member):
         return member.fit(samples.X, **clean, **validation, sample_weight=samples.weights)
+
+
+MOST_PATCHES = 256  # of a stream, to calibrate with
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What members learn from, in the arguments of their ``fit``.
+
+    Attributes
+    ----------
+    X, clean : array or list
+        Samples, and their clean side where it is given.
+    weights : ndarray or None
+        What each sample counts.
+    """
+
+    X: Any
+    clean: Any = None
+    weights: NDArray[Any] | None = None
+
+    def take(self, index: NDArray[np.intp]) -> Samples:
+        """Return the samples at ``index``."""
+        X, clean, weights = (_at(side, index) for side in (self.X, self.clean, self.weights))
+        return Samples(X, clean, weights)
+
+    def counted(self, weights: NDArray[Any] | None) -> Samples:
+        """Return the samples that count, each as much as its weight says."""
+        if weights is None:
+            return self
+        return replace(self, weights=weights).take(np.flatnonzero(weights))
+
+
+def with_channels_last(side: Any) -> Any:
+    """Return tensors of images, alone or in lists, as arrays with the channels last; all else as it is."""
+    if isinstance(side, list | tuple) and any(isinstance(item, Tensor) for item in side):
+        return [image_of(item) for item in side]
+    if is_pair_list(side):
+        return [tuple(map(image_of, pair)) for pair in side]
+    return stack_of(side)
+
+
+def patches_of(images: Any, member: Any, root: int) -> Samples:
+    """Return patches of what comes image by image, in the unit in which members learn from it."""
+    if not isinstance(images, RandomPatches):
+        images = RandomPatches(images, member._sides(), patches_per_image=member._count(None))
+    noisy, clean = images.first(MOST_PATCHES, stream(root, "patches"))
+    return Samples(noisy.numpy(), clean.numpy() if images.is_paired else None)
+
+
+def _at(side: Any, index: NDArray[np.intp]) -> Any:
+    if side is None:
+        return None
+    return [side[place] for place in index] if isinstance(side, list | tuple) else side[index]

@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._array_api import in_kind
-from sk_denoise._callbacks import FitTasks, with_callbacks
+from sk_denoise._compat import FitTasks, in_kind, with_callbacks
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._validation import (
     SampleTagsMixin,
@@ -21,13 +20,13 @@ from sk_denoise._validation import (
     check_lengths,
     check_samples,
     check_weights,
+    warn_user,
 )
-from sk_denoise._warnings import warn_user
 from sk_denoise.estimators._image_sources import ImageList, is_image_list, is_stream, stack_of
 from sk_denoise.estimators._image_steps import ImageFitSteps
+from sk_denoise.estimators._network_summary import ImageSummaryMixin
 from sk_denoise.estimators._scoring import DenoisingScoreMixin
-from sk_denoise.estimators._summary import ImageSummaryMixin
-from sk_denoise.estimators._told_levels import found_levels, limited_levels, warn_of_tiny_sigma
+from sk_denoise.estimators._training_domain import found_levels, limited_levels, warn_of_tiny_sigma
 from sk_denoise.metrics import psnr
 from sk_denoise.preprocessing import Augmentation
 

@@ -19,8 +19,8 @@ from sk_denoise._validation import (
     refuse_channels_first,
     refuse_channels_last,
     refuse_masked,
+    warn_user,
 )
-from sk_denoise._warnings import warn_user
 from sk_denoise.datasets import ImageFolder, RandomPatches
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.exceptions import CleanTargetWarning

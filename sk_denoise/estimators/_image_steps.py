@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from torch import Tensor, nn
 
-from sk_denoise._cost import Cost
 from sk_denoise._intensity import UNIT, IntensityRange, is_stored
 from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._random import stream, stream_seed
+from sk_denoise._resources import Cost
 from sk_denoise._validation import (
     Interval,
     StrOptions,
@@ -40,12 +40,11 @@ from sk_denoise.estimators._image_sources import (
     refuse_noised,
     stack_of,
 )
-from sk_denoise.estimators._layout import ImageLayout, SampleLayout
-from sk_denoise.estimators._learned_unit import LearnedUnit, are_in_one_unit, reach_of
 from sk_denoise.estimators._networks import build_network, resolve_image_network
 from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
-from sk_denoise.estimators._preparation import Preparation
+from sk_denoise.estimators._preparation import ImageLayout, Preparation, SampleLayout
 from sk_denoise.estimators._steps import FitSteps
+from sk_denoise.estimators._training_domain import LearnedUnit, are_in_one_unit, reach_of
 from sk_denoise.estimators._whole_images import Restorer
 from sk_denoise.networks import Bounded
 from sk_denoise.training import auto_patch_epochs, check_loss

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from sk_denoise._callbacks import CallbackSupportMixin, FitTasks, unobserved
+from sk_denoise._compat import CallbackSupportMixin, FitTasks, unobserved
 from sk_denoise._validation import restore_names
 from sk_denoise.estimators._pairs import Pair
 

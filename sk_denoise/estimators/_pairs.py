@@ -29,9 +29,9 @@ from sk_denoise._validation import (
     warn_of_alpha,
     warn_of_other_order,
     warn_of_other_unit,
+    warn_user,
 )
-from sk_denoise._warnings import warn_user
-from sk_denoise.estimators._layout import SampleLayout
+from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.noise import NOISERS, CleanSource, GaussianNoiser, carried_source, resolve_noiser
 

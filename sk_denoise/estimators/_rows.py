@@ -13,9 +13,8 @@ from torch import Tensor
 
 from sk_denoise._validation import Noiser, as_tensor
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.estimators._pairs import Pair
-from sk_denoise.estimators._preparation import Preparation
+from sk_denoise.estimators._preparation import Preparation, SampleLayout
 from sk_denoise.preprocessing import Augmentation
 from sk_denoise.training import CorruptedRows, CorruptedStream, Pairing, keep_on
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._array_api import in_kind
+from sk_denoise._compat import in_kind
 from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._random import stream
 from sk_denoise._validation import (

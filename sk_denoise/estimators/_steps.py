@@ -18,12 +18,11 @@ from sklearn.base import BaseEstimator
 from torch import nn
 from torch.utils.data import Dataset
 
-from sk_denoise._callbacks import FitTasks, take_fitted, unfitted
-from sk_denoise._cost import cost_of
+from sk_denoise._compat import FitTasks, take_fitted, unfitted
 from sk_denoise._intensity import UNIT, IntensityRange, is_stored
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
+from sk_denoise._resources import cost_of, suitable_threads, threads_for
 from sk_denoise._skops import StateInBytes
-from sk_denoise._threads import suitable_threads, threads_for
 from sk_denoise._validation import (
     Interval,
     Noiser,
@@ -33,14 +32,13 @@ from sk_denoise._validation import (
     name_of,
     shape_of,
     warn_of_flat_channels_first,
+    warn_user,
 )
-from sk_denoise._warnings import warn_user
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._image_sources import refuse_noised
-from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.estimators._observed import ObservedFit
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
-from sk_denoise.estimators._preparation import Preparation
+from sk_denoise.estimators._preparation import Preparation, SampleLayout
 from sk_denoise.estimators._rows import (
     check_augmentation,
     check_emphasis,

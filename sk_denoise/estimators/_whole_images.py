@@ -13,11 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sk_denoise._cost import Cost, entries_at_once
 from sk_denoise._intensity import UNIT
-from sk_denoise._threads import suitable_threads
+from sk_denoise._resources import Cost, entries_at_once, suitable_threads
 from sk_denoise._tiling import MEMORY, check_tile_size, tile_side, tiles_of
-from sk_denoise._warnings import warn_user
+from sk_denoise._validation import warn_user
 from sk_denoise.networks import Bounded
 
 __all__ = ["EIGHT_TURNS", "Restorer", "Turn"]

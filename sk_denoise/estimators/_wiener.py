@@ -14,9 +14,9 @@ from sklearn.decomposition import PCA
 
 from sk_denoise._random import stream
 from sk_denoise._validation import Interval, StrOptions, as_tensor
-from sk_denoise.estimators._classical_base import ClassicalDenoiser, Images
-from sk_denoise.estimators._layout import SampleLayout
+from sk_denoise.estimators._filter_base import ClassicalDenoiser, Images
 from sk_denoise.estimators._pairs import Pair
+from sk_denoise.estimators._preparation import SampleLayout
 
 __all__ = ["WienerDenoiser"]
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from sk_denoise._intensity import has_alpha
 from sk_denoise.io._colors import cmyk_to_rgb, lab_to_rgb
+from sk_denoise.io._exif import gathered, with_exif
 from sk_denoise.io._header import CUT, DAMAGED, Header, Metadata, Refusal, dots_per_inch
 from sk_denoise.io._jpeg import frame_size
-from sk_denoise.io._tiff_exif import gathered, with_exif
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage

@@ -16,8 +16,8 @@ from sk_denoise._validation import (
     refuse_channels_first,
     refuse_single_image,
     warn_of_single_image,
+    warn_user,
 )
-from sk_denoise._warnings import warn_user
 
 __all__ = ["PSNR_CAP", "mean_over_samples", "mse", "nmse", "psnr", "psnr_of_each", "psnr_of_mse", "ssim"]
 

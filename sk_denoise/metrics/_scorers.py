@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import get_scorer
 
-from sk_denoise._array_api import in_kind_of, on_host
+from sk_denoise._compat import in_kind_of, on_host
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._validation import (
     Noiser,

@@ -3,7 +3,6 @@
 The registry lists the specs; what all networks share stands here.
 """
 
-from sk_denoise.networks._base import ACTIVATIONS, SeededModule
-from sk_denoise.networks.bounded import Bounded
+from sk_denoise.networks._base import ACTIVATIONS, Bounded, SeededModule
 
 __all__ = ["ACTIVATIONS", "Bounded", "SeededModule"]

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from sk_denoise._representation import DocumentationLinkMixin
+from sk_denoise._compat import DocumentationLinkMixin
 from sk_denoise._validation import Interval, StrOptions, check_one_of, check_parameters
 from sk_denoise.networks._base import ACTIVATIONS
 

@@ -9,8 +9,18 @@ from typing import ClassVar
 
 from torch import nn
 
-from sk_denoise.networks._base import ACTIVATIONS, Autoencoder, dense_layers, undrawn
-from sk_denoise.networks._grid import CONVOLUTIONS, TRANSPOSED, GridToRow, RowToGrid, check_grid, halved
+from sk_denoise.networks._base import (
+    ACTIVATIONS,
+    CONVOLUTIONS,
+    TRANSPOSED,
+    Autoencoder,
+    GridToRow,
+    RowToGrid,
+    check_grid,
+    dense_layers,
+    halved,
+    undrawn,
+)
 from sk_denoise.networks._spec import ONE_OR_MORE, AutoencoderSpec, check_parameters, sizes_of
 
 __all__ = ["ConvNetwork"]

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pixel_shuffle, pixel_unshuffle
 
-from sk_denoise.networks._base import NOISE_GAIN, SeededModule, draw_kaiming, undrawn
-from sk_denoise.networks._grid import mirrored
+from sk_denoise.networks._base import NOISE_GAIN, SeededModule, draw_kaiming, mirrored, undrawn
 from sk_denoise.networks._spec import ImageNetworkSpec, sizes_of
 
 __all__ = ["FoldedUNetNetwork"]

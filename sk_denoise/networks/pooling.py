@@ -8,8 +8,16 @@ from typing import ClassVar
 
 from torch import nn
 
-from sk_denoise.networks._base import ACTIVATIONS, Autoencoder, undrawn
-from sk_denoise.networks._grid import CONVOLUTIONS, POOLS, Doubling, check_grid, halved
+from sk_denoise.networks._base import (
+    ACTIVATIONS,
+    CONVOLUTIONS,
+    POOLS,
+    Autoencoder,
+    Doubling,
+    check_grid,
+    halved,
+    undrawn,
+)
 from sk_denoise.networks._spec import ONE_OR_MORE, AutoencoderSpec, check_parameters, sizes_of
 
 __all__ = ["PoolingNetwork"]

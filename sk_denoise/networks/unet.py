@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
-from sk_denoise.networks._base import LAST_GAIN, NOISE_GAIN, SeededModule, draw_kaiming, undrawn
-from sk_denoise.networks._grid import mirrored
+from sk_denoise.networks._base import LAST_GAIN, NOISE_GAIN, SeededModule, draw_kaiming, mirrored, undrawn
 from sk_denoise.networks._spec import ImageNetworkSpec, StrOptions, check_parameters, sizes_of
 from sk_denoise.networks.dncnn import SteadyBatchNorm, UnitConv2d
 

@@ -12,8 +12,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from sk_denoise._scaling import chunks_of, moments, some_of
-from sk_denoise._validation import StrOptions
-from sk_denoise._warnings import warn_user
+from sk_denoise._validation import StrOptions, warn_user
 from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.noise._base import (
     STRENGTH,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
@@ -15,38 +16,42 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._array_api import in_kind
-from sk_denoise._callbacks import CallbackSupportMixin, told_as_one, unwatched
 from sk_denoise._clean_source import CleanSource, attach_source, carried_source, fingerprint_of
+from sk_denoise._compat import CallbackSupportMixin, DocumentationLinkMixin, in_kind, told_as_one, unwatched
 from sk_denoise._noise_traces import remember_noise, warn_of_lost_source
 from sk_denoise._random import root_seed, stream
-from sk_denoise._representation import DocumentationLinkMixin
+from sk_denoise._registry import NOISES, Loaded
+from sk_denoise._resources import threads_for
 from sk_denoise._scaling import some_of
-from sk_denoise._threads import threads_for
 from sk_denoise._validation import (
+    Noiser,
     SampleTagsMixin,
     StrOptions,
     as_float,
     as_tensor,
     check_lengths,
+    check_noiser,
+    check_one_of,
     check_parameters,
     check_samples,
     refuse_channels_first,
     refuse_single_image,
     warn_of_flat_channels_first,
     warn_of_single_image,
+    warn_user,
     wrap_output,
 )
-from sk_denoise._warnings import warn_user
 
 __all__ = [
-    "STRENGTH",
     "BaseNoiser",
     "ImageNoiser",
+    "NOISERS",
+    "STRENGTH",
     "as_strength",
     "check_pair",
     "check_strength",
     "is_strength",
+    "resolve_noiser",
     "warn_of_other_limits",
 ]
 
@@ -292,3 +297,21 @@ def warn_of_other_limits(estimator: BaseNoiser, name: str, clean: torch.Tensor) 
 
 def are_numbers(values: Any) -> bool:
     return all(isinstance(value, Real) for value in values)
+
+
+NOISERS: Loaded[type[BaseNoiser]] = Loaded(NOISES)
+
+
+def resolve_noiser(noise: object) -> Noiser:
+    """Return the noiser that is given, named in the table, or meant by the strength of Gaussian noise."""
+    if is_strength(noise):
+        return NOISERS["gaussian"](noise)
+    if not isinstance(noise, str):
+        return check_noiser(noise)
+    kind = check_one_of(noise, NOISERS, "noise")
+    needed, *_ = inspect.signature(kind).parameters.values()
+    if needed.default is inspect.Parameter.empty:
+        raise ValueError(
+            f"noise={noise!r} is made of other noise, which a name does not tell: pass {kind.__name__}(...)."
+        )
+    return kind()

@@ -11,16 +11,15 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from torch import Tensor
 
-from sk_denoise._cost import Cost
 from sk_denoise._intensity import IntensityRange
+from sk_denoise._resources import Cost
 from sk_denoise._scaling import AffineScaler
 from sk_denoise._validation import Noiser, check_parameters
 from sk_denoise.estimators import DenoisingAutoencoder, DenoisingEnsemble, WienerDenoiser
-from sk_denoise.estimators._classical_base import ClassicalDenoiser
+from sk_denoise.estimators._filter_base import ClassicalDenoiser
 from sk_denoise.estimators._image_steps import ImageFitSteps
-from sk_denoise.estimators._layout import ImageLayout, SampleLayout
 from sk_denoise.estimators._networks import rows_are_signals
-from sk_denoise.estimators._preparation import Preparation
+from sk_denoise.estimators._preparation import ImageLayout, Preparation, SampleLayout
 from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.estimators._wiener import _Spectrum
 from sk_denoise.noise import (

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
 from sk_denoise.estimators._denoising_autoencoder import OUTPUTS
-from sk_denoise.estimators._layout import SampleLayout
-from sk_denoise.estimators._preparation import LINEAR_RANGE, Preparation
+from sk_denoise.estimators._preparation import LINEAR_RANGE, Preparation, SampleLayout
 
 __all__ = ["Images", "Rows", "Samples"]
 
@@ -127,7 +126,7 @@ class _Numbers:
 def _widened(x: Tensor, stride: int) -> Tensor:
     """Return images with lower and right margins up to a multiple of the stride.
 
-    As ``sk_denoise.networks._grid.mirrored`` does, but for sizes that are not known yet: mirrored where the
+    As ``sk_denoise.networks._base.mirrored`` does, but for sizes that are not known yet: mirrored where the
     margins fit into the image, else repeated.
     """
     if stride == 1:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from sk_denoise._cost import Cost
+from sk_denoise._resources import Cost
 from sk_denoise.estimators import (
     BilateralDenoiser,
     MedianDenoiser,

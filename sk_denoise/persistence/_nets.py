@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sk_denoise._validation import name_of
-from sk_denoise._warnings import warn_user
+from sk_denoise._validation import name_of, warn_user
 from sk_denoise.estimators._image_steps import ImageFitSteps
-from sk_denoise.estimators._layout import ImageLayout, SampleLayout
+from sk_denoise.estimators._preparation import ImageLayout, SampleLayout
 from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.persistence._checks import check_fit
 from sk_denoise.persistence._limits import check_cost, check_depth, check_sizes
@@ -26,7 +25,7 @@ from sk_denoise.persistence._shadow import shadow_of
 from sk_denoise.persistence._tree import Codec, Decoder, Encoder, Node, fields_of
 from sk_denoise.persistence._values import stored_tensor, tensor_of
 from sk_denoise.training import build_criterion, check_loss, create_net, resolve_device
-from sk_denoise.training._net import Net
+from sk_denoise.training._trainer import Net
 
 __all__ = ["DESIGN", "NET", "rebuilt", "written_design", "written_noise_name"]
 

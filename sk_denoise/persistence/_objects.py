@@ -21,12 +21,11 @@ from sklearn.pipeline import Pipeline
 
 from sk_denoise import estimators as denoisers
 from sk_denoise import preprocessing
-from sk_denoise._cost import Cost
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._registry import FILTERS, NETWORKS, NOISES, load
+from sk_denoise._resources import Cost
 from sk_denoise._scaling import AffineScaler
-from sk_denoise.estimators._layout import ImageLayout, SampleLayout
-from sk_denoise.estimators._preparation import Preparation
+from sk_denoise.estimators._preparation import ImageLayout, Preparation, SampleLayout
 from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.estimators._wiener import _Spectrum
 from sk_denoise.persistence._checks import check_estimator

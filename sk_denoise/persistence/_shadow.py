@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from sk_denoise._cost import Cost, cost_of
-from sk_denoise.estimators._layout import SampleLayout
+from sk_denoise._resources import Cost, cost_of
+from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.estimators._steps import FitSteps
 
 __all__ = ["shadow_of"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise.comparison._table import run_comparison
+from sk_denoise.comparison import run_comparison
 from sk_denoise.metrics import psnr
 from sk_denoise.plots._drawing import (
     TEXT_HEIGHT,
@@ -21,7 +21,7 @@ from sk_denoise.plots._drawing import (
     text_width,
     wrapped,
 )
-from sk_denoise.plots._samples import as_images, extremes_of
+from sk_denoise.plots._inputs import as_images, extremes_of
 
 if TYPE_CHECKING:
     import pandas as pd

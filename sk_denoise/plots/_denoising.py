@@ -20,9 +20,16 @@ from sk_denoise.metrics._fixed_noise import (
     unit_of,
 )
 from sk_denoise.plots._drawing import Display, check_figure, check_limits, require_pyplot, wrapped
-from sk_denoise.plots._estimators import check_fitted
+from sk_denoise.plots._inputs import (
+    Samples,
+    as_images,
+    as_samples,
+    as_signals,
+    check_fitted,
+    extremes_of,
+    range_of,
+)
 from sk_denoise.plots._panels import Panels, draw_images, draw_signals, error_of, error_scale, figure_for
-from sk_denoise.plots._samples import Samples, as_images, as_samples, as_signals, extremes_of, range_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure

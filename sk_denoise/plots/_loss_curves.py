@@ -21,7 +21,7 @@ from sk_denoise.plots._drawing import (
     require_pyplot,
     tidy,
 )
-from sk_denoise.plots._estimators import check_fitted, name_of_estimator, named_estimators, step_in
+from sk_denoise.plots._inputs import check_fitted, name_of_estimator, named_estimators, step_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

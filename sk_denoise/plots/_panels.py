@@ -18,7 +18,7 @@ from sk_denoise.plots._drawing import (
     text_width,
     tidy,
 )
-from sk_denoise.plots._samples import Samples
+from sk_denoise.plots._inputs import Samples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from sk_denoise._representation import DocumentationLinkMixin
+from sk_denoise._compat import DocumentationLinkMixin
 from sk_denoise._validation import Interval, StrOptions, check_parameters
 from sk_denoise.preprocessing._augmentation import (
     PADDINGS,

@@ -13,10 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._array_api import in_kind
-from sk_denoise._callbacks import CallbackSupportMixin, told_as_one
+from sk_denoise._compat import CallbackSupportMixin, DocumentationLinkMixin, in_kind, told_as_one
 from sk_denoise._intensity import IntensityRange
-from sk_denoise._representation import DocumentationLinkMixin
 from sk_denoise._validation import (
     SampleTagsMixin,
     StrOptions,

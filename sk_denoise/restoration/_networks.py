@@ -10,16 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sk_denoise._cost import Cost, cost_of
 from sk_denoise._intensity import DEVIATIONS, SLACK, IntensityRange
+from sk_denoise._resources import Cost, cost_of
 from sk_denoise._validation import check_one_of
 from sk_denoise.estimators import ImageDenoiser
-from sk_denoise.estimators._told_levels import found_levels, warn_of_tiny_sigma
+from sk_denoise.estimators._training_domain import found_levels, warn_of_tiny_sigma
 from sk_denoise.estimators._whole_images import Guard, Restorer
-from sk_denoise.restoration._limits import only_noise, within_sight
 from sk_denoise.restoration._models import MODELS, shared_network
 
-__all__ = ["Network", "network_for"]
+__all__ = ["Network", "network_for", "only_noise", "within_sight"]
 
 Levels = NDArray[Any] | None
 Seen = IntensityRange | None  # None: in the unit that a network of the user learned in
@@ -154,3 +153,54 @@ def network_for(model: str | ImageDenoiser, image: NDArray[Any]) -> Network:
     if model == "auto":
         model = "rgb" if image.ndim == 3 and image.shape[2] in (3, 4) else "gray"
     return NetworkInTheBox(model)
+
+
+ERROR = 1 / 255  # where noise is as weak as this, what the networks take away is as wrong as it is right
+
+
+def within_sight(shown: NDArray[Any], strongest: float) -> NDArray[Any]:
+    """Cut what is shown to a network to what noise makes of black and white, in place, and return it.
+
+    Parameters
+    ----------
+    shown : ndarray of shape (n, height, width, channels + 1)
+        Images, and the level of their noise as a last channel.
+    strongest : float
+        What levels are cut to.
+    """
+    np.minimum(shown[..., -1], strongest, out=shown[..., -1])
+    image, (low, high) = shown[..., :-1], _sight(shown)
+    np.clip(image, low, high, out=image)
+    return shown
+
+
+def _sight(shown: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    noise = SLACK + DEVIATIONS * shown[..., -1:]
+    return -noise, 1 + noise
+
+
+def only_noise(shown: NDArray[Any], answers: NDArray[Any]) -> NDArray[Any]:
+    """Return of what networks take away what can be white Gaussian noise of the level that they were told.
+
+    Noise hardly ever lies further than five deviations from 0, so neither may what is taken away: what is
+    clean lies in that range, and to move an answer to the nearest point of it brings it nearer to what is
+    clean. Thus a star remains that a network has never seen the like of. What was cut for the networks to
+    see it stays as it is. And of noise that is weaker than the networks' own error less is taken away: at
+    best ``sigma**2 / (sigma**2 + error**2)`` of it, for errors that know nothing of the noise (Wiener's
+    filter). A power of 4 fits both networks better; what comes of it is measured by
+    ``benchmarks/photos.py --only strengths``.
+
+    Parameters
+    ----------
+    shown : ndarray of shape (n, height, width, channels + 1)
+        Images within sight, from black (0) to white (1), and the level of their noise.
+    answers : ndarray of shape (n, height, width, channels)
+        What the network answered.
+    """
+    image, levels, (low, high) = shown[..., :-1], shown[..., -1:], _sight(shown)
+    fourth = np.square(np.square(levels / ERROR))
+    noise: NDArray[Any] = image - answers
+    noise *= fourth / (1 + fourth)
+    np.clip(noise, -DEVIATIONS * levels, DEVIATIONS * levels, out=noise)
+    noise[(image <= low) | (image >= high)] = 0
+    return noise

@@ -9,7 +9,6 @@ from sk_denoise.training._batches import (
     Rows,
 )
 from sk_denoise.training._callbacks import check_callbacks, progress_of
-from sk_denoise.training._defaults import auto_batch_size, auto_epochs, auto_patch_epochs
 from sk_denoise.training._device import (
     PRECISIONS,
     has_bfloat16_units,
@@ -18,8 +17,14 @@ from sk_denoise.training._device import (
     resolve_precision,
 )
 from sk_denoise.training._losses import LOSSES, LossTraits, Units, build_criterion, check_loss
-from sk_denoise.training._optimizers import OPTIMIZERS, resolve_optimizer
-from sk_denoise.training._schedules import SCHEDULES
+from sk_denoise.training._optimizers import (
+    OPTIMIZERS,
+    SCHEDULES,
+    auto_batch_size,
+    auto_epochs,
+    auto_patch_epochs,
+    resolve_optimizer,
+)
 from sk_denoise.training._trainer import TrainingPlan, create_net, train
 
 __all__ = [

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from sk_denoise.exceptions import TrainingDivergedError
-from sk_denoise.training._schedules import SCHEDULES
+from sk_denoise.training._optimizers import SCHEDULES
 
 __all__ = [
     "AveragedWeights",

@@ -9,8 +9,8 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from sk_denoise.app._jobs import Queue
-from sk_denoise.app._settings import Settings
-from sk_denoise.app._workshop import Workshop
+from sk_denoise.app._launch import Settings
+from sk_denoise.app._service import Workshop
 from sk_denoise.datasets import load_images
 from sk_denoise.io import write_image
 

@@ -6,8 +6,7 @@ import socket
 
 import pytest
 
-from sk_denoise.app._addresses import NOT_PUBLIC, resolve_public, why_not_public
-from sk_denoise.app._urls import Refused
+from sk_denoise.app._urls import NOT_PUBLIC, Refused, resolve_public, why_not_public
 
 ASKING = "the machine that would ask"
 NEXT = "machines and services next to the one that would ask"

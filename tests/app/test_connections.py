@@ -7,9 +7,8 @@ import threading
 import httpcore
 import pytest
 
-from sk_denoise.app._addresses import resolve_public
-from sk_denoise.app._connections import MOST_ADDRESSES, CheckedBackend, Deadline
-from sk_denoise.app._urls import Refused
+from sk_denoise.app._download import MOST_ADDRESSES, CheckedBackend, Deadline
+from sk_denoise.app._urls import Refused, resolve_public
 
 PUBLIC = "93.184.216.34"
 

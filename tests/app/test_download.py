@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 from sk_denoise import __version__
-from sk_denoise.app._addresses import resolve_public
 from sk_denoise.app._download import Limits, Refused, download
+from sk_denoise.app._urls import resolve_public
 
 HOUR = 3600.0  # for limits that are not to end anything
 SOON = Limits(seconds=0.3)

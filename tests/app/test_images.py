@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 
 from sk_denoise._intensity import IntensityRange
-from sk_denoise.app import _noises, _quality, _views
-from sk_denoise.app._noises import KINDS, corrupted
-from sk_denoise.app._quality import psnr_of_image, ssim_of_image
+from sk_denoise.app import _processing, _views
+from sk_denoise.app._processing import KINDS, corrupted, psnr_of_image, ssim_of_image
 from sk_denoise.metrics import psnr, ssim
 from sk_denoise.noise import NOISERS
 
@@ -51,7 +50,7 @@ def test_noise_keeps_type_and_alpha_and_grows_with_its_slider(kind, dtype, photo
 
 
 def test_noise_in_bands_differs_from_band_to_band_and_tells_how_far_it_is(monkeypatch):
-    monkeypatch.setattr(_noises, "PIXELS_AT_ONCE", 64 * 10)
+    monkeypatch.setattr(_processing, "NOISE_BAND_PIXELS", 64 * 10)
     flat = np.full((64, 64), 128, np.uint8)
     told = []
     noisy = corrupted(flat, IntensityRange.of(flat), "gaussian", 25, 0, lambda *counts: told.append(counts))
@@ -61,7 +60,7 @@ def test_noise_in_bands_differs_from_band_to_band_and_tells_how_far_it_is(monkey
 
 
 def test_noise_that_must_see_the_whole_image_says_how_much_it_takes(monkeypatch):
-    monkeypatch.setattr(_noises, "LARGEST_WITH_A_PLACE", 100)
+    monkeypatch.setattr(_processing, "LARGEST_WITH_A_PLACE", 100)
     black = np.zeros((20, 20), np.uint8)
     with pytest.raises(ValueError, match=r"up to 0 megapixels here.*Take another noise"):
         corrupted(black, IntensityRange.of(black), "region", 25, 0, quiet)
@@ -71,7 +70,7 @@ def test_noise_that_must_see_the_whole_image_says_how_much_it_takes(monkeypatch)
 @pytest.mark.parametrize("channels", [(), (3,)])
 def test_quality_in_bands_is_that_of_the_whole(rows, channels, monkeypatch):
     clean, other = np.random.default_rng(0).integers(0, 255, (2, 50, 40, *channels), dtype=np.uint8)
-    monkeypatch.setattr(_quality, "PIXELS_AT_ONCE", 40 * rows)
+    monkeypatch.setattr(_processing, "METRIC_BAND_PIXELS", 40 * rows)
     expected = psnr(clean[None], other[None], data_range=255), ssim(clean[None], other[None], data_range=255)
     found = [f(clean, other, 255.0, quiet) for f in (psnr_of_image, ssim_of_image)]
     np.testing.assert_allclose(found, expected, rtol=1e-12)

@@ -14,10 +14,10 @@ from streamlit.testing.v1 import AppTest
 
 import sk_denoise.app
 from sk_denoise import FoldedUNetNetwork, ImageDenoiser
-from sk_denoise.app import _noises, page
+from sk_denoise.app import _processing, page
 from sk_denoise.app._jobs import Full, Job, TooLong
-from sk_denoise.app._noises import KINDS
-from sk_denoise.app._workshop import SAMPLES, Workshop
+from sk_denoise.app._processing import KINDS
+from sk_denoise.app._service import SAMPLES, Workshop
 from sk_denoise.persistence import save
 
 PAGE = Path(sk_denoise.app.__file__).with_name("page.py")
@@ -212,7 +212,7 @@ def test_an_image_from_the_web_takes_the_place_of_another_one(at, noisy, as_file
 
 
 def test_what_went_wrong_is_said_until_the_next_work_begins(at, noisy, as_file, monkeypatch):
-    monkeypatch.setattr(_noises, "LARGEST_WITH_A_PLACE", 100)
+    monkeypatch.setattr(_processing, "LARGEST_WITH_A_PLACE", 100)
     finished(uploaded(at, as_file(noisy[..., 0])))
     at.selectbox(key="noise").select("region")
     finished(at.button(key="denoise").click().run())
@@ -293,7 +293,7 @@ def test_a_line_that_is_too_long_is_said(at, noisy, as_file, monkeypatch):
 def test_a_result_that_made_way_is_said_and_can_be_made_again(at, noisy, as_file, monkeypatch):
     finished(uploaded(at, as_file(noisy)))
     with monkeypatch.context() as patch:
-        patch.setattr("sk_denoise.app._shelf.Shelf.get", lambda shelf, key: None)
+        patch.setattr("sk_denoise.app._disk_cache.Shelf.get", lambda shelf, key: None)
         at.run()
     assert "put away to make room" in at.warning[0].value
     finished(at.button(key="denoise").click().run())
@@ -328,7 +328,7 @@ def test_a_disk_that_is_full_is_said(way, at, noisy, as_file, monkeypatch):
     def full(shelf, key, fill):
         raise OSError(errno.ENOSPC, "No space left on device", "/tmp/secret")
 
-    monkeypatch.setattr("sk_denoise.app._shelf.Shelf.put", full)
+    monkeypatch.setattr("sk_denoise.app._disk_cache.Shelf.put", full)
     uploaded(at, as_file(noisy)) if way == "Upload" else with_sample(at)
     assert "no room on the disk" in at.error[0].value
     assert not at.exception

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from sk_denoise.app._shelf import Shelf
+from sk_denoise.app._disk_cache import Shelf
 
 
 def fill(size):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sk_denoise.app._file_names import file_name, safe_name
-from sk_denoise.app._urls import LONGEST, Refused, follow, parse, plain
+from sk_denoise.app._urls import LONGEST, Refused, file_name, follow, parse, plain, safe_name
 
 
 @pytest.mark.parametrize(

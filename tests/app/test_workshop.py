@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from sk_denoise import DenoisingAutoencoder, FoldedUNetNetwork, GaussianNoiser, ImageDenoiser
-from sk_denoise.app import _workshop
+from sk_denoise.app import _service
 from sk_denoise.app._download import Refused
-from sk_denoise.app._service import Order
-from sk_denoise.app._settings import Settings
-from sk_denoise.app._workshop import SAMPLES, Gone, Workshop
+from sk_denoise.app._launch import Settings
+from sk_denoise.app._processing import Order
+from sk_denoise.app._service import SAMPLES, Gone, Workshop
 from sk_denoise.io import read_image
 from sk_denoise.metrics import psnr
 from sk_denoise.persistence import save
@@ -204,8 +204,8 @@ def test_samples_are_clean_and_get_noise(name, workshop):
 
 def test_models_are_loaded_before_somebody_needs_them(workshop, monkeypatch):
     asked = []
-    real = _workshop.denoise_image
-    monkeypatch.setattr(_workshop, "denoise_image", lambda *x, **options: asked.append(real(*x, **options)))
+    real = _service.denoise_image
+    monkeypatch.setattr(_service, "denoise_image", lambda *x, **options: asked.append(real(*x, **options)))
     carried_out(workshop.warm_up())
     assert [image.shape for image in asked] == [(8, 8, 1), (8, 8, 3)]
 
@@ -213,7 +213,7 @@ def test_models_are_loaded_before_somebody_needs_them(workshop, monkeypatch):
 def test_a_second_asking_is_answered_from_the_shelf(workshop, as_file, noisy, monkeypatch):
     image = workshop.take("a.png", as_file(noisy))
     first = carried_out(workshop.denoise(image, Order()))
-    monkeypatch.setattr(_workshop, "denoise", None)
+    monkeypatch.setattr(_service, "denoise", None)
     assert carried_out(workshop.denoise(image, Order())) == first
 
 
@@ -269,7 +269,7 @@ def test_a_model_of_the_user_is_opened_once(workshop, as_file, noisy, model, tmp
     assert mine.name == "mine.safetensors"
     opened = []
     monkeypatch.setattr(
-        _workshop, "open_model", lambda path, real=_workshop.open_model: opened.append(path) or real(path)
+        _service, "open_model", lambda path, real=_service.open_model: opened.append(path) or real(path)
     )
     image = workshop.take("a.png", as_file(noisy))
     for seed in range(2):
@@ -317,7 +317,7 @@ def bomb(width, height):
     ],
 )
 def test_what_is_no_image_or_too_large_is_refused_before_it_is_decoded(data, message, workshop, monkeypatch):
-    monkeypatch.setattr(_workshop, "denoise", None)
+    monkeypatch.setattr(_service, "denoise", None)
     with pytest.raises(ValueError, match=message) as refused:
         workshop.take("a.png", data)
     assert "shelf" not in str(refused.value)
@@ -332,7 +332,7 @@ def test_an_image_that_is_damaged_inside_is_refused_by_its_name(workshop):
 
 def test_work_is_cancelled_between_tiles(workshop, as_file, noisy, monkeypatch):
     image, job = workshop.take("a.png", as_file(noisy)), None
-    real = _workshop.denoise
+    real = _service.denoise
 
     def cancelling(source, order, folder, tell, **options):
         def told(done, total, what):
@@ -342,7 +342,7 @@ def test_work_is_cancelled_between_tiles(workshop, as_file, noisy, monkeypatch):
 
         return real(source, order, folder, told, **options)
 
-    monkeypatch.setattr(_workshop, "denoise", cancelling)
+    monkeypatch.setattr(_service, "denoise", cancelling)
     with workshop.queue._changed:  # the worker waits until the job has its name
         job = workshop.denoise(image, Order())
     assert job.wait(LONG)

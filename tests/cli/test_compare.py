@@ -20,7 +20,7 @@ from sk_denoise import (
     compare_denoisers,
 )
 from sk_denoise.cli import _compare
-from sk_denoise.cli._filters import FILTERS, filter_called, filter_help
+from sk_denoise.cli._methods import FILTERS, filter_called, filter_help
 from sk_denoise.datasets import load_images
 from sk_denoise.io import read_image, write_image
 from sk_denoise.persistence import save
@@ -150,7 +150,7 @@ def test_colors_are_compared_where_that_is_asked_for(folder, rows_of):
 @pytest.mark.parametrize(("suffix", "start"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")])
 def test_it_draws_an_image(folder, tmp_path, suffix, start, rows_of):
     image = tmp_path / f"image{suffix}"
-    rows = rows_of(*QUICK, "--on", folder, "--limit", "1", "--image", image)
+    rows = rows_of(*QUICK, "--on", folder, "--limit", "1", "--figure", image)
     assert image.read_bytes().startswith(start)
     assert rows[1]["psnr"] == rows_of(*QUICK, "--on", folder, "--limit", "1")[1]["psnr"]
     plt.close("all")
@@ -194,7 +194,7 @@ def test_images_that_are_too_large_are_left_out_in_the_words_of_denoise(name, fo
     ("package", "arguments", "extra"),
     [
         ("pandas", QUICK, "compare"),
-        ("matplotlib", [*QUICK, "--image", "x.png"], "plots"),
+        ("matplotlib", [*QUICK, "--figure", "x.png"], "plots"),
         ("bm3d", ["bm3d", "--noise", "gaussian"], "bm3d"),
         ("pywt", ["wavelet", "--noise", "gaussian"], "wavelets"),
     ],
@@ -220,10 +220,10 @@ def test_what_is_not_installed_is_said_with_how_to_install_it(
         ("median --noise gaussian --noise gaussian", "--noise gaussian is given twice"),
         ("median", "Missing option '--noise'"),
         ("--noise gaussian", "Missing argument"),
-        ("median --noise gaussian --image x.jpg", "must end in .png, .pdf, .svg"),
-        ("median --noise gaussian --image {folder}", "must end in"),
+        ("median --noise gaussian --figure x.jpg", "must end in .png, .pdf, .svg"),
+        ("median --noise gaussian --figure {folder}", "must end in"),
         ("median --noise gaussian -o {folder}", "is a folder; give the path of a file"),
-        ("median --noise gaussian --image {folder}/a.png", "a.png exists already; --overwrite replaces it"),
+        ("median --noise gaussian --figure {folder}/a.png", "a.png exists already; --overwrite replaces it"),
         ("rgb --noise gaussian --color gray", "--color is gray, and the model takes rgb"),
         ("median --noise gaussian --device nowhere", "device='nowhere' cannot be used here"),
     ],

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from sk_denoise import FoldedUNetNetwork, GaussianNoiser, ImageDenoiser, NoiserChain, PoissonNoiser
-from sk_denoise.cli import _evaluate, _results
+from sk_denoise.cli import _evaluate, _output
 from sk_denoise.cli._console import Failure
-from sk_denoise.cli._progress import ImageProgress
+from sk_denoise.cli._output import ImageProgress
 from sk_denoise.io import read_image, write_image
 from sk_denoise.metrics import psnr, ssim
 from sk_denoise.persistence import save
@@ -226,7 +226,7 @@ def test_a_file_has_the_format_that_its_name_says(folder, tmp_path, suffix, eval
 def test_a_file_that_cannot_be_replaced_leaves_no_other(tmp_path):
     (tmp_path / "taken").mkdir()
     with pytest.raises(Failure, match=r"cannot write .*taken: "):
-        _results.write_whole(tmp_path / "taken", b"text")
+        _output.write_whole(tmp_path / "taken", b"text")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 

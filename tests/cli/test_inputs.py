@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sk_denoise.cli._console import Refusal
-from sk_denoise.cli._inputs import find_images
+from sk_denoise.cli._files import find_images
 
 
 @pytest.fixture

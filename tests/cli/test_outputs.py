@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sk_denoise.cli import _outputs
+from sk_denoise.cli import _files
 from sk_denoise.cli._console import Refusal
-from sk_denoise.cli._outputs import plan_jobs
+from sk_denoise.cli._files import plan_jobs
 
 
 @pytest.fixture
@@ -125,8 +125,8 @@ def test_links_to_one_place_are_one_output(tree):
 @pytest.mark.parametrize("ignores_case", [False, True])
 def test_names_that_differ_in_case_are_one_where_the_disk_says_so(ignores_case, tree, monkeypatch):
     Path("in/A.png").write_bytes(b"?")
-    if not _outputs._ignores_case(tree):
-        monkeypatch.setattr(_outputs, "_ignores_case", lambda folder: ignores_case)
+    if not _files._ignores_case(tree):
+        monkeypatch.setattr(_files, "_ignores_case", lambda folder: ignores_case)
     if ignores_case:
         with pytest.raises(Refusal, match=r"in/A\.png and in/a\.png would both go to out/a\.png"):
             plan("in", "out")
@@ -137,7 +137,7 @@ def test_names_that_differ_in_case_are_one_where_the_disk_says_so(ignores_case, 
 def test_a_disk_is_asked_whether_it_ignores_case(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
-    assert _outputs._ignores_case(folder / "not" / "there") == (tmp_path / "FOLDER").exists()
+    assert _files._ignores_case(folder / "not" / "there") == (tmp_path / "FOLDER").exists()
 
 
 def test_files_that_are_there_are_refused_replaced_or_kept(tree):

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from sk_denoise.cli import main
-from sk_denoise.cli._epochs import screen as epochs
-from sk_denoise.cli._progress import ImageProgress
-from sk_denoise.cli._results import say_table
+from sk_denoise.cli._output import ImageProgress, say_table
+from sk_denoise.cli._training import screen as epochs
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ from sk_denoise import (
     ImageDenoiser,
     MedianDenoiser,
 )
-from sk_denoise.cli import _epochs, _settings, _train
+from sk_denoise.cli import _train, _training
 from sk_denoise.cli._console import Terminated
 from sk_denoise.datasets import ImageFolder
 from sk_denoise.io import write_image
@@ -138,7 +138,7 @@ def test_weights_in_the_box_go_on_with_a_rate_of_their_own(folder, model, tmp_pa
     for path in (model, other):
         train(folder, "-o", path, *options.split())
     denoiser, before = load(model), load_pretrained("gray")
-    assert denoiser.learning_rate == before.learning_rate == _settings.RATE_TO_GO_ON
+    assert denoiser.learning_rate == before.learning_rate == _training.RATE_TO_GO_ON
     assert denoiser.n_iter_ == 1
     assert 0 < float((weights(denoiser) - weights(before)).abs().max()) < 0.01
     assert torch.equal(weights(denoiser), weights(load(other)))
@@ -184,7 +184,7 @@ def test_it_validates_on_another_folder_and_stops_where_that_gets_no_better(
 def test_the_model_is_whole_after_every_epoch(folder, model, monkeypatch, quick):
     seen = []
     monkeypatch.setattr(
-        _epochs.Lines, "show", lambda self, done, figures: seen.append((done, load(model).n_iter_))
+        _training.Lines, "show", lambda self, done, figures: seen.append((done, load(model).n_iter_))
     )
     quick(folder, model, "--epochs", "3")
     assert seen == [(1, 1), (2, 2), (3, 3)]
@@ -197,7 +197,7 @@ def interrupted_after(epochs, monkeypatch):
         if done == epochs:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(_epochs.Lines, "show", show)
+    monkeypatch.setattr(_training.Lines, "show", show)
 
 
 def test_an_interruption_keeps_the_last_epoch_and_says_how_to_go_on(folder, model, monkeypatch, train, quick):
@@ -231,7 +231,7 @@ def test_the_exit_code_tells_which_signal_it_was(folder, model, monkeypatch, qui
     def stop(self, done, figures):
         raise Terminated(signal.SIGTERM)
 
-    monkeypatch.setattr(_epochs.Lines, "show", stop)
+    monkeypatch.setattr(_training.Lines, "show", stop)
     assert "holds 1 of 2 epochs" in quick(folder, model, "--epochs", "2", code=143).err
 
 
@@ -239,7 +239,7 @@ def test_an_interruption_of_the_first_epoch_writes_nothing(folder, model, monkey
     def interrupt(self, denoiser, epoch):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_epochs.Keeper, "__call__", interrupt)
+    monkeypatch.setattr(_training.Keeper, "__call__", interrupt)
     assert "was not written" in quick(folder, model, "--epochs", "2", code=130).err
     assert not model.exists()
 
@@ -301,9 +301,9 @@ def test_without_a_terminal_each_epoch_is_a_plain_line(folder, model, quick):
 
 
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
-    monkeypatch.setattr(_epochs, "terminal", lambda: Console(stderr=True, force_terminal=True))
+    monkeypatch.setattr(_training, "terminal", lambda: Console(stderr=True, force_terminal=True))
     monkeypatch.setenv("TERM", "xterm")
-    with _epochs.screen(2, 4, quiet=False) as shown:
+    with _training.screen(2, 4, quiet=False) as shown:
         shown.say("a [line]")
         shown.show(3, "loss 0.5")
     told = capsys.readouterr().err
@@ -317,9 +317,9 @@ def test_quiet_runs_say_nothing(folder, model, quick):
 
 
 def test_the_psnr_in_training_is_that_of_the_squared_error():
-    assert _epochs.figures_of({"train_loss": 0.01}, "mse") == "loss 0.01000, training PSNR 20.00 dB"
-    assert _epochs.figures_of({"train_loss": 0.01}, "mae") == "loss 0.01000"
-    assert "validation PSNR 30.00 dB" in _epochs.figures_of({"train_loss": 0.01, "valid_psnr": 30.0}, "mse")
+    assert _training.figures_of({"train_loss": 0.01}, "mse") == "loss 0.01000, training PSNR 20.00 dB"
+    assert _training.figures_of({"train_loss": 0.01}, "mae") == "loss 0.01000"
+    assert "validation PSNR 30.00 dB" in _training.figures_of({"train_loss": 0.01, "valid_psnr": 30.0}, "mse")
 
 
 def test_broken_images_are_left_out_with_a_line(folder, model, tmp_path, quick):
@@ -444,7 +444,7 @@ def test_what_fails_ends_with_1_and_a_reason(folder, model, tmp_path, train, qui
 
 
 def test_constants_are_those_of_the_library():
-    assert load_pretrained("gray").learning_rate == _settings.RATE_TO_GO_ON
+    assert load_pretrained("gray").learning_rate == _training.RATE_TO_GO_ON
 
 
 def test_the_defaults_that_help_shows_are_those_of_the_estimator():
@@ -456,8 +456,8 @@ def test_the_defaults_that_help_shows_are_those_of_the_estimator():
     }
     assert len(shown) > 10
     for name, text in shown.items():
-        if name in _settings.PARAMETERS:
-            default = str(own[_settings.PARAMETERS[name]])
+        if name in _training.PARAMETERS:
+            default = str(own[_training.PARAMETERS[name]])
             assert text.partition(",")[0] == {"None": "none"}.get(default, default)
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from sk_denoise.datasets import ImageFolder, RandomPatches, _cutting, _sources, _stream
+from sk_denoise.datasets import ImageFolder, RandomPatches, _patches, _sources, _stream
 from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError
 
 
@@ -150,11 +150,11 @@ def test_learning_begins_before_all_images_are_read():
 
 def test_blocks_and_pools_are_bounded(monkeypatch):
     monkeypatch.setattr(_stream, "POOL_BYTES", 1000)
-    monkeypatch.setattr(_cutting, "BLOCK_ENTRIES", 100)
+    monkeypatch.setattr(_patches, "BLOCK_ENTRIES", 100)
     largest = []
-    add = _cutting.Pool.add
+    add = _patches.Pool.add
     monkeypatch.setattr(
-        _cutting.Pool, "add", lambda self, part: (add(self, part), largest.append(self.n_bytes))[0]
+        _patches.Pool, "add", lambda self, part: (add(self, part), largest.append(self.n_bytes))[0]
     )
     blocks = list(RandomPatches(np.zeros((300, 8, 8), np.uint8), 4).draw(seeded()))
     assert max(len(x) for x, _ in blocks) == 100 // 16
@@ -163,7 +163,7 @@ def test_blocks_and_pools_are_bounded(monkeypatch):
 
 
 def test_a_patch_larger_than_a_block_comes_alone(monkeypatch):
-    monkeypatch.setattr(_cutting, "BLOCK_ENTRIES", 10)
+    monkeypatch.setattr(_patches, "BLOCK_ENTRIES", 10)
     blocks = list(RandomPatches(flats(3), 4, patches_per_image=2).draw(seeded()))
     assert [len(x) for x, _ in blocks] == [1] * 6
 

@@ -14,8 +14,8 @@ from PIL import ExifTags, Image, ImageCms
 
 from sk_denoise.exceptions import UnreadableImageError
 from sk_denoise.io import IMAGE_SUFFIXES, image_size, image_suffix, read_image, write_image
+from sk_denoise.io._exif import gathered
 from sk_denoise.io._formats import FORMATS
-from sk_denoise.io._tiff_exif import gathered
 
 HEIGHT, WIDTH = 17, 24
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sk_denoise import _cost
+from sk_denoise import _resources
 from sk_denoise.training import CorruptedRows, Pairing, keep_on, resolve_device
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -88,7 +88,7 @@ def test_rows_that_stay_behind_are_sent_batch_by_batch_from_pinned_memory():
 
 
 def test_chunks_of_a_prediction_follow_the_memory_of_a_gpu(monkeypatch):
-    assert _cost.entries_at_once(CPU) == _cost.IN_CACHE
-    for free, expected in ((2**20, _cost.IN_CACHE), (2**35, 2**27)):
+    assert _resources.entries_at_once(CPU) == _resources.IN_CACHE
+    for free, expected in ((2**20, _resources.IN_CACHE), (2**35, 2**27)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 2**40))
-        assert _cost.entries_at_once(GPU) == expected
+        assert _resources.entries_at_once(GPU) == expected

@@ -13,10 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._array_api import in_kind
-from sk_denoise._callbacks import CallbackSupportMixin, take_fitted, told_as_one
+from sk_denoise._compat import CallbackSupportMixin, DocumentationLinkMixin, in_kind, take_fitted, told_as_one
 from sk_denoise._noise_level import levels_of
-from sk_denoise._representation import DocumentationLinkMixin
 from sk_denoise._validation import (
     Interval,
     SampleTagsMixin,
@@ -29,8 +27,8 @@ from sk_denoise._validation import (
     warn_of_flat_channels_first,
     warn_of_single_image,
 )
-from sk_denoise.estimators._layout import SampleLayout
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair
+from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.estimators._scoring import DenoisingScoreMixin
 
 __all__ = ["ClassicalDenoiser", "LevelDenoiser", "check_odd"]

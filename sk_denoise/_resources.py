@@ -5,17 +5,28 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sk_denoise._random import borrowed_global_state
 
-__all__ = ["Cost", "Usage", "cost_of", "entries_at_once", "usage_by_layer"]
+__all__ = [
+    "Cost",
+    "Usage",
+    "cost_of",
+    "entries_at_once",
+    "one_thread",
+    "suitable_threads",
+    "threads_for",
+    "usage_by_layer",
+]
 
 IN_CACHE = 2**20  # entries of a layer that a processor's cache holds: 4 MB
 SHARE_OF_GPU = 1 / 64  # of its free memory: a layer's input, output and what is computed in between
@@ -156,3 +167,31 @@ def entries_at_once(device: torch.device) -> int:
     if device.type != "cuda":
         return IN_CACHE
     return max(IN_CACHE, int(SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0] / 4))
+
+
+# Operations of a step of training, or of a prediction. With fewer the threads gain a fifth at best, and lose
+# a multiple of it on a machine that is busy with something else, where they wait for each other.
+WORTH_SHARING = 1e8
+AN_ENTRY = 10  # operations that a pass over data in memory is worth, for each of their entries
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()  # looks through all loaded libraries, which takes milliseconds
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep work to one thread, for the calling thread alone and for as long as the block runs."""
+    with _controller().limit(limits=1, user_api="openmp"):
+        yield
+
+
+def suitable_threads(flops: float) -> AbstractContextManager[None]:
+    """Keep work of so many operations to one thread, unless it is worth sharing."""
+    return nullcontext() if flops >= WORTH_SHARING else one_thread()
+
+
+def threads_for(entries: int) -> AbstractContextManager[None]:
+    """Keep passes over so many entries to one thread, unless they are worth sharing."""
+    return suitable_threads(AN_ENTRY * entries)
