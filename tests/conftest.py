@@ -58,7 +58,7 @@ def digits() -> Digits:
 
 @pytest.fixture(scope="session")
 def document_files(tmp_path_factory) -> Path:
-    """Lay out images and a model under the names that README and the pages of the site use."""
+    """Lay out images and a model under the names that the documents use."""
     import tifffile
     from PIL import Image
 
@@ -98,7 +98,7 @@ def document_files(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def in_document_files(document_files, tmp_path, monkeypatch) -> None:
-    """Work in a copy of the files that the documents name."""
+    """Change to a copy of the files of the documents."""
     shutil.copytree(document_files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
 

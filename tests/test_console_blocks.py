@@ -1,20 +1,18 @@
-"""The commands in console blocks of README and docs run, and print what stands below them.
+"""Commands in console blocks of README and docs run and print the documented output.
 
-They end with 0, or with what a comment behind them says: `# exit code 1`. A line that ends in a backslash
-goes on in the next one. Below a command, "..." stands for lines that are left out. What chance, clocks and
-processors have a share in is compared but for its decimals and times (`VARYING`). Transcripts of what
-somebody interrupts stand in blocks of text, which do not run.
+Their exit code is 0, or that of a comment behind them: `# exit code 1`. A backslash at the end of a line continues
+it. Below a command, "..." stands for lines that are left out. Output that depends on chance, clocks and processors
+is compared without its decimals and times (`VARYING`). Transcripts with an interruption stand in text blocks, which
+do not run.
 
-Not run, and checked otherwise:
+Some commands are not run, and checked otherwise:
 
-- `make ...` sets up an environment of its own: the target must be in the Makefile;
-- `pip install ...` and `uv pip install ...` need a package index: their extras must be in pyproject.toml;
-- `docker ...` needs a service, and an image that takes minutes and a network to build: what it runs must be
-  what is built from the Dockerfile, and the port that it opens must be the one that is served there;
-- `sk-denoise app` is a server that runs until it is stopped, `sk-denoise demo` takes a minute: they must be
-  commands, and have their help.
+- `make ...` sets up an environment: its target must be in the Makefile.
+- `pip install ...` and `uv pip install ...` need a package index: their extras must be in pyproject.toml.
+- `docker ...` needs a service and minutes: the image must be built from the Dockerfile, and its port must be open.
+- `sk-denoise app` is a server, and `sk-denoise demo` takes a minute: their help is run.
 
-A `sk-denoise train` that does not say how long is run for one epoch.
+A `sk-denoise train` without a number of epochs is run for one.
 """
 
 from __future__ import annotations
@@ -58,7 +56,7 @@ def with_commands(program, **marks):
 
 @pytest.mark.usefixtures("in_document_files")
 @pytest.mark.parametrize("document", with_commands("sk-denoise", command_line=pytest.mark.slow))
-def test_commands_run_and_print_what_is_said(document, monkeypatch, capsys):
+def test_commands_run_and_print_the_documented_output(document, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     for line, below in (command for block in console_blocks(document) for command in block):
         program, *arguments = shlex.split(line, comments=True)

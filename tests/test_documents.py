@@ -1,7 +1,7 @@
-"""The Python blocks of README and docs run, one after another, and print what they say.
+"""Python blocks of README and docs run in order and print the documented output.
 
-What a block prints stands behind `# prints: `, in order. Numbers may differ by `NEAR`, because chance and
-processors have a share in them.
+The output of a block stands behind `# prints: `, in order. Numbers may differ by `NEAR`, because they depend
+on chance and on the processor. Blocks run among the files of the fixture `document_files`.
 """
 
 from __future__ import annotations
@@ -79,30 +79,30 @@ def pydicom(monkeypatch):
         if blocks(document, "python")
     ],
 )
-def test_blocks_run_and_print_what_they_say(document, capsys):
+def test_blocks_run_and_print_the_documented_output(document, capsys):
     plt.switch_backend("Agg")
     names = {}
     for block in blocks(document, "python"):
         exec(compile(block, str(document), "exec"), names)
         printed = iter(capsys.readouterr().out.splitlines())
-        for said in re.findall(r"# prints: (.*)", block):
-            assert any(is_said(line, said) for line in printed), (said, block)
+        for documented in re.findall(r"# prints: (.*)", block):
+            assert any(matches(line, documented) for line in printed), (documented, block)
     plt.close("all")
 
 
-def is_said(line, said):
-    """Whether a line is what a document says, but for a little in its numbers."""
-    pairs = list(zip(NUMBER.findall(line), NUMBER.findall(said), strict=False))
+def matches(line, documented):
+    """Return whether a line equals the documented one, up to tolerances of its numbers."""
+    pairs = list(zip(NUMBER.findall(line), NUMBER.findall(documented), strict=False))
     near = all(abs(float(a) - float(b)) <= NEAR[unit] for (a, _), (b, unit) in pairs)
-    return near and NUMBER.sub(r"\2", line) == NUMBER.sub(r"\2", said)
+    return near and NUMBER.sub(r"\2", line) == NUMBER.sub(r"\2", documented)
 
 
 def test_a_number_that_is_not_the_one_in_the_document_is_found():
-    assert is_said("noisy 12.2 dB, 0.91", "noisy 12.1 dB, 0.90")
-    assert not is_said("noisy 12.5 dB", "noisy 12.1 dB")
-    assert not is_said("0.86", "0.90")
-    assert not is_said("noisy 12.1 dB", "denoised 12.1 dB")
-    assert not is_said("noisy 12.1 dB", "noisy 12.1 dB, denoised 18.1 dB")
+    assert matches("noisy 12.2 dB, 0.91", "noisy 12.1 dB, 0.90")
+    assert not matches("noisy 12.5 dB", "noisy 12.1 dB")
+    assert not matches("0.86", "0.90")
+    assert not matches("noisy 12.1 dB", "denoised 12.1 dB")
+    assert not matches("noisy 12.1 dB", "noisy 12.1 dB, denoised 18.1 dB")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
