@@ -1,15 +1,15 @@
 """Commands in console blocks of README and docs run and print the documented output.
 
-Their exit code is 0, or that of a comment behind them: `# exit code 1`. A backslash at the end of a line continues
-it. Below a command, "..." stands for lines that are left out. Output that depends on chance, clocks and processors
-is compared without its decimals and times (`VARYING`). Transcripts with an interruption stand in text blocks, which
-do not run.
+Their exit code is 0, or that of a comment behind them: `# exit code 1`. A backslash at the end of a line
+continues it. Below a command, "..." stands for lines that are left out. Output that depends on chance, clocks
+and processors is compared without its decimals and times (`VARYING`). Transcripts with an interruption stand
+in text blocks, which do not run.
 
 Some commands are not run, and checked otherwise:
 
 - `make ...` sets up an environment: its target must be in the Makefile.
 - `pip install ...` and `uv pip install ...` need a package index: their extras must be in pyproject.toml.
-- `docker ...` needs a service and minutes: the image must be built from the Dockerfile, and its port must be open.
+- `docker ...` needs a service and minutes: the image must be built from the Dockerfile, with an open port.
 - `sk-denoise app` is a server, and `sk-denoise demo` takes a minute: their help is run.
 
 A `sk-denoise train` without a number of epochs is run for one.
