@@ -23,19 +23,15 @@ MADE = {"_build", "gallery", "generated", "backreferences"}
 PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if not MADE & set(page.parts)]
 DOCUMENTS = [ROOT / "README.md", *PAGES]
 NAMES = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
-LONG = {  # their blocks train more than a little
+LONG = {  # their blocks train for over two seconds
     "README.md",
     "docs/start/index.md",
-    "docs/how_to/microscopes.md",
-    "docs/how_to/photos.md",
     "docs/how_to/save_and_export.md",
     "docs/how_to/scikit_learn.md",
     "docs/how_to/search.md",
     "docs/how_to/signals.md",
     "docs/how_to/tables.md",
-    "docs/how_to/uncertainty.md",
-    "docs/how_to/displays.md",
-    "docs/explanation/scoring.md",
+    "docs/how_to/train_on_images.md",
 }
 
 
