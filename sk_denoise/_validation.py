@@ -17,24 +17,21 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.metrics._scorer import _BaseScorer
 from sklearn.pipeline import _name_estimators
-from sklearn.utils import Tags, check_array
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
     validate_parameter_constraints,
 )
 from sklearn.utils._set_output import _wrap_data_with_container
-from sklearn.utils.metaestimators import _BaseComposition as ComposedEstimator
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from sk_denoise._registry import check_one_of
 from sk_denoise.exceptions import CleanTargetWarning
 
 __all__ = [
-    "ComposedEstimator",
     "Interval",
     "Noiser",
-    "SampleTagsMixin",
     "Scorer",
     "StrOptions",
     "as_float",
@@ -90,19 +87,6 @@ class Noiser(Protocol):
     def fit(self, X: ArrayLike, y: Any = None) -> Any: ...
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor: ...
-
-
-class SampleTagsMixin:
-    """Tags of a transformer that takes what ``check_samples`` lets in and answers in its precision."""
-
-    _takes_any_size: ClassVar[bool] = False  # of images, whatever size those of the fit had
-
-    def __sklearn_tags__(self) -> Tags:
-        tags: Tags = super().__sklearn_tags__()  # type: ignore[misc]
-        tags.input_tags.three_d_array = True
-        assert tags.transformer_tags is not None  # TransformerMixin made them
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 class Scorer(_BaseScorer):

@@ -7,7 +7,7 @@ import pytest
 
 from sk_denoise import FoldedUNetNetwork, GaussianNoiser, ImageDenoiser
 from sk_denoise._intensity import UNIT, IntensityRange, without_alpha
-from sk_denoise.app._processing import Order, denoise
+from sk_denoise.app._processing import DenoisingRequest, denoise_to_folder
 from sk_denoise.cli import main
 from sk_denoise.datasets import RandomPatches, load_images
 from sk_denoise.io import read_image, write_image
@@ -155,8 +155,8 @@ def everywhere(image, path, level, model="gray"):
         main(["denoise", str(path), "-o", str(target), "--sigma", str(level), "--model", model, "--quiet"])
         == 0
     )
-    order = Order(model=model, sigma=float(level))
-    denoise(path, order, path.parent, lambda *_, **__: None, model=None, most_pixels=10**6)
+    request = DenoisingRequest(model=model, sigma=float(level))
+    denoise_to_folder(path, request, path.parent, lambda *_, **__: None, model=None, max_pixels=10**6)
     return library, read_image(target), np.load(path.parent / "after.npy")
 
 

@@ -14,8 +14,8 @@ from sk_denoise._intensity import DEVIATIONS, SLACK, IntensityRange
 from sk_denoise._resources import Cost, cost_of
 from sk_denoise._validation import check_one_of
 from sk_denoise.estimators import ImageDenoiser
+from sk_denoise.estimators._tiled_prediction import Guard, Restorer
 from sk_denoise.estimators._training_domain import found_levels, warn_of_tiny_sigma
-from sk_denoise.estimators._whole_images import Guard, Restorer
 from sk_denoise.restoration._models import MODELS, shared_network
 
 __all__ = ["Network", "network_for", "only_noise", "within_sight"]
@@ -114,10 +114,10 @@ class NetworkOfAUser:
         if levels is not None and sigma is not None and self._denoiser.intensity_range_ is not None:
             most = float(levels.max())
             check_sigma(most, colors, IntensityRange.of(colors[0], most))
-        (seen,) = self._denoiser._seen(colors, levels)
+        (seen,) = self._denoiser._ranges_of(colors, levels)
         if levels is not None:
-            known = self._denoiser._limited(levels, seen, was_told=sigma is not None, name="image")
-            levels = np.minimum(gain * known, self._denoiser._strongest_in(seen))
+            known = self._denoiser._limit_levels(levels, seen, is_given=sigma is not None, name="image")
+            levels = np.minimum(gain * known, self._denoiser._max_level_in(seen))
         return levels, [seen]
 
     def knows(self, levels: NDArray[Any], seen: Seen) -> NDArray[np.bool_]:
