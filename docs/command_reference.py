@@ -58,11 +58,13 @@ def command_section(name, command, parent):
 
 def command_page():
     """Return all commands in Markdown."""
-    from sk_denoise.cli import COMMANDS, PROGRAM, group
+    from sk_denoise.cli import COMMANDS, PROGRAM, root_command
 
-    context = click.Context(group, info_name=PROGRAM, **group.context_settings)
+    context = click.Context(
+        root_command, info_name=PROGRAM, **root_command.context_settings
+    )
     sections = [
-        command_section(name, group.get_command(context, name), context)
+        command_section(name, root_command.get_command(context, name), context)
         for name in COMMANDS
     ]
     return "\n\n".join(sections)

@@ -12,7 +12,7 @@ import pytest
 
 import sk_denoise
 from sk_denoise import DenoisingAutoencoder
-from sk_denoise.cli import COMMANDS, group
+from sk_denoise.cli import COMMANDS, root_command
 from sk_denoise.estimators import IMAGE_NETWORKS, NETWORKS
 from sk_denoise.noise import NOISERS
 from sk_denoise.training import LOSSES, OPTIMIZERS, SCHEDULES
@@ -53,7 +53,7 @@ def test_the_site_is_whole(tmp_path, monkeypatch):
     commands = html.unescape((site / "reference" / "command_line.html").read_text(encoding="utf-8"))
     for name in COMMANDS:
         assert f'id="{name}"' in commands
-        for parameter in group.get_command(None, name).params:
+        for parameter in root_command.get_command(None, name).params:
             assert max(parameter.opts, key=len) in commands or parameter.param_type_name == "argument"
 
     # pages have a width that follows the screen
