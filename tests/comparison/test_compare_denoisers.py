@@ -330,7 +330,7 @@ def test_an_estimator_answers_to_every_image(stack):
         def predict(self, X):
             return X[:2]
 
-    with pytest.raises(ValueError, match="Method 'lazy' under noise 'some' gave 2 answers to 3 images"):
+    with pytest.raises(ValueError, match="Method 'lazy' under noise 'some' gave 2 outputs for 3 images"):
         compare_denoisers({"lazy": Lazy()}, stack, {"some": NOISE})
 
 
@@ -338,7 +338,7 @@ def test_an_answer_in_another_unit_than_integers_is_told(stack):
     from skimage.restoration import denoise_tv_chambolle
 
     clean = (stack * 255).astype(np.uint8)
-    with pytest.raises(ValueError, match=r"'denoise_tv_chambolle'.*answers in \[0, 1\] to uint8"):
+    with pytest.raises(ValueError, match=r"'denoise_tv_chambolle'.*gave values in \[0, 1\] for uint8"):
         compare_denoisers([denoise_tv_chambolle], clean, GaussianNoiser(20.0))
 
 

@@ -249,7 +249,7 @@ def test_what_cannot_be_asked_is_refused_in_words(digits, dae):
         ask(always, digits.test, sigmas=SIGMAS)
     classifier = LogisticRegression(max_iter=500).fit(digits.train[:99], digits.train_labels[:99])
     with pytest.raises(
-        ValueError, match=r"what 'LogisticRegression' predicts to be 20 samples .*of shape \(\)"
+        ValueError, match=r"predictions of 'LogisticRegression' to be 20 samples .*of shape \(\)"
     ):
         ask(classifier, digits.test[:20], sigmas=SIGMAS)
     with pytest.raises(TypeError, match="'StandardScaler' has no predict"):
