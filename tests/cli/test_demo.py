@@ -28,7 +28,7 @@ SMALL = _demo.DemoSize(
 
 @pytest.fixture
 def no_demo(monkeypatch):
-    """Make the demo itself a failure: a test that asks for this must not come so far."""
+    """Make the demo itself fail, for tests of errors before it starts."""
 
     def refuse(*args, **kwargs):
         raise AssertionError("the demo ran")
@@ -55,7 +55,7 @@ def test_bad_arguments_end_with_2_and_a_reason(arguments, message, run, no_demo)
 
 
 @pytest.mark.parametrize("below", ["", "below"])
-def test_a_folder_that_cannot_be_written_is_one_line_before_the_work(below, tmp_path, capsys, no_demo):
+def test_a_folder_without_write_access_is_one_line_before_the_work(below, tmp_path, capsys, no_demo):
     (tmp_path / "taken").write_text("a file")
     folder = tmp_path / "taken" / below
     assert main(["demo", "--output", str(folder)]) == 1
@@ -85,23 +85,23 @@ def test_an_interruption_is_no_traceback(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """Run a small demo once, and return what it found and where it wrote."""
+    """Run a small demo once, and return its results, folder and text."""
     folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
-        said = []
-        patch.setattr("builtins.print", lambda *args, **kwargs: said.append(" ".join(map(str, args))))
+        printed = []
+        patch.setattr("builtins.print", lambda *args, **kwargs: printed.append(" ".join(map(str, args))))
         results = _demo.run_demo(folder, jobs=1, seed=0, size=SMALL)
     plt.close("all")
-    return results, folder, "\n".join(said)
+    return results, folder, "\n".join(printed)
 
 
 @pytest.mark.slow
 def test_the_demo_denoises(demo):
     results, _, _ = demo
-    found = {(r.method, r.level): r for r in results}
-    assert {method for method, _ in found} == {"noisy", "PCA", "kernel PCA", "DenoisingAutoencoder"}
+    by_method = {(r.method, r.level): r for r in results}
+    assert {method for method, _ in by_method} == {"noisy", "PCA", "kernel PCA", "DenoisingAutoencoder"}
     for level in SMALL.levels:
-        noisy, denoised = found["noisy", level], found["DenoisingAutoencoder", level]
+        noisy, denoised = by_method["noisy", level], by_method["DenoisingAutoencoder", level]
         assert denoised.psnr > noisy.psnr + 3
         assert denoised.ssim > noisy.ssim
 
@@ -115,7 +115,7 @@ def test_the_demo_writes_its_image_and_nothing_else(demo):
 
 
 @pytest.mark.slow
-def test_the_demo_says_what_it_found_in_narrow_lines(demo):
+def test_the_demo_prints_its_results_in_narrow_lines(demo):
     _, folder, text = demo
     assert "target_source_ is 'noiser'" in text
     assert "* the best: noise_factor" in text
@@ -123,17 +123,19 @@ def test_the_demo_says_what_it_found_in_narrow_lines(demo):
     assert max(map(len, lines)) <= 100
 
 
-def test_a_search_shows_how_far_it_is(capsys):
-    with _demo.counted(lambda estimator, X, y: 1.0, total=3) as scorer:
+def test_a_search_shows_its_progress(capsys):
+    with _demo.show_progress(lambda estimator, X, y: 1.0, total=3) as scorer:
         assert scorer(None, None) == 1.0
         scorer(None, None)
     assert "2/3" in capsys.readouterr().err.split("\r")[-1]
 
 
-def test_without_matplotlib_the_demo_says_so(monkeypatch, tmp_path, digits, capsys):
+def test_without_matplotlib_the_demo_names_the_extra(monkeypatch, tmp_path, digits, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    own = _demo.Digits(digits.train, digits.test, digits.train_labels, digits.test_labels, seed=0)
-    _demo.draw(own, [_demo.Result(0.5, "DenoisingAutoencoder", digits.test, 100.0, 1.0)], tmp_path)
+    split = _demo.DigitsSplit(digits.train, digits.test, digits.train_labels, digits.test_labels, seed=0)
+    _demo.draw_digits(
+        split, [_demo.DemoResult(0.5, "DenoisingAutoencoder", digits.test, 100.0, 1.0)], tmp_path
+    )
     assert 'pip install "sk-denoise[plots]"' in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
