@@ -335,7 +335,7 @@ def _draw_noisy(noise: Any, clean: Samples, name: Hashable) -> Samples:
 
 
 def _check_noisy(samples: Any, clean: Samples, name: Hashable) -> Samples:
-    """Return given noisy samples as an array or a list, checked against the clean ones."""
+    """Return given noisy samples, checked against the clean ones."""
     noisy = as_stack_or_list(samples, f"noises[{name!r}]")
     if [x.shape for x in noisy] != [x.shape for x in clean]:
         raise ValueError(
@@ -352,7 +352,7 @@ def _check_noisy(samples: Any, clean: Samples, name: Hashable) -> Samples:
 
 
 def _as_stored(noisy: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return noisy values in the dtype of image files, if the images have such a dtype."""
+    """Return noisy images in the dtype of the clean ones, if it is that of files."""
     if not is_stored(dtype):
         return noisy
     return UNIT.from_unit(noisy, dtype)

@@ -93,7 +93,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">")
 
 
 class Display:
-    """Base class of displays, whose copies and pickles hold the data alone."""
+    """Base class of displays: copies and pickles hold the data alone."""
 
     def __getstate__(self) -> dict[str, Any]:
         # An artist belongs to one figure, and unpickling a figure puts it on the screen. `plot` draws again.

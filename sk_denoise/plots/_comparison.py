@@ -41,7 +41,7 @@ Crop = tuple[int, int, int, int]
 
 
 class ComparisonDisplay(Display):
-    """Denoised images by noise and method: a row for each noise, a column for each method.
+    """Denoised images, in a row for each noise and a column for each method.
 
     A part of large images is shown enlarged, with a frame around it in the whole image. The PSNR of the
     whole image is printed under the noisy and each denoised image, the best of a row in bold. The table

@@ -53,7 +53,7 @@ KINDS = {"images": 10, "signals": 3}
 
 
 class DenoisingDisplay(Display):
-    """Clean, noisy and denoised samples with their error, in one column for each sample.
+    """Clean, noisy and denoised samples with their error, in a column for each.
 
     All images share one scale of greys, that of the clean data; values beyond it are drawn black or white.
     The PSNR of each sample is printed under its noisy and its denoised image. The last row is the error,

@@ -376,7 +376,7 @@ def _is_missing(label: Any) -> bool:
 
 
 def _infer_kind(labels: NDArray[Any]) -> str:
-    """Return "values" for numbers with fractions or many different ones, else "classes"."""
+    """Return "values" for fractions or many different numbers, else "classes"."""
     if labels.dtype == object:
         labels = np.array([label for label in labels.tolist() if not _is_missing(label)])
     if labels.dtype.kind not in "iuf":
