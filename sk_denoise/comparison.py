@@ -68,7 +68,7 @@ def compare_denoisers(
 ) -> pd.DataFrame:
     """Compare methods of denoising under several noises: PSNR, SSIM and seconds.
 
-    Every method receives the same noisy images, in a copy of its own. Its output is compared with the
+    Every method receives the same noisy images, in its own copy. Its output is compared with the
     clean images. Nothing is trained here.
 
     Parameters

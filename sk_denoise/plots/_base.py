@@ -130,7 +130,7 @@ def as_images(samples: Any, image_shape: Sequence[int] | None, name: str, hint: 
     if len(shape) == 1:
         raise ValueError(
             f"{name} holds flat rows of {shape[0]} values. Give image_shape=(height, width) or "
-            f"(height, width, channels) where they are images{hint}."
+            f"(height, width, channels) if they are images{hint}."
         )
     if math.prod(shape) != math.prod(images.shape[1:]):
         raise ValueError(f"image_shape={shape} does not fit {name}, whose samples have {images.shape[1:]}.")
@@ -266,7 +266,7 @@ def check_figure(figure: Any) -> Figure | SubFigure:
 
 
 def hide_spines(ax: Axes) -> None:
-    """Hide the frame at the top and at the right, where no scale is."""
+    """Hide the frame at the top and at the right."""
     ax.spines[["top", "right"]].set_visible(False)
 
 

@@ -155,7 +155,7 @@ class ComparisonDisplay(Display):
             Display with its figure; ``table`` holds the numbers of all images.
         """
         require_pyplot(f"{cls.__name__}.from_methods")
-        # A comparison can take minutes, so what cannot be drawn is refused first.
+        # A comparison can take minutes, so invalid options are refused first.
         if limits is not None:
             check_limits(limits)
         clean = _select_image(index, images, image_shape)
