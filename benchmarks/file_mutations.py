@@ -1,9 +1,9 @@
-"""Load randomly changed files of estimators: each must work or be refused.
+"""Saved estimators, changed at random: what loads works, what does not is refused, and nothing is run.
 
     python benchmarks/file_mutations.py --count 10000
 
-No file may run code. Half of the changed files get a new checksum, as an attacker would do. Workers may take
-1 GB more than after a load and a prediction of every whole file, and each file has a time limit.
+Half of the changed files get a new checksum, as somebody who means harm would give them. Workers may take
+1 GB beside what they have after a load and a prediction of every whole file, and a time limit holds for each.
 """
 
 from __future__ import annotations
@@ -51,18 +51,16 @@ from sk_denoise import (
     WienerDenoiser,
 )
 
-# torch and scikit-learn import these modules when they format an error. Later, an import would be an event.
+# what torch and scikit-learn load when they describe an error, whatever it is
 for name in ("torch._subclasses.schema_check_mode", "sklearn.utils._pprint"):
     importlib.import_module(name)
 
 HERE = Path(__file__).parent
-# Limits for each file.
-SECONDS, MEMORY = 30, 2**30
+SECONDS, MEMORY = 30, 2**30  # for each file
 START = b'{"__metadata__":{"sha256":"'
 DIGEST = slice(8 + len(START), 8 + len(START) + 64)
-# Samples of more entries are too large to try a prediction.
-LARGE = 2**22
-# Events of Python's audit hooks that a file must not cause.
+LARGE = 2**22  # entries of a sample that is not made to try a prediction
+# events of Python's audit hooks that a file must not cause
 EVENTS = """
 exec compile import os.system os.exec os.fork os.posix_spawn os.spawn os.remove os.rename os.mkdir os.rmdir
 subprocess.Popen socket.connect socket.bind socket.getaddrinfo pickle.find_class marshal.loads ctypes.dlopen
@@ -92,7 +90,7 @@ OTHERS = [
 
 
 def corpus():
-    """Yield small fitted estimators of all kinds."""
+    """Return small fitted estimators of all kinds."""
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
@@ -132,7 +130,7 @@ def corpus():
 
 
 def whole_files(folder):
-    """Save the estimators, and return the bytes of each file and its estimator."""
+    """Save the estimators; return what the files hold, and the estimators."""
     from sk_denoise.persistence import save
 
     files = []
@@ -144,7 +142,7 @@ def whole_files(folder):
 
 
 def exercised(estimator):
-    """Return the outputs of an estimator, or None if samples would be too large."""
+    """Try an estimator on valid samples; return what it made of them, or None where they are too large."""
     shape = getattr(estimator, "_sample_shape_", None)
     if shape is None and hasattr(estimator, "steps"):
         first = estimator.steps[0][1]
@@ -168,11 +166,9 @@ def exercised(estimator):
         results.append(estimator.corrupt(torch.from_numpy(samples), torch.Generator().manual_seed(0)).numpy())
     for result in results:
         assert len(result) == 2, result.shape
-    # Last, because they change the estimator.
-    for method in ("score", "partial_fit"):
+    for method in ("score", "partial_fit"):  # last, as it changes the estimator
         if hasattr(estimator, method):
-            # A clear error is allowed.
-            with contextlib.suppress(ValueError, TrainingDivergedError):
+            with contextlib.suppress(ValueError, TrainingDivergedError):  # it may say that it cannot
                 getattr(estimator, method)(samples)
     return results
 
@@ -181,15 +177,14 @@ def exercised(estimator):
 
 
 def changed(data, rng):
-    """Return a randomly changed file, and a description of the change."""
+    """Return a file changed at random, and what was done."""
     if rng.random() < 0.35:
         return changed_bytes(data, rng)
     length = int.from_bytes(data[:8], "little")
     header, values = json.loads(data[8 : 8 + length]), bytearray(data[8 + length :])
     done = []
     with contextlib.suppress(ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
-        # A second change may fail on a part that the first one broke.
-        for _ in range(rng.choice([1, 1, 1, 2, 4])):
+        for _ in range(rng.choice([1, 1, 1, 2, 4])):  # what is broken once may not be broken again
             done.append(changed_part(header, values, rng))
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -197,10 +192,9 @@ def changed(data, rng):
 
 
 def changed_bytes(data, rng):
-    """Return a file with changed bytes."""
+    """Return a file with other bytes."""
     data, length = bytearray(data), int.from_bytes(data[:8], "little")
-    # In the header more often, because it is short.
-    end = len(data) if rng.random() < 0.4 else 8 + length
+    end = len(data) if rng.random() < 0.4 else 8 + length  # in the header, more often
     place, other = rng.randrange(end), rng.randrange(end)
     kind = rng.choice(["bit", "byte", "cut", "insert", "swap", "length", "zeros", "remove", "append"])
     if kind == "bit":
@@ -229,7 +223,7 @@ def changed_bytes(data, rng):
 
 
 def changed_part(header, values, rng):
-    """Change a part of a file in place, and return a description."""
+    """Change a part of the header, of the tree or of the values in place; return what was done."""
     kind = rng.choice(["tree"] * 6 + ["array", "values", "metadata"])
     if kind == "tree":
         tree = json.loads(header["__metadata__"].get("estimator", "null"))
@@ -269,18 +263,18 @@ def changed_part(header, values, rng):
     return f"{part} of {name}"
 
 
-def collect_nodes(tree, nodes):
-    """Return all nodes of a tree as (container, key), added to ``nodes``."""
+def nodes_of(tree, found):
+    """Collect the places of a tree as (container, key)."""
     parts = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for key, part in parts:
-        nodes.append((tree, key))
-        collect_nodes(part, nodes)
-    return nodes
+        found.append((tree, key))
+        nodes_of(part, found)
+    return found
 
 
 def changed_node(tree, rng):
-    """Change one node of a tree, and return a description and the tree."""
-    nodes = collect_nodes(tree, [])
+    """Change one node of a tree; return what was done, and the tree."""
+    nodes = nodes_of(tree, [])
     if not nodes:
         return "no tree", rng.choice(OTHERS)
     numbers = [(box, key) for box, key in nodes if isinstance(box[key], int | float)]
@@ -321,7 +315,7 @@ def changed_node(tree, rng):
 
 
 def sealed(data):
-    """Return a file with its correct checksum."""
+    """Return a file with a checksum that is right for it."""
     if len(data) < DIGEST.stop:
         return data
     blank = bytearray(data)
@@ -334,17 +328,16 @@ def sealed(data):
 
 
 class Watch:
-    """Recorder of audit events while it is on."""
+    """Notes what Python does while it is on."""
 
     def __init__(self):
         self.on, self.seen = False, []
         sys.addaudithook(self.note)
 
     def note(self, event, arguments):
-        """Record an event that no file may cause."""
+        """Keep an event that no file may cause."""
         if event == "ctypes.dlopen" and str(arguments[0]).startswith(("libnvidia-ml", "libcuda")):
-            # torch looks for a GPU.
-            return
+            return  # torch asks for a GPU
         if self.on and (event in EVENTS.split() or (event == "open" and _writes(arguments))):
             self.seen.append(f"{event} {arguments!r:.80}")
 
@@ -355,7 +348,7 @@ def _writes(arguments):
 
 
 def tried(data, reseal, original, watch, path):
-    """Return the outcome of loading a changed file, and details of an error."""
+    """Return how loading a changed file ended: one word, and more where it must not be."""
     from sk_denoise.persistence import load
 
     path.write_bytes(data)
@@ -380,7 +373,7 @@ def tried(data, reseal, original, watch, path):
 
 
 def used(loaded, watch):
-    """Return the outcome of using a loaded estimator, and details of an error."""
+    """Return how an estimator does that was loaded."""
     watch.on = True
     try:
         results = exercised(loaded)
@@ -396,15 +389,14 @@ def used(loaded, watch):
 
 
 def work(seed, count):
-    """Try changed files in this process, and print the outcomes."""
+    """Try changed files in this process, and print what came of them."""
     warnings.simplefilter("ignore")
     rng, watch = random.Random(seed), Watch()
     counts, wrong, slowest = collections.Counter(), [], 0.0
     with tempfile.TemporaryDirectory() as folder:
         files = whole_files(folder)
         path = Path(folder) / "changed.safetensors"
-        # Whole files first: then all modules are imported, and the memory limit starts from here.
-        for data, estimator in files:
+        for data, estimator in files:  # so that all modules are there, and memory is as with whole files
             outcome = tried(data, False, data, watch, path)
             assert outcome[0] == "loaded, works" or "did what" in outcome[0], (outcome, estimator)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -412,7 +404,7 @@ def work(seed, count):
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         for number in range(count):
             original, estimator = files[rng.randrange(len(files))]
-            data, change = changed(original, rng)
+            data, what = changed(original, rng)
             reseal = number % 2 == 1
             data = sealed(data) if reseal else data
             faulthandler.dump_traceback_later(SECONDS, exit=True)
@@ -422,7 +414,7 @@ def work(seed, count):
             slowest = max(slowest, time.perf_counter() - start)
             counts[("resealed" if reseal else "as it is", outcome)] += 1
             if outcome.startswith("WRONG"):
-                wrong.append([type(estimator).__name__, change, outcome, detail[:300]])
+                wrong.append([type(estimator).__name__, what, outcome, detail[:300]])
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     result = {
         "counts": [[*key, n] for key, n in counts.items()],
@@ -434,7 +426,7 @@ def work(seed, count):
 
 
 def report(results, count, seed):
-    """Return the table of all outcomes."""
+    """Return the table of what came of all files."""
     total = collections.Counter()
     for result in results:
         for seal, outcome, n in result["counts"]:
@@ -457,7 +449,7 @@ hook watched: nothing was run, compiled, imported, written or connected to.
 
 
 def main():
-    """Share the files among processes, and write the outcomes."""
+    """Share the files among processes, and write what came of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
