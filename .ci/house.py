@@ -37,7 +37,7 @@ WORDS = {
     r"looks? on": "callback, hook",
     r"(is|are|was|were) told": "receives, is given",
     r"(is|are|was|were) asked": "is called",
-    r"is none": "there is no",
+    r"(?-i:is none)": "there is no",
     r"workshop": "AppService",
     r"shelf": "DiskCache",
 }

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from sk_denoise.cli import main as sk_denoise
-from sk_denoise.cli._training import Keeper
+from sk_denoise.cli._training_run import Checkpointer
 from sk_denoise.datasets import load_images
 from sk_denoise.io import write_image
 
@@ -69,14 +69,14 @@ def quality(folder: Path, at: int | None, seed: int) -> float:
 
 def killed(at: int, arguments: list[str]) -> None:
     """Train until the file of an epoch is written."""
-    keep = Keeper.keep
+    save = Checkpointer.save
 
-    def keep_and_end(self: Keeper, denoiser: object) -> None:
-        keep(self, denoiser)
-        if self.kept == at:
+    def save_and_end(self: Checkpointer, denoiser: object) -> None:
+        save(self, denoiser)
+        if self.n_saved == at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Keeper.keep = keep_and_end  # type: ignore[method-assign]
+    Checkpointer.save = save_and_end  # type: ignore[method-assign]
     sk_denoise(arguments)
 
 

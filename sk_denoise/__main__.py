@@ -1,4 +1,4 @@
-"""``python -m sk_denoise``, and the console script ``sk-denoise``."""
+"""Entry point of ``python -m sk_denoise`` and of the script ``sk-denoise``."""
 
 import sys
 
@@ -8,19 +8,20 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """Run the command line, or say in one line what it lacks.
+    """Run the command line, or print in one line which package is missing.
 
     Returns
     -------
     int
-        That of :func:`sk_denoise.cli.main`; 1 where a package of the extra ``cli`` is not installed.
+        The exit code of :func:`sk_denoise.cli.main`; 1 if a package of the extra ``cli`` is missing.
     """
+    # The import is here because it raises the error for a plain install, which has no click.
     try:
-        from sk_denoise.cli import main as run
+        from sk_denoise.cli import main as run_command_line
     except MissingExtraError as error:
         print(f"sk-denoise: {error}", file=sys.stderr)
         return 1
-    return run()
+    return run_command_line()
 
 
 if __name__ == "__main__":

@@ -6,16 +6,19 @@ import copy
 import functools
 import os
 import sys
+from abc import ABCMeta
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn import get_config
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.utils import Tags
 from torch import Tensor
 
 from sk_denoise._clean_source import attach_source, carried_source
@@ -25,6 +28,7 @@ __all__ = [
     "CallbackSupportMixin",
     "DocumentationLinkMixin",
     "FitTasks",
+    "SampleTransformer",
     "documentation_address",
     "in_kind",
     "in_kind_of",
@@ -200,9 +204,9 @@ def _published_address() -> str:
 
 
 class DocumentationLinkMixin:
-    """A link from the diagram of an estimator to its page, as those of scikit-learn have it.
+    """Link from the diagram of an estimator in a notebook to its page.
 
-    There is none where the documentation has no address: a link that leads nowhere is worse.
+    There is no link where the documentation has no address.
     """
 
     _doc_link_module = "sk_denoise"
@@ -216,8 +220,45 @@ class DocumentationLinkMixin:
 
     def _get_doc_link(self) -> str:
         public = type(self).__name__ in sys.modules["sk_denoise"].__all__
-        link: str = super()._get_doc_link() if public and documentation_address() else ""  # type: ignore[misc]
-        return link
+        return BaseEstimator._get_doc_link(self) if public and documentation_address() else ""
+
+
+class SampleTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta):
+    """Base of all transformers of samples: tags, feature names, callbacks, links to the documentation.
+
+    The output has as many features as the input, and its precision.
+    """
+
+    # Copied, not inherited: every class in the method resolution order is one more to know.
+    _doc_link_module = DocumentationLinkMixin._doc_link_module
+    _doc_link_template = DocumentationLinkMixin._doc_link_template
+    _doc_link_url_param_generator = DocumentationLinkMixin._doc_link_url_param_generator
+    _get_doc_link = DocumentationLinkMixin._get_doc_link
+    # Whether images may have another size than those of the fit.
+    _takes_any_size: ClassVar[bool] = False
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        # TransformerMixin sets them.
+        assert tags.transformer_tags is not None
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the output features, which are those of the input.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names of the input features, needed where ``fit`` saw an array without names.
+
+        Returns
+        -------
+        ndarray of str
+        """
+        names: NDArray[np.object_] = OneToOneFeatureMixin.get_feature_names_out(self, input_features)
+        return names
 
 
 def in_kind(method: Method) -> Method:

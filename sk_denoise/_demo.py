@@ -181,7 +181,7 @@ def search_parameters(digits: DigitsSplit, size: DemoSize, jobs: int, sigma: flo
     }
     best = max(scores, key=scores.__getitem__)
     cells = {key: f"{score:.2f}{'*' if key == best else ' '}" for key, score in scores.items()}
-    print_table(
+    print_aligned_table(
         ["PSNR", *(f"latent_dim {dim}" for dim in size.latent_dims)],
         [
             [f"noise_factor {factor}", *(cells[factor, dim] for dim in size.latent_dims)]
@@ -221,7 +221,7 @@ def compare_levels(digits: DigitsSplit, size: DemoSize) -> list[DemoResult]:
             decibels = psnr(digits.test, denoised, data_range=1)
             similarity = ssim(digits.test, denoised, data_range=1, image_shape=IMAGE_SHAPE)
             results.append(DemoResult(level, method, denoised, decibels, similarity))
-    print_table(
+    print_aligned_table(
         ["PSNR and SSIM", *(f"noise {level}" for level in size.levels)],
         _format_rows(results, lambda result: f"{result.psnr:5.2f} {result.ssim:6.3f}"),
     )
@@ -239,7 +239,7 @@ def score_classifier(digits: DigitsSplit, size: DemoSize, results: list[DemoResu
         f"A support vector machine (RBF kernel). Its accuracy on clean test digits: {clean_accuracy:.3f}.\n"
     )
     accuracies = {id(r): classifier.score(r.denoised, digits.test_labels) for r in results}
-    print_table(
+    print_aligned_table(
         ["accuracy", *(f"noise {level}" for level in size.levels)],
         _format_rows(results, lambda result: f"{accuracies[id(result)]:.3f}"),
     )
@@ -375,7 +375,7 @@ def print_heading(text: str) -> None:
     print(f"\n{text}\n{'-' * len(text)}", flush=True)
 
 
-def print_table(head: list[str], rows: list[list[str]]) -> None:
+def print_aligned_table(head: list[str], rows: list[list[str]]) -> None:
     """Print a table: the first column left-aligned, the others right-aligned."""
     widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
     for row in (head, ["-" * width for width in widths], *rows):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copyreg
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-__all__ = ["StateInBytes", "take_bytes_from"]
+__all__ = ["state_in_bytes", "take_bytes_from"]
+
+T = TypeVar("T")
 
 KEY = "sk_denoise_file"
 
@@ -31,27 +33,43 @@ def take_bytes_from(byte_format: Callable[[], ByteFormat]) -> None:
     _byte_format[:] = [byte_format]
 
 
-class StateInBytes:
-    """Give the attributes of an estimator to pickle, and bytes to programs that store no tensors.
+def state_in_bytes(kind: type[T]) -> type[T]:
+    """Give pickle the attributes of an estimator, and bytes to skops, which stores no tensors.
 
-    Python asks ``__reduce_ex__`` about all that it pickles or copies and leaves ``__getstate__`` alone then,
-    so pickle, copy and joblib get the attributes as they are. skops knows no ``__reduce_ex__`` and asks
-    ``__getstate__``. What a subclass says of its own state comes before both.
+    Python calls ``__reduce_ex__`` for everything that it pickles or copies, and leaves ``__getstate__``
+    alone then. skops does not know ``__reduce_ex__`` and calls ``__getstate__``. A subclass that defines its
+    own state comes before both.
+
+    Parameters
+    ----------
+    kind : type
+        A class of estimators, which gets the three methods.
+
+    Returns
+    -------
+    type
+        The same class. A base class with these methods would be one more in every method resolution order.
     """
+    inherited: Any = kind
+    inherited_getstate, inherited_setstate = inherited.__getstate__, inherited.__setstate__
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        if self._says_its_state():
-            return super().__reduce_ex__(protocol)
-        return copyreg.__newobj__, (type(self),), super().__getstate__()  # type: ignore[attr-defined]
+    def defines_own_state(estimator: Any) -> bool:
+        own = type(estimator)
+        return own.__getstate__ is not getstate or own.__reduce__ is not object.__reduce__
 
-    def __getstate__(self) -> Any:
-        if self._says_its_state():
-            return super().__getstate__()
+    def reduce_ex(self: Any, protocol: Any) -> Any:
+        if defines_own_state(self):
+            return object.__reduce_ex__(self, protocol)
+        return copyreg.__newobj__, (type(self),), inherited_getstate(self)  # type: ignore[attr-defined]
+
+    def getstate(self: Any) -> Any:
+        if defines_own_state(self):
+            return inherited_getstate(self)
         return {KEY: _byte_format[0]().to_bytes(self)}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def setstate(self: Any, state: dict[str, Any]) -> None:
         if state.keys() != {KEY}:
-            super().__setstate__(state)  # type: ignore[misc]
+            inherited_setstate(self, state)
             return
         loaded = _byte_format[0]().from_bytes(state[KEY])
         if type(loaded) is not type(self):
@@ -60,6 +78,5 @@ class StateInBytes:
             )
         self.__dict__ = loaded.__dict__
 
-    def _says_its_state(self) -> bool:
-        kind = type(self)
-        return kind.__getstate__ is not StateInBytes.__getstate__ or kind.__reduce__ is not object.__reduce__
+    inherited.__reduce_ex__, inherited.__getstate__, inherited.__setstate__ = reduce_ex, getstate, setstate
+    return kind

@@ -17,7 +17,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._extras import require_extra
-from sk_denoise._intensity import UNIT, IntensityRange, is_stored
+from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._validation import (
     Noiser,
     check_noiser,
@@ -38,7 +38,7 @@ from sk_denoise.metrics._fixed_noise import (
 from sk_denoise.metrics._functions import check_data_range
 from sk_denoise.metrics._scorers import METRICS
 from sk_denoise.restoration import denoise_image
-from sk_denoise.restoration._models import shared_network
+from sk_denoise.restoration._pretrained import cached_network
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -344,7 +344,7 @@ def _check_noisy(samples: Any, clean: Samples, name: Hashable) -> Samples:
         )
     dtypes = {noisy[0].dtype, clean[0].dtype}
     # Integers beside floats are most likely in another unit: 0 to 255 beside 0 to 1.
-    if len(dtypes) > 1 and any(map(is_stored, dtypes)):
+    if len(dtypes) > 1 and any(map(has_image_depth, dtypes)):
         raise ValueError(
             f"Noise {name!r} holds {noisy[0].dtype} and images {clean[0].dtype}: give both in one unit."
         )
@@ -353,7 +353,7 @@ def _check_noisy(samples: Any, clean: Samples, name: Hashable) -> Samples:
 
 def _as_stored(noisy: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return noisy images in the dtype of the clean ones, if it is that of files."""
-    if not is_stored(dtype):
+    if not has_image_depth(dtype):
         return noisy
     return UNIT.from_unit(noisy, dtype)
 
@@ -401,7 +401,7 @@ def _check_method(method: Any, noise: Any, name: Hashable) -> Any:
     if isinstance(method, str):
         if method != "auto":
             # Loading the network here refuses an unknown name, and keeps loading out of the seconds.
-            shared_network(method)
+            cached_network(method)
         return partial(denoise_image, model=method)
     if isinstance(method, type) or not (hasattr(method, "predict") or callable(method)):
         hint = f" Did you mean {method.__name__}(), fitted?" if isinstance(method, type) else ""
@@ -477,7 +477,7 @@ def _check_output(output: Any, noisy: Samples, label: str) -> Samples:
             raise ValueError(f"{label} gave NaN or infinity for image {place}.")
         # Many functions of scikit-image return floats in [0, 1] for integers. Compared with 0 to 255, such
         # an output would have a PSNR, and a meaningless one.
-        if is_stored(image.dtype) and part.dtype.kind == "f" and np.abs(part).max() <= 1 < image.max():
+        if has_image_depth(image.dtype) and part.dtype.kind == "f" and np.abs(part).max() <= 1 < image.max():
             raise ValueError(
                 f"{label} gave values in [0, 1] for {image.dtype} images. Compare images / "
                 f"{IntensityRange.of(image).white:g}, or return values in the unit of the images."

@@ -1,4 +1,4 @@
-"""The web app: ``sk-denoise app``."""
+"""Web app that denoises images: ``sk-denoise app``."""
 
 from sk_denoise.app._launch import Settings, run
 

@@ -1,4 +1,4 @@
-"""Where images and results of all users lie: on disk, and within a size."""
+"""Disk cache of limited size for the images and results of all users."""
 
 from __future__ import annotations
 
@@ -10,63 +10,65 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Entry", "Shelf"]
+__all__ = ["CachedFolder", "DiskCache"]
 
 
-class Entry(NamedTuple):
-    """A folder, what is known about it, and how large it is."""
+class CachedFolder(NamedTuple):
+    """Folder in the cache, with its metadata and its size in bytes."""
 
-    folder: Path
-    about: Any
-    size: int
+    path: Path
+    metadata: Any
+    n_bytes: int
 
 
-class Shelf:
-    """Folders by key, which take no more room than is given; those used longest ago make way.
-
-    Memory holds none of the images, so that it does not grow with users who leave their page open.
+class DiskCache:
+    """Cache of folders on disk that evicts the least recently used ones.
 
     Parameters
     ----------
     folder : Path
-        Where it stands; made where it is missing.
-    most_bytes : int
-        The room for all of it.
+        Root of the cache, created if it is missing.
+    max_bytes : int
+        Largest total size of the cached folders. The newest folder is kept even if it alone is larger.
     """
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
+    # Memory holds the metadata only, so that it does not grow with the number of open pages.
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._most_bytes = folder, most_bytes
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._root, self._max_bytes = folder, max_bytes
+        self._folders: OrderedDict[str, CachedFolder] = OrderedDict()
         self._lock = threading.Lock()
 
-    def put(self, key: str, fill: Callable[[Path], Any]) -> Entry:
-        """Let a function fill a new folder, and keep that with what it returns, once it is whole."""
-        draft = self._folder / f"{secrets.token_hex(8)}.draft"
+    def put(self, key: str, fill: Callable[[Path], Any]) -> CachedFolder:
+        """Store the folder that a function fills, with its return value as metadata."""
+        # The folder gets its final name once it is complete, so that readers never see half of it.
+        draft = self._root / f"{secrets.token_hex(8)}.draft"
         draft.mkdir()
         try:
-            about = fill(draft)
-            size = sum(path.stat().st_size for path in draft.iterdir())
+            metadata = fill(draft)
+            n_bytes = sum(path.stat().st_size for path in draft.iterdir())
             with self._lock:
-                if key not in self._entries:  # else somebody made the same meanwhile
-                    place = draft.rename(self._folder / key)
-                    self._entries[key] = Entry(place, about, size)
-                self._make_room(key)
-                return self._entries[key]
+                # Another thread may have stored the same key in the meantime.
+                if key not in self._folders:
+                    path = draft.rename(self._root / key)
+                    self._folders[key] = CachedFolder(path, metadata, n_bytes)
+                self._folders.move_to_end(key)
+                self._evict()
+                return self._folders[key]
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
-    def get(self, key: str) -> Entry | None:
-        """Return what lies under a key, which is now the one used last; None where it made way."""
+    def get(self, key: str) -> CachedFolder | None:
+        """Return the folder of a key and mark it as recently used; None if it was evicted."""
         with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-            return self._entries.get(key)
+            if key in self._folders:
+                self._folders.move_to_end(key)
+            return self._folders.get(key)
 
-    def _make_room(self, kept: str) -> None:
-        self._entries.move_to_end(kept)
-        room = self._most_bytes - sum(entry.size for entry in self._entries.values())
-        while room < 0 and len(self._entries) > 1:
-            _, entry = self._entries.popitem(last=False)
-            shutil.rmtree(entry.folder, ignore_errors=True)
-            room += entry.size
+    def _evict(self) -> None:
+        free = self._max_bytes - sum(folder.n_bytes for folder in self._folders.values())
+        while free < 0 and len(self._folders) > 1:
+            _, evicted = self._folders.popitem(last=False)
+            shutil.rmtree(evicted.path, ignore_errors=True)
+            free += evicted.n_bytes

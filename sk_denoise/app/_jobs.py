@@ -1,4 +1,4 @@
-"""Work that waits its turn, tells how far it is, and can be cancelled."""
+"""Job queue with worker threads, progress reports, cancellation and time limits."""
 
 from __future__ import annotations
 
@@ -10,198 +10,229 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Literal, Protocol, TypeVar
 
-__all__ = ["Cancelled", "Full", "Job", "Queue", "Tell", "TooLong"]
+__all__ = [
+    "JobCancelledError",
+    "JobQueue",
+    "JobTimeoutError",
+    "ProgressCallback",
+    "QueueFullError",
+    "QueuedJob",
+]
 
 T = TypeVar("T")
 
 LOG = logging.getLogger("sk_denoise.app")
 
 
-class Tell(Protocol):
-    """What work says of itself: how much is done, of how much, and what it is doing."""
+class ProgressCallback(Protocol):
+    """Progress callback of a job: steps done, steps in total, current activity."""
 
-    def __call__(self, done: int, total: int, what: str) -> None: ...
-
-
-class Cancelled(Exception):  # noqa: N818 - nobody's error
-    """The work was cancelled, or nobody waits for it any more."""
+    def __call__(self, done: int, total: int, activity: str) -> None: ...
 
 
-class TooLong(Exception):  # noqa: N818 - told to the user
-    """The work took more time than is given to one piece."""
+class JobCancelledError(Exception):
+    """The job was cancelled, or its page is no longer open."""
 
 
-class Full(Exception):  # noqa: N818 - as queue.Full
-    """Too many wait already."""
+class JobTimeoutError(Exception):
+    """The job exceeded its time limit."""
 
 
-class Job(Generic[T]):
-    """A piece of work, as those who wait for it see it.
+class QueueFullError(Exception):
+    """The queue has reached its largest number of waiting jobs."""
+
+
+class QueuedJob(Generic[T]):
+    """Job in a queue, with its state, progress and result.
+
+    Parameters
+    ----------
+    function : callable
+        Function that does the work. It takes a :class:`ProgressCallback`.
+    patience : float
+        Seconds after the last :meth:`keep_alive` at which the job is abandoned.
+    max_seconds : float
+        Time limit, checked at each progress report.
 
     Attributes
     ----------
     state : {"waiting", "running", "done", "failed", "cancelled"}
-        How it stands.
-    progress : tuple (done, total, what)
-        The last that the work told.
+        State of the job.
+    progress : tuple (done, total, activity)
+        Last progress report.
     result : object or None
-        What the work returned, once it is done.
+        Return value of the function, once the job is done.
     error : BaseException or None
-        Why it failed.
+        Exception of the function, if the job failed.
     """
 
-    def __init__(self, work: Callable[[Tell], T], patience: float, most_seconds: float) -> None:
+    def __init__(
+        self, function: Callable[[ProgressCallback], T], patience: float, max_seconds: float
+    ) -> None:
         self.state: Literal["waiting", "running", "done", "failed", "cancelled"] = "waiting"
         self.progress = (0, 0, "")
         self.result: T | None = None
         self.error: BaseException | None = None
-        self._work, self._patience, self._most_seconds = work, patience, most_seconds
-        self._turning = threading.Lock()  # from waiting to what comes then
+        self._function, self._patience, self._max_seconds = function, patience, max_seconds
+        # Guards the transition from "waiting", which a worker and a cancelling page compete for.
+        self._start_lock = threading.Lock()
         self._cancelled = threading.Event()
-        self._ended = threading.Event()
-        self._seen = self._begun = time.monotonic()
+        self._finished = threading.Event()
+        self._last_seen = self._start = time.monotonic()
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing more will happen."""
-        return self._ended.is_set()
-
-    def look(self) -> None:
-        """Say that somebody still waits for it."""
-        self._seen = time.monotonic()
-
-    def cancel(self) -> None:
-        """Give it up: at once where it waits, when it next tells how far it is where it runs."""
-        self._cancelled.set()
-        self.leave()
-
-    def leave(self) -> None:
-        """End it where it waits."""
-        with self._turning:
-            if self.state == "waiting":
-                self._end("cancelled")
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait until it is over, and return whether it is."""
-        return self._ended.wait(seconds)
+    def is_finished(self) -> bool:
+        """Whether the job is done, failed or cancelled."""
+        return self._finished.is_set()
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether somebody cancelled it."""
+        """Whether :meth:`cancel` was called."""
         return self._cancelled.is_set()
 
     @property
-    def is_given_up(self) -> bool:
-        """Whether it was cancelled, or nobody has looked for too long."""
-        return self.is_cancelled or time.monotonic() - self._seen > self._patience
+    def is_abandoned(self) -> bool:
+        """Whether the job was cancelled, or its patience ran out."""
+        return self.is_cancelled or time.monotonic() - self._last_seen > self._patience
 
-    def _tell(self, done: int, total: int, what: str) -> None:
-        self.progress = (done, total, what)
-        if self.is_given_up:
-            raise Cancelled
-        if time.monotonic() - self._begun > self._most_seconds:
-            raise TooLong
+    def keep_alive(self) -> None:
+        """Restart the patience of the job: its page is still open."""
+        self._last_seen = time.monotonic()
+
+    def cancel(self) -> None:
+        """Cancel the job; a running one ends at its next progress report."""
+        self._cancelled.set()
+        self.drop()
+
+    def drop(self) -> None:
+        """End the job if it is still waiting."""
+        with self._start_lock:
+            if self.state == "waiting":
+                self._finish("cancelled")
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the end of the job, and return whether it has finished."""
+        return self._finished.wait(seconds)
 
     def run(self) -> None:
-        """Do the work, in the thread of a worker, unless it was given up before."""
-        with self._turning:
-            if self.is_given_up and not self.is_over:
-                self._end("cancelled")
-            if self.is_over:
+        """Run the job in the calling thread, unless it was abandoned before."""
+        with self._start_lock:
+            if self.is_abandoned and not self.is_finished:
+                self._finish("cancelled")
+            if self.is_finished:
                 return
-            self.state, self._begun = "running", time.monotonic()
+            self.state, self._start = "running", time.monotonic()
         try:
-            self.result = self._work(self._tell)
-            self._end("done")
-        except Cancelled:
-            self._end("cancelled")
-        except BaseException as error:  # whatever it is, the worker lives on for those who wait
-            LOG.warning("A piece of work failed", exc_info=True)
-            self.error = _without_frames(error)
-            self._end("failed")
+            self.result = self._function(self._report_progress)
+            self._finish("done")
+        except JobCancelledError:
+            self._finish("cancelled")
+        # Any other failure, even SystemExit, must leave the worker alive for the jobs that wait.
+        except BaseException as error:
+            LOG.warning("A job failed", exc_info=True)
+            self.error = _strip_tracebacks(error)
+            self._finish("failed")
 
-    def _end(self, state: Literal["done", "failed", "cancelled"]) -> None:
+    def _report_progress(self, done: int, total: int, activity: str) -> None:
+        self.progress = (done, total, activity)
+        if self.is_abandoned:
+            raise JobCancelledError
+        if time.monotonic() - self._start > self._max_seconds:
+            raise JobTimeoutError
+
+    def _finish(self, state: Literal["done", "failed", "cancelled"]) -> None:
         self.state = state
-        del self._work  # and the images that it holds
-        self._ended.set()
+        # The function may hold images.
+        del self._function
+        self._finished.set()
 
 
-def _without_frames(error: BaseException) -> BaseException:
-    """Return an error without what leads to the arrays that the work held."""
+def _strip_tracebacks(error: BaseException) -> BaseException:
+    """Remove tracebacks and causes from an error."""
+    # Their frames keep the arrays of a job alive.
     error.__traceback__ = error.__context__ = error.__cause__ = None
     return error
 
 
-class Queue:
-    """A few workers, and a line before them.
+class JobQueue:
+    """Queue of jobs for a fixed number of worker threads.
 
     Parameters
     ----------
-    workers : int
-        How many jobs run at once.
-    most_waiting : int
-        How many may wait.
+    n_workers : int
+        Number of jobs that run at the same time.
+    max_waiting : int
+        Largest number of waiting jobs.
     patience : float
-        Seconds after which a job is given up that nobody looks at.
-    most_seconds : float
-        How long a job may take; it ends when it next tells how far it is.
+        Seconds after the last :meth:`QueuedJob.keep_alive` at which a job is abandoned.
+    max_seconds : float
+        Time limit of a job, checked at each of its progress reports.
     """
 
     def __init__(
-        self, workers: int, most_waiting: int, patience: float, most_seconds: float = math.inf
+        self, n_workers: int, max_waiting: int, patience: float, max_seconds: float = math.inf
     ) -> None:
-        self._most_waiting, self._patience, self._most_seconds = most_waiting, patience, most_seconds
-        self._line: deque[Job[object]] = deque()
+        self._max_waiting, self._patience, self._max_seconds = max_waiting, patience, max_seconds
+        self._waiting: deque[QueuedJob[object]] = deque()
         self._changed = threading.Condition()
-        self._running: set[Job[object]] = set()
+        self._running: set[QueuedJob[object]] = set()
         self._workers = [
-            threading.Thread(target=self._serve, name=f"sk_denoise-{number}", daemon=True)
-            for number in range(workers)
+            threading.Thread(target=self._run_jobs, name=f"sk_denoise-{number}", daemon=True)
+            for number in range(n_workers)
         ]
         self._is_closed = False
         for worker in self._workers:
             worker.start()
 
-    def submit(self, work: Callable[[Tell], T]) -> Job[T]:
-        """Put work in the line; raises Full where it is too long."""
-        job = Job(work, self._patience, self._most_seconds)
+    def submit(self, function: Callable[[ProgressCallback], T]) -> QueuedJob[T]:
+        """Add a job to the queue.
+
+        Raises
+        ------
+        QueueFullError
+            If too many jobs are waiting already.
+        """
+        job = QueuedJob(function, self._patience, self._max_seconds)
         with self._changed:
-            for other in [other for other in self._line if other.is_given_up]:
-                other.leave()
-                self._line.remove(other)
-            if len(self._line) >= self._most_waiting:
-                raise Full
-            self._line.append(job)  # type: ignore[arg-type]
+            # Abandoned jobs must not keep others out.
+            for other in [other for other in self._waiting if other.is_abandoned]:
+                other.drop()
+                self._waiting.remove(other)
+            if len(self._waiting) >= self._max_waiting:
+                raise QueueFullError
+            self._waiting.append(job)  # type: ignore[arg-type]
             self._changed.notify()
         return job
 
-    def before(self, job: Job[T]) -> int:
-        """Return how many wait before this one."""
+    def count_ahead(self, job: QueuedJob[T]) -> int:
+        """Return the number of waiting jobs ahead of a job."""
         with self._changed:
-            waiting = [other for other in self._line if other is job or not other.is_given_up]
-        return next((place for place, other in enumerate(waiting) if other is job), 0)
+            waiting = [other for other in self._waiting if other is job or not other.is_abandoned]
+        return next((position for position, other in enumerate(waiting) if other is job), 0)
 
     def close(self, seconds: float) -> None:
-        """Give up all work, and wait for the workers: a process that ends while torch works crashes."""
+        """Cancel all jobs, and wait up to some seconds for the workers."""
         with self._changed:
             self._is_closed = True
-            for job in (*self._line, *self._running):
+            for job in (*self._waiting, *self._running):
                 job.cancel()
             self._changed.notify_all()
+        # A process that exits while torch computes in another thread crashes.
         end = time.monotonic() + seconds
         for worker in self._workers:
             worker.join(max(0.0, end - time.monotonic()))
 
-    def _serve(self) -> None:
+    def _run_jobs(self) -> None:
         while True:
             with self._changed:
-                while not self._line and not self._is_closed:
+                while not self._waiting and not self._is_closed:
                     self._changed.wait()
                 if self._is_closed:
                     return
-                job = self._line.popleft()
+                job = self._waiting.popleft()
                 self._running.add(job)
             job.run()
             with self._changed:
                 self._running.discard(job)
-            del job  # whose result nobody may want any more
+            # An idle worker must not keep the last result alive.
+            del job

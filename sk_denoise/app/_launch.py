@@ -1,4 +1,4 @@
-"""Start the app: Streamlit, with what an app for strangers needs."""
+"""Settings of the app, and the launch of its Streamlit server."""
 
 from __future__ import annotations
 
@@ -12,99 +12,43 @@ from sk_denoise._extras import require_extra
 __all__ = ["Settings", "run"]
 
 PAGE = Path(__file__).with_name("page.py")
-
-
-def run(
-    settings: Settings | None = None, *, host: str = "localhost", port: int = 8501, browser: bool = True
-) -> None:
-    """Serve the web app, until it is interrupted.
-
-    A page on which images are uploaded, fetched from the web or taken from samples, and denoised. Nothing
-    is sent anywhere else: no statistics of use are gathered, and the page takes nothing from other servers.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-        Limits; by default what the environment says (``SK_DENOISE_APP_MEGAPIXELS`` and so on), and else the
-        defaults.
-    host : str, default="localhost"
-        The address to listen on; "0.0.0.0" is for all of them, so that others reach it.
-    port : int, default=8501
-        The port.
-    browser : bool, default=True
-        Whether to open a browser.
-
-    Raises
-    ------
-    MissingExtraError
-        Without Streamlit and what else the extra ``app`` brings.
-
-    Examples
-    --------
-    >>> from sk_denoise.app import Settings, run
-    >>> run(Settings(megapixels=24), port=8600)  # doctest: +SKIP
-    """
-    require_extra("The app", "app")
-    settings = Settings.from_environment() if settings is None else settings
-    os.environ.update(settings.to_environment())
-    from streamlit.web import cli
-
-    cli.main(_arguments(settings, host, port, browser), prog_name="streamlit", standalone_mode=False)
-
-
-def _arguments(settings: Settings, host: str, port: int, browser: bool) -> list[str]:
-    options = {
-        "server.address": host,
-        "server.port": port,
-        "server.headless": not browser,
-        "server.maxUploadSize": settings.upload_megabytes,
-        "server.fileWatcherType": "none",
-        "server.showEmailPrompt": False,
-        "browser.gatherUsageStats": False,
-        "client.showErrorDetails": "none",  # what failed is for the log, not for strangers
-        "client.toolbarMode": "minimal",
-        "runner.magicEnabled": False,  # Python 3.11 cannot parse in two threads at once
-        "runner.postScriptGC": False,  # a third of a second for each look of each user, with torch in memory
-    }
-    flags = (f"--{name}={str(value).lower()}" for name, value in options.items())
-    return ["run", str(PAGE), *flags]
-
-
-PREFIX = "SK_DENOISE_APP_"
+VARIABLE_PREFIX = "SK_DENOISE_APP_"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits of the app, so that no number of users and no image takes the machine.
+    """Limits of the app.
+
+    They bound memory, disk space and computing time for any number of users and any image.
 
     Parameters
     ----------
     megapixels : int
-        The largest image. Its size is read from its header, before anything is decoded.
+        Largest image, in megapixels. The size is read from the header, before an image is decoded.
     upload_megabytes : int
-        The largest file.
+        Largest file, in megabytes.
     workers : int
-        How many images are worked on at once; the others wait their turn. Memory is needed for so many
-        images, whatever the number of users.
+        Number of images that are denoised at the same time; other images wait in a queue. Memory use grows
+        with this number, not with the number of users.
     waiting : int
-        How many may wait; those who come later are told to come again.
+        Largest number of images in the queue. Further requests are rejected with an error message.
     disk_megabytes : int
-        How much room images and results of all users take in the folder for temporary files. Those that
-        were looked at longest ago make way.
+        Disk space for the images and results of all users, in the folder for temporary files. The least
+        recently used ones are deleted first.
     patience : int
-        Seconds after which work is given up whose page nobody looks at any more.
+        Seconds after which a job is cancelled when its page is no longer open.
     minutes : int
-        The longest that one image is worked on, so that a slow model does not keep all others waiting.
+        Time limit of one job, in minutes, so that a slow model does not block the queue.
 
     Raises
     ------
     ValueError
-        For what is no whole number of at least 1.
+        If a value is not a whole number of at least 1.
 
     Examples
     --------
     >>> from sk_denoise.app import Settings
-    >>> Settings(megapixels=24).most_pixels
+    >>> Settings(megapixels=24).max_pixels
     24000000
     """
 
@@ -119,32 +63,94 @@ class Settings:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            # bool is a subclass of int
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{field.name} must be a whole number of at least 1, got {value!r}.")
 
     @property
-    def most_pixels(self) -> int:
-        """The largest image, in pixels."""
+    def max_pixels(self) -> int:
+        """Largest image, in pixels."""
         return self.megapixels * 10**6
 
     def to_environment(self) -> dict[str, str]:
         """Return the settings as environment variables."""
-        return {_variable(field.name): str(getattr(self, field.name)) for field in fields(self)}
+        return {_variable_name(field.name): str(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Return the settings that the environment tells; what it does not tell is the default."""
+        """Read the settings from environment variables; missing ones keep their defaults."""
         environment = os.environ if environment is None else environment
-        told = {field.name: environment.get(_variable(field.name), "") for field in fields(cls)}
-        return cls(**{name: _number(name, text) for name, text in told.items() if text})
+        texts = {field.name: environment.get(_variable_name(field.name), "") for field in fields(cls)}
+        return cls(**{name: _parse_integer(name, text) for name, text in texts.items() if text})
 
 
-def _variable(name: str) -> str:
-    return PREFIX + name.upper()
+def run(
+    settings: Settings | None = None, *, host: str = "localhost", port: int = 8501, browser: bool = True
+) -> None:
+    """Serve the web app until it is interrupted.
+
+    The page denoises images that are uploaded, fetched from the web or taken from samples. The app sends no
+    data to other servers: it collects no usage statistics, and the page loads no external resources.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        Limits. By default they are read from environment variables such as ``SK_DENOISE_APP_MEGAPIXELS``.
+    host : str, default="localhost"
+        Address to listen on. "0.0.0.0" listens on all addresses, so that other machines can open the app.
+    port : int, default=8501
+        Port to listen on.
+    browser : bool, default=True
+        Whether to open a browser.
+
+    Raises
+    ------
+    MissingExtraError
+        If Streamlit or another package of the extra ``app`` is missing.
+
+    Examples
+    --------
+    >>> from sk_denoise.app import Settings, run
+    >>> run(Settings(megapixels=24), port=8600)  # doctest: +SKIP
+    """
+    require_extra("The app", "app")
+    settings = Settings.from_environment() if settings is None else settings
+    # The page runs as a script of its own and reads its settings from the environment.
+    os.environ.update(settings.to_environment())
+    from streamlit.web import cli
+
+    cli.main(
+        _streamlit_arguments(settings, host, port, browser), prog_name="streamlit", standalone_mode=False
+    )
 
 
-def _number(name: str, text: str) -> int:
+def _streamlit_arguments(settings: Settings, host: str, port: int, browser: bool) -> list[str]:
+    options = {
+        "server.address": host,
+        "server.port": port,
+        "server.headless": not browser,
+        "server.maxUploadSize": settings.upload_megabytes,
+        "server.fileWatcherType": "none",
+        "server.showEmailPrompt": False,
+        "browser.gatherUsageStats": False,
+        # Tracebacks belong in the log: they show paths of the server.
+        "client.showErrorDetails": "none",
+        "client.toolbarMode": "minimal",
+        # Python 3.11 cannot parse in two threads at once.
+        "runner.magicEnabled": False,
+        # With torch in memory, a collection takes a third of a second for each rerun of each user.
+        "runner.postScriptGC": False,
+    }
+    flags = (f"--{name}={str(value).lower()}" for name, value in options.items())
+    return ["run", str(PAGE), *flags]
+
+
+def _variable_name(setting: str) -> str:
+    return VARIABLE_PREFIX + setting.upper()
+
+
+def _parse_integer(setting: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"{_variable(name)} must be a whole number, got {text!r}.") from None
+        raise ValueError(f"{_variable_name(setting)} must be a whole number, got {text!r}.") from None

@@ -1,4 +1,4 @@
-"""What the app does with an image, apart from the page: files and arrays in, files and arrays out."""
+"""Processing of one image: added noise, denoising, quality, arrays for the views."""
 
 from __future__ import annotations
 
@@ -17,8 +17,14 @@ import sk_denoise
 from sk_denoise import GaussianNoiser, ImageDenoiser, NoiserChain, PoissonNoiser, RegionNoiser
 from sk_denoise._intensity import UNIT, IntensityRange, without_alpha
 from sk_denoise._registry import NOISES, Amount
-from sk_denoise.app._jobs import Tell
-from sk_denoise.app._views import Range, on_screen, screen_range, shrunk, taken_away
+from sk_denoise.app._jobs import ProgressCallback
+from sk_denoise.app._views import (
+    DisplayRange,
+    compute_display_range,
+    compute_residual,
+    shrink_to_screen,
+    to_display,
+)
 from sk_denoise.io import read_image
 from sk_denoise.metrics import mse, psnr_of_mse, ssim
 from sk_denoise.noise import BaseNoiser
@@ -26,49 +32,60 @@ from sk_denoise.persistence import load
 from sk_denoise.restoration import denoise_image, estimate_sigma
 
 __all__ = [
-    "AFTER",
-    "Answer",
-    "BEFORE",
-    "KINDS",
-    "Kind",
-    "Order",
-    "Quality",
-    "SCREENS",
-    "TAKEN",
-    "corrupted",
-    "denoise",
-    "numbers_for_file",
-    "open_model",
-    "psnr_of_image",
-    "ssim_of_image",
+    "AFTER_FILE",
+    "BEFORE_FILE",
+    "DISPLAY_FILES",
+    "NOISE_CHOICES",
+    "RESIDUAL_FILE",
+    "DenoisingRequest",
+    "DenoisingResult",
+    "ImageQuality",
+    "NoiseChoice",
+    "add_noise",
+    "compute_psnr_in_bands",
+    "compute_ssim_in_bands",
+    "convert_for_file",
+    "denoise_to_folder",
+    "load_image_denoiser",
 ]
 
-# Files in the folder of an answer: the images, the same as a screen shows them, and what was taken away
-BEFORE, AFTER = "before.npy", "after.npy"
-SCREENS = "before_on_screen.npy", "after_on_screen.npy"
-TAKEN = "taken.npy"
+# Files in the folder of a result: the images, their versions for the screen, and the removed noise
+BEFORE_FILE, AFTER_FILE = "before.npy", "after.npy"
+DISPLAY_FILES = "before_for_display.npy", "after_for_display.npy"
+RESIDUAL_FILE = "residual.npy"
+
+# Noise and metrics work on bands of rows, so that memory for floats does not grow with the image.
+NOISE_BAND_PIXELS = 2**22
+METRIC_BAND_PIXELS = 2**20
+# Noise on part of an image needs the whole image at once.
+MAX_REGION_NOISE_PIXELS = 2**24
+# Rows at either border that the window of SSIM excludes from the mean
+SSIM_MARGIN = 5
+
+# Callback for rows done and rows in total
+RowProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Order:
-    """What somebody wants.
+class DenoisingRequest:
+    """Settings of a user for denoising one image.
 
     Attributes
     ----------
     model : {"auto", "gray", "rgb"} or str
-        A model in the box; or the key of a model of the user.
+        Name of a pretrained model, or key of a model that the user uploaded.
     sigma : float or None
-        Standard deviation of the noise, of 255, whatever the depth; None estimates it.
+        Standard deviation of the noise in grey levels of 255 for any depth; None estimates it.
     strength : float
-        What the estimate is multiplied by.
+        Factor for the estimated noise level.
     ensemble : bool
-        Whether the image is turned in eight ways.
+        Whether to average over a self-ensemble of eight flips and rotations.
     noise : str or None
-        A name in ``KINDS``: what the image, which is clean, is corrupted with first.
+        Name in ``NOISE_CHOICES`` of the noise that is added to the image first.
     amount : float
-        Of that noise.
+        Amount of the added noise, in the unit of its slider.
     seed : int
-        Of that noise.
+        Seed of the added noise.
     """
 
     model: str = "auto"
@@ -81,142 +98,296 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Quality:
-    """How near an image is to the clean one: PSNR in dB, and SSIM where the image is large enough."""
+class ImageQuality:
+    """PSNR in dB and SSIM of an image; SSIM is None for very small images."""
 
     psnr: float
     ssim: float | None
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What became of an order; the images lie in its folder.
+class DenoisingResult:
+    """Numbers of a denoised image; its arrays are files in a folder.
 
     Attributes
     ----------
     shape : tuple of int
-        Of the image.
+        Shape of the image.
     sigma : float or None
-        The noise that the network was told of, of 255; None where it learned to do without.
-    estimated : float or None
-        What was estimated, where it was.
+        Noise level given to the network, of 255; None for a network that takes no noise level.
+    estimated_sigma : float or None
+        Estimated noise level, of 255; None if the user set it.
     seconds : float
-        What denoising took.
-    before, after : Quality or None
-        Where noise was added to a clean image.
-    intensity : IntensityRange
-        The numbers of the image that stand for black and white.
+        Time for denoising.
+    quality_before, quality_after : ImageQuality or None
+        Quality before and after denoising, if noise was added to a clean image.
+    intensity_range : IntensityRange
+        Black and white of the image.
     file_range : IntensityRange or None
-        The numbers that are black and white in a file of integers, where those of the image are floats.
-    shown : tuple (low, high)
-        What is black and white on the screen.
+        Black and white of a file of integers, for an image of floats.
+    display_range : tuple (low, high)
+        Black and white of the screen.
     notes : tuple of str
-        What the user should know.
+        Messages for the user.
     """
 
     shape: tuple[int, ...]
     sigma: float | None
-    estimated: float | None
+    estimated_sigma: float | None
     seconds: float
-    before: Quality | None
-    after: Quality | None
-    intensity: IntensityRange
+    quality_before: ImageQuality | None
+    quality_after: ImageQuality | None
+    intensity_range: IntensityRange
     file_range: IntensityRange | None
-    shown: Range
+    display_range: DisplayRange
     notes: tuple[str, ...]
 
 
-def denoise(
-    source: Path, order: Order, folder: Path, tell: Tell, *, model: ImageDenoiser | None, most_pixels: int
-) -> Answer:
-    """Denoise an image, and put what is needed to show it into a folder.
+def denoise_to_folder(
+    source: Path,
+    request: DenoisingRequest,
+    folder: Path,
+    progress: ProgressCallback,
+    *,
+    model: ImageDenoiser | None,
+    max_pixels: int,
+) -> DenoisingResult:
+    """Denoise an image file, and save the arrays for its views in a folder.
 
     Parameters
     ----------
     source : Path
-        The image's file.
-    order : Order
-        What is wanted.
+        File of the image.
+    request : DenoisingRequest
+        Settings of the user.
     folder : Path
-        Where arrays go.
-    tell : callable
-        Told how far the work is; may raise to end it.
+        Folder for the arrays.
+    progress : callable
+        Progress callback, which may raise an exception to cancel the work.
     model : ImageDenoiser or None
-        A model of the user, in place of the one in the box that the order names.
-    most_pixels : int
-        Larger images are refused before they are decoded.
+        Uploaded model; None takes the pretrained one that the request names.
+    max_pixels : int
+        Largest image. Larger ones raise an error before they are decoded.
     """
-    tell(0, 0, "Reading the image")
-    image = read_image(source, max_pixels=most_pixels)
-    intensity, before = IntensityRange.of(without_alpha(image)), image
-    if order.noise is not None:
-        told = partial(tell, what="Adding noise")
-        before = corrupted(image, intensity, order.noise, order.amount, order.seed, told)
-    tell(0, 0, "Estimating the noise")
-    level = Level.of(before, intensity, order, model)
+    progress(0, 0, "Reading the image")
+    image = read_image(source, max_pixels=max_pixels)
+    intensity_range, before = IntensityRange.of(without_alpha(image)), image
+    if request.noise is not None:
+        row_progress = partial(progress, activity="Adding noise")
+        before = add_noise(image, intensity_range, request.noise, request.amount, request.seed, row_progress)
+    progress(0, 0, "Estimating the noise")
+    level = ModelNoiseLevel.of(before, intensity_range, request, model)
     start = time.perf_counter()
     after = denoise_image(
         before,
         sigma=level.sigma,
-        model=model or order.model,
-        ensemble=order.ensemble,
-        callback=partial(tell, what="Denoising"),
+        model=model or request.model,
+        ensemble=request.ensemble,
+        callback=partial(progress, activity="Denoising"),
     )
     seconds = time.perf_counter() - start
-    before_quality = after_quality = None
-    if order.noise is not None:
-        white = intensity.span
-        before_quality, after_quality = (_quality(image, other, white, tell) for other in (before, after))
-    tell(0, 0, "Preparing the view")
-    shown = screen_range(before)
-    np.save(folder / TAKEN, taken_away(before, after, shown))
-    for name, small, array in zip((BEFORE, AFTER), SCREENS, (before, after), strict=True):
-        np.save(folder / small, shrunk(on_screen(array, shown)))
+    quality_before = quality_after = None
+    if request.noise is not None:
+        data_range = intensity_range.span
+        quality_before = _measure_quality(image, before, data_range, progress)
+        quality_after = _measure_quality(image, after, data_range, progress)
+    progress(0, 0, "Preparing the view")
+    display_range = compute_display_range(before)
+    np.save(folder / RESIDUAL_FILE, compute_residual(before, after, display_range))
+    for name, display_name, array in zip(
+        (BEFORE_FILE, AFTER_FILE), DISPLAY_FILES, (before, after), strict=True
+    ):
+        np.save(folder / display_name, shrink_to_screen(to_display(array, display_range)))
         np.save(folder / name, array)
-    return Answer(
+    return DenoisingResult(
         shape=image.shape,
         sigma=level.of_255,
-        estimated=level.estimated,
+        estimated_sigma=level.estimated,
         seconds=seconds,
-        before=before_quality,
-        after=after_quality,
-        intensity=intensity,
-        file_range=_file_range(image, intensity),
-        shown=shown,
-        notes=(*_notes_on(intensity, image, model), *level.notes),
+        quality_before=quality_before,
+        quality_after=quality_after,
+        intensity_range=intensity_range,
+        file_range=_choose_file_range(image, intensity_range),
+        display_range=display_range,
+        notes=(*_describe_range(intensity_range, image, model), *level.notes),
     )
 
 
-def _notes_on(intensity: IntensityRange, image: NDArray[Any], model: ImageDenoiser | None) -> tuple[str, ...]:
-    """Return what the user should know of black and white, where the type does not tell it."""
-    takes_numbers = model is not None and model.intensity_range_ is None
-    if takes_numbers or intensity == IntensityRange.of_type(image.dtype):
-        return ()
-    numbers = without_alpha(image)
-    return (
-        f"Its numbers reach from {numbers.min():g} to {numbers.max():g}; {intensity.black:g} was taken as "
-        f"black, and {intensity.white:g} as white.",
-    )
-
-
-def _file_range(image: NDArray[Any], intensity: IntensityRange) -> IntensityRange | None:
-    """Return what is black and white of floats in a file of integers, which is to hold all that came."""
-    if image.dtype.kind != "f":
-        return None
-    return intensity if intensity == UNIT else IntensityRange.of_clean(without_alpha(image))
-
-
-def numbers_for_file(image: NDArray[Any], file_range: IntensityRange | None) -> NDArray[Any]:
-    """Return an image as a file of integers is to hold it: floats as 16 bits."""
+def convert_for_file(image: NDArray[Any], file_range: IntensityRange | None) -> NDArray[Any]:
+    """Convert floats to 16 bits for a file of integers; integers stay as they are."""
     if file_range is None:
         return image
     dtype = np.dtype(np.uint16)
     return IntensityRange.of_type(dtype).from_unit(file_range.to_unit(image), dtype)
 
 
+def load_image_denoiser(path: Path) -> ImageDenoiser:
+    """Load a fitted ImageDenoiser from a file; raise ValueError for any other content."""
+    model = load(path)
+    if not isinstance(model, ImageDenoiser):
+        raise ValueError(
+            f"The file holds a {type(model).__name__}; expected an ImageDenoiser, which denoises images of "
+            "any size."
+        )
+    if not hasattr(model, "net_"):
+        raise ValueError("The ImageDenoiser in the file is not fitted; fit it, and save it again.")
+    return model
+
+
 @dataclass(frozen=True)
-class Level:
-    """The noise that a network is told of: in the image's unit and of 255, and how it was found."""
+class NoiseChoice:
+    """Noise that the user can add, and its slider.
+
+    Attributes
+    ----------
+    label : str
+        Name of the noise on the page.
+    amount : Amount
+        Amount of the noise. Its slider has steps of 1 and starts at 1.
+    build_noiser : callable
+        Function from the amount, in the unit of the noiser, to the noiser of images in [0, 1].
+    works_in_bands : bool
+        Whether the noise of a band of rows is independent of the other rows.
+    """
+
+    label: str
+    amount: Amount
+    build_noiser: Callable[[float], BaseNoiser]
+    works_in_bands: bool = True
+
+
+def _build_registered_noiser(name: str, amount: float) -> BaseNoiser:
+    noise, choice = NOISES[name], NOISE_CHOICES[name]
+    noiser_class = getattr(sk_denoise, noise.name)
+    noiser: BaseNoiser = noiser_class(**{choice.amount.parameter: amount}, **noise.known)
+    return noiser
+
+
+NOISE_CHOICES: dict[str, NoiseChoice] = {
+    name: NoiseChoice(noise.label, noise.amount, partial(_build_registered_noiser, name))
+    for name, noise in NOISES.items()
+    if noise.amount is not None and not noise.mixes_samples
+}
+# A composed noise has no amount in the registry, so the app offers one example of each.
+NOISE_CHOICES["chain"] = NoiseChoice(
+    "Camera (photons, then Gaussian)",
+    replace(NOISE_CHOICES["poisson"].amount, start=60),
+    lambda peak: NoiserChain([PoissonNoiser(peak, white=1.0), GaussianNoiser(0.02)]),
+)
+NOISE_CHOICES["region"] = NoiseChoice(
+    "Gaussian, on a part of the image",
+    replace(NOISE_CHOICES["gaussian"].amount, start=40),
+    lambda sigma: RegionNoiser(GaussianNoiser(sigma)),
+    works_in_bands=False,
+)
+
+
+def add_noise(
+    image: NDArray[Any],
+    intensity_range: IntensityRange,
+    noise: str,
+    amount: float,
+    seed: int,
+    progress: RowProgress,
+) -> NDArray[Any]:
+    """Add noise to an image; its type and its alpha channel stay the same.
+
+    Parameters
+    ----------
+    image : ndarray of shape (height, width) or (height, width, channels)
+        Clean image.
+    intensity_range : IntensityRange
+        Black and white, to which the noisy image is clipped.
+    noise : str
+        Name in ``NOISE_CHOICES``.
+    amount : float
+        Amount of the noise, in the unit of its slider.
+    seed : int
+        Seed of the noise.
+    progress : callable
+        Callback for the rows done and the rows in total.
+    """
+    choice = NOISE_CHOICES[noise]
+    height, width = image.shape[:2]
+    if not choice.works_in_bands and height * width > MAX_REGION_NOISE_PIXELS:
+        raise ValueError(
+            "Noise on a part of the image is limited to images of "
+            f"{MAX_REGION_NOISE_PIXELS / 1e6:.0f} megapixels; this one has {height * width / 1e6:.0f}. "
+            "Choose another noise, or a smaller image."
+        )
+    step = max(1, NOISE_BAND_PIXELS // width) if choice.works_in_bands else height
+    noisy = image.copy()
+    # A view: the bands below are written into ``noisy``.
+    colors = without_alpha(noisy)
+    noiser = choice.build_noiser(amount * choice.amount.unit.size)
+    # All parameters are given, so the fit learns nothing from these zeros.
+    noiser.fit(np.zeros((1, *colors[:1, :1].shape), np.float32))
+    # One generator for all bands, so that their noise differs
+    generator = torch.Generator().manual_seed(seed)
+    for top in range(0, height, step):
+        progress(top, height)
+        band = colors[top : top + step]
+        unit = torch.from_numpy(intensity_range.to_unit(band).astype(np.float32)[None])
+        unit = noiser.corrupt(unit, generator)[0].clamp(0, 1)
+        band[...] = intensity_range.from_unit(unit.numpy(), image.dtype)
+    return noisy
+
+
+def compute_psnr_in_bands(
+    clean: NDArray[Any], other: NDArray[Any], data_range: float, progress: RowProgress
+) -> float:
+    """Return the PSNR of a whole image in dB, computed in bands of rows."""
+
+    def squared_error(rows: slice) -> float:
+        return mse(clean[rows][None], other[rows][None])
+
+    return float(psnr_of_mse(_average_over_bands(squared_error, clean, 0, progress), data_range))
+
+
+def compute_ssim_in_bands(
+    clean: NDArray[Any], other: NDArray[Any], data_range: float, progress: RowProgress
+) -> float | None:
+    """Return the SSIM of a whole image, computed in bands of rows.
+
+    A very small image has no SSIM, so the function returns None for it.
+    """
+    if min(clean.shape[:2]) <= 2 * SSIM_MARGIN:
+        return None
+
+    def similarity(rows: slice) -> float:
+        return ssim(clean[rows][None], other[rows][None], data_range=data_range)
+
+    return _average_over_bands(similarity, clean, SSIM_MARGIN, progress)
+
+
+def _average_over_bands(
+    function: Callable[[slice], float], image: NDArray[Any], margin: int, progress: RowProgress
+) -> float:
+    """Average a function over bands of rows, which overlap by two margins."""
+    height, width = image.shape[:2]
+    inner_height = height - 2 * margin
+    step = max(1, METRIC_BAND_PIXELS // width)
+    total = 0.0
+    for top in range(0, inner_height, step):
+        progress(top, inner_height)
+        bottom = min(top + step, inner_height)
+        total += function(slice(top, bottom + 2 * margin)) * (bottom - top)
+    return float(total / inner_height)
+
+
+def _measure_quality(
+    clean: NDArray[Any], other: NDArray[Any], data_range: float, progress: ProgressCallback
+) -> ImageQuality:
+    row_progress = partial(progress, activity="Comparing with the clean image")
+    return ImageQuality(
+        compute_psnr_in_bands(clean, other, data_range, row_progress),
+        compute_ssim_in_bands(clean, other, data_range, row_progress),
+    )
+
+
+@dataclass(frozen=True)
+class ModelNoiseLevel:
+    """Noise level given to a model, in the unit of the image and of 255."""
 
     sigma: float | None
     of_255: float | None = None
@@ -225,191 +396,60 @@ class Level:
 
     @classmethod
     def of(
-        cls, image: NDArray[Any], intensity: IntensityRange, order: Order, model: ImageDenoiser | None
-    ) -> Level:
-        """Return what an order says or the image tells, as far as a network of the user knows noise."""
+        cls,
+        image: NDArray[Any],
+        intensity_range: IntensityRange,
+        request: DenoisingRequest,
+        model: ImageDenoiser | None,
+    ) -> ModelNoiseLevel:
+        """Take the noise level from the request, or estimate it from the image."""
         if model is not None and model.noise_levels_ is None:
             return cls(None)
-        white = intensity.span
-        if model is not None and model.intensity_range_ is None:  # the range of the fit is all that is known
-            white = model.data_range_
-        estimated = None if order.sigma is not None else 255 * estimate_sigma(image) / white
-        wanted = order.strength * estimated if estimated is not None else order.sigma
-        assert wanted is not None
-        strongest = _strongest(model)
+        span = intensity_range.span
+        # A model that learned from data of an unknown unit takes images in that unit.
+        if model is not None and model.intensity_range_ is None:
+            span = model.data_range_
+        estimated = None if request.sigma is not None else 255 * estimate_sigma(image) / span
+        sigma = request.strength * estimated if estimated is not None else request.sigma
+        assert sigma is not None
+        max_sigma = _max_noise_level(model)
+        # An estimate may exceed the span from black to white.
         if model is None:
-            wanted = min(wanted, strongest)  # an estimate may be more than there is from black to white
-        if wanted <= strongest:
-            return cls(wanted * white / 255, wanted, estimated)
+            sigma = min(sigma, max_sigma)
+        if sigma <= max_sigma:
+            return cls(sigma * span / 255, sigma, estimated)
         note = (
-            f"The noise, {wanted:.0f} of 255, is stronger than this model knows; it was taken as "
-            f"{strongest:.0f}."
+            f"The noise level of {sigma:.0f} (of 255) is beyond the range of this model, which took it as "
+            f"{max_sigma:.0f}."
         )
-        return cls(strongest * white / 255, strongest, estimated, (note,))
+        return cls(max_sigma * span / 255, max_sigma, estimated, (note,))
 
 
-def _strongest(model: ImageDenoiser | None) -> float:
-    """Return the strongest noise that is taken away, of 255; networks in the box are shown any."""
+def _max_noise_level(model: ImageDenoiser | None) -> float:
+    """Return the largest noise level of a model, of 255; pretrained models take any."""
     if model is None or model.noise_levels_ is None:
         return 255.0
     return 255 * model.noise_levels_[1] / model.data_range_
 
 
-def _quality(clean: NDArray[Any], other: NDArray[Any], data_range: float, tell: Tell) -> Quality:
-    told = partial(tell, what="Comparing with the clean image")
-    return Quality(
-        psnr_of_image(clean, other, data_range, told), ssim_of_image(clean, other, data_range, told)
-    )
-
-
-def open_model(path: Path) -> ImageDenoiser:
-    """Return a model that ``sk_denoise.persistence.save`` wrote, once it is known to denoise images."""
-    model = load(path)
-    if not isinstance(model, ImageDenoiser):
-        raise ValueError(
-            f"The file holds a {type(model).__name__}; what denoises images of any size is an ImageDenoiser."
-        )
-    if not hasattr(model, "net_"):
-        raise ValueError("The ImageDenoiser in the file is not fitted; fit it, and save it again.")
-    return model
-
-
-Image = NDArray[Any]
-
-NOISE_BAND_PIXELS = 2**22  # as floats: a band of rows, so that memory does not grow with the image
-LARGEST_WITH_A_PLACE = 2**24  # pixels: noise on a part of an image must see the whole
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of noise, and the slider that sets it.
-
-    Attributes
-    ----------
-    label : str
-        The noise for people.
-    amount : Amount
-        The amount, whose slider has steps of 1, from 1 on.
-    make : callable
-        Returns the noiser of an amount in the unit of the class, for images in [0, 1].
-    by_rows : bool
-        Whether the noise of a band of rows does not depend on the others.
-    """
-
-    label: str
-    amount: Amount
-    make: Callable[[float], BaseNoiser]
-    by_rows: bool = True
-
-
-def _noiser(name: str, amount: float) -> BaseNoiser:
-    """Return a noiser of the registry."""
-    noise, kind = NOISES[name], KINDS[name]
-    noiser: BaseNoiser = getattr(sk_denoise, noise.name)(**{kind.amount.parameter: amount}, **noise.known)
-    return noiser
-
-
-KINDS: dict[str, Kind] = {
-    name: Kind(noise.label, noise.amount, partial(_noiser, name))
-    for name, noise in NOISES.items()
-    if noise.amount is not None and not noise.mixes_samples
-}
-# Noise that is made of other noise needs an example of it
-KINDS["chain"] = Kind(
-    "Camera (photons, then Gaussian)",
-    replace(KINDS["poisson"].amount, start=60),
-    lambda peak: NoiserChain([PoissonNoiser(peak, white=1.0), GaussianNoiser(0.02)]),
-)
-KINDS["region"] = Kind(
-    "Gaussian, on a part of the image",
-    replace(KINDS["gaussian"].amount, start=40),
-    lambda sigma: RegionNoiser(GaussianNoiser(sigma)),
-    by_rows=False,
-)
-
-
-def corrupted(
-    image: NDArray[Any],
-    intensity: IntensityRange,
-    kind: str,
-    amount: float,
-    seed: int,
-    tell: Callable[[int, int], None],
-) -> NDArray[Any]:
-    """Return an image with noise, of the same type; alpha stays.
-
-    Parameters
-    ----------
-    image : ndarray of shape (height, width) or (height, width, channels)
-        Clean.
-    intensity : IntensityRange
-        Black and white; the answer is clipped to what lies between.
-    kind : str
-        A name in ``KINDS``.
-    amount : float
-        As its slider has it, in the unit of the slider.
-    seed : int
-        Of the noise.
-    tell : callable
-        Told how many rows are done, and of how many.
-    """
-    chosen = KINDS[kind]
-    height, width = image.shape[:2]
-    if not chosen.by_rows and height * width > LARGEST_WITH_A_PLACE:
-        raise ValueError(
-            "Noise on a part of an image takes images of up to "
-            f"{LARGEST_WITH_A_PLACE / 1e6:.0f} megapixels here, this one has {height * width / 1e6:.0f}. "
-            "Take another noise, or a smaller image."
-        )
-    step = max(1, NOISE_BAND_PIXELS // width) if chosen.by_rows else height
-    noisy = image.copy()
-    colors = without_alpha(noisy)
-    noiser = chosen.make(amount * chosen.amount.unit.size)
-    noiser.fit(np.zeros((1, *colors[:1, :1].shape), np.float32))  # all is given
-    generator = torch.Generator().manual_seed(seed)
-    for top in range(0, height, step):
-        tell(top, height)
-        band = colors[top : top + step]
-        shown = torch.from_numpy(intensity.to_unit(band).astype(np.float32)[None])
-        shown = noiser.corrupt(shown, generator)[0].clamp(0, 1)
-        band[...] = intensity.from_unit(shown.numpy(), image.dtype)
-    return noisy
-
-
-RowProgress = Callable[[int, int], None]  # how many rows are done, and of how many
-
-METRIC_BAND_PIXELS = 2**20
-MARGIN = 5  # rows at each end that the window of SSIM leaves out of the mean
-
-
-def psnr_of_image(clean: Image, other: Image, data_range: float, tell: RowProgress) -> float:
-    """Return the PSNR in dB, which is that of the whole image."""
-
-    def error(rows: slice) -> float:
-        return mse(clean[rows][None], other[rows][None])
-
-    return float(psnr_of_mse(_mean_over_bands(error, clean, 0, tell), data_range))
-
-
-def ssim_of_image(clean: Image, other: Image, data_range: float, tell: RowProgress) -> float | None:
-    """Return the structural similarity, which is that of the whole image; None where it is too small."""
-    if min(clean.shape[:2]) <= 2 * MARGIN:
+def _choose_file_range(image: NDArray[Any], intensity_range: IntensityRange) -> IntensityRange | None:
+    """Return black and white of floats in a file of integers, without clipping."""
+    # The range of the image ignores a few outliers, which a file must keep.
+    if image.dtype.kind != "f":
         return None
-
-    def similarity(rows: slice) -> float:
-        return ssim(clean[rows][None], other[rows][None], data_range=data_range)
-
-    return _mean_over_bands(similarity, clean, MARGIN, tell)
+    return intensity_range if intensity_range == UNIT else IntensityRange.of_clean(without_alpha(image))
 
 
-def _mean_over_bands(value: Callable[[slice], float], image: Image, margin: int, tell: RowProgress) -> float:
-    """Return the mean of a value over bands of rows, which reach ``margin`` rows into their neighbours."""
-    height, width = image.shape[:2]
-    inner = height - 2 * margin
-    step = max(1, METRIC_BAND_PIXELS // width)
-    total = 0.0
-    for top in range(0, inner, step):
-        tell(top, inner)
-        bottom = min(top + step, inner)
-        total += value(slice(top, bottom + 2 * margin)) * (bottom - top)
-    return float(total / inner)
+def _describe_range(
+    intensity_range: IntensityRange, image: NDArray[Any], model: ImageDenoiser | None
+) -> tuple[str, ...]:
+    """Return a note on black and white, if they differ from those of the image's type."""
+    # A model that learned from data of an unknown unit does not use the range of the image.
+    ignores_range = model is not None and model.intensity_range_ is None
+    if ignores_range or intensity_range == IntensityRange.of_type(image.dtype):
+        return ()
+    colors = without_alpha(image)
+    return (
+        f"The intensities of this image are between {colors.min():g} and {colors.max():g}. Black is taken as "
+        f"{intensity_range.black:g} and white as {intensity_range.white:g}.",
+    )

@@ -1,4 +1,4 @@
-"""What all users of the app share: the queue, the room on disk, the models that are open."""
+"""Service behind the page: job queues, disk cache and loaded models of all users."""
 
 from __future__ import annotations
 
@@ -14,33 +14,42 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sk_denoise import ImageDenoiser
-from sk_denoise.app._disk_cache import Entry, Shelf
-from sk_denoise.app._download import Limits, download
-from sk_denoise.app._jobs import Job, Queue, Tell
+from sk_denoise.app._disk_cache import CachedFolder, DiskCache
+from sk_denoise.app._download import DownloadLimits, download_image
+from sk_denoise.app._jobs import JobQueue, ProgressCallback, QueuedJob
 from sk_denoise.app._launch import Settings
 from sk_denoise.app._processing import (
-    AFTER,
-    BEFORE,
-    SCREENS,
-    TAKEN,
-    Answer,
-    Order,
-    denoise,
-    numbers_for_file,
-    open_model,
+    AFTER_FILE,
+    BEFORE_FILE,
+    DISPLAY_FILES,
+    RESIDUAL_FILE,
+    DenoisingRequest,
+    DenoisingResult,
+    convert_for_file,
+    denoise_to_folder,
+    load_image_denoiser,
 )
-from sk_denoise.app._urls import Resolver, resolve_public, safe_name
-from sk_denoise.app._views import as_gray, crop, data_uri, on_screen, taken_away
+from sk_denoise.app._urls import Resolver, resolve_public, sanitize_file_name
+from sk_denoise.app._views import (
+    amplify_residual,
+    compute_residual,
+    crop_square,
+    encode_data_uri,
+    to_display,
+)
 from sk_denoise.datasets import load_images
 from sk_denoise.io import image_size, image_suffix, write_image
 from sk_denoise.restoration import MODELS, denoise_image
 
-__all__ = ["Gone", "Image", "Model", "Result", "SAMPLES", "Workshop"]
+__all__ = ["SAMPLES", "AppService", "ExpiredError", "StoredImage", "StoredResult", "UploadedModel"]
 
-MODELS_OPEN = 4
-DOWNLOADS_AT_ONCE = 4
-SECONDS_TO_END = 8.0  # for the tiles in work; whoever stops containers waits for ten
-SOURCE = "source"  # the file of an image or a model, on the shelf
+MAX_LOADED_MODELS = 4
+N_DOWNLOAD_WORKERS = 4
+# Container runtimes kill a process ten seconds after they stop it.
+SHUTDOWN_SECONDS = 8.0
+# Name of the file of an image or a model in its cached folder
+SOURCE = "source"
+# Sample images: the set of load_images, and the name of the test image in it
 SAMPLES = {
     "A cat": ("rgb", "chelsea"),
     "A cup of coffee": ("rgb", "coffee"),
@@ -48,26 +57,26 @@ SAMPLES = {
 }
 
 
-class Gone(Exception):  # noqa: N818 - a state, told to the user
-    """What was kept has made way for others."""
+class ExpiredError(Exception):
+    """The image or result was evicted from the cache."""
 
 
 @dataclass(frozen=True)
-class Image:
-    """An image that somebody brought.
+class StoredImage:
+    """Image of a user in the cache.
 
     Attributes
     ----------
     key : str
-        Of its file on the shelf.
+        Key of the image in the cache.
     name : str
-        What the user calls it.
+        File name for the user.
     size : tuple (height, width)
-        Upright, in pixels.
+        Size of the upright image in pixels.
     suffix : str
-        What names of its format end in.
+        File suffix of the image's format.
     is_clean : bool
-        Whether it has no noise yet, as the samples.
+        Whether the image is free of noise, like the samples.
     """
 
     key: str
@@ -77,195 +86,219 @@ class Image:
     is_clean: bool = False
 
 
-class Model(NamedTuple):
-    """A model that somebody brought: the key of its file, and its name."""
+class UploadedModel(NamedTuple):
+    """Model of a user: its key in the cache and its file name."""
 
     key: str
     name: str
 
 
-class Result(NamedTuple):
-    """What became of an image: the key on the shelf, and what is known."""
+class StoredResult(NamedTuple):
+    """Result in the cache: its key, the image, the request and the numbers."""
 
     key: str
-    image: Image
-    order: Order
-    answer: Answer
+    image: StoredImage
+    request: DenoisingRequest
+    details: DenoisingResult
 
 
-class Workshop:
-    """The part of the app that does not know the page.
+class AppService:
+    """Service of the app, independent of the page.
 
     Parameters
     ----------
     settings : Settings
-        Limits.
-    resolve : callable
-        What checks and resolves the names of servers, for tests.
+        Limits of the app.
+    resolve : callable, default=resolve_public
+        Function that resolves and checks server names.
+
+    Attributes
+    ----------
+    settings : Settings
+        Limits of the app.
+    queue : JobQueue
+        Queue for denoising.
+    downloads : JobQueue
+        Queue for downloads.
     """
 
     def __init__(self, settings: Settings, resolve: Resolver = resolve_public) -> None:
         self.settings = settings
         self._resolve = resolve
         self._folder = tempfile.TemporaryDirectory(prefix="sk_denoise-", ignore_cleanup_errors=True)
-        self._shelf = Shelf(Path(self._folder.name) / "shelf", settings.disk_megabytes * 10**6)
-        self.queue = Queue(settings.workers, settings.waiting, settings.patience, 60 * settings.minutes)
-        self.downloads = Queue(DOWNLOADS_AT_ONCE, settings.waiting, settings.patience)
-        self._open_model = lru_cache(maxsize=MODELS_OPEN)(self._opened)
+        self._cache = DiskCache(Path(self._folder.name) / "cache", settings.disk_megabytes * 10**6)
+        self.queue = JobQueue(settings.workers, settings.waiting, settings.patience, 60 * settings.minutes)
+        self.downloads = JobQueue(N_DOWNLOAD_WORKERS, settings.waiting, settings.patience)
+        self._load_model = lru_cache(maxsize=MAX_LOADED_MODELS)(self._load_model_uncached)
+        # Encoding a file holds a whole image in memory, and checking a model holds its network.
         self._encoding = threading.Semaphore(settings.workers)
-        self._opening = threading.Lock()
+        self._model_check = threading.Lock()
 
-    def warm_up(self) -> Job[None]:
-        """Load the models in the box, so that the first user need not wait for them."""
+    def warm_up(self) -> QueuedJob[None]:
+        """Load the pretrained models, so that the first user does not wait for them."""
 
-        def work(tell: Tell) -> None:
+        def work(progress: ProgressCallback) -> None:
             for model in MODELS.values():
                 denoise_image(np.zeros((8, 8, model.channels), np.float32), sigma=0.1, model=model.name)
 
         return self.queue.submit(work)
 
-    def take(self, name: str, data: bytes) -> Image:
-        """Keep an image that was uploaded, once its header is known to be good."""
-        name = safe_name(name) or "image"
+    def store_image(self, name: str, data: bytes) -> StoredImage:
+        """Store an uploaded image after a check of its header."""
+        name = sanitize_file_name(name) or "image"
 
         def fill(folder: Path) -> tuple[tuple[int, int], str]:
             (folder / SOURCE).write_bytes(data)
-            return self._checked(folder / SOURCE, name)
+            return self._check_header(folder / SOURCE, name)
 
         key = f"image-{hashlib.sha256(data).hexdigest()}"
-        size, suffix = (self._shelf.get(key) or self._shelf.put(key, fill)).about
-        return Image(key, name, size, suffix)
+        size, suffix = (self._cache.get(key) or self._cache.put(key, fill)).metadata
+        return StoredImage(key, name, size, suffix)
 
-    def sample(self, name: str) -> Image:
-        """Keep a sample image."""
-        color, called = SAMPLES[name]
+    def store_sample(self, name: str) -> StoredImage:
+        """Store a sample image."""
+        color, sample = SAMPLES[name]
 
         def fill(folder: Path) -> tuple[tuple[int, int], str]:
             images = load_images("gray" if color == "gray" else "rgb")
-            image = images.test[images.test_names.index(called)]
+            image = images.test[images.test_names.index(sample)]
             write_image(folder / "sample.png", np.rint(255 * image).astype(np.uint8))
-            return self._checked((folder / "sample.png").rename(folder / SOURCE), name)
+            return self._check_header((folder / "sample.png").rename(folder / SOURCE), name)
 
-        key = f"sample-{called}"
-        size, suffix = (self._shelf.get(key) or self._shelf.put(key, fill)).about
-        return Image(key, called + suffix, size, suffix, is_clean=True)
+        key = f"sample-{sample}"
+        size, suffix = (self._cache.get(key) or self._cache.put(key, fill)).metadata
+        return StoredImage(key, sample + suffix, size, suffix, is_clean=True)
 
-    def fetch(self, url: str) -> Job[Image]:
-        """Get an image from the web, in the queue of downloads."""
-        limits = Limits(
-            most_bytes=self.settings.upload_megabytes * 2**20, most_pixels=self.settings.most_pixels
+    def fetch_image(self, url: str) -> QueuedJob[StoredImage]:
+        """Download an image from the web, in the queue for downloads."""
+        limits = DownloadLimits(
+            max_bytes=self.settings.upload_megabytes * 2**20, max_pixels=self.settings.max_pixels
         )
 
-        def work(tell: Tell) -> Image:
+        def work(progress: ProgressCallback) -> StoredImage:
             with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
-                got = download(
+                path = Path(folder) / SOURCE
+                downloaded = download_image(
                     url,
-                    Path(folder) / SOURCE,
+                    path,
                     limits=limits,
                     resolve=self._resolve,
-                    callback=lambda done, total: tell(done, total or 0, "Fetching the image"),
+                    callback=lambda done, total: progress(done, total or 0, "Fetching the image"),
                 )
-                return self.take(got.name, (Path(folder) / SOURCE).read_bytes())
+                return self.store_image(downloaded.name, path.read_bytes())
 
         return self.downloads.submit(work)
 
-    def take_model(self, name: str, data: bytes) -> Model:
-        """Keep a model that was uploaded, once it is known to load; one is opened at a time."""
-        name = safe_name(name) or "model"
+    def store_model(self, name: str, data: bytes) -> UploadedModel:
+        """Store an uploaded model if it loads as a fitted ImageDenoiser."""
+        name = sanitize_file_name(name) or "model"
 
         def fill(folder: Path) -> None:
             (folder / SOURCE).write_bytes(data)
             try:
-                with self._opening:
-                    open_model(folder / SOURCE)
+                with self._model_check:
+                    load_image_denoiser(folder / SOURCE)
             except ValueError as error:
                 raise ValueError(str(error).replace(str(folder / SOURCE), name)) from error
 
         key = f"model-{hashlib.sha256(data).hexdigest()}"
-        if self._shelf.get(key) is None:
-            self._shelf.put(key, fill)
-        return Model(key, name)
+        if self._cache.get(key) is None:
+            self._cache.put(key, fill)
+        return UploadedModel(key, name)
 
-    def denoise(self, image: Image, order: Order) -> Job[Result]:
-        """Denoise an image, when its turn comes."""
-        asked = json.dumps([image.key, asdict(order)])
-        key = f"answer-{hashlib.sha256(asked.encode()).hexdigest()}"
+    def denoise(self, image: StoredImage, request: DenoisingRequest) -> QueuedJob[StoredResult]:
+        """Submit a job that denoises an image; equal requests share a cached result."""
+        content = json.dumps([image.key, asdict(request)])
+        key = f"result-{hashlib.sha256(content.encode()).hexdigest()}"
 
-        def fill(folder: Path, tell: Tell) -> Answer:
-            source = self._kept(image.key).folder / SOURCE
-            model = self._open_model(order.model) if order.model.startswith("model-") else None
+        def fill(folder: Path, progress: ProgressCallback) -> DenoisingResult:
+            source = self._get_cached(image.key).path / SOURCE
+            model = self._load_model(request.model) if request.model.startswith("model-") else None
             try:
-                return denoise(
-                    source, order, folder, tell, model=model, most_pixels=self.settings.most_pixels
+                return denoise_to_folder(
+                    source, request, folder, progress, model=model, max_pixels=self.settings.max_pixels
                 )
+            # Messages show the user's file name, not a path of the server.
             except ValueError as error:
                 raise ValueError(str(error).replace(str(source), image.name)) from error
-            except FileNotFoundError:  # it made way this very moment
-                raise Gone from None
+            # The image was evicted in the meantime.
+            except FileNotFoundError:
+                raise ExpiredError from None
 
-        def work(tell: Tell) -> Result:
-            entry = self._shelf.get(key) or self._shelf.put(key, lambda folder: fill(folder, tell))
-            return Result(key, image, order, entry.about)
+        def work(progress: ProgressCallback) -> StoredResult:
+            folder = self._cache.get(key) or self._cache.put(key, lambda folder: fill(folder, progress))
+            return StoredResult(key, image, request, folder.metadata)
 
         return self.queue.submit(work)
 
-    def whole(self, result: Result) -> tuple[str, str]:
-        """Return the image before and after, for the screen."""
-        before, after = (data_uri(self._array(result, name)) for name in SCREENS)
+    def encode_whole_views(self, result: StoredResult) -> tuple[str, str]:
+        """Return the whole image before and after denoising, as data URIs."""
+        before, after = (encode_data_uri(self._load_array(result, name)) for name in DISPLAY_FILES)
         return before, after
 
-    def part(
-        self, result: Result, across: float, down: float, side: int, gain: float
+    def encode_enlarged_views(
+        self, result: StoredResult, across: float, down: float, side: int, gain: float
     ) -> tuple[str, str, str]:
-        """Return a part before and after, pixel by pixel, and what was taken away from it."""
-        shown = result.answer.shown
-        before, after = (crop(self._array(result, name), across, down, side) for name in (BEFORE, AFTER))
-        taken = as_gray(taken_away(before, after, shown), gain)
-        return data_uri(on_screen(before, shown)), data_uri(on_screen(after, shown)), data_uri(taken)
+        """Return a square of the image before and after, and its residual, as data URIs."""
+        display_range = result.details.display_range
+        before, after = (
+            crop_square(self._load_array(result, name), across, down, side)
+            for name in (BEFORE_FILE, AFTER_FILE)
+        )
+        residual = amplify_residual(compute_residual(before, after, display_range), gain)
+        return (
+            encode_data_uri(to_display(before, display_range)),
+            encode_data_uri(to_display(after, display_range)),
+            encode_data_uri(residual),
+        )
 
-    def taken(self, result: Result, gain: float) -> str:
-        """Return what was taken away, for the screen."""
-        return data_uri(as_gray(self._array(result, TAKEN), gain))
+    def encode_residual_view(self, result: StoredResult, gain: float) -> str:
+        """Return the residual of the whole image, as a data URI."""
+        return encode_data_uri(amplify_residual(self._load_array(result, RESIDUAL_FILE), gain))
 
-    def file(self, result: Result, suffix: str) -> bytes:
-        """Return the image without its noise as a file, in the depth of the one that came."""
-        image = self._array(result, AFTER)
-        source = self._kept(result.image.key).folder / SOURCE
+    def encode_file(self, result: StoredResult, suffix: str) -> bytes:
+        """Encode the denoised image as a file with the depth and metadata of the original."""
+        image = self._load_array(result, AFTER_FILE)
+        source = self._get_cached(result.image.key).path / SOURCE
         with self._encoding, tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
-            numbers = image if suffix == ".tif" else numbers_for_file(image, result.answer.file_range)
-            write_image(Path(folder) / f"denoised{suffix}", numbers, like=source)
-            return (Path(folder) / f"denoised{suffix}").read_bytes()
+            # TIFF stores floats; the other formats store integers.
+            array = image if suffix == ".tif" else convert_for_file(image, result.details.file_range)
+            path = Path(folder) / f"denoised{suffix}"
+            write_image(path, array, like=source)
+            return path.read_bytes()
 
     def close(self) -> None:
-        """Give up all work, and remove what was kept."""
-        self.downloads.close(0.0)  # they run no torch, and end when their servers answer
-        self.queue.close(SECONDS_TO_END)
+        """Cancel all jobs, and delete the cache."""
+        # Downloads run no torch code, so the process can exit without them.
+        self.downloads.close(0.0)
+        self.queue.close(SHUTDOWN_SECONDS)
         self._folder.cleanup()
 
-    def _checked(self, path: Path, name: str) -> tuple[tuple[int, int], str]:
-        """Return size and suffix of an image; refuse what cannot be read or is too large, by its header."""
+    def _check_header(self, path: Path, name: str) -> tuple[tuple[int, int], str]:
+        """Return size and suffix of an image; raise ValueError for a bad or too large one."""
         try:
             size, suffix = image_size(path), image_suffix(path)
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), name)) from error
-        if size[0] * size[1] > self.settings.most_pixels:
+        if size[0] * size[1] > self.settings.max_pixels:
             raise ValueError(
                 f"{name} has {size[1]} x {size[0]} pixels; this app takes images of up to "
                 f"{self.settings.megapixels} megapixels. Send a part of it, or a smaller copy."
             )
         return size, suffix
 
-    def _kept(self, key: str) -> Entry:
-        entry = self._shelf.get(key)
-        if entry is None:
-            raise Gone
-        return entry
+    def _get_cached(self, key: str) -> CachedFolder:
+        folder = self._cache.get(key)
+        if folder is None:
+            raise ExpiredError
+        return folder
 
-    def _array(self, result: Result, name: str) -> Any:
+    def _load_array(self, result: StoredResult, name: str) -> Any:
         try:
-            return np.load(self._kept(result.key).folder / name, mmap_mode="r")
-        except FileNotFoundError:  # it made way this very moment
-            raise Gone from None
+            return np.load(self._get_cached(result.key).path / name, mmap_mode="r")
+        # The result was evicted after the lookup.
+        except FileNotFoundError:
+            raise ExpiredError from None
 
-    def _opened(self, key: str) -> ImageDenoiser:
-        return open_model(self._kept(key).folder / SOURCE)
+    def _load_model_uncached(self, key: str) -> ImageDenoiser:
+        return load_image_denoiser(self._get_cached(key).path / SOURCE)

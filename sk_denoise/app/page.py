@@ -1,4 +1,4 @@
-"""The page: what Streamlit runs from top to bottom for every user, whenever something is touched."""
+"""Page of the app: the script that Streamlit runs at each interaction of a user."""
 
 from __future__ import annotations
 
@@ -13,393 +13,420 @@ from typing import Any
 import streamlit as st
 
 from sk_denoise._registry import MODELS
-from sk_denoise.app._download import Refused
-from sk_denoise.app._jobs import Full, Job, TooLong
+from sk_denoise.app._jobs import JobTimeoutError, QueuedJob, QueueFullError
 from sk_denoise.app._launch import Settings
-from sk_denoise.app._processing import KINDS, Answer, Order
-from sk_denoise.app._service import SAMPLES, Gone, Image, Model, Result, Workshop
-from sk_denoise.app._slider import compare, single
+from sk_denoise.app._processing import NOISE_CHOICES, DenoisingRequest, DenoisingResult
+from sk_denoise.app._service import (
+    SAMPLES,
+    AppService,
+    ExpiredError,
+    StoredImage,
+    StoredResult,
+    UploadedModel,
+)
+from sk_denoise.app._urls import DownloadError
+from sk_denoise.app._views import show_before_after, show_single_image
 from sk_denoise.io import IMAGE_SUFFIXES
 
 LOG = logging.getLogger("sk_denoise.app")
 UPLOAD, WEB, SAMPLE = "Upload", "Web address", "Sample"
-NO_NOISE = "no"  # None would show as a box in which nothing was chosen
-IN_THE_BOX = {"auto": "Automatic", **{name: model.label for name, model in MODELS.items()}}
-STRONGEST = 128  # of 255: as strong as noise can be added
-LOOK_EVERY = {
-    "waiting": 2.0,
-    "running": 0.5,
-}  # seconds: many may wait, and each look takes time from the work
-NO_MEMORY = "DefaultCPUAllocator"  # torch's words for it, in a RuntimeError
-LEFT_ALONE = "Nobody looked at this page for a while, and the work was given up. Begin it again."
-PARTS = {"2": 256, "4": 128, "8": 64}  # how many times enlarged, and the side of the part in pixels
+# None would show as a box without a choice.
+NO_NOISE = "no"
+PRETRAINED = {"auto": "Automatic", **{name: model.label for name, model in MODELS.items()}}
+# Grey levels of 255
+MAX_SIGMA = 128
+# Seconds between updates. Many users may wait, and each update takes time from the running job.
+UPDATE_INTERVALS = {"waiting": 2.0, "running": 0.5}
+# Name of torch's allocator, in the RuntimeError that it raises without memory
+TORCH_ALLOCATOR = "DefaultCPUAllocator"
+ABANDONED = "This page was inactive for a while, and the job was cancelled. Start it again."
+# Magnification, and the side of the enlarged square in pixels
+ENLARGEMENTS = {"2": 256, "4": 128, "8": 64}
 state = st.session_state
 
 
 @st.cache_resource(show_spinner=False)
-def workshop() -> Workshop:
-    """Return what all users share."""
-    shared = Workshop(Settings.from_environment())
-    atexit.register(shared.close)
-    shared.warm_up()
-    return shared
+def get_service() -> AppService:
+    """Return the service, which all users share."""
+    service = AppService(Settings.from_environment())
+    # Streamlit has no hook for the end of the server.
+    atexit.register(service.close)
+    service.warm_up()
+    return service
 
 
-def main() -> None:
-    """Draw the page."""
+def show_page() -> None:
+    """Show the page."""
     st.set_page_config(page_title="sk_denoise", page_icon="🧹", layout="centered")
     st.title("Denoise an image", anchor=False)
-    take()
+    # A finished job decides which elements the page has, so it comes before all of them.
+    collect_finished_job()
     choose_image()
-    image: Image | None = state.get("image")
+    image: StoredImage | None = state.get("image")
     if image is None:
-        wait()
+        show_job()
         return
     height, width = image.size
-    st.caption(f"{plain(image.name)}: {width} x {height} pixels")
-    order = choose_order(image)
-    again = st.button("Denoise", type="primary", key="denoise", width="stretch")
-    if state.pop("is_new", False) or again:
-        begin(lambda: workshop().denoise(image, order))
-    wait()
-    result: Result | None = state.get("result")
+    st.caption(f"{escape_markdown(image.name)}: {width} x {height} pixels")
+    request = choose_settings(image)
+    is_clicked = st.button("Denoise", type="primary", key="denoise", width="stretch")
+    if state.pop("is_new_image", False) or is_clicked:
+        submit_job(lambda: get_service().denoise(image, request))
+    show_job()
+    result: StoredResult | None = state.get("result")
     if result is not None and result.image.key == image.key:
-        show(result, order)
+        show_result(result, request)
 
 
 def choose_image() -> None:
-    """Offer the three ways to bring an image."""
-    way = st.segmented_control(
+    """Show the three ways to choose an image."""
+    source = st.segmented_control(
         "Where is the image?",
         [UPLOAD, WEB, SAMPLE],
         default=UPLOAD,
         required=True,
-        key="way",
+        key="source",
         label_visibility="collapsed",
         width="stretch",
     )
-    if way == UPLOAD:
-        upload()
-    elif way == WEB:
-        from_the_web()
+    if source == UPLOAD:
+        upload_image()
+    elif source == WEB:
+        enter_web_address()
     else:
-        sample()
+        choose_sample()
 
 
-def upload() -> None:
-    """Take a file, and let Streamlit forget it: it lies on the shelf now, not in memory."""
-    settings = workshop().settings
-    given = st.file_uploader(
+def upload_image() -> None:
+    """Show the box for uploads, and store an uploaded image."""
+    settings = get_service().settings
+    uploaded = st.file_uploader(
         f"An image of up to {settings.megapixels} megapixels: PNG, JPEG, WebP, TIFF or BMP",
         type=sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES),
         max_upload_size=settings.upload_megabytes,
-        key=f"upload-{state.setdefault('uploads', 0)}",
+        key=f"upload-{state.setdefault('n_uploads', 0)}",
     )
-    if given is not None:
-        bring(lambda: workshop().take(given.name, given.getvalue()))
-        state.uploads += 1
+    if uploaded is not None:
+        store(lambda: get_service().store_image(uploaded.name, uploaded.getvalue()))
+        # Under a new key the box is empty, and Streamlit frees the upload, which is on disk now.
+        state.n_uploads += 1
         st.rerun()
 
 
-def from_the_web() -> None:
-    """Take an address."""
+def enter_web_address() -> None:
+    """Show the form for a web address."""
     with st.form("web", border=False):
         url = st.text_input("The address of an image", placeholder="https://example.org/image.jpg", key="url")
-        asked = st.form_submit_button("Fetch", width="stretch")
-    if asked:
-        begin(lambda: workshop().fetch(url.strip()))
+        is_submitted = st.form_submit_button("Fetch", width="stretch")
+    if is_submitted:
+        submit_job(lambda: get_service().fetch_image(url.strip()))
 
 
-def sample() -> None:
-    """Offer images without noise."""
+def choose_sample() -> None:
+    """Show the sample images."""
     name = st.pills("Clean images, to which noise is added", list(SAMPLES), key="sample")
-    if name is not None and state.get("sampled") != name:
-        state.sampled = name
-        bring(lambda: workshop().sample(name))
+    if name is not None and state.get("last_sample") != name:
+        state.last_sample = name
+        store(lambda: get_service().store_sample(name))
 
 
-def bring(make: Callable[[], Image | Model]) -> None:
-    """Take what is put on the shelf at once, or say why it is not."""
+def store(function: Callable[[], StoredImage | UploadedModel]) -> None:
+    """Store an image or a model, or show the error message."""
     state.pop("message", None)
     try:
-        came = make()
+        stored = function()
     except Exception as error:
-        LOG.warning("A file was not taken", exc_info=True)
-        say(in_words(error))
+        LOG.warning("A file was rejected", exc_info=True)
+        set_message(describe_error(error))
         return
-    if isinstance(came, Image):
-        new_image(came)
+    if isinstance(stored, StoredImage):
+        set_image(stored)
     else:
-        state.model, state.chosen = came, came.key
+        state.uploaded_model, state.model = stored, stored.key
 
 
-def new_image(image: Image) -> None:
-    """Begin anew with an image."""
-    state.image, state.is_new = image, True
+def set_image(image: StoredImage) -> None:
+    """Replace the image of the page, and clear the result of the previous one."""
+    state.image, state.is_new_image = image, True
     state.pop("message", None)
     state.noise = "gaussian" if image.is_clean else NO_NOISE
     if not image.is_clean:
-        state.sampled = None
+        state.last_sample = None
     state.pop("result", None)
 
 
-def choose_order(image: Image) -> Order:
-    """Offer what can be chosen, with what is right for most as it stands."""
+def choose_settings(image: StoredImage) -> DenoisingRequest:
+    """Show the settings, with defaults that suit most images."""
     with st.expander("Settings", icon=":material/tune:"):
         left, right = st.columns(2)
         with left:
-            model = choose_model()
+            model = select_model()
             ensemble = st.checkbox(
                 "Thorough",
                 key="ensemble",
-                help="Averages over the image turned and mirrored in eight ways: a little better, and "
-                "eight times as long.",
+                help="Averages over eight rotations and reflections of the image: slightly better, and eight "
+                "times slower.",
             )
         with right:
-            sigma, strength = choose_level()
-        noise, amount = choose_noise(image)
-    return Order(model, sigma, strength, ensemble, noise, amount)
+            sigma, strength = choose_noise_level()
+        noise, amount = choose_added_noise(image)
+    return DenoisingRequest(model, sigma, strength, ensemble, noise, amount)
 
 
-def choose_model() -> str:
-    """Offer the models in the box, and one that the user brings."""
-    own: Model | None = state.get("model")
-    choices = {**IN_THE_BOX, **({own.key: own.name} if own else {})}
+def select_model() -> str:
+    """Show the pretrained models, and the box to upload another one."""
+    model: UploadedModel | None = state.get("uploaded_model")
+    choices = {**PRETRAINED, **({model.key: model.name} if model else {})}
     with st.popover("Open a model of yours", width="stretch"):
-        given = st.file_uploader(
-            "A file that sk_denoise.persistence.save wrote, of a fitted ImageDenoiser",
+        uploaded = st.file_uploader(
+            "A fitted ImageDenoiser, saved by sk_denoise.persistence.save",
             type=["safetensors"],
-            key=f"models-{state.setdefault('models', 0)}",
+            key=f"models-{state.setdefault('n_models', 0)}",
         )
-        if given is not None:
-            state.models += 1
+        if uploaded is not None:
+            state.n_models += 1
             with st.spinner("Opening the model"):
-                bring(lambda: workshop().take_model(given.name, given.getvalue()))
+                store(lambda: get_service().store_model(uploaded.name, uploaded.getvalue()))
             st.rerun()
-    chosen: str = st.selectbox("Model", list(choices), format_func=choices.__getitem__, key="chosen")
-    return chosen
+    selected: str = st.selectbox("Model", list(choices), format_func=choices.__getitem__, key="model")
+    return selected
 
 
-def choose_level() -> tuple[float | None, float]:
-    """Offer to say how strong the noise is."""
-    how = st.radio("Strength of the noise", ["Estimated", "Set by hand"], key="how", horizontal=True)
-    if how == "Estimated":
+def choose_noise_level() -> tuple[float | None, float]:
+    """Show the noise level; return it, or None and the factor for its estimate."""
+    mode = st.radio("Noise level", ["Estimated", "Set by hand"], key="level_mode", horizontal=True)
+    if mode == "Estimated":
         percent = st.slider("Strength, in % of the estimate", 25, 200, 100, 5, key="percent")
         return None, percent / 100
-    return float(st.slider("Standard deviation, of 255", 0, STRONGEST, 15, key="sigma")), 1.0
+    return float(st.slider("Standard deviation, of 255", 0, MAX_SIGMA, 15, key="sigma")), 1.0
 
 
-def choose_noise(image: Image) -> tuple[str | None, float]:
-    """Offer to add noise, for an image that has none."""
+def choose_added_noise(image: StoredImage) -> tuple[str | None, float]:
+    """Show the noise to add first; return its name and amount."""
+    # Streamlit drops the value of a widget that the last run did not show.
     if "noise" not in state:
         state.noise = "gaussian" if image.is_clean else NO_NOISE
     noise = st.selectbox(
-        "Add noise first (for a clean image: the result is then compared with it)",
-        [NO_NOISE, *KINDS],
-        format_func=lambda kind: "No" if kind == NO_NOISE else KINDS[kind].label,
+        "Add noise first (to a clean image, which the result is compared with)",
+        [NO_NOISE, *NOISE_CHOICES],
+        format_func=lambda name: "No" if name == NO_NOISE else NOISE_CHOICES[name].label,
         key="noise",
     )
     if noise == NO_NOISE:
         return None, 0.0
-    kind = KINDS[noise]
-    label = f"{kind.amount.label}{kind.amount.unit.words}"
-    amount = st.slider(label, 1, kind.amount.most, kind.amount.start, 1, key=f"amount-{noise}")
+    slider = NOISE_CHOICES[noise].amount
+    label = f"{slider.label}{slider.unit.words}"
+    amount = st.slider(label, 1, slider.most, slider.start, 1, key=f"amount-{noise}")
     return noise, float(amount)
 
 
-def begin(submit: Callable[[], Job[Any]]) -> None:
-    """Put work in a queue, in place of what this user waited for before."""
-    cancel()
+def submit_job(submit: Callable[[], QueuedJob[Any]]) -> None:
+    """Submit a job in place of the previous job of this page."""
+    cancel_job()
     state.job = None
     state.pop("message", None)
     try:
         state.job = submit()
-    except Full:
-        say("Too many images are waiting here at the moment. Try again in a few minutes.")
+    except QueueFullError:
+        set_message("Too many images are waiting here at the moment. Try again in a few minutes.")
 
 
-def say(words: str, kind: str = "error") -> None:
-    """Tell the user something, until the next work begins."""
-    state.message = kind, words
+def set_message(text: str, kind: str = "error") -> None:
+    """Set the message of the page, which stays until the next job."""
+    state.message = kind, text
 
 
-def cancel() -> None:
-    """Give up what this user waits for."""
-    job: Job[Any] | None = state.get("job")
+def cancel_job() -> None:
+    """Cancel the job of this page."""
+    job: QueuedJob[Any] | None = state.get("job")
     if job is not None:
         job.cancel()
 
 
-def take() -> None:
-    """Take what came of work that is over: before anything is drawn, for it decides what is."""
-    job: Job[Any] | None = state.get("job")
-    if job is None or not job.is_over:
+def collect_finished_job() -> None:
+    """Take the result or the error of a finished job."""
+    job: QueuedJob[Any] | None = state.get("job")
+    if job is None or not job.is_finished:
         return
     state.job = None
     if job.state == "cancelled":
-        say("Cancelled." if job.is_cancelled else LEFT_ALONE, "info")
+        set_message("Cancelled." if job.is_cancelled else ABANDONED, "info")
     elif job.error is not None:
-        say(in_words(job.error))
-    elif isinstance(job.result, Image):
-        new_image(job.result)
+        set_message(describe_error(job.error))
+    elif isinstance(job.result, StoredImage):
+        set_image(job.result)
     else:
         state.result = job.result
 
 
-def wait() -> None:
-    """Show what there is to say, and how far the work is."""
+def show_job() -> None:
+    """Show the message of the page and the progress of its job."""
     if "message" in state:
-        kind, words = state.message
-        {"info": st.info, "error": st.error}[kind](plain(words))
-    job: Job[Any] | None = state.get("job")
+        kind, text = state.message
+        {"info": st.info, "error": st.error}[kind](escape_markdown(text))
+    job: QueuedJob[Any] | None = state.get("job")
     if job is not None:
-        job.look()
-        seen = job.state
-        st.fragment(watch, run_every=LOOK_EVERY.get(seen, 0.5))(job, seen)
+        job.keep_alive()
+        job_state = job.state
+        st.fragment(watch_job, run_every=UPDATE_INTERVALS.get(job_state, 0.5))(job, job_state)
 
 
-def watch(job: Job[Any], seen: str) -> None:
-    """Look at the work again and again, until it is over or its turn comes."""
-    job.look()
-    if job.is_over or job.state != seen:
+def watch_job(job: QueuedJob[Any], last_state: str) -> None:
+    """Show the progress of a job, and rerun the page when its state changes."""
+    job.keep_alive()
+    if job.is_finished or job.state != last_state:
         st.rerun()
-    done, total, what = job.progress
-    before = workshop().queue.before(job)
+    done, total, activity = job.progress
+    n_ahead = get_service().queue.count_ahead(job)
     if job.state == "waiting":
-        others = "1 image is" if before == 1 else f"{before} images are"
-        words = f"Waiting: {others} before yours" if before else "Waiting: yours is the next image"
-        st.progress(0.0, text=words)
+        others = "1 image is" if n_ahead == 1 else f"{n_ahead} images are"
+        text = f"Waiting: {others} ahead of yours" if n_ahead else "Waiting: your image is next"
+        st.progress(0.0, text=text)
     elif total:
-        tiles = f": {done} of {total} tiles" if what == "Denoising" else ""
-        st.progress(min(1.0, done / total), text=f"{what}{tiles}")
+        tiles = f": {done} of {total} tiles" if activity == "Denoising" else ""
+        st.progress(min(1.0, done / total), text=f"{activity}{tiles}")
     else:
-        st.progress(0.0, text=f"{what or 'Beginning'} ...")
-    st.button("Cancel", key="cancel", on_click=cancel, width="stretch")
+        st.progress(0.0, text=f"{activity or 'Starting'} ...")
+    st.button("Cancel", key="cancel", on_click=cancel_job, width="stretch")
 
 
-def in_words(error: BaseException) -> str:
-    """Return what went wrong, for the user; what is not meant for users stays in the log."""
-    if isinstance(error, Gone):
-        return "The image was put away to make room for others. Send it again."
-    if isinstance(error, MemoryError) or NO_MEMORY in str(error):
+def describe_error(error: BaseException) -> str:
+    """Describe an error to the user, without details of the server."""
+    if isinstance(error, ExpiredError):
+        return "The image was deleted to make room for others. Send it again."
+    if isinstance(error, MemoryError) or TORCH_ALLOCATOR in str(error):
         return "There is not enough memory for this image. Send a part of it, or a smaller copy."
-    if isinstance(error, TooLong):
+    if isinstance(error, JobTimeoutError):
         return (
-            f"This took longer than {workshop().settings.minutes} minutes, the most that an image is given "
-            "here. Send a part of it, or a smaller copy, or take a faster model."
+            f"This took longer than {get_service().settings.minutes} minutes, the time limit for an image. "
+            "Send a part of it, or a smaller copy, or choose a faster model."
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "There is no room on the disk of this app at the moment. Try again later."
-    if isinstance(error, ValueError | Refused):
+        return "The disk of this app is full at the moment. Try again later."
+    if isinstance(error, ValueError | DownloadError):
         return str(error)
-    return f"Something went wrong that the app did not expect ({type(error).__name__}). Its log tells more."
+    # Other messages may contain paths of the server.
+    return f"An unexpected error occurred ({type(error).__name__}). See the log of the app."
 
 
-def show(result: Result, order: Order) -> None:
-    """Show what became of an image."""
+def show_result(result: StoredResult, request: DenoisingRequest) -> None:
+    """Show a result: notes, views, quality and downloads."""
     try:
-        if result.order != order:
-            st.info("The settings were changed. Press Denoise to see what they do.")
-        for note in result.answer.notes:
-            st.warning(plain(note))
-        st.markdown(level_in_words(result.answer))
-        views(result)
-        figures(result.answer)
-        downloads(result)
-    except Gone:
+        if result.request != request:
+            st.info("The settings were changed. Press Denoise to apply them.")
+        for note in result.details.notes:
+            st.warning(escape_markdown(note))
+        st.markdown(describe_noise_level(result.details))
+        show_views(result)
+        show_quality(result.details)
+        show_downloads(result)
+    except ExpiredError:
         state.pop("result")
-        st.warning("This result was put away to make room for others. Press Denoise to make it again.")
+        st.warning("This result was deleted to make room for others. Press Denoise to compute it again.")
 
 
-def level_in_words(answer: Answer) -> str:
-    """Return how strong the noise is, and how long denoising took."""
-    if answer.sigma is None:
-        level = "This model finds out by itself how strong the noise is."
-    elif answer.estimated is None:
-        level = f"Noise: {answer.sigma:.1f} of 255, as set."
+def describe_noise_level(details: DenoisingResult) -> str:
+    """Return a sentence on the noise level and the computing time."""
+    if details.sigma is None:
+        level = "This model needs no noise level."
+    elif details.estimated_sigma is None:
+        level = f"Noise: {details.sigma:.1f} of 255, as set."
     else:
-        level = f"Noise: estimated at **{answer.estimated:.1f} of 255**"
-        level += "." if answer.sigma == answer.estimated else f", taken as {answer.sigma:.1f}."
-    return f"{level} Denoised in {answer.seconds:.1f} s."
+        level = f"Noise: estimated at **{details.estimated_sigma:.1f} of 255**"
+        level += "." if details.sigma == details.estimated_sigma else f", taken as {details.sigma:.1f}."
+    return f"{level} Denoised in {details.seconds:.1f} s."
 
 
-def figures(answer: Answer) -> None:
-    """Show how near the image came to the clean one, where that is known."""
-    if answer.before is None or answer.after is None:
+def show_quality(details: DenoisingResult) -> None:
+    """Show PSNR and SSIM, if the clean image is available."""
+    before, after = details.quality_before, details.quality_after
+    if before is None or after is None:
         return
     with st.container(horizontal=True):
-        metric("PSNR", answer.before.psnr, answer.after.psnr, ".2f", " dB")
-        if answer.before.ssim is not None and answer.after.ssim is not None:
-            metric("SSIM", answer.before.ssim, answer.after.ssim, ".3f", "")
+        show_metric("PSNR", before.psnr, after.psnr, ".2f", " dB")
+        if before.ssim is not None and after.ssim is not None:
+            show_metric("SSIM", before.ssim, after.ssim, ".3f", "")
 
 
-def metric(name: str, before: float, after: float, form: str, unit: str) -> None:
-    """Show a figure before and after."""
-    change = f"{after - before:+{form}}{unit}"
-    st.metric(f"{name}, noisy {before:{form}}{unit}", f"{after:{form}}{unit}", change, border=True)
+def show_metric(name: str, before: float, after: float, format_spec: str, unit: str) -> None:
+    """Show a metric before and after denoising."""
+    change = f"{after - before:+{format_spec}}{unit}"
+    label = f"{name}, noisy {before:{format_spec}}{unit}"
+    st.metric(label, f"{after:{format_spec}}{unit}", change, border=True)
 
 
-def views(result: Result) -> None:
-    """Show the image before and after, a part of it, and what was taken away."""
-    names = ("With noise" if result.order.noise else "Before", "Denoised")
-    whole, part, taken = st.tabs(["Before and after", "Enlarged", "What was taken away"])
-    with whole:
-        before, after = workshop().whole(result)
-        compare(before, after, names=names, pixels=False, key="whole")
-    with part:
+def show_views(result: StoredResult) -> None:
+    """Show tabs with the whole image, an enlarged part and the removed noise."""
+    names = ("With noise" if result.request.noise else "Before", "Denoised")
+    whole_tab, part_tab, residual_tab = st.tabs(["Before and after", "Enlarged", "Removed noise"])
+    with whole_tab:
+        before, after = get_service().encode_whole_views(result)
+        show_before_after(before, after, names=names, pixelated=False, key="whole")
+    with part_tab:
+        # The images are above the sliders that choose the part.
         place = st.container()
-        times = st.segmented_control(
-            "Times enlarged",
-            list(PARTS),
+        magnification = st.segmented_control(
+            "Magnification",
+            list(ENLARGEMENTS),
             default="4",
             required=True,
             format_func="{} x".format,
-            key="times",
+            key="magnification",
         )
         left, right = st.columns(2)
         across = left.slider("Across, in %", 0, 100, 50, key="across") / 100
         down = right.slider("Down, in %", 0, 100, 50, key="down") / 100
-        before, after, difference = workshop().part(result, across, down, PARTS[times], gain())
+        side = ENLARGEMENTS[magnification]
+        before, after, part_residual = get_service().encode_enlarged_views(
+            result, across, down, side, residual_gain()
+        )
         with place:
-            compare(before, after, names=names, pixels=True, key="part")
-    with taken:
-        st.slider("Times as strong", 1, 20, 4, key="gain")
-        single(workshop().taken(result, gain()), name="Taken from the whole", pixels=False, key="taken")
-        st.caption("From the whole image", text_alignment="center")
-        single(difference, name="Taken from the enlarged part", pixels=True, key="taken-part")
-        st.caption("From the enlarged part", text_alignment="center")
-        st.caption("Gray where nothing was taken away. Edges that show here were taken for noise.")
+            show_before_after(before, after, names=names, pixelated=True, key="part")
+    with residual_tab:
+        st.slider("Amplification", 1, 20, 4, key="gain")
+        residual = get_service().encode_residual_view(result, residual_gain())
+        show_single_image(residual, name="Noise removed from the image", pixelated=False, key="residual")
+        st.caption("Whole image", text_alignment="center")
+        show_single_image(
+            part_residual, name="Noise removed from the enlarged part", pixelated=True, key="part-residual"
+        )
+        st.caption("Enlarged part", text_alignment="center")
+        st.caption(
+            "Gray means no change. Edges that show here were removed by mistake, as if they were noise."
+        )
 
 
-def gain() -> float:
-    """Return how strongly differences show."""
+def residual_gain() -> float:
+    """Return the amplification of the residual, before its slider exists too."""
     return float(state.get("gain", 4))
 
 
-def downloads(result: Result) -> None:
-    """Offer the image as a file, which is made when it is asked for."""
-    image, answer = result.image, result.answer
+def show_downloads(result: StoredResult) -> None:
+    """Show the buttons for downloads; a file is encoded after the click."""
+    image = result.image
     stem = f"{PurePath(image.name).stem}-denoised"
     suffixes = dict.fromkeys([image.suffix, ".png"])
     with st.container(horizontal=True):
         for suffix in suffixes:
-            to_16_bits = answer.file_range is not None and suffix == ".png"
+            is_converted = result.details.file_range is not None and suffix == ".png"
             st.download_button(
                 f"Download {suffix.removeprefix('.').upper()}",
-                partial(workshop().file, result, suffix),
+                partial(get_service().encode_file, result, suffix),
                 f"{stem}{suffix}",
                 key=f"download{suffix}",
-                help="16 bits from black to white; TIFF keeps the numbers." if to_16_bits else None,
+                help="16 bits from black to white. TIFF keeps the original values." if is_converted else None,
+                # The page does not change, so it need not run again.
                 on_click="ignore",
                 width="stretch",
                 icon=":material/download:",
             )
 
 
-def plain(text: str) -> str:
-    """Return text of users and files so that Markdown leaves it as it is."""
+def escape_markdown(text: str) -> str:
+    """Escape text of users and files, so that Markdown shows it unchanged."""
     return "".join(f"\\{letter}" if letter in r"\`*_{}[]()<>#+-!|~$:.&" else letter for letter in text)
 
 
+# Streamlit runs this file as __main__; the tests import it.
 if __name__ == "__main__":
-    main()
+    show_page()

@@ -1,4 +1,4 @@
-"""What the commands share: what they say and where, and how they end."""
+"""Console output, errors and signals that all commands share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -18,68 +18,78 @@ from sk_denoise.exceptions import MissingExtraError
 
 __all__ = [
     "PROGRAM",
-    "Failure",
-    "Refusal",
+    "CommandFailure",
+    "RefusedInput",
     "Terminated",
-    "exit_code_of",
-    "explained",
-    "in_lines",
-    "number_of",
-    "open_streams",
-    "reason_of",
-    "require",
-    "say",
-    "shown",
-    "some_of",
-    "stopped_by_signals",
-    "tell",
+    "abbreviate_list",
+    "describe_error",
+    "errors_as_failures",
+    "interruption_exit_code",
+    "pluralize",
+    "print_message",
+    "print_result",
+    "printable",
+    "raise_on_signals",
+    "reopen_closed_streams",
+    "require_installed",
+    "warnings_as_lines",
 ]
 
 PROGRAM = "sk-denoise"
-SENTENCES = ("A ", "An ", "Give ", "No ", "None ", "The ", "There ", "This ")  # how the library begins some
-SIGNALS = ("SIGTERM", "SIGHUP")  # the second is not known everywhere
+# Messages of the library that begin so are sentences, which start in lower case behind the program's name.
+SENTENCE_STARTS = ("A ", "An ", "Give ", "No ", "None ", "The ", "There ", "This ")
+# Windows has no SIGHUP.
+TERMINATION_SIGNALS = ("SIGTERM", "SIGHUP")
 
 
-# How commands end ----------------------------------------------------------------------------------------
+# Errors and exit codes -----------------------------------------------------------------------------------
 
 
-class Failure(click.ClickException):
-    """What went wrong outside the program: one line on stderr, and exit code 1."""
+class CommandFailure(click.ClickException):
+    """An error outside the program: one line on stderr and exit code 1."""
 
     exit_code = 1
 
 
-class Refusal(click.ClickException):
-    """What was asked for cannot be done, and nothing was: one line on stderr, and exit code 2."""
+class RefusedInput(click.ClickException):
+    """An impossible request, refused before any work: one line and exit code 2."""
 
     exit_code = 2
 
 
 class Terminated(KeyboardInterrupt):
-    """The system asked the program to end; a KeyboardInterrupt, so that what cleans up after one does."""
+    """A termination signal; it runs the same clean-up as Ctrl-C.
+
+    Parameters
+    ----------
+    number : int
+        The signal.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
 
 
-def exit_code_of(stop: KeyboardInterrupt) -> int:
-    """Return what a shell expects of a program that a signal stopped: 130 for Ctrl-C, 143 for SIGTERM."""
-    return 128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)
+def interruption_exit_code(interruption: KeyboardInterrupt) -> int:
+    """Return the exit code after a signal: 130 for Ctrl-C, 143 for SIGTERM."""
+    # Shells expect 128 plus the number of the signal.
+    return 128 + (interruption.number if isinstance(interruption, Terminated) else signal.SIGINT)
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP raise, as Ctrl-C does, so that no unfinished file is left behind."""
+def raise_on_signals() -> Iterator[None]:
+    """Raise `Terminated` on SIGTERM and SIGHUP, so that no unfinished file stays."""
 
     def stop(number: int, frame: object) -> None:
         raise Terminated(number)
 
     previous = {}
-    if threading.current_thread() is threading.main_thread():  # others may not
-        for name in SIGNALS:
+    # Python allows signal handlers in the main thread alone.
+    if threading.current_thread() is threading.main_thread():
+        for name in TERMINATION_SIGNALS:
             number = getattr(signal, name, None)
-            # one that is ignored, as nohup has it, stays ignored; one that is handled is somebody else's
+            # An ignored signal stays ignored, as nohup needs it; a handled one belongs to another program.
             if number is not None and signal.getsignal(number) is signal.SIG_DFL:
                 previous[number] = signal.signal(number, stop)
     try:
@@ -89,153 +99,175 @@ def stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-# What commands say ---------------------------------------------------------------------------------------
+# Output --------------------------------------------------------------------------------------------------
 
 
-def open_streams() -> None:
-    """Have streams that were closed lead nowhere, so that no image is opened in the place of one."""
+def reopen_closed_streams() -> None:
+    """Connect closed standard streams to the null device."""
+    # Otherwise the next image that is opened would take the number of a closed stream.
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the first number that is free
+            # The system gives out the lowest free number, which is this stream's.
+            os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
-def say(text: str) -> None:
-    """Write a line to stdout: what a command found. A reader that has gone away is no error.
+def print_result(text: str) -> None:
+    """Print a line of results to stdout; a reader that has gone away is no error.
 
     Raises
     ------
-    Failure
-        Where it cannot be written, to a full disk say.
+    CommandFailure
+        If the line cannot be written, to a full disk for example.
     """
     try:
-        _write(sys.stdout, text)
+        _print_line(sys.stdout, text)
     except BrokenPipeError:
-        _let_go(sys.stdout)
+        _discard_buffer(sys.stdout)
     except OSError as error:
-        _let_go(sys.stdout)
-        raise Failure(f"cannot write to standard output: {reason_of(error)}") from error
+        _discard_buffer(sys.stdout)
+        raise CommandFailure(f"cannot write to standard output: {describe_error(error)}") from error
 
 
-def tell(text: str) -> None:
-    """Write a line to stderr: what happens meanwhile. It is never worth failing for."""
+def print_message(text: str) -> None:
+    """Print a message to stderr; errors of the stream are ignored."""
     try:
-        _write(sys.stderr, text)
+        _print_line(sys.stderr, text)
     except OSError:
-        _let_go(sys.stderr)
+        _discard_buffer(sys.stderr)
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _print_line(stream: TextIO, text: str) -> None:
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     stream.flush()
 
 
-def _let_go(stream: TextIO) -> None:
-    """Send what is left in a stream nowhere: Python would try again at the end, and complain."""
-    with suppress(OSError, ValueError):  # ValueError: a stream without a file behind it
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+def _discard_buffer(stream: TextIO) -> None:
+    """Send the buffer of a stream to the null device."""
+    # Python would write the buffer again at exit, and print a second error. A stream without a file raises
+    # ValueError.
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
-def shown(text: object) -> str:
-    r"""Return a text, often the name of a file, without what would move a cursor or break a line.
+# Wording -------------------------------------------------------------------------------------------------
+
+
+def printable(text: object) -> str:
+    r"""Return a text, often a file name, with control characters escaped.
 
     Examples
     --------
-    >>> print(shown("two\nlines, \x1b[31m[red]\udcff.png"))
+    >>> print(printable("two\nlines, \x1b[31m[red]\udcff.png"))
     two\nlines, \x1b[31m[red]\xff.png
     """
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in str(text))
+    return "".join(letter if letter.isprintable() else _escape(letter) for letter in str(text))
 
 
-def _escaped(letter: str) -> str:
-    if "\udc80" <= letter <= "\udcff":  # how Python writes a byte of a name that is no UTF-8
+def _escape(letter: str) -> str:
+    # Python stores a byte of a file name that is no UTF-8 as one of these code points.
+    if "\udc80" <= letter <= "\udcff":
         return f"\\x{ord(letter) - 0xDC00:02x}"
     return letter.encode("unicode_escape").decode("ascii")
 
 
-def some_of(names: list[Any], most: int = 3) -> str:
-    """Return the first few of some names, for a message.
+def abbreviate_list(names: Sequence[Any], max_names: int = 3) -> str:
+    """Return the first few names, and the number of the others.
 
     Examples
     --------
-    >>> some_of(["a", "b", "c", "d"])
+    >>> abbreviate_list(["a", "b", "c", "d"])
     'a, b, c and 1 more'
     """
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(shown(name) for name in names[:most]) + rest
+    rest = f" and {len(names) - max_names} more" if len(names) > max_names else ""
+    return ", ".join(printable(name) for name in names[:max_names]) + rest
 
 
-def number_of(n: int, what: str) -> str:
-    """Return a number of things.
+def pluralize(n: int, noun: str) -> str:
+    """Return a number with its noun in singular or plural.
 
     Examples
     --------
-    >>> number_of(1, "epoch"), number_of(2, "epoch")
+    >>> pluralize(1, "epoch"), pluralize(2, "epoch")
     ('1 epoch', '2 epochs')
     """
-    return f"{n} {what}{'s' * (n != 1)}"
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
-def reason_of(error: BaseException) -> str:
-    """Return in one line why something did not go."""
-    known = isinstance(error, OSError | ValueError | ImportError | click.ClickException) or type(
+def describe_error(error: BaseException) -> str:
+    """Return the message of an error in one line, without a final period."""
+    system_message = error.strerror if isinstance(error, OSError) else None
+    text = system_message or str(error)
+    # These messages are written for users. Others may be long, and need the class to be understood.
+    is_for_users = isinstance(error, OSError | ValueError | ImportError | click.ClickException) or type(
         error
     ).__module__.startswith("sk_denoise.")
-    text = (isinstance(error, OSError) and error.strerror) or str(error)
-    text = shown(" ".join(text.split())) if known else shown((text.splitlines() or [""])[0])
-    if not known or not text:
+    text = printable(" ".join(text.split())) if is_for_users else printable((text.splitlines() or [""])[0])
+    if not is_for_users or not text:
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    if text.startswith(SENTENCES) and not (isinstance(error, OSError) and error.strerror):
+    if text.startswith(SENTENCE_STARTS) and not system_message:
         text = text[0].lower() + text[1:]
-    remarks = (shown(remark).rstrip(".") for remark in getattr(error, "__notes__", ()))
-    return " ".join([text.rstrip("."), *(f"({remark})" for remark in remarks)])
+    notes = (printable(note).rstrip(".") for note in getattr(error, "__notes__", ()))
+    return " ".join([text.rstrip("."), *(f"({note})" for note in notes)])
 
 
-# What the library says ------------------------------------------------------------------------------------
+# Warnings and errors of the library ----------------------------------------------------------------------
 
 
 @contextmanager
-def in_lines(say: Callable[[str], object] = tell) -> Iterator[None]:
-    """Say warnings as lines, each once, in the order of their coming."""
-    said: set[str] = set()
+def warnings_as_lines(write: Callable[[str], object] = print_message) -> Iterator[None]:
+    """Write each different warning for users as a line."""
+    written: set[str] = set()
 
-    def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    def write_once(message: Warning | str, category: type[Warning], *_: Any) -> None:
         text = " ".join(str(message).split())
-        if issubclass(category, UserWarning) and text not in said:  # others are for who writes programs
-            said.add(text)
-            say(text)
+        # Other categories, such as DeprecationWarning, are for programmers.
+        if issubclass(category, UserWarning) and text not in written:
+            written.add(text)
+            write(text)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.showwarning = show  # type: ignore[assignment]
+        warnings.showwarning = write_once  # type: ignore[assignment]
         yield
 
 
 @contextmanager
-def explained(say: Callable[[str], object] = tell) -> Iterator[None]:
-    """Say warnings of the library as lines, and end a command by its errors with the reason alone."""
-    with in_lines(say):
-        try:
-            yield
-        except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
-            raise Failure(reason_of(error)) from error
+def errors_as_failures(write: Callable[[str], object] = print_message) -> Iterator[None]:
+    """Write warnings of the library as lines and raise its errors as failures.
 
-
-def require(extra: str, caller: str) -> None:
-    """End a command by the name of a missing package and how to get it, before any work.
+    Parameters
+    ----------
+    write : callable, default=print_message
+        Function of a warning's text.
 
     Raises
     ------
-    Failure
-        Where a package of an extra is not installed.
+    CommandFailure
+        If the library raises an error; the message is that of the error, without a traceback.
+    """
+    with warnings_as_lines(write):
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
+            raise CommandFailure(describe_error(error)) from error
+
+
+def require_installed(extra: str, caller: str) -> None:
+    """Check that the packages of an extra are installed.
+
+    Raises
+    ------
+    CommandFailure
+        If a package is missing; the message gives the command that installs it.
     """
     try:
         require_extra(caller, extra)
     except MissingExtraError as error:
-        raise Failure(reason_of(error)) from error
+        raise CommandFailure(describe_error(error)) from error

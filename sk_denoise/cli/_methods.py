@@ -1,4 +1,4 @@
-"""Models by name or file, and whether they can do what is asked, known before any work."""
+"""Models and filters of the commands: choose, load and check them before any work."""
 
 from __future__ import annotations
 
@@ -12,42 +12,63 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sk_denoise._registry import FILTERS, MODELS
-from sk_denoise.cli._console import Refusal, in_lines, reason_of, require, shown, tell
-from sk_denoise.cli._files import is_folder, is_there
+from sk_denoise.cli._console import (
+    RefusedInput,
+    describe_error,
+    print_message,
+    printable,
+    require_installed,
+    warnings_as_lines,
+)
+from sk_denoise.cli._paths import is_folder, path_exists
 
 if TYPE_CHECKING:
     from sk_denoise import ImageDenoiser
 
 __all__ = [
     "FILTERS",
-    "IN_THE_BOX",
+    "MAX_GREY_LEVEL",
+    "MODEL_NAMES",
+    "PRETRAINED_NAMES",
+    "DenoisingOptions",
     "ModelType",
-    "NAMED",
-    "Settings",
+    "build_filter",
+    "check_color",
     "check_device",
-    "choose_model",
-    "color_of",
-    "filter_called",
+    "choose_denoising_options",
     "filter_help",
-    "load_denoiser",
+    "keeps_raw_values",
     "load_estimator",
-    "refuse_color",
+    "load_image_denoiser",
+    "model_color",
 ]
 
-IN_THE_BOX = tuple(MODELS)
-NAMED = ("auto", *IN_THE_BOX)  # what denoise_image knows by name
-SLACK = 1.05  # what the library allows beyond the strongest noise that a network learned from
-WHITE = 255  # grey levels that --sigma counts in
-Settings = dict[str, Any]  # of denoise_image
+PRETRAINED_NAMES = tuple(MODELS)
+# The names that denoise_image takes.
+MODEL_NAMES = ("auto", *PRETRAINED_NAMES)
+# White in the unit of --sigma.
+MAX_GREY_LEVEL = 255
+# The library accepts noise that is this much stronger than the strongest of a model's training.
+SIGMA_TOLERANCE = 1.05
+WIENER_PATCH_SIZE = FILTERS["wiener"].least
+WIENER_STRIDE = 2
+WIENER_PATCHES_PER_PHOTO = 2_000
+
+# Keyword arguments of sk_denoise.restoration.denoise_image.
+DenoisingOptions = dict[str, Any]
+ImageFilter = Callable[[Any], Any]
+
+
+# Models --------------------------------------------------------------------------------------------------
 
 
 class ModelType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
-    """Reads the name of what denoises, or the path of a file; the file is not opened here.
+    """Parameter type of a name or a model file; the file is not opened here.
 
     Parameters
     ----------
     *names : str
-        The names that may be given; they go before files.
+        Allowed names. They take precedence over files of the same name.
     """
 
     name = "model"
@@ -56,82 +77,111 @@ class ModelType(click.ParamType):  # type: ignore[type-arg]  # generic from clic
         self.names = names
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | Path:
+        # click converts defaults too, which may be converted already.
         if isinstance(value, Path):
             return value
         name, path = str(value).replace("-", "_"), Path(value)
         if name in self.names:
             return name
-        if not is_there(path) or is_folder(path):
+        if not path_exists(path) or is_folder(path):
             nearest = difflib.get_close_matches(name, self.names, n=1)
             hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-            what = f"{value!r} is a folder." if is_folder(path) else f"there is no model or file {value!r}."
+            problem = (
+                f"{value!r} is a folder." if is_folder(path) else f"there is no model or file {value!r}."
+            )
             known = f"Known: {', '.join(self.names)}, or a file that sk_denoise.persistence.save wrote"
-            self.fail(f"{what}{hint} {known}", param, ctx)
+            self.fail(f"{problem}{hint} {known}", param, ctx)
         return path
 
 
 def load_estimator(path: Path) -> Any:
-    """Return what a file holds; a warning of the library is one line."""
+    """Load the estimator of a file; print warnings of the library as lines.
+
+    Raises
+    ------
+    RefusedInput
+        If the file cannot be loaded.
+    """
     from sk_denoise.persistence import load
 
     try:
-        with in_lines(lambda text: tell(f"{shown(path)}: {shown(text)}")):
+        with warnings_as_lines(lambda text: print_message(f"{printable(path)}: {printable(text)}")):
             return load(path)
     except (OSError, ValueError) as error:
-        reason = reason_of(error)
-        raise Refusal(reason if shown(path) in reason else f"{shown(path)}: {reason}") from error
+        reason = describe_error(error)
+        raise RefusedInput(reason if printable(path) in reason else f"{printable(path)}: {reason}") from error
 
 
-def load_denoiser(path: Path) -> ImageDenoiser:
-    """Return the fitted ImageDenoiser of a file."""
+def load_image_denoiser(path: Path) -> ImageDenoiser:
+    """Load the fitted ImageDenoiser of a file.
+
+    Raises
+    ------
+    RefusedInput
+        If the file cannot be loaded, holds another estimator, or one that is not fitted.
+    """
     from sk_denoise import ImageDenoiser
 
     estimator = load_estimator(path)
     if not isinstance(estimator, ImageDenoiser):
-        kind = type(estimator).__name__
-        raise Refusal(f"{shown(path)} holds a {kind}, where a fitted ImageDenoiser was expected")
+        class_name = type(estimator).__name__
+        raise RefusedInput(
+            f"{printable(path)} holds a {class_name}, where a fitted ImageDenoiser was expected"
+        )
     if not hasattr(estimator, "patch_shape_"):
-        raise Refusal(f"{shown(path)} holds an ImageDenoiser that is not fitted; save it after its fit")
+        raise RefusedInput(
+            f"{printable(path)} holds an ImageDenoiser that is not fitted; save it after its fit"
+        )
     return estimator
 
 
-def color_of(model: str | ImageDenoiser) -> str:
-    """Return what images a model takes: gray, rgb, or keep for auto, which takes both."""
+def model_color(model: str | ImageDenoiser) -> str:
+    """Return the color of a model's images: gray, rgb, or keep for auto."""
+    # "auto" takes gray and rgb images.
     if model == "auto":
         return "keep"
     channels = MODELS[model].channels if isinstance(model, str) else (*model.patch_shape_, 1)[2]
     if channels not in (1, 3):
-        raise Refusal(f"the model takes images of {channels} channels; only gray and colour are known here")
+        raise RefusedInput(f"the model takes images with {channels} channels; only gray and rgb are possible")
     return "gray" if channels == 1 else "rgb"
 
 
-def refuse_color(asked: str, model: str | ImageDenoiser) -> None:
-    """Refuse gray images for a model of colours; one of gray works on each channel by itself."""
-    if asked == "gray" and color_of(model) == "rgb":
-        raise Refusal("--color is gray, and the model takes rgb images; leave it out")
+def check_color(color: str, model: str | ImageDenoiser) -> None:
+    """Refuse gray images for a model of rgb images."""
+    # The other way round is possible: a gray model denoises each channel.
+    if color == "gray" and model_color(model) == "rgb":
+        raise RefusedInput("--color is gray, and the model takes rgb images; leave it out")
 
 
-def choose_model(name: str | Path, *, sigma: float | None, device: str, ensemble: bool) -> Settings:
-    """Return what :func:`sk_denoise.restoration.denoise_image` is to be called with, for every image.
+def keeps_raw_values(model: Any) -> bool:
+    """Return whether a model learned from values without a known black and white."""
+    # A pretrained model is a name here and has no such attribute.
+    return getattr(model, "intensity_range_", model) is None
+
+
+def choose_denoising_options(
+    name: str | Path, *, sigma: float | None, device: str, ensemble: bool
+) -> DenoisingOptions:
+    """Return the arguments of ``denoise_image`` for all images.
 
     Parameters
     ----------
     name : str or Path
-        "auto", a name in the box, or a file.
+        "auto", the name of a pretrained model, or a model file.
     sigma : float or None
-        In grey levels of 255.
+        Noise standard deviation in grey levels of 255.
     device : str
-        Where to compute.
+        Device to compute on.
     ensemble : bool
-        Whether to average over turned images.
+        Whether to use the self-ensemble.
 
     Raises
     ------
-    Refusal
-        Where the file holds no fitted ImageDenoiser, the noise is stronger than the model knows, the model is
-        told nothing of it, or the device is not there.
+    RefusedInput
+        If the file does not hold a fitted ImageDenoiser, the noise is stronger than in the model's training,
+        the model does not use the noise level, or the device is missing.
     """
-    model: str | ImageDenoiser = load_denoiser(name) if isinstance(name, Path) else name
+    model: str | ImageDenoiser = load_image_denoiser(name) if isinstance(name, Path) else name
     if sigma is not None:
         _check_sigma(str(name), model, sigma)
     check_device(device)
@@ -139,29 +189,35 @@ def choose_model(name: str | Path, *, sigma: float | None, device: str, ensemble
 
 
 def _check_sigma(name: str, model: str | ImageDenoiser, sigma: float) -> None:
-    if sigma > WHITE:
-        raise Refusal(f"--sigma {sigma:g} is more than the {WHITE} grey levels from black to white")
-    if isinstance(model, str):  # in the box, where any noise is known
+    if sigma > MAX_GREY_LEVEL:
+        raise RefusedInput(
+            f"--sigma {sigma:g} is more than the {MAX_GREY_LEVEL} grey levels from black to white"
+        )
+    # Pretrained models take any noise level.
+    if isinstance(model, str):
         return
     if model.noise_levels_ is None:
-        raise Refusal(f"the model {shown(name)} learned to do without the level (blind); leave --sigma out")
-    if model.intensity_range_ is None:  # the numbers of an image count as they are, which says nothing yet
+        raise RefusedInput(
+            f"the model {printable(name)} was trained without the noise level (blind); leave --sigma out"
+        )
+    # Without an intensity range, the unit of the training noise is known only once an image is read.
+    if model.intensity_range_ is None:
         return
-    strongest = WHITE * model.noise_levels_[1] / model.intensity_range_.span
-    if sigma > SLACK * strongest:
-        raise Refusal(
-            f"--sigma {sigma:g} is more than the model {shown(name)} knows: its strongest noise is "
-            f"{strongest:.3g} grey levels of 255"
+    max_sigma = MAX_GREY_LEVEL * model.noise_levels_[1] / model.intensity_range_.span
+    if sigma > SIGMA_TOLERANCE * max_sigma:
+        raise RefusedInput(
+            f"--sigma {sigma:g} is more than the strongest noise in the training of the model "
+            f"{printable(name)}, {max_sigma:.3g} grey levels of 255"
         )
 
 
 def check_device(device: str) -> None:
-    """Try the device on a few pixels: it would fail for every image.
+    """Denoise a few pixels on a device.
 
     Raises
     ------
-    Refusal
-        Where there is no such device, or it cannot compute.
+    RefusedInput
+        If there is no such device, or it cannot compute.
     """
     import numpy as np
 
@@ -169,47 +225,53 @@ def check_device(device: str) -> None:
 
     if device == "auto":
         return
-    few = np.random.default_rng(0).normal(0.5, 0.01, (8, 8))
+    # A missing device would fail for every image, after the preparations.
+    image = np.random.default_rng(0).normal(0.5, 0.01, (8, 8))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the image is none of the user's
-            denoise_image(few, model=IN_THE_BOX[0], device=device)
+            # Warnings about this image do not concern the user.
+            warnings.simplefilter("ignore")
+            denoise_image(image, model=PRETRAINED_NAMES[0], device=device)
     except (RuntimeError, ValueError) as error:
-        raise Refusal(reason_of(error)) from error
+        raise RefusedInput(describe_error(error)) from error
 
 
-BLOCK, STEP = FILTERS["wiener"].least, 2  # pixels of the Wiener filter's patches, and between them
-EXAMPLES = 2_000  # patches of each photo that it learns from
-
-ImageFilter = Callable[[Any], Any]
+# Filters -------------------------------------------------------------------------------------------------
 
 
 def filter_help() -> str:
-    """Return what each filter does, for the end of a help page."""
+    """Return a description of every filter, for the end of a help text."""
     width = max(map(len, FILTERS))
-    lines = [f"  {name:<{width}}  {chosen.about}" for name, chosen in FILTERS.items()]
+    lines = [f"  {name:<{width}}  {entry.about}" for name, entry in FILTERS.items()]
     return "\b\nFilters:\n" + "\n".join(lines)
 
 
-def filter_called(name: str) -> ImageFilter:
-    """Return a filter as a function of one image, or say what it lacks."""
+def build_filter(name: str) -> ImageFilter:
+    """Return a filter as a function of one image.
+
+    Raises
+    ------
+    CommandFailure
+        If the package of the filter is not installed.
+    """
     import sk_denoise
 
-    chosen = FILTERS[name]
-    if chosen.extra:
-        require(chosen.extra, name)
+    entry = FILTERS[name]
+    if entry.extra:
+        require_installed(entry.extra, name)
     if name == "wiener":
-        return _wiener
-    return partial(_by_itself, getattr(sk_denoise, chosen.name)())
+        return _apply_wiener
+    return partial(_fit_and_predict, getattr(sk_denoise, entry.name)())
 
 
-def _by_itself(denoiser: Any, image: Any) -> Any:
-    """Return an image denoised by a filter, which a fit tells no more than the layout."""
+def _fit_and_predict(denoiser: Any, image: Any) -> Any:
+    """Denoise an image by a filter."""
+    # A fit of these filters learns the shape of the image alone.
     return denoiser.fit(image[None]).predict(image[None])[0]
 
 
-def _wiener(image: Any) -> Any:
-    """Return an image denoised patch by patch, each channel by itself, with the noise estimated once."""
+def _apply_wiener(image: Any) -> Any:
+    """Denoise the overlapping patches of each channel, with one noise level for all."""
     import numpy as np
 
     from sk_denoise import WienerDenoiser
@@ -219,17 +281,24 @@ def _wiener(image: Any) -> Any:
     sigma = estimate_sigma(image)
     if sigma == 0:
         return image
-    denoiser = WienerDenoiser(sigma=sigma).fit(_patches_of_photos())
+    denoiser = WienerDenoiser(sigma=sigma).fit(_load_wiener_patches())
     channels = np.moveaxis(np.atleast_3d(image), -1, 0)
-    answers = []
+    denoised = []
     for channel in channels:
-        patches = extract_patches(channel[None], BLOCK, stride=STEP)
-        answers.append(join_patches(denoiser.predict(patches), channel.shape, stride=STEP))
-    return np.stack(answers, axis=-1).reshape(image.shape)
+        patches = extract_patches(channel[None], WIENER_PATCH_SIZE, stride=WIENER_STRIDE)
+        predictions = denoiser.predict(patches)
+        denoised.append(join_patches(predictions, channel.shape, stride=WIENER_STRIDE))
+    return np.stack(denoised, axis=-1).reshape(image.shape)
 
 
 @cache
-def _patches_of_photos() -> Any:
+def _load_wiener_patches() -> Any:
     from sk_denoise.datasets import extract_patches, load_images
 
-    return extract_patches(load_images("gray").train, BLOCK, n_per_image=EXAMPLES, random_state=0)
+    # Photographs of the library: patches of the folder would make the comparison unfair.
+    return extract_patches(
+        load_images("gray").train,
+        WIENER_PATCH_SIZE,
+        n_per_image=WIENER_PATCHES_PER_PHOTO,
+        random_state=0,
+    )

@@ -1,4 +1,4 @@
-"""What is shown on stderr while images are worked on: lines, and bars below them on a terminal."""
+"""Progress on stderr, and results on stdout or in a file."""
 
 from __future__ import annotations
 
@@ -21,51 +21,69 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from sk_denoise.cli._console import Failure, reason_of, say, shown, tell
-from sk_denoise.cli._options import FORMATS
+from sk_denoise.cli._console import CommandFailure, describe_error, print_message, print_result, printable
+from sk_denoise.cli._options import RESULT_FORMATS
 
-__all__ = ["ImageProgress", "Row", "hand_over", "say_table", "terminal", "write_whole"]
+__all__ = [
+    "ImageProgress",
+    "ResultRow",
+    "open_console",
+    "print_table",
+    "write_results",
+    "write_whole_file",
+]
+
+# Columns of a table in a file or pipe, where no line has to be broken.
+UNLIMITED_WIDTH = 10_000
+# Letters of a name in a line; longer names continue in the next one.
+MIN_TEXT_WIDTH = 12
+# Decimals by the first word of a column.
+DECIMALS = {"psnr": 2, "ssim": 4, "seconds": 2, "dB": 2}
+
+ResultRow = Mapping[str, Any]
 
 
-class Screen(Console):
-    """A terminal that is not filled to the edge.
+# Progress ------------------------------------------------------------------------------------------------
 
-    It shows ^C behind what stands there. In a full line that would begin another one, and what is drawn over
-    would be one line off.
-    """
 
-    @property  # type: ignore[misc]  # Console lets others set it, which nobody does here
+class StderrConsole(Console):
+    """Console on stderr that leaves the last columns of a terminal free."""
+
+    # A terminal prints ^C behind the cursor. In a full line that begins a new line, and the bars that are
+    # drawn over it would be one line off.
+    @property  # type: ignore[misc]  # the base class has a setter, which is not used here
     def size(self) -> ConsoleDimensions:
-        """Return width and height in letters."""
+        """Width and height in letters."""
         width, height = super().size
         return ConsoleDimensions(max(1, width - len("^C") - 1), height)
 
 
-def terminal(quiet: bool = False) -> Console | None:
-    """Return what bars are drawn on; None where there are to be no bars and no control codes."""
-    if quiet or sys.stderr is None or not sys.stderr.isatty():  # FORCE_COLOR alone makes no terminal
+def open_console(quiet: bool = False) -> Console | None:
+    """Return a console for progress bars; None without a terminal or if ``quiet``."""
+    # rich would take FORCE_COLOR as a terminal, and write control codes into a file.
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         return None
-    console = Screen(stderr=True, highlight=False)
+    console = StderrConsole(stderr=True, highlight=False)
     return console if console.is_terminal and not console.is_dumb_terminal else None
 
 
 class ImageProgress:
-    """Lines for images; on a terminal also bars over the images and over the tiles of the present one.
+    """Progress over images: lines, and on a terminal bars for images and tiles.
 
-    Where stderr is no terminal nothing but whole lines is written: no bars and no control codes.
+    Without a terminal, whole lines are written, without control codes.
 
     Parameters
     ----------
     total : int
-        How many images there are.
+        Number of images.
     quiet : bool
-        Whether there are no bars, and only lines that tell of trouble.
+        Whether to write notes and errors only, without bars.
     """
 
     def __init__(self, total: int, quiet: bool) -> None:
         self.total, self.quiet, self.number = total, quiet, 0
-        console = terminal(quiet)
-        self.bars = None if console is None else _bars(console)
+        console = open_console(quiet)
+        self.bars = None if console is None else _build_bars(console)
         if self.bars is not None:
             self.images = self.bars.add_task("images", total=total)
             self.tiles = self.bars.add_task("", total=None)
@@ -81,40 +99,41 @@ class ImageProgress:
         if self.bars is not None:
             self.bars.stop()
 
-    def begin(self, path: Path) -> None:
-        """Turn to the next image."""
+    def start_image(self, path: Path) -> None:
+        """Begin the next image."""
         self.number, self.path = self.number + 1, path
         if self.bars is not None:
-            self.bars.reset(self.tiles, description=shown(path), total=None)
+            self.bars.reset(self.tiles, description=printable(path), total=None)
 
-    def count(self, done: int, total: int) -> None:
-        """Tell how many tiles of the present image are done."""
+    def update_tiles(self, done: int, total: int) -> None:
+        """Show the number of finished tiles of the image."""
         if self.bars is not None:
             self.bars.update(self.tiles, completed=done, total=total)
 
-    def end(self, text: str = "") -> None:
-        """Say what came of the present image, if anything is to be said."""
+    def finish_image(self, text: str = "") -> None:
+        """Finish the image, and write a line about it unless ``quiet``."""
         if text and not self.quiet:
-            self.trouble(f"[{self.number:{len(str(self.total))}}/{self.total}] {text}")
+            self._write_line(f"[{self.number:{len(str(self.total))}}/{self.total}] {text}")
         if self.bars is not None:
             self.bars.update(self.images, completed=self.number)
 
-    def tell(self, text: str) -> None:
-        """Write a line on the present image, quiet or not."""
-        self.trouble(f"{self.path}: {text}")
+    def write_note(self, text: str) -> None:
+        """Write a line with the name of the image, even if ``quiet``."""
+        self._write_line(f"{self.path}: {text}")
 
-    def trouble(self, text: str) -> None:
-        """Write a line, quiet or not."""
+    def _write_line(self, text: str) -> None:
         if self.bars is None:
-            tell(shown(text))
+            print_message(printable(text))
         else:
-            self.bars.console.print(Text(shown(text)), soft_wrap=True)
+            # The console of the bars moves them below the line.
+            self.bars.console.print(Text(printable(text)), soft_wrap=True)
 
 
-def _bars(console: Console) -> Progress:
+def _build_bars(console: Console) -> Progress:
     return Progress(
         TextColumn(
             "{task.description}",
+            # File names may hold brackets.
             markup=False,
             table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
         ),
@@ -127,67 +146,75 @@ def _bars(console: Console) -> Progress:
     )
 
 
-WIDE = 10_000  # columns of a file: nothing is cut off
-LEAST = 12  # letters of a name in a line
-DIGITS = {"psnr": 2, "ssim": 4, "seconds": 2, "dB": 2}
-
-Row = Mapping[str, Any]
+# Results -------------------------------------------------------------------------------------------------
 
 
-def hand_over(rows: Sequence[Row], form: str | None, output: Path | None, about: Row) -> None:
-    """Print rows that have the same columns, or write them to a file.
+def write_results(
+    rows: Sequence[ResultRow], form: str | None, output: Path | None, summary: ResultRow
+) -> None:
+    """Print rows of results, or write them to a file.
 
     Parameters
     ----------
     rows : sequence of dict
-        The results.
+        The results; all rows have the same columns.
     form : {"table", "csv", "json"} or None
-        None takes what the name of the file ends in, or a table.
+        Format. None takes the suffix of the file, or a table.
     output : Path or None
         The file; None prints.
-    about : dict
-        What was measured; JSON holds it beside the rows, a table below them, CSV not at all.
+    summary : dict
+        Further values: JSON holds them beside the rows, a table below them, CSV not at all.
     """
-    form = form or _form_of(output)
+    form = form or _suffix_format(output)
     if form == "table" and output is None:
-        say_table(rows, about)
+        print_table(rows, summary)
         return
     if form == "table":
-        text = _table(rows, about, "utf-8", WIDE)
+        text = _format_table(rows, summary, "utf-8", UNLIMITED_WIDTH)
+    elif form == "csv":
+        text = _format_csv(rows)
     else:
-        text = _csv(rows) if form == "csv" else json.dumps({**about, "results": list(rows)}, indent=2)
+        text = json.dumps({**summary, "results": list(rows)}, indent=2)
     if output is None:
-        say(text)
+        print_result(text)
     else:
-        write_whole(output, f"{text}\n".encode())
+        write_whole_file(output, f"{text}\n".encode())
 
 
-def say_table(rows: Sequence[Row], about: Row | None = None) -> None:
-    """Print rows as a table, as wide as the terminal, and as it needs where there is none."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
-    say(_table(rows, about or {}, sys.stdout.encoding or "utf-8", width))
+def print_table(rows: Sequence[ResultRow], summary: ResultRow | None = None) -> None:
+    """Print rows as a table, with the width of the terminal if there is one."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED_WIDTH
+    print_result(_format_table(rows, summary or {}, sys.stdout.encoding or "utf-8", width))
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears complete or not at all."""
+def write_whole_file(path: Path, content: bytes) -> None:
+    """Write a file that appears complete or not at all.
+
+    Raises
+    ------
+    CommandFailure
+        If the file cannot be written.
+    """
+    # A link stays a link: the file that it leads to is replaced.
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         temporary.write_bytes(content)
         temporary.replace(target)
-    except BaseException as error:  # an interruption too
+    # BaseException, because an interruption must not leave the temporary file either.
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise Failure(f"cannot write {shown(path)}: {reason_of(error)}") from error
+            raise CommandFailure(f"cannot write {printable(path)}: {describe_error(error)}") from error
         raise
 
 
-def _form_of(output: Path | None) -> str:
+def _suffix_format(output: Path | None) -> str:
     suffix = "" if output is None else output.suffix.lower().removeprefix(".")
-    return suffix if suffix in FORMATS else "table"
+    return suffix if suffix in RESULT_FORMATS else "table"
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def _format_csv(rows: Sequence[ResultRow]) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -195,11 +222,12 @@ def _csv(rows: Sequence[Row]) -> str:
     return stream.getvalue().rstrip("\n")
 
 
-def _table(rows: Sequence[Row], about: Row, encoding: str, width: int) -> str:
-    sheet = io.TextIOWrapper(io.BytesIO(), encoding, "backslashreplace")  # rich draws with letters it has
+def _format_table(rows: Sequence[ResultRow], summary: ResultRow, encoding: str, width: int) -> str:
+    # rich draws lines with the letters that the encoding of its file has.
+    file = io.TextIOWrapper(io.BytesIO(), encoding, "backslashreplace")
     console = Console(
-        file=sheet,
-        width=max(width, _least(rows)),
+        file=file,
+        width=max(width, _min_table_width(rows)),
         force_terminal=False,
         highlight=False,
         markup=False,
@@ -207,36 +235,41 @@ def _table(rows: Sequence[Row], about: Row, encoding: str, width: int) -> str:
     )
     table = Table(box=box.SIMPLE_HEAD)
     for name, value in rows[0].items():
-        words = isinstance(value, str)  # these may break, but no number is cut
+        # Text may continue in the next line; a number may not.
+        is_text = isinstance(value, str)
         table.add_column(
-            _heading(name), justify="left" if words else "right", no_wrap=not words, overflow="fold"
+            _format_heading(name),
+            justify="left" if is_text else "right",
+            no_wrap=not is_text,
+            overflow="fold",
         )
     for row in rows:
-        table.add_row(*(Text(_in_words(name, value)) for name, value in row.items()))
+        table.add_row(*(Text(_format_value(name, value)) for name, value in row.items()))
     console.print(table)
-    for name, value in about.items():
-        console.print(f"{name}: {shown(value)}", soft_wrap=True)
-    sheet.seek(0)
-    return "\n".join(line.rstrip() for line in sheet.read().rstrip("\n").split("\n"))
+    for name, value in summary.items():
+        console.print(f"{name}: {printable(value)}", soft_wrap=True)
+    file.seek(0)
+    return "\n".join(line.rstrip() for line in file.read().rstrip("\n").split("\n"))
 
 
-def _least(rows: Sequence[Row]) -> int:
-    """Return the width below which numbers would be cut."""
+def _min_table_width(rows: Sequence[ResultRow]) -> int:
+    """Return the width of the narrowest table that shows all numbers in full."""
     widths = (
-        LEAST
+        MIN_TEXT_WIDTH
         if isinstance(value, str)
-        else max(len(_heading(name)), *(len(_in_words(name, row[name])) for row in rows))
+        else max(len(_format_heading(name)), *(len(_format_value(name, row[name])) for row in rows))
         for name, value in rows[0].items()
     )
+    # rich puts three spaces between columns.
     return sum(width + 3 for width in widths)
 
 
-def _heading(name: str) -> str:
+def _format_heading(name: str) -> str:
     return name.replace("_", " ").replace("psnr", "PSNR").replace("ssim", "SSIM")
 
 
-def _in_words(name: str, value: Any) -> str:
+def _format_value(name: str, value: Any) -> str:
     if value is None:
         return "-"
-    digits = DIGITS.get(re.split("[_ ]", name)[0], 3)
-    return f"{value:.{digits}f}" if isinstance(value, float) else shown(value)
+    decimals = DECIMALS.get(re.split("[_ ]", name)[0], 3)
+    return f"{value:.{decimals}f}" if isinstance(value, float) else printable(value)

@@ -6,8 +6,8 @@ from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._ensemble import DenoisingEnsemble
 from sk_denoise.estimators._filters import *
 from sk_denoise.estimators._image_denoiser import ImageDenoiser
+from sk_denoise.estimators._network_factory import IMAGE_NETWORKS, NETWORKS
 from sk_denoise.estimators._network_summary import NetworkSummary
-from sk_denoise.estimators._networks import IMAGE_NETWORKS, NETWORKS
 from sk_denoise.estimators._wiener import *
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Filter blocks that look alike together: the method that networks are measured against."""
+"""BM3D, block matching and 3-D filtering, the best filter without learning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise._extras import require_extra
-from sk_denoise.estimators._filter_base import LevelDenoiser
+from sk_denoise.estimators._filter_base import ClassicalDenoiser
 
 __all__ = ["BM3DDenoiser"]
 
@@ -23,8 +23,8 @@ FINEST = 1e7  # how many times the noise values may span in single precision
 OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 
 
-class BM3DDenoiser(LevelDenoiser):
-    """Stack blocks that look alike, and shrink what they do not share: the best without a network.
+class BM3DDenoiser(ClassicalDenoiser):
+    """Filter stacks of similar blocks together, by BM3D.
 
     It needs the package ``bm3d``, which the extra ``bm3d`` brings. **Its licence allows non-commercial use
     only**, and asks that published results name its authors (below). Rows that no ``image_shape`` calls
@@ -129,7 +129,7 @@ def _denoised(image: Image) -> Image:
 
 
 def _collaborate(image: Image) -> Image:
-    """Return channels without their noise of level 1; blocks are matched by the first of them."""
+    """Denoise channels of noise level 1; the first channel matches the blocks."""
     height, width, _ = image.shape
     mirrored = ((0, max(0, LEAST - height)), (0, max(0, LEAST - width)), (0, 0))
     padded = np.pad(image, mirrored, mode="symmetric")

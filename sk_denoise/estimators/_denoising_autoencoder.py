@@ -1,11 +1,13 @@
-"""The estimator for arrays of one shape: tables, signals and images, through a bottleneck."""
+"""Denoising of arrays of one shape: tables, signals, small images."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Integral
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -15,176 +17,195 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, OneToOneFeatureMixin
 from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from sk_denoise._compat import in_kind
-from sk_denoise._validation import Interval, as_float, as_tensor, check_one_of, refuse_masked
-from sk_denoise.estimators._base import BaseDenoiser
+from sk_denoise._compat import FitTasks, in_kind, with_callbacks
+from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
+from sk_denoise._resources import suitable_threads
+from sk_denoise._validation import (
+    Interval,
+    as_float,
+    as_tensor,
+    check_one_of,
+    check_samples,
+    refuse_masked,
+    shape_of,
+    warn_of_other_unit,
+    warn_of_single_image,
+)
+from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._image_inputs import refuse_noised
+from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
+from sk_denoise.estimators._network_factory import AutoencoderFactory
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import run_in_chunks
+from sk_denoise.estimators._training_data import ArrayData, PatchData
 from sk_denoise.preprocessing import Augmentation
+from sk_denoise.training import auto_batch_size, auto_epochs
 
 __all__ = ["DenoisingAutoencoder"]
 
-# output: the part of the network that it takes
+# The part of the network that computes each output.
 OUTPUTS = {"reconstruction": "forward", "latent": "encoder", "activations": "activations"}
 
 
-def _gives_latents(dae: DenoisingAutoencoder) -> bool:
+def _returns_latents(dae: DenoisingAutoencoder) -> bool:
     if dae.output != "latent":
         raise AttributeError(
-            f'inverse_transform decodes what transform gives with output="latent", not {dae.output!r}. '
+            f'inverse_transform decodes the output of transform with output="latent", not {dae.output!r}. '
             'Use set_params(output="latent"), which needs no new fit.'
         )
     return True
 
 
-class DenoisingAutoencoder(BaseDenoiser):
-    """Learn to denoise arrays of one shape: rows of tables, signals, small images.
+class DenoisingAutoencoder(NetworkDenoiser):
+    """Denoise arrays of one shape with a network: tables, signals, small images.
 
-    A network with a bottleneck is trained to turn corrupted samples into clean ones, through skorch, with
+    A network with a bottleneck is trained through skorch to turn corrupted samples into clean ones, with
     fresh noise in every batch. It is a transformer: ``transform`` denoises, so that it stands before a
-    classifier in a pipeline, or gives the latent vectors.
+    classifier in a pipeline, or returns the latent vectors.
 
     The literal pipeline ``[("noise", GaussianNoiser()), ("dae", DenoisingAutoencoder())]`` and the
-    estimator alone with ``noise=GaussianNoiser()`` learn the same. Pairs of noisy and clean samples are
-    given as ``fit(X_noisy, X_clean=X_clean)`` or ``fit(X_noisy, X_clean)``; see ``fit``.
+    estimator alone with ``noise=GaussianNoiser()`` learn the same. Pass pairs of noisy and clean samples as
+    ``fit(X_noisy, X_clean=X_clean)`` or ``fit(X_noisy, X_clean)``; see ``fit``.
 
     Parameters
     ----------
     network : str, spec, class or callable, default="dense"
-        The network: a name such as "dense", "conv" or "pooling"; a spec such as
-        :class:`~sk_denoise.DenseNetwork`; or a class or function that is called with
-        ``(input_shape, latent_dim)`` and gives a ``torch.nn.Module``, which maps a batch to one of the same
-        shape and may have the parts ``encoder`` and ``decoder``. ``input_shape`` is ``(n_features,)`` for
-        rows and ``(channels, height, width)`` for images; "conv" and "pooling", and any spec with
+        Network to train: a name such as "dense", "conv" or "pooling"; a spec such as
+        :class:`~sk_denoise.DenseNetwork`; or a class or function that takes ``(input_shape, latent_dim)``
+        and returns a ``torch.nn.Module``, which maps a batch to one of the same shape and may have the parts
+        ``encoder`` and ``decoder``. ``input_shape`` is ``(n_features,)`` for rows and
+        ``(channels, height, width)`` for images; "conv" and "pooling", and any spec with
         ``rows_are_signals = True``, read rows as signals of shape ``(1, length)``.
     latent_dim : int, default=128
-        Length of the latent vector; with "pooling", that of each position of the latent map. More than the
-        number of features does no harm to denoising.
+        Length of the latent vector; with "pooling", of that at each position of the latent map. More than
+        the number of features does no harm to denoising.
     noise : "auto", float, pair of float, str, noiser or None, default="auto"
-        What corrupts clean samples, where neither a clean side nor a noiser before the estimator is given;
-        with these only "auto" is allowed. A noiser such as :class:`~sk_denoise.GaussianNoiser`, or a name of
-        ``sk_denoise.noise.NOISERS`` for one with its defaults. A number is the standard deviation of
-        Gaussian noise in the unit of the data, ``noise=0.25`` the same as ``GaussianNoiser(0.25)``; of a
-        pair ``(low, high)`` one is drawn for each sample. "auto" is Gaussian noise whose strength is
-        drawn for each sample: 0.1 to 0.6 of each feature's standard deviation for rows of a table, 0 to 1 of
-        the standard deviation of all entries for images and signals. If you know your noise, say so. None
-        trains a plain autoencoder.
+        Noise that corrupts clean samples in training. Only "auto" is allowed where a clean side or a noiser
+        before the estimator already defines the pairs. A noiser such as
+        :class:`~sk_denoise.GaussianNoiser`, or a name of ``sk_denoise.noise.NOISERS`` for one with its
+        defaults. A number is the standard deviation of Gaussian noise in the unit of the data:
+        ``noise=0.25`` is ``GaussianNoiser(0.25)``. From a pair ``(low, high)``, one is drawn for each
+        sample. "auto" is Gaussian noise with a strength drawn for each sample: 0.1 to 0.6 of each feature's
+        standard deviation for rows of a table, 0 to 1 of the standard deviation of all entries for images
+        and signals. If you know your noise, pass it. None trains a plain autoencoder.
     augment : Augmenter or None, default=None
-        How training images are moved before they are corrupted, anew for every batch and alike on both
-        sides of a pair: an :class:`~sk_denoise.Augmenter`, or anything with its method
-        ``augment``. Validation and prediction see images as they are.
+        Random movements of training images before they are corrupted, drawn for every batch and the same
+        on both sides of a pair: an :class:`~sk_denoise.Augmenter`, or any object with its method
+        ``augment``. Validation and prediction take images as they are.
     loss : str, dict or callable, default="mse"
-        What is made small, in scaled units: a name, a mix of names and weights such as
-        ``{"mae": 0.2, "ms_ssim": 0.8}``, or a function of output and target, batches of shape
-        (n, features) or (n, channels, height, width), that gives a tensor of shape ().
+        Loss in scaled units: a name, a mix of names and weights such as ``{"mae": 0.2, "ms_ssim": 0.8}``,
+        or a function of output and target, batches of shape (n, features) or (n, channels, height, width),
+        that returns a tensor of shape ().
 
-        - "mse", "mae": squared and absolute error; "huber" turns from the one to the other at one unit,
+        - "mse", "mae": squared and absolute error; "huber" changes from the one to the other at one unit,
           "charbonnier" is an absolute error that is smooth at 0.
         - "bce", "kl": for clean data in [0, 1], which are not scaled, through a sigmoid. Binary
           cross-entropy, and the generalised Kullback-Leibler divergence ``t log(t / p) - t + p`` of each
-          entry, which is that of photon counts: the same error counts more in the dark.
+          entry, the divergence of photon counts: the same error weighs more in dark regions.
         - "ssim", "ms_ssim": one minus the structural similarity of images, on one scale or up to five.
     emphasis : pair of float or None, default=None
         Weights (of corrupted entries, of intact ones) in the loss, for noise that replaces some values: with
-        (1, 0) only what was lost counts, with (0, 1) only what was kept. None weighs all alike.
+        (1, 0) only lost entries count, with (0, 1) only kept ones. None weights all alike.
     optimizer : str or torch optimizer class, default="adamw"
         A name such as "adam", "adamw" or "sgd" (momentum 0.9), or a class of :mod:`torch.optim`.
     learning_rate : float or None, default=None
-        The rate at the start. None takes the one that suits the optimizer, such as 0.002 for "adamw" and
+        Learning rate at the start. None takes the default of the optimizer, such as 0.002 for "adamw" and
         0.05 for "sgd".
     learning_rate_schedule : str, default="flat_cosine"
-        How the rate falls over the run: "flat_cosine" is constant for the first half and then falls along a
-        cosine to zero; "cosine" and "linear" fall to zero from the start, "exponential" to a hundredth;
-        these rise first, over a tenth of the steps and no more than 100. "one_cycle" rises for a third of
-        the run and falls along a cosine; "constant" does neither.
+        Course of the learning rate over the run: "flat_cosine" is constant for the first half and then falls
+        along a cosine to zero; "cosine" and "linear" fall to zero from the start, "exponential" to a
+        hundredth. These four rise first, over a tenth of the steps and no more than 100. "one_cycle" rises
+        for a third of the run and falls along a cosine; "constant" neither rises nor falls.
     weight_decay : float or "auto", default="auto"
-        Pull of the weights towards zero. "auto" is for "adamw" 0.3 below 1,000 samples, 0.2 below 10,000
-        and 0 beyond, and 0 for the other optimizers, which add it to the gradient.
+        Decay of the weights towards zero. "auto" is, for "adamw", 0.3 below 1,000 samples, 0.2 below 10,000
+        and 0 from there on; it is 0 for other optimizers, which add it to the gradient.
     gradient_clipping : float or None, default=None
-        The largest norm of the gradients of a step; longer ones are cut to it.
+        Largest norm of the gradients of a step; longer ones are scaled down to it.
     weight_averaging : float or None, default=None
-        What an exponential moving average of the weights keeps of itself at each step, such as 0.999;
-        validation and prediction then take the average, which begins anew with every call of ``fit`` and
-        ``partial_fit``. None takes the weights as they are.
+        Decay of an exponential moving average of the weights at each step, such as 0.999. Validation and
+        prediction then use the average, which begins anew with every call of ``fit`` and ``partial_fit``.
+        None uses the weights as they are.
     batch_size : int or "auto", default="auto"
-        The most samples in a batch. "auto" is 32 below 1,000 samples, 64 below 10,000 and 128 beyond.
+        Largest number of samples in a batch. "auto" is 32 below 1,000 samples, 64 below 10,000 and 128 from
+        there on.
     max_epochs : int or "auto", default="auto"
-        Passes over the data, in all: with ``warm_start`` those before count too. "auto" makes about 2,500
-        steps, in no less than 10 and no more than 500 passes.
+        Total passes over the data; with ``warm_start``, earlier passes count too. "auto" makes about 2,500
+        steps, in at least 10 and at most 500 passes.
     early_stopping : bool, default=False
-        Whether to stop when the validation loss has not fallen by ``tol`` for ``n_iter_no_change`` epochs,
+        Whether to stop once the validation loss has not fallen by ``tol`` for ``n_iter_no_change`` epochs,
         and to return to the best weights.
     validation_fraction : float, default=0.1
-        The share of the samples that is held out for early stopping, where ``fit`` gets no ``X_val``.
+        Share of the samples that early stopping holds out, if ``fit`` gets no ``X_val``.
     n_iter_no_change : int, default=10
         See ``early_stopping``.
     tol : float, default=1e-4
         See ``early_stopping``; in the unit of the loss.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the weights and the scaling of the previous call, to ``max_epochs`` in
-        all, as the rest of one run: with its learning rates, and on the same validation samples with its
-        early stopping and best weights. Where nothing is left to do, a warning says so.
+        Whether ``fit`` continues from the weights and the scaling of the previous call, up to ``max_epochs``
+        in all, as the rest of one run: with its learning rates, and on the same validation samples with its
+        early stopping and best weights. A warning tells if the run is over already.
     output : {"reconstruction", "latent", "activations"}, default="reconstruction"
-        What ``transform`` gives: denoised samples, latent vectors, or the outputs of all hidden layers side
-        by side. ``predict`` and ``score`` always denoise. It may be set after the fit.
+        Output of ``transform``: denoised samples, latent vectors, or the outputs of all hidden layers side
+        by side. ``predict`` and ``score`` always denoise. You may set it after the fit.
     callbacks : list or None, default=None
-        What looks on while the network learns: callbacks of skorch, which see the net; and functions
-        ``f(estimator, epoch)``, called after each epoch with a fitted copy and a dict of its figures, which
-        end the run when they return True. Callbacks of scikit-learn go to ``set_callbacks``.
+        Callbacks of the training run: skorch callbacks, which get the net; and functions
+        ``f(estimator, epoch)``, called after each epoch with a fitted copy and a dict of the epoch's
+        figures, which stop the run by returning True. Pass scikit-learn's callbacks to ``set_callbacks``.
     image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(height, width, channels)``, where the rows of X are flattened images:
-        they are scaled and corrupted for all pixels alike, as stacks of images are.
+        ``(height, width)`` or ``(height, width, channels)`` of the images, if the rows of X are flattened
+        images: they are scaled and corrupted for all pixels alike, as stacks of images are.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        What the layers compute in while they learn; weights, loss and optimizer are float32 always, and so
-        is prediction (float64 for float64). "auto" takes bfloat16 on processors that have units for it
-        (AVX512-BF16, AMX), for networks whose steps take 2 * 10^8 operations or more; ``precision_`` tells.
+        Precision of the layers in training; weights, loss and optimizer are always float32, and so is
+        prediction (float64 for float64). "auto" uses bfloat16 on processors with units for it
+        (AVX512-BF16, AMX), for networks with steps of 2 * 10^8 operations or more; see ``precision_``.
     device : str or torch.device, default="auto"
-        Where to compute: "auto" is a CUDA GPU where there is one, else the CPU.
+        Device to compute on: "auto" is a CUDA GPU if there is one, else the CPU.
     random_state : int, RandomState instance or None, default=None
-        Determines weights, order of the samples, noise and the validation split. The same integer gives
-        the same bits on the same kind of processor at the same number of threads.
+        Seed of weights, order of the samples, noise and the validation split. The same integer gives
+        the same bits on the same kind of processor with the same number of threads.
     verbose : int, default=0
-        1 prints what is learned from what, and a line that shows epoch, losses, PSNR and the time left.
+        1 prints the clean side and the noise, and a line with epoch, losses, PSNR and the time left.
 
     Attributes
     ----------
     net_ : skorch.NeuralNet
-        The trained net; its module is ``net_.module_``, its log ``net_.history``.
+        Trained net; its module is ``net_.module_``, its log ``net_.history``.
     encoder_, decoder_ : torch.nn.Module
-        The halves of the network, in scaled units.
+        Halves of the network, in scaled units.
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float or None
-        Mean PSNR on the validation samples after each epoch, in dB, where there are any.
+        Mean PSNR on the validation samples after each epoch, in dB; None without validation.
     n_iter_ : int
-        Epochs so far, those of ``partial_fit`` among them.
+        Epochs so far, including those of ``partial_fit``.
     precision_ : {"float32", "bfloat16"}
-        What the layers computed in while they learned.
+        Precision of the layers in training.
     noiser_ : noiser or None
-        The noise that corrupted the clean samples, fitted to them; None for pairs as given.
+        Fitted noise that corrupted the clean samples; None for pairs.
     target_source_ : {"X_clean", "y", "noiser", "X"}
-        Where the clean side came from.
+        Source of the clean side.
     image_shape_ : tuple of int or None
-        Shape of the images, where samples are images.
+        Shape of the images, if samples are images.
     data_range_ : float
-        The range that ``score`` refers to: that of ``intensity_range_`` for 8- and 16-bit integers, else the
-        clean maximum minus minimum.
+        Data range of ``score``: that of ``intensity_range_`` for 8- and 16-bit integers, else the clean
+        maximum minus the clean minimum.
     intensity_range_ : IntensityRange or None
-        The numbers that stood for black and white in the fit, ``.black`` and ``.white``: of 8- and 16-bit
-        integers by the bits that they use, 0 and 1 for clean data in [0, 1], else None.
+        Numbers of black and white in the fit, ``.black`` and ``.white``: by the bits in use for 8- and
+        16-bit integers, 0 and 1 for clean data in [0, 1], else None.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     Warns
     -----
     CleanTargetWarning
-        Where a two-dimensional y is not taken as the clean side.
+        If a two-dimensional y is not used as the clean side.
     WeakNoiseWarning
-        Where the noise is weaker than 2 % of the spread of the data.
+        If the noise is weaker than 2 % of the spread of the data.
 
     See Also
     --------
@@ -219,6 +240,8 @@ class DenoisingAutoencoder(BaseDenoiser):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
     }
+    # One sample has no spread to scale by.
+    _auto_values = AutoValues(auto_batch_size, auto_epochs, warm_up_steps=0, min_samples=2)
 
     def __init__(
         self,
@@ -278,8 +301,168 @@ class DenoisingAutoencoder(BaseDenoiser):
         self.verbose = verbose
 
     @in_kind
+    @with_callbacks
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        *,
+        X_clean: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        X_clean_val: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Train the network.
+
+        The clean side of the pairs is the first of these: ``X_clean``; a ``y`` of the shape of X; the clean
+        source that the output of a noiser carries; else X itself is clean and corrupted afresh for every
+        batch.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Noisy samples if a clean side is given, else clean ones. Finite numbers; integers are converted
+            to float32 in the same unit.
+        y : array-like of the shape of X, optional
+            Clean samples. It is taken for labels and ignored if its samples have another shape, if X has
+            one feature, or if it holds zeros and ones only and X does not; and if it equals X.
+        X_clean : array-like of the shape of X, optional
+            Clean samples; y is ignored then.
+        X_val : array-like of shape (n_validation_samples, ...), optional
+            Validation samples, in place of a part of X: noisy with ``X_clean_val``, else clean.
+        X_clean_val : array-like of the shape of X_val, optional
+            Clean counterparts of ``X_val``.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weight of each sample in the loss, relative to the mean weight; at least 0. Samples of weight 0
+            are left out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If data or parameters cannot be used; the message gives the remedy.
+        TrainingDivergedError
+            If the loss explodes. The estimator stays as it was before the call.
+        KeyboardInterrupt
+            If the user stops the run; the estimator then has the best weights so far.
+        """
+        return self._fit(
+            X,
+            y,
+            X_clean,
+            sample_weight,
+            X_val=X_val,
+            X_clean_val=X_clean_val,
+            fresh=not self.warm_start,
+        )
+
+    @in_kind
+    @with_callbacks
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        *,
+        X_clean: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Train on one more batch of samples: one pass, at a constant learning rate.
+
+        The first call fixes the shape of the samples and the scaling, so its samples should resemble the
+        rest. The clean side is determined at each call, as in ``fit``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Noisy samples if a clean side is given, else clean ones.
+        y : array-like of the shape of X, optional
+            Clean samples, as in ``fit``.
+        X_clean : array-like of the shape of X, optional
+            Clean samples; y is ignored then.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weight of each sample in the loss, as in ``fit``.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, X_clean, sample_weight, fresh=False, epochs=1, schedule="constant")
+
+    @with_callbacks
+    def fit_patches(self, patches: RandomPatches, *, validation: RandomPatches | None = None) -> Self:
+        """Train on patches that are drawn from images in every epoch.
+
+        For folders and data sets that need not fit in memory; ``fit`` is for arrays. As in ``fit``, clean
+        images are corrupted afresh for every batch, and pairs are used as given. The scaling is learned from
+        some hundred patches.
+
+        Parameters
+        ----------
+        patches : RandomPatches
+            Patches of clean images, or of pairs of noisy and clean ones.
+        validation : RandomPatches, optional
+            Patches of other images to validate on. If it is missing and ``early_stopping`` is on, a
+            ``validation_fraction`` of the images is held out.
+
+        Returns
+        -------
+        self
+            The estimator. Its ``predict`` takes stacks of images of the size of the patches, in their unit.
+
+        Raises
+        ------
+        ValueError, TrainingDivergedError, KeyboardInterrupt
+            As ``fit`` does.
+
+        Examples
+        --------
+        >>> from sk_denoise import DenoisingAutoencoder, GaussianNoiser
+        >>> from sk_denoise.datasets import RandomPatches, load_images
+        >>> patches = RandomPatches(load_images("gray").train, 16, patches_per_image=32)
+        >>> dae = DenoisingAutoencoder(noise=GaussianNoiser(0.1), max_epochs=1, random_state=0)
+        >>> dae.fit_patches(patches).image_shape_
+        (16, 16)
+        """
+        tasks = FitTasks(self)
+        draft = self._draft(fresh=not self.warm_start)
+        draft._check_parameters()
+        training = draft._read_patches(patches)
+        held_out = None if validation is None else draft._read_patches(validation)
+        if held_out is not None:
+            if validation.normalize != patches.normalize:
+                raise ValueError(
+                    f"The patches to train on have normalize={patches.normalize}, those to validate on "
+                    f"normalize={validation.normalize}: they must have one unit."
+                )
+            held_out = replace(held_out, patches=validation.match_intensity_range(patches))
+        else:
+            training, held_out = draft._split(training, None, None)
+        return self._learn(draft, tasks, training, held_out)
+
+    @in_kind
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Denoise samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Noisy samples, in the layout and unit of ``fit``.
+
+        Returns
+        -------
+        ndarray of the shape of X
+            Denoised samples in the unit of the clean side; float64 for float64, else float32.
+        """
+        check_is_fitted(self)
+        restore = self._preparation_.restore
+        return self._apply(X, lambda module, x: restore(module(x)))
+
+    @in_kind
     def transform(self, X: ArrayLike) -> Any:
-        """Denoise, or return what the network makes of the samples on the way.
+        """Denoise samples, or return latent vectors or activations.
 
         Parameters
         ----------
@@ -289,9 +472,9 @@ class DenoisingAutoencoder(BaseDenoiser):
         Returns
         -------
         ndarray or DataFrame
-            By ``output``: denoised samples of the shape of X ("reconstruction"), latent vectors of shape
-            (n_samples, latent_dim) ("latent"), or the outputs of all hidden layers side by side
-            ("activations"); float64 for float64, else float32.
+            Denoised samples of the shape of X for ``output="reconstruction"``, latent vectors of shape
+            (n_samples, latent_dim) for "latent", the outputs of all hidden layers side by side for
+            "activations"; float64 for float64, else float32.
         """
         check_one_of(self.output, OUTPUTS, "output")
         if self.output == "reconstruction":
@@ -300,7 +483,7 @@ class DenoisingAutoencoder(BaseDenoiser):
         part = self._part(OUTPUTS[self.output], f"output={self.output!r}")
         return self._apply(X, lambda module, x: getattr(module, part)(x).flatten(1))
 
-    @available_if(_gives_latents)
+    @available_if(_returns_latents)
     @in_kind
     def inverse_transform(self, Z: ArrayLike) -> NDArray[Any]:
         """Decode latent vectors.
@@ -308,22 +491,23 @@ class DenoisingAutoencoder(BaseDenoiser):
         Parameters
         ----------
         Z : array-like of shape (n_samples, latent_dim)
-            Latent vectors, as ``transform`` gives them with ``output="latent"``.
+            Latent vectors, as ``transform`` returns them with ``output="latent"``.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Samples in the unit of the clean side; float64 for float64, else float32.
         """
-        restore = self._fitted_preparation().restore
+        check_is_fitted(self)
+        restore = self._preparation_.restore
         refuse_masked(Z, "Z")
         latents = as_float(np.asarray(check_array(Z, dtype="numeric", input_name="Z", estimator=self)))
-        part, code_shape = self._part("decoder", "inverse_transform"), self._shape_given_by("encoder")
+        part, code_shape = self._part("decoder", "inverse_transform"), self._output_shape_of("encoder")
         if latents.shape[1] != math.prod(code_shape):
             raise ValueError(
                 f"Z holds vectors of length {latents.shape[1]}, the latent vectors of this "
-                f"{type(self).__name__} have length {math.prod(code_shape)}. Pass what transform gives with "
-                'output="latent".'
+                f"{type(self).__name__} have length {math.prod(code_shape)}. Pass the output of "
+                'transform with output="latent".'
             )
         decoded = run_in_chunks(
             self.net_.module_,
@@ -334,17 +518,17 @@ class DenoisingAutoencoder(BaseDenoiser):
         return decoded.numpy()
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Return the names of what ``transform`` gives.
+        """Return the names of the output features of ``transform``.
 
         Parameters
         ----------
         input_features : array-like of str, optional
-            Names of the input features, where ``fit`` saw none.
+            Names of the input features, needed if ``fit`` got none.
 
         Returns
         -------
         ndarray of str
-            The names of the input for reconstructions, ``denoisingautoencoder0`` and so on otherwise.
+            Input names for reconstructions, else ``denoisingautoencoder0`` and so on.
         """
         check_is_fitted(self)
         if self.output == "reconstruction":
@@ -367,16 +551,50 @@ class DenoisingAutoencoder(BaseDenoiser):
 
     @property
     def _n_features_out(self) -> int:
-        """Number of columns of ``transform`` where it gives latent vectors or activations."""
-        return math.prod(self._shape_given_by(OUTPUTS[self.output]))
+        """Number of output features, for latent vectors and activations."""
+        return math.prod(self._output_shape_of(OUTPUTS[self.output]))
 
-    def _shape_given_by(self, name: str) -> tuple[int, ...]:
-        """Return the shape of what a part of the network gives for one sample."""
+    def _output_shape_of(self, name: str) -> tuple[int, ...]:
+        """Return the shape of the output of a part of the network, for one sample."""
         part = getattr(self.net_.module_, self._part(name, f"output={self.output!r}"))
         device = next(self.net_.module_.parameters()).device
         with torch.inference_mode():
             probe = torch.zeros(1, *self._preparation_.layout.network_shape, device=device)
             return tuple(part(probe).shape[1:])
+
+    # The steps of a fit ------------------------------------------------------------------------------
+
+    def _factory(self) -> AutoencoderFactory:
+        return AutoencoderFactory(self.network, self.latent_dim, self.loss, self.image_shape)
+
+    def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> ArrayData:
+        if isinstance(X, RandomPatches | Dataset):
+            raise TypeError(
+                f"fit takes arrays, got {type(X).__name__}. Images that are streamed from a folder or data "
+                "set go to fit_patches(RandomPatches(images, patch_size=64))."
+            )
+        if isinstance(X, str | os.PathLike):
+            raise TypeError(
+                f"fit takes arrays, got the path {str(X)!r}. The images of a folder go to "
+                f"fit_patches(RandomPatches({str(X)!r}, patch_size=64)); ImageDenoiser takes the path itself."
+            )
+        if self.__sklearn_is_fitted__():
+            self._refuse_other_unit(np.asarray(X))
+        pair = self._resolve(X, y, X_clean, sample_weight)
+        # Rows are left alone: they may be a table in the order of time.
+        if self.image_shape is None and len(shape_of(X)) == 3:
+            warn_of_single_image(X, "images")
+        return ArrayData(pair)
+
+    def _read_patches(self, patches: Any) -> PatchData:
+        """Check the patches of ``fit_patches`` and return them as training data."""
+        if not isinstance(patches, RandomPatches):
+            raise TypeError(
+                f"fit_patches takes sk_denoise.datasets.RandomPatches, got {type(patches).__name__}. Say "
+                "how patches are to be drawn: RandomPatches(images, patch_size=64)."
+            )
+        refuse_noised(patches)
+        return PatchData(patches, of_any_size=False)
 
     def _prepare(self, pair: Pair) -> None:
         check_one_of(self.output, OUTPUTS, "output")
@@ -384,10 +602,34 @@ class DenoisingAutoencoder(BaseDenoiser):
         self._part(OUTPUTS[self.output], f"output={self.output!r}")
 
     def _part(self, part: str, purpose: str) -> str:
-        """Return the name of a part of the network, once it is known that there is one."""
+        """Return the name of a part of the network; refuse networks without it."""
         if not hasattr(self.net_.module_, part):
             raise AttributeError(
                 f"{purpose} needs a network with the part {part!r}, which "
                 f"{type(self.net_.module_).__name__} lacks."
             )
         return part
+
+    def _in_unit(self, samples: NDArray[Any], like: NDArray[Any] | None = None) -> NDArray[Any]:
+        self._refuse_other_unit(samples)
+        scaler = self._preparation_.input_scaler
+        low, high = scaler.center - 2 * scaler.spread, scaler.center + 2 * scaler.spread
+        warn_of_other_unit(samples, float(low.min()), float(high.max()))
+        return samples
+
+    def _refuse_other_unit(self, samples: NDArray[Any]) -> None:
+        """Refuse integers, as files hold them, for a network that learned from [0, 1]."""
+        if self.intensity_range_ == UNIT and has_image_depth(samples.dtype) and samples.max(initial=0) > 1:
+            raise ValueError(
+                f"{type(self).__name__} learned from numbers in [0, 1], and X holds {samples.dtype} up to "
+                f"{samples.max()}. Bring it to [0, 1], X / {IntensityRange.of(samples).white:.0f}."
+            )
+
+    def _apply(self, X: ArrayLike, function: Callable[[nn.Module, Tensor], Tensor]) -> NDArray[Any]:
+        """Apply ``function(module, input)`` to checked samples, in their precision."""
+        prepare = self._preparation_.input
+        samples = as_tensor(as_float(self._in_unit(check_samples(self, X, reset=False))))
+        with suitable_threads(self._cost_.flops * len(samples)):
+            return run_in_chunks(
+                self.net_.module_, samples, lambda m, x: function(m, prepare(x)), self._cost_.widest
+            ).numpy()

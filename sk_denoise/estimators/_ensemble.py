@@ -10,16 +10,15 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sk_denoise._clean_source import attach_source, carried_source
 from sk_denoise._compat import (
-    CallbackSupportMixin,
-    DocumentationLinkMixin,
     FitTasks,
+    SampleTransformer,
     in_kind,
     take_fitted,
     unfitted,
@@ -28,7 +27,6 @@ from sk_denoise._compat import (
 from sk_denoise._random import root_seed, stream, stream_seed
 from sk_denoise._validation import (
     Interval,
-    SampleTagsMixin,
     as_float,
     as_tensor,
     check_lengths,
@@ -44,7 +42,7 @@ from sk_denoise._validation import (
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._calibration import calibrate, moments
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
-from sk_denoise.estimators._image_sources import (
+from sk_denoise.estimators._image_inputs import (
     as_folder,
     is_image_list,
     is_pair_list,
@@ -52,8 +50,8 @@ from sk_denoise.estimators._image_sources import (
     paired_lists,
     stack_of,
 )
+from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._pairs import resolve_pair
-from sk_denoise.estimators._steps import FitSteps
 
 __all__ = ["DenoisingEnsemble", "Samples", "patches_of", "with_channels_last"]
 
@@ -68,15 +66,7 @@ OF_A_MEMBER = (
 LEAST_HELD_OUT = 2
 
 
-class DenoisingEnsemble(
-    DocumentationLinkMixin,
-    CallbackSupportMixin,
-    SampleTagsMixin,
-    OneToOneFeatureMixin,
-    MetaEstimatorMixin,
-    TransformerMixin,
-    BaseEstimator,
-):
+class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
     """Train several denoisers that differ by their seed alone; average them, and tell how sure they are.
 
     The average is a little better than its members. Where they disagree, they know less: the spread of their
@@ -305,7 +295,7 @@ class DenoisingEnsemble(
     def _member(self) -> Any:
         """Return an unfitted member, to be given a seed."""
         member = DenoisingAutoencoder() if self.estimator is None else clone(self.estimator)
-        if not isinstance(member, FitSteps):
+        if not isinstance(member, NetworkDenoiser):
             raise TypeError(
                 "estimator must be a DenoisingAutoencoder or an ImageDenoiser, got "
                 f"{type(member).__name__}. Other steps of a pipeline go around the ensemble."
@@ -326,10 +316,12 @@ class DenoisingEnsemble(
                 X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
             if is_image_list(X):
                 return self._given_list(X, y, X_clean, sample_weight)
-        learner = {"noise": member.noise, "rows_are_signals": member._rows_are_signals()}
+        learner = {"noise": member.noise, "rows_are_signals": member._factory().rows_are_signals}
         if self._takes_lists:
             refuse_single_image(shape_of(X), self.image_shape)
-        pair = resolve_pair(self, X, y, X_clean, reset=True, min_samples=member._least_samples, **learner)
+        pair = resolve_pair(
+            self, X, y, X_clean, reset=True, min_samples=member._auto_values.min_samples, **learner
+        )
         samples, source = check_samples(self, X, reset=False), carried_source(X)
         clean = {"X_clean": X_clean, "y": y}.get(pair.source)
         if pair.source == "noiser" and source is not None:
@@ -378,10 +370,10 @@ class DenoisingEnsemble(
             )
         n = len(given.X)
         n_held_out = max(LEAST_HELD_OUT, int(np.ceil(self.calibration_fraction * n)))
-        if n - n_held_out < member._least_samples:
+        if n - n_held_out < member._auto_values.min_samples:
             raise ValueError(
                 f"calibration_fraction={self.calibration_fraction} leaves {n - n_held_out} of {n} samples to "
-                f"learn from, at least {member._least_samples} are needed. Pass X_val=, or "
+                f"learn from, at least {member._auto_values.min_samples} are needed. Pass X_val=, or "
                 "calibration_fraction=None."
             )
         order = np.random.default_rng(stream_seed(root, "calibration")).permutation(n)
@@ -437,7 +429,7 @@ class DenoisingEnsemble(
     @property
     def _one_unit(self) -> bool:
         """Whether the entries of rows share one unit."""
-        return bool(self.estimators_[0]._rows_are_signals())
+        return bool(self.estimators_[0]._factory().rows_are_signals)
 
     @property
     def _takes_lists(self) -> bool:
@@ -501,7 +493,9 @@ def with_channels_last(side: Any) -> Any:
 def patches_of(images: Any, member: Any, root: int) -> Samples:
     """Return patches of what comes image by image, in the unit in which members learn from it."""
     if not isinstance(images, RandomPatches):
-        images = RandomPatches(images, member._sides(), patches_per_image=member._count(None))
+        images = RandomPatches(
+            images, member._patch_sides(), patches_per_image=member._patches_per_image(None)
+        )
     noisy, clean = images.first(MOST_PATCHES, stream(root, "patches"))
     return Samples(noisy.numpy(), clean.numpy() if images.is_paired else None)
 

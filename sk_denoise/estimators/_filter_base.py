@@ -1,23 +1,21 @@
-"""What denoisers without a network share: the fit, the prediction, and the level of the noise."""
+"""The base of denoisers without a network: fit, prediction, noise level."""
 
 from __future__ import annotations
 
 import copy
-from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._compat import CallbackSupportMixin, DocumentationLinkMixin, in_kind, take_fitted, told_as_one
-from sk_denoise._noise_level import levels_of
+from sk_denoise._compat import in_kind, take_fitted, told_as_one
+from sk_denoise._noise_level import estimate_noise_levels
 from sk_denoise._validation import (
     Interval,
-    SampleTagsMixin,
     StrOptions,
     as_float,
     check_parameters,
@@ -27,55 +25,58 @@ from sk_denoise._validation import (
     warn_of_flat_channels_first,
     warn_of_single_image,
 )
+from sk_denoise.estimators._base import BaseDenoiser
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair
 from sk_denoise.estimators._preparation import SampleLayout
-from sk_denoise.estimators._scoring import DenoisingScoreMixin
 
-__all__ = ["ClassicalDenoiser", "LevelDenoiser", "check_odd"]
+__all__ = ["IMAGE_SHAPE", "NOISE_LEVEL", "ClassicalDenoiser", "check_odd"]
 
-Images = NDArray[Any]  # (n_images, height, width, channels), floating
+# Constraints of parameters that several filters have.
+IMAGE_SHAPE: dict[str, Any] = {"image_shape": [tuple, list, None]}
+NOISE_LEVEL: dict[str, Any] = {
+    **IMAGE_SHAPE,
+    "sigma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+    "strength": [Interval(Real, 0, None, closed="neither")],
+}
+
+# Floats of shape (n_images, height, width, channels).
+Images = NDArray[Any]
 
 
-class ClassicalDenoiser(
-    CallbackSupportMixin,
-    DocumentationLinkMixin,
-    DenoisingScoreMixin,
-    SampleTagsMixin,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    BaseEstimator,
-    metaclass=ABCMeta,
-):
-    """A denoiser with the face of a :class:`~sk_denoise.DenoisingAutoencoder` and no network.
+class ClassicalDenoiser(BaseDenoiser):
+    """A denoiser without a network.
 
-    A subclass says how images are denoised, and what it learns from the clean side where it learns.
-    Signals are images of height 1.
+    It has the methods of :class:`~sk_denoise.DenoisingAutoencoder` that need no latent vectors.
+    A subclass has ``_filter`` for one image at a known noise level, or ``_denoise`` for a stack, and
+    ``_learn`` if it learns from clean samples. Signals are images of height 1.
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {"image_shape": [tuple, list, None]}
+    _parameter_constraints: ClassVar[dict[str, Any]] = NOISE_LEVEL
     _rows_are_signals: ClassVar[bool] = True
     _least_samples: ClassVar[int] = 1
     image_shape: Sequence[int] | None
+    sigma: Literal["auto"] | float
+    strength: float
 
     @in_kind
     @told_as_one
     def fit(self, X: ArrayLike, y: Any = None, *, X_clean: ArrayLike | None = None) -> Self:
-        """Learn the layout of the samples, the range of clean ones, and what the method needs to know.
+        """Learn the layout of the samples and the range of clean ones.
 
-        The calls are those of :meth:`DenoisingAutoencoder.fit <sk_denoise.DenoisingAutoencoder.fit>`, and
-        the clean side is found in the same way: ``X_clean``; a ``y`` of the shape of X; the clean source
-        that the output of a noiser carries; else X itself.
+        The arguments are those of :meth:`DenoisingAutoencoder.fit <sk_denoise.DenoisingAutoencoder.fit>`,
+        and so is the clean side: ``X_clean``; a ``y`` of the shape of X; the clean source that the output
+        of a noiser carries; else X itself.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            Noisy samples where a clean side is given, else clean ones. Finite numbers; integers count
-            as float32 in the same unit.
+            Noisy samples if a clean side is given, else clean ones. Finite numbers; integers are converted
+            to float32 in the same unit.
         y : array-like of the shape of X, optional
-            The clean side. Read as labels and ignored where its samples have another shape, where X has one
-            feature, or where it holds zeros and ones only and X does not; and where it equals X.
+            Clean samples. It is taken for labels and ignored if its samples have another shape, if X has
+            one feature, or if it holds zeros and ones only and X does not; and if it equals X.
         X_clean : array-like of the shape of X, optional
-            The clean side, whatever y is.
+            Clean samples; y is ignored then.
 
         Returns
         -------
@@ -84,10 +85,11 @@ class ClassicalDenoiser(
         Raises
         ------
         ValueError
-            For data or parameters that cannot be used; the message says what to do.
+            If data or parameters cannot be used; the message gives the remedy.
         """
         self._check_parameters()
-        draft = copy.copy(self)  # a fit that fails leaves the estimator as it was
+        # A fit that fails leaves the estimator as it was.
+        draft = copy.copy(self)
         pair, layout = draft._check(X, y, X_clean)
         draft._learn(pair, layout)
         draft.target_source_, draft.image_shape_ = pair.source, layout.image_shape
@@ -99,7 +101,7 @@ class ClassicalDenoiser(
 
     @in_kind
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Denoise.
+        """Denoise samples.
 
         Parameters
         ----------
@@ -132,12 +134,23 @@ class ClassicalDenoiser(
         """
         return self.predict(X)
 
-    @abstractmethod
+    def _filter(self, image: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+        """Return an image (height, width, channels) without noise of level ``sigma > 0``."""
+        raise NotImplementedError
+
     def _denoise(self, images: Images) -> Images:
-        """Return denoised images, in an array of their own."""
+        """Return denoised images in a new array, each filtered at its own noise level."""
+        automatic = isinstance(self.sigma, str)
+        levels = estimate_noise_levels(images) if automatic else np.full(len(images), float(self.sigma))
+        denoised = np.array(images)
+        # An image without noise stays as it is.
+        for index in np.flatnonzero(levels):
+            image = np.array(images[index], dtype=np.float64, order="C")
+            denoised[index] = self._filter(image, float(levels[index])).reshape(image.shape)
+        return denoised
 
     def _learn(self, pair: Pair, layout: SampleLayout) -> None:
-        """Learn from a pair; most methods need no more than parameters and the image at hand."""
+        """Learn from a pair; most filters learn nothing."""
 
     def _check_parameters(self) -> None:
         check_parameters(self, self._parameter_constraints)
@@ -148,7 +161,7 @@ class ClassicalDenoiser(
             )
 
     def _check(self, X: ArrayLike, y: Any, X_clean: ArrayLike | None) -> tuple[Pair, SampleLayout]:
-        """Check the data, and settle which side is clean and how samples are laid out."""
+        """Check the data, and determine the clean side and the layout of samples."""
         refuse_single_image(shape_of(X), self.image_shape)
         warn_of_flat_channels_first(shape_of(X), self.image_shape)
         if self.image_shape is None and self._rows_are_signals and len(shape_of(X)) == 2:
@@ -171,33 +184,8 @@ class ClassicalDenoiser(
         return hasattr(self, "data_range_")
 
 
-class LevelDenoiser(ClassicalDenoiser, metaclass=ABCMeta):
-    """A method that is told how strong the noise in an image is, and denoises one after another."""
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **ClassicalDenoiser._parameter_constraints,
-        "sigma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "strength": [Interval(Real, 0, None, closed="neither")],
-    }
-    sigma: Literal["auto"] | float
-    strength: float
-
-    @abstractmethod
-    def _filter(self, image: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-        """Return an image (height, width, channels) without noise of level ``sigma > 0``."""
-
-    def _denoise(self, images: Images) -> Images:
-        automatic = isinstance(self.sigma, str)
-        levels = levels_of(images) if automatic else np.full(len(images), float(self.sigma))
-        denoised = np.array(images)
-        for index in np.flatnonzero(levels):  # an image without noise stays as it is
-            image = np.array(images[index], dtype=np.float64, order="C")
-            denoised[index] = self._filter(image, float(levels[index])).reshape(image.shape)
-        return denoised
-
-
 def check_odd(estimator: BaseEstimator, name: str) -> None:
-    """Check a width in pixels that has a middle."""
+    """Check that a width in pixels is odd."""
     value = getattr(estimator, name)
     if value % 2 == 0:
         raise ValueError(

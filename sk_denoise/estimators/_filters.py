@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sk_denoise._extras import require_extra
 from sk_denoise._validation import Interval, check_one_of
-from sk_denoise.estimators._filter_base import ClassicalDenoiser, Images, LevelDenoiser, check_odd
+from sk_denoise.estimators._filter_base import IMAGE_SHAPE, NOISE_LEVEL, ClassicalDenoiser, Images, check_odd
 
 __all__ = [
     "BilateralDenoiser",
@@ -26,8 +26,8 @@ __all__ = [
 Image = NDArray[np.float64]  # (height, width, channels)
 
 
-class NonLocalMeansDenoiser(LevelDenoiser):
-    """Average each pixel with others whose surroundings look alike.
+class NonLocalMeansDenoiser(ClassicalDenoiser):
+    """Average each pixel with pixels of similar surroundings, by non-local means.
 
     Texture and repeated structure survive. Rows that no ``image_shape`` calls images are read as signals.
 
@@ -85,7 +85,7 @@ class NonLocalMeansDenoiser(LevelDenoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **LevelDenoiser._parameter_constraints,
+        **NOISE_LEVEL,
         "patch_size": [Interval(Integral, 3, None, closed="left")],
         "patch_distance": [Interval(Integral, 1, None, closed="left")],
     }
@@ -124,7 +124,7 @@ class NonLocalMeansDenoiser(LevelDenoiser):
         return denoised
 
 
-class BilateralDenoiser(LevelDenoiser):
+class BilateralDenoiser(ClassicalDenoiser):
     """Average each pixel with near ones that have nearly the same value.
 
     Keeps edges, and with them pixels that noise made stand out: for weak noise. Rows that no
@@ -183,7 +183,7 @@ class BilateralDenoiser(LevelDenoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **LevelDenoiser._parameter_constraints,
+        **NOISE_LEVEL,
         "sigma_spatial": [Interval(Real, 0, None, closed="neither")],
     }
 
@@ -217,7 +217,7 @@ class BilateralDenoiser(LevelDenoiser):
 
 
 class MedianDenoiser(ClassicalDenoiser):
-    """Replace each pixel by the median of its neighbourhood: for salt and pepper, and other stray pixels.
+    """Replace each pixel by the median of its neighbourhood.
 
     It needs no level of the noise. Each channel is denoised by itself. Rows that no ``image_shape`` calls
     images are read as signals.
@@ -259,7 +259,7 @@ class MedianDenoiser(ClassicalDenoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **ClassicalDenoiser._parameter_constraints,
+        **IMAGE_SHAPE,
         "size": [Interval(Integral, 1, None, closed="left")],
     }
 
@@ -280,8 +280,8 @@ class MedianDenoiser(ClassicalDenoiser):
         return denoised
 
 
-class TotalVariationDenoiser(LevelDenoiser):
-    """Make images plain between their edges: as close as can be, with little total variation.
+class TotalVariationDenoiser(ClassicalDenoiser):
+    """Minimize the total variation of images: flat regions, sharp edges.
 
     Fast; texture is lost. Each channel is denoised by itself. Rows that no ``image_shape`` calls images
     are read as signals.
@@ -341,7 +341,7 @@ class TotalVariationDenoiser(LevelDenoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **LevelDenoiser._parameter_constraints,
+        **NOISE_LEVEL,
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_num_iter": [Interval(Integral, 1, None, closed="left")],
     }
@@ -374,8 +374,8 @@ class TotalVariationDenoiser(LevelDenoiser):
         return denoised
 
 
-class WaveletDenoiser(LevelDenoiser):
-    """Shrink the wavelet coefficients of images, each scale and direction by its own threshold.
+class WaveletDenoiser(ClassicalDenoiser):
+    """Shrink the wavelet coefficients of images, by BayesShrink.
 
     The fastest of these methods. It needs PyWavelets, which the extra ``wavelets`` brings. Each channel is
     denoised by itself. Rows that no ``image_shape`` calls images are read as signals.
@@ -439,7 +439,7 @@ class WaveletDenoiser(LevelDenoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **LevelDenoiser._parameter_constraints,
+        **NOISE_LEVEL,
         "wavelet": [str],
     }
 

@@ -1,184 +1,220 @@
-"""The estimator for images of any size: networks that keep the size and have no latent vector."""
+"""Denoising of images of any size, with networks that keep the size."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from dataclasses import replace
+from numbers import Integral
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
 
-from sk_denoise._compat import FitTasks, in_kind, with_callbacks
-from sk_denoise._intensity import IntensityRange
+from sk_denoise._compat import in_kind, with_callbacks
+from sk_denoise._intensity import UNIT, IntensityRange
+from sk_denoise._noise_traces import warn_of_lost_source
+from sk_denoise._random import stream
+from sk_denoise._resources import Cost
 from sk_denoise._validation import (
-    SampleTagsMixin,
+    Interval,
+    StrOptions,
     as_float,
+    as_tensor,
     check_lengths,
     check_samples,
     check_weights,
+    refuse_masked,
+    refuse_single_image,
+    shape_of,
+    warn_of_single_image,
     warn_user,
 )
-from sk_denoise.estimators._image_sources import ImageList, is_image_list, is_stream, stack_of
-from sk_denoise.estimators._image_steps import ImageFitSteps
-from sk_denoise.estimators._network_summary import ImageSummaryMixin
-from sk_denoise.estimators._scoring import DenoisingScoreMixin
-from sk_denoise.estimators._training_domain import found_levels, limited_levels, warn_of_tiny_sigma
+from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._image_inputs import (
+    ImageList,
+    as_folder,
+    is_image_list,
+    is_pair_list,
+    is_stream,
+    paired_lists,
+    patches_per,
+    refuse_noised,
+    stack_of,
+)
+from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
+from sk_denoise.estimators._network_factory import ImageNetworkFactory
+from sk_denoise.estimators._pairs import Pair
+from sk_denoise.estimators._tiled_prediction import Restorer
+from sk_denoise.estimators._training_data import ArrayData, PatchData, TrainingData
+from sk_denoise.estimators._training_domain import (
+    TrainingDomain,
+    limit_levels,
+    overshoot_of,
+    refuse_other_unit,
+    resolve_levels,
+    warn_of_tiny_sigma,
+)
 from sk_denoise.metrics import psnr
 from sk_denoise.preprocessing import Augmentation
+from sk_denoise.training import auto_patch_epochs
 
 __all__ = ["ImageDenoiser"]
 
-FAR = 100.0  # times as wide, or as narrow, as the images of the fit: numbers in another unit
+# Patches of a batch.
+BATCH_SIZE = 32
+# Draws, at least and at most, that show which noise levels a network learns from.
+LEVEL_DRAWS = (64, 1024)
+LEVEL_ENTRIES = 2**23
+# Patches that callbacks score.
+MAX_SCORED = 256
+# An image this many times as wide or as narrow as those of the fit is in another unit.
+FAR = 100.0
 
 
-class ImageDenoiser(
-    ImageSummaryMixin,
-    DenoisingScoreMixin,
-    SampleTagsMixin,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    ImageFitSteps,
-):
-    """Learn to denoise images of any size.
+class ImageDenoiser(NetworkDenoiser):
+    """Denoise images of any size with a convolutional network.
 
-    A convolutional network that keeps the size is trained on random patches, through skorch, with fresh noise
-    in every batch, and then denoises images of any size: large ones tile by tile, with overlaps that make
-    tiles and whole agree. It learns from stacks, lists of images of different sizes, folders and data
-    sets; from clean images, which it corrupts itself, and from pairs of noisy and clean ones.
+    The network keeps the size of images. It is trained through skorch on random patches, with fresh noise in
+    every batch, and then denoises images of any size: large ones tile by tile, with overlaps that make the
+    tiles agree with the whole. Training data are stacks, lists of images of different sizes, folders or data
+    sets; clean images, which are corrupted in training, or pairs of noisy and clean ones.
 
-    Weights that were trained on photos are in the box: see :func:`sk_denoise.restoration.denoise_image` and
+    For weights that were trained on photos, see :func:`sk_denoise.restoration.denoise_image` and
     :func:`sk_denoise.restoration.load_pretrained`.
 
     Parameters
     ----------
     network : str, spec, class or callable, default="folded_unet"
-        The network: a name such as "folded_unet" or "dncnn"; a spec such as
-        :class:`~sk_denoise.FoldedUNetNetwork`; or a class or function that is called with
-        ``(channels, noise_map)`` and gives a ``torch.nn.Module``, which maps a batch (n, channels, height,
-        width), with one channel more where ``noise_map`` is true, to (n, channels, height, width). Its
-        attributes ``receptive_radius`` and ``stride`` allow tiles of large images: the distance in pixels to
-        the farthest input pixel that an output pixel depends on, rounded up to a multiple of the stride; and
-        the number of pixels that sides of tiles must be multiples of.
+        Network to train: a name such as "folded_unet" or "dncnn"; a spec such as
+        :class:`~sk_denoise.FoldedUNetNetwork`; or a class or function that takes ``(channels, noise_map)``
+        and returns a ``torch.nn.Module``, which maps a batch (n, channels, height, width), with one channel
+        more if ``noise_map`` is true, to (n, channels, height, width). Its attributes ``receptive_radius``
+        and ``stride`` allow tiles of large images: the distance in pixels to the farthest input pixel that
+        an output pixel depends on, rounded up to a multiple of the stride; and the number of pixels that
+        sides of tiles must be multiples of.
     noise : "auto", float, pair of float, str, noiser or None, default="auto"
-        What corrupts clean images, as with :class:`~sk_denoise.DenoisingAutoencoder`. "auto" is Gaussian
-        noise whose strength is drawn for each patch, from 0 to the standard deviation of all pixels.
+        Noise that corrupts clean images, as in :class:`~sk_denoise.DenoisingAutoencoder`. "auto" is Gaussian
+        noise with a strength drawn for each patch, from 0 to the standard deviation of all pixels.
     sigma : {"blind", "map"}, default="blind"
-        Whether the network is told how strong the noise is. A network for a "map" sees the standard
-        deviation beside each pixel; ``predict`` is given it, or estimates it once for each image. One
-        network is then good at all levels that it learned from, but the level must be right: choose it for
-        white Gaussian noise, and "blind" for all other.
+        Whether the input of the network includes the noise level. With "map", the network gets the noise
+        standard deviation of each pixel as one more channel; you pass it to ``predict``, or ``predict``
+        estimates it once for each image. One network then serves all levels that it was trained on, but the
+        level must be right: choose "map" for white Gaussian noise, and "blind" for all other.
     patch_size : int or pair of int, default=64
         Sides of the patches, in pixels; no larger than the smallest image of a stack or list.
     patches_per_image : int or "auto", default="auto"
-        Patches from each image in an epoch. "auto" cuts about as many as cover the image, at most 64,
-        and 16 from each file of a folder.
+        Patches of each image in an epoch. "auto" cuts about as many as cover the image, at most 64, and 16
+        from each file of a folder.
     augment : Augmenter or None, default=None
-        How training patches are moved before they are corrupted, as with
+        Random movements of training patches before they are corrupted, as in
         :class:`~sk_denoise.DenoisingAutoencoder`.
     loss : str, dict or callable, default="mse"
-        What is made small, in units of the range from black to white: a name, a mix of names and weights, or
-        a function, as with :class:`~sk_denoise.DenoisingAutoencoder`. With "bce" and "kl" the answers are
-        softly clipped to the range from black to white.
+        Loss in units of the range from black to white: a name, a mix of names and weights, or a function, as
+        in :class:`~sk_denoise.DenoisingAutoencoder`. With "bce" and "kl" the output is softly clipped to the
+        range from black to white.
     emphasis : pair of float or None, default=None
-        Weights (of corrupted pixels, of intact ones) in the loss, as with
+        Weights (of corrupted pixels, of intact ones) in the loss, as in
         :class:`~sk_denoise.DenoisingAutoencoder`.
     optimizer : str or torch optimizer class, default="adam"
-        As with :class:`~sk_denoise.DenoisingAutoencoder`.
+        As in :class:`~sk_denoise.DenoisingAutoencoder`.
     learning_rate : float or None, default=0.002
-        The rate at the start; None takes what suits the optimizer.
+        Learning rate at the start; None takes the default of the optimizer.
     learning_rate_schedule : str, default="flat_cosine"
-        How the rate falls over the run, as with :class:`~sk_denoise.DenoisingAutoencoder`; before that it
-        rises in 20 steps or more, but for "constant".
+        Course of the learning rate over the run, as in :class:`~sk_denoise.DenoisingAutoencoder`; it rises
+        in 20 steps or more first, except with "constant".
     weight_decay : float or "auto", default="auto"
-        As with :class:`~sk_denoise.DenoisingAutoencoder`.
+        As in :class:`~sk_denoise.DenoisingAutoencoder`.
     gradient_clipping : float or None, default=None
-        The largest norm of the gradients of a step; longer ones are cut to it.
+        Largest norm of the gradients of a step; longer ones are scaled down to it.
     weight_averaging : float or None, default=None
-        What an exponential moving average of the weights keeps of itself at each step, such as 0.999;
-        validation and prediction then take the average, which begins anew with every call of ``fit`` and
-        ``partial_fit``. None takes the weights as they are.
+        Decay of an exponential moving average of the weights at each step, such as 0.999. Validation and
+        prediction then use the average, which begins anew with every call of ``fit`` and ``partial_fit``.
+        None uses the weights as they are.
     batch_size : int or "auto", default="auto"
-        The most patches in a batch; "auto" is 32.
+        Largest number of patches in a batch; "auto" is 32.
     max_epochs : int or "auto", default="auto"
-        Passes over the images, in all: with ``warm_start`` those before count too. "auto" makes about
-        2,500 steps, in no more than 500 passes.
+        Total passes over the images; with ``warm_start``, earlier passes count too. "auto" makes about
+        2,500 steps, in at most 500 passes.
     early_stopping : bool, default=False
-        Whether to stop when the validation loss has not fallen by ``tol`` for ``n_iter_no_change`` epochs,
+        Whether to stop once the validation loss has not fallen by ``tol`` for ``n_iter_no_change`` epochs,
         and to return to the best weights.
     validation_fraction : float, default=0.1
-        The share of the images that is held out for early stopping, where ``fit`` gets no ``X_val``.
+        Share of the images that early stopping holds out, if ``fit`` gets no ``X_val``.
     n_iter_no_change : int, default=10
         See ``early_stopping``.
     tol : float, default=1e-6
         See ``early_stopping``; in the unit of the loss.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the weights of the previous call, to ``max_epochs`` in all, as the rest
-        of one run: with its learning rates, and on the same validation images with its early stopping and
-        best weights. Where nothing is left to do, a warning says so. Pretrained weights count as none.
+        Whether ``fit`` continues from the weights of the previous call, up to ``max_epochs`` in all, as the
+        rest of one run: with its learning rates, and on the same validation images with its early stopping
+        and best weights. A warning tells if the run is over already. The epochs of pretrained weights do
+        not count.
     callbacks : list or None, default=None
-        What looks on while the network learns: callbacks of skorch, which see the net; and functions
-        ``f(estimator, epoch)``, called after each epoch with a fitted copy and a dict of its figures, which
-        end the run when they return True. Callbacks of scikit-learn go to ``set_callbacks``.
+        Callbacks of the training run: skorch callbacks, which get the net; and functions
+        ``f(estimator, epoch)``, called after each epoch with a fitted copy and a dict of the epoch's
+        figures, which stop the run by returning True. Pass scikit-learn's callbacks to ``set_callbacks``.
     image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(height, width, channels)``, where the rows of X are flattened images.
-        Other rows are signals: images of height 1.
+        ``(height, width)`` or ``(height, width, channels)`` of the images, if the rows of X are flattened
+        images. Other rows are signals: images of height 1.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        What the layers compute in while they learn; ``predict`` computes in the precision of its input.
+        Precision of the layers in training; ``predict`` computes in the precision of its input.
     device : str or torch.device, default="auto"
-        Where to compute: "auto" is a CUDA GPU where there is one, else the CPU.
+        Device to compute on: "auto" is a CUDA GPU if there is one, else the CPU.
     random_state : int, RandomState instance or None, default=None
-        Determines weights, patches, noise and the validation split.
+        Seed of weights, patches, noise and the validation split.
     verbose : int, default=0
-        1 prints what is learned from what, and a line that shows epoch, losses, PSNR and the time left.
+        1 prints the clean side and the noise, and a line with epoch, losses, PSNR and the time left.
 
     Attributes
     ----------
     net_ : skorch.NeuralNet
-        The trained net; its module is ``net_.module_``, its log ``net_.history``.
+        Trained net; its module is ``net_.module_``, its log ``net_.history``.
     noise_levels_ : tuple of two float or None
-        The weakest and the strongest noise that a network for a "map" learned from, in the unit of the
-        images.
+        Lowest and highest noise level in the training of a network with a noise-level map, in the unit of
+        the images; None for "blind".
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float or None
-        Mean PSNR on the validation patches after each epoch, in dB, where there are any.
+        Mean PSNR on the validation patches after each epoch, in dB; None without validation.
     n_iter_ : int
-        Epochs so far, those of ``partial_fit`` among them.
+        Epochs so far, including those of ``partial_fit``.
     precision_ : {"float32", "bfloat16"}
-        What the layers computed in while they learned.
+        Precision of the layers in training.
     noiser_ : noiser or None
-        The noise that corrupted the clean images; None for pairs as given.
+        Fitted noise that corrupted the clean images; None for pairs.
     target_source_ : {"X_clean", "y", "noiser", "X"}
-        Where the clean side came from.
+        Source of the clean side.
     patch_shape_ : tuple of int
         Shape of a patch.
     image_shape_ : tuple of int or None
-        Shape of the images where the rows of X are flattened ones.
+        Shape of the images, if the rows of X are flattened images.
     data_range_ : float
-        The range from black to white: that of ``intensity_range_``, else the clean maximum minus minimum.
+        Range from black to white: that of ``intensity_range_``, else the clean maximum minus the minimum.
     intensity_range_ : IntensityRange or None
-        The numbers that stood for black and white in the fit (``.black``, ``.white``): 0 and the largest
-        number of 8, 10, 12, 14 or 16 bits for integers, 0 and 1 for files and for floats in [0, 1]. None for
-        other floats, which have no known black and white.
+        Numbers of black and white in the fit (``.black``, ``.white``): 0 and the largest number of 8, 10,
+        12, 14 or 16 bits for integers, 0 and 1 for files and for floats in [0, 1]. None for other floats,
+        which have no known black and white.
     n_features_in_ : int
         Number of entries of one sample of the fit.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     See Also
     --------
     DenoisingAutoencoder : For arrays of one shape, through a bottleneck.
-    NonLocalMeansDenoiser : Learns nothing, and has the same face.
-    sk_denoise.restoration.denoise_image : One image, out of the box; takes this estimator as its ``model``.
+    NonLocalMeansDenoiser : A filter with the same methods, which needs no training.
+    sk_denoise.restoration.denoise_image : Denoises one image; takes this estimator as its ``model``.
 
     Notes
     -----
-    Images go to the network as they are, but for one shift and one scale that bring black to 0 and white
-    to 1: what a residual network leaves alone stays what it is.
+    Images are shifted and scaled only so that black becomes 0 and white 1, for input and target alike: a
+    residual network passes unchanged pixels through exactly.
 
     References
     ----------
@@ -204,6 +240,15 @@ class ImageDenoiser(
     """
 
     _takes_any_size = True
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "sigma": [StrOptions({"blind", "map"})],
+        "patch_size": [Interval(Integral, 1, None, closed="left"), tuple, list],
+        "patches_per_image": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+    }
+    # At the full rate, the first steps of a short fit undo that networks begin as the identity.
+    _auto_values = AutoValues(
+        lambda n_samples: min(n_samples, BATCH_SIZE), auto_patch_epochs, warm_up_steps=20, min_samples=1
+    )
 
     def __init__(
         self,
@@ -276,35 +321,34 @@ class ImageDenoiser(
         X_clean_val: Any = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Learn to denoise.
+        """Train the network.
 
-        Where the clean side of the pairs comes from, the first that applies: ``X_clean``; a ``y`` of the
-        shape of X; the clean source that the output of a noiser carries; else X itself is clean and is
-        corrupted afresh for every batch.
+        The clean side of the pairs is the first of these: ``X_clean``; a ``y`` of the shape of X; the clean
+        source that the output of a noiser carries; else X itself is clean and corrupted afresh for every
+        batch.
 
         Parameters
         ----------
         X : stack, list, ImageFolder, path, data set, RandomPatches or rows
-            Noisy images where a clean side is given, else clean ones:
+            Noisy images if a clean side is given, else clean ones:
 
             - a stack of shape (n, height, width[, channels]), or rows (n, n_features);
             - a list of arrays (height, width[, channels]), of different sizes;
-            - the path of a folder, which stands for its :class:`~sk_denoise.datasets.ImageFolder`, gray where
-              all files are gray and else in colour;
+            - the path of a folder, for its :class:`~sk_denoise.datasets.ImageFolder`, gray if all files are
+              gray and else in colour;
             - an :class:`~sk_denoise.datasets.ImageFolder`, a data set, a list of pairs ``(noisy, clean)``, or
-              whatever :class:`~sk_denoise.datasets.RandomPatches` takes; its integers become shares of their
-              range, so that images are in [0, 1].
+              another source of :class:`~sk_denoise.datasets.RandomPatches`; integers are scaled to [0, 1].
 
         y : stack or list of the shape of X, optional
-            The clean side; other y, such as labels, is ignored.
+            Clean images; other y, such as labels, is ignored.
         X_clean : stack or list of the shape of X, optional
-            The clean side, whatever y is.
+            Clean images; y is ignored then.
         X_val : stack, list, ImageFolder, path, data set or RandomPatches, optional
-            Images to validate on, in place of a part of X: noisy with ``X_clean_val``, else clean.
+            Validation images, in place of a part of X: noisy with ``X_clean_val``, else clean.
         X_clean_val : stack or list of the shape of X_val, optional
-            The clean side of ``X_val``.
+            Clean counterparts of ``X_val``.
         sample_weight : array-like of shape (n_images,), optional
-            What each image counts; at least 0. Patches are cut from it the more often.
+            Weight of each image, at least 0: the frequency with which patches are cut from it.
 
         Returns
         -------
@@ -313,31 +357,31 @@ class ImageDenoiser(
         Raises
         ------
         ValueError
-            For data or parameters that cannot be used; the message says what to do.
+            If data or parameters cannot be used; the message gives the remedy.
         TrainingDivergedError
-            Where the loss explodes. The estimator stays as it was before the call.
+            If the loss explodes. The estimator stays as it was before the call.
         KeyboardInterrupt
-            When the user stops the run; the estimator then has the best weights so far.
+            If the user stops the run; the estimator then has the best weights so far.
         """
-        tasks = FitTasks(self)
-        draft = self._draft(fresh=not self.warm_start)
-        draft._check_parameters()
-        given = draft._given(X, y, X_clean, sample_weight)
-        training, validation = draft._divided(given, X_val, X_clean_val)
-        sample, source = draft._looked_at(training)
-        draft._prepare(sample)
-        frozen = None if validation is None else draft._looked_at(validation, like=sample)[0]
-        return self._store(draft, draft._train(source, frozen, tasks, sample))
+        return self._fit(
+            X,
+            y,
+            X_clean,
+            sample_weight,
+            X_val=X_val,
+            X_clean_val=X_clean_val,
+            fresh=not self.warm_start,
+        )
 
     @in_kind
     @with_callbacks
     def partial_fit(
         self, X: Any, y: Any = None, *, X_clean: Any = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """Learn from some more images: one pass over them, at a constant learning rate.
+        """Train on one more batch of images: one pass, at a constant learning rate.
 
-        The first call fixes the channels and the range from black to white, so it should see images that
-        are like the rest.
+        The first call fixes the channels and the range from black to white, so its images should resemble
+        the rest.
 
         Parameters
         ----------
@@ -348,29 +392,23 @@ class ImageDenoiser(
         -------
         self
         """
-        tasks = FitTasks(self)
-        draft = self._draft(fresh=False)
-        draft._check_parameters()
-        sample, source = draft._looked_at(draft._given(X, y, X_clean, sample_weight))
-        draft._prepare(sample)
-        return self._store(draft, draft._train(source, None, tasks, sample, epochs=1, schedule="constant"))
+        return self._fit(X, y, X_clean, sample_weight, fresh=False, epochs=1, schedule="constant")
 
     @in_kind
     def predict(self, X: Any, *, sigma: Any = None) -> Any:
-        """Denoise.
+        """Denoise images.
 
         Parameters
         ----------
         X : stack, list or rows
             Noisy images of any size: a stack (n, height, width[, channels]), a list of arrays, or rows, in
-            the unit of ``fit``. Where black and white of the fit are known (``intensity_range_``), images in
-            another unit are brought to it one by one: integers of other depths, floats in [0, 1], counts,
-            and images that use a small part of their range, as far as their noise stays as weak as that of
-            the fit.
+            the unit of ``fit``. If black and white of the fit are known (``intensity_range_``), each image in
+            another unit is converted: integers of other depths, floats in [0, 1], counts. Images that use a
+            small part of their range are stretched, as long as their noise stays as weak as that of the fit.
         sigma : float, array-like or None, default=None
-            For a network that is told the level of the noise (``sigma="map"``): its standard deviation in
-            the unit of X, one for all, one for each image, or a map for each, of shape (n, height, width)
-            or a list of (height, width). None estimates it once for each image.
+            Noise standard deviation in the unit of X, for a network with a noise-level map
+            (``sigma="map"``): one for all, one for each image, or a map for each, of shape
+            (n, height, width) or a list of (height, width). None estimates it once for each image.
 
         Returns
         -------
@@ -409,12 +447,12 @@ class ImageDenoiser(
         Parameters
         ----------
         X : stack, list or rows
-            Noisy images where y is given, else clean ones. Clean ones are corrupted with a reference that
-            is the same for every estimator fitted on the same data, whatever its ``noise``.
+            Noisy images if y is given, else clean ones. Clean ones are corrupted with a reference noise
+            that is the same for all estimators fitted to the same data, for any ``noise``.
         y : stack or list of the shape of X, optional
             Clean images; ignored where they equal X or cannot be the clean side (see ``fit``).
         sample_weight : array-like of shape (n_images,), optional
-            What each image counts in the mean.
+            Weight of each image in the mean.
 
         Returns
         -------
@@ -442,37 +480,232 @@ class ImageDenoiser(
         each = [psnr(t, self.predict(x), data_range=self.data_range_) for t, x in pairs]
         return float(np.average(each, weights=check_weights(sample_weight, each)))
 
+    # The steps of a fit ------------------------------------------------------------------------------
+
+    def _factory(self) -> ImageNetworkFactory:
+        return ImageNetworkFactory(self.network, self.sigma, self.loss, self.image_shape)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        self._patch_sides()
+
+    def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> TrainingData:
+        fitted = self.__sklearn_is_fitted__()
+        X = as_folder(X, _color_of(self._sample_shape_) if fitted else "auto")
+        X, y, X_clean = stack_of(X), stack_of(y), stack_of(X_clean)
+        if is_stream(X):
+            return self._read_stream(X, y, X_clean, sample_weight)
+        if is_pair_list(X):
+            X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
+        if not is_image_list(X):
+            refuse_single_image(shape_of(X), self.image_shape)
+            if self.image_shape is None and len(shape_of(X)) == 2:
+                warn_of_single_image(X, "signals")
+            pair = self._resolve(X, y, X_clean, sample_weight)
+            if pair.noiser is None and pair.targets is not pair.inputs:
+                refuse_other_unit(
+                    IntensityRange.known(np.asarray(X)), pair.known_intensity, "X", "its clean side"
+                )
+            pixels = float(np.prod(pair.inputs.shape[1:3]))
+            return ArrayData(pair, self._patch_sides(), self._patches_per_image(pixels))
+        noisy, clean = paired_lists(X, y, X_clean)
+        weights = check_weights(sample_weight, noisy.images)
+        if weights is not None:
+            noisy, clean = noisy.take(weights > 0), None if clean is None else clean.take(weights > 0)
+            weights = weights[weights > 0]
+        truth = noisy if clean is None else clean
+        if clean is None and not _is_itself(X, y):
+            warn_of_lost_source(noisy.images)
+        elif clean is not None:
+            refuse_other_unit(
+                IntensityRange.known(noisy.ends), IntensityRange.known(clean.ends), "X", "its clean side"
+            )
+        patches = noisy.patches(
+            clean, self._patch_sides(), self._patches_per_image(noisy.mean_pixels), weights
+        )
+        by_y = clean is not None and X_clean is None
+        return PatchData(patches, truth.ends, "y" if by_y else None)
+
+    def _read_stream(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> PatchData:
+        """Return training data of images that are read one by one."""
+        if X_clean is not None or is_stream(y) or is_image_list(y) or np.ndim(y) > 2:
+            raise ValueError(
+                f"{'y' if X_clean is None else 'X_clean'} goes with stacks and lists. A stream holds its "
+                "clean side itself: give pairs, as in RandomPatches(list(zip(noisy, clean)), 64)."
+            )
+        if not isinstance(X, RandomPatches):
+            check_lengths(X, y)
+            count = self._patches_per_image(None)
+            patches = RandomPatches(
+                X, self._patch_sides(), patches_per_image=count, sample_weight=sample_weight
+            )
+            return PatchData(patches)
+        if sample_weight is not None:
+            raise ValueError("Give sample_weight to the patches: RandomPatches(..., sample_weight=...).")
+        refuse_noised(X)
+        return PatchData(X)
+
+    def _split(
+        self, data: TrainingData, X_val: Any, X_clean_val: Any
+    ) -> tuple[TrainingData, TrainingData | None]:
+        if isinstance(X_val, str | os.PathLike):
+            X_val = as_folder(X_val, _color_of(data.sample_shape))
+        X_val, X_clean_val = stack_of(X_val), stack_of(X_clean_val)
+        if X_val is not None and (is_stream(X_val) or is_image_list(X_val) or is_pair_list(X_val)):
+            validation = self._read(X_val, None, X_clean_val, None)
+            if isinstance(data, PatchData) and isinstance(validation, PatchData):
+                validation = replace(
+                    validation, patches=validation.patches.match_intensity_range(data.patches)
+                )
+            return data, validation
+        if X_val is not None and isinstance(data, PatchData):
+            if np.ndim(X_val) < 3:
+                raise ValueError(f"X_val must hold images as X does, got shape {np.shape(X_val)}.")
+            refuse_masked(X_val, "X_val")
+            refuse_masked(X_clean_val, "X_clean_val")
+            clean = None if X_clean_val is None else list(np.asarray(X_clean_val))
+            return data, self._read(list(np.asarray(X_val)), None, clean, None)
+        if X_val is not None and isinstance(data, ArrayData):
+            clean_val = X_val if X_clean_val is None else X_clean_val
+            known = IntensityRange.known(np.asarray(clean_val))
+            refuse_other_unit(data.pair.known_intensity, known, "X", "X_val")
+        return super()._split(data, X_val, X_clean_val)
+
+    def _patch_sides(self) -> tuple[int, int]:
+        """Return the height and width of a patch."""
+        sides = self.patch_size if isinstance(self.patch_size, tuple | list) else (self.patch_size,) * 2
+        if len(sides) != 2 or not all(np.issubdtype(type(side), np.integer) and side >= 1 for side in sides):
+            raise ValueError(
+                "patch_size must be an integer of at least 1, or two of them, (height, width), got "
+                f"{self.patch_size!r}."
+            )
+        return int(sides[0]), int(sides[1])
+
+    def _patches_per_image(self, pixels: float | None) -> int:
+        """Return the number of patches to cut from an image of this size."""
+        if self.patches_per_image == "auto":
+            return patches_per(pixels, self._patch_sides())
+        return int(self.patches_per_image)
+
+    def _prepare(self, pair: Pair) -> None:
+        first = not self.__sklearn_is_fitted__()
+        if not first:
+            refuse_other_unit(self.intensity_range_, pair.known_intensity, "the first fit", "X")
+        super()._prepare(pair)
+        if first:
+            assert self.image_shape_ is not None
+            self._strongest_noise_ = 0.0
+            self.patch_shape_ = self.image_shape_
+            is_row = len(self._sample_shape_) == 1
+            self.image_shape_ = self._factory().layout(self._sample_shape_).image_shape if is_row else None
+            self.noise_levels_ = None
+        self._strongest_noise_ = max(self._strongest_noise_, self._max_level_of(pair))
+        if self._factory().has_noise_map:
+            levels = [*self._levels(pair), *(self.noise_levels_ or ())]
+            self.noise_levels_ = min(levels), max(levels)
+
+    def _levels(self, pair: Pair) -> tuple[float, float]:
+        """Return the lowest and the highest noise level of a sample, in the user's unit."""
+        n = np.clip(LEVEL_ENTRIES // pair.inputs[0].size, *LEVEL_DRAWS)
+        index = np.arange(n) % len(pair.inputs)  # few patches meet many draws
+        levels = self._batches(pair.take(index), "levels", 0).freeze().inputs[:, -1] * pair.intensity.span
+        return float(levels.min()), float(levels.max())
+
+    def _max_level_of(self, pair: Pair) -> float:
+        """Return the highest noise level of a sample of patches, in the user's unit."""
+        few = pair.take(np.arange(min(len(pair.inputs), LEVEL_DRAWS[0])))
+        noisy = few.inputs
+        if self.noiser_ is not None:
+            noisy = self.noiser_.corrupt(as_tensor(few.targets), stream(self._root(), "strength")).numpy()
+        errors = np.square(noisy - few.targets, dtype=np.float64)
+        return float(np.sqrt(errors.reshape(len(errors), -1).mean(axis=1).max()))
+
+    def _sample_for_callbacks(self, sample: Pair) -> tuple[Any, Any, dict[str, Any] | None]:
+        return super()._sample_for_callbacks(sample.take(np.arange(min(len(sample.inputs), MAX_SCORED))))
+
+    def _with_weights(self, weights: dict[str, Tensor], channels: int, strongest: float) -> Self:
+        """Return the estimator with weights trained on images in [0, 1] under ``noise``."""
+        draft = self._draft(fresh=True)
+        draft._check_parameters()
+        shape = (*self._patch_sides(), channels) if channels > 1 else self._patch_sides()
+        black_and_white = np.stack([np.zeros(shape, np.float32), np.ones(shape, np.float32)])
+        draft._prepare(draft._resolve(black_and_white, None, None))
+        draft.net_.module_.load_state_dict(weights)
+        draft.net_.module_.eval()
+        draft.intensity_range_, draft.noise_levels_ = UNIT, (0.0, strongest)
+        draft._strongest_noise_ = strongest
+        draft._reference_noiser_ = clone(self.noise).fit(black_and_white)
+        return self._store(draft, None)
+
+    # Prediction --------------------------------------------------------------------------------------
+
+    @property
+    def _unit(self) -> TrainingDomain | None:
+        """Intensity range and noise of the training images, if black and white are known."""
+        known = self.intensity_range_
+        if known is None:
+            return None
+        overshoot = overshoot_of(self.noiser_, self.patch_shape_, known)
+        return TrainingDomain(known, overshoot, self._strongest_noise_ / known.span)
+
+    def _ratio(self, seen: IntensityRange | None) -> float:
+        """Return the scale from the unit of the fit to the unit of images in this range."""
+        learned = self.intensity_range_
+        return 1.0 if seen is None or learned is None else seen.span / learned.span
+
+    def restorer(
+        self, seen: IntensityRange | None, *, network: nn.Module | None = None, **options: Any
+    ) -> Restorer:
+        """Return the engine of prediction for images in an intensity range.
+
+        The range stands for that of the fit; None is the unit of the fit.
+        """
+        scaler, cost, learned = self._preparation_.input_scaler, self._cost_, self.intensity_range_
+        pixels = int(np.prod(self.patch_shape_[:2]))
+        ratio = self._ratio(seen)
+        offset = 0.0 if seen is None or learned is None else seen.black - ratio * learned.black
+        return Restorer.of(
+            self.net_.module_ if network is None else network,
+            Cost(-(-cost.flops // pixels), -(-cost.widest // pixels)),
+            black=offset + ratio * float(scaler.center),
+            data_range=ratio * float(scaler.spread),
+            tells_level=self.noise_levels_ is not None,
+            **options,
+        )
+
     def _denoised(self, X: ArrayLike, sigma: Any) -> NDArray[Any]:
-        """Return a stack or rows without their noise."""
+        """Return a denoised stack or rows."""
         samples = check_samples(self, X, reset=False)
         images = self._as_images(samples)
         levels = None
         if self.noise_levels_ is not None:
-            levels = found_levels(sigma, images)
+            levels = resolve_levels(sigma, images)
             if sigma is not None:
                 warn_of_tiny_sigma(float(levels.max()), images, "X")
         elif sigma is not None:
             raise ValueError(
-                'sigma is for networks that are told how strong the noise is, ImageDenoiser(sigma="map"); '
-                "this one learned to do without."
+                'sigma is for networks with a noise-level map, ImageDenoiser(sigma="map"); this one is blind.'
             )
-        answer = np.empty(images.shape, as_float(samples[:0]).dtype)
-        for seen, index in self._seen(images, levels).items():
-            alike: Any = slice(None) if len(index) == len(images) else index  # most often all: no copies
-            of_these, restored = None, answer[alike]
+        denoised = np.empty(images.shape, as_float(samples[:0]).dtype)
+        for seen, index in self._ranges_of(images, levels).items():
+            # Most often all images are alike, and a slice makes no copies.
+            alike: Any = slice(None) if len(index) == len(images) else index
+            image_levels, restored = None, denoised[alike]
             if levels is not None:
-                of_these = self._limited(levels[alike], seen, was_told=sigma is not None)
-            self.restorer(seen, double=answer.dtype == np.float64).restore(images[alike], restored, of_these)
-            if restored.base is not answer:
-                answer[alike] = restored
-        return answer.reshape(samples.shape)
+                image_levels = self._limit_levels(levels[alike], seen, is_given=sigma is not None)
+            self.restorer(seen, double=denoised.dtype == np.float64).restore(
+                images[alike], restored, image_levels
+            )
+            if restored.base is not denoised:
+                denoised[alike] = restored
+        return denoised.reshape(samples.shape)
 
-    def _seen(
+    def _ranges_of(
         self, images: NDArray[Any], levels: NDArray[Any] | None
     ) -> dict[IntensityRange | None, NDArray[np.intp]]:
-        """Return the ranges in which the network is to see images of a stack, each with their places.
+        """Return the intensity ranges of images, with the indices of their images.
 
-        None is the unit of the fit: for signals, and where black and white of the fit are not known.
+        None is the unit of the fit: for signals, and if black and white of the fit are not known.
         """
         unit = self._unit
         places: dict[IntensityRange | None, list[int]] = {}
@@ -481,23 +714,23 @@ class ImageDenoiser(
                 self._warn_of_other_unit(images)
             return {None: np.arange(len(images))}
         for place, image in enumerate(images):
-            seen = unit.seen(image, None if levels is None else float(levels[place].max()))
+            seen = unit.stretched(image, None if levels is None else float(levels[place].max()))
             places.setdefault(seen, []).append(place)
         return {seen: np.array(index) for seen, index in places.items()}
 
-    def _limited(
-        self, levels: NDArray[Any], seen: IntensityRange | None, *, was_told: bool, name: str = "X"
+    def _limit_levels(
+        self, levels: NDArray[Any], seen: IntensityRange | None, *, is_given: bool, name: str = "X"
     ) -> NDArray[Any]:
-        """Return noise levels as far as the network knows them in images that it sees so."""
-        return limited_levels(levels, self._strongest_in(seen), was_told=was_told, name=name)
+        """Return noise levels limited to those of the training, in this range."""
+        return limit_levels(levels, self._max_level_in(seen), is_given=is_given, name=name)
 
-    def _strongest_in(self, seen: IntensityRange | None) -> float:
-        """Return the strongest noise that the network learned from, in the unit of images that it sees so."""
+    def _max_level_in(self, seen: IntensityRange | None) -> float:
+        """Return the highest noise level of the training, in this range."""
         assert self.noise_levels_ is not None
         return self._ratio(seen) * float(self.noise_levels_[1])
 
     def _warn_of_other_unit(self, images: NDArray[Any]) -> None:
-        """Warn of numbers that cannot be in the unit of a fit whose black and white are not known."""
+        """Warn of numbers far from those of the fit, if its black and white are not known."""
         scaler = self._preparation_.input_scaler
         learned, given = float(scaler.spread), IntensityRange.of(images)
         if not learned / FAR < given.span < FAR * learned:
@@ -522,7 +755,7 @@ class ImageDenoiser(
 
 
 def refuse_stream(X: Any, method: str) -> None:
-    """Say how files are denoised, where arrays are expected."""
+    """Refuse streams in place of arrays, with the way to denoise files."""
     if is_stream(X):
         raise TypeError(
             f"{method} takes arrays, got {type(X).__name__}. Denoise files one by one, with "
@@ -537,3 +770,12 @@ def _one_each(sigma: Any, n: int) -> list[Any]:
     if len(sigma) != n:
         raise ValueError(f"sigma holds {len(sigma)} levels for {n} images.")
     return [np.asarray(level) for level in sigma]
+
+
+def _is_itself(X: Any, y: Any) -> bool:
+    """Return whether y equals X, which declares X as clean."""
+    return y is X or (y is not None and len(y) == len(X) and all(map(np.array_equal, X, y)))
+
+
+def _color_of(shape: tuple[int, ...]) -> Literal["rgb", "gray"]:
+    return "rgb" if len(shape) == 3 else "gray"

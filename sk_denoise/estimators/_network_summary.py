@@ -1,182 +1,133 @@
-"""What an estimator tells of its network: a summary, also in notebooks."""
+"""Summary of a network as a table: layers, shapes, parameters, operations."""
 
 from __future__ import annotations
 
-import copy
 import html
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
-from sk_denoise._compat import DocumentationLinkMixin
 from sk_denoise._extras import require_extra
 from sk_denoise._resources import Usage, usage_by_layer
-from sk_denoise.estimators._image_steps import ImageFitSteps
-from sk_denoise.estimators._preparation import ImageLayout, SampleLayout
-from sk_denoise.estimators._steps import FitSteps
+from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.training import check_loss
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ImageSummaryMixin", "LayerSummary", "NetworkSummary", "SummaryMixin", "summary_of"]
+    from sk_denoise.estimators._network_denoiser import NetworkDenoiser
+
+__all__ = ["LayerSummary", "NetworkSummary", "html_with_summary", "summarize"]
 
 
-class SummaryMixin(DocumentationLinkMixin, FitSteps):
-    """The summary of the network that the steps of a fit lead to."""
+# With more layers, the blocks that hold them are shown.
+MOST_ROWS = 64
+# Characters of a line of text, and of the kind or the shape of a layer in it.
+LINE, CELL = 100, 20
 
-    net_: Any
-    _sample_shape_: tuple[int, ...]
 
-    def summary(
-        self, input_shape: Sequence[int] | None = None, *, depth: int | None = None
-    ) -> NetworkSummary:
-        """Return the network as a table: layers, shapes, parameters, multiply-accumulates.
+def summarize(
+    estimator: NetworkDenoiser, input_shape: Sequence[int] | None, depth: int | None
+) -> NetworkSummary:
+    """Return the summary of an estimator's network; see ``NetworkDenoiser.summary``."""
+    if depth is not None and (not isinstance(depth, int | np.integer) or depth < 0):
+        raise ValueError(f"depth must be a number of levels, 0 or more, or None; got {depth!r}.")
+    shape = _checked_shape(estimator, input_shape)
+    layout = _layout_for(estimator, shape)
+    is_fitted = estimator.__sklearn_is_fitted__()
+    module = estimator.net_.module_ if is_fitted else _unfitted_module(estimator, shape)
+    network_shape = estimator._factory().input_shape(layout)
+    return summary_of(module, network_shape, shape, depth=depth, by_pixel=estimator._takes_any_size)
 
-        Nothing of the estimator changes. Before ``fit`` the network is built for the occasion.
 
-        Parameters
-        ----------
-        input_shape : tuple of int, optional
-            Shape of one sample of X, such as ``(784,)``, ``(28, 28)`` or ``(28, 28, 3)``. By default that of
-            the fit. A fitted :class:`~sk_denoise.ImageDenoiser` is told of any height and width, and has its
-            patches as default.
-        depth : int, optional
-            How deep the blocks of the network are opened: 1 shows those that it is made of. By default all
-            layers are shown, or, where they are more than 64, the blocks that hold them.
+def html_with_summary(estimator: NetworkDenoiser, diagram: str) -> str:
+    """Return a diagram of scikit-learn with the folded summary of a fitted network."""
+    if not estimator.__sklearn_is_fitted__():
+        return diagram
+    try:
+        table = estimator.summary()._repr_html_()
+    # A network of the user's may be odd; its estimator is shown all the same.
+    except Exception:
+        return diagram
+    # Diagrams of scikit-learn 1.7 and later are whole pages.
+    end = "</body>" if diagram.endswith("</body>") else ""
+    folded = (
+        '<details class="sk-denoise-summary"><summary style="cursor: pointer">Network</summary>'
+        f"{table}</details>"
+    )
+    return diagram.removesuffix(end) + folded + end
 
-        Returns
-        -------
-        NetworkSummary
-            Prints as a table; ``layers``, ``n_parameters``, ``macs`` and more are its attributes.
 
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before ``fit``, without ``input_shape``.
-        ValueError
-            For a shape that the network cannot be given.
-        """
-        if depth is not None and (not isinstance(depth, int | np.integer) or depth < 0):
-            raise ValueError(f"depth must be a number of levels, 0 or more, or None; got {depth!r}.")
-        shape = self._shape_to_sum_up(input_shape)
-        layout = self._layout_of(shape)
-        module = self.net_.module_ if self.__sklearn_is_fitted__() else self._unfitted_module(shape)
-        return summary_of(
-            module, self._input_shape(layout), shape, depth=depth, by_pixel=isinstance(layout, ImageLayout)
-        )
-
-    def _repr_html_inner(self) -> str:
-        """Return the diagram of scikit-learn, which asks for this, and the network below it."""
-        return self._with_summary(super()._repr_html_inner())
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
-        bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
-        if "text/html" in bundle:
-            bundle["text/html"] = self._with_summary(bundle["text/html"])
-        return bundle
-
-    def _with_summary(self, diagram: str) -> str:
-        end = "</body>" if diagram.endswith("</body>") else ""  # scikit-learn 1.7 and later
-        return diagram.removesuffix(end) + self._summary_html() + end
-
-    def _summary_html(self) -> str:
-        """Return the summary, folded up; nothing where there is no network or it cannot be summed up."""
-        if not self.__sklearn_is_fitted__():
-            return ""
-        try:
-            table = self.summary()._repr_html_()
-        except Exception:  # a network of the user's may be odd, and its estimator is shown all the same
-            return ""
-        return (
-            '<details class="sk-denoise-summary"><summary style="cursor: pointer">Network</summary>'
-            f"{table}</details>"
-        )
-
-    def _shape_to_sum_up(self, input_shape: Sequence[int] | None) -> tuple[int, ...]:
-        """Return the shape of one sample, checked against that of the fit."""
-        if input_shape is None:
-            if not self.__sklearn_is_fitted__():
-                raise NotFittedError(
-                    f"This {type(self).__name__} is not fitted, so say for which samples its network is to "
-                    "be built: summary(input_shape=(28, 28)), or (784,) for rows."
-                )
-            return self._fitted_shape()
-        whole = isinstance(input_shape, tuple | list) and all(
-            np.issubdtype(type(side), np.integer) and side >= 1 for side in input_shape
-        )
-        if not whole or not 1 <= len(input_shape) <= 3:
-            raise ValueError(
-                "input_shape must be the shape of one sample, such as (784,), (28, 28) or (28, 28, 3); got "
-                f"{input_shape!r}."
+def _checked_shape(estimator: NetworkDenoiser, input_shape: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the shape of one sample, checked against the shape in the fit."""
+    is_fitted, name = estimator.__sklearn_is_fitted__(), type(estimator).__name__
+    if input_shape is None:
+        if not is_fitted:
+            raise NotFittedError(
+                f"This {name} is not fitted, so give the shape of the samples that its network is to be "
+                "built for: summary(input_shape=(28, 28)), or (784,) for rows."
             )
-        shape = tuple(int(side) for side in input_shape)
-        if self.__sklearn_is_fitted__():
-            self._refuse_other_shape(shape)
-        return shape
-
-    def _fitted_shape(self) -> tuple[int, ...]:
-        return self._sample_shape_
-
-    def _refuse_other_shape(self, shape: tuple[int, ...]) -> None:
-        if shape != self._sample_shape_:
-            raise ValueError(
-                f"This {type(self).__name__} is fitted to samples of shape {self._sample_shape_}, so its "
-                f"network cannot be given {shape}. Ask clone(estimator).summary({shape}) for another one."
-            )
-
-    def _layout_of(self, shape: tuple[int, ...]) -> SampleLayout:
-        """Return the layout of a sample before the network."""
-        return SampleLayout.of(shape, self.image_shape, self._rows_are_signals())
-
-    def _shape_to_build_for(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return shape
-
-    def _unfitted_module(self, shape: tuple[int, ...]) -> nn.Module:
-        """Return the network that a fit to such samples would begin with, but for its weights."""
-        draft = copy.copy(self)
-        draft._root_ = 0  # a RandomState stays where it is
-        draft._check_parameters()
-        layout = self._layout_of(self._shape_to_build_for(shape))
-        on_unit_interval = check_loss(draft.loss).on_unit_interval
-        return draft._module(draft._network(), layout, on_unit_interval)
-
-
-class ImageSummaryMixin(SummaryMixin, ImageFitSteps):
-    """The same for images of any size, which need not have that of the fit."""
-
-    patch_shape_: tuple[int, ...]
-
-    def _fitted_shape(self) -> tuple[int, ...]:
-        return self.patch_shape_
-
-    def _refuse_other_shape(self, shape: tuple[int, ...]) -> None:
-        channels, fitted = (self._layout_of(s).network_shape[0] for s in (shape, self.patch_shape_))
+        return _fitted_shape(estimator)
+    whole = isinstance(input_shape, tuple | list) and all(
+        np.issubdtype(type(side), np.integer) and side >= 1 for side in input_shape
+    )
+    if not whole or not 1 <= len(input_shape) <= 3:
+        raise ValueError(
+            "input_shape must be the shape of one sample, such as (784,), (28, 28) or (28, 28, 3); got "
+            f"{input_shape!r}."
+        )
+    shape = tuple(int(side) for side in input_shape)
+    if is_fitted and estimator._takes_any_size:
+        fitted_shape = _fitted_shape(estimator)
+        channels, fitted = (_layout_for(estimator, s).network_shape[0] for s in (shape, fitted_shape))
         if channels != fitted:
             raise ValueError(
-                f"This ImageDenoiser is fitted to images with {fitted} channels, so its network cannot be "
+                f"This {name} is fitted to images with {fitted} channels, so its network cannot be "
                 f"given {shape}, with {channels}."
             )
-
-    def _layout_of(self, shape: tuple[int, ...]) -> SampleLayout:
-        if len(shape) == 1:  # a row: a flattened image, or a signal, which is an image of height 1
-            shape = SampleLayout.of(shape, self.image_shape or (1, *shape)).image_shape or shape
-        return ImageLayout(shape, shape)
-
-    def _shape_to_build_for(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of a patch: what a network is tried out on has no need to be large."""
-        height, width, *channels = self._layout_of(shape).sample_shape
-        high, wide = self._sides()
-        return (min(height, high), min(width, wide), *channels)
+    elif is_fitted and shape != estimator._sample_shape_:
+        raise ValueError(
+            f"This {name} is fitted to samples of shape {estimator._sample_shape_}, so its network cannot "
+            f"be given {shape}. clone(estimator).summary({shape}) shows the network for that shape."
+        )
+    return shape
 
 
-MOST_ROWS = 64  # with more layers than these, blocks of them are shown
-LINE, CELL = 100, 20  # the most characters of a line of text, and of the kind of a layer and its shape in it
+def _fitted_shape(estimator: NetworkDenoiser) -> tuple[int, ...]:
+    """Return the shape of a sample in the fit, of a patch for images of any size."""
+    shape: tuple[int, ...] = estimator._sample_shape_
+    if estimator._takes_any_size:
+        shape = estimator.patch_shape_
+    return shape
+
+
+def _layout_for(estimator: NetworkDenoiser, shape: tuple[int, ...]) -> SampleLayout:
+    """Return the layout of a sample of this shape before the network."""
+    factory = estimator._factory()
+    if not estimator._takes_any_size:
+        return factory.layout(shape)
+    # A row is a flattened image, or a signal, which is an image of height 1.
+    if len(shape) == 1:
+        shape = factory.layout(shape).image_shape or shape
+    return factory.batch_layout(shape, shape)
+
+
+def _unfitted_module(estimator: NetworkDenoiser, shape: tuple[int, ...]) -> nn.Module:
+    """Return the network that a fit to samples of this shape would train."""
+    estimator._check_parameters()
+    if estimator._takes_any_size:
+        # A patch is enough: the network is tried on it once it is built.
+        height, width, *channels = _layout_for(estimator, shape).sample_shape
+        max_height, max_width = estimator._patch_sides()
+        shape = (min(height, max_height), min(width, max_width), *channels)
+    on_unit_interval = check_loss(estimator.loss).on_unit_interval
+    # Any seed will do, and a RandomState stays where it is.
+    return estimator._factory().build(_layout_for(estimator, shape), on_unit_interval, root=0)
 
 
 @dataclass(frozen=True)
@@ -211,7 +162,7 @@ class LayerSummary:
 
 @dataclass(frozen=True, repr=False)
 class NetworkSummary:
-    """What ``DenoisingAutoencoder.summary()`` and ``ImageDenoiser.summary()`` tell of a network.
+    """Summary of a network, from ``DenoisingAutoencoder.summary`` or ``ImageDenoiser``.
 
     It prints as a table, and notebooks show it as one.
 
@@ -236,8 +187,8 @@ class NetworkSummary:
     macs_per_pixel : float or None
         The same for each pixel, with networks for images of any size.
     receptive_radius : int, "all" or None
-        How many pixels far an output pixel sees, rounded up to a multiple of the stride; "all" with attention
-        to the whole image. None where the network does not tell.
+        Distance in pixels to the farthest input pixel that an output pixel depends on, rounded up to a
+        multiple of the stride; "all" with attention to the whole image. None if the network lacks it.
     stride : int or None
         What sides of tiles are multiples of. None where the network does not tell.
 
@@ -371,7 +322,7 @@ def summary_of(
     depth: int | None = None,
     by_pixel: bool = False,
 ) -> NetworkSummary:
-    """Return what a network comes to for one sample, and leave it as it was.
+    """Return the summary of a network for one sample.
 
     Parameters
     ----------
@@ -406,7 +357,7 @@ def summary_of(
 
 @dataclass(frozen=True)
 class _Part:
-    """A module with what is its own, and the modules in it."""
+    """A module with its own layers' figures, and the modules in it."""
 
     name: str
     kind: str

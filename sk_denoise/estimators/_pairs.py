@@ -1,4 +1,4 @@
-"""Where the clean side of a pair comes from: the four rules, in the order in which they apply."""
+"""Pairs of noisy and clean samples, by four rules in the order in which they apply."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from sk_denoise.noise import NOISERS, CleanSource, GaussianNoiser, carried_sourc
 
 __all__ = ["Pair", "default_noiser", "resolve_pair", "resolve_validation_pair"]
 
-# noise="auto", in standard deviations; drawn for each sample
+# Strength of noise="auto" in standard deviations, drawn for each sample.
 TABLE_NOISE = (0.1, 0.6)
 GRID_NOISE = (0.0, 1.0)
 
@@ -51,19 +51,19 @@ class Pair:
     Attributes
     ----------
     inputs, targets : ndarray of shape (n_samples, ...)
-        What the network is shown and what it should answer; the same array where ``inputs`` are clean.
+        Inputs and targets of the network; the same array if ``inputs`` are clean.
     noiser : noiser or None
-        What corrupts ``inputs`` for every batch; unfitted.
+        Noise that corrupts ``inputs`` for every batch; unfitted.
     noise_name : str
-        What tells this noise from another one.
+        Text that identifies this noise.
     source : {"X_clean", "y", "noiser", "X"}
         The rule that applied.
     intensity : IntensityRange
-        The range of the clean samples that a PSNR refers to.
+        Data range of a PSNR: that of the clean samples.
     known_intensity : IntensityRange or None
-        Black and white, where the type or the range of clean images tells.
+        Black and white, if the type or the range of clean images determines them.
     weights : ndarray of shape (n_samples,) or None
-        What each sample counts in the loss, where they do not count alike; above 0.
+        Weight of each sample in the loss, above 0; None for equal weights.
     """
 
     inputs: NDArray[Any]
@@ -83,7 +83,7 @@ class Pair:
         return replace(self, inputs=inputs, targets=targets, weights=weights)
 
     def laid_out(self, layout: SampleLayout) -> Pair:
-        """Return the pair with flattened images as images, as noise and augmentation see them."""
+        """Return the pair with flattened images as images, for noise and augmentation."""
         if layout.image_shape is None or len(layout.sample_shape) > 1:
             return self
         shape = (len(self.inputs), *layout.image_shape)
@@ -95,7 +95,7 @@ class Pair:
         )
 
     def describe(self) -> str:
-        """Return in words what is learned from what."""
+        """Describe the clean side and the noise in words."""
         if self.source in ("X_clean", "y"):
             return f"the clean side is {self.source}, as given"
         where = "carried by the noiser's output" if self.source == "noiser" else "X"
@@ -104,10 +104,10 @@ class Pair:
 
 
 def default_noiser(clean: NDArray[Any], has_one_unit: bool) -> GaussianNoiser:
-    """Return the noise of ``noise="auto"``: Gaussian, of a moderate strength beside the spread of the data.
+    """Return the noise of ``noise="auto"``: Gaussian, moderate beside the spread of the data.
 
-    For tables that is each feature's spread. The entries of images and signals share one unit and one
-    noise: there it is the spread of them all.
+    For tables it follows the spread of each feature. The entries of images and signals share one unit and
+    one noise, which follows the spread of all entries.
     """
     if not has_one_unit:
         return GaussianNoiser(TABLE_NOISE, scale="std")
@@ -128,10 +128,10 @@ def resolve_pair(
     sample_weight: ArrayLike | None = None,
     learns: bool = True,
 ) -> Pair:
-    """Check the data of a fit and settle which side is clean; see the user guide, "clean and noisy".
+    """Check the data of a fit and determine the clean side (user guide, "clean and noisy").
 
-    Samples without weight are left out. Where the estimator ``learns`` from clean samples, those that hold
-    the noise of a noiser are warned of.
+    Samples of weight 0 are left out. If the estimator ``learns`` from clean samples, those that hold the
+    noise of a noiser cause a warning.
     """
     samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
     check_lengths(samples, y)
@@ -159,11 +159,12 @@ def _resolved(
     rows_are_signals: bool,
     counting: Any,
 ) -> Pair:
-    """Settle which side of checked samples is clean, and return those that count."""
+    """Determine the clean side of checked samples, and return those with a weight."""
     source = carried_source(X)
     if X_clean is not None:
         return _given(estimator, samples, X_clean, "X_clean", noise, counting)
-    is_known = source is not None and _same(y, source.clean)  # as in pipeline.fit(X, X)
+    # The y of pipeline.fit(X, X) is the source itself.
+    is_known = source is not None and _same(y, source.clean)
     if is_clean_side(y, samples, warn=True) and not _same(y, samples) and not is_known:
         if source is not None:
             warn_user(
@@ -185,7 +186,7 @@ def _resolved(
 def resolve_validation_pair(
     estimator: BaseEstimator, X_val: ArrayLike, X_clean_val: ArrayLike | None, training: Pair
 ) -> Pair:
-    """Settle the clean side of validation data, under the noise of the training pair."""
+    """Return validation samples as a pair, under the noise of the training pair."""
     source = carried_source(X_val)
     samples = check_samples(estimator, X_val, reset=False)
     if X_clean_val is not None:
@@ -212,7 +213,7 @@ def _given(
     noise: Any,
     counting: Any = slice(None),
 ) -> Pair:
-    """Rules 1 and 2: the pair is used as it was given."""
+    """Return a pair by rules 1 and 2: noisy and clean samples are given."""
     _refuse_second_noise(noise, f"{name} already pairs X with its clean side")
     made_from = carried_source(clean)
     if made_from is not None:
@@ -231,7 +232,7 @@ def _given(
 
 
 def _carried(samples: NDArray[Any], source: CleanSource, noise: Any, counting: Any) -> Pair:
-    """Rule 3: X came out of a noiser, and knows what it was made from."""
+    """Return a pair by rule 3: X is the output of a noiser and carries its source."""
     _refuse_second_noise(noise, f"X was already corrupted by {source.noiser!r}")
     clean = _verified(source, samples).clean[counting]
     inputs = as_float(clean)

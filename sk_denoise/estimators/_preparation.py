@@ -1,4 +1,4 @@
-"""Between the user's arrays and a network: layout and scale, there and back."""
+"""Layout and scaling between the user's arrays and a network."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from sk_denoise._validation import Noiser, refuse_channels_first
 
 __all__ = ["ImageLayout", "Preparation", "SampleLayout", "run_in_chunks"]
 
-MARGIN = 0.5  # of the range of an input in training; beyond it values are cut
-LINEAR_RANGE = 3.0  # deviations; beyond them a network input grows as a logarithm
-NOISE_RATIOS = (0.1, 10.0)  # limits of noise to signal that the weights of features follow
+# Inputs are clipped this share of their training range beyond it.
+MARGIN = 0.5
+# Deviations from the mean beyond which an input grows as a logarithm.
+LINEAR_RANGE = 3.0
+# Limits of the noise-to-signal ratios that weight the features.
+NOISE_RATIOS = (0.1, 10.0)
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a batch goes through before a network and after it.
+    """Scaling of a batch before a network, and its inverse after it.
 
     Corruption happens in the user's unit; scaling comes after it, for each feature of a table and for
     each channel of images. The input is scaled by the statistics of corrupted rows, the target by those
@@ -47,7 +50,7 @@ class Preparation:
         *,
         scale_target: bool,
     ) -> Preparation:
-        """Learn the statistics of training rows, which ``noiser`` corrupts where it is given."""
+        """Learn the statistics of training rows, corrupted by a noiser if there is one."""
         pairs = (
             (layout.to_network(x if noiser is None else noiser.corrupt(x, generator)), layout.to_network(t))
             for x, t in zip(chunks_of(inputs), chunks_of(targets), strict=True)
@@ -64,26 +67,25 @@ class Preparation:
 
     @classmethod
     def to_unit_range(cls, layout: SampleLayout, black: float, data_range: float) -> Preparation:
-        """Bring black to 0 and white to 1, on both sides alike, and cut nothing.
+        """Return the scaling of black to 0 and of white to 1, alike for both sides, unclipped.
 
-        So what a network leaves as it is stays what it is, and one number is the level of the noise on both.
+        Pixels that a network passes through keep their values, and both sides have the same noise level.
         """
         scaler = AffineScaler(*(torch.tensor(number, dtype=torch.float64) for number in (black, data_range)))
         return cls(layout, scaler, None, scaler)
 
     @cached_property
     def stays_linear(self) -> bool:
-        """Whether no input, once it is cut, lies in the range that is bent."""
+        """Whether every clipped input lies in the linear range."""
         return self.input_limits is None or all(
             float(limit.abs().max()) <= LINEAR_RANGE for limit in self.input_limits
         )
 
     def input(self, x: Tensor) -> Tensor:
-        """From the user's unit and layout to a network input, in the precision of x.
+        """Convert samples to network inputs, in the precision of x.
 
-        Values far from the mean are bent towards it and those outside what training saw are cut, so that
-        one of them cannot drown the rest of its sample: noise on a feature that hardly varied, an outlier,
-        a dead pixel.
+        Values far from the mean are compressed, and those outside the training range are clipped: one value
+        must not dominate its sample, such as noise on a feature that hardly varied, an outlier, a dead pixel.
         """
         scaled = self.input_scaler.scale(self.layout.to_network(x))
         if self.input_limits is not None:
@@ -95,15 +97,15 @@ class Preparation:
         return scaled.sub_(beyond).add_(beyond.abs().log1p_().copysign_(beyond))
 
     def target(self, x: Tensor) -> Tensor:
-        """From the user's unit and layout to a network target, in the precision of x."""
+        """Convert samples to network targets, in the precision of x."""
         return self.target_scaler.scale(self.layout.to_network(x))
 
     def restore(self, output: Tensor) -> Tensor:
-        """From a network output to the user's unit and layout, in its precision."""
+        """Convert network outputs to the user's unit and layout, in their precision."""
         return self.layout.from_network(self.target_scaler.unscale(output))
 
     def squared_errors(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the mean squared error of each sample of a batch, in the user's squared unit."""
+        """Return the mean squared error of each sample, in the user's squared unit."""
         errors = (output - target) * self.target_scaler.spread.to(output)
         return errors.square().flatten(1).mean(dim=1)
 
@@ -111,7 +113,7 @@ class Preparation:
 def run_in_chunks(
     module: nn.Module, x: Tensor, function: Callable[[nn.Module, Tensor], Tensor], widest: int
 ) -> Tensor:
-    """Apply ``function(module, chunk)`` to chunks of rows, in the precision of x and without gradients.
+    """Apply ``function(module, chunk)`` to chunks of rows, without gradients.
 
     The weights are single precision; for double precision a copy of the module is converted. A chunk has as
     many rows as keep the widest layer, with so many entries for each row, small beside the memory.
@@ -134,7 +136,7 @@ def run_in_chunks(
 
 @dataclass(frozen=True)
 class SampleLayout:
-    """One sample in the user's arrays and before a network.
+    """Layout of one sample in the user's arrays and before a network.
 
     Attributes
     ----------
@@ -157,7 +159,7 @@ class SampleLayout:
         image_shape: Sequence[int] | None,
         rows_are_signals: bool = False,
     ) -> SampleLayout:
-        """Settle the layout of samples that the user may have called images."""
+        """Determine the layout of samples."""
         if len(sample_shape) > 3:
             raise ValueError(
                 f"Samples of shape {sample_shape} are neither rows (features,) nor images (height, width) "
@@ -178,7 +180,7 @@ class SampleLayout:
 
     @property
     def network_shape(self) -> tuple[int, ...]:
-        """Rows are ``(features,)``, signals ``(1, length)``, images ``(channels, height, width)``."""
+        """Shape before a network: (features,), (1, length), or (channels, height, width)."""
         if self.image_shape is None:
             return (1, *self.sample_shape) if self.is_signal else self.sample_shape
         height, width, channels = (*self.image_shape, 1)[:3]
@@ -186,45 +188,45 @@ class SampleLayout:
 
     @property
     def has_one_unit(self) -> bool:
-        """Whether all entries of a sample share one unit, as those of signals and images do."""
+        """Whether all entries of a sample share one unit, as in signals and images."""
         return len(self.network_shape) > 1
 
     @property
     def statistics_dims(self) -> tuple[int, ...]:
-        """Axes of a network batch that statistics reduce: all but the features, or but the channels."""
+        """Axes of a network batch that statistics reduce: all but features or channels."""
         return (0, *range(2, 1 + len(self.network_shape)))
 
     def to_network(self, x: Tensor) -> Tensor:
-        """Turn samples of the user's layout into a network batch."""
+        """Convert samples of the user's layout to a network batch."""
         if self.image_shape is None:
             return x.reshape(len(x), *self.network_shape)
         channels, height, width = self.network_shape
         return x.reshape(len(x), height, width, channels).movedim(3, 1)
 
     def from_network(self, x: Tensor) -> Tensor:
-        """Turn a network batch into samples of the user's layout."""
+        """Convert a network batch to samples of the user's layout."""
         if self.image_shape is not None:
             x = x.movedim(1, 3)
         return x.reshape(len(x), *self.sample_shape)
 
     def images_from_network(self, x: Tensor) -> Tensor:
-        """Turn a network batch of images into images, also where the user's samples are flat."""
+        """Convert a network batch to images, also if the user's samples are flat."""
         assert self.image_shape is not None
         return x.movedim(1, 3).reshape(len(x), *self.image_shape)
 
 
 class ImageLayout(SampleLayout):
-    """Images of any size, in batches ``(n, height, width[, channels])`` of one size.
+    """Layout of images of any size, in batches ``(n, height, width[, channels])``.
 
-    ``sample_shape`` is that of some of them, and tells whether there is an axis of channels.
+    ``sample_shape`` is the shape of one of them; its length determines whether there is an axis of channels.
     """
 
     def to_network(self, x: Tensor) -> Tensor:
-        """Turn images into a network batch."""
+        """Convert images to a network batch."""
         return x.movedim(3, 1) if len(self.sample_shape) == 3 else x[:, None]
 
     def from_network(self, x: Tensor) -> Tensor:
-        """Turn a network batch into images."""
+        """Convert a network batch to images."""
         return x.movedim(1, 3) if len(self.sample_shape) == 3 else x[:, 0]
 
     images_from_network = from_network

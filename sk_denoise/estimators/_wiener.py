@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 
 from sk_denoise._random import stream
 from sk_denoise._validation import Interval, StrOptions, as_tensor
-from sk_denoise.estimators._filter_base import ClassicalDenoiser, Images
+from sk_denoise.estimators._filter_base import IMAGE_SHAPE, ClassicalDenoiser, Images
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import SampleLayout
 
@@ -113,7 +113,7 @@ class WienerDenoiser(ClassicalDenoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **ClassicalDenoiser._parameter_constraints,
+        **IMAGE_SHAPE,
         "sigma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from abc import ABCMeta, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar, Literal, Self
@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._clean_source import CleanSource, attach_source, carried_source, fingerprint_of
-from sk_denoise._compat import CallbackSupportMixin, DocumentationLinkMixin, in_kind, told_as_one, unwatched
+from sk_denoise._compat import SampleTransformer, in_kind, told_as_one, unwatched
 from sk_denoise._noise_traces import remember_noise, warn_of_lost_source
 from sk_denoise._random import root_seed, stream
 from sk_denoise._registry import NOISES, Loaded
@@ -25,7 +24,6 @@ from sk_denoise._resources import threads_for
 from sk_denoise._scaling import some_of
 from sk_denoise._validation import (
     Noiser,
-    SampleTagsMixin,
     StrOptions,
     as_float,
     as_tensor,
@@ -59,15 +57,7 @@ STRENGTH = [Real, tuple, list]  # of a noise: a number or a pair of numbers
 NARROW, WIDE = 0.1, 64  # limits, as a share of the clean range, that cannot mean black and white
 
 
-class BaseNoiser(
-    CallbackSupportMixin,
-    DocumentationLinkMixin,
-    SampleTagsMixin,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    BaseEstimator,
-    metaclass=ABCMeta,
-):
+class BaseNoiser(SampleTransformer):
     """What all noisers mean: they corrupt in training only, and what they return knows its source.
 
     A subclass lists its parameters and their constraints, learns what it needs from clean data in

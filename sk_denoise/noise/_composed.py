@@ -12,7 +12,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from sk_denoise._validation import ComposedEstimator, Noiser, check_noiser, names_of
+from sk_denoise._validation import Noiser, check_noiser, names_of
 from sk_denoise.noise._base import STRENGTH, BaseNoiser, ImageNoiser, as_strength, check_strength
 from sk_denoise.noise._functions import choose_corruption, corrupt_region
 
@@ -117,19 +117,15 @@ class RegionNoiser(ImageNoiser):
         self.noiser_.fit(images, images)  # as y, they say that they are meant to be clean
 
 
-class _SeveralNoisers(ComposedEstimator, BaseNoiser):
+class _SeveralNoisers(BaseNoiser):
     """A noiser that is made of a list of noisers, whose parameters are named after their classes."""
 
     noisers: Sequence[Noiser]
     noisers_: list[Noiser]
 
-    @property
-    def _named(self) -> list[tuple[str, Noiser]]:
-        return names_of(self.noisers) if isinstance(self.noisers, list | tuple) else []
-
-    @_named.setter
-    def _named(self, pairs: list[tuple[str, Noiser]]) -> None:
-        self.noisers = [noiser for _, noiser in pairs]
+    def _named(self) -> dict[str, Noiser]:
+        """Return the noisers by name; no names while ``noisers`` is not a list."""
+        return dict(names_of(self.noisers)) if isinstance(self.noisers, list | tuple) else {}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters, with those of the noisers under their names.
@@ -137,13 +133,18 @@ class _SeveralNoisers(ComposedEstimator, BaseNoiser):
         Parameters
         ----------
         deep : bool, default=True
-            Whether to go into the noisers.
+            Whether to include the noisers and their parameters.
 
         Returns
         -------
         dict
         """
-        params: dict[str, Any] = self._get_params("_named", deep=deep)
+        params: dict[str, Any] = super().get_params(deep=False)
+        if deep:
+            for name, noiser in self._named().items():
+                params[name] = noiser
+                nested = noiser.get_params() if hasattr(noiser, "get_params") else {}
+                params |= {f"{name}__{key}": value for key, value in nested.items()}
         return params
 
     def set_params(self, **params: Any) -> Self:
@@ -158,7 +159,15 @@ class _SeveralNoisers(ComposedEstimator, BaseNoiser):
         -------
         self
         """
-        self._set_params("_named", **params)
+        # A new list first: other names may be those of its noisers.
+        if "noisers" in params:
+            self.noisers = params.pop("noisers")
+        named = self._named()
+        replaced = named.keys() & params.keys()
+        if replaced:
+            named |= {name: params.pop(name) for name in replaced}
+            self.noisers = list(named.values())
+        super().set_params(**params)
         return self
 
     @abstractmethod

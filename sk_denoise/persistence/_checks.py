@@ -17,10 +17,9 @@ from sk_denoise._scaling import AffineScaler
 from sk_denoise._validation import Noiser, check_parameters
 from sk_denoise.estimators import DenoisingAutoencoder, DenoisingEnsemble, WienerDenoiser
 from sk_denoise.estimators._filter_base import ClassicalDenoiser
-from sk_denoise.estimators._image_steps import ImageFitSteps
-from sk_denoise.estimators._networks import rows_are_signals
+from sk_denoise.estimators._image_denoiser import ImageDenoiser
+from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import ImageLayout, Preparation, SampleLayout
-from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.estimators._wiener import _Spectrum
 from sk_denoise.noise import (
     MaskingNoiser,
@@ -114,7 +113,7 @@ def is_preparation(value: Any, estimator: Any) -> bool:
 def _fits(layout: Any, estimator: Any) -> bool:
     """Return whether a layout is one that a fit to such samples settles on."""
     sample_shape = estimator._sample_shape_
-    if isinstance(estimator, ImageFitSteps):
+    if isinstance(estimator, ImageDenoiser):
         patch = estimator.patch_shape_
         images = sample_shape if len(sample_shape) > 1 else (estimator.image_shape_ or (1, *sample_shape))
         return (
@@ -122,7 +121,7 @@ def _fits(layout: Any, estimator: Any) -> bool:
             and layout == ImageLayout(patch, patch)
             and (len(patch), patch[2:]) == (len(images), images[2:])
         )
-    signals = rows_are_signals(estimator._network())
+    signals = estimator._factory().rows_are_signals
     return type(layout) is SampleLayout and layout == SampleLayout.of(
         sample_shape, layout.image_shape, signals
     )
@@ -186,7 +185,7 @@ def are_members(value: Any, estimator: Any) -> bool:
     return (
         type(value) is list
         and len(value) > 0
-        and all(isinstance(member, FitSteps) and hasattr(member, "net_") for member in value)
+        and all(isinstance(member, NetworkDenoiser) and hasattr(member, "net_") for member in value)
         and {type(member) for member in value} == {type(value[0])}
         and all(member._sample_shape_ == estimator._sample_shape_ for member in value)
     )
@@ -221,7 +220,7 @@ FITTED: dict[type[Any], dict[str, Rule]] = {
         "shrinkage_": Rule(lambda v, _: is_number(v), "a number"),
         "_spectrum_": Rule(is_spectrum, "the spectrum of so many features"),
     },
-    FitSteps: {
+    NetworkDenoiser: {
         **ANY_SAMPLES,
         **DENOISERS,
         "noiser_": Rule(is_noiser, "None, or a fitted noiser"),
@@ -240,7 +239,7 @@ FITTED: dict[type[Any], dict[str, Rule]] = {
     DenoisingAutoencoder: {
         "image_shape_": Rule(lambda v, e: v == e._preparation_.layout.image_shape, "that of its layout"),
     },
-    ImageFitSteps: {
+    ImageDenoiser: {
         "patch_shape_": Rule(lambda v, _: is_shape(v, (2, 3)), "the shape of a patch"),
         "_strongest_noise_": Rule(lambda v, _: is_number(v) and v >= 0, "a number of at least 0"),
         "noise_levels_": Rule(are_levels, 'two levels of noise with sigma="map", else None'),
@@ -287,7 +286,7 @@ for _kind in (NoiserChain, NoiserChoice):
     }
 # Last, as they look at what else there is; the cost is counted anew from the network
 NEEDS_ALL: dict[type[Any], dict[str, Rule]] = {
-    FitSteps: {
+    NetworkDenoiser: {
         "_preparation_": Rule(is_preparation, "the scaling of such samples"),
         "_units_": Rule(are_units, "the unit of such samples"),
         "_cost_": Rule(lambda v, _: isinstance(v, Cost), "a cost"),

@@ -17,7 +17,7 @@ from sk_denoise.estimators import (
     NonLocalMeansDenoiser,
     TotalVariationDenoiser,
 )
-from sk_denoise.estimators._steps import FitSteps
+from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 
 __all__ = [
     "LARGEST",
@@ -76,7 +76,7 @@ def check_windows(estimator: Any) -> None:
             )
 
 
-def check_sizes(estimator: FitSteps, entries: int) -> None:
+def check_sizes(estimator: NetworkDenoiser, entries: int) -> None:
     """Refuse layers that need more weights than there are, before the first is made."""
     claimed = [getattr(estimator, "latent_dim", 1), estimator._preparation_.layout.network_shape[0]]
     if not estimator._preparation_.layout.has_one_unit:
@@ -86,7 +86,7 @@ def check_sizes(estimator: FitSteps, entries: int) -> None:
             raise ValueError(f"its network claims sizes of {size!r:.40}, and there are {entries} weights")
 
 
-def check_depth(estimator: FitSteps, tensors: int) -> None:
+def check_depth(estimator: NetworkDenoiser, tensors: int) -> None:
     """Refuse more layers than there are weights for, before the first is made."""
     for name, value in getattr(estimator.network, "get_params", dict)().items():
         layers = sum(_integers_of(value)) if name in ("depth", "blocks") else 0

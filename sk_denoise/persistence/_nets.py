@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from sk_denoise._validation import name_of, warn_user
-from sk_denoise.estimators._image_steps import ImageFitSteps
+from sk_denoise.estimators._image_denoiser import ImageDenoiser
+from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import ImageLayout, SampleLayout
-from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.persistence._checks import check_fit
 from sk_denoise.persistence._limits import check_cost, check_depth, check_sizes
 from sk_denoise.persistence._optimizers import check_arguments, restore_optimizer
@@ -42,7 +42,7 @@ SMALL = 8  # pixels of a side of an image that a network for any size is tried w
 # How it is written --------------------------------------------------------------------------------------
 
 
-def written_design(estimator: FitSteps) -> dict[str, Any]:
+def written_design(estimator: NetworkDenoiser) -> dict[str, Any]:
     """Return the design of the network, with None for what the parameters still say.
 
     Names in it are made by pickling, which differs between versions, so that they are made anew.
@@ -58,15 +58,15 @@ def written_design(estimator: FitSteps) -> dict[str, Any]:
     return {name: None if fitted[name] == now[name] and name != UNIT else fitted[name] for name in fitted}
 
 
-def written_noise_name(estimator: FitSteps) -> str | None:
+def written_noise_name(estimator: NetworkDenoiser) -> str | None:
     """Return the name of the noise of the fit, or None for that of the parameter."""
     name: str = estimator._noise_name_
     return None if name == name_of(estimator.noise) else name
 
 
-def _on_unit_interval(estimator: FitSteps) -> bool:
-    """Return whether the network answers in [0, 1]; see ``FitSteps._check_range``."""
-    activation = getattr(estimator._network(), "output_activation", None)
+def _on_unit_interval(estimator: NetworkDenoiser) -> bool:
+    """Return whether the network answers in [0, 1]; see ``AutoencoderFactory.needs_unit_interval``."""
+    activation = getattr(estimator._factory().network, "output_activation", None)
     on_unit_interval: bool = check_loss(estimator.loss).on_unit_interval or activation == "sigmoid"
     return on_unit_interval
 
@@ -169,7 +169,7 @@ def _rows_of(node: Node, decoder: Decoder) -> list[dict[str, Any]]:
 NET: Codec = Codec("net", lambda value: type(value) is Net, _write_net, _net_of)
 
 
-def rebuilt(estimator: FitSteps, decoder: Decoder) -> None:
+def rebuilt(estimator: NetworkDenoiser, decoder: Decoder) -> None:
     """Give an estimator the net that a file tells of, and the names of its design."""
     saved: Any = estimator.net_
     if not isinstance(saved, SavedNet):
@@ -185,15 +185,15 @@ def rebuilt(estimator: FitSteps, decoder: Decoder) -> None:
     check_depth(estimator, tensors)
     shadow, estimator._cost_ = shadow_of(estimator, layout, on_unit_interval, tensors)
     _compare(shadow, saved.weights)
-    tried = _small(layout) if isinstance(estimator, ImageFitSteps) else layout
+    tried = _small(layout) if isinstance(estimator, ImageDenoiser) else layout
     cost = shadow_of(estimator, tried, on_unit_interval, tensors)[1]
     check_cost(type(estimator).__name__, cost, decoder.most_entries)
-    module = estimator._module(estimator._network(), tried, on_unit_interval)
+    module = estimator._factory().build(tried, on_unit_interval, estimator._root())
     module.load_state_dict(saved.weights)
     estimator.net_ = _net_with(estimator, module.eval(), saved, _device_for(estimator))
 
 
-def _settle_names(estimator: FitSteps) -> bool:
+def _settle_names(estimator: NetworkDenoiser) -> bool:
     """Fill in the names that were written as those of parameters; return whether answers are in [0, 1]."""
     written: Any = vars(estimator).get(DESIGN)
     on_unit_interval = _on_unit_interval(estimator)
@@ -238,7 +238,7 @@ def _described(weight: tuple[torch.Size, torch.dtype] | None) -> str:
     return "none" if weight is None else f"{tuple(weight[0])} of {weight[1]}"
 
 
-def _net_with(estimator: FitSteps, module: nn.Module, saved: SavedNet, device: torch.device) -> Any:
+def _net_with(estimator: NetworkDenoiser, module: nn.Module, saved: SavedNet, device: torch.device) -> Any:
     """Return a net that goes on where the saved one was."""
     criterion = build_criterion(estimator.loss, estimator._units_)
     check_arguments(saved.optimizer, saved.arguments)
@@ -250,7 +250,7 @@ def _net_with(estimator: FitSteps, module: nn.Module, saved: SavedNet, device: t
     return net
 
 
-def _device_for(estimator: FitSteps) -> torch.device:
+def _device_for(estimator: NetworkDenoiser) -> torch.device:
     try:
         return resolve_device(estimator.device)
     except ValueError as error:

@@ -25,8 +25,8 @@ from sk_denoise._intensity import IntensityRange
 from sk_denoise._registry import FILTERS, NETWORKS, NOISES, load
 from sk_denoise._resources import Cost
 from sk_denoise._scaling import AffineScaler
+from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import ImageLayout, Preparation, SampleLayout
-from sk_denoise.estimators._steps import FitSteps
 from sk_denoise.estimators._wiener import _Spectrum
 from sk_denoise.persistence._checks import check_estimator
 from sk_denoise.persistence._nets import DESIGN, NET, rebuilt, written_design, written_noise_name
@@ -161,7 +161,7 @@ def _write_estimator(value: Any, encoder: Encoder) -> Node:
                 f"{encoder.place}.{name} cannot be saved: it is neither a parameter nor an attribute that "
                 f"{_attributes_of(type(value))}. Delete it first, del estimator.{name}."
             )
-        elif isinstance(value, FitSteps) and name in WRITTEN:
+        elif isinstance(value, NetworkDenoiser) and name in WRITTEN:
             state[name] = WRITTEN[name](value)
     check_estimator(value)
     return {**nodes, "state": encoder.items(state)}
@@ -198,7 +198,7 @@ def _estimator_of(node: Node, decoder: Decoder) -> Any:
             raise ValueError(f"{attribute[:40]!r} is no attribute that a fit of {name} leaves")
         else:
             setattr(estimator, attribute, part)
-    if isinstance(estimator, FitSteps) and "net_" in vars(estimator):
+    if isinstance(estimator, NetworkDenoiser) and "net_" in vars(estimator):
         rebuilt(estimator, decoder)
     check_estimator(estimator)
     return estimator

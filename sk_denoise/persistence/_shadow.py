@@ -9,8 +9,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from sk_denoise._resources import Cost, cost_of
+from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import SampleLayout
-from sk_denoise.estimators._steps import FitSteps
 
 __all__ = ["shadow_of"]
 
@@ -37,13 +37,13 @@ class _Shadow(TorchFunctionMode):
 
 
 def shadow_of(
-    estimator: FitSteps, layout: SampleLayout, on_unit_interval: bool, tensors: int
+    estimator: NetworkDenoiser, layout: SampleLayout, on_unit_interval: bool, tensors: int
 ) -> tuple[nn.Module, Cost]:
     """Return the network of an estimator without memory for its weights, and what it costs for a sample.
 
     Parameters
     ----------
-    estimator : FitSteps
+    estimator : NetworkDenoiser
         Its parameters say which network.
     layout : SampleLayout
         Of the samples.
@@ -53,5 +53,5 @@ def shadow_of(
         Weights and buffers that there are. A network with many more layers is not built to its end.
     """
     with torch.device("meta"), _Shadow(CALLS_FOR_A_TENSOR * (tensors + 8)):
-        module = estimator._module(estimator._network(), layout, on_unit_interval)
-        return module, cost_of(module, estimator._input_shape(layout))
+        module = estimator._factory().build(layout, on_unit_interval, estimator._root())
+        return module, cost_of(module, estimator._factory().input_shape(layout))

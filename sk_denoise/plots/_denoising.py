@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise._intensity import is_stored
+from sk_denoise._intensity import has_image_depth
 from sk_denoise._validation import Noiser, check_noiser, check_one_of
 from sk_denoise.comparison import default_data_range
 from sk_denoise.metrics import psnr
@@ -213,7 +213,7 @@ class DenoisingDisplay(Display):
         _check_same_shapes(clean, noisy_at_last)
         fitted_shape = getattr(last, "image_shape_", None) if kind == "images" and _are_rows(clean) else None
         # Noise turns integers into floats, which no longer show their intensity range.
-        unit = None if is_stored(noisy_at_last[0].dtype) else unit_of(last, clean[0])
+        unit = None if has_image_depth(noisy_at_last[0].dtype) else unit_of(last, clean[0])
         return cls.from_predictions(
             clean[first],
             noisy_at_last[first],

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from abc import ABCMeta, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._compat import CallbackSupportMixin, DocumentationLinkMixin, in_kind, told_as_one
+from sk_denoise._compat import SampleTransformer, in_kind, told_as_one
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._validation import (
-    SampleTagsMixin,
     StrOptions,
     check_lengths,
     check_numbers,
@@ -27,15 +25,7 @@ from sk_denoise._validation import (
 __all__ = ["Centerer", "PixelScaler"]
 
 
-class _PixelTransformer(
-    CallbackSupportMixin,
-    DocumentationLinkMixin,
-    SampleTagsMixin,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    BaseEstimator,
-    metaclass=ABCMeta,
-):
+class _PixelTransformer(SampleTransformer):
     """What both transformers share: arrays that are checked, and answers in the type of the training data."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {}

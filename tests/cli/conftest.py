@@ -1,4 +1,4 @@
-"""Small noisy images in files of every kind."""
+"""Noisy images and folders, and functions that run commands."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ SIZES = {"a": (40, 48), "b": (32, 36), "c": (24, 40)}
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-class Maker:
-    """Makes images: a slope from dark to bright, under noise."""
+class ImageMaker:
+    """Noisy images of a gradient from dark to bright."""
 
     side = SIDE
     profile = PROFILE
 
     def noisy(self, *channels: int, sigma: float = 10, seed: int = 0, side: int = SIDE) -> np.ndarray:
-        """Return an image in grey levels of 255, as 8-bit integers."""
-        slope = np.linspace(60, 190, side).reshape(side, 1, *(1 for _ in channels))
+        """Return an 8-bit image."""
+        gradient = np.linspace(60, 190, side).reshape(side, 1, *(1 for _ in channels))
         noise = np.random.default_rng(seed).normal(0, sigma, (side, side, *channels))
-        return (slope + noise).round().clip(0, 255).astype(np.uint8)
+        return (gradient + noise).round().clip(0, 255).astype(np.uint8)
 
     def png(self, path: Path, **options: float) -> Path:
-        """Write a gray PNG, and make the folders above it."""
+        """Write a gray PNG, and create its folder."""
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, self.noisy(**options))
         return path
@@ -49,12 +49,12 @@ class Maker:
 
 
 @pytest.fixture
-def make() -> Maker:
-    return Maker()
+def make() -> ImageMaker:
+    return ImageMaker()
 
 
-class Ended(NamedTuple):
-    """What a command left: its exit code, and what it wrote."""
+class CommandResult(NamedTuple):
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -65,29 +65,29 @@ class Ended(NamedTuple):
 def run(capsys):
     """Return a function that runs a command."""
 
-    def run(*arguments: object) -> Ended:
+    def run(*arguments: object) -> CommandResult:
         code = main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
-        return Ended(code, captured.out, captured.err)
+        return CommandResult(code, captured.out, captured.err)
 
     return run
 
 
 @pytest.fixture
 def expect(run):
-    """Return a function that runs a command which must end with a code."""
+    """Return a function that runs a command and checks its exit code."""
 
-    def expect(*arguments: object, code: int = 0) -> Ended:
-        ended = run(*arguments)
-        assert ended.code == code, ended
-        return ended
+    def expect(*arguments: object, code: int = 0) -> CommandResult:
+        result = run(*arguments)
+        assert result.code == code, result
+        return result
 
     return expect
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Make a folder of three small photographs of different sizes."""
+    """Create a folder of three small photographs of different sizes."""
     place = tmp_path_factory.mktemp("photos")
     for (name, (height, width)), photo in zip(SIZES.items(), load_images("gray").test, strict=False):
         part = photo[60 : 60 + height, 60 : 60 + width]
@@ -97,7 +97,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def noisy_folder(folder, tmp_path_factory):
-    """Make a folder of their noisy sides."""
+    """Create a folder with noisy versions of the photographs."""
     place = tmp_path_factory.mktemp("noisy")
     for path in folder.iterdir():
         clean = read_image(path)
@@ -108,7 +108,7 @@ def noisy_folder(folder, tmp_path_factory):
 
 @pytest.fixture
 def start():
-    """Return a function that starts the command line in a process of its own, which ends with the test."""
+    """Return a function that starts the command line in a process until the end of the test."""
     processes = []
 
     def start(*arguments: object, **options: object) -> subprocess.Popen[bytes]:

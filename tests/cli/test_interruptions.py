@@ -1,4 +1,4 @@
-"""``sk-denoise denoise`` that is interrupted, ended or killed in the middle of a folder."""
+"""Interruptions of ``sk-denoise denoise`` in the middle of a folder."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def folder(tmp_path, monkeypatch):
 
 
 def wait_for_images(folder, n):
-    """Wait until there are so many images in a folder."""
+    """Wait until a folder has a number of images."""
     end = time.monotonic() + 120
     while len(list(folder.rglob("*.png"))) < n:
-        assert time.monotonic() < end, "there came no images"
+        assert time.monotonic() < end, "no images were written"
         time.sleep(0.005)
 
 
 @pytest.fixture
 def after_three():
-    """Return a function that sends this process a signal when three images are written."""
+    """Return a function that sends a signal to this process after three images."""
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored
     threads = []
 
@@ -51,7 +51,7 @@ def after_three():
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_leaves_whole_images_and_says_how_to_go_on(
+def test_an_interrupted_run_leaves_complete_images_and_prints_how_to_continue(
     number, code, make, run, after_three, folder
 ):
     n = 60
@@ -63,7 +63,8 @@ def test_an_interrupted_run_leaves_whole_images_and_says_how_to_go_on(
     written = sorted(Path("out").iterdir())
     assert 3 <= len(written) < n
     assert (
-        f"Interrupted: {len(written)} of {n} written. The same command with --skip-existing goes on." in err
+        f"Interrupted: {len(written)} of {n} written. Continue with the same command and --skip-existing."
+        in err
     )
     assert {read_image(path).shape for path in written} == {(96, 96)}
     assert "Traceback" not in err
@@ -72,14 +73,14 @@ def test_an_interrupted_run_leaves_whole_images_and_says_how_to_go_on(
 @pytest.mark.parametrize(
     ("arguments", "advice"),
     [
-        (["in", "-o", "out", "--overwrite"], "The same command begins anew."),
+        (["in", "-o", "out", "--overwrite"], "The same command starts again from the beginning."),
         (
             ["out", "-o", "out", "--overwrite"],
-            "Leave these out when you go on: they would be denoised twice.",
+            "Leave these out when you continue: they would be denoised twice.",
         ),
     ],
 )
-def test_who_replaces_files_is_not_told_to_skip_them(arguments, advice, make, run, monkeypatch):
+def test_a_run_that_replaces_files_gives_other_advice(arguments, advice, make, run, monkeypatch):
     for name in "abc":
         make.png(Path(f"in/{name}.png"))
         make.png(Path(f"out/{name}.png"))
@@ -97,7 +98,7 @@ def test_who_replaces_files_is_not_told_to_skip_them(arguments, advice, make, ru
 
 
 @pytest.mark.slow
-def test_after_a_kill_all_images_are_whole_and_the_rest_can_be_done(make, run, start, folder):
+def test_after_a_kill_all_images_are_complete_and_a_second_run_denoises_the_rest(make, run, start, folder):
     n = 30
     for i in range(n):
         make.png(folder / f"in/{i:02}.png", side=96)

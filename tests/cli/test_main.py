@@ -1,4 +1,4 @@
-"""The command line as a whole: its table, its help, and how it ends."""
+"""The command line as a whole: commands, help and exit codes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import click
 import pytest
 
 from sk_denoise import __version__
-from sk_denoise.cli import COMMANDS, group, main
+from sk_denoise.cli import COMMANDS, main, root_command
 
 HEAVY = {"torch", "sklearn", "skorch", "skimage", "PIL", "tifffile", "scipy", "matplotlib"}
 
 
-def command(name):
-    return group.get_command(click.Context(group), name)
+def get_command(name):
+    return root_command.get_command(click.Context(root_command), name)
 
 
 def test_without_a_command_it_prints_help(run):
@@ -28,7 +28,7 @@ def test_without_a_command_it_prints_help(run):
 
 
 @pytest.mark.parametrize("name", [None, *COMMANDS])
-def test_help_is_there_for_every_command_and_fits_a_terminal(name, run):
+def test_every_command_has_help_that_fits_a_terminal(name, run):
     code, out, err = run(*([] if name is None else [name]), "--help")
     assert (code, err) == (0, "")
     assert run(*([] if name is None else [name]), "-h") == (code, out, err)
@@ -37,17 +37,17 @@ def test_help_is_there_for_every_command_and_fits_a_terminal(name, run):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_line_of_the_table_is_the_line_of_the_command(name):
+def test_the_table_has_the_short_help_of_each_command(name):
     _, line = COMMANDS[name]
-    assert command(name).name == name
-    assert command(name).get_short_help_str(200) == line
+    assert get_command(name).name == name
+    assert get_command(name).get_short_help_str(200) == line
 
 
 def test_the_version_is_that_of_the_package(run):
     assert run("--version") == (0, f"sk_denoise {__version__}\n", "")
 
 
-def test_an_unknown_command_is_answered_with_the_nearest(run):
+def test_an_unknown_command_gets_a_suggestion(run):
     code, out, err = run("denoised")
     assert (code, out) == (2, "")
     assert "There is no command 'denoised'. Did you mean 'denoise'? Known: " in err
@@ -91,7 +91,7 @@ def test_help_and_wrong_usage_do_not_wait_for_torch(arguments):
     assert HEAVY.isdisjoint(done.stdout.split("\n")[-2].split())
 
 
-def test_the_module_runs_and_hands_on_the_exit_code():
+def test_the_module_runs_and_returns_the_exit_code():
     done = subprocess.run(
         [sys.executable, "-m", "sk_denoise", "denoised"], check=False, capture_output=True, text=True
     )
@@ -107,12 +107,12 @@ def test_shells_complete_commands(monkeypatch):
     assert done.stdout.split() == [b"plain,denoise", b"plain,demo"]
 
 
-def test_a_signal_is_handled_while_a_command_runs_and_no_longer(monkeypatch, run):
+def test_a_signal_is_handled_only_while_a_command_runs(monkeypatch, run):
     @click.command()
     def wait():
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(group, "get_command", lambda ctx, name: wait)
+    monkeypatch.setattr(root_command, "get_command", lambda ctx, name: wait)
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         code, _, err = run("demo")
@@ -128,7 +128,7 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs a device that i
 
 
 @needs_full
-def test_help_that_cannot_be_written_is_one_line(start):
+def test_help_that_cannot_be_written_is_an_error_in_one_line(start):
     with FULL.open("wb") as full:
         process = start("--help", stdout=full)
         _, err = process.communicate()
@@ -137,7 +137,7 @@ def test_help_that_cannot_be_written_is_one_line(start):
 
 
 @needs_full
-def test_results_that_cannot_be_written_are_one_line(monkeypatch, capsys):
+def test_results_that_cannot_be_written_are_an_error_in_one_line(monkeypatch, capsys):
     with FULL.open("w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         assert main(["models", "gray"]) == 1
@@ -147,7 +147,7 @@ def test_results_that_cannot_be_written_are_one_line(monkeypatch, capsys):
 @pytest.mark.slow
 @needs_full
 @pytest.mark.parametrize("arguments", [["models"], ["models", "gray"]], ids=" ".join)
-def test_tables_that_cannot_be_written_are_one_line(arguments, start):
+def test_tables_that_cannot_be_written_are_an_error_in_one_line(arguments, start):
     with FULL.open("wb") as full:
         process = start(*arguments, stdout=full)
         _, err = process.communicate()
@@ -166,7 +166,7 @@ def test_tables_that_cannot_be_written_are_one_line(arguments, start):
         ("<&- >&- 2>&-", ["denoise", "a.png", "-o", "b.png"], 0),
     ],
 )
-def test_streams_that_are_closed_stop_nothing(closed, arguments, code, make, tmp_path):
+def test_commands_run_with_closed_streams(closed, arguments, code, make, tmp_path):
     make.png(tmp_path / "a.png")
     program = [sys.executable, "-m", "sk_denoise", *arguments]
     line = ["sh", "-c", f'exec "$@" {closed}', "sh", *program]
@@ -191,7 +191,7 @@ def test_main_takes_the_arguments_of_the_process_by_default(monkeypatch, capsys)
     assert __version__ in capsys.readouterr().out
 
 
-SAME = (
+SHARED_OPTIONS = (
     "--sigma",
     "--device",
     "--quiet",
@@ -206,21 +206,21 @@ SAME = (
 
 
 def test_options_that_several_commands_have_are_the_same_everywhere():
-    found = {}
+    by_spelling = {}
     for name in COMMANDS:
-        for option in command(name).params:
+        for option in get_command(name).params:
             if isinstance(option, click.Option) and option.name != "help":
-                found.setdefault(option.opts[-1], {})[name] = option
-    for spelling in SAME:
-        options = list(found[spelling].values())
+                by_spelling.setdefault(option.opts[-1], {})[name] = option
+    for spelling in SHARED_OPTIONS:
+        options = list(by_spelling[spelling].values())
         assert len(options) > 1, spelling
-        told = {(tuple(o.opts), o.type.name, o.metavar, o.help, o.is_flag) for o in options}
-        assert len({(spellings, kind, metavar) for spellings, kind, metavar, *_ in told}) == 1, spelling
-        assert spelling in ("--seed", "--noise") or len(told) == 1, spelling
+        variants = {(tuple(o.opts), o.type.name, o.metavar, o.help, o.is_flag) for o in options}
+        assert len({(spellings, kind, metavar) for spellings, kind, metavar, *_ in variants}) == 1, spelling
+        assert spelling in ("--seed", "--noise") or len(variants) == 1, spelling
 
 
 @pytest.mark.parametrize("name", ["denoise", "models", "evaluate", "compare", "train"])
-def test_the_same_slip_is_answered_in_the_same_words(name, run, tmp_path):
+def test_the_same_mistake_gets_the_same_message(name, run, tmp_path):
     (tmp_path / "a.png").touch()
     arguments = {
         "denoise": [tmp_path / "a.png", "-o", "out", "--model", "grey"],

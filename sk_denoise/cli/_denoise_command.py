@@ -1,0 +1,275 @@
+"""``sk-denoise denoise``: denoise image files."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sk_denoise.cli._console import (
+    describe_error,
+    interruption_exit_code,
+    print_message,
+    print_result,
+    printable,
+    warnings_as_lines,
+)
+from sk_denoise.cli._methods import (
+    MAX_GREY_LEVEL,
+    MODEL_NAMES,
+    DenoisingOptions,
+    ModelType,
+    choose_denoising_options,
+)
+from sk_denoise.cli._options import (
+    conflicting_options,
+    device_option,
+    ensemble_option,
+    max_pixels_option,
+    quiet_option,
+    sigma_option,
+)
+from sk_denoise.cli._paths import (
+    check_writable_folder,
+    find_intensity_range,
+    path_exists,
+    read_image_within_limit,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sk_denoise.cli._output import ImageProgress
+    from sk_denoise.cli._paths import FileJob, JobPlan
+
+__all__ = ["denoise_command"]
+
+# Errors of the disk that every further image would meet too.
+FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@click.command("denoise", short_help="Denoise images: files, folders, patterns.")
+@click.argument("inputs", metavar="IN...", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, metavar="OUT", help="File or folder to write.")
+@sigma_option
+@click.option(
+    "--model",
+    type=ModelType(*MODEL_NAMES),
+    default="auto",
+    metavar="|".join((*MODEL_NAMES, "FILE")),
+    show_default=True,
+    help='Pretrained model, "auto" for the one that fits the image, or a file with a fitted ImageDenoiser.',
+)
+@ensemble_option
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@click.option("--skip-existing", is_flag=True, help="Keep existing files, and denoise the rest.")
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    default=95,
+    metavar="1-100",
+    show_default=True,
+    help="Quality of JPEG files.",
+)
+@max_pixels_option
+@device_option
+@quiet_option
+def denoise_command(
+    inputs: tuple[str, ...],
+    output: str,
+    sigma: float | None,
+    model: str | Path,
+    ensemble: bool,
+    overwrite: bool,
+    skip_existing: bool,
+    quality: int,
+    max_pixels: int,
+    device: str,
+    quiet: bool,
+) -> int:
+    """Denoise images: PNG, JPEG, TIFF, BMP and WebP files.
+
+    IN is a file, a folder with all its subfolders, or a pattern in quotes, such as 'photos/**/*.png'. OUT is
+    a file if IN is one file and OUT has the suffix of an image; otherwise it is a folder, in which images
+    keep their place below the folder IN. Format, depth, alpha, EXIF data, colour profile and resolution are
+    kept.
+
+    \b
+    Exit codes:
+      0    all images are written
+      1    some images are not written; they are listed with the reason
+      2    wrong usage; nothing was done
+      130  interrupted (143 by SIGTERM); all written images are complete
+    """  # noqa: D301, click reads \b
+    from sk_denoise.cli._paths import plan_jobs
+
+    if overwrite and skip_existing:
+        raise conflicting_options("--overwrite", "--skip-existing")
+    plan = plan_jobs(inputs, output, overwrite=overwrite, skip_existing=skip_existing)
+    options: DenoisingOptions = {}
+    # No model is loaded if there is nothing to denoise, for example because all outputs exist.
+    if plan.jobs:
+        options = choose_denoising_options(model, sigma=sigma, device=device, ensemble=ensemble)
+        check_writable_folder(plan.folder)
+    run = DenoisingRun(
+        plan, options, overwrite=overwrite, quality=quality, max_pixels=max_pixels, sigma=sigma
+    )
+    return run.execute(quiet)
+
+
+class DenoisingRun:
+    """Denoise the images of a plan one after the other, and report the results.
+
+    Parameters
+    ----------
+    plan : JobPlan
+        Files to read and write.
+    denoising : dict
+        Arguments of :func:`sk_denoise.restoration.denoise_image`.
+    overwrite : bool
+        Whether existing files may be replaced.
+    quality : int
+        Quality of JPEG files.
+    max_pixels : int
+        Largest number of pixels of an image.
+    sigma : float or None
+        Noise standard deviation in grey levels of 255; None estimates it.
+    """
+
+    def __init__(
+        self,
+        plan: JobPlan,
+        denoising: DenoisingOptions,
+        *,
+        overwrite: bool,
+        quality: int,
+        max_pixels: int,
+        sigma: float | None,
+    ) -> None:
+        self.plan, self.denoising, self.overwrite = plan, denoising, overwrite
+        self.quality, self.max_pixels, self.sigma = quality, max_pixels, sigma
+        self.n_written = 0
+        self.failures: list[tuple[Path, str]] = list(plan.unreadable)
+
+    def execute(self, quiet: bool) -> int:
+        """Denoise all images, print a summary, and return the exit code."""
+        from sk_denoise.cli._output import ImageProgress
+
+        try:
+            with ImageProgress(len(self.plan.jobs), quiet) as progress:
+                for job in self.plan.jobs:
+                    if not self._process(job, progress):
+                        break
+        except KeyboardInterrupt as interruption:
+            self._print_failures()
+            n_jobs = len(self.plan.jobs)
+            print_message(f"Interrupted: {self._count_outputs()} of {n_jobs} written. {self._resume_hint()}")
+            return interruption_exit_code(interruption)
+        self._print_failures()
+        if not quiet:
+            print_result(self._summarize())
+        return 1 if self.failures else 0
+
+    def _process(self, job: FileJob, progress: ImageProgress) -> bool:
+        """Denoise an image, and return whether the next one may succeed."""
+        progress.start_image(job.source)
+        notes: list[str] = []
+        try:
+            with warnings_as_lines(notes.append):
+                noise_level = self._denoise(job, progress)
+        # Any error concerns this image alone; the others are still denoised.
+        except Exception as error:
+            self.failures.append((job.source, _describe_failure(error, job)))
+            progress.finish_image(f"{job.source}: failed, {self.failures[-1][1]}")
+            return not (isinstance(error, OSError) and error.errno in FATAL_ERRORS)
+        self.n_written += 1
+        for note in notes:
+            progress.write_note(note)
+        progress.finish_image(f"{job.source} -> {job.target}{noise_level}")
+        return True
+
+    def _denoise(self, job: FileJob, progress: ImageProgress) -> str:
+        """Denoise a file, and return the estimated noise level as text."""
+        from sk_denoise.io import write_image
+        from sk_denoise.restoration import denoise_image
+
+        options = dict(self.denoising)
+        image = read_image_within_limit(job.source, self.max_pixels)
+        _check_format(job, image)
+        intensity, remark = find_intensity_range(image)
+        if remark:
+            progress.write_note(remark)
+        noise_level = ""
+        if self.sigma is not None:
+            options["sigma"] = self.sigma * intensity.span / MAX_GREY_LEVEL
+        # A blind model does not use the noise level, so it is not shown. Pretrained models are names here.
+        elif getattr(options["model"], "noise_levels_", True):
+            noise_level = _describe_noise_level(image, intensity.span)
+        denoised = denoise_image(image, callback=progress.update_tiles, **options)
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        write_image(job.target, denoised, like=job.source, quality=self.quality)
+        return noise_level
+
+    def _print_failures(self) -> None:
+        if self.failures:
+            print_message("Not denoised:")
+        for path, reason in self.failures:
+            print_message(f"  {printable(path)}: {reason}")
+
+    def _summarize(self) -> str:
+        parts = [f"{self.n_written} written", f"{len(self.failures)} failed"]
+        n_untried = len(self.plan.jobs) + len(self.plan.unreadable) - self.n_written - len(self.failures)
+        parts += [f"{self.plan.n_kept} kept"] if self.plan.n_kept else []
+        parts += [f"{n_untried} not tried"] if n_untried else []
+        return ", ".join(parts)
+
+    def _count_outputs(self) -> int:
+        """Return the number of written images."""
+        if self.overwrite:
+            return self.n_written
+        # A signal may come after an image is written and before it is counted, so the files are counted.
+        return sum(path_exists(job.target) for job in self.plan.jobs)
+
+    def _resume_hint(self) -> str:
+        if self.plan.in_place:
+            return "Leave these out when you continue: they would be denoised twice."
+        if self.overwrite:
+            return "The same command starts again from the beginning."
+        return "Continue with the same command and --skip-existing."
+
+
+def _describe_noise_level(image: NDArray[Any], span: float) -> str:
+    from sk_denoise.restoration import estimate_sigma
+
+    return f", sigma {MAX_GREY_LEVEL * estimate_sigma(image) / span:.1f} (estimated)"
+
+
+def _check_format(job: FileJob, image: NDArray[Any]) -> None:
+    """Check before the work that the output format can hold the image.
+
+    Raises
+    ------
+    ValueError
+        If the format cannot hold the image, for example JPEG 16 bits.
+    """
+    from sk_denoise.io import write_image
+
+    if job.source.suffix.lower() == job.target.suffix.lower():
+        return
+    # The rules of the formats belong to write_image, so one pixel is written.
+    with tempfile.TemporaryDirectory() as folder:
+        pixel = Path(folder) / f"pixel{job.target.suffix}"
+        try:
+            write_image(pixel, image[:1, :1])
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(pixel), str(job.target))) from error
+
+
+def _describe_failure(error: Exception, job: FileJob) -> str:
+    """Return the reason of a failure, with options as on the command line."""
+    reason = describe_error(error).replace('model="auto"', "--model auto")
+    # The name of the file stands before the reason already.
+    return reason.removeprefix(f"{printable(' '.join(str(job.source).split()))}: ")

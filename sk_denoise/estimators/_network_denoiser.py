@@ -1,0 +1,610 @@
+"""The base of estimators that train a network: the steps of a fit, and its state."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
+
+from sk_denoise._compat import FitTasks, take_fitted, unfitted, unobserved
+from sk_denoise._intensity import IntensityRange
+from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
+from sk_denoise._resources import cost_of, suitable_threads, threads_for
+from sk_denoise._skops import state_in_bytes
+from sk_denoise._validation import (
+    Interval,
+    Noiser,
+    StrOptions,
+    check_one_of,
+    check_parameters,
+    name_of,
+    restore_names,
+    shape_of,
+    warn_of_flat_channels_first,
+    warn_user,
+)
+from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._base import BaseDenoiser
+from sk_denoise.estimators._batch_transforms import (
+    check_augmentation,
+    check_emphasis,
+    check_for_images,
+    check_weighable,
+    pairing_of,
+    rows_of,
+)
+from sk_denoise.estimators._network_factory import NetworkFactory
+from sk_denoise.estimators._network_summary import NetworkSummary, html_with_summary, summarize
+from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
+from sk_denoise.estimators._training_data import ArrayData, TrainingData
+from sk_denoise.metrics import psnr_of_mse
+from sk_denoise.networks import SeededModule
+from sk_denoise.training import (
+    PRECISIONS,
+    SCHEDULES,
+    FixedRows,
+    TrainingPlan,
+    Units,
+    build_criterion,
+    check_callbacks,
+    check_loss,
+    create_net,
+    progress_of,
+    resolve_device,
+    resolve_optimizer,
+    resolve_precision,
+    train,
+)
+
+__all__ = ["AutoValues", "NetworkDenoiser"]
+
+# Samples of a trial batch that shows whether any entry has a weight.
+TRIAL_SAMPLES = 256
+# A backward pass takes twice the operations of a forward pass.
+FORWARD_PASSES_PER_STEP = 3
+
+
+@dataclass(frozen=True)
+class AutoValues:
+    """Values of parameters that are "auto", and limits, by the kind of data.
+
+    Attributes
+    ----------
+    batch_size : callable
+        From the number of samples to samples in a batch.
+    max_epochs : callable
+        From the number of steps in an epoch to a number of epochs.
+    warm_up_steps : int
+        Steps at least in which the learning rate rises.
+    min_samples : int
+        Samples that a first fit needs.
+    """
+
+    batch_size: Callable[[int], int]
+    max_epochs: Callable[[int], int]
+    warm_up_steps: int
+    min_samples: int
+
+
+@state_in_bytes
+class NetworkDenoiser(BaseDenoiser):
+    """Train a network to denoise.
+
+    Two parts vary between subclasses. ``_read`` turns the arguments of ``fit`` into training data
+    (:mod:`._training_data`), and ``_factory`` builds the network (:mod:`._network_factory`). A subclass has
+    the parameters below in its constructor.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "emphasis": [tuple, list, None],
+        "optimizer": [str, type],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "gradient_clipping": [Interval(Real, 0, None, closed="neither"), None],
+        "weight_averaging": [Interval(Real, 0, 1, closed="neither"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "callbacks": [list, tuple, None],
+        "image_shape": [tuple, list, None],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+    _auto_values: ClassVar[AutoValues]
+    network: Any
+    noise: Any
+    augment: Any
+    loss: Any
+    emphasis: tuple[float, float] | None
+    optimizer: str | type[torch.optim.Optimizer]
+    learning_rate: float | None
+    learning_rate_schedule: str
+    weight_decay: float | Literal["auto"]
+    gradient_clipping: float | None
+    weight_averaging: float | None
+    batch_size: int | Literal["auto"]
+    max_epochs: int | Literal["auto"]
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    tol: float
+    warm_start: bool
+    callbacks: Sequence[Any] | None
+    image_shape: Sequence[int] | None
+    precision: Literal["auto", "float32", "bfloat16"]
+    device: str | torch.device
+    random_state: int | RandomState | None
+    verbose: int
+
+    image_shape_: tuple[int, ...] | None
+    intensity_range_: IntensityRange | None
+    net_: Any
+    noiser_: Noiser | None
+    _sample_shape_: tuple[int, ...]
+    _n_runs_: int
+    # Weights with the lowest validation loss, while early stopping may go on.
+    _best_weights_: dict[str, Any] | None
+    # Name of the validation samples and the loss, and the first epoch that they judged.
+    _judged_: tuple[str, int] | None
+
+    # What varies ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _factory(self) -> NetworkFactory:
+        """Return the factory of the network, by the parameters."""
+
+    @abstractmethod
+    def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> TrainingData:
+        """Check the arguments of ``fit`` and return them as training data."""
+
+    # The steps of a fit ------------------------------------------------------------------------------
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        X_clean: Any,
+        sample_weight: Any,
+        *,
+        X_val: Any = None,
+        X_clean_val: Any = None,
+        fresh: bool,
+        epochs: int | None = None,
+        schedule: str | None = None,
+    ) -> Self:
+        """Fit to the arguments of ``fit``: draft, check, read, split, learn."""
+        tasks = FitTasks(self)
+        draft = self._draft(fresh)
+        draft._check_parameters()
+        data = draft._read(X, y, X_clean, sample_weight)
+        # A pass of partial_fit holds nothing out.
+        training, validation = (data, None) if epochs else draft._split(data, X_val, X_clean_val)
+        return self._learn(draft, tasks, training, validation, epochs=epochs, schedule=schedule)
+
+    def _learn(
+        self,
+        draft: Self,
+        tasks: FitTasks,
+        training: TrainingData,
+        validation: TrainingData | None,
+        *,
+        epochs: int | None = None,
+        schedule: str | None = None,
+    ) -> Self:
+        """Prepare the draft, train it, and take over its state."""
+        sample, source = training.load(draft)
+        draft._prepare(sample)
+        held_out = None if validation is None else validation.load(draft, like=sample)[0]
+        interruption = draft._train(source, held_out, tasks, sample, epochs=epochs, schedule=schedule)
+        return self._store(draft, interruption)
+
+    def _draft(self, fresh: bool) -> Self:
+        """Return a copy to work on: a fit that fails leaves the estimator as it was."""
+        draft = unfitted(self) if fresh else copy.copy(self)
+        if not fresh and self.__sklearn_is_fitted__():
+            draft.net_ = copy.deepcopy(self.net_)
+        return draft
+
+    def _check_parameters(self) -> None:
+        check_parameters(self, {**NetworkDenoiser._parameter_constraints, **self._parameter_constraints})
+        check_emphasis(self.emphasis, self.loss, check_loss(self.loss).by_entry)
+        check_one_of(self.learning_rate_schedule, SCHEDULES, "learning_rate_schedule")
+        check_callbacks(self.callbacks)
+
+    def _resolve(
+        self, X: ArrayLike, y: Any, X_clean: ArrayLike | None, sample_weight: ArrayLike | None = None
+    ) -> Pair:
+        """Check arrays and settle which side is clean."""
+        warn_of_flat_channels_first(shape_of(X), self.image_shape)
+        first = not self.__sklearn_is_fitted__()
+        factory = self._factory()
+        pair = resolve_pair(
+            self,
+            X,
+            y,
+            X_clean,
+            noise=self.noise,
+            rows_are_signals=factory.rows_are_signals,
+            reset=first,
+            min_samples=self._auto_values.min_samples if first else 1,
+            sample_weight=sample_weight,
+        )
+        layout = factory.layout(self._sample_shape_)
+        traits = check_loss(self.loss)
+        check_augmentation(self.augment, layout, traits.on_unit_interval)
+        check_for_images(self.loss, traits.images_only, layout)
+        return pair.laid_out(layout)
+
+    def _split(
+        self, data: TrainingData, X_val: Any, X_clean_val: Any
+    ) -> tuple[TrainingData, TrainingData | None]:
+        """Return training data and validation data: given, held out, or none."""
+        if X_val is not None:
+            assert isinstance(data, ArrayData)
+            pair = resolve_validation_pair(self, X_val, X_clean_val, data.pair)
+            layout = self._factory().layout(self._sample_shape_)
+            return data, ArrayData(pair.laid_out(layout), data.patch_size, data.patches_per_image)
+        if X_clean_val is not None:
+            raise ValueError("X_clean_val is the clean side of X_val, which is missing.")
+        if not self.early_stopping:
+            return data, None
+        return data.split(self.validation_fraction, self._root(), self._auto_values.min_samples)
+
+    def _prepare(self, pair: Pair) -> None:
+        """Determine the noise; at the first call, layout, scaling and network too."""
+        factory = self._factory()
+        self.target_source_ = pair.source
+        # The same noise keeps the state of its first fit.
+        if pair.noise_name != getattr(self, "_noise_name_", None):
+            self._noise_name_ = pair.noise_name
+            if pair.noiser is not None:
+                clean = factory.samples_for_noise(pair.targets)
+                # As y they are declared clean, also where they hold the noise of a noiser.
+                pair.noiser.fit(clean, clean)
+            self.noiser_ = pair.noiser
+        if self.verbose:
+            print(f"[{type(self).__name__}] {pair.describe()}", flush=True)
+        fitted = self._preparation_ if self.__sklearn_is_fitted__() else None
+        on_unit_interval = factory.needs_unit_interval(pair.targets, fitted)
+        design = self._design(on_unit_interval)
+        if fitted is not None:
+            self._go_on(design, len(pair.inputs))
+        else:
+            self._design_ = design
+            self._build(factory, pair, on_unit_interval)
+        self._check_emphasis_counts(pair)
+
+    def _check_emphasis_counts(self, pair: Pair) -> None:
+        """Refuse weights of entries that are all zero under the noise."""
+        if self.emphasis is None:
+            return
+        trial = pair.take(np.arange(min(len(pair.inputs), TRIAL_SAMPLES)))
+        if not self._batches(trial, "emphasis", 0).freeze().weights.any():
+            raise ValueError(
+                f"emphasis={self.emphasis!r} counts no entry: the noise leaves "
+                f"{'all' if self.emphasis[1] == 0 else 'none'} of them as they are."
+            )
+
+    def _build(self, factory: NetworkFactory, pair: Pair, on_unit_interval: bool) -> None:
+        """Learn layout and scaling from a pair, and build the network for them."""
+        layout = factory.batch_layout(self._sample_shape_, pair.inputs.shape[1:])
+        self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.intensity.span, 0
+        self.intensity_range_ = pair.known_intensity
+        self._judged_, self._best_weights_ = None, None
+        # Its strength depends on the data alone, so that scores of different networks compare.
+        self._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
+        self._reference_noiser_.fit(pair.targets, pair.targets)
+        with threads_for(pair.inputs.size):
+            self._preparation_ = factory.preparation(
+                pair, layout, self.noiser_, on_unit_interval, self._root()
+            )
+        module = factory.build(layout, on_unit_interval, self._root())
+        self._cost_ = cost_of(module, factory.input_shape(layout))
+        optimizer = self._resolve_optimizer(len(pair.inputs))
+        # Losses that compare images do so in the unit of the data.
+        scaler = self._preparation_.target_scaler
+        self._units_ = Units(scaler.center, scaler.spread, pair.intensity.black, pair.intensity.span)
+        criterion = build_criterion(self.loss, self._units_)
+        self.net_ = create_net(module, criterion, optimizer, resolve_device(self.device))
+
+    def _design(self, on_unit_interval: bool) -> dict[str, Any]:
+        """Return the choices that a continued fit must keep, and the optimizer."""
+        return {
+            **self._factory().fixed_parameters(),
+            "a loss on [0, 1]": on_unit_interval,
+            "optimizer": name_of((self.optimizer, self.weight_decay)),
+        }
+
+    def _go_on(self, design: dict[str, Any], n_samples: int) -> None:
+        """Set the loss and the optimizer of this call; refuse another network or scaling."""
+        before, self._design_ = self._design_, design
+        changed = [name for name in design if design[name] != before[name] and name != "optimizer"]
+        if changed:
+            raise ValueError(
+                f"{' and '.join(changed)} changed since the first fit, and warm_start and partial_fit go on "
+                "with its network and scaling. Change it back, or fit anew with warm_start=False."
+            )
+        net = self.net_
+        net.criterion_ = build_criterion(self.loss, self._units_).to(net.device)
+        if design["optimizer"] != before["optimizer"]:
+            net.optimizer, arguments = self._resolve_optimizer(n_samples)
+            net.optimizer_ = net.optimizer(net.module_.parameters(), **arguments)
+
+    def _train(
+        self,
+        source: Pair | RandomPatches,
+        held_out: Pair | None,
+        tasks: FitTasks,
+        sample: Pair,
+        *,
+        epochs: int | None = None,
+        schedule: str | None = None,
+    ) -> KeyboardInterrupt | None:
+        """Train on batches of the source, and return the interruption of the run, if any.
+
+        Parameters
+        ----------
+        source : Pair or RandomPatches
+            Batches are drawn from it.
+        held_out : Pair or None
+            Samples to validate on.
+        tasks : FitTasks
+            The fit for callbacks of scikit-learn, which score ``sample``.
+        sample : Pair
+            Arrays that stand for the source.
+        epochs : int, optional
+            Epochs of this call. By default ``max_epochs``, less those before.
+        schedule : str, optional
+            In place of ``learning_rate_schedule``.
+        """
+        batches = self._batches(source, "noise", self._n_runs_)
+        if held_out is not None:
+            fitted = self._preparation_ if hasattr(self, "net_") else None
+            self._factory().needs_unit_interval(held_out.targets, fitted)
+        frozen = None if held_out is None else self._batches(held_out, "validation", 0).freeze()
+        batch_size = self._resolve_batch_size(len(batches))
+        earlier_losses, best_weights = self._earlier_validation(frozen)
+        done = 0
+        if epochs is None:
+            done = len(self.net_.history)
+            epochs = self._resolve_epochs(-(-len(batches) // batch_size)) - done
+            if done and self._has_nothing_left(epochs, earlier_losses):
+                tasks.begin(0, *self._sample_for_callbacks(sample))
+                tasks.end()
+                return None
+        step = FORWARD_PASSES_PER_STEP * self._cost_.flops * batch_size
+        self.precision_ = resolve_precision(
+            self.precision,
+            self.net_.module_,
+            self._factory().input_shape(self._preparation_.layout),
+            torch.device(self.net_.device),
+            step,
+        )
+        errors, data_range = self._preparation_.squared_errors, self.data_range_
+        watchers, functions = check_callbacks(self.callbacks)
+        plan = TrainingPlan(
+            epochs=epochs,
+            batch_size=batch_size,
+            schedule=schedule or self.learning_rate_schedule,
+            rise=self._auto_values.warm_up_steps,
+            done=done,
+            earlier_losses=earlier_losses,
+            best_weights=best_weights,
+            learning_rate=self._resolve_optimizer(len(batches))[1]["lr"],
+            patience=self.n_iter_no_change if self.early_stopping and frozen is not None else None,
+            tol=self.tol,
+            bfloat16=self.precision_ == "bfloat16",
+            sample_psnr=lambda output, target: psnr_of_mse(errors(output, target).cpu(), data_range),
+            show_progress=bool(self.verbose),
+            largest_gradient=self.gradient_clipping,
+            averaging=self.weight_averaging,
+            callbacks=watchers,
+            epoch_begins=tasks.begin_epoch,
+            epoch_ends=lambda net: self._end_epoch(tasks, functions, net),
+        )
+        tasks.begin(epochs, *self._sample_for_callbacks(sample))
+        with self._lent_randomness(), suitable_threads(step):
+            interruption = train(self.net_, batches, frozen, plan)
+        self._n_runs_ += 1
+        # The net holds them now.
+        self._best_weights_ = None
+        tasks.end()
+        return interruption
+
+    def _store(self, draft: Self, interruption: KeyboardInterrupt | None) -> Self:
+        """Take over the fitted state of the draft; raise an interruption again."""
+        draft._set_history()
+        take_fitted(self, draft)
+        # A search would otherwise compare an interrupted fit with finished ones.
+        if interruption is not None:
+            raise interruption
+        return self
+
+    # Parts of a run ----------------------------------------------------------------------------------
+
+    def _batches(self, samples: Any, purpose: str, run: int) -> Any:
+        """Return the source of batches, with random numbers for one purpose and run."""
+        device = torch.device(self.net_.device)
+        if isinstance(samples, Pair) and samples.weights is not None:
+            check_weighable(self.loss, check_loss(self.loss).by_sample)
+        noiseless = samples.is_paired if isinstance(samples, RandomPatches) else samples.noiser is None
+        pairing = pairing_of(
+            self._preparation_,
+            None if noiseless else self.noiser_,
+            self.augment,
+            self.emphasis,
+            stream(self._root(), purpose, run, device=device),
+            tells_level=self._factory().has_noise_map,
+        )
+        return rows_of(samples, device, pairing, stream(self._root(), "shuffle", run))
+
+    def _earlier_validation(
+        self, frozen: FixedRows | None
+    ) -> tuple[list[float], dict[str, torch.Tensor] | None]:
+        """Return the earlier losses of early stopping, and the best weights so far.
+
+        They count since the validation samples and the loss last changed.
+        """
+        judge = None
+        if frozen is not None and self.early_stopping:
+            sides = (frozen.inputs, frozen.targets, frozen.weights)
+            judge = name_of([name_of(self.loss), *(s.numpy(force=True) for s in sides if s is not None)])
+        history = self.net_.history
+        # Files of an older version lack it.
+        before = getattr(self, "_judged_", None)
+        if judge is None:
+            self._judged_ = None
+        elif before is None or before[0] != judge or before[1] > len(history):
+            self._judged_ = judge, len(history)
+        else:
+            losses = [epoch.get("valid_loss", np.inf) for epoch in history[before[1] :]]
+            return losses, getattr(self, "_best_weights_", None)
+        return [], None
+
+    def _has_nothing_left(self, left: int, losses: Sequence[float]) -> bool:
+        """Return whether a continued fit is over already, with a warning."""
+        done = len(self.net_.history)
+        if left <= 0:
+            reason = f"max_epochs={self.max_epochs!r} counts all epochs, and {done} are done"
+            remedy = f"Raise max_epochs to more than {done}"
+        elif self.early_stopping and progress_of(losses, self.tol)[1] >= self.n_iter_no_change:
+            reason = f"it stopped early after {done} epochs, and is measured on the same samples as then"
+            remedy = "Raise n_iter_no_change, or turn early_stopping off"
+        else:
+            return False
+        warn_user(
+            f"{type(self).__name__} has warm_start=True and learned nothing more: {reason}. {remedy} to go "
+            "on, or fit anew with warm_start=False."
+        )
+        return True
+
+    def _resolve_optimizer(self, n_samples: int) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+        return resolve_optimizer(self.optimizer, self.learning_rate, self.weight_decay, n_samples=n_samples)
+
+    def _resolve_batch_size(self, n_samples: int) -> int:
+        if self.batch_size == "auto":
+            return self._auto_values.batch_size(n_samples)
+        if self.batch_size > n_samples:
+            warn_user(
+                f"batch_size={self.batch_size} is larger than the {n_samples} samples there are to train on; "
+                "all of them make one batch.",
+            )
+        return min(n_samples, self.batch_size)
+
+    def _resolve_epochs(self, steps: int) -> int:
+        return self._auto_values.max_epochs(steps) if self.max_epochs == "auto" else int(self.max_epochs)
+
+    def _root(self) -> int:
+        """Return the seed of the fit, the same for all further calls that continue it."""
+        if not hasattr(self, "_root_"):
+            self._root_ = root_seed(self.random_state)
+        return self._root_
+
+    def _lent_randomness(self) -> AbstractContextManager[None]:
+        """Lend torch's global random state to modules that draw from it, as dropout does."""
+        if isinstance(self.net_.module_, SeededModule):
+            return nullcontext()
+        return borrowed_global_state(stream_seed(self._root(), "training", self._n_runs_))
+
+    # Callbacks ---------------------------------------------------------------------------------------
+
+    def _sample_for_callbacks(self, sample: Pair) -> tuple[Any, Any, dict[str, Any] | None]:
+        """Return samples, their clean side and their weights for callbacks to score."""
+        shape = self._sample_shape_
+        # predict takes no parts of flattened images.
+        if len(shape) == 1 and sample.inputs[0].size != shape[0]:
+            return None, None, None
+        X, y = (
+            side.reshape(-1, *shape) if len(shape) == 1 else side for side in (sample.inputs, sample.targets)
+        )
+        X = restore_names(X, getattr(self, "feature_names_in_", None))
+        return X, y, None if sample.weights is None else {"sample_weight": sample.weights}
+
+    def _end_epoch(self, tasks: FitTasks, functions: Sequence[Callable[..., Any]], net: Any) -> bool:
+        """Call callbacks after an epoch, and return whether one of them stops the run."""
+        so_far = functools.cache(lambda: self._fitted_so_far(net))
+        stop = tasks.end_epoch(lambda: {n: v for n, v in vars(so_far()).items() if n.endswith("_")})
+        epoch = {name: value for name, value in net.history[-1].items() if name != "batches"}
+        for function in functions:
+            returned = function(so_far(), dict(epoch))
+            stop |= isinstance(returned, bool | np.bool_) and bool(returned)
+        return stop
+
+    def _fitted_so_far(self, net: Any) -> Self:
+        """Return a fitted copy, as if the fit had ended with the last epoch."""
+        twin = unobserved(self)
+        twin.net_ = net.as_if_ended()
+        twin._best_weights_ = net.better_weights
+        # A fit that continues the copy draws patches and noise of its own.
+        twin._n_runs_ += 1
+        twin._set_history()
+        return twin
+
+    def _set_history(self) -> None:
+        """Set the public attributes that the history of the net determines."""
+        history = self.net_.history
+        self.n_iter_ = len(history)
+        self.loss_curve_ = [epoch["train_loss"] for epoch in history]
+        self.validation_scores_ = [e["valid_psnr"] for e in history if "valid_psnr" in e] or None
+
+    # State and display --------------------------------------------------------------------------------
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "net_")
+
+    def summary(
+        self, input_shape: Sequence[int] | None = None, *, depth: int | None = None
+    ) -> NetworkSummary:
+        """Return the network as a table: layers, shapes, parameters, multiply-accumulates.
+
+        Nothing of the estimator changes. Before ``fit``, a network is built and thrown away.
+
+        Parameters
+        ----------
+        input_shape : tuple of int, optional
+            Shape of one sample of X, such as ``(784,)``, ``(28, 28)`` or ``(28, 28, 3)``. By default that of
+            the fit. A fitted :class:`~sk_denoise.ImageDenoiser` takes any height and width, by default
+            those of its patches.
+        depth : int, optional
+            How deep the blocks of the network are opened: 1 shows those that it is made of. By default all
+            layers are shown, or, where they are more than 64, the blocks that hold them.
+
+        Returns
+        -------
+        NetworkSummary
+            Prints as a table; ``layers``, ``n_parameters``, ``macs`` and more are its attributes.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``, without ``input_shape``.
+        ValueError
+            For a shape that the network cannot be given.
+        """
+        return summarize(self, input_shape, depth)
+
+    def _repr_html_inner(self) -> str:
+        """Return the diagram of scikit-learn, which calls this, and the network below it."""
+        return html_with_summary(self, super()._repr_html_inner())
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in bundle:
+            bundle["text/html"] = html_with_summary(self, bundle["text/html"])
+        return bundle

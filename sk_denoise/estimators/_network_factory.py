@@ -1,0 +1,302 @@
+"""Networks by name, as specs or as functions of users, built for an estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import torch
+from numpy.typing import NDArray
+from sklearn.base import clone
+from torch import nn
+
+from sk_denoise import _registry
+from sk_denoise._random import borrowed_global_state, stream, stream_seed
+from sk_denoise._registry import Loaded, networks_of
+from sk_denoise._validation import Noiser, as_tensor, check_one_of, name_of
+from sk_denoise.estimators._pairs import Pair
+from sk_denoise.estimators._preparation import ImageLayout, Preparation, SampleLayout
+from sk_denoise.networks import Bounded, SeededModule
+from sk_denoise.training import check_loss
+
+__all__ = [
+    "IMAGE_NETWORKS",
+    "NETWORKS",
+    "AutoencoderFactory",
+    "ImageNetworkFactory",
+    "NetworkFactory",
+]
+
+NETWORKS: Loaded[type[Any]] = Loaded(networks_of("DenoisingAutoencoder"))
+IMAGE_NETWORKS: Loaded[type[Any]] = Loaded(networks_of("ImageDenoiser"))
+EVERY_NETWORK: Loaded[type[Any]] = Loaded(_registry.NETWORKS)
+# Slack of the range from black to white, for single precision.
+ROUNDING = 1e-4
+
+
+@runtime_checkable
+class NetworkSpec(Protocol):
+    """An object with a method that builds the network."""
+
+    build: Callable[..., nn.Module]
+
+
+def _resolve(network: Any, table: Mapping[str, type[Any]], estimator: str, arguments: str) -> Any:
+    """Return the spec or callable of the parameter ``network`` of an estimator.
+
+    Parameters
+    ----------
+    network : object
+        The parameter, as the user passed it.
+    table : mapping of str to type
+        Specs by name.
+    estimator : str
+        Name of the class of the estimator.
+    arguments : str
+        Arguments that a class or function of the user receives.
+    """
+    if isinstance(network, str):
+        # A network of the other estimator is refused below, with the name of the estimator that takes it.
+        known = EVERY_NETWORK if network in EVERY_NETWORK else table
+        network = check_one_of(network, known, "network")()
+    if isinstance(network, nn.Module):
+        raise ValueError(
+            f"network={type(network).__name__}(...) is a module that was built already; every fit needs a "
+            f"fresh one. Pass its class, a function of {arguments}, or a spec."
+        )
+    meant_for = getattr(network, "meant_for", estimator)
+    if meant_for != estimator:
+        raise ValueError(
+            f"{network!r} is a network for {meant_for}. {estimator} knows {', '.join(map(repr, table))}."
+        )
+    if is_spec(network) or callable(network):
+        return network
+    raise ValueError(
+        f"network must be one of {list(table)}, a spec such as {next(iter(table.values())).__name__}(...), "
+        f"or a class or function that takes {arguments} and gives a torch.nn.Module. Got {network!r}."
+    )
+
+
+def build_network(
+    network: Any,
+    arguments: tuple[Any, ...],
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    root: int,
+) -> nn.Module:
+    """Return a network with fresh weights, in single precision.
+
+    Networks of ours draw them from the root seed's stream, wherever they stand in the module. Others draw
+    from torch's global state, which is lent to them.
+    """
+    build = network.build if is_spec(network) else network
+    with borrowed_global_state(stream_seed(root, "weights")):
+        module = build(*arguments)
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"network must give a torch.nn.Module, got {type(module).__name__}.")
+    module = module.float()
+    for number, part in enumerate(module.modules()):
+        if isinstance(part, SeededModule):
+            part.reset_parameters(stream(root, "weights", number))
+    _check_shapes(module, input_shape, output_shape)
+    return module
+
+
+def is_spec(network: Any) -> bool:
+    """Return whether it is an instance with a method ``build``."""
+    return isinstance(network, NetworkSpec) and not isinstance(network, type)
+
+
+def _check_shapes(module: nn.Module, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> None:
+    probe = torch.zeros(2, *input_shape, dtype=torch.float32)
+    with torch.no_grad():
+        output = module.eval()(probe)
+    if not isinstance(output, torch.Tensor) or output.shape != (2, *output_shape):
+        got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        wanted = "the same shape" if input_shape == output_shape else f"shape {(2, *output_shape)}"
+        raise ValueError(
+            f"The network must map a batch of shape {tuple(probe.shape)} to one of {wanted}, it gave {got}."
+        )
+
+
+@dataclass(frozen=True)
+class AutoencoderFactory:
+    """Builds networks for samples of one shape, through a latent vector.
+
+    Attributes
+    ----------
+    parameter : str, spec, class or callable
+        The parameter ``network`` of the estimator.
+    latent_dim : int
+        Length of the latent vector.
+    loss : str, dict or callable
+        The parameter ``loss``, which may need an output in [0, 1].
+    image_shape : tuple of int or None
+        The parameter ``image_shape``.
+    """
+
+    parameter: Any
+    latent_dim: int
+    loss: Any
+    image_shape: Sequence[int] | None
+    # No channel of the noise level is added to the input.
+    has_noise_map: ClassVar[bool] = False
+
+    @cached_property
+    def network(self) -> Any:
+        """The spec of the network, or the function that makes it."""
+        network = _resolve(self.parameter, NETWORKS, "DenoisingAutoencoder", "(input_shape, latent_dim)")
+        if getattr(network, "output_activation", None) == "auto":
+            settled = "sigmoid" if check_loss(self.loss).on_unit_interval else "identity"
+            network = clone(network).set_params(output_activation=settled)
+        return network
+
+    @property
+    def rows_are_signals(self) -> bool:
+        """Whether rows are signals of shape ``(1, length)``, in one unit."""
+        return bool(getattr(self.network, "rows_are_signals", False))
+
+    def layout(self, sample_shape: tuple[int, ...]) -> SampleLayout:
+        """Return the layout of samples of this shape."""
+        return SampleLayout.of(sample_shape, self.image_shape, self.rows_are_signals)
+
+    def batch_layout(self, sample_shape: tuple[int, ...], batch_shape: tuple[int, ...]) -> SampleLayout:
+        """Return the layout of the samples in a training batch."""
+        return self.layout(sample_shape)
+
+    def input_shape(self, layout: SampleLayout) -> tuple[int, ...]:
+        """Return the shape of one network input."""
+        return layout.network_shape
+
+    def build(self, layout: SampleLayout, on_unit_interval: bool, root: int) -> nn.Module:
+        """Return the network with weights drawn from the root seed."""
+        shape = layout.network_shape
+        return build_network(self.network, (shape, self.latent_dim), shape, shape, root)
+
+    def preparation(
+        self, pair: Pair, layout: SampleLayout, noiser: Noiser | None, on_unit_interval: bool, root: int
+    ) -> Preparation:
+        """Learn the scaling of inputs and targets from a pair."""
+        return Preparation.of(
+            layout,
+            as_tensor(pair.inputs),
+            as_tensor(pair.targets),
+            noiser,
+            stream(root, "statistics"),
+            scale_target=not on_unit_interval,
+        )
+
+    def fixed_parameters(self) -> dict[str, Any]:
+        """Return the parameters that must not change when a fit is continued."""
+        return {"network": name_of(self.parameter), "latent_dim": self.latent_dim}
+
+    def needs_unit_interval(self, clean: NDArray[Any], fitted: Preparation | None) -> bool:
+        """Return whether the output is in [0, 1]; refuse clean data outside."""
+        if check_loss(self.loss).on_unit_interval:
+            cause = f"loss={self.loss!r}"
+        elif getattr(self.network, "output_activation", None) == "sigmoid":
+            cause = 'output_activation="sigmoid"'
+        else:
+            return False
+        low, high = float(clean.min()), float(clean.max())
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"{cause} needs clean data in [0, 1], got values from {low:.4g} to {high:.4g}. Scale "
+                'them to [0, 1], or use loss="mse" with output_activation="identity".'
+            )
+        return True
+
+    def samples_for_noise(self, clean: NDArray[Any]) -> NDArray[Any]:
+        """Return the clean samples that the noiser is fitted to."""
+        return clean
+
+
+@dataclass(frozen=True)
+class ImageNetworkFactory:
+    """Builds networks for images of any size, with or without a noise-level map.
+
+    Attributes
+    ----------
+    parameter : str, spec, class or callable
+        The parameter ``network`` of the estimator.
+    sigma : {"blind", "map"}
+        The parameter ``sigma``.
+    loss : str, dict or callable
+        The parameter ``loss``, which may need an output in [0, 1].
+    image_shape : tuple of int or None
+        The parameter ``image_shape``, for rows.
+    """
+
+    parameter: Any
+    sigma: Literal["blind", "map"]
+    loss: Any
+    image_shape: Sequence[int] | None
+    # Rows that are not flattened images are images of height 1.
+    rows_are_signals: ClassVar[bool] = True
+
+    @cached_property
+    def network(self) -> Any:
+        """The spec of the network, or the function that makes it."""
+        return _resolve(self.parameter, IMAGE_NETWORKS, "ImageDenoiser", "(channels, noise_map)")
+
+    @property
+    def has_noise_map(self) -> bool:
+        """Whether the last channel of the input is the noise level of each pixel."""
+        return self.sigma == "map"
+
+    def layout(self, sample_shape: tuple[int, ...]) -> SampleLayout:
+        """Return the layout of samples of this shape."""
+        is_row = len(sample_shape) == 1 and self.image_shape is None
+        return SampleLayout.of(sample_shape, (1, *sample_shape) if is_row else self.image_shape)
+
+    def batch_layout(self, sample_shape: tuple[int, ...], batch_shape: tuple[int, ...]) -> SampleLayout:
+        """Return the layout of the patches in a training batch."""
+        return ImageLayout(batch_shape, batch_shape)
+
+    def input_shape(self, layout: SampleLayout) -> tuple[int, ...]:
+        """Return the shape of one network input, with the noise-level map."""
+        channels, height, width = layout.network_shape
+        return channels + self.has_noise_map, height, width
+
+    def build(self, layout: SampleLayout, on_unit_interval: bool, root: int) -> nn.Module:
+        """Return the network with weights drawn from the root seed."""
+        shape = layout.network_shape
+        arguments = (shape[0], self.has_noise_map)
+        module = build_network(self.network, arguments, self.input_shape(layout), shape, root)
+        # A soft clip in place of a sigmoid: a network that predicts the noise could not pass the image
+        # on through a sigmoid.
+        return Bounded(module) if on_unit_interval else module
+
+    def preparation(
+        self, pair: Pair, layout: SampleLayout, noiser: Noiser | None, on_unit_interval: bool, root: int
+    ) -> Preparation:
+        """Return the scaling of black to 0 and of white to 1, of inputs and targets alike."""
+        # One scale for both sides: the pixels that a residual network leaves alone keep their values.
+        return Preparation.to_unit_range(layout, pair.intensity.black, pair.intensity.span)
+
+    def fixed_parameters(self) -> dict[str, Any]:
+        """Return the parameters that must not change when a fit is continued."""
+        return {"network": name_of(self.parameter), "sigma": self.sigma}
+
+    def needs_unit_interval(self, clean: NDArray[Any], fitted: Preparation | None) -> bool:
+        """Return whether the loss needs an output from black (0) to white (1)."""
+        if not check_loss(self.loss).on_unit_interval:
+            return False
+        if fitted is not None:
+            scaled = fitted.target_scaler.scale(as_tensor(clean))
+            if scaled.min() < -ROUNDING or scaled.max() > 1 + ROUNDING:
+                raise ValueError(
+                    f"loss={self.loss!r} needs clean images between black and white of those of the first "
+                    f"fit, got values from {clean.min():.4g} to {clean.max():.4g}."
+                )
+        return True
+
+    def samples_for_noise(self, clean: NDArray[Any]) -> NDArray[Any]:
+        """Return the pixels that the noiser is fitted to."""
+        # Single pixels: the statistics of noise must not depend on the place where a patch was cut.
+        return clean.reshape(-1, 1, 1, *clean.shape[3:])
+
+
+NetworkFactory = AutoencoderFactory | ImageNetworkFactory
