@@ -23,8 +23,8 @@ __all__ = [
     "cost_of",
     "entries_at_once",
     "one_thread",
-    "suitable_threads",
-    "threads_for",
+    "threads_for_flops",
+    "threads_for_entries",
     "usage_by_layer",
 ]
 
@@ -187,11 +187,11 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def suitable_threads(flops: float) -> AbstractContextManager[None]:
+def threads_for_flops(flops: float) -> AbstractContextManager[None]:
     """Keep work of so many operations to one thread, unless it is worth sharing."""
     return nullcontext() if flops >= WORTH_SHARING else one_thread()
 
 
-def threads_for(entries: int) -> AbstractContextManager[None]:
+def threads_for_entries(entries: int) -> AbstractContextManager[None]:
     """Keep passes over so many entries to one thread, unless they are worth sharing."""
-    return suitable_threads(AN_ENTRY * entries)
+    return threads_for_flops(AN_ENTRY * entries)

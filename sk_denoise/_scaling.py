@@ -9,7 +9,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-__all__ = ["AffineScaler", "Moments", "chunks_of", "joint_moments", "moments", "some_of"]
+__all__ = [
+    "AffineScaler",
+    "Moments",
+    "iterate_chunks",
+    "compute_joint_moments",
+    "compute_moments",
+    "subsample",
+]
 
 _ENTRIES_AT_A_GLANCE = 2**22
 _CHUNK_ENTRIES = 2**20  # entries of one chunk: 8 MB in double precision
@@ -36,7 +43,7 @@ class Moments:
         return self.low == self.high
 
 
-def chunks_of(x: Tensor) -> Iterator[Tensor]:
+def iterate_chunks(x: Tensor) -> Iterator[Tensor]:
     """Yield consecutive rows of x in pieces that are small beside a processor's memory.
 
     No row is left alone where there are others: some noise takes values from other rows.
@@ -46,17 +53,17 @@ def chunks_of(x: Tensor) -> Iterator[Tensor]:
     yield from x.split([rows] * (whole - 1) + [len(x) - rows * (whole - 1)])
 
 
-def some_of(x: Tensor) -> Tensor:
+def subsample(x: Tensor) -> Tensor:
     """Return rows from all over x, few enough to tell its spread at a glance."""
     return x[:: max(1, x.numel() // _ENTRIES_AT_A_GLANCE)]
 
 
-def moments(chunks: Iterable[Tensor], dims: tuple[int, ...] = (0,)) -> Moments:
+def compute_moments(chunks: Iterable[Tensor], dims: tuple[int, ...] = (0,)) -> Moments:
     """Return the moments of chunks of rows, reduced over ``dims``."""
-    return joint_moments(((chunk,) for chunk in chunks), dims)[0][0]
+    return compute_joint_moments(((chunk,) for chunk in chunks), dims)[0][0]
 
 
-def joint_moments(
+def compute_joint_moments(
     chunks: Iterable[tuple[Tensor, ...]], dims: tuple[int, ...] = (0,)
 ) -> tuple[list[Moments], Tensor]:
     """Return the moments of each side of chunks of pairs, and the covariance of the sides.

@@ -28,15 +28,15 @@ from sk_denoise._validation import (
     restore_container,
 )
 from sk_denoise.metrics import ssim
-from sk_denoise.metrics._fixed_noise import (
-    back_through_earlier_steps,
-    corrupt_each,
-    corrupt_fold,
-    refuse_noisy,
-    seed_of,
+from sk_denoise.metrics._metrics import check_data_range
+from sk_denoise.metrics._scorers import (
+    METRICS,
+    corrupt_array,
+    corrupt_images,
+    invert_earlier_steps,
+    noise_seed,
+    refuse_noise_in_estimator,
 )
-from sk_denoise.metrics._functions import check_data_range
-from sk_denoise.metrics._scorers import METRICS
 from sk_denoise.restoration import denoise_image
 from sk_denoise.restoration._models import shared_network
 
@@ -313,10 +313,10 @@ def noisy_of(noise: Any, clean: Samples, name: Hashable) -> Samples:
     """Return the noisy version of clean samples: one draw of a noiser, or what is given."""
     if hasattr(noise, "__array__") or isinstance(noise, list | tuple):
         return _checked_noisy(noise, clean, name)
-    seed = seed_of(check_noiser(noise))
+    seed = noise_seed(check_noiser(noise))
     if isinstance(clean, list):
-        return [_as_stored(x, clean[0].dtype) for x in corrupt_each(noise, clean, seed)]
-    return _as_stored(np.asarray(corrupt_fold(noise, clean, seed, copy=0)), clean.dtype)
+        return [_as_stored(x, clean[0].dtype) for x in corrupt_images(noise, clean, seed)]
+    return _as_stored(np.asarray(corrupt_array(noise, clean, seed, copy=0)), clean.dtype)
 
 
 def _checked_noisy(given: Any, clean: Samples, name: Hashable) -> Samples:
@@ -397,7 +397,7 @@ def _usable(method: Any, noise: Any, name: Hashable) -> Any:
                 f"{type(method).__name__} first."
             ) from None
         if isinstance(noise, Noiser):
-            refuse_noisy(method, noise)
+            refuse_noise_in_estimator(method, noise)
     return method
 
 
@@ -412,7 +412,7 @@ def answer_of(
     start = time.perf_counter()
     with _naming(who):
         if hasattr(method, "predict"):
-            answer = back_through_earlier_steps(method, method.predict(own))
+            answer = invert_earlier_steps(method, method.predict(own))
         else:
             answer = _one_by_one(method, own if isinstance(own, list) else np.asarray(own), image_shape)
     seconds = time.perf_counter() - start

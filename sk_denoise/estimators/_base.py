@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sk_denoise._compat import FitTasks, in_kind, with_callbacks
 from sk_denoise._random import stream
-from sk_denoise._resources import suitable_threads
+from sk_denoise._resources import threads_for_flops
 from sk_denoise._validation import (
     SampleTagsMixin,
     as_float,
@@ -246,7 +246,7 @@ class BaseDenoiser(
         """Apply ``function(module, network input)`` to checked samples, in their precision."""
         prepare = self._fitted_preparation().input
         samples = as_tensor(as_float(self._in_unit(check_samples(self, X, reset=False))))
-        with suitable_threads(self._cost_.flops * len(samples)):
+        with threads_for_flops(self._cost_.flops * len(samples)):
             return run_in_chunks(
                 self.net_.module_, samples, lambda m, x: function(m, prepare(x)), self._cost_.widest
             ).numpy()

@@ -48,8 +48,8 @@ class ObservedFit(CallbackSupportMixin):
     def _as_if_ended(self, net: Any) -> Self:
         """Return a fitted copy, as if the fit had ended with the last epoch."""
         twin = unobserved(self)
-        twin.net_ = net.as_if_ended()
-        twin._best_weights_ = net.better_weights
+        twin.net_ = net.snapshot()
+        twin._best_weights_ = net.earlier_best_weights
         twin._n_runs_ += 1  # what goes on from it draws patches and noise of its own
         twin._recall()
         return twin

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_denoise._resources import entries_at_once
-from sk_denoise._scaling import AffineScaler, chunks_of, joint_moments
+from sk_denoise._scaling import AffineScaler, compute_joint_moments, iterate_chunks
 from sk_denoise._validation import Noiser, refuse_channels_first
 
 __all__ = ["ImageLayout", "Preparation", "SampleLayout", "run_in_chunks"]
@@ -50,9 +50,9 @@ class Preparation:
         """Learn the statistics of training rows, which ``noiser`` corrupts where it is given."""
         pairs = (
             (layout.to_network(x if noiser is None else noiser.corrupt(x, generator)), layout.to_network(t))
-            for x, t in zip(chunks_of(inputs), chunks_of(targets), strict=True)
+            for x, t in zip(iterate_chunks(inputs), iterate_chunks(targets), strict=True)
         )
-        (noisy, clean), covariance = joint_moments(pairs, layout.statistics_dims)
+        (noisy, clean), covariance = compute_joint_moments(pairs, layout.statistics_dims)
         input_scaler, target_scaler = AffineScaler.from_moments(noisy), AffineScaler.identity()
         if scale_target:
             correlation = covariance[0, 1] / (noisy.std * clean.std)

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from sk_denoise._compat import FitTasks, take_fitted, unfitted
 from sk_denoise._intensity import UNIT, IntensityRange, is_stored
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
-from sk_denoise._resources import cost_of, suitable_threads, threads_for
+from sk_denoise._resources import cost_of, threads_for_entries, threads_for_flops
 from sk_denoise._skops import StateInBytes
 from sk_denoise._validation import (
     Interval,
@@ -61,11 +61,11 @@ from sk_denoise.training import (
     check_callbacks,
     check_loss,
     create_net,
-    progress_of,
+    early_stopping_progress,
     resolve_device,
     resolve_optimizer,
     resolve_precision,
-    train,
+    run_training,
 )
 
 __all__ = ["FitSteps"]
@@ -319,7 +319,7 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
             pair.targets, layout.image_shape is not None
         )  # whatever the network
         self._reference_noiser_.fit(pair.targets, pair.targets)
-        with threads_for(pair.inputs.size):
+        with threads_for_entries(pair.inputs.size):
             self._preparation_ = self._prepared(pair, layout, on_unit_interval)
         module = self._module(network, layout, on_unit_interval)
         self._cost_ = cost_of(module, self._input_shape(layout))
@@ -409,8 +409,8 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
             epochs=epochs,
             batch_size=batch_size,
             schedule=schedule or self.learning_rate_schedule,
-            rise=self._rise,
-            done=done,
+            warm_up_steps=self._rise,
+            epochs_done=done,
             earlier_losses=earlier,
             best_weights=best_weights,
             learning_rate=self._optimizer(len(rows))[1]["lr"],
@@ -419,15 +419,15 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
             bfloat16=self.precision_ == "bfloat16",
             sample_psnr=lambda output, target: psnr_of_mse(errors(output, target).cpu(), data_range),
             show_progress=bool(self.verbose),
-            largest_gradient=self.gradient_clipping,
-            averaging=self.weight_averaging,
+            max_gradient_norm=self.gradient_clipping,
+            averaging_decay=self.weight_averaging,
             callbacks=watchers,
-            epoch_begins=tasks.begin_epoch,
-            epoch_ends=lambda net: self._tell(tasks, functions, net),
+            before_epoch=tasks.begin_epoch,
+            after_epoch=lambda net: self._tell(tasks, functions, net),
         )
         tasks.begin(epochs, *self._as_shown(sample))
-        with self._lent_randomness(), suitable_threads(step):
-            interruption = train(self.net_, rows, frozen, plan)
+        with self._lent_randomness(), threads_for_flops(step):
+            interruption = run_training(self.net_, rows, frozen, plan)
         self._n_runs_ += 1
         self._best_weights_ = None  # the net has them
         tasks.end()
@@ -459,7 +459,7 @@ class FitSteps(StateInBytes, ObservedFit, BaseEstimator, metaclass=ABCMeta):
         if left <= 0:
             reason = f"max_epochs={self.max_epochs!r} counts all epochs, and {done} are done"
             remedy = f"Raise max_epochs to more than {done}"
-        elif self.early_stopping and progress_of(losses, self.tol)[1] >= self.n_iter_no_change:
+        elif self.early_stopping and early_stopping_progress(losses, self.tol)[1] >= self.n_iter_no_change:
             reason = f"it stopped early after {done} epochs, and is measured on the same samples as then"
             remedy = "Raise n_iter_no_change, or turn early_stopping off"
         else:

@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
 from sklearn.metrics import get_scorer
+from sklearn.pipeline import Pipeline
 
 from sk_denoise._compat import in_kind_of, on_host
-from sk_denoise._intensity import IntensityRange
+from sk_denoise._intensity import UNIT, IntensityRange, is_stored
+from sk_denoise._random import root_seed, stream
 from sk_denoise._validation import (
     Noiser,
     Scorer,
+    as_float,
+    as_tensor,
     check_lengths,
     check_noiser,
+    check_numbers,
     check_one_of,
     image_of,
     is_clean_side,
+    noisers_in,
     refuse_masked,
     restore_container,
 )
-from sk_denoise.metrics._fixed_noise import (
-    corrupt_each,
-    corrupt_fold,
-    is_ragged,
-    predict_in_unit,
-    refuse_noisy,
-    seed_of,
-    takes_images,
-    through_earlier_steps,
-    unit_of,
-)
-from sk_denoise.metrics._functions import check_data_range, mean_over_samples, mse, nmse, psnr, ssim
+from sk_denoise.metrics._metrics import check_data_range, mean_over_samples, mse, nmse, psnr, ssim
 
-__all__ = ["make_denoising_scorer", "make_robustness_scorer"]
+__all__ = [
+    "apply_earlier_steps",
+    "corrupt_array",
+    "corrupt_images",
+    "corrupt_samples",
+    "foreign_range",
+    "invert_earlier_steps",
+    "is_ragged",
+    "make_denoising_scorer",
+    "make_robustness_scorer",
+    "noise_seed",
+    "predict_in_range",
+    "refuse_noise_in_estimator",
+    "takes_images",
+]
 
 # name: (metric, whether it needs a data range, sign that makes greater better)
 METRICS: dict[str, tuple[Callable[..., float], bool, int]] = {
@@ -57,7 +67,7 @@ class _DenoisingScorer(Scorer):
     def score(
         self, estimator: Any, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> float:
-        refuse_noisy(estimator, self.noiser)
+        refuse_noise_in_estimator(estimator, self.noiser)
         check_lengths(X, y)
         refuse_masked(X, "X")
         refuse_masked(y, "y")
@@ -70,10 +80,10 @@ class _DenoisingScorer(Scorer):
         clean = (
             in_kind_of(X, restore_container(np.asarray(on_host(y)), here)) if is_clean_side(y, here) else X
         )
-        truth, last = through_earlier_steps(estimator, clean)
+        truth, last = apply_earlier_steps(estimator, clean)
         truth = np.asarray(on_host(truth))
-        noisy = in_kind_of(X, corrupt_fold(self.noiser, here, self.seed, copy=0))
-        prediction = on_host(predict_in_unit(estimator, noisy, unit_of(last, truth)))
+        noisy = in_kind_of(X, corrupt_array(self.noiser, here, self.seed, copy=0))
+        prediction = on_host(predict_in_range(estimator, noisy, foreign_range(last, truth)))
         metric, needs_range, sign = METRICS[self.metric]
         keywords: dict[str, Any] = {"sample_weight": sample_weight}
         if needs_range:
@@ -89,8 +99,8 @@ class _DenoisingScorer(Scorer):
     ) -> float:
         """Return the mean score of images of different sizes."""
         clean, truths = ([np.asarray(image_of(x)) for x in side] for side in (X, y))
-        unit = unit_of(getattr(estimator, "best_estimator_", estimator), truths[0])
-        predictions = predict_in_unit(estimator, corrupt_each(self.noiser, clean, self.seed), unit)
+        unit = foreign_range(getattr(estimator, "best_estimator_", estimator), truths[0])
+        predictions = predict_in_range(estimator, corrupt_images(self.noiser, clean, self.seed), unit)
         metric, needs_range, sign = METRICS[self.metric]
         keywords: dict[str, Any] = {}
         if needs_range:
@@ -111,10 +121,10 @@ class _RobustnessScorer(Scorer):
     n_copies: int
 
     def score(self, estimator: Any, X: ArrayLike, y: Any = None, **metadata: Any) -> float:
-        refuse_noisy(estimator, self.noiser)
+        refuse_noise_in_estimator(estimator, self.noiser)
         scorer = get_scorer(self.scoring)
         here = on_host(X)
-        copies = (corrupt_fold(self.noiser, here, self.seed, copy) for copy in range(self.n_copies))
+        copies = (corrupt_array(self.noiser, here, self.seed, copy) for copy in range(self.n_copies))
         return float(np.mean([scorer(estimator, in_kind_of(X, noisy), y, **metadata) for noisy in copies]))
 
 
@@ -165,7 +175,7 @@ def make_denoising_scorer(
     check_one_of(metric, METRICS, "metric")
     if data_range is not None:
         check_data_range(data_range)
-    return _DenoisingScorer(noiser, seed_of(noiser), metric, data_range)
+    return _DenoisingScorer(noiser, noise_seed(noiser), metric, data_range)
 
 
 def make_robustness_scorer(
@@ -209,4 +219,123 @@ def make_robustness_scorer(
     get_scorer(scoring)
     if not isinstance(n_copies, int | np.integer) or n_copies < 1:
         raise ValueError(f"n_copies must be an integer of at least 1, got {n_copies!r}.")
-    return _RobustnessScorer(noiser, seed_of(noiser), scoring, int(n_copies))
+    return _RobustnessScorer(noiser, noise_seed(noiser), scoring, int(n_copies))
+
+
+def noise_seed(noiser: Any) -> int:
+    """Return the seed of all draws, settled once so that they are the same for every candidate."""
+    return 0 if getattr(noiser, "random_state", None) is None else root_seed(noiser.random_state)
+
+
+def corrupt_array(noiser: Any, X: ArrayLike, seed: int, copy: int) -> Any:
+    """Return the fold with the noise that belongs to this noiser and copy, whoever asks."""
+    clean = as_float(check_numbers(X, "X"))
+    noisy = clone(noiser).fit(clean, clean).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
+    return restore_container(noisy.numpy(), X)
+
+
+def corrupt_images(noiser: Any, images: Sequence[NDArray[Any]], seed: int) -> list[NDArray[Any]]:
+    """Return images of different sizes with the noise that belongs to this noiser and their place.
+
+    The noiser learns from all pixels together. A stack of one image would tell it that nothing varies,
+    and noise that is relative to what varies would be none.
+    """
+    pixels = np.concatenate([as_float(x).reshape(-1, 1, 1, *x.shape[2:]) for x in images])
+    fitted = clone(noiser).fit(pixels, pixels)
+    return [
+        fitted.corrupt(as_tensor(as_float(x))[None], stream(seed, "scorer", place)).numpy()[0]
+        for place, x in enumerate(images)
+    ]
+
+
+def corrupt_samples(noiser: Any, X: Any, seed: int) -> Any:
+    """Return samples, or images of different sizes, with the first noise of this noiser."""
+    if is_ragged(X):
+        return corrupt_images(noiser, [np.asarray(image_of(x)) for x in X], seed)
+    return corrupt_array(noiser, X, seed, copy=0)
+
+
+def is_ragged(X: Any) -> TypeGuard[list[Any]]:
+    """Return whether it is a list of images of different sizes."""
+    return isinstance(X, list | tuple) and len({np.shape(x) for x in X if hasattr(x, "ndim")}) > 1
+
+
+def refuse_noise_in_estimator(estimator: Any, noiser: Any) -> None:
+    for held in noisers_in(getattr(estimator, "best_estimator_", estimator)):
+        if getattr(held, "apply", "fit") == "always":
+            raise ValueError(
+                f"The noise of {noiser!r} is added to clean data, and the estimator holds {held!r}, which "
+                'would add more. Give that one apply="fit".'
+            )
+
+
+def takes_images(estimator: Any) -> bool:
+    """Return whether the last step takes images of any size, tensors with their channels first."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if isinstance(estimator, Pipeline):
+        return takes_images(estimator[-1])
+    return bool(getattr(estimator, "_takes_any_size", False))
+
+
+def apply_earlier_steps(estimator: Any, X: Any) -> tuple[Any, Any]:
+    """Return X as the last step of a pipeline meets it, and that step."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if not isinstance(estimator, Pipeline):
+        return X, estimator
+    before = X if len(estimator) == 1 else estimator[:-1].transform(X)
+    return apply_earlier_steps(estimator[-1], before)
+
+
+def foreign_range(estimator: Any, samples: NDArray[Any]) -> IntensityRange | None:
+    """Return the range of integers for an estimator that learned in another one, None where there is none.
+
+    Noise turns integers into floats, which no longer tell it.
+    """
+    learned = getattr(estimator, "intensity_range_", None)
+    if learned is None or not is_stored(samples.dtype) or not takes_images(estimator):
+        return None
+    counted = IntensityRange.of(samples)
+    is_another = UNIT in (learned, counted) or counted.white > learned.white or samples.dtype.itemsize == 1
+    return counted if is_another and counted != learned else None
+
+
+def predict_in_range(estimator: Any, noisy: Any, unit: IntensityRange | None) -> Any:
+    """Return the prediction of an estimator from noisy floats, which are counted in a range."""
+    if unit is None:
+        return estimator.predict(noisy)
+    learned = estimator_of(estimator).intensity_range_
+
+    def there(x: Any) -> Any:
+        return learned.from_unit(unit.to_unit(x))
+
+    def back(x: Any) -> Any:
+        return unit.from_unit(learned.to_unit(x))
+
+    if isinstance(noisy, list):
+        return [back(x) for x in estimator.predict([there(x) for x in noisy])]
+    return back(estimator.predict(there(noisy)))
+
+
+def estimator_of(estimator: Any) -> Any:
+    """Return the denoiser at the end of a search or a pipeline."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    return estimator_of(estimator[-1]) if isinstance(estimator, Pipeline) else estimator
+
+
+def invert_earlier_steps(estimator: Any, prediction: Any) -> Any:
+    """Return what a pipeline predicts in the unit of what the pipeline was given."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if not isinstance(estimator, Pipeline):
+        return prediction
+    prediction = invert_earlier_steps(estimator[-1], prediction)
+    for name, step in reversed(estimator.steps[:-1]):
+        if step in (None, "passthrough") or isinstance(step, Noiser):
+            continue
+        if hasattr(step, "inverse_transform"):
+            prediction = step.inverse_transform(prediction)
+        elif not hasattr(step, "predict"):  # what predicts here is a denoiser, which keeps the unit
+            raise ValueError(
+                f"The step {name!r} of the pipeline changes the data and has no inverse_transform, so its "
+                "predictions cannot be compared with the data it was given."
+            )
+    return prediction

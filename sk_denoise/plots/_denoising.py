@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from sk_denoise._intensity import is_stored
 from sk_denoise._validation import Noiser, check_noiser, check_one_of
 from sk_denoise.metrics import psnr
-from sk_denoise.metrics._fixed_noise import (
-    corrupt_any,
-    predict_in_unit,
-    refuse_noisy,
-    seed_of,
-    through_earlier_steps,
-    unit_of,
+from sk_denoise.metrics._scorers import (
+    apply_earlier_steps,
+    corrupt_samples,
+    foreign_range,
+    noise_seed,
+    predict_in_range,
+    refuse_noise_in_estimator,
 )
 from sk_denoise.plots._drawing import Display, check_figure, check_limits, require_pyplot, wrapped
 from sk_denoise.plots._inputs import (
@@ -192,16 +192,16 @@ class DenoisingDisplay(Display):
         require_pyplot(caller)
         check_fitted(estimator, caller)
         noisy = X_noisy if noiser is None else _corrupted(estimator, noiser, X_clean)
-        clean, last = through_earlier_steps(estimator, X_clean)
+        clean, last = apply_earlier_steps(estimator, X_clean)
         clean = as_samples(clean, "X_clean")
-        shown = as_samples(through_earlier_steps(estimator, noisy)[0], "X_noisy")
+        shown = as_samples(apply_earlier_steps(estimator, noisy)[0], "X_noisy")
         _check_alike(clean, shown)
         known = getattr(last, "image_shape_", None) if kind == "images" and _are_rows(clean) else None
-        unit = None if is_stored(shown[0].dtype) else unit_of(last, clean[0])
+        unit = None if is_stored(shown[0].dtype) else foreign_range(last, clean[0])
         return cls.from_predictions(
             clean[first],
             shown[first],
-            predict_in_unit(estimator, noisy[first], unit),  # type: ignore[index]
+            predict_in_range(estimator, noisy[first], unit),  # type: ignore[index]
             kind=kind,
             image_shape=known if image_shape is None else image_shape,
             labels=labels,
@@ -348,8 +348,8 @@ class DenoisingDisplay(Display):
 
 def _corrupted(estimator: Any, noiser: Any, X: Any) -> Any:
     """Return X with noise, where the estimator does not add its own on top."""
-    refuse_noisy(estimator, check_noiser(noiser))
-    return corrupt_any(noiser, X, seed_of(noiser))
+    refuse_noise_in_estimator(estimator, check_noiser(noiser))
+    return corrupt_samples(noiser, X, noise_seed(noiser))
 
 
 def _as_drawn(samples: Any, kind: str, image_shape: Sequence[int] | None, name: str) -> Samples:

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._validation import check_numbers, image_of, names_of, refuse_masked
 from sk_denoise.comparison import Samples, checked_samples
-from sk_denoise.metrics._fixed_noise import is_ragged
+from sk_denoise.metrics._scorers import is_ragged
 
 __all__ = [
     "Samples",

@@ -15,15 +15,15 @@ from sk_denoise._intensity import IntensityRange
 from sk_denoise._validation import Noiser, check_noiser, check_one_of
 from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.metrics import PSNR_CAP
-from sk_denoise.metrics._fixed_noise import (
-    corrupt_any,
-    predict_in_unit,
-    refuse_noisy,
-    seed_of,
-    through_earlier_steps,
-    unit_of,
+from sk_denoise.metrics._metrics import check_data_range, psnr_per_sample
+from sk_denoise.metrics._scorers import (
+    apply_earlier_steps,
+    corrupt_samples,
+    foreign_range,
+    noise_seed,
+    predict_in_range,
+    refuse_noise_in_estimator,
 )
-from sk_denoise.metrics._functions import check_data_range, psnr_of_each
 from sk_denoise.noise import GaussianNoiser, UniformNoiser
 from sk_denoise.plots._drawing import (
     COLORS,
@@ -255,7 +255,7 @@ class NoiseRobustnessDisplay(Display):
             Candidate.of(name, estimator, X_clean, noiser, data_range, caller)
             for name, estimator in named_estimators(estimators).items()
         ]
-        seed = seed_of(noiser)
+        seed = noise_seed(noiser)
         for level in levels.values():
             noisy = corrupted(level, X_clean, seed)
             for candidate in candidates:
@@ -428,17 +428,17 @@ class Candidate:
         check_fitted(estimator, caller)
         if not hasattr(estimator, "predict"):
             raise TypeError(f"{name!r} has no predict, {type(estimator).__name__} is no denoiser.")
-        refuse_noisy(estimator, noiser)
-        seen, last = through_earlier_steps(estimator, X_clean)
+        refuse_noise_in_estimator(estimator, noiser)
+        seen, last = apply_earlier_steps(estimator, X_clean)
         truth = as_samples(seen, "X_clean")
         data_range = range_of(truth) if data_range is None else data_range
         check_data_range(data_range)
-        return cls(name, estimator, truth, unit_of(last, truth[0]), data_range, [], [])
+        return cls(name, estimator, truth, foreign_range(last, truth[0]), data_range, [], [])
 
     def meet(self, noisy: Any) -> None:
         """Denoise noisy samples, and note how good they were before and are afterwards."""
-        seen, _ = through_earlier_steps(self.estimator, noisy)
-        denoised = predict_in_unit(self.estimator, noisy, self.unit)
+        seen, _ = apply_earlier_steps(self.estimator, noisy)
+        denoised = predict_in_range(self.estimator, noisy, self.unit)
         for notes, samples in ((self.noisy_scores, seen), (self.scores, denoised)):
             notes.append(
                 psnr_of_samples(self.truth, samples, self.data_range, f"what {self.name!r} predicts")
@@ -456,8 +456,8 @@ def psnr_of_samples(truth: Samples, samples: Any, data_range: float, what: str) 
         )
     if isinstance(truth, list):
         pairs = zip(truth, samples, strict=True)
-        return np.concatenate([psnr_of_each(t[None], np.asarray(x)[None], data_range) for t, x in pairs])
-    return psnr_of_each(truth, samples, data_range)
+        return np.concatenate([psnr_per_sample(t[None], np.asarray(x)[None], data_range) for t, x in pairs])
+    return psnr_per_sample(truth, samples, data_range)
 
 
 def levels_of(noiser: Any, parameter: str, sigmas: ArrayLike) -> dict[float, Any]:
@@ -485,7 +485,7 @@ def corrupted(noiser: Any, X: Any, seed: int) -> Any:
     """Return X with noise; that weak noise has nothing to teach matters to no one here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", WeakNoiseWarning)
-        return corrupt_any(noiser, X, seed)
+        return corrupt_samples(noiser, X, seed)
 
 
 def label_of(noiser: Any, parameter: str) -> str:

@@ -11,9 +11,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sk_denoise._scaling import chunks_of
+from sk_denoise._scaling import iterate_chunks
 
-__all__ = ["BatchIterator", "CorruptedRows", "CorruptedStream", "FixedRows", "Pairing", "Patches", "Rows"]
+__all__ = [
+    "BatchIterator",
+    "CorruptedRows",
+    "CorruptedStream",
+    "FixedRows",
+    "BatchTransform",
+    "PatchSource",
+    "BatchSource",
+]
 
 ENTRIES_AT_ONCE = 2**16  # drawn together: enough to hide what every call costs, few enough for the cache
 
@@ -23,7 +31,7 @@ Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass
-class Pairing:
+class BatchTransform:
     """What samples go through on their way to the network.
 
     Attributes
@@ -38,7 +46,7 @@ class Pairing:
         From ``(inputs, generator, *targets)`` to samples that were all moved in the same way.
     weigh : callable or None
         From noisy and clean samples to the weight of each entry in the loss, in the network's layout.
-    tells_level : bool
+    adds_noise_map : bool
         Whether a map of the noise level follows the channels of the input: the root mean square of what
         noise changed in the sample, in the network's unit.
     """
@@ -49,7 +57,7 @@ class Pairing:
     generator: torch.Generator
     augment: Callable[..., Any] | None = None
     weigh: Callable[[Tensor, Tensor], Tensor] | None = None
-    tells_level: bool = False
+    adds_noise_map: bool = False
 
     def fresh(self, inputs: Tensor, targets: Tensor) -> Batch:
         """Return samples augmented and corrupted, as training wants them."""
@@ -65,12 +73,12 @@ class Pairing:
         """Return samples corrupted, as validation wants them."""
         noisy = inputs if self.corrupt is None else self.corrupt(inputs, self.generator)
         shown, aim = self.prepare_input(noisy), self.prepare_target(targets)
-        if self.tells_level:
+        if self.adds_noise_map:
             shown = _with_level(shown, aim)
         return (shown, aim) if self.weigh is None else (shown, aim, self.weigh(noisy, targets))
 
 
-class Rows(Protocol):
+class BatchSource(Protocol):
     """What a training run draws batches from."""
 
     def __len__(self) -> int: ...
@@ -90,7 +98,7 @@ class CorruptedRows(Dataset[Batch]):
         What it should answer; ``inputs`` itself where these are clean.
     device : torch.device
         Where batches are wanted, whether or not the rows are there.
-    pairing : Pairing
+    transform : BatchTransform
         What they go through.
     shuffle : torch.Generator
         The source of the order of the rows, on the CPU.
@@ -101,7 +109,7 @@ class CorruptedRows(Dataset[Batch]):
     inputs: Tensor
     targets: Tensor
     device: torch.device
-    pairing: Pairing
+    transform: BatchTransform
     shuffle: torch.Generator
     weights: Tensor | None = None
 
@@ -121,20 +129,20 @@ class CorruptedRows(Dataset[Batch]):
         if self.targets is not self.inputs:
             targets = _sent(self.targets.index_select(0, index), self.device)
         weights = None if self.weights is None else self.weights.index_select(0, index)
-        return _weighed(self.pairing.fresh(inputs, targets), weights)
+        return _weighed(self.transform.fresh(inputs, targets), weights)
 
     def freeze(self) -> FixedRows:
         """Return all rows, corrupted once, in the network's unit and precision."""
-        target_chunks = chunks_of(self.targets)
+        target_chunks = iterate_chunks(self.targets)
         batches = [
-            self.pairing.corrupted(x.to(self.device), next(target_chunks).to(self.device))
-            for x in chunks_of(self.inputs)
+            self.transform.corrupted(x.to(self.device), next(target_chunks).to(self.device))
+            for x in iterate_chunks(self.inputs)
         ]
         sides = tuple(torch.cat(side) for side in zip(*batches, strict=True))
         return FixedRows(*_weighed(sides, self.weights))
 
 
-class Patches(Protocol):
+class PatchSource(Protocol):
     """What a stream is drawn from; see :class:`sk_denoise.datasets.RandomPatches`."""
 
     def __len__(self) -> int: ...
@@ -148,15 +156,15 @@ class CorruptedStream(Dataset[Batch]):
 
     Attributes
     ----------
-    patches : Patches
+    patches : PatchSource
         Draws the patches of an epoch, in blocks ``(inputs, targets)`` of any length.
-    device, pairing, shuffle
+    device, transform, shuffle
         As with :class:`CorruptedRows`.
     """
 
-    patches: Patches
+    patches: PatchSource
     device: torch.device
-    pairing: Pairing
+    transform: BatchTransform
     shuffle: torch.Generator
 
     def __len__(self) -> int:
@@ -168,7 +176,7 @@ class CorruptedStream(Dataset[Batch]):
             held: list[tuple[Tensor, Tensor]] = []
             for sizes in self._groups(batch_size):
                 inputs, targets = (_sent(side, self.device) for side in _next(blocks, held, sum(sizes)))
-                yield from _divided(self.pairing.fresh(inputs, targets), sizes)
+                yield from _divided(self.transform.fresh(inputs, targets), sizes)
 
     def _groups(self, batch_size: int) -> list[list[int]]:
         return grouped_sizes(len(self), batch_size, ENTRIES_AT_ONCE)  # patches are large
@@ -202,7 +210,7 @@ class BatchIterator:
     no small rest of rows weighs as much as a whole batch.
     """
 
-    dataset: Rows
+    dataset: BatchSource
     batch_size: int
 
     def __len__(self) -> int:

@@ -26,9 +26,9 @@ __all__ = [
     "Progress",
     "Schedule",
     "StopTraining",
-    "Told",
+    "EpochHooks",
     "check_callbacks",
-    "progress_of",
+    "early_stopping_progress",
 ]
 
 STEPS_UNWATCHED = 50  # on a GPU, between two looks at the loss
@@ -114,7 +114,7 @@ class EpochRecorder(Callback):
         )
 
 
-def check_weights(net: NeuralNet) -> None:
+def check_trained_weights(net: NeuralNet) -> None:
     """Refuse weights that the last step, whose loss nobody saw, has thrown out of all bounds."""
     largest = max(float(weight.detach().abs().max()) for weight in net.module_.parameters() if weight.numel())
     unit = math.sqrt(max(1.0, net.history[0].get("train_loss", 1.0)))  # of targets, where they are not scaled
@@ -156,7 +156,7 @@ class AveragedWeights(Callback):
                 average.copy_(weight)
 
 
-class Told(Callback):
+class EpochHooks(Callback):
     """Tell others of each epoch, who end the run when they answer True."""
 
     def __init__(self, begin: Callable[[], None], end: Callable[[NeuralNet], bool]) -> None:
@@ -171,7 +171,7 @@ class Told(Callback):
             raise StopTraining
 
 
-class StoppedBySkorch(Callback):
+class SkorchEarlyStoppingAdapter(Callback):
     """skorch's ``EarlyStopping``, which stops a run as the user's Ctrl-C does, told from that."""
 
     def __init__(self, stopping: SkorchEarlyStopping) -> None:
@@ -217,7 +217,7 @@ def check_callbacks(callbacks: Any) -> tuple[list[Callback], list[Callable[..., 
             raise TypeError(
                 f"callbacks must hold skorch callbacks and functions (estimator, epoch), got {callback!r}."
             )
-    stopping = [StoppedBySkorch(w) if isinstance(w, SkorchEarlyStopping) else w for w in watchers]
+    stopping = [SkorchEarlyStoppingAdapter(w) if isinstance(w, SkorchEarlyStopping) else w for w in watchers]
     return stopping, functions
 
 
@@ -227,7 +227,7 @@ def monitored_loss(net: NeuralNet) -> float:
     return float(epoch["valid_loss"] if "valid_loss" in epoch else epoch["train_loss"])
 
 
-def progress_of(losses: Sequence[float], tol: float) -> tuple[float, int]:
+def early_stopping_progress(losses: Sequence[float], tol: float) -> tuple[float, int]:
     """Return the least of the losses of epochs, and for how many epochs it has not fallen by ``tol``."""
     best, stale = math.inf, 0
     for loss in losses:
@@ -263,7 +263,7 @@ class BestWeights(Callback):
             self._keep(net)
 
     def _keep(self, net: NeuralNet) -> None:
-        self.weights = copy.deepcopy(net.judged.state_dict())
+        self.weights = copy.deepcopy(net.evaluated_module.state_dict())
 
     def restore(self, net: NeuralNet) -> None:
         """Give the network the weights of the best epoch so far."""
@@ -293,7 +293,7 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         self.losses.append(monitored_loss(net))
-        if progress_of(self.losses, self.tol)[1] >= self.patience:
+        if early_stopping_progress(self.losses, self.tol)[1] >= self.patience:
             raise StopTraining
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PRECISIONS", "has_bfloat16_units", "keep_on", "resolve_device", "resolve_precision"]
+__all__ = ["PRECISIONS", "has_bfloat16_units", "keep_on_device", "resolve_device", "resolve_precision"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 SHARE_FOR_DATA = 0.5  # of the free memory of a GPU
@@ -29,7 +29,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return resolved
 
 
-def keep_on(device: torch.device, *sides: Tensor) -> list[Tensor]:
+def keep_on_device(device: torch.device, *sides: Tensor) -> list[Tensor]:
     """Return tensors on the device where they fit beside a network, else as they are.
 
     One that is given twice stays one.

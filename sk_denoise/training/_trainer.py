@@ -17,21 +17,21 @@ from skorch.history import History
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
-from sk_denoise.training._batches import Batch, BatchIterator, FixedRows, Rows
+from sk_denoise.training._batches import Batch, BatchIterator, BatchSource, FixedRows
 from sk_denoise.training._callbacks import (
     AveragedWeights,
     BestWeights,
     EarlyStopping,
+    EpochHooks,
     EpochRecorder,
     Progress,
     Schedule,
-    StoppedBySkorch,
+    SkorchEarlyStoppingAdapter,
     StopTraining,
-    Told,
-    check_weights,
+    check_trained_weights,
 )
 
-__all__ = ["Net", "TrainingPlan", "create_net", "train"]
+__all__ = ["Net", "TrainingPlan", "create_net", "run_training"]
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,23 @@ class TrainingPlan:
         From a batch's prediction and target to the PSNR of each of its samples.
     show_progress : bool
         Whether to show a line that updates.
-    rise : int, default=0
+    warm_up_steps : int, default=0
         In how many steps the learning rate rises at least, before it falls.
-    done : int, default=0
+    epochs_done : int, default=0
         Epochs of the same run that were made before; the schedule goes on there.
     earlier_losses : sequence of float
         Losses on the same validation rows of the epochs before, for early stopping to go on from.
     best_weights : dict of str to Tensor or None, default=None
         The weights of the best of these epochs, where they are not those of the net.
-    largest_gradient : float or None, default=None
+    max_gradient_norm : float or None, default=None
         What the norm of the gradients of a step is cut to.
-    averaging : float or None, default=None
+    averaging_decay : float or None, default=None
         What the moving average of the weights keeps of itself at each step; None takes the last weights.
     callbacks : sequence of skorch.callbacks.Callback
         What else looks on, ready for a run.
-    epoch_begins : callable, optional
+    before_epoch : callable, optional
         Called without arguments before each epoch.
-    epoch_ends : callable, optional
+    after_epoch : callable, optional
         Called with the net after each epoch; where it answers True the run ends.
     """
 
@@ -85,15 +85,15 @@ class TrainingPlan:
     bfloat16: bool
     sample_psnr: Callable[[Tensor, Tensor], Any]
     show_progress: bool
-    rise: int = 0
-    done: int = 0
+    warm_up_steps: int = 0
+    epochs_done: int = 0
     earlier_losses: Sequence[float] = ()
     best_weights: dict[str, Tensor] | None = None
-    largest_gradient: float | None = None
-    averaging: float | None = None
+    max_gradient_norm: float | None = None
+    averaging_decay: float | None = None
     callbacks: Sequence[Callback] = ()
-    epoch_begins: Callable[[], None] = lambda: None
-    epoch_ends: Callable[[NeuralNet], bool] = lambda net: False
+    before_epoch: Callable[[], None] = lambda: None
+    after_epoch: Callable[[NeuralNet], bool] = lambda net: False
 
 
 def create_net(
@@ -123,8 +123,8 @@ def create_net(
     return net
 
 
-def train(
-    net: NeuralNet, rows: Rows, validation: FixedRows | None, plan: TrainingPlan
+def run_training(
+    net: NeuralNet, rows: BatchSource, validation: FixedRows | None, plan: TrainingPlan
 ) -> KeyboardInterrupt | None:
     """Train the net, and return the interruption that ended the run, for the caller to raise again.
 
@@ -136,7 +136,7 @@ def train(
     """
     best = BestWeights(plan.earlier_losses, plan.best_weights)
     net.best = None if plan.patience is None else best
-    net.callbacks_ = _named(_looking_on(plan, best, len(BatchIterator(rows, plan.batch_size))))
+    net.callbacks_ = _named(build_callbacks(plan, best, len(BatchIterator(rows, plan.batch_size))))
     net.watches_gradients = any(_sees_gradients(callback) for _, callback in net.callbacks_)
     net.train_split = None if validation is None else predefined_split(validation)
     net.batch_size, net.verbose = plan.batch_size, int(bool(plan.callbacks))  # what some print depends on it
@@ -148,39 +148,39 @@ def train(
         half = torch.autocast(kind, torch.bfloat16, enabled=plan.bfloat16, cache_enabled=False)
         with suppress(StopTraining), half:
             net.fit_loop(rows, epochs=plan.epochs)
-        check_weights(net)
+        check_trained_weights(net)
     except KeyboardInterrupt as error:
         interruption = error
         if net.history and "train_loss" not in net.history[-1]:  # the epoch was not complete
             net.history.pop()
     finally:
         net.notify("on_train_end", X=rows, y=None)
-        judged, averaged = net.judged, net.averaging is not None
+        evaluated_module, averaged = net.evaluated_module, net.averaging is not None
         net.callbacks_, net.train_split, net.averaging, net.best, net.verbose = [], None, None, None, 0
     if plan.patience is not None or interruption is not None:
         best.restore(net)
     elif averaged:
-        net.module_.load_state_dict(judged.state_dict())
+        net.module_.load_state_dict(evaluated_module.state_dict())
     net.module_.eval()
     return interruption
 
 
-def _looking_on(plan: TrainingPlan, best: BestWeights, steps_of_an_epoch: int) -> list[Callback]:
+def build_callbacks(plan: TrainingPlan, best: BestWeights, steps_of_an_epoch: int) -> list[Callback]:
     """Return the callbacks of a run, in the order in which they are called."""
-    epochs = plan.done + plan.epochs
-    done, steps = (steps_of_an_epoch * count for count in (plan.done, epochs))
+    epochs = plan.epochs_done + plan.epochs
+    done, steps = (steps_of_an_epoch * count for count in (plan.epochs_done, epochs))
     callbacks = [EpochRecorder(plan.sample_psnr, training_psnr=plan.show_progress)]
-    if plan.averaging is not None:
-        callbacks.append(AveragedWeights(plan.averaging))
-    callbacks += [best, Schedule(plan.schedule, plan.learning_rate, steps, plan.rise, done)]
-    if plan.largest_gradient is not None:
-        callbacks.append(GradientNormClipping(plan.largest_gradient))
+    if plan.averaging_decay is not None:
+        callbacks.append(AveragedWeights(plan.averaging_decay))
+    callbacks += [best, Schedule(plan.schedule, plan.learning_rate, steps, plan.warm_up_steps, done)]
+    if plan.max_gradient_norm is not None:
+        callbacks.append(GradientNormClipping(plan.max_gradient_norm))
     if plan.show_progress:
-        callbacks.append(Progress(epochs, plan.done))
-    may_stop = [callback for callback in plan.callbacks if isinstance(callback, StoppedBySkorch)]
+        callbacks.append(Progress(epochs, plan.epochs_done))
+    may_stop = [callback for callback in plan.callbacks if isinstance(callback, SkorchEarlyStoppingAdapter)]
     callbacks += [callback for callback in plan.callbacks if callback not in may_stop]
     callbacks += [
-        Told(plan.epoch_begins, plan.epoch_ends),
+        EpochHooks(plan.before_epoch, plan.after_epoch),
         *may_stop,
     ]  # those that may stop the run come last
     if plan.patience is not None:
@@ -235,27 +235,27 @@ class Net(NeuralNet):
         _complete(self)
 
     @property
-    def judged(self) -> nn.Module:
+    def evaluated_module(self) -> nn.Module:
         """The network with the weights that count: averaged ones where there are any."""
         if self.averaging is None:
             return self.module_  # type: ignore[no-any-return]
         return self.averaging.model.module  # type: ignore[no-any-return]
 
     @property
-    def better_weights(self) -> dict[str, Tensor] | None:
+    def earlier_best_weights(self) -> dict[str, Tensor] | None:
         """The weights that a run returns to when it stops early, where they are not those of now."""
         epoch = self.history[-1]
         if self.best is None or not self.best.loss < epoch.get("valid_loss", -math.inf):
             return None
         return dict(self.best.weights)
 
-    def as_if_ended(self) -> Net:
+    def snapshot(self) -> Net:
         """Return a copy as it would be if the run had ended here."""
         twin: Net = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin.callbacks_, twin.train_split, twin.averaging, twin.best, twin.verbose = [], None, None, None, 0
         twin = copy.deepcopy(twin)
-        twin.module_.load_state_dict(self.judged.state_dict())
+        twin.module_.load_state_dict(self.evaluated_module.state_dict())
         twin.module_.eval()
         return twin
 
@@ -298,7 +298,7 @@ class Net(NeuralNet):
     def validation_step(self, batch: Batch, **_: Any) -> Step:
         noisy, *aim = batch
         with torch.no_grad():
-            answer = self.judged(noisy).float()
+            answer = self.evaluated_module(noisy).float()
             return {"loss": self.criterion_(answer, *aim), "y_pred": answer}
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sk_denoise.training import BatchIterator, CorruptedRows, CorruptedStream, FixedRows, Pairing
+from sk_denoise.training import BatchIterator, BatchTransform, CorruptedRows, CorruptedStream, FixedRows
 
 ROWS = torch.arange(10.0)[:, None].repeat(1, 2)
 
@@ -16,9 +16,9 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pairing(corrupt=add_noise, seed=0, **prepare) -> Pairing:
+def transform(corrupt=add_noise, seed=0, **prepare) -> BatchTransform:
     same = dict.fromkeys(("prepare_input", "prepare_target"), lambda x: x)
-    return Pairing(corrupt, generator=generator(seed), **{**same, **prepare})
+    return BatchTransform(corrupt, generator=generator(seed), **{**same, **prepare})
 
 
 def corrupted_rows(inputs=ROWS, targets=None, corrupt=add_noise, seed=0, **prepare) -> CorruptedRows:
@@ -26,7 +26,7 @@ def corrupted_rows(inputs=ROWS, targets=None, corrupt=add_noise, seed=0, **prepa
         inputs,
         inputs if targets is None else targets,
         inputs.device,
-        pairing(corrupt, seed, **prepare),
+        transform(corrupt, seed, **prepare),
         shuffle=generator(seed + 100),
     )
 
@@ -99,7 +99,7 @@ def test_the_same_generators_give_the_same_passes():
 
 def test_noise_and_order_are_drawn_from_generators_of_their_own():
     rows, other = corrupted_rows(seed=3), corrupted_rows(seed=3)
-    other.pairing.generator = generator(77)
+    other.transform.generator = generator(77)
     assert torch.equal(passes(rows, 4)[2], passes(other, 4)[2])
 
 
@@ -239,7 +239,9 @@ class Blocks:
 
 
 def stream(blocks, seed=0, **prepare) -> CorruptedStream:
-    return CorruptedStream(blocks, torch.device("cpu"), pairing(seed=seed, **prepare), generator(seed + 100))
+    return CorruptedStream(
+        blocks, torch.device("cpu"), transform(seed=seed, **prepare), generator(seed + 100)
+    )
 
 
 @pytest.mark.parametrize("lengths", [[10], [1] * 10, [3, 4, 3], [2, 8]])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sk_denoise import _resources
-from sk_denoise.training import CorruptedRows, Pairing, keep_on, resolve_device
+from sk_denoise.training import BatchTransform, CorruptedRows, keep_on_device, resolve_device
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -40,7 +40,7 @@ def test_a_device_that_is_not_there_is_refused_with_what_may_be_used(name):
 @pytest.mark.usefixtures("free_memory")
 @pytest.mark.parametrize(("sizes", "there"), [((100, 400), GPU), ((101, 400), CPU), ((500,), GPU)])
 def test_data_go_to_a_gpu_where_they_fit_in_half_of_its_memory(sizes, there):
-    kept = keep_on(GPU, *map(Elsewhere, sizes))
+    kept = keep_on_device(GPU, *map(Elsewhere, sizes))
     assert [side.nbytes for side in kept] == list(sizes)
     assert {side.device for side in kept} == {there}
 
@@ -48,14 +48,17 @@ def test_data_go_to_a_gpu_where_they_fit_in_half_of_its_memory(sizes, there):
 @pytest.mark.usefixtures("free_memory")
 def test_a_side_that_is_given_twice_counts_and_goes_once():
     rows = Elsewhere(450)
-    inputs, targets = keep_on(GPU, rows, rows)
+    inputs, targets = keep_on_device(GPU, rows, rows)
     assert inputs is targets
     assert inputs.device == GPU
 
 
 def test_on_the_cpu_data_stay_what_they_are():
     x, y = torch.zeros(3), torch.ones(3)
-    assert [kept is given for kept, given in zip(keep_on(CPU, x, y), (x, y), strict=True)] == [True, True]
+    assert [kept is given for kept, given in zip(keep_on_device(CPU, x, y), (x, y), strict=True)] == [
+        True,
+        True,
+    ]
 
 
 class Gathered(torch.Tensor):
@@ -78,7 +81,7 @@ def test_rows_that_stay_behind_are_sent_batch_by_batch_from_pinned_memory():
         x.as_subclass(Gathered),
         (x + 1).as_subclass(Gathered),
         GPU,
-        Pairing(None, lambda x: x, lambda x: x, torch.Generator()),
+        BatchTransform(None, lambda x: x, lambda x: x, torch.Generator()),
         torch.Generator(),
     )
     inputs, targets = rows.draw(torch.tensor([4, 0]))

@@ -9,14 +9,14 @@ from torch import nn
 from sk_denoise.training import (
     LOSSES,
     OPTIMIZERS,
+    BatchTransform,
     CorruptedRows,
-    Pairing,
     TrainingPlan,
     Units,
     build_criterion,
     create_net,
     resolve_optimizer,
-    train,
+    run_training,
 )
 
 
@@ -27,8 +27,8 @@ def training_losses(optimizer, loss="mse") -> list[float]:
     nn.init.normal_(module[1].weight, generator=generator)
     nn.init.zeros_(module[1].bias)
     x = torch.randn(64, 1, 2, 2, generator=generator)
-    pairing = Pairing(None, lambda x: x, lambda x: x, generator)
-    rows = CorruptedRows(x, (2 * x).sigmoid(), x.device, pairing, generator)
+    transform = BatchTransform(None, lambda x: x, lambda x: x, generator)
+    rows = CorruptedRows(x, (2 * x).sigmoid(), x.device, transform, generator)
     net = create_net(module, build_criterion(loss, Units()), optimizer, torch.device("cpu"))
     plan = TrainingPlan(
         epochs=60,
@@ -41,7 +41,7 @@ def training_losses(optimizer, loss="mse") -> list[float]:
         sample_psnr=lambda prediction, target: prediction.flatten(1).mean(1),
         show_progress=False,
     )
-    train(net, rows, None, plan)
+    run_training(net, rows, None, plan)
     return net.history[:, "train_loss"]
 
 

@@ -19,7 +19,7 @@ from sk_denoise._validation import (
     warn_user,
 )
 
-__all__ = ["PSNR_CAP", "mean_over_samples", "mse", "nmse", "psnr", "psnr_of_each", "psnr_of_mse", "ssim"]
+__all__ = ["PSNR_CAP", "mean_over_samples", "mse", "nmse", "psnr", "psnr_per_sample", "psnr_of_mse", "ssim"]
 
 PSNR_CAP = 100.0  # dB; what a perfect sample counts, so that one of them leaves the mean finite
 GAUSSIAN_WINDOW = 11  # pixels: 3.5 deviations of 1.5 pixels to each side, rounded
@@ -120,10 +120,10 @@ def psnr(
     20.0
     """
     warn_of_single_image(truth, "samples", "truth")
-    return mean_over_samples(psnr_of_each(truth, prediction, data_range, cap), sample_weight)
+    return mean_over_samples(psnr_per_sample(truth, prediction, data_range, cap), sample_weight)
 
 
-def psnr_of_each(
+def psnr_per_sample(
     truth: ArrayLike, prediction: ArrayLike, data_range: float, cap: float | None = PSNR_CAP
 ) -> NDArray[np.float64]:
     """Return the PSNR in dB of each sample."""
