@@ -564,13 +564,16 @@ FILTERS: dict[str, Filter] = {
 
 MODELS: dict[str, Pretrained] = {
     "gray": Pretrained(
-        target="sk_denoise.networks.folded_unet:FoldedUNet",
+        target="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
         label="Gray, channel by channel",
         channels=1,
         strongest=55 / 255,
     ),
     "rgb": Pretrained(
-        target="sk_denoise.networks.folded_unet:FoldedUNet", label="Colour", channels=3, strongest=55 / 255
+        target="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
+        label="Colour",
+        channels=3,
+        strongest=55 / 255,
     ),
 }
 

@@ -126,8 +126,8 @@ class _Numbers:
 def _widened(x: Tensor, stride: int) -> Tensor:
     """Return images with lower and right margins up to a multiple of the stride.
 
-    As ``sk_denoise.networks._base.mirrored`` does, but for sizes that are not known yet: mirrored where the
-    margins fit into the image, else repeated.
+    As ``sk_denoise.networks._base.pad_by_mirroring`` does, but for sizes that are not known yet: mirrored
+    where the margins fit into the image, else repeated.
     """
     if stride == 1:
         return x

@@ -135,6 +135,6 @@ def _loaded(name: str) -> FoldedUNet:
     with safe_open(WEIGHTS / f"{name}.safetensors", "pt") as file:
         sizes = {key: json.loads(value) for key, value in file.metadata().items() if key in SIZES}
         weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - it is no dict
-    network: FoldedUNet = _registry.load(model)(model.channels, noise_map=True, **sizes)
+    network: FoldedUNet = _registry.load(model)(**sizes).build(model.channels, noise_map=True)
     network.load_state_dict(weights)  # half precision on disk
     return network.eval()
