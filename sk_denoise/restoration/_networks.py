@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+import copy
+from functools import cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +23,6 @@ __all__ = ["Network", "network_for", "only_noise", "within_sight"]
 
 Levels = NDArray[Any] | None
 Seen = IntensityRange | None  # None: in the unit that a network of the user learned in
-ANY_SIDE = 64  # pixels of the square that costs are counted for
 
 
 class Network(Protocol):
@@ -61,6 +61,7 @@ class NetworkInTheBox:
 
     def __init__(self, name: str) -> None:
         check_one_of(name, {"auto": None, **MODELS}, "model")
+        self._name = name
         self.module: nn.Module = shared_network(name)
         self.n_channels, self._strongest = MODELS[name].channels, MODELS[name].strongest
 
@@ -84,17 +85,25 @@ class NetworkInTheBox:
 
     def restorer(self, module: nn.Module, seen: Seen, **options: Any) -> Restorer:
         assert seen is not None
-        whole = cost_of(module, (self.n_channels + 1, ANY_SIDE, ANY_SIDE))
-        cost = Cost(whole.flops // ANY_SIDE**2, -(-whole.widest // ANY_SIDE**2))
         return Restorer.of(
             module,
-            cost,
+            _cost_per_pixel(self._name),
             black=seen.black,
             data_range=seen.span,
             tells_level=True,
             guard=Guard(partial(within_sight, strongest=self._strongest), only_noise),
             **options,
         )
+
+
+@cache
+def _cost_per_pixel(name: str) -> Cost:
+    """Measure the cost of a pretrained network for each pixel."""
+    # On a copy, for other threads may be using the shared network, and 8 pixels are a multiple of all
+    # strides.
+    side, channels = 8, MODELS[name].channels
+    whole = cost_of(copy.deepcopy(shared_network(name)), (channels + 1, side, side))
+    return Cost(whole.flops // side**2, -(-whole.widest // side**2))
 
 
 class NetworkOfAUser:

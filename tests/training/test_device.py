@@ -91,7 +91,7 @@ def test_rows_that_stay_behind_are_sent_batch_by_batch_from_pinned_memory():
 
 
 def test_chunks_of_a_prediction_follow_the_memory_of_a_gpu(monkeypatch):
-    assert _resources.entries_at_once(CPU) == _resources.IN_CACHE
-    for free, expected in ((2**20, _resources.IN_CACHE), (2**35, 2**27)):
+    assert _resources.entries_at_once(CPU) == _resources.ENTRIES_IN_CACHE
+    for free, expected in ((2**20, _resources.ENTRIES_IN_CACHE), (2**35, 2**27)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 2**40))
         assert _resources.entries_at_once(GPU) == expected
