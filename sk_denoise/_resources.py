@@ -128,7 +128,7 @@ def _in_evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 
 class _FlopCounter(TorchDispatchMode):
-    """Counter of floating-point operations by torch's own formulas, without its compiler."""
+    """Counter of operations by torch's own formulas, without its compiler."""
 
     # By default torch imports the compiler to keep it off the method below, which takes two seconds.
     @classmethod
@@ -254,5 +254,5 @@ def threads_for_flops(flops: float) -> AbstractContextManager[None]:
 
 
 def threads_for_entries(entries: int) -> AbstractContextManager[None]:
-    """Limit passes over this many entries to one thread, unless they are worth sharing."""
+    """Limit passes over this many entries to one thread, unless worth sharing."""
     return threads_for_flops(FLOPS_OF_AN_ENTRY * entries)

@@ -107,7 +107,7 @@ class Autoencoder(SeededModule):
 
 
 class Bounded(nn.Module):
-    """A network with outputs softly clipped to [0, 1], for losses on the unit interval.
+    """A network with outputs softly clipped to [0, 1], for losses that need it.
 
     Inside the range the output stays the same, up to a twentieth from its ends. Beyond them it approaches
     black or white exponentially, so that the gradient of its logarithm stays bounded; a hard clip has no
@@ -165,7 +165,7 @@ def _fan_in(layer: nn.Linear | Convolution) -> float:
 
 
 def uninitialized(kind: type[nn.Module], *sizes: int, **arguments: Any) -> nn.Module:
-    """Create a single-precision layer on the CPU with weights that are still to be drawn.
+    """Create a single-precision layer on the CPU without drawing its weights.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ class AtLeastSingle(nn.Module):
 
 
 class NearestUpsampling(nn.Module):
-    """Repetition of every entry along each side, cut to the size of the grid before it was halved.
+    """Repetition of every entry along each side, cut to the given size.
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ class GridToRow(nn.Module):
 
 
 class RowToGrid(nn.Module):
-    """Conversion of a row to a grid, the inverse of :class:`GridToRow`, without a copy.
+    """Conversion of a row to a grid without a copy, undoing :class:`GridToRow`.
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ class RowToGrid(nn.Module):
 
 
 def build_dense_layers(widths: Sequence[int], activations: Sequence[str]) -> list[nn.Module]:
-    """Return alternating linear layers and activations; the weights are still to be drawn."""
+    """Return linear layers with their activations, without drawing the weights."""
     layers: list[nn.Module] = []
     for fan_in, fan_out, name in zip(widths[:-1], widths[1:], activations, strict=True):
         layers += [uninitialized(nn.Linear, fan_in, fan_out), ACTIVATIONS[name]()]
@@ -303,7 +303,7 @@ def build_dense_layers(widths: Sequence[int], activations: Sequence[str]) -> lis
 
 
 def convolution_3x3(in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.Module:
-    """Return a 3 x 3 convolution that keeps the size; its weights are still to be drawn."""
+    """Return a 3 x 3 convolution that keeps the size, without drawing its weights."""
     return uninitialized(
         nn.Conv2d, in_channels, out_channels, kernel_size=3, padding=dilation, dilation=dilation
     )
@@ -318,7 +318,7 @@ def halve_grid(grid: Sequence[int], times: int) -> list[tuple[int, ...]]:
 
 
 def pad_by_mirroring(x: Tensor, margin: tuple[int, int, int, int]) -> Tensor:
-    """Add lower and right margins to images, as ``torch.nn.functional.pad`` takes them."""
+    """Add lower and right margins to images; they are given as for ``pad``."""
     if not any(margin):
         return x
     # A margin as wide as the image cannot be mirrored; then the last row or column is repeated.

@@ -1,7 +1,8 @@
-"""Base classes of the network specs, the one module of networks that imports scikit-learn."""
+"""Base classes of the network specs; only this module imports scikit-learn."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar
@@ -28,10 +29,10 @@ AT_LEAST_ONE = [Interval(Integral, 1, None, closed="left")]
 
 
 class BaseNetworkSpec(DocumentationLinkMixin, BaseEstimator):
-    """Base of the specs: scikit-learn estimators with a method ``build``, as kernels are.
+    """Base of the specs, scikit-learn estimators with a method ``build``.
 
-    So the parameters of a network can be searched, cloned and saved. The spec describes and checks them,
-    once; the module takes them by the same names and trusts them.
+    They are what kernels are to Gaussian processes: the parameters of a network can be searched, cloned and
+    saved. The spec describes and checks them, once; the module takes them by the same names and trusts them.
     """
 
     meant_for: ClassVar[str]
@@ -43,10 +44,13 @@ class BaseNetworkSpec(DocumentationLinkMixin, BaseEstimator):
     _size_parameters: ClassVar[dict[str, int]] = {}
 
     def _checked_parameters(self) -> dict[str, Any]:
-        """Check the parameters and return them, sizes of layers as lists of integers."""
+        """Check the parameters and return those of the module, sizes as lists of integers."""
         check_parameters(self, self._parameter_constraints)
         sizes = {name: self._checked_sizes(name, least) for name, least in self._size_parameters.items()}
-        return {**self.get_params(deep=False), **sizes}
+        # Keyword-only parameters of the module; a subclass of a user may have other ones than these.
+        taken = inspect.signature(self._module).parameters.values()
+        names = [parameter.name for parameter in taken if parameter.kind is parameter.KEYWORD_ONLY]
+        return {name: sizes[name] if name in sizes else getattr(self, name) for name in names}
 
     def _checked_sizes(self, name: str, least: int) -> list[int]:
         sizes = getattr(self, name)

@@ -26,7 +26,7 @@ __all__ = ["ConvNetwork"]
 
 
 class ConvAutoencoder(Autoencoder):
-    """Strided convolutions, built by :class:`ConvNetwork`, which describes the parameters."""
+    """Strided convolutions to a latent vector and back, built by :class:`ConvNetwork`."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ def _encoder_layers(
 def _decoder_layers(
     channels: Sequence[int], grids: Sequence[tuple[int, ...]], kernel: int, activation: type[nn.Module]
 ) -> Iterator[nn.Module]:
-    """Yield transposed convolutions of stride 2 to the given grids, with activations between."""
+    """Yield transposed convolutions of stride 2, with activations between."""
     for step, ((before, after), grid) in enumerate(zip(pairwise(channels), grids[1:], strict=True)):
         if step:
             yield activation()

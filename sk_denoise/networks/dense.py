@@ -16,7 +16,7 @@ __all__ = ["DenseNetwork"]
 
 
 class DenseAutoencoder(Autoencoder):
-    """Fully connected layers, built by :class:`DenseNetwork`, which describes the parameters."""
+    """Fully connected layers in both directions, built by :class:`DenseNetwork`."""
 
     def __init__(
         self,

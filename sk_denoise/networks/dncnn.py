@@ -1,4 +1,4 @@
-"""DnCNN: a plain stack of convolutions and batch normalisation that predicts the noise."""
+"""DnCNN: a stack of convolutions and batch normalisation that predicts the noise."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ class DnCNN(SeededModule):
         self.reset_parameters(torch.Generator().manual_seed(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images ``(batch, channels [+ 1], height, width)`` to denoised ones without map."""
+        """Map images ``(n, channels [+ 1], height, width)`` to denoised ones, without map."""
         noise: Tensor = self.body(x)
         return x[:, : self.channels] - noise
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw Kaiming-uniform weights, small ones for the last layer, and reset all statistics."""
+        """Draw Kaiming-uniform weights, smaller for the last layer; reset the statistics."""
         for layer in self.body:
             if isinstance(layer, nn.Conv2d):
                 draw_kaiming(layer, generator, gain=NOISE_GAIN if layer is self.body[-1] else 1.0)
@@ -84,17 +84,17 @@ class DnCNN(SeededModule):
 
 
 class UnitConv2d(nn.Conv2d):
-    """A convolution that uses its filters at unit length, for a normalisation to follow."""
+    """A convolution with filters of unit length, for a normalisation to follow."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(batch, in_channels, height, width)`` to ``(batch, out_channels, height, width)``."""
+        """Map ``(n, in_channels, height, width)`` to ``(n, out_channels, height, width)``."""
         weight = normalize(self.weight.flatten(1)).view_as(self.weight)
         output: Tensor = self._conv_forward(x, weight, self.bias)
         return output
 
 
 class SteadyBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation with running statistics that average all batches from the first on.
+    """Batch normalisation with running averages from the first batch on.
 
     After ten batches they become moving averages. Torch's start from zero and one instead, and a short
     training ends before these are forgotten.
@@ -113,7 +113,7 @@ class SteadyBatchNorm(nn.BatchNorm2d):
         super().__init__(width, eps=EPSILON, momentum=LATEST_SHARE, dtype=torch.float32)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(batch, width, height, width)`` to the same shape; train on more than one pixel."""
+        """Map a batch to the same shape; training needs more than one pixel."""
         if not self.training:
             return super().forward(x)
         mean, variance = torch.zeros_like(self.running_mean), torch.ones_like(self.running_var)
@@ -140,10 +140,10 @@ def _layers(in_channels: int, depth: int, width: int, out_channels: int) -> Iter
 
 
 class DnCNNNetwork(ImageNetworkSpec):
-    """DnCNN for ``ImageDenoiser(network=...)``: a stack of convolutions at full resolution.
+    """DnCNN for ``ImageDenoiser(network=...)``.
 
-    The network predicts the noise, which is subtracted from the noisy image. The paper's has no map of the
-    noise level.
+    A stack of convolutions at full resolution predicts the noise, which is subtracted from the noisy image.
+    The paper's has no map of the noise level.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The folded U-Net, the default for images: a small residual U-Net at half the resolution."""
+"""The folded U-Net, the default for images: a small U-Net at half the resolution."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BRANCH_GAIN = 0.1
 
 
 class FoldedUNet(SeededModule):
-    """A residual U-Net on the pixel-unshuffled image, built by :class:`FoldedUNetNetwork`.
+    """A U-Net on the pixel-unshuffled image, built by :class:`FoldedUNetNetwork`.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class FoldedUNet(SeededModule):
         self.reset_parameters(torch.Generator().manual_seed(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images ``(batch, channels [+ 1], height, width)`` to denoised ones without map."""
+        """Map images ``(n, channels [+ 1], height, width)`` to denoised ones, without map."""
         height, width = x.shape[2:]
         x = pad_by_mirroring(x, (0, -width % self.stride, 0, -height % self.stride))
         image, level = x[:, : self.channels], x[:, self.channels :]
@@ -80,7 +80,7 @@ class FoldedUNet(SeededModule):
         return x
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw Kaiming-uniform weights, small ones for ends of branches and smallest for the tail."""
+        """Draw Kaiming-uniform weights, smaller at ends of branches and for the tail."""
         gains = {
             id(block.second): BRANCH_GAIN for block in self.modules() if isinstance(block, ResidualBlock)
         }

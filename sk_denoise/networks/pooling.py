@@ -23,7 +23,7 @@ __all__ = ["PoolingNetwork"]
 
 
 class PoolingAutoencoder(Autoencoder):
-    """Convolutions and poolings, built by :class:`PoolingNetwork`, which describes the parameters."""
+    """Convolutions and poolings, built by :class:`PoolingNetwork`."""
 
     def __init__(
         self,

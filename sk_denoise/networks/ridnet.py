@@ -59,14 +59,14 @@ class RIDNet(SeededModule):
         self.reset_parameters(torch.Generator().manual_seed(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images ``(batch, channels [+ 1], height, width)`` to denoised ones without map."""
+        """Map images ``(n, channels [+ 1], height, width)`` to denoised ones, without map."""
         image, level = x[:, : self.channels], x[:, self.channels :]
         seen = torch.cat([image - self.mean, level], dim=1) if level.shape[1] else image - self.mean
         correction: Tensor = self.tail(self.body(self.head(seen)))
         return image + correction
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw Kaiming-uniform weights, small ones for ends of branches and for the tail."""
+        """Draw Kaiming-uniform weights, smaller at ends of branches and for the tail."""
         blocks = [block for block in self.modules() if isinstance(block, EnhancementAttention)]
         # With full weights the learning rate of other networks would be too high for this one.
         ends = {id(self.tail), *(id(layer) for block in blocks for layer in block.branch_ends)}
@@ -76,7 +76,7 @@ class RIDNet(SeededModule):
 
 
 class EnhancementAttention(nn.Module):
-    """Dilated convolutions in two branches, two residual blocks, and an attention to channels.
+    """Dilated convolutions, two residual blocks, and an attention to channels.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class EnhancementAttention(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Weights of the channels between zero and one, computed from the means of all channels.
+    """Weights of the channels in [0, 1], computed from the means of all channels.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class ChannelAttention(nn.Module):
 
 
 def _channel_means(channels: int) -> Tensor:
-    """Return the mean of natural images in [0, 1] for each channel, ``(channels, 1, 1)``."""
+    """Return the means of channels of natural images, of shape ``(channels, 1, 1)``."""
     average = sum(COLOUR_MEAN) / len(COLOUR_MEAN)
     means = COLOUR_MEAN if channels == len(COLOUR_MEAN) else [average] * channels
     return torch.tensor(means, dtype=torch.float32).reshape(-1, 1, 1)
@@ -156,7 +156,7 @@ def _rectified_convolutions(width: int, dilations: Sequence[int]) -> list[nn.Mod
 
 
 class RIDNetNetwork(ImageNetworkSpec):
-    """RIDNet for ``ImageDenoiser(network=...)``: residual blocks with an attention to channels.
+    """RIDNet for ``ImageDenoiser(network=...)``: residual blocks with attention.
 
     Each module combines near and far surroundings by dilated convolutions, refines them in two residual
     blocks, and weights its channels by their mean over the image. The result is added to the noisy image.

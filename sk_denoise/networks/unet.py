@@ -1,4 +1,4 @@
-"""The U-Net: convolutions at ever coarser resolutions and back, with skip connections."""
+"""The U-Net: convolutions at coarser and coarser resolutions, and back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["UNetNetwork"]
 
 
 class UNet(SeededModule):
-    """A U-Net of any depth, built by :class:`UNetNetwork`, which describes the parameters.
+    """A U-Net of any depth, built by :class:`UNetNetwork`.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class UNet(SeededModule):
         self.reset_parameters(torch.Generator().manual_seed(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images ``(batch, channels [+ 1], height, width)`` to denoised ones without map."""
+        """Map images ``(n, channels [+ 1], height, width)`` to denoised ones, without map."""
         height, width = x.shape[2:]
         image = pad_by_mirroring(x, (0, -width % self.stride, 0, -height % self.stride))
         output = self._descend_and_return(image).to(x.dtype)
@@ -73,7 +73,7 @@ class UNet(SeededModule):
         return output[..., :height, :width]
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw Kaiming-uniform weights, small ones for the last layer, and reset all statistics."""
+        """Draw Kaiming-uniform weights, smaller for the last layer; reset the statistics."""
         last = NOISE_GAIN if self.residual else LAST_GAIN
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -82,7 +82,7 @@ class UNet(SeededModule):
                 layer.reset_parameters()
 
     def _descend_and_return(self, x: Tensor) -> Tensor:
-        """Map images with sides that are multiples of the stride to the output of the tail."""
+        """Map images of sides that the stride divides to the output of the tail."""
         skipped = []
         for pair in self.down[:-1]:
             skipped.append(pair(x))
@@ -95,7 +95,7 @@ class UNet(SeededModule):
 
 
 def _two_convolutions(in_channels: int, width: int, normalization: str | None) -> nn.Sequential:
-    """Return two 3 x 3 convolutions, each with its rectifier; the weights are still to be drawn."""
+    """Return two 3 x 3 convolutions, each with its rectifier."""
     layers: list[nn.Module] = []
     for size in (in_channels, width):
         if normalization is None:

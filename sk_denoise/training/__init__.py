@@ -1,4 +1,4 @@
-"""Training: the only place that knows skorch. Batches, losses, optimizers, callbacks, one run."""
+"""Training: batches, losses, optimizers, callbacks and one run, by skorch."""
 
 from sk_denoise.training._batches import (
     BatchIterator,

@@ -123,7 +123,15 @@ def test_a_network_starts_from_finite_weights_of_its_own():
 
 
 class OwnSpec(DenseNetwork):
-    """A spec of the user's, as one writes it to change a default."""
+    """A spec of a user, to change a default."""
+
+
+class FixedSpec(DenseNetwork):
+    """A spec of a user with a parameter of its own and without those of its base."""
+
+    def __init__(self, width=5):
+        super().__init__((width,))
+        self.width = width
 
 
 @pytest.mark.parametrize(
@@ -131,9 +139,10 @@ class OwnSpec(DenseNetwork):
     [
         DenseNetwork((5,)),
         OwnSpec((5,)),
+        FixedSpec(),
         lambda input_shape, latent_dim: DenseNetwork((5,)).build(input_shape, latent_dim),
     ],
-    ids=["spec", "subclass of the spec", "function"],
+    ids=["spec", "subclass of the spec", "subclass with other parameters", "function"],
 )
 def test_the_random_state_of_an_estimator_decides_the_weights(network):
     def first_weights(random_state):
