@@ -473,13 +473,13 @@ LOSSES: dict[str, Loss] = {
         on_unit_interval=True,
     ),
     "ssim": Loss(
-        target="sk_denoise.training._similarity:SimilarityLoss",
+        target="sk_denoise.training._losses:SimilarityLoss",
         about="one minus structural similarity",
         suits="what people see",
         images_only=True,
     ),
     "ms_ssim": Loss(
-        target="sk_denoise.training._similarity:MultiScaleSimilarityLoss",
+        target="sk_denoise.training._losses:MultiScaleSimilarityLoss",
         about="the same on up to five scales",
         suits="what people see, near and far",
         images_only=True,
