@@ -79,6 +79,7 @@ def nmse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | 
     warn_of_single_image(truth, "samples", "truth")
     t, p = _pair(truth, prediction)
     errors, norms = _squared_errors(t, p), _squared_errors(t, np.zeros_like(t))
+    # A truth of zeros has no norm: only an exact prediction of it has a finite error.
     ratios = np.full(len(t), np.inf)
     np.divide(errors, norms, out=ratios, where=norms > 0)
     ratios[errors == 0] = 0.0
@@ -138,6 +139,7 @@ def psnr_per_sample(
 def psnr_of_mse(errors: Any, data_range: float, cap: float | None = PSNR_CAP) -> NDArray[np.float64]:
     """Return the PSNR in dB of each of the given mean squared errors."""
     check_data_range(data_range)
+    # An error of zero gives an infinite PSNR before the cap.
     with np.errstate(divide="ignore"):
         decibels = 10 * np.log10(data_range**2 / np.asarray(errors, dtype=np.float64))
     return decibels if cap is None else np.minimum(decibels, cap)
@@ -204,6 +206,7 @@ def ssim(
             f"ssim compares images: expected (n_samples, height, width[, channels]), got {t.shape}. "
             "Give the image_shape of flat rows."
         )
+    # scikit-image would refuse images smaller than its window.
     side = min(t.shape[1:3])
     if side < 3:
         raise ValueError(f"ssim needs images of at least 3 x 3 pixels, got {t.shape[1:3]}.")
@@ -248,6 +251,7 @@ def _squared_errors(truth: NDArray[Any], prediction: NDArray[Any]) -> NDArray[An
 def _warn_of_range(truth: ArrayLike, data_range: float) -> None:
     """Warn of integers of an image file with the data range of [0, 1]."""
     check_data_range(data_range)
+    # [0, 1] is the range of floats; with it, integers have a PSNR that is far too low.
     clean = np.asarray(truth)
     if is_stored(clean.dtype) and data_range <= 1 < clean.max(initial=0):
         white = IntensityRange.of(clean).white

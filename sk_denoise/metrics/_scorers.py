@@ -303,7 +303,7 @@ def apply_earlier_steps(estimator: Any, X: Any) -> tuple[Any, Any]:
 
 
 def foreign_range(estimator: Any, samples: NDArray[Any]) -> IntensityRange | None:
-    """Return the range of samples of integers if an estimator was fitted in another one.
+    """Return the range of integer samples for an estimator that learned another.
 
     Parameters
     ----------

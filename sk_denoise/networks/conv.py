@@ -49,6 +49,7 @@ class ConvAutoencoder(Autoencoder):
         super().__init__(
             [
                 *_encoder_layers(channels, len(grids[0]), kernel_size, act),
+                # Convolutions lie channels last in memory; rows in this order need no copy.
                 GridToRow(),
                 *build_dense_layers(widths, [*inner, latent_activation]),
             ],
@@ -77,6 +78,7 @@ def _decoder_layers(
 ) -> Iterator[nn.Module]:
     """Yield transposed convolutions of stride 2, with activations between."""
     for step, ((before, after), grid) in enumerate(zip(pairwise(channels), grids[1:], strict=True)):
+        # The dense layers before end in an activation, and the output activation follows the last step.
         if step:
             yield activation()
         yield uninitialized(
@@ -138,6 +140,7 @@ class ConvNetwork(GridAutoencoderSpec):
     """
 
     _module: ClassVar[type[nn.Module]] = ConvAutoencoder
+    # Hidden dense layers are optional, convolutions are not.
     _size_parameters: ClassVar[dict[str, int]] = {"channels": 1, "hidden_layer_sizes": 0}
 
     def __init__(

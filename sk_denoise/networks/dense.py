@@ -31,8 +31,10 @@ class DenseAutoencoder(Autoencoder):
         widths = [math.prod(input_shape), *hidden_layer_sizes, latent_dim]
         inner = [activation] * len(hidden_layer_sizes)
         super().__init__(
+            # Images arrive as (batch, channels, height, width), and dense layers take rows.
             [nn.Flatten(), *build_dense_layers(widths, [*inner, latent_activation])],
             [
+                # The base adds the output activation, after a conversion to single precision.
                 *build_dense_layers(widths[::-1], [*inner, output_activation])[:-1],
                 nn.Unflatten(1, tuple(input_shape)),
             ],

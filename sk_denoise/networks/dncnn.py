@@ -122,6 +122,7 @@ class SteadyBatchNorm(nn.BatchNorm2d):
             x, mean, variance, self.weight, self.bias, training=True, momentum=1.0, eps=self.eps
         )
         self.num_batches_tracked += 1
+        # The reciprocal of the count makes the running statistics an exact average at first.
         share = self.num_batches_tracked.reciprocal().clamp(min=LATEST_SHARE)
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(variance, share)
@@ -130,6 +131,8 @@ class SteadyBatchNorm(nn.BatchNorm2d):
 
 def _layers(in_channels: int, depth: int, width: int, out_channels: int) -> Iterator[nn.Module]:
     """Yield the layers in order; their weights are still to be drawn."""
+    # The first convolution alone has a bias: a normalisation would subtract that of the others, and the
+    # paper's last has none.
     yield uninitialized(nn.Conv2d, in_channels, width, kernel_size=3, padding=1)
     yield nn.ReLU(inplace=True)
     for _ in range(depth - 2):

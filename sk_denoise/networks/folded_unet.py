@@ -64,6 +64,7 @@ class FoldedUNet(SeededModule):
         image, level = x[:, : self.channels], x[:, self.channels :]
         # Each 2 x 2 pixels become channels of one: a quarter of the cost of a layer, and nothing is lost.
         folded = pixel_unshuffle(image, 2)
+        # As in FFDNet, the map of the noise level joins at the folded resolution.
         if level.shape[1]:
             folded = torch.cat([folded, avg_pool2d(level, 2)], dim=1)
         first = self.before(self.head(folded))
@@ -81,6 +82,8 @@ class FoldedUNet(SeededModule):
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw Kaiming-uniform weights, smaller at ends of branches and for the tail."""
+        # Stacks of residual blocks without normalisation explode from full weights (Fixup, H. Zhang et al.,
+        # 2019).
         gains = {
             id(block.second): BRANCH_GAIN for block in self.modules() if isinstance(block, ResidualBlock)
         }

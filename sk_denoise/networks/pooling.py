@@ -46,15 +46,18 @@ class PoolingAutoencoder(Autoencoder):
 
         def encoder_layers() -> Iterator[nn.Module]:
             for before, after in pairwise([input_shape[0], *channels]):
+                # Rounded up, so that a side of one entry stays one.
                 yield from (convolution(before, after), inner(), POOLS[dims](2, ceil_mode=True))
 
         def decoder_layers() -> Iterator[nn.Module]:
+            # Upsampling by repetition meets the pixels of the pooling, at odd sizes too.
             for (before, after), grid in zip(
                 pairwise([latent_dim, *channels[::-1]]), grids[-2::-1], strict=True
             ):
                 yield from (convolution(before, after), inner(), NearestUpsampling(grid))
 
         super().__init__(
+            # No dense layer: the number of weights does not grow with the grid.
             [*encoder_layers(), convolution(channels[-1], latent_dim), ACTIVATIONS[latent_activation]()],
             [*decoder_layers(), convolution(channels[0], input_shape[0])],
             output_activation,

@@ -61,6 +61,7 @@ class RIDNet(SeededModule):
     def forward(self, x: Tensor) -> Tensor:
         """Map images ``(n, channels [+ 1], height, width)`` to denoised ones, without map."""
         image, level = x[:, : self.channels], x[:, self.channels :]
+        # Natural images have a mean far above zero. The noise map has none to subtract: zero is no noise.
         seen = torch.cat([image - self.mean, level], dim=1) if level.shape[1] else image - self.mean
         correction: Tensor = self.tail(self.body(self.head(seen)))
         return image + correction
@@ -88,6 +89,7 @@ class EnhancementAttention(nn.Module):
 
     def __init__(self, width: int, reduction: int) -> None:
         super().__init__()
+        # Dilated kernels cover far surroundings with as few weights as near ones.
         self.near = nn.Sequential(*_rectified_convolutions(width, dilations=(1, 2)))
         self.far = nn.Sequential(*_rectified_convolutions(width, dilations=(3, 4)))
         self.merge = convolution_3x3(2 * width, width)
@@ -136,6 +138,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, width, height, width)`` to the same shape."""
+        # The mean over all pixels is the reason why no halo makes tiles exact.
         weighted: Tensor = x * self.weigh(x.mean(dim=(2, 3), keepdim=True))
         return weighted
 

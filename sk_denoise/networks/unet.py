@@ -67,6 +67,7 @@ class UNet(SeededModule):
         """Map images ``(n, channels [+ 1], height, width)`` to denoised ones, without map."""
         height, width = x.shape[2:]
         image = pad_by_mirroring(x, (0, -width % self.stride, 0, -height % self.stride))
+        # Under autocast the layers return bfloat16; the image keeps its type.
         output = self._descend_and_return(image).to(x.dtype)
         if self.residual:
             output = image[:, : self.channels] - output
@@ -74,6 +75,7 @@ class UNet(SeededModule):
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw Kaiming-uniform weights, smaller for the last layer; reset the statistics."""
+        # The noise to predict is far weaker than an image.
         last = NOISE_GAIN if self.residual else LAST_GAIN
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -83,6 +85,7 @@ class UNet(SeededModule):
 
     def _descend_and_return(self, x: Tensor) -> Tensor:
         """Map images of sides that the stride divides to the output of the tail."""
+        # The convolutions pad with zeros, so the skipped features have the size of those that come back.
         skipped = []
         for pair in self.down[:-1]:
             skipped.append(pair(x))

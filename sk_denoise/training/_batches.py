@@ -149,7 +149,7 @@ class CorruptedRows(Dataset[Batch]):
 
 
 class PatchSource(Protocol):
-    """Source of the patches of a stream; see :class:`sk_denoise.datasets.RandomPatches`."""
+    """Source of patches, such as :class:`sk_denoise.datasets.RandomPatches`."""
 
     def __len__(self) -> int: ...
 
@@ -283,7 +283,7 @@ def _on_device(rows: Tensor, device: torch.device) -> Tensor:
 def _next(
     blocks: Iterator[tuple[Tensor, Tensor]], held: list[tuple[Tensor, Tensor]], n: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the next n rows of a stream of blocks, and hold the rest for the next call."""
+    """Return the next n rows of a stream, and hold the rest of the block."""
     while sum(len(inputs) for inputs, _ in held) < n:
         held.append(next(blocks))
     # Clean inputs stay their own targets, so that augmentation moves both in the same way.

@@ -1,4 +1,4 @@
-"""Callbacks of a training run: history, progress, schedule, best weights, early stopping."""
+"""Callbacks of a training run: history, schedule, best weights, early stopping."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ DIVERGED_RATIO = 1e4
 MAX_WEIGHT = 1e6
 
 
-class StopTraining(Exception):  # noqa: N818 - a signal, not an error
+# The name has no "Error" at its end, for it is a signal.
+class StopTraining(Exception):  # noqa: N818
     """Signal that ends a training run early."""
 
 
@@ -131,7 +132,7 @@ def check_trained_weights(net: NeuralNet) -> None:
 
 
 class AveragedWeights(Callback):
-    """Exponential moving average of the weights, for validation and the end of the run.
+    """Exponential moving average of the weights, for validation and prediction.
 
     Parameters
     ----------

@@ -49,9 +49,9 @@ MIN_SCALE_MEAN = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """Relation between the units of network and data: ``data = output * spread + center``.
+    """Relation between the units of network and data.
 
-    By default both are the same and the data lie in [0, 1].
+    ``data = output * spread + center``. By default both are the same and the data lie in [0, 1].
 
     Attributes
     ----------
@@ -259,7 +259,7 @@ class SimilarityLoss(nn.Module):
         return each.mean() if weight is None else (each.view(len(output), -1) * weight.view(-1, 1)).mean()
 
     def similarity(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the similarity of each image of two stacks, ``(1, images, height, width)``."""
+        """Return the similarity of each image of stacks ``(1, images, height, width)``."""
         return _local_similarity(output, target)[0]
 
     def _stacked(self, images: Tensor) -> Tensor:
@@ -297,7 +297,7 @@ class MultiScaleSimilarityLoss(SimilarityLoss):
     """
 
     def similarity(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the similarity of each image of two stacks, ``(1, images, height, width)``."""
+        """Return the similarity of each image of stacks ``(1, images, height, width)``."""
         n_scales = _scales_within(min(output.shape[-2:]))
         whole, contrast = _local_similarity(output, target)
         if n_scales == 1:
@@ -354,7 +354,7 @@ def _local_similarity(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gaussian_taps(side: int) -> Tensor:
-    """Return the Gaussian window along one axis, of the largest odd length in ``side``."""
+    """Return the Gaussian window along one axis, of the largest odd length."""
     radius = (side - 1) // 2
     distances = torch.arange(-radius, radius + 1, dtype=torch.float64) / WINDOW_DEVIATION
     return torch.softmax(-distances.square() / 2, dim=0)

@@ -1,4 +1,4 @@
-"""Optimizers, learning-rate schedules, and defaults that depend on the number of samples."""
+"""Optimizers, learning-rate schedules, and defaults by the number of samples."""
 
 from __future__ import annotations
 

@@ -286,7 +286,7 @@ class Net(NeuralNet):
 
     @property
     def earlier_best_weights(self) -> dict[str, Tensor] | None:
-        """Weights of the best epoch of a run that may stop early; None if it is the last one."""
+        """Weights of the best epoch, for early stopping; None if it is the last one."""
         epoch = self.history[-1]
         if self.best is None or not self.best.loss < epoch.get("valid_loss", -math.inf):
             return None
