@@ -68,7 +68,7 @@ def test_covariance_of_channels_is_kept_for_each_channel():
     np.testing.assert_allclose(covariance[0, 1].squeeze().numpy(), variance * [2.0, -1.0])
 
 
-def test_a_constant_is_known_whatever_rounding_does_to_its_deviation():
+def test_a_constant_is_recognized_despite_rounding_of_its_deviation():
     x = np.stack([np.full(1000, 0.1), np.linspace(0, 1, 1000)], axis=1)
     assert compute_moments(in_chunks(x, [333, 333, 334])).is_constant.tolist() == [True, False]
 
@@ -105,7 +105,7 @@ def test_a_feature_that_is_almost_always_the_same_is_scaled_by_a_hundredth_of_it
     assert scaler_of(x).spread.item() == pytest.approx(0.5)
 
 
-def test_a_feature_that_only_rounding_moves_is_not_blown_up():
+def test_a_feature_that_changes_by_rounding_alone_is_not_blown_up():
     x = (0.1 + np.arange(100) % 2 * 1e-16)[:, None]
     assert x.min() < x.max()
     assert scaler_of(x).scale(torch.from_numpy(x)).abs().max() < 1e-6
@@ -124,7 +124,7 @@ def test_units_far_from_one_are_scaled_like_any_other(unit):
     np.testing.assert_allclose(scaled, scaler_of(x).scale(torch.from_numpy(x)).numpy(), atol=1e-10)
 
 
-def test_the_identity_scales_nothing():
+def test_the_identity_leaves_data_as_they_are():
     x = torch.tensor([[1.5, -2.0]])
     identity = AffineScaler.identity()
     assert torch.equal(identity.scale(x), x)
@@ -143,7 +143,7 @@ def test_weights_enlarge_spreads_in_proportion_and_keep_scaled_data_at_unit_mean
     assert torch.equal(weighted.center, scaler.center)
 
 
-def test_weights_of_constant_features_count_for_nothing():
+def test_weights_of_constant_features_are_ignored():
     x = np.random.default_rng(0).normal(size=(100, 3))
     x[:, 2] = 4.0
     scaler = scaler_of(x)
@@ -152,7 +152,7 @@ def test_weights_of_constant_features_count_for_nothing():
     assert weighted.spread[2] == 0
 
 
-def test_weights_on_nothing_but_constants_change_nothing():
+def test_weights_of_constants_alone_change_nothing():
     scaler = scaler_of(np.full((5, 2), 3.0))
     assert scaler.times(torch.ones(2, dtype=torch.float64)).spread.abs().max() == 0
 
@@ -166,12 +166,12 @@ def test_chunks_hold_all_rows_in_order_and_are_small():
 
 @pytest.mark.parametrize("length", [2**19, 2**21])
 @pytest.mark.parametrize(("n", "lengths"), [(1, [1]), (2, [2]), (3, [3]), (5, [2, 3])])
-def test_no_row_is_a_chunk_alone_where_there_are_others(length, n, lengths):
+def test_a_chunk_has_a_single_row_only_if_there_are_no_others(length, n, lengths):
     x = torch.zeros(n, 1, dtype=torch.uint8).expand(n, length)
     assert [len(chunk) for chunk in iterate_chunks(x)] == lengths
 
 
-def test_moments_hold_what_they_say():
+def test_moments_are_constant_if_low_equals_high():
     one = torch.ones(2)
     assert Moments(one, one, one, one).is_constant.all()
     assert not Moments(one, one, one, 2 * one).is_constant.any()

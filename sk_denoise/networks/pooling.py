@@ -57,7 +57,8 @@ class PoolingAutoencoder(Autoencoder):
                 yield from (convolution(before, after), inner(), NearestUpsampling(grid))
 
         super().__init__(
-            # No dense layer: the number of weights does not grow with the grid.
+            # No dense layer: the number of weights does not grow with the grid. The latent dimension counts
+            # the channels of a map, which an estimator flattens for output="latent".
             [*encoder_layers(), convolution(channels[-1], latent_dim), ACTIVATIONS[latent_activation]()],
             [*decoder_layers(), convolution(channels[0], input_shape[0])],
             output_activation,

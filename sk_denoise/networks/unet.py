@@ -107,6 +107,7 @@ def _two_convolutions(in_channels: int, width: int, normalization: str | None) -
             # The normalisation would subtract a bias again.
             layers.append(uninitialized(UnitConv2d, size, width, kernel_size=3, padding=1, bias=False))
             layers.append(SteadyBatchNorm(width))
+        # No gradient needs the values before the rectifier, so it may overwrite them.
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
 

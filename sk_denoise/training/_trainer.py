@@ -294,7 +294,9 @@ class Net(NeuralNet):
 
     def forget_run(self) -> None:
         """Drop the callbacks and the validation rows of a run."""
-        self.callbacks_, self.train_split, self.averaging, self.best, self.verbose = [], None, None, None, 0
+        self.callbacks_: list[tuple[str, Callback]] = []
+        self.train_split = self.averaging = self.best = None
+        self.verbose = 0
 
     def snapshot(self) -> Net:
         """Return a copy of the net as it would be if the run had ended here."""

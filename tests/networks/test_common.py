@@ -26,7 +26,7 @@ def built(name, shape, latent_dim=3, seed=0, **parameters):
 
 
 def shapes_for(name):
-    """Return shapes of samples as the network sees them, rows or signals, and images."""
+    """Return shapes of samples as the network receives them: rows, signals, images."""
     rows = [(1, length) if hasattr(NETWORKS[name], "rows_are_signals") else (length,) for length in LENGTHS]
     return [*rows, *SHAPES]
 
@@ -120,7 +120,7 @@ def test_weights_come_from_the_generator_alone(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_signals_keep_their_strength_through_fresh_weights(name):
-    """A network whose outputs explode or vanish before it has learned anything learns late."""
+    """A network learns late if its outputs explode or vanish at the start."""
     network = built(name, (1, 32, 32), latent_dim=64, activation="relu")
     code = network.encoder(torch.randn(20, 1, 32, 32))
     spread = network.decoder(torch.randn_like(code)).std().item()

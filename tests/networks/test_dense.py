@@ -51,7 +51,7 @@ def test_the_number_of_weights_is_that_of_its_layers():
     assert count == (6 * 5 + 5) + (5 * 2 + 2) + (2 * 5 + 5) + (5 * 6 + 6)
 
 
-def test_each_activation_stands_at_its_place():
+def test_each_activation_is_at_its_place():
     dense = network(activation="gelu", latent_activation="tanh", output_activation="sigmoid")
     layers = [type(layer) for layer in (*dense.encoder, *dense.decoder)]
     activations = [kind for kind in layers if kind in (nn.GELU, nn.Tanh, nn.Sigmoid)]
@@ -130,7 +130,7 @@ class FixedSpec(DenseNetwork):
     """A spec of a user with a parameter of its own and without those of its base."""
 
     def __init__(self, width=5):
-        super().__init__((width,))
+        super().__init__((width,), output_activation="identity")
         self.width = width
 
 
@@ -154,7 +154,7 @@ def test_the_random_state_of_an_estimator_decides_the_weights(network):
     assert (first_weights(0) - first_weights(1)).abs().max() > 0.01
 
 
-def test_weights_are_of_single_precision_whatever_the_default_type_of_torch():
+def test_weights_are_of_single_precision_with_any_default_type_of_torch():
     torch.set_default_dtype(torch.float64)
     try:
         dtypes = {parameter.dtype for parameter in network().parameters()}

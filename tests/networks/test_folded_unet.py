@@ -57,10 +57,10 @@ def test_the_noise_map_acts_place_by_place():
     network, x = folded(1, noise_map=True), images(1, 1, 256, 64)
     two = with_map(x, 0.1)
     two[:, 1, 128:] = 0.2
-    answer = network(two)
-    torch.testing.assert_close(answer[..., :80, :], network(with_map(x, 0.1))[..., :80, :], rtol=0, atol=1e-5)
+    output = network(two)
+    torch.testing.assert_close(output[..., :80, :], network(with_map(x, 0.1))[..., :80, :], rtol=0, atol=1e-5)
     torch.testing.assert_close(
-        answer[..., 176:, :], network(with_map(x, 0.2))[..., 176:, :], rtol=0, atol=1e-5
+        output[..., 176:, :], network(with_map(x, 0.2))[..., 176:, :], rtol=0, atol=1e-5
     )
 
 

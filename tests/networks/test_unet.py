@@ -80,7 +80,7 @@ def test_an_unknown_normalisation_is_refused():
         unet(1, normalization="layer")
 
 
-def test_it_starts_close_to_the_identity_where_it_predicts_the_noise():
+def test_it_starts_close_to_the_identity_if_it_predicts_the_noise():
     x, network, other = images(1, 1, 64, 64), unet(1), unet(1, residual=False)
     assert 0 < (network(x) - x).std() < 0.1 * x.std()
     other.load_state_dict(network.state_dict())

@@ -25,7 +25,7 @@ FALL_AT_ONCE = ("linear", "exponential")
 
 
 class Weight(nn.Module):
-    """A single weight that multiplies its input; it starts at zero."""
+    """A single weight that multiplies its input, from zero."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Weight(nn.Module):
 
 
 class Plant(nn.Module):
-    """Whatever it is shown, its answer grows by one with every step of training."""
+    """A module with an output that grows by one with every step, for any input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def rows(inputs, targets, corrupt=None) -> CorruptedRows:
 
 
 def negative_error(prediction, target):
-    """What stands in for the PSNR of each sample: something to be averaged."""
+    """Return a substitute for the PSNR of each sample, to be averaged."""
     return -(prediction - target).square().flatten(1).mean(dim=1)
 
 
@@ -75,7 +75,7 @@ def weight(net) -> float:
 
 
 def towards_four(n=6) -> CorruptedRows:
-    """A problem whose weight approaches four, from zero, without ever passing it."""
+    """Return a problem with a weight that approaches four from zero."""
     return rows(ones(n), 4 * ones(n))
 
 
@@ -94,14 +94,14 @@ def test_losses_are_means_over_samples_also_with_batches_of_unequal_size():
         assert epoch["valid_psnr"] == pytest.approx(-expected)
 
 
-def test_the_psnr_of_training_rows_is_not_taken_where_nobody_looks():
+def test_the_psnr_of_training_rows_is_recorded_only_for_the_progress():
     net = net_of()
     run_training(net, towards_four(), FixedRows(ones(), ones()), plan(epochs=1))
     assert "train_psnr" not in net.history[-1]
     assert "valid_psnr" in net.history[-1]
 
 
-def test_nothing_is_recorded_of_validation_where_there_is_none():
+def test_without_validation_rows_nothing_is_recorded_of_validation():
     net = net_of()
     run_training(net, towards_four(), None, plan(epochs=3))
     assert len(net.history) == 3
@@ -154,7 +154,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_at_its_first_step(value):
         run_training(net_of(), rows(ones(), value * ones()), None, plan())
 
 
-def test_a_run_that_diverges_gives_the_terminal_back(capsys):
+def test_a_run_that_diverges_closes_its_line_of_progress(capsys):
     net = net_of(rate=50.0)
     with pytest.raises(TrainingDivergedError):
         run_training(net, towards_four(), None, plan(epochs=100, rate=50.0, shown=True))
@@ -162,7 +162,7 @@ def test_a_run_that_diverges_gives_the_terminal_back(capsys):
     assert net.callbacks_ == []
 
 
-def test_a_loss_that_is_large_from_the_start_is_no_divergence():
+def test_a_loss_that_is_large_from_the_start_does_not_count_as_divergence():
     net = net_of()
     run_training(net, rows(ones(), 1e8 * ones()), None, plan())
     assert net.history[-1, "train_loss"] < net.history[0, "train_loss"]
@@ -182,7 +182,7 @@ def test_a_loss_that_starts_at_zero_may_rise_a_little():
 
 
 def passing_the_best(epochs: int, patience: int | None):
-    """Train a weight from 0 towards 4; validation likes it best where it is 2."""
+    """Train a weight from 0 towards 4; the validation loss has its minimum at 2."""
     net = net_of(rate=0.02)
     run_training(
         net,
@@ -193,7 +193,7 @@ def passing_the_best(epochs: int, patience: int | None):
     return net
 
 
-def test_a_run_stops_when_the_validation_loss_has_not_fallen_for_as_long_as_its_patience():
+def test_a_run_stops_after_epochs_without_progress():
     for patience in (1, 3):
         net = passing_the_best(epochs=1000, patience=patience)
         best = min(range(len(net.history)), key=lambda epoch: net.history[epoch, "valid_loss"])
@@ -218,7 +218,7 @@ def test_a_run_without_patience_goes_on_to_its_end():
     assert weight(net) > 3.9
 
 
-def test_a_fall_of_less_than_the_tolerance_is_no_progress():
+def test_a_decrease_below_the_tolerance_does_not_count_as_progress():
     lengths = []
     for tol in (0.0, 0.5, 1e6):
         net = net_of(rate=0.02)
@@ -262,7 +262,7 @@ def test_an_interruption_is_returned_with_the_best_weights_so_far():
 
 
 @pytest.mark.usefixtures("batches_drawn_alone")
-def test_an_interruption_in_the_first_epoch_leaves_the_weights_that_were_there():
+def test_an_interruption_in_the_first_epoch_leaves_the_initial_weights():
     net = net_of()
     run_training(net, rows(ones(), 4 * ones(), interrupted_at(step=3)), None, plan(batch_size=1))
     assert weight(net) == 0
@@ -304,7 +304,7 @@ def test_a_run_of_a_single_step_learns(name):
     assert SCHEDULES[name](0, 1) > 0.5
 
 
-def test_schedules_are_what_their_names_say():
+def test_schedules_have_the_shapes_of_their_names():
     assert [SCHEDULES["constant"](step, 100) for step in (0, 50, 100)] == [1, 1, 1]
     assert SCHEDULES["cosine"](50, 100) == pytest.approx(0.5)
     assert SCHEDULES["cosine"](100, 100) == pytest.approx(0)
@@ -318,8 +318,8 @@ def test_schedules_are_what_their_names_say():
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_the_rate_follows_the_schedule_from_step_to_step(name):
-    """Its gradient being one, the answer of the plant is the sum of all rates so far."""
+def test_the_learning_rate_follows_the_schedule_from_step_to_step(name):
+    """The gradient is one, so the output of the plant is the sum of all learning rates."""
     epochs, batches = 4, 3
 
     class Linear(nn.Module):
@@ -359,7 +359,7 @@ def test_progress_is_one_line_on_stderr_with_epoch_loss_and_psnr(capsys):
 
 
 @pytest.mark.usefixtures("wide_terminal")
-def test_progress_shows_validation_where_there_is_some(capsys):
+def test_progress_shows_the_validation_loss(capsys):
     run_training(net_of(), towards_four(), FixedRows(ones(), ones()), plan(epochs=1, shown=True))
     line = last_state(capsys.readouterr().err)
     assert "loss=16.0000" in line
@@ -378,7 +378,7 @@ def test_the_progress_of_a_run_that_stops_early_ends_where_it_stopped(capsys):
     assert f"{len(net.history)}/100" in last_state(printed)
 
 
-def test_nothing_is_shown_unasked(capsys):
+def test_by_default_nothing_is_shown(capsys):
     run_training(net_of(), towards_four(), None, plan())
     assert capsys.readouterr() == ("", "")
 
@@ -393,7 +393,7 @@ def averaged(decay, **settings):
     return net
 
 
-def test_averaged_weights_follow_the_weights_from_behind():
+def test_averaged_weights_lag_behind_the_weights():
     last, behind = net_of(), averaged(0.9)
     run_training(last, towards_four(), FixedRows(ones(), 4 * ones()), plan(epochs=20))
     path, n = [], 0
@@ -408,24 +408,24 @@ def test_averaged_weights_follow_the_weights_from_behind():
     assert weight(behind) < weight(last)
 
 
-def test_validation_judges_the_averaged_weights():
+def test_validation_evaluates_the_averaged_weights():
     net = averaged(0.9)
     assert net.history[-1, "valid_loss"] == pytest.approx((weight(net) - 4) ** 2, rel=1e-4)
 
 
-def test_a_net_keeps_nothing_of_an_average():
+def test_a_trained_net_drops_the_average():
     assert averaged(0.9).averaging is None
     assert pickle.loads(pickle.dumps(averaged(0.9))).averaging is None
 
 
-def test_gradients_are_cut_to_their_largest_norm():
+def test_gradients_are_clipped_to_a_maximum_norm():
     net = net_of()
     run_training(net, towards_four(), None, dataclasses.replace(plan(epochs=10), max_gradient_norm=0.5))
     assert weight(net) == pytest.approx(10 * STEP * 0.5, rel=1e-4)
 
 
 @pytest.mark.parametrize("parameters", [{"weight_averaging": 0.9}, {"gradient_clipping": 0.1}])
-def test_estimators_take_both(parameters):
+def test_estimators_average_weights_and_clip_gradients(parameters):
     X = torch.rand(60, 5).numpy()
     plain = DenoisingAutoencoder(max_epochs=3, random_state=0).fit(X)
     other = DenoisingAutoencoder(max_epochs=3, random_state=0, **parameters).fit(X)

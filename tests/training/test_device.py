@@ -10,7 +10,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 class Elsewhere:
-    """Rows that would go to a GPU, and say so."""
+    """Rows that record a transfer to a GPU."""
 
     def __init__(self, nbytes: int, device: torch.device = CPU) -> None:
         self.nbytes, self.device = nbytes, device
@@ -24,7 +24,7 @@ def free_memory(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
 
 
-def test_auto_is_a_gpu_where_there_is_one(monkeypatch):
+def test_auto_prefers_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == CPU
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -32,14 +32,14 @@ def test_auto_is_a_gpu_where_there_is_one(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "moon", "meta", "cpu:7"])
-def test_a_device_that_is_not_there_is_refused_with_what_may_be_used(name):
+def test_a_missing_device_is_refused_with_those_to_use(name):
     with pytest.raises(ValueError, match='Use "auto", "cpu" or "cuda"'):
         resolve_device(name)
 
 
 @pytest.mark.usefixtures("free_memory")
 @pytest.mark.parametrize(("sizes", "there"), [((100, 400), GPU), ((101, 400), CPU), ((500,), GPU)])
-def test_data_go_to_a_gpu_where_they_fit_in_half_of_its_memory(sizes, there):
+def test_data_go_to_a_gpu_if_they_fit_into_half_of_its_memory(sizes, there):
     kept = keep_on_device(GPU, *map(Elsewhere, sizes))
     assert [side.nbytes for side in kept] == list(sizes)
     assert {side.device for side in kept} == {there}
@@ -53,7 +53,7 @@ def test_a_side_that_is_given_twice_counts_and_goes_once():
     assert inputs.device == GPU
 
 
-def test_on_the_cpu_data_stay_what_they_are():
+def test_on_the_cpu_data_stay_as_they_are():
     x, y = torch.zeros(3), torch.ones(3)
     assert [kept is given for kept, given in zip(keep_on_device(CPU, x, y), (x, y), strict=True)] == [
         True,
@@ -62,7 +62,7 @@ def test_on_the_cpu_data_stay_what_they_are():
 
 
 class Gathered(torch.Tensor):
-    """A tensor that notes how it is sent to a device."""
+    """A tensor that records its transfer to a device."""
 
     sent: list = []  # noqa: RUF012
 
