@@ -25,6 +25,25 @@ __all__ = [
 ]
 
 
+T = TypeVar("T")
+
+# Values for fewer samples than the key
+BATCH_SIZES = {1_000: 32, 10_000: 64, math.inf: 128}
+WEIGHT_DECAYS = {1_000: 0.3, 10_000: 0.2, math.inf: 0.0}
+# Steps that small data need, and limits to the epochs
+STEPS, MIN_EPOCHS, MAX_EPOCHS = 2_500, 10, 500
+# Share of the steps in which the learning rate rises, and the maximum number of these steps: the first
+# steps, in which gradients are large, would push rectified codes below zero for good.
+WARM_UP = 0.1, 100
+# Share of the learning rate at the end of an exponential fall
+EXPONENTIAL_END = 0.01
+# Share of the steps in which the learning rate rises, and the share of it at the start
+ONE_CYCLE = 0.3, 0.04
+
+# From a step and the number of steps to the share of the learning rate
+SCHEDULES: _registry.Loaded[Callable[[int, int], float]] = _registry.Loaded(_registry.SCHEDULES)
+
+
 def resolve_optimizer(
     optimizer: str | type[Optimizer],
     learning_rate: float | None,
@@ -74,18 +93,6 @@ def resolve_optimizer(
     return kind, arguments
 
 
-# Share of the steps in which the learning rate rises, and the maximum number of these steps: the first
-# steps, in which gradients are large, would push rectified codes below zero for good.
-WARM_UP = 0.1, 100
-# Share of the learning rate at the end of an exponential fall
-EXPONENTIAL_END = 0.01
-# Share of the steps in which the learning rate rises, and the share of it at the start
-ONE_CYCLE = 0.3, 0.04
-
-# From a step and the number of steps to the share of the learning rate
-SCHEDULES: _registry.Loaded[Callable[[int, int], float]] = _registry.Loaded(_registry.SCHEDULES)
-
-
 def constant(step: int, steps: int) -> float:
     """Return 1."""
     return 1.0
@@ -124,15 +131,6 @@ def _warm_up(step: int, steps: int) -> float:
     """Return the share of the learning rate in the first steps, 1 afterwards."""
     share, max_steps = WARM_UP
     return min(1.0, (step + 1) / (1 + min(max_steps, share * steps)))
-
-
-T = TypeVar("T")
-
-# Values for fewer samples than the key
-BATCH_SIZES = {1_000: 32, 10_000: 64, math.inf: 128}
-WEIGHT_DECAYS = {1_000: 0.3, 10_000: 0.2, math.inf: 0.0}
-# Steps that small data need, and limits to the epochs
-STEPS, MIN_EPOCHS, MAX_EPOCHS = 2_500, 10, 500
 
 
 def auto_batch_size(n_samples: int) -> int:

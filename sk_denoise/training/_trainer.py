@@ -34,6 +34,10 @@ from sk_denoise.training._callbacks import (
 __all__ = ["Net", "TrainingPlan", "create_net", "run_training"]
 
 
+# Loss and output of a batch, by the names of skorch
+Step = dict[str, Tensor]
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
     """Settings of a training run.
@@ -220,7 +224,9 @@ def build_callbacks(plan: TrainingPlan, best: BestWeights, steps_per_epoch: int)
         callbacks.append(GradientNormClipping(plan.max_gradient_norm))
     if plan.show_progress:
         callbacks.append(Progress(epochs, plan.epochs_done))
-    # Callbacks that may stop the run come last, so that all others receive every epoch.
+    # skorch's callbacks receive the net. Functions of the user and scikit-learn's tasks are called by the
+    # hooks, with a copy of the estimator as if the fit had ended. Callbacks that may stop the run come last,
+    # so that all others receive every epoch.
     may_stop = [callback for callback in plan.callbacks if isinstance(callback, SkorchEarlyStoppingAdapter)]
     callbacks += [callback for callback in plan.callbacks if callback not in may_stop]
     callbacks += [EpochHooks(plan.before_epoch, plan.after_epoch), *may_stop]
@@ -235,9 +241,6 @@ def _named(callbacks: Sequence[Callback]) -> list[tuple[str, Callback]]:
 
 def _reads_gradients(callback: Callback) -> bool:
     return type(callback).on_grad_computed is not Callback.on_grad_computed
-
-
-Step = dict[str, Tensor]
 
 
 class Net(NeuralNet):
