@@ -20,7 +20,7 @@ import torch
 from skimage import data
 from torch import nn
 
-from sk_denoise.networks.folded_unet import FoldedUNet
+from sk_denoise.networks.folded_unet import FoldedUNetNetwork
 from sk_denoise.restoration import denoise_image
 from sk_denoise.training import has_bfloat16_units
 
@@ -61,7 +61,7 @@ TASKS: dict[str, Callable[[str], object]] = {
     "15 convolutions of 64 channels, 32 x 1 x 28 x 28": step_of(
         convolutions(1, *[64] * 14, 1), 32, 1, 28, 28
     ),
-    "folded_unet, 32 x 1 x 64 x 64": step_of(FoldedUNet(1), 32, 1, 64, 64),
+    "folded_unet, 32 x 1 x 64 x 64": step_of(FoldedUNetNetwork().build(1, False), 32, 1, 64, 64),
     "denoise_image, 512 x 512 gray": lambda p: denoise_image(data.camera(), sigma=25, precision=p),
 }
 

@@ -473,13 +473,13 @@ LOSSES: dict[str, Loss] = {
         on_unit_interval=True,
     ),
     "ssim": Loss(
-        target="sk_denoise.training._similarity:SimilarityLoss",
+        target="sk_denoise.training._losses:SimilarityLoss",
         about="one minus structural similarity",
         suits="what people see",
         images_only=True,
     ),
     "ms_ssim": Loss(
-        target="sk_denoise.training._similarity:MultiScaleSimilarityLoss",
+        target="sk_denoise.training._losses:MultiScaleSimilarityLoss",
         about="the same on up to five scales",
         suits="what people see, near and far",
         images_only=True,
@@ -564,13 +564,16 @@ FILTERS: dict[str, Filter] = {
 
 MODELS: dict[str, Pretrained] = {
     "gray": Pretrained(
-        target="sk_denoise.networks.folded_unet:FoldedUNet",
+        target="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
         label="Gray, channel by channel",
         channels=1,
         max_sigma=55 / 255,
     ),
     "rgb": Pretrained(
-        target="sk_denoise.networks.folded_unet:FoldedUNet", label="Colour", channels=3, max_sigma=55 / 255
+        target="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
+        label="Colour",
+        channels=3,
+        max_sigma=55 / 255,
     ),
 }
 

@@ -28,15 +28,15 @@ from sk_denoise._validation import (
     restore_container,
 )
 from sk_denoise.metrics import ssim
-from sk_denoise.metrics._fixed_noise import (
-    back_through_earlier_steps,
-    corrupt_each,
-    corrupt_fold,
-    refuse_noisy,
-    seed_of,
+from sk_denoise.metrics._metrics import check_data_range
+from sk_denoise.metrics._scorers import (
+    METRICS,
+    corrupt_array,
+    corrupt_images,
+    invert_earlier_steps,
+    noise_seed,
+    refuse_noise_in_estimator,
 )
-from sk_denoise.metrics._functions import check_data_range
-from sk_denoise.metrics._scorers import METRICS
 from sk_denoise.restoration import denoise_image
 from sk_denoise.restoration._pretrained import cached_network
 
@@ -328,10 +328,10 @@ def _draw_noisy(noise: Any, clean: Samples, name: Hashable) -> Samples:
     """Return one draw of a noiser on clean samples, or the given noisy samples."""
     if hasattr(noise, "__array__") or isinstance(noise, list | tuple):
         return _check_noisy(noise, clean, name)
-    seed = seed_of(check_noiser(noise))
+    seed = noise_seed(check_noiser(noise))
     if isinstance(clean, list):
-        return [_as_stored(x, clean[0].dtype) for x in corrupt_each(noise, clean, seed)]
-    return _as_stored(np.asarray(corrupt_fold(noise, clean, seed, copy=0)), clean.dtype)
+        return [_as_stored(x, clean[0].dtype) for x in corrupt_images(noise, clean, seed)]
+    return _as_stored(np.asarray(corrupt_array(noise, clean, seed, copy=0)), clean.dtype)
 
 
 def _check_noisy(samples: Any, clean: Samples, name: Hashable) -> Samples:
@@ -418,7 +418,7 @@ def _check_method(method: Any, noise: Any, name: Hashable) -> Any:
                 f"{type(method).__name__} first."
             ) from None
         if isinstance(noise, Noiser):
-            refuse_noisy(method, noise)
+            refuse_noise_in_estimator(method, noise)
     return method
 
 
@@ -434,7 +434,7 @@ def _denoise_timed(
     start = time.perf_counter()
     with _note_on_errors(f"{label}, in compare_denoisers."):
         if hasattr(method, "predict"):
-            output = back_through_earlier_steps(method, method.predict(private))
+            output = invert_earlier_steps(method, method.predict(private))
         else:
             images = private if isinstance(private, list) else np.asarray(private)
             output = _apply_to_each(method, images, image_shape)

@@ -26,7 +26,7 @@ from sk_denoise._validation import (
     restore_container,
 )
 from sk_denoise.estimators._pairs import TARGET_SOURCE
-from sk_denoise.metrics._functions import mean_over_samples, psnr_of_each
+from sk_denoise.metrics._metrics import mean_over_samples, psnr_per_sample
 from sk_denoise.noise import carried_source
 
 __all__ = ["BaseDenoiser"]
@@ -87,7 +87,7 @@ class BaseDenoiser(SampleTransformer):
                 warn_of_lost_source(samples)
             truth = as_float(samples)
             noisy = restore_container(self._reference([truth])[0], X)
-        each = psnr_of_each(truth, self.predict(noisy), self.data_range_)
+        each = psnr_per_sample(truth, self.predict(noisy), self.data_range_)
         return mean_over_samples(each, sample_weight)
 
     def _reference(self, stacks: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from sk_denoise._compat import FitTasks, in_kind, with_callbacks
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
-from sk_denoise._resources import suitable_threads
+from sk_denoise._resources import threads_for_flops
 from sk_denoise._schema import Rule
 from sk_denoise._validation import (
     Interval,
@@ -632,7 +632,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         """Apply ``function(module, input)`` to checked samples, in their precision."""
         prepare = self._preparation_.input
         samples = as_tensor(as_float(self._in_unit(check_samples(self, X, reset=False))))
-        with suitable_threads(self._cost_.flops * len(samples)):
+        with threads_for_flops(self._cost_.flops * len(samples)):
             return run_in_chunks(
                 self.net_.module_, samples, lambda m, x: function(m, prepare(x)), self._cost_.widest
             ).numpy()

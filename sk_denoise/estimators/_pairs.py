@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, clone
 
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._noise_traces import warn_of_lost_source, warn_of_missed_step
-from sk_denoise._scaling import some_of
+from sk_denoise._scaling import subsample
 from sk_denoise._schema import Rule, one_of
 from sk_denoise._validation import (
     Noiser,
@@ -113,7 +113,7 @@ def default_noiser(clean: NDArray[Any], has_one_unit: bool) -> GaussianNoiser:
     """
     if not has_one_unit:
         return GaussianNoiser(TABLE_NOISE, scale="std")
-    spread = float(np.std(some_of(as_tensor(clean)).numpy(), dtype=np.float64))
+    spread = float(np.std(subsample(as_tensor(clean)).numpy(), dtype=np.float64))
     return GaussianNoiser((GRID_NOISE[0] * spread, GRID_NOISE[1] * spread))
 
 

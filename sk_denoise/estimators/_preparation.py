@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_denoise._resources import entries_at_once
-from sk_denoise._scaling import FINITE_TENSOR, AffineScaler, chunks_of, joint_moments
+from sk_denoise._scaling import FINITE_TENSOR, AffineScaler, compute_joint_moments, iterate_chunks
 from sk_denoise._schema import Rule, conforms, has_type, is_shape, record
 from sk_denoise._validation import Noiser, refuse_channels_first
 
@@ -67,9 +67,9 @@ class Preparation:
         """Learn the statistics of training rows, corrupted by a noiser if there is one."""
         pairs = (
             (layout.to_network(x if noiser is None else noiser.corrupt(x, generator)), layout.to_network(t))
-            for x, t in zip(chunks_of(inputs), chunks_of(targets), strict=True)
+            for x, t in zip(iterate_chunks(inputs), iterate_chunks(targets), strict=True)
         )
-        (noisy, clean), covariance = joint_moments(pairs, layout.statistics_dims)
+        (noisy, clean), covariance = compute_joint_moments(pairs, layout.statistics_dims)
         input_scaler, target_scaler = AffineScaler.from_moments(noisy), AffineScaler.identity()
         if scale_target:
             correlation = covariance[0, 1] / (noisy.std * clean.std)

@@ -11,7 +11,7 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from sk_denoise._scaling import chunks_of, moments, some_of
+from sk_denoise._scaling import compute_moments, iterate_chunks, subsample
 from sk_denoise._schema import ENTRY_NUMBERS, Rule
 from sk_denoise._validation import StrOptions, warn_user
 from sk_denoise.exceptions import WeakNoiseWarning
@@ -89,8 +89,8 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
 
     def _learn(self, clean: torch.Tensor) -> None:
         # absolute noise is compared with the spread of the data for a warning only
-        few = some_of(clean)
-        stats = moments(chunks_of(clean if self.scale == "std" else few))
+        few = subsample(clean)
+        stats = compute_moments(iterate_chunks(clean if self.scale == "std" else few))
         if self.scale == "std":
             self.scale_ = torch.where(stats.is_constant, 0.0, stats.std).numpy()
         else:

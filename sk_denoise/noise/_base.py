@@ -20,8 +20,8 @@ from sk_denoise._compat import SampleTransformer, in_kind, told_as_one, unwatche
 from sk_denoise._noise_traces import remember_noise, warn_of_lost_source
 from sk_denoise._random import root_seed, stream
 from sk_denoise._registry import NOISES, Loaded
-from sk_denoise._resources import threads_for
-from sk_denoise._scaling import some_of
+from sk_denoise._resources import threads_for_entries
+from sk_denoise._scaling import subsample
 from sk_denoise._validation import (
     Noiser,
     StrOptions,
@@ -157,7 +157,7 @@ class BaseNoiser(SampleTransformer):
         check_lengths(clean, y)
         if y is not X:
             warn_of_lost_source(clean, y)
-        with threads_for(clean.size):
+        with threads_for_entries(clean.size):
             self._learn(as_tensor(as_float(clean)))
         return clean
 
@@ -174,7 +174,7 @@ class BaseNoiser(SampleTransformer):
     def _noised(self, clean: NDArray[Any], X: ArrayLike) -> Any:
         # A child seed for each set of samples: other data meet other noise, the same data the same.
         generator = stream(root_seed(self.random_state), fingerprint_of(clean))
-        with threads_for(clean.size):
+        with threads_for_entries(clean.size):
             noisy = self.corrupt(as_tensor(as_float(clean)), generator).numpy()
         source = CleanSource.of(clean, unwatched(self), noisy)
         remember_noise(clean, noisy, self)
@@ -272,7 +272,7 @@ def warn_of_other_limits(estimator: BaseNoiser, name: str, clean: torch.Tensor) 
     limits: Any = getattr(estimator, name)
     if limits is None or isinstance(limits, str):
         return
-    few = some_of(clean)
+    few = subsample(clean)
     low, high = float(few.min()), float(few.max())
     is_narrow = min(limits[1], high) - max(limits[0], low) < NARROW * (high - low)
     replaces = name == "limits"  # where clip lies far outside, it has nothing to do

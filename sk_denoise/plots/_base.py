@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sk_denoise._extras import require_extra
 from sk_denoise._validation import check_numbers, image_of, names_of, refuse_masked
 from sk_denoise.comparison import Samples, as_stack_or_list
-from sk_denoise.metrics._fixed_noise import is_ragged
+from sk_denoise.metrics._scorers import is_ragged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,13 +12,13 @@ from sk_denoise._intensity import has_image_depth
 from sk_denoise._validation import Noiser, check_noiser, check_one_of
 from sk_denoise.comparison import default_data_range
 from sk_denoise.metrics import psnr
-from sk_denoise.metrics._fixed_noise import (
-    corrupt_any,
-    predict_in_unit,
-    refuse_noisy,
-    seed_of,
-    through_earlier_steps,
-    unit_of,
+from sk_denoise.metrics._scorers import (
+    apply_earlier_steps,
+    corrupt_samples,
+    foreign_range,
+    noise_seed,
+    predict_in_range,
+    refuse_noise_in_estimator,
 )
 from sk_denoise.plots._base import (
     Display,
@@ -207,17 +207,17 @@ class DenoisingDisplay(Display):
         # All samples are corrupted, and the first ones predicted: so the noise of a sample does not depend on
         # the number of shown samples.
         noisy = X_noisy if noiser is None else _corrupt_for(estimator, noiser, X_clean)
-        clean, last = through_earlier_steps(estimator, X_clean)
+        clean, last = apply_earlier_steps(estimator, X_clean)
         clean = as_samples(clean, "X_clean")
-        noisy_at_last = as_samples(through_earlier_steps(estimator, noisy)[0], "X_noisy")
+        noisy_at_last = as_samples(apply_earlier_steps(estimator, noisy)[0], "X_noisy")
         _check_same_shapes(clean, noisy_at_last)
         fitted_shape = getattr(last, "image_shape_", None) if kind == "images" and _are_rows(clean) else None
         # Noise turns integers into floats, which no longer show their intensity range.
-        unit = None if has_image_depth(noisy_at_last[0].dtype) else unit_of(last, clean[0])
+        unit = None if has_image_depth(noisy_at_last[0].dtype) else foreign_range(last, clean[0])
         return cls.from_predictions(
             clean[first],
             noisy_at_last[first],
-            predict_in_unit(estimator, noisy[first], unit),  # type: ignore[index]
+            predict_in_range(estimator, noisy[first], unit),  # type: ignore[index]
             kind=kind,
             image_shape=fitted_shape if image_shape is None else image_shape,
             labels=labels,
@@ -369,8 +369,8 @@ class DenoisingDisplay(Display):
 
 def _corrupt_for(estimator: Any, noiser: Any, X: Any) -> Any:
     """Return X with noise; refuse an estimator that adds noise in ``predict``."""
-    refuse_noisy(estimator, check_noiser(noiser))
-    return corrupt_any(noiser, X, seed_of(noiser))
+    refuse_noise_in_estimator(estimator, check_noiser(noiser))
+    return corrupt_samples(noiser, X, noise_seed(noiser))
 
 
 def _as_kind(samples: Any, kind: str, image_shape: Sequence[int] | None, name: str) -> Samples:

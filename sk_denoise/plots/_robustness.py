@@ -16,15 +16,15 @@ from sk_denoise._validation import Noiser, check_noiser, check_one_of
 from sk_denoise.comparison import default_data_range
 from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.metrics import PSNR_CAP
-from sk_denoise.metrics._fixed_noise import (
-    corrupt_any,
-    predict_in_unit,
-    refuse_noisy,
-    seed_of,
-    through_earlier_steps,
-    unit_of,
+from sk_denoise.metrics._metrics import check_data_range, psnr_per_sample
+from sk_denoise.metrics._scorers import (
+    apply_earlier_steps,
+    corrupt_samples,
+    foreign_range,
+    noise_seed,
+    predict_in_range,
+    refuse_noise_in_estimator,
 )
-from sk_denoise.metrics._functions import check_data_range, psnr_of_each
 from sk_denoise.noise import GaussianNoiser, UniformNoiser
 from sk_denoise.plots._base import (
     COLORS,
@@ -250,7 +250,7 @@ class NoiseRobustnessDisplay(Display):
             for name, estimator in name_estimators(estimators).items()
         ]
         # One seed for all levels: the same draw is scaled, so that curves are smooth.
-        seed = seed_of(noiser)
+        seed = noise_seed(noiser)
         for noiser_at_level in noisers.values():
             noisy = _corrupt(noiser_at_level, X_clean, seed)
             for curve in curves:
@@ -433,17 +433,17 @@ class RobustnessCurve:
         check_fitted(estimator, caller)
         if not hasattr(estimator, "predict"):
             raise TypeError(f"{name!r} has no predict, {type(estimator).__name__} is not a denoiser.")
-        refuse_noisy(estimator, noiser)
-        clean_at_last, last = through_earlier_steps(estimator, X_clean)
+        refuse_noise_in_estimator(estimator, noiser)
+        clean_at_last, last = apply_earlier_steps(estimator, X_clean)
         truth = as_samples(clean_at_last, "X_clean")
         data_range = default_data_range(truth) if data_range is None else data_range
         check_data_range(data_range)
-        return cls(name, estimator, truth, unit_of(last, truth[0]), data_range, [], [])
+        return cls(name, estimator, truth, foreign_range(last, truth[0]), data_range, [], [])
 
     def add_level(self, noisy: Any) -> None:
         """Denoise noisy samples, and add the scores before and after."""
-        noisy_at_last, _ = through_earlier_steps(self.estimator, noisy)
-        denoised = predict_in_unit(self.estimator, noisy, self.unit)
+        noisy_at_last, _ = apply_earlier_steps(self.estimator, noisy)
+        denoised = predict_in_range(self.estimator, noisy, self.unit)
         for scores, samples in ((self.noisy_scores, noisy_at_last), (self.scores, denoised)):
             label = f"predictions of {self.name!r}"
             scores.append(_compute_psnr(self.truth, samples, self.data_range, label))
@@ -461,8 +461,8 @@ def _compute_psnr(truth: Samples, samples: Any, data_range: float, label: str) -
         )
     if isinstance(truth, list):
         pairs = zip(truth, samples, strict=True)
-        return np.concatenate([psnr_of_each(t[None], np.asarray(x)[None], data_range) for t, x in pairs])
-    return psnr_of_each(truth, samples, data_range)
+        return np.concatenate([psnr_per_sample(t[None], np.asarray(x)[None], data_range) for t, x in pairs])
+    return psnr_per_sample(truth, samples, data_range)
 
 
 def _set_levels(noiser: Any, parameter: str, sigmas: ArrayLike) -> dict[float, Any]:
@@ -493,7 +493,7 @@ def _corrupt(noiser: Any, X: Any, seed: int) -> Any:
     with warnings.catch_warnings():
         # Weak noise is too little to train on, but a valid point of the curve.
         warnings.simplefilter("ignore", WeakNoiseWarning)
-        return corrupt_any(noiser, X, seed)
+        return corrupt_samples(noiser, X, seed)
 
 
 def _format_axis_label(noiser: Any, parameter: str) -> str:

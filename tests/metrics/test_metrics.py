@@ -113,7 +113,7 @@ def test_nmse_of_zeros_is_one(rows):
     assert nmse(rows, np.zeros_like(rows)) == pytest.approx(1)
 
 
-def test_nmse_of_a_sample_of_zeros_is_zero_if_it_was_met_and_infinite_if_not():
+def test_nmse_of_a_sample_of_zeros_is_zero_or_infinite():
     assert nmse([[0.0, 0.0], [1.0, 1.0]], [[0.0, 0.0], [1.0, 0.0]]) == pytest.approx(0.25)
     assert nmse([[0.0, 0.0], [1.0, 1.0]], [[0.0, 1e-9], [1.0, 0.0]]) == math.inf
 
@@ -152,7 +152,7 @@ def test_psnr_does_not_depend_on_the_unit_if_the_range_follows_it(rows, noisy):
     assert psnr(255 * rows, 255 * noisy, data_range=255) == pytest.approx(psnr(rows, noisy, data_range=1))
 
 
-def test_a_perfect_sample_counts_the_cap_or_infinitely_much(rows, noisy):
+def test_a_perfect_sample_has_the_cap_or_an_infinite_psnr(rows, noisy):
     assert PSNR_CAP == 100
     assert psnr(rows, rows, data_range=1) == 100
     assert psnr(rows, rows, data_range=1, cap=50) == 50
@@ -163,7 +163,7 @@ def test_a_perfect_sample_counts_the_cap_or_infinitely_much(rows, noisy):
     assert psnr(rows[:2], half, data_range=1, cap=None) == math.inf
 
 
-def test_the_cap_bounds_each_sample_before_the_mean_is_taken():
+def test_the_cap_bounds_each_sample_before_the_mean():
     truth, prediction = np.zeros((2, 1)), np.array([[1e-7], [0.1]])  # 140 and 20 dB
     assert psnr(truth, prediction, data_range=1) == pytest.approx((100 + 20) / 2)
     assert psnr(truth, prediction, data_range=1, cap=None) == pytest.approx((140 + 20) / 2)
@@ -174,7 +174,7 @@ def test_psnr_may_be_negative():
     assert psnr([[0.0]], [[10.0]], data_range=1) == pytest.approx(-20)
 
 
-def test_psnr_of_errors_is_given_for_each_of_them():
+def test_psnr_of_errors_has_an_entry_for_each():
     np.testing.assert_allclose(psnr_of_mse([0.01, 0.0001, 0.0], 1.0), [20, 40, 100])
     np.testing.assert_allclose(psnr_of_mse([0.01, 0.0], 1.0, cap=None), [20, np.inf])
 
@@ -266,7 +266,7 @@ def test_images_too_small_for_ssim_are_refused(shape):
         ssim(np.ones(shape), np.ones(shape), data_range=1)
 
 
-def test_what_is_not_an_image_is_refused_by_ssim():
+def test_ssim_refuses_samples_that_are_no_images():
     with pytest.raises(ValueError, match="ssim compares images"):
         ssim(np.ones((2, 4, 4, 3, 1)), np.ones((2, 4, 4, 3, 1)), data_range=1)
 
@@ -276,7 +276,7 @@ def test_an_image_shape_that_does_not_fit_is_refused_by_name(rows):
         ssim(rows, rows, data_range=1, image_shape=(5, 5))
 
 
-def test_the_range_of_the_unit_interval_is_none_of_integers():
+def test_the_range_of_the_unit_interval_warns_for_integers():
     truth = np.full((1, 8, 8), 200, np.uint8)
     for metric in (psnr, ssim):
         with pytest.warns(UserWarning, match="truth holds uint8 up to 200, and .*data_range=255"):

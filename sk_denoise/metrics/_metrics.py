@@ -19,10 +19,12 @@ from sk_denoise._validation import (
     warn_user,
 )
 
-__all__ = ["PSNR_CAP", "mean_over_samples", "mse", "nmse", "psnr", "psnr_of_each", "psnr_of_mse", "ssim"]
+__all__ = ["PSNR_CAP", "mean_over_samples", "mse", "nmse", "psnr", "psnr_per_sample", "psnr_of_mse", "ssim"]
 
-PSNR_CAP = 100.0  # dB; what a perfect sample counts, so that one of them leaves the mean finite
-GAUSSIAN_WINDOW = 11  # pixels: 3.5 deviations of 1.5 pixels to each side, rounded
+# PSNR of a perfect sample in dB, so that one of them leaves the mean finite
+PSNR_CAP = 100.0
+# Side of the window of SSIM in pixels: 3.5 deviations of 1.5 pixels to each side, rounded
+GAUSSIAN_WINDOW = 11
 
 
 def mse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
@@ -31,9 +33,9 @@ def mse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | N
     Parameters
     ----------
     truth, prediction : array-like of shape (n_samples, ...)
-        Clean samples and what a denoiser made of their noisy versions.
+        Clean samples and denoised versions of the noisy ones.
     sample_weight : array-like of shape (n_samples,), optional
-        What each sample counts in the mean.
+        Weight of each sample in the mean.
 
     Returns
     -------
@@ -51,20 +53,22 @@ def mse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | N
 
 
 def nmse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
-    """Normalised mean squared error: of each sample, the squared error over the squared norm.
+    """Normalised mean squared error: the squared error over the squared norm.
+
+    The mean over samples.
 
     Parameters
     ----------
     truth, prediction : array-like of shape (n_samples, ...)
-        Clean samples and what a denoiser made of their noisy versions.
+        Clean samples and denoised versions of the noisy ones.
     sample_weight : array-like of shape (n_samples,), optional
-        What each sample counts in the mean.
+        Weight of each sample in the mean.
 
     Returns
     -------
     float
-        At least 0, without a unit; a perfect prediction gives 0, all zeros give 1. A sample whose truth
-        is zero throughout gives 0 if it was predicted exactly and infinity otherwise.
+        At least 0, without a unit; a perfect prediction gives 0, all zeros give 1. A sample with a truth of
+        zeros gives 0 if it was predicted exactly and infinity otherwise.
 
     Examples
     --------
@@ -75,6 +79,7 @@ def nmse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | 
     warn_of_single_image(truth, "samples", "truth")
     t, p = _pair(truth, prediction)
     errors, norms = _squared_errors(t, p), _squared_errors(t, np.zeros_like(t))
+    # A truth of zeros has no norm: only an exact prediction of it has a finite error.
     ratios = np.full(len(t), np.inf)
     np.divide(errors, norms, out=ratios, where=norms > 0)
     ratios[errors == 0] = 0.0
@@ -91,27 +96,26 @@ def psnr(
 ) -> float:
     """Peak signal-to-noise ratio in dB, the mean over samples.
 
-    Of each sample, ``10 log10(data_range ** 2 / mse)``. The mean over samples is what published tables
-    give; the PSNR of the mean squared error is lower.
+    For each sample, ``10 log10(data_range ** 2 / mse)``. Published tables give the mean over samples, too;
+    the PSNR of the mean squared error is lower.
 
     Parameters
     ----------
     truth, prediction : array-like of shape (n_samples, ...)
-        Clean samples and what a denoiser made of their noisy versions. A single image needs a first
+        Clean samples and denoised versions of the noisy ones. A single image needs a first
         axis of length one.
     data_range : float
-        The distance between the smallest and the largest possible value: 1 for images in [0, 1], 255
-        for 8 bits.
+        Distance between the smallest and the largest possible value: 1 for images in [0, 1], 255 for 8 bits.
     cap : float or None, default=100.0
-        The most dB that a sample counts; a perfect sample counts this much. None caps nothing: then one
-        perfect sample makes the mean infinite.
+        Maximum PSNR of a sample in dB, that of a perfect sample. With None, one perfect sample makes the mean
+        infinite.
     sample_weight : array-like of shape (n_samples,), optional
-        What each sample counts in the mean.
+        Weight of each sample in the mean.
 
     Returns
     -------
     float
-        In dB; more is better.
+        In dB; higher is better.
 
     Examples
     --------
@@ -120,10 +124,10 @@ def psnr(
     20.0
     """
     warn_of_single_image(truth, "samples", "truth")
-    return mean_over_samples(psnr_of_each(truth, prediction, data_range, cap), sample_weight)
+    return mean_over_samples(psnr_per_sample(truth, prediction, data_range, cap), sample_weight)
 
 
-def psnr_of_each(
+def psnr_per_sample(
     truth: ArrayLike, prediction: ArrayLike, data_range: float, cap: float | None = PSNR_CAP
 ) -> NDArray[np.float64]:
     """Return the PSNR in dB of each sample."""
@@ -135,6 +139,7 @@ def psnr_of_each(
 def psnr_of_mse(errors: Any, data_range: float, cap: float | None = PSNR_CAP) -> NDArray[np.float64]:
     """Return the PSNR in dB of each of the given mean squared errors."""
     check_data_range(data_range)
+    # An error of zero gives an infinite PSNR before the cap.
     with np.errstate(divide="ignore"):
         decibels = 10 * np.log10(data_range**2 / np.asarray(errors, dtype=np.float64))
     return decibels if cap is None else np.minimum(decibels, cap)
@@ -159,18 +164,18 @@ def ssim(
     ----------
     truth, prediction : array-like of shape (n_samples, height, width[, channels]) or \
             (n_samples, n_features)
-        Clean images and what a denoiser made of their noisy versions. Flat rows need ``image_shape``.
+        Clean images and denoised versions of the noisy ones. Flat rows need ``image_shape``.
     data_range : float
-        The distance between the smallest and the largest possible value.
+        Distance between the smallest and the largest possible value.
     image_shape : tuple of int, optional
         ``(height, width)`` or ``(height, width, channels)`` of a flat row.
     sample_weight : array-like of shape (n_samples,), optional
-        What each sample counts in the mean.
+        Weight of each sample in the mean.
 
     Returns
     -------
     float
-        At most 1, which a perfect prediction gives.
+        At most 1; a perfect prediction gives 1.
 
     References
     ----------
@@ -201,6 +206,7 @@ def ssim(
             f"ssim compares images: expected (n_samples, height, width[, channels]), got {t.shape}. "
             "Give the image_shape of flat rows."
         )
+    # scikit-image would refuse images smaller than its window.
     side = min(t.shape[1:3])
     if side < 3:
         raise ValueError(f"ssim needs images of at least 3 x 3 pixels, got {t.shape[1:3]}.")
@@ -216,11 +222,13 @@ def ssim(
 
 
 def mean_over_samples(values: NDArray[Any], sample_weight: ArrayLike | None) -> float:
-    """Return the mean over samples, each of which counts as much as its weight says."""
+    """Return the weighted mean over samples."""
     weights = check_weights(sample_weight, values)
     if weights is None:
         return float(values.mean())
-    return float(np.average(values[weights > 0], weights=weights[weights > 0]))  # infinity times 0 is none
+    # Infinity times 0 is not a number.
+    counted = weights > 0
+    return float(np.average(values[counted], weights=weights[counted]))
 
 
 def _pair(truth: ArrayLike, prediction: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -241,8 +249,9 @@ def _squared_errors(truth: NDArray[Any], prediction: NDArray[Any]) -> NDArray[An
 
 
 def _warn_of_range(truth: ArrayLike, data_range: float) -> None:
-    """Warn where clean samples are integers of an image file, in the range of [0, 1]."""
+    """Warn of integers of an image file with the data range of [0, 1]."""
     check_data_range(data_range)
+    # [0, 1] is the range of floats; with it, integers have a PSNR that is far too low.
     clean = np.asarray(truth)
     if has_image_depth(clean.dtype) and data_range <= 1 < clean.max(initial=0):
         white = IntensityRange.of(clean).white
@@ -253,5 +262,6 @@ def _warn_of_range(truth: ArrayLike, data_range: float) -> None:
 
 
 def check_data_range(data_range: float) -> None:
+    """Check that a data range is a finite number above 0."""
     if not (isinstance(data_range, int | float | np.number) and 0 < data_range < np.inf):
         raise ValueError(f"data_range must be a finite number above 0, got {data_range!r}.")
