@@ -432,18 +432,17 @@ class DenoisingAutoencoder(NetworkDenoiser):
         tasks = FitTasks(self)
         draft = self._draft(fresh=not self.warm_start)
         draft._check_parameters()
-        training = draft._read_patches(patches)
-        held_out = None if validation is None else draft._read_patches(validation)
-        if held_out is not None:
-            if validation.normalize != patches.normalize:
-                raise ValueError(
-                    f"The patches to train on have normalize={patches.normalize}, those to validate on "
-                    f"normalize={validation.normalize}: they must have one unit."
-                )
-            held_out = replace(held_out, patches=validation.match_intensity_range(patches))
-        else:
-            training, held_out = draft._split(training, None, None)
-        return self._learn(draft, tasks, training, held_out)
+        data = draft._read_patches(patches)
+        if validation is None:
+            return self._learn(draft, tasks, *draft._split(data, None, None))
+        held_out = draft._read_patches(validation)
+        if validation.normalize != patches.normalize:
+            raise ValueError(
+                f"The patches to train on have normalize={patches.normalize}, those to validate on "
+                f"normalize={validation.normalize}: they must have one unit."
+            )
+        held_out = replace(held_out, patches=validation.match_intensity_range(patches))
+        return self._learn(draft, tasks, data, held_out)
 
     @in_kind
     def predict(self, X: ArrayLike) -> NDArray[Any]:
