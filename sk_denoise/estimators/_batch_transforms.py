@@ -21,10 +21,10 @@ from sk_denoise.training import CorruptedRows, CorruptedStream, Pairing, keep_on
 __all__ = [
     "check_augmentation",
     "check_emphasis",
-    "check_for_images",
-    "check_weighable",
-    "pairing_of",
-    "rows_of",
+    "check_image_loss",
+    "check_weighted_loss",
+    "build_batch_transform",
+    "build_batch_source",
 ]
 
 
@@ -45,7 +45,7 @@ def check_emphasis(emphasis: Any, loss: Any, by_entry: bool) -> None:
         )
 
 
-def check_weighable(loss: Any, by_sample: bool) -> None:
+def check_weighted_loss(loss: Any, by_sample: bool) -> None:
     """Check that a loss takes the weights of samples."""
     if not by_sample:
         raise ValueError(
@@ -54,7 +54,7 @@ def check_weighable(loss: Any, by_sample: bool) -> None:
         )
 
 
-def check_for_images(loss: Any, images_only: bool, layout: SampleLayout) -> None:
+def check_image_loss(loss: Any, images_only: bool, layout: SampleLayout) -> None:
     """Check that a loss that compares images gets images."""
     if images_only and layout.image_shape is None:
         raise ValueError(f"loss={loss!r} compares images, {_are_rows(layout)}")
@@ -83,14 +83,14 @@ def _are_rows(layout: SampleLayout) -> str:
     )
 
 
-def pairing_of(
+def build_batch_transform(
     preparation: Preparation,
     noiser: Noiser | None,
     augment: Augmentation | None,
     emphasis: tuple[float, float] | None,
     generator: torch.Generator,
     *,
-    tells_level: bool,
+    adds_noise_map: bool,
 ) -> Pairing:
     """Return the transform from samples to network inputs, targets and weights."""
     layout = preparation.layout
@@ -101,11 +101,11 @@ def pairing_of(
         generator=generator,
         augment=None if augment is None else _Moves(layout, augment),
         weigh=None if emphasis is None else _weights(layout, *emphasis),
-        tells_level=tells_level,
+        tells_level=adds_noise_map,
     )
 
 
-def rows_of(
+def build_batch_source(
     samples: Pair | RandomPatches, device: torch.device, pairing: Pairing, shuffle: torch.Generator
 ) -> CorruptedRows | CorruptedStream:
     """Return the source of batches: rows in memory, or streamed patches."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["calibrate", "moments"]
+__all__ = ["calibrate", "mean_and_variance"]
 
 LEAST_FLOOR = 0.05  # of the mean squared error
 MEAN_COUNTS = 5  # samples that the mean over an image counts beside those that show a pixel
@@ -68,7 +68,7 @@ def _means(squares: NDArray[Any], counts: NDArray[Any], by_entry: bool, is_table
     return means if is_table else np.asarray((n * means + MEAN_COUNTS * means.mean()) / (n + MEAN_COUNTS))
 
 
-def moments(answers: Iterator[Any]) -> tuple[Any, Any]:
+def mean_and_variance(answers: Iterator[Any]) -> tuple[Any, Any]:
     """Return the mean and the variance of arrays or of lists of arrays, in one pass (Welford)."""
     first = next(answers)
     is_list = isinstance(first, list)

@@ -40,22 +40,22 @@ from sk_denoise._validation import (
     shape_of,
 )
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._calibration import calibrate, moments
+from sk_denoise.estimators._calibration import calibrate, mean_and_variance
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._image_inputs import (
-    as_folder,
+    convert_tensor_stack,
     is_image_list,
     is_pair_list,
     is_stream,
-    paired_lists,
-    stack_of,
+    open_folder,
+    pair_image_lists,
 )
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._pairs import resolve_pair
 
-__all__ = ["DenoisingEnsemble", "Samples", "patches_of", "with_channels_last"]
+__all__ = ["DenoisingEnsemble", "EnsembleSamples", "sample_patches", "convert_tensors"]
 
-OF_A_MEMBER = (
+SHARED_ATTRIBUTES = (
     "target_source_",
     "noiser_",
     "data_range_",
@@ -181,7 +181,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         X, y, X_clean, sample_weight
             As in ``fit`` of the members.
         X_val, X_clean_val : optional
-            Samples to calibrate with, in place of a part of X: noisy with ``X_clean_val``, else clean.
+            EnsembleSamples to calibrate with, in place of a part of X: noisy with ``X_clean_val``, else clean.
             Members with ``early_stopping`` stop by them too.
 
         Returns
@@ -199,7 +199,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         member, root = draft._member(), root_seed(self.random_state)
         given, source = draft._given(member, X, y, X_clean, sample_weight)
         if draft._takes_lists:
-            X_val = as_folder(X_val, getattr(given.X, "color", "auto"))
+            X_val = open_folder(X_val, getattr(given.X, "color", "auto"))
         X_val, X_clean_val = draft._validation(X_val, X_clean_val)
         training, held_out = draft._divided(given, X_val, X_clean_val, member, root)
         validation = {} if X_val is None else {"X_val": X_val, "X_clean_val": X_clean_val}
@@ -239,7 +239,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             Its expected error, where ``return_std`` is true, in the same unit.
         """
         check_is_fitted(self)
-        mean, variance, samples = self._answers(self._checked(X), options)
+        mean, variance, samples = self._predictions(self._checked(X), options)
         if not return_std:
             return mean
         if isinstance(samples, list):
@@ -276,19 +276,19 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         """
         check_is_fitted(self)
         judge = copy.copy(self.estimators_[0])
-        judge.predict = lambda noisy: self._answers(noisy, {})[0]
+        judge.predict = lambda noisy: self._predictions(noisy, {})[0]
         samples, source = self._checked(X), carried_source(X)
         return float(judge.score(attach_source(samples, source) if source else samples, y, sample_weight))
 
     def _checked(self, X: Any) -> Any:
         """Return samples as an array, or as a list of arrays."""
-        X = with_channels_last(X) if self._takes_lists else X
+        X = convert_tensors(X) if self._takes_lists else X
         is_list = self._takes_lists and is_image_list(X)
         return list(X) if is_list else check_samples(self, X, reset=False)
 
-    def _answers(self, samples: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+    def _predictions(self, samples: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
         """Return the mean and the variance of what the members answer to checked samples, and these."""
-        return *moments(member.predict(samples, **options) for member in self.estimators_), samples
+        return *mean_and_variance(member.predict(samples, **options) for member in self.estimators_), samples
 
     # The steps of a fit -------------------------------------------------------------------------------
 
@@ -304,14 +304,16 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             raise ValueError(f'The members denoise: set output="reconstruction", got {member.output!r}.')
         return member
 
-    def _given(self, member: Any, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> tuple[Samples, str]:
+    def _given(
+        self, member: Any, X: Any, y: Any, X_clean: Any, sample_weight: Any
+    ) -> tuple[EnsembleSamples, str]:
         """Check the samples, and return those that count, with the clean side, and where that came from."""
         if self._takes_lists:
-            X, y, X_clean = (with_channels_last(side) for side in (X, y, X_clean))
-            X = as_folder(X)
+            X, y, X_clean = (convert_tensors(side) for side in (X, y, X_clean))
+            X = open_folder(X)
             if is_stream(X):
                 check_lengths(X, y)
-                return Samples(X, X_clean, sample_weight), "X"
+                return EnsembleSamples(X, X_clean, sample_weight), "X"
             if is_pair_list(X):
                 X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
             if is_image_list(X):
@@ -327,13 +329,13 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         if pair.source == "noiser" and source is not None:
             member.set_params(noise=pair.noiser)
             samples = source.clean
-        given = Samples(samples, None if clean is None else np.asarray(clean))
+        given = EnsembleSamples(samples, None if clean is None else np.asarray(clean))
         return given.counted(check_weights(sample_weight, samples)), pair.source
 
-    def _given_list(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> tuple[Samples, str]:
-        noisy, clean = paired_lists(X, y, X_clean)
+    def _given_list(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> tuple[EnsembleSamples, str]:
+        noisy, clean = pair_image_lists(X, y, X_clean)
         source = "X" if clean is None else "y" if X_clean is None else "X_clean"
-        given = Samples(noisy.images, None if clean is None else clean.images)
+        given = EnsembleSamples(noisy.images, None if clean is None else clean.images)
         return given.counted(check_weights(sample_weight, noisy.images)), source
 
     def _validation(self, X_val: Any, X_clean_val: Any) -> tuple[Any, Any]:
@@ -341,7 +343,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         refuse_masked(X_val, "X_val")
         refuse_masked(X_clean_val, "X_clean_val")
         if self._takes_lists:
-            X_val, X_clean_val = with_channels_last(X_val), with_channels_last(X_clean_val)
+            X_val, X_clean_val = convert_tensors(X_val), convert_tensors(X_clean_val)
         if X_val is None or (self._takes_lists and (is_stream(X_val) or isinstance(X_val, list | tuple))):
             return X_val, X_clean_val
         if not hasattr(self, "_sample_shape_"):
@@ -352,15 +354,15 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         return (samples if source is None else source.clean), None
 
     def _divided(
-        self, given: Samples, X_val: Any, X_clean_val: Any, member: Any, root: int
-    ) -> tuple[Samples, Samples | None]:
+        self, given: EnsembleSamples, X_val: Any, X_clean_val: Any, member: Any, root: int
+    ) -> tuple[EnsembleSamples, EnsembleSamples | None]:
         """Return what to train on and what to calibrate with, if anything."""
         if X_val is not None and self._takes_lists and is_stream(X_val):
-            return given, patches_of(X_val, member, root)
+            return given, sample_patches(X_val, member, root)
         if X_val is not None and is_pair_list(X_val):
-            return given, Samples([noisy for noisy, _ in X_val], [clean for _, clean in X_val])
+            return given, EnsembleSamples([noisy for noisy, _ in X_val], [clean for _, clean in X_val])
         if X_val is not None:
-            return given, Samples(X_val, X_clean_val)
+            return given, EnsembleSamples(X_val, X_clean_val)
         if self.calibration_fraction is None:
             return given, None
         if self._takes_lists and is_stream(given.X):
@@ -381,25 +383,25 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
 
     def _take_from(self, member: Any) -> None:
         """Take over what members tell of themselves."""
-        for name in OF_A_MEMBER:
+        for name in SHARED_ATTRIBUTES:
             if hasattr(member, name):
                 setattr(self, name, getattr(member, name))
         if not hasattr(self, "_sample_shape_"):  # lists and streams, which members check
             self.n_features_in_, self._sample_shape_ = member.n_features_in_, member._sample_shape_
 
-    def _calibrate(self, held_out: Samples | None, root: int) -> None:
+    def _calibrate(self, held_out: EnsembleSamples | None, root: int) -> None:
         """Learn from samples that no member saw how the squared error depends on the squared spread."""
         self.floor_, self.gain_ = 0.0, 1.0
         if held_out is None:
             return
         noisy, clean = self._noisy_and_clean(held_out, root)
-        mean, variance = moments(member.predict(noisy) for member in self.estimators_)
+        mean, variance = mean_and_variance(member.predict(noisy) for member in self.estimators_)
         is_table = self.image_shape_ is None and not self._one_unit
         self.floor_, self.gain_ = calibrate(
             mean, variance, clean, held_out.weights, by_entry=not self._takes_lists, is_table=is_table
         )
 
-    def _noisy_and_clean(self, held_out: Samples, root: int) -> tuple[Any, Any]:
+    def _noisy_and_clean(self, held_out: EnsembleSamples, root: int) -> tuple[Any, Any]:
         """Return pairs to calibrate with; what is clean meets the noise of the members."""
         if held_out.clean is not None:
             return held_out.X, held_out.clean
@@ -443,7 +445,9 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         return hasattr(self, "estimators_")
 
 
-def _fitted(member: Any, samples: Samples, validation: dict[str, Any], tasks: FitTasks, number: int) -> Any:
+def _fitted(
+    member: Any, samples: EnsembleSamples, validation: dict[str, Any], tasks: FitTasks, number: int
+) -> Any:
     """Return a member that has learned."""
     clean = {} if samples.clean is None else {"X_clean": samples.clean}
     with tasks.part(number, member):
@@ -454,13 +458,13 @@ MOST_PATCHES = 256  # of a stream, to calibrate with
 
 
 @dataclass(frozen=True)
-class Samples:
+class EnsembleSamples:
     """What members learn from, in the arguments of their ``fit``.
 
     Attributes
     ----------
     X, clean : array or list
-        Samples, and their clean side where it is given.
+        EnsembleSamples, and their clean side where it is given.
     weights : ndarray or None
         What each sample counts.
     """
@@ -469,35 +473,35 @@ class Samples:
     clean: Any = None
     weights: NDArray[Any] | None = None
 
-    def take(self, index: NDArray[np.intp]) -> Samples:
+    def take(self, index: NDArray[np.intp]) -> EnsembleSamples:
         """Return the samples at ``index``."""
         X, clean, weights = (_at(side, index) for side in (self.X, self.clean, self.weights))
-        return Samples(X, clean, weights)
+        return EnsembleSamples(X, clean, weights)
 
-    def counted(self, weights: NDArray[Any] | None) -> Samples:
+    def counted(self, weights: NDArray[Any] | None) -> EnsembleSamples:
         """Return the samples that count, each as much as its weight says."""
         if weights is None:
             return self
         return replace(self, weights=weights).take(np.flatnonzero(weights))
 
 
-def with_channels_last(side: Any) -> Any:
+def convert_tensors(side: Any) -> Any:
     """Return tensors of images, alone or in lists, as arrays with the channels last; all else as it is."""
     if isinstance(side, list | tuple) and any(isinstance(item, Tensor) for item in side):
         return [image_of(item) for item in side]
     if is_pair_list(side):
         return [tuple(map(image_of, pair)) for pair in side]
-    return stack_of(side)
+    return convert_tensor_stack(side)
 
 
-def patches_of(images: Any, member: Any, root: int) -> Samples:
+def sample_patches(images: Any, member: Any, root: int) -> EnsembleSamples:
     """Return patches of what comes image by image, in the unit in which members learn from it."""
     if not isinstance(images, RandomPatches):
         images = RandomPatches(
             images, member._patch_sides(), patches_per_image=member._patches_per_image(None)
         )
     noisy, clean = images.first(MOST_PATCHES, stream(root, "patches"))
-    return Samples(noisy.numpy(), clean.numpy() if images.is_paired else None)
+    return EnsembleSamples(noisy.numpy(), clean.numpy() if images.is_paired else None)
 
 
 def _at(side: Any, index: NDArray[np.intp]) -> Any:

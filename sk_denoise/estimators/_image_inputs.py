@@ -28,15 +28,15 @@ from sk_denoise.noise import carried_source
 
 __all__ = [
     "ImageList",
-    "as_folder",
+    "open_folder",
     "is_pair_list",
     "is_image_list",
     "is_stream",
-    "paired_lists",
-    "patches_of",
-    "patches_per",
-    "refuse_noised",
-    "stack_of",
+    "pair_image_lists",
+    "cut_patches",
+    "count_patches",
+    "refuse_noiser_output",
+    "convert_tensor_stack",
 ]
 
 PATCHES_OF_A_FILE, MOST_PATCHES = 16, 64
@@ -68,12 +68,12 @@ def is_stream(X: Any) -> bool:
     return not (hasattr(X, "__array__") or hasattr(X, "shape") or np.isscalar(X) or X is None)
 
 
-def as_folder(X: Any, color: Literal["rgb", "gray", "auto"] = "auto") -> Any:
+def open_folder(X: Any, color: Literal["rgb", "gray", "auto"] = "auto") -> Any:
     """Return the image folder of a path, and other input unchanged."""
     return ImageFolder(X, color=color) if isinstance(X, str | os.PathLike) else X
 
 
-def stack_of(X: Any) -> Any:
+def convert_tensor_stack(X: Any) -> Any:
     """Convert a tensor with channels first to an array with channels last."""
     if not isinstance(X, Tensor) or X.ndim != 4:
         return X
@@ -148,7 +148,7 @@ class ImageList:
                     "the clean counterpart of each image, in the same order."
                 )
 
-    def clean_side_in(self, y: Any) -> ImageList | None:
+    def find_clean_side(self, y: Any) -> ImageList | None:
         """Return y as clean counterparts of the images; None for labels and masks."""
         if isinstance(y, np.ndarray | Tensor) and y.ndim > 2:
             y = list(y)
@@ -204,18 +204,18 @@ class ImageList:
         return float(np.mean([image.shape[0] * image.shape[1] for image in self.images]))
 
 
-def paired_lists(X: Sequence[Any], y: Any, X_clean: Any) -> tuple[ImageList, ImageList | None]:
+def pair_image_lists(X: Sequence[Any], y: Any, X_clean: Any) -> tuple[ImageList, ImageList | None]:
     """Return images and their clean counterparts, None without them."""
     noisy = ImageList.of(X)
     if X_clean is None:
         check_lengths(X, y)
-        return noisy, noisy.clean_side_in(y)
-    clean = ImageList.of(list(stack_of(X_clean)), "X_clean")
+        return noisy, noisy.find_clean_side(y)
+    clean = ImageList.of(list(convert_tensor_stack(X_clean)), "X_clean")
     noisy.check_sizes(clean)
     return noisy, clean
 
 
-def patches_of(pair: Pair, size: int | tuple[int, int], count: int) -> RandomPatches | None:
+def cut_patches(pair: Pair, size: int | tuple[int, int], count: int) -> RandomPatches | None:
     """Return random patches of a pair of stacks; None if a patch is a whole image."""
     sides = pair.inputs.shape[1:3]
     fitting = _fitting(size, sides)
@@ -240,7 +240,7 @@ def _random_patches(
     )
 
 
-def refuse_noised(patches: RandomPatches) -> None:
+def refuse_noiser_output(patches: RandomPatches) -> None:
     """Refuse patches of the output of a noiser, which would count as clean."""
     images = patches.images
     first = images[0] if isinstance(images, list | tuple) and images else images
@@ -254,7 +254,7 @@ def refuse_noised(patches: RandomPatches) -> None:
         warn_of_lost_source(images, name="The stack of images")
 
 
-def patches_per(pixels: float | None, size: int | tuple[int, int]) -> int:
+def count_patches(pixels: float | None, size: int | tuple[int, int]) -> int:
     """Return the number of patches that about cover an image of this size."""
     if pixels is None:
         return PATCHES_OF_A_FILE

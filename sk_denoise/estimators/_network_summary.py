@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 
-__all__ = ["LayerSummary", "NetworkSummary", "html_with_summary", "summarize"]
+__all__ = ["LayerSummary", "NetworkSummary", "append_summary_html", "summarize_estimator"]
 
 
 # With more layers, the blocks that hold them are shown.
@@ -31,7 +31,7 @@ MOST_ROWS = 64
 LINE, CELL = 100, 20
 
 
-def summarize(
+def summarize_estimator(
     estimator: NetworkDenoiser, input_shape: Sequence[int] | None, depth: int | None
 ) -> NetworkSummary:
     """Return the summary of an estimator's network; see ``NetworkDenoiser.summary``."""
@@ -42,10 +42,10 @@ def summarize(
     is_fitted = estimator.__sklearn_is_fitted__()
     module = estimator.net_.module_ if is_fitted else _unfitted_module(estimator, shape)
     network_shape = estimator._factory().input_shape(layout)
-    return summary_of(module, network_shape, shape, depth=depth, by_pixel=estimator._takes_any_size)
+    return summarize_network(module, network_shape, shape, depth=depth, by_pixel=estimator._takes_any_size)
 
 
-def html_with_summary(estimator: NetworkDenoiser, diagram: str) -> str:
+def append_summary_html(estimator: NetworkDenoiser, diagram: str) -> str:
     """Return a diagram of scikit-learn with the folded summary of a fitted network."""
     if not estimator.__sklearn_is_fitted__():
         return diagram
@@ -314,7 +314,7 @@ class NetworkSummary:
 _LEFT = (True, True, True, False, False, False)  # columns whose text stands to the left
 
 
-def summary_of(
+def summarize_network(
     module: nn.Module,
     network_shape: tuple[int, ...],
     sample_shape: tuple[int, ...],

@@ -82,7 +82,7 @@ class Pair:
         weights = None if self.weights is None else self.weights[index]
         return replace(self, inputs=inputs, targets=targets, weights=weights)
 
-    def laid_out(self, layout: SampleLayout) -> Pair:
+    def with_image_shape(self, layout: SampleLayout) -> Pair:
         """Return the pair with flattened images as images, for noise and augmentation."""
         if layout.image_shape is None or len(layout.sample_shape) > 1:
             return self

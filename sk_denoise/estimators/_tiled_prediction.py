@@ -19,7 +19,7 @@ from sk_denoise._tiling import MEMORY, check_tile_size, tile_side, tiles_of
 from sk_denoise._validation import warn_user
 from sk_denoise.networks import Bounded
 
-__all__ = ["EIGHT_TURNS", "Restorer", "Turn"]
+__all__ = ["EIGHT_TURNS", "TiledPredictor", "Turn"]
 
 Images = NDArray[Any]  # (n_images, height, width, channels)
 Levels = NDArray[Any] | None  # of the noise: (n_images,), or maps (n_images, height, width)
@@ -59,7 +59,7 @@ class Guard:
 
 
 @dataclass(frozen=True)
-class Restorer:
+class TiledPredictor:
     """A network, and how images go through it.
 
     Attributes
@@ -68,7 +68,7 @@ class Restorer:
         In evaluation mode, on its device.
     black, data_range : float
         What the network sees as 0, and what lies between its 0 and 1, in the unit of the images.
-    tells_level : bool
+    adds_noise_map : bool
         Whether a map of the noise level follows the channels.
     side : int or None
         Of the tiles, in pixels; None takes images whole.
@@ -89,7 +89,7 @@ class Restorer:
     network: nn.Module
     black: float
     data_range: float
-    tells_level: bool
+    adds_noise_map: bool
     side: int | None
     halo: int
     pixels_at_once: int
@@ -106,13 +106,13 @@ class Restorer:
         *,
         black: float,
         data_range: float,
-        tells_level: bool,
+        adds_noise_map: bool,
         double: bool = False,
         half: bool = False,
         tile_size: int | Literal["auto"] | None = "auto",
         ensemble: bool = False,
         guard: Guard | None = None,
-    ) -> Restorer:
+    ) -> TiledPredictor:
         """Plan how large tiles are.
 
         Parameters
@@ -123,7 +123,7 @@ class Restorer:
             tiles. Sides of tiles are multiples of its attribute ``stride``.
         cost : Cost
             For one pixel.
-        black, data_range, tells_level, half
+        black, data_range, adds_noise_map, half
             As above.
         double : bool, default=False
             Whether layers compute in double precision.
@@ -140,7 +140,7 @@ class Restorer:
             network=network,
             black=black,
             data_range=data_range,
-            tells_level=tells_level,
+            adds_noise_map=adds_noise_map,
             side=side,
             halo=halo,
             pixels_at_once=max(1, entries_at_once(_device_of(network)) // cost.widest),
@@ -215,7 +215,7 @@ class Restorer:
         """Return a tile as the network is given it, but for channels last."""
         part = noisy[place]
         shown = np.empty(
-            (*part.shape[:3], part.shape[3] + self.tells_level),
+            (*part.shape[:3], part.shape[3] + self.adds_noise_map),
             np.float64 if dtype == torch.float64 else np.float32,
         )
         exact = np.result_type(part.dtype, shown.dtype)
@@ -227,7 +227,7 @@ class Restorer:
                 dtype=exact,
                 casting="unsafe",
             )
-        if self.tells_level:
+        if self.adds_noise_map:
             assert levels is not None
             maps = levels[:, None, None] if levels.ndim == 1 else levels[place]
             np.divide(maps, self.data_range, out=shown[..., -1], casting="unsafe")

@@ -18,7 +18,7 @@ __all__ = [
     "may_share_unit",
     "resolve_levels",
     "limit_levels",
-    "overshoot_of",
+    "measure_overshoot",
     "refuse_other_unit",
     "warn_of_tiny_sigma",
 ]
@@ -87,7 +87,7 @@ class TrainingDomain:
         return counted if least >= counted.span else seen.widened(least)
 
 
-def overshoot_of(noiser: Noiser | None, shape: tuple[int, ...], intensity: IntensityRange) -> float:
+def measure_overshoot(noiser: Noiser | None, shape: tuple[int, ...], intensity: IntensityRange) -> float:
     """Return the overshoot of noise beyond black and white, as a share of the range."""
     if noiser is None:
         return UNKNOWN_NOISE

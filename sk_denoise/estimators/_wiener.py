@@ -118,7 +118,7 @@ class WienerDenoiser(ClassicalDenoiser):
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
     _rows_are_signals = False
-    _least_samples = 2  # one has no covariance
+    _min_samples = 2  # one has no covariance
 
     def __init__(
         self,

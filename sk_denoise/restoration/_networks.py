@@ -14,7 +14,7 @@ from sk_denoise._intensity import DEVIATIONS, SLACK, IntensityRange
 from sk_denoise._resources import Cost, cost_of
 from sk_denoise._validation import check_one_of
 from sk_denoise.estimators import ImageDenoiser
-from sk_denoise.estimators._tiled_prediction import Guard, Restorer
+from sk_denoise.estimators._tiled_prediction import Guard, TiledPredictor
 from sk_denoise.estimators._training_domain import resolve_levels, warn_of_tiny_sigma
 from sk_denoise.restoration._models import MODELS, shared_network
 
@@ -52,7 +52,7 @@ class Network(Protocol):
     def knows(self, levels: NDArray[Any], seen: Seen) -> NDArray[np.bool_]:
         """Return where the network knows the noise, in images that it sees in a range."""
 
-    def restorer(self, module: nn.Module, seen: Seen, **options: Any) -> Restorer:
+    def restorer(self, module: nn.Module, seen: Seen, **options: Any) -> TiledPredictor:
         """Return the network, or a copy of it on another device, at work on images that it sees so."""
 
 
@@ -82,16 +82,16 @@ class NetworkInTheBox:
         assert seen is not None
         return np.asarray(levels <= self._strongest * seen.span)
 
-    def restorer(self, module: nn.Module, seen: Seen, **options: Any) -> Restorer:
+    def restorer(self, module: nn.Module, seen: Seen, **options: Any) -> TiledPredictor:
         assert seen is not None
         whole = cost_of(module, (self.n_channels + 1, ANY_SIDE, ANY_SIDE))
         cost = Cost(whole.flops // ANY_SIDE**2, -(-whole.widest // ANY_SIDE**2))
-        return Restorer.of(
+        return TiledPredictor.of(
             module,
             cost,
             black=seen.black,
             data_range=seen.span,
-            tells_level=True,
+            adds_noise_map=True,
             guard=Guard(partial(within_sight, strongest=self._strongest), only_noise),
             **options,
         )
@@ -123,7 +123,7 @@ class NetworkOfAUser:
     def knows(self, levels: NDArray[Any], seen: Seen) -> NDArray[np.bool_]:
         return np.ones(np.shape(levels), bool)
 
-    def restorer(self, module: nn.Module, seen: Seen, **options: Any) -> Restorer:
+    def restorer(self, module: nn.Module, seen: Seen, **options: Any) -> TiledPredictor:
         return self._denoiser.restorer(seen, network=module, **options)
 
 
