@@ -751,7 +751,7 @@ class ImageDenoiser(NetworkDenoiser):
         unit = self._unit
         if unit is None:
             return samples
-        counted = unit.intensity_range(samples if like is None else like)
+        counted = unit.image_range(samples if like is None else like)
         return samples if counted == unit.intensity else unit.intensity.from_unit(counted.to_unit(samples))
 
 

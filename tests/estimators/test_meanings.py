@@ -149,7 +149,7 @@ def test_noised_data_as_x_and_y_count_as_noised_data(X):
 
 
 def test_a_real_clean_side_comes_before_the_carried_one(X):
-    with pytest.warns(CleanTargetWarning, match="knows its clean side, but y is another one"):
+    with pytest.warns(CleanTargetWarning, match="carries its clean side, but y is another one"):
         assert small().fit(noised(X), X + 1).target_source_ == "y"
     assert small().fit(noised(X), X_clean=X).target_source_ == "X_clean"
 
