@@ -98,7 +98,7 @@ def mean_and_variance(predictions: Iterator[Any]) -> tuple[Any, Any]:
 
 
 def _pair_arrays(first: Any, second: Any) -> Any:
-    """Return pairs of arrays (n, ...): one of two stacks, or one for each image of two lists."""
+    """Return pairs of arrays (n, ...), one for stacks, one for each image of lists."""
     if isinstance(first, list | tuple):
         return [(np.asarray(a)[None], np.asarray(b)[None]) for a, b in zip(first, second, strict=True)]
     return [(np.asarray(first), np.asarray(second))]

@@ -442,6 +442,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         """Return the calibrated standard deviation, in the unit of samples of a type."""
         # The floor is in the unit of the fit, and members denoise images of other types in their unit.
         ratio = getattr(self.estimators_[0], "_ratio_of", lambda _: 1.0)(dtype)
+        # Errors that all members share are independent of their spread: variances add up.
         squared = np.square(ratio * np.asarray(self.floor_)) + self.gain_ * variance
         return np.sqrt(squared).astype(variance.dtype)
 

@@ -36,7 +36,7 @@ _LEFT = (True, True, True, False, False, False)
 def summarize_estimator(
     estimator: NetworkDenoiser, input_shape: Sequence[int] | None, depth: int | None
 ) -> NetworkSummary:
-    """Return the summary of the network of an estimator; see ``NetworkDenoiser.summary``."""
+    """Return the summary of an estimator, as ``NetworkDenoiser.summary`` does."""
     if depth is not None and (not isinstance(depth, int | np.integer) or depth < 0):
         raise ValueError(f"depth must be a number of levels, 0 or more, or None; got {depth!r}.")
     shape = _check_shape(estimator, input_shape)

@@ -1,4 +1,4 @@
-"""The Wiener filter: the best linear filter, with a covariance learned from clean data."""
+"""The Wiener filter: the best linear filter for a covariance of clean data."""
 
 from __future__ import annotations
 
