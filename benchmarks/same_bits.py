@@ -2,11 +2,10 @@
 
     python benchmarks/same_bits.py OLD NEW
 
-OLD and NEW are folders that hold the package. Each checkout runs in a process of its own with one thread, and
-the digests of predictions, losses and scores are compared. Cases
-cover every network, noise and loss by name, pairs,
-patches, weights, early stopping, continued fits, ensembles and filters. Names that only one checkout has are left
-out.
+OLD and NEW are folders that hold the package. Each runs in a process of its own with one thread, and the
+digests of predictions, losses and scores are compared. Cases cover every network, noise and loss by name,
+pairs, patches, weights, early stopping, continued fits, ensembles, filters and pretrained weights. Names that
+only one checkout has are left out.
 """
 
 from __future__ import annotations

@@ -241,13 +241,13 @@ class Pretrained(Entry):
         For people.
     channels : int
         Of the images that it takes: 1 or 3.
-    strongest : float
+    max_sigma : float
         The largest standard deviation of noise that it has learned from, in [0, 1].
     """
 
     label: str
     channels: int
-    strongest: float
+    max_sigma: float
 
 
 # Tables -----------------------------------------------------------------------------------------------
@@ -567,10 +567,10 @@ MODELS: dict[str, Pretrained] = {
         target="sk_denoise.networks.folded_unet:FoldedUNet",
         label="Gray, channel by channel",
         channels=1,
-        strongest=55 / 255,
+        max_sigma=55 / 255,
     ),
     "rgb": Pretrained(
-        target="sk_denoise.networks.folded_unet:FoldedUNet", label="Colour", channels=3, strongest=55 / 255
+        target="sk_denoise.networks.folded_unet:FoldedUNet", label="Colour", channels=3, max_sigma=55 / 255
     ),
 }
 

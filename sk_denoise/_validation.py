@@ -5,6 +5,7 @@ This is also the only module that reaches for scikit-learn's utilities that are 
 
 from __future__ import annotations
 
+import numbers
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,10 @@ __all__ = [
     "as_float",
     "as_numbers",
     "as_tensor",
+    "check_choice",
+    "check_fraction",
+    "check_height_and_width",
+    "check_integer",
     "check_lengths",
     "check_noiser",
     "check_numbers",
@@ -66,6 +71,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
 
 MOST_CHANNELS = 4  # of an image, where its shape is to tell channels from sides
 # Rows and columns of one image follow each other: neighbours differ by less than this share of how much those
@@ -552,6 +558,35 @@ def restore_names(array: NDArray[Any], names: Any) -> Any:
 def wrap_output(array: NDArray[Any], X: Any, estimator: BaseEstimator) -> Any:
     """Return the array in the container that ``set_output`` asks for, with the index of X."""
     return _wrap_data_with_container("transform", array, X, estimator)
+
+
+def check_integer(value: Any, name: str, low: int = 1) -> int:
+    """Return an integer of at least ``low``, or refuse the value."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}.")
+    if value < low:
+        raise ValueError(f"{name} must be at least {low}, got {value!r}.")
+    return int(value)
+
+
+def check_height_and_width(value: Any, name: str) -> tuple[int, int]:
+    """Return ``(height, width)`` from one integer or two."""
+    sides = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(sides) != 2:
+        raise ValueError(f"{name} must be an integer or (height, width), got {value!r}.")
+    return check_integer(sides[0], name), check_integer(sides[1], name)
+
+
+def check_choice(value: Word, name: str, *choices: Word) -> Word:
+    """Return one of a few words, or refuse the value with the list of them."""
+    return check_one_of(value, {word: word for word in choices}, name)
+
+
+def check_fraction(value: Any, name: str) -> float:
+    """Return a number between 0 and 1, both excluded."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < 1:
+        raise ValueError(f"{name} must be a number between 0 and 1, got {value!r}.")
+    return float(value)
 
 
 BETWEEN = (

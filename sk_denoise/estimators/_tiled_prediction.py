@@ -15,11 +15,11 @@ from torch import nn
 
 from sk_denoise._intensity import UNIT
 from sk_denoise._resources import Cost, entries_at_once, suitable_threads
-from sk_denoise._tiling import MEMORY, check_tile_size, tile_side, tiles_of
+from sk_denoise._tiling import TILE_MEMORY, check_tile_size, iterate_tiles, max_tile_side
 from sk_denoise._validation import warn_user
 from sk_denoise.networks import Bounded
 
-__all__ = ["SYMMETRIES", "Guard", "Symmetry", "TiledPredictor"]
+__all__ = ["SYMMETRIES", "ResidualClipper", "Symmetry", "TiledPredictor"]
 
 # Arrays of shape (n_images, height, width, channels).
 Images = NDArray[Any]
@@ -48,19 +48,19 @@ SYMMETRIES: list[Symmetry] = [
 
 
 @dataclass(frozen=True)
-class Guard:
+class ResidualClipper:
     """Limits to the input and the residual of a network with a noise-level map.
 
     Attributes
     ----------
-    within_sight : callable
+    clip_input : callable
         Takes network inputs (channels last, the noise level after them), and returns them clipped.
-    only_noise : callable
+    clip_residual : callable
         Takes these inputs and the outputs of the network, and returns the clipped residual.
     """
 
-    within_sight: Callable[[Images], Images]
-    only_noise: Callable[[Images, Images], Images]
+    clip_input: Callable[[Images], Images]
+    clip_residual: Callable[[Images, Images], Images]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class TiledPredictor:
         Whether layers compute in bfloat16.
     symmetries : sequence of callable
         Symmetries of the self-ensemble: the output is the mean over them.
-    guard : Guard or None
+    clipper : ResidualClipper or None
         Limits to the input and the residual, for a network with a noise-level map.
     """
 
@@ -101,7 +101,7 @@ class TiledPredictor:
     flops_per_pixel: float
     half: bool
     symmetries: list[Symmetry]
-    guard: Guard | None = None
+    clipper: ResidualClipper | None = None
 
     @classmethod
     def of(
@@ -116,7 +116,7 @@ class TiledPredictor:
         half: bool = False,
         tile_size: int | Literal["auto"] | None = "auto",
         ensemble: bool = False,
-        guard: Guard | None = None,
+        clipper: ResidualClipper | None = None,
     ) -> TiledPredictor:
         """Plan the tiles and batches for a network.
 
@@ -137,7 +137,7 @@ class TiledPredictor:
             Side of the tiles; "auto" takes the largest side for 256 MB.
         ensemble : bool, default=False
             Whether to average over eight symmetries.
-        guard
+        clipper
             As in the class.
         """
         network = copy.deepcopy(network).double() if double else network
@@ -153,7 +153,7 @@ class TiledPredictor:
             flops_per_pixel=cost.flops,
             half=half,
             symmetries=SYMMETRIES if ensemble else SYMMETRIES[:1],
-            guard=guard,
+            clipper=clipper,
         )
 
     def count_tiles(self, height: int, width: int) -> int:
@@ -213,13 +213,13 @@ class TiledPredictor:
         autocast = torch.autocast(weight.device.type, torch.bfloat16, enabled=self.half)
         everything = slice(None)
         height, width = noisy.shape[1:3]
-        for tile in tiles_of(height, width, self.side, self.halo):
+        for tile in iterate_tiles(height, width, self.side, self.halo):
             inputs = self._network_input(noisy, levels, (everything, *tile.outer), weight.dtype)
             flops = self.flops_per_pixel * math.prod(inputs.shape[:3])
             with torch.inference_mode(), autocast, suitable_threads(flops):
                 output = self.network(torch.from_numpy(inputs).movedim(3, 1).to(weight.device))
             output = output.to(weight.dtype).movedim(1, 3).cpu().numpy()
-            place, kept = (everything, *tile.inner), (everything, *tile.kept)
+            place, kept = (everything, *tile.inner), (everything, *tile.inner_in_outer)
             yield place, self._rescale(noisy[place], inputs[kept], output[kept])
             if bar is not None:
                 bar.update()
@@ -228,11 +228,11 @@ class TiledPredictor:
         """Convert network outputs to the unit of the images."""
         # The type of the scalar sets the precision: double for 32-bit integers and single-precision outputs.
         exact = np.result_type(noisy.dtype, outputs.dtype).type
-        if self.guard is None:
+        if self.clipper is None:
             restored: Images = outputs * exact(self.data_range)
             restored += exact(self.black)
         else:
-            restored = noisy - exact(self.data_range) * self.guard.only_noise(inputs, outputs)
+            restored = noisy - exact(self.data_range) * self.clipper.clip_residual(inputs, outputs)
         return restored
 
     def _network_input(
@@ -245,8 +245,8 @@ class TiledPredictor:
             np.float64 if dtype == torch.float64 else np.float32,
         )
         exact = np.result_type(part.dtype, inputs.dtype)
-        # A guard clips overflows of extreme pixels.
-        with np.errstate(over="warn" if self.guard is None else "ignore"):
+        # The clipper cuts overflows of extreme pixels.
+        with np.errstate(over="warn" if self.clipper is None else "ignore"):
             np.divide(
                 np.subtract(part, self.black, dtype=exact, casting="unsafe"),
                 self.data_range,
@@ -258,7 +258,7 @@ class TiledPredictor:
             assert levels is not None
             maps = levels[:, None, None] if levels.ndim == 1 else levels[place]
             np.divide(maps, self.data_range, out=inputs[..., -1], casting="unsafe")
-        return inputs if self.guard is None else self.guard.within_sight(inputs)
+        return inputs if self.clipper is None else self.clipper.clip_input(inputs)
 
 
 def _tiles_for(
@@ -279,7 +279,7 @@ def _tiles_for(
     halo = -(-(ATTENTION_HALO if radius is None else radius) // stride) * stride
     if tile_size == "auto":
         bytes_per_pixel = (8 if double else 4) * LIVE_LAYERS * cost.widest
-        return tile_side(bytes_per_pixel, halo, stride, MEMORY if radius else ATTENTION_MEMORY), halo
+        return max_tile_side(bytes_per_pixel, halo, stride, TILE_MEMORY if radius else ATTENTION_MEMORY), halo
     return tile_size, halo
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise._intensity import DEVIATIONS, SLACK, UNIT, UNKNOWN_NOISE, IntensityRange, ends_of
-from sk_denoise._noise_level import levels_of, noise_level
+from sk_denoise._intensity import DEVIATIONS, SLACK, UNIT, UNKNOWN_NOISE, IntensityRange, robust_extrema
+from sk_denoise._noise_level import estimate_noise_level, estimate_noise_levels
 from sk_denoise._validation import Noiser, warn_user
 
 __all__ = [
@@ -63,7 +63,7 @@ class TrainingDomain:
             return default
         if is_integer and self.intensity == UNIT:
             return default
-        low, high = ends_of(image)
+        low, high = robust_extrema(image)
         slack = self.overshoot * self.intensity.span
         fits = low >= self.intensity.black - slack and high <= self.intensity.white + slack
         return self.intensity if fits else default
@@ -83,14 +83,14 @@ class TrainingDomain:
         """
         full_range = self.image_range(image, sigma)
         overshoot = self.overshoot if sigma is None else SLACK + DEVIATIONS * sigma / full_range.span
-        used_range = full_range.seen(image, overshoot)
+        used_range = full_range.adapt_to(image, overshoot)
         if used_range.span >= full_range.span:
             return used_range
         if sigma is None:
-            sigma = noise_level(np.moveaxis(image, -1, 0))
+            sigma = estimate_noise_level(np.moveaxis(image, -1, 0))
         # The smallest span in which the noise is within that of the training.
         min_span = sigma / self.max_sigma if self.max_sigma else full_range.span
-        return full_range if min_span >= full_range.span else used_range.widened(min_span)
+        return full_range if min_span >= full_range.span else used_range.with_min_span(min_span)
 
 
 def measure_overshoot(noiser: Noiser | None, shape: tuple[int, ...], intensity: IntensityRange) -> float:
@@ -129,7 +129,7 @@ def resolve_levels(sigma: ArrayLike | None, images: NDArray[Any]) -> NDArray[Any
         A level for each image, or for each pixel.
     """
     if sigma is None:
-        return levels_of(images)
+        return estimate_noise_levels(images)
     n, height, width = images.shape[:3]
     levels = np.asarray(sigma)
     is_number = levels.dtype.kind in "iuf"
@@ -153,7 +153,7 @@ def warn_of_tiny_sigma(sigma: float, images: NDArray[Any], name: str) -> None:
     white = IntensityRange.of(images).white
     if white <= UNIT.white:
         return
-    estimate = float(levels_of(images).mean())
+    estimate = float(estimate_noise_levels(images).mean())
     if estimate > TINY * sigma and estimate > 1:
         warn_user(
             f"sigma is {sigma:g}, less than one grey level of {name}, whose white is {white:g} and whose "
