@@ -33,7 +33,7 @@ __all__ = [
     "is_image_list",
     "is_stream",
     "pair_image_lists",
-    "cut_patches",
+    "cut_pair_patches",
     "count_patches",
     "refuse_noiser_output",
     "convert_tensor_stack",
@@ -227,7 +227,7 @@ def pair_image_lists(X: Sequence[Any], y: Any, X_clean: Any) -> tuple[ImageList,
     return noisy, clean
 
 
-def cut_patches(pair: Pair, size: int | tuple[int, int], count: int) -> RandomPatches | None:
+def cut_pair_patches(pair: Pair, size: int | tuple[int, int], count: int) -> RandomPatches | None:
     """Return random patches of a pair of stacks, None if a patch is a whole image."""
     image_sides = pair.inputs.shape[1:3]
     sides = _fit_sides(size, image_sides)
