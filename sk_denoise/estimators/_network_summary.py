@@ -353,7 +353,7 @@ def summarize_network(
         layers=tuple(_select_rows(tree, depth)),
         n_parameters=sum(part.n_parameters for part in tree.all()),
         n_trainable=sum(part.n_trainable for part in tree.all()),
-        n_bytes=sum(t.numel() * t.element_format_bytes() for t in (*module.parameters(), *module.buffers())),
+        n_bytes=sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers())),
         macs=macs,
         macs_per_pixel=macs / math.prod(network_shape[1:]) if by_pixel else None,
         # None is attention to the whole image; a network without the attribute has an unknown radius.

@@ -139,7 +139,7 @@ def resolve_pair(
 ) -> Pair:
     """Check the data of a fit and determine the clean side.
 
-    The four rules stand in the user guide, "clean and noisy". Samples of weight 0 are left out.
+    The user guide, "clean and noisy", explains the four rules. Samples of weight 0 are left out.
 
     Parameters
     ----------
