@@ -295,6 +295,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
 
     def _predictions(self, samples: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
         """Return the mean and the variance of predictions, and the samples."""
+        # One member at a time, so that memory does not grow with their number.
         return *mean_and_variance(member.predict(samples, **options) for member in self.estimators_), samples
 
     # Steps of a fit -----------------------------------------------------------------------------------
@@ -318,6 +319,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         if self._takes_lists:
             X, y, X_clean = (convert_tensors(side) for side in (X, y, X_clean))
             X = open_folder(X)
+            # Members check streams, image by image.
             if is_stream(X):
                 check_lengths(X, y)
                 return EnsembleSamples(X, X_clean, sample_weight), "X"
@@ -398,7 +400,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         return samples.take(np.sort(order[n_held_out:])), samples.take(np.sort(order[:n_held_out]))
 
     def _share_attributes(self, member: Any) -> None:
-        """Set attributes of a member on the ensemble."""
+        """Copy fitted attributes of a member to the ensemble."""
         for name in SHARED_ATTRIBUTES:
             if hasattr(member, name):
                 setattr(self, name, getattr(member, name))
