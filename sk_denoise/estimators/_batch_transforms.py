@@ -19,12 +19,12 @@ from sk_denoise.preprocessing import Augmentation
 from sk_denoise.training import CorruptedRows, CorruptedStream, Pairing, keep_on
 
 __all__ = [
+    "build_batch_source",
+    "build_batch_transform",
     "check_augmentation",
     "check_emphasis",
     "check_image_loss",
     "check_weighted_loss",
-    "build_batch_transform",
-    "build_batch_source",
 ]
 
 

@@ -53,7 +53,7 @@ from sk_denoise.estimators._image_inputs import (
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._pairs import resolve_pair
 
-__all__ = ["DenoisingEnsemble", "EnsembleSamples", "sample_patches", "convert_tensors"]
+__all__ = ["DenoisingEnsemble", "EnsembleSamples", "convert_tensors", "sample_patches"]
 
 # Attributes that the ensemble takes over from its first member, if it has them.
 SHARED_ATTRIBUTES = (

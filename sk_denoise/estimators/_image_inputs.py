@@ -28,15 +28,15 @@ from sk_denoise.noise import carried_source
 
 __all__ = [
     "ImageList",
-    "open_folder",
-    "is_pair_list",
-    "is_image_list",
-    "is_stream",
-    "pair_image_lists",
-    "cut_pair_patches",
-    "count_patches",
-    "refuse_noiser_output",
     "convert_tensor_stack",
+    "count_patches",
+    "cut_pair_patches",
+    "is_image_list",
+    "is_pair_list",
+    "is_stream",
+    "open_folder",
+    "pair_image_lists",
+    "refuse_noiser_output",
 ]
 
 # Patches of an image whose size is unknown before it is read.

@@ -15,11 +15,11 @@ from sk_denoise._validation import Noiser, warn_user
 
 __all__ = [
     "TrainingDomain",
-    "may_share_unit",
-    "resolve_levels",
     "limit_levels",
+    "may_share_unit",
     "measure_overshoot",
     "refuse_other_unit",
+    "resolve_levels",
     "warn_of_tiny_sigma",
 ]
 
