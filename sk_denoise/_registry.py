@@ -554,7 +554,7 @@ FILTERS: dict[str, Filter] = {
         least=8,
     ),
     "bm3d": Filter(
-        target="sk_denoise.estimators._bm3d:BM3DDenoiser",
+        target="sk_denoise.estimators._filters:BM3DDenoiser",
         about="filters groups of like blocks; NON-COMMERCIAL use only",
         suits="photos, where no network fits; by far the slowest",
         extra="bm3d",
