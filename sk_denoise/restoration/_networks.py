@@ -15,7 +15,7 @@ from sk_denoise._resources import Cost, cost_of
 from sk_denoise._validation import check_one_of
 from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.estimators._tiled_prediction import Guard, Restorer
-from sk_denoise.estimators._training_domain import found_levels, warn_of_tiny_sigma
+from sk_denoise.estimators._training_domain import resolve_levels, warn_of_tiny_sigma
 from sk_denoise.restoration._models import MODELS, shared_network
 
 __all__ = ["Network", "network_for", "only_noise", "within_sight"]
@@ -67,7 +67,7 @@ class NetworkInTheBox:
     def look(
         self, colors: NDArray[Any], sigma: ArrayLike | None, gain: float = 1.0
     ) -> tuple[Levels, list[Seen]]:
-        levels = found_levels(sigma, colors)
+        levels = resolve_levels(sigma, colors)
         most = float(levels.max())
         counted = IntensityRange.of(colors[0], most)
         if sigma is not None:
@@ -110,7 +110,7 @@ class NetworkOfAUser:
     ) -> tuple[Levels, list[Seen]]:
         if self._denoiser.noise_levels_ is None and sigma is not None:
             raise ValueError('This network learned to do without sigma (sigma="blind"). Pass sigma=None.')
-        levels = None if self._denoiser.noise_levels_ is None else found_levels(sigma, colors)
+        levels = None if self._denoiser.noise_levels_ is None else resolve_levels(sigma, colors)
         if levels is not None and sigma is not None and self._denoiser.intensity_range_ is not None:
             most = float(levels.max())
             check_sigma(most, colors, IntensityRange.of(colors[0], most))
