@@ -42,7 +42,7 @@ def image_network(name, network):
     """Return the row of a network for images of any size, with what its summary tells."""
     summary = ImageDenoiser(name).summary((64, 64))
     seen = "all" if summary.reach is None else str(summary.reach)
-    return f'`"{name}"`', f"{link(network)}: {network.about}", seen, str(summary.stride)
+    return f'`"{name}"`', f"{link(network)}: {network.description}", seen, str(summary.stride)
 
 
 # Tables of everything that has a name: a page says {{ noises }}, and a new noise is on it by itself
@@ -50,7 +50,7 @@ myst_substitutions = {
     "networks": table(
         ("`network=`", "what it is", "good for"),
         *(
-            (f'`"{name}"`', f"{link(network)}: {network.about}", network.suits)
+            (f'`"{name}"`', f"{link(network)}: {network.description}", network.use_cases)
             for name, network in _registry.networks_of("DenoisingAutoencoder").items()
         ),
     ),
@@ -60,19 +60,22 @@ myst_substitutions = {
     ),
     "noises": table(
         ("name", "class", "what it does", "for"),
-        *((f'`"{name}"`', link(noise), noise.about, noise.suits) for name, noise in _registry.NOISES.items()),
+        *(
+            (f'`"{name}"`', link(noise), noise.description, noise.use_cases)
+            for name, noise in _registry.NOISES.items()
+        ),
     ),
     "amounts": table(
         ("NAME", "AMOUNT"),
         *(
-            (f"`{name}`", noise.amount.meaning)
+            (f"`{name}`", noise.amount.description)
             for name, noise in _registry.NOISES.items()
             if noise.amount is not None
         ),
     ),
     "losses": table(
         ("`loss=`", "what is made small", "good for"),
-        *((f'`"{name}"`', loss.about, loss.suits) for name, loss in _registry.LOSSES.items()),
+        *((f'`"{name}"`', loss.description, loss.use_cases) for name, loss in _registry.LOSSES.items()),
         ('`{"mae": 0.2, "ms_ssim": 0.8}`', "a mix", "both"),
         ("a function of output and target", "what it returns", "anything"),
     ),
@@ -85,15 +88,15 @@ myst_substitutions = {
     ),
     "schedules": table(
         ("`learning_rate_schedule=`", "the learning rate"),
-        *((f'`"{name}"`', schedule.about) for name, schedule in _registry.SCHEDULES.items()),
+        *((f'`"{name}"`', schedule.description) for name, schedule in _registry.SCHEDULES.items()),
     ),
     "filters": table(
         ("", "what it does", "for"),
         *(
             (
                 link(chosen),
-                chosen.about + (f"; needs the extra `{chosen.extra}`" if chosen.extra else ""),
-                chosen.suits,
+                chosen.description + (f"; needs the extra `{chosen.extra}`" if chosen.extra else ""),
+                chosen.use_cases,
             )
             for chosen in _registry.FILTERS.values()
         ),

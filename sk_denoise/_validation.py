@@ -34,8 +34,8 @@ __all__ = [
     "Noiser",
     "Scorer",
     "StrOptions",
-    "as_float",
-    "as_numbers",
+    "as_float_array",
+    "as_numeric_array",
     "as_tensor",
     "check_lengths",
     "check_noiser",
@@ -43,19 +43,19 @@ __all__ = [
     "check_one_of",
     "check_parameters",
     "check_samples",
-    "check_target",
-    "check_weights",
+    "check_clean_side",
+    "check_sample_weight",
     "is_clean_side",
-    "name_of",
-    "names_of",
-    "noisers_in",
+    "specification_key",
+    "name_estimators",
+    "find_noisers",
     "refuse_channels_first",
     "refuse_channels_last",
     "refuse_masked",
     "refuse_single_image",
     "restore_container",
     "restore_names",
-    "shape_of",
+    "get_shape",
     "warn_of_alpha",
     "warn_of_flat_channels_first",
     "warn_of_other_order",
@@ -112,13 +112,13 @@ class Scorer(_BaseScorer):
         return self.score(estimator, X, y, **metadata)
 
 
-def names_of(estimators: Sequence[T]) -> list[tuple[str, T]]:
+def name_estimators(estimators: Sequence[T]) -> list[tuple[str, T]]:
     """Return each estimator with a name made of its class, as ``make_pipeline`` names its steps."""
     named: list[tuple[str, T]] = _name_estimators(estimators)
     return named
 
 
-def noisers_in(estimator: Any) -> list[Any]:
+def find_noisers(estimator: Any) -> list[Any]:
     """Return every noiser that may act on what an estimator is given: itself, steps, nested parameters."""
     candidates = [estimator]
     if hasattr(estimator, "get_params") and not isinstance(estimator, type):
@@ -141,7 +141,7 @@ def _parts_of(noiser: Any) -> list[Any]:
     return list(noiser.get_params(deep=True).values()) if hasattr(noiser, "get_params") else []
 
 
-def name_of(specification: Any) -> str:
+def specification_key(specification: Any) -> str:
     """Return what tells a specification from another one; the text that it prints may be cut short."""
     try:
         return str(joblib.hash(specification))
@@ -406,7 +406,7 @@ def check_lengths(X: Any, y: Any, name: str = "y") -> None:
         )
 
 
-def shape_of(X: Any) -> tuple[int, ...]:
+def get_shape(X: Any) -> tuple[int, ...]:
     """Return the shape of what stands for an array, also where it only turns into one."""
     shape = getattr(X, "shape", None)
     if isinstance(shape, tuple):
@@ -426,7 +426,7 @@ def _length_of(side: Any) -> int | None:
     return len(side) if is_sized else None
 
 
-def check_target(
+def check_clean_side(
     estimator: BaseEstimator, target: ArrayLike, shape: tuple[int, ...], name: str
 ) -> NDArray[Any]:
     """Check the clean side of a pair: numeric, finite and of the shape and names of the noisy side."""
@@ -442,7 +442,7 @@ def check_target(
     return array
 
 
-def check_weights(
+def check_sample_weight(
     sample_weight: ArrayLike | None, samples: Any, min_samples: int = 1
 ) -> NDArray[np.float64] | None:
     """Check the weights of samples; those that are all alike are None."""
@@ -468,7 +468,7 @@ def is_clean_side(y: Any, X: ArrayLike, *, warn: bool = False) -> bool:
     """
     if y is None or not (hasattr(y, "__array__") or isinstance(y, list | tuple)):
         return False
-    target, samples = as_numbers(y), np.asarray(X)
+    target, samples = as_numeric_array(y), np.asarray(X)
     if target.ndim < 2 or target.dtype.kind not in "biuf":
         return False
     reason = None
@@ -487,7 +487,7 @@ def is_clean_side(y: Any, X: ArrayLike, *, warn: bool = False) -> bool:
     return reason is None
 
 
-def as_numbers(y: Any) -> NDArray[Any]:
+def as_numeric_array(y: Any) -> NDArray[Any]:
     """Return y as an array, of numbers where its entries are such (pandas' nullable columns are objects)."""
     try:
         array = np.asarray(y)
@@ -502,7 +502,7 @@ def _is_binary(array: NDArray[Any]) -> bool:
     return bool(((array == 0) | (array == 1)).all())
 
 
-def as_float(array: NDArray[Any]) -> NDArray[Any]:
+def as_float_array(array: NDArray[Any]) -> NDArray[Any]:
     """Return float32 and float64 as they are, longer floats as float64, all else as float32."""
     is_double = array.dtype.kind == "f" and array.dtype.itemsize >= 8
     return array.astype(np.float64 if is_double else np.float32, copy=False)
@@ -520,7 +520,7 @@ def as_tensor(array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(native.copy())
 
 
-def image_of(item: Any) -> Any:
+def as_image_array(item: Any) -> Any:
     """Return a tensor ``([channels,] height, width)`` as an array with the channels last; else the item."""
     if not isinstance(item, torch.Tensor):
         return item

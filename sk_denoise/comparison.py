@@ -23,7 +23,7 @@ from sk_denoise._validation import (
     check_noiser,
     check_numbers,
     check_one_of,
-    names_of,
+    name_estimators,
     refuse_masked,
     restore_container,
 )
@@ -301,7 +301,7 @@ def named_noises(noises: Any) -> dict[Hashable, Any]:
     if isinstance(noises, Noiser):
         noises = [noises]
     if isinstance(noises, list | tuple) and any(isinstance(noise, Noiser) for noise in noises):
-        noises = dict(names_of(noises))
+        noises = dict(name_estimators(noises))
     if not isinstance(noises, Mapping):
         return {GIVEN: noises}
     if not noises:
@@ -348,7 +348,7 @@ def chosen_methods(methods: Any, noises: Mapping[Hashable, Any]) -> dict[Hashabl
     """Return by name, and then by noise, what can denoise."""
     if not isinstance(methods, Mapping):
         methods = list(methods) if isinstance(methods, list | tuple) else [methods]
-        names = [name for name, _ in names_of([_name_of(method) for method in methods])]
+        names = [name for name, _ in name_estimators([_name_of(method) for method in methods])]
         methods = dict(zip(names, methods, strict=True))
     if not methods:
         raise ValueError("methods is empty: give at least one.")

@@ -19,15 +19,15 @@ from sk_denoise import CleanTargetWarning, DenoisingAutoencoder, GaussianNoiser
 from sk_denoise._validation import (
     Interval,
     StrOptions,
-    as_float,
+    as_float_array,
     as_tensor,
+    check_clean_side,
     check_noiser,
     check_one_of,
     check_parameters,
     check_samples,
-    check_target,
+    find_noisers,
     is_clean_side,
-    noisers_in,
     restore_container,
 )
 
@@ -99,21 +99,21 @@ def test_noisers_are_found_wherever_an_estimator_holds_them():
         Pipeline([("scale", StandardScaler()), ("dae", DenoisingAutoencoder(noise=second))]),
         Plain(inner=third),
     )
-    found = noisers_in(pipeline)
+    found = find_noisers(pipeline)
     assert {id(noiser) for noiser in found} == {id(first), id(third)}  # the second runs in fit alone
     assert len(found) == 2
 
 
 def test_a_noiser_holds_itself():
     noiser = GaussianNoiser()
-    assert noisers_in(noiser) == [noiser]
+    assert find_noisers(noiser) == [noiser]
 
 
 @pytest.mark.parametrize(
     "estimator", [LogisticRegression(), Plain(inner=GaussianNoiser), GaussianNoiser, Pipeline, None]
 )
 def test_classes_and_other_estimators_hold_none(estimator):
-    assert noisers_in(estimator) == []
+    assert find_noisers(estimator) == []
 
 
 # Parameters --------------------------------------------------------------------------------------------
@@ -218,19 +218,19 @@ def test_too_few_samples_are_refused():
 
 
 def test_a_target_of_the_shape_of_its_noisy_side_passes():
-    np.testing.assert_array_equal(check_target(Plain(), FRAME, X.shape, "X_clean"), X)
-    assert check_target(Plain(), X.reshape(6, 2, 2), (6, 2, 2), "X_clean").shape == (6, 2, 2)
+    np.testing.assert_array_equal(check_clean_side(Plain(), FRAME, X.shape, "X_clean"), X)
+    assert check_clean_side(Plain(), X.reshape(6, 2, 2), (6, 2, 2), "X_clean").shape == (6, 2, 2)
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 3), (5, 4), (6, 2, 2)])
 def test_a_target_of_another_shape_is_refused_by_its_name(shape):
     with pytest.raises(ValueError, match=r"X_clean has shape .*, its noisy side has shape \(6, 4\)"):
-        check_target(Plain(), np.ones(shape), X.shape, "X_clean")
+        check_clean_side(Plain(), np.ones(shape), X.shape, "X_clean")
 
 
 def test_a_target_with_missing_values_is_refused_by_its_name():
     with pytest.raises(ValueError, match="Input X_clean contains NaN"):
-        check_target(Plain(), np.full(X.shape, np.nan), X.shape, "X_clean")
+        check_clean_side(Plain(), np.full(X.shape, np.nan), X.shape, "X_clean")
 
 
 BINARY = (X > 0).astype(int)
@@ -344,13 +344,13 @@ def test_a_y_that_may_have_been_meant_as_clean_is_ignored_with_a_warning(y, give
 )
 def test_floats_keep_their_precision_and_the_rest_becomes_single(dtype, expected):
     data = np.array([[0, 1], [1, 1]], dtype=dtype)
-    converted = as_float(data)
+    converted = as_float_array(data)
     assert converted.dtype.newbyteorder("=") == np.dtype(expected)
     np.testing.assert_array_equal(converted, data)
 
 
 def test_floats_are_not_copied():
-    assert as_float(X) is X
+    assert as_float_array(X) is X
 
 
 @pytest.mark.parametrize(

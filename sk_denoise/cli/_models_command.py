@@ -54,7 +54,7 @@ def _build_rows() -> list[dict[str, Any]]:
         {
             "model": name,
             "channels": model.channels,
-            "trained up to": f"{MAX_GREY_LEVEL * model.strongest:g} of 255",
+            "trained up to": f"{MAX_GREY_LEVEL * model.max_sigma:g} of 255",
             **{f"dB at {level}": psnr[name].get(level) for level in levels},
         }
         for name, model in MODELS.items()

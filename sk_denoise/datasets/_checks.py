@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_denoise._validation import check_one_of, image_of, refuse_masked
+from sk_denoise._validation import as_image_array, check_one_of, refuse_masked
 
 __all__ = ["as_image", "as_sides", "check_choice", "check_count", "check_fraction", "check_two_counts"]
 
@@ -51,7 +51,7 @@ def as_image(item: Any) -> Image:
     Arrays have this layout already; tensors of three axes are ``(channels, height, width)``, as
     torchvision has them.
     """
-    item = image_of(item)
+    item = as_image_array(item)
     if not isinstance(item, np.ndarray):
         raise TypeError(
             "An image must be an array (height, width[, channels]) or a tensor ([channels,] height, width), "

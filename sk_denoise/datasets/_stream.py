@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._random import stream
-from sk_denoise._validation import check_weights, warn_user
+from sk_denoise._validation import check_sample_weight, warn_user
 from sk_denoise.datasets._checks import as_sides, check_choice, check_count, check_two_counts
 from sk_denoise.datasets._folder import ImageFolder
 from sk_denoise.datasets._patches import (
@@ -152,7 +152,7 @@ class RandomPatches:
         if sample_weight is not None:
             if isinstance(self._source, StreamSource):
                 raise ValueError("sample_weight is for images that have a length, and can be counted.")
-            self._source = self._source.weighted(check_weights(sample_weight, self._source.indexes))
+            self._source = self._source.weighted(check_sample_weight(sample_weight, self._source.indexes))
         self._found: Kind | None = None
         if images_per_epoch is None and isinstance(self._source, StreamSource):
             raise ValueError("Images without a length need images_per_epoch: where does an epoch end?")

@@ -19,25 +19,25 @@ from sk_denoise._clean_source import attach_source, carried_source
 from sk_denoise._compat import (
     FitTasks,
     SampleTransformer,
-    in_kind,
-    take_fitted,
-    unfitted,
+    adopt_fitted_state,
+    keeps_array_type,
     with_callbacks,
+    without_fitted_state,
 )
 from sk_denoise._random import root_seed, stream, stream_seed
 from sk_denoise._validation import (
     Interval,
-    as_float,
+    as_float_array,
+    as_image_array,
     as_tensor,
+    check_clean_side,
     check_lengths,
     check_parameters,
+    check_sample_weight,
     check_samples,
-    check_target,
-    check_weights,
-    image_of,
+    get_shape,
     refuse_masked,
     refuse_single_image,
-    shape_of,
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._calibration import calibrate, moments
@@ -162,7 +162,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    @in_kind
+    @keeps_array_type
     @with_callbacks
     def fit(
         self,
@@ -195,7 +195,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         """
         tasks = FitTasks(self)
         check_parameters(self, self._parameter_constraints)
-        draft = unfitted(self)
+        draft = without_fitted_state(self)
         member, root = draft._member(), root_seed(self.random_state)
         given, source = draft._given(member, X, y, X_clean, sample_weight)
         if draft._takes_lists:
@@ -215,10 +215,10 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         draft.target_source_ = source
         draft._calibrate(held_out, root)
         tasks.end()
-        take_fitted(self, draft)
+        adopt_fitted_state(self, draft)
         return self
 
-    @in_kind
+    @keeps_array_type
     def predict(self, X: Any, *, return_std: bool = False, **options: Any) -> Any:
         """Denoise.
 
@@ -260,7 +260,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         """
         return self.predict(X)
 
-    @in_kind
+    @keeps_array_type
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean PSNR of denoised samples in dB, as a member would score the mean answer.
 
@@ -318,7 +318,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
                 return self._given_list(X, y, X_clean, sample_weight)
         learner = {"noise": member.noise, "rows_are_signals": member._factory().rows_are_signals}
         if self._takes_lists:
-            refuse_single_image(shape_of(X), self.image_shape)
+            refuse_single_image(get_shape(X), self.image_shape)
         pair = resolve_pair(
             self, X, y, X_clean, reset=True, min_samples=member._auto_values.min_samples, **learner
         )
@@ -328,13 +328,13 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             member.set_params(noise=pair.noiser)
             samples = source.clean
         given = Samples(samples, None if clean is None else np.asarray(clean))
-        return given.counted(check_weights(sample_weight, samples)), pair.source
+        return given.counted(check_sample_weight(sample_weight, samples)), pair.source
 
     def _given_list(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> tuple[Samples, str]:
         noisy, clean = paired_lists(X, y, X_clean)
         source = "X" if clean is None else "y" if X_clean is None else "X_clean"
         given = Samples(noisy.images, None if clean is None else clean.images)
-        return given.counted(check_weights(sample_weight, noisy.images)), source
+        return given.counted(check_sample_weight(sample_weight, noisy.images)), source
 
     def _validation(self, X_val: Any, X_clean_val: Any) -> tuple[Any, Any]:
         """Check samples to validate on, where they are arrays."""
@@ -348,7 +348,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             return np.asarray(X_val), None if X_clean_val is None else np.asarray(X_clean_val)
         samples, source = check_samples(self, X_val, reset=False), carried_source(X_val)
         if X_clean_val is not None:
-            return samples, check_target(self, X_clean_val, samples.shape, "X_clean_val")
+            return samples, check_clean_side(self, X_clean_val, samples.shape, "X_clean_val")
         return (samples if source is None else source.clean), None
 
     def _divided(
@@ -413,7 +413,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
 
     def _corrupted(self, clean: NDArray[Any], draw: Any) -> NDArray[Any]:
         shape = clean.shape if self.image_shape_ is None else (len(clean), *self.image_shape_)
-        noisy = self.noiser_.corrupt(as_tensor(as_float(clean)).reshape(shape), draw)
+        noisy = self.noiser_.corrupt(as_tensor(as_float_array(clean)).reshape(shape), draw)
         return noisy.reshape(clean.shape).numpy()  # type: ignore[no-any-return]
 
     def _std(self, variance: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -446,7 +446,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
 def _fitted(member: Any, samples: Samples, validation: dict[str, Any], tasks: FitTasks, number: int) -> Any:
     """Return a member that has learned."""
     clean = {} if samples.clean is None else {"X_clean": samples.clean}
-    with tasks.part(number, member):
+    with tasks.member_task(number, member):
         return member.fit(samples.X, **clean, **validation, sample_weight=samples.weights)
 
 
@@ -484,9 +484,9 @@ class Samples:
 def with_channels_last(side: Any) -> Any:
     """Return tensors of images, alone or in lists, as arrays with the channels last; all else as it is."""
     if isinstance(side, list | tuple) and any(isinstance(item, Tensor) for item in side):
-        return [image_of(item) for item in side]
+        return [as_image_array(item) for item in side]
     if is_pair_list(side):
-        return [tuple(map(image_of, pair)) for pair in side]
+        return [tuple(map(as_image_array, pair)) for pair in side]
     return stack_of(side)
 
 

@@ -14,11 +14,11 @@ from sk_denoise._intensity import UNIT, IntensityRange, is_stored
 from sk_denoise._random import root_seed, stream
 from sk_denoise._validation import (
     Noiser,
-    as_float,
+    as_float_array,
+    as_image_array,
     as_tensor,
     check_numbers,
-    image_of,
-    noisers_in,
+    find_noisers,
     restore_container,
 )
 
@@ -44,7 +44,7 @@ def seed_of(noiser: Any) -> int:
 
 def corrupt_fold(noiser: Any, X: ArrayLike, seed: int, copy: int) -> Any:
     """Return the fold with the noise that belongs to this noiser and copy, whoever asks."""
-    clean = as_float(check_numbers(X, "X"))
+    clean = as_float_array(check_numbers(X, "X"))
     noisy = clone(noiser).fit(clean, clean).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
     return restore_container(noisy.numpy(), X)
 
@@ -55,10 +55,10 @@ def corrupt_each(noiser: Any, images: Sequence[NDArray[Any]], seed: int) -> list
     The noiser learns from all pixels together. A stack of one image would tell it that nothing varies,
     and noise that is relative to what varies would be none.
     """
-    pixels = np.concatenate([as_float(x).reshape(-1, 1, 1, *x.shape[2:]) for x in images])
+    pixels = np.concatenate([as_float_array(x).reshape(-1, 1, 1, *x.shape[2:]) for x in images])
     fitted = clone(noiser).fit(pixels, pixels)
     return [
-        fitted.corrupt(as_tensor(as_float(x))[None], stream(seed, "scorer", place)).numpy()[0]
+        fitted.corrupt(as_tensor(as_float_array(x))[None], stream(seed, "scorer", place)).numpy()[0]
         for place, x in enumerate(images)
     ]
 
@@ -66,7 +66,7 @@ def corrupt_each(noiser: Any, images: Sequence[NDArray[Any]], seed: int) -> list
 def corrupt_any(noiser: Any, X: Any, seed: int) -> Any:
     """Return samples, or images of different sizes, with the first noise of this noiser."""
     if is_ragged(X):
-        return corrupt_each(noiser, [np.asarray(image_of(x)) for x in X], seed)
+        return corrupt_each(noiser, [np.asarray(as_image_array(x)) for x in X], seed)
     return corrupt_fold(noiser, X, seed, copy=0)
 
 
@@ -76,7 +76,7 @@ def is_ragged(X: Any) -> TypeGuard[list[Any]]:
 
 
 def refuse_noisy(estimator: Any, noiser: Any) -> None:
-    for held in noisers_in(getattr(estimator, "best_estimator_", estimator)):
+    for held in find_noisers(getattr(estimator, "best_estimator_", estimator)):
         if getattr(held, "apply", "fit") == "always":
             raise ValueError(
                 f"The noise of {noiser!r} is added to clean data, and the estimator holds {held!r}, which "

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sk_denoise._intensity import IntensityRange, is_stored
 from sk_denoise._validation import (
     check_numbers,
-    check_weights,
+    check_sample_weight,
     refuse_channels_first,
     refuse_single_image,
     warn_of_single_image,
@@ -217,7 +217,7 @@ def ssim(
 
 def mean_over_samples(values: NDArray[Any], sample_weight: ArrayLike | None) -> float:
     """Return the mean over samples, each of which counts as much as its weight says."""
-    weights = check_weights(sample_weight, values)
+    weights = check_sample_weight(sample_weight, values)
     if weights is None:
         return float(values.mean())
     return float(np.average(values[weights > 0], weights=weights[weights > 0]))  # infinity times 0 is none

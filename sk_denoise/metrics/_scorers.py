@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import get_scorer
 
-from sk_denoise._compat import in_kind_of, on_host
+from sk_denoise._compat import to_array_type_of, to_numpy
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._validation import (
     Noiser,
     Scorer,
+    as_image_array,
     check_lengths,
     check_noiser,
     check_one_of,
-    image_of,
     is_clean_side,
     refuse_masked,
     restore_container,
@@ -63,17 +63,19 @@ class _DenoisingScorer(Scorer):
         refuse_masked(y, "y")
         if takes_images(estimator):
             # channels last
-            X, y = (image_of(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))
+            X, y = (as_image_array(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))
         if is_ragged(X):
             return self._score_list(estimator, X, y if is_ragged(y) else X, sample_weight)
-        here = on_host(X)
+        here = to_numpy(X)
         clean = (
-            in_kind_of(X, restore_container(np.asarray(on_host(y)), here)) if is_clean_side(y, here) else X
+            to_array_type_of(X, restore_container(np.asarray(to_numpy(y)), here))
+            if is_clean_side(y, here)
+            else X
         )
         truth, last = through_earlier_steps(estimator, clean)
-        truth = np.asarray(on_host(truth))
-        noisy = in_kind_of(X, corrupt_fold(self.noiser, here, self.seed, copy=0))
-        prediction = on_host(predict_in_unit(estimator, noisy, unit_of(last, truth)))
+        truth = np.asarray(to_numpy(truth))
+        noisy = to_array_type_of(X, corrupt_fold(self.noiser, here, self.seed, copy=0))
+        prediction = to_numpy(predict_in_unit(estimator, noisy, unit_of(last, truth)))
         metric, needs_range, sign = METRICS[self.metric]
         keywords: dict[str, Any] = {"sample_weight": sample_weight}
         if needs_range:
@@ -88,7 +90,7 @@ class _DenoisingScorer(Scorer):
         self, estimator: Any, X: list[Any], y: list[Any], sample_weight: ArrayLike | None
     ) -> float:
         """Return the mean score of images of different sizes."""
-        clean, truths = ([np.asarray(image_of(x)) for x in side] for side in (X, y))
+        clean, truths = ([np.asarray(as_image_array(x)) for x in side] for side in (X, y))
         unit = unit_of(getattr(estimator, "best_estimator_", estimator), truths[0])
         predictions = predict_in_unit(estimator, corrupt_each(self.noiser, clean, self.seed), unit)
         metric, needs_range, sign = METRICS[self.metric]
@@ -113,9 +115,11 @@ class _RobustnessScorer(Scorer):
     def score(self, estimator: Any, X: ArrayLike, y: Any = None, **metadata: Any) -> float:
         refuse_noisy(estimator, self.noiser)
         scorer = get_scorer(self.scoring)
-        here = on_host(X)
+        here = to_numpy(X)
         copies = (corrupt_fold(self.noiser, here, self.seed, copy) for copy in range(self.n_copies))
-        return float(np.mean([scorer(estimator, in_kind_of(X, noisy), y, **metadata) for noisy in copies]))
+        return float(
+            np.mean([scorer(estimator, to_array_type_of(X, noisy), y, **metadata) for noisy in copies])
+        )
 
 
 def make_denoising_scorer(

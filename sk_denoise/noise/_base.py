@@ -16,16 +16,16 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._clean_source import CleanSource, attach_source, carried_source, fingerprint_of
-from sk_denoise._compat import SampleTransformer, in_kind, told_as_one, unwatched
+from sk_denoise._compat import SampleTransformer, as_one_task, keeps_array_type, without_callbacks
 from sk_denoise._noise_traces import remember_noise, warn_of_lost_source
 from sk_denoise._random import root_seed, stream
-from sk_denoise._registry import NOISES, Loaded
+from sk_denoise._registry import NOISES, LazyTable
 from sk_denoise._resources import threads_for
 from sk_denoise._scaling import some_of
 from sk_denoise._validation import (
     Noiser,
     StrOptions,
-    as_float,
+    as_float_array,
     as_tensor,
     check_lengths,
     check_noiser,
@@ -89,8 +89,8 @@ class BaseNoiser(SampleTransformer):
         Tensor of the shape and type of x
         """
 
-    @in_kind
-    @told_as_one
+    @keeps_array_type
+    @as_one_task
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Learn from clean data what the noise needs to know of them.
 
@@ -108,8 +108,8 @@ class BaseNoiser(SampleTransformer):
         self._fit(X, y)
         return self
 
-    @in_kind
-    @told_as_one
+    @keeps_array_type
+    @as_one_task
     def fit_transform(self, X: ArrayLike, y: Any = None) -> Any:
         """Fit to clean data and return a corrupted copy that carries its clean source.
 
@@ -127,7 +127,7 @@ class BaseNoiser(SampleTransformer):
         """
         return self._noised(self._fit(X, y), X)
 
-    @in_kind
+    @keeps_array_type
     def transform(self, X: ArrayLike) -> Any:
         """Return the data as they are, or corrupted where ``apply="always"``.
 
@@ -142,7 +142,7 @@ class BaseNoiser(SampleTransformer):
         """
         check_is_fitted(self)
         samples = check_samples(self, X, reset=False)
-        return self._noised(samples, X) if self.apply == "always" else as_float(samples)
+        return self._noised(samples, X) if self.apply == "always" else as_float_array(samples)
 
     def _fit(self, X: ArrayLike, y: Any) -> NDArray[Any]:
         self._check_parameters()
@@ -158,7 +158,7 @@ class BaseNoiser(SampleTransformer):
         if y is not X:
             warn_of_lost_source(clean, y)
         with threads_for(clean.size):
-            self._learn(as_tensor(as_float(clean)))
+            self._learn(as_tensor(as_float_array(clean)))
         return clean
 
     def _check_parameters(self) -> None:
@@ -175,8 +175,8 @@ class BaseNoiser(SampleTransformer):
         # A child seed for each set of samples: other data meet other noise, the same data the same.
         generator = stream(root_seed(self.random_state), fingerprint_of(clean))
         with threads_for(clean.size):
-            noisy = self.corrupt(as_tensor(as_float(clean)), generator).numpy()
-        source = CleanSource.of(clean, unwatched(self), noisy)
+            noisy = self.corrupt(as_tensor(as_float_array(clean)), generator).numpy()
+        source = CleanSource.of(clean, without_callbacks(self), noisy)
         remember_noise(clean, noisy, self)
         return attach_source(wrap_output(noisy, X, self), source)
 
@@ -289,7 +289,7 @@ def are_numbers(values: Any) -> bool:
     return all(isinstance(value, Real) for value in values)
 
 
-NOISERS: Loaded[type[BaseNoiser]] = Loaded(NOISES)
+NOISERS: LazyTable[type[BaseNoiser]] = LazyTable(NOISES)
 
 
 def resolve_noiser(noise: object) -> Noiser:

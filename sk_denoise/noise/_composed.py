@@ -12,7 +12,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from sk_denoise._validation import Noiser, check_noiser, names_of
+from sk_denoise._validation import Noiser, check_noiser, name_estimators
 from sk_denoise.noise._base import STRENGTH, BaseNoiser, ImageNoiser, as_strength, check_strength
 from sk_denoise.noise._functions import choose_corruption, corrupt_region
 
@@ -125,7 +125,7 @@ class _SeveralNoisers(BaseNoiser):
 
     def _named(self) -> dict[str, Noiser]:
         """Return the noisers by name; no names while ``noisers`` is not a list."""
-        return dict(names_of(self.noisers)) if isinstance(self.noisers, list | tuple) else {}
+        return dict(name_estimators(self.noisers)) if isinstance(self.noisers, list | tuple) else {}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters, with those of the noisers under their names.

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sk_denoise._validation import name_of, warn_user
+from sk_denoise._validation import specification_key, warn_user
 from sk_denoise.estimators._image_denoiser import ImageDenoiser
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import ImageLayout, SampleLayout
@@ -61,7 +61,7 @@ def written_design(estimator: NetworkDenoiser) -> dict[str, Any]:
 def written_noise_name(estimator: NetworkDenoiser) -> str | None:
     """Return the name of the noise of the fit, or None for that of the parameter."""
     name: str = estimator._noise_name_
-    return None if name == name_of(estimator.noise) else name
+    return None if name == specification_key(estimator.noise) else name
 
 
 def _on_unit_interval(estimator: NetworkDenoiser) -> bool:
@@ -203,7 +203,7 @@ def _settle_names(estimator: NetworkDenoiser) -> bool:
         raise ValueError("the design of the network is not that of the parameters")
     estimator._design_ = {name: now[name] if written.get(name) is None else written[name] for name in now}
     if vars(estimator).get("_noise_name_") is None:
-        estimator._noise_name_ = name_of(estimator.noise)
+        estimator._noise_name_ = specification_key(estimator.noise)
     return on_unit_interval
 
 

@@ -22,7 +22,7 @@ from sklearn.pipeline import Pipeline
 from sk_denoise import estimators as denoisers
 from sk_denoise import preprocessing
 from sk_denoise._intensity import IntensityRange
-from sk_denoise._registry import FILTERS, NETWORKS, NOISES, load
+from sk_denoise._registry import FILTERS, NETWORKS, NOISES, load_entry
 from sk_denoise._resources import Cost
 from sk_denoise._scaling import AffineScaler
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
@@ -60,7 +60,9 @@ LEARNED = re.compile(r"_?[A-Za-z]\w*(?<!_)_")  # how attributes are called that 
 @cache
 def estimators() -> dict[str, type[Any]]:
     """Return the estimators, specs and augmenters that files hold, by their public names."""
-    named = {entry.name: load(entry) for table in (NETWORKS, NOISES, FILTERS) for entry in table.values()}
+    named = {
+        entry.name: load_entry(entry) for table in (NETWORKS, NOISES, FILTERS) for entry in table.values()
+    }
     others = {name: getattr(part, name) for part in (denoisers, preprocessing) for name in part.__all__}
     ours = {
         name: kind

@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._intensity import IntensityRange
-from sk_denoise._validation import check_numbers, image_of, names_of, refuse_masked
+from sk_denoise._validation import as_image_array, check_numbers, name_estimators, refuse_masked
 from sk_denoise.comparison import Samples, checked_samples
 from sk_denoise.metrics._fixed_noise import is_ragged
 
@@ -35,7 +35,7 @@ def as_samples(samples: Any, name: str) -> Samples:
     """Return samples as an array (n_samples, ...) of finite numbers, or as a list where sizes differ."""
     refuse_masked(samples, name)
     if is_ragged(samples):
-        return checked_samples([image_of(x) for x in samples], name)
+        return checked_samples([as_image_array(x) for x in samples], name)
     array = check_numbers(samples, name)
     if array.ndim < 2:
         raise ValueError(
@@ -104,7 +104,7 @@ def named_estimators(estimators: Any) -> dict[str, Any]:
     if isinstance(estimators, Mapping):
         named = {str(name): estimator for name, estimator in estimators.items()}
     elif isinstance(estimators, list | tuple):
-        named = dict(names_of(estimators))
+        named = dict(name_estimators(estimators))
     else:
         raise TypeError(
             "estimators must be a dict of name and fitted estimator, or a list of estimators, got "

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._compat import SampleTransformer, in_kind, told_as_one
+from sk_denoise._compat import SampleTransformer, as_one_task, keeps_array_type
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._validation import (
     StrOptions,
@@ -30,8 +30,8 @@ class _PixelTransformer(SampleTransformer):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {}
 
-    @in_kind
-    @told_as_one
+    @keeps_array_type
+    @as_one_task
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Learn the unit of the pixels.
 
@@ -54,7 +54,7 @@ class _PixelTransformer(SampleTransformer):
         self.dtype_ = _working_type(samples.dtype) if is_float else samples.dtype.newbyteorder("=")
         return self
 
-    @in_kind
+    @keeps_array_type
     def transform(self, X: ArrayLike) -> Any:
         """Return pixels in the unit that a network is given.
 
@@ -74,7 +74,7 @@ class _PixelTransformer(SampleTransformer):
         self._apply(values)
         return values
 
-    @in_kind
+    @keeps_array_type
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Return pixels in the unit and type of the training data.
 

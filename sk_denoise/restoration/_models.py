@@ -56,7 +56,7 @@ class Model:
 
 
 MODELS: dict[str, Model] = {
-    name: Model(name, channels=model.channels, strongest=model.strongest)
+    name: Model(name, channels=model.channels, strongest=model.max_sigma)
     for name, model in _registry.MODELS.items()
 }
 
@@ -135,6 +135,6 @@ def _loaded(name: str) -> FoldedUNet:
     with safe_open(WEIGHTS / f"{name}.safetensors", "pt") as file:
         sizes = {key: json.loads(value) for key, value in file.metadata().items() if key in SIZES}
         weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - it is no dict
-    network: FoldedUNet = _registry.load(model)(model.channels, noise_map=True, **sizes)
+    network: FoldedUNet = _registry.load_entry(model)(model.channels, noise_map=True, **sizes)
     network.load_state_dict(weights)  # half precision on disk
     return network.eval()

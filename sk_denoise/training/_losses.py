@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sk_denoise._registry import LOSSES, Loss, LossTraits, load
+from sk_denoise._registry import LOSSES, LossEntry, LossTraits, load_entry
 from sk_denoise._validation import check_one_of
 from sk_denoise.training._similarity import Units
 
@@ -244,8 +244,8 @@ def check_loss(loss: object) -> LossTraits:
         parts = _check_mix(loss)
         return LossTraits(
             on_unit_interval=any(part.on_unit_interval for part in parts),
-            by_entry=all(part.by_entry for part in parts),
-            by_sample=all(part.by_sample for part in parts),
+            takes_entry_weights=all(part.takes_entry_weights for part in parts),
+            takes_sample_weights=all(part.takes_sample_weights for part in parts),
             images_only=any(part.images_only for part in parts),
         )
     if isinstance(loss, type):
@@ -281,16 +281,16 @@ def build_criterion(loss: Any, units: Units) -> nn.Module:
     return CustomLoss(loss)
 
 
-def _build(entry: Loss, units: Units) -> nn.Module:
+def _build(entry: LossEntry, units: Units) -> nn.Module:
     """Return a loss of the table."""
-    loss = load(entry)
+    loss = load_entry(entry)
     if not isinstance(loss, type):
         return ByEntry(loss)
     module: nn.Module = loss(units) if entry.images_only else loss()
     return module
 
 
-def _check_mix(mix: Mapping[Any, Any]) -> list[Loss]:
+def _check_mix(mix: Mapping[Any, Any]) -> list[LossEntry]:
     """Return the losses that a mix names."""
     if not mix:
         raise ValueError(f"A mix of losses needs at least one, got loss={mix!r}.")

@@ -23,7 +23,7 @@ def test_the_table_has_the_values_of_each_model_card(run):
         cells = re.findall(r"[\w.]+(?: of 255)?", row)
         psnr = re.findall(r"([\d.]+) dB at \d+", model.card)
         assert len(psnr) == 3
-        assert cells == [name, str(model.channels), f"{255 * model.strongest:g} of 255", *psnr]
+        assert cells == [name, str(model.channels), f"{255 * model.max_sigma:g} of 255", *psnr]
 
 
 @pytest.mark.parametrize("name", MODELS)

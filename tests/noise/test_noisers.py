@@ -34,7 +34,7 @@ from sk_denoise import (
     UniformNoiser,
     WeakNoiseWarning,
 )
-from sk_denoise._registry import NOISES, load
+from sk_denoise._registry import NOISES, load_entry
 from sk_denoise._validation import Noiser
 from sk_denoise.noise import BaseNoiser, carried_source
 
@@ -60,9 +60,9 @@ NOISERS = {
 
 # Others that an amount tells, at the end of the app's slider
 for _name, _noise in NOISES.items():
-    if _noise.amount is not None and load(_noise) not in {type(noiser) for noiser in NOISERS.values()}:
-        _most = _noise.amount.most * _noise.amount.unit.size
-        NOISERS[_name] = load(_noise)(**{_noise.amount.parameter: _most}, random_state=0)
+    if _noise.amount is not None and load_entry(_noise) not in {type(noiser) for noiser in NOISERS.values()}:
+        _most = _noise.amount.slider_max * _noise.amount.unit.size
+        NOISERS[_name] = load_entry(_noise)(**{_noise.amount.parameter: _most}, random_state=0)
 
 X = np.random.default_rng(0).uniform(size=(30, 6))
 OTHER = np.random.default_rng(1).uniform(size=(30, 6))
