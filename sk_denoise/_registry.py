@@ -390,7 +390,7 @@ NOISES: dict[str, NoiseEntry] = {
         use_cases="tables with columns of several kinds",
         amount=Amount(
             parameter="fraction",
-            description="share of the values that come from other patches; only for train",
+            description="share of the values from other patches; only for train",
             label="Swapped values",
             unit=PERCENT,
             slider_start=20,
@@ -554,7 +554,7 @@ FILTERS: dict[str, FilterEntry] = {
     ),
     "wiener": FilterEntry(
         location="sk_denoise.estimators._wiener:WienerDenoiser",
-        description="linear filter of least squared error, fitted to clean images",
+        description="linear filter of least squared error, fitted to clean data",
         use_cases="tables; images of the same thing in the same place",
         notice="wiener is fitted to 8 x 8 patches of scikit-image's photos, not to the folder.",
         min_side=8,

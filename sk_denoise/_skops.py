@@ -1,4 +1,4 @@
-"""State of estimators for skops, which stores no tensors: the bytes of a file of ours."""
+"""State of estimators for skops, which stores no tensors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ KEY = "sk_denoise_file"
 
 
 class ByteFormat(Protocol):
-    """A module that turns estimators into bytes and back."""
+    """Module that converts estimators to bytes and back."""
 
     def to_bytes(self, estimator: Any) -> bytes:
-        """Return an estimator as the bytes of a file."""
+        """Return the bytes of a file with an estimator."""
         ...
 
     def from_bytes(self, data: bytes) -> Any:
-        """Return the estimator that the bytes of a file hold."""
+        """Return the estimator from the bytes of a file."""
         ...
 
 
@@ -29,21 +29,21 @@ _byte_format: list[Callable[[], ByteFormat]] = []
 
 
 def take_bytes_from(byte_format: Callable[[], ByteFormat]) -> None:
-    """Set the function that imports the byte format, which stands above the estimators that need it."""
+    """Set the function that imports the byte format."""
+    # The format stands above the estimators, so that they cannot import it.
     _byte_format[:] = [byte_format]
 
 
 def state_in_bytes(kind: type[T]) -> type[T]:
-    """Give pickle the attributes of an estimator, and bytes to skops, which stores no tensors.
+    """Decorate a class of estimators: attributes for pickle, bytes for skops.
 
-    Python calls ``__reduce_ex__`` for everything that it pickles or copies, and leaves ``__getstate__``
-    alone then. skops does not know ``__reduce_ex__`` and calls ``__getstate__``. A subclass that defines its
-    own state comes before both.
+    Python calls ``__reduce_ex__``, and not ``__getstate__``, to pickle or copy an object. skops calls
+    ``__getstate__`` only. A subclass with a state of its own has precedence over both.
 
     Parameters
     ----------
     kind : type
-        A class of estimators, which gets the three methods.
+        Class of estimators, which gets the three methods.
 
     Returns
     -------
