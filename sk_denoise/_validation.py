@@ -186,7 +186,7 @@ def check_samples(
 
     Valid input are rows ``(n_samples, n_features)`` and stacks of images
     ``(n_samples, height, width[, channels])``; their type is kept. With ``reset`` the number, names and shape
-    of the features are stored, otherwise compared. For estimators of images of any size only the channels are.
+    of the features are stored, otherwise compared; for estimators of images of any size only the channels.
     """
     refuse_masked(X)
     is_stack = (np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)) > 2

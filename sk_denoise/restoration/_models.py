@@ -35,19 +35,19 @@ class Model:
         By which it is asked for.
     channels : int
         Of the images that it takes: 1 or 3.
-    strongest : float
+    max_sigma : float
         The largest standard deviation of noise that it has learned from, in [0, 1].
 
     Examples
     --------
     >>> from sk_denoise.restoration import MODELS
-    >>> round(255 * MODELS["rgb"].strongest), MODELS["rgb"].channels
+    >>> round(255 * MODELS["rgb"].max_sigma), MODELS["rgb"].channels
     (55, 3)
     """
 
     name: str
     channels: int
-    strongest: float
+    max_sigma: float
 
     @property
     def card(self) -> str:
@@ -56,7 +56,7 @@ class Model:
 
 
 MODELS: dict[str, Model] = {
-    name: Model(name, channels=model.channels, strongest=model.max_sigma)
+    name: Model(name, channels=model.channels, max_sigma=model.max_sigma)
     for name, model in _registry.MODELS.items()
 }
 
@@ -107,7 +107,7 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
     True
     """
     network, model = shared_network(name), MODELS[name]
-    noise = GaussianNoiser((0, model.strongest))
+    noise = GaussianNoiser((0, model.max_sigma))
     two_levels = len(network.widths) == 2
     denoiser = ImageDenoiser(
         "folded_unet" if two_levels else FoldedUNetNetwork(network.widths, blocks=network.blocks),
@@ -115,7 +115,7 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
         sigma="map",
         learning_rate=RATE_TO_GO_ON,
         random_state=random_state,
-    )._with_weights(network.state_dict(), model.channels, model.strongest)
+    )._with_weights(network.state_dict(), model.channels, model.max_sigma)
     denoiser._root_ = root_seed(random_state)
     return denoiser
 

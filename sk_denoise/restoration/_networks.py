@@ -62,7 +62,7 @@ class NetworkInTheBox:
     def __init__(self, name: str) -> None:
         check_one_of(name, {"auto": None, **MODELS}, "model")
         self.module: nn.Module = shared_network(name)
-        self.n_channels, self._strongest = MODELS[name].channels, MODELS[name].strongest
+        self.n_channels, self._strongest = MODELS[name].channels, MODELS[name].max_sigma
 
     def look(
         self, colors: NDArray[Any], sigma: ArrayLike | None, gain: float = 1.0
