@@ -1,4 +1,4 @@
-"""Base of all transformers, and their ways to scikit-learn's callbacks and array API."""
+"""Base of transformers, scikit-learn's callbacks, documentation links, array API."""
 
 from __future__ import annotations
 

@@ -99,6 +99,7 @@ class Unit:
     suffix: str
 
 
+# Users think of images in grey levels and percent; noisers work in [0, 1].
 GREY_LEVELS = Unit(1 / 255, ", of 255")
 PERCENT = Unit(1 / 100, ", in %")
 COUNT = Unit(1.0, "")
@@ -192,6 +193,7 @@ class LossEntry(RegistryEntry, LossTraits):
     images only, and no argument otherwise.
     """
 
+    # Losses of the tables can reduce each sample by itself; functions of users return one number.
     takes_sample_weights: bool = True
 
 
@@ -367,6 +369,7 @@ NOISES: dict[str, NoiseEntry] = {
             slider_start=5,
             slider_max=60,
         ),
+        # Black and white, although an image may reach neither.
         fixed_parameters={"limits": (0.0, 1.0)},
     ),
     "masking": NoiseEntry(
@@ -396,6 +399,7 @@ NOISES: dict[str, NoiseEntry] = {
             slider_start=20,
             slider_max=80,
         ),
+        # The donors are other samples.
         mixes_samples=True,
     ),
     "pixel": NoiseEntry(
@@ -411,6 +415,7 @@ NOISES: dict[str, NoiseEntry] = {
             slider_start=10,
             slider_max=60,
         ),
+        # Black and white, although an image may reach neither.
         fixed_parameters={"limits": (0.0, 1.0)},
     ),
     "region": NoiseEntry(
@@ -486,6 +491,7 @@ LOSSES: dict[str, LossEntry] = {
     ),
 }
 
+# Fused steps update all weights in one kernel, where torch has them.
 OPTIMIZERS: dict[str, OptimizerEntry] = {
     "adam": OptimizerEntry(location="torch.optim:Adam", learning_rate=2e-3, arguments={"fused": True}),
     "adamw": OptimizerEntry(location="torch.optim:AdamW", learning_rate=2e-3, arguments={"fused": True}),
@@ -557,6 +563,7 @@ FILTERS: dict[str, FilterEntry] = {
         description="linear filter of least squared error, fitted to clean data",
         use_cases="tables; images of the same thing in the same place",
         notice="wiener is fitted to 8 x 8 patches of scikit-image's photos, not to the folder.",
+        # Side of the patches that the command line fits it to.
         min_side=8,
     ),
     "bm3d": FilterEntry(
@@ -564,6 +571,7 @@ FILTERS: dict[str, FilterEntry] = {
         description="filters groups of similar blocks; NON-COMMERCIAL use only",
         use_cases="photos, where no network is suitable; by far the slowest",
         extra="bm3d",
+        # The terms must be visible wherever the filter is offered.
         notice="The licence of bm3d allows NON-COMMERCIAL use only.",
     ),
 }

@@ -25,6 +25,7 @@ class ByteFormat(Protocol):
         ...
 
 
+# A list, whose content take_bytes_from replaces.
 _byte_format: list[Callable[[], ByteFormat]] = []
 
 
@@ -48,7 +49,7 @@ def state_in_bytes(kind: type[T]) -> type[T]:
     Returns
     -------
     type
-        The same class. A base class with these methods would be one more in every method resolution order.
+        The same class.
     """
     inherited: Any = kind
     inherited_getstate, inherited_setstate = inherited.__getstate__, inherited.__setstate__
@@ -78,5 +79,6 @@ def state_in_bytes(kind: type[T]) -> type[T]:
             )
         self.__dict__ = loaded.__dict__
 
+    # A base class with these methods would be one more in every method resolution order.
     inherited.__reduce_ex__, inherited.__getstate__, inherited.__setstate__ = reduce_ex, getstate, setstate
     return kind

@@ -269,10 +269,10 @@ def refuse_masked(X: Any, name: str = "X") -> None:
 def refuse_channels_first(
     shape: tuple[int, ...], image_shape: Any = None, name: str = "X", *, may_declare: bool = True
 ) -> None:
-    """Refuse images (channels, height, width) in arrays, whose channels come last.
+    """Refuse arrays of images (channels, height, width).
 
-    They would pass for images of very few rows and many channels. ``shape`` is that of one image. A declared
-    ``image_shape`` confirms such images.
+    Arrays have their channels last, so these would pass for images of very few rows and many channels.
+    ``shape`` is that of one image. A declared ``image_shape`` confirms such images.
     """
     if image_shape is None and len(shape) == 3 and shape[0] in (1, 3, 4) and min(shape[1:]) > MAX_CHANNELS:
         otherwise = (

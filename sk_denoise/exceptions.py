@@ -14,6 +14,7 @@ __all__ = [
 ]
 
 
+# A subclass of ImportError, so that code that tries an optional package keeps working.
 class MissingExtraError(ImportError):
     """Error for a missing optional package.
 
@@ -28,6 +29,7 @@ class TrainingDivergedError(RuntimeError):
     """
 
 
+# A subclass of ValueError, the error of all other bad input.
 class UnreadableImageError(ValueError):
     """Error for a file without a usable image.
 
@@ -51,4 +53,4 @@ class CleanTargetWarning(UserWarning):
 
 
 class WeakNoiseWarning(UserWarning):
-    """Warning about noise that is too weak, beside the spread of the data, to learn from."""
+    """Warning about noise that is too weak to learn from, beside the spread of the data."""

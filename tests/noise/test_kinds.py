@@ -95,7 +95,7 @@ def test_noise_of_less_than_a_grey_level_warns_and_names_the_unit(noiser, images
 
 
 def test_noise_that_leaves_nothing_of_the_data_warns():
-    with pytest.warns(UserWarning, match="leaves nothing to be seen.*in the unit of the data"):
+    with pytest.warns(UserWarning, match="hides the data completely.*in the unit of the data"):
         GaussianNoiser(25).fit(IMAGES)
 
 

@@ -174,7 +174,7 @@ def test_steps_come_in_the_order_flip_quarter_turn_shift_interpolation():
         ({"shift": 1.0}, r"'shift'.*float in the range \[0.0, 1.0\) or an int.*Got 1.0"),
         ({"shift": -1}, "'shift'.*Got -1"),
         ({"shift": 0.01}, "shift=0.01 is less than a pixel of images of 8 x 10 pixels. Raise it"),
-        ({"shift": 8}, "shift=8 pixels can move all out of sight.*smaller than both sides"),
+        ({"shift": 8}, "shift=8 pixels can move all of an image.*smaller than both sides"),
         ({"flip": "sideways"}, "'flip'.*horizontal.*Got 'sideways'"),
         ({"quarter_turns": "yes"}, "'quarter_turns'.*bool.*Got 'yes'"),
         ({"quarter_turns": True}, "quarter_turns=True needs square images, got images of 8 x 10 pixels"),
