@@ -453,7 +453,7 @@ LOSSES: dict[str, LossEntry] = {
     ),
     "huber": LossEntry(
         location="torch.nn.functional:huber_loss",
-        description="half the squared error below one unit of the network, the absolute error above",
+        description="half the squared error below one unit of the network, linear above",
         use_cases='like "mae", with fewer jumps near the end',
         takes_entry_weights=True,
     ),

@@ -1,4 +1,4 @@
-"""What has a name: each entry of the registry leads somewhere, and those who offer it need nothing else."""
+"""Registry: every entry loads, and amounts and networks match their classes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ENTRIES = {
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
-def test_every_target_is_there(entry):
+def test_every_location_exists(entry):
     assert load_entry(entry).__name__ == entry.name
 
 
 @pytest.mark.parametrize("name", _registry.NOISES)
-def test_an_amount_is_a_parameter_and_the_slider_keeps_to_its_range(name):
+def test_an_amount_is_a_parameter_and_the_slider_stays_in_its_range(name):
     noise = _registry.NOISES[name]
     if noise.amount is not None:
         size = noise.amount.unit.size
@@ -43,7 +43,7 @@ def test_a_network_is_for_the_estimator_that_it_names(name):
 
 
 @pytest.mark.slow
-def test_a_table_loads_what_is_asked_for_and_nothing_else():
+def test_a_table_loads_the_used_entries_only():
     code = (
         "import sys\n"
         "from sk_denoise._registry import NETWORKS, NOISES, OPTIMIZERS, LazyTable\n"

@@ -240,7 +240,7 @@ def as_strength(strength: Any) -> float | tuple[float, float]:
 def check_strength(
     estimator: BaseNoiser, name: str, *, max_value: float = math.inf, above_zero: bool = False
 ) -> None:
-    """Check that a parameter is a number in its range or a pair of such."""
+    """Check that a parameter is a number in its range or a pair of such numbers."""
     given: Any = getattr(estimator, name)
     ends: list[Any] = [given, given] if isinstance(given, Real) else list(given)
     min_value = math.nextafter(0, 1) if above_zero else 0.0
@@ -257,7 +257,9 @@ def check_strength(
             " above 0" if above_zero else " of at least 0"
         )
         limit = "" if max_value == math.inf else f" and at most {max_value:g}"
-        raise ValueError(f"{name} must be {kind}{limit} or a pair (low, high) of such, got {given!r}.")
+        raise ValueError(
+            f"{name} must be {kind}{limit} or a pair (low, high) of such numbers, got {given!r}."
+        )
     if ends[0] > ends[1]:
         raise ValueError(f"{name}=(low, high) needs low <= high, got {given!r}.")
 
@@ -278,14 +280,14 @@ def warn_of_other_limits(estimator: BaseNoiser, name: str, clean: torch.Tensor) 
     limits: Any = getattr(estimator, name)
     if limits is None or isinstance(limits, str):
         return
-    few = some_of(clean)
-    low, high = float(few.min()), float(few.max())
+    some = some_of(clean)
+    low, high = float(some.min()), float(some.max())
     is_narrow = min(limits[1], high) - max(limits[0], low) < NARROW * (high - low)
     # Values become equal to limits, but clipping at distant limits changes none.
     replaces = name == "limits"
     is_wide = replaces and limits[1] - limits[0] > WIDE * (high - low) > 0
     if is_narrow or is_wide:
-        verb = "takes in little of" if is_narrow else "reaches far beyond"
+        verb = "covers little of" if is_narrow else "reaches far beyond"
         warn_user(
             f"{name}={limits!r} {verb} the clean data, which lie between {low:.4g} and {high:.4g}. Give it "
             "in their unit."
