@@ -95,18 +95,18 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
 
     def _learn(self, clean: torch.Tensor) -> None:
         # Absolute noise needs the spread of the data for a warning only, so that some of them are enough.
-        some = some_of(clean)
-        stats = moments(chunks_of(clean if self.scale == "std" else some))
+        subset = some_of(clean)
+        stats = moments(chunks_of(clean if self.scale == "std" else subset))
         if self.scale == "std":
             # The deviation of a constant feature may be above 0 by rounding.
             self.scale_ = torch.where(stats.is_constant, 0.0, stats.std).numpy()
         else:
             self.scale_ = np.ones(())
-        self._warn_of_strength(some, stats.std[~stats.is_constant])
+        self._warn_of_strength(subset, stats.std[~stats.is_constant])
         warn_of_other_limits(self, "clip", clean)
 
-    def _warn_of_strength(self, some: torch.Tensor, spreads: torch.Tensor) -> None:
-        """Warn of noise that is far too weak or strong for some of the clean data."""
+    def _warn_of_strength(self, subset: torch.Tensor, spreads: torch.Tensor) -> None:
+        """Warn of noise that is far too weak or strong beside a subset of the clean data."""
         max_factor = max(np.atleast_1d(self.noise_factor))
         if self.scale == "std":
             if 0 < max_factor < MIN_USEFUL_NOISE:
@@ -118,7 +118,7 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
             return
         # The median, because single features may be in another unit than most.
         spread = float(spreads.median()) if len(spreads) else 0.0
-        low, high = float(some.min()), float(some.max())
+        low, high = float(subset.min()), float(subset.max())
         tenth = (high - low) / 10
         unit = (
             f"noise_factor is in the unit of the data, which reach from {low:.4g} to {high:.4g}: noise of a "
@@ -131,7 +131,7 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
                 '; scale="std" takes it as a fraction of each feature\'s standard deviation.',
                 WeakNoiseWarning,
             )
-        elif 0 < max_factor < ROUNDING_ERROR and high - low >= MIN_RANGE_OF_COUNTS and _are_whole(some):
+        elif 0 < max_factor < ROUNDING_ERROR and high - low >= MIN_RANGE_OF_COUNTS and _are_whole(subset):
             warn_user(
                 f"noise_factor={self.noise_factor!r} is less than the rounding error of the data, which are "
                 f"whole numbers: too weak to learn from. {unit}.",

@@ -280,8 +280,8 @@ def warn_of_other_limits(estimator: BaseNoiser, name: str, clean: torch.Tensor) 
     limits: Any = getattr(estimator, name)
     if limits is None or isinstance(limits, str):
         return
-    some = some_of(clean)
-    low, high = float(some.min()), float(some.max())
+    subset = some_of(clean)
+    low, high = float(subset.min()), float(subset.max())
     is_narrow = min(limits[1], high) - max(limits[0], low) < NARROW * (high - low)
     # Values become equal to limits, but clipping at distant limits changes none.
     replaces = name == "limits"

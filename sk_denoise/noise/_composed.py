@@ -119,7 +119,7 @@ class RegionNoiser(ImageNoiser):
         self.noiser_.fit(images, images)
 
 
-class _SeveralNoisers(BaseNoiser):
+class _ComposedNoiser(BaseNoiser):
     """Base of noisers made of a list of noisers.
 
     The parameters of each noiser have its class as a prefix.
@@ -199,7 +199,7 @@ class _SeveralNoisers(BaseNoiser):
             noiser.fit(samples, samples)
 
 
-class NoiserChoice(_SeveralNoisers):
+class NoiserChoice(_ComposedNoiser):
     """Corrupt each sample by one of several noises, in training only.
 
     For denoisers of noise of more than one kind.
@@ -285,7 +285,7 @@ class NoiserChoice(_SeveralNoisers):
             )
 
 
-class NoiserChain(_SeveralNoisers):
+class NoiserChain(_ComposedNoiser):
     """Corrupt by several noises, one after the other, in training only.
 
     In a camera, for example, the sensor counts photons, then the amplifier adds its noise.

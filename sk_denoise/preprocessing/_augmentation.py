@@ -64,7 +64,7 @@ class Augmenter(DocumentationLinkMixin, BaseEstimator):
     """Random flips, turns, shifts, zooms and rotations of training images.
 
     Each image gets its own flip, quarter turn, shift, zoom and angle in every epoch, in this order. By
-    default ``Augmenter()`` mirrors half of the images left to right. Nearly every photo stays natural so;
+    default ``Augmenter()`` mirrors half of the images left to right. Nearly every photo stays natural;
     letters, digits and other shapes with a handedness do not.
 
     Parameters
