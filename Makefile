@@ -1,4 +1,5 @@
-# Every target sets up .venv by itself, with the versions in constraints.txt; test-lowest and test-bare have their own.
+# Every target sets up .venv by itself, with the versions in constraints.txt. Targets that test other versions have
+# environments of their own.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,14 +7,19 @@ READY := $(VENV)/.ready
 LOWEST_PYTHON ?= python3.11
 LOWEST := .venv-lowest
 BARE := .venv-bare
+NIGHTLY := .venv-nightly
+# Packages whose coming releases break an estimator first.
+PRERELEASES := numpy scipy scikit-learn
+# One environment for each interpreter: .venv-python3.14 for PYTHON=python3.14.
+OTHER := .venv-$(notdir $(PYTHON))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test test-all test-lowest test-bare check docs bench lint house types clean
+.PHONY: help demo app test test-all test-lowest test-bare test-nightly test-python check docs bench lint house types clean
 # Small data deserve one thread, and two workers share the cores.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
 help:  ## show the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +32,19 @@ $(LOWEST)/.ready: pyproject.toml .ci/lowest.py
 	$(LOWEST_PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python .ci/lowest.py > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --constraint $(LOWEST)/constraints.txt --editable '.[test]'
+	touch $@
+
+# Versions are free for the packages of PRERELEASES alone. --pre says yes to pre-releases of every package, and the
+# constraints hold all others at their releases.
+$(NIGHTLY)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(NIGHTLY)
+	grep -v -E '^($(subst $() ,|,$(PRERELEASES)))==' constraints.txt > $(NIGHTLY)/constraints.txt
+	$(NIGHTLY)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(NIGHTLY)/constraints.txt --editable '.[test]'
+	touch $@
+
+$(OTHER)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(OTHER)
+	$(OTHER)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
 demo: $(READY)  ## denoise scikit-learn's digits: pipeline, search, comparison, image
@@ -44,6 +63,17 @@ test-all: $(READY)  ## run all tests, docstrings' examples and examples/ with br
 # Old versions warn of what newer ones did, so deprecations tell nothing; the site is built by the newest alone.
 test-lowest: $(LOWEST)/.ready  ## run the tests with the lowest versions that pyproject.toml allows; downloads 4 GB
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest --numprocesses 2 -W ignore::DeprecationWarning --ignore tests/test_site.py
+
+# Upgraded in each run, because pre-releases come and go. A pre-release that the other packages refuse ends the run with
+# pip's message. PIP_EXTRA_INDEX_URL may name an index of nightly builds.
+test-nightly: $(NIGHTLY)/.ready  ## run the fast tests with pre-releases of numpy, scipy and scikit-learn
+	$(NIGHTLY)/bin/python -m pip install --quiet --disable-pip-version-check --pre --upgrade --only-binary :all: --constraint $(NIGHTLY)/constraints.txt $(PRERELEASES)
+	$(NIGHTLY)/bin/python -m pip check
+	$(NIGHTLY)/bin/python .ci/prereleases.py $(PRERELEASES)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(NIGHTLY)/bin/python -m pytest --numprocesses 2 -m "not slow"
+
+test-python: $(OTHER)/.ready  ## run the fast tests with another Python: make test-python PYTHON=python3.14
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(OTHER)/bin/python -m pytest --numprocesses 2 -m "not slow"
 
 # A wheel as others get it: without what lies in the checkout, and without extras. build/ would keep deleted files.
 test-bare:  ## install the wheel without extras into an empty environment, and try what works there
@@ -69,6 +99,7 @@ lint: $(READY)  ## style, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/imports.py
+	$(BIN)/python .ci/house.py
 
 house: $(READY)  ## how the house reads: words, names, files, comments
 	$(BIN)/python .ci/house.py --list
@@ -77,4 +108,4 @@ types: $(READY)  ## static types
 	$(BIN)/mypy
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) $(LOWEST) $(BARE) build dist demo docs/_build docs/gallery docs/api/generated docs/api/backreferences *.egg-info .coverage .test-report.xml .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-* build dist demo docs/_build docs/gallery docs/api/generated docs/api/backreferences *.egg-info .coverage .test-report.xml .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

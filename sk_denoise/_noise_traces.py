@@ -1,12 +1,13 @@
-"""Traces that noise leaves in data which lost their clean source on the way.
+"""Detection of noisy data that lost their clean source on the way to an estimator.
 
-What comes out of a noiser carries its clean source (:mod:`._clean_source`) until a step such as a scaler
-makes a new array of it. An estimator would then take noisy data for clean ones, and learn to keep the noise.
-So noisers keep a sample of their latest outputs, with which later data are compared.
+The output of a noiser carries its clean source (:mod:`._clean_source`) until a step such as a scaler makes a
+new array of it. An estimator would then take noisy data for clean data, and learn to keep the noise. So
+noisers keep a sample of their latest outputs, and later data are compared with it.
 
-The test asks one question: are the data more alike to the noisy sample than to fresh corruptions of the same
-clean sample? For data that came from the clean side, or from elsewhere, the noise that was drawn is one draw
-among others, of any kind of noise and after any transformation; what was made from the noisy side repeats it.
+The comparison is a statistical test: are the data more similar to the noisy sample than to new corruptions of
+the same clean sample? Data from the clean side, or from elsewhere, are as similar to one draw of the noise as
+to any other. This holds for every kind of noise and after every transformation. Data made from the noisy side
+repeat the noise of one draw.
 """
 
 from __future__ import annotations
@@ -29,13 +30,20 @@ from sk_denoise.exceptions import CleanTargetWarning
 
 __all__ = ["remember_noise", "warn_of_lost_source", "warn_of_missed_step"]
 
-LATEST = 4  # outputs that a thread remembers
-ENTRIES, MOST_ROWS, MOST_COLUMNS = 2**17, 256, 64  # of a sample
-LARGEST = 2**22  # entries of a sample that is remembered
-FRESH = 16  # corruptions to compare with
-LEAST = 8  # samples, or entries of one, that tell an association
-CERTAIN = 10.0  # standard deviations of the fresh ones, which one in a billion fits lies beyond
-ROUNDING = 1e-6  # differences of correlations in single precision
+# Number of outputs that are kept in each thread.
+MAX_TRACES = 4
+# Size of the sample that is kept of an output.
+MAX_ENTRIES, MAX_ROWS, MAX_COLUMNS = 2**17, 256, 64
+# Outputs with larger samples are not kept: a single row would take too much memory.
+MAX_SAMPLE_ENTRIES = 2**22
+# Number of new corruptions in a comparison.
+N_CORRUPTIONS = 16
+# Fewest samples, or entries of a sample, that show an association.
+MIN_COUNT = 8
+# In standard deviations of the new corruptions. About one in a billion fits exceeds it by chance.
+THRESHOLD = 10.0
+# Differences between correlations in single precision.
+ROUNDING = 1e-6
 
 Array = NDArray[np.float64]
 
@@ -43,19 +51,19 @@ _memory = threading.local()
 
 
 @dataclass(frozen=True, eq=False)
-class _Trace:
-    """Some samples of an output of a noiser.
+class _NoiseTrace:
+    """A sample of an output of a noiser.
 
     Attributes
     ----------
     n_samples : int
-        How many there were.
+        Number of samples in the output.
     rows : ndarray of int
-        Which of them are kept.
+        Indices of the samples that are kept.
     clean, noisy : ndarray of shape (n_rows, ...)
-        The clean samples, floating, and what the noiser made of them.
+        The kept samples, as floats, before and after the noiser.
     noiser : noiser
-        It, fitted.
+        A copy of the fitted noiser.
     """
 
     n_samples: int
@@ -64,47 +72,49 @@ class _Trace:
     noisy: NDArray[Any]
     noiser: Any
 
-    def fresh(self, number: int) -> NDArray[Any]:
-        """Return the clean samples under other noise of the same kind."""
+    def corrupt_again(self, number: int) -> NDArray[Any]:
+        """Return the clean samples with another draw of the noise."""
         generator = stream(0, "traces", number)
         with threads_for(self.clean.size):
             corrupted: torch.Tensor = self.noiser.corrupt(as_tensor(self.clean), generator)
         return corrupted.numpy()
 
     def is_in(self, samples: NDArray[Any]) -> bool:
-        """Return whether the noise is in samples, row by row those that are kept here."""
+        """Return whether samples, in the order of the kept ones, hold their noise."""
         if np.array_equal(samples, self.clean):
             return False
         if np.array_equal(samples, self.noisy):
             return not np.array_equal(self.clean, self.noisy)
-        measures = _measures_for(_rows(samples), _rows(self.noisy))
+        measures = _similarity_measures(_flatten(samples), _flatten(self.noisy))
         if not measures:
             return False
-        fresh = [_rows(self.fresh(number)) for number in range(FRESH)]
-        return any(_stands_out(measure, _rows(self.noisy), fresh) for measure in measures)
+        corrupted = [_flatten(self.corrupt_again(number)) for number in range(N_CORRUPTIONS)]
+        return any(_stands_out(measure, _flatten(self.noisy), corrupted) for measure in measures)
 
 
 def remember_noise(clean: NDArray[Any], noisy: NDArray[Any], noiser: Any) -> None:
-    """Keep a sample of what a fitted noiser made of clean data."""
-    if not len(clean) or clean[0].size > LARGEST:
+    """Keep a sample of the output of a fitted noiser, for later comparisons."""
+    if not len(clean) or clean[0].size > MAX_SAMPLE_ENTRIES:
         return
-    n_rows = int(np.clip(ENTRIES // clean[0].size, 1, MOST_ROWS))
+    n_rows = int(np.clip(MAX_ENTRIES // clean[0].size, 1, MAX_ROWS))
     rows = np.unique(np.linspace(0, len(clean) - 1, n_rows).astype(np.intp))
-    kept = as_float_array(clean[rows]), noisy[rows]
-    _traces().append(_Trace(len(clean), rows, *kept, copy.copy(noiser)))
+    sample = as_float_array(clean[rows]), noisy[rows]
+    _traces().append(_NoiseTrace(len(clean), rows, *sample, copy.copy(noiser)))
 
 
 def warn_of_lost_source(samples: Any, y: Any = None, name: str = "X") -> None:
-    """Warn where samples that count as clean hold noise that a noiser of this thread gave out not long ago.
+    """Warn if samples taken as clean hold the noise of a recent output of a noiser.
+
+    Outputs of other threads are unknown here.
 
     Parameters
     ----------
     samples : ndarray or sequence of ndarray
         Samples that carry no source.
     y : optional
-        What was given as y; samples themselves say that they are meant.
+        The y of ``fit``. If it equals the samples, these are the clean side on purpose, without a warning.
     name : str, default="X"
-        What to call them.
+        Name of the samples in the message.
     """
     if y is samples or (y is not None and np.array_equal(as_numeric_array(y), samples)):
         return
@@ -121,12 +131,12 @@ def warn_of_lost_source(samples: Any, y: Any = None, name: str = "X") -> None:
 
 
 def warn_of_missed_step(samples: Any, y: NDArray[Any]) -> None:
-    """Warn where y is the clean side of what a noiser gave out, and samples are that after another step."""
+    """Warn if a step changed the noisy samples, and y is their clean side before it."""
     trace = _trace_in(samples)
     if trace is None:
         return
-    few, clean = np.asarray(samples)[trace.rows], as_numeric_array(y)[trace.rows]
-    if np.allclose(few, trace.noisy, rtol=1e-3, atol=0) or not np.array_equal(clean, trace.clean):
+    noisy, clean = np.asarray(samples)[trace.rows], as_numeric_array(y)[trace.rows]
+    if np.allclose(noisy, trace.noisy, rtol=1e-3, atol=0) or not np.array_equal(clean, trace.clean):
         return
     warn_user(
         f"X came out of {trace.noiser!r} and was changed since, as by a scaler behind it; y is the clean "
@@ -135,85 +145,91 @@ def warn_of_missed_step(samples: Any, y: NDArray[Any]) -> None:
     )
 
 
-def _trace_in(samples: Any) -> _Trace | None:
-    """Return the trace of the noise that samples hold, if they do; all must be there, in their order."""
+def _trace_in(samples: Any) -> _NoiseTrace | None:
+    """Return the trace of the noise in the samples, or None.
+
+    The samples must be as many as those of the output, and in the same order.
+    """
     for trace in reversed(_traces()):
         if trace.n_samples != len(samples):
             continue
-        few = [np.asarray(samples[row]) for row in trace.rows]
-        if len({x.shape for x in few}) == 1 and trace.is_in(np.stack(few)):
+        kept = [np.asarray(samples[row]) for row in trace.rows]
+        if len({x.shape for x in kept}) == 1 and trace.is_in(np.stack(kept)):
             return trace
     return None
 
 
-def _traces() -> deque[_Trace]:
+def _traces() -> deque[_NoiseTrace]:
     if not hasattr(_memory, "traces"):
-        _memory.traces = deque(maxlen=LATEST)
-    traces: deque[_Trace] = _memory.traces
+        _memory.traces = deque(maxlen=MAX_TRACES)
+    traces: deque[_NoiseTrace] = _memory.traces
     return traces
 
 
-def _stands_out(measure: Callable[[Array], float], noisy: Array, fresh: list[Array]) -> bool:
-    """Return whether a measure of likeness is far larger for noisy samples than for all fresh ones."""
-    others = np.array([measure(one) for one in fresh])
+def _stands_out(measure: Callable[[Array], float], noisy: Array, corrupted: list[Array]) -> bool:
+    """Return whether noisy samples are far more similar than all new corruptions."""
+    others = np.array([measure(samples) for samples in corrupted])
     gain = measure(noisy) - others.max()
-    return bool(gain > ROUNDING and gain > CERTAIN * others.std())
+    return bool(gain > ROUNDING and gain > THRESHOLD * others.std())
 
 
-def _measures_for(samples: Array, noisy: Array) -> list[Callable[[Array], float]]:
-    """Return how to measure likeness with samples, where there are enough of them.
-
-    Columns find steps that scale, select or reorder features; rows, those that scale images; regression,
-    those that mix features, as projections do, where there are more samples than features; distances, others.
-    """
+def _similarity_measures(samples: Array, noisy: Array) -> list[Callable[[Array], float]]:
+    """Return the functions that measure similarity with samples of this shape."""
     measures: list[Callable[[Array], float]] = []
     n, width = samples.shape
-    if n >= LEAST:
-        columns = _standardized(samples[:, _spread(width)])
-        measures.append(lambda other: _best_of_columns(columns, other))
-    if width == noisy.shape[1] >= LEAST:
-        rows = _standardized(samples.T)
-        measures.append(lambda other: float(np.abs((rows * _standardized(other.T)).sum(0)).mean()))
-    if n >= noisy.shape[1] + 1 + LEAST:
-        mixed = _standardized(samples[:, _spread(width)])
-        measures.append(lambda other: _explained(mixed, other))
-    if n >= 2 * LEAST:
-        distances = _distances(samples)
-        measures.append(lambda other: float(np.corrcoef(distances, _distances(other))[0, 1]))
+    # Correlations of columns detect steps that scale, select or reorder features.
+    if n >= MIN_COUNT:
+        columns = _standardize(samples[:, _spread_columns(width)])
+        measures.append(lambda other: _mean_best_correlation(columns, other))
+    # Correlations of rows detect steps that scale images.
+    if width == noisy.shape[1] >= MIN_COUNT:
+        rows = _standardize(samples.T)
+        measures.append(lambda other: float(np.abs((rows * _standardize(other.T)).sum(0)).mean()))
+    # Regression detects steps that mix features, such as projections. It needs more samples than features.
+    if n >= noisy.shape[1] + 1 + MIN_COUNT:
+        mixed = _standardize(samples[:, _spread_columns(width)])
+        measures.append(lambda other: _explained_variance(mixed, other))
+    # Distances between samples detect other steps.
+    if n >= 2 * MIN_COUNT:
+        distances = _log_distances(samples)
+        measures.append(lambda other: float(np.corrcoef(distances, _log_distances(other))[0, 1]))
     return measures
 
 
-def _best_of_columns(columns: Array, other: Array) -> float:
-    """Return the mean of how much columns correlate with those of another table that are most like them."""
-    return float(np.abs(columns.T @ _standardized(other)).max(axis=1).mean())
+def _mean_best_correlation(columns: Array, other: Array) -> float:
+    """Return the mean correlation of columns with the most similar other ones."""
+    return float(np.abs(columns.T @ _standardize(other)).max(axis=1).mean())
 
 
-def _explained(columns: Array, other: Array) -> float:
-    """Return the share of the variance of columns that a linear model in another table explains."""
+def _explained_variance(columns: Array, other: Array) -> float:
+    """Return the share of the variance of columns explained by a linear model."""
     basis, _ = np.linalg.qr(np.column_stack([np.ones(len(other)), other]))
     total = np.square(columns).sum()
     return float(np.square(basis.T @ columns).sum() / total) if total else 0.0
 
 
-def _distances(samples: Array) -> Array:
-    """Return the logarithm of the distances of pairs of samples; all have many partners, near and far."""
+def _log_distances(samples: Array) -> Array:
+    """Return the logarithm of the distances between pairs of near and far samples."""
     n = len(samples)
     lags = np.unique(np.geomspace(1, n // 2, 8).astype(int))
     squared = [np.square(samples - np.roll(samples, lag, axis=0)).sum(axis=1) for lag in lags]
     return np.asarray(np.log(np.concatenate(squared) + np.finfo(float).tiny))
 
 
-def _standardized(table: Array) -> Array:
-    """Return columns of mean 0 and norm 1, so that products of them are correlations; constant ones are 0."""
+def _standardize(table: Array) -> Array:
+    """Scale columns to mean 0 and norm 1, so that their products are correlations.
+
+    Constant columns become 0.
+    """
     centered = table - table.mean(axis=0)
     norms = np.sqrt(np.square(centered).sum(axis=0))
     return np.asarray(np.divide(centered, norms, out=np.zeros_like(centered), where=norms > 0))
 
 
-def _spread(width: int) -> NDArray[np.intp]:
-    """Return the numbers of columns from all over a table."""
-    return np.unique(np.linspace(0, width - 1, min(width, MOST_COLUMNS)).astype(np.intp))
+def _spread_columns(width: int) -> NDArray[np.intp]:
+    """Return the indices of columns from all over a table."""
+    return np.unique(np.linspace(0, width - 1, min(width, MAX_COLUMNS)).astype(np.intp))
 
 
-def _rows(samples: NDArray[Any]) -> Array:
+def _flatten(samples: NDArray[Any]) -> Array:
     return samples.reshape(len(samples), -1).astype(np.float64)

@@ -5,6 +5,7 @@ Code below the public functions and methods trusts its input.
 
 from __future__ import annotations
 
+import numbers
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,10 @@ __all__ = [
     "as_float_array",
     "as_numeric_array",
     "as_tensor",
+    "check_choice",
+    "check_fraction",
+    "check_height_and_width",
+    "check_integer",
     "check_lengths",
     "check_noiser",
     "check_numbers",
@@ -68,6 +73,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
 
 # An axis with more entries is a side of an image, not its channels.
 MAX_CHANNELS = 4
@@ -177,6 +183,35 @@ def check_noiser(noiser: Any) -> Noiser:
 def check_parameters(estimator: BaseEstimator, constraints: dict[str, Any]) -> None:
     """Check the types and ranges of constructor parameters."""
     validate_parameter_constraints(constraints, estimator.get_params(deep=False), type(estimator).__name__)
+
+
+def check_integer(value: Any, name: str, low: int = 1) -> int:
+    """Return an integer of at least ``low``, or refuse the value."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}.")
+    if value < low:
+        raise ValueError(f"{name} must be at least {low}, got {value!r}.")
+    return int(value)
+
+
+def check_height_and_width(value: Any, name: str) -> tuple[int, int]:
+    """Return ``(height, width)`` from one integer or two."""
+    sides = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(sides) != 2:
+        raise ValueError(f"{name} must be an integer or (height, width), got {value!r}.")
+    return check_integer(sides[0], name), check_integer(sides[1], name)
+
+
+def check_choice(value: Word, name: str, *choices: Word) -> Word:
+    """Return one of several words; the error lists them."""
+    return check_one_of(value, {word: word for word in choices}, name)
+
+
+def check_fraction(value: Any, name: str) -> float:
+    """Return a number between 0 and 1, both excluded."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < 1:
+        raise ValueError(f"{name} must be a number between 0 and 1, got {value!r}.")
+    return float(value)
 
 
 def check_samples(

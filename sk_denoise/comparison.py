@@ -17,7 +17,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._extras import require_extra
-from sk_denoise._intensity import UNIT, IntensityRange, is_stored
+from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._validation import (
     Noiser,
     check_noiser,
@@ -38,7 +38,7 @@ from sk_denoise.metrics._fixed_noise import (
 from sk_denoise.metrics._functions import check_data_range
 from sk_denoise.metrics._scorers import METRICS
 from sk_denoise.restoration import denoise_image
-from sk_denoise.restoration._models import shared_network
+from sk_denoise.restoration._pretrained import cached_network
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -327,7 +327,7 @@ def _checked_noisy(given: Any, clean: Samples, name: Hashable) -> Samples:
             f"their order; got {len(noisy)}, the first of shape {noisy[0].shape} for {clean[0].shape}."
         )
     types = {noisy[0].dtype, clean[0].dtype}
-    if len(types) > 1 and any(map(is_stored, types)):
+    if len(types) > 1 and any(map(has_image_depth, types)):
         raise ValueError(
             f"Noise {name!r} holds {noisy[0].dtype} and images {clean[0].dtype}: give both in one unit."
         )
@@ -336,7 +336,7 @@ def _checked_noisy(given: Any, clean: Samples, name: Hashable) -> Samples:
 
 def _as_stored(noisy: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return noisy values as files hold them, where images are of such a type."""
-    if not is_stored(dtype):
+    if not has_image_depth(dtype):
         return noisy
     return UNIT.from_unit(noisy, dtype)
 
@@ -380,7 +380,7 @@ def _usable(method: Any, noise: Any, name: Hashable) -> Any:
     """Return an estimator or a function that can denoise; anything else is a clear error."""
     if isinstance(method, str):
         if method != "auto":
-            shared_network(method)  # before the clock runs; refuses an unknown name
+            cached_network(method)  # before the clock runs; refuses an unknown name
         return partial(denoise_image, model=method)
     if isinstance(method, type) or not (hasattr(method, "predict") or callable(method)):
         hint = f" Did you mean {method.__name__}(), fitted?" if isinstance(method, type) else ""
@@ -450,7 +450,7 @@ def _checked(answer: Any, noisy: Samples, who: str) -> Samples:
             )
         if not np.isfinite(part).all():
             raise ValueError(f"{who} gave NaN or infinity for image {place}.")
-        if is_stored(asked.dtype) and part.dtype.kind == "f" and np.abs(part).max() <= 1 < asked.max():
+        if has_image_depth(asked.dtype) and part.dtype.kind == "f" and np.abs(part).max() <= 1 < asked.max():
             raise ValueError(
                 f"{who} answers in [0, 1] to {asked.dtype}. Compare images / "
                 f"{IntensityRange.of(asked).white:g}, "

@@ -104,7 +104,7 @@ def test_a_hot_pixel_changes_no_range(clean, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint64", "float32", "float64"])
-def test_there_and_back_is_the_same(dtype):
+def test_scaling_and_back_is_the_same(dtype):
     image = ramp(dtype, 0, 100)
     intensity = IntensityRange.of(image)
     back = intensity.from_unit(intensity.to_unit(image), image.dtype)
@@ -142,11 +142,11 @@ def test_the_data_range_of_wide_integers_does_not_overflow():
     )
 
 
-# The same answer everywhere ---------------------------------------------------------------------------
+# The same result everywhere ---------------------------------------------------------------------------
 
 
 def everywhere(image, path, level, model="gray"):
-    """Return the answers of the library, the command line and the app at a level of 255."""
+    """Return the results of library, command line and app at a level of 255."""
     write_image(path, image)
     span = IntensityRange.of(without_alpha(image)).span
     library = denoise_image(image, sigma=level / 255 * span, model=model)
@@ -183,7 +183,7 @@ def test_library_command_line_and_app_agree(clean, noisy, tmp_path, kind):
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "int32", "uint32", "float32", "float64"])
-def test_images_of_any_unit_are_brought_to_that_of_a_pretrained_model(clean, noisy, dtype):
+def test_images_of_any_unit_are_scaled_to_that_of_a_pretrained_model(clean, noisy, dtype):
     image = np.rint(4095 * noisy).clip(0).astype(dtype)
     model = load_pretrained("gray")
     answers = [
@@ -199,7 +199,7 @@ def test_images_of_any_unit_are_brought_to_that_of_a_pretrained_model(clean, noi
 
 @pytest.fixture(scope="module", params=[255, 65_535, 1], ids=["uint8", "uint16", "unit"])
 def own(request):
-    """A small model of a user, that learned from 8 bits, 16 bits or floats under noise of ten of 255."""
+    """Return a small model trained on 8 bits, 16 bits or floats with noise of 10 of 255."""
     white = request.param
     images = [image[:96, :96] for image in load_images("gray").train[:6]]
     dtype = {255: np.uint8, 65_535: np.uint16, 1: np.float32}[white]
@@ -211,7 +211,7 @@ def own(request):
     return model.fit(training)
 
 
-def test_images_of_any_unit_are_brought_to_that_of_a_model_of_a_user(clean, noisy, own):
+def test_images_of_any_unit_are_scaled_to_that_of_a_user_model(clean, noisy, own):
     scores = []
     for white, dtype in [
         (255, np.uint8),
@@ -227,7 +227,7 @@ def test_images_of_any_unit_are_brought_to_that_of_a_model_of_a_user(clean, nois
     assert max(scores) - min(scores) < 0.3
 
 
-def test_a_dark_image_of_the_sensor_that_was_learned_from_keeps_its_unit(clean):
+def test_a_dark_image_of_the_sensor_of_the_training_keeps_its_unit(clean):
     images = [np.rint(60_000 * image[:64, :64]).astype(np.uint16) for image in load_images("gray").train[:4]]
     noise = GaussianNoiser(4000.0)
     model = ImageDenoiser(
@@ -241,7 +241,7 @@ def test_a_dark_image_of_the_sensor_that_was_learned_from_keeps_its_unit(clean):
     assert np.std(both[0] - dark) < np.std(noisy - dark)
 
 
-def test_a_fit_to_numbers_without_black_and_white_warns_of_another_unit(clean):
+def test_a_fit_without_known_black_and_white_warns_of_another_unit(clean):
     counts = [900 * image[:64, :64] - 300 for image in load_images("gray").train[:3]]
     model = ImageDenoiser(
         FoldedUNetNetwork((8, 8), blocks=(1, 1)), patch_size=32, max_epochs=1, random_state=0
@@ -287,7 +287,7 @@ def test_a_model_of_colours_takes_gray_images(clean, noisy):
 # Scores, scalers and streams ---------------------------------------------------------------------------
 
 
-def test_scores_of_deep_integers_refer_to_the_bits_that_they_use(clean):
+def test_scores_of_16_bit_integers_refer_to_their_bit_depth(clean):
     image = np.rint(4095 * clean).astype(np.uint16)[None]
 
     class Nothing:
@@ -298,14 +298,14 @@ def test_scores_of_deep_integers_refer_to_the_bits_that_they_use(clean):
     assert score == pytest.approx(-20 * np.log10(TEN), abs=0.1)
 
 
-def test_a_scaler_of_pixels_knows_the_bits_that_integers_use(clean):
+def test_the_pixel_scaler_uses_the_bit_depth_of_integers(clean):
     image = np.rint(4095 * clean).astype(np.uint16)[None]
     scaler = PixelScaler().fit(image)
     assert scaler.range_ == (0, 4095)
     np.testing.assert_array_equal(scaler.inverse_transform(scaler.transform(image)), image)
 
 
-def test_patches_of_deep_images_use_all_of_the_unit_range(clean):
+def test_patches_of_16_bit_images_use_all_of_the_unit_range(clean):
     import torch
 
     images = [np.rint(4095 * clean).astype(np.uint16), np.rint(400 * clean).astype(np.uint16)]
@@ -314,7 +314,7 @@ def test_patches_of_deep_images_use_all_of_the_unit_range(clean):
     assert 0.5 < float(block.max()) <= 1.0
 
 
-def test_a_fit_to_files_of_deep_images_and_an_array_of_one_agree(clean, noisy, tmp_path):
+def test_a_fit_to_16_bit_files_and_one_to_an_array_agree(clean, noisy, tmp_path):
     from sk_denoise.datasets import ImageFolder
 
     for place, image in enumerate(load_images("gray").train[:3]):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sk_denoise._intensity import ends_of, without_alpha
+from sk_denoise._intensity import robust_extrema, without_alpha
 
 __all__ = [
     "DisplayRange",
@@ -111,7 +111,7 @@ def compute_display_range(image: NDArray[Any]) -> DisplayRange:
     """
     if image.dtype == np.uint8:
         return 0.0, 255.0
-    low, high = ends_of(without_alpha(image))
+    low, high = robust_extrema(without_alpha(image))
     return (low, high) if high > low else (low, low + 1)
 
 

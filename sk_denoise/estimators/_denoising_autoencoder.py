@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sk_denoise._compat import FitTasks, keeps_array_type, with_callbacks
-from sk_denoise._intensity import UNIT, IntensityRange, is_stored
+from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._resources import suitable_threads
 from sk_denoise._validation import (
     Interval,
@@ -437,7 +437,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
                     f"The patches to train on have normalize={patches.normalize}, those to validate on "
                     f"normalize={validation.normalize}: they must have one unit."
                 )
-            held_out = replace(held_out, patches=validation.counted_like(patches))
+            held_out = replace(held_out, patches=validation.match_intensity_range(patches))
         else:
             training, held_out = draft._split(training, None, None)
         return self._learn(draft, tasks, training, held_out)
@@ -619,7 +619,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
 
     def _refuse_other_unit(self, samples: NDArray[Any]) -> None:
         """Refuse integers, as files hold them, for a network that learned from [0, 1]."""
-        if self.intensity_range_ == UNIT and is_stored(samples.dtype) and samples.max(initial=0) > 1:
+        if self.intensity_range_ == UNIT and has_image_depth(samples.dtype) and samples.max(initial=0) > 1:
             raise ValueError(
                 f"{type(self).__name__} learned from numbers in [0, 1], and X holds {samples.dtype} up to "
                 f"{samples.max()}. Bring it to [0, 1], X / {IntensityRange.of(samples).white:.0f}."

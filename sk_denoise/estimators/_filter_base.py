@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._compat import adopt_fitted_state, as_one_task, keeps_array_type
-from sk_denoise._noise_level import levels_of
+from sk_denoise._noise_level import estimate_noise_levels
 from sk_denoise._validation import (
     Interval,
     StrOptions,
@@ -141,7 +141,7 @@ class ClassicalDenoiser(BaseDenoiser):
     def _denoise(self, images: Images) -> Images:
         """Return denoised images in a new array, each filtered at its own noise level."""
         automatic = isinstance(self.sigma, str)
-        levels = levels_of(images) if automatic else np.full(len(images), float(self.sigma))
+        levels = estimate_noise_levels(images) if automatic else np.full(len(images), float(self.sigma))
         denoised = np.array(images)
         # An image without noise stays as it is.
         for index in np.flatnonzero(levels):

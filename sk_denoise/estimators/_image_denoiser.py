@@ -554,7 +554,9 @@ class ImageDenoiser(NetworkDenoiser):
         if X_val is not None and (is_stream(X_val) or is_image_list(X_val) or is_pair_list(X_val)):
             validation = self._read(X_val, None, X_clean_val, None)
             if isinstance(data, PatchData) and isinstance(validation, PatchData):
-                validation = replace(validation, patches=validation.patches.counted_like(data.patches))
+                validation = replace(
+                    validation, patches=validation.patches.match_intensity_range(data.patches)
+                )
             return data, validation
         if X_val is not None and isinstance(data, PatchData):
             if np.ndim(X_val) < 3:

@@ -15,7 +15,7 @@ from torch import nn
 
 from sk_denoise._intensity import UNIT
 from sk_denoise._resources import Cost, entries_at_once, suitable_threads
-from sk_denoise._tiling import MEMORY, check_tile_size, tile_side, tiles_of
+from sk_denoise._tiling import TILE_MEMORY, check_tile_size, iterate_tiles, max_tile_side
 from sk_denoise._validation import warn_user
 from sk_denoise.networks import Bounded
 
@@ -43,19 +43,19 @@ EIGHT_TURNS: list[Turn] = [
 
 
 @dataclass(frozen=True)
-class Guard:
+class ResidualClipper:
     """What watches over a network that is told the level of noise, and finds the noise of images.
 
     Attributes
     ----------
-    within_sight : callable
+    clip_input : callable
         Of images as they are shown, the level a last channel: the same, as the network may see them.
-    only_noise : callable
+    clip_residual : callable
         Of these and of the answers to them: what is taken away, as far as it can be noise.
     """
 
-    within_sight: Callable[[Images], Images]
-    only_noise: Callable[[Images, Images], Images]
+    clip_input: Callable[[Images], Images]
+    clip_residual: Callable[[Images, Images], Images]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Restorer:
         Whether layers compute in bfloat16.
     turns : sequence of callable
         The network answers to images turned in these ways, and the mean counts.
-    guard : Guard or None
+    clipper : ResidualClipper or None
         What watches over a network that is told the level of noise.
     """
 
@@ -96,7 +96,7 @@ class Restorer:
     flops_per_pixel: float
     half: bool
     turns: list[Turn]
-    guard: Guard | None = None
+    clipper: ResidualClipper | None = None
 
     @classmethod
     def of(
@@ -111,7 +111,7 @@ class Restorer:
         half: bool = False,
         tile_size: int | Literal["auto"] | None = "auto",
         ensemble: bool = False,
-        guard: Guard | None = None,
+        clipper: ResidualClipper | None = None,
     ) -> Restorer:
         """Plan how large tiles are.
 
@@ -131,7 +131,7 @@ class Restorer:
             Side of the tiles; "auto" makes them as large as 256 MB allow.
         ensemble : bool, default=False
             Whether to average over eight turns.
-        guard
+        clipper
             As above.
         """
         network = copy.deepcopy(network).double() if double else network
@@ -147,7 +147,7 @@ class Restorer:
             flops_per_pixel=cost.flops,
             half=half,
             turns=EIGHT_TURNS if ensemble else EIGHT_TURNS[:1],
-            guard=guard,
+            clipper=clipper,
         )
 
     def count_tiles(self, height: int, width: int) -> int:
@@ -190,13 +190,13 @@ class Restorer:
         autocast = torch.autocast(weight.device.type, torch.bfloat16, enabled=self.half)
         everything = slice(None)
         height, width = noisy.shape[1:3]
-        for tile in tiles_of(height, width, self.side, self.halo):
+        for tile in iterate_tiles(height, width, self.side, self.halo):
             shown = self._shown(noisy, levels, (everything, *tile.outer), weight.dtype)
             flops = self.flops_per_pixel * math.prod(shown.shape[:3])
             with torch.inference_mode(), autocast, suitable_threads(flops):
                 answer = self.network(torch.from_numpy(shown).movedim(3, 1).to(weight.device))
             answer = answer.to(weight.dtype).movedim(1, 3).cpu().numpy()
-            place, kept = (everything, *tile.inner), (everything, *tile.kept)
+            place, kept = (everything, *tile.inner), (everything, *tile.inner_in_outer)
             yield place, self._in_unit(noisy[place], shown[kept], answer[kept])
             if bar is not None:
                 bar.update()
@@ -204,11 +204,11 @@ class Restorer:
     def _in_unit(self, noisy: Images, shown: Images, answers: Images) -> Images:
         """Return answers to what the network was shown in the unit of the images."""
         exact = np.result_type(noisy.dtype, answers.dtype).type
-        if self.guard is None:
+        if self.clipper is None:
             restored: Images = answers * exact(self.data_range)
             restored += exact(self.black)
         else:
-            restored = noisy - exact(self.data_range) * self.guard.only_noise(shown, answers)
+            restored = noisy - exact(self.data_range) * self.clipper.clip_residual(shown, answers)
         return restored
 
     def _shown(self, noisy: Images, levels: Levels, place: tuple[slice, ...], dtype: torch.dtype) -> Images:
@@ -219,7 +219,7 @@ class Restorer:
             np.float64 if dtype == torch.float64 else np.float32,
         )
         exact = np.result_type(part.dtype, shown.dtype)
-        with np.errstate(over="warn" if self.guard is None else "ignore"):  # a guard cuts what is far away
+        with np.errstate(over="warn" if self.clipper is None else "ignore"):  # the clipper cuts these
             np.divide(
                 np.subtract(part, self.black, dtype=exact, casting="unsafe"),
                 self.data_range,
@@ -231,7 +231,7 @@ class Restorer:
             assert levels is not None
             maps = levels[:, None, None] if levels.ndim == 1 else levels[place]
             np.divide(maps, self.data_range, out=shown[..., -1], casting="unsafe")
-        return shown if self.guard is None else self.guard.within_sight(shown)
+        return shown if self.clipper is None else self.clipper.clip_input(shown)
 
 
 def _tiles_for(
@@ -251,7 +251,9 @@ def _tiles_for(
     halo = -(-(HALO_OF_ATTENTION if radius is None else radius) // stride) * stride
     if tile_size == "auto":
         bytes_per_pixel = (8 if double else 4) * LAYERS_AT_ONCE * cost.widest
-        return tile_side(bytes_per_pixel, halo, stride, MEMORY if radius else MEMORY_OF_ATTENTION), halo
+        return max_tile_side(
+            bytes_per_pixel, halo, stride, TILE_MEMORY if radius else MEMORY_OF_ATTENTION
+        ), halo
     return tile_size, halo
 
 

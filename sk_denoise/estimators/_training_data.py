@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from sk_denoise._intensity import UNIT, IntensityRange, is_stored
+from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._random import stream, stream_seed
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._image_inputs import patches_of
@@ -154,7 +154,7 @@ class PatchData:
         """Return black and white, if the type or the range of all images defines them."""
         if self.patches.is_scaled:
             return UNIT
-        if self.extrema is None and not is_stored(self.patches.dtype):
+        if self.extrema is None and not has_image_depth(self.patches.dtype):
             return None
         return IntensityRange.known(self._range_values(sample))
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise._intensity import DEVIATIONS, SLACK, UNIT, UNKNOWN_NOISE, IntensityRange, ends_of
-from sk_denoise._noise_level import levels_of, noise_level
+from sk_denoise._intensity import DEVIATIONS, SLACK, UNIT, UNKNOWN_NOISE, IntensityRange, robust_extrema
+from sk_denoise._noise_level import estimate_noise_level, estimate_noise_levels
 from sk_denoise._validation import Noiser, warn_user
 
 __all__ = [
@@ -58,7 +58,7 @@ class TrainingDomain:
             return own
         if is_whole and self.intensity == UNIT:
             return own
-        low, high = ends_of(image)
+        low, high = robust_extrema(image)
         slack = self.overshoot * self.intensity.span
         fits = low >= self.intensity.black - slack and high <= self.intensity.white + slack
         return self.intensity if fits else own
@@ -78,13 +78,13 @@ class TrainingDomain:
         """
         counted = self.range_of(image, sigma)
         beyond = self.overshoot if sigma is None else SLACK + DEVIATIONS * sigma / counted.span
-        seen = counted.seen(image, beyond)
+        seen = counted.adapt_to(image, beyond)
         if seen.span >= counted.span:
             return seen
         if sigma is None:
-            sigma = noise_level(np.moveaxis(image, -1, 0))
+            sigma = estimate_noise_level(np.moveaxis(image, -1, 0))
         least = sigma / self.max_sigma if self.max_sigma else counted.span
-        return counted if least >= counted.span else seen.widened(least)
+        return counted if least >= counted.span else seen.with_min_span(least)
 
 
 def overshoot_of(noiser: Noiser | None, shape: tuple[int, ...], intensity: IntensityRange) -> float:
@@ -122,7 +122,7 @@ def resolve_levels(sigma: ArrayLike | None, images: NDArray[Any]) -> NDArray[Any
         Noisy images.
     """
     if sigma is None:
-        return levels_of(images)
+        return estimate_noise_levels(images)
     n, height, width = images.shape[:3]
     levels = np.asarray(sigma)
     is_number = levels.dtype.kind in "iuf"
@@ -146,7 +146,7 @@ def warn_of_tiny_sigma(sigma: float, images: NDArray[Any], name: str) -> None:
     white = IntensityRange.of(images).white
     if white <= UNIT.white:
         return
-    found = float(levels_of(images).mean())
+    found = float(estimate_noise_levels(images).mean())
     if found > TINY * sigma and found > 1:
         warn_user(
             f"sigma is {sigma:g}, less than one grey level of {name}, whose white is {white:g} and whose "

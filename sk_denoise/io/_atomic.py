@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Atomic writing of files: a file is replaced completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,77 +10,83 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["check_path", "check_target", "replace_file"]
+__all__ = ["check_path", "resolve_destination", "replace_file"]
 
 
 def check_path(path: object) -> None:
-    """Refuse what is no path in words."""
+    """Refuse an object that is not a path, or an empty path."""
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
         raise TypeError(f"path must be a text or a pathlib.Path, got {path!r:.60}.")
     if not os.fspath(path):
         raise ValueError("path is empty; give that of a file.")
 
 
-def check_target(path: str | os.PathLike[str]) -> Path:
-    """Return the file that is to be written, where a link leads, so that it stays one."""
+def resolve_destination(path: str | os.PathLike[str]) -> Path:
+    """Check a path to write to, and return the file behind it."""
     check_path(path)
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
+    # A file behind a link is replaced, so that the link stays a link.
+    destination = Path(os.path.realpath(path))
+    if destination.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the path of a file to write.")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: there is no folder {target.parent}; create it.")
-    return target
+    if not destination.parent.is_dir():
+        raise FileNotFoundError(
+            f"{path} cannot be written: there is no folder {destination.parent}; create it."
+        )
+    return destination
 
 
 def replace_file(
-    target: Path, pieces: Iterable[bytes | bytearray | memoryview], *, durable: bool = False
+    destination: Path, pieces: Iterable[bytes | bytearray | memoryview], *, durable: bool = False
 ) -> None:
-    """Put a complete file in the place of another, or of none.
+    """Write a complete file, new or in place of another one.
 
     Parameters
     ----------
-    target : Path
-        What :func:`check_target` gave. A file that was there survives a failure, and leaves its permissions
-        to the one that takes its place; a new one has those that the system gives.
+    destination : Path
+        Result of :func:`resolve_destination`. After a failure the old file is unchanged. After success the
+        new file has its permissions, or the usual ones if there was none.
     pieces : iterable of bytes
-        What the file holds.
+        Content of the file.
     durable : bool, default=False
-        Whether to wait until the disk holds it, so that a power cut after this call cannot undo it.
+        Whether to wait until the content is on disk, so that it survives a power failure.
     """
-    # not tempfile, whose files nobody else may read
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    # Only the owner could read a file of tempfile.
+    temporary = destination.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with _created(temporary, target) as stream:
-            with suppress(FileNotFoundError):  # a new file stays as the system makes them
-                shutil.copymode(target, temporary)
+        with _create(temporary, destination) as stream:
+            # A new file keeps the permissions that the system gives.
+            with suppress(FileNotFoundError):
+                shutil.copymode(destination, temporary)
             for piece in pieces:
                 stream.write(piece)
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())
-        temporary.replace(target)
-    except BaseException:  # an interruption too
+        temporary.replace(destination)
+    # BaseException, because an interruption must not leave the temporary file either.
+    except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     if durable:
-        _sync_folder(target.parent)
+        _sync_folder(destination.parent)
 
 
-def _created(temporary: Path, target: Path) -> BinaryIO:
+def _create(temporary: Path, destination: Path) -> BinaryIO:
     try:
         return temporary.open("xb")
     except PermissionError as error:
         raise PermissionError(
-            f"{target} cannot be written: new files are not allowed in the folder {target.parent}."
+            f"{destination} cannot be written: new files are not allowed in the folder {destination.parent}."
         ) from error
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the disk hold the new name, where folders can be opened."""
+    """Wait until the new name of a file is on disk."""
+    # Windows cannot open folders.
     if os.name == "nt":
         return
-    place = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(place)
+        os.fsync(descriptor)
     finally:
-        os.close(place)
+        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""BMP through Pillow."""
+"""BMP files, read and written by Pillow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["decode", "encode", "read_header"]
 
 
 def read_header(stream: BinaryIO) -> Header:
-    """Return size and resolution."""
+    """Read size and resolution."""
     from PIL.BmpImagePlugin import BmpImageFile
 
     stream.seek(0)
@@ -23,16 +23,17 @@ def read_header(stream: BinaryIO) -> Header:
 
 
 def decode(stream: BinaryIO) -> NDArray[Any]:
-    """Return the pixels; a palette of grays is gray, another is colour."""
+    """Decode the pixels; a palette of grays becomes gray, any other one RGB."""
     from PIL.BmpImagePlugin import BmpImageFile
 
     stream.seek(0)
-    image = BmpImageFile(stream)  # not Image.open, which has a limit of its own and warns
+    # Image.open would apply its own limit of pixels, and warn.
+    image = BmpImageFile(stream)
     return np.array(image.convert({"1": "L", "P": "RGB"}.get(image.mode, image.mode)))
 
 
 def encode(image: NDArray[Any], metadata: Metadata, quality: int) -> bytes:
-    """Return the file's bytes; ``quality`` is not used."""
+    """Encode an image; ``quality`` has no effect."""
     from PIL import Image
 
     stream = BytesIO()

@@ -1,4 +1,4 @@
-"""From one kind of colour to another, and an image turned upright."""
+"""Conversion between colour spaces, and EXIF orientation."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["cmyk_to_rgb", "lab_to_rgb", "to_gray", "to_rgb", "upright"]
+__all__ = ["apply_orientation", "cmyk_to_rgb", "lab_to_rgb", "to_gray", "to_rgb"]
 
-# ITU-R 601's 0.299, 0.587 and 0.114 in parts of 65536, as Pillow has them
+# Weights 0.299, 0.587 and 0.114 of ITU-R 601 in parts of 65536, as in Pillow.
 LUMINANCE = (19595, 38470, 7471)
 
 
 def to_gray(image: NDArray[Any]) -> NDArray[Any]:
-    """Return the luminance in the image's own type, beside the alpha channel where there is one."""
+    """Convert an image to its luminance, in its own type; alpha is kept."""
     if image.ndim == 2 or image.shape[2] == 2:
         return image
-    whole = image.dtype.kind == "u"
-    kind = np.dtype(np.uint32) if whole else image.dtype
-    weights = np.array(LUMINANCE, kind) if whole else np.array(LUMINANCE, kind) / kind.type(65536)
+    is_integer = image.dtype.kind == "u"
+    dtype = np.dtype(np.uint32) if is_integer else image.dtype
+    weights = np.array(LUMINANCE, dtype) if is_integer else np.array(LUMINANCE, dtype) / dtype.type(65536)
     gray = sum(image[..., channel] * weight for channel, weight in enumerate(weights))
-    if whole:
+    # Rounded division by 65536.
+    if is_integer:
         gray = (gray + np.uint32(1 << 15)) >> np.uint32(16)
     luminance = np.asarray(gray, dtype=image.dtype)
     return luminance if image.shape[2] == 3 else np.dstack([luminance, image[..., 3]])
 
 
 def to_rgb(image: NDArray[Any]) -> NDArray[Any]:
-    """Return three equal channels for gray, beside the alpha channel where there is one."""
+    """Convert gray to three equal channels; alpha is kept."""
     if image.ndim == 2:
         return np.repeat(image[..., None], 3, axis=2)
     return image if image.shape[2] >= 3 else image[..., [0, 0, 0, 1]]
 
 
-def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Return the image as it is seen; the orientation is EXIF's, 1 to 8."""
+def apply_orientation(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Rotate and mirror an image by its EXIF orientation, 1 to 8."""
+    # Orientations from 5 on swap rows and columns.
     if orientation >= 5:
         image = image.swapaxes(0, 1)
     rows, columns = ((1, 1), (1, -1), (-1, -1), (-1, 1))[(orientation - 1) % 4]
@@ -47,7 +49,7 @@ def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def cmyk_to_rgb(image: Image, profile: bytes | None) -> Image:
-    """Return a CMYK image in sRGB by its profile, or by Pillow's rule where none is there that works."""
+    """Convert a CMYK image to sRGB by its profile, if valid, else by Pillow's rule."""
     from PIL import ImageCms
 
     if profile is None or profile[16:20] != b"CMYK":
@@ -60,7 +62,7 @@ def cmyk_to_rgb(image: Image, profile: bytes | None) -> Image:
 
 
 def lab_to_rgb(image: Image) -> Image:
-    """Return an image in CIE L*a*b* in sRGB."""
+    """Convert a CIE L*a*b* image to sRGB."""
     from PIL import ImageCms
 
     return _to_srgb(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
@@ -69,8 +71,8 @@ def lab_to_rgb(image: Image) -> Image:
 def _to_srgb(image: Image, source: Any) -> Image:
     from PIL import ImageCms
 
-    target = ImageCms.createProfile("sRGB")
-    converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+    srgb = ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
     if converted is None:
         raise OSError("the colours could not be converted")
     return converted

@@ -1,4 +1,4 @@
-"""The table of formats: another is one module and one line here."""
+"""Table of the image formats: a new format is one module and one entry here."""
 
 from __future__ import annotations
 
@@ -12,18 +12,36 @@ from typing import Any, BinaryIO
 from numpy.typing import NDArray
 
 from sk_denoise.io import _bmp, _jpeg, _png, _tiff, _webp
-from sk_denoise.io._header import Header, Metadata, Refusal
+from sk_denoise.io._header import Header, Metadata, UnreadableError
 
 __all__ = ["FORMATS", "IMAGE_SUFFIXES", "Format", "format_by_content", "format_by_suffix"]
 
 
 @dataclass(frozen=True)
 class Format:
-    """How files of one format are known, read and written, and what they can hold."""
+    """An image format.
+
+    Attributes
+    ----------
+    name : str
+        Name of the format.
+    suffixes : tuple of str
+        Suffixes of its files, the usual one first.
+    magic : bytes
+        Regular expression for the first bytes of its files.
+    read_header, decode, encode : callable
+        Functions of the module of the format.
+    dtypes : tuple of str
+        Types of the arrays that it can store.
+    alpha : bool
+        Whether it can store an alpha channel.
+    max_side : int
+        Largest height or width in pixels.
+    """
 
     name: str
     suffixes: tuple[str, ...]
-    magic: bytes  # a regular expression for the first bytes
+    magic: bytes
     read_header: Callable[[BinaryIO], Header]
     decode: Callable[[BinaryIO], NDArray[Any]]
     encode: Callable[[NDArray[Any], Metadata, int], bytes]
@@ -42,7 +60,8 @@ FORMATS = (
         encode=_png.encode,
         dtypes=("uint8", "uint16"),
         alpha=True,
-        max_side=1_000_000,  # libpng's limit
+        # Limit of libpng.
+        max_side=1_000_000,
     ),
     Format(
         name="JPEG",
@@ -53,7 +72,8 @@ FORMATS = (
         encode=_jpeg.encode,
         dtypes=("uint8",),
         alpha=False,
-        max_side=65_500,  # libjpeg's limit
+        # Limit of libjpeg.
+        max_side=65_500,
     ),
     Format(
         name="TIFF",
@@ -86,33 +106,36 @@ FORMATS = (
         encode=_webp.encode,
         dtypes=("uint8",),
         alpha=True,
-        max_side=16_383,  # 14 bits
+        # The largest number of 14 bits.
+        max_side=16_383,
     ),
 )
 IMAGE_SUFFIXES = frozenset(suffix for format_ in FORMATS for suffix in format_.suffixes)
 
-# What people have that is not read: a name says more than "unknown".
+# Unsupported formats that are common, for a better message than "unknown".
 OTHERS = {"GIF": rb"GIF8", "HEIC or AVIF": rb"....ftyp", "Photoshop": rb"8BPS", "JPEG XL": rb"\xff\x0a"}
 
 
 def format_by_content(stream: BinaryIO) -> Format:
-    """Return the format that a file's first bytes tell."""
+    """Return the format of a file by its first bytes."""
     stream.seek(0)
     start = stream.read(16)
     if not start:
-        raise Refusal("the file is empty; copy it again from where it came")
+        raise UnreadableError("the file is empty; copy it again from where it came")
     for format_ in FORMATS:
         if re.match(format_.magic, start, re.DOTALL):
             return format_
     names = ", ".join(format_.name for format_ in FORMATS)
     for other, magic in OTHERS.items():
         if re.match(magic, start, re.DOTALL):
-            raise Refusal(f"it is a {other} file, which is not read; save the image as one of {names}")
-    raise Refusal(f"it is no image that can be read; what can be read is {names}")
+            raise UnreadableError(
+                f"it is a {other} file, which is not read; save the image as one of {names}"
+            )
+    raise UnreadableError(f"it is no image that can be read; readable formats are {names}")
 
 
 def format_by_suffix(path: str | os.PathLike[str]) -> Format:
-    """Return the format that a file is to be written in, by its name."""
+    """Return the format of a new file by the suffix of its name."""
     suffix = Path(path).suffix.lower()
     for format_ in FORMATS:
         if suffix in format_.suffixes:

@@ -1,4 +1,4 @@
-"""What a file says about its image before anything is decoded, and how a file is refused."""
+"""Headers and metadata of image files, and the error for unreadable ones."""
 
 from __future__ import annotations
 
@@ -6,30 +6,55 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
-__all__ = ["CUT", "DAMAGED", "Header", "Metadata", "Refusal", "counted", "dots_per_inch", "exactly"]
+__all__ = [
+    "TRUNCATED",
+    "DAMAGED",
+    "Header",
+    "Metadata",
+    "UnreadableError",
+    "limit_parts",
+    "dots_per_inch",
+    "read_exactly",
+]
 
-CUT = "the file is cut off; copy it again from where it came"
-BYTES_A_PART, FEW_PARTS = 2**10, 2**16  # what parts of files measure on average, and how many are no matter
+# Messages that follow the name of the file.
+TRUNCATED = "the file is cut off; copy it again from where it came"
 DAMAGED = "its header is damaged; copy the file again from where it came"
-
+# Average size of the parts of a file, and a number of parts that is allowed in any file.
+BYTES_PER_PART, MIN_PART_LIMIT = 2**10, 2**16
+# Longer parts are compared with the rest of the file before memory is allocated.
+MAX_UNCHECKED_LENGTH = 2**20
 
 T = TypeVar("T")
 
 
-class Refusal(Exception):  # noqa: N818 - a private signal that read_image turns into an UnreadableImageError
-    """Why a file is not read and what to do, in words that follow the file's name."""
+class UnreadableError(Exception):
+    """Reason why a file cannot be read, in words that follow the name of the file.
+
+    ``read_image`` raises it as an ``UnreadableImageError``.
+    """
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What goes along with pixels: a colour profile, EXIF (without its prefix) and dots an inch (x, y)."""
+    """Metadata of an image.
+
+    Attributes
+    ----------
+    profile : bytes or None
+        Colour profile.
+    exif : bytes or None
+        EXIF data without the prefix of the format.
+    dpi : tuple of two float or None
+        Horizontal and vertical resolution in dots per inch.
+    """
 
     profile: bytes | None = None
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
 
     def for_channels(self, channels: int) -> Metadata:
-        """Return the same without a profile that is made for other colours than these channels hold."""
+        """Return the metadata without a colour profile for another number of channels."""
         expected = b"GRAY" if channels < 3 else b"RGB "
         fits = self.profile is not None and self.profile[16:20] == expected
         return Metadata(self.profile if fits else None, self.exif, self.dpi)
@@ -37,7 +62,19 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Header:
-    """The size as it is stored, the EXIF orientation (1 to 8) that is still to be applied, and the rest."""
+    """Header of an image file.
+
+    Attributes
+    ----------
+    height, width : int
+        Size of the pixels in the file, before the orientation is applied.
+    orientation : int
+        EXIF orientation, 1 to 8.
+    frames : int
+        Number of frames or pages.
+    metadata : Metadata
+        Colour profile, EXIF data and resolution.
+    """
 
     height: int
     width: int
@@ -47,39 +84,42 @@ class Header:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the image as it is seen."""
-        sideways = self.orientation >= 5
-        return (self.width, self.height) if sideways else (self.height, self.width)
+        """Height and width of the upright image."""
+        is_rotated = self.orientation >= 5
+        return (self.width, self.height) if is_rotated else (self.height, self.width)
 
 
-def exactly(stream: BinaryIO, length: int) -> bytes:
-    """Return the next bytes of a file, and refuse the file where it ends before."""
-    if length > 2**20:  # a damaged length is not to be allocated
-        here = stream.tell()
-        length_left = stream.seek(0, 2) - here
-        stream.seek(here)
+def read_exactly(stream: BinaryIO, length: int) -> bytes:
+    """Read a number of bytes, or raise an error at the end of the file."""
+    # A damaged file may contain any length, and would fill the memory.
+    if length > MAX_UNCHECKED_LENGTH:
+        position = stream.tell()
+        length_left = stream.seek(0, 2) - position
+        stream.seek(position)
         if length_left < length:
-            raise Refusal(CUT)
+            raise UnreadableError(TRUNCATED)
     data = stream.read(length)
     if len(data) < length:
-        raise Refusal(CUT)
+        raise UnreadableError(TRUNCATED)
     return data
 
 
-def counted(parts: Iterable[T], stream: BinaryIO) -> Iterator[T]:
-    """Yield the parts that a file consists of, and refuse one made of crumbs, which take minutes to read."""
-    here = stream.tell()
-    most = FEW_PARTS + stream.seek(0, 2) // BYTES_A_PART
-    stream.seek(here)
+def limit_parts(parts: Iterable[T], stream: BinaryIO) -> Iterator[T]:
+    """Yield the parts of a file, and refuse one of too many tiny parts."""
+    # To read millions of empty parts would take minutes.
+    position = stream.tell()
+    limit = MIN_PART_LIMIT + stream.seek(0, 2) // BYTES_PER_PART
+    stream.seek(position)
     for number, part in enumerate(parts):
-        if number >= most:
-            raise Refusal(f"it consists of more than {most} parts; save the image anew")
+        if number >= limit:
+            raise UnreadableError(f"it consists of more than {limit} parts; save the image anew")
         yield part
 
 
 def dots_per_inch(x: float | None, y: float | None, unit: float) -> tuple[float, float] | None:
-    """Return a resolution in dots an inch, from one whose unit is TIFF's: 2 an inch, 3 a centimetre."""
+    """Convert a resolution to dots per inch from TIFF's unit, 2 (inch) or 3 (cm)."""
     if not x or not y or unit not in (2, 3):
         return None
+    # An inch has 2.54 centimetres.
     factor = 2.54 if unit == 3 else 1.0
     return x * factor, y * factor

@@ -1,4 +1,4 @@
-"""Read and write images."""
+"""Reading and writing of images in all formats."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from numpy.typing import ArrayLike, NDArray
 from sk_denoise._extras import require_extra
 from sk_denoise._intensity import has_alpha
 from sk_denoise.exceptions import UnreadableImageError
-from sk_denoise.io._atomic import check_target, replace_file
-from sk_denoise.io._colors import to_gray, to_rgb, upright
-from sk_denoise.io._exif import Tags
+from sk_denoise.io._atomic import replace_file, resolve_destination
+from sk_denoise.io._colors import apply_orientation, to_gray, to_rgb
+from sk_denoise.io._exif import ExifTags
 from sk_denoise.io._formats import Format, format_by_content, format_by_suffix
-from sk_denoise.io._header import Header, Metadata, Refusal
+from sk_denoise.io._header import Header, Metadata, UnreadableError
 
 __all__ = ["MAX_PIXELS", "image_size", "image_suffix", "read_image", "write_image"]
 
-MAX_PIXELS = 2**28  # 268 megapixels: room for photos of 100, and an end to files that claim absurd sizes
+# 268 megapixels are enough for photos of 100 megapixels, and refuse damaged files with absurd sizes.
+MAX_PIXELS = 2**28
 
 
 def read_image(
@@ -34,35 +35,38 @@ def read_image(
     alpha: Literal["keep", "drop"] = "keep",
     max_pixels: int = MAX_PIXELS,
 ) -> NDArray[Any]:
-    """Read an image from a PNG, JPEG, TIFF, BMP or WebP file, in the file's own depth.
+    """Read a PNG, JPEG, TIFF, BMP or WebP file in its own depth.
 
-    The format is known by the file's content, whatever its name ends in. These are the rules:
+    The content of the file decides on its format, not its name. These are the rules:
 
     - **Shape**: ``(height, width)`` for gray, ``(height, width, 3)`` for colour, and ``(height, width, 2)``
-      or ``(height, width, 4)`` where an alpha channel follows. The image stands upright: the orientation
-      that EXIF or TIFF tags tell is applied.
+      or ``(height, width, 4)`` with an alpha channel. The image is upright: the orientation in EXIF or TIFF
+      tags is applied.
     - **Type**: uint8 for depths of up to 8 bits (fewer bits are scaled to 0 .. 255), uint16 for 9 to 16 bits
-      (10 or 12 bits are kept as they are, not scaled), float32 or float64 for floating-point TIFFs (half
-      precision becomes float32). Integers of 32 bits, signed ones and NaN or infinity are refused.
-    - **Colour**: values stay as they are stored; a colour profile is not applied and goes along with
-      ``write_image(..., like=path)``. Palettes become RGB, or RGBA where they know transparency; CMYK and
-      L*a*b* become sRGB, by the CMYK's profile where there is one. Where white is 0 it is turned round.
+      (10 or 12 bits are not scaled), float32 or float64 for floating-point TIFFs (half precision becomes
+      float32). Integers of 32 bits, signed integers, NaN and infinity are refused.
+    - **Colour**: stored values are not changed. A colour profile is not applied;
+      ``write_image(..., like=path)`` copies it. Palettes become RGB, or RGBA if they define transparency.
+      CMYK and L*a*b* become sRGB, with the colour profile of a CMYK image. If white is stored as 0, values
+      are inverted.
     - **One image**: files of several frames or pages are refused. A preview beside the image does not
       count.
 
-    Safe to call in several threads at once.
+    The function is thread-safe.
 
     Parameters
     ----------
     path : path-like
-        The file.
+        Path of the file.
     color : {"keep", "gray", "rgb"}, default="keep"
-        "gray" gives the luminance, 0.299 R + 0.587 G + 0.114 B, in the image's own type, rounded for
-        integers; "rgb" repeats gray in three channels.
+        Conversion of the colours. "gray" returns the luminance, 0.299 R + 0.587 G + 0.114 B, in the type of
+        the image, rounded for integers. "rgb" repeats gray in three channels.
     alpha : {"keep", "drop"}, default="keep"
-        "drop" leaves the alpha channel out; the other channels are not mixed with any background.
+        Treatment of the alpha channel. "drop" removes it, without mixing the other channels with a
+        background.
     max_pixels : int, default=2**28
-        Larger images are refused before anything is decoded, because a damaged file may claim any size.
+        Largest number of pixels. Larger images are refused before anything is decoded, because a damaged
+        file may claim any size.
 
     Returns
     -------
@@ -72,17 +76,17 @@ def read_image(
     Raises
     ------
     MissingExtraError
-        Without the packages of the extra ``images``.
+        If the packages of the extra ``images`` are missing.
     UnreadableImageError
-        Where the file is damaged, cut off, too large or not an image of these kinds; the message names it.
+        If the file is damaged, cut off, too large or of another kind. The message contains its name.
     FileNotFoundError, IsADirectoryError
-        Where there is no such file.
+        If there is no such file.
     ValueError
-        Where an option is unknown.
+        If an option is unknown.
 
     See Also
     --------
-    write_image : The way back.
+    write_image : Write an image file.
 
     Examples
     --------
@@ -104,34 +108,34 @@ def read_image(
         header = _checked_header(format_, stream, max_pixels)
         image = format_.decode(stream)
         _check_decoded(image, header)
+    # Alpha goes first, so that the conversion of colours does not process it.
     if alpha == "drop" and image.ndim == 3:
         image = image[..., :3] if image.shape[2] > 2 else image[..., 0]
     image = {"keep": lambda image: image, "gray": to_gray, "rgb": to_rgb}[color](image)
-    return np.require(upright(image, header.orientation), requirements=["C", "W"])
+    return np.require(apply_orientation(image, header.orientation), requirements=["C", "W"])
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Return height and width of an image, upright, without decoding it.
+    """Return height and width of an upright image without decoding it.
 
     Parameters
     ----------
     path : path-like
-        A file that `read_image` reads.
+        Path of a file for `read_image`.
 
     Returns
     -------
     tuple (height, width)
-        In pixels.
+        Size in pixels.
 
     Raises
     ------
     MissingExtraError
-        Without the packages of the extra ``images``.
+        If the packages of the extra ``images`` are missing.
     UnreadableImageError
-        Where the file is no image that `read_image` reads, as far as its header tells; no size is too
-        large.
+        If the header shows that `read_image` cannot read the file. Large images are no error here.
     FileNotFoundError, IsADirectoryError
-        Where there is no such file.
+        If there is no such file.
 
     Examples
     --------
@@ -150,24 +154,24 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def image_suffix(path: str | os.PathLike[str]) -> str:
-    """Return what the name of an image should end in, told by the content of the file.
+    """Return the usual suffix for the format of an image file, by its content.
 
     Parameters
     ----------
     path : path-like
-        A file that `read_image` reads, whatever its name ends in.
+        Path of a file for `read_image`. Its own suffix is ignored.
 
     Returns
     -------
     {".png", ".jpg", ".tif", ".bmp", ".webp"}
-        The usual end of the format.
+        The usual suffix of the format.
 
     Raises
     ------
     UnreadableImageError
-        Where the first bytes are those of no format that `read_image` reads.
+        If the file has a format that `read_image` cannot read.
     FileNotFoundError, IsADirectoryError
-        Where there is no such file.
+        If there is no such file.
 
     Examples
     --------
@@ -184,25 +188,27 @@ def image_suffix(path: str | os.PathLike[str]) -> str:
         return format_.suffixes[0]
 
 
-def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}.")
+def _check_option(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
 
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Format, BinaryIO]]:
-    """Open an image's file; whatever goes wrong with its content names the file."""
+    """Open an image file, and raise errors of its content with its name."""
     _check_file(path)
     with Path(path).open("rb") as stream:
         try:
             yield format_by_content(stream), stream
-        except Refusal as error:
+        except UnreadableError as error:
             raise UnreadableImageError(f"{path}: {error}.") from error
-        except ImportError:  # of an installation that is broken, which no other file would mend
+        # The installation is broken, not the file.
+        except ImportError:
             raise
         except MemoryError as error:
             raise UnreadableImageError(f"{path}: there is not enough memory for the image.") from error
-        except Exception as error:  # damaged data let decoders raise whatever they like
+        # Decoders raise errors of many types on damaged data.
+        except Exception as error:
             raise UnreadableImageError(
                 f"{path}: its content is damaged or of a kind that is not read ({type(error).__name__}: "
                 f"{error}); copy the file again from where it came, or save the image anew as PNG."
@@ -210,13 +216,14 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Format, BinaryIO]]:
 
 
 def _check_file(path: str | os.PathLike[str]) -> None:
-    """Refuse what is no file, before opening: a pipe would be waited for."""
-    place = Path(path)
-    if place.is_file():
+    """Refuse a path that is not a regular file."""
+    # This comes before opening, because to open a pipe waits for a writer.
+    file = Path(path)
+    if file.is_file():
         return
-    if place.is_dir():
+    if file.is_dir():
         raise IsADirectoryError(f"{path} is a folder, not an image; give the path of a file.")
-    if place.exists():
+    if file.exists():
         raise UnreadableImageError(f"{path}: it is no regular file; give the path of an image.")
     raise FileNotFoundError(f"There is no file {path}.")
 
@@ -224,22 +231,27 @@ def _check_file(path: str | os.PathLike[str]) -> None:
 def _checked_header(format_: Format, stream: BinaryIO, max_pixels: int | None) -> Header:
     header = format_.read_header(stream)
     if header.height < 1 or header.width < 1:
-        raise Refusal(f"it claims a size of {header.width} x {header.height} pixels; copy it again")
+        raise UnreadableError(f"it claims a size of {header.width} x {header.height} pixels; copy it again")
     if max_pixels is not None and header.height * header.width > max_pixels:
-        raise Refusal(
+        raise UnreadableError(
             f"it claims {header.width} x {header.height} pixels (width x height), more than the limit of "
-            f"{max_pixels}; pass max_pixels= to read_image where it is meant to be so large"
+            f"{max_pixels}; pass max_pixels= to read_image if this size is right"
         )
     if header.frames != 1:
-        raise Refusal(f"it holds {header.frames} frames or pages; save the one you want as a file of its own")
+        raise UnreadableError(
+            f"it holds {header.frames} frames or pages; save the one you want as a file of its own"
+        )
     return header
 
 
 def _check_decoded(image: NDArray[Any], header: Header) -> None:
+    # The header passed the limit of pixels, so a decoder must not return another size.
     if image.shape[:2] != (header.height, header.width):
-        raise Refusal(f"it claims {header.width} x {header.height} pixels and holds others; copy it again")
+        raise UnreadableError(
+            f"it claims {header.width} x {header.height} pixels and holds others; copy it again"
+        )
     if image.dtype.kind == "f" and not np.isfinite(image).all():
-        raise Refusal("it holds NaN or infinite values; replace them by numbers")
+        raise UnreadableError("it holds NaN or infinite values; replace them by numbers")
 
 
 def write_image(
@@ -249,17 +261,17 @@ def write_image(
     like: str | os.PathLike[str] | None = None,
     quality: int = 95,
 ) -> None:
-    """Write an image to a PNG, JPEG, TIFF, BMP or WebP file, in the depth of the array.
+    """Write an image to a PNG, JPEG, TIFF, BMP or WebP file in its own depth.
 
-    What is written without a loss (everything but JPEG) is read by `read_image` as the same array, but for
-    WebP, which has no gray: it becomes three equal channels. Nothing is scaled, rounded or converted
-    silently. The file appears complete or not at all, and one that was there survives a failure. What
-    takes its place has its permissions.
+    All formats except JPEG are lossless: `read_image` returns the same array. WebP has no gray, so gray
+    becomes three equal channels. Nothing is scaled, rounded or converted silently. The file is written
+    completely or not at all: after a failure an existing file is unchanged. A new file has the permissions
+    of the one that it replaces.
 
     Parameters
     ----------
     path : path-like
-        Where to write; the format follows from what the name ends in.
+        Path of the file. Its suffix decides on the format.
     image : array-like of shape (height, width) or (height, width, n_channels)
         Gray with 1 channel, gray and alpha with 2, colour with 3, colour and alpha with 4. Of type
 
@@ -268,42 +280,40 @@ def write_image(
         - floating point, finite: TIFF (half precision is written as float32);
         - bool: as 0 and 255.
     like : path-like, optional
-        An image whose colour profile, EXIF data and resolution are taken over, as far as they are read from
-        its format
+        Image file from which to copy colour profile, EXIF data and resolution. These are read from
 
         - PNG, JPEG, WebP, TIFF: profile, EXIF and resolution;
         - BMP: resolution;
 
-        and written to that of ``path``
+        and written to
 
         - PNG, JPEG, TIFF: profile, EXIF and resolution;
         - WebP: EXIF, and the profile of colours;
         - BMP: resolution.
 
-        The rest is left out; from and to TIFF also the notes of makers, which point into their file. EXIF
-        says upright then and shows no thumbnail, as the image is another. A profile for other channels
-        than these (CMYK, or gray for colour) is not taken.
+        Other metadata are not copied. From and to TIFF, this includes the notes of makers, which point into
+        their own file. The EXIF orientation becomes upright, and the thumbnail is removed, since it shows the
+        other image. A colour profile for other channels (CMYK, or gray for colour) is not copied.
     quality : int, default=95
-        Of JPEG, 1 to 100. Colours are kept at full resolution.
+        Quality of JPEG, 1 to 100. Colours are kept at full resolution.
 
     Raises
     ------
     ValueError
-        Where the name ends in no known format, the format cannot hold the array, or ``quality`` is out of
-        range; also where EXIF data of more than 64 KB are to go into a JPEG: write PNG or WebP, or leave
-        ``like`` out.
+        If the suffix is unknown, the format cannot hold the array, or ``quality`` is out of range; also if
+        EXIF data have more than 64 KB, too much for JPEG: write PNG or WebP, or leave ``like`` out.
     TypeError
-        Where ``quality`` is no integer.
+        If ``quality`` is not an integer.
     FileNotFoundError, IsADirectoryError
-        Where the folder, or the file ``like``, is not there, or a folder is where the file should be.
+        If the folder or the file ``like`` does not exist, or ``path`` is a folder.
     MissingExtraError
-        Without the packages of the extra ``images``.
+        If the packages of the extra ``images`` are missing.
     UnreadableImageError
-        Where the file ``like`` is no image.
+        If the file ``like`` is not an image.
 
     See Also
     --------
-    read_image : The way back, and what the arrays mean.
+    read_image : Read an image file.
 
     Examples
     --------
@@ -317,15 +327,16 @@ def write_image(
     ...     bool((read_image(Path(folder) / "small.tif") == colors).all())
     True
     """
-    if np.ma.is_masked(image):  # a plain array would show what the mask hides
+    # np.asarray would silently write the pixels that the mask hides.
+    if np.ma.is_masked(image):
         raise ValueError("image is a masked array that hides pixels. Fill them first: image.filled(value).")
     format_ = format_by_suffix(path)
     require_extra("write_image", "images")
-    pixels = _writable(np.asarray(image), format_, path)
+    pixels = _check_image_to_write(np.asarray(image), format_, path)
     _check_quality(quality)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    metadata = Metadata() if like is None else _metadata_of(like).for_channels(channels)
-    replace_file(check_target(path), [format_.encode(pixels, metadata, int(quality))])
+    metadata = Metadata() if like is None else _read_metadata(like).for_channels(channels)
+    replace_file(resolve_destination(path), [format_.encode(pixels, metadata, int(quality))])
 
 
 def _check_quality(quality: Any) -> None:
@@ -335,15 +346,17 @@ def _check_quality(quality: Any) -> None:
         raise ValueError(f"quality must be 1 to 100, got {quality}.")
 
 
-def _metadata_of(path: str | os.PathLike[str]) -> Metadata:
+def _read_metadata(path: str | os.PathLike[str]) -> Metadata:
     with _opened(path) as (format_, stream):
         metadata = format_.read_header(stream).metadata
-    exif = None if metadata.exif is None else Tags(metadata.exif).upright()
+    # The pixels are written upright, so the orientation must not be applied again.
+    exif = None if metadata.exif is None else ExifTags(metadata.exif).reset_orientation()
     return dataclasses.replace(metadata, exif=exif)
 
 
-def _writable(image: NDArray[Any], format_: Format, path: str | os.PathLike[str]) -> NDArray[Any]:
-    """Return the array as the format takes it."""
+def _check_image_to_write(image: NDArray[Any], format_: Format, path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Return the array in a layout and type of the format, or refuse it."""
+    # Formats have no third axis for gray.
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[..., 0]
     if 0 in image.shape or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] <= 4)):
@@ -358,10 +371,11 @@ def _writable(image: NDArray[Any], format_: Format, path: str | os.PathLike[str]
             f"{path}: {format_.name} has no alpha channel, got the shape {image.shape}; leave the last "
             "channel out, or write PNG, TIFF or WebP."
         )
-    return _checked_values(image, format_, path)
+    return _check_values(image, format_, path)
 
 
-def _checked_values(image: NDArray[Any], format_: Format, path: str | os.PathLike[str]) -> NDArray[Any]:
+def _check_values(image: NDArray[Any], format_: Format, path: str | os.PathLike[str]) -> NDArray[Any]:
+    # Truth values are black and white.
     if image.dtype == bool:
         return image.astype(np.uint8) * np.uint8(255)
     if image.dtype == np.float16:
@@ -370,14 +384,14 @@ def _checked_values(image: NDArray[Any], format_: Format, path: str | os.PathLik
     if image.dtype.name not in format_.dtypes:
         raise ValueError(
             f"{path}: {format_.name} holds {' or '.join(format_.dtypes)}, got {image.dtype}; "
-            f"{_advice(image)}."
+            f"{_conversion_advice(image)}."
         )
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise ValueError(f"{path}: the image holds NaN or infinite values; replace them by numbers.")
     return image
 
 
-def _advice(image: NDArray[Any]) -> str:
+def _conversion_advice(image: NDArray[Any]) -> str:
     if image.dtype.name == "uint16":
         return "write PNG or TIFF, or convert it, for example (image >> 8).astype(np.uint8)"
     if image.dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""JPEG through Pillow, which is given the image alone: its metadata are read here."""
+"""JPEG files: pixels by Pillow, metadata by this module."""
 
 from __future__ import annotations
 
@@ -12,86 +12,105 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise.io._colors import cmyk_to_rgb
-from sk_denoise.io._exif import Tags
-from sk_denoise.io._header import DAMAGED, Header, Metadata, Refusal, counted, dots_per_inch, exactly
+from sk_denoise.io._exif import ExifTags
+from sk_denoise.io._header import (
+    DAMAGED,
+    Header,
+    Metadata,
+    UnreadableError,
+    dots_per_inch,
+    limit_parts,
+    read_exactly,
+)
 
 __all__ = ["decode", "encode", "frame_size", "read_header"]
 
-FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of headers of every kind of JPEG
+# Markers of the frame headers of all JPEG processes.
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 SCAN, APP0, APP1, APP2, APP14, COMMENT = 0xDA, 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
-SEGMENTS_INSIDE = 64  # before the pixels of a JPEG that is a part of another file: tables and little else
+# Largest number of segments before the pixels of a JPEG inside a TIFF: it holds tables and little else.
+MAX_EMBEDDED_SEGMENTS = 64
 EXIF = b"Exif\0\0"
 PROFILE = b"ICC_PROFILE\0"
-MAX_EXIF = 2**16 - 3 - len(EXIF)  # what a segment holds beside its length
+# A segment of 64 KB also holds its length and the prefix.
+MAX_EXIF = 2**16 - 3 - len(EXIF)
 
 
 def read_header(stream: BinaryIO) -> Header:
-    """Return what the segments before the pixels say."""
-    segments = list(counted(_segments(stream), stream))
+    """Read size and metadata from the segments before the pixels."""
+    segments = list(limit_parts(_segments(stream), stream))
     precision, height, width = _frame(segments)
     if precision != 8:
-        raise Refusal(f"it is a JPEG of {precision} bits, not 8; convert it to a 16-bit TIFF")
+        raise UnreadableError(f"it is a JPEG of {precision} bits, not 8; convert it to a 16-bit TIFF")
     exif = next((data[6:] for marker, data in segments if marker == APP1 and data[:6] == EXIF), None)
-    tags = Tags(exif or b"")
+    tags = ExifTags(exif or b"")
     metadata = Metadata(_profile(segments), exif, _dpi(segments) or tags.dpi)
     return Header(height, width, tags.orientation, 1, metadata)
 
 
 def frame_size(stream: BinaryIO, start: int) -> tuple[int, int]:
-    """Return height and width of a JPEG that begins somewhere in a file."""
-    segments = list(islice(_segments(stream, start), SEGMENTS_INSIDE))
+    """Return height and width of a JPEG that starts at a position of a file."""
+    segments = list(islice(_segments(stream, start), MAX_EMBEDDED_SEGMENTS))
     _, height, width = _frame(segments)
     return height, width
 
 
 def _frame(segments: list[tuple[int, bytes]]) -> tuple[int, int, int]:
-    """Return bits, height and width, of the largest where damage made several."""
+    """Return bits, height and width of the frame."""
     frames = [data for marker, data in segments if marker in FRAMES]
     if not frames or min(map(len, frames)) < 6:
-        raise Refusal(DAMAGED)
+        raise UnreadableError(DAMAGED)
+    # A damaged file may have several frames. The largest one is compared with the limit of pixels.
     return max(struct.unpack_from(">BHH", frame) for frame in frames)
 
 
 def _segments(stream: BinaryIO, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Yield marker and data of each segment before the pixels, and leave the stream behind the last."""
+    """Yield marker and data of each segment before the pixels.
+
+    The stream is then at the first byte of the pixels.
+    """
     stream.seek(start + 2)
     while True:
-        mark = exactly(stream, 2)
-        while mark == b"\xff\xff":  # padding
-            mark = b"\xff" + exactly(stream, 1)
+        mark = read_exactly(stream, 2)
+        # Any number of bytes 0xFF may pad a marker.
+        while mark == b"\xff\xff":
+            mark = b"\xff" + read_exactly(stream, 1)
         if mark[0] != 0xFF:
-            raise Refusal(DAMAGED)
-        (length,) = struct.unpack(">H", exactly(stream, 2))
-        data = exactly(stream, max(length - 2, 0))
+            raise UnreadableError(DAMAGED)
+        (length,) = struct.unpack(">H", read_exactly(stream, 2))
+        data = read_exactly(stream, max(length - 2, 0))
         yield mark[1], data
         if mark[1] == SCAN:
             return
 
 
 def _profile(segments: list[tuple[int, bytes]]) -> bytes | None:
-    """Return the colour profile, whose parts carry their number and how many there are."""
+    """Return the colour profile, if it is complete."""
     packed = [data[12:] for marker, data in segments if marker == APP2 and data[:12] == PROFILE]
+    # Each part starts with its number, from 1, and the number of parts.
     parts = {part[0]: part[2:] for part in packed if len(part) > 2 and part[1] == len(packed)}
-    complete = bool(parts) and sorted(parts) == list(range(1, len(packed) + 1))
-    return b"".join(parts[number] for number in sorted(parts)) if complete else None
+    is_complete = bool(parts) and sorted(parts) == list(range(1, len(packed) + 1))
+    return b"".join(parts[number] for number in sorted(parts)) if is_complete else None
 
 
 def _dpi(segments: list[tuple[int, bytes]]) -> tuple[float, float] | None:
     jfif = next((data for marker, data in segments if marker == APP0 and data[:5] == b"JFIF\0"), b"")
     if len(jfif) < 12:
         return None
+    # JFIF's units are 1 (inch) and 2 (centimetre), one less than those of TIFF.
     unit, x, y = struct.unpack_from(">BHH", jfif, 7)
-    return dots_per_inch(x, y, unit + 1)  # 1 an inch, 2 a centimetre
+    return dots_per_inch(x, y, unit + 1)
 
 
 def decode(stream: BinaryIO) -> NDArray[Any]:
-    """Return the pixels; what is stored as CMYK comes as RGB."""
+    """Decode the pixels; CMYK becomes RGB."""
     from PIL.JpegImagePlugin import JpegImageFile
 
+    # Pillow would warn about damaged metadata, so it gets none.
     segments = list(_segments(stream))
     kept = [segment for segment in segments if segment[0] in (APP0, APP14) or not _is_metadata(segment[0])]
     packed = b"".join(struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data for marker, data in kept)
-    # Image.open would compare the size with a limit of its own, warn, and look for images behind this one
+    # Image.open would apply its own limit of pixels, warn, and search for more images in the file.
     with JpegImageFile(BytesIO(b"\xff\xd8" + packed + stream.read())) as image:
         if image.mode == "CMYK":
             return np.array(cmyk_to_rgb(image, _profile(segments)))
@@ -103,9 +122,10 @@ def _is_metadata(marker: int) -> bool:
 
 
 def encode(image: NDArray[Any], metadata: Metadata, quality: int) -> bytes:
-    """Return the file's bytes, with as many values for the colours as for the brightness."""
+    """Encode an image with colours at full resolution."""
     from PIL import Image
 
+    # Without subsampling the colours have the resolution of the brightness.
     options: dict[str, Any] = {"quality": quality, "subsampling": 0}
     if metadata.profile is not None:
         options["icc_profile"] = metadata.profile

@@ -1,4 +1,7 @@
-"""PNG through libpng (imagecodecs), because Pillow cuts 16-bit colours to 8 bits; metadata by hand."""
+"""PNG files: pixels by libpng (imagecodecs), metadata by this module.
+
+Pillow would reduce colours of 16 bits to 8 bits.
+"""
 
 from __future__ import annotations
 
@@ -9,44 +12,53 @@ from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
-from sk_denoise.io._exif import Tags
-from sk_denoise.io._header import DAMAGED, Header, Metadata, Refusal, counted, dots_per_inch, exactly
+from sk_denoise.io._exif import ExifTags
+from sk_denoise.io._header import (
+    DAMAGED,
+    Header,
+    Metadata,
+    UnreadableError,
+    dots_per_inch,
+    limit_parts,
+    read_exactly,
+)
 
 __all__ = ["decode", "encode", "read_header"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DECODED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 METADATA = (b"IHDR", b"acTL", b"eXIf", b"iCCP", b"pHYs")
-MAX_PROFILE = 2**25  # bytes; a compressed profile may claim to be anything
+# Largest size of a colour profile in bytes. A compressed profile of a few bytes could fill the memory.
+MAX_PROFILE = 2**25
 
 
 def read_header(stream: BinaryIO) -> Header:
-    """Return what the chunks before and after the pixels say."""
-    found: dict[bytes, bytes] = {}
-    for name, length in counted(_chunks(stream), stream):
-        if name in METADATA and name not in found:
-            found[name] = exactly(stream, length)
-    if len(found.get(b"IHDR", b"")) != 13:
-        raise Refusal(DAMAGED)
-    width, height = struct.unpack_from(">II", found[b"IHDR"])
-    tags = Tags(found.get(b"eXIf", b""))
-    frames = int.from_bytes(found.get(b"acTL", b"\0\0\0\1")[:4])
-    metadata = Metadata(
-        _profile(found.get(b"iCCP")), found.get(b"eXIf"), _dpi(found.get(b"pHYs")) or tags.dpi
-    )
+    """Read size and metadata from the chunks before and after the pixels."""
+    chunks: dict[bytes, bytes] = {}
+    for name, length in limit_parts(_chunks(stream), stream):
+        if name in METADATA and name not in chunks:
+            chunks[name] = read_exactly(stream, length)
+    if len(chunks.get(b"IHDR", b"")) != 13:
+        raise UnreadableError(DAMAGED)
+    width, height = struct.unpack_from(">II", chunks[b"IHDR"])
+    tags = ExifTags(chunks.get(b"eXIf", b""))
+    frames = int.from_bytes(chunks.get(b"acTL", b"\0\0\0\1")[:4])
+    dpi = _dpi(chunks.get(b"pHYs")) or tags.dpi
+    metadata = Metadata(_profile(chunks.get(b"iCCP")), chunks.get(b"eXIf"), dpi)
     return Header(height, width, tags.orientation, frames, metadata)
 
 
 def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Yield name and length of each chunk with the stream at their data; go through the whole file."""
+    """Yield name and length of each chunk of the file, with the stream at its data."""
     stream.seek(len(SIGNATURE))
     name = b""
     while name != b"IEND":
-        length, name = struct.unpack(">I4s", exactly(stream, 8))
+        length, name = struct.unpack(">I4s", read_exactly(stream, 8))
         start = stream.tell()
         yield name, length
         stream.seek(start + length)
-        exactly(stream, 4)  # the checksum, which is there where the data are
+        # If the checksum behind the data can be read, the data are complete.
+        read_exactly(stream, 4)
 
 
 def _profile(chunk: bytes | None) -> bytes | None:
@@ -60,38 +72,43 @@ def _profile(chunk: bytes | None) -> bytes | None:
 
 
 def _dpi(chunk: bytes | None) -> tuple[float, float] | None:
-    if chunk is None or len(chunk) != 9 or chunk[8] != 1:  # 1: a metre
+    # The only unit is 1, the metre.
+    if chunk is None or len(chunk) != 9 or chunk[8] != 1:
         return None
     x, y = struct.unpack_from(">II", chunk)
     return dots_per_inch(x / 100, y / 100, 3)
 
 
 def decode(stream: BinaryIO) -> NDArray[Any]:
-    """Return the pixels, transparent colours and palettes spelled out, fewer than 8 bits scaled to 8."""
+    """Decode the pixels: palettes to colours, and depths below 8 bits to 8 bits.
+
+    Transparent colours become an alpha channel.
+    """
     import imagecodecs
 
-    # libpng prints its complaints, so it is given the pixels alone
+    # libpng prints warnings of other chunks, so only these are decoded.
     chunks = [
-        _checked(name, exactly(stream, length), stream) for name, length in _chunks(stream) if name in DECODED
+        _read_checked_chunk(name, length, stream) for name, length in _chunks(stream) if name in DECODED
     ]
     pixels: NDArray[Any] = imagecodecs.png_decode(SIGNATURE + b"".join(chunks))
     return pixels
 
 
-def _checked(name: bytes, data: bytes, stream: BinaryIO) -> bytes:
-    """Return a chunk as it stands in the file, whose next bytes are its checksum."""
-    chunk = _chunk(name, data)
-    if chunk[-4:] != exactly(stream, 4):
-        raise Refusal("its data are damaged; copy the file again from where it came")
+def _read_checked_chunk(name: bytes, length: int, stream: BinaryIO) -> bytes:
+    """Read data and checksum, and return the chunk as it stands in the file."""
+    chunk = _chunk(name, read_exactly(stream, length))
+    if chunk[-4:] != read_exactly(stream, 4):
+        raise UnreadableError("its data are damaged; copy the file again from where it came")
     return chunk
 
 
 def encode(image: NDArray[Any], metadata: Metadata, quality: int) -> bytes:
-    """Return the file's bytes; ``quality`` is not used."""
+    """Encode an image; ``quality`` has no effect."""
     import imagecodecs
 
-    # runs alone (strategy 3) pack photographs as well as longer repetitions do, in a third of the time
+    # Run lengths alone (strategy 3) compress photographs as well as the default, in a third of the time.
     data = bytes(imagecodecs.png_encode(image, level=1, strategy=3))
+    # Metadata stand behind the chunk IHDR of 25 bytes.
     after_header = len(SIGNATURE) + 25
     extra = b"".join(_chunk(name, content) for name, content in _metadata_chunks(metadata))
     return data[:after_header] + extra + data[after_header:]

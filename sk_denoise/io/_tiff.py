@@ -1,4 +1,7 @@
-"""TIFF through tifffile, because Pillow has no 16-bit colours."""
+"""TIFF files, read and written by tifffile.
+
+Pillow has no colours of 16 bits.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from numpy.typing import NDArray
 
 from sk_denoise._intensity import has_alpha
 from sk_denoise.io._colors import cmyk_to_rgb, lab_to_rgb
-from sk_denoise.io._exif import gathered, with_exif
-from sk_denoise.io._header import CUT, DAMAGED, Header, Metadata, Refusal, dots_per_inch
+from sk_denoise.io._exif import add_exif, extract_exif
+from sk_denoise.io._header import DAMAGED, TRUNCATED, Header, Metadata, UnreadableError, dots_per_inch
 from sk_denoise.io._jpeg import frame_size
 
 if TYPE_CHECKING:
@@ -27,47 +30,40 @@ __all__ = ["decode", "encode", "read_header"]
 
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 COLORS = {MIN_IS_WHITE: 1, MIN_IS_BLACK: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, CIELAB: 3, ICCLAB: 3}
-JPEG_BLOCK = 32  # pixels that a JPEG inside may reach out of its place, to fill its last blocks
-JPEG_INSIDE = frozenset((6, 7, 34892))
-PLAIN = frozenset((1, 5, 8, 32773, 32946))  # compressions that know nothing of colours
-PREVIEW, MASK = 1, 4  # kinds of pages that are no images of their own
-# What says how pixels are stored. tifffile leaves out tags that it cannot read, and takes defaults.
-PLACES = (273, 278, 279, *range(322, 326))  # of strips and tiles
-ESSENTIAL = frozenset((*range(256, 267), *PLACES, 277, 284, 317, 320, 338, 339, 347))
+JPEG_COMPRESSIONS = frozenset((6, 7, 34892))
+# Pixels by which a JPEG may exceed its strip or tile, to fill its last blocks.
+JPEG_BLOCK = 32
+# Compressions that do not convert colours.
+PLAIN_COMPRESSIONS = frozenset((1, 5, 8, 32773, 32946))
+# Flags of pages that are no images of their own.
+PREVIEW, MASK = 1, 4
+# Tags with the positions of strips and tiles.
+POSITION_TAGS = (273, 278, 279, *range(322, 326))
+# Tags that describe the layout of the pixels. tifffile skips tags that it cannot read, and assumes defaults.
+ESSENTIAL_TAGS = frozenset((*range(256, 267), *POSITION_TAGS, 277, 284, 317, 320, 338, 339, 347))
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, UNIT, COLORMAP, PROFILE = 274, 282, 283, 296, 320, 34675
-
-MOST_DIRECTORIES, MOST_TAGS, MOST_PLACES = 2**10, 2**15, 2**20
-SIZES = {
-    3: 2,
-    4: 4,
-    5: 8,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
-}  # of types beyond a byte
+# Limits of directories, which keep tifffile from reading for minutes or filling the memory.
+MAX_DIRECTORIES, MAX_TAGS, MAX_POSITIONS = 2**10, 2**15, 2**20
+# Sizes in bytes of the types of more than one byte.
+TYPE_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 _reading: ContextVar[bool] = ContextVar("_reading", default=False)
 
 
-def _speaks(record: logging.LogRecord) -> bool:
+def _passes_log(record: logging.LogRecord) -> bool:
     return not _reading.get()
 
 
 @contextmanager
 def _opened(stream: BinaryIO) -> Iterator[TiffFile]:
-    """Open a TIFF; what tifffile would log meanwhile becomes an error or does no harm."""
+    """Open a TIFF without the log messages of tifffile."""
     import tifffile
 
-    logging.getLogger("tifffile").addFilter(_speaks)  # once: a filter that is there is not added again
+    # tifffile logs damage that is harmless, or refused by the checks here. A filter is added only once.
+    logging.getLogger("tifffile").addFilter(_passes_log)
     token = _reading.set(True)
     try:
-        _check_chain(stream)
+        _check_directories(stream)
         stream.seek(0)
         with tifffile.TiffFile(stream) as tif:
             yield tif
@@ -75,86 +71,93 @@ def _opened(stream: BinaryIO) -> Iterator[TiffFile]:
         _reading.reset(token)
 
 
-def _check_chain(stream: BinaryIO) -> None:
-    """Refuse directories that would take minutes to read, or much memory; later checks find cut-off files."""
+def _check_directories(stream: BinaryIO) -> None:
+    """Refuse directories that would take minutes to read, or much memory."""
     file_size = stream.seek(0, 2)
     stream.seek(0)
     head = stream.read(16)
+    # BigTIFFs have the version 43, the code of "+".
     order, is_big = "<" if head[:1] == b"I" else ">", b"+" in head[2:4]
     count_format, entry_format, next_format = (
         order + x for x in (("Q", "HHQQ", "Q") if is_big else ("H", "HHII", "I"))
     )
     entry_size = struct.calcsize(entry_format)
     n_directories, n_tags, declared = 0, 0, 0
+    # Later checks detect truncated files.
     with suppress(struct.error):
         (offset,) = struct.unpack_from(next_format, head, 8 if is_big else 4)
         while offset:
             n_directories += 1
-            if n_directories > MOST_DIRECTORIES:
-                raise Refusal(
-                    f"it holds more than {MOST_DIRECTORIES} frames or pages; save the one you want as a file "
+            if n_directories > MAX_DIRECTORIES:
+                raise UnreadableError(
+                    f"it holds more than {MAX_DIRECTORIES} frames or pages; save the one you want as a file "
                     "of its own"
                 )
             stream.seek(offset)
             (count,) = struct.unpack(count_format, stream.read(struct.calcsize(count_format)))
             n_tags += count
-            if n_tags > MOST_TAGS:
-                raise Refusal(DAMAGED)
+            if n_tags > MAX_TAGS:
+                raise UnreadableError(DAMAGED)
             for code, kind, length, _ in struct.iter_unpack(entry_format, stream.read(count * entry_size)):
-                declared += length * SIZES.get(kind, 1)
-                if (code in PLACES and length > MOST_PLACES) or declared > 2 * file_size + 2**20:
-                    raise Refusal(DAMAGED)
+                declared += length * TYPE_SIZES.get(kind, 1)
+                # Valid tags may share values, so they may declare a little more than the file holds.
+                if (code in POSITION_TAGS and length > MAX_POSITIONS) or declared > 2 * file_size + 2**20:
+                    raise UnreadableError(DAMAGED)
             (offset,) = struct.unpack(next_format, stream.read(struct.calcsize(next_format)))
 
 
-def _images(tif: TiffFile) -> list[TiffPage]:
-    pages: list[Any] = list(tif.pages)  # TiffPage throughout: frames, which know less, come on request
+def _image_pages(tif: TiffFile) -> list[TiffPage]:
+    # All are of the class TiffPage: tifffile makes the smaller TiffFrame only on request.
+    pages: list[Any] = list(tif.pages)
     pages = [page for page in pages if not int(page.subfiletype) & (PREVIEW | MASK)]
     if not pages:
-        raise Refusal("it holds a preview only, as raw files of cameras do; convert it to a TIFF of 16 bits")
+        raise UnreadableError(
+            "it holds a preview only, as raw files of cameras do; convert it to a TIFF of 16 bits"
+        )
     _check_directory(tif, pages[0])
     return pages
 
 
 def _check_directory(tif: TiffFile, page: TiffPage) -> None:
-    """Refuse an image that lacks an essential tag, or the page that is said to follow the last one."""
+    """Refuse a file that lacks an essential tag of a page, or its last page."""
     for checked in (page, tif.pages[-1]):
-        tags, following = _raw_directory(tif, checked.offset)
-        if checked is page and not tags & ESSENTIAL <= {tag.code for tag in page.tags}:
-            raise Refusal(CUT)
-    if following:
-        raise Refusal(CUT)
+        tags, next_offset = _raw_directory(tif, checked.offset)
+        if checked is page and not tags & ESSENTIAL_TAGS <= {tag.code for tag in page.tags}:
+            raise UnreadableError(TRUNCATED)
+    # The last page that tifffile found points to another one.
+    if next_offset:
+        raise UnreadableError(TRUNCATED)
 
 
 def _raw_directory(tif: TiffFile, offset: int) -> tuple[set[int], int]:
-    """Return the codes of a directory's tags and where the next directory is said to be, 0 for none."""
+    """Return the tags of a directory and the offset of the next one, 0 for the last."""
     file, layout = tif.filehandle, tif.tiff
     file.seek(offset)
     (count,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
     entries = file.read(count * layout.tagsize)
     codes = {code for code, *_ in struct.iter_unpack(f"{tif.byteorder}H{layout.tagsize - 2}x", entries)}
-    (following,) = struct.unpack(layout.offsetformat, file.read(layout.offsetsize))
-    return codes, following
+    (next_offset,) = struct.unpack(layout.offsetformat, file.read(layout.offsetsize))
+    return codes, next_offset
 
 
 def read_header(stream: BinaryIO) -> Header:
-    """Return what the first directory says, and how many images there are."""
+    """Read size and metadata of the first image, and the number of images."""
     with _opened(stream) as tif:
-        pages = _images(tif)
+        pages = _image_pages(tif)
         tags = pages[0].tags
         orientation = tags.valueof(ORIENTATION, 1)
         x, y = (_ratio(tags.valueof(tag)) for tag in (X_RESOLUTION, Y_RESOLUTION))
         profile = tags.valueof(PROFILE)
         metadata = Metadata(
             profile if isinstance(profile, bytes) else None,
-            gathered(stream, pages[0].offset, tif.byteorder, tif.is_bigtiff),
+            extract_exif(stream, pages[0].offset, tif.byteorder, tif.is_bigtiff),
             dpi=dots_per_inch(x, y, tags.valueof(UNIT, 2)),
         )
         return Header(
             int(pages[0].imagelength),
             int(pages[0].imagewidth),
             int(orientation) if orientation in range(1, 9) else 1,
-            max(len(pages), _imagej_images(tif)),
+            max(len(pages), _count_imagej_images(tif)),
             metadata,
         )
 
@@ -165,83 +168,89 @@ def _ratio(value: Any) -> float | None:
     return None
 
 
-def _imagej_images(tif: TiffFile) -> int:
-    """Return how many images ImageJ put behind one directory, as it does in files of more than 4 GB."""
+def _count_imagej_images(tif: TiffFile) -> int:
+    """Return the number of images in the metadata of ImageJ, else 1."""
+    # In files of more than 4 GB, ImageJ stores all images behind a single directory.
     return int((tif.imagej_metadata or {}).get("images", 1)) if tif.is_imagej else 1
 
 
 def decode(stream: BinaryIO) -> NDArray[Any]:
-    """Return the pixels, channels last, in the usual kinds of colours."""
+    """Decode the pixels to gray or RGB, channels last."""
     with _opened(stream) as tif:
-        page = _images(tif)[0]
-        _check_kind(page)
+        page = _image_pages(tif)[0]
+        _check_pixel_format(page)
         _check_complete(page, stream)
-        pixels = page.asarray(maxworkers=1)  # images, not strips, are read in parallel
+        # Callers read images in parallel, so the strips of one need no threads.
+        pixels = page.asarray(maxworkers=1)
         if pixels.ndim == 3 and page.planarconfig == 2:
             pixels = np.moveaxis(pixels, 0, -1)
         if pixels.ndim == 3 and pixels.shape[2] == 1:
             pixels = pixels[..., 0]
-        return _usual(pixels, page)
+        return _to_gray_or_rgb(pixels, page)
 
 
-def _check_kind(page: TiffPage) -> None:
+def _check_pixel_format(page: TiffPage) -> None:
     bits, photometric, samples = page.bitspersample, int(page.photometric), page.samplesperpixel
     kind = None if page.dtype is None or not isinstance(bits, int) else page.dtype.kind
     if kind not in ("b", "u", "f") or (kind != "f" and bits > 16):
-        raise Refusal(
+        raise UnreadableError(
             f"its values are of {bits} bits and sample format {_name(page.sampleformat)}, which is not read; "
             "convert it to unsigned integers of 8 or 16 bits or to floating point"
         )
     colors = COLORS.get(photometric)
     if colors is None or samples not in (colors, colors + 1) or page.imagedepth != 1:
-        raise Refusal(
+        raise UnreadableError(
             f"it has {samples} channels of the colour kind {_name(page.photometric)} in {page.imagedepth} "
             "planes, which is not read; convert it to gray or RGB"
         )
     if photometric in (PALETTE, CMYK, YCBCR, CIELAB, ICCLAB) and (bits > 8 or kind == "f"):
-        raise Refusal(f"it has {_name(page.photometric)} colours of {bits} bits; convert it to RGB")
+        raise UnreadableError(f"it has {_name(page.photometric)} colours of {bits} bits; convert it to RGB")
 
 
 def _name(value: Any) -> str:
-    return str(getattr(value, "name", value))  # tifffile gives numbers that it has no name for
+    # tifffile returns a plain number if it has no name for it.
+    return str(getattr(value, "name", value))
 
 
 def _check_complete(page: TiffPage, stream: BinaryIO) -> None:
-    """Refuse a file that lacks a part of the image, which tifffile would leave black."""
+    """Refuse a file that lacks a part of the image."""
+    # tifffile would leave these parts black.
     height, width, planes = page.imagelength, page.imagewidth, page.samplesperpixel
     rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, width)
-    parts = math.ceil(height / rows) * math.ceil(width / columns) * (planes if page.planarconfig == 2 else 1)
+    n_parts = math.ceil(height / rows) * math.ceil(width / columns)
+    n_parts *= planes if page.planarconfig == 2 else 1
     file_size = stream.seek(0, 2)
-    places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-    whole = all(min(offset, size) > 0 and offset + size <= file_size for offset, size in places)
-    if len(places) < parts or not whole:
-        raise Refusal(f"parts of the image are missing: {CUT}")
-    if int(page.compression) in JPEG_INSIDE:
+    parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    is_complete = all(min(offset, size) > 0 and offset + size <= file_size for offset, size in parts)
+    if len(parts) < n_parts or not is_complete:
+        raise UnreadableError(f"parts of the image are missing: {TRUNCATED}")
+    # A JPEG is refused before a false size fills the memory.
+    if int(page.compression) in JPEG_COMPRESSIONS:
         for offset in page.dataoffsets:
             part_rows, part_columns = frame_size(stream, offset)
             if part_rows > rows + JPEG_BLOCK or part_columns > columns + JPEG_BLOCK:
-                raise Refusal(DAMAGED)  # before as much is decoded as it claims
+                raise UnreadableError(DAMAGED)
 
 
-def _usual(pixels: NDArray[Any], page: TiffPage) -> NDArray[Any]:
+def _to_gray_or_rgb(pixels: NDArray[Any], page: TiffPage) -> NDArray[Any]:
     photometric, bits = int(page.photometric), int(page.bitspersample)
     if photometric == PALETTE:
-        return _through_palette(pixels, page)
+        return _apply_palette(pixels, page)
     if pixels.dtype.kind == "f":
         if photometric == MIN_IS_WHITE:
-            raise Refusal("its floating-point values have white at 0; convert it so that black is 0")
+            raise UnreadableError("its floating-point values have white at 0; convert it so that black is 0")
         return pixels.astype(np.float32) if pixels.dtype == np.float16 else pixels
     if photometric == MIN_IS_WHITE:
-        pixels = _inverted(pixels, bits)
+        pixels = _invert(pixels, bits)
     if bits < 8:
-        most = 2**bits - 1
-        scaled: NDArray[Any] = (pixels.astype(np.uint16) * 255 + most // 2) // most
+        white = 2**bits - 1
+        scaled: NDArray[Any] = (pixels.astype(np.uint16) * 255 + white // 2) // white
         return scaled.astype(np.uint8)
-    return _to_rgb(pixels, page)
+    return _colors_to_rgb(pixels, page)
 
 
-def _inverted(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Swap black and white, not the alpha channel."""
+def _invert(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Swap black and white; alpha is kept."""
     if bits == 1:
         white: NDArray[Any] = np.logical_not(pixels)
         return white
@@ -251,20 +260,22 @@ def _inverted(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
     return inverted
 
 
-def _through_palette(pixels: NDArray[Any], page: TiffPage) -> NDArray[Any]:
+def _apply_palette(pixels: NDArray[Any], page: TiffPage) -> NDArray[Any]:
     palette = np.asarray(page.tags.valueof(COLORMAP)).reshape(3, -1)
-    if palette.max() > 255:  # some write 8 bits where 16 belong
+    # Palettes have 16 bits, but some programs write 8 bits.
+    if palette.max() > 255:
         palette = palette >> 8
     return palette.astype(np.uint8).T[pixels.astype(np.uint8)]
 
 
-def _to_rgb(pixels: NDArray[Any], page: TiffPage) -> NDArray[Any]:
+def _colors_to_rgb(pixels: NDArray[Any], page: TiffPage) -> NDArray[Any]:
     from PIL import Image
 
     photometric = int(page.photometric)
-    if photometric in (RGB, MIN_IS_BLACK, MIN_IS_WHITE) or (
-        photometric == YCBCR and int(page.compression) not in PLAIN  # decoded to RGB with the rest
-    ):
+    if photometric in (RGB, MIN_IS_BLACK, MIN_IS_WHITE):
+        return pixels
+    # Other compressions, such as JPEG, convert YCbCr to RGB themselves.
+    if photometric == YCBCR and int(page.compression) not in PLAIN_COMPRESSIONS:
         return pixels
     colors = np.ascontiguousarray(pixels[..., : COLORS[photometric]])
     size = (colors.shape[1], colors.shape[0])
@@ -273,13 +284,14 @@ def _to_rgb(pixels: NDArray[Any], page: TiffPage) -> NDArray[Any]:
         return np.array(cmyk_to_rgb(Image.frombytes("CMYK", size, colors.tobytes()), profile))
     if photometric == YCBCR:
         return np.array(Image.frombytes("YCbCr", size, colors.tobytes()).convert("RGB"))
+    # ICCLAB has unsigned numbers where CIELAB has signed ones.
     if photometric == ICCLAB:
-        colors[..., 1:] ^= 128  # to signed numbers, as in CIELAB
+        colors[..., 1:] ^= 128
     return np.array(lab_to_rgb(Image.frombytes("LAB", size, colors.tobytes())))
 
 
 def encode(image: NDArray[Any], metadata: Metadata, quality: int) -> bytes:
-    """Return the bytes of a deflated file; ``quality`` is not used."""
+    """Encode an image, deflated without loss; ``quality`` has no effect."""
     import tifffile
 
     channels = 1 if image.ndim == 2 else image.shape[2]
@@ -305,4 +317,4 @@ def encode(image: NDArray[Any], metadata: Metadata, quality: int) -> bytes:
         **options,
     )
     data = stream.getvalue()
-    return data if metadata.exif is None else b"".join(with_exif(data, metadata.exif))
+    return data if metadata.exif is None else b"".join(add_exif(data, metadata.exif))

@@ -1,4 +1,4 @@
-"""WebP: always colour, read through libwebp (imagecodecs), written without a loss."""
+"""WebP files, always in colour, read by libwebp (imagecodecs)."""
 
 from __future__ import annotations
 
@@ -11,70 +11,74 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise.io._colors import to_rgb
-from sk_denoise.io._exif import Tags
-from sk_denoise.io._header import DAMAGED, Header, Metadata, Refusal, counted, exactly
+from sk_denoise.io._exif import ExifTags
+from sk_denoise.io._header import DAMAGED, Header, Metadata, UnreadableError, limit_parts, read_exactly
 
 __all__ = ["decode", "encode", "read_header"]
 
-ANIMATED, ALPHA = 0x02, 0x10  # flags of the extended header
+# Flags of the extended header.
+ANIMATED, ALPHA = 0x02, 0x10
 
 
 def read_header(stream: BinaryIO) -> Header:
-    """Return what the chunks say."""
-    found: dict[bytes, bytes] = {}
+    """Read size and metadata from the chunks."""
+    chunks: dict[bytes, bytes] = {}
     frames = 0
-    for name, length in counted(_chunks(stream), stream):
+    for name, length in limit_parts(_chunks(stream), stream):
         frames += name == b"ANMF"
-        if name not in found:
-            whole = name in (b"ICCP", b"EXIF")
-            found[name] = exactly(stream, length if whole else min(length, 16))
-    exif = found.get(b"EXIF", b"").removeprefix(b"Exif\0\0") or None
-    tags = Tags(exif or b"")
-    metadata = Metadata(found.get(b"ICCP"), exif, tags.dpi)
-    animated = bool(found.get(b"VP8X", b"\0")[0] & ANIMATED)
-    return Header(*_size(found), tags.orientation, frames if animated else 1, metadata)
+        if name not in chunks:
+            is_metadata = name in (b"ICCP", b"EXIF")
+            # The headers of the pixels fit in 16 bytes.
+            chunks[name] = read_exactly(stream, length if is_metadata else min(length, 16))
+    exif = chunks.get(b"EXIF", b"").removeprefix(b"Exif\0\0") or None
+    tags = ExifTags(exif or b"")
+    metadata = Metadata(chunks.get(b"ICCP"), exif, tags.dpi)
+    is_animated = bool(chunks.get(b"VP8X", b"\0")[0] & ANIMATED)
+    return Header(*_size(chunks), tags.orientation, frames if is_animated else 1, metadata)
 
 
 def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """Yield name and length of each chunk with the stream at its data."""
     stream.seek(4)
-    (size,) = struct.unpack("<I", exactly(stream, 4))
+    (size,) = struct.unpack("<I", read_exactly(stream, 4))
     stream.seek(12)
     while stream.tell() < size + 8:
-        name, length = struct.unpack("<4sI", exactly(stream, 8))
+        name, length = struct.unpack("<4sI", read_exactly(stream, 8))
         start = stream.tell()
         yield name, length
         stream.seek(start + length - 1)
-        exactly(stream, 1)  # the last byte, which is there where the data are
+        # If the last byte can be read, the data are complete.
+        read_exactly(stream, 1)
+        # Chunks start at even positions.
         stream.seek(start + length + length % 2)
 
 
-def _size(found: dict[bytes, bytes]) -> tuple[int, int]:
-    """Return height and width from the first of the three headers that there is."""
+def _size(chunks: dict[bytes, bytes]) -> tuple[int, int]:
+    """Return height and width from the extended, the lossless or the lossy header."""
     try:
-        if b"VP8X" in found:
-            low_x, high_x, low_y, high_y = struct.unpack_from("<4xHBHB", found[b"VP8X"])
+        if b"VP8X" in chunks:
+            low_x, high_x, low_y, high_y = struct.unpack_from("<4xHBHB", chunks[b"VP8X"])
             return 1 + low_y + (high_y << 16), 1 + low_x + (high_x << 16)
-        if b"VP8L" in found:
-            (bits,) = struct.unpack_from("<xI", found[b"VP8L"])
+        if b"VP8L" in chunks:
+            (bits,) = struct.unpack_from("<xI", chunks[b"VP8L"])
             return 1 + (bits >> 14 & 0x3FFF), 1 + (bits & 0x3FFF)
-        width, height = struct.unpack_from("<6xHH", found.get(b"VP8 ", b""))
+        width, height = struct.unpack_from("<6xHH", chunks.get(b"VP8 ", b""))
         return height & 0x3FFF, width & 0x3FFF
     except struct.error:
-        raise Refusal(DAMAGED) from None
+        raise UnreadableError(DAMAGED) from None
 
 
 def _has_alpha(data: bytes) -> bool:
     stream = BytesIO(data)
     for name, length in _chunks(stream):
-        start = exactly(stream, min(length, 5))
+        start = read_exactly(stream, min(length, 5))
         if name == b"ALPH" or (name == b"VP8X" and start[0] & ALPHA) or (name == b"VP8L" and start[4] & 0x10):
             return True
     return False
 
 
 def decode(stream: BinaryIO) -> NDArray[Any]:
-    """Return the pixels in three channels, or four where there is an alpha channel."""
+    """Decode the pixels to three channels, or to four with alpha."""
     import imagecodecs
 
     stream.seek(0)
@@ -84,7 +88,7 @@ def decode(stream: BinaryIO) -> NDArray[Any]:
 
 
 def encode(image: NDArray[Any], metadata: Metadata, quality: int) -> bytes:
-    """Return the bytes of a lossless file; ``quality`` is not used."""
+    """Encode an image without loss; ``quality`` has no effect."""
     from PIL import Image
 
     options: dict[str, Any] = {"lossless": True, "exact": True}
@@ -95,11 +99,12 @@ def encode(image: NDArray[Any], metadata: Metadata, quality: int) -> bytes:
     stream = BytesIO()
     colors = np.ascontiguousarray(to_rgb(image))
     Image.fromarray(colors).save(stream, "WEBP", **options)
-    return _with_alpha_mark(stream.getvalue()) if colors.shape[2] == 4 else stream.getvalue()
+    return _with_alpha_flag(stream.getvalue()) if colors.shape[2] == 4 else stream.getvalue()
 
 
-def _with_alpha_mark(data: bytes) -> bytes:
-    """Say that there is an alpha channel, which the encoder does not where all is opaque."""
+def _with_alpha_flag(data: bytes) -> bytes:
+    """Set the flag of the alpha channel in all headers."""
+    # The encoder does not set it if all pixels are opaque.
     stream, marked = BytesIO(data), bytearray(data)
     for name, _ in _chunks(stream):
         if name == b"VP8X":

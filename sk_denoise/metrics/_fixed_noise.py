@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from sk_denoise._intensity import UNIT, IntensityRange, is_stored
+from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._random import root_seed, stream
 from sk_denoise._validation import (
     Noiser,
@@ -107,7 +107,7 @@ def unit_of(estimator: Any, samples: NDArray[Any]) -> IntensityRange | None:
     Noise turns integers into floats, which no longer tell it.
     """
     learned = getattr(estimator, "intensity_range_", None)
-    if learned is None or not is_stored(samples.dtype) or not takes_images(estimator):
+    if learned is None or not has_image_depth(samples.dtype) or not takes_images(estimator):
         return None
     counted = IntensityRange.of(samples)
     is_another = UNIT in (learned, counted) or counted.white > learned.white or samples.dtype.itemsize == 1

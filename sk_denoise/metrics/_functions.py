@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise._intensity import IntensityRange, is_stored
+from sk_denoise._intensity import IntensityRange, has_image_depth
 from sk_denoise._validation import (
     check_numbers,
     check_sample_weight,
@@ -244,7 +244,7 @@ def _warn_of_range(truth: ArrayLike, data_range: float) -> None:
     """Warn where clean samples are integers of an image file, in the range of [0, 1]."""
     check_data_range(data_range)
     clean = np.asarray(truth)
-    if is_stored(clean.dtype) and data_range <= 1 < clean.max(initial=0):
+    if has_image_depth(clean.dtype) and data_range <= 1 < clean.max(initial=0):
         white = IntensityRange.of(clean).white
         warn_user(
             f"truth holds {clean.dtype} up to {clean.max()}, and data_range is {data_range:g}. Give it in "

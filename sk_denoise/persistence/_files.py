@@ -14,7 +14,7 @@ import sklearn
 import torch
 
 from sk_denoise._version import __version__
-from sk_denoise.io._atomic import check_path, check_target, replace_file
+from sk_denoise.io._atomic import check_path, replace_file, resolve_destination
 from sk_denoise.persistence._container import Contents, contents_of, open_file, pack, parse_json
 from sk_denoise.persistence._limits import MOST_ENTRIES
 from sk_denoise.persistence._names import OWN, check_name
@@ -83,7 +83,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     >>> bool((loaded.predict(X) == dae.predict(X)).all())
     True
     """
-    target = check_target(path)
+    target = resolve_destination(path)
     check_name(path, OWN)
     replace_file(target, _pieces_of(estimator), durable=True)
 

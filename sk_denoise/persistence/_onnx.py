@@ -16,7 +16,7 @@ from torch import nn
 from sk_denoise._extras import require_extra
 from sk_denoise._version import __version__
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
-from sk_denoise.io._atomic import check_target, replace_file
+from sk_denoise.io._atomic import replace_file, resolve_destination
 from sk_denoise.persistence._graphs import Images, Rows, Samples
 from sk_denoise.persistence._names import GRAPH, check_name
 from sk_denoise.persistence._scalers import Scaled, Shift, shifts_of, steps_of
@@ -93,7 +93,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     steps, denoiser = _denoiser_in(estimator)
     shifts = shifts_of(steps)
     check_is_fitted(denoiser)
-    target = check_target(path)
+    target = resolve_destination(path)
     check_name(path, GRAPH)
     model = _exported(denoiser, shifts).model_proto
     _name_axes(model.graph)

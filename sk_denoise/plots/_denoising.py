@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise._intensity import is_stored
+from sk_denoise._intensity import has_image_depth
 from sk_denoise._validation import Noiser, check_noiser, check_one_of
 from sk_denoise.metrics import psnr
 from sk_denoise.metrics._fixed_noise import (
@@ -197,7 +197,7 @@ class DenoisingDisplay(Display):
         shown = as_samples(through_earlier_steps(estimator, noisy)[0], "X_noisy")
         _check_alike(clean, shown)
         known = getattr(last, "image_shape_", None) if kind == "images" and _are_rows(clean) else None
-        unit = None if is_stored(shown[0].dtype) else unit_of(last, clean[0])
+        unit = None if has_image_depth(shown[0].dtype) else unit_of(last, clean[0])
         return cls.from_predictions(
             clean[first],
             shown[first],

@@ -1,6 +1,6 @@
-"""Images of any size, denoised by networks whose weights are in the box, which ``MODELS`` lists by name."""
+"""Restoration of images of any size by pretrained networks, listed in ``MODELS``."""
 
-from sk_denoise.restoration._images import denoise_file, denoise_image, estimate_sigma
-from sk_denoise.restoration._models import MODELS, Model, load_pretrained
+from sk_denoise.restoration._denoise_image import denoise_file, denoise_image, estimate_sigma
+from sk_denoise.restoration._pretrained import MODELS, PretrainedModel, load_pretrained
 
-__all__ = ["MODELS", "Model", "denoise_file", "denoise_image", "estimate_sigma", "load_pretrained"]
+__all__ = ["MODELS", "PretrainedModel", "denoise_file", "denoise_image", "estimate_sigma", "load_pretrained"]

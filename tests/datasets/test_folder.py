@@ -48,7 +48,7 @@ def test_hidden_files_and_folders_are_left_out(tmp_path):
     assert names(ImageFolder(tmp_path)) == ["a.png"]
 
 
-def test_linked_folders_are_looked_through_and_a_circle_of_links_ends(tmp_path):
+def test_linked_folders_are_searched_and_circles_of_links_end(tmp_path):
     write(tmp_path / "elsewhere" / "b.png")
     write(tmp_path / "here" / "a.png")
     (tmp_path / "here" / "link").symlink_to(tmp_path / "elsewhere")
@@ -85,7 +85,7 @@ def test_the_colour_of_a_folder_is_that_of_its_files(tmp_path, ten):
     assert ImageFolder(tmp_path / "gray", color="auto").color == "rgb"
 
 
-def test_the_colour_of_broken_files_is_not_known(tmp_path):
+def test_broken_files_count_as_colour(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"nothing")
     assert ImageFolder(tmp_path, color="auto").color == "rgb"
 
@@ -105,7 +105,7 @@ def test_indexing_follows_sequences(ten):
         _ = folder["0"]
 
 
-def test_an_image_is_the_callers_to_change(ten):
+def test_a_change_to_an_image_does_not_change_the_folder(ten):
     folder = ImageFolder(ten)
     folder[3][...] = 99
     assert folder[3].max() == 3
@@ -136,7 +136,7 @@ def test_images_with_too_many_pixels_are_refused(ten):
         _ = ImageFolder(ten, max_pixels=47)[0]
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path):
+def test_a_path_that_is_no_folder_of_images_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no folder '.*nowhere'"):
         ImageFolder(tmp_path / "nowhere")
     with pytest.raises(NotADirectoryError, match=r"a\.png' is a file"):
@@ -161,11 +161,11 @@ def test_wrong_parameters_are_refused(ten, parameters, error, message):
         ImageFolder(ten, **parameters)
 
 
-def test_it_says_what_it_is(ten):
+def test_the_representation_shows_folder_and_colour(ten):
     assert repr(ImageFolder(ten)) == f"<ImageFolder({str(ten)!r}, color='rgb') of 10 images>"
 
 
-def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path, monkeypatch):
+def test_a_folder_without_permission_is_not_skipped(tmp_path, monkeypatch):
     write(tmp_path / "a.png")
     write(tmp_path / "secret" / "b.png")
     scandir = os.scandir
@@ -183,7 +183,7 @@ def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path, monkeypatch)
 # Pairs
 
 
-def test_sides_belong_together_by_name_whatever_the_suffix(tmp_path):
+def test_sides_are_paired_by_name_without_the_suffix(tmp_path):
     for value, name in enumerate(["b", "a", "sub/a"]):
         write(tmp_path / "clean" / f"{name}.png", value=value)
         write(tmp_path / "noisy" / f"{name}.tif", value=100 + value)
@@ -193,7 +193,7 @@ def test_sides_belong_together_by_name_whatever_the_suffix(tmp_path):
     assert "noisy=" in repr(folder)
 
 
-def test_files_without_another_side_are_told_of(tmp_path):
+def test_files_without_another_side_get_a_warning(tmp_path):
     for value in range(6):
         write(tmp_path / "clean" / f"{value}.png", value=value)
     for name in ("4", "5", "6"):
@@ -213,12 +213,12 @@ def test_folders_without_a_common_name_are_refused(tmp_path):
         ImageFolder(tmp_path / "clean", noisy=tmp_path / "noisy")
 
 
-def test_two_files_of_one_name_are_no_side(tmp_path):
+def test_two_files_of_one_name_are_ambiguous(tmp_path):
     for name in ("a.png", "a.tif"):
         write(tmp_path / "clean" / name)
     write(tmp_path / "noisy" / "a.png")
     assert len(ImageFolder(tmp_path / "clean")) == 2
-    with pytest.raises(ValueError, match=r"a\.png and .*a\.tif have one name but for the suffix"):
+    with pytest.raises(ValueError, match=r"a\.png and .*a\.tif have the same name without the suffix"):
         ImageFolder(tmp_path / "clean", noisy=tmp_path / "noisy")
 
 
@@ -275,7 +275,7 @@ def test_each_part_gets_at_least_one(ten):
 # Cache
 
 
-def test_an_image_is_read_once_while_there_is_room(ten, monkeypatch):
+def test_an_image_is_read_once_while_the_cache_has_room(ten, monkeypatch):
     read = []
     original = _folder.read_image
     monkeypatch.setattr(
@@ -285,13 +285,13 @@ def test_an_image_is_read_once_while_there_is_room(ten, monkeypatch):
     for index in (0, 1, 2, 0, 1, 2):
         _ = folder[index]
     assert len(read) == 3
-    _ = folder[0], folder[3], folder[0], folder[2]  # in place of 1, which was not used for longest
+    _ = folder[0], folder[3], folder[0], folder[2]  # in place of 1, the least recently used one
     assert len(read) == 4
     _ = folder[1]
     assert len(read) == 5
 
 
-def test_the_cache_never_holds_more_than_it_may(ten):
+def test_the_cache_never_exceeds_its_limit(ten):
     folder = ImageFolder(ten, color="gray", cache_bytes=150)
     for index in np.random.default_rng(0).integers(10, size=300):
         assert folder[index].max() == index
@@ -299,13 +299,13 @@ def test_the_cache_never_holds_more_than_it_may(ten):
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 47])
-def test_without_room_nothing_is_kept(ten, cache_bytes):
+def test_a_cache_without_room_stays_empty(ten, cache_bytes):
     folder = ImageFolder(ten, color="gray", cache_bytes=cache_bytes)
     assert [image.max() for image in folder] == list(range(10))
     assert len(folder._cache) == 0
 
 
-def test_a_pickle_leaves_the_cache_behind(ten):
+def test_a_pickle_has_an_empty_cache(ten):
     folder = ImageFolder(ten, cache_bytes=10**6)
     _ = list(folder)
     again = pickle.loads(pickle.dumps(folder))

@@ -21,7 +21,7 @@ def test_patches_lie_side_by_side_and_cover_the_image():
     np.testing.assert_array_equal(patches, [p[r : r + 2, c : c + 3] for r, c in corners])
 
 
-def test_the_stride_sets_how_far_apart_they_are():
+def test_the_stride_is_the_distance_of_patches():
     p = image(6, 6, 3)
     patches = extract_patches([p], 4, stride=(1, 2))
     corners = [(row, column) for row in (0, 1, 2) for column in (0, 2)]
@@ -96,7 +96,7 @@ def test_random_patches_are_pieces_of_their_image():
         ([image(8, 8)], {"patch_size": 0}, ValueError, "patch_size must be at least 1"),
     ],
 )
-def test_what_cannot_be_cut_is_refused(images, parameters, error, message):
+def test_images_that_cannot_be_cut_are_refused(images, parameters, error, message):
     with pytest.raises(error, match=message):
         extract_patches(images, **{"patch_size": 4, **parameters})
 
@@ -114,8 +114,8 @@ def test_joining_undoes_cutting(shape, dtype, stride):
         np.testing.assert_array_equal(joined, p)
 
 
-def test_overlapping_patches_pass_over_into_each_other():
-    patches = np.stack([np.zeros((1, 8)), np.ones((1, 8))])  # two that disagree where they overlap
+def test_overlapping_patches_are_blended():
+    patches = np.stack([np.zeros((1, 8)), np.ones((1, 8))])  # different in the overlap
     row = join_patches(patches, (1, 12), stride=(1, 4))[0]
     assert (np.diff(row) >= 0).all()
     assert 0 < row[4] < 0.25

@@ -1,4 +1,4 @@
-"""Noisy data that lost their clean source on the way from the noiser are noticed, and no others are."""
+"""Noisy data that lost their clean source are detected, and no other data."""
 
 from __future__ import annotations
 
@@ -112,21 +112,21 @@ def plain(X):
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
-def test_a_step_behind_a_noiser_is_noticed(X, step):
+def test_a_step_behind_a_noiser_is_detected(X, step):
     with pytest.warns(CleanTargetWarning, match=LOST):
         make_pipeline(GaussianNoiser(0.25), clone(step), WienerDenoiser()).fit(X)
 
 
 @pytest.mark.parametrize("noiser", NOISES.values(), ids=NOISES)
 @pytest.mark.parametrize("step", ["standard", "pca", "union"])
-def test_noise_of_all_kinds_is_noticed(X, noiser, step):
+def test_noise_of_all_kinds_is_detected(X, noiser, step):
     with pytest.warns(CleanTargetWarning, match="X holds the noise of"):
         make_pipeline(clone(noiser), clone(STEPS[step]), WienerDenoiser()).fit(X)
 
 
 @pytest.mark.filterwarnings("ignore:Feature .* is constant")
 @pytest.mark.parametrize("noise", ["gaussian", "masking", "choice"])
-@pytest.mark.parametrize("step", sorted(set(STEPS) - {"power"}))  # which takes seconds
+@pytest.mark.parametrize("step", sorted(set(STEPS) - {"power"}))  # slow
 def test_clean_data_and_other_draws_pass_after_the_same_steps(X, noise, step):
     noised(X, clone(NOISES[noise]))
     WienerDenoiser().fit(clone(STEPS[step]).fit_transform(X))
@@ -138,14 +138,14 @@ def test_a_step_before_the_noiser_passes(X):
     make_pipeline(StandardScaler(), GaussianNoiser(0.25), autoencoder()).fit(X)
 
 
-def test_frames_are_noticed_too(X):
+def test_frames_are_detected_too(X):
     with sklearn.config_context(transform_output="pandas"):
         pipe = make_pipeline(GaussianNoiser(0.25), StandardScaler(), WienerDenoiser())
         with pytest.warns(CleanTargetWarning, match=LOST):
             pipe.fit(pd.DataFrame(X).add_prefix("pixel "))
 
 
-def test_labels_and_noise_of_its_own_make_no_difference(X, digits):
+def test_labels_and_a_noise_parameter_make_no_difference(X, digits):
     labels = digits.train_labels[:200]
     for denoiser in (autoencoder(), autoencoder(noise=0.1), autoencoder(noise=None)):
         with pytest.warns(CleanTargetWarning, match=LOST):
@@ -160,21 +160,21 @@ def test_labels_and_noise_of_its_own_make_no_difference(X, digits):
     [autoencoder(), WienerDenoiser(), DenoisingEnsemble(autoencoder(), n_estimators=2, random_state=0)],
     ids=["autoencoder", "wiener", "ensemble"],
 )
-def test_whatever_learns_from_clean_rows_notices(X, denoiser):
+def test_all_estimators_on_clean_rows_detect_noise(X, denoiser):
     with pytest.warns(CleanTargetWarning, match=LOST):
         make_pipeline(GaussianNoiser(0.25), StandardScaler(), denoiser).fit(X)
 
 
 @pytest.mark.parametrize("n", [1, 6])
 @pytest.mark.parametrize("scaler", [PixelScaler(input_range=(0, 2)), Centerer()], ids=["scaler", "centerer"])
-def test_an_image_denoiser_notices(n, scaler):
+def test_an_image_denoiser_detects_noise(n, scaler):
     with pytest.warns(CleanTargetWarning, match=LOST):
         make_pipeline(GaussianNoiser(0.1), clone(scaler), for_images()).fit(PHOTOS[:n])
     noised(PHOTOS[:n])
     make_pipeline(clone(scaler), for_images()).fit(PHOTOS[:n])
 
 
-def test_lists_and_patches_of_images_are_noticed():
+def test_lists_and_patches_of_images_are_detected():
     with pytest.warns(CleanTargetWarning, match=LOST):
         for_images().fit(list(plain(PHOTOS)))
     for fit in (for_images().fit, autoencoder().fit_patches):
@@ -186,7 +186,7 @@ def test_lists_and_patches_of_images_are_noticed():
         fit(RandomPatches(list(zip(plain(PHOTOS), PHOTOS.astype(np.float32), strict=True)), 16))
 
 
-def test_partial_fits_scores_and_validation_notice(X):
+def test_partial_fits_scores_and_validation_detect_noise(X):
     fitted = autoencoder().fit(X)
     for use in (fitted.partial_fit, fitted.score):
         with pytest.warns(CleanTargetWarning, match=LOST):
@@ -195,26 +195,26 @@ def test_partial_fits_scores_and_validation_notice(X):
         autoencoder().fit(X, X_val=plain(X[:100]))
 
 
-def test_a_second_noiser_notices(X):
+def test_a_second_noiser_detects_noise(X):
     with pytest.warns(CleanTargetWarning, match=LOST):
         make_pipeline(GaussianNoiser(0.25), StandardScaler(), GaussianNoiser(0.1)).fit_transform(X)
 
 
-def test_every_fold_notices(X):
+def test_every_fold_detects_noise(X):
     pipe = make_pipeline(GaussianNoiser(0.25), StandardScaler(), WienerDenoiser())
     with pytest.warns(CleanTargetWarning, match=LOST) as record:
         cross_val_score(pipe, X, cv=2)
     assert sum(issubclass(w.category, CleanTargetWarning) for w in record) == 2
 
 
-def test_it_is_noticed_once(X):
+def test_one_fit_gets_one_warning(X):
     with pytest.warns(CleanTargetWarning) as record:
         make_pipeline(GaussianNoiser(0.25), StandardScaler(), autoencoder(noise=0.1)).fit(X)
     assert len(record) == 1
     assert record[0].filename == __file__
 
 
-def test_threads_notice_their_own(X):
+def test_threads_detect_their_own_noise(X):
     messages = []
 
     def fit():
@@ -233,7 +233,7 @@ def test_threads_notice_their_own(X):
 # What is meant ------------------------------------------------------------------------------------------
 
 
-def test_what_counts_as_clean_may_be_said(X):
+def test_noisy_data_may_be_declared_clean(X):
     noisy = plain(X)
     with pytest.warns(CleanTargetWarning, match=r"say so by fit\(X, X\)"):
         autoencoder().fit(noisy)
@@ -244,7 +244,7 @@ def test_what_counts_as_clean_may_be_said(X):
     assert for_images().fit(images, images).target_source_ == "X"
 
 
-def test_pairs_as_given_pass(X):
+def test_given_pairs_pass(X):
     noisy = plain(X)
     for X_noisy in (noisy, noisy.astype(np.float32)):
         assert autoencoder().fit(X_noisy, X_clean=X).target_source_ == "X_clean"
@@ -253,7 +253,7 @@ def test_pairs_as_given_pass(X):
     assert autoencoder().fit(scaler.transform(noisy), scaler.transform(X)).target_source_ == "y"
 
 
-def test_a_clean_side_that_missed_a_step_is_noticed(X):
+def test_a_clean_side_without_a_step_is_detected(X):
     with pytest.warns(CleanTargetWarning, match="y is the clean side from before that change"):
         make_pipeline(GaussianNoiser(0.25), StandardScaler(), autoencoder()).fit(X, X)
 

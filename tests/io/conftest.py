@@ -1,4 +1,4 @@
-"""What the libraries behind the formats can do."""
+"""Abilities of the libraries behind the formats."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from packaging.version import Version
 
 @pytest.fixture(scope="session")
 def fax_is_read() -> bool:
-    """Whether TIFFs that are packed as a fax is are read; older libraries refuse them."""
+    """Return whether the libraries read TIFFs with fax compression."""
     versions = Version(imagecodecs.__version__), Version(tifffile.__version__)
     return versions[0] >= Version("2026.3.6") and versions[1] >= Version("2026.3.3")

@@ -33,7 +33,7 @@ def array(channels, dtype="uint8"):
 
 
 def pillow(kind, mode="RGB", **options):
-    """Return the bytes that Pillow writes."""
+    """Return the bytes of a file by Pillow."""
     exif = Image.Exif()
     exif[271], exif[274], exif[282], exif[283] = "Maker", 6, 300, 300
     options = {"exif": exif, "icc_profile": bytes(128)} | options
@@ -52,14 +52,14 @@ def frames(kind):
 
 
 def tiff(image, **options):
-    """Return the bytes that tifffile writes."""
+    """Return the bytes of a file by tifffile."""
     stream = BytesIO()
     tifffile.imwrite(stream, image, **options)
     return stream.getvalue()
 
 
 def ours(folder, suffix, image):
-    """Return the bytes that the library writes."""
+    """Return the bytes of a file by this library."""
     write_image(folder / f"a{suffix}", image)
     return (folder / f"a{suffix}").read_bytes()
 
@@ -107,7 +107,7 @@ KINDS = {
 
 
 def outcome(path, data):
-    """Return the image or the error that is meant for the user; anything else comes through."""
+    """Return the image or the UnreadableImageError, and raise all other errors."""
     path.write_bytes(data)
     start = time.monotonic()
     try:
@@ -154,11 +154,11 @@ def test_damaged_bytes_give_an_image_or_the_error(tmp_path, kind):
         outcome(tmp_path / "a", damaged.tobytes())
 
 
-def test_what_is_no_image_is_refused_in_words(tmp_path):
+def test_files_that_are_no_images_are_refused_in_words(tmp_path):
     path = tmp_path / "a.png"
     for data, message in [
         (b"", "the file is empty"),
-        (b"A text, not an image.", "it is no image that can be read; what can be read is PNG, JPEG, TIFF"),
+        (b"A text, not an image.", "it is no image that can be read; readable formats are PNG, JPEG, TIFF"),
         (b"\0" * 99, "it is no image"),
         (b"\0\0\0\x18ftypheic", "it is a HEIC or AVIF file"),
         (b"\x89PNG\r\n\x1a\n", "the file is cut off"),
@@ -218,8 +218,8 @@ def claimed(kind, side):
     )
 
 
-def crumbs(kind, n):
-    """Return a file of a kind that consists of that many parts with nothing in them, and a small image."""
+def empty_parts(kind, n):
+    """Return a file of a small image and a number of empty parts."""
     stream = BytesIO()
     if kind == "TIFF":
         places = [8 + 18 * number for number in range(1, n)] + [0]
@@ -237,17 +237,17 @@ def crumbs(kind, n):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_a_file_of_crumbs_is_refused_before_it_takes_minutes(tmp_path, kind):
+def test_a_file_of_many_empty_parts_is_refused_before_it_takes_minutes(tmp_path, kind):
     path = tmp_path / "crumbs"
-    path.write_bytes(crumbs(kind, 1000))
+    path.write_bytes(empty_parts(kind, 1000))
     assert image_size(path) == (10, 10)
-    path.write_bytes(crumbs(kind, 2**16 + 2**11))
+    path.write_bytes(empty_parts(kind, 2**16 + 2**11))
     with pytest.raises(UnreadableImageError, match=r"consists of more than \d+ parts; save the image anew"):
         image_size(path)
 
 
 def test_a_tiff_of_many_pages_is_refused_by_their_number(tmp_path):
-    (tmp_path / "pages.tif").write_bytes(crumbs("TIFF", 2**10 + 1))
+    (tmp_path / "pages.tif").write_bytes(empty_parts("TIFF", 2**10 + 1))
     with pytest.raises(UnreadableImageError, match="more than 1024 frames or pages"):
         image_size(tmp_path / "pages.tif")
 

@@ -14,12 +14,12 @@ from PIL import ExifTags, Image, ImageCms
 
 from sk_denoise.exceptions import UnreadableImageError
 from sk_denoise.io import IMAGE_SUFFIXES, image_size, image_suffix, read_image, write_image
-from sk_denoise.io._exif import gathered
+from sk_denoise.io._exif import extract_exif
 from sk_denoise.io._formats import FORMATS
 
 HEIGHT, WIDTH = 17, 24
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-# What Pillow's FLIP_.. and ROTATE_.. would do, in numpy's words: stored -> seen
+# What Pillow's FLIP_.. and ROTATE_.. do, in numpy: stored -> upright
 UPRIGHT = {
     1: lambda a: a,
     2: np.fliplr,
@@ -76,7 +76,7 @@ LOSSLESS = [
 
 
 @pytest.mark.parametrize(("suffix", "dtype", "channels"), LOSSLESS)
-def test_what_is_written_without_a_loss_is_read_as_it_was(tmp_path, suffix, dtype, channels):
+def test_lossless_files_keep_the_array(tmp_path, suffix, dtype, channels):
     image = array(channels, dtype)
     write_image(tmp_path / f"a{suffix}", image)
     same(read_image(tmp_path / f"a{suffix}"), image)
@@ -92,7 +92,7 @@ def test_tiny_images_keep_their_shape(tmp_path, suffix, dtype, channels, size):
     same(read_image(tmp_path / f"a{suffix}"), image)
 
 
-def test_jpeg_is_close_to_what_was_written(tmp_path):
+def test_jpeg_is_close_to_the_written_image(tmp_path):
     for image in (smooth(), smooth()[..., 0]):
         write_image(tmp_path / "a.jpg", image, quality=100)
         actual = read_image(tmp_path / "a.jpg")
@@ -114,7 +114,7 @@ def test_webp_has_colours_only_and_keeps_an_opaque_alpha_channel(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
-def test_pillow_reads_what_is_written(tmp_path, suffix):
+def test_pillow_reads_written_files(tmp_path, suffix):
     write_image(tmp_path / f"a{suffix.upper()}", smooth())
     with Image.open(tmp_path / f"a{suffix.upper()}") as image:
         assert np.abs(np.array(image).astype(int) - smooth()).max() <= 6
@@ -276,7 +276,7 @@ def packed_bits(image, bits):
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_tiffs_of_few_bits_are_scaled_and_white_at_0_is_turned_round(tmp_path, bits):
+def test_tiffs_of_few_bits_are_scaled_and_white_at_0_is_inverted(tmp_path, bits):
     image = array() >> (8 - bits)
     packed = packed_bits(image, bits)
     expected = image * np.uint8(255 // (2**bits - 1))
@@ -286,7 +286,7 @@ def test_tiffs_of_few_bits_are_scaled_and_white_at_0_is_turned_round(tmp_path, b
     same(read_image(tmp_path / "a.tif"), 255 - expected)
 
 
-def test_white_at_0_is_turned_round_in_8_and_16_bits(tmp_path):
+def test_white_at_0_is_inverted_in_8_and_16_bits(tmp_path):
     for dtype in ("uint8", "uint16"):
         tifffile.imwrite(tmp_path / "a.tif", array(0, dtype), photometric="miniswhite")
         same(read_image(tmp_path / "a.tif"), np.iinfo(dtype).max - array(0, dtype))
@@ -489,7 +489,7 @@ def test_the_limit_of_pixels_can_be_moved(tmp_path):
 
 
 def camera(path, **options):
-    """Write an image with everything that a camera says."""
+    """Write an image with the metadata of a camera."""
     exif = Image.Exif()
     exif[271], exif[274], exif[282], exif[283], exif[296] = "Maker", 6, 300, 300, 2
     if path.suffix != ".tif":  # Pillow cannot write it there
@@ -510,7 +510,7 @@ def camera(path, **options):
         ("b.tif", "uint16"),
     ],
 )
-def test_the_profile_goes_along_byte_for_byte(tmp_path, source, target, dtype):
+def test_the_profile_is_copied_byte_for_byte(tmp_path, source, target, dtype):
     camera(tmp_path / source)
     write_image(tmp_path / target, array(3, dtype), like=tmp_path / source)
     with (tmp_path / target).open("rb") as stream:
@@ -525,7 +525,7 @@ def test_the_profile_goes_along_byte_for_byte(tmp_path, source, target, dtype):
 
 @pytest.mark.parametrize("source", ["a.jpg", "a.png", "a.webp"])
 @pytest.mark.parametrize("target", ["b.jpg", "b.png", "b.webp"])
-def test_exif_goes_along_and_says_upright(tmp_path, source, target):
+def test_exif_is_copied_and_upright(tmp_path, source, target):
     camera(tmp_path / source)
     seen = read_image(tmp_path / source)
     write_image(tmp_path / target, seen, like=tmp_path / source)
@@ -557,7 +557,7 @@ def photographed(path, endian):
 @pytest.mark.parametrize("endian", ["<", ">"])
 @pytest.mark.parametrize("way", ["b.tif", "b.tif c.tif", "b.tif c.jpg", "b.tif c.png d.tif"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_exif_goes_through_tiffs_in_any_byte_order(tmp_path, way, endian, channels):
+def test_exif_is_copied_through_tiffs_in_any_byte_order(tmp_path, way, endian, channels):
     source = photographed(tmp_path / "a.png", endian)
     seen = array(channels)[..., 0] if channels == 1 else array(channels)
     for name in way.split():
@@ -589,14 +589,14 @@ def test_another_reader_finds_exif_in_a_tiff(tmp_path):
 @pytest.mark.parametrize(
     "title", ["ImageJ=1.54f\nimages=1", '<?xml version="1.0"?><OME/>', '{"shape": [17, 24]}']
 )
-def test_titles_that_tell_programs_what_is_in_the_file_stay_there(tmp_path, title):
+def test_titles_for_programs_are_not_copied(tmp_path, title):
     tifffile.imwrite(tmp_path / "a.tif", array(1), photometric="minisblack", description=title, metadata=None)
     write_image(tmp_path / "b.tif", array(1), like=tmp_path / "a.tif")
     with tifffile.TiffFile(tmp_path / "b.tif") as tif:
         assert tif.pages[0].tags.valueof(270) is None
 
 
-def test_a_title_for_people_goes_along(tmp_path):
+def test_a_title_for_people_is_copied(tmp_path):
     tifffile.imwrite(
         tmp_path / "a.tif", array(1), photometric="minisblack", description="A cat", metadata=None
     )
@@ -620,7 +620,7 @@ def test_exif_is_read_from_big_tiffs(order):
     data = (bytes(16) + directory).ljust(200, b"\0") + b"Maker, long\0"
     data = data.ljust(300, b"\0") + inside
     exif = Image.Exif()
-    exif.load(gathered(BytesIO(data), 16, order, is_big=True))
+    exif.load(extract_exif(BytesIO(data), 16, order, is_big=True))
     assert exif[271] == "Maker, long"
     assert exif.get_ifd(0x8769) == {34855: 400}
 
@@ -641,7 +641,7 @@ def test_damaged_exif_in_a_tiff_is_no_exif(tmp_path):
 
 
 def with_exif(path, n_bytes):
-    """Write a PNG whose EXIF data say little at great length."""
+    """Write a PNG with EXIF data of a given length."""
     exif = struct.pack("<4sIHHHIHH", b"II*\0", 8, 1, 274, 3, 1, 6, 0).ljust(n_bytes, b"\0")
     path.write_bytes(png(2, 1, 8, 0, b"\0\1\2", chunk(b"eXIf", exif)))
     return path
@@ -657,7 +657,7 @@ def test_exif_that_is_too_long_for_a_jpeg_is_refused_with_advice(tmp_path):
         write_image(tmp_path / f"b{suffix}", array(), like=long)
 
 
-def test_the_thumbnail_of_another_image_is_not_shown(tmp_path):
+def test_the_thumbnail_of_another_image_is_removed(tmp_path):
     first = struct.pack("<IHHHIHHI", 8, 1, 274, 3, 1, 6, 0, 26)
     thumbnail = struct.pack("<HHHIHHI", 1, 259, 3, 1, 6, 0, 0)
     source = png(2, 1, 8, 0, b"\0\1\2", chunk(b"eXIf", b"II*\0" + first + thumbnail))
@@ -670,14 +670,14 @@ def test_the_thumbnail_of_another_image_is_not_shown(tmp_path):
 
 @pytest.mark.parametrize("source", ["a.jpg", "a.png", "a.tif", "a.bmp"])
 @pytest.mark.parametrize("target", ["b.jpg", "b.png", "b.tif", "b.bmp"])
-def test_the_resolution_goes_along(tmp_path, source, target):
+def test_the_resolution_is_copied(tmp_path, source, target):
     Image.fromarray(smooth()).save(tmp_path / source, dpi=(300, 150))
     write_image(tmp_path / target, array(3), like=tmp_path / source)
     with Image.open(tmp_path / target) as image:
         assert [float(dots) for dots in image.info["dpi"]] == pytest.approx([300, 150], abs=0.1)
 
 
-def test_a_profile_for_other_colours_is_left_behind(tmp_path):
+def test_a_profile_for_other_colours_is_not_copied(tmp_path):
     cmyk = SRGB[:16] + b"CMYK" + SRGB[20:]
     Image.fromarray(smooth()).convert("CMYK").save(tmp_path / "a.jpg", icc_profile=cmyk)
     Image.fromarray(smooth()).save(tmp_path / "c.png", icc_profile=SRGB)
@@ -703,7 +703,7 @@ def test_an_image_can_be_its_own_model(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
-def test_a_failure_leaves_what_was_there(tmp_path, suffix, monkeypatch):
+def test_a_failure_leaves_the_old_file_unchanged(tmp_path, suffix, monkeypatch):
     path = tmp_path / f"a{suffix}"
     write_image(path, smooth())
     before = path.read_bytes()
@@ -723,7 +723,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, suffix, monkeypatch):
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of other systems are others")
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
-def test_what_takes_the_place_of_a_file_has_its_permissions(tmp_path, mode):
+def test_a_new_file_has_the_permissions_of_the_old_one(tmp_path, mode):
     write_image(tmp_path / "a.png", array())
     (tmp_path / "a.png").chmod(mode)
     write_image(tmp_path / "a.png", array(seed=1))
@@ -774,7 +774,7 @@ def test_a_link_stays_a_link(tmp_path):
         ("a.webp", np.zeros((1, 16384), np.uint8), "WebP holds at most 16383 pixels a side"),
     ],
 )
-def test_what_a_format_cannot_hold_is_refused_with_advice(tmp_path, name, image, message):
+def test_images_beyond_a_format_are_refused_with_advice(tmp_path, name, image, message):
     with pytest.raises(ValueError, match=message):
         write_image(tmp_path / name, image)
     assert not list(tmp_path.iterdir())
@@ -849,17 +849,17 @@ def test_tifffile_logs_nothing_while_images_are_read(tmp_path, caplog):
     assert read_image(tmp_path / "a.tif").shape == (HEIGHT, WIDTH)
     assert not caplog.records
     tifffile.TiffFile(BytesIO((tmp_path / "a.tif").read_bytes())).close()
-    assert caplog.records  # others hear it as before
+    assert caplog.records  # outside of reading, messages are logged as before
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp", ".webp"])
-def test_the_suffix_is_told_by_the_content(tmp_path, suffix):
+def test_the_content_decides_on_the_suffix(tmp_path, suffix):
     write_image(tmp_path / f"image{suffix}", np.zeros((3, 4), np.uint8))
     (tmp_path / f"image{suffix}").rename(tmp_path / "image.dat")
     assert image_suffix(tmp_path / "image.dat") == suffix
 
 
-def test_what_is_no_image_has_no_suffix(tmp_path):
+def test_a_file_that_is_no_image_has_no_suffix(tmp_path):
     (tmp_path / "image.png").write_text("no image")
     with pytest.raises(UnreadableImageError, match="it is no image that can be read"):
         image_suffix(tmp_path / "image.png")

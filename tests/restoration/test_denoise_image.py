@@ -28,13 +28,13 @@ def decibels(clean, other):
 
 
 @pytest.mark.parametrize("level", [15, 25, 50])
-def test_photos_are_far_better_than_they_came(photos, level):
+def test_photos_become_far_better(photos, level):
     for photo in photos:
         image = noisy(photo, level / 255)
         assert decibels(photo, denoise_image(image, sigma=level / 255)) > decibels(photo, image) + 2.5
 
 
-def test_the_level_is_estimated_where_it_is_not_given(photos):
+def test_a_missing_level_is_estimated(photos):
     for photo in photos:
         image = noisy(photo)
         known, estimated = denoise_image(image, sigma=25 / 255), denoise_image(image)
@@ -43,7 +43,7 @@ def test_the_level_is_estimated_where_it_is_not_given(photos):
 
 @pytest.mark.parametrize("tile_size", [64, 96])
 @pytest.mark.parametrize("sides", [(160, 200), (157, 199), (158, 130)])
-def test_tiles_and_whole_agree(photos, tile_size, sides):
+def test_tiles_and_the_whole_image_agree(photos, tile_size, sides):
     image = noisy(photos[0])[: sides[0], : sides[1]]
     whole, tiled = (
         denoise_image(image, sigma=0.1, tile_size=size, precision="float32") for size in (None, tile_size)
@@ -88,7 +88,7 @@ def test_the_smallest_images_pass(sides):
     assert np.isfinite(restored).all()
 
 
-def test_an_ensemble_does_not_depend_on_how_the_image_lies(photos):
+def test_a_self_ensemble_does_not_depend_on_rotation(photos):
     image = noisy(photos[0])[:96, :96]
     one = denoise_image(image, sigma=0.1, ensemble=True, precision="float32")
     turned = denoise_image(np.rot90(image), sigma=0.1, ensemble=True, precision="float32")
@@ -105,7 +105,7 @@ def test_half_precision_changes_little(photos):
     assert 0 < np.abs(exact - half).mean() < 0.005
 
 
-def test_no_noise_is_nothing_to_do(photos):
+def test_without_noise_the_image_is_unchanged(photos):
     restored = denoise_image(photos[0], sigma=0)
     np.testing.assert_array_equal(restored, photos[0])
     assert not np.shares_memory(restored, photos[0])
@@ -113,27 +113,27 @@ def test_no_noise_is_nothing_to_do(photos):
 
 
 @pytest.mark.parametrize("sigma", [75 / 255, 150 / 255, 0.9])
-@pytest.mark.parametrize("told", [True, False])
-def test_noise_that_is_stronger_than_the_networks_know_is_taken_away_too(photos, sigma, told):
+@pytest.mark.parametrize("is_given", [True, False])
+def test_noise_stronger_than_that_of_the_training_is_removed_too(photos, sigma, is_given):
     image = noisy(photos[0], sigma)
-    restored = denoise_image(image, sigma=sigma if told else None)
+    restored = denoise_image(image, sigma=sigma if is_given else None)
     assert decibels(photos[0], restored) > decibels(photos[0], image) + 9
     as_bytes = np.rint(255 * image.clip(0, 1)).astype(np.uint8)
-    restored = denoise_image(as_bytes, sigma=255 * sigma if told else None) / 255
+    restored = denoise_image(as_bytes, sigma=255 * sigma if is_given else None) / 255
     assert decibels(photos[0], restored) > decibels(photos[0], as_bytes / 255) + 4
 
 
 @pytest.mark.parametrize("sigma", [0, 0.1, 0.25, 0.5, 1])
 @pytest.mark.parametrize("color", ["gray", "rgb"])
-def test_noise_that_is_weaker_than_the_error_of_the_networks_does_no_harm(sigma, color):
+def test_noise_weaker_than_the_error_of_the_networks_does_no_harm(sigma, color):
     clean = load_images(color).test[0][:128, :128]
     image = noisy(clean, sigma / 255)
     restored = denoise_image(image, sigma=sigma / 255)
     assert np.mean((restored - clean) ** 2) <= 1.01 * np.mean((image - clean) ** 2)
 
 
-def test_nothing_is_taken_away_that_cannot_be_noise(photos):
-    """Stars and beads are not noise, however rarely a network saw the like."""
+def test_the_residual_is_no_larger_than_noise_can_be(photos):
+    """Stars and beads are not noise, even if the training had no similar images."""
     sky = photos[0] / 20
     places = np.random.default_rng(0).integers(0, len(sky), (2, 20))
     sky[*places] = 1
@@ -149,8 +149,8 @@ def test_nothing_is_taken_away_that_cannot_be_noise(photos):
 
 @pytest.mark.parametrize("black", [0, -1000, 5000, 1e6])
 @pytest.mark.parametrize("span", [4095, 1e-3, 1e200])
-def test_floats_of_any_range_are_denoised_as_those_from_black_to_white(photos, black, span):
-    """Counts of a camera, heights above the sea: what is black and white, the numbers tell."""
+def test_floats_of_any_range_are_denoised_like_those_in_the_unit_range(photos, black, span):
+    """Black and white of camera counts or heights above the sea follow from the numbers."""
     image = noisy(photos[0]).astype(np.float64)
     black = black * max(span / 4095, 1e-3)
     for sigma in (None, 0.1):
@@ -162,24 +162,24 @@ def test_floats_of_any_range_are_denoised_as_those_from_black_to_white(photos, b
 
 
 @pytest.mark.parametrize("sigma", ["map", "blind"])
-def test_a_network_of_the_user_is_shown_counts_as_what_it_learned_from(photos, sigma):
+def test_a_user_network_scales_counts_to_the_unit_of_its_training(photos, sigma):
     noise = GaussianNoiser((0, 0.2))
     denoiser = ImageDenoiser(noise=noise, sigma=sigma, max_epochs=1, patch_size=32, random_state=0)
     denoiser.fit([photo[:64, :64] for photo in photos])
     image = noisy(photos[0])
     restored = denoise_image(4095 * image, model=denoiser, precision="float32")
-    as_it_is = denoise_image(image, model=denoiser, precision="float32")  # beyond [0, 1] by its noise alone
+    as_it_is = denoise_image(image, model=denoiser, precision="float32")  # only noise lies beyond [0, 1]
     np.testing.assert_allclose(restored / 4095, as_it_is, atol=1e-4)
     np.testing.assert_allclose(as_it_is, denoiser.predict([image])[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("white", [1, 255])
-def test_a_network_of_the_user_is_shown_as_it_is_what_its_noise_took_far_beyond_white(photos, white):
-    learned_from = [
+def test_a_user_network_does_not_scale_an_image_with_noise_far_beyond_white(photos, white):
+    training_images = [
         (white * photo[:64, :64]).astype(np.uint8 if white == 255 else np.float32) for photo in photos
     ]
     noise = RegionNoiser(GaussianNoiser(0.6 * white), (0.3, 1.0))
-    denoiser = ImageDenoiser(noise=noise, max_epochs=1, patch_size=32, random_state=0).fit(learned_from)
+    denoiser = ImageDenoiser(noise=noise, max_epochs=1, patch_size=32, random_state=0).fit(training_images)
     image = noisy(photos[0], 0.6)
     assert np.quantile(image, 0.999) > 1.5
     as_it_is = denoise_image(image, model=denoiser, precision="float32")
@@ -189,7 +189,7 @@ def test_a_network_of_the_user_is_shown_as_it_is_what_its_noise_took_far_beyond_
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_patterns_that_look_like_more_noise_than_there_is_room_for_pass(dtype):
+def test_patterns_that_look_like_extreme_noise_pass(dtype):
     white = 1.0 if dtype is np.float32 else np.iinfo(dtype).max
     for image in (np.indices((64, 64)).sum(0) % 2, np.eye(2), np.array([[0, 1, 0]])):
         restored = denoise_image((white * image).astype(dtype))
@@ -197,7 +197,7 @@ def test_patterns_that_look_like_more_noise_than_there_is_room_for_pass(dtype):
         assert np.isfinite(restored).all()
 
 
-def test_sigma_is_refused_by_the_numbers_that_there_are():
+def test_a_sigma_larger_than_the_numbers_of_the_image_is_refused():
     photons = np.zeros((128, 128))
     photons[::37, ::37] = 50
     assert denoise_image(photons, sigma=2).max() > 35
@@ -206,7 +206,7 @@ def test_sigma_is_refused_by_the_numbers_that_there_are():
 
 
 @pytest.mark.parametrize("scale", [1, 0.3])
-def test_a_network_of_the_user_is_shown_counts_under_strong_noise_too(photos, scale):
+def test_a_user_network_scales_counts_with_strong_noise_too(photos, scale):
     denoiser = ImageDenoiser(
         noise=GaussianNoiser((0, 0.5)), sigma="map", max_epochs=1, patch_size=32, random_state=0
     ).fit([photo[:64, :64] for photo in photos])
@@ -217,7 +217,7 @@ def test_a_network_of_the_user_is_shown_counts_under_strong_noise_too(photos, sc
 
 
 @pytest.mark.parametrize(("weak", "strong"), [(2, 120), (10, 250)])
-def test_strong_places_of_a_map_leave_the_weak_ones_alone(photos, weak, strong):
+def test_strong_noise_in_a_map_does_not_change_places_with_weak_noise(photos, weak, strong):
     photo = photos[0]
     left = np.arange(photo.shape[1]) < 100
     sigma = np.where(left, weak, strong) / 255 * np.ones(photo.shape)
@@ -227,12 +227,12 @@ def test_strong_places_of_a_map_leave_the_weak_ones_alone(photos, weak, strong):
     alone = denoise_image(image[:, :100], sigma=weak / 255, precision="float32")
     assert decibels(photo[:, :80], restored[:, :80]) > decibels(photo[:, :80], alone[:, :80]) - 0.1
     assert decibels(photo[:, 100:], restored[:, 100:]) > decibels(photo[:, 100:], image[:, 100:]) + 9
-    told = []
+    calls = []
     tiled = denoise_image(
-        image, sigma=sigma, precision="float32", tile_size=64, callback=lambda *n: told.append(n)
+        image, sigma=sigma, precision="float32", tile_size=64, callback=lambda *n: calls.append(n)
     )
     np.testing.assert_allclose(tiled, restored, atol=1e-5)
-    assert told == [(done, 24) for done in range(25)]
+    assert calls == [(done, 24) for done in range(25)]
     both = denoise_image(np.dstack([image] * 3), sigma=sigma, model="gray", precision="float32")
     np.testing.assert_allclose(both, np.dstack([restored] * 3), atol=1e-6)
 
@@ -247,7 +247,7 @@ def test_a_single_pixel_marked_as_bad_changes_nothing_elsewhere(photos):
     assert decibels(photos[0], restored) > decibels(photos[0], expected) - 0.05
 
 
-def test_lights_beyond_white_are_left_as_they_came(photos):
+def test_lights_beyond_white_are_unchanged(photos):
     night = 0.2 * photos[0]
     night[40:44, 40:44] = night[100:103, 60:64] = 3
     image = noisy(night, 0.05)
@@ -267,14 +267,14 @@ def test_one_flat_channel_of_large_numbers_harms_no_other(photos):
 
 
 @pytest.mark.parametrize(("black", "span"), [(1e9, 100.0), (1e12, 100.0), (0, 1e200)])
-def test_a_network_of_the_user_loses_no_digits_of_doubles(photos, black, span):
+def test_a_user_network_loses_no_digits_of_doubles(photos, black, span):
     model = load_pretrained("gray")
     restored = denoise_image(black + span * noisy(photos[0]).astype(np.float64), model=model)
     assert decibels(photos[0], (restored - black) / span) > decibels(photos[0], noisy(photos[0])) + 5
 
 
 @pytest.mark.parametrize("value", [1e30, -1e9, 1e7, 1e300])
-def test_a_single_number_without_meaning_does_not_disturb_the_estimate(photos, value):
+def test_a_single_wild_number_does_not_change_the_estimate(photos, value):
     image = noisy(photos[0], 0.1).astype(np.float64)
     expected = estimate_sigma(image)
     image[5, 5] = value
@@ -284,14 +284,14 @@ def test_a_single_number_without_meaning_does_not_disturb_the_estimate(photos, v
     assert decibels(photos[0][20:], restored[20:]) > decibels(photos[0][20:], image[20:]) + 3
 
 
-def test_sigma_in_half_precision_is_a_number_as_any_other(photos):
+def test_sigma_may_be_in_half_precision(photos):
     image = (65535 * noisy(photos[0]).clip(0, 1)).astype(np.uint16)
     restored, expected = (denoise_image(image, sigma=t(6424)) for t in (np.float16, float))
     np.testing.assert_array_equal(restored, expected)
 
 
 def test_integers_far_from_black_are_denoised_as_well(photos):
-    """Signed numbers that were shifted, as of computed tomography."""
+    """Computed tomography has signed numbers that are often shifted."""
     image = noisy(photos[0])
     shifted = np.rint(32768 + 4000 * image).astype(np.uint16)
     restored = (denoise_image(shifted).astype(float) - 32768) / 4000
@@ -329,12 +329,10 @@ def test_progress_counts_tiles(photos, capsys):
 
 
 @pytest.mark.parametrize(("ensemble", "total"), [(False, 6), (True, 48)])
-def test_a_callback_is_told_of_every_tile(photos, ensemble, total):
-    told = []
-    denoise_image(
-        photos[0], sigma=0.1, tile_size=96, ensemble=ensemble, callback=lambda *counts: told.append(counts)
-    )
-    assert told == [(done, total) for done in range(total + 1)]
+def test_a_callback_is_called_for_every_tile(photos, ensemble, total):
+    calls = []
+    denoise_image(photos[0], sigma=0.1, tile_size=96, ensemble=ensemble, callback=lambda *n: calls.append(n))
+    assert calls == [(done, total) for done in range(total + 1)]
 
 
 @pytest.mark.parametrize("share", [1 / 16, 1 / 64, 1 / 1000])
@@ -350,13 +348,13 @@ def test_deep_images_that_use_a_small_part_of_their_range_are_denoised_as_well(p
     assert errors[0] < 1.1 * errors[1]
 
 
-def test_dark_images_whose_noise_is_strong_are_not_made_brighter_than_networks_know(photos):
+def test_dark_images_with_strong_noise_are_not_scaled_beyond_the_training(photos):
     restored = denoise_image(noisy(photos[0] / 100, 0.2).astype(np.float32), sigma=0.2)
     assert np.isfinite(restored).all()
     assert restored.std() < 0.05
 
 
-def test_what_a_callback_raises_ends_the_work(photos):
+def test_an_exception_from_a_callback_ends_the_computation(photos):
     def after_two(done, total):
         if done == 2:
             raise InterruptedError("enough")
@@ -369,7 +367,7 @@ def test_what_a_callback_raises_ends_the_work(photos):
         denoise_image(photos[0], sigma=0.1, callback=5)
 
 
-def test_the_table_of_models_tells_what_they_are():
+def test_the_table_of_models_describes_them():
     assert list(MODELS) == [model.name for model in MODELS.values()]
     for model in MODELS.values():
         assert load_pretrained(model.name).patch_shape_[2:] in ((), (model.channels,))
@@ -388,7 +386,7 @@ def test_the_table_of_models_tells_what_they_are():
         (np.zeros((6, 30, 40)), r"1 to 4 channels on its last axis, got shape \(6, 30, 40\). Of a stack"),
     ],
 )
-def test_what_is_no_image_is_refused(image, message):
+def test_arrays_that_are_no_images_are_refused(image, message):
     with pytest.raises(ValueError, match=message):
         denoise_image(image)
 
@@ -411,12 +409,12 @@ def test_what_is_no_image_is_refused(image, message):
         ({"device": "toaster"}, "device='toaster' cannot be used here"),
     ],
 )
-def test_options_that_cannot_be_used_are_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         denoise_image(np.full((20, 20), 0.5), **{"sigma": 0.1, **options})
 
 
-def test_files_keep_what_they_can(tmp_path, photos):
+def test_files_keep_depth_and_metadata(tmp_path, photos):
     image = (noisy(photos[0]).clip(0, 1) * 65535).astype(np.uint16)
     write_image(tmp_path / "noisy.png", image)
     denoise_file(tmp_path / "noisy.png", tmp_path / "clean.tif", sigma=25 * 257)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from sk_denoise.datasets import ImageFolder, RandomPatches, _patches, _sources, _stream
+from sk_denoise.datasets import ImageFolder, RandomPatches, _patches, _random_patches, _sources
 from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError
 
 
@@ -32,28 +32,28 @@ def flat(value: float, *shape: int, dtype: str = "uint8") -> np.ndarray:
 
 
 def flats(n: int) -> list[np.ndarray]:
-    """Return images that are told by their value, their index, and have different sizes."""
+    """Return constant images of different sizes; their value is their index."""
     return [flat(index, 8 + index % 3, 9) for index in range(n)]
 
 
 def visits(patches: RandomPatches, seed: int = 0) -> dict[int, int]:
-    """Return how many patches each of the flat images gave."""
+    """Return the number of patches of each flat image."""
     values, counts = drawn(patches, seed)[0][:, 0, 0].unique(return_counts=True)
     return dict(zip(values.int().tolist(), counts.tolist(), strict=True))
 
 
 class Listed(Dataset):
-    """A user's data set, which notes who asks for what."""
+    """A data set of a user that records indices and threads of its readers."""
 
     def __init__(self, items: list) -> None:
         self.items = items
-        self.asked: list[tuple[int, int]] = []
+        self.reads: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int):
-        self.asked.append((index, threading.get_ident()))
+        self.reads.append((index, threading.get_ident()))
         if isinstance(self.items[index], Exception):
             raise self.items[index]
         return self.items[index]
@@ -77,10 +77,10 @@ def photos(tmp_path):
     return tmp_path
 
 
-# What an epoch gives
+# Epochs
 
 
-def test_an_epoch_gives_so_many_patches_of_each_image():
+def test_an_epoch_has_the_given_number_of_patches_of_each_image():
     patches = RandomPatches(flats(10), 4, patches_per_image=3, normalize=False)
     inputs, targets = drawn(patches)
     assert len(patches) == 30
@@ -115,7 +115,7 @@ def test_all_places_are_equally_likely():
     assert (counts[corners] - 1000).abs().max() < 150  # 5 standard deviations
 
 
-def test_patches_are_fresh_in_every_epoch():
+def test_patches_are_new_in_every_epoch():
     patches = RandomPatches([np.random.default_rng(0).random((50, 50))], 5)
     generator = seeded()
     first, second = (torch.cat([x for x, _ in patches.draw(generator)]) for _ in range(2))
@@ -129,7 +129,7 @@ def test_patches_of_many_images_are_mixed():
 
 
 def test_small_pools_mix_with_their_neighbours(monkeypatch):
-    monkeypatch.setattr(_stream, "POOL_BYTES", 10 * 16 * 16)  # ten images
+    monkeypatch.setattr(_random_patches, "POOL_BYTES", 10 * 16 * 16)  # ten images
     patches = RandomPatches(flats(100), 4, normalize=False)
     blocks = [x[:, 0, 0] for x, _ in patches.draw(seeded())]
     assert len(blocks) > 10
@@ -137,24 +137,24 @@ def test_small_pools_mix_with_their_neighbours(monkeypatch):
     assert all(len(block.unique()) > 5 for block in blocks)
 
 
-def test_learning_begins_before_all_images_are_read():
+def test_the_first_block_comes_before_all_images_are_read():
     images = Listed(flats(100) * 3)
     epoch = RandomPatches(images, 4).draw(seeded())
     inputs, _ = next(epoch)
     assert len(inputs) == 32 * 16
-    assert len(images.asked) <= 1 + 64 + 32
+    assert len(images.reads) <= 1 + 64 + 32
     assert len(next(epoch)[0]) == 32 * 16
-    assert len(images.asked) <= 1 + 96 + 32
+    assert len(images.reads) <= 1 + 96 + 32
     epoch.close()
 
 
 def test_blocks_and_pools_are_bounded(monkeypatch):
-    monkeypatch.setattr(_stream, "POOL_BYTES", 1000)
+    monkeypatch.setattr(_random_patches, "POOL_BYTES", 1000)
     monkeypatch.setattr(_patches, "BLOCK_ENTRIES", 100)
     largest = []
-    add = _patches.Pool.add
+    add = _patches.PatchPool.add
     monkeypatch.setattr(
-        _patches.Pool, "add", lambda self, part: (add(self, part), largest.append(self.n_bytes))[0]
+        _patches.PatchPool, "add", lambda self, part: (add(self, part), largest.append(self.n_bytes))[0]
     )
     blocks = list(RandomPatches(np.zeros((300, 8, 8), np.uint8), 4).draw(seeded()))
     assert max(len(x) for x, _ in blocks) == 100 // 16
@@ -189,7 +189,7 @@ def test_a_patch_larger_than_a_block_comes_alone(monkeypatch):
         ("float64", 300, 300),
     ],
 )
-def test_integers_are_brought_to_the_unit_range(dtype, value, expected):
+def test_integers_are_scaled_to_the_unit_range(dtype, value, expected):
     inputs, _ = drawn(RandomPatches([flat(value, dtype=dtype)], 4))
     assert inputs.dtype == torch.float32
     np.testing.assert_allclose(inputs, expected, rtol=1e-6)
@@ -197,7 +197,7 @@ def test_integers_are_brought_to_the_unit_range(dtype, value, expected):
     np.testing.assert_allclose(inputs, value, rtol=1e-6)
 
 
-def test_images_of_different_types_meet_in_the_unit_range():
+def test_images_of_different_types_are_scaled_to_the_unit_range():
     images = [flat(51), flat(13107, dtype="uint16"), flat(0.2, dtype="float32"), flat(0.2, dtype="float64")]
     inputs, _ = drawn(RandomPatches(images, 4))
     np.testing.assert_allclose(inputs, np.full((64, 4, 4), 0.2), rtol=1e-6)
@@ -231,7 +231,7 @@ SIZED = {
 
 
 @pytest.mark.parametrize("kind", SIZED)
-def test_the_same_images_give_the_same_patches_whatever_holds_them(kind):
+def test_the_same_images_give_the_same_patches_in_every_container(kind):
     patches = RandomPatches(SIZED[kind], 4)
     assert patches.sample_shape == (4, 4, 3)
     assert not patches.is_paired
@@ -245,11 +245,11 @@ def test_gray_stacks_and_single_channels():
     assert RandomPatches(torch.zeros(6, 1, 8, 9, dtype=torch.bfloat16), 4).sample_shape == (4, 4, 1)
 
 
-def test_a_users_data_set_is_asked_by_one_thread_at_a_time():
+def test_a_data_set_of_a_user_is_read_by_one_thread_at_a_time():
     images = Listed(flats(40))
     drawn(RandomPatches(images, 4))
-    asked, threads = zip(*images.asked[1:], strict=True)  # the first was the look at its kind
-    assert sorted(asked) == list(range(40))
+    indexes, threads = zip(*images.reads[1:], strict=True)  # the first read determined the layout
+    assert sorted(indexes) == list(range(40))
     assert len(set(threads)) == 1
     assert threading.get_ident() not in threads
 
@@ -281,7 +281,7 @@ def test_streams_need_the_length_of_an_epoch(kind):
         RandomPatches(STREAMS[kind](flats(10)), 4)
 
 
-def test_an_iterator_that_ends_asks_for_a_function():
+def test_the_error_for_an_ended_iterator_names_functions():
     patches = RandomPatches(iter(flats(5)), 4, images_per_epoch=3)
     drawn(patches)
     with pytest.raises(ValueError, match=r"ended after 5 images.* Pass a function that makes a new one"):
@@ -290,11 +290,11 @@ def test_an_iterator_that_ends_asks_for_a_function():
 
 @pytest.mark.parametrize("empty", [iter([]), lambda: iter([]), Flowing([])])
 def test_a_stream_without_images_is_refused(empty):
-    with pytest.raises(ValueError, match="no image to be had"):
+    with pytest.raises(ValueError, match="the iterator is empty"):
         drawn(RandomPatches(empty, 4, images_per_epoch=3))
 
 
-def test_a_look_at_a_stream_loses_no_image():
+def test_statistics_of_a_stream_lose_no_image():
     patches = RandomPatches(iter(flats(10)), 4, images_per_epoch=10, patches_per_image=2, normalize=False)
     inputs, targets = patches.first(6, seeded())
     assert inputs is targets
@@ -303,22 +303,22 @@ def test_a_look_at_a_stream_loses_no_image():
     assert visits(patches) == dict.fromkeys(range(10), 2)
 
 
-def test_a_look_at_a_stream_of_large_images_is_a_short_one(monkeypatch):
-    monkeypatch.setattr(_sources, "HELD_BYTES", 200)
+def test_statistics_of_a_stream_buffer_few_large_images(monkeypatch):
+    monkeypatch.setattr(_sources, "MAX_BUFFERED_BYTES", 200)
     patches = RandomPatches(iter(flats(10)), 4, images_per_epoch=10, patches_per_image=2)
     assert len(patches.first(20, seeded())[0]) == 6  # three images of 72 bytes and more
     assert len(drawn(patches)[0]) == 20
 
 
-def test_an_epoch_left_early_loses_no_image_that_waits():
+def test_an_epoch_left_early_loses_no_buffered_image():
     patches = RandomPatches(
         itertools.cycle(flats(200)), 4, images_per_epoch=10, patches_per_image=1, normalize=False
     )
-    epoch = patches._visit(patches._source.order(seeded()), 10, 1, patches._source.release)
+    epoch = patches._cut_images(patches._source.iterate_visits(seeded()), 10, 1, patches._source.release)
     assert next(epoch)[0].max() == 0
     epoch.close()
     assert visits(patches) == dict.fromkeys(range(1, 11), 1)
-    assert not patches._source.held
+    assert not patches._source.buffered
 
 
 @pytest.mark.parametrize("as_path", [str, Path])
@@ -340,14 +340,14 @@ def test_a_folder_may_be_given_by_its_path(tmp_path, as_path):
         (Listed([]), ValueError, "data set is empty"),
         (np.zeros((8, 8)), ValueError, r"got \(8, 8\). Pass a single image as \[image\]"),
         ([np.zeros(8)], ValueError, "two or three axes"),
-        ([np.zeros((2, 8, 8, 3))], ValueError, "A batch of images is not one"),
+        ([np.zeros((2, 8, 8, 3))], ValueError, "not batches of its images"),
         ([[1.0, 2.0]], TypeError, r"pair \(noisy, clean\) of images, got \(float, float\)"),
-        ([(flat(0), 3)], TypeError, r"got \(ndarray, int\). Labels are of no use here"),
+        ([(flat(0), 3)], TypeError, r"got \(ndarray, int\). Labels are not used here"),
         ([flat(0).astype(complex)], TypeError, "must hold real numbers"),
         ([Image.new("L", (8, 8))], TypeError, "must be an array"),
     ],
 )
-def test_what_are_no_images_is_refused(images, error, message):
+def test_objects_that_are_no_images_are_refused(images, error, message):
     with pytest.raises(error, match=message):
         RandomPatches(images, 4)
 
@@ -355,14 +355,14 @@ def test_what_are_no_images_is_refused(images, error, message):
 @pytest.mark.parametrize(
     ("items", "error", "message"),
     [
-        ([(torch.zeros(1, 8, 8), 3)] * 3, TypeError, "Image 0: .* Labels are of no use"),
-        ([(torch.zeros(1, 8, 8), torch.tensor(3))] * 3, TypeError, "Image 0: .* Labels are of no use"),
+        ([(torch.zeros(1, 8, 8), 3)] * 3, TypeError, "Image 0: .* Labels are not used"),
+        ([(torch.zeros(1, 8, 8), torch.tensor(3))] * 3, TypeError, "Image 0: .* Labels are not used"),
         ([{"image": 0}] * 3, TypeError, "Image 0: .* must be an array .* got dict"),
         ([(flat(0), flat(0), flat(0))] * 3, TypeError, r"Image 0: .* got \(ndarray, ndarray, ndarray\)"),
         ([()] * 3, TypeError, r"Image 0: An item must be an image or a pair .* got \(\)"),
     ],
 )
-def test_items_that_are_no_images_are_refused_when_they_are_met(items, error, message):
+def test_items_that_are_no_images_are_refused_on_reading(items, error, message):
     with pytest.raises(error, match=message):
         _ = RandomPatches(Listed(items), 4).sample_shape
 
@@ -405,7 +405,7 @@ def test_two_images_are_not_taken_for_two_stacks():
 
 def test_a_loader_of_batches_is_refused():
     loader = DataLoader(TensorDataset(torch.zeros(6, 1, 8, 8)), batch_size=2)
-    with pytest.raises(ValueError, match="A batch of images is not one: pass the data set itself"):
+    with pytest.raises(ValueError, match="Pass the data set itself, not batches of its images"):
         _ = RandomPatches(loader, 4, images_per_epoch=3).sample_shape
 
 
@@ -482,7 +482,7 @@ def test_pairs_that_do_not_match_are_left_out(item, message):
 
 @pytest.mark.parametrize("cache_bytes", [0, 5000, 2**28])
 @pytest.mark.parametrize("n_workers", [0, 1, 2, 5])
-def test_a_seed_gives_the_same_bits_whatever_threads_and_cache_do(photos, n_workers, cache_bytes):
+def test_a_seed_gives_the_same_bits_with_any_threads_and_cache(photos, n_workers, cache_bytes):
     expected = [drawn(RandomPatches(ImageFolder(photos), 8), seed)[0] for seed in range(2)]
     patches = RandomPatches(ImageFolder(photos, cache_bytes=cache_bytes), 8, images_per_epoch=12)
     patches._source.n_workers = n_workers
@@ -492,7 +492,7 @@ def test_a_seed_gives_the_same_bits_whatever_threads_and_cache_do(photos, n_work
 
 
 @pytest.mark.filterwarnings("ignore::sk_denoise.exceptions.SkippedImageWarning")
-def test_a_seed_gives_the_same_bits_where_images_are_left_out(photos):
+def test_a_seed_gives_the_same_bits_if_images_are_left_out(photos):
     for index in (0, 5, 11):
         (photos / f"{index:02}.png").write_bytes(b"broken")
     epochs = []
@@ -505,15 +505,15 @@ def test_a_seed_gives_the_same_bits_where_images_are_left_out(photos):
 
 @pytest.mark.filterwarnings("ignore::sk_denoise.exceptions.SkippedImageWarning")
 @pytest.mark.parametrize("images_per_epoch", [None, 5, 40])
-def test_a_seed_gives_the_same_bits_where_broken_files_are_known(photos, images_per_epoch):
+def test_a_seed_gives_the_same_bits_if_broken_files_are_known(photos, images_per_epoch):
     for index in (0, 5, 11):
         (photos / f"{index:02}.png").write_bytes(b"broken")
 
     def all_of(patches):
         generator = seeded()
-        looks = [patches.first(100, generator)[0]]
+        first = patches.first(100, generator)[0]
         epochs = [torch.cat([x for x, _ in patches.draw(generator)]) for _ in range(2)]
-        return [*epochs, *looks, patches.first(100, generator)[0]]
+        return [*epochs, first, patches.first(100, generator)[0]]
 
     patches = RandomPatches(ImageFolder(photos), 8, images_per_epoch=images_per_epoch)
     fresh, reused = all_of(patches), all_of(patches)
@@ -523,7 +523,7 @@ def test_a_seed_gives_the_same_bits_where_broken_files_are_known(photos, images_
 
 
 @pytest.mark.filterwarnings("ignore::sk_denoise.exceptions.SkippedImageWarning")
-def test_a_seed_gives_the_same_parts_where_broken_files_are_known(photos):
+def test_a_seed_gives_the_same_parts_if_broken_files_are_known(photos):
     for index in (0, 5, 11):
         (photos / f"{index:02}.png").write_bytes(b"broken")
     patches = RandomPatches(ImageFolder(photos), 8)
@@ -561,7 +561,7 @@ def test_a_copy_by_pickle_draws_the_same(photos):
     assert torch.equal(drawn(pickle.loads(pickle.dumps(patches)))[0], expected)
 
 
-# Images of no use
+# Unusable images
 
 
 BAD = {
@@ -573,7 +573,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_an_image_of_no_use_is_left_out_with_one_warning(kind):
+def test_an_unusable_image_is_left_out_with_one_warning(kind):
     bad, message = BAD[kind]
     patches = RandomPatches([flat(0, dtype="float64"), flat(1, dtype="float64"), bad], 4)
     with pytest.warns(SkippedImageWarning, match=f"Image 2 {message}. It is left out from now on") as caught:
@@ -605,14 +605,14 @@ def test_a_broken_file_is_named_once_and_left_out(photos):
     }
 
 
-def test_a_bad_image_that_is_on_its_way_twice_is_told_of_once():
+def test_an_unusable_image_in_two_pending_visits_gets_one_warning():
     patches = RandomPatches([flat(0), flat(1, 2, 2)], 4, images_per_epoch=20)
     with pytest.warns(SkippedImageWarning) as caught:
         drawn(patches)
     assert len(caught) == 1
 
 
-def test_the_folder_says_what_happens_to_broken_files(photos):
+def test_on_error_of_the_folder_is_the_default(photos):
     (photos / "03.png").write_bytes(b"broken")
     folder = ImageFolder(photos, on_error="raise")
     with pytest.raises(UnreadableImageError, match=r"03\.png"):
@@ -621,7 +621,7 @@ def test_the_folder_says_what_happens_to_broken_files(photos):
         drawn(RandomPatches(folder, 8, on_error="warn"))
 
 
-def test_the_kind_is_that_of_the_first_image_of_use():
+def test_the_layout_is_that_of_the_first_usable_image():
     patches = RandomPatches([flat(0, 2, 2), flat(1, 8, 8, 3), flat(2)], 4, normalize=False)
     with pytest.warns(SkippedImageWarning, match="Image 0"):
         assert patches.sample_shape == (4, 4, 3)
@@ -629,14 +629,14 @@ def test_the_kind_is_that_of_the_first_image_of_use():
         assert set(drawn(patches)[0].unique().tolist()) == {1}
 
 
-def test_errors_of_files_in_a_users_data_set_leave_the_image_out():
+def test_file_errors_in_a_data_set_of_a_user_leave_the_image_out():
     patches = Listed([flat(0), OSError("cannot identify image file"), flat(2)])
     patches = RandomPatches(patches, 4, normalize=False)
     with pytest.warns(SkippedImageWarning, match="Image 1 cannot be read: cannot identify"):
         assert set(visits(patches)) == {0, 2}
 
 
-def test_other_errors_of_a_users_data_set_are_the_users():
+def test_other_errors_of_a_data_set_of_a_user_are_passed_on():
     patches = RandomPatches(Listed([flat(0), KeyError("oops"), flat(2)]), 4)
     before = threading.active_count()
     with pytest.raises(KeyError, match="oops"):
@@ -648,7 +648,7 @@ def test_other_errors_of_a_users_data_set_are_the_users():
 def test_a_data_set_that_stops_in_between_is_named(n_workers):
     patches = RandomPatches(Listed([flat(0), StopIteration("no more"), flat(2)]), 4)
     patches._source.n_workers = n_workers
-    with pytest.raises(RuntimeError, match=r"Image 1 cannot be had: .* raised StopIteration") as caught:
+    with pytest.raises(RuntimeError, match=r"Image 1 cannot be read: .* raised StopIteration") as caught:
         drawn(patches)
     assert isinstance(caught.value.__cause__, StopIteration)
 
@@ -660,7 +660,7 @@ def test_a_function_that_stops_in_place_of_its_iterator_is_named():
         drawn(patches)
 
 
-def test_streams_pass_over_images_of_no_use():
+def test_streams_skip_unusable_images():
     patches = RandomPatches(
         lambda: [flat(0), flat(1, 2, 2), flat(2), flat(3)], 4, images_per_epoch=3, normalize=False
     )
@@ -680,7 +680,7 @@ def test_streams_pass_over_images_of_no_use():
     ],
 )
 @pytest.mark.filterwarnings("ignore::sk_denoise.exceptions.SkippedImageWarning")
-def test_where_nothing_is_of_use_it_says_so(images, message):
+def test_sources_without_usable_images_are_refused(images, message):
     patches = RandomPatches(images, 4, images_per_epoch=3)
     with pytest.raises(ValueError, match=message):
         drawn(patches)
@@ -688,10 +688,10 @@ def test_where_nothing_is_of_use_it_says_so(images, message):
         patches.first(5, seeded())
 
 
-# Looks and parts
+# Statistics and parts
 
 
-def test_a_look_takes_patches_from_all_over():
+def test_statistics_use_patches_from_all_over():
     patches = RandomPatches(flats(200), 4, patches_per_image=2, normalize=False)
     values = patches.first(100, seeded())[0][:, 0, 0]
     assert len(values) == 100
@@ -713,12 +713,12 @@ def test_whole_images_are_held_out():
         patches.split(0.01)[1].split(0.5)
 
 
-def test_the_images_of_an_epoch_are_shared_out():
+def test_the_images_of_an_epoch_are_split_too():
     parts = RandomPatches(flats(20), 4, images_per_epoch=100).split(0.1)
     assert [len(part) for part in parts] == [90 * 16, 10 * 16]
 
 
-def test_parts_forget_images_of_no_use_and_keep_the_kind():
+def test_parts_drop_leading_unusable_images_and_keep_the_layout():
     patches = RandomPatches([flat(0, 2, 2), *flats(4)], 4)
     with pytest.warns(SkippedImageWarning, match="Image 0"):
         parts = patches.split(0.5, random_state=0)
@@ -737,7 +737,7 @@ def test_streams_are_not_split():
 @pytest.mark.parametrize("end", ["close", "forget", "exhaust", "raise"])
 @pytest.mark.parametrize("kind", ["folder", "stream"])
 def test_threads_end_with_the_epoch(photos, monkeypatch, kind, end):
-    monkeypatch.setattr(_stream, "POOL_BYTES", 1)
+    monkeypatch.setattr(_random_patches, "POOL_BYTES", 1)
     folder = ImageFolder(photos)
     patches = RandomPatches(folder if kind == "folder" else lambda: folder, 8, images_per_epoch=12)
     before = threading.active_count()
@@ -756,38 +756,38 @@ def test_threads_end_with_the_epoch(photos, monkeypatch, kind, end):
     assert threading.active_count() == before
 
 
-def test_few_images_are_fetched_ahead(monkeypatch):
-    monkeypatch.setattr(_stream, "POOL_BYTES", 1)
+def test_few_images_are_prefetched(monkeypatch):
+    monkeypatch.setattr(_random_patches, "POOL_BYTES", 1)
     images = Listed(flats(100))
     epoch = RandomPatches(images, 4).draw(seeded())
     for taken in range(1, 20):
         next(epoch)
-        assert len(images.asked) <= 1 + taken + 32
+        assert len(images.reads) <= 1 + taken + 32
     epoch.close()
 
 
-def test_fewer_images_of_a_stream_are_held(monkeypatch):
-    monkeypatch.setattr(_stream, "POOL_BYTES", 1)
+def test_fewer_images_of_a_stream_are_buffered(monkeypatch):
+    monkeypatch.setattr(_random_patches, "POOL_BYTES", 1)
     patches = RandomPatches(iter(flats(100)), 4, images_per_epoch=100)
     epoch = patches.draw(seeded())
     for taken in range(1, 20):
         next(epoch)
-        assert len(patches._source.held) <= 4
+        assert len(patches._source.buffered) <= 4
         assert patches._source.n_read <= taken + 4 + 1
     epoch.close()
 
 
-def test_few_patches_are_cut_ahead(monkeypatch):
-    monkeypatch.setattr(_stream, "POOL_BYTES", 1)
-    monkeypatch.setattr(_stream, "AHEAD_ENTRIES", 2 * 16 * 16)
+def test_few_patches_are_cut_before_they_are_needed(monkeypatch):
+    monkeypatch.setattr(_random_patches, "POOL_BYTES", 1)
+    monkeypatch.setattr(_random_patches, "MAX_PREFETCH_ENTRIES", 2 * 16 * 16)
     images = Listed(flats(100))
     epoch = RandomPatches(images, 4).draw(seeded())
     next(epoch)
     epoch.close()
-    assert len(images.asked) <= 1 + 1 + 2
+    assert len(images.reads) <= 1 + 1 + 2
 
 
-def test_what_waits_is_not_fetched_once_an_epoch_is_left():
+def test_pending_images_are_not_read_after_an_epoch_is_left():
     class Slow(Listed):
         def __getitem__(self, index: int):
             time.sleep(0.02)
@@ -795,7 +795,7 @@ def test_what_waits_is_not_fetched_once_an_epoch_is_left():
 
     images = Slow(flats(100))
     patches = RandomPatches(images, 4)
-    epoch = patches._visit(patches._source.order(seeded()), 100, 16, patches._source.release)
+    epoch = patches._cut_images(patches._source.iterate_visits(seeded()), 100, 16, patches._source.release)
     next(epoch)
     epoch.close()
-    assert len(images.asked) <= 1 + 1 + 1  # the look, the first, and the one under way
+    assert len(images.reads) <= 1 + 1 + 1  # for the layout, the first, and the next one

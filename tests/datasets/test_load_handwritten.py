@@ -8,12 +8,12 @@ from sk_denoise.datasets import load_handwritten
 
 
 @pytest.fixture(autouse=True)
-def _no_folder_from_outside(monkeypatch):
+def _unset_folder_variable(monkeypatch):
     monkeypatch.delenv("SK_DENOISE_DATA", raising=False)
 
 
 def mnist(path, **changes):
-    """Write a small file in the layout of MNIST's, and return the folder."""
+    """Write a small file in the layout of MNIST, and return its arrays."""
     rng = np.random.default_rng(0)
     arrays = {
         "x_train": rng.integers(0, 256, (6, 28, 28), dtype=np.uint8),
@@ -26,7 +26,7 @@ def mnist(path, **changes):
     return arrays
 
 
-def test_without_a_folder_come_the_digits_of_scikit_learn():
+def test_without_a_folder_the_digits_of_scikit_learn_are_loaded():
     digits = load_handwritten()
     assert digits.name == "digits"
     assert digits.train.shape == (1297, 8, 8)
@@ -39,7 +39,7 @@ def test_without_a_folder_come_the_digits_of_scikit_learn():
 
 
 @pytest.mark.parametrize("how", ["argument", "environment"])
-def test_mnist_is_read_where_there_is_a_file(tmp_path, monkeypatch, how):
+def test_mnist_is_read_from_its_file(tmp_path, monkeypatch, how):
     arrays = mnist(tmp_path)
     if how == "environment":
         monkeypatch.setenv("SK_DENOISE_DATA", str(tmp_path))

@@ -1,0 +1,383 @@
+"""Pretrained models, and networks that restore images."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from sk_denoise import _registry
+from sk_denoise._intensity import DEVIATIONS, SLACK, IntensityRange
+from sk_denoise._random import root_seed
+from sk_denoise._resources import Cost, cost_of
+from sk_denoise._validation import check_one_of
+from sk_denoise.estimators import ImageDenoiser
+from sk_denoise.estimators._tiled_prediction import ResidualClipper, Restorer
+from sk_denoise.estimators._training_domain import resolve_levels, warn_of_tiny_sigma
+from sk_denoise.networks.folded_unet import FoldedUNet, FoldedUNetNetwork
+from sk_denoise.noise import GaussianNoiser
+
+__all__ = [
+    "MODELS",
+    "ImageNetwork",
+    "PretrainedModel",
+    "cached_network",
+    "load_pretrained",
+    "select_network",
+]
+
+WEIGHTS = Path(__file__).parent / "weights"
+# Learning rate of a fit that continues. At ten times that, the first steps destroy the weights.
+FINE_TUNING_RATE = 2e-4
+# Metadata of files whose network is larger than the default one.
+SIZES = ("widths", "blocks")
+# Mean error of the pretrained networks. Below this noise level their residual is more error than noise.
+NETWORK_ERROR = 1 / 255
+# Side in pixels of the image that the cost of a network is computed for.
+COST_SIDE = 64
+
+_LOADING = threading.Lock()
+
+Levels = NDArray[Any] | None
+# None is the unit that the network of a user was trained in.
+InputRange = IntensityRange | None
+
+
+# Pretrained models ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PretrainedModel:
+    """A pretrained network; its weights are part of the package.
+
+    Attributes
+    ----------
+    name : str
+        Name of the model.
+    channels : int
+        Number of channels of its images: 1 or 3.
+    max_sigma : float
+        Largest noise standard deviation of its training, in [0, 1].
+
+    Examples
+    --------
+    >>> from sk_denoise.restoration import MODELS
+    >>> round(255 * MODELS["rgb"].max_sigma), MODELS["rgb"].channels
+    (55, 3)
+    """
+
+    name: str
+    channels: int
+    max_sigma: float
+
+    @property
+    def card(self) -> str:
+        """Model card in Markdown: training data, recipe and PSNR."""
+        return (WEIGHTS / f"{self.name}.md").read_text(encoding="utf-8")
+
+
+MODELS: dict[str, PretrainedModel] = {
+    name: PretrainedModel(name, channels=model.channels, max_sigma=model.max_sigma)
+    for name, model in _registry.MODELS.items()
+}
+
+
+def load_pretrained(name: str, *, random_state: int | RandomState | None = None) -> ImageDenoiser:
+    """Load a fitted :class:`~sk_denoise.ImageDenoiser`, pretrained on photos.
+
+    It takes images of any size, and scales those in other units to [0, 1], see
+    :meth:`sk_denoise.ImageDenoiser.predict`. The treatment of stronger and of very weak noise in
+    :func:`denoise_image` is not part of it.
+
+    With ``warm_start`` or ``partial_fit`` training continues on other images and noise (of pairs with
+    ``noise="auto"``). It starts at ``n_iter_ = 0``, so all of ``max_epochs`` is for your data. The
+    ``learning_rate`` is a tenth of that for random weights. A search, ``clone`` and a ``fit`` without
+    ``warm_start`` start from random weights, as with any estimator. In a pipeline that you fit, wrap the
+    denoiser in a :class:`sklearn.frozen.FrozenEstimator`.
+
+    The card beside the weights, ``sk_denoise/restoration/weights``, describes training and quality. Nothing
+    is downloaded.
+
+    Parameters
+    ----------
+    name : {"gray", "rgb"}
+        Model for images (height, width), or (height, width, 3).
+    random_state : int, RandomState or None, default=None
+        Seed of a fit that continues: patches, noise and the validation split.
+
+    Returns
+    -------
+    ImageDenoiser
+        A new estimator for white Gaussian noise with a standard deviation of up to 55 / 255.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+
+    See Also
+    --------
+    denoise_image : Denoise any image with these weights in one call.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise.datasets import load_images
+    >>> from sk_denoise.restoration import load_pretrained
+    >>> clean = load_images("gray").test[0][:128, :128]
+    >>> noisy = clean + np.random.default_rng(0).normal(0, 0.1, clean.shape)
+    >>> denoiser = load_pretrained("gray")
+    >>> bool(denoiser.score([noisy], [clean]) > 28)
+    True
+    """
+    network, model = cached_network(name), MODELS[name]
+    noise = GaussianNoiser((0, model.max_sigma))
+    has_two_levels = len(network.widths) == 2
+    denoiser = ImageDenoiser(
+        "folded_unet" if has_two_levels else FoldedUNetNetwork(network.widths, blocks=network.blocks),
+        noise=noise,
+        sigma="map",
+        learning_rate=FINE_TUNING_RATE,
+        random_state=random_state,
+    )._with_weights(network.state_dict(), model.channels, model.max_sigma)
+    denoiser._root_ = root_seed(random_state)
+    return denoiser
+
+
+def cached_network(name: str) -> FoldedUNet:
+    """Return a pretrained network, loaded once and shared: do not change it."""
+    check_one_of(name, MODELS, "model")
+    # The lock keeps threads from loading the same weights twice.
+    with _LOADING:
+        return _load_network(name)
+
+
+@cache
+def _load_network(name: str) -> FoldedUNet:
+    from safetensors import safe_open
+
+    model = _registry.MODELS[name]
+    with safe_open(WEIGHTS / f"{name}.safetensors", "pt") as file:
+        sizes = {key: json.loads(value) for key, value in file.metadata().items() if key in SIZES}
+        # Weights are stored in half precision.
+        weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - not a dict
+    network: FoldedUNet = _registry.load_entry(model)(model.channels, noise_map=True, **sizes)
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+# Networks that restore images -------------------------------------------------------------------------
+
+
+class ImageNetwork(Protocol):
+    """A network that restores images.
+
+    Attributes
+    ----------
+    n_channels : int
+        Number of channels of its images.
+    module : Module
+        The torch module, in evaluation mode. It is shared, so it must not be changed.
+    """
+
+    n_channels: int
+    module: nn.Module
+
+    def prepare_input(
+        self, colors: NDArray[Any], sigma: ArrayLike | None, gain: float = 1.0
+    ) -> tuple[Levels, list[InputRange]]:
+        """Return noise levels and input ranges for an image (1, height, width, channels).
+
+        If there are two ranges, the first is for the pixels whose noise level it covers, and the second for
+        all others. Levels are multiplied by the gain: three equal channels have the same noise, which is as
+        hard to remove as independent noise that is the square root of three times as strong.
+        """
+
+    def covers_levels(self, levels: NDArray[Any], input_range: InputRange) -> NDArray[np.bool_]:
+        """Return a mask of the noise levels that the training covers, in an input range."""
+
+    def build_restorer(self, module: nn.Module, input_range: InputRange, **options: Any) -> Restorer:
+        """Return a restorer for images in an input range.
+
+        ``module`` is the module of this network, or a copy of it on another device.
+        """
+
+
+class PretrainedNetwork:
+    """A pretrained network for white Gaussian noise.
+
+    Images of any range, and noise of any level, are scaled to those of the training.
+    """
+
+    def __init__(self, name: str) -> None:
+        check_one_of(name, {"auto": None, **MODELS}, "model")
+        self.module: nn.Module = cached_network(name)
+        self.n_channels, self._max_sigma = MODELS[name].channels, MODELS[name].max_sigma
+
+    def prepare_input(
+        self, colors: NDArray[Any], sigma: ArrayLike | None, gain: float = 1.0
+    ) -> tuple[Levels, list[InputRange]]:
+        levels = resolve_levels(sigma, colors)
+        max_level = float(levels.max())
+        image_range = IntensityRange.of(colors[0], max_level)
+        if sigma is not None:
+            check_sigma(max_level, colors, image_range)
+        levels, max_level = levels * gain, max_level * gain
+        normal = image_range.adapt_to(colors[0], SLACK + DEVIATIONS * max_level / image_range.span)
+        # Darker images have weaker noise: a wider range brings strong noise down to that of the training.
+        darkened = normal.with_min_span(max_level / self._max_sigma)
+        is_covered = self.covers_levels(levels, normal)
+        return levels, [darkened] if is_covered.all() or not is_covered.any() else [normal, darkened]
+
+    def covers_levels(self, levels: NDArray[Any], input_range: InputRange) -> NDArray[np.bool_]:
+        assert input_range is not None
+        return np.asarray(levels <= self._max_sigma * input_range.span)
+
+    def build_restorer(self, module: nn.Module, input_range: InputRange, **options: Any) -> Restorer:
+        assert input_range is not None
+        total = cost_of(module, (self.n_channels + 1, COST_SIDE, COST_SIDE))
+        cost_per_pixel = Cost(total.flops // COST_SIDE**2, -(-total.widest // COST_SIDE**2))
+        return Restorer.of(
+            module,
+            cost_per_pixel,
+            black=input_range.black,
+            data_range=input_range.span,
+            tells_level=True,
+            clipper=ResidualClipper(partial(clip_input, max_sigma=self._max_sigma), clip_residual),
+            **options,
+        )
+
+
+class UserNetwork:
+    """The network of a fitted :class:`~sk_denoise.ImageDenoiser`.
+
+    Images in other units are scaled to that of the fit.
+    """
+
+    def __init__(self, denoiser: ImageDenoiser) -> None:
+        check_is_fitted(denoiser)
+        self._denoiser, self.module = denoiser, denoiser.net_.module_
+        self.n_channels = denoiser.patch_shape_[2] if len(denoiser.patch_shape_) == 3 else 1
+
+    def prepare_input(
+        self, colors: NDArray[Any], sigma: ArrayLike | None, gain: float = 1.0
+    ) -> tuple[Levels, list[InputRange]]:
+        if self._denoiser.noise_levels_ is None and sigma is not None:
+            raise ValueError('This network was trained with sigma="blind". Pass sigma=None.')
+        levels = None if self._denoiser.noise_levels_ is None else resolve_levels(sigma, colors)
+        if levels is not None and sigma is not None and self._denoiser.intensity_range_ is not None:
+            max_level = float(levels.max())
+            check_sigma(max_level, colors, IntensityRange.of(colors[0], max_level))
+        (input_range,) = self._denoiser._ranges_of(colors, levels)
+        if levels is not None:
+            limited = self._denoiser._limit_levels(
+                levels, input_range, is_given=sigma is not None, name="image"
+            )
+            levels = np.minimum(gain * limited, self._denoiser._max_level_in(input_range))
+        return levels, [input_range]
+
+    def covers_levels(self, levels: NDArray[Any], input_range: InputRange) -> NDArray[np.bool_]:
+        return np.ones(np.shape(levels), bool)
+
+    def build_restorer(self, module: nn.Module, input_range: InputRange, **options: Any) -> Restorer:
+        return self._denoiser.restorer(input_range, network=module, **options)
+
+
+def select_network(model: str | ImageDenoiser, image: NDArray[Any]) -> ImageNetwork:
+    """Return the network of a model; "auto" selects a pretrained one by the channels."""
+    if isinstance(model, ImageDenoiser):
+        return UserNetwork(model)
+    if model == "auto":
+        model = "rgb" if image.ndim == 3 and image.shape[2] in (3, 4) else "gray"
+    return PretrainedNetwork(model)
+
+
+def check_sigma(sigma: float, colors: NDArray[Any], image_range: IntensityRange) -> None:
+    """Refuse a noise level larger than all numbers of (n, height, width, channels).
+
+    A level far too small for these numbers, such as a share of [0, 1] for integers, gets a warning.
+
+    Raises
+    ------
+    ValueError
+        If sigma cannot be in the unit of the image.
+    """
+    low, high = float(colors.min()), float(colors.max())
+    if sigma > max(image_range.span, high - low, abs(low), abs(high)):
+        raise ValueError(
+            f"sigma reaches {sigma:.4g}, and the numbers of image {low:.4g} to {high:.4g}. It is in the unit "
+            "of image: for floats in [0, 1] a share of that, for integers grey levels."
+        )
+    warn_of_tiny_sigma(sigma, colors, "image")
+
+
+# Limits of input and residual -------------------------------------------------------------------------
+
+
+def clip_input(network_input: NDArray[Any], max_sigma: float) -> NDArray[Any]:
+    """Clip an input to five noise deviations beyond black and white, in place.
+
+    Parameters
+    ----------
+    network_input : ndarray of shape (n, height, width, channels + 1)
+        Images, with the noise level as last channel.
+    max_sigma : float
+        Limit of the noise level.
+
+    Returns
+    -------
+    ndarray
+        The input itself.
+    """
+    np.minimum(network_input[..., -1], max_sigma, out=network_input[..., -1])
+    image, (low, high) = network_input[..., :-1], _input_limits(network_input)
+    np.clip(image, low, high, out=image)
+    return network_input
+
+
+def _input_limits(network_input: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    margin = SLACK + DEVIATIONS * network_input[..., -1:]
+    return -margin, 1 + margin
+
+
+def clip_residual(network_input: NDArray[Any], output: NDArray[Any]) -> NDArray[Any]:
+    """Clip a residual to five noise deviations, and shrink it for weak noise.
+
+    Parameters
+    ----------
+    network_input : ndarray of shape (n, height, width, channels + 1)
+        Clipped images, from black (0) to white (1), with the noise level as last channel.
+    output : ndarray of shape (n, height, width, channels)
+        Output of the network.
+
+    Returns
+    -------
+    ndarray of shape (n, height, width, channels)
+        The noise to subtract from the images.
+    """
+    image, levels, (low, high) = (
+        network_input[..., :-1],
+        network_input[..., -1:],
+        _input_limits(network_input),
+    )
+    # For errors that are independent of the noise, Wiener's filter keeps sigma**2 / (sigma**2 + error**2) of
+    # the residual. A power of 4 fits both networks better, see benchmarks/photos.py --only strengths.
+    fourth = np.square(np.square(levels / NETWORK_ERROR))
+    noise: NDArray[Any] = image - output
+    noise *= fourth / (1 + fourth)
+    # Gaussian noise hardly ever exceeds five deviations, so the clean image lies within them, and the nearest
+    # point of this interval is nearer to it than any output outside. So a star remains even if the network
+    # has seen no similar one.
+    np.clip(noise, -DEVIATIONS * levels, DEVIATIONS * levels, out=noise)
+    # The network has not seen the numbers beyond its input limits, so these stay unchanged.
+    noise[(image <= low) | (image >= high)] = 0
+    return noise
