@@ -53,4 +53,4 @@ class CleanTargetWarning(UserWarning):
 
 
 class WeakNoiseWarning(UserWarning):
-    """Warning about noise that is too weak to learn from, beside the spread of the data."""
+    """Warning about noise that is too weak, beside the data, to learn from."""
