@@ -55,7 +55,7 @@ def image_network(name, network):
     )
     return (
         f'`"{name}"`',
-        f"{link(network)}: {network.about}",
+        f"{link(network)}: {network.description}",
         radius,
         str(summary.stride),
     )
@@ -67,7 +67,11 @@ myst_substitutions = {
     "networks": table(
         ("`network=`", "Architecture", "For"),
         *(
-            (f'`"{name}"`', f"{link(network)}: {network.about}", network.suits)
+            (
+                f'`"{name}"`',
+                f"{link(network)}: {network.description}",
+                network.use_cases,
+            )
             for name, network in _registry.networks_of("DenoisingAutoencoder").items()
         ),
     ),
@@ -81,14 +85,14 @@ myst_substitutions = {
     "noises": table(
         ("Name", "Class", "Effect", "For"),
         *(
-            (f'`"{name}"`', link(noise), noise.about, noise.suits)
+            (f'`"{name}"`', link(noise), noise.description, noise.use_cases)
             for name, noise in _registry.NOISES.items()
         ),
     ),
     "amounts": table(
         ("NAME", "AMOUNT"),
         *(
-            (f"`{name}`", noise.amount.meaning)
+            (f"`{name}`", noise.amount.description)
             for name, noise in _registry.NOISES.items()
             if noise.amount is not None
         ),
@@ -96,7 +100,7 @@ myst_substitutions = {
     "losses": table(
         ("`loss=`", "Minimises", "For"),
         *(
-            (f'`"{name}"`', loss.about, loss.suits)
+            (f'`"{name}"`', loss.description, loss.use_cases)
             for name, loss in _registry.LOSSES.items()
         ),
         ('`{"mae": 0.2, "ms_ssim": 0.8}`', "a mix", "both"),
@@ -112,7 +116,7 @@ myst_substitutions = {
     "schedules": table(
         ("`learning_rate_schedule=`", "Learning rate"),
         *(
-            (f'`"{name}"`', schedule.about)
+            (f'`"{name}"`', schedule.description)
             for name, schedule in _registry.SCHEDULES.items()
         ),
     ),
@@ -121,9 +125,9 @@ myst_substitutions = {
         *(
             (
                 link(chosen),
-                chosen.about
+                chosen.description
                 + (f"; needs the extra `{chosen.extra}`" if chosen.extra else ""),
-                chosen.suits,
+                chosen.use_cases,
             )
             for chosen in _registry.FILTERS.values()
         ),

@@ -1,4 +1,4 @@
-"""Denoising for scikit-learn: noisers that corrupt in training, estimators that learn to undo it."""
+"""Denoising for scikit-learn: noisers, denoisers and image networks."""
 
 import lazy_loader
 
@@ -6,8 +6,8 @@ from sk_denoise._registry import public_names
 from sk_denoise._skops import ByteFormat, set_byte_format
 from sk_denoise._version import __version__ as __version__
 
-# Names load when they are first used (SPEC 1). The registry lists them; for type checkers, which run no code,
-# .ci/stub.py writes them into __init__.pyi.
+# Names load at their first use (SPEC 1), so that the import of the package costs nothing. The registry lists
+# them. Type checkers run no code, so .ci/stub.py writes the names into __init__.pyi.
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=public_names())
 
 

@@ -1,8 +1,8 @@
-"""The clean source that noised data carry with them.
+"""Clean source of noisy data.
 
-What leaves a noiser's ``fit_transform`` looks like any array or frame, and knows what it was made from:
-an estimator that comes directly after can train on fresh corruptions of the clean data in place of the
-one frozen draw. A fingerprint tells whether the values are still the ones that the noiser returned.
+The output of a noiser's ``fit_transform`` is an array or frame that carries its clean data. An estimator
+directly after the noiser trains on fresh corruptions of them in place of the one frozen draw. A fingerprint
+shows whether the values are still those that the noiser returned.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _KEY = "sk_denoise_clean_source"
 
 @dataclass(frozen=True, eq=False)
 class CleanSource:
-    """Clean data, the noiser that corrupted them, and what the noisy values looked like.
+    """Clean data, their noiser and a fingerprint of the noisy values.
 
     Parameters
     ----------
     clean : ndarray of shape (n_samples, ...)
-        A read-only copy of the clean data, in the type they came in.
+        Read-only copy of the clean data, in their own type.
     noiser : noiser
-        The specification of the noise: an unfitted clone.
+        Specification of the noise: an without_fitted_state clone.
     fingerprint : int
-        A checksum over the noisy values, their type and shape.
+        Checksum over the noisy values, their type and shape.
     """
 
     clean: NDArray[Any]
@@ -46,15 +46,17 @@ class CleanSource:
         self.clean.flags.writeable = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.clean, self.noiser, self.fingerprint)  # an array unpickles writeable
+        # By the constructor, because an array unpickles writeable.
+        return type(self), (self.clean, self.noiser, self.fingerprint)
 
     def describes(self, X: Any) -> bool:
-        """Return whether X still holds the values that the noiser returned, in their order."""
+        """Return whether X still holds the noisy values, in their order."""
         values = np.asarray(X)
         return not values.dtype.hasobject and fingerprint_of(values) == self.fingerprint
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CleanSource:
-        return self  # immutable
+        # It is immutable.
+        return self
 
 
 def fingerprint_of(array: NDArray[Any]) -> int:
@@ -64,9 +66,9 @@ def fingerprint_of(array: NDArray[Any]) -> int:
 
 
 class NoisedArray(np.ndarray):
-    """An array that carries its clean source, also through copies, views, slices and pickling.
+    """Array that carries its clean source.
 
-    ``numpy.asarray`` turns it into a plain array that carries nothing.
+    Copies, views, slices and pickles carry it too. ``numpy.asarray`` returns a plain array without a source.
     """
 
     _source: CleanSource | None = None
@@ -77,7 +79,8 @@ class NoisedArray(np.ndarray):
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         return array[()] if return_scalar else array.view(type(self))._with_source(self._source)
 
-    def round(self, decimals: Any = 0, out: Any = None) -> Any:  # numpy's own gives a plain array
+    # numpy's own method returns a plain array.
+    def round(self, decimals: Any = 0, out: Any = None) -> Any:
         return super().round(decimals, out=out).view(type(self))._with_source(self._source)
 
     def _with_source(self, source: CleanSource | None) -> NoisedArray:
@@ -94,7 +97,10 @@ class NoisedArray(np.ndarray):
 
 
 class _Attachment(dict[str, Any]):
-    """A source as pandas' ``attrs`` hold it: an empty dictionary to writers of JSON such as to_parquet."""
+    """Dictionary that holds a source in ``attrs`` of a pandas frame.
+
+    It is empty for writers of JSON, such as ``to_parquet``.
+    """
 
     def __init__(self, source: CleanSource) -> None:
         super().__init__()
@@ -104,14 +110,15 @@ class _Attachment(dict[str, Any]):
         return type(self), (self.source,)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Attachment:
-        return self  # pandas deep-copies attrs at every turn
+        # pandas copies attrs deeply in most operations, which would copy the data each time.
+        return self
 
 
 def attach_source(noised: Any, source: CleanSource) -> Any:
     """Return the noised array or frame with its source.
 
-    Arrays become a :class:`NoisedArray`, pandas frames hold it in ``attrs``, and a polars frame as an
-    attribute of the object (which slices and pickles of a polars frame do not take along).
+    Arrays become a :class:`NoisedArray`, pandas frames hold it in ``attrs``, and a polars frame holds it in
+    an attribute of the object, which its slices and pickles lose.
     """
     if isinstance(noised, np.ndarray):
         return noised.view(NoisedArray)._with_source(source)
@@ -123,7 +130,7 @@ def attach_source(noised: Any, source: CleanSource) -> Any:
 
 
 def carried_source(X: Any) -> CleanSource | None:
-    """Return the source that X carries, if any, whether or not X was edited since."""
+    """Return the source that X carries, or None; X may have been edited since."""
     if isinstance(X, NoisedArray):
         return X._source
     attributes = getattr(X, "attrs", None)

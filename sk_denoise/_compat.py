@@ -1,4 +1,4 @@
-"""What estimators tell scikit-learn's callbacks, which exist from 1.9 on; older versions are told nothing."""
+"""Base of transformers, scikit-learn's callbacks, documentation links, array API."""
 
 from __future__ import annotations
 
@@ -30,24 +30,25 @@ __all__ = [
     "DocumentationLinkMixin",
     "FitTasks",
     "SampleTransformer",
+    "adopt_fitted_state",
+    "as_one_task",
     "documentation_address",
-    "in_kind",
-    "in_kind_of",
-    "on_host",
-    "take_fitted",
-    "told_as_one",
-    "unfitted",
-    "unobserved",
-    "unwatched",
+    "keeps_array_type",
+    "outside_fit",
+    "to_array_type_of",
+    "to_numpy",
     "with_callbacks",
+    "without_callbacks",
+    "without_fitted_state",
 ]
 
+# scikit-learn has callbacks from 1.9 on.
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # before scikit-learn 1.9
+except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in for the class of the same name, and supports nothing."""
+        """Stand-in for the class of the same name, without callbacks."""
 
     def with_callbacks(method: Any) -> Any:
         """Return the method as it is."""
@@ -57,157 +58,39 @@ except ImportError:  # before scikit-learn 1.9
 T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-
-def told_as_one(fit: Method) -> Method:
-    """Let callbacks know when a fit begins and ends that has no steps of its own."""
-
-    @with_callbacks
-    @functools.wraps(fit)
-    def told(estimator: Any, X: Any, y: Any = None, **metadata: Any) -> Any:
-        tasks = FitTasks(estimator)
-        tasks.begin(0, X, y)
-        answer = fit(estimator, X, y, **metadata)
-        tasks.end()
-        return answer
-
-    return told  # type: ignore[no-any-return]
+# Environment variable with the address of a site of the user's own, which `make docs` built.
+ADDRESS_VARIABLE = "SK_DENOISE_DOCS"
+# Label of the address in the table [project.urls] of pyproject.toml.
+ADDRESS_LABEL = "Documentation"
 
 
-def unwatched(estimator: T) -> T:
-    """Return an unfitted copy that no callback looks at, where scikit-learn's copies share theirs."""
-    twin: T = clone(estimator)
-    vars(twin).pop("_skl_callbacks", None)
-    return twin
-
-
-def unobserved(estimator: T) -> T:
-    """Return a shallow copy that has left the fit that callbacks look on at, and what belongs to it."""
-    twin: T = copy.copy(estimator)
-    for name in ("_callback_fit_ctx", "_parent_callback_ctx", "_skl_callbacks_to_teardown", "_skl_callbacks"):
-        vars(twin).pop(name, None)
-    return twin
-
-
-def unfitted(estimator: T) -> T:
-    """Return a shallow copy without what was learned."""
-    twin: T = copy.copy(estimator)
-    for name in [name for name in vars(twin) if name.endswith("_")]:
-        delattr(twin, name)
-    return twin
-
-
-def take_fitted(estimator: Any, fitted: Any) -> None:
-    """Take over what a copy learned, in place of what was learned before, in one step.
-
-    What is no fitted attribute stays: callbacks keep their own at the estimator until its fit ends.
-    """
-    own = {name: value for name, value in vars(estimator).items() if not name.endswith("_")}
-    learned = {name: value for name, value in vars(fitted).items() if name.endswith("_")}
-    estimator.__dict__ = own | learned
-
-
-class FitTasks:
-    """A fit and its epochs or members, as scikit-learn's callbacks see them.
-
-    Parameters
-    ----------
-    estimator : estimator
-        That which the user has, and set callbacks on; not a copy. Its method is ``with_callbacks``.
-    """
-
-    def __init__(self, estimator: Any) -> None:
-        self.estimator = estimator
-        begin = getattr(estimator, "_init_callback_context", None)
-        self.context = None if begin is None else begin(max_subtasks=None)
-        self.epoch: Any = None
-        self.data: dict[str, Any] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave at home what was learned before, which members in other processes need not know."""
-        return {**vars(self), "estimator": unfitted(self.estimator)}
-
-    def begin(
-        self,
-        parts: int,
-        X: Any,
-        y: Any,
-        metadata: dict[str, Any] | None = None,
-        *,
-        sequential: bool = True,
-    ) -> None:
-        """Tell that a fit of so many epochs or members begins, to these data."""
-        if self.context is None:
-            return
-        self.data = {"X": X, "y": y, "metadata": metadata}
-        self.context.max_subtasks, self.context.sequential_subtasks = parts, sequential  # known by now
-        self.context.call_on_fit_task_begin(estimator=self.estimator, **self.data)
-
-    @contextmanager
-    def part(self, number: int, member: Any) -> Iterator[None]:
-        """Tell of the fit of a member, which tells of its own epochs."""
-        if self.context is None:
-            yield
-            return
-        task = self.context.subcontext(task_name="member", task_id=number)
-        with task.propagate_callback_context(member):
-            task.call_on_fit_task_begin(estimator=self.estimator)
-            yield
-            task.call_on_fit_task_end(estimator=self.estimator)
-
-    def begin_epoch(self) -> None:
-        """Tell that an epoch begins."""
-        if self.context is not None:
-            self.epoch = self.context.subcontext(task_name="epoch")
-            self.epoch.call_on_fit_task_begin(estimator=self.estimator, **self.data)
-
-    def end_epoch(self, fitted: Callable[[], dict[str, Any]]) -> bool:
-        """Tell that an epoch ends, and return whether a callback asks to stop there.
-
-        Parameters
-        ----------
-        fitted : callable
-            Gives the fitted attributes as if the fit had ended; called where a callback wants them.
-        """
-        if self.epoch is None:
-            return False
-        stop = self.epoch.call_on_fit_task_end(
-            estimator=self.estimator, reconstruction_attributes=fitted, **self.data
-        )
-        return bool(stop)
-
-    def end(self) -> None:
-        """Tell that the fit has ended."""
-        if self.context is not None:
-            self.context.call_on_fit_task_end(estimator=self.estimator, **self.data)
-
-
-VARIABLE = "SK_DENOISE_DOCS"  # the address of a site of one's own, which `make docs` built
-LABEL = "Documentation"  # of the address among the project's, in pyproject.toml
+# Documentation and base class --------------------------------------------------------------------------
 
 
 def documentation_address() -> str:
-    """Return where the documentation is, without a slash at the end; "" where it is nowhere.
+    """Return the address of the documentation without a slash at the end, or "".
 
-    That of the environment variable ``SK_DENOISE_DOCS``, else what the metadata of the package say, under
-    "Documentation" in ``[project.urls]``.
+    The environment variable ``SK_DENOISE_DOCS`` comes first, then "Documentation" under ``[project.urls]`` in
+    the metadata of the package.
     """
-    return os.environ.get(VARIABLE, _published_address()).rstrip("/")
+    return os.environ.get(ADDRESS_VARIABLE, _published_address()).rstrip("/")
 
 
 @cache
 def _published_address() -> str:
+    # A source tree on the path without an installation has no metadata.
     try:
         addresses = metadata("sk-denoise").get_all("Project-URL") or []
-    except PackageNotFoundError:  # a source tree that is not installed
+    except PackageNotFoundError:
         return ""
     labelled = (entry.partition(",") for entry in addresses)
-    return next((address.strip() for label, _, address in labelled if label.strip() == LABEL), "")
+    return next((address.strip() for label, _, address in labelled if label.strip() == ADDRESS_LABEL), "")
 
 
 class DocumentationLinkMixin:
     """Link from the diagram of an estimator in a notebook to its page.
 
-    There is no link where the documentation has no address.
+    There is no link while the documentation has no address.
     """
 
     _doc_link_module = "sk_denoise"
@@ -220,12 +103,13 @@ class DocumentationLinkMixin:
         return {"name": type(self).__name__}
 
     def _get_doc_link(self) -> str:
-        public = type(self).__name__ in sys.modules["sk_denoise"].__all__
-        return BaseEstimator._get_doc_link(self) if public and documentation_address() else ""
+        # Only public names have a page; a dead link would be worse than no link.
+        is_public = type(self).__name__ in sys.modules["sk_denoise"].__all__
+        return BaseEstimator._get_doc_link(self) if is_public and documentation_address() else ""
 
 
 class SampleTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta):
-    """Base of all transformers of samples: tags, feature names, callbacks, links to the documentation.
+    """Base of all transformers of samples: tags, names, callbacks, links.
 
     The output has as many features as the input, and its precision.
     """
@@ -263,80 +147,225 @@ class SampleTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator, m
         return names
 
 
-def in_kind(method: Method) -> Method:
-    """Let a method answer in the kind of array that it is given, under array API dispatch.
+# Callbacks and fitted state ----------------------------------------------------------------------------
 
-    The method is one of an estimator, with samples as its first argument. Tensors that go to an estimator
-    for images of any size have their channels first, ``(n, channels, height, width)``.
+
+def as_one_task(fit: Method) -> Method:
+    """Decorate a fit without epochs: it is a single task to callbacks."""
+
+    @with_callbacks
+    @functools.wraps(fit)
+    def fit_as_task(estimator: Any, X: Any, y: Any = None, **metadata: Any) -> Any:
+        tasks = FitTasks(estimator)
+        tasks.begin(0, X, y)
+        result = fit(estimator, X, y, **metadata)
+        tasks.end()
+        return result
+
+    return fit_as_task  # type: ignore[no-any-return]
+
+
+class FitTasks:
+    """Tasks of a fit for scikit-learn's callbacks: the fit, its epochs, its members.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Estimator of the user, which has the callbacks; not a copy. Its method is decorated by
+        ``with_callbacks``.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+        # Before scikit-learn 1.9 estimators have no context, and all methods here do nothing.
+        create_context = getattr(estimator, "_init_callback_context", None)
+        self.context = None if create_context is None else create_context(max_subtasks=None)
+        self.epoch: Any = None
+        self.data: dict[str, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without an earlier fit, which members elsewhere need not get.
+
+        Members of an ensemble may fit in other processes.
+        """
+        return {**vars(self), "estimator": without_fitted_state(self.estimator)}
+
+    def begin(
+        self,
+        n_subtasks: int,
+        X: Any,
+        y: Any,
+        metadata: dict[str, Any] | None = None,
+        *,
+        sequential: bool = True,
+    ) -> None:
+        """Begin a fit to these data, of so many epochs or members."""
+        if self.context is None:
+            return
+        self.data = {"X": X, "y": y, "metadata": metadata}
+        # The context exists since before the data were checked; the number of epochs depends on them.
+        self.context.max_subtasks, self.context.sequential_subtasks = n_subtasks, sequential
+        self.context.call_on_fit_task_begin(estimator=self.estimator, **self.data)
+
+    @contextmanager
+    def member_task(self, number: int, member: Any) -> Iterator[None]:
+        """Surround the fit of a member, which has tasks of its own for its epochs."""
+        if self.context is None:
+            yield
+            return
+        task = self.context.subcontext(task_name="member", task_id=number)
+        with task.propagate_callback_context(member):
+            task.call_on_fit_task_begin(estimator=self.estimator)
+            yield
+            task.call_on_fit_task_end(estimator=self.estimator)
+
+    def begin_epoch(self) -> None:
+        """Begin an epoch."""
+        if self.context is not None:
+            self.epoch = self.context.subcontext(task_name="epoch")
+            self.epoch.call_on_fit_task_begin(estimator=self.estimator, **self.data)
+
+    def end_epoch(self, get_fitted_state: Callable[[], dict[str, Any]]) -> bool:
+        """End an epoch and return whether a callback stops the fit there.
+
+        Parameters
+        ----------
+        get_fitted_state : callable
+            Function that returns the fitted attributes as if the fit had ended. Only callbacks
+            that use them call it.
+        """
+        if self.epoch is None:
+            return False
+        stop = self.epoch.call_on_fit_task_end(
+            estimator=self.estimator, reconstruction_attributes=get_fitted_state, **self.data
+        )
+        return bool(stop)
+
+    def end(self) -> None:
+        """End the fit."""
+        if self.context is not None:
+            self.context.call_on_fit_task_end(estimator=self.estimator, **self.data)
+
+
+def without_callbacks(estimator: T) -> T:
+    """Return an without_fitted_state copy without callbacks."""
+    twin: T = clone(estimator)
+    # scikit-learn's clones share the callbacks of the original.
+    vars(twin).pop("_skl_callbacks", None)
+    return twin
+
+
+def outside_fit(estimator: T) -> T:
+    """Return a shallow copy without the running fit and its callbacks."""
+    twin: T = copy.copy(estimator)
+    for name in ("_callback_fit_ctx", "_parent_callback_ctx", "_skl_callbacks_to_teardown", "_skl_callbacks"):
+        vars(twin).pop(name, None)
+    return twin
+
+
+def without_fitted_state(estimator: T) -> T:
+    """Return a shallow copy without fitted attributes."""
+    twin: T = copy.copy(estimator)
+    for name in [name for name in vars(twin) if name.endswith("_")]:
+        delattr(twin, name)
+    return twin
+
+
+def adopt_fitted_state(estimator: Any, fitted: Any) -> None:
+    """Replace the fitted attributes of an estimator by those of a fitted copy."""
+    # Other attributes stay: callbacks keep theirs at the estimator until its fit ends.
+    others = {name: value for name, value in vars(estimator).items() if not name.endswith("_")}
+    learned = {name: value for name, value in vars(fitted).items() if name.endswith("_")}
+    # One assignment, so that an interruption leaves either the earlier fit or this one.
+    estimator.__dict__ = others | learned
+
+
+# Array API ---------------------------------------------------------------------------------------------
+
+
+def keeps_array_type(method: Method) -> Method:
+    """Decorate a method to return arrays of the type of its input.
+
+    This holds under array API dispatch. The method belongs to an estimator and has samples as its first
+    argument. Tensors for estimators of images of any size have their channels first,
+    ``(n, channels, height, width)``.
     """
 
     @functools.wraps(method)
-    def answering(estimator: Any, X: Any, *others: Any, **options: Any) -> Any:
+    def converting(estimator: Any, X: Any, *others: Any, **options: Any) -> Any:
         if not (get_config()["array_api_dispatch"] and _is_foreign(X)):
             return method(estimator, X, *others, **options)
-        with_channels = 4 if getattr(estimator, "_takes_any_size", False) else None
-        here = [_on_host(side, with_channels) for side in (X, *others)]
-        named = {name: _on_host(side, with_channels) for name, side in options.items()}
-        return _in_kind_of(X, method(estimator, *here, **named), with_channels)
+        image_ndim = 4 if getattr(estimator, "_takes_any_size", False) else None
+        arrays = [_to_numpy(side, image_ndim) for side in (X, *others)]
+        named = {name: _to_numpy(side, image_ndim) for name, side in options.items()}
+        return _to_array_type_of(X, method(estimator, *arrays, **named), image_ndim)
 
-    return answering  # type: ignore[return-value]
-
-
-def on_host(X: Any) -> Any:
-    """Return the numpy array of an array of another library, under array API dispatch; all else as it is."""
-    return _on_host(X, None) if get_config()["array_api_dispatch"] else X
+    return converting  # type: ignore[return-value]
 
 
-def in_kind_of(X: Any, answer: Any) -> Any:
-    """Return a numpy array as one of the library and on the device of X, under array API dispatch."""
-    is_wanted = get_config()["array_api_dispatch"] and _is_foreign(X)
-    return _in_kind_of(X, answer, None) if is_wanted else answer
+def to_numpy(X: Any) -> Any:
+    """Return an array of another library as a numpy array, all else as it is.
+
+    Without array API dispatch every input is returned as it is.
+    """
+    return _to_numpy(X, None) if get_config()["array_api_dispatch"] else X
+
+
+def to_array_type_of(X: Any, result: Any) -> Any:
+    """Return a numpy array as an array of the library and on the device of X.
+
+    Without array API dispatch the result is returned as it is.
+    """
+    converts = get_config()["array_api_dispatch"] and _is_foreign(X)
+    return _to_array_type_of(X, result, None) if converts else result
 
 
 def _is_foreign(X: Any) -> bool:
-    """Return whether it is an array of another library than numpy, or a list of such."""
+    """Return whether X is an array of another library than numpy, or a list of such."""
     if isinstance(X, list | tuple):
         return bool(X) and not isinstance(X[0], list | tuple) and _is_foreign(X[0])
     is_array = isinstance(X, Tensor) or hasattr(X, "__array_namespace__")
     return is_array and not isinstance(X, np.ndarray | np.generic)
 
 
-def _on_host(X: Any, with_channels: int | None) -> Any:
-    """Return the numpy array of what may be any array; all else as it is.
+def _to_numpy(X: Any, image_ndim: int | None) -> Any:
+    """Return an array of any library as a numpy array, all else as it is.
 
-    Tensors with so many axes have their channels before the last two, and the arrays behind them.
+    Tensors of ``image_ndim`` axes have their channels before the last two axes; arrays have them last.
     """
     if not _is_foreign(X):
         return X
     if isinstance(X, list | tuple):
-        return [_on_host(item, with_channels and with_channels - 1) for item in X]
+        return [_to_numpy(item, image_ndim and image_ndim - 1) for item in X]
     if isinstance(X, Tensor):
-        if with_channels is not None and X.ndim == with_channels:
+        if image_ndim is not None and X.ndim == image_ndim:
             refuse_channels_last(tuple(X.shape))
-        here = X.detach().cpu()
-        array = (here.float() if here.dtype == torch.bfloat16 else here).numpy()
-        array = np.moveaxis(array, -3, -1) if X.ndim == with_channels else array
+        tensor = X.detach().cpu()
+        # numpy has no bfloat16.
+        array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        array = np.moveaxis(array, -3, -1) if X.ndim == image_ndim else array
     else:
         array = np.from_dlpack(X)
     source = carried_source(X)
     return array if source is None else attach_source(array, source)
 
 
-def _in_kind_of(X: Any, answer: Any, with_channels: int | None) -> Any:
-    """Return an answer, or several, as arrays of the library and on the device of X."""
-    if isinstance(answer, tuple):
-        return tuple(_in_kind_of(X, part, with_channels) for part in answer)
+def _to_array_type_of(X: Any, result: Any, image_ndim: int | None) -> Any:
+    """Return one result or several as arrays of the library and on the device of X."""
+    if isinstance(result, tuple):
+        return tuple(_to_array_type_of(X, part, image_ndim) for part in result)
     if isinstance(X, list | tuple):
-        inside = with_channels and with_channels - 1
-        is_list = isinstance(answer, list)
-        return [_in_kind_of(*pair, inside) for pair in zip(X, answer, strict=True)] if is_list else answer
-    if not isinstance(answer, np.ndarray):
-        return answer
-    source, array = carried_source(answer), np.asarray(answer)
-    made: Any
+        if not isinstance(result, list):
+            return result
+        item_ndim = image_ndim and image_ndim - 1
+        return [_to_array_type_of(*pair, item_ndim) for pair in zip(X, result, strict=True)]
+    if not isinstance(result, np.ndarray):
+        return result
+    source, array = carried_source(result), np.asarray(result)
+    converted: Any
     if isinstance(X, Tensor):
-        array = np.moveaxis(array, -1, -3) if array.ndim == X.ndim == with_channels else array
-        made = torch.from_numpy(np.ascontiguousarray(array)).to(X.device)
+        array = np.moveaxis(array, -1, -3) if array.ndim == X.ndim == image_ndim else array
+        converted = torch.from_numpy(np.ascontiguousarray(array)).to(X.device)
     else:
-        made = X.__array_namespace__().asarray(array, device=X.device)
-    return made if source is None else attach_source(made, source)
+        converted = X.__array_namespace__().asarray(array, device=X.device)
+    return converted if source is None else attach_source(converted, source)

@@ -1,4 +1,4 @@
-"""Packages that parts of the library need and a plain install does not bring."""
+"""Extras of the package, and the error for a missing one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from sk_denoise.exceptions import MissingExtraError
 __all__ = ["EXTRAS", "require_extra"]
 
 IMAGES = ("imagecodecs", "PIL", "tifffile")
-# Modules by the extra of pyproject.toml that brings them; a test compares the two.
+# Modules by the extra of pyproject.toml that installs them; a test compares the two. Every image format needs
+# the whole extra, so that an image that can be read can also be written.
 EXTRAS = {
     "app": ("httpcore", "streamlit", *IMAGES),
     "bm3d": ("bm3d",),
@@ -21,38 +22,42 @@ EXTRAS = {
     "plots": ("matplotlib",),
     "wavelets": ("pywt",),
 }
-REMARKS = {"bm3d": " Its licence allows non-commercial use only."}
-INSTALLED_AS = {"PIL": "pillow", "pywt": "PyWavelets"}  # where that is not the name of the module
+LICENCE_NOTICES = {"bm3d": " Its licence allows non-commercial use only."}
+# Distributions whose name differs from that of their module.
+INSTALLED_AS = {"PIL": "pillow", "pywt": "PyWavelets"}
 
 
 def require_extra(caller: str, extra: str) -> None:
-    """Refuse to go on without the packages of an extra, and name the command that installs them.
+    """Raise an error with the command to install where a package is missing.
+
+    Callers do so before any work, not at the import of their module, so that a plain install can import all.
 
     Parameters
     ----------
     caller : str
-        The name that the user called.
+        Name of the function or class that the user called.
     extra : str
-        A key of `EXTRAS`.
+        Key of `EXTRAS`.
 
     Raises
     ------
     MissingExtraError
-        Where a package is not installed.
+        If a package of the extra is not installed.
     """
     missing = [INSTALLED_AS.get(module, module) for module in EXTRAS[extra] if not _is_installed(module)]
     if missing:
         names = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
-        # The extra is found in what is installed, from a wheel or a checkout, without asking an index for
-        # sk-denoise; the packages by themselves also serve installers that know no extras.
+        # pip finds the extra in the installed package, from a wheel or a checkout, without an index that has
+        # sk-denoise. The list of packages is for installers without extras.
         raise MissingExtraError(
             f"{caller} needs {names}, which {'is' if len(missing) == 1 else 'are'} not installed: "
             f'pip install "sk-denoise[{extra}]" (or: pip install {" ".join(missing)}).'
-            f"{REMARKS.get(extra, '')}"
+            f"{LICENCE_NOTICES.get(extra, '')}"
         )
 
 
 def _is_installed(module: str) -> bool:
-    if module in sys.modules:  # find_spec trips over modules that are made by hand
+    # find_spec fails for modules that are made by hand, without a spec.
+    if module in sys.modules:
         return sys.modules[module] is not None
     return find_spec(module) is not None

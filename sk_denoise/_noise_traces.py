@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from sk_denoise._random import stream
 from sk_denoise._resources import threads_for_entries
-from sk_denoise._validation import as_float, as_numbers, as_tensor, warn_user
+from sk_denoise._validation import as_float_array, as_numeric_array, as_tensor, warn_user
 from sk_denoise.exceptions import CleanTargetWarning
 
 __all__ = ["remember_noise", "warn_of_lost_source", "warn_of_missed_step"]
@@ -98,7 +98,7 @@ def remember_noise(clean: NDArray[Any], noisy: NDArray[Any], noiser: Any) -> Non
         return
     n_rows = int(np.clip(MAX_ENTRIES // clean[0].size, 1, MAX_ROWS))
     rows = np.unique(np.linspace(0, len(clean) - 1, n_rows).astype(np.intp))
-    sample = as_float(clean[rows]), noisy[rows]
+    sample = as_float_array(clean[rows]), noisy[rows]
     _traces().append(_NoiseTrace(len(clean), rows, *sample, copy.copy(noiser)))
 
 
@@ -116,7 +116,7 @@ def warn_of_lost_source(samples: Any, y: Any = None, name: str = "X") -> None:
     name : str, default="X"
         Name of the samples in the message.
     """
-    if y is samples or (y is not None and np.array_equal(as_numbers(y), samples)):
+    if y is samples or (y is not None and np.array_equal(as_numeric_array(y), samples)):
         return
     trace = _trace_in(samples)
     if trace is None:
@@ -135,7 +135,7 @@ def warn_of_missed_step(samples: Any, y: NDArray[Any]) -> None:
     trace = _trace_in(samples)
     if trace is None:
         return
-    noisy, clean = np.asarray(samples)[trace.rows], as_numbers(y)[trace.rows]
+    noisy, clean = np.asarray(samples)[trace.rows], as_numeric_array(y)[trace.rows]
     if np.allclose(noisy, trace.noisy, rtol=1e-3, atol=0) or not np.array_equal(clean, trace.clean):
         return
     warn_user(

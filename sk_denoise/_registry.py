@@ -1,12 +1,12 @@
-"""The tables of everything that has a name: networks, noises, losses, optimizers, filters, models.
+"""Tables of networks, noises, losses, optimizers, schedules, filters and models.
 
-A new entry here is all that the estimators, the command line, the web app and the pages of the site need to
-offer it. The module imports the standard library alone, so that help and completion do not wait for torch: an
-entry names its class as text, and :func:`load` imports it when it is used.
+The estimators, the command line, the web app and the site offer a new entry without further edits.
 """
 
 from __future__ import annotations
 
+# The standard library alone, so that help and completion do not wait for torch. An entry names its class as
+# text, and load_entry imports it when it is used.
 import difflib
 import importlib
 from collections.abc import Iterator, Mapping
@@ -24,18 +24,18 @@ __all__ = [
     "OTHER_NAMES",
     "SCHEDULES",
     "Amount",
-    "Entry",
-    "Filter",
-    "Loaded",
-    "Loss",
+    "FilterEntry",
+    "LazyTable",
+    "LossEntry",
     "LossTraits",
-    "Network",
-    "Noise",
-    "Optimizer",
-    "Pretrained",
+    "NetworkEntry",
+    "NoiseEntry",
+    "OptimizerEntry",
+    "PretrainedEntry",
+    "RegistryEntry",
     "Unit",
     "check_one_of",
-    "load",
+    "load_entry",
     "networks_of",
     "public_names",
 ]
@@ -47,37 +47,37 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """Something that has a name.
+class RegistryEntry:
+    """Class or function with a name.
 
     Attributes
     ----------
-    target : str
-        The class or function, as "module:name".
-    about : str
-        The thing in a few words, for help and the tables of the site.
-    suits : str
-        What it is good for.
+    location : str
+        Module and name of the class or function, as "module:name".
+    description : str
+        Short description for help texts and the tables of the site.
+    use_cases : str
+        Data and purposes that it suits.
     """
 
-    target: str
-    about: str = ""
-    suits: str = ""
+    location: str
+    description: str = ""
+    use_cases: str = ""
 
     @property
     def name(self) -> str:
-        """The name of the class or function."""
-        return self.target.partition(":")[2]
+        """Name of the class or function."""
+        return self.location.partition(":")[2]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network(Entry):
-    """The spec of a network.
+class NetworkEntry(RegistryEntry):
+    """Spec of a network.
 
     Attributes
     ----------
     estimator : str
-        The estimator that trains it, "DenoisingAutoencoder" or "ImageDenoiser".
+        Estimator that trains the network, "DenoisingAutoencoder" or "ImageDenoiser".
     """
 
     estimator: str
@@ -85,20 +85,21 @@ class Network(Entry):
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit that people think in.
+    """Unit of a slider in the app.
 
     Attributes
     ----------
     size : float
-        One of it, for a class of the library.
-    words : str
-        What follows the name of a number in it.
+        Amount of noise, for images in [0, 1], that is one of the unit.
+    suffix : str
+        Text after the label of the slider.
     """
 
     size: float
-    words: str
+    suffix: str
 
 
+# Users think of images in grey levels and percent; noisers work in [0, 1].
 GREY_LEVELS = Unit(1 / 255, ", of 255")
 PERCENT = Unit(1 / 100, ", in %")
 COUNT = Unit(1.0, "")
@@ -106,104 +107,104 @@ COUNT = Unit(1.0, "")
 
 @dataclass(frozen=True, kw_only=True)
 class Amount:
-    """The one parameter of a noise that tells how strong it is, for images from 0 (black) to 1 (white).
+    """Parameter of a noise that sets its strength, for images in [0, 1].
+
+    The number of the slider in the app times the size of its unit is the amount.
 
     Attributes
     ----------
     parameter : str
-        Its name in the class.
-    meaning : str
-        The amount in words, for the command line.
-    high : float
-        The largest amount; the least is 0.
+        Name of the parameter of the noiser.
+    description : str
+        Description of the amount for the command line.
+    max_value : float
+        Largest amount; the smallest one is 0.
     above_zero : bool
-        Whether 0 itself is refused.
+        Whether the amount must be above 0.
     label : str
-        The number of the app's slider.
+        Label of the slider.
     unit : Unit
-        The unit of the slider, whose least number and whose step are 1.
-    start, most : int
-        Where the slider stands at first, and its largest number.
-
-    See Also
-    --------
-    Unit : The number of the slider times its size is the amount.
+        Unit of the slider, which starts at 1 and has steps of 1.
+    slider_start, slider_max : int
+        First and largest number of the slider.
     """
 
     parameter: str
-    meaning: str
-    high: float = 1.0
+    description: str
+    max_value: float = 1.0
     above_zero: bool = False
     label: str
     unit: Unit
-    start: int
-    most: int
+    slider_start: int
+    slider_max: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noise(Entry):
-    """A noise, and what is known of it without fitting it to images from 0 to 1.
+class NoiseEntry(RegistryEntry):
+    """Noiser and the facts about it that need no fit.
 
     Attributes
     ----------
     label : str
-        For people who need not know the class.
+        Name of the noise for users who do not know the class.
     amount : Amount or None
-        The parameter that tells how strong it is; None for noise that is made of other noise.
-    known : mapping
-        Parameters that a fit would learn from the data, so that the noise is the same for every image.
+        Parameter that sets the strength; None for noise that combines other noise.
+    fixed_parameters : mapping
+        Values for images in [0, 1] of parameters that a fit would learn from each image.
     mixes_samples : bool
-        Whether it takes values from other samples, so that an image by itself cannot have it.
+        Whether the noise takes values from other samples, so that a single image cannot have it.
     """
 
     label: str
     amount: Amount | None = None
-    known: Mapping[str, Any] = field(default_factory=dict)
+    fixed_parameters: Mapping[str, Any] = field(default_factory=dict)
     mixes_samples: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossTraits:
-    """What a fit must know of a loss.
+    """Properties of a loss that a fit depends on.
 
     Attributes
     ----------
     on_unit_interval : bool
-        Whether it compares numbers in [0, 1]: data are not scaled, and the network answers through a sigmoid.
-    by_entry : bool
-        Whether it takes a weight for each entry.
-    by_sample : bool
-        Whether it takes a weight for each sample.
+        Whether the loss compares numbers in [0, 1]. If so, the target is not scaled, and the output of the
+        network is limited to [0, 1].
+    takes_entry_weights : bool
+        Whether the loss takes a weight for each entry.
+    takes_sample_weights : bool
+        Whether the loss takes a weight for each sample.
     images_only : bool
-        Whether it takes images alone, ``(n, channels, height, width)``.
+        Whether the loss is for images only, ``(n, channels, height, width)``.
     """
 
     on_unit_interval: bool = False
-    by_entry: bool = False
-    by_sample: bool = False
+    takes_entry_weights: bool = False
+    takes_sample_weights: bool = False
     images_only: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loss(Entry, LossTraits):
-    """A loss.
+class LossEntry(RegistryEntry, LossTraits):
+    """Loss: a function or a class of modules.
 
-    The target is a function of output, target and ``reduction`` ("mean" or "none"), as those of
-    :mod:`torch.nn.functional` are, or a class of modules; such a class takes
-    :class:`~sk_denoise.training.Units` where the loss is for images only, and nothing otherwise.
+    A function takes output, target and ``reduction`` ("mean" or "none"), as those of
+    :mod:`torch.nn.functional` do. A class takes :class:`~sk_denoise.training.Units` where the loss is for
+    images only, and no argument otherwise.
     """
 
-    by_sample: bool = True
+    # Losses of the tables can reduce each sample by itself; functions of users return one number.
+    takes_sample_weights: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimizer(Entry):
-    """An optimizer, with a learning rate that suits it.
+class OptimizerEntry(RegistryEntry):
+    """Optimizer and a suitable learning rate.
 
     Attributes
     ----------
     learning_rate : float
-        The default.
+        Default learning rate.
     arguments : mapping
         Further arguments of the class.
     """
@@ -213,36 +214,36 @@ class Optimizer(Entry):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filter(Entry):
-    """A denoiser that needs no training.
+class FilterEntry(RegistryEntry):
+    """Denoiser without a network.
 
     Attributes
     ----------
     extra : str
-        The extra that installs the package that it needs.
-    remark : str
-        What its users should know.
-    least : int
-        The smallest side of an image in pixels.
+        Extra that installs the package that the filter needs.
+    notice : str
+        Message to users of the command line.
+    min_side : int
+        Smallest side of an image in pixels.
     """
 
     extra: str = ""
-    remark: str = ""
-    least: int = 1
+    notice: str = ""
+    min_side: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrained(Entry):
-    """A network whose weights come with the library, in ``restoration/weights``.
+class PretrainedEntry(RegistryEntry):
+    """Network with weights in ``restoration/weights``.
 
     Attributes
     ----------
     label : str
-        For people.
+        Name of the model for users.
     channels : int
-        Of the images that it takes: 1 or 3.
+        Channels of an image, 1 or 3.
     max_sigma : float
-        The largest standard deviation of noise that it has learned from, in [0, 1].
+        Largest noise standard deviation in training, in [0, 1].
     """
 
     label: str
@@ -252,332 +253,345 @@ class Pretrained(Entry):
 
 # Tables -----------------------------------------------------------------------------------------------
 
-NETWORKS: dict[str, Network] = {
-    "dense": Network(
-        target="sk_denoise.networks.dense:DenseNetwork",
+NETWORKS: dict[str, NetworkEntry] = {
+    "dense": NetworkEntry(
+        location="sk_denoise.networks.dense:DenseNetwork",
         estimator="DenoisingAutoencoder",
-        about="every entry meets every other one",
-        suits="tables, small images of one kind",
+        description="fully connected layers: each output depends on every entry",
+        use_cases="tables, small images of one kind",
     ),
-    "conv": Network(
-        target="sk_denoise.networks.conv:ConvNetwork",
+    "conv": NetworkEntry(
+        location="sk_denoise.networks.conv:ConvNetwork",
         estimator="DenoisingAutoencoder",
-        about="strided convolutions, a latent vector, transposed convolutions",
-        suits="signals, images of one kind: digits, faces, X-rays of one region",
+        description="strided convolutions, a latent vector, transposed convolutions",
+        use_cases="signals, images of one kind: digits, faces, X-rays of one region",
     ),
-    "pooling": Network(
-        target="sk_denoise.networks.pooling:PoolingNetwork",
+    "pooling": NetworkEntry(
+        location="sk_denoise.networks.pooling:PoolingNetwork",
         estimator="DenoisingAutoencoder",
-        about="convolutions and pooling to a small map, and back",
-        suits="images of many kinds and textures, where position means little",
+        description="convolutions and pooling to a small latent map, and back",
+        use_cases="images of many kinds and textures, where position means little",
     ),
-    "folded_unet": Network(
-        target="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
+    "folded_unet": NetworkEntry(
+        location="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
         estimator="ImageDenoiser",
-        about="a small residual U-Net at half the resolution, without loss; the default, and pretrained",
+        description="a small residual U-Net on images folded to half their sides; default, and pretrained",
     ),
-    "unet": Network(
-        target="sk_denoise.networks.unet:UNetNetwork",
+    "unet": NetworkEntry(
+        location="sk_denoise.networks.unet:UNetNetwork",
         estimator="ImageDenoiser",
-        about="a U-Net of any depth",
+        description="a U-Net of any depth",
     ),
-    "dncnn": Network(
-        target="sk_denoise.networks.dncnn:DnCNNNetwork",
+    "dncnn": NetworkEntry(
+        location="sk_denoise.networks.dncnn:DnCNNNetwork",
         estimator="ImageDenoiser",
-        about="a stack of convolutions at full resolution",
+        description="a stack of convolutions at full resolution",
     ),
-    "ridnet": Network(
-        target="sk_denoise.networks.ridnet:RIDNetNetwork",
+    "ridnet": NetworkEntry(
+        location="sk_denoise.networks.ridnet:RIDNetNetwork",
         estimator="ImageDenoiser",
-        about="residual blocks with attention to channels; the most work for each pixel",
+        description="residual blocks with channel attention; the most operations for each pixel",
     ),
 }
 
-NOISES: dict[str, Noise] = {
-    "gaussian": Noise(
-        target="sk_denoise.noise._additive:GaussianNoiser",
+NOISES: dict[str, NoiseEntry] = {
+    "gaussian": NoiseEntry(
+        location="sk_denoise.noise._additive:GaussianNoiser",
         label="Gaussian",
-        about="adds `N(mean, noise_factor²)`",
-        suits="sensors, tables",
+        description="adds `N(mean, noise_factor²)`",
+        use_cases="sensors, tables",
         amount=Amount(
             parameter="noise_factor",
-            meaning="standard deviation; 0.1 is 25.5 grey levels of 255",
+            description="standard deviation; 0.1 is 25.5 grey levels of 255",
             label="Standard deviation",
             unit=GREY_LEVELS,
-            start=25,
-            most=128,
+            slider_start=25,
+            slider_max=128,
         ),
     ),
-    "uniform": Noise(
-        target="sk_denoise.noise._additive:UniformNoiser",
+    "uniform": NoiseEntry(
+        location="sk_denoise.noise._additive:UniformNoiser",
         label="Uniform",
-        about="adds `U(-noise_factor, noise_factor)`",
-        suits="rounding, coarse scales",
+        description="adds `U(-noise_factor, noise_factor)`",
+        use_cases="rounding, coarse scales",
         amount=Amount(
             parameter="noise_factor",
-            meaning="half the width: noise from -AMOUNT to AMOUNT",
-            label="Largest error",
+            description="half the width: noise from -AMOUNT to AMOUNT",
+            label="Largest deviation",
             unit=GREY_LEVELS,
-            start=40,
-            most=128,
+            slider_start=40,
+            slider_max=128,
         ),
     ),
-    "speckle": Noise(
-        target="sk_denoise.noise._additive:SpeckleNoiser",
+    "speckle": NoiseEntry(
+        location="sk_denoise.noise._additive:SpeckleNoiser",
         label="Speckle",
-        about="multiplies by `1 + N(0, noise_factor²)`",
-        suits="radar, ultrasound",
+        description="multiplies by `1 + N(0, noise_factor²)`",
+        use_cases="radar, ultrasound",
         amount=Amount(
             parameter="noise_factor",
-            meaning="standard deviation as a share of each value",
-            high=10.0,
-            label="Share of the brightness",
+            description="standard deviation as a share of each value",
+            max_value=10.0,
+            label="Relative standard deviation",
             unit=PERCENT,
-            start=20,
-            most=100,
+            slider_start=20,
+            slider_max=100,
         ),
     ),
-    "poisson": Noise(
-        target="sk_denoise.noise._additive:PoissonNoiser",
+    "poisson": NoiseEntry(
+        location="sk_denoise.noise._additive:PoissonNoiser",
         label="Photon counting (Poisson)",
-        about="counts photons, `peak` of them where the data are white",
-        suits="microscopes, telescopes, scans",
+        description="counts photons, on average `peak` at white",
+        use_cases="microscopes, telescopes, scans",
         amount=Amount(
             parameter="peak",
-            meaning="photons where the image is white; fewer are noisier",
-            high=1e9,
+            description="mean number of photons at white; fewer photons, more noise",
+            max_value=1e9,
             above_zero=True,
-            label="Photons where it is white",
+            label="Photons at white",
             unit=COUNT,
-            start=30,
-            most=200,
+            slider_start=30,
+            slider_max=200,
         ),
-        known={"white": 1.0},
+        # Learned from each image, white would give a dark image as little noise as a bright one.
+        fixed_parameters={"white": 1.0},
     ),
-    "salt_and_pepper": Noise(
-        target="sk_denoise.noise._replacing:SaltAndPepperNoiser",
+    "salt_and_pepper": NoiseEntry(
+        location="sk_denoise.noise._replacing:SaltAndPepperNoiser",
         label="Salt and pepper",
-        about="sets values to the largest or smallest",
-        suits="lost bits, dust",
+        description="sets values to the largest or smallest",
+        use_cases="lost bits, dust",
         amount=Amount(
             parameter="amount",
-            meaning="share of the values that turn black or white",
-            label="Values",
+            description="share of the values that turn black or white",
+            label="Replaced values",
             unit=PERCENT,
-            start=5,
-            most=60,
+            slider_start=5,
+            slider_max=60,
         ),
-        known={"limits": (0.0, 1.0)},
+        # Black and white, although an image may reach neither.
+        fixed_parameters={"limits": (0.0, 1.0)},
     ),
-    "masking": Noise(
-        target="sk_denoise.noise._replacing:MaskingNoiser",
+    "masking": NoiseEntry(
+        location="sk_denoise.noise._replacing:MaskingNoiser",
         label="Missing values",
-        about="sets values to `fill`",
-        suits="missing entries, features",
+        description="sets values to `fill`",
+        use_cases="missing entries, features",
         amount=Amount(
             parameter="fraction",
-            meaning="share of the values that turn black",
-            label="Values",
+            description="share of the values that turn black",
+            label="Missing values",
             unit=PERCENT,
-            start=20,
-            most=80,
+            slider_start=20,
+            slider_max=80,
         ),
     ),
-    "swap": Noise(
-        target="sk_denoise.noise._replacing:SwapNoiser",
+    "swap": NoiseEntry(
+        location="sk_denoise.noise._replacing:SwapNoiser",
         label="Swapped values",
-        about="takes values from other samples, a donor for each value",
-        suits="tables of mixed columns",
+        description="replaces values by those of other samples, each from a donor of its own",
+        use_cases="tables with columns of several kinds",
         amount=Amount(
             parameter="fraction",
-            meaning="share of the values from other patches; for train",
-            label="Values",
+            description="share of the values from other patches; only for train",
+            label="Swapped values",
             unit=PERCENT,
-            start=20,
-            most=80,
+            slider_start=20,
+            slider_max=80,
         ),
+        # The donors are other samples.
         mixes_samples=True,
     ),
-    "pixel": Noise(
-        target="sk_denoise.noise._replacing:PixelNoiser",
+    "pixel": NoiseEntry(
+        location="sk_denoise.noise._replacing:PixelNoiser",
         label="Single pixels",
-        about="sets whole pixels to black, white or any colour",
-        suits="dead pixels",
+        description="sets whole pixels to black, white or a random colour",
+        use_cases="dead pixels",
         amount=Amount(
             parameter="fraction",
-            meaning="share of the pixels that take any colour",
-            label="Pixels",
+            description="share of the pixels that turn to a random colour",
+            label="Replaced pixels",
             unit=PERCENT,
-            start=10,
-            most=60,
+            slider_start=10,
+            slider_max=60,
         ),
-        known={"limits": (0.0, 1.0)},
+        # Black and white, although an image may reach neither.
+        fixed_parameters={"limits": (0.0, 1.0)},
     ),
-    "region": Noise(
-        target="sk_denoise.noise._composed:RegionNoiser",
+    "region": NoiseEntry(
+        location="sk_denoise.noise._composed:RegionNoiser",
         label="On a part of the image",
-        about="any noise, on a random part of each sample",
-        suits="scratches, stains",
+        description="applies any noise to a random part of each sample",
+        use_cases="scratches, stains",
     ),
-    "choice": Noise(
-        target="sk_denoise.noise._composed:NoiserChoice",
+    "choice": NoiseEntry(
+        location="sk_denoise.noise._composed:NoiserChoice",
         label="One of several",
-        about="one of several for each sample",
-        suits="noise of more than one kind",
+        description="applies one of several noises to each sample",
+        use_cases="data with noise of more than one kind",
     ),
-    "chain": Noise(
-        target="sk_denoise.noise._composed:NoiserChain",
+    "chain": NoiseEntry(
+        location="sk_denoise.noise._composed:NoiserChain",
         label="One after the other",
-        about="one after the other",
-        suits="cameras: photons, then the amplifier",
+        description="applies several noises, one after the other",
+        use_cases="cameras: photons, then the amplifier",
     ),
 }
 
-LOSSES: dict[str, Loss] = {
-    "mse": Loss(
-        target="torch.nn.functional:mse_loss",
-        about="squared error, whose best answer is the mean of what is possible",
-        suits="PSNR; the default",
-        by_entry=True,
+LOSSES: dict[str, LossEntry] = {
+    "mse": LossEntry(
+        location="torch.nn.functional:mse_loss",
+        description="squared error, minimized by the mean of the possible targets",
+        use_cases="PSNR; the default",
+        takes_entry_weights=True,
     ),
-    "mae": Loss(
-        target="torch.nn.functional:l1_loss",
-        about="absolute error, whose best answer is the median of what is possible",
-        suits="noise that replaces values; sharper edges",
-        by_entry=True,
+    "mae": LossEntry(
+        location="torch.nn.functional:l1_loss",
+        description="absolute error, minimized by the median of the possible targets",
+        use_cases="noise that replaces values; sharper edges",
+        takes_entry_weights=True,
     ),
-    "huber": Loss(
-        target="torch.nn.functional:huber_loss",
-        about="half the squared error below one unit of the network, linear above",
-        suits='as "mae", with fewer jumps near the end',
-        by_entry=True,
+    "huber": LossEntry(
+        location="torch.nn.functional:huber_loss",
+        description="half the squared error below one unit of the network, linear above",
+        use_cases='like "mae", with fewer jumps near the end',
+        takes_entry_weights=True,
     ),
-    "charbonnier": Loss(
-        target="sk_denoise.training._losses:charbonnier_loss",
-        about="absolute error that is smooth at 0",
-        suits='as "mae"',
-        by_entry=True,
+    "charbonnier": LossEntry(
+        location="sk_denoise.training._losses:charbonnier_loss",
+        description="absolute error that is smooth at 0",
+        use_cases='like "mae"',
+        takes_entry_weights=True,
     ),
-    "bce": Loss(
-        target="sk_denoise.training._losses:BinaryCrossEntropy",
-        about="cross-entropy through a sigmoid",
-        suits="data that are mostly 0 and 1",
-        by_entry=True,
+    "bce": LossEntry(
+        location="sk_denoise.training._losses:BinaryCrossEntropy",
+        description="cross-entropy through a sigmoid",
+        use_cases="data that are mostly 0 and 1",
+        takes_entry_weights=True,
         on_unit_interval=True,
     ),
-    "kl": Loss(
-        target="sk_denoise.training._losses:KullbackLeibler",
-        about="`t log(t / p) - t + p` of each value, through a sigmoid",
-        suits="photon counts: errors in the dark count more",
-        by_entry=True,
+    "kl": LossEntry(
+        location="sk_denoise.training._losses:KullbackLeibler",
+        description="`t log(t / p) - t + p` of each value, through a sigmoid",
+        use_cases="photon counts: errors in the dark weigh more",
+        takes_entry_weights=True,
         on_unit_interval=True,
     ),
-    "ssim": Loss(
-        target="sk_denoise.training._losses:SimilarityLoss",
-        about="one minus structural similarity",
-        suits="what people see",
+    "ssim": LossEntry(
+        location="sk_denoise.training._losses:SimilarityLoss",
+        description="one minus structural similarity",
+        use_cases="perceived quality",
         images_only=True,
     ),
-    "ms_ssim": Loss(
-        target="sk_denoise.training._losses:MultiScaleSimilarityLoss",
-        about="the same on up to five scales",
-        suits="what people see, near and far",
+    "ms_ssim": LossEntry(
+        location="sk_denoise.training._losses:MultiScaleSimilarityLoss",
+        description="the same on up to five scales",
+        use_cases="perceived quality, from near and far",
         images_only=True,
     ),
 }
 
-OPTIMIZERS: dict[str, Optimizer] = {
-    "adam": Optimizer(target="torch.optim:Adam", learning_rate=2e-3, arguments={"fused": True}),
-    "adamw": Optimizer(target="torch.optim:AdamW", learning_rate=2e-3, arguments={"fused": True}),
-    "nadam": Optimizer(target="torch.optim:NAdam", learning_rate=2e-3),
-    "radam": Optimizer(target="torch.optim:RAdam", learning_rate=4e-3),
-    "rmsprop": Optimizer(target="torch.optim:RMSprop", learning_rate=1e-3),
-    "sgd": Optimizer(
-        target="torch.optim:SGD", learning_rate=5e-2, arguments={"fused": True, "momentum": 0.9}
+# Fused steps update all weights in one kernel, where torch has them.
+OPTIMIZERS: dict[str, OptimizerEntry] = {
+    "adam": OptimizerEntry(location="torch.optim:Adam", learning_rate=2e-3, arguments={"fused": True}),
+    "adamw": OptimizerEntry(location="torch.optim:AdamW", learning_rate=2e-3, arguments={"fused": True}),
+    "nadam": OptimizerEntry(location="torch.optim:NAdam", learning_rate=2e-3),
+    "radam": OptimizerEntry(location="torch.optim:RAdam", learning_rate=4e-3),
+    "rmsprop": OptimizerEntry(location="torch.optim:RMSprop", learning_rate=1e-3),
+    "sgd": OptimizerEntry(
+        location="torch.optim:SGD", learning_rate=5e-2, arguments={"fused": True, "momentum": 0.9}
     ),
-    "adagrad": Optimizer(target="torch.optim:Adagrad", learning_rate=1e-2, arguments={"fused": True}),
-    "adadelta": Optimizer(target="torch.optim:Adadelta", learning_rate=1.0),
+    "adagrad": OptimizerEntry(location="torch.optim:Adagrad", learning_rate=1e-2, arguments={"fused": True}),
+    "adadelta": OptimizerEntry(location="torch.optim:Adadelta", learning_rate=1.0),
 }
 
-# Functions that give a share of the learning rate, from the number of steps before and that of all steps
-SCHEDULES: dict[str, Entry] = {
-    "constant": Entry(target="sk_denoise.training._optimizers:constant", about="stays as it is"),
-    "cosine": Entry(
-        target="sk_denoise.training._optimizers:cosine", about="falls along a cosine from the start to zero"
+# Functions from the number of past steps and of all steps to the factor of the learning rate
+SCHEDULES: dict[str, RegistryEntry] = {
+    "constant": RegistryEntry(
+        location="sk_denoise.training._optimizers:constant", description="stays the same"
     ),
-    "flat_cosine": Entry(
-        target="sk_denoise.training._optimizers:flat_cosine",
-        about="is constant for the first half, and then falls along a cosine to zero",
+    "cosine": RegistryEntry(
+        location="sk_denoise.training._optimizers:cosine",
+        description="falls along a cosine from the start to zero",
     ),
-    "linear": Entry(target="sk_denoise.training._optimizers:linear", about="falls on a line to zero"),
-    "exponential": Entry(
-        target="sk_denoise.training._optimizers:exponential", about="falls to a hundredth, ever more slowly"
+    "flat_cosine": RegistryEntry(
+        location="sk_denoise.training._optimizers:flat_cosine",
+        description="is constant for the first half, and then falls along a cosine to zero",
     ),
-    "one_cycle": Entry(
-        target="sk_denoise.training._optimizers:one_cycle",
-        about="rises for a third of the run, and then falls along a cosine",
+    "linear": RegistryEntry(
+        location="sk_denoise.training._optimizers:linear", description="falls on a line to zero"
+    ),
+    "exponential": RegistryEntry(
+        location="sk_denoise.training._optimizers:exponential",
+        description="falls to a hundredth, ever more slowly",
+    ),
+    "one_cycle": RegistryEntry(
+        location="sk_denoise.training._optimizers:one_cycle",
+        description="rises for a third of the run, and then falls along a cosine",
     ),
 }
 
-FILTERS: dict[str, Filter] = {
-    "non_local_means": Filter(
-        target="sk_denoise.estimators._filters:NonLocalMeansDenoiser",
-        about="averages pixels whose surroundings look alike",
-        suits="texture, repeated structure",
+FILTERS: dict[str, FilterEntry] = {
+    "non_local_means": FilterEntry(
+        location="sk_denoise.estimators._filters:NonLocalMeansDenoiser",
+        description="averages pixels with similar surroundings",
+        use_cases="texture, repeated structure",
     ),
-    "total_variation": Filter(
-        target="sk_denoise.estimators._filters:TotalVariationDenoiser",
-        about="makes images plain between their edges",
-        suits="plain areas; texture is lost",
+    "total_variation": FilterEntry(
+        location="sk_denoise.estimators._filters:TotalVariationDenoiser",
+        description="flattens images between their edges",
+        use_cases="flat areas; texture is lost",
     ),
-    "wavelet": Filter(
-        target="sk_denoise.estimators._filters:WaveletDenoiser",
-        about="shrinks wavelet coefficients",
-        suits="smooth areas between edges",
+    "wavelet": FilterEntry(
+        location="sk_denoise.estimators._filters:WaveletDenoiser",
+        description="shrinks wavelet coefficients",
+        use_cases="smooth areas between edges",
         extra="wavelets",
     ),
-    "bilateral": Filter(
-        target="sk_denoise.estimators._filters:BilateralDenoiser",
-        about="averages near pixels of nearly the same value",
-        suits="weak noise",
+    "bilateral": FilterEntry(
+        location="sk_denoise.estimators._filters:BilateralDenoiser",
+        description="averages nearby pixels of similar value",
+        use_cases="weak noise",
     ),
-    "median": Filter(
-        target="sk_denoise.estimators._filters:MedianDenoiser",
-        about="takes the median of the neighbourhood; needs no level",
-        suits="salt and pepper, stray pixels",
+    "median": FilterEntry(
+        location="sk_denoise.estimators._filters:MedianDenoiser",
+        description="takes the median of the neighbourhood; needs no noise level",
+        use_cases="salt and pepper, single broken pixels",
     ),
-    "wiener": Filter(
-        target="sk_denoise.estimators._wiener:WienerDenoiser",
-        about="the best linear filter, learned from clean samples",
-        suits="tables; images of the same thing in the same place",
-        remark="wiener learns from 8 x 8 patches of scikit-image's photos, not from the folder.",
-        least=8,
+    "wiener": FilterEntry(
+        location="sk_denoise.estimators._wiener:WienerDenoiser",
+        description="linear filter of least squared error, fitted to clean data",
+        use_cases="tables; images of the same thing in the same place",
+        notice="wiener is fitted to 8 x 8 patches of scikit-image's photos, not to the folder.",
+        # Side of the patches that the command line fits it to.
+        min_side=8,
     ),
-    "bm3d": Filter(
-        target="sk_denoise.estimators._filters:BM3DDenoiser",
-        about="filters groups of like blocks; NON-COMMERCIAL use only",
-        suits="photos, where no network fits; by far the slowest",
+    "bm3d": FilterEntry(
+        location="sk_denoise.estimators._filters:BM3DDenoiser",
+        description="filters groups of similar blocks; NON-COMMERCIAL use only",
+        use_cases="photos, where no network is suitable; by far the slowest",
         extra="bm3d",
-        remark="bm3d: its licence allows NON-COMMERCIAL use only.",
+        # The terms must be visible wherever the filter is offered.
+        notice="The licence of bm3d allows NON-COMMERCIAL use only.",
     ),
 }
 
-MODELS: dict[str, Pretrained] = {
-    "gray": Pretrained(
-        target="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
+MODELS: dict[str, PretrainedEntry] = {
+    "gray": PretrainedEntry(
+        location="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
         label="Gray, channel by channel",
         channels=1,
         max_sigma=55 / 255,
     ),
-    "rgb": Pretrained(
-        target="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
+    "rgb": PretrainedEntry(
+        location="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
         label="Colour",
         channels=3,
         max_sigma=55 / 255,
     ),
 }
 
-# Public names that stand in no table, by the package that has them; networks, noises and filters are public
+# Public names without an entry above, by their module. All networks, noises and filters are public.
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "comparison": ("compare_denoisers",),
     "estimators": ("DenoisingAutoencoder", "DenoisingEnsemble", "ImageDenoiser", "NetworkSummary"),
@@ -594,38 +608,38 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
 }
 
 
-# How they are read ------------------------------------------------------------------------------------
+# Functions --------------------------------------------------------------------------------------------
 
 
-def check_one_of(name: object, table: Mapping[str, T], what: str) -> T:
-    """Return the entry called ``name``; an unknown name is answered with the known and nearest ones."""
+def check_one_of(name: object, table: Mapping[str, T], kind: str) -> T:
+    """Return the entry called ``name``; the error lists the known names."""
     if isinstance(name, str) and name in table:
         return table[name]
     nearest = difflib.get_close_matches(str(name), table, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(f"Unknown {what} {name!r}.{hint} Known: {', '.join(map(repr, table))}.")
+    raise ValueError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(map(repr, table))}.")
 
 
-def load(entry: Entry) -> Any:
-    """Return the class or function of an entry, whose module is imported now."""
-    module, _, name = entry.target.partition(":")
+def load_entry(entry: RegistryEntry) -> Any:
+    """Import the module of an entry and return its class or function."""
+    module, _, name = entry.location.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
-class Loaded(Mapping[str, T]):
-    """A table of the classes or functions themselves, each loaded when it is asked for.
+class LazyTable(Mapping[str, T]):
+    """Table of classes or functions, each of which loads at its first use.
 
     Parameters
     ----------
-    table : mapping of str to Entry
-        The entries.
+    table : mapping of str to RegistryEntry
+        Entries by name.
     """
 
-    def __init__(self, table: Mapping[str, Entry]) -> None:
+    def __init__(self, table: Mapping[str, RegistryEntry]) -> None:
         self._table = table
 
     def __getitem__(self, name: str) -> T:
-        loaded: T = load(self._table[name])
+        loaded: T = load_entry(self._table[name])
         return loaded
 
     def __iter__(self) -> Iterator[str]:
@@ -634,23 +648,24 @@ class Loaded(Mapping[str, T]):
     def __len__(self) -> int:
         return len(self._table)
 
-    def __contains__(self, name: object) -> bool:  # Mapping's own would import the class
+    # Mapping's own method would import the class.
+    def __contains__(self, name: object) -> bool:
         return name in self._table
 
     def __repr__(self) -> str:
         return f"{{{', '.join(f'{name!r}: {entry.name}' for name, entry in self._table.items())}}}"
 
 
-def networks_of(estimator: str) -> dict[str, Network]:
+def networks_of(estimator: str) -> dict[str, NetworkEntry]:
     """Return the networks that an estimator trains."""
     return {name: network for name, network in NETWORKS.items() if network.estimator == estimator}
 
 
 def public_names() -> dict[str, list[str]]:
-    """Return the names that ``from sk_denoise import`` knows, by the module of ours that has them."""
+    """Return the public names of the package by the module that defines them."""
     names = {module: list(others) for module, others in OTHER_NAMES.items()}
-    tables: tuple[Mapping[str, Entry], ...] = (NETWORKS, NOISES, FILTERS)
+    tables: tuple[Mapping[str, RegistryEntry], ...] = (NETWORKS, NOISES, FILTERS)
     for entry in (entry for table in tables for entry in table.values()):
-        module = entry.target.partition(":")[0].partition(".")[2]
+        module = entry.location.partition(":")[0].partition(".")[2]
         names.setdefault(module, []).append(entry.name)
     return names

@@ -14,10 +14,10 @@ KEY = "sk_denoise_file"
 
 
 class ByteFormat(Protocol):
-    """A module that turns estimators into bytes and back."""
+    """Module that converts estimators to bytes and back."""
 
     def to_bytes(self, estimator: Any) -> bytes:
-        """Return an estimator as the bytes of a file."""
+        """Return the bytes of a file with an estimator."""
         ...
 
     def from_bytes(self, data: bytes) -> Any:
@@ -25,6 +25,7 @@ class ByteFormat(Protocol):
         ...
 
 
+# A list, whose content take_bytes_from replaces.
 _byte_format: list[Callable[[], ByteFormat]] = []
 
 
@@ -82,5 +83,6 @@ def state_in_bytes(kind: type[T]) -> type[T]:
             )
         self.__dict__ = loaded.__dict__
 
+    # A base class with these methods would be one more in every method resolution order.
     inherited.__reduce_ex__, inherited.__getstate__, inherited.__setstate__ = reduce_ex, getstate, setstate
     return kind

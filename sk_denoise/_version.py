@@ -1,3 +1,3 @@
-"""The version, for modules below the package's own."""
+"""Version of the package, for modules that cannot import its root."""
 
 __version__ = "0.1.0"

@@ -23,7 +23,7 @@ from sk_denoise._validation import (
     check_noiser,
     check_numbers,
     check_one_of,
-    names_of,
+    name_by_class,
     refuse_masked,
     restore_container,
 )
@@ -316,7 +316,7 @@ def _name_noises(noises: Any) -> ByNoise:
     if isinstance(noises, Noiser):
         noises = [noises]
     if isinstance(noises, list | tuple) and any(isinstance(noise, Noiser) for noise in noises):
-        noises = dict(names_of(noises))
+        noises = dict(name_by_class(noises))
     if not isinstance(noises, Mapping):
         return {UNNAMED_NOISE: noises}
     if not noises:
@@ -362,7 +362,7 @@ def _resolve_methods(methods: Any, noises: Mapping[Hashable, Any]) -> dict[Hasha
     """Return an estimator or a function for each name of a method and each noise."""
     if not isinstance(methods, Mapping):
         methods = list(methods) if isinstance(methods, list | tuple) else [methods]
-        names = [name for name, _ in names_of([_name_method(method) for method in methods])]
+        names = [name for name, _ in name_by_class([_name_method(method) for method in methods])]
         methods = dict(zip(names, methods, strict=True))
     if not methods:
         raise ValueError("methods is empty: give at least one.")

@@ -1,7 +1,7 @@
 """Errors and warnings of the library.
 
-Bad input raises ``ValueError`` or ``TypeError`` as everywhere in scikit-learn; the classes here exist
-for what a caller may want to catch or silence by name.
+Bad input raises ``ValueError`` or ``TypeError`` as everywhere in scikit-learn. The classes here
+are for errors and warnings that a caller may want to catch or silence by name.
 """
 
 __all__ = [
@@ -14,25 +14,43 @@ __all__ = [
 ]
 
 
+# A subclass of ImportError, so that code that tries an optional package keeps working.
 class MissingExtraError(ImportError):
-    """A package that only some uses need is not installed; the message names the command that installs it."""
+    """Error for a missing optional package.
+
+    The message names the command that installs it.
+    """
 
 
 class TrainingDivergedError(RuntimeError):
-    """The training loss became infinite, NaN or absurdly large; the message names what to lower."""
+    """Error for a training loss that became infinite, NaN or absurdly large.
+
+    The message names the parameter to lower.
+    """
 
 
+# A subclass of ValueError, the error of all other bad input.
 class UnreadableImageError(ValueError):
-    """A file that should hold one image does not, or not one that can be used; the message names it."""
+    """Error for a file without a usable image.
+
+    The message names the file.
+    """
 
 
 class SkippedImageWarning(UserWarning):
-    """An image of a folder or data set could not be used and was left out; the message names it."""
+    """Warning about an unusable image of a folder or data set.
+
+    The image is left out; the message names it.
+    """
 
 
 class CleanTargetWarning(UserWarning):
-    """A two-dimensional ``y`` was read as labels, a clean side has no noise to learn from, or is noisy."""
+    """Warning about a doubtful clean side.
+
+    A two-dimensional ``y`` was read as labels, or the clean side equals the noisy side, is in another order
+    or is itself noisy.
+    """
 
 
 class WeakNoiseWarning(UserWarning):
-    """The noise is so weak beside the spread of the data that there is nothing to learn from it."""
+    """Warning about noise that is too weak, beside the data, to learn from."""

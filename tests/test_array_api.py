@@ -60,15 +60,15 @@ def images():
     return ImageDenoiser(FoldedUNetNetwork((8, 8), blocks=(1, 1)), max_epochs=2, random_state=0)
 
 
-def assert_same(answer, expected, like=T):
-    assert isinstance(answer, torch.Tensor)
-    assert answer.device == like.device
-    assert np.asarray(answer).dtype == expected.dtype
-    np.testing.assert_array_equal(np.asarray(answer), expected)
+def assert_same(output, expected, like=T):
+    assert isinstance(output, torch.Tensor)
+    assert output.device == like.device
+    assert np.asarray(output).dtype == expected.dtype
+    np.testing.assert_array_equal(np.asarray(output), expected)
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
-def test_every_transformer_answers_tensors_with_tensors(name, dae, images):
+def test_every_transformer_returns_tensors_for_tensors(name, dae, images):
     made_of_others = {
         "NoiserChain": lambda: NoiserChain([GaussianNoiser(random_state=0)]),
         "NoiserChoice": lambda: NoiserChoice([GaussianNoiser(random_state=0)]),
@@ -91,7 +91,7 @@ def test_the_transformers_are_many():
     assert len(TRANSFORMERS) > 20
 
 
-def test_a_pipeline_learns_from_tensors_what_it_learns_from_arrays(dae):
+def test_a_pipeline_learns_the_same_from_tensors_and_arrays(dae):
     pipeline = make_pipeline(GaussianNoiser(0.2, random_state=0), dae)
     fitted = sklearn.clone(pipeline).fit(T)
     assert_same(fitted.predict(T), sklearn.clone(pipeline).fit(X).predict(X))
@@ -120,15 +120,15 @@ def test_latent_vectors_go_there_and_back(dae):
 def test_images_keep_their_channels_where_torch_has_them(images):
     stack = torch.rand(10, 3, 16, 24, generator=torch.Generator().manual_seed(0))
     images.fit(stack)
-    answer = images.predict(stack)
+    output = images.predict(stack)
     expected = images.predict(np.moveaxis(stack.numpy(), 1, -1))
-    assert_same(answer, np.moveaxis(expected, -1, 1))
+    assert_same(output, np.moveaxis(expected, -1, 1))
     parts = images.predict([stack[0], stack[1][:, :10]])
     assert [tuple(part.shape) for part in parts] == [(3, 16, 24), (3, 10, 24)]
     assert images.transform(stack[:2, :, :7, :9]).shape == (2, 3, 7, 9)
 
 
-def test_an_ensemble_tells_how_sure_it_is_in_tensors(dae):
+def test_an_ensemble_returns_its_uncertainty_in_tensors(dae):
     mean, std = DenoisingEnsemble(dae, 2, random_state=0).fit(T).predict(T, return_std=True)
     assert isinstance(mean, torch.Tensor)
     assert isinstance(std, torch.Tensor)
@@ -141,7 +141,7 @@ def test_gradients_and_bfloat16_do_no_harm(dae):
     assert dae.predict(T.bfloat16()).dtype == torch.float32
 
 
-def test_without_dispatch_numpy_is_answered(dae):
+def test_without_dispatch_the_output_is_a_numpy_array(dae):
     with sklearn.config_context(array_api_dispatch=False):
         assert isinstance(dae.fit(T).predict(T), np.ndarray)
 
@@ -149,12 +149,12 @@ def test_without_dispatch_numpy_is_answered(dae):
 def test_arrays_of_any_other_library_come_back_as_such(dae):
     array_api_strict = pytest.importorskip("array_api_strict")
     strict = array_api_strict.asarray(X)
-    answer = dae.fit(strict).predict(strict)
-    assert answer.__array_namespace__() is array_api_strict
-    np.testing.assert_array_equal(np.from_dlpack(answer), dae.fit(X).predict(X))
+    output = dae.fit(strict).predict(strict)
+    assert output.__array_namespace__() is array_api_strict
+    np.testing.assert_array_equal(np.from_dlpack(output), dae.fit(X).predict(X))
 
 
-ANSWERS = """
+OUTPUT_PROGRAM = """
 import hashlib
 import numpy as np
 import sk_denoise
@@ -170,10 +170,12 @@ print(hashlib.sha256(DenoisingAutoencoder(max_epochs=2, random_state=0).fit_tran
 
 
 @pytest.mark.slow
-def test_the_switch_that_all_tests_run_with_changes_no_answer():
-    answers = {
-        subprocess.check_output([sys.executable, "-c", ANSWERS], env=os.environ | {"SCIPY_ARRAY_API": switch})
-        for switch in ("", "1")  # to scipy any text is on
+def test_the_switch_of_all_tests_changes_no_output():
+    outputs = {
+        subprocess.check_output(
+            [sys.executable, "-c", OUTPUT_PROGRAM], env=os.environ | {"SCIPY_ARRAY_API": switch}
+        )
+        for switch in ("", "1")  # scipy turns it on for any text
     }
-    assert len(answers) == 1
-    assert answers.pop().count(b"\n") > 6
+    assert len(outputs) == 1
+    assert outputs.pop().count(b"\n") > 6

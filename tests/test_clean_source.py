@@ -29,7 +29,7 @@ def noised_frame() -> pd.DataFrame:
     return GaussianNoiser(0.5, random_state=0).set_output(transform="pandas").fit_transform(FRAME)
 
 
-def knows_itself(data) -> bool:
+def matches_its_source(data) -> bool:
     """Whether data carry a source that still describes them."""
     source = carried_source(data)
     return source is not None and source.describes(data)
@@ -66,7 +66,7 @@ def test_a_polars_frame_carries_it_as_long_as_it_is_the_same_object():
     frame = noiser.fit_transform(pl.DataFrame(X, schema=["a", "b", "c"]))
     assert type(frame) is pl.DataFrame
     np.testing.assert_array_equal(carried_source(frame).clean, X)
-    assert knows_itself(frame)
+    assert matches_its_source(frame)
     assert carried_source(frame.clone()) is None
 
 
@@ -92,7 +92,7 @@ def test_the_clean_data_keep_the_type_they_came_in():
     noised = GaussianNoiser(0.5).fit_transform(integers)
     assert noised.dtype == np.float32
     assert carried_source(noised).clean.dtype == np.int16
-    assert knows_itself(noised)
+    assert matches_its_source(noised)
 
 
 # The clean data cannot be changed ----------------------------------------------------------------------
@@ -141,9 +141,9 @@ KEEPING = {
 
 
 @pytest.mark.parametrize("keep", KEEPING.values(), ids=KEEPING)
-def test_what_leaves_the_values_alone_keeps_the_source(noised, keep):
+def test_steps_that_keep_the_values_keep_the_source(noised, keep):
     kept = keep(noised)
-    assert knows_itself(kept)
+    assert matches_its_source(kept)
     np.testing.assert_array_equal(carried_source(kept).clean, X)
     np.testing.assert_array_equal(kept, noised)
 
@@ -173,11 +173,11 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
-def test_what_changes_values_or_rows_is_noticed(noised, edit):
+def test_changes_of_values_or_rows_are_noticed(noised, edit):
     edited = edit(noised)
     assert carried_source(edited) is not None
-    assert not knows_itself(edited)
-    assert knows_itself(noised)
+    assert not matches_its_source(edited)
+    assert matches_its_source(noised)
 
 
 EDITS_IN_PLACE = {
@@ -197,14 +197,14 @@ EDITS_IN_PLACE = {
 def test_edits_in_place_are_noticed(noised, edit):
     edit(noised)
     assert carried_source(noised) is not None
-    assert not knows_itself(noised)
+    assert not matches_its_source(noised)
 
 
 def test_an_edit_that_was_undone_is_forgiven(noised):
     value = noised[0, 0]
     noised[0, 0] = 5
     noised[0, 0] = value
-    assert knows_itself(noised)
+    assert matches_its_source(noised)
 
 
 @pytest.mark.parametrize("convert", [np.asarray, np.array, lambda x: pd.DataFrame(x).to_numpy()])
@@ -232,8 +232,8 @@ KEEPING_FRAMES = {
 
 
 @pytest.mark.parametrize("keep", KEEPING_FRAMES.values(), ids=KEEPING_FRAMES)
-def test_what_leaves_the_values_of_a_frame_alone_keeps_the_source(noised_frame, keep):
-    assert knows_itself(keep(noised_frame))
+def test_steps_that_keep_the_values_of_a_frame_keep_the_source(noised_frame, keep):
+    assert matches_its_source(keep(noised_frame))
 
 
 def test_copies_of_a_frame_share_the_clean_data(noised_frame):
@@ -258,16 +258,16 @@ FRAME_EDITS = {
 
 
 @pytest.mark.parametrize("edit", FRAME_EDITS.values(), ids=FRAME_EDITS)
-def test_what_changes_values_or_rows_of_a_frame_is_noticed(noised_frame, edit):
+def test_changes_of_values_or_rows_of_a_frame_are_noticed(noised_frame, edit):
     edited = edit(noised_frame)
     assert carried_source(edited) is not None
-    assert not knows_itself(edited)
+    assert not matches_its_source(edited)
 
 
 def test_edits_of_a_frame_in_place_are_noticed(noised_frame):
     noised_frame.iloc[0, 0] = 3.0
     assert carried_source(noised_frame) is not None
-    assert not knows_itself(noised_frame)
+    assert not matches_its_source(noised_frame)
 
 
 def test_a_frame_with_another_kind_of_column_is_noticed(noised_frame):
@@ -291,7 +291,7 @@ def test_a_frame_read_from_a_file_is_a_plain_frame(noised_frame, tmp_path):
 def test_frames_of_two_sources_put_together_are_no_longer_described(noised_frame):
     other = GaussianNoiser(0.5, random_state=1).set_output(transform="pandas").fit_transform(FRAME)
     together = pd.concat([noised_frame, other])
-    assert not knows_itself(together)
+    assert not matches_its_source(together)
 
 
 def test_a_source_describes_values_in_any_container(noised):
@@ -300,7 +300,7 @@ def test_a_source_describes_values_in_any_container(noised):
         assert source.describes(same)
 
 
-def test_sources_tell_data_of_other_shape_or_type_apart():
+def test_sources_distinguish_shapes_and_types():
     zeros = np.zeros((2, 3))
     source = CleanSource.of(X, GaussianNoiser(), zeros)
     assert source.describes(zeros)

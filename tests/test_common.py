@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of every public estimator, each check a test.
+"""Common checks of scikit-learn for every public estimator.
 
 That of array API support is skipped unless SCIPY_ARRAY_API is set before scipy is imported: see conftest.py.
 """

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sk_denoise import ConvNetwork, DenseNetwork, FoldedUNetNetwork
-from sk_denoise._registry import NETWORKS, load
+from sk_denoise._registry import NETWORKS, load_entry
 from sk_denoise._resources import cost_of
 
 
@@ -49,7 +49,7 @@ def counted_by_torch(module, shape):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_operations_are_counted_as_torch_counts_them(name):
-    spec = load(NETWORKS[name])()
+    spec = load_entry(NETWORKS[name])()
     images = NETWORKS[name].estimator == "ImageDenoiser"
     module = (spec.build(1, True) if images else spec.build((2, 33, 17), 5)).eval()
     assert cost_of(module, (2, 33, 17)).flops == counted_by_torch(module, (2, 33, 17)) > 0

@@ -1,4 +1,4 @@
-"""A plain install brings what estimators need; what else is needed is named, and how to install it."""
+"""Dependencies: a plain install serves the estimators, errors name missing extras."""
 
 from __future__ import annotations
 
@@ -67,28 +67,28 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(caller, bare
     packages = [INSTALLED_AS.get(module, module) for module in EXTRAS[extra]]
     with pytest.raises(MissingExtraError) as caught:
         use()
-    told = str(caught.value)
-    assert told.startswith(f"{caller} needs {packages[0]}")
-    assert f'pip install "sk-denoise[{extra}]" (or: pip install {" ".join(packages)})' in told
-    assert ("non-commercial" in told) == (extra == "bm3d")
+    message = str(caught.value)
+    assert message.startswith(f"{caller} needs {packages[0]}")
+    assert f'pip install "sk-denoise[{extra}]" (or: pip install {" ".join(packages)})' in message
+    assert ("non-commercial" in message) == (extra == "bm3d")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_what_is_missing_is_named(monkeypatch):
+def test_only_missing_packages_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(MissingExtraError, match=r"needs tifffile, which is .*or: pip install tifffile\)"):
         read_image("a.png")
 
 
 def test_photographs_and_pretrained_weights_need_no_extra(monkeypatch):
-    for name in set(MODULES) - {"PIL", "tifffile"}:  # which scikit-image brings
+    for name in set(MODULES) - {"PIL", "tifffile"}:  # scikit-image installs them
         monkeypatch.setitem(sys.modules, name, None)
     photo = load_images().test[0][:32, :40]
     assert denoise_image(photo, sigma=0.1).shape == (32, 40, 3)
 
 
 @pytest.mark.parametrize("missing", ["click", "rich", "imagecodecs"])
-def test_the_command_line_says_in_one_line_that_it_is_not_there(missing):
+def test_the_command_line_without_its_packages_ends_with_one_line(missing):
     hidden = f"import sys; sys.modules[{missing!r}] = None\n"
     code = f"{hidden}import runpy; runpy.run_module('sk_denoise', None, '__main__')"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -99,7 +99,7 @@ def test_the_command_line_says_in_one_line_that_it_is_not_there(missing):
     )
 
 
-def test_the_console_script_is_what_python_runs():
+def test_the_console_script_runs_the_module_of_python():
     assert PROJECT["scripts"] == {"sk-denoise": "sk_denoise.__main__:main"}
 
 
@@ -143,13 +143,13 @@ def modules(requirements):
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
-def test_an_extra_brings_what_is_asked_for_under_its_name(extra):
+def test_an_extra_installs_the_modules_in_the_table(extra):
     entries = PROJECT["optional-dependencies"][extra]
     own = modules(entry for entry in entries if not entry.startswith(PROJECT["name"]))
     assert own <= set(EXTRAS[extra]) <= modules(entries)
 
 
-def test_all_brings_every_extra_but_the_one_for_non_commercial_use():
+def test_all_installs_every_extra_but_the_one_for_non_commercial_use():
     every = set().union(*(distributions(PROJECT["optional-dependencies"][extra]) for extra in EXTRAS))
     assert distributions(["sk-denoise[all]"]) == every - {"bm3d"}
 
@@ -192,6 +192,6 @@ def test_every_required_package_is_imported_by_the_library_and_each_import_is_de
 
 
 @pytest.mark.parametrize("customer", CUSTOMERS, ids=lambda path: path.name)
-def test_command_line_and_app_import_what_their_extra_brings(customer):
+def test_command_line_and_app_import_the_packages_of_their_extra(customer):
     _, ever = imports_of(customer)
     assert ever <= modules([*PROJECT["dependencies"], f"sk-denoise[{customer.name}]"])

@@ -1,4 +1,4 @@
-"""What an import costs, and what it brings."""
+"""Imports: their cost, and the public names."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ def loaded_after(code: str) -> set[str]:
     return set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
 
 
-def test_the_package_alone_brings_nothing_heavy():
+def test_the_package_alone_imports_no_large_package():
     loaded = loaded_after("import sk_denoise, sk_denoise._registry\ndir(sk_denoise)")
     assert loaded.isdisjoint({"torch", "sklearn", "skorch", "numpy", "matplotlib"})
 
 
 @pytest.mark.slow
-def test_all_public_names_together_bring_no_plotting_and_no_images():
+def test_all_public_names_together_import_no_plotting_and_no_images():
     loaded = loaded_after("from sk_denoise import *\nimport sk_denoise.plots, sk_denoise.metrics")
     assert {"torch", "sklearn"} <= loaded
     assert loaded.isdisjoint({"matplotlib", "skimage", "streamlit"})
 
 
 @pytest.mark.parametrize("name", sk_denoise.__all__)
-def test_every_public_name_is_there_and_explains_itself(name):
+def test_every_public_name_exists_with_a_docstring(name):
     assert getattr(sk_denoise, name).__doc__
     assert name in dir(sk_denoise)
 
 
-def test_other_names_are_not_there():
+def test_other_names_raise_attribute_error():
     with pytest.raises(AttributeError):
         _ = sk_denoise.GausianNoiser
 
 
-def test_type_checkers_are_told_every_public_name_and_no_other():
-    told = set()
+def test_the_stub_has_the_public_names():
+    names_in_stub = set()
     for node in ast.parse(STUB.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom):
             module = importlib.import_module(f"sk_denoise.{node.module}")
-            told |= {
+            names_in_stub |= {
                 name for alias in node.names for name in ([alias.asname] if alias.asname else module.__all__)
             }
-    assert told == set(sk_denoise.__all__)
+    assert names_in_stub == set(sk_denoise.__all__)
 
 
 def test_the_stub_is_the_one_that_the_registry_gives():
@@ -72,7 +72,7 @@ OPEN_TO_CUSTOMERS = {
 
 
 def private_imports(path):
-    """Yield what a module imports that users may not: private modules, and private names."""
+    """Yield private modules and names that a module imports."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sk_denoise"):
             rest = (node.module or "").partition(".")[2]
@@ -85,8 +85,8 @@ def private_imports(path):
 
 
 @pytest.mark.parametrize("customer", CUSTOMERS)
-def test_customers_of_the_library_call_what_users_can_call(customer):
+def test_app_and_command_line_use_public_names_only(customer):
     root = Path(sk_denoise.__file__).parent
     modules = sorted((root / customer).rglob("*.py")) or [root / f"{customer}.py"]
-    found = {path.name: list(private_imports(path)) for path in modules}
-    assert not {name: imports for name, imports in found.items() if set(imports) - OPEN_TO_CUSTOMERS}
+    private = {path.name: list(private_imports(path)) for path in modules}
+    assert not {name: imports for name, imports in private.items() if set(imports) - OPEN_TO_CUSTOMERS}

@@ -1,4 +1,4 @@
-"""What has a name: each entry of the registry leads somewhere, and those who offer it need nothing else."""
+"""Registry: every entry loads, and amounts and networks match their classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from sk_denoise import _registry
-from sk_denoise._registry import Entry, Loaded, load
+from sk_denoise._registry import LazyTable, RegistryEntry, load_entry
 
 TABLES = {
     name: table for name, table in vars(_registry).items() if name.isupper() and isinstance(table, dict)
@@ -17,37 +17,37 @@ ENTRIES = {
     f"{table}: {name}": entry
     for table, entries in TABLES.items()
     for name, entry in entries.items()
-    if isinstance(entry, Entry)
+    if isinstance(entry, RegistryEntry)
 }
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
-def test_every_target_is_there(entry):
-    assert load(entry).__name__ == entry.name
+def test_every_location_exists(entry):
+    assert load_entry(entry).__name__ == entry.name
 
 
 @pytest.mark.parametrize("name", _registry.NOISES)
-def test_an_amount_is_a_parameter_and_the_slider_keeps_to_its_range(name):
+def test_an_amount_is_a_parameter_and_the_slider_stays_in_its_range(name):
     noise = _registry.NOISES[name]
     if noise.amount is not None:
         size = noise.amount.unit.size
-        amount = noise.amount.start * size
-        noiser = load(noise)(**{noise.amount.parameter: amount}, **noise.known)
+        amount = noise.amount.slider_start * size
+        noiser = load_entry(noise)(**{noise.amount.parameter: amount}, **noise.fixed_parameters)
         assert getattr(noiser, noise.amount.parameter) == amount
-        assert size <= amount <= noise.amount.most * size <= noise.amount.high
+        assert size <= amount <= noise.amount.slider_max * size <= noise.amount.max_value
 
 
 @pytest.mark.parametrize("name", _registry.NETWORKS)
 def test_a_network_is_for_the_estimator_that_it_names(name):
-    assert load(_registry.NETWORKS[name]).meant_for == _registry.NETWORKS[name].estimator
+    assert load_entry(_registry.NETWORKS[name]).meant_for == _registry.NETWORKS[name].estimator
 
 
 @pytest.mark.slow
-def test_a_table_loads_what_is_asked_for_and_nothing_else():
+def test_a_table_loads_the_used_entries_only():
     code = (
         "import sys\n"
-        "from sk_denoise._registry import NETWORKS, NOISES, OPTIMIZERS, Loaded\n"
-        "noisers = Loaded(NOISES)\n"
+        "from sk_denoise._registry import NETWORKS, NOISES, OPTIMIZERS, LazyTable\n"
+        "noisers = LazyTable(NOISES)\n"
         "assert 'swap' in noisers and 'swop' not in noisers and len(noisers) == len(list(noisers))\n"
         "assert 'GaussianNoiser' in repr(noisers)\n"
         "assert not {'torch', 'numpy', 'sklearn'} & set(sys.modules)\n"
@@ -61,4 +61,4 @@ def test_a_table_loads_what_is_asked_for_and_nothing_else():
 
 def test_an_unknown_name_is_a_key_error_as_with_a_dict():
     with pytest.raises(KeyError):
-        Loaded(_registry.NOISES)["swop"]
+        LazyTable(_registry.NOISES)["swop"]

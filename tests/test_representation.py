@@ -39,7 +39,7 @@ VOID = {"br", "input", "img", "link", "meta", "hr"}
 
 
 class Page(HTMLParser):
-    """Refuses what is not closed in order, and gathers links, tags and text."""
+    """Parser that refuses tags closed out of order, and collects links, tags and text."""
 
     def __init__(self, text):
         super().__init__()
@@ -64,7 +64,7 @@ class Page(HTMLParser):
 
 
 def network_of(html):
-    """Return what stands below the diagram of scikit-learn."""
+    """Return the part below the diagram of scikit-learn."""
     (section,) = re.findall(r'<details class="sk-denoise-summary">.*</details>', html, re.DOTALL)
     return section
 

@@ -19,15 +19,15 @@ from sk_denoise import CleanTargetWarning, DenoisingAutoencoder, GaussianNoiser
 from sk_denoise._validation import (
     Interval,
     StrOptions,
-    as_float,
+    as_float_array,
     as_tensor,
+    check_clean_side,
     check_noiser,
     check_one_of,
     check_parameters,
     check_samples,
-    check_target,
+    find_noisers,
     is_clean_side,
-    noisers_in,
     restore_container,
 )
 
@@ -36,7 +36,7 @@ FRAME = pd.DataFrame(X, columns=list("abcd"), index=range(10, 16))
 
 
 class Plain(BaseEstimator):
-    """An estimator that holds what it is given."""
+    """An estimator that holds its parameters."""
 
     _parameter_constraints: ClassVar = {"inner": [str, None], "unit": [Interval(Real, 0, 1, closed="left")]}
 
@@ -46,7 +46,7 @@ class Plain(BaseEstimator):
 
 
 class Inverter:
-    """A noiser of somebody else's: not of our base class, and no estimator either."""
+    """A noiser of a user: not of the base class, and no estimator."""
 
     def fit(self, X, y=None):
         return self
@@ -62,13 +62,13 @@ def test_a_known_name_gives_its_entry():
     assert check_one_of("one", {"one": 1, "two": 2}, "number") == 1
 
 
-def test_an_unknown_name_is_answered_with_the_nearest_and_all_known_ones():
+def test_the_error_for_an_unknown_name_has_the_nearest_and_all_known_ones():
     with pytest.raises(ValueError, match=r"Unknown number 'tow'. Did you mean 'two'\? Known: 'one', 'two'."):
         check_one_of("tow", {"one": 1, "two": 2}, "number")
 
 
 @pytest.mark.parametrize("name", ["xyz", None, 3, ["xyz"], ()], ids=repr)
-def test_a_name_that_is_near_to_none_is_answered_with_the_known_ones(name):
+def test_the_error_for_a_name_near_no_other_has_the_known_ones(name):
     with pytest.raises(ValueError, match=r"^Unknown letter .*\. Known: 'alpha', 'beta'\.$"):
         check_one_of(name, {"alpha": 1, "beta": 2}, "letter")
 
@@ -77,7 +77,7 @@ def test_a_name_that_is_near_to_none_is_answered_with_the_known_ones(name):
 
 
 @pytest.mark.parametrize("noiser", [GaussianNoiser(), Inverter()], ids=["ours", "theirs"])
-def test_whatever_fits_and_corrupts_is_a_noiser(noiser):
+def test_an_object_that_fits_and_corrupts_is_a_noiser(noiser):
     assert check_noiser(noiser) is noiser
 
 
@@ -87,33 +87,33 @@ def test_anything_else_is_not_a_noiser(other):
         check_noiser(other)
 
 
-def test_the_class_of_a_noiser_is_answered_with_a_hint():
+def test_the_error_for_the_class_of_a_noiser_has_a_hint():
     with pytest.raises(TypeError, match=r"Did you mean GaussianNoiser\(\)\?"):
         check_noiser(GaussianNoiser)
 
 
-def test_noisers_are_found_wherever_an_estimator_holds_them():
+def test_noisers_are_found_in_all_parts_of_an_estimator():
     first, second, third = GaussianNoiser(0.1), GaussianNoiser(0.2), Inverter()
     pipeline = make_pipeline(
         FeatureUnion([("noise", first), ("same", "passthrough")]),
         Pipeline([("scale", StandardScaler()), ("dae", DenoisingAutoencoder(noise=second))]),
         Plain(inner=third),
     )
-    found = noisers_in(pipeline)
-    assert {id(noiser) for noiser in found} == {id(first), id(third)}  # the second runs in fit alone
-    assert len(found) == 2
+    noisers = find_noisers(pipeline)
+    assert {id(noiser) for noiser in noisers} == {id(first), id(third)}  # the second runs in fit alone
+    assert len(noisers) == 2
 
 
 def test_a_noiser_holds_itself():
     noiser = GaussianNoiser()
-    assert noisers_in(noiser) == [noiser]
+    assert find_noisers(noiser) == [noiser]
 
 
 @pytest.mark.parametrize(
     "estimator", [LogisticRegression(), Plain(inner=GaussianNoiser), GaussianNoiser, Pipeline, None]
 )
-def test_classes_and_other_estimators_hold_none(estimator):
-    assert noisers_in(estimator) == []
+def test_classes_and_other_estimators_hold_no_noisers(estimator):
+    assert find_noisers(estimator) == []
 
 
 # Parameters --------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_samples_of_another_shape_are_refused(fitted, given, message):
     ],
     ids=["1-D", "NaN", "inf", "strings", "complex", "no feature", "no width", "no sample", "ragged"],
 )
-def test_what_is_not_an_array_of_finite_samples_is_refused(bad, message):
+def test_data_other_than_arrays_of_finite_samples_are_refused(bad, message):
     with pytest.raises(ValueError, match=message):
         check_samples(Plain(), bad, reset=True)
 
@@ -218,19 +218,19 @@ def test_too_few_samples_are_refused():
 
 
 def test_a_target_of_the_shape_of_its_noisy_side_passes():
-    np.testing.assert_array_equal(check_target(Plain(), FRAME, X.shape, "X_clean"), X)
-    assert check_target(Plain(), X.reshape(6, 2, 2), (6, 2, 2), "X_clean").shape == (6, 2, 2)
+    np.testing.assert_array_equal(check_clean_side(Plain(), FRAME, X.shape, "X_clean"), X)
+    assert check_clean_side(Plain(), X.reshape(6, 2, 2), (6, 2, 2), "X_clean").shape == (6, 2, 2)
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 3), (5, 4), (6, 2, 2)])
 def test_a_target_of_another_shape_is_refused_by_its_name(shape):
     with pytest.raises(ValueError, match=r"X_clean has shape .*, its noisy side has shape \(6, 4\)"):
-        check_target(Plain(), np.ones(shape), X.shape, "X_clean")
+        check_clean_side(Plain(), np.ones(shape), X.shape, "X_clean")
 
 
 def test_a_target_with_missing_values_is_refused_by_its_name():
     with pytest.raises(ValueError, match="Input X_clean contains NaN"):
-        check_target(Plain(), np.full(X.shape, np.nan), X.shape, "X_clean")
+        check_clean_side(Plain(), np.full(X.shape, np.nan), X.shape, "X_clean")
 
 
 BINARY = (X > 0).astype(int)
@@ -250,7 +250,7 @@ BINARY = (X > 0).astype(int)
         (X.reshape(6, 2, 2), X.reshape(6, 2, 2)),
         (BINARY, BINARY),
         (FRAME.convert_dtypes(), X),
-        (FRAME.convert_dtypes().mask(FRAME > 1), X),  # its gaps are an error, found at the door
+        (FRAME.convert_dtypes().mask(FRAME > 1), X),  # gaps are an error in a later check
     ],
     ids=[
         "array",
@@ -299,7 +299,7 @@ def test_a_numeric_y_of_the_shape_of_x_is_its_clean_side(y, given):
         "indicators",
         "column",
         "sets of labels",
-        "whatever",
+        "label",
     ],
 )
 def test_labels_are_no_clean_side_and_cause_no_warning(y):
@@ -344,13 +344,13 @@ def test_a_y_that_may_have_been_meant_as_clean_is_ignored_with_a_warning(y, give
 )
 def test_floats_keep_their_precision_and_the_rest_becomes_single(dtype, expected):
     data = np.array([[0, 1], [1, 1]], dtype=dtype)
-    converted = as_float(data)
+    converted = as_float_array(data)
     assert converted.dtype.newbyteorder("=") == np.dtype(expected)
     np.testing.assert_array_equal(converted, data)
 
 
 def test_floats_are_not_copied():
-    assert as_float(X) is X
+    assert as_float_array(X) is X
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Input that would give a wrong answer without a word is refused or warned of, by all that take it."""
+"""Input that would silently give a wrong result is refused, or causes a warning."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_y_of_another_length_is_refused(learner, y):
 
 @learners
 @pytest.mark.parametrize("y", [np.arange(40), 3, "none"], ids=str)
-def test_labels_of_the_same_length_and_what_has_no_length_pass(learner, y):
+def test_labels_of_the_same_length_and_objects_without_length_pass(learner, y):
     learner.fit(ROWS, y)
 
 
@@ -126,7 +126,7 @@ def test_masked_entries_are_refused(learner):
 
 
 @learners
-def test_a_masked_array_that_hides_nothing_passes(learner):
+def test_a_masked_array_without_masked_entries_passes(learner):
     learner.fit(np.ma.masked_array(ROWS))
 
 
@@ -327,7 +327,7 @@ def test_transparency_that_hides_nothing_is_warned_of(learner):
     learner.fit(opaque[..., :3])
 
 
-def test_a_path_for_an_estimator_of_arrays_says_who_takes_folders(tmp_path):
+def test_the_error_for_a_path_names_the_estimator_that_takes_folders(tmp_path):
     with pytest.raises(TypeError, match=r"fit_patches\(RandomPatches\('photos', patch_size=64\)\)"):
         autoencoder().fit("photos")
     with pytest.raises(TypeError, match="ImageDenoiser takes the path itself"):

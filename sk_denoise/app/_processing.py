@@ -259,7 +259,7 @@ class NoiseChoice:
 def _build_registered_noiser(name: str, amount: float) -> BaseNoiser:
     noise, choice = NOISES[name], NOISE_CHOICES[name]
     noiser_class = getattr(sk_denoise, noise.name)
-    noiser: BaseNoiser = noiser_class(**{choice.amount.parameter: amount}, **noise.known)
+    noiser: BaseNoiser = noiser_class(**{choice.amount.parameter: amount}, **noise.fixed_parameters)
     return noiser
 
 
@@ -271,12 +271,12 @@ NOISE_CHOICES: dict[str, NoiseChoice] = {
 # A composed noise has no amount in the registry, so the app offers one example of each.
 NOISE_CHOICES["chain"] = NoiseChoice(
     "Camera (photons, then Gaussian)",
-    replace(NOISE_CHOICES["poisson"].amount, start=60),
+    replace(NOISE_CHOICES["poisson"].amount, slider_start=60),
     lambda peak: NoiserChain([PoissonNoiser(peak, white=1.0), GaussianNoiser(0.02)]),
 )
 NOISE_CHOICES["region"] = NoiseChoice(
     "Gaussian, on a part of the image",
-    replace(NOISE_CHOICES["gaussian"].amount, start=40),
+    replace(NOISE_CHOICES["gaussian"].amount, slider_start=40),
     lambda sigma: RegionNoiser(GaussianNoiser(sigma)),
     works_in_bands=False,
 )

@@ -215,8 +215,8 @@ def choose_added_noise(image: StoredImage) -> tuple[str | None, float]:
     if noise == NO_NOISE:
         return None, 0.0
     slider = NOISE_CHOICES[noise].amount
-    label = f"{slider.label}{slider.unit.words}"
-    amount = st.slider(label, 1, slider.most, slider.start, 1, key=f"amount-{noise}")
+    label = f"{slider.label}{slider.unit.suffix}"
+    amount = st.slider(label, 1, slider.slider_max, slider.slider_start, 1, key=f"amount-{noise}")
     return noise, float(amount)
 
 

@@ -122,7 +122,7 @@ def compare_command(methods: tuple[str | Path, ...], folder: Path, **options: An
         for name in ("output", "figure"):
             if options[name] is not None:
                 check_writable_folder(options[name].parent)
-        min_sides = {"SSIM": MIN_SSIM_SIDE, **{m: FILTERS[m].least for m in denoisers if m in FILTERS}}
+        min_sides = {"SSIM": MIN_SSIM_SIDE, **{m: FILTERS[m].min_side for m in denoisers if m in FILTERS}}
         images = _read_images(paths, color, min_sides, options)
         if not images:
             raise CommandFailure(f"none of the images in {printable(folder)} could be used")
@@ -168,8 +168,8 @@ def _build_denoisers(methods: Sequence[str | Path], options: dict[str, Any]) -> 
     for method in methods:
         if method in FILTERS:
             denoisers[str(method)] = build_filter(str(method))
-            if FILTERS[str(method)].remark and not options["quiet"]:
-                print_message(FILTERS[str(method)].remark)
+            if FILTERS[str(method)].notice and not options["quiet"]:
+                print_message(FILTERS[str(method)].notice)
         else:
             model = load_image_denoiser(method) if isinstance(method, Path) else method
             # The table has one unit for all methods, and this model was trained in another one.

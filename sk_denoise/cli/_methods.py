@@ -50,7 +50,7 @@ MODEL_NAMES = ("auto", *PRETRAINED_NAMES)
 MAX_GREY_LEVEL = 255
 # The library accepts noise that is this much stronger than the strongest of a model's training.
 SIGMA_TOLERANCE = 1.05
-WIENER_PATCH_SIZE = FILTERS["wiener"].least
+WIENER_PATCH_SIZE = FILTERS["wiener"].min_side
 WIENER_STRIDE = 2
 WIENER_PATCHES_PER_PHOTO = 2_000
 
@@ -242,7 +242,7 @@ def check_device(device: str) -> None:
 def filter_help() -> str:
     """Return a description of every filter, for the end of a help text."""
     width = max(map(len, FILTERS))
-    lines = [f"  {name:<{width}}  {entry.about}" for name, entry in FILTERS.items()]
+    lines = [f"  {name:<{width}}  {entry.description}" for name, entry in FILTERS.items()]
     return "\b\nFilters:\n" + "\n".join(lines)
 
 

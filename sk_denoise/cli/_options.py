@@ -84,7 +84,9 @@ class NoiseSpec:
         noisers = []
         for name, amount in self.parts:
             parameters = {} if amount is None else {NOISE_AMOUNTS[name].parameter: amount}
-            noisers.append(getattr(sk_denoise, NOISES[name].name)(**parameters, **NOISES[name].known))
+            noisers.append(
+                getattr(sk_denoise, NOISES[name].name)(**parameters, **NOISES[name].fixed_parameters)
+            )
         noiser = noisers[0] if len(noisers) == 1 else sk_denoise.NoiserChain(noisers)
         return noiser.set_params(random_state=random_state)
 
@@ -148,10 +150,10 @@ def _find_amount_problem(name: str, amounts: list[float]) -> str:
     if amounts != sorted(amounts):
         return f"LOW-HIGH needs LOW below HIGH, {amounts[1]:g}-{amounts[0]:g}"
     if limits.above_zero and 0 in amounts:
-        return f"the amount must be above 0 ({limits.meaning})"
-    if max(amounts, default=0) <= limits.high:
+        return f"the amount must be above 0 ({limits.description})"
+    if max(amounts, default=0) <= limits.max_value:
         return ""
-    problem = f"the amount must be at most {limits.high:g} ({limits.meaning})"
+    problem = f"the amount must be at most {limits.max_value:g} ({limits.description})"
     # Standard deviations of 8-bit images are often quoted in grey levels.
     if limits.unit == GREY_LEVELS and max(amounts) <= 255:
         unit_amounts = "-".join(f"{amount / 255:.3g}" for amount in amounts)
@@ -193,7 +195,7 @@ def refuse_repeated_noises(noises: Sequence[NoiseSpec]) -> None:
 def noise_help() -> str:
     """Return the meaning of every noise and its amount, for the end of a help text."""
     width = max(map(len, NOISE_AMOUNTS))
-    lines = [f"  {name:<{width}}  {amount.meaning}" for name, amount in NOISE_AMOUNTS.items()]
+    lines = [f"  {name:<{width}}  {amount.description}" for name, amount in NOISE_AMOUNTS.items()]
     # click keeps the line breaks of a paragraph that begins with \b.
     return "\b\nNoise, and the meaning of AMOUNT for images from 0 (black) to 1 (white):\n" + "\n".join(
         [

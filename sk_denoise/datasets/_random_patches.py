@@ -21,7 +21,7 @@ from sk_denoise._validation import (
     check_choice,
     check_height_and_width,
     check_integer,
-    check_weights,
+    check_sample_weight,
     warn_user,
 )
 from sk_denoise.datasets._folder import ImageFolder
@@ -163,7 +163,7 @@ class RandomPatches:
         if sample_weight is not None:
             if isinstance(self._source, StreamSource):
                 raise ValueError("sample_weight needs images with a length, such as a list or a data set.")
-            self._source = self._source.with_weights(check_weights(sample_weight, self._source.indexes))
+            self._source = self._source.with_weights(check_sample_weight(sample_weight, self._source.indexes))
         self._known_layout: PatchLayout | None = None
         if images_per_epoch is None and isinstance(self._source, StreamSource):
             raise ValueError("Images without a length need images_per_epoch, the length of an epoch.")

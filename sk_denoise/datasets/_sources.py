@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from sk_denoise._validation import image_of, refuse_channels_first, refuse_masked, refuse_single_image
+from sk_denoise._validation import as_image_array, refuse_channels_first, refuse_masked, refuse_single_image
 from sk_denoise.datasets._folder import ImageFolder, split_indexes
 from sk_denoise.exceptions import UnreadableImageError
 
@@ -330,7 +330,7 @@ def as_image(item: Any) -> Image:
     Arrays have this layout already. Tensors of three axes have torchvision's layout,
     ``(channels, height, width)``.
     """
-    item = image_of(item)
+    item = as_image_array(item)
     if not isinstance(item, np.ndarray):
         raise TypeError(
             "An image must be an array (height, width[, channels]) or a tensor ([channels,] height, width), "

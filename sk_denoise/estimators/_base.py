@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._compat import SampleTransformer, in_kind
+from sk_denoise._compat import SampleTransformer, keeps_array_type
 from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._random import stream
 from sk_denoise._schema import IMAGE_SHAPE, POSITIVE_NUMBER, Rule
 from sk_denoise._validation import (
     FITTED_NOISER,
-    as_float,
-    as_numbers,
+    as_float_array,
+    as_numeric_array,
     as_tensor,
     check_lengths,
     check_samples,
@@ -50,7 +50,7 @@ class BaseDenoiser(SampleTransformer):
     data_range_: float
     _reference_noiser_: Any
 
-    @in_kind
+    @keeps_array_type
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean PSNR of denoised samples in dB, each capped at 100.
 
@@ -75,17 +75,17 @@ class BaseDenoiser(SampleTransformer):
         check_lengths(given, y)
         refuse_masked(y, "y")
         source = carried_source(X)
-        is_paired = is_clean_side(y, given) and not np.array_equal(as_numbers(y), given)
-        samples = self._in_unit(given, like=as_numbers(y) if is_paired else None)
+        is_paired = is_clean_side(y, given) and not np.array_equal(as_numeric_array(y), given)
+        samples = self._in_unit(given, like=as_numeric_array(y) if is_paired else None)
         noisy = X if samples is given else samples
         if is_paired:
-            truth = self._in_unit(as_numbers(y))
+            truth = self._in_unit(as_numeric_array(y))
         elif source is not None and source.describes(samples):
             truth = source.clean
         else:
             if not is_clean_side(y, given):
                 warn_of_lost_source(samples)
-            truth = as_float(samples)
+            truth = as_float_array(samples)
             noisy = restore_container(self._reference([truth])[0], X)
         each = psnr_per_sample(truth, self.predict(noisy), self.data_range_)
         return mean_over_samples(each, sample_weight)

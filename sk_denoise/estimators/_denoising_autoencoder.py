@@ -20,18 +20,18 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from sk_denoise._compat import FitTasks, in_kind, with_callbacks
+from sk_denoise._compat import FitTasks, keeps_array_type, with_callbacks
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._resources import threads_for_flops
 from sk_denoise._schema import Rule
 from sk_denoise._validation import (
     Interval,
-    as_float,
+    as_float_array,
     as_tensor,
     check_one_of,
     check_samples,
+    get_shape,
     refuse_masked,
-    shape_of,
     warn_of_other_unit,
     warn_of_single_image,
 )
@@ -303,7 +303,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         self.random_state = random_state
         self.verbose = verbose
 
-    @in_kind
+    @keeps_array_type
     @with_callbacks
     def fit(
         self,
@@ -362,7 +362,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
             fresh=not self.warm_start,
         )
 
-    @in_kind
+    @keeps_array_type
     @with_callbacks
     def partial_fit(
         self,
@@ -444,7 +444,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         held_out = replace(held_out, patches=validation.match_intensity_range(patches))
         return self._learn(draft, tasks, data, held_out)
 
-    @in_kind
+    @keeps_array_type
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Denoise samples.
 
@@ -462,7 +462,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         restore = self._preparation_.restore
         return self._apply(X, lambda module, x: restore(module(x)))
 
-    @in_kind
+    @keeps_array_type
     def transform(self, X: ArrayLike) -> Any:
         """Denoise samples, or return latent vectors or activations.
 
@@ -486,7 +486,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         return self._apply(X, lambda module, x: getattr(module, part)(x).flatten(1))
 
     @available_if(_returns_latents)
-    @in_kind
+    @keeps_array_type
     def inverse_transform(self, Z: ArrayLike) -> NDArray[Any]:
         """Decode latent vectors.
 
@@ -503,7 +503,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         check_is_fitted(self)
         restore = self._preparation_.restore
         refuse_masked(Z, "Z")
-        latents = as_float(np.asarray(check_array(Z, dtype="numeric", input_name="Z", estimator=self)))
+        latents = as_float_array(np.asarray(check_array(Z, dtype="numeric", input_name="Z", estimator=self)))
         part, code_shape = self._part("decoder", "inverse_transform"), self._output_shape_of("encoder")
         if latents.shape[1] != math.prod(code_shape):
             raise ValueError(
@@ -584,7 +584,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
             self._refuse_other_unit(np.asarray(X))
         pair = self._resolve(X, y, X_clean, sample_weight)
         # Rows are left alone: they may be a table in the order of time.
-        if self.image_shape is None and len(shape_of(X)) == 3:
+        if self.image_shape is None and len(get_shape(X)) == 3:
             warn_of_single_image(X, "images")
         return ArrayData(pair)
 
@@ -630,7 +630,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     def _apply(self, X: ArrayLike, function: Callable[[nn.Module, Tensor], Tensor]) -> NDArray[Any]:
         """Apply ``function(module, input)`` to checked samples, in their precision."""
         prepare = self._preparation_.input
-        samples = as_tensor(as_float(self._in_unit(check_samples(self, X, reset=False))))
+        samples = as_tensor(as_float_array(self._in_unit(check_samples(self, X, reset=False))))
         with threads_for_flops(self._cost_.flops * len(samples)):
             return run_in_chunks(
                 self.net_.module_, samples, lambda m, x: function(m, prepare(x)), self._cost_.widest

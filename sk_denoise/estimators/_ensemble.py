@@ -19,26 +19,26 @@ from sk_denoise._clean_source import attach_source, carried_source
 from sk_denoise._compat import (
     FitTasks,
     SampleTransformer,
-    in_kind,
-    take_fitted,
-    unfitted,
+    adopt_fitted_state,
+    keeps_array_type,
     with_callbacks,
+    without_fitted_state,
 )
 from sk_denoise._random import root_seed, stream, stream_seed
 from sk_denoise._schema import IMAGE_SHAPE, NONNEGATIVE_NUMBER, Rule, is_number, is_numeric_array
 from sk_denoise._validation import (
     Interval,
-    as_float,
+    as_float_array,
+    as_image_array,
     as_tensor,
+    check_clean_side,
     check_lengths,
     check_parameters,
+    check_sample_weight,
     check_samples,
-    check_target,
-    check_weights,
-    image_of,
+    get_shape,
     refuse_masked,
     refuse_single_image,
-    shape_of,
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._calibration import calibrate, mean_and_variance
@@ -186,7 +186,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    @in_kind
+    @keeps_array_type
     @with_callbacks
     def fit(
         self,
@@ -219,7 +219,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         """
         tasks = FitTasks(self)
         check_parameters(self, self._parameter_constraints)
-        draft = unfitted(self)
+        draft = without_fitted_state(self)
         member, root = draft._build_member(), root_seed(self.random_state)
         samples, source = draft._check_training(member, X, y, X_clean, sample_weight)
         if draft._takes_lists:
@@ -241,10 +241,10 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         draft.target_source_ = source
         draft._calibrate(held_out, root)
         tasks.end()
-        take_fitted(self, draft)
+        adopt_fitted_state(self, draft)
         return self
 
-    @in_kind
+    @keeps_array_type
     def predict(self, X: Any, *, return_std: bool = False, **options: Any) -> Any:
         """Denoise samples, and estimate the error on request.
 
@@ -286,7 +286,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         """
         return self.predict(X)
 
-    @in_kind
+    @keeps_array_type
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean PSNR of denoised samples in dB.
 
@@ -321,7 +321,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
     # Steps of a fit -----------------------------------------------------------------------------------
 
     def _build_member(self) -> Any:
-        """Return an unfitted member without a seed."""
+        """Return an without_fitted_state member without a seed."""
         member = DenoisingAutoencoder() if self.estimator is None else clone(self.estimator)
         if not isinstance(member, NetworkDenoiser):
             raise TypeError(
@@ -348,7 +348,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             if is_image_list(X):
                 return self._check_lists(X, y, X_clean, sample_weight)
         if self._takes_lists:
-            refuse_single_image(shape_of(X), self.image_shape)
+            refuse_single_image(get_shape(X), self.image_shape)
         pair = resolve_pair(
             self,
             X,
@@ -366,14 +366,14 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             member.set_params(noise=pair.noiser)
             samples = source.clean
         training = EnsembleSamples(samples, None if clean is None else np.asarray(clean))
-        return training.with_weights(check_weights(sample_weight, samples)), pair.source
+        return training.with_weights(check_sample_weight(sample_weight, samples)), pair.source
 
     def _check_lists(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> tuple[EnsembleSamples, str]:
         """Check lists of images as training samples."""
         noisy, clean = pair_image_lists(X, y, X_clean)
         source = "X" if clean is None else "y" if X_clean is None else "X_clean"
         training = EnsembleSamples(noisy.images, None if clean is None else clean.images)
-        return training.with_weights(check_weights(sample_weight, noisy.images)), source
+        return training.with_weights(check_sample_weight(sample_weight, noisy.images)), source
 
     def _check_validation(self, X_val: Any, X_clean_val: Any) -> tuple[Any, Any]:
         """Check validation samples in arrays; members check lists and streams."""
@@ -387,7 +387,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             return np.asarray(X_val), None if X_clean_val is None else np.asarray(X_clean_val)
         samples, source = check_samples(self, X_val, reset=False), carried_source(X_val)
         if X_clean_val is not None:
-            return samples, check_target(self, X_clean_val, samples.shape, "X_clean_val")
+            return samples, check_clean_side(self, X_clean_val, samples.shape, "X_clean_val")
         return (samples if source is None else source.clean), None
 
     def _split(
@@ -457,7 +457,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         """Corrupt a stack or rows with the noise of the members."""
         # Flat rows reach the noiser as images, as in the fit of a member.
         shape = clean.shape if self.image_shape_ is None else (len(clean), *self.image_shape_)
-        noisy = self.noiser_.corrupt(as_tensor(as_float(clean)).reshape(shape), draw)
+        noisy = self.noiser_.corrupt(as_tensor(as_float_array(clean)).reshape(shape), draw)
         return noisy.reshape(clean.shape).numpy()  # type: ignore[no-any-return]
 
     def _std(self, variance: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -496,7 +496,7 @@ def _fit_member(
 ) -> Any:
     """Fit a member, perhaps in another process, and return it."""
     clean = {} if samples.clean is None else {"X_clean": samples.clean}
-    with tasks.part(number, member):
+    with tasks.member_task(number, member):
         return member.fit(samples.X, **clean, **validation, sample_weight=samples.weights)
 
 
@@ -531,9 +531,9 @@ class EnsembleSamples:
 def convert_tensors(side: Any) -> Any:
     """Convert image tensors, alone or in lists, to arrays with channels last."""
     if isinstance(side, list | tuple) and any(isinstance(item, Tensor) for item in side):
-        return [image_of(item) for item in side]
+        return [as_image_array(item) for item in side]
     if is_pair_list(side):
-        return [tuple(map(image_of, pair)) for pair in side]
+        return [tuple(map(as_image_array, pair)) for pair in side]
     return convert_tensor_stack(side)
 
 

@@ -12,16 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._compat import in_kind, take_fitted, told_as_one
+from sk_denoise._compat import adopt_fitted_state, as_one_task, keeps_array_type
 from sk_denoise._noise_level import estimate_noise_levels
 from sk_denoise._validation import (
     Interval,
     StrOptions,
-    as_float,
+    as_float_array,
     check_parameters,
     check_samples,
+    get_shape,
     refuse_single_image,
-    shape_of,
     warn_of_flat_channels_first,
     warn_of_single_image,
 )
@@ -58,8 +58,8 @@ class ClassicalDenoiser(BaseDenoiser):
     sigma: Literal["auto"] | float
     strength: float
 
-    @in_kind
-    @told_as_one
+    @keeps_array_type
+    @as_one_task
     def fit(self, X: ArrayLike, y: Any = None, *, X_clean: ArrayLike | None = None) -> Self:
         """Learn the layout of the samples and the range of clean ones.
 
@@ -97,10 +97,10 @@ class ClassicalDenoiser(BaseDenoiser):
         draft._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
         draft._reference_noiser_.fit(pair.targets, pair.targets)
         draft.data_range_ = pair.intensity.span
-        take_fitted(self, draft)
+        adopt_fitted_state(self, draft)
         return self
 
-    @in_kind
+    @keeps_array_type
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Denoise samples.
 
@@ -115,7 +115,7 @@ class ClassicalDenoiser(BaseDenoiser):
             Denoised samples in the unit of X; float64 for float64, else float32.
         """
         check_is_fitted(self)
-        samples = as_float(check_samples(self, X, reset=False))
+        samples = as_float_array(check_samples(self, X, reset=False))
         height, width, channels = (*(self.image_shape_ or (1, self.n_features_in_)), 1)[:3]
         denoised = self._denoise(samples.reshape(-1, height, width, channels))
         return denoised.reshape(samples.shape).astype(samples.dtype.newbyteorder("="), copy=False)
@@ -164,9 +164,9 @@ class ClassicalDenoiser(BaseDenoiser):
 
     def _check(self, X: ArrayLike, y: Any, X_clean: ArrayLike | None) -> tuple[Pair, SampleLayout]:
         """Check the data; determine the clean side and the layout of samples."""
-        refuse_single_image(shape_of(X), self.image_shape)
-        warn_of_flat_channels_first(shape_of(X), self.image_shape)
-        if self.image_shape is None and self._rows_are_signals and len(shape_of(X)) == 2:
+        refuse_single_image(get_shape(X), self.image_shape)
+        warn_of_flat_channels_first(get_shape(X), self.image_shape)
+        if self.image_shape is None and self._rows_are_signals and len(get_shape(X)) == 2:
             warn_of_single_image(X, "signals")
         pair = resolve_pair(
             self,

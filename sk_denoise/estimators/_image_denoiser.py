@@ -16,7 +16,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sk_denoise._compat import in_kind, with_callbacks
+from sk_denoise._compat import keeps_array_type, with_callbacks
 from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._random import stream
@@ -25,14 +25,14 @@ from sk_denoise._schema import NONNEGATIVE_NUMBER, Rule, is_shape
 from sk_denoise._validation import (
     Interval,
     StrOptions,
-    as_float,
+    as_float_array,
     as_tensor,
     check_lengths,
+    check_sample_weight,
     check_samples,
-    check_weights,
+    get_shape,
     refuse_masked,
     refuse_single_image,
-    shape_of,
     warn_of_single_image,
     warn_user,
 )
@@ -317,7 +317,7 @@ class ImageDenoiser(NetworkDenoiser):
         self.random_state = random_state
         self.verbose = verbose
 
-    @in_kind
+    @keeps_array_type
     @with_callbacks
     def fit(
         self,
@@ -381,7 +381,7 @@ class ImageDenoiser(NetworkDenoiser):
             fresh=not self.warm_start,
         )
 
-    @in_kind
+    @keeps_array_type
     @with_callbacks
     def partial_fit(
         self, X: Any, y: Any = None, *, X_clean: Any = None, sample_weight: ArrayLike | None = None
@@ -402,7 +402,7 @@ class ImageDenoiser(NetworkDenoiser):
         """
         return self._fit(X, y, X_clean, sample_weight, fresh=False, epochs=1, schedule="constant")
 
-    @in_kind
+    @keeps_array_type
     def predict(self, X: Any, *, sigma: Any = None) -> Any:
         """Denoise images.
 
@@ -448,7 +448,7 @@ class ImageDenoiser(NetworkDenoiser):
         """
         return self.predict(X)
 
-    @in_kind
+    @keeps_array_type
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean PSNR of denoised images in dB, each capped at 100.
 
@@ -479,14 +479,14 @@ class ImageDenoiser(NetworkDenoiser):
             return super().score(np.stack(noisy.images), truth, sample_weight)
         given = [self._in_unit(check_samples(self, x[None], reset=False)) for x in noisy.images]
         if clean is None:
-            truths = [as_float(x) for x in given]
+            truths = [as_float_array(x) for x in given]
             given = self._reference(truths)
         else:
             truths = [self._in_unit(truth[None]) for truth in clean.images]
             given = [self._in_unit(x[None], like=t) for x, t in zip(noisy.images, clean.images, strict=True)]
         pairs = zip(truths, given, strict=True)
         each = [psnr(t, self.predict(x), data_range=self.data_range_) for t, x in pairs]
-        return float(np.average(each, weights=check_weights(sample_weight, each)))
+        return float(np.average(each, weights=check_sample_weight(sample_weight, each)))
 
     # The steps of a fit ------------------------------------------------------------------------------
 
@@ -506,8 +506,8 @@ class ImageDenoiser(NetworkDenoiser):
         if is_pair_list(X):
             X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
         if not is_image_list(X):
-            refuse_single_image(shape_of(X), self.image_shape)
-            if self.image_shape is None and len(shape_of(X)) == 2:
+            refuse_single_image(get_shape(X), self.image_shape)
+            if self.image_shape is None and len(get_shape(X)) == 2:
                 warn_of_single_image(X, "signals")
             pair = self._resolve(X, y, X_clean, sample_weight)
             if pair.noiser is None and pair.targets is not pair.inputs:
@@ -517,7 +517,7 @@ class ImageDenoiser(NetworkDenoiser):
             pixels = float(np.prod(pair.inputs.shape[1:3]))
             return ArrayData(pair, self._patch_sides(), self._patches_per_image(pixels))
         noisy, clean = pair_image_lists(X, y, X_clean)
-        weights = check_weights(sample_weight, noisy.images)
+        weights = check_sample_weight(sample_weight, noisy.images)
         if weights is not None:
             noisy, clean = noisy.take(weights > 0), None if clean is None else clean.take(weights > 0)
             weights = weights[weights > 0]
@@ -697,7 +697,7 @@ class ImageDenoiser(NetworkDenoiser):
             raise ValueError(
                 'sigma is for networks with a noise-level map, ImageDenoiser(sigma="map"); this one is blind.'
             )
-        denoised = np.empty(images.shape, as_float(samples[:0]).dtype)
+        denoised = np.empty(images.shape, as_float_array(samples[:0]).dtype)
         for seen, index in self._ranges_of(images, levels).items():
             # Most often all images are alike, and a slice makes no copies.
             alike: Any = slice(None) if len(index) == len(images) else index

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._validation import (
-    as_float,
+    as_float_array,
+    as_image_array,
     check_lengths,
-    image_of,
     refuse_channels_first,
     refuse_channels_last,
     refuse_masked,
@@ -83,7 +83,7 @@ def convert_tensor_stack(X: Any) -> Any:
     if not isinstance(X, Tensor) or X.ndim != 4:
         return X
     refuse_channels_last(tuple(X.shape))
-    return image_of(X)
+    return as_image_array(X)
 
 
 def _is_image(item: Any) -> bool:
@@ -204,7 +204,7 @@ class ImageList:
         if clean is not None:
             # Both sides of a pair are cut in one type.
             source = [
-                (as_float(x), t.astype(as_float(x).dtype))
+                (as_float_array(x), t.astype(as_float_array(x).dtype))
                 for x, t in zip(self.images, clean.images, strict=True)
             ]
         sides = _fit_sides(size, tuple(smallest))
@@ -294,4 +294,4 @@ def _as_array(image: Any, name: str) -> NDArray[Any]:
     refuse_masked(image, name)
     if isinstance(image, Tensor):
         refuse_channels_last(tuple(image.shape), name)
-    return np.asarray(image_of(image))
+    return np.asarray(as_image_array(image))

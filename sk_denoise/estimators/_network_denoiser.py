@@ -16,7 +16,7 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
 
-from sk_denoise._compat import FitTasks, take_fitted, unfitted, unobserved
+from sk_denoise._compat import FitTasks, adopt_fitted_state, outside_fit, without_fitted_state
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
 from sk_denoise._resources import Cost, cost_of, threads_for_entries, threads_for_flops
@@ -29,9 +29,9 @@ from sk_denoise._validation import (
     StrOptions,
     check_one_of,
     check_parameters,
-    name_of,
+    get_shape,
     restore_names,
-    shape_of,
+    specification_key,
     warn_of_flat_channels_first,
     warn_user,
 )
@@ -238,14 +238,14 @@ class NetworkDenoiser(BaseDenoiser):
 
     def _draft(self, fresh: bool) -> Self:
         """Return a copy to work on: a fit that fails leaves the estimator as it was."""
-        draft = unfitted(self) if fresh else copy.copy(self)
+        draft = without_fitted_state(self) if fresh else copy.copy(self)
         if not fresh and self.__sklearn_is_fitted__():
             draft.net_ = copy.deepcopy(self.net_)
         return draft
 
     def _check_parameters(self) -> None:
         check_parameters(self, {**NetworkDenoiser._parameter_constraints, **self._parameter_constraints})
-        check_emphasis(self.emphasis, self.loss, check_loss(self.loss).by_entry)
+        check_emphasis(self.emphasis, self.loss, check_loss(self.loss).takes_entry_weights)
         check_one_of(self.learning_rate_schedule, SCHEDULES, "learning_rate_schedule")
         check_callbacks(self.callbacks)
 
@@ -253,7 +253,7 @@ class NetworkDenoiser(BaseDenoiser):
         self, X: ArrayLike, y: Any, X_clean: ArrayLike | None, sample_weight: ArrayLike | None = None
     ) -> Pair:
         """Check arrays and settle which side is clean."""
-        warn_of_flat_channels_first(shape_of(X), self.image_shape)
+        warn_of_flat_channels_first(get_shape(X), self.image_shape)
         first = not self.__sklearn_is_fitted__()
         factory = self._factory()
         pair = resolve_pair(
@@ -350,7 +350,7 @@ class NetworkDenoiser(BaseDenoiser):
         return {
             **self._factory().fixed_parameters(),
             "a loss on [0, 1]": on_unit_interval,
-            "optimizer": name_of((self.optimizer, self.weight_decay)),
+            "optimizer": specification_key((self.optimizer, self.weight_decay)),
         }
 
     def _go_on(self, design: dict[str, Any], n_samples: int) -> None:
@@ -452,7 +452,7 @@ class NetworkDenoiser(BaseDenoiser):
     def _store(self, draft: Self, interruption: KeyboardInterrupt | None) -> Self:
         """Take over the fitted state of the draft; raise an interruption again."""
         draft._set_history()
-        take_fitted(self, draft)
+        adopt_fitted_state(self, draft)
         # A search would otherwise compare an interrupted fit with finished ones.
         if interruption is not None:
             raise interruption
@@ -464,7 +464,7 @@ class NetworkDenoiser(BaseDenoiser):
         """Return the source of batches, with random numbers for one purpose and run."""
         device = torch.device(self.net_.device)
         if isinstance(samples, Pair) and samples.weights is not None:
-            check_weighted_loss(self.loss, check_loss(self.loss).by_sample)
+            check_weighted_loss(self.loss, check_loss(self.loss).takes_sample_weights)
         noiseless = samples.is_paired if isinstance(samples, RandomPatches) else samples.noiser is None
         pairing = build_batch_transform(
             self._preparation_,
@@ -486,7 +486,9 @@ class NetworkDenoiser(BaseDenoiser):
         judge = None
         if frozen is not None and self.early_stopping:
             sides = (frozen.inputs, frozen.targets, frozen.weights)
-            judge = name_of([name_of(self.loss), *(s.numpy(force=True) for s in sides if s is not None)])
+            judge = specification_key(
+                [specification_key(self.loss), *(s.numpy(force=True) for s in sides if s is not None)]
+            )
         history = self.net_.history
         # Files of an older version lack it.
         before = getattr(self, "_judged_", None)
@@ -570,7 +572,7 @@ class NetworkDenoiser(BaseDenoiser):
 
     def _fitted_so_far(self, net: Any) -> Self:
         """Return a fitted copy, as if the fit had ended with the last epoch."""
-        twin = unobserved(self)
+        twin = outside_fit(self)
         twin.net_ = net.snapshot()
         twin._best_weights_ = net.earlier_best_weights
         # A fit that continues the copy draws patches and noise of its own.

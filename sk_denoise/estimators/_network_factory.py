@@ -14,8 +14,8 @@ from torch import nn
 
 from sk_denoise import _registry
 from sk_denoise._random import borrowed_global_state, stream, stream_seed
-from sk_denoise._registry import Loaded, networks_of
-from sk_denoise._validation import Noiser, as_tensor, check_one_of, name_of
+from sk_denoise._registry import LazyTable, networks_of
+from sk_denoise._validation import Noiser, as_tensor, check_one_of, specification_key
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import ImageLayout, Preparation, SampleLayout
 from sk_denoise.networks import Bounded, SeededModule
@@ -29,9 +29,9 @@ __all__ = [
     "NetworkFactory",
 ]
 
-NETWORKS: Loaded[type[Any]] = Loaded(networks_of("DenoisingAutoencoder"))
-IMAGE_NETWORKS: Loaded[type[Any]] = Loaded(networks_of("ImageDenoiser"))
-EVERY_NETWORK: Loaded[type[Any]] = Loaded(_registry.NETWORKS)
+NETWORKS: LazyTable[type[Any]] = LazyTable(networks_of("DenoisingAutoencoder"))
+IMAGE_NETWORKS: LazyTable[type[Any]] = LazyTable(networks_of("ImageDenoiser"))
+EVERY_NETWORK: LazyTable[type[Any]] = LazyTable(_registry.NETWORKS)
 # Slack of the range from black to white, for single precision.
 ROUNDING = 1e-4
 
@@ -190,7 +190,7 @@ class AutoencoderFactory:
 
     def fixed_parameters(self) -> dict[str, Any]:
         """Return the parameters that must not change when a fit is continued."""
-        return {"network": name_of(self.parameter), "latent_dim": self.latent_dim}
+        return {"network": specification_key(self.parameter), "latent_dim": self.latent_dim}
 
     def needs_unit_interval(self, clean: NDArray[Any], fitted: Preparation | None) -> bool:
         """Return whether the output is in [0, 1]; refuse clean data outside."""
@@ -278,7 +278,7 @@ class ImageNetworkFactory:
 
     def fixed_parameters(self) -> dict[str, Any]:
         """Return the parameters that must not change when a fit is continued."""
-        return {"network": name_of(self.parameter), "sigma": self.sigma}
+        return {"network": specification_key(self.parameter), "sigma": self.sigma}
 
     def needs_unit_interval(self, clean: NDArray[Any], fitted: Preparation | None) -> bool:
         """Return whether the loss needs an output from black (0) to white (1)."""

@@ -16,17 +16,17 @@ from sk_denoise._scaling import subsample
 from sk_denoise._schema import Rule, one_of
 from sk_denoise._validation import (
     Noiser,
-    as_float,
-    as_numbers,
+    as_float_array,
+    as_numeric_array,
     as_tensor,
+    check_clean_side,
     check_lengths,
     check_one_of,
+    check_sample_weight,
     check_samples,
-    check_target,
-    check_weights,
     is_clean_side,
-    name_of,
     refuse_masked,
+    specification_key,
     warn_of_alpha,
     warn_of_other_order,
     warn_of_other_unit,
@@ -164,7 +164,7 @@ def resolve_pair(
     samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
     check_lengths(samples, y)
     refuse_masked(y, "y")
-    weights = check_weights(sample_weight, samples, min_samples)
+    weights = check_sample_weight(sample_weight, samples, min_samples)
     # Samples without weight determine neither the data range nor the noise.
     weighted = slice(None) if weights is None else np.flatnonzero(weights)
     pair = _apply_rules(estimator, X, samples, y, X_clean, noise, rows_are_signals, weighted)
@@ -208,10 +208,10 @@ def _apply_rules(
         return _pair_with_source(samples, source, noise, weighted)
     samples = samples[weighted]
     # Rule 4: X is clean.
-    inputs = as_float(samples)
+    inputs = as_float_array(samples)
     layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
     noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit))
-    return Pair(inputs, inputs, noiser, name_of(noise), "X", *_intensity_ranges(samples))
+    return Pair(inputs, inputs, noiser, specification_key(noise), "X", *_intensity_ranges(samples))
 
 
 def resolve_validation_pair(
@@ -231,7 +231,7 @@ def resolve_validation_pair(
         warn_of_lost_source(samples, name="X_val")
     else:
         samples = _check_source(source, samples).clean
-    inputs = as_float(samples)
+    inputs = as_float_array(samples)
     warn_of_other_unit(inputs, float(training.inputs.min()), float(training.inputs.max()), "X_val")
     return replace(training, inputs=inputs, targets=inputs, weights=None)
 
@@ -252,26 +252,28 @@ def _pair_as_given(
             f"{name} is the output of {clean_source.noiser!r}, so it is not clean. In a pipeline that routes "
             f'{name} through a noiser, that noiser needs apply="fit".'
         )
-    target = check_target(estimator, clean, samples.shape, name)
+    target = check_clean_side(estimator, clean, samples.shape, name)
     if name == "X_clean" and np.array_equal(samples, target):
         warn_user(
             "X_clean equals X: there is no noise to learn from. Pass fit(X) to learn from fresh noise.",
             CleanTargetWarning,
         )
     samples, target = samples[weighted], target[weighted]
-    return Pair(as_float(samples), as_float(target), None, "given", name, *_intensity_ranges(target))
+    return Pair(
+        as_float_array(samples), as_float_array(target), None, "given", name, *_intensity_ranges(target)
+    )
 
 
 def _pair_with_source(samples: NDArray[Any], source: CleanSource, noise: Any, weighted: Any) -> Pair:
     """Return a pair by rule 3: X is the output of a noiser, with its clean source."""
     _refuse_second_noise(noise, f"X was already corrupted by {source.noiser!r}")
     clean = _check_source(source, samples).clean[weighted]
-    inputs = as_float(clean)
+    inputs = as_float_array(clean)
     return Pair(
         inputs,
         inputs,
         clone(source.noiser),
-        name_of(source.noiser),
+        specification_key(source.noiser),
         "noiser",
         *_intensity_ranges(clean),
     )
@@ -314,4 +316,4 @@ def _resolve_noise(noise: Any, default: Callable[[], Noiser]) -> Noiser | None:
 
 def _equals(y: Any, array: NDArray[Any]) -> bool:
     """Return whether y has the same numbers as an array."""
-    return np.array_equal(as_numbers(y), array)
+    return np.array_equal(as_numeric_array(y), array)

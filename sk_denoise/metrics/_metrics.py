@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sk_denoise._intensity import IntensityRange, has_image_depth
 from sk_denoise._validation import (
     check_numbers,
-    check_weights,
+    check_sample_weight,
     refuse_channels_first,
     refuse_single_image,
     warn_of_single_image,
@@ -223,7 +223,7 @@ def ssim(
 
 def mean_over_samples(values: NDArray[Any], sample_weight: ArrayLike | None) -> float:
     """Return the weighted mean over samples."""
-    weights = check_weights(sample_weight, values)
+    weights = check_sample_weight(sample_weight, values)
     if weights is None:
         return float(values.mean())
     # Infinity times 0 is not a number.

@@ -12,21 +12,21 @@ from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
 
-from sk_denoise._compat import in_kind_of, on_host
+from sk_denoise._compat import to_array_type_of, to_numpy
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._random import root_seed, stream
 from sk_denoise._validation import (
     Noiser,
     Scorer,
-    as_float,
+    as_float_array,
+    as_image_array,
     as_tensor,
     check_lengths,
     check_noiser,
     check_numbers,
     check_one_of,
-    image_of,
+    find_noisers,
     is_clean_side,
-    noisers_in,
     refuse_masked,
     restore_container,
 )
@@ -168,17 +168,19 @@ class _DenoisingScorer(Scorer):
         refuse_masked(y, "y")
         if takes_images(estimator):
             # Stacks of tensors have their channels first.
-            X, y = (image_of(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))
+            X, y = (as_image_array(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))
         if is_ragged(X):
             return self._score_list(estimator, X, y if is_ragged(y) else X, sample_weight)
-        here = on_host(X)
+        here = to_numpy(X)
         clean = (
-            in_kind_of(X, restore_container(np.asarray(on_host(y)), here)) if is_clean_side(y, here) else X
+            to_array_type_of(X, restore_container(np.asarray(to_numpy(y)), here))
+            if is_clean_side(y, here)
+            else X
         )
         truth, last = apply_earlier_steps(estimator, clean)
-        truth = np.asarray(on_host(truth))
-        noisy = in_kind_of(X, corrupt_array(self.noiser, here, self.seed, copy=0))
-        prediction = on_host(predict_in_range(estimator, noisy, foreign_range(last, truth)))
+        truth = np.asarray(to_numpy(truth))
+        noisy = to_array_type_of(X, corrupt_array(self.noiser, here, self.seed, copy=0))
+        prediction = to_numpy(predict_in_range(estimator, noisy, foreign_range(last, truth)))
         metric, _, sign = METRICS[self.metric]
         keywords = {"sample_weight": sample_weight, **self._range_of(truth)}
         if metric is ssim and truth.ndim == 2:
@@ -189,7 +191,7 @@ class _DenoisingScorer(Scorer):
         self, estimator: Any, X: list[Any], y: list[Any], sample_weight: ArrayLike | None
     ) -> float:
         """Return the mean score of images of different sizes."""
-        clean, truths = ([np.asarray(image_of(x)) for x in side] for side in (X, y))
+        clean, truths = ([np.asarray(as_image_array(x)) for x in side] for side in (X, y))
         unit = foreign_range(getattr(estimator, "best_estimator_", estimator), truths[0])
         predictions = predict_in_range(estimator, corrupt_images(self.noiser, clean, self.seed), unit)
         metric, _, sign = METRICS[self.metric]
@@ -217,9 +219,11 @@ class _RobustnessScorer(Scorer):
     def score(self, estimator: Any, X: ArrayLike, y: Any = None, **metadata: Any) -> float:
         refuse_noise_in_estimator(estimator, self.noiser)
         scorer = get_scorer(self.scoring)
-        here = on_host(X)
+        here = to_numpy(X)
         copies = (corrupt_array(self.noiser, here, self.seed, copy) for copy in range(self.n_copies))
-        return float(np.mean([scorer(estimator, in_kind_of(X, noisy), y, **metadata) for noisy in copies]))
+        return float(
+            np.mean([scorer(estimator, to_array_type_of(X, noisy), y, **metadata) for noisy in copies])
+        )
 
 
 # Fixed noise --------------------------------------------------------------------------------------------
@@ -243,7 +247,7 @@ def corrupt_array(noiser: Any, X: ArrayLike, seed: int, copy: int) -> Any:
     seed, copy : int
         Source of the noise.
     """
-    clean = as_float(check_numbers(X, "X"))
+    clean = as_float_array(check_numbers(X, "X"))
     noisy = clone(noiser).fit(clean, clean).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
     return restore_container(noisy.numpy(), X)
 
@@ -252,10 +256,10 @@ def corrupt_images(noiser: Any, images: Sequence[NDArray[Any]], seed: int) -> li
     """Return images of different sizes with the noise of a seed and their place."""
     # The noiser learns from all pixels together. In a stack of one image no pixel varies, so noise relative
     # to the variation would be zero.
-    pixels = np.concatenate([as_float(x).reshape(-1, 1, 1, *x.shape[2:]) for x in images])
+    pixels = np.concatenate([as_float_array(x).reshape(-1, 1, 1, *x.shape[2:]) for x in images])
     fitted = clone(noiser).fit(pixels, pixels)
     return [
-        fitted.corrupt(as_tensor(as_float(x))[None], stream(seed, "scorer", place)).numpy()[0]
+        fitted.corrupt(as_tensor(as_float_array(x))[None], stream(seed, "scorer", place)).numpy()[0]
         for place, x in enumerate(images)
     ]
 
@@ -263,7 +267,7 @@ def corrupt_images(noiser: Any, images: Sequence[NDArray[Any]], seed: int) -> li
 def corrupt_samples(noiser: Any, X: Any, seed: int) -> Any:
     """Return samples, or images of different sizes, with the first noise of a seed."""
     if is_ragged(X):
-        return corrupt_images(noiser, [np.asarray(image_of(x)) for x in X], seed)
+        return corrupt_images(noiser, [np.asarray(as_image_array(x)) for x in X], seed)
     return corrupt_array(noiser, X, seed, copy=0)
 
 
@@ -277,7 +281,7 @@ def is_ragged(X: Any) -> TypeGuard[list[Any]]:
 
 def refuse_noise_in_estimator(estimator: Any, noiser: Any) -> None:
     """Raise an error for an estimator that adds noise to the noisy samples."""
-    for held in noisers_in(getattr(estimator, "best_estimator_", estimator)):
+    for held in find_noisers(getattr(estimator, "best_estimator_", estimator)):
         if getattr(held, "apply", "fit") == "always":
             raise ValueError(
                 f"The noise of {noiser!r} is added to clean data, and the estimator holds {held!r}, which "

@@ -1,4 +1,4 @@
-"""Noise that is added to every value, or that every value brings with it."""
+"""Noise on every value: additive, multiplicative and of photon counts."""
 
 from __future__ import annotations
 
@@ -19,25 +19,30 @@ from sk_denoise.noise._base import (
     STRENGTH,
     BaseNoiser,
     as_strength,
-    check_pair,
+    check_bounds,
     check_strength,
     warn_of_other_limits,
 )
-from sk_denoise.noise._functions import add_gaussian, add_poisson, add_speckle, add_uniform
+from sk_denoise.noise._corruptions import add_gaussian, add_poisson, add_speckle, add_uniform
 
 __all__ = ["GaussianNoiser", "PoissonNoiser", "SpeckleNoiser", "UniformNoiser"]
 
-WEAKEST_USEFUL_NOISE = 0.02  # of the data's spread; weaker noise teaches a network the identity
-STRONGEST_USEFUL_NOISE = 5  # of the data's range, from the smallest to the largest value
-ROUNDING = 12**-0.5  # standard deviation of what rounding to whole numbers adds
-BRIGHTEST = 16  # times white; beyond it white is in another unit
-LEVELS = 16  # from which on whole numbers measure something; fewer may be codes or stars
+# Noise below this share of the spread of the data teaches a network the identity.
+MIN_USEFUL_NOISE = 0.02
+# Noise above this multiple of the range of the data hides them.
+MAX_USEFUL_NOISE = 5
+# Standard deviation of the error of rounding to whole numbers.
+ROUNDING_ERROR = 12**-0.5
+# Data above this multiple of white suggest that white is in another unit.
+MAX_BRIGHTNESS = 16
+# Whole numbers with a smaller range may be codes or ratings, which no rounding made.
+MIN_RANGE_OF_COUNTS = 16
 
 
 class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
-    """Noise whose strength has the unit of the data, or of each feature's spread.
+    """Additive noise in the unit of the data or of each feature's spread.
 
-    A subclass names the function that adds it.
+    A subclass sets the function that adds it.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -46,6 +51,7 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
         "scale": [StrOptions({"absolute", "std"})],
         "clip": [tuple, list, None],
     }
+    # Function that adds the noise; a static method, so that it is not bound to the instance.
     _fitted_schema: ClassVar[dict[str, Rule]] = {"scale_": ENTRY_NUMBERS}
     _add: ClassVar[Any]
     scale_: NDArray[Any]
@@ -69,6 +75,7 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
+        # scale_ is in double precision, the noise in the type of the data.
         unit = torch.as_tensor(self.scale_, dtype=x.dtype, device=x.device)
         noisy: torch.Tensor = self._add(
             x,
@@ -83,101 +90,107 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_strength(self, "noise_factor")
+        # The constraints check types only, and NaN is a number too.
         if not np.isfinite(self.mean):
             raise ValueError(f"mean must be finite, got {self.mean!r}.")
-        check_pair(self, "clip")
+        check_bounds(self, "clip")
 
     def _learn(self, clean: torch.Tensor) -> None:
-        # absolute noise is compared with the spread of the data for a warning only
-        few = subsample(clean)
-        stats = compute_moments(iterate_chunks(clean if self.scale == "std" else few))
+        # Absolute noise needs the spread of the data for a warning only, so that some of them are enough.
+        subset = subsample(clean)
+        stats = compute_moments(iterate_chunks(clean if self.scale == "std" else subset))
         if self.scale == "std":
+            # The deviation of a constant feature may be above 0 by rounding.
             self.scale_ = torch.where(stats.is_constant, 0.0, stats.std).numpy()
         else:
             self.scale_ = np.ones(())
-        self._warn_of_strength(few, stats.std[~stats.is_constant])
+        self._warn_of_strength(subset, stats.std[~stats.is_constant])
         warn_of_other_limits(self, "clip", clean)
 
-    def _warn_of_strength(self, few: torch.Tensor, spreads: torch.Tensor) -> None:
-        """Warn of noise that is next to nothing, or all there is, beside some of the clean data."""
-        strongest = max(np.atleast_1d(self.noise_factor))
+    def _warn_of_strength(self, subset: torch.Tensor, spreads: torch.Tensor) -> None:
+        """Warn of noise that is far too weak or strong beside a subset of the clean data."""
+        max_factor = max(np.atleast_1d(self.noise_factor))
         if self.scale == "std":
-            if 0 < strongest < WEAKEST_USEFUL_NOISE:
+            if 0 < max_factor < MIN_USEFUL_NOISE:
                 warn_user(
-                    f"noise_factor={self.noise_factor!r} is {strongest:.2g} of the data's spread: too weak "
+                    f"noise_factor={self.noise_factor!r} is {max_factor:.2g} of the data's spread: too weak "
                     "to learn from. Raise it.",
                     WeakNoiseWarning,
                 )
             return
+        # The median, because single features may be in another unit than most.
         spread = float(spreads.median()) if len(spreads) else 0.0
-        low, high = float(few.min()), float(few.max())
+        low, high = float(subset.min()), float(subset.max())
         tenth = (high - low) / 10
         unit = (
             f"noise_factor is in the unit of the data, which reach from {low:.4g} to {high:.4g}: noise of a "
             f"tenth of that is noise_factor={tenth:.3g}"
         )
-        if 0 < strongest < WEAKEST_USEFUL_NOISE * spread:
+        if 0 < max_factor < MIN_USEFUL_NOISE * spread:
             warn_user(
-                f"noise_factor={self.noise_factor!r} is {strongest / spread:.2g} of the data's spread "
+                f"noise_factor={self.noise_factor!r} is {max_factor / spread:.2g} of the data's spread "
                 f"({spread:.3g}, the median standard deviation of a feature): too weak to learn from. {unit}"
                 '; scale="std" takes it as a fraction of each feature\'s standard deviation.',
                 WeakNoiseWarning,
             )
-        elif 0 < strongest < ROUNDING and high - low >= LEVELS and bool((few == few.round()).all()):
+        elif 0 < max_factor < ROUNDING_ERROR and high - low >= MIN_RANGE_OF_COUNTS and _are_whole(subset):
             warn_user(
-                f"noise_factor={self.noise_factor!r} is less than the data are rounded by, which are whole "
-                f"numbers: too weak to learn from. {unit}.",
+                f"noise_factor={self.noise_factor!r} is less than the rounding error of the data, which are "
+                f"whole numbers: too weak to learn from. {unit}.",
                 WeakNoiseWarning,
             )
-        elif high > low and strongest > STRONGEST_USEFUL_NOISE * (high - low):
-            warn_user(f"noise_factor={self.noise_factor!r} leaves nothing to be seen of the data. {unit}.")
+        elif high > low and max_factor > MAX_USEFUL_NOISE * (high - low):
+            warn_user(f"noise_factor={self.noise_factor!r} hides the data completely. {unit}.")
+
+
+def _are_whole(values: torch.Tensor) -> bool:
+    return bool((values == values.round()).all())
 
 
 class GaussianNoiser(AdditiveNoiser):
-    """Add Gaussian noise in training, and leave the data alone afterwards.
+    """Add Gaussian noise, in training only.
 
     ``fit_transform`` returns ``X + N(mean, noise_factor ** 2)``; ``transform`` returns X, so that a
     deployed pipeline does not corrupt its input. The noisy data carry their clean source: a
     :class:`~sk_denoise.DenoisingAutoencoder` that comes directly after trains on fresh corruptions of
-    it, drawn anew for every batch. Scalers stand before the noiser.
+    it, drawn for every batch. Put scalers before the noiser.
 
     Parameters
     ----------
     noise_factor : float or pair of float, default=0.1
         Standard deviation of the noise, at least 0. A pair ``(low, high)`` draws one uniformly for each
-        sample, for denoisers that meet noise of unknown strength.
+        sample, for denoisers of noise of unknown strength.
     mean : float, default=0.0
         Mean of the noise.
     scale : {"absolute", "std"}, default="absolute"
-        The unit of ``noise_factor`` and ``mean``: that of the data, or each feature's standard deviation
+        Unit of ``noise_factor`` and ``mean``: that of the data, or the standard deviation of each feature
         in the training data (a constant feature gets no noise).
     clip : pair of float or None, default=None
-        Limits ``(low, high)`` that noisy values are clipped to, in the unit of the data.
+        Limits ``(low, high)`` of the noisy values, in the unit of the data.
     apply : {"fit", "always"}, default="fit"
-        Whether ``transform`` corrupts too: to see how robust a pipeline is.
+        Calls that corrupt: ``fit_transform`` only, or ``transform`` too, to test how robust a pipeline is.
     random_state : int, RandomState instance or None, default=None
-        Determines the noise, together with the data: an integer gives the same samples the same noise
-        at every call, and other samples independent noise. An estimator that follows draws its
-        corruptions from its own ``random_state``.
+        Seed of the noise. An integer gives equal data equal noise at every call, and other data independent
+        noise. An estimator after the noiser draws its corruptions from its own ``random_state``.
 
     Attributes
     ----------
     scale_ : ndarray of the shape of one sample, or of shape ()
-        The unit of the noise in the unit of the data; one where it is absolute.
+        Unit of the noise in the unit of the data; 1 for ``scale="absolute"``.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     Warns
     -----
     WeakNoiseWarning
-        Where the noise is weaker than 2 % of the spread of the data, most often because the data are
+        If the noise is weaker than 2 % of the spread of the data, most often because the data are
         not in [0, 1]; ``scale="std"`` makes the strength relative.
 
     See Also
     --------
-    DenoisingAutoencoder : Learns to take the noise away.
+    DenoisingAutoencoder : Network that learns to remove the noise.
     sk_denoise.noise.add_gaussian : The noise as a function on tensors.
 
     References
@@ -201,11 +214,10 @@ class GaussianNoiser(AdditiveNoiser):
 
 
 class UniformNoiser(AdditiveNoiser):
-    """Add uniform noise in training, and leave the data alone afterwards.
+    """Add uniform noise, in training only.
 
     ``fit_transform`` returns ``X + U(mean - noise_factor, mean + noise_factor)``: the noise of rounding, of a
-    coarse scale, or of which only the bounds are known. All else is as with
-    :class:`~sk_denoise.GaussianNoiser`.
+    coarse scale, or with known bounds only. All else is as in :class:`~sk_denoise.GaussianNoiser`.
 
     Parameters
     ----------
@@ -215,28 +227,28 @@ class UniformNoiser(AdditiveNoiser):
     mean : float, default=0.0
         Mean of the noise.
     scale : {"absolute", "std"}, default="absolute"
-        The unit of ``noise_factor`` and ``mean``: that of the data, or each feature's standard deviation
+        Unit of ``noise_factor`` and ``mean``: that of the data, or the standard deviation of each feature
         in the training data (a constant feature gets no noise).
     clip : pair of float or None, default=None
-        Limits ``(low, high)`` that noisy values are clipped to, in the unit of the data.
+        Limits ``(low, high)`` of the noisy values, in the unit of the data.
     apply : {"fit", "always"}, default="fit"
-        Whether ``transform`` corrupts too.
+        Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
-        Determines the noise, together with the data.
+        Seed of the noise. An integer gives equal data equal noise at every call.
 
     Attributes
     ----------
     scale_ : ndarray of the shape of one sample, or of shape ()
-        The unit of the noise in the unit of the data; one where it is absolute.
+        Unit of the noise in the unit of the data; 1 for ``scale="absolute"``.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     Warns
     -----
     WeakNoiseWarning
-        Where the noise is weaker than 2 % of the spread of the data.
+        If the noise is weaker than 2 % of the spread of the data.
 
     See Also
     --------
@@ -256,10 +268,10 @@ class UniformNoiser(AdditiveNoiser):
 
 
 class SpeckleNoiser(BaseNoiser):
-    """Multiply by Gaussian noise in training, and leave the data alone afterwards.
+    """Multiply by Gaussian noise, in training only.
 
     ``fit_transform`` returns ``X * (1 + N(0, noise_factor ** 2))``: noise in proportion to the value, as in
-    radar and ultrasound, or of a sensor whose gain wavers. What is zero stays zero, so it stands before a
+    radar and ultrasound, or of a sensor with an unsteady gain. Zeros stay zero, so put the noiser before a
     centring step.
 
     Parameters
@@ -268,18 +280,18 @@ class SpeckleNoiser(BaseNoiser):
         Standard deviation of the noise as a share of each value, at least 0. A pair ``(low, high)`` draws
         one uniformly for each sample.
     clip : pair of float or None, default=None
-        Limits ``(low, high)`` that noisy values are clipped to, in the unit of the data.
+        Limits ``(low, high)`` of the noisy values, in the unit of the data.
     apply : {"fit", "always"}, default="fit"
-        Whether ``transform`` corrupts too.
+        Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
-        Determines the noise, together with the data.
+        Seed of the noise. An integer gives equal data equal noise at every call.
 
     Attributes
     ----------
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     See Also
     --------
@@ -323,45 +335,45 @@ class SpeckleNoiser(BaseNoiser):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_strength(self, "noise_factor")
-        check_pair(self, "clip")
+        check_bounds(self, "clip")
 
     def _learn(self, clean: torch.Tensor) -> None:
         warn_of_other_limits(self, "clip", clean)
 
 
 class PoissonNoiser(BaseNoiser):
-    """Count photons in training, and leave the data alone afterwards.
+    """Draw photon counts (Poisson noise), in training only.
 
     ``fit_transform`` returns ``white / peak * Poisson(peak * X / white)``: the noise of light itself, which
-    dark images from microscopes, telescopes and scanners have most of. Its variance grows with the value.
+    is strongest in dark images from microscopes, telescopes and scanners. Its variance grows with the value.
 
     Parameters
     ----------
     peak : float or pair of float, default=30.0
-        Mean number of photons where the data are ``white``, above 0; fewer photons, more noise. A pair
-        ``(low, high)`` draws one uniformly for each sample.
+        Mean number of photons at ``white``, above 0; fewer photons, more noise. A pair ``(low, high)`` draws
+        one uniformly for each sample.
     white : float or "auto", default="auto"
-        The value that stands for ``peak`` photons, in the unit of the data, above 0. "auto" is the largest
-        one of the training data: for each column of a table, for all pixels of images together.
+        Value of ``peak`` photons, in the unit of the data, above 0. "auto" is the maximum of the training
+        data: for each column of a table, for all pixels of images together.
     apply : {"fit", "always"}, default="fit"
-        Whether ``transform`` corrupts too.
+        Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
-        Determines the noise, together with the data.
+        Seed of the noise. An integer gives equal data equal noise at every call.
 
     Attributes
     ----------
     white_ : ndarray of the shape of one row, or of shape ()
-        The value that stands for ``peak`` photons.
+        Value of ``peak`` photons.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     Warns
     -----
     UserWarning
-        Where training data lie below zero, as no light does: they count as zero. So the noiser stands before
-        a centring step.
+        If training data are below zero, which light is not. They count as zero; put the noiser before a
+        centring step.
 
     See Also
     --------
@@ -416,13 +428,15 @@ class PoissonNoiser(BaseNoiser):
                 f"{type(self).__name__} before a step that centres, or add an offset.",
             )
         high = float(clean.max())
-        if not isinstance(self.white, str) and high > BRIGHTEST * self.white:
+        if not isinstance(self.white, str) and high > MAX_BRIGHTNESS * self.white:
             warn_user(
                 f"white={self.white!r} stands for {self.peak!r} photons, and the data reach {high:.4g}: "
                 "there is hardly any noise where they are bright. Give white in the unit of the data."
             )
         if self.white == "auto":
+            # Columns of a table have units of their own; the pixels of images share one.
             white = clean.amax(0) if clean.ndim == 2 else clean.max()
-            self.white_ = torch.where(white > 0, white, 1.0).numpy()  # nothing shines, nothing is counted
+            # A column of zeros has no photons at any white.
+            self.white_ = torch.where(white > 0, white, 1.0).numpy()
         else:
             self.white_ = np.asarray(float(self.white))

@@ -1,4 +1,4 @@
-"""What all noisers mean, whatever their noise is, and how their parameters are checked."""
+"""Base classes of noisers, checks of their parameters, noisers by name."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._clean_source import CleanSource, attach_source, carried_source, fingerprint_of
-from sk_denoise._compat import SampleTransformer, in_kind, told_as_one, unwatched
+from sk_denoise._compat import SampleTransformer, as_one_task, keeps_array_type, without_callbacks
 from sk_denoise._noise_traces import remember_noise, warn_of_lost_source
 from sk_denoise._random import root_seed, stream
-from sk_denoise._registry import NOISES, Loaded
+from sk_denoise._registry import NOISES, LazyTable
 from sk_denoise._resources import threads_for_entries
 from sk_denoise._scaling import subsample
 from sk_denoise._validation import (
     Noiser,
     StrOptions,
-    as_float,
+    as_float_array,
     as_tensor,
     check_lengths,
     check_noiser,
@@ -46,22 +46,24 @@ __all__ = [
     "NOISERS",
     "STRENGTH",
     "as_strength",
-    "check_pair",
+    "check_bounds",
     "check_strength",
     "is_strength",
     "resolve_noiser",
     "warn_of_other_limits",
 ]
 
-STRENGTH = [Real, tuple, list]  # of a noise: a number or a pair of numbers
-NARROW, WIDE = 0.1, 64  # limits, as a share of the clean range, that cannot mean black and white
+# Types of a strength of noise: a number or a pair of numbers.
+STRENGTH = [Real, tuple, list]
+# Limits below or above these multiples of the clean range cannot be black and white.
+NARROW, WIDE = 0.1, 64
 
 
 class BaseNoiser(SampleTransformer):
-    """What all noisers mean: they corrupt in training only, and what they return knows its source.
+    """Base of noisers: they corrupt in training only, with a clean source.
 
-    A subclass lists its parameters and their constraints, learns what it needs from clean data in
-    ``_learn``, and corrupts tensors in ``corrupt``. It has the parameters ``apply`` and ``random_state``.
+    A subclass lists its parameters and their constraints, learns from clean data in ``_learn``, and corrupts
+    tensors in ``corrupt``. It has the parameters ``apply`` and ``random_state``.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -75,31 +77,31 @@ class BaseNoiser(SampleTransformer):
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return a corrupted copy of x, in the unit and type of x.
 
-        This is what estimators and scorers call for every fresh corruption.
+        Estimators and scorers call it for every fresh corruption.
 
         Parameters
         ----------
         x : Tensor of shape (n_samples, ...)
-            Clean samples, in the layout that ``fit`` saw.
+            Clean samples, in the layout of ``fit``.
         generator : torch.Generator
-            The source of randomness, on the device of ``x``.
+            Source of randomness, on the device of ``x``.
 
         Returns
         -------
         Tensor of the shape and type of x
         """
 
-    @in_kind
-    @told_as_one
+    @keeps_array_type
+    @as_one_task
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
-        """Learn from clean data what the noise needs to know of them.
+        """Learn the parameters of the noise that depend on the clean data.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Clean samples.
         y : array-like of as many samples, optional
-            Not learned from. X itself says that X counts as clean, also where it holds the noise of a noiser.
+            Not used. X itself as y confirms that X is clean, even if it carries the noise of a noiser.
 
         Returns
         -------
@@ -108,8 +110,8 @@ class BaseNoiser(SampleTransformer):
         self._fit(X, y)
         return self
 
-    @in_kind
-    @told_as_one
+    @keeps_array_type
+    @as_one_task
     def fit_transform(self, X: ArrayLike, y: Any = None) -> Any:
         """Fit to clean data and return a corrupted copy that carries its clean source.
 
@@ -118,23 +120,23 @@ class BaseNoiser(SampleTransformer):
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Clean samples; integers become float32 in the same unit.
         y : array-like of as many samples, optional
-            Not learned from. X itself says that X counts as clean, also where it holds the noise of a noiser.
+            Not used. X itself as y confirms that X is clean, even if it carries the noise of a noiser.
 
         Returns
         -------
         NoisedArray or DataFrame of the shape of X
-            Noisy samples. An estimator directly after finds the clean ones in them.
+            Noisy samples with their clean source, for an estimator directly after the noiser.
         """
-        return self._noised(self._fit(X, y), X)
+        return self._corrupt_samples(self._fit(X, y), X)
 
-    @in_kind
+    @keeps_array_type
     def transform(self, X: ArrayLike) -> Any:
-        """Return the data as they are, or corrupted where ``apply="always"``.
+        """Return the data as they are, or corrupted if ``apply="always"``.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            Samples of the layout seen in ``fit``.
+            Samples in the layout of ``fit``.
 
         Returns
         -------
@@ -142,7 +144,7 @@ class BaseNoiser(SampleTransformer):
         """
         check_is_fitted(self)
         samples = check_samples(self, X, reset=False)
-        return self._noised(samples, X) if self.apply == "always" else as_float(samples)
+        return self._corrupt_samples(samples, X) if self.apply == "always" else as_float_array(samples)
 
     def _fit(self, X: ArrayLike, y: Any) -> NDArray[Any]:
         self._check_parameters()
@@ -150,33 +152,36 @@ class BaseNoiser(SampleTransformer):
         if earlier is not None:
             raise ValueError(
                 f"X is the output of {earlier.noiser!r}, so it is not clean, as {type(self).__name__} needs "
-                "it. Use one NoiserChain([...]); or say that X is to count as clean, X = numpy.asarray(X), "
-                "fit(X, X)."
+                "it. Use one NoiserChain([...]); or declare X to be clean, X = numpy.asarray(X), fit(X, X)."
             )
         clean = check_samples(self, X, reset=True)
         check_lengths(clean, y)
+        # X itself as y declares noisy data to be clean.
         if y is not X:
             warn_of_lost_source(clean, y)
         with threads_for_entries(clean.size):
-            self._learn(as_tensor(as_float(clean)))
+            self._learn(as_tensor(as_float_array(clean)))
         return clean
 
     def _check_parameters(self) -> None:
         check_parameters(self, {**BaseNoiser._parameter_constraints, **self._parameter_constraints})
 
     def _check_fitted(self) -> None:
+        # check_is_fitted is slow, and noise is drawn for every batch.
         if not self.__sklearn_is_fitted__():
-            check_is_fitted(self)  # slow where it passes, and noise is drawn for every batch
+            check_is_fitted(self)
 
     def _learn(self, clean: torch.Tensor) -> None:
-        """Learn from clean samples, in the unit they came in."""
+        """Learn from clean samples, in their own unit."""
 
-    def _noised(self, clean: NDArray[Any], X: ArrayLike) -> Any:
-        # A child seed for each set of samples: other data meet other noise, the same data the same.
+    def _corrupt_samples(self, clean: NDArray[Any], X: ArrayLike) -> Any:
+        # A child seed for each set of samples: equal data get equal noise, so that fit_transform and
+        # transform agree with apply="always", as scikit-learn's checks demand; other data get independent
+        # noise.
         generator = stream(root_seed(self.random_state), fingerprint_of(clean))
         with threads_for_entries(clean.size):
-            noisy = self.corrupt(as_tensor(as_float(clean)), generator).numpy()
-        source = CleanSource.of(clean, unwatched(self), noisy)
+            noisy = self.corrupt(as_tensor(as_float_array(clean)), generator).numpy()
+        source = CleanSource.of(clean, without_callbacks(self), noisy)
         remember_noise(clean, noisy, self)
         return attach_source(wrap_output(noisy, X, self), source)
 
@@ -185,7 +190,7 @@ class BaseNoiser(SampleTransformer):
 
 
 class ImageNoiser(BaseNoiser):
-    """A noiser for which it matters which entries of a sample lie together.
+    """Base of noisers that depend on the positions of entries in a sample.
 
     It has the parameter ``image_shape``, for rows that are flattened images.
     """
@@ -196,8 +201,8 @@ class ImageNoiser(BaseNoiser):
         check_parameters(self, {"image_shape": [tuple, list, None]})
         super()._check_parameters()
 
-    def _images(self, x: torch.Tensor) -> torch.Tensor:
-        """Return rows as the images that they are said to be, all else as it is."""
+    def _as_images(self, x: torch.Tensor) -> torch.Tensor:
+        """Return rows as images of ``image_shape``, other samples as they are."""
         return x if self.image_shape is None else x.reshape(len(x), *self.image_shape)
 
     def _check_layout(self, clean: torch.Tensor) -> None:
@@ -218,14 +223,14 @@ class ImageNoiser(BaseNoiser):
 
 
 def is_strength(noise: object) -> bool:
-    """Return whether it is a number, or a pair of numbers, that says how strong noise is."""
+    """Return whether noise is given by its strength, a number or a pair."""
     return isinstance(noise, Real) or (
-        isinstance(noise, tuple | list) and len(noise) == 2 and are_numbers(noise)
+        isinstance(noise, tuple | list) and len(noise) == 2 and _are_real_numbers(noise)
     )
 
 
 def as_strength(strength: Any) -> float | tuple[float, float]:
-    """Return a number or a pair of numbers as the functions take them."""
+    """Return a strength as a float or a pair of floats."""
     if np.ndim(strength) == 0:
         return float(strength)
     low, high = strength
@@ -233,75 +238,79 @@ def as_strength(strength: Any) -> float | tuple[float, float]:
 
 
 def check_strength(
-    estimator: BaseNoiser, name: str, *, most: float = math.inf, above_zero: bool = False
+    estimator: BaseNoiser, name: str, *, max_value: float = math.inf, above_zero: bool = False
 ) -> None:
-    """Check that a parameter is a number in its range or a pair ``(low, high)`` of such."""
+    """Check that a parameter is a number in its range or a pair of such numbers."""
     given: Any = getattr(estimator, name)
     ends: list[Any] = [given, given] if isinstance(given, Real) else list(given)
-    least = math.nextafter(0, 1) if above_zero else 0.0
-    is_bool = any(isinstance(end, bool) for end in ends)  # a number to Python, and never meant as one
+    min_value = math.nextafter(0, 1) if above_zero else 0.0
+    # To Python a bool is a number, but nobody means it as a strength.
+    is_bool = any(isinstance(end, bool) for end in ends)
     fits = (
-        are_numbers(ends)
+        _are_real_numbers(ends)
         and len(ends) == 2
         and not is_bool
-        and all(least <= e <= most and e < math.inf for e in ends)
+        and all(min_value <= end <= max_value and end < math.inf for end in ends)
     )
     if not fits:
-        kind = ("a finite number" if most == math.inf else "a number") + (
+        kind = ("a finite number" if max_value == math.inf else "a number") + (
             " above 0" if above_zero else " of at least 0"
         )
-        limit = "" if most == math.inf else f" and at most {most:g}"
-        raise ValueError(f"{name} must be {kind}{limit} or a pair (low, high) of such, got {given!r}.")
+        limit = "" if max_value == math.inf else f" and at most {max_value:g}"
+        raise ValueError(
+            f"{name} must be {kind}{limit} or a pair (low, high) of such numbers, got {given!r}."
+        )
     if ends[0] > ends[1]:
         raise ValueError(f"{name}=(low, high) needs low <= high, got {given!r}.")
 
 
-def check_pair(estimator: BaseNoiser, name: str, *, finite: bool = False) -> None:
-    """Check that a parameter, where it is not a word or None, is a pair ``(low, high)``."""
+def check_bounds(estimator: BaseNoiser, name: str, *, finite: bool = False) -> None:
+    """Check that a parameter is a pair ``(low, high)``, a word or None."""
     pair: Any = getattr(estimator, name)
     if pair is None or isinstance(pair, str):
         return
-    if not (are_numbers(pair) and len(pair) == 2 and pair[0] < pair[1]):
+    if not (_are_real_numbers(pair) and len(pair) == 2 and pair[0] < pair[1]):
         raise ValueError(f"{name} must be a pair (low, high) with low < high, got {pair!r}.")
     if finite and not np.isfinite(pair).all():
         raise ValueError(f"{name} must hold finite numbers, got {pair!r}.")
 
 
 def warn_of_other_limits(estimator: BaseNoiser, name: str, clean: torch.Tensor) -> None:
-    """Warn where limits take in little of the range of clean data, or far more: their unit is another one."""
+    """Warn if limits suggest another unit than that of the clean data."""
     limits: Any = getattr(estimator, name)
     if limits is None or isinstance(limits, str):
         return
-    few = subsample(clean)
-    low, high = float(few.min()), float(few.max())
+    subset = subsample(clean)
+    low, high = float(subset.min()), float(subset.max())
     is_narrow = min(limits[1], high) - max(limits[0], low) < NARROW * (high - low)
-    replaces = name == "limits"  # where clip lies far outside, it has nothing to do
+    # Values become equal to limits, but clipping at distant limits changes none.
+    replaces = name == "limits"
     is_wide = replaces and limits[1] - limits[0] > WIDE * (high - low) > 0
     if is_narrow or is_wide:
-        verb = "takes in little of" if is_narrow else "reaches far beyond"
+        verb = "covers little of" if is_narrow else "reaches far beyond"
         warn_user(
             f"{name}={limits!r} {verb} the clean data, which lie between {low:.4g} and {high:.4g}. Give it "
             "in their unit."
         )
 
 
-def are_numbers(values: Any) -> bool:
+def _are_real_numbers(values: Any) -> bool:
     return all(isinstance(value, Real) for value in values)
 
 
-NOISERS: Loaded[type[BaseNoiser]] = Loaded(NOISES)
+NOISERS: LazyTable[type[BaseNoiser]] = LazyTable(NOISES)
 
 
 def resolve_noiser(noise: object) -> Noiser:
-    """Return the noiser that is given, named in the table, or meant by the strength of Gaussian noise."""
+    """Return the noiser for a noiser, a name or a strength of Gaussian noise."""
     if is_strength(noise):
         return NOISERS["gaussian"](noise)
     if not isinstance(noise, str):
         return check_noiser(noise)
     kind = check_one_of(noise, NOISERS, "noise")
-    needed, *_ = inspect.signature(kind).parameters.values()
-    if needed.default is inspect.Parameter.empty:
+    first, *_ = inspect.signature(kind).parameters.values()
+    if first.default is inspect.Parameter.empty:
         raise ValueError(
-            f"noise={noise!r} is made of other noise, which a name does not tell: pass {kind.__name__}(...)."
+            f"noise={noise!r} is made of other noise, which has no default: pass {kind.__name__}(...)."
         )
     return kind()

@@ -1,4 +1,4 @@
-"""Noise made of other noise: on a part, one of several, one after the other."""
+"""Noise made of other noise: on a part, by choice, in a chain."""
 
 from __future__ import annotations
 
@@ -13,44 +13,43 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from sk_denoise._schema import Rule
-from sk_denoise._validation import FITTED_NOISER, Noiser, check_noiser, names_of
+from sk_denoise._validation import FITTED_NOISER, Noiser, check_noiser, name_by_class
 from sk_denoise.noise._base import STRENGTH, BaseNoiser, ImageNoiser, as_strength, check_strength
-from sk_denoise.noise._functions import choose_corruption, corrupt_region
+from sk_denoise.noise._corruptions import choose_corruption, corrupt_region
 
 __all__ = ["NoiserChain", "NoiserChoice", "RegionNoiser"]
 
 
 class RegionNoiser(ImageNoiser):
-    """Corrupt a random part of each sample in training, and leave the data alone afterwards.
+    """Corrupt a random part of each sample, in training only.
 
-    A scratch, a stain, a reflection: any noise, on a rectangle of an image or on a stretch of a row. Place
-    and sides are drawn anew for each sample.
+    The part is a rectangle of an image or a stretch of a row, as a scratch, a stain or a reflection is.
+    Position and sides are drawn for each sample.
 
     Parameters
     ----------
     noiser : noiser
-        The noise of the part. What it needs to know of the data it learns from whole samples; its own
-        ``apply`` and ``random_state`` do not count.
+        Noise of the part, fitted to whole samples. Its own ``apply`` and ``random_state`` have no effect.
     size : float or pair of float, default=0.5
         Sides of the part as a share of the sample's, above 0 and at most 1; a pair ``(low, high)`` draws one
         for each side of each sample. A part has at least one pixel.
     image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(height, width, channels)``, where rows are flattened images; a part of
-        other rows is a stretch of neighbouring columns. An estimator that knows the shape tells it to its
+        Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows. A part of other
+        rows is a stretch of neighbouring columns. An estimator with an ``image_shape`` passes it to its
         ``noise``.
     apply : {"fit", "always"}, default="fit"
-        Whether ``transform`` corrupts too.
+        Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
-        Determines the noise, together with the data.
+        Seed of the noise. An integer gives equal data equal noise at every call.
 
     Attributes
     ----------
     noiser_ : noiser
-        The fitted noise of the part.
+        Fitted noise of the part.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     See Also
     --------
@@ -58,9 +57,9 @@ class RegionNoiser(ImageNoiser):
 
     Notes
     -----
-    A network that learns from patches meets a part of each patch. Where noise covers a part of a whole
-    image, some of its patches are noisy all over and some not at all. Teach it all three, by
-    :class:`~sk_denoise.NoiserChoice`, as the last example does.
+    For a network that is trained on patches, the noise covers a part of each patch. If the noise of the final
+    images covers a part of the whole image, some patches are noisy all over and others are clean. Train on
+    all three cases by :class:`~sk_denoise.NoiserChoice`, as in the last example.
 
     Examples
     --------
@@ -77,7 +76,7 @@ class RegionNoiser(ImageNoiser):
     >>> noiser.set_params(noiser__noise_factor=0.1).noiser
     GaussianNoiser()
 
-    What the patches of an image meet that is noisy on a part:
+    Noise for the patches of images that are noisy on a part:
 
     >>> from sk_denoise import NoiserChoice
     >>> part = GaussianNoiser(0.5)
@@ -104,23 +103,29 @@ class RegionNoiser(ImageNoiser):
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
-        images, size = self._images(x), as_strength(self.size)
+        # The part is a rectangle of the images; rows are returned as rows.
+        images, size = self._as_images(x), as_strength(self.size)
         return corrupt_region(images, generator, corrupt=self.noiser_.corrupt, size=size).reshape(x.shape)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_noiser(self.noiser)
-        check_strength(self, "size", most=1, above_zero=True)
+        check_strength(self, "size", max_value=1, above_zero=True)
 
     def _learn(self, clean: torch.Tensor) -> None:
         self._check_layout(clean)
+        # A clone, so that fit does not change the parameter.
         self.noiser_ = clone(self.noiser)
-        images = self._images(clean).numpy()
-        self.noiser_.fit(images, images)  # as y, they say that they are meant to be clean
+        images = self._as_images(clean).numpy()
+        # The images as y declare that they are clean, without a second warning of a lost source.
+        self.noiser_.fit(images, images)
 
 
-class _SeveralNoisers(BaseNoiser):
-    """A noiser that is made of a list of noisers, whose parameters are named after their classes."""
+class _ComposedNoiser(BaseNoiser):
+    """Base of noisers made of a list of noisers.
+
+    The parameters of each noiser have its class as a prefix.
+    """
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "noisers_": Rule(
@@ -135,12 +140,13 @@ class _SeveralNoisers(BaseNoiser):
     noisers: Sequence[Noiser]
     noisers_: list[Noiser]
 
-    def _named(self) -> dict[str, Noiser]:
-        """Return the noisers by name; no names while ``noisers`` is not a list."""
-        return dict(names_of(self.noisers)) if isinstance(self.noisers, list | tuple) else {}
+    def _named_noisers(self) -> dict[str, Noiser]:
+        """Return the noisers by name; no names if ``noisers`` is no list."""
+        # Parameters are read before fit has checked them.
+        return dict(name_by_class(self.noisers)) if isinstance(self.noisers, list | tuple) else {}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters, with those of the noisers under their names.
+        """Return the parameters, with those of the noisers.
 
         Parameters
         ----------
@@ -153,28 +159,29 @@ class _SeveralNoisers(BaseNoiser):
         """
         params: dict[str, Any] = super().get_params(deep=False)
         if deep:
-            for name, noiser in self._named().items():
+            for name, noiser in self._named_noisers().items():
                 params[name] = noiser
+                # A noiser of a user need not have get_params.
                 nested = noiser.get_params() if hasattr(noiser, "get_params") else {}
                 params |= {f"{name}__{key}": value for key, value in nested.items()}
         return params
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters, also those of a noiser as ``gaussiannoiser__noise_factor``.
+        """Set parameters, such as ``gaussiannoiser__noise_factor`` of a noiser.
 
         Parameters
         ----------
         **params : dict
-            Names as :meth:`get_params` gives them; the name of a noiser alone replaces it.
+            Parameters by their names in :meth:`get_params`; the name of a noiser alone replaces it.
 
         Returns
         -------
         self
         """
-        # A new list first: other names may be those of its noisers.
+        # A new list comes first, because other names may be those of its noisers.
         if "noisers" in params:
             self.noisers = params.pop("noisers")
-        named = self._named()
+        named = self._named_noisers()
         replaced = named.keys() & params.keys()
         if replaced:
             named |= {name: params.pop(name) for name in replaced}
@@ -196,36 +203,38 @@ class _SeveralNoisers(BaseNoiser):
         super()._check_parameters()
 
     def _learn(self, clean: torch.Tensor) -> None:
+        # Clones, so that fit does not change the parameter.
         self.noisers_ = [clone(noiser) for noiser in self.noisers]
         samples = clean.numpy()
         for noiser in self.noisers_:
-            noiser.fit(samples, samples)  # as y, they say that they are meant to be clean
+            # The samples as y declare that they are clean, without a second warning of a lost source.
+            noiser.fit(samples, samples)
 
 
-class NoiserChoice(_SeveralNoisers):
-    """Corrupt each sample by one of several noises in training, and leave the data alone afterwards.
+class NoiserChoice(_ComposedNoiser):
+    """Corrupt each sample by one of several noises, in training only.
 
-    For denoisers that meet noise of more than one kind.
+    For denoisers of noise of more than one kind.
 
     Parameters
     ----------
     noisers : list of noisers
-        The noises to choose from. Their own ``apply`` and ``random_state`` do not count.
+        Noises to choose from. Their own ``apply`` and ``random_state`` have no effect.
     probabilities : array-like of shape (n_noisers,) or None, default=None
-        How often each is taken, at least 0, summing to 1. None takes all equally often.
+        Probability of each noise, at least 0, with a sum of 1. None stands for equal probabilities.
     apply : {"fit", "always"}, default="fit"
-        Whether ``transform`` corrupts too.
+        Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
-        Determines the noise, together with the data.
+        Seed of the noise. An integer gives equal data equal noise at every call.
 
     Attributes
     ----------
     noisers_ : list of noisers
-        The fitted noises.
+        Fitted noises.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     See Also
     --------
@@ -241,7 +250,7 @@ class NoiserChoice(_SeveralNoisers):
     >>> round(float((noisy != 0.5).all(axis=1).mean()), 1)
     0.7
 
-    A search reaches into it:
+    A search can set the parameters of each noiser:
 
     >>> noiser.set_params(gaussiannoiser__noise_factor=0.3).noisers[0]
     GaussianNoiser(noise_factor=0.3)
@@ -280,6 +289,7 @@ class NoiserChoice(_SeveralNoisers):
         super()._check_parameters()
         given = np.asarray(self.probabilities if self.probabilities is not None else self._probabilities())
         fits = given.shape == (len(self.noisers),) and given.dtype.kind in "iuf" and bool((given >= 0).all())
+        # Decimal numbers such as 0.1 do not sum to 1 exactly.
         if not fits or not np.isclose(given.sum(), 1, atol=1e-6):
             raise ValueError(
                 f"probabilities must hold {len(self.noisers)} numbers of at least 0 that sum to 1, one for "
@@ -287,29 +297,29 @@ class NoiserChoice(_SeveralNoisers):
             )
 
 
-class NoiserChain(_SeveralNoisers):
-    """Corrupt by one noise after the other in training, and leave the data alone afterwards.
+class NoiserChain(_ComposedNoiser):
+    """Corrupt by several noises, one after the other, in training only.
 
-    As a camera does: first the light is counted, then the amplifier adds its noise.
+    In a camera, for example, the sensor counts photons, then the amplifier adds its noise.
 
     Parameters
     ----------
     noisers : list of noisers
-        The noises, in the order in which they act. What they need to know of the data they learn from clean
-        ones; their own ``apply`` and ``random_state`` do not count.
+        Noises in the order of their application, all fitted to clean data. Their own ``apply`` and
+        ``random_state`` have no effect.
     apply : {"fit", "always"}, default="fit"
-        Whether ``transform`` corrupts too.
+        Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
-        Determines the noise, together with the data.
+        Seed of the noise. An integer gives equal data equal noise at every call.
 
     Attributes
     ----------
     noisers_ : list of noisers
-        The fitted noises.
+        Fitted noises.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     See Also
     --------
@@ -338,6 +348,7 @@ class NoiserChain(_SeveralNoisers):
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
+        # One generator for all, so that their noises are independent.
         for noiser in self.noisers_:
             x = noiser.corrupt(x, generator)
         return x

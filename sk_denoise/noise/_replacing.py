@@ -1,4 +1,4 @@
-"""Noise that replaces some values and leaves the others as they are."""
+"""Noise that replaces some of the values."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from sk_denoise.noise._base import (
     BaseNoiser,
     ImageNoiser,
     as_strength,
-    check_pair,
+    check_bounds,
     check_strength,
     warn_of_other_limits,
 )
-from sk_denoise.noise._functions import mask_entries, replace_pixels, salt_and_pepper, swap_entries
+from sk_denoise.noise._corruptions import mask_entries, replace_pixels, salt_and_pepper, swap_entries
 
 __all__ = ["MaskingNoiser", "PixelNoiser", "SaltAndPepperNoiser", "SwapNoiser"]
 
 PIXEL_VALUES = ("noise", "black", "white", "black and white")
+# Types of the parameter limits; check_bounds checks the numbers.
 LIMITS = [tuple, list, StrOptions({"auto"})]
 FITTED_LIMITS = Rule(
     lambda v, noiser: is_numeric_array(v, (2,), (2, noiser.n_features_in_)) and bool((v[0] <= v[1]).all()),
@@ -34,20 +35,21 @@ FITTED_LIMITS = Rule(
 )
 
 
-def _limits_of(clean: torch.Tensor, limits: Any) -> NDArray[Any]:
-    """Return the smallest and the largest value: of each column of a table, of all pixels together."""
+def _learn_limits(clean: torch.Tensor, limits: Any) -> NDArray[Any]:
+    """Return the smallest and largest value, by column or of all pixels."""
     if not isinstance(limits, str):
         return np.asarray(limits, dtype=np.float64)
+    # Columns of a table have units of their own; the pixels of images share one.
     if clean.ndim == 2:
         return np.stack([clean.amin(0).numpy(), clean.amax(0).numpy()])
     return np.stack([clean.min().numpy(), clean.max().numpy()])
 
 
 class SaltAndPepperNoiser(BaseNoiser):
-    """Set random values to the largest or the smallest in training, and leave the data alone afterwards.
+    """Set random values to the minimum or maximum, in training only.
 
-    The noise of dead and hot pixels, lost bits and dust. Each value is replaced or not for itself; for all
-    channels of a pixel together see :class:`~sk_denoise.PixelNoiser`.
+    The noise of dead and hot pixels, lost bits and dust. Each value is replaced independently;
+    :class:`~sk_denoise.PixelNoiser` replaces all channels of a pixel together.
 
     Parameters
     ----------
@@ -57,12 +59,12 @@ class SaltAndPepperNoiser(BaseNoiser):
     salt_ratio : float or pair of float, default=0.5
         Share of salt among the replaced values, from 0 to 1; a pair draws one for each sample.
     limits : pair of float or "auto", default="auto"
-        Pepper and salt ``(low, high)``, in the unit of the data. "auto" takes the smallest and the largest
-        value of the training data: for each column of a table, for all pixels of images together.
+        Pepper and salt ``(low, high)``, in the unit of the data. "auto" is the smallest and the largest value
+        of the training data: for each column of a table, for all pixels of images together.
     apply : {"fit", "always"}, default="fit"
-        Whether ``transform`` corrupts too.
+        Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
-        Determines the noise, together with the data.
+        Seed of the noise. An integer gives equal data equal noise at every call.
 
     Attributes
     ----------
@@ -71,7 +73,7 @@ class SaltAndPepperNoiser(BaseNoiser):
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     See Also
     --------
@@ -121,24 +123,26 @@ class SaltAndPepperNoiser(BaseNoiser):
             generator,
             amount=as_strength(self.amount),
             salt_ratio=as_strength(self.salt_ratio),
+            # limits_ is in double precision, noisy values in the type of the data.
             limits=torch.as_tensor(self.limits_, dtype=x.dtype, device=x.device),
         )
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_strength(self, "amount", most=1)
-        check_strength(self, "salt_ratio", most=1)
-        check_pair(self, "limits", finite=True)
+        check_strength(self, "amount", max_value=1)
+        check_strength(self, "salt_ratio", max_value=1)
+        # Values become equal to limits, so that limits must be finite, in contrast to those of clip.
+        check_bounds(self, "limits", finite=True)
 
     def _learn(self, clean: torch.Tensor) -> None:
         warn_of_other_limits(self, "limits", clean)
-        self.limits_ = _limits_of(clean, self.limits)
+        self.limits_ = _learn_limits(clean, self.limits)
 
 
 class MaskingNoiser(BaseNoiser):
-    """Hide random values in training, and leave the data alone afterwards.
+    """Set random values to a fill value, in training only.
 
-    The noise of the first denoising autoencoders: what is hidden must be told from the rest.
+    The noise of the first denoising autoencoders: the network predicts hidden values from the others.
 
     Parameters
     ----------
@@ -146,21 +150,21 @@ class MaskingNoiser(BaseNoiser):
         Probability that a value is hidden, from 0 to 1. A pair ``(low, high)`` draws one uniformly for each
         sample.
     fill : float or "mean", default=0.0
-        What hidden values become, in the unit of the data; "mean" is the mean of the training data, for
-        each column of a table and each pixel of images. Behind a StandardScaler zero is the mean.
+        Value of hidden entries, in the unit of the data. "mean" is the mean of the training data, for each
+        column of a table and each pixel of images. After a StandardScaler zero is the mean.
     apply : {"fit", "always"}, default="fit"
-        Whether ``transform`` corrupts too.
+        Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
-        Determines the noise, together with the data.
+        Seed of the noise. An integer gives equal data equal noise at every call.
 
     Attributes
     ----------
     fill_ : ndarray of the shape of one sample, or of shape ()
-        What hidden values become.
+        Value of hidden entries.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     See Also
     --------
@@ -201,26 +205,29 @@ class MaskingNoiser(BaseNoiser):
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
+        # mask_entries converts the fill value to the type of the data.
         fill = torch.as_tensor(self.fill_, device=x.device)
         return mask_entries(x, generator, fraction=as_strength(self.fraction), fill=fill)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_strength(self, "fraction", most=1)
+        check_strength(self, "fraction", max_value=1)
+        # The constraints check types only, and NaN is a number too.
         if not isinstance(self.fill, str) and not np.isfinite(self.fill):
             raise ValueError(f'fill must be a finite number or "mean", got {self.fill!r}.')
 
     def _learn(self, clean: torch.Tensor) -> None:
-        mean = self.fill == "mean"
-        self.fill_ = clean.mean(0, dtype=torch.float64).numpy() if mean else np.asarray(float(self.fill))
+        # Sums of many values in single precision would lose digits.
+        is_mean = self.fill == "mean"
+        self.fill_ = clean.mean(0, dtype=torch.float64).numpy() if is_mean else np.asarray(float(self.fill))
 
 
 class SwapNoiser(BaseNoiser):
-    """Swap in values of other samples in training, and leave the data alone afterwards.
+    """Replace random values by those of other samples, in training only.
 
-    The noise for tables of columns of all kinds: a replaced value is one that its column has, and each
-    replaced value comes from another sample, drawn for itself. The donors are the samples that are corrupted
-    together: those of a batch where an estimator trains, all of X in ``fit_transform``.
+    The noise for tables with columns of several kinds: a new value is one of the same column, from another
+    sample that is drawn for each value. The donors are the samples that are corrupted together: those of a
+    batch in the training of an estimator, all of X in ``fit_transform``.
 
     Parameters
     ----------
@@ -228,21 +235,22 @@ class SwapNoiser(BaseNoiser):
         Probability that a value is replaced, from 0 to 1. A pair ``(low, high)`` draws one uniformly for
         each sample.
     apply : {"fit", "always"}, default="fit"
-        Whether ``transform`` corrupts too; it then needs at least two samples.
+        Calls that corrupt: ``fit_transform`` only, or ``transform`` too, which then needs at least two
+        samples.
     random_state : int, RandomState instance or None, default=None
-        Determines the noise, together with the data.
+        Seed of the noise. An integer gives equal data equal noise at every call.
 
     Attributes
     ----------
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     Raises
     ------
     ValueError
-        For a sample that is alone: it has no donor.
+        For a single sample, which has no donor.
 
     See Also
     --------
@@ -277,17 +285,18 @@ class SwapNoiser(BaseNoiser):
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
+        # Nothing is learned in fit: the donors are the samples of the same call.
         return swap_entries(x, generator, fraction=as_strength(self.fraction))
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_strength(self, "fraction", most=1)
+        check_strength(self, "fraction", max_value=1)
 
 
 class PixelNoiser(ImageNoiser):
-    """Set random pixels to black, white or noise in training, and leave the data alone afterwards.
+    """Set random pixels to black, white or noise, in training only.
 
-    A pixel goes with all its channels, as broken pixels and specks do.
+    A pixel is replaced with all its channels, like broken pixels and specks.
 
     Parameters
     ----------
@@ -295,18 +304,18 @@ class PixelNoiser(ImageNoiser):
         Probability that a pixel is replaced, from 0 to 1. A pair ``(low, high)`` draws one uniformly for
         each image.
     value : {"noise", "black", "white", "black and white"}, default="noise"
-        What pixels become: values that are uniform between the limits, for each channel; the lower limit;
-        the upper limit; or one of the two, with equal probability.
+        New value of replaced pixels: uniform between the limits, for each channel; the lower limit; the upper
+        limit; or one of the two, with equal probability.
     limits : pair of float or "auto", default="auto"
-        Black and white ``(low, high)``, in the unit of the data. "auto" takes the smallest and the largest
-        value of the training data: for each column of a table, for all pixels of images together.
+        Black and white ``(low, high)``, in the unit of the data. "auto" is the smallest and the largest value
+        of the training data: for each column of a table, for all pixels of images together.
     image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(height, width, channels)``, where rows are flattened images; of other
-        rows each entry is a pixel. An estimator that knows the shape tells it to its ``noise``.
+        Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows. Each entry of other
+        rows is a pixel. An estimator with an ``image_shape`` passes it to its ``noise``.
     apply : {"fit", "always"}, default="fit"
-        Whether ``transform`` corrupts too.
+        Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
-        Determines the noise, together with the data.
+        Seed of the noise. An integer gives equal data equal noise at every call.
 
     Attributes
     ----------
@@ -315,7 +324,7 @@ class PixelNoiser(ImageNoiser):
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     See Also
     --------
@@ -358,8 +367,9 @@ class PixelNoiser(ImageNoiser):
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
+        # Flat rows become images, so that the channels of a pixel are replaced together.
         noisy = replace_pixels(
-            self._images(x),
+            self._as_images(x),
             generator,
             fraction=as_strength(self.fraction),
             value=self.value,
@@ -369,10 +379,12 @@ class PixelNoiser(ImageNoiser):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_strength(self, "fraction", most=1)
-        check_pair(self, "limits", finite=True)
+        check_strength(self, "fraction", max_value=1)
+        # Values become equal to limits, so that limits must be finite, in contrast to those of clip.
+        check_bounds(self, "limits", finite=True)
 
     def _learn(self, clean: torch.Tensor) -> None:
+        # The layout first, because it decides whether rows are images.
         self._check_layout(clean)
         warn_of_other_limits(self, "limits", clean)
-        self.limits_ = _limits_of(self._images(clean), self.limits)
+        self.limits_ = _learn_limits(self._as_images(clean), self.limits)

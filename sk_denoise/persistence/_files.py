@@ -56,7 +56,7 @@ KNOWN_SUFFIXES: dict[str, str] = {
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
-    """Save a fitted or unfitted estimator to a file.
+    """Save a fitted or without_fitted_state estimator to a file.
 
     The file holds parameters, fitted state, the state of the optimizer and the history: the loaded estimator
     predicts, scores and goes on learning as this one would. It is a safetensors file with a checksum and

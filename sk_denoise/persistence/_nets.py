@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_denoise._schema import MAX_MAGNITUDE, check_fitted_state, fitted_schema, is_number
-from sk_denoise._validation import name_of, warn_user
+from sk_denoise._validation import specification_key, warn_user
 from sk_denoise.estimators._image_denoiser import ImageDenoiser
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import ImageLayout, SampleLayout
@@ -76,7 +76,7 @@ def to_saved_design(estimator: NetworkDenoiser) -> dict[str, Any]:
 def to_saved_noise_name(estimator: NetworkDenoiser) -> str | None:
     """Return the name of the noise of the fit, or None for that of the parameter."""
     name: str = estimator._noise_name_
-    return None if name == name_of(estimator.noise) else name
+    return None if name == specification_key(estimator.noise) else name
 
 
 def _is_on_unit_interval(estimator: NetworkDenoiser) -> bool:
@@ -218,7 +218,7 @@ def _restore_names(estimator: NetworkDenoiser) -> bool:
         name: current[name] if written.get(name) is None else written[name] for name in current
     }
     if vars(estimator).get("_noise_name_") is None:
-        estimator._noise_name_ = name_of(estimator.noise)
+        estimator._noise_name_ = specification_key(estimator.noise)
     return on_unit_interval
 
 

@@ -62,7 +62,7 @@ FITTED_NAME = re.compile(r"_?[A-Za-z]\w*(?<!_)_")
 def _savable_classes() -> dict[str, type[Any]]:
     """Return the estimators, specs and augmenters that files can hold, by name."""
     tables = (_registry.NETWORKS, _registry.NOISES, _registry.FILTERS)
-    named = {entry.name: _registry.load(entry) for table in tables for entry in table.values()}
+    named = {entry.name: _registry.load_entry(entry) for table in tables for entry in table.values()}
     others = {name: getattr(part, name) for part in (denoisers, preprocessing) for name in part.__all__}
     ours = {
         name: kind

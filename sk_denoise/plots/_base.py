@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._extras import require_extra
-from sk_denoise._validation import check_numbers, image_of, names_of, refuse_masked
+from sk_denoise._validation import as_image_array, check_numbers, name_by_class, refuse_masked
 from sk_denoise.comparison import Samples, as_stack_or_list
 from sk_denoise.metrics._scorers import is_ragged
 
@@ -104,7 +104,7 @@ def as_samples(samples: Any, name: str) -> Samples:
     """Return samples as an array of finite numbers, or as a list if sizes differ."""
     refuse_masked(samples, name)
     if is_ragged(samples):
-        return as_stack_or_list([image_of(x) for x in samples], name)
+        return as_stack_or_list([as_image_array(x) for x in samples], name)
     array = check_numbers(samples, name)
     if array.ndim < 2:
         raise ValueError(
@@ -176,7 +176,7 @@ def name_estimators(estimators: Any) -> dict[str, Any]:
     if isinstance(estimators, Mapping):
         named = {str(name): estimator for name, estimator in estimators.items()}
     elif isinstance(estimators, list | tuple):
-        named = dict(names_of(estimators))
+        named = dict(name_by_class(estimators))
     else:
         raise TypeError(
             "estimators must be a dict of name and fitted estimator, or a list of estimators, got "

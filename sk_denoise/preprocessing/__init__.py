@@ -1,11 +1,18 @@
-"""Before a network: pixels in a unit that suits it, and images that are never twice the same.
+"""Preprocessing of images: units of pixels, and augmentation.
 
-``PixelScaler`` and ``Centerer`` are steps of a Pipeline, and undo themselves to the last integer.
-``Augmenter`` tells how training images vary; the functions beside it move them.
+``PixelScaler`` and ``Centerer`` are steps of a Pipeline with an exact inverse for integers. ``Augmenter`` is
+the spec of random movements of training images; the functions apply such movements.
 """
 
-from sk_denoise.preprocessing._augmentation import flip, quarter_turn, shift, zoom_and_rotate
-from sk_denoise.preprocessing._augmenter import Augmentation, Augmenter
+# The movements are public for augmentations of users.
+from sk_denoise.preprocessing._augmentation import (
+    Augmentation,
+    Augmenter,
+    flip,
+    quarter_turn,
+    shift,
+    zoom_and_rotate,
+)
 from sk_denoise.preprocessing._pixels import Centerer, PixelScaler
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Pixels in a unit that suits a network, and back: transformers that integers come back from unchanged."""
+"""Transformers of pixels to the unit of a network, with an exact inverse."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._compat import SampleTransformer, in_kind, told_as_one
+from sk_denoise._compat import SampleTransformer, as_one_task, keeps_array_type
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._schema import Rule, is_number, is_numeric_array
 from sk_denoise._validation import (
@@ -27,15 +27,15 @@ __all__ = ["Centerer", "PixelScaler"]
 
 
 class _PixelTransformer(SampleTransformer):
-    """What both transformers share: arrays that are checked, and answers in the type of the training data."""
+    """Base of transformers of pixels with an inverse in the training type."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {}
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "dtype_": Rule(lambda v, _: isinstance(v, np.dtype) and v.kind in "biuf", "a type of numbers"),
     }
 
-    @in_kind
-    @told_as_one
+    @keeps_array_type
+    @as_one_task
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Learn the unit of the pixels.
 
@@ -55,17 +55,18 @@ class _PixelTransformer(SampleTransformer):
         check_lengths(samples, y)
         self._learn(samples)
         is_float = samples.dtype.kind == "f"
+        # The inverse of big-endian arrays, from some files, is in native order.
         self.dtype_ = _working_type(samples.dtype) if is_float else samples.dtype.newbyteorder("=")
         return self
 
-    @in_kind
+    @keeps_array_type
     def transform(self, X: ArrayLike) -> Any:
-        """Return pixels in the unit that a network is given.
+        """Return pixels in the unit of a network.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            Samples of the layout seen in ``fit``.
+            Samples in the layout of ``fit``.
 
         Returns
         -------
@@ -74,28 +75,30 @@ class _PixelTransformer(SampleTransformer):
         """
         check_is_fitted(self)
         samples = check_samples(self, X, reset=False)
-        values = samples.astype(_working_type(samples.dtype), order="C")  # a copy, always
+        # astype copies here in any case, so that the next step may work in place.
+        values = samples.astype(_working_type(samples.dtype), order="C")
         self._apply(values)
         return values
 
-    @in_kind
+    @keeps_array_type
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Return pixels in the unit and type of the training data.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            Samples as ``transform`` gives them, or a denoiser after it.
+            Output of ``transform``, or of a denoiser after it.
 
         Returns
         -------
         ndarray of the shape of X
-            Of type ``dtype_``; integers are rounded to the nearest and clipped to the limits of their type.
+            Pixels of type ``dtype_``. Integers are rounded and clipped to the limits of their type.
         """
         check_is_fitted(self)
         values = self._check_transformed(X).astype(_working_type(self.dtype_), order="C")
         self._undo(values)
         if self.dtype_.kind != "f":
+            # A conversion to integers alone would cut off the decimals.
             np.rint(values, out=values)
             limits = IntensityRange.of_type(self.dtype_)
             np.clip(values, limits.black, limits.white, out=values)
@@ -107,14 +110,15 @@ class _PixelTransformer(SampleTransformer):
 
     @abstractmethod
     def _apply(self, values: NDArray[Any]) -> None:
-        """Turn floats in the unit of the data into that of the network, in place."""
+        """Convert floats from the unit of the data to that of the network, in place."""
 
     @abstractmethod
     def _undo(self, values: NDArray[Any]) -> None:
-        """Turn floats in the unit of the network into that of the data, in place."""
+        """Convert floats from the unit of the network to that of the data, in place."""
 
     def _check_transformed(self, X: ArrayLike) -> NDArray[Any]:
-        """Check what is to be undone: it may come from a network, so names of features are not compared."""
+        """Check the input of ``inverse_transform``."""
+        # It may come from a network, so the names of its features are not compared.
         array = check_numbers(X, "X", self)
         if array.shape[1:] != self._sample_shape_:
             raise ValueError(
@@ -129,48 +133,47 @@ class _PixelTransformer(SampleTransformer):
 
 
 class PixelScaler(_PixelTransformer):
-    """Scale pixels to [0, 1], and back to the type they came in.
+    """Scale pixels to [0, 1], and back to their own type.
 
-    ``transform`` gives ``(X - low) / (high - low)`` with one range for all pixels, so colors and contrasts
-    stay what they are. It does not clip: a pixel outside the range is still told from others. For 8- and
-    16-bit integers the range is that of their type, so the same image gives the same values whatever the
-    training data were, and ``inverse_transform`` gives every integer back, also behind a :class:`Centerer`.
+    ``transform`` returns ``(X - low) / (high - low)`` with one range for all pixels, so colors and contrasts
+    stay the same. It does not clip, so pixels outside the range stay distinct. For 8-bit integers the range
+    is that of their type, so an image has the same values for all training data. ``inverse_transform``
+    returns every 8- and 16-bit integer exactly, also after a :class:`Centerer`.
 
     Parameters
     ----------
     input_range : "auto" or pair of float, default="auto"
-        The pixels ``(low, high)`` that become 0 and 1, ``low < high``. "auto" is the range of the type for
-        8-bit integers and booleans, 0 to the largest number of 8, 10, 12, 14 or 16 bits, whichever hold the
-        training pixels, for 16-bit integers, otherwise from the smallest to the largest training pixel.
+        Pixel values ``(low, high)`` that become 0 and 1, ``low < high``. "auto" is the range of the type for
+        8-bit integers and booleans. For 16-bit integers it is 0 to the largest number of 8, 10, 12, 14 or 16
+        bits, the fewest that hold the training pixels. Otherwise it is the range of the training pixels.
     clip : bool, default=True
-        Whether ``inverse_transform`` clips to a range that is given, beyond which a denoiser may overshoot.
-        A range that "auto" learned from pixels is not clipped to, since others may lie beyond it. Integers
-        are clipped to the limits of their type in any case.
+        Whether ``inverse_transform`` clips to a given ``input_range``, since a denoiser may overshoot it.
+        There is no clipping to a range of "auto", because other pixels may be beyond it. Integers are always
+        clipped to the limits of their type.
 
     Attributes
     ----------
     range_ : tuple of float
-        The pixels ``(low, high)`` that become 0 and 1; ``low + 1`` is the high end of constant data.
+        Pixel values ``(low, high)`` that become 0 and 1; ``high`` is ``low + 1`` for constant data.
     dtype_ : numpy.dtype
-        The type of the training data, which ``inverse_transform`` answers in; float32 for shorter floats.
+        Type of the training data and of the output of ``inverse_transform``; float32 for shorter floats.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     See Also
     --------
-    Centerer : Takes the mean away, before or after this.
+    Centerer : Subtracts the mean, before or after this step.
 
     Notes
     -----
-    Integers of 32 and 64 bits are computed in double precision and come back unchanged where neither they nor
-    their range exceed ``2 ** 50``; wider ones lose their last digits.
+    Integers of 32 and 64 bits are computed in double precision. The inverse is exact if neither they nor
+    their range exceed ``2 ** 50``; larger ones lose their last digits.
 
     References
     ----------
-    Unsigned integers are scaled as ``skimage.util.img_as_float`` scales them; signed ones it takes to
-    [-1, 1].
+    Unsigned integers are scaled as by ``skimage.util.img_as_float``, which scales signed ones to [-1, 1].
 
     Examples
     --------
@@ -211,8 +214,8 @@ class PixelScaler(_PixelTransformer):
 
     def _declared_range(self) -> tuple[float, float]:
         pair: Any = self.input_range
-        are_numbers = len(pair) == 2 and all(isinstance(end, Real) for end in pair)
-        if not (are_numbers and -math.inf < pair[0] < pair[1] < math.inf):
+        is_pair = len(pair) == 2 and all(isinstance(end, Real) for end in pair)
+        if not (is_pair and -math.inf < pair[0] < pair[1] < math.inf):
             raise ValueError(
                 'input_range must be "auto" or a pair (low, high) of finite numbers with low < high, such as '
                 f"(0, 255), got {pair!r}."
@@ -225,40 +228,42 @@ class PixelScaler(_PixelTransformer):
         return high - low
 
     def _apply(self, values: NDArray[Any]) -> None:
+        # In place, since transform has copied the samples.
         values -= self.range_[0]
         values /= self._width
 
     def _undo(self, values: NDArray[Any]) -> None:
         values *= self._width
         values += self.range_[0]
+        # Pixels beyond a learned range may be genuine.
         if self.clip and self.input_range != "auto":
             np.clip(values, *self.range_, out=values)
 
 
 class Centerer(_PixelTransformer):
-    """Take the mean of the training data away, and add it again.
+    """Subtract the mean of the training data, and add it again.
 
-    It stands before or after a :class:`PixelScaler`, or alone.
+    Use it before or after a :class:`PixelScaler`, or alone.
 
     Parameters
     ----------
     per : {"channel", "global"}, default="channel"
         One mean for each channel, or one for all pixels. The channels are the last axis of images
-        (height, width, channels); other images have one. In flat rows that no ``image_shape`` calls
-        images, each column is a channel of its own.
+        (height, width, channels); other images have one channel. In flat rows without an ``image_shape`` each
+        column is a channel.
     image_shape : tuple of int or None, default=None
         Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows.
 
     Attributes
     ----------
     mean_ : ndarray of shape (n_channels,), or of shape ()
-        What is taken away, in double precision; of shape () if ``per="global"``.
+        Subtracted means, in double precision; of shape () if ``per="global"``.
     dtype_ : numpy.dtype
-        The type of the training data, which ``inverse_transform`` answers in; float32 for shorter floats.
+        Type of the training data and of the output of ``inverse_transform``; float32 for shorter floats.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     See Also
     --------
@@ -266,9 +271,9 @@ class Centerer(_PixelTransformer):
 
     Notes
     -----
-    Integers of 8 and 16 bits come back unchanged, and wider ones up to ``2 ** 50``. A
-    :class:`~sk_denoise.DenoisingAutoencoder` centers and scales by itself; this is for estimators that do
-    not.
+    The inverse is exact for integers of 8 and 16 bits, and for wider ones up to ``2 ** 50``. A
+    :class:`~sk_denoise.DenoisingAutoencoder` centers and scales its data itself; this is for other
+    estimators.
 
     References
     ----------
@@ -315,18 +320,19 @@ class Centerer(_PixelTransformer):
 
     def _learn(self, samples: NDArray[Any]) -> None:
         channels = self._count_channels(samples.shape[1:])
-        # numpy turns a few thousand entries at a time into double precision, so the data are not copied
+        # numpy converts a few thousand entries at a time to double precision, so the data are not copied.
         means = samples.reshape(len(samples), -1).sum(axis=0, dtype=np.float64) / len(samples)
         self.mean_ = np.asarray(means.mean() if self.per == "global" else means.reshape(-1, channels).mean(0))
 
     def _count_channels(self, shape: tuple[int, ...]) -> int:
         images = self._check_image_shape(shape)
+        # Each column of a table is a channel.
         if images is None:
             return shape[0]
         return images[2] if len(images) == 3 else 1
 
     def _check_image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return the shape of one image, or None where samples are rows."""
+        """Return the shape of one image, or None for rows."""
         if len(shape) > 3:
             raise ValueError(
                 f"Samples of shape {shape} are neither rows (features,) nor images (height, width) or "
@@ -352,18 +358,20 @@ class Centerer(_PixelTransformer):
 
     def _apply(self, values: NDArray[Any]) -> None:
         rows = values.reshape(len(values), -1)
-        rows -= self._mean_of_a_sample(rows)
+        rows -= self._entry_means(rows)
 
     def _undo(self, values: NDArray[Any]) -> None:
         rows = values.reshape(len(values), -1)
-        rows += self._mean_of_a_sample(rows)
+        rows += self._entry_means(rows)
 
-    def _mean_of_a_sample(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return the mean of each entry of a row: long rows are added many times as fast as triples."""
+    def _entry_means(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return the mean of each entry of a row."""
+        # Long rows are added many times as fast as triples of channels.
         return np.tile(self.mean_.astype(rows.dtype), rows.shape[1] // self.mean_.size)
 
 
 def _working_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the float type that pixels are computed in: the shortest that holds each of them exactly."""
-    short = 4 if dtype.kind == "f" else 2
-    return np.dtype(np.float32 if dtype.itemsize <= short else np.float64)
+    """Return the shortest float type that holds each pixel exactly."""
+    # float32 holds integers of up to 24 bits exactly.
+    max_bytes = 4 if dtype.kind == "f" else 2
+    return np.dtype(np.float32 if dtype.itemsize <= max_bytes else np.float64)

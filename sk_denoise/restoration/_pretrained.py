@@ -171,7 +171,7 @@ def _load_network(name: str) -> FoldedUNet:
         sizes = {key: json.loads(value) for key, value in file.metadata().items() if key in SIZES}
         # Weights are stored in half precision.
         weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - not a dict
-    network: FoldedUNet = _registry.load(model)(**sizes).build(model.channels, noise_map=True)
+    network: FoldedUNet = _registry.load_entry(model)(**sizes).build(model.channels, noise_map=True)
     network.load_state_dict(weights)
     return network.eval()
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d
 
-from sk_denoise._registry import LOSSES, Loss, LossTraits, load
+from sk_denoise._registry import LOSSES, LossEntry, LossTraits, load_entry
 from sk_denoise._scaling import FINITE_TENSOR
 from sk_denoise._schema import NUMBER, POSITIVE_NUMBER, Rule
 from sk_denoise._validation import check_one_of
@@ -457,8 +457,8 @@ def check_loss(loss: object) -> LossTraits:
         parts = _check_mix(loss)
         return LossTraits(
             on_unit_interval=any(part.on_unit_interval for part in parts),
-            by_entry=all(part.by_entry for part in parts),
-            by_sample=all(part.by_sample for part in parts),
+            takes_entry_weights=all(part.takes_entry_weights for part in parts),
+            takes_sample_weights=all(part.takes_sample_weights for part in parts),
             images_only=any(part.images_only for part in parts),
         )
     if isinstance(loss, type):
@@ -494,16 +494,16 @@ def build_criterion(loss: Any, units: Units) -> nn.Module:
     return CustomLoss(loss)
 
 
-def _build(entry: Loss, units: Units) -> nn.Module:
+def _build(entry: LossEntry, units: Units) -> nn.Module:
     """Create a loss of the table."""
-    loss = load(entry)
+    loss = load_entry(entry)
     if not isinstance(loss, type):
         return ByEntry(loss)
     module: nn.Module = loss(units) if entry.images_only else loss()
     return module
 
 
-def _check_mix(mix: Mapping[Any, Any]) -> list[Loss]:
+def _check_mix(mix: Mapping[Any, Any]) -> list[LossEntry]:
     """Check a mix, and return the entries of its losses."""
     if not mix:
         raise ValueError(f"A mix of losses needs at least one, got loss={mix!r}.")

@@ -11,7 +11,7 @@ import torch
 from torch.optim import Optimizer
 
 from sk_denoise import _registry
-from sk_denoise._registry import OPTIMIZERS, load
+from sk_denoise._registry import OPTIMIZERS, load_entry
 from sk_denoise._validation import check_one_of
 
 __all__ = [
@@ -41,7 +41,7 @@ EXPONENTIAL_END = 0.01
 ONE_CYCLE = 0.3, 0.04
 
 # From a step and the number of steps to the share of the learning rate
-SCHEDULES: _registry.Loaded[Callable[[int, int], float]] = _registry.Loaded(_registry.SCHEDULES)
+SCHEDULES: _registry.LazyTable[Callable[[int, int], float]] = _registry.LazyTable(_registry.SCHEDULES)
 
 
 def resolve_optimizer(
@@ -74,12 +74,12 @@ def resolve_optimizer(
     """
     if isinstance(optimizer, str):
         entry = check_one_of(optimizer, OPTIMIZERS, "optimizer")
-        kind, default_rate, arguments = load(entry), entry.learning_rate, dict(entry.arguments)
+        kind, default_rate, arguments = load_entry(entry), entry.learning_rate, dict(entry.arguments)
     elif not issubclass(optimizer, Optimizer):
         raise TypeError(f"optimizer must be a name or a class of torch.optim, got {optimizer!r}.")
     else:
         rates: dict[type[Optimizer], Any] = {
-            load(entry): entry.learning_rate for entry in OPTIMIZERS.values()
+            load_entry(entry): entry.learning_rate for entry in OPTIMIZERS.values()
         }
         kind, arguments = optimizer, {}
         own_rate = getattr(inspect.signature(optimizer).parameters.get("lr"), "default", None)

@@ -28,8 +28,8 @@ def test_every_noise_is_offered():
     assert set(NOISE_CHOICES) == set(NOISERS) - NOT_FOR_ONE_IMAGE
     for name, choice in NOISE_CHOICES.items():
         amount = choice.amount
-        assert isinstance(choice.build_noiser(amount.start * amount.unit.size), NOISERS[name])
-        assert 1 <= amount.start <= amount.most
+        assert isinstance(choice.build_noiser(amount.slider_start * amount.unit.size), NOISERS[name])
+        assert 1 <= amount.slider_start <= amount.slider_max
 
 
 @pytest.mark.parametrize("noise", NOISE_CHOICES)
@@ -38,7 +38,7 @@ def test_noise_keeps_type_and_alpha_and_grows_with_its_slider(noise, dtype, phot
     white = 1 if dtype == "float32" else np.iinfo(dtype).max
     image = np.dstack([photo / 255, np.full(photo.shape[:2], 0.5)]) * white
     image = image.astype(dtype)
-    little, much = sorted((1, NOISE_CHOICES[noise].amount.most), reverse=noise in ("poisson", "chain"))
+    little, much = sorted((1, NOISE_CHOICES[noise].amount.slider_max), reverse=noise in ("poisson", "chain"))
     intensity = IntensityRange(0, white)
     weak, strong = (
         add_noise(image, intensity, noise, amount, 0, ignore_progress) for amount in (little, much)

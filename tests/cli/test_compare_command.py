@@ -97,15 +97,15 @@ def test_every_filter_takes_images_of_any_size_and_denoises_them(name, channels)
 def test_help_lists_the_filters():
     lines = filter_help().splitlines()
     assert all(
-        any(name in line and chosen.about in line for line in lines) for name, chosen in FILTERS.items()
+        any(name in line and chosen.description in line for line in lines) for name, chosen in FILTERS.items()
     )
     assert max(map(len, lines)) <= 78
 
 
 def test_remarks_on_filters_are_printed(folder, compare):
     messages = compare("wiener", "--on", folder, "--noise", "gaussian:0.1", "--limit", "1").err
-    assert "wiener learns from 8 x 8 patches of scikit-image's photos" in messages
-    assert "NON-COMMERCIAL" in FILTERS["bm3d"].remark
+    assert "wiener is fitted to 8 x 8 patches of scikit-image's photos" in messages
+    assert "NON-COMMERCIAL" in FILTERS["bm3d"].notice
 
 
 def test_a_table_describes_the_measurement_and_the_memory(folder, compare):
@@ -182,7 +182,7 @@ def test_images_too_small_for_a_metric_or_a_filter_are_left_out_with_a_message(f
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_filters_take_images_of_their_smallest_size(name):
-    side = max(3, FILTERS[name].least)
+    side = max(3, FILTERS[name].min_side)
     noisy = np.random.default_rng(0).normal(0.5, 0.1, (side, side)).astype(np.float32)
     assert build_filter(name)(noisy).shape == noisy.shape
 

@@ -95,7 +95,7 @@ def test_a_noiser_without_a_syntax_is_formatted_by_its_repr():
 
 def test_help_has_the_meaning_of_each_amount():
     text = noise_help()
-    assert all(name in text and amount.meaning in text for name, amount in NOISE_AMOUNTS.items())
+    assert all(name in text and amount.description in text for name, amount in NOISE_AMOUNTS.items())
     assert max(map(len, text.splitlines())) <= 78
 
 

@@ -125,7 +125,7 @@ def test_a_fit_with_augmentation_is_reproducible(images):
         (Augmenter, TypeError, r"augment must be an Augmenter\(...\) or None"),
         ("flip", TypeError, r"augment must be an Augmenter\(...\) or None, got 'flip'"),
         (Augmenter(zoom=(2, 1)), ValueError, "zoom must be"),
-        (Augmenter(shift=9), ValueError, "shift=9 pixels can move all out of sight"),
+        (Augmenter(shift=9), ValueError, "shift=9 pixels can move all of an image"),
     ],
 )
 def test_invalid_augmentations_are_refused(images, augment, error, message):

@@ -14,7 +14,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def noise_on(x: torch.Tensor, seed: int = 0, **parameters) -> torch.Tensor:
-    """Return what add_gaussian adds to x."""
+    """Return the noise that add_gaussian adds to x."""
     return add_gaussian(x, generator(seed), **parameters) - x
 
 
@@ -78,7 +78,7 @@ def test_the_noise_does_not_depend_on_the_default_type_of_torch():
         torch.set_default_dtype(torch.float32)
 
 
-def test_mean_and_deviation_are_those_asked_for():
+def test_mean_and_deviation_follow_the_parameters():
     noise = noise_on(zeros(400, 500), noise_factor=0.3, mean=-2.0)
     assert noise.mean().item() == pytest.approx(-2, abs=0.004)  # six standard errors
     assert noise.std().item() == pytest.approx(0.3, abs=0.003)
@@ -169,7 +169,7 @@ def test_views_are_corrupted_as_their_copies_are():
     )
 
 
-def test_an_expanded_sample_meets_noise_that_is_independent_in_every_row():
+def test_rows_of_an_expanded_sample_get_independent_noise():
     x = torch.zeros(1, 3).expand(5, 3)
     noisy = add_gaussian(x, generator(), noise_factor=0.3)
     assert len(noisy.unique()) == 15

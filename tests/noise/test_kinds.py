@@ -1,4 +1,4 @@
-"""What each kind of noiser adds to what all of them mean: parameters, what it learns, errors."""
+"""Parameters, fitted state and errors of each kind of noiser."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_noise_may_be_named(name):
 
 
 @pytest.mark.parametrize("name", ["region", "choice", "chain"])
-def test_a_name_that_does_not_tell_enough_says_what_to_pass(name):
+def test_the_name_of_noise_that_needs_other_noise_is_refused_with_a_remedy(name):
     with pytest.raises(
         ValueError, match=rf"noise='{name}' is made of other noise.* pass {NOISERS[name].__name__}"
     ):
@@ -94,18 +94,18 @@ def test_noise_of_less_than_a_grey_level_warns_and_names_the_unit(noiser, images
         noiser.fit(images)
 
 
-def test_noise_that_leaves_nothing_of_the_data_warns():
-    with pytest.warns(UserWarning, match="leaves nothing to be seen.*in the unit of the data"):
+def test_noise_that_hides_the_data_warns():
+    with pytest.warns(UserWarning, match="hides the data completely.*in the unit of the data"):
         GaussianNoiser(25).fit(IMAGES)
 
 
 @pytest.mark.parametrize(
     ("noiser", "message"),
     [
-        (GaussianNoiser(20, clip=(0, 1)), r"clip=\(0, 1\) takes in little of the clean data"),
-        (SpeckleNoiser(0.2, clip=(0, 1)), r"clip=\(0, 1\) takes in little"),
-        (SaltAndPepperNoiser(limits=(0, 1)), r"limits=\(0, 1\) takes in little"),
-        (PixelNoiser(limits=(0, 1)), r"limits=\(0, 1\) takes in little"),
+        (GaussianNoiser(20, clip=(0, 1)), r"clip=\(0, 1\) covers little of the clean data"),
+        (SpeckleNoiser(0.2, clip=(0, 1)), r"clip=\(0, 1\) covers little"),
+        (SaltAndPepperNoiser(limits=(0, 1)), r"limits=\(0, 1\) covers little"),
+        (PixelNoiser(limits=(0, 1)), r"limits=\(0, 1\) covers little"),
         (PoissonNoiser(white=1), r"white=1 stands for 30.0 photons, and the data reach 2"),
     ],
     ids=repr,
@@ -136,11 +136,11 @@ def test_parameters_in_the_unit_of_the_data_do_not_warn(noiser):
     noiser.fit(EIGHT_BITS)
 
 
-def test_answers_in_whole_numbers_are_no_grey_levels():
+def test_ratings_in_whole_numbers_are_no_grey_levels():
     GaussianNoiser(0.25).fit(np.random.default_rng(0).integers(1, 6, (100, 8)))
 
 
-def test_an_unknown_name_is_answered_with_the_nearest():
+def test_the_error_for_an_unknown_name_has_the_nearest():
     with pytest.raises(ValueError, match=r"Unknown noise 'poison'\. Did you mean 'poisson'"):
         DenoisingAutoencoder(noise="poison").fit(TABLE)
 
@@ -153,7 +153,10 @@ WRONG = [
     (UniformNoiser(0.1, mean=np.inf), "mean must be finite"),
     (SpeckleNoiser((0.5, 0.1)), r"noise_factor=\(low, high\) needs low <= high"),
     (SpeckleNoiser(0.1, clip=(0, 0)), "clip must be a pair"),
-    (PoissonNoiser(0), r"peak must be a finite number above 0 or a pair \(low, high\) of such, got 0"),
+    (
+        PoissonNoiser(0),
+        r"peak must be a finite number above 0 or a pair \(low, high\) of such numbers, got 0",
+    ),
     (PoissonNoiser((0, 10)), "peak must be a finite number above 0"),
     (PoissonNoiser(white=0), 'white must be a finite number above 0 or "auto", got 0'),
     (PoissonNoiser(white="brightest"), "'white' parameter of PoissonNoiser"),
@@ -201,7 +204,7 @@ def test_parameters_are_checked_in_fit_with_a_message_that_names_them(noiser, me
         (NoiserChoice([GaussianNoiser(), GaussianNoiser]), r"Did you mean GaussianNoiser\(\)\?"),
     ],
 )
-def test_what_is_no_noiser_is_refused(noiser, message):
+def test_an_object_that_is_no_noiser_is_refused(noiser, message):
     with pytest.raises(TypeError, match=message):
         noiser.fit(TABLE)
 
@@ -245,7 +248,7 @@ def test_a_column_of_darkness_stays_dark():
     assert (corrupted(PoissonNoiser(), rows)[:, 1] == 0).all()
 
 
-def test_negative_light_warns_and_counts_as_none():
+def test_negative_light_warns_and_counts_as_zero():
     with pytest.warns(UserWarning, match=r"Light is never negative, but the data go down to -(5|4\.99)"):
         noisy = PoissonNoiser(random_state=0).fit_transform(TABLE)
     assert (np.asarray(noisy)[:, 2] == 0).all()
@@ -295,7 +298,7 @@ def test_an_unknown_value_of_pixels_is_refused_by_the_function():
 
 
 class Forgetful(GaussianNoiser):
-    """A noiser whose fit returns nothing."""
+    """A noiser with a fit that returns None."""
 
     def fit(self, X, y=None):
         super().fit(X)
@@ -354,7 +357,7 @@ def test_a_region_has_at_least_one_pixel():
     assert ((noisy == -1).sum(axis=(1, 2, 3)) == 3).all()
 
 
-def test_an_estimator_tells_its_noise_that_rows_are_images():
+def test_an_estimator_passes_its_image_shape_to_its_noise():
     rows = IMAGES.reshape(200, -1)
     common = {"max_epochs": 1, "random_state": 0}
     for noiser in (PixelNoiser(0.3), RegionNoiser(GaussianNoiser(0.3)), SaltAndPepperNoiser(0.1)):
@@ -390,7 +393,7 @@ def test_a_choice_holds_swap_noise_also_where_it_falls_on_one_sample():
         assert noiser.set_params(random_state=seed).transform(TABLE[:2]).shape == (2, 3)
 
 
-def test_noisers_of_one_kind_have_names_of_their_own():
+def test_noisers_of_one_class_have_different_names():
     noiser = NoiserChain([GaussianNoiser(0.1), GaussianNoiser(0.2), SwapNoiser()])
     noiser.set_params(**{"gaussiannoiser-2__noise_factor": 0.5, "swapnoiser__fraction": 0.3})
     assert repr(noiser.noisers) == repr([GaussianNoiser(0.1), GaussianNoiser(0.5), SwapNoiser(0.3)])

@@ -1,4 +1,4 @@
-"""What is true of all noisers stands first and loops over the table; what GaussianNoiser adds follows."""
+"""Common tests of all noisers, over the table, then tests of GaussianNoiser."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from sk_denoise import (
     UniformNoiser,
     WeakNoiseWarning,
 )
-from sk_denoise._registry import NOISES, load
+from sk_denoise._registry import NOISES, load_entry
 from sk_denoise._validation import Noiser
 from sk_denoise.noise import BaseNoiser, carried_source
 
@@ -60,9 +60,9 @@ NOISERS = {
 
 # Others that an amount tells, at the end of the app's slider
 for _name, _noise in NOISES.items():
-    if _noise.amount is not None and load(_noise) not in {type(noiser) for noiser in NOISERS.values()}:
-        _most = _noise.amount.most * _noise.amount.unit.size
-        NOISERS[_name] = load(_noise)(**{_noise.amount.parameter: _most}, random_state=0)
+    if _noise.amount is not None and load_entry(_noise) not in {type(noiser) for noiser in NOISERS.values()}:
+        _most = _noise.amount.slider_max * _noise.amount.unit.size
+        NOISERS[_name] = load_entry(_noise)(**{_noise.amount.parameter: _most}, random_state=0)
 
 X = np.random.default_rng(0).uniform(size=(30, 6))
 OTHER = np.random.default_rng(1).uniform(size=(30, 6))
@@ -109,7 +109,7 @@ def test_it_corrupts_in_fit_transform_and_leaves_data_alone_in_transform(noiser)
     np.testing.assert_array_equal(noiser.fit(X).transform(X), X)
 
 
-def test_it_corrupts_in_transform_too_if_told_to_do_so_always(noiser):
+def test_with_apply_always_it_corrupts_in_transform_too(noiser):
     noiser = always(noiser).fit(X)
     assert (plain(noiser.transform(X)) != X).mean() > 0.4
     assert (plain(noiser.transform(OTHER[:4])) != OTHER[:4]).mean() > 0.2
@@ -135,7 +135,7 @@ def test_it_leaves_the_data_and_all_global_states_as_they_are(noiser, apply):
     assert global_states() == states
 
 
-def test_what_it_returns_carries_the_clean_data(noiser):
+def test_its_output_carries_the_clean_data(noiser):
     for noisy in (noiser.fit_transform(X), always(noiser).fit(OTHER).transform(X)):
         source = carried_source(noisy)
         np.testing.assert_array_equal(source.clean, X)
@@ -166,13 +166,13 @@ def test_an_integer_gives_other_data_other_noise(noiser):
     assert np.abs(plain(noiser.transform(X)) - plain(noiser.transform(other))).mean() > 0.01
 
 
-def test_rows_that_are_alike_meet_noise_of_their_own(noiser):
+def test_equal_rows_get_different_noise(noiser):
     alike = np.repeat(X[:2], 100, axis=0)
     noisy = plain(always(noiser).fit(X).transform(alike)).reshape(2, 100, 6)
     assert all(len(np.unique(rows, axis=0)) > 15 for rows in noisy)
 
 
-def test_none_gives_other_noise_at_every_call(noiser):
+def test_random_state_none_gives_other_noise_at_every_call(noiser):
     noiser.set_params(random_state=None)
     assert not same(noiser.fit_transform(X), noiser.fit_transform(X))
     noiser = always(noiser).fit(X)
@@ -273,7 +273,7 @@ def test_frames_come_in_with_their_names(noiser):
 
 
 @pytest.mark.parametrize("apply", ["fit", "always"])
-def test_pandas_frames_come_out_with_names_and_index_if_asked_for(noiser, apply):
+def test_set_output_pandas_returns_frames_with_names_and_index(noiser, apply):
     noiser.set_params(apply=apply).set_output(transform="pandas")
     expected = clone(noiser).set_output(transform="default").fit_transform(X)
     noisy = noiser.fit_transform(FRAME)
@@ -287,7 +287,7 @@ def test_pandas_frames_come_out_with_names_and_index_if_asked_for(noiser, apply)
         pd.testing.assert_frame_equal(left, FRAME.iloc[3:7])
 
 
-def test_polars_frames_come_out_if_asked_for(noiser):
+def test_set_output_polars_returns_frames(noiser):
     noiser.set_output(transform="polars")
     frame = pl.DataFrame(X, schema=list("abcdef"))
     noisy = noiser.fit_transform(frame)
@@ -325,7 +325,7 @@ def test_fit_returns_itself_and_ignores_labels(noiser):
     assert same(noiser.fit_transform(X, np.arange(len(X))), clone(noiser).fit_transform(X))
 
 
-def test_it_is_what_the_library_asks_of_a_noiser(noiser):
+def test_it_follows_the_protocol_of_noisers(noiser):
     assert isinstance(noiser, Noiser)
 
 
@@ -377,7 +377,7 @@ def test_zeros_of_noise_are_a_plain_copy_that_carries_its_source():
         "None",
     ],
 )
-def test_what_is_not_an_array_of_finite_samples_is_refused(noiser, bad, error, message):
+def test_data_other_than_arrays_of_finite_samples_are_refused(noiser, bad, error, message):
     with pytest.raises(error, match=message):
         noiser.fit_transform(bad)
     noiser.fit(X)
@@ -407,7 +407,7 @@ def test_other_names_than_in_fit_are_refused(noiser):
         noiser.transform(X)
 
 
-def test_an_unfitted_noiser_says_so(noiser):
+def test_an_unfitted_noiser_raises_not_fitted_error(noiser):
     with pytest.raises(NotFittedError, match=r"This \w+ instance is not fitted yet"):
         noiser.transform(X)
     with pytest.raises(NotFittedError, match=r"This \w+ instance is not fitted yet"):
@@ -619,7 +619,7 @@ def test_a_second_noiser_does_not_take_noisy_data_for_clean_ones():
     np.testing.assert_array_equal(refused_or_clean, X)
 
 
-def test_images_of_eight_bits_are_corrupted_in_their_own_unit():
+def test_images_of_eight_bits_are_corrupted_in_grey_levels():
     images = (BIG[:30].reshape(20, 10, 10, 3) * 255).astype(np.uint8)
     noisy = GaussianNoiser(20, clip=(0, 255), random_state=0).fit_transform(images)
     assert noisy.dtype == np.float32

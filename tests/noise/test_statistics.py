@@ -1,4 +1,4 @@
-"""Every noise is what its definition says, within four standard errors on a million values, seed fixed."""
+"""Statistics of every noise: four standard errors, a million values, a fixed seed."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_swap():
     x = torch.arange(N, dtype=torch.float64).reshape(ROWS, COLUMNS)  # each value tells where it came from
     noisy = swap_entries(x, generator(), fraction=0.15)
     changed = noisy != x
-    assert_share(changed, 0.15)  # no value is its own donor
+    assert_share(changed, 0.15)  # no value is a donor for itself
     assert torch.equal(noisy % COLUMNS, x % COLUMNS)  # donors come from the same column
     row = torch.arange(ROWS)[:, None].expand(ROWS, COLUMNS)[changed]
     donor = noisy[changed].div(COLUMNS, rounding_mode="floor")
@@ -187,7 +187,7 @@ def test_a_region_of_a_range_of_sizes_draws_each_side():
     assert abs(torch.corrcoef(torch.stack([heights, widths]))[0, 1]) < 4 / sqrt(2000)
 
 
-def test_a_choice_takes_each_noise_as_often_as_it_is_told():
+def test_a_choice_takes_each_noise_with_its_probability():
     corruptions = [lambda x, _, step=step: x + step for step in (1, 2, 3)]
     noisy = choose_corruption(
         constant(0, N, 1), generator(), corruptions=corruptions, probabilities=[0.5, 0.3, 0.2]

@@ -43,7 +43,7 @@ def ramp(height: int, width: int, down: float, right: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_flips_are_those_of_numpy_each_image_by_its_own(channels_last):
+def test_flips_are_those_of_numpy_for_each_image(channels_last):
     x = images(4, 3, 5, 7, channels_last=channels_last)
     flipped = flip(x, torch.tensor([False, True, False, True]), torch.tensor([False, False, True, True]))
     for image, original, axes in zip(flipped, x, [(), (2,), (1,), (1, 2)], strict=True):
@@ -51,7 +51,7 @@ def test_flips_are_those_of_numpy_each_image_by_its_own(channels_last):
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_quarter_turns_are_those_of_numpy_each_image_by_its_own(channels_last):
+def test_quarter_turns_are_those_of_numpy_for_each_image(channels_last):
     x = images(7, 2, 5, 5, channels_last=channels_last)
     turns = torch.tensor([0, 1, 2, 3, 4, -1, 6])
     for image, original, turn in zip(quarter_turn(x, turns), x, turns.tolist(), strict=True):
@@ -153,7 +153,7 @@ def test_each_image_is_zoomed_and_rotated_by_its_own_amount():
 
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("sides", [(7, 7), (5, 9)])
-def test_an_image_made_smaller_is_surrounded_by_what_fill_names(fill, sides):
+def test_an_image_made_smaller_is_surrounded_by_the_fill(fill, sides):
     x = images(1, 2, *sides)
     smaller = zoom_and_rotate(x, torch.tensor([1 / 3]), zeros(1), fill=fill)
     pad = max(sides)
@@ -169,7 +169,7 @@ def test_an_image_made_smaller_is_surrounded_by_what_fill_names(fill, sides):
         lambda x, fill: zoom_and_rotate(x, ones(1), zeros(1), fill=fill),
     ],
 )
-def test_an_unknown_fill_is_answered_with_the_known_ones(move):
+def test_the_error_for_an_unknown_fill_has_the_known_ones(move):
     with pytest.raises(ValueError, match=r"Unknown fill 'edges'. Did you mean 'edge'"):
         move(images(1, 1, 3, 3), "edges")
 

@@ -43,7 +43,7 @@ def repeated(n: int, *shape: int) -> torch.Tensor:
     return images(1, *shape).repeat(n, 1, 1, 1)
 
 
-def test_each_image_meets_its_own_movement(augmenter):
+def test_each_image_gets_its_own_movement(augmenter):
     moved = augmenter.augment(repeated(40, 1, 12, 12), generator())
     assert len(torch.unique(moved.flatten(1), dim=0)) >= 4
 
@@ -55,7 +55,7 @@ def test_the_same_seed_gives_the_same_movements_and_another_draw_others(augmente
     assert not torch.equal(first, augmenter.augment(x, source))
 
 
-def test_what_belongs_to_an_image_moves_along(augmenter):
+def test_tensors_that_belong_to_an_image_move_along(augmenter):
     x = images(20, 3, 9, 9)
     noisy, mask, clean = augmenter.augment(x + 1, generator(), x[:, :1].double(), x)
     torch.testing.assert_close(noisy, clean + 1, atol=1e-5, rtol=0)
@@ -122,15 +122,17 @@ def test_all_shifts_up_to_the_largest_occur_equally_often(largest, most):
     moved = Augmenter(flip=None, shift=largest, fill=0).augment(x, generator())
     spots = moved.flatten(1).argmax(1)
     offsets = torch.stack([spots // 7 - 5, spots % 7 - 3], 1)
-    found, counts = torch.unique(offsets, dim=0, return_counts=True)
+    offset_kinds, counts = torch.unique(offsets, dim=0, return_counts=True)
     rows, columns = most
-    assert len(found) == (2 * rows + 1) * (2 * columns + 1)
-    assert found.abs().amax(0).tolist() == [rows, columns]
-    assert (counts / len(x) * len(found)).tolist() == pytest.approx([1.0] * len(found), abs=0.45)
+    assert len(offset_kinds) == (2 * rows + 1) * (2 * columns + 1)
+    assert offset_kinds.abs().amax(0).tolist() == [rows, columns]
+    assert (counts / len(x) * len(offset_kinds)).tolist() == pytest.approx(
+        [1.0] * len(offset_kinds), abs=0.45
+    )
 
 
 def slopes(moved: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return how much images rise downwards and to the right, in their middle."""
+    """Return the slopes of images downwards and to the right, in their middle."""
     middle = moved[:, 0, 14:19, 14:19]
     return middle.diff(dim=1).mean((1, 2)), middle.diff(dim=2).mean((1, 2))
 
@@ -174,7 +176,7 @@ def test_steps_come_in_the_order_flip_quarter_turn_shift_interpolation():
         ({"shift": 1.0}, r"'shift'.*float in the range \[0.0, 1.0\) or an int.*Got 1.0"),
         ({"shift": -1}, "'shift'.*Got -1"),
         ({"shift": 0.01}, "shift=0.01 is less than a pixel of images of 8 x 10 pixels. Raise it"),
-        ({"shift": 8}, "shift=8 pixels can move all out of sight.*smaller than both sides"),
+        ({"shift": 8}, "shift=8 pixels can move all of an image.*smaller than both sides"),
         ({"flip": "sideways"}, "'flip'.*horizontal.*Got 'sideways'"),
         ({"quarter_turns": "yes"}, "'quarter_turns'.*bool.*Got 'yes'"),
         ({"quarter_turns": True}, "quarter_turns=True needs square images, got images of 8 x 10 pixels"),
@@ -197,12 +199,12 @@ def test_a_parameter_out_of_range_is_a_clear_error(parameters, message):
 
 
 @pytest.mark.parametrize("shape", [(64,), (1, 64), (2, 3, 8, 8)])
-def test_samples_that_are_no_images_are_refused_with_what_to_do(shape):
+def test_samples_that_are_no_images_are_refused_with_a_remedy(shape):
     with pytest.raises(ValueError, match=r"Augmentation is for images.*pass stacks .*image_shape"):
         Augmenter().check(shape)
 
 
-def test_what_suits_the_images_passes_the_check(augmenter):
+def test_parameters_that_suit_the_images_pass_the_check(augmenter):
     augmenter.check((3, 16, 16))
     Augmenter(shift=np.int64(7), zoom=[1, 2], rotation=np.float32(3), fill=0).check((1, 8, 10))
 

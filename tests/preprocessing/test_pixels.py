@@ -1,4 +1,4 @@
-"""What is true of both transformers stands first and loops over them; what each adds follows."""
+"""Common tests of both transformers, then tests of each."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_16_bits_beyond_the_middle_of_their_range_come_back():
 
 @pytest.mark.parametrize("mean", [0.1, 127.49, 254.99999, 32767.5, 65534.7])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_every_integer_comes_back_whatever_the_mean(dtype, mean):
+def test_every_integer_comes_back_for_any_mean(dtype, mean):
     data = every_value(dtype)
     centerer = Centerer("global").fit(data)
     centerer.mean_ = np.array(mean)
@@ -136,7 +136,7 @@ def test_the_widest_integers_stay_inside_their_type(dtype):
         (np.longdouble, np.float64, np.float64),
     ],
 )
-def test_types_are_those_promised(transformer, came, transformed, back):
+def test_types_of_outputs(transformer, came, transformed, back):
     data = (X * 10).astype(came)
     out = transformer.fit_transform(data)
     assert out.dtype == transformed
@@ -175,7 +175,7 @@ def test_rows_and_stacks_come_back_and_nothing_is_written_to(transformer, shape,
     np.testing.assert_array_equal(out, transformer.fit_transform(np.ascontiguousarray(data)))
 
 
-def test_what_a_network_overshoots_is_clipped_to_the_type(transformer):
+def test_overshoots_are_clipped_to_the_type(transformer):
     transformer.fit(STACK)
     low, high = (np.full((1, 5, 4, 3), value, dtype=np.float32) for value in (-1e6, 1e6))
     assert (transformer.inverse_transform(low) == 0).all()
@@ -196,7 +196,7 @@ def test_frames_keep_names_and_index(transformer):
     )
 
 
-def test_what_comes_back_from_a_network_needs_no_names(transformer):
+def test_the_inverse_needs_no_feature_names(transformer):
     frame = pd.DataFrame(X, columns=list("abcdef"))
     out = np.asarray(transformer.fit_transform(frame))
     with warnings.catch_warnings():
@@ -210,7 +210,7 @@ def test_a_fitted_one_can_be_saved_and_cloned(transformer):
     assert not hasattr(clone(transformer), "dtype_")
 
 
-def test_before_fit_it_says_so(transformer):
+def test_before_fit_it_raises_not_fitted_error(transformer):
     for method in (transformer.transform, transformer.inverse_transform):
         with pytest.raises(NotFittedError):
             method(X)
@@ -234,7 +234,7 @@ def test_samples_of_another_shape_are_an_error(transformer, method, shape):
         getattr(transformer, method)(np.zeros(shape))
 
 
-def test_the_inverse_says_which_shape_it_needs(transformer):
+def test_the_error_of_the_inverse_has_the_shape(transformer):
     transformer.fit(STACK)
     with pytest.raises(ValueError, match=r"samples of shape \(60,\).*Reshape X to \(n_samples, 5, 4, 3\)"):
         transformer.inverse_transform(np.zeros((20, 60)))
@@ -273,7 +273,7 @@ def test_values_outside_the_range_are_kept_by_transform():
 
 
 @pytest.mark.parametrize(("clip", "expected"), [(True, [[0, 2]]), (False, [[-2, 6]])])
-def test_the_inverse_clips_to_the_range_if_told_to(clip, expected):
+def test_clip_makes_the_inverse_clip_to_the_range(clip, expected):
     for dtype in (np.float64, np.int8):
         scaler = PixelScaler((0, 2), clip=clip).fit(np.array([[0, 2]], dtype=dtype))
         np.testing.assert_array_equal(scaler.inverse_transform([[-1.0, 3.0]]), expected)

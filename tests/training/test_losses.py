@@ -12,7 +12,7 @@ from torch import nn
 from sk_denoise.training import LOSSES, LossTraits, Units, build_criterion, check_loss
 
 SHAPE = (2, 3, 22, 23)  # images of two scales
-BY_ENTRY = [name for name, entry in LOSSES.items() if entry.by_entry]
+BY_ENTRY = [name for name, entry in LOSSES.items() if entry.takes_entry_weights]
 OF_TORCH = {"mse": nn.MSELoss(), "mae": nn.L1Loss(), "huber": nn.HuberLoss(), "bce": nn.BCELoss()}
 
 
@@ -225,24 +225,24 @@ def test_a_mix_is_a_weighted_sum():
 
 
 @pytest.mark.parametrize(
-    ("mix", "on_unit_interval", "by_entry", "images_only"),
+    ("mix", "on_unit_interval", "takes_entry_weights", "images_only"),
     [
         ({"mse": 1, "mae": 1}, False, True, False),
         ({"mse": 1, "kl": 1}, True, True, False),
         ({"bce": 1, "ssim": 1}, True, False, True),
     ],
 )
-def test_a_mix_has_the_traits_of_its_parts(mix, on_unit_interval, by_entry, images_only):
+def test_a_mix_has_the_traits_of_its_parts(mix, on_unit_interval, takes_entry_weights, images_only):
     traits = check_loss(mix)
     assert traits.on_unit_interval is on_unit_interval
-    assert traits.by_entry is by_entry
+    assert traits.takes_entry_weights is takes_entry_weights
     assert traits.images_only is images_only
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_mix_of_one_has_the_traits_of_that_one(name):
     traits = check_loss({name: 0.1})
-    for trait in ("on_unit_interval", "by_entry", "images_only"):
+    for trait in ("on_unit_interval", "takes_entry_weights", "images_only"):
         assert getattr(traits, trait) is getattr(check_loss(name), trait)
 
 

@@ -1,7 +1,6 @@
-"""Corruptions as pure functions: tensor and generator in, new tensor out.
+"""Corruptions as pure functions of a tensor and a generator.
 
-They serve numpy arrays and the GPU alike, never touch their input or a global seed, and keep the type
-of the data. Noise is drawn in single precision, so that data of either type meet the same noise. A strength
+They run on any device, never change their input or a global seed, and keep the type of the data. A strength
 may be a pair ``(low, high)``: then one is drawn for each sample.
 """
 
@@ -30,25 +29,26 @@ Corruption = Callable[[Tensor, torch.Generator], Tensor]
 
 
 def draw_strength(strength: Strength, x: Tensor, generator: torch.Generator) -> float | Tensor:
-    """Return a strength of noise, drawn anew for each sample where a range is given.
+    """Return a strength of noise, drawn for each sample from a pair.
 
     Parameters
     ----------
     strength : float or pair of float
-        One strength for all samples, or the ends ``(low, high)`` of a uniform distribution.
+        Strength for all samples, or the ends ``(low, high)`` of a uniform distribution.
     x : Tensor of shape (n_samples, ...)
-        The samples to be corrupted.
+        Samples to corrupt.
     generator : torch.Generator
-        The source of randomness, on the device of ``x``.
+        Source of randomness, on the device of ``x``.
 
     Returns
     -------
     float or Tensor of shape (n_samples, 1, ...)
-        What broadcasts against ``x``.
+        Strength that broadcasts against ``x``.
     """
     if not isinstance(strength, tuple | list):
         return strength
     low, high = strength
+    # Axes of length 1 broadcast against the samples.
     return low + (high - low) * _uniform((len(x), *(1,) * (x.ndim - 1)), x, generator)
 
 
@@ -66,26 +66,27 @@ def add_gaussian(
     Parameters
     ----------
     x : Tensor of shape (n_samples, ...)
-        Clean samples, floating point; left as they are.
+        Clean samples, floating point; not changed.
     generator : torch.Generator
-        The source of randomness, on the device of ``x``.
+        Source of randomness, on the device of ``x``.
     noise_factor : float or pair of float
         Standard deviation of the noise in multiples of ``unit``; a pair ``(low, high)`` draws one for
         each sample.
     mean : float, default=0.0
         Mean of the noise in multiples of ``unit``.
     unit : float or Tensor that broadcasts against x, default=1.0
-        The unit of ``noise_factor`` and ``mean`` in the unit of the data.
+        Unit of ``noise_factor`` and ``mean``, in the unit of the data.
     clip : pair of float, optional
-        Limits that the noisy values are clipped to, in the unit of the data.
+        Limits of the noisy values, in the unit of the data.
 
     Returns
     -------
     Tensor of the shape and type of x
     """
+    # In place from here on, since the noise takes as much memory as the data.
     noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=torch.float32)
     noise = noise.mul_(draw_strength(noise_factor, x, generator)).add_(mean).to(x.dtype).mul_(unit)
-    return _clipped(noise.add_(x), clip)
+    return _clip(noise.add_(x), clip)
 
 
 def add_uniform(
@@ -102,18 +103,18 @@ def add_uniform(
     Parameters
     ----------
     x : Tensor of shape (n_samples, ...)
-        Clean samples, floating point; left as they are.
+        Clean samples, floating point; not changed.
     generator : torch.Generator
-        The source of randomness, on the device of ``x``.
+        Source of randomness, on the device of ``x``.
     noise_factor : float or pair of float
         Half the width of the distribution in multiples of ``unit``, which is 1.73 times its standard
         deviation; a pair ``(low, high)`` draws one for each sample.
     mean : float, default=0.0
         Mean of the noise in multiples of ``unit``.
     unit : float or Tensor that broadcasts against x, default=1.0
-        The unit of ``noise_factor`` and ``mean`` in the unit of the data.
+        Unit of ``noise_factor`` and ``mean``, in the unit of the data.
     clip : pair of float, optional
-        Limits that the noisy values are clipped to, in the unit of the data.
+        Limits of the noisy values, in the unit of the data.
 
     Returns
     -------
@@ -121,7 +122,7 @@ def add_uniform(
     """
     noise = _uniform(x.shape, x, generator).mul_(2).sub_(1)
     noise = noise.mul_(draw_strength(noise_factor, x, generator)).add_(mean).to(x.dtype).mul_(unit)
-    return _clipped(noise.add_(x), clip)
+    return _clip(noise.add_(x), clip)
 
 
 def add_speckle(
@@ -136,14 +137,14 @@ def add_speckle(
     Parameters
     ----------
     x : Tensor of shape (n_samples, ...)
-        Clean samples, floating point; left as they are.
+        Clean samples, floating point; not changed.
     generator : torch.Generator
-        The source of randomness, on the device of ``x``.
+        Source of randomness, on the device of ``x``.
     noise_factor : float or pair of float
         Standard deviation of the noise as a share of each value; a pair ``(low, high)`` draws one for
         each sample.
     clip : pair of float, optional
-        Limits that the noisy values are clipped to, in the unit of the data.
+        Limits of the noisy values, in the unit of the data.
 
     Returns
     -------
@@ -151,7 +152,7 @@ def add_speckle(
     """
     noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=torch.float32)
     noise = noise.mul_(draw_strength(noise_factor, x, generator)).to(x.dtype)
-    return _clipped(noise.mul_(x).add_(x), clip)
+    return _clip(noise.mul_(x).add_(x), clip)
 
 
 def add_poisson(
@@ -162,20 +163,20 @@ def add_poisson(
     Parameters
     ----------
     x : Tensor of shape (n_samples, ...)
-        Clean samples, floating point; left as they are. Values below zero, which no light has, count as 0.
+        Clean samples, floating point; not changed. Values below zero count as 0.
     generator : torch.Generator
-        The source of randomness, on the device of ``x``.
+        Source of randomness, on the device of ``x``.
     peak : float or pair of float
-        Mean number of photons where x is ``white``, above 0; a pair ``(low, high)`` draws one for each
-        sample.
+        Mean number of photons at ``white``, above 0; a pair ``(low, high)`` draws one for each sample.
     white : float or Tensor that broadcasts against x, default=1.0
-        The value that stands for ``peak`` photons, in the unit of the data, above 0.
+        Value of ``peak`` photons, in the unit of the data, above 0.
 
     Returns
     -------
     Tensor of the shape and type of x
     """
     photons = draw_strength(peak, x, generator) / torch.as_tensor(white, dtype=torch.float32, device=x.device)
+    # Light is never negative, but centred data and noise before this step can be.
     rate = x.float().mul(photons).clamp_(min=0)
     return torch.poisson(rate, generator=generator).div_(photons).to(x.dtype)
 
@@ -193,9 +194,9 @@ def salt_and_pepper(
     Parameters
     ----------
     x : Tensor of shape (n_samples, ...)
-        Clean samples, floating point; left as they are.
+        Clean samples, floating point; not changed.
     generator : torch.Generator
-        The source of randomness, on the device of ``x``.
+        Source of randomness, on the device of ``x``.
     amount : float or pair of float
         Probability that an entry is replaced; a pair ``(low, high)`` draws one for each sample.
     salt_ratio : float or pair of float, default=0.5
@@ -210,8 +211,9 @@ def salt_and_pepper(
     pepper, salt = (_like(limit, x) for limit in limits)
     replaced = draw_strength(amount, x, generator)
     salted = replaced * draw_strength(salt_ratio, x, generator)
-    lot = _uniform(x.shape, x, generator)
-    return torch.where(lot < salted, salt, torch.where(lot < replaced, pepper, x))
+    # One draw decides on both, salt below the first share and pepper between the two.
+    draws = _uniform(x.shape, x, generator)
+    return torch.where(draws < salted, salt, torch.where(draws < replaced, pepper, x))
 
 
 def mask_entries(
@@ -222,13 +224,13 @@ def mask_entries(
     Parameters
     ----------
     x : Tensor of shape (n_samples, ...)
-        Clean samples, floating point; left as they are.
+        Clean samples, floating point; not changed.
     generator : torch.Generator
-        The source of randomness, on the device of ``x``.
+        Source of randomness, on the device of ``x``.
     fraction : float or pair of float
         Probability that an entry is masked; a pair ``(low, high)`` draws one for each sample.
     fill : float or Tensor that broadcasts against x, default=0.0
-        What masked entries become, in the unit of the data.
+        Value of masked entries, in the unit of the data.
 
     Returns
     -------
@@ -239,16 +241,16 @@ def mask_entries(
 
 
 def swap_entries(x: Tensor, generator: torch.Generator, *, fraction: Strength) -> Tensor:
-    """Replace random entries by what other samples have in the same place.
+    """Replace random entries by those of other samples in the same place.
 
-    Each replaced entry has a donor of its own, drawn from the other samples of ``x``.
+    A donor is drawn from the other samples of ``x`` for each replaced entry.
 
     Parameters
     ----------
     x : Tensor of shape (n_samples, ...)
-        Clean samples, at least two; left as they are.
+        Clean samples, at least two; not changed.
     generator : torch.Generator
-        The source of randomness, on the device of ``x``.
+        Source of randomness, on the device of ``x``.
     fraction : float or pair of float
         Probability that an entry is replaced; a pair ``(low, high)`` draws one for each sample.
 
@@ -259,7 +261,7 @@ def swap_entries(x: Tensor, generator: torch.Generator, *, fraction: Strength) -
     Raises
     ------
     ValueError
-        For a sample that is alone.
+        For a single sample.
     """
     if len(x) < 2:
         raise ValueError(
@@ -269,10 +271,12 @@ def swap_entries(x: Tensor, generator: torch.Generator, *, fraction: Strength) -
     chosen = _uniform(x.shape, x, generator) < draw_strength(fraction, x, generator)
     places = chosen.reshape(-1).nonzero().squeeze(1)
     length = x[0].numel()
+    # Steps of 1 to n - 1 samples never end at the sample itself.
     steps = torch.randint(1, len(x), places.shape, generator=generator, device=x.device)
     donors = (places // length + steps) % len(x)
     clean = x.reshape(-1)
-    swapped = clean.index_put((places,), clean[donors * length + places % length])  # a copy
+    # index_put copies, so that donors give their clean values.
+    swapped = clean.index_put((places,), clean[donors * length + places % length])
     return swapped.reshape(x.shape)
 
 
@@ -289,14 +293,14 @@ def replace_pixels(
     Parameters
     ----------
     x : Tensor of shape (n_samples, height, width[, channels]) or (n_samples, n_features)
-        Clean samples, floating point; left as they are. Each entry of a row counts as a pixel.
+        Clean samples, floating point; not changed. Each entry of a row counts as a pixel.
     generator : torch.Generator
-        The source of randomness, on the device of ``x``.
+        Source of randomness, on the device of ``x``.
     fraction : float or pair of float
         Probability that a pixel is replaced; a pair ``(low, high)`` draws one for each sample.
     value : {"noise", "black", "white", "black and white"}, default="noise"
-        What pixels become: values that are uniform between the limits, for each channel; the lower limit;
-        the upper limit; or one of the two, with equal probability.
+        New value of replaced pixels: uniform between the limits, for each channel; the lower limit; the upper
+        limit; or one of the two, with equal probability.
     limits : pair of float or Tensor that broadcast against x, default=(0.0, 1.0)
         Black and white, in the unit of the data.
 
@@ -305,6 +309,7 @@ def replace_pixels(
     Tensor of the shape and type of x
     """
     black, white = (_like(limit, x) for limit in limits)
+    # One draw for all channels of a pixel.
     pixels = (*x.shape[:3], 1) if x.ndim == 4 else x.shape
     chosen = _uniform(pixels, x, generator) < draw_strength(fraction, x, generator)
     if value == "noise":
@@ -319,16 +324,16 @@ def replace_pixels(
 
 
 def corrupt_region(x: Tensor, generator: torch.Generator, *, corrupt: Corruption, size: Strength) -> Tensor:
-    """Corrupt a random part of each sample: a rectangle of an image, a stretch of a row.
+    """Corrupt a random rectangle of each image, or stretch of each row.
 
     Parameters
     ----------
     x : Tensor of shape (n_samples, height, width[, channels]) or (n_samples, n_features)
-        Clean samples, floating point; left as they are.
+        Clean samples, floating point; not changed.
     generator : torch.Generator
-        The source of randomness, on the device of ``x``.
+        Source of randomness, on the device of ``x``.
     corrupt : callable
-        From ``(x, generator)`` to corrupted samples: the noise of the part.
+        Noise of the part: a function from ``(x, generator)`` to corrupted samples.
     size : float or pair of float
         Sides of the part as a share of the sample's, above 0 and at most 1; a pair ``(low, high)`` draws
         one for each side of each sample. A part has at least one entry.
@@ -347,6 +352,7 @@ def corrupt_region(x: Tensor, generator: torch.Generator, *, corrupt: Corruption
         start = (_uniform((len(x), *(1,) * (x.ndim - 1)), x, generator) * (side - length + 1)).floor()
         place = torch.arange(side, device=x.device).reshape(shape)
         inside = inside & (place >= start) & (place < start + length)
+    # The whole samples are corrupted, since the parts differ in shape.
     return torch.where(inside, corrupt(x, generator), x)
 
 
@@ -362,28 +368,30 @@ def choose_corruption(
     Parameters
     ----------
     x : Tensor of shape (n_samples, ...)
-        Clean samples, floating point; left as they are.
+        Clean samples, floating point; not changed.
     generator : torch.Generator
-        The source of randomness, on the device of ``x``.
+        Source of randomness, on the device of ``x``.
     corruptions : sequence of callable
-        Each from ``(x, generator)`` to corrupted samples.
+        Functions from ``(x, generator)`` to corrupted samples.
     probabilities : sequence of float
-        How often each is taken, up to a common factor.
+        Probability of each corruption, up to a common factor.
 
     Returns
     -------
     Tensor of the shape and type of x
     """
     weights = torch.tensor(probabilities, dtype=torch.float32, device=x.device)
-    lots = torch.multinomial(weights, len(x), replacement=True, generator=generator)
-    lots = lots.reshape(-1, *(1,) * (x.ndim - 1))
+    choices = torch.multinomial(weights, len(x), replacement=True, generator=generator)
+    choices = choices.reshape(-1, *(1,) * (x.ndim - 1))
     noisy = x.clone()
-    for number in lots.unique().tolist():  # of all samples: some noises mix them
-        noisy = torch.where(lots == number, corruptions[number](x, generator), noisy)
+    # Each corruption gets all samples, because some take values from other samples.
+    for number in choices.unique().tolist():
+        noisy = torch.where(choices == number, corruptions[number](x, generator), noisy)
     return noisy
 
 
 def _uniform(shape: Sequence[int], x: Tensor, generator: torch.Generator) -> Tensor:
+    # Single precision is five times as fast as double, and gives float32 and float64 data the same noise.
     return torch.rand(tuple(shape), generator=generator, device=x.device, dtype=torch.float32)
 
 
@@ -391,5 +399,6 @@ def _like(value: float | Tensor, x: Tensor) -> Tensor:
     return torch.as_tensor(value, dtype=x.dtype, device=x.device)
 
 
-def _clipped(noisy: Tensor, clip: tuple[float, float] | None) -> Tensor:
+def _clip(noisy: Tensor, clip: tuple[float, float] | None) -> Tensor:
+    # In place, since the noisy samples are always a new tensor.
     return noisy if clip is None else noisy.clamp_(*clip)
