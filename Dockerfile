@@ -4,7 +4,7 @@
 #   docker run --rm -p 8501:8501 --memory 6g --read-only --volume /tmp sk-denoise
 #
 # Images lie in the volume, on disk: in a tmpfs they would count as memory.
-# Limits are set with --env SK_DENOISE_APP_MEGAPIXELS=24 and so on; see docs/app.md.
+# Limits are set with --env SK_DENOISE_APP_MEGAPIXELS=24 and so on; see docs/how_to/app.md.
 FROM python:3.12-slim
 
 # The versions that the project is tested with. Where --build-arg PIP_EXTRA_INDEX_URL names PyTorch's index of CPU builds,

@@ -1,10 +1,11 @@
-"""Many users of the web app at once: does any fail, does memory stay within bounds, do they see they wait?
+"""Measure failures, memory and waiting of the web app with many users at once.
 
     python benchmarks/app_users.py [--users 20] [--megapixels 4] [--output benchmarks/results/app_users.md]
 
-Starts the app, and a headless Chromium with a window for each user. All take the sample image at the same
-moment, each with noise of another strength, so that none is answered from what was made for another; then all
-upload an image of their own of ``--megapixels``. Memory is that of the app's process, read from ``/proc``.
+The script starts the app, and a headless Chromium with a window for each user. First all users denoise the
+sample image at the same moment, each with another noise level, so that no result comes from the cache. Then
+each user uploads a different image of ``--megapixels``. Memory is that of the app's process, read from
+``/proc``.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ from playwright.sync_api import Page, sync_playwright
 from sk_denoise.datasets import load_images
 from sk_denoise.io import write_image
 
-PATIENCE = 1800  # seconds
+# In seconds.
+TIMEOUT = 1800
 
 
 @dataclass
 class Outcome:
-    """What became of a round."""
+    """Figures of a round."""
 
     name: str
     finished: int
@@ -58,16 +60,16 @@ class Outcome:
 
 
 def memory_of(pid: int, name: str) -> int:
-    """Return a figure of a process in MB: VmRSS is what it has, VmHWM the most it had."""
+    """Return a figure of a process in MB: VmRSS is current, VmHWM is the peak."""
     text = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(rf"{name}:\s+(\d+) kB", text)
-    assert found is not None
-    return int(found[1]) // 1024
+    match = re.search(rf"{name}:\s+(\d+) kB", text)
+    assert match is not None
+    return int(match[1]) // 1024
 
 
 @contextmanager
 def app() -> Iterator[tuple[str, int]]:
-    """Run the app; the address and the process."""
+    """Run the app, and yield its address and the number of its process."""
     with closing(socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -87,7 +89,7 @@ def app() -> Iterator[tuple[str, int]]:
 
 
 def choose_sample(page: Page, user: int) -> None:
-    """Choose the sample image, and other noise than everybody else."""
+    """Choose the sample image, and a different noise level for each user."""
     page.get_by_text("Sample", exact=True).click()
     page.get_by_text("A cat").click()
     page.get_by_text("Denoised in").wait_for()
@@ -104,14 +106,14 @@ def denoise(page: Page, user: int) -> None:
     page.get_by_role("button", name="Denoise", exact=True).click()
 
 
-def leave(page: Page, user: int) -> None:
-    """Come anew."""
+def reload(page: Page, user: int) -> None:
+    """Reload the page."""
     page.reload()
     page.locator("input[type=file]").first.wait_for(state="attached")
 
 
 def upload(folder: Path, megapixels: float, users: int) -> Callable[[Page, int], None]:
-    """Return a function that uploads an image of a user's own."""
+    """Return a function that uploads a different image for each user."""
     photo = np.rint(255 * load_images().test[0]).astype(np.uint8)
     side = int((megapixels * 1e6) ** 0.5)
     times = [-(-side // length) for length in photo.shape[:2]]
@@ -122,14 +124,14 @@ def upload(folder: Path, megapixels: float, users: int) -> Callable[[Page, int],
     return lambda page, user: page.locator("input[type=file]").first.set_input_files(folder / f"{user}.jpg")
 
 
-def round_of(
+def measure_round(
     name: str,
     pages: list[Page],
     pid: int,
     prepare: Callable[[Page, int], None],
     go: Callable[[Page, int], None],
 ) -> Outcome:
-    """Let all users do the same at the same moment, and watch them until they have what they came for."""
+    """Start the same action for all users at the same moment, and wait for the results."""
     for user, page in enumerate(pages):
         prepare(page, user)
     start = time.monotonic()
@@ -137,7 +139,7 @@ def round_of(
         go(page, user)
     waiting: set[int] = set()
     finished: set[int] = set()
-    while len(finished) < len(pages) and time.monotonic() - start < PATIENCE:
+    while len(finished) < len(pages) and time.monotonic() - start < TIMEOUT:
         for user, page in enumerate(pages):
             text = page.locator("[data-testid=stMain]").inner_text()
             if "Waiting:" in text:
@@ -167,7 +169,7 @@ def main() -> None:
         pages: list[Any] = []
         for _ in range(options.users):
             page = browser.new_context().new_page()
-            page.set_default_timeout(1000 * PATIENCE)
+            page.set_default_timeout(1000 * TIMEOUT)
             page.goto(address)
             page.get_by_text("Sample", exact=True).wait_for()
             pages.append(page)
@@ -175,8 +177,8 @@ def main() -> None:
         large = upload(Path(folder), options.megapixels, options.users)
         own = f"an image of {options.megapixels:g} megapixels of their own"
         rounds = [
-            round_of("the sample image", pages, pid, choose_sample, denoise),
-            round_of(own, pages, pid, leave, large),
+            measure_round("the sample image", pages, pid, choose_sample, denoise),
+            measure_round(own, pages, pid, reload, large),
         ]
         browser.close()
     call = f"python benchmarks/app_users.py --users {options.users} --megapixels {options.megapixels:g}"

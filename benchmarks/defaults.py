@@ -1,4 +1,4 @@
-"""What each default is worth: the estimator with one setting changed at a time.
+"""Measure the effect of each default parameter, changed one at a time.
 
     python benchmarks/defaults.py [digits] [images] [unknown] [tables] [mnist] [start]
 
@@ -37,8 +37,8 @@ VARIANTS = {
     "ReLU on the latent vector": {"network": DenseNetwork(latent_activation="relu")},
     "no weight decay": {"weight_decay": 0.0},
     "Adam": {"optimizer": "adam"},
-    "constant rate 0.001": {"learning_rate_schedule": "constant", "learning_rate": 0.001},
-    "constant rate 0.002": {"learning_rate_schedule": "constant"},
+    "constant learning rate 0.001": {"learning_rate_schedule": "constant", "learning_rate": 0.001},
+    "constant learning rate 0.002": {"learning_rate_schedule": "constant"},
     "cosine from the start": {"learning_rate_schedule": "cosine"},
     "batches of 128": {"batch_size": 128, "max_epochs": 120},
     "300 epochs": {"max_epochs": 300},
@@ -52,15 +52,14 @@ NETWORKS = {
     "pooling": PoolingNetwork(),
     "pooling, 64 channels": PoolingNetwork((64,)),
 }
-UNWEIGHTED = patch.object(_preparation, "NOISE_RATIOS", (1.0, 1.0))  # each feature by its deviation alone
-
-
+# Each feature is weighted by its standard deviation alone.
+UNWEIGHTED = patch.object(_preparation, "NOISE_RATIOS", (1.0, 1.0))
 LARGE_LAST_LAYER = patch.object(_base, "LAST_GAIN", 1.0)
 NO_WARM_UP = patch.object(_optimizers, "WARM_UP", (0.0, 0))
 
 
 def digits() -> None:
-    """Measure dB on split 0 of the digits at sigma .25 and .5, and the seconds of a fit."""
+    """Measure PSNR on split 0 of the digits at sigma .25 and .5, and seconds of a fit."""
     for name, settings in VARIANTS.items():
         row(name, settings)
     with UNWEIGHTED:
@@ -68,7 +67,7 @@ def digits() -> None:
 
 
 def images() -> None:
-    """Measure the same for networks, the digits being images."""
+    """Measure the same for networks, on the digits as images."""
     for name, network in NETWORKS.items():
         row(name, {"network": network, "image_shape": (8, 8)})
 
@@ -86,7 +85,7 @@ def row(name: str, settings: dict) -> None:
 
 
 def unknown() -> None:
-    """Measure dB at noise that was not named: noise="auto", rows and images."""
+    """Measure PSNR with noise="auto" at unknown noise levels, for rows and images."""
     train, test, _, _ = split(0)
     print(f"{'sigma':<34}" + "".join(f"{sigma:>8}" for sigma in (0, 0.125, 0.25, 0.5)))
     for name, settings in {"rows": {}, "images": {"image_shape": (8, 8)}}.items():
@@ -99,11 +98,14 @@ def unknown() -> None:
 
 
 def tables() -> None:
-    """Measure the error left over of noise of half a deviation; 1 is no gain, means of 3 splits."""
+    """Measure the share of the error that remains; 1 is no gain, means of 3 splits.
+
+    The noise level is half a standard deviation of each feature.
+    """
     sets = {"wine": load_wine, "diabetes": load_diabetes, "breast cancer": load_breast_cancer}
     print(f"{'':<20}{'ridge':>8}{'defaults':>10}{'no weight decay':>17}")
     for name, load in sets.items():
-        left = np.zeros((3, 3))
+        shares = np.zeros((3, 3))
         for seed in range(3):
             X = StandardScaler().fit_transform(load().data)
             train, test = train_test_split(X, random_state=seed)
@@ -117,13 +119,13 @@ def tables() -> None:
                 DenoisingAutoencoder(noise=noiser, weight_decay=0.0, random_state=seed).fit(train),
             ]
             before = np.mean((X_test - test) ** 2)
-            left[seed] = [np.mean((model.predict(X_test) - test) ** 2) / before for model in models]
-        ridge, default, free = left.mean(axis=0)
+            shares[seed] = [np.mean((model.predict(X_test) - test) ** 2) / before for model in models]
+        ridge, default, free = shares.mean(axis=0)
         print(f"{name:<20}{ridge:>8.2f}{default:>10.2f}{free:>17.2f}", flush=True)
 
 
 def mnist() -> None:
-    """Measure dB on MNIST at sigma .25, 60,000 digits to train on."""
+    """Measure PSNR on MNIST at sigma .25, with 60,000 training digits."""
     if (data := load_mnist()) is None:
         return
     train, test = data
@@ -143,7 +145,7 @@ def mnist() -> None:
 
 
 def start() -> None:
-    """Measure dB of the dense tutorial network after two epochs on MNIST, by how its training starts."""
+    """Measure PSNR on MNIST after two epochs, by the start of the training."""
     if (data := load_mnist()) is None:
         return
     train, test = data
@@ -178,7 +180,7 @@ def start() -> None:
 
 
 def load_mnist():
-    """Return flat training and test digits, or say what is missing."""
+    """Return flat training and test digits, or None without MNIST."""
     data = load_handwritten()
     if data.name == "MNIST":
         return tuple(images.reshape(len(images), -1) for images in (data.train, data.test))
@@ -190,5 +192,5 @@ PARTS = {part.__name__: part for part in (digits, images, unknown, tables, mnist
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:
-        print(f"\n{part}: {PARTS[part].__doc__}")
+        print(f"\n{part}: {PARTS[part].__doc__.splitlines()[0]}")
         PARTS[part]()

@@ -1,9 +1,9 @@
-"""Quality on digits: what the estimator reaches, by defaults and by documented settings.
+"""Measure the quality on digits, with default and with documented parameters.
 
     python benchmarks/digits.py [quality] [baselines] [pipeline] [search] [classifier] [units] [jobs]
 
-The protocol is that of the numbers it stands beside: load_digits / 16, 500 stratified test rows of split s,
-test noise from default_rng(s + 1), s = 0, 1, 2, and the mean of the three. "dB" is the PSNR of the mean MSE.
+The protocol: load_digits / 16, 500 stratified test rows of split s, test noise from default_rng(s + 1), for
+s = 0, 1, 2, and the mean of the three. "dB" is the PSNR of the mean MSE.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from sklearn.svm import SVC
 from sk_denoise import DenoisingAutoencoder, GaussianNoiser, make_denoising_scorer
 
 SEEDS = (0, 1, 2)
-BEST = {"max_epochs": 300}  # the documented setting: defaults, trained for longer
+# The documented setting for quality: defaults, trained for longer.
+BEST = {"max_epochs": 300}
 
 
 def split(seed: int):
@@ -65,7 +66,7 @@ def quality() -> None:
 
 
 def wiener(train, X, sigma: float, seed: int):
-    """Return the linear estimate from the covariance of the noisy rows and the known sigma."""
+    """Return the linear estimate from the covariance of noisy rows and the known sigma."""
     mean = X.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(X.T))
     gains = np.clip(1 - sigma**2 / np.maximum(values, 1e-12), 0, None)
@@ -73,13 +74,13 @@ def wiener(train, X, sigma: float, seed: int):
 
 
 def kernel_posterior_mean(train, X, sigma: float, seed: int):
-    """Return the posterior mean where the clean rows are all there is."""
+    """Return the posterior mean, with the training rows as the prior."""
     distances = cdist(X, train, "sqeuclidean")
     return softmax(-distances / (2 * sigma**2), axis=1) @ train
 
 
 def frozen_draw(train, X, sigma: float, seed: int):
-    """Return what the estimator makes of one draw of noise, learned by heart."""
+    """Return the prediction of an estimator that was trained on one draw of noise."""
     once = GaussianNoiser(sigma, random_state=seed).fit_transform(train)
     return DenoisingAutoencoder(random_state=seed).fit(once, X_clean=train).predict(X)
 
@@ -99,7 +100,7 @@ def baselines() -> None:
 
 
 def pipeline() -> None:
-    """Compare the literal pipeline with the estimator that corrupts by itself."""
+    """Compare the literal pipeline with an estimator that has a noise parameter."""
     makers: dict[str, Callable] = {
         "estimator alone": lambda s: DenoisingAutoencoder(noise=GaussianNoiser(0.25), random_state=s),
         "pipeline.fit(X)": literal,
@@ -124,13 +125,13 @@ def pipeline() -> None:
 
 
 def literal(seed: int, noise_factor: float = 0.25, **settings) -> Pipeline:
-    """Return the project's literal pipeline."""
+    """Return the literal pipeline of noiser and autoencoder."""
     dae = DenoisingAutoencoder(random_state=seed, **settings)
     return Pipeline([("noise", GaussianNoiser(noise_factor, random_state=seed)), ("dae", dae)])
 
 
 def search() -> None:
-    """Tell which training noise a search picks, by the noise that it is scored on."""
+    """Print the training noise that a search picks, by the noise of its scorer."""
     factors = [0.05, 0.25, 0.6]
     print(f"{'scored at':<12}{'picked':>8}   mean PSNR of {factors}")
     for seed in SEEDS:
@@ -138,9 +139,9 @@ def search() -> None:
         for sigma in (0.25, 0.6):
             scorer = make_denoising_scorer(GaussianNoiser(sigma, random_state=0), data_range=1)
             grid = {"noise__noise_factor": factors}
-            found = GridSearchCV(literal(seed), grid, scoring=scorer, cv=3, n_jobs=2).fit(train)
-            scores = np.round(found.cv_results_["mean_test_score"], 2).tolist()
-            print(f"{sigma:<12}{found.best_params_['noise__noise_factor']:>8}   {scores}")
+            grid_search = GridSearchCV(literal(seed), grid, scoring=scorer, cv=3, n_jobs=2).fit(train)
+            scores = np.round(grid_search.cv_results_["mean_test_score"], 2).tolist()
+            print(f"{sigma:<12}{grid_search.best_params_['noise__noise_factor']:>8}   {scores}")
 
 
 def classifier() -> None:
@@ -165,7 +166,7 @@ def classifier() -> None:
 
 
 def units() -> None:
-    """Compare the same data in other units."""
+    """Compare the same data in different units."""
     print(f"{'data':<46}{'dB at .25':>10}")
     cases: dict[str, Callable] = {
         "X": lambda X: X,
@@ -185,7 +186,7 @@ def units() -> None:
 
 
 def jobs() -> None:
-    """Time a grid search in one process and in two, in turn; the ratio of medians."""
+    """Time a grid search in one process and in two, alternately."""
     train, *_ = split(0)
     scorer = make_denoising_scorer(GaussianNoiser(0.25, random_state=0), data_range=1)
     grid = {"noise__noise_factor": [0.1, 0.25], "dae__latent_dim": [32, 128]}

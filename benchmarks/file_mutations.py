@@ -1,9 +1,9 @@
-"""Saved estimators, changed at random: what loads works, what does not is refused, and nothing is run.
+"""Change saved estimators at random: each file is refused, or loads and works, and no code is run.
 
     python benchmarks/file_mutations.py --count 10000
 
-Half of the changed files get a new checksum, as somebody who means harm would give them. Workers may take
-1 GB beside what they have after a load and a prediction of every whole file, and a time limit holds for each.
+Half of the changed files get a right checksum, as an attacker would give them. Workers may take 1 GB beyond
+their memory after a load and a prediction of every whole file, and each file has a time limit.
 """
 
 from __future__ import annotations
@@ -51,16 +51,18 @@ from sk_denoise import (
     WienerDenoiser,
 )
 
-# what torch and scikit-learn load when they describe an error, whatever it is
+# torch and scikit-learn import these when they describe an error, which the audit hook would count.
 for name in ("torch._subclasses.schema_check_mode", "sklearn.utils._pprint"):
     importlib.import_module(name)
 
 HERE = Path(__file__).parent
-SECONDS, MEMORY = 30, 2**30  # for each file
+# Limits for each file
+SECONDS, MEMORY = 30, 2**30
 START = b'{"__metadata__":{"sha256":"'
 DIGEST = slice(8 + len(START), 8 + len(START) + 64)
-LARGE = 2**22  # entries of a sample that is not made to try a prediction
-# events of Python's audit hooks that a file must not cause
+# Entries of a sample; a prediction of larger ones is not tried.
+MAX_SAMPLE = 2**22
+# Events of Python's audit hooks that a file must not cause
 EVENTS = """
 exec compile import os.system os.exec os.fork os.posix_spawn os.spawn os.remove os.rename os.mkdir os.rmdir
 subprocess.Popen socket.connect socket.bind socket.getaddrinfo pickle.find_class marshal.loads ctypes.dlopen
@@ -89,7 +91,7 @@ OTHERS = [
 # The files ----------------------------------------------------------------------------------------------
 
 
-def corpus():
+def make_estimators():
     """Return small fitted estimators of all kinds."""
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
@@ -129,20 +131,20 @@ def corpus():
         yield make_pipeline(*steps, WienerDenoiser()).fit(rows)
 
 
-def whole_files(folder):
-    """Save the estimators; return what the files hold, and the estimators."""
+def save_estimators(folder):
+    """Save the estimators; return the bytes of the files, and the estimators."""
     from sk_denoise.persistence import save
 
     files = []
-    for number, estimator in enumerate(corpus()):
+    for number, estimator in enumerate(make_estimators()):
         path = Path(folder) / f"{number}.safetensors"
         save(estimator, path)
         files.append((path.read_bytes(), estimator))
     return files
 
 
-def exercised(estimator):
-    """Try an estimator on valid samples; return what it made of them, or None where they are too large."""
+def exercise(estimator):
+    """Apply an estimator to valid samples; return its outputs, or None for too large samples."""
     shape = getattr(estimator, "_sample_shape_", None)
     if shape is None and hasattr(estimator, "steps"):
         first = estimator.steps[0][1]
@@ -151,7 +153,7 @@ def exercised(estimator):
             shape = (first.n_features_in_,)
     if shape is None:
         return []
-    if np.prod(shape, dtype=float) > LARGE:
+    if np.prod(shape, dtype=float) > MAX_SAMPLE:
         return None
     if isinstance(estimator, ImageDenoiser) and len(shape) > 1:
         shape = (20, 13, *shape[2:])
@@ -166,9 +168,10 @@ def exercised(estimator):
         results.append(estimator.corrupt(torch.from_numpy(samples), torch.Generator().manual_seed(0)).numpy())
     for result in results:
         assert len(result) == 2, result.shape
-    for method in ("score", "partial_fit"):  # last, as it changes the estimator
+    # Last, as they change the estimator; they may refuse such samples, or diverge on them.
+    for method in ("score", "partial_fit"):
         if hasattr(estimator, method):
-            with contextlib.suppress(ValueError, TrainingDivergedError):  # it may say that it cannot
+            with contextlib.suppress(ValueError, TrainingDivergedError):
                 getattr(estimator, method)(samples)
     return results
 
@@ -176,25 +179,27 @@ def exercised(estimator):
 # The changes --------------------------------------------------------------------------------------------
 
 
-def changed(data, rng):
-    """Return a file changed at random, and what was done."""
+def mutate(data, rng):
+    """Return a file changed at random, and a description of the change."""
     if rng.random() < 0.35:
-        return changed_bytes(data, rng)
+        return mutate_bytes(data, rng)
     length = int.from_bytes(data[:8], "little")
     header, values = json.loads(data[8 : 8 + length]), bytearray(data[8 + length :])
     done = []
     with contextlib.suppress(ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
-        for _ in range(rng.choice([1, 1, 1, 2, 4])):  # what is broken once may not be broken again
-            done.append(changed_part(header, values, rng))
+        # A part that is broken may not take a second change.
+        for _ in range(rng.choice([1, 1, 1, 2, 4])):
+            done.append(mutate_part(header, values, rng))
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + bytes(values), "; ".join(done)
 
 
-def changed_bytes(data, rng):
+def mutate_bytes(data, rng):
     """Return a file with other bytes."""
     data, length = bytearray(data), int.from_bytes(data[:8], "little")
-    end = len(data) if rng.random() < 0.4 else 8 + length  # in the header, more often
+    # More often in the header, which most checks are about
+    end = len(data) if rng.random() < 0.4 else 8 + length
     place, other = rng.randrange(end), rng.randrange(end)
     kind = rng.choice(["bit", "byte", "cut", "insert", "swap", "length", "zeros", "remove", "append"])
     if kind == "bit":
@@ -222,12 +227,12 @@ def changed_bytes(data, rng):
     return bytes(data), kind
 
 
-def changed_part(header, values, rng):
-    """Change a part of the header, of the tree or of the values in place; return what was done."""
+def mutate_part(header, values, rng):
+    """Change a part of the header, the tree or the values in place; return a description."""
     kind = rng.choice(["tree"] * 6 + ["array", "values", "metadata"])
     if kind == "tree":
         tree = json.loads(header["__metadata__"].get("estimator", "null"))
-        done, tree = changed_node(tree, rng)
+        done, tree = mutate_node(tree, rng)
         header["__metadata__"]["estimator"] = json.dumps(tree)
         return done
     names = [name for name in header if name != "__metadata__"]
@@ -263,18 +268,18 @@ def changed_part(header, values, rng):
     return f"{part} of {name}"
 
 
-def nodes_of(tree, found):
+def collect_nodes(tree, nodes):
     """Collect the places of a tree as (container, key)."""
     parts = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for key, part in parts:
-        found.append((tree, key))
-        nodes_of(part, found)
-    return found
+        nodes.append((tree, key))
+        collect_nodes(part, nodes)
+    return nodes
 
 
-def changed_node(tree, rng):
-    """Change one node of a tree; return what was done, and the tree."""
-    nodes = nodes_of(tree, [])
+def mutate_node(tree, rng):
+    """Change one node of a tree; return a description of the change, and the tree."""
+    nodes = collect_nodes(tree, [])
     if not nodes:
         return "no tree", rng.choice(OTHERS)
     numbers = [(box, key) for box, key in nodes if isinstance(box[key], int | float)]
@@ -314,8 +319,8 @@ def changed_node(tree, rng):
     return f"{kind} at {key!r:.30}", tree
 
 
-def sealed(data):
-    """Return a file with a checksum that is right for it."""
+def seal(data):
+    """Return a file with its right checksum."""
     if len(data) < DIGEST.stop:
         return data
     blank = bytearray(data)
@@ -328,7 +333,7 @@ def sealed(data):
 
 
 class Watch:
-    """Notes what Python does while it is on."""
+    """A record of forbidden events of Python's audit hooks, while it is on."""
 
     def __init__(self):
         self.on, self.seen = False, []
@@ -336,8 +341,9 @@ class Watch:
 
     def note(self, event, arguments):
         """Keep an event that no file may cause."""
+        # torch looks for a GPU.
         if event == "ctypes.dlopen" and str(arguments[0]).startswith(("libnvidia-ml", "libcuda")):
-            return  # torch asks for a GPU
+            return
         if self.on and (event in EVENTS.split() or (event == "open" and _writes(arguments))):
             self.seen.append(f"{event} {arguments!r:.80}")
 
@@ -347,8 +353,8 @@ def _writes(arguments):
     return isinstance(mode, str) and any(letter in mode for letter in "wax+")
 
 
-def tried(data, reseal, original, watch, path):
-    """Return how loading a changed file ended: one word, and more where it must not be."""
+def try_file(data, reseal, original, watch, path):
+    """Load a changed file; return the outcome in a few words, and details of a wrong one."""
     from sk_denoise.persistence import load
 
     path.write_bytes(data)
@@ -366,17 +372,17 @@ def tried(data, reseal, original, watch, path):
     finally:
         watch.on = False
         if watch.seen:
-            return "WRONG: did what no file may", watch.seen[0]  # noqa: B012
+            return "WRONG: caused a forbidden event", watch.seen[0]  # noqa: B012
     if not reseal and data != original:
         return "WRONG: altered and not sealed, and loaded", ""
-    return used(loaded, watch)
+    return try_estimator(loaded, watch)
 
 
-def used(loaded, watch):
-    """Return how an estimator does that was loaded."""
+def try_estimator(loaded, watch):
+    """Apply a loaded estimator; return the outcome as for a file."""
     watch.on = True
     try:
-        results = exercised(loaded)
+        results = exercise(loaded)
     except ValueError as error:
         return "loaded, refuses samples", str(error)
     except BaseException as error:
@@ -384,37 +390,38 @@ def used(loaded, watch):
     finally:
         watch.on = False
         if watch.seen:
-            return "WRONG: did what no file may", watch.seen[0]  # noqa: B012
+            return "WRONG: caused a forbidden event", watch.seen[0]  # noqa: B012
     return ("loaded, samples too large to try" if results is None else "loaded, works"), ""
 
 
-def work(seed, count):
-    """Try changed files in this process, and print what came of them."""
+def run_worker(seed, count):
+    """Try changed files in this process, and print the outcomes."""
     warnings.simplefilter("ignore")
     rng, watch = random.Random(seed), Watch()
     counts, wrong, slowest = collections.Counter(), [], 0.0
     with tempfile.TemporaryDirectory() as folder:
-        files = whole_files(folder)
+        files = save_estimators(folder)
         path = Path(folder) / "changed.safetensors"
-        for data, estimator in files:  # so that all modules are there, and memory is as with whole files
-            outcome = tried(data, False, data, watch, path)
-            assert outcome[0] == "loaded, works" or "did what" in outcome[0], (outcome, estimator)
+        # Whole files first, so that all modules are imported and memory has its usual size.
+        for data, estimator in files:
+            outcome = try_file(data, False, data, watch, path)
+            assert outcome[0] == "loaded, works" or "forbidden" in outcome[0], (outcome, estimator)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         for number in range(count):
             original, estimator = files[rng.randrange(len(files))]
-            data, what = changed(original, rng)
+            data, change = mutate(original, rng)
             reseal = number % 2 == 1
-            data = sealed(data) if reseal else data
+            data = seal(data) if reseal else data
             faulthandler.dump_traceback_later(SECONDS, exit=True)
             start = time.perf_counter()
-            outcome, detail = tried(data, reseal, original, watch, path)
+            outcome, detail = try_file(data, reseal, original, watch, path)
             faulthandler.cancel_dump_traceback_later()
             slowest = max(slowest, time.perf_counter() - start)
             counts[("resealed" if reseal else "as it is", outcome)] += 1
             if outcome.startswith("WRONG"):
-                wrong.append([type(estimator).__name__, what, outcome, detail[:300]])
+                wrong.append([type(estimator).__name__, change, outcome, detail[:300]])
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     result = {
         "counts": [[*key, n] for key, n in counts.items()],
@@ -426,7 +433,7 @@ def work(seed, count):
 
 
 def report(results, count, seed):
-    """Return the table of what came of all files."""
+    """Return the table of outcomes of all files."""
     total = collections.Counter()
     for result in results:
         for seal, outcome, n in result["counts"]:
@@ -437,7 +444,7 @@ def report(results, count, seed):
 
 `python benchmarks/file_mutations.py --count {count} --seed {seed}`: files of 17 small estimators, each
 changed at random: bits, bytes, cuts, insertions, lengths, and numbers, types, names, nesting and sizes in the
-tree. Half of them with a checksum that is right for what they became. A change may leave a file as it was.
+tree. Half of them have a right checksum. A change may leave a file as it was.
 
 | checksum | outcome | files |
 |---|---|---:|
@@ -449,7 +456,7 @@ hook watched: nothing was run, compiled, imported, written or connected to.
 
 
 def main():
-    """Share the files among processes, and write what came of them."""
+    """Share the files among processes, and write the outcomes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
@@ -460,7 +467,7 @@ def main():
     parser.add_argument("--no-results", action="store_true", help="write no results")
     arguments = parser.parse_args()
     if arguments.worker:
-        work(arguments.seed, arguments.count)
+        run_worker(arguments.seed, arguments.count)
         return
     share = arguments.count // arguments.jobs
     command = [sys.executable, __file__, "--worker", "--count", str(share), "--seed"]

@@ -1,11 +1,11 @@
-"""How well the level of noise is told from a photo alone, beside scikit-image.
+"""Measure the estimate of the noise level of a photo, beside scikit-image.
 
     SK_DENOISE_DATA=folder python benchmarks/noise_level.py
 
-White Gaussian noise of sigma 0 to 50 of 255 is laid on the 24 photos of ``bsds500/test`` that were held out
-of training, as ``benchmarks/photos.py`` does it: gray and in colour, as floats that are not clipped, and as
-bytes, which are. Both sides see the same images; scikit-image needs PyWavelets. Bias and root mean square
-of the error, in grey levels, go to ``benchmarks/results/noise_level.json`` and ``.md``.
+White Gaussian noise of sigma 0 to 50 of 255 is added to the 24 photos of ``bsds500/test`` that are held out
+of training, as in ``benchmarks/photos.py``: gray and in colour, as floats without clipping, and as clipped
+bytes. Both sides receive the same images; scikit-image needs PyWavelets. Bias and root mean square of the
+error, in grey levels, are written to ``benchmarks/results/noise_level.json`` and ``.md``.
 """
 
 from __future__ import annotations
@@ -26,18 +26,21 @@ RESULTS = Path(__file__).parent / "results"
 LEVELS = (0, 2, 5, 10, 15, 25, 50)
 
 
-def by_skimage(image: np.ndarray) -> float:
-    """Return the level that scikit-image finds, the mean over channels."""
+def estimate_by_skimage(image: np.ndarray) -> float:
+    """Return the estimate of scikit-image, the mean over channels."""
     axis = -1 if image.ndim == 3 else None
     return float(skimage_restoration.estimate_sigma(image, average_sigmas=True, channel_axis=axis))
 
 
 def as_bytes(image: np.ndarray) -> np.ndarray:
-    """Return an image in [0, 1] as a camera stores it."""
+    """Return an image in [0, 1] as bytes, rounded and clipped."""
     return np.clip(np.rint(255 * image), 0, 255).astype(np.uint8)
 
 
-SIDES: dict[str, Callable[[np.ndarray], float]] = {"sk_denoise": estimate_sigma, "scikit-image": by_skimage}
+SIDES: dict[str, Callable[[np.ndarray], float]] = {
+    "sk_denoise": estimate_sigma,
+    "scikit-image": estimate_by_skimage,
+}
 FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"floats": lambda x: 255 * x, "bytes": as_bytes}
 COLORS = {"gray": "gray", "colour": "rgb"}
 
@@ -51,9 +54,9 @@ def measure() -> dict[str, Any]:
             noisy = [FORMS[form](noisy_of(image, level)) for image in images]
             for side, estimate in SIDES.items():
                 errors = np.array([estimate(image) - level for image in noisy])
-                found = {"bias": float(errors.mean()), "rms": float(np.sqrt(np.mean(errors**2)))}
-                results.setdefault(f"{color} {form}", {}).setdefault(side, {})[str(level)] = found
-                print(color, form, level, side, found, flush=True)
+                figures = {"bias": float(errors.mean()), "rms": float(np.sqrt(np.mean(errors**2)))}
+                results.setdefault(f"{color} {form}", {}).setdefault(side, {})[str(level)] = figures
+                print(color, form, level, side, figures, flush=True)
     return results
 
 
@@ -72,14 +75,14 @@ def table_of(results: dict[str, Any]) -> str:
         "|---" * (1 + len(columns)) + "|",
     ]
     for level in LEVELS:
-        found = [results[kind][side][str(level)] for kind, side in product(kinds, SIDES)]
-        cells = [f"{of['bias']:+.1f} / {of['rms']:.1f}" for of in found]
+        figures = [results[kind][side][str(level)] for kind, side in product(kinds, SIDES)]
+        cells = [f"{x['bias']:+.1f} / {x['rms']:.1f}" for x in figures]
         lines.append(f"| {level} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Measure both sides, and put what they find on file."""
+    """Measure both sides, and write the results."""
     results = measure()
     file = RESULTS / "noise_level.json"
     file.write_text(json.dumps(results, indent=1) + "\n")

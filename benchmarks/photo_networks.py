@@ -1,20 +1,20 @@
-"""The networks of the photo tutorial on real photos, each with the same processor time to learn in.
+"""Compare networks on real photos, each trained for the same processor time.
 
     SK_DENOISE_DATA=folder OMP_NUM_THREADS=1 python benchmarks/photo_networks.py
         [--minutes 2] [--only median ridnet ...]
 
-Photos are those of ``bsds500`` in the folder, in colour: 200 of its train part and 176 of its test part to
-learn from, and 8 of the 24 that are held out (see ``pretraining/train.py``) to be asked about. The three
-noises, and the pooling network, are those of ``examples/photos/plot_4_comparison.py``; so are patches and
-batches, for all networks: 16 patches of 32 x 32. A patch of a photo that is noisy on a part is noisy all
-over, on a part, or not at all, and from such patches the networks learn. A network is trained anew for each
-noise. A short fit tells how long an epoch takes, and the epochs are as many as fit into the minutes; these
-are minutes of the processor, so a busy machine does not matter. The loss is the squared error, rates are the
-estimators' own.
+The photos are those of ``bsds500`` in the folder, in colour: 200 of its train part and 176 of its test part
+for training, and 8 of the 24 held-out ones (see ``pretraining/train.py``) for the test. The three noises, the
+pooling network, and batches of 16 patches of 32 x 32 for all networks, are those of
+``examples/photos/plot_4_comparison.py``. A patch of a photo with noise on a part is noisy as a whole, on a
+part, or not at all, and the training patches are drawn in this way. A network is trained anew for each noise.
+A short fit measures the time of an epoch, and the number of epochs fits into the minutes. These are minutes
+of the processor, so other load does not matter. The loss is the squared error, learning rates are the
+defaults of the estimators.
 
-Each cell goes to ``benchmarks/results/photo_networks.json`` at once, and a run goes on where one was ended;
-cells of other ``--minutes`` are made anew. The table goes to ``.md``, and to ``.png`` an image, which stays
-out of the repository: the photo in it is not ours to publish.
+Each cell is written to ``benchmarks/results/photo_networks.json`` at once, and a stopped run continues from
+there; cells of other ``--minutes`` are measured again. The table is written to ``.md``, and an image to
+``.png``, which is kept out of the repository, because the licence of its photo does not allow publication.
 """
 
 from __future__ import annotations
@@ -53,11 +53,15 @@ Image = NDArray[Any]
 Denoise = Callable[[Image], Image]
 
 TABLE = Path(__file__).parent / "results" / "photo_networks.md"
-ANSWERS = Path(__file__).parent / "runs"  # images, for the drawing; outside the repository
-HELD_OUT = slice(None, 24 * 8, 8)  # of the test photos by name
-N_TEST, SHOWN, CROP = 8, 7, (48, 80, 96, 96)  # a corner of the noisy part lies in what is enlarged
-PATCH, BATCH, STEPS = 32, 16, 4  # steps in an epoch
-LOWER_RATE = 5e-4  # for a network that diverges at its estimator's own
+# Denoised images for the figure, outside the repository.
+OUTPUTS = Path(__file__).parent / "runs"
+# Of the test photos, by name.
+HELD_OUT = slice(None, 24 * 8, 8)
+# The crop contains a corner of the noisy part.
+N_TEST, SHOWN, CROP = 8, 7, (48, 80, 96, 96)
+PATCH, BATCH, STEPS_PER_EPOCH = 32, 16, 4
+# For a network that diverges at the default learning rate.
+LOWER_LEARNING_RATE = 5e-4
 NOISES = {
     "on all of it": GaussianNoiser(0.2, random_state=0),
     "on a part": RegionNoiser(GaussianNoiser(0.4), size=(0.3, 0.6), random_state=0),
@@ -75,19 +79,19 @@ METHODS = ("noisy", *FILTERS, *NETWORKS)
 
 @cache
 def photos() -> tuple[list[Image], list[Image]]:
-    """Return photos to learn from, in bytes, and photos to be asked about, in [0, 1]."""
+    """Return training photos in bytes, and test photos in [0, 1]."""
     folder = Path(os.environ.get("SK_DENOISE_DATA", "")) / "bsds500"
     if not folder.is_dir():
         sys.exit("Photos are missing: set SK_DENOISE_DATA to the folder that holds bsds500.")
     train, test = (list(ImageFolder(folder / part)) for part in ("train", "test"))
     held_out = range(len(test))[HELD_OUT]
-    asked = [(test[i] / 255).astype(np.float32) for i in held_out[:N_TEST]]
-    return train + [photo for i, photo in enumerate(test) if i not in held_out], asked
+    tested = [(test[i] / 255).astype(np.float32) for i in held_out[:N_TEST]]
+    return train + [photo for i, photo in enumerate(test) if i not in held_out], tested
 
 
-def fitted(name: str, noise: Any, epochs: int, rate: dict[str, float]) -> tuple[Any, float]:
-    """Return a network that has learned so long, and the seconds of the processor that it took."""
-    patches = RandomPatches(photos()[0], PATCH, patches_per_image=STEPS, images_per_epoch=BATCH)
+def fit_network(name: str, noise: Any, epochs: int, rate: dict[str, float]) -> tuple[Any, float]:
+    """Return a fitted network, and the processor time of the fit in seconds."""
+    patches = RandomPatches(photos()[0], PATCH, patches_per_image=STEPS_PER_EPOCH, images_per_epoch=BATCH)
     common = {"noise": noise, "batch_size": BATCH, "max_epochs": epochs, "random_state": 0, **rate}
     start = time.process_time()
     if name == "pooling":
@@ -97,25 +101,29 @@ def fitted(name: str, noise: Any, epochs: int, rate: dict[str, float]) -> tuple[
     return network, time.process_time() - start
 
 
-def trained(name: str, noise: Any, minutes: float, **rate: float) -> tuple[Denoise, dict[str, Any]]:
-    """Return what denoises after so many minutes of training, and how it came about."""
-    fitted(name, noise, 1, rate)  # what is done once in a process
-    first = fitted(name, noise, 1, rate)[1]
-    few = 3 + int(0.05 * 60 * minutes / first)
-    epoch = (fitted(name, noise, few, rate)[1] - first) / (few - 1)
+def train_for_minutes(name: str, noise: Any, minutes: float, **rate: float) -> tuple[Denoise, dict[str, Any]]:
+    """Return a function that denoises after some minutes of training, and its figures."""
+    # The first fit in a process takes longer.
+    fit_network(name, noise, 1, rate)
+    first = fit_network(name, noise, 1, rate)[1]
+    n_trial = 3 + int(0.05 * 60 * minutes / first)
+    epoch = (fit_network(name, noise, n_trial, rate)[1] - first) / (n_trial - 1)
     epochs = max(1, round(1 + (60 * minutes - first) / epoch))
     try:
-        network, took = fitted(name, noise, epochs, rate)
+        network, took = fit_network(name, noise, epochs, rate)
     except TrainingDivergedError as error:
         if rate:
             raise
-        print(f"{name} diverged and is trained with a rate of {LOWER_RATE}: {error}", flush=True)
-        return trained(name, noise, minutes, learning_rate=LOWER_RATE)
+        print(
+            f"{name} diverged and is trained with a learning rate of {LOWER_LEARNING_RATE}: {error}",
+            flush=True,
+        )
+        return train_for_minutes(name, noise, minutes, learning_rate=LOWER_LEARNING_RATE)
     facts = {
         "minutes": minutes,
         "parameters": sum(weights.numel() for weights in network.net_.module_.parameters()),
-        "steps": epochs * STEPS,
-        "patches": epochs * STEPS * BATCH,
+        "steps": epochs * STEPS_PER_EPOCH,
+        "patches": epochs * STEPS_PER_EPOCH * BATCH,
         "training": took,
         "loss": network.loss_curve_[-1],
         **rate,
@@ -124,7 +132,7 @@ def trained(name: str, noise: Any, minutes: float, **rate: float) -> tuple[Denoi
 
 
 def by_patches(network: Any) -> Denoise:
-    """Return what denoises an image cut into patches."""
+    """Return a function that denoises an image cut into patches."""
 
     def denoise(x: Image) -> Image:
         pieces = network.predict(extract_patches([x], PATCH, stride=PATCH // 2))
@@ -134,45 +142,46 @@ def by_patches(network: Any) -> Denoise:
 
 
 def by_filter(estimator: Any) -> Denoise:
-    """Return what denoises an image by a filter, which learns nothing but the layout."""
+    """Return a function that denoises an image by a filter."""
     return lambda x: estimator.fit(x[None]).predict(x[None])[0]
 
 
 def by_image(network: ImageDenoiser) -> Denoise:
-    """Return what denoises an image at once, without tiles, as the attention of RIDNet sees all of it."""
+    """Return a function that denoises a whole image, without tiles."""
+    # The attention of RIDNet covers the whole image, so tiles would change its output.
     return lambda x: denoise_image(x, model=network, tile_size=None)
 
 
-def denoiser(name: str, noise: Any, minutes: float) -> tuple[Denoise, dict[str, Any]]:
-    """Return a method, and what is known about its training."""
+def create_denoiser(name: str, noise: Any, minutes: float) -> tuple[Denoise, dict[str, Any]]:
+    """Return a function that denoises, and the figures of its training."""
     if name == "noisy":
         return np.copy, {}
     if name in FILTERS:
         return by_filter(FILTERS[name]), {}
-    return trained(name, noise, minutes)
+    return train_for_minutes(name, noise, minutes)
 
 
-def measured(name: str, on: str, minutes: float) -> dict[str, Any]:
-    """Return a cell of the table; what became of the photo that is shown goes on file."""
-    denoise, facts = denoiser(name, ON_PATCHES[on], minutes)
-    answers, seconds = [], []
+def measure_cell(name: str, on: str, minutes: float) -> dict[str, Any]:
+    """Return a cell of the table, and save the denoised photo for the figure."""
+    denoise, facts = create_denoiser(name, ON_PATCHES[on], minutes)
+    outputs, seconds = [], []
 
     def timed(x: Image) -> Image:
         start = time.process_time()
-        answers.append(denoise(x))
+        outputs.append(denoise(x))
         seconds.append(time.process_time() - start)
-        return answers[-1]
+        return outputs[-1]
 
     table = compare_denoisers({"method": timed}, photos()[1], {on: NOISES[on]}, data_range=1)
-    ANSWERS.mkdir(exist_ok=True)
-    np.save(answer_file(name, on), answers[SHOWN].astype(np.float16))
+    OUTPUTS.mkdir(exist_ok=True)
+    np.save(output_file(name, on), outputs[SHOWN].astype(np.float16))
     scores = {metric: float(table[metric].iloc[-1]) for metric in ("psnr", "ssim")}
     return {**scores, "seconds": median(seconds), **facts}
 
 
-def answer_file(name: str, on: str) -> Path:
-    """Return where the photo that is shown lies, as a method left it."""
-    return ANSWERS / f"{name} {on}.npy"
+def output_file(name: str, on: str) -> Path:
+    """Return the file of the photo for the figure, denoised by a method."""
+    return OUTPUTS / f"{name} {on}.npy"
 
 
 def table_of(results: dict[str, Any], minutes: float) -> str:
@@ -204,26 +213,26 @@ def table_of(results: dict[str, Any], minutes: float) -> str:
 
 
 def draw() -> None:
-    """Draw a part of one photo as each method left it, where all methods are on file."""
+    """Draw a part of one photo, denoised by each method that is complete on file."""
     from matplotlib import use
 
     use("agg")
     from sk_denoise.plots import ComparisonDisplay
 
-    names = [name for name in METHODS if all(answer_file(name, on).exists() for on in NOISES)]
-    answers = {on: {name: np.load(answer_file(name, on)).astype(float) for name in names} for on in NOISES}
-    display = ComparisonDisplay(photos()[1][SHOWN], answers, data_range=1, limits=(0, 1), crop=CROP).plot()
+    names = [name for name in METHODS if all(output_file(name, on).exists() for on in NOISES)]
+    outputs = {on: {name: np.load(output_file(name, on)).astype(float) for name in names} for on in NOISES}
+    display = ComparisonDisplay(photos()[1][SHOWN], outputs, data_range=1, limits=(0, 1), crop=CROP).plot()
     display.figure_.savefig(TABLE.with_suffix(".png"), dpi=100)
 
 
 def main() -> None:
-    """Measure what is not on file yet, and make the table and the image."""
+    """Measure the missing cells, and write the table and the image."""
     import torch
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=2, help="of the processor, per network and noise")
+    parser.add_argument("--minutes", type=float, default=2, help="processor time per network and noise")
     parser.add_argument("--only", nargs="+", choices=METHODS, default=METHODS)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -232,10 +241,11 @@ def main() -> None:
     for name in options.only:
         for on in NOISES:
             row = results.setdefault(name, {})
-            minutes = row.get(on, {}).get("minutes", options.minutes)  # filters have none
-            if on in row and minutes == options.minutes and answer_file(name, on).exists():
+            # Filters have no minutes.
+            minutes = row.get(on, {}).get("minutes", options.minutes)
+            if on in row and minutes == options.minutes and output_file(name, on).exists():
                 continue
-            row[on] = measured(name, on, options.minutes)
+            row[on] = measure_cell(name, on, options.minutes)
             file.write_text(json.dumps(results, indent=1) + "\n")
             print(name, on, row[on], flush=True)
     TABLE.write_text(table_of(results, options.minutes))

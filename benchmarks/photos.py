@@ -1,18 +1,18 @@
-"""Denoisers of photos by the published protocol: white Gaussian noise of sigma 15, 25 and 50 of 255.
+"""Compare denoisers of photos by the published protocol.
 
     SK_DENOISE_DATA=folder python benchmarks/photos.py [--methods gray bm3d ...] [--levels 15 25 50]
         [--only quality | seconds | strengths] [--images N]
 
-Gray images are those of Set12, colour ones the 24 photos of ``bsds500/test`` that were held out of
-training. Noise is drawn from ``RandomState(0)`` for each image and not clipped; what a method gives is
-rounded to 8 bits; the PSNR (range 1) is the mean over the images. Seconds are those of one 512 x 512
-image at sigma 25 on one thread, the median of three; methods run in turns, and how often ours goes into
-the time of BM3D is the ratio of medians of one run. Results go to ``benchmarks/results/photos.json`` and
-``.md``, level by level, beside the published numbers of other methods; ``--images`` takes the first few
-for a quick try and puts nothing on file. Run nothing else meanwhile if the seconds matter. ``--only
-strengths`` asks how the networks do with noise that they never learned from (sigma above 55) and with noise
-that is weaker than their own error, beside BM3D; there, answers are not rounded to 8 bits, and colour
-photos are every fourth.
+The noise is white and Gaussian, with sigma 15, 25 and 50 of 255. Gray images are those of Set12, colour
+images are the 24 photos of ``bsds500/test`` that are held out of training. Noise is drawn from
+``RandomState(0)`` for each image and not clipped. Outputs are rounded to 8 bits. The PSNR (data range 1) is
+the mean over the images. Seconds are those of one 512 x 512 image at sigma 25 on one thread, the median of
+three; methods run alternately, and the ratio to BM3D is that of the medians of one run. Results are written
+to ``benchmarks/results/photos.json`` and ``.md``, level by level, beside published numbers of other methods.
+``--images`` takes the first images for a quick try and writes nothing. Run nothing else meanwhile if the
+seconds matter. ``--only strengths`` measures the networks and BM3D under noise that is stronger than in
+training (sigma above 55) and weaker than the error of the networks; there, outputs are not rounded to 8 bits,
+and every fourth colour photo is used.
 """
 
 from __future__ import annotations
@@ -36,34 +36,36 @@ LEVELS = (15, 25, 50)
 STRENGTHS = (0.25, 0.5, 1, 2, 5, 75, 100, 150)
 NOISY = "noisy"
 COMPARED = {"gray": (NOISY, "bm3d", "gray"), "rgb": (NOISY, "cbm3d", "rgb")}
-SIDE = 512  # of the image that is timed
-# Set12 as published, see the papers of the methods
+# Of the image that is timed.
+SIDE = 512
+# On Set12, from the papers of the methods.
 PUBLISHED = {
     "BM3D (published)": (32.37, 29.97, 26.72),
     "DnCNN-S, a network for each sigma (published)": (32.86, 30.44, 27.18),
     "FFDNet, one network (published)": (32.75, 30.43, 27.32),
     "DRUNet, 32.6M parameters (published)": (33.25, 30.94, 27.90),
 }
-BM3D = {"gray": "bm3d", "rgb": "cbm3d"}  # what seconds are compared with
+# Seconds are compared with those of BM3D.
+BM3D = {"gray": "bm3d", "rgb": "cbm3d"}
 
 Denoise = Callable[[np.ndarray, float], np.ndarray]
 
 
-# methods -------------------------------------------------------------------------------------------------
+# methods -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Method:
-    """What denoises an image in [0, 1], told its noise level.
+    """A method that takes an image in [0, 1] and its noise level.
 
     Attributes
     ----------
     title : str
-        Its name in the table.
+        Name in the table.
     denoise : callable
-        Of a noisy image and sigma.
+        Function of a noisy image and sigma.
     color : {"gray", "rgb"}
-        The images that it is tried on.
+        Images to denoise.
     """
 
     title: str
@@ -71,19 +73,19 @@ class Method:
     color: str = "gray"
 
 
-def by_network(told: bool = True, **options: Any) -> Denoise:
-    """Return what denoises with the weights in the box."""
+def by_network(known_sigma: bool = True, **options: Any) -> Denoise:
+    """Return a function that denoises with pretrained weights."""
 
     def denoise(noisy: np.ndarray, sigma: float) -> np.ndarray:
         from sk_denoise.restoration import denoise_image
 
-        return denoise_image(noisy.astype(np.float32), sigma=sigma if told else None, **options)
+        return denoise_image(noisy.astype(np.float32), sigma=sigma if known_sigma else None, **options)
 
     return denoise
 
 
 def by_filter(name: str, **parameters: Any) -> Denoise:
-    """Return what denoises with an estimator that has no network."""
+    """Return a function that denoises with a filter."""
 
     def denoise(noisy: np.ndarray, sigma: float) -> np.ndarray:
         import sk_denoise
@@ -99,7 +101,7 @@ METHODS = {
     "wavelet": Method("wavelets (scikit-image)", by_filter("WaveletDenoiser")),
     "bm3d": Method("BM3D (package bm3d)", by_filter("BM3DDenoiser")),
     "gray": Method("sk_denoise, `denoise_image(sigma=...)`", by_network()),
-    "blind": Method("sk_denoise, sigma estimated", by_network(told=False)),
+    "blind": Method("sk_denoise, sigma estimated", by_network(known_sigma=False)),
     "float32": Method("sk_denoise, float32", by_network(precision="float32")),
     "ensemble": Method("sk_denoise, `ensemble=True`", by_network(ensemble=True)),
     "cbm3d": Method("BM3D for colours (package bm3d)", by_filter("BM3DDenoiser"), "rgb"),
@@ -112,7 +114,7 @@ METHODS = {
 
 
 def works(name: str) -> bool:
-    """Tell whether what a method needs is there: a package, or weights."""
+    """Return whether the package or the weights of a method are installed."""
     method = METHODS[name]
     try:
         method.denoise(np.zeros((16, 16, 3) if method.color == "rgb" else (16, 16)), 0.1)
@@ -148,36 +150,36 @@ def noisy_of(clean: np.ndarray, level: float) -> np.ndarray:
     return clean + np.random.RandomState(0).normal(0, level / 255, clean.shape)
 
 
-# measurements --------------------------------------------------------------------------------------------
+# measurements ------------------------------------------------------------------------------------------
 
 
 def quality(denoise: Denoise, images: list[np.ndarray], level: int) -> float:
     """Return the mean PSNR in dB."""
     decibels = []
     for clean in images:
-        answer = np.clip(np.rint(255 * denoise(noisy_of(clean, level), level / 255)), 0, 255) / 255
-        decibels.append(-10 * np.log10(np.mean((answer - clean) ** 2)))
+        output = np.clip(np.rint(255 * denoise(noisy_of(clean, level), level / 255)), 0, 255) / 255
+        decibels.append(-10 * np.log10(np.mean((output - clean) ** 2)))
     return float(np.mean(decibels))
 
 
-def beyond(name: str, images: list[np.ndarray], level: float) -> float:
-    """Return the mean PSNR in dB of a method, or of the noisy images, before any rounding."""
+def quality_unrounded(name: str, images: list[np.ndarray], level: float) -> float:
+    """Return the mean PSNR in dB of a method, or of the noisy images, without rounding."""
     decibels = []
     for clean in images:
         noisy = noisy_of(clean, level)
-        answer = noisy if name == NOISY else METHODS[name].denoise(noisy, level / 255)
-        decibels.append(-10 * np.log10(np.mean((answer.clip(0, 1) - clean) ** 2)))
+        output = noisy if name == NOISY else METHODS[name].denoise(noisy, level / 255)
+        decibels.append(-10 * np.log10(np.mean((output.clip(0, 1) - clean) ** 2)))
     return float(np.mean(decibels))
 
 
 def seconds(names: list[str], image: np.ndarray) -> dict[str, float]:
-    """Return how long each method takes on one thread for an image, mirrored to 512 x 512."""
+    """Return seconds of each method on one thread, for an image of 512 x 512."""
     import torch
     from threadpoolctl import threadpool_limits
 
     height, width = image.shape[:2]
-    beyond = ((0, SIDE - height), (0, SIDE - width), (0, 0))[: image.ndim]
-    noisy = noisy_of(np.pad(image, beyond, mode="symmetric"), 25)
+    padding = ((0, SIDE - height), (0, SIDE - width), (0, 0))[: image.ndim]
+    noisy = noisy_of(np.pad(image, padding, mode="symmetric"), 25)
     runs: dict[str, list[float]] = {name: [] for name in names}
     torch.set_num_threads(1)
     with threadpool_limits(1):
@@ -189,7 +191,7 @@ def seconds(names: list[str], image: np.ndarray) -> dict[str, float]:
     return {name: median(times) for name, times in runs.items()}
 
 
-# results -------------------------------------------------------------------------------------------------
+# results -----------------------------------------------------------------------------------------------
 
 
 def table_of(results: dict[str, Any]) -> str:
@@ -218,7 +220,7 @@ def table_of(results: dict[str, Any]) -> str:
 
 
 def strengths_table(color: str, names: tuple[str, ...], rows: dict[str, dict[str, float]]) -> list[str]:
-    """Return the lines of a table of noise that the networks did not learn from, or hardly."""
+    """Return the lines of a table of very weak and very strong noise."""
     images = "Set12" if color == "gray" else "6 of the colour photos"
     lines = ["", f"## Very weak and very strong noise on {images}", ""]
     lines += [
@@ -236,7 +238,7 @@ def strengths_table(color: str, names: tuple[str, ...], rows: dict[str, dict[str
 
 
 def cells_of(row: dict[str, float]) -> list[str]:
-    """Return a row of a table, empty where nothing was measured."""
+    """Return a row of a table, with empty cells for missing figures."""
     formats = {
         **{str(level): "{:.2f}" for level in LEVELS},
         "seconds": "{:.2f}",
@@ -246,7 +248,7 @@ def cells_of(row: dict[str, float]) -> list[str]:
 
 
 def main() -> None:
-    """Measure methods, and put what they reach on file."""
+    """Measure methods, and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -273,7 +275,7 @@ def main() -> None:
                     continue
                 for level in STRENGTHS:
                     kept = results.get(f"{color} strengths", {})
-                    row = kept.get(name, {}) | {f"{level:g}": beyond(name, images, level)}
+                    row = kept.get(name, {}) | {f"{level:g}": quality_unrounded(name, images, level)}
                     keep(f"{color} strengths", **{**kept, name: row})
         print(table_of(results))
         return

@@ -1,10 +1,10 @@
-"""Whether this processor is faster in bfloat16 than in float32, which ``precision="auto"`` goes by.
+"""Compare bfloat16 and float32 on this processor, for ``precision="auto"``.
 
     OMP_NUM_THREADS=1 python benchmarks/precision.py
 
-Steps of training, forth and back, and an image of 512 x 512 denoised, in both precisions in turns. Medians
-of the processor's time and their ratio go to ``benchmarks/results/precision.json``, one entry per processor,
-and ``.md``.
+Training steps, forward and backward, and an image of 512 x 512 are computed alternately in both precisions.
+Medians of the processor time and their ratio are written to ``benchmarks/results/precision.json``, one entry
+per processor, and ``.md``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from skimage import data
 from torch import nn
 
-from sk_denoise.networks.folded_unet import FoldedUNet
+from sk_denoise.networks.folded_unet import FoldedUNetNetwork
 from sk_denoise.restoration import denoise_image
 from sk_denoise.training import has_bfloat16_units
 
@@ -30,15 +30,15 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def step_of(network: nn.Module, *shape: int) -> Callable[[str], None]:
-    """Return a function that makes a step of training in a precision, on a batch of this shape."""
+    """Return a function that makes a training step in a given precision."""
     x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     if len(shape) == 4:
         network, x = (side.to(memory_format=torch.channels_last) for side in (network, x))
 
     def step(precision: str) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            answer = network(x)
-        answer.float().square().mean().backward()
+            output = network(x)
+        output.float().square().mean().backward()
 
     return step
 
@@ -61,7 +61,7 @@ TASKS: dict[str, Callable[[str], object]] = {
     "15 convolutions of 64 channels, 32 x 1 x 28 x 28": step_of(
         convolutions(1, *[64] * 14, 1), 32, 1, 28, 28
     ),
-    "folded_unet, 32 x 1 x 64 x 64": step_of(FoldedUNet(1), 32, 1, 64, 64),
+    "folded_unet, 32 x 1 x 64 x 64": step_of(FoldedUNetNetwork().build(1, False), 32, 1, 64, 64),
     "denoise_image, 512 x 512 gray": lambda p: denoise_image(data.camera(), sigma=25, precision=p),
 }
 
@@ -79,7 +79,7 @@ def measured(task: Callable[[str], object]) -> dict[str, float]:
 
 
 def name_of_processor() -> str:
-    """Return what torch knows about it."""
+    """Return the name and the units of the processor, as known to torch."""
     able = torch.cpu.get_capabilities()
     units = [name for name in ("amx_bf16", "avx512_bf16", "avx512_fp16", "bf16") if able.get(name)]
     takes = "bfloat16" if has_bfloat16_units(torch.device("cpu")) else "float32"
@@ -104,7 +104,7 @@ def table_of(results: dict[str, dict[str, dict[str, float]]]) -> str:
 
 
 def main() -> None:
-    """Measure this processor, and make the table anew."""
+    """Measure this processor, and write the table."""
     torch.set_num_threads(1)
     file = TABLE.with_suffix(".json")
     results = json.loads(file.read_text()) if file.exists() else {}

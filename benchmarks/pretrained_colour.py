@@ -1,15 +1,15 @@
-"""Compare pretrained weights on colour images from weak to strong noise: photos, Berkeley photos, drawings.
+"""Compare pretrained weights on colour images from weak to strong noise.
 
     SK_DENOISE_DATA=folder python benchmarks/pretrained_colour.py [--every N]
     PYTHONPATH=older_checkout SK_DENOISE_DATA=folder python benchmarks/pretrained_colour.py --label before
 
-The images are those that ``pretraining/data.py`` holds out of training, cut to their middle of at most
-256 x 256. Noise is white and Gaussian, drawn from ``RandomState(0)`` for each image and not clipped; sigma is
-an argument of ``denoise_image``; its output is rounded to 8 bits. The table has the mean PSNR (range 1) over
-the images of a group, and in how many images the output is worse than the noisy input. The second command
-measures the weights of another checkout of this package: its rows are added to those on file. Results go to
-``benchmarks/results/pretrained_colour.json`` and ``.md``; ``--every N`` takes every so many images for a
-quick try and prints only.
+The images are the photos, Berkeley photos and drawings that ``pretraining/data.py`` holds out of training,
+cut to their middle of at most 256 x 256. Noise is white and Gaussian, drawn from ``RandomState(0)`` for each
+image and not clipped; sigma is an argument of ``denoise_image``; its output is rounded to 8 bits. The table
+has the mean PSNR (data range 1) over the images of a group, and the number of images with an output worse
+than the noisy input. The second command measures the weights of another checkout of this package, and adds
+its rows to those on file. Results are written to ``benchmarks/results/pretrained_colour.json`` and ``.md``;
+``--every N`` takes every N-th image for a quick try and prints only.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def by_model(model: str) -> Callable[[np.ndarray, float], np.ndarray]:
 
 
 def psnr(output: np.ndarray, clean: np.ndarray) -> float:
-    """Return the PSNR of an output rounded to 8 bits; one without an error counts as 0.1 levels off."""
+    """Return the PSNR of an output that is rounded to 8 bits."""
+    # An output without an error counts as 0.1 grey levels off, so that the mean is finite.
     output = np.round(255 * output).clip(0, 255) / 255
     return -10 * float(np.log10(max(np.mean((output - clean) ** 2), (0.1 / 255) ** 2)))
 
@@ -73,7 +74,7 @@ def measured(methods: dict[str, Callable[[np.ndarray, float], np.ndarray]], ever
 
 
 def table(rows: Rows) -> str:
-    """Return the means as tables in Markdown, with the number of images below the noisy input."""
+    """Return means as Markdown tables, with the number of images below the input."""
     lines = []
     for group, methods in rows.items():
         n = len(methods[next(iter(methods))][str(LEVELS[0])])
@@ -89,11 +90,11 @@ def table(rows: Rows) -> str:
 
 
 def main() -> None:
-    """Measure, and put the results on file."""
+    """Measure the weights, and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--label", help="measure the rgb weights alone, and add them by this name")
+    parser.add_argument("--label", help="measure the rgb weights alone, and add them under this name")
     parser.add_argument("--every", type=int, default=1, metavar="N")
     options = parser.parse_args()
     if options.label is None:

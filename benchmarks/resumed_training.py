@@ -1,9 +1,9 @@
-"""Runs of ``sk-denoise train`` that were killed and went on, beside runs that were left alone.
+"""Compare killed and resumed runs of ``sk-denoise train`` with whole runs.
 
     python benchmarks/resumed_training.py
 
-A run is killed right after the file of an epoch was written, in a process of its own, and goes on with
-``--resume``. Parts of photographs and a small network, so that all of it takes minutes.
+A run in its own process is killed after the file of an epoch is written, and continued with ``--resume``. The
+images are parts of photos and the network is small, so the benchmark takes minutes.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def main() -> None:
         for part, images in load_images("gray").items():
             if part in ("train", "test"):
                 write_all(folder / part, images)
-        found = {at: [quality(folder, at, seed) for seed in SEEDS] for at in BREAKS}
-    text = as_table(found)
+        scores = {at: [quality(folder, at, seed) for seed in SEEDS] for at in BREAKS}
+    text = as_table(scores)
     print(text)
     (HERE / "results" / "resumed_training.md").write_text(text)
 
@@ -53,7 +53,7 @@ def write_all(folder: Path, images: list[np.ndarray]) -> None:
 
 
 def quality(folder: Path, at: int | None, seed: int) -> float:
-    """Return the PSNR on other images after a run that was killed at an epoch."""
+    """Return the PSNR on test images after a run that was killed at an epoch."""
     model, results = folder / f"{at}_{seed}.safetensors", folder / "results.json"
     arguments = ["train", str(folder / "train"), "-o", str(model), "--seed", str(seed), *OPTIONS]
     if at is None:
@@ -62,8 +62,8 @@ def quality(folder: Path, at: int | None, seed: int) -> float:
         done = subprocess.run([sys.executable, __file__, str(at), *arguments], check=False)
         assert done.returncode == -signal.SIGKILL
         assert sk_denoise([*arguments, "--resume"]) == 0
-    asked = [str(model), str(folder / "test"), "--noise", "gaussian:0.1", "-o", str(results), "--overwrite"]
-    assert sk_denoise(["evaluate", *asked]) == 0
+    options = [str(model), str(folder / "test"), "--noise", "gaussian:0.1", "-o", str(results), "--overwrite"]
+    assert sk_denoise(["evaluate", *options]) == 0
     return json.loads(results.read_text())["results"][0]["psnr"]
 
 
@@ -80,21 +80,21 @@ def killed(at: int, arguments: list[str]) -> None:
     sk_denoise(arguments)
 
 
-def as_table(found: dict[int | None, list[float]]) -> str:
+def as_table(scores: dict[int | None, list[float]]) -> str:
     """Return the results as a page."""
-    whole = np.mean(found[None])
+    whole = np.mean(scores[None])
     lines = [
         "# Training that was killed and resumed",
         "",
         f"`python benchmarks/resumed_training.py`: {EPOCHS} epochs of `sk-denoise train --noise "
         "gaussian:0.1`, killed after an epoch and resumed; PSNR on five other photographs, mean "
-        f"of {len(SEEDS)} seeds, which differ by {np.ptp(found[None]):.2f} dB where nothing is killed.",
+        f"of {len(SEEDS)} seeds, which differ by {np.ptp(scores[None]):.2f} dB where nothing is killed.",
         "",
         "| killed after epoch | PSNR | beside a run that was left alone, by seed |",
         "|---|---|---|",
     ]
-    for at, values in found.items():
-        apart = ", ".join(f"{v - w:+.2f}" for v, w in zip(values, found[None], strict=True))
+    for at, values in scores.items():
+        apart = ", ".join(f"{v - w:+.2f}" for v, w in zip(values, scores[None], strict=True))
         beside = "" if at is None else f"{np.mean(values) - whole:+.2f} ({apart})"
         lines.append(f"| {at or 'never'} | {np.mean(values):.2f} dB | {beside} |")
     return "\n".join(lines) + "\n"

@@ -1,14 +1,14 @@
-"""Speed beside what one would write instead: a bare torch loop, skorch with its defaults, Keras.
+"""Compare the speed with a bare torch loop, skorch and Keras.
 
     [SK_DENOISE_DATA=folder] python benchmarks/speed.py [fit] [search] [import] [memory] [quality] [compile]
         [--workloads dense conv ...] [--sides sk_denoise torch ...] [--repeats 5] [--device cuda] [--add]
 
-Every side trains the same network (the weights of one seed where torch trains it) with Adam at 1e-3 and the
-mean squared error, on the same rows in batches of the same size, with fresh noise in every batch. Sides run
-in turns, each fit in a process of its own after a short one to warm up; seconds are those of ``fit`` and of
+Every side trains the same network (in torch with the weights of one seed) with Adam at 1e-3 and the mean
+squared error, on the same rows in batches of the same size, with fresh noise in every batch. Sides run
+alternately, each fit in its own process after a short one to warm up; seconds are those of ``fit`` and of
 ``predict`` on all rows. MNIST is read from ``mnist.npz`` in the folder; without it those workloads are
-skipped with a word, and so is Keras where it is not installed (``pip install -e ".[bench]"``). Runs go
-to ``benchmarks/results/speed.json`` and medians and ratios to ``speed.md``. Run nothing else meanwhile.
+skipped with a message, and so is Keras if it is not installed (``pip install -e ".[bench]"``). Runs are
+written to ``benchmarks/results/speed.json``, medians and ratios to ``speed.md``. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RESULTS = Path(__file__).parent / "results"
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
-# workloads -----------------------------------------------------------------------------------------------
+# workloads ---------------------------------------------------------------------------------------------
 
 
 def mnist(rows: int) -> np.ndarray:
@@ -50,7 +50,7 @@ def flat_mnist(rows: int) -> np.ndarray:
 
 
 def table(rows: int, columns: int) -> np.ndarray:
-    """Return correlated columns, as tables have them."""
+    """Return correlated columns, as in tables."""
     rng = np.random.default_rng(0)
     factors, loadings = rng.normal(size=(rows, 16)), rng.normal(size=(16, columns))
     return (np.tanh(factors @ loadings / 4) + 0.1 * rng.normal(size=(rows, columns))).astype(np.float32)
@@ -64,7 +64,7 @@ def small_table(rows: int) -> np.ndarray:
 
 
 def patches(count: int) -> np.ndarray:
-    """Return 64 x 64 patches of images that scikit-image carries, in [0, 1]."""
+    """Return 64 x 64 patches of images of scikit-image, in [0, 1]."""
     from skimage import color, data
 
     images = [data.camera() / 255, color.rgb2gray(data.astronaut()), color.rgb2gray(data.coffee())]
@@ -78,21 +78,21 @@ def patches(count: int) -> np.ndarray:
 
 
 def dense(*sizes: int, **activations: str) -> Callable[..., Any]:
-    """Return what builds a dense autoencoder."""
+    """Return the spec of a dense autoencoder."""
     from sk_denoise import DenseNetwork
 
     return DenseNetwork(sizes, **activations)
 
 
 def conv(*sizes: int) -> Any:
-    """Return what builds a convolutional autoencoder."""
+    """Return the spec of a convolutional autoencoder."""
     from sk_denoise import ConvNetwork
 
     return ConvNetwork(sizes, hidden_layer_sizes=(128,), activation="leaky_relu")
 
 
 def stack(input_shape: tuple[int, ...], latent_dim: int) -> Any:
-    """Return 15 convolutions of 64 channels, as denoisers of photos have them."""
+    """Return 15 convolutions of 64 channels, as in denoisers of photos."""
     from torch import nn
 
     channels = [input_shape[0], *[latent_dim] * 14, input_shape[0]]
@@ -104,7 +104,7 @@ def stack(input_shape: tuple[int, ...], latent_dim: int) -> Any:
 
 @dataclass(frozen=True)
 class Workload:
-    """A network, its data, and how long it trains."""
+    """A network, its data, and the length of its training."""
 
     title: str
     data: Callable[[int], np.ndarray]
@@ -207,7 +207,7 @@ WORKLOADS = {
 }
 
 
-# sides: each returns the seconds of a fit, and what predicts ---------------------------------------------
+# sides: each returns the seconds of a fit and a function to predict ------------------------------------
 
 
 def sk_denoise_side(
@@ -244,7 +244,8 @@ def module_of(work: Workload, X: np.ndarray) -> Any:
     shape = X.shape[1:] if X.ndim == 2 else (1, *X.shape[1:])
     module = getattr(network, "build", network)(shape, work.latent_dim)
     for part in (getattr(module, "encoder", []), getattr(module, "decoder", [])):
-        for place, layer in enumerate(part):  # what torch has for it, in torch's own layout of memory
+        # The layers of torch, for the memory layout of torch.
+        for place, layer in enumerate(part):
             if isinstance(layer, GridToRow):
                 part[place] = torch.nn.Flatten()
             elif isinstance(layer, RowToGrid):
@@ -253,7 +254,7 @@ def module_of(work: Workload, X: np.ndarray) -> Any:
 
 
 def batch_of(X: np.ndarray) -> np.ndarray:
-    """Return rows as torch's layers take them."""
+    """Return rows in the layout of torch's layers."""
     return X if X.ndim == 2 else X[:, None]
 
 
@@ -290,12 +291,12 @@ def torch_side(work: Workload, X: np.ndarray, device: str, fused: bool) -> tuple
 
 
 def skorch_side(work: Workload, X: np.ndarray, device: str) -> tuple[float, Predict]:
-    """Train and predict by skorch's regressor with its defaults, all rows in training and no printing."""
+    """Train and predict by skorch's regressor, without validation and printing."""
     import torch
     from skorch import NeuralNetRegressor
 
     class Noisy(torch.nn.Module):
-        """The network, behind fresh noise in training."""
+        """The network, with fresh noise during training."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -328,7 +329,7 @@ def keras_side(work: Workload, X: np.ndarray, device: str) -> tuple[float, Predi
     import keras
 
     class Noise(keras.layers.Layer):
-        """Fresh noise in training."""
+        """Layer that adds fresh noise during training."""
 
         def call(self, x: Any, training: bool = False) -> Any:
             if not training:
@@ -346,7 +347,7 @@ def keras_side(work: Workload, X: np.ndarray, device: str) -> tuple[float, Predi
 
 
 def keras_layers(module: Any) -> Iterator[Any]:
-    """Yield the Keras layers that a torch module of ours amounts to."""
+    """Yield the Keras layers that are equivalent to a torch module."""
     from keras import layers
     from torch import nn
 
@@ -377,7 +378,7 @@ SIDES: dict[str, Callable[..., tuple[float, Predict]]] = {
 }
 
 
-# what is measured in a process of its own ----------------------------------------------------------------
+# measurements, each in its own process -----------------------------------------------------------------
 
 
 def measure_fit(side: str, name: str, device: str) -> dict[str, float]:
@@ -421,6 +422,9 @@ def measure_search(side: str, name: str, device: str) -> dict[str, float]:
                 module__input_shape=(64,),
                 module__hidden_layer_sizes=(512,),
                 module__latent_dim=64,
+                module__activation="relu",
+                module__latent_activation="relu",
+                module__output_activation="identity",
                 optimizer=torch.optim.Adam,
                 batch_size=64,
                 max_epochs=30,
@@ -437,7 +441,7 @@ def measure_search(side: str, name: str, device: str) -> dict[str, float]:
 
 
 def measure_import(side: str, name: str, device: str) -> dict[str, float]:
-    """Time the import of what a side needs to fit."""
+    """Time the imports that a side needs for a fit."""
     start = time.perf_counter()
     if side == "sk_denoise":
         from sk_denoise import DenoisingAutoencoder, GaussianNoiser  # noqa: F401
@@ -451,7 +455,10 @@ def measure_import(side: str, name: str, device: str) -> dict[str, float]:
 
 
 def measure_memory(side: str, name: str, device: str) -> dict[str, float]:
-    """Measure the peak of a fit on (20,000 x 784) in MB, data included, over that of a small fit before."""
+    """Measure the peak memory of a fit on 20,000 x 784 in MB, data included.
+
+    The peak of a small fit before is subtracted.
+    """
     from resource import RUSAGE_SELF, getrusage
 
     work = WORKLOADS["dense"]
@@ -464,7 +471,7 @@ def measure_memory(side: str, name: str, device: str) -> dict[str, float]:
 
 
 def measure_quality(side: str, name: str, device: str) -> dict[str, float]:
-    """Compare precisions on rows that were held out, three seeds each."""
+    """Compare precisions on held-out rows, with three seeds each."""
     work = WORKLOADS[name]
     X = work.data(work.rows)
     n_test = len(X) // 6
@@ -480,7 +487,10 @@ def measure_quality(side: str, name: str, device: str) -> dict[str, float]:
 
 
 def measure_compile(side: str, name: str, device: str) -> dict[str, float]:
-    """Time a step of the bare loop in bfloat16 (ms) as it is and compiled, and the first compiled one (s)."""
+    """Time a step of the bare loop in bfloat16, as it is and compiled.
+
+    Steps are in milliseconds, the first compiled step is in seconds.
+    """
     import torch
 
     work = WORKLOADS[name]
@@ -497,8 +507,8 @@ def measure_compile(side: str, name: str, device: str) -> dict[str, float]:
             clean = data[torch.randint(len(data), (work.batch_size,), device=device)]
             optimizer.zero_grad()
             with torch.autocast(device, torch.bfloat16, cache_enabled=False):
-                answer = module(clean + work.sigma * torch.randn_like(clean))
-            torch.nn.functional.mse_loss(answer.float(), clean).backward()
+                output = module(clean + work.sigma * torch.randn_like(clean))
+            torch.nn.functional.mse_loss(output.float(), clean).backward()
             optimizer.step()
 
         start = time.perf_counter()
@@ -532,11 +542,11 @@ BY_WORKLOAD = ("fit", "quality", "compile")
 ONCE = ("quality", "compile")
 
 
-# all of them in turns ------------------------------------------------------------------------------------
+# all measurements --------------------------------------------------------------------------------------
 
 
 def in_process(part: str, side: str, name: str, device: str) -> dict[str, float]:
-    """Measure in a fresh process, so that no side inherits another's threads or memory."""
+    """Measure in a fresh process, without the threads and memory of other sides."""
     run = subprocess.run(
         [sys.executable, __file__, "--child", part, side, name, "--device", device],
         env={**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -557,7 +567,7 @@ def title_of(key: str) -> str:
 
 
 def table_of(key: str, runs: dict[str, list[dict[str, float]]]) -> str:
-    """Return the table of a part: medians, and how many times as long as ours the others take."""
+    """Return the table of a part: medians, and ratios to sk_denoise."""
     middle = {side: {k: median(run[k] for run in done) for k in done[0]} for side, done in runs.items()}
     columns = list(next(iter(middle.values())))
     timed = [column for column in columns if column in ("fit", "predict", "import", "peak")]
@@ -577,7 +587,7 @@ def table_of(key: str, runs: dict[str, list[dict[str, float]]]) -> str:
 
 
 def head_of(device: str) -> str:
-    """Return what stands above the tables."""
+    """Return the text above the tables."""
     import torch
     from precision import name_of_processor
 
@@ -590,7 +600,7 @@ def head_of(device: str) -> str:
 
 
 def main() -> None:
-    """Measure the parts asked for on all sides in turns, and put every run on file."""
+    """Measure the given parts on all sides alternately, and write every run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -598,7 +608,7 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="*", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--sides", nargs="*", choices=SIDES, default=list(SIDES))
     parser.add_argument("--repeats", type=int, default=5, help="runs of each side (default: 5)")
-    parser.add_argument("--device", default="cpu", help="of the sides that torch computes")
+    parser.add_argument("--device", default="cpu", help="device of the sides that use torch")
     parser.add_argument("--add", action="store_true", help="keep the runs on file and add to them")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -626,9 +636,9 @@ def main() -> None:
             key = f"{part} {name}".strip()
             if not options.add:
                 runs.pop(key, None)
-            taking_part = [side for side in sides if side in ONLY_SIDES.get(part, SIDES)]
+            selected = [side for side in sides if side in ONLY_SIDES.get(part, SIDES)]
             for turn in range(1 if part in ONCE else options.repeats):
-                for side in taking_part:
+                for side in selected:
                     measured = in_process(part, side, name, options.device)
                     runs.setdefault(key, {}).setdefault(side, []).append(measured)
                     file.write_text(json.dumps(runs, indent=1) + "\n")

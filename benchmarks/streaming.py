@@ -1,11 +1,12 @@
-"""Training from folders of photos: time beside the same patches in memory, and memory for many files.
+"""Measure time and memory of training from folders of photos.
 
     SK_DENOISE_DATA=folder python benchmarks/streaming.py [--repeats 3] [--sides folder memory ...]
 
-All sides train the pooling autoencoder on 64 x 64 colour patches under Gaussian noise, each fit in a process
-of its own; sides run in turns. The photos are those of ``bsds500/train`` in the folder. Seconds are those of
-``fit_patches`` or ``fit`` alone; memory is the peak of the whole process, Python and torch included. Results
-go to ``benchmarks/results/streaming.json`` and ``.md``. Run nothing else meanwhile.
+The time is compared with that of the same patches in memory, and the memory is measured for many files. All
+sides train the pooling autoencoder on 64 x 64 colour patches under Gaussian noise, each fit in its own
+process; sides run alternately. The photos are those of ``bsds500/train`` in the folder. Seconds are those of
+``fit_patches`` or ``fit`` alone; memory is the peak of the whole process, with Python and torch. Results are
+written to ``benchmarks/results/streaming.json`` and ``.md``. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -27,17 +28,18 @@ import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
 PATCH, PER_IMAGE, BATCH, EPOCHS, SIGMA = 64, 16, 32, 2, 25 / 255
-MANY = 3559  # images of the photo tutorial
-LARGE = (1024, 1530)  # their height and width
+# Number, height and width of the images of the photo tutorial.
+MANY = 3559
+LARGE = (1024, 1530)
 
 
 def photos() -> list[Path]:
     """Return the photos to train on."""
     folder = Path(os.environ.get("SK_DENOISE_DATA", "")) / "bsds500" / "train"
-    found = sorted(folder.glob("*.jpg"))
-    if not found:
+    files = sorted(folder.glob("*.jpg"))
+    if not files:
         sys.exit(f"No photos in {folder}: set SK_DENOISE_DATA to the folder that holds bsds500/train.")
-    return found
+    return files
 
 
 def estimator(epochs: int = EPOCHS) -> Any:
@@ -54,16 +56,16 @@ def estimator(epochs: int = EPOCHS) -> Any:
     )
 
 
-def streamed(images: Any, **how: Any) -> Callable[[], Any]:
-    """Return a fit on patches that are drawn afresh in every epoch."""
+def streamed(images: Any, **options: Any) -> Callable[[], Any]:
+    """Return a fit on patches that are drawn again in every epoch."""
     from sk_denoise.datasets import RandomPatches
 
-    patches = RandomPatches(images, PATCH, **{"patches_per_image": PER_IMAGE, **how})
+    patches = RandomPatches(images, PATCH, **{"patches_per_image": PER_IMAGE, **options})
     return lambda: estimator().fit_patches(patches)
 
 
 def from_folder(work: Path) -> Callable[[], Any]:
-    """Stream the folder; what was decoded once is kept while it fits in the cache."""
+    """Stream the folder, with decoded photos in the cache."""
     from sk_denoise.datasets import ImageFolder
 
     return streamed(ImageFolder(photos()[0].parent))
@@ -84,7 +86,7 @@ def from_list(work: Path) -> Callable[[], Any]:
 
 
 def from_array(work: Path) -> Callable[[], Any]:
-    """Fit as many patches as an epoch has, cut once and held in memory as single precision."""
+    """Fit as many patches as an epoch has, cut once and kept in memory."""
     from sk_denoise.datasets import extract_patches
     from sk_denoise.io import read_image
 
@@ -95,7 +97,7 @@ def from_array(work: Path) -> Callable[[], Any]:
 
 
 def repeated(work: Path, files: list[Path], n: int) -> Path:
-    """Return a folder of n files made by repetition, as links."""
+    """Return a folder of n files, made of repeated links."""
     folder = work / "repeated"
     folder.mkdir()
     for number in range(n):
@@ -105,7 +107,8 @@ def repeated(work: Path, files: list[Path], n: int) -> Path:
 
 
 def copies(work: Path) -> list[Path]:
-    """Return copies of the photos on the disk of the working folder, where links can be made."""
+    """Return copies of the photos in the working folder."""
+    # Hard links need one file system.
     folder = work / "copies"
     folder.mkdir()
     for path in photos():
@@ -126,7 +129,7 @@ def enlarged(work: Path, n: int = 40) -> list[Path]:
 
 
 def one_epoch(files: list[Path], work: Path, n: int) -> Callable[[], Any]:
-    """Return one pass over n files, one patch of each, however many files there are."""
+    """Return a fit of one epoch over n files, with one patch of each."""
     from sk_denoise.datasets import ImageFolder, RandomPatches
 
     folder = ImageFolder(repeated(work, files, n))
@@ -151,11 +154,12 @@ SIDES: dict[str, tuple[str, Callable[[Path], Callable[[], Any]]]] = {
         lambda work: one_epoch(enlarged(work), work, MANY),
     ),
 }
-ONCE = {"few", "many", "more", "few large", "many large"}  # these are about memory
+# These sides measure memory, which one run shows.
+ONCE = {"few", "many", "more", "few large", "many large"}
 
 
 def measure(side: str) -> dict[str, float]:
-    """Train once, and return seconds and the peak of memory."""
+    """Train once, and return seconds and the peak memory."""
     with tempfile.TemporaryDirectory() as work:
         fit = SIDES[side][1](Path(work))
         start = time.perf_counter()
@@ -189,7 +193,7 @@ def table_of(runs: dict[str, list[dict[str, float]]]) -> str:
 
 
 def main() -> None:
-    """Measure the sides in turns, and put every run on file."""
+    """Measure the sides alternately, and write every run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

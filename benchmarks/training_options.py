@@ -1,12 +1,12 @@
-"""What each option of training is worth beside the defaults: schedules, clipping, averaging, best weights.
+"""Measure each training option: schedules, clipping, averaging, best weights.
 
     python benchmarks/training_options.py [--seeds 3] [--data digits cancer photos]
 
-Every option is tried alone, with all else as it is by default, on the digits and the breast cancer table of
-scikit-learn and on the photos of scikit-image (a small network, 600 steps); the same seeds, samples and test
-noise for all. Figures are PSNR in dB on samples that nothing saw, as differences from the default of the same
-seed: mean and standard error over seeds. They go to ``benchmarks/results/training_options.json`` and
-``.md``, after every one.
+Every option is tried alone, with defaults for all others, on the digits and the breast cancer table of
+scikit-learn and on the photos of scikit-image (a small network, 600 steps). Seeds, samples and test noise are
+the same for all. Figures are PSNR in dB on test samples, as differences from the default with the same seed:
+mean and standard error over seeds. They are written to ``benchmarks/results/training_options.json`` and
+``.md``, after every fit.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "held out a tenth, best weights": {"early_stopping": True, "n_iter_no_change": 10**6},
 }
 
-Data = tuple[Any, Any, Any, Callable[..., Any]]  # training samples, test samples, scorer, estimator
+# Training samples, test samples, scorer, estimator.
+Data = tuple[Any, Any, Any, Callable[..., Any]]
 
 
 def digits() -> Data:
@@ -57,7 +58,7 @@ def digits() -> Data:
 
 
 def cancer() -> Data:
-    """Return the breast cancer table, its columns in their deviations."""
+    """Return the breast cancer table, with standardized columns."""
     X = load_breast_cancer().data
     X = ((X - X.mean(axis=0)) / X.std(axis=0))[np.random.default_rng(0).permutation(len(X))]
     scorer = make_denoising_scorer(GaussianNoiser(0.5, random_state=0), data_range=1)
@@ -81,7 +82,7 @@ DATA = {"digits": digits, "cancer": cancer, "photos": photos}
 
 
 def with_last_weights(estimator: Any) -> tuple[Any, dict[str, Any]]:
-    """Return an estimator that validates and keeps its last weights, and arguments of its fit."""
+    """Return an estimator and a dict that gets the estimator with its last weights."""
     kept: dict[str, Any] = {}
 
     def keep(fitted: Any, epoch: dict[str, Any]) -> None:
@@ -91,7 +92,7 @@ def with_last_weights(estimator: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def score_of(name: str, option: dict[str, Any], seed: int) -> float:
-    """Return the PSNR that an option reaches."""
+    """Return the PSNR with an option."""
     train, test, scorer, make = DATA[name]()
     parameters = {key: value for key, value in option.items() if key != "best"}
     estimator = make(random_state=seed, **parameters)
@@ -134,7 +135,7 @@ def table_of(results: dict[str, dict[str, list[float]]]) -> str:
 
 
 def main() -> None:
-    """Measure, and write after every figure."""
+    """Measure all options, and write the results after every fit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))

@@ -1,12 +1,13 @@
-"""The tutorials' recipes on MNIST: sk_denoise beside Keras, in turns, each fit in a process of its own.
+"""Compare sk_denoise with Keras on the recipes of the tutorials, on MNIST.
 
     SK_DENOISE_DATA=folder python benchmarks/tutorials.py [dense] [conv] [cross_entropy] [best]
         [--repeats 3] [--add]
 
-The folder holds mnist.npz. Keras runs where it is installed (``pip install -e ".[bench]"``) and is
-skipped with a word where it is not. Seconds are those of ``fit`` and include what it compiles; "dB" is the
-mean PSNR of the 10,000 test digits under one fixed draw of noise, data range 1. Every run goes to
-``benchmarks/results/tutorials.json`` and the medians to ``tutorials.md`` beside it. Run nothing else then.
+The folder holds mnist.npz. Both sides run alternately, each fit in its own process. Without Keras (``pip
+install -e ".[bench]"``) its side is skipped with a message. Seconds are those of ``fit``, with its
+compilation; "dB" is the mean PSNR of the 10,000 test digits under one fixed draw of noise, data range 1.
+Every run is written to ``benchmarks/results/tutorials.json``, the medians to ``tutorials.md``. Run nothing
+else meanwhile.
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ RECIPES = {
     "cross_entropy": "784-64-784, noise factor 0.5 clipped, Adadelta, cross-entropy, batch 256, 100 epochs",
     "best": "noise N(0.5, 0.5) clipped, with free latent, channels and epochs",
 }
+# Mean and sigma.
 NOISE = {
     "dense": (0.0, 0.2),
     "conv": (0.5, 0.5),
     "cross_entropy": (0.0, 0.5),
     "best": (0.5, 0.5),
-}  # mean, sigma
+}
 
 
 def corrupt(X: np.ndarray, recipe: str, seed: int) -> np.ndarray:
@@ -48,7 +50,7 @@ def corrupt(X: np.ndarray, recipe: str, seed: int) -> np.ndarray:
     return np.clip(X + noise, 0, 1)
 
 
-# ours -----------------------------------------------------------------------------------------------------
+# ours --------------------------------------------------------------------------------------------------
 
 
 def sk_denoise_side(recipe: str, train: np.ndarray, test: np.ndarray) -> tuple[float, np.ndarray]:
@@ -160,13 +162,13 @@ def keras_side(recipe: str, train: np.ndarray, test: np.ndarray) -> tuple[float,
     return time.perf_counter() - start, model.predict(noisy_test, verbose=0).reshape(test.shape)
 
 
-# both -----------------------------------------------------------------------------------------------------
+# both --------------------------------------------------------------------------------------------------
 
 SIDES = {"sk_denoise": sk_denoise_side, "keras": keras_side}
 
 
 def measure(side: str, recipe: str) -> None:
-    """Fit once, and print what came out as JSON."""
+    """Fit once, and print the figures as JSON."""
     from sk_denoise.datasets import load_handwritten
     from sk_denoise.metrics import psnr
 
@@ -182,7 +184,7 @@ def measure(side: str, recipe: str) -> None:
 
 
 def in_process(side: str, recipe: str) -> dict[str, float]:
-    """Measure in a fresh process, so that no side inherits the other's threads or memory."""
+    """Measure in a fresh process, without the threads and memory of the other side."""
     run = subprocess.run(
         [sys.executable, __file__, recipe, "--side", side],
         env={**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -215,7 +217,8 @@ def table_of(recipe: str, runs: dict[str, list[dict[str, float]]]) -> str:
 
 
 def record(recipe: str, side: str, scores: dict[str, float], runs: dict[str, Any]) -> None:
-    """Put a run on file, and write all tables anew: what was measured survives whatever comes next."""
+    """Add a run to the file, and write all tables."""
+    # At once, so that an interruption loses nothing.
     runs.setdefault(recipe, {}).setdefault(side, []).append(scores)
     RUNS.write_text(json.dumps(runs, indent=1) + "\n")
     tables = [table_of(name, runs[name]) for name in RECIPES if name in runs]
@@ -229,7 +232,7 @@ Output of `python benchmarks/tutorials.py` on 2 cores (AMD EPYC, AVX512-BF16, no
 
 
 def main() -> None:
-    """Measure the recipes asked for on both sides in turns, and put every run on file."""
+    """Measure the given recipes on both sides alternately, and write every run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,14 +1,14 @@
-"""How far the standard deviation of a denoiser can be trusted: ensembles of seeds beside Monte Carlo dropout.
+"""Compare the standard deviation of ensembles with that of Monte Carlo dropout.
 
     python benchmarks/uncertainty.py
 
 On the digits (sigma 0.25) and the breast cancer table of scikit-learn (sigma 0.5 of each deviation):
-ensembles of 2 to 8 seeds, and a network with dropout asked 30 times, at four rates. A tenth of the training
-samples is held out for calibration, in the same way for both: ``std ** 2 = floor ** 2 + gain * spread ** 2``.
-What counts, on samples that nothing saw: PSNR of the mean answer; how the standard deviation ranks the errors
-of entries and of samples (Spearman); how much larger errors are than the spread as it is; the share of errors
-within 1.96 deviations, before and after calibration, which should be 0.95. Results go to
-``benchmarks/results/uncertainty.json`` and ``.md``.
+ensembles of 2 to 8 seeds, and a network with 30 passes of dropout, at four dropout rates. A tenth of the
+training samples is held out for calibration, in the same way for both: ``std ** 2 = floor ** 2 + gain *
+spread ** 2``. The figures, on test samples, are the PSNR of the mean prediction; the rank correlation
+(Spearman) of the standard deviation with the errors of entries and of samples; the ratio of the errors to the
+uncalibrated spread; and the share of errors within 1.96 deviations, before and after calibration, which
+should be 0.95. Results are written to ``benchmarks/results/uncertainty.json`` and ``.md``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Arrays = NDArray[np.float64]
 
 
 def data_of(name: str) -> tuple[Arrays, Arrays, Arrays, float]:
-    """Return samples to train on, to calibrate with and to test with, and the level of the noise."""
+    """Return samples for training, calibration and test, and the noise level."""
     X, sigma = (load_digits().data / 16, 0.25) if name == "digits" else (load_breast_cancer().data, 0.5)
     if name != "digits":
         X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -55,7 +55,7 @@ def data_of(name: str) -> tuple[Arrays, Arrays, Arrays, float]:
 
 
 class WithDropout(nn.Sequential):
-    """The dense network of the default, as wide, with dropout after every hidden layer."""
+    """The default dense network, with dropout after every hidden layer."""
 
     def __init__(self, n_features: int, latent_dim: int, rate: float) -> None:
         widths = (n_features, 512, latent_dim, 512)
@@ -65,21 +65,23 @@ class WithDropout(nn.Sequential):
         super().__init__(*layers, nn.Linear(widths[-1], n_features))
 
 
-def dropped(dae: DenoisingAutoencoder, noisy: Arrays) -> Arrays:
-    """Return the answers of many passes with dropout on."""
+def predict_with_dropout(dae: DenoisingAutoencoder, noisy: Arrays) -> Arrays:
+    """Return the predictions of many passes with dropout."""
     module, prepare = dae.net_.module_, dae._preparation_
     x = prepare.input(torch.as_tensor(noisy)).float()
     module.train()
     with torch.no_grad():
-        answers = [prepare.restore(module(x).double()).numpy() for _ in range(PASSES)]
+        predictions = [prepare.restore(module(x).double()).numpy() for _ in range(PASSES)]
     module.eval()
-    return np.array(answers)
+    return np.array(predictions)
 
 
-def judged(answers: Arrays, clean: Arrays, for_calibration: Arrays, clean_there: Arrays) -> dict[str, float]:
-    """Return what counts, of the answers to test samples and to those held out for calibration."""
-    errors, variance = answers.mean(axis=0) - clean, answers.var(axis=0, ddof=1)
-    squares = np.square(for_calibration.mean(axis=0) - clean_there).ravel()
+def compute_figures(
+    predictions: Arrays, clean: Arrays, for_calibration: Arrays, clean_calibration: Arrays
+) -> dict[str, float]:
+    """Return the figures of test predictions, with calibration by held-out ones."""
+    errors, variance = predictions.mean(axis=0) - clean, predictions.var(axis=0, ddof=1)
+    squares = np.square(for_calibration.mean(axis=0) - clean_calibration).ravel()
     spreads = for_calibration.var(axis=0, ddof=1).ravel()
     (floor, gain), _ = nnls(np.stack([np.ones(spreads.size), spreads], axis=1), squares)
     calibrated = floor + gain * variance
@@ -87,7 +89,7 @@ def judged(answers: Arrays, clean: Arrays, for_calibration: Arrays, clean_there:
         k: np.mean(np.abs(errors) <= 1.96 * np.sqrt(v)) for k, v in (("r", variance), ("c", calibrated))
     }
     of_samples = (calibrated.mean(axis=1), np.square(errors).mean(axis=1))
-    found = {
+    figures = {
         "psnr": np.mean(-10 * np.log10(np.square(errors).mean(axis=1))),
         "entries": spearmanr(variance.ravel(), np.abs(errors).ravel()).statistic,
         "samples": spearmanr(*of_samples).statistic,
@@ -95,27 +97,29 @@ def judged(answers: Arrays, clean: Arrays, for_calibration: Arrays, clean_there:
         "raw": within["r"],
         "calibrated": within["c"],
     }
-    return {name: float(value) for name, value in found.items()}
+    return {name: float(value) for name, value in figures.items()}
 
 
 def measure(name: str) -> dict[str, dict[str, float]]:
-    """Return what counts for every way of being unsure."""
+    """Return the figures of every ensemble and every dropout rate."""
     train, calibration, test, sigma = data_of(name)
     draw = np.random.default_rng(1)
-    noisy, noisy_there = (x + sigma * draw.normal(size=x.shape) for x in (test, calibration))
+    noisy, noisy_calibration = (x + sigma * draw.normal(size=x.shape) for x in (test, calibration))
     noise, results = GaussianNoiser(sigma), {}
     seeds = [DenoisingAutoencoder(noise=noise, random_state=s).fit(train) for s in range(max(MEMBERS))]
-    answers, there = (np.array([dae.predict(x) for dae in seeds]) for x in (noisy, noisy_there))
+    predictions, for_calibration = (
+        np.array([dae.predict(x) for dae in seeds]) for x in (noisy, noisy_calibration)
+    )
     for n in MEMBERS:
-        results[f"{n} seeds"] = judged(answers[:n], test, there[:n], calibration)
+        results[f"{n} seeds"] = compute_figures(predictions[:n], test, for_calibration[:n], calibration)
         print(name, n, results[f"{n} seeds"], flush=True)
     for rate in RATES:
         torch.manual_seed(0)
         dae = DenoisingAutoencoder(
             lambda shape, latent, rate=rate: WithDropout(shape[0], latent, rate), noise=noise, random_state=0
         ).fit(train)
-        several = dropped(dae, noisy), dropped(dae, noisy_there)
-        results[f"dropout {rate:g}"] = judged(several[0], test, several[1], calibration)
+        passes = predict_with_dropout(dae, noisy), predict_with_dropout(dae, noisy_calibration)
+        results[f"dropout {rate:g}"] = compute_figures(passes[0], test, passes[1], calibration)
         print(name, rate, results[f"dropout {rate:g}"], flush=True)
     return results
 
@@ -132,14 +136,14 @@ def table_of(results: dict[str, Any]) -> str:
     for name, kinds in results.items():
         lines += ["", f"## {name}", "", f"| | {' | '.join(COLUMNS.values())} |", "|---" * 7 + "|"]
         lines += [
-            f"| {kind} | {' | '.join(f'{found[key]:.2f}' for key in COLUMNS)} |"
-            for kind, found in kinds.items()
+            f"| {kind} | {' | '.join(f'{figures[key]:.2f}' for key in COLUMNS)} |"
+            for kind, figures in kinds.items()
         ]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Measure, and write."""
+    """Measure both data sets, and write the results."""
     results = {name: measure(name) for name in ("digits", "cancer")}
     (RESULTS / "uncertainty.json").write_text(json.dumps(results, indent=1) + "\n")
     (RESULTS / "uncertainty.md").write_text(table_of(results))

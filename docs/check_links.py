@@ -1,4 +1,4 @@
-"""Look through the built site for links inside it that lead nowhere.
+"""Find links inside the built site that lead nowhere.
 
 python docs/check_links.py docs/_build/html
 """
@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 
 class Page(HTMLParser):
-    """The links of a page and the places in it that links can lead to."""
+    """Links and anchors of a page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -21,27 +21,34 @@ class Page(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Collect what a tag refers to and what it can be referred to by."""
+        """Collect the links and the anchors of a tag."""
         for name, value in attrs:
-            if value and (name in ("href", "src") or (tag == "object" and name == "data")):
+            if value and (
+                name in ("href", "src") or (tag == "object" and name == "data")
+            ):
                 self.links.append(value)
             elif value and (name == "id" or (tag == "a" and name == "name")):
                 self.anchors.add(value)
 
 
 def broken_links(root: Path) -> list[str]:
-    """Return a line for each link inside the site that leads nowhere."""
-    files = (path for path in sorted(root.rglob("*.html")) if "_static" not in path.parts)  # no pages, those
-    pages = {path: Page(path) for path in files}
+    """Return a line for each broken link inside the site."""
+    files = sorted(root.rglob("*.html"))
+    # files in _static are parts of themes, not pages
+    pages = {path: Page(path) for path in files if "_static" not in path.parts}
     broken = []
     for path, page in pages.items():
         for link in page.links:
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
                 continue
-            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = (
+                (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            )
             anchor = unquote(parts.fragment)
-            found = target.exists() and (not anchor or target not in pages or anchor in pages[target].anchors)
+            found = target.exists() and (
+                not anchor or target not in pages or anchor in pages[target].anchors
+            )
             if not found:
                 broken.append(f"{path.relative_to(root)}: {link}")
     return broken
@@ -50,5 +57,8 @@ def broken_links(root: Path) -> list[str]:
 if __name__ == "__main__":
     site = Path(sys.argv[1]).resolve()
     lines = broken_links(site)
-    print("\n".join(lines) or f"No broken link among the {len(list(site.rglob('*.html')))} pages.")
+    print(
+        "\n".join(lines)
+        or f"No broken link among the {len(list(site.rglob('*.html')))} pages."
+    )
     sys.exit(bool(lines))

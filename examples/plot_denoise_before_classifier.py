@@ -3,15 +3,20 @@
 Denoising before a classifier
 ==============================
 
-When does a denoiser help a classifier? It does when the input is much noisier than what the classifier
-was trained on, and the classifier cannot be trained again. It helps little or not at all under weak noise,
-where the classifier can be trained on noisy data itself, and on clean tables. This example shows all four.
+When does a denoiser help a classifier? It helps if the input is much noisier than the training data of the
+classifier, and you cannot train the classifier again. It helps little or not at all
+
+- under weak noise,
+- if you can train the classifier on noisy data,
+- on clean tables.
+
+This example shows all four cases.
 """
 
 # %%
 # A frozen classifier
 # -------------------
-# A support vector machine learns scikit-learn's digits as they are. Then its input becomes noisy.
+# A support vector machine is trained on scikit-learn's digits. Later its input is noisy.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits
@@ -30,8 +35,8 @@ svm = SVC().fit(X_train, y_train)
 print(f"accuracy on clean digits: {svm.score(X_test, y_test):.3f}")
 
 # %%
-# :func:`~sk_denoise.make_robustness_scorer` asks how well a classifier or pipeline predicts from noisy
-# input: it corrupts the test digits several times over, and takes the mean accuracy.
+# :func:`~sk_denoise.make_robustness_scorer` measures the accuracy of a classifier or pipeline on noisy input.
+# It corrupts the test digits several times and returns the mean accuracy.
 levels = [0.15, 0.25, 0.35, 0.5, 0.65]
 scorers = {
     level: make_robustness_scorer(GaussianNoiser(level, random_state=0), n_copies=3) for level in levels
@@ -45,19 +50,19 @@ def accuracies(classifier):
 
 
 # %%
-# A denoiser in front
-# -------------------
-# One denoiser serves noise of any strength up to 0.65: a pair as ``noise_factor`` draws a strength for each
-# digit. It sees no labels, and the classifier stays as it is. ``Pipeline`` takes fitted steps, so nothing
-# has to be fitted again.
+# A denoiser before the classifier
+# --------------------------------
+# One denoiser covers all noise levels up to 0.65: with a pair as ``noise_factor``, each digit gets a random
+# noise level from this range. Training needs no labels, and the classifier stays unchanged. ``Pipeline``
+# accepts fitted steps, so you do not fit anything again.
 dae = DenoisingAutoencoder(noise=GaussianNoiser((0, 0.65)), max_epochs=60, random_state=0).fit(X_train)
 restored = Pipeline([("dae", dae), ("svm", svm)])
 
 # %%
-# Training on noise instead
-# -------------------------
-# Who can train the classifier again has another way: to show it noisy digits. Here are four copies of each,
-# under noise of all strengths; the pixels of a copy share one strength, as above.
+# A classifier trained on noisy digits
+# ------------------------------------
+# If you can train the classifier again, you can train it on noisy digits. Here it gets six copies of each
+# digit. Each copy has its own noise level, as above.
 rng = np.random.default_rng(0)
 copies = [
     X_train + rng.uniform(0, 0.65, (len(X_train), 1)) * rng.normal(size=X_train.shape) for _ in range(6)
@@ -74,10 +79,12 @@ for name, curve in curves.items():
     print(f"{name:28}" + "".join(f"{accuracy:7.3f}" for accuracy in curve))
 
 # %%
-# Under strong noise the frozen classifier fails, and the denoiser brings much of its accuracy back. Under
-# weak noise there is little to win. And a classifier that may learn from noisy digits needs no denoiser: it
-# does about as well without. So a denoiser is for classifiers that are given: bought, certified, shared
-# between sources of data, or too expensive to train again.
+# Under strong noise the frozen classifier fails, and the denoiser restores much of its accuracy. Under weak
+# noise there is little to gain. A classifier that is trained on noisy digits does about as well without a
+# denoiser.
+#
+# So use a denoiser for classifiers that you cannot change: they are bought, certified, shared between data
+# sources, or too expensive to train again.
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for (name, curve), style in zip(curves.items(), ["o-", "o-", "o--"], strict=True):
     ax.plot([0.0, *levels], curve, style, markersize=4, label=name)
@@ -90,12 +97,13 @@ plt.show()
 # %%
 # One pipeline, trained as a whole
 # --------------------------------
-# Noiser, denoiser and classifier also make one pipeline. In ``fit(X, y)`` with labels y, the autoencoder
-# learns from fresh noise, and the classifier from denoised noisy digits, which is what it will meet. A linear
-# classifier has more to win than a support vector machine: what it cannot express, the denoiser can.
+# You can put noiser, denoiser and classifier into one pipeline and call ``fit(X, y)`` with labels y. The
+# autoencoder is trained with fresh noise. The classifier is trained on denoised digits, as it gets them in
+# ``predict``. A linear classifier gains more than a support vector machine, because the denoiser adds the
+# nonlinear part.
 #
-# The comparison is by cross-validation, on clean folds and on noise of 0.5. In the second line the classifier
-# alone is trained on noise.
+# Cross-validation compares three pipelines, on clean folds and under noise of 0.5. In the second one the
+# classifier alone is trained on noisy digits.
 classifier = LogisticRegression(max_iter=1000)
 noiser = GaussianNoiser(0.5, random_state=0)
 dae = DenoisingAutoencoder(max_epochs=30, random_state=0)
@@ -115,9 +123,9 @@ for name, pipeline in steps.items():
 # %%
 # Not for clean tables
 # --------------------
-# Where the data are what they are, denoising them changes little at best. Published comparisons on tables go
-# both ways. Here, on measurements of breast tumours, the differences are no larger than what the folds
-# differ by.
+# On clean data, denoising changes little at best. Published comparisons on tables have mixed results. Here,
+# on measurements of breast tumours, the differences between the pipelines are no larger than those between
+# folds.
 X_table, y_table = load_breast_cancer(return_X_y=True)
 candidates = {
     "raw": [],

@@ -3,15 +3,15 @@
 A pipeline that learns to denoise
 =================================
 
-A noiser and a denoiser, one after the other, make a pipeline that learns to denoise: from clean data, in
-one call of ``fit``. This example shows what happens inside, and why it works as well as it does.
+A pipeline of a noiser and a denoiser learns to denoise from clean data, in one call of ``fit``. This example
+shows you how it works inside, and why it works well.
 """
 
 # %%
 # The two steps
 # -------------
-# Scikit-learn's digits are images of 8 x 8 pixels, here flat rows of 64 numbers in [0, 1]. The noiser
-# adds Gaussian noise with a standard deviation of 0.25, the autoencoder learns to take it away.
+# The data are scikit-learn's digits: images of 8 x 8 pixels, as flat rows of 64 numbers in [0, 1]. The noiser
+# adds Gaussian noise with a standard deviation of 0.25. The autoencoder learns to remove it.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.base import clone
@@ -36,8 +36,8 @@ pipe = Pipeline(
 pipe.fit(X_train)
 
 # %%
-# Noise that the pipeline has not seen, on digits that it has not seen, serves as the test. The quality is
-# the peak signal-to-noise ratio (PSNR) in dB, for a data range of 1: 3 dB more are half the squared error.
+# The test uses new digits with new noise. The measure is the peak signal-to-noise ratio (PSNR) in dB, for a
+# data range of 1. A gain of 3 dB means half the squared error.
 X_noisy = X_test + np.random.default_rng(1).normal(0, 0.25, X_test.shape)
 
 quality = {"noisy": psnr(X_test, X_noisy, data_range=1)}
@@ -45,29 +45,29 @@ quality["pipeline"] = psnr(X_test, pipe.predict(X_noisy), data_range=1)
 print(f"noisy: {quality['noisy']:.2f} dB, denoised: {quality['pipeline']:.2f} dB")
 
 # %%
-# No y was given. Who comes from other libraries may want to say that the clean digits are what is to be
-# learned, ``pipe.fit(X, X)``; it means the same and gives the same network, bit for bit.
+# You need no y. In other libraries you would pass the clean digits as the target, ``pipe.fit(X, X)``. That
+# works too, and gives the same network, bit for bit.
 same = clone(pipe).fit(X_train, X_train)
 print("the same predictions:", np.array_equal(same.predict(X_noisy), pipe.predict(X_noisy)))
 
 # %%
-# What the noised data carry
-# --------------------------
-# How can the second step learn from ``fit(X)``, when all it is given are noisy digits? What leaves a noiser
-# looks like any array, and carries the clean data it was made from, with the recipe of the noise.
+# Noisy data carry their clean source
+# -----------------------------------
+# The second step receives noisy digits only. It can still learn, because the output of a noiser carries the
+# clean data and the noiser itself. Otherwise it behaves like any array.
 noised = GaussianNoiser(0.25, random_state=0).fit_transform(X_train)
 source = carried_source(noised)
 print(f"{type(noised).__name__} of shape {noised.shape}, made by {source.noiser}")
 print("carries the clean digits:", np.array_equal(source.clean, X_train))
 
 # %%
-# ``target_source_`` tells where a fitted autoencoder took its targets from. The alternatives are "X" (the
-# data were clean), "y" and "X_clean" (the clean side was given).
+# The attribute ``target_source_`` names the source of the targets. Other values are "X" (the data were
+# clean), "y" and "X_clean" (the clean data were given).
 print("target_source_:", pipe["dae"].target_source_)
 
 # %%
-# Data that were edited after the noiser no longer belong to their source row by row. That is noticed, and
-# refused, rather than learned from.
+# If you change the data after the noiser, rows no longer match their clean source. Then ``fit`` raises an
+# error:
 try:
     DenoisingAutoencoder().fit(noised[::-1])
 except ValueError as error:
@@ -76,14 +76,14 @@ except ValueError as error:
 # %%
 # Prediction adds no noise
 # ------------------------
-# The noiser corrupts in training only: its ``fit_transform`` adds noise, its ``transform`` does not. So a
-# pipeline that was trained with noise can be deployed as it is.
+# The noiser corrupts during training only: ``fit_transform`` adds noise, ``transform`` does not. So you can
+# deploy the trained pipeline unchanged.
 print("transform changes nothing:", np.array_equal(pipe["noise"].transform(X_noisy), X_noisy))
 
 # %%
 # The same in one step
 # --------------------
-# An autoencoder that is given clean data adds its noise itself: ``noise=GaussianNoiser(0.25)`` says which.
+# You can also give the noiser to the autoencoder, ``noise=GaussianNoiser(0.25)``, and fit it to clean data.
 alone = DenoisingAutoencoder(noise=GaussianNoiser(0.25), max_epochs=40, random_state=0).fit(X_train)
 print("target_source_:", alone.target_source_)
 print("the same predictions:", np.array_equal(alone.predict(X_noisy), pipe.predict(X_noisy)))
@@ -91,10 +91,13 @@ print("the same predictions:", np.array_equal(alone.predict(X_noisy), pipe.predi
 # %%
 # Why the clean source matters
 # ----------------------------
-# With the source at hand, every batch of the training is corrupted afresh. Two simpler ways are common, and
-# lose: to corrupt the digits once and learn the pairs, and to take noisy digits for clean ones. Plain
-# arrays carry nothing, so ``numpy.asarray`` lets us try. ``fit(once)`` would warn, because the noise in it is
-# recognized; ``fit(once, once)`` says that noisy digits are meant to count as clean.
+# With the clean source, every batch gets fresh noise. Two simpler ways are common, and worse:
+#
+# - corrupt the digits once, and train on these pairs;
+# - use noisy digits as if they were clean.
+#
+# ``numpy.asarray`` drops the clean source, so you can try both. ``fit(once)`` would warn about noise in the
+# data. ``fit(once, once)`` states that the noisy digits are the target.
 once = np.asarray(noised)
 
 frozen = DenoisingAutoencoder(max_epochs=40, random_state=0).fit(once, X_clean=X_train)
@@ -108,9 +111,9 @@ for name, decibels in quality.items():
     print(f"{name:16} {decibels:5.2f} dB")
 
 # %%
-# An image
-# ---------
-# All rows share one scale of greys; the numbers are the PSNR of each digit.
+# Denoised digits
+# ---------------
+# All rows share one scale of greys. The numbers are the PSNR of each digit.
 one_of_each = [int(np.flatnonzero(y_test == digit)[0]) for digit in range(10)]
 display = DenoisingDisplay.from_estimator(
     pipe, X_test[one_of_each], X_noisy=X_noisy[one_of_each], image_shape=(8, 8), labels=y_test[one_of_each]

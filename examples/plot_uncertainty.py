@@ -1,16 +1,18 @@
 """
+=================================
 How far to trust a denoised image
-===================================
+=================================
 
-Several networks that differ by their seed alone agree where the noise left enough to see, and disagree where
-it did not. :class:`~sk_denoise.DenoisingEnsemble` averages them, and makes of their spread a standard
-deviation that is as large as the errors.
+:class:`~sk_denoise.DenoisingEnsemble` returns a standard deviation for each denoised pixel. It trains several
+networks with different seeds and averages their predictions. Where the networks disagree, the noise has
+hidden the image, and the error is large.
 """
 
 # %%
-# Three networks learn digits under strong noise. A tenth of the digits is held out, to learn how large errors
-# are beside the spread.
-
+# Three networks
+# --------------
+# Three networks are trained on digits under strong noise. The ensemble holds out a tenth of the digits to
+# calibrate the standard deviation: on these, it is as large as the errors.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -30,9 +32,10 @@ print(f"PSNR of the ensemble: {ensemble.score(noisy, clean):.2f} dB")
 print(f"Errors within 1.96 standard deviations: {np.mean(error <= 1.96 * std):.1%}")
 
 # %%
-# What comes out, how wrong it is, and how wrong the ensemble says it may be. The last row is known without
-# the clean digits.
-
+# Error and standard deviation
+# ----------------------------
+# Compare the last two rows: the error, and the standard deviation of the ensemble. You know the latter
+# without the clean digits.
 order = np.argsort(std.mean(axis=1))
 shown = order[np.linspace(0, len(order) - 1, 8).astype(int)]
 rows = {"noisy": noisy, "denoised": denoised, "error": error, "std": std}
@@ -44,19 +47,20 @@ for (name, samples), line in zip(rows.items(), axes, strict=True):
         axis.set_xticks([])
         axis.set_yticks([])
     line[0].set_ylabel(name)
-figure.suptitle("Eight digits, from the surest answer to the least sure", fontsize="medium")
+figure.suptitle("Eight digits, from the smallest to the largest standard deviation", fontsize="medium")
 plt.show()
 
 # %%
-# Samples of which the ensemble is sure are right: those are the ones to go on with.
-
+# Which digits to use
+# -------------------
+# Digits with a small standard deviation have small errors. Use these, and look at the others yourself.
 groups = np.array_split(order, 8)
-promised = [np.sqrt(np.mean(std[group] ** 2)) for group in groups]
-found = [np.sqrt(np.mean(error[group] ** 2)) for group in groups]
+predicted_errors = [np.sqrt(np.mean(std[group] ** 2)) for group in groups]
+actual_errors = [np.sqrt(np.mean(error[group] ** 2)) for group in groups]
 figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
-axis.plot(promised, found, "o-", label="eighths of the test digits")
-limits = [min(promised + found), max(promised + found)]
-axis.plot(limits, limits, color="0.6", linestyle="--", label="as promised")
+axis.plot(predicted_errors, actual_errors, "o-", label="eighths of the test digits")
+limits = [min(predicted_errors + actual_errors), max(predicted_errors + actual_errors)]
+axis.plot(limits, limits, color="0.6", linestyle="--", label="equal")
 axis.set(xlabel="standard deviation", ylabel="root mean square error")
 axis.legend()
 plt.show()

@@ -1,8 +1,7 @@
-"""Load the images that colour networks are trained and validated on.
+"""Load the training and validation images of the pretrained networks.
 
-``SK_DENOISE_DATA`` names a folder with ``photos`` (its ``sources.csv`` says where each photo comes from and
-under which licence) and ``bsds500``. Photos under a share-alike licence take no part in training. The chroma
-of the Berkeley photos has half their resolution, so they are reduced by 2 before colour is trained on them.
+``SK_DENOISE_DATA`` names a folder with ``photos`` and ``bsds500``. ``photos/sources.csv`` lists the source
+and the licence of each photo. Photos under a share-alike licence are not used for training.
 """
 
 from __future__ import annotations
@@ -25,21 +24,24 @@ from sk_denoise.io import read_image
 
 __all__ = ["Group", "berkeley_files", "photo_rows", "read", "training_groups", "validation_groups"]
 
-# whole sources, so that no second photo of the same scene is trained on
+# Whole sources are held out, because photos of one source may show the same scene.
 HELD_OUT_SOURCES = (
     "gianni-rosato/gb82-image-set",
     "nextcloud/example-files",
     "openstax/osbooks-business-law",
 )
-HELD_OUT_BERKELEY = slice(None, None, 8)  # of the 200 test photos by name, the first 24 of these
+# Every eighth of the 200 test photos by name; the first 24 of these.
+HELD_OUT_BERKELEY = slice(None, None, 8)
 N_DRAWINGS, N_VALIDATION_DRAWINGS = 600, 24
-VALIDATION_SEED = 1_000_000  # far from the seeds of the drawings that are trained on
-SIDE = 256  # of drawings, and of the middle of photos that is validated on
+# Far from the seeds of the training drawings.
+VALIDATION_SEED = 1_000_000
+# Side of drawings, and of the middle of validation photos.
+SIDE = 256
 
 
 @dataclass(frozen=True)
 class Group:
-    """Hold images of one kind and their share among the patches of a batch."""
+    """Images of one kind, and their share of the patches of a batch."""
 
     name: str
     share: float
@@ -47,7 +49,7 @@ class Group:
 
 
 class Drawings(Sequence[Tensor]):
-    """Draw each drawing when it is asked for, and keep it."""
+    """Sequence of drawings, which are drawn on first access."""
 
     def __init__(self, first_seed: int, n: int) -> None:
         self._seeds = range(first_seed, first_seed + n)
@@ -64,8 +66,9 @@ class Drawings(Sequence[Tensor]):
 
 
 def training_groups() -> list[Group]:
-    """Return the colour images to train on: photos, reduced Berkeley photos and drawings."""
+    """Return the colour training images: photos, Berkeley photos and drawings."""
     photos = [read(path, "rgb") for path in photo_rows(held_out=False)]
+    # The chroma of the Berkeley photos has half their resolution, so they are reduced by 2.
     berkeley = [reduced(read(path, "rgb")) for path in berkeley_files()[0]]
     return [
         Group("photos", 0.80, photos),
@@ -84,7 +87,7 @@ def validation_groups() -> list[Group]:
 
 
 def photo_rows(*, held_out: bool) -> dict[Path, dict[str, str]]:
-    """Return the photos without share-alike in their licence, with their rows of ``sources.csv``."""
+    """Return photos without share-alike licence, with their rows of ``sources.csv``."""
     folder = data_folder() / "photos"
     if not (folder / "sources.csv").exists():
         sys.exit(f"No photos in {folder}: set SK_DENOISE_DATA to the folder that holds photos.")
@@ -94,7 +97,7 @@ def photo_rows(*, held_out: bool) -> dict[Path, dict[str, str]]:
 
 
 def berkeley_files() -> tuple[list[Path], list[Path]]:
-    """Return the Berkeley photos to train on and those held out."""
+    """Return the Berkeley photos for training and the held-out ones."""
     folder = data_folder() / "bsds500"
     train, test = (sorted((folder / part).glob("*.jpg")) for part in ("train", "test"))
     if not train or not test:

@@ -1,8 +1,8 @@
-"""Draw synthetic images with hard edges and flat colours, which photos hold too few of.
+"""Draw synthetic images with hard edges and flat colours, which are rare in photos.
 
-Pages of text, line art, plots, panels of a screen, flat shapes, stripes of hues and gradients. Everything is
-drawn at a multiple of its size and averaged, so that edges are anti-aliased, but for text, which the font
-renderer smooths, and for some line art that is left with hard pixels.
+The drawings are pages of text, line art, plots, panels of a screen, flat shapes, stripes of hues and
+gradients. They are drawn at a multiple of their size and averaged, which makes edges anti-aliased. Exceptions
+are text, which the font renderer smooths, and some line art with hard pixels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ __all__ = ["KINDS", "draw"]
 
 LETTERS = "etaoinshrdlucmfwypvbgkqjxz"
 DIGITS = "0123456789.,:;-+/()%"
-SIGNS_ALONE = ("cmex", "cmsy", "cmmi", "LastResort", "STIXSiz", "STIXNonUni")  # faces without letters
+# Faces without letters.
+SIGNS_ALONE = ("cmex", "cmsy", "cmmi", "LastResort", "STIXSiz", "STIXNonUni")
 Color = tuple[int, int, int]
 
 
@@ -32,7 +33,8 @@ def draw(seed: int, side: int) -> np.ndarray:
 
 @cache
 def _faces() -> list[Path]:
-    """Return the fonts that come with matplotlib, so that every machine draws the same."""
+    """Return the fonts of matplotlib."""
+    # With fonts of the system, drawings would differ from machine to machine.
     import matplotlib as mpl
 
     files = sorted((Path(mpl.get_data_path()) / "fonts" / "ttf").glob("*.ttf"))
@@ -45,12 +47,13 @@ def _font(face: int, size: int) -> ImageFont.FreeTypeFont:
 
 
 def _any_font(rng: np.random.Generator, low: int = 8, high: int = 28) -> ImageFont.FreeTypeFont:
-    size = int(low * (high / low) ** rng.random())  # as many small sizes as large ones
+    # Small sizes are as frequent as large ones on a logarithmic scale.
+    size = int(low * (high / low) ** rng.random())
     return _font(int(rng.integers(len(_faces()))), size)
 
 
 def _color(rng: np.random.Generator) -> Color:
-    """Return a colour: often a gray or a pure hue, as screens and print have them."""
+    """Return a colour: often a gray or a pure hue, as on screens and in print."""
     kind = rng.random()
     if kind < 0.3:
         level = int(rng.choice([0, 255, 240, 128, rng.integers(256)]))
@@ -76,7 +79,8 @@ def _paper_and_ink(rng: np.random.Generator) -> tuple[Color, Color]:
 def _word(rng: np.random.Generator) -> str:
     if rng.random() < 0.12:
         return "".join(rng.choice(list(DIGITS), rng.integers(1, 7)))
-    ranks = np.minimum(rng.geometric(0.1, rng.integers(2, 11)) - 1, 25)  # common letters come often
+    # Common letters are frequent.
+    ranks = np.minimum(rng.geometric(0.1, rng.integers(2, 11)) - 1, 25)
     word = "".join(LETTERS[rank] for rank in ranks)
     case = rng.random()
     return word.capitalize() if case < 0.15 else word.upper() if case < 0.2 else word
@@ -237,16 +241,18 @@ def _shapes(rng: np.random.Generator, side: int) -> Image.Image:
 
 
 def _stripes(rng: np.random.Generator, side: int) -> Image.Image:
-    """Draw stripes of hues of any width and direction: colour that changes where brightness need not."""
+    """Draw stripes of hues of any width and direction."""
     y, x = np.mgrid[0 : 3 * side, 0 : 3 * side] / 3.0
     angle = rng.choice([0, math.pi / 2, rng.uniform(0, math.pi)])
     period = 2.0 * 32 ** rng.random()
     phase = (x * math.cos(angle) + y * math.sin(angle)) / period
-    if rng.random() < 0.2:  # rings
+    # Rings.
+    if rng.random() < 0.2:
         phase = np.hypot(x - rng.uniform(0, side), y - rng.uniform(0, side)) / period
     n = int(rng.integers(2, 7))
     colors = np.array([_color(rng) for _ in range(n)], np.uint8)
-    if rng.random() < 0.4:  # hues as bright as one another
+    # Hues of equal brightness: then colour alone shows the edges.
+    if rng.random() < 0.4:
         weights, mean = np.array([0.299, 0.587, 0.114]), rng.uniform(60, 200)
         colors = np.clip(colors - (colors @ weights - mean)[:, None], 0, 255).astype(np.uint8)
     return _small(Image.fromarray(colors[np.floor(phase).astype(int) % n]), side)

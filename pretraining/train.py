@@ -1,23 +1,22 @@
-"""Train the pretrained networks, in chunks that can be killed and resumed at any moment.
+"""Train the pretrained networks, in chunks that may be killed at any moment.
 
     SK_DENOISE_DATA=folder python pretraining/train.py rgb --minutes 50 [--steps 13000] [--device cuda]
     SK_DENOISE_DATA=folder python pretraining/train.py rgb --export
 
-``RECIPES`` holds what differs between gray and colour: the images (``data.py``, ``drawings.py``), the levels
-of the network, how the noise level is drawn, and the loss. Noise is Gaussian, sigma up to 55 of 255 is an
-input of the network, patches are flipped and turned. Muon moves the kernels of convolutions (K. Jordan et
-al., "Muon: an optimizer for hidden layers in neural networks", 2024), Adam the rest, at a learning rate that
-falls along a cosine over the steps of the run; the weights that count are an exponential moving average. Muon
-came with torch 2.9.
+``RECIPES`` holds the differences between gray and colour: the levels of the network, the distribution of
+noise levels, and the loss. The images come from ``data.py`` and ``drawings.py``. The noise is Gaussian, its
+sigma of up to 55 of 255 is an input of the network, and patches are flipped and rotated. Muon optimizes the
+kernels of convolutions (K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024),
+and Adam the other weights. The learning rate falls along a cosine over the steps of the run, and the exported
+weights are an exponential moving average. Muon needs torch 2.9.
 
-Everything that is random in a step is drawn from the seed and the number of the step, and the state is
-written to a temporary file first and then moved: a run that is killed goes on from its last state to the
-same bits, at the same number of threads. SIGTERM saves the state of that moment. State and log lie in
-``pretraining/runs``, outside the repository, or in the folder of ``--runs``. Without a state, a run begins
-with the exported weights, with fresh moments and a fresh cosine; without exported weights for colour, with
-the gray ones. A level of the network that those weights lack begins at zero, so that nothing is lost.
-``--export`` puts the averaged weights into the package, in half precision, with a card that says what they
-reached.
+A killed run continues from its last state to the same bits, with the same number of threads: all random
+numbers of a step depend on the seed and the number of the step alone, and the state is written to a temporary
+file, which is then moved. SIGTERM saves the current state. State and log are in ``pretraining/runs``, outside
+the repository, or in the folder of ``--runs``. Without a state, a run begins with the exported weights, with
+new moments and a new cosine; without exported weights for colour, with the gray ones. A level of the network
+that is missing in these weights begins at zero, so the output does not change. ``--export`` writes the
+averaged weights to the package, in half precision, with a card of their PSNR.
 """
 
 from __future__ import annotations
@@ -61,35 +60,40 @@ from sk_denoise.training import has_bfloat16_units
 RUNS = Path(__file__).parent / "runs"
 BOX = Path(__file__).parents[1] / "sk_denoise" / "restoration" / "weights"
 SEED, PATCH, BATCH, MAX_SIGMA = 0, 64, 32, 55 / 255
-LATE_PATCH, LATE_BATCH, LATE = 96, 14, 2 / 3  # as many pixels in larger patches, after so much of a run
+# Late in a run, after this share of it, patches are larger and fewer, with as many pixels.
+LATE_PATCH, LATE_BATCH, LATE = 96, 14, 2 / 3
 WARM_UP, MEMORY = 500, 0.999
-MAX_GRADIENT_NORM = {"squared": 0.01, "balanced": 20.0}  # about twice the usual norm
-THINNEST = 32  # rows of a matrix that Muon moves
+# About twice the usual norm.
+MAX_GRADIENT_NORM = {"squared": 0.01, "balanced": 20.0}
+# Muon orthogonalizes matrices, so it suits those with enough rows.
+THINNEST = 32
 LOG_EVERY, VALIDATE_EVERY = 100, 1000
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Choose the network, the noise levels and the loss of a run.
+    """The network, the noise levels and the loss of a run.
 
     ``widths`` and ``blocks`` are those of :class:`FoldedUNet`. Sigma is ``MAX_SIGMA * u**power`` with u
-    uniform in [0, 1]: more than 1 draws weak noise more often. The ``balanced`` loss divides the squared
-    error by what is usual at that sigma, so that weak noise counts as much as strong noise.
+    uniform in [0, 1]: a power above 1 draws weak noise more often. The ``balanced`` loss divides the squared
+    error by its usual value at that sigma, so weak noise has the weight of strong noise. With
+    ``late_patches``, the last third of a run takes larger patches. ``levels`` are those of the validation.
     """
 
     widths: tuple[int, ...]
     blocks: tuple[int, ...]
     power: float
     loss: str
-    late_patches: bool  # whether the last third of a run takes larger ones
-    levels: tuple[int, ...]  # that are validated
+    late_patches: bool
+    levels: tuple[int, ...]
 
 
 RECIPES = {
     "gray": Recipe((64, 96), (2, 3), 1.0, "squared", False, (15, 25, 50)),
     "rgb": Recipe((64, 96, 128), (2, 3, 1), 1.5, "balanced", True, (1, 2, 5, 10, 15, 25, 50)),
 }
-LEVELS_ON_THE_WAY = (2, 5, 15, 50)  # and every fourth image: a minute would be too long
+# During a run, with every fourth image: a full validation takes a minute.
+LEVELS_ON_THE_WAY = (2, 5, 15, 50)
 
 
 CARD = """# {color}
@@ -147,20 +151,22 @@ noise that is not white, as that of cameras; sigma below 2, where the JPEG error
   that were trained on these alone).""",
     },
 }
-ON_BERKELEY_ALONE = 14_622  # steps of the rgb weights that the present recipe began with
-STRONG = 15  # of 255: from here on, ``sk-denoise models`` shows the levels of a card
+# Steps of the rgb weights with which the present recipe began.
+ON_BERKELEY_ALONE = 14_622
+# Levels of a card from here on, of 255, are shown by ``sk-denoise models``.
+STRONG = 15
 CREDITS = ("file", "licence", "repo", "commit", "path", "credit")
 
 
 def _from_box(file: Path) -> tuple[dict[str, Tensor], int]:
-    """Return the weights of a file in the box, and the step that they were reached at."""
+    """Return the weights of an exported file, and their number of steps."""
     with safe_open(file, "pt") as box:
-        weights = {name: box.get_tensor(name).float() for name in box.keys()}  # noqa: SIM118 - it is no dict
+        weights = {name: box.get_tensor(name).float() for name in box.keys()}  # noqa: SIM118 - not a dict
         return weights, int(box.metadata()["step"])
 
 
 def images_of(color: str) -> tuple[list[Group], list[Group]]:
-    """Return images to train on and images held out."""
+    """Return training images and held-out images."""
     if color == "rgb":
         return training_groups(), validation_groups()
     training, held_out = ([read(path, color) for path in part] for part in berkeley_files())
@@ -168,7 +174,7 @@ def images_of(color: str) -> tuple[list[Group], list[Group]]:
 
 
 def batch(groups: Sequence[Group], step: int, power: float, late: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return noisy patches, their noise levels and clean patches: those of this step."""
+    """Return noisy patches, their noise levels and clean patches of a step."""
     side, n = (LATE_PATCH, LATE_BATCH) if late else (PATCH, BATCH)
     generator = stream(SEED, "batch", step)
     owners = [(group, number) for group in groups for number in range(len(group.images))]
@@ -190,8 +196,10 @@ def batch(groups: Sequence[Group], step: int, power: float, late: bool) -> tuple
 
 
 def usual_error(sigma: Tensor) -> Tensor:
-    """Return the usual mean squared error of denoised photos: 45 dB at 2 of 255, 33 at 15, 28 at 50."""
-    sigma = sigma.clamp(min=1 / 255)  # below that, the photos' own errors are larger
+    """Return the usual mean squared error of denoised photos at a noise level."""
+    # Below this level, the compression errors of the photos are larger.
+    sigma = sigma.clamp(min=1 / 255)
+    # A fit to 45 dB at 2 of 255, 33 dB at 15 and 28 dB at 50.
     return sigma**2 / (1 + 110 * sigma)
 
 
@@ -202,24 +210,24 @@ def _with_level(noisy: Tensor, sigma: Tensor) -> Tensor:
 
 
 def rate_at(step: int, steps: int, peak: float, warm_up: int = WARM_UP) -> float:
-    """Return the learning rate of a step of a run: a rise, and then a cosine to zero."""
+    """Return the learning rate of a step: a warm-up, and then a cosine to zero."""
     return peak * min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
 
 
 class Optimizer:
-    """Muon for the kernels of convolutions, as matrices, and Adam for biases and the thin last layer."""
+    """Muon for the kernels of convolutions, and Adam for all other weights."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         self.kernels = [w for w in network.parameters() if w.ndim == 4 and len(w) >= THINNEST]
         of_muon = {id(kernel) for kernel in self.kernels}
         rest = [weight for weight in network.parameters() if id(weight) not in of_muon]
-        # views of the kernels, which lie channels last: what moves these moves the network
+        # Views of the kernels, which are channels last in memory: a step on a matrix changes the network.
         self.matrices = [torch.nn.Parameter(_matrix(kernel.detach())) for kernel in self.kernels]
         self.muon = torch.optim.Muon(self.matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
         self.adam = torch.optim.Adam(rest, fused=True)
 
     def step(self, rate: float) -> None:
-        """Move the weights against their slopes."""
+        """Update the weights by their gradients."""
         for matrix, kernel in zip(self.matrices, self.kernels, strict=True):
             assert kernel.grad is not None
             matrix.grad = _matrix(kernel.grad)
@@ -229,28 +237,28 @@ class Optimizer:
             optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the moments."""
+        """Return the moments of both optimizers."""
         return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take moments over."""
+        """Load the moments of both optimizers."""
         self.muon.load_state_dict(state["muon"])
         self.adam.load_state_dict(state["adam"])
 
 
 def _matrix(kernel: Tensor) -> Tensor:
-    """Return a kernel that lies channels last as a matrix, (first axis, all else)."""
+    """Return a channels-last kernel as a matrix, (output channels, all else)."""
     return kernel.permute(0, 2, 3, 1).flatten(1)
 
 
 def _wrapped(line: str) -> str:
-    """Wrap an item of a list in Markdown."""
+    """Return an item of a Markdown list, wrapped."""
     fill = textwrap.fill(line, 100, subsequent_indent="  ", break_on_hyphens=False)
     return fill if line.startswith("- ") else line
 
 
 class Run:
-    """Hold the state of a run: train, validate, save and export it."""
+    """State of a run, with its training, validation and export."""
 
     def __init__(
         self,
@@ -268,7 +276,8 @@ class Run:
         self.steps, self.rate, self.warm_up = steps, rate, warm_up
         self.half = self.device.type != "cpu" or has_bfloat16_units(self.device)
         self.file = runs / f"{color}.pt"
-        self.step = self.begun = 0  # steps behind the weights, and behind those that the run began with
+        # Steps of the weights, and of the weights at the beginning of the run.
+        self.step = self.begun = 0
         network = FoldedUNet(
             1 if color == "gray" else 3, noise_map=True, widths=recipe.widths, blocks=recipe.blocks
         )
@@ -289,22 +298,25 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
 
     def _take_up(self, file: Path) -> None:
-        """Go on from exported weights."""
+        """Continue from exported weights."""
         weights, self.begun = _from_box(file)
         self.step = self.begun
         self._begin_with(weights)
 
     def _begin_in_gray(self, file: Path) -> None:
-        """Begin a colour run with gray weights, which see the sum of the colours under as strong a noise."""
+        """Begin a colour run with gray weights."""
+        # The sum of the channels, divided by the root of 3, has the noise level of a gray image.
         weights, _ = _from_box(file)
-        pixels, level = weights["head.weight"].split([4, 1], dim=1)  # 2 x 2 pixels of a colour, and the level
+        # 2 x 2 pixels of a channel, and the noise level.
+        pixels, level = weights["head.weight"].split([4, 1], dim=1)
         weights["head.weight"] = torch.cat([pixels / math.sqrt(3)] * 3 + [level], dim=1)
         for name in ("tail.weight", "tail.bias"):
             weights[name] = torch.cat([weights[name] / math.sqrt(3)] * 3)
         self._begin_with(weights)
 
     def _begin_with(self, weights: dict[str, Tensor]) -> None:
-        """Begin with these weights; a third level that they lack adds nothing at first."""
+        """Begin with these weights."""
+        # A third level that is missing in them begins at zero.
         if self.network.bottom is not None and not any(name.startswith("bottom") for name in weights):
             bottom = {f"bottom.{name}": w.clone() for name, w in self.network.bottom.state_dict().items()}
             last = len(self.network.bottom) - 1
@@ -314,7 +326,7 @@ class Run:
         self.average.load_state_dict(weights)
 
     def export(self, reached: dict[str, dict[str, float]]) -> None:
-        """Put the averaged weights and their card into the package."""
+        """Write the averaged weights and their card to the package."""
         BOX.mkdir(exist_ok=True)
         weights = {name: w.half().contiguous() for name, w in self.average.state_dict().items()}
         sizes = {"widths": json.dumps(self.recipe.widths), "blocks": json.dumps(self.recipe.blocks)}
@@ -349,10 +361,12 @@ class Run:
         )
         card = "\n".join(_wrapped(line) for line in re.sub(r"\n  +", " ", card).split("\n"))
         (BOX / f"{self.color}.md").write_text(card.format(table=levels_reached), encoding="utf-8")
-        (BOX / f"{self.color}.safetensors").chmod(0o644)  # by default, others could not read it
+        # By default, other users could not read the file.
+        (BOX / f"{self.color}.safetensors").chmod(0o644)
 
     def save(self) -> None:
-        """Write the state; what was there stays whole until the new one is."""
+        """Write the state to its file."""
+        # The earlier file is replaced only by a complete one.
         state = {"step": self.step, "begun": self.begun} | {
             name: getattr(self, name).state_dict() for name in ("network", "average", "optimizer")
         }
@@ -381,7 +395,8 @@ class Run:
         ).item()
         self.optimizer.step(rate_at(done, self.steps, self.rate, self.warm_up))
         self.step += 1
-        memory = min(MEMORY, (1 + done) / (10 + done))  # so that what the run began with is soon forgotten
+        # A short memory at first, so that the initial weights soon have no effect.
+        memory = min(MEMORY, (1 + done) / (10 + done))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - memory)
         return loss.item()
@@ -390,7 +405,7 @@ class Run:
     def validate(
         self, groups: Sequence[Group], levels: Sequence[int], *, every: int = 1
     ) -> dict[str, dict[str, float]]:
-        """Return the mean PSNR of held-out images by group and level, in dB, of the averaged weights."""
+        """Return the mean PSNR of the averaged weights by group and level, in dB."""
         reached: dict[str, dict[str, float]] = {}
         for group in groups:
             reached[group.name] = {}
@@ -406,12 +421,12 @@ class Run:
         sigma = torch.full((1, 1, 1, 1), level / 255, device=self.device)
         output = self.average(_with_level(noisy, sigma)).cpu()
         output = (255 * output).round().clamp(0, 255) / 255
-        # an image without any error counts as one that is a tenth of a gray level off
+        # An image without any error counts as a tenth of a grey level off, so that the mean is finite.
         return -10 * math.log10(max((output - clean).square().mean().item(), (0.1 / 255) ** 2))
 
 
 def main() -> None:
-    """Train for so many minutes, from where the last chunk ended."""
+    """Train for a number of minutes, from the end of the last chunk."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -424,9 +439,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of states and logs")
     parser.add_argument("--save-every", type=int, default=100, metavar="STEPS")
     parser.add_argument("--validate-every", type=int, default=VALIDATE_EVERY, metavar="STEPS")
-    parser.add_argument("--fresh", action="store_true", help="do not go on from the exported weights")
-    parser.add_argument("--export", action="store_true", help="put what the run has reached into the package")
-    other = parser.add_argument_group("other than the recipe, to compare")
+    parser.add_argument("--fresh", action="store_true", help="do not begin with the exported weights")
+    parser.add_argument("--export", action="store_true", help="write the weights of the run to the package")
+    other = parser.add_argument_group("changes of the recipe, for comparisons")
     other.add_argument("--widths", type=int, nargs="+")
     other.add_argument("--blocks", type=int, nargs="+")
     other.add_argument("--loss", choices=list(MAX_GRADIENT_NORM))

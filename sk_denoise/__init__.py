@@ -3,7 +3,7 @@
 import lazy_loader
 
 from sk_denoise._registry import public_names
-from sk_denoise._skops import ByteFormat, take_bytes_from
+from sk_denoise._skops import ByteFormat, set_byte_format
 from sk_denoise._version import __version__ as __version__
 
 # Names load at their first use (SPEC 1), so that the import of the package costs nothing. The registry lists
@@ -18,4 +18,4 @@ def _byte_format() -> ByteFormat:
 
 
 # Estimators cannot import the module that saves them, because it imports them all. The root is above both.
-take_bytes_from(_byte_format)
+set_byte_format(_byte_format)

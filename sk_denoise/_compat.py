@@ -22,6 +22,7 @@ from sklearn.utils import Tags
 from torch import Tensor
 
 from sk_denoise._clean_source import attach_source, carried_source
+from sk_denoise._schema import SAMPLES, Rule
 from sk_denoise._validation import refuse_channels_last
 
 __all__ = [
@@ -118,6 +119,7 @@ class SampleTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator, m
     _doc_link_template = DocumentationLinkMixin._doc_link_template
     _doc_link_url_param_generator = DocumentationLinkMixin._doc_link_url_param_generator
     _get_doc_link = DocumentationLinkMixin._get_doc_link
+    _fitted_schema: ClassVar[dict[str, Rule]] = SAMPLES
     # Whether images may have another size than those of the fit.
     _takes_any_size: ClassVar[bool] = False
 

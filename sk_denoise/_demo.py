@@ -1,4 +1,4 @@
-"""The demo: what the library is for, on scikit-learn's digits, in about a minute."""
+"""Demo of the library on scikit-learn's digits, in about a minute."""
 
 from __future__ import annotations
 
@@ -27,18 +27,20 @@ from sk_denoise import DenoisingAutoencoder, GaussianNoiser, __version__, make_d
 from sk_denoise.metrics import psnr, ssim
 from sk_denoise.plots import DenoisingDisplay
 
-__all__ = ["FULL", "DemoSize", "Result", "run_demo"]
+__all__ = ["FULL_SIZE", "DemoResult", "DemoSize", "run_demo"]
 
-WIDTH = 84
-SHAPE = (8, 8)
-OURS = "DenoisingAutoencoder"
-Denoise = Callable[[NDArray[Any]], NDArray[Any]]
+# Characters of a line: tables and progress bars fit into a terminal of 100.
+LINE_WIDTH = 84
+IMAGE_SHAPE = (8, 8)
+AUTOENCODER = "DenoisingAutoencoder"
+DenoiseFunction = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class DemoSize:
-    """How much work the demo does; the defaults are for people, smaller ones for tests."""
+    """Amount of work: data, epochs and candidates of the demo."""
 
+    # Users see the defaults. Tests pass smaller values.
     n_train: int | None = None
     epochs: int | Literal["auto"] = "auto"
     search_epochs: int = 15
@@ -51,12 +53,12 @@ class DemoSize:
     levels: tuple[float, ...] = (0.15, 0.25, 0.5)
 
 
-FULL = DemoSize()
+FULL_SIZE = DemoSize()
 
 
 @dataclass(frozen=True)
-class Digits:
-    """Digits in [0, 1] as flat rows: some to train on, 500 to test on, and noise for these."""
+class DigitsSplit:
+    """Digits in [0, 1] as flat rows, split into training and test rows."""
 
     train: NDArray[np.float64]
     test: NDArray[np.float64]
@@ -65,21 +67,23 @@ class Digits:
     seed: int
 
     @classmethod
-    def load(cls, seed: int, n_train: int | None) -> Digits:
+    def load(cls, seed: int, n_train: int | None) -> DigitsSplit:
+        """Return scikit-learn's digits, with 500 test rows."""
         X, y = load_digits(return_X_y=True)
         train, test, train_labels, test_labels = train_test_split(
             X / 16, y, test_size=500, stratify=y, random_state=seed
         )
         return cls(train[:n_train], test, train_labels[:n_train], test_labels, seed)
 
-    def noisy_test(self, sigma: float) -> NDArray[np.float64]:
-        """Return the test digits with noise; at another strength, the same noise scaled."""
+    def corrupt_test(self, sigma: float) -> NDArray[np.float64]:
+        """Return the test digits with Gaussian noise."""
+        # Always the same draw, scaled by sigma: so differences between levels are due to the level alone.
         return self.test + np.random.default_rng(self.seed + 1).normal(0, sigma, self.test.shape)
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a method made of the noisy test digits at one noise level."""
+class DemoResult:
+    """Denoised test digits of one method at one noise level, with their scores."""
 
     level: float
     method: str
@@ -88,49 +92,47 @@ class Result:
     ssim: float
 
 
-def run_demo(output: Path, *, jobs: int, seed: int, size: DemoSize = FULL) -> list[Result]:
-    """Run the demo, print what it finds and return the comparison.
+def run_demo(output: Path, *, jobs: int, seed: int, size: DemoSize = FULL_SIZE) -> list[DemoResult]:
+    """Run the demo, print its tables and return the comparison.
 
     Parameters
     ----------
     output : Path
-        The folder of the image.
+        Folder of the image.
     jobs : int
-        Processes of the grid search.
+        Number of processes of the grid search.
     seed : int
-        Of split, noise and networks.
+        Seed of the split, the noise and the networks.
     size : DemoSize
-        How much work to do.
+        Amount of work.
 
     Returns
     -------
-    list of Result
-        One for each noise level and method.
+    list of DemoResult
+        One result for each noise level and method.
     """
     start = time.perf_counter()
-    digits = Digits.load(seed, size.n_train)
-    say(
+    digits = DigitsSplit.load(seed, size.n_train)
+    print_paragraphs(
         f"sk_denoise {__version__}: learning to denoise scikit-learn's 8 x 8 digits",
-        f"{len(digits.train):,} digits to train on, {len(digits.test)} to test on, 64 pixels in [0, 1]. "
-        "Noise is Gaussian; its strength is a standard deviation in the same unit. PSNR is in dB, for a data "
-        f"range of 1. Seed {seed}.",
+        f"{len(digits.train):,} training digits, {len(digits.test)} test digits, 64 pixels in [0, 1]. "
+        "The noise is Gaussian; the noise level is its standard deviation in the same unit. PSNR is in dB, "
+        f"for a data range of 1. Seed {seed}.",
     )
-    with threadpool_limits(1):  # on pieces this small, threads wait for each other longer than they work
-        literal_pipeline(digits, size)
-        grid_search(digits, size, jobs)
-        results = compare(digits, size)
-        classify(digits, size, results)
-    draw(digits, results, output)
-    say(f"Done in {time.perf_counter() - start:.0f} s.")
+    # Matrices are so small here that threads would wait for each other most of the time.
+    with threadpool_limits(1):
+        fit_pipeline(digits, size)
+        search_parameters(digits, size, jobs)
+        results = compare_levels(digits, size)
+        score_classifier(digits, size, results)
+    draw_digits(digits, results, output)
+    print_paragraphs(f"Done in {time.perf_counter() - start:.0f} s.")
     return results
 
 
-# The parts of the demo, in their order -----------------------------------------------------------------
-
-
-def literal_pipeline(digits: Digits, size: DemoSize, sigma: float = 0.25) -> None:
-    """Fit the two-step pipeline, and say what it learned from what."""
-    heading("1. The literal pipeline")
+def fit_pipeline(digits: DigitsSplit, size: DemoSize, sigma: float = 0.25) -> None:
+    """Fit the pipeline of noiser and autoencoder, and print its PSNR."""
+    print_heading("1. A pipeline of noiser and autoencoder")
     print(
         "  pipe = Pipeline([\n"
         f'      ("noise", GaussianNoiser({sigma})),\n'
@@ -141,29 +143,29 @@ def literal_pipeline(digits: Digits, size: DemoSize, sigma: float = 0.25) -> Non
     )
     dae = DenoisingAutoencoder(verbose=1, max_epochs=size.epochs, random_state=digits.seed)
     pipe = Pipeline([("noise", GaussianNoiser(sigma)), ("dae", dae)]).fit(digits.train)
-    noisy = digits.noisy_test(sigma)
+    noisy = digits.corrupt_test(sigma)
     before, after = (psnr(digits.test, x, data_range=1) for x in (noisy, pipe.predict(noisy)))
-    say(
-        f"\ntarget_source_ is {dae.target_source_!r}: the output of the noiser carries the clean digits it "
-        "was made from, and the autoencoder learned to bring those back, with fresh noise in every batch. "
-        "No y was needed; pipe.fit(X, X) does the same.",
+    print_paragraphs(
+        f"\ntarget_source_ is {dae.target_source_!r}: the output of the noiser carries its clean digits, and "
+        "the autoencoder learned to restore them, with fresh noise in every batch. You need no y; "
+        "pipe.fit(X, X) gives the same result.",
         f"\nTest digits with noise {sigma}: {before:.2f} dB. After pipe.predict: {after:.2f} dB. (The noiser "
-        "corrupts in training only, so predict adds no noise of its own.)",
+        "corrupts during training only, so predict adds no noise.)",
     )
 
 
-def grid_search(digits: Digits, size: DemoSize, jobs: int, sigma: float = 0.25) -> None:
-    """Search over the noise and the latent dimension, scored on noise that is the same for all."""
-    heading("2. A grid search over the noise, scored on fixed noise")
-    say(
-        f"Every candidate meets the same noise of {sigma} on its validation fold: make_denoising_scorer. "
-        f"Scored on its own noise, the weakest would win. {size.folds} folds, {size.search_epochs} "
-        "epochs.\n"
+def search_parameters(digits: DigitsSplit, size: DemoSize, jobs: int, sigma: float = 0.25) -> None:
+    """Search over the noise and the latent dimension, and print the scores."""
+    print_heading("2. A grid search over the noise, scored on fixed noise")
+    print_paragraphs(
+        f"make_denoising_scorer scores every candidate on the same noise of {sigma}. If each candidate were "
+        f"scored on its training noise, the weakest noise would win. {size.folds} folds, "
+        f"{size.search_epochs} epochs.\n"
     )
     dae = DenoisingAutoencoder(max_epochs=size.search_epochs, random_state=digits.seed)
     grid = {"noise__noise_factor": size.noise_factors, "dae__latent_dim": size.latent_dims}
     scorer = make_denoising_scorer(GaussianNoiser(sigma, random_state=0), data_range=1)
-    with counted(scorer, total=len(ParameterGrid(grid)) * size.folds) as scoring:
+    with show_progress(scorer, total=len(ParameterGrid(grid)) * size.folds) as scoring:
         search = GridSearchCV(
             Pipeline([("noise", GaussianNoiser()), ("dae", dae)]),
             grid,
@@ -172,110 +174,114 @@ def grid_search(digits: Digits, size: DemoSize, jobs: int, sigma: float = 0.25) 
             n_jobs=jobs,
             refit=False,
         ).fit(digits.train)
-    found = search.cv_results_
+    cv_results = search.cv_results_
     scores = {
-        (found["param_noise__noise_factor"][i], found["param_dae__latent_dim"][i]): score
-        for i, score in enumerate(found["mean_test_score"])
+        (cv_results["param_noise__noise_factor"][i], cv_results["param_dae__latent_dim"][i]): score
+        for i, score in enumerate(cv_results["mean_test_score"])
     }
     best = max(scores, key=scores.__getitem__)
     cells = {key: f"{score:.2f}{'*' if key == best else ' '}" for key, score in scores.items()}
-    table(
+    print_aligned_table(
         ["PSNR", *(f"latent_dim {dim}" for dim in size.latent_dims)],
         [
             [f"noise_factor {factor}", *(cells[factor, dim] for dim in size.latent_dims)]
             for factor in size.noise_factors
         ],
     )
-    say(f"\n* the best: noise_factor {best[0]}, latent_dim {best[1]}.")
+    print_paragraphs(f"\n* the best: noise_factor {best[0]}, latent_dim {best[1]}.")
 
 
-def compare(digits: Digits, size: DemoSize) -> list[Result]:
-    """Compare denoisers at several noise levels, all learned from the same clean training digits."""
-    heading("3. Compared with PCA and kernel PCA")
-    say(
-        "All are fitted to the same training digits. PCA and kernel PCA are tuned for each noise level, on a "
-        "fifth of these; the autoencoder has its defaults, and noise=GaussianNoiser(level).\n"
+def compare_levels(digits: DigitsSplit, size: DemoSize) -> list[DemoResult]:
+    """Compare the autoencoder with PCA and kernel PCA at several noise levels."""
+    print_heading("3. A comparison with PCA and kernel PCA")
+    print_paragraphs(
+        "All methods are fitted to the same training digits. PCA and kernel PCA are tuned for each noise "
+        "level, on a fifth of these digits. The autoencoder has its default parameters, and "
+        "noise=GaussianNoiser(level).\n"
     )
     results = []
     with tqdm(
         total=2 + len(size.levels), desc="Fitting", unit="method", leave=False, dynamic_ncols=True
     ) as bar:
-        fitted: dict[str, list[Denoise]] = {"noisy": [lambda x: x] * len(size.levels)}
-        for name, grid in _projections(size).items():
-            fitted[name] = tuned_projections(digits, size.levels, grid)
+        # One function for each noise level.
+        fitted: dict[str, list[DenoiseFunction]] = {"noisy": [lambda x: x] * len(size.levels)}
+        for name, candidates in _create_projections(size).items():
+            fitted[name] = tune_projections(digits, size.levels, candidates)
             bar.update()
-        fitted[OURS] = []
+        fitted[AUTOENCODER] = []
         for level in size.levels:
             dae = DenoisingAutoencoder(
                 noise=GaussianNoiser(level), max_epochs=size.epochs, random_state=digits.seed
             )
-            fitted[OURS].append(dae.fit(digits.train).predict)
+            fitted[AUTOENCODER].append(dae.fit(digits.train).predict)
             bar.update()
-    for method, denoisers in fitted.items():
-        for level, denoise in zip(size.levels, denoisers, strict=True):
-            denoised = denoise(digits.noisy_test(level))
-            quality = psnr(digits.test, denoised, data_range=1)
-            likeness = ssim(digits.test, denoised, data_range=1, image_shape=SHAPE)
-            results.append(Result(level, method, denoised, quality, likeness))
-    table(
+    for method, functions in fitted.items():
+        for level, denoise in zip(size.levels, functions, strict=True):
+            denoised = denoise(digits.corrupt_test(level))
+            decibels = psnr(digits.test, denoised, data_range=1)
+            similarity = ssim(digits.test, denoised, data_range=1, image_shape=IMAGE_SHAPE)
+            results.append(DemoResult(level, method, denoised, decibels, similarity))
+    print_aligned_table(
         ["PSNR and SSIM", *(f"noise {level}" for level in size.levels)],
-        _rows(results, lambda result: f"{result.psnr:5.2f} {result.ssim:6.3f}"),
+        _format_rows(results, lambda result: f"{result.psnr:5.2f} {result.ssim:6.3f}"),
     )
-    say(f"\nOver kernel PCA the autoencoder gains {_gains(results, 'kernel PCA', lambda r: r.psnr, 2)} dB.")
+    gains = _format_gains(results, "kernel PCA", lambda result: result.psnr, n_decimals=2)
+    print_paragraphs(f"\nOver kernel PCA the autoencoder gains {gains} dB.")
     return results
 
 
-def classify(digits: Digits, size: DemoSize, results: list[Result]) -> None:
-    """Show what noise and denoising do to a classifier that knows clean digits only."""
-    heading("4. Before a classifier that was trained on clean digits")
+def score_classifier(digits: DigitsSplit, size: DemoSize, results: list[DemoResult]) -> None:
+    """Print the accuracy of a classifier on clean, noisy and denoised digits."""
+    print_heading("4. Before a classifier that was trained on clean digits")
     classifier = SVC(kernel="rbf").fit(digits.train, digits.train_labels)
-    on_clean = classifier.score(digits.test, digits.test_labels)
-    say(f"A support vector machine (RBF kernel). Its accuracy on clean test digits: {on_clean:.3f}.\n")
-    accuracy = {id(r): classifier.score(r.denoised, digits.test_labels) for r in results}
-    table(
-        ["accuracy", *(f"noise {level}" for level in size.levels)],
-        _rows(results, lambda result: f"{accuracy[id(result)]:.3f}"),
+    clean_accuracy = classifier.score(digits.test, digits.test_labels)
+    print_paragraphs(
+        f"A support vector machine (RBF kernel). Its accuracy on clean test digits: {clean_accuracy:.3f}.\n"
     )
-    gains = _gains(results, "noisy", lambda result: accuracy[id(result)])
-    say(
+    accuracies = {id(r): classifier.score(r.denoised, digits.test_labels) for r in results}
+    print_aligned_table(
+        ["accuracy", *(f"noise {level}" for level in size.levels)],
+        _format_rows(results, lambda result: f"{accuracies[id(result)]:.3f}"),
+    )
+    gains = _format_gains(results, "noisy", lambda result: accuracies[id(result)], n_decimals=3)
+    print_paragraphs(
         f"\nOver the noisy digits the autoencoder gains {gains}. Under weak noise a classifier needs little "
         f"help. (With {len(digits.test)} digits, a difference of 0.01 may be chance.)"
     )
 
 
-def draw(digits: Digits, results: list[Result], output: Path) -> None:
-    """Write the image: one digit of each class, clean, noisy, denoised, and what is still wrong."""
-    heading("5. The image")
+def draw_digits(digits: DigitsSplit, results: list[DemoResult], output: Path) -> None:
+    """Write an image of one digit of each class, before and after denoising."""
+    print_heading("5. The image")
     level = sorted({result.level for result in results})[-1]
     chosen = [int(np.flatnonzero(digits.test_labels == label)[0]) for label in range(10)]
-    denoised = next(r.denoised for r in results if (r.level, r.method) == (level, OURS))
+    denoised = next(r.denoised for r in results if (r.level, r.method) == (level, AUTOENCODER))
     try:
         display = DenoisingDisplay.from_predictions(
             digits.test[chosen],
-            digits.noisy_test(level)[chosen],
+            digits.corrupt_test(level)[chosen],
             denoised[chosen],
-            image_shape=SHAPE,
+            image_shape=IMAGE_SHAPE,
             labels=digits.test_labels[chosen],
             data_range=1,
         )
     except ImportError as error:
-        print(f"There is none: {error}")
+        print(f"No image is drawn: {error}")
         return
-    display.figure_.suptitle(f"Digits with noise {level}, and what the {OURS} makes of them")
+    display.figure_.suptitle(f"Digits with noise {level}, denoised by the {AUTOENCODER}")
     path = output / "digits.png"
+    # Written aside first, so that an interruption leaves no half image under the name.
     unfinished = output / f".digits-{os.getpid()}.png"
     try:
         display.figure_.savefig(unfinished, dpi=150)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    print(f"Test digits with noise {level}, clean, noisy, denoised, and what is still wrong: {path}\n")
+    print(f"Test digits with noise {level}: clean, noisy, denoised, and their error: {path}\n")
 
 
-# PCA and kernel PCA ------------------------------------------------------------------------------------
-
-
-def _projections(size: DemoSize) -> dict[str, list[Any]]:
+def _create_projections(size: DemoSize) -> dict[str, list[Any]]:
+    """Return candidates of PCA and kernel PCA."""
     kernel_grid = ParameterGrid({"n_components": size.ranks, "gamma": size.gammas, "alpha": size.alphas})
     return {
         "PCA": [PCA(rank) for rank in range(1, 64)],
@@ -285,89 +291,92 @@ def _projections(size: DemoSize) -> dict[str, list[Any]]:
     }
 
 
-def tuned_projections(digits: Digits, levels: Sequence[float], grid: list[Any]) -> list[Denoise]:
-    """Return the best projection for each level, chosen on a fifth of the training rows."""
+def tune_projections(
+    digits: DigitsSplit, levels: Sequence[float], candidates: list[Any]
+) -> list[DenoiseFunction]:
+    """Return the best projection for each level, chosen on a fifth of training rows."""
+    # By hand and not by GridSearchCV: one fit of a candidate serves all levels.
     fitting, validation = train_test_split(
         digits.train, test_size=0.2, stratify=digits.train_labels, random_state=digits.seed
     )
     noise = np.random.default_rng(digits.seed + 2).normal(size=validation.shape)
     scores = []
-    for projection in grid:
-        denoise = _projector(projection.fit(fitting))
+    for projection in candidates:
+        denoise = _create_denoise_function(projection.fit(fitting))
         scores.append(
             [psnr(validation, denoise(validation + level * noise), data_range=1) for level in levels]
         )
     best = np.argmax(scores, axis=0)
-    refitted = {index: _projector(grid[index].fit(digits.train)) for index in set(best.tolist())}
+    refitted = {
+        index: _create_denoise_function(candidates[index].fit(digits.train)) for index in set(best.tolist())
+    }
     return [refitted[index] for index in best.tolist()]
 
 
-def _projector(projection: Any) -> Denoise:
+def _create_denoise_function(projection: Any) -> DenoiseFunction:
+    """Return a function that projects samples and transforms them back."""
     return lambda x: np.asarray(projection.inverse_transform(projection.transform(x)))
-
-
-# The progress of a search ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class CountedScorer:
-    """A scorer that leaves a byte in a file at each call: the one place all processes of a search see."""
+    """Scorer that appends a byte to a file at each call."""
 
     scorer: Callable[..., float]
-    ledger: Path
+    count_file: Path
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> float:
         try:
             return self.scorer(estimator, X, y)
         finally:
-            with self.ledger.open("ab") as ledger:
-                ledger.write(b".")
+            # The processes of a search share no memory, but they share files.
+            with self.count_file.open("ab") as count_file:
+                count_file.write(b".")
 
 
 @contextmanager
-def counted(scorer: Callable[..., float], total: int) -> Iterator[CountedScorer]:
-    """Show one line that follows the calls of a scorer: how many of the total, and the time left."""
+def show_progress(scorer: Callable[..., float], total: int) -> Iterator[CountedScorer]:
+    """Show a progress bar of the calls of a scorer, with the remaining time."""
     done = threading.Event()
     with (
         tempfile.TemporaryDirectory() as folder,
         tqdm(total=total, desc="GridSearchCV", unit="fit", dynamic_ncols=True) as bar,
     ):
-        ledger = Path(folder) / "ledger"
-        ledger.touch()
+        count_file = Path(folder) / "count"
+        count_file.touch()
 
-        def follow() -> None:
+        def update_bar() -> None:
             while not done.wait(0.2):
-                bar.update(ledger.stat().st_size - bar.n)
+                bar.update(count_file.stat().st_size - bar.n)
 
-        follower = threading.Thread(target=follow, daemon=True)
-        follower.start()
+        # A daemon ends with the program, even if the search is interrupted.
+        thread = threading.Thread(target=update_bar, daemon=True)
+        thread.start()
         try:
-            yield CountedScorer(scorer, ledger)
+            yield CountedScorer(scorer, count_file)
         finally:
             done.set()
-            follower.join()
-            bar.update(ledger.stat().st_size - bar.n)
+            thread.join()
+            bar.update(count_file.stat().st_size - bar.n)
 
 
-# Text --------------------------------------------------------------------------------------------------
-
-
-def say(*paragraphs: str) -> None:
-    """Print paragraphs, wrapped."""
+def print_paragraphs(*paragraphs: str) -> None:
+    """Print paragraphs in lines of limited width."""
     for paragraph in paragraphs:
+        # `textwrap.fill` drops the empty lines around a paragraph.
         lead = "\n" * (len(paragraph) - len(paragraph.lstrip("\n")))
         trail = "\n" * (len(paragraph) - len(paragraph.rstrip("\n")))
-        filled = textwrap.fill(paragraph.strip(), WIDTH, break_on_hyphens=False, break_long_words=False)
+        filled = textwrap.fill(paragraph.strip(), LINE_WIDTH, break_on_hyphens=False, break_long_words=False)
         print(f"{lead}{filled}{trail}", flush=True)
 
 
-def heading(text: str) -> None:
+def print_heading(text: str) -> None:
     """Print the title of a part."""
     print(f"\n{text}\n{'-' * len(text)}", flush=True)
 
 
-def table(head: list[str], rows: list[list[str]]) -> None:
-    """Print rows under a head: the first column to the left, the others to the right."""
+def print_aligned_table(head: list[str], rows: list[list[str]]) -> None:
+    """Print a table: the first column left-aligned, the others right-aligned."""
     widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
     for row in (head, ["-" * width for width in widths], *rows):
         first, *others = (
@@ -377,16 +386,20 @@ def table(head: list[str], rows: list[list[str]]) -> None:
         print("   ".join(["  " + first, *others]).rstrip(), flush=True)
 
 
-def _rows(results: list[Result], cell: Callable[[Result], str]) -> list[list[str]]:
+def _format_rows(results: list[DemoResult], format_cell: Callable[[DemoResult], str]) -> list[list[str]]:
     """Return a row for each method, with a cell for each noise level."""
+    # A dict keeps the order of the methods, which a set does not.
     methods = dict.fromkeys(result.method for result in results)
-    return [[method, *(cell(r) for r in results if r.method == method)] for method in methods]
+    return [[method, *(format_cell(r) for r in results if r.method == method)] for method in methods]
 
 
-def _gains(results: list[Result], baseline: str, measure: Callable[[Result], float], digits: int = 3) -> str:
-    """Return what the autoencoder gains over another method, level by level, in words."""
+def _format_gains(
+    results: list[DemoResult], baseline: str, measure: Callable[[DemoResult], float], *, n_decimals: int
+) -> str:
+    """Return the gains of the autoencoder over another method at each level, as text."""
     after, before = (
-        [measure(result) for result in results if result.method == method] for method in (OURS, baseline)
+        [measure(result) for result in results if result.method == method]
+        for method in (AUTOENCODER, baseline)
     )
-    *first, last = (f"{a - b:+.{digits}f}" for a, b in zip(after, before, strict=True))
+    *first, last = (f"{a - b:+.{n_decimals}f}" for a, b in zip(after, before, strict=True))
     return f"{', '.join(first)} and {last}" if first else last

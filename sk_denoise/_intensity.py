@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise._noise_level import estimate_noise_level
+from sk_denoise._schema import NUMBER, Rule, is_number
 
 __all__ = [
     "DEVIATIONS",
@@ -56,6 +57,10 @@ class IntensityRange:
         Intensities in the unit of the image; white is above black.
     """
 
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "black": NUMBER,
+        "white": Rule(lambda v, range_: is_number(v, above=range_.black), "a number above black"),
+    }
     black: float
     white: float
 

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from sk_denoise._random import stream
-from sk_denoise._resources import threads_for
+from sk_denoise._resources import threads_for_entries
 from sk_denoise._validation import as_float_array, as_numeric_array, as_tensor, warn_user
 from sk_denoise.exceptions import CleanTargetWarning
 
@@ -75,7 +75,7 @@ class _NoiseTrace:
     def corrupt_again(self, number: int) -> NDArray[Any]:
         """Return the clean samples with another draw of the noise."""
         generator = stream(0, "traces", number)
-        with threads_for(self.clean.size):
+        with threads_for_entries(self.clean.size):
             corrupted: torch.Tensor = self.noiser.corrupt(as_tensor(self.clean), generator)
         return corrupted.numpy()
 

@@ -1,7 +1,7 @@
-"""The one owner of randomness: from a scikit-learn ``random_state`` to independent torch generators.
+"""Independent torch generators from a ``random_state`` of scikit-learn.
 
-A fit owns one integer, its root seed. Weights, shuffling, noise and validation draw from streams that
-are named, so that none depends on how much another one drew, and none touches a global state.
+A fit has one integer, its root seed. Weights, shuffling, noise and validation draw from named streams, so
+that none depends on how much another one drew, and none touches a global state.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 
+# Two modules that draw from the global state at once would mix their numbers.
 _GLOBAL_STATE_LOCK = threading.RLock()
 
 
 def root_seed(random_state: int | RandomState | None) -> int:
-    """Return the integer that a fit draws all its streams from.
+    """Return the integer that seeds all streams of a fit.
 
-    ``None`` asks the operating system, so that numpy's global state stays as it was; an integer is
-    taken as it is; a ``RandomState`` is advanced by one draw.
+    An integer is taken as it is. A ``RandomState`` is advanced by one draw.
     """
     if random_state is None:
+        # From the operating system, so that numpy's global state stays as it was.
         return int(np.random.SeedSequence().generate_state(1, np.uint32)[0])
     if isinstance(random_state, RandomState):
         return int(random_state.randint(2**31 - 1))
@@ -44,9 +45,9 @@ def stream(root: int, *path: str | int, device: torch.device | str = "cpu") -> t
 
 @contextmanager
 def borrowed_global_state(seed: int) -> Iterator[None]:
-    """Seed torch's global generators for a while, for code that knows no other (a user's module).
+    """Seed torch's global generators within the block, and restore their state.
 
-    One thread at a time, and the caller's state is put back afterwards.
+    For code that draws from them, such as a module of the user. One thread at a time runs the block.
     """
     with _GLOBAL_STATE_LOCK, torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -478,13 +478,13 @@ LOSSES: dict[str, LossEntry] = {
         on_unit_interval=True,
     ),
     "ssim": LossEntry(
-        location="sk_denoise.training._similarity:SimilarityLoss",
+        location="sk_denoise.training._losses:SimilarityLoss",
         description="one minus structural similarity",
         use_cases="perceived quality",
         images_only=True,
     ),
     "ms_ssim": LossEntry(
-        location="sk_denoise.training._similarity:MultiScaleSimilarityLoss",
+        location="sk_denoise.training._losses:MultiScaleSimilarityLoss",
         description="the same on up to five scales",
         use_cases="perceived quality, from near and far",
         images_only=True,
@@ -578,13 +578,16 @@ FILTERS: dict[str, FilterEntry] = {
 
 MODELS: dict[str, PretrainedEntry] = {
     "gray": PretrainedEntry(
-        location="sk_denoise.networks.folded_unet:FoldedUNet",
+        location="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
         label="Gray, channel by channel",
         channels=1,
         max_sigma=55 / 255,
     ),
     "rgb": PretrainedEntry(
-        location="sk_denoise.networks.folded_unet:FoldedUNet", label="Colour", channels=3, max_sigma=55 / 255
+        location="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
+        label="Colour",
+        channels=3,
+        max_sigma=55 / 255,
     ),
 }
 

@@ -1,11 +1,16 @@
-"""What a network costs for one sample, as a whole and layer by layer."""
+"""The cost of a network, and the threads and memory that fit to it.
+
+The cost of a step decides on threads, precision and the chunks of a prediction. It is counted and not timed,
+so that the bits of a fit do not depend on what else the machine does.
+"""
 
 from __future__ import annotations
 
 import copy
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,7 +18,8 @@ from typing import Any
 import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from sk_denoise._random import borrowed_global_state
 
@@ -23,25 +29,34 @@ __all__ = [
     "cost_of",
     "entries_at_once",
     "one_thread",
-    "suitable_threads",
-    "threads_for",
+    "threads_for_entries",
+    "threads_for_flops",
     "usage_by_layer",
 ]
 
-IN_CACHE = 2**20  # entries of a layer that a processor's cache holds: 4 MB
-SHARE_OF_GPU = 1 / 64  # of its free memory: a layer's input, output and what is computed in between
+# Entries of a layer that fit into a processor's cache: 4 MB
+ENTRIES_IN_CACHE = 2**20
+# Share of a GPU's free memory for a layer's input, output and the values in between
+SHARE_OF_GPU = 1 / 64
+# Module of torch's compiler
+COMPILER = "torch._dynamo"
+# Operations of a step of training, or of a prediction. With fewer the threads gain a fifth at best, and lose
+# a multiple of it on a busy machine, where they wait for each other.
+FLOPS_WORTH_SHARING = 1e8
+# Operations that cost as much as a pass over one entry in memory
+FLOPS_OF_AN_ENTRY = 10
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a forward pass of one sample.
+    """Cost of a forward pass of one sample.
 
     Attributes
     ----------
     flops : int
         Floating-point operations.
     widest : int
-        The most entries that go into a layer or come out of it.
+        Entries of the largest input or output of a layer.
     """
 
     flops: int
@@ -50,17 +65,17 @@ class Cost:
 
 @dataclass
 class Usage:
-    """What the calls of one layer come to in a forward pass of one sample.
+    """Totals of the calls of one layer in a forward pass of one sample.
 
     Attributes
     ----------
     calls : int
-        How often it is called.
+        Number of calls.
     own_flops : int
-        Floating-point operations of all calls, without those of the layers that it calls.
+        Floating-point operations of all calls, without those of the layers inside.
     output_shape : tuple of int or None
-        Shape of what it gives for one sample, at the last call: of the first tensor, where there are several;
-        None where it was not called, or gives none.
+        Shape of the first tensor in the output of the last call, for one sample; None without a call or a
+        tensor.
     """
 
     calls: int = 0
@@ -69,30 +84,28 @@ class Usage:
 
 
 def cost_of(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
-    """Return the cost of a network, by its class's own count or by one sample of zeros.
+    """Measure the cost of a network by a sample of zeros; set it to evaluation mode.
 
-    It is in evaluation mode then. To watch a sample, torch needs parts that take two seconds to import.
+    Forward hooks observe the pass, so no other thread may use the network.
     """
-    module.eval()
-    own_count = vars(type(module)).get("_flops_and_widest")  # a subclass may compute something else
-    if own_count is not None:
-        return Cost(*own_count(module, input_shape))
-    observer = _observe(module, input_shape, next(module.parameters()).device)
+    # The network runs on its own device: torch's meta device takes a process a second when it is first used.
+    observer = _observe(module.eval(), input_shape, next(module.parameters()).device)
     return Cost(sum(usage.own_flops for usage in observer.usages.values()), observer.widest)
 
 
 def usage_by_layer(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Usage]:
-    """Return what each layer does for one sample, by its name, and leave the network as it was.
+    """Return the usage of each layer by its name, and leave the network as it was.
 
-    A copy without memory goes through the motions: that is quick for images of any size, and sees through
-    the fused operations of a processor, which count as none. A network that looks at values, or cannot
-    be copied, is given a sample of zeros.
+    A network that reads values, or cannot be copied, runs on a sample of zeros. Of all others a copy without
+    memory runs, which is quick for images of any size.
     """
     with borrowed_global_state(0):
         try:
+            # Fused operations of a processor count as no operations; on the meta device nothing is fused.
             stand_in = copy.deepcopy(module).to("meta").eval()
             usages = _usages(stand_in, _observe(stand_in, input_shape, torch.device("meta")))
-        except Exception:  # whatever a module of the user's makes of tensors without values
+        # A module of the user may raise any error for tensors without values.
+        except Exception:
             with _in_evaluation_mode(module):
                 device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
                 usages = _usages(module, _observe(module, input_shape, device))
@@ -114,14 +127,53 @@ def _in_evaluation_mode(module: nn.Module) -> Iterator[None]:
             layer.training = mode
 
 
-class _Observer:
-    """Hooks that note what goes on between the beginning and the end of each layer's call."""
+class _FlopCounter(TorchDispatchMode):
+    """Counter of operations by torch's own formulas, without its compiler."""
 
-    def __init__(self, counter: FlopCounterMode, widest: int) -> None:
+    # By default torch imports the compiler to keep it off the method below, which takes two seconds.
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._total = 0
+
+    def get_total_flops(self) -> int:
+        """Return the number of operations so far."""
+        return self._total
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        options = kwargs or {}
+        if func is not torch.ops.prim.device.default:
+            with self:
+                output = func.decompose(*args, **options)
+            if output is not NotImplemented:
+                return output
+        output = func(*args, **options)
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self._total += formula(*args, **options, out_val=output)
+        return output
+
+
+class _Observer:
+    """Hooks that record the usage of each layer.
+
+    Parameters
+    ----------
+    counter : object
+        Has ``get_total_flops``.
+    widest : int
+        Entries of the sample.
+    """
+
+    def __init__(self, counter: _FlopCounter | FlopCounterMode, widest: int) -> None:
         self.usages: dict[nn.Module, Usage] = defaultdict(Usage)
         self.widest = widest
         self._counter = counter
-        self._open: list[tuple[int, list[int]]] = []  # operations before a call, and those of calls inside
+        # For each open call the operations before it, and those of the calls inside
+        self._open: list[tuple[int, list[int]]] = []
 
     def before(self, layer: nn.Module, inputs: Any) -> None:
         self._open.append((self._counter.get_total_flops(), []))
@@ -140,9 +192,22 @@ class _Observer:
 
 
 def _observe(module: nn.Module, input_shape: tuple[int, ...], device: torch.device) -> _Observer:
-    """Watch a network at work on one sample of zeros."""
+    """Observe a network during a forward pass of one sample of zeros."""
+    if COMPILER not in sys.modules:
+        # Networks that compile, as torch.cond does, raise errors here.
+        with suppress(Exception):
+            return _observe_with(_FlopCounter(), module, input_shape, device)
+    return _observe_with(FlopCounterMode(display=False), module, input_shape, device)
+
+
+def _observe_with(
+    counter: _FlopCounter | FlopCounterMode,
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    device: torch.device,
+) -> _Observer:
     sample = torch.zeros(1, *input_shape, dtype=torch.float32, device=device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), counter:
         observer = _Observer(counter, sample.numel())
         hooks = [layer.register_forward_pre_hook(observer.before) for layer in module.modules()]
         hooks += [layer.register_forward_hook(observer.after) for layer in module.modules()]
@@ -163,35 +228,31 @@ def _tensors_in(output: Any) -> Iterator[Tensor]:
 
 
 def entries_at_once(device: torch.device) -> int:
-    """Return how many entries a layer's output should have when a network is applied to many samples."""
+    """Return the entries of a layer's output that suit a prediction from many samples."""
     if device.type != "cuda":
-        return IN_CACHE
-    return max(IN_CACHE, int(SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0] / 4))
-
-
-# Operations of a step of training, or of a prediction. With fewer the threads gain a fifth at best, and lose
-# a multiple of it on a machine that is busy with something else, where they wait for each other.
-WORTH_SHARING = 1e8
-AN_ENTRY = 10  # operations that a pass over data in memory is worth, for each of their entries
+        return ENTRIES_IN_CACHE
+    return max(ENTRIES_IN_CACHE, int(SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0] / 4))
 
 
 @cache
 def _controller() -> ThreadpoolController:
-    return ThreadpoolController()  # looks through all loaded libraries, which takes milliseconds
+    # Cached, because it searches all loaded libraries, which takes milliseconds.
+    return ThreadpoolController()
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep work to one thread, for the calling thread alone and for as long as the block runs."""
+    """Limit work to one thread, for the calling thread alone and within the block."""
+    # threadpoolctl sets the limit of the calling thread, so fits in other threads keep theirs.
     with _controller().limit(limits=1, user_api="openmp"):
         yield
 
 
-def suitable_threads(flops: float) -> AbstractContextManager[None]:
-    """Keep work of so many operations to one thread, unless it is worth sharing."""
-    return nullcontext() if flops >= WORTH_SHARING else one_thread()
+def threads_for_flops(flops: float) -> AbstractContextManager[None]:
+    """Limit work of this many operations to one thread, unless it is worth sharing."""
+    return nullcontext() if flops >= FLOPS_WORTH_SHARING else one_thread()
 
 
-def threads_for(entries: int) -> AbstractContextManager[None]:
-    """Keep passes over so many entries to one thread, unless they are worth sharing."""
-    return suitable_threads(AN_ENTRY * entries)
+def threads_for_entries(entries: int) -> AbstractContextManager[None]:
+    """Limit passes over this many entries to one thread, unless worth sharing."""
+    return threads_for_flops(FLOPS_OF_AN_ENTRY * entries)

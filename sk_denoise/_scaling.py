@@ -1,18 +1,32 @@
-"""Moments of data in one pass over chunks, and the invertible scaling that estimators make of them."""
+"""Moments of data in one pass over chunks, and invertible scaling by them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["AffineScaler", "Moments", "chunks_of", "joint_moments", "moments", "some_of"]
+from sk_denoise._schema import Rule
 
-_ENTRIES_AT_A_GLANCE = 2**22
-_CHUNK_ENTRIES = 2**20  # entries of one chunk: 8 MB in double precision
+__all__ = [
+    "FINITE_TENSOR",
+    "broadcasts_to",
+    "AffineScaler",
+    "Moments",
+    "iterate_chunks",
+    "compute_joint_moments",
+    "compute_moments",
+    "subsample",
+]
+
+# Entries of a sample that is large enough for the spread of data
+_SUBSAMPLE_ENTRIES = 2**22
+# Entries of one chunk: 8 MB in double precision, small beside a processor's memory
+_CHUNK_ENTRIES = 2**20
 
 
 @dataclass(frozen=True)
@@ -32,34 +46,32 @@ class Moments:
 
     @property
     def is_constant(self) -> Tensor:
-        """Where all values are the same."""
+        """Whether all values are the same, for each feature or channel."""
         return self.low == self.high
 
 
-def chunks_of(x: Tensor) -> Iterator[Tensor]:
-    """Yield consecutive rows of x in pieces that are small beside a processor's memory.
-
-    No row is left alone where there are others: some noise takes values from other rows.
-    """
+def iterate_chunks(x: Tensor) -> Iterator[Tensor]:
+    """Yield consecutive rows of x in pieces of a few megabytes."""
+    # No chunk has a single row, unless x has: some noise takes values from other rows.
     rows = max(2, _CHUNK_ENTRIES // max(1, x[:1].numel()))
     whole = max(1, (len(x) + rows - 2) // rows)
     yield from x.split([rows] * (whole - 1) + [len(x) - rows * (whole - 1)])
 
 
-def some_of(x: Tensor) -> Tensor:
-    """Return rows from all over x, few enough to tell its spread at a glance."""
-    return x[:: max(1, x.numel() // _ENTRIES_AT_A_GLANCE)]
+def subsample(x: Tensor) -> Tensor:
+    """Return rows from all over x, few enough for fast statistics."""
+    return x[:: max(1, x.numel() // _SUBSAMPLE_ENTRIES)]
 
 
-def moments(chunks: Iterable[Tensor], dims: tuple[int, ...] = (0,)) -> Moments:
-    """Return the moments of chunks of rows, reduced over ``dims``."""
-    return joint_moments(((chunk,) for chunk in chunks), dims)[0][0]
+def compute_moments(chunks: Iterable[Tensor], dims: tuple[int, ...] = (0,)) -> Moments:
+    """Compute the moments of chunks of rows, reduced over ``dims``."""
+    return compute_joint_moments(((chunk,) for chunk in chunks), dims)[0][0]
 
 
-def joint_moments(
+def compute_joint_moments(
     chunks: Iterable[tuple[Tensor, ...]], dims: tuple[int, ...] = (0,)
 ) -> tuple[list[Moments], Tensor]:
-    """Return the moments of each side of chunks of pairs, and the covariance of the sides.
+    """Compute the moments of each side of chunks of pairs, and their covariance.
 
     Sums run over distances from the mean of the first chunk, in the precision of the data, and chunks are
     merged in double precision by the pairwise update of Chan, Golub and LeVeque (1983): no digits are lost
@@ -70,12 +82,12 @@ def joint_moments(
     chunks : iterable of tuple of Tensor
         Chunks of rows; each tuple holds the same rows of every side.
     dims : tuple of int, default=(0,)
-        The axes that are reduced: the first, and others that are kept with length one.
+        Reduced axes: the first, and others that are kept with length one.
 
     Returns
     -------
     list of Moments
-        One for each side.
+        Moments of each side.
     Tensor of shape (n_sides, n_sides, ...)
         Covariances, for each feature or channel.
     """
@@ -113,20 +125,34 @@ def _stacked(parts: Iterable[Tensor]) -> Tensor:
 
 
 def _products(sides: Sequence[Tensor], dims: tuple[int, ...]) -> Tensor:
-    """Return the sums over ``dims`` of the products of all pairs of sides, ``(n_sides, n_sides, ...)``."""
+    """Return sums of products of all pairs of sides, ``(n_sides, n_sides, ...)``."""
     rows: list[list[Tensor]] = []
     for i, one in enumerate(sides):
-        known = [rows[j][i] for j in range(i)]
-        rows.append(known + [(one * other).sum(dims, keepdim=True).double() for other in sides[i:]])
+        symmetric = [rows[j][i] for j in range(i)]
+        rows.append(symmetric + [(one * other).sum(dims, keepdim=True).double() for other in sides[i:]])
     return torch.stack([torch.stack(row) for row in rows])
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and bool(value.isfinite().all())
+
+
+FINITE_TENSOR = Rule(lambda v, _: _is_finite(v), "a tensor of finite numbers")
+
+
+def broadcasts_to(tensor: Tensor, sample_shape: tuple[int, ...]) -> bool:
+    """Return whether a tensor broadcasts to a batch of one sample of this shape."""
+    batch = (1, *sample_shape)
+    sides = (1,) * (len(batch) - tensor.ndim) + tuple(tensor.shape)
+    return len(sides) == len(batch) and all(a in (1, b) for a, b in zip(sides, batch, strict=True))
 
 
 @dataclass(frozen=True)
 class AffineScaler:
     """Scaling to zero mean and unit deviation, and back: ``(x - center) / spread``.
 
-    Where ``spread`` is zero, ``scale`` gives zero and ``unscale`` gives the center: a feature that was
-    constant in training carries nothing, and stays what it was.
+    A feature of spread zero was constant in training and carries no information: ``scale`` returns zero for
+    it, and ``unscale`` the center.
 
     Attributes
     ----------
@@ -134,35 +160,38 @@ class AffineScaler:
         Location and deviation, in double precision, of a shape that broadcasts against a batch.
     """
 
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "center": FINITE_TENSOR,
+        "spread": Rule(
+            lambda v, _: _is_finite(v) and bool((v >= 0).all()), "a tensor of finite numbers of at least 0"
+        ),
+    }
     center: Tensor
     spread: Tensor
 
     @cached_property
     def gain(self) -> Tensor:
-        """One over the spread, and zero where that is zero."""
+        """One over the spread, and zero for a spread of zero."""
         return torch.where(self.spread > 0, 1 / self.spread, torch.zeros_like(self.spread))
 
     @classmethod
     def from_moments(cls, stats: Moments) -> AffineScaler:
-        """Scale by the standard deviation, floored so that a near-constant feature cannot explode.
-
-        The floor is a hundredth of the range (a feature that is almost always the same) and a
-        hundred-millionth of the mean (one that only rounding moves), so it changes with the feature's unit.
-        """
+        """Return a scaler to zero mean and unit deviation, with a floor for deviations."""
+        # Without a floor, a nearly constant feature would explode. A hundredth of the range is for a feature
+        # that is almost always the same, a hundred-millionth of the mean for one that changes by rounding
+        # alone. Both change with the feature's unit.
         floor = torch.maximum(0.01 * (stats.high - stats.low), 1e-8 * stats.mean.abs())
         spread = torch.maximum(stats.std, floor)
         return cls(stats.mean, torch.where(stats.is_constant, torch.zeros_like(spread), spread))
 
     @classmethod
     def identity(cls) -> AffineScaler:
-        """Scale nothing."""
+        """Return a scaler that leaves data as they are."""
         return cls(torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64))
 
     def times(self, weights: Tensor) -> AffineScaler:
-        """Return a scaler whose spreads are larger by ``weights``, up to a common factor.
-
-        The factor keeps the mean square of scaled data at one.
-        """
+        """Return a scaler with spreads multiplied by ``weights`` and a common factor."""
+        # The factor keeps the mean square of scaled data at one.
         live = (self.spread > 0).expand_as(weights)
         common = weights[live].pow(-2).mean().sqrt() if live.any() else 1.0
         return AffineScaler(self.center, self.spread * weights * common)

@@ -1,4 +1,4 @@
-"""State of estimators for skops, which stores no tensors."""
+"""State of estimators for skops, which stores bytes but no tensors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copyreg
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["state_in_bytes", "take_bytes_from"]
+__all__ = ["state_in_bytes", "set_byte_format"]
 
 T = TypeVar("T")
 
@@ -14,53 +14,55 @@ KEY = "sk_denoise_file"
 
 
 class ByteFormat(Protocol):
-    """Module that converts estimators to bytes and back."""
+    """A module that turns estimators into bytes and back."""
 
     def to_bytes(self, estimator: Any) -> bytes:
-        """Return the bytes of a file with an estimator."""
+        """Return an estimator as the bytes of a file."""
         ...
 
     def from_bytes(self, data: bytes) -> Any:
-        """Return the estimator from the bytes of a file."""
+        """Return the estimator in the bytes of a file."""
         ...
 
 
-# A list, whose content take_bytes_from replaces.
 _byte_format: list[Callable[[], ByteFormat]] = []
 
 
-def take_bytes_from(byte_format: Callable[[], ByteFormat]) -> None:
+def set_byte_format(importer: Callable[[], ByteFormat]) -> None:
     """Set the function that imports the byte format."""
-    # The format stands above the estimators, so that they cannot import it.
-    _byte_format[:] = [byte_format]
+    # The format is a layer above estimators, which cannot import it.
+    _byte_format[:] = [importer]
 
 
 def state_in_bytes(kind: type[T]) -> type[T]:
-    """Decorate a class of estimators: attributes for pickle, bytes for skops.
+    """Give the attributes of an estimator to pickle, and bytes to skops.
 
-    Python calls ``__reduce_ex__``, and not ``__getstate__``, to pickle or copy an object. skops calls
-    ``__getstate__`` only. A subclass with a state of its own has precedence over both.
+    Python calls ``__reduce_ex__`` for a pickle or a copy and then leaves ``__getstate__`` alone, so that
+    pickle, copy and joblib get the attributes. skops ignores ``__reduce_ex__`` and calls ``__getstate__``.
+    A subclass that defines its own state replaces both.
 
     Parameters
     ----------
     kind : type
-        Class of estimators, which gets the three methods.
+        A class of estimators. The three methods are added to it.
 
     Returns
     -------
     type
         The same class.
     """
+    # A base class with these methods would be one more in every method resolution order.
     inherited: Any = kind
     inherited_getstate, inherited_setstate = inherited.__getstate__, inherited.__setstate__
 
     def defines_own_state(estimator: Any) -> bool:
-        own = type(estimator)
+        own: Any = type(estimator)
         return own.__getstate__ is not getstate or own.__reduce__ is not object.__reduce__
 
     def reduce_ex(self: Any, protocol: Any) -> Any:
         if defines_own_state(self):
             return object.__reduce_ex__(self, protocol)
+        # As protocols 2 and up do, for all protocols, but with the inherited __getstate__.
         return copyreg.__newobj__, (type(self),), inherited_getstate(self)  # type: ignore[attr-defined]
 
     def getstate(self: Any) -> Any:
@@ -73,12 +75,12 @@ def state_in_bytes(kind: type[T]) -> type[T]:
             inherited_setstate(self, state)
             return
         loaded = _byte_format[0]().from_bytes(state[KEY])
+        # The class stands in the file of skops, where its user may have trusted that class alone.
         if type(loaded) is not type(self):
             raise ValueError(
                 f"A {type(self).__name__} was expected, the file holds a {type(loaded).__name__}."
             )
         self.__dict__ = loaded.__dict__
 
-    # A base class with these methods would be one more in every method resolution order.
     inherited.__reduce_ex__, inherited.__getstate__, inherited.__setstate__ = reduce_ex, getstate, setstate
     return kind

@@ -30,9 +30,11 @@ from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from sk_denoise._registry import check_one_of
+from sk_denoise._schema import Rule
 from sk_denoise.exceptions import CleanTargetWarning
 
 __all__ = [
+    "FITTED_NOISER",
     "Interval",
     "Noiser",
     "Scorer",
@@ -54,7 +56,7 @@ __all__ = [
     "check_sample_weight",
     "is_clean_side",
     "specification_key",
-    "name_estimators",
+    "name_by_class",
     "find_noisers",
     "refuse_channels_first",
     "refuse_channels_last",
@@ -105,6 +107,10 @@ class Noiser(Protocol):
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor: ...
 
 
+# A noiser of a user need not set more than this.
+FITTED_NOISER = Rule(lambda v, _: isinstance(v, Noiser) and hasattr(v, "n_features_in_"), "a fitted noiser")
+
+
 class Scorer(_BaseScorer):
     """Base of scorers, compatible with those of scikit-learn.
 
@@ -129,7 +135,7 @@ class Scorer(_BaseScorer):
         return self.score(estimator, X, y, **metadata)
 
 
-def name_estimators(estimators: Sequence[T]) -> list[tuple[str, T]]:
+def name_by_class(estimators: Sequence[T]) -> list[tuple[str, T]]:
     """Return estimators with names, as ``make_pipeline`` gives its steps."""
     named: list[tuple[str, T]] = _name_estimators(estimators)
     return named

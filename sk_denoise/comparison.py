@@ -1,4 +1,4 @@
-"""Methods by noises by metrics: the story of a comparison, and its table."""
+"""Compare methods of denoising under several noises, in one table."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from sk_denoise._validation import (
     check_noiser,
     check_numbers,
     check_one_of,
-    name_estimators,
+    name_by_class,
     refuse_masked,
     restore_container,
 )
 from sk_denoise.metrics import ssim
-from sk_denoise.metrics._fixed_noise import (
-    back_through_earlier_steps,
-    corrupt_each,
-    corrupt_fold,
-    refuse_noisy,
-    seed_of,
+from sk_denoise.metrics._metrics import check_data_range
+from sk_denoise.metrics._scorers import (
+    METRICS,
+    corrupt_array,
+    corrupt_images,
+    invert_earlier_steps,
+    noise_seed,
+    refuse_noise_in_estimator,
 )
-from sk_denoise.metrics._functions import check_data_range
-from sk_denoise.metrics._scorers import METRICS
 from sk_denoise.restoration import denoise_image
 from sk_denoise.restoration._pretrained import cached_network
 
@@ -45,7 +45,16 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_denoisers"]
 
-LEAST_SIDE = 3  # pixels that similarity needs
+# Similarity is computed in windows of at least 3 x 3 pixels.
+MIN_SSIM_SIDE = 3
+# Rows of the table for the images before they are denoised.
+NOISY_METHOD = "noisy"
+# Name of noisy samples that come without one.
+UNNAMED_NOISE = "given"
+
+# A stack of images, rows, or a list of images where sizes differ.
+Samples = NDArray[Any] | list[NDArray[Any]]
+ByNoise = dict[Hashable, Any]
 
 
 def compare_denoisers(
@@ -57,73 +66,76 @@ def compare_denoisers(
     data_range: float | None = None,
     image_shape: Sequence[int] | None = None,
 ) -> pd.DataFrame:
-    """Compare anything that denoises: methods by noises, with PSNR, SSIM and seconds.
+    """Compare methods of denoising under several noises: PSNR, SSIM and seconds.
 
-    Every method meets the same noisy images, in a copy of its own, and is compared with the same clean
-    ones. Nothing is trained here.
+    Every method receives the same noisy images, in its own copy. Its output is compared with the
+    clean images. Nothing is trained here.
 
     Parameters
     ----------
     methods : dict or list
-        By name, or in a list, where names are made as :func:`~sklearn.pipeline.make_pipeline` makes them.
-        A method is one of
+        Methods by name, or a list, with names as in :func:`~sklearn.pipeline.make_pipeline`. A method is
+        one of
 
-        - a fitted estimator with ``predict``, or a pipeline or search that ends in one. It gets all images
-          at once. What steps of a pipeline change, their ``inverse_transform`` takes back.
-        - a function ``image -> image``, such as ``functools.partial(denoise_image, sigma=0.1)``. It gets
-          one image at a time.
-        - the name of a model of :func:`~sk_denoise.restoration.denoise_image`, such as "gray", which
-          estimates the noise of each image.
-        - a dict of such, one for each name of a noise: of estimators that are trained for one noise, say.
+        - a fitted estimator with ``predict``, or a pipeline or search that ends in one. It receives all
+          images at once. If steps of a pipeline change the data, their ``inverse_transform`` is applied to
+          the predictions.
+        - a function ``image -> image``, such as ``functools.partial(denoise_image, sigma=0.1)``. It
+          receives one image at a time.
+        - the name of a model of :func:`~sk_denoise.restoration.denoise_image`, such as "gray". The noise
+          level of each image is estimated.
+        - a dict of such methods by name of the noise, for example estimators that are each trained for one
+          noise.
     images : array-like of shape (n, height, width[, channels]) or (n, n_features), or list of arrays
-        Clean images or rows that no method has learned from. Images of different sizes come in a list,
-        all of one type and number of channels. A single image needs a first axis, ``image[None]``.
+        Clean images or rows that were not used for training. Images of different sizes are given as a
+        list, all of one dtype and number of channels. A single image needs a first axis, ``image[None]``.
     noises : noiser, dict or list
-        By name, a noiser or noisy versions of all ``images``, for noise that is real; a noiser, a list of
-        noisers or noisy images alone will do. A noiser makes one draw, that of
-        :func:`~sk_denoise.make_denoising_scorer`: it corrupts whatever its ``apply`` says, and
-        ``random_state=None`` counts as 0. Its statistics come from the clean images; where sizes differ,
-        from all of their pixels.
+        Noisers by name, or noisy versions of all ``images``, for real noise. A single noiser, a list of
+        noisers or noisy images alone are accepted too. A noiser makes one draw, the same as in
+        :func:`~sk_denoise.make_denoising_scorer`: its ``apply`` has no effect, and ``random_state=None``
+        counts as 0. Its statistics are computed from the clean images; if sizes differ, from all of their
+        pixels.
     metrics : "auto", str or sequence of {"psnr", "ssim", "mse", "nmse"}, default="auto"
-        What is measured, see :mod:`sk_denoise.metrics`. "auto" is PSNR, and SSIM where samples are images.
+        Metrics to compute, see :mod:`sk_denoise.metrics`. "auto" is PSNR, and SSIM if samples are images.
     data_range : float, optional
-        For "psnr" and "ssim", once for all images; by default the range of the type for 8- and 16-bit
-        integers, else the largest clean value minus the smallest.
+        Data range of "psnr" and "ssim", the same for all images. By default the range of the dtype for 8-
+        and 16-bit integers, else the largest clean value minus the smallest.
     image_shape : tuple of int, optional
-        ``(height, width)`` or ``(height, width, channels)`` of flat rows. Functions then get images.
+        ``(height, width)`` or ``(height, width, channels)`` of flat rows. Functions then receive images.
 
     Returns
     -------
     DataFrame
-        A row for each noise and method, "noisy" first, in the order given, which ``pivot`` keeps. Columns:
+        One row for each noise and method, "noisy" first, in the given order, which ``pivot`` keeps.
+        Columns:
 
         method, noise : category
-            Their names; "noisy" is what the images are before they are denoised.
+            Their names; "noisy" stands for the images before they are denoised.
         psnr, ssim, ... : float
-            The means over images.
+            Means over images.
         seconds : float
-            Wall time for all images together, what a first call loads included.
+            Wall time for all images together, including everything that a first call loads.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
-        For an estimator that is not fitted.
+        If an estimator is not fitted.
     ValueError
-        For an answer of another shape than the image, or one that holds NaN; and for arguments that
-        cannot be used. What a method raises itself gets a note that names method and noise.
+        If an output has another shape than the image or holds NaN, or if an argument is invalid. Exceptions
+        raised by a method get a note with the names of the method and the noise.
     MissingExtraError
-        Without pandas, which the extra ``compare`` brings.
+        If pandas is not installed; the extra ``compare`` installs it.
 
     See Also
     --------
-    sk_denoise.plots.ComparisonDisplay.from_methods : The same table, and an image of it.
+    sk_denoise.plots.ComparisonDisplay.from_methods : The same table, and a figure of one image.
     make_denoising_scorer : Choose between parameters of estimators, for ``GridSearchCV``.
 
     Notes
     -----
-    Floating images are not clipped after the noise, unless its noiser has ``clip``. Images of 8- and
-    16-bit integers are rounded and clipped to the range of their type, as files hold them, and methods get
-    integers.
+    Floating-point images are not clipped after the noise is added, unless the noiser has ``clip``. Images of
+    8- and 16-bit integers are rounded and clipped to the range of their dtype, as in image files, and methods
+    receive integers.
 
     Examples
     --------
@@ -151,23 +163,23 @@ def compare_denoisers(
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table, and what became of one of the images.
+    """The table of a comparison, and all versions of one of the images.
 
     Attributes
     ----------
     table : DataFrame
-        As ``compare_denoisers`` returns it.
+        Table as returned by ``compare_denoisers``.
     clean : ndarray
-        The image.
-    answers : dict of dict of ndarray
-        Its noisy version and what each method made of it: by noise, then by method.
+        Clean image.
+    outputs : dict of dict of ndarray
+        Noisy image and the output of each method: by noise, then by method.
     data_range : float
-        What the PSNR refers to.
+        Data range of the PSNR.
     """
 
     table: pd.DataFrame
     clean: NDArray[Any]
-    answers: dict[Hashable, dict[Hashable, NDArray[Any]]]
+    outputs: dict[Hashable, dict[Hashable, NDArray[Any]]]
     data_range: float
 
 
@@ -181,96 +193,60 @@ def run_comparison(
     image_shape: Sequence[int] | None,
     index: int = 0,
 ) -> Comparison:
-    """Let every method answer every question, and keep the answers to one image."""
+    """Apply every method to every noise, and keep the outputs for one image."""
+    # Tables come from here and figures from plots, which run the same comparison. So `compare_denoisers`
+    # needs no matplotlib.
     pandas = _require_pandas()
-    clean = checked_samples(images, "images")
+    clean = as_stack_or_list(images, "images")
     if image_shape is not None:
-        check_image_shape(image_shape, clean)
-    data_range = _range_of(clean) if data_range is None else data_range
-    grade = _grader(clean, _metric_names(metrics, clean, image_shape), data_range, image_shape)
-    kinds = named_noises(noises)
-    chosen = chosen_methods(methods, kinds)
-    questions = {noise: noisy_of(kind, clean, noise) for noise, kind in kinds.items()}
+        _check_image_shape(image_shape, clean)
+    data_range = default_data_range(clean) if data_range is None else data_range
+    measure = _build_measure(clean, _select_metrics(metrics, clean, image_shape), data_range, image_shape)
+    noises_by_name = _name_noises(noises)
+    methods_by_name = _resolve_methods(methods, noises_by_name)
+    # All noise is drawn before the first method runs, so an invalid noise costs no time.
+    noisy_by_name = {name: _draw_noisy(noise, clean, name) for name, noise in noises_by_name.items()}
     rows: list[dict[str, Any]] = []
-    answers: dict[Hashable, dict[Hashable, NDArray[Any]]] = {noise: {} for noise in questions}
+    outputs: dict[Hashable, dict[Hashable, NDArray[Any]]] = {noise: {} for noise in noisy_by_name}
 
-    def note(method: Hashable, noise: Hashable, answer: Samples, seconds: float) -> None:
-        rows.append({"method": method, "noise": noise, **grade(answer), "seconds": seconds})
-        answers[noise][method] = np.array(answer[index])
+    def record(method: Hashable, noise: Hashable, output: Samples, seconds: float) -> None:
+        rows.append({"method": method, "noise": noise, **measure(output), "seconds": seconds})
+        # Other outputs are dropped: kept together, they would take many times the memory of the images.
+        outputs[noise][method] = np.array(output[index])
 
-    for noise, noisy in questions.items():
-        note(NOISY, noise, noisy, 0.0)
-        asked = restore_container(noisy, images) if isinstance(noisy, np.ndarray) else noisy
-        for name, by_noise in chosen.items():
-            who = f"Method {name!r} under noise {noise!r}"
-            note(name, noise, *answer_of(by_noise[noise], asked, noisy, image_shape, who))
+    for noise, noisy in noisy_by_name.items():
+        record(NOISY_METHOD, noise, noisy, 0.0)
+        # Estimators that were fitted on a frame warn about arrays, which have no column names.
+        noisy_input = restore_container(noisy, images) if isinstance(noisy, np.ndarray) else noisy
+        for name, by_noise in methods_by_name.items():
+            label = f"Method {name!r} under noise {noise!r}"
+            record(name, noise, *_denoise_timed(by_noise[noise], noisy_input, noisy, image_shape, label))
     table = pandas.DataFrame(rows)
-    for column, order in (("method", [NOISY, *chosen]), ("noise", list(questions))):
+    # Categories keep the given order in `pivot`, which sorts texts by the alphabet.
+    for column, order in (("method", [NOISY_METHOD, *methods_by_name]), ("noise", list(noisy_by_name))):
         table[column] = pandas.Categorical(table[column], categories=order)
-    return Comparison(table, np.array(clean[index]), answers, data_range)
-
-
-def _grader(
-    clean: Samples, metrics: Sequence[str], data_range: float, image_shape: Sequence[int] | None
-) -> Callable[[Samples], dict[str, float]]:
-    """Return a function that measures an answer beside the clean samples, as the mean over them."""
-    check_data_range(data_range)
-
-    def value(name: str, answer: Samples) -> float:
-        metric, needs_range, _ = METRICS[name]
-        keywords: dict[str, Any] = {"data_range": data_range} if needs_range else {}
-        if metric is ssim:
-            keywords["image_shape"] = image_shape
-        if not isinstance(clean, list):
-            return metric(clean, answer, **keywords)
-        pairs = zip(clean, answer, strict=True)
-        return float(np.mean([metric(truth[None], x[None], **keywords) for truth, x in pairs]))
-
-    return lambda answer: {name: value(name, answer) for name in metrics}
-
-
-def _metric_names(
-    metrics: str | Sequence[str], clean: Samples, image_shape: Sequence[int] | None
-) -> Sequence[str]:
-    if metrics == "auto":
-        shapes = [x.shape for x in clean] if image_shape is None else [tuple(image_shape)]
-        are_images = all(len(s) in (2, 3) and min(s[:2]) >= LEAST_SIDE for s in shapes)
-        return ("psnr", "ssim") if are_images else ("psnr",)
-    names = [metrics] if isinstance(metrics, str) else metrics
-    for name in names:
-        check_one_of(name, METRICS, "metric")
-    return names
-
-
-def _range_of(clean: Samples) -> float:
-    pixels = np.concatenate([x.ravel() for x in clean]) if isinstance(clean, list) else clean
-    return IntensityRange.of_clean(pixels).span
+    return Comparison(table, np.array(clean[index]), outputs, data_range)
 
 
 def _require_pandas() -> Any:
-    """Return pandas, or say how to get it."""
+    """Return pandas; raise an error that names the extra if it is not installed."""
     require_extra("compare_denoisers", "compare")
     import pandas as pd
 
     return pd
 
 
-GIVEN = "given"  # the noise of noisy samples that came without a name
-
-Samples = NDArray[Any] | list[NDArray[Any]]  # a stack or rows; a list of images where sizes differ
-
-
-def checked_samples(given: Any, name: str) -> Samples:
+def as_stack_or_list(samples: Any, name: str) -> Samples:
     """Return images or rows as one array, and images of different sizes as a list."""
-    if isinstance(given, list | tuple):
-        refuse_masked(given, name)
-        parts = [np.asarray(x) for x in given]
+    if isinstance(samples, list | tuple):
+        refuse_masked(samples, name)
+        parts = [np.asarray(x) for x in samples]
         sizes = {x.shape for x in parts}
         if len(sizes) > 1 or (parts and parts[0].ndim > 1):
-            _check_alike(parts, name)
+            _check_same_kind(parts, name)
         if len(sizes) > 1:
             return [check_numbers(x, f"{name}[{place}]") for place, x in enumerate(parts)]
-    array = check_numbers(given, name)
+    array = check_numbers(samples, name)
     if array.ndim < 2:
         raise ValueError(
             f"{name} has shape {array.shape}, expected (n, height, width[, channels]), (n, n_features) or a "
@@ -279,8 +255,8 @@ def checked_samples(given: Any, name: str) -> Samples:
     return array
 
 
-def _check_alike(images: list[NDArray[Any]], name: str) -> None:
-    """Check that images in a list are alike in all but their size."""
+def _check_same_kind(images: list[NDArray[Any]], name: str) -> None:
+    """Check that images of a list have one dtype and number of channels."""
     kinds = {(x.dtype, x.ndim, x.shape[2:]) for x in images}
     if len(kinds) > 1 or images[0].ndim not in (2, 3):
         raise ValueError(
@@ -289,45 +265,86 @@ def _check_alike(images: list[NDArray[Any]], name: str) -> None:
         )
 
 
-def check_image_shape(image_shape: Sequence[int], samples: Samples) -> None:
-    """Check that samples can be images of this shape."""
+def _check_image_shape(image_shape: Sequence[int], samples: Samples) -> None:
+    """Check that all samples can be reshaped to an image of this shape."""
     for shape in {x.shape for x in samples}:
         if math.prod(shape) != math.prod(image_shape):
             raise ValueError(f"image_shape={tuple(image_shape)} does not fit samples of shape {shape}.")
 
 
-def named_noises(noises: Any) -> dict[Hashable, Any]:
+def default_data_range(clean: Samples) -> float:
+    """Return the data range of clean samples, in which their PSNR is computed."""
+    pixels = np.concatenate([x.ravel() for x in clean]) if isinstance(clean, list) else clean
+    return IntensityRange.of_clean(pixels).span
+
+
+def _select_metrics(
+    metrics: str | Sequence[str], clean: Samples, image_shape: Sequence[int] | None
+) -> Sequence[str]:
+    """Return the names of metrics, checked."""
+    if metrics == "auto":
+        shapes = [x.shape for x in clean] if image_shape is None else [tuple(image_shape)]
+        are_images = all(len(s) in (2, 3) and min(s[:2]) >= MIN_SSIM_SIDE for s in shapes)
+        return ("psnr", "ssim") if are_images else ("psnr",)
+    names = [metrics] if isinstance(metrics, str) else metrics
+    for name in names:
+        check_one_of(name, METRICS, "metric")
+    return names
+
+
+def _build_measure(
+    clean: Samples, metrics: Sequence[str], data_range: float, image_shape: Sequence[int] | None
+) -> Callable[[Samples], dict[str, float]]:
+    """Return a function that compares outputs with the clean samples."""
+    check_data_range(data_range)
+
+    def compute(name: str, output: Samples) -> float:
+        metric, needs_range, _ = METRICS[name]
+        keywords: dict[str, Any] = {"data_range": data_range} if needs_range else {}
+        if metric is ssim:
+            keywords["image_shape"] = image_shape
+        if not isinstance(clean, list):
+            return metric(clean, output, **keywords)
+        pairs = zip(clean, output, strict=True)
+        return float(np.mean([metric(truth[None], x[None], **keywords) for truth, x in pairs]))
+
+    return lambda output: {name: compute(name, output) for name in metrics}
+
+
+def _name_noises(noises: Any) -> ByNoise:
     """Return noisers, or noisy samples, by name."""
     if isinstance(noises, Noiser):
         noises = [noises]
     if isinstance(noises, list | tuple) and any(isinstance(noise, Noiser) for noise in noises):
-        noises = dict(name_estimators(noises))
+        noises = dict(name_by_class(noises))
     if not isinstance(noises, Mapping):
-        return {GIVEN: noises}
+        return {UNNAMED_NOISE: noises}
     if not noises:
         raise ValueError("noises is empty: give at least one noiser, or noisy images.")
     return dict(noises)
 
 
-def noisy_of(noise: Any, clean: Samples, name: Hashable) -> Samples:
-    """Return the noisy version of clean samples: one draw of a noiser, or what is given."""
+def _draw_noisy(noise: Any, clean: Samples, name: Hashable) -> Samples:
+    """Return one draw of a noiser on clean samples, or the given noisy samples."""
     if hasattr(noise, "__array__") or isinstance(noise, list | tuple):
-        return _checked_noisy(noise, clean, name)
-    seed = seed_of(check_noiser(noise))
+        return _check_noisy(noise, clean, name)
+    seed = noise_seed(check_noiser(noise))
     if isinstance(clean, list):
-        return [_as_stored(x, clean[0].dtype) for x in corrupt_each(noise, clean, seed)]
-    return _as_stored(np.asarray(corrupt_fold(noise, clean, seed, copy=0)), clean.dtype)
+        return [_as_stored(x, clean[0].dtype) for x in corrupt_images(noise, clean, seed)]
+    return _as_stored(np.asarray(corrupt_array(noise, clean, seed, copy=0)), clean.dtype)
 
 
-def _checked_noisy(given: Any, clean: Samples, name: Hashable) -> Samples:
-    noisy = checked_samples(given, f"noises[{name!r}]")
+def _check_noisy(samples: Any, clean: Samples, name: Hashable) -> Samples:
+    """Return given noisy samples, checked against the clean ones."""
+    noisy = as_stack_or_list(samples, f"noises[{name!r}]")
     if [x.shape for x in noisy] != [x.shape for x in clean]:
         raise ValueError(
             f"Noise {name!r} must be a noiser or a noisy version of each of the {len(clean)} images, in "
             f"their order; got {len(noisy)}, the first of shape {noisy[0].shape} for {clean[0].shape}."
         )
-    types = {noisy[0].dtype, clean[0].dtype}
-    if len(types) > 1 and any(map(has_image_depth, types)):
+    dtypes = {noisy[0].dtype, clean[0].dtype}
+    # Integers beside floats are most likely in another unit: 0 to 255 beside 0 to 1.
+    if len(dtypes) > 1 and any(map(has_image_depth, dtypes)):
         raise ValueError(
             f"Noise {name!r} holds {noisy[0].dtype} and images {clean[0].dtype}: give both in one unit."
         )
@@ -335,40 +352,43 @@ def _checked_noisy(given: Any, clean: Samples, name: Hashable) -> Samples:
 
 
 def _as_stored(noisy: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return noisy values as files hold them, where images are of such a type."""
+    """Return noisy images in the dtype of the clean ones, if it is that of files."""
     if not has_image_depth(dtype):
         return noisy
     return UNIT.from_unit(noisy, dtype)
 
 
-NOISY = "noisy"  # the method that leaves images as they came
-
-
-def chosen_methods(methods: Any, noises: Mapping[Hashable, Any]) -> dict[Hashable, dict[Hashable, Any]]:
-    """Return by name, and then by noise, what can denoise."""
+def _resolve_methods(methods: Any, noises: Mapping[Hashable, Any]) -> dict[Hashable, ByNoise]:
+    """Return an estimator or a function for each name of a method and each noise."""
     if not isinstance(methods, Mapping):
         methods = list(methods) if isinstance(methods, list | tuple) else [methods]
-        names = [name for name, _ in name_estimators([_name_of(method) for method in methods])]
+        names = [name for name, _ in name_by_class([_name_method(method) for method in methods])]
         methods = dict(zip(names, methods, strict=True))
     if not methods:
         raise ValueError("methods is empty: give at least one.")
-    if NOISY in methods:
-        raise ValueError(f"A method cannot be called {NOISY!r}: so are called the images as they came.")
+    if NOISY_METHOD in methods:
+        raise ValueError(
+            f"A method cannot be called {NOISY_METHOD!r}: this row holds the images before denoising."
+        )
     return {
-        name: {noise: _usable(_for_noise(method, noise, name), noises[noise], name) for noise in noises}
+        name: {
+            noise: _check_method(_select_for_noise(method, noise, name), noises[noise], name)
+            for noise in noises
+        }
         for name, method in methods.items()
     }
 
 
-def _name_of(method: Any) -> str:
-    """Return what a method without a name is called: a function by its own, all else by its class."""
+def _name_method(method: Any) -> str:
+    """Return a default name: that of a function or a model, or else of the class."""
     if isinstance(method, str):
         return method
     function = method.func if isinstance(method, partial) else method
     return str(getattr(function, "__name__", type(function).__name__.lower()))
 
 
-def _for_noise(method: Any, noise: Hashable, name: Hashable) -> Any:
+def _select_for_noise(method: Any, noise: Hashable, name: Hashable) -> Any:
+    """Return the entry for a noise if the method is a dict, else the method."""
     if not isinstance(method, Mapping):
         return method
     if noise not in method:
@@ -376,11 +396,12 @@ def _for_noise(method: Any, noise: Hashable, name: Hashable) -> Any:
     return method[noise]
 
 
-def _usable(method: Any, noise: Any, name: Hashable) -> Any:
-    """Return an estimator or a function that can denoise; anything else is a clear error."""
+def _check_method(method: Any, noise: Any, name: Hashable) -> Any:
+    """Return a fitted estimator or a function; raise an error for anything else."""
     if isinstance(method, str):
         if method != "auto":
-            cached_network(method)  # before the clock runs; refuses an unknown name
+            # Loading the network here refuses an unknown name, and keeps loading out of the seconds.
+            cached_network(method)
         return partial(denoise_image, model=method)
     if isinstance(method, type) or not (hasattr(method, "predict") or callable(method)):
         hint = f" Did you mean {method.__name__}(), fitted?" if isinstance(method, type) else ""
@@ -397,63 +418,68 @@ def _usable(method: Any, noise: Any, name: Hashable) -> Any:
                 f"{type(method).__name__} first."
             ) from None
         if isinstance(noise, Noiser):
-            refuse_noisy(method, noise)
+            refuse_noise_in_estimator(method, noise)
     return method
 
 
-def answer_of(
-    method: Any, asked: Any, noisy: Samples, image_shape: Sequence[int] | None, who: str
+def _denoise_timed(
+    method: Any, noisy_input: Any, noisy: Samples, image_shape: Sequence[int] | None, label: str
 ) -> tuple[Samples, float]:
-    """Return what a method makes of noisy samples, checked, and how many seconds it took.
+    """Return the output of a method, checked, and the seconds that it took.
 
-    ``asked`` are the noisy samples in the container that they came in.
+    ``noisy_input`` holds the samples ``noisy`` in the container of the user's images.
     """
-    own = copy.deepcopy(asked)  # a method may write into what it is given
+    # A method may write into its input, so the next one would receive other images.
+    private = copy.deepcopy(noisy_input)
     start = time.perf_counter()
-    with _naming(who):
+    with _note_on_errors(f"{label}, in compare_denoisers."):
         if hasattr(method, "predict"):
-            answer = back_through_earlier_steps(method, method.predict(own))
+            output = invert_earlier_steps(method, method.predict(private))
         else:
-            answer = _one_by_one(method, own if isinstance(own, list) else np.asarray(own), image_shape)
+            images = private if isinstance(private, list) else np.asarray(private)
+            output = _apply_to_each(method, images, image_shape)
     seconds = time.perf_counter() - start
-    return _checked(answer, noisy, who), seconds
+    return _check_output(output, noisy, label), seconds
 
 
 @contextmanager
-def _naming(who: str) -> Iterator[None]:
-    """Let errors say in which method they came up."""
+def _note_on_errors(note: str) -> Iterator[None]:
+    """Add a note to every exception that is raised inside."""
     try:
         yield
     except Exception as error:
-        error.add_note(f"{who}, in compare_denoisers.")
+        # The type stays, so that users can still catch the errors of their own functions.
+        error.add_note(note)
         raise
 
 
-def _one_by_one(
+def _apply_to_each(
     function: Callable[[NDArray[Any]], ArrayLike], noisy: Samples, image_shape: Sequence[int] | None
 ) -> list[Any]:
+    """Return the output of a function for each image."""
     if image_shape is None:
         return [function(x) for x in noisy]
     return [np.reshape(function(x.reshape(image_shape)), x.shape) for x in noisy]
 
 
-def _checked(answer: Any, noisy: Samples, who: str) -> Samples:
-    """Return an answer in the layout of the question, once it is known to be one."""
-    parts = [np.asarray(x) for x in (answer if isinstance(answer, list | tuple) else np.atleast_1d(answer))]
+def _check_output(output: Any, noisy: Samples, label: str) -> Samples:
+    """Return an output in the layout of the noisy samples, checked."""
+    parts = [np.asarray(x) for x in (output if isinstance(output, list | tuple) else np.atleast_1d(output))]
     if len(parts) != len(noisy):
-        raise ValueError(f"{who} gave {len(parts)} answers to {len(noisy)} images.")
-    for place, (part, asked) in enumerate(zip(parts, noisy, strict=True)):
-        if part.shape != asked.shape or part.dtype.kind not in "biuf":
+        raise ValueError(f"{label} gave {len(parts)} outputs for {len(noisy)} images.")
+    for place, (part, image) in enumerate(zip(parts, noisy, strict=True)):
+        if part.shape != image.shape or part.dtype.kind not in "biuf":
             raise ValueError(
-                f"{who} gave {part.dtype} of shape {part.shape} for image {place}, which has the shape "
-                f"{asked.shape}: expected numbers of that shape."
+                f"{label} gave {part.dtype} of shape {part.shape} for image {place}, which has the shape "
+                f"{image.shape}: expected numbers of that shape."
             )
         if not np.isfinite(part).all():
-            raise ValueError(f"{who} gave NaN or infinity for image {place}.")
-        if has_image_depth(asked.dtype) and part.dtype.kind == "f" and np.abs(part).max() <= 1 < asked.max():
+            raise ValueError(f"{label} gave NaN or infinity for image {place}.")
+        # Many functions of scikit-image return floats in [0, 1] for integers. Compared with 0 to 255, such
+        # an output would have a PSNR, and a meaningless one.
+        if has_image_depth(image.dtype) and part.dtype.kind == "f" and np.abs(part).max() <= 1 < image.max():
             raise ValueError(
-                f"{who} answers in [0, 1] to {asked.dtype}. Compare images / "
-                f"{IntensityRange.of(asked).white:g}, "
-                "or let it answer in the unit of the images."
+                f"{label} gave values in [0, 1] for {image.dtype} images. Compare images / "
+                f"{IntensityRange.of(image).white:g}, or return values in the unit of the images."
             )
     return parts if isinstance(noisy, list) else np.stack(parts)

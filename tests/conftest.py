@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Generator
 from dataclasses import dataclass
+from pathlib import Path
 
 # scikit-learn dispatches to other array libraries only where scipy heard of it before it was first imported
 os.environ["SCIPY_ARRAY_API"] = "1"
@@ -52,6 +54,53 @@ class Digits:
 @pytest.fixture(scope="session")
 def digits() -> Digits:
     return Digits.split(seed=0)
+
+
+@pytest.fixture(scope="session")
+def document_files(tmp_path_factory) -> Path:
+    """Lay out images and a model under the names that the documents use."""
+    import tifffile
+    from PIL import Image
+
+    from sk_denoise import DnCNNNetwork, GaussianNoiser, ImageDenoiser
+    from sk_denoise.datasets import load_images
+    from sk_denoise.persistence import save
+
+    folder = tmp_path_factory.mktemp("document_files")
+    for name in ("photos/trip", "test", "scans", "long", "short"):
+        (folder / name).mkdir(parents=True)
+    photos = load_images()
+    clean = photos.test[0][64:160, 64:160]
+    noise = np.random.default_rng(0).normal(0, 10, clean.shape)
+    noisy = Image.fromarray((255 * clean + noise).round().clip(0, 255).astype(np.uint8))
+    noisy.save(folder / "noisy.png")
+    noisy.save(folder / "photos" / "a.jpg", quality=95)
+    noisy.convert("L").save(folder / "photos" / "trip" / "b.png")
+    for name, photo in zip(("cat", "coffee"), photos.test[1:], strict=True):
+        part = photo[100:228, 100:228]
+        Image.fromarray((255 * part).round().astype(np.uint8)).save(folder / "test" / f"{name}.png")
+    noisy.save(folder / "scans" / "1.png")
+    (folder / "scans" / "2.png").write_bytes((folder / "noisy.png").read_bytes()[:5000])
+
+    frames = [(4095 * photo[:96, :96]).astype(np.uint16) for photo in load_images("gray").test[:3]]
+    tifffile.imwrite(folder / "stack.tif", np.stack(frames), photometric="minisblack")
+    for number, frame in enumerate(frames):
+        few_photons = np.random.default_rng(number).poisson(frame / 40) * 40
+        Image.fromarray(frame).save(folder / "long" / f"{number}.png")
+        Image.fromarray(few_photons.astype(np.uint16)).save(folder / "short" / f"{number}.png")
+
+    model = ImageDenoiser(
+        DnCNNNetwork(2, width=4), noise=GaussianNoiser(0.1), sigma="map", max_epochs=1, random_state=0
+    )
+    save(model.fit(photos.train[:2]), folder / "mine.safetensors")
+    return folder
+
+
+@pytest.fixture
+def in_document_files(document_files, tmp_path, monkeypatch) -> None:
+    """Change to a copy of the files of the documents."""
+    shutil.copytree(document_files, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

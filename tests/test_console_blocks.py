@@ -1,42 +1,36 @@
-"""The commands in console blocks of README and docs run, and print what stands below them.
+"""Commands in console blocks of README and docs run and print the documented output.
 
-They end with 0, or with what a comment behind them says: `# exit code 1`. A line that ends in a backslash
-goes on in the next one. Below a command, "..." stands for lines that are left out. What chance, clocks and
-processors have a share in is compared but for its decimals and times (`VARYING`). Transcripts of what
-somebody interrupts stand in blocks of text, which do not run.
+Their exit code is 0, or that of a comment behind them: `# exit code 1`. A backslash at the end of a line
+continues it. Below a command, "..." stands for lines that are left out. Output that depends on chance, clocks
+and processors is compared without its decimals and times (`VARYING`). Transcripts with an interruption stand
+in text blocks, which do not run.
 
-Not run, and checked otherwise:
+Some commands are not run, and checked otherwise:
 
-- `make ...` sets up an environment of its own: the target must be in the Makefile;
-- `pip install ...` and `uv pip install ...` need a package index: their extras must be in pyproject.toml;
-- `docker ...` needs a service, and an image that takes minutes and a network to build: what it runs must be
-  what is built from the Dockerfile, and the port that it opens must be the one that is served there;
-- `sk-denoise app` is a server that runs until it is stopped, `sk-denoise demo` takes a minute: they must be
-  commands, and have their help.
+- `make ...` sets up an environment: its target must be in the Makefile.
+- `pip install ...` and `uv pip install ...` need a package index: their extras must be in pyproject.toml.
+- `docker ...` needs a service and minutes: the image must be built from the Dockerfile, with an open port.
+- `sk-denoise app` is a server, and `sk-denoise demo` takes a minute: their help is run.
 
-A `sk-denoise train` that does not say how long is run for one epoch.
+A `sk-denoise train` without a number of epochs is run for one.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import tomllib
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from sk_denoise import DnCNNNetwork, GaussianNoiser, ImageDenoiser
 from sk_denoise.cli import COMMANDS, main
-from sk_denoise.datasets import load_images
-from sk_denoise.persistence import save
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MADE = {"_build", "gallery", "generated", "backreferences"}
+PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if not MADE & set(page.parts)]
+DOCUMENTS = [ROOT / "README.md", *PAGES]
 NOT_RUN = ("app", "demo")
 VARYING = ("train", "evaluate", "compare")  # what they print depends on the processor in its last digits
 EXTRAS = re.compile(r'pip install [^\n"`]*"(?:\.|sk-denoise)\[([a-z0-9,]+)\]"')
@@ -60,36 +54,10 @@ def with_commands(program, **marks):
     ]
 
 
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    """Lay out images and a model under the names that the documents use."""
-    folder = tmp_path_factory.mktemp("samples")
-    (folder / "photos" / "trip").mkdir(parents=True)
-    clean = load_images().test[0][64:160, 64:160]
-    noise = np.random.default_rng(0).normal(0, 10, clean.shape)
-    noisy = Image.fromarray((255 * clean + noise).round().clip(0, 255).astype(np.uint8))
-    noisy.save(folder / "noisy.png")
-    noisy.save(folder / "photos" / "a.jpg", quality=95)
-    noisy.convert("L").save(folder / "photos" / "trip" / "b.png")
-    (folder / "test").mkdir()
-    for name, image in zip(("cat", "coffee"), load_images().test[1:], strict=True):
-        part = image[100:228, 100:228]
-        Image.fromarray((255 * part).round().astype(np.uint8)).save(folder / "test" / f"{name}.png")
-    (folder / "scans").mkdir()
-    noisy.save(folder / "scans" / "1.png")
-    (folder / "scans" / "2.png").write_bytes((folder / "noisy.png").read_bytes()[:5000])
-    model = ImageDenoiser(
-        DnCNNNetwork(2, width=4), noise=GaussianNoiser(0.1), sigma="map", max_epochs=1, random_state=0
-    )
-    save(model.fit(load_images().train[:2]), folder / "mine.safetensors")
-    return folder
-
-
+@pytest.mark.usefixtures("in_document_files")
 @pytest.mark.parametrize("document", with_commands("sk-denoise", command_line=pytest.mark.slow))
-def test_commands_run_and_print_what_is_said(document, samples, tmp_path, monkeypatch, capsys):
+def test_commands_run_and_print_the_documented_output(document, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
-    shutil.copytree(samples, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
     for line, below in (command for block in console_blocks(document) for command in block):
         program, *arguments = shlex.split(line, comments=True)
         if program != "sk-denoise":

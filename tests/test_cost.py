@@ -6,10 +6,11 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from sk_denoise import ConvNetwork, DenseNetwork
+from sk_denoise import ConvNetwork, DenseNetwork, FoldedUNetNetwork
+from sk_denoise._registry import NETWORKS, load_entry
 from sk_denoise._resources import cost_of
-from sk_denoise.networks.folded_unet import FoldedUNet
 
 
 def test_a_dense_network_costs_two_operations_for_each_weight():
@@ -24,11 +25,11 @@ def test_a_convolution_costs_two_operations_for_each_weight_and_position():
     assert cost.widest == 8 * 10 * 12
 
 
-def test_the_input_may_be_what_is_widest():
+def test_the_input_may_be_the_widest_layer():
     assert cost_of(nn.Linear(30, 2), (30,)).widest == 30
 
 
-def test_what_happens_inside_of_a_users_module_counts():
+def test_operations_inside_of_a_users_module_count():
     class Product(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -40,30 +41,47 @@ def test_what_happens_inside_of_a_users_module_counts():
     assert cost_of(Product(), (6,)).flops == 2 * 36
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("sides", [(64, 64), (33, 57), (1, 5), (200, 8)])
-@pytest.mark.parametrize("noise_map", [False, True])
-def test_a_network_that_knows_its_cost_counts_as_we_do(channels, sides, noise_map):
-    network = FoldedUNet(channels, noise_map, widths=(16, 80))
-    shape = (channels + noise_map, *sides)
-    assert cost_of(network, shape) == cost_of(nn.Sequential(network), shape)
+def counted_by_torch(module, shape):
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(torch.zeros(1, *shape))
+    return counter.get_total_flops()
 
 
-def test_a_module_of_the_user_that_computes_more_than_ours_is_watched():
-    class Twice(FoldedUNet):
-        def forward(self, x):
-            return super().forward(torch.cat([super().forward(x), x[:, 1:]], dim=1))
+@pytest.mark.parametrize("name", NETWORKS)
+def test_operations_are_counted_as_torch_counts_them(name):
+    spec = load_entry(NETWORKS[name])()
+    images = NETWORKS[name].estimator == "ImageDenoiser"
+    module = (spec.build(1, True) if images else spec.build((2, 33, 17), 5)).eval()
+    assert cost_of(module, (2, 33, 17)).flops == counted_by_torch(module, (2, 33, 17)) > 0
 
-    assert cost_of(Twice(1, True), (2, 8, 8)).flops == 2 * cost_of(FoldedUNet(1, True), (2, 8, 8)).flops
 
-
-def test_layers_lie_on_the_processor_whatever_torch_is_set_to():
-    with torch.device("meta"):
-        assert FoldedUNet(1).tail.weight.device.type == "cpu"
+@pytest.mark.parametrize("side", [8, 64])
+def test_a_default_network_costs_a_hundred_thousand_multiplications_for_each_pixel(side):
+    cost = cost_of(FoldedUNetNetwork().build(1, True), (2, side, side))
+    assert cost.flops == 2 * 109_200 * side**2
+    assert cost.widest == 16 * side**2
 
 
 @pytest.mark.slow
-def test_networks_in_the_box_are_ready_without_what_torch_compiles_with():
+def test_the_branches_of_a_network_that_compiles_count():
+    class Conditional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 6)
+
+        def forward(self, x):
+            return torch.cond(x.sum() > 0, lambda x: self.layer(self.layer(x)), self.layer, (x,))
+
+    assert cost_of(Conditional(), (6,)).flops == 3 * 2 * 36
+
+
+def test_layers_lie_on_the_processor_whatever_device_torch_is_set_to():
+    with torch.device("meta"):
+        assert FoldedUNetNetwork().build(1, False).tail.weight.device.type == "cpu"
+
+
+@pytest.mark.slow
+def test_pretrained_networks_are_ready_without_the_compiler_of_torch():
     """Importing that takes two seconds."""
     program = (
         "import sys; import numpy as np; from sk_denoise.restoration import denoise_image; "
@@ -72,7 +90,7 @@ def test_networks_in_the_box_are_ready_without_what_torch_compiles_with():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_counting_leaves_no_trace():
+def test_counting_leaves_the_network_as_it_was():
     module = ConvNetwork((4,)).build((1, 6, 6), 3)
     before = [weight.clone() for weight in module.parameters()]
     cost_of(module, (1, 6, 6))

@@ -128,7 +128,7 @@ def test_uncertainty(run):
     assert 0.92 < np.mean(found["error"] <= 1.96 * found["std"]) < 0.97
     members = [member.score(found["noisy"], found["clean"]) for member in found["ensemble"].estimators_]
     assert found["ensemble"].score(found["noisy"], found["clean"]) > max(members)
-    assert found["found"][-1] > 1.05 * found["found"][0]
+    assert found["actual_errors"][-1] > 1.05 * found["actual_errors"][0]
 
 
 @pytest.mark.slow
@@ -199,24 +199,24 @@ def test_photos_of_any_size(run):
     weak, strong = (found["table"][name] for name in found["levels"])
     for by_method in (weak, strong):
         assert by_method.drop("noisy").min() > by_method["noisy"] + 3
-        assert by_method["told"] > by_method["blind"]
-        assert abs(by_method["told an estimate"] - by_method["told"]) < 0.2
-        assert by_method.idxmax() == "in the box"
-    assert weak["told"] - weak["blind"] > strong["told"] - strong["blind"] + 0.2
-    assert weak["non-local means"] > weak["told"] + 0.2
-    assert strong["non-local means"] < strong["told"] - 0.1
+        assert by_method["known sigma"] > by_method["blind"]
+        assert abs(by_method["estimated sigma"] - by_method["known sigma"]) < 0.2
+        assert by_method.idxmax() == "pretrained"
+    assert weak["known sigma"] - weak["blind"] > strong["known sigma"] - strong["blind"] + 0.2
+    assert weak["non-local means"] > weak["known sigma"] + 0.2
+    assert strong["non-local means"] < strong["known sigma"] - 0.1
 
     too_little, right, too_much = (
-        psnr(found["camera"][None], answer[None], data_range=1) for answer in found["wrongly"].values()
+        psnr(found["camera"][None], image[None], data_range=1) for image in found["by_sigma"].values()
     )
     assert right > too_little + 1.5
     assert right > too_much + 0.8
 
     uneven = found["uneven"]
-    assert uneven.idxmax() == "in the box, told the map"
-    assert 0 < uneven["told the map"] - uneven["blind"] < 1
-    assert uneven["blind"] > uneven[["told the average", "non-local means, average"]].max() + 1
-    assert uneven["told an estimate"] < uneven["told the average"] - 2
+    assert uneven.idxmax() == "pretrained, sigma map"
+    assert 0 < uneven["sigma map"] - uneven["blind"] < 1
+    assert uneven["blind"] > uneven[["average sigma", "non-local means, average sigma"]].max() + 1
+    assert uneven["estimated sigma"] < uneven["average sigma"] - 2
 
 
 @pytest.mark.slow
@@ -228,7 +228,7 @@ def test_dense_autoencoder(run):
     losses = found["longer"].loss_curve_
     assert losses[-1] < losses[len(losses) // 2] < losses[0]
     at_last = [found["curves"][length][-1] for length in found["lengths"]]
-    assert at_last[-1] < max(at_last) - 0.1  # the longest run learns too much by heart, as the text says
+    assert at_last[-1] < max(at_last) - 0.1
 
 
 @pytest.mark.slow

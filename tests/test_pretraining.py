@@ -1,4 +1,4 @@
-"""The training of the weights in the box survives being killed at any moment."""
+"""The training of the pretrained weights can be killed at any moment."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sk_denoise._scaling import AffineScaler, Moments, chunks_of, joint_moments, moments
+from sk_denoise._scaling import AffineScaler, Moments, compute_joint_moments, compute_moments, iterate_chunks
 
 
 def in_chunks(array, sizes):
@@ -14,7 +14,7 @@ def in_chunks(array, sizes):
 
 
 def scaler_of(array) -> AffineScaler:
-    return AffineScaler.from_moments(moments([torch.from_numpy(array)]))
+    return AffineScaler.from_moments(compute_moments([torch.from_numpy(array)]))
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def far_from_zero():
 def test_moments_of_chunks_far_from_zero_are_those_of_the_whole(far_from_zero, sizes):
     small, x = far_from_zero
     chunks = zip(in_chunks(x[0], sizes), in_chunks(x[1], sizes), strict=True)
-    sides, covariance = joint_moments(chunks)
+    sides, covariance = compute_joint_moments(chunks)
     for side, near in zip(sides, small, strict=True):
         np.testing.assert_allclose(side.mean.numpy() - 1e9, near.mean(axis=0), atol=1e-5)
         np.testing.assert_allclose(side.std.numpy(), near.std(axis=0), rtol=1e-7)
@@ -42,7 +42,7 @@ def test_moments_of_chunks_far_from_zero_are_those_of_the_whole(far_from_zero, s
 def test_moments_of_single_precision_lose_no_digits_far_from_zero():
     x = np.random.default_rng(0).normal(1e5, 1, (300_000, 2)).astype(np.float32)
     x[:1000] -= 50  # the first chunk is unlike the rest
-    stats = moments(in_chunks(x, [1000, 99_000, 200_000]))
+    stats = compute_moments(in_chunks(x, [1000, 99_000, 200_000]))
     assert stats.mean.dtype == stats.std.dtype == torch.float64
     exact = x.astype(np.float64)
     np.testing.assert_allclose(stats.mean.squeeze().numpy(), exact.mean(axis=0), rtol=1e-9)
@@ -51,7 +51,7 @@ def test_moments_of_single_precision_lose_no_digits_far_from_zero():
 
 def test_moments_of_channels_reduce_samples_and_pixels():
     x = np.random.default_rng(0).normal(size=(9, 2, 4, 5))
-    stats = moments(in_chunks(x, [4, 5]), (0, 2, 3))
+    stats = compute_moments(in_chunks(x, [4, 5]), (0, 2, 3))
     for name in ("mean", "std", "low", "high"):
         assert getattr(stats, name).shape == (2, 1, 1)
     np.testing.assert_allclose(stats.mean.squeeze().numpy(), x.mean(axis=(0, 2, 3)))
@@ -62,15 +62,15 @@ def test_moments_of_channels_reduce_samples_and_pixels():
 def test_covariance_of_channels_is_kept_for_each_channel():
     x = np.random.default_rng(0).normal(size=(6, 2, 3, 3))
     noisy = x * np.array([2.0, -1.0])[:, None, None]
-    _, covariance = joint_moments([(torch.from_numpy(noisy), torch.from_numpy(x))], (0, 2, 3))
+    _, covariance = compute_joint_moments([(torch.from_numpy(noisy), torch.from_numpy(x))], (0, 2, 3))
     assert covariance.shape == (2, 2, 2, 1, 1)
     variance = x.var(axis=(0, 2, 3))
     np.testing.assert_allclose(covariance[0, 1].squeeze().numpy(), variance * [2.0, -1.0])
 
 
-def test_a_constant_is_known_whatever_rounding_does_to_its_deviation():
+def test_a_constant_is_recognized_despite_rounding_of_its_deviation():
     x = np.stack([np.full(1000, 0.1), np.linspace(0, 1, 1000)], axis=1)
-    assert moments(in_chunks(x, [333, 333, 334])).is_constant.tolist() == [True, False]
+    assert compute_moments(in_chunks(x, [333, 333, 334])).is_constant.tolist() == [True, False]
 
 
 def test_scaling_gives_zero_mean_and_unit_deviation():
@@ -105,7 +105,7 @@ def test_a_feature_that_is_almost_always_the_same_is_scaled_by_a_hundredth_of_it
     assert scaler_of(x).spread.item() == pytest.approx(0.5)
 
 
-def test_a_feature_that_only_rounding_moves_is_not_blown_up():
+def test_a_feature_that_changes_by_rounding_alone_is_not_blown_up():
     x = (0.1 + np.arange(100) % 2 * 1e-16)[:, None]
     assert x.min() < x.max()
     assert scaler_of(x).scale(torch.from_numpy(x)).abs().max() < 1e-6
@@ -124,7 +124,7 @@ def test_units_far_from_one_are_scaled_like_any_other(unit):
     np.testing.assert_allclose(scaled, scaler_of(x).scale(torch.from_numpy(x)).numpy(), atol=1e-10)
 
 
-def test_the_identity_scales_nothing():
+def test_the_identity_leaves_data_as_they_are():
     x = torch.tensor([[1.5, -2.0]])
     identity = AffineScaler.identity()
     assert torch.equal(identity.scale(x), x)
@@ -143,7 +143,7 @@ def test_weights_enlarge_spreads_in_proportion_and_keep_scaled_data_at_unit_mean
     assert torch.equal(weighted.center, scaler.center)
 
 
-def test_weights_of_constant_features_count_for_nothing():
+def test_weights_of_constant_features_are_ignored():
     x = np.random.default_rng(0).normal(size=(100, 3))
     x[:, 2] = 4.0
     scaler = scaler_of(x)
@@ -152,26 +152,26 @@ def test_weights_of_constant_features_count_for_nothing():
     assert weighted.spread[2] == 0
 
 
-def test_weights_on_nothing_but_constants_change_nothing():
+def test_weights_of_constants_alone_change_nothing():
     scaler = scaler_of(np.full((5, 2), 3.0))
     assert scaler.times(torch.ones(2, dtype=torch.float64)).spread.abs().max() == 0
 
 
 def test_chunks_hold_all_rows_in_order_and_are_small():
     x = torch.arange(6, dtype=torch.uint8)[:, None].expand(6, 2**19)
-    chunks = list(chunks_of(x))
+    chunks = list(iterate_chunks(x))
     assert [len(chunk) for chunk in chunks] == [2, 2, 2]
     assert torch.cat(chunks)[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("length", [2**19, 2**21])
 @pytest.mark.parametrize(("n", "lengths"), [(1, [1]), (2, [2]), (3, [3]), (5, [2, 3])])
-def test_no_row_is_a_chunk_alone_where_there_are_others(length, n, lengths):
+def test_a_chunk_has_a_single_row_only_if_there_are_no_others(length, n, lengths):
     x = torch.zeros(n, 1, dtype=torch.uint8).expand(n, length)
-    assert [len(chunk) for chunk in chunks_of(x)] == lengths
+    assert [len(chunk) for chunk in iterate_chunks(x)] == lengths
 
 
-def test_moments_hold_what_they_say():
+def test_moments_are_constant_if_low_equals_high():
     one = torch.ones(2)
     assert Moments(one, one, one, one).is_constant.all()
     assert not Moments(one, one, one, 2 * one).is_constant.any()

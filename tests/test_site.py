@@ -12,6 +12,7 @@ import pytest
 
 import sk_denoise
 from sk_denoise import DenoisingAutoencoder
+from sk_denoise.cli import COMMANDS, root_command
 from sk_denoise.estimators import IMAGE_NETWORKS, NETWORKS
 from sk_denoise.noise import NOISERS
 from sk_denoise.training import LOSSES, OPTIMIZERS, SCHEDULES
@@ -39,15 +40,24 @@ def test_the_site_is_whole(tmp_path, monkeypatch):
 
     # what has a name is on the page that lists its kind
     pages = {
-        "images_and_signals": NETWORKS,
-        "image_denoiser": IMAGE_NETWORKS,
-        "noise": NOISERS,
-        "photos": LOSSES,
-        "defaults": [*OPTIMIZERS, *SCHEDULES],
+        "how_to/images_of_one_kind": NETWORKS,
+        "how_to/train_on_images": [*IMAGE_NETWORKS, *LOSSES],
+        "how_to/noise": NOISERS,
+        "explanation/defaults": [*OPTIMIZERS, *SCHEDULES],
     }
     for page, names in pages.items():
         text = html.unescape((site / f"{page}.html").read_text(encoding="utf-8"))
         assert [name for name in names if f'"{name}"' not in text] == [], page
+
+    # the page of the commands has each command with its options
+    commands = html.unescape((site / "reference" / "command_line.html").read_text(encoding="utf-8"))
+    for name in COMMANDS:
+        assert f'id="{name}"' in commands
+        for parameter in root_command.get_command(None, name).params:
+            assert max(parameter.opts, key=len) in commands or parameter.param_type_name == "argument"
+
+    # pages have a width that follows the screen
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1' in commands
 
     # diagrams link to pages that are there
     public = [getattr(sk_denoise, name) for name in sk_denoise.__all__]
@@ -58,9 +68,9 @@ def test_the_site_is_whole(tmp_path, monkeypatch):
 
     # and the check of links can fail
     (site / "index.html").write_text(
-        '<a href="nowhere.html">there</a> <a href="guide.html#no-such-place">here</a>'
+        '<a href="nowhere.html">there</a> <a href="start/index.html#no-such-place">here</a>'
     )
     checked = run(str(docs / "check_links.py"), str(site))
     assert checked.returncode == 1
     assert "index.html: nowhere.html" in checked.stdout
-    assert "index.html: guide.html#no-such-place" in checked.stdout
+    assert "index.html: start/index.html#no-such-place" in checked.stdout

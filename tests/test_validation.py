@@ -366,7 +366,17 @@ def test_floats_are_not_copied():
         np.frombuffer(b"\0" + X.tobytes(), dtype=np.uint8)[1:].view(np.float64).reshape(X.shape),
         X.reshape(6, 2, 2),
     ],
-    ids=["plain", "fortran", "strided", "reversed", "mirrored", "big-endian", "single", "unaligned", "stack"],
+    ids=[
+        "plain",
+        "fortran",
+        "strided",
+        "reversed",
+        "pad_by_mirroring",
+        "big-endian",
+        "single",
+        "unaligned",
+        "stack",
+    ],
 )
 def test_every_array_becomes_a_tensor_of_the_same_values(array):
     tensor = as_tensor(array)

@@ -3,16 +3,16 @@
 Photos: noise on all of the image
 =====================================
 
-A folder of photos that need not fit in memory, a network that learns from random patches of them, and whole
-images that it denoises: the way of photo denoising from end to end.
+This example denoises photos from a folder, from end to end. The photos are streamed, so they need not fit
+into memory. A network is trained on random patches, and denoises whole images.
 """
 
 # %%
 # A folder
 # --------
-# :class:`~sk_denoise.datasets.ImageFolder` streams PNG, JPEG, TIFF, BMP and WebP files, of 8 or 16 bits,
-# turned as their EXIF data say. For a start that downloads nothing, scikit-image's own photos are written
-# to one.
+# :class:`~sk_denoise.datasets.ImageFolder` streams PNG, JPEG, TIFF, BMP and WebP files of 8 or 16 bits. It
+# applies the orientation in the EXIF data. Here a temporary folder holds scikit-image's own photos, so
+# nothing is downloaded.
 import os
 import tempfile
 from pathlib import Path
@@ -36,23 +36,23 @@ print(f"{folder}, the first one {folder[0].shape} {folder[0].dtype}")
 # %%
 # Random patches
 # --------------
-# In each epoch every photo is visited once, and 256 patches are cut from it at random, other ones every time.
-# Pixels become numbers in [0, 1], whatever the depth of the files.
+# Each epoch cuts 256 new random patches from every photo. Pixels are scaled to [0, 1], for files of any bit
+# depth.
 patches = RandomPatches(folder, 32, patches_per_image=256)
-few, _ = patches.first(24, torch.Generator().manual_seed(3))
+first_patches, _ = patches.first(24, torch.Generator().manual_seed(3))
 
 fig, axes = plt.subplots(3, 8, figsize=(8, 3.2), layout="constrained")
-for ax, patch in zip(axes.flat, few.numpy(), strict=True):
+for ax, patch in zip(axes.flat, first_patches.numpy(), strict=True):
     ax.imshow(patch)
     ax.set_axis_off()
-fig.suptitle("What the network is shown, before augmentation and noise")
+fig.suptitle("Patches, before augmentation and noise")
 plt.show()
 
 # %%
 # Training
 # --------
-# Noise of sigma 0.2 on every value is drawn anew for every batch; so are the flips. ``fit_patches`` is for
-# what is streamed, ``fit`` for arrays. Pooling by two once keeps the map of the code as fine as half a
+# Every batch gets fresh noise of sigma 0.2 and fresh random flips. Use ``fit_patches`` for streamed patches,
+# and ``fit`` for arrays. The network pools once by two, so its latent map has half the resolution of the
 # image.
 SIGMA = 0.2
 dae = DenoisingAutoencoder(
@@ -69,9 +69,10 @@ temporary.cleanup()
 
 # %%
 # Whole images
-# --------------
-# The estimator knows patches of 32 x 32. An image is cut into patches that overlap by half, and what it
-# makes of them is joined with weights that fall off towards their edges, so that no seams remain.
+# ------------
+# The estimator takes patches of 32 x 32. :func:`~sk_denoise.datasets.extract_patches` cuts an image into
+# patches that overlap by half. :func:`~sk_denoise.datasets.join_patches` joins the denoised patches, with
+# weights that fall towards the edges, so no seams are visible.
 def denoise(image):
     """Return a whole image denoised."""
     pieces = extract_patches([image], 32, stride=16)

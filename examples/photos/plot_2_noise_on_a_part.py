@@ -3,15 +3,16 @@
 Photos: noise on a part of it
 ===============================
 
-A scratch, a stain, a bad scan line: noise that covers a part of the image and spares the rest. Where it
-lies is not known beforehand. The network must mend the part and leave alone what is good.
+Scratches, stains and bad scan lines cover a part of an image, at an unknown position. A denoiser must restore
+this part and leave the rest unchanged. This example shows you how to train it, and how to weight the two
+parts.
 """
 
 # %%
 # Noise on a rectangle
 # --------------------
-# :class:`~sk_denoise.RegionNoiser` puts any noise on a random part of each image. Its sides are drawn for
-# each image too, here between a fifth and a half of the image's.
+# :class:`~sk_denoise.RegionNoiser` adds any noise to a random rectangle of each image. Here the sides of the
+# rectangle are a fifth to a half of those of the image.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -29,10 +30,10 @@ hit = (noisy != clean).any(axis=-1)
 print(f"{100 * hit.mean():.0f} % of the pixels are noisy")
 
 # %%
-# Two ways to weigh the error
+# Two weightings of the error
 # ---------------------------
-# Most pixels are intact, so most of what a network learns is to copy. ``emphasis`` weighs corrupted and
-# intact entries (Vincent et al., 2010): with ``(1, 0.1)`` the intact ones count a tenth.
+# Most pixels are intact, so a network mostly learns to copy. ``emphasis`` weights corrupted and intact
+# entries (Vincent et al., 2010). With ``(1, 0.1)``, the weight of intact ones is a tenth.
 common = {
     "network": PoolingNetwork((32,)),
     "latent_dim": 48,
@@ -49,26 +50,26 @@ for dae in daes.values():
     dae.fit_patches(RandomPatches(photos.train, 48, patches_per_image=128))
 
 
-def error_inside(answer):
+def errors_in_and_out(images):
     """Return the root mean squared errors of noisy and of intact pixels."""
-    squared = (answer - clean) ** 2
+    squared = (images - clean) ** 2
     return np.sqrt(squared[hit].mean()), np.sqrt(squared[~hit].mean())
 
 
-results = {name: dae.predict(noisy) for name, dae in daes.items()}
-errors = {name: error_inside(answer) for name, answer in {"noisy": noisy, **results}.items()}
-quality = {name: psnr(clean, answer, data_range=1) for name, answer in {"noisy": noisy, **results}.items()}
+results = {"noisy": noisy, **{name: dae.predict(noisy) for name, dae in daes.items()}}
+errors = {name: errors_in_and_out(images) for name, images in results.items()}
+quality = {name: psnr(clean, images, data_range=1) for name, images in results.items()}
 print(f"{'':20}{'PSNR':>8}{'error inside':>15}{'outside':>10}")
 for name, (inside, outside) in errors.items():
     print(f"{name:20}{quality[name]:8.2f}{inside:15.3f}{outside:10.3f}")
 
 # %%
-# The part is found without being told where it is:
+# The network finds the noisy part by itself:
 display = DenoisingDisplay.from_estimator(
     daes["all alike"], clean[::12], X_noisy=noisy[::12], n_samples=8, limits=(0, 1)
 )
 plt.show()
 
 # %%
-# Which of the two is better depends on what is wanted: emphasis mends the part better, and pays for it with
-# what was good. Where the bad part is known, take the network's answer there and the image elsewhere.
+# Emphasis restores the noisy part better, at the cost of the intact part. If you know the position of the
+# noisy part, use the denoised pixels there and the original ones elsewhere.

@@ -3,16 +3,15 @@
 Photos: noise on single pixels
 =================================
 
-Dead pixels, dust, lost data: a tenth to a third of the pixels hold anything, the others hold the truth.
-Squared error, absolute error and Kullback-Leibler divergence take such noise differently, and so do
-classical filters.
+Dead pixels, dust and lost data replace single pixels by random values. This example trains networks against
+such noise with three losses, and compares them with a median filter.
 """
 
 # %%
 # Random pixels, random colours
 # -----------------------------
-# :class:`~sk_denoise.PixelNoiser` replaces whole pixels, all channels at once; by default with any colour.
-# The range of fractions is drawn for each image.
+# :class:`~sk_denoise.PixelNoiser` replaces whole pixels, all channels at once, by default with random
+# colours. Here a tenth to a third of the pixels of each image are replaced.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -27,13 +26,13 @@ photos = load_images()
 train = extract_patches(photos.train, 32, n_per_image=256, random_state=0)
 clean = extract_patches(photos.test, 32, n_per_image=60, random_state=1)
 noisy = np.asarray(noise.fit_transform(clean))
-print(f"{len(train)} patches to train on, {len(clean)} to test on, {train.dtype} in [0, 1]")
+print(f"{len(train)} training patches, {len(clean)} test patches, {train.dtype} in [0, 1]")
 
 # %%
 # Three losses
 # ------------
-# The patches fit in memory, so ``fit`` takes them as an array. "kl" wants data in [0, 1] and answers
-# through a sigmoid, which it brings along.
+# The patches fit into memory, so ``fit`` takes them as an array. The loss "kl" needs data in [0, 1], and adds
+# a sigmoid to the output of the network.
 losses = {"mse": "squared error", "mae": "absolute error", "kl": "Kullback-Leibler divergence"}
 daes = {
     loss: DenoisingAutoencoder(
@@ -48,9 +47,9 @@ daes = {
     for loss in losses
 }
 
-answers = {"noisy": noisy, "median filter": MedianDenoiser().fit(clean).predict(noisy)}
-answers |= {losses[loss]: dae.predict(noisy) for loss, dae in daes.items()}
-quality = {name: psnr(clean, answer, data_range=1) for name, answer in answers.items()}
+results = {"noisy": noisy, "median filter": MedianDenoiser().fit(clean).predict(noisy)}
+results |= {losses[loss]: dae.predict(noisy) for loss, dae in daes.items()}
+quality = {name: psnr(clean, images, data_range=1) for name, images in results.items()}
 for name, decibels in quality.items():
     print(f"{name:30}{decibels:6.2f} dB")
 
@@ -71,10 +70,13 @@ ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %%
-# A filter that was made for stray pixels
-# ---------------------------------------
-# The median of the neighbours is right wherever most of them are, and it wins here: a network that pools
-# loses fine detail on its way, also where nothing was wrong. Absolute error is the better one for noise
-# that replaces values, as theory has it, since its best answer is a median as well. Where noise is of more
-# than one kind, or covers more than single pixels, no filter is made for it; see
+# A filter made for this noise
+# ----------------------------
+# The median filter wins here: the median of a neighbourhood is right if most of its pixels are. A network
+# that pools loses fine detail, also in intact pixels.
+#
+# Among the losses, absolute error is best for noise that replaces values. That agrees with theory: its
+# optimal prediction is a median too.
+#
+# For mixed noise, or noise on more than single pixels, there is no such filter. See
 # :ref:`sphx_glr_gallery_photos_plot_4_comparison.py`.

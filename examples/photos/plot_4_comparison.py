@@ -3,13 +3,13 @@
 Photos: which network, which noise
 ====================================
 
-The closing table: each network under each of the three noises, beside two filters that learn nothing. All are
-asked the same questions: three photos that no network has seen, each under one fixed draw of each noise.
+This example compares three networks and two filters under three kinds of noise. All methods denoise the same
+three test photos, under one fixed draw of each noise.
 """
 
 # %%
-# The question
-# ------------
+# Noises and photos
+# -----------------
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -38,13 +38,13 @@ clean = np.stack([photo[20:212, 20:212] for photo in photos.test])
 # %%
 # The methods
 # -----------
-# Filters have the face of the other estimators, and ``fit`` teaches them nothing but the layout; non-local
-# means estimates how strong the noise is. Networks learn from 32 x 32 patches, each from the noise that it
-# will meet, so there is one for each noise. Whole images are cut, denoised and joined.
+# Filters are estimators too, but ``fit`` only learns the layout of the images. Non-local means estimates the
+# noise level. Networks are trained on 32 x 32 patches, one for each noise. Whole images are cut into patches,
+# denoised and joined.
 
 
-def by_network(network, latent_dim, noise):
-    """Return a function that denoises an image by a network that is trained for this noise."""
+def train_network(network, latent_dim, noise):
+    """Return a function that denoises an image by a network trained for this noise."""
     dae = DenoisingAutoencoder(
         network, latent_dim, noise=noise, batch_size=16, max_epochs=8, random_state=0
     ).fit_patches(RandomPatches(photos.train, 32, patches_per_image=128))
@@ -60,15 +60,15 @@ methods = {
     "median filter": MedianDenoiser().fit(clean),
     "non-local means": NonLocalMeansDenoiser().fit(clean),
     **{
-        name: {on: by_network(spec, latent_dim, noise) for on, noise in noises.items()}
+        name: {on: train_network(spec, latent_dim, noise) for on, noise in noises.items()}
         for name, (spec, latent_dim) in networks.items()
     },
 }
 
 # %%
-# The answers
-# -----------
-# Each method meets the same draw of each noise. Below the images stands how good this one is.
+# The denoised images
+# -------------------
+# The number below an image is its PSNR.
 display = ComparisonDisplay.from_methods(methods, clean, noises, data_range=1, limits=(0, 1))
 plt.show()
 
@@ -78,10 +78,11 @@ table = display.table.pivot(index="method", columns="noise", values="psnr")
 print(table.round(2))
 
 # %%
-# What it says
-# ------------
-# A latent vector must say all that a patch shows, so the dense and the convolutional network, which have
-# one, lose detail whatever the noise, and the colours of photos unlike the five that they learned from. The
-# pooling network's latent map says what each place shows, and does well under every noise. Filters need no
-# training and each is good at one noise: the median at stray pixels, non-local means at noise over all of
-# the image. It reads the strength off the flattest places, so of noise on a part it sees nothing.
+# Which one to choose
+# -------------------
+# - The dense and the convolutional network encode a patch as one latent vector. They lose detail under any
+#   noise, and the colours of photos unlike the five training photos.
+# - The pooling network has a latent map, which keeps the position of details. It does well under every noise.
+# - Filters need no training, and each suits one noise: the median filter single pixels, and non-local means
+#   noise on the whole image. Non-local means estimates the noise level in the flattest parts, so it misses
+#   noise on a part of the image.

@@ -3,17 +3,17 @@
 A convolutional autoencoder: 16 numbers against heavy noise
 ============================================================
 
-Noise with a mean of 0.5 and a standard deviation of 0.5, clipped to [0, 1], leaves little of a digit to
-the eye. Two strided convolutions with 32 and 64 channels and a code of 16 numbers know enough about
-digits to bring them back, also under noise that is stronger than any they were trained with.
+This example restores digits from noise so strong that you can hardly see them: its mean and its standard
+deviation are 0.5, and noisy pixels are clipped to [0, 1]. The network has two strided convolutions with 32
+and 64 channels, and a latent code of 16 numbers. It also works under stronger noise than that of the
+training.
 """
 
 # %%
 # The recipe
 # ----------
-# Convolutions want images: stacks of shape ``(n_samples, height, width)``. A
-# :class:`~sk_denoise.ConvNetwork` takes them as they are. Its code is linear by default; the sigmoid at the
-# end suits digits, which are mostly black and white.
+# :class:`~sk_denoise.ConvNetwork` takes images: stacks of shape ``(n_samples, height, width)``. Its latent
+# code is linear by default. The sigmoid at the output suits digits, which are mostly black and white.
 import matplotlib.pyplot as plt
 
 from sk_denoise import ConvNetwork, DenoisingAutoencoder, GaussianNoiser
@@ -21,8 +21,9 @@ from sk_denoise.datasets import load_handwritten
 from sk_denoise.plots import DenoisingDisplay, NoiseRobustnessDisplay
 
 data = load_handwritten()
-epochs = 10 if data.name == "MNIST" else 60  # there are fewer digits
-print(f"{data.name}: {len(data.train)} images of {data.train.shape[1:]}, {len(data.test)} to test on")
+# scikit-learn has fewer digits than MNIST, so each epoch has fewer batches.
+epochs = 10 if data.name == "MNIST" else 60
+print(f"{data.name}: {len(data.train)} images of {data.train.shape[1:]}, {len(data.test)} test images")
 
 dae = DenoisingAutoencoder(
     ConvNetwork((32, 64), output_activation="sigmoid"),
@@ -34,13 +35,13 @@ dae = DenoisingAutoencoder(
 ).fit(data.train)
 
 # %%
-# Original, noisy, denoised
-# -------------------------
-# The last row is what is still wrong: red where the answer is too bright, blue where it is too dark.
+# Clean, noisy, denoised
+# ----------------------
+# The last row is the remaining error: red is too bright, blue is too dark.
 
 
 def noiser(sigma):
-    """Return noise N(0.5, sigma), clipped to [0, 1], in a draw that is always the same."""
+    """Return a noiser of mean 0.5, clipped to [0, 1], with a fixed seed."""
     return GaussianNoiser(sigma, mean=0.5, clip=(0, 1), random_state=1)
 
 
@@ -50,11 +51,11 @@ display = DenoisingDisplay.from_estimator(
 plt.show()
 
 # %%
-# Stronger noise than it was trained with
-# ---------------------------------------
-# The same network, fitted once, meets noise from 0.1 to 1.25. Beside it one that was trained on a range of
-# strengths: a pair for ``noise_factor`` draws one for each sample. Both are shown the same noise by
-# :class:`~sk_denoise.plots.NoiseRobustnessDisplay`; the bands are standard errors.
+# Stronger noise than in training
+# -------------------------------
+# :class:`~sk_denoise.plots.NoiseRobustnessDisplay` evaluates the same network under noise from 0.1 to 1.25.
+# For comparison, a second network is trained on a range of noise levels: with a pair as ``noise_factor``,
+# each sample gets a random noise level. The bands are standard errors.
 wide = DenoisingAutoencoder(
     **{**dae.get_params(deep=False), "noise": GaussianNoiser((0.25, 1.0), mean=0.5, clip=(0, 1))}
 ).fit(data.train)
@@ -64,7 +65,7 @@ networks = {"trained at 0.5": dae, "trained at 0.25 to 1.0": wide}
 robustness = NoiseRobustnessDisplay.from_estimators(
     networks, data.test, sigmas=sigmas, noiser=noiser(0.5), data_range=1, band="standard_error"
 )
-robustness.ax_.set_title("One network, noise that it was not trained with")
+robustness.ax_.set_title("Noise levels beyond those of the training")
 plt.show()
 
 # %%
@@ -75,7 +76,7 @@ for name, row in scores.items():
     print(f"{name:24}" + "".join(f"{score:7.2f}" for score in row))
 
 # %%
-# What it makes of three of them:
+# The first network at three noise levels:
 for sigma in (0.5, 0.75, 1.0):
     display = DenoisingDisplay.from_estimator(
         dae, data.test, noiser=noiser(sigma), n_samples=9, limits=(0, 1), error=False
@@ -88,9 +89,9 @@ for sigma in (0.5, 0.75, 1.0):
 plt.show()
 
 # %%
-# What limits it
-# --------------
-# Sixteen numbers tell which digit it is and how it leans, and no more: that is what makes the network
-# robust, and its images smooth. A wider code keeps more where the noise leaves more to keep: what it is
-# worth on MNIST, ``python benchmarks/tutorials.py best`` measures. On data of your own, a search that is
-# scored on the noise you expect can tell, see :ref:`sphx_glr_gallery_plot_honest_grid_search.py`.
+# Larger latent codes
+# -------------------
+# Sixteen numbers describe the class of a digit and its slant, and little else. So the network is robust, and
+# its images are smooth. Under weaker noise, a larger latent code keeps more detail. The command ``python
+# benchmarks/tutorials.py best`` measures the gain on MNIST. For your own data, use a search that is scored on
+# the expected noise, see :ref:`sphx_glr_gallery_plot_honest_grid_search.py`.

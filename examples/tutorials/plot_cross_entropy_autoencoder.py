@@ -3,16 +3,16 @@
 784-64-784 with cross-entropy, and medical images
 ===================================================
 
-The smallest autoencoder there is, one layer down and one back up, trained on binary cross-entropy with
-Adadelta for 100 epochs. It shows how much a learning rate decides, and that the same recipe takes the
-noise from medical images.
+The smallest autoencoder has one layer in the encoder and one in the decoder. This example trains it with
+binary cross-entropy and Adadelta for 100 epochs. It shows you the effect of the learning rate, and applies
+the same recipe to medical images.
 """
 
 # %%
 # The recipe
 # ----------
-# A sigmoid at the output keeps what comes out in [0, 1], where ``loss="bce"`` wants the clean data to be;
-# "bce" brings it along. The noise has a strength of 0.5 and is clipped to [0, 1].
+# Cross-entropy needs clean data in [0, 1]. ``loss="bce"`` adds a sigmoid, which keeps the output in this
+# range. The noise level is 0.5, and noisy pixels are clipped to [0, 1].
 import matplotlib.pyplot as plt
 import numpy as np
 import skimage
@@ -44,11 +44,12 @@ def corrupt(X, sigma, seed=1):
 # %%
 # The learning rate of Adadelta
 # -----------------------------
-# Adadelta scales its steps by the steps it has made so far, which begin at almost nothing; the rate that
-# its author used, and the one of PyTorch, is 1. Keras's default is 0.001 today, as for its other
-# optimizers. A script that says ``optimizer="adadelta"`` and no more then makes steps a thousand times too
-# small: after its 100 epochs the output is still a grey average, *further* from the clean digits than the
-# noisy input is. Here each optimizer has a rate of its own by default.
+# Adadelta scales its steps by its earlier steps, which begin close to zero. Its author and PyTorch use a
+# learning rate of 1. Keras has a default of 0.001, as for its other optimizers, so a script with
+# ``optimizer="adadelta"`` makes steps a thousand times too small. After 100 epochs its output is still a grey
+# average, *further* from the clean digits than the noisy input.
+#
+# In sk_denoise each optimizer has its own default learning rate.
 data = load_handwritten()
 X_train, X_test = (images.reshape(len(images), -1) for images in (data.train, data.test))
 recipe["image_shape"] = data.train.shape[1:]
@@ -56,10 +57,10 @@ recipe["batch_size"] = 256 if data.name == "MNIST" else 32
 X_noisy = corrupt(X_test, 0.5)
 
 fitted = {
-    "rate 1 (default)": DenoisingAutoencoder(**recipe).fit(X_train),
-    "rate 0.001": DenoisingAutoencoder(**recipe, learning_rate=0.001, learning_rate_schedule="constant").fit(
-        X_train
-    ),
+    "learning rate 1 (default)": DenoisingAutoencoder(**recipe).fit(X_train),
+    "learning rate 0.001": DenoisingAutoencoder(
+        **recipe, learning_rate=0.001, learning_rate_schedule="constant"
+    ).fit(X_train),
 }
 before = psnr(X_test, X_noisy, data_range=1)
 print(f"{data.name}, noisy: {before:.2f} dB")
@@ -78,21 +79,21 @@ plt.show()
 
 # %%
 curves = LossCurveDisplay.from_estimators(fitted)
-curves.axes_[0].set(ylabel="binary cross-entropy", title="A thousandth of the rate learns next to nothing")
+curves.axes_[0].set(ylabel="binary cross-entropy", title="Adadelta with two learning rates")
 plt.show()
 
 # %%
 # The same recipe on medical images
-# -----------------------------------
-# scikit-image carries a retina, cells, a stained section and microaneurysms. Cut into tiles of 28 x 28
-# pixels they are rows of 784 numbers, like MNIST's digits. The network learns from the upper two thirds of
-# the first three and is tested on their lower thirds, and on the microaneurysms, which are from the eye of
-# someone else. The noise is 0.1, as such images may have.
+# ---------------------------------
+# scikit-image has images of a retina, of cells, of a stained section and of microaneurysms. Cut into tiles of
+# 28 x 28 pixels, they are rows of 784 numbers, like the digits of MNIST. The upper two thirds of the first
+# three images are for training. The test images are their lower thirds, and the microaneurysms, from the eye
+# of another patient. The noise level is 0.1, as is common for such images.
 SIDE, STEP = 28, 7
 
 
 def load_gray(name):
-    """Return one of scikit-image's images in gray, in [0, 1], cut so that tiles cover it."""
+    """Return a gray image of scikit-image in [0, 1], cropped to a multiple of a tile."""
     image = img_as_float32(getattr(skimage.data, name)())
     image = rgb2gray(image) if image.ndim == 3 else image
     height, width = (side - side % SIDE for side in image.shape)
@@ -119,11 +120,11 @@ for name in ("retina", "cell", "immunohistochemistry", "microaneurysms"):
     if cut:
         training.append(view_as_windows(image[:cut], (SIDE, SIDE), 2 * STEP).reshape(-1, SIDE * SIDE))
 tiles = np.concatenate(training)
-print(f"{len(tiles)} tiles to learn from")
+print(f"{len(tiles)} training tiles")
 
 # %%
-# Beside the recipe, with tiles in place of digits, stands the estimator as it comes: no parameter but the
-# noise and the same 64 numbers for the code.
+# For comparison, a second estimator has default parameters, with the same noise and the same latent code of
+# 64 numbers.
 noise = GaussianNoiser(0.1, clip=(0, 1))
 settings = {**recipe, "noise": noise, "image_shape": (SIDE, SIDE), "batch_size": 64, "max_epochs": 40}
 medical = {
@@ -135,7 +136,8 @@ medical = {
 size = 3 * SIDE
 for title, dae in medical.items():
     dae.fit(tiles)
-    parts = {"clean": [], "noisy": [], "denoised": []}  # the middle of each test image
+    # The middle of each test image is drawn.
+    parts = {"clean": [], "noisy": [], "denoised": []}
     for name, image in test.items():
         noisy = corrupt(image, 0.1)
         restored = denoise(dae, noisy)
@@ -155,20 +157,22 @@ for title, dae in medical.items():
 plt.show()
 
 # %%
-# The recipe was made for digits: its cross-entropy sees little difference between greys, and its single layer
-# gets little further than the average of a tile. The defaults, a hidden layer and a squared error that is
-# scaled to the noise, keep the larger vessels and edges. In the last rows, on one scale in both images, is
-# what was lost: not only noise, but vessels. What to remember all the same: never judge medical
-# images by a denoiser's output alone. It shows what is likely, not what is there.
+# The recipe suits digits. On medical images its cross-entropy distinguishes greys poorly, and its single
+# layer restores little more than the average of a tile. The defaults have a hidden layer and a squared error
+# that is scaled to the noise. They keep the larger vessels and edges.
+#
+# The last rows show the error, on one scale in both figures. You see not only noise there, but also vessels.
+# So never judge medical images by the output of a denoiser alone: it shows likely structures, which need not
+# be in the image.
 #
 # A folder of X-rays
 # ------------------
-# X-rays of one region look alike as a whole, so there the whole image is the sample, made small. Give this
-# function your folder; nothing else changes.
+# X-rays of one body region look alike as a whole. So use whole images, reduced in size, as samples in place
+# of tiles. This function loads them from your folder:
 
 
 def load_folder(folder, side=64):
-    """Return all images of a folder in gray, in [0, 1], side x side, as flat rows."""
+    """Return all images of a folder in gray, as flat rows of side * side values in [0, 1]."""
     images = ImageFolder(folder, color="gray")
     return np.stack([resize(img_as_float32(x), (side, side), anti_aliasing=True).ravel() for x in images])
 

@@ -3,17 +3,17 @@
 A dense autoencoder: 784-500-300-100 and back
 ==============================================
 
-Six fully connected layers with rectifiers, a code of 100 numbers in the middle; noise of 0.2 that is
-clipped to [0, 1]; Adam on the mean squared error, batches of 200, two passes over MNIST. A good first
-denoiser, and a good place to ask what more passes would change.
+This denoiser has six fully connected layers with rectifiers, and a latent code of 100 numbers. It is trained
+with Adam on the mean squared error, under noise of 0.2 that is clipped to [0, 1], in batches of 200, for two
+epochs on MNIST. It is a good first denoiser. This example also shows you the effect of more epochs.
 """
 
 # %%
 # The digits
 # ----------
-# :func:`~sk_denoise.datasets.load_handwritten` reads MNIST where you have a copy, and takes scikit-learn's
-# digits, 8 x 8 pixels each, where you have none. The digits are fewer, so two passes over them would be 14
-# steps: there the batches are smaller and the passes more.
+# :func:`~sk_denoise.datasets.load_handwritten` reads MNIST if you have a copy, and otherwise takes
+# scikit-learn's digits of 8 x 8 pixels. These are fewer, and two epochs would be 14 steps. So there the
+# batches are smaller, and the epochs more.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -25,15 +25,16 @@ from sk_denoise.plots import DenoisingDisplay
 data = load_handwritten()
 X_train, X_test = (images.reshape(len(images), -1) for images in (data.train, data.test))
 batch_size, epochs = (200, 2) if data.name == "MNIST" else (32, 30)
-print(f"{data.name}: {X_train.shape[0]} rows of {X_train.shape[1]} pixels, {len(X_test)} to test on")
+print(f"{data.name}: {X_train.shape[0]} rows of {X_train.shape[1]} pixels, {len(X_test)} test rows")
 
 # %%
 # The network and the noise
 # -------------------------
-# The decoder mirrors the encoder, so the spec names the encoder's layers and ``latent_dim`` the code. The
-# activation of the code is a choice of its own: rectified here, as the tutorial has it, linear by default.
-# The sigmoid at the end suits digits, which are mostly black and white: it is worth 1.6 dB on MNIST.
-# Every pass meets fresh noise; the tutorial draws it once.
+# The decoder mirrors the encoder, so you only give the layers of the encoder, and the size of the latent code
+# as ``latent_dim``. The code is rectified here, as in the tutorial; by default it is linear. The sigmoid at
+# the output suits digits, which are mostly black and white: it gains 1.6 dB on MNIST.
+#
+# Every epoch has fresh noise. The tutorial draws it once.
 noiser = GaussianNoiser(0.2, clip=(0, 1), random_state=0)
 dae = DenoisingAutoencoder(
     DenseNetwork((500, 300), activation="relu", latent_activation="relu", output_activation="sigmoid"),
@@ -48,7 +49,7 @@ dae = DenoisingAutoencoder(
 )
 
 # %%
-# Validation after each epoch takes the images that you name, corrupts them once, and records the PSNR:
+# Give ``X_val`` to record the PSNR on validation images after each epoch. They are corrupted once:
 dae.fit(X_train, X_val=X_test)
 for epoch in sorted({1, epochs // 2, epochs}):
     print(
@@ -59,7 +60,7 @@ for epoch in sorted({1, epochs // 2, epochs}):
 # %%
 # Ten digits
 # ----------
-# The same noise that a test of any denoiser should meet: fixed, and unknown to the network.
+# A test needs fixed noise that was not used in training.
 X_noisy = np.clip(X_test + np.random.default_rng(1).normal(0, 0.2, X_test.shape), 0, 1).astype(np.float32)
 before = psnr(X_test, X_noisy, data_range=1)
 after = psnr(X_test, dae.predict(X_noisy), data_range=1)
@@ -70,9 +71,9 @@ display.figure_.suptitle(f"Reconstructed after {epochs} epochs: {before:.1f} dB 
 plt.show()
 
 # %%
-# What do more epochs change?
-# ---------------------------
-# Longer runs, each from the start, because the learning rate falls to zero over the length of a run:
+# The effect of more epochs
+# -------------------------
+# Each longer training starts anew, because the learning rate falls to zero over the length of a training:
 lengths = [epochs * factor for factor in (1, 2, 5)]
 curves = {}
 for length in lengths:
@@ -88,20 +89,24 @@ ax.annotate("noisy", (lengths[-1], before), ha="right", va="bottom", color="0.4"
 ax.set(
     xlabel="epoch",
     ylabel="PSNR on test digits in dB",
-    title=f"{data.name}: what more epochs change",
+    title=f"{data.name}: the effect of more epochs",
     xscale="log",
 )
 ax.set_xticks([1, *lengths], labels=[1, *lengths])
 ax.minorticks_off()
-ax.legend(title="a run of", frameon=False)
+ax.legend(title="training for", frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %%
-# On MNIST every doubling still pays: with fresh noise in each batch, 60,000 digits are hard to learn by
-# heart. On the 1,297 small digits the longest run ends below the shorter ones: the network, with 424,000
-# weights, has begun to learn by heart, fresh noise or not. Remedies, in the order in which to try them: the
-# default optimizer, which decays the weights; a smaller network; a search over ``max_epochs``. What does not
-# help is to look at the training loss, which falls all the while.
+# On MNIST every doubling still helps: with fresh noise in each batch, a network hardly overfits to 60,000
+# digits. On the 1,297 small digits the longest training ends below the shorter ones. The network has 424,000
+# weights, and begins to overfit in spite of fresh noise. Try these remedies, in this order:
+#
+# - the default optimizer, which decays the weights;
+# - a smaller network;
+# - a search over ``max_epochs``.
+#
+# The training loss does not show the overfitting, because it keeps falling:
 first, last = longer.loss_curve_[0], longer.loss_curve_[-1]
-print(f"training loss of the longest run: {first:.3f} at first, {last:.3f} at last")
+print(f"training loss of the longest training: {first:.3f} at first, {last:.3f} at last")

@@ -46,7 +46,7 @@ __all__ = [
     "compute_ssim_in_bands",
     "convert_for_file",
     "denoise_to_folder",
-    "load_image_denoiser",
+    "open_image_model",
 ]
 
 # Files in the folder of a result: the images, their versions for the screen, and the removed noise
@@ -221,7 +221,7 @@ def convert_for_file(image: NDArray[Any], file_range: IntensityRange | None) -> 
     return IntensityRange.of_type(dtype).from_unit(file_range.to_unit(image), dtype)
 
 
-def load_image_denoiser(path: Path) -> ImageDenoiser:
+def open_image_model(path: Path) -> ImageDenoiser:
     """Load a fitted ImageDenoiser from a file; raise ValueError for any other content."""
     model = load(path)
     if not isinstance(model, ImageDenoiser):

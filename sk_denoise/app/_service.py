@@ -27,7 +27,7 @@ from sk_denoise.app._processing import (
     DenoisingResult,
     convert_for_file,
     denoise_to_folder,
-    load_image_denoiser,
+    open_image_model,
 )
 from sk_denoise.app._urls import Resolver, resolve_public, sanitize_file_name
 from sk_denoise.app._views import (
@@ -197,7 +197,7 @@ class AppService:
             (folder / SOURCE).write_bytes(data)
             try:
                 with self._model_check:
-                    load_image_denoiser(folder / SOURCE)
+                    open_image_model(folder / SOURCE)
             except ValueError as error:
                 raise ValueError(str(error).replace(str(folder / SOURCE), name)) from error
 
@@ -301,4 +301,4 @@ class AppService:
             raise ExpiredError from None
 
     def _load_model_uncached(self, key: str) -> ImageDenoiser:
-        return load_image_denoiser(self._get_cached(key).path / SOURCE)
+        return open_image_model(self._get_cached(key).path / SOURCE)

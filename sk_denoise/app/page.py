@@ -137,7 +137,7 @@ def store(function: Callable[[], StoredImage | UploadedModel]) -> None:
         stored = function()
     except Exception as error:
         LOG.warning("A file was rejected", exc_info=True)
-        set_message(describe_error(error))
+        set_message(error_text(error))
         return
     if isinstance(stored, StoredImage):
         set_image(stored)
@@ -252,7 +252,7 @@ def collect_finished_job() -> None:
     if job.state == "cancelled":
         set_message("Cancelled." if job.is_cancelled else ABANDONED, "info")
     elif job.error is not None:
-        set_message(describe_error(job.error))
+        set_message(error_text(job.error))
     elif isinstance(job.result, StoredImage):
         set_image(job.result)
     else:
@@ -290,7 +290,7 @@ def watch_job(job: QueuedJob[Any], last_state: str) -> None:
     st.button("Cancel", key="cancel", on_click=cancel_job, width="stretch")
 
 
-def describe_error(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Describe an error to the user, without details of the server."""
     if isinstance(error, ExpiredError):
         return "The image was deleted to make room for others. Send it again."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from sk_denoise._compat import SampleTransformer, keeps_array_type
 from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._random import stream
+from sk_denoise._schema import IMAGE_SHAPE, POSITIVE_NUMBER, Rule
 from sk_denoise._validation import (
+    FITTED_NOISER,
     as_float_array,
     as_numeric_array,
     as_tensor,
@@ -23,7 +25,8 @@ from sk_denoise._validation import (
     refuse_masked,
     restore_container,
 )
-from sk_denoise.metrics._functions import mean_over_samples, psnr_of_each
+from sk_denoise.estimators._pairs import TARGET_SOURCE
+from sk_denoise.metrics._metrics import mean_over_samples, psnr_per_sample
 from sk_denoise.noise import carried_source
 
 __all__ = ["BaseDenoiser"]
@@ -38,6 +41,12 @@ class BaseDenoiser(SampleTransformer):
     A subclass stores ``data_range_`` and a fitted ``_reference_noiser_``.
     """
 
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "data_range_": POSITIVE_NUMBER,
+        "_reference_noiser_": FITTED_NOISER,
+        "target_source_": TARGET_SOURCE,
+        "image_shape_": IMAGE_SHAPE,
+    }
     data_range_: float
     _reference_noiser_: Any
 
@@ -78,7 +87,7 @@ class BaseDenoiser(SampleTransformer):
                 warn_of_lost_source(samples)
             truth = as_float_array(samples)
             noisy = restore_container(self._reference([truth])[0], X)
-        each = psnr_of_each(truth, self.predict(noisy), self.data_range_)
+        each = psnr_per_sample(truth, self.predict(noisy), self.data_range_)
         return mean_over_samples(each, sample_weight)
 
     def _reference(self, stacks: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:

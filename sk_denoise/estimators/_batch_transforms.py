@@ -16,7 +16,7 @@ from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import Preparation, SampleLayout
 from sk_denoise.preprocessing import Augmentation
-from sk_denoise.training import CorruptedRows, CorruptedStream, Pairing, keep_on
+from sk_denoise.training import BatchTransform, CorruptedRows, CorruptedStream, keep_on_device
 
 __all__ = [
     "check_augmentation",
@@ -91,29 +91,29 @@ def pairing_of(
     generator: torch.Generator,
     *,
     tells_level: bool,
-) -> Pairing:
+) -> BatchTransform:
     """Return the transform from samples to network inputs, targets and weights."""
     layout = preparation.layout
-    return Pairing(
+    return BatchTransform(
         corrupt=None if noiser is None else noiser.corrupt,
         prepare_input=lambda x: preparation.input(x).float(),
         prepare_target=lambda x: preparation.target(x).float(),
         generator=generator,
         augment=None if augment is None else _Moves(layout, augment),
         weigh=None if emphasis is None else _weights(layout, *emphasis),
-        tells_level=tells_level,
+        adds_noise_map=tells_level,
     )
 
 
 def rows_of(
-    samples: Pair | RandomPatches, device: torch.device, pairing: Pairing, shuffle: torch.Generator
+    samples: Pair | RandomPatches, device: torch.device, pairing: BatchTransform, shuffle: torch.Generator
 ) -> CorruptedRows | CorruptedStream:
     """Return the source of batches: rows in memory, or streamed patches."""
     if isinstance(samples, RandomPatches):
         return CorruptedStream(samples, device, pairing, shuffle)
     inputs = as_tensor(samples.inputs)
     targets = inputs if samples.targets is samples.inputs else as_tensor(samples.targets)
-    inputs, targets = keep_on(device, inputs, targets)
+    inputs, targets = keep_on_device(device, inputs, targets)
     weights = None
     if samples.weights is not None:
         weights = as_tensor((samples.weights / samples.weights.mean()).astype(np.float32)).to(inputs.device)

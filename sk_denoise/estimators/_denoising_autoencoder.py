@@ -22,7 +22,8 @@ from torch.utils.data import Dataset
 
 from sk_denoise._compat import FitTasks, keeps_array_type, with_callbacks
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
-from sk_denoise._resources import suitable_threads
+from sk_denoise._resources import threads_for_flops
+from sk_denoise._schema import Rule
 from sk_denoise._validation import (
     Interval,
     as_float_array,
@@ -35,6 +36,7 @@ from sk_denoise._validation import (
     warn_of_single_image,
 )
 from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._fitted_state import SAMPLE_PREPARATION
 from sk_denoise.estimators._image_inputs import refuse_noised
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import AutoencoderFactory
@@ -240,6 +242,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
     }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"_preparation_": SAMPLE_PREPARATION}
     # One sample has no spread to scale by.
     _auto_values = AutoValues(auto_batch_size, auto_epochs, warm_up_steps=0, min_samples=2)
 
@@ -429,18 +432,17 @@ class DenoisingAutoencoder(NetworkDenoiser):
         tasks = FitTasks(self)
         draft = self._draft(fresh=not self.warm_start)
         draft._check_parameters()
-        training = draft._read_patches(patches)
-        held_out = None if validation is None else draft._read_patches(validation)
-        if held_out is not None:
-            if validation.normalize != patches.normalize:
-                raise ValueError(
-                    f"The patches to train on have normalize={patches.normalize}, those to validate on "
-                    f"normalize={validation.normalize}: they must have one unit."
-                )
-            held_out = replace(held_out, patches=validation.match_intensity_range(patches))
-        else:
-            training, held_out = draft._split(training, None, None)
-        return self._learn(draft, tasks, training, held_out)
+        data = draft._read_patches(patches)
+        if validation is None:
+            return self._learn(draft, tasks, *draft._split(data, None, None))
+        held_out = draft._read_patches(validation)
+        if validation.normalize != patches.normalize:
+            raise ValueError(
+                f"The patches to train on have normalize={patches.normalize}, those to validate on "
+                f"normalize={validation.normalize}: they must have one unit."
+            )
+        held_out = replace(held_out, patches=validation.match_intensity_range(patches))
+        return self._learn(draft, tasks, data, held_out)
 
     @keeps_array_type
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -629,7 +631,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         """Apply ``function(module, input)`` to checked samples, in their precision."""
         prepare = self._preparation_.input
         samples = as_tensor(as_float_array(self._in_unit(check_samples(self, X, reset=False))))
-        with suitable_threads(self._cost_.flops * len(samples)):
+        with threads_for_flops(self._cost_.flops * len(samples)):
             return run_in_chunks(
                 self.net_.module_, samples, lambda m, x: function(m, prepare(x)), self._cost_.widest
             ).numpy()

@@ -25,6 +25,7 @@ from sk_denoise._compat import (
     without_fitted_state,
 )
 from sk_denoise._random import root_seed, stream, stream_seed
+from sk_denoise._schema import IMAGE_SHAPE, NONNEGATIVE_NUMBER, Rule, is_number, is_numeric_array
 from sk_denoise._validation import (
     Interval,
     as_float_array,
@@ -64,6 +65,16 @@ OF_A_MEMBER = (
     "noise_levels_",
 )
 LEAST_HELD_OUT = 2
+
+
+def _are_members(value: Any, ensemble: Any) -> bool:
+    return (
+        type(value) is list
+        and len(value) > 0
+        and all(isinstance(member, NetworkDenoiser) and hasattr(member, "net_") for member in value)
+        and {type(member) for member in value} == {type(value[0])}
+        and all(member._sample_shape_ == ensemble._sample_shape_ for member in value)
+    )
 
 
 class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
@@ -142,6 +153,15 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         "calibration_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
+    }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "estimators_": Rule(_are_members, "a list of networks fitted to such samples"),
+        "gain_": NONNEGATIVE_NUMBER,
+        "floor_": Rule(
+            lambda v, e: is_number(v) or is_numeric_array(v, (e.n_features_in_,)),
+            "a number, or one for each feature",
+        ),
+        "image_shape_": IMAGE_SHAPE,
     }
     floor_: Any
     gain_: float

@@ -21,6 +21,7 @@ from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._random import stream
 from sk_denoise._resources import Cost
+from sk_denoise._schema import NONNEGATIVE_NUMBER, Rule, is_shape
 from sk_denoise._validation import (
     Interval,
     StrOptions,
@@ -36,6 +37,7 @@ from sk_denoise._validation import (
     warn_user,
 )
 from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._fitted_state import IMAGE_PREPARATION, NOISE_LEVELS
 from sk_denoise.estimators._image_inputs import (
     ImageList,
     as_folder,
@@ -244,6 +246,12 @@ class ImageDenoiser(NetworkDenoiser):
         "sigma": [StrOptions({"blind", "map"})],
         "patch_size": [Interval(Integral, 1, None, closed="left"), tuple, list],
         "patches_per_image": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+    }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "_preparation_": IMAGE_PREPARATION,
+        "patch_shape_": Rule(lambda v, _: is_shape(v, (2, 3)), "the shape of a patch"),
+        "_strongest_noise_": NONNEGATIVE_NUMBER,
+        "noise_levels_": NOISE_LEVELS,
     }
     # At the full rate, the first steps of a short fit undo that networks begin as the identity.
     _auto_values = AutoValues(

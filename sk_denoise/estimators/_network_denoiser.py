@@ -19,9 +19,11 @@ from numpy.typing import ArrayLike
 from sk_denoise._compat import FitTasks, adopt_fitted_state, outside_fit, without_fitted_state
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
-from sk_denoise._resources import cost_of, suitable_threads, threads_for
+from sk_denoise._resources import Cost, cost_of, threads_for_entries, threads_for_flops
+from sk_denoise._schema import COUNT, NUMBER_LIST, SEED, Rule, has_type, one_of, optional, record
 from sk_denoise._skops import state_in_bytes
 from sk_denoise._validation import (
+    FITTED_NOISER,
     Interval,
     Noiser,
     StrOptions,
@@ -43,9 +45,11 @@ from sk_denoise.estimators._batch_transforms import (
     pairing_of,
     rows_of,
 )
+from sk_denoise.estimators._fitted_state import BEST_WEIGHTS, JUDGEMENT, UNITS
 from sk_denoise.estimators._network_factory import NetworkFactory
 from sk_denoise.estimators._network_summary import NetworkSummary, html_with_summary, summarize
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
+from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._training_data import ArrayData, TrainingData
 from sk_denoise.metrics import psnr_of_mse
 from sk_denoise.networks import SeededModule
@@ -59,11 +63,11 @@ from sk_denoise.training import (
     check_callbacks,
     check_loss,
     create_net,
-    progress_of,
+    early_stopping_progress,
     resolve_device,
     resolve_optimizer,
     resolve_precision,
-    train,
+    run_training,
 )
 
 __all__ = ["AutoValues", "NetworkDenoiser"]
@@ -125,6 +129,24 @@ class NetworkDenoiser(BaseDenoiser):
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+    }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "_preparation_": has_type(Preparation, "a preparation"),
+        "noiser_": optional(FITTED_NOISER),
+        "_noise_name_": has_type(str, "a name"),
+        "intensity_range_": optional(record(IntensityRange, "two numbers, black and white")),
+        "precision_": one_of(*PRECISIONS, required=False),
+        "_units_": UNITS,
+        "_design_": has_type(dict, "a dict"),
+        "_cost_": has_type(Cost, "a cost"),
+        "net_": Rule(lambda v, _: v is not None, "a net"),
+        "_root_": SEED,
+        "_n_runs_": COUNT,
+        "n_iter_": COUNT,
+        "loss_curve_": NUMBER_LIST,
+        "validation_scores_": optional(NUMBER_LIST),
+        "_judged_": JUDGEMENT,
+        "_best_weights_": BEST_WEIGHTS,
     }
     _auto_values: ClassVar[AutoValues]
     network: Any
@@ -310,7 +332,7 @@ class NetworkDenoiser(BaseDenoiser):
         # Its strength depends on the data alone, so that scores of different networks compare.
         self._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
         self._reference_noiser_.fit(pair.targets, pair.targets)
-        with threads_for(pair.inputs.size):
+        with threads_for_entries(pair.inputs.size):
             self._preparation_ = factory.preparation(
                 pair, layout, self.noiser_, on_unit_interval, self._root()
             )
@@ -402,8 +424,8 @@ class NetworkDenoiser(BaseDenoiser):
             epochs=epochs,
             batch_size=batch_size,
             schedule=schedule or self.learning_rate_schedule,
-            rise=self._auto_values.warm_up_steps,
-            done=done,
+            warm_up_steps=self._auto_values.warm_up_steps,
+            epochs_done=done,
             earlier_losses=earlier_losses,
             best_weights=best_weights,
             learning_rate=self._resolve_optimizer(len(batches))[1]["lr"],
@@ -412,15 +434,15 @@ class NetworkDenoiser(BaseDenoiser):
             bfloat16=self.precision_ == "bfloat16",
             sample_psnr=lambda output, target: psnr_of_mse(errors(output, target).cpu(), data_range),
             show_progress=bool(self.verbose),
-            largest_gradient=self.gradient_clipping,
-            averaging=self.weight_averaging,
+            max_gradient_norm=self.gradient_clipping,
+            averaging_decay=self.weight_averaging,
             callbacks=watchers,
-            epoch_begins=tasks.begin_epoch,
-            epoch_ends=lambda net: self._end_epoch(tasks, functions, net),
+            before_epoch=tasks.begin_epoch,
+            after_epoch=lambda net: self._end_epoch(tasks, functions, net),
         )
         tasks.begin(epochs, *self._sample_for_callbacks(sample))
-        with self._lent_randomness(), suitable_threads(step):
-            interruption = train(self.net_, batches, frozen, plan)
+        with self._lent_randomness(), threads_for_flops(step):
+            interruption = run_training(self.net_, batches, frozen, plan)
         self._n_runs_ += 1
         # The net holds them now.
         self._best_weights_ = None
@@ -485,7 +507,7 @@ class NetworkDenoiser(BaseDenoiser):
         if left <= 0:
             reason = f"max_epochs={self.max_epochs!r} counts all epochs, and {done} are done"
             remedy = f"Raise max_epochs to more than {done}"
-        elif self.early_stopping and progress_of(losses, self.tol)[1] >= self.n_iter_no_change:
+        elif self.early_stopping and early_stopping_progress(losses, self.tol)[1] >= self.n_iter_no_change:
             reason = f"it stopped early after {done} epochs, and is measured on the same samples as then"
             remedy = "Raise n_iter_no_change, or turn early_stopping off"
         else:
@@ -551,8 +573,8 @@ class NetworkDenoiser(BaseDenoiser):
     def _fitted_so_far(self, net: Any) -> Self:
         """Return a fitted copy, as if the fit had ended with the last epoch."""
         twin = outside_fit(self)
-        twin.net_ = net.as_if_ended()
-        twin._best_weights_ = net.better_weights
+        twin.net_ = net.snapshot()
+        twin._best_weights_ = net.earlier_best_weights
         # A fit that continues the copy draws patches and noise of its own.
         twin._n_runs_ += 1
         twin._set_history()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,8 @@ from sklearn.base import BaseEstimator, clone
 
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._noise_traces import warn_of_lost_source, warn_of_missed_step
-from sk_denoise._scaling import some_of
+from sk_denoise._scaling import subsample
+from sk_denoise._schema import Rule, one_of
 from sk_denoise._validation import (
     Noiser,
     as_float_array,
@@ -35,13 +36,14 @@ from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.noise import NOISERS, CleanSource, GaussianNoiser, carried_source, resolve_noiser
 
-__all__ = ["Pair", "default_noiser", "resolve_pair", "resolve_validation_pair"]
+__all__ = ["TARGET_SOURCE", "Pair", "default_noiser", "resolve_pair", "resolve_validation_pair"]
 
 # Strength of noise="auto" in standard deviations, drawn for each sample.
 TABLE_NOISE = (0.1, 0.6)
 GRID_NOISE = (0.0, 1.0)
 
 TargetSource = Literal["X_clean", "y", "noiser", "X"]
+TARGET_SOURCE: Rule = one_of(*get_args(TargetSource))
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def default_noiser(clean: NDArray[Any], has_one_unit: bool) -> GaussianNoiser:
     """
     if not has_one_unit:
         return GaussianNoiser(TABLE_NOISE, scale="std")
-    spread = float(np.std(some_of(as_tensor(clean)).numpy(), dtype=np.float64))
+    spread = float(np.std(subsample(as_tensor(clean)).numpy(), dtype=np.float64))
     return GaussianNoiser((GRID_NOISE[0] * spread, GRID_NOISE[1] * spread))
 
 

@@ -7,12 +7,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from sk_denoise._resources import entries_at_once
-from sk_denoise._scaling import AffineScaler, chunks_of, joint_moments
+from sk_denoise._scaling import FINITE_TENSOR, AffineScaler, compute_joint_moments, iterate_chunks
+from sk_denoise._schema import Rule, conforms, has_type, is_shape, record
 from sk_denoise._validation import Noiser, refuse_channels_first
 
 __all__ = ["ImageLayout", "Preparation", "SampleLayout", "run_in_chunks"]
@@ -34,6 +36,18 @@ class Preparation:
     of clean ones, weighted so that an error counts in proportion to the noise of its feature.
     """
 
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "layout": Rule(lambda v, _: isinstance(v, SampleLayout) and conforms(v), "a layout"),
+        "input_scaler": record(AffineScaler, "a scaler"),
+        "input_limits": Rule(
+            lambda v, _: (
+                v is None
+                or (isinstance(v, tuple) and len(v) == 2 and all(FINITE_TENSOR.test(part, v) for part in v))
+            ),
+            "None, or two tensors of finite numbers",
+        ),
+        "target_scaler": record(AffineScaler, "a scaler"),
+    }
     layout: SampleLayout
     input_scaler: AffineScaler
     input_limits: tuple[Tensor, Tensor] | None
@@ -53,9 +67,9 @@ class Preparation:
         """Learn the statistics of training rows, corrupted by a noiser if there is one."""
         pairs = (
             (layout.to_network(x if noiser is None else noiser.corrupt(x, generator)), layout.to_network(t))
-            for x, t in zip(chunks_of(inputs), chunks_of(targets), strict=True)
+            for x, t in zip(iterate_chunks(inputs), iterate_chunks(targets), strict=True)
         )
-        (noisy, clean), covariance = joint_moments(pairs, layout.statistics_dims)
+        (noisy, clean), covariance = compute_joint_moments(pairs, layout.statistics_dims)
         input_scaler, target_scaler = AffineScaler.from_moments(noisy), AffineScaler.identity()
         if scale_target:
             correlation = covariance[0, 1] / (noisy.std * clean.std)
@@ -148,6 +162,11 @@ class SampleLayout:
         Whether a row that is no image is a one-dimensional signal, whose entries share one unit.
     """
 
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "sample_shape": Rule(lambda v, _: is_shape(v), "the shape of a sample"),
+        "image_shape": Rule(lambda v, _: v is None or is_shape(v, (2, 3)), "None, or the shape of an image"),
+        "is_signal": has_type(bool, "a truth value"),
+    }
     sample_shape: tuple[int, ...]
     image_shape: tuple[int, ...] | None
     is_signal: bool = False

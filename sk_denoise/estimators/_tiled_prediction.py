@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sk_denoise._intensity import UNIT
-from sk_denoise._resources import Cost, entries_at_once, suitable_threads
+from sk_denoise._resources import Cost, entries_at_once, threads_for_flops
 from sk_denoise._tiling import TILE_MEMORY, check_tile_size, iterate_tiles, max_tile_side
 from sk_denoise._validation import warn_user
 from sk_denoise.networks import Bounded
@@ -193,7 +193,7 @@ class Restorer:
         for tile in iterate_tiles(height, width, self.side, self.halo):
             shown = self._shown(noisy, levels, (everything, *tile.outer), weight.dtype)
             flops = self.flops_per_pixel * math.prod(shown.shape[:3])
-            with torch.inference_mode(), autocast, suitable_threads(flops):
+            with torch.inference_mode(), autocast, threads_for_flops(flops):
                 answer = self.network(torch.from_numpy(shown).movedim(3, 1).to(weight.device))
             answer = answer.to(weight.dtype).movedim(1, 3).cpu().numpy()
             place, kept = (everything, *tile.inner), (everything, *tile.inner_in_outer)

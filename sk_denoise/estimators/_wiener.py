@@ -13,6 +13,16 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.decomposition import PCA
 
 from sk_denoise._random import stream
+from sk_denoise._schema import (
+    FEATURE_NUMBERS,
+    NONNEGATIVE_NUMBER,
+    NUMBER,
+    Rule,
+    conforms,
+    is_nonnegative_array,
+    is_numeric_array,
+    optional,
+)
 from sk_denoise._validation import Interval, StrOptions, as_tensor
 from sk_denoise.estimators._filter_base import IMAGE_SHAPE, ClassicalDenoiser, Images
 from sk_denoise.estimators._pairs import Pair
@@ -117,6 +127,19 @@ class WienerDenoiser(ClassicalDenoiser):
         "sigma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "sigma_": optional(NONNEGATIVE_NUMBER),
+        "_unit_": Rule(
+            lambda v, e: is_numeric_array(v, (1,), (e.n_features_in_,)) and bool((v > 0).all()),
+            "numbers above 0",
+        ),
+        "mean_": FEATURE_NUMBERS,
+        "shrinkage_": NUMBER,
+        "_spectrum_": Rule(
+            lambda v, e: type(v) is _Spectrum and conforms(v) and v.axes.shape[1] == e.n_features_in_,
+            "the spectrum of so many features",
+        ),
+    }
     _rows_are_signals = False
     _least_samples = 2  # one has no covariance
 
@@ -212,6 +235,16 @@ class _Spectrum:
         Variance along any other direction.
     """
 
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "axes": Rule(
+            lambda v, _: is_numeric_array(v, np.shape(v)) and v.ndim == 2 and 1 <= len(v) <= v.shape[1],
+            "an array of at most as many axes as features",
+        ),
+        "variances": Rule(
+            lambda v, spectrum: is_nonnegative_array(v, (len(spectrum.axes),)), "a variance for each axis"
+        ),
+        "rest": NONNEGATIVE_NUMBER,
+    }
     axes: Floats
     variances: Floats
     rest: float

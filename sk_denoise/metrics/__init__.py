@@ -1,6 +1,6 @@
 """Metrics of denoised data, and scorers for model selection."""
 
-from sk_denoise.metrics._functions import PSNR_CAP, mse, nmse, psnr, psnr_of_mse, ssim
+from sk_denoise.metrics._metrics import PSNR_CAP, mse, nmse, psnr, psnr_of_mse, ssim
 from sk_denoise.metrics._scorers import make_denoising_scorer, make_robustness_scorer
 
 __all__ = [

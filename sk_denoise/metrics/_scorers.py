@@ -1,44 +1,54 @@
-"""Scorers for model selection that meet every candidate with the same noise."""
+"""Scorers for model selection with the same noise for every candidate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
 from sklearn.metrics import get_scorer
+from sklearn.pipeline import Pipeline
 
 from sk_denoise._compat import to_array_type_of, to_numpy
-from sk_denoise._intensity import IntensityRange
+from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
+from sk_denoise._random import root_seed, stream
 from sk_denoise._validation import (
     Noiser,
     Scorer,
+    as_float_array,
     as_image_array,
+    as_tensor,
     check_lengths,
     check_noiser,
+    check_numbers,
     check_one_of,
+    find_noisers,
     is_clean_side,
     refuse_masked,
     restore_container,
 )
-from sk_denoise.metrics._fixed_noise import (
-    corrupt_each,
-    corrupt_fold,
-    is_ragged,
-    predict_in_unit,
-    refuse_noisy,
-    seed_of,
-    takes_images,
-    through_earlier_steps,
-    unit_of,
-)
-from sk_denoise.metrics._functions import check_data_range, mean_over_samples, mse, nmse, psnr, ssim
+from sk_denoise.metrics._metrics import check_data_range, mean_over_samples, mse, nmse, psnr, ssim
 
-__all__ = ["make_denoising_scorer", "make_robustness_scorer"]
+__all__ = [
+    "apply_earlier_steps",
+    "corrupt_array",
+    "corrupt_images",
+    "corrupt_samples",
+    "foreign_range",
+    "invert_earlier_steps",
+    "is_ragged",
+    "make_denoising_scorer",
+    "make_robustness_scorer",
+    "noise_seed",
+    "predict_in_range",
+    "refuse_noise_in_estimator",
+    "takes_images",
+]
 
-# name: (metric, whether it needs a data range, sign that makes greater better)
+# By name the metric, whether it needs a data range, and the sign that makes greater better
 METRICS: dict[str, tuple[Callable[..., float], bool, int]] = {
     "psnr": (psnr, True, 1),
     "ssim": (ssim, True, 1),
@@ -47,112 +57,37 @@ METRICS: dict[str, tuple[Callable[..., float], bool, int]] = {
 }
 
 
-@dataclass(eq=False)  # each is itself alone, as those of scikit-learn are
-class _DenoisingScorer(Scorer):
-    noiser: Noiser
-    seed: int
-    metric: str
-    data_range: float | None
-
-    def score(
-        self, estimator: Any, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        refuse_noisy(estimator, self.noiser)
-        check_lengths(X, y)
-        refuse_masked(X, "X")
-        refuse_masked(y, "y")
-        if takes_images(estimator):
-            # channels last
-            X, y = (as_image_array(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))
-        if is_ragged(X):
-            return self._score_list(estimator, X, y if is_ragged(y) else X, sample_weight)
-        here = to_numpy(X)
-        clean = (
-            to_array_type_of(X, restore_container(np.asarray(to_numpy(y)), here))
-            if is_clean_side(y, here)
-            else X
-        )
-        truth, last = through_earlier_steps(estimator, clean)
-        truth = np.asarray(to_numpy(truth))
-        noisy = to_array_type_of(X, corrupt_fold(self.noiser, here, self.seed, copy=0))
-        prediction = to_numpy(predict_in_unit(estimator, noisy, unit_of(last, truth)))
-        metric, needs_range, sign = METRICS[self.metric]
-        keywords: dict[str, Any] = {"sample_weight": sample_weight}
-        if needs_range:
-            keywords["data_range"] = (
-                IntensityRange.of_clean(truth).span if self.data_range is None else self.data_range
-            )
-        if metric is ssim and truth.ndim == 2:
-            keywords["image_shape"] = getattr(last, "image_shape_", None)
-        return sign * metric(truth, prediction, **keywords)
-
-    def _score_list(
-        self, estimator: Any, X: list[Any], y: list[Any], sample_weight: ArrayLike | None
-    ) -> float:
-        """Return the mean score of images of different sizes."""
-        clean, truths = ([np.asarray(as_image_array(x)) for x in side] for side in (X, y))
-        unit = unit_of(getattr(estimator, "best_estimator_", estimator), truths[0])
-        predictions = predict_in_unit(estimator, corrupt_each(self.noiser, clean, self.seed), unit)
-        metric, needs_range, sign = METRICS[self.metric]
-        keywords: dict[str, Any] = {}
-        if needs_range:
-            pixels = np.concatenate([truth.ravel() for truth in truths])
-            keywords["data_range"] = (
-                IntensityRange.of_clean(pixels).span if self.data_range is None else self.data_range
-            )
-        pairs = zip(truths, predictions, strict=True)
-        scores = [metric(t[None], x[None], **keywords) for t, x in pairs]
-        return sign * mean_over_samples(np.array(scores), sample_weight)
-
-
-@dataclass(eq=False)  # each is itself alone, as those of scikit-learn are
-class _RobustnessScorer(Scorer):
-    noiser: Noiser
-    seed: int
-    scoring: str | Callable[..., float]
-    n_copies: int
-
-    def score(self, estimator: Any, X: ArrayLike, y: Any = None, **metadata: Any) -> float:
-        refuse_noisy(estimator, self.noiser)
-        scorer = get_scorer(self.scoring)
-        here = to_numpy(X)
-        copies = (corrupt_fold(self.noiser, here, self.seed, copy) for copy in range(self.n_copies))
-        return float(
-            np.mean([scorer(estimator, to_array_type_of(X, noisy), y, **metadata) for noisy in copies])
-        )
-
-
 def make_denoising_scorer(
     noiser: Noiser, metric: str = "psnr", data_range: float | None = None
 ) -> Callable[..., float]:
-    """Make a scorer that asks every candidate to denoise the same noise.
+    """Make a scorer of how well a candidate removes a fixed draw of noise.
 
     Scored on its own noise, the candidate with the weakest noise always wins a search. This scorer
     corrupts the raw validation fold with one fixed draw, the same for every candidate, and compares the
-    prediction with the clean fold, passed through the earlier steps of a pipeline.
+    prediction with the clean fold after the earlier steps of a pipeline.
 
     Parameters
     ----------
     noiser : noiser
-        The noise to be removed, such as ``GaussianNoiser(0.3, random_state=0)``. It corrupts whatever its
-        ``apply`` says; its statistics come from the clean fold; ``random_state=None`` counts as 0.
+        Noise to be removed, such as ``GaussianNoiser(0.3, random_state=0)``. It corrupts with any ``apply``;
+        its statistics come from the clean fold; ``random_state=None`` counts as 0.
     metric : {"psnr", "ssim", "mse", "nmse"}, default="psnr"
-        What is compared. The errors are negated, so that greater is better.
+        Metric of the prediction. Errors are negated, so that greater is better.
     data_range : float, optional
-        For "psnr" and "ssim"; by default that of the clean fold after the earlier steps (the range of the
-        type for 8- and 16-bit integers).
+        Data range for "psnr" and "ssim"; by default that of the clean fold after the earlier steps (the
+        range of the type for 8- and 16-bit integers).
 
     Returns
     -------
     callable
         ``scorer(estimator, X, y=None, sample_weight=None) -> float``, for ``scoring=`` of searches and
-        cross-validation. X is the clean fold; a y of the shape of X takes its place as the truth; other y is
-        not looked at. X may be a list of images of different sizes, for an estimator that takes such.
+        cross-validation. X is the clean fold; a y of the shape of X takes its place as the truth; any other
+        y is ignored. X may be a list of images of different sizes, for an estimator that takes these.
 
     Raises
     ------
     ValueError
-        By the scorer, for an estimator that holds a noiser with ``apply="always"``.
+        If the scorer is called with an estimator that holds a noiser with ``apply="always"``.
 
     Examples
     --------
@@ -169,21 +104,21 @@ def make_denoising_scorer(
     check_one_of(metric, METRICS, "metric")
     if data_range is not None:
         check_data_range(data_range)
-    return _DenoisingScorer(noiser, seed_of(noiser), metric, data_range)
+    return _DenoisingScorer(noiser, noise_seed(noiser), metric, data_range)
 
 
 def make_robustness_scorer(
     noiser: Noiser, scoring: str | Callable[..., float] = "accuracy", *, n_copies: int = 5
 ) -> Callable[..., float]:
-    """Make a scorer that asks how well a pipeline predicts from noisy input.
+    """Make a scorer of how well a pipeline predicts from noisy input.
 
     Parameters
     ----------
     noiser : noiser
-        The noise of the deployment. It corrupts whatever its ``apply`` says; its statistics come from the
-        validation fold; ``random_state=None`` counts as 0.
+        Noise of the deployment. It corrupts with any ``apply``; its statistics come from the validation fold;
+        ``random_state=None`` counts as 0.
     scoring : str or callable, default="accuracy"
-        A score of scikit-learn's, or ``scorer(estimator, X, y)``.
+        Name of a score of scikit-learn, or ``scorer(estimator, X, y)``.
     n_copies : int, default=5
         Number of noisy copies of the validation fold; the score is their mean.
 
@@ -195,7 +130,7 @@ def make_robustness_scorer(
     Raises
     ------
     ValueError
-        By the scorer, for an estimator that holds a noiser with ``apply="always"``.
+        If the scorer is called with an estimator that holds a noiser with ``apply="always"``.
 
     Examples
     --------
@@ -213,4 +148,236 @@ def make_robustness_scorer(
     get_scorer(scoring)
     if not isinstance(n_copies, int | np.integer) or n_copies < 1:
         raise ValueError(f"n_copies must be an integer of at least 1, got {n_copies!r}.")
-    return _RobustnessScorer(noiser, seed_of(noiser), scoring, int(n_copies))
+    return _RobustnessScorer(noiser, noise_seed(noiser), scoring, int(n_copies))
+
+
+# Scorers compare by identity, as those of scikit-learn do.
+@dataclass(eq=False)
+class _DenoisingScorer(Scorer):
+    noiser: Noiser
+    seed: int
+    metric: str
+    data_range: float | None
+
+    def score(
+        self, estimator: Any, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        refuse_noise_in_estimator(estimator, self.noiser)
+        check_lengths(X, y)
+        refuse_masked(X, "X")
+        refuse_masked(y, "y")
+        if takes_images(estimator):
+            # Stacks of tensors have their channels first.
+            X, y = (as_image_array(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))
+        if is_ragged(X):
+            return self._score_list(estimator, X, y if is_ragged(y) else X, sample_weight)
+        here = to_numpy(X)
+        clean = (
+            to_array_type_of(X, restore_container(np.asarray(to_numpy(y)), here))
+            if is_clean_side(y, here)
+            else X
+        )
+        truth, last = apply_earlier_steps(estimator, clean)
+        truth = np.asarray(to_numpy(truth))
+        noisy = to_array_type_of(X, corrupt_array(self.noiser, here, self.seed, copy=0))
+        prediction = to_numpy(predict_in_range(estimator, noisy, foreign_range(last, truth)))
+        metric, _, sign = METRICS[self.metric]
+        keywords = {"sample_weight": sample_weight, **self._range_of(truth)}
+        if metric is ssim and truth.ndim == 2:
+            keywords["image_shape"] = getattr(last, "image_shape_", None)
+        return sign * metric(truth, prediction, **keywords)
+
+    def _score_list(
+        self, estimator: Any, X: list[Any], y: list[Any], sample_weight: ArrayLike | None
+    ) -> float:
+        """Return the mean score of images of different sizes."""
+        clean, truths = ([np.asarray(as_image_array(x)) for x in side] for side in (X, y))
+        unit = foreign_range(getattr(estimator, "best_estimator_", estimator), truths[0])
+        predictions = predict_in_range(estimator, corrupt_images(self.noiser, clean, self.seed), unit)
+        metric, _, sign = METRICS[self.metric]
+        keywords = self._range_of(np.concatenate([truth.ravel() for truth in truths]))
+        pairs = zip(truths, predictions, strict=True)
+        scores = [metric(t[None], x[None], **keywords) for t, x in pairs]
+        return sign * mean_over_samples(np.array(scores), sample_weight)
+
+    def _range_of(self, truth: NDArray[Any]) -> dict[str, Any]:
+        """Return the data range as a keyword, for the metrics that need it."""
+        if not METRICS[self.metric][1]:
+            return {}
+        return {
+            "data_range": IntensityRange.of_clean(truth).span if self.data_range is None else self.data_range
+        }
+
+
+@dataclass(eq=False)
+class _RobustnessScorer(Scorer):
+    noiser: Noiser
+    seed: int
+    scoring: str | Callable[..., float]
+    n_copies: int
+
+    def score(self, estimator: Any, X: ArrayLike, y: Any = None, **metadata: Any) -> float:
+        refuse_noise_in_estimator(estimator, self.noiser)
+        scorer = get_scorer(self.scoring)
+        here = to_numpy(X)
+        copies = (corrupt_array(self.noiser, here, self.seed, copy) for copy in range(self.n_copies))
+        return float(
+            np.mean([scorer(estimator, to_array_type_of(X, noisy), y, **metadata) for noisy in copies])
+        )
+
+
+# Fixed noise --------------------------------------------------------------------------------------------
+
+
+def noise_seed(noiser: Any) -> int:
+    """Return the seed of all draws of a noiser."""
+    # Drawn once from a RandomState, so that the noise is the same for every candidate.
+    return 0 if getattr(noiser, "random_state", None) is None else root_seed(noiser.random_state)
+
+
+def corrupt_array(noiser: Any, X: ArrayLike, seed: int, copy: int) -> Any:
+    """Return samples with the noise of a seed and the number of a copy.
+
+    Parameters
+    ----------
+    noiser : noiser
+        The noise, fitted to X.
+    X : array-like
+        Clean samples.
+    seed, copy : int
+        Source of the noise.
+    """
+    clean = as_float_array(check_numbers(X, "X"))
+    noisy = clone(noiser).fit(clean, clean).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
+    return restore_container(noisy.numpy(), X)
+
+
+def corrupt_images(noiser: Any, images: Sequence[NDArray[Any]], seed: int) -> list[NDArray[Any]]:
+    """Return images of different sizes with the noise of a seed and their place."""
+    # The noiser learns from all pixels together. In a stack of one image no pixel varies, so noise relative
+    # to the variation would be zero.
+    pixels = np.concatenate([as_float_array(x).reshape(-1, 1, 1, *x.shape[2:]) for x in images])
+    fitted = clone(noiser).fit(pixels, pixels)
+    return [
+        fitted.corrupt(as_tensor(as_float_array(x))[None], stream(seed, "scorer", place)).numpy()[0]
+        for place, x in enumerate(images)
+    ]
+
+
+def corrupt_samples(noiser: Any, X: Any, seed: int) -> Any:
+    """Return samples, or images of different sizes, with the first noise of a seed."""
+    if is_ragged(X):
+        return corrupt_images(noiser, [np.asarray(as_image_array(x)) for x in X], seed)
+    return corrupt_array(noiser, X, seed, copy=0)
+
+
+def is_ragged(X: Any) -> TypeGuard[list[Any]]:
+    """Return whether X is a list of images of different sizes."""
+    return isinstance(X, list | tuple) and len({np.shape(x) for x in X if hasattr(x, "ndim")}) > 1
+
+
+# Estimators and their steps -----------------------------------------------------------------------------
+
+
+def refuse_noise_in_estimator(estimator: Any, noiser: Any) -> None:
+    """Raise an error for an estimator that adds noise to the noisy samples."""
+    for held in find_noisers(getattr(estimator, "best_estimator_", estimator)):
+        if getattr(held, "apply", "fit") == "always":
+            raise ValueError(
+                f"The noise of {noiser!r} is added to clean data, and the estimator holds {held!r}, which "
+                'would add more. Give that one apply="fit".'
+            )
+
+
+def takes_images(estimator: Any) -> bool:
+    """Return whether the last step takes images of any size."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if isinstance(estimator, Pipeline):
+        return takes_images(estimator[-1])
+    return bool(getattr(estimator, "_takes_any_size", False))
+
+
+def apply_earlier_steps(estimator: Any, X: Any) -> tuple[Any, Any]:
+    """Return X after the earlier steps of a pipeline, and the last step."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if not isinstance(estimator, Pipeline):
+        return X, estimator
+    before = X if len(estimator) == 1 else estimator[:-1].transform(X)
+    return apply_earlier_steps(estimator[-1], before)
+
+
+def foreign_range(estimator: Any, samples: NDArray[Any]) -> IntensityRange | None:
+    """Return the range of integer samples for an estimator that learned another.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The last step of a pipeline.
+    samples : ndarray
+        Clean samples.
+
+    Returns
+    -------
+    IntensityRange or None
+        The range of the samples; None if the estimator needs no conversion.
+    """
+    # Noise turns integers into floats, which no longer show the range.
+    learned = getattr(estimator, "intensity_range_", None)
+    if learned is None or not has_image_depth(samples.dtype) or not takes_images(estimator):
+        return None
+    own = IntensityRange.of(samples)
+    is_another = UNIT in (learned, own) or own.white > learned.white or samples.dtype.itemsize == 1
+    return own if is_another and own != learned else None
+
+
+def predict_in_range(estimator: Any, noisy: Any, unit: IntensityRange | None) -> Any:
+    """Return the prediction from noisy floats in a range.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Denoises images.
+    noisy : array-like or list of array-like
+        Noisy images.
+    unit : IntensityRange or None
+        Range of the images; None takes them as they are.
+    """
+    if unit is None:
+        return estimator.predict(noisy)
+    learned = _last_estimator(estimator).intensity_range_
+
+    def to_learned(x: Any) -> Any:
+        return learned.from_unit(unit.to_unit(x))
+
+    def from_learned(x: Any) -> Any:
+        return unit.from_unit(learned.to_unit(x))
+
+    if isinstance(noisy, list):
+        return [from_learned(x) for x in estimator.predict([to_learned(x) for x in noisy])]
+    return from_learned(estimator.predict(to_learned(noisy)))
+
+
+def _last_estimator(estimator: Any) -> Any:
+    """Return the denoiser at the end of a search or a pipeline."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    return _last_estimator(estimator[-1]) if isinstance(estimator, Pipeline) else estimator
+
+
+def invert_earlier_steps(estimator: Any, prediction: Any) -> Any:
+    """Return the prediction of a pipeline in the unit of its input."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if not isinstance(estimator, Pipeline):
+        return prediction
+    prediction = invert_earlier_steps(estimator[-1], prediction)
+    for name, step in reversed(estimator.steps[:-1]):
+        if step in (None, "passthrough") or isinstance(step, Noiser):
+            continue
+        # A step that predicts is a denoiser, which keeps the unit.
+        if hasattr(step, "inverse_transform"):
+            prediction = step.inverse_transform(prediction)
+        elif not hasattr(step, "predict"):
+            raise ValueError(
+                f"The step {name!r} of the pipeline changes the data and has no inverse_transform, so its "
+                "predictions cannot be compared with the data it was given."
+            )
+    return prediction

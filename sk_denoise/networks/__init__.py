@@ -1,6 +1,6 @@
-"""Networks: plain torch, one architecture a file, with the spec that an estimator builds it from.
+"""Networks: plain torch, one architecture a file, together with its spec.
 
-The registry lists the specs; what all networks share stands here.
+The registry lists the specs. This package offers what all networks share.
 """
 
 from sk_denoise.networks._base import ACTIVATIONS, Bounded, SeededModule

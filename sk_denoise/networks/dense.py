@@ -1,69 +1,52 @@
-"""The dense autoencoder: fully connected layers down to a latent vector and back up."""
+"""The dense autoencoder: fully connected layers to a latent vector and back."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from sk_denoise.networks._base import ACTIVATIONS, Autoencoder, dense_layers
-from sk_denoise.networks._spec import AutoencoderSpec, sizes_of
+from sk_denoise.networks._base import ACTIVATIONS, Autoencoder, build_dense_layers
+from sk_denoise.networks._spec import AutoencoderSpec
 
 __all__ = ["DenseNetwork"]
 
 
 class DenseAutoencoder(Autoencoder):
-    """Encoder and decoder of fully connected layers, the decoder the encoder's mirror image.
-
-    Parameters
-    ----------
-    input_shape : sequence of int
-        Shape of one sample: ``(features,)`` or ``(channels, height, width)``.
-    latent_dim : int
-        Length of the latent vector.
-    hidden_layer_sizes : sequence of int
-        Widths of the encoder's layers before the latent one; the decoder has them in reverse.
-    activation, latent_activation, output_activation : str
-        Names in :data:`ACTIVATIONS`, for the hidden layers, the latent vector and the output.
-
-    Attributes
-    ----------
-    encoder : Module
-        From ``(batch, *input_shape)`` to ``(batch, latent_dim)``.
-    decoder : Module
-        From ``(batch, latent_dim)`` to ``(batch, *input_shape)``.
-    """
+    """Fully connected layers in both directions, built by :class:`DenseNetwork`."""
 
     def __init__(
         self,
         input_shape: Sequence[int],
         latent_dim: int,
-        hidden_layer_sizes: Sequence[int],
         *,
-        activation: str = "relu",
-        latent_activation: str = "relu",
-        output_activation: str = "identity",
+        hidden_layer_sizes: Sequence[int],
+        activation: str,
+        latent_activation: str,
+        output_activation: str,
     ) -> None:
         widths = [math.prod(input_shape), *hidden_layer_sizes, latent_dim]
-        if min(widths) < 1:
-            raise ValueError(f"Every layer needs at least one unit, got widths {widths}.")
         inner = [activation] * len(hidden_layer_sizes)
         super().__init__(
-            [nn.Flatten(), *dense_layers(widths, [*inner, latent_activation])],
+            # Images arrive as (batch, channels, height, width), and dense layers take rows.
+            [nn.Flatten(), *build_dense_layers(widths, [*inner, latent_activation])],
             [
-                *dense_layers(widths[::-1], [*inner, output_activation])[:-1],
+                # The base adds the output activation, after a conversion to single precision.
+                *build_dense_layers(widths[::-1], [*inner, output_activation])[:-1],
                 nn.Unflatten(1, tuple(input_shape)),
             ],
             output_activation,
         )
 
     def activations(self, x: Tensor) -> Tensor:
-        """Return what all hidden layers and the latent one put out, side by side: ``(batch, units)``."""
+        """Return the outputs of all hidden layers and the latent one, ``(batch, units)``."""
         outputs: list[Tensor] = []
         layers: list[nn.Module] = [*self.encoder, *self.decoder]
-        for layer in layers[:-4]:  # less what makes the output
+        # The last four layers make the output.
+        for layer in layers[:-4]:
             if isinstance(layer, tuple(ACTIVATIONS.values())):
                 outputs.append(x := layer(x))
             else:
@@ -72,7 +55,7 @@ class DenseAutoencoder(Autoencoder):
 
 
 class DenseNetwork(AutoencoderSpec):
-    """Spec of a fully connected autoencoder, for ``DenoisingAutoencoder(network=...)``.
+    """Fully connected autoencoder for ``DenoisingAutoencoder(network=...)``.
 
     The decoder mirrors the encoder: ``DenseNetwork((500, 300))`` with ``latent_dim=100`` is
     784-500-300-100-300-500-784 on data of 784 features.
@@ -102,6 +85,9 @@ class DenseNetwork(AutoencoderSpec):
     DenseNetwork(activation='gelu', hidden_layer_sizes=(500, 300))
     """
 
+    _module: ClassVar[type[nn.Module]] = DenseAutoencoder
+    _size_parameters: ClassVar[dict[str, int]] = {"hidden_layer_sizes": 0}
+
     def __init__(
         self,
         hidden_layer_sizes: Sequence[int] = (512,),
@@ -114,21 +100,3 @@ class DenseNetwork(AutoencoderSpec):
         self.activation = activation
         self.latent_activation = latent_activation
         self.output_activation = output_activation
-
-    def build(self, input_shape: tuple[int, ...], latent_dim: int) -> nn.Module:
-        """Return the network; an estimator draws its weights again.
-
-        Parameters
-        ----------
-        input_shape : tuple of int
-            Shape of one sample as the network sees it: ``(features,)`` or ``(channels, height, width)``.
-        latent_dim : int
-            Length of the latent vector.
-
-        Returns
-        -------
-        torch.nn.Module
-            With the parts ``encoder`` and ``decoder``.
-        """
-        widths = sizes_of(self, "hidden_layer_sizes", at_least=0)
-        return DenseAutoencoder(input_shape, latent_dim, widths, **self._activations())

@@ -11,7 +11,8 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from sk_denoise._scaling import chunks_of, moments, some_of
+from sk_denoise._scaling import compute_moments, iterate_chunks, subsample
+from sk_denoise._schema import ENTRY_NUMBERS, Rule
 from sk_denoise._validation import StrOptions, warn_user
 from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.noise._base import (
@@ -50,6 +51,7 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
         "scale": [StrOptions({"absolute", "std"})],
         "clip": [tuple, list, None],
     }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"scale_": ENTRY_NUMBERS}
     # Function that adds the noise; a static method, so that it is not bound to the instance.
     _add: ClassVar[Any]
     scale_: NDArray[Any]
@@ -95,8 +97,8 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
 
     def _learn(self, clean: torch.Tensor) -> None:
         # Absolute noise needs the spread of the data for a warning only, so that some of them are enough.
-        subset = some_of(clean)
-        stats = moments(chunks_of(clean if self.scale == "std" else subset))
+        subset = subsample(clean)
+        stats = compute_moments(iterate_chunks(clean if self.scale == "std" else subset))
         if self.scale == "std":
             # The deviation of a constant feature may be above 0 by rounding.
             self.scale_ = torch.where(stats.is_constant, 0.0, stats.std).numpy()
@@ -391,6 +393,7 @@ class PoissonNoiser(BaseNoiser):
         "peak": STRENGTH,
         "white": [Real, StrOptions({"auto"})],
     }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"white_": ENTRY_NUMBERS}
     white_: NDArray[Any]
 
     def __init__(

@@ -20,8 +20,8 @@ from sk_denoise._compat import SampleTransformer, as_one_task, keeps_array_type,
 from sk_denoise._noise_traces import remember_noise, warn_of_lost_source
 from sk_denoise._random import root_seed, stream
 from sk_denoise._registry import NOISES, LazyTable
-from sk_denoise._resources import threads_for
-from sk_denoise._scaling import some_of
+from sk_denoise._resources import threads_for_entries
+from sk_denoise._scaling import subsample
 from sk_denoise._validation import (
     Noiser,
     StrOptions,
@@ -159,7 +159,7 @@ class BaseNoiser(SampleTransformer):
         # X itself as y declares noisy data to be clean.
         if y is not X:
             warn_of_lost_source(clean, y)
-        with threads_for(clean.size):
+        with threads_for_entries(clean.size):
             self._learn(as_tensor(as_float_array(clean)))
         return clean
 
@@ -179,7 +179,7 @@ class BaseNoiser(SampleTransformer):
         # transform agree with apply="always", as scikit-learn's checks demand; other data get independent
         # noise.
         generator = stream(root_seed(self.random_state), fingerprint_of(clean))
-        with threads_for(clean.size):
+        with threads_for_entries(clean.size):
             noisy = self.corrupt(as_tensor(as_float_array(clean)), generator).numpy()
         source = CleanSource.of(clean, without_callbacks(self), noisy)
         remember_noise(clean, noisy, self)
@@ -280,7 +280,7 @@ def warn_of_other_limits(estimator: BaseNoiser, name: str, clean: torch.Tensor) 
     limits: Any = getattr(estimator, name)
     if limits is None or isinstance(limits, str):
         return
-    subset = some_of(clean)
+    subset = subsample(clean)
     low, high = float(subset.min()), float(subset.max())
     is_narrow = min(limits[1], high) - max(limits[0], low) < NARROW * (high - low)
     # Values become equal to limits, but clipping at distant limits changes none.

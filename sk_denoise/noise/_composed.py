@@ -12,7 +12,8 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from sk_denoise._validation import Noiser, check_noiser, name_estimators
+from sk_denoise._schema import Rule
+from sk_denoise._validation import FITTED_NOISER, Noiser, check_noiser, name_by_class
 from sk_denoise.noise._base import STRENGTH, BaseNoiser, ImageNoiser, as_strength, check_strength
 from sk_denoise.noise._corruptions import choose_corruption, corrupt_region
 
@@ -83,6 +84,7 @@ class RegionNoiser(ImageNoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {"size": STRENGTH}
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"noiser_": FITTED_NOISER}
 
     def __init__(
         self,
@@ -125,13 +127,23 @@ class _ComposedNoiser(BaseNoiser):
     The parameters of each noiser have its class as a prefix.
     """
 
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "noisers_": Rule(
+            lambda v, noiser: (
+                type(v) is list
+                and len(v) == len(noiser.noisers)
+                and all(FITTED_NOISER.test(part, noiser) for part in v)
+            ),
+            "a fitted noiser for each",
+        )
+    }
     noisers: Sequence[Noiser]
     noisers_: list[Noiser]
 
     def _named_noisers(self) -> dict[str, Noiser]:
         """Return the noisers by name; no names if ``noisers`` is no list."""
         # Parameters are read before fit has checked them.
-        return dict(name_estimators(self.noisers)) if isinstance(self.noisers, list | tuple) else {}
+        return dict(name_by_class(self.noisers)) if isinstance(self.noisers, list | tuple) else {}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters, with those of the noisers.

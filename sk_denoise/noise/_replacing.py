@@ -11,6 +11,7 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
+from sk_denoise._schema import ENTRY_NUMBERS, Rule, is_numeric_array
 from sk_denoise._validation import StrOptions
 from sk_denoise.noise._base import (
     STRENGTH,
@@ -28,6 +29,10 @@ __all__ = ["MaskingNoiser", "PixelNoiser", "SaltAndPepperNoiser", "SwapNoiser"]
 PIXEL_VALUES = ("noise", "black", "white", "black and white")
 # Types of the parameter limits; check_bounds checks the numbers.
 LIMITS = [tuple, list, StrOptions({"auto"})]
+FITTED_LIMITS = Rule(
+    lambda v, noiser: is_numeric_array(v, (2,), (2, noiser.n_features_in_)) and bool((v[0] <= v[1]).all()),
+    "two limits for all, or for each feature",
+)
 
 
 def _learn_limits(clean: torch.Tensor, limits: Any) -> NDArray[Any]:
@@ -93,6 +98,7 @@ class SaltAndPepperNoiser(BaseNoiser):
         "salt_ratio": STRENGTH,
         "limits": LIMITS,
     }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"limits_": FITTED_LIMITS}
     limits_: NDArray[Any]
 
     def __init__(
@@ -181,6 +187,7 @@ class MaskingNoiser(BaseNoiser):
         "fraction": STRENGTH,
         "fill": [Real, StrOptions({"mean"})],
     }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"fill_": ENTRY_NUMBERS}
     fill_: NDArray[Any]
 
     def __init__(
@@ -338,6 +345,7 @@ class PixelNoiser(ImageNoiser):
         "value": [StrOptions(set(PIXEL_VALUES))],
         "limits": LIMITS,
     }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"limits_": FITTED_LIMITS}
     limits_: NDArray[Any]
 
     def __init__(

@@ -1,7 +1,8 @@
 """The file itself: texts and arrays in the safetensors format, under one checksum.
 
 The header starts with the checksum, at a fixed place. It is the SHA-256 of the whole file with zeros in that
-place: nothing can be changed without notice, be it a weight, a name, an order or the padding.
+place, so that every change of a file shows, be it of a weight, a name, an order or the padding. The package
+safetensors parses the arrays; the checks here are those that it does not make.
 """
 
 from __future__ import annotations
@@ -10,25 +11,28 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, deserialize
 
 from sk_denoise._version import __version__
-from sk_denoise.persistence._names import other_format
 
-__all__ = ["Contents", "Stored", "contents_of", "open_file", "pack", "parse_json"]
+__all__ = ["DTYPES", "FileContents", "StoredArray", "open_file", "pack_file", "parse_json", "read_contents"]
 
 START = b'{"__metadata__":{"sha256":"'
-DIGEST = slice(8 + len(START), 8 + len(START) + 64)  # where the checksum stands
-MOST_HEADER = 2**23  # bytes; objects made of them take at most some hundred megabytes
-MOST_AXES, LONGEST_AXIS = 8, 2**40
+# Bytes of the checksum, after the 8 bytes of the header's length
+DIGEST = slice(8 + len(START), 8 + len(START) + 64)
+# Parsed headers take up to fifty times their bytes: with 8 MB, some hundred megabytes.
+MAX_HEADER = 2**23
+# torch and numpy fail on more, each in its own way.
+MAX_AXES, MAX_SIDE = 8, 2**40
 
-# safetensors' names of types, and numpy's; bfloat16, which numpy does not know, is held as its bits
+# The names of types in safetensors and in numpy, which has no bfloat16: its bits are kept as integers.
 DTYPES: dict[str, str] = {
     "BOOL": "|b1",
     "U8": "|u1",
@@ -45,17 +49,46 @@ DTYPES: dict[str, str] = {
     "F64": "<f8",
 }
 
+PICKLE = (
+    "a pickled file. pickle.load or joblib.load read it, and run the code in it: load it only from "
+    "people you trust"
+)
+GRAPH_FILE = (
+    "an ONNX graph, which onnxruntime.InferenceSession runs. It cannot become an estimator again; "
+    "sk_denoise.persistence.save keeps one"
+)
+IMAGE = "an image, which sk_denoise.io.read_image reads"
+COMPRESSED = "a compressed file. Where joblib.dump wrote it, joblib.load reads it, and runs the code in it"
+# The second field of an ONNX graph, after its version: the program that wrote it, or the computation
+SECOND_FIELDS = (0x12, 0x3A)
+# The first bytes of files of other formats, and their description
+STARTS: tuple[tuple[bytes, str], ...] = (
+    *((b"\x80" + bytes([protocol]), PICKLE) for protocol in range(2, 6)),
+    *((b"\x08" + bytes([version, field]), GRAPH_FILE) for version in range(3, 32) for field in SECOND_FIELDS),
+    (
+        b"PK\x03\x04",
+        "a zip archive. skops.io.load, torch.load or numpy.load read it, depending on its writer",
+    ),
+    (b"\x89HDF", "an HDF5 file, as Keras writes them"),
+    (b"\x93NUMPY", "an array, which numpy.load reads"),
+    *((start, IMAGE) for start in (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")),
+    *(
+        (start, COMPRESSED)
+        for start in (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"x\x01", b"x^", b"x\x9c", b"x\xda")
+    ),
+)
+
 
 @dataclass(frozen=True, eq=False)
-class Stored:
-    """An array as a file holds it.
+class StoredArray:
+    """An array in the form in which files hold it.
 
     Attributes
     ----------
     dtype : str
         A name in :data:`DTYPES`.
     array : ndarray
-        Its values, or its bits, in C order.
+        The values, or the bits of bfloat16, in C order.
     """
 
     dtype: str
@@ -63,24 +96,29 @@ class Stored:
 
 
 @dataclass(frozen=True, eq=False)
-class Contents:
-    """What a file holds.
+class FileContents:
+    """The texts and arrays of a file.
 
     Attributes
     ----------
     metadata : dict of str
-        Its texts.
-    arrays : dict of Stored
-        Views of what was read; whoever keeps one copies it.
+        Texts by name.
+    arrays : dict of StoredArray
+        Arrays by name.
     """
 
     metadata: dict[str, str]
-    arrays: dict[str, Stored]
+    arrays: dict[str, StoredArray]
 
 
-def pack(metadata: Mapping[str, str], arrays: Mapping[str, Stored]) -> list[bytes | memoryview]:
-    """Return the pieces of a file, its checksum in place."""
-    order = sorted(arrays, key=lambda name: (-arrays[name].array.itemsize, name))  # so that each is aligned
+# Writing ------------------------------------------------------------------------------------------------
+
+
+def pack_file(metadata: Mapping[str, str], arrays: Mapping[str, StoredArray]) -> list[bytes | memoryview]:
+    """Return the pieces of a file, with its checksum in place."""
+    # The widest types come first, so that every array is aligned to its type.
+    order = sorted(arrays, key=lambda name: (-arrays[name].array.itemsize, name))
+    # safetensors.serialize writes metadata in random order: no place for a checksum, no two equal files.
     header: dict[str, Any] = {"__metadata__": {"sha256": "0" * 64, **metadata}}
     end = 0
     for name in order:
@@ -93,23 +131,23 @@ def pack(metadata: Mapping[str, str], arrays: Mapping[str, Stored]) -> list[byte
         }
     text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 8)
-    if len(text) > MOST_HEADER:
+    if len(text) > MAX_HEADER:
         raise ValueError(
-            f"What is to be saved describes itself in {len(text)} bytes, and {MOST_HEADER} are the most that "
-            "a file may take for that."
+            f"The parameters and names of the estimator take {len(text)} bytes in the header of a file, and "
+            f"{MAX_HEADER} are the most."
         )
     head = bytearray(len(text).to_bytes(8, "little") + text)
-    data = [_bytes_of(arrays[name].array) for name in order]
-    head[DIGEST] = _digest(head, data)
+    data = [_to_bytes(arrays[name].array) for name in order]
+    head[DIGEST] = _compute_digest(head, data)
     return [bytes(head), *data]
 
 
-def _bytes_of(array: NDArray[Any]) -> memoryview:
+def _to_bytes(array: NDArray[Any]) -> memoryview:
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return memoryview(little.reshape(-1).view(np.uint8).data) if array.size else memoryview(b"")
 
 
-def _digest(head: bytearray, data: list[Any]) -> bytes:
+def _compute_digest(head: bytes | bytearray, data: list[memoryview]) -> bytes:
     blank = bytearray(head)
     blank[DIGEST] = b"0" * 64
     checksum = hashlib.sha256(blank)
@@ -118,78 +156,88 @@ def _digest(head: bytearray, data: list[Any]) -> bytes:
     return checksum.hexdigest().encode()
 
 
+# Reading ------------------------------------------------------------------------------------------------
+
+
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file, or say why it cannot be read."""
+    """Open a regular file for reading."""
     place = Path(path)
     if place.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the path of a file.")
-    if place.exists() and not place.is_file():  # a pipe would be waited for
+    # Opening a pipe would wait for somebody to write into it.
+    if place.exists() and not place.is_file():
         raise ValueError(f"{path} is no regular file.")
     return place.open("rb")
 
 
-def contents_of(stream: BinaryIO, file_format: str, version: int) -> Contents:
-    """Return what a file of this format holds, once it is known to be whole.
+def read_contents(stream: BinaryIO, file_format: str, version: int) -> FileContents:
+    """Check a file of this format, and return its texts and arrays.
 
     Raises
     ------
     ValueError
-        Where the file is of another kind or a newer version, or is not what was written.
+        If the file is of another kind or a newer version, or was altered.
     OSError
-        Where it cannot be read.
+        If it cannot be read.
     """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     head = _read_head(stream, size)
-    header = _header_of(head)
+    header = parse_json(head[8:], "its header")
+    if not isinstance(header, dict):
+        raise ValueError("its header is no safetensors header. It is of another kind, or damaged.")
     metadata = _check_kind(header.pop("__metadata__", None), file_format, version)
-    if bytes(head[8 : 8 + len(START)]) != START:
-        raise ValueError("its checksum is not where it was written. The file was altered; get it anew.")
-    places = [_Place.of(name, entry) for name, entry in header.items()]
-    end = max((p.end for p in places), default=0)
-    if size - len(head) != end:
-        less = "is cut off" if size - len(head) < end else "goes on where it should end"
-        raise ValueError(f"it {less}: {len(head) + end} bytes were written, and it has {size}.")
-    data = bytearray(end)
-    if stream.readinto(data) != end:  # type: ignore[attr-defined]
-        raise ValueError("it became shorter while it was read.")
-    if bytes(head[DIGEST]) != _digest(head, [data]):
+    if not head.startswith(START, 8):
+        raise ValueError("its checksum is not where it was written. The file was altered; get a new copy.")
+    # Before the file is read whole: one that takes no space on the disk may claim any size.
+    expected = len(head) + max((_find_end(name, entry) for name, entry in header.items()), default=0)
+    if size != expected:
+        fault = "is cut off" if size < expected else "goes on where it should end"
+        raise ValueError(f"it {fault}: {expected} bytes were written, and it has {size}.")
+    stream.seek(0)
+    data = stream.read()
+    if len(data) != size or not data.startswith(head):
+        raise ValueError("it was changed while it was read.")
+    if data[DIGEST] != _compute_digest(head, [memoryview(data)[len(head) :]]):
         raise ValueError(
-            "its checksum does not match. It is damaged or was altered since it was saved; get it anew from "
-            "where it came."
+            "its checksum does not match. It is damaged or was altered since it was saved; get a new copy."
         )
-    return Contents(metadata, dict(_arrays_of(places, data)))
+    try:
+        tensors = deserialize(data)
+    except SafetensorError as error:
+        raise ValueError(f"safetensors refuses it: {str(error)[:200]}.") from error
+    return FileContents(metadata, {name: _to_stored_array(parts) for name, parts in tensors})
 
 
-def _read_head(stream: BinaryIO, size: int) -> bytearray:
-    """Return the length of the header, and the header."""
+def _read_head(stream: BinaryIO, size: int) -> bytes:
+    """Return the length of the header and the header."""
     start = stream.read(16)
-    other = other_format(start)
+    other = _describe_format(start)
     if other is not None:
         raise ValueError(f"it is {other}")
     stream.seek(8)
-    head = bytearray(start[:8])
-    length = int.from_bytes(head, "little")
+    length = int.from_bytes(start[:8], "little")
     if size < DIGEST.stop or not 2 <= length <= size - 8:
         raise ValueError(
             "it is cut off, or no file that sk_denoise.persistence.save wrote: it does not start with the "
-            "length of a safetensors header. Pickled files are for pickle and joblib, which run what they "
-            "hold."
+            "length of a safetensors header. Pickled files are for pickle and joblib, which run the code "
+            "in them."
         )
-    if length > MOST_HEADER:
-        raise ValueError(f"its header claims {length} bytes, and {MOST_HEADER} are the most.")
-    return head + stream.read(length)
+    if length > MAX_HEADER:
+        raise ValueError(f"its header claims {length} bytes, and {MAX_HEADER} are the most.")
+    return start[:8] + stream.read(length)
 
 
-def _header_of(head: bytearray) -> dict[str, Any]:
-    header = parse_json(bytes(head[8:]), "its header")
-    if not isinstance(header, dict):
-        raise ValueError("its header is no safetensors header. It is of another kind, or damaged.")
-    return header
+def _describe_format(start: bytes) -> str | None:
+    """Return a description of the format with these first bytes, if it is known."""
+    # The length of a safetensors header may be any bytes, those of other formats included.
+    if start[8:9] == b"{":
+        return None
+    return next((description for first, description in STARTS if start.startswith(first)), None)
 
 
 def _check_kind(metadata: Any, file_format: str, version: int) -> dict[str, str]:
-    """Return the texts of a file, once it is known to be of our kind."""
+    """Return the texts of a file of this format, and refuse all others."""
     if metadata is None or (isinstance(metadata, dict) and metadata.get("format") != file_format):
         raise ValueError(
             "it is a safetensors file that holds no estimator of sk_denoise. safetensors.torch.load_file "
@@ -209,75 +257,56 @@ def _check_kind(metadata: Any, file_format: str, version: int) -> dict[str, str]
     return metadata
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where an array lies in the data."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    end: int
-
-    @classmethod
-    def of(cls, name: str, entry: Any) -> _Place:
-        if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-            raise ValueError(f"its array {name[:50]!r} is not described as safetensors describes arrays.")
-        dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-        if not isinstance(dtype, str) or dtype not in DTYPES:
-            raise ValueError(f"its array {name[:50]!r} has the unknown type {dtype!s:.20}.")
-        if not _are_sizes(shape) or len(shape) > MOST_AXES or not _are_sizes(offsets) or len(offsets) != 2:
-            raise ValueError(f"its array {name[:50]!r} has impossible sizes.")
-        if math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize != offsets[1] - offsets[0]:
-            raise ValueError(f"its array {name[:50]!r} has another size than its bytes.")
-        return cls(name, dtype, tuple(shape), *offsets)
+def _find_end(name: str, entry: Any) -> int:
+    """Check the description of an array, and return its end in the data."""
+    # safetensors ignores further fields, and keeps shapes that no array of numpy can have.
+    if isinstance(entry, dict) and entry.keys() == {"dtype", "shape", "data_offsets"}:
+        shape, offsets = entry["shape"], entry["data_offsets"]
+        are_sizes = _are_sizes(shape) and _are_sizes(offsets)
+        if are_sizes and len(shape) <= MAX_AXES and len(offsets) == 2 and str(entry["dtype"]) in DTYPES:
+            return int(offsets[1])
+    raise ValueError(f"its array {name[:50]!r} is not described as sk_denoise describes arrays.")
 
 
 def _are_sizes(numbers: Any) -> bool:
-    return isinstance(numbers, list) and all(
-        type(number) is int and 0 <= number <= LONGEST_AXIS for number in numbers
-    )
+    # type(): true and false are integers to Python, and integers to numpy as well
+    return isinstance(numbers, list) and all(type(n) is int and 0 <= n <= MAX_SIDE for n in numbers)
 
 
-def _arrays_of(places: list[_Place], data: bytearray) -> Iterator[tuple[str, Stored]]:
-    """Yield the arrays, which lie one after the other."""
-    end = 0
-    for place in sorted(places, key=lambda place: (place.start, place.end)):
-        if place.start != end:
-            raise ValueError(f"its array {place.name[:50]!r} does not begin where the one before it ends.")
-        end = place.end
-        dtype = np.dtype(DTYPES[place.dtype])
-        values = np.frombuffer(data, dtype, math.prod(place.shape), place.start)
-        yield place.name, Stored(place.dtype, values.reshape(place.shape))
+def _to_stored_array(parts: Mapping[str, Any]) -> StoredArray:
+    values = np.frombuffer(parts["data"], DTYPES[parts["dtype"]])
+    return StoredArray(parts["dtype"], values.reshape(parts["shape"]))
 
 
-def parse_json(text: bytes | str, what: str) -> Any:
-    """Return what a JSON text says, where it is strict: no name twice, no number that is none."""
+def parse_json(text: bytes | str, name: str) -> Any:
+    """Parse a JSON text without doubled names and infinite numbers."""
+    # safetensors and json keep the last of two entries of one name, and other readers the first.
     try:
         return json.loads(
             text if isinstance(text, str) else text.decode("utf-8"),
-            object_pairs_hook=_without_doubles,
+            object_pairs_hook=_refuse_doubles,
             parse_constant=_refuse_constant,
-            parse_float=_finite,
+            parse_float=_parse_finite,
         )
     except RecursionError as error:
-        raise ValueError(f"{what} is nested too deeply.") from error
-    except ValueError as error:  # of JSON or of UTF-8
-        raise ValueError(f"{what} cannot be read: {str(error)[:200]}.") from error
+        raise ValueError(f"{name} is nested too deeply.") from error
+    # Errors of JSON and of UTF-8 are both ValueErrors.
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be read: {str(error)[:200]}.") from error
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    known = dict(pairs)
-    if len(known) != len(pairs):
-        raise ValueError("a name stands there twice")
-    return known
+def _refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    contents = dict(pairs)
+    if len(contents) != len(pairs):
+        raise ValueError("a name appears twice")
+    return contents
 
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _finite(text: str) -> float:
+def _parse_finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"the number {text[:20]} is too large")

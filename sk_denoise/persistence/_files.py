@@ -1,4 +1,4 @@
-"""Save and load estimators: the doors, and what their messages say."""
+"""Save estimators to files and load them: the public functions and their messages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from numbers import Integral
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,33 +15,55 @@ import sklearn
 import torch
 
 from sk_denoise._version import __version__
+from sk_denoise.io import IMAGE_SUFFIXES
 from sk_denoise.io._atomic import check_path, replace_file, resolve_destination
-from sk_denoise.persistence._container import Contents, contents_of, open_file, pack, parse_json
-from sk_denoise.persistence._limits import MOST_ENTRIES
-from sk_denoise.persistence._names import OWN, check_name
-from sk_denoise.persistence._objects import CODECS, is_ours, refusal_of
+from sk_denoise.persistence._container import (
+    FileContents,
+    open_file,
+    pack_file,
+    parse_json,
+    read_contents,
+)
+from sk_denoise.persistence._limits import MAX_ENTRIES
+from sk_denoise.persistence._objects import CODECS, is_savable, refusal_error
 from sk_denoise.persistence._tree import Decoder, Encoder
 
-__all__ = ["from_bytes", "load", "save", "to_bytes"]
+__all__ = ["ESTIMATOR_SUFFIX", "GRAPH_SUFFIX", "check_suffix", "from_bytes", "load", "save", "to_bytes"]
 
 FORMAT, VERSION = "sk_denoise.estimator", 1
+# Errors name the versions that differ: most files that no longer load come from other versions.
 VERSIONS = {
     "sk_denoise": __version__,
     "scikit-learn": sklearn.__version__,
     "torch": torch.__version__,
     "numpy": np.__version__,
 }
+ESTIMATOR_SUFFIX, GRAPH_SUFFIX = ".safetensors", ".onnx"
+PICKLE_SUFFIXES = (".pkl", ".pickle", ".joblib")
+# Suffixes that programs and people take for one format, and the plural of such files
+KNOWN_SUFFIXES: dict[str, str] = {
+    ESTIMATOR_SUFFIX: "files of save",
+    GRAPH_SUFFIX: "ONNX graphs",
+    ".skops": "files of skops",
+    **dict.fromkeys(PICKLE_SUFFIXES, "pickled files"),
+    **dict.fromkeys((".pt", ".pth", ".ckpt"), "files of torch"),
+    **dict.fromkeys((".h5", ".hdf5", ".keras"), "files of Keras and HDF5"),
+    **dict.fromkeys((".npy", ".npz"), "arrays of numpy"),
+    **dict.fromkeys((".json", ".csv", ".txt", ".md", ".py", ".yaml", ".toml"), "texts"),
+    **dict.fromkeys((".gz", ".bz2", ".xz", ".zip", ".tar"), "compressed files and archives"),
+    **dict.fromkeys(IMAGE_SUFFIXES, "images"),
+}
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
-    """Save an estimator to a file, fitted or not.
+    """Save a fitted or unfitted estimator to a file.
 
-    The file holds parameters, what was learned, the state of the optimizer and the history: what is loaded
-    predicts, scores and goes on learning as this estimator would. It is a safetensors file with a checksum
-    and holds no code, so that loading one runs nothing, whoever made it.
+    The file holds parameters, fitted state, the state of the optimizer and the history: the loaded estimator
+    predicts, scores and goes on learning as this one would. It is a safetensors file with a checksum and
+    holds no code, so that loading one from a stranger runs nothing.
 
-    The file appears complete or not at all: one that was there survives a failure, an interruption and a
-    power cut, and leaves its permissions to the new one.
+    The file appears complete or not at all. An older file of that name survives a failure, an interruption
+    and a power cut; the new one gets its permissions.
 
     Parameters
     ----------
@@ -49,19 +72,18 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         ``StandardScaler``, ``MinMaxScaler``, ``MaxAbsScaler``, ``RobustScaler`` or ``SimpleImputer`` of
         scikit-learn among the steps. Other steps are for ``skops.io.dump``; see the user guide, "files".
     path : path-like
-        The file to write, called ".safetensors" at the end, or as you like, but not as files of another
-        format are called.
+        The file to write. The suffix is ".safetensors" or any other one that is not of another format.
 
     Raises
     ------
     TypeError
-        Where something is code of yours, such as a network class, a function as loss, a noiser of your own or
-        a callback, or an estimator of another library. The message names it, and nothing is written.
+        If a part is code of yours, such as a network class, a function as loss, a noiser of your own or a
+        callback, or an estimator of another library. The message names it, and nothing is written.
     ValueError
-        Where the name ends as those of another format do ("m.pkl", "m.onnx"); where parameters are wrong, or
-        were changed since the fit and the weights no longer belong to them.
+        If the suffix is that of another format ("m.pkl", "m.onnx"); if parameters are wrong, or were changed
+        since the fit and the weights no longer belong to them.
     FileNotFoundError, IsADirectoryError, PermissionError
-        Where the folder is not there, a folder is where the file should be, or nothing may be written there.
+        If the folder does not exist, the path is a folder, or nothing may be written there.
 
     See Also
     --------
@@ -84,39 +106,39 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     True
     """
     target = resolve_destination(path)
-    check_name(path, OWN)
-    replace_file(target, _pieces_of(estimator), durable=True)
+    check_suffix(path, ESTIMATOR_SUFFIX)
+    replace_file(target, _pack_estimator(estimator), durable=True)
 
 
-def load(path: str | os.PathLike[str], *, max_entries: int = MOST_ENTRIES) -> Any:
+def load(path: str | os.PathLike[str], *, max_entries: int = MAX_ENTRIES) -> Any:
     """Load an estimator from a file that :func:`save` wrote.
 
-    Safe for files of anybody: nothing in them is run, and one that is cut off, altered or made to harm is
-    refused before it takes more memory than a few times its size. What loads is an estimator that works.
+    Safe for files of strangers: nothing in them is run, and one that is cut off, altered or made to harm is
+    refused before it takes more memory than a few times its size. An estimator that loads also works.
 
     Parameters
     ----------
     path : path-like
         The file.
     max_entries : int, default=2**26
-        The most numbers that a layer of a network may hold for one sample. Larger ones are refused before
-        they are made, because a file may claim any size.
+        Limit of the entries of a layer of a network, for one sample. Larger ones are refused before they are
+        made, because a file may claim any size.
 
     Returns
     -------
     estimator
-        As it was when it was saved. Where its ``device`` is not there, its network is on the CPU, and a
-        warning says so.
+        The estimator as it was saved. If its ``device`` is missing here, its network is on the CPU, with a
+        warning.
 
     Raises
     ------
     TypeError
-        Where the path is none.
+        If ``path`` is no path.
     ValueError
-        Where the file is damaged, altered, of another kind or of a newer version, or does not hold together;
-        the message says which.
+        If the file is damaged, altered, of another kind or of a newer version, or its parts do not belong
+        together; the message names the reason.
     FileNotFoundError, IsADirectoryError, PermissionError
-        Where there is no such file, or it cannot be read.
+        If the file does not exist or cannot be read.
 
     See Also
     --------
@@ -133,60 +155,64 @@ def load(path: str | os.PathLike[str], *, max_entries: int = MOST_ENTRIES) -> An
     ...     load(Path(folder) / "wiener.safetensors")
     WienerDenoiser(sigma=0.1)
     """
+    # A bool is an integer to Python.
     limit: Any = max_entries
     if isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1:
         raise ValueError(f"max_entries must be an integer of at least 1, got {max_entries!r}.")
     check_path(path)
-    return _loaded(lambda: open_file(path), path, int(max_entries))
+    return _load_estimator(lambda: open_file(path), path, int(max_entries))
 
 
 def to_bytes(estimator: Any) -> bytes:
     """Return an estimator as the bytes of a file that :func:`save` would write."""
-    return b"".join(_pieces_of(estimator))
+    return b"".join(_pack_estimator(estimator))
 
 
 def from_bytes(data: bytes) -> Any:
-    """Return the estimator in the bytes of a file, which are checked as those that :func:`load` reads."""
-    return _loaded(lambda: io.BytesIO(data), "The estimator", MOST_ENTRIES)
+    """Return the estimator in the bytes of a file, with the checks of :func:`load`."""
+    return _load_estimator(lambda: io.BytesIO(data), "The estimator", MAX_ENTRIES)
 
 
-def _pieces_of(estimator: Any) -> list[bytes | memoryview]:
-    """Return the pieces of the file that holds an estimator."""
+def _pack_estimator(estimator: Any) -> list[bytes | memoryview]:
+    """Return the pieces of the file of an estimator."""
     kind = type(estimator).__name__
-    if not is_ours(estimator):
-        raise refusal_of(estimator, kind)
-    encoder = Encoder(CODECS, refusal_of)
+    if not is_savable(estimator):
+        raise refusal_error(estimator, kind)
+    encoder = Encoder(CODECS, refusal_error)
     tree = encoder.encode(estimator, kind)
     metadata = {"format": FORMAT, "format_version": str(VERSION), **VERSIONS}
     metadata["estimator"] = json.dumps(tree, separators=(",", ":"), allow_nan=False)
-    return pack(metadata, encoder.arrays)
+    return pack_file(metadata, encoder.arrays)
 
 
-def _loaded(opened: Callable[[], BinaryIO], name: Any, max_entries: int) -> Any:
-    """Return the estimator in a file that was opened, or say why it cannot be loaded."""
+def _load_estimator(open_stream: Callable[[], BinaryIO], name: Any, max_entries: int) -> Any:
+    """Return the estimator in a stream; errors name the stream and the reason."""
     contents = None
     try:
-        with opened() as stream:
-            contents = contents_of(stream, FORMAT, VERSION)
-        return _read(Decoder(CODECS, contents.arrays, max_entries), contents)
+        with open_stream() as stream:
+            contents = read_contents(stream, FORMAT, VERSION)
+        return _decode_contents(Decoder(CODECS, contents.arrays, max_entries), contents)
+    # These name the file themselves, and callers tell a missing file from a bad one.
     except OSError:
         raise
-    except Exception as error:  # what a hostile file makes of parameters may raise whatever it likes
+    # Parameters from a hostile file may make any code of ours, scikit-learn or torch raise any error.
+    except Exception as error:
         reason = str(error).rstrip(".") or type(error).__name__
-        raise ValueError(f"{name} cannot be loaded: {reason}.{_skew(contents)}") from error
+        raise ValueError(f"{name} cannot be loaded: {reason}.{_describe_versions(contents)}") from error
 
 
-def _read(decoder: Decoder, contents: Contents) -> Any:
+def _decode_contents(decoder: Decoder, contents: FileContents) -> Any:
     estimator = decoder.decode(parse_json(contents.metadata.get("estimator", ""), "its estimator"))
-    if not is_ours(estimator):
+    if not is_savable(estimator):
         raise ValueError(f"it holds a {type(estimator).__name__} where an estimator was expected")
+    # An array that nothing takes would hide data, or show that the tree was cut.
     if decoder.arrays:
-        raise ValueError(f"it holds the array {min(decoder.arrays)[:50]!r}, which belongs to nothing")
+        raise ValueError(f"it holds the array {min(decoder.arrays)[:50]!r}, which nothing refers to")
     return estimator
 
 
-def _skew(contents: Contents | None) -> str:
-    """Return in words which versions differ from those of the file."""
+def _describe_versions(contents: FileContents | None) -> str:
+    """Return a sentence with the versions that differ from those of the file."""
     if contents is None:
         return ""
     others = {name: str(contents.metadata.get(name))[:20] for name in VERSIONS}
@@ -196,3 +222,48 @@ def _skew(contents: Contents | None) -> str:
         if others[name] != VERSIONS[name]
     ]
     return f" It was saved with {', '.join(differing)}." if differing else ""
+
+
+# Names of files -----------------------------------------------------------------------------------------
+
+
+def check_suffix(path: str | os.PathLike[str], suffix: str) -> None:
+    """Refuse a file name with the suffix of another format; an unknown suffix passes.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to be written.
+    suffix : {".safetensors", ".onnx"}
+        The suffix of the format that is written.
+
+    Raises
+    ------
+    ValueError
+        For the suffix of another format; the message proposes a name, and a writer of the other format.
+    """
+    name = Path(path)
+    given = name.suffix.lower()
+    if given == suffix or given not in KNOWN_SUFFIXES:
+        return
+    is_estimator = suffix == ESTIMATOR_SUFFIX
+    written = "save writes a safetensors file" if is_estimator else "export_onnx writes an ONNX graph"
+    # A name such as "model.pkl.gz" has two of them.
+    while name.suffix.lower() in KNOWN_SUFFIXES:
+        name = name.with_suffix("")
+    raise ValueError(
+        f"{path} ends as {KNOWN_SUFFIXES[given]} do, in {given}, and {written}. Call it "
+        f"{name.name + suffix!r}{_describe_writer(given)}."
+    )
+
+
+def _describe_writer(suffix: str) -> str:
+    """Return an advice for writing files of this suffix, if there is one."""
+    if suffix in PICKLE_SUFFIXES:
+        return ", or write a pickle by joblib.dump, which runs the code in it when it is loaded"
+    writers = {
+        ESTIMATOR_SUFFIX: "save the estimator by sk_denoise.persistence.save",
+        GRAPH_SUFFIX: "write a graph by sk_denoise.persistence.export_onnx",
+        ".skops": "write such a file by skops.io.dump",
+    }
+    return f", or {writers[suffix]}" if suffix in writers else ""

@@ -1,7 +1,7 @@
-"""The table of codecs for what the library brings along: estimators, and what they are made of.
+"""Codecs of estimators, and of the records in their fitted state.
 
-Classes are known by name from two lists, that of the library's public names and that of records. No file
-names a module, and nothing that a file says is imported or called.
+Files give classes by name, and the names stand in two lists: public estimators and records. A file holds no
+name of a module, and nothing in it is imported or called.
 """
 
 from __future__ import annotations
@@ -13,31 +13,30 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-import torch
 from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from sk_denoise import _registry, preprocessing
 from sk_denoise import estimators as denoisers
-from sk_denoise import preprocessing
 from sk_denoise._intensity import IntensityRange
-from sk_denoise._registry import FILTERS, NETWORKS, NOISES, load_entry
 from sk_denoise._resources import Cost
 from sk_denoise._scaling import AffineScaler
+from sk_denoise._schema import check_fitted_state, describe_value, fitted_schema
+from sk_denoise._validation import check_parameters
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import ImageLayout, Preparation, SampleLayout
 from sk_denoise.estimators._wiener import _Spectrum
-from sk_denoise.persistence._checks import check_estimator
-from sk_denoise.persistence._nets import DESIGN, NET, rebuilt, written_design, written_noise_name
-from sk_denoise.persistence._transformers import TRANSFORMERS
-from sk_denoise.persistence._tree import Codec, Decoder, Encoder, Node, fields_of
-from sk_denoise.persistence._values import VALUES
+from sk_denoise.persistence._limits import check_magnitudes, check_windows
+from sk_denoise.persistence._nets import DESIGN, NET_CODECS, rebuild_net, to_saved_design, to_saved_noise_name
+from sk_denoise.persistence._transformers import TRANSFORMER_SCHEMAS, check_transformer
+from sk_denoise.persistence._tree import VALUE_CODECS, Codec, Decoder, Encoder, Node, unpack_fields
 from sk_denoise.training import Units
 
-__all__ = ["CODECS", "is_ours", "refusal_of"]
+__all__ = ["CODECS", "is_savable", "refusal_error"]
 
-# Fitted state that is made of several parts
+# Fitted state of several parts
 RECORDS: dict[str, type[Any]] = {
     kind.__name__.strip("_"): kind
     for kind in (
@@ -51,73 +50,115 @@ RECORDS: dict[str, type[Any]] = {
         _Spectrum,
     )
 }
-# Estimators of scikit-learn that hold others, and do nothing else
+# Estimators of scikit-learn that only hold others
 HOLDERS: dict[str, type[Any]] = {"Pipeline": Pipeline, "FrozenEstimator": FrozenEstimator}
-MOST_NESTED = 7  # a pipeline of a frozen ensemble of networks with noise of regions in a chain is there
-LEARNED = re.compile(r"_?[A-Za-z]\w*(?<!_)_")  # how attributes are called that a fit leaves
+# A pipeline of a frozen ensemble of networks, with noise of regions in a chain, needs as many levels.
+MAX_NESTED = 7
+# Names of attributes that a fit sets
+FITTED_NAME = re.compile(r"_?[A-Za-z]\w*(?<!_)_")
 
 
 @cache
-def estimators() -> dict[str, type[Any]]:
-    """Return the estimators, specs and augmenters that files hold, by their public names."""
-    named = {
-        entry.name: load_entry(entry) for table in (NETWORKS, NOISES, FILTERS) for entry in table.values()
-    }
+def _savable_classes() -> dict[str, type[Any]]:
+    """Return the estimators, specs and augmenters that files can hold, by name."""
+    tables = (_registry.NETWORKS, _registry.NOISES, _registry.FILTERS)
+    named = {entry.name: _registry.load_entry(entry) for table in tables for entry in table.values()}
     others = {name: getattr(part, name) for part in (denoisers, preprocessing) for name in part.__all__}
     ours = {
         name: kind
         for name, kind in {**others, **named}.items()
         if isinstance(kind, type) and issubclass(kind, BaseEstimator)
     }
-    return {**ours, **HOLDERS, **{kind.__name__: kind for kind in TRANSFORMERS}}
+    return {**ours, **HOLDERS, **{kind.__name__: kind for kind in TRANSFORMER_SCHEMAS}}
 
 
-# Attributes of scikit-learn's ---------------------------------------------------------------------------
+def is_savable(value: Any) -> bool:
+    """Return whether a value is an estimator of a class that files can hold."""
+    return isinstance(value, BaseEstimator) and _savable_classes().get(type(value).__name__) is type(value)
 
 
-def _requests_of(estimator: Any) -> Node:
-    """Return which metadata an estimator was told to request, by method."""
-    told = estimator._metadata_request
+# Checks -------------------------------------------------------------------------------------------------
+
+
+def _check_estimator(estimator: Any) -> None:
+    """Refuse parameters and fitted state that an estimator cannot work with."""
+    check_magnitudes(estimator)
+    check_own_parameters = getattr(estimator, "_check_parameters", None)
+    if check_own_parameters is not None:
+        check_own_parameters()
+    elif hasattr(estimator, "_parameter_constraints") and type(estimator).__module__.startswith("sk_denoise"):
+        check_parameters(estimator, estimator._parameter_constraints)
+    elif type(estimator) in TRANSFORMER_SCHEMAS:
+        check_transformer(estimator)
+    elif isinstance(estimator, Pipeline):
+        _check_steps(estimator.steps)
+    elif isinstance(estimator, FrozenEstimator) and not isinstance(estimator.estimator, BaseEstimator):
+        raise ValueError(f"a FrozenEstimator cannot hold {describe_value(estimator.estimator)}")
+    check_windows(estimator)
+    schema = TRANSFORMER_SCHEMAS.get(type(estimator))
+    check_fitted_state(estimator, fitted_schema(type(estimator)) if schema is None else schema)
+
+
+def _check_steps(steps: Any) -> None:
+    """Refuse steps that no pipeline can have."""
+    are_steps = (
+        isinstance(steps, list)
+        and len(steps) > 0
+        and all(isinstance(step, tuple) and len(step) == 2 and isinstance(step[0], str) for step in steps)
+    )
+    if not are_steps:
+        raise ValueError(f"the steps of a Pipeline cannot be {steps!r:.60}")
+    if len({name for name, _ in steps}) < len(steps):
+        raise ValueError("two steps of a Pipeline have one name")
+    for name, part in steps:
+        if not (part is None or part == "passthrough" or hasattr(part, "fit")):
+            raise ValueError(f"the step {name[:40]!r} of a Pipeline cannot be {describe_value(part)}")
+
+
+# Attributes of scikit-learn -----------------------------------------------------------------------------
+
+
+def _encode_requests(estimator: Any) -> Node:
+    """Return the metadata requests of an estimator, by method."""
+    requests = estimator._metadata_request
     methods = [name[4:-8] for name in dir(type(estimator)) if re.fullmatch(r"set_\w+_request", name)]
-    return {name: dict(getattr(told, name).requests) for name in methods if getattr(told, name).requests}
+    by_method = {name: dict(getattr(requests, name).requests) for name in methods}
+    return {name: names for name, names in by_method.items() if names}
 
 
-def _request(estimator: Any, requests: Any) -> None:
+def _restore_requests(estimator: Any, requests: Any) -> None:
+    # scikit-learn refuses to set requests while routing is off.
     with config_context(enable_metadata_routing=True):
         for method, names in requests.items():
             getattr(estimator, f"set_{method}_request")(**names)
 
 
-def _set_output(estimator: Any, config: Any) -> None:
+def _restore_output(estimator: Any, config: Any) -> None:
     if not isinstance(config, dict) or set(config) != {"transform"}:
-        raise ValueError("set_output was told what it does not know")
+        raise ValueError("the configuration of set_output is unknown")
     estimator.set_output(transform=config["transform"])
 
 
-# name: how it is written, and put back
-OF_SKLEARN: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], None]]] = {
-    "_sklearn_output_config": (lambda estimator: dict(estimator._sklearn_output_config), _set_output),
-    "_metadata_request": (_requests_of, _request),
+# Attributes that scikit-learn's own methods set: how they are written, and put back
+SKLEARN_ATTRIBUTES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], None]]] = {
+    "_sklearn_output_config": (lambda estimator: dict(estimator._sklearn_output_config), _restore_output),
+    "_metadata_request": (_encode_requests, _restore_requests),
 }
-# The fits of networks: names of parameters are written as "that of this parameter" where they still are
-WRITTEN: dict[str, Callable[[Any], Any]] = {
-    DESIGN: written_design,
-    "_noise_name_": written_noise_name,
+# Fitted names that equal those of parameters are written as None.
+REPLACED_STATE: dict[str, Callable[[Any], Any]] = {
+    DESIGN: to_saved_design,
+    "_noise_name_": to_saved_noise_name,
 }
 
 
-# Estimators --------------------------------------------------------------------------------------------
-
-
-def is_ours(value: Any) -> bool:
-    """Return whether it is one of :func:`estimators`, and no subclass of one."""
-    return isinstance(value, BaseEstimator) and estimators().get(type(value).__name__) is type(value)
+# Estimators ---------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _inside(coder: Encoder | Decoder, refusal: str) -> Iterator[None]:
-    """Go into an estimator; each that is in another doubles what its ``repr`` takes, and its copies."""
-    if coder.estimators >= MOST_NESTED:
+def _enter_estimator(coder: Encoder | Decoder, refusal: str) -> Iterator[None]:
+    """Count an estimator around those in it, up to a limit."""
+    # Each level doubles the time for a repr and for copies.
+    if coder.estimators >= MAX_NESTED:
         raise ValueError(refusal)
     coder.estimators += 1
     try:
@@ -126,152 +167,135 @@ def _inside(coder: Encoder | Decoder, refusal: str) -> Iterator[None]:
         coder.estimators -= 1
 
 
-def _write_nested(value: Any, encoder: Encoder) -> Node:
+def _encode_estimator(value: Any, encoder: Encoder) -> Node:
     refusal = (
-        f"{encoder.place} cannot be saved: it is an estimator in {MOST_NESTED} others, one in the other, and "
+        f"{encoder.place} cannot be saved: it is an estimator in {MAX_NESTED} others, one in the other, and "
         "files hold no more. Nest fewer, as with one NoiserChain of all noisers."
     )
-    with _inside(encoder, refusal):
-        return _write_estimator(value, encoder)
+    with _enter_estimator(encoder, refusal):
+        params = value.get_params(deep=False)
+        if getattr(value, "memory", None) is not None:
+            raise TypeError(
+                f"{encoder.place}.memory={value.memory!r} cannot be saved: it is a place on this machine, "
+                "with pickled contents. Set memory=None first."
+            )
+        # Parameters come first: they may be code, which has the clearest error.
+        nodes = {"class": type(value).__name__, "parameters": encoder.items(params)}
+        state = _encode_state(value, params.keys(), encoder)
+        _check_estimator(value)
+        return {**nodes, "state": encoder.items(state)}
 
 
-def _nested_of(node: Node, decoder: Decoder) -> Any:
-    with _inside(decoder, f"more than {MOST_NESTED} of its estimators are one in the other"):
-        return _estimator_of(node, decoder)
-
-
-def _write_estimator(value: Any, encoder: Encoder) -> Node:
-    params = value.get_params(deep=False)
-    if getattr(value, "memory", None) is not None:
-        raise TypeError(
-            f"{encoder.place}.memory={value.memory!r} cannot be saved: it is a place on this machine, whose "
-            "content is pickled. Set memory=None first."
-        )
-    nodes = {"class": type(value).__name__, "parameters": encoder.items(params)}  # refuses code first
+def _encode_state(value: Any, params: Any, encoder: Encoder) -> dict[str, Any]:
+    """Return the attributes of an estimator that are no parameters, to be encoded."""
     state = {name: part for name, part in vars(value).items() if name not in params}
     for name in state:
-        if name in OF_SKLEARN:
-            state[name] = OF_SKLEARN[name][0](value)
+        if name in SKLEARN_ATTRIBUTES:
+            state[name] = SKLEARN_ATTRIBUTES[name][0](value)
         elif name == "_skl_callbacks":
             raise TypeError(
                 f"{encoder.place} cannot be saved with its callbacks, which are code: "
                 f"{', '.join(type(callback).__name__ for callback in state[name])}. "
                 "estimator.set_callbacks() takes them off."
             )
-        elif not _is_learned(type(value), name):
+        elif not _is_fitted_name(type(value), name):
             raise TypeError(
-                f"{encoder.place}.{name} cannot be saved: it is neither a parameter nor an attribute that "
-                f"{_attributes_of(type(value))}. Delete it first, del estimator.{name}."
+                f"{encoder.place}.{name} cannot be saved: it is neither a parameter nor "
+                f"{_describe_attributes(type(value))}. Delete it first, del estimator.{name}."
             )
-        elif isinstance(value, NetworkDenoiser) and name in WRITTEN:
-            state[name] = WRITTEN[name](value)
-    check_estimator(value)
-    return {**nodes, "state": encoder.items(state)}
+        elif isinstance(value, NetworkDenoiser) and name in REPLACED_STATE:
+            state[name] = REPLACED_STATE[name](value)
+    return state
 
 
-def _is_learned(kind: type[Any], name: str) -> bool:
-    """Return whether a fit leaves an attribute of that name; those of scikit-learn are known one by one."""
-    known = TRANSFORMERS.get(kind)
-    return name in known if known is not None else bool(LEARNED.fullmatch(name))
+def _is_fitted_name(kind: type[Any], name: str) -> bool:
+    """Return whether a fit sets an attribute of that name."""
+    # scikit-learn's are listed, so that an attribute of a later version is refused until it has a rule.
+    schema = TRANSFORMER_SCHEMAS.get(kind)
+    return name in schema if schema is not None else bool(FITTED_NAME.fullmatch(name))
 
 
-def _attributes_of(kind: type[Any]) -> str:
-    if kind in TRANSFORMERS:
-        return f"sk_denoise knows of {kind.__name__}"
-    return "fit leaves, whose name ends in an underscore"
+def _describe_attributes(kind: type[Any]) -> str:
+    if kind in TRANSFORMER_SCHEMAS:
+        return f"one of the attributes of {kind.__name__} that files hold"
+    return "an attribute that fit sets, with an underscore at the end of its name"
 
 
-def _estimator_of(node: Node, decoder: Decoder) -> Any:
-    name, params, state = fields_of(node, **{"class": str, "parameters": dict, "state": dict})
-    kind = estimators().get(name)
-    if kind is None:
-        raise ValueError(f"this sk_denoise has no estimator called {name[:40]!r}")
-    unknown = set(params) - set(kind._get_param_names())
-    if unknown:
-        raise ValueError(f"{name} has no parameter {min(unknown)[:40]!r} here")
-    values = decoder.items(params)
-    if values.get("memory") is not None:
-        raise ValueError("the memory of a Pipeline is pickled, and no file may name it")
-    estimator = kind(**values)
-    for attribute, part in decoder.items(state).items():
-        if attribute in OF_SKLEARN:
-            OF_SKLEARN[attribute][1](estimator, part)
-        elif not _is_learned(kind, attribute) or hasattr(kind, attribute) or attribute in values:
-            raise ValueError(f"{attribute[:40]!r} is no attribute that a fit of {name} leaves")
-        else:
-            setattr(estimator, attribute, part)
-    if isinstance(estimator, NetworkDenoiser) and "net_" in vars(estimator):
-        rebuilt(estimator, decoder)
-    check_estimator(estimator)
-    return estimator
+def _decode_estimator(node: Node, decoder: Decoder) -> Any:
+    with _enter_estimator(decoder, f"more than {MAX_NESTED} of its estimators are one in the other"):
+        name, params, state = unpack_fields(node, **{"class": str, "parameters": dict, "state": dict})
+        kind = _savable_classes().get(name)
+        if kind is None:
+            raise ValueError(f"this sk_denoise has no estimator called {name[:40]!r}")
+        unknown = set(params) - set(kind._get_param_names())
+        if unknown:
+            raise ValueError(f"{name} has no parameter {min(unknown)[:40]!r} here")
+        values = decoder.items(params)
+        # joblib would unpickle the files there.
+        if values.get("memory") is not None:
+            raise ValueError("the memory of a Pipeline is pickled, and no file may name it")
+        estimator = kind(**values)
+        for attribute, part in decoder.items(state).items():
+            if attribute in SKLEARN_ATTRIBUTES:
+                SKLEARN_ATTRIBUTES[attribute][1](estimator, part)
+            # A method or a class attribute of that name must not be hidden.
+            elif not _is_fitted_name(kind, attribute) or hasattr(kind, attribute) or attribute in values:
+                raise ValueError(f"{attribute[:40]!r} is no attribute that a fit of {name} sets")
+            else:
+                setattr(estimator, attribute, part)
+        if isinstance(estimator, NetworkDenoiser) and "net_" in vars(estimator):
+            rebuild_net(estimator, decoder)
+        _check_estimator(estimator)
+        return estimator
 
 
-# Records and optimizers --------------------------------------------------------------------------------
+# Records ------------------------------------------------------------------------------------------------
 
 
-def _write_record(value: Any, encoder: Encoder) -> Node:
+def _encode_record(value: Any, encoder: Encoder) -> Node:
     parts = {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
     return {"class": type(value).__name__.strip("_"), "fields": encoder.items(parts)}
 
 
-def _record_of(node: Node, decoder: Decoder) -> Any:
-    name, parts = fields_of(node, **{"class": str, "fields": dict})
+def _decode_record(node: Node, decoder: Decoder) -> Any:
+    name, parts = unpack_fields(node, **{"class": str, "fields": dict})
     kind = RECORDS.get(name)
     if kind is None or set(parts) != {part.name for part in dataclasses.fields(kind)}:
-        raise ValueError(f"this sk_denoise keeps nothing like {name[:40]!r} with {', '.join(parts)!s:.60}")
+        raise ValueError(f"this sk_denoise has no record {name[:40]!r} with {', '.join(parts)!s:.60}")
     return kind(**decoder.items(parts))
 
 
-@cache
-def optimizers() -> dict[str, type[torch.optim.Optimizer]]:
-    """Return the optimizers that torch has, by name."""
-    public = {name: getattr(torch.optim, name) for name in torch.optim.__all__ if hasattr(torch.optim, name)}
-    return {
-        name: kind
-        for name, kind in public.items()
-        if isinstance(kind, type)
-        and issubclass(kind, torch.optim.Optimizer)
-        and kind is not torch.optim.Optimizer
-    }
-
-
-def _optimizer_of(node: Node, decoder: Decoder) -> type[torch.optim.Optimizer]:
-    if not isinstance(node, str) or node not in optimizers():
-        raise ValueError(f"this torch has no optimizer called {node!r:.60}")
-    return optimizers()[node]
-
-
-def _is_optimizer(value: Any) -> bool:
-    return isinstance(value, type) and optimizers().get(value.__name__) is value
-
-
-# The table ---------------------------------------------------------------------------------------------
+# The table ----------------------------------------------------------------------------------------------
 
 CODECS: tuple[Codec, ...] = (
-    *VALUES,
-    Codec("estimator", is_ours, _write_nested, _nested_of),
-    Codec("record", lambda v: RECORDS.get(type(v).__name__.strip("_")) is type(v), _write_record, _record_of),
-    Codec("optimizer", _is_optimizer, lambda v, _: v.__name__, _optimizer_of),
-    NET,
+    *VALUE_CODECS,
+    Codec("estimator", is_savable, _encode_estimator, _decode_estimator),
+    Codec(
+        "record",
+        lambda v: RECORDS.get(type(v).__name__.strip("_")) is type(v),
+        _encode_record,
+        _decode_record,
+    ),
+    *NET_CODECS,
 )
 
 
-def refusal_of(value: Any, place: str) -> TypeError:
-    """Return why a value is not saved, and what to do instead."""
+def refusal_error(value: Any, place: str) -> TypeError:
+    """Return the error for a value that files cannot hold, with a way out."""
     kind = type(value)
     if isinstance(value, BaseEstimator) and kind.__module__.split(".")[0] == "sklearn":
         return TypeError(
-            f"{place} is a {kind.__name__} of scikit-learn, of which sk_denoise saves Pipeline, "
-            f"FrozenEstimator, {', '.join(known.__name__ for known in TRANSFORMERS)}. skops.io.dump saves "
-            'others, and denoisers with them; see the user guide, "files".'
+            f"{place} is a {kind.__name__} of scikit-learn, and sk_denoise saves only Pipeline, "
+            f"FrozenEstimator, {', '.join(transformer.__name__ for transformer in TRANSFORMER_SCHEMAS)}. "
+            'skops.io.dump saves others, and denoisers with them; see the user guide, "files".'
         )
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
-        what = f"the {'class' if isinstance(value, type) else 'function'} {value.__qualname__!r}"
-        what += f" of the module {getattr(value, '__module__', None)!r}"
+        description = f"the {'class' if isinstance(value, type) else 'function'} {value.__qualname__!r}"
+        description += f" of the module {getattr(value, '__module__', None)!r}"
     else:
-        what = f"a {kind.__name__!r} of the module {kind.__module__!r}"
+        description = f"a {kind.__name__!r} of the module {kind.__module__!r}"
     return TypeError(
-        f"{place} cannot be saved: it is {what}, and a file holds data alone, no code. Take what has a name "
-        "in sk_denoise (a network spec, a loss of the table, a noiser) or in torch.optim; or use pickle, and "
-        "load such files from people you trust alone."
+        f"{place} cannot be saved: it is {description}, and a file holds data alone, no code. Take an object "
+        "with a name in sk_denoise (a network spec, a loss of the table, a noiser) or in torch.optim; or use "
+        "pickle, and load such files from people you trust alone."
     )

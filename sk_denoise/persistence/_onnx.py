@@ -1,4 +1,4 @@
-"""Export of estimators to ONNX, for programs that know neither torch nor Python."""
+"""Export of estimators to ONNX, for programs without torch or Python."""
 
 from __future__ import annotations
 
@@ -17,63 +17,70 @@ from sk_denoise._extras import require_extra
 from sk_denoise._version import __version__
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
 from sk_denoise.io._atomic import replace_file, resolve_destination
-from sk_denoise.persistence._graphs import Images, Rows, Samples
-from sk_denoise.persistence._names import GRAPH, check_name
-from sk_denoise.persistence._scalers import Scaled, Shift, shifts_of, steps_of
+from sk_denoise.persistence._files import GRAPH_SUFFIX, check_suffix
+from sk_denoise.persistence._graphs import (
+    AffineStep,
+    ArrayModule,
+    FlatImageModule,
+    ImageModule,
+    ScaledModule,
+    combine_steps,
+    iterate_steps,
+)
 
 __all__ = ["export_onnx"]
 
-TRIED_BATCH, TRIED_SIDES = 2, (24, 40)  # of images that the exporter follows
+# Samples that the exporter follows; a batch of 1 or equal sides would look like constants.
+TRIAL_BATCH, TRIAL_SIDES = 2, (24, 40)
 OPEN_AXES = ("n", "height", "width")
 
 
 def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
-    """Export a fitted denoiser to an ONNX file, from the user's unit to the user's unit.
+    """Export a fitted denoiser to an ONNX file.
 
-    Scaling, layout and margins are in the graph: what goes in and comes out are float32 samples as
-    ``transform`` takes and gives them. Of a Pipeline the steps before the denoiser are in it too, and the
-    graph gives what the pipeline gives: denoised samples in the unit that the last scaler made. The number of
+    Scaling, layout and margins are in the graph: its input and output are float32 samples in your unit, as
+    ``transform`` takes and returns them. For a Pipeline the steps before the denoiser are in the graph too,
+    and its output is that of the pipeline: denoised samples in the unit of the last scaler. The number of
     samples is open, and for an :class:`ImageDenoiser <sk_denoise.ImageDenoiser>` the height and width of
     images too.
 
     The graph has these inputs and outputs:
 
     - ``X``: samples of the shape seen in ``fit``, ``(n, n_features)`` or ``(n, height, width[, channels])``,
-      in its unit. Integers are turned into float32 before; 8-bit images for a network that learned from
-      [0, 1] are divided by 255.
+      in its unit. Turn integers into float32 first, and divide 8-bit images by 255 for a network that
+      learned from [0, 1].
     - ``sigma``: the noise level of each image in the unit of X, shape ``(n,)``, for an ``ImageDenoiser``
-      with ``sigma="map"``. It is not estimated in the graph. In a Pipeline it has the unit of what reaches
-      the denoiser, as in ``pipeline.predict(X, sigma=sigma)``.
-    - ``denoised``, ``latent`` or ``activations``: what comes out, by ``output`` of the estimator.
+      with ``sigma="map"``. It is not estimated in the graph. In a Pipeline it has the unit of the samples
+      before the denoiser, as in ``pipeline.predict(X, sigma=sigma)``.
+    - ``denoised``, ``latent`` or ``activations``: the output, by ``output`` of the estimator.
 
-    Its metadata tell estimator, versions and unit. The file appears complete or not at all.
+    The metadata hold the estimator, versions and unit. The file appears complete or not at all.
 
     Parameters
     ----------
     estimator : DenoisingAutoencoder, ImageDenoiser, or Pipeline that ends with one
-        Fitted. A network of your own will do, where torch can export it. Steps before the denoiser may be
-        ``StandardScaler``, ``MinMaxScaler``, ``MaxAbsScaler`` and ``RobustScaler`` of scikit-learn,
+        A fitted estimator. Its network may be your own, if torch can export it. Steps before the denoiser may
+        be ``StandardScaler``, ``MinMaxScaler``, ``MaxAbsScaler`` and ``RobustScaler`` of scikit-learn,
         ``PixelScaler``, ``Centerer``, and noisers, which do nothing after the fit.
     path : path-like
-        The file to write, called ".onnx" at the end, or as you like, but not as files of another format are
-        called.
+        The file to write. The suffix is ".onnx" or any other one that is not of another format.
 
     Raises
     ------
     MissingExtraError
-        Without onnx and onnxscript, which the extra ``onnx`` brings.
+        Without onnx and onnxscript, which the extra ``onnx`` installs.
     TypeError
         For another estimator, or a step of a Pipeline that does more than to shift and scale; the message
         names it.
     ValueError
-        Where the network cannot be exported, which the message names, or where the name ends as those of
-        another format do ("m.pt", "m.safetensors").
+        If the network cannot be exported; the message names it. If the suffix is that of another format
+        ("m.pt", "m.safetensors").
     FileNotFoundError, IsADirectoryError, PermissionError
-        Where nothing can be written there.
+        If nothing can be written there.
 
     See Also
     --------
-    save : For Python, without a loss.
+    save : For Python, without rounding.
 
     Examples
     --------
@@ -90,14 +97,14 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     True
     """
     require_extra("export_onnx", "onnx")
-    steps, denoiser = _denoiser_in(estimator)
-    shifts = shifts_of(steps)
+    steps, denoiser = _split_pipeline(estimator)
+    affine_steps = combine_steps(steps)
     check_is_fitted(denoiser)
     target = resolve_destination(path)
-    check_name(path, GRAPH)
-    model = _exported(denoiser, shifts).model_proto
+    check_suffix(path, GRAPH_SUFFIX)
+    model = _export(denoiser, affine_steps).model_proto
     _name_axes(model.graph)
-    metadata = _metadata_of(denoiser)
+    metadata = _build_metadata(denoiser)
     if steps:
         metadata["steps"] = ", ".join(type(step).__name__ for _, step in steps)
     for name, text in metadata.items():
@@ -105,9 +112,10 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     replace_file(target, [model.SerializeToString()], durable=True)
 
 
-def _denoiser_in(estimator: Any) -> tuple[list[tuple[str, Any]], DenoisingAutoencoder | ImageDenoiser]:
-    """Return the steps before a denoiser, which there are in a pipeline, and the denoiser."""
-    *steps, (place, last) = list(steps_of(estimator)) or [("pipeline", estimator)]
+def _split_pipeline(estimator: Any) -> tuple[list[tuple[str, Any]], DenoisingAutoencoder | ImageDenoiser]:
+    """Return the steps before a denoiser and the denoiser."""
+    # A pipeline of "passthrough" has no steps.
+    *steps, (place, last) = list(iterate_steps(estimator)) or [("pipeline", estimator)]
     if isinstance(last, DenoisingAutoencoder | ImageDenoiser):
         return steps, last
     kind = type(last).__name__
@@ -123,20 +131,21 @@ def _denoiser_in(estimator: Any) -> tuple[list[tuple[str, Any]], DenoisingAutoen
     )
 
 
-def _exported(estimator: DenoisingAutoencoder | ImageDenoiser, shifts: list[Shift]) -> Any:
-    """Return what torch's exporter makes of an estimator behind transformers."""
-    graph, sample_shape, open_axes = _graph_of(estimator)
-    if shifts:
-        graph = Scaled(shifts, graph)
-    inputs = {"X": torch.rand(TRIED_BATCH, *sample_shape)}
+def _export(estimator: DenoisingAutoencoder | ImageDenoiser, steps: list[AffineStep]) -> Any:
+    """Return an estimator behind transformers as a program of torch's exporter."""
+    graph, sample_shape, open_axes = _build_graph(estimator)
+    if steps:
+        graph = ScaledModule(steps, graph)
+    inputs = {"X": torch.rand(TRIAL_BATCH, *sample_shape)}
+    # A level within the range of the fit: the graph cuts those above it.
     if isinstance(estimator, ImageDenoiser) and estimator.noise_levels_ is not None:
-        inputs["sigma"] = torch.full((TRIED_BATCH,), float(estimator.noise_levels_[1]))
+        inputs["sigma"] = torch.full((TRIAL_BATCH,), float(estimator.noise_levels_[1]))
     shapes = [dict.fromkeys(open_axes if name == "X" else (0,), torch.export.Dim.DYNAMIC) for name in inputs]
     output = "denoised"
     if isinstance(estimator, DenoisingAutoencoder) and estimator.output != "reconstruction":
         output = estimator.output
     try:
-        with _quietly(), torch.no_grad():
+        with _quiet_exporter(), torch.no_grad():
             return torch.onnx.export(
                 graph.eval(),
                 tuple(inputs.values()),
@@ -146,7 +155,8 @@ def _exported(estimator: DenoisingAutoencoder | ImageDenoiser, shifts: list[Shif
                 output_names=[output],
                 verbose=False,
             )
-    except Exception as error:  # torch's exporter raises whatever it likes
+    # torch's exporter raises errors of many classes, public and private.
+    except Exception as error:
         network = type(estimator.net_.module_)
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
@@ -155,19 +165,19 @@ def _exported(estimator: DenoisingAutoencoder | ImageDenoiser, shifts: list[Shif
         ) from error
 
 
-def _graph_of(
+def _build_graph(
     estimator: DenoisingAutoencoder | ImageDenoiser,
 ) -> tuple[nn.Module, tuple[int, ...], tuple[int, ...]]:
-    """Return an estimator as a module, the shape of a sample to try, and the axes that stay open."""
+    """Return an estimator as a module, the shape of a trial sample, and the open axes."""
     shape: tuple[int, ...] = estimator._sample_shape_
     if isinstance(estimator, DenoisingAutoencoder):
-        return Samples(estimator), shape, (0,)
+        return ArrayModule(estimator), shape, (0,)
     if len(shape) == 1:
-        return Rows(estimator), shape, (0,)
-    return Images(estimator), (*TRIED_SIDES, *shape[2:]), (0, 1, 2)
+        return FlatImageModule(estimator), shape, (0,)
+    return ImageModule(estimator), (*TRIAL_SIDES, *shape[2:]), (0, 1, 2)
 
 
-def _metadata_of(estimator: DenoisingAutoencoder | ImageDenoiser) -> dict[str, str]:
+def _build_metadata(estimator: DenoisingAutoencoder | ImageDenoiser) -> dict[str, str]:
     metadata = {
         "estimator": type(estimator).__name__,
         "sk_denoise": __version__,
@@ -184,8 +194,9 @@ def _metadata_of(estimator: DenoisingAutoencoder | ImageDenoiser) -> dict[str, s
 
 
 def _name_axes(graph: Any) -> None:
-    """Give the axes that are open names to read, in place of the exporter's symbols."""
-    del graph.value_info[:]  # which speak of the symbols
+    """Give names to the open axes, in place of the exporter's symbols."""
+    # Descriptions of inner values would keep the symbols.
+    del graph.value_info[:]
     for value in (*graph.input, *graph.output):
         for axis, name in zip(value.type.tensor_type.shape.dim, OPEN_AXES, strict=False):
             if axis.dim_param:
@@ -193,8 +204,9 @@ def _name_axes(graph: Any) -> None:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep to ourselves what the exporter says of torchvision and of its own inner life."""
+def _quiet_exporter() -> Iterator[None]:
+    """Hide warnings and log messages of the exporter."""
+    # They are about torchvision and the exporter's own code, which no user of the export can change.
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     with warnings.catch_warnings():

@@ -1,5 +1,6 @@
-"""Displays, in the manner of scikit-learn's; matplotlib is imported when one is drawn."""
+"""Displays of denoising, as in scikit-learn's ``Display`` classes."""
 
+# matplotlib is imported when a display is drawn, so this import works without it.
 from sk_denoise.plots._comparison import ComparisonDisplay
 from sk_denoise.plots._denoising import DenoisingDisplay
 from sk_denoise.plots._latents import LatentDisplay

@@ -1,4 +1,4 @@
-"""Methods beside each other: one image, under each noise."""
+"""Display of several methods side by side, on one image under each noise."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise.comparison import run_comparison
 from sk_denoise.metrics import psnr
-from sk_denoise.plots._drawing import (
+from sk_denoise.plots._base import (
     TEXT_HEIGHT,
     Display,
+    as_images,
     check_figure,
     check_limits,
+    choose_image_width,
+    compute_limits,
     draw_image,
+    measure_text_width,
     require_pyplot,
-    suitable_width,
-    text_width,
-    wrapped,
+    wrap_label,
 )
-from sk_denoise.plots._inputs import as_images, extremes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,45 +31,47 @@ if TYPE_CHECKING:
 
 __all__ = ["ComparisonDisplay"]
 
-CROP = 80  # pixels: the side of the part that is enlarged by itself
-ROWS_GO = "this display draws images alone, and compare_denoisers makes the table of other rows"
-MARK = "tab:orange"  # of the frame around what is enlarged
+# Side of the part that is enlarged by default, in pixels: at 2 inches, single pixels can still be seen.
+CROP_SIDE = 80
+CROP_FRAME_COLOR = "tab:orange"
+ROWS_HINT = "this display draws images alone, and compare_denoisers makes the table of other rows"
 
-Crop = tuple[int, int, int, int]  # top, left, height, width
+# Top, left, height, width.
+Crop = tuple[int, int, int, int]
 
 
 class ComparisonDisplay(Display):
-    """Show what each method makes of an image: a row for each noise, a column for each method.
+    """Denoised images, in a row for each noise and a column for each method.
 
-    Of large images a part is shown enlarged, which is framed in the whole one. Under the noisy and each
-    denoised image stands the PSNR of all of it, the best of a row in bold; means over all images are in
-    the table. All share one scale of greys, that of the clean one.
+    A part of large images is shown enlarged, with a frame around it in the whole image. The PSNR of the
+    whole image is printed under the noisy and each denoised image, the best of a row in bold. The table
+    holds the means over all images. All images share the grey levels of the clean one.
 
-    It is recommended to use :meth:`from_methods`, which makes the comparison.
+    It is recommended to use :meth:`from_methods`, which runs the comparison.
 
     Parameters
     ----------
     clean : ndarray of shape (height, width[, channels])
-        The image, with 1 or 3 channels.
+        Clean image, with 1 or 3 channels.
     answers : dict of dict of ndarray of the shape of clean
-        By name of the noise, and then of the method: what to show beside it.
+        Noisy and denoised images, by name of the noise and then of the method.
     table : DataFrame, optional
-        What :func:`~sk_denoise.compare_denoisers` returns.
+        Table as returned by :func:`~sk_denoise.compare_denoisers`.
     data_range : float
-        What the PSNR refers to.
+        Data range of the PSNR.
     limits : pair of float
-        The values that are drawn black and white.
+        Values that are drawn black and white.
     crop : (top, left, height, width) or None, default=None
-        The part that is enlarged, in pixels; None shows whole images.
+        Part that is enlarged, in pixels; None shows whole images.
 
     Attributes
     ----------
     figure_ : matplotlib Figure or SubFigure
-        What the images were drawn on.
+        Figure of the images.
     axes_ : ndarray of matplotlib Axes of shape (n_noises, n_columns)
-        The columns are the whole image, where a part of it is enlarged; then clean, noisy, and the methods.
+        Axes of the columns: the whole image if a part of it is enlarged, then clean, noisy, and the methods.
     images_ : ndarray of matplotlib AxesImage of shape (n_noises, n_columns)
-        The images on the axes.
+        Images on the axes.
 
     See Also
     --------
@@ -128,35 +131,36 @@ class ComparisonDisplay(Display):
         figure: Figure | SubFigure | None = None,
         cmap: str = "gray",
     ) -> Self:
-        """Compare methods on all images, and show one of them; ``table`` holds the numbers.
+        """Compare methods on all images, and show one of the images.
 
         Parameters
         ----------
         methods, images, noises, metrics, data_range, image_shape
-            As :func:`~sk_denoise.compare_denoisers` takes them.
+            As in :func:`~sk_denoise.compare_denoisers`.
         index : int, default=0
-            Which image is shown.
+            Index of the image to show.
         crop : (top, left, height, width), "auto" or None, default="auto"
-            The part of it that is enlarged, in pixels. "auto" is the 80 x 80 pixels in the middle where the
-            image is twice as high and as wide, else None: whole images.
+            Part of the image that is enlarged, in pixels. "auto" takes the 80 x 80 pixels in the middle if
+            the image is at least twice as high and wide, else None. None shows whole images.
         limits : pair of float, optional
-            The values that are drawn black and white; by default the extremes of the clean image.
+            Values that are drawn black and white, by default the extremes of the clean image.
         figure : matplotlib Figure or SubFigure, optional
-            What to draw on; by default a new figure of a suitable size.
+            Figure to draw on, by default a new one of a suitable size.
         cmap : str or Colormap, default="gray"
             Colours of images with a single channel.
 
         Returns
         -------
         ComparisonDisplay
-            Drawn.
+            Display with its figure; ``table`` holds the numbers of all images.
         """
         require_pyplot(f"{cls.__name__}.from_methods")
+        # A comparison can take minutes, so invalid options are refused first.
         if limits is not None:
             check_limits(limits)
-        clean = _image_at(index, images, image_shape)
-        part = _checked_crop(crop, clean.shape)
-        compared = run_comparison(
+        clean = _select_image(index, images, image_shape)
+        part = _check_crop(crop, clean.shape)
+        comparison = run_comparison(
             methods,
             images,
             noises,
@@ -165,16 +169,16 @@ class ComparisonDisplay(Display):
             image_shape=image_shape,
             index=index,
         )
-        answers = {
-            noise: {method: answer.reshape(clean.shape) for method, answer in by_method.items()}
-            for noise, by_method in compared.answers.items()
+        outputs = {
+            noise: {method: output.reshape(clean.shape) for method, output in by_method.items()}
+            for noise, by_method in comparison.outputs.items()
         }
         return cls(
             clean,
-            answers,
-            table=compared.table,
-            data_range=compared.data_range,
-            limits=extremes_of([clean]) if limits is None else check_limits(limits),
+            outputs,
+            table=comparison.table,
+            data_range=comparison.data_range,
+            limits=compute_limits([clean]) if limits is None else check_limits(limits),
             crop=part,
         ).plot(figure, cmap=cmap)
 
@@ -184,7 +188,7 @@ class ComparisonDisplay(Display):
         Parameters
         ----------
         figure : matplotlib Figure or SubFigure, optional
-            What to draw on, for instance a part of a larger figure; its size stays. By default a new
+            Figure to draw on, for instance a part of a larger figure; its size stays. By default a new
             figure of a suitable size.
         cmap : str or Colormap, default="gray"
             Colours of images with a single channel.
@@ -194,75 +198,85 @@ class ComparisonDisplay(Display):
         self
         """
         pyplot = require_pyplot(f"{type(self).__name__}.plot")
-        methods = [wrapped(name) for name in next(iter(self.answers.values()))]
-        titles, widths = ["clean", *methods], [_aspect(self._part(self.clean))] * (1 + len(methods))
+        methods = [wrap_label(name) for name in next(iter(self.answers.values()))]
+        titles = ["clean", *methods]
+        widths = [_aspect_ratio(self._crop_image(self.clean))] * len(titles)
         if self.crop is not None:
-            titles, widths = ["image", *titles], [_aspect(self.clean), *widths]
-        figure = pyplot.figure(**self._size(titles, widths)) if figure is None else check_figure(figure)
+            titles, widths = ["image", *titles], [_aspect_ratio(self.clean), *widths]
+        figure = pyplot.figure(**self._layout(titles, widths)) if figure is None else check_figure(figure)
         axes = figure.subplots(
             len(self.answers), len(titles), squeeze=False, gridspec_kw={"width_ratios": widths}
         )
         images = np.empty(axes.shape, dtype=object)
-        for row, (noise, answers) in enumerate(self.answers.items()):
-            images[row] = self._draw_row(axes[row], list(answers.values()), cmap)
-            axes[row, 0].set_ylabel(wrapped(noise))
+        for row, (noise, outputs) in enumerate(self.answers.items()):
+            images[row] = self._draw_row(axes[row], list(outputs.values()), cmap)
+            axes[row, 0].set_ylabel(wrap_label(noise))
         for ax, title in zip(axes[0], titles, strict=True):
             ax.set_title(title, fontsize="medium", pad=4)
         self.figure_, self.axes_, self.images_ = figure, axes, images
         return self
 
-    def _draw_row(self, axes: NDArray[Any], answers: Sequence[NDArray[Any]], cmap: str) -> list[AxesImage]:
-        """Draw what the methods made of the image under one noise, and say how good it is."""
-        parts = [self._part(image) for image in (self.clean, *answers)]
+    def _draw_row(self, axes: NDArray[Any], outputs: Sequence[NDArray[Any]], cmap: str) -> list[AxesImage]:
+        """Draw the outputs of all methods under one noise, with their PSNR."""
+        parts = [self._crop_image(image) for image in (self.clean, *outputs)]
         if self.crop is not None:
             parts.insert(0, self.clean)
-            axes[0].add_patch(_frame(self.crop))
-        decibels = [psnr(self.clean[None], x[None], data_range=self.data_range) for x in answers]
-        for ax, value in zip(axes[-len(answers) :], decibels, strict=True):
+            axes[0].add_patch(_create_frame(self.crop))
+        # Of the whole image, not of the part: so the numbers do not depend on the crop.
+        decibels = [psnr(self.clean[None], x[None], data_range=self.data_range) for x in outputs]
+        for ax, value in zip(axes[-len(outputs) :], decibels, strict=True):
             weight = "bold" if value == max(decibels) else "normal"
             ax.set_xlabel(f"{value:.1f} dB", fontsize="small", fontweight=weight, labelpad=3)
         return [draw_image(ax, x, self.limits, cmap) for ax, x in zip(axes, parts, strict=True)]
 
-    def _part(self, image: NDArray[Any]) -> NDArray[Any]:
+    def _crop_image(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Return the part of an image that is enlarged."""
         if self.crop is None:
             return image
         top, left, height, width = self.crop
         return image[top : top + height, left : left + width]
 
-    def _size(self, titles: Sequence[str], widths: Sequence[float]) -> dict[str, Any]:
-        """Return size and layout of a figure of images so wide, where they are 1 high."""
-        pixels = self._part(self.clean).shape[1]
-        height = suitable_width(pixels, sum(widths) / widths[-1], titles) / widths[-1]
-        names = [wrapped(noise) for noise in self.answers]
-        label = text_width(names)
+    def _layout(self, titles: Sequence[str], widths: Sequence[float]) -> dict[str, Any]:
+        """Return size and layout of a figure.
+
+        ``widths`` are those of the columns for images of height 1.
+        """
+        pixels = self._crop_image(self.clean).shape[1]
+        height = choose_image_width(pixels, sum(widths) / widths[-1], titles) / widths[-1]
+        names = [wrap_label(noise) for noise in self.answers]
+        label = measure_text_width(names)
         left, top = (TEXT_HEIGHT * (1 + max(text.count("\n") for text in x)) for x in (names, titles))
         size = (left + height * sum(widths), top + len(names) * (max(height, label) + TEXT_HEIGHT) + 0.1)
+        # A compressed layout moves the rows together, so that labels longer than an image would overlap.
         return {"figsize": size, "layout": "compressed" if label <= height else "constrained"}
 
 
-def _image_at(index: int, images: Any, image_shape: Sequence[int] | None) -> NDArray[Any]:
-    """Return a clean image as it is drawn."""
+def _select_image(index: int, images: Any, image_shape: Sequence[int] | None) -> NDArray[Any]:
+    """Return a clean image in the shape in which it is drawn."""
     if not isinstance(index, int | np.integer) or not 0 <= index < len(images):
         raise ValueError(f"index must be that of an image, from 0 to {len(images) - 1}, got {index!r}.")
+    # Rows of a frame cannot be taken by their position.
     rows = images if isinstance(images, list | tuple) else np.asarray(images)
     image = np.asarray(rows[index])[None]
-    return as_images(image, image_shape, "images", f"; {ROWS_GO}")[0]
+    return as_images(image, image_shape, "images", f"; {ROWS_HINT}")[0]
 
 
-def _aspect(image: NDArray[Any]) -> float:
-    """Return how wide an image is where it is 1 high."""
+def _aspect_ratio(image: NDArray[Any]) -> float:
+    """Return the width of an image divided by its height."""
     return float(image.shape[1] / image.shape[0])
 
 
-def _checked_crop(crop: Crop | Literal["auto"] | None, shape: tuple[int, ...]) -> Crop | None:
+def _check_crop(crop: Crop | Literal["auto"] | None, shape: tuple[int, ...]) -> Crop | None:
+    """Return the part of an image of this shape to enlarge, or None."""
+    # A comparison of an array with a text is an array, hence the check of the type.
     if isinstance(crop, str) and crop == "auto":
         height, width = shape[:2]
-        if min(height, width) < 2 * CROP:
+        if min(height, width) < 2 * CROP_SIDE:
             return None
-        return ((height - CROP) // 2, (width - CROP) // 2, CROP, CROP)
+        return ((height - CROP_SIDE) // 2, (width - CROP_SIDE) // 2, CROP_SIDE, CROP_SIDE)
     if crop is None:
         return None
-    if _are_pixels(crop):
+    if _is_four_integers(crop):
         top, left, height, width = (int(number) for number in crop)
         if 0 <= top < top + height <= shape[0] and 0 <= left < left + width <= shape[1]:
             return top, left, height, width
@@ -272,8 +286,8 @@ def _checked_crop(crop: Crop | Literal["auto"] | None, shape: tuple[int, ...]) -
     )
 
 
-def _are_pixels(crop: Any) -> bool:
-    """Return whether something is four integers."""
+def _is_four_integers(crop: Any) -> bool:
+    """Return whether a crop is a sequence of four integers."""
     return (
         isinstance(crop, Sequence | np.ndarray)
         and len(crop) == 4
@@ -281,9 +295,11 @@ def _are_pixels(crop: Any) -> bool:
     )
 
 
-def _frame(crop: Crop) -> Any:
+def _create_frame(crop: Crop) -> Any:
     """Return a frame around a part of an image."""
     from matplotlib.patches import Rectangle
 
     top, left, height, width = crop
-    return Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=MARK, linewidth=1.5)
+    # Pixels are centred on integers, so their edges are half a pixel off.
+    corner = (left - 0.5, top - 0.5)
+    return Rectangle(corner, width, height, fill=False, edgecolor=CROP_FRAME_COLOR, linewidth=1.5)

@@ -1,4 +1,4 @@
-"""Samples above each other: clean, noisy, denoised, and what is wrong with the last."""
+"""Display of clean, noisy and denoised samples, and of the remaining error."""
 
 from __future__ import annotations
 
@@ -10,26 +10,37 @@ from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._intensity import has_image_depth
 from sk_denoise._validation import Noiser, check_noiser, check_one_of
+from sk_denoise.comparison import default_data_range
 from sk_denoise.metrics import psnr
-from sk_denoise.metrics._fixed_noise import (
-    corrupt_any,
-    predict_in_unit,
-    refuse_noisy,
-    seed_of,
-    through_earlier_steps,
-    unit_of,
+from sk_denoise.metrics._scorers import (
+    apply_earlier_steps,
+    corrupt_samples,
+    foreign_range,
+    noise_seed,
+    predict_in_range,
+    refuse_noise_in_estimator,
 )
-from sk_denoise.plots._drawing import Display, check_figure, check_limits, require_pyplot, wrapped
-from sk_denoise.plots._inputs import (
+from sk_denoise.plots._base import (
+    Display,
     Samples,
     as_images,
     as_samples,
     as_signals,
+    check_figure,
     check_fitted,
-    extremes_of,
-    range_of,
+    check_limits,
+    compute_limits,
+    require_pyplot,
+    wrap_label,
 )
-from sk_denoise.plots._panels import Panels, draw_images, draw_signals, error_of, error_scale, figure_for
+from sk_denoise.plots._panels import (
+    Panels,
+    choose_error_limit,
+    choose_layout,
+    compute_error,
+    draw_images,
+    draw_signals,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -37,17 +48,17 @@ if TYPE_CHECKING:
 __all__ = ["DenoisingDisplay"]
 
 ROWS = ("clean", "noisy", "denoised")
-# kind: the most samples that are shown
+# Maximum number of samples by kind. Signals are wider than images.
 KINDS = {"images": 10, "signals": 3}
 
 
 class DenoisingDisplay(Display):
-    """Show samples as they are, with noise, denoised, and what is still wrong: a column for each sample.
+    """Clean, noisy and denoised samples with their error, in a column for each.
 
-    All images share one scale of greys, that of the clean data, so that they compare honestly; what
-    lies outside is drawn black or white. The PSNR of each sample stands under its noisy and its denoised
-    image. The last row is the error, denoised minus clean, on a scale of its own that all samples share:
-    white is right, blue too dark, red too bright. Signals are drawn as lines over the clean ones.
+    All images share one scale of greys, that of the clean data; values beyond it are drawn black or white.
+    The PSNR of each sample is printed under its noisy and its denoised image. The last row is the error,
+    denoised minus clean, on another scale that all samples share: white is no error, blue is too dark, red
+    is too bright. Signals are drawn as lines over the clean ones.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`, which choose samples, shape
     and scale.
@@ -56,30 +67,31 @@ class DenoisingDisplay(Display):
     ----------
     clean, noisy, denoised : ndarray of shape (n_samples, height, width[, 3]) or (n_samples, length), \
             or list of ndarray
-        Images or signals, in one unit. Images of different sizes come in lists.
+        Images or signals, in one unit. Images of different sizes are given as lists.
     data_range : float
-        What the PSNR refers to: the distance between the smallest and the largest possible value.
+        Data range of the PSNR: the distance between the smallest and the largest possible value.
     limits : pair of float
-        The values that are drawn black and white; of signals, the ends of the axis.
+        Values that are drawn black and white; for signals, the ends of the axis.
     labels : sequence of length n_samples, optional
-        What stands over the columns.
+        Titles of the columns.
 
     Attributes
     ----------
     figure_ : matplotlib Figure or SubFigure
-        What the samples were drawn on.
+        Figure of the samples.
     axes_ : ndarray of matplotlib Axes of shape (n_rows, n_samples)
-        Rows clean, noisy, denoised and error. For signals there is no row of clean ones.
+        Axes of the rows clean, noisy, denoised and error. Signals have no row of clean ones.
     images_ : ndarray of matplotlib AxesImage of that shape, or None
-        The images on the axes; None for signals.
+        Images on the axes; None for signals.
     lines_ : ndarray of matplotlib Line2D of that shape, or None
-        The noisy and denoised signals and their errors; None for images.
+        Lines of the noisy and denoised signals and their errors; None for images.
     colorbar_ : matplotlib Colorbar or None
-        The scale of the errors beside the last image.
+        Scale of the errors beside the last image.
 
     See Also
     --------
     sk_denoise.metrics.psnr : The number under the images.
+    ComparisonDisplay : Several methods on one image.
 
     Examples
     --------
@@ -138,40 +150,40 @@ class DenoisingDisplay(Display):
         error: bool = True,
         error_limit: float | None = None,
     ) -> Self:
-        """Denoise with a fitted estimator, and show what it does to the first samples.
+        """Denoise the first samples with a fitted estimator, and show them.
 
         Parameters
         ----------
         estimator : estimator
-            A fitted denoiser with ``predict``, or a pipeline or search that ends in one. Where steps of a
-            pipeline change the data, clean and noisy samples are shown as its last step meets them.
+            Fitted denoiser with ``predict``, or a pipeline or search that ends in one. If earlier steps of a
+            pipeline change the data, clean and noisy samples are shown in the unit of the last step.
         X_clean : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels]), or \
                 list of arrays
-            Clean samples that the estimator has not seen. Images of different sizes come in a list, for
-            an estimator that takes such.
+            Clean samples that were not used for training. Images of different sizes are given as a list, for
+            estimators that take lists.
         noiser : noiser, optional
-            What corrupts them; its statistics come from ``X_clean``. It draws the noise that
-            :func:`~sk_denoise.make_denoising_scorer` draws, with ``random_state=None`` as 0.
+            Noiser that corrupts ``X_clean``, with statistics from ``X_clean``. The noise is the same as in
+            :func:`~sk_denoise.make_denoising_scorer`; ``random_state=None`` counts as 0.
         X_noisy : array-like of the shape of X_clean or list of arrays, optional
             Noisy samples, in place of ``noiser``.
         kind : {"images", "signals"}, default="images"
-            What samples are. Rows are images with an ``image_shape``, or signals.
+            Kind of the samples. Rows are images with an ``image_shape``, or signals.
         image_shape : tuple of int, optional
-            ``(height, width)`` or ``(height, width, channels)`` of flat rows; by default that which the
-            estimator was told.
+            ``(height, width)`` or ``(height, width, channels)`` of flat rows, by default the image shape of
+            the estimator.
         labels : array-like of length n_samples, optional
-            What stands over the columns.
+            Titles of the columns.
         n_samples : int, optional
-            The most samples that are shown, by default 10 images or 3 signals. For others than the first,
-            pass slices.
+            Maximum number of samples to show, by default 10 images or 3 signals. Pass slices to show other
+            samples than the first ones.
         data_range : float, optional
-            What the PSNR refers to; by default the range of the type for 8- and 16-bit integers, else the
+            Data range of the PSNR. By default the range of the dtype for 8- and 16-bit integers, else the
             maximum of ``X_clean`` minus its minimum.
         limits : pair of float, optional
-            The values that are drawn black and white; by default the extremes of ``X_clean``. Of signals,
-            the ends of the axis; by default the extremes of all that is shown.
+            Values that are drawn black and white, by default the extremes of ``X_clean``. For signals, the
+            ends of the axis, by default the extremes of all shown signals.
         figure : matplotlib Figure or SubFigure, optional
-            What to draw on; by default a new figure of a suitable size.
+            Figure to draw on, by default a new one of a suitable size.
         cmap : str or Colormap, default="gray"
             Colours of images with a single channel.
         error, error_limit
@@ -180,34 +192,39 @@ class DenoisingDisplay(Display):
         Returns
         -------
         DenoisingDisplay
-            Drawn.
+            Display with its figure.
         """
         caller = f"{cls.__name__}.from_estimator"
+        # With both, it would be unclear which of the two is shown.
         if (noiser is None) == (X_noisy is None):
             raise ValueError(
                 "from_estimator needs either noiser, which corrupts X_clean, or X_noisy; got "
                 f"{'neither' if noiser is None else 'both'}."
             )
-        first = slice(_checked_count(n_samples, kind))
+        first = slice(_check_n_samples(n_samples, kind))
         require_pyplot(caller)
         check_fitted(estimator, caller)
-        noisy = X_noisy if noiser is None else _corrupted(estimator, noiser, X_clean)
-        clean, last = through_earlier_steps(estimator, X_clean)
+        # All samples are corrupted, and the first ones predicted: so the noise of a sample does not depend on
+        # the number of shown samples.
+        noisy = X_noisy if noiser is None else _corrupt_for(estimator, noiser, X_clean)
+        clean, last = apply_earlier_steps(estimator, X_clean)
         clean = as_samples(clean, "X_clean")
-        shown = as_samples(through_earlier_steps(estimator, noisy)[0], "X_noisy")
-        _check_alike(clean, shown)
-        known = getattr(last, "image_shape_", None) if kind == "images" and _are_rows(clean) else None
-        unit = None if has_image_depth(shown[0].dtype) else unit_of(last, clean[0])
+        noisy_at_last = as_samples(apply_earlier_steps(estimator, noisy)[0], "X_noisy")
+        _check_same_shapes(clean, noisy_at_last)
+        fitted_shape = getattr(last, "image_shape_", None) if kind == "images" and _are_rows(clean) else None
+        # Noise turns integers into floats, which no longer show their intensity range.
+        unit = None if has_image_depth(noisy_at_last[0].dtype) else foreign_range(last, clean[0])
         return cls.from_predictions(
             clean[first],
-            shown[first],
-            predict_in_unit(estimator, noisy[first], unit),  # type: ignore[index]
+            noisy_at_last[first],
+            predict_in_range(estimator, noisy[first], unit),  # type: ignore[index]
             kind=kind,
-            image_shape=known if image_shape is None else image_shape,
+            image_shape=fitted_shape if image_shape is None else image_shape,
             labels=labels,
             n_samples=n_samples,
-            data_range=range_of(clean) if data_range is None else data_range,
-            limits=extremes_of(clean) if limits is None and kind == "images" else limits,
+            # Of all clean samples, so that PSNR and grey levels do not depend on the number of shown ones.
+            data_range=default_data_range(clean) if data_range is None else data_range,
+            limits=compute_limits(clean) if limits is None and kind == "images" else limits,
             figure=figure,
             cmap=cmap,
             error=error,
@@ -232,29 +249,29 @@ class DenoisingDisplay(Display):
         error: bool = True,
         error_limit: float | None = None,
     ) -> Self:
-        """Show the first of given samples.
+        """Show the first samples of predictions that are already computed.
 
         Parameters
         ----------
         clean, noisy, denoised : array-like of shape (n_samples, n_features) or \
                 (n_samples, height, width[, channels]), or list of arrays
-            The samples, in one unit. Images of different sizes come in lists.
+            Samples, in one unit. Images of different sizes are given as lists.
         kind : {"images", "signals"}, default="images"
-            What samples are. Rows are images with an ``image_shape``, or signals.
+            Kind of the samples. Rows are images with an ``image_shape``, or signals.
         image_shape : tuple of int, optional
             ``(height, width)`` or ``(height, width, channels)`` of flat rows.
         labels : array-like of length n_samples, optional
-            What stands over the columns.
+            Titles of the columns.
         n_samples : int, optional
-            The most samples that are shown, by default 10 images or 3 signals.
+            Maximum number of samples to show, by default 10 images or 3 signals.
         data_range : float, optional
-            What the PSNR refers to; by default the range of the type for 8- and 16-bit integers, else the
+            Data range of the PSNR. By default the range of the dtype for 8- and 16-bit integers, else the
             maximum of ``clean`` minus its minimum.
         limits : pair of float, optional
-            The values that are drawn black and white; by default the extremes of ``clean``. Of signals, the
-            ends of the axis; by default the extremes of all that is shown.
+            Values that are drawn black and white, by default the extremes of ``clean``. For signals, the ends
+            of the axis, by default the extremes of all shown signals.
         figure : matplotlib Figure or SubFigure, optional
-            What to draw on; by default a new figure of a suitable size.
+            Figure to draw on, by default a new one of a suitable size.
         cmap : str or Colormap, default="gray"
             Colours of images with a single channel.
         error, error_limit
@@ -263,25 +280,27 @@ class DenoisingDisplay(Display):
         Returns
         -------
         DenoisingDisplay
-            Drawn.
+            Display with its figure.
         """
-        n_most = _checked_count(n_samples, kind)
-        given = dict(zip(ROWS, (clean, noisy, denoised), strict=True))
-        stacks = [_as_drawn(samples, kind, image_shape, name) for name, samples in given.items()]
+        max_samples = _check_n_samples(n_samples, kind)
+        named = dict(zip(ROWS, (clean, noisy, denoised), strict=True))
+        # Shapes are compared after the conversion, so flat rows may stand beside images.
+        stacks = [_as_kind(samples, kind, image_shape, name) for name, samples in named.items()]
         shapes = [[x.shape for x in stack] for stack in stacks]
         if shapes[0] != shapes[1] or shapes[0] != shapes[2]:
             raise ValueError(
                 f"clean, noisy and denoised must have one shape, got {kind} of the shapes "
-                f"{', '.join(map(_shape_of, stacks))}."
+                f"{', '.join(map(_format_shape, stacks))}."
             )
-        shown = [stack[:n_most] for stack in stacks]
+        shown = [stack[:max_samples] for stack in stacks]
         if labels is not None and len(labels) < len(shown[0]):
             raise ValueError(f"labels has length {len(labels)}, there are {len(shown[0])} samples to label.")
         if limits is None:
-            limits = extremes_of(stacks[0] if kind == "images" else [x for stack in shown for x in stack])
+            # Noise is part of a signal's plot, but would make clean images pale.
+            limits = compute_limits(stacks[0] if kind == "images" else [x for stack in shown for x in stack])
         return cls(
             *shown,
-            data_range=range_of(stacks[0]) if data_range is None else data_range,
+            data_range=default_data_range(stacks[0]) if data_range is None else data_range,
             limits=check_limits(limits),
             labels=None if labels is None else list(labels[: len(shown[0])]),
         ).plot(figure, cmap=cmap, error=error, error_limit=error_limit)
@@ -299,25 +318,26 @@ class DenoisingDisplay(Display):
         Parameters
         ----------
         figure : matplotlib Figure or SubFigure, optional
-            What to draw on, for instance a part of a larger figure; its size stays. By default a new
+            Figure to draw on, for instance a part of a larger figure; its size stays. By default a new
             figure of a suitable size.
         cmap : str or Colormap, default="gray"
             Colours of images with a single channel.
         error : bool, default=True
-            Whether the last row shows the error, denoised minus clean. Of colour images it is the root mean
-            square over the channels of a pixel, red or blue by the sign of their sum: a mean would hide
-            errors of hue.
+            Whether the last row shows the error, denoised minus clean. For colour images it is the root mean
+            square over the channels of a pixel, red or blue by the sign of their sum, because a mean would
+            hide errors of hue.
         error_limit : float, optional
-            The error at which the colours end, in the unit of the data, so that displays compare. By default
-            all but half a percent of the errors lie below it; of signals, all.
+            Largest error on the colour scale, in the unit of the data. Set it to compare displays. By default
+            it is above all but half a percent of the errors of images, and above all errors of signals.
 
         Returns
         -------
         self
         """
         pyplot = require_pyplot(f"{type(self).__name__}.plot")
-        panels = self._panels(error, error_limit)
-        figure = pyplot.figure(**figure_for(panels)) if figure is None else check_figure(figure)
+        panels = self._build_panels(error, error_limit)
+        figure = pyplot.figure(**choose_layout(panels)) if figure is None else check_figure(figure)
+        # Artists of an earlier figure are dropped.
         self.images_ = self.lines_ = self.colorbar_ = None
         if panels.are_images:
             self.axes_, self.images_, self.colorbar_ = draw_images(figure, panels, cmap)
@@ -326,35 +346,38 @@ class DenoisingDisplay(Display):
         self.figure_ = figure
         return self
 
-    def _panels(self, error: bool, error_limit: float | None) -> Panels:
-        """Return what there is to draw, with the numbers beside it."""
+    def _build_panels(self, error: bool, error_limit: float | None) -> Panels:
+        """Return the rows to draw, with their texts and scales."""
         if error_limit is not None and not 0 < error_limit < float("inf"):
             raise ValueError(f"error_limit must be a finite number above 0, got {error_limit!r}.")
         rows = dict(zip(ROWS, (self.clean, self.noisy, self.denoised), strict=True))
-        errors = [error_of(clean, x) for clean, x in zip(self.clean, self.denoised, strict=True)]
+        errors = [compute_error(clean, x) for clean, x in zip(self.clean, self.denoised, strict=True)]
         return Panels(
             {**rows, "error": errors} if error else rows,
-            {name: self._decibels(rows[name]) for name in ROWS[1:]},
-            [] if self.labels is None else [wrapped(label) for label in self.labels],
+            # The clean row has no PSNR.
+            {name: self._format_psnr(rows[name]) for name in ROWS[1:]},
+            [] if self.labels is None else [wrap_label(label) for label in self.labels],
             self.limits,
-            error_scale(errors) if error_limit is None else error_limit,
+            choose_error_limit(errors) if error_limit is None else error_limit,
         )
 
-    def _decibels(self, samples: Samples) -> list[str]:
-        """Return what stands under samples: their PSNR."""
+    def _format_psnr(self, samples: Samples) -> list[str]:
+        """Return the PSNR of each sample as text."""
         pairs = zip(self.clean, samples, strict=True)
         return [f"{psnr(truth[None], x[None], data_range=self.data_range):.1f} dB" for truth, x in pairs]
 
 
-def _corrupted(estimator: Any, noiser: Any, X: Any) -> Any:
-    """Return X with noise, where the estimator does not add its own on top."""
-    refuse_noisy(estimator, check_noiser(noiser))
-    return corrupt_any(noiser, X, seed_of(noiser))
+def _corrupt_for(estimator: Any, noiser: Any, X: Any) -> Any:
+    """Return X with noise; refuse an estimator that adds noise in ``predict``."""
+    refuse_noise_in_estimator(estimator, check_noiser(noiser))
+    return corrupt_samples(noiser, X, noise_seed(noiser))
 
 
-def _as_drawn(samples: Any, kind: str, image_shape: Sequence[int] | None, name: str) -> Samples:
+def _as_kind(samples: Any, kind: str, image_shape: Sequence[int] | None, name: str) -> Samples:
+    """Return samples as images or as signals."""
     if kind == "images":
         return as_images(samples, image_shape, name, ', and kind="signals" to draw them as lines')
+    # An image shape would have no effect on signals, so it is probably a slip.
     if image_shape is not None:
         raise ValueError(f'image_shape={tuple(image_shape)} is for kind="images", got kind={kind!r}.')
     return as_signals(samples, name)
@@ -364,22 +387,24 @@ def _are_rows(samples: Samples) -> bool:
     return not isinstance(samples, list) and samples.ndim == 2
 
 
-def _shape_of(samples: Samples) -> str:
+def _format_shape(samples: Samples) -> str:
     return str([x.shape for x in samples] if isinstance(samples, list) else samples.shape)
 
 
-def _check_alike(clean: Samples, noisy: Samples) -> None:
+def _check_same_shapes(clean: Samples, noisy: Samples) -> None:
+    """Check that clean and noisy samples belong together."""
     if [x.shape for x in clean] != [x.shape for x in noisy]:
         raise ValueError(
             "X_noisy must hold the noisy version of each sample of X_clean, got the shapes "
-            f"{_shape_of(noisy)} and {_shape_of(clean)}."
+            f"{_format_shape(noisy)} and {_format_shape(clean)}."
         )
 
 
-def _checked_count(n_samples: int | None, kind: str) -> int:
-    most: int = check_one_of(kind, KINDS, "kind")
+def _check_n_samples(n_samples: int | None, kind: str) -> int:
+    """Return the maximum number of samples to show."""
+    default: int = check_one_of(kind, KINDS, "kind")
     if n_samples is None:
-        return most
+        return default
     if not isinstance(n_samples, int | np.integer) or n_samples < 1:
         raise ValueError(f"n_samples must be an integer of at least 1, got {n_samples!r}.")
     return int(n_samples)

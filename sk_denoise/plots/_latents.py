@@ -1,4 +1,4 @@
-"""A map of what an autoencoder makes of samples in its middle."""
+"""Display of latent vectors as points on a map."""
 
 from __future__ import annotations
 
@@ -15,69 +15,78 @@ from sklearn.utils import check_array, column_or_1d
 
 from sk_denoise._validation import check_one_of, refuse_masked
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
-from sk_denoise.plots._drawing import (
+from sk_denoise.plots._base import (
     COLORS,
     MARKERS,
     Display,
-    legend_beside,
-    legend_width,
-    new_or_given,
+    check_fitted,
+    draw_legend_beside,
+    find_step,
+    hide_spines,
+    measure_legend_width,
+    prepare_axes,
     require_pyplot,
-    tidy,
 )
-from sk_denoise.plots._inputs import check_fitted, step_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Groups", "LatentDisplay", "checked_groups"]
+__all__ = ["LatentDisplay"]
 
-SIDE = 5.0  # inches, of the map
-INK, LARGEST, SMALLEST = 1.5e4, 30.0, 4.0  # square points: of all points together, and of one
+# Side of the map and width of the colour bar, in inches.
+MAP_SIDE, COLORBAR_WIDTH = 5.0, 0.9
+# Area in square points: of all markers together, and the limits of a single one.
+TOTAL_MARKER_AREA, MAX_MARKER_AREA, MIN_MARKER_AREA = 1.5e4, 30.0, 4.0
+TARGETS = {"auto": None, "classes": None, "values": None}
+# More different numbers than these are values, such as ages, and not classes.
+MAX_NUMERIC_CLASSES = 20
+LEGEND_ROWS = 20
+# A marker of the legend and the space around it, in inches.
+MARKER_WIDTH = 0.4
 
 
 class LatentDisplay(Display):
-    """Show latent vectors as a map, coloured by class or by value.
+    """Latent vectors as points on a map, coloured by class or by value.
 
-    Samples that the encoder of an autoencoder finds alike lie together. Vectors of two numbers are drawn as
-    they are, longer ones after a reduction, by default to their two principal components; the labels of
-    the axes tell the share of the variance that these explain.
+    Samples with similar latent vectors lie close together. Vectors of two numbers are drawn as they are.
+    Longer ones are reduced first, by default to their two principal components; the axis labels then show
+    the explained share of the variance.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_latents`.
 
     Parameters
     ----------
     points : ndarray of shape (n_samples, 2)
-        Where samples lie on the map.
+        Positions of the samples on the map.
     y : ndarray of shape (n_samples,), optional
-        What they are coloured by.
+        Classes or values that colour the points.
     target : {"classes", "values"} or None, default=None
-        What y holds.
+        Kind of y.
     classes : sequence, optional
-        The classes in the order of the legend; by default those in y, sorted.
+        Classes in the order of the legend, by default those in y, sorted.
     axis_labels : pair of str, default=("latent 1", "latent 2")
-        What the axes are.
+        Labels of the axes.
     target_name : str, optional
-        What the legend or the colour bar is headed by.
+        Title of the legend or the colour bar.
     reducer : transformer, optional
-        What made the points, fitted.
+        Fitted transformer that reduced the vectors to points.
 
     Attributes
     ----------
     figure_ : matplotlib Figure
-        The figure of the axes.
+        Figure of the axes.
     ax_ : matplotlib Axes
-        What the map was drawn on.
+        Axes of the map.
     scatters_ : dict of matplotlib PathCollection
-        The points, by class; without classes by "all".
+        Points by class; under the key "all" without classes.
     legend_ : matplotlib Legend or None
-        The classes.
+        Legend of the classes.
     colorbar_ : matplotlib Colorbar or None
-        The values.
+        Colour bar of the values.
 
     See Also
     --------
-    DenoisingDisplay : What the decoder makes of latent vectors.
+    DenoisingDisplay : Samples before and after denoising.
 
     Examples
     --------
@@ -127,13 +136,13 @@ class LatentDisplay(Display):
         target: Literal["auto", "classes", "values"] = "auto",
         ax: Axes | None = None,
     ) -> Self:
-        """Encode samples with a fitted autoencoder, and show where they lie.
+        """Encode samples with a fitted autoencoder, and show their latent vectors.
 
         Parameters
         ----------
         estimator : DenoisingAutoencoder, pipeline or search
-            A fitted autoencoder with an encoder, whatever its ``output``, or a pipeline or search that holds
-            one; the last one counts, and X passes through the steps before it. It stays as it is.
+            Fitted autoencoder with any ``output``, or a pipeline or search that contains one. Of several, the
+            last one is used, and X passes through the steps before it. The estimator is not changed.
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Samples, in the layout and unit of ``fit``.
         y, reducer, target, ax
@@ -142,19 +151,20 @@ class LatentDisplay(Display):
         Returns
         -------
         LatentDisplay
-            Drawn.
+            Display with its figure.
 
         Raises
         ------
         TypeError
-            For an estimator without latent vectors, such as :class:`~sk_denoise.ImageDenoiser`.
+            If the estimator has no latent vectors, such as :class:`~sk_denoise.ImageDenoiser`.
         """
         caller = f"{cls.__name__}.from_estimator"
         require_pyplot(caller)
-        earlier, dae = _autoencoder_in(estimator, caller)
+        earlier, dae = _find_autoencoder(estimator, caller)
         for step in earlier:
             X = step.transform(X)
-        encoder = copy.copy(dae)  # the user's own may give something else
+        # A copy, because `output` of the user's autoencoder stays as it is.
+        encoder = copy.copy(dae)
         encoder.output = "latent"
         latents = np.asarray(encoder.transform(X))
         return cls.from_latents(latents, y, reducer=reducer, target=target, ax=ax)
@@ -169,36 +179,35 @@ class LatentDisplay(Display):
         target: Literal["auto", "classes", "values"] = "auto",
         ax: Axes | None = None,
     ) -> Self:
-        """Show where latent vectors lie.
+        """Show latent vectors on a map.
 
         Parameters
         ----------
         latents : array-like of shape (n_samples, latent_dim)
-            Latent vectors, as ``transform`` gives them with ``output="latent"``.
+            Latent vectors, as returned by ``transform`` with ``output="latent"``.
         y : array-like of shape (n_samples,), optional
-            What samples are coloured by: classes, with a legend, or values, with a colour bar. The name of a
-            Series is written there.
+            Classes or values that colour the points. Classes get a legend, values a colour bar, and the name
+            of a Series is its title.
         reducer : "auto" or transformer, default="auto"
-            What makes two numbers of longer vectors, by ``fit_transform``, such as
-            :class:`~sklearn.manifold.TSNE`; a copy of it is fitted. "auto" leaves vectors of two numbers as
-            they are, and takes the first two principal components of others.
+            Transformer that reduces longer vectors to two numbers, by ``fit_transform``, such as
+            :class:`~sklearn.manifold.TSNE`. A copy of it is fitted. "auto" leaves vectors of two numbers as
+            they are, and computes two principal components of longer ones.
         target : {"auto", "classes", "values"}, default="auto"
-            What y holds. With "auto" it holds values where it has fractions or more than 20 different
-            numbers, else classes. Categories of pandas are classes, in their order; other classes are
-            sorted.
+            Kind of y. With "auto", numbers with fractions and more than 20 different numbers are values, and
+            all else is classes. Categories of pandas are classes, in their order; other classes are sorted.
         ax : matplotlib Axes, optional
-            What to draw on; by default those of a new figure.
+            Axes to draw on, by default those of a new figure.
 
         Returns
         -------
         LatentDisplay
-            Drawn.
+            Display with its figure.
         """
         require_pyplot(f"{cls.__name__}.from_latents")
         refuse_masked(latents, "latents")
         vectors = check_array(latents, input_name="latents")
-        kind, colors, classes = checked_groups(y, target, len(vectors))
-        points, labels, fitted = _reduced(vectors, reducer)
+        kind, colors, classes = _check_labels(y, target, len(vectors))
+        points, labels, fitted = _reduce(vectors, reducer)
         name = getattr(y, "name", None)
         return cls(
             points,
@@ -216,55 +225,59 @@ class LatentDisplay(Display):
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            What to draw on; by default those of a new figure. The legend of classes lies beside them.
+            Axes to draw on, by default those of a new figure. The legend of classes lies beside them.
 
         Returns
         -------
         self
         """
-        groups = Groups.of(self.y, self.classes) if self.target == "classes" else None
-        size = (SIDE + (0.9 if groups is None else groups.legend_width), SIDE)
-        ax = new_or_given(ax, f"{type(self).__name__}.plot", size)
+        groups = ClassGroups.from_labels(self.y, self.classes) if self.target == "classes" else None
+        # Beside the map stand a legend or a colour bar.
+        width = MAP_SIDE + (COLORBAR_WIDTH if groups is None else groups.legend_width)
+        ax = prepare_axes(ax, f"{type(self).__name__}.plot", (width, MAP_SIDE))
         style: dict[str, Any] = {
-            "s": float(np.clip(INK / len(self.points), SMALLEST, LARGEST)),
+            "s": float(np.clip(TOTAL_MARKER_AREA / len(self.points), MIN_MARKER_AREA, MAX_MARKER_AREA)),
             "linewidth": 0,
             "alpha": 0.8,
         }
         self.legend_ = self.colorbar_ = None
         if groups is not None:
-            self.scatters_ = groups.scatter(ax, self.points, style)
-            self.legend_ = groups.legend(ax, self.scatters_, self.target_name)
+            self.scatters_ = groups.draw_points(ax, self.points, style)
+            self.legend_ = groups.draw_legend(ax, self.scatters_, self.target_name)
         else:
             style |= {"color": COLORS[0]} if self.y is None else {"c": self.y, "cmap": "viridis"}
             points = ax.scatter(self.points[:, 0], self.points[:, 1], **style)
             self.scatters_ = {"all": points}
             if self.y is not None:
                 self.colorbar_ = ax.figure.colorbar(points, ax=ax, label=self.target_name or "")
+                # The bar takes the alpha of the points, and would be paler than they are where they overlap.
                 self.colorbar_.solids.set_alpha(1)
         ax.set(xlabel=self.axis_labels[0], ylabel=self.axis_labels[1])
-        tidy(ax)
+        hide_spines(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
 
-def _autoencoder_in(estimator: Any, caller: str) -> tuple[list[Any], Any]:
-    """Return the autoencoder in an estimator, pipeline or search, and the steps before it."""
+def _find_autoencoder(estimator: Any, caller: str) -> tuple[list[Any], Any]:
+    """Return the steps before the last autoencoder of an estimator, and the latter."""
     check_fitted(estimator, caller)
-    earlier, dae = step_in(estimator, (DenoisingAutoencoder,))
+    earlier, dae = find_step(estimator, (DenoisingAutoencoder,))
     if dae is not None:
         check_fitted(dae, caller)
         return earlier, dae
-    _, other = step_in(estimator, (ImageDenoiser,))
-    found = estimator if other is None else other
-    reason = "" if other is None else " (its network keeps the size of images, and has no bottleneck)"
+    _, image_denoiser = find_step(estimator, (ImageDenoiser,))
+    name, reason = type(estimator).__name__, ""
+    if image_denoiser is not None:
+        name = type(image_denoiser).__name__
+        reason = " (its network keeps the size of images, and has no bottleneck)"
     raise TypeError(
-        f"{type(found).__name__} has no latent vectors{reason}: {caller} takes a DenoisingAutoencoder, or a "
-        "pipeline or search that holds one. Vectors of other models go to from_latents."
+        f"{name} has no latent vectors{reason}: {caller} takes a DenoisingAutoencoder, or a "
+        "pipeline or search that contains one. Vectors of other models go to from_latents."
     )
 
 
-def _reduced(vectors: NDArray[Any], reducer: Any) -> tuple[NDArray[Any], tuple[str, str], Any]:
-    """Return vectors as points on a map, what its axes are, and what reduced them."""
+def _reduce(vectors: NDArray[Any], reducer: Any) -> tuple[NDArray[Any], tuple[str, str], Any]:
+    """Return points on a map, the labels of its axes, and the fitted reducer."""
     dim = vectors.shape[1]
     if isinstance(reducer, str) and reducer == "auto":
         if dim == 2:
@@ -281,17 +294,19 @@ def _reduced(vectors: NDArray[Any], reducer: Any) -> tuple[NDArray[Any], tuple[s
             "A histogram shows single numbers."
         )
     reducer = clone(reducer, safe=False)
-    with np.errstate(invalid="ignore", divide="ignore"):  # shares of no variance, where vectors are one
+    # Vectors that are all equal have no variance, and PCA divides by it.
+    with np.errstate(invalid="ignore", divide="ignore"):
         points = np.asarray(reducer.fit_transform(vectors))
     if points.shape != (len(vectors), 2):
         raise ValueError(
             f"{type(reducer).__name__} made an array of shape {points.shape}, and a map of {len(vectors)} "
             f"vectors needs {(len(vectors), 2)}: set its n_components=2."
         )
-    return points, _axis_labels(reducer), reducer
+    return points, _format_axis_labels(reducer), reducer
 
 
-def _axis_labels(reducer: Any) -> tuple[str, str]:
+def _format_axis_labels(reducer: Any) -> tuple[str, str]:
+    """Return labels for both axes, with the explained variance if it is known."""
     shares = getattr(reducer, "explained_variance_ratio_", None)
     if shares is None:
         return f"{type(reducer).__name__} 1", f"{type(reducer).__name__} 2"
@@ -301,101 +316,98 @@ def _axis_labels(reducer: Any) -> tuple[str, str]:
     return first, second
 
 
-TARGETS = {"auto": None, "classes": None, "values": None}
-MOST_NUMBERED = 20  # classes that are numbers, before they count as values
-LEGEND_ROWS = 20  # classes in a column of the legend
-MARKER_WIDTH = 0.4  # inches, of a marker in the legend and what is left free around it
-
-
-def checked_groups(
+def _check_labels(
     y: Any, target: str, n_samples: int
 ) -> tuple[Literal["classes", "values"] | None, NDArray[Any] | None, NDArray[Any] | None]:
-    """Return whether y holds classes or values, y, and its classes in the order that they came with."""
+    """Return the kind of y, y as an array, and its classes if their order is given."""
     check_one_of(target, TARGETS, "target")
     if y is None:
         return None, None, None
     labels = column_or_1d(y)
     if len(labels) != n_samples:
         raise ValueError(f"y has length {len(labels)}, there are {n_samples} samples to colour.")
-    categories = getattr(getattr(y, "dtype", None), "categories", None)  # of pandas
+    # Of a pandas Series, Categorical or CategoricalIndex.
+    categories = getattr(getattr(y, "dtype", None), "categories", None)
     kind = target
     if target == "auto":
-        kind = _kind_of(labels) if categories is None else "classes"
+        kind = _infer_kind(labels) if categories is None else "classes"
     if kind == "values":
         labels = check_array(labels, ensure_2d=False, input_name="y")
     elif any(_is_missing(label) for label in labels.tolist()):
         raise ValueError("y holds missing values: leave these samples out, or give them a class.")
     else:
-        labels = np.array(labels.tolist())  # of one type, where they came as objects
+        # By way of a list, an array of objects gets the dtype of its labels.
+        labels = np.array(labels.tolist())
     if len(np.unique(labels)) < 2:
-        what = "class" if kind == "classes" else "value"
+        noun = "class" if kind == "classes" else "value"
         raise ValueError(
-            f"y holds a single {what}, {labels[0]!s}, so there is nothing to tell apart: leave y out."
+            f"y holds a single {noun}, {labels[0]!s}, so there is nothing to tell apart: leave y out."
         )
     if kind == "values":
         return "values", labels, None
-    return "classes", labels, None if categories is None else _present(categories, labels)
+    return "classes", labels, None if categories is None else _select_present(categories, labels)
 
 
-def _present(categories: Any, labels: NDArray[Any]) -> NDArray[Any]:
-    """Return the categories that samples have, in their order and the type of the labels."""
-    known = set(labels.tolist())
+def _select_present(categories: Any, labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the categories that occur, in their order and the dtype of the labels."""
+    present = set(labels.tolist())
     names = np.array(np.asarray(categories).tolist())
-    return names[[name in known for name in names.tolist()]]
+    return names[[name in present for name in names.tolist()]]
 
 
-def _sorted(names: NDArray[Any]) -> NDArray[Any]:
-    """Return classes in the order of the legend: texts that are all numbers go by number."""
+def _sort_names(names: NDArray[Any]) -> NDArray[Any]:
+    """Return sorted classes in the order of the legend."""
     if names.dtype.kind != "U":
         return names
     try:
+        # Texts such as "10" and "9" are sorted by number.
         return names[np.argsort(names.astype(np.float64), kind="stable")]
-    except ValueError:  # words
+    except ValueError:
         return names
 
 
 def _is_missing(label: Any) -> bool:
+    """Return whether a label is None, NaN or pandas' NA."""
     try:
         return label is None or bool(label != label)
-    except TypeError:  # pandas' NA is neither
+    except TypeError:
+        # pandas' NA has no truth value.
         return True
 
 
-def _kind_of(labels: NDArray[Any]) -> str:
-    """Return what labels are: numbers with fractions, or of many kinds, are values."""
+def _infer_kind(labels: NDArray[Any]) -> str:
+    """Return "values" for fractions or many different numbers, else "classes"."""
     if labels.dtype == object:
         labels = np.array([label for label in labels.tolist() if not _is_missing(label)])
     if labels.dtype.kind not in "iuf":
         return "classes"
-    known = labels[np.isfinite(labels)] if labels.dtype.kind == "f" else labels
-    fractions = bool((known != np.round(known)).any())
-    return "values" if fractions or len(np.unique(known)) > MOST_NUMBERED else "classes"
+    finite = labels[np.isfinite(labels)] if labels.dtype.kind == "f" else labels
+    has_fractions = bool((finite != np.round(finite)).any())
+    return "values" if has_fractions or len(np.unique(finite)) > MAX_NUMERIC_CLASSES else "classes"
 
 
 @dataclass(frozen=True)
-class Groups:
-    """Classes, and the class of each sample."""
+class ClassGroups:
+    """Names of the classes, and the number of the class of each sample."""
 
     names: NDArray[Any]
     members: NDArray[Any]
 
     @classmethod
-    def of(cls, labels: Any, names: Any = None) -> Groups:
-        """Sort samples by their class; without names the classes are sorted too."""
-        names = _sorted(np.unique(labels)) if names is None else np.asarray(names)
+    def from_labels(cls, labels: Any, names: Any = None) -> ClassGroups:
+        """Group samples by their label; the classes are sorted unless names are given."""
+        names = _sort_names(np.unique(labels)) if names is None else np.asarray(names)
         places = {name: place for place, name in enumerate(names.tolist())}
         return cls(names, np.array([places[label] for label in np.asarray(labels).tolist()]))
 
     @property
     def legend_width(self) -> float:
-        """Inches that the legend takes."""
-        return legend_width([str(name) for name in self.names], LEGEND_ROWS, MARKER_WIDTH)
+        """Width of the legend in inches."""
+        return measure_legend_width([str(name) for name in self.names], LEGEND_ROWS, MARKER_WIDTH)
 
-    def scatter(self, ax: Axes, points: NDArray[Any], style: dict[str, Any]) -> dict[Any, Any]:
-        """Draw the points of each class, in a colour and a marker that no other one has among the first 100.
-
-        Colours come round after ten classes, with the next marker.
-        """
+    def draw_points(self, ax: Axes, points: NDArray[Any], style: dict[str, Any]) -> dict[Any, Any]:
+        """Draw the points of each class, in a different colour or marker."""
+        # Colours repeat after ten classes, with the next marker: 100 different pairs.
         return {
             name: ax.scatter(
                 *points[self.members == place].T,
@@ -407,10 +419,11 @@ class Groups:
             for place, name in enumerate(self.names.tolist())
         }
 
-    def legend(self, ax: Axes, scatters: dict[Any, Any], title: str | None) -> Any:
-        """Say beside the axes which class is which, with markers that can be seen."""
+    def draw_legend(self, ax: Axes, scatters: dict[Any, Any], title: str | None) -> Any:
+        """Draw the legend beside the axes."""
         handles = list(scatters.values())
-        legend = legend_beside(ax, handles, LEGEND_ROWS, title=title, handletextpad=0.2)
+        legend = draw_legend_beside(ax, handles, LEGEND_ROWS, title=title, handletextpad=0.2)
+        # Markers of large maps are tiny, so those of the legend have their own size.
         for handle in legend.legend_handles:
             handle.set(sizes=[30.0], alpha=1)
         return legend

@@ -1,4 +1,4 @@
-"""How good denoisers are as noise grows stronger."""
+"""Display of the PSNR of denoisers under noise of several levels."""
 
 from __future__ import annotations
 
@@ -13,39 +13,37 @@ from sklearn.base import clone
 
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._validation import Noiser, check_noiser, check_one_of
+from sk_denoise.comparison import default_data_range
 from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.metrics import PSNR_CAP
-from sk_denoise.metrics._fixed_noise import (
-    corrupt_any,
-    predict_in_unit,
-    refuse_noisy,
-    seed_of,
-    through_earlier_steps,
-    unit_of,
+from sk_denoise.metrics._metrics import check_data_range, psnr_per_sample
+from sk_denoise.metrics._scorers import (
+    apply_earlier_steps,
+    corrupt_samples,
+    foreign_range,
+    noise_seed,
+    predict_in_range,
+    refuse_noise_in_estimator,
 )
-from sk_denoise.metrics._functions import check_data_range, psnr_of_each
 from sk_denoise.noise import GaussianNoiser, UniformNoiser
-from sk_denoise.plots._drawing import (
+from sk_denoise.plots._base import (
     COLORS,
-    GRAY,
-    LINE_SIZE,
+    LINE_FIGURE_SIZE,
     MARKERS,
-    MOST_INSIDE,
+    MAX_INSIDE_LEGEND,
+    REFERENCE_COLOR,
     Display,
-    legend_beside,
-    legend_width,
-    make_log,
-    new_or_given,
-    require_pyplot,
-    tidy,
-)
-from sk_denoise.plots._inputs import (
     Samples,
     as_samples,
     check_fitted,
-    name_of_estimator,
-    named_estimators,
-    range_of,
+    draw_legend_beside,
+    get_estimator_name,
+    hide_spines,
+    measure_legend_width,
+    name_estimators,
+    prepare_axes,
+    require_pyplot,
+    set_log_scale,
 )
 
 if TYPE_CHECKING:
@@ -53,72 +51,68 @@ if TYPE_CHECKING:
     from matplotlib.collections import FillBetweenPolyCollection
     from matplotlib.lines import Line2D
 
-__all__ = [
-    "Candidate",
-    "NoiseRobustnessDisplay",
-    "checked_sigmas",
-    "corrupted",
-    "label_of",
-    "levels_of",
-    "psnr_of_samples",
-]
+__all__ = ["NoiseRobustnessDisplay"]
 
-LEGEND_ROWS = 18  # denoisers in a column of the legend
-Scores = NDArray[np.float64]  # (n_levels, n_samples), in dB
+# As many rows are as high as the axes.
+LEGEND_ROWS = 18
+# PSNR in dB, of shape (n_levels, n_samples).
+Scores = NDArray[np.float64]
 
 
-def _standard_errors(scores: Scores) -> tuple[NDArray[Any], NDArray[Any]]:
+def _compute_standard_errors(scores: Scores) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the mean of each level minus and plus its standard error."""
     means = scores.mean(axis=1)
+    # A single sample has no spread, and its standard deviation would be NaN.
     errors = scores.std(axis=1, ddof=1) / np.sqrt(scores.shape[1]) if scores.shape[1] > 1 else 0 * means
     return means - errors, means + errors
 
 
-def _quartiles(scores: Scores) -> tuple[NDArray[Any], NDArray[Any]]:
+def _compute_quartiles(scores: Scores) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the lower and the upper quartile of each level."""
     low, high = np.quantile(scores, (0.25, 0.75), axis=1)
     return low, high
 
 
-# band: from the PSNR of each level and sample to the lower and the upper end at each level
-BANDS = {"standard_error": _standard_errors, "quartiles": _quartiles}
+BANDS = {"standard_error": _compute_standard_errors, "quartiles": _compute_quartiles}
 
 
 class NoiseRobustnessDisplay(Display):
-    """Show how good denoisers are as noise grows stronger: mean PSNR against the strength.
+    """Mean PSNR of denoisers against the noise level.
 
-    All denoisers meet the same noise, a single draw that is fixed by the seed of the noiser, as
-    :func:`~sk_denoise.make_denoising_scorer` draws it. The dashed line is what the noisy samples have
-    before anything is done to them: below it a denoiser does harm. A band shows how samples differ.
+    All denoisers receive the same noise: a single draw, fixed by the seed of the noiser, as in
+    :func:`~sk_denoise.make_denoising_scorer`. The dashed line is the PSNR of the noisy samples. A denoiser
+    below it makes samples worse. A band shows the differences between samples.
 
     It is recommended to use :meth:`from_estimator`, :meth:`from_estimators` or :meth:`from_predictions`.
 
     Parameters
     ----------
     sigmas : ndarray of shape (n_levels,)
-        Strengths of the noise, rising.
+        Noise levels, rising.
     scores : dict of ndarray of shape (n_levels, n_samples)
-        By name of the denoiser: the PSNR in dB of each sample under each noise.
+        PSNR of each sample at each noise level in dB, by name of the denoiser.
     noisy_scores : dict of ndarray of shape (n_levels, n_samples), optional
-        By the same names: the PSNR of the noisy samples, as each denoiser meets them.
+        PSNR of the noisy samples, in the unit of each denoiser, by the same names.
     label : str, default="noise"
-        What the strengths are, and in which unit.
+        Label of the axis of noise levels, with their unit.
 
     Attributes
     ----------
     figure_ : matplotlib Figure
-        The figure of the axes.
+        Figure of the axes.
     ax_ : matplotlib Axes
-        What the curves were drawn on.
+        Axes of the curves.
     lines_ : dict of matplotlib Line2D
-        The mean PSNR, by name.
+        Lines of the mean PSNR, by name.
     bands_ : dict of matplotlib PolyCollection
-        The bands, by name; empty with ``band=None``.
+        Bands, by name; empty with ``band=None``.
     noisy_lines_ : dict of matplotlib Line2D
-        The dashed lines; a single one, "noisy", where all denoisers meet the same samples.
+        Dashed lines; a single one, "noisy", if all denoisers receive the same samples.
 
     See Also
     --------
     sk_denoise.make_denoising_scorer : One of these numbers, for searches.
-    sk_denoise.compare_denoisers : Tables, of functions and of pipelines that scale in different ways too.
+    sk_denoise.compare_denoisers : A table, also of functions and of pipelines with different scaling.
 
     Examples
     --------
@@ -167,28 +161,28 @@ class NoiseRobustnessDisplay(Display):
         band: Literal["quartiles", "standard_error"] | None = "quartiles",
         log_scale: bool = False,
     ) -> Self:
-        """Ask a fitted denoiser how good it is under noise of several strengths.
+        """Evaluate a fitted denoiser at several noise levels.
 
         Parameters
         ----------
         estimator : estimator
-            A fitted denoiser with ``predict``, or a pipeline or search that ends in one.
+            Fitted denoiser with ``predict``, or a pipeline or search that ends in one.
         X_clean : array-like of shape (n_samples, ...), or list of arrays
-            Clean samples that it has not seen.
+            Clean samples that were not used for training.
         sigmas, noiser, parameter, data_range
             As in :meth:`from_estimators`.
         name : str, optional
-            What it is called; by default the name of its class.
+            Name of the curve, by default the name of the class.
         ax, band, log_scale
             As in :meth:`plot`.
 
         Returns
         -------
         NoiseRobustnessDisplay
-            Drawn.
+            Display with its figure.
         """
         return cls.from_estimators(
-            {name_of_estimator(estimator, name): estimator},
+            {get_estimator_name(estimator, name): estimator},
             X_clean,
             sigmas=sigmas,
             noiser=noiser,
@@ -213,31 +207,31 @@ class NoiseRobustnessDisplay(Display):
         band: Literal["quartiles", "standard_error"] | None = "quartiles",
         log_scale: bool = False,
     ) -> Self:
-        """Ask several fitted denoisers how good they are under noise of several strengths.
+        """Evaluate several fitted denoisers at several noise levels.
 
-        Each predicts once for each strength.
+        Each estimator predicts once for each noise level.
 
         Parameters
         ----------
         estimators : dict or list of estimators
-            Fitted denoisers with ``predict``, or pipelines or searches that end in one: by name, or in a
-            list, where names are made as :func:`~sklearn.pipeline.make_pipeline` makes them. Where steps of
-            a pipeline change the data, clean and noisy samples are compared as its last step meets them, as
-            :func:`~sk_denoise.make_denoising_scorer` does; it then has a dashed line of its own.
+            Fitted denoisers with ``predict``, or pipelines or searches that end in one, by name, or a list,
+            with names as in :func:`~sklearn.pipeline.make_pipeline`. If earlier steps of a pipeline change
+            the data, samples are compared in the unit of its last step, as in
+            :func:`~sk_denoise.make_denoising_scorer`, and the pipeline gets its own dashed line.
         X_clean : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels]), or \
                 list of arrays
-            Clean samples that the estimators have not seen. Images of different sizes come in a list, for
-            estimators that take such.
+            Clean samples that were not used for training. Images of different sizes are given as a list, for
+            estimators that take lists.
         sigmas : array-like of shape (n_levels,)
             Values of the parameter of the noiser, in its unit.
         noiser : noiser, optional
-            The noise, by default ``GaussianNoiser(random_state=0)``. It corrupts whatever its ``apply``
-            says; its statistics come from ``X_clean``; ``random_state=None`` counts as 0.
+            Noise, by default ``GaussianNoiser(random_state=0)``. Its ``apply`` has no effect, its statistics
+            are computed from ``X_clean``, and ``random_state=None`` counts as 0.
         parameter : str, default="noise_factor"
-            The parameter of the noiser that is its strength: "amount" of a
-            :class:`~sk_denoise.SaltAndPepperNoiser`, "peak" of a :class:`~sk_denoise.PoissonNoiser`.
+            Name of the parameter of the noiser that is varied, such as "amount" of
+            :class:`~sk_denoise.SaltAndPepperNoiser` or "peak" of :class:`~sk_denoise.PoissonNoiser`.
         data_range : float, optional
-            What the PSNR refers to; by default the range of the type for 8- and 16-bit integers, else the
+            Data range of the PSNR. By default the range of the dtype for 8- and 16-bit integers, else the
             maximum of the clean samples minus their minimum.
         ax, band, log_scale
             As in :meth:`plot`.
@@ -245,26 +239,27 @@ class NoiseRobustnessDisplay(Display):
         Returns
         -------
         NoiseRobustnessDisplay
-            Drawn.
+            Display with its figure.
         """
         caller = f"{cls.__name__}.from_estimators"
         require_pyplot(caller)
         noiser = GaussianNoiser(random_state=0) if noiser is None else check_noiser(noiser)
-        levels = levels_of(noiser, parameter, sigmas)
-        candidates = [
-            Candidate.of(name, estimator, X_clean, noiser, data_range, caller)
-            for name, estimator in named_estimators(estimators).items()
+        noisers = _set_levels(noiser, parameter, sigmas)
+        curves = [
+            RobustnessCurve.start(name, estimator, X_clean, noiser, data_range, caller)
+            for name, estimator in name_estimators(estimators).items()
         ]
-        seed = seed_of(noiser)
-        for level in levels.values():
-            noisy = corrupted(level, X_clean, seed)
-            for candidate in candidates:
-                candidate.meet(noisy)
+        # One seed for all levels: the same draw is scaled, so that curves are smooth.
+        seed = noise_seed(noiser)
+        for noiser_at_level in noisers.values():
+            noisy = _corrupt(noiser_at_level, X_clean, seed)
+            for curve in curves:
+                curve.add_level(noisy)
         return cls(
-            np.array(list(levels)),
-            {candidate.name: np.array(candidate.scores) for candidate in candidates},
-            {candidate.name: np.array(candidate.noisy_scores) for candidate in candidates},
-            label=label_of(noiser, parameter),
+            np.array(list(noisers)),
+            {curve.name: np.array(curve.scores) for curve in curves},
+            {curve.name: np.array(curve.noisy_scores) for curve in curves},
+            label=_format_axis_label(noiser, parameter),
         ).plot(ax, band=band, log_scale=log_scale)
 
     @classmethod
@@ -281,49 +276,51 @@ class NoiseRobustnessDisplay(Display):
         band: Literal["quartiles", "standard_error"] | None = "quartiles",
         log_scale: bool = False,
     ) -> Self:
-        """Show how good predictions are that were made elsewhere.
+        """Evaluate predictions that are already computed.
 
         Parameters
         ----------
         clean : array-like of shape (n_samples, ...), or list of arrays
             Clean samples.
         noisy : sequence of length n_levels
-            Of each strength: noisy samples of the shape of ``clean``.
+            Noisy samples of the shape of ``clean``, for each noise level.
         denoised : dict of sequence of length n_levels
-            By name of the denoiser: what it made of each of them.
+            Predictions for each noise level, by name of the denoiser.
         sigmas : array-like of shape (n_levels,)
-            The strengths.
+            Noise levels.
         data_range : float, optional
-            What the PSNR refers to, as in :meth:`from_estimators`.
+            Data range of the PSNR, as in :meth:`from_estimators`.
         label : str, default="noise"
-            What the strengths are, and in which unit.
+            Label of the axis of noise levels, with their unit.
         ax, band, log_scale
             As in :meth:`plot`.
 
         Returns
         -------
         NoiseRobustnessDisplay
-            Drawn.
+            Display with its figure.
         """
-        levels = checked_sigmas(sigmas)
+        levels = _check_sigmas(sigmas)
+        # Lines join points in their order.
         order = np.argsort(levels)
         if not denoised:
             raise ValueError("denoised is empty: give the predictions of at least one denoiser.")
         truth = as_samples(clean, "clean")
-        data_range = range_of(truth) if data_range is None else data_range
+        data_range = default_data_range(truth) if data_range is None else data_range
 
-        def grade(answers: Sequence[Any], what: str) -> Scores:
-            if len(answers) != len(levels):
+        def compute_scores(samples: Sequence[Any], label: str) -> Scores:
+            if len(samples) != len(levels):
                 raise ValueError(
-                    f"{what} must hold samples for each of {len(levels)} sigmas, got {len(answers)}."
+                    f"{label} must hold samples for each of {len(levels)} sigmas, got {len(samples)}."
                 )
-            return np.array([psnr_of_samples(truth, answers[place], data_range, what) for place in order])
+            return np.array([_compute_psnr(truth, samples[place], data_range, label) for place in order])
 
-        before = grade(noisy, "noisy")
+        # Here all denoisers share one dashed line.
+        noisy_scores = compute_scores(noisy, "noisy")
         return cls(
             levels[order],
-            {str(name): grade(answers, f"denoised[{name!r}]") for name, answers in denoised.items()},
-            {str(name): before for name in denoised},
+            {str(name): compute_scores(x, f"denoised[{name!r}]") for name, x in denoised.items()},
+            {str(name): noisy_scores for name in denoised},
             label=label,
         ).plot(ax, band=band, log_scale=log_scale)
 
@@ -339,79 +336,86 @@ class NoiseRobustnessDisplay(Display):
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            What to draw on; by default those of a new figure.
+            Axes to draw on, by default those of a new figure.
         band : {"quartiles", "standard_error"} or None, default="quartiles"
-            What is shaded around the mean: the PSNR of the middle half of the samples, or the mean plus and
+            Shaded band around the mean: the PSNR of the middle half of the samples, or the mean plus and
             minus its standard error.
         log_scale : bool, default=False
-            Whether the axis of the strengths is logarithmic.
+            Whether the axis of noise levels is logarithmic.
 
         Returns
         -------
         self
         """
-        ends = None if band is None else check_one_of(band, BANDS, "band")
+        compute_band = None if band is None else check_one_of(band, BANDS, "band")
+        # Before the axes are made, so that an error leaves no empty figure behind.
         if log_scale and np.min(self.sigmas) <= 0:
             raise ValueError("log_scale=True needs sigmas above 0, and some are not: use log_scale=False.")
-        references = self._references()
+        references = self._select_references()
         names = [*self.scores, *(name for name, _, _ in references)]
-        crowded = len(names) > MOST_INSIDE
-        beside = legend_width(names, LEGEND_ROWS) if crowded else 0.0
-        ax = new_or_given(ax, f"{type(self).__name__}.plot", (LINE_SIZE[0] + beside, LINE_SIZE[1]))
+        has_legend_beside = len(names) > MAX_INSIDE_LEGEND
+        width, height = LINE_FIGURE_SIZE
+        if has_legend_beside:
+            width += measure_legend_width(names, LEGEND_ROWS)
+        ax = prepare_axes(ax, f"{type(self).__name__}.plot", (width, height))
         self.lines_, self.bands_, self.noisy_lines_ = {}, {}, {}
         for place, (name, scores) in enumerate(self.scores.items()):
-            color, marker = _look(place)
+            color, marker = _choose_color_and_marker(place)
             (self.lines_[name],) = ax.plot(
-                self.sigmas, _means(scores), color=color, marker=marker, markersize=4.5, label=name
+                self.sigmas, _compute_means(scores), color=color, marker=marker, markersize=4.5, label=name
             )
-            if ends is not None:
+            if compute_band is not None:
                 self.bands_[name] = ax.fill_between(
-                    self.sigmas, *ends(scores), color=color, alpha=0.15, linewidth=0
+                    self.sigmas, *compute_band(scores), color=color, alpha=0.15, linewidth=0
                 )
         for name, color, scores in references:
             (self.noisy_lines_[name],) = ax.plot(
-                self.sigmas, _means(scores), color=color, linestyle="--", linewidth=1.2, label=name
+                self.sigmas, _compute_means(scores), color=color, linestyle="--", linewidth=1.2, label=name
             )
         ax.set(xlabel=self.label, ylabel="PSNR in dB, mean of samples")
         if log_scale:
-            make_log(ax.xaxis)
-        if crowded:
-            legend_beside(ax, [*self.lines_.values(), *self.noisy_lines_.values()], LEGEND_ROWS)
+            set_log_scale(ax.xaxis)
+        if has_legend_beside:
+            draw_legend_beside(ax, [*self.lines_.values(), *self.noisy_lines_.values()], LEGEND_ROWS)
         else:
             ax.legend(frameon=False, fontsize="small")
-        tidy(ax)
+        hide_spines(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _references(self) -> list[tuple[str, str, Scores]]:
-        """Return name, colour and PSNR of noisy samples: once, where they are the same for all."""
-        known = {name: self.noisy_scores[name] for name in self.scores} if self.noisy_scores else {}
-        if not known:
+    def _select_references(self) -> list[tuple[str, str, Scores]]:
+        """Return name, colour and scores of the dashed lines."""
+        noisy_scores = {name: self.noisy_scores[name] for name in self.scores} if self.noisy_scores else {}
+        if not noisy_scores:
             return []
-        first, *others = known.values()
+        first, *others = noisy_scores.values()
+        # A pipeline that only changes the unit has the same PSNR, but for rounding.
         if all(np.allclose(first, other, atol=1e-3) for other in others):
-            return [("noisy", GRAY, first)]
+            return [("noisy", REFERENCE_COLOR, first)]
         return [
             (f"noisy, for {name}", COLORS[place % len(COLORS)], scores)
-            for place, (name, scores) in enumerate(known.items())
+            for place, (name, scores) in enumerate(noisy_scores.items())
         ]
 
 
-def _look(place: int) -> tuple[str, str]:
-    """Return a colour and a marker that no other of the first 100 denoisers has together."""
-    turn, color = divmod(place, len(COLORS))
-    return COLORS[color], MARKERS[(place + turn) % len(MARKERS)]
+def _choose_color_and_marker(place: int) -> tuple[str, str]:
+    """Return a colour and a marker, a different pair for each of 100 denoisers."""
+    n_repeats, color = divmod(place, len(COLORS))
+    # Neighbours differ in both, and each round of colours shifts the markers by one more.
+    return COLORS[color], MARKERS[(place + n_repeats) % len(MARKERS)]
 
 
-def _means(scores: Scores) -> NDArray[np.float64]:
-    """Return the mean of each level; samples that are all perfect have none that could be drawn."""
+def _compute_means(scores: Scores) -> NDArray[np.float64]:
+    """Return the mean of each level, NaN if all samples are perfect."""
     means = scores.mean(axis=1)
+    # The PSNR of perfect samples is a cap of the metric, far above all others. Drawn, it would flatten the
+    # curves.
     return np.where(means < PSNR_CAP, means, np.nan)
 
 
 @dataclass
-class Candidate:
-    """A denoiser with the clean samples as its last step meets them, and how good it was so far."""
+class RobustnessCurve:
+    """Scores of a denoiser at the noise levels so far, with the clean samples."""
 
     name: str
     estimator: Any
@@ -422,58 +426,61 @@ class Candidate:
     noisy_scores: list[NDArray[np.float64]]
 
     @classmethod
-    def of(
+    def start(
         cls, name: str, estimator: Any, X_clean: Any, noiser: Any, data_range: float | None, caller: str
     ) -> Self:
+        """Return a curve without levels, after a check of the estimator."""
         check_fitted(estimator, caller)
         if not hasattr(estimator, "predict"):
-            raise TypeError(f"{name!r} has no predict, {type(estimator).__name__} is no denoiser.")
-        refuse_noisy(estimator, noiser)
-        seen, last = through_earlier_steps(estimator, X_clean)
-        truth = as_samples(seen, "X_clean")
-        data_range = range_of(truth) if data_range is None else data_range
+            raise TypeError(f"{name!r} has no predict, {type(estimator).__name__} is not a denoiser.")
+        refuse_noise_in_estimator(estimator, noiser)
+        clean_at_last, last = apply_earlier_steps(estimator, X_clean)
+        truth = as_samples(clean_at_last, "X_clean")
+        data_range = default_data_range(truth) if data_range is None else data_range
         check_data_range(data_range)
-        return cls(name, estimator, truth, unit_of(last, truth[0]), data_range, [], [])
+        return cls(name, estimator, truth, foreign_range(last, truth[0]), data_range, [], [])
 
-    def meet(self, noisy: Any) -> None:
-        """Denoise noisy samples, and note how good they were before and are afterwards."""
-        seen, _ = through_earlier_steps(self.estimator, noisy)
-        denoised = predict_in_unit(self.estimator, noisy, self.unit)
-        for notes, samples in ((self.noisy_scores, seen), (self.scores, denoised)):
-            notes.append(
-                psnr_of_samples(self.truth, samples, self.data_range, f"what {self.name!r} predicts")
-            )
+    def add_level(self, noisy: Any) -> None:
+        """Denoise noisy samples, and add the scores before and after."""
+        noisy_at_last, _ = apply_earlier_steps(self.estimator, noisy)
+        denoised = predict_in_range(self.estimator, noisy, self.unit)
+        for scores, samples in ((self.noisy_scores, noisy_at_last), (self.scores, denoised)):
+            label = f"predictions of {self.name!r}"
+            scores.append(_compute_psnr(self.truth, samples, self.data_range, label))
 
 
-def psnr_of_samples(truth: Samples, samples: Any, data_range: float, what: str) -> NDArray[np.float64]:
-    """Return the PSNR of each sample, once it is known that there is one for each clean one."""
+def _compute_psnr(truth: Samples, samples: Any, data_range: float, label: str) -> NDArray[np.float64]:
+    """Return the PSNR of each sample, after a check of the shapes."""
+    # A loop over a frame would run over its columns.
     samples = samples if isinstance(samples, list | tuple) else np.asarray(samples)
     shapes = [[np.shape(x) for x in stack] for stack in (truth, samples)]
     if shapes[0] != shapes[1]:
         raise ValueError(
-            f"Expected {what} to be {len(truth)} samples of the shapes of the clean ones, the first "
+            f"Expected {label} to be {len(truth)} samples of the shapes of the clean ones, the first "
             f"{truth[0].shape}; got {len(shapes[1])}, the first of shape {next(iter(shapes[1]), ())}."
         )
     if isinstance(truth, list):
         pairs = zip(truth, samples, strict=True)
-        return np.concatenate([psnr_of_each(t[None], np.asarray(x)[None], data_range) for t, x in pairs])
-    return psnr_of_each(truth, samples, data_range)
+        return np.concatenate([psnr_per_sample(t[None], np.asarray(x)[None], data_range) for t, x in pairs])
+    return psnr_per_sample(truth, samples, data_range)
 
 
-def levels_of(noiser: Any, parameter: str, sigmas: ArrayLike) -> dict[float, Any]:
-    """Return a noiser of each strength, by the strength, rising."""
-    known = noiser.get_params(deep=True)
-    check_one_of(parameter, known, f"parameter of {type(noiser).__name__}")
+def _set_levels(noiser: Any, parameter: str, sigmas: ArrayLike) -> dict[float, Any]:
+    """Return a noiser for each noise level, by rising level."""
+    check_one_of(parameter, noiser.get_params(deep=True), f"parameter of {type(noiser).__name__}")
     return {
         float(sigma): clone(noiser).set_params(**{parameter: float(sigma)})
-        for sigma in np.sort(checked_sigmas(sigmas))
+        for sigma in np.sort(_check_sigmas(sigmas))
     }
 
 
-def checked_sigmas(sigmas: ArrayLike) -> NDArray[np.float64]:
+def _check_sigmas(sigmas: ArrayLike) -> NDArray[np.float64]:
+    """Return noise levels as floats, finite and without repetition."""
     levels = np.asarray(sigmas)
-    fits = levels.ndim == 1 and len(levels) > 0 and levels.dtype.kind in "iuf" and np.isfinite(levels).all()
-    if not fits or len(np.unique(levels)) < len(levels):
+    is_valid = (
+        levels.ndim == 1 and len(levels) > 0 and levels.dtype.kind in "iuf" and np.isfinite(levels).all()
+    )
+    if not is_valid or len(np.unique(levels)) < len(levels):
         raise ValueError(
             f"sigmas must be at least one number, finite and each given once, such as [0.1, 0.25, 0.5]; got "
             f"{sigmas!r}."
@@ -481,15 +488,16 @@ def checked_sigmas(sigmas: ArrayLike) -> NDArray[np.float64]:
     return levels.astype(np.float64)
 
 
-def corrupted(noiser: Any, X: Any, seed: int) -> Any:
-    """Return X with noise; that weak noise has nothing to teach matters to no one here."""
+def _corrupt(noiser: Any, X: Any, seed: int) -> Any:
+    """Return X with noise, without warnings about weak noise."""
     with warnings.catch_warnings():
+        # Weak noise is too little to train on, but a valid point of the curve.
         warnings.simplefilter("ignore", WeakNoiseWarning)
-        return corrupt_any(noiser, X, seed)
+        return corrupt_samples(noiser, X, seed)
 
 
-def label_of(noiser: Any, parameter: str) -> str:
-    """Return what the strengths are, and in which unit."""
+def _format_axis_label(noiser: Any, parameter: str) -> str:
+    """Return the label of the axis of noise levels, with their unit."""
     name = f"{parameter} of {type(noiser).__name__}"
     if parameter != "noise_factor" or not isinstance(noiser, GaussianNoiser | UniformNoiser):
         return name

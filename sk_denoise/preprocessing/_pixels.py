@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._compat import SampleTransformer, as_one_task, keeps_array_type
 from sk_denoise._intensity import IntensityRange
+from sk_denoise._schema import Rule, is_number, is_numeric_array
 from sk_denoise._validation import (
     StrOptions,
     check_lengths,
@@ -29,6 +30,9 @@ class _PixelTransformer(SampleTransformer):
     """Base of transformers of pixels with an inverse in the training type."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {}
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "dtype_": Rule(lambda v, _: isinstance(v, np.dtype) and v.kind in "biuf", "a type of numbers"),
+    }
 
     @keeps_array_type
     @as_one_task
@@ -188,6 +192,12 @@ class PixelScaler(_PixelTransformer):
         "input_range": [StrOptions({"auto"}), tuple, list],
         "clip": ["boolean"],
     }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "range_": Rule(
+            lambda v, _: isinstance(v, tuple) and len(v) == 2 and all(map(is_number, v)) and v[0] <= v[1],
+            "a pair (low, high)",
+        )
+    }
 
     def __init__(
         self, input_range: Literal["auto"] | tuple[float, float] = "auto", *, clip: bool = True
@@ -287,6 +297,16 @@ class Centerer(_PixelTransformer):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "per": [StrOptions({"channel", "global"})],
         "image_shape": [tuple, list, None],
+    }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "mean_": Rule(
+            lambda v, centerer: (
+                is_numeric_array(v, (), (np.size(v),))
+                and np.size(v) > 0
+                and centerer.n_features_in_ % np.size(v) == 0
+            ),
+            "a mean of each channel, or one",
+        )
     }
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 from dataclasses import dataclass
@@ -42,8 +43,8 @@ FINE_TUNING_RATE = 2e-4
 SIZES = ("widths", "blocks")
 # Mean error of the pretrained networks. Below this noise level their residual is more error than noise.
 NETWORK_ERROR = 1 / 255
-# Side in pixels of the image that the cost of a network is computed for.
-COST_SIDE = 64
+# Side in pixels of the image that the cost of a network is computed for: a multiple of all strides.
+COST_SIDE = 8
 
 _LOADING = threading.Lock()
 
@@ -170,7 +171,7 @@ def _load_network(name: str) -> FoldedUNet:
         sizes = {key: json.loads(value) for key, value in file.metadata().items() if key in SIZES}
         # Weights are stored in half precision.
         weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - not a dict
-    network: FoldedUNet = _registry.load_entry(model)(model.channels, noise_map=True, **sizes)
+    network: FoldedUNet = _registry.load_entry(model)(**sizes).build(model.channels, noise_map=True)
     network.load_state_dict(weights)
     return network.eval()
 
@@ -220,6 +221,7 @@ class PretrainedNetwork:
 
     def __init__(self, name: str) -> None:
         check_one_of(name, {"auto": None, **MODELS}, "model")
+        self._name = name
         self.module: nn.Module = cached_network(name)
         self.n_channels, self._max_sigma = MODELS[name].channels, MODELS[name].max_sigma
 
@@ -244,17 +246,24 @@ class PretrainedNetwork:
 
     def build_restorer(self, module: nn.Module, input_range: InputRange, **options: Any) -> Restorer:
         assert input_range is not None
-        total = cost_of(module, (self.n_channels + 1, COST_SIDE, COST_SIDE))
-        cost_per_pixel = Cost(total.flops // COST_SIDE**2, -(-total.widest // COST_SIDE**2))
         return Restorer.of(
             module,
-            cost_per_pixel,
+            _cost_per_pixel(self._name),
             black=input_range.black,
             data_range=input_range.span,
             tells_level=True,
             clipper=ResidualClipper(partial(clip_input, max_sigma=self._max_sigma), clip_residual),
             **options,
         )
+
+
+@cache
+def _cost_per_pixel(name: str) -> Cost:
+    """Compute the cost of a pretrained network for each pixel."""
+    # On a copy: other threads may be using the shared network.
+    module = copy.deepcopy(cached_network(name))
+    total = cost_of(module, (MODELS[name].channels + 1, COST_SIDE, COST_SIDE))
+    return Cost(total.flops // COST_SIDE**2, -(-total.widest // COST_SIDE**2))
 
 
 class UserNetwork:

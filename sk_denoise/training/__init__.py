@@ -1,18 +1,18 @@
-"""Training: the only place that knows skorch. Batches, losses, optimizers, callbacks, one run."""
+"""Training: batches, losses, optimizers, callbacks and one run, by skorch."""
 
 from sk_denoise.training._batches import (
     BatchIterator,
+    BatchSource,
+    BatchTransform,
     CorruptedRows,
     CorruptedStream,
     FixedRows,
-    Pairing,
-    Rows,
 )
-from sk_denoise.training._callbacks import check_callbacks, progress_of
+from sk_denoise.training._callbacks import check_callbacks, early_stopping_progress
 from sk_denoise.training._device import (
     PRECISIONS,
     has_bfloat16_units,
-    keep_on,
+    keep_on_device,
     resolve_device,
     resolve_precision,
 )
@@ -25,7 +25,7 @@ from sk_denoise.training._optimizers import (
     auto_patch_epochs,
     resolve_optimizer,
 )
-from sk_denoise.training._trainer import TrainingPlan, create_net, train
+from sk_denoise.training._trainer import TrainingPlan, create_net, run_training
 
 __all__ = [
     "LOSSES",
@@ -37,8 +37,8 @@ __all__ = [
     "CorruptedStream",
     "FixedRows",
     "LossTraits",
-    "Pairing",
-    "Rows",
+    "BatchTransform",
+    "BatchSource",
     "TrainingPlan",
     "Units",
     "auto_batch_size",
@@ -49,10 +49,10 @@ __all__ = [
     "check_loss",
     "create_net",
     "has_bfloat16_units",
-    "keep_on",
-    "progress_of",
+    "keep_on_device",
+    "early_stopping_progress",
     "resolve_device",
     "resolve_optimizer",
     "resolve_precision",
-    "train",
+    "run_training",
 ]

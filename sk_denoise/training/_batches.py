@@ -1,4 +1,4 @@
-"""Batches of rows or of streamed patches, corrupted afresh each time they are drawn."""
+"""Batches of rows or of streamed patches, with fresh noise at every draw."""
 
 from __future__ import annotations
 
@@ -11,36 +11,47 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sk_denoise._scaling import chunks_of
+from sk_denoise._scaling import iterate_chunks
 
-__all__ = ["BatchIterator", "CorruptedRows", "CorruptedStream", "FixedRows", "Pairing", "Patches", "Rows"]
+__all__ = [
+    "BatchIterator",
+    "BatchSource",
+    "BatchTransform",
+    "CorruptedRows",
+    "CorruptedStream",
+    "FixedRows",
+    "PatchSource",
+]
 
-ENTRIES_AT_ONCE = 2**16  # drawn together: enough to hide what every call costs, few enough for the cache
+# Entries of the batches that are drawn together: enough to hide the overhead of each call, few enough for
+# the cache
+ENTRIES_AT_ONCE = 2**16
 
-Batch = tuple[Tensor, ...]  # network input, network target and, where some count more, weights
+# Network input, network target and, optionally, weights in the loss
+Batch = tuple[Tensor, ...]
 Prepare = Callable[[Tensor], Tensor]
 Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass
-class Pairing:
-    """What samples go through on their way to the network.
+class BatchTransform:
+    """Augmentation, noise and preparation of samples on their way to the network.
 
     Attributes
     ----------
     corrupt : callable or None
-        The noise, in the user's unit; None where inputs are noisy already.
+        The noise, in the user's unit; None for inputs that are noisy already.
     prepare_input, prepare_target : callable
         From the user's unit and layout to the network's.
     generator : torch.Generator
         The source of noise and of augmentation, on the device of the batches.
     augment : callable or None
-        From ``(inputs, generator, *targets)`` to samples that were all moved in the same way.
+        From ``(inputs, generator, *targets)`` to samples that are all moved in the same way.
     weigh : callable or None
         From noisy and clean samples to the weight of each entry in the loss, in the network's layout.
-    tells_level : bool
-        Whether a map of the noise level follows the channels of the input: the root mean square of what
-        noise changed in the sample, in the network's unit.
+    adds_noise_map : bool
+        Whether a map of the noise level follows the channels of the input: the root mean square of the noise
+        in the sample, in the network's unit.
     """
 
     corrupt: Corrupt | None
@@ -49,29 +60,31 @@ class Pairing:
     generator: torch.Generator
     augment: Callable[..., Any] | None = None
     weigh: Callable[[Tensor, Tensor], Tensor] | None = None
-    tells_level: bool = False
+    adds_noise_map: bool = False
 
-    def fresh(self, inputs: Tensor, targets: Tensor) -> Batch:
-        """Return samples augmented and corrupted, as training wants them."""
+    def augment_and_corrupt(self, inputs: Tensor, targets: Tensor) -> Batch:
+        """Return a batch for training."""
         if self.augment is None:
-            return self.corrupted(inputs, targets)
+            return self.corrupt_and_prepare(inputs, targets)
         if targets is inputs:
             inputs = targets = self.augment(inputs, self.generator)
         else:
             inputs, targets = self.augment(inputs, self.generator, targets)
-        return self.corrupted(inputs, targets)
+        return self.corrupt_and_prepare(inputs, targets)
 
-    def corrupted(self, inputs: Tensor, targets: Tensor) -> Batch:
-        """Return samples corrupted, as validation wants them."""
+    def corrupt_and_prepare(self, inputs: Tensor, targets: Tensor) -> Batch:
+        """Return a batch for validation."""
         noisy = inputs if self.corrupt is None else self.corrupt(inputs, self.generator)
-        shown, aim = self.prepare_input(noisy), self.prepare_target(targets)
-        if self.tells_level:
-            shown = _with_level(shown, aim)
-        return (shown, aim) if self.weigh is None else (shown, aim, self.weigh(noisy, targets))
+        network_input, network_target = self.prepare_input(noisy), self.prepare_target(targets)
+        if self.adds_noise_map:
+            network_input = _with_noise_map(network_input, network_target)
+        if self.weigh is None:
+            return network_input, network_target
+        return network_input, network_target, self.weigh(noisy, targets)
 
 
-class Rows(Protocol):
-    """What a training run draws batches from."""
+class BatchSource(Protocol):
+    """Source of the batches of a training run."""
 
     def __len__(self) -> int: ...
 
@@ -85,23 +98,23 @@ class CorruptedRows(Dataset[Batch]):
     Attributes
     ----------
     inputs : Tensor of shape (n_samples, ...)
-        What the network is shown, before corruption, in the user's unit and type.
+        Input of the network before corruption, in the user's unit and type.
     targets : Tensor of shape (n_samples, ...)
-        What it should answer; ``inputs`` itself where these are clean.
+        Target of the network; ``inputs`` itself if these are clean.
     device : torch.device
-        Where batches are wanted, whether or not the rows are there.
-    pairing : Pairing
-        What they go through.
+        Device of the batches; the rows may lie on another one.
+    transform : BatchTransform
+        Noise and preparation of the rows.
     shuffle : torch.Generator
         The source of the order of the rows, on the CPU.
     weights : Tensor of shape (n_samples,), optional
-        What each row counts in the loss, beside ``inputs``.
+        Weight of each row in the loss, on the device of ``inputs``.
     """
 
     inputs: Tensor
     targets: Tensor
     device: torch.device
-    pairing: Pairing
+    transform: BatchTransform
     shuffle: torch.Generator
     weights: Tensor | None = None
 
@@ -109,33 +122,34 @@ class CorruptedRows(Dataset[Batch]):
         return len(self.inputs)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yield the batches of a pass, each row once, in a new order; small batches are drawn together."""
+        """Yield the batches of an epoch, each row once, in a new order."""
         order = torch.randperm(len(self), generator=self.shuffle).to(self.inputs.device)
         groups = grouped_sizes(len(self), batch_size, self.inputs[0].numel())
         for sizes, index in zip(groups, order.split([sum(sizes) for sizes in groups]), strict=True):
             yield from _divided(self.draw(index), sizes)
 
     def draw(self, index: Tensor) -> Batch:
-        """Return the rows at ``index``, augmented and corrupted afresh."""
-        inputs = targets = _sent(self.inputs.index_select(0, index), self.device)
+        """Return the rows at ``index`` with fresh augmentation and noise."""
+        # Each batch is prepared anew from rows in their own type, so that a float64 array is not copied.
+        inputs = targets = _on_device(self.inputs.index_select(0, index), self.device)
         if self.targets is not self.inputs:
-            targets = _sent(self.targets.index_select(0, index), self.device)
+            targets = _on_device(self.targets.index_select(0, index), self.device)
         weights = None if self.weights is None else self.weights.index_select(0, index)
-        return _weighed(self.pairing.fresh(inputs, targets), weights)
+        return _weighted(self.transform.augment_and_corrupt(inputs, targets), weights)
 
     def freeze(self) -> FixedRows:
         """Return all rows, corrupted once, in the network's unit and precision."""
-        target_chunks = chunks_of(self.targets)
+        target_chunks = iterate_chunks(self.targets)
         batches = [
-            self.pairing.corrupted(x.to(self.device), next(target_chunks).to(self.device))
-            for x in chunks_of(self.inputs)
+            self.transform.corrupt_and_prepare(x.to(self.device), next(target_chunks).to(self.device))
+            for x in iterate_chunks(self.inputs)
         ]
         sides = tuple(torch.cat(side) for side in zip(*batches, strict=True))
-        return FixedRows(*_weighed(sides, self.weights))
+        return FixedRows(*_weighted(sides, self.weights))
 
 
-class Patches(Protocol):
-    """What a stream is drawn from; see :class:`sk_denoise.datasets.RandomPatches`."""
+class PatchSource(Protocol):
+    """Source of patches, such as :class:`sk_denoise.datasets.RandomPatches`."""
 
     def __len__(self) -> int: ...
 
@@ -148,35 +162,41 @@ class CorruptedStream(Dataset[Batch]):
 
     Attributes
     ----------
-    patches : Patches
+    patches : PatchSource
         Draws the patches of an epoch, in blocks ``(inputs, targets)`` of any length.
-    device, pairing, shuffle
+    device, transform, shuffle
         As with :class:`CorruptedRows`.
     """
 
-    patches: Patches
+    patches: PatchSource
     device: torch.device
-    pairing: Pairing
+    transform: BatchTransform
     shuffle: torch.Generator
 
     def __len__(self) -> int:
         return len(self.patches)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yield the batches of a pass, of patches that are drawn afresh."""
+        """Yield the batches of an epoch, of fresh patches."""
         with closing(self.patches.draw(self.shuffle)) as blocks:
             held: list[tuple[Tensor, Tensor]] = []
-            for sizes in self._groups(batch_size):
-                inputs, targets = (_sent(side, self.device) for side in _next(blocks, held, sum(sizes)))
-                yield from _divided(self.pairing.fresh(inputs, targets), sizes)
-
-    def _groups(self, batch_size: int) -> list[list[int]]:
-        return grouped_sizes(len(self), batch_size, ENTRIES_AT_ONCE)  # patches are large
+            # Patches are large, so only one batch is drawn at once.
+            for sizes in grouped_sizes(len(self), batch_size, ENTRIES_AT_ONCE):
+                inputs, targets = (_on_device(side, self.device) for side in _next(blocks, held, sum(sizes)))
+                yield from _divided(self.transform.augment_and_corrupt(inputs, targets), sizes)
 
 
 @dataclass
 class FixedRows(Dataset[Batch]):
-    """Rows that are the same at every draw, as validation wants them."""
+    """Rows that are the same at every draw, for validation.
+
+    Attributes
+    ----------
+    inputs, targets : Tensor of shape (n_samples, ...)
+        Inputs and targets of the network, in its unit.
+    weights : Tensor, optional
+        Weights in the loss.
+    """
 
     inputs: Tensor
     targets: Tensor
@@ -196,13 +216,13 @@ class FixedRows(Dataset[Batch]):
 
 @dataclass
 class BatchIterator:
-    """What skorch iterates over in place of a DataLoader.
+    """Iterator of skorch in place of a DataLoader.
 
-    Every pass cuts the rows into batches of nearly equal size, none larger than ``batch_size``, so that
-    no small rest of rows weighs as much as a whole batch.
+    Every pass cuts the rows into batches of nearly equal size, none larger than ``batch_size``.
     """
 
-    dataset: Rows
+    # Else a small last batch would have the weight of a whole one.
+    dataset: BatchSource
     batch_size: int
 
     def __len__(self) -> int:
@@ -213,7 +233,17 @@ class BatchIterator:
 
 
 def grouped_sizes(n: int, batch_size: int, entries: int) -> list[list[int]]:
-    """Return the sizes of batches of nearly equal size, in groups that are drawn together."""
+    """Return batch sizes that are nearly equal, in groups to draw together.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    batch_size : int
+        Maximum size of a batch.
+    entries : int
+        Entries of a row.
+    """
     n_batches = -(-n // batch_size)
     size, rest = divmod(n, n_batches)
     sizes = [size + 1] * rest + [size] * (n_batches - rest)
@@ -226,35 +256,37 @@ def _divided(sides: Batch, sizes: list[int]) -> Iterator[Batch]:
     yield from zip(*(side.split(sizes) for side in sides), strict=True)
 
 
-def _weighed(batch: Batch, weights: Tensor | None) -> Batch:
-    """Return a batch whose rows count as much as the weights say."""
+def _weighted(batch: Batch, weights: Tensor | None) -> Batch:
+    """Return a batch with the weights of its rows in the loss."""
     if weights is None:
         return batch
-    noisy, clean, *of_entries = batch
-    of_rows = weights.to(clean).view(-1, *(1,) * (clean.ndim - 1))
-    return noisy, clean, of_rows * of_entries[0] if of_entries else of_rows
+    noisy, clean, *entry_weights = batch
+    row_weights = weights.to(clean).view(-1, *(1,) * (clean.ndim - 1))
+    return noisy, clean, row_weights * entry_weights[0] if entry_weights else row_weights
 
 
-def _with_level(noisy: Tensor, clean: Tensor) -> Tensor:
-    """Return noisy samples with the level of their noise, the same all over a sample, as a last channel."""
+def _with_noise_map(noisy: Tensor, clean: Tensor) -> Tensor:
+    """Return noisy samples with their noise level as a last, constant channel."""
     level = (noisy - clean).square().flatten(1).mean(1).sqrt()
     extended = noisy.new_empty(len(noisy), noisy.shape[1] + 1, *noisy.shape[2:])
     extended[:, :-1], extended[:, -1] = noisy, level[:, None, None]
     return extended
 
 
-def _sent(rows: Tensor, device: torch.device) -> Tensor:
+def _on_device(rows: Tensor, device: torch.device) -> Tensor:
     if rows.device == device:
         return rows
-    return rows.pin_memory().to(device, non_blocking=True)  # while the device still computes
+    # Pinned memory is sent while the device still computes.
+    return rows.pin_memory().to(device, non_blocking=True)
 
 
 def _next(
     blocks: Iterator[tuple[Tensor, Tensor]], held: list[tuple[Tensor, Tensor]], n: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the next n rows of a stream of blocks; what is left of a block is held for the next call."""
+    """Return the next n rows of a stream, and hold the rest of the block."""
     while sum(len(inputs) for inputs, _ in held) < n:
         held.append(next(blocks))
+    # Clean inputs stay their own targets, so that augmentation moves both in the same way.
     are_clean = all(targets is inputs for inputs, targets in held)
     inputs, targets = held[0] if len(held) == 1 else (torch.cat(side) for side in zip(*held, strict=True))
     rest = inputs[n:]

@@ -1,4 +1,4 @@
-"""Small skorch callbacks: what is recorded, shown, kept and stopped while a network trains."""
+"""Callbacks of a training run: history, schedule, best weights, early stopping."""
 
 from __future__ import annotations
 
@@ -26,34 +26,36 @@ __all__ = [
     "Progress",
     "Schedule",
     "StopTraining",
-    "Told",
+    "EpochHooks",
     "check_callbacks",
-    "progress_of",
+    "early_stopping_progress",
 ]
 
-STEPS_UNWATCHED = 50  # on a GPU, between two looks at the loss
-DIVERGED = 1e4  # times the loss before the first step
+# Steps between two reads of the loss on a GPU, which makes it wait
+STEPS_BETWEEN_READS = 50
+# Ratio of the loss to the first one at which a run has diverged
+DIVERGED_RATIO = 1e4
+# Weights as large as this have diverged: between layers, inputs are scaled
+MAX_WEIGHT = 1e6
 
 
-class StopTraining(Exception):  # noqa: N818 - a signal, not an error
-    """Ends a training run early, for good reason."""
-
-
-UNHEARD_OF = 1e6  # for a weight, between layers whose input is scaled
+# The name has no "Error" at its end, for it is a signal.
+class StopTraining(Exception):  # noqa: N818
+    """Signal that ends a training run early."""
 
 
 class EpochRecorder(Callback):
-    """Write the figures of each epoch into the history, and stop a run that diverges.
+    """Recorder of the figures of each epoch, which also stops a run that diverges.
 
-    They are mean losses and PSNR, whether a loss is the least so far, the last learning rate ("lr") and
-    seconds ("dur"), under the names that skorch's callbacks look for.
+    The history gets mean losses and PSNR, whether a loss is the lowest so far, the last learning rate ("lr")
+    and seconds ("dur"), under the names that skorch's callbacks read.
 
     Parameters
     ----------
     sample_psnr : callable
         From a batch's prediction and target to the PSNR of each of its samples.
     training_psnr : bool
-        Whether to take it on the training rows too.
+        Whether to record the PSNR of training rows too.
     """
 
     def __init__(self, sample_psnr: Callable[[Tensor, Tensor], Any], training_psnr: bool) -> None:
@@ -62,20 +64,23 @@ class EpochRecorder(Callback):
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.first_loss, self.steps = math.nan, 0
-        self.least = {
+        self.lowest = {
             name: min((epoch[name] for epoch in net.history if name in epoch), default=math.inf)
             for name in ("train_loss", "valid_loss")
         }
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.sums: dict[bool, list[Any]] = {True: [0, 0.0, 0.0], False: [0, 0.0, 0.0]}  # rows, loss, PSNR
-        net.history.new_batch()  # one for all, which some callbacks look for
+        # Sums of rows, loss and PSNR, for training and validation
+        self.sums: dict[bool, list[Any]] = {True: [0, 0.0, 0.0], False: [0, 0.0, 0.0]}
+        # Some callbacks of skorch read a batch in the history; one for the whole epoch is enough.
+        net.history.new_batch()
         self.began = time.perf_counter()
 
     def on_batch_end(self, net: NeuralNet, batch: Any = None, training: bool = False, **step: Any) -> None:
         loss, prediction = step["loss"].detach(), step["y_pred"].detach()
-        if loss.device.type == "cpu" or self.steps % STEPS_UNWATCHED == 0:
-            loss = loss.item()  # a GPU would wait for it
+        # Reading a number makes a GPU wait.
+        if loss.device.type == "cpu" or self.steps % STEPS_BETWEEN_READS == 0:
+            loss = loss.item()
             if training:
                 self._check_convergence(net, loss)
         self.steps += 1
@@ -92,8 +97,8 @@ class EpochRecorder(Callback):
             if rows:
                 mean, name_of_loss = float(loss / rows), f"{name}_loss"
                 net.history.record(name_of_loss, mean)
-                net.history.record(f"{name_of_loss}_best", mean < self.least[name_of_loss])
-                self.least[name_of_loss] = min(mean, self.least[name_of_loss])
+                net.history.record(f"{name_of_loss}_best", mean < self.lowest[name_of_loss])
+                self.lowest[name_of_loss] = min(mean, self.lowest[name_of_loss])
                 if training:
                     self._check_convergence(net, net.history[-1]["train_loss"])
                 if self.training_psnr or not training:
@@ -104,7 +109,7 @@ class EpochRecorder(Callback):
     def _check_convergence(self, net: NeuralNet, loss: float) -> None:
         if math.isnan(self.first_loss):
             self.first_loss = loss
-        if math.isfinite(loss) and loss <= DIVERGED * max(self.first_loss, 1e-3):
+        if math.isfinite(loss) and loss <= DIVERGED_RATIO * max(self.first_loss, 1e-3):
             return
         rate = net.optimizer_.param_groups[0].get("lr", math.nan)
         raise TrainingDivergedError(
@@ -114,40 +119,40 @@ class EpochRecorder(Callback):
         )
 
 
-def check_weights(net: NeuralNet) -> None:
-    """Refuse weights that the last step, whose loss nobody saw, has thrown out of all bounds."""
+def check_trained_weights(net: NeuralNet) -> None:
+    """Raise an error for weights that diverged in the last step."""
+    # The loss after the last step is never computed.
     largest = max(float(weight.detach().abs().max()) for weight in net.module_.parameters() if weight.numel())
-    unit = math.sqrt(max(1.0, net.history[0].get("train_loss", 1.0)))  # of targets, where they are not scaled
-    if not largest < UNHEARD_OF * unit:
+    # Targets that are not scaled need weights as large as they are, and the first loss is their mean square.
+    scale = math.sqrt(max(1.0, net.history[0].get("train_loss", 1.0)))
+    if not largest < MAX_WEIGHT * scale:
         raise TrainingDivergedError(
             f"Training diverged in its last step: weights reach {largest:.3g}. Lower learning_rate."
         )
 
 
 class AveragedWeights(Callback):
-    """Keep an exponential moving average of the weights, which validation and the end of the run take.
-
-    Early on the average is taken over fewer steps, or it would remember the first weights:
-    after n steps the decay is at most (1 + n) / (10 + n).
+    """Exponential moving average of the weights, for validation and prediction.
 
     Parameters
     ----------
     decay : float
-        What the average keeps of itself at each step, above 0 and below 1.
+        Share of the previous average at each step, above 0 and below 1.
     """
 
     def __init__(self, decay: float) -> None:
         self.decay = decay
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.model = AveragedModel(net.module_, multi_avg_fn=self._fold).eval()
+        self.model = AveragedModel(net.module_, multi_avg_fn=self._update).eval()
         net.averaging = self
 
     def on_batch_end(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
         if training:
             self.model.update_parameters(net.module_)
 
-    def _fold(self, averages: Any, weights: Any, n: Any) -> None:
+    def _update(self, averages: Any, weights: Any, n: Any) -> None:
+        # Early on the average is taken over fewer steps, or it would remember the first weights.
         decay = min(self.decay, (1 + int(n)) / (10 + int(n)))
         for average, weight in zip(averages, weights, strict=True):
             if average.is_floating_point():
@@ -156,8 +161,16 @@ class AveragedWeights(Callback):
                 average.copy_(weight)
 
 
-class Told(Callback):
-    """Tell others of each epoch, who end the run when they answer True."""
+class EpochHooks(Callback):
+    """Calls of two functions, before and after each epoch.
+
+    Parameters
+    ----------
+    begin : callable
+        Called without arguments.
+    end : callable
+        Called with the net; ends the run by returning True.
+    """
 
     def __init__(self, begin: Callable[[], None], end: Callable[[NeuralNet], bool]) -> None:
         self.begin = begin
@@ -171,8 +184,16 @@ class Told(Callback):
             raise StopTraining
 
 
-class StoppedBySkorch(Callback):
-    """skorch's ``EarlyStopping``, which stops a run as the user's Ctrl-C does, told from that."""
+class SkorchEarlyStoppingAdapter(Callback):
+    """Adapter of skorch's ``EarlyStopping`` to :class:`StopTraining`.
+
+    Parameters
+    ----------
+    stopping : skorch.callbacks.EarlyStopping
+        The callback of the user.
+    """
+
+    # skorch's stops a run by a KeyboardInterrupt, which would count as the user's Ctrl-C.
 
     def __init__(self, stopping: SkorchEarlyStopping) -> None:
         self.stopping = stopping
@@ -191,21 +212,29 @@ class StoppedBySkorch(Callback):
 
 
 def check_callbacks(callbacks: Any) -> tuple[list[Callback], list[Callable[..., Any]]]:
-    """Return the callbacks of skorch among those that a user passes, ready for a run, and the functions."""
+    """Check the callbacks of a user, and separate those of skorch from functions.
+
+    Returns
+    -------
+    list of skorch.callbacks.Callback
+        Ready for a run.
+    list of callable
+        Functions of the estimator and the number of the epoch.
+    """
     if callbacks is None:
         return [], []
     if not isinstance(callbacks, list | tuple):
         raise TypeError(
             f"callbacks must be a list of skorch callbacks and functions, or None, got {callbacks!r}."
         )
-    watchers, functions = [], []
+    skorch_callbacks, functions = [], []
     for callback in callbacks:
         if isinstance(callback, type):
             raise TypeError(
                 f"callbacks holds the class {callback.__name__}. Did you mean {callback.__name__}()?"
             )
         if isinstance(callback, Callback):
-            watchers.append(callback.initialize())
+            skorch_callbacks.append(callback.initialize())
         elif hasattr(callback, "on_fit_task_end"):
             raise TypeError(
                 f"{type(callback).__name__} is a callback of scikit-learn's. Pass it to set_callbacks(...) "
@@ -217,18 +246,21 @@ def check_callbacks(callbacks: Any) -> tuple[list[Callback], list[Callable[..., 
             raise TypeError(
                 f"callbacks must hold skorch callbacks and functions (estimator, epoch), got {callback!r}."
             )
-    stopping = [StoppedBySkorch(w) if isinstance(w, SkorchEarlyStopping) else w for w in watchers]
-    return stopping, functions
+    adapted = [
+        SkorchEarlyStoppingAdapter(callback) if isinstance(callback, SkorchEarlyStopping) else callback
+        for callback in skorch_callbacks
+    ]
+    return adapted, functions
 
 
 def monitored_loss(net: NeuralNet) -> float:
-    """Return the loss that tells how good the weights are: on validation rows where there are any."""
+    """Return the last loss on validation rows, or on training rows without these."""
     epoch = net.history[-1]
     return float(epoch["valid_loss"] if "valid_loss" in epoch else epoch["train_loss"])
 
 
-def progress_of(losses: Sequence[float], tol: float) -> tuple[float, int]:
-    """Return the least of the losses of epochs, and for how many epochs it has not fallen by ``tol``."""
+def early_stopping_progress(losses: Sequence[float], tol: float) -> tuple[float, int]:
+    """Return the lowest loss, and the number of epochs since one fell by ``tol``."""
     best, stale = math.inf, 0
     for loss in losses:
         stale = 0 if loss < best - tol else stale + 1
@@ -237,14 +269,14 @@ def progress_of(losses: Sequence[float], tol: float) -> tuple[float, int]:
 
 
 class BestWeights(Callback):
-    """Keep a copy of the weights of the best epoch so far; ``restore`` brings them back.
+    """Copy of the weights of the best epoch so far.
 
     Parameters
     ----------
     earlier : sequence of float
-        The losses of epochs before the run that goes on from them.
+        Losses of earlier epochs, for a run that continues them.
     weights : dict of str to Tensor, optional
-        The weights of the best of these, where they are not those that the run goes on from.
+        Weights of the best of these epochs, if they differ from those of the net.
     """
 
     def __init__(self, earlier: Sequence[float] = (), weights: dict[str, Tensor] | None = None) -> None:
@@ -263,24 +295,24 @@ class BestWeights(Callback):
             self._keep(net)
 
     def _keep(self, net: NeuralNet) -> None:
-        self.weights = copy.deepcopy(net.judged.state_dict())
+        self.weights = copy.deepcopy(net.evaluated_module.state_dict())
 
     def restore(self, net: NeuralNet) -> None:
-        """Give the network the weights of the best epoch so far."""
+        """Load the weights of the best epoch into the network."""
         net.module_.load_state_dict(self.weights)
 
 
 class EarlyStopping(Callback):
-    """Stop when the loss has not fallen by ``tol`` for ``patience`` epochs, as scikit-learn's MLPs do.
+    """End of a run after epochs without progress, as in scikit-learn's MLPs.
 
     Parameters
     ----------
     patience : int
         Epochs without progress after which the run stops.
     tol : float
-        The least fall that counts.
+        Minimum decrease of the loss that counts as progress.
     earlier : sequence of float
-        The losses of epochs before the run that goes on from them.
+        Losses of earlier epochs, for a run that continues them.
     """
 
     def __init__(self, patience: int, tol: float, earlier: Sequence[float] = ()) -> None:
@@ -293,63 +325,73 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         self.losses.append(monitored_loss(net))
-        if progress_of(self.losses, self.tol)[1] >= self.patience:
+        if early_stopping_progress(self.losses, self.tol)[1] >= self.patience:
             raise StopTraining
 
 
 class Schedule(Callback):
-    """Set the learning rate before every step, as a share of its start value.
+    """Schedule of the learning rate, set before every step.
 
     Parameters
     ----------
     name : str
         A name in :data:`SCHEDULES`.
-    rate : float
-        The learning rate to start from.
+    learning_rate : float
+        The highest learning rate.
     steps : int
         Number of steps of the whole run.
-    rise : int, default=0
-        In how many steps the rate rises at least, but where it is constant.
-    done : int, default=0
-        How many of the steps were made before.
+    warm_up_steps : int, default=0
+        Minimum number of steps in which the learning rate rises, unless it is constant.
+    steps_done : int, default=0
+        Number of steps of earlier parts of the run.
     """
 
-    def __init__(self, name: str, rate: float, steps: int, rise: int = 0, done: int = 0) -> None:
+    def __init__(
+        self, name: str, learning_rate: float, steps: int, warm_up_steps: int = 0, steps_done: int = 0
+    ) -> None:
         self.name = name
-        self.rate = rate
+        self.learning_rate = learning_rate
         self.steps = steps
-        self.rise = rise
-        self.done = done
+        self.warm_up_steps = warm_up_steps
+        self.steps_done = steps_done
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.step = self.done
-
-        if self.name == "constant":  # set once, so that callbacks may change it
-            self._set(net, self.rate)
+        self.step = self.steps_done
+        # A constant learning rate is set once, so that callbacks of the user may change it.
+        if self.name == "constant":
+            self._set(net, self.learning_rate)
 
     def on_batch_begin(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
         if not training or self.name == "constant":
             return
-        share = min(SCHEDULES[self.name](self.step, self.steps), (self.step + 1) / (1 + self.rise))
-        self._set(net, self.rate * share)
+        share = min(SCHEDULES[self.name](self.step, self.steps), (self.step + 1) / (1 + self.warm_up_steps))
+        self._set(net, self.learning_rate * share)
         self.step += 1
 
-    def _set(self, net: NeuralNet, rate: float) -> None:
+    def _set(self, net: NeuralNet, learning_rate: float) -> None:
         for group in net.optimizer_.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate
 
 
 class Progress(Callback):
-    """Show the run as one line that updates, on 80 columns: epoch, time left, losses, PSNR."""
+    """Progress of a run in one line that updates: epoch, time left, losses, PSNR.
+
+    Parameters
+    ----------
+    epochs : int
+        Number of epochs of the whole run.
+    epochs_done : int, default=0
+        Number of epochs of earlier parts of the run.
+    """
 
     line = "epoch {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
-    def __init__(self, epochs: int, done: int = 0) -> None:
+    def __init__(self, epochs: int, epochs_done: int = 0) -> None:
         self.epochs = epochs
-        self.done = done
+        self.epochs_done = epochs_done
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.bar = tqdm(total=self.epochs, initial=self.done, bar_format=self.line, dynamic_ncols=True)
+        self.bar = tqdm(total=self.epochs, initial=self.epochs_done, bar_format=self.line, dynamic_ncols=True)
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         epoch = net.history[-1]

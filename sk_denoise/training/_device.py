@@ -1,26 +1,30 @@
-"""Where a network is trained, and in which precision."""
+"""Device and precision of a training run."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PRECISIONS", "has_bfloat16_units", "keep_on", "resolve_device", "resolve_precision"]
+__all__ = ["PRECISIONS", "has_bfloat16_units", "keep_on_device", "resolve_device", "resolve_precision"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-SHARE_FOR_DATA = 0.5  # of the free memory of a GPU
-WORTH_HALVING = 2e8  # operations of a step; smaller ones lose in conversions what their products gain
+# Share of the free memory of a GPU that data may take
+SHARE_FOR_DATA = 0.5
+# Operations of a step from which bfloat16 is faster; smaller steps lose more in conversions than products
+# gain
+FLOPS_WORTH_HALVING = 2e8
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the device of this name; "auto" is a CUDA GPU where there is one, else the CPU."""
+    """Return the device of this name; "auto" prefers a CUDA GPU to the CPU."""
     if isinstance(device, str) and device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
         torch.empty(0, device=resolved)
+        # Torch creates tensors on these devices, but they hold no values.
         if resolved.type == "meta" or (resolved.type == "cpu" and (resolved.index or 0) > 0):
-            raise RuntimeError(f"{resolved} holds no numbers.")  # torch makes tensors there, and no answers
+            raise RuntimeError(f"{resolved} holds no numbers.")
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f'device={device!r} cannot be used here: {str(error).splitlines()[0]} Use "auto", "cpu" or '
@@ -29,10 +33,10 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return resolved
 
 
-def keep_on(device: torch.device, *sides: Tensor) -> list[Tensor]:
-    """Return tensors on the device where they fit beside a network, else as they are.
+def keep_on_device(device: torch.device, *sides: Tensor) -> list[Tensor]:
+    """Return tensors on a GPU if they fit into half of its memory, else as they are.
 
-    One that is given twice stays one.
+    Batches of other tensors are sent one by one. A tensor that is given twice stays one.
     """
     kept = {id(side): side for side in sides}
     if device.type == "cuda" and sum(side.nbytes for side in kept.values()) <= SHARE_FOR_DATA * _free(device):
@@ -48,19 +52,19 @@ def _free(device: torch.device) -> int:
 def resolve_precision(
     precision: str, module: nn.Module, input_shape: tuple[int, ...], device: torch.device, step: float
 ) -> str:
-    """Return the type that the layers of a network compute in while it learns.
+    """Return the type in which the layers of a network compute during training.
 
     Parameters
     ----------
     precision : str
-        A name in :data:`PRECISIONS`. "auto" takes bfloat16 on a processor that has units for it, for large
-        steps of a network that can.
+        A name in :data:`PRECISIONS`. "auto" takes bfloat16 for large steps on a processor with units for it,
+        if the network supports it.
     module : Module
         The network, on ``device``.
     input_shape : tuple of int
-        Shape of one sample as the network sees it.
+        Shape of one sample as the network receives it.
     device : torch.device
-        Where the network is trained.
+        Device of the training.
     step : float
         Floating-point operations of a step.
 
@@ -69,7 +73,7 @@ def resolve_precision(
     str
         "float32" or "bfloat16".
     """
-    gains = step >= WORTH_HALVING and has_bfloat16_units(device)
+    gains = step >= FLOPS_WORTH_HALVING and has_bfloat16_units(device)
     if precision == "float32" or (precision == "auto" and not gains):
         return "float32"
     if _works_in_bfloat16(module, input_shape, device):
@@ -83,7 +87,8 @@ def resolve_precision(
 
 
 def _works_in_bfloat16(module: nn.Module, input_shape: tuple[int, ...], device: torch.device) -> bool:
-    """Return whether all layers of a module, which may be a user's, take what those before give."""
+    """Return whether a trial pass of a module succeeds in bfloat16."""
+    # Layers of a module of the user may convert types in any way, so only a pass can decide.
     probe = torch.zeros(2, *input_shape, dtype=torch.float32, device=device)
     try:
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
@@ -93,26 +98,25 @@ def _works_in_bfloat16(module: nn.Module, input_shape: tuple[int, ...], device: 
 
 
 def has_bfloat16_units(device: torch.device) -> bool:
-    """Return whether bfloat16 is known to be faster than float32 there."""
+    """Return whether bfloat16 is known to be faster than float32 on a device."""
     return device.type == "cpu" and _has_units()
 
 
 def _has_units() -> bool:
-    """Return whether the processor multiplies faster in bfloat16.
-
-    AMX does. AVX512-BF16 does on AMD's processors; on Intel's, which have it without AMX in many virtual
-    machines, it is slower than float32 (``benchmarks/precision.py``).
-    """
+    """Return whether the processor multiplies faster in bfloat16."""
+    # AMX is faster, and so is AVX512-BF16 on AMD's processors. On Intel's, which have it without AMX in many
+    # virtual machines, it is slower than float32 (benchmarks/precision.py).
     if _has("amx_tile"):
         return True
-    return _has("avx512_bf16") and "Intel" not in _name_of_processor()
+    return _has("avx512_bf16") and "Intel" not in _processor_name()
 
 
 def _has(unit: str) -> bool:
     return bool(getattr(torch.cpu, f"_is_{unit}_supported", bool)())
 
 
-def _name_of_processor() -> str:
-    """Return what torch calls it; the lowest version has no name for it."""
+def _processor_name() -> str:
+    """Return the name of the processor, or nothing if torch has none."""
+    # The lowest supported version of torch has no such function.
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return str(known.get("cpu_name", ""))

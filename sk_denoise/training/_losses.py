@@ -1,45 +1,94 @@
-"""Losses: what a network is trained to make small.
-
-A loss is a name in the registry, a mix ``{name: weight, ...}``, or anyone's function of output and target.
-"""
+"""Losses by name, as a mix ``{name: weight, ...}``, or as a function of the user."""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d
 
 from sk_denoise._registry import LOSSES, LossEntry, LossTraits, load_entry
+from sk_denoise._scaling import FINITE_TENSOR
+from sk_denoise._schema import NUMBER, POSITIVE_NUMBER, Rule
 from sk_denoise._validation import check_one_of
-from sk_denoise.training._similarity import Units
 
 __all__ = [
     "LOSSES",
     "LossTraits",
+    "MultiScaleSimilarityLoss",
+    "SimilarityLoss",
     "Units",
     "build_criterion",
     "check_loss",
 ]
 
-CHARBONNIER_WIDTH = 2.0**-10  # the papers' 1e-3, with a square that has an exact root: right answers give 0
-LEAST_INTENSITY = 1e-6  # below the steps of 16 bits; slopes stay within a million
+# Width of the bend of the Charbonnier loss: the papers' 1e-3, but with a square that has an exact root, so
+# that a perfect output gives 0
+CHARBONNIER_WIDTH = 2.0**-10
+# Lowest intensity in the Kullback-Leibler divergence: below the steps of 16 bits, and gradients stay within
+# a million
+MIN_INTENSITY = 1e-6
+
+# Side of the Gaussian window of SSIM and its standard deviation, in pixels
+WINDOW = 11
+WINDOW_DEVIATION = 1.5
+# Stability constants of brightness and of contrast, for data of range one
+STABILITY = (0.01**2, 0.03**2)
+# Powers of the scales of MS-SSIM, from the finest to the coarsest
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+# Lowest mean of a scale: towards zero the gradients of powers below one have no limit
+MIN_SCALE_MEAN = 0.01
 
 
-# Losses with a name -----------------------------------------------------------------------------------
+# Unit of the network ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Relation between the units of network and data.
+
+    ``data = output * spread + center``. By default both are the same and the data lie in [0, 1].
+
+    Attributes
+    ----------
+    center, spread : Tensor
+        In the unit of the data, of a shape that broadcasts against a batch ``(n, channels, height, width)``
+        or ``(n, features)``.
+    low : float
+        Black of the clean data, in their unit.
+    data_range : float
+        Distance from black to white, above 0, in the same unit.
+    """
+
+    # Saved files hold this name.
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "center": FINITE_TENSOR,
+        "spread": FINITE_TENSOR,
+        "low": NUMBER,
+        "data_range": POSITIVE_NUMBER,
+    }
+    center: Tensor = field(default_factory=lambda: torch.zeros(()))
+    spread: Tensor = field(default_factory=lambda: torch.ones(()))
+    low: float = 0.0
+    data_range: float = 1.0
+
+
+# Losses of entries ------------------------------------------------------------------------------------
 
 
 class ByEntry(nn.Module):
-    """A loss that compares entry by entry, of batches of any shape, and takes the mean.
+    """The mean of a loss of entries, for batches of any shape.
 
     Parameters
     ----------
     function : callable
-        Like those of :mod:`torch.nn.functional`: takes output, target and ``reduction``, "mean" or "none".
+        Takes output, target and ``reduction``, "mean" or "none", as in :mod:`torch.nn.functional`.
     """
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
@@ -52,17 +101,17 @@ class ByEntry(nn.Module):
         Parameters
         ----------
         output, target : Tensor
-            What the network gives and what it should, of the same shape.
+            Output of the network and its target, of the same shape.
         weight : Tensor, optional
-            What each entry counts, of a shape that broadcasts against theirs. The sum of weighted entries is
-            divided by their number, and not by the sum of the weights: what an entry counts does not depend
-            on how many others count more. So corrupted entries are emphasised in P. Vincent et al., "Stacked
+            Weight of each entry, of a shape that broadcasts against theirs. The sum of weighted entries is
+            divided by their number, and not by the sum of the weights, so that the weight of an entry does
+            not depend on the others. So corrupted entries are emphasised in P. Vincent et al., "Stacked
             denoising autoencoders", JMLR 11 (2010), section 4.
 
         Returns
         -------
         Tensor of shape ()
-            At least 0, which a right answer gives.
+            At least 0; a perfect output gives 0.
         """
         if weight is None:
             return self.function(output, target)
@@ -70,30 +119,30 @@ class ByEntry(nn.Module):
 
 
 def charbonnier_loss(output: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """Return sqrt(d^2 + w^2) - w of errors d, or its mean: absolute error, smooth around 0.
+    """Return sqrt(d^2 + w^2) - w of errors d: the absolute error, smooth around 0.
 
     P. Charbonnier et al., "Two deterministic half-quadratic regularization algorithms for computed imaging",
-    ICIP (1994); W.-S. Lai et al., "Deep Laplacian pyramid networks", CVPR (2017), whose w is 0.001. They do
-    not take w off, which changes no slope.
+    ICIP (1994); W.-S. Lai et al., "Deep Laplacian pyramid networks", CVPR (2017), with a w of 0.001. They do
+    not subtract w, which changes no gradient.
     """
     each = (output - target).square().add(CHARBONNIER_WIDTH**2).sqrt()
     return (each.mean() if reduction == "mean" else each) - CHARBONNIER_WIDTH
 
 
 class BinaryCrossEntropy(nn.Module):
-    """Mean binary cross-entropy of probabilities, of any shape, with targets in [0, 1] of the same."""
+    """Mean binary cross-entropy of probabilities, with targets in [0, 1]."""
 
     def forward(self, probability: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Map two batches to one number, at least 0; ``weight`` is that of :class:`ByEntry`."""
+        """Map two batches to one number, at least 0; ``weight`` as with :class:`ByEntry`."""
         loss: Tensor = _CrossEntropy.apply(probability, target, weight)
         return loss
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Mean binary cross-entropy of probabilities, several times as fast on a CPU as torch's own.
+    """Mean binary cross-entropy, six times as fast on a CPU as torch's own."""
 
-    Torch takes its logarithms one by one. As there, they are held at -100 and above, and p (1 - p) at 1e-12.
-    """
+    # Torch takes its logarithms one by one. As there, they are at least -100, and p (1 - p) is at least
+    # 1e-12.
 
     @staticmethod
     def forward(ctx: Any, probability: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
@@ -111,15 +160,15 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 class KullbackLeibler(nn.Module):
-    """Mean generalised Kullback-Leibler divergence of intensities in [0, 1]: t log(t / p) - t + p.
+    """Mean generalised Kullback-Leibler divergence of intensities in [0, 1].
 
-    With the target t and the output p, this is Csiszar's I-divergence: at least 0, and 0 only where p is t.
-    Up to terms without p it is the negative log-likelihood of photon counts with the mean p (a Poisson
-    distribution), so the same error counts more in the dark. Keras' ``kl_divergence`` lacks the terms
-    without a logarithm. It compares distributions, which sum to one; images do not, and for them it falls
-    below 0 and is least where the whole answer is white.
+    With the target t and the output p, t log(t / p) - t + p is Csiszar's I-divergence: at least 0, and 0
+    only if p is t. Up to terms without p it is the negative log-likelihood of photon counts with the mean p
+    (a Poisson distribution), so the same error has more weight in the dark. Keras' ``kl_divergence`` lacks
+    the terms without a logarithm. It compares distributions, which sum to one; images do not, and for them
+    it falls below 0 and is lowest for an all-white output.
 
-    Target and output count as 1e-6 where they are less.
+    Values below 1e-6 count as 1e-6.
 
     References
     ----------
@@ -128,20 +177,20 @@ class KullbackLeibler(nn.Module):
     """
 
     def forward(self, intensity: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Map two batches to one number, at least 0; ``weight`` is that of :class:`ByEntry`."""
+        """Map two batches to one number, at least 0; ``weight`` as with :class:`ByEntry`."""
         loss: Tensor = _Divergence.apply(intensity, target, weight)
         return loss
 
 
 class _Divergence(torch.autograd.Function):
-    """Mean generalised divergence with one logarithm; torch's ``xlogy`` takes five times as long.
+    """Mean generalised divergence with one logarithm."""
 
-    Like that of the cross-entropy, the slope goes on where an output is held, so that it can come back.
-    """
+    # Torch's xlogy takes five times as long. As with the cross-entropy, outputs beyond the limit keep a
+    # gradient, so that they can return.
 
     @staticmethod
     def forward(ctx: Any, intensity: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-        output, target = intensity.clamp(min=LEAST_INTENSITY), target.clamp(min=LEAST_INTENSITY)
+        output, target = intensity.clamp(min=MIN_INTENSITY), target.clamp(min=MIN_INTENSITY)
         ratio = target / output
         ctx.save_for_backward(ratio, weight)
         return _weighted_mean(ratio.log().mul_(target).sub_(target).add_(output), weight)
@@ -153,14 +202,177 @@ class _Divergence(torch.autograd.Function):
 
 
 def _weighted_mean(each: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the mean of entries, which are overwritten."""
+    """Return the mean of entries, and overwrite them."""
     return each.mean() if weight is None else each.mul_(weight).mean()
 
 
 def _weighted_slope(slope: Tensor, weight: Tensor | None, gradient: Tensor) -> Tensor:
-    """Return the gradient of a mean whose entries have this slope, which is overwritten."""
+    """Return the gradient of the mean of entries from theirs, and overwrite it."""
     slope.mul_(gradient / slope.numel())
     return slope if weight is None else slope.mul_(weight)
+
+
+# Losses of images -------------------------------------------------------------------------------------
+
+
+class SimilarityLoss(nn.Module):
+    """One minus the structural similarity (SSIM) of images.
+
+    The mean over samples and channels. Images are compared in the unit of the data, brought to [0, 1]: SSIM
+    changes when channels are scaled. As in the paper, the window is a Gaussian of 1.5 pixels cut to 11,
+    moments are not corrected for the sample, and windows lie within the image. The window of smaller images
+    is cut further, to the largest odd side that fits, and sums to one again.
+    (:func:`sk_denoise.metrics.ssim` takes a uniform window for them.) At sides of 1 or 2 pixels brightness
+    alone is compared.
+
+    Computed in single precision at least, also under autocast. Targets get no gradient.
+
+    Parameters
+    ----------
+    units : Units
+        Black and white in the unit of the network.
+
+    References
+    ----------
+    Z. Wang, A. C. Bovik, H. R. Sheikh and E. P. Simoncelli, "Image quality assessment: from error visibility
+    to structural similarity", IEEE Transactions on Image Processing 13 (2004).
+    """
+
+    gain: Tensor
+    offset: Tensor
+
+    def __init__(self, units: Units) -> None:
+        super().__init__()
+        self.register_buffer("gain", (units.spread / units.data_range).float())
+        self.register_buffer("offset", ((units.center - units.low) / units.data_range).float())
+
+    def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Map two batches of images to one number from 0 to 2.
+
+        Parameters
+        ----------
+        output, target : Tensor of shape (n, channels, height, width)
+            Output of the network and its target.
+        weight : Tensor of shape (n, 1, 1, 1), optional
+            Weight of each sample. The weighted sum is divided by the number of samples.
+
+        Returns
+        -------
+        Tensor of shape ()
+        """
+        # bfloat16 has too few digits for a variance, a small difference of squares.
+        with torch.autocast(output.device.type, enabled=False):
+            each = 1 - self.similarity(self._stacked(output), self._stacked(target.detach()))
+        return each.mean() if weight is None else (each.view(len(output), -1) * weight.view(-1, 1)).mean()
+
+    def similarity(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the similarity of each image of stacks ``(1, images, height, width)``."""
+        return _local_similarity(output, target)[0]
+
+    def _stacked(self, images: Tensor) -> Tensor:
+        """Return a stack ``(1, n * channels, height, width)`` of images in [0, 1]."""
+        if images.dtype != torch.float64:
+            images = images.float()
+        stack = (images * self.gain + self.offset).flatten(0, 1)[None]
+        # A CPU blurs many times as fast if the same pixel of all images lies side by side. A GPU would leave
+        # that to cuDNN, which rounds to TensorFloat-32; with whole images torch's own kernels compute it.
+        on_cpu = stack.device.type == "cpu"
+        return stack.contiguous(memory_format=torch.channels_last if on_cpu else torch.contiguous_format)
+
+
+class MultiScaleSimilarityLoss(SimilarityLoss):
+    """One minus the multi-scale structural similarity (MS-SSIM) of images.
+
+    The mean over samples and channels. Contrast and structure are compared at up to five scales, each half
+    as fine as the one before (means of 2 x 2 pixels; an odd last row or column is left out), and brightness
+    at the last. The similarity is the product of the scales' means to the powers of the paper.
+
+    There are as many scales as keep both sides at 11 pixels or more: five from 176 pixels on, four from 88,
+    three from 44, two from 22, one below. The powers of fewer than five are scaled to sum to one. With one
+    scale this is :class:`SimilarityLoss`. With several, a mean below 0.01 counts as 0.01, because negative
+    numbers have no such powers; its gradient stays, so that a wrong output can recover.
+
+    Parameters
+    ----------
+    units : Units
+        Black and white in the unit of the network.
+
+    References
+    ----------
+    Z. Wang, E. P. Simoncelli and A. C. Bovik, "Multiscale structural similarity for image quality
+    assessment", Asilomar Conference on Signals, Systems and Computers (2003).
+    """
+
+    def similarity(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the similarity of each image of stacks ``(1, images, height, width)``."""
+        n_scales = _scales_within(min(output.shape[-2:]))
+        whole, contrast = _local_similarity(output, target)
+        if n_scales == 1:
+            return whole
+        factors = [contrast]
+        for _ in range(1, n_scales):
+            output, target = avg_pool2d(output, 2), avg_pool2d(target, 2)
+            whole, contrast = _local_similarity(output, target)
+            factors.append(contrast)
+        # Brightness is compared at the coarsest scale alone.
+        factors[-1] = whole
+        weights = output.new_tensor(SCALE_WEIGHTS[:n_scales])
+        means = torch.stack(factors, dim=-1)
+        # The values of the clamp, with the gradients of the means
+        clamped = means + (means.clamp(min=MIN_SCALE_MEAN) - means).detach()
+        return (clamped.log() * (weights / weights.sum())).sum(dim=-1).exp()
+
+
+def _scales_within(side: int) -> int:
+    """Return the number of scales with a side of at least a window, at least one."""
+    return max(1, sum(side >> halvings >= WINDOW for halvings in range(len(SCALE_WEIGHTS))))
+
+
+def _local_similarity(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the local similarity of each image of two stacks, averaged over windows.
+
+    Parameters
+    ----------
+    output, target : Tensor of shape (1, images, height, width)
+        The stacks.
+
+    Returns
+    -------
+    Tensor of shape (images,)
+        Mean similarity.
+    Tensor of shape (images,)
+        The same without brightness: contrast and structure.
+    """
+    taps = _gaussian_taps(min(WINDOW, *output.shape[-2:])).to(output)
+    squares = torch.addcmul(target * target, output, output)
+    mean_target = _blurred(target, taps)
+    # The two variances only occur as their sum, so three blurs suffice, in one call.
+    blurred = _blurred(torch.cat([output, output * target, squares], dim=1), taps)
+    mean_output, mean_product, mean_squares = blurred.chunk(3, dim=1)
+    products = mean_output * mean_target
+    squared_means = torch.addcmul(mean_target * mean_target, mean_output, mean_output)
+    covariance = mean_product - products
+    # Rounding leads a little below zero.
+    variances = (mean_squares - squared_means).clamp(min=0)
+    brightness_constant, contrast_constant = STABILITY
+    brightness = (2 * products + brightness_constant) / (squared_means + brightness_constant)
+    contrast = (2 * covariance + contrast_constant) / (variances + contrast_constant)
+    return (brightness * contrast).mean(dim=(0, 2, 3)), contrast.mean(dim=(0, 2, 3))
+
+
+def _gaussian_taps(side: int) -> Tensor:
+    """Return the Gaussian window along one axis, of the largest odd length."""
+    radius = (side - 1) // 2
+    distances = torch.arange(-radius, radius + 1, dtype=torch.float64) / WINDOW_DEVIATION
+    return torch.softmax(-distances.square() / 2, dim=0)
+
+
+def _blurred(images: Tensor, taps: Tensor) -> Tensor:
+    """Return weighted means of the windows that lie within the images."""
+    n_images = images.shape[1]
+    columns = taps.view(1, 1, -1, 1).repeat(n_images, 1, 1, 1)
+    rows = columns.mT.contiguous()
+    return conv2d(conv2d(images, columns, groups=n_images), rows, groups=n_images)
 
 
 # Losses that are made of others -----------------------------------------------------------------------
@@ -174,7 +386,7 @@ class Mix(nn.Module):
     losses : sequence of Module
         The losses.
     weights : sequence of float
-        What each counts.
+        Weight of each.
     """
 
     def __init__(self, losses: Sequence[nn.Module], weights: Sequence[float]) -> None:
@@ -183,33 +395,34 @@ class Mix(nn.Module):
         self.weights = list(weights)
 
     def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Map two batches to one number; ``weight`` is that of :class:`ByEntry`, for losses that take it."""
+        """Map two batches to one number; ``weight`` as with :class:`ByEntry`."""
         batches = (output, target) if weight is None else (output, target, weight)
         parts = zip(self.weights, self.losses, strict=True)
         return torch.stack([share * loss(*batches) for share, loss in parts]).sum()
 
 
 class CustomLoss(nn.Module):
-    """A user's function of output and target, whose answer is checked.
+    """A function of the user, with a check of its result.
 
     Parameters
     ----------
     function : callable
-        From two batches in the unit of the network to a tensor of shape (). A copy is kept, because training
-        may move a module to another device.
+        From output and target, in the unit of the network, to a tensor of shape ().
     """
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
+        # Training may move a module to another device, and the user's should stay.
         self.function = copy.deepcopy(function)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Map two batches to one number."""
         loss = self.function(output, target)
         if not (isinstance(loss, Tensor) and loss.numel() == 1):
-            came = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+            result = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
             raise ValueError(
-                f"loss={self.function!r} must return one number as a tensor, got {came}. Take the mean, say."
+                f"loss={self.function!r} must return one number as a tensor, got {result}. "
+                "Take the mean, say."
             )
         return loss.reshape(())
 
@@ -218,25 +431,25 @@ class CustomLoss(nn.Module):
 
 
 def check_loss(loss: object) -> LossTraits:
-    """Check what a user may pass as ``loss``, and return what a fit must know of it.
+    """Check the parameter ``loss`` of an estimator, and return its traits.
 
     Parameters
     ----------
     loss : object
-        A name in :data:`LOSSES`, a dict of names and weights above 0, or a function of output and target, of
-        which nothing is known.
+        A name in :data:`LOSSES`, a dict of names and weights above 0, or a function of output and target,
+        which has the default traits.
 
     Returns
     -------
     LossTraits
-        Of a mix: on the unit interval or for images only as soon as one part is, by entry where all are.
+        A mix is on the unit interval or for images only if any part is, and by entry or by sample if all are.
 
     Raises
     ------
     ValueError
         For an unknown name, a mix of nothing, or a weight that is not a finite number above 0.
     TypeError
-        For anything else, a class among it.
+        For anything else, such as a class.
     """
     if isinstance(loss, str):
         return check_one_of(loss, LOSSES, "loss")
@@ -260,19 +473,19 @@ def check_loss(loss: object) -> LossTraits:
 
 
 def build_criterion(loss: Any, units: Units) -> nn.Module:
-    """Return a fresh loss for a network whose unit relates to the data in this way.
+    """Create the module of a loss.
 
     Parameters
     ----------
     loss : str, mapping or callable
-        What :func:`check_loss` lets pass.
+        A loss that passes :func:`check_loss`.
     units : Units
-        For the losses that compare in the unit of the data. Functions of a user do it in that of the network.
+        Unit of the network. Losses of images compare in the unit of the data, others in that of the network.
 
     Returns
     -------
     Module
-        Takes output and target, and a weight for each entry where the traits say so.
+        Takes output and target, and weights if the traits allow them.
     """
     if isinstance(loss, str):
         return _build(LOSSES[loss], units)
@@ -282,7 +495,7 @@ def build_criterion(loss: Any, units: Units) -> nn.Module:
 
 
 def _build(entry: LossEntry, units: Units) -> nn.Module:
-    """Return a loss of the table."""
+    """Create a loss of the table."""
     loss = load_entry(entry)
     if not isinstance(loss, type):
         return ByEntry(loss)
@@ -291,7 +504,7 @@ def _build(entry: LossEntry, units: Units) -> nn.Module:
 
 
 def _check_mix(mix: Mapping[Any, Any]) -> list[LossEntry]:
-    """Return the losses that a mix names."""
+    """Check a mix, and return the entries of its losses."""
     if not mix:
         raise ValueError(f"A mix of losses needs at least one, got loss={mix!r}.")
     for name, weight in mix.items():

@@ -1,4 +1,4 @@
-"""Optimizers by name or class, with a default rate that suits them."""
+"""Optimizers, learning-rate schedules, and defaults by the number of samples."""
 
 from __future__ import annotations
 
@@ -25,6 +25,25 @@ __all__ = [
 ]
 
 
+T = TypeVar("T")
+
+# Values for fewer samples than the key
+BATCH_SIZES = {1_000: 32, 10_000: 64, math.inf: 128}
+WEIGHT_DECAYS = {1_000: 0.3, 10_000: 0.2, math.inf: 0.0}
+# Steps that small data need, and limits to the epochs
+STEPS, MIN_EPOCHS, MAX_EPOCHS = 2_500, 10, 500
+# Share of the steps in which the learning rate rises, and the maximum number of these steps: the first
+# steps, in which gradients are large, would push rectified codes below zero for good.
+WARM_UP = 0.1, 100
+# Share of the learning rate at the end of an exponential fall
+EXPONENTIAL_END = 0.01
+# Share of the steps in which the learning rate rises, and the share of it at the start
+ONE_CYCLE = 0.3, 0.04
+
+# From a step and the number of steps to the share of the learning rate
+SCHEDULES: _registry.LazyTable[Callable[[int, int], float]] = _registry.LazyTable(_registry.SCHEDULES)
+
+
 def resolve_optimizer(
     optimizer: str | type[Optimizer],
     learning_rate: float | None,
@@ -32,15 +51,30 @@ def resolve_optimizer(
     *,
     n_samples: int,
 ) -> tuple[type[Optimizer], dict[str, Any]]:
-    """Return an optimizer's class and arguments.
+    """Return the class and the arguments of an optimizer.
 
-    A class of torch that stands in the table gets the rate of the table, one that does not the default
-    of its own constructor. Automatic weight decay is that of AdamW, which does not mix it into the
-    gradient; other optimizers get none.
+    Parameters
+    ----------
+    optimizer : str or type
+        A name in :data:`OPTIMIZERS` or a class of torch.
+    learning_rate : float or None
+        Learning rate; None takes that of the table, or the default of the constructor for a class that the
+        table lacks.
+    weight_decay : float or "auto"
+        Weight decay; "auto" is for AdamW alone.
+    n_samples : int
+        Number of training samples.
+
+    Returns
+    -------
+    type
+        The class.
+    dict
+        The arguments of its constructor, besides the weights.
     """
     if isinstance(optimizer, str):
         entry = check_one_of(optimizer, OPTIMIZERS, "optimizer")
-        kind, rate, arguments = load_entry(entry), entry.learning_rate, dict(entry.arguments)
+        kind, default_rate, arguments = load_entry(entry), entry.learning_rate, dict(entry.arguments)
     elif not issubclass(optimizer, Optimizer):
         raise TypeError(f"optimizer must be a name or a class of torch.optim, got {optimizer!r}.")
     else:
@@ -48,21 +82,15 @@ def resolve_optimizer(
             load_entry(entry): entry.learning_rate for entry in OPTIMIZERS.values()
         }
         kind, arguments = optimizer, {}
-        own = getattr(inspect.signature(optimizer).parameters.get("lr"), "default", None)
-        rate = rates.get(kind, own if isinstance(own, float | int) else 1e-3)
-    arguments["lr"] = float(rate if learning_rate is None else learning_rate)
+        own_rate = getattr(inspect.signature(optimizer).parameters.get("lr"), "default", None)
+        default_rate = rates.get(kind, own_rate if isinstance(own_rate, float | int) else 1e-3)
+    arguments["lr"] = float(default_rate if learning_rate is None else learning_rate)
     if weight_decay != "auto":
         arguments["weight_decay"] = float(weight_decay)
+    # Other optimizers mix weight decay into the gradient.
     elif kind is torch.optim.AdamW:
         arguments["weight_decay"] = auto_weight_decay(n_samples)
     return kind, arguments
-
-
-WARM_UP = 0.1, 100  # share of the steps, and the most of them, in which the rate rises
-EXPONENTIAL_END = 0.01  # share of the rate that an exponential fall ends at
-ONE_CYCLE = 0.3, 0.04  # share of the steps in which the rate rises, and share of the rate that it rises from
-
-SCHEDULES: _registry.LazyTable[Callable[[int, int], float]] = _registry.LazyTable(_registry.SCHEDULES)
 
 
 def constant(step: int, steps: int) -> float:
@@ -100,37 +128,30 @@ def one_cycle(step: int, steps: int) -> float:
 
 
 def _warm_up(step: int, steps: int) -> float:
-    """Rise over the first steps."""
-    share, most = WARM_UP
-    return min(1.0, (step + 1) / (1 + min(most, share * steps)))
-
-
-T = TypeVar("T")
-
-# for fewer samples than the key
-BATCH_SIZES = {1_000: 32, 10_000: 64, math.inf: 128}
-WEIGHT_DECAYS = {1_000: 0.3, 10_000: 0.2, math.inf: 0.0}
-STEPS, LEAST_EPOCHS, MOST_EPOCHS = 2_500, 10, 500
+    """Return the share of the learning rate in the first steps, 1 afterwards."""
+    share, max_steps = WARM_UP
+    return min(1.0, (step + 1) / (1 + min(max_steps, share * steps)))
 
 
 def auto_batch_size(n_samples: int) -> int:
-    """Return the batch size for so many samples."""
+    """Return the default batch size."""
     return min(n_samples, _for_size(BATCH_SIZES, n_samples))
 
 
 def auto_weight_decay(n_samples: int) -> float:
-    """Return the decoupled weight decay for so many samples: much for few, none for many."""
+    """Return the default decoupled weight decay: high for few samples, 0 for many."""
     return _for_size(WEIGHT_DECAYS, n_samples)
 
 
-def auto_epochs(steps_of_an_epoch: int) -> int:
-    """Return the epochs that make about as many steps as small data need."""
-    return max(LEAST_EPOCHS, min(MOST_EPOCHS, math.ceil(STEPS / steps_of_an_epoch)))
+def auto_epochs(steps_per_epoch: int) -> int:
+    """Return the default number of epochs for rows in memory."""
+    return max(MIN_EPOCHS, min(MAX_EPOCHS, math.ceil(STEPS / steps_per_epoch)))
 
 
-def auto_patch_epochs(steps_of_an_epoch: int) -> int:
-    """Return the epochs that make as many steps, of patches that are other ones in every epoch."""
-    return max(1, min(MOST_EPOCHS, math.ceil(STEPS / steps_of_an_epoch)))
+def auto_patch_epochs(steps_per_epoch: int) -> int:
+    """Return the default number of epochs for a stream of patches."""
+    # Patches differ in every epoch, so one epoch may be enough.
+    return max(1, min(MAX_EPOCHS, math.ceil(STEPS / steps_per_epoch)))
 
 
 def _for_size(table: dict[float, T], n_samples: int) -> T:

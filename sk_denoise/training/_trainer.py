@@ -1,4 +1,4 @@
-"""One training run: a skorch net that it creates or continues."""
+"""One training run of a skorch net, new or continued."""
 
 from __future__ import annotations
 
@@ -17,63 +17,67 @@ from skorch.history import History
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
-from sk_denoise.training._batches import Batch, BatchIterator, FixedRows, Rows
+from sk_denoise.training._batches import Batch, BatchIterator, BatchSource, FixedRows
 from sk_denoise.training._callbacks import (
     AveragedWeights,
     BestWeights,
     EarlyStopping,
+    EpochHooks,
     EpochRecorder,
     Progress,
     Schedule,
-    StoppedBySkorch,
+    SkorchEarlyStoppingAdapter,
     StopTraining,
-    Told,
-    check_weights,
+    check_trained_weights,
 )
 
-__all__ = ["Net", "TrainingPlan", "create_net", "train"]
+__all__ = ["Net", "TrainingPlan", "create_net", "run_training"]
+
+
+# Loss and output of a batch, by the names of skorch
+Step = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How a training run goes, whatever it is that is trained.
+    """Settings of a training run.
 
     Attributes
     ----------
     epochs, batch_size : int
-        Passes over the rows, and the most rows in a batch.
+        Number of passes over the rows, and maximum number of rows in a batch.
     schedule : str
-        How the learning rate falls over the run, a name in ``SCHEDULES``.
+        Schedule of the learning rate, a name in ``SCHEDULES``.
     learning_rate : float
-        The rate it falls from.
+        The highest learning rate.
     patience : int or None
-        Epochs without progress after which the run stops and the best weights return; None never stops.
+        Epochs without progress after which the run stops and restores the best weights; None never stops.
     tol : float
-        The least fall of the loss that counts as progress.
+        Minimum decrease of the loss that counts as progress.
     bfloat16 : bool
         Whether layers compute in bfloat16; weights, loss and optimizer stay in single precision.
     sample_psnr : callable
         From a batch's prediction and target to the PSNR of each of its samples.
     show_progress : bool
-        Whether to show a line that updates.
-    rise : int, default=0
-        In how many steps the learning rate rises at least, before it falls.
-    done : int, default=0
-        Epochs of the same run that were made before; the schedule goes on there.
+        Whether to show the progress in a line that updates.
+    warm_up_steps : int, default=0
+        Minimum number of steps in which the learning rate rises.
+    epochs_done : int, default=0
+        Number of epochs of earlier parts of the run; the schedule continues from there.
     earlier_losses : sequence of float
-        Losses on the same validation rows of the epochs before, for early stopping to go on from.
+        Losses of these epochs on the same validation rows; early stopping continues from them.
     best_weights : dict of str to Tensor or None, default=None
-        The weights of the best of these epochs, where they are not those of the net.
-    largest_gradient : float or None, default=None
-        What the norm of the gradients of a step is cut to.
-    averaging : float or None, default=None
-        What the moving average of the weights keeps of itself at each step; None takes the last weights.
+        Weights of the best of these epochs, if they differ from those of the net.
+    max_gradient_norm : float or None, default=None
+        Maximum norm of the gradients of a step; None clips nothing.
+    averaging_decay : float or None, default=None
+        Share of the previous average of the weights at each step; None takes the last weights.
     callbacks : sequence of skorch.callbacks.Callback
-        What else looks on, ready for a run.
-    epoch_begins : callable, optional
+        Callbacks of the user, ready for a run.
+    before_epoch : callable, optional
         Called without arguments before each epoch.
-    epoch_ends : callable, optional
-        Called with the net after each epoch; where it answers True the run ends.
+    after_epoch : callable, optional
+        Called with the net after each epoch; ends the run by returning True.
     """
 
     epochs: int
@@ -85,15 +89,15 @@ class TrainingPlan:
     bfloat16: bool
     sample_psnr: Callable[[Tensor, Tensor], Any]
     show_progress: bool
-    rise: int = 0
-    done: int = 0
+    warm_up_steps: int = 0
+    epochs_done: int = 0
     earlier_losses: Sequence[float] = ()
     best_weights: dict[str, Tensor] | None = None
-    largest_gradient: float | None = None
-    averaging: float | None = None
+    max_gradient_norm: float | None = None
+    averaging_decay: float | None = None
     callbacks: Sequence[Callback] = ()
-    epoch_begins: Callable[[], None] = lambda: None
-    epoch_ends: Callable[[NeuralNet], bool] = lambda net: False
+    before_epoch: Callable[[], None] = lambda: None
+    after_epoch: Callable[[NeuralNet], bool] = lambda net: False
 
 
 def create_net(
@@ -102,8 +106,21 @@ def create_net(
     optimizer: tuple[type[torch.optim.Optimizer], dict[str, Any]],
     device: torch.device,
 ) -> NeuralNet:
-    """Return an initialized net that has not been trained."""
+    """Create an initialized net.
+
+    Parameters
+    ----------
+    module : Module
+        The network.
+    criterion : Module
+        The loss.
+    optimizer : tuple of type and dict
+        Class and arguments of the optimizer.
+    device : torch.device
+        Device to train on.
+    """
     kind, arguments = optimizer
+    # Convolutions of images are faster on channels that lie side by side in memory.
     if any(weight.ndim == 4 for weight in module.parameters()):
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net = Net(
@@ -118,71 +135,101 @@ def create_net(
         device=str(device),
         verbose=0,
     ).initialize()
-    # the instances are net.module_ and net.criterion_; second references would be pickled apart
+    # The instances are net.module_ and net.criterion_; second references would be pickled as copies.
     net.module, net.criterion = type(module), type(net.criterion_)
     return net
 
 
-def train(
-    net: NeuralNet, rows: Rows, validation: FixedRows | None, plan: TrainingPlan
+def run_training(
+    net: NeuralNet, rows: BatchSource, validation: FixedRows | None, plan: TrainingPlan
 ) -> KeyboardInterrupt | None:
-    """Train the net, and return the interruption that ended the run, for the caller to raise again.
+    """Train the net.
 
-    A run that goes on where another ended is the rest of one run: its learning rates, its patience and its
-    best epoch are those of the whole.
+    A run that continues another one is a part of the same run: learning rates, patience and best epoch are
+    those of the whole.
 
-    A run whose weights are averaged leaves the averages. An interrupted run and one that may stop early
-    leave the weights of the best epoch. The net keeps its history and optimizer, but no data.
+    Afterwards the net has the averaged weights, if the plan averages them. After an interruption or a run
+    that may stop early, it has the weights of the best epoch. It keeps its history and optimizer, but no
+    data.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        The net.
+    rows : BatchSource
+        Training rows or patches.
+    validation : FixedRows or None
+        Validation rows.
+    plan : TrainingPlan
+        Settings of the run.
+
+    Returns
+    -------
+    KeyboardInterrupt or None
+        The interruption that ended the run, for the caller to raise again.
     """
     best = BestWeights(plan.earlier_losses, plan.best_weights)
     net.best = None if plan.patience is None else best
-    net.callbacks_ = _named(_looking_on(plan, best, len(BatchIterator(rows, plan.batch_size))))
-    net.watches_gradients = any(_sees_gradients(callback) for _, callback in net.callbacks_)
+    net.callbacks_ = _named(build_callbacks(plan, best, len(BatchIterator(rows, plan.batch_size))))
+    net.notifies_gradients = any(_reads_gradients(callback) for _, callback in net.callbacks_)
     net.train_split = None if validation is None else predefined_split(validation)
-    net.batch_size, net.verbose = plan.batch_size, int(bool(plan.callbacks))  # what some print depends on it
+    # Some callbacks of skorch print only with verbose.
+    net.batch_size, net.verbose = plan.batch_size, int(bool(plan.callbacks))
     interruption = None
     net.notify("on_train_begin", X=rows, y=None)
     try:
-        # without the cache, which would keep the first weights for the whole run
+        # Autocast's cache would keep the first weights for the whole run.
         kind = torch.device(net.device).type
         half = torch.autocast(kind, torch.bfloat16, enabled=plan.bfloat16, cache_enabled=False)
         with suppress(StopTraining), half:
+            # skorch's fit would swallow Ctrl-C, and a search would select the interrupted fit.
             net.fit_loop(rows, epochs=plan.epochs)
-        check_weights(net)
+        check_trained_weights(net)
     except KeyboardInterrupt as error:
         interruption = error
-        if net.history and "train_loss" not in net.history[-1]:  # the epoch was not complete
+        # The epoch may be incomplete.
+        if net.history and "train_loss" not in net.history[-1]:
             net.history.pop()
     finally:
         net.notify("on_train_end", X=rows, y=None)
-        judged, averaged = net.judged, net.averaging is not None
-        net.callbacks_, net.train_split, net.averaging, net.best, net.verbose = [], None, None, None, 0
+        evaluated_module, averaged = net.evaluated_module, net.averaging is not None
+        net.forget_run()
     if plan.patience is not None or interruption is not None:
         best.restore(net)
     elif averaged:
-        net.module_.load_state_dict(judged.state_dict())
+        net.module_.load_state_dict(evaluated_module.state_dict())
     net.module_.eval()
     return interruption
 
 
-def _looking_on(plan: TrainingPlan, best: BestWeights, steps_of_an_epoch: int) -> list[Callback]:
-    """Return the callbacks of a run, in the order in which they are called."""
-    epochs = plan.done + plan.epochs
-    done, steps = (steps_of_an_epoch * count for count in (plan.done, epochs))
+def build_callbacks(plan: TrainingPlan, best: BestWeights, steps_per_epoch: int) -> list[Callback]:
+    """Create the callbacks of a run, in the order of their calls.
+
+    Parameters
+    ----------
+    plan : TrainingPlan
+        Settings of the run.
+    best : BestWeights
+        Keeps the weights of the best epoch.
+    steps_per_epoch : int
+        Number of batches in an epoch.
+    """
+    epochs = plan.epochs_done + plan.epochs
+    done, steps = (steps_per_epoch * count for count in (plan.epochs_done, epochs))
     callbacks = [EpochRecorder(plan.sample_psnr, training_psnr=plan.show_progress)]
-    if plan.averaging is not None:
-        callbacks.append(AveragedWeights(plan.averaging))
-    callbacks += [best, Schedule(plan.schedule, plan.learning_rate, steps, plan.rise, done)]
-    if plan.largest_gradient is not None:
-        callbacks.append(GradientNormClipping(plan.largest_gradient))
+    if plan.averaging_decay is not None:
+        callbacks.append(AveragedWeights(plan.averaging_decay))
+    callbacks += [best, Schedule(plan.schedule, plan.learning_rate, steps, plan.warm_up_steps, done)]
+    if plan.max_gradient_norm is not None:
+        callbacks.append(GradientNormClipping(plan.max_gradient_norm))
     if plan.show_progress:
-        callbacks.append(Progress(epochs, plan.done))
-    may_stop = [callback for callback in plan.callbacks if isinstance(callback, StoppedBySkorch)]
+        callbacks.append(Progress(epochs, plan.epochs_done))
+    # skorch's callbacks receive the net. Functions of the user and scikit-learn's tasks are called by the
+    # hooks, with a copy of the estimator as if the fit had ended. Callbacks that may stop the run come last,
+    # so that all others receive every epoch.
+    may_stop = [callback for callback in plan.callbacks if isinstance(callback, SkorchEarlyStoppingAdapter)]
     callbacks += [callback for callback in plan.callbacks if callback not in may_stop]
-    callbacks += [
-        Told(plan.epoch_begins, plan.epoch_ends),
-        *may_stop,
-    ]  # those that may stop the run come last
+    callbacks += [EpochHooks(plan.before_epoch, plan.after_epoch), *may_stop]
     if plan.patience is not None:
         callbacks.append(EarlyStopping(plan.patience, plan.tol, plan.earlier_losses))
     return callbacks
@@ -192,75 +239,81 @@ def _named(callbacks: Sequence[Callback]) -> list[tuple[str, Callback]]:
     return [(type(callback).__name__, callback) for callback in callbacks]
 
 
-def _sees_gradients(callback: Callback) -> bool:
+def _reads_gradients(callback: Callback) -> bool:
     return type(callback).on_grad_computed is not Callback.on_grad_computed
 
 
-Step = dict[str, Tensor]
-
-
 class Net(NeuralNet):
-    """A net that does for a batch what its callbacks read, and no more.
-
-    skorch's own loop sets the mode of all layers, converts the batch, and writes and reads its history
-    for every batch, which takes as long as the step of a small network.
+    """A skorch net with fast steps and weights for evaluation.
 
     Attributes
     ----------
     averaging : AveragedWeights or None
-        During a run that averages its weights, what does; its ``model`` has them.
+        During a run that averages its weights, the callback with the averages.
     best : BestWeights or None
-        During a run that may stop early, what keeps the weights of the best epoch.
-    watches_gradients : bool
-        Whether a callback wants to see the gradients of every step.
+        During a run that may stop early, the callback with the weights of the best epoch.
+    notifies_gradients : bool
+        Whether a callback reads the gradients of every step.
     """
 
+    # skorch's own loop sets the mode of all layers, converts the batch, and writes and reads its history for
+    # every batch, which takes as long as the step of a small network. Steps here do no more than the
+    # callbacks need.
     averaging: Any = None
     best: Any = None
-    watches_gradients: bool = False
+    notifies_gradients: bool = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Net:
-        """Copy without pickling, which skorch would do, and which a user's lambda does not survive."""
+        """Copy the net and all of its state."""
+        # skorch would pickle it, and a lambda of the user cannot be pickled.
         twin: Net = type(self).__new__(type(self))
         memo[id(self)] = twin
         state = dict(self.__dict__)
         history = state.pop("history_", None)
         twin.__dict__.update(copy.deepcopy(state, memo))
-        _complete(twin)
-        twin.history_ = None if history is None else History(history)  # epochs that are over do not change
+        _restore_lbfgs(twin)
+        # Epochs that are over do not change, so the copies share them.
+        twin.history_ = None if history is None else History(history)
         return twin
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        _complete(self)
+        _restore_lbfgs(self)
 
     @property
-    def judged(self) -> nn.Module:
-        """The network with the weights that count: averaged ones where there are any."""
+    def evaluated_module(self) -> nn.Module:
+        """The network with averaged weights, if the run averages them."""
         if self.averaging is None:
             return self.module_  # type: ignore[no-any-return]
         return self.averaging.model.module  # type: ignore[no-any-return]
 
     @property
-    def better_weights(self) -> dict[str, Tensor] | None:
-        """The weights that a run returns to when it stops early, where they are not those of now."""
+    def earlier_best_weights(self) -> dict[str, Tensor] | None:
+        """Weights of the best epoch, for early stopping; None if it is the last one."""
         epoch = self.history[-1]
         if self.best is None or not self.best.loss < epoch.get("valid_loss", -math.inf):
             return None
         return dict(self.best.weights)
 
-    def as_if_ended(self) -> Net:
-        """Return a copy as it would be if the run had ended here."""
+    def forget_run(self) -> None:
+        """Drop the callbacks and the validation rows of a run."""
+        self.callbacks_: list[tuple[str, Callback]] = []
+        self.train_split = self.averaging = self.best = None
+        self.verbose = 0
+
+    def snapshot(self) -> Net:
+        """Return a copy of the net as it would be if the run had ended here."""
         twin: Net = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin.callbacks_, twin.train_split, twin.averaging, twin.best, twin.verbose = [], None, None, None, 0
+        twin.forget_run()
         twin = copy.deepcopy(twin)
-        twin.module_.load_state_dict(self.judged.state_dict())
+        twin.module_.load_state_dict(self.evaluated_module.state_dict())
         twin.module_.eval()
         return twin
 
     def on_batch_begin(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
-        """Open no entry for the batch: thousands of them would swell every pickle."""
+        """Write no entry for the batch into the history."""
+        # Thousands of them would swell every pickle.
 
     def run_single_epoch(
         self,
@@ -278,32 +331,35 @@ class Net(NeuralNet):
             self.notify("on_batch_end", batch=batch, training=training, **step_fn(batch))
 
     def train_step(self, batch: Batch, **_: Any) -> Step:
-        noisy, *aim = batch  # the clean side and, with emphasis, weights
+        # The target and, with emphasis, weights
+        noisy, *target = batch
         steps: list[Step] = []
 
-        def closure() -> Tensor:  # some optimizers evaluate it more than once
+        # Some optimizers evaluate the closure more than once in a step.
+        def closure() -> Tensor:
             self.optimizer_.zero_grad()
-            answer = self.module_(noisy).float()
-            loss: Tensor = self.criterion_(answer, *aim)
+            output = self.module_(noisy).float()
+            loss: Tensor = self.criterion_(output, *target)
             loss.backward()
-            if self.watches_gradients:
+            if self.notifies_gradients:
                 named = self.module_.named_parameters()
                 self.notify("on_grad_computed", named_parameters=TeeGenerator(named), batch=batch)
-            steps.append({"loss": loss, "y_pred": answer})
-            return loss.detach()  # some read its number
+            steps.append({"loss": loss, "y_pred": output})
+            # Some optimizers read the number.
+            return loss.detach()
 
         self.optimizer_.step(closure)
         return steps[0]
 
     def validation_step(self, batch: Batch, **_: Any) -> Step:
-        noisy, *aim = batch
+        noisy, *target = batch
         with torch.no_grad():
-            answer = self.judged(noisy).float()
-            return {"loss": self.criterion_(answer, *aim), "y_pred": answer}
+            output = self.evaluated_module(noisy).float()
+            return {"loss": self.criterion_(output, *target), "y_pred": output}
 
 
-def _complete(net: NeuralNet) -> None:
-    """Give a copied LBFGS what torch leaves out of its copies."""
+def _restore_lbfgs(net: NeuralNet) -> None:
+    """Set the attributes that torch leaves out of copies of LBFGS."""
     optimizer = getattr(net, "optimizer_", None)
     if isinstance(optimizer, torch.optim.LBFGS):
         optimizer._params, optimizer._numel_cache = optimizer.param_groups[0]["params"], None

@@ -318,14 +318,14 @@ def test_an_expired_result_is_explained_and_can_be_computed_again(at, noisy, as_
     ],
 )
 def test_errors_are_described_without_paths_of_the_server(error, message):
-    assert message in page.describe_error(error)
-    assert "secret" not in page.describe_error(error)
+    assert message in page.error_text(error)
+    assert "secret" not in page.error_text(error)
 
 
 def test_torch_without_memory_is_described():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**55)
-    assert "not enough memory" in page.describe_error(caught.value)
+    assert "not enough memory" in page.error_text(caught.value)
 
 
 @pytest.mark.parametrize("source", ["Upload", "Sample"])

@@ -274,8 +274,8 @@ def test_an_uploaded_model_is_loaded_once(service, as_file, noisy, model, tmp_pa
     mine = service.store_model("mine.safetensors", data)
     assert mine.name == "mine.safetensors"
     paths = []
-    real = _service.load_image_denoiser
-    monkeypatch.setattr(_service, "load_image_denoiser", lambda path: paths.append(path) or real(path))
+    real = _service.open_image_model
+    monkeypatch.setattr(_service, "open_image_model", lambda path: paths.append(path) or real(path))
     image = service.store_image("a.png", as_file(noisy))
     for seed in range(2):
         result = wait_for_result(service.denoise(image, DenoisingRequest(model=mine.key, seed=seed)))

@@ -124,7 +124,7 @@ def test_the_demo_prints_its_results_in_narrow_lines(demo):
 
 
 def test_a_search_shows_its_progress(capsys):
-    with _demo.counted(lambda estimator, X, y: 1.0, total=3) as scorer:
+    with _demo.show_progress(lambda estimator, X, y: 1.0, total=3) as scorer:
         assert scorer(None, None) == 1.0
         scorer(None, None)
     assert "2/3" in capsys.readouterr().err.split("\r")[-1]
@@ -133,7 +133,9 @@ def test_a_search_shows_its_progress(capsys):
 def test_without_matplotlib_the_demo_names_the_extra(monkeypatch, tmp_path, digits, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    data = _demo.Digits(digits.train, digits.test, digits.train_labels, digits.test_labels, seed=0)
-    _demo.draw(data, [_demo.Result(0.5, "DenoisingAutoencoder", digits.test, 100.0, 1.0)], tmp_path)
+    split = _demo.DigitsSplit(digits.train, digits.test, digits.train_labels, digits.test_labels, seed=0)
+    _demo.draw_digits(
+        split, [_demo.DemoResult(0.5, "DenoisingAutoencoder", digits.test, 100.0, 1.0)], tmp_path
+    )
     assert 'pip install "sk-denoise[plots]"' in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

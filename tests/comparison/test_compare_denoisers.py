@@ -1,4 +1,4 @@
-"""compare_denoisers: who is asked what, what the numbers are, and what is refused."""
+"""compare_denoisers: methods, images, numbers, and errors."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def colours():
     ]
 
 
-class Witness(BaseEstimator):
-    """Denoises nothing, and remembers what it is shown."""
+class Recorder(BaseEstimator):
+    """Denoiser that returns its input and keeps it."""
 
     def predict(self, X):
-        self.shown_ = X
+        self.input_ = X
         return X
 
 
@@ -94,18 +94,18 @@ def test_the_numbers_are_those_of_the_metrics_by_hand(stack):
         metrics=("psnr", "ssim", "mse"),
         data_range=1,
     )
-    answers = {"noisy": noisy, "median": median.predict(noisy), "blur": np.stack([blur(x) for x in noisy])}
-    for method, answer in answers.items():
-        assert value(table, "psnr", method, "given") == psnr(stack, answer, data_range=1)
-        assert value(table, "ssim", method, "given") == ssim(stack, answer, data_range=1)
-        assert value(table, "mse", method, "given") == mse(stack, answer)
+    outputs = {"noisy": noisy, "median": median.predict(noisy), "blur": np.stack([blur(x) for x in noisy])}
+    for method, output in outputs.items():
+        assert value(table, "psnr", method, "given") == psnr(stack, output, data_range=1)
+        assert value(table, "ssim", method, "given") == ssim(stack, output, data_range=1)
+        assert value(table, "mse", method, "given") == mse(stack, output)
 
 
 def test_images_of_different_sizes_count_alike_and_share_a_range(colours):
     noisy = [x + np.float32(0.1) * np.random.default_rng(0).normal(size=x.shape) for x in colours]
-    witness = Witness()
-    table = compare_denoisers({"witness": witness, "blur": blur}, colours, noisy)
-    assert [x.shape for x in witness.shown_] == [(*size, 3) for size in SIZES]
+    recorder = Recorder()
+    table = compare_denoisers({"recorder": recorder, "blur": blur}, colours, noisy)
+    assert [x.shape for x in recorder.input_] == [(*size, 3) for size in SIZES]
     data_range = max(x.max() for x in colours) - min(x.min() for x in colours)
     pairs = list(zip(colours, noisy, strict=True))
     for metric in (psnr, ssim):
@@ -113,7 +113,7 @@ def test_images_of_different_sizes_count_alike_and_share_a_range(colours):
         assert value(table, metric.__name__, "blur", "given") == pytest.approx(np.mean(each))
 
 
-def test_the_scorer_of_searches_says_the_same(digits):
+def test_the_numbers_are_those_of_the_scorer_of_searches(digits):
     wiener = WienerDenoiser().fit(digits.train)
     noise = GaussianNoiser(0.25, random_state=3)
     table = compare_denoisers([wiener], digits.test, noise, data_range=1)
@@ -122,26 +122,31 @@ def test_the_scorer_of_searches_says_the_same(digits):
     assert value(table, "psnr", "wienerdenoiser", "gaussiannoiser") == pytest.approx(expected)
 
 
-# The same questions for all -------------------------------------------------------------------------------
+# The same images for all methods --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sizes", ["one", "several"])
-def test_every_method_meets_the_same_noise_in_a_copy_of_its_own(stack, colours, sizes):
+def test_every_method_receives_the_same_noise_in_its_own_copy(stack, colours, sizes):
     clean = stack if sizes == "one" else colours
     before = [x.copy() for x in clean]
-    first, last = Witness(), Witness()
+    first, last = Recorder(), Recorder()
 
-    def vandal(image):
+    def overwrite(image):
         image[...] = 0
         return image
 
-    class VandalEstimator(Witness):
+    class OverwritingEstimator(Recorder):
         def predict(self, X):
-            return [vandal(x) for x in X]
+            return [overwrite(x) for x in X]
 
-    methods = {"first": first, "vandal": vandal, "other vandal": VandalEstimator(), "last": last}
+    methods = {
+        "first": first,
+        "overwrite": overwrite,
+        "other overwrite": OverwritingEstimator(),
+        "last": last,
+    }
     table = compare_denoisers(methods, clean, {"given": [x + 0.1 for x in clean], "drawn": NOISE})
-    for one, other in zip(first.shown_, last.shown_, strict=True):
+    for one, other in zip(first.input_, last.input_, strict=True):
         np.testing.assert_array_equal(one, other)
     for one, other in zip(clean, before, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -157,23 +162,23 @@ def test_numbers_are_the_same_the_next_time(stack, colours, noise):
         pd.testing.assert_frame_equal(one, other)
 
 
-def test_images_of_different_sizes_meet_different_noise_that_learned_from_all_pixels(colours):
+def test_images_of_different_sizes_have_different_noise_with_statistics_of_all_pixels(colours):
     same = [colours[0], colours[1], colours[0]]
-    witness = Witness()
+    recorder = Recorder()
     relative = GaussianNoiser(0.5, scale="std")
-    compare_denoisers([witness], same, relative)
-    noise = [noisy - clean for noisy, clean in zip(witness.shown_, same, strict=True)]
+    compare_denoisers([recorder], same, relative)
+    noise = [noisy - clean for noisy, clean in zip(recorder.input_, same, strict=True)]
     assert not np.array_equal(noise[0], noise[2])
     expected = 0.5 * np.concatenate([x.reshape(-1, 3) for x in same]).std(axis=0)
     for drawn in noise:
         np.testing.assert_allclose(drawn.std(axis=(0, 1)), expected, rtol=0.05)
-    compare_denoisers([witness], colours, MaskingNoiser(0.3, fill="mean"))
-    assert len(np.unique(witness.shown_[1] - colours[1])) > 100  # masked by something else than itself
+    compare_denoisers([recorder], colours, MaskingNoiser(0.3, fill="mean"))
+    assert len(np.unique(recorder.input_[1] - colours[1])) > 100
     with pytest.raises(ValueError, match="takes values from other samples"):
-        compare_denoisers([witness], colours, SwapNoiser())
+        compare_denoisers([recorder], colours, SwapNoiser())
 
 
-# What may be a method -------------------------------------------------------------------------------------
+# Methods --------------------------------------------------------------------------------------------------
 
 
 def test_methods_in_a_list_are_named_by_function_or_class(stack):
@@ -191,26 +196,28 @@ def test_methods_in_a_list_are_named_by_function_or_class(stack):
     assert list(table["noise"].unique()) == ["gaussiannoiser-1", "gaussiannoiser-2"]
 
 
-def test_a_name_is_that_of_a_model_in_the_box(stack):
-    methods = {"by name": "gray", "by hand": denoise_image, "told": partial(denoise_image, sigma=0.1)}
+def test_a_name_is_that_of_a_pretrained_model(stack):
+    methods = {"by name": "gray", "by hand": denoise_image, "with sigma": partial(denoise_image, sigma=0.1)}
     table = compare_denoisers(methods, stack, {"noise": NOISE}, metrics="psnr", data_range=1)
     decibels = dict(zip(table["method"], table["psnr"], strict=True))
     assert decibels["by name"] == decibels["by hand"]
-    assert decibels["told"] > decibels["noisy"] + 3
+    assert decibels["with sigma"] > decibels["noisy"] + 3
 
 
 def test_a_method_may_differ_from_noise_to_noise(stack):
     noises = {"weak": GaussianNoiser(0.05), "strong": GaussianNoiser(0.3)}
-    told = {"weak": partial(denoise_image, sigma=0.05), "strong": MedianDenoiser(5).fit(stack)}
-    table = compare_denoisers({"told": told, "median": told["strong"], "net": told["weak"]}, stack, noises)
+    by_noise = {"weak": partial(denoise_image, sigma=0.05), "strong": MedianDenoiser(5).fit(stack)}
+    table = compare_denoisers(
+        {"both": by_noise, "median": by_noise["strong"], "net": by_noise["weak"]}, stack, noises
+    )
     wide = table.pivot(index="noise", columns="method", values="psnr")
-    assert wide.loc["weak", "told"] == wide.loc["weak", "net"]
-    assert wide.loc["strong", "told"] == wide.loc["strong", "median"]
-    with pytest.raises(ValueError, match="Method 'told' is a dict without 'strong'"):
-        compare_denoisers({"told": {"weak": blur}}, stack, noises)
+    assert wide.loc["weak", "both"] == wide.loc["weak", "net"]
+    assert wide.loc["strong", "both"] == wide.loc["strong", "median"]
+    with pytest.raises(ValueError, match="Method 'both' is a dict without 'strong'"):
+        compare_denoisers({"both": {"weak": blur}}, stack, noises)
 
 
-def test_pipelines_answer_in_the_unit_of_the_images(digits):
+def test_pipelines_predict_in_the_unit_of_the_images(digits):
     plain = WienerDenoiser().fit(digits.train)
     steps = [MinMaxScaler((0, 100)), "passthrough", GaussianNoiser(25.0), WienerDenoiser()]
     methods = {"plain": plain, "scaled": make_pipeline(*steps).fit(digits.train)}
@@ -229,29 +236,29 @@ def test_a_denoiser_inside_a_pipeline_keeps_the_unit(stack):
     assert table["psnr"][1] > table["psnr"][0]
 
 
-def test_a_step_that_cannot_be_taken_back_is_named(digits):
+def test_a_step_without_inverse_transform_is_named(digits):
     pipe = Pipeline([("norm", Normalizer()), ("wiener", WienerDenoiser())]).fit(digits.train)
     with pytest.raises(ValueError, match="The step 'norm' of the pipeline changes the data") as caught:
         compare_denoisers({"pipe": pipe}, digits.test, {"noise": NOISE})
     assert caught.value.__notes__ == ["Method 'pipe' under noise 'noise', in compare_denoisers."]
 
 
-# What may be an image ------------------------------------------------------------------------------------
+# Images ---------------------------------------------------------------------------------------------------
 
 
 def test_flat_rows_may_be_images(digits):
     rows, shape = digits.test[:50], (8, 8)
-    witness, seen = Witness(), []
+    recorder, shapes = Recorder(), []
 
-    def see(image):
-        seen.append(image.shape)
+    def record_shape(image):
+        shapes.append(image.shape)
         return image
 
-    table = compare_denoisers([witness, see], rows, NOISE, image_shape=shape)
-    assert witness.shown_.shape == (50, 64)
-    assert set(seen) == {shape}
+    table = compare_denoisers([recorder, record_shape], rows, NOISE, image_shape=shape)
+    assert recorder.input_.shape == (50, 64)
+    assert set(shapes) == {shape}
     assert table["psnr"].nunique() == table["ssim"].nunique() == 1
-    stacks = compare_denoisers([see], rows.reshape(-1, 8, 8), NOISE)
+    stacks = compare_denoisers([record_shape], rows.reshape(-1, 8, 8), NOISE)
     assert stacks["ssim"][0] == pytest.approx(table["ssim"][0])
 
 
@@ -260,43 +267,43 @@ def test_frames_keep_their_names_on_the_way_to_estimators(digits, frame):
     columns = [f"pixel{i}" for i in range(64)]
     train, test = (frame(dict(zip(columns, x.T, strict=True))) for x in (digits.train, digits.test))
     wiener = WienerDenoiser().fit(train)
-    witness = Witness()
-    table = compare_denoisers([wiener, witness, np.copy], test, NOISE, data_range=1)
-    assert isinstance(witness.shown_, frame)
+    recorder = Recorder()
+    table = compare_denoisers([wiener, recorder, np.copy], test, NOISE, data_range=1)
+    assert isinstance(recorder.input_, frame)
     arrays = compare_denoisers([WienerDenoiser().fit(digits.train)], digits.test, NOISE, data_range=1)
     np.testing.assert_allclose(table["psnr"][:2], arrays["psnr"])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_images_of_integers_stay_such_and_are_clipped_as_files_are(stack, dtype):
+def test_integer_images_stay_integers_and_are_clipped(stack, dtype):
     white = np.iinfo(dtype).max
     clean = (stack * white).round().astype(dtype)
-    witness = Witness()
-    methods = {"witness": witness, "gray": "gray", "median": MedianDenoiser().fit(clean)}
+    recorder = Recorder()
+    methods = {"recorder": recorder, "gray": "gray", "median": MedianDenoiser().fit(clean)}
     table = compare_denoisers(methods, clean, {"noise": GaussianNoiser(0.2 * white)})
-    assert witness.shown_.dtype == dtype
-    assert {witness.shown_.min(), witness.shown_.max()} == {0, white}
-    assert value(table, "psnr", "noisy", "noise") == psnr(clean, witness.shown_, data_range=white)
+    assert recorder.input_.dtype == dtype
+    assert {recorder.input_.min(), recorder.input_.max()} == {0, white}
+    assert value(table, "psnr", "noisy", "noise") == psnr(clean, recorder.input_, data_range=white)
     assert value(table, "psnr", "gray", "noise") > value(table, "psnr", "median", "noise") + 2
 
 
-def test_wider_integers_are_numbers_and_get_fractions(digits):
+def test_wider_integers_become_floats(digits):
     rows = (16 * digits.test[:50]).astype(np.int64)
-    witness = Witness()
-    compare_denoisers([witness], rows, GaussianNoiser(1.0))
-    assert witness.shown_.dtype == np.float32
-    assert witness.shown_.min() < 0
+    recorder = Recorder()
+    compare_denoisers([recorder], rows, GaussianNoiser(1.0))
+    assert recorder.input_.dtype == np.float32
+    assert recorder.input_.min() < 0
 
 
 def test_noise_on_floats_is_not_clipped_unless_the_noiser_does(stack):
-    witness = Witness()
-    compare_denoisers([witness], stack, GaussianNoiser(0.5))
-    assert witness.shown_.min() < 0
-    compare_denoisers([witness], stack, GaussianNoiser(0.5, clip=(0, 1)))
-    assert witness.shown_.min() == 0
+    recorder = Recorder()
+    compare_denoisers([recorder], stack, GaussianNoiser(0.5))
+    assert recorder.input_.min() < 0
+    compare_denoisers([recorder], stack, GaussianNoiser(0.5, clip=(0, 1)))
+    assert recorder.input_.min() == 0
 
 
-# What is refused ------------------------------------------------------------------------------------------
+# Errors ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -305,14 +312,14 @@ def test_noise_on_floats_is_not_clipped_unless_the_noiser_does(stack):
     ids=lambda method: type(method).__name__,
 )
 def test_nothing_is_trained(stack, method):
-    asked = []
+    received = []
     with pytest.raises(NotFittedError, match="Method 'new' is not fitted, and a comparison trains nothing"):
-        compare_denoisers({"asked": asked.append, "new": {"noise": method}}, stack, {"noise": NOISE})
-    assert asked == []
+        compare_denoisers({"recorder": received.append, "new": {"noise": method}}, stack, {"noise": NOISE})
+    assert received == []
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"),
+    ("method", "message"),
     [
         (lambda x: x[1:], r"gave float32 of shape \(39, 48\) for image 0, which has the shape \(40, 48\)"),
         (lambda x: x * np.nan, "gave NaN or infinity for image 0"),
@@ -320,38 +327,38 @@ def test_nothing_is_trained(stack, method):
         (lambda x: x.astype(complex), "gave complex"),
     ],
 )
-def test_an_answer_that_is_no_answer_names_its_method(stack, answer, message):
+def test_an_invalid_output_is_refused_with_the_name_of_its_method(stack, method, message):
     with pytest.raises(ValueError, match=rf"Method 'odd' under noise 'some' {message}"):
-        compare_denoisers({"odd": answer}, stack, {"some": NOISE})
+        compare_denoisers({"odd": method}, stack, {"some": NOISE})
 
 
-def test_an_estimator_answers_to_every_image(stack):
-    class Lazy(Witness):
+def test_an_estimator_with_too_few_outputs_is_refused(stack):
+    class Lazy(Recorder):
         def predict(self, X):
             return X[:2]
 
-    with pytest.raises(ValueError, match="Method 'lazy' under noise 'some' gave 2 answers to 3 images"):
+    with pytest.raises(ValueError, match="Method 'lazy' under noise 'some' gave 2 outputs for 3 images"):
         compare_denoisers({"lazy": Lazy()}, stack, {"some": NOISE})
 
 
-def test_an_answer_in_another_unit_than_integers_is_told(stack):
+def test_an_output_in_another_unit_than_integers_is_refused(stack):
     from skimage.restoration import denoise_tv_chambolle
 
     clean = (stack * 255).astype(np.uint8)
-    with pytest.raises(ValueError, match=r"'denoise_tv_chambolle'.*answers in \[0, 1\] to uint8"):
+    with pytest.raises(ValueError, match=r"'denoise_tv_chambolle'.*gave values in \[0, 1\] for uint8"):
         compare_denoisers([denoise_tv_chambolle], clean, GaussianNoiser(20.0))
 
 
-def test_an_error_of_a_method_stays_and_says_whose_it_is(stack):
+def test_an_error_of_a_method_stays_and_gets_a_note(stack):
     def fail(image):
-        raise ZeroDivisionError("by me")
+        raise ZeroDivisionError("test")
 
-    with pytest.raises(ZeroDivisionError, match="by me") as caught:
+    with pytest.raises(ZeroDivisionError, match="test") as caught:
         compare_denoisers({"fails": fail}, stack, {"some": NOISE})
     assert caught.value.__notes__ == ["Method 'fails' under noise 'some', in compare_denoisers."]
 
 
-def test_what_is_no_method_is_refused(stack):
+def test_invalid_methods_are_refused(stack):
     with pytest.raises(TypeError, match=r"Method 'x' must be a fitted estimator.*got 3"):
         compare_denoisers({"x": 3}, stack, NOISE)
     with pytest.raises(TypeError, match=r"Did you mean MedianDenoiser\(\), fitted\?"):
@@ -367,7 +374,7 @@ def test_what_is_no_method_is_refused(stack):
         compare_denoisers([always], stack, NOISE)
 
 
-def test_what_is_no_noise_is_refused(stack):
+def test_invalid_noises_are_refused(stack):
     with pytest.raises(TypeError, match=r"Expected a noiser.*Did you mean GaussianNoiser\(\)"):
         compare_denoisers([blur], stack, GaussianNoiser)
     with pytest.raises(TypeError, match=r"Expected a noiser.*got 0.1"):
@@ -382,7 +389,7 @@ def test_what_is_no_noise_is_refused(stack):
         compare_denoisers([blur], stack, {"x": stack * np.nan})
 
 
-def test_what_are_no_images_is_refused(stack, colours):
+def test_invalid_images_are_refused(stack, colours):
     with pytest.raises(ValueError, match=r"images has shape \(40,\), expected"):
         compare_denoisers([blur], stack[0, :, 0], NOISE)
     with pytest.raises(ValueError, match=r"of one type and number of channels; got float32 of shape"):
@@ -410,16 +417,16 @@ def test_metrics_are_chosen_by_name_and_before_anything_is_denoised(stack):
 
 def test_poisson_noise_has_one_white_for_all_images(colours):
     dark = [colours[0], colours[1] / 10]
-    witness = Witness()
-    compare_denoisers([witness], dark, PoissonNoiser(30))
-    steps = [np.diff(np.unique(x.astype(np.float64))).min() for x in witness.shown_]
+    recorder = Recorder()
+    compare_denoisers([recorder], dark, PoissonNoiser(30))
+    steps = [np.diff(np.unique(x.astype(np.float64))).min() for x in recorder.input_]
     np.testing.assert_allclose(steps, max(x.max() for x in dark) / 30, rtol=1e-3)
 
 
-# What it costs --------------------------------------------------------------------------------------------
+# Dependencies ---------------------------------------------------------------------------------------------
 
 
-def test_without_pandas_the_error_says_what_to_install(stack, monkeypatch):
+def test_without_pandas_the_error_names_the_extra(stack, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r'compare_denoisers needs pandas.*"sk-denoise\[compare\]"'):
         compare_denoisers([blur], stack, NOISE)
@@ -431,7 +438,7 @@ def test_importing_it_needs_no_pandas():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_an_image_denoiser_answers_to_images_of_different_sizes(colours):
+def test_an_image_denoiser_takes_images_of_different_sizes(colours):
     from sk_denoise.restoration import load_pretrained
 
     methods = {"estimator": load_pretrained("rgb"), "name": "auto"}

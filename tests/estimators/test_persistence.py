@@ -88,7 +88,7 @@ def test_a_frozen_estimator_is_not_fitted_again(X, fitted):
     assert pipe.score(X, y) > 0.5
 
 
-def test_what_was_pickled_on_a_gpu_loads_on_a_cpu(X, fitted, monkeypatch):
+def test_a_pickle_from_a_gpu_loads_on_a_cpu(X, fitted, monkeypatch):
     """Storages are tagged as a CUDA machine tags its own, which no CPU machine can put back."""
     if torch.cuda.is_available():
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -25,7 +25,7 @@ ERRORS = {"error_score": "raise"}
 
 
 class Witness(BaseEstimator):
-    """Gives back what it is shown, and remembers it."""
+    """Return the input, and record it."""
 
     def fit(self, X, y=None):
         self.n_features_in_ = np.shape(X)[1]
@@ -37,7 +37,7 @@ class Witness(BaseEstimator):
 
 
 class Projection(TransformerMixin, BaseEstimator):
-    """Denoise by keeping the first principal components: a quick and honest denoiser."""
+    """Denoise by the first principal components."""
 
     def __init__(self, n_components=2):
         self.n_components = n_components
@@ -78,7 +78,7 @@ def quick_dae(**parameters) -> DenoisingAutoencoder:
 
 
 def shown(scorer, estimator, X, y=None) -> np.ndarray:
-    """Return what the last step of a fitted estimator is shown by the scorer."""
+    """Return the input of the last step of a fitted estimator in a scorer."""
     scorer(estimator, X, y)
     return estimator[-1].shown_ if isinstance(estimator, Pipeline) else estimator.shown_
 
@@ -86,7 +86,7 @@ def shown(scorer, estimator, X, y=None) -> np.ndarray:
 # One noise for all candidates ----------------------------------------------------------------------------
 
 
-def test_every_candidate_meets_the_same_noise_in_the_unit_of_the_raw_fold(scorer, X):
+def test_every_candidate_gets_the_same_noise_in_the_unit_of_the_raw_fold(scorer, X):
     first = shown(scorer, Witness().fit(X), X)
     assert np.std(first - X) == pytest.approx(0.3, rel=0.02)
     make_denoising_scorer(GaussianNoiser(2.0, random_state=1))(Witness().fit(X), X)
@@ -103,7 +103,7 @@ def test_noisers_in_the_candidate_add_nothing(scorer, X):
 
 
 @pytest.mark.parametrize("apply", ["fit", "always"])
-def test_the_noiser_of_the_scorer_corrupts_whatever_its_apply_says(X, apply):
+def test_the_noiser_of_the_scorer_corrupts_with_any_apply(X, apply):
     noiser = GaussianNoiser(0.3, random_state=0)
     scorer = make_denoising_scorer(clone(noiser).set_params(apply=apply))
     expected = make_denoising_scorer(noiser)(Witness().fit(X), X)
@@ -113,13 +113,13 @@ def test_the_noiser_of_the_scorer_corrupts_whatever_its_apply_says(X, apply):
 @pytest.mark.parametrize(
     "random_state", [0, None, np.int64(7), np.random.RandomState(0)], ids=["0", "None", "int64", "instance"]
 )
-def test_the_score_is_the_same_at_every_call_whatever_the_random_state(X, random_state):
+def test_the_score_is_the_same_at_every_call_with_any_random_state(X, random_state):
     scorer = make_denoising_scorer(GaussianNoiser(0.3, random_state=random_state))
     scores = {scorer(Witness().fit(X), X) for _ in range(3)}
     assert len(scores) == 1
 
 
-def test_no_random_state_counts_as_zero_and_other_seeds_give_other_noise(X):
+def test_random_state_none_counts_as_zero_and_other_seeds_give_other_noise(X):
     scores = [
         make_denoising_scorer(GaussianNoiser(0.3, random_state=seed))(Witness().fit(X), X)
         for seed in (None, 0, 1)
@@ -204,7 +204,7 @@ def test_a_y_passes_through_the_earlier_steps_too(scorer, X):
 
 
 @pytest.mark.parametrize("kind", ["numbers", "names", "series", "indicators", "other width"])
-def test_labels_are_not_looked_at(scorer, X, labels, kind):
+def test_labels_are_ignored(scorer, X, labels, kind):
     y = {
         "numbers": labels,
         "names": labels.astype(str),
@@ -267,7 +267,7 @@ def test_a_scorer_needs_a_noiser(make, other, message):
 
 
 @pytest.mark.parametrize("name", ["pnsr", "PSNR", "psnrr"])
-def test_an_unknown_metric_is_answered_with_the_nearest(name):
+def test_an_unknown_metric_is_refused_with_the_nearest(name):
     with pytest.raises(ValueError, match=r"Unknown metric .*Known: 'psnr', 'ssim', 'mse', 'nmse'"):
         make_denoising_scorer(GaussianNoiser(), name)
     with pytest.raises(ValueError, match="Did you mean 'psnr'"):
@@ -326,7 +326,7 @@ def test_a_search_finds_the_parameters_that_denoise_best(scorer, X):
     np.testing.assert_array_equal(again.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"])
 
 
-def test_a_search_over_noise_does_not_fall_for_the_weakest(X):
+def test_a_search_over_noise_does_not_select_the_weakest(X):
     scorer = make_denoising_scorer(GaussianNoiser(0.5, random_state=0), data_range=1)
     pipeline = make_pipeline(GaussianNoiser(), quick_dae(max_epochs=15))
     grid = {"gaussiannoiser__noise_factor": [0.02, 0.5]}
@@ -383,7 +383,7 @@ def test_several_scorers_work_side_by_side(scorer, X, labels):
     assert (results["test_mse"] < 0).all()
 
 
-def test_candidates_that_are_scored_at_the_same_time_meet_the_same_noise(scorer, X):
+def test_candidates_that_are_scored_at_the_same_time_get_the_same_noise(scorer, X):
     def scores(n_jobs):
         search = GridSearchCV(Projection(), {"n_components": [2, 4, 8]}, scoring=scorer, cv=2, n_jobs=n_jobs)
         with joblib.parallel_config("threading"):

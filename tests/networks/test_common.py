@@ -1,4 +1,4 @@
-"""What is true of every network that an estimator knows by name."""
+"""Properties of every network in the table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from sklearn.base import clone
 from sk_denoise import DenoisingAutoencoder, GaussianNoiser
 from sk_denoise.estimators import IMAGE_NETWORKS, NETWORKS
 from sk_denoise.networks import ACTIVATIONS, SeededModule
-from sk_denoise.networks.pooling import PoolingAutoencoder
 
 SIDES = [(1, 1), (1, 2), (2, 1), (3, 3), (1, 57), (33, 1), (8, 8), (7, 10), (28, 28), (33, 57)]
 SHAPES = [(channels, *sides) for sides in SIDES for channels in (1, 3)]
@@ -27,7 +26,7 @@ def built(name, shape, latent_dim=3, seed=0, **parameters):
 
 
 def shapes_for(name):
-    """Return shapes of samples as the network sees them, rows or signals, and images."""
+    """Return shapes of samples as the network receives them: rows, signals, images."""
     rows = [(1, length) if hasattr(NETWORKS[name], "rows_are_signals") else (length,) for length in LENGTHS]
     return [*rows, *SHAPES]
 
@@ -36,7 +35,7 @@ CASES = [pytest.param(name, shape, id=f"{name}-{shape}") for name in NETWORKS fo
 
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
-def test_what_comes_out_has_the_shape_that_went_in(name, shape):
+def test_the_output_has_the_shape_of_the_input(name, shape):
     network = built(name, shape)
     x = torch.randn(2, *shape)
     code = network.encoder(x)
@@ -73,7 +72,7 @@ def test_latents_are_rows_that_decode_to_the_reconstruction(name, shape):
 
 
 @pytest.mark.parametrize("name", IMAGE_NETWORKS)
-def test_the_name_of_a_network_for_images_is_answered_with_the_estimator_it_is_for(name):
+def test_the_name_of_a_network_for_images_is_refused_with_its_estimator(name):
     with pytest.raises(ValueError, match=r"is a network for ImageDenoiser.* knows 'dense', 'conv'"):
         DenoisingAutoencoder(name).fit(np.ones((4, 3)))
 
@@ -121,12 +120,12 @@ def test_weights_come_from_the_generator_alone(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_signals_keep_their_strength_through_fresh_weights(name):
-    """A network whose outputs explode or vanish before it has learned anything learns late."""
+    """A network learns late if its outputs explode or vanish at the start."""
     network = built(name, (1, 32, 32), latent_dim=64, activation="relu")
     code = network.encoder(torch.randn(20, 1, 32, 32))
     spread = network.decoder(torch.randn_like(code)).std().item()
     assert 0.3 < code.std().item() < 5
-    assert 0.03 < spread < 0.3  # the last layer starts at a tenth, so that nothing is claimed at first
+    assert 0.03 < spread < 0.3  # the last layer starts at a tenth
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -225,7 +224,7 @@ def test_a_pooling_network_has_as_many_weights_for_any_size():
 
 def test_pooling_and_upsampling_meet_at_the_same_pixels():
     """Position i of a map is made of positions 2i and 2i + 1, at odd sizes too."""
-    network = PoolingAutoencoder((1, 7), 1, [1], kernel_size=1, activation="identity")
+    network = built("pooling", (1, 7), 1, channels=[1], kernel_size=1, activation="identity")
     for name, weight in network.named_parameters():
-        torch.nn.init.constant_(weight, float("weight" in name))  # every convolution hands on what it gets
+        torch.nn.init.constant_(weight, float("weight" in name))  # every convolution is the identity
     assert network(torch.arange(7.0)[None, None]).flatten().tolist() == [1, 1, 3, 3, 5, 5, 6]

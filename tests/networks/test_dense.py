@@ -9,7 +9,6 @@ from torch import nn
 
 from sk_denoise import DenoisingAutoencoder, DenseNetwork
 from sk_denoise.networks import ACTIVATIONS
-from sk_denoise.networks.dense import DenseAutoencoder
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -17,7 +16,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def network(input_shape=(6,), latent_dim=2, hidden_layer_sizes=(5, 4), seed=0, **activations):
-    built = DenseAutoencoder(input_shape, latent_dim, hidden_layer_sizes, **activations)
+    built = DenseNetwork(hidden_layer_sizes, **activations).build(input_shape, latent_dim)
     built.reset_parameters(generator(seed))
     return built
 
@@ -42,7 +41,7 @@ def test_a_batch_goes_through_the_latent_vector_and_back_to_its_shape(input_shap
 
 
 def test_the_decoder_mirrors_the_encoder():
-    dense = DenseAutoencoder((784,), 100, (500, 300))
+    dense = network((784,), 100, (500, 300))
     widths = [(layer.in_features, layer.out_features) for layer in linear_layers(dense)]
     assert widths == [(784, 500), (500, 300), (300, 100), (100, 300), (300, 500), (500, 784)]
 
@@ -52,7 +51,7 @@ def test_the_number_of_weights_is_that_of_its_layers():
     assert count == (6 * 5 + 5) + (5 * 2 + 2) + (2 * 5 + 5) + (5 * 6 + 6)
 
 
-def test_each_activation_stands_at_its_place():
+def test_each_activation_is_at_its_place():
     dense = network(activation="gelu", latent_activation="tanh", output_activation="sigmoid")
     layers = [type(layer) for layer in (*dense.encoder, *dense.decoder)]
     activations = [kind for kind in layers if kind in (nn.GELU, nn.Tanh, nn.Sigmoid)]
@@ -113,18 +112,26 @@ def test_weights_come_from_the_generator_alone():
         assert not torch.equal(a.weight, c.weight)
 
 
-def test_a_network_of_whoever_builds_one_starts_from_finite_weights_of_its_own():
-    """Also where reset_parameters is not called: memory that happened to be free is no initialisation."""
+def test_a_network_starts_from_finite_weights_of_its_own():
+    """Also without a call of reset_parameters: memory that happened to be free is no initialisation."""
     poison = [torch.full((100, 100), math.nan) for _ in range(50)]
     del poison
-    dense = DenseAutoencoder((100,), 100, (100,))
+    dense = DenseNetwork((100,)).build((100,), 100)
     for layer in linear_layers(dense):
         assert layer.weight.isfinite().all()
         assert layer.weight.std() > 0.01
 
 
 class OwnSpec(DenseNetwork):
-    """A spec of the user's, as one writes it to change a default."""
+    """A spec of a user, to change a default."""
+
+
+class FixedSpec(DenseNetwork):
+    """A spec of a user with a parameter of its own and without those of its base."""
+
+    def __init__(self, width=5):
+        super().__init__((width,), output_activation="identity")
+        self.width = width
 
 
 @pytest.mark.parametrize(
@@ -132,11 +139,12 @@ class OwnSpec(DenseNetwork):
     [
         DenseNetwork((5,)),
         OwnSpec((5,)),
-        lambda input_shape, latent_dim: DenseAutoencoder(input_shape, latent_dim, (5,)),
+        FixedSpec(),
+        lambda input_shape, latent_dim: DenseNetwork((5,)).build(input_shape, latent_dim),
     ],
-    ids=["spec", "subclass of the spec", "function"],
+    ids=["spec", "subclass of the spec", "subclass with other parameters", "function"],
 )
-def test_the_random_state_of_an_estimator_decides_the_weights_whoever_builds_the_network(network):
+def test_the_random_state_of_an_estimator_decides_the_weights(network):
     def first_weights(random_state):
         barely = {"max_epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
         dae = DenoisingAutoencoder(network, latent_dim=2, random_state=random_state, **barely)
@@ -146,7 +154,7 @@ def test_the_random_state_of_an_estimator_decides_the_weights_whoever_builds_the
     assert (first_weights(0) - first_weights(1)).abs().max() > 0.01
 
 
-def test_weights_are_of_single_precision_whatever_the_default_type_of_torch():
+def test_weights_are_of_single_precision_with_any_default_type_of_torch():
     torch.set_default_dtype(torch.float64)
     try:
         dtypes = {parameter.dtype for parameter in network().parameters()}
@@ -169,14 +177,19 @@ def test_a_network_works_in_double_precision_and_survives_pickling():
 
 
 def test_zeros_of_input_give_zeros_at_the_start():
-    """With zero biases and activations that keep zero, nothing is claimed before training."""
+    """Biases are zero, and the activations keep zero."""
     assert (network(activation="silu", latent_activation="identity")(torch.zeros(2, 6)) == 0).all()
 
 
 @pytest.mark.parametrize(
-    "sizes", [{"latent_dim": 0}, {"latent_dim": -1}, {"hidden_layer_sizes": (5, 0)}, {"input_shape": (0,)}]
+    ("sizes", "message"),
+    [
+        ({"latent_dim": 0}, r"shape \(6,\) and latent_dim=0"),
+        ({"latent_dim": -1}, r"shape \(6,\) and latent_dim=-1"),
+        ({"input_shape": (0,)}, r"shape \(0,\) and latent_dim=2"),
+        ({"hidden_layer_sizes": (5, 0)}, r"hidden_layer_sizes must hold integers .* got \(5, 0\)"),
+    ],
 )
-def test_layers_without_units_are_refused_with_the_widths(sizes):
-    arguments = {"input_shape": (6,), "latent_dim": 2, "hidden_layer_sizes": (5, 4), **sizes}
-    with pytest.raises(ValueError, match=r"Every layer needs at least one unit, got widths \["):
-        DenseAutoencoder(**arguments)
+def test_layers_without_units_are_refused_with_the_sizes(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        network(**sizes)

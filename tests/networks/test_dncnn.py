@@ -1,4 +1,4 @@
-"""DnCNN: its size, its receptive radius, one function in training and evaluation."""
+"""DnCNN: its size, its receptive field, the same output in training and evaluation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from sk_denoise.networks.dncnn import DnCNN, SteadyBatchNorm
+from sk_denoise import DnCNNNetwork
+from sk_denoise.networks.dncnn import SteadyBatchNorm
+
+
+def dncnn(channels, **parameters):
+    return DnCNNNetwork(**parameters).build(channels, noise_map=False)
 
 
 def images(*shape, seed=0):
@@ -22,47 +27,54 @@ def count(network):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("sides", [(1, 1), (1, 7), (5, 9), (37, 50), (64, 64)])
 @pytest.mark.parametrize("training", [False, True])
-def test_images_of_any_size_keep_it(channels, sides, training):
+def test_images_of_any_size_keep_their_size(channels, sides, training):
     x = images(2, channels, *sides)
-    assert DnCNN(channels, depth=4, width=8).train(training)(x).shape == x.shape
+    assert dncnn(channels, depth=4, width=8).train(training)(x).shape == x.shape
 
 
 def test_one_pixel_is_an_image():
     x = images(1, 1, 1, 1)
-    assert DnCNN(1, depth=4, width=8).eval()(x).shape == x.shape
+    assert dncnn(1, depth=4, width=8).eval()(x).shape == x.shape
 
 
-def test_the_network_has_the_size_it_is_known_for():
-    assert count(DnCNN(1)) == 556_096
-    assert count(DnCNN(3, depth=20)) == 669_376
+def test_the_default_has_its_known_number_of_weights():
+    assert count(dncnn(1)) == 556_096
+    assert count(dncnn(3, depth=20)) == 669_376
 
 
 @pytest.mark.parametrize(("channels", "depth", "width"), [(1, 2, 4), (2, 5, 8), (3, 9, 6)])
-def test_its_size_follows_from_depth_and_width(channels, depth, width):
+def test_the_number_of_weights_follows_from_depth_and_width(channels, depth, width):
     ends = 9 * channels * width + width + 9 * width * channels
     between = 9 * width * width + 2 * width
-    assert count(DnCNN(channels, depth=depth, width=width)) == ends + (depth - 2) * between
+    assert count(dncnn(channels, depth=depth, width=width)) == ends + (depth - 2) * between
 
 
-@pytest.mark.parametrize("sizes", [(1, 1, 8), (1, 5, 0), (0, 5, 8)])
-def test_impossible_sizes_are_refused_with_their_values(sizes):
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((1, 1, 8), "The 'depth' parameter .* Got 1"),
+        ((1, 5, 0), "The 'width' parameter .* Got 0"),
+        ((0, 5, 8), "at least one channel, got channels=0"),
+    ],
+)
+def test_impossible_sizes_are_refused_with_their_values(sizes, message):
     channels, depth, width = sizes
-    with pytest.raises(ValueError, match=f"depth={depth}, channels={channels} and width={width}"):
-        DnCNN(channels, depth=depth, width=width)
+    with pytest.raises(ValueError, match=message):
+        dncnn(channels, depth=depth, width=width)
 
 
 def test_it_starts_close_to_the_identity():
     x = images(1, 1, 64, 64)
-    change = DnCNN(1)(x) - x
+    change = dncnn(1)(x) - x
     assert 0 < change.std() < x.std()
 
 
 @pytest.mark.parametrize("depth", [2, 7, 17])
-def test_a_pixel_sees_as_far_as_the_reach_and_no_farther(depth):
-    network = DnCNN(1, depth=depth, width=4).eval()
+def test_a_pixel_depends_on_the_receptive_field_and_no_more(depth):
+    network = dncnn(1, depth=depth, width=4).eval()
     with torch.no_grad():
         for weight in network.parameters():
-            weight.abs_()  # so that nothing that is seen cancels
+            weight.abs_()  # so that no gradients cancel
     x = images(1, 1, 51, 51).requires_grad_()
     network(x)[0, 0, 25, 25].backward()
     seen = x.grad[0, 0].nonzero()
@@ -70,8 +82,8 @@ def test_a_pixel_sees_as_far_as_the_reach_and_no_farther(depth):
 
 
 @pytest.mark.parametrize("sides", [(64, 64), (71, 53)])
-def test_tiles_with_a_halo_give_what_the_whole_gives(sides):
-    network, x = DnCNN(1, depth=9, width=8), images(1, 1, *sides)
+def test_tiles_with_a_halo_equal_the_whole_image(sides):
+    network, x = dncnn(1, depth=9, width=8), images(1, 1, *sides)
     network(x)  # statistics that are not those of a fresh network
     network.eval()
     with torch.no_grad():
@@ -84,7 +96,7 @@ def test_tiles_with_a_halo_give_what_the_whole_gives(sides):
 
 def test_weights_come_from_the_generator_alone():
     state = torch.get_rng_state()
-    networks = [DnCNN(1, depth=4, width=8) for _ in range(3)]
+    networks = [dncnn(1, depth=4, width=8) for _ in range(3)]
     for network, seed in zip(networks, (1, 1, 2), strict=True):
         network.reset_parameters(torch.Generator().manual_seed(seed))
     weights = [torch.cat([w.flatten() for w in network.parameters()]) for network in networks]
@@ -93,8 +105,8 @@ def test_weights_come_from_the_generator_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_reset_forgets_all_that_was_learned():
-    network, fresh = DnCNN(1, depth=4, width=8), DnCNN(1, depth=4, width=8)
+def test_a_reset_restores_the_initial_state():
+    network, fresh = dncnn(1, depth=4, width=8), dncnn(1, depth=4, width=8)
     learn(network, steps=3)
     assert not all(map(torch.equal, network.state_dict().values(), fresh.state_dict().values()))
     network.reset_parameters(torch.Generator().manual_seed(0))
@@ -102,13 +114,13 @@ def test_a_reset_forgets_all_that_was_learned():
 
 
 def test_every_layer_learns():
-    network = DnCNN(3, depth=5, width=8)
+    network = dncnn(3, depth=5, width=8)
     network(images(2, 3, 16, 16)).square().sum().backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
 
 
-def test_training_takes_noise_off():
-    network = DnCNN(1, depth=5, width=8)
+def test_training_removes_noise():
+    network = dncnn(1, depth=5, width=8)
     losses = learn(network, steps=60)
     assert losses[-10:].mean() < 0.5 * losses[:3].mean()
     clean, noisy = squares(8, seed=99)
@@ -126,7 +138,7 @@ def test_running_statistics_are_the_average_of_the_batches():
     torch.testing.assert_close(layer.running_var, variances.mean(0))
 
 
-def test_running_statistics_forget_what_is_long_past():
+def test_running_statistics_forget_early_batches():
     layer, batch = SteadyBatchNorm(3), images(4, 3, 6, 7)
     for _ in range(30):
         layer(batch + 100)
@@ -141,8 +153,8 @@ def test_training_normalises_as_torch_does():
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_filters_that_shrink_change_no_answer(training):
-    network, (_, noisy) = DnCNN(1, depth=6, width=8), squares(4, seed=5)
+def test_shrunken_filters_leave_the_output_as_it_is(training):
+    network, (_, noisy) = dncnn(1, depth=6, width=8), squares(4, seed=5)
     learn(network, steps=10)
     shrunk = copy.deepcopy(network)
     shrink(shrunk, 1e-3)
@@ -150,7 +162,7 @@ def test_filters_that_shrink_change_no_answer(training):
 
 
 def test_evaluation_stays_close_to_training_while_filters_shrink():
-    network = DnCNN(1, depth=6, width=8)
+    network = dncnn(1, depth=6, width=8)
     learn(network, steps=40)
     learn(network, steps=80, rate=3e-4, shrinking=0.98)  # to a fifth
     _, noisy = squares(8, seed=5)
@@ -183,7 +195,7 @@ def learn(network, steps, rate=3e-3, shrinking=1.0):
 
 
 def shrink(network, factor):
-    """Shorten all filters that a normalisation follows."""
+    """Shorten all filters before a normalisation."""
     with torch.no_grad():
         for layer in network.body[2:-1]:
             if isinstance(layer, nn.Conv2d):

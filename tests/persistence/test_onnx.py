@@ -1,4 +1,4 @@
-"""Exported graphs answer as the estimators do, for samples of any number and images of any size."""
+"""Exported graphs predict as the estimators do, for samples of any number and images of any size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from sk_denoise.persistence import export_onnx
 
 ROWS = 3 + 20 * np.random.default_rng(0).random((40, 6))
 IMAGES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((8, 12, 1))).astype(np.float32)
-COLOURS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
+COLORS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
 STANDARD = StandardScaler().fit(ROWS)
 FAST = {"max_epochs": 1, "random_state": 0}
 TOLERANCE = 1e-4  # of the range of the data
@@ -63,18 +63,18 @@ def run(session, **inputs):
     return session.run(None, {name: values.astype(np.float32) for name, values in inputs.items()})[0]
 
 
-def assert_near(answer, expected, estimator):
-    assert answer.shape == expected.shape
-    assert answer.dtype == np.float32
-    assert np.abs(answer - expected).max() < TOLERANCE * estimator.data_range_
+def assert_near(output, expected, estimator):
+    assert output.shape == expected.shape
+    assert output.dtype == np.float32
+    assert np.abs(output - expected).max() < TOLERANCE * estimator.data_range_
 
 
 SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS if name != "dense"]
 
 
 @pytest.mark.parametrize("name", ["dense", *SLOWER])
-def test_an_autoencoder_answers_the_same_for_any_number_of_samples(name, tmp_path):
-    X = ROWS if name == "dense" else COLOURS
+def test_an_autoencoder_predicts_the_same_for_any_number_of_samples(name, tmp_path):
+    X = ROWS if name == "dense" else COLORS
     dae = DenoisingAutoencoder(SMALL.get(name, name), 4, **FAST).fit(X)
     session = exported(dae, tmp_path)
     for n in (1, 2, 5):
@@ -83,13 +83,13 @@ def test_an_autoencoder_answers_the_same_for_any_number_of_samples(name, tmp_pat
 
 
 @pytest.mark.parametrize("output", ["latent", "activations"])
-def test_what_transform_gives_is_what_is_exported(output, tmp_path):
+def test_the_output_of_transform_is_exported(output, tmp_path):
     shares = ROWS / 30
     dae = DenoisingAutoencoder(DenseNetwork((8,)), 4, output=output, loss="bce", **FAST).fit(shares)
     session = exported(dae, tmp_path)
     expected = dae.transform(shares.astype(np.float32))
     np.testing.assert_allclose(run(session, X=shares), expected, rtol=1e-4, atol=1e-5)
-    assert [answer.name for answer in session.get_outputs()] == [output]
+    assert [node.name for node in session.get_outputs()] == [output]
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ KINDS = {"folded_unet": ("blind", "map"), "unet": ("blind",), "dncnn": ("map",),
 @pytest.mark.parametrize(
     ("name", "sigma"), [(name, sigma) for name in IMAGE_NETWORKS for sigma in KINDS.get(name, ("map",))]
 )
-def test_images_of_any_size_are_answered_the_same(name, sigma, tmp_path):
+def test_images_of_any_size_are_denoised_the_same(name, sigma, tmp_path):
     denoiser = ImageDenoiser(
         SMALL.get(name, name), noise=GaussianNoiser(0.6), sigma=sigma, patch_size=8, **FAST
     ).fit(IMAGES)
@@ -126,14 +126,12 @@ def test_images_of_any_size_are_answered_the_same(name, sigma, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_unit_of_the_user_is_that_of_the_graph(tmp_path):
+def test_graphs_have_the_unit_of_the_user(tmp_path):
     denoiser = ImageDenoiser(
         SMALL["folded_unet"], noise=GaussianNoiser(90), sigma="map", loss="kl", patch_size=8, **FAST
-    ).fit(COLOURS)
+    ).fit(COLORS)
     session, level = exported(denoiser, tmp_path), np.array([20.0, 60.0])
-    assert_near(
-        run(session, X=COLOURS[:2], sigma=level), denoiser.predict(COLOURS[:2], sigma=level), denoiser
-    )
+    assert_near(run(session, X=COLORS[:2], sigma=level), denoiser.predict(COLORS[:2], sigma=level), denoiser)
     metadata = session.get_modelmeta().custom_metadata_map
     assert (metadata["black"], metadata["white"]) == ("0.0", "255.0")
     assert metadata["sk_denoise"] == sk_denoise.__version__
@@ -150,7 +148,7 @@ def test_flat_images_and_signals_keep_their_length(tmp_path):
 
 
 def test_axes_that_are_open_have_names_and_the_model_is_valid(tmp_path):
-    denoiser = ImageDenoiser(SMALL["dncnn"], patch_size=8, **FAST).fit(COLOURS)
+    denoiser = ImageDenoiser(SMALL["dncnn"], patch_size=8, **FAST).fit(COLORS)
     session = exported(denoiser, tmp_path)
     assert session.get_inputs()[0].shape == session.get_outputs()[0].shape == ["n", "height", "width", 3]
     onnx.checker.check_model(onnx.load(tmp_path / "model.onnx"), full_check=True)
@@ -180,7 +178,7 @@ def test_a_network_of_the_user_is_exported_where_torch_can(tmp_path):
     assert not (tmp_path / "no.onnx").exists()
 
 
-def test_what_cannot_be_exported_is_said_at_once(tmp_path):
+def test_estimators_without_an_export_are_refused_at_once(tmp_path):
     with pytest.raises(TypeError, match="WienerDenoiser, which has no network"):
         export_onnx(WienerDenoiser(), tmp_path / "no.onnx")
     with pytest.raises(NotFittedError):
@@ -190,16 +188,16 @@ def test_what_cannot_be_exported_is_said_at_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("m.pkl", r"pickled files do, in .pkl, and export_onnx writes an ONNX graph. Call it 'm.onnx'"),
         ("m.safetensors", r"files of save do, .*Call it 'm.onnx', or save .*persistence.save"),
         ("m.pt", "files of torch do"),
     ],
 )
-def test_a_name_that_tells_of_another_format_is_refused(name, told, tmp_path):
+def test_a_suffix_of_another_format_is_refused(name, message, tmp_path):
     dae = DenoisingAutoencoder(DenseNetwork(()), 2, **FAST).fit(ROWS)
-    with pytest.raises(ValueError, match=f"{name} ends as {told}"):
+    with pytest.raises(ValueError, match=f"{name} ends as {message}"):
         export_onnx(dae, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
@@ -242,18 +240,18 @@ def test_scalers_of_data_far_from_zero_lose_nothing_in_single_precision(tmp_path
 
 @pytest.mark.slow
 def test_a_frozen_denoiser_of_images_behind_scalers_takes_any_size_and_a_level(tmp_path):
-    scalers = make_pipeline(PixelScaler(), Centerer()).fit(COLOURS)
+    scalers = make_pipeline(PixelScaler(), Centerer()).fit(COLORS)
     denoiser = ImageDenoiser(SMALL["dncnn"], noise=GaussianNoiser(0.3), sigma="map", patch_size=8, **FAST)
-    denoiser.fit(scalers.transform(COLOURS))
+    denoiser.fit(scalers.transform(COLORS))
     pipe = make_pipeline(scalers, FrozenEstimator(denoiser))
     session, levels = exported(pipe, tmp_path), np.array([0.1, 0.2])
-    expected = denoiser.predict(scalers.transform(COLOURS[:2])[:, :9, :7], sigma=levels)
-    answer = run(session, X=COLOURS[:2, :9, :7], sigma=levels)
-    np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-5)
+    expected = denoiser.predict(scalers.transform(COLORS[:2])[:, :9, :7], sigma=levels)
+    output = run(session, X=COLORS[:2, :9, :7], sigma=levels)
+    np.testing.assert_allclose(output, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("pipe", "told"),
+    ("pipe", "message"),
     [
         (make_pipeline(SimpleImputer(), autoencoder()), r"pipeline\['simpleimputer'\] is a SimpleImputer"),
         (make_pipeline(make_pipeline(PCA(2)), autoencoder()), r"pipeline\['pipeline'\]\['pca'\] is a PCA"),
@@ -266,8 +264,8 @@ def test_a_frozen_denoiser_of_images_behind_scalers_takes_any_size_and_a_level(t
         (make_pipeline("passthrough"), "got Pipeline, which has no network"),
     ],
 )
-def test_a_step_that_no_graph_holds_is_refused_by_name(pipe, told, tmp_path):
-    with pytest.raises(TypeError, match=told):
+def test_a_step_that_no_graph_holds_is_refused_by_name(pipe, message, tmp_path):
+    with pytest.raises(TypeError, match=message):
         export_onnx(pipe, tmp_path / "no.onnx")
     assert list(tmp_path.iterdir()) == []
 

@@ -60,7 +60,7 @@ from sk_denoise.training import OPTIMIZERS
 
 ROWS = np.random.default_rng(0).random((40, 6))
 IMAGES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((10, 12, 1))).astype(np.float32)
-COLOURS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
+COLORS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
 
 WITH_GAPS = np.where(ROWS < 0.05, np.nan, ROWS)
 
@@ -77,7 +77,7 @@ FAST = {"max_epochs": 2, "random_state": 0}
 
 @dataclass(frozen=True)
 class Case:
-    """An estimator that was not fitted, and what to fit it to."""
+    """An unfitted estimator, and training data for it."""
 
     estimator: Any
     X: Any
@@ -98,7 +98,7 @@ CASES: dict[str, Case] = {
         DenoisingAutoencoder(DenseNetwork((8,)), 4, max_epochs=2, random_state=np.random.RandomState(3)), ROWS
     ),
     "conv, signals": Case(DenoisingAutoencoder(ConvNetwork((4,)), 4, **FAST), ROWS),
-    "conv, images": Case(DenoisingAutoencoder(ConvNetwork((4, 4)), 4, loss="ssim", **FAST), COLOURS),
+    "conv, images": Case(DenoisingAutoencoder(ConvNetwork((4, 4)), 4, loss="ssim", **FAST), COLORS),
     "pooling": Case(
         DenoisingAutoencoder(PoolingNetwork((4,)), 2, loss={"mse": 1.0, "ms_ssim": 0.5}, **FAST), IMAGES
     ),
@@ -114,7 +114,7 @@ CASES: dict[str, Case] = {
     "image denoiser, signals": Case(image_denoiser(DnCNNNetwork(2, width=4)), ROWS),
     "image denoiser, 8 bits": Case(
         ImageDenoiser(DnCNNNetwork(2, width=4), noise=GaussianNoiser(90), sigma="map", patch_size=8, **FAST),
-        COLOURS,
+        COLORS,
     ),
     "ensemble": Case(
         DenoisingEnsemble(DenoisingAutoencoder(DenseNetwork((4,)), 2, **FAST), 2, random_state=0), ROWS
@@ -137,13 +137,13 @@ CASES: dict[str, Case] = {
     "RegionNoiser": Case(RegionNoiser(SwapNoiser(0.5), image_shape=(2, 3)), ROWS),
     "NoiserChoice": Case(NoiserChoice([GaussianNoiser(), SwapNoiser()], [0.3, 0.7]), ROWS),
     "NoiserChain": Case(NoiserChain([GaussianNoiser(scale="std"), RegionNoiser(SwapNoiser())]), ROWS),
-    "PixelScaler": Case(PixelScaler(), COLOURS),
-    "Centerer": Case(Centerer(), COLOURS),
+    "PixelScaler": Case(PixelScaler(), COLORS),
+    "Centerer": Case(Centerer(), COLORS),
     "Pipeline": Case(
         make_pipeline(
             PixelScaler((0, 255)), GaussianNoiser(), DenoisingAutoencoder(DenseNetwork(()), 2, **FAST)
         ),
-        COLOURS.reshape(len(COLOURS), -1),
+        COLORS.reshape(len(COLORS), -1),
     ),
     "FrozenEstimator": Case(FrozenEstimator(DenoisingAutoencoder(DenseNetwork(()), 2, **FAST)), ROWS),
     "StandardScaler": Case(StandardScaler(), ROWS),
@@ -214,7 +214,7 @@ def equal(one, other):
         return equal(
             *({k: v for k, v in vars(x).items() if k not in ("gain", "stays_linear")} for x in (one, other))
         )
-    return bool(one == other or (one != one and other != other))  # NaN marks what is missing
+    return bool(one == other or (one != one and other != other))  # NaN marks missing values
 
 
 # What comes back ----------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ def test_lbfgs_keeps_its_vectors_of_all_weights(tmp_path):
     assert all(map(torch.equal, loaded["old_dirs"], kept["old_dirs"]))
 
 
-def test_what_a_change_of_the_optimizer_means_survives(tmp_path):
+def test_a_changed_optimizer_survives(tmp_path):
     dae = copy.deepcopy(fitted("dense")).set_params(optimizer="sgd")
     loaded = through_file(dae, tmp_path)
     assert loaded.net_.optimizer is torch.optim.AdamW  # until the next fit
@@ -318,7 +318,7 @@ def test_what_a_change_of_the_optimizer_means_survives(tmp_path):
 
 
 @pytest.mark.parametrize("model", ["gray", "rgb"])
-def test_weights_in_the_box_go_through_a_file(model, tmp_path):
+def test_pretrained_networks_go_through_a_file(model, tmp_path):
     denoiser = load_pretrained(model)
     loaded = through_file(denoiser, tmp_path)
     image = np.random.default_rng(0).random((1, 21, 18) if model == "gray" else (1, 21, 18, 3))
@@ -377,14 +377,14 @@ def test_the_same_estimator_makes_the_same_file(tmp_path):
 @pytest.mark.slow
 def test_another_process_loads_the_same(tmp_path):
     save(fitted("conv, images"), tmp_path / "conv.safetensors")
-    np.save(tmp_path / "X.npy", COLOURS)
+    np.save(tmp_path / "X.npy", COLORS)
     program = (
         "import sys, numpy as np; from sk_denoise.persistence import load; folder = sys.argv[1];"
         "X, loaded = np.load(folder + '/X.npy'), load(folder + '/conv.safetensors');"
-        "np.save(folder + '/answer.npy', loaded.predict(X))"
+        "np.save(folder + '/output.npy', loaded.predict(X))"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
-    np.testing.assert_array_equal(np.load(tmp_path / "answer.npy"), fitted("conv, images").predict(COLOURS))
+    np.testing.assert_array_equal(np.load(tmp_path / "output.npy"), fitted("conv, images").predict(COLORS))
 
 
 @pytest.mark.parametrize("device", ["meta", "cpu:7"])
@@ -396,7 +396,7 @@ def test_a_network_of_a_device_that_holds_nothing_loads_on_the_cpu(device, tmp_p
 
 
 @pytest.mark.parametrize(("path", "error"), [(None, TypeError), (b"x", TypeError), ("", ValueError)])
-def test_what_is_no_path_is_said_alike(path, error):
+def test_save_and_load_refuse_the_same_paths(path, error):
     for call in (lambda: save(GaussianNoiser(), path), lambda: load(path)):
         with pytest.raises(error, match=r"^path "):
             call()
@@ -457,7 +457,7 @@ def own_network(input_shape, latent_dim):
         (make_pipeline(OwnScaler(), DenoisingAutoencoder()), r"steps\.0\.1 .* 'OwnScaler'"),
         (
             make_pipeline(DenoisingAutoencoder(), LogisticRegression()),
-            r"steps\.1\.1 is a LogisticRegression of scikit-learn, of which .* StandardScaler, .*skops",
+            r"steps\.1\.1 is a LogisticRegression of .*sk_denoise saves only .* StandardScaler, .*skops",
         ),
         (FrozenEstimator(FunctionTransformer(np.log1p)), "FunctionTransformer of scikit-learn"),
         (SimpleImputer(strategy=np.nanmax), r"SimpleImputer\.strategy .* function 'nanmax'"),
@@ -466,14 +466,14 @@ def own_network(input_shape, latent_dim):
         (DenoisingAutoencoder, "class 'DenoisingAutoencoder'"),
     ],
 )
-def test_code_and_what_is_not_ours_is_refused_by_name_before_anything_is_written(estimator, names, tmp_path):
+def test_code_and_estimators_of_others_are_refused_before_a_file_is_written(estimator, names, tmp_path):
     with pytest.raises(TypeError, match=names):
         save(estimator, tmp_path / "no.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("transformer", "X", "told"),
+    ("transformer", "X", "message"),
     [
         (StandardScaler(with_mean="yes"), None, "with_mean"),
         (MinMaxScaler((1, 0)), None, r"feature_range of MinMaxScaler must be a pair .* and is \(1, 0\)"),
@@ -482,8 +482,8 @@ def test_code_and_what_is_not_ours_is_refused_by_name_before_anything_is_written
         (SimpleImputer(add_indicator=True), WITH_GAPS, "add_indicator of SimpleImputer must be False"),
     ],
 )
-def test_what_files_do_not_hold_of_scikit_learn_is_said_in_words(transformer, X, told, tmp_path):
-    with pytest.raises(ValueError, match=told):
+def test_parameters_of_scikit_learn_that_files_cannot_hold_are_named(transformer, X, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
         save(transformer if X is None else transformer.fit(X), tmp_path / "no.safetensors")
     assert list(tmp_path.iterdir()) == []
 
@@ -491,7 +491,7 @@ def test_what_files_do_not_hold_of_scikit_learn_is_said_in_words(transformer, X,
 def test_an_attribute_that_scikit_learn_does_not_leave_is_refused_by_name(tmp_path):
     scaler = StandardScaler().fit(ROWS)
     scaler.remark_ = "mine"
-    with pytest.raises(TypeError, match=r"StandardScaler\.remark_ .*sk_denoise knows of StandardScaler"):
+    with pytest.raises(TypeError, match=r"Scaler\.remark_ .*attributes of StandardScaler that files hold"):
         save(scaler, tmp_path / "no.safetensors")
 
 
@@ -564,7 +564,7 @@ def through_skops(estimator, path):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("m.pkl", "pickled files do, in .pkl, .*Call it 'm.safetensors', or write a pickle by joblib.dump"),
         ("M.JOBLIB", "pickled files do, in .joblib, .*Call it 'M.safetensors'"),
@@ -578,14 +578,14 @@ def through_skops(estimator, path):
         ("m.json", "texts do"),
     ],
 )
-def test_a_name_that_tells_of_another_format_is_refused_with_a_better_one(name, told, tmp_path):
-    with pytest.raises(ValueError, match=f"{name} ends as {told}"):
+def test_a_suffix_of_another_format_is_refused_with_a_better_name(name, message, tmp_path):
+    with pytest.raises(ValueError, match=f"{name} ends as {message}"):
         save(Augmenter(), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["model", "model.bin", "model.v1.2", "my.onnx.safetensors", "M.SafeTensors"])
-def test_other_names_are_free(name, tmp_path):
+def test_other_suffixes_are_free(name, tmp_path):
     save(Augmenter(shift=3), tmp_path / name)
     assert load(tmp_path / name).shift == 3
 

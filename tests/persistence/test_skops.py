@@ -42,7 +42,7 @@ IMAGES = ImageDenoiser(
     ],
     ids=["autoencoder", "images", "ensemble", "pipeline"],
 )
-def test_what_skops_loads_predicts_the_same_bits(estimator, tmp_path):
+def test_estimators_from_skops_predict_the_same_bits(estimator, tmp_path):
     estimator.fit(X)
     skops.dump(estimator, tmp_path / "file.skops")
     trusted = skops.get_untrusted_types(file=tmp_path / "file.skops")
@@ -51,7 +51,7 @@ def test_what_skops_loads_predicts_the_same_bits(estimator, tmp_path):
     np.testing.assert_array_equal(loaded.predict(X), estimator.predict(X))
 
 
-def test_what_cannot_be_saved_is_named_to_skops_too():
+def test_skops_gets_the_same_refusals():
     learner = DenoisingAutoencoder(loss=lambda output, target: (output - target).square().mean())
     with pytest.raises(TypeError, match="loss"):
         skops.dumps(learner)
@@ -71,7 +71,7 @@ def test_a_class_of_a_user_is_refused_by_name_in_place_of_a_broken_file():
         skops.dumps(OwnDenoiser())
 
 
-def test_pickle_gets_what_a_subclass_says_of_its_state():
+def test_pickle_gets_the_state_that_a_subclass_defines():
     fitted = WithoutHistory(DenseNetwork((16,)), 8, max_epochs=1, random_state=0).fit(X)
     loaded = pickle.loads(pickle.dumps(fitted))
     assert not hasattr(loaded, "loss_curve_")

@@ -1,4 +1,4 @@
-"""What tests of Displays share: no window opens, no figure stays, and text can be read."""
+"""Fixtures of the displays: no window opens, figures are closed, text is legible."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _close_figures():
 
 @pytest.fixture
 def assert_legible():
-    """Return a function that fails where the edge of a figure cuts something, or texts meet."""
+    """Return a function that fails if the edge of a figure cuts something or texts overlap."""
 
     def check(figure):
         figure.canvas.draw()

@@ -1,4 +1,4 @@
-"""What is true of every display: it keeps its data and its artists, and leaves everything else alone."""
+"""Every display keeps its data and its artists, and has no side effects."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ NOISER = GaussianNoiser(0.25, random_state=0)
 
 @dataclass(frozen=True)
 class Case:
-    """How a display is made of a fitted estimator and digits, and what it draws on."""
+    """A function that creates a display of an estimator, and the argument to draw on."""
 
-    of: Callable[..., Any]
+    create: Callable[..., Any]
     draws_on: str = "ax"
 
     @property
     def kind(self) -> type:
-        return self.of(None, None, None, only_the_class=True)
+        return self.create(None, None, None, only_the_class=True)
 
 
 def comparison(estimator, digits, options, *, only_the_class=False):
@@ -101,14 +101,14 @@ def dae(digits):
 
 
 def drawn(display):
-    """Return what can be seen on a display, as numbers."""
+    """Return the data of all artists of a display."""
     figure = display.figure_
-    seen = []
+    arrays = []
     for ax in figure.axes:
-        seen += [np.asarray(line.get_xydata()) for line in ax.lines]
-        seen += [np.asarray(image.get_array()) for image in ax.images]
-        seen += [np.asarray(points.get_offsets()) for points in ax.collections]
-    return seen
+        arrays += [np.asarray(line.get_xydata()) for line in ax.lines]
+        arrays += [np.asarray(image.get_array()) for image in ax.images]
+        arrays += [np.asarray(points.get_offsets()) for points in ax.collections]
+    return arrays
 
 
 def assert_same(first, second):
@@ -123,17 +123,17 @@ def test_every_public_display_is_tested_here():
 
 @every_display
 def test_it_makes_one_figure_and_keeps_it(case, digits, dae):
-    display = case.of(dae, digits, {})
+    display = case.create(dae, digits, {})
     assert type(display) is case.kind
     assert plt.get_fignums() == [display.figure_.number]
     assert display.figure_ is plt.gcf()
 
 
 @every_display
-def test_it_draws_on_what_it_is_given_and_opens_no_figure(case, digits, dae):
+def test_it_draws_on_given_axes_or_figures_and_opens_no_figure(case, digits, dae):
     figure = plt.figure(figsize=(6, 5))
     given = figure if case.draws_on == "figure" else figure.add_subplot()
-    display = case.of(dae, digits, {case.draws_on: given})
+    display = case.create(dae, digits, {case.draws_on: given})
     assert display.figure_ is figure
     assert plt.get_fignums() == [figure.number]
     assert figure.get_size_inches().tolist() == [6, 5]
@@ -142,7 +142,7 @@ def test_it_draws_on_what_it_is_given_and_opens_no_figure(case, digits, dae):
 
 @every_display
 def test_plot_draws_the_same_again_and_returns_the_display(case, digits, dae):
-    display = case.of(dae, digits, {})
+    display = case.create(dae, digits, {})
     first, axes = drawn(display), set(display.figure_.axes)
     assert display.plot() is display
     assert axes.isdisjoint(display.figure_.axes)
@@ -150,8 +150,8 @@ def test_plot_draws_the_same_again_and_returns_the_display(case, digits, dae):
 
 
 @every_display
-def test_it_keeps_what_its_constructor_is_given_and_artists_with_an_underscore(case, digits, dae):
-    display = case.of(dae, digits, {})
+def test_it_keeps_its_parameters_and_artists_with_an_underscore(case, digits, dae):
+    display = case.create(dae, digits, {})
     arguments = set(inspect.signature(case.kind).parameters)
     assert {name for name in vars(display) if not name.endswith("_")} == arguments
     documented = case.kind.__doc__.partition("Attributes\n")[2].partition("See Also")[0]
@@ -165,7 +165,7 @@ def test_it_keeps_what_its_constructor_is_given_and_artists_with_an_underscore(c
 @every_display
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_copies_and_pickles_hold_the_data_and_can_be_drawn(case, copied, digits, dae):
-    display = case.of(dae, digits, {})
+    display = case.create(dae, digits, {})
     other = copied(display)
     assert plt.get_fignums() == [display.figure_.number]
     assert not hasattr(other, "figure_")
@@ -175,14 +175,14 @@ def test_copies_and_pickles_hold_the_data_and_can_be_drawn(case, copied, digits,
 @every_display
 def test_it_leaves_matplotlibs_settings_and_the_estimator_as_they_were(case, digits, dae):
     settings, before = dict(mpl.rcParams), pickle.dumps(dae.get_params())
-    case.of(dae, digits, {})
+    case.create(dae, digits, {})
     assert dict(mpl.rcParams) == settings
     assert pickle.dumps(dae.get_params()) == before
 
 
 @every_display
 def test_no_text_is_cut_or_overlaps(case, digits, dae, assert_legible):
-    assert_legible(case.of(dae, digits, {}).figure_)
+    assert_legible(case.create(dae, digits, {}).figure_)
 
 
 @every_display
@@ -190,37 +190,37 @@ def test_it_takes_pipelines_and_searches(case, digits, dae):
     pipe = Pipeline([("noise", clone(NOISER).fit(digits.train)), ("dae", dae)])
     search = GridSearchCV(DenoisingAutoencoder(random_state=0, latent_dim=5), {"max_epochs": [1]}, cv=2)
     for estimator in (pipe, search.fit(digits.train[:60])):
-        assert len(drawn(case.of(estimator, digits, {}))) > 0
+        assert len(drawn(case.create(estimator, digits, {}))) > 0
 
 
 @every_display
-def test_what_is_not_fitted_is_refused_before_a_figure_is_made(case, digits):
+def test_unfitted_estimators_are_refused_before_a_figure_is_made(case, digits):
     dae = DenoisingAutoencoder(latent_dim=5)
     for estimator in (dae, Pipeline([("dae", dae)]), GridSearchCV(dae, {"max_epochs": [1]})):
         with pytest.raises(NotFittedError, match="fitted"):
-            case.of(estimator, digits, {})
+            case.create(estimator, digits, {})
     with pytest.raises(TypeError, match=r"Did you mean DenoisingAutoencoder\(\), fitted\?"):
-        case.of(DenoisingAutoencoder, digits, {})
+        case.create(DenoisingAutoencoder, digits, {})
     with pytest.raises(TypeError, match="fitted estimator"):
-        case.of(3, digits, {})
+        case.create(3, digits, {})
     assert plt.get_fignums() == []
 
 
 @every_display
-def test_without_matplotlib_the_error_says_what_to_install(case, digits, dae, monkeypatch):
+def test_without_matplotlib_the_error_names_the_extra(case, digits, dae, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=rf"{case.kind.__name__}\.from_.* needs matplotlib.*\[plots\]"):
-        case.of(dae, digits, {})
+        case.create(dae, digits, {})
 
 
 @every_display
-def test_what_is_no_place_to_draw_on_is_refused(case, digits, dae):
+def test_other_objects_to_draw_on_are_refused(case, digits, dae):
     with pytest.raises(TypeError, match=rf"{case.draws_on} must be .*matplotlib .*got 'left'"):
-        case.of(dae, digits, {case.draws_on: "left"})
+        case.create(dae, digits, {case.draws_on: "left"})
 
 
-def test_a_denoiser_that_needs_no_fit_of_its_own_is_taken(digits):
+def test_a_denoiser_without_fit_is_accepted(digits):
     class Halving:
         def predict(self, X):
             return X / 2

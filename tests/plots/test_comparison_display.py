@@ -1,4 +1,4 @@
-"""ComparisonDisplay: what it draws, and from what."""
+"""ComparisonDisplay: rows, columns, table, crop, and errors."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def test_the_table_is_that_of_compare_denoisers(stack):
     assert display.data_range == 2
 
 
-def test_under_each_image_stands_its_own_psnr_and_the_best_is_bold(photos):
+def test_the_psnr_is_printed_under_each_image_and_the_best_is_bold(photos):
     display = ComparisonDisplay.from_methods({"blur": blur}, photos, NOISES, data_range=1, index=1)
-    for axes, answers in zip(display.axes_, display.answers.values(), strict=True):
+    for axes, outputs in zip(display.axes_, display.answers.values(), strict=True):
         texts = [ax.get_xlabel() for ax in axes]
-        decibels = [psnr(photos[1][None], x[None], data_range=1) for x in answers.values()]
+        decibels = [psnr(photos[1][None], x[None], data_range=1) for x in outputs.values()]
         assert texts == ["", "", *(f"{value:.1f} dB" for value in decibels)]
         weights = [ax.xaxis.label.get_fontweight() for ax in axes[2:]]
         assert weights[int(np.argmax(decibels))] == "bold"
@@ -93,7 +93,7 @@ def test_of_large_images_the_middle_is_enlarged_and_framed(photos):
         assert (frame.get_xy(), frame.get_width(), frame.get_height()) == ((59.5, 49.5), 80, 80)
 
 
-def test_what_is_enlarged_may_be_told(photos):
+def test_the_enlarged_part_may_be_given(photos):
     display = ComparisonDisplay.from_methods([blur], photos, NOISES, crop=(10, 120, 30, 80))
     assert column(display, 2)[0].shape == (30, 80, 3)
     display = ComparisonDisplay.from_methods([blur], photos, NOISES, crop=np.array([10, 120, 30, 80]))
@@ -118,7 +118,7 @@ def test_flat_rows_are_drawn_as_images(digits):
         ValueError, match=r"flat rows of 64 values. Give image_shape=.*draws images alone"
     ) as raised:
         ComparisonDisplay.from_methods([wiener], digits.test, NOISES)
-    assert "kind=" not in str(raised.value)  # which it does not have
+    assert "kind=" not in str(raised.value)
 
 
 @pytest.mark.parametrize("crop", [None, (0, 0, 8, 30), (10, 10, 40, 12)])
@@ -140,8 +140,8 @@ def test_it_draws_on_a_part_of_a_figure_and_once_more(stack):
     assert plt.get_fignums() == [figure.number]
 
 
-def test_what_cannot_be_shown_is_refused_before_anything_is_denoised(stack):
-    asked = []
+def test_invalid_options_are_refused_before_anything_is_denoised(stack):
+    received = []
     for options, message in (
         ({"index": 2}, "from 0 to 1, got 2"),
         ({"index": -1}, "from 0 to 1, got -1"),
@@ -153,5 +153,5 @@ def test_what_cannot_be_shown_is_refused_before_anything_is_denoised(stack):
         ),
     ):
         with pytest.raises(ValueError, match=message):
-            ComparisonDisplay.from_methods([asked.append], stack, NOISES, **options)
-    assert asked == []
+            ComparisonDisplay.from_methods([received.append], stack, NOISES, **options)
+    assert received == []

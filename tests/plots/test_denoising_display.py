@@ -1,4 +1,4 @@
-"""DenoisingDisplay: what it draws, from what, and what it refuses."""
+"""DenoisingDisplay: rows, scales, texts, and errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def dae(digits):
 
 
 @pytest.fixture(scope="module")
-def told():
+def gray_model():
     return load_pretrained("gray")
 
 
@@ -62,7 +62,7 @@ def test_all_images_share_the_grey_scale_of_the_clean_data(stacks):
     assert {image.get_clim() for image in display.images_[:3].flat} == {(-1, 2)}
 
 
-def test_titles_are_the_labels_and_the_psnr_stands_under_noisy_and_denoised(stacks):
+def test_titles_are_the_labels_and_the_psnr_is_under_noisy_and_denoised(stacks):
     display = DenoisingDisplay.from_predictions(*stacks, labels=np.arange(5), data_range=1)
     assert [ax.get_title() for ax in display.axes_[0]] == list("01234")
     assert not any(ax.get_xlabel() for ax in display.axes_[0])
@@ -94,7 +94,7 @@ def test_the_last_row_is_denoised_minus_clean_on_one_scale_around_zero(stacks):
     assert display.colorbar_.get_ticks().tolist() == [low, 0, high]
 
 
-def test_where_the_scale_of_errors_ends_may_be_told_and_the_row_left_out(stacks):
+def test_the_error_limit_may_be_given_and_the_error_row_left_out(stacks):
     display = DenoisingDisplay.from_predictions(*stacks, error_limit=3)
     assert {image.get_clim() for image in display.images_[3]} == {(-3, 3)}
     assert display.colorbar_.extend == "neither"
@@ -111,7 +111,7 @@ def test_a_perfect_denoiser_has_a_scale_of_errors_too(stacks):
     assert {image.get_clim() for image in display.images_[3]} == {(-0.5, 0.5)}
 
 
-def test_the_error_of_a_colour_has_the_size_that_the_psnr_tells_and_the_sign_of_its_brightness():
+def test_the_error_of_a_colour_agrees_with_the_psnr_and_has_the_sign_of_its_brightness():
     rng = np.random.default_rng(0)
     clean = rng.random((2, 4, 5, 3))
     denoised = clean + rng.normal(0, 0.1, clean.shape)
@@ -155,32 +155,32 @@ def test_lists_of_images_must_belong_together():
 
 
 @pytest.mark.parametrize("as_integers", [False, True])
-def test_an_image_denoiser_is_shown_on_images_of_different_sizes(as_integers, told):
+def test_an_image_denoiser_is_shown_on_images_of_different_sizes(as_integers, gray_model):
     photos = [photo[:40, :width] for photo, width in zip(load_images("gray").test[:2], (60, 50), strict=True)]
     unit = 255 if as_integers else 1
     clean = [(255 * x).round().astype(np.uint8) for x in photos] if as_integers else photos
     noiser = GaussianNoiser(0.1 * unit, random_state=0)
-    display = DenoisingDisplay.from_estimator(told, clean, noiser=noiser)
+    display = DenoisingDisplay.from_estimator(gray_model, clean, noiser=noiser)
     if as_integers:
         assert display.data_range == 255
-    score = make_denoising_scorer(noiser, data_range=display.data_range)(told, clean)
+    score = make_denoising_scorer(noiser, data_range=display.data_range)(gray_model, clean)
     shown = [
         psnr(t[None], x[None], data_range=display.data_range)
         for t, x in zip(clean, display.denoised, strict=True)
     ]
     assert np.mean(shown) == pytest.approx(score)
     assert score > 22  # 20 dB before
-    given = DenoisingDisplay.from_estimator(told, clean, X_noisy=display.noisy)
+    given = DenoisingDisplay.from_estimator(gray_model, clean, X_noisy=display.noisy)
     for a, b in zip(given.denoised, display.denoised, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
-def test_noisy_images_that_are_integers_themselves_are_denoised_as_such(told):
+def test_noisy_images_that_are_integers_themselves_are_denoised_as_such(gray_model):
     rng = np.random.default_rng(0)
     clean = np.full((1, 32, 32), 120, np.uint8)
     noisy = (clean + rng.normal(0, 25, clean.shape)).clip(0, 255).astype(np.uint8)
-    display = DenoisingDisplay.from_estimator(told, clean, X_noisy=noisy)
-    np.testing.assert_array_equal(display.denoised, told.predict(noisy))
+    display = DenoisingDisplay.from_estimator(gray_model, clean, X_noisy=noisy)
+    np.testing.assert_array_equal(display.denoised, gray_model.predict(noisy))
     np.testing.assert_allclose(
         display.images_[3, 0].get_array(), display.denoised[0].astype(float) - clean[0].astype(float)
     )
@@ -247,7 +247,7 @@ def test_constant_images_have_a_scale_too():
     assert DenoisingDisplay.from_predictions(stack, stack, stack).limits == (1, 2)
 
 
-def test_integers_mean_their_type_in_the_psnr_and_their_values_on_the_scale():
+def test_integers_have_the_psnr_of_their_dtype_and_the_scale_of_their_values():
     clean = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
     display = DenoisingDisplay.from_predictions(clean, clean, clean)
     assert display.data_range == 255
@@ -296,7 +296,7 @@ def test_the_noise_of_a_sample_does_not_depend_on_how_many_are_shown(digits, dae
     np.testing.assert_array_equal(one.noisy[0], two.noisy[0])
 
 
-def test_an_estimator_that_was_told_the_shape_of_images_tells_it(digits):
+def test_the_image_shape_of_the_estimator_is_used(digits):
     dae = DenoisingAutoencoder(max_epochs=1, image_shape=(8, 8), random_state=0).fit(digits.train)
     display = DenoisingDisplay.from_estimator(dae, digits.test, noiser=GaussianNoiser(0.25))
     assert display.clean.shape == (10, 8, 8)
@@ -337,7 +337,7 @@ def test_frames_keep_their_names_on_the_way_to_the_estimator(digits):
     assert display.axes_.shape == (4, 10)
 
 
-def test_from_estimator_needs_noise_from_one_place(digits, dae):
+def test_from_estimator_needs_either_a_noiser_or_noisy_samples(digits, dae):
     with pytest.raises(ValueError, match=r"either noiser.*got neither"):
         DenoisingDisplay.from_estimator(dae, digits.test)
     with pytest.raises(ValueError, match="got both"):
@@ -358,8 +358,10 @@ def test_noise_that_the_estimator_adds_itself_is_refused(digits, dae):
 
 
 @pytest.mark.parametrize("layout", [None, "constrained", "compressed"])
-@pytest.mark.parametrize(("size", "n", "told"), [((3, 2), 8, False), ((4, 4), 5, True), ((9, 4), 5, True)])
-def test_texts_fit_into_a_small_figure(size, n, told, layout, assert_legible):
+@pytest.mark.parametrize(
+    ("size", "n", "has_psnr"), [((3, 2), 8, False), ((4, 4), 5, True), ((9, 4), 5, True)]
+)
+def test_texts_fit_into_a_small_figure(size, n, has_psnr, layout, assert_legible):
     clean = np.random.default_rng(0).random((n, 8, 8))
     figure = plt.figure(figsize=size, layout=layout)
     display = DenoisingDisplay.from_predictions(clean, 2 - clean, 0.9 * clean, figure=figure, n_samples=n)
@@ -368,10 +370,10 @@ def test_texts_fit_into_a_small_figure(size, n, told, layout, assert_legible):
         texts = [ax.xaxis.label for ax in row if ax.xaxis.label.get_text()]
         boxes = [text.get_window_extent() for text in texts]
         assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
-    assert bool(display.axes_[1, 0].get_xlabel()) == told
+    assert bool(display.axes_[1, 0].get_xlabel()) == has_psnr
 
 
-def test_what_cannot_be_drawn_is_refused_in_words(stacks):
+def test_invalid_samples_and_options_are_refused(stacks):
     clean, noisy, denoised = stacks
     flat = clean.reshape(5, 64)
     with pytest.raises(ValueError, match=r'flat rows of 64 values. Give image_shape=.*kind="signals"'):

@@ -1,4 +1,4 @@
-"""LatentDisplay: where samples lie, and what they are coloured by."""
+"""LatentDisplay: positions, reducers, classes and values, and errors."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_two_numbers_are_drawn_as_they_are(digits, flat):
     assert display.colorbar_ is None
 
 
-def test_more_are_reduced_to_principal_components_that_say_what_they_explain(digits, dae):
+def test_more_are_reduced_to_principal_components_with_their_variance(digits, dae):
     display = LatentDisplay.from_estimator(dae, digits.test)
     pca = PCA(2, random_state=0)
     np.testing.assert_allclose(drawn(display), pca.fit_transform(latents_of(dae, digits.test)), rtol=1e-4)
@@ -76,14 +76,14 @@ def test_another_reducer_is_fitted_in_a_copy(digits, dae):
 
 
 @pytest.mark.parametrize("output", ["reconstruction", "latent", "activations"])
-def test_the_estimator_gives_latents_whatever_its_output_and_keeps_it(digits, flat, output):
+def test_latents_are_shown_for_any_output_which_stays(digits, flat, output):
     dae = with_output(flat, output)
     display = LatentDisplay.from_estimator(dae, digits.test)
     np.testing.assert_array_equal(display.points, latents_of(flat, digits.test))
     assert dae.output == output
 
 
-def test_inside_a_pipeline_data_pass_through_the_steps_before(digits):
+def test_in_a_pipeline_data_pass_through_the_earlier_steps(digits):
     steps = [
         ("none", None),
         ("outer", MinMaxScaler()),
@@ -160,7 +160,7 @@ def test_values_have_a_colour_bar(latents):
         (np.array([1, 2] * 30, dtype=object), "classes"),
     ],
 )
-def test_what_y_holds_is_seen_from_it_and_may_be_told(latents, y, kind):
+def test_the_kind_of_y_is_inferred(latents, y, kind):
     assert LatentDisplay.from_latents(latents, y).target == kind
 
 
@@ -187,21 +187,21 @@ def test_vectors_that_are_all_one_have_no_shares_of_variance():
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("component 1", "component 2")
 
 
-def test_numbers_may_be_called_classes_or_values(latents):
+def test_the_kind_of_y_may_be_given(latents):
     many = np.arange(60) % 25
     assert len(LatentDisplay.from_latents(latents, many, target="classes").scatters_) == 25
-    few = np.arange(60) % 3
-    assert LatentDisplay.from_latents(latents, few, target="values").colorbar_ is not None
+    three = np.arange(60) % 3
+    assert LatentDisplay.from_latents(latents, three, target="values").colorbar_ is not None
 
 
-def test_the_name_of_a_series_heads_the_legend_or_the_colour_bar(latents):
+def test_the_name_of_a_series_is_the_title_of_the_legend_or_the_colour_bar(latents):
     y = pd.Series(np.arange(60) % 3, name="digit")
     assert LatentDisplay.from_latents(latents, y).legend_.get_title().get_text() == "digit"
     bar = LatentDisplay.from_latents(latents, y / 2).colorbar_
     assert bar.ax.get_ylabel() == "digit"
 
 
-def test_an_estimator_without_latents_is_refused_in_words(digits):
+def test_an_estimator_without_latents_is_refused(digits):
     with pytest.raises(TypeError, match=r"ImageDenoiser has no latent vectors \(its network keeps the size"):
         LatentDisplay.from_estimator(load_pretrained("gray"), digits.test)
     with pytest.raises(TypeError, match="ImageDenoiser has no latent vectors"):
@@ -210,7 +210,7 @@ def test_an_estimator_without_latents_is_refused_in_words(digits):
         LatentDisplay.from_estimator(StandardScaler().fit(digits.test), digits.test)
 
 
-def test_what_cannot_be_mapped_is_refused_in_words(latents):
+def test_invalid_latents_and_labels_are_refused(latents):
     draw = LatentDisplay.from_latents
     with pytest.raises(ValueError, match=r"at least two numbers, got 60 of 1"):
         draw(latents[:, :1])

@@ -1,4 +1,4 @@
-"""LossCurveDisplay: losses, validation PSNR, and the epoch that was best."""
+"""LossCurveDisplay: losses, validation PSNR, the best epoch, and errors."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_run_without_scores_stands_beside_one_with_them():
     assert list(display.score_lines_) == ["b"]
 
 
-def test_several_estimators_come_by_name_or_in_a_list(dae):
+def test_several_estimators_are_given_by_name_or_in_a_list(dae):
     display = LossCurveDisplay.from_estimators({"first": dae, 2: make_pipeline(dae)})
     assert list(display.losses) == ["first", "2"]
     display = LossCurveDisplay.from_estimators([dae, dae])
@@ -118,7 +118,7 @@ def test_image_denoisers_have_curves_too():
     )
 
 
-def test_epochs_that_had_no_validation_are_gaps(digits):
+def test_epochs_without_validation_are_gaps(digits):
     dae = DenoisingAutoencoder(max_epochs=2, random_state=0).fit(digits.train[:99], X_val=digits.test[:9])
     dae.partial_fit(digits.train[:99])
     display = LossCurveDisplay.from_estimator(dae)
@@ -174,11 +174,12 @@ def test_a_single_epoch_can_be_seen():
     assert display.loss_lines_["run"].get_marker() == "."
 
 
-def test_what_has_no_curve_is_refused_in_words(digits):
+def test_estimators_without_a_loss_curve_are_refused(digits):
     with pytest.warns(ConvergenceWarning):
         mlp = MLPRegressor(max_iter=1).fit(digits.train[:20], digits.train_labels[:20])
     with pytest.raises(TypeError, match=r"MLPRegressor has no loss curve: .* go to from_curves"):
-        LossCurveDisplay.from_estimator(mlp)  # it has one, and scores that are no PSNR
+        # It has a loss curve, and scores that are not PSNR.
+        LossCurveDisplay.from_estimator(mlp)
     with pytest.raises(TypeError, match="A single one goes to from_estimator"):
         LossCurveDisplay.from_estimators(LogisticRegression())
     for none in ({}, []):
@@ -186,7 +187,7 @@ def test_what_has_no_curve_is_refused_in_words(digits):
             LossCurveDisplay.from_estimators(none)
 
 
-def test_curves_that_cannot_be_drawn_are_refused_in_words():
+def test_invalid_curves_are_refused():
     with pytest.raises(ValueError, match="losses is empty"):
         LossCurveDisplay.from_curves({})
     with pytest.raises(

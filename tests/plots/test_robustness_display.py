@@ -1,4 +1,4 @@
-"""NoiseRobustnessDisplay: the numbers drawn are those of the scorer, on one noise for all."""
+"""NoiseRobustnessDisplay: scores as in searches, one noise for all, and errors."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from sk_denoise.restoration import load_pretrained
 SIGMAS = [0.1, 0.25, 0.5]
 
 
-class Counting(BaseEstimator):
-    """A denoiser that halves, and remembers what it was asked."""
+class Recorder(BaseEstimator):
+    """Denoiser that divides by two and keeps its inputs."""
 
     def __init__(self):
-        self.asked_ = []
+        self.inputs_ = []
 
     def fit(self, X, y=None):
         return self
 
     def predict(self, X):
-        self.asked_.append(np.array(X))
+        self.inputs_.append(np.array(X))
         return np.asarray(X) / 2
 
 
@@ -54,7 +54,7 @@ def wiener(digits):
     return WienerDenoiser(sigma=0.25).fit(digits.train)
 
 
-def test_the_means_are_what_the_scorer_says_of_each_strength(digits, dae, wiener):
+def test_the_means_are_the_scores_of_the_scorer(digits, dae, wiener):
     noiser = GaussianNoiser(random_state=3)
     display = NoiseRobustnessDisplay.from_estimators(
         {"dae": dae, "wiener": wiener}, digits.test[:40], sigmas=SIGMAS, noiser=noiser
@@ -70,32 +70,32 @@ def test_the_means_are_what_the_scorer_says_of_each_strength(digits, dae, wiener
         assert display.scores[name].shape == (3, 40)
 
 
-def test_the_dashed_line_is_the_psnr_of_what_all_of_them_were_given(digits):
-    first, second = Counting(), Counting()
+def test_the_dashed_line_is_the_psnr_of_the_noisy_samples(digits):
+    first, second = Recorder(), Recorder()
     display = NoiseRobustnessDisplay.from_estimators(
         [first, second], digits.test[:20], sigmas=SIGMAS, data_range=2
     )
-    assert len(first.asked_) == len(second.asked_) == 3  # once for each strength
-    for a, b in zip(first.asked_, second.asked_, strict=True):
+    assert len(first.inputs_) == len(second.inputs_) == 3
+    for a, b in zip(first.inputs_, second.inputs_, strict=True):
         np.testing.assert_array_equal(a, b)
     (line,) = display.noisy_lines_.values()
     assert list(display.noisy_lines_) == ["noisy"]
     assert line.get_linestyle() == "--"
-    expected = [psnr(digits.test[:20], noisy, data_range=2) for noisy in first.asked_]
+    expected = [psnr(digits.test[:20], noisy, data_range=2) for noisy in first.inputs_]
     np.testing.assert_allclose(line.get_ydata(), expected)
-    halved = [psnr(digits.test[:20], noisy / 2, data_range=2) for noisy in first.asked_]
-    np.testing.assert_allclose(display.lines_["counting-1"].get_ydata(), halved)
+    halved = [psnr(digits.test[:20], noisy / 2, data_range=2) for noisy in first.inputs_]
+    np.testing.assert_allclose(display.lines_["recorder-1"].get_ydata(), halved)
 
 
 def test_the_noise_is_the_same_in_every_call_and_grows_with_sigma(digits):
-    asked = []
+    inputs = []
     for sigmas in (SIGMAS, SIGMAS[::-1]):
-        counting = Counting()
-        display = NoiseRobustnessDisplay.from_estimator(counting, digits.test[:5], sigmas=sigmas)
+        recorder = Recorder()
+        display = NoiseRobustnessDisplay.from_estimator(recorder, digits.test[:5], sigmas=sigmas)
         assert display.sigmas.tolist() == SIGMAS
-        asked.append(counting.asked_)
-    np.testing.assert_array_equal(asked[0], asked[1])
-    weak, _, strong = (noisy - digits.test[:5] for noisy in asked[0])
+        inputs.append(recorder.inputs_)
+    np.testing.assert_array_equal(inputs[0], inputs[1])
+    weak, _, strong = (noisy - digits.test[:5] for noisy in inputs[0])
     np.testing.assert_allclose(5 * weak, strong, atol=1e-5)
 
 
@@ -142,19 +142,19 @@ def test_without_noise_the_noisy_samples_are_perfect_and_not_drawn(digits, dae):
 
 
 def test_other_noise_is_varied_by_its_own_parameter(digits):
-    counting = Counting()
+    recorder = Recorder()
     display = NoiseRobustnessDisplay.from_estimator(
-        counting, digits.test[:50], sigmas=[0.1, 0.4], noiser=SaltAndPepperNoiser(), parameter="amount"
+        recorder, digits.test[:50], sigmas=[0.1, 0.4], noiser=SaltAndPepperNoiser(), parameter="amount"
     )
-    changed = [np.mean(noisy != digits.test[:50].astype(noisy.dtype)) for noisy in counting.asked_]
+    changed = [np.mean(noisy != digits.test[:50].astype(noisy.dtype)) for noisy in recorder.inputs_]
     assert changed[0] < changed[1] < 0.4
     assert display.ax_.get_xlabel() == "amount of SaltAndPepperNoiser"
 
 
-def test_the_axis_says_which_unit_strengths_have(digits):
+def test_the_axis_label_names_the_unit(digits):
     def label(noiser, parameter="noise_factor", **options):
         display = NoiseRobustnessDisplay.from_estimator(
-            Counting(), digits.test[:9], sigmas=[0.2], noiser=noiser, parameter=parameter, **options
+            Recorder(), digits.test[:9], sigmas=[0.2], noiser=noiser, parameter=parameter, **options
         )
         return display.ax_.get_xlabel()
 
@@ -164,7 +164,7 @@ def test_the_axis_says_which_unit_strengths_have(digits):
     assert label(PoissonNoiser(), "peak", log_scale=True) == "peak of PoissonNoiser"
 
 
-def test_the_axis_may_be_logarithmic_where_strengths_are_above_zero(digits, dae):
+def test_the_axis_may_be_logarithmic_for_levels_above_zero(digits, dae):
     arguments = {"noiser": PoissonNoiser(), "parameter": "peak", "sigmas": [1, 10, 100]}
     display = NoiseRobustnessDisplay.from_estimator(dae, digits.test[:9], log_scale=True, **arguments)
     assert display.ax_.get_xscale() == "log"
@@ -173,7 +173,7 @@ def test_the_axis_may_be_logarithmic_where_strengths_are_above_zero(digits, dae)
 
 
 @pytest.mark.parametrize("scale", [1, 255])
-def test_images_of_different_sizes_come_in_lists_and_may_be_integers(scale):
+def test_images_of_different_sizes_are_lists_and_may_be_integers(scale):
     model = load_pretrained("gray")
     photos = [photo[:40, :width] for photo, width in zip(load_images("gray").test[:2], (60, 50), strict=True)]
     clean = photos if scale == 1 else [(255 * x).round().astype(np.uint8) for x in photos]
@@ -183,7 +183,7 @@ def test_images_of_different_sizes_come_in_lists_and_may_be_integers(scale):
     assert display.lines_["model"].get_ydata()[0] > display.noisy_lines_["noisy"].get_ydata()[0] + 2
 
 
-def test_a_pipeline_that_scales_is_compared_as_its_last_step_meets_the_data(digits, dae):
+def test_a_pipeline_that_scales_is_compared_in_the_unit_of_its_last_step(digits, dae):
     scaled = make_pipeline(StandardScaler(), DenoisingAutoencoder(max_epochs=2, random_state=0)).fit(
         digits.train
     )
@@ -199,13 +199,13 @@ def test_a_pipeline_that_scales_is_compared_as_its_last_step_meets_the_data(digi
 
 def test_a_pipeline_that_leaves_the_unit_shares_the_dashed_line(digits, dae):
     percent = FunctionTransformer(lambda X: 100 * X)
-    pipe = Pipeline([("percent", percent), ("halving", Counting())])
+    pipe = Pipeline([("percent", percent), ("halving", Recorder())])
     display = NoiseRobustnessDisplay.from_estimators([dae, pipe], digits.test[:40], sigmas=SIGMAS)
     assert list(display.noisy_lines_) == ["noisy"]
 
 
 @pytest.mark.filterwarnings("error")
-def test_frames_keep_their_names_and_weak_noise_is_no_mistake(digits):
+def test_frames_keep_their_names_and_weak_noise_gives_no_warning(digits):
     frame = pd.DataFrame(digits.train, columns=[f"pixel{i}" for i in range(64)])
     pipe = make_pipeline(
         StandardScaler().set_output(transform="pandas"), DenoisingAutoencoder(max_epochs=1, random_state=0)
@@ -217,9 +217,9 @@ def test_frames_keep_their_names_and_weak_noise_is_no_mistake(digits):
 
 
 def test_from_predictions_draws_what_from_estimators_draws(digits):
-    counting = Counting()
-    theirs = NoiseRobustnessDisplay.from_estimator(counting, digits.test[:9], sigmas=SIGMAS, name="half")
-    noisy = counting.asked_[::-1]
+    recorder = Recorder()
+    theirs = NoiseRobustnessDisplay.from_estimator(recorder, digits.test[:9], sigmas=SIGMAS, name="half")
+    noisy = recorder.inputs_[::-1]
     ours = NoiseRobustnessDisplay.from_predictions(
         digits.test[:9], noisy, {"half": [x / 2 for x in noisy]}, sigmas=SIGMAS[::-1], label="sigma"
     )
@@ -229,49 +229,49 @@ def test_from_predictions_draws_what_from_estimators_draws(digits):
     assert ours.ax_.get_xlabel() == "sigma"
 
 
-def test_what_cannot_be_asked_is_refused_in_words(digits, dae):
-    ask = NoiseRobustnessDisplay.from_estimator
+def test_invalid_levels_estimators_and_noise_are_refused(digits, dae):
+    draw = NoiseRobustnessDisplay.from_estimator
     for sigmas in ([], [[0.1]], [0.1, np.nan], ["a"], 0.1, [0.1, 0.1]):
         with pytest.raises(
             ValueError, match="sigmas must be at least one number, finite and each given once"
         ):
-            ask(dae, digits.test, sigmas=sigmas)
+            draw(dae, digits.test, sigmas=sigmas)
     with pytest.raises(ValueError, match=r"parameter of GaussianNoiser 'amount'.*Known: .*'noise_factor'"):
-        ask(dae, digits.test, sigmas=SIGMAS, parameter="amount")
+        draw(dae, digits.test, sigmas=SIGMAS, parameter="amount")
     with pytest.raises(ValueError, match="noise_factor must be a finite number of at least 0"):
-        ask(dae, digits.test, sigmas=[-1])
+        draw(dae, digits.test, sigmas=[-1])
     with pytest.raises(TypeError, match="Did you mean GaussianNoiser"):
-        ask(dae, digits.test, sigmas=SIGMAS, noiser=GaussianNoiser)
+        draw(dae, digits.test, sigmas=SIGMAS, noiser=GaussianNoiser)
     with pytest.raises(ValueError, match="data_range must be a finite number above 0"):
-        ask(dae, digits.test, sigmas=SIGMAS, data_range=0)
+        draw(dae, digits.test, sigmas=SIGMAS, data_range=0)
     always = Pipeline([("noise", GaussianNoiser(0.2, apply="always").fit(digits.train)), ("dae", dae)])
     with pytest.raises(ValueError, match='Give that one apply="fit"'):
-        ask(always, digits.test, sigmas=SIGMAS)
+        draw(always, digits.test, sigmas=SIGMAS)
     classifier = LogisticRegression(max_iter=500).fit(digits.train[:99], digits.train_labels[:99])
     with pytest.raises(
-        ValueError, match=r"what 'LogisticRegression' predicts to be 20 samples .*of shape \(\)"
+        ValueError, match=r"predictions of 'LogisticRegression' to be 20 samples .*of shape \(\)"
     ):
-        ask(classifier, digits.test[:20], sigmas=SIGMAS)
+        draw(classifier, digits.test[:20], sigmas=SIGMAS)
     with pytest.raises(TypeError, match="'StandardScaler' has no predict"):
-        ask(StandardScaler().fit(digits.train), digits.test, sigmas=SIGMAS)
+        draw(StandardScaler().fit(digits.train), digits.test, sigmas=SIGMAS)
     for none in ({}, []):
         with pytest.raises(ValueError, match="estimators is empty"):
             NoiseRobustnessDisplay.from_estimators(none, digits.test, sigmas=SIGMAS)
 
 
-def test_strengths_inside_a_chain_are_reached_by_their_name(digits):
+def test_levels_inside_a_chain_are_set_by_their_name(digits):
     chain = NoiserChain([SaltAndPepperNoiser(0.1), GaussianNoiser()])
     names = [name for name in chain.get_params() if name.endswith("noise_factor")]
-    counting = Counting()
+    recorder = Recorder()
     NoiseRobustnessDisplay.from_estimator(
-        counting, digits.test[:20], sigmas=SIGMAS, noiser=chain, parameter=names[0]
+        recorder, digits.test[:20], sigmas=SIGMAS, noiser=chain, parameter=names[0]
     )
-    spreads = [np.std(noisy - digits.test[:20]) for noisy in counting.asked_]
+    spreads = [np.std(noisy - digits.test[:20]) for noisy in recorder.inputs_]
     assert spreads == sorted(spreads)
     assert spreads[0] < spreads[2] - 0.1
 
 
-def test_predictions_that_do_not_fit_are_refused_in_words(digits):
+def test_predictions_of_wrong_shape_are_refused(digits):
     X = digits.test[:4]
     draw = NoiseRobustnessDisplay.from_predictions
     with pytest.raises(ValueError, match="noisy must hold samples for each of 2 sigmas, got 1"):

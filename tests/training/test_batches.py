@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sk_denoise.training import BatchIterator, CorruptedRows, CorruptedStream, FixedRows, Pairing
+from sk_denoise.training import BatchIterator, BatchTransform, CorruptedRows, CorruptedStream, FixedRows
 
 ROWS = torch.arange(10.0)[:, None].repeat(1, 2)
 
@@ -16,9 +16,9 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pairing(corrupt=add_noise, seed=0, **prepare) -> Pairing:
+def transform(corrupt=add_noise, seed=0, **prepare) -> BatchTransform:
     same = dict.fromkeys(("prepare_input", "prepare_target"), lambda x: x)
-    return Pairing(corrupt, generator=generator(seed), **{**same, **prepare})
+    return BatchTransform(corrupt, generator=generator(seed), **{**same, **prepare})
 
 
 def corrupted_rows(inputs=ROWS, targets=None, corrupt=add_noise, seed=0, **prepare) -> CorruptedRows:
@@ -26,7 +26,7 @@ def corrupted_rows(inputs=ROWS, targets=None, corrupt=add_noise, seed=0, **prepa
         inputs,
         inputs if targets is None else targets,
         inputs.device,
-        pairing(corrupt, seed, **prepare),
+        transform(corrupt, seed, **prepare),
         shuffle=generator(seed + 100),
     )
 
@@ -45,7 +45,7 @@ def passes(rows, batch_size: int):
     [(10, [10]), (99, [10]), (5, [5, 5]), (4, [4, 3, 3]), (9, [5, 5]), (3, [3, 3, 2, 2]), (1, [1] * 10)],
 )
 @pytest.mark.parametrize("rows", [corrupted_rows(), FixedRows(ROWS, ROWS)], ids=["corrupted", "fixed"])
-def test_batches_are_of_nearly_equal_size_and_none_is_larger_than_asked_for(rows, batch_size, sizes):
+def test_batches_are_of_nearly_equal_size_up_to_the_batch_size(rows, batch_size, sizes):
     batches, _, _ = passes(rows, batch_size)
     assert [len(inputs) for inputs, _ in batches] == sizes
     assert [len(targets) for _, targets in batches] == sizes
@@ -97,9 +97,9 @@ def test_the_same_generators_give_the_same_passes():
     assert not torch.equal(passes(corrupted_rows(seed=4), 4)[1], passes(corrupted_rows(seed=3), 4)[1])
 
 
-def test_noise_and_order_are_drawn_from_generators_of_their_own():
+def test_noise_and_order_have_separate_generators():
     rows, other = corrupted_rows(seed=3), corrupted_rows(seed=3)
-    other.pairing.generator = generator(77)
+    other.transform.generator = generator(77)
     assert torch.equal(passes(rows, 4)[2], passes(other, 4)[2])
 
 
@@ -116,7 +116,7 @@ def test_the_clean_rows_are_the_targets_of_their_corruptions():
     assert not torch.equal(inputs, targets)
 
 
-def test_rows_that_were_given_as_pairs_stay_pairs():
+def test_pairs_of_rows_stay_pairs():
     _, inputs, targets = passes(corrupted_rows(ROWS, 2 * ROWS + 1, corrupt=None), 4)
     assert torch.equal(targets, 2 * inputs + 1)
 
@@ -141,7 +141,7 @@ def test_fixed_rows_come_in_their_order_and_the_same_at_every_pass():
         assert torch.equal(targets, ROWS)
 
 
-def test_frozen_rows_were_corrupted_once_and_stay_the_same():
+def test_frozen_rows_are_corrupted_once_and_stay_the_same():
     frozen = corrupted_rows().freeze()
     assert isinstance(frozen, FixedRows)
     assert len(frozen) == 10
@@ -175,7 +175,7 @@ def move(x, generator, *others):
     return moved if others else moved[0]
 
 
-def test_training_rows_are_moved_afresh_in_every_pass_both_sides_alike():
+def test_training_rows_are_augmented_anew_in_every_pass_both_sides_alike():
     clean = corrupted_rows(corrupt=None, augment=move)
     pairs = corrupted_rows(ROWS, ROWS + 0.5, corrupt=None, augment=move)
     seen = []
@@ -197,12 +197,12 @@ def test_noise_comes_after_the_augmentation_and_not_on_the_target():
     assert 0.05 < noise.max() < 0.11
 
 
-def test_validation_rows_are_not_moved():
+def test_validation_rows_are_not_augmented():
     frozen = corrupted_rows(corrupt=None, augment=move).freeze()
     assert torch.equal(frozen.inputs, ROWS)
 
 
-def test_weights_tell_corrupted_entries_from_intact_ones():
+def test_corrupted_and_intact_entries_have_their_weights():
     def corrupt_first(x, generator):
         return torch.cat([x[:, :1] + 1, x[:, 1:]], dim=1)
 
@@ -219,7 +219,7 @@ def test_weights_tell_corrupted_entries_from_intact_ones():
 
 
 class Blocks:
-    """Patches that come in blocks of the given lengths; they tell their numbers."""
+    """Numbered patches in blocks of the given lengths."""
 
     def __init__(self, lengths, paired=False):
         self.lengths, self.paired, self.open = lengths, paired, 0
@@ -239,7 +239,9 @@ class Blocks:
 
 
 def stream(blocks, seed=0, **prepare) -> CorruptedStream:
-    return CorruptedStream(blocks, torch.device("cpu"), pairing(seed=seed, **prepare), generator(seed + 100))
+    return CorruptedStream(
+        blocks, torch.device("cpu"), transform(seed=seed, **prepare), generator(seed + 100)
+    )
 
 
 @pytest.mark.parametrize("lengths", [[10], [1] * 10, [3, 4, 3], [2, 8]])
@@ -247,7 +249,7 @@ def stream(blocks, seed=0, **prepare) -> CorruptedStream:
     ("batch_size", "sizes"), [(99, [10]), (4, [4, 3, 3]), (3, [3, 3, 2, 2]), (1, [1] * 10)]
 )
 @pytest.mark.parametrize("paired", [False, True])
-def test_a_stream_gives_batches_of_nearly_equal_size_whatever_its_blocks(lengths, batch_size, sizes, paired):
+def test_a_stream_gives_batches_of_nearly_equal_size_from_any_blocks(lengths, batch_size, sizes, paired):
     rows = stream(Blocks(lengths, paired), corrupt=None)
     orders = []
     for _ in range(2):

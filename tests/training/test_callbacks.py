@@ -10,14 +10,22 @@ import torch
 from torch import nn
 
 from sk_denoise import DenoisingAutoencoder, GaussianNoiser, TrainingDivergedError
-from sk_denoise.training import SCHEDULES, CorruptedRows, FixedRows, Pairing, TrainingPlan, create_net, train
+from sk_denoise.training import (
+    SCHEDULES,
+    BatchTransform,
+    CorruptedRows,
+    FixedRows,
+    TrainingPlan,
+    create_net,
+    run_training,
+)
 
 STEP = 0.1
 FALL_AT_ONCE = ("linear", "exponential")
 
 
 class Weight(nn.Module):
-    """A single weight that multiplies its input; it starts at zero."""
+    """A single weight that multiplies its input, from zero."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +36,7 @@ class Weight(nn.Module):
 
 
 class Plant(nn.Module):
-    """Whatever it is shown, its answer grows by one with every step of training."""
+    """A module with an output that grows by one with every step, for any input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,12 +52,12 @@ def ones(n: int = 6) -> torch.Tensor:
 
 def rows(inputs, targets, corrupt=None) -> CorruptedRows:
     noise, shuffle = (torch.Generator().manual_seed(seed) for seed in (0, 1))
-    pairing = Pairing(corrupt, lambda x: x, lambda x: x, noise)
-    return CorruptedRows(inputs, targets, inputs.device, pairing, shuffle)
+    transform = BatchTransform(corrupt, lambda x: x, lambda x: x, noise)
+    return CorruptedRows(inputs, targets, inputs.device, transform, shuffle)
 
 
 def negative_error(prediction, target):
-    """What stands in for the PSNR of each sample: something to be averaged."""
+    """Return a substitute for the PSNR of each sample, to be averaged."""
     return -(prediction - target).square().flatten(1).mean(dim=1)
 
 
@@ -67,7 +75,7 @@ def weight(net) -> float:
 
 
 def towards_four(n=6) -> CorruptedRows:
-    """A problem whose weight approaches four, from zero, without ever passing it."""
+    """Return a problem with a weight that approaches four from zero."""
     return rows(ones(n), 4 * ones(n))
 
 
@@ -77,7 +85,7 @@ def towards_four(n=6) -> CorruptedRows:
 def test_losses_are_means_over_samples_also_with_batches_of_unequal_size():
     x = torch.arange(1.0, 8.0)[:, None]
     net = net_of()
-    train(net, rows(x, x), FixedRows(2 * x, x), plan(epochs=2, batch_size=3, rate=1e-30, shown=True))
+    run_training(net, rows(x, x), FixedRows(2 * x, x), plan(epochs=2, batch_size=3, rate=1e-30, shown=True))
     expected = float(x.square().mean())
     for epoch in net.history:
         assert epoch["train_loss"] == pytest.approx(expected)
@@ -86,32 +94,32 @@ def test_losses_are_means_over_samples_also_with_batches_of_unequal_size():
         assert epoch["valid_psnr"] == pytest.approx(-expected)
 
 
-def test_the_psnr_of_training_rows_is_not_taken_where_nobody_looks():
+def test_the_psnr_of_training_rows_is_recorded_only_for_the_progress():
     net = net_of()
-    train(net, towards_four(), FixedRows(ones(), ones()), plan(epochs=1))
+    run_training(net, towards_four(), FixedRows(ones(), ones()), plan(epochs=1))
     assert "train_psnr" not in net.history[-1]
     assert "valid_psnr" in net.history[-1]
 
 
-def test_nothing_is_recorded_of_validation_where_there_is_none():
+def test_without_validation_rows_nothing_is_recorded_of_validation():
     net = net_of()
-    train(net, towards_four(), None, plan(epochs=3))
+    run_training(net, towards_four(), None, plan(epochs=3))
     assert len(net.history) == 3
     assert not any(name.startswith("valid") for epoch in net.history for name in epoch)
 
 
 def test_validation_does_not_train():
     one, other = net_of(), net_of()
-    train(one, towards_four(), None, plan())
-    train(other, towards_four(), FixedRows(-ones(), 100 * ones()), plan())
+    run_training(one, towards_four(), None, plan())
+    run_training(other, towards_four(), FixedRows(-ones(), 100 * ones()), plan())
     assert weight(one) == weight(other) != 0
 
 
 def test_a_second_run_goes_on_with_weights_history_and_optimizer():
     net, straight = net_of(), net_of()
-    train(net, towards_four(), None, plan(epochs=2))
-    train(net, towards_four(), None, plan(epochs=3))
-    train(straight, towards_four(), None, plan(epochs=5))
+    run_training(net, towards_four(), None, plan(epochs=2))
+    run_training(net, towards_four(), None, plan(epochs=3))
+    run_training(straight, towards_four(), None, plan(epochs=5))
     assert len(net.history) == 5
     assert weight(net) == pytest.approx(weight(straight))
     losses = net.history[:, "train_loss"]
@@ -120,7 +128,7 @@ def test_a_second_run_goes_on_with_weights_history_and_optimizer():
 
 def test_a_trained_net_holds_no_data_and_can_be_pickled():
     net = net_of()
-    train(
+    run_training(
         net, towards_four(5000), FixedRows(ones(5000), ones(5000)), plan(epochs=3, batch_size=10, shown=True)
     )
     pickled = pickle.dumps(net)
@@ -137,26 +145,26 @@ def test_a_run_that_diverges_names_the_learning_rate_to_lower():
         r"diverged in epoch \d+: the loss is .*, it was 16 at first. Lower learning_rate \(it is 50 now\)"
     )
     with pytest.raises(TrainingDivergedError, match=message):
-        train(net_of(rate=50.0), towards_four(), None, plan(epochs=100, rate=50.0))
+        run_training(net_of(rate=50.0), towards_four(), None, plan(epochs=100, rate=50.0))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
 def test_a_loss_that_is_not_a_number_ends_the_run_at_its_first_step(value):
     with pytest.raises(TrainingDivergedError, match=r"diverged in epoch 1: the loss is (nan|inf)"):
-        train(net_of(), rows(ones(), value * ones()), None, plan())
+        run_training(net_of(), rows(ones(), value * ones()), None, plan())
 
 
-def test_a_run_that_diverges_gives_the_terminal_back(capsys):
+def test_a_run_that_diverges_closes_its_line_of_progress(capsys):
     net = net_of(rate=50.0)
     with pytest.raises(TrainingDivergedError):
-        train(net, towards_four(), None, plan(epochs=100, rate=50.0, shown=True))
+        run_training(net, towards_four(), None, plan(epochs=100, rate=50.0, shown=True))
     assert capsys.readouterr().err.endswith("\n")
     assert net.callbacks_ == []
 
 
-def test_a_loss_that_is_large_from_the_start_is_no_divergence():
+def test_a_loss_that_is_large_from_the_start_does_not_count_as_divergence():
     net = net_of()
-    train(net, rows(ones(), 1e8 * ones()), None, plan())
+    run_training(net, rows(ones(), 1e8 * ones()), None, plan())
     assert net.history[-1, "train_loss"] < net.history[0, "train_loss"]
 
 
@@ -164,7 +172,7 @@ def test_a_loss_that_starts_at_zero_may_rise_a_little():
     net = net_of()
     nn.init.ones_(net.module_.value)
     strengths = iter([0.0, 0.1, 0.1])
-    train(net, rows(ones(), 0 * ones(), lambda x, _: x * next(strengths)), None, plan(epochs=3))
+    run_training(net, rows(ones(), 0 * ones(), lambda x, _: x * next(strengths)), None, plan(epochs=3))
     losses = net.history[:, "train_loss"]
     assert losses[0] == 0
     assert losses[1] == pytest.approx(0.01)
@@ -174,9 +182,9 @@ def test_a_loss_that_starts_at_zero_may_rise_a_little():
 
 
 def passing_the_best(epochs: int, patience: int | None):
-    """Train a weight from 0 towards 4; validation likes it best where it is 2."""
+    """Train a weight from 0 towards 4; the validation loss has its minimum at 2."""
     net = net_of(rate=0.02)
-    train(
+    run_training(
         net,
         towards_four(),
         FixedRows(ones(), 2 * ones()),
@@ -185,7 +193,7 @@ def passing_the_best(epochs: int, patience: int | None):
     return net
 
 
-def test_a_run_stops_when_the_validation_loss_has_not_fallen_for_as_long_as_its_patience():
+def test_a_run_stops_after_epochs_without_progress():
     for patience in (1, 3):
         net = passing_the_best(epochs=1000, patience=patience)
         best = min(range(len(net.history)), key=lambda epoch: net.history[epoch, "valid_loss"])
@@ -210,11 +218,11 @@ def test_a_run_without_patience_goes_on_to_its_end():
     assert weight(net) > 3.9
 
 
-def test_a_fall_of_less_than_the_tolerance_is_no_progress():
+def test_a_decrease_below_the_tolerance_does_not_count_as_progress():
     lengths = []
     for tol in (0.0, 0.5, 1e6):
         net = net_of(rate=0.02)
-        train(net, towards_four(), None, plan(epochs=100, patience=2, tol=tol, rate=0.02))
+        run_training(net, towards_four(), None, plan(epochs=100, patience=2, tol=tol, rate=0.02))
         lengths.append(len(net.history))
     assert lengths[0] == 100  # the training loss falls to the end
     assert 3 < lengths[1] < 50
@@ -224,7 +232,7 @@ def test_a_fall_of_less_than_the_tolerance_is_no_progress():
 def test_patience_starts_anew_with_every_run():
     net = passing_the_best(epochs=1000, patience=3)
     before = len(net.history)
-    train(net, towards_four(), FixedRows(ones(), 2 * ones()), plan(epochs=50, patience=3, rate=0.02))
+    run_training(net, towards_four(), FixedRows(ones(), 2 * ones()), plan(epochs=50, patience=3, rate=0.02))
     assert len(net.history) >= before + 3
 
 
@@ -246,17 +254,17 @@ def interrupted_at(step: int):
 def test_an_interruption_is_returned_with_the_best_weights_so_far():
     net, whole = net_of(), net_of()
     interrupted = rows(ones(), 4 * ones(), interrupted_at(step=4))
-    interruption = train(net, interrupted, None, plan(epochs=10))
-    train(whole, towards_four(), None, plan(epochs=3))
+    interruption = run_training(net, interrupted, None, plan(epochs=10))
+    run_training(whole, towards_four(), None, plan(epochs=3))
     assert isinstance(interruption, KeyboardInterrupt)
     assert weight(net) == weight(whole)
-    assert train(net_of(), towards_four(), None, plan()) is None
+    assert run_training(net_of(), towards_four(), None, plan()) is None
 
 
 @pytest.mark.usefixtures("batches_drawn_alone")
-def test_an_interruption_in_the_first_epoch_leaves_the_weights_that_were_there():
+def test_an_interruption_in_the_first_epoch_leaves_the_initial_weights():
     net = net_of()
-    train(net, rows(ones(), 4 * ones(), interrupted_at(step=3)), None, plan(batch_size=1))
+    run_training(net, rows(ones(), 4 * ones(), interrupted_at(step=3)), None, plan(batch_size=1))
     assert weight(net) == 0
 
 
@@ -296,7 +304,7 @@ def test_a_run_of_a_single_step_learns(name):
     assert SCHEDULES[name](0, 1) > 0.5
 
 
-def test_schedules_are_what_their_names_say():
+def test_schedules_have_the_shapes_of_their_names():
     assert [SCHEDULES["constant"](step, 100) for step in (0, 50, 100)] == [1, 1, 1]
     assert SCHEDULES["cosine"](50, 100) == pytest.approx(0.5)
     assert SCHEDULES["cosine"](100, 100) == pytest.approx(0)
@@ -310,8 +318,8 @@ def test_schedules_are_what_their_names_say():
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_the_rate_follows_the_schedule_from_step_to_step(name):
-    """Its gradient being one, the answer of the plant is the sum of all rates so far."""
+def test_the_learning_rate_follows_the_schedule_from_step_to_step(name):
+    """The gradient is one, so the output of the plant is the sum of all learning rates."""
     epochs, batches = 4, 3
 
     class Linear(nn.Module):
@@ -320,7 +328,7 @@ def test_the_rate_follows_the_schedule_from_step_to_step(name):
 
     net = net_of(Plant(), loss=Linear)
     validation = FixedRows(ones(), ones())
-    train(net, towards_four(), validation, plan(epochs=epochs, batch_size=2, schedule=name))
+    run_training(net, towards_four(), validation, plan(epochs=epochs, batch_size=2, schedule=name))
     steps = epochs * batches
     expected = sum(STEP * SCHEDULES[name](step, steps) for step in range(steps))
     assert weight(net) == pytest.approx(expected, rel=1e-5)
@@ -340,7 +348,7 @@ def last_state(printed: str) -> str:
 
 @pytest.mark.usefixtures("wide_terminal")
 def test_progress_is_one_line_on_stderr_with_epoch_loss_and_psnr(capsys):
-    train(net_of(), towards_four(), None, plan(epochs=3, shown=True))
+    run_training(net_of(), towards_four(), None, plan(epochs=3, shown=True))
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1
@@ -351,8 +359,8 @@ def test_progress_is_one_line_on_stderr_with_epoch_loss_and_psnr(capsys):
 
 
 @pytest.mark.usefixtures("wide_terminal")
-def test_progress_shows_validation_where_there_is_some(capsys):
-    train(net_of(), towards_four(), FixedRows(ones(), ones()), plan(epochs=1, shown=True))
+def test_progress_shows_the_validation_loss(capsys):
+    run_training(net_of(), towards_four(), FixedRows(ones(), ones()), plan(epochs=1, shown=True))
     line = last_state(capsys.readouterr().err)
     assert "loss=16.0000" in line
     assert "val_loss=0.0400" in line  # the weight is 0.8 after a step
@@ -362,14 +370,16 @@ def test_progress_shows_validation_where_there_is_some(capsys):
 @pytest.mark.usefixtures("wide_terminal")
 def test_the_progress_of_a_run_that_stops_early_ends_where_it_stopped(capsys):
     net = net_of(rate=0.02)
-    train(net, towards_four(), FixedRows(ones(), 2 * ones()), plan(100, patience=3, rate=0.02, shown=True))
+    run_training(
+        net, towards_four(), FixedRows(ones(), 2 * ones()), plan(100, patience=3, rate=0.02, shown=True)
+    )
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
     assert f"{len(net.history)}/100" in last_state(printed)
 
 
-def test_nothing_is_shown_unasked(capsys):
-    train(net_of(), towards_four(), None, plan())
+def test_by_default_nothing_is_shown(capsys):
+    run_training(net_of(), towards_four(), None, plan())
     assert capsys.readouterr() == ("", "")
 
 
@@ -378,14 +388,14 @@ def test_nothing_is_shown_unasked(capsys):
 
 def averaged(decay, **settings):
     net = net_of()
-    settings = dataclasses.replace(plan(epochs=20, **settings), averaging=decay)
-    assert train(net, towards_four(), FixedRows(ones(), 4 * ones()), settings) is None
+    settings = dataclasses.replace(plan(epochs=20, **settings), averaging_decay=decay)
+    assert run_training(net, towards_four(), FixedRows(ones(), 4 * ones()), settings) is None
     return net
 
 
-def test_averaged_weights_follow_the_weights_from_behind():
+def test_averaged_weights_lag_behind_the_weights():
     last, behind = net_of(), averaged(0.9)
-    train(last, towards_four(), FixedRows(ones(), 4 * ones()), plan(epochs=20))
+    run_training(last, towards_four(), FixedRows(ones(), 4 * ones()), plan(epochs=20))
     path, n = [], 0
     value = average = 0.0
     for _ in range(20):  # gradient descent on (w - 4)^2, and what the average makes of it
@@ -398,24 +408,24 @@ def test_averaged_weights_follow_the_weights_from_behind():
     assert weight(behind) < weight(last)
 
 
-def test_validation_judges_the_averaged_weights():
+def test_validation_evaluates_the_averaged_weights():
     net = averaged(0.9)
     assert net.history[-1, "valid_loss"] == pytest.approx((weight(net) - 4) ** 2, rel=1e-4)
 
 
-def test_a_net_keeps_nothing_of_an_average():
+def test_a_trained_net_drops_the_average():
     assert averaged(0.9).averaging is None
     assert pickle.loads(pickle.dumps(averaged(0.9))).averaging is None
 
 
-def test_gradients_are_cut_to_their_largest_norm():
+def test_gradients_are_clipped_to_a_maximum_norm():
     net = net_of()
-    train(net, towards_four(), None, dataclasses.replace(plan(epochs=10), largest_gradient=0.5))
+    run_training(net, towards_four(), None, dataclasses.replace(plan(epochs=10), max_gradient_norm=0.5))
     assert weight(net) == pytest.approx(10 * STEP * 0.5, rel=1e-4)
 
 
 @pytest.mark.parametrize("parameters", [{"weight_averaging": 0.9}, {"gradient_clipping": 0.1}])
-def test_estimators_take_both(parameters):
+def test_estimators_average_weights_and_clip_gradients(parameters):
     X = torch.rand(60, 5).numpy()
     plain = DenoisingAutoencoder(max_epochs=3, random_state=0).fit(X)
     other = DenoisingAutoencoder(max_epochs=3, random_state=0, **parameters).fit(X)

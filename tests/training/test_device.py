@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from sk_denoise import _resources
-from sk_denoise.training import CorruptedRows, Pairing, keep_on, resolve_device
+from sk_denoise.training import BatchTransform, CorruptedRows, keep_on_device, resolve_device
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 class Elsewhere:
-    """Rows that would go to a GPU, and say so."""
+    """Rows that record a transfer to a GPU."""
 
     def __init__(self, nbytes: int, device: torch.device = CPU) -> None:
         self.nbytes, self.device = nbytes, device
@@ -24,7 +24,7 @@ def free_memory(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
 
 
-def test_auto_is_a_gpu_where_there_is_one(monkeypatch):
+def test_auto_prefers_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == CPU
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -32,15 +32,15 @@ def test_auto_is_a_gpu_where_there_is_one(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "moon", "meta", "cpu:7"])
-def test_a_device_that_is_not_there_is_refused_with_what_may_be_used(name):
+def test_a_missing_device_is_refused_with_those_to_use(name):
     with pytest.raises(ValueError, match='Use "auto", "cpu" or "cuda"'):
         resolve_device(name)
 
 
 @pytest.mark.usefixtures("free_memory")
 @pytest.mark.parametrize(("sizes", "there"), [((100, 400), GPU), ((101, 400), CPU), ((500,), GPU)])
-def test_data_go_to_a_gpu_where_they_fit_in_half_of_its_memory(sizes, there):
-    kept = keep_on(GPU, *map(Elsewhere, sizes))
+def test_data_go_to_a_gpu_if_they_fit_into_half_of_its_memory(sizes, there):
+    kept = keep_on_device(GPU, *map(Elsewhere, sizes))
     assert [side.nbytes for side in kept] == list(sizes)
     assert {side.device for side in kept} == {there}
 
@@ -48,18 +48,21 @@ def test_data_go_to_a_gpu_where_they_fit_in_half_of_its_memory(sizes, there):
 @pytest.mark.usefixtures("free_memory")
 def test_a_side_that_is_given_twice_counts_and_goes_once():
     rows = Elsewhere(450)
-    inputs, targets = keep_on(GPU, rows, rows)
+    inputs, targets = keep_on_device(GPU, rows, rows)
     assert inputs is targets
     assert inputs.device == GPU
 
 
-def test_on_the_cpu_data_stay_what_they_are():
+def test_on_the_cpu_data_stay_as_they_are():
     x, y = torch.zeros(3), torch.ones(3)
-    assert [kept is given for kept, given in zip(keep_on(CPU, x, y), (x, y), strict=True)] == [True, True]
+    assert [kept is given for kept, given in zip(keep_on_device(CPU, x, y), (x, y), strict=True)] == [
+        True,
+        True,
+    ]
 
 
 class Gathered(torch.Tensor):
-    """A tensor that notes how it is sent to a device."""
+    """A tensor that records its transfer to a device."""
 
     sent: list = []  # noqa: RUF012
 
@@ -78,7 +81,7 @@ def test_rows_that_stay_behind_are_sent_batch_by_batch_from_pinned_memory():
         x.as_subclass(Gathered),
         (x + 1).as_subclass(Gathered),
         GPU,
-        Pairing(None, lambda x: x, lambda x: x, torch.Generator()),
+        BatchTransform(None, lambda x: x, lambda x: x, torch.Generator()),
         torch.Generator(),
     )
     inputs, targets = rows.draw(torch.tensor([4, 0]))
@@ -88,7 +91,7 @@ def test_rows_that_stay_behind_are_sent_batch_by_batch_from_pinned_memory():
 
 
 def test_chunks_of_a_prediction_follow_the_memory_of_a_gpu(monkeypatch):
-    assert _resources.entries_at_once(CPU) == _resources.IN_CACHE
-    for free, expected in ((2**20, _resources.IN_CACHE), (2**35, 2**27)):
+    assert _resources.entries_at_once(CPU) == _resources.ENTRIES_IN_CACHE
+    for free, expected in ((2**20, _resources.ENTRIES_IN_CACHE), (2**35, 2**27)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 2**40))
         assert _resources.entries_at_once(GPU) == expected

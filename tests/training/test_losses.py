@@ -31,12 +31,12 @@ def slope(loss: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
 
 
 def halved_error(output, target):
-    """Half the squared error; can be pickled, because it stands at the top of a module."""
+    """Return half the squared error; a function of a module can be pickled."""
     return (output - target).square().mean() / 2
 
 
 class Learned(nn.Module):
-    """A loss with a state of its own."""
+    """A loss with a parameter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ EVERY_FORM = [*LOSSES, {"mse": 2}, {"mae": 0.5, "ssim": 0.25, "kl": 1.0}, halved
 
 
 @pytest.mark.parametrize("loss", EVERY_FORM)
-def test_every_loss_is_one_number_that_is_least_where_the_answer_is_right(loss):
+def test_every_loss_is_one_number_with_its_minimum_at_the_target(loss):
     _, target = pair()
     measure = criterion(loss)
     right = measure(target, target)
@@ -63,13 +63,13 @@ def test_every_loss_is_one_number_that_is_least_where_the_answer_is_right(loss):
 
 
 @pytest.mark.parametrize("loss", EVERY_FORM)
-def test_every_loss_is_0_where_a_certain_answer_is_right(loss):
+def test_every_loss_is_0_for_a_perfect_output(loss):
     target = pair()[1].round()
     assert abs(criterion(loss)(target, target)) < 1e-12
 
 
 @pytest.mark.parametrize("loss", EVERY_FORM)
-def test_every_slope_is_the_one_that_differences_show(loss):
+def test_gradients_are_those_of_finite_differences(loss):
     output, target = pair(1, 1, 22, 22)
     output = (0.2 + 0.3 * output.detach() + 0.3 * target).requires_grad_()  # has some likeness
     flat = torch.autograd.functional.jacobian(lambda x: criterion(loss)(x, target), output)
@@ -81,7 +81,7 @@ def test_every_slope_is_the_one_that_differences_show(loss):
 
 
 @pytest.mark.parametrize("name", BY_ENTRY)
-def test_the_slope_of_every_entry_is_the_one_that_differences_show(name):
+def test_gradients_of_entries_are_those_of_finite_differences(name):
     output, target = pair(3, 4)
     assert torch.autograd.gradcheck(criterion(name), (output, target))
     weight = torch.linspace(0, 3, 12, dtype=torch.float64).view(3, 4)
@@ -90,7 +90,7 @@ def test_the_slope_of_every_entry_is_the_one_that_differences_show(name):
 
 @pytest.mark.parametrize("loss", EVERY_FORM)
 @pytest.mark.parametrize("wrong", [0.0, 1.0, "opposite"])
-def test_answers_that_are_certain_and_wrong_have_finite_slopes(loss, wrong):
+def test_extreme_wrong_outputs_have_finite_gradients(loss, wrong):
     target = pair()[1].round().float()
     output = (1 - target if wrong == "opposite" else torch.full_like(target, wrong)).requires_grad_()
     measured = criterion(loss)(output, target)
@@ -101,7 +101,7 @@ def test_answers_that_are_certain_and_wrong_have_finite_slopes(loss, wrong):
 
 @pytest.mark.parametrize("name", [name for name, entry in LOSSES.items() if not entry.on_unit_interval])
 @pytest.mark.parametrize("size", [1e3, 1e6])
-def test_answers_far_off_have_finite_slopes(name, size):
+def test_outputs_far_off_have_finite_gradients(name, size):
     output, target = (x.detach().float() for x in pair())
     output = (size * (output - 0.5)).requires_grad_()
     measured = criterion(name)(output, target)
@@ -130,7 +130,7 @@ def test_every_criterion_can_be_copied_and_pickled(loss, copied):
 
 @pytest.mark.parametrize("name", OF_TORCH)
 @pytest.mark.parametrize("shape", [(7,), (4, 6), (3, 1, 5, 2)])
-def test_losses_that_torch_has_and_their_slopes_are_those_of_torch(name, shape):
+def test_losses_of_torch_and_their_gradients_are_those_of_torch(name, shape):
     output, target = pair(*shape)
     ours, theirs = criterion(name)(output, target), OF_TORCH[name](output, target)
     torch.testing.assert_close(ours, theirs)
@@ -157,14 +157,14 @@ def test_a_weighted_loss_is_the_mean_of_weighted_entries(loss):
 
 
 @pytest.mark.parametrize("name", BY_ENTRY)
-def test_entries_without_weight_have_no_slope(name):
+def test_entries_of_weight_0_have_no_gradient(name):
     output, target = pair(3, 4)
     weight = torch.tensor([1.0, 0.0, 2.0, 0.0], dtype=torch.float64)  # for all rows
     one, two = (slope(criterion(name)(output, target, *more), output) for more in ((), (weight,)))
     torch.testing.assert_close(two, one * weight)
 
 
-def test_cross_entropy_of_certain_answers_is_finite_right_and_wrong():
+def test_cross_entropy_of_extreme_outputs_is_finite():
     probability = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0, 1.0], requires_grad=True)
     target = torch.tensor([0.0, 1.0, 1.0, 0.0, 0.5, 0.5])
     losses = [criterion("bce")(p[None], t[None]) for p, t in zip(probability, target, strict=True)]
@@ -174,7 +174,7 @@ def test_cross_entropy_of_certain_answers_is_finite_right_and_wrong():
     assert probability.grad.sign().tolist() == [0, 0, -1, 1, -1, 1]
 
 
-def test_charbonnier_is_the_absolute_error_but_around_0_where_it_is_a_square():
+def test_charbonnier_is_the_absolute_error_and_a_square_around_0():
     target = torch.zeros(1, dtype=torch.float64)
     measure = criterion("charbonnier")
     assert measure(target + 1, target).item() == pytest.approx(1, abs=1e-3)
@@ -189,13 +189,13 @@ def test_divergence_is_that_of_csiszar():
     assert criterion("kl")(output, target).item() == pytest.approx(expected)
 
 
-def test_divergence_has_the_slope_of_the_likelihood_of_counts():
+def test_divergence_has_the_gradient_of_the_likelihood_of_counts():
     output, target = pair(5, 6)
     likelihood = nn.PoissonNLLLoss(log_input=False, eps=0)(output, target)
     torch.testing.assert_close(slope(criterion("kl")(output, target), output), slope(likelihood, output))
 
 
-def test_divergence_of_dark_entries_is_finite_and_calls_them_back():
+def test_divergence_of_dark_entries_is_finite_and_has_a_gradient():
     output = torch.tensor([0.0, 0.0, 1.0, -0.5], requires_grad=True)
     target = torch.tensor([0.0, 1.0, 0.0, 0.5])
     losses = [criterion("kl")(p[None], t[None]) for p, t in zip(output, target, strict=True)]
@@ -207,11 +207,11 @@ def test_divergence_of_dark_entries_is_finite_and_calls_them_back():
     assert output.grad.sign().tolist() == [0, -1, 1, -1]
 
 
-def test_divergence_is_least_at_the_truth_and_not_at_white():
+def test_divergence_has_its_minimum_at_the_truth_and_not_at_white():
     target = torch.full((4, 4), 0.2)
-    answers = torch.linspace(0.01, 1, 100)
-    losses = torch.stack([criterion("kl")(answer.expand(4, 4), target) for answer in answers])
-    assert answers[losses.argmin()].item() == pytest.approx(0.2, abs=0.005)
+    outputs = torch.linspace(0.01, 1, 100)
+    losses = torch.stack([criterion("kl")(output.expand(4, 4), target) for output in outputs])
+    assert outputs[losses.argmin()].item() == pytest.approx(0.2, abs=0.005)
 
 
 # Mixes, and losses of a user ------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def test_a_mix_is_a_weighted_sum():
         ({"bce": 1, "ssim": 1}, True, False, True),
     ],
 )
-def test_a_mix_asks_for_what_its_parts_ask(mix, on_unit_interval, takes_entry_weights, images_only):
+def test_a_mix_has_the_traits_of_its_parts(mix, on_unit_interval, takes_entry_weights, images_only):
     traits = check_loss(mix)
     assert traits.on_unit_interval is on_unit_interval
     assert traits.takes_entry_weights is takes_entry_weights
@@ -273,7 +273,7 @@ def test_a_function_that_gives_no_single_number_is_refused(function, came):
 
 
 @pytest.mark.parametrize("loss", ["mze", {"mse": 1, "mze": 1}])
-def test_an_unknown_name_is_answered_with_the_nearest(loss):
+def test_an_unknown_name_is_refused_with_the_nearest(loss):
     with pytest.raises(ValueError, match=r"Unknown loss 'mze'. Did you mean 'mse'\? Known: 'mse',"):
         check_loss(loss)
 
@@ -289,12 +289,12 @@ def test_weights_of_a_mix_must_be_above_0(weight):
         check_loss({"mse": 1.0, "mae": weight})
 
 
-def test_a_class_is_answered_with_the_call_that_makes_a_loss_of_it():
+def test_a_class_is_refused_with_the_call_that_creates_a_loss():
     with pytest.raises(TypeError, match=r"loss=MSELoss is a class.* Did you mean MSELoss\(\)\?"):
         check_loss(nn.MSELoss)
 
 
 @pytest.mark.parametrize("loss", [3, None, ["mse"]])
-def test_what_is_no_loss_is_refused_with_what_is_one(loss):
+def test_other_objects_are_refused_with_the_losses(loss):
     with pytest.raises(TypeError, match=rf"loss must be one of \['mse', .* Got {re.escape(repr(loss))}"):
         check_loss(loss)

@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 class Watched(nn.Module):
-    """A line through the origin that notes in which mode it is asked."""
+    """A line through the origin that records the mode of each call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,13 +44,13 @@ def test_a_pass_sets_the_mode_of_all_layers_once_and_for_all_batches():
     assert net.module_.modes == [True] * 3 + [False] * 3
 
 
-def test_a_pass_over_nothing_is_no_pass():
+def test_a_pass_without_an_iterator_does_nothing():
     net = net_with()
     net.run_single_epoch(None, training=False, prefix="valid", step_fn=net.validation_step)
     assert net.module_.modes == []
 
 
-def test_a_step_gives_loss_and_answer_and_moves_the_weight():
+def test_a_step_returns_loss_and_output_and_moves_the_weight():
     net = net_with()
     x, y = rows().inputs, rows().targets
     step = net.train_step((x, y))

@@ -9,26 +9,26 @@ from torch import nn
 from sk_denoise.training import (
     LOSSES,
     OPTIMIZERS,
+    BatchTransform,
     CorruptedRows,
-    Pairing,
     TrainingPlan,
     Units,
     build_criterion,
     create_net,
     resolve_optimizer,
-    train,
+    run_training,
 )
 
 
 def training_losses(optimizer, loss="mse") -> list[float]:
-    """Return the loss of each epoch on a small problem: to learn a linear map of 2 x 2 pixels."""
+    """Return the loss of each epoch for a linear map of 2 x 2 pixels."""
     generator = torch.Generator().manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.Sigmoid(), nn.Unflatten(1, (1, 2, 2)))
     nn.init.normal_(module[1].weight, generator=generator)
     nn.init.zeros_(module[1].bias)
     x = torch.randn(64, 1, 2, 2, generator=generator)
-    pairing = Pairing(None, lambda x: x, lambda x: x, generator)
-    rows = CorruptedRows(x, (2 * x).sigmoid(), x.device, pairing, generator)
+    transform = BatchTransform(None, lambda x: x, lambda x: x, generator)
+    rows = CorruptedRows(x, (2 * x).sigmoid(), x.device, transform, generator)
     net = create_net(module, build_criterion(loss, Units()), optimizer, torch.device("cpu"))
     plan = TrainingPlan(
         epochs=60,
@@ -41,7 +41,7 @@ def training_losses(optimizer, loss="mse") -> list[float]:
         sample_psnr=lambda prediction, target: prediction.flatten(1).mean(1),
         show_progress=False,
     )
-    train(net, rows, None, plan)
+    run_training(net, rows, None, plan)
     return net.history[:, "train_loss"]
 
 
@@ -50,7 +50,7 @@ def resolved(optimizer, learning_rate=None, weight_decay="auto", n_samples=5000)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_of_the_table_makes_the_loss_fall_at_its_default_rate(name):
+def test_every_optimizer_of_the_table_lowers_the_loss_at_its_default_learning_rate(name):
     losses = training_losses(resolved(name))
     assert losses[-1] < 0.9 * losses[0]
 
@@ -62,7 +62,7 @@ def test_every_loss_of_the_table_falls(name):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_name_gives_class_rate_and_arguments_of_the_table(name):
+def test_a_name_gives_class_learning_rate_and_arguments_of_the_table(name):
     entry = OPTIMIZERS[name]
     got, arguments = resolved(name)
     assert got.__name__ == entry.name
@@ -71,19 +71,19 @@ def test_a_name_gives_class_rate_and_arguments_of_the_table(name):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_class_of_torch_gets_the_rate_of_the_table(name):
+def test_a_class_of_torch_gets_the_learning_rate_of_the_table(name):
     kind = getattr(torch.optim, OPTIMIZERS[name].name)
     got, arguments = resolved(kind)
     assert got is kind
     assert arguments["lr"] == OPTIMIZERS[name].learning_rate
 
 
-def test_a_class_outside_the_table_keeps_its_own_rate():
+def test_a_class_outside_the_table_keeps_its_own_learning_rate():
     assert resolved(torch.optim.Adamax) == (torch.optim.Adamax, {"lr": 2e-3})
     assert resolved(torch.optim.Rprop)[1]["lr"] == 1e-2
 
 
-def test_a_class_without_a_default_rate_gets_a_usual_one():
+def test_a_class_without_a_default_learning_rate_gets_a_usual_one():
     class Strict(torch.optim.SGD):
         def __init__(self, params, lr):
             super().__init__(params, lr=lr)
@@ -92,7 +92,7 @@ def test_a_class_without_a_default_rate_gets_a_usual_one():
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", torch.optim.Adam, torch.optim.Adamax])
-def test_a_rate_that_was_given_is_taken(optimizer):
+def test_a_given_learning_rate_is_taken(optimizer):
     assert resolved(optimizer, learning_rate=0.25)[1]["lr"] == 0.25
 
 
@@ -110,7 +110,7 @@ def test_the_other_optimizers_get_no_automatic_weight_decay(name):
 
 
 class Decaying(torch.optim.SGD):
-    """An optimizer whose own default pulls the weights."""
+    """An optimizer with weight decay by default."""
 
     def __init__(self, params, lr=0.1, weight_decay=0.1):
         super().__init__(params, lr=lr, weight_decay=weight_decay)
@@ -118,7 +118,7 @@ class Decaying(torch.optim.SGD):
 
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, torch.optim.AdamW, Decaying])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.5])
-def test_a_weight_decay_that_was_given_reaches_the_optimizer(optimizer, weight_decay):
+def test_a_given_weight_decay_is_taken(optimizer, weight_decay):
     kind, arguments = resolved(optimizer, weight_decay=weight_decay)
     built = kind([nn.Parameter(torch.ones(2, 2))], **arguments)
     assert built.param_groups[0]["weight_decay"] == weight_decay
@@ -131,7 +131,7 @@ def test_resolving_leaves_the_table_alone():
     assert before == OPTIMIZERS
 
 
-def test_an_unknown_name_is_answered_with_the_nearest():
+def test_an_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(
         ValueError, match=r"Unknown optimizer 'adamv'. Did you mean 'adam.?'\? Known: 'adam',"
     ):

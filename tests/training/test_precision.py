@@ -15,7 +15,7 @@ LARGE, SMALL = 1e10, 1e8  # operations of a step
 
 @pytest.fixture
 def units(monkeypatch):
-    """Return a function that says which units for bfloat16 torch finds in this processor, and its name."""
+    """Return a function that sets the units for bfloat16 of the processor, and its name."""
 
     def set_units(*there, name=""):
         for unit in ("amx_tile", "avx512_bf16"):
@@ -27,7 +27,7 @@ def units(monkeypatch):
 
 
 class SinglePrecisionOnly(nn.Module):
-    """A module that refuses half precision, as a user's may."""
+    """A module of a user that refuses half precision."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,24 +46,24 @@ class SinglePrecisionOnly(nn.Module):
         (True, GPU, LARGE, "float32"),
     ],
 )
-def test_auto_takes_bfloat16_where_it_is_known_to_gain(units, there, device, step, expected):
+def test_auto_takes_bfloat16_if_it_is_faster(units, there, device, step, expected):
     units(*["amx_tile"] * there)
     assert resolve_precision("auto", nn.Linear(4, 4), (4,), device, step) == expected
 
 
-def test_auto_keeps_from_bfloat16_a_module_that_cannot(units):
+def test_auto_takes_float32_for_a_module_that_fails_in_bfloat16(units):
     units("amx_tile")
     assert resolve_precision("auto", SinglePrecisionOnly(), (4,), CPU, LARGE) == "float32"
 
 
-def test_bfloat16_is_refused_for_a_module_that_cannot():
+def test_bfloat16_is_refused_for_a_module_that_fails_in_it():
     with pytest.raises(ValueError, match='Use precision="auto" or "float32"'):
         resolve_precision("bfloat16", SinglePrecisionOnly(), (4,), CPU, SMALL)
 
 
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_precision_that_is_named_is_taken(units, there, precision):
+def test_a_precision_by_name_is_taken(units, there, precision):
     units(*["amx_tile"] * there)
     for step in (SMALL, LARGE):
         assert resolve_precision(precision, nn.Linear(4, 4), (4,), CPU, step) == precision
@@ -83,12 +83,12 @@ def test_units_count_where_they_are_faster(units, there, name, expected):
     assert has_bfloat16_units(CPU) is expected
 
 
-def test_whether_the_processor_has_units_is_found_out():
+def test_the_units_of_the_processor_are_detected():
     assert isinstance(has_bfloat16_units(CPU), bool)
 
 
 def types_seen_in_training(n_samples=64, **settings):
-    """Fit, and return the types that the first layer gave in training."""
+    """Fit, and return the types of the output of the first layer in training."""
     seen = set()
 
     class Watched(DenseNetwork):
@@ -106,7 +106,7 @@ def types_seen_in_training(n_samples=64, **settings):
     return seen
 
 
-def test_layers_compute_in_the_precision_that_was_asked_for(units):
+def test_layers_compute_in_the_given_precision(units):
     assert types_seen_in_training(precision="bfloat16") == {torch.bfloat16}
     assert types_seen_in_training(precision="float32") == {torch.float32}
     units("amx_tile")
@@ -134,7 +134,7 @@ def test_bfloat16_learns_as_well_as_float32(digits):
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_weights_and_answers_stay_in_full_precision(name, loss, digits):
+def test_weights_and_outputs_stay_in_single_precision(name, loss, digits):
     X = digits.train[:200].reshape(-1, 8, 8)
     dae = DenoisingAutoencoder(
         name, 8, loss=loss, noise=GaussianNoiser(0.5), max_epochs=2, precision="bfloat16", random_state=0

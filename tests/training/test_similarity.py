@@ -85,7 +85,7 @@ def test_similarity_is_that_of_skimage(shape):
 
 @pytest.mark.parametrize("sides", [(10, 10), (8, 8), (8, 20), (5, 3), (2, 9), (1, 1)])
 @pytest.mark.parametrize("name", BOTH)
-def test_the_window_of_small_images_is_cut_to_what_fits(sides, name):
+def test_the_window_of_small_images_is_cut_to_their_size(sides, name):
     noisy, clean = images(1, 1, *sides)
     expected = slow_similarity(noisy[0, 0], clean[0, 0])[0]
     assert loss(name, noisy, clean).item() == pytest.approx(1 - expected, abs=1e-10)
@@ -111,7 +111,7 @@ def test_multi_scale_similarity_is_that_of_the_formulas_at_as_many_scales_as_fit
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_samples_and_channels_count_alike(name):
+def test_samples_and_channels_have_equal_weights(name):
     noisy, clean = images(2, 3, 24, 24)
     alone = [
         loss(name, noisy[i : i + 1, j : j + 1], clean[i : i + 1, j : j + 1])
@@ -151,7 +151,7 @@ def test_the_layout_in_memory_changes_nothing(name):
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_flat_images_are_alike_and_have_finite_slopes(name):
+def test_equal_flat_images_have_loss_0_and_finite_gradients(name):
     for level in (0.0, 1.0):
         flat = torch.full((2, 1, 24, 24), level, requires_grad=True)
         measured = loss(name, flat, flat.detach())
@@ -162,20 +162,20 @@ def test_flat_images_are_alike_and_have_finite_slopes(name):
 
 @pytest.mark.parametrize("level", [-1e4, 1e4])
 @pytest.mark.parametrize("name", BOTH)
-def test_an_answer_far_off_is_no_better_than_one_without_likeness(name, level):
+def test_an_output_far_off_is_as_bad_as_an_unrelated_one(name, level):
     _, clean = images(2, 1, 24, 24)
     clean = torch.as_tensor(clean).float()
     measured = loss(name, torch.full_like(clean, level), clean)
     assert 0.9 < measured.item() < 1.1
 
 
-def test_the_opposite_is_worse_than_nothing_and_at_several_scales_as_bad():
+def test_a_negative_is_worse_than_a_flat_image_and_as_bad_at_several_scales():
     clean = torch.as_tensor(images(2, 1, 48, 48)[1])
     assert loss("ssim", 1 - clean, clean).item() > 1.2
     assert 0.9 < loss("ms_ssim", 1 - clean, clean).item() <= 1
 
 
-def test_targets_get_no_slope():
+def test_targets_get_no_gradient():
     noisy, clean = (torch.as_tensor(x).requires_grad_() for x in images(1, 1, 24, 24))
     loss("ms_ssim", noisy, clean).backward()
     assert clean.grad is None
@@ -186,10 +186,10 @@ def test_targets_get_no_slope():
 @pytest.mark.parametrize("start", ["noisy", "opposite"])
 def test_descent_restores_an_image(name, start):
     noisy, clean = (torch.as_tensor(x).float() for x in images(1, 1, 24, 24))
-    answer = (noisy if start == "noisy" else 1 - clean).clone().requires_grad_()
-    optimizer = torch.optim.Adam([answer], lr=0.02)
+    output = (noisy if start == "noisy" else 1 - clean).clone().requires_grad_()
+    optimizer = torch.optim.Adam([output], lr=0.02)
     for _ in range(100):
         optimizer.zero_grad()
-        loss(name, answer, clean).backward()
+        loss(name, output, clean).backward()
         optimizer.step()
-    assert (answer - clean).square().mean() < 0.2 * (noisy - clean).square().mean()
+    assert (output - clean).square().mean() < 0.2 * (noisy - clean).square().mean()

@@ -1,0 +1,267 @@
+"""Metrics of denoised data: truth first, prediction second, the mean over samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sk_denoise._intensity import IntensityRange, has_image_depth
+from sk_denoise._validation import (
+    check_numbers,
+    check_sample_weight,
+    refuse_channels_first,
+    refuse_single_image,
+    warn_of_single_image,
+    warn_user,
+)
+
+__all__ = ["PSNR_CAP", "mean_over_samples", "mse", "nmse", "psnr", "psnr_per_sample", "psnr_of_mse", "ssim"]
+
+# PSNR of a perfect sample in dB, so that one of them leaves the mean finite
+PSNR_CAP = 100.0
+# Side of the window of SSIM in pixels: 3.5 deviations of 1.5 pixels to each side, rounded
+GAUSSIAN_WINDOW = 11
+
+
+def mse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+    """Mean squared error, in the squared unit of the data.
+
+    Parameters
+    ----------
+    truth, prediction : array-like of shape (n_samples, ...)
+        Clean samples and denoised versions of the noisy ones.
+    sample_weight : array-like of shape (n_samples,), optional
+        Weight of each sample in the mean.
+
+    Returns
+    -------
+    float
+        At least 0; a perfect prediction gives 0.
+
+    Examples
+    --------
+    >>> from sk_denoise.metrics import mse
+    >>> mse([[0.0, 1.0]], [[0.0, 0.5]])
+    0.125
+    """
+    warn_of_single_image(truth, "samples", "truth")
+    return mean_over_samples(_squared_errors(*_pair(truth, prediction)), sample_weight)
+
+
+def nmse(truth: ArrayLike, prediction: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+    """Normalised mean squared error: the squared error over the squared norm.
+
+    The mean over samples.
+
+    Parameters
+    ----------
+    truth, prediction : array-like of shape (n_samples, ...)
+        Clean samples and denoised versions of the noisy ones.
+    sample_weight : array-like of shape (n_samples,), optional
+        Weight of each sample in the mean.
+
+    Returns
+    -------
+    float
+        At least 0, without a unit; a perfect prediction gives 0, all zeros give 1. A sample with a truth of
+        zeros gives 0 if it was predicted exactly and infinity otherwise.
+
+    Examples
+    --------
+    >>> from sk_denoise.metrics import nmse
+    >>> nmse([[0.0, 2.0]], [[0.0, 1.0]])
+    0.25
+    """
+    warn_of_single_image(truth, "samples", "truth")
+    t, p = _pair(truth, prediction)
+    errors, norms = _squared_errors(t, p), _squared_errors(t, np.zeros_like(t))
+    # A truth of zeros has no norm: only an exact prediction of it has a finite error.
+    ratios = np.full(len(t), np.inf)
+    np.divide(errors, norms, out=ratios, where=norms > 0)
+    ratios[errors == 0] = 0.0
+    return mean_over_samples(ratios, sample_weight)
+
+
+def psnr(
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    *,
+    data_range: float,
+    cap: float | None = PSNR_CAP,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Peak signal-to-noise ratio in dB, the mean over samples.
+
+    For each sample, ``10 log10(data_range ** 2 / mse)``. Published tables give the mean over samples, too;
+    the PSNR of the mean squared error is lower.
+
+    Parameters
+    ----------
+    truth, prediction : array-like of shape (n_samples, ...)
+        Clean samples and denoised versions of the noisy ones. A single image needs a first
+        axis of length one.
+    data_range : float
+        Distance between the smallest and the largest possible value: 1 for images in [0, 1], 255 for 8 bits.
+    cap : float or None, default=100.0
+        Maximum PSNR of a sample in dB, that of a perfect sample. With None, one perfect sample makes the mean
+        infinite.
+    sample_weight : array-like of shape (n_samples,), optional
+        Weight of each sample in the mean.
+
+    Returns
+    -------
+    float
+        In dB; higher is better.
+
+    Examples
+    --------
+    >>> from sk_denoise.metrics import psnr
+    >>> round(psnr([[0.0, 1.0]], [[0.1, 0.9]], data_range=1), 2)
+    20.0
+    """
+    warn_of_single_image(truth, "samples", "truth")
+    return mean_over_samples(psnr_per_sample(truth, prediction, data_range, cap), sample_weight)
+
+
+def psnr_per_sample(
+    truth: ArrayLike, prediction: ArrayLike, data_range: float, cap: float | None = PSNR_CAP
+) -> NDArray[np.float64]:
+    """Return the PSNR in dB of each sample."""
+    t, p = _pair(truth, prediction)
+    _warn_of_range(truth, data_range)
+    return psnr_of_mse(_squared_errors(t, p), data_range, cap)
+
+
+def psnr_of_mse(errors: Any, data_range: float, cap: float | None = PSNR_CAP) -> NDArray[np.float64]:
+    """Return the PSNR in dB of each of the given mean squared errors."""
+    check_data_range(data_range)
+    # An error of zero gives an infinite PSNR before the cap.
+    with np.errstate(divide="ignore"):
+        decibels = 10 * np.log10(data_range**2 / np.asarray(errors, dtype=np.float64))
+    return decibels if cap is None else np.minimum(decibels, cap)
+
+
+def ssim(
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    *,
+    data_range: float,
+    image_shape: Sequence[int] | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Structural similarity of images (Wang et al., 2004), the mean over samples.
+
+    As in the paper, local statistics are weighted by a Gaussian of 1.5 pixels and taken without
+    correction for the sample. Images that are smaller than its 11 pixels, such as 8 x 8 digits, use a
+    uniform window of the largest odd size that fits, at most 7; such values compare only among
+    themselves.
+
+    Parameters
+    ----------
+    truth, prediction : array-like of shape (n_samples, height, width[, channels]) or \
+            (n_samples, n_features)
+        Clean images and denoised versions of the noisy ones. Flat rows need ``image_shape``.
+    data_range : float
+        Distance between the smallest and the largest possible value.
+    image_shape : tuple of int, optional
+        ``(height, width)`` or ``(height, width, channels)`` of a flat row.
+    sample_weight : array-like of shape (n_samples,), optional
+        Weight of each sample in the mean.
+
+    Returns
+    -------
+    float
+        At most 1; a perfect prediction gives 1.
+
+    References
+    ----------
+    Z. Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE
+    Transactions on Image Processing 13 (2004).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise.metrics import ssim
+    >>> digits = np.eye(8)[None]
+    >>> ssim(digits, digits, data_range=1)
+    1.0
+    """
+    from skimage.metrics import structural_similarity
+
+    t, p = _pair(truth, prediction)
+    _warn_of_range(truth, data_range)
+    if image_shape is not None:
+        if math.prod(image_shape) != t[0].size:
+            raise ValueError(f"image_shape={tuple(image_shape)} does not fit samples of shape {t.shape[1:]}.")
+        t, p = (x.reshape(len(x), *image_shape) for x in (t, p))
+    else:
+        refuse_channels_first(t.shape[1:], name="truth")
+        refuse_single_image(t.shape, name="truth")
+    if t.ndim not in (3, 4):
+        raise ValueError(
+            f"ssim compares images: expected (n_samples, height, width[, channels]), got {t.shape}. "
+            "Give the image_shape of flat rows."
+        )
+    # scikit-image would refuse images smaller than its window.
+    side = min(t.shape[1:3])
+    if side < 3:
+        raise ValueError(f"ssim needs images of at least 3 x 3 pixels, got {t.shape[1:3]}.")
+    window: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    if side < GAUSSIAN_WINDOW:
+        window = {"win_size": min(7, side - (side + 1) % 2), "use_sample_covariance": False}
+    channel_axis = -1 if t.ndim == 4 else None
+    values = [
+        structural_similarity(a, b, data_range=data_range, channel_axis=channel_axis, **window)
+        for a, b in zip(t, p, strict=True)
+    ]
+    return mean_over_samples(np.array(values), sample_weight)
+
+
+def mean_over_samples(values: NDArray[Any], sample_weight: ArrayLike | None) -> float:
+    """Return the weighted mean over samples."""
+    weights = check_sample_weight(sample_weight, values)
+    if weights is None:
+        return float(values.mean())
+    # Infinity times 0 is not a number.
+    counted = weights > 0
+    return float(np.average(values[counted], weights=weights[counted]))
+
+
+def _pair(truth: ArrayLike, prediction: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    t, p = check_numbers(truth, "truth"), check_numbers(prediction, "prediction")
+    if t.shape != p.shape:
+        raise ValueError(f"truth has shape {t.shape}, prediction {p.shape}: they must be the same.")
+    if t.ndim < 2:
+        raise ValueError(
+            f"Expected (n_samples, ...), got {t.shape}. A single sample needs a first axis: x[None]."
+        )
+    return t.astype(np.float64, copy=False), p.astype(np.float64, copy=False)
+
+
+def _squared_errors(truth: NDArray[Any], prediction: NDArray[Any]) -> NDArray[Any]:
+    """Return the mean squared error of each sample."""
+    errors: NDArray[Any] = np.square(truth - prediction).reshape(len(truth), -1).mean(axis=1)
+    return errors
+
+
+def _warn_of_range(truth: ArrayLike, data_range: float) -> None:
+    """Warn of integers of an image file with the data range of [0, 1]."""
+    check_data_range(data_range)
+    # [0, 1] is the range of floats; with it, integers have a PSNR that is far too low.
+    clean = np.asarray(truth)
+    if has_image_depth(clean.dtype) and data_range <= 1 < clean.max(initial=0):
+        white = IntensityRange.of(clean).white
+        warn_user(
+            f"truth holds {clean.dtype} up to {clean.max()}, and data_range is {data_range:g}. Give it in "
+            f"the unit of the data, data_range={white:g}."
+        )
+
+
+def check_data_range(data_range: float) -> None:
+    """Check that a data range is a finite number above 0."""
+    if not (isinstance(data_range, int | float | np.number) and 0 < data_range < np.inf):
+        raise ValueError(f"data_range must be a finite number above 0, got {data_range!r}.")
