@@ -4,7 +4,6 @@ from .estimators import DenoisingAutoencoder as DenoisingAutoencoder
 from .estimators import DenoisingEnsemble as DenoisingEnsemble
 from .estimators import ImageDenoiser as ImageDenoiser
 from .estimators import NetworkSummary as NetworkSummary
-from .estimators._bm3d import *
 from .estimators._filters import *
 from .estimators._wiener import *
 from .exceptions import CleanTargetWarning as CleanTargetWarning

@@ -567,7 +567,7 @@ FILTERS: dict[str, FilterEntry] = {
         min_side=8,
     ),
     "bm3d": FilterEntry(
-        location="sk_denoise.estimators._bm3d:BM3DDenoiser",
+        location="sk_denoise.estimators._filters:BM3DDenoiser",
         description="filters groups of similar blocks; NON-COMMERCIAL use only",
         use_cases="photos, where no network is suitable; by far the slowest",
         extra="bm3d",

@@ -1,7 +1,6 @@
-"""Estimators, thin over training: validate, scale, train, store; and filters with the same face."""
+"""Estimators that denoise: networks, ensembles of networks, and classical filters."""
 
-from sk_denoise.estimators import _bm3d, _filters, _wiener
-from sk_denoise.estimators._bm3d import *
+from sk_denoise.estimators import _filters, _wiener
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._ensemble import DenoisingEnsemble
 from sk_denoise.estimators._filters import *
@@ -18,6 +17,5 @@ __all__ = [
     "ImageDenoiser",
     "NetworkSummary",
 ]
-__all__ += _bm3d.__all__
 __all__ += _filters.__all__
 __all__ += _wiener.__all__

@@ -1,4 +1,4 @@
-"""From the spread of several answers to a standard deviation that is as large as their error."""
+"""Calibration of an ensemble: from the spread of predictions to their error."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["calibrate", "moments"]
+__all__ = ["calibrate", "mean_and_variance"]
 
-LEAST_FLOOR = 0.05  # of the mean squared error
-MEAN_COUNTS = 5  # samples that the mean over an image counts beside those that show a pixel
+# Smallest squared floor, as a share of the mean squared error: no standard deviation becomes 0.
+MIN_FLOOR = 0.05
+# Weight of the mean over an image in the floor of a pixel, in samples.
+MEAN_WEIGHT = 5
+# Keeps a division by the variance of spreads finite.
 TINY = 1e-300
 
 
@@ -26,19 +29,19 @@ def calibrate(
 ) -> tuple[Any, float]:
     """Return the floor and the gain of ``std ** 2 = floor ** 2 + gain * variance``.
 
-    The gain is the slope of squared errors over variances, within entries that count alike whatever their
-    unit; the floor of an entry is what is then missing to its mean squared error.
+    The gain is the slope of squared errors over variances, with errors of each entry in units of their mean.
+    The squared floor of an entry is the remaining part of its mean squared error.
 
     Parameters
     ----------
     mean, variance, clean : ndarray of shape (n_samples, ...), or list of ndarray
-        Answers to samples that nobody learned from, their spread, and the truth.
+        Mean and variance of the predictions for held-out samples, and the clean samples.
     sample_weight : ndarray of shape (n_samples,) or None
-        What each sample counts.
+        Weight of each sample; None for equal weights.
     by_entry : bool
-        Whether there is a floor for each entry of a sample, or one for all.
+        Whether each entry of a sample has its own floor.
     is_table : bool
-        Whether entries have units of their own. Otherwise floors of few samples are drawn to the mean.
+        Whether entries have different units. Otherwise the floors of few samples are shrunk to their mean.
 
     Returns
     -------
@@ -47,37 +50,46 @@ def calibrate(
     gain : float
         At least 0.
     """
-    errors = _joined([np.square(m - c) for m, c in _each(mean, clean)])
-    spreads = _joined([v for v, _ in _each(variance, clean)])
-    weights = np.ones(len(clean)) if sample_weight is None else sample_weight
-    counts = _joined([np.full(c.shape, w) for w, c in _weighed(weights, clean)])
-    size, level = (_means(x, counts, by_entry, is_table) for x in (errors, spreads))
-    share = np.where(size > 0, 1 / np.where(size > 0, size, 1), 0)
-    above, wider = (errors - size) * share, (spreads - level) * share
-    slope = (counts * above * wider).sum() / max((counts * np.square(wider)).sum(), TINY)
+    errors = _concatenate([np.square(m - c) for m, c in _pair_arrays(mean, clean)])
+    spreads = _concatenate([v for v, _ in _pair_arrays(variance, clean)])
+    per_sample = np.ones(len(clean)) if sample_weight is None else sample_weight
+    weights = _concatenate([np.full(c.shape, w) for w, c in _pair_weights(per_sample, clean)])
+    mean_error, mean_spread = (_means(x, weights, by_entry, is_table) for x in (errors, spreads))
+    # In units of its mean error, each entry has the same weight in the slope, for any unit of the data.
+    scale = np.where(mean_error > 0, 1 / np.where(mean_error > 0, mean_error, 1), 0)
+    error_excess, spread_excess = (errors - mean_error) * scale, (spreads - mean_spread) * scale
+    slope = (weights * error_excess * spread_excess).sum() / max(
+        (weights * np.square(spread_excess)).sum(), TINY
+    )
     gain = max(0.0, float(slope))
-    floor = np.sqrt(np.maximum(size - gain * level, LEAST_FLOOR * size))
+    floor = np.sqrt(np.maximum(mean_error - gain * mean_spread, MIN_FLOOR * mean_error))
     return (floor if by_entry else float(floor)), gain
 
 
-def _means(squares: NDArray[Any], counts: NDArray[Any], by_entry: bool, is_table: bool) -> NDArray[Any]:
-    """Return the means over samples, of each entry or of all."""
+def _means(squares: NDArray[Any], weights: NDArray[Any], by_entry: bool, is_table: bool) -> NDArray[Any]:
+    """Return the weighted means over samples, of each entry or of all."""
     if not by_entry:
-        return np.asarray(np.average(squares, weights=counts))
-    means, n = np.asarray(np.average(squares, axis=0, weights=counts)), len(squares)
-    return means if is_table else np.asarray((n * means + MEAN_COUNTS * means.mean()) / (n + MEAN_COUNTS))
+        return np.asarray(np.average(squares, weights=weights))
+    means, n = np.asarray(np.average(squares, axis=0, weights=weights)), len(squares)
+    if is_table:
+        return means
+    # Neighbouring entries share a unit, so that their mean steadies the few squares of one entry.
+    return np.asarray((n * means + MEAN_WEIGHT * means.mean()) / (n + MEAN_WEIGHT))
 
 
-def moments(answers: Iterator[Any]) -> tuple[Any, Any]:
-    """Return the mean and the variance of arrays or of lists of arrays, in one pass (Welford)."""
-    first = next(answers)
+def mean_and_variance(predictions: Iterator[Any]) -> tuple[Any, Any]:
+    """Return the mean and the variance of arrays, or of lists of arrays.
+
+    One pass (Welford) holds one prediction at a time in memory.
+    """
+    first = next(predictions)
     is_list = isinstance(first, list)
     means = [np.array(x) for x in (first if is_list else [first])]
     squares = [np.zeros_like(x) for x in means]
     count = 1
-    for answer in answers:
+    for prediction in predictions:
         count += 1
-        for mean, square, x in zip(means, squares, answer if is_list else [answer], strict=True):
+        for mean, square, x in zip(means, squares, prediction if is_list else [prediction], strict=True):
             distance = x - mean
             mean += distance / count
             square += distance * (x - mean)
@@ -85,22 +97,23 @@ def moments(answers: Iterator[Any]) -> tuple[Any, Any]:
     return (means, variances) if is_list else (means[0], variances[0])
 
 
-def _each(one: Any, other: Any) -> Any:
-    """Return pairs of arrays (n, ...), of stacks or of images of lists."""
-    if isinstance(one, list | tuple):
-        return [(np.asarray(a)[None], np.asarray(b)[None]) for a, b in zip(one, other, strict=True)]
-    return [(np.asarray(one), np.asarray(other))]
+def _pair_arrays(first: Any, second: Any) -> Any:
+    """Return pairs of arrays (n, ...), one for stacks, one for each image of lists."""
+    if isinstance(first, list | tuple):
+        return [(np.asarray(a)[None], np.asarray(b)[None]) for a, b in zip(first, second, strict=True)]
+    return [(np.asarray(first), np.asarray(second))]
 
 
-def _weighed(weights: NDArray[Any], clean: Any) -> Any:
-    """Return weights that broadcast, beside the arrays that they belong to."""
+def _pair_weights(weights: NDArray[Any], clean: Any) -> Any:
+    """Return pairs of weights and arrays (n, ...), in shapes that broadcast."""
     if isinstance(clean, list | tuple):
         return [(weight, np.asarray(c)[None]) for weight, c in zip(weights, clean, strict=True)]
     array = np.asarray(clean)
     return [(weights.reshape(-1, *(1,) * (array.ndim - 1)), array)]
 
 
-def _joined(parts: list[NDArray[Any]]) -> NDArray[np.float64]:
+def _concatenate(parts: list[NDArray[Any]]) -> NDArray[np.float64]:
+    """Return a stack as it is, and images of different sizes as one flat array."""
     if len(parts) == 1:
         return np.asarray(parts[0], dtype=np.float64)
     return np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in parts])

@@ -37,7 +37,7 @@ from sk_denoise._validation import (
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._fitted_state import SAMPLE_PREPARATION
-from sk_denoise.estimators._image_inputs import refuse_noised
+from sk_denoise.estimators._image_inputs import refuse_noiser_output
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import AutoencoderFactory
 from sk_denoise.estimators._pairs import Pair
@@ -595,7 +595,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
                 f"fit_patches takes sk_denoise.datasets.RandomPatches, got {type(patches).__name__}. Say "
                 "how patches are to be drawn: RandomPatches(images, patch_size=64)."
             )
-        refuse_noised(patches)
+        refuse_noiser_output(patches)
         return PatchData(patches, of_any_size=False)
 
     def _prepare(self, pair: Pair) -> None:

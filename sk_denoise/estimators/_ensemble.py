@@ -1,4 +1,4 @@
-"""Several networks that differ by their seed alone: a better answer, and how far to trust it."""
+"""Ensembles of networks with different seeds, and the uncertainty of their output."""
 
 from __future__ import annotations
 
@@ -41,22 +41,23 @@ from sk_denoise._validation import (
     refuse_single_image,
 )
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._calibration import calibrate, moments
+from sk_denoise.estimators._calibration import calibrate, mean_and_variance
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._image_inputs import (
-    as_folder,
+    convert_tensor_stack,
     is_image_list,
     is_pair_list,
     is_stream,
-    paired_lists,
-    stack_of,
+    open_folder,
+    pair_image_lists,
 )
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._pairs import resolve_pair
 
-__all__ = ["DenoisingEnsemble", "Samples", "patches_of", "with_channels_last"]
+__all__ = ["DenoisingEnsemble", "EnsembleSamples", "convert_tensors", "sample_patches"]
 
-OF_A_MEMBER = (
+# Attributes that the ensemble takes over from its first member, if it has them.
+SHARED_ATTRIBUTES = (
     "target_source_",
     "noiser_",
     "data_range_",
@@ -64,7 +65,10 @@ OF_A_MEMBER = (
     "intensity_range_",
     "noise_levels_",
 )
-LEAST_HELD_OUT = 2
+# A slope of errors over spreads needs two samples.
+MIN_HELD_OUT = 2
+# Largest number of patches of a stream to calibrate with.
+MAX_PATCHES = 256
 
 
 def _are_members(value: Any, ensemble: Any) -> bool:
@@ -78,44 +82,44 @@ def _are_members(value: Any, ensemble: Any) -> bool:
 
 
 class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
-    """Train several denoisers that differ by their seed alone; average them, and tell how sure they are.
+    """Average several denoisers with different seeds, and estimate the error.
 
-    The average is a little better than its members. Where they disagree, they know less: the spread of their
-    answers tells apart what is denoised well and badly. By itself it is several times too small, since all
-    of them share the error that the noise leaves to nobody's choice. So some samples are held out, and
-    ``predict(X, return_std=True)`` gives ``sqrt(floor_ ** 2 + gain_ * spread ** 2)``, with the two numbers
-    that make it the size of the errors there.
+    The mean of the members is a little better than a single one. Their spread, the standard deviation of
+    their predictions, is large where the error is large. On its own it is several times too small, since all
+    members share an error that the noise makes unavoidable. So ``fit`` holds out some samples to calibrate
+    it: ``predict(X, return_std=True)`` returns ``sqrt(floor_ ** 2 + gain_ * spread ** 2)``, with the two
+    numbers for which it matches the errors on these samples.
 
     Parameters
     ----------
     estimator : DenoisingAutoencoder, ImageDenoiser or None, default=None
-        What is trained; its ``random_state`` is set for each. None is a
+        Unfitted denoiser, cloned for each member with its own ``random_state``. None is a
         :class:`~sk_denoise.DenoisingAutoencoder` with its defaults.
     n_estimators : int, default=5
-        How many.
+        Number of members.
     calibration_fraction : float or None, default=0.1
-        The share of the samples that is held out for ``floor_`` and ``gain_``, where ``fit`` gets no
-        ``X_val``. None holds out nothing: then the standard deviation is the spread as it is.
+        Share of the samples to hold out for ``floor_`` and ``gain_``, if ``fit`` gets no ``X_val``. None
+        holds out no samples: the standard deviation is then the spread itself.
     n_jobs : int or None, default=None
-        How many are trained at once, in processes; None is one.
+        Number of members to train at a time, in processes; None is 1.
     random_state : int, RandomState instance or None, default=None
-        Determines the seeds, and what is held out.
+        Seed of the seeds of the members, and of the choice of held-out samples.
 
     Attributes
     ----------
     estimators_ : list of estimator
-        The members.
+        Fitted members.
     floor_ : float or ndarray of the shape of a sample
-        The error that all members share, as a standard deviation in the unit of the clean side: of each
-        entry, and one number for images of any size. 0 without calibration.
+        Error that all members share, as a standard deviation in the unit of the clean side: of each entry, or
+        one number for images of any size. 0 without calibration.
     gain_ : float
-        How many times the squared spread of the members counts. 1 without calibration.
+        Factor of the squared spread of the members. 1 without calibration.
     target_source_, noiser_, data_range_, image_shape_
-        As with the members.
+        Attributes of the members.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
-        Names of the features, where X has names.
+        Names of the features, if X has names.
 
     See Also
     --------
@@ -123,9 +127,9 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
 
     Notes
     -----
-    Measured beside Monte Carlo dropout with the same calibration ("benchmarks"): an ensemble denoises better
-    than a single network where dropout denoises worse, and tells which samples are badly denoised, which
-    dropout did not on digits; which entries are, dropout tells a little better.
+    In comparison with Monte Carlo dropout, with the same calibration ("benchmarks"), an ensemble denoises
+    better than a single network, and dropout worse. An ensemble also shows which samples are badly denoised;
+    dropout failed to on digits, but shows a little better which entries are.
 
     References
     ----------
@@ -194,15 +198,15 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         X_clean_val: Any = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Train the members, and learn how large their errors are beside their spread.
+        """Train the members, and calibrate their spread on samples held out from them.
 
         Parameters
         ----------
         X, y, X_clean, sample_weight
             As in ``fit`` of the members.
         X_val, X_clean_val : optional
-            Samples to calibrate with, in place of a part of X: noisy with ``X_clean_val``, else clean.
-            Members with ``early_stopping`` stop by them too.
+            Samples to calibrate with, in place of a part of X: noisy ones with ``X_clean_val``, else clean
+            ones. Members with ``early_stopping`` validate on them too.
 
         Returns
         -------
@@ -211,27 +215,29 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         Raises
         ------
         ValueError
-            For data or parameters that cannot be used; the message says what to do.
+            If data or parameters cannot be used; the message gives the remedy.
         """
         tasks = FitTasks(self)
         check_parameters(self, self._parameter_constraints)
         draft = without_fitted_state(self)
-        member, root = draft._member(), root_seed(self.random_state)
-        given, source = draft._given(member, X, y, X_clean, sample_weight)
+        member, root = draft._build_member(), root_seed(self.random_state)
+        samples, source = draft._check_training(member, X, y, X_clean, sample_weight)
         if draft._takes_lists:
-            X_val = as_folder(X_val, getattr(given.X, "color", "auto"))
-        X_val, X_clean_val = draft._validation(X_val, X_clean_val)
-        training, held_out = draft._divided(given, X_val, X_clean_val, member, root)
+            X_val = open_folder(X_val, getattr(samples.X, "color", "auto"))
+        X_val, X_clean_val = draft._check_validation(X_val, X_clean_val)
+        training, held_out = draft._split(samples, X_val, X_clean_val, member, root)
         validation = {} if X_val is None else {"X_val": X_val, "X_clean_val": X_clean_val}
         tasks.begin(self.n_estimators, None, None, sequential=False)
+        # Seeds are drawn here, so that the members do not depend on the number of processes.
         members = [
             clone(member).set_params(random_state=stream_seed(root, "member", number) % 2**31)
             for number in range(self.n_estimators)
         ]
         draft.estimators_ = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fitted)(one, training, validation, tasks, number) for number, one in enumerate(members)
+            delayed(_fit_member)(each, training, validation, tasks, number)
+            for number, each in enumerate(members)
         )
-        draft._take_from(draft.estimators_[0])
+        draft._share_attributes(draft.estimators_[0])
         draft.target_source_ = source
         draft._calibrate(held_out, root)
         tasks.end()
@@ -240,26 +246,26 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
 
     @keeps_array_type
     def predict(self, X: Any, *, return_std: bool = False, **options: Any) -> Any:
-        """Denoise.
+        """Denoise samples, and estimate the error on request.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels]), or list
-            Noisy samples, as the members take them.
+            Noisy samples, as in ``predict`` of the members.
         return_std : bool, default=False
             Whether to return the standard deviation of the error of each entry as well.
         **options
-            What ``predict`` of the members takes beside X, such as ``sigma``.
+            Further arguments of ``predict`` of the members, such as ``sigma``.
 
         Returns
         -------
         denoised : ndarray of the shape of X, or list of ndarray
-            The mean of the members' answers, in the unit of the clean side.
+            Mean of the predictions of the members, in the unit of the clean side.
         std : ndarray of the shape of X, or list of ndarray
-            Its expected error, where ``return_std`` is true, in the same unit.
+            Expected error in the same unit, if ``return_std`` is true.
         """
         check_is_fitted(self)
-        mean, variance, samples = self._answers(self._checked(X), options)
+        mean, variance, samples = self._predictions(self._check_samples(X), options)
         if not return_std:
             return mean
         if isinstance(samples, list):
@@ -282,7 +288,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
 
     @keeps_array_type
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """Return the mean PSNR of denoised samples in dB, as a member would score the mean answer.
+        """Return the mean PSNR of denoised samples in dB.
 
         Parameters
         ----------
@@ -295,73 +301,86 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             Greater is better.
         """
         check_is_fitted(self)
-        judge = copy.copy(self.estimators_[0])
-        judge.predict = lambda noisy: self._answers(noisy, {})[0]
-        samples, source = self._checked(X), carried_source(X)
-        return float(judge.score(attach_source(samples, source) if source else samples, y, sample_weight))
+        # A member scores the prediction of the ensemble, so that their scores compare.
+        scorer = copy.copy(self.estimators_[0])
+        scorer.predict = lambda noisy: self._predictions(noisy, {})[0]
+        samples, source = self._check_samples(X), carried_source(X)
+        return float(scorer.score(attach_source(samples, source) if source else samples, y, sample_weight))
 
-    def _checked(self, X: Any) -> Any:
+    def _check_samples(self, X: Any) -> Any:
         """Return samples as an array, or as a list of arrays."""
-        X = with_channels_last(X) if self._takes_lists else X
+        X = convert_tensors(X) if self._takes_lists else X
         is_list = self._takes_lists and is_image_list(X)
         return list(X) if is_list else check_samples(self, X, reset=False)
 
-    def _answers(self, samples: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
-        """Return the mean and the variance of what the members answer to checked samples, and these."""
-        return *moments(member.predict(samples, **options) for member in self.estimators_), samples
+    def _predictions(self, samples: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+        """Return the mean and the variance of predictions, and the samples."""
+        # One member at a time, so that memory does not grow with their number.
+        return *mean_and_variance(member.predict(samples, **options) for member in self.estimators_), samples
 
-    # The steps of a fit -------------------------------------------------------------------------------
+    # Steps of a fit -----------------------------------------------------------------------------------
 
-    def _member(self) -> Any:
-        """Return an unfitted member, to be given a seed."""
+    def _build_member(self) -> Any:
+        """Return an unfitted member without a seed."""
         member = DenoisingAutoencoder() if self.estimator is None else clone(self.estimator)
         if not isinstance(member, NetworkDenoiser):
             raise TypeError(
                 "estimator must be a DenoisingAutoencoder or an ImageDenoiser, got "
-                f"{type(member).__name__}. Other steps of a pipeline go around the ensemble."
+                f"{type(member).__name__}. Put other steps of a pipeline before or after the ensemble."
             )
         if getattr(member, "output", "reconstruction") != "reconstruction":
-            raise ValueError(f'The members denoise: set output="reconstruction", got {member.output!r}.')
+            raise ValueError(f'The members must denoise: set output="reconstruction", got {member.output!r}.')
         return member
 
-    def _given(self, member: Any, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> tuple[Samples, str]:
-        """Check the samples, and return those that count, with the clean side, and where that came from."""
+    def _check_training(
+        self, member: Any, X: Any, y: Any, X_clean: Any, sample_weight: Any
+    ) -> tuple[EnsembleSamples, str]:
+        """Check training samples, and return those with a weight and the clean source."""
         if self._takes_lists:
-            X, y, X_clean = (with_channels_last(side) for side in (X, y, X_clean))
-            X = as_folder(X)
+            X, y, X_clean = (convert_tensors(side) for side in (X, y, X_clean))
+            X = open_folder(X)
+            # Members check streams, image by image.
             if is_stream(X):
                 check_lengths(X, y)
-                return Samples(X, X_clean, sample_weight), "X"
+                return EnsembleSamples(X, X_clean, sample_weight), "X"
             if is_pair_list(X):
                 X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
             if is_image_list(X):
-                return self._given_list(X, y, X_clean, sample_weight)
-        learner = {"noise": member.noise, "rows_are_signals": member._factory().rows_are_signals}
+                return self._check_lists(X, y, X_clean, sample_weight)
         if self._takes_lists:
             refuse_single_image(get_shape(X), self.image_shape)
         pair = resolve_pair(
-            self, X, y, X_clean, reset=True, min_samples=member._auto_values.min_samples, **learner
+            self,
+            X,
+            y,
+            X_clean,
+            noise=member.noise,
+            rows_are_signals=member._factory().rows_are_signals,
+            reset=True,
+            min_samples=member._auto_values.min_samples,
         )
         samples, source = check_samples(self, X, reset=False), carried_source(X)
         clean = {"X_clean": X_clean, "y": y}.get(pair.source)
+        # Members get plain arrays, which carry no source, so that its noiser becomes their noise.
         if pair.source == "noiser" and source is not None:
             member.set_params(noise=pair.noiser)
             samples = source.clean
-        given = Samples(samples, None if clean is None else np.asarray(clean))
-        return given.counted(check_sample_weight(sample_weight, samples)), pair.source
+        training = EnsembleSamples(samples, None if clean is None else np.asarray(clean))
+        return training.with_weights(check_sample_weight(sample_weight, samples)), pair.source
 
-    def _given_list(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> tuple[Samples, str]:
-        noisy, clean = paired_lists(X, y, X_clean)
+    def _check_lists(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> tuple[EnsembleSamples, str]:
+        """Check lists of images as training samples."""
+        noisy, clean = pair_image_lists(X, y, X_clean)
         source = "X" if clean is None else "y" if X_clean is None else "X_clean"
-        given = Samples(noisy.images, None if clean is None else clean.images)
-        return given.counted(check_sample_weight(sample_weight, noisy.images)), source
+        training = EnsembleSamples(noisy.images, None if clean is None else clean.images)
+        return training.with_weights(check_sample_weight(sample_weight, noisy.images)), source
 
-    def _validation(self, X_val: Any, X_clean_val: Any) -> tuple[Any, Any]:
-        """Check samples to validate on, where they are arrays."""
+    def _check_validation(self, X_val: Any, X_clean_val: Any) -> tuple[Any, Any]:
+        """Check validation samples in arrays; members check lists and streams."""
         refuse_masked(X_val, "X_val")
         refuse_masked(X_clean_val, "X_clean_val")
         if self._takes_lists:
-            X_val, X_clean_val = with_channels_last(X_val), with_channels_last(X_clean_val)
+            X_val, X_clean_val = convert_tensors(X_val), convert_tensors(X_clean_val)
         if X_val is None or (self._takes_lists and (is_stream(X_val) or isinstance(X_val, list | tuple))):
             return X_val, X_clean_val
         if not hasattr(self, "_sample_shape_"):
@@ -371,56 +390,59 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             return samples, check_clean_side(self, X_clean_val, samples.shape, "X_clean_val")
         return (samples if source is None else source.clean), None
 
-    def _divided(
-        self, given: Samples, X_val: Any, X_clean_val: Any, member: Any, root: int
-    ) -> tuple[Samples, Samples | None]:
-        """Return what to train on and what to calibrate with, if anything."""
+    def _split(
+        self, samples: EnsembleSamples, X_val: Any, X_clean_val: Any, member: Any, root: int
+    ) -> tuple[EnsembleSamples, EnsembleSamples | None]:
+        """Return samples for training, and samples or None for calibration."""
         if X_val is not None and self._takes_lists and is_stream(X_val):
-            return given, patches_of(X_val, member, root)
+            return samples, sample_patches(X_val, member, root)
         if X_val is not None and is_pair_list(X_val):
-            return given, Samples([noisy for noisy, _ in X_val], [clean for _, clean in X_val])
+            return samples, EnsembleSamples([noisy for noisy, _ in X_val], [clean for _, clean in X_val])
         if X_val is not None:
-            return given, Samples(X_val, X_clean_val)
+            return samples, EnsembleSamples(X_val, X_clean_val)
         if self.calibration_fraction is None:
-            return given, None
-        if self._takes_lists and is_stream(given.X):
+            return samples, None
+        if self._takes_lists and is_stream(samples.X):
             raise ValueError(
-                "What is streamed cannot be held out for calibration. Pass other images as X_val=, or "
+                "No part of a stream can be held out for calibration. Pass other images as X_val=, or "
                 "calibration_fraction=None."
             )
-        n = len(given.X)
-        n_held_out = max(LEAST_HELD_OUT, int(np.ceil(self.calibration_fraction * n)))
+        n = len(samples.X)
+        n_held_out = max(MIN_HELD_OUT, int(np.ceil(self.calibration_fraction * n)))
         if n - n_held_out < member._auto_values.min_samples:
             raise ValueError(
-                f"calibration_fraction={self.calibration_fraction} leaves {n - n_held_out} of {n} samples to "
-                f"learn from, at least {member._auto_values.min_samples} are needed. Pass X_val=, or "
+                f"calibration_fraction={self.calibration_fraction} leaves {n - n_held_out} of {n} samples "
+                f"for training, at least {member._auto_values.min_samples} are needed. Pass X_val=, or "
                 "calibration_fraction=None."
             )
+        # Sorted parts keep the order of the samples, as a member without calibration would see them.
         order = np.random.default_rng(stream_seed(root, "calibration")).permutation(n)
-        return given.take(np.sort(order[n_held_out:])), given.take(np.sort(order[:n_held_out]))
+        return samples.take(np.sort(order[n_held_out:])), samples.take(np.sort(order[:n_held_out]))
 
-    def _take_from(self, member: Any) -> None:
-        """Take over what members tell of themselves."""
-        for name in OF_A_MEMBER:
+    def _share_attributes(self, member: Any) -> None:
+        """Copy fitted attributes of a member to the ensemble."""
+        for name in SHARED_ATTRIBUTES:
             if hasattr(member, name):
                 setattr(self, name, getattr(member, name))
-        if not hasattr(self, "_sample_shape_"):  # lists and streams, which members check
+        # Members check lists and streams, and determine the shape.
+        if not hasattr(self, "_sample_shape_"):
             self.n_features_in_, self._sample_shape_ = member.n_features_in_, member._sample_shape_
 
-    def _calibrate(self, held_out: Samples | None, root: int) -> None:
-        """Learn from samples that no member saw how the squared error depends on the squared spread."""
+    def _calibrate(self, held_out: EnsembleSamples | None, root: int) -> None:
+        """Fit the squared error over the squared spread, on held-out samples."""
         self.floor_, self.gain_ = 0.0, 1.0
         if held_out is None:
             return
         noisy, clean = self._noisy_and_clean(held_out, root)
-        mean, variance = moments(member.predict(noisy) for member in self.estimators_)
+        mean, variance = mean_and_variance(member.predict(noisy) for member in self.estimators_)
+        # Columns of tables have different units, so that their floors are not averaged.
         is_table = self.image_shape_ is None and not self._one_unit
         self.floor_, self.gain_ = calibrate(
             mean, variance, clean, held_out.weights, by_entry=not self._takes_lists, is_table=is_table
         )
 
-    def _noisy_and_clean(self, held_out: Samples, root: int) -> tuple[Any, Any]:
-        """Return pairs to calibrate with; what is clean meets the noise of the members."""
+    def _noisy_and_clean(self, held_out: EnsembleSamples, root: int) -> tuple[Any, Any]:
+        """Return pairs to calibrate with; corrupt clean samples with the noise of members."""
         if held_out.clean is not None:
             return held_out.X, held_out.clean
         X = held_out.X
@@ -428,31 +450,37 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             return X, X
         draw = stream(root, "calibration")
         if isinstance(X, list | tuple):
-            return [self._corrupted(np.asarray(x)[None], draw)[0] for x in X], X
-        return self._corrupted(np.asarray(X), draw), X
+            return [self._corrupt(np.asarray(x)[None], draw)[0] for x in X], X
+        return self._corrupt(np.asarray(X), draw), X
 
-    def _corrupted(self, clean: NDArray[Any], draw: Any) -> NDArray[Any]:
+    def _corrupt(self, clean: NDArray[Any], draw: Any) -> NDArray[Any]:
+        """Corrupt a stack or rows with the noise of the members."""
+        # Flat rows reach the noiser as images, as in the fit of a member.
         shape = clean.shape if self.image_shape_ is None else (len(clean), *self.image_shape_)
         noisy = self.noiser_.corrupt(as_tensor(as_float_array(clean)).reshape(shape), draw)
         return noisy.reshape(clean.shape).numpy()  # type: ignore[no-any-return]
 
     def _std(self, variance: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return the calibrated standard deviation, in the unit of samples of a type."""
+        # The floor is in the unit of the fit, and members denoise images of other types in their unit.
         ratio = getattr(self.estimators_[0], "_ratio_of", lambda _: 1.0)(dtype)
+        # Errors that all members share are independent of their spread: variances add up.
         squared = np.square(ratio * np.asarray(self.floor_)) + self.gain_ * variance
         return np.sqrt(squared).astype(variance.dtype)
 
     @property
     def image_shape(self) -> Any:
-        """Shape of the images that rows are, where the members were told one."""
+        """Shape of images in flat rows, a parameter of the members."""
         return getattr(self.estimator, "image_shape", None)
 
     @property
     def _one_unit(self) -> bool:
-        """Whether the entries of rows share one unit."""
+        """Whether the entries of rows have one unit."""
         return bool(self.estimators_[0]._factory().rows_are_signals)
 
     @property
     def _takes_lists(self) -> bool:
+        """Whether members take images of any size, in lists and streams."""
         return bool(getattr(self.estimator, "_takes_any_size", False))
 
     @property
@@ -463,64 +491,64 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         return hasattr(self, "estimators_")
 
 
-def _fitted(member: Any, samples: Samples, validation: dict[str, Any], tasks: FitTasks, number: int) -> Any:
-    """Return a member that has learned."""
+def _fit_member(
+    member: Any, samples: EnsembleSamples, validation: dict[str, Any], tasks: FitTasks, number: int
+) -> Any:
+    """Fit a member, perhaps in another process, and return it."""
     clean = {} if samples.clean is None else {"X_clean": samples.clean}
     with tasks.member_task(number, member):
         return member.fit(samples.X, **clean, **validation, sample_weight=samples.weights)
 
 
-MOST_PATCHES = 256  # of a stream, to calibrate with
-
-
 @dataclass(frozen=True)
-class Samples:
-    """What members learn from, in the arguments of their ``fit``.
+class EnsembleSamples:
+    """Samples of an ensemble, as arguments of ``fit`` of its members.
 
     Attributes
     ----------
     X, clean : array or list
-        Samples, and their clean side where it is given.
+        Samples, and their clean side if given.
     weights : ndarray or None
-        What each sample counts.
+        Weight of each sample.
     """
 
     X: Any
     clean: Any = None
     weights: NDArray[Any] | None = None
 
-    def take(self, index: NDArray[np.intp]) -> Samples:
+    def take(self, index: NDArray[np.intp]) -> EnsembleSamples:
         """Return the samples at ``index``."""
-        X, clean, weights = (_at(side, index) for side in (self.X, self.clean, self.weights))
-        return Samples(X, clean, weights)
+        X, clean, weights = (_take(side, index) for side in (self.X, self.clean, self.weights))
+        return EnsembleSamples(X, clean, weights)
 
-    def counted(self, weights: NDArray[Any] | None) -> Samples:
-        """Return the samples that count, each as much as its weight says."""
+    def with_weights(self, weights: NDArray[Any] | None) -> EnsembleSamples:
+        """Return the samples with their weights, without those of weight 0."""
         if weights is None:
             return self
         return replace(self, weights=weights).take(np.flatnonzero(weights))
 
 
-def with_channels_last(side: Any) -> Any:
-    """Return tensors of images, alone or in lists, as arrays with the channels last; all else as it is."""
+def convert_tensors(side: Any) -> Any:
+    """Convert image tensors, alone or in lists, to arrays with channels last."""
     if isinstance(side, list | tuple) and any(isinstance(item, Tensor) for item in side):
         return [as_image_array(item) for item in side]
     if is_pair_list(side):
         return [tuple(map(as_image_array, pair)) for pair in side]
-    return stack_of(side)
+    return convert_tensor_stack(side)
 
 
-def patches_of(images: Any, member: Any, root: int) -> Samples:
-    """Return patches of what comes image by image, in the unit in which members learn from it."""
+def sample_patches(images: Any, member: Any, root: int) -> EnsembleSamples:
+    """Return patches of streamed images, in the unit of the training of members."""
     if not isinstance(images, RandomPatches):
         images = RandomPatches(
             images, member._patch_sides(), patches_per_image=member._patches_per_image(None)
         )
-    noisy, clean = images.first(MOST_PATCHES, stream(root, "patches"))
-    return Samples(noisy.numpy(), clean.numpy() if images.is_paired else None)
+    noisy, clean = images.first(MAX_PATCHES, stream(root, "patches"))
+    return EnsembleSamples(noisy.numpy(), clean.numpy() if images.is_paired else None)
 
 
-def _at(side: Any, index: NDArray[np.intp]) -> Any:
+def _take(side: Any, index: NDArray[np.intp]) -> Any:
+    """Return a part of an array or a list, None for None."""
     if side is None:
         return None
-    return [side[place] for place in index] if isinstance(side, list | tuple) else side[index]
+    return [side[i] for i in index] if isinstance(side, list | tuple) else side[index]

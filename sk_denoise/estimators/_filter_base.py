@@ -39,7 +39,7 @@ NOISE_LEVEL: dict[str, Any] = {
     "strength": [Interval(Real, 0, None, closed="neither")],
 }
 
-# Floats of shape (n_images, height, width, channels).
+# Floats of shape (n_images, height, width, channels). Signals are images of height 1.
 Images = NDArray[Any]
 
 
@@ -47,13 +47,13 @@ class ClassicalDenoiser(BaseDenoiser):
     """A denoiser without a network.
 
     It has the methods of :class:`~sk_denoise.DenoisingAutoencoder` that need no latent vectors.
-    A subclass has ``_filter`` for one image at a known noise level, or ``_denoise`` for a stack, and
+    A subclass defines ``_filter`` for one image at a known noise level, or ``_denoise`` for a stack, and
     ``_learn`` if it learns from clean samples. Signals are images of height 1.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = NOISE_LEVEL
     _rows_are_signals: ClassVar[bool] = True
-    _least_samples: ClassVar[int] = 1
+    _min_samples: ClassVar[int] = 1
     image_shape: Sequence[int] | None
     sigma: Literal["auto"] | float
     strength: float
@@ -63,9 +63,9 @@ class ClassicalDenoiser(BaseDenoiser):
     def fit(self, X: ArrayLike, y: Any = None, *, X_clean: ArrayLike | None = None) -> Self:
         """Learn the layout of the samples and the range of clean ones.
 
-        The arguments are those of :meth:`DenoisingAutoencoder.fit <sk_denoise.DenoisingAutoencoder.fit>`,
-        and so is the clean side: ``X_clean``; a ``y`` of the shape of X; the clean source that the output
-        of a noiser carries; else X itself.
+        The arguments and the clean side are those of :meth:`DenoisingAutoencoder.fit
+        <sk_denoise.DenoisingAutoencoder.fit>`: the clean side is ``X_clean``; or a ``y`` of the shape of X;
+        or the clean source that the output of a noiser carries; or X itself.
 
         Parameters
         ----------
@@ -73,10 +73,10 @@ class ClassicalDenoiser(BaseDenoiser):
             Noisy samples if a clean side is given, else clean ones. Finite numbers; integers are converted
             to float32 in the same unit.
         y : array-like of the shape of X, optional
-            Clean samples. It is taken for labels and ignored if its samples have another shape, if X has
-            one feature, or if it holds zeros and ones only and X does not; and if it equals X.
+            Clean samples. A y that equals X is ignored, and so are labels: a y whose samples have another
+            shape, any y if X has one feature, and a y of zeros and ones only if X has other values.
         X_clean : array-like of the shape of X, optional
-            Clean samples; y is ignored then.
+            Clean samples, in place of y.
 
         Returns
         -------
@@ -93,6 +93,7 @@ class ClassicalDenoiser(BaseDenoiser):
         pair, layout = draft._check(X, y, X_clean)
         draft._learn(pair, layout)
         draft.target_source_, draft.image_shape_ = pair.source, layout.image_shape
+        # The noise that ``score`` adds depends on the data alone, so that scores of all denoisers compare.
         draft._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
         draft._reference_noiser_.fit(pair.targets, pair.targets)
         draft.data_range_ = pair.intensity.span
@@ -140,11 +141,12 @@ class ClassicalDenoiser(BaseDenoiser):
 
     def _denoise(self, images: Images) -> Images:
         """Return denoised images in a new array, each filtered at its own noise level."""
-        automatic = isinstance(self.sigma, str)
-        levels = estimate_noise_levels(images) if automatic else np.full(len(images), float(self.sigma))
+        is_automatic = isinstance(self.sigma, str)
+        levels = estimate_noise_levels(images) if is_automatic else np.full(len(images), float(self.sigma))
         denoised = np.array(images)
         # An image without noise stays as it is.
         for index in np.flatnonzero(levels):
+            # A contiguous copy in double precision, so that results do not depend on the layout of X.
             image = np.array(images[index], dtype=np.float64, order="C")
             denoised[index] = self._filter(image, float(levels[index])).reshape(image.shape)
         return denoised
@@ -161,7 +163,7 @@ class ClassicalDenoiser(BaseDenoiser):
             )
 
     def _check(self, X: ArrayLike, y: Any, X_clean: ArrayLike | None) -> tuple[Pair, SampleLayout]:
-        """Check the data, and determine the clean side and the layout of samples."""
+        """Check the data; determine the clean side and the layout of samples."""
         refuse_single_image(get_shape(X), self.image_shape)
         warn_of_flat_channels_first(get_shape(X), self.image_shape)
         if self.image_shape is None and self._rows_are_signals and len(get_shape(X)) == 2:
@@ -174,20 +176,21 @@ class ClassicalDenoiser(BaseDenoiser):
             noise="auto",
             rows_are_signals=self._rows_are_signals,
             reset=True,
-            min_samples=self._least_samples,
+            min_samples=self._min_samples,
+            # Noisy data in place of clean ones do no harm to a filter that learns nothing.
             learns=type(self)._learn is not ClassicalDenoiser._learn,
         )
         layout = SampleLayout.of(self._sample_shape_, self.image_shape, self._rows_are_signals)
-        return pair.laid_out(layout), layout
+        return pair.with_image_shape(layout), layout
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "data_range_")
 
 
 def check_odd(estimator: BaseEstimator, name: str) -> None:
-    """Check that a width in pixels is odd."""
+    """Check that a side in pixels is odd."""
     value = getattr(estimator, name)
     if value % 2 == 0:
         raise ValueError(
-            f"{name} must be odd, so that it has a middle, got {value}. Take {value - 1} or {value + 1}."
+            f"{name} must be odd, so that it has a middle, got {value}. Use {value - 1} or {value + 1}."
         )

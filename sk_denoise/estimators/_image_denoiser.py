@@ -40,24 +40,24 @@ from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._fitted_state import IMAGE_PREPARATION, NOISE_LEVELS
 from sk_denoise.estimators._image_inputs import (
     ImageList,
-    as_folder,
+    convert_tensor_stack,
+    count_patches,
     is_image_list,
     is_pair_list,
     is_stream,
-    paired_lists,
-    patches_per,
-    refuse_noised,
-    stack_of,
+    open_folder,
+    pair_image_lists,
+    refuse_noiser_output,
 )
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import ImageNetworkFactory
 from sk_denoise.estimators._pairs import Pair
-from sk_denoise.estimators._tiled_prediction import Restorer
+from sk_denoise.estimators._tiled_prediction import TiledPredictor
 from sk_denoise.estimators._training_data import ArrayData, PatchData, TrainingData
 from sk_denoise.estimators._training_domain import (
     TrainingDomain,
     limit_levels,
-    overshoot_of,
+    measure_overshoot,
     refuse_other_unit,
     resolve_levels,
     warn_of_tiny_sigma,
@@ -431,7 +431,7 @@ class ImageDenoiser(NetworkDenoiser):
                 self._denoised(image[None], level)[0]
                 for image, level in zip(images, _one_each(sigma, len(images)), strict=True)
             ]
-        return self._denoised(stack_of(X), sigma)
+        return self._denoised(convert_tensor_stack(X), sigma)
 
     def transform(self, X: Any) -> Any:
         """Denoise, as ``predict`` does.
@@ -470,10 +470,10 @@ class ImageDenoiser(NetworkDenoiser):
         check_is_fitted(self)
         refuse_stream(X, "score")
         if not is_image_list(X):
-            return super().score(stack_of(X), stack_of(y), sample_weight)
+            return super().score(convert_tensor_stack(X), convert_tensor_stack(y), sample_weight)
         noisy = ImageList.of(X)
         check_lengths(X, y)
-        clean = noisy.clean_side_in(y)
+        clean = noisy.find_clean_side(y)
         if len({x.shape for x in noisy.images}) == 1:
             truth = None if clean is None else np.stack(clean.images)
             return super().score(np.stack(noisy.images), truth, sample_weight)
@@ -499,8 +499,8 @@ class ImageDenoiser(NetworkDenoiser):
 
     def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> TrainingData:
         fitted = self.__sklearn_is_fitted__()
-        X = as_folder(X, _color_of(self._sample_shape_) if fitted else "auto")
-        X, y, X_clean = stack_of(X), stack_of(y), stack_of(X_clean)
+        X = open_folder(X, _color_of(self._sample_shape_) if fitted else "auto")
+        X, y, X_clean = convert_tensor_stack(X), convert_tensor_stack(y), convert_tensor_stack(X_clean)
         if is_stream(X):
             return self._read_stream(X, y, X_clean, sample_weight)
         if is_pair_list(X):
@@ -516,7 +516,7 @@ class ImageDenoiser(NetworkDenoiser):
                 )
             pixels = float(np.prod(pair.inputs.shape[1:3]))
             return ArrayData(pair, self._patch_sides(), self._patches_per_image(pixels))
-        noisy, clean = paired_lists(X, y, X_clean)
+        noisy, clean = pair_image_lists(X, y, X_clean)
         weights = check_sample_weight(sample_weight, noisy.images)
         if weights is not None:
             noisy, clean = noisy.take(weights > 0), None if clean is None else clean.take(weights > 0)
@@ -526,13 +526,16 @@ class ImageDenoiser(NetworkDenoiser):
             warn_of_lost_source(noisy.images)
         elif clean is not None:
             refuse_other_unit(
-                IntensityRange.known(noisy.ends), IntensityRange.known(clean.ends), "X", "its clean side"
+                IntensityRange.known(noisy.extrema),
+                IntensityRange.known(clean.extrema),
+                "X",
+                "its clean side",
             )
-        patches = noisy.patches(
+        patches = noisy.random_patches(
             clean, self._patch_sides(), self._patches_per_image(noisy.mean_pixels), weights
         )
         by_y = clean is not None and X_clean is None
-        return PatchData(patches, truth.ends, "y" if by_y else None)
+        return PatchData(patches, truth.extrema, "y" if by_y else None)
 
     def _read_stream(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> PatchData:
         """Return training data of images that are read one by one."""
@@ -550,15 +553,15 @@ class ImageDenoiser(NetworkDenoiser):
             return PatchData(patches)
         if sample_weight is not None:
             raise ValueError("Give sample_weight to the patches: RandomPatches(..., sample_weight=...).")
-        refuse_noised(X)
+        refuse_noiser_output(X)
         return PatchData(X)
 
     def _split(
         self, data: TrainingData, X_val: Any, X_clean_val: Any
     ) -> tuple[TrainingData, TrainingData | None]:
         if isinstance(X_val, str | os.PathLike):
-            X_val = as_folder(X_val, _color_of(data.sample_shape))
-        X_val, X_clean_val = stack_of(X_val), stack_of(X_clean_val)
+            X_val = open_folder(X_val, _color_of(data.sample_shape))
+        X_val, X_clean_val = convert_tensor_stack(X_val), convert_tensor_stack(X_clean_val)
         if X_val is not None and (is_stream(X_val) or is_image_list(X_val) or is_pair_list(X_val)):
             validation = self._read(X_val, None, X_clean_val, None)
             if isinstance(data, PatchData) and isinstance(validation, PatchData):
@@ -592,7 +595,7 @@ class ImageDenoiser(NetworkDenoiser):
     def _patches_per_image(self, pixels: float | None) -> int:
         """Return the number of patches to cut from an image of this size."""
         if self.patches_per_image == "auto":
-            return patches_per(pixels, self._patch_sides())
+            return count_patches(pixels, self._patch_sides())
         return int(self.patches_per_image)
 
     def _prepare(self, pair: Pair) -> None:
@@ -653,7 +656,7 @@ class ImageDenoiser(NetworkDenoiser):
         known = self.intensity_range_
         if known is None:
             return None
-        overshoot = overshoot_of(self.noiser_, self.patch_shape_, known)
+        overshoot = measure_overshoot(self.noiser_, self.patch_shape_, known)
         return TrainingDomain(known, overshoot, self._strongest_noise_ / known.span)
 
     def _ratio(self, seen: IntensityRange | None) -> float:
@@ -663,7 +666,7 @@ class ImageDenoiser(NetworkDenoiser):
 
     def restorer(
         self, seen: IntensityRange | None, *, network: nn.Module | None = None, **options: Any
-    ) -> Restorer:
+    ) -> TiledPredictor:
         """Return the engine of prediction for images in an intensity range.
 
         The range stands for that of the fit; None is the unit of the fit.
@@ -672,12 +675,12 @@ class ImageDenoiser(NetworkDenoiser):
         pixels = int(np.prod(self.patch_shape_[:2]))
         ratio = self._ratio(seen)
         offset = 0.0 if seen is None or learned is None else seen.black - ratio * learned.black
-        return Restorer.of(
+        return TiledPredictor.of(
             self.net_.module_ if network is None else network,
             Cost(-(-cost.flops // pixels), -(-cost.widest // pixels)),
             black=offset + ratio * float(scaler.center),
             data_range=ratio * float(scaler.spread),
-            tells_level=self.noise_levels_ is not None,
+            adds_noise_map=self.noise_levels_ is not None,
             **options,
         )
 
@@ -722,7 +725,7 @@ class ImageDenoiser(NetworkDenoiser):
                 self._warn_of_other_unit(images)
             return {None: np.arange(len(images))}
         for place, image in enumerate(images):
-            seen = unit.stretched(image, None if levels is None else float(levels[place].max()))
+            seen = unit.prediction_range(image, None if levels is None else float(levels[place].max()))
             places.setdefault(seen, []).append(place)
         return {seen: np.array(index) for seen, index in places.items()}
 
@@ -758,7 +761,7 @@ class ImageDenoiser(NetworkDenoiser):
         unit = self._unit
         if unit is None:
             return samples
-        counted = unit.range_of(samples if like is None else like)
+        counted = unit.image_range(samples if like is None else like)
         return samples if counted == unit.intensity else unit.intensity.from_unit(counted.to_unit(samples))
 
 

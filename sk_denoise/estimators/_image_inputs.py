@@ -28,24 +28,28 @@ from sk_denoise.noise import carried_source
 
 __all__ = [
     "ImageList",
-    "as_folder",
-    "is_pair_list",
+    "convert_tensor_stack",
+    "count_patches",
+    "cut_pair_patches",
     "is_image_list",
+    "is_pair_list",
     "is_stream",
-    "paired_lists",
-    "patches_of",
-    "patches_per",
-    "refuse_noised",
-    "stack_of",
+    "open_folder",
+    "pair_image_lists",
+    "refuse_noiser_output",
 ]
 
-PATCHES_OF_A_FILE, MOST_PATCHES = 16, 64
+# Patches of an image whose size is unknown before it is read.
+PATCHES_PER_FILE = 16
+# Largest number of patches of one image in an epoch.
+MAX_PATCHES = 64
 
 
 def is_image_list(X: Any) -> bool:
-    """Return whether X is a list of images, which may differ in size."""
+    """Return whether X is a list of images, perhaps of different sizes."""
     if not isinstance(X, list | tuple):
         return False
+    # An empty list counts, so that its error is about images.
     return not X or _is_image(X[0])
 
 
@@ -55,7 +59,7 @@ def is_pair_list(X: Any) -> bool:
 
 
 def is_stream(X: Any) -> bool:
-    """Return whether X is read image by image: a folder, a data set, an iterator."""
+    """Return whether X is read image by image, as folders, data sets and iterators."""
     if isinstance(X, str | os.PathLike):
         return True
     if isinstance(X, list | tuple):
@@ -65,15 +69,16 @@ def is_stream(X: Any) -> bool:
                 "[read_image(path) for path in X]."
             )
         return False
+    # Data sets and iterators have no common type, so that all other input is excluded.
     return not (hasattr(X, "__array__") or hasattr(X, "shape") or np.isscalar(X) or X is None)
 
 
-def as_folder(X: Any, color: Literal["rgb", "gray", "auto"] = "auto") -> Any:
+def open_folder(X: Any, color: Literal["rgb", "gray", "auto"] = "auto") -> Any:
     """Return the image folder of a path, and other input unchanged."""
     return ImageFolder(X, color=color) if isinstance(X, str | os.PathLike) else X
 
 
-def stack_of(X: Any) -> Any:
+def convert_tensor_stack(X: Any) -> Any:
     """Convert a tensor with channels first to an array with channels last."""
     if not isinstance(X, Tensor) or X.ndim != 4:
         return X
@@ -82,10 +87,12 @@ def stack_of(X: Any) -> Any:
 
 
 def _is_image(item: Any) -> bool:
+    """Return whether an item is an array or a tensor of at least two axes."""
     return isinstance(item, np.ndarray | Tensor) and item.ndim > 1
 
 
 def _is_pair(item: Any) -> bool:
+    """Return whether an item is a pair of images."""
     return isinstance(item, list | tuple) and len(item) == 2 and all(map(_is_image, item))
 
 
@@ -96,7 +103,7 @@ class ImageList:
     Attributes
     ----------
     images : list of ndarray
-        Finite numbers.
+        Images of finite numbers.
     name : str
         Name of the argument in messages.
     """
@@ -106,7 +113,7 @@ class ImageList:
 
     @classmethod
     def of(cls, X: Sequence[Any], name: str = "X") -> ImageList:
-        """Check a list of images; tensors are ``([channels,] height, width)``."""
+        """Check a list of arrays, or of tensors ``([channels,] height, width)``."""
         if not len(X):
             raise ValueError(f"{name} holds no images: it is empty.")
         images = [_as_array(image, f"{name}[{index}]") for index, image in enumerate(X)]
@@ -122,40 +129,44 @@ class ImageList:
                     f"{name}[{index}] has shape {image.shape}, {name}[0] has shape {first.shape}: all "
                     "images must have the same channels."
                 )
+            # The unit of an image follows from its type: no common type would be right.
             if image.dtype != first.dtype:
                 raise ValueError(
                     f"{name}[{index}] holds {image.dtype}, {name}[0] holds {first.dtype}: images of "
-                    "different types are in different units. Convert them to one."
+                    "different types are in different units. Convert them to one type."
                 )
             refuse_channels_first(image.shape, name=f"{name}[{index}]", may_declare=False)
             if not np.isfinite(image).all():
                 raise ValueError(f"{name}[{index}] contains NaN or infinity.")
         return cls(images, name)
 
-    def take(self, kept: NDArray[np.bool_]) -> ImageList:
-        """Return a list of some of the images."""
-        return ImageList([p for p, keep in zip(self.images, kept, strict=True) if keep], self.name)
+    def take(self, mask: NDArray[np.bool_]) -> ImageList:
+        """Return the list of the images where a mask is true."""
+        return ImageList([image for image, keep in zip(self.images, mask, strict=True) if keep], self.name)
 
     def check_sizes(self, other: ImageList) -> None:
-        """Refuse a list with other sizes of images."""
-        shapes, others = ([image.shape for image in side.images] for side in (self, other))
-        if len(shapes) != len(others):
-            raise ValueError(f"{other.name} holds {len(others)} images, {self.name} holds {len(shapes)}.")
-        for index, (shape, given) in enumerate(zip(shapes, others, strict=True)):
-            if shape != given:
+        """Refuse a list of images of other sizes."""
+        shapes, other_shapes = ([image.shape for image in side.images] for side in (self, other))
+        if len(shapes) != len(other_shapes):
+            raise ValueError(
+                f"{other.name} holds {len(other_shapes)} images, {self.name} holds {len(shapes)}."
+            )
+        for index, (shape, other_shape) in enumerate(zip(shapes, other_shapes, strict=True)):
+            if shape != other_shape:
                 raise ValueError(
-                    f"{other.name}[{index}] has shape {given}, {self.name}[{index}] has shape {shape}. Pass "
-                    "the clean counterpart of each image, in the same order."
+                    f"{other.name}[{index}] has shape {other_shape}, {self.name}[{index}] has shape {shape}. "
+                    "Pass the clean counterpart of each image, in the same order."
                 )
 
-    def clean_side_in(self, y: Any) -> ImageList | None:
-        """Return y as clean counterparts of the images; None for labels and masks."""
+    def find_clean_side(self, y: Any) -> ImageList | None:
+        """Return y as clean counterparts of the images, None for labels and masks."""
         if isinstance(y, np.ndarray | Tensor) and y.ndim > 2:
             y = list(y)
         if not is_image_list(y) or not y:
             return None
         clean = ImageList.of(y, "y")
         self.check_sizes(clean)
+        # Segmentation masks have the sizes of the images too.
         if clean.is_binary and not self.is_binary:
             warn_user(
                 "y is not taken as the clean side of X, since it holds zeros and ones only, as masks do; X "
@@ -171,16 +182,16 @@ class ImageList:
         return all(bool(((image == 0) | (image == 1)).all()) for image in self.images)
 
     def equals(self, other: ImageList) -> bool:
-        """Return whether another list holds the same numbers."""
-        return all(np.array_equal(one, two) for one, two in zip(self.images, other.images, strict=True))
+        """Return whether another list has the same pixels."""
+        return all(np.array_equal(a, b) for a, b in zip(self.images, other.images, strict=True))
 
     @property
-    def ends(self) -> NDArray[Any]:
+    def extrema(self) -> NDArray[Any]:
         """The smallest and the largest value of each image, in their type."""
-        ends = [end(image) for image in self.images for end in (np.min, np.max)]
-        return np.array(ends, dtype=self.images[0].dtype)
+        extrema = [function(image) for image in self.images for function in (np.min, np.max)]
+        return np.array(extrema, dtype=self.images[0].dtype)
 
-    def patches(
+    def random_patches(
         self,
         clean: ImageList | None,
         size: int | tuple[int, int],
@@ -191,12 +202,13 @@ class ImageList:
         smallest = np.min([image.shape[:2] for image in self.images], axis=0)
         source: list[Any] = self.images
         if clean is not None:
+            # Both sides of a pair are cut in one type.
             source = [
                 (as_float_array(x), t.astype(as_float_array(x).dtype))
                 for x, t in zip(self.images, clean.images, strict=True)
             ]
-        fitting = _fitting(size, tuple(smallest))
-        return _random_patches(source, fitting, count, weights)
+        sides = _fit_sides(size, tuple(smallest))
+        return _build_random_patches(source, sides, count, weights)
 
     @property
     def mean_pixels(self) -> float:
@@ -204,75 +216,79 @@ class ImageList:
         return float(np.mean([image.shape[0] * image.shape[1] for image in self.images]))
 
 
-def paired_lists(X: Sequence[Any], y: Any, X_clean: Any) -> tuple[ImageList, ImageList | None]:
-    """Return images and their clean counterparts, None without them."""
+def pair_image_lists(X: Sequence[Any], y: Any, X_clean: Any) -> tuple[ImageList, ImageList | None]:
+    """Return images, and their clean counterparts or None."""
     noisy = ImageList.of(X)
     if X_clean is None:
         check_lengths(X, y)
-        return noisy, noisy.clean_side_in(y)
-    clean = ImageList.of(list(stack_of(X_clean)), "X_clean")
+        return noisy, noisy.find_clean_side(y)
+    clean = ImageList.of(list(convert_tensor_stack(X_clean)), "X_clean")
     noisy.check_sizes(clean)
     return noisy, clean
 
 
-def patches_of(pair: Pair, size: int | tuple[int, int], count: int) -> RandomPatches | None:
-    """Return random patches of a pair of stacks; None if a patch is a whole image."""
-    sides = pair.inputs.shape[1:3]
-    fitting = _fitting(size, sides)
-    if fitting == tuple(sides):
+def cut_pair_patches(pair: Pair, size: int | tuple[int, int], count: int) -> RandomPatches | None:
+    """Return random patches of a pair of stacks, None if a patch is a whole image."""
+    image_sides = pair.inputs.shape[1:3]
+    sides = _fit_sides(size, image_sides)
+    if sides == tuple(image_sides):
         return None
     source: Any = pair.inputs
     if pair.noiser is None and pair.targets is not pair.inputs:
         source = list(zip(pair.inputs, pair.targets.astype(pair.inputs.dtype, copy=False), strict=True))
-    return _random_patches(source, fitting, count, pair.weights)
+    return _build_random_patches(source, sides, count, pair.weights)
 
 
-def _random_patches(
+def _build_random_patches(
     source: Any, size: tuple[int, int], count: int, weights: NDArray[Any] | None
 ) -> RandomPatches:
+    """Return random patches of images in memory, in their unit."""
     return RandomPatches(
         source,
         size,
         patches_per_image=count,
+        # Predictions are in the unit of X, and so is the noise of the user.
         normalize=False,
         on_error="raise",
         sample_weight=weights,
     )
 
 
-def refuse_noised(patches: RandomPatches) -> None:
-    """Refuse patches of the output of a noiser, which would count as clean."""
+def refuse_noiser_output(patches: RandomPatches) -> None:
+    """Refuse patches of the output of a noiser, which would pass as clean."""
     images = patches.images
     first = images[0] if isinstance(images, list | tuple) and images else images
     source = carried_source(first)
     if source is not None:
         raise ValueError(
-            f"The patches are of images that came out of {source.noiser!r}. Give clean images, and "
-            "the noiser as noise=; or pairs."
+            f"The patches are of images that came out of {source.noiser!r}. Pass clean images, with the "
+            "noiser as noise=, or pairs."
         )
     if isinstance(images, np.ndarray) or (isinstance(images, list | tuple) and _is_image(first)):
         warn_of_lost_source(images, name="The stack of images")
 
 
-def patches_per(pixels: float | None, size: int | tuple[int, int]) -> int:
-    """Return the number of patches that about cover an image of this size."""
+def count_patches(pixels: float | None, size: int | tuple[int, int]) -> int:
+    """Return the number of patches that cover an image of so many pixels."""
     if pixels is None:
-        return PATCHES_OF_A_FILE
+        return PATCHES_PER_FILE
     height, width = size if isinstance(size, tuple | list) else (size, size)
-    return int(np.clip(round(pixels / (height * width)), 1, MOST_PATCHES))
+    return int(np.clip(round(pixels / (height * width)), 1, MAX_PATCHES))
 
 
-def _fitting(size: int | tuple[int, int], sides: tuple[int, ...]) -> tuple[int, int]:
-    wanted = size if isinstance(size, tuple | list) else (size, size)
-    return min(wanted[0], int(sides[0])), min(wanted[1], int(sides[1]))
+def _fit_sides(size: int | tuple[int, int], image_sides: tuple[int, ...]) -> tuple[int, int]:
+    """Return the sides of patches, no larger than those of an image."""
+    height, width = size if isinstance(size, tuple | list) else (size, size)
+    return min(height, int(image_sides[0])), min(width, int(image_sides[1]))
 
 
 def _as_array(image: Any, name: str) -> NDArray[Any]:
+    """Return an image as an array with the channels last."""
     source = carried_source(image)
     if source is not None:
         raise ValueError(
-            f"{name} came out of {source.noiser!r} as part of a stack, which it no longer belongs to. Pass "
-            "the stack itself, give the clean side as X_clean=, or say that they are to be clean, "
+            f"{name} came out of {source.noiser!r} as part of a stack, and lost its clean source there. Pass "
+            "the whole stack, or the clean side as X_clean=. If the images are meant as clean ones: "
             "X = list(numpy.asarray(X)), fit(X, X)."
         )
     refuse_masked(image, name)

@@ -38,16 +38,16 @@ from sk_denoise._validation import (
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._base import BaseDenoiser
 from sk_denoise.estimators._batch_transforms import (
+    build_batch_source,
+    build_batch_transform,
     check_augmentation,
     check_emphasis,
-    check_for_images,
-    check_weighable,
-    pairing_of,
-    rows_of,
+    check_image_loss,
+    check_weighted_loss,
 )
 from sk_denoise.estimators._fitted_state import BEST_WEIGHTS, JUDGEMENT, UNITS
 from sk_denoise.estimators._network_factory import NetworkFactory
-from sk_denoise.estimators._network_summary import NetworkSummary, html_with_summary, summarize
+from sk_denoise.estimators._network_summary import NetworkSummary, append_summary_html, summarize_estimator
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
 from sk_denoise.estimators._preparation import Preparation
 from sk_denoise.estimators._training_data import ArrayData, TrainingData
@@ -270,8 +270,8 @@ class NetworkDenoiser(BaseDenoiser):
         layout = factory.layout(self._sample_shape_)
         traits = check_loss(self.loss)
         check_augmentation(self.augment, layout, traits.on_unit_interval)
-        check_for_images(self.loss, traits.images_only, layout)
-        return pair.laid_out(layout)
+        check_image_loss(self.loss, traits.images_only, layout)
+        return pair.with_image_shape(layout)
 
     def _split(
         self, data: TrainingData, X_val: Any, X_clean_val: Any
@@ -281,7 +281,7 @@ class NetworkDenoiser(BaseDenoiser):
             assert isinstance(data, ArrayData)
             pair = resolve_validation_pair(self, X_val, X_clean_val, data.pair)
             layout = self._factory().layout(self._sample_shape_)
-            return data, ArrayData(pair.laid_out(layout), data.patch_size, data.patches_per_image)
+            return data, ArrayData(pair.with_image_shape(layout), data.patch_size, data.patches_per_image)
         if X_clean_val is not None:
             raise ValueError("X_clean_val is the clean side of X_val, which is missing.")
         if not self.early_stopping:
@@ -464,17 +464,17 @@ class NetworkDenoiser(BaseDenoiser):
         """Return the source of batches, with random numbers for one purpose and run."""
         device = torch.device(self.net_.device)
         if isinstance(samples, Pair) and samples.weights is not None:
-            check_weighable(self.loss, check_loss(self.loss).takes_sample_weights)
+            check_weighted_loss(self.loss, check_loss(self.loss).takes_sample_weights)
         noiseless = samples.is_paired if isinstance(samples, RandomPatches) else samples.noiser is None
-        pairing = pairing_of(
+        pairing = build_batch_transform(
             self._preparation_,
             None if noiseless else self.noiser_,
             self.augment,
             self.emphasis,
             stream(self._root(), purpose, run, device=device),
-            tells_level=self._factory().has_noise_map,
+            adds_noise_map=self._factory().has_noise_map,
         )
-        return rows_of(samples, device, pairing, stream(self._root(), "shuffle", run))
+        return build_batch_source(samples, device, pairing, stream(self._root(), "shuffle", run))
 
     def _earlier_validation(
         self, frozen: FixedRows | None
@@ -621,14 +621,14 @@ class NetworkDenoiser(BaseDenoiser):
         ValueError
             For a shape that the network cannot be given.
         """
-        return summarize(self, input_shape, depth)
+        return summarize_estimator(self, input_shape, depth)
 
     def _repr_html_inner(self) -> str:
         """Return the diagram of scikit-learn, which calls this, and the network below it."""
-        return html_with_summary(self, super()._repr_html_inner())
+        return append_summary_html(self, super()._repr_html_inner())
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
         bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
         if "text/html" in bundle:
-            bundle["text/html"] = html_with_summary(self, bundle["text/html"])
+            bundle["text/html"] = append_summary_html(self, bundle["text/html"])
         return bundle

@@ -22,36 +22,38 @@ if TYPE_CHECKING:
 
     from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 
-__all__ = ["LayerSummary", "NetworkSummary", "html_with_summary", "summarize"]
+__all__ = ["LayerSummary", "NetworkSummary", "append_summary_html", "summarize_estimator"]
 
 
 # With more layers, the blocks that hold them are shown.
-MOST_ROWS = 64
-# Characters of a line of text, and of the kind or the shape of a layer in it.
-LINE, CELL = 100, 20
+MAX_ROWS = 64
+# Largest number of characters of a line of text, and of the kind or shape of a layer in it.
+MAX_LINE, MAX_CELL = 100, 20
+# Columns with text to the left.
+_LEFT = (True, True, True, False, False, False)
 
 
-def summarize(
+def summarize_estimator(
     estimator: NetworkDenoiser, input_shape: Sequence[int] | None, depth: int | None
 ) -> NetworkSummary:
-    """Return the summary of an estimator's network; see ``NetworkDenoiser.summary``."""
+    """Return the summary of an estimator, as ``NetworkDenoiser.summary`` does."""
     if depth is not None and (not isinstance(depth, int | np.integer) or depth < 0):
         raise ValueError(f"depth must be a number of levels, 0 or more, or None; got {depth!r}.")
-    shape = _checked_shape(estimator, input_shape)
+    shape = _check_shape(estimator, input_shape)
     layout = _layout_for(estimator, shape)
     is_fitted = estimator.__sklearn_is_fitted__()
     module = estimator.net_.module_ if is_fitted else _unfitted_module(estimator, shape)
     network_shape = estimator._factory().input_shape(layout)
-    return summary_of(module, network_shape, shape, depth=depth, by_pixel=estimator._takes_any_size)
+    return summarize_network(module, network_shape, shape, depth=depth, by_pixel=estimator._takes_any_size)
 
 
-def html_with_summary(estimator: NetworkDenoiser, diagram: str) -> str:
-    """Return a diagram of scikit-learn with the folded summary of a fitted network."""
+def append_summary_html(estimator: NetworkDenoiser, diagram: str) -> str:
+    """Append the folded summary of a fitted network to a diagram of scikit-learn."""
     if not estimator.__sklearn_is_fitted__():
         return diagram
     try:
         table = estimator.summary()._repr_html_()
-    # A network of the user's may be odd; its estimator is shown all the same.
+    # A network of the user may raise anything; the diagram of its estimator must not fail with it.
     except Exception:
         return diagram
     # Diagrams of scikit-learn 1.7 and later are whole pages.
@@ -63,20 +65,21 @@ def html_with_summary(estimator: NetworkDenoiser, diagram: str) -> str:
     return diagram.removesuffix(end) + folded + end
 
 
-def _checked_shape(estimator: NetworkDenoiser, input_shape: Sequence[int] | None) -> tuple[int, ...]:
-    """Return the shape of one sample, checked against the shape in the fit."""
+def _check_shape(estimator: NetworkDenoiser, input_shape: Sequence[int] | None) -> tuple[int, ...]:
+    """Check the shape of one sample against that of the fit, and return it."""
     is_fitted, name = estimator.__sklearn_is_fitted__(), type(estimator).__name__
     if input_shape is None:
         if not is_fitted:
             raise NotFittedError(
-                f"This {name} is not fitted, so give the shape of the samples that its network is to be "
-                "built for: summary(input_shape=(28, 28)), or (784,) for rows."
+                f"This {name} is not fitted, so pass the shape of one sample, for which its network is "
+                "built: summary(input_shape=(28, 28)), or (784,) for rows."
             )
         return _fitted_shape(estimator)
-    whole = isinstance(input_shape, tuple | list) and all(
+    # numpy's test takes its own integers, and refuses True.
+    is_shape = isinstance(input_shape, tuple | list) and all(
         np.issubdtype(type(side), np.integer) and side >= 1 for side in input_shape
     )
-    if not whole or not 1 <= len(input_shape) <= 3:
+    if not is_shape or not 1 <= len(input_shape) <= 3:
         raise ValueError(
             "input_shape must be the shape of one sample, such as (784,), (28, 28) or (28, 28, 3); got "
             f"{input_shape!r}."
@@ -84,22 +87,24 @@ def _checked_shape(estimator: NetworkDenoiser, input_shape: Sequence[int] | None
     shape = tuple(int(side) for side in input_shape)
     if is_fitted and estimator._takes_any_size:
         fitted_shape = _fitted_shape(estimator)
-        channels, fitted = (_layout_for(estimator, s).network_shape[0] for s in (shape, fitted_shape))
-        if channels != fitted:
+        channels, fitted_channels = (
+            _layout_for(estimator, s).network_shape[0] for s in (shape, fitted_shape)
+        )
+        if channels != fitted_channels:
             raise ValueError(
-                f"This {name} is fitted to images with {fitted} channels, so its network cannot be "
-                f"given {shape}, with {channels}."
+                f"This {name} is fitted to images with {fitted_channels} channels, so its network does not "
+                f"take {shape}, with {channels}."
             )
     elif is_fitted and shape != estimator._sample_shape_:
         raise ValueError(
-            f"This {name} is fitted to samples of shape {estimator._sample_shape_}, so its network cannot "
-            f"be given {shape}. clone(estimator).summary({shape}) shows the network for that shape."
+            f"This {name} is fitted to samples of shape {estimator._sample_shape_}, so its network does not "
+            f"take {shape}. clone(estimator).summary({shape}) shows the network for that shape."
         )
     return shape
 
 
 def _fitted_shape(estimator: NetworkDenoiser) -> tuple[int, ...]:
-    """Return the shape of a sample in the fit, of a patch for images of any size."""
+    """Return the shape of a sample of the fit; of a patch, for images of any size."""
     shape: tuple[int, ...] = estimator._sample_shape_
     if estimator._takes_any_size:
         shape = estimator.patch_shape_
@@ -126,7 +131,7 @@ def _unfitted_module(estimator: NetworkDenoiser, shape: tuple[int, ...]) -> nn.M
         max_height, max_width = estimator._patch_sides()
         shape = (min(height, max_height), min(width, max_width), *channels)
     on_unit_interval = check_loss(estimator.loss).on_unit_interval
-    # Any seed will do, and a RandomState stays where it is.
+    # The summary is the same for any seed, and drawing one would advance a RandomState of the user.
     return estimator._factory().build(_layout_for(estimator, shape), on_unit_interval, root=0)
 
 
@@ -137,18 +142,18 @@ class LayerSummary:
     Attributes
     ----------
     name : str
-        Its path in the network, such as "encoder.0".
+        Path in the network, such as "encoder.0".
     kind : str
-        Its class.
+        Name of the class.
     output_shape : tuple of int or None
-        Shape of what it gives for one sample, as the network sees it: channels come before height and width.
-        Of the first tensor, where it gives several. None where it is not called.
+        Shape of the output for one sample, with channels before height and width; of the first tensor, if
+        there are several. None for a layer that is not called.
     n_parameters, n_trainable : int
-        Its parameters, and those of them that learn. What layers share counts where it is seen first.
+        Number of parameters, and of trainable ones. Shared parameters count in the first of their layers.
     macs : int
-        Its multiply-accumulates for one sample, of all of its calls.
+        Multiply-accumulates for one sample, in all calls.
     n_calls : int
-        How often it is called for one sample.
+        Number of calls for one sample.
     """
 
     name: str
@@ -162,7 +167,7 @@ class LayerSummary:
 
 @dataclass(frozen=True, repr=False)
 class NetworkSummary:
-    """Summary of a network, from ``DenoisingAutoencoder.summary`` or ``ImageDenoiser``.
+    """Summary of a network as a table, the result of ``estimator.summary()``.
 
     It prints as a table, and notebooks show it as one.
 
@@ -171,26 +176,26 @@ class NetworkSummary:
     network : str
         Class of the network.
     input_shape : tuple of int
-        Shape of the sample, as the estimator is given it.
+        Shape of the sample, as in the X of the estimator.
     layers : tuple of LayerSummary
         The rows: ``name``, ``kind``, ``output_shape``, ``n_parameters``, ``n_trainable``, ``macs`` and
         ``n_calls`` of each layer. Parameters and MACs of all rows add up to those of the network.
     n_parameters : int
-        Parameters of the network; what layers share counts once.
+        Number of parameters of the network; shared parameters count once.
     n_trainable : int
-        Those of them that learn.
+        Number of trainable parameters.
     n_bytes : int
         Size in memory of parameters and buffers, in the precision they are stored in: float32.
     macs : int
-        Multiply-accumulates for one sample: those of convolutions, linear layers, attention and other matrix
-        products. What acts on each entry by itself, activations and normalization, is not counted.
+        Multiply-accumulates for one sample, in convolutions, linear layers, attention and other matrix
+        products. Operations on single entries, such as activations and normalization, do not count.
     macs_per_pixel : float or None
-        The same for each pixel, with networks for images of any size.
+        Multiply-accumulates for each pixel, for networks for images of any size.
     receptive_radius : int, "all" or None
         Distance in pixels to the farthest input pixel that an output pixel depends on, rounded up to a
         multiple of the stride; "all" with attention to the whole image. None if the network lacks it.
     stride : int or None
-        What sides of tiles are multiples of. None where the network does not tell.
+        Number of pixels that sides of tiles are multiples of. None if the network lacks it.
 
     Examples
     --------
@@ -235,7 +240,7 @@ class NetworkSummary:
     stride: int | None
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the rows as a table of pandas.
+        """Return the rows as a pandas DataFrame.
 
         Returns
         -------
@@ -245,7 +250,7 @@ class NetworkSummary:
         Raises
         ------
         MissingExtraError
-            Without pandas, which the extra ``compare`` brings.
+            Without pandas: ``pip install "sk-denoise[compare]"``.
         """
         require_extra("to_frame", "compare")
         import pandas as pd
@@ -253,9 +258,10 @@ class NetworkSummary:
         return pd.DataFrame([asdict(layer) for layer in self.layers])
 
     def __repr__(self) -> str:
-        rows = [[name, *(_cut(cell, CELL) for cell in cells)] for name, *cells in self._cells()]
+        rows = [[name, *(_cut(cell, MAX_CELL) for cell in cells)] for name, *cells in self._cells()]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        widths[0] = min(widths[0], LINE - sum(2 + width for width in widths[1:]))
+        # Paths of deep networks get the rest of the line.
+        widths[0] = min(widths[0], MAX_LINE - sum(2 + width for width in widths[1:]))
         head, *lines = (
             "  ".join(
                 _cut(cell, width).ljust(width) if left else cell.rjust(width)
@@ -269,12 +275,13 @@ class NetworkSummary:
 
     def _repr_html_(self) -> str:
         head, *body = self._cells()
-        rows = [_row("th", head, ' scope="col"'), *(_row("td", cells) for cells in body)]
+        rows = [_html_row("th", head, ' scope="col"'), *(_html_row("td", cells) for cells in body)]
         totals = "".join(
             f"<li>{html.escape(name)}: {html.escape(text)}</li>" for name, text in self._totals()
         )
         return (
             f"<p>{html.escape(self._title())}</p>"
+            # On a narrow page the table scrolls by itself.
             f'<div style="overflow-x: auto"><table style="border-collapse: collapse; color: inherit">'
             f"<thead>{rows[0]}</thead><tbody>{''.join(rows[1:])}</tbody></table></div>"
             f"<ul>{totals}</ul>"
@@ -285,25 +292,27 @@ class NetworkSummary:
 
     def _cells(self) -> list[list[str]]:
         """Return the header and the rows as text."""
-        shared = any(layer.n_calls > 1 for layer in self.layers)
-        header = ["layer", "kind", "output", "parameters", "MACs"] + ["calls"] * shared
+        # The column of calls is shown only if a layer is called again.
+        has_calls = any(layer.n_calls > 1 for layer in self.layers)
+        header = ["layer", "kind", "output", "parameters", "MACs"] + ["calls"] * has_calls
         rows = [
             [
                 *(layer.name or "(network)", layer.kind),
-                _told(layer),
+                _format_output(layer),
                 *(f"{layer.n_parameters:,}", f"{layer.macs:,}"),
-                *[str(layer.n_calls)] * shared,
+                *[str(layer.n_calls)] * has_calls,
             ]
             for layer in self.layers
         ]
         return [header, *rows]
 
     def _totals(self) -> Iterator[tuple[str, str]]:
-        learns = "all" if self.n_trainable == self.n_parameters else f"{self.n_trainable:,}"
-        yield "parameters", f"{self.n_parameters:,}, {learns} trainable"
-        yield "size in memory", _size(self.n_bytes)
-        by_pixel = "" if self.macs_per_pixel is None else f", {self.macs_per_pixel:,.0f} for each pixel"
-        yield "MACs", f"{self.macs:,} for one sample{by_pixel}"
+        """Yield the name and the text of each figure of the whole network."""
+        trainable = "all" if self.n_trainable == self.n_parameters else f"{self.n_trainable:,}"
+        yield "parameters", f"{self.n_parameters:,}, {trainable} trainable"
+        yield "size in memory", _format_bytes(self.n_bytes)
+        per_pixel = "" if self.macs_per_pixel is None else f", {self.macs_per_pixel:,.0f} for each pixel"
+        yield "MACs", f"{self.macs:,} for one sample{per_pixel}"
         if self.receptive_radius is not None:
             radius = self.receptive_radius
             yield "receptive radius", "the whole image" if radius == "all" else f"{radius} pixels"
@@ -311,10 +320,7 @@ class NetworkSummary:
             yield "stride", str(self.stride)
 
 
-_LEFT = (True, True, True, False, False, False)  # columns whose text stands to the left
-
-
-def summary_of(
+def summarize_network(
     module: nn.Module,
     network_shape: tuple[int, ...],
     sample_shape: tuple[int, ...],
@@ -329,27 +335,28 @@ def summary_of(
     module : Module
         The network.
     network_shape : tuple of int
-        Shape of the sample as the network sees it, ``(channels, height, width)`` with ``by_pixel``.
+        Shape of the sample before the network, ``(channels, height, width)`` with ``by_pixel``.
     sample_shape : tuple of int
-        Its shape as the estimator is given it.
+        Shape of the sample in the X of the estimator.
     depth : int, optional
-        How deep modules are opened: 1 shows those that the network itself is made of. By default the layers,
-        or the blocks that hold them where they are more than 64.
+        Number of levels of nested modules to open: 1 shows the direct parts of the network. By default the
+        layers are shown, or the blocks that hold them if there are more than 64 layers.
     by_pixel : bool, default=False
-        Whether to tell MACs for each pixel.
+        Whether to compute MACs for each pixel.
     """
-    tree = _tree("", module, usage_by_layer(module, network_shape), set())
+    tree = _build_tree("", module, usage_by_layer(module, network_shape), set())
     macs = sum(part.macs for part in tree.all())
     radius = getattr(module, "receptive_radius", None)
     return NetworkSummary(
         network=type(module).__name__,
         input_shape=sample_shape,
-        layers=tuple(_rows_of(tree, depth)),
+        layers=tuple(_select_rows(tree, depth)),
         n_parameters=sum(part.n_parameters for part in tree.all()),
         n_trainable=sum(part.n_trainable for part in tree.all()),
         n_bytes=sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers())),
         macs=macs,
         macs_per_pixel=macs / math.prod(network_shape[1:]) if by_pixel else None,
+        # None is attention to the whole image; a network without the attribute has an unknown radius.
         receptive_radius="all" if radius is None and hasattr(module, "receptive_radius") else radius,
         stride=getattr(module, "stride", None),
     )
@@ -357,7 +364,21 @@ def summary_of(
 
 @dataclass(frozen=True)
 class _Part:
-    """A module with its own layers' figures, and the modules in it."""
+    """A module without its parts in numbers, and its parts.
+
+    Attributes
+    ----------
+    name : str
+        Path in the network.
+    kind : str
+        Name of the class.
+    usage : Usage
+        Calls, output shape and operations.
+    n_parameters, n_trainable : int
+        Number of parameters outside of the parts.
+    parts : tuple of _Part
+        The modules in it.
+    """
 
     name: str
     kind: str
@@ -368,16 +389,18 @@ class _Part:
 
     @property
     def macs(self) -> int:
+        # A multiply-accumulate is two operations.
         return self.usage.own_flops // 2
 
     def all(self) -> Iterator[_Part]:
+        """Yield the module and all modules in it, at any depth."""
         yield self
         for part in self.parts:
             yield from part.all()
 
-    def row(self, *, alone: bool) -> LayerSummary:
+    def row(self, *, with_parts: bool) -> LayerSummary:
         """Return the module as a row, with or without the modules in it."""
-        parts = [self] if alone else list(self.all())
+        parts = list(self.all()) if with_parts else [self]
         return LayerSummary(
             self.name,
             self.kind,
@@ -389,60 +412,64 @@ class _Part:
         )
 
 
-def _tree(name: str, module: nn.Module, usages: dict[str, Usage], seen: set[int]) -> _Part:
-    """Return modules and parameters as they are nested, each where it is seen first."""
-    seen.add(id(module))
-    own = [weight for weight in module.parameters(recurse=False) if id(weight) not in seen]
-    seen.update(map(id, own))
+def _build_tree(name: str, module: nn.Module, usages: dict[str, Usage], visited: set[int]) -> _Part:
+    """Return the tree of modules and parameters.
+
+    Shared modules and parameters appear once, so that the rows add up to the network.
+    """
+    visited.add(id(module))
+    weights = [weight for weight in module.parameters(recurse=False) if id(weight) not in visited]
+    visited.update(map(id, weights))
     parts = tuple(
-        _tree(f"{name}.{key}" if name else key, child, usages, seen)
+        _build_tree(f"{name}.{key}" if name else key, child, usages, visited)
         for key, child in module.named_children()
-        if id(child) not in seen
+        if id(child) not in visited
     )
-    n_trainable = sum(weight.numel() for weight in own if weight.requires_grad)
-    n_parameters = sum(weight.numel() for weight in own)
+    n_trainable = sum(weight.numel() for weight in weights if weight.requires_grad)
+    n_parameters = sum(weight.numel() for weight in weights)
     return _Part(name, type(module).__name__, usages[name], n_parameters, n_trainable, parts)
 
 
-def _rows_of(tree: _Part, depth: int | None) -> list[LayerSummary]:
+def _select_rows(tree: _Part, depth: int | None) -> list[LayerSummary]:
+    """Return rows at a depth; by default at the largest depth with few enough rows."""
     if depth is not None:
-        return list(_opened(tree, depth))
-    deepest = max(part.name.count(".") + 1 for part in tree.all())
-    for depth in range(deepest, 0, -1):
-        rows = list(_opened(tree, depth))
-        if len(rows) <= MOST_ROWS:
+        return list(_open_levels(tree, depth))
+    max_depth = max(part.name.count(".") + 1 for part in tree.all())
+    for depth in range(max_depth, 0, -1):
+        rows = list(_open_levels(tree, depth))
+        if len(rows) <= MAX_ROWS:
             break
     return rows
 
 
-def _opened(part: _Part, depth: int) -> Iterator[LayerSummary]:
-    """Yield the rows of a module that is opened so deep; all of them add up to the module.
+def _open_levels(part: _Part, depth: int) -> Iterator[LayerSummary]:
+    """Yield the rows of a module opened to a depth; they add up to the module.
 
-    A module that calls none of those in it is a layer. One that is not called, a list of modules say, is
-    nothing to look at: it is opened, and is no level of its own.
+    A module that calls none of its parts is a layer. A module that is not called, such as a list of modules,
+    is always opened and does not count as a level.
     """
     is_layer = not any(inner.usage.calls for inner in part.all() if inner is not part)
     if is_layer or (depth == 0 and part.usage.calls):
-        yield part.row(alone=False)
+        yield part.row(with_parts=True)
         return
     if part.n_parameters or part.macs:
-        yield part.row(alone=True)
+        yield part.row(with_parts=False)
     for inner in part.parts:
-        yield from _opened(inner, depth - 1 if part.usage.calls else depth)
+        yield from _open_levels(inner, depth - 1 if part.usage.calls else depth)
 
 
-def _told(layer: LayerSummary) -> str:
+def _format_output(layer: LayerSummary) -> str:
     if layer.output_shape is not None:
         return str(layer.output_shape)
     return "no tensor" if layer.n_calls else "not called"
 
 
-def _cut(text: str, most: int) -> str:
-    """Cut the beginning of a text that is too long: the end of a path tells more."""
-    return text if len(text) <= most else "…" + text[1 - most :]
+def _cut(text: str, max_length: int) -> str:
+    """Cut the beginning of a long text, since the end of a path is its specific part."""
+    return text if len(text) <= max_length else "…" + text[1 - max_length :]
 
 
-def _size(n_bytes: int) -> str:
+def _format_bytes(n_bytes: int) -> str:
     if n_bytes < 1024:
         return f"{n_bytes} bytes"
     size, units = n_bytes / 1024, ["KiB", "MiB", "GiB"]
@@ -451,8 +478,8 @@ def _size(n_bytes: int) -> str:
     return f"{size:.1f} {units[0]}"
 
 
-def _row(tag: str, cells: list[str], attributes: str = "") -> str:
-    """Return a row of a table that takes its colours from the page, light or dark."""
+def _html_row(tag: str, cells: list[str], attributes: str = "") -> str:
+    """Return a row of a table, in the colours of the page, light or dark."""
     style = "border-bottom: 1px solid rgba(128, 128, 128, 0.4); padding: 0.1em 0.6em; text-align:"
     marked = (
         f'<{tag}{attributes} style="{style} {side}">{html.escape(cell)}</{tag}>'

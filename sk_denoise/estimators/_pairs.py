@@ -1,4 +1,4 @@
-"""Pairs of noisy and clean samples, by four rules in the order in which they apply."""
+"""Pairs of noisy and clean samples, by four rules in their order."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ __all__ = ["TARGET_SOURCE", "Pair", "default_noiser", "resolve_pair", "resolve_v
 TABLE_NOISE = (0.1, 0.6)
 GRID_NOISE = (0.0, 1.0)
 
+# The four rules, in their order.
 TargetSource = Literal["X_clean", "y", "noiser", "X"]
 TARGET_SOURCE: Rule = one_of(*get_args(TargetSource))
 
@@ -55,9 +56,9 @@ class Pair:
     inputs, targets : ndarray of shape (n_samples, ...)
         Inputs and targets of the network; the same array if ``inputs`` are clean.
     noiser : noiser or None
-        Noise that corrupts ``inputs`` for every batch; unfitted.
+        Unfitted noiser that corrupts ``inputs`` for every batch.
     noise_name : str
-        Text that identifies this noise.
+        Text that identifies the noise.
     source : {"X_clean", "y", "noiser", "X"}
         The rule that applied.
     intensity : IntensityRange
@@ -80,12 +81,13 @@ class Pair:
     def take(self, index: NDArray[np.intp]) -> Pair:
         """Return the pair of the rows at ``index``."""
         inputs = self.inputs[index]
+        # One array for both sides, as before, since it takes half the memory.
         targets = inputs if self.targets is self.inputs else self.targets[index]
         weights = None if self.weights is None else self.weights[index]
         return replace(self, inputs=inputs, targets=targets, weights=weights)
 
-    def laid_out(self, layout: SampleLayout) -> Pair:
-        """Return the pair with flattened images as images, for noise and augmentation."""
+    def with_image_shape(self, layout: SampleLayout) -> Pair:
+        """Return the pair with flat images as images, for noise and augmentation."""
         if layout.image_shape is None or len(layout.sample_shape) > 1:
             return self
         shape = (len(self.inputs), *layout.image_shape)
@@ -100,16 +102,23 @@ class Pair:
         """Describe the clean side and the noise in words."""
         if self.source in ("X_clean", "y"):
             return f"the clean side is {self.source}, as given"
-        where = "carried by the noiser's output" if self.source == "noiser" else "X"
+        origin = "carried by the noiser's output" if self.source == "noiser" else "X"
         noise = "without noise" if self.noiser is None else f"corrupted afresh by {self.noiser!r}"
-        return f"the clean side is {where}, {noise}"
+        return f"the clean side is {origin}, {noise}"
 
 
 def default_noiser(clean: NDArray[Any], has_one_unit: bool) -> GaussianNoiser:
-    """Return the noise of ``noise="auto"``: Gaussian, moderate beside the spread of the data.
+    """Return the noise of ``noise="auto"``: Gaussian, moderate beside the data.
 
-    For tables it follows the spread of each feature. The entries of images and signals share one unit and
-    one noise, which follows the spread of all entries.
+    For tables it is relative to the standard deviation of each feature. The entries of images and signals
+    have one unit and one noise level, relative to the standard deviation of all entries.
+
+    Parameters
+    ----------
+    clean : ndarray of shape (n_samples, ...)
+        Clean samples.
+    has_one_unit : bool
+        Whether all entries have one unit.
     """
     if not has_one_unit:
         return GaussianNoiser(TABLE_NOISE, scale="std")
@@ -130,28 +139,47 @@ def resolve_pair(
     sample_weight: ArrayLike | None = None,
     learns: bool = True,
 ) -> Pair:
-    """Check the data of a fit and determine the clean side (user guide, "clean and noisy").
+    """Check the data of a fit and determine the clean side.
 
-    Samples of weight 0 are left out. If the estimator ``learns`` from clean samples, those that hold the
-    noise of a noiser cause a warning.
+    The user guide, "clean and noisy", explains the four rules. Samples of weight 0 are left out.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Estimator for names and features in messages and checks.
+    X, y, X_clean, sample_weight
+        Arguments of ``fit``.
+    noise : str, noiser or None
+        The parameter of the estimator.
+    rows_are_signals : bool
+        Whether the entries of a row have one unit.
+    reset : bool
+        Whether to store the number and names of features in place of checking them.
+    min_samples : int
+        Smallest number of samples with a weight.
+    learns : bool, default=True
+        Whether the estimator learns from clean samples; clean samples with the noise of a noiser then cause
+        a warning.
     """
     samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
     check_lengths(samples, y)
     refuse_masked(y, "y")
     weights = check_sample_weight(sample_weight, samples, min_samples)
-    counting = slice(None) if weights is None else np.flatnonzero(weights)
-    pair = _resolved(estimator, X, samples, y, X_clean, noise, rows_are_signals, counting)
+    # Samples without weight determine neither the data range nor the noise.
+    weighted = slice(None) if weights is None else np.flatnonzero(weights)
+    pair = _apply_rules(estimator, X, samples, y, X_clean, noise, rows_are_signals, weighted)
     warn_of_alpha(samples)
     if pair.source in ("X_clean", "y"):
         warn_of_other_order(X, X_clean if pair.source == "X_clean" else y, pair.source)
-    if learns and pair.source == "X" and not _same(y, samples):
+    # A y that equals X declares X clean.
+    if learns and pair.source == "X" and not _equals(y, samples):
         warn_of_lost_source(samples)
     elif learns and pair.source == "y" and carried_source(X) is None:
         warn_of_missed_step(samples, y)
-    return pair if weights is None else replace(pair, weights=weights[counting])
+    return pair if weights is None else replace(pair, weights=weights[weighted])
 
 
-def _resolved(
+def _apply_rules(
     estimator: BaseEstimator,
     X: ArrayLike,
     samples: NDArray[Any],
@@ -159,40 +187,41 @@ def _resolved(
     X_clean: ArrayLike | None,
     noise: Any,
     rows_are_signals: bool,
-    counting: Any,
+    weighted: Any,
 ) -> Pair:
-    """Determine the clean side of checked samples, and return those with a weight."""
+    """Determine the clean side of checked samples; keep those with a weight."""
     source = carried_source(X)
     if X_clean is not None:
-        return _given(estimator, samples, X_clean, "X_clean", noise, counting)
-    # The y of pipeline.fit(X, X) is the source itself.
-    is_known = source is not None and _same(y, source.clean)
-    if is_clean_side(y, samples, warn=True) and not _same(y, samples) and not is_known:
+        return _pair_as_given(estimator, samples, X_clean, "X_clean", noise, weighted)
+    # In pipeline.fit(X, X), y is the clean source that the output of the noiser carries.
+    is_source = source is not None and _equals(y, source.clean)
+    if is_clean_side(y, samples, warn=True) and not _equals(y, samples) and not is_source:
         if source is not None:
             warn_user(
-                f"X came out of {source.noiser!r} and knows its clean side, but y is another one, as where a "
-                "step before the noiser scales and y does not go through it. The pair (X, y) is used as "
-                "given: one frozen draw of noise. Pass no y to learn from fresh noise, in one unit.",
+                f"X came out of {source.noiser!r} and carries its clean side, but y is another one. That is "
+                "the case if a step before the noiser scales X, and not y. The pair (X, y) is used as given: "
+                "one frozen draw of noise. Pass no y to learn from fresh noise, in one unit.",
                 CleanTargetWarning,
             )
-        return _given(estimator, samples, y, "y", noise, counting)
+        return _pair_as_given(estimator, samples, y, "y", noise, weighted)
     if source is not None:
-        return _carried(samples, source, noise, counting)
-    samples = samples[counting]
+        return _pair_with_source(samples, source, noise, weighted)
+    samples = samples[weighted]
+    # Rule 4: X is clean.
     inputs = as_float_array(samples)
     layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
     noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit))
-    return Pair(inputs, inputs, noiser, specification_key(noise), "X", *_ranges_of(samples))
+    return Pair(inputs, inputs, noiser, specification_key(noise), "X", *_intensity_ranges(samples))
 
 
 def resolve_validation_pair(
     estimator: BaseEstimator, X_val: ArrayLike, X_clean_val: ArrayLike | None, training: Pair
 ) -> Pair:
-    """Return validation samples as a pair, under the noise of the training pair."""
+    """Return validation samples as a pair, with the noise of the training pair."""
     source = carried_source(X_val)
     samples = check_samples(estimator, X_val, reset=False)
     if X_clean_val is not None:
-        return _given(estimator, samples, X_clean_val, "X_clean_val", "auto")
+        return _pair_as_given(estimator, samples, X_clean_val, "X_clean_val", "auto")
     if training.source in ("X_clean", "y"):
         raise ValueError(
             f"The clean side of the training data is {training.source}, so X_val needs one too: pass "
@@ -201,26 +230,26 @@ def resolve_validation_pair(
     if source is None:
         warn_of_lost_source(samples, name="X_val")
     else:
-        samples = _verified(source, samples).clean
+        samples = _check_source(source, samples).clean
     inputs = as_float_array(samples)
     warn_of_other_unit(inputs, float(training.inputs.min()), float(training.inputs.max()), "X_val")
     return replace(training, inputs=inputs, targets=inputs, weights=None)
 
 
-def _given(
+def _pair_as_given(
     estimator: BaseEstimator,
     samples: NDArray[Any],
     clean: ArrayLike,
     name: Any,
     noise: Any,
-    counting: Any = slice(None),
+    weighted: Any = slice(None),
 ) -> Pair:
-    """Return a pair by rules 1 and 2: noisy and clean samples are given."""
+    """Return a pair by rules 1 and 2: the user passes noisy and clean samples."""
     _refuse_second_noise(noise, f"{name} already pairs X with its clean side")
-    made_from = carried_source(clean)
-    if made_from is not None:
+    clean_source = carried_source(clean)
+    if clean_source is not None:
         raise ValueError(
-            f"{name} is the output of {made_from.noiser!r}, so it is not clean. In a pipeline that routes "
+            f"{name} is the output of {clean_source.noiser!r}, so it is not clean. In a pipeline that routes "
             f'{name} through a noiser, that noiser needs apply="fit".'
         )
     target = check_clean_side(estimator, clean, samples.shape, name)
@@ -229,14 +258,16 @@ def _given(
             "X_clean equals X: there is no noise to learn from. Pass fit(X) to learn from fresh noise.",
             CleanTargetWarning,
         )
-    samples, target = samples[counting], target[counting]
-    return Pair(as_float_array(samples), as_float_array(target), None, "given", name, *_ranges_of(target))
+    samples, target = samples[weighted], target[weighted]
+    return Pair(
+        as_float_array(samples), as_float_array(target), None, "given", name, *_intensity_ranges(target)
+    )
 
 
-def _carried(samples: NDArray[Any], source: CleanSource, noise: Any, counting: Any) -> Pair:
-    """Return a pair by rule 3: X is the output of a noiser and carries its source."""
+def _pair_with_source(samples: NDArray[Any], source: CleanSource, noise: Any, weighted: Any) -> Pair:
+    """Return a pair by rule 3: X is the output of a noiser, with its clean source."""
     _refuse_second_noise(noise, f"X was already corrupted by {source.noiser!r}")
-    clean = _verified(source, samples).clean[counting]
+    clean = _check_source(source, samples).clean[weighted]
     inputs = as_float_array(clean)
     return Pair(
         inputs,
@@ -244,40 +275,45 @@ def _carried(samples: NDArray[Any], source: CleanSource, noise: Any, counting: A
         clone(source.noiser),
         specification_key(source.noiser),
         "noiser",
-        *_ranges_of(clean),
+        *_intensity_ranges(clean),
     )
 
 
-def _ranges_of(clean: NDArray[Any]) -> tuple[IntensityRange, IntensityRange | None]:
+def _intensity_ranges(clean: NDArray[Any]) -> tuple[IntensityRange, IntensityRange | None]:
+    """Return the data range of clean samples, and black and white if known."""
     return IntensityRange.of_clean(clean), IntensityRange.known(clean)
 
 
-def _verified(source: CleanSource, samples: NDArray[Any]) -> CleanSource:
+def _check_source(source: CleanSource, samples: NDArray[Any]) -> CleanSource:
+    """Check that a clean source belongs to samples row by row, and return it."""
     if not source.describes(samples):
         raise ValueError(
             f"X came out of {source.noiser!r} and was edited, sliced, shuffled or converted since, so its "
             "clean source no longer belongs to it row by row. Pass the clean side as X_clean=, or edit the "
-            "clean data before the noiser. If X is to count as clean data, say so: X = numpy.asarray(X), "
-            "fit(X, X)."
+            "clean data before the noiser. If X is meant as clean data: X = numpy.asarray(X), fit(X, X)."
         )
     return source
 
 
-def _refuse_second_noise(noise: Any, because: str) -> None:
+def _refuse_second_noise(noise: Any, reason: str) -> None:
+    """Refuse a parameter ``noise`` for samples that are noisy already."""
     if not (isinstance(noise, str) and noise == "auto"):
         raise ValueError(
-            f'noise given twice: {because}, and the estimator has noise={noise!r}. Leave it at noise="auto".'
+            f'noise given twice: {reason}, and the estimator has noise={noise!r}. Leave it at noise="auto".'
         )
 
 
 def _resolve_noise(noise: Any, default: Callable[[], Noiser]) -> Noiser | None:
+    """Return the noiser of the parameter ``noise``."""
     if noise is None:
         return None
     if isinstance(noise, str) and check_one_of(noise, {"auto": None, **NOISERS}, "noise") is None:
         return default()
-    specification: Noiser = clone(resolve_noiser(noise))
-    return specification
+    # A fit changes noisers, and the parameter of the user must stay as it is.
+    noiser: Noiser = clone(resolve_noiser(noise))
+    return noiser
 
 
-def _same(y: Any, array: NDArray[Any]) -> bool:
+def _equals(y: Any, array: NDArray[Any]) -> bool:
+    """Return whether y has the same numbers as an array."""
     return np.array_equal(as_numeric_array(y), array)

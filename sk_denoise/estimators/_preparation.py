@@ -31,9 +31,20 @@ NOISE_RATIOS = (0.1, 10.0)
 class Preparation:
     """Scaling of a batch before a network, and its inverse after it.
 
-    Corruption happens in the user's unit; scaling comes after it, for each feature of a table and for
-    each channel of images. The input is scaled by the statistics of corrupted rows, the target by those
-    of clean ones, weighted so that an error counts in proportion to the noise of its feature.
+    Noise is added in the unit of the user. Scaling comes after it, for each feature of a table and for each
+    channel of images. The input is scaled by the statistics of corrupted rows, the target by those of clean
+    ones, weighted so that an error counts in proportion to the noise of its feature.
+
+    Attributes
+    ----------
+    layout : SampleLayout
+        Layout of samples in arrays of the user and before the network.
+    input_scaler : AffineScaler
+        Scaling of the network input.
+    input_limits : pair of Tensor or None
+        Lowest and highest scaled inputs, None without clipping.
+    target_scaler : AffineScaler
+        Scaling of the network target, undone after the network.
     """
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
@@ -64,7 +75,7 @@ class Preparation:
         *,
         scale_target: bool,
     ) -> Preparation:
-        """Learn the statistics of training rows, corrupted by a noiser if there is one."""
+        """Learn the statistics of training rows, corrupted by a noiser if given."""
         pairs = (
             (layout.to_network(x if noiser is None else noiser.corrupt(x, generator)), layout.to_network(t))
             for x, t in zip(iterate_chunks(inputs), iterate_chunks(targets), strict=True)
@@ -72,18 +83,20 @@ class Preparation:
         (noisy, clean), covariance = compute_joint_moments(pairs, layout.statistics_dims)
         input_scaler, target_scaler = AffineScaler.from_moments(noisy), AffineScaler.identity()
         if scale_target:
+            # The correlation gives the ratio of noise to signal, also for sides in different units.
             correlation = covariance[0, 1] / (noisy.std * clean.std)
             ratios = (correlation.pow(-2) - 1).clamp(min=0).sqrt().nan_to_num(nan=1.0)
             target_scaler = AffineScaler.from_moments(clean).times(ratios.clamp(*NOISE_RATIOS))
+        # Noise of later batches reaches a little further than that of the sample.
         margin = MARGIN * (noisy.high - noisy.low)
         limits = input_scaler.scale(noisy.low - margin), input_scaler.scale(noisy.high + margin)
         return cls(layout, input_scaler, limits, target_scaler)
 
     @classmethod
     def to_unit_range(cls, layout: SampleLayout, black: float, data_range: float) -> Preparation:
-        """Return the scaling of black to 0 and of white to 1, alike for both sides, unclipped.
+        """Return the scaling of black to 0 and of white to 1, without clipping.
 
-        Pixels that a network passes through keep their values, and both sides have the same noise level.
+        Both sides have the same scaling, so that a residual network passes pixels through unchanged.
         """
         scaler = AffineScaler(*(torch.tensor(number, dtype=torch.float64) for number in (black, data_range)))
         return cls(layout, scaler, None, scaler)
@@ -98,8 +111,8 @@ class Preparation:
     def input(self, x: Tensor) -> Tensor:
         """Convert samples to network inputs, in the precision of x.
 
-        Values far from the mean are compressed, and those outside the training range are clipped: one value
-        must not dominate its sample, such as noise on a feature that hardly varied, an outlier, a dead pixel.
+        Values far from the mean are compressed, and values outside the training range are clipped. No single
+        value dominates its sample: noise on a nearly constant feature, an outlier, a dead pixel.
         """
         scaled = self.input_scaler.scale(self.layout.to_network(x))
         if self.input_limits is not None:
@@ -115,11 +128,11 @@ class Preparation:
         return self.target_scaler.scale(self.layout.to_network(x))
 
     def restore(self, output: Tensor) -> Tensor:
-        """Convert network outputs to the user's unit and layout, in their precision."""
+        """Convert network outputs to the unit and layout of the user."""
         return self.layout.from_network(self.target_scaler.unscale(output))
 
     def squared_errors(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the mean squared error of each sample, in the user's squared unit."""
+        """Return the mean squared error of each sample, in the unit of the user squared."""
         errors = (output - target) * self.target_scaler.spread.to(output)
         return errors.square().flatten(1).mean(dim=1)
 
@@ -129,37 +142,47 @@ def run_in_chunks(
 ) -> Tensor:
     """Apply ``function(module, chunk)`` to chunks of rows, without gradients.
 
-    The weights are single precision; for double precision a copy of the module is converted. A chunk has as
-    many rows as keep the widest layer, with so many entries for each row, small beside the memory.
+    Parameters
+    ----------
+    module : Module
+        Network in single precision, left unchanged.
+    x : Tensor
+        Network inputs, in single or double precision.
+    function : callable
+        Takes a module and a chunk, and returns the outputs.
+    widest : int
+        Number of entries of the widest layer for one row, which bounds the rows of a chunk.
     """
+    # Double precision of the input is kept throughout, by a copy of the weights.
     if x.dtype == torch.float64:
         module = copy.deepcopy(module).double()
     device = next(module.parameters()).device
     outputs: Tensor | None = None
-    done, rows = 0, max(1, entries_at_once(device) // widest)
+    done, chunk_rows = 0, max(1, entries_at_once(device) // widest)
     with torch.inference_mode():
-        for chunk in x.split(rows):
+        for chunk in x.split(chunk_rows):
             output = function(module, chunk.to(device))
+            # The first output determines the shape and type of all.
             if outputs is None:
                 outputs = torch.empty(len(x), *output.shape[1:], dtype=output.dtype)
             outputs[done : done + len(chunk)] = output
             done += len(chunk)
-    assert outputs is not None, "no samples, which the check at the door refuses"
+    assert outputs is not None, "empty input is refused before"
     return outputs
 
 
 @dataclass(frozen=True)
 class SampleLayout:
-    """Layout of one sample in the user's arrays and before a network.
+    """Layout of one sample in arrays of the user and before a network.
 
     Attributes
     ----------
     sample_shape : tuple of int
-        Shape of one sample in the user's arrays.
+        Shape of one sample in arrays of the user.
     image_shape : tuple of int or None
-        ``(height, width)`` or ``(height, width, channels)`` where samples are images.
+        ``(height, width)`` or ``(height, width, channels)`` of images, None for other samples.
     is_signal : bool
-        Whether a row that is no image is a one-dimensional signal, whose entries share one unit.
+        Whether a row is a one-dimensional signal, with one unit for all entries, unless it is an image.
     """
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
@@ -178,7 +201,7 @@ class SampleLayout:
         image_shape: Sequence[int] | None,
         rows_are_signals: bool = False,
     ) -> SampleLayout:
-        """Determine the layout of samples."""
+        """Determine the layout from the shapes of samples and of images in flat rows."""
         if len(sample_shape) > 3:
             raise ValueError(
                 f"Samples of shape {sample_shape} are neither rows (features,) nor images (height, width) "
@@ -207,29 +230,29 @@ class SampleLayout:
 
     @property
     def has_one_unit(self) -> bool:
-        """Whether all entries of a sample share one unit, as in signals and images."""
+        """Whether all entries of a sample have one unit, as in signals and images."""
         return len(self.network_shape) > 1
 
     @property
     def statistics_dims(self) -> tuple[int, ...]:
-        """Axes of a network batch that statistics reduce: all but features or channels."""
+        """Axes of a network batch to average over: all but features or channels."""
         return (0, *range(2, 1 + len(self.network_shape)))
 
     def to_network(self, x: Tensor) -> Tensor:
-        """Convert samples of the user's layout to a network batch."""
+        """Convert samples in the layout of the user to a network batch."""
         if self.image_shape is None:
             return x.reshape(len(x), *self.network_shape)
         channels, height, width = self.network_shape
         return x.reshape(len(x), height, width, channels).movedim(3, 1)
 
     def from_network(self, x: Tensor) -> Tensor:
-        """Convert a network batch to samples of the user's layout."""
+        """Convert a network batch to samples in the layout of the user."""
         if self.image_shape is not None:
             x = x.movedim(1, 3)
         return x.reshape(len(x), *self.sample_shape)
 
     def images_from_network(self, x: Tensor) -> Tensor:
-        """Convert a network batch to images, also if the user's samples are flat."""
+        """Convert a network batch to images, also for flat samples."""
         assert self.image_shape is not None
         return x.movedim(1, 3).reshape(len(x), *self.image_shape)
 
@@ -237,7 +260,7 @@ class SampleLayout:
 class ImageLayout(SampleLayout):
     """Layout of images of any size, in batches ``(n, height, width[, channels])``.
 
-    ``sample_shape`` is the shape of one of them; its length determines whether there is an axis of channels.
+    ``sample_shape`` is the shape of one image; its length determines whether there is an axis of channels.
     """
 
     def to_network(self, x: Tensor) -> Tensor:

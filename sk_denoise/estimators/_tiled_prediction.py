@@ -1,4 +1,4 @@
-"""A network at work on images of any size: many small ones at once, large ones tile by tile."""
+"""Prediction for images of any size: small ones in batches, large ones in tiles."""
 
 from __future__ import annotations
 
@@ -19,18 +19,23 @@ from sk_denoise._tiling import TILE_MEMORY, check_tile_size, iterate_tiles, max_
 from sk_denoise._validation import warn_user
 from sk_denoise.networks import Bounded
 
-__all__ = ["EIGHT_TURNS", "Restorer", "Turn"]
+__all__ = ["SYMMETRIES", "ResidualClipper", "Symmetry", "TiledPredictor"]
 
-Images = NDArray[Any]  # (n_images, height, width, channels)
-Levels = NDArray[Any] | None  # of the noise: (n_images,), or maps (n_images, height, width)
-Turn = Callable[[Images], Images]
+# Arrays of shape (n_images, height, width, channels).
+Images = NDArray[Any]
+# Noise levels of shape (n_images,), or maps of shape (n_images, height, width).
+Levels = NDArray[Any] | None
+Symmetry = Callable[[Images], Images]
 
-LAYERS_AT_ONCE = 8  # as large as the widest one, that are there at a time
-MEMORY_OF_ATTENTION = 2**30  # bytes: tiles of a network that looks at the whole image change the answer
-HALO_OF_ATTENTION = 64  # pixels around a tile, for a network that looks at the whole image
+# Layers of the size of the widest one that are in memory at a time.
+LIVE_LAYERS = 8
+# Bytes for a tile of a network with attention: larger tiles, since they change its output.
+ATTENTION_MEMORY = 2**30
+# Pixels around a tile of a network with attention, which sees the whole image.
+ATTENTION_HALO = 64
 
-# Images turned and mirrored: views, so that what is written into one is written into the image.
-EIGHT_TURNS: list[Turn] = [
+# Rotations and reflections of images, as views: values written into a view are written into the image.
+SYMMETRIES: list[Symmetry] = [
     lambda x: x,
     lambda x: x[:, ::-1],
     lambda x: x[:, :, ::-1],
@@ -44,14 +49,14 @@ EIGHT_TURNS: list[Turn] = [
 
 @dataclass(frozen=True)
 class ResidualClipper:
-    """What watches over a network that is told the level of noise, and finds the noise of images.
+    """Limits to the input and the residual of a network with a noise-level map.
 
     Attributes
     ----------
     clip_input : callable
-        Of images as they are shown, the level a last channel: the same, as the network may see them.
+        Takes network inputs (channels last, the noise level after them), and returns them clipped.
     clip_residual : callable
-        Of these and of the answers to them: what is taken away, as far as it can be noise.
+        Takes these inputs and the outputs of the network, and returns the clipped residual.
     """
 
     clip_input: Callable[[Images], Images]
@@ -59,43 +64,43 @@ class ResidualClipper:
 
 
 @dataclass(frozen=True)
-class Restorer:
-    """A network, and how images go through it.
+class TiledPredictor:
+    """Prediction of a network, in batches of small images and tiles of large ones.
 
     Attributes
     ----------
     network : Module
-        In evaluation mode, on its device.
+        Network in evaluation mode, on its device.
     black, data_range : float
-        What the network sees as 0, and what lies between its 0 and 1, in the unit of the images.
-    tells_level : bool
-        Whether a map of the noise level follows the channels.
+        Black, and the distance from black to white, in the unit of the images; 0 and 1 in the network.
+    adds_noise_map : bool
+        Whether the input of the network has the noise level as its last channel.
     side : int or None
-        Of the tiles, in pixels; None takes images whole.
+        Side of the tiles in pixels; None takes images whole.
     halo : int
-        What is known around a tile.
-    pixels_at_once : int
-        How many pixels of small images make a batch.
+        Width of the halo of a tile, in pixels.
+    batch_pixels : int
+        Number of pixels in a batch of small images.
     flops_per_pixel : float
-        Operations.
+        Operations for one pixel.
     half : bool
         Whether layers compute in bfloat16.
-    turns : sequence of callable
-        The network answers to images turned in these ways, and the mean counts.
+    symmetries : sequence of callable
+        Symmetries of the self-ensemble: the output is the mean over them.
     clipper : ResidualClipper or None
-        What watches over a network that is told the level of noise.
+        Limits to the input and the residual, for a network with a noise-level map.
     """
 
     network: nn.Module
     black: float
     data_range: float
-    tells_level: bool
+    adds_noise_map: bool
     side: int | None
     halo: int
-    pixels_at_once: int
+    batch_pixels: int
     flops_per_pixel: float
     half: bool
-    turns: list[Turn]
+    symmetries: list[Symmetry]
     clipper: ResidualClipper | None = None
 
     @classmethod
@@ -106,33 +111,34 @@ class Restorer:
         *,
         black: float,
         data_range: float,
-        tells_level: bool,
+        adds_noise_map: bool,
         double: bool = False,
         half: bool = False,
         tile_size: int | Literal["auto"] | None = "auto",
         ensemble: bool = False,
         clipper: ResidualClipper | None = None,
-    ) -> Restorer:
-        """Plan how large tiles are.
+    ) -> TiledPredictor:
+        """Plan the tiles and batches for a network.
 
         Parameters
         ----------
         network : Module
-            Its attribute ``receptive_radius`` is the distance in pixels to the farthest input pixel that an
-            output pixel depends on, None where that is the whole image; without the attribute there can be no
-            tiles. Sides of tiles are multiples of its attribute ``stride``.
+            Network with the attributes ``receptive_radius`` and ``stride``, both in pixels. The first is the
+            distance to the farthest input pixel that an output pixel depends on, None for attention to the
+            whole image. Sides of tiles are multiples of the second. A network without the attributes takes
+            images whole.
         cost : Cost
-            For one pixel.
-        black, data_range, tells_level, half
-            As above.
+            Cost of the network for one pixel.
+        black, data_range, adds_noise_map, half
+            As in the class.
         double : bool, default=False
             Whether layers compute in double precision.
         tile_size : int, "auto" or None, default="auto"
-            Side of the tiles; "auto" makes them as large as 256 MB allow.
+            Side of the tiles; "auto" takes the largest side for 256 MB.
         ensemble : bool, default=False
-            Whether to average over eight turns.
+            Whether to average over eight symmetries.
         clipper
-            As above.
+            As in the class.
         """
         network = copy.deepcopy(network).double() if double else network
         side, halo = _tiles_for(network, cost, tile_size, double)
@@ -140,98 +146,119 @@ class Restorer:
             network=network,
             black=black,
             data_range=data_range,
-            tells_level=tells_level,
+            adds_noise_map=adds_noise_map,
             side=side,
             halo=halo,
-            pixels_at_once=max(1, entries_at_once(_device_of(network)) // cost.widest),
+            batch_pixels=max(1, entries_at_once(_device_of(network)) // cost.widest),
             flops_per_pixel=cost.flops,
             half=half,
-            turns=EIGHT_TURNS if ensemble else EIGHT_TURNS[:1],
+            symmetries=SYMMETRIES if ensemble else SYMMETRIES[:1],
             clipper=clipper,
         )
 
     def count_tiles(self, height: int, width: int) -> int:
-        """Return how many times the network looks at a tile of an image of this size."""
+        """Return the number of forward passes for an image of this size."""
         if self.side is None:
-            return len(self.turns)
-        return len(self.turns) * -(-height // self.side) * -(-width // self.side)
+            return len(self.symmetries)
+        return len(self.symmetries) * -(-height // self.side) * -(-width // self.side)
 
     def restore(self, noisy: Images, restored: Images, levels: Levels = None, bar: Any = None) -> None:
-        """Write images without their noise into ``restored``, which is of the same shape."""
+        """Denoise images.
+
+        Parameters
+        ----------
+        noisy : ndarray of shape (n_images, height, width, channels)
+            Noisy images.
+        restored : ndarray of the same shape
+            Array for the denoised images.
+        levels : ndarray of shape (n_images,) or (n_images, height, width), optional
+            Noise levels in the unit of the images, with ``adds_noise_map``.
+        bar : progress bar, optional
+            Object with a method ``update``, called after each tile.
+        """
         n, height, width = noisy.shape[:3]
-        if self.side is not None and _looks_everywhere(self.network) and max(height, width) > self.side:
+        if self.side is not None and _has_attention(self.network) and max(height, width) > self.side:
             warn_user(
-                f"{_name_of(self.network)} looks at the whole image, and {height} x {width} pixels "
-                f"are worked on in tiles of {self.side}: the answer is near that to the whole, and not the "
-                "same. tile_size=None takes the image whole, and much memory.",
+                f"{_class_name(self.network)} looks at the whole image, and {height} x {width} pixels are "
+                f"denoised in tiles of {self.side}: the result is close to that of the whole image, but not "
+                "the same. Pass tile_size=None to take the image whole, with much memory.",
             )
-        step = max(1, self.pixels_at_once // (height * width))
+        step = max(1, self.batch_pixels // (height * width))
         for start in range(0, n, step):
-            part = slice(start, start + step)
-            self._restore_batch(noisy[part], restored[part], None if levels is None else levels[part], bar)
+            batch = slice(start, start + step)
+            self._restore_batch(noisy[batch], restored[batch], None if levels is None else levels[batch], bar)
 
     def _restore_batch(self, noisy: Images, restored: Images, levels: Levels, bar: Any) -> None:
-        if len(self.turns) == 1:
-            for place, answer in self._answers(noisy, levels, bar):
-                _put(restored, place, answer)
+        """Denoise a batch; average over the symmetries."""
+        if len(self.symmetries) == 1:
+            for place, denoised in self._predictions(noisy, levels, bar):
+                _write(restored, place, denoised)
             return
+        # Integers are rounded once, after the mean.
         total = np.zeros(noisy.shape, np.result_type(noisy.dtype, np.float32))
-        for turn in self.turns:
-            turned, maps = turn(total), levels if np.ndim(levels) < 2 else turn(levels)  # type: ignore[arg-type]
-            for place, answer in self._answers(turn(noisy), maps, bar):
-                turned[place] += answer / len(self.turns)
-        _put(restored, (slice(None),), total)
+        for symmetry in self.symmetries:
+            # One level for each image is the same in every orientation; maps turn with the images.
+            maps = levels if np.ndim(levels) < 2 else symmetry(levels)  # type: ignore[arg-type]
+            # A view of the total, which turns the outputs back.
+            view = symmetry(total)
+            for place, denoised in self._predictions(symmetry(noisy), maps, bar):
+                view[place] += denoised / len(self.symmetries)
+        _write(restored, (slice(None),), total)
 
-    def _answers(
+    def _predictions(
         self, noisy: Images, levels: Levels, bar: Any
     ) -> Iterator[tuple[tuple[slice, ...], NDArray[Any]]]:
-        """Yield the places of tiles and what the network makes of them, in the unit of the images."""
+        """Yield the index of each tile, and its denoised pixels in the unit of the images."""
         weight = next(self.network.parameters())
         autocast = torch.autocast(weight.device.type, torch.bfloat16, enabled=self.half)
         everything = slice(None)
         height, width = noisy.shape[1:3]
         for tile in iterate_tiles(height, width, self.side, self.halo):
-            shown = self._shown(noisy, levels, (everything, *tile.outer), weight.dtype)
-            flops = self.flops_per_pixel * math.prod(shown.shape[:3])
+            inputs = self._network_input(noisy, levels, (everything, *tile.outer), weight.dtype)
+            flops = self.flops_per_pixel * math.prod(inputs.shape[:3])
             with torch.inference_mode(), autocast, threads_for_flops(flops):
-                answer = self.network(torch.from_numpy(shown).movedim(3, 1).to(weight.device))
-            answer = answer.to(weight.dtype).movedim(1, 3).cpu().numpy()
+                output = self.network(torch.from_numpy(inputs).movedim(3, 1).to(weight.device))
+            output = output.to(weight.dtype).movedim(1, 3).cpu().numpy()
             place, kept = (everything, *tile.inner), (everything, *tile.inner_in_outer)
-            yield place, self._in_unit(noisy[place], shown[kept], answer[kept])
+            yield place, self._rescale(noisy[place], inputs[kept], output[kept])
             if bar is not None:
                 bar.update()
 
-    def _in_unit(self, noisy: Images, shown: Images, answers: Images) -> Images:
-        """Return answers to what the network was shown in the unit of the images."""
-        exact = np.result_type(noisy.dtype, answers.dtype).type
+    def _rescale(self, noisy: Images, inputs: Images, outputs: Images) -> Images:
+        """Convert network outputs to the unit of the images."""
+        # The type of the scalar sets the precision: double for 32-bit integers and single-precision outputs.
+        exact = np.result_type(noisy.dtype, outputs.dtype).type
         if self.clipper is None:
-            restored: Images = answers * exact(self.data_range)
+            restored: Images = outputs * exact(self.data_range)
             restored += exact(self.black)
         else:
-            restored = noisy - exact(self.data_range) * self.clipper.clip_residual(shown, answers)
+            restored = noisy - exact(self.data_range) * self.clipper.clip_residual(inputs, outputs)
         return restored
 
-    def _shown(self, noisy: Images, levels: Levels, place: tuple[slice, ...], dtype: torch.dtype) -> Images:
-        """Return a tile as the network is given it, but for channels last."""
+    def _network_input(
+        self, noisy: Images, levels: Levels, place: tuple[slice, ...], dtype: torch.dtype
+    ) -> Images:
+        """Return the network input for a tile, with channels last."""
         part = noisy[place]
-        shown = np.empty(
-            (*part.shape[:3], part.shape[3] + self.tells_level),
+        inputs = np.empty(
+            (*part.shape[:3], part.shape[3] + self.adds_noise_map),
             np.float64 if dtype == torch.float64 else np.float32,
         )
-        exact = np.result_type(part.dtype, shown.dtype)
-        with np.errstate(over="warn" if self.clipper is None else "ignore"):  # the clipper cuts these
+        exact = np.result_type(part.dtype, inputs.dtype)
+        # The clipper cuts overflows of extreme pixels.
+        with np.errstate(over="warn" if self.clipper is None else "ignore"):
             np.divide(
                 np.subtract(part, self.black, dtype=exact, casting="unsafe"),
                 self.data_range,
-                out=shown[..., : part.shape[3]],
+                out=inputs[..., : part.shape[3]],
                 dtype=exact,
                 casting="unsafe",
             )
-        if self.tells_level:
+        if self.adds_noise_map:
             assert levels is not None
             maps = levels[:, None, None] if levels.ndim == 1 else levels[place]
-            np.divide(maps, self.data_range, out=shown[..., -1], casting="unsafe")
-        return shown if self.clipper is None else self.clipper.clip_input(shown)
+            np.divide(maps, self.data_range, out=inputs[..., -1], casting="unsafe")
+        return inputs if self.clipper is None else self.clipper.clip_input(inputs)
 
 
 def _tiles_for(
@@ -244,24 +271,25 @@ def _tiles_for(
         if isinstance(tile_size, int | np.integer):
             raise ValueError(
                 f"{type(network).__name__} has no receptive_radius, so tiles would leave seams. Give it the "
-                'attributes receptive_radius and stride, in pixels, or take tile_size="auto", which takes '
+                'attributes receptive_radius and stride, in pixels, or pass tile_size="auto", which takes '
                 "images whole."
             )
         return None, 0
-    halo = -(-(HALO_OF_ATTENTION if radius is None else radius) // stride) * stride
+    # A halo of whole strides keeps tiles on the grid of the network.
+    halo = -(-(ATTENTION_HALO if radius is None else radius) // stride) * stride
     if tile_size == "auto":
-        bytes_per_pixel = (8 if double else 4) * LAYERS_AT_ONCE * cost.widest
-        return max_tile_side(
-            bytes_per_pixel, halo, stride, TILE_MEMORY if radius else MEMORY_OF_ATTENTION
-        ), halo
+        bytes_per_pixel = (8 if double else 4) * LIVE_LAYERS * cost.widest
+        return max_tile_side(bytes_per_pixel, halo, stride, TILE_MEMORY if radius else ATTENTION_MEMORY), halo
     return tile_size, halo
 
 
-def _looks_everywhere(network: nn.Module) -> bool:
+def _has_attention(network: nn.Module) -> bool:
+    """Return whether a network sees the whole image."""
     return getattr(network, "receptive_radius", 0) is None
 
 
-def _name_of(network: nn.Module) -> str:
+def _class_name(network: nn.Module) -> str:
+    """Return the name of the class that the user chose."""
     return type(network.network if isinstance(network, Bounded) else network).__name__
 
 
@@ -269,6 +297,6 @@ def _device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def _put(restored: Images, place: tuple[slice, ...], values: NDArray[Any]) -> None:
+def _write(restored: Images, place: tuple[slice, ...], values: NDArray[Any]) -> None:
     """Write values into a part of images, in their type."""
     restored[place] = UNIT.from_unit(values, restored.dtype)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._random import stream, stream_seed
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._image_inputs import patches_of
+from sk_denoise.estimators._image_inputs import cut_pair_patches
 from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
 from sk_denoise.estimators._training_domain import refuse_other_unit
 
@@ -77,7 +77,7 @@ class ArrayData:
         """
         if self.patch_size is None:
             return self.pair, self.pair
-        patches = patches_of(self.pair, self.patch_size, self.patches_per_image)
+        patches = cut_pair_patches(self.pair, self.patch_size, self.patches_per_image)
         if patches is None:
             return self.pair, self.pair
         inputs, clean = first_patches(patches, estimator._root())

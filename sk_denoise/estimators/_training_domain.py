@@ -15,11 +15,11 @@ from sk_denoise._validation import Noiser, warn_user
 
 __all__ = [
     "TrainingDomain",
-    "may_share_unit",
-    "resolve_levels",
     "limit_levels",
-    "overshoot_of",
+    "may_share_unit",
+    "measure_overshoot",
     "refuse_other_unit",
+    "resolve_levels",
     "warn_of_tiny_sigma",
 ]
 
@@ -27,6 +27,10 @@ __all__ = [
 DRAWS = 16
 # Ratio of brightness up to which two batches may come from one sensor: the darker one may use two bits less.
 ONE_DEPTH = 4.5
+# An estimate this many times the given level cannot be an error of estimation.
+TINY = 4.0
+# Slack of the highest level of the training, since levels of patches and estimates vary.
+LEVEL_SLACK = 1.05
 
 
 @dataclass(frozen=True)
@@ -47,24 +51,25 @@ class TrainingDomain:
     overshoot: float
     max_sigma: float
 
-    def range_of(self, image: NDArray[Any], sigma: float | None = None) -> IntensityRange:
-        """Return the intensity range of an image: that of the fit if its numbers fit in.
+    def image_range(self, image: NDArray[Any], sigma: float | None = None) -> IntensityRange:
+        """Return the intensity range of an image: that of the fit if its values lie in it.
 
         Floats around [0, 1] have the range [0, 1] after every fit, and integers never have it.
         """
-        own = IntensityRange.of(image, sigma)
-        is_whole = image.dtype.kind in "iu"
-        if own == self.intensity or image.dtype.itemsize == 1 or own == UNIT:
-            return own
-        if is_whole and self.intensity == UNIT:
-            return own
+        default = IntensityRange.of(image, sigma)
+        is_integer = image.dtype.kind in "iu"
+        # The type of 8-bit images determines their range, and so do floats around [0, 1].
+        if default == self.intensity or image.dtype.itemsize == 1 or default == UNIT:
+            return default
+        if is_integer and self.intensity == UNIT:
+            return default
         low, high = robust_extrema(image)
         slack = self.overshoot * self.intensity.span
         fits = low >= self.intensity.black - slack and high <= self.intensity.white + slack
-        return self.intensity if fits else own
+        return self.intensity if fits else default
 
-    def stretched(self, image: NDArray[Any], sigma: float | None) -> IntensityRange:
-        """Return the range of an image that stands for that of the fit in prediction.
+    def prediction_range(self, image: NDArray[Any], sigma: float | None) -> IntensityRange:
+        """Return the range that stands for that of the fit in prediction.
 
         An image that uses a small part of its range is stretched to it, unless its noise would then exceed
         that of the training: a dark image of the sensor of the training images stays as it is.
@@ -72,47 +77,44 @@ class TrainingDomain:
         Parameters
         ----------
         image : ndarray
-            Without alpha.
+            Image without alpha.
         sigma : float or None
-            Highest noise level in it, in its unit; None estimates it.
+            Highest noise level of the image, in its unit; None estimates it.
         """
-        counted = self.range_of(image, sigma)
-        beyond = self.overshoot if sigma is None else SLACK + DEVIATIONS * sigma / counted.span
-        seen = counted.adapt_to(image, beyond)
-        if seen.span >= counted.span:
-            return seen
+        full_range = self.image_range(image, sigma)
+        overshoot = self.overshoot if sigma is None else SLACK + DEVIATIONS * sigma / full_range.span
+        used_range = full_range.adapt_to(image, overshoot)
+        if used_range.span >= full_range.span:
+            return used_range
         if sigma is None:
             sigma = estimate_noise_level(np.moveaxis(image, -1, 0))
-        least = sigma / self.max_sigma if self.max_sigma else counted.span
-        return counted if least >= counted.span else seen.with_min_span(least)
+        # The smallest span in which the noise is within that of the training.
+        min_span = sigma / self.max_sigma if self.max_sigma else full_range.span
+        return full_range if min_span >= full_range.span else used_range.with_min_span(min_span)
 
 
-def overshoot_of(noiser: Noiser | None, shape: tuple[int, ...], intensity: IntensityRange) -> float:
+def measure_overshoot(noiser: Noiser | None, shape: tuple[int, ...], intensity: IntensityRange) -> float:
     """Return the overshoot of noise beyond black and white, as a share of the range."""
     if noiser is None:
         return UNKNOWN_NOISE
-    ends = [torch.full((DRAWS, *shape), end) for end in (intensity.black, intensity.white)]
-    noisy = intensity.to_unit(noiser.corrupt(torch.cat(ends), torch.Generator().manual_seed(0)).numpy())
+    # Noise may depend on the intensity, so that both ends are corrupted.
+    flat = [torch.full((DRAWS, *shape), value) for value in (intensity.black, intensity.white)]
+    noisy = intensity.to_unit(noiser.corrupt(torch.cat(flat), torch.Generator().manual_seed(0)).numpy())
     return max(UNKNOWN_NOISE, -float(noisy.min()), float(noisy.max()) - 1)
 
 
-def may_share_unit(one: IntensityRange | None, other: IntensityRange | None) -> bool:
-    """Return whether images of these ranges may be in one unit, or one is unknown."""
-    if one is None or other is None or one == other:
+def may_share_unit(first: IntensityRange | None, second: IntensityRange | None) -> bool:
+    """Return whether images of two ranges may be in one unit; unknown ranges may."""
+    if first is None or second is None or first == second:
         return True
-    if UNIT in (one, other):
+    # Shares of [0, 1] and grey levels are never one unit.
+    if UNIT in (first, second):
         return False
-    return max(one.white, other.white) <= ONE_DEPTH * min(one.white, other.white)
-
-
-# An estimate this many times the given level cannot be a mere error.
-TINY = 4.0
-# Slack of the highest level of the training, for levels of patches and estimates vary.
-LEVEL_SLACK = 1.05
+    return max(first.white, second.white) <= ONE_DEPTH * min(first.white, second.white)
 
 
 def resolve_levels(sigma: ArrayLike | None, images: NDArray[Any]) -> NDArray[Any]:
-    """Return the noise levels of a stack, (n,) or maps (n, height, width), in its unit.
+    """Return the noise levels of a stack, in its unit.
 
     Parameters
     ----------
@@ -120,6 +122,11 @@ def resolve_levels(sigma: ArrayLike | None, images: NDArray[Any]) -> NDArray[Any
         Noise levels of the user; None estimates one for each image.
     images : ndarray of shape (n, height, width, channels)
         Noisy images.
+
+    Returns
+    -------
+    ndarray of shape (n,) or (n, height, width)
+        A level for each image, or for each pixel.
     """
     if sigma is None:
         return estimate_noise_levels(images)
@@ -131,7 +138,7 @@ def resolve_levels(sigma: ArrayLike | None, images: NDArray[Any]) -> NDArray[Any
     fits = levels.shape in ((), (n,), (n, height, width))
     if not is_number or not fits or not np.isfinite(levels).all() or (levels < 0).any():
         raise ValueError(
-            f"sigma must be finite and at least 0: a number, one for each of {n} images, maps of shape "
+            f"sigma must be finite and at least 0: a number, a number for each of {n} images, maps of shape "
             f"({n}, {height}, {width}), or None to estimate it. Got "
             + (repr(sigma) if np.ndim(sigma) == 0 else f"shape {levels.shape}, {levels.dtype}.")
         )
@@ -146,39 +153,42 @@ def warn_of_tiny_sigma(sigma: float, images: NDArray[Any], name: str) -> None:
     white = IntensityRange.of(images).white
     if white <= UNIT.white:
         return
-    found = float(estimate_noise_levels(images).mean())
-    if found > TINY * sigma and found > 1:
+    estimate = float(estimate_noise_levels(images).mean())
+    if estimate > TINY * sigma and estimate > 1:
         warn_user(
             f"sigma is {sigma:g}, less than one grey level of {name}, whose white is {white:g} and whose "
-            f"noise is estimated at {found:.3g}. sigma is in the unit of {name}: where a share of the range "
-            f"was meant, pass sigma={sigma * white:g}."
+            f"noise is estimated at {estimate:.3g}. sigma is in the unit of {name}: if you mean a share of "
+            f"the range, pass sigma={sigma * white:g}."
         )
 
 
 def limit_levels(levels: NDArray[Any], max_sigma: float, *, is_given: bool, name: str = "X") -> NDArray[Any]:
-    """Limit noise levels to those of the training; warn of higher ones, or refuse them."""
-    most = float(levels.max(initial=0))
-    if most > LEVEL_SLACK * max_sigma:
+    """Limit noise levels to those of the training; warn of higher levels.
+
+    Higher levels that the user gave are refused.
+    """
+    highest = float(levels.max(initial=0))
+    if highest > LEVEL_SLACK * max_sigma:
         if is_given:
             raise ValueError(
-                f"sigma reaches {most:.4g}, and the network was trained on noise up to {max_sigma:.4g}. "
+                f"sigma reaches {highest:.4g}, and the network was trained on noise up to {max_sigma:.4g}. "
                 f"sigma is in the unit of {name}: for floats a share of their range, for integers grey "
                 "levels."
             )
         warn_user(
-            f"The noise of {name} is estimated at {most:.3g}, and the network was trained on noise up to "
+            f"The noise of {name} is estimated at {highest:.3g}, and the network was trained on noise up to "
             f"{max_sigma:.3g}: some of it will remain.",
         )
-    known: NDArray[Any] = np.minimum(levels, max_sigma)
-    return known
+    limited: NDArray[Any] = np.minimum(levels, max_sigma)
+    return limited
 
 
 def refuse_other_unit(
-    one: IntensityRange | None, other: IntensityRange | None, name: str, other_name: str
+    first: IntensityRange | None, second: IntensityRange | None, first_name: str, second_name: str
 ) -> None:
-    """Refuse images that are known to be in another unit than others."""
-    if one is not None and other is not None and not may_share_unit(one, other):
+    """Refuse two sets of images in different units, if both units are known."""
+    if first is not None and second is not None and not may_share_unit(first, second):
         raise ValueError(
-            f"White is {one.white:g} in {name}, and {other.white:g} in {other_name}: give both in one unit, "
-            "as files, or as arrays of one type."
+            f"White is {first.white:g} in {first_name}, and {second.white:g} in {second_name}: give both in "
+            "one unit, as files, or as arrays of one type."
         )

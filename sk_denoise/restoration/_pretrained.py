@@ -22,7 +22,7 @@ from sk_denoise._random import root_seed
 from sk_denoise._resources import Cost, cost_of
 from sk_denoise._validation import check_one_of
 from sk_denoise.estimators import ImageDenoiser
-from sk_denoise.estimators._tiled_prediction import ResidualClipper, Restorer
+from sk_denoise.estimators._tiled_prediction import ResidualClipper, TiledPredictor
 from sk_denoise.estimators._training_domain import resolve_levels, warn_of_tiny_sigma
 from sk_denoise.networks.folded_unet import FoldedUNet, FoldedUNetNetwork
 from sk_denoise.noise import GaussianNoiser
@@ -206,7 +206,7 @@ class ImageNetwork(Protocol):
     def covers_levels(self, levels: NDArray[Any], input_range: InputRange) -> NDArray[np.bool_]:
         """Return a mask of the noise levels that the training covers, in an input range."""
 
-    def build_restorer(self, module: nn.Module, input_range: InputRange, **options: Any) -> Restorer:
+    def build_restorer(self, module: nn.Module, input_range: InputRange, **options: Any) -> TiledPredictor:
         """Return a restorer for images in an input range.
 
         ``module`` is the module of this network, or a copy of it on another device.
@@ -244,14 +244,14 @@ class PretrainedNetwork:
         assert input_range is not None
         return np.asarray(levels <= self._max_sigma * input_range.span)
 
-    def build_restorer(self, module: nn.Module, input_range: InputRange, **options: Any) -> Restorer:
+    def build_restorer(self, module: nn.Module, input_range: InputRange, **options: Any) -> TiledPredictor:
         assert input_range is not None
-        return Restorer.of(
+        return TiledPredictor.of(
             module,
             _cost_per_pixel(self._name),
             black=input_range.black,
             data_range=input_range.span,
-            tells_level=True,
+            adds_noise_map=True,
             clipper=ResidualClipper(partial(clip_input, max_sigma=self._max_sigma), clip_residual),
             **options,
         )
@@ -297,7 +297,7 @@ class UserNetwork:
     def covers_levels(self, levels: NDArray[Any], input_range: InputRange) -> NDArray[np.bool_]:
         return np.ones(np.shape(levels), bool)
 
-    def build_restorer(self, module: nn.Module, input_range: InputRange, **options: Any) -> Restorer:
+    def build_restorer(self, module: nn.Module, input_range: InputRange, **options: Any) -> TiledPredictor:
         return self._denoiser.restorer(input_range, network=module, **options)
 
 

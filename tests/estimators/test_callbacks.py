@@ -1,4 +1,4 @@
-"""What looks on while an estimator learns: callbacks of scikit-learn, of skorch, and functions."""
+"""Callbacks of scikit-learn and skorch, and functions, during a fit."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ X, LABELS = load_digits(return_X_y=True)
 X, LABELS = X[:200] / 16, LABELS[:200]
 IMAGES = X.reshape(-1, 8, 8)
 EPOCHS = 3
-MADE_OF_OTHERS = {
-    "DenoisingEnsemble": lambda: DenoisingEnsemble(dae(max_epochs=1)),  # what is recorded holds every epoch
+META_ESTIMATORS = {
+    # The recorder keeps the fitted state of every epoch.
+    "DenoisingEnsemble": lambda: DenoisingEnsemble(dae(max_epochs=1)),
     "NoiserChain": lambda: NoiserChain([GaussianNoiser()]),
     "NoiserChoice": lambda: NoiserChoice([GaussianNoiser()]),
     "RegionNoiser": lambda: RegionNoiser(GaussianNoiser()),
@@ -56,60 +57,60 @@ learners = pytest.mark.parametrize(("make", "samples"), LEARNERS.values(), ids=L
 
 
 class Recorder:
-    """Writes down what it is told, and is told of every estimator inside."""
+    """A callback that records its calls, also for estimators inside of others."""
 
     max_propagation_depth = None
 
     def __init__(self, stop_after: int | None = None) -> None:
-        self.told: list[tuple[str, str, str]] = []
-        self.seen: list[dict[str, object]] = []
+        self.calls: list[tuple[str, str, str]] = []
+        self.results: list[dict[str, object]] = []
         self.stop_after = stop_after
 
     def setup(self, estimator, context):
-        self.told.append(("setup", type(estimator).__name__, ""))
+        self.calls.append(("setup", type(estimator).__name__, ""))
 
     def teardown(self, estimator, context):
-        self.told.append(("teardown", type(estimator).__name__, ""))
+        self.calls.append(("teardown", type(estimator).__name__, ""))
 
     def on_fit_task_begin(self, estimator, context):
-        self.told.append(("begin", type(estimator).__name__, context.task_name))
+        self.calls.append(("begin", type(estimator).__name__, context.task_name))
         self.expected = context.max_subtasks
 
     def on_fit_task_end(self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None):
-        self.told.append(("end", type(estimator).__name__, context.task_name))
-        self.seen.append({"X": X, "y": y, "metadata": metadata, "fitted": fitted_estimator})
-        epochs = sum(task == "epoch" for what, _, task in self.told if what == "end")
+        self.calls.append(("end", type(estimator).__name__, context.task_name))
+        self.results.append({"X": X, "y": y, "metadata": metadata, "fitted": fitted_estimator})
+        epochs = sum(task == "epoch" for event, _, task in self.calls if event == "end")
         return self.stop_after is not None and context.task_name == "epoch" and epochs >= self.stop_after
 
     def tasks(self) -> list[tuple[str, str]]:
-        return [(what, task) for what, _, task in self.told if what in ("begin", "end")]
+        return [(event, task) for event, _, task in self.calls if event in ("begin", "end")]
 
 
 def public_estimators() -> dict[str, type]:
-    kinds = {name: getattr(sk_denoise, name) for name in sk_denoise.__all__}
-    return {n: k for n, k in kinds.items() if isinstance(k, type) and issubclass(k, BaseEstimator)}
+    classes = {name: getattr(sk_denoise, name) for name in sk_denoise.__all__}
+    return {n: k for n, k in classes.items() if isinstance(k, type) and issubclass(k, BaseEstimator)}
 
 
-# scikit-learn's ----------------------------------------------------------------------------------------
+# Callbacks of scikit-learn -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [n for n, kind in public_estimators().items() if hasattr(kind, "fit")])
-def test_every_estimator_tells_callbacks_when_its_fit_begins_and_ends(name):
+def test_every_estimator_calls_callbacks_at_the_begin_and_end_of_a_fit(name):
     kind = public_estimators()[name]
-    estimator = MADE_OF_OTHERS.get(name, kind)()
+    estimator = META_ESTIMATORS.get(name, kind)()
     if "max_epochs" in estimator.get_params():
         estimator.set_params(max_epochs=1)
     recorder = Recorder()
     estimator.set_callbacks(recorder).fit(IMAGES)
-    assert recorder.told[0] == ("setup", name, "")
-    assert recorder.told[1] == ("begin", name, "fit")
-    assert recorder.told[-2] == ("end", name, "fit")
-    assert recorder.told[-1] == ("teardown", name, "")
+    assert recorder.calls[0] == ("setup", name, "")
+    assert recorder.calls[1] == ("begin", name, "fit")
+    assert recorder.calls[-2] == ("end", name, "fit")
+    assert recorder.calls[-1] == ("teardown", name, "")
     assert not [attribute for attribute in vars(estimator) if "callback_" in attribute]
 
 
 @learners
-def test_epochs_are_tasks_of_a_fit_whose_number_is_known(make, samples):
+def test_epochs_are_tasks_of_a_fit_with_a_known_number(make, samples):
     recorder = Recorder()
     make().set_callbacks(recorder).fit(samples)
     epochs = [("begin", "epoch"), ("end", "epoch")] * EPOCHS
@@ -117,18 +118,18 @@ def test_epochs_are_tasks_of_a_fit_whose_number_is_known(make, samples):
 
 
 @learners
-def test_after_each_epoch_there_is_an_estimator_that_predicts_as_if_the_fit_had_ended(make, samples):
+def test_callbacks_get_an_estimator_as_if_the_fit_had_ended(make, samples):
     recorder = Recorder()
     make(learning_rate_schedule="constant").set_callbacks(recorder).fit(samples)
     for epochs in (1, EPOCHS):
-        so_far = recorder.seen[epochs - 1]["fitted"]
+        so_far = recorder.results[epochs - 1]["fitted"]
         alone = make(learning_rate_schedule="constant", max_epochs=epochs).fit(samples)
         assert so_far.n_iter_ == epochs
         np.testing.assert_array_equal(so_far.predict(samples)[0], alone.predict(samples)[0])
 
 
 @learners
-def test_looking_on_changes_nothing(make, samples):
+def test_callbacks_do_not_change_the_fit(make, samples):
     alone, watched = make().fit(samples), make().set_callbacks(Recorder()).fit(samples)
     np.testing.assert_array_equal(alone.predict(samples)[0], watched.predict(samples)[0])
 
@@ -140,33 +141,33 @@ def test_a_callback_stops_the_run(make, samples):
 
 
 @learners
-def test_callbacks_see_clean_samples_or_the_pair_as_it_was_given(make, samples):
+def test_callbacks_get_clean_samples_or_the_given_pair(make, samples):
     clean = Recorder()
     make().set_callbacks(clean).fit(samples)
-    np.testing.assert_array_equal(clean.seen[0]["X"], clean.seen[0]["y"])
+    np.testing.assert_array_equal(clean.results[0]["X"], clean.results[0]["y"])
     paired = Recorder()
     noisy = [sample + 0.25 for sample in samples] if isinstance(samples, list) else samples + 0.25
     make().set_callbacks(paired).fit(noisy, X_clean=samples)
-    difference = np.asarray(paired.seen[0]["X"]) - np.asarray(paired.seen[0]["y"])
+    difference = np.asarray(paired.results[0]["X"]) - np.asarray(paired.results[0]["y"])
     np.testing.assert_allclose(difference, 0.25, atol=1e-6)
 
 
-def test_callbacks_see_the_weights_of_samples():
+def test_callbacks_get_the_weights_of_samples():
     recorder, weights = Recorder(), np.linspace(0.5, 2, len(X))
     dae().set_callbacks(recorder).fit(X, sample_weight=weights)
-    np.testing.assert_array_equal(recorder.seen[0]["metadata"]["sample_weight"], weights)
+    np.testing.assert_array_equal(recorder.results[0]["metadata"]["sample_weight"], weights)
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_search_over_a_pipeline_is_told_of_all_that_happens_inside_without_a_warning():
+def test_a_search_over_a_pipeline_passes_all_tasks_to_its_callbacks():
     recorder = Recorder()
     pipeline = Pipeline([("noise", GaussianNoiser(0.25)), ("dae", dae()), ("clf", LogisticRegression())])
     search = GridSearchCV(pipeline, {"dae__latent_dim": [4, 8]}, cv=2, refit=False)
     search.set_callbacks(recorder).fit(X, LABELS)
-    told = recorder.told
-    assert told.count(("end", "DenoisingAutoencoder", "epoch")) == 2 * 2 * EPOCHS
-    assert told.count(("end", "GaussianNoiser", "fit")) == 2 * 2
-    assert [what for what, _, _ in told].count("teardown") == 1
+    calls = recorder.calls
+    assert calls.count(("end", "DenoisingAutoencoder", "epoch")) == 2 * 2 * EPOCHS
+    assert calls.count(("end", "GaussianNoiser", "fit")) == 2 * 2
+    assert [event for event, _, _ in calls].count("teardown") == 1
 
 
 def test_a_monitor_scores_every_epoch_of_every_candidate():
@@ -204,23 +205,23 @@ def test_progress_bars_are_nested_as_the_fits_are(monkeypatch):
     )
 
 
-def test_callbacks_are_torn_down_where_a_fit_fails():
+def test_callbacks_are_torn_down_after_a_failed_fit():
     recorder = Recorder()
     estimator = dae(loss=lambda output, target: (output - target).square().mean() * np.inf)
     with pytest.raises(RuntimeError):
         estimator.set_callbacks(recorder).fit(X)
-    assert recorder.told[-1] == ("teardown", "DenoisingAutoencoder", "")
+    assert recorder.calls[-1] == ("teardown", "DenoisingAutoencoder", "")
     assert not [attribute for attribute in vars(estimator) if "callback_" in attribute]
     assert not estimator.__sklearn_is_fitted__()
 
 
-def test_callbacks_stay_with_the_estimator_and_its_clones_until_they_are_taken_off():
+def test_callbacks_stay_with_the_estimator_and_its_clones_until_removed():
     recorder = Recorder()
     estimator = dae().set_callbacks(recorder).fit(X)
     clone(estimator).fit(X)
-    assert [what for what, _, _ in recorder.told].count("setup") == 2
+    assert [event for event, _, _ in recorder.calls].count("setup") == 2
     estimator.set_callbacks().fit(X)
-    assert [what for what, _, _ in recorder.told].count("setup") == 2
+    assert [event for event, _, _ in recorder.calls].count("setup") == 2
 
 
 @learners
@@ -234,30 +235,30 @@ def test_partial_fit_is_a_fit_of_one_epoch(make, samples):
 
 
 @learners
-def test_a_function_is_given_a_fitted_copy_and_the_figures_of_each_epoch(make, samples):
-    seen = []
-    estimator = make(callbacks=[lambda fitted, epoch: seen.append((fitted, epoch))], early_stopping=True)
+def test_a_function_gets_a_fitted_copy_and_the_figures_of_each_epoch(make, samples):
+    calls = []
+    estimator = make(callbacks=[lambda fitted, epoch: calls.append((fitted, epoch))], early_stopping=True)
     estimator.fit(samples)
-    assert [epoch["epoch"] for _, epoch in seen] == list(range(1, EPOCHS + 1))
-    assert [epoch["train_loss"] for _, epoch in seen] == estimator.loss_curve_
-    assert [epoch["valid_psnr"] for _, epoch in seen] == estimator.validation_scores_
-    assert all(epoch["lr"] > 0 and epoch["dur"] > 0 for _, epoch in seen[:-1])
-    first, last = (np.asarray(seen[index][0].predict(samples)[0]) for index in (0, -1))
+    assert [epoch["epoch"] for _, epoch in calls] == list(range(1, EPOCHS + 1))
+    assert [epoch["train_loss"] for _, epoch in calls] == estimator.loss_curve_
+    assert [epoch["valid_psnr"] for _, epoch in calls] == estimator.validation_scores_
+    assert all(epoch["lr"] > 0 and epoch["dur"] > 0 for _, epoch in calls[:-1])
+    first, last = (np.asarray(calls[index][0].predict(samples)[0]) for index in (0, -1))
     assert not np.array_equal(first, last)
-    assert pickle.loads(pickle.dumps(seen[0][0].set_params(callbacks=None))).n_iter_ == 1
+    assert pickle.loads(pickle.dumps(calls[0][0].set_params(callbacks=None))).n_iter_ == 1
 
 
-def test_the_copy_has_left_the_fit_and_can_be_fitted_by_itself():
+def test_the_copy_is_independent_of_the_fit():
     kept = []
     pipeline = Pipeline([("dae", dae(callbacks=[lambda fitted, epoch: kept.append(fitted)]))])
     pipeline.set_callbacks(Recorder()).fit(X)
     recorder = Recorder()
     kept[0].set_params(callbacks=None).set_callbacks(recorder).fit(X[:50])
-    assert recorder.told[0] == ("setup", "DenoisingAutoencoder", "")
+    assert recorder.calls[0] == ("setup", "DenoisingAutoencoder", "")
 
 
 @learners
-def test_the_copy_of_the_last_epoch_goes_on_to_the_bits_that_the_fit_itself_would(make, samples):
+def test_the_copy_of_the_last_epoch_continues_to_the_same_bits(make, samples):
     copies = []
     ended = make(callbacks=[lambda estimator, epoch: copies.append(estimator)]).fit(samples)
     for estimator in (ended, copies[-1]):
@@ -267,15 +268,15 @@ def test_the_copy_of_the_last_epoch_goes_on_to_the_bits_that_the_fit_itself_woul
     np.testing.assert_array_equal(copies[-1].predict(samples)[0], ended.predict(samples)[0])
 
 
-def test_frames_are_shown_as_frames():
+def test_callbacks_get_frames_as_frames():
     pandas = pytest.importorskip("pandas")
     recorder = Recorder()
     frame = pandas.DataFrame(X, columns=[f"pixel {index}" for index in range(64)])
     dae().set_callbacks(recorder).fit(frame)
-    assert list(recorder.seen[0]["X"].columns) == list(frame.columns)
+    assert list(recorder.results[0]["X"].columns) == list(frame.columns)
 
 
-def test_a_function_stops_the_run_by_answering_true():
+def test_a_function_stops_the_run_by_returning_true():
     estimator = dae(max_epochs=50, callbacks=[lambda fitted, epoch: epoch["epoch"] == 4]).fit(X)
     assert estimator.n_iter_ == 4
 
@@ -290,53 +291,53 @@ def test_an_error_in_a_function_leaves_the_estimator_as_it_was():
     assert not estimator.__sklearn_is_fitted__()
 
 
-# skorch's ----------------------------------------------------------------------------------------------
+# Callbacks of skorch -----------------------------------------------------------------------------------
 
 
 @learners
-def test_callbacks_of_skorch_look_on(make, samples, tmp_path, capsys):
+def test_callbacks_of_skorch_work(make, samples, tmp_path, capsys):
     lines = []
-    watchers = [PrintLog(sink=lines.append), Checkpoint(dirname=tmp_path), GradientNormClipping(1.0)]
-    make(callbacks=watchers, early_stopping=True).fit(samples)
+    callbacks = [PrintLog(sink=lines.append), Checkpoint(dirname=tmp_path), GradientNormClipping(1.0)]
+    make(callbacks=callbacks, early_stopping=True).fit(samples)
     assert re.match(r" +epoch +.*train_loss +valid_loss +valid_psnr +dur", lines[0])
     assert len(lines) == 2 + EPOCHS
     assert (tmp_path / "params.pt").exists()
 
 
-def test_skorch_prints_where_it_is_asked_to(capsys):
+def test_print_log_of_skorch_prints(capsys):
     dae(callbacks=[PrintLog()]).fit(X)
     assert len(capsys.readouterr().out.splitlines()) == 2 + EPOCHS
 
 
-def test_skorch_stops_a_run_and_a_search_goes_on():
+def test_early_stopping_of_skorch_stops_a_run_in_a_search():
     patience = EarlyStopping(monitor="train_loss", patience=2, threshold=10.0, threshold_mode="abs")
     search = GridSearchCV(dae(max_epochs=40, callbacks=[patience]), {"latent_dim": [4, 8]}, cv=2)
     assert search.fit(X).best_estimator_.n_iter_ < 40
 
 
-def test_all_are_told_of_the_epoch_that_skorch_stops_at():
-    seen = []
+def test_functions_get_the_epoch_in_which_skorch_stops():
+    epochs = []
     patience = EarlyStopping(monitor="train_loss", patience=2, threshold=10.0, threshold_mode="abs")
-    estimator = dae(max_epochs=40, callbacks=[patience, lambda fitted, epoch: seen.append(epoch["epoch"])])
-    assert seen == []
-    assert len(estimator.fit(X).loss_curve_) == seen[-1]
+    estimator = dae(max_epochs=40, callbacks=[patience, lambda fitted, epoch: epochs.append(epoch["epoch"])])
+    assert epochs == []
+    assert len(estimator.fit(X).loss_curve_) == epochs[-1]
 
 
-def test_averaged_weights_come_after_what_skorch_restores(tmp_path):
+def test_averaged_weights_replace_weights_that_skorch_restores(tmp_path):
     best = Checkpoint(monitor="train_loss_best", dirname=tmp_path, load_best=True)
     alone, both = dae(weight_averaging=0.9), dae(weight_averaging=0.9, callbacks=[best])
     np.testing.assert_array_equal(alone.fit(X).predict(X), both.fit(X).predict(X))
 
 
-def test_skorch_sets_the_rate_beside_a_constant_schedule():
+def test_skorch_sets_the_learning_rate_with_a_constant_schedule():
     rates = []
     schedule = LRScheduler("StepLR", step_size=1, gamma=0.5)
-    watching = [schedule, lambda fitted, epoch: rates.append(epoch["lr"])]
-    dae(callbacks=watching, learning_rate=0.008, learning_rate_schedule="constant").fit(X)
+    callbacks = [schedule, lambda fitted, epoch: rates.append(epoch["lr"])]
+    dae(callbacks=callbacks, learning_rate=0.008, learning_rate_schedule="constant").fit(X)
     assert rates == pytest.approx([0.008, 0.004, 0.002])
 
 
-def test_an_estimator_with_callbacks_is_cloned_with_fresh_ones():
+def test_a_clone_has_fresh_callbacks():
     estimator = dae(callbacks=[PrintLog()])
     assert clone(estimator).callbacks[0] is not estimator.callbacks[0]
 
@@ -350,6 +351,6 @@ def test_an_estimator_with_callbacks_is_cloned_with_fresh_ones():
         (["loss"], "got 'loss'"),
     ],
 )
-def test_what_is_no_callback_is_refused(callbacks, message):
+def test_invalid_callbacks_are_refused(callbacks, message):
     with pytest.raises((TypeError, ValueError), match=re.escape(message) if "(" in message else message):
         dae(callbacks=callbacks).fit(X)

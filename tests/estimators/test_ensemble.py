@@ -1,4 +1,4 @@
-"""Several networks that differ by their seed: what they answer together, and how sure they are."""
+"""Ensembles of networks with different seeds: predictions and their uncertainty."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def digits() -> DenoisingEnsemble:
     return DenoisingEnsemble(dae(), n_estimators=3, random_state=0).fit(TRAIN)
 
 
-def test_the_answer_is_the_mean_of_the_members(digits):
+def test_the_prediction_is_the_mean_of_the_members(digits):
     each = [member.predict(NOISY) for member in digits.estimators_]
     np.testing.assert_allclose(digits.predict(NOISY), np.mean(each, axis=0), rtol=1e-10)
     assert not np.array_equal(each[0], each[1])
@@ -65,22 +65,23 @@ def test_it_is_better_than_its_members_on_average(digits):
 
 
 def test_it_scores_clean_samples_as_its_members_do(digits):
-    judge = digits.estimators_[0]
-    noisy = judge._reference([TEST])[0]
+    member = digits.estimators_[0]
+    noisy = member._reference([TEST])[0]
     assert digits.score(TEST) == pytest.approx(digits.score(noisy, TEST))
 
 
-def test_the_standard_deviation_is_the_size_of_the_errors(digits):
+def test_the_standard_deviation_matches_the_errors(digits):
     mean, std = digits.predict(NOISY, return_std=True)
     assert mean.shape == std.shape == NOISY.shape
     assert 0.9 < coverage(TEST, mean, std) < 0.98
     assert np.mean((mean - TEST) ** 2) == pytest.approx(np.mean(std**2), rel=0.5)
     spread = np.std([member.predict(NOISY) for member in digits.estimators_], axis=0, ddof=1)
-    assert coverage(TEST, mean, spread) < 0.7  # which is why it is calibrated
+    # The spread alone is too small.
+    assert coverage(TEST, mean, spread) < 0.7
     np.testing.assert_allclose(std, np.sqrt(digits.floor_**2 + digits.gain_ * spread**2), rtol=1e-6)
 
 
-def test_without_calibration_it_is_the_spread_and_nothing_is_held_out():
+def test_without_calibration_the_standard_deviation_is_the_spread():
     ensemble = DenoisingEnsemble(dae(), 2, calibration_fraction=None, random_state=0).fit(TRAIN)
     assert (ensemble.floor_, ensemble.gain_) == (0.0, 1.0)
     one, two = (member.predict(NOISY) for member in ensemble.estimators_)
@@ -88,7 +89,7 @@ def test_without_calibration_it_is_the_spread_and_nothing_is_held_out():
     np.testing.assert_allclose(std, np.abs(one - two) / np.sqrt(2), atol=1e-12)
 
 
-def test_samples_given_to_calibrate_with_are_used_and_none_held_out():
+def test_given_calibration_samples_are_used_in_place_of_held_out_ones():
     whole = DenoisingEnsemble(dae(), 2, calibration_fraction=None, random_state=0).fit(TRAIN)
     ensemble = DenoisingEnsemble(dae(), 2, random_state=0).fit(TRAIN, X_val=NOISY, X_clean_val=TEST)
     np.testing.assert_array_equal(ensemble.predict(NOISY), whole.predict(NOISY))
@@ -96,7 +97,7 @@ def test_samples_given_to_calibrate_with_are_used_and_none_held_out():
     assert np.mean((mean - TEST) ** 2) == pytest.approx(np.mean(std**2), rel=0.1)
 
 
-def test_columns_of_a_table_keep_their_own_units():
+def test_columns_of_a_table_are_calibrated_in_their_units():
     table = load_breast_cancer().data
     noiser = GaussianNoiser(0.5, scale="std")
     learner = DenoisingAutoencoder(noise=noiser, max_epochs=30)
@@ -110,7 +111,7 @@ def test_columns_of_a_table_keep_their_own_units():
 
 
 @pytest.mark.parametrize("rule", ["X_clean", "y", "noiser", "X"])
-def test_the_clean_side_is_found_as_members_find_it(rule):
+def test_the_clean_side_is_that_of_the_members(rule):
     noisy = TRAIN + 0.25 * np.random.default_rng(1).normal(size=TRAIN.shape)
     auto = DenoisingEnsemble(dae(noise="auto"), 2, random_state=0)
     if rule == "noiser":
@@ -124,7 +125,7 @@ def test_the_clean_side_is_found_as_members_find_it(rule):
     assert 0.85 < coverage(TEST, mean, std) < 0.99
 
 
-def test_other_noise_is_calibrated_for_too():
+def test_other_noise_is_calibrated():
     ensemble = DenoisingEnsemble(dae(noise=MaskingNoiser(0.3)), 2, random_state=0).fit(TRAIN)
     masked = TEST * (np.random.default_rng(0).random(TEST.shape) > 0.3)
     mean, std = ensemble.predict(masked, return_std=True)
@@ -156,7 +157,7 @@ def test_images_of_any_size():
     assert 25 < std.mean() / stds[0].mean() < 1000  # in the unit of the image
 
 
-def test_what_is_streamed_needs_images_to_calibrate_with():
+def test_streams_need_images_for_calibration():
     photos = load_images("gray")
     patches = RandomPatches(photos.train, 32, patches_per_image=4)
     with pytest.raises(ValueError, match="X_val"):
@@ -183,7 +184,7 @@ def test_weights_reach_the_members():
     np.testing.assert_array_equal(weighted, alone.predict(NOISY))
 
 
-def test_it_stands_before_a_classifier():
+def test_an_ensemble_works_before_a_classifier():
     digits, labels = load_digits(return_X_y=True)
     pipeline = make_pipeline(
         GaussianNoiser(0.25, random_state=0),
@@ -193,7 +194,7 @@ def test_it_stands_before_a_classifier():
     assert pipeline.fit(digits[:400] / 16, labels[:400]).score(TEST, labels[400:600]) > 0.6
 
 
-def test_a_clone_is_unfitted_and_keeps_the_members_parameters():
+def test_a_clone_is_unfitted_and_keeps_the_parameters_of_members():
     ensemble = DenoisingEnsemble(dae(latent_dim=5), 2)
     assert clone(ensemble).get_params()["estimator__latent_dim"] == 5
     assert not clone(ensemble).__sklearn_is_fitted__()
@@ -208,12 +209,12 @@ def test_a_clone_is_unfitted_and_keeps_the_members_parameters():
         (DenoisingEnsemble(dae(), calibration_fraction=1.0), "calibration_fraction"),
     ],
 )
-def test_what_cannot_be_an_ensemble_is_refused(ensemble, message):
+def test_invalid_ensembles_are_refused(ensemble, message):
     with pytest.raises((TypeError, ValueError), match=message):
         ensemble.fit(TRAIN)
 
 
-# What members and ensembles must agree on ----------------------------------------------------------------
+# Agreement of members and ensembles --------------------------------------------------------------------
 
 
 def small_images(n: int = 12) -> list[np.ndarray]:
@@ -221,8 +222,8 @@ def small_images(n: int = 12) -> list[np.ndarray]:
     return [photo[24 * i : 24 * i + 24, 30 : 30 + 20 + i % 3].astype(np.float32) for i in range(n)]
 
 
-@pytest.mark.parametrize("given", ["y as a stack", "y equal to X", "masks", "X_clean", "pairs"])
-def test_lists_have_the_clean_side_that_a_member_finds(given):
+@pytest.mark.parametrize("case", ["y as a stack", "y equal to X", "masks", "X_clean", "pairs"])
+def test_lists_have_the_clean_side_of_a_member(case):
     clean = [x[:, :20] for x in small_images()]
     noisy = [x + 0.1 for x in clean]
     arguments = {
@@ -231,9 +232,9 @@ def test_lists_have_the_clean_side_that_a_member_finds(given):
         "masks": (clean, [(x > 0.5).astype(np.uint8) for x in clean]),
         "X_clean": (noisy,),
         "pairs": (list(zip(noisy, clean, strict=True)),),
-    }[given]
-    named = {"X_clean": clean} if given == "X_clean" else {}
-    noise = GaussianNoiser(0.1) if given in ("y equal to X", "masks") else "auto"
+    }[case]
+    named = {"X_clean": clean} if case == "X_clean" else {}
+    noise = GaussianNoiser(0.1) if case in ("y equal to X", "masks") else "auto"
     learner = images(max_epochs=1, patch_size=8, noise=noise)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CleanTargetWarning)
@@ -243,7 +244,7 @@ def test_lists_have_the_clean_side_that_a_member_finds(given):
     assert (ensemble.noiser_ is None) == (member.noiser_ is None)
 
 
-def test_tensors_of_images_have_their_channels_first():
+def test_image_tensors_have_channels_first():
     stack = torch.rand(10, 3, 16, 12)
     ensemble = DenoisingEnsemble(images(max_epochs=1, patch_size=8), 2, random_state=0).fit(stack)
     assert ensemble._sample_shape_ == ensemble.estimators_[0]._sample_shape_
@@ -252,7 +253,7 @@ def test_tensors_of_images_have_their_channels_first():
     assert ensemble.score(stack) > 0
 
 
-def test_a_fit_forgets_the_one_before():
+def test_a_new_fit_replaces_the_old_one():
     ensemble = DenoisingEnsemble(images(max_epochs=1, patch_size=8), 2, random_state=0)
     gray, colour = (
         np.random.default_rng(0).random((8, 16, 16)),
@@ -264,7 +265,7 @@ def test_a_fit_forgets_the_one_before():
     assert not hasattr(ensemble, "white_")
 
 
-def test_samples_without_weight_have_no_part_in_calibration():
+def test_samples_without_weight_do_not_affect_calibration():
     spoiled, weights = TRAIN.copy(), np.repeat([1.0, 0.0], 200)
     spoiled[200:] = np.random.default_rng(0).normal(0, 500, (200, 64))
     ensemble = DenoisingEnsemble(dae(max_epochs=3), 2, random_state=0)
@@ -272,7 +273,7 @@ def test_samples_without_weight_have_no_part_in_calibration():
     np.testing.assert_array_equal(floor, ensemble.fit(TRAIN[:200]).floor_)
 
 
-def test_a_folder_calibrates_as_its_images_do(tmp_path):
+def test_a_folder_calibrates_like_its_images(tmp_path):
     photos = [np.rint(255 * x).astype(np.uint8) for x in small_images()]
     for index, photo in enumerate(photos):
         write_image(tmp_path / f"{index:02}.png", photo)
@@ -292,6 +293,6 @@ def test_columns_of_validation_samples_are_checked():
     assert ensemble.fit(frame, X_val=frame.iloc[:50]).score(frame) > 0
 
 
-def test_too_few_samples_to_hold_some_out_are_refused_in_words():
+def test_too_few_samples_to_hold_out_are_refused():
     with pytest.raises(ValueError, match="leaves 1 of 3 samples"):
         DenoisingEnsemble(dae()).fit(TRAIN[:3])

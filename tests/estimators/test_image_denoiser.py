@@ -1,4 +1,4 @@
-"""What an ImageDenoiser learns from, what it answers, and how clearly it refuses."""
+"""ImageDenoiser: training data, predictions, noise levels, tiles, and refusals."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ def weights(denoiser):
 
 
 @pytest.mark.parametrize("sigma", ["blind", "map"])
-def test_it_learns_to_denoise_photos(photos, truth, sigma):
+def test_a_fit_learns_to_denoise_photos(photos, truth, sigma):
     denoiser = ImageDenoiser(SMALL, noise=NOISE, sigma=sigma, patch_size=32, max_epochs=30, random_state=0)
     denoiser.fit(photos)
     assert decibels(truth, denoiser.predict([noisy(truth)])[0]) > decibels(truth, noisy(truth)) + 4.5
 
 
-# Where images come from -----------------------------------------------------------------------------
+# Sources of images -------------------------------------------------------------------------------------
 
 
 class Images(torch.utils.data.Dataset):
@@ -106,7 +106,7 @@ def folder(tmp_path, photos):
     return ImageFolder(tmp_path, color="gray")
 
 
-def test_stacks_lists_and_streams_of_the_same_images_teach_the_same(photos):
+def test_stacks_lists_and_streams_give_the_same_fit(photos):
     images = photos[:4]
     given = [
         np.stack(images),
@@ -122,54 +122,54 @@ def test_stacks_lists_and_streams_of_the_same_images_teach_the_same(photos):
         assert denoiser.target_source_ == "X"
         assert denoiser.patch_shape_ == (16, 16)
         fitted.append(denoiser.predict([photos[5]])[0])
-    for answer in fitted[1:]:
-        np.testing.assert_allclose(answer, fitted[0], atol=0.05)
+    for prediction in fitted[1:]:
+        np.testing.assert_allclose(prediction, fitted[0], atol=0.05)
     with pytest.raises(ValueError, match="images_per_epoch"):
         quick().fit(given[-1])
 
 
-def test_images_of_different_sizes_are_learned_from_and_denoised(photos):
+def test_images_of_different_sizes_train_a_network_and_are_denoised(photos):
     images = [photo[: 40 + 7 * n, : 90 - 5 * n] for n, photo in enumerate(photos[:5])]
     denoiser = quick().fit(images)
-    answers = denoiser.predict(images)
-    assert isinstance(answers, list)
-    assert [answer.shape for answer in answers] == [image.shape for image in images]
-    np.testing.assert_allclose(answers[2], denoiser.predict(images[2][None])[0], atol=1e-6)
-    np.testing.assert_array_equal(denoiser.transform(images)[0], answers[0])
+    predictions = denoiser.predict(images)
+    assert isinstance(predictions, list)
+    assert [prediction.shape for prediction in predictions] == [image.shape for image in images]
+    np.testing.assert_allclose(predictions[2], denoiser.predict(images[2][None])[0], atol=1e-6)
+    np.testing.assert_array_equal(denoiser.transform(images)[0], predictions[0])
     clean = [image.clip(0.2, 0.8) for image in images]
     by_hand = [denoiser.score(x[None], t[None]) for x, t in zip(images, clean, strict=True)]
     assert denoiser.score(images, clean) == pytest.approx(np.mean(by_hand))
 
 
-def test_files_are_learned_from_in_shares_of_their_range(folder, photos):
+def test_files_have_the_range_0_to_1(folder, photos):
     denoiser = quick().fit(folder)
     assert denoiser.data_range_ == 1
     eight_bits = (255 * photos[0]).astype(np.uint8)
-    shares = eight_bits / np.float32(255)
-    answer = denoiser.predict(eight_bits[None])
-    assert answer.dtype == np.float32
-    np.testing.assert_allclose(answer / 255, denoiser.predict(shares[None]), atol=1e-5)
-    np.testing.assert_allclose(denoiser.score(eight_bits[None]), denoiser.score(shares[None]), atol=1e-3)
+    fractions = eight_bits / np.float32(255)
+    prediction = denoiser.predict(eight_bits[None])
+    assert prediction.dtype == np.float32
+    np.testing.assert_allclose(prediction / 255, denoiser.predict(fractions[None]), atol=1e-5)
+    np.testing.assert_allclose(denoiser.score(eight_bits[None]), denoiser.score(fractions[None]), atol=1e-3)
     with pytest.raises(ValueError, match="White is 1 in the first fit, and 255 in X"):
         denoiser.set_params(warm_start=True).fit([eight_bits])
     for X_val in ([eight_bits], eight_bits[None]):
         with pytest.raises(ValueError, match="White is 1 in X, and 255 in X_val"):
             quick().fit(folder, X_val=X_val)
-    for X_val in ([shares], shares[None], folder):
+    for X_val in ([fractions], fractions[None], folder):
         assert len(quick().fit(folder, X_val=X_val).validation_scores_) == 1
     assert len(quick().fit(photos[:3], X_val=folder).validation_scores_) == 1
 
 
-def test_integers_count_in_their_unit(photos):
+def test_integers_keep_their_unit(photos):
     images = [(255 * photo).astype(np.uint8) for photo in photos[:4]]
     denoiser = quick(noise=GaussianNoiser(25)).fit(images)
     assert denoiser.data_range_ == 255
-    shares = quick(noise=GaussianNoiser(25 / 255)).fit([p / np.float32(255) for p in images])
+    fractions = quick(noise=GaussianNoiser(25 / 255)).fit([p / np.float32(255) for p in images])
     one = denoiser.predict(images)[0] / 255
-    np.testing.assert_allclose(one, shares.predict([images[0] / np.float32(255)])[0], atol=0.05)
+    np.testing.assert_allclose(one, fractions.predict([images[0] / np.float32(255)])[0], atol=0.05)
 
 
-def test_pairs_are_learned_as_they_are_given(photos):
+def test_pairs_are_used_as_given(photos):
     clean = np.stack(photos[:4])
     X = noisy(clean)
     by_name, by_y = quick(noise="auto").fit(X, X_clean=clean), quick(noise="auto").fit(X, clean)
@@ -185,7 +185,7 @@ def test_pairs_are_learned_as_they_are_given(photos):
     assert labels.target_source_ == "X"
 
 
-def test_a_noiser_before_it_is_what_it_learns_to_undo(photos):
+def test_the_noiser_of_a_pipeline_is_the_noise_of_the_fit(photos):
     clean = np.stack(photos[:4])
     pipe = Pipeline([("noise", NOISE), ("denoiser", quick(noise="auto"))]).fit(clean)
     assert pipe[-1].target_source_ == "noiser"
@@ -193,7 +193,7 @@ def test_a_noiser_before_it_is_what_it_learns_to_undo(photos):
     assert pipe.predict(clean).shape == clean.shape
 
 
-def test_flat_rows_are_images_where_their_shape_is_given(photos):
+def test_flat_rows_with_an_image_shape_are_images(photos):
     clean = np.stack(photos[:4])
     rows = clean.reshape(len(clean), -1)
     flat = quick(image_shape=(90, 110)).fit(rows)
@@ -226,7 +226,7 @@ def test_one_image_is_enough(photos):
     quick().fit(photos[0][None])
 
 
-# Validation, going on ---------------------------------------------------------------------------------
+# Validation, continuation ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [list, np.stack])
@@ -243,7 +243,7 @@ def test_images_are_held_out_for_early_stopping(photos, kind):
         quick(noise="auto").fit(list(X), X_clean=list(clean), X_val=kind(V))
 
 
-def test_it_goes_on_where_it_stopped(photos):
+def test_a_warm_start_continues_the_fit(photos):
     denoiser = quick(warm_start=True).fit(photos[:3])
     before = weights(denoiser)
     denoiser.set_params(max_epochs=2).fit([photo[:40, :70] for photo in photos[3:6]])
@@ -255,7 +255,7 @@ def test_it_goes_on_where_it_stopped(photos):
         denoiser.set_params(sigma="map").fit(photos[:3])
 
 
-def test_weights_in_the_box_go_on_learning(photos):
+def test_pretrained_weights_can_be_trained_further(photos):
     denoiser = load_pretrained("gray").set_params(
         warm_start=True, noise=SaltAndPepperNoiser(0.1, limits=(0, 1)), max_epochs=1, patch_size=32
     )
@@ -266,16 +266,16 @@ def test_weights_in_the_box_go_on_learning(photos):
     assert torch.equal(weights(load_pretrained("gray")), before)
 
 
-def test_the_seed_of_weights_in_the_box_decides_what_a_fit_that_goes_on_draws(photos):
-    def taught_on(seed):
+def test_the_seed_of_pretrained_weights_determines_a_continued_fit(photos):
+    def fitted_with_seed(seed):
         denoiser = load_pretrained("gray", random_state=seed)
         return weights(denoiser.set_params(warm_start=True, max_epochs=1, patch_size=16).fit(photos[:1]))
 
-    assert torch.equal(taught_on(3), taught_on(3))
-    assert not torch.equal(taught_on(3), taught_on(4))
+    assert torch.equal(fitted_with_seed(3), fitted_with_seed(3))
+    assert not torch.equal(fitted_with_seed(3), fitted_with_seed(4))
 
 
-# In scikit-learn --------------------------------------------------------------------------------------
+# In scikit-learn ---------------------------------------------------------------------------------------
 
 
 def test_one_search_compares_networks_noise_and_filters(photos):
@@ -290,7 +290,7 @@ def test_one_search_compares_networks_noise_and_filters(photos):
         cv=2,
     ).fit(stack)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    assert search.best_params_ == {"denoiser": search.best_params_.get("denoiser")}  # after two steps
+    assert search.best_params_ == {"denoiser": search.best_params_.get("denoiser")}
 
 
 def test_lists_can_be_searched_too(photos):
@@ -300,14 +300,14 @@ def test_lists_can_be_searched_too(photos):
         assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
-def test_a_scorer_meets_lists_with_the_same_noise_each_time(photos):
+def test_a_scorer_adds_the_same_noise_to_lists_each_time(photos):
     images = [photo[: 40 + n, : 50 - n] for n, photo in enumerate(photos[:3])]
     scorer, denoiser = make_denoising_scorer(NOISE, data_range=1), load_pretrained("gray")
     score = scorer(denoiser, images)
     assert score == scorer(denoiser, images)
     noise = [np.random.default_rng(n).normal(0, 0.1, x.shape) for n, x in enumerate(images)]
-    answers = denoiser.predict([(x + e).astype(np.float32) for x, e in zip(images, noise, strict=True)])
-    alike = np.mean([decibels(x, answer) for x, answer in zip(images, answers, strict=True)])
+    predictions = denoiser.predict([(x + e).astype(np.float32) for x, e in zip(images, noise, strict=True)])
+    alike = np.mean([decibels(x, prediction) for x, prediction in zip(images, predictions, strict=True)])
     assert score == pytest.approx(alike, abs=1)
 
 
@@ -315,50 +315,50 @@ def test_a_scorer_meets_lists_with_the_same_noise_each_time(photos):
 @pytest.mark.parametrize("sigma", ["blind", "map"])
 def test_every_network_is_fitted_copied_and_pickled(photos, name, sigma):
     denoiser = quick(name, sigma=sigma).fit(photos[:3])
-    answer = denoiser.predict([photos[4]])[0]
-    assert answer.dtype == np.float32
-    assert answer.shape == photos[4].shape
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(denoiser)).predict([photos[4]])[0], answer)
-    np.testing.assert_array_equal(clone(denoiser).fit(photos[:3]).predict([photos[4]])[0], answer)
+    prediction = denoiser.predict([photos[4]])[0]
+    assert prediction.dtype == np.float32
+    assert prediction.shape == photos[4].shape
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(denoiser)).predict([photos[4]])[0], prediction)
+    np.testing.assert_array_equal(clone(denoiser).fit(photos[:3]).predict([photos[4]])[0], prediction)
     double = denoiser.predict([photos[4].astype(np.float64)])[0]
     assert double.dtype == np.float64
-    np.testing.assert_allclose(double, answer, atol=1e-4)
+    np.testing.assert_allclose(double, prediction, atol=1e-4)
 
 
-def test_names_and_specs_are_the_same(photos):
-    assert isinstance(ImageDenoiser()._network(), FoldedUNetNetwork)
+def test_names_and_default_specs_are_the_same_networks():
+    assert ImageDenoiser().summary((32, 32)) == ImageDenoiser(FoldedUNetNetwork()).summary((32, 32))
     for name, spec in IMAGE_NETWORKS.items():
-        assert isinstance(ImageDenoiser(name)._network(), spec)
+        assert ImageDenoiser(name).summary((32, 32)) == ImageDenoiser(spec()).summary((32, 32))
 
 
 @pytest.mark.parametrize("loss", ["mae", "kl", "bce", {"mae": 0.5, "ssim": 0.5}])
 def test_losses_and_augmentation(photos, loss):
     denoiser = quick(loss=loss, augment=Augmenter(flip="both"), max_epochs=2).fit(photos[:4])
-    answer = denoiser.predict([noisy(photos[0])])[0]
+    prediction = denoiser.predict([noisy(photos[0])])[0]
     assert np.isfinite(denoiser.loss_curve_).all()
     if loss in ("kl", "bce"):
-        assert answer.min() >= 0
-        assert answer.max() <= 1
+        assert prediction.min() >= 0
+        assert prediction.max() <= 1
 
 
-def test_bounded_losses_learn(photos, truth):
+def test_a_fit_with_a_bounded_loss_denoises(photos, truth):
     denoiser = ImageDenoiser(SMALL, noise=NOISE, loss="kl", patch_size=32, max_epochs=20, random_state=0)
     denoiser.fit([(255 * photo).astype(np.uint8) / np.float32(255) for photo in photos])
     assert decibels(truth, denoiser.predict([noisy(truth)])[0]) > decibels(truth, noisy(truth)) + 3
 
 
-# The level of the noise -------------------------------------------------------------------------------
+# The level of the noise --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def told():
+def pretrained():
     return load_pretrained("gray")
 
 
 @pytest.mark.parametrize("network", ["folded_unet", "dncnn"])
 @pytest.mark.parametrize("n_patches", [4, 32])
-def test_a_fit_of_a_few_steps_does_no_harm(network, n_patches, truth):
-    """At the full rate, a single step took 20 dB away."""
+def test_a_fit_of_a_few_steps_does_not_degrade_images(network, n_patches, truth):
+    """At the full learning rate, a single step took 20 dB away."""
     denoiser = ImageDenoiser(
         network,
         noise=GaussianNoiser(0.1),
@@ -371,45 +371,47 @@ def test_a_fit_of_a_few_steps_does_no_harm(network, n_patches, truth):
     assert decibels(truth, denoiser.predict([x])[0]) > decibels(truth, x) - 0.5
 
 
-def test_the_level_is_given_or_estimated(told, truth):
+def test_the_level_is_given_or_estimated(pretrained, truth):
     x = noisy(truth)
-    known = told.predict([x], sigma=0.1)[0]
-    np.testing.assert_array_equal(told.predict([x], sigma=[0.1])[0], known)
-    np.testing.assert_array_equal(told.predict(x[None], sigma=np.array([0.1]))[0], known)
-    np.testing.assert_allclose(told.predict([x], sigma=[np.full(x.shape, 0.1)])[0], known, atol=1e-6)
-    np.testing.assert_allclose(told.predict(x[None], sigma=np.full((1, *x.shape), 0.1))[0], known, atol=1e-6)
-    estimated = told.predict([x])[0]
+    known = pretrained.predict([x], sigma=0.1)[0]
+    np.testing.assert_array_equal(pretrained.predict([x], sigma=[0.1])[0], known)
+    np.testing.assert_array_equal(pretrained.predict(x[None], sigma=np.array([0.1]))[0], known)
+    np.testing.assert_allclose(pretrained.predict([x], sigma=[np.full(x.shape, 0.1)])[0], known, atol=1e-6)
+    np.testing.assert_allclose(
+        pretrained.predict(x[None], sigma=np.full((1, *x.shape), 0.1))[0], known, atol=1e-6
+    )
+    estimated = pretrained.predict([x])[0]
     assert not np.array_equal(estimated, known)
     assert decibels(truth, estimated) > decibels(truth, known) - 0.5
 
 
-def test_each_image_of_a_stack_has_its_level(told, truth):
+def test_each_image_of_a_stack_has_its_level(pretrained, truth):
     x = np.stack([noisy(truth, 0.05), noisy(truth, 0.2)])
-    both = told.predict(x, sigma=[0.05, 0.2])
-    for image, sigma, answer in zip(x, (0.05, 0.2), both, strict=True):
-        np.testing.assert_allclose(told.predict([image], sigma=sigma)[0], answer, atol=1e-5)
-    estimated = told.predict(x)
+    both = pretrained.predict(x, sigma=[0.05, 0.2])
+    for image, sigma, prediction in zip(x, (0.05, 0.2), both, strict=True):
+        np.testing.assert_allclose(pretrained.predict([image], sigma=sigma)[0], prediction, atol=1e-5)
+    estimated = pretrained.predict(x)
     assert decibels(truth, estimated[0]) > decibels(truth, x[0]) + 1
     assert decibels(truth, estimated[1]) > decibels(truth, x[1]) + 5
 
 
-def test_a_map_is_heeded_place_by_place(told):
+def test_a_map_is_heeded_place_by_place(pretrained):
     truth = load_images("gray").test[0][:300, :200]
     sigma = np.where(np.arange(300)[:, None] < 150, 0.02, 0.2) * np.ones(200)
     x = truth + np.random.default_rng(0).normal(0, 1, truth.shape).astype(np.float32) * sigma.astype(
         np.float32
     )
-    by_map = told.predict([x], sigma=[sigma])[0]
+    by_map = pretrained.predict([x], sigma=[sigma])[0]
     assert decibels(truth, by_map) > max(
-        decibels(truth, told.predict([x], sigma=s)[0]) for s in (0.02, 0.1, 0.2)
+        decibels(truth, pretrained.predict([x], sigma=s)[0]) for s in (0.02, 0.1, 0.2)
     )
-    how = {"sigma": sigma, "model": told, "precision": "float32"}
-    np.testing.assert_allclose(denoise_image(x, **how), by_map, atol=1e-6)
-    tiled = denoise_image(x, **how, tile_size=64)
+    options = {"sigma": sigma, "model": pretrained, "precision": "float32"}
+    np.testing.assert_allclose(denoise_image(x, **options), by_map, atol=1e-6)
+    tiled = denoise_image(x, **options, tile_size=64)
     assert np.abs(tiled - by_map).max() < 1e-5
 
 
-def test_the_levels_it_learned_from_are_known(photos):
+def test_levels_of_the_training_are_accepted(photos):
     denoiser = quick(sigma="map", noise=GaussianNoiser((0.05, 0.15)), patch_size=40).fit(photos[:6])
     low, high = denoiser.noise_levels_
     assert 0.04 < low < high < 0.16
@@ -431,24 +433,24 @@ def test_the_levels_it_learned_from_are_known(photos):
         ([np.zeros((3, 3))], r"Got shape \(3, 3\)"),
     ],
 )
-def test_levels_that_cannot_be_used_are_refused(told, truth, sigma, message):
+def test_levels_that_cannot_be_used_are_refused(pretrained, truth, sigma, message):
     with pytest.raises(ValueError, match=message):
-        told.predict([truth], sigma=sigma)
+        pretrained.predict([truth], sigma=sigma)
 
 
-def test_a_blind_network_is_told_nothing(photos):
+def test_a_blind_network_refuses_sigma(photos):
     denoiser = quick().fit(photos[:3])
     with pytest.raises(ValueError, match="is blind\\."):
         denoiser.predict(photos[:1], sigma=0.1)
-    with pytest.raises(ValueError, match="is blind\\."):
+    with pytest.raises(ValueError, match='sigma="blind"'):
         denoise_image(photos[0], sigma=0.1, model=denoiser)
 
 
-# Tiles, and images of any type ----------------------------------------------------------------------
+# Tiles, and images of any type -------------------------------------------------------------------------
 
 
-def loud(denoiser):
-    """Make every layer count: networks start near the identity."""
+def randomize(denoiser):
+    """Randomize the weights, since networks start close to the identity."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for w in denoiser.net_.module_.parameters():
@@ -459,7 +461,7 @@ def loud(denoiser):
 @pytest.mark.parametrize("name", ["folded_unet", "unet", "dncnn"])
 @pytest.mark.parametrize("sigma", ["blind", "map"])
 def test_tiles_agree_with_the_whole_for_every_network_without_attention(photos, name, sigma):
-    denoiser = loud(quick(name, sigma=sigma).fit(photos[:3]))
+    denoiser = randomize(quick(name, sigma=sigma).fit(photos[:3]))
     image = load_images("gray").test[0][:143, :131]
     whole, tiled = (
         denoise_image(image, model=denoiser, tile_size=size, precision="float32") for size in (None, 32)
@@ -468,8 +470,8 @@ def test_tiles_agree_with_the_whole_for_every_network_without_attention(photos, 
     assert np.abs(whole - tiled).max() < 1e-5
 
 
-def test_tiles_of_a_network_with_attention_are_said_to_differ(photos):
-    denoiser = loud(quick("ridnet").fit(photos[:3]))
+def test_tiles_of_a_network_with_attention_warn(photos):
+    denoiser = randomize(quick("ridnet").fit(photos[:3]))
     with pytest.warns(UserWarning, match="RIDNet looks at the whole image, .* tiles of 32"):
         tiled = denoise_image(photos[0], model=denoiser, tile_size=32, precision="float32")
     with warnings.catch_warnings():
@@ -487,7 +489,7 @@ class Plain(nn.Module):
         return self.layer(x)
 
 
-def test_a_network_of_the_users_own(photos):
+def test_a_network_of_the_user(photos):
     denoiser = quick(Plain, sigma="map").fit(photos[:3])
     assert denoiser.predict([photos[0]])[0].shape == photos[0].shape
     denoise_image(photos[0], model=denoiser)
@@ -501,16 +503,16 @@ def test_a_network_of_the_users_own(photos):
     np.testing.assert_allclose(whole, tiled, atol=1e-5)
 
 
-def test_denoise_image_takes_an_estimator_and_minds_its_unit(photos):
-    bytes_ = [(255 * photo).astype(np.uint8) for photo in photos[:3]]
-    of_bytes = quick(noise=GaussianNoiser(25)).fit(bytes_)
-    restored = denoise_image(bytes_[0], model=of_bytes, precision="float32")
+def test_denoise_image_takes_an_estimator_with_its_unit(photos):
+    eight_bit = [(255 * photo).astype(np.uint8) for photo in photos[:3]]
+    of_bytes = quick(noise=GaussianNoiser(25)).fit(eight_bit)
+    restored = denoise_image(eight_bit[0], model=of_bytes, precision="float32")
     assert restored.dtype == np.uint8
-    np.testing.assert_allclose(restored, of_bytes.predict(bytes_[:1])[0].clip(0, 255), atol=0.51)
-    words = bytes_[0].astype(np.uint16) * 257
-    for other, unit in ((words, 257), (bytes_[0] / 255, 1 / 255)):
-        answer = denoise_image(other, model=of_bytes, precision="float32")
-        np.testing.assert_allclose((answer / unit).clip(0, 255), restored, atol=0.51)
+    np.testing.assert_allclose(restored, of_bytes.predict(eight_bit[:1])[0].clip(0, 255), atol=0.51)
+    sixteen_bit = eight_bit[0].astype(np.uint16) * 257
+    for other, unit in ((sixteen_bit, 257), (eight_bit[0] / 255, 1 / 255)):
+        prediction = denoise_image(other, model=of_bytes, precision="float32")
+        np.testing.assert_allclose((prediction / unit).clip(0, 255), restored, atol=0.51)
     counts = quick(noise=GaussianNoiser(100.0)).fit([4000 * photo for photo in photos[:3]])
     x = 4000 * photos[0]
     np.testing.assert_allclose(
@@ -531,7 +533,7 @@ def test_colour_and_alpha_with_an_estimator(photos):
         denoise_image(photos[0], model=of_four)
 
 
-# Bad input --------------------------------------------------------------------------------------------
+# Bad input ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -579,7 +581,7 @@ def test_images_that_cannot_be_used_are_refused(X, options, message):
         quick().fit(X, **options)
 
 
-def test_a_single_image_without_its_first_axis_is_noticed(photos):
+def test_a_single_image_without_its_first_axis_is_detected(photos):
     with pytest.warns(UserWarning, match=r"taken for 90 signals.* Pass one image as X\[None\]"):
         quick().fit(photos[0])
     denoiser = quick().fit(photos[:2])
@@ -587,7 +589,7 @@ def test_a_single_image_without_its_first_axis_is_noticed(photos):
         denoiser.predict(photos[0][:20])
 
 
-def test_files_are_given_as_folders(tmp_path, folder, photos):
+def test_invalid_folders_are_refused(tmp_path, folder, photos):
     with pytest.raises(FileNotFoundError, match="There is no folder"):
         quick().fit(str(tmp_path / "nowhere"))
     with pytest.raises(NotADirectoryError, match="is a file, a folder was expected"):
@@ -602,15 +604,15 @@ def test_files_are_given_as_folders(tmp_path, folder, photos):
 
 
 @pytest.mark.parametrize("as_path", [str, Path])
-def test_a_folder_may_be_given_by_its_path(tmp_path, folder, as_path):
+def test_a_path_is_a_folder(tmp_path, folder, as_path):
     expected = quick().fit(folder, X_val=folder)
     denoiser = quick().fit(as_path(tmp_path), X_val=as_path(tmp_path))
-    assert denoiser.patch_shape_ == (16, 16)  # gray, as the files are
+    assert denoiser.patch_shape_ == (16, 16)  # gray, like the files
     assert denoiser.validation_scores_ == expected.validation_scores_
     assert denoiser.partial_fit(as_path(tmp_path)).n_iter_ == expected.n_iter_ + 1
 
 
-def test_a_path_follows_the_colours_of_what_is_there(tmp_path, folder, photos):
+def test_a_path_has_the_colours_of_its_files(tmp_path, folder, photos):
     colours = tmp_path / "colours"
     colours.mkdir()
     write_image(colours / "one.png", np.repeat((255 * photos[0]).astype(np.uint8)[..., None], 3, axis=2))
@@ -618,7 +620,7 @@ def test_a_path_follows_the_colours_of_what_is_there(tmp_path, folder, photos):
     assert quick().fit(folder, X_val=colours).partial_fit(colours).patch_shape_ == (16, 16)
 
 
-def test_a_clean_side_is_never_lost_without_a_word(photos):
+def test_a_clean_side_is_never_ignored_silently(photos):
     clean = np.stack(photos[:4])
     X = noisy(clean)
     for y in (clean, list(clean), torch.from_numpy(clean)):
@@ -639,81 +641,87 @@ def test_a_clean_side_is_never_lost_without_a_word(photos):
         quick().fit(RandomPatches(corrupted, 16))
 
 
-def test_units_that_are_known_are_not_mixed(photos):
-    shares = np.stack(photos[:3])
-    bytes_ = np.rint(255 * shares).astype(np.uint8)
+def test_known_units_are_not_mixed(photos):
+    fractions = np.stack(photos[:3])
+    eight_bit = np.rint(255 * fractions).astype(np.uint8)
     mixed = [
-        lambda: quick(noise="auto").fit(shares, X_val=bytes_),
-        lambda: quick(noise="auto").fit(bytes_, X_clean=shares),
-        lambda: quick(noise="auto").fit(list(shares), X_clean=list(bytes_)),
-        lambda: quick(noise="auto").partial_fit(shares).partial_fit(bytes_),
-        lambda: quick(noise="auto").partial_fit(bytes_).partial_fit(RandomPatches(bytes_, 16)),
-        lambda: quick(noise="auto").partial_fit(RandomPatches(bytes_, 16)).partial_fit(list(bytes_)),
+        lambda: quick(noise="auto").fit(fractions, X_val=eight_bit),
+        lambda: quick(noise="auto").fit(eight_bit, X_clean=fractions),
+        lambda: quick(noise="auto").fit(list(fractions), X_clean=list(eight_bit)),
+        lambda: quick(noise="auto").partial_fit(fractions).partial_fit(eight_bit),
+        lambda: quick(noise="auto").partial_fit(eight_bit).partial_fit(RandomPatches(eight_bit, 16)),
+        lambda: quick(noise="auto").partial_fit(RandomPatches(eight_bit, 16)).partial_fit(list(eight_bit)),
     ]
     for call in mixed:
         with pytest.raises(ValueError, match=r"White is .* give both in one unit"):
             call()
 
 
-def test_integers_are_scaled_where_white_is_known(photos):
-    shares = np.stack(photos[:3])
-    bytes_ = np.rint(255 * shares).astype(np.uint8)
-    words = bytes_.astype(np.uint16) * 257
-    for denoiser in (quick().fit(shares), quick(noise=GaussianNoiser(25)).fit(bytes_)):
+def test_integers_with_a_known_white_are_scaled(photos):
+    fractions = np.stack(photos[:3])
+    eight_bit = np.rint(255 * fractions).astype(np.uint8)
+    sixteen_bit = eight_bit.astype(np.uint16) * 257
+    for denoiser in (quick().fit(fractions), quick(noise=GaussianNoiser(25)).fit(eight_bit)):
         assert denoiser.intensity_range_.white in (1, 255)
-        one = denoiser.predict(bytes_)
-        np.testing.assert_allclose(denoiser.predict(words) / 257, one, atol=0.01)
-        assert denoiser.score(bytes_, bytes_[::-1]) == pytest.approx(
-            denoiser.score(words, words[::-1]), abs=1e-3
+        one = denoiser.predict(eight_bit)
+        np.testing.assert_allclose(denoiser.predict(sixteen_bit) / 257, one, atol=0.01)
+        assert denoiser.score(eight_bit, eight_bit[::-1]) == pytest.approx(
+            denoiser.score(sixteen_bit, sixteen_bit[::-1]), abs=1e-3
         )
-    told = load_pretrained("gray")
-    x = np.rint(255 * noisy(shares, 20 / 255).clip(0, 1)).astype(np.uint8)
-    assert told.score(x, bytes_) == pytest.approx(told.score(x / 255, bytes_ / 255), abs=0.01)
-    assert told.score(list(x), list(bytes_)) == pytest.approx(told.score(x, bytes_), abs=1e-3)
+    pretrained = load_pretrained("gray")
+    x = np.rint(255 * noisy(fractions, 20 / 255).clip(0, 1)).astype(np.uint8)
+    assert pretrained.score(x, eight_bit) == pytest.approx(
+        pretrained.score(x / 255, eight_bit / 255), abs=0.01
+    )
+    assert pretrained.score(list(x), list(eight_bit)) == pytest.approx(
+        pretrained.score(x, eight_bit), abs=1e-3
+    )
     scores = [
-        make_denoising_scorer(GaussianNoiser(20 * unit), data_range=255 * unit)(told, X)
-        for X, unit in ((bytes_, 1), (bytes_ / np.float32(255), 1 / 255), (words, 257))
+        make_denoising_scorer(GaussianNoiser(20 * unit), data_range=255 * unit)(pretrained, X)
+        for X, unit in ((eight_bit, 1), (eight_bit / np.float32(255), 1 / 255), (sixteen_bit, 257))
     ]
     assert scores == pytest.approx(scores[:1] * 3, abs=0.05)
-    streamed, wide = quick().fit(RandomPatches(bytes_, 16)), words.astype(np.int64)
-    np.testing.assert_allclose(streamed.predict(wide), streamed.predict(words), rtol=1e-5)
-    signed = (words.astype(np.int32) - 32768).astype(np.int16)
+    streamed, wide = quick().fit(RandomPatches(eight_bit, 16)), sixteen_bit.astype(np.int64)
+    np.testing.assert_allclose(streamed.predict(wide), streamed.predict(sixteen_bit), rtol=1e-5)
+    signed = (sixteen_bit.astype(np.int32) - 32768).astype(np.int16)
     learned = quick().fit(RandomPatches(signed, 16))
     np.testing.assert_allclose(
         learned.predict(signed) / 32767, learned.predict(signed / np.float32(32767)), atol=1e-4
     )
 
 
-def test_scores_of_lists_and_stacks_are_alike(photos):
+def test_lists_and_stacks_have_the_same_score(photos):
     stack = np.stack([photo[:64, :64] for photo in photos[:8]])
-    told = load_pretrained("gray")
-    assert told.score(list(stack)) == told.score(stack)
+    pretrained = load_pretrained("gray")
+    assert pretrained.score(list(stack)) == pretrained.score(stack)
     ragged = [*(photo[:64, :64] for photo in photos[:8]), photos[8][:64, :60]]
-    assert told.score(ragged) == pytest.approx(told.score(stack), abs=6)  # of random levels, not of one
+    assert pretrained.score(ragged) == pytest.approx(pretrained.score(stack), abs=6)  # several random levels
 
 
-def test_levels_grow_with_the_noise_of_later_calls(photos):
+def test_levels_follow_the_noise_of_later_calls(photos):
     denoiser = quick(sigma="map", noise=GaussianNoiser((0, 0.1)), warm_start=True).fit(photos[:2])
     for seed in range(4):
-        few = clone(denoiser).set_params(random_state=seed).fit(photos[:1])
-        few.predict(photos[:1], sigma=0.1)
+        small_fit = clone(denoiser).set_params(random_state=seed).fit(photos[:1])
+        small_fit.predict(photos[:1], sigma=0.1)
     denoiser.set_params(noise=GaussianNoiser((0, 0.5)), max_epochs=denoiser.n_iter_ + 1).fit(photos[:2])
     denoiser.predict(photos[:1], sigma=0.45)
 
 
-def test_noise_that_is_relative_knows_all_pixels(photos):
+def test_relative_noise_is_fitted_to_all_pixels(photos):
     denoiser = quick(noise=GaussianNoiser(0.5, scale="std")).fit(photos[:3])
     denoiser.partial_fit([photo[:10, :10] for photo in photos[:3]])
 
 
-def test_a_level_for_each_place_of_images_of_different_sizes(told, photos):
+def test_a_level_for_each_place_of_images_of_different_sizes(pretrained, photos):
     images = [photos[0], photos[1][:20, :30]]
     maps = [np.full(image.shape, 0.1) for image in images]
-    for answer, known in zip(told.predict(images, sigma=maps), told.predict(images, sigma=0.1), strict=True):
-        np.testing.assert_allclose(answer, known, atol=1e-6)
+    for prediction, known in zip(
+        pretrained.predict(images, sigma=maps), pretrained.predict(images, sigma=0.1), strict=True
+    ):
+        np.testing.assert_allclose(prediction, known, atol=1e-6)
 
 
-def test_tensors_have_their_channels_first():
+def test_tensors_have_channels_first():
     stack = torch.rand(4, 3, 24, 20)
     one, other = quick().fit(stack), quick().fit(list(stack))
     assert one.patch_shape_ == other.patch_shape_ == (16, 16, 3)
@@ -725,20 +733,20 @@ def test_a_run_that_diverges_in_its_last_step_fails(photos):
         quick(optimizer="sgd", learning_rate=1e12).fit(photos[:3])
 
 
-def test_losses_of_shares_need_shares(photos):
+def test_bounded_losses_need_images_between_black_and_white(photos):
     denoiser = quick(loss="bce").fit(np.stack(photos[:3]))
     with pytest.raises(ValueError, match="needs clean images between black and white"):
         denoiser.partial_fit(3 * np.stack(photos[:3]) - 1)
 
 
-def test_what_is_no_network_for_arrays_is_refused(photos):
+def test_an_autoencoder_refuses_image_networks(photos):
     from sk_denoise import DenoisingAutoencoder
 
     with pytest.raises(ValueError, match="is a network for ImageDenoiser"):
         DenoisingAutoencoder(UNetNetwork()).fit(np.stack(photos[:3]))
 
 
-def test_a_fit_that_fails_leaves_the_estimator_as_it_was(photos):
+def test_a_failed_fit_leaves_the_estimator_unchanged(photos):
     denoiser = quick().fit(photos[:3])
     before = denoiser.predict(photos[:1])[0]
     with pytest.raises(ValueError, match="NaN"):

@@ -1,4 +1,4 @@
-"""Clean sides, validation data and weights on their way through pipelines and searches."""
+"""Clean sides, validation data and weights in pipelines and searches."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def dae(**parameters) -> DenoisingAutoencoder:
 
 
 class Spy(DenoisingAutoencoder):
-    """Keeps what its fit was given."""
+    """Keeps the arguments of its fit."""
 
     def fit(self, X, y=None, *, X_clean=None, X_val=None, X_clean_val=None, sample_weight=None):
-        self.given_ = {"X": X, "X_clean": X_clean, "X_val": X_val, "X_clean_val": X_clean_val}
-        self.given_["sample_weight"] = sample_weight
-        given = self.given_
+        self.arguments_ = {"X": X, "X_clean": X_clean, "X_val": X_val, "X_clean_val": X_clean_val}
+        self.arguments_["sample_weight"] = sample_weight
+        arguments = self.arguments_
         super().fit(X, y, X_clean=X_clean, X_val=X_val, X_clean_val=X_clean_val, sample_weight=sample_weight)
-        self.given_ = given
+        self.arguments_ = arguments
         return self
 
 
@@ -57,7 +57,7 @@ def spy(**requests) -> Spy:
     return Spy(DenseNetwork((32,)), 8, max_epochs=2, random_state=0).set_fit_request(**requests)
 
 
-def test_the_recipe_scaler_noiser_estimator_classifier_with_pairs_and_labels():
+def test_a_pipeline_of_scaler_noiser_estimator_and_classifier():
     pipeline = Pipeline(
         [
             ("scale", StandardScaler()),
@@ -74,15 +74,15 @@ def test_the_recipe_scaler_noiser_estimator_classifier_with_pairs_and_labels():
     assert psnr(CLEAN[200:], denoised, data_range=1) > 2 + psnr(CLEAN[200:], NOISY[200:], data_range=1)
 
 
-def test_a_clean_side_arrives_scaled_by_the_steps_before():
+def test_the_clean_side_is_scaled_by_earlier_steps():
     pipeline = Pipeline(
         [("scale", StandardScaler()), ("dae", spy(X_clean=True))], transform_input=["X_clean"]
     )
     pipeline.fit(NOISY, LABELS, X_clean=CLEAN)
-    np.testing.assert_allclose(pipeline["dae"].given_["X_clean"], pipeline["scale"].transform(CLEAN))
+    np.testing.assert_allclose(pipeline["dae"].arguments_["X_clean"], pipeline["scale"].transform(CLEAN))
 
 
-def test_validation_data_arrive_scaled_too():
+def test_validation_data_are_scaled_by_earlier_steps():
     pipeline = Pipeline(
         [("scale", StandardScaler()), ("dae", spy(X_clean=True, X_val=True, X_clean_val=True))],
         transform_input=["X_clean", "X_val", "X_clean_val"],
@@ -90,32 +90,32 @@ def test_validation_data_arrive_scaled_too():
     sides = {"X_clean": CLEAN[:200], "X_val": NOISY[200:], "X_clean_val": CLEAN[200:]}
     pipeline.fit(NOISY[:200], None, **sides)
     for name, side in sides.items():
-        np.testing.assert_allclose(pipeline["dae"].given_[name], pipeline["scale"].transform(side))
+        np.testing.assert_allclose(pipeline["dae"].arguments_[name], pipeline["scale"].transform(side))
     assert len(pipeline["dae"].validation_scores_) == 2
 
 
-def test_a_search_cuts_the_clean_side_and_the_weights_along_with_the_samples():
-    seen = []
+def test_a_search_splits_the_clean_side_and_the_weights_with_the_samples():
+    arguments = []
 
-    class Watching(Spy):
+    class Recording(Spy):
         def fit(self, X, y=None, *, X_clean=None, sample_weight=None):
-            seen.append((np.asarray(X), X_clean, sample_weight))
+            arguments.append((np.asarray(X), X_clean, sample_weight))
             return super().fit(X, y, X_clean=X_clean, sample_weight=sample_weight)
 
-    watching = Watching(DenseNetwork((32,)), max_epochs=1, random_state=0)
-    watching.set_fit_request(X_clean=True, sample_weight=True)
-    pipeline = Pipeline([("dae", watching)])
+    recording = Recording(DenseNetwork((32,)), max_epochs=1, random_state=0)
+    recording.set_fit_request(X_clean=True, sample_weight=True)
+    pipeline = Pipeline([("dae", recording)])
     scorer = make_denoising_scorer(GaussianNoiser()).set_score_request(sample_weight=True)
     search = GridSearchCV(pipeline, {"dae__latent_dim": [4, 8]}, cv=3, refit=False, scoring=scorer)
     search.fit(NOISY, X_clean=CLEAN, sample_weight=WEIGHTS)
-    assert len(seen) == 6
-    for noisy, clean, weights in seen:
+    assert len(arguments) == 6
+    for noisy, clean, weights in arguments:
         rows = [int(np.flatnonzero((row == NOISY).all(axis=1))[0]) for row in noisy[:5]]
         np.testing.assert_array_equal(clean[:5], CLEAN[rows])
         np.testing.assert_array_equal(weights[:5], WEIGHTS[rows])
 
 
-def test_scorers_of_ours_ask_for_weights_and_get_them():
+def test_denoising_scorers_request_weights():
     scorer = make_denoising_scorer(GaussianNoiser(0.25), data_range=1).set_score_request(sample_weight=True)
     learner = dae().set_fit_request(sample_weight=False)
     results = cross_validate(
@@ -131,7 +131,7 @@ def test_scorers_of_ours_ask_for_weights_and_get_them():
     assert results["test_score"][0] != scorer(fitted, fold)
 
 
-def test_the_robustness_scorer_hands_weights_to_the_score():
+def test_the_robustness_scorer_passes_weights_to_the_score():
     scorer = make_robustness_scorer(GaussianNoiser(0.25))
     classifier = LogisticRegression(max_iter=500).fit(CLEAN, LABELS)
     wrong = classifier.predict(NOISY) != LABELS
@@ -140,25 +140,25 @@ def test_the_robustness_scorer_hands_weights_to_the_score():
     assert weighted < scorer(classifier, CLEAN, LABELS)
 
 
-def test_a_scorer_takes_requests_under_routing_only():
+def test_a_scorer_takes_requests_with_routing_only():
     with sklearn.config_context(enable_metadata_routing=False), pytest.raises(RuntimeError, match="routing"):
         make_denoising_scorer(GaussianNoiser()).set_score_request(sample_weight=True)
 
 
-def test_a_score_weighs_samples():
+def test_a_score_weights_samples():
     fitted = dae().fit(CLEAN)
     each = np.array([fitted.score(NOISY[i : i + 1], CLEAN[i : i + 1]) for i in range(20)])
     weighted = fitted.score(NOISY[:20], CLEAN[:20], sample_weight=WEIGHTS[:20])
     assert weighted == pytest.approx(np.average(each, weights=WEIGHTS[:20]))
 
 
-def test_an_ensemble_is_routed_to_as_its_members_are():
+def test_ensembles_take_part_in_routing():
     ensemble = DenoisingEnsemble(dae(max_epochs=2), 2, random_state=0).set_fit_request(X_clean=True)
     pipeline = Pipeline([("scale", StandardScaler()), ("dae", ensemble)], transform_input=["X_clean"])
     assert pipeline.fit(NOISY, LABELS, X_clean=CLEAN)["dae"].target_source_ == "X_clean"
 
 
-def test_images_are_routed_as_rows_are():
+def test_image_denoisers_take_part_in_routing():
     network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
     denoiser = ImageDenoiser(network, max_epochs=1, random_state=0)
     denoiser.set_fit_request(X_clean=True, sample_weight=True)
@@ -170,18 +170,18 @@ def test_images_are_routed_as_rows_are():
     assert search.best_estimator_["denoise"].target_source_ == "X_clean"
 
 
-# What weights mean ---------------------------------------------------------------------------------------
+# Weights of samples ------------------------------------------------------------------------------------
 
 
-def two_kinds() -> tuple[np.ndarray, np.ndarray]:
-    """Return samples of two kinds that contradict each other: the same X, two clean sides."""
+def contradicting_samples() -> tuple[np.ndarray, np.ndarray]:
+    """Return samples that contradict each other: the same X with two clean sides."""
     noisy = np.random.default_rng(0).normal(size=(200, 4))
     return np.concatenate([noisy, noisy]), np.concatenate([noisy + 1, noisy - 1])
 
 
 @pytest.mark.parametrize("loss", ["mse", "huber"])
-def test_samples_pull_as_strongly_as_they_weigh(loss):
-    X, clean = two_kinds()
+def test_samples_contribute_by_their_weight(loss):
+    X, clean = contradicting_samples()
     weights = np.repeat([3.0, 1.0], 200)
     learner = DenoisingAutoencoder(DenseNetwork(()), 4, loss=loss, weight_decay=0.0, random_state=0)
     offset = (learner.fit(X, X_clean=clean, sample_weight=weights).predict(X) - X).mean()
@@ -189,17 +189,20 @@ def test_samples_pull_as_strongly_as_they_weigh(loss):
     assert offset == pytest.approx(expected, abs=0.1)
 
 
-def test_only_the_ratios_of_weights_count():
+def test_only_ratios_of_weights_matter():
     one, ten = (dae(max_epochs=2).fit(CLEAN, sample_weight=scale * WEIGHTS) for scale in (1, 10))
     np.testing.assert_allclose(one.predict(NOISY), ten.predict(NOISY), rtol=1e-4, atol=1e-5)
 
 
-def test_weights_that_are_all_alike_change_nothing():
-    one, none = dae(max_epochs=2).fit(CLEAN, sample_weight=np.full(300, 7.0)), dae(max_epochs=2).fit(CLEAN)
-    np.testing.assert_array_equal(one.predict(NOISY), none.predict(NOISY))
+def test_equal_weights_change_nothing():
+    weighted, unweighted = (
+        dae(max_epochs=2).fit(CLEAN, sample_weight=np.full(300, 7.0)),
+        dae(max_epochs=2).fit(CLEAN),
+    )
+    np.testing.assert_array_equal(weighted.predict(NOISY), unweighted.predict(NOISY))
 
 
-def test_samples_of_weight_zero_are_not_there():
+def test_samples_of_weight_zero_are_dropped():
     weights = np.repeat([1.0, 0.0], 150)
     spoiled = CLEAN.copy()
     spoiled[150:] *= 1000
@@ -208,7 +211,7 @@ def test_samples_of_weight_zero_are_not_there():
     np.testing.assert_array_equal(fitted, learner.fit(CLEAN[:150]).predict(NOISY))
 
 
-def test_samples_of_weight_zero_settle_no_range_and_no_noise():
+def test_samples_of_weight_zero_do_not_determine_range_or_noise():
     weights, spoiled = np.repeat([1.0, 0.0], 50), CLEAN[:100].reshape(-1, 8, 8).copy()
     spoiled[50:] *= 100
     learner = dae(max_epochs=1)
@@ -221,7 +224,7 @@ def test_samples_of_weight_zero_settle_no_range_and_no_noise():
     assert images.fit(list(spoiled), sample_weight=weights).data_range_ == 1
 
 
-def test_weights_are_those_of_the_training_samples_alone():
+def test_weights_apply_to_training_samples_only():
     weights = np.r_[np.full(50, 1e-6), np.ones(50)]
     validation = CLEAN[100:200]
     learner = dae(early_stopping=True, max_epochs=2)
@@ -233,29 +236,29 @@ def test_weights_are_those_of_the_training_samples_alone():
     learner.fit(CLEAN[:100], X_val=CLEAN[100:150], sample_weight=weights)
 
 
-def test_images_take_weights_with_any_loss_where_they_are_cut():
+def test_patches_take_weights_with_any_loss():
     network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
     learner = ImageDenoiser(network, max_epochs=1, patch_size=8, loss=lambda p, t: (p - t).abs().mean())
     stack = np.random.default_rng(0).random((6, 16, 16))
     learner.fit(stack, sample_weight=np.arange(6.0)).fit(list(stack), sample_weight=np.arange(6.0))
 
 
-def test_similarity_losses_weigh_images():
+def test_similarity_losses_weight_images():
     images = CLEAN.reshape(-1, 8, 8)
     learner = dae(max_epochs=2, loss={"mse": 1.0, "ssim": 0.1})
     assert learner.fit(images, sample_weight=WEIGHTS).n_iter_ == 2
 
 
-def test_images_are_visited_as_often_as_they_weigh():
+def test_images_are_drawn_by_their_weight():
     dark, bright = np.zeros((40, 40), np.float32), np.ones((40, 40), np.float32)
     network = FoldedUNetNetwork((8, 8), blocks=(1, 1))
     learner = ImageDenoiser(network, noise=None, patch_size=8, max_epochs=1, random_state=0)
-    seen = []
-    watching = learner.set_params(
-        loss=lambda output, target: seen.append(target.mean().item()) or (output - target).square().mean()
+    means = []
+    learner = learner.set_params(
+        loss=lambda output, target: means.append(target.mean().item()) or (output - target).square().mean()
     )
-    watching.fit([dark, bright] * 20, sample_weight=[1.0, 3.0] * 20)
-    assert np.mean(seen) == pytest.approx(0.75, abs=0.03)
+    learner.fit([dark, bright] * 20, sample_weight=[1.0, 3.0] * 20)
+    assert np.mean(means) == pytest.approx(0.75, abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +271,7 @@ def test_images_are_visited_as_often_as_they_weigh():
         (np.full(300, np.nan), "NaN"),
     ],
 )
-def test_weights_that_cannot_be_used_are_refused(weights, message):
+def test_invalid_weights_are_refused(weights, message):
     with pytest.raises(ValueError, match=message):
         dae().fit(CLEAN, sample_weight=weights)
 

@@ -1,4 +1,4 @@
-"""The same random_state gives the same bits, wherever the fit runs, and no global state is touched."""
+"""A random_state determines the bits of a fit, and global states stay untouched."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_without_a_random_state_fits_differ(X):
     assert not np.array_equal(fit_predict(make(None), X), fit_predict(make(None), X))
 
 
-def test_a_random_state_instance_is_advanced(X):
+def test_a_random_state_instance_advances(X):
     state = np.random.RandomState(0)
     dae = make(state)
     first, second = fit_predict(dae, X), fit_predict(dae, X)
@@ -70,7 +70,7 @@ def two_threads():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("random_state", [0, None])
-def test_global_states_and_thread_counts_stay_as_they_were(X, random_state, two_threads):
+def test_global_states_and_thread_counts_are_unchanged(X, random_state, two_threads):
     np.random.seed(7)  # noqa: NPY002 - the global state is what is tested
     torch.manual_seed(7)
     numpy_state = np.random.get_state()  # noqa: NPY002
@@ -91,7 +91,7 @@ def test_global_states_and_thread_counts_stay_as_they_were(X, random_state, two_
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_the_data_stay_as_they_were(X):
+def test_the_data_are_unchanged(X):
     before = X.copy()
     dae = make(noise=GaussianNoiser(0.3, clip=(0, 1))).fit(X)
     dae.predict(X)
@@ -99,7 +99,7 @@ def test_the_data_stay_as_they_were(X):
     np.testing.assert_array_equal(X, before)
 
 
-def test_read_only_data_serve_as_well(X):
+def test_read_only_data_give_the_same_result(X):
     expected = fit_predict(make(), X)
     X.flags.writeable = False
     np.testing.assert_array_equal(fit_predict(make(), X), expected)
@@ -112,8 +112,8 @@ def test_the_layout_in_memory_makes_no_difference(X):
     np.testing.assert_array_equal(fit_predict(make(), X.astype(">f4")), expected)
 
 
-class Watching(GaussianNoiser):
-    """A noiser that notes how many threads the run has in which it works."""
+class ThreadRecorder(GaussianNoiser):
+    """A noiser that records the number of threads of the run."""
 
     def corrupt(self, x, generator):
         self.threads_ = torch.get_num_threads()
@@ -121,8 +121,8 @@ class Watching(GaussianNoiser):
 
 
 def threads_of_a_fit(X, latent_dim=16):
-    """Return the threads of a run whose steps are worth sharing."""
-    dae = DenoisingAutoencoder(DenseNetwork((1024,)), latent_dim, noise=Watching(0.2), max_epochs=1)
+    """Return the number of threads of a run with large steps."""
+    dae = DenoisingAutoencoder(DenseNetwork((1024,)), latent_dim, noise=ThreadRecorder(0.2), max_epochs=1)
     return dae.fit(X).noiser_.threads_
 
 
@@ -131,30 +131,30 @@ def wide():
     return np.random.default_rng(0).random((128, 600)).astype(np.float32)
 
 
-def test_large_steps_have_the_threads_that_the_caller_has(wide, two_threads):
+def test_large_steps_use_the_threads_of_the_caller(wide, two_threads):
     assert threads_of_a_fit(wide) == 2
     torch.set_num_threads(1)
     assert threads_of_a_fit(wide) == 1
 
 
 @pytest.mark.slow
-def test_small_steps_keep_to_one_thread(X, two_threads):
-    assert make(noise=Watching(0.2)).fit(X).noiser_.threads_ == 1
+def test_small_steps_use_one_thread(X, two_threads):
+    assert make(noise=ThreadRecorder(0.2)).fit(X).noiser_.threads_ == 1
 
 
 @pytest.mark.slow
 def test_workers_of_a_search_share_the_processor(wide):
     workers = 2
-    seen = joblib.Parallel(n_jobs=workers)(joblib.delayed(threads_of_a_fit)(wide) for _ in range(workers))
-    assert max(seen) <= max(1, joblib.cpu_count() // workers)
+    threads = joblib.Parallel(n_jobs=workers)(joblib.delayed(threads_of_a_fit)(wide) for _ in range(workers))
+    assert max(threads) <= max(1, joblib.cpu_count() // workers)
 
 
 def nested(X):
-    """Return the threads of fits that are started in a worker."""
+    """Return the numbers of threads of fits in a worker."""
     return joblib.Parallel(n_jobs=2)(joblib.delayed(threads_of_a_fit)(X) for _ in range(2))
 
 
 @pytest.mark.slow
 def test_a_nested_search_does_not_start_more_threads_than_there_are_cores(wide):
-    seen = joblib.Parallel(n_jobs=2)(joblib.delayed(nested)(wide) for _ in range(2))
-    assert max(threads for fits in seen for threads in fits) <= max(1, joblib.cpu_count() // 2)
+    threads = joblib.Parallel(n_jobs=2)(joblib.delayed(nested)(wide) for _ in range(2))
+    assert max(threads for fits in threads for threads in fits) <= max(1, joblib.cpu_count() // 2)

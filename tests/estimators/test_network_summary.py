@@ -1,4 +1,4 @@
-"""What an estimator tells of its network, and that telling it changes nothing."""
+"""Summaries of networks, which leave their estimators unchanged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def totals(rows):
     )
 
 
-def test_a_dense_network_is_told_layer_by_layer():
+def test_the_summary_of_a_dense_network_has_its_layers():
     summary = DenoisingAutoencoder(DenseNetwork((50,), activation="relu"), latent_dim=5).summary((20,))
     linear = [row for row in summary.layers if row.kind == "Linear"]
     assert [row.name for row in linear] == ["encoder.1", "encoder.3", "decoder.0", "decoder.2"]
@@ -66,7 +66,7 @@ NETWORKS_AND_SHAPES = [
 
 
 @pytest.mark.parametrize(("estimator", "shape"), NETWORKS_AND_SHAPES, ids=repr)
-def test_the_rows_add_up_to_the_network_however_deep_it_is_opened(estimator, shape):
+def test_rows_of_any_depth_add_up_to_the_network(estimator, shape):
     whole = estimator.summary(shape)
     for depth in (None, 0, 1, 2, 9):
         summary = estimator.summary(shape, depth=depth)
@@ -75,7 +75,7 @@ def test_the_rows_add_up_to_the_network_however_deep_it_is_opened(estimator, sha
     assert len(estimator.summary(shape, depth=0).layers) == 1
 
 
-def test_before_and_after_a_fit_it_is_the_same_network():
+def test_the_summary_is_the_same_before_and_after_a_fit():
     dae = DenoisingAutoencoder(ConvNetwork((4,)), latent_dim=3, max_epochs=1)
     assert dae.summary((16, 24)) == dae.fit(IMAGES).summary() == dae.summary((16, 24))
     assert dae.summary().n_parameters == sum(weight.numel() for weight in dae.net_.module_.parameters())
@@ -84,7 +84,7 @@ def test_before_and_after_a_fit_it_is_the_same_network():
     assert denoiser.summary((40, 56)) == clone(denoiser).summary((40, 56))
 
 
-def test_a_network_for_images_costs_the_same_for_each_pixel_of_a_large_one():
+def test_the_cost_of_a_pixel_does_not_depend_on_the_size():
     denoiser = ImageDenoiser(SMALL, sigma="map")
     small, large = denoiser.summary((64, 64)), denoiser.summary((20_000, 30_000))
     assert small.macs_per_pixel == large.macs_per_pixel
@@ -94,24 +94,24 @@ def test_a_network_for_images_costs_the_same_for_each_pixel_of_a_large_one():
     assert "receptive radius: 24 pixels" in repr(large)
 
 
-def test_attention_reaches_all_of_the_image():
+def test_attention_has_the_receptive_radius_all():
     summary = ImageDenoiser(SMALL_NETWORKS["ridnet"]).summary((32, 32))
     assert summary.receptive_radius == "all"
     assert "receptive radius: the whole image" in repr(summary)
 
 
-def test_flat_rows_and_images_are_told_alike():
+def test_flat_rows_and_images_have_the_same_summary():
     flat = ImageDenoiser(SMALL, image_shape=(16, 24)).summary((384,))
     assert flat.layers == ImageDenoiser(SMALL).summary((16, 24)).layers
     flat = DenoisingAutoencoder("conv", image_shape=(16, 24)).summary((384,))
     assert flat.layers == DenoisingAutoencoder("conv").summary((16, 24)).layers
 
 
-# Nothing changes ------------------------------------------------------------------------------------
+# No side effects ---------------------------------------------------------------------------------------
 
 
-class LooksAtValues(nn.Module):
-    """Reads a number off its input, which a tensor without memory has not; normalizes, and drops out."""
+class DependsOnValues(nn.Module):
+    """A network that depends on a value of its input, with normalization and dropout."""
 
     def __init__(self, shape, latent_dim):
         super().__init__()
@@ -126,13 +126,13 @@ class LooksAtValues(nn.Module):
         return self.layers(x) + torch.rand(1) if x.max() > 1e9 else self.layers(x)
 
 
-class LooksAtShapes(LooksAtValues):
+class DependsOnShapes(DependsOnValues):
     def forward(self, x):
         return self.layers(x) + 0 * torch.rand(1)
 
 
-@pytest.mark.parametrize("network", [LooksAtValues, LooksAtShapes])
-def test_the_estimator_is_as_it_was(network):
+@pytest.mark.parametrize("network", [DependsOnValues, DependsOnShapes])
+def test_a_summary_leaves_the_estimator_unchanged(network):
     X = np.random.default_rng(0).random((40, 6))
     dae = DenoisingAutoencoder(network, latent_dim=4, max_epochs=1, random_state=0).fit(X)
     module = dae.net_.module_
@@ -157,7 +157,7 @@ def test_the_estimator_is_as_it_was(network):
     assert set(vars(dae)) == attributes
 
 
-def test_an_estimator_that_is_not_fitted_stays_so_and_draws_nothing():
+def test_a_summary_neither_fits_the_estimator_nor_draws_numbers():
     random_state, noise = RandomState(3), torch.get_rng_state()
     for estimator in (DenoisingAutoencoder("conv"), ImageDenoiser(SMALL)):
         estimator.set_params(random_state=random_state)
@@ -168,11 +168,11 @@ def test_an_estimator_that_is_not_fitted_stays_so_and_draws_nothing():
     assert torch.equal(torch.get_rng_state(), noise)
 
 
-# Networks of the user's -----------------------------------------------------------------------------
+# Networks of users -------------------------------------------------------------------------------------
 
 
-class Odd(nn.Module):
-    """Shares a layer and a weight, gives tuples, keeps a list, and owns what is no layer."""
+class Unusual(nn.Module):
+    """A network with a shared layer and weight, a tuple, a list, and bare parameters."""
 
     def __init__(self, shape, latent_dim):
         super().__init__()
@@ -192,8 +192,8 @@ class Odd(nn.Module):
         return (states @ self.weight)[:, 0]
 
 
-def test_a_network_of_the_users_is_told_as_it_is_used():
-    summary = DenoisingAutoencoder(Odd, latent_dim=4).summary((6,))
+def test_the_summary_of_a_user_network_counts_calls():
+    summary = DenoisingAutoencoder(Unusual, latent_dim=4).summary((6,))
     rows = {row.name: row for row in summary.layers}
     assert list(rows) == ["", "shared", "tied", "memory", "items.0", "items.1", "never"]
     assert (rows["shared"].n_calls, rows["shared"].n_parameters, rows["shared"].macs) == (2, 42, 72)
@@ -210,12 +210,12 @@ def test_a_network_of_the_users_is_told_as_it_is_used():
     assert f"parameters: {summary.n_parameters}, {summary.n_trainable} trainable" in text
 
 
-def test_lists_of_modules_are_no_level():
-    rows = DenoisingAutoencoder(Odd, latent_dim=4).summary((6,), depth=1).layers
+def test_lists_of_modules_do_not_count_as_a_level():
+    rows = DenoisingAutoencoder(Unusual, latent_dim=4).summary((6,), depth=1).layers
     assert [row.name for row in rows if row.name.startswith("items")] == ["items.0", "items.1"]
 
 
-def test_attention_counts_although_processors_fuse_it():
+def test_fused_attention_is_counted():
     class Attentive(nn.Module):
         def __init__(self, shape, latent_dim):
             super().__init__()
@@ -226,11 +226,11 @@ def test_attention_counts_although_processors_fuse_it():
 
     (row,) = DenoisingAutoencoder(Attentive).summary((8,)).layers
     assert (row.kind, row.output_shape) == ("MultiheadAttention", (1, 8))
-    assert row.macs == 4 * 8 * 8 + 2 * 8  # three projections and one back; scores and mean of one place
+    assert row.macs == 4 * 8 * 8 + 2 * 8  # four projections; scores and mean of one position
     assert row.n_parameters == 4 * (8 * 8 + 8)
 
 
-def test_a_network_that_gives_dictionaries_inside_and_nothing_at_times():
+def test_modules_may_return_dictionaries_or_nothing():
     class Split(nn.Module):
         def forward(self, x):
             return {"kept": x, "sum": x.sum()}
@@ -253,7 +253,7 @@ def test_a_network_that_gives_dictionaries_inside_and_nothing_at_times():
     assert (silent.output_shape, silent.n_calls) == (None, 1)
 
 
-def test_of_a_deep_network_blocks_are_shown_with_names_that_fit():
+def test_a_deep_network_is_shown_as_blocks():
     class Nest(nn.Module):
         def __init__(self, depth):
             super().__init__()
@@ -275,33 +275,33 @@ def test_of_a_deep_network_blocks_are_shown_with_names_that_fit():
     assert "…" in repr(summary)
     assert "…" not in summary._repr_html_()
     assert len(dae.summary((6,), depth=4).layers) == 81
-    many = nn.Sequential(*[nn.Linear(6, 6) for _ in range(65)])  # no blocks to show instead
+    many = nn.Sequential(*[nn.Linear(6, 6) for _ in range(65)])  # without blocks
     assert len(dae.set_params(network=lambda input_shape, latent_dim: many).summary((6,)).layers) == 65
 
 
-# Refusals, and other ways to look at it -------------------------------------------------------------
+# Refusals, and other output ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("estimator", [DenoisingAutoencoder(), ImageDenoiser()], ids=repr)
-def test_without_fit_a_shape_must_be_told(estimator):
+def test_a_shape_is_required_before_fit(estimator):
     with pytest.raises(NotFittedError, match=r"summary\(input_shape="):
         estimator.summary()
 
 
 @pytest.mark.parametrize("shape", [784, (), (8, 0), (8, 8.0), "8", (1, 2, 3, 4), np.zeros((3, 4))])
 @pytest.mark.parametrize("estimator", [DenoisingAutoencoder(), ImageDenoiser()], ids=repr)
-def test_what_is_no_shape_is_refused(estimator, shape):
+def test_invalid_shapes_are_refused(estimator, shape):
     with pytest.raises(ValueError, match="input_shape must be the shape of one sample"):
         estimator.summary(shape)
 
 
 @pytest.mark.parametrize("depth", [-1, 1.5, "all"])
-def test_what_is_no_depth_is_refused(depth):
+def test_invalid_depths_are_refused(depth):
     with pytest.raises(ValueError, match="depth must be a number of levels"):
         DenoisingAutoencoder().summary((6,), depth=depth)
 
 
-def test_a_fitted_network_is_given_no_other_samples():
+def test_a_fitted_network_refuses_other_samples():
     dae = DenoisingAutoencoder(max_epochs=1).fit(IMAGES)
     with pytest.raises(ValueError, match=r"fitted to samples of shape \(16, 24\)"):
         dae.summary((24, 16))
@@ -318,7 +318,7 @@ def test_parameters_are_checked_as_in_fit():
         ImageDenoiser(patch_size=0).summary((16, 16))
 
 
-def test_it_is_a_frame_if_asked_for_and_can_be_pickled(monkeypatch):
+def test_a_summary_converts_to_a_frame_and_can_be_pickled(monkeypatch):
     summary = DenoisingAutoencoder(DenseNetwork((8,)), latent_dim=2).summary((6,))
     frame = summary.to_frame()
     assert isinstance(frame, pd.DataFrame)

@@ -108,7 +108,7 @@ def plain(X):
     return np.asarray(noised(X))
 
 
-# What is between noiser and denoiser --------------------------------------------------------------------
+# What is between noiser and denoiser -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
@@ -152,7 +152,7 @@ def test_labels_and_a_noise_parameter_make_no_difference(X, digits):
             make_pipeline(GaussianNoiser(0.25), StandardScaler(), denoiser).fit(X, labels)
 
 
-# Who notices --------------------------------------------------------------------------------------------
+# Who notices -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_threads_detect_their_own_noise(X):
     WienerDenoiser().fit(StandardScaler().fit_transform(X))
 
 
-# What is meant ------------------------------------------------------------------------------------------
+# What is meant -----------------------------------------------------------------------------------------
 
 
 def test_noisy_data_may_be_declared_clean(X):
@@ -258,7 +258,7 @@ def test_a_clean_side_without_a_step_is_detected(X):
         make_pipeline(GaussianNoiser(0.25), StandardScaler(), autoencoder()).fit(X, X)
 
 
-# Ordinary work that has to do with noisers ----------------------------------------------------------------
+# Ordinary work that has to do with noisers -------------------------------------------------------------
 
 
 def a_noisy_copy_to_look_at(X):

@@ -1,4 +1,4 @@
-"""How a fit goes: defaults, stopping, going on, validation, interruption, progress, other networks."""
+"""Fits: defaults, stopping, continuation, validation, interruption, progress, networks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def X():
 
 
 @pytest.mark.slow
-def test_the_defaults_denoise_digits_far_better_than_they_came(digits):
+def test_the_defaults_denoise_digits_well(digits):
     noisy = digits.noisy_test(0.25)
     dae = DenoisingAutoencoder(noise=GaussianNoiser(0.25), random_state=0).fit(digits.train)
     assert digits.decibels(noisy) < 12.2
@@ -46,14 +46,14 @@ def test_every_loss_learns_to_denoise(digits, loss):
 
 
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, torch.optim.Adamax])
-def test_every_optimizer_learns_to_denoise_at_its_own_rate(digits, optimizer):
+def test_every_optimizer_learns_to_denoise_at_its_default_rate(digits, optimizer):
     dae = DenoisingAutoencoder(noise=GaussianNoiser(0.25), optimizer=optimizer, max_epochs=15, random_state=0)
     noisy = digits.noisy_test(0.25)
     assert digits.decibels(dae.fit(digits.train).predict(noisy)) > digits.decibels(noisy) + 2
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_the_rate_follows_its_schedule(X, schedule):
+def test_the_learning_rate_follows_its_schedule(X, schedule):
     dae = small(learning_rate_schedule=schedule, learning_rate=0.01, batch_size=8).fit(X)
     rate = dae.net_.optimizer_.param_groups[0]["lr"]
     assert rate == 0.01 if schedule == "constant" else 0 < rate < 0.001
@@ -68,12 +68,12 @@ def test_the_loss_curve_has_an_entry_for_each_epoch(X):
 
 @pytest.mark.slow
 def test_automatic_epochs_make_as_many_steps_for_few_samples_as_for_many(X):
-    few, more = (small(max_epochs="auto").fit(np.tile(X, (k, 1))) for k in (1, 4))
-    assert few.n_iter_ == 500
-    assert few.n_iter_ > more.n_iter_ == 250
+    small_fit, large_fit = (small(max_epochs="auto").fit(np.tile(X, (k, 1))) for k in (1, 4))
+    assert small_fit.n_iter_ == 500
+    assert small_fit.n_iter_ > large_fit.n_iter_ == 250
 
 
-def test_early_stopping_ends_before_the_last_epoch_and_returns_to_the_best_weights(X):
+def test_early_stopping_ends_early_with_the_best_weights(X):
     dae = small(max_epochs=500, early_stopping=True, n_iter_no_change=5, learning_rate=0.02).fit(X)
     assert dae.n_iter_ < 500
     assert len(dae.validation_scores_) == dae.n_iter_
@@ -85,7 +85,7 @@ def test_early_stopping_ends_before_the_last_epoch_and_returns_to_the_best_weigh
     assert dae.n_iter_ == len(dae.validation_scores_)
 
 
-def test_the_statistics_of_validation_rows_are_not_learned_from(X):
+def test_validation_rows_do_not_change_the_scaling(X):
     outlier = X.copy()
     outlier[:40] += 3
     calm = small().fit(X[40:], X_val=X[:40])
@@ -105,7 +105,7 @@ def test_partial_fit_learns_a_little_more_at_each_call(digits):
     assert dae.n_iter_ == 12
 
 
-def test_warm_start_goes_on_where_the_last_fit_ended(X):
+def test_warm_start_continues_the_last_fit(X):
     cold = small(max_epochs=30).fit(X)
     first = cold.loss_curve_[0]
     assert cold.fit(X).loss_curve_[0] == first
@@ -118,7 +118,7 @@ def test_warm_start_goes_on_where_the_last_fit_ended(X):
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("done", [1, 4, 7])
-def test_a_fit_that_goes_on_has_the_learning_rates_of_one_run(X, schedule, done):
+def test_a_continued_fit_has_the_learning_rates_of_one_run(X, schedule, done):
     parameters = {"batch_size": 20, "learning_rate_schedule": schedule, "max_epochs": 8}
     whole = small(**parameters).fit(X)
     rest = small(**{**parameters, "max_epochs": done}).fit(X)
@@ -128,7 +128,7 @@ def test_a_fit_that_goes_on_has_the_learning_rates_of_one_run(X, schedule, done)
 
 
 @pytest.mark.parametrize("max_epochs", [3, 2, "auto"])
-def test_a_fit_that_has_all_its_epochs_says_so_and_learns_nothing(X, max_epochs):
+def test_a_complete_fit_warns_and_is_not_continued(X, max_epochs):
     dae = small(max_epochs=3 if max_epochs != "auto" else "auto", warm_start=True, batch_size=1).fit(X)
     before, done = dae.predict(X), dae.n_iter_
     with pytest.warns(UserWarning, match=rf"{done} are done\. Raise max_epochs to more than {done}"):
@@ -142,27 +142,27 @@ EARLY = {"early_stopping": True, "n_iter_no_change": 12, "learning_rate": 0.05, 
 
 @pytest.fixture
 def stopped(X):
-    """Return a fit that stopped early, and what it was after each epoch."""
+    """Return a fit that stopped early, and its copies after each epoch."""
     copies = []
     dae = small(**EARLY, callbacks=[lambda estimator, epoch: copies.append(estimator)])
     return dae.set_params(learning_rate_schedule="constant").fit(X), copies
 
 
-def test_early_stopping_that_is_resumed_remembers_the_best_weights(X, stopped, tmp_path):
+def test_resumed_early_stopping_keeps_the_best_weights(X, stopped, tmp_path):
     whole, copies = stopped
     losses = [epoch["valid_loss"] for epoch in whole.net_.history]
     best = int(np.argmin(losses))
     assert best + 3 < whole.n_iter_ < 60
-    save(copies[-2].set_params(callbacks=None), tmp_path / "broken off")
-    broken_off = load(tmp_path / "broken off")
-    assert broken_off.n_iter_ == whole.n_iter_ - 1  # long after the best epoch
-    broken_off.set_params(warm_start=True).fit(X)
-    assert whole.n_iter_ <= broken_off.n_iter_ < 60
-    if min(epoch["valid_loss"] for epoch in broken_off.net_.history) == losses[best]:
-        np.testing.assert_array_equal(broken_off.predict(X), whole.predict(X))
+    save(copies[-2].set_params(callbacks=None), tmp_path / "resumed")
+    resumed = load(tmp_path / "resumed")
+    assert resumed.n_iter_ == whole.n_iter_ - 1  # long after the best epoch
+    resumed.set_params(warm_start=True).fit(X)
+    assert whole.n_iter_ <= resumed.n_iter_ < 60
+    if min(epoch["valid_loss"] for epoch in resumed.net_.history) == losses[best]:
+        np.testing.assert_array_equal(resumed.predict(X), whole.predict(X))
 
 
-def test_a_fit_that_stopped_early_is_over_until_it_is_measured_otherwise(X, stopped):
+def test_a_fit_that_stopped_early_continues_only_with_other_validation_rows(X, stopped):
     whole, _ = stopped
     before, done = whole.predict(X), whole.n_iter_
     whole.set_params(warm_start=True, callbacks=None)
@@ -170,7 +170,8 @@ def test_a_fit_that_stopped_early_is_over_until_it_is_measured_otherwise(X, stop
         whole.fit(X)
     np.testing.assert_array_equal(whole.predict(X), before)
     other = np.random.default_rng(5).random((20, 6))
-    whole.set_params(max_epochs=done + 2).fit(X, X_val=other)  # these losses are no better or worse
+    # Losses on other samples do not compare with the earlier ones.
+    whole.set_params(max_epochs=done + 2).fit(X, X_val=other)
     assert whole.n_iter_ == done + 2
 
 
@@ -194,10 +195,10 @@ def test_units_and_offsets_make_no_difference(digits):
     assert results[0] == pytest.approx(results[1], abs=0.1)
 
 
-def test_columns_of_very_different_units_are_both_denoised():
+def test_columns_of_very_different_units_are_all_denoised():
     rng = np.random.default_rng(0)
     t = rng.normal(size=(500, 1))
-    X = np.hstack([t, -t, t + 1, 1e6 * t, 2e6 * t])  # one thing seen five times
+    X = np.hstack([t, -t, t + 1, 1e6 * t, 2e6 * t])  # one quantity in five columns
     noise = GaussianNoiser(0.5, scale="std")
     dae = small(noise=noise, max_epochs=60).fit(X)
     noisy = X + 0.5 * X.std(axis=0) * rng.normal(size=X.shape)
@@ -212,7 +213,7 @@ def test_constant_and_near_constant_columns_do_no_harm(digits):
         extra = np.zeros((len(X), 4))
         extra[:, 1] = 5 + 1e-9 * rng.normal(size=len(X))
         extra[:, 2] = -1e9
-        extra[0, 3] = 1e-3  # a column that is zero but for one sample
+        extra[0, 3] = 1e-3  # zero in all other samples
         return np.hstack([X, extra])
 
     dae = DenoisingAutoencoder(noise=None, max_epochs=20, random_state=0)
@@ -222,13 +223,15 @@ def test_constant_and_near_constant_columns_do_no_harm(digits):
     np.testing.assert_allclose(wide[:, 64:67], [[0, 5, -1e9]] * len(wide), rtol=1e-6, atol=1e-12)
 
     spiked = widen(digits.test)
-    spiked[:, 64:67] += 0.1  # what was constant in training is not any more
+    # Features that were constant in training.
+    spiked[:, 64:67] += 0.1
     assert digits.decibels(dae.predict(spiked)[:, :64]) > digits.decibels(plain) - 0.5
-    spiked[:, 67] += 0.1  # a hundred times what training saw
+    # A hundred times the largest value of the training.
+    spiked[:, 67] += 0.1
     assert digits.decibels(dae.predict(spiked)[:, :64]) > 12
 
 
-def test_one_wild_value_spoils_a_sample_but_little(digits):
+def test_an_outlier_hardly_affects_other_features(digits):
     dae = DenoisingAutoencoder(noise=GaussianNoiser(0.25), max_epochs=20, random_state=0).fit(digits.train)
     wild = digits.test.copy()
     wild[:, 20] = 1e6
@@ -238,7 +241,7 @@ def test_one_wild_value_spoils_a_sample_but_little(digits):
 
 
 class Interrupt(GaussianNoiser):
-    """A noiser during whose work, after so many batches, the user presses Ctrl-C."""
+    """A noiser that raises KeyboardInterrupt after a number of batches."""
 
     def __init__(self, noise_factor=0.1, *, batches=10, random_state=None):
         super().__init__(noise_factor, random_state=random_state)
@@ -276,17 +279,18 @@ def test_an_interruption_restores_the_best_weights(X):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
-def test_control_c_ends_a_search_in_place_of_crowning_the_interrupted_fit(X):
+def test_control_c_ends_a_search_without_a_result(X):
     dae = small(max_epochs=100_000)
     search = GridSearchCV(dae, {"latent_dim": [2, 4]}, cv=2)
     pressed = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
+    # Shells ignore the signal in background processes.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         pressed.start()
         with pytest.raises(KeyboardInterrupt):
             search.fit(X)
     finally:
-        signal.signal(signal.SIGINT, usual)
+        signal.signal(signal.SIGINT, previous)
     assert not hasattr(search, "best_params_")
 
 
@@ -297,19 +301,19 @@ def test_progress_is_one_line_that_updates(X, capsys):
     assert captured.err.count("\n") == 1
     last = captured.err.rstrip().split("\r")[-1]
     assert len(last) <= 80
-    for shown in ("epoch 3/3", "00:00 left", "loss=", "val_loss=", "val_psnr=", "dB"):
-        assert shown in last
+    for text in ("epoch 3/3", "00:00 left", "loss=", "val_loss=", "val_psnr=", "dB"):
+        assert text in last
     small().fit(X)
     assert capsys.readouterr() == ("", "")
 
 
-def test_progress_shows_the_psnr_of_the_training_rows_where_none_are_held_out(X, capsys):
+def test_progress_shows_the_training_psnr_without_validation(X, capsys):
     small(verbose=1).fit(X)
     assert " psnr=" in capsys.readouterr().err
 
 
 class Residual(nn.Module):
-    """A user's network, with dropout, that draws from torch's global state."""
+    """A network of a user with dropout, which draws from the global state of torch."""
 
     def __init__(self, input_shape, latent_dim):
         super().__init__()
@@ -325,7 +329,7 @@ def build_residual(input_shape, latent_dim):
 
 
 @pytest.mark.parametrize("network", [Residual, build_residual])
-def test_a_network_of_ones_own(digits, network):
+def test_networks_of_users(digits, network):
     torch.manual_seed(1)
     state = torch.get_rng_state()
     settings = {"noise": GaussianNoiser(0.25), "latent_dim": 64, "max_epochs": 15, "random_state": 0}
@@ -353,7 +357,7 @@ def test_the_spec_can_be_searched(X):
     assert search.best_params_["network__hidden_layer_sizes"] in [(4,), (64,)]
 
 
-def test_halves_make_the_whole(X):
+def test_encoder_and_decoder_make_the_network(X):
     dae = small(output="latent").fit(X)
     Z = dae.transform(X)
     assert Z.shape == (80, 8)
@@ -369,8 +373,8 @@ def test_activations_are_those_of_all_hidden_layers(X):
     np.testing.assert_array_equal(dae.transform(X)[:, 32:40], dae.set_params(output="latent").transform(X))
 
 
-def test_a_fit_takes_no_time_to_speak_of_from_its_caller():
+def test_a_fit_leaves_no_threads_behind():
     before = threading.active_count()
     small().fit(np.random.default_rng(0).random((30, 3)))
     time.sleep(0)
-    assert threading.active_count() == before  # no thread is left behind
+    assert threading.active_count() == before

@@ -1,4 +1,4 @@
-"""Copies of an estimator, on this machine and on another."""
+"""Copies of an estimator: pickles, clones, and pickles of another machine."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ def test_copies_predict_the_same_bits(X, fitted, duplicate):
 
 
 @pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
-def test_copies_go_on_learning_as_the_original_would(X, fitted, duplicate):
+def test_copies_continue_as_the_original_does(X, fitted, duplicate):
     twin = duplicate(fitted)
     np.testing.assert_array_equal(twin.partial_fit(X).predict(X), fitted.partial_fit(X).predict(X))
 
 
-def test_going_on_with_a_copy_leaves_the_original(X, fitted):
+def test_continuing_a_copy_leaves_the_original_unchanged(X, fitted):
     before = fitted.predict(X)
     copy.copy(fitted).partial_fit(X)
     np.testing.assert_array_equal(fitted.predict(X), before)
 
 
-def test_a_clone_is_unfitted_and_has_parameters_of_its_own(fitted):
+def test_a_clone_is_unfitted_with_separate_parameters(fitted):
     twin = clone(fitted)
     with pytest.raises(NotFittedError):
         twin.predict(np.zeros((2, 5)))
@@ -89,7 +89,7 @@ def test_a_frozen_estimator_is_not_fitted_again(X, fitted):
 
 
 def test_a_pickle_from_a_gpu_loads_on_a_cpu(X, fitted, monkeypatch):
-    """Storages are tagged as a CUDA machine tags its own, which no CPU machine can put back."""
+    """Storages are tagged as on a CUDA machine, which a CPU machine cannot restore."""
     if torch.cuda.is_available():
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     expected = fitted.predict(X)

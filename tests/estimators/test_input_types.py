@@ -1,4 +1,4 @@
-"""What comes in and what goes out: precision, names, frames, integers, images."""
+"""Types of input and output: precision, names, frames, integers, images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_precision_follows_the_input(X, output, given, expected):
     Z = (10 * X).astype(given)
     dae = small(output=output).fit(Z)
     assert dae.transform(Z).dtype == dae.predict(Z).dtype == expected
-    assert dae.net_.module_(torch.zeros(1, 5)).dtype == torch.float32  # the weights stay single
+    assert dae.net_.module_(torch.zeros(1, 5)).dtype == torch.float32  # weights in single precision
 
 
 def test_precision_may_differ_between_fit_and_predict(X):
@@ -56,7 +56,7 @@ def test_double_precision_is_kept_far_from_zero(X):
     assert np.mean((dae.predict(X) - X) ** 2) < np.var(X)
 
 
-def test_integers_are_the_same_numbers_as_floats(X):
+def test_integers_give_the_result_of_floats(X):
     pixels = (255 * X).astype(np.uint8)
     dae = small().fit(pixels)
     np.testing.assert_array_equal(dae.predict(pixels), dae.predict(pixels.astype(np.float32)))
@@ -99,7 +99,7 @@ def test_frames_that_pass_a_noiser_keep_their_names(X):
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (6, 4, 1), (6, 4, 3)])
-def test_stacks_of_images_and_flat_rows_are_the_same(shape):
+def test_stacks_of_images_and_flat_rows_give_the_same_result(shape):
     images = np.random.default_rng(0).random((30, *shape))
     flat = images.reshape(30, -1)
     a, b = small().fit(images), small(image_shape=shape).fit(flat)
@@ -111,7 +111,7 @@ def test_stacks_of_images_and_flat_rows_are_the_same(shape):
     assert a.inverse_transform(a.transform(images)).shape == images.shape
 
 
-def test_channels_of_images_are_scaled_apart():
+def test_channels_of_images_are_scaled_separately():
     rng = np.random.default_rng(0)
     images = rng.random((60, 4, 4, 2)) * [1, 1000] + [0, 5000]
     dae = small(noise=None, max_epochs=150).fit(images)

@@ -1,4 +1,4 @@
-"""What cannot be used is refused at the door, with words that say what was expected and what to do."""
+"""Invalid input is refused with the expectation and a remedy in the message."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_samples_with_too_many_axes_or_too_few(X):
 
 
 @pytest.mark.parametrize("noise", [np.random.default_rng(0).normal, [GaussianNoiser()], (0.1, 0.2, 0.3)])
-def test_noise_that_is_no_noiser(X, noise):
+def test_invalid_noise(X, noise):
     with pytest.raises(TypeError, match="Expected a noiser such as GaussianNoiser"):
         small(noise=noise).fit(X)
 
@@ -184,14 +184,14 @@ def test_latent_vectors_of_another_length(X):
         dae.inverse_transform(X)
 
 
-def test_inverse_transform_says_when_it_exists(fitted):
+def test_inverse_transform_exists_for_latent_output_only(fitted):
     assert not hasattr(fitted, "inverse_transform")
     with pytest.raises(AttributeError, match="inverse_transform"):
         fitted.inverse_transform(np.zeros((2, 4)))
 
 
-class NoParts(nn.Module):
-    """A network without halves."""
+class NoCoder(nn.Module):
+    """A network without encoder and decoder."""
 
     def __init__(self, input_shape, latent_dim):
         super().__init__()
@@ -201,14 +201,14 @@ class NoParts(nn.Module):
         return self.layer(x)
 
 
-def test_outputs_that_a_network_does_not_have(X):
-    dae = small(network=NoParts).fit(X)
+def test_outputs_that_a_network_lacks(X):
+    dae = small(network=NoCoder).fit(X)
     assert dae.predict(X).shape == X.shape
-    with pytest.raises(AttributeError, match="NoParts lacks"):
+    with pytest.raises(AttributeError, match="NoCoder lacks"):
         _ = dae.encoder_
     for output in ("latent", "activations"):
         with pytest.raises(AttributeError, match=f"output='{output}' needs a network with the part"):
-            small(network=NoParts, output=output).fit(X)
+            small(network=NoCoder, output=output).fit(X)
 
 
 @pytest.mark.parametrize(
@@ -223,12 +223,12 @@ def test_networks_that_do_not_keep_the_shape(X, network, error, message):
         small(network=network).fit(X)
 
 
-def test_a_rate_that_makes_training_diverge_is_named(X):
+def test_a_diverged_training_names_the_learning_rate(X):
     with pytest.raises(TrainingDivergedError, match="Lower learning_rate"):
         small(optimizer="sgd", learning_rate=1e9, max_epochs=50).fit(X)
 
 
-def test_a_fit_that_fails_leaves_the_estimator_as_it_was(X, fitted):
+def test_a_failed_fit_leaves_the_estimator_unchanged(X, fitted):
     before = fitted.predict(X)
     for bad in (X[:1], np.full_like(X, np.nan)):
         with pytest.raises(ValueError, match=r"1 sample|NaN"):
@@ -242,7 +242,7 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was(X, fitted):
     assert fitted.n_features_in_ == 5
 
 
-def test_a_partial_fit_that_diverges_leaves_the_estimator_as_it_was(X):
+def test_a_diverged_partial_fit_leaves_the_estimator_unchanged(X):
     dae = small(optimizer="sgd").partial_fit(X)
     before = dae.predict(X)
     with pytest.raises(TrainingDivergedError):

@@ -1,4 +1,4 @@
-"""Where the clean side comes from, what is corrupted when: each line of the table of meanings."""
+"""Rules of the clean side, and of corruption in training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL = DenseNetwork((32,))
 
 
 def small(**settings):
-    """Return an estimator that trains in a blink."""
+    """Return a small estimator that trains fast."""
     return DenoisingAutoencoder(SMALL, **{"latent_dim": 8, "max_epochs": 3, "random_state": 0} | settings)
 
 
@@ -46,7 +46,7 @@ def test_x_clean_is_the_clean_side_even_if_y_could_be(X):
     assert abs(dae.predict(X).mean() - X.mean()) < 1
 
 
-def test_x_clean_stands_beside_labels(X):
+def test_x_clean_may_come_with_labels(X):
     assert small().fit(X + 0.1, np.arange(60) % 3, X_clean=X).target_source_ == "X_clean"
 
 
@@ -74,12 +74,12 @@ def test_a_y_of_the_shape_of_x_is_the_clean_side(X):
     assert small().fit(X + 0.1, X).target_source_ == "y"
 
 
-def test_labels_are_not_looked_at(X):
+def test_labels_are_ignored(X):
     assert small().fit(X, np.arange(60)).target_source_ == "X"
     assert small().fit(X, np.array(["a", "b"] * 30)).target_source_ == "X"
 
 
-def test_integer_y_of_another_shape_is_not_looked_at(X):
+def test_integer_y_of_another_shape_is_ignored(X):
     assert small().fit(X, np.ones((60, 2), dtype=int)).target_source_ == "X"
 
 
@@ -88,18 +88,18 @@ def test_floating_y_of_another_shape_warns(X):
         assert small().fit(X, np.full((60, 2), 0.5)).target_source_ == "X"
 
 
-def test_one_feature_is_a_label_to_be_predicted():
+def test_y_of_one_feature_is_a_label():
     x = np.random.default_rng(0).normal(size=(60, 1))
     with pytest.warns(CleanTargetWarning, match="one feature"):
         assert small().fit(x, x + 1).target_source_ == "X"
 
 
-def test_zeros_and_ones_beside_other_values_are_labels_and_warn(X):
+def test_binary_y_for_other_x_is_a_label_and_warns(X):
     with pytest.warns(CleanTargetWarning, match="zeros and ones"):
         assert small().fit(X, (X > 0).astype(float)).target_source_ == "X"
 
 
-def test_zeros_and_ones_beside_zeros_and_ones_are_the_clean_side():
+def test_binary_y_for_binary_x_is_the_clean_side():
     bits = np.random.default_rng(0).integers(0, 2, (60, 5))
     assert small().fit(1 - bits, bits).target_source_ == "y"
 
@@ -113,17 +113,17 @@ def test_y_may_be_in_other_units_than_x(digits):
     assert volts.data_range_ == 255
 
 
-# Rule 3: the noiser before ------------------------------------------------------------------------------
+# Rule 3: the output of a noiser ------------------------------------------------------------------------
 
 
-def test_the_output_of_a_noiser_brings_its_clean_source(X):
+def test_the_output_of_a_noiser_carries_its_clean_source(X):
     dae = small().fit(noised(X))
     assert dae.target_source_ == "noiser"
     assert dae.noiser_.noise_factor == 0.3
 
 
 @pytest.mark.parametrize("container", ["default", "pandas", "polars"])
-def test_the_literal_pipeline_learns_the_same_as_the_estimator_alone(X, container):
+def test_a_pipeline_with_a_noiser_equals_the_estimator_with_the_noise(X, container):
     pipe = Pipeline([("noise", GaussianNoiser(0.3)), ("dae", small())]).set_output(transform=container)
     alone = small(noise=GaussianNoiser(0.3)).fit(X)
     for fitted in (pipe.fit(X), sklearn.clone(pipe).fit(X, X)):
@@ -131,11 +131,11 @@ def test_the_literal_pipeline_learns_the_same_as_the_estimator_alone(X, containe
         np.testing.assert_array_equal(fitted.predict(X), alone.predict(X))
 
 
-def test_the_pipeline_learns_the_same_from_a_cache(X, tmp_path):
+def test_a_cached_pipeline_gives_the_same_fit(X, tmp_path):
     memory = joblib.Memory(tmp_path, verbose=0)
     for container in ("default", "pandas"):
         results = []
-        for _ in range(2):  # the second time the noised data come from the cache
+        for _ in range(2):  # from the cache in the second run
             pipe = Pipeline([("noise", GaussianNoiser(0.3, random_state=0)), ("dae", small())], memory=memory)
             pipe.set_output(transform=container).fit(X)
             assert pipe[-1].target_source_ == "noiser"
@@ -143,13 +143,13 @@ def test_the_pipeline_learns_the_same_from_a_cache(X, tmp_path):
         np.testing.assert_array_equal(*results)
 
 
-def test_noised_data_as_x_and_y_count_as_noised_data(X):
+def test_noised_data_as_x_and_y_are_noised_data(X):
     Z = noised(X)
     assert small().fit(Z, Z).target_source_ == "noiser"
 
 
-def test_a_real_clean_side_comes_before_the_carried_one(X):
-    with pytest.warns(CleanTargetWarning, match="knows its clean side, but y is another one"):
+def test_a_given_clean_side_replaces_the_carried_one(X):
+    with pytest.warns(CleanTargetWarning, match="carries its clean side, but y is another one"):
         assert small().fit(noised(X), X + 1).target_source_ == "y"
     assert small().fit(noised(X), X_clean=X).target_source_ == "X_clean"
 
@@ -164,7 +164,7 @@ def edit(Z):
     [edit, lambda Z: Z[::-1], lambda Z: Z[:50], lambda Z: Z[:, ::-1], lambda Z: Z * 2],
     ids=["edited in place", "shuffled", "sliced", "columns reordered", "computed with"],
 )
-def test_noised_data_that_were_changed_are_noticed(X, change):
+def test_changed_noised_data_are_refused(X, change):
     with pytest.raises(ValueError, match="X_clean="):
         small().fit(change(noised(X)))
 
@@ -180,17 +180,17 @@ def test_noised_data_that_were_changed_are_noticed(X, change):
     ],
     ids=["edited", "shuffled", "sliced", "columns reordered", "computed with"],
 )
-def test_noised_frames_that_were_changed_are_noticed(X, change):
+def test_changed_noised_frames_are_refused(X, change):
     Z = GaussianNoiser(0.3, random_state=0).set_output(transform="pandas").fit_transform(X)
     with pytest.raises(ValueError, match="X_clean="):
         small().fit(change(Z))
 
 
-def test_copies_of_noised_data_are_as_good(X):
+def test_copies_of_noised_data_carry_the_source(X):
     assert small().fit(noised(X).copy()).target_source_ == "noiser"
 
 
-def test_plain_arrays_of_noised_data_count_as_clean(X):
+def test_plain_arrays_of_noised_data_are_clean_data(X):
     noisy = np.asarray(noised(X))
     with pytest.warns(CleanTargetWarning, match="X holds the noise of GaussianNoiser"):
         assert small().fit(noisy).target_source_ == "X"
@@ -202,7 +202,7 @@ def test_noised_data_cannot_be_the_clean_side(X):
         small().fit(X, X_clean=noised(X))
 
 
-# Rule 4: X ----------------------------------------------------------------------------------------------
+# Rule 4: X ---------------------------------------------------------------------------------------------
 
 
 def test_x_alone_is_clean(X):
@@ -211,7 +211,7 @@ def test_x_alone_is_clean(X):
     assert dae.noiser_.scale == "std"
 
 
-def test_y_that_equals_x_carries_no_noise(X):
+def test_y_that_equals_x_is_ignored(X):
     assert small().fit(X, X.copy()).target_source_ == "X"
     assert small(noise=GaussianNoiser(0.3)).fit(X, X).target_source_ == "X"
 
@@ -229,7 +229,7 @@ def test_no_noise_trains_a_plain_autoencoder(X):
     assert dae.target_source_ == "X"
 
 
-def test_the_default_noise_of_images_is_that_of_all_pixels_alike(digits):
+def test_the_default_noise_of_images_is_relative_to_all_pixels(digits):
     for settings, samples in (
         ({"image_shape": (8, 8)}, digits.train),
         ({}, digits.train.reshape(-1, 8, 8)),
@@ -250,7 +250,7 @@ def test_noise_given_twice_is_refused(X, noise):
             fit(small(noise=noise))
 
 
-# Noisers corrupt in training only -----------------------------------------------------------------------
+# Noisers corrupt in training only ----------------------------------------------------------------------
 
 
 def test_predicting_through_the_pipeline_adds_no_noise(X):
@@ -259,21 +259,21 @@ def test_predicting_through_the_pipeline_adds_no_noise(X):
     np.testing.assert_array_equal(pipe.transform(X), pipe[-1].transform(X))
 
 
-def test_fit_transform_denoises_noisy_rows_and_transform_those_it_is_given(X):
+def test_fit_transform_denoises_the_noisy_rows_of_the_noiser(X):
     pipe = Pipeline([("noise", GaussianNoiser(0.3, random_state=0)), ("dae", small())])
     trained_on = pipe.fit_transform(X)
     np.testing.assert_array_equal(trained_on, pipe[-1].transform(np.asarray(noised(X))))
     assert not np.array_equal(trained_on, pipe.transform(X))
 
 
-def test_a_classifier_at_the_end_trains_with_labels(X):
+def test_a_classifier_at_the_end_gets_the_labels(X):
     y = (X[:, 0] > 0).astype(int)
     pipe = Pipeline([("noise", GaussianNoiser(0.3)), ("dae", small()), ("clf", LogisticRegression())])
     assert pipe.fit(X, y).predict(X).shape == (60,)
     assert pipe[1].target_source_ == "noiser"
 
 
-def test_scalers_stand_before_the_noiser(X):
+def test_a_scaler_may_come_before_the_noiser(X):
     pipe = Pipeline([("scale", MinMaxScaler()), ("noise", GaussianNoiser(0.1)), ("dae", small())]).fit(X)
     assert pipe[-1].target_source_ == "noiser"
     assert pipe[-1].data_range_ == pytest.approx(1)
@@ -293,11 +293,11 @@ def test_routed_clean_data_pass_through_the_earlier_steps(X):
             pipe.fit(X + 0.1, np.arange(60), X_clean=X)
 
 
-# Searches and scores ------------------------------------------------------------------------------------
+# Searches and scores -----------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_the_source_survives_the_processes_of_a_search(digits):
+def test_the_source_is_kept_in_processes_of_a_search(digits):
     pipe = Pipeline(
         [("noise", GaussianNoiser()), ("dae", DenoisingAutoencoder(max_epochs=8, random_state=0))]
     )
@@ -310,7 +310,7 @@ def test_the_source_survives_the_processes_of_a_search(digits):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0.25, 0.6])
-def test_a_search_over_noise_picks_the_noise_that_it_is_scored_on(digits, sigma):
+def test_a_search_over_noise_selects_the_noise_of_the_scorer(digits, sigma):
     pipe = Pipeline(
         [("noise", GaussianNoiser()), ("dae", DenoisingAutoencoder(max_epochs=25, random_state=0))]
     )
@@ -330,13 +330,14 @@ def test_score_on_clean_data_adds_the_same_noise_for_every_candidate(X):
     candidates = [small().fit(X), small(noise=GaussianNoiser(0.05, scale="std")).fit(X, X)]
     assert candidates[0].score(X) == candidates[0].score(X, X) == candidates[0].score(X, np.arange(60))
     identity = candidates[1]
-    identity.predict = lambda noisy: noisy  # what is left of the score is the noise
+    # The score of the noise alone.
+    identity.predict = lambda noisy: noisy
     weakest = identity.score(X)
     candidates[0].predict = identity.predict
     assert candidates[0].score(X) == weakest
 
 
-def test_score_knows_the_clean_side_of_noised_data(X):
+def test_score_uses_the_clean_source_of_noised_data(X):
     dae = small().fit(X)
     assert dae.score(noised(X)) == dae.score(np.asarray(noised(X)), X)
 
@@ -362,7 +363,7 @@ def test_the_data_range_is_that_of_small_integer_types_or_of_the_data(X):
     assert small(max_epochs=1).fit(X, X_clean=pixels.astype("uint8")).data_range_ == 255
 
 
-# Validation rows ----------------------------------------------------------------------------------------
+# Validation rows ---------------------------------------------------------------------------------------
 
 
 def test_validation_data_without_a_clean_side_are_clean_and_corrupted_once(X):
@@ -376,7 +377,7 @@ def test_validation_pairs_are_used_as_given(X):
     assert dae.validation_scores_[-1] == pytest.approx(dae.score(X[:20] + 0.1, X[:20]), abs=1e-3)
 
 
-def test_validation_pairs_meet_no_further_noise(X):
+def test_validation_pairs_get_no_further_noise(X):
     dae = small(noise=GaussianNoiser(5.0)).fit(X, X_val=X[:20] + 0.1, X_clean_val=X[:20])
     assert dae.validation_scores_[-1] == pytest.approx(dae.score(X[:20] + 0.1, X[:20]), abs=1e-3)
 
