@@ -17,5 +17,5 @@ def _byte_format() -> ByteFormat:
     return _files
 
 
-# Persistence imports all estimators, so that they cannot import it; the package's root is above both.
+# Estimators cannot import the module that saves them, because it imports them all. The root is above both.
 set_byte_format(_byte_format)

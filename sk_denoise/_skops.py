@@ -14,10 +14,10 @@ KEY = "sk_denoise_file"
 
 
 class ByteFormat(Protocol):
-    """Module that converts estimators to bytes and back."""
+    """A module that turns estimators into bytes and back."""
 
     def to_bytes(self, estimator: Any) -> bytes:
-        """Return the bytes of a file with an estimator."""
+        """Return an estimator as the bytes of a file."""
         ...
 
     def from_bytes(self, data: bytes) -> Any:
@@ -25,7 +25,6 @@ class ByteFormat(Protocol):
         ...
 
 
-# A list, whose content take_bytes_from replaces.
 _byte_format: list[Callable[[], ByteFormat]] = []
 
 
@@ -83,6 +82,5 @@ def state_in_bytes(kind: type[T]) -> type[T]:
             )
         self.__dict__ = loaded.__dict__
 
-    # A base class with these methods would be one more in every method resolution order.
     inherited.__reduce_ex__, inherited.__getstate__, inherited.__setstate__ = reduce_ex, getstate, setstate
     return kind

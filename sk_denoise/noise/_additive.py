@@ -51,8 +51,8 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
         "scale": [StrOptions({"absolute", "std"})],
         "clip": [tuple, list, None],
     }
-    # Function that adds the noise; a static method, so that it is not bound to the instance.
     _fitted_schema: ClassVar[dict[str, Rule]] = {"scale_": ENTRY_NUMBERS}
+    # Function that adds the noise; a static method, so that it is not bound to the instance.
     _add: ClassVar[Any]
     scale_: NDArray[Any]
 
