@@ -2,9 +2,9 @@
 
 import lazy_loader
 
+from sk_denoise._package import __version__ as __version__
 from sk_denoise._registry import public_names
 from sk_denoise._skops import ByteFormat, set_byte_format
-from sk_denoise._version import __version__ as __version__
 
 # Names load at their first use (SPEC 1), so that the import of the package costs nothing. The registry lists
 # them. Type checkers run no code, so .ci/stub.py writes the names into __init__.pyi.

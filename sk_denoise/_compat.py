@@ -248,7 +248,7 @@ class FitTasks:
 
 
 def without_callbacks(estimator: T) -> T:
-    """Return an without_fitted_state copy without callbacks."""
+    """Return an unfitted copy without callbacks."""
     twin: T = clone(estimator)
     # scikit-learn's clones share the callbacks of the original.
     vars(twin).pop("_skl_callbacks", None)

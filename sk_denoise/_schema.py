@@ -86,7 +86,7 @@ def fitted_schema(kind: type[Any]) -> dict[str, Rule]:
 
 def check_fitted_state(estimator: Any, schema: Mapping[str, Rule]) -> None:
     """Refuse fitted attributes that break a rule, and missing ones."""
-    # An without_fitted_state estimator has none of them.
+    # An unfitted estimator has none of them.
     fitted = vars(estimator).keys() & schema.keys()
     if not fitted:
         return

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._extras import require_extra
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
+from sk_denoise._package import require_extra
 from sk_denoise._validation import (
     Noiser,
     check_noiser,

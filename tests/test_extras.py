@@ -23,7 +23,7 @@ from sk_denoise import (
     WaveletDenoiser,
     compare_denoisers,
 )
-from sk_denoise._extras import EXTRAS, INSTALLED_AS
+from sk_denoise._package import EXTRAS, INSTALLED_AS
 from sk_denoise.app import run
 from sk_denoise.datasets import ImageFolder, load_images
 from sk_denoise.io import image_size, read_image, write_image

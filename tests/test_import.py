@@ -65,7 +65,7 @@ CUSTOMERS = ("app", "cli", "_demo")  # they are written as users could write the
 # The names of everything, without torch, which help must not wait for
 OPEN_TO_CUSTOMERS = {
     "sk_denoise: __version__",
-    "sk_denoise._extras: _extras",
+    "sk_denoise._package: _package",
     "sk_denoise._intensity: _intensity",
     "sk_denoise._registry: _registry",
 }

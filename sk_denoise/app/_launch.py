@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from sk_denoise._extras import require_extra
+from sk_denoise._package import require_extra
 
 __all__ = ["Settings", "run"]
 

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Sequence
 from importlib import import_module
 
-from sk_denoise._extras import require_extra
+from sk_denoise._package import require_extra
 
 require_extra("The command line", "cli")
 

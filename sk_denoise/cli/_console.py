@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import click
 
-from sk_denoise._extras import require_extra
+from sk_denoise._package import require_extra
 from sk_denoise.exceptions import MissingExtraError
 
 __all__ = [

@@ -16,7 +16,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from sk_denoise._extras import require_extra
+from sk_denoise._package import require_extra
 from sk_denoise._random import root_seed, stream
 from sk_denoise._validation import check_choice, check_fraction, check_integer, warn_user
 from sk_denoise.exceptions import SkippedImageWarning, UnreadableImageError

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from sk_denoise._clean_source import warn_of_lost_source
 from sk_denoise._compat import SampleTransformer, keeps_array_type
-from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._random import stream
 from sk_denoise._schema import IMAGE_SHAPE, POSITIVE_NUMBER, Rule
 from sk_denoise._validation import (

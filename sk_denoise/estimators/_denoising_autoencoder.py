@@ -36,12 +36,11 @@ from sk_denoise._validation import (
     warn_of_single_image,
 )
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._fitted_state import SAMPLE_PREPARATION
 from sk_denoise.estimators._image_inputs import refuse_noiser_output
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import AutoencoderFactory
 from sk_denoise.estimators._pairs import Pair
-from sk_denoise.estimators._preparation import run_in_chunks
+from sk_denoise.estimators._preparation import SAMPLE_PREPARATION, run_in_chunks
 from sk_denoise.estimators._training_data import ArrayData, PatchData
 from sk_denoise.preprocessing import Augmentation
 from sk_denoise.training import auto_batch_size, auto_epochs

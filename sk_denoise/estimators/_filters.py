@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_denoise._extras import require_extra
+from sk_denoise._package import require_extra
 from sk_denoise._validation import Interval, check_one_of
 from sk_denoise.estimators._filter_base import IMAGE_SHAPE, NOISE_LEVEL, ClassicalDenoiser, Images, check_odd
 

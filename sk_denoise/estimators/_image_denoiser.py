@@ -16,9 +16,9 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from sk_denoise._clean_source import warn_of_lost_source
 from sk_denoise._compat import keeps_array_type, with_callbacks
 from sk_denoise._intensity import UNIT, IntensityRange
-from sk_denoise._noise_traces import warn_of_lost_source
 from sk_denoise._random import stream
 from sk_denoise._resources import Cost
 from sk_denoise._schema import NONNEGATIVE_NUMBER, Rule, is_shape
@@ -37,7 +37,6 @@ from sk_denoise._validation import (
     warn_user,
 )
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._fitted_state import IMAGE_PREPARATION, NOISE_LEVELS
 from sk_denoise.estimators._image_inputs import (
     ImageList,
     convert_tensor_stack,
@@ -52,6 +51,7 @@ from sk_denoise.estimators._image_inputs import (
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import ImageNetworkFactory
 from sk_denoise.estimators._pairs import Pair
+from sk_denoise.estimators._preparation import IMAGE_PREPARATION, NOISE_LEVELS
 from sk_denoise.estimators._tiled_prediction import TiledPredictor
 from sk_denoise.estimators._training_data import ArrayData, PatchData, TrainingData
 from sk_denoise.estimators._training_domain import (

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_denoise._noise_traces import warn_of_lost_source
+from sk_denoise._clean_source import warn_of_lost_source
 from sk_denoise._validation import (
     as_float_array,
     as_image_array,

@@ -37,7 +37,13 @@ from sk_denoise._validation import (
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._base import BaseDenoiser
-from sk_denoise.estimators._batch_transforms import (
+from sk_denoise.estimators._network_factory import NetworkFactory
+from sk_denoise.estimators._network_summary import NetworkSummary, append_summary_html, summarize_estimator
+from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
+from sk_denoise.estimators._preparation import BEST_WEIGHTS, JUDGEMENT, UNITS, Preparation
+from sk_denoise.estimators._training_data import (
+    ArrayData,
+    TrainingData,
     build_batch_source,
     build_batch_transform,
     check_augmentation,
@@ -45,12 +51,6 @@ from sk_denoise.estimators._batch_transforms import (
     check_image_loss,
     check_weighted_loss,
 )
-from sk_denoise.estimators._fitted_state import BEST_WEIGHTS, JUDGEMENT, UNITS
-from sk_denoise.estimators._network_factory import NetworkFactory
-from sk_denoise.estimators._network_summary import NetworkSummary, append_summary_html, summarize_estimator
-from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
-from sk_denoise.estimators._preparation import Preparation
-from sk_denoise.estimators._training_data import ArrayData, TrainingData
 from sk_denoise.metrics import psnr_of_mse
 from sk_denoise.networks import SeededModule
 from sk_denoise.training import (

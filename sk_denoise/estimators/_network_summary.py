@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
-from sk_denoise._extras import require_extra
+from sk_denoise._package import require_extra
 from sk_denoise._resources import Usage, usage_by_layer
 from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.training import check_loss

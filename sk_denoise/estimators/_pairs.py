@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
+from sk_denoise._clean_source import warn_of_lost_source, warn_of_missed_step
 from sk_denoise._intensity import IntensityRange
-from sk_denoise._noise_traces import warn_of_lost_source, warn_of_missed_step
 from sk_denoise._scaling import subsample
 from sk_denoise._schema import Rule, one_of
 from sk_denoise._validation import (

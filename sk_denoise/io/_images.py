@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise._extras import require_extra
 from sk_denoise._intensity import has_alpha
+from sk_denoise._package import require_extra
 from sk_denoise.exceptions import UnreadableImageError
 from sk_denoise.io._atomic import replace_file, resolve_destination
 from sk_denoise.io._colors import apply_orientation, to_gray, to_rgb

@@ -15,9 +15,15 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._clean_source import CleanSource, attach_source, carried_source, fingerprint_of
+from sk_denoise._clean_source import (
+    CleanSource,
+    attach_source,
+    carried_source,
+    fingerprint_of,
+    remember_noise,
+    warn_of_lost_source,
+)
 from sk_denoise._compat import SampleTransformer, as_one_task, keeps_array_type, without_callbacks
-from sk_denoise._noise_traces import remember_noise, warn_of_lost_source
 from sk_denoise._random import root_seed, stream
 from sk_denoise._registry import NOISES, LazyTable
 from sk_denoise._resources import threads_for_entries

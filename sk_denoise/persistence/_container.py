@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 
-from sk_denoise._version import __version__
+from sk_denoise._package import __version__
 
 __all__ = ["DTYPES", "FileContents", "StoredArray", "open_file", "pack_file", "parse_json", "read_contents"]
 

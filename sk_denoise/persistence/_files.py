@@ -14,7 +14,7 @@ import numpy as np
 import sklearn
 import torch
 
-from sk_denoise._version import __version__
+from sk_denoise._package import __version__
 from sk_denoise.io import IMAGE_SUFFIXES
 from sk_denoise.io._atomic import check_path, replace_file, resolve_destination
 from sk_denoise.persistence._container import (
@@ -56,7 +56,7 @@ KNOWN_SUFFIXES: dict[str, str] = {
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
-    """Save a fitted or without_fitted_state estimator to a file.
+    """Save a fitted or unfitted estimator to a file.
 
     The file holds parameters, fitted state, the state of the optimizer and the history: the loaded estimator
     predicts, scores and goes on learning as this one would. It is a safetensors file with a checksum and

@@ -158,7 +158,7 @@ class FlatImageModule(nn.Module):
 def _pad_to_stride(x: Tensor, stride: int) -> Tensor:
     """Return images with lower and right margins up to a multiple of the stride.
 
-    As ``sk_denoise.networks._base.pad_by_mirroring``, but for open sizes: pad_by_mirroring if the margins fit
+    As ``sk_denoise.networks._base.pad_by_mirroring``, but for open sizes: mirrored if the margins fit
     into the image, else repeated.
     """
     if stride == 1:

@@ -13,8 +13,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sk_denoise._extras import require_extra
-from sk_denoise._version import __version__
+from sk_denoise._package import __version__, require_extra
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
 from sk_denoise.io._atomic import replace_file, resolve_destination
 from sk_denoise.persistence._files import GRAPH_SUFFIX, check_suffix

@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._extras import require_extra
+from sk_denoise._package import require_extra
 from sk_denoise._validation import as_image_array, check_numbers, name_by_class, refuse_masked
 from sk_denoise.comparison import Samples, as_stack_or_list
 from sk_denoise.metrics._scorers import is_ragged

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from sk_denoise._extras import require_extra
 from sk_denoise._intensity import without_alpha
 from sk_denoise._noise_level import estimate_noise_level
+from sk_denoise._package import require_extra
 from sk_denoise._validation import check_one_of, refuse_channels_first, refuse_masked
 from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.io import read_image, write_image

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from sk_denoise.app._disk_cache import DiskCache
+from sk_denoise.app._service import DiskCache
 
 
 def fill(size):

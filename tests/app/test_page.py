@@ -15,10 +15,9 @@ from streamlit.testing.v1 import AppTest
 import sk_denoise.app
 from sk_denoise import FoldedUNetNetwork, ImageDenoiser
 from sk_denoise.app import _processing, page
-from sk_denoise.app._disk_cache import DiskCache
 from sk_denoise.app._jobs import JobQueue, JobTimeoutError, QueuedJob, QueueFullError
 from sk_denoise.app._processing import NOISE_CHOICES
-from sk_denoise.app._service import SAMPLES, AppService, ExpiredError
+from sk_denoise.app._service import SAMPLES, AppService, DiskCache, ExpiredError
 from sk_denoise.persistence import save
 
 PAGE = Path(sk_denoise.app.__file__).with_name("page.py")

@@ -220,7 +220,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_previous_epoch(folder, model, qu
     write = save
 
     def until_full(denoiser, path):
-        if getattr(denoiser, "n_iter_", 0) == 2:  # an without_fitted_state estimator tries the name first
+        if getattr(denoiser, "n_iter_", 0) == 2:  # an unfitted estimator tries the name first
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), ".0123.tmp")
         write(denoiser, path)
 

@@ -77,7 +77,7 @@ FAST = {"max_epochs": 2, "random_state": 0}
 
 @dataclass(frozen=True)
 class Case:
-    """An without_fitted_state estimator, and training data for it."""
+    """An unfitted estimator, and training data for it."""
 
     estimator: Any
     X: Any

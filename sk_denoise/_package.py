@@ -1,4 +1,4 @@
-"""Extras of the package, and the error for a missing one."""
+"""The version of the package, and the packages that its extras need."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from importlib.util import find_spec
 from sk_denoise.exceptions import MissingExtraError
 
 __all__ = ["EXTRAS", "require_extra"]
+
+__version__ = "0.1.0"
+
 
 IMAGES = ("imagecodecs", "PIL", "tifffile")
 # Modules by the extra of pyproject.toml that installs them; a test compares the two. Every image format needs

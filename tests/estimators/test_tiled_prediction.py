@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sk_denoise._tiling import check_tile_size, iterate_tiles, max_tile_side
+from sk_denoise.estimators._tiled_prediction import check_tile_size, iterate_tiles, max_tile_side
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (5, 40), (64, 64), (65, 130), (200, 3)])
