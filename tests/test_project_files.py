@@ -78,7 +78,7 @@ def test_tables_stand_in_the_files_that_contributors_are_sent_to():
 def test_examples_to_copy_exist():
     text = text_of("CONTRIBUTING.md")
     for path, names in {
-        "sk_denoise/noise/_functions.py": ["add_gaussian"],
+        "sk_denoise/noise/_corruptions.py": ["add_gaussian"],
         "sk_denoise/noise/_additive.py": ["GaussianNoiser"],
         "sk_denoise/noise/_base.py": ["BaseNoiser"],
         "sk_denoise/training/_losses.py": ["charbonnier_loss"],

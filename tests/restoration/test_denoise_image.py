@@ -383,7 +383,10 @@ def test_the_table_of_models_describes_them():
         (np.zeros((4, 4), complex), "hold integers or floats, got complex128"),
         (np.zeros((4, 4), bool), r"got bool .* Convert it, by image.astype\(np.uint8\) \* 255"),
         (np.full((4, 4), np.nan), "NaN or infinity"),
-        (np.zeros((6, 30, 40)), r"1 to 4 channels on its last axis, got shape \(6, 30, 40\). Denoise the images of a stack"),
+        (
+            np.zeros((6, 30, 40)),
+            r"1 to 4 channels on its last axis, got shape \(6, 30, 40\)\. Denoise the images",
+        ),
     ],
 )
 def test_arrays_that_are_no_images_are_refused(image, message):
