@@ -147,7 +147,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     warm_start : bool, default=False
         Whether ``fit`` continues from the weights and the scaling of the previous call, up to ``max_epochs``
         in all, as the rest of one run: with its learning rates, and on the same validation samples with its
-        early stopping and best weights. A warning tells if the run is over already.
+        early stopping and best weights. If the run is over already, there is a warning.
     output : {"reconstruction", "latent", "activations"}, default="reconstruction"
         Output of ``transform``: denoised samples, latent vectors, or the outputs of all hidden layers side
         by side. ``predict`` and ``score`` always denoise. You may set it after the fit.

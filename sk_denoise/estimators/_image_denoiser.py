@@ -155,7 +155,7 @@ class ImageDenoiser(NetworkDenoiser):
     warm_start : bool, default=False
         Whether ``fit`` continues from the weights of the previous call, up to ``max_epochs`` in all, as the
         rest of one run: with its learning rates, and on the same validation images with its early stopping
-        and best weights. A warning tells if the run is over already. The epochs of pretrained weights do
+        and best weights. If the run is over already, there is a warning. The epochs of pretrained weights do
         not count.
     callbacks : list or None, default=None
         Callbacks of the training run: skorch callbacks, which get the net; and functions

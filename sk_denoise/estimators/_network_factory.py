@@ -69,7 +69,7 @@ def _resolve(network: Any, table: Mapping[str, type[Any]], estimator: str, argum
     meant_for = getattr(network, "meant_for", estimator)
     if meant_for != estimator:
         raise ValueError(
-            f"{network!r} is a network for {meant_for}. {estimator} knows {', '.join(map(repr, table))}."
+            f"{network!r} is a network for {meant_for}. {estimator} takes {', '.join(map(repr, table))}."
         )
     if is_spec(network) or callable(network):
         return network

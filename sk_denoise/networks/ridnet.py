@@ -166,7 +166,7 @@ class RIDNetNetwork(ImageNetworkSpec):
     The paper's has no map of the noise level.
 
     The attention averages over the whole image. Large images are worked on in tiles, which are weighted by
-    their own averages: the output only comes near that for the whole image, and a warning says so.
+    their own averages: the output only comes near that for the whole image, with a warning.
 
     Parameters
     ----------

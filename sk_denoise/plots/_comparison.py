@@ -53,7 +53,7 @@ class ComparisonDisplay(Display):
     ----------
     clean : ndarray of shape (height, width[, channels])
         Clean image, with 1 or 3 channels.
-    answers : dict of dict of ndarray of the shape of clean
+    outputs : dict of dict of ndarray of the shape of clean
         Noisy and denoised images, by name of the noise and then of the method.
     table : DataFrame, optional
         Table as returned by :func:`~sk_denoise.compare_denoisers`.
@@ -101,7 +101,7 @@ class ComparisonDisplay(Display):
     def __init__(
         self,
         clean: NDArray[Any],
-        answers: Mapping[Hashable, Mapping[Hashable, NDArray[Any]]],
+        outputs: Mapping[Hashable, Mapping[Hashable, NDArray[Any]]],
         *,
         table: pd.DataFrame | None = None,
         data_range: float,
@@ -109,7 +109,7 @@ class ComparisonDisplay(Display):
         crop: Crop | None = None,
     ) -> None:
         self.clean = clean
-        self.answers = answers
+        self.outputs = outputs
         self.table = table
         self.data_range = data_range
         self.limits = limits
@@ -198,17 +198,17 @@ class ComparisonDisplay(Display):
         self
         """
         pyplot = require_pyplot(f"{type(self).__name__}.plot")
-        methods = [wrap_label(name) for name in next(iter(self.answers.values()))]
+        methods = [wrap_label(name) for name in next(iter(self.outputs.values()))]
         titles = ["clean", *methods]
         widths = [_aspect_ratio(self._crop_image(self.clean))] * len(titles)
         if self.crop is not None:
             titles, widths = ["image", *titles], [_aspect_ratio(self.clean), *widths]
         figure = pyplot.figure(**self._layout(titles, widths)) if figure is None else check_figure(figure)
         axes = figure.subplots(
-            len(self.answers), len(titles), squeeze=False, gridspec_kw={"width_ratios": widths}
+            len(self.outputs), len(titles), squeeze=False, gridspec_kw={"width_ratios": widths}
         )
         images = np.empty(axes.shape, dtype=object)
-        for row, (noise, outputs) in enumerate(self.answers.items()):
+        for row, (noise, outputs) in enumerate(self.outputs.items()):
             images[row] = self._draw_row(axes[row], list(outputs.values()), cmap)
             axes[row, 0].set_ylabel(wrap_label(noise))
         for ax, title in zip(axes[0], titles, strict=True):
@@ -243,7 +243,7 @@ class ComparisonDisplay(Display):
         """
         pixels = self._crop_image(self.clean).shape[1]
         height = choose_image_width(pixels, sum(widths) / widths[-1], titles) / widths[-1]
-        names = [wrap_label(noise) for noise in self.answers]
+        names = [wrap_label(noise) for noise in self.outputs]
         label = measure_text_width(names)
         left, top = (TEXT_HEIGHT * (1 + max(text.count("\n") for text in x)) for x in (names, titles))
         size = (left + height * sum(widths), top + len(names) * (max(height, label) + TEXT_HEIGHT) + 0.1)

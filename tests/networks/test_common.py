@@ -73,7 +73,7 @@ def test_latents_are_rows_that_decode_to_the_reconstruction(name, shape):
 
 @pytest.mark.parametrize("name", IMAGE_NETWORKS)
 def test_the_name_of_a_network_for_images_is_refused_with_its_estimator(name):
-    with pytest.raises(ValueError, match=r"is a network for ImageDenoiser.* knows 'dense', 'conv'"):
+    with pytest.raises(ValueError, match=r"is a network for ImageDenoiser.* takes 'dense', 'conv'"):
         DenoisingAutoencoder(name).fit(np.ones((4, 3)))
 
 

@@ -57,7 +57,7 @@ def test_rows_are_noises_and_columns_are_clean_noisy_and_methods(stack):
         low, high = stack[1].min(), stack[1].max()
         np.testing.assert_allclose(clean, (stack[1] - low) / (high - low), atol=1e-6)
         assert noisy.shape == denoised.shape == clean.shape
-    np.testing.assert_array_equal(display.answers["weak"]["blur"], blur(display.answers["weak"]["noisy"]))
+    np.testing.assert_array_equal(display.outputs["weak"]["blur"], blur(display.outputs["weak"]["noisy"]))
 
 
 def test_the_table_is_that_of_compare_denoisers(stack):
@@ -71,7 +71,7 @@ def test_the_table_is_that_of_compare_denoisers(stack):
 
 def test_the_psnr_is_printed_under_each_image_and_the_best_is_bold(photos):
     display = ComparisonDisplay.from_methods({"blur": blur}, photos, NOISES, data_range=1, index=1)
-    for axes, outputs in zip(display.axes_, display.answers.values(), strict=True):
+    for axes, outputs in zip(display.axes_, display.outputs.values(), strict=True):
         texts = [ax.get_xlabel() for ax in axes]
         decibels = [psnr(photos[1][None], x[None], data_range=1) for x in outputs.values()]
         assert texts == ["", "", *(f"{value:.1f} dB" for value in decibels)]
