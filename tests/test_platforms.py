@@ -187,7 +187,7 @@ def test_spawned_workers_of_a_loader_read_a_folder(tmp_path):
 def test_pairs_of_a_folder_have_one_name_on_every_system():
     folder = PureWindowsPath("C:\\clean")
     paths = [folder / "a" / "1.PNG", folder / "b.tif"]
-    assert list(_folder._by_name(folder, paths)) == ["a/1", "b"]
+    assert list(_folder._index_by_name(folder, paths)) == ["a/1", "b"]
 
 
 @pytest.mark.parametrize("path", ["C:\\models\\digits.pkl", "\\\\server\\share\\digits.pkl", "C:digits.pkl"])
