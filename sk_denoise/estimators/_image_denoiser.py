@@ -428,10 +428,10 @@ class ImageDenoiser(NetworkDenoiser):
         if is_image_list(X):
             images = ImageList.of(X).images
             return [
-                self._denoised(image[None], level)[0]
+                self._denoise_array(image[None], level)[0]
                 for image, level in zip(images, _one_each(sigma, len(images)), strict=True)
             ]
-        return self._denoised(convert_tensor_stack(X), sigma)
+        return self._denoise_array(convert_tensor_stack(X), sigma)
 
     def transform(self, X: Any) -> Any:
         """Denoise, as ``predict`` does.
@@ -611,6 +611,7 @@ class ImageDenoiser(NetworkDenoiser):
             self.image_shape_ = self._factory().layout(self._sample_shape_).image_shape if is_row else None
             self.noise_levels_ = None
         self._strongest_noise_ = max(self._strongest_noise_, self._max_level_of(pair))
+        # The training draws its levels from this range, so it is the range that a map may hold.
         if self._factory().has_noise_map:
             levels = [*self._levels(pair), *(self.noise_levels_ or ())]
             self.noise_levels_ = min(levels), max(levels)
@@ -636,6 +637,7 @@ class ImageDenoiser(NetworkDenoiser):
 
     def _with_weights(self, weights: dict[str, Tensor], channels: int, strongest: float) -> Self:
         """Return the estimator with weights trained on images in [0, 1] under ``noise``."""
+        # A fit to one black and one white image settles all but the weights.
         draft = self._draft(fresh=True)
         draft._check_parameters()
         shape = (*self._patch_sides(), channels) if channels > 1 else self._patch_sides()
@@ -659,22 +661,25 @@ class ImageDenoiser(NetworkDenoiser):
         overshoot = measure_overshoot(self.noiser_, self.patch_shape_, known)
         return TrainingDomain(known, overshoot, self._strongest_noise_ / known.span)
 
-    def _ratio(self, seen: IntensityRange | None) -> float:
+    def _ratio(self, image_range: IntensityRange | None) -> float:
         """Return the scale from the unit of the fit to the unit of images in this range."""
-        learned = self.intensity_range_
-        return 1.0 if seen is None or learned is None else seen.span / learned.span
+        fit_range = self.intensity_range_
+        return 1.0 if image_range is None or fit_range is None else image_range.span / fit_range.span
 
-    def restorer(
-        self, seen: IntensityRange | None, *, network: nn.Module | None = None, **options: Any
+    def _tiled_predictor(
+        self, image_range: IntensityRange | None, *, network: nn.Module | None = None, **options: Any
     ) -> TiledPredictor:
         """Return the engine of prediction for images in an intensity range.
 
         The range stands for that of the fit; None is the unit of the fit.
         """
-        scaler, cost, learned = self._preparation_.input_scaler, self._cost_, self.intensity_range_
+        scaler, cost, fit_range = self._preparation_.input_scaler, self._cost_, self.intensity_range_
         pixels = int(np.prod(self.patch_shape_[:2]))
-        ratio = self._ratio(seen)
-        offset = 0.0 if seen is None or learned is None else seen.black - ratio * learned.black
+        ratio = self._ratio(image_range)
+        # Black of the images becomes black of the fit, and white becomes white.
+        offset = (
+            0.0 if image_range is None or fit_range is None else image_range.black - ratio * fit_range.black
+        )
         return TiledPredictor.of(
             self.net_.module_ if network is None else network,
             Cost(-(-cost.flops // pixels), -(-cost.widest // pixels)),
@@ -684,7 +689,7 @@ class ImageDenoiser(NetworkDenoiser):
             **options,
         )
 
-    def _denoised(self, X: ArrayLike, sigma: Any) -> NDArray[Any]:
+    def _denoise_array(self, X: ArrayLike, sigma: Any) -> NDArray[Any]:
         """Return a denoised stack or rows."""
         samples = check_samples(self, X, reset=False)
         images = self._as_images(samples)
@@ -698,17 +703,17 @@ class ImageDenoiser(NetworkDenoiser):
                 'sigma is for networks with a noise-level map, ImageDenoiser(sigma="map"); this one is blind.'
             )
         denoised = np.empty(images.shape, as_float_array(samples[:0]).dtype)
-        for seen, index in self._ranges_of(images, levels).items():
+        for image_range, index in self._ranges_of(images, levels).items():
             # Most often all images are alike, and a slice makes no copies.
-            alike: Any = slice(None) if len(index) == len(images) else index
-            image_levels, restored = None, denoised[alike]
+            group: Any = slice(None) if len(index) == len(images) else index
+            image_levels, restored = None, denoised[group]
             if levels is not None:
-                image_levels = self._limit_levels(levels[alike], seen, is_given=sigma is not None)
-            self.restorer(seen, double=denoised.dtype == np.float64).restore(
-                images[alike], restored, image_levels
+                image_levels = self._limit_levels(levels[group], image_range, is_given=sigma is not None)
+            self._tiled_predictor(image_range, double=denoised.dtype == np.float64).restore(
+                images[group], restored, image_levels
             )
             if restored.base is not denoised:
-                denoised[alike] = restored
+                denoised[group] = restored
         return denoised.reshape(samples.shape)
 
     def _ranges_of(
@@ -725,30 +730,30 @@ class ImageDenoiser(NetworkDenoiser):
                 self._warn_of_other_unit(images)
             return {None: np.arange(len(images))}
         for place, image in enumerate(images):
-            seen = unit.prediction_range(image, None if levels is None else float(levels[place].max()))
-            places.setdefault(seen, []).append(place)
-        return {seen: np.array(index) for seen, index in places.items()}
+            image_range = unit.prediction_range(image, None if levels is None else float(levels[place].max()))
+            places.setdefault(image_range, []).append(place)
+        return {image_range: np.array(index) for image_range, index in places.items()}
 
     def _limit_levels(
-        self, levels: NDArray[Any], seen: IntensityRange | None, *, is_given: bool, name: str = "X"
+        self, levels: NDArray[Any], image_range: IntensityRange | None, *, is_given: bool, name: str = "X"
     ) -> NDArray[Any]:
         """Return noise levels limited to those of the training, in this range."""
-        return limit_levels(levels, self._max_level_in(seen), is_given=is_given, name=name)
+        return limit_levels(levels, self._max_level_in(image_range), is_given=is_given, name=name)
 
-    def _max_level_in(self, seen: IntensityRange | None) -> float:
+    def _max_level_in(self, image_range: IntensityRange | None) -> float:
         """Return the highest noise level of the training, in this range."""
         assert self.noise_levels_ is not None
-        return self._ratio(seen) * float(self.noise_levels_[1])
+        return self._ratio(image_range) * float(self.noise_levels_[1])
 
     def _warn_of_other_unit(self, images: NDArray[Any]) -> None:
         """Warn of numbers far from those of the fit, if its black and white are not known."""
         scaler = self._preparation_.input_scaler
-        learned, given = float(scaler.spread), IntensityRange.of(images)
-        if not learned / FAR < given.span < FAR * learned:
+        fit_span, given = float(scaler.spread), IntensityRange.of(images)
+        if not fit_span / FAR < given.span < FAR * fit_span:
             low = float(scaler.center)
             warn_user(
                 f"X seems to lie between {given.black:.4g} and {given.white:.4g}, and the fit was to images "
-                f"between {low:.4g} and {low + learned:.4g}. Give X in the unit of the fit."
+                f"between {low:.4g} and {low + fit_span:.4g}. Give X in the unit of the fit."
             )
 
     def _as_images(self, samples: NDArray[Any]) -> NDArray[Any]:

@@ -155,17 +155,17 @@ def denoise_image(
         "ensemble": ensemble,
         "half": precision == "bfloat16" or (precision == "auto" and has_bfloat16_units(torch_device)),
     }
-    restorers = [network.build_restorer(module, input_range, **options) for input_range in input_ranges]
-    n_tiles = len(noisy) * sum(restorer.count_tiles(*array.shape[:2]) for restorer in restorers)
+    predictors = [network.build_predictor(module, input_range, **options) for input_range in input_ranges]
+    n_tiles = len(noisy) * sum(predictor.count_tiles(*array.shape[:2]) for predictor in predictors)
     with tqdm(disable=not verbose, unit="tile", total=n_tiles) as bar:
         progress = _Progress(bar, n_tiles, callback)
         for stack, output in zip(noisy, outputs, strict=True):
-            restorers[0].restore(stack, output, levels, progress)
-            # The second restorer is for the pixels with stronger noise than the first range covers.
-            for restorer in restorers[1:]:
+            predictors[0].restore(stack, output, levels, progress)
+            # The second predictor is for the pixels with stronger noise than the first range covers.
+            for predictor in predictors[1:]:
                 assert levels is not None
                 second_output = output.copy()
-                restorer.restore(stack, second_output, levels, progress)
+                predictor.restore(stack, second_output, levels, progress)
                 is_covered = network.covers_levels(levels, input_ranges[0])
                 np.copyto(output, second_output, where=~is_covered[..., None])
     # Three equal channels have three predictions of one gray image.

@@ -206,8 +206,8 @@ class ImageNetwork(Protocol):
     def covers_levels(self, levels: NDArray[Any], input_range: InputRange) -> NDArray[np.bool_]:
         """Return a mask of the noise levels that the training covers, in an input range."""
 
-    def build_restorer(self, module: nn.Module, input_range: InputRange, **options: Any) -> TiledPredictor:
-        """Return a restorer for images in an input range.
+    def build_predictor(self, module: nn.Module, input_range: InputRange, **options: Any) -> TiledPredictor:
+        """Return a predictor for images in an input range.
 
         ``module`` is the module of this network, or a copy of it on another device.
         """
@@ -244,7 +244,7 @@ class PretrainedNetwork:
         assert input_range is not None
         return np.asarray(levels <= self._max_sigma * input_range.span)
 
-    def build_restorer(self, module: nn.Module, input_range: InputRange, **options: Any) -> TiledPredictor:
+    def build_predictor(self, module: nn.Module, input_range: InputRange, **options: Any) -> TiledPredictor:
         assert input_range is not None
         return TiledPredictor.of(
             module,
@@ -297,8 +297,8 @@ class UserNetwork:
     def covers_levels(self, levels: NDArray[Any], input_range: InputRange) -> NDArray[np.bool_]:
         return np.ones(np.shape(levels), bool)
 
-    def build_restorer(self, module: nn.Module, input_range: InputRange, **options: Any) -> TiledPredictor:
-        return self._denoiser.restorer(input_range, network=module, **options)
+    def build_predictor(self, module: nn.Module, input_range: InputRange, **options: Any) -> TiledPredictor:
+        return self._denoiser._tiled_predictor(input_range, network=module, **options)
 
 
 def select_network(model: str | ImageDenoiser, image: NDArray[Any]) -> ImageNetwork:
