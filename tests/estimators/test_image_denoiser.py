@@ -542,7 +542,7 @@ def test_colour_and_alpha_with_an_estimator(photos):
         ({"network": "u-net"}, "Unknown network 'u-net'. Did you mean 'unet'"),
         (
             {"network": DenseNetwork()},
-            "is a network for DenoisingAutoencoder. ImageDenoiser knows 'folded_unet'",
+            "is a network for DenoisingAutoencoder. ImageDenoiser takes 'folded_unet'",
         ),
         ({"network": FoldedUNetNetwork((4,))}, "two or three widths"),
         ({"network": DnCNNNetwork(1)}, "'depth' parameter of DnCNNNetwork"),
