@@ -1,10 +1,10 @@
 """Noise of cameras: sensor noise, after everything that a camera does with it.
 
-A camera interpolates a mosaic of colours, converts colours, applies a tone curve, smooths, and compresses. So
-its noise is correlated between neighbours and between colours, and depends on the brightness. The pipeline is
-run backwards from an image to the sensor, and forwards again with noise (T. Brooks et al., "Unprocessing images
-for learned raw denoising", CVPR 2019; S. Guo et al., "Toward convolutional blind denoising of real photographs",
-CVPR 2019).
+A camera interpolates a mosaic of colours, converts colours, applies a tone curve, smooths, and compresses.
+So its noise is correlated between neighbours and between colours, and depends on the brightness. The pipeline
+is run backwards from an image to the sensor, and forwards again with noise (T. Brooks et al., "Unprocessing
+images for learned raw denoising", CVPR 2019; S. Guo et al., "Toward convolutional blind denoising of real
+photographs", CVPR 2019).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ DARKEST = 1e-4
 BRIGHTNESS = (0.299, 0.587, 0.114)
 # Positions of red, first green, second green and blue in the 2 x 2 cells of the mosaic.
 PHASES = ((0, 1, 2, 3), (1, 0, 3, 2), (2, 3, 0, 1), (3, 2, 1, 0))
-# H. S. Malvar, L. He and R. Cutler, "High-quality linear interpolation for demosaicing of Bayer-patterned color
-# images", ICASSP 2004: filters for green at red or blue, for a colour at green in its row, in its column, and
-# at the opposite colour.
+# H. S. Malvar, L. He and R. Cutler, "High-quality linear interpolation for demosaicing of Bayer-patterned
+# color images", ICASSP 2004: filters for green at red or blue, for a colour at green in its row, in its column,
+# and at the opposite colour.
 MALVAR = torch.tensor(
     [
         [[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]],
