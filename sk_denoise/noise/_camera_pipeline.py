@@ -180,9 +180,10 @@ def add_camera_noise(image: Tensor, generator: torch.Generator, camera: CameraSe
     noise = torch.randn(mosaic.shape, generator=generator, device=image.device, dtype=image.dtype)
     # A sensor is full at white; below black it keeps its noise.
     noisy = (mosaic + deviation * noise).clamp(max=1)
-    both = _develop(torch.cat([mosaic, noisy]), camera)
+    # In two calls, because the last bits in a batch depend on the place there.
+    difference = _develop(noisy, camera) - _develop(mosaic, camera)
     # The rest of the pipeline is linear, so that the noise alone passes it.
-    difference = _sharpen_and_smooth(both[1:] - both[:1], camera)
+    difference = _sharpen_and_smooth(difference, camera)
     if camera.scale < 1:
         difference = interpolate(
             difference, (height, width), mode="bilinear", align_corners=False, antialias=True

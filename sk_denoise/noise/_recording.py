@@ -451,8 +451,8 @@ class RecordedNoiser(ImageNoiser):
         small = [shape for shape in shapes if _is_smaller(shape, sides)]
         if small:
             warn_user(
-                f"{len(small)} records of the bank, the first of shape {small[0]}, are smaller than the "
-                f"samples, of shape {tuple(images.shape[1:])}: they repeat within a sample, and a network "
+                f"Records of the bank, the first of shape {small[0]}, are smaller than the samples, of "
+                f"shape {tuple(images.shape[1:])}: they repeat within a sample, and a network "
                 "learns to predict that. Use longer records."
             )
         self.means_, self.powers_ = measure_records(records)

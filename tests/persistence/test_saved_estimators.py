@@ -135,7 +135,7 @@ CASES: dict[str, Case] = {
     },
     "WienerDenoiser, images": Case(sk_denoise.WienerDenoiser(sigma=0.1), IMAGES),
     **{
-        entry.name: Case(load_entry(entry)(), COLORS if entry.images_only else ROWS)
+        entry.name: Case(load_entry(entry)(), COLORS / 255 if entry.images_only else ROWS)
         for entry in _registry.NOISES.values()
         if not entry.made_of
     },
@@ -143,7 +143,7 @@ CASES: dict[str, Case] = {
     "GrainNoiser, kernel": Case(GrainNoiser(0.2, np.eye(3), scale="std"), COLORS),
     "RecordedNoiser": Case(RecordedNoiser(RECORDS, (-5, 5), power="data"), ROWS),
     "RecordedNoiser, images": Case(
-        RecordedNoiser([RECORDS.astype(np.uint16), RECORDS[:9, :8]], None, clip=(0, 255)), COLORS
+        RecordedNoiser([RECORDS.astype(np.uint16), RECORDS[:15, :12]], None, clip=(0, 255)), COLORS
     ),
     "GaussianNoiser, by feature": Case(GaussianNoiser((0.1, 0.4), scale="std", random_state=3), ROWS),
     "RegionNoiser": Case(RegionNoiser(SwapNoiser(0.5), image_shape=(2, 3)), ROWS),
