@@ -22,7 +22,9 @@ from .networks.pooling import *
 from .networks.ridnet import *
 from .networks.unet import *
 from .noise._additive import *
+from .noise._cameras import *
 from .noise._composed import *
+from .noise._recording import *
 from .noise._replacing import *
 from .preprocessing import Augmenter as Augmenter
 from .preprocessing import Centerer as Centerer

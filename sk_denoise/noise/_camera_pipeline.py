@@ -1,8 +1,8 @@
 """Noise of cameras: sensor noise, after everything that a camera does with it.
 
-A camera interpolates a mosaic of colours, converts colours, applies a tone curve, smooths, and compresses.
-So its noise is correlated between neighbours and between colours, and depends on the brightness. The pipeline
-is run backwards from an image to the sensor, and forwards again with noise (T. Brooks et al., "Unprocessing
+A camera interpolates a mosaic of colours, converts colours, applies a tone curve, smooths, and compresses. So
+its noise is correlated between neighbours and between colours, and depends on the brightness. The pipeline is
+run backwards from an image to the sensor, and forwards again with noise (T. Brooks et al., "Unprocessing
 images for learned raw denoising", CVPR 2019; S. Guo et al., "Toward convolutional blind denoising of real
 photographs", CVPR 2019).
 """
@@ -24,11 +24,15 @@ __all__ = ["CameraSettings", "add_camera_noise", "compress_as_jpeg", "draw_camer
 DARKEST = 1e-4
 # Weights of red, green and blue in the brightness (ITU-R BT.601), as in JPEG.
 BRIGHTNESS = (0.299, 0.587, 0.114)
+# Sides of the smallest mosaic, because a filter of 5 pixels is reflected at the border by 2 pixels.
+MIN_SIDE = 4
+# Longest side that is smoothed by a matrix, which is the fastest way for patches and too large for photos.
+MAX_MATRIX_SIDE = 512
 # Positions of red, first green, second green and blue in the 2 x 2 cells of the mosaic.
 PHASES = ((0, 1, 2, 3), (1, 0, 3, 2), (2, 3, 0, 1), (3, 2, 1, 0))
 # H. S. Malvar, L. He and R. Cutler, "High-quality linear interpolation for demosaicing of Bayer-patterned
-# color images", ICASSP 2004: filters for green at red or blue, for a colour at green in its row, in its column,
-# and at the opposite colour.
+# color images", ICASSP 2004: filters for green at red or blue, for a colour at green in its row, in its
+# column, and at the opposite colour.
 MALVAR = torch.tensor(
     [
         [[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]],
@@ -105,16 +109,18 @@ def draw_camera(
     smoothing : pair of float
         Limits of the standard deviation in pixels of the smoothing of brightness.
     """
-    u = torch.rand(16, generator=generator).tolist()
+    u = torch.rand(16, generator=generator, dtype=torch.float32).tolist()
 
     def between(number: int, low: float, high: float) -> float:
         return low + (high - low) * float(u[number])
 
     log_shot = between(0, math.log(shot[0]), math.log(shot[1]))
     # Read and shot noise of cameras at all sensitivities lie near a line (Brooks et al.).
-    log_read = 2.18 * log_shot + 1.20 + 0.26 * float(torch.randn((), generator=generator))
-    diagonal = 1.1 + 0.6 * torch.rand(3, generator=generator)
-    share = torch.rand(3, generator=generator).tolist()
+    log_read = (
+        2.18 * log_shot + 1.20 + 0.26 * float(torch.randn((), generator=generator, dtype=torch.float32))
+    )
+    diagonal = 1.1 + 0.6 * torch.rand(3, generator=generator, dtype=torch.float32)
+    share = torch.rand(3, generator=generator, dtype=torch.float32).tolist()
     matrix = torch.diag(diagonal)
     for row in range(3):
         first, second = (column for column in range(3) if column != row)
@@ -163,18 +169,21 @@ def add_camera_noise(image: Tensor, generator: torch.Generator, camera: CameraSe
     height, width = image.shape[1:]
     large = image[None]
     if camera.scale < 1:
-        size = [2 * round(side / camera.scale / 2) for side in (height, width)]
+        size = [max(MIN_SIDE, 2 * round(side / camera.scale / 2)) for side in (height, width)]
         large = interpolate(large, size, mode="bilinear", align_corners=False)
     else:
-        large = pad(large, (0, width % 2, 0, height % 2), mode="replicate")
+        below, right = (max(side % 2, MIN_SIDE - side) for side in (height, width))
+        large = pad(large, (0, right, 0, below), mode="replicate")
     light = _to_light(large.clamp(0, 1), camera)
     mosaic = _mosaic(light, camera.phase)
     deviation = (camera.shot * mosaic + camera.read).sqrt()
-    noise = torch.randn(mosaic.shape, generator=generator, device=image.device)
+    noise = torch.randn(mosaic.shape, generator=generator, device=image.device, dtype=image.dtype)
     # A sensor is full at white; below black it keeps its noise.
     noisy = (mosaic + deviation * noise).clamp(max=1)
-    both = _develop(torch.cat([mosaic, noisy]), camera)
-    difference = (both[1:] - both[:1])[..., : size[0] if camera.scale < 1 else height, :]
+    # In two calls, because the last bits in a batch depend on the place there.
+    difference = _develop(noisy, camera) - _develop(mosaic, camera)
+    # The rest of the pipeline is linear, so that the noise alone passes it.
+    difference = _sharpen_and_smooth(difference, camera)
     if camera.scale < 1:
         difference = interpolate(
             difference, (height, width), mode="bilinear", align_corners=False, antialias=True
@@ -219,12 +228,17 @@ def _to_light(image: Tensor, camera: CameraSettings) -> Tensor:
 
 
 def _develop(mosaic: Tensor, camera: CameraSettings) -> Tensor:
-    """Make images of mosaics."""
+    """Make images of mosaics, before the camera smooths and sharpens them."""
     light = _demosaic(mosaic, camera.phase, MALVAR if camera.malvar else BILINEAR) * _gains(camera, mosaic)
     light = torch.einsum("ij,njhw->nihw", camera.matrix.to(light), light).clamp(0, 1)
     image = light.clamp(min=DARKEST) ** (1 / camera.gamma)
     if camera.has_s_curve:
         image = image * image * (3 - 2 * image)
+    return image
+
+
+def _sharpen_and_smooth(image: Tensor, camera: CameraSettings) -> Tensor:
+    """Apply the linear filters of the camera to images or to their difference."""
     if camera.smoothing or camera.color_smoothing:
         weights = torch.tensor(BRIGHTNESS, device=image.device).reshape(1, 3, 1, 1)
         bright = (image * weights).sum(1, keepdim=True)
@@ -267,13 +281,30 @@ def _demosaic(mosaic: Tensor, phase: int, filters: Tensor) -> Tensor:
 
 
 def _smooth(image: Tensor, sigma: float) -> Tensor:
-    """Smooth images by a Gaussian filter."""
+    """Smooth images by a Gaussian filter, reflected at the border."""
     if sigma < 0.2:
         return image
     radius = min(math.ceil(3 * sigma), min(image.shape[2:]) - 1)
     line = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2).to(image)
     line = line / line.sum()
-    n, channels = image.shape[:2]
-    flat = pad(image.reshape(n * channels, 1, *image.shape[2:]), 4 * (radius,), mode="reflect")
-    flat = conv2d(conv2d(flat, line.reshape(1, 1, 1, -1)), line.reshape(1, 1, -1, 1))
-    return flat.reshape(image.shape)
+    if max(image.shape[2:]) <= MAX_MATRIX_SIDE:
+        rows, columns = (_smoothing_matrix(line, side) for side in image.shape[2:])
+        return rows @ image @ columns.T
+    # A convolution of single channels is far slower than a sum of shifted images.
+    for axis, border in ((2, (0, 0, radius, radius)), (3, (radius, radius, 0, 0))):
+        wide, side = pad(image, border, mode="reflect"), image.shape[axis]
+        image = torch.zeros_like(image)
+        for shift, weight in enumerate(line.tolist()):
+            image.add_(wide.narrow(axis, shift, side), alpha=weight)
+    return image
+
+
+def _smoothing_matrix(line: Tensor, side: int) -> Tensor:
+    """Return the matrix of a filter along an axis, with the reflection at its ends."""
+    radius = len(line) // 2
+    place = torch.arange(side, device=line.device)[:, None] + torch.arange(
+        -radius, radius + 1, device=line.device
+    )
+    place = place.abs()
+    place = torch.where(place < side, place, 2 * (side - 1) - place)
+    return line.new_zeros(side, side).scatter_add_(1, place, line.expand(side, -1))
