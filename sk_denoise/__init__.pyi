@@ -8,6 +8,7 @@ from .estimators._filters import *
 from .estimators._wiener import *
 from .exceptions import CleanTargetWarning as CleanTargetWarning
 from .exceptions import MissingExtraError as MissingExtraError
+from .exceptions import NoiseMismatchWarning as NoiseMismatchWarning
 from .exceptions import SkippedImageWarning as SkippedImageWarning
 from .exceptions import TrainingDivergedError as TrainingDivergedError
 from .exceptions import UnreadableImageError as UnreadableImageError

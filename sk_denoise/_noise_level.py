@@ -95,11 +95,13 @@ def estimate_scale_levels(
     Returns
     -------
     ndarray of shape (channels, n_scales)
-        Noise levels; NaN for scales with less than 3 x 3 squares.
+        Noise levels; NaN for scales above 1 with less than 3 x 3 squares.
     """
     levels = np.full((len(planes), len(scales)), np.nan)
     for number, scale in enumerate(scales):
         if min(planes.shape[1:]) < 3 * scale:
+            if scale == 1:
+                levels[:, number] = [_narrow_plane_level(plane) for plane in planes]
             continue
         reduced_mask = None if mask is None else _square_means(mask, scale) == 1
         for channel, plane in enumerate(planes):

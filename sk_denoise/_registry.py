@@ -254,11 +254,17 @@ class PretrainedEntry(RegistryEntry):
         Channels of an image, 1 or 3.
     max_sigma : float
         Largest noise standard deviation in training, in [0, 1].
+    error : float
+        Mean error of the output for images with hardly any noise, in [0, 1].
+    is_blind : bool
+        Whether the network takes no noise level.
     """
 
     label: str
     channels: int
     max_sigma: float
+    error: float
+    is_blind: bool = False
 
 
 # Tables -----------------------------------------------------------------------------------------------
@@ -668,12 +674,22 @@ MODELS: dict[str, PretrainedEntry] = {
         label="Gray, channel by channel",
         channels=1,
         max_sigma=55 / 255,
+        error=1.4 / 255,
     ),
     "rgb": PretrainedEntry(
         location="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
         label="Colour",
         channels=3,
         max_sigma=55 / 255,
+        error=0.4 / 255,
+    ),
+    "camera": PretrainedEntry(
+        location="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
+        label="Camera and JPEG, without a level",
+        channels=3,
+        max_sigma=40 / 255,
+        error=0.7 / 255,
+        is_blind=True,
     ),
 }
 
@@ -684,6 +700,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "exceptions": (
         "CleanTargetWarning",
         "MissingExtraError",
+        "NoiseMismatchWarning",
         "SkippedImageWarning",
         "TrainingDivergedError",
         "UnreadableImageError",
