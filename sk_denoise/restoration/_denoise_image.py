@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -15,14 +14,13 @@ from tqdm import tqdm
 
 from sk_denoise._intensity import without_alpha
 from sk_denoise._noise_level import estimate_noise_level
-from sk_denoise._package import require_extra
 from sk_denoise._validation import check_one_of, refuse_channels_first, refuse_masked
 from sk_denoise.estimators import ImageDenoiser
-from sk_denoise.io import read_image, write_image
 from sk_denoise.restoration._pretrained import ImageNetwork, select_network
+from sk_denoise.restoration._stacks import denoise_array
 from sk_denoise.training import PRECISIONS, has_bfloat16_units, resolve_device
 
-__all__ = ["denoise_file", "denoise_image", "estimate_sigma"]
+__all__ = ["denoise_image", "estimate_sigma"]
 
 # Number of channels of a network that takes gray images as well, as three equal channels.
 COLORS = 3
@@ -32,6 +30,7 @@ def denoise_image(
     image: ArrayLike,
     *,
     sigma: ArrayLike | None = None,
+    axes: str | None = None,
     model: str | ImageDenoiser = "auto",
     tile_size: int | Literal["auto"] | None = "auto",
     ensemble: bool = False,
@@ -48,13 +47,20 @@ def denoise_image(
 
     Parameters
     ----------
-    image : array-like of shape (height, width) or (height, width, channels)
-        Gray, gray with alpha (2 channels), colour (3) or colour with alpha (4). Integers, where those of
-        16 bits may hold 10, 12 or 14 bits, or floats, with black at 0 and white at 1 or in any other range.
+    image : array-like of shape (height, width) or (height, width, channels), or a stack
+        Gray, gray with alpha (2 channels), colour (3) or colour with alpha (4); for other arrays see
+        ``axes``. Integers, where those of 16 bits may hold 10, 12 or 14 bits, or floats, with black at 0 and
+        white at 1 or in any other range.
     sigma : float, array-like of shape (height, width) or None, default=None
         Standard deviation of the noise in the unit of the image: for floats in [0, 1] a share of this range,
         for integers grey levels. Pass a map if it varies over the image. None estimates one level for the
         whole image, see :func:`estimate_sigma`. A network trained with ``sigma="blind"`` takes no level.
+    axes : str, optional
+        A letter for each axis of a stack, such as "ZYX", "TCYX" or "YXC": Y and X are the rows and columns of
+        the planes, S the samples of a colour (RGB, or with alpha), C independent channels of data. All other
+        letters count planes. The planes are denoised one after the other with one noise level, or one for
+        each channel C, estimated from some of them. ``sigma`` may be one number for each channel, and
+        ``verbose`` and ``callback`` count planes. None takes an image.
     model : {"auto", "gray", "rgb"} or ImageDenoiser, default="auto"
         Network. "rgb" takes three colours, or a gray image as three equal channels; "gray" denoises each
         channel separately; "auto" selects one of them by the number of channels. A fitted
@@ -96,7 +102,7 @@ def denoise_image(
 
     See Also
     --------
-    denoise_file : Denoise a file.
+    denoise_file : Denoise a file, also a stack larger than memory.
     load_pretrained : The pretrained networks as estimators.
 
     Notes
@@ -137,6 +143,11 @@ def denoise_image(
     check_one_of(precision, dict.fromkeys(PRECISIONS), "precision")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be a function of two numbers, (done, total), got {callback!r}.")
+    if axes is not None:
+        options = {"model": model, "tile_size": tile_size, "ensemble": ensemble}
+        options |= {"precision": precision, "device": device}
+        stack_options: dict[str, Any] = {"sigma": sigma, "verbose": verbose, "callback": callback}
+        return denoise_array(image, axes, denoise_image, **stack_options, **options)
     array = _check_image(image)
     network = select_network(model, array)
     _check_channels(network, array)
@@ -208,48 +219,6 @@ def estimate_sigma(image: ArrayLike) -> float:
     return estimate_noise_level(np.moveaxis(_as_stack(array, 1)[0], -1, 0))
 
 
-def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[str], **options: Any) -> None:
-    """Denoise an image file and write the result to another one.
-
-    Type, depth, alpha, colour profile and EXIF data are kept, as far as the format of the destination can
-    hold them; see :func:`sk_denoise.io.read_image` and :func:`sk_denoise.io.write_image`. An existing file
-    is replaced only when the new one is complete.
-
-    Parameters
-    ----------
-    source, destination : path-like
-        PNG, JPEG, TIFF, BMP or WebP files; they may be the same.
-    **options
-        Options of :func:`denoise_image`.
-
-    Raises
-    ------
-    MissingExtraError
-        If the packages of the extra ``images`` are missing.
-    UnreadableImageError
-        If the source is damaged or not an image.
-    ValueError
-        If the format of the destination cannot hold the image, or if an option is invalid.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> import numpy as np
-    >>> from sk_denoise.io import read_image, write_image
-    >>> from sk_denoise.restoration import denoise_file
-    >>> noisy = np.random.default_rng(0).normal(100, 10, (64, 64)).astype(np.uint8)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_image(Path(folder) / "noisy.png", noisy)
-    ...     denoise_file(Path(folder) / "noisy.png", Path(folder) / "clean.png", sigma=10)
-    ...     bool(read_image(Path(folder) / "clean.png").std() < 3)
-    True
-    """
-    # read_image would name itself in the error.
-    require_extra("denoise_file", "images")
-    write_image(destination, denoise_image(read_image(source), **options), like=source)
-
-
 def _check_image(image: ArrayLike) -> NDArray[Any]:
     """Return an image as an array, or refuse it."""
     refuse_masked(image, "image")
@@ -265,8 +234,8 @@ def _check_image(image: ArrayLike) -> NDArray[Any]:
     if array.ndim == 3 and array.shape[2] > 4:
         refuse_channels_first(array.shape, name="image", may_declare=False)
         raise ValueError(
-            f"An image has 1 to 4 channels on its last axis, got shape {array.shape}. Denoise the "
-            "images of a stack (n, height, width) one by one."
+            f"An image has 1 to 4 channels on its last axis, got shape {array.shape}. A stack "
+            'takes a letter for each axis, for example axes="ZYX" for (planes, height, width).'
         )
     if array.dtype.kind == "f":
         _check_floats(array)

@@ -385,7 +385,7 @@ def test_the_table_of_models_describes_them():
         (np.full((4, 4), np.nan), "NaN or infinity"),
         (
             np.zeros((6, 30, 40)),
-            r"1 to 4 channels on its last axis, got shape \(6, 30, 40\)\. Denoise the images",
+            r"1 to 4 channels on its last axis, got shape \(6, 30, 40\)\. A stack",
         ),
     ],
 )
