@@ -137,14 +137,17 @@ class _FrameReader:
         return (stored.astype(np.int64) * int(slope) + int(intercept)).astype(self.dtype)
 
     def _decode(self, index: int) -> NDArray[Any]:
-        from pydicom.pixels import apply_color_lut, pixel_array
+        from pydicom.pixels.processing import apply_color_lut
+        from pydicom.pixels.utils import pixel_array
 
         n_frames = _count_frames(self.dataset)
         try:
             pixels = pixel_array(
                 self.dataset if self.path is None else self.path, index=index if n_frames > 1 else 0
             )
-        except (RuntimeError, NotImplementedError, AttributeError) as error:
+        except AttributeError as error:
+            raise UnreadableError(f"it is a DICOM file without pixels ({error}); copy it again") from error
+        except (RuntimeError, NotImplementedError) as error:
             syntax = getattr(self.dataset.file_meta.get("TransferSyntaxUID"), "name", "unknown")
             raise UnreadableError(
                 f"its pixels, stored as {syntax}, cannot be decoded ({' '.join(str(error).split())[:120]}); "

@@ -29,6 +29,7 @@ __all__ = [
     "image_size",
     "image_suffix",
     "open_image",
+    "output_suffix",
     "read_image",
     "write_image",
 ]
@@ -42,6 +43,7 @@ def read_image(
     *,
     color: Literal["keep", "gray", "rgb"] = "keep",
     alpha: Literal["keep", "drop"] = "keep",
+    allow_nan: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> NDArray[Any]:
     """Read an image file in its own depth.
@@ -78,6 +80,8 @@ def read_image(
     alpha : {"keep", "drop"}, default="keep"
         Treatment of the alpha channel. "drop" removes it, without mixing the other channels with a
         background.
+    allow_nan : bool, default=False
+        Whether pixels of floating-point TIFFs may be NaN, as missing values are. Infinity is refused anyway.
     max_pixels : int, default=2**28
         Largest number of pixels. Larger images are refused before anything is decoded, because a damaged
         file may claim any size.
@@ -120,7 +124,7 @@ def read_image(
     _check_option("alpha", alpha, ("keep", "drop"))
     require_extra("read_image", "images")
     with open_image(path) as (format_, stream):
-        image = decode_image(format_, stream, max_pixels)
+        image = decode_image(format_, stream, max_pixels, allow_nan=allow_nan)
     # Alpha goes first, so that the conversion of colours does not process it.
     if alpha == "drop" and image.ndim == 3:
         image = image[..., :3] if image.shape[2] > 2 else image[..., 0]
@@ -128,11 +132,13 @@ def read_image(
     return np.require(image, requirements=["C", "W"])
 
 
-def decode_image(format_: Format, stream: BinaryIO, max_pixels: int | None) -> NDArray[Any]:
+def decode_image(
+    format_: Format, stream: BinaryIO, max_pixels: int | None, *, allow_nan: bool = False
+) -> NDArray[Any]:
     """Return the upright image of an open file."""
     header = _checked_header(format_, stream, max_pixels)
     image = format_.decode(stream)
-    _check_decoded(image, header)
+    _check_decoded(image, header, allow_nan)
     return np.require(apply_orientation(image, header.orientation), requirements=["C", "W"])
 
 
@@ -209,6 +215,12 @@ def image_suffix(path: str | os.PathLike[str]) -> str:
         return format_.suffixes[0]
 
 
+def output_suffix(path: str | os.PathLike[str]) -> str:
+    """Return the suffix of the format in which to write an image of a file."""
+    with open_image(path) as (format_, _):
+        return format_.substitute or format_.suffixes[0]
+
+
 def _check_option(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
@@ -272,17 +284,22 @@ def _checked_header(format_: Format, stream: BinaryIO, max_pixels: int | None) -
     return header
 
 
-def _check_decoded(image: NDArray[Any], header: Header) -> None:
+def _check_decoded(image: NDArray[Any], header: Header, allow_nan: bool) -> None:
     # The header passed the limit of pixels, so a decoder must not return another size.
     if image.shape[:2] != (header.height, header.width):
         raise UnreadableError(
             f"it claims {header.width} x {header.height} pixels and holds others; copy it again"
         )
-    if image.dtype.kind == "f" and not np.isfinite(image).all():
-        raise UnreadableError(
-            "it holds NaN or infinite values; replace them by numbers, or read it by read_stack, which "
-            "keeps them"
-        )
+    if not _is_allowed(image, allow_nan):
+        advice = "" if allow_nan else ", or pass allow_nan=True for NaN"
+        raise UnreadableError(f"it holds NaN or infinite values; replace them by numbers{advice}")
+
+
+def _is_allowed(image: NDArray[Any], allow_nan: bool) -> bool:
+    """Return whether all numbers are finite, or NaN where it is allowed."""
+    if image.dtype.kind != "f":
+        return True
+    return not np.isinf(image).any() if allow_nan else bool(np.isfinite(image).all())
 
 
 def write_image(
@@ -291,6 +308,7 @@ def write_image(
     *,
     like: str | os.PathLike[str] | None = None,
     quality: int = 95,
+    allow_nan: bool = False,
 ) -> None:
     """Write an image to a PNG, JPEG, TIFF, BMP, WebP, JPEG 2000 or PNM file.
 
@@ -329,6 +347,8 @@ def write_image(
         other channels (CMYK, or gray for colour) is not copied.
     quality : int, default=95
         Quality of JPEG, 1 to 100. Colours are kept at full resolution.
+    allow_nan : bool, default=False
+        Whether pixels of floating-point TIFFs may be NaN.
 
     Raises
     ------
@@ -366,7 +386,7 @@ def write_image(
     format_ = format_by_suffix(path)
     require_extra("write_image", "images")
     assert format_.encode is not None
-    pixels = _check_image_to_write(np.asarray(image), format_, path)
+    pixels = _check_image_to_write(np.asarray(image), format_, path, allow_nan)
     _check_quality(quality)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     metadata = Metadata() if like is None else _read_metadata(like).for_channels(channels)
@@ -388,7 +408,9 @@ def _read_metadata(path: str | os.PathLike[str]) -> Metadata:
     return dataclasses.replace(metadata, exif=exif)
 
 
-def _check_image_to_write(image: NDArray[Any], format_: Format, path: str | os.PathLike[str]) -> NDArray[Any]:
+def _check_image_to_write(
+    image: NDArray[Any], format_: Format, path: str | os.PathLike[str], allow_nan: bool
+) -> NDArray[Any]:
     """Return the array in a layout and type of the format, or refuse it."""
     # Formats have no third axis for gray.
     if image.ndim == 3 and image.shape[2] == 1:
@@ -405,10 +427,12 @@ def _check_image_to_write(image: NDArray[Any], format_: Format, path: str | os.P
             f"{path}: {format_.name} has no alpha channel, got the shape {image.shape}; leave the last "
             "channel out, or write PNG, TIFF or WebP."
         )
-    return _check_values(image, format_, path)
+    return _check_values(image, format_, path, allow_nan)
 
 
-def _check_values(image: NDArray[Any], format_: Format, path: str | os.PathLike[str]) -> NDArray[Any]:
+def _check_values(
+    image: NDArray[Any], format_: Format, path: str | os.PathLike[str], allow_nan: bool
+) -> NDArray[Any]:
     # Truth values are black and white.
     if image.dtype == bool:
         return image.astype(np.uint8) * np.uint8(255)
@@ -420,7 +444,7 @@ def _check_values(image: NDArray[Any], format_: Format, path: str | os.PathLike[
             f"{path}: {format_.name} holds {' or '.join(format_.dtypes)}, got {image.dtype}; "
             f"{_conversion_advice(image)}."
         )
-    if image.dtype.kind == "f" and not np.isfinite(image).all():
+    if not _is_allowed(image, allow_nan):
         raise ValueError(f"{path}: the image holds NaN or infinite values; replace them by numbers.")
     return image
 

@@ -76,5 +76,4 @@ def encode(image: NDArray[Any], metadata: Metadata, quality: int, container: str
     """Encode an image without loss; ``metadata`` and ``quality`` have no effect."""
     import imagecodecs
 
-    data: bytes = imagecodecs.jpeg2k_encode(image, codecformat=container, level=0, reversible=True)
-    return data
+    return bytes(imagecodecs.jpeg2k_encode(image, codecformat=container, level=0, reversible=True))

@@ -38,8 +38,10 @@ SUBFILE_TYPE = 254
 # Sizes in bytes of the types of TIFF.
 SIZES = {1: 1, 2: 1, 6: 1, 7: 1, **_tiff.TYPE_SIZES}
 # Tags of a page that a copy keeps byte by byte. Tags of other programs may point into their own file.
-KEPT_TAGS = (269, 271, 272, 274, 285, 286, 287, 297, 315, 316, 700, 33432, 33550, 33922, 34264, 34735, 34736)
-KEPT_TAGS += (34737, 42112, 42113, 51123)
+KEPT_TAGS: tuple[int, ...] = (
+    *(269, 271, 272, 274, 285, 286, 287, 297, 315, 316, 700, 33432),
+    *(33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113, 51123),
+)
 # Labels, overlays, regions and lookup tables of ImageJ, on its first page.
 IMAGEJ_TAGS = (50838, 50839)
 SOFTWARE, DATE, DESCRIPTION = 305, 306, 270
@@ -372,7 +374,7 @@ def _finish_series(
     size = (int(keyframe.imagelength), int(keyframe.imagewidth))
     reader.shape = (*size, *decoded.shape[2:])
     reader.dtype = decoded.dtype
-    notes = ()
+    notes: tuple[str, ...] = ()
     if missing:
         notes = (f"{len(missing)} of its planes are missing; they stay 0",)
     return PlaneSeries(
@@ -647,7 +649,10 @@ def _write_new(
                 has_alpha = description.axes[-1] == "S" and description.shape[-1] in (2, 4)
                 n_extra = description.shape[-1] - (3 if is_rgb else 1)
                 options["extrasamples"] = ("unassalpha",) if has_alpha else (0,) * n_extra
-            metadata = {"axes": description.axes, **(_ome_pixel_size(description) if is_ome else {})}
+            metadata: dict[str, Any] = {"axes": description.axes}
+            if is_ome:
+                # tifffile would make the identifier of the address of the machine.
+                metadata |= {"UUID": str(uuid.uuid4()), **_ome_pixel_size(description)}
             data = (_contiguous(plane) for plane in _checked(planes, description))
             writer.write(
                 data,

@@ -144,10 +144,9 @@ def denoise_image(
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be a function of two numbers, (done, total), got {callback!r}.")
     if axes is not None:
-        options = {"model": model, "tile_size": tile_size, "ensemble": ensemble}
-        options |= {"precision": precision, "device": device}
-        stack_options: dict[str, Any] = {"sigma": sigma, "verbose": verbose, "callback": callback}
-        return denoise_array(image, axes, denoise_image, **stack_options, **options)
+        options: dict[str, Any] = {"model": model, "tile_size": tile_size, "ensemble": ensemble}
+        options |= {"precision": precision, "device": device, "verbose": verbose, "callback": callback}
+        return denoise_array(image, axes, denoise_image, sigma=sigma, **options)
     array = _check_image(image)
     network = select_network(model, array)
     _check_channels(network, array)

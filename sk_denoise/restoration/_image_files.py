@@ -88,8 +88,8 @@ def denoise_file(
     if "axes" in options:
         raise TypeError("denoise_file takes the axes from the file; leave axes out.")
     if not is_written_as_stack(source, destination):
-        image = read_image(source, max_pixels=max_pixels)
-        write_image(destination, denoise_image(image, **options), like=source)
+        image = read_image(source, max_pixels=max_pixels, allow_nan=True)
+        write_image(destination, denoise_image(image, **options), like=source, allow_nan=True)
         return
     callback, verbose = options.pop("callback", None), options.pop("verbose", False)
     sigma = options.pop("sigma", None)
