@@ -20,6 +20,7 @@ EXTRAS = {
     "bm3d": ("bm3d",),
     "cli": ("click", "rich", *IMAGES),
     "compare": ("pandas",),
+    "dicom": ("pydicom", *IMAGES),
     "images": IMAGES,
     "onnx": ("onnx", "onnxscript"),
     "plots": ("matplotlib",),

@@ -214,7 +214,7 @@ def denoise_to_folder(
 
 
 def convert_for_file(image: NDArray[Any], file_range: IntensityRange | None) -> NDArray[Any]:
-    """Convert floats to 16 bits for a file of integers; integers stay as they are."""
+    """Convert floats and signed integers to 16 bits without sign; others stay as they are."""
     if file_range is None:
         return image
     dtype = np.dtype(np.uint16)
@@ -438,10 +438,11 @@ def _max_noise_level(model: ImageDenoiser | None) -> float:
 
 
 def _choose_file_range(image: NDArray[Any], intensity_range: IntensityRange) -> IntensityRange | None:
-    """Return black and white of floats in a file of integers, without clipping."""
-    # The range of the image ignores a few outliers, which a file must keep.
-    if image.dtype.kind != "f":
+    """Return black and white of floats or signed integers in a file of unsigned ones."""
+    # TIFF alone stores signed integers.
+    if image.dtype.kind == "u":
         return None
+    # The range of the image ignores a few outliers, which a file must keep.
     return intensity_range if intensity_range == UNIT else IntensityRange.of_clean(without_alpha(image))
 
 

@@ -41,7 +41,8 @@ from sk_denoise.app._views import (
     to_display,
 )
 from sk_denoise.datasets import load_images
-from sk_denoise.io import image_size, image_suffix, write_image
+from sk_denoise.io import image_size, write_image
+from sk_denoise.io._images import output_suffix
 from sk_denoise.restoration import MODELS, denoise_image
 
 __all__ = [
@@ -86,7 +87,7 @@ class StoredImage:
     size : tuple (height, width)
         Size of the upright image in pixels.
     suffix : str
-        File suffix of the image's format.
+        File suffix of the image's format, or of one in place of a format that is read only.
     is_clean : bool
         Whether the image is free of noise, like the samples.
     """
@@ -289,7 +290,7 @@ class AppService:
     def _check_header(self, path: Path, name: str) -> tuple[tuple[int, int], str]:
         """Return size and suffix of an image; raise ValueError for a bad or too large one."""
         try:
-            size, suffix = image_size(path), image_suffix(path)
+            size, suffix = image_size(path), output_suffix(path)
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), name)) from error
         if size[0] * size[1] > self.settings.max_pixels:

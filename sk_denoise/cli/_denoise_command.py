@@ -42,8 +42,10 @@ from sk_denoise.cli._paths import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sk_denoise._intensity import IntensityRange
     from sk_denoise.cli._output import ImageProgress
     from sk_denoise.cli._paths import FileJob, JobPlan
+    from sk_denoise.io import ImageStack
 
 __all__ = ["denoise_command"]
 
@@ -90,12 +92,15 @@ def denoise_command(
     device: str,
     quiet: bool,
 ) -> int:
-    """Denoise images: PNG, JPEG, TIFF, BMP and WebP files.
+    """Denoise images and stacks: PNG, JPEG, TIFF, BMP, WebP, JPEG 2000, PNM.
 
     IN is a file, a folder with all its subfolders, or a pattern in quotes, such as 'photos/**/*.png'. OUT is
     a file if IN is one file and OUT has the suffix of an image; otherwise it is a folder, in which images
     keep their place below the folder IN. Format, depth, alpha, EXIF data, colour profile and resolution are
-    kept.
+    kept. GIF, AVIF and DICOM become PNG or TIFF.
+
+    Stacks (TIFF of many pages, ImageJ, OME-TIFF, animated GIF, DICOM of many frames) are denoised plane by
+    plane with one noise level, in little memory, into TIFF files with the same axes and pixel size.
 
     \b
     Exit codes:
@@ -197,7 +202,9 @@ class DenoisingRun:
         from sk_denoise.restoration import denoise_image
 
         options = dict(self.denoising)
-        image = read_image_within_limit(job.source, self.max_pixels)
+        if _is_stack_job(job):
+            return self._denoise_stack(job, progress)
+        image = read_image_within_limit(job.source, self.max_pixels, allow_nan=True)
         _check_format(job, image)
         intensity, remark = find_intensity_range(image)
         if remark:
@@ -210,8 +217,31 @@ class DenoisingRun:
             noise_level = _describe_noise_level(image, intensity.span)
         denoised = denoise_image(image, callback=progress.update_tiles, **options)
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        write_image(job.target, denoised, like=job.source, quality=self.quality)
+        write_image(job.target, denoised, like=job.source, quality=self.quality, allow_nan=True)
         return noise_level
+
+    def _denoise_stack(self, job: FileJob, progress: ImageProgress) -> str:
+        """Denoise a stack plane by plane, and return its size and noise level as text."""
+        from sk_denoise.io import open_stack
+        from sk_denoise.restoration import denoise_file
+
+        options = dict(self.denoising)
+        with open_stack(job.source, max_pixels=self.max_pixels) as stack:
+            n_planes, n_series = len(stack), stack.n_series
+            intensity, remark = _find_stack_range(stack)
+            if remark:
+                progress.write_note(remark)
+            planes = "1 plane" if n_planes == 1 else f"{n_planes} planes"
+            text = f", {planes} ({stack.axes})" if n_series == 1 else f", {n_series} series"
+            if self.sigma is not None:
+                options["sigma"] = self.sigma * intensity.span / MAX_GREY_LEVEL
+            elif getattr(options["model"], "noise_levels_", True):
+                text += _describe_stack_levels(stack, intensity.span)
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        denoise_file(
+            job.source, job.target, max_pixels=self.max_pixels, callback=progress.update_tiles, **options
+        )
+        return text
 
     def _print_failures(self) -> None:
         if self.failures:
@@ -247,6 +277,29 @@ def _describe_noise_level(image: NDArray[Any], span: float) -> str:
     return f", sigma {MAX_GREY_LEVEL * estimate_sigma(image) / span:.1f} (estimated)"
 
 
+def _is_stack_job(job: FileJob) -> bool:
+    from sk_denoise.restoration._image_files import is_written_as_stack
+
+    return is_written_as_stack(job.source, job.target)
+
+
+def _find_stack_range(stack: ImageStack) -> tuple[IntensityRange, str]:
+    """Return the intensity range of the brightest of some planes, and a remark."""
+    from sk_denoise.restoration._stacks import sample_planes
+
+    planes = [stack[index] for index in sample_planes(len(stack), stack.missing)]
+    # Channels of data are no colours, and the last one is not alpha.
+    planes = [plane.max(axis=-1) if stack.plane_axes[-1] not in "XS" else plane for plane in planes]
+    return max((find_intensity_range(plane) for plane in planes), key=lambda found: found[0].white)
+
+
+def _describe_stack_levels(stack: ImageStack, span: float) -> str:
+    from sk_denoise.restoration._image_files import estimate_stack_noise
+
+    levels = [f"{MAX_GREY_LEVEL * noise.sigma / span:.1f}" for noise in estimate_stack_noise(stack)]
+    return f", sigma {', '.join(levels)} (estimated)"
+
+
 def _check_format(job: FileJob, image: NDArray[Any]) -> None:
     """Check before the work that the output format can hold the image.
 
@@ -263,7 +316,7 @@ def _check_format(job: FileJob, image: NDArray[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pixel = Path(folder) / f"pixel{job.target.suffix}"
         try:
-            write_image(pixel, image[:1, :1])
+            write_image(pixel, image[:1, :1], allow_nan=True)
         except ValueError as error:
             raise ValueError(str(error).replace(str(pixel), str(job.target))) from error
 
@@ -271,5 +324,6 @@ def _check_format(job: FileJob, image: NDArray[Any]) -> None:
 def _describe_failure(error: Exception, job: FileJob) -> str:
     """Return the reason of a failure, with options as on the command line."""
     reason = describe_error(error).replace('model="auto"', "--model auto")
+    reason = reason.replace("pass max_pixels= if", "pass --max-pixels if")
     # The name of the file stands before the reason already.
     return reason.removeprefix(f"{printable(' '.join(str(job.source).split()))}: ")

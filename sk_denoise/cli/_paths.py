@@ -8,6 +8,7 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -87,6 +88,12 @@ def _list_image_suffixes() -> str:
     from sk_denoise.io import IMAGE_SUFFIXES
 
     return ", ".join(sorted(IMAGE_SUFFIXES))
+
+
+def _list_output_suffixes() -> str:
+    from sk_denoise.io import WRITABLE_SUFFIXES
+
+    return ", ".join(sorted(WRITABLE_SUFFIXES))
 
 
 class FolderType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
@@ -434,6 +441,7 @@ def _is_file_output(names: Sequence[str], output: str) -> bool:
         return False
     is_one_file = len(names) == 1 and os.path.lexists(names[0]) and not is_folder(Path(names[0]))
     if is_image_name(path):
+        _check_output_format(path)
         if is_one_file:
             return True
         raise RefusedInput(
@@ -442,12 +450,12 @@ def _is_file_output(names: Sequence[str], output: str) -> bool:
         )
     if path_exists(path):
         raise RefusedInput(
-            f"{printable(output)} is a file that does not end in {_list_image_suffixes()}; give a folder"
+            f"{printable(output)} is a file that does not end in {_list_output_suffixes()}; give a folder"
         )
     media_type = mimetypes.guess_type(path.name)[0] or ""
     if media_type.startswith("image/"):
         raise RefusedInput(
-            f"{printable(output)} cannot be written: images must end in {_list_image_suffixes()}"
+            f"{printable(output)} cannot be written: images must end in {_list_output_suffixes()}"
         )
     return False
 
@@ -458,7 +466,32 @@ def _target_in_folder(image: InputFile, folder: Path) -> Path:
             f"the format to write {printable(image.path)} in is unknown: the name does not end in "
             f"{_list_image_suffixes()}; denoise it alone, into a file that does"
         )
-    return folder / image.relative_path
+    return folder / image.relative_path.with_suffix(_output_suffix(image))
+
+
+def _check_output_format(path: Path) -> None:
+    """Refuse the name of a format that is read only."""
+    from sk_denoise.io._formats import format_by_suffix
+
+    try:
+        format_by_suffix(path)
+    except ValueError as error:
+        raise RefusedInput(describe_error(error)) from error
+
+
+def _output_suffix(image: InputFile) -> str:
+    """Return the suffix of an output: that of the input, or that of a format to take its place."""
+    from sk_denoise.io import WRITABLE_SUFFIXES, is_stack
+    from sk_denoise.io._formats import FORMATS
+
+    suffix = image.relative_path.suffix
+    if suffix.lower() in WRITABLE_SUFFIXES:
+        return suffix
+    # A damaged file is reported when it is read.
+    with suppress(ValueError, OSError, ImportError):
+        if is_stack(image.path):
+            return ".tif"
+    return next(format_.substitute for format_ in FORMATS if suffix.lower() in format_.suffixes)
 
 
 class _FileIdentity:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["check_path", "resolve_destination", "replace_file"]
+__all__ = ["check_path", "open_replacement", "replace_file", "resolve_destination"]
 
 
 def check_path(path: object) -> None:
@@ -50,6 +50,24 @@ def replace_file(
     durable : bool, default=False
         Whether to wait until the content is on disk, so that it survives a power failure.
     """
+    with open_replacement(destination, durable=durable) as stream:
+        for piece in pieces:
+            stream.write(piece)
+
+
+@contextmanager
+def open_replacement(destination: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of another one at the end of the block.
+
+    After an error in the block the old file is unchanged, and no other file is left.
+
+    Parameters
+    ----------
+    destination : Path
+        Result of :func:`resolve_destination`.
+    durable : bool, default=False
+        Whether to wait until the content is on disk, so that it survives a power failure.
+    """
     # Only the owner could read a file of tempfile.
     temporary = destination.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
@@ -57,8 +75,7 @@ def replace_file(
             # A new file keeps the permissions that the system gives.
             with suppress(FileNotFoundError):
                 shutil.copymode(destination, temporary)
-            for piece in pieces:
-                stream.write(piece)
+            yield stream
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())
@@ -73,7 +90,7 @@ def replace_file(
 
 def _create(temporary: Path, destination: Path) -> BinaryIO:
     try:
-        return temporary.open("xb")
+        return temporary.open("x+b")
     except PermissionError as error:
         raise PermissionError(
             f"{destination} cannot be written: new files are not allowed in the folder {destination.parent}."

@@ -21,13 +21,15 @@ def to_gray(image: NDArray[Any]) -> NDArray[Any]:
     """Convert an image to its luminance, in its own type; alpha is kept."""
     if image.ndim == 2 or image.shape[2] == 2:
         return image
-    is_integer = image.dtype.kind == "u"
-    dtype = np.dtype(np.uint32) if is_integer else image.dtype
+    is_integer = image.dtype.kind in "iu"
+    # Unsigned 32 bits hold the sum exactly; the shift of signed numbers rounds down, like that of unsigned
+    # ones.
+    dtype = np.dtype({"u": np.uint32, "i": np.int64}.get(image.dtype.kind, image.dtype))
     weights = np.array(LUMINANCE, dtype) if is_integer else np.array(LUMINANCE, dtype) / dtype.type(65536)
     gray = sum(image[..., channel] * weight for channel, weight in enumerate(weights))
     # Rounded division by 65536.
     if is_integer:
-        gray = (gray + np.uint32(1 << 15)) >> np.uint32(16)
+        gray = (gray + dtype.type(1 << 15)) >> dtype.type(16)
     luminance = np.asarray(gray, dtype=image.dtype)
     return luminance if image.shape[2] == 3 else np.dstack([luminance, image[..., 3]])
 

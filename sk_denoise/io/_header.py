@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, TypeVar
 
 __all__ = [
     "TRUNCATED",
     "DAMAGED",
+    "Calibration",
     "Header",
     "Metadata",
     "UnreadableError",
@@ -36,6 +37,22 @@ class UnreadableError(Exception):
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """Pixel size of a TIFF of ImageJ.
+
+    Attributes
+    ----------
+    resolution : tuple of two (int, int)
+        Pixels a unit, horizontal and vertical, as fractions.
+    unit : str
+        Unit of length, empty if it is unknown.
+    """
+
+    resolution: tuple[tuple[int, int], tuple[int, int]]
+    unit: str
+
+
+@dataclass(frozen=True)
 class Metadata:
     """Metadata of an image.
 
@@ -47,17 +64,20 @@ class Metadata:
         EXIF data without the prefix of the format.
     dpi : tuple of two float or None
         Horizontal and vertical resolution in dots per inch.
+    calibration : Calibration or None
+        Pixel size in the unit of ImageJ, for TIFF.
     """
 
     profile: bytes | None = None
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
+    calibration: Calibration | None = None
 
     def for_channels(self, channels: int) -> Metadata:
         """Return the metadata without a colour profile for another number of channels."""
         expected = b"GRAY" if channels < 3 else b"RGB "
         fits = self.profile is not None and self.profile[16:20] == expected
-        return Metadata(self.profile if fits else None, self.exif, self.dpi)
+        return replace(self, profile=self.profile if fits else None)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,17 @@ from sk_denoise.io._exif import ExifTags
 from sk_denoise.io._formats import Format, format_by_content, format_by_suffix
 from sk_denoise.io._header import Header, Metadata, UnreadableError
 
-__all__ = ["MAX_PIXELS", "image_size", "image_suffix", "read_image", "write_image"]
+__all__ = [
+    "MAX_PIXELS",
+    "decode_image",
+    "image_errors",
+    "image_size",
+    "image_suffix",
+    "open_image",
+    "output_suffix",
+    "read_image",
+    "write_image",
+]
 
 # 268 megapixels are enough for photos of 100 megapixels, and refuse damaged files with absurd sizes.
 MAX_PIXELS = 2**28
@@ -33,24 +43,30 @@ def read_image(
     *,
     color: Literal["keep", "gray", "rgb"] = "keep",
     alpha: Literal["keep", "drop"] = "keep",
+    allow_nan: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> NDArray[Any]:
-    """Read a PNG, JPEG, TIFF, BMP or WebP file in its own depth.
+    """Read an image file in its own depth.
 
-    The content of the file decides on its format, not its name. These are the rules:
+    PNG, JPEG, TIFF, BMP, WebP, JPEG 2000, PNM, GIF and AVIF are read, and DICOM with the extra ``dicom``. The
+    content of the file decides on its format, not its name. These are the rules:
 
     - **Shape**: ``(height, width)`` for gray, ``(height, width, 3)`` for colour, and ``(height, width, 2)``
       or ``(height, width, 4)`` with an alpha channel. The image is upright: the orientation in EXIF or TIFF
       tags is applied.
     - **Type**: uint8 for depths of up to 8 bits (fewer bits are scaled to 0 .. 255), uint16 for 9 to 16 bits
-      (10 or 12 bits are not scaled), float32 or float64 for floating-point TIFFs (half precision becomes
-      float32). Integers of 32 bits, signed integers, NaN and infinity are refused.
+      (10 or 12 bits are not scaled), int16 or int8 for signed integers, float32 or float64 for floating-point
+      TIFFs (half precision becomes float32). Integers of 32 bits, NaN and infinity are refused; `read_stack`
+      reads them.
     - **Colour**: stored values are not changed. A colour profile is not applied;
       ``write_image(..., like=path)`` copies it. Palettes become RGB, or RGBA if they define transparency.
       CMYK and L*a*b* become sRGB, with the colour profile of a CMYK image. If white is stored as 0, values
       are inverted.
-    - **One image**: files of several frames or pages are refused. A preview beside the image does not
-      count.
+    - **Channels**: a second or fourth channel of a TIFF is alpha only if a tag of the file says so. Others
+      are data, which `read_stack` reads.
+    - **DICOM**: the values of the modality, such as Hounsfield units, in the smallest type that holds them.
+    - **One image**: files of several frames or pages are refused, see `read_stack`. A preview beside the
+      image does not count.
 
     The function is thread-safe.
 
@@ -64,6 +80,8 @@ def read_image(
     alpha : {"keep", "drop"}, default="keep"
         Treatment of the alpha channel. "drop" removes it, without mixing the other channels with a
         background.
+    allow_nan : bool, default=False
+        Whether pixels of floating-point TIFFs may be NaN, as missing values are. Infinity is refused anyway.
     max_pixels : int, default=2**28
         Largest number of pixels. Larger images are refused before anything is decoded, because a damaged
         file may claim any size.
@@ -76,7 +94,7 @@ def read_image(
     Raises
     ------
     MissingExtraError
-        If the packages of the extra ``images`` are missing.
+        If the packages of the extra ``images`` are missing, or of ``dicom`` for a DICOM file.
     UnreadableImageError
         If the file is damaged, cut off, too large or of another kind. The message contains its name.
     FileNotFoundError, IsADirectoryError
@@ -87,6 +105,7 @@ def read_image(
     See Also
     --------
     write_image : Write an image file.
+    read_stack : Read a file of many planes.
 
     Examples
     --------
@@ -104,14 +123,22 @@ def read_image(
     _check_option("color", color, ("keep", "gray", "rgb"))
     _check_option("alpha", alpha, ("keep", "drop"))
     require_extra("read_image", "images")
-    with _opened(path) as (format_, stream):
-        header = _checked_header(format_, stream, max_pixels)
-        image = format_.decode(stream)
-        _check_decoded(image, header)
+    with open_image(path) as (format_, stream):
+        image = decode_image(format_, stream, max_pixels, allow_nan=allow_nan)
     # Alpha goes first, so that the conversion of colours does not process it.
     if alpha == "drop" and image.ndim == 3:
         image = image[..., :3] if image.shape[2] > 2 else image[..., 0]
     image = {"keep": lambda image: image, "gray": to_gray, "rgb": to_rgb}[color](image)
+    return np.require(image, requirements=["C", "W"])
+
+
+def decode_image(
+    format_: Format, stream: BinaryIO, max_pixels: int | None, *, allow_nan: bool = False
+) -> NDArray[Any]:
+    """Return the upright image of an open file."""
+    header = _checked_header(format_, stream, max_pixels)
+    image = format_.decode(stream)
+    _check_decoded(image, header, allow_nan)
     return np.require(apply_orientation(image, header.orientation), requirements=["C", "W"])
 
 
@@ -149,7 +176,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     (2, 3)
     """
     require_extra("image_size", "images")
-    with _opened(path) as (format_, stream):
+    with open_image(path) as (format_, stream):
         return _checked_header(format_, stream, None).size
 
 
@@ -163,8 +190,8 @@ def image_suffix(path: str | os.PathLike[str]) -> str:
 
     Returns
     -------
-    {".png", ".jpg", ".tif", ".bmp", ".webp"}
-        The usual suffix of the format.
+    {".png", ".jpg", ".tif", ".bmp", ".webp", ".jp2", ".j2k", ".pnm", ".gif", ".avif", ".dcm"}
+        The usual suffix of the format. The last three are read only, see ``WRITABLE_SUFFIXES``.
 
     Raises
     ------
@@ -184,8 +211,14 @@ def image_suffix(path: str | os.PathLike[str]) -> str:
     ...     image_suffix((Path(folder) / "small.png").rename(Path(folder) / "small"))
     '.png'
     """
-    with _opened(path) as (format_, _):
+    with open_image(path) as (format_, _):
         return format_.suffixes[0]
+
+
+def output_suffix(path: str | os.PathLike[str]) -> str:
+    """Return the suffix of the format in which to write an image of a file."""
+    with open_image(path) as (format_, _):
+        return format_.substitute or format_.suffixes[0]
 
 
 def _check_option(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -194,25 +227,31 @@ def _check_option(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Format, BinaryIO]]:
+def open_image(path: str | os.PathLike[str]) -> Iterator[tuple[Format, BinaryIO]]:
     """Open an image file, and raise errors of its content with its name."""
     _check_file(path)
-    with Path(path).open("rb") as stream:
-        try:
-            yield format_by_content(stream), stream
-        except UnreadableError as error:
-            raise UnreadableImageError(f"{path}: {error}.") from error
-        # The installation is broken, not the file.
-        except ImportError:
-            raise
-        except MemoryError as error:
-            raise UnreadableImageError(f"{path}: there is not enough memory for the image.") from error
-        # Decoders raise errors of many types on damaged data.
-        except Exception as error:
-            raise UnreadableImageError(
-                f"{path}: its content is damaged or of a kind that is not read ({type(error).__name__}: "
-                f"{error}); copy the file again from where it came, or save the image anew as PNG."
-            ) from error
+    with image_errors(path), Path(path).open("rb") as stream:
+        yield format_by_content(stream), stream
+
+
+@contextmanager
+def image_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise errors of the content of a file as errors with its name."""
+    try:
+        yield
+    except UnreadableError as error:
+        raise UnreadableImageError(f"{path}: {error}.") from error
+    # The installation is broken, not the file. Other errors have the name already.
+    except (ImportError, UnreadableImageError, FileNotFoundError, IsADirectoryError):
+        raise
+    except MemoryError as error:
+        raise UnreadableImageError(f"{path}: there is not enough memory for the image.") from error
+    # Decoders raise errors of many types on damaged data.
+    except Exception as error:
+        raise UnreadableImageError(
+            f"{path}: its content is damaged or of a kind that is not read ({type(error).__name__}: "
+            f"{error}); copy the file again from where it came, or save the image anew as PNG."
+        ) from error
 
 
 def _check_file(path: str | os.PathLike[str]) -> None:
@@ -238,20 +277,29 @@ def _checked_header(format_: Format, stream: BinaryIO, max_pixels: int | None) -
             f"{max_pixels}; pass max_pixels= to read_image if this size is right"
         )
     if header.frames != 1:
+        advice = "read them by read_stack, or " if format_.open_series is not None else ""
         raise UnreadableError(
-            f"it holds {header.frames} frames or pages; save the one you want as a file of its own"
+            f"it holds {header.frames} frames or pages; {advice}save the one you want as a file of its own"
         )
     return header
 
 
-def _check_decoded(image: NDArray[Any], header: Header) -> None:
+def _check_decoded(image: NDArray[Any], header: Header, allow_nan: bool) -> None:
     # The header passed the limit of pixels, so a decoder must not return another size.
     if image.shape[:2] != (header.height, header.width):
         raise UnreadableError(
             f"it claims {header.width} x {header.height} pixels and holds others; copy it again"
         )
-    if image.dtype.kind == "f" and not np.isfinite(image).all():
-        raise UnreadableError("it holds NaN or infinite values; replace them by numbers")
+    if not _is_allowed(image, allow_nan):
+        advice = "" if allow_nan else ", or pass allow_nan=True for NaN"
+        raise UnreadableError(f"it holds NaN or infinite values; replace them by numbers{advice}")
+
+
+def _is_allowed(image: NDArray[Any], allow_nan: bool) -> bool:
+    """Return whether all numbers are finite, or NaN where it is allowed."""
+    if image.dtype.kind != "f":
+        return True
+    return not np.isinf(image).any() if allow_nan else bool(np.isfinite(image).all())
 
 
 def write_image(
@@ -260,8 +308,9 @@ def write_image(
     *,
     like: str | os.PathLike[str] | None = None,
     quality: int = 95,
+    allow_nan: bool = False,
 ) -> None:
-    """Write an image to a PNG, JPEG, TIFF, BMP or WebP file in its own depth.
+    """Write an image to a PNG, JPEG, TIFF, BMP, WebP, JPEG 2000 or PNM file.
 
     All formats except JPEG are lossless: `read_image` returns the same array. WebP has no gray, so gray
     becomes three equal channels. Nothing is scaled, rounded or converted silently. The file is written
@@ -276,14 +325,15 @@ def write_image(
         Gray with 1 channel, gray and alpha with 2, colour with 3, colour and alpha with 4. Of type
 
         - uint8: all formats;
-        - uint16: PNG and TIFF;
+        - uint16: PNG, TIFF, JPEG 2000 and PNM;
+        - int16: TIFF;
         - floating point, finite: TIFF (half precision is written as float32);
         - bool: as 0 and 255.
     like : path-like, optional
         Image file from which to copy colour profile, EXIF data and resolution. These are read from
 
-        - PNG, JPEG, WebP, TIFF: profile, EXIF and resolution;
-        - BMP: resolution;
+        - PNG, JPEG, WebP, TIFF, AVIF: profile, EXIF and resolution;
+        - BMP: resolution; DICOM: pixel spacing as resolution;
 
         and written to
 
@@ -291,11 +341,14 @@ def write_image(
         - WebP: EXIF, and the profile of colours;
         - BMP: resolution.
 
-        Other metadata are not copied. From and to TIFF, this includes the notes of makers, which point into
-        their own file. The EXIF orientation becomes upright, and the thumbnail is removed, since it shows the
-        other image. A colour profile for other channels (CMYK, or gray for colour) is not copied.
+        From TIFF to TIFF, a pixel size in a unit of ImageJ is kept. Other metadata are not copied. From and
+        to TIFF, this includes the notes of makers, which point into their own file. The EXIF orientation
+        becomes upright, and the thumbnail is removed, since it shows the other image. A colour profile for
+        other channels (CMYK, or gray for colour) is not copied.
     quality : int, default=95
         Quality of JPEG, 1 to 100. Colours are kept at full resolution.
+    allow_nan : bool, default=False
+        Whether pixels of floating-point TIFFs may be NaN.
 
     Raises
     ------
@@ -332,7 +385,8 @@ def write_image(
         raise ValueError("image is a masked array that hides pixels. Fill them first: image.filled(value).")
     format_ = format_by_suffix(path)
     require_extra("write_image", "images")
-    pixels = _check_image_to_write(np.asarray(image), format_, path)
+    assert format_.encode is not None
+    pixels = _check_image_to_write(np.asarray(image), format_, path, allow_nan)
     _check_quality(quality)
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     metadata = Metadata() if like is None else _read_metadata(like).for_channels(channels)
@@ -347,14 +401,16 @@ def _check_quality(quality: Any) -> None:
 
 
 def _read_metadata(path: str | os.PathLike[str]) -> Metadata:
-    with _opened(path) as (format_, stream):
+    with open_image(path) as (format_, stream):
         metadata = format_.read_header(stream).metadata
     # The pixels are written upright, so the orientation must not be applied again.
     exif = None if metadata.exif is None else ExifTags(metadata.exif).reset_orientation()
     return dataclasses.replace(metadata, exif=exif)
 
 
-def _check_image_to_write(image: NDArray[Any], format_: Format, path: str | os.PathLike[str]) -> NDArray[Any]:
+def _check_image_to_write(
+    image: NDArray[Any], format_: Format, path: str | os.PathLike[str], allow_nan: bool
+) -> NDArray[Any]:
     """Return the array in a layout and type of the format, or refuse it."""
     # Formats have no third axis for gray.
     if image.ndim == 3 and image.shape[2] == 1:
@@ -371,10 +427,12 @@ def _check_image_to_write(image: NDArray[Any], format_: Format, path: str | os.P
             f"{path}: {format_.name} has no alpha channel, got the shape {image.shape}; leave the last "
             "channel out, or write PNG, TIFF or WebP."
         )
-    return _check_values(image, format_, path)
+    return _check_values(image, format_, path, allow_nan)
 
 
-def _check_values(image: NDArray[Any], format_: Format, path: str | os.PathLike[str]) -> NDArray[Any]:
+def _check_values(
+    image: NDArray[Any], format_: Format, path: str | os.PathLike[str], allow_nan: bool
+) -> NDArray[Any]:
     # Truth values are black and white.
     if image.dtype == bool:
         return image.astype(np.uint8) * np.uint8(255)
@@ -386,7 +444,7 @@ def _check_values(image: NDArray[Any], format_: Format, path: str | os.PathLike[
             f"{path}: {format_.name} holds {' or '.join(format_.dtypes)}, got {image.dtype}; "
             f"{_conversion_advice(image)}."
         )
-    if image.dtype.kind == "f" and not np.isfinite(image).all():
+    if not _is_allowed(image, allow_nan):
         raise ValueError(f"{path}: the image holds NaN or infinite values; replace them by numbers.")
     return image
 

@@ -20,13 +20,32 @@ from numpy.typing import NDArray
 from sk_denoise._intensity import has_alpha
 from sk_denoise.io._colors import cmyk_to_rgb, lab_to_rgb
 from sk_denoise.io._exif import add_exif, extract_exif
-from sk_denoise.io._header import DAMAGED, TRUNCATED, Header, Metadata, UnreadableError, dots_per_inch
+from sk_denoise.io._header import (
+    DAMAGED,
+    TRUNCATED,
+    Calibration,
+    Header,
+    Metadata,
+    UnreadableError,
+    dots_per_inch,
+)
 from sk_denoise.io._jpeg import frame_size
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
-__all__ = ["decode", "encode", "read_header"]
+__all__ = [
+    "are_colors",
+    "check_pixel_format",
+    "count_parts",
+    "decode",
+    "describe_colors",
+    "encode",
+    "name_of",
+    "quiet_tifffile",
+    "read_header",
+    "to_gray_or_rgb",
+]
 
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 COLORS = {MIN_IS_WHITE: 1, MIN_IS_BLACK: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, CIELAB: 3, ICCLAB: 3}
@@ -44,8 +63,22 @@ ESSENTIAL_TAGS = frozenset((*range(256, 267), *POSITION_TAGS, 277, 284, 317, 320
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, UNIT, COLORMAP, PROFILE = 274, 282, 283, 296, 320, 34675
 # Limits of directories, which keep tifffile from reading for minutes or filling the memory.
 MAX_DIRECTORIES, MAX_TAGS, MAX_POSITIONS = 2**10, 2**15, 2**20
+# Lengths of an inch in the units of ImageJ.
+UNITS_PER_INCH = {
+    "inch": 1.0,
+    "cm": 2.54,
+    "mm": 25.4,
+    "um": 25_400.0,
+    "µm": 25_400.0,
+    "micron": 25_400.0,
+    "microns": 25_400.0,
+    "nm": 25_400_000.0,
+}
 # Sizes in bytes of the types of more than one byte.
 TYPE_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
+# Kinds of an extra sample that are alpha.
+ALPHA_KINDS = (1, 2)
 
 _reading: ContextVar[bool] = ContextVar("_reading", default=False)
 
@@ -55,20 +88,27 @@ def _passes_log(record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def _opened(stream: BinaryIO) -> Iterator[TiffFile]:
-    """Open a TIFF without the log messages of tifffile."""
-    import tifffile
-
+def quiet_tifffile() -> Iterator[None]:
+    """Silence the log messages of tifffile in this context."""
     # tifffile logs damage that is harmless, or refused by the checks here. A filter is added only once.
     logging.getLogger("tifffile").addFilter(_passes_log)
     token = _reading.set(True)
     try:
+        yield
+    finally:
+        _reading.reset(token)
+
+
+@contextmanager
+def _opened(stream: BinaryIO) -> Iterator[TiffFile]:
+    """Open a TIFF without the log messages of tifffile."""
+    import tifffile
+
+    with quiet_tifffile():
         _check_directories(stream)
         stream.seek(0)
         with tifffile.TiffFile(stream) as tif:
             yield tif
-    finally:
-        _reading.reset(token)
 
 
 def _check_directories(stream: BinaryIO) -> None:
@@ -90,8 +130,7 @@ def _check_directories(stream: BinaryIO) -> None:
             n_directories += 1
             if n_directories > MAX_DIRECTORIES:
                 raise UnreadableError(
-                    f"it holds more than {MAX_DIRECTORIES} frames or pages; save the one you want as a file "
-                    "of its own"
+                    f"it holds more than {MAX_DIRECTORIES} frames or pages; read it by read_stack"
                 )
             stream.seek(offset)
             (count,) = struct.unpack(count_format, stream.read(struct.calcsize(count_format)))
@@ -151,7 +190,8 @@ def read_header(stream: BinaryIO) -> Header:
         metadata = Metadata(
             profile if isinstance(profile, bytes) else None,
             extract_exif(stream, pages[0].offset, tif.byteorder, tif.is_bigtiff),
-            dpi=dots_per_inch(x, y, tags.valueof(UNIT, 2)),
+            dpi=_dots_per_inch(tif, x, y),
+            calibration=_read_calibration(tif),
         )
         return Header(
             int(pages[0].imagelength),
@@ -160,6 +200,31 @@ def read_header(stream: BinaryIO) -> Header:
             max(len(pages), _count_imagej_images(tif)),
             metadata,
         )
+
+
+def _imagej_unit(tif: TiffFile) -> str:
+    """Return the unit of length of ImageJ, empty if it has no unit."""
+    unit = (tif.imagej_metadata or {}).get("unit", "") if tif.is_imagej else ""
+    # ImageJ writes the Greek letter as an escape sequence.
+    return str(unit).replace("\\u00B5", "µ")
+
+
+def _dots_per_inch(tif: TiffFile, x: float | None, y: float | None) -> tuple[float, float] | None:
+    unit = tif.pages.first.tags.valueof(UNIT, 2)
+    per_inch = UNITS_PER_INCH.get(_imagej_unit(tif))
+    if unit == 1 and per_inch is not None and x and y:
+        return x * per_inch, y * per_inch
+    return dots_per_inch(x, y, unit)
+
+
+def _read_calibration(tif: TiffFile) -> Calibration | None:
+    """Return the pixel size of ImageJ, for a copy in another TIFF."""
+    tags = tif.pages.first.tags
+    resolution = tags.valueof(X_RESOLUTION), tags.valueof(Y_RESOLUTION)
+    if not tif.is_imagej or tags.valueof(UNIT, 2) != 1 or not all(isinstance(r, tuple) for r in resolution):
+        return None
+    # The exact fractions are kept, so that the pixel size does not drift from copy to copy.
+    return Calibration(resolution, _imagej_unit(tif))
 
 
 def _ratio(value: Any) -> float | None:
@@ -178,7 +243,7 @@ def decode(stream: BinaryIO) -> NDArray[Any]:
     """Decode the pixels to gray or RGB, channels last."""
     with _opened(stream) as tif:
         page = _image_pages(tif)[0]
-        _check_pixel_format(page)
+        check_pixel_format(page)
         _check_complete(page, stream)
         # Callers read images in parallel, so the strips of one need no threads.
         pixels = page.asarray(maxworkers=1)
@@ -186,28 +251,54 @@ def decode(stream: BinaryIO) -> NDArray[Any]:
             pixels = np.moveaxis(pixels, 0, -1)
         if pixels.ndim == 3 and pixels.shape[2] == 1:
             pixels = pixels[..., 0]
-        return _to_gray_or_rgb(pixels, page)
+        return to_gray_or_rgb(pixels, page)
 
 
-def _check_pixel_format(page: TiffPage) -> None:
-    bits, photometric, samples = page.bitspersample, int(page.photometric), page.samplesperpixel
+def check_pixel_format(page: TiffPage) -> None:
+    """Refuse a page that is not gray or coloured, in up to 16 bits or in floats."""
+    bits, photometric = page.bitspersample, int(page.photometric)
     kind = None if page.dtype is None or not isinstance(bits, int) else page.dtype.kind
-    if kind not in ("b", "u", "f") or (kind != "f" and bits > 16):
+    is_signed = kind == "i" and bits in (8, 16)
+    if kind not in ("b", "u", "f", "i") or (kind != "f" and bits > 16) or (kind == "i" and not is_signed):
         raise UnreadableError(
-            f"its values are of {bits} bits and sample format {_name(page.sampleformat)}, which is not read; "
-            "convert it to unsigned integers of 8 or 16 bits or to floating point"
+            f"its values are of {bits} bits and sample format {name_of(page.sampleformat)}, which is not "
+            "read; "
+            "convert it to integers of 8 or 16 bits or to floating point, or take read_stack, which reads "
+            "32 bits"
         )
-    colors = COLORS.get(photometric)
-    if colors is None or samples not in (colors, colors + 1) or page.imagedepth != 1:
-        raise UnreadableError(
-            f"it has {samples} channels of the colour kind {_name(page.photometric)} in {page.imagedepth} "
-            "planes, which is not read; convert it to gray or RGB"
-        )
-    if photometric in (PALETTE, CMYK, YCBCR, CIELAB, ICCLAB) and (bits > 8 or kind == "f"):
-        raise UnreadableError(f"it has {_name(page.photometric)} colours of {bits} bits; convert it to RGB")
+    if photometric not in COLORS or page.imagedepth != 1 or not are_colors(page):
+        raise UnreadableError(describe_colors(page))
+    is_integer = kind in ("b", "u")
+    if photometric in (PALETTE, CMYK, YCBCR, CIELAB, ICCLAB) and (bits > 8 or not is_integer):
+        raise UnreadableError(f"it has {name_of(page.photometric)} colours of {bits} bits; convert it to RGB")
 
 
-def _name(value: Any) -> str:
+def are_colors(page: TiffPage) -> bool:
+    """Return whether the samples of a page are gray or colours, with alpha at most."""
+    colors, samples = COLORS.get(int(page.photometric)), int(page.samplesperpixel)
+    if colors is None or samples == colors:
+        return colors is not None
+    # A further channel without this tag is data, for example near infrared.
+    is_alpha = len(page.extrasamples) > 0 and int(page.extrasamples[0]) in ALPHA_KINDS
+    return samples == colors + 1 and is_alpha
+
+
+def describe_colors(page: TiffPage) -> str:
+    """Return the reason why channels are not read as gray or colours, with advice."""
+    samples = int(page.samplesperpixel)
+    if int(page.photometric) in (MIN_IS_WHITE, MIN_IS_BLACK, RGB) and samples > 1 and page.imagedepth == 1:
+        return (
+            f"it has {samples} channels, and no tag says that channel {samples} is alpha, so they are data; "
+            'read it by read_stack, and denoise it with axes="YXC"'
+        )
+    return (
+        f"it has {samples} channels of the colour kind {name_of(page.photometric)} in {page.imagedepth} "
+        "planes, which is not read; convert it to gray or RGB"
+    )
+
+
+def name_of(value: Any) -> str:
+    """Return the name of a value of a tag."""
     # tifffile returns a plain number if it has no name for it.
     return str(getattr(value, "name", value))
 
@@ -215,10 +306,8 @@ def _name(value: Any) -> str:
 def _check_complete(page: TiffPage, stream: BinaryIO) -> None:
     """Refuse a file that lacks a part of the image."""
     # tifffile would leave these parts black.
-    height, width, planes = page.imagelength, page.imagewidth, page.samplesperpixel
-    rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, width)
-    n_parts = math.ceil(height / rows) * math.ceil(width / columns)
-    n_parts *= planes if page.planarconfig == 2 else 1
+    rows, columns = _part_size(page)
+    n_parts = count_parts(page)
     file_size = stream.seek(0, 2)
     parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     is_complete = all(min(offset, size) > 0 and offset + size <= file_size for offset, size in parts)
@@ -232,7 +321,19 @@ def _check_complete(page: TiffPage, stream: BinaryIO) -> None:
                 raise UnreadableError(DAMAGED)
 
 
-def _to_gray_or_rgb(pixels: NDArray[Any], page: TiffPage) -> NDArray[Any]:
+def _part_size(page: TiffPage) -> tuple[int, int]:
+    return (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+
+
+def count_parts(page: TiffPage) -> int:
+    """Return the number of strips or tiles of a page."""
+    rows, columns = _part_size(page)
+    n_parts = math.ceil(page.imagelength / rows) * math.ceil(page.imagewidth / columns)
+    return n_parts * (page.samplesperpixel if page.planarconfig == 2 else 1)
+
+
+def to_gray_or_rgb(pixels: NDArray[Any], page: TiffPage) -> NDArray[Any]:
+    """Convert the values of a page to gray or RGB, with 0 as black."""
     photometric, bits = int(page.photometric), int(page.bitspersample)
     if photometric == PALETTE:
         return _apply_palette(pixels, page)
@@ -241,6 +342,8 @@ def _to_gray_or_rgb(pixels: NDArray[Any], page: TiffPage) -> NDArray[Any]:
             raise UnreadableError("its floating-point values have white at 0; convert it so that black is 0")
         return pixels.astype(np.float32) if pixels.dtype == np.float16 else pixels
     if photometric == MIN_IS_WHITE:
+        if pixels.dtype.kind == "i":
+            raise UnreadableError("its signed values have white at 0; convert it so that black is 0")
         pixels = _invert(pixels, bits)
     if bits < 8:
         white = 2**bits - 1
@@ -296,7 +399,12 @@ def encode(image: NDArray[Any], metadata: Metadata, quality: int) -> bytes:
 
     channels = 1 if image.ndim == 2 else image.shape[2]
     options: dict[str, Any] = {}
-    if metadata.dpi is not None:
+    if metadata.calibration is not None:
+        unit = metadata.calibration.unit.replace("µ", "\\u00B5")
+        options |= {"resolution": metadata.calibration.resolution, "resolutionunit": 1}
+        # Every ImageJ and Fiji reads this version; the unit stands in the description alone.
+        options["description"] = f"ImageJ=1.11a\nimages=1\nunit={unit}\n" if unit else None
+    elif metadata.dpi is not None:
         options |= {"resolution": metadata.dpi, "resolutionunit": "inch"}
     if has_alpha(image):
         options["extrasamples"] = ["unassalpha"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from numbers import Real
 from typing import Any, Literal
@@ -11,10 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._noise_level import estimate_noise_level
-from sk_denoise._package import require_extra
 from sk_denoise._validation import Noiser, check_one_of
 from sk_denoise.estimators import ImageDenoiser
-from sk_denoise.io import read_image, write_image
 from sk_denoise.restoration._images import (
     check_image,
     check_mask,
@@ -27,15 +24,17 @@ from sk_denoise.restoration._network_pass import PassOptions, run_network
 from sk_denoise.restoration._noise_model import NoiseModel
 from sk_denoise.restoration._pretrained import select_network
 from sk_denoise.restoration._removal import blend, remove_noise
+from sk_denoise.restoration._stacks import denoise_array
 from sk_denoise.training import PRECISIONS
 
-__all__ = ["denoise_file", "denoise_image", "estimate_sigma"]
+__all__ = ["denoise_image", "estimate_sigma"]
 
 
 def denoise_image(
     image: ArrayLike,
     *,
     sigma: ArrayLike | None = None,
+    axes: str | None = None,
     noise: str | NoiseModel | Noiser = "auto",
     strength: float = 1.0,
     mask: ArrayLike | None = None,
@@ -57,14 +56,21 @@ def denoise_image(
 
     Parameters
     ----------
-    image : array-like of shape (height, width) or (height, width, channels)
-        Gray, gray with alpha (2 channels), colour (3) or colour with alpha (4). Integers, where those of
-        16 bits may hold 10, 12 or 14 bits, or floats, with black at 0 and white at 1 or in any other range.
-        NaN stays NaN and has no effect on other pixels; so do colours below full transparency.
+    image : array-like of shape (height, width) or (height, width, channels), or a stack
+        Gray, gray with alpha (2 channels), colour (3) or colour with alpha (4); for other arrays see
+        ``axes``. Integers, where those of 16 bits may hold 10, 12 or 14 bits, or floats, with black at 0 and
+        white at 1 or in any other range. NaN stays NaN and has no effect on other pixels; so do colours below
+        full transparency.
     sigma : float, array-like of shape (channels,) or (height, width), or None, default=None
         Standard deviation of white noise in the unit of the image: for floats in [0, 1] a share of this
         range, for integers grey levels. Pass a map if it varies over the image, or one number for each
         channel. None estimates the noise. A network trained with ``sigma="blind"`` takes no level.
+    axes : str, optional
+        A letter for each axis of a stack, such as "ZYX", "TCYX" or "YXC": Y and X are the rows and columns of
+        the planes, S the samples of a colour (RGB, or with alpha), C independent channels of data. All other
+        letters count planes. The planes are denoised one after the other with one noise model, or one for
+        each channel C, estimated from some of them. ``sigma`` may be one number for each channel, and
+        ``verbose`` and ``callback`` count planes. None takes an image.
     noise : {"auto", "white", "counts", "camera"}, NoiseModel or noiser, default="auto"
         Kind of the noise. "auto" estimates it. "white" has one level; "counts" grows with the brightness, as
         the noise of photons; "camera" is correlated between neighbours, as that of developed photos and of
@@ -121,7 +127,7 @@ def denoise_image(
 
     See Also
     --------
-    denoise_file : Denoise a file.
+    denoise_file : Denoise a file, also a stack larger than memory.
     estimate_noise : Estimate the kind and the level of the noise.
     load_pretrained : The pretrained networks as estimators.
 
@@ -169,6 +175,24 @@ def denoise_image(
         raise ValueError(
             f"strength is the share of the noise to remove, from 0 to 1, got {strength!r}. To remove more, "
             "pass a larger sigma."
+        )
+    if axes is not None:
+        return denoise_array(
+            image,
+            axes,
+            denoise_image,
+            sigma=sigma,
+            noise=noise,
+            strength=strength,
+            mask=mask,
+            outliers=outliers,
+            model=model,
+            tile_size=tile_size,
+            ensemble=ensemble,
+            precision=precision,
+            device=device,
+            verbose=verbose,
+            callback=callback,
         )
     options = PassOptions(tile_size, ensemble, precision, device, verbose, callback)
     array = check_image(image)
@@ -221,45 +245,3 @@ def estimate_sigma(image: ArrayLike) -> float:
     array = check_image(image)
     visible = visible_pixels(array)
     return estimate_noise_level(color_planes(fill_hidden(array, visible)), visible)
-
-
-def denoise_file(source: str | os.PathLike[str], destination: str | os.PathLike[str], **options: Any) -> None:
-    """Denoise an image file and write the result to another one.
-
-    Type, depth, alpha, colour profile and EXIF data are kept, as far as the format of the destination can
-    hold them; see :func:`sk_denoise.io.read_image` and :func:`sk_denoise.io.write_image`. An existing file
-    is replaced only when the new one is complete.
-
-    Parameters
-    ----------
-    source, destination : path-like
-        PNG, JPEG, TIFF, BMP or WebP files; they may be the same.
-    **options
-        Options of :func:`denoise_image`.
-
-    Raises
-    ------
-    MissingExtraError
-        If the packages of the extra ``images`` are missing.
-    UnreadableImageError
-        If the source is damaged or not an image.
-    ValueError
-        If the format of the destination cannot hold the image, or if an option is invalid.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> import numpy as np
-    >>> from sk_denoise.io import read_image, write_image
-    >>> from sk_denoise.restoration import denoise_file
-    >>> noisy = np.random.default_rng(0).normal(100, 10, (64, 64)).astype(np.uint8)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_image(Path(folder) / "noisy.png", noisy)
-    ...     denoise_file(Path(folder) / "noisy.png", Path(folder) / "clean.png", sigma=10)
-    ...     bool(read_image(Path(folder) / "clean.png").std() < 3)
-    True
-    """
-    # read_image would name itself in the error.
-    require_extra("denoise_file", "images")
-    write_image(destination, denoise_image(read_image(source), **options), like=source)

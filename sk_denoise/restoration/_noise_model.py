@@ -33,6 +33,7 @@ __all__ = [
     "KINDS",
     "NoiseModel",
     "estimate_checked",
+    "estimate_kind",
     "estimate_noise",
     "fit_counts_model",
     "measure_noiser",
@@ -228,6 +229,20 @@ def estimate_noise(images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | No
     'counts'
     """
     return estimate_checked(*_read(images, mask))
+
+
+def estimate_kind(images: Sequence[ArrayLike], kind: str) -> NoiseModel:
+    """Estimate the noise of images of one source, of a given kind or, for "auto", of any kind."""
+    arrays, masks = _read(list(images), None)
+    if kind == "auto":
+        return estimate_checked(arrays, masks)
+    if kind == "counts":
+        return fit_counts_model(arrays, masks)
+    levels = np.mean(
+        [estimate_scale_levels(color_planes(a), m, scales=(1,)) for a, m in zip(arrays, masks, strict=True)],
+        axis=0,
+    )
+    return NoiseModel("white", float(levels.mean()), channel_sigmas=tuple(levels[:, 0].tolist()))
 
 
 def _read(

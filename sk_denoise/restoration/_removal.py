@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,13 +78,7 @@ def remove_noise(
         largest = float(array.max()) - float(array.min())
         return _remove_white(array, np.minimum(_levels_of(noise_model), largest), model, options)
     if noise_model.kind == "counts":
-        return denoise_counts(
-            array,
-            noise_model.gain,
-            noise_model.read_noise,
-            noise_model.offset,
-            lambda image, level: _remove_white(image, level, model, options),
-        )
+        return _remove_counts(array, noise_model, model, options)
     if noise_model.kind == "camera":
         return _remove_correlated(array, noise_model, model, options)
     _warn_if_noise_shows(array, array, visible)
@@ -143,6 +138,26 @@ def _remove_white(array: NDArray[Any], sigma: ArrayLike, model: str, options: Pa
     for channel in range(n_channels):
         plane = planes[..., channel]
         planes[..., channel] = run_network(gray, np.ascontiguousarray(plane), float(levels[channel]), options)
+    return denoised
+
+
+def _remove_counts(
+    array: NDArray[Any], noise_model: NoiseModel, model: str, options: PassOptions
+) -> NDArray[Any]:
+    """Remove noise that grows with the brightness."""
+    denoised = array.copy()
+    outputs = as_stack(denoised, select_network(model, array).n_channels)[0]
+    colors = outputs if outputs.shape[2] > 1 else outputs[..., 0]
+
+    def denoise(unit: NDArray[np.float32], sigma: float) -> NDArray[Any]:
+        # Images of half the size are a fourth of the work, and would count as progress of the whole.
+        is_whole = unit.shape[:2] == array.shape[:2]
+        quiet = options if is_whole else replace(options, verbose=False, callback=None)
+        return _remove_white(unit, sigma, model, quiet)
+
+    values = denoise_counts(colors, noise_model.gain, noise_model.read_noise, noise_model.offset, denoise)
+    # A range from 0 to 1 leaves numbers as they are, in another type.
+    colors[...] = UNIT.from_unit(values, array.dtype)
     return denoised
 
 

@@ -248,10 +248,10 @@ def mixed_folder(make, folder):
     (folder / "empty.png").touch()
     (folder / "text.jpg").write_text("no image")
     (folder / "cut.png").write_bytes((folder / "alpha0.png").read_bytes()[:300])
-    pages = np.stack([make.noisy()] * 2)
-    tifffile.imwrite(folder / "pages.tif", pages, photometric="minisblack")
+    frames = [Image.fromarray(make.noisy(3, seed=seed)) for seed in range(2)]
+    frames[0].save(folder / "pages.webp", save_all=True, append_images=frames[1:])
     tifffile.imwrite(folder / "nan.tif", np.full((8, 8), np.nan, np.float32))
-    return ["cut.png", "empty.png", "nan.tif", "pages.tif", "text.jpg"]
+    return ["cut.png", "empty.png", "nan.tif", "pages.webp", "text.jpg"]
 
 
 def metadata(path):

@@ -86,7 +86,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(photos):
     [
         ("nowhere", "there is no file or folder 'nowhere'"),
         ("photos/*.gif", r"no image matches 'photos/\*.gif'"),
-        ("empty", "the folder 'empty' holds no image: no file that ends in .bmp, .jpeg"),
+        ("empty", "the folder 'empty' holds no image: no file that ends in .avif, .bmp, .dcm"),
         ("x" * 300, "there is no file or folder 'xxx"),
     ],
 )
@@ -211,7 +211,8 @@ def test_repeated_inputs_are_denoised_once(tree):
         (("one.png", "in/a.png", "out.png"), "out.png is the name of one image"),
         (("*.png", "out.png"), "out.png is the name of one image"),
         (("in", "scan.dat"), "scan.dat is a file"),
-        (("one.png", "out.gif"), "out.gif cannot be written: images must end in .bmp, .jpeg"),
+        (("one.png", "out.heic"), "out.heic cannot be written: images must end in .bmp, .j2k"),
+        (("one.png", "out.gif"), "GIF is read, not written: the name of out.gif must end in"),
         (("in", "more", "out"), "in/a.png and more/a.png would both be written to out/a.png"),
         (("in", "in"), r"3 of 3 outputs are inputs too: in/a.png, in/sub/b.jpg, in/sub/c.png; .*--overwrite"),
         (("one.png", "one.png"), "1 of 1 outputs are inputs too: one.png"),

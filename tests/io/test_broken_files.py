@@ -160,7 +160,7 @@ def test_files_that_are_no_images_are_refused_in_words(tmp_path):
         (b"", "the file is empty"),
         (b"A text, not an image.", "it is no image that can be read; readable formats are PNG, JPEG, TIFF"),
         (b"\0" * 99, "it is no image"),
-        (b"\0\0\0\x18ftypheic", "it is a HEIC or AVIF file"),
+        (b"\0\0\0\x18ftypheic", "it is a HEIC file"),
         (b"\x89PNG\r\n\x1a\n", "the file is cut off"),
         (b"\xff\xd8\xff\xe0", "the file is cut off"),
         (b"\xff\xd8\xff\xe0\0\2text", "its header is damaged"),

@@ -1,0 +1,102 @@
+"""PNM files: PBM, PGM and PPM, binary and as text, written in binary."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_denoise.io._header import DAMAGED, TRUNCATED, Header, Metadata, UnreadableError
+
+__all__ = ["decode", "encode", "read_header"]
+
+# Letter P and digit; then numbers between spaces and comments, which end with one space before the pixels.
+TOKEN = re.compile(rb"(?:\s|#[^\n\r]*[\n\r])*(\d+)")
+HEADER_BYTES = 2**14
+# Kinds by the digit: truth values, gray, colours, first as text and then in binary.
+BITS, COLORS, IS_TEXT = (1, 4), (3, 6), (1, 2, 3)
+MAX_WHITE = 65_535
+
+
+def _read_start(stream: BinaryIO) -> tuple[int, int, int, int, int]:
+    """Return kind, width, height, largest value and the position of the pixels."""
+    stream.seek(0)
+    start = stream.read(HEADER_BYTES)
+    kind, position = int(start[1:2]), 2
+    numbers = []
+    for _ in range(2 if kind in BITS else 3):
+        match = TOKEN.match(start, position)
+        if match is None or len(match[1]) > 10:
+            raise UnreadableError(DAMAGED)
+        numbers.append(int(match[1]))
+        position = match.end()
+    width, height, white = (*numbers, 1)[:3]
+    if not 1 <= white <= MAX_WHITE:
+        raise UnreadableError(DAMAGED)
+    return kind, width, height, white, position + 1
+
+
+def read_header(stream: BinaryIO) -> Header:
+    """Read the size, and whether more images follow."""
+    kind, width, height, white, position = _read_start(stream)
+    frames = 1
+    if kind not in IS_TEXT:
+        end = position + _row_bytes(kind, width, white) * height
+        if end > stream.seek(0, 2):
+            raise UnreadableError(TRUNCATED)
+        stream.seek(end)
+        frames += bool(re.match(rb"\s*P[1-6][\s#]", stream.read(16)))
+    return Header(height, width, frames=frames)
+
+
+def _row_bytes(kind: int, width: int, white: int) -> int:
+    if kind in BITS:
+        return -(-width // 8)
+    return width * (3 if kind in COLORS else 1) * (2 if white > 255 else 1)
+
+
+def decode(stream: BinaryIO) -> NDArray[Any]:
+    """Decode the pixels to gray or RGB of 8 or 16 bits."""
+    kind, width, height, white, position = _read_start(stream)
+    shape = (height, width, 3) if kind in COLORS else (height, width)
+    stream.seek(position)
+    data = stream.read()
+    if kind in IS_TEXT:
+        values = _read_text(data, kind, int(np.prod(shape)), white).reshape(shape)
+    elif kind in BITS:
+        rows = np.frombuffer(data, np.uint8, height * _row_bytes(kind, width, white)).reshape(height, -1)
+        values = np.unpackbits(rows, axis=1)[:, :width]
+    else:
+        dtype = np.dtype(np.uint8 if white <= 255 else ">u2")
+        values = np.frombuffer(data, dtype, int(np.prod(shape))).reshape(shape)
+    if kind in BITS:
+        # Bitmaps have ink where the bit is set.
+        values = (1 - values.astype(np.uint8)) * np.uint8(255)
+        return np.ascontiguousarray(values)
+    if white > 255:
+        return values.astype(np.uint16)
+    if white < 255:
+        values = (values.astype(np.uint16) * 255 + white // 2) // white
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def _read_text(data: bytes, kind: int, n_values: int, white: int) -> NDArray[Any]:
+    text = re.sub(rb"#[^\n\r]*", b"", data)
+    # The digits of a bitmap may stand without spaces.
+    parts: list[Any] = re.findall(rb"[01]", text) if kind in BITS else text.split()
+    if len(parts) < n_values:
+        raise UnreadableError(TRUNCATED)
+    values = np.array(parts[:n_values]).astype(np.int64)
+    if values.min(initial=0) < 0 or values.max(initial=0) > white:
+        raise UnreadableError(DAMAGED)
+    return values
+
+
+def encode(image: NDArray[Any], metadata: Metadata, quality: int) -> bytes:
+    """Encode gray or RGB; ``metadata`` and ``quality`` have no effect."""
+    white = 255 if image.dtype == np.uint8 else MAX_WHITE
+    height, width = image.shape[:2]
+    start = f"P{5 if image.ndim == 2 else 6}\n{width} {height}\n{white}\n".encode()
+    return start + image.astype(image.dtype.newbyteorder(">")).tobytes()
