@@ -50,6 +50,9 @@ CORRELATED, CORRELATED_RESIDUAL = 1.6, 1.35
 EXPLAINED = 0.85
 # Noise level below which noise is not visible, as a share of the range.
 FAINT = 0.5 / 255
+# Noise level as a share of the distance from the darkest to the brightest pixel that noise on an image does
+# not reach, but patterns of two values do. The numbers of pure noise spread over seven deviations.
+IMPLAUSIBLE = 0.4
 # Parts of an image that the blind network denoises for an estimate: their number, and their side in pixels.
 N_PARTS, PART = 6, 128
 # Span of an image up to which squares of its numbers are finite in single precision too.
@@ -210,6 +213,7 @@ def estimate_noise(images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | No
     Notes
     -----
     A clean image with fine texture everywhere can look like one with correlated noise; ``trust`` is low then.
+    It is 0 for patterns such as a chessboard of single pixels, which are left as they are.
     Noise that is smooth over more than about eight pixels is taken for a part of the image.
 
     References
@@ -291,6 +295,8 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     channel_sigmas = tuple(levels[:, 0].tolist()) if len(levels) > 1 else ()
     # Images of less than 6 pixels have one scale.
     trust = 1.0 if not np.isfinite(coarse) else min(fine, coarse) / max(fine, coarse, 1e-300)
+    if fine > IMPLAUSIBLE * span:
+        return NoiseModel("none", fine, trust=0.0, **facts)
     if fine > 0 and (not np.isfinite(coarse) or coarse < CORRELATED * fine):
         return _white_or_counts(arrays, masks, fine, channel_sigmas, trust, facts)
     if max(fine, coarse) == 0:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import uniform_filter
 
 from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._noise_level import estimate_scale_levels
@@ -34,6 +35,11 @@ NOISES = ("auto", *KINDS[1:])
 CORRELATED_LEVEL = 1.6
 # Ratio of the levels of the channels from which they are denoised one by one.
 UNEQUAL = 1.5
+# Local residual, relative to the noise level, beyond which it is no longer noise: for white noise, and for
+# that of cameras, whose level is not the same everywhere. Windows of 7 x 7 pixels vary by a tenth.
+MAX_EXCESS, MAX_CAMERA_EXCESS = 1.25, 3.0
+# Side of the window in pixels, and number of rows at a time.
+GUARD_WINDOW, GUARD_ROWS = 7, 512
 # Change of an image relative to the level at two pixels below which a warning is due, and the smallest such
 # level as a share of the range. Fine texture of clean photos reaches it rarely.
 LITTLE, VISIBLE = 0.15, 6.0 / 255
@@ -81,6 +87,12 @@ def remove_noise(
         return _remove_counts(array, noise_model, model, options)
     if noise_model.kind == "camera":
         return _remove_correlated(array, noise_model, model, options)
+    if noise_model.trust == 0:
+        warn_user(
+            "The image varies from pixel to pixel by nearly its whole range, as a pattern of two values does. "
+            "It is left as it is. Pass sigma if this is noise.",
+            NoiseMismatchWarning,
+        )
     _warn_if_noise_shows(array, array, visible)
     return array.copy()
 
@@ -126,7 +138,9 @@ def _remove_white(array: NDArray[Any], sigma: ArrayLike, model: str, options: Pa
     """Remove white noise of a level, of a map of levels, or of one level for each channel."""
     levels = np.asarray(sigma)
     if levels.ndim != 1:
-        return run_network(select_network(model, array), array, sigma, options)
+        denoised = run_network(select_network(model, array), array, sigma, options)
+        _limit_residual(array, denoised, MAX_EXCESS * levels)
+        return denoised
     n_channels = as_stack(array, select_network(model, array).n_channels).shape[3]
     if levels.shape != (n_channels,):
         raise ValueError(
@@ -134,10 +148,11 @@ def _remove_white(array: NDArray[Any], sigma: ArrayLike, model: str, options: Pa
         )
     denoised = array.copy()
     gray = select_network("gray", array)
-    planes = as_stack(denoised, 1)[0]
-    for channel in range(n_channels):
-        plane = planes[..., channel]
-        planes[..., channel] = run_network(gray, np.ascontiguousarray(plane), float(levels[channel]), options)
+    outputs = as_stack(denoised, gray.n_channels)[0]
+    for channel, level in enumerate(levels.tolist()):
+        plane = np.ascontiguousarray(outputs[..., channel])
+        outputs[..., channel] = run_network(gray, plane, level, options)
+        _limit_residual(plane, outputs[..., channel], MAX_EXCESS * np.asarray(level))
     return denoised
 
 
@@ -166,9 +181,42 @@ def _remove_correlated(
 ) -> NDArray[Any]:
     """Remove correlated noise by the blind network, or by the network of the user's choice."""
     if model == "auto":
-        return run_network(select_network("camera", array), array, None, options)
+        denoised = run_network(select_network("camera", array), array, None, options)
+        # Noise of the shadows is several times that of the mean.
+        _limit_residual(array, denoised, np.asarray(MAX_CAMERA_EXCESS * noise_model.sigma))
+        return denoised
     level = noise_model.levels[1] if len(noise_model.levels) > 1 else noise_model.sigma
     return _remove_white(array, CORRELATED_LEVEL * level, model, options)
+
+
+def _limit_residual(array: NDArray[Any], denoised: NDArray[Any], limit: NDArray[Any]) -> None:
+    """Limit the local residual, where more was removed than noise can be, in place.
+
+    Parameters
+    ----------
+    array, denoised : ndarray of shape (height, width) or (height, width, channels)
+        Image before and after; the second one is changed.
+    limit : ndarray of shape () or (height, width)
+        Largest local root mean square of the residual.
+    """
+    height = array.shape[0]
+    # Rounding adds to the residual of integers.
+    variance = np.square(limit) + (1 / 6 if array.dtype.kind in "iu" else 0)
+    for top in range(0, height, GUARD_ROWS):
+        start, stop = max(0, top - GUARD_WINDOW), min(height, top + GUARD_ROWS + GUARD_WINDOW)
+        rows = slice(start, stop)
+        residual = np.subtract(array[rows], denoised[rows], dtype=np.float64)
+        power = np.square(residual)
+        power = power if power.ndim == 2 else power.mean(axis=2)
+        allowed = variance if variance.ndim == 0 else variance[rows]
+        excess = uniform_filter(power, GUARD_WINDOW, mode="reflect") / np.maximum(allowed, 1e-300)
+        kept = slice(top - start, top - start + min(GUARD_ROWS, height - top))
+        if not (excess[kept] > 1).any():
+            continue
+        share = 1 / np.sqrt(np.maximum(excess[kept], 1))
+        share = share if residual.ndim == 2 else share[..., None]
+        guarded = array[top : top + GUARD_ROWS] - share * residual[kept]
+        denoised[top : top + GUARD_ROWS] = UNIT.from_unit(guarded, array.dtype)
 
 
 def _warn_if_noise_shows(
