@@ -33,7 +33,7 @@ MAX_JPEG_SIDE = 65_500
 # Sides in pixels of the blocks that JPEG compresses at once, with chroma of full and of half resolution.
 JPEG_BLOCK, HALF_CHROMA_BLOCK = 8, 16
 # Parts of a recording below this share of its power count as silence, which is not amplified further.
-SILENCE = 1e-6
+SILENCE = 1e-4
 
 
 def add_grain(
@@ -142,7 +142,7 @@ def add_recording(
     *,
     records: Sequence[NDArray[Any]],
     snr: Strength | None,
-    means: NDArray[np.float64] | None = None,
+    centers: NDArray[np.float64] | None = None,
     powers: NDArray[np.float64] | None = None,
     signal_power: float | None = None,
     clip: tuple[float, float] | None = None,
@@ -163,8 +163,8 @@ def add_recording(
     snr : float, pair of float or None
         Signal-to-noise ratio in dB, 10 log10 of the variance of a sample over the mean square of its noise;
         a pair ``(low, high)`` draws one for each sample. None adds the records as they are.
-    means, powers : ndarray of shape (n_records,), optional
-        Mean and variance of each record; None computes them.
+    centers, powers : ndarray of shape (n_records,), optional
+        Median of each record, and mean square of the distance from it; None computes them.
     signal_power : float, optional
         Variance that ``snr`` refers to, in place of that of each sample.
     clip : pair of float, optional
@@ -193,10 +193,10 @@ def add_recording(
         _cut(records[choice], starts[number], noise[number])
     noise_tensor = torch.from_numpy(noise).to(x.device)
     if snr is not None:
-        if means is None or powers is None:
-            means, powers = measure_records(records)
+        if centers is None or powers is None:
+            centers, powers = measure_records(records)
         columns = (n, 1, 1, 1)
-        noise_tensor -= torch.from_numpy(means[choices].astype(np.float32)).to(x.device).reshape(columns)
+        noise_tensor -= torch.from_numpy(centers[choices].astype(np.float32)).to(x.device).reshape(columns)
         floor = torch.from_numpy(SILENCE * powers[choices]).to(x.device).reshape(columns)
         entries = planes.double()
         power = torch.maximum(noise_tensor.double().square().mean((1, 2, 3), keepdim=True), floor)
@@ -315,13 +315,19 @@ def simulate_camera(
 
 
 def measure_records(records: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and variance of each record."""
-    means = np.array([record.mean(dtype=np.float64) for record in records])
-    # A constant record has a variance above 0 by rounding.
+    """Return the median of each record, and the mean square of the distance from it."""
+    # The median, because the silence of a record with bursts must stay at 0.
+    centers = np.array([np.median(record) for record in records], dtype=np.float64)
     powers = np.array(
-        [0.0 if record.min() == record.max() else record.var(dtype=np.float64) for record in records]
+        [
+            record.var(dtype=np.float64) + (record.mean(dtype=np.float64) - center) ** 2
+            # A constant record has a variance above 0 by rounding.
+            if record.min() < record.max()
+            else 0.0
+            for record, center in zip(records, centers, strict=True)
+        ]
     )
-    return means, powers
+    return centers, powers
 
 
 def find_other_layout(shape: tuple[int, ...], records: Sequence[tuple[int, ...]]) -> str:

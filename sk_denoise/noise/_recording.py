@@ -295,8 +295,8 @@ class RecordedNoiser(ImageNoiser):
         may differ in size. Each channel of an image gets its own part of a record without channels.
     snr : float, pair of float or None, default=(0.0, 20.0)
         Signal-to-noise ratio in dB: 10 log10 of the variance of the signal over the mean square of the
-        noise; may be negative. A pair ``(low, high)`` draws one uniformly for each sample. The mean of a
-        record does not count, and is left out. None adds the records as they are, in the unit of the data.
+        noise; may be negative. A pair ``(low, high)`` draws one uniformly for each sample. The median of a
+        record does not count, and is taken off. None adds the records as they are, in the unit of the data.
     power : {"sample", "data"}, default="sample"
         Signal that ``snr`` refers to: each sample, so that a constant one gets no noise; or the training
         data as a whole. Take "data" for :class:`~sk_denoise.ImageDenoiser`, since patches without structure
@@ -313,8 +313,8 @@ class RecordedNoiser(ImageNoiser):
 
     Attributes
     ----------
-    means_, powers_ : ndarray of shape (n_records,)
-        Mean and variance of each record.
+    centers_, powers_ : ndarray of shape (n_records,)
+        Median of each record, and mean square of the distance from it.
     signal_power_ : float
         Variance of the training data.
     n_features_in_ : int
@@ -341,7 +341,7 @@ class RecordedNoiser(ImageNoiser):
     Notes
     -----
     A record is periodic: a part that reaches beyond its end continues at its beginning. A part with less than
-    a millionth of the power of its record counts as silence, and is not amplified up to the ratio.
+    a ten-thousandth of the power of its record counts as silence, and is not amplified up to the ratio.
 
     References
     ----------
@@ -367,7 +367,7 @@ class RecordedNoiser(ImageNoiser):
         "clip": [tuple, list, None],
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
-        "means_": Rule(
+        "centers_": Rule(
             lambda v, noiser: is_numeric_array(v, (len(_as_records(noiser.bank)),)),
             "a number for each record",
         ),
@@ -377,7 +377,7 @@ class RecordedNoiser(ImageNoiser):
         ),
         "signal_power_": NONNEGATIVE_NUMBER,
     }
-    means_: NDArray[np.float64]
+    centers_: NDArray[np.float64]
     powers_: NDArray[np.float64]
     signal_power_: float
 
@@ -407,7 +407,7 @@ class RecordedNoiser(ImageNoiser):
             generator,
             records=_as_records(self.bank),
             snr=None if self.snr is None else as_strength(self.snr),
-            means=self.means_,
+            centers=self.centers_,
             powers=self.powers_,
             signal_power=None if self.power == "sample" else self.signal_power_,
             clip=self.clip,
@@ -455,7 +455,7 @@ class RecordedNoiser(ImageNoiser):
                 f"shape {tuple(images.shape[1:])}: they repeat within a sample, and a network "
                 "learns to predict that. Use longer records."
             )
-        self.means_, self.powers_ = measure_records(records)
+        self.centers_, self.powers_ = measure_records(records)
         moments = compute_moments(iterate_chunks(clean.reshape(-1, 1)))
         self.signal_power_ = 0.0 if bool(moments.is_constant.all()) else float(moments.std.square().max())
         if self.snr is None:
