@@ -185,10 +185,12 @@ def cases() -> dict[str, Case]:
         "choice": lambda: package.NoiserChoice([package.GaussianNoiser(0.1), package.MaskingNoiser(0.2)]),
         "chain": lambda: package.NoiserChain([package.GaussianNoiser(0.1), package.MaskingNoiser(0.2)]),
         "region": lambda: package.RegionNoiser(package.GaussianNoiser(0.1)),
+        "recorded": lambda: package.RecordedNoiser(np.sin(np.arange(200.0))),
     }
     for name in _registry.NOISES:
         noise = composed[name]() if name in composed else name
-        found[f"noise {name}"] = of_rows(noise=noise, shape=(8, 8))
+        by_shape = {"image_shape": (8, 8)} if getattr(_registry.NOISES[name], "images_only", False) else {}
+        found[f"noise {name}"] = of_rows(noise=noise, shape=(8, 8), **by_shape)
     found |= {
         "mixed losses": of_rows(loss={"mae": 0.3, "mse": 0.7}),
         "own loss": of_rows(loss=half_error),

@@ -62,7 +62,8 @@ def add_grain(
         sample.
     kernel : float or array of shape (height, width) or (width,), default=1.0
         Convolution kernel, up to a factor. A number is the standard deviation of a Gaussian one in pixels,
-        and 0 gives white noise. One axis is an array along the rows.
+        and 0 gives white noise. One axis is an array along the rows, or along the columns of images of
+        width 1, which are signals of several channels.
     color_correlation : float, default=0.0
         Correlation between the noise of two channels of a pixel, from 0 to 1.
     unit : float or Tensor that broadcasts against x, default=1.0
@@ -75,7 +76,7 @@ def add_grain(
     Tensor of the shape and type of x
     """
     shape = _planes_of(x).shape
-    weights = _unit_kernel(kernel, is_row=shape[2] == 1).to(x.device)
+    weights = _unit_kernel(kernel, tuple(shape[2:])).to(x.device)
     noise = _mix_colors(
         lambda channels: _filtered_noise((shape[0], channels, *shape[2:]), weights, generator, x.device),
         shape[1],
@@ -158,7 +159,7 @@ def add_recording(
     generator : torch.Generator
         Source of randomness, on the device of ``x``.
     records : sequence of ndarray
-        Recorded noise: ``(length,)`` for rows, ``(height, width)`` or ``(height, width, channels)`` for
+        Recorded noise: ``(length,)`` for signals, ``(height, width)`` or ``(height, width, channels)`` for
         images. Each channel of an image gets its own place of a record without channels.
     snr : float, pair of float or None
         Signal-to-noise ratio in dB, 10 log10 of the variance of a sample over the mean square of its noise;
@@ -340,8 +341,8 @@ def find_other_layout(shape: tuple[int, ...], records: Sequence[tuple[int, ...]]
     records : sequence of tuple of int
         Shapes of the records.
     """
-    # An image of height 1 is a signal, because networks for images see signals so.
-    is_signal = len(shape) == 2 or shape[1] == 1
+    # Networks for images see signals as images of height 1; signals of several channels have a width of 1.
+    is_signal = len(shape) == 2 or 1 in shape[1:3]
     for number, record in enumerate(records):
         if len(record) == 1 and not is_signal:
             return (
@@ -363,12 +364,22 @@ def find_other_layout(shape: tuple[int, ...], records: Sequence[tuple[int, ...]]
     return ""
 
 
+def record_sides(record: tuple[int, ...], sides: tuple[int, ...]) -> tuple[int, int]:
+    """Return height and width of a record, for samples of these sides."""
+    if len(record) > 1:
+        return record[0], record[1]
+    return (record[0], 1) if is_upright(sides) else (1, record[0])
+
+
+def is_upright(sides: tuple[int, ...]) -> bool:
+    """Return whether samples are signals along the height, as those of several channels."""
+    return len(sides) == 2 and sides[1] == 1 and sides[0] > 1
+
+
 def _cut(record: NDArray[Any], starts: NDArray[np.float32], noise: NDArray[np.float32]) -> None:
     """Write a part of a record into the planes of one sample."""
-    layers = np.atleast_2d(record)
-    if layers.ndim == 2:
-        layers = layers[..., None]
-    height, width = layers.shape[:2]
+    height, width = record_sides(record.shape, noise.shape[1:])
+    layers = record.reshape(height, width, -1)
     for channel, plane in enumerate(noise):
         row, column = starts[0 if layers.shape[2] > 1 else channel]
         rows = int(row * height) + np.arange(plane.shape[0])
@@ -424,18 +435,19 @@ def _add_scaled(
     return noisy if clip is None else noisy.clamp_(*clip)
 
 
-def _unit_kernel(kernel: float | NDArray[Any] | Tensor, *, is_row: bool) -> Tensor:
-    """Return a kernel of shape (height, width) with squares that sum to 1."""
+def _unit_kernel(kernel: float | NDArray[Any] | Tensor, sides: tuple[int, ...]) -> Tensor:
+    """Return a kernel for samples of these sides, with squares that sum to 1."""
     if np.ndim(kernel) == 0:
         width = float(kernel)
         radius = math.ceil(KERNEL_DEVIATIONS * width)
         place = torch.arange(-radius, radius + 1, dtype=torch.float64)
         line = torch.exp(-0.5 * (place / width) ** 2) if width > 0 else torch.ones(1, dtype=torch.float64)
-        # Across a single row every filter gives the same distribution.
-        weights = line[None] if is_row else line[:, None] * line
+        # Across a single row or column every filter gives the same distribution.
+        weights = line[None] if sides[0] == 1 else line[:, None] if sides[1] == 1 else line[:, None] * line
     else:
         weights = torch.as_tensor(np.array(kernel), dtype=torch.float64)
-        weights = weights[None] if weights.ndim == 1 else weights
+        if weights.ndim == 1:
+            weights = weights[:, None] if is_upright(sides) else weights[None]
     # The largest weight first, so that squares stay finite.
     weights = weights / weights.abs().max()
     return (weights / weights.square().sum().sqrt()).float()

@@ -301,6 +301,14 @@ def test_colours_have_the_correlation_of_the_parameter(share):
         assert noise.std(axis=(0, 1, 2)) == pytest.approx([0.1] * 3, rel=0.1)
 
 
+@pytest.mark.parametrize("kernel", [2.0, np.exp(-((np.arange(-8, 9) / 2) ** 2) / 2)], ids=["width", "array"])
+def test_grain_of_signals_of_several_channels_is_related_along_the_signal(kernel):
+    noise = noise_of(GrainNoiser(0.2, kernel), np.zeros((300, 200, 1, 2)))
+    assert noise.std() == pytest.approx(0.2, rel=0.05)
+    assert correlation(noise[:, 1:], noise[:, :-1]) == pytest.approx(np.exp(-1 / 16), abs=0.02)
+    assert abs(correlation(noise[..., 0], noise[..., 1])) < 0.05
+
+
 def test_a_kernel_wider_than_the_image_passes():
     noise = noise_of(GrainNoiser(0.1, np.ones((31, 31))), np.zeros((300, 5, 6)))
     assert noise.std() == pytest.approx(0.1, rel=0.2)
@@ -407,8 +415,13 @@ def decibels(clean, noise):
         ([BANK[0], BANK[1, :60, :50]], (30, 32, 40)),
         (RNG.normal(size=(3, 50, 60, 3)), (30, 32, 40, 3)),
         ([tone.astype(">f4") for tone in TONES], (30, 1, 200)),
+        (TONES, (30, 200, 1, 2)),
+        (RNG.normal(size=(3, 500, 1, 2)), (30, 200, 1, 2)),
     ],
-    ids=["list", "one", "numbers", "gray", "gray on colour", "integers", "sizes", "colour", "height 1"],
+    ids=[
+        *("list", "one", "numbers", "gray", "gray on colour", "integers", "sizes", "colour", "height 1"),
+        *("signals of two channels", "records of two channels"),
+    ],
 )
 @pytest.mark.parametrize("snr", [-5, 12.5, (0, 20)], ids=str)
 def test_every_sample_has_the_ratio_of_the_parameter(bank, shape, snr):
@@ -521,9 +534,9 @@ WRONG = [
     (RecordedNoiser(np.ones((2, 4), complex)), ROWS, "record 0 of bank must hold real numbers"),
     (RecordedNoiser([TONES[0], np.ones(9)]), ROWS, "Record 1 of the bank is constant.*snr=None"),
     (RecordedNoiser(np.float64(3) * np.ones((1, 0))), ROWS, r"got shape \(0,\) for record 0"),
-    (RecordedNoiser(BANK), ROWS, r"is an image of shape \(90, 80\), and X holds rows of 12 features"),
+    (RecordedNoiser(BANK), ROWS, r"is an image of shape \(170, 180\), and X holds rows of 12 features"),
     (RecordedNoiser(TONES), IMAGES, r"is a signal of shape \(700,\), and X holds images.*bank\[None\]"),
-    (RecordedNoiser(BANK[0]), IMAGES, r"is a signal of shape \(80,\), and X holds images.*bank\[None\]"),
+    (RecordedNoiser(BANK[0]), IMAGES, r"is a signal of shape \(180,\), and X holds images.*bank\[None\]"),
     (RecordedNoiser(RNG.normal(size=(2, 30, 30, 3))), IMAGES, "has 3 channels, and the images in X have 1"),
     (RecordedNoiser(RNG.normal(size=(50, 60, 3))), IMAGES, r"bank seems to be one image.*bank\[None\]"),
     (RecordedNoiser(RNG.normal(size=(2, 3, 30, 30))), IMAGES, r"bank seems to be \(channels, height"),
