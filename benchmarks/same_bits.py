@@ -189,8 +189,7 @@ def cases() -> dict[str, Case]:
     }
     for name in _registry.NOISES:
         noise = composed[name]() if name in composed else name
-        by_shape = {"image_shape": (8, 8)} if getattr(_registry.NOISES[name], "images_only", False) else {}
-        found[f"noise {name}"] = of_rows(noise=noise, shape=(8, 8), **by_shape)
+        found[f"noise {name}"] = of_rows(noise=noise, shape=(8, 8))
     found |= {
         "mixed losses": of_rows(loss={"mae": 0.3, "mse": 0.7}),
         "own loss": of_rows(loss=half_error),

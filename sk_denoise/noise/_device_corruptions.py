@@ -372,7 +372,7 @@ def record_sides(record: tuple[int, ...], sides: tuple[int, ...]) -> tuple[int, 
 
 
 def is_upright(sides: tuple[int, ...]) -> bool:
-    """Return whether samples are signals along the height, as those of several channels."""
+    """Return whether samples are signals along their height."""
     return len(sides) == 2 and sides[1] == 1 and sides[0] > 1
 
 
