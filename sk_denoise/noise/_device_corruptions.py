@@ -8,7 +8,7 @@ the data, and draw a strength for each sample from a pair ``(low, high)``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -407,15 +407,14 @@ def _normal(shape: Sequence[int], x: Tensor, generator: torch.Generator) -> Tens
     return torch.randn(tuple(shape), generator=generator, device=x.device, dtype=torch.float32)
 
 
-def _mix_colors(draw: Any, channels: int, correlation: float) -> Tensor:
+def _mix_colors(draw: Callable[[int], Tensor], channels: int, correlation: float) -> Tensor:
     """Return noise of unit variance with a correlation between channels.
 
     ``draw`` is a function from a number of channels to noise of unit variance, independent between them.
     """
     if channels == 1 or correlation == 0:
-        own: Tensor = draw(channels)
-        return own
-    shared: Tensor = draw(1)
+        return draw(channels)
+    shared = draw(1)
     if correlation == 1:
         return shared.expand(-1, channels, -1, -1)
     return math.sqrt(correlation) * shared + math.sqrt(1 - correlation) * draw(channels)

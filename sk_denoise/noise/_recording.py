@@ -143,14 +143,17 @@ class GrainNoiser(AdditiveNoiser, ImageNoiser):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         _check_share(self, "color_correlation")
-        if isinstance(self.kernel, Real):
-            if isinstance(self.kernel, bool) or not 0 <= self.kernel <= MAX_KERNEL_WIDTH:
+        given: Any = self.kernel
+        # To Python a bool is a number, but nobody means it as a width.
+        is_bool = isinstance(self.kernel, bool)
+        if isinstance(given, Real):
+            if is_bool or not 0 <= float(given) <= MAX_KERNEL_WIDTH:
                 raise ValueError(
                     f"kernel must be a width from 0 to {MAX_KERNEL_WIDTH} pixels or an array of weights, got "
-                    f"{self.kernel!r}."
+                    f"{given!r}."
                 )
             return
-        kernel = _as_numbers(self.kernel, "kernel")
+        kernel = _as_numbers(given, "kernel")
         if kernel.ndim not in (1, 2) or not kernel.size > 0 or max(kernel.shape) > MAX_KERNEL_SIDE:
             raise ValueError(
                 f"kernel must be a number or an array of shape (height, width) or (width,), with sides up to "
