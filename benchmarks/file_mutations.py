@@ -48,6 +48,7 @@ from sk_denoise import (
     SaltAndPepperNoiser,
     TrainingDivergedError,
     UNetNetwork,
+    VarianceStabilizer,
     WienerDenoiser,
 )
 
@@ -122,6 +123,7 @@ def make_estimators():
     yield chain.fit(rows)
     yield PixelScaler().fit((255 * rows).astype(np.uint8))
     yield Centerer().fit(images)
+    yield VarianceStabilizer(gain=1.0, read_noise=0.1).fit(images)
     yield Augmenter(shift=2, zoom=(0.8, 1.2))
     yield make_pipeline(PixelScaler(), DenoisingAutoencoder(DenseNetwork((4,)), 2, **fast)).fit(rows)
     for steps in (
