@@ -41,10 +41,12 @@ SIDE, N_PHOTOS, N_CELLS = 256, 10, 4
 HEAD = """\
 # Photon counts
 
-`python benchmarks/counts.py`: Poisson counts with Gaussian read noise; middle 256 x 256 pixels of 10 photos held out of training, and
-4 synthetic images of cells; mean PSNR in dB, the peak as data range. "automatic" fits gain and read noise to the noisy image,
-"known" has the true ones, "white" estimates one level for the whole image. BM3D (package bm3d) has the true ones, between Anscombe
-transform and exact unbiased inverse. Figures of Noise2VST are not shown: its paper measures other images.
+`python benchmarks/counts.py`: Poisson counts with Gaussian read noise; middle 256 x 256 pixels of 10 photos
+held out of training, and 4 synthetic images of cells; mean PSNR in dB, the peak as data range. "automatic"
+fits gain and read noise to the noisy image, "known" has the true ones, "white" estimates one level for the
+whole image. "One scale" is the Anscombe transform, the network and the exact unbiased inverse alone; BM3D
+(package bm3d) stands between the same two, with the true noise. Published figures of Noise2VST (Herbreteau
+and Unser, 2025) are left out: they belong to other images.
 """
 
 Denoise = Callable[[np.ndarray, float], np.ndarray]
