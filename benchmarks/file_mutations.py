@@ -51,6 +51,7 @@ from sk_denoise import (
     SaltAndPepperNoiser,
     TrainingDivergedError,
     UNetNetwork,
+    VarianceStabilizer,
     WienerDenoiser,
 )
 
@@ -127,6 +128,7 @@ def make_estimators():
     yield NoiserChain([GrainNoiser(0.1, np.ones(3)), JPEGNoiser(image_shape=(2, 3))]).fit(rows)
     yield PixelScaler().fit((255 * rows).astype(np.uint8))
     yield Centerer().fit(images)
+    yield VarianceStabilizer(gain=1.0, read_noise=0.1).fit(images)
     yield Augmenter(shift=2, zoom=(0.8, 1.2))
     yield make_pipeline(PixelScaler(), DenoisingAutoencoder(DenseNetwork((4,)), 2, **fast)).fit(rows)
     for steps in (

@@ -37,7 +37,7 @@ CORRELATED_LEVEL = 1.6
 UNEQUAL = 1.5
 # Local residual, relative to the noise level, beyond which it is no longer noise: for white noise, and for
 # that of cameras, whose level is not the same everywhere. Windows of 7 x 7 pixels vary by a tenth.
-MAX_EXCESS, MAX_CAMERA_EXCESS = 1.25, 3.0
+MAX_EXCESS, MAX_CAMERA_EXCESS = 1.4, 3.0
 # Side of the window in pixels, and number of rows at a time.
 GUARD_WINDOW, GUARD_ROWS = 7, 512
 # Change of an image relative to the level at two pixels below which a warning is due, and the smallest such
@@ -89,7 +89,7 @@ def remove_noise(
         return _remove_correlated(array, noise_model, model, options)
     if noise_model.trust == 0:
         warn_user(
-            "The image varies from pixel to pixel by nearly its whole range, as a pattern of two values does. "
+            "The image varies from pixel to pixel by nearly its whole range, as patterns of two values do. "
             "It is left as it is. Pass sigma if this is noise.",
             NoiseMismatchWarning,
         )
