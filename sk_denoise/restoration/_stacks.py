@@ -90,6 +90,7 @@ class StackDenoiser:
         self.n_outer = self.leading_shape[self.leading_axes.index("C")] if "C" in self.leading_axes else 1
         # A blind network takes no level.
         model = options.get("model", "auto")
+        self.max_number = 0.0
         self.is_blind = sigma is None and not isinstance(model, str) and model.noise_levels_ is None
         self.levels: list[Any] | None = [None] * self.n_channels if self.is_blind else self._resolve(sigma)
 
@@ -144,18 +145,36 @@ class StackDenoiser:
                 levels.append(estimate_shared_level([_check_plane(plane) for plane in channel]))
         return levels
 
+    def prepare(self, read: Callable[[int], Image], missing: Collection[int] = ()) -> None:
+        """Estimate what is not known yet from some planes, see :meth:`estimate_levels`."""
+        if self.levels is None:
+            self.levels = list(self.estimate_levels(read, missing))
+        indexes = sample_planes(self.n_planes, missing)
+        self.max_number = max((_largest_number(read(index)) for index in indexes), default=0.0)
+
     def denoise_plane(self, plane: Image, index: int, callback: Callback | None = None) -> Image:
         """Denoise the plane with an index."""
-        assert self.levels is not None
         first = self._outer_channel(index) * max(1, self.n_inner)
-        options = {**self.options, "callback": callback}
         if not self.n_inner:
-            return self.denoise(plane, sigma=self.levels[first], **options)
+            return self._denoise_channel(plane, first, callback)
         channels = [
-            self.denoise(np.ascontiguousarray(plane[..., inner]), sigma=self.levels[first + inner], **options)
+            self._denoise_channel(np.ascontiguousarray(plane[..., inner]), first + inner, callback)
             for inner in range(self.n_inner)
         ]
         return np.stack(channels, axis=-1)
+
+    def _denoise_channel(self, plane: Image, channel: int, callback: Callback | None) -> Image:
+        assert self.levels is not None
+        level = self.levels[channel]
+        if level is not None:
+            largest = _largest_number(plane)
+            # A closed shutter or a blank page has nothing to remove, or less than the other planes. A level
+            # beyond all planes is in another unit, which is refused.
+            if largest < np.max(level) <= self.max_number:
+                level = np.minimum(level, largest)
+            if not np.any(level):
+                return plane.copy()
+        return self.denoise(plane, sigma=level, **{**self.options, "callback": callback})
 
     def denoise_all(
         self,
@@ -183,8 +202,7 @@ class StackDenoiser:
             Number of planes of all series.
         """
         total = self.n_planes if total is None else total
-        if self.levels is None:
-            self.levels = self.estimate_levels(read, missing)
+        self.prepare(read, missing)
         for index in range(self.n_planes):
             done = first + index
             plane = read(index)
@@ -194,6 +212,17 @@ class StackDenoiser:
             if callback is not None and total > 1:
                 callback(done + 1, total)
             yield plane
+
+
+def _largest_number(plane: Image) -> float:
+    """Return the largest magnitude or difference of the numbers of a plane."""
+    if plane.dtype.kind == "f":
+        plane = plane[np.isfinite(plane)]
+    if not plane.size:
+        return 0.0
+    low, high = float(plane.min()), float(plane.max())
+    # A constant plane has no noise.
+    return max(high - low, abs(low), abs(high)) if high > low else 0.0
 
 
 def _tile_callback(callback: Callback | None, done: int, total: int) -> Callback | None:
@@ -275,8 +304,7 @@ def denoise_array(
                 outputs[np.unravel_index(index, denoiser.leading_shape)] = plane
                 bar.update()
             return restored
-        if denoiser.levels is None:
-            denoiser.levels = denoiser.estimate_levels(read)
+        denoiser.prepare(read)
         for index in range(denoiser.n_planes):
             denoiser.options = {**options, "mask": masks(index)}
             inner = _tile_callback(callback, index, denoiser.n_planes)
