@@ -107,17 +107,17 @@ def description(path: Path) -> dict[str, Any]:
         }
 
 
-def compare(source: Path, result: Path, n_planes: int, side: int) -> dict[str, float]:
+def compare(source: Path, result: Path, n_planes: int, side: int) -> dict[str, Any]:
     """Compare planes with those that are denoised one by one, and with the clean ones."""
     from sk_denoise.io import open_stack
     from sk_denoise.restoration import denoise_image
-    from sk_denoise.restoration._image_files import estimate_stack_levels
+    from sk_denoise.restoration._image_files import estimate_stack_noise
 
     with open_stack(source) as stack, open_stack(result) as output:
-        levels = estimate_stack_levels(stack)
+        models = estimate_stack_noise(stack)
         differences, before, after = 0, [], []
         for index in np.linspace(0, n_planes - 1, N_COMPARED).astype(int):
-            alone = denoise_image(stack[index], sigma=levels[index % 2])
+            alone = denoise_image(stack[index], noise=models[index % 2])
             differences += int((alone != output[index]).sum())
             clean = clean_plane(index // 2, side)
             before.append(np.sqrt(np.mean((stack[index] - clean) ** 2)))
@@ -126,7 +126,7 @@ def compare(source: Path, result: Path, n_planes: int, side: int) -> dict[str, f
         "different pixels": differences,
         "rms before": round(float(np.mean(before)), 1),
         "rms after": round(float(np.mean(after)), 1),
-        **{f"sigma of {name}": round(level, 1) for name, level in zip(NAMES, levels, strict=True)},
+        **{f"noise of {name}, estimated": str(model) for name, model in zip(NAMES, models, strict=True)},
     }
 
 
@@ -174,7 +174,7 @@ def main() -> None:
         f"`python benchmarks/stacks.py`: an OME-TIFF of {options.planes} planes of {options.side} x "
         f"{options.side} pixels in 16 bits, two channels, denoised by `sk-denoise denoise noisy.ome.tif -o "
         f"denoised.ome.tif` on one thread, read back by tifffile. {N_COMPARED} planes are compared with "
-        "`denoise_image(plane, sigma=...)`. The root mean square (rms) error is in counts.",
+        "`denoise_image(plane, noise=...)`. The root mean square (rms) error is in counts.",
         "",
         "| | |",
         "|---|---|",

@@ -49,6 +49,7 @@ from data import (
     training_groups,
     validation_groups,
 )
+from real_noise import KINDS, add_real_noise
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -60,6 +61,8 @@ from sk_denoise.training import has_bfloat16_units
 RUNS = Path(__file__).parent / "runs"
 BOX = Path(__file__).parents[1] / "sk_denoise" / "restoration" / "weights"
 SEED, PATCH, BATCH, MAX_SIGMA = 0, 64, 32, 55 / 255
+# Noise level that a blind run begins at, before it learns to find the level itself.
+BLIND_SIGMA = 8 / 255
 # Late in a run, after this share of it, patches are larger and fewer, with as many pixels.
 LATE_PATCH, LATE_BATCH, LATE = 96, 14, 2 / 3
 WARM_UP, MEMORY = 500, 0.999
@@ -77,7 +80,8 @@ class Recipe:
     ``widths`` and ``blocks`` are those of :class:`FoldedUNet`. Sigma is ``MAX_SIGMA * u**power`` with u
     uniform in [0, 1]: a power above 1 draws weak noise more often. The ``balanced`` loss divides the squared
     error by its usual value at that sigma, so weak noise has the weight of strong noise. With
-    ``late_patches``, the last third of a run takes larger patches. ``levels`` are those of the validation.
+    ``late_patches``, the last third of a run takes larger patches. ``levels`` are those of the validation. A
+    ``blind`` network has no input for the level, and learns the noise of ``real_noise.py``.
     """
 
     widths: tuple[int, ...]
@@ -86,11 +90,13 @@ class Recipe:
     loss: str
     late_patches: bool
     levels: tuple[int, ...]
+    blind: bool = False
 
 
 RECIPES = {
     "gray": Recipe((64, 96), (2, 3), 1.0, "squared", False, (15, 25, 50)),
     "rgb": Recipe((64, 96, 128), (2, 3, 1), 1.5, "balanced", True, (1, 2, 5, 10, 15, 25, 50)),
+    "camera": Recipe((64, 96, 128), (2, 3, 1), 1.0, "balanced", True, (), blind=True),
 }
 # During a run, with every fourth image: a full validation takes a minute.
 LEVELS_ON_THE_WAY = (2, 5, 15, 50)
@@ -169,11 +175,27 @@ def images_of(color: str) -> tuple[list[Group], list[Group]]:
     """Return training images and held-out images."""
     if color == "rgb":
         return training_groups(), validation_groups()
+    if color == "camera":
+        return training_groups(), noisy_groups(validation_groups())
     training, held_out = ([read(path, color) for path in part] for part in berkeley_files())
     return [Group("berkeley", 1, training)], [Group("berkeley", 1, held_out)]
 
 
-def batch(groups: Sequence[Group], step: int, power: float, late: bool) -> tuple[Tensor, Tensor, Tensor]:
+def noisy_groups(groups: Sequence[Group]) -> list[Group]:
+    """Return pairs of clean and noisy validation images, by group and kind of noise."""
+    pairs = []
+    for group in groups:
+        for kind in KINDS:
+            generators = [torch.Generator().manual_seed(number) for number in range(len(group.images))]
+            images = [
+                torch.stack(add_real_noise(image.float() / 255, generator, kind))
+                for image, generator in zip(group.images, generators, strict=True)
+            ]
+            pairs.append(Group(f"{group.name}, {kind}", 1, images))
+    return pairs
+
+
+def batch(groups: Sequence[Group], step: int, recipe: Recipe, late: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return noisy patches, their noise levels and clean patches of a step."""
     side, n = (LATE_PATCH, LATE_BATCH) if late else (PATCH, BATCH)
     generator = stream(SEED, "batch", step)
@@ -191,7 +213,11 @@ def batch(groups: Sequence[Group], step: int, power: float, late: bool) -> tuple
         patch = patch.flip(2) if turn >= 4 else patch
         patches.append(torch.rot90(patch, turn % 4, (1, 2)))
     clean = torch.stack(patches).float().div_(255)
-    sigma = MAX_SIGMA * torch.rand(n, 1, 1, 1, generator=generator) ** power
+    if recipe.blind:
+        pairs = [add_real_noise(patch, generator) for patch in clean]
+        noisy, clean = (torch.stack(side) for side in zip(*pairs, strict=True))
+        return noisy, (noisy - clean).square().mean((1, 2, 3), keepdim=True).sqrt(), clean
+    sigma = MAX_SIGMA * torch.rand(n, 1, 1, 1, generator=generator) ** recipe.power
     return clean + sigma * torch.randn(clean.shape, generator=generator), sigma, clean
 
 
@@ -206,6 +232,10 @@ def usual_error(sigma: Tensor) -> Tensor:
 def _with_level(noisy: Tensor, sigma: Tensor) -> Tensor:
     """Return images with their noise level as a last channel."""
     images = torch.cat([noisy, sigma.expand(-1, 1, *noisy.shape[2:])], dim=1)
+    return _channels_last(images)
+
+
+def _channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
@@ -279,7 +309,10 @@ class Run:
         # Steps of the weights, and of the weights at the beginning of the run.
         self.step = self.begun = 0
         network = FoldedUNet(
-            1 if color == "gray" else 3, noise_map=True, widths=recipe.widths, blocks=recipe.blocks
+            1 if color == "gray" else 3,
+            noise_map=not recipe.blind,
+            widths=recipe.widths,
+            blocks=recipe.blocks,
         )
         self.network = network.to(device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network)
@@ -288,6 +321,8 @@ class Run:
             self._load(torch.load(self.file, weights_only=True, map_location=device))
         elif not fresh and (BOX / f"{color}.safetensors").exists():
             self._take_up(BOX / f"{color}.safetensors")
+        elif not fresh and recipe.blind:
+            self._begin_in_colour(BOX / "rgb.safetensors")
         elif not fresh and (BOX / "gray.safetensors").exists():
             self._begin_in_gray(BOX / "gray.safetensors")
 
@@ -312,6 +347,14 @@ class Run:
         weights["head.weight"] = torch.cat([pixels / math.sqrt(3)] * 3 + [level], dim=1)
         for name in ("tail.weight", "tail.bias"):
             weights[name] = torch.cat([weights[name] / math.sqrt(3)] * 3)
+        self._begin_with(weights)
+
+    def _begin_in_colour(self, file: Path) -> None:
+        """Begin a blind run with colour weights, at a fixed noise level."""
+        weights, _ = _from_box(file)
+        pixels, level = weights["head.weight"].split([12, 1], dim=1)
+        weights["head.weight"] = pixels.contiguous()
+        weights["head.bias"] = weights["head.bias"] + BLIND_SIGMA * level.sum((1, 2, 3))
         self._begin_with(weights)
 
     def _begin_with(self, weights: dict[str, Tensor]) -> None:
@@ -382,11 +425,11 @@ class Run:
         """Make one step, and return its loss."""
         recipe, done = self.recipe, self.step - self.begun
         late = recipe.late_patches and done >= LATE * self.steps
-        sides = batch(groups, self.step, recipe.power, late)
+        sides = batch(groups, self.step, recipe, late)
         noisy, sigma, clean = (side.to(self.device) for side in sides)
         self.network.zero_grad()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            output = self.network(_with_level(noisy, sigma))
+            output = self.network(_channels_last(noisy) if recipe.blind else _with_level(noisy, sigma))
         error = (output.float() - clean).square()
         loss = (error / usual_error(sigma)).mean() if recipe.loss == "balanced" else error.mean()
         loss.backward()
@@ -406,12 +449,28 @@ class Run:
         self, groups: Sequence[Group], levels: Sequence[int], *, every: int = 1
     ) -> dict[str, dict[str, float]]:
         """Return the mean PSNR of the averaged weights by group and level, in dB."""
+        if self.recipe.blind:
+            return self._validate_pairs(groups, every)
         reached: dict[str, dict[str, float]] = {}
         for group in groups:
             reached[group.name] = {}
             for level in levels:
                 decibels = [self._psnr(group.images[n], level) for n in range(0, len(group.images), every)]
                 reached[group.name][str(level)] = round(float(np.mean(decibels)), 3)
+        return reached
+
+    def _validate_pairs(self, groups: Sequence[Group], every: int) -> dict[str, dict[str, float]]:
+        """Return the mean PSNR of the noisy images and of the output, in dB."""
+        reached: dict[str, dict[str, float]] = {}
+        for group in groups:
+            decibels = []
+            for number in range(0, len(group.images), every):
+                noisy, clean = group.images[number]
+                output = self.average(_channels_last(noisy[None].to(self.device))).cpu()[0]
+                output = (255 * output).round().clamp(0, 255) / 255
+                decibels.append((_decibels(noisy, clean), _decibels(output, clean)))
+            means = np.mean(decibels, axis=0)
+            reached[group.name] = {"noisy": round(float(means[0]), 3), "output": round(float(means[1]), 3)}
         return reached
 
     def _psnr(self, image: Tensor, level: int) -> float:
@@ -421,8 +480,13 @@ class Run:
         sigma = torch.full((1, 1, 1, 1), level / 255, device=self.device)
         output = self.average(_with_level(noisy, sigma)).cpu()
         output = (255 * output).round().clamp(0, 255) / 255
-        # An image without any error counts as a tenth of a grey level off, so that the mean is finite.
-        return -10 * math.log10(max((output - clean).square().mean().item(), (0.1 / 255) ** 2))
+        return _decibels(output, clean)
+
+
+def _decibels(output: Tensor, clean: Tensor) -> float:
+    """Return the PSNR of an image in [0, 1]."""
+    # An image without any error counts as a tenth of a grey level off, so that the mean is finite.
+    return -10 * math.log10(max((output - clean).square().mean().item(), (0.1 / 255) ** 2))
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from .estimators._filters import *
 from .estimators._wiener import *
 from .exceptions import CleanTargetWarning as CleanTargetWarning
 from .exceptions import MissingExtraError as MissingExtraError
+from .exceptions import NoiseMismatchWarning as NoiseMismatchWarning
 from .exceptions import SkippedImageWarning as SkippedImageWarning
 from .exceptions import TrainingDivergedError as TrainingDivergedError
 from .exceptions import UnreadableImageError as UnreadableImageError
@@ -22,7 +23,9 @@ from .networks.pooling import *
 from .networks.ridnet import *
 from .networks.unet import *
 from .noise._additive import *
+from .noise._cameras import *
 from .noise._composed import *
+from .noise._recording import *
 from .noise._replacing import *
 from .preprocessing import Augmenter as Augmenter
 from .preprocessing import Centerer as Centerer

@@ -102,6 +102,7 @@ class Unit:
 # Users think of images in grey levels and percent; noisers work in [0, 1].
 GREY_LEVELS = Unit(1 / 255, ", of 255")
 PERCENT = Unit(1 / 100, ", in %")
+THOUSANDTHS = Unit(1 / 1000, ", in thousandths of white")
 COUNT = Unit(1.0, "")
 
 
@@ -148,17 +149,26 @@ class NoiseEntry(RegistryEntry):
     label : str
         Name of the noise for users who do not know the class.
     amount : Amount or None
-        Parameter that sets the strength; None for noise that combines other noise.
+        Parameter that sets the strength; None for noise with a part that has no default.
+    made_of : str
+        Part without a default, for messages; empty for all other noise.
     fixed_parameters : mapping
         Values for images in [0, 1] of parameters that a fit would learn from each image.
     mixes_samples : bool
         Whether the noise takes values from other samples, so that a single image cannot have it.
+    needs_whole_image : bool
+        Whether the noise of a band of rows depends on the other rows.
+    images_only : bool
+        Whether the noise is for images, and not for rows.
     """
 
     label: str
     amount: Amount | None = None
+    made_of: str = ""
     fixed_parameters: Mapping[str, Any] = field(default_factory=dict)
     mixes_samples: bool = False
+    needs_whole_image: bool = False
+    images_only: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,11 +254,17 @@ class PretrainedEntry(RegistryEntry):
         Channels of an image, 1 or 3.
     max_sigma : float
         Largest noise standard deviation in training, in [0, 1].
+    error : float
+        Mean error of the output for images with hardly any noise, in [0, 1].
+    is_blind : bool
+        Whether the network takes no noise level.
     """
 
     label: str
     channels: int
     max_sigma: float
+    error: float
+    is_blind: bool = False
 
 
 # Tables -----------------------------------------------------------------------------------------------
@@ -418,20 +434,96 @@ NOISES: dict[str, NoiseEntry] = {
         # Black and white, although an image may reach neither.
         fixed_parameters={"limits": (0.0, 1.0)},
     ),
+    "grain": NoiseEntry(
+        location="sk_denoise.noise._recording:GrainNoiser",
+        label="Grain",
+        description="adds Gaussian noise that is correlated between neighbours",
+        use_cases="film, smoothed images, filtered signals",
+        amount=Amount(
+            parameter="noise_factor",
+            description="standard deviation; neighbours have related noise",
+            label="Standard deviation",
+            unit=GREY_LEVELS,
+            slider_start=25,
+            slider_max=128,
+        ),
+    ),
+    "stripe": NoiseEntry(
+        location="sk_denoise.noise._recording:StripeNoiser",
+        label="Stripes",
+        description="adds an offset to each row or each column",
+        use_cases="detectors, scanners",
+        amount=Amount(
+            parameter="noise_factor",
+            description="standard deviation of the offset of each row",
+            label="Standard deviation",
+            unit=GREY_LEVELS,
+            slider_start=10,
+            slider_max=128,
+        ),
+        images_only=True,
+    ),
+    "jpeg": NoiseEntry(
+        location="sk_denoise.noise._cameras:JPEGNoiser",
+        label="JPEG compression",
+        description="compresses images as JPEG files of the given `quality`",
+        use_cases="images from the web and from cameras",
+        amount=Amount(
+            parameter="quality",
+            description="quality of the JPEG file, from 1 to 100; lower is worse",
+            max_value=100.0,
+            above_zero=True,
+            label="Quality",
+            unit=COUNT,
+            slider_start=20,
+            slider_max=100,
+        ),
+        fixed_parameters={"limits": (0.0, 1.0)},
+        needs_whole_image=True,
+        images_only=True,
+    ),
+    "camera": NoiseEntry(
+        location="sk_denoise.noise._cameras:CameraNoiser",
+        label="Camera (sensor, processing, JPEG)",
+        description="adds sensor noise, and processes it as cameras do",
+        use_cases="photos of phones and cameras",
+        amount=Amount(
+            parameter="shot",
+            description="variance of the sensor noise at white; 0.01 is a dark room",
+            above_zero=True,
+            label="Sensor noise",
+            unit=THOUSANDTHS,
+            slider_start=5,
+            slider_max=40,
+        ),
+        fixed_parameters={"limits": (0.0, 1.0)},
+        needs_whole_image=True,
+        images_only=True,
+    ),
+    "recorded": NoiseEntry(
+        location="sk_denoise.noise._recording:RecordedNoiser",
+        label="Recorded noise",
+        description="adds parts of recorded noise, at a signal-to-noise ratio `snr`",
+        use_cases="dark frames, room tone, motion of electrodes",
+        made_of="recordings",
+    ),
     "region": NoiseEntry(
         location="sk_denoise.noise._composed:RegionNoiser",
+        made_of="other noise",
         label="On a part of the image",
         description="applies any noise to a random part of each sample",
         use_cases="scratches, stains",
     ),
     "choice": NoiseEntry(
         location="sk_denoise.noise._composed:NoiserChoice",
+        made_of="other noise",
         label="One of several",
         description="applies one of several noises to each sample",
         use_cases="data with noise of more than one kind",
     ),
     "chain": NoiseEntry(
         location="sk_denoise.noise._composed:NoiserChain",
+        made_of="other noise",
         label="One after the other",
         description="applies several noises, one after the other",
         use_cases="cameras: photons, then the amplifier",
@@ -582,12 +674,22 @@ MODELS: dict[str, PretrainedEntry] = {
         label="Gray, channel by channel",
         channels=1,
         max_sigma=55 / 255,
+        error=1.4 / 255,
     ),
     "rgb": PretrainedEntry(
         location="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
         label="Colour",
         channels=3,
         max_sigma=55 / 255,
+        error=0.4 / 255,
+    ),
+    "camera": PretrainedEntry(
+        location="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
+        label="Camera and JPEG, without a level",
+        channels=3,
+        max_sigma=40 / 255,
+        error=0.7 / 255,
+        is_blind=True,
     ),
 }
 
@@ -598,6 +700,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "exceptions": (
         "CleanTargetWarning",
         "MissingExtraError",
+        "NoiseMismatchWarning",
         "SkippedImageWarning",
         "TrainingDivergedError",
         "UnreadableImageError",

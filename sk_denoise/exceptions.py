@@ -7,6 +7,7 @@ are for errors and warnings that a caller may want to catch or silence by name.
 __all__ = [
     "CleanTargetWarning",
     "MissingExtraError",
+    "NoiseMismatchWarning",
     "SkippedImageWarning",
     "TrainingDivergedError",
     "UnreadableImageError",
@@ -54,3 +55,10 @@ class CleanTargetWarning(UserWarning):
 
 class WeakNoiseWarning(UserWarning):
     """Warning about noise that is too weak, beside the data, to learn from."""
+
+
+class NoiseMismatchWarning(UserWarning):
+    """Warning about noise of another kind than assumed, or noise that stays.
+
+    The message names the option to try.
+    """

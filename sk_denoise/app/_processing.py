@@ -264,13 +264,18 @@ def _build_registered_noiser(name: str, amount: float) -> BaseNoiser:
 
 
 NOISE_CHOICES: dict[str, NoiseChoice] = {
-    name: NoiseChoice(noise.label, noise.amount, partial(_build_registered_noiser, name))
+    name: NoiseChoice(
+        noise.label,
+        noise.amount,
+        partial(_build_registered_noiser, name),
+        works_in_bands=not noise.needs_whole_image,
+    )
     for name, noise in NOISES.items()
     if noise.amount is not None and not noise.mixes_samples
 }
 # A composed noise has no amount in the registry, so the app offers one example of each.
 NOISE_CHOICES["chain"] = NoiseChoice(
-    "Camera (photons, then Gaussian)",
+    "Sensor (photons, then Gaussian)",
     replace(NOISE_CHOICES["poisson"].amount, slider_start=60),
     lambda peak: NoiserChain([PoissonNoiser(peak, white=1.0), GaussianNoiser(0.02)]),
 )
@@ -311,7 +316,7 @@ def add_noise(
     height, width = image.shape[:2]
     if not choice.works_in_bands and height * width > MAX_REGION_NOISE_PIXELS:
         raise ValueError(
-            "Noise on a part of the image is limited to images of "
+            f"{choice.label} is limited to images of "
             f"{MAX_REGION_NOISE_PIXELS / 1e6:.0f} megapixels; this one has {height * width / 1e6:.0f}. "
             "Choose another noise, or a smaller image."
         )

@@ -295,9 +295,9 @@ def _find_stack_range(stack: ImageStack) -> tuple[IntensityRange, str]:
 
 
 def _describe_stack_levels(stack: ImageStack, span: float) -> str:
-    from sk_denoise.restoration._image_files import estimate_stack_levels
+    from sk_denoise.restoration._image_files import estimate_stack_noise
 
-    levels = [f"{MAX_GREY_LEVEL * level / span:.1f}" for level in estimate_stack_levels(stack)]
+    levels = [f"{MAX_GREY_LEVEL * noise.sigma / span:.1f}" for noise in estimate_stack_noise(stack)]
     return f", sigma {', '.join(levels)} (estimated)"
 
 

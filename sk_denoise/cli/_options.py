@@ -44,7 +44,7 @@ MAX_SEED = 2**32 - 2
 # The default of sk_denoise.io.read_image; importing it here would import numpy for every help text.
 DEFAULT_MAX_PIXELS = 2**28
 
-# Noises with a single amount. The other ones combine noises, which "+" does on the command line.
+# Noises with a single amount. The other ones need arrays, or combine noises, as "+" does.
 NOISE_AMOUNTS: dict[str, Amount] = {
     name: noise.amount for name, noise in NOISES.items() if noise.amount is not None
 }
@@ -137,8 +137,10 @@ class NoiseType(click.ParamType):  # type: ignore[type-arg]  # generic from clic
 
 
 def _unknown_noise_message(name: str) -> str:
-    if name in NOISES:
+    if name in NOISES and NOISES[name].made_of == "other noise":
         return f"{name!r} combines other noises. Join their names in order by +."
+    if name in NOISES:
+        return f"{name!r} needs {NOISES[name].made_of}: use {NOISES[name].name} in Python."
     nearest = difflib.get_close_matches(name, NOISE_AMOUNTS, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return f"there is no noise {name!r}.{hint} Known: {', '.join(NOISE_AMOUNTS)}."

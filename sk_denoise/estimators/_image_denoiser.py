@@ -645,7 +645,8 @@ class ImageDenoiser(NetworkDenoiser):
         draft._prepare(draft._resolve(black_and_white, None, None))
         draft.net_.module_.load_state_dict(weights)
         draft.net_.module_.eval()
-        draft.intensity_range_, draft.noise_levels_ = UNIT, (0.0, strongest)
+        draft.intensity_range_ = UNIT
+        draft.noise_levels_ = None if self.sigma == "blind" else (0.0, strongest)
         draft._strongest_noise_ = strongest
         draft._reference_noiser_ = clone(self.noise).fit(black_and_white)
         return self._store(draft, None)

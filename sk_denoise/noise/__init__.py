@@ -1,16 +1,30 @@
 """Noise: functions on tensors, transformers, and clean sources of noisy data."""
 
 from sk_denoise._clean_source import CleanSource, NoisedArray, carried_source
-from sk_denoise.noise import _additive, _composed, _corruptions, _replacing
+from sk_denoise.noise import (
+    _additive,
+    _cameras,
+    _composed,
+    _corruptions,
+    _device_corruptions,
+    _recording,
+    _replacing,
+)
 from sk_denoise.noise._additive import *
 from sk_denoise.noise._base import NOISERS, BaseNoiser, resolve_noiser
+from sk_denoise.noise._cameras import *
 from sk_denoise.noise._composed import *
 from sk_denoise.noise._corruptions import *
+from sk_denoise.noise._device_corruptions import *
+from sk_denoise.noise._recording import *
 from sk_denoise.noise._replacing import *
 
 __all__ = ["NOISERS", "BaseNoiser", "CleanSource", "NoisedArray", "carried_source", "resolve_noiser"]
 # All names of these modules are public, so that a new noise needs no further list.
 __all__ += _additive.__all__
+__all__ += _cameras.__all__
 __all__ += _composed.__all__
 __all__ += _corruptions.__all__
+__all__ += _device_corruptions.__all__
+__all__ += _recording.__all__
 __all__ += _replacing.__all__

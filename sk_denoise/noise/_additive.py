@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABCMeta
+from abc import ABCMeta, abstractmethod
 from numbers import Real
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sk_denoise._scaling import compute_moments, iterate_chunks, subsample
 from sk_denoise._schema import ENTRY_NUMBERS, Rule
-from sk_denoise._validation import StrOptions, warn_user
+from sk_denoise._validation import StrOptions, check_parameters, warn_user
 from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.noise._base import (
     STRENGTH,
@@ -42,57 +42,34 @@ MIN_RANGE_OF_COUNTS = 16
 class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
     """Additive noise in the unit of the data or of each feature's spread.
 
-    A subclass sets the function that adds it.
+    A subclass adds it in ``_add_noise``, and has the parameters ``noise_factor``, ``scale`` and ``clip``.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "noise_factor": STRENGTH,
-        "mean": [Real],
         "scale": [StrOptions({"absolute", "std"})],
         "clip": [tuple, list, None],
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {"scale_": ENTRY_NUMBERS}
-    # Function that adds the noise; a static method, so that it is not bound to the instance.
-    _add: ClassVar[Any]
+    noise_factor: float | tuple[float, float]
+    scale: Literal["absolute", "std"]
+    clip: tuple[float, float] | None
     scale_: NDArray[Any]
-
-    def __init__(
-        self,
-        noise_factor: float | tuple[float, float] = 0.1,
-        *,
-        mean: float = 0.0,
-        scale: Literal["absolute", "std"] = "absolute",
-        clip: tuple[float, float] | None = None,
-        apply: Literal["fit", "always"] = "fit",
-        random_state: int | RandomState | None = None,
-    ) -> None:
-        self.noise_factor = noise_factor
-        self.mean = mean
-        self.scale = scale
-        self.clip = clip
-        self.apply = apply
-        self.random_state = random_state
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
         # scale_ is in double precision, the noise in the type of the data.
         unit = torch.as_tensor(self.scale_, dtype=x.dtype, device=x.device)
-        noisy: torch.Tensor = self._add(
-            x,
-            generator,
-            noise_factor=as_strength(self.noise_factor),
-            mean=self.mean,
-            unit=unit,
-            clip=self.clip,
-        )
-        return noisy
+        return self._add_noise(x, generator, unit)
+
+    @abstractmethod
+    def _add_noise(self, x: torch.Tensor, generator: torch.Generator, unit: torch.Tensor) -> torch.Tensor:
+        """Return noisy samples, with noise in multiples of ``unit``."""
 
     def _check_parameters(self) -> None:
+        check_parameters(self, AdditiveNoiser._parameter_constraints)
         super()._check_parameters()
         check_strength(self, "noise_factor")
-        # The constraints check types only, and NaN is a number too.
-        if not np.isfinite(self.mean):
-            raise ValueError(f"mean must be finite, got {self.mean!r}.")
         check_bounds(self, "clip")
 
     def _learn(self, clean: torch.Tensor) -> None:
@@ -147,7 +124,52 @@ def _are_whole(values: torch.Tensor) -> bool:
     return bool((values == values.round()).all())
 
 
-class GaussianNoiser(AdditiveNoiser):
+class IndependentNoiser(AdditiveNoiser, metaclass=ABCMeta):
+    """Additive noise with a mean, independent between values.
+
+    A subclass sets the function that adds it.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {"mean": [Real]}
+    # Function that adds the noise; a static method, so that it is not bound to the instance.
+    _add: ClassVar[Any]
+
+    def __init__(
+        self,
+        noise_factor: float | tuple[float, float] = 0.1,
+        *,
+        mean: float = 0.0,
+        scale: Literal["absolute", "std"] = "absolute",
+        clip: tuple[float, float] | None = None,
+        apply: Literal["fit", "always"] = "fit",
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.noise_factor = noise_factor
+        self.mean = mean
+        self.scale = scale
+        self.clip = clip
+        self.apply = apply
+        self.random_state = random_state
+
+    def _add_noise(self, x: torch.Tensor, generator: torch.Generator, unit: torch.Tensor) -> torch.Tensor:
+        noisy: torch.Tensor = self._add(
+            x,
+            generator,
+            noise_factor=as_strength(self.noise_factor),
+            mean=self.mean,
+            unit=unit,
+            clip=self.clip,
+        )
+        return noisy
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        # The constraints check types only, and NaN is a number too.
+        if not np.isfinite(self.mean):
+            raise ValueError(f"mean must be finite, got {self.mean!r}.")
+
+
+class GaussianNoiser(IndependentNoiser):
     """Add Gaussian noise, in training only.
 
     ``fit_transform`` returns ``X + N(mean, noise_factor ** 2)``; ``transform`` returns X, so that a
@@ -213,7 +235,7 @@ class GaussianNoiser(AdditiveNoiser):
     _add = staticmethod(add_gaussian)
 
 
-class UniformNoiser(AdditiveNoiser):
+class UniformNoiser(IndependentNoiser):
     """Add uniform noise, in training only.
 
     ``fit_transform`` returns ``X + U(mean - noise_factor, mean + noise_factor)``: the noise of rounding, of a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from abc import abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar, Literal, Self
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._clean_source import (
@@ -51,6 +52,7 @@ __all__ = [
     "ImageNoiser",
     "NOISERS",
     "STRENGTH",
+    "StackNoiser",
     "as_strength",
     "check_bounds",
     "check_strength",
@@ -228,6 +230,26 @@ class ImageNoiser(BaseNoiser):
             raise ValueError(f"image_shape={declared} does not fit samples of shape {shape}.")
 
 
+class StackNoiser(ImageNoiser, metaclass=ABCMeta):
+    """Base of noisers for images alone.
+
+    Rows need an ``image_shape``.
+    """
+
+    def _check_layout(self, clean: torch.Tensor) -> None:
+        super()._check_layout(clean)
+        if clean.ndim == 2 and self.image_shape is None:
+            raise ValueError(
+                f"{type(self).__name__} is for images, got rows of shape {tuple(clean.shape)}. Pass a stack "
+                "of shape (n_images, height, width[, channels]), or image_shape with flat rows."
+            )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = self.image_shape is not None
+        return tags
+
+
 def is_strength(noise: object) -> bool:
     """Return whether noise is given by its strength, a number or a pair."""
     return isinstance(noise, Real) or (
@@ -317,6 +339,7 @@ def resolve_noiser(noise: object) -> Noiser:
     first, *_ = inspect.signature(kind).parameters.values()
     if first.default is inspect.Parameter.empty:
         raise ValueError(
-            f"noise={noise!r} is made of other noise, which has no default: pass {kind.__name__}(...)."
+            f"noise={noise!r} is made of {NOISES[noise].made_of} and has no default: pass "
+            f"{kind.__name__}(...)."
         )
     return kind()

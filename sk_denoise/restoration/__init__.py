@@ -2,6 +2,16 @@
 
 from sk_denoise.restoration._denoise_image import denoise_image, estimate_sigma
 from sk_denoise.restoration._image_files import denoise_file
+from sk_denoise.restoration._noise_model import NoiseModel, estimate_noise
 from sk_denoise.restoration._pretrained import MODELS, PretrainedModel, load_pretrained
 
-__all__ = ["MODELS", "PretrainedModel", "denoise_file", "denoise_image", "estimate_sigma", "load_pretrained"]
+__all__ = [
+    "MODELS",
+    "NoiseModel",
+    "PretrainedModel",
+    "denoise_file",
+    "denoise_image",
+    "estimate_noise",
+    "estimate_sigma",
+    "load_pretrained",
+]

@@ -16,9 +16,10 @@ from sk_denoise.io import ImageStack, is_stack, open_stack, read_image, write_im
 from sk_denoise.io._images import MAX_PIXELS
 from sk_denoise.io._stack_files import STACK_SUFFIXES, rewrite_stack
 from sk_denoise.restoration._denoise_image import denoise_image
+from sk_denoise.restoration._noise_model import NoiseModel
 from sk_denoise.restoration._stacks import Callback, StackDenoiser
 
-__all__ = ["denoise_file", "estimate_stack_levels", "is_written_as_stack"]
+__all__ = ["denoise_file", "estimate_stack_noise", "is_written_as_stack"]
 
 
 def denoise_file(
@@ -157,7 +158,7 @@ def _denoise_series(
     return [planes(*items) for items in zip(stacks, denoisers, firsts, strict=True)]
 
 
-def estimate_stack_levels(stack: ImageStack) -> list[float]:
-    """Estimate the noise level of each channel of a stack from some planes."""
+def estimate_stack_noise(stack: ImageStack) -> list[NoiseModel]:
+    """Estimate the noise of each channel of a stack from some planes."""
     denoiser = StackDenoiser(stack.axes, stack.shape, denoise_image, None, {})
-    return denoiser.estimate_levels(stack.__getitem__, stack.missing)
+    return [arguments["noise"] for arguments in denoiser.estimate_levels(stack.__getitem__, stack.missing)]

@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sk_denoise import _registry
-from sk_denoise._intensity import DEVIATIONS, SLACK, IntensityRange
+from sk_denoise._intensity import DEVIATIONS, SLACK, IntensityRange, without_alpha
+from sk_denoise._noise_level import estimate_scale_levels
 from sk_denoise._random import root_seed
 from sk_denoise._resources import Cost, cost_of
 from sk_denoise._validation import check_one_of
@@ -25,10 +26,11 @@ from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.estimators._tiled_prediction import ResidualClipper, TiledPredictor
 from sk_denoise.estimators._training_domain import resolve_levels, warn_of_tiny_sigma
 from sk_denoise.networks.folded_unet import FoldedUNet, FoldedUNetNetwork
-from sk_denoise.noise import GaussianNoiser
+from sk_denoise.noise import CameraNoiser, GaussianNoiser
 
 __all__ = [
     "MODELS",
+    "BlindNetwork",
     "ImageNetwork",
     "PretrainedModel",
     "cached_network",
@@ -41,8 +43,8 @@ WEIGHTS = Path(__file__).parent / "weights"
 FINE_TUNING_RATE = 2e-4
 # Metadata of files whose network is larger than the default one.
 SIZES = ("widths", "blocks")
-# Mean error of the pretrained networks. Below this noise level their residual is more error than noise.
-NETWORK_ERROR = 1 / 255
+# Share of the range beyond black and white that a blind network takes as noise.
+BLIND_MARGIN = 0.25
 # Side in pixels of the image that the cost of a network is computed for: a multiple of all strides.
 COST_SIDE = 8
 
@@ -68,6 +70,8 @@ class PretrainedModel:
         Number of channels of its images: 1 or 3.
     max_sigma : float
         Largest noise standard deviation of its training, in [0, 1].
+    is_blind : bool
+        Whether the network takes no noise level, as that for the noise of cameras.
 
     Examples
     --------
@@ -79,6 +83,7 @@ class PretrainedModel:
     name: str
     channels: int
     max_sigma: float
+    is_blind: bool = False
 
     @property
     def card(self) -> str:
@@ -87,7 +92,7 @@ class PretrainedModel:
 
 
 MODELS: dict[str, PretrainedModel] = {
-    name: PretrainedModel(name, channels=model.channels, max_sigma=model.max_sigma)
+    name: PretrainedModel(name, channels=model.channels, max_sigma=model.max_sigma, is_blind=model.is_blind)
     for name, model in _registry.MODELS.items()
 }
 
@@ -110,15 +115,16 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
 
     Parameters
     ----------
-    name : {"gray", "rgb"}
-        Model for images (height, width), or (height, width, 3).
+    name : {"gray", "rgb", "camera"}
+        Model for images (height, width), or (height, width, 3) for the last two.
     random_state : int, RandomState or None, default=None
         Seed of a fit that continues: patches, noise and the validation split.
 
     Returns
     -------
     ImageDenoiser
-        A new estimator for white Gaussian noise with a standard deviation of up to 55 / 255.
+        A new estimator: for white Gaussian noise with a standard deviation of up to 55 / 255, or, "camera",
+        for the noise of cameras and of JPEG, without a level.
 
     Raises
     ------
@@ -141,12 +147,12 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
     True
     """
     network, model = cached_network(name), MODELS[name]
-    noise = GaussianNoiser((0, model.max_sigma))
+    noise = CameraNoiser() if model.is_blind else GaussianNoiser((0, model.max_sigma))
     has_two_levels = len(network.widths) == 2
     denoiser = ImageDenoiser(
         "folded_unet" if has_two_levels else FoldedUNetNetwork(network.widths, blocks=network.blocks),
         noise=noise,
-        sigma="map",
+        sigma="blind" if model.is_blind else "map",
         learning_rate=FINE_TUNING_RATE,
         random_state=random_state,
     )._with_weights(network.state_dict(), model.channels, model.max_sigma)
@@ -171,7 +177,9 @@ def _load_network(name: str) -> FoldedUNet:
         sizes = {key: json.loads(value) for key, value in file.metadata().items() if key in SIZES}
         # Weights are stored in half precision.
         weights = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - not a dict
-    network: FoldedUNet = _registry.load_entry(model)(**sizes).build(model.channels, noise_map=True)
+    network: FoldedUNet = _registry.load_entry(model)(**sizes).build(
+        model.channels, noise_map=not model.is_blind
+    )
     network.load_state_dict(weights)
     return network.eval()
 
@@ -252,7 +260,10 @@ class PretrainedNetwork:
             black=input_range.black,
             data_range=input_range.span,
             adds_noise_map=True,
-            clipper=ResidualClipper(partial(clip_input, max_sigma=self._max_sigma), clip_residual),
+            clipper=ResidualClipper(
+                partial(clip_input, max_sigma=self._max_sigma),
+                partial(clip_residual, error=_registry.MODELS[self._name].error),
+            ),
             **options,
         )
 
@@ -262,8 +273,54 @@ def _cost_per_pixel(name: str) -> Cost:
     """Compute the cost of a pretrained network for each pixel."""
     # On a copy: other threads may be using the shared network.
     module = copy.deepcopy(cached_network(name))
-    total = cost_of(module, (MODELS[name].channels + 1, COST_SIDE, COST_SIDE))
+    n_inputs = MODELS[name].channels + (not MODELS[name].is_blind)
+    total = cost_of(module, (n_inputs, COST_SIDE, COST_SIDE))
     return Cost(total.flops // COST_SIDE**2, -(-total.widest // COST_SIDE**2))
+
+
+class BlindNetwork(PretrainedNetwork):
+    """A pretrained network without a noise level, for the noise of cameras.
+
+    Images of any range, and noise of any level, are scaled to those of the training.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model.
+    like : ndarray, optional
+        Image that determines the range, if parts of it are denoised.
+    """
+
+    def __init__(self, name: str, like: NDArray[Any] | None = None) -> None:
+        super().__init__(name)
+        self._like = like
+
+    def prepare_input(
+        self, colors: NDArray[Any], sigma: ArrayLike | None, gain: float = 1.0
+    ) -> tuple[Levels, list[InputRange]]:
+        if sigma is not None:
+            raise ValueError(f'The model "{self._name}" takes no noise level. Pass sigma=None.')
+        if self._like is not None:
+            colors = without_alpha(self._like)[None]
+            colors = colors if colors.ndim == 4 else colors[..., None]
+        scale_levels = estimate_scale_levels(np.moveaxis(colors[0], -1, 0), scales=(1, 2))
+        image_range = IntensityRange.of(colors[0], float(np.mean(scale_levels[:, 0])))
+        max_level = float(np.nanmax(scale_levels))
+        normal = image_range.adapt_to(colors[0], SLACK + DEVIATIONS * max_level / image_range.span)
+        # Darker images have weaker noise: a wider range brings strong noise down to that of the training.
+        return None, [normal.with_min_span(max_level / self._max_sigma)]
+
+    def build_predictor(self, module: nn.Module, input_range: InputRange, **options: Any) -> TiledPredictor:
+        assert input_range is not None
+        return TiledPredictor.of(
+            module,
+            _cost_per_pixel(self._name),
+            black=input_range.black,
+            data_range=input_range.span,
+            adds_noise_map=False,
+            clipper=ResidualClipper(clip_blind_input, blind_residual),
+            **options,
+        )
 
 
 class UserNetwork:
@@ -307,7 +364,7 @@ def select_network(model: str | ImageDenoiser, image: NDArray[Any]) -> ImageNetw
         return UserNetwork(model)
     if model == "auto":
         model = "rgb" if image.ndim == 3 and image.shape[2] in (3, 4) else "gray"
-    return PretrainedNetwork(model)
+    return BlindNetwork(model) if model in MODELS and MODELS[model].is_blind else PretrainedNetwork(model)
 
 
 def check_sigma(sigma: float, colors: NDArray[Any], image_range: IntensityRange) -> None:
@@ -358,7 +415,7 @@ def _input_limits(network_input: NDArray[Any]) -> tuple[NDArray[Any], NDArray[An
     return -margin, 1 + margin
 
 
-def clip_residual(network_input: NDArray[Any], output: NDArray[Any]) -> NDArray[Any]:
+def clip_residual(network_input: NDArray[Any], output: NDArray[Any], error: float) -> NDArray[Any]:
     """Clip a residual to five noise deviations, and shrink it for weak noise.
 
     Parameters
@@ -367,6 +424,8 @@ def clip_residual(network_input: NDArray[Any], output: NDArray[Any]) -> NDArray[
         Clipped images, from black (0) to white (1), with the noise level as last channel.
     output : ndarray of shape (n, height, width, channels)
         Output of the network.
+    error : float
+        Mean error of the network. Below this noise level its residual is more error than noise.
 
     Returns
     -------
@@ -379,8 +438,8 @@ def clip_residual(network_input: NDArray[Any], output: NDArray[Any]) -> NDArray[
         _input_limits(network_input),
     )
     # For errors that are independent of the noise, Wiener's filter keeps sigma**2 / (sigma**2 + error**2) of
-    # the residual. A power of 4 fits both networks better, see benchmarks/photos.py --only strengths.
-    fourth = np.square(np.square(levels / NETWORK_ERROR))
+    # the residual. A power of 4 fits the networks better, see benchmarks/photos.py --only strengths.
+    fourth = np.square(np.square(levels / error))
     noise: NDArray[Any] = image - output
     noise *= fourth / (1 + fourth)
     # Gaussian noise hardly ever exceeds five deviations, so the clean image lies within them, and the nearest
@@ -389,4 +448,17 @@ def clip_residual(network_input: NDArray[Any], output: NDArray[Any]) -> NDArray[
     np.clip(noise, -DEVIATIONS * levels, DEVIATIONS * levels, out=noise)
     # The network has not seen the numbers beyond its input limits, so these stay unchanged.
     noise[(image <= low) | (image >= high)] = 0
+    return noise
+
+
+def clip_blind_input(network_input: NDArray[Any]) -> NDArray[Any]:
+    """Clip an input to a little beyond black and white, in place."""
+    return np.clip(network_input, -BLIND_MARGIN, 1 + BLIND_MARGIN, out=network_input)
+
+
+def blind_residual(network_input: NDArray[Any], output: NDArray[Any]) -> NDArray[Any]:
+    """Return the noise to subtract from images of (n, height, width, channels)."""
+    noise: NDArray[Any] = network_input - output
+    # As for other networks, numbers beyond the limits of the input stay unchanged.
+    noise[np.abs(network_input - 0.5) >= 0.5 + BLIND_MARGIN] = 0
     return noise

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from sk_denoise._intensity import without_alpha
 from sk_denoise._noise_level import estimate_noise_level
 from sk_denoise._validation import refuse_masked
+from sk_denoise.restoration._images import color_planes, fill_hidden, visible_pixels
+from sk_denoise.restoration._noise_model import NoiseModel, estimate_kind
 
-__all__ = ["StackDenoiser", "denoise_array", "estimate_shared_level", "sample_planes"]
+__all__ = ["StackDenoiser", "denoise_array", "estimate_shared_noise", "sample_planes"]
 
 # Number of planes from which the noise of a channel is estimated.
 N_SAMPLED_PLANES = 8
+# Side in pixels of the part of a plane that the noise is estimated from, so that memory stays small for
+# planes of any size. Steps between the places, as shares of the free rows and columns: they fill them evenly.
+WINDOW_SIDE, WINDOW_STEPS = 640, (0.7549, 0.5698)
+# Values of the argument noise for which it is estimated from the planes. A model or a noiser is known.
+ESTIMATED = ("auto", "white", "counts")
 # Largest number of samples of a colour: RGB and alpha.
 MAX_SAMPLES = 4
 
@@ -24,27 +30,47 @@ Image = NDArray[Any]
 Callback = Callable[[int, int], object]
 
 
-def estimate_shared_level(planes: Sequence[Image]) -> float:
-    """Estimate the noise level that all planes of one source have.
+def estimate_shared_noise(
+    planes: Sequence[Image], options: Mapping[str, Any], masks: Sequence[Image | None]
+) -> dict[str, Any]:
+    """Return arguments of denoise_image with the noise that all planes of one source have.
 
     Parameters
     ----------
     planes : sequence of ndarray of shape (height, width) or (height, width, samples)
         Some planes of the stack.
-
-    Returns
-    -------
-    float
-        Median of the levels of the planes that are not constant, in the unit of the stack.
+    options : mapping
+        Arguments of denoise_image for all planes.
+    masks : sequence of ndarray of bool or None
+        Valid pixels of each plane.
     """
-    levels = []
-    for plane in planes:
-        colors = without_alpha(plane)
-        channels = np.moveaxis(colors, -1, 0) if colors.ndim == 3 else colors[None]
-        levels.append(estimate_noise_level(channels))
     # A closed shutter or a blank page has no noise, and says nothing about the others.
-    positive = [level for level in levels if level > 0]
-    return float(np.median(positive)) if positive else 0.0
+    pairs = [
+        (plane, mask)
+        for plane, mask in zip(planes, masks, strict=True)
+        if _largest_number(plane if mask is None else plane[mask]) > 0
+    ]
+    varied = [plane for plane, _ in pairs]
+    if not isinstance(options.get("model", "auto"), str):
+        levels = [
+            estimate_noise_level(color_planes(fill_hidden(plane, visible_pixels(plane, mask))))
+            for plane, mask in pairs
+        ]
+        return {"sigma": float(np.median(levels)) if levels else 0.0}
+    if not varied:
+        return {"noise": NoiseModel("none", 0.0)}
+    return {"noise": estimate_kind(varied, options.get("noise", "auto"), [mask for _, mask in pairs])}
+
+
+def _window(plane: Image, number: int) -> Image:
+    """Return a part of a large plane, from another place for each number."""
+    windows = []
+    for axis, step in enumerate(WINDOW_STEPS):
+        length = min(plane.shape[axis], WINDOW_SIDE)
+        start = round((0.5 + number * step) % 1 * (plane.shape[axis] - length))
+        windows.append(slice(start, start + length))
+    # A copy, so that the rest of the plane is not kept in memory.
+    return plane[windows[0], windows[1]].copy()
 
 
 def sample_planes(n_planes: int, missing: Collection[int] = ()) -> list[int]:
@@ -88,45 +114,53 @@ class StackDenoiser:
         # Channels of data are an axis before the plane, or the last axis of it.
         self.n_inner = shape[-1] if n_plane_axes == 3 and axes[-1] != "S" else 0
         self.n_outer = self.leading_shape[self.leading_axes.index("C")] if "C" in self.leading_axes else 1
+        self.max_number = 0.0
         # A blind network takes no level.
         model = options.get("model", "auto")
-        self.max_number = 0.0
         self.is_blind = sigma is None and not isinstance(model, str) and model.noise_levels_ is None
-        self.levels: list[Any] | None = [None] * self.n_channels if self.is_blind else self._resolve(sigma)
+        self.levels: list[dict[str, Any]] | None = (
+            [{}] * self.n_channels if self.is_blind else self._resolve(sigma)
+        )
 
     @property
     def n_channels(self) -> int:
         """Number of independent channels."""
         return self.n_outer * max(1, self.n_inner)
 
-    def _resolve(self, sigma: ArrayLike | None) -> list[Any] | None:
-        """Return the level of each channel, or None if levels must be estimated."""
+    def _resolve(self, sigma: ArrayLike | None) -> list[dict[str, Any]] | None:
+        """Return the arguments of each channel, or None if its noise must be estimated."""
         if sigma is None:
-            return None
+            # The noise may be known already, or need no level.
+            noise = self.options.get("noise", "auto")
+            is_known = not isinstance(noise, str) or noise not in ESTIMATED
+            return [{}] * self.n_channels if is_known else None
         array = np.asarray(sigma)
         if array.ndim == 1 and self.n_channels > 1:
             if len(array) != self.n_channels:
                 raise ValueError(
                     f"sigma must be a number, a map of shape {self.size} or {self.n_channels} numbers, one "
-                    "for "
-                    f"each channel, got {len(array)} numbers."
+                    f"for each channel, got {len(array)} numbers."
                 )
-            return list(array)
+            return [{"sigma": level} for level in array]
         if array.ndim > 2 or (array.ndim == 2 and array.shape != self.size):
             raise ValueError(
                 f"sigma must be a number, a map of shape {self.size}, one for all planes, or a number for "
-                "each "
-                f"channel C, got the shape {array.shape}."
+                f"each channel C, got the shape {array.shape}."
             )
-        return [sigma] * self.n_channels
+        return [{"sigma": sigma}] * self.n_channels
 
     def _outer_channel(self, index: int) -> int:
         if "C" not in self.leading_axes:
             return 0
         return int(np.unravel_index(index, self.leading_shape)[self.leading_axes.index("C")])
 
-    def estimate_levels(self, read: Callable[[int], Image], missing: Collection[int] = ()) -> list[float]:
-        """Return the noise level of each channel, estimated from some planes.
+    def estimate_levels(
+        self,
+        read: Callable[[int], Image],
+        missing: Collection[int] = (),
+        read_mask: Callable[[int], Image] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return arguments with the noise of each channel, estimated from some planes.
 
         Parameters
         ----------
@@ -134,21 +168,35 @@ class StackDenoiser:
             Function from the index of a plane to the plane.
         missing : collection of int
             Indexes of planes without measured pixels.
+        read_mask : callable, optional
+            Function from the index of a plane to its valid pixels.
         """
         levels = []
         for outer in range(self.n_outer):
             own = [index for index in range(self.n_planes) if self._outer_channel(index) == outer]
             own = [index for index in own if index not in missing]
-            planes = [read(own[i]) for i in sample_planes(len(own))]
+            sampled = [own[i] for i in sample_planes(len(own))]
+            planes = [_window(read(index), number) for number, index in enumerate(sampled)]
+            masks: list[Image | None] = [None] * len(planes)
+            if read_mask is not None:
+                masks = [
+                    _window(np.asarray(read_mask(index), bool), number)
+                    for number, index in enumerate(sampled)
+                ]
             for inner in range(max(1, self.n_inner)):
                 channel = [plane[..., inner] if self.n_inner else plane for plane in planes]
-                levels.append(estimate_shared_level([_check_plane(plane) for plane in channel]))
+                levels.append(estimate_shared_noise(channel, self.options, masks))
         return levels
 
-    def prepare(self, read: Callable[[int], Image], missing: Collection[int] = ()) -> None:
+    def prepare(
+        self,
+        read: Callable[[int], Image],
+        missing: Collection[int] = (),
+        read_mask: Callable[[int], Image] | None = None,
+    ) -> None:
         """Estimate what is not known yet from some planes, see :meth:`estimate_levels`."""
         if self.levels is None:
-            self.levels = list(self.estimate_levels(read, missing))
+            self.levels = self.estimate_levels(read, missing, read_mask)
         indexes = sample_planes(self.n_planes, missing)
         self.max_number = max((_largest_number(read(index)) for index in indexes), default=0.0)
 
@@ -165,16 +213,17 @@ class StackDenoiser:
 
     def _denoise_channel(self, plane: Image, channel: int, callback: Callback | None) -> Image:
         assert self.levels is not None
-        level = self.levels[channel]
-        if level is not None:
-            largest = _largest_number(plane)
-            # A closed shutter or a blank page has nothing to remove, or less than the other planes. A level
-            # beyond all planes is in another unit, which is refused.
-            if largest < np.max(level) <= self.max_number:
-                level = np.minimum(level, largest)
-            if not np.any(level):
-                return plane.copy()
-        return self.denoise(plane, sigma=level, **{**self.options, "callback": callback})
+        arguments = self.levels[channel]
+        largest = _largest_number(plane)
+        # A closed shutter, a blank page or a plane of NaN has nothing to remove.
+        if largest == 0:
+            return plane.copy()
+        # A dark plane has less noise than the others. A level beyond all planes is in another unit, and
+        # refused.
+        if "sigma" in arguments and largest < np.max(arguments["sigma"]) <= self.max_number:
+            arguments = {"sigma": np.minimum(arguments["sigma"], largest)}
+        # The noise of each channel stands in place of the choice of the user.
+        return self.denoise(plane, **{**self.options, **arguments, "callback": callback})
 
     def denoise_all(
         self,
@@ -215,7 +264,7 @@ class StackDenoiser:
 
 
 def _largest_number(plane: Image) -> float:
-    """Return the largest magnitude or difference of the numbers of a plane."""
+    """Return the largest magnitude or difference of the numbers; 0 if they are equal."""
     if plane.dtype.kind == "f":
         plane = plane[np.isfinite(plane)]
     if not plane.size:
@@ -230,16 +279,6 @@ def _tile_callback(callback: Callback | None, done: int, total: int) -> Callback
     if callback is None or total == 1:
         return callback
     return lambda _, __: callback(done, total)
-
-
-def _check_plane(plane: Image) -> Image:
-    """Return the finite part of a plane to estimate its noise from."""
-    if plane.dtype.kind == "f" and not np.isfinite(plane).all():
-        finite = np.isfinite(plane)
-        # Filled with one number, missing pixels count as constant blocks, which are left out.
-        fill = float(np.median(plane[finite])) if finite.any() else 0.0
-        return np.where(finite, plane, plane.dtype.type(fill))
-    return plane
 
 
 def denoise_array(
@@ -304,7 +343,7 @@ def denoise_array(
                 outputs[np.unravel_index(index, denoiser.leading_shape)] = plane
                 bar.update()
             return restored
-        denoiser.prepare(read)
+        denoiser.prepare(read, read_mask=masks)
         for index in range(denoiser.n_planes):
             denoiser.options = {**options, "mask": masks(index)}
             inner = _tile_callback(callback, index, denoiser.n_planes)
@@ -324,8 +363,7 @@ def check_letters(axes: object, shape: tuple[int, ...]) -> str:
     if len(letters) != len(shape) or not letters.isalpha():
         raise ValueError(
             'axes must have a letter for each axis, such as "ZYX" for (planes, height, width), got '
-            f"{axes!r} for "
-            f"the shape {shape}."
+            f"{axes!r} for the shape {shape}."
         )
     for letter, meaning in (("Y", "rows"), ("X", "columns")):
         if letters.count(letter) != 1:

@@ -16,8 +16,10 @@ from sk_denoise.app._processing import (
 from sk_denoise.metrics import psnr, ssim
 from sk_denoise.noise import NOISERS
 
-# "swap" takes values from other samples, which a single image lacks; "choice" draws one of several noises.
-NOT_FOR_ONE_IMAGE = {"swap", "choice"}
+# "swap" takes values from other samples, which a single image lacks; "choice" draws one of several noises;
+# "recorded" needs recordings.
+NOT_FOR_ONE_IMAGE = {"swap", "choice", "recorded"}
+FEWER_IS_WORSE = ("poisson", "chain", "jpeg")
 
 
 def ignore_progress(*progress):
@@ -38,7 +40,7 @@ def test_noise_keeps_type_and_alpha_and_grows_with_its_slider(noise, dtype, phot
     white = 1 if dtype == "float32" else np.iinfo(dtype).max
     image = np.dstack([photo / 255, np.full(photo.shape[:2], 0.5)]) * white
     image = image.astype(dtype)
-    little, much = sorted((1, NOISE_CHOICES[noise].amount.slider_max), reverse=noise in ("poisson", "chain"))
+    little, much = sorted((1, NOISE_CHOICES[noise].amount.slider_max), reverse=noise in FEWER_IS_WORSE)
     intensity = IntensityRange(0, white)
     weak, strong = (
         add_noise(image, intensity, noise, amount, 0, ignore_progress) for amount in (little, much)

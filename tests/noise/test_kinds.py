@@ -8,6 +8,7 @@ import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import get_tags
 
 from sk_denoise import (
     DenoisingAutoencoder,
@@ -24,6 +25,7 @@ from sk_denoise import (
     UniformNoiser,
     make_denoising_scorer,
 )
+from sk_denoise._registry import NOISES
 from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.noise import NOISERS, add_gaussian, replace_pixels, resolve_noiser
 
@@ -39,19 +41,32 @@ def corrupted(noiser, X):
 # Names --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n for n in NOISERS if n not in {"region", "choice", "chain"}])
+@pytest.mark.parametrize("name", [name for name, noise in NOISES.items() if not noise.made_of])
 def test_a_noise_may_be_named(name):
     assert type(resolve_noiser(name)) is NOISERS[name]
-    dae = DenoisingAutoencoder(noise=name, max_epochs=1, batch_size=100, random_state=0).fit(abs(TABLE))
+    dae = DenoisingAutoencoder(noise=name, max_epochs=1, batch_size=100, random_state=0)
+    dae.fit(IMAGES if NOISES[name].images_only else abs(TABLE))
     assert type(dae.noiser_) is NOISERS[name]
 
 
-@pytest.mark.parametrize("name", ["region", "choice", "chain"])
-def test_the_name_of_noise_that_needs_other_noise_is_refused_with_a_remedy(name):
+@pytest.mark.parametrize("name", [name for name, noise in NOISES.items() if noise.made_of])
+def test_the_name_of_noise_that_needs_a_part_without_default_is_refused_with_a_remedy(name):
+    made_of = "recordings" if name == "recorded" else "other noise"
     with pytest.raises(
-        ValueError, match=rf"noise='{name}' is made of other noise.* pass {NOISERS[name].__name__}"
+        ValueError, match=rf"noise='{name}' is made of {made_of}.* pass {NOISERS[name].__name__}"
     ):
         DenoisingAutoencoder(noise=name).fit(TABLE)
+
+
+@pytest.mark.parametrize("name", [name for name, noise in NOISES.items() if noise.images_only])
+def test_noise_of_images_refuses_tables_and_says_so_in_its_tags(name):
+    noiser = resolve_noiser(name)
+    assert not get_tags(noiser).input_tags.two_d_array
+    assert get_tags(noiser).input_tags.three_d_array
+    with pytest.raises(ValueError, match=r"is for images, got rows of shape \(500, 3\).*image_shape"):
+        noiser.fit(TABLE)
+    assert get_tags(noiser.set_params(image_shape=(1, 3))).input_tags.two_d_array
+    noiser.fit(TABLE)
 
 
 # Numbers ------------------------------------------------------------------------------------------------

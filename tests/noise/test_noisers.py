@@ -21,15 +21,20 @@ from sklearn.preprocessing import MinMaxScaler
 
 import sk_denoise.noise
 from sk_denoise import (
+    CameraNoiser,
     GaussianNoiser,
+    GrainNoiser,
+    JPEGNoiser,
     MaskingNoiser,
     NoiserChain,
     NoiserChoice,
     PixelNoiser,
     PoissonNoiser,
+    RecordedNoiser,
     RegionNoiser,
     SaltAndPepperNoiser,
     SpeckleNoiser,
+    StripeNoiser,
     SwapNoiser,
     UniformNoiser,
     WeakNoiseWarning,
@@ -38,6 +43,7 @@ from sk_denoise._registry import NOISES, load_entry
 from sk_denoise._validation import Noiser
 from sk_denoise.noise import BaseNoiser, carried_source
 
+RECORDS = np.random.default_rng(2).normal(3, 1, size=(3, 50))
 NOISERS = {
     "gaussian": GaussianNoiser(random_state=0),
     "gaussian, range": GaussianNoiser((0.1, 0.5), random_state=0),
@@ -53,6 +59,17 @@ NOISERS = {
     "swap": SwapNoiser(0.7, random_state=0),
     "pixel": PixelNoiser(0.6, random_state=0),
     "pixel, black and white": PixelNoiser((0.4, 0.8), "black and white", random_state=0),
+    "grain": GrainNoiser((0.1, 0.3), random_state=0),
+    "grain, kernel, relative": GrainNoiser(0.5, np.array([1.0, -0.5]), scale="std", random_state=0),
+    "stripe": StripeNoiser((0.1, 0.3), image_shape=(2, 3), random_state=0),
+    "stripe, drifting columns": StripeNoiser(
+        0.3, "columns", drift=0.5, scale="std", image_shape=(2, 3), random_state=0
+    ),
+    "jpeg": JPEGNoiser((1, 40), grid="random", image_shape=(2, 3), random_state=0),
+    "camera": CameraNoiser(0.05, image_shape=(2, 3), random_state=0),
+    "camera, without a file": CameraNoiser(0.05, jpeg=None, image_shape=(2, 3), random_state=0),
+    "recorded": RecordedNoiser(RECORDS, random_state=0),
+    "recorded, as it is": RecordedNoiser([0.2 * RECORDS[0], 0.1 * RECORDS[1, :40]], None, random_state=0),
     "region": RegionNoiser(GaussianNoiser(0.3), (0.5, 1.0), random_state=0),
     "choice": NoiserChoice([GaussianNoiser(0.3), SaltAndPepperNoiser(0.9)], [0.7, 0.3], random_state=0),
     "chain": NoiserChain([PoissonNoiser(20), GaussianNoiser(0.1, clip=(0, 1))], random_state=0),
@@ -241,6 +258,10 @@ def test_floats_keep_their_type_and_integers_become_single_in_the_same_unit(nois
 @pytest.mark.parametrize("shape", [(10, 3, 6), (10, 3, 2, 3), (2, 6), (180, 1)])
 def test_stacks_keep_their_shape(noiser, shape):
     data = np.resize(X, shape)
+    if isinstance(noiser, RecordedNoiser) and len(shape) > 2:
+        noiser.set_params(bank=RECORDS.reshape(3, 5, 10))
+    elif getattr(noiser, "image_shape", None):
+        noiser.set_params(image_shape=(1, shape[1]) if len(shape) == 2 else None)
     noisy = noiser.fit_transform(data)
     assert noisy.shape == shape
     np.testing.assert_array_equal(noiser.transform(data), data)
@@ -330,7 +351,12 @@ def test_it_follows_the_protocol_of_noisers(noiser):
 
 
 def test_a_second_fit_forgets_the_first(noiser):
+    shape = getattr(noiser, "image_shape", None)
+    if shape:
+        noiser.set_params(image_shape=(1, 2))
     noiser.fit(FRAME[["a", "b"]])
+    if shape:
+        noiser.set_params(image_shape=shape)
     assert same(noiser.fit_transform(X), clone(noiser).fit_transform(X))
     assert noiser.n_features_in_ == 6
     assert not hasattr(noiser, "feature_names_in_")

@@ -43,17 +43,22 @@ from sk_denoise import (
     DnCNNNetwork,
     FoldedUNetNetwork,
     GaussianNoiser,
+    GrainNoiser,
     ImageDenoiser,
+    JPEGNoiser,
     NoiserChain,
     NoiserChoice,
     PixelScaler,
     PoolingNetwork,
+    RecordedNoiser,
     RegionNoiser,
     RIDNetNetwork,
     SwapNoiser,
     UNetNetwork,
+    _registry,
     estimators,
 )
+from sk_denoise._registry import load_entry
 from sk_denoise.persistence import load, save
 from sk_denoise.restoration import load_pretrained
 from sk_denoise.training import OPTIMIZERS
@@ -61,6 +66,7 @@ from sk_denoise.training import OPTIMIZERS
 ROWS = np.random.default_rng(0).random((40, 6))
 IMAGES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((10, 12, 1))).astype(np.float32)
 COLORS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
+RECORDS = 100 * np.random.default_rng(3).random((30, 20))
 
 WITH_GAPS = np.where(ROWS < 0.05, np.nan, ROWS)
 
@@ -129,10 +135,16 @@ CASES: dict[str, Case] = {
     },
     "WienerDenoiser, images": Case(sk_denoise.WienerDenoiser(sigma=0.1), IMAGES),
     **{
-        name: Case(getattr(sk_denoise, name)(), ROWS)
-        for name in sk_denoise.__all__
-        if name.endswith("Noiser") and name != "RegionNoiser"
+        entry.name: Case(load_entry(entry)(), COLORS / 255 if entry.images_only else ROWS)
+        for entry in _registry.NOISES.values()
+        if not entry.made_of
     },
+    "JPEGNoiser, flat images": Case(JPEGNoiser(chroma="4:4:4", image_shape=(2, 3)), ROWS),
+    "GrainNoiser, kernel": Case(GrainNoiser(0.2, np.eye(3), scale="std"), COLORS),
+    "RecordedNoiser": Case(RecordedNoiser(RECORDS, (-5, 5), power="data"), ROWS),
+    "RecordedNoiser, images": Case(
+        RecordedNoiser([RECORDS.astype(np.uint16), RECORDS[:15, :12]], None, clip=(0, 255)), COLORS
+    ),
     "GaussianNoiser, by feature": Case(GaussianNoiser((0.1, 0.4), scale="std", random_state=3), ROWS),
     "RegionNoiser": Case(RegionNoiser(SwapNoiser(0.5), image_shape=(2, 3)), ROWS),
     "NoiserChoice": Case(NoiserChoice([GaussianNoiser(), SwapNoiser()], [0.3, 0.7]), ROWS),

@@ -382,10 +382,11 @@ def test_the_table_of_models_describes_them():
         (np.zeros((0, 3)), "must be of shape"),
         (np.zeros((4, 4), complex), "hold integers or floats, got complex128"),
         (np.zeros((4, 4), bool), r"got bool .* Convert it, by image.astype\(np.uint8\) \* 255"),
-        (np.full((4, 4), np.nan), "NaN or infinity"),
+        (np.full((4, 4), np.nan), "holds NaN alone: no pixel has a value"),
+        (np.full((4, 4), np.inf), "holds infinity; set these pixels to NaN, and they stay NaN"),
         (
             np.zeros((6, 30, 40)),
-            r"1 to 4 channels on its last axis, got shape \(6, 30, 40\)\. A stack",
+            r"1 to 4 channels on its last axis, got shape \(6, 30, 40\)\. For a stack of planes, name",
         ),
     ],
 )
@@ -401,7 +402,7 @@ def test_arrays_that_are_no_images_are_refused(image, message):
         ({"sigma": np.nan}, "sigma must be finite .* Got nan"),
         ({"sigma": "25"}, "sigma must be .* Got '25'"),
         ({"sigma": True}, "sigma must be .* Got True"),
-        ({"sigma": [0.1, 0.2]}, r"sigma must be .* maps of shape \(1, 20, 20\).* Got shape \(2,\)"),
+        ({"sigma": [0.1, 0.2]}, r"sigma has 2 numbers, one for each channel, and the image has 1 channels"),
         (
             {"sigma": 25},
             r"sigma reaches 25, and the numbers of image 0\.5 to 0\.5\. .* for integers grey levels",

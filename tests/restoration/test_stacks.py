@@ -10,7 +10,7 @@ from PIL import Image
 from sk_denoise import FoldedUNetNetwork, ImageDenoiser
 from sk_denoise.exceptions import UnreadableImageError
 from sk_denoise.io import open_stack, read_image, read_stack, write_stack
-from sk_denoise.restoration import denoise_file, denoise_image, estimate_sigma
+from sk_denoise.restoration import denoise_file, denoise_image, estimate_noise
 
 SIDE = 48
 
@@ -55,10 +55,10 @@ def test_the_level_is_estimated_for_all_planes_together():
     stack = noisy(6)
     # A blank plane and a closed shutter have no noise of their own.
     stack[2], stack[3] = 0, 1500
-    levels = [estimate_sigma(plane) for plane in np.delete(stack, (2, 3), axis=0)]
+    model = estimate_noise(list(np.delete(stack, (2, 3), axis=0)))
     denoised = denoise_image(stack, axes="TYX")
     for index in (0, 1, 4, 5):
-        alone = denoise_image(stack[index], sigma=np.median(levels))
+        alone = denoise_image(stack[index], noise=model)
         np.testing.assert_array_equal(denoised[index], alone, strict=True)
     np.testing.assert_array_equal(denoised[2:4], stack[2:4], strict=True)
 
@@ -110,6 +110,40 @@ def test_unknown_letters_and_repeated_ones_count_planes():
     expected = denoise_image(stack, sigma=100, axes="TZYX")
     for axes in ("QQYX", "IRYX"):
         np.testing.assert_array_equal(denoise_image(stack, sigma=100, axes=axes), expected, strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_masks_hold_for_all_planes_or_for_each(dtype):
+    stack = noisy(3, dtype=dtype)
+    valid = np.ones((SIDE, SIDE), bool)
+    valid[:10] = False
+    stack[:, :10] = np.random.default_rng(1).integers(0, 60_000, (3, 10, SIDE))
+    denoised = denoise_image(stack, axes="ZYX", mask=valid)
+    np.testing.assert_array_equal(denoised[:, :10], stack[:, :10])
+    truth = np.stack([scene(i) for i in range(3)])[:, 12:]
+    assert np.std(denoised[:, 12:] - truth) < 0.5 * np.std(stack[:, 12:] - truth)
+    each = np.broadcast_to(valid, stack.shape)
+    np.testing.assert_array_equal(denoise_image(stack, axes="ZYX", mask=each), denoised, strict=True)
+    moved = denoise_image(np.moveaxis(stack, 0, -1), axes="YXZ", mask=np.moveaxis(each, 0, -1))
+    np.testing.assert_array_equal(np.moveaxis(moved, -1, 0), denoised, strict=True)
+    with pytest.raises(ValueError, match=r"mask must have the shape \(48, 48\), for all planes, or"):
+        denoise_image(stack, axes="ZYX", mask=valid[:5])
+
+
+def test_nan_stays_nan_in_a_stack_and_a_plane_of_nan_does_not_end_it():
+    stack = noisy(3, dtype="float32")
+    stack[0, :5] = np.nan
+    stack[1] = np.nan
+    denoised = denoise_image(stack, axes="ZYX")
+    np.testing.assert_array_equal(np.isnan(denoised), np.isnan(stack))
+    assert np.std(denoised[2] - scene(2)) < 50
+
+
+def test_noise_is_estimated_from_parts_of_large_planes():
+    rng = np.random.default_rng(0)
+    stack = rng.normal(100, 5, (2, 700, 1500)).astype(np.float32)
+    denoised = denoise_image(stack, axes="ZYX")
+    assert denoised.std() < 2
 
 
 def test_a_map_holds_for_all_planes():
@@ -239,11 +273,11 @@ def test_pages_of_different_sizes_share_the_level_of_the_largest(tmp_path):
         for page in pages:
             tif.write(page, metadata=None, contiguous=False)
     denoise_file(tmp_path / "a.tif", tmp_path / "b.tif")
-    level = np.median([estimate_sigma(page) for page in pages[2:]])
+    model = estimate_noise(pages[2:])
     with tifffile.TiffFile(tmp_path / "b.tif") as tif:
         assert len(tif.pages) == 4
         for page, expected in zip(tif.pages, pages, strict=True):
-            np.testing.assert_array_equal(page.asarray(), denoise_image(expected, sigma=level))
+            np.testing.assert_array_equal(page.asarray(), denoise_image(expected, noise=model))
 
 
 def test_missing_planes_are_noted_and_stay_0(tmp_path):

@@ -1,0 +1,489 @@
+"""Estimation of the kind and the level of the noise of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import uniform_filter
+from sklearn.base import clone
+
+from sk_denoise._intensity import UNIT, IntensityRange
+from sk_denoise._noise_level import estimate_scale_levels
+from sk_denoise._signal_dependent import SignalDependence, fit_signal_dependence
+from sk_denoise._validation import Noiser, warn_user
+from sk_denoise.exceptions import NoiseMismatchWarning
+from sk_denoise.restoration._images import (
+    check_image,
+    check_mask,
+    color_planes,
+    fill_hidden,
+    visible_pixels,
+)
+from sk_denoise.restoration._network_pass import PassOptions, run_network
+from sk_denoise.restoration._pretrained import BlindNetwork
+
+__all__ = [
+    "CORRELATED",
+    "KINDS",
+    "NoiseModel",
+    "estimate_checked",
+    "estimate_kind",
+    "estimate_noise",
+    "fit_counts_model",
+    "measure_noiser",
+]
+
+KINDS = ("none", "white", "counts", "camera")
+# Sides in pixels of the squares of the levels by scale.
+SCALES = (1, 2, 4, 8)
+# Ratio of the levels at 2 and at 1 pixel from which the noise may be correlated, in an image and in a
+# residual. White noise of 3 grey levels and more stays below it on most photos, and the noise of cameras
+# above.
+CORRELATED, CORRELATED_RESIDUAL = 1.6, 1.35
+# White noise has the level of the finest scale. Correlated noise has less there than in the whole residual.
+EXPLAINED = 0.85
+# Noise level below which noise is not visible, as a share of the range.
+FAINT = 0.5 / 255
+# Parts of an image that the blind network denoises for an estimate: their number, and their side in pixels.
+N_PARTS, PART = 6, 128
+# Span of an image up to which squares of its numbers are finite in single precision too.
+FAR_FROM_ONE = 1e15
+# Images of a list that are read.
+MAX_IMAGES = 8
+# Side in pixels of the mean that stands for the clean image in a map of levels.
+MAP_WINDOW = 5
+# Lag in pixels up to which correlation is measured.
+MAX_LAG = 12
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Kind and level of the noise of images of one source.
+
+    :func:`estimate_noise` returns one, and :func:`denoise_image` takes one. All numbers are in the unit of
+    the images: grey levels for integers, and a share of the range for floats in [0, 1].
+
+    Attributes
+    ----------
+    kind : {"none", "white", "counts", "camera"}
+        No visible noise; white noise of one level; noise of counted photons or electrons, whose variance
+        grows with the brightness; or noise that is correlated between neighbours, as a camera, JPEG or
+        interpolation leaves it.
+    sigma : float
+        Standard deviation of the noise over the whole image.
+    channel_sigmas : tuple of float
+        Standard deviation of each channel, for more than one.
+    gain, read_noise, offset : float
+        For counts: the variance is ``gain * (value - offset) + read_noise**2``.
+    levels : tuple of float
+        Noise level at scales of 1, 2, 4 and 8 pixels: standard deviation of the means of squares of this
+        side, times the side. It is the same at all scales for white noise.
+    correlation_length : float
+        Distance in pixels at which the correlation of the noise falls to a third; 0 for white noise.
+    trust : float
+        Agreement of independent estimates, from 0 to 1.
+    intensity_range : IntensityRange
+        Black and white of the images.
+    points : tuple of array
+        Means and variances of parts of the images, for counts.
+
+    Examples
+    --------
+    >>> from sk_denoise.restoration import NoiseModel
+    >>> model = NoiseModel("counts", sigma=12.0, gain=1.5, read_noise=3.0)
+    >>> print(model)
+    counts: gain 1.5, read noise 3; about 12 on average
+    """
+
+    kind: str
+    sigma: float
+    channel_sigmas: tuple[float, ...] = ()
+    gain: float = 0.0
+    read_noise: float = 0.0
+    offset: float = 0.0
+    levels: tuple[float, ...] = ()
+    correlation_length: float = 0.0
+    trust: float = 1.0
+    intensity_range: IntensityRange = UNIT
+    points: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}.")
+        numbers = {"sigma": self.sigma, "gain": self.gain, "read_noise": self.read_noise}
+        for name, number in numbers.items():
+            if not (math.isfinite(number) and number >= 0):
+                raise ValueError(f"{name} must be finite and at least 0, got {number!r}.")
+        if self.kind == "counts" and self.gain == 0:
+            raise ValueError("counts need a gain above 0.")
+
+    def level_map(self, image: ArrayLike) -> NDArray[np.float64]:
+        """Return the noise standard deviation of each pixel of an image.
+
+        Parameters
+        ----------
+        image : array-like of shape (height, width) or (height, width, channels)
+            Noisy image. Its local mean stands for the clean one.
+
+        Returns
+        -------
+        ndarray of the shape of image
+        """
+        array = np.asarray(image, np.float64)
+        if self.kind != "counts":
+            return np.full(array.shape, self.sigma)
+        window = (MAP_WINDOW, MAP_WINDOW, 1)[: array.ndim]
+        light = np.maximum(uniform_filter(array, window) - self.offset, 0)
+        return np.sqrt(self.gain * light + self.read_noise**2)
+
+    def scaled(self, factor: float) -> NoiseModel:
+        """Return the model of the same images multiplied by a factor."""
+        black, white = self.intensity_range.black, self.intensity_range.white
+        return replace(
+            self,
+            sigma=factor * self.sigma,
+            channel_sigmas=tuple(factor * sigma for sigma in self.channel_sigmas),
+            gain=factor * self.gain,
+            read_noise=factor * self.read_noise,
+            offset=factor * self.offset,
+            levels=tuple(factor * level for level in self.levels),
+            intensity_range=IntensityRange(factor * black, factor * white),
+            points=tuple(points * (factor, factor**2, 1) for points in self.points),
+        )
+
+    def __str__(self) -> str:
+        if self.kind == "none":
+            return "no visible noise"
+        if self.kind == "counts":
+            parts = [f"gain {self.gain:.3g}", f"read noise {self.read_noise:.3g}"]
+            parts += [f"offset {self.offset:.3g}"] if self.offset else []
+            return f"counts: {', '.join(parts)}; {self._in_words(self.sigma)} on average"
+        if self.kind == "white":
+            return f"white noise: {self._in_words(self.sigma)}"
+        length = f", correlated over {self.correlation_length:.1f} pixels" if self.correlation_length else ""
+        return f"noise of a camera or of compression: {self._in_words(self.sigma)}{length}"
+
+    def _in_words(self, sigma: float) -> str:
+        """Return a level in the unit of the image, and in grey levels of 255."""
+        if self.intensity_range == UNIT:
+            return f"about {sigma:.3g}" + (f" ({255 * sigma:.1f} of 255)" if sigma < 1 else "")
+        return f"about {sigma:.3g} of {self.intensity_range.span:.0f}"
+
+
+def estimate_noise(images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | None = None) -> NoiseModel:
+    """Estimate the kind and the level of the noise of an image from the image alone.
+
+    White noise has the same level at all scales, so levels at one and at two pixels are compared first, in
+    the flattest blocks of the image. Frames, clipped pixels and pixels below full transparency do not count.
+    White noise that grows with the brightness is noise of counts. If the levels differ, they may come from
+    texture or from correlated noise: the pretrained blind network denoises parts of the image, and its
+    residual decides.
+
+    Parameters
+    ----------
+    images : array-like of shape (height, width) or (height, width, channels), or list of them
+        Image as for :func:`denoise_image`, or images or planes of one source, of which eight are read.
+    mask : array-like of bool of shape (height, width), optional
+        True for pixels with a value. By default all except NaN and fully transparent ones.
+
+    Returns
+    -------
+    NoiseModel
+        Kind and level of the noise, in the unit of the images. ``print`` describes it in words.
+
+    Raises
+    ------
+    ValueError
+        If an image is not valid, the mask has another shape, or a list is empty.
+
+    See Also
+    --------
+    denoise_image : Take the noise away.
+    estimate_sigma : The level of white noise alone.
+
+    Notes
+    -----
+    A clean image with fine texture everywhere can look like one with correlated noise; ``trust`` is low then.
+    Noise that is smooth over more than about eight pixels is taken for a part of the image.
+
+    References
+    ----------
+    J. Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding 64 (1996);
+    A. Foi et al., "Practical Poissonian-Gaussian noise modeling and fitting for single-image raw-data", IEEE
+    Transactions on Image Processing 17 (2008).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise.datasets import load_images
+    >>> from sk_denoise.restoration import estimate_noise
+    >>> clean = load_images("gray").test[0]
+    >>> counts = np.random.default_rng(0).poisson(100 * clean).astype(np.uint16)
+    >>> estimate_noise(counts).kind
+    'counts'
+    """
+    return estimate_checked(*_read(images, mask))
+
+
+def estimate_kind(
+    images: Sequence[ArrayLike], kind: str, visible: Sequence[NDArray[np.bool_] | None] | None = None
+) -> NoiseModel:
+    """Estimate the noise of images of one source, of a given kind or, for "auto", of any kind.
+
+    Parameters
+    ----------
+    images : sequence of array-like
+        Up to eight images or planes.
+    kind : str
+        A kind of noise, or "auto".
+    visible : sequence of ndarray of bool or None, optional
+        Pixels of each image with a value. By default all except NaN and fully transparent ones.
+    """
+    if visible is None:
+        arrays, masks = _read(list(images), None)
+    else:
+        pairs = [_read(image, mask) for image, mask in zip(images, visible, strict=True)]
+        arrays, masks = [pair[0][0] for pair in pairs], [pair[1][0] for pair in pairs]
+    if kind == "auto":
+        return estimate_checked(arrays, masks)
+    if kind == "counts":
+        return fit_counts_model(arrays, masks)
+    levels = np.mean(
+        [estimate_scale_levels(color_planes(a), m, scales=(1,)) for a, m in zip(arrays, masks, strict=True)],
+        axis=0,
+    )
+    return NoiseModel("white", float(levels.mean()), channel_sigmas=tuple(levels[:, 0].tolist()))
+
+
+def _read(
+    images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | None
+) -> tuple[list[NDArray[Any]], list[NDArray[np.bool_] | None]]:
+    """Return checked images without hidden pixels, and masks of visible ones."""
+    items = list(images) if isinstance(images, list | tuple) else [images]
+    # A list of numbers is an image too.
+    if items and np.ndim(items[0]) < 2:
+        items = [images]
+    if not items:
+        raise ValueError("The list of images is empty: nothing to estimate the noise from.")
+    chosen = sorted({round(place) for place in np.linspace(0, len(items) - 1, MAX_IMAGES)})
+    arrays, masks = [], []
+    for number in chosen:
+        array = check_image(items[number])
+        visible = visible_pixels(array, check_mask(mask, array.shape[:2]))
+        arrays.append(fill_hidden(array, visible))
+        masks.append(visible)
+    if len({color_planes(array).shape[0] for array in arrays}) > 1:
+        raise ValueError("Images of one source have the same number of channels; these differ.")
+    return arrays, masks
+
+
+def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] | None]) -> NoiseModel:
+    """Estimate the noise of checked images of one source."""
+    span = max(float(array.max()) - float(array.min()) for array in arrays)
+    if span and not 1 / FAR_FROM_ONE < span < FAR_FROM_ONE:
+        # Squares of such numbers overflow.
+        return estimate_checked([array / span for array in arrays], masks).scaled(span)
+    levels = np.mean(
+        [
+            estimate_scale_levels(color_planes(array), mask, scales=SCALES)
+            for array, mask in zip(arrays, masks, strict=True)
+        ],
+        axis=0,
+    )
+    fine = float(levels[:, 0].mean())
+    coarse = float(levels[:, 1].mean())
+    middle = arrays[len(arrays) // 2]
+    image_range = IntensityRange.of(color_planes(middle).transpose(1, 2, 0), fine)
+    facts = {
+        "levels": tuple(float(level) for level in levels.mean(axis=0) if np.isfinite(level)),
+        "intensity_range": image_range,
+    }
+    channel_sigmas = tuple(levels[:, 0].tolist()) if len(levels) > 1 else ()
+    # Images of less than 6 pixels have one scale.
+    trust = 1.0 if not np.isfinite(coarse) else min(fine, coarse) / max(fine, coarse, 1e-300)
+    if fine > 0 and (not np.isfinite(coarse) or coarse < CORRELATED * fine):
+        return _white_or_counts(arrays, masks, fine, channel_sigmas, trust, facts)
+    if max(fine, coarse) == 0:
+        return NoiseModel("none", 0.0, **facts)
+    residual = _blind_residual(arrays, masks)
+    sigma = math.sqrt(float(np.mean([np.square(part).mean() for part in residual])))
+    residual_levels = _residual_levels(residual)
+    if max(sigma, fine) < FAINT * image_range.span:
+        return NoiseModel("none", sigma, trust=min(1.0, sigma / coarse), **facts)
+    is_white = residual_levels[1] < CORRELATED_RESIDUAL * residual_levels[0] and fine > EXPLAINED * sigma
+    if is_white and fine >= FAINT * image_range.span:
+        return _white_or_counts(arrays, masks, fine, channel_sigmas, trust, facts)
+    return NoiseModel(
+        "camera",
+        sigma,
+        channel_sigmas=tuple(np.sqrt(np.mean([np.square(r).mean((0, 1)) for r in residual], axis=0)).tolist())
+        if len(levels) > 1
+        else (),
+        correlation_length=_correlation_length(residual),
+        trust=min(coarse, residual_levels[1]) / max(coarse, residual_levels[1]),
+        intensity_range=image_range,
+        levels=residual_levels,
+    )
+
+
+def _white_or_counts(
+    arrays: list[NDArray[Any]],
+    masks: list[NDArray[np.bool_] | None],
+    sigma: float,
+    channel_sigmas: tuple[float, ...],
+    trust: float,
+    facts: dict[str, Any],
+) -> NoiseModel:
+    """Return a model of white noise, or of counts if its variance grows with the brightness."""
+    fit = _fit_counts(arrays, masks)
+    if not fit.is_significant:
+        return NoiseModel("white", sigma, channel_sigmas=channel_sigmas, trust=trust, **facts)
+    return _counts_model(fit, facts)
+
+
+def _counts_model(fit: SignalDependence, facts: dict[str, Any]) -> NoiseModel:
+    return NoiseModel(
+        "counts",
+        fit.sigma,
+        gain=fit.gain,
+        read_noise=fit.read_noise,
+        offset=fit.offset,
+        trust=fit.trust,
+        points=(fit.points,),
+        **facts,
+    )
+
+
+def fit_counts_model(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] | None]) -> NoiseModel:
+    """Return a model of counts, or of white noise if the noise does not grow with the brightness."""
+    fit = _fit_counts(arrays, masks)
+    facts = {"intensity_range": IntensityRange.of(color_planes(arrays[0]).transpose(1, 2, 0))}
+    if fit.gain > 0:
+        return _counts_model(fit, facts)
+    warn_user(
+        "The noise does not grow with the brightness, so it is removed as white noise.", NoiseMismatchWarning
+    )
+    return NoiseModel("white", fit.sigma, trust=fit.trust, **facts)
+
+
+def _fit_counts(
+    arrays: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_] | None]
+) -> SignalDependence:
+    """Fit the variance as a function of the brightness, over all channels and images."""
+    planes = [plane for array in arrays for plane in color_planes(array)]
+    n_channels = len(planes) // len(arrays)
+    if all(mask is None for mask in masks):
+        return fit_signal_dependence(planes)
+    everywhere = [np.ones(array.shape[:2], bool) for array in arrays]
+    full_masks = [full if mask is None else mask for mask, full in zip(masks, everywhere, strict=True)]
+    return fit_signal_dependence(planes, [mask for mask in full_masks for _ in range(n_channels)])
+
+
+def _blind_residual(
+    arrays: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_] | None]
+) -> list[NDArray[np.float64]]:
+    """Return the residual of the blind network for parts of images, (height, width, channels) each."""
+    candidates = []
+    for array, mask in zip(arrays, masks, strict=True):
+        for rows, columns in _grid(array.shape[:2]):
+            part = array[rows, columns]
+            is_seen = mask is None or mask[rows, columns].mean() > 0.5
+            if is_seen and part.min() < part.max():
+                candidates.append(part)
+    if not candidates:
+        candidates = [arrays[0]]
+    step = max(1, len(candidates) // N_PARTS)
+    network = BlindNetwork("camera", like=arrays[0])
+    residual = []
+    for part in candidates[::step][:N_PARTS]:
+        # Integers would be rounded.
+        floats = part.astype(np.float64)
+        denoised = run_network(network, floats, None, PassOptions())
+        difference = np.moveaxis(color_planes(floats) - color_planes(denoised), 0, -1)
+        residual.append(difference - difference.mean((0, 1)))
+    return residual
+
+
+def _grid(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
+    """Return squares spread over an image."""
+    rows, columns = (
+        sorted({round(p) for p in np.linspace(0, max(0, side - PART), max(1, min(4, side // PART)))})
+        for side in shape
+    )
+    squares = [(slice(row, row + PART), slice(column, column + PART)) for row in rows for column in columns]
+    # Not the parts along the upper edge alone, if only some of them are used.
+    return sorted(squares, key=lambda square: (square[0].start * 7 + square[1].start * 3) % 11)
+
+
+def _residual_levels(residual: Sequence[NDArray[np.float64]]) -> tuple[float, ...]:
+    """Return the level of a residual at several scales."""
+    levels = []
+    for scale in SCALES:
+        squares = []
+        for part in residual:
+            height, width = (side // scale * scale for side in part.shape[:2])
+            if not height or not width:
+                continue
+            means = part[:height, :width].reshape(height // scale, scale, width // scale, scale, -1)
+            squares.append(np.square(scale * means.mean((1, 3))).mean())
+        levels.append(math.sqrt(float(np.mean(squares))) if squares else levels[-1])
+    return tuple(levels)
+
+
+def _correlation_length(residual: Sequence[NDArray[np.float64]]) -> float:
+    """Return the distance at which the correlation falls to a third, in pixels."""
+    power = sum(float(np.square(part).sum()) / part.size for part in residual)
+    last = 1.0
+    for lag in range(1, MAX_LAG + 1):
+        products = 0.0
+        for part in residual:
+            if min(part.shape[:2]) > lag:
+                products += 0.5 * float((part[lag:] * part[:-lag]).mean())
+                products += 0.5 * float((part[:, lag:] * part[:, :-lag]).mean())
+        correlation = products / power if power else 0.0
+        if correlation < 1 / 3:
+            return lag - 1 + (last - 1 / 3) / (last - correlation) if lag > 1 or correlation > 0 else 0.0
+        last = correlation
+    return float(MAX_LAG)
+
+
+def measure_noiser(noiser: Noiser, image: NDArray[Any]) -> NoiseModel:
+    """Return the noise model of a noiser for an image, by corrupting the smoothed image.
+
+    Parameters
+    ----------
+    noiser : Noiser
+        Noiser, fitted or not; a copy of it is fitted to the image.
+    image : ndarray of shape (height, width) or (height, width, channels)
+        Noisy image without hidden pixels.
+    """
+    colors = np.moveaxis(color_planes(image), 0, -1)
+    smooth = uniform_filter(colors.astype(np.float32), (MAP_WINDOW, MAP_WINDOW, 1))
+    clean = smooth if image.ndim == 3 else smooth[..., 0]
+    fitted = clone(noiser).fit(clean[None])  # type: ignore[type-var]
+    noisy = fitted.corrupt(torch.from_numpy(clean[None]), torch.Generator().manual_seed(0)).numpy()[0]
+    residual = (noisy - clean).astype(np.float64).reshape(*clean.shape[:2], -1)
+    residual -= residual.mean((0, 1))
+    sigma = float(np.sqrt(np.square(residual).mean()))
+    image_range = IntensityRange.of(colors)
+    levels = _residual_levels([residual])
+    facts = {"intensity_range": image_range, "levels": levels}
+    if sigma == 0:
+        return NoiseModel("none", 0.0, **facts)
+    if levels[1] > CORRELATED_RESIDUAL * levels[0]:
+        return NoiseModel("camera", sigma, correlation_length=_correlation_length([residual]), **facts)
+    # The clean image is known here, so the line of the variance is a regression.
+    light, variance = smooth.reshape(-1).astype(np.float64), np.square(residual).reshape(-1)
+    gain, intercept = np.polyfit(light, variance, 1) if np.ptp(light) > 0 else (0.0, sigma**2)
+    if gain * (np.quantile(light, 0.95) - np.quantile(light, 0.05)) < 0.5 * sigma**2:
+        return NoiseModel("white", sigma, **facts)
+    offset = max(0.0, -intercept / gain)
+    return NoiseModel(
+        "counts", sigma, gain=float(gain), read_noise=math.sqrt(max(0.0, intercept)), offset=offset, **facts
+    )

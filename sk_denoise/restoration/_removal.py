@@ -1,0 +1,225 @@
+"""Removal of noise by its kind: white, of counts, or correlated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sk_denoise._intensity import UNIT, IntensityRange
+from sk_denoise._noise_level import estimate_scale_levels
+from sk_denoise._validation import Noiser, check_one_of, warn_user
+from sk_denoise.exceptions import NoiseMismatchWarning
+from sk_denoise.restoration._counts import denoise_counts
+from sk_denoise.restoration._images import as_stack, color_planes, find_stripes
+from sk_denoise.restoration._network_pass import PassOptions, check_channels, run_network
+from sk_denoise.restoration._noise_model import (
+    CORRELATED,
+    KINDS,
+    NoiseModel,
+    estimate_checked,
+    fit_counts_model,
+    measure_noiser,
+)
+from sk_denoise.restoration._pretrained import MODELS, select_network
+
+__all__ = ["blend", "remove_noise"]
+
+# Kinds of noise that a user may choose.
+NOISES = ("auto", *KINDS[1:])
+# Level for a network for white noise, relative to the level at two pixels, if the noise is correlated. The
+# best level for the noise of cameras is 2 to 3 times its standard deviation.
+CORRELATED_LEVEL = 1.6
+# Ratio of the levels of the channels from which they are denoised one by one.
+UNEQUAL = 1.5
+# Change of an image relative to the level at two pixels below which a warning is due, and the smallest such
+# level as a share of the range. Fine texture of clean photos reaches it rarely.
+LITTLE, VISIBLE = 0.15, 6.0 / 255
+
+
+def remove_noise(
+    array: NDArray[Any],
+    visible: NDArray[np.bool_] | None,
+    sigma: ArrayLike | None,
+    noise: str | NoiseModel | Noiser,
+    model: str,
+    options: PassOptions,
+) -> NDArray[Any]:
+    """Remove noise from a checked image without hidden pixels.
+
+    Parameters
+    ----------
+    array : ndarray of shape (height, width) or (height, width, channels)
+        Noisy image.
+    visible : ndarray of bool of shape (height, width), optional
+        Pixels with a value of their own.
+    sigma, noise, model
+        As in :func:`denoise_image`.
+    options : PassOptions
+        Options of the networks.
+    """
+    check_channels(select_network(model, array), array)
+    if sigma is not None:
+        if not isinstance(noise, str) or noise not in ("auto", "white"):
+            raise ValueError(
+                "sigma is the level of white noise. Pass either sigma or noise, or a map of levels as sigma."
+            )
+        return _remove_white(array, sigma, model, options)
+    if model in MODELS and MODELS[model].is_blind:
+        return run_network(select_network(model, array), array, None, options)
+    stripes = find_stripes(array)
+    if stripes is not None:
+        array = _subtract(array, stripes)
+    noise_model = _resolve(noise, array, visible)
+    if noise_model.kind == "white":
+        # The estimate for a pattern such as a chessboard exceeds the range of the image.
+        largest = float(array.max()) - float(array.min())
+        return _remove_white(array, np.minimum(_levels_of(noise_model), largest), model, options)
+    if noise_model.kind == "counts":
+        return _remove_counts(array, noise_model, model, options)
+    if noise_model.kind == "camera":
+        return _remove_correlated(array, noise_model, model, options)
+    _warn_if_noise_shows(array, array, visible)
+    return array.copy()
+
+
+def _resolve(
+    noise: str | NoiseModel | Noiser, array: NDArray[Any], visible: NDArray[np.bool_] | None
+) -> NoiseModel:
+    """Return the noise model of an image."""
+    if isinstance(noise, NoiseModel):
+        return noise
+    if not isinstance(noise, str):
+        if not isinstance(noise, Noiser):
+            raise TypeError(
+                f"noise must be one of {', '.join(NOISES)}, a NoiseModel or a noiser, got {noise!r}."
+            )
+        return measure_noiser(noise, array)
+    check_one_of(noise, dict.fromkeys(NOISES), "noise")
+    if noise == "auto":
+        return estimate_checked([array], [visible])
+    if noise == "counts":
+        return fit_counts_model([array], [visible])
+    planes = color_planes(array)
+    levels = estimate_scale_levels(planes, visible, scales=(1, 2))
+    sigma, coarse = np.nanmean(levels, axis=0).tolist()
+    if noise == "white" and coarse > CORRELATED * sigma and coarse > VISIBLE * IntensityRange.of(array).span:
+        warn_user(
+            f"The noise does not look white: its level is {sigma:.3g} at one pixel and {coarse:.3g} at two. "
+            'Pass noise="auto", or a larger sigma.',
+            NoiseMismatchWarning,
+        )
+    return NoiseModel(noise, sigma, channel_sigmas=tuple(levels[:, 0].tolist()), levels=(sigma, coarse))
+
+
+def _levels_of(noise_model: NoiseModel) -> float | tuple[float, ...]:
+    """Return one level for all channels, or one for each."""
+    sigmas = noise_model.channel_sigmas
+    if len(sigmas) > 1 and max(sigmas) > UNEQUAL * min(sigmas):
+        return sigmas
+    return noise_model.sigma
+
+
+def _remove_white(array: NDArray[Any], sigma: ArrayLike, model: str, options: PassOptions) -> NDArray[Any]:
+    """Remove white noise of a level, of a map of levels, or of one level for each channel."""
+    levels = np.asarray(sigma)
+    if levels.ndim != 1:
+        return run_network(select_network(model, array), array, sigma, options)
+    n_channels = as_stack(array, select_network(model, array).n_channels).shape[3]
+    if levels.shape != (n_channels,):
+        raise ValueError(
+            f"sigma has {len(levels)} numbers, one for each channel, and the image has {n_channels} channels."
+        )
+    denoised = array.copy()
+    gray = select_network("gray", array)
+    planes = as_stack(denoised, 1)[0]
+    for channel in range(n_channels):
+        plane = planes[..., channel]
+        planes[..., channel] = run_network(gray, np.ascontiguousarray(plane), float(levels[channel]), options)
+    return denoised
+
+
+def _remove_counts(
+    array: NDArray[Any], noise_model: NoiseModel, model: str, options: PassOptions
+) -> NDArray[Any]:
+    """Remove noise that grows with the brightness."""
+    denoised = array.copy()
+    outputs = as_stack(denoised, select_network(model, array).n_channels)[0]
+    colors = outputs if outputs.shape[2] > 1 else outputs[..., 0]
+
+    def denoise(unit: NDArray[np.float32], sigma: float) -> NDArray[Any]:
+        # Images of half the size are a fourth of the work, and would count as progress of the whole.
+        is_whole = unit.shape[:2] == array.shape[:2]
+        quiet = options if is_whole else replace(options, verbose=False, callback=None)
+        return _remove_white(unit, sigma, model, quiet)
+
+    values = denoise_counts(colors, noise_model.gain, noise_model.read_noise, noise_model.offset, denoise)
+    # A range from 0 to 1 leaves numbers as they are, in another type.
+    colors[...] = UNIT.from_unit(values, array.dtype)
+    return denoised
+
+
+def _remove_correlated(
+    array: NDArray[Any], noise_model: NoiseModel, model: str, options: PassOptions
+) -> NDArray[Any]:
+    """Remove correlated noise by the blind network, or by the network of the user's choice."""
+    if model == "auto":
+        return run_network(select_network("camera", array), array, None, options)
+    level = noise_model.levels[1] if len(noise_model.levels) > 1 else noise_model.sigma
+    return _remove_white(array, CORRELATED_LEVEL * level, model, options)
+
+
+def _warn_if_noise_shows(
+    array: NDArray[Any], denoised: NDArray[Any], visible: NDArray[np.bool_] | None
+) -> None:
+    """Warn if next to nothing is removed although flat parts of the image vary."""
+    coarse = float(np.nanmean(estimate_scale_levels(color_planes(array), visible, scales=(2,))))
+    changes = color_planes(array).astype(np.float64) - color_planes(denoised)
+    if not coarse > VISIBLE * IntensityRange.of(array).span:
+        return
+    if float(np.sqrt(np.square(changes).mean())) < LITTLE * coarse:
+        warn_user(
+            "Next to nothing was removed, although even the flattest parts of the image vary by "
+            f"{coarse:.3g} over two pixels. If this is noise and not texture, pass a larger sigma.",
+            NoiseMismatchWarning,
+        )
+
+
+def _subtract(array: NDArray[Any], stripes: NDArray[np.float64]) -> NDArray[Any]:
+    """Subtract offsets of rows and columns from an image, in its type."""
+    result = array.copy()
+    colors = as_stack(result, 1)
+    # A range from 0 to 1 leaves numbers as they are, in another type.
+    colors[...] = UNIT.from_unit(colors - stripes, array.dtype)
+    return result
+
+
+def blend(
+    array: NDArray[Any],
+    noisy: NDArray[Any],
+    denoised: NDArray[Any],
+    visible: NDArray[np.bool_] | None,
+    strength: float,
+) -> NDArray[Any]:
+    """Return a blend of a denoised image with the noisy one; hidden pixels stay as they were.
+
+    Parameters
+    ----------
+    array : ndarray
+        Image of the user.
+    noisy, denoised : ndarray
+        Images with values in place of hidden pixels.
+    visible : ndarray of bool of shape (height, width), optional
+        Pixels with a value of their own.
+    strength : float
+        Share of the denoised image.
+    """
+    result = denoised
+    if strength < 1:
+        mixed = (1 - strength) * noisy.astype(np.float64) + strength * denoised
+        result = np.rint(mixed).astype(array.dtype) if array.dtype.kind in "iu" else mixed.astype(array.dtype)
+    if visible is not None:
+        result[~visible] = array[~visible]
+    return result
