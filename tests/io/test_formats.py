@@ -304,6 +304,17 @@ def test_frames_of_dicom_are_a_stack_with_its_pixel_size(dicom, tmp_path, attrib
         assert ('PhysicalSizeZ="2.0"' in tif.ome_metadata) == (axes == "ZYX")
 
 
+def test_scans_of_a_folder_are_images_to_train_on(dicom, tmp_path):
+    from sk_denoise.datasets import ImageFolder, RandomPatches
+
+    dicom(STORED, BitsStored=12, RescaleIntercept=-1024)
+    folder = ImageFolder(tmp_path, color="auto")
+    assert folder.color == "gray"
+    np.testing.assert_array_equal(folder[0], STORED.astype(np.int16) - 1024, strict=True)
+    patches = list(RandomPatches(folder, 16, patches_per_image=4).epoch(0))
+    assert len(patches) == 4
+
+
 def test_compressed_dicom_is_read_and_unknown_compression_named(dicom):
     pydicom = pytest.importorskip("pydicom")
     path = dicom(STORED)
