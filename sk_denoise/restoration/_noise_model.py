@@ -235,9 +235,25 @@ def estimate_noise(images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | No
     return estimate_checked(*_read(images, mask))
 
 
-def estimate_kind(images: Sequence[ArrayLike], kind: str) -> NoiseModel:
-    """Estimate the noise of images of one source, of a given kind or, for "auto", of any kind."""
-    arrays, masks = _read(list(images), None)
+def estimate_kind(
+    images: Sequence[ArrayLike], kind: str, visible: Sequence[NDArray[np.bool_] | None] | None = None
+) -> NoiseModel:
+    """Estimate the noise of images of one source, of a given kind or, for "auto", of any kind.
+
+    Parameters
+    ----------
+    images : sequence of array-like
+        Up to eight images or planes.
+    kind : str
+        A kind of noise, or "auto".
+    visible : sequence of ndarray of bool or None, optional
+        Pixels of each image with a value. By default all except NaN and fully transparent ones.
+    """
+    if visible is None:
+        arrays, masks = _read(list(images), None)
+    else:
+        pairs = [_read(image, mask) for image, mask in zip(images, visible, strict=True)]
+        arrays, masks = [pair[0][0] for pair in pairs], [pair[1][0] for pair in pairs]
     if kind == "auto":
         return estimate_checked(arrays, masks)
     if kind == "counts":
