@@ -53,6 +53,8 @@ FAINT = 0.5 / 255
 # Noise level as a share of the distance from the darkest to the brightest pixel that noise on an image does
 # not reach, but patterns of two values do. The numbers of pure noise spread over seven deviations.
 IMPLAUSIBLE = 0.4
+# Shares of black and white pixels between which an image may hold strong noise that is clipped.
+CLIPPED_SHARE = (0.1, 0.95)
 # Parts of an image that the blind network denoises for an estimate: their number, and their side in pixels.
 N_PARTS, PART = 6, 128
 # Span of an image up to which squares of its numbers are finite in single precision too.
@@ -311,7 +313,7 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     channel_sigmas = tuple(levels[:, 0].tolist()) if len(levels) > 1 else ()
     # Images of less than 6 pixels have one scale.
     trust = 1.0 if not np.isfinite(coarse) else min(fine, coarse) / max(fine, coarse, 1e-300)
-    if fine > IMPLAUSIBLE * span:
+    if fine > IMPLAUSIBLE * span and not _is_clipped(middle):
         return NoiseModel("none", fine, trust=0.0, **facts)
     if fine > 0 and (not np.isfinite(coarse) or coarse < CORRELATED * fine):
         return _white_or_counts(arrays, masks, fine, channel_sigmas, trust, facts)
@@ -336,6 +338,12 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
         intensity_range=image_range,
         levels=residual_levels,
     )
+
+
+def _is_clipped(image: NDArray[Any]) -> bool:
+    """Return whether an image has both clipped pixels and others, as clipped noise does."""
+    share = float(np.mean((image == image.min()) | (image == image.max())))
+    return CLIPPED_SHARE[0] < share < CLIPPED_SHARE[1]
 
 
 def _white_or_counts(

@@ -38,6 +38,8 @@ UNEQUAL = 1.5
 # Local residual, relative to the noise level, beyond which it is no longer noise: for white noise, and for
 # that of cameras, whose level is not the same everywhere. Windows of 7 x 7 pixels vary by a tenth.
 MAX_EXCESS, MAX_CAMERA_EXCESS = 1.4, 3.0
+# Standard deviation of the difference of two rounded numbers.
+ROUNDING = (1 / 6) ** 0.5
 # Side of the window in pixels, and number of rows at a time.
 GUARD_WINDOW, GUARD_ROWS = 7, 512
 # Change of an image relative to the level at two pixels below which a warning is due, and the smallest such
@@ -87,7 +89,7 @@ def remove_noise(
         return _remove_counts(array, noise_model, model, options)
     if noise_model.kind == "camera":
         return _remove_correlated(array, noise_model, model, options)
-    if noise_model.trust == 0:
+    if noise_model.trust == 0 and noise_model.sigma > 0:
         warn_user(
             "The image varies from pixel to pixel by nearly its whole range, as patterns of two values do. "
             "It is left as it is. Pass sigma if this is noise.",
@@ -116,7 +118,7 @@ def _resolve(
         return fit_counts_model([array], [visible])
     planes = color_planes(array)
     levels = estimate_scale_levels(planes, visible, scales=(1, 2))
-    sigma, coarse = np.nanmean(levels, axis=0).tolist()
+    sigma, coarse = levels.mean(axis=0).tolist()
     if noise == "white" and coarse > CORRELATED * sigma and coarse > VISIBLE * IntensityRange.of(array).span:
         warn_user(
             f"The noise does not look white: its level is {sigma:.3g} at one pixel and {coarse:.3g} at two. "
@@ -201,19 +203,21 @@ def _limit_residual(array: NDArray[Any], denoised: NDArray[Any], limit: NDArray[
     """
     height = array.shape[0]
     # Rounding adds to the residual of integers.
-    variance = np.square(limit) + (1 / 6 if array.dtype.kind in "iu" else 0)
+    allowed = np.maximum(np.hypot(limit, ROUNDING if array.dtype.kind in "iu" else 0), 1e-300)
     for top in range(0, height, GUARD_ROWS):
         start, stop = max(0, top - GUARD_WINDOW), min(height, top + GUARD_ROWS + GUARD_WINDOW)
-        rows = slice(start, stop)
+        rows, kept = slice(start, stop), slice(top - start, top - start + min(GUARD_ROWS, height - top))
         residual = np.subtract(array[rows], denoised[rows], dtype=np.float64)
-        power = np.square(residual)
+        limits = allowed if allowed.ndim == 0 else allowed[rows]
+        # Relative to the limit, squares do not overflow.
+        power = np.square(
+            residual / (limits if residual.ndim == 2 or limits.ndim == 0 else limits[..., None])
+        )
         power = power if power.ndim == 2 else power.mean(axis=2)
-        allowed = variance if variance.ndim == 0 else variance[rows]
-        excess = uniform_filter(power, GUARD_WINDOW, mode="reflect") / np.maximum(allowed, 1e-300)
-        kept = slice(top - start, top - start + min(GUARD_ROWS, height - top))
-        if not (excess[kept] > 1).any():
+        excess = uniform_filter(power, GUARD_WINDOW, mode="reflect")[kept]
+        if not (excess > 1).any():
             continue
-        share = 1 / np.sqrt(np.maximum(excess[kept], 1))
+        share = 1 / np.sqrt(np.maximum(excess, 1))
         share = share if residual.ndim == 2 else share[..., None]
         guarded = array[top : top + GUARD_ROWS] - share * residual[kept]
         denoised[top : top + GUARD_ROWS] = UNIT.from_unit(guarded, array.dtype)
@@ -223,7 +227,8 @@ def _warn_if_noise_shows(
     array: NDArray[Any], denoised: NDArray[Any], visible: NDArray[np.bool_] | None
 ) -> None:
     """Warn if next to nothing is removed although flat parts of the image vary."""
-    coarse = float(np.nanmean(estimate_scale_levels(color_planes(array), visible, scales=(2,))))
+    # The level of an image of less than 6 pixels is unknown.
+    coarse = float(np.mean(estimate_scale_levels(color_planes(array), visible, scales=(2,))))
     changes = color_planes(array).astype(np.float64) - color_planes(denoised)
     if not coarse > VISIBLE * IntensityRange.of(array).span:
         return
