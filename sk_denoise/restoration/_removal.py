@@ -11,28 +11,23 @@ from scipy.ndimage import uniform_filter
 
 from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._noise_level import estimate_scale_levels
-from sk_denoise._validation import Noiser, check_one_of, warn_user
+from sk_denoise._registry import NOISE_KINDS
+from sk_denoise._validation import Noiser, warn_user
 from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.restoration._counts import denoise_counts
-from sk_denoise.restoration._images import as_stack, color_planes, find_stripes
+from sk_denoise.restoration._images import as_stack, color_planes, subtract_stripes
 from sk_denoise.restoration._network_pass import PassOptions, check_channels, run_network
 from sk_denoise.restoration._noise_model import (
-    CORRELATED,
-    KINDS,
+    CORRELATED_LEVEL,
+    VISIBLE,
     NoiseModel,
-    estimate_checked,
-    fit_counts_model,
+    estimate_kind,
     measure_noiser,
 )
 from sk_denoise.restoration._pretrained import MODELS, select_network
 
 __all__ = ["blend", "remove_noise"]
 
-# Kinds of noise that a user may choose.
-NOISES = ("auto", *KINDS[1:])
-# Level for a network for white noise, relative to the level at two pixels, if the noise is correlated. The
-# best level for the noise of cameras is 2 to 3 times its standard deviation.
-CORRELATED_LEVEL = 1.6
 # Ratio of the levels of the channels from which they are denoised one by one.
 UNEQUAL = 1.5
 # Local residual, relative to the noise level, beyond which it is no longer noise: for white noise, and for
@@ -42,9 +37,8 @@ MAX_EXCESS, MAX_CAMERA_EXCESS = 1.4, 3.0
 ROUNDING = (1 / 6) ** 0.5
 # Side of the window in pixels, and number of rows at a time.
 GUARD_WINDOW, GUARD_ROWS = 7, 512
-# Change of an image relative to the level at two pixels below which a warning is due, and the smallest such
-# level as a share of the range. Fine texture of clean photos reaches it rarely.
-LITTLE, VISIBLE = 0.15, 6.0 / 255
+# Change of an image relative to the level at two pixels below which a warning is due.
+LITTLE = 0.15
 
 
 def remove_noise(
@@ -76,10 +70,13 @@ def remove_noise(
             )
         return _remove_white(array, sigma, model, options)
     if model in MODELS and MODELS[model].is_blind:
+        if isinstance(noise, str) and noise not in ("auto", "camera"):
+            raise ValueError(
+                f'The model "{model}" removes the noise of cameras, got noise={noise!r}. Leave one of them '
+                "out."
+            )
         return run_network(select_network(model, array), array, None, options)
-    stripes = find_stripes(array)
-    if stripes is not None:
-        array = _subtract(array, stripes)
+    array = subtract_stripes(array)
     noise_model = _resolve(noise, array, visible)
     if noise_model.kind == "white":
         # The estimate for a pattern such as a chessboard exceeds the range of the image.
@@ -108,24 +105,10 @@ def _resolve(
     if not isinstance(noise, str):
         if not isinstance(noise, Noiser):
             raise TypeError(
-                f"noise must be one of {', '.join(NOISES)}, a NoiseModel or a noiser, got {noise!r}."
+                f"noise must be one of {', '.join(NOISE_KINDS)}, a NoiseModel or a noiser, got {noise!r}."
             )
         return measure_noiser(noise, array)
-    check_one_of(noise, dict.fromkeys(NOISES), "noise")
-    if noise == "auto":
-        return estimate_checked([array], [visible])
-    if noise == "counts":
-        return fit_counts_model([array], [visible])
-    planes = color_planes(array)
-    levels = estimate_scale_levels(planes, visible, scales=(1, 2))
-    sigma, coarse = levels.mean(axis=0).tolist()
-    if noise == "white" and coarse > CORRELATED * sigma and coarse > VISIBLE * IntensityRange.of(array).span:
-        warn_user(
-            f"The noise does not look white: its level is {sigma:.3g} at one pixel and {coarse:.3g} at two. "
-            'Pass noise="auto", or a larger sigma.',
-            NoiseMismatchWarning,
-        )
-    return NoiseModel(noise, sigma, channel_sigmas=tuple(levels[:, 0].tolist()), levels=(sigma, coarse))
+    return estimate_kind([array], [visible], noise, "noise")
 
 
 def _levels_of(noise_model: NoiseModel) -> float | tuple[float, ...]:
@@ -235,18 +218,10 @@ def _warn_if_noise_shows(
     if float(np.sqrt(np.square(changes).mean())) < LITTLE * coarse:
         warn_user(
             "Next to nothing was removed, although even the flattest parts of the image vary by "
-            f"{coarse:.3g} over two pixels. If this is noise and not texture, pass a larger sigma.",
+            f"{coarse:.3g} over two pixels. If this is noise and not texture, pass noise='camera', or "
+            f"sigma={CORRELATED_LEVEL * coarse:.3g}.",
             NoiseMismatchWarning,
         )
-
-
-def _subtract(array: NDArray[Any], stripes: NDArray[np.float64]) -> NDArray[Any]:
-    """Subtract offsets of rows and columns from an image, in its type."""
-    result = array.copy()
-    colors = as_stack(result, 1)
-    # A range from 0 to 1 leaves numbers as they are, in another type.
-    colors[...] = UNIT.from_unit(colors - stripes, array.dtype)
-    return result
 
 
 def blend(
