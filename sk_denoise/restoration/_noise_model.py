@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -103,8 +103,9 @@ class NoiseModel:
         Agreement of independent estimates, from 0 to 1.
     intensity_range : IntensityRange
         Black and white of the images.
-    points : tuple of array
-        Means and variances of parts of the images, for counts.
+    points : ndarray of shape (n_points, 3) or None
+        Mean, noise variance and weight of flat parts of the images, from dark to bright; None if the noise is
+        correlated. :class:`~sk_denoise.plots.NoiseModelDisplay` draws them.
 
     Examples
     --------
@@ -124,7 +125,7 @@ class NoiseModel:
     correlation_length: float = 0.0
     trust: float = 1.0
     intensity_range: IntensityRange = UNIT
-    points: tuple[Any, ...] = ()
+    points: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -167,7 +168,7 @@ class NoiseModel:
             offset=factor * self.offset,
             levels=tuple(factor * level for level in self.levels),
             intensity_range=IntensityRange(factor * black, factor * white),
-            points=tuple(points * (factor, factor**2, 1) for points in self.points),
+            points=None if self.points is None else self.points * (factor, factor**2, 1),
         )
 
     def __str__(self) -> str:
@@ -417,7 +418,9 @@ def _white_or_counts(
     """Return a model of white noise, or of counts if its variance grows with the brightness."""
     fit = _fit_counts(arrays, masks)
     if not fit.is_significant:
-        return NoiseModel("white", sigma, channel_sigmas=channel_sigmas, trust=trust, **facts)
+        return NoiseModel(
+            "white", sigma, channel_sigmas=channel_sigmas, trust=trust, points=fit.points, **facts
+        )
     return _counts_model(fit, facts)
 
 
@@ -429,7 +432,7 @@ def _counts_model(fit: SignalDependence, facts: dict[str, Any]) -> NoiseModel:
         read_noise=fit.read_noise,
         offset=fit.offset,
         trust=fit.trust,
-        points=(fit.points,),
+        points=fit.points,
         **facts,
     )
 
