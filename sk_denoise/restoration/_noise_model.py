@@ -383,7 +383,7 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     residual = _blind_residual(arrays, masks)
     sigma = math.sqrt(float(np.mean([np.square(part).mean() for part in residual])))
     residual_levels = _residual_levels(residual)
-    if max(sigma, fine) < FAINT * image_range.span:
+    if sigma < FAINT * image_range.span:
         return NoiseModel("none", sigma, trust=min(1.0, sigma / coarse), **facts)
     is_white = residual_levels[1] < CORRELATED_RESIDUAL * residual_levels[0] and fine > EXPLAINED * sigma
     if is_white and fine >= FAINT * image_range.span:
