@@ -159,6 +159,11 @@ class NoiseModel:
     def scaled(self, factor: float) -> NoiseModel:
         """Return the model of the same images multiplied by a factor."""
         black, white = self.intensity_range.black, self.intensity_range.white
+        # Variances overflow before levels do.
+        with np.errstate(over="ignore"):
+            points = None if self.points is None else self.points * np.square((factor, factor, 1.0))
+        if points is not None:
+            points[:, 0] = self.points[:, 0] * factor
         return replace(
             self,
             sigma=factor * self.sigma,
@@ -168,7 +173,7 @@ class NoiseModel:
             offset=factor * self.offset,
             levels=tuple(factor * level for level in self.levels),
             intensity_range=IntensityRange(factor * black, factor * white),
-            points=None if self.points is None else self.points * (factor, factor**2, 1),
+            points=points,
         )
 
     def __str__(self) -> str:
@@ -543,7 +548,7 @@ def measure_noiser(noiser: Noiser, image: NDArray[Any]) -> NoiseModel:
     colors = np.moveaxis(color_planes(image), 0, -1)
     smooth = uniform_filter(colors.astype(np.float32), (MAP_WINDOW, MAP_WINDOW, 1))
     clean = smooth if image.ndim == 3 else smooth[..., 0]
-    fitted = clone(noiser).fit(clean[None])  # type: ignore[type-var]
+    fitted = clone(noiser).fit(clean[None], clean[None])  # type: ignore[type-var]
     noisy = fitted.corrupt(torch.from_numpy(clean[None]), torch.Generator().manual_seed(0)).numpy()[0]
     residual = (noisy - clean).astype(np.float64).reshape(*clean.shape[:2], -1)
     residual -= residual.mean((0, 1))
