@@ -58,7 +58,7 @@ def learn_spline(
     n_steps: int,
     generator: torch.Generator,
 ) -> NDArray[np.float64]:
-    """Learn a spline of stabilised values that makes a denoiser predict hidden pixels best.
+    """Learn a spline by which a denoiser predicts hidden pixels best.
 
     In patches every 16th pixel is replaced by the mean of its 4 neighbours. The patch is transformed,
     denoised at level 1 and transformed back. The error at the replaced pixels is lowest if the noise is as
@@ -136,7 +136,7 @@ class _Calibration:
             return torch.stack((self.x, self.values())).numpy().astype(np.float64)
 
     def error(self, batch: _Batch) -> Tensor:
-        """Return the mean square error of hidden pixels, relative to the variance of the data."""
+        """Return the mean square error of hidden pixels, relative to the data."""
         stabilized, data, is_hidden = batch
         y = self.values()
         u = _interpolate(stabilized, self.x, y)
