@@ -39,6 +39,7 @@ from typing import Any
 import numpy as np
 import torch
 from data import (
+    CLEAN_GROUP,
     HELD_OUT_SOURCES,
     N_DRAWINGS,
     N_VALIDATION_DRAWINGS,
@@ -176,7 +177,7 @@ def images_of(color: str) -> tuple[list[Group], list[Group]]:
     if color == "rgb":
         return training_groups(), validation_groups()
     if color == "camera":
-        return training_groups(), noisy_groups(validation_groups())
+        return training_groups(with_clean=True), noisy_groups(validation_groups())
     training, held_out = ([read(path, color) for path in part] for part in berkeley_files())
     return [Group("berkeley", 1, training)], [Group("berkeley", 1, held_out)]
 
@@ -214,7 +215,8 @@ def batch(groups: Sequence[Group], step: int, recipe: Recipe, late: bool) -> tup
         patches.append(torch.rot90(patch, turn % 4, (1, 2)))
     clean = torch.stack(patches).float().div_(255)
     if recipe.blind:
-        pairs = [add_real_noise(patch, generator) for patch in clean]
+        kinds = ["clean" if owners[number][0].name == CLEAN_GROUP else None for number in which]
+        pairs = [add_real_noise(patch, generator, kind) for patch, kind in zip(clean, kinds, strict=True)]
         noisy, clean = (torch.stack(side) for side in zip(*pairs, strict=True))
         return noisy, (noisy - clean).square().mean((1, 2, 3), keepdim=True).sqrt(), clean
     sigma = MAX_SIGMA * torch.rand(n, 1, 1, 1, generator=generator) ** recipe.power

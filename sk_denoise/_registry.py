@@ -20,6 +20,7 @@ __all__ = [
     "MODELS",
     "NETWORKS",
     "NOISES",
+    "NOISE_KINDS",
     "OPTIMIZERS",
     "OTHER_NAMES",
     "SCHEDULES",
@@ -28,6 +29,7 @@ __all__ = [
     "LazyTable",
     "LossEntry",
     "LossTraits",
+    "NoiseKind",
     "NetworkEntry",
     "NoiseEntry",
     "OptimizerEntry",
@@ -240,6 +242,22 @@ class FilterEntry(RegistryEntry):
     extra: str = ""
     notice: str = ""
     min_side: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseKind:
+    """Kind of noise that denoising takes as given.
+
+    Attributes
+    ----------
+    label : str
+        Name of the kind in the app.
+    description : str
+        Short description for help texts.
+    """
+
+    label: str
+    description: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -693,6 +711,16 @@ MODELS: dict[str, PretrainedEntry] = {
     ),
 }
 
+# Values of the argument noise of denoise_image, as words of the command line and the app.
+NOISE_KINDS: dict[str, NoiseKind] = {
+    "auto": NoiseKind(label="Automatic", description="estimated from the image"),
+    "white": NoiseKind(label="White", description="of one level, independent in each pixel"),
+    "counts": NoiseKind(label="Counts", description="grows with the brightness, as that of photons"),
+    "camera": NoiseKind(
+        label="Camera or JPEG", description="correlated between neighbours, as in developed photos"
+    ),
+}
+
 # Public names without an entry above, by their module. All networks, noises and filters are public.
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "comparison": ("compare_denoisers",),
@@ -707,7 +735,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "WeakNoiseWarning",
     ),
     "metrics": ("make_denoising_scorer", "make_robustness_scorer"),
-    "preprocessing": ("Augmenter", "Centerer", "PixelScaler"),
+    "preprocessing": ("Augmenter", "Centerer", "PixelScaler", "VarianceStabilizer"),
 }
 
 

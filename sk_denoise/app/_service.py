@@ -41,8 +41,7 @@ from sk_denoise.app._views import (
     to_display,
 )
 from sk_denoise.datasets import load_images
-from sk_denoise.io import image_size, write_image
-from sk_denoise.io._images import output_suffix
+from sk_denoise.io import image_size, output_suffix, write_image
 from sk_denoise.restoration import MODELS, denoise_image
 
 __all__ = [

@@ -110,8 +110,8 @@ MEASUREMENT = (
 def compare_command(methods: tuple[str | Path, ...], folder: Path, **options: Any) -> int:
     """Compare the METHODs on the same images under the same noise.
 
-    A METHOD is a pretrained model (auto, gray or rgb), a file that sk-denoise train wrote, or a filter (see
-    below). Filters need no training; those that need the noise level estimate it.
+    A METHOD is a pretrained model (auto, gray, rgb or camera), a file that sk-denoise train wrote, or a
+    filter (see below). Filters need no training; those that need the noise level estimate it.
     """
     _check_options(methods, options)
     from sk_denoise.cli._output import write_results

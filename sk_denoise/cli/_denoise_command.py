@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import click
 from sk_denoise.cli._console import (
     describe_error,
     interruption_exit_code,
+    pluralize,
     print_message,
     print_result,
     printable,
@@ -23,14 +26,18 @@ from sk_denoise.cli._methods import (
     DenoisingOptions,
     ModelType,
     choose_denoising_options,
+    is_blind,
 )
 from sk_denoise.cli._options import (
     conflicting_options,
     device_option,
     ensemble_option,
     max_pixels_option,
+    noise_kind_option,
+    outliers_option,
     quiet_option,
     sigma_option,
+    strength_option,
 )
 from sk_denoise.cli._paths import (
     check_writable_folder,
@@ -46,17 +53,26 @@ if TYPE_CHECKING:
     from sk_denoise.cli._output import ImageProgress
     from sk_denoise.cli._paths import FileJob, JobPlan
     from sk_denoise.io import ImageStack
+    from sk_denoise.restoration import NoiseModel
 
 __all__ = ["denoise_command"]
 
 # Errors of the disk that every further image would meet too.
 FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# Planes of a stack whose intensity range is measured.
+N_SAMPLED_PLANES = 8
+# Options of the library in its messages.
+LIBRARY_CHOICE = re.compile(r"""\b(model|noise|outliers)=["'](\w+)["']""")
+LIBRARY_LEVEL = re.compile(r"\bsigma=(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
 
 
 @click.command("denoise", short_help="Denoise images: files, folders, patterns.")
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, metavar="OUT", help="File or folder to write.")
+@noise_kind_option
 @sigma_option
+@strength_option
+@outliers_option
 @click.option(
     "--model",
     type=ModelType(*MODEL_NAMES),
@@ -82,7 +98,10 @@ FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 def denoise_command(
     inputs: tuple[str, ...],
     output: str,
+    noise: str,
     sigma: float | None,
+    strength: float,
+    outliers: str,
     model: str | Path,
     ensemble: bool,
     overwrite: bool,
@@ -99,8 +118,12 @@ def denoise_command(
     keep their place below the folder IN. Format, depth, alpha, EXIF data, colour profile and resolution are
     kept. GIF, AVIF and DICOM become PNG or TIFF.
 
+    Kind and level of the noise are estimated, and a line shows them for each image. An image without visible
+    noise stays as it is.
+
     Stacks (TIFF of many pages, ImageJ, OME-TIFF, animated GIF, DICOM of many frames) are denoised plane by
-    plane with one noise level, in little memory, into TIFF files with the same axes and pixel size.
+    plane with one noise model for each channel, in little memory, into TIFF files with the same axes and
+    pixel size.
 
     \b
     Exit codes:
@@ -117,7 +140,15 @@ def denoise_command(
     options: DenoisingOptions = {}
     # No model is loaded if there is nothing to denoise, for example because all outputs exist.
     if plan.jobs:
-        options = choose_denoising_options(model, sigma=sigma, device=device, ensemble=ensemble)
+        options = choose_denoising_options(
+            model,
+            sigma=sigma,
+            device=device,
+            ensemble=ensemble,
+            noise=noise,
+            strength=strength,
+            outliers=outliers,
+        )
         check_writable_folder(plan.folder)
     run = DenoisingRun(
         plan, options, overwrite=overwrite, quality=quality, max_pixels=max_pixels, sigma=sigma
@@ -184,7 +215,7 @@ class DenoisingRun:
         notes: list[str] = []
         try:
             with warnings_as_lines(notes.append):
-                noise_level = self._denoise(job, progress)
+                noise, span = self._denoise(job, progress)
         # Any error concerns this image alone; the others are still denoised.
         except Exception as error:
             self.failures.append((job.source, _describe_failure(error, job)))
@@ -193,36 +224,50 @@ class DenoisingRun:
         self.n_written += 1
         # Planes of a stack may repeat a note.
         for note in dict.fromkeys(notes):
-            progress.write_note(note)
-        progress.finish_image(f"{job.source} -> {job.target}{noise_level}")
+            progress.write_note(_in_command_words(note.removeprefix(f"{job.source}: "), span))
+        progress.finish_image(f"{job.source} -> {job.target}{noise}")
         return True
 
-    def _denoise(self, job: FileJob, progress: ImageProgress) -> str:
-        """Denoise a file, and return the estimated noise level as text."""
+    def _denoise(self, job: FileJob, progress: ImageProgress) -> tuple[str, float]:
+        """Denoise a file, and return its noise as text and the span from black to white."""
         from sk_denoise.io import write_image
-        from sk_denoise.restoration import denoise_image
+        from sk_denoise.restoration import denoise_image, is_written_as_stack
 
-        options = dict(self.denoising)
-        if _is_stack_job(job):
+        if is_written_as_stack(job.source, job.target):
             return self._denoise_stack(job, progress)
         image = read_image_within_limit(job.source, self.max_pixels, allow_nan=True)
         _check_format(job, image)
         intensity, remark = find_intensity_range(image)
         if remark:
             progress.write_note(remark)
-        noise_level = ""
-        if self.sigma is not None:
-            options["sigma"] = self.sigma * intensity.span / MAX_GREY_LEVEL
-        # A blind model does not use the noise level, so it is not shown. Pretrained models are names here.
-        elif getattr(options["model"], "noise_levels_", True):
-            noise_level = _describe_noise_level(image, intensity.span)
+        options, noise = self._resolve_noise(image, intensity)
         denoised = denoise_image(image, callback=progress.update_tiles, **options)
         job.target.parent.mkdir(parents=True, exist_ok=True)
         write_image(job.target, denoised, like=job.source, quality=self.quality, allow_nan=True)
-        return noise_level
+        if is_blind(self.denoising["model"]):
+            return f", {_describe_change(image, denoised, intensity.span)}", intensity.span
+        return _describe_noise(noise, _is_unchanged(image, denoised)), intensity.span
 
-    def _denoise_stack(self, job: FileJob, progress: ImageProgress) -> str:
-        """Denoise a stack plane by plane, and return its size and noise level as text."""
+    def _resolve_noise(
+        self, image: NDArray[Any], intensity: IntensityRange
+    ) -> tuple[DenoisingOptions, NoiseModel | None]:
+        """Return the options for an image, and its noise if that is estimated."""
+        from sk_denoise.restoration import NoiseModel, estimate_noise, estimate_sigma
+
+        options = dict(self.denoising)
+        if self.sigma is not None:
+            return {**options, "sigma": self.sigma * intensity.span / MAX_GREY_LEVEL}, None
+        if is_blind(options["model"]):
+            return options, None
+        if not isinstance(options["model"], str):
+            # The network limits the estimate to the noise of its training, and gives a warning.
+            return options, NoiseModel("white", estimate_sigma(image), intensity_range=intensity)
+        noise = estimate_noise(image, kind=options["noise"], outliers=options["outliers"])
+        # The noise is estimated once, for the line and for the work.
+        return {**options, "noise": noise}, noise
+
+    def _denoise_stack(self, job: FileJob, progress: ImageProgress) -> tuple[str, float]:
+        """Denoise a stack plane by plane, and return its size and noise as text, and the span."""
         from sk_denoise.io import open_stack
         from sk_denoise.restoration import denoise_file
 
@@ -232,17 +277,20 @@ class DenoisingRun:
             intensity, remark = _find_stack_range(stack)
             if remark:
                 progress.write_note(remark)
-            planes = "1 plane" if n_planes == 1 else f"{n_planes} planes"
+            planes = pluralize(n_planes, "plane")
             text = f", {planes} ({stack.axes})" if n_series == 1 else f", {n_series} series"
-            if self.sigma is not None:
-                options["sigma"] = self.sigma * intensity.span / MAX_GREY_LEVEL
-            elif getattr(options["model"], "noise_levels_", True):
-                text += _describe_stack_levels(stack, intensity.span)
+        if self.sigma is not None:
+            options["sigma"] = self.sigma * intensity.span / MAX_GREY_LEVEL
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        denoise_file(
+        models = denoise_file(
             job.source, job.target, max_pixels=self.max_pixels, callback=progress.update_tiles, **options
         )
-        return text
+        if len(models) == 1:
+            text += _describe_noise(models[0])
+        elif models:
+            channels = (f"channel {i}, {_in_short(model)}" for i, model in enumerate(models, 1))
+            text += f", {'; '.join(channels)}"
+        return text, intensity.span
 
     def _print_failures(self) -> None:
         if self.failures:
@@ -272,33 +320,62 @@ class DenoisingRun:
         return "Continue with the same command and --skip-existing."
 
 
-def _describe_noise_level(image: NDArray[Any], span: float) -> str:
-    from sk_denoise.restoration import estimate_sigma
+def _describe_noise(noise: NoiseModel | None, is_unchanged: bool | None = None) -> str:
+    """Return the estimated noise as the end of a line; nothing if it was not estimated."""
+    if noise is None:
+        return ""
+    if noise.kind != "none" or is_unchanged is None:
+        return f", {_in_short(noise)}"
+    return f", {noise}{': unchanged' if is_unchanged else '; stripes or outliers are removed'}"
 
-    return f", sigma {MAX_GREY_LEVEL * estimate_sigma(image) / span:.1f} (estimated)"
+
+def _in_short(noise: NoiseModel) -> str:
+    """Return kind and level of a noise model in words."""
+    # The correlation length is for experts.
+    return str(replace(noise, correlation_length=0.0))
 
 
-def _is_stack_job(job: FileJob) -> bool:
-    from sk_denoise.restoration._image_files import is_written_as_stack
+def _is_unchanged(image: NDArray[Any], denoised: NDArray[Any]) -> bool:
+    import numpy as np
 
-    return is_written_as_stack(job.source, job.target)
+    return np.array_equal(image, denoised, equal_nan=image.dtype.kind == "f")
+
+
+def _describe_change(image: NDArray[Any], denoised: NDArray[Any], span: float) -> str:
+    """Return how much a model removed that estimates no level."""
+    import numpy as np
+
+    from sk_denoise._intensity import without_alpha
+
+    change = without_alpha(image).astype(np.float32) - without_alpha(denoised)
+    level = MAX_GREY_LEVEL * float(np.sqrt(np.nanmean(np.square(change)))) / span
+    return f"about {level:.1f} of {MAX_GREY_LEVEL} removed"
 
 
 def _find_stack_range(stack: ImageStack) -> tuple[IntensityRange, str]:
     """Return the intensity range of the brightest of some planes, and a remark."""
-    from sk_denoise.restoration._stacks import sample_planes
-
-    planes = [stack[index] for index in sample_planes(len(stack), stack.missing)]
+    present = [index for index in range(len(stack)) if index not in stack.missing]
+    # Without planes, denoise_file reports the reason.
+    present = present or [0]
+    planes = [stack[index] for index in present[:: -(-len(present) // N_SAMPLED_PLANES)]]
     # Channels of data are no colours, and the last one is not alpha.
     planes = [plane.max(axis=-1) if stack.plane_axes[-1] not in "XS" else plane for plane in planes]
     return max((find_intensity_range(plane) for plane in planes), key=lambda found: found[0].white)
 
 
-def _describe_stack_levels(stack: ImageStack, span: float) -> str:
-    from sk_denoise.restoration._image_files import estimate_stack_noise
+def _in_command_words(text: str, span: float) -> str:
+    """Return a warning of the library with options of the command line.
 
-    levels = [f"{MAX_GREY_LEVEL * noise.sigma / span:.1f}" for noise in estimate_stack_noise(stack)]
-    return f", sigma {', '.join(levels)} (estimated)"
+    Parameters
+    ----------
+    text : str
+        The warning.
+    span : float
+        Difference of black and white, to convert noise levels to grey levels of 255.
+    """
+    text = LIBRARY_CHOICE.sub(r"--\1 \2", text)
+    text = LIBRARY_LEVEL.sub(lambda match: f"--sigma {MAX_GREY_LEVEL * float(match[1]) / span:.2g}", text)
+    return re.sub(r"\b([Pp])ass (?=--)", lambda match: "Try " if match[1] == "P" else "try ", text)
 
 
 def _check_format(job: FileJob, image: NDArray[Any]) -> None:
@@ -324,7 +401,7 @@ def _check_format(job: FileJob, image: NDArray[Any]) -> None:
 
 def _describe_failure(error: Exception, job: FileJob) -> str:
     """Return the reason of a failure, with options as on the command line."""
-    reason = describe_error(error).replace('model="auto"', "--model auto")
+    reason = LIBRARY_CHOICE.sub(r"--\1 \2", describe_error(error))
     reason = reason.replace("pass max_pixels= if", "pass --max-pixels if")
     # The name of the file stands before the reason already.
     return reason.removeprefix(f"{printable(' '.join(str(job.source).split()))}: ")

@@ -39,11 +39,13 @@ from sk_denoise.cli._options import (
     noise_help,
     noise_option,
     noisy_option,
+    outliers_option,
     quiet_option,
     refuse_repeated_noises,
     results_options,
     seed_option,
     sigma_option,
+    strength_option,
 )
 from sk_denoise.cli._paths import (
     FOLDER,
@@ -107,6 +109,8 @@ class Evaluation:
 @noise_option(multiple=True)
 @noisy_option
 @sigma_option
+@strength_option
+@outliers_option
 @ensemble_option
 @click.option(
     "--color",
@@ -126,15 +130,15 @@ class Evaluation:
 def evaluate_command(model: str | Path, folder: Path, **options: Any) -> int:
     """Measure how well MODEL denoises the images in FOLDER.
 
-    MODEL is a pretrained model (auto, gray or rgb) or a file that sk-denoise train wrote. Images are read one
-    by one, so the folder may have any size. PSNR and SSIM are computed for each image, before and after
-    denoising. The data range is that of the image's type.
+    MODEL is a pretrained model (auto, gray, rgb or camera) or a file that sk-denoise train wrote. Images are
+    read one by one, so the folder may have any size. PSNR and SSIM are computed for each image, before and
+    after denoising. The data range is that of the image's type.
     """
     _check_options(options)
     from sk_denoise.cli._output import ImageProgress, write_results
 
     with errors_as_failures():
-        names = ("sigma", "device", "ensemble")
+        names = ("sigma", "device", "ensemble", "strength", "outliers")
         denoising = choose_denoising_options(model, **{name: options[name] for name in names})
         color = options["color"] or model_color(denoising["model"])
         check_color(color, denoising["model"])

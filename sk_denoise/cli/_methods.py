@@ -37,6 +37,7 @@ __all__ = [
     "check_device",
     "choose_denoising_options",
     "filter_help",
+    "is_blind",
     "keeps_raw_values",
     "load_estimator",
     "load_image_denoiser",
@@ -160,7 +161,14 @@ def keeps_raw_values(model: Any) -> bool:
 
 
 def choose_denoising_options(
-    name: str | Path, *, sigma: float | None, device: str, ensemble: bool
+    name: str | Path,
+    *,
+    sigma: float | None,
+    device: str,
+    ensemble: bool,
+    noise: str = "auto",
+    strength: float = 100.0,
+    outliers: str = "keep",
 ) -> DenoisingOptions:
     """Return the arguments of ``denoise_image`` for all images.
 
@@ -174,18 +182,54 @@ def choose_denoising_options(
         Device to compute on.
     ensemble : bool
         Whether to use the self-ensemble.
+    noise : str
+        Name in ``NOISE_KINDS``.
+    strength : float
+        Share of the noise to remove, in percent.
+    outliers : {"keep", "replace"}
+        Whether hot pixels are replaced.
 
     Raises
     ------
     RefusedInput
         If the file does not hold a fitted ImageDenoiser, the noise is stronger than in the model's training,
-        the model does not use the noise level, or the device is missing.
+        the model does not use the noise level, options contradict each other, or the device is missing.
     """
+    _check_noise(name, noise, sigma)
     model: str | ImageDenoiser = load_image_denoiser(name) if isinstance(name, Path) else name
     if sigma is not None:
         _check_sigma(str(name), model, sigma)
     check_device(device)
-    return {"model": model, "device": device, "ensemble": ensemble}
+    return {
+        "model": model,
+        "device": device,
+        "ensemble": ensemble,
+        "noise": noise,
+        "strength": strength / 100,
+        "outliers": outliers,
+    }
+
+
+def _check_noise(name: str | Path, noise: str, sigma: float | None) -> None:
+    """Refuse a kind of noise that contradicts the noise level or the model."""
+    if sigma is not None and noise not in ("auto", "white"):
+        raise RefusedInput(
+            f"--sigma is the level of white noise and contradicts --noise {noise}; give one of them"
+        )
+    if isinstance(name, Path) and noise != "auto":
+        raise RefusedInput(
+            f"--noise {noise} is for pretrained models; {printable(name)} removes the noise of its training"
+        )
+    if is_blind(name) and noise not in ("auto", "camera"):
+        raise RefusedInput(f"the model {name} removes the noise of cameras; leave --noise {noise} out")
+
+
+def is_blind(model: str | Path | ImageDenoiser) -> bool:
+    """Return whether a model takes no noise level; a file counts as one that does."""
+    if isinstance(model, str):
+        return model in MODELS and MODELS[model].is_blind
+    # A path has no such attribute.
+    return getattr(model, "noise_levels_", True) is None
 
 
 def _check_sigma(name: str, model: str | ImageDenoiser, sigma: float) -> None:
@@ -193,13 +237,14 @@ def _check_sigma(name: str, model: str | ImageDenoiser, sigma: float) -> None:
         raise RefusedInput(
             f"--sigma {sigma:g} is more than the {MAX_GREY_LEVEL} grey levels from black to white"
         )
-    # Pretrained models take any noise level.
-    if isinstance(model, str):
-        return
-    if model.noise_levels_ is None:
+    if is_blind(model):
         raise RefusedInput(
             f"the model {printable(name)} was trained without the noise level (blind); leave --sigma out"
         )
+    # Other pretrained models take any noise level.
+    if isinstance(model, str):
+        return
+    assert model.noise_levels_ is not None
     # Without an intensity range, the unit of the training noise is known only once an image is read.
     if model.intensity_range_ is None:
         return

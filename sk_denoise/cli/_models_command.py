@@ -26,9 +26,9 @@ def models_command(model: str | Path | None) -> int:
     """List the pretrained models, or describe one model or model file.
 
     NAME prints the card of a pretrained model. FILE describes an estimator that sk_denoise.persistence.save
-    wrote. Without either, a table lists the models: the strongest noise in their training (they remove
-    stronger noise too), and their PSNR on held-out photos under noise of several standard deviations, all in
-    grey levels of 255.
+    wrote. Without either, a table lists the models: the noise that they remove, the strongest noise in their
+    training (they remove stronger noise too), and their PSNR on held-out photos under noise of several
+    standard deviations, all in grey levels of 255.
     """
     if model is None:
         # Only the table needs rich.
@@ -54,6 +54,7 @@ def _build_rows() -> list[dict[str, Any]]:
         {
             "model": name,
             "channels": model.channels,
+            "noise": "camera, JPEG" if model.is_blind else "white, counts",
             "trained up to": f"{MAX_GREY_LEVEL * model.max_sigma:g} of 255",
             **{f"dB at {level}": psnr[name].get(level) for level in levels},
         }

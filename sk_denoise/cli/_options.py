@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from sk_denoise._registry import GREY_LEVELS, NOISES, Amount
+from sk_denoise._registry import GREY_LEVELS, NOISE_KINDS, NOISES, Amount
 from sk_denoise.cli._console import RefusedInput
 from sk_denoise.cli._paths import FOLDER
 
@@ -28,14 +28,17 @@ __all__ = [
     "limit_option",
     "max_pixels_option",
     "noise_help",
+    "noise_kind_option",
     "noise_option",
     "noisy_option",
+    "outliers_option",
     "parse_integer",
     "quiet_option",
     "refuse_repeated_noises",
     "results_options",
     "seed_option",
     "sigma_option",
+    "strength_option",
 ]
 
 RESULT_FORMATS = ("table", "csv", "json")
@@ -274,6 +277,30 @@ ensemble_option = click.option(
     is_flag=True,
     help="Self-ensemble: average over eight turned and mirrored copies. A little better, 8 times slower.",
 )
+noise_kind_option = click.option(
+    "--noise",
+    type=click.Choice(list(NOISE_KINDS)),
+    default="auto",
+    show_default=True,
+    help="Kind of the noise: "
+    + "; ".join(f"{name}, {kind.description}" for name, kind in NOISE_KINDS.items())
+    + ".",
+)
+outliers_option = click.option(
+    "--outliers",
+    type=click.Choice(["keep", "replace"]),
+    default="keep",
+    show_default=True,
+    help="Keep hot and dead pixels, or replace them by the median of their neighbours.",
+)
+strength_option = click.option(
+    "--strength",
+    type=click.FloatRange(0, 100),
+    default=100.0,
+    metavar="PERCENT",
+    help="Share of the noise to remove, 0 to 100; below 100 the result is a blend with the image. "
+    "[default: 100]",
+)
 limit_option = click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="Use the first N images only."
 )
@@ -296,7 +323,7 @@ sigma_option = click.option(
     type=_parse_grey_levels,
     metavar="FLOAT",
     help="Standard deviation of the noise in grey levels of 255, for any bit depth: 10 is 10/255 of the "
-    "range from black to white. By default it is estimated for each image.",
+    "range from black to white. By default the noise is estimated for each image.",
 )
 
 

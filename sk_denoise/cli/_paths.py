@@ -471,27 +471,26 @@ def _target_in_folder(image: InputFile, folder: Path) -> Path:
 
 def _check_output_format(path: Path) -> None:
     """Refuse the name of a format that is read only."""
-    from sk_denoise.io._formats import format_by_suffix
+    from sk_denoise.io import WRITABLE_SUFFIXES
 
-    try:
-        format_by_suffix(path)
-    except ValueError as error:
-        raise RefusedInput(describe_error(error)) from error
+    if path.suffix.lower() not in WRITABLE_SUFFIXES:
+        raise RefusedInput(
+            f"{path.suffix[1:].upper()} is read, not written: the name of {printable(path)} must end in "
+            f"{_list_output_suffixes()}"
+        )
 
 
 def _output_suffix(image: InputFile) -> str:
     """Return the suffix of an output: that of the input, or that of a format to take its place."""
-    from sk_denoise.io import WRITABLE_SUFFIXES, is_stack
-    from sk_denoise.io._formats import FORMATS
+    from sk_denoise.io import WRITABLE_SUFFIXES, output_suffix
 
     suffix = image.relative_path.suffix
     if suffix.lower() in WRITABLE_SUFFIXES:
         return suffix
     # A damaged file is reported when it is read.
     with suppress(ValueError, OSError, ImportError):
-        if is_stack(image.path):
-            return ".tif"
-    return next(format_.substitute for format_ in FORMATS if suffix.lower() in format_.suffixes)
+        return output_suffix(image.path)
+    return ".png"
 
 
 class _FileIdentity:

@@ -217,8 +217,42 @@ def image_suffix(path: str | os.PathLike[str]) -> str:
 
 
 def output_suffix(path: str | os.PathLike[str]) -> str:
-    """Return the suffix of the format in which to write an image of a file."""
-    with open_image(path) as (format_, _):
+    """Return the usual suffix for a new version of an image file or a stack.
+
+    Parameters
+    ----------
+    path : path-like
+        Path of a file for `read_image` or `open_stack`. Its own suffix is ignored.
+
+    Returns
+    -------
+    str
+        The usual suffix of the format, or of one in its place: ".png" for GIF and AVIF, ".tif" for DICOM and
+        for all stacks.
+
+    Raises
+    ------
+    MissingExtraError
+        If the packages of the extra ``images`` are missing, or of ``dicom`` for a DICOM file.
+    UnreadableImageError
+        If the file has a format that `read_image` cannot read.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from sk_denoise.io import output_suffix
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("L", (3, 2)).save(Path(folder) / "small.gif")
+    ...     output_suffix(Path(folder) / "small.gif")
+    '.png'
+    """
+    with open_image(path) as (format_, stream):
+        if format_.is_stack is not None and format_.is_stack(stream):
+            return ".tif"
         return format_.substitute or format_.suffixes[0]
 
 

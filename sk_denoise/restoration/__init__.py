@@ -1,7 +1,7 @@
 """Restoration of images of any size by pretrained networks, listed in ``MODELS``."""
 
 from sk_denoise.restoration._denoise_image import denoise_image, estimate_sigma
-from sk_denoise.restoration._image_files import denoise_file
+from sk_denoise.restoration._image_files import denoise_file, is_written_as_stack
 from sk_denoise.restoration._noise_model import NoiseModel, estimate_noise
 from sk_denoise.restoration._pretrained import MODELS, PretrainedModel, load_pretrained
 
@@ -13,5 +13,6 @@ __all__ = [
     "denoise_image",
     "estimate_noise",
     "estimate_sigma",
+    "is_written_as_stack",
     "load_pretrained",
 ]

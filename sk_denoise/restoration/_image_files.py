@@ -16,10 +16,10 @@ from sk_denoise.io import ImageStack, is_stack, open_stack, read_image, write_im
 from sk_denoise.io._images import MAX_PIXELS
 from sk_denoise.io._stack_files import STACK_SUFFIXES, rewrite_stack
 from sk_denoise.restoration._denoise_image import denoise_image
-from sk_denoise.restoration._noise_model import NoiseModel
-from sk_denoise.restoration._stacks import Callback, StackDenoiser
+from sk_denoise.restoration._noise_model import NoiseModel, estimate_noise
+from sk_denoise.restoration._stacks import Callback, StackDenoiser, is_blind
 
-__all__ = ["denoise_file", "estimate_stack_noise", "is_written_as_stack"]
+__all__ = ["denoise_file", "is_written_as_stack"]
 
 
 def denoise_file(
@@ -28,7 +28,7 @@ def denoise_file(
     *,
     max_pixels: int = MAX_PIXELS,
     **options: Any,
-) -> None:
+) -> list[NoiseModel]:
     """Denoise an image or a stack from file to file.
 
     Type, depth, alpha, colour profile and EXIF data of an image are kept, as far as the format of the
@@ -54,6 +54,13 @@ def denoise_file(
     **options
         Options of :func:`denoise_image`, without ``axes``. For a stack ``sigma`` may be one number for each
         channel C, and ``callback`` and ``verbose`` count planes.
+
+    Returns
+    -------
+    list of NoiseModel
+        Estimated noise: one model for an image, and one for each channel C of a stack. Series of another type
+        have models of their own. The list is empty if ``sigma`` or ``noise`` describe the noise, or if the
+        network takes no level.
 
     Raises
     ------
@@ -90,24 +97,59 @@ def denoise_file(
         raise TypeError("denoise_file takes the axes from the file; leave axes out.")
     if not is_written_as_stack(source, destination):
         image = read_image(source, max_pixels=max_pixels, allow_nan=True)
-        write_image(destination, denoise_image(image, **options), like=source, allow_nan=True)
-        return
+        models = _estimate_image_noise(image, options)
+        known = {"noise": models[0]} if models else {}
+        write_image(destination, denoise_image(image, **{**options, **known}), like=source, allow_nan=True)
+        return models
     callback, verbose = options.pop("callback", None), options.pop("verbose", False)
     sigma = options.pop("sigma", None)
+    models = []
 
     def transform(stacks: list[ImageStack]) -> list[Iterable[NDArray[Any]]]:
         for note in dict.fromkeys(note for stack in stacks for note in stack.notes):
             warn_user(f"{source}: {note}.")
-        denoisers = _build_denoisers(stacks, sigma, options)
+        denoisers, levels = _build_denoisers(stacks, sigma, options)
+        models.extend(arguments["noise"] for arguments in levels if "noise" in arguments)
         return _denoise_series(stacks, denoisers, callback, verbose)
 
     rewrite_stack(source, destination, transform, max_pixels=max_pixels)
+    return models
 
 
 def is_written_as_stack(source: str | os.PathLike[str], destination: str | os.PathLike[str]) -> bool:
-    """Return whether a file is denoised as a stack, into a file of a given name.
+    """Return whether :func:`denoise_file` reads a file plane by plane.
 
-    A stack of one plane may be written as an image in another format.
+    Parameters
+    ----------
+    source, destination : path-like
+        Files as for :func:`denoise_file`. A stack of one plane may be written as an image, for example as
+        PNG.
+
+    Returns
+    -------
+    bool
+        Whether the source is a stack, and is written as one.
+
+    Raises
+    ------
+    MissingExtraError
+        If the packages of the extra ``images`` are missing.
+    UnreadableImageError
+        If the source is damaged, or has an unknown format.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from sk_denoise.io import write_stack
+    >>> from sk_denoise.restoration import is_written_as_stack
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_stack(Path(folder) / "a.tif", np.zeros((1, 8, 8), np.uint8), axes="ZYX")
+    ...     [is_written_as_stack(Path(folder) / "a.tif", name) for name in ("b.tif", "b.png")]
+    [True, False]
     """
     if not is_stack(source):
         return False
@@ -120,9 +162,10 @@ def is_written_as_stack(source: str | os.PathLike[str], destination: str | os.Pa
 
 def _build_denoisers(
     stacks: list[ImageStack], sigma: ArrayLike | None, options: dict[str, Any]
-) -> list[StackDenoiser]:
-    """Return a denoiser for each series; series of one kind share their noise levels."""
+) -> tuple[list[StackDenoiser], list[dict[str, Any]]]:
+    """Return a denoiser for each series, and the estimated noise levels that they share."""
     denoisers = [StackDenoiser(stack.axes, stack.shape, denoise_image, sigma, options) for stack in stacks]
+    estimated: list[dict[str, Any]] = []
     groups: dict[tuple[Any, ...], list[int]] = {}
     for index, stack in enumerate(stacks):
         key = (stack.dtype, stack.plane_axes, denoisers[index].n_channels)
@@ -133,9 +176,10 @@ def _build_denoisers(
         if denoisers[largest].levels is None:
             stack = stacks[largest]
             levels = denoisers[largest].estimate_levels(stack.__getitem__, stack.missing)
+            estimated += levels
             for index in indexes:
                 denoisers[index].levels = list(levels)
-    return denoisers
+    return denoisers, estimated
 
 
 def _denoise_series(
@@ -158,7 +202,11 @@ def _denoise_series(
     return [planes(*items) for items in zip(stacks, denoisers, firsts, strict=True)]
 
 
-def estimate_stack_noise(stack: ImageStack) -> list[NoiseModel]:
-    """Estimate the noise of each channel of a stack from some planes."""
-    denoiser = StackDenoiser(stack.axes, stack.shape, denoise_image, None, {})
-    return [arguments["noise"] for arguments in denoiser.estimate_levels(stack.__getitem__, stack.missing)]
+def _estimate_image_noise(image: NDArray[Any], options: dict[str, Any]) -> list[NoiseModel]:
+    """Return the noise model of an image, or nothing if the options describe the noise."""
+    kind, model = options.get("noise", "auto"), options.get("model", "auto")
+    takes_model = isinstance(model, str) and not is_blind(model)
+    if options.get("sigma") is not None or not isinstance(kind, str) or not takes_model:
+        return []
+    outliers = options.get("outliers", "keep")
+    return [estimate_noise(image, options.get("mask"), kind=kind, outliers=outliers)]

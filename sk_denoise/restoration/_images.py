@@ -15,7 +15,7 @@ from scipy.ndimage import (
     minimum_filter,
 )
 
-from sk_denoise._intensity import has_alpha, without_alpha
+from sk_denoise._intensity import UNIT, has_alpha, without_alpha
 from sk_denoise._noise_level import estimate_noise_level
 from sk_denoise._validation import refuse_channels_first, refuse_masked
 
@@ -27,6 +27,7 @@ __all__ = [
     "fill_hidden",
     "find_stripes",
     "replace_outliers",
+    "subtract_stripes",
     "visible_pixels",
 ]
 
@@ -245,6 +246,18 @@ def find_stripes(image: NDArray[Any], n_channels: int | None = None) -> NDArray[
                 found = True
                 offsets[0, ..., channel] += stripes[:, None] if axis == 0 else stripes
     return offsets if found else None
+
+
+def subtract_stripes(image: NDArray[Any]) -> NDArray[Any]:
+    """Return an image without striped rows and columns, in its type; the image itself if it has none."""
+    stripes = find_stripes(image)
+    if stripes is None:
+        return image
+    result = image.copy()
+    colors = as_stack(result, 1)
+    # A range from 0 to 1 leaves numbers as they are, in another type.
+    colors[...] = UNIT.from_unit(colors - stripes, image.dtype)
+    return result
 
 
 def _stripes_of(plane: NDArray[np.float64], sigma: float) -> NDArray[np.float64] | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,27 +15,29 @@ from sklearn.base import clone
 
 from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._noise_level import estimate_scale_levels
+from sk_denoise._registry import NOISE_KINDS
 from sk_denoise._signal_dependent import SignalDependence, fit_signal_dependence
-from sk_denoise._validation import Noiser, warn_user
+from sk_denoise._validation import Noiser, check_one_of, warn_user
 from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.restoration._images import (
     check_image,
     check_mask,
     color_planes,
     fill_hidden,
+    replace_outliers,
+    subtract_stripes,
     visible_pixels,
 )
 from sk_denoise.restoration._network_pass import PassOptions, run_network
 from sk_denoise.restoration._pretrained import BlindNetwork
 
 __all__ = [
-    "CORRELATED",
-    "KINDS",
+    "CORRELATED_LEVEL",
+    "VISIBLE",
     "NoiseModel",
-    "estimate_checked",
     "estimate_kind",
     "estimate_noise",
-    "fit_counts_model",
+    "estimate_planes",
     "measure_noiser",
 ]
 
@@ -46,10 +48,21 @@ SCALES = (1, 2, 4, 8)
 # residual. White noise of 3 grey levels and more stays below it on most photos, and the noise of cameras
 # above.
 CORRELATED, CORRELATED_RESIDUAL = 1.6, 1.35
+# Level for a network for white noise, relative to the level at two pixels, if the noise is correlated. The
+# best level for the noise of cameras is 2 to 3 times its standard deviation.
+CORRELATED_LEVEL = 1.6
 # White noise has the level of the finest scale. Correlated noise has less there than in the whole residual.
 EXPLAINED = 0.85
 # Noise level below which noise is not visible, as a share of the range.
 FAINT = 0.5 / 255
+# Noise level as a share of the distance from the darkest to the brightest pixel that noise on an image does
+# not reach, but patterns of two values do. The numbers of pure noise spread over seven deviations.
+IMPLAUSIBLE = 0.4
+# Shares of black and white pixels between which an image may hold strong noise that is clipped.
+CLIPPED_SHARE = (0.1, 0.95)
+# Level at two pixels from which a warning is due, as a share of the range. Fine texture of clean photos
+# reaches it rarely.
+VISIBLE = 6.0 / 255
 # Parts of an image that the blind network denoises for an estimate: their number, and their side in pixels.
 N_PARTS, PART = 6, 128
 # Span of an image up to which squares of its numbers are finite in single precision too.
@@ -90,8 +103,9 @@ class NoiseModel:
         Agreement of independent estimates, from 0 to 1.
     intensity_range : IntensityRange
         Black and white of the images.
-    points : tuple of array
-        Means and variances of parts of the images, for counts.
+    points : ndarray of shape (n_points, 3) or None
+        Mean, noise variance and weight of flat parts of the images, from dark to bright; None if the noise is
+        correlated. :class:`~sk_denoise.plots.NoiseModelDisplay` draws them.
 
     Examples
     --------
@@ -111,7 +125,7 @@ class NoiseModel:
     correlation_length: float = 0.0
     trust: float = 1.0
     intensity_range: IntensityRange = UNIT
-    points: tuple[Any, ...] = ()
+    points: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -154,7 +168,7 @@ class NoiseModel:
             offset=factor * self.offset,
             levels=tuple(factor * level for level in self.levels),
             intensity_range=IntensityRange(factor * black, factor * white),
-            points=tuple(points * (factor, factor**2, 1) for points in self.points),
+            points=None if self.points is None else self.points * (factor, factor**2, 1),
         )
 
     def __str__(self) -> str:
@@ -171,12 +185,23 @@ class NoiseModel:
 
     def _in_words(self, sigma: float) -> str:
         """Return a level in the unit of the image, and in grey levels of 255."""
+        span = self.intensity_range.span
+        # Grey levels of 255 are the unit of the command line and the app for all depths.
+        common = f" ({255 * sigma / span:.1f} of 255)"
         if self.intensity_range == UNIT:
-            return f"about {sigma:.3g}" + (f" ({255 * sigma:.1f} of 255)" if sigma < 1 else "")
-        return f"about {sigma:.3g} of {self.intensity_range.span:.0f}"
+            return f"about {sigma:.3g}{common if sigma < 1 else ''}"
+        number = f"{sigma:.0f}" if sigma >= 100 else f"{sigma:.3g}"
+        white = f"{span:.0f}" if span >= 100 else f"{span:.3g}"
+        return f"about {number} of {white}{common if span != 255 else ''}"
 
 
-def estimate_noise(images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | None = None) -> NoiseModel:
+def estimate_noise(
+    images: ArrayLike | Sequence[ArrayLike],
+    mask: ArrayLike | None = None,
+    *,
+    kind: Literal["auto", "white", "counts", "camera"] = "auto",
+    outliers: Literal["keep", "replace"] = "keep",
+) -> NoiseModel:
     """Estimate the kind and the level of the noise of an image from the image alone.
 
     White noise has the same level at all scales, so levels at one and at two pixels are compared first, in
@@ -191,6 +216,10 @@ def estimate_noise(images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | No
         Image as for :func:`denoise_image`, or images or planes of one source, of which eight are read.
     mask : array-like of bool of shape (height, width), optional
         True for pixels with a value. By default all except NaN and fully transparent ones.
+    kind : {"auto", "white", "counts", "camera"}, default="auto"
+        Kind of the noise, if it is known; then only its level is estimated.
+    outliers : {"keep", "replace"}, default="keep"
+        Whether to replace hot and dead pixels first, as in :func:`denoise_image`.
 
     Returns
     -------
@@ -200,7 +229,12 @@ def estimate_noise(images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | No
     Raises
     ------
     ValueError
-        If an image is not valid, the mask has another shape, or a list is empty.
+        If an image or an option is not valid, the mask has another shape, or a list is empty.
+
+    Warns
+    -----
+    NoiseMismatchWarning
+        If the noise is not of the kind that ``kind`` names.
 
     See Also
     --------
@@ -210,6 +244,7 @@ def estimate_noise(images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | No
     Notes
     -----
     A clean image with fine texture everywhere can look like one with correlated noise; ``trust`` is low then.
+    It is 0 for patterns such as a chessboard of single pixels, which are left as they are.
     Noise that is smooth over more than about eight pixels is taken for a part of the image.
 
     References
@@ -228,43 +263,60 @@ def estimate_noise(images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | No
     >>> estimate_noise(counts).kind
     'counts'
     """
-    return estimate_checked(*_read(images, mask))
+    check_one_of(outliers, {"keep": None, "replace": None}, "outliers")
+    arrays, masks = _read(images, mask, outliers)
+    return estimate_kind(arrays, masks, kind, "kind")
 
 
 def estimate_kind(
-    images: Sequence[ArrayLike], kind: str, visible: Sequence[NDArray[np.bool_] | None] | None = None
+    arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] | None], kind: str, name: str
 ) -> NoiseModel:
-    """Estimate the noise of images of one source, of a given kind or, for "auto", of any kind.
+    """Estimate the noise of checked images of one source, of one kind or, for "auto", of any kind.
 
     Parameters
     ----------
-    images : sequence of array-like
-        Up to eight images or planes.
+    arrays : list of ndarray
+        Images without hidden pixels and stripes.
+    masks : list of ndarray or None
+        Pixels with a value of their own.
     kind : str
-        A kind of noise, or "auto".
-    visible : sequence of ndarray of bool or None, optional
-        Pixels of each image with a value. By default all except NaN and fully transparent ones.
+        Name in ``NOISE_KINDS``.
+    name : str
+        Name of the argument ``kind`` in the error of another value.
     """
-    if visible is None:
-        arrays, masks = _read(list(images), None)
-    else:
-        pairs = [_read(image, mask) for image, mask in zip(images, visible, strict=True)]
-        arrays, masks = [pair[0][0] for pair in pairs], [pair[1][0] for pair in pairs]
+    check_one_of(kind, NOISE_KINDS, name)
     if kind == "auto":
         return estimate_checked(arrays, masks)
     if kind == "counts":
         return fit_counts_model(arrays, masks)
     levels = np.mean(
-        [estimate_scale_levels(color_planes(a), m, scales=(1,)) for a, m in zip(arrays, masks, strict=True)],
+        [
+            estimate_scale_levels(color_planes(array), mask, scales=(1, 2))
+            for array, mask in zip(arrays, masks, strict=True)
+        ],
         axis=0,
     )
-    return NoiseModel("white", float(levels.mean()), channel_sigmas=tuple(levels[:, 0].tolist()))
+    sigma, coarse = levels.mean(axis=0).tolist()
+    image_range = IntensityRange.of(color_planes(arrays[0]).transpose(1, 2, 0), sigma)
+    if kind == "white" and coarse > CORRELATED * sigma and coarse > VISIBLE * image_range.span:
+        warn_user(
+            f"The noise does not look white: its level is {sigma:.3g} at one pixel and {coarse:.3g} at two. "
+            f'Pass noise="auto", or sigma={CORRELATED_LEVEL * coarse:.3g}.',
+            NoiseMismatchWarning,
+        )
+    return NoiseModel(
+        kind,
+        sigma,
+        channel_sigmas=tuple(levels[:, 0].tolist()),
+        levels=(sigma, coarse) if np.isfinite(coarse) else (sigma,),
+        intensity_range=image_range,
+    )
 
 
 def _read(
-    images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | None
+    images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | None, outliers: str
 ) -> tuple[list[NDArray[Any]], list[NDArray[np.bool_] | None]]:
-    """Return checked images without hidden pixels, and masks of visible ones."""
+    """Return checked images without hidden pixels and stripes, and masks of visible ones."""
     items = list(images) if isinstance(images, list | tuple) else [images]
     # A list of numbers is an image too.
     if items and np.ndim(items[0]) < 2:
@@ -272,19 +324,34 @@ def _read(
     if not items:
         raise ValueError("The list of images is empty: nothing to estimate the noise from.")
     chosen = sorted({round(place) for place in np.linspace(0, len(items) - 1, MAX_IMAGES)})
-    arrays, masks = [], []
-    for number in chosen:
-        array = check_image(items[number])
-        visible = visible_pixels(array, check_mask(mask, array.shape[:2]))
-        arrays.append(fill_hidden(array, visible))
-        masks.append(visible)
-    if len({color_planes(array).shape[0] for array in arrays}) > 1:
-        raise ValueError("Images of one source have the same number of channels; these differ.")
-    return arrays, masks
+    pairs = [_prepare(items[number], mask, outliers) for number in chosen]
+    return [array for array, _ in pairs], [visible for _, visible in pairs]
+
+
+def estimate_planes(
+    planes: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_] | None], kind: str, outliers: str
+) -> NoiseModel:
+    """Estimate the noise of planes of one source with masks of their own."""
+    pairs = [_prepare(plane, mask, outliers) for plane, mask in zip(planes, masks, strict=True)]
+    return estimate_kind([array for array, _ in pairs], [visible for _, visible in pairs], kind, "noise")
+
+
+def _prepare(
+    image: ArrayLike, mask: ArrayLike | None, outliers: str
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return a checked image without hidden pixels and stripes, and the mask of visible ones."""
+    array = check_image(image)
+    visible = visible_pixels(array, check_mask(mask, array.shape[:2]))
+    filled = fill_hidden(array, visible)
+    if outliers == "replace":
+        filled, _ = replace_outliers(filled)
+    return subtract_stripes(filled), visible
 
 
 def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] | None]) -> NoiseModel:
     """Estimate the noise of checked images of one source."""
+    if len({color_planes(array).shape[0] for array in arrays}) > 1:
+        raise ValueError("Images of one source have the same number of channels; these differ.")
     span = max(float(array.max()) - float(array.min()) for array in arrays)
     if span and not 1 / FAR_FROM_ONE < span < FAR_FROM_ONE:
         # Squares of such numbers overflow.
@@ -307,6 +374,8 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     channel_sigmas = tuple(levels[:, 0].tolist()) if len(levels) > 1 else ()
     # Images of less than 6 pixels have one scale.
     trust = 1.0 if not np.isfinite(coarse) else min(fine, coarse) / max(fine, coarse, 1e-300)
+    if fine > IMPLAUSIBLE * span and not _is_clipped(middle):
+        return NoiseModel("none", fine, trust=0.0, **facts)
     if fine > 0 and (not np.isfinite(coarse) or coarse < CORRELATED * fine):
         return _white_or_counts(arrays, masks, fine, channel_sigmas, trust, facts)
     if max(fine, coarse) == 0:
@@ -332,6 +401,12 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     )
 
 
+def _is_clipped(image: NDArray[Any]) -> bool:
+    """Return whether an image has both clipped pixels and others, as clipped noise does."""
+    share = float(np.mean((image == image.min()) | (image == image.max())))
+    return CLIPPED_SHARE[0] < share < CLIPPED_SHARE[1]
+
+
 def _white_or_counts(
     arrays: list[NDArray[Any]],
     masks: list[NDArray[np.bool_] | None],
@@ -343,7 +418,9 @@ def _white_or_counts(
     """Return a model of white noise, or of counts if its variance grows with the brightness."""
     fit = _fit_counts(arrays, masks)
     if not fit.is_significant:
-        return NoiseModel("white", sigma, channel_sigmas=channel_sigmas, trust=trust, **facts)
+        return NoiseModel(
+            "white", sigma, channel_sigmas=channel_sigmas, trust=trust, points=fit.points, **facts
+        )
     return _counts_model(fit, facts)
 
 
@@ -355,7 +432,7 @@ def _counts_model(fit: SignalDependence, facts: dict[str, Any]) -> NoiseModel:
         read_noise=fit.read_noise,
         offset=fit.offset,
         trust=fit.trust,
-        points=(fit.points,),
+        points=fit.points,
         **facts,
     )
 

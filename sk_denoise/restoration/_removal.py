@@ -7,36 +7,38 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import uniform_filter
 
 from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._noise_level import estimate_scale_levels
-from sk_denoise._validation import Noiser, check_one_of, warn_user
+from sk_denoise._registry import NOISE_KINDS
+from sk_denoise._validation import Noiser, warn_user
 from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.restoration._counts import denoise_counts
-from sk_denoise.restoration._images import as_stack, color_planes, find_stripes
+from sk_denoise.restoration._images import as_stack, color_planes, subtract_stripes
 from sk_denoise.restoration._network_pass import PassOptions, check_channels, run_network
 from sk_denoise.restoration._noise_model import (
-    CORRELATED,
-    KINDS,
+    CORRELATED_LEVEL,
+    VISIBLE,
     NoiseModel,
-    estimate_checked,
-    fit_counts_model,
+    estimate_kind,
     measure_noiser,
 )
 from sk_denoise.restoration._pretrained import MODELS, select_network
 
 __all__ = ["blend", "remove_noise"]
 
-# Kinds of noise that a user may choose.
-NOISES = ("auto", *KINDS[1:])
-# Level for a network for white noise, relative to the level at two pixels, if the noise is correlated. The
-# best level for the noise of cameras is 2 to 3 times its standard deviation.
-CORRELATED_LEVEL = 1.6
 # Ratio of the levels of the channels from which they are denoised one by one.
 UNEQUAL = 1.5
-# Change of an image relative to the level at two pixels below which a warning is due, and the smallest such
-# level as a share of the range. Fine texture of clean photos reaches it rarely.
-LITTLE, VISIBLE = 0.15, 6.0 / 255
+# Local residual, relative to the noise level, beyond which it is no longer noise: for white noise, and for
+# that of cameras, whose level is not the same everywhere. Windows of 7 x 7 pixels vary by a tenth.
+MAX_EXCESS, MAX_CAMERA_EXCESS = 1.4, 3.0
+# Standard deviation of the difference of two rounded numbers.
+ROUNDING = (1 / 6) ** 0.5
+# Side of the window in pixels, and number of rows at a time.
+GUARD_WINDOW, GUARD_ROWS = 7, 512
+# Change of an image relative to the level at two pixels below which a warning is due.
+LITTLE = 0.15
 
 
 def remove_noise(
@@ -68,10 +70,13 @@ def remove_noise(
             )
         return _remove_white(array, sigma, model, options)
     if model in MODELS and MODELS[model].is_blind:
+        if isinstance(noise, str) and noise not in ("auto", "camera"):
+            raise ValueError(
+                f'The model "{model}" removes the noise of cameras, got noise={noise!r}. Leave one of them '
+                "out."
+            )
         return run_network(select_network(model, array), array, None, options)
-    stripes = find_stripes(array)
-    if stripes is not None:
-        array = _subtract(array, stripes)
+    array = subtract_stripes(array)
     noise_model = _resolve(noise, array, visible)
     if noise_model.kind == "white":
         # The estimate for a pattern such as a chessboard exceeds the range of the image.
@@ -81,6 +86,12 @@ def remove_noise(
         return _remove_counts(array, noise_model, model, options)
     if noise_model.kind == "camera":
         return _remove_correlated(array, noise_model, model, options)
+    if noise_model.trust == 0 and noise_model.sigma > 0:
+        warn_user(
+            "The image varies from pixel to pixel by nearly its whole range, as patterns of two values do. "
+            "It is left as it is. Pass sigma if this is noise.",
+            NoiseMismatchWarning,
+        )
     _warn_if_noise_shows(array, array, visible)
     return array.copy()
 
@@ -94,24 +105,10 @@ def _resolve(
     if not isinstance(noise, str):
         if not isinstance(noise, Noiser):
             raise TypeError(
-                f"noise must be one of {', '.join(NOISES)}, a NoiseModel or a noiser, got {noise!r}."
+                f"noise must be one of {', '.join(NOISE_KINDS)}, a NoiseModel or a noiser, got {noise!r}."
             )
         return measure_noiser(noise, array)
-    check_one_of(noise, dict.fromkeys(NOISES), "noise")
-    if noise == "auto":
-        return estimate_checked([array], [visible])
-    if noise == "counts":
-        return fit_counts_model([array], [visible])
-    planes = color_planes(array)
-    levels = estimate_scale_levels(planes, visible, scales=(1, 2))
-    sigma, coarse = np.nanmean(levels, axis=0).tolist()
-    if noise == "white" and coarse > CORRELATED * sigma and coarse > VISIBLE * IntensityRange.of(array).span:
-        warn_user(
-            f"The noise does not look white: its level is {sigma:.3g} at one pixel and {coarse:.3g} at two. "
-            'Pass noise="auto", or a larger sigma.',
-            NoiseMismatchWarning,
-        )
-    return NoiseModel(noise, sigma, channel_sigmas=tuple(levels[:, 0].tolist()), levels=(sigma, coarse))
+    return estimate_kind([array], [visible], noise, "noise")
 
 
 def _levels_of(noise_model: NoiseModel) -> float | tuple[float, ...]:
@@ -126,7 +123,9 @@ def _remove_white(array: NDArray[Any], sigma: ArrayLike, model: str, options: Pa
     """Remove white noise of a level, of a map of levels, or of one level for each channel."""
     levels = np.asarray(sigma)
     if levels.ndim != 1:
-        return run_network(select_network(model, array), array, sigma, options)
+        denoised = run_network(select_network(model, array), array, sigma, options)
+        _limit_residual(array, denoised, MAX_EXCESS * levels)
+        return denoised
     n_channels = as_stack(array, select_network(model, array).n_channels).shape[3]
     if levels.shape != (n_channels,):
         raise ValueError(
@@ -134,10 +133,11 @@ def _remove_white(array: NDArray[Any], sigma: ArrayLike, model: str, options: Pa
         )
     denoised = array.copy()
     gray = select_network("gray", array)
-    planes = as_stack(denoised, 1)[0]
-    for channel in range(n_channels):
-        plane = planes[..., channel]
-        planes[..., channel] = run_network(gray, np.ascontiguousarray(plane), float(levels[channel]), options)
+    outputs = as_stack(denoised, gray.n_channels)[0]
+    for channel, level in enumerate(levels.tolist()):
+        plane = np.ascontiguousarray(outputs[..., channel])
+        outputs[..., channel] = run_network(gray, plane, level, options)
+        _limit_residual(plane, outputs[..., channel], MAX_EXCESS * np.asarray(level))
     return denoised
 
 
@@ -166,34 +166,62 @@ def _remove_correlated(
 ) -> NDArray[Any]:
     """Remove correlated noise by the blind network, or by the network of the user's choice."""
     if model == "auto":
-        return run_network(select_network("camera", array), array, None, options)
+        denoised = run_network(select_network("camera", array), array, None, options)
+        # Noise of the shadows is several times that of the mean.
+        _limit_residual(array, denoised, np.asarray(MAX_CAMERA_EXCESS * noise_model.sigma))
+        return denoised
     level = noise_model.levels[1] if len(noise_model.levels) > 1 else noise_model.sigma
     return _remove_white(array, CORRELATED_LEVEL * level, model, options)
+
+
+def _limit_residual(array: NDArray[Any], denoised: NDArray[Any], limit: NDArray[Any]) -> None:
+    """Limit the local residual, where more was removed than noise can be, in place.
+
+    Parameters
+    ----------
+    array, denoised : ndarray of shape (height, width) or (height, width, channels)
+        Image before and after; the second one is changed.
+    limit : ndarray of shape () or (height, width)
+        Largest local root mean square of the residual.
+    """
+    height = array.shape[0]
+    # Rounding adds to the residual of integers.
+    allowed = np.maximum(np.hypot(limit, ROUNDING if array.dtype.kind in "iu" else 0), 1e-300)
+    for top in range(0, height, GUARD_ROWS):
+        start, stop = max(0, top - GUARD_WINDOW), min(height, top + GUARD_ROWS + GUARD_WINDOW)
+        rows, kept = slice(start, stop), slice(top - start, top - start + min(GUARD_ROWS, height - top))
+        residual = np.subtract(array[rows], denoised[rows], dtype=np.float64)
+        limits = allowed if allowed.ndim == 0 else allowed[rows]
+        # Relative to the limit, squares do not overflow.
+        power = np.square(
+            residual / (limits if residual.ndim == 2 or limits.ndim == 0 else limits[..., None])
+        )
+        power = power if power.ndim == 2 else power.mean(axis=2)
+        excess = uniform_filter(power, GUARD_WINDOW, mode="reflect")[kept]
+        if not (excess > 1).any():
+            continue
+        share = 1 / np.sqrt(np.maximum(excess, 1))
+        share = share if residual.ndim == 2 else share[..., None]
+        guarded = array[top : top + GUARD_ROWS] - share * residual[kept]
+        denoised[top : top + GUARD_ROWS] = UNIT.from_unit(guarded, array.dtype)
 
 
 def _warn_if_noise_shows(
     array: NDArray[Any], denoised: NDArray[Any], visible: NDArray[np.bool_] | None
 ) -> None:
     """Warn if next to nothing is removed although flat parts of the image vary."""
-    coarse = float(np.nanmean(estimate_scale_levels(color_planes(array), visible, scales=(2,))))
+    # The level of an image of less than 6 pixels is unknown.
+    coarse = float(np.mean(estimate_scale_levels(color_planes(array), visible, scales=(2,))))
     changes = color_planes(array).astype(np.float64) - color_planes(denoised)
     if not coarse > VISIBLE * IntensityRange.of(array).span:
         return
     if float(np.sqrt(np.square(changes).mean())) < LITTLE * coarse:
         warn_user(
             "Next to nothing was removed, although even the flattest parts of the image vary by "
-            f"{coarse:.3g} over two pixels. If this is noise and not texture, pass a larger sigma.",
+            f"{coarse:.3g} over two pixels. If this is noise and not texture, pass noise='camera', or "
+            f"sigma={CORRELATED_LEVEL * coarse:.3g}.",
             NoiseMismatchWarning,
         )
-
-
-def _subtract(array: NDArray[Any], stripes: NDArray[np.float64]) -> NDArray[Any]:
-    """Subtract offsets of rows and columns from an image, in its type."""
-    result = array.copy()
-    colors = as_stack(result, 1)
-    # A range from 0 to 1 leaves numbers as they are, in another type.
-    colors[...] = UNIT.from_unit(colors - stripes, array.dtype)
-    return result
 
 
 def blend(

@@ -12,17 +12,16 @@ from tqdm import tqdm
 from sk_denoise._noise_level import estimate_noise_level
 from sk_denoise._validation import refuse_masked
 from sk_denoise.restoration._images import color_planes, fill_hidden, visible_pixels
-from sk_denoise.restoration._noise_model import NoiseModel, estimate_kind
+from sk_denoise.restoration._noise_model import NoiseModel, estimate_planes
+from sk_denoise.restoration._pretrained import MODELS
 
-__all__ = ["StackDenoiser", "denoise_array", "estimate_shared_noise", "sample_planes"]
+__all__ = ["StackDenoiser", "denoise_array", "estimate_shared_noise", "is_blind", "sample_planes"]
 
 # Number of planes from which the noise of a channel is estimated.
 N_SAMPLED_PLANES = 8
 # Side in pixels of the part of a plane that the noise is estimated from, so that memory stays small for
 # planes of any size. Steps between the places, as shares of the free rows and columns: they fill them evenly.
 WINDOW_SIDE, WINDOW_STEPS = 640, (0.7549, 0.5698)
-# Values of the argument noise for which it is estimated from the planes. A model or a noiser is known.
-ESTIMATED = ("auto", "white", "counts")
 # Largest number of samples of a colour: RGB and alpha.
 MAX_SAMPLES = 4
 
@@ -59,7 +58,8 @@ def estimate_shared_noise(
         return {"sigma": float(np.median(levels)) if levels else 0.0}
     if not varied:
         return {"noise": NoiseModel("none", 0.0)}
-    return {"noise": estimate_kind(varied, options.get("noise", "auto"), [mask for _, mask in pairs])}
+    kind, outliers = options.get("noise", "auto"), options.get("outliers", "keep")
+    return {"noise": estimate_planes(varied, [mask for _, mask in pairs], kind, outliers)}
 
 
 def _window(plane: Image, number: int) -> Image:
@@ -115,11 +115,9 @@ class StackDenoiser:
         self.n_inner = shape[-1] if n_plane_axes == 3 and axes[-1] != "S" else 0
         self.n_outer = self.leading_shape[self.leading_axes.index("C")] if "C" in self.leading_axes else 1
         self.max_number = 0.0
-        # A blind network takes no level.
-        model = options.get("model", "auto")
-        self.is_blind = sigma is None and not isinstance(model, str) and model.noise_levels_ is None
+        takes_no_level = sigma is None and is_blind(options.get("model", "auto"))
         self.levels: list[dict[str, Any]] | None = (
-            [{}] * self.n_channels if self.is_blind else self._resolve(sigma)
+            [{}] * self.n_channels if takes_no_level else self._resolve(sigma)
         )
 
     @property
@@ -130,9 +128,8 @@ class StackDenoiser:
     def _resolve(self, sigma: ArrayLike | None) -> list[dict[str, Any]] | None:
         """Return the arguments of each channel, or None if its noise must be estimated."""
         if sigma is None:
-            # The noise may be known already, or need no level.
-            noise = self.options.get("noise", "auto")
-            is_known = not isinstance(noise, str) or noise not in ESTIMATED
+            # A noise model or a noiser is known already.
+            is_known = not isinstance(self.options.get("noise", "auto"), str)
             return [{}] * self.n_channels if is_known else None
         array = np.asarray(sigma)
         if array.ndim == 1 and self.n_channels > 1:
@@ -272,6 +269,13 @@ def _largest_number(plane: Image) -> float:
     low, high = float(plane.min()), float(plane.max())
     # A constant plane has no noise.
     return max(high - low, abs(low), abs(high)) if high > low else 0.0
+
+
+def is_blind(model: Any) -> bool:
+    """Return whether a network takes no noise level."""
+    if isinstance(model, str):
+        return model in MODELS and MODELS[model].is_blind
+    return model.noise_levels_ is None
 
 
 def _tile_callback(callback: Callback | None, done: int, total: int) -> Callback | None:
