@@ -117,10 +117,11 @@ def compare(source: Path, result: Path, n_planes: int, side: int) -> dict[str, A
     """Compare planes with those that are denoised one by one, and with the clean ones."""
     from sk_denoise.io import open_stack
     from sk_denoise.restoration import denoise_image
-    from sk_denoise.restoration._image_files import estimate_stack_noise
+    from sk_denoise.restoration._stacks import StackDenoiser
 
     with open_stack(source) as stack, open_stack(result) as output:
-        models = estimate_stack_noise(stack)
+        denoiser = StackDenoiser(stack.axes, stack.shape, denoise_image, None, {})
+        models = [arguments["noise"] for arguments in denoiser.estimate_levels(stack.__getitem__)]
         differences, before, after = 0, [], []
         # As many planes of each channel.
         depths = np.linspace(0, n_planes // 2 - 1, N_COMPARED // 2).astype(int)
@@ -165,7 +166,7 @@ def main() -> None:
             sys.exit(f"sk-denoise ended with {code}.")
         before, after = description(source), description(result)
         comparison = compare(source, result, options.planes, options.side)
-        line = next(line for line in output.splitlines() if "sigma" in line).replace(f"{folder}/", "")
+        line = next(line for line in output.splitlines() if " -> " in line).replace(f"{folder}/", "")
     whole = "fails" if whole_code else "works"
     reason = whole_output.strip().splitlines()[-1].replace(f"{folder}/", "")
     rows = {
