@@ -86,10 +86,10 @@ def denoise_file(
     >>> noisy = np.random.default_rng(0).normal(100, 10, (3, 64, 64)).astype(np.uint8)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_stack(Path(folder) / "noisy.tif", noisy, axes="ZYX")
-    ...     denoise_file(Path(folder) / "noisy.tif", Path(folder) / "clean.tif", sigma=10)
+    ...     models = denoise_file(Path(folder) / "noisy.tif", Path(folder) / "clean.tif")
     ...     clean, axes = read_stack(Path(folder) / "clean.tif")
-    >>> axes, clean.shape, bool(clean.std() < 3)
-    ('ZYX', (3, 64, 64), True)
+    >>> axes, clean.shape, bool(clean.std() < 3), round(models[0].sigma)
+    ('ZYX', (3, 64, 64), True, 10)
     """
     # read_image would name itself in the error.
     require_extra("denoise_file", "images")
