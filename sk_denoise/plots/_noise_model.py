@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +22,8 @@ __all__ = ["NoiseModelDisplay"]
 
 # Width of a figure with two panels, relative to one.
 TWO_PANELS = 1.8
+# Characters of a line of the title for each panel.
+TITLE_LENGTH = 60
 # Area of the point with the largest weight, in square points.
 MAX_POINT_AREA = 40
 # Room above the highest point, and scales of the levels in pixels.
@@ -139,7 +142,7 @@ class NoiseModelDisplay(Display):
         self._draw_levels(self.axes_[-1])
         for axis in self.axes_:
             hide_spines(axis)
-        self.figure_.suptitle(str(self.model))
+        self.figure_.suptitle(textwrap.fill(str(self.model), TITLE_LENGTH * (1 + has_points)))
         return self
 
     def _draw_variance(self, ax: Any) -> None:
