@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sk_denoise._noise_level import estimate_noise_level
 from sk_denoise._validation import Noiser, check_one_of
 from sk_denoise.estimators import ImageDenoiser
-from sk_denoise.restoration._images import (
+from sk_denoise.restoration._image_repair import (
     check_image,
     check_mask,
     color_planes,
