@@ -48,7 +48,8 @@ from scipy.ndimage import convolve, gaussian_filter, median_filter
 from sk_denoise.noise._camera_pipeline import add_camera_noise, draw_camera
 from sk_denoise.restoration import denoise_image, estimate_noise
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "pretraining"))
+# Last, because a module there has the name of this script.
+sys.path.append(str(Path(__file__).parents[1] / "pretraining"))
 
 RESULTS = Path(__file__).parent / "results"
 SECTIONS = ("cameras", "jpeg", "unharmed", "estimates", "time")
@@ -346,7 +347,7 @@ def measure_cameras(options: argparse.Namespace) -> dict[str, Any]:
             told.append(levels)
             kinds[model.kind] += 1
             print(kind, row, flush=True)
-            if row["automatic"] < min(row["noisy"], row["best"] - 1.5):
+            if row["automatic"] < max(row["noisy"], row["best"] - 1.5):
                 best = denoise_image(noisy, sigma=float(row["level"]))
                 save_worst(options.worst, f"{kind}-{number}", truth, noisy, output, best)
         results[kind] = {"rows": rows, "kinds": dict(kinds), "one level": np.mean(told, 0).tolist()}
