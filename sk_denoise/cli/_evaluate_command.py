@@ -131,8 +131,8 @@ def evaluate_command(model: str | Path, folder: Path, **options: Any) -> int:
     """Measure how well MODEL denoises the images in FOLDER.
 
     MODEL is a pretrained model (auto, gray, rgb or camera) or a file that sk-denoise train wrote. Images are
-    read one by one, so the folder may have any size. PSNR and SSIM are computed for each image, before and after
-    denoising. The data range is that of the image's type.
+    read one by one, so the folder may have any size. PSNR and SSIM are computed for each image, before and
+    after denoising. The data range is that of the image's type.
     """
     _check_options(options)
     from sk_denoise.cli._output import ImageProgress, write_results

@@ -27,8 +27,8 @@ def models_command(model: str | Path | None) -> int:
 
     NAME prints the card of a pretrained model. FILE describes an estimator that sk_denoise.persistence.save
     wrote. Without either, a table lists the models: the noise that they remove, the strongest noise in their
-    training (they remove stronger noise too), and their PSNR on held-out photos under noise of several standard deviations, all in
-    grey levels of 255.
+    training (they remove stronger noise too), and their PSNR on held-out photos under noise of several
+    standard deviations, all in grey levels of 255.
     """
     if model is None:
         # Only the table needs rich.
