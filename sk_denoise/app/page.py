@@ -111,7 +111,7 @@ def upload_image() -> None:
     """Show the box for uploads, and store an uploaded image."""
     settings = get_service().settings
     uploaded = st.file_uploader(
-        f"An image of up to {settings.megapixels} megapixels, or a stack: PNG, JPEG, TIFF, WebP, BMP and others",
+        f"An image of up to {settings.megapixels} megapixels, or a stack: PNG, JPEG, TIFF, WebP and others",
         type=sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES),
         max_upload_size=settings.upload_megabytes,
         key=f"upload-{state.setdefault('n_uploads', 0)}",
@@ -362,7 +362,7 @@ def show_result(result: StoredResult, request: DenoisingRequest) -> None:
         if is_unchanged(result.details):
             st.info(
                 "The image is unchanged. If you see noise in it, open the settings: choose the noise "
-                f"{KIND_LABELS['camera']!r}, or set the level by hand."
+                f'"{KIND_LABELS["camera"]}", or set the level by hand.'
             )
         show_views(result)
         show_quality(result.details)
@@ -375,12 +375,12 @@ def show_result(result: StoredResult, request: DenoisingRequest) -> None:
 def describe_noise(details: DenoisingResult) -> str:
     """Return sentences on the noise, on the change of the image and on the computing time."""
     if len(details.noise) == 1:
-        level = f"Estimated noise: **{escape_markdown(str(details.noise[0]))}**."
+        level = f"Estimated: **{escape_markdown(str(details.noise[0]))}**."
         if details.sigma is not None and round(details.sigma, 1) != round(_of_255(details.noise[0]), 1):
             level += f" Taken as {details.sigma:.1f} of 255."
     elif details.noise:
         channels = (f"channel {i}, {noise}" for i, noise in enumerate(details.noise, 1))
-        level = f"Estimated noise: **{escape_markdown('; '.join(channels))}**."
+        level = f"Estimated: **{escape_markdown('; '.join(channels))}**."
     elif details.sigma is not None:
         level = f"Noise: {details.sigma:.1f} of 255, as set."
     else:
