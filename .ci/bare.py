@@ -38,14 +38,14 @@ from sk_denoise import (
 from sk_denoise.app import run
 from sk_denoise.datasets import ImageFolder, RandomPatches, load_handwritten, load_images
 from sk_denoise.exceptions import MissingExtraError
-from sk_denoise.io import image_size, read_image, write_image
+from sk_denoise.io import image_size, open_stack, read_image, read_stack, write_image, write_stack
 from sk_denoise.metrics import mse, nmse, psnr, ssim
 from sk_denoise.persistence import export_onnx, load, save
 from sk_denoise.plots import DenoisingDisplay
 from sk_denoise.restoration import denoise_file, denoise_image, estimate_sigma, load_pretrained
 
 # Pillow and tifffile come with scikit-image.
-ABSENT = "bm3d click httpcore imagecodecs matplotlib onnx onnxscript pandas pywt rich skops streamlit"
+ABSENT = "bm3d click httpcore imagecodecs matplotlib onnx onnxscript pandas pydicom pywt rich skops streamlit"
 
 X = load_digits().data / 16
 NOISY = X + np.random.default_rng(0).normal(0, 0.25, X.shape)
@@ -141,6 +141,9 @@ LACKS: dict[str, tuple[str, Callable[[], object]]] = {
     "read_image": ("images", lambda: read_image(FOLDER / "a.png")),
     "write_image": ("images", lambda: write_image(FOLDER / "a.png", PHOTO)),
     "image_size": ("images", lambda: image_size(FOLDER / "a.png")),
+    "open_stack": ("images", lambda: open_stack(FOLDER / "a.tif")),
+    "read_stack": ("images", lambda: read_stack(FOLDER / "a.tif")),
+    "write_stack": ("images", lambda: write_stack(FOLDER / "a.tif", PHOTO, axes="YXS")),
     "ImageFolder": ("images", lambda: ImageFolder(FOLDER)),
     "denoise_file": ("images", lambda: denoise_file(FOLDER / "a.png", FOLDER / "b.png")),
     "DenoisingDisplay.from_estimator": (

@@ -36,18 +36,22 @@ from sk_denoise import (
     DnCNNNetwork,
     FoldedUNetNetwork,
     GaussianNoiser,
+    GrainNoiser,
     ImageDenoiser,
+    JPEGNoiser,
     MaskingNoiser,
     MedianDenoiser,
     NoiserChain,
     NonLocalMeansDenoiser,
     PixelScaler,
     PoolingNetwork,
+    RecordedNoiser,
     RegionNoiser,
     RIDNetNetwork,
     SaltAndPepperNoiser,
     TrainingDivergedError,
     UNetNetwork,
+    VarianceStabilizer,
     WienerDenoiser,
 )
 
@@ -120,8 +124,11 @@ def make_estimators():
     yield MedianDenoiser(image_shape=(2, 3)).fit(rows)
     chain = NoiserChain([MaskingNoiser(), RegionNoiser(SaltAndPepperNoiser()), GaussianNoiser(scale="std")])
     yield chain.fit(rows)
+    yield RecordedNoiser(rows.copy(), 5.0).fit(rows)
+    yield NoiserChain([GrainNoiser(0.1, np.ones(3)), JPEGNoiser(image_shape=(2, 3))]).fit(rows)
     yield PixelScaler().fit((255 * rows).astype(np.uint8))
     yield Centerer().fit(images)
+    yield VarianceStabilizer(gain=1.0, read_noise=0.1).fit(images)
     yield Augmenter(shift=2, zoom=(0.8, 1.2))
     yield make_pipeline(PixelScaler(), DenoisingAutoencoder(DenseNetwork((4,)), 2, **fast)).fit(rows)
     for steps in (

@@ -185,6 +185,7 @@ def cases() -> dict[str, Case]:
         "choice": lambda: package.NoiserChoice([package.GaussianNoiser(0.1), package.MaskingNoiser(0.2)]),
         "chain": lambda: package.NoiserChain([package.GaussianNoiser(0.1), package.MaskingNoiser(0.2)]),
         "region": lambda: package.RegionNoiser(package.GaussianNoiser(0.1)),
+        "recorded": lambda: package.RecordedNoiser(np.sin(np.arange(200.0))),
     }
     for name in _registry.NOISES:
         noise = composed[name]() if name in composed else name

@@ -17,14 +17,18 @@ from skimage import data
 from sklearn.datasets import load_digits
 
 from sk_denoise import (
+    CameraNoiser,
     ConvNetwork,
     DenoisingAutoencoder,
     GaussianNoiser,
+    GrainNoiser,
+    JPEGNoiser,
     MedianDenoiser,
     NonLocalMeansDenoiser,
     PoissonNoiser,
     RegionNoiser,
     SaltAndPepperNoiser,
+    StripeNoiser,
 )
 from sk_denoise.metrics import psnr
 from sk_denoise.plots import (
@@ -126,6 +130,25 @@ def noises():
     return grid_of_images([row])
 
 
+def devices():
+    """Draw a photo with the noise of four devices."""
+    photo = data.chelsea()[80:180, 150:250] / 255
+    kinds = {
+        "JPEG": JPEGNoiser(10, random_state=0),
+        "grain": GrainNoiser(0.08, color_correlation=0.8, random_state=0),
+        "stripes": StripeNoiser(0.06, random_state=0),
+        "camera": CameraNoiser(0.02, smoothing=0.8, random_state=0),
+    }
+    row = [
+        (name, np.asarray(noiser.fit_transform(photo[None])[0]).clip(0, 1))
+        for name, noiser in kinds.items()
+    ]
+    # Pixels of twice the side, so that neighbours can be told apart.
+    return grid_of_images(
+        [[(name, image.repeat(2, 0).repeat(2, 1)) for name, image in row]]
+    )
+
+
 def digits(**parameters):
     """Return an autoencoder for digits, the test digits and their labels."""
     X, y = load_digits(return_X_y=True)
@@ -200,6 +223,7 @@ FIGURES = {
     "before_after.jpg": before_after,
     "microscope.jpg": microscope,
     "noises.jpg": noises,
+    "devices.jpg": devices,
     "digits.png": digits_denoised,
     "signals.png": signals,
     "robustness.png": robustness,

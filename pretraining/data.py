@@ -22,7 +22,15 @@ from torch import Tensor
 
 from sk_denoise.io import read_image
 
-__all__ = ["Group", "berkeley_files", "photo_rows", "read", "training_groups", "validation_groups"]
+__all__ = [
+    "CLEAN_GROUP",
+    "Group",
+    "berkeley_files",
+    "photo_rows",
+    "read",
+    "training_groups",
+    "validation_groups",
+]
 
 # Whole sources are held out, because photos of one source may show the same scene.
 HELD_OUT_SOURCES = (
@@ -35,6 +43,8 @@ HELD_OUT_BERKELEY = slice(None, None, 8)
 N_DRAWINGS, N_VALIDATION_DRAWINGS = 600, 24
 # Far from the seeds of the training drawings.
 VALIDATION_SEED = 1_000_000
+# Name of the group of images that get no noise.
+CLEAN_GROUP = "clean"
 # Side of drawings, and of the middle of validation photos.
 SIDE = 256
 
@@ -65,15 +75,22 @@ class Drawings(Sequence[Tensor]):
         return self._drawn[seed]
 
 
-def training_groups() -> list[Group]:
-    """Return the colour training images: photos, Berkeley photos and drawings."""
+def training_groups(*, with_clean: bool = False) -> list[Group]:
+    """Return the colour training images: photos, Berkeley photos and drawings.
+
+    ``with_clean`` adds Berkeley photos as they are, with the errors of their compression, for a network that
+    must keep them.
+    """
     photos = [read(path, "rgb") for path in photo_rows(held_out=False)]
     # The chroma of the Berkeley photos has half their resolution, so they are reduced by 2.
-    berkeley = [reduced(read(path, "rgb")) for path in berkeley_files()[0]]
+    as_they_are = [read(path, "rgb") for path in berkeley_files()[0]]
+    berkeley = [reduced(image) for image in as_they_are]
+    clean = [Group(CLEAN_GROUP, 0.06, as_they_are)] if with_clean else []
     return [
         Group("photos", 0.80, photos),
         Group("berkeley", 0.12, berkeley),
         Group("drawings", 0.08, Drawings(0, N_DRAWINGS)),
+        *clean,
     ]
 
 

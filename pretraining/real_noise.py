@@ -16,7 +16,7 @@ from sk_denoise.noise._camera_pipeline import BRIGHTNESS, add_camera_noise, comp
 
 __all__ = ["add_real_noise"]
 
-KINDS = {"camera": 0.50, "white": 0.10, "grain": 0.08, "counts": 0.07, "clean": 0.25}
+KINDS = {"camera": 0.46, "white": 0.16, "grain": 0.08, "counts": 0.06, "clean": 0.24}
 # Limits of the shot noise at white: of cameras, and of almost clean photos in daylight.
 SHOT, WEAK_SHOT = (1e-4, 1.2e-2), (1e-6, 1e-4)
 GRAY_SHARE = 0.15

@@ -39,6 +39,7 @@ from typing import Any
 import numpy as np
 import torch
 from data import (
+    CLEAN_GROUP,
     HELD_OUT_SOURCES,
     N_DRAWINGS,
     N_VALIDATION_DRAWINGS,
@@ -104,13 +105,11 @@ LEVELS_ON_THE_WAY = (2, 5, 15, 50)
 
 CARD = """# {color}
 
-A `FoldedUNet` of {n:,} weights (`sk_denoise/networks/folded_unet.py`), for white Gaussian noise on
-photos{purpose}.
+A `FoldedUNet` of {n:,} weights (`sk_denoise/networks/folded_unet.py`), for {noise} on photos{purpose}.
 
 {data}
 - **Recipe**: `python pretraining/train.py {color}`, {recipe}
-- **Reached**: mean PSNR in dB on held-out images (noise not clipped, output rounded to 8 bits), by sigma of
-  255; on the Berkeley photos, {on_berkeley}:
+- **Reached**: mean PSNR in dB on held-out images ({protocol}:
 
 {table}
 
@@ -156,6 +155,30 @@ noise that is not white, as that of cameras; sigma below 2, where the JPEG error
   photos count; photos whose chroma has half the resolution, under strong noise (0.1 dB below weights
   that were trained on these alone).""",
     },
+    "camera": {
+        "purpose": "",
+        "data": """\
+- **Data**, by their share of the patches: 75 % from {n_photos:,} photos of free licences without
+  share-alike (`rgb_photo_credits.csv` names the source, licence and credit of each); 11 % from the Berkeley
+  segmentation data (BSDS500, terms for research), reduced by 2; 6 % from the same photos as they are, without
+  noise; 8 % from {n_drawings} generated drawings. No photo is in PolyU, CC15, SIDD, DND, BSD68, CBSD68,
+  Kodak24, McMaster, Urban100 or Set12, and none is part of this package.
+- **Noise** (`pretraining/real_noise.py`): 46 % noise of cameras, that is sensor noise after demosaicking,
+  colour conversion, a tone curve, smoothing, sharpening and scaling, with drawn parameters
+  (`sk_denoise.CameraNoiser`); 16 % white; 8 % grain; 6 % counts; 24 % clean or nearly so. Half of all are
+  compressed as JPEG, of quality 75 to 99 (from 60 for white noise, grain and counts); 15 % are gray.
+- **Held out**: {n_held_out} photos, all those of {sources};
+  {n_drawings_held_out} drawings of other seeds; and of the Berkeley photos {berkeley}.""",
+        "recipe": """\
+from the colour weights at a fixed level of 8 of 255: {more:,} steps of 32 patches of 64 x 64, in the last
+  third 14 of 96 x 96; no level as input; squared error divided by what is usual at the deviation of the
+  patch's noise; Muon for the kernels, Adam for the rest, along a cosine; bfloat16 in the layers where the
+  processor is faster in it; an exponential moving average of the weights.""",
+        "weak": """\
+fine texture that looks like noise of a camera is smoothed; noise that is smooth over more than about eight
+  pixels stays; white noise of a known level is removed better by `rgb` and `gray`; strong compression (JPEG
+  quality below 60); no training on recordings of real cameras.""",
+    },
 }
 # Steps of the rgb weights with which the present recipe began.
 ON_BERKELEY_ALONE = 14_622
@@ -176,7 +199,7 @@ def images_of(color: str) -> tuple[list[Group], list[Group]]:
     if color == "rgb":
         return training_groups(), validation_groups()
     if color == "camera":
-        return training_groups(), noisy_groups(validation_groups())
+        return training_groups(with_clean=True), noisy_groups(validation_groups())
     training, held_out = ([read(path, color) for path in part] for part in berkeley_files())
     return [Group("berkeley", 1, training)], [Group("berkeley", 1, held_out)]
 
@@ -214,7 +237,8 @@ def batch(groups: Sequence[Group], step: int, recipe: Recipe, late: bool) -> tup
         patches.append(torch.rot90(patch, turn % 4, (1, 2)))
     clean = torch.stack(patches).float().div_(255)
     if recipe.blind:
-        pairs = [add_real_noise(patch, generator) for patch in clean]
+        kinds = ["clean" if owners[number][0].name == CLEAN_GROUP else None for number in which]
+        pairs = [add_real_noise(patch, generator, kind) for patch, kind in zip(clean, kinds, strict=True)]
         noisy, clean = (torch.stack(side) for side in zip(*pairs, strict=True))
         return noisy, (noisy - clean).square().mean((1, 2, 3), keepdim=True).sqrt(), clean
     sigma = MAX_SIGMA * torch.rand(n, 1, 1, 1, generator=generator) ** recipe.power
@@ -378,34 +402,53 @@ class Run:
             "berkeley": ", ".join(path.stem for path in berkeley_files()[1]),
             "step": self.step,
             "before": ON_BERKELEY_ALONE,
-            "more": self.step - ON_BERKELEY_ALONE,
+            "more": self.step if self.recipe.blind else self.step - ON_BERKELEY_ALONE,
         }
-        if self.color == "rgb":
+        if self.color != "gray":
             rows = photo_rows(held_out=False).values()
             facts |= {"n_photos": len(rows), "n_held_out": len(photo_rows(held_out=True))}
             facts |= {"n_drawings": N_DRAWINGS, "n_drawings_held_out": N_VALIDATION_DRAWINGS}
             facts["sources"] = ", ".join(HELD_OUT_SOURCES)
+        if self.color == "rgb":
             with (BOX / "rgb_photo_credits.csv").open("w", newline="", encoding="utf-8") as lines:
                 writer = csv.DictWriter(lines, CREDITS, extrasaction="ignore", lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(rows)
-        levels = self.recipe.levels
-        table = [["sigma", *map(str, levels)], ["---"] + len(levels) * ["---:"]]
-        table += [[name, *(f"{row[str(n)]:.2f}" for n in levels)] for name, row in reached.items()]
         texts = {name: text.format(**facts) for name, text in TEXTS[self.color].items()}
-        on_berkeley = [f"{reached['berkeley'][str(n)]:.2f} dB at {n}" for n in levels if n >= STRONG]
-        levels_reached = "\n".join(f"| {' | '.join(cells)} |" for cells in table)
         card = CARD.format(
             color=self.color,
             n=sum(weight.numel() for weight in weights.values()),
+            noise="the noise of cameras and of JPEG" if self.recipe.blind else "white Gaussian noise",
+            protocol=self._protocol(reached),
             table="{table}",
-            on_berkeley=", ".join(on_berkeley),
             **texts,
         )
         card = "\n".join(_wrapped(line) for line in re.sub(r"\n  +", " ", card).split("\n"))
-        (BOX / f"{self.color}.md").write_text(card.format(table=levels_reached), encoding="utf-8")
+        (BOX / f"{self.color}.md").write_text(card.format(table=self._table(reached)), encoding="utf-8")
         # By default, other users could not read the file.
         (BOX / f"{self.color}.safetensors").chmod(0o644)
+
+    def _protocol(self, reached: dict[str, dict[str, float]]) -> str:
+        """Return how the PSNR of the card is measured."""
+        if self.recipe.blind:
+            return "noise as in training, from other seeds, output rounded to 8 bits)"
+        on_berkeley = [
+            f"{reached['berkeley'][str(n)]:.2f} dB at {n}" for n in self.recipe.levels if n >= STRONG
+        ]
+        return (
+            "noise not clipped, output rounded to 8 bits), by sigma of\n  255; on the Berkeley photos, "
+            + ", ".join(on_berkeley)
+        )
+
+    def _table(self, reached: dict[str, dict[str, float]]) -> str:
+        """Return the table of the card."""
+        columns = ["noisy", "output"] if self.recipe.blind else [str(level) for level in self.recipe.levels]
+        table = [
+            ["images, noise" if self.recipe.blind else "sigma", *columns],
+            ["---"] + len(columns) * ["---:"],
+        ]
+        table += [[name, *(f"{row[column]:.2f}" for column in columns)] for name, row in reached.items()]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
 
     def save(self) -> None:
         """Write the state to its file."""

@@ -30,6 +30,7 @@ from .noise._replacing import *
 from .preprocessing import Augmenter as Augmenter
 from .preprocessing import Centerer as Centerer
 from .preprocessing import PixelScaler as PixelScaler
+from .preprocessing import VarianceStabilizer as VarianceStabilizer
 
 __all__: list[str]
 __version__: str

@@ -735,7 +735,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "WeakNoiseWarning",
     ),
     "metrics": ("make_denoising_scorer", "make_robustness_scorer"),
-    "preprocessing": ("Augmenter", "Centerer", "PixelScaler"),
+    "preprocessing": ("Augmenter", "Centerer", "PixelScaler", "VarianceStabilizer"),
 }
 
 

@@ -22,7 +22,7 @@ FEW_PIXELS = 2**20
 # Number of bins of equal occupation, and smallest number of blocks of a bin.
 BINS, MIN_BLOCKS = 40, 6
 # Share of the blocks of a bin, those with the least detail, that start the fit.
-FLATTEST = 0.125
+FLATTEST = 0.06
 # Factor by which their detail may exceed that of pure noise.
 MAX_EXCESS = 1.4
 # Smallest share of flat blocks of a bin, relative to pure noise, for a point of the line.
@@ -41,7 +41,7 @@ POINT_ERROR, TEXTURE_ERROR = 0.03, 0.08
 FAR = 4.0
 MAX_ITERATIONS = 10
 # A dependence is significant if the slope exceeds its error, and the variance grows, by these factors.
-MIN_ERRORS, MIN_GROWTH, MIN_POINTS = 5.0, 1.5, 3
+MIN_ERRORS, MIN_GROWTH, MIN_POINTS = 4.0, 1.2, 3
 # Quantiles of the intensities between which the variance grows.
 ENDS = (0.01, 0.995)
 # Fields of the statistics of each block.
@@ -442,7 +442,7 @@ def _block_statistics(values: NDArray[np.float64], block: tuple[int, int]) -> _B
         detail=detail.ravel() / 44,
         n_energy=16,
         n_detail=44,
-        flattest_detail=0.679,
+        flattest_detail=0.625,
         flat_share=0.843,
     )
 
@@ -469,7 +469,7 @@ def _signal_statistics(pieces: NDArray[np.float64]) -> _Blocks:
         detail=(np.square(middle).sum(axis=1) / 4 + np.square(coarse).sum(axis=1) / 8) / 6,
         n_energy=8,
         n_detail=6,
-        flattest_detail=0.285,
+        flattest_detail=0.21,
         flat_share=0.851,
     )
 

@@ -84,6 +84,7 @@ def document_files(tmp_path_factory) -> Path:
 
     frames = [(4095 * photo[:96, :96]).astype(np.uint16) for photo in load_images("gray").test[:3]]
     tifffile.imwrite(folder / "stack.tif", np.stack(frames), photometric="minisblack")
+    write_scan(folder / "scan.dcm")
     for number, frame in enumerate(frames):
         few_photons = np.random.default_rng(number).poisson(frame / 40) * 40
         Image.fromarray(frame).save(folder / "long" / f"{number}.png")
@@ -94,6 +95,25 @@ def document_files(tmp_path_factory) -> Path:
     )
     save(model.fit(photos.train[:2]), folder / "mine.safetensors")
     return folder
+
+
+def write_scan(path: Path) -> None:
+    """Write a DICOM file: a CT scan of 12 bits, in Hounsfield units below 0."""
+    import pydicom
+
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    scan = pydicom.dataset.FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
+    scan.SOPClassUID, scan.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    scan.Rows, scan.Columns, scan.SamplesPerPixel = 64, 48, 1
+    scan.PhotometricInterpretation, scan.PixelRepresentation = "MONOCHROME2", 0
+    scan.BitsAllocated, scan.BitsStored, scan.HighBit = 16, 12, 11
+    scan.RescaleSlope, scan.RescaleIntercept = 1, -1024
+    scan.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    scan.PixelData = np.random.default_rng(0).normal(1000, 30, (64, 48)).round().astype(np.uint16).tobytes()
+    scan.save_as(path, enforce_file_format=True)
 
 
 @pytest.fixture

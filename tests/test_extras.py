@@ -26,7 +26,7 @@ from sk_denoise import (
 from sk_denoise._package import EXTRAS, INSTALLED_AS
 from sk_denoise.app import run
 from sk_denoise.datasets import ImageFolder, load_images
-from sk_denoise.io import image_size, read_image, write_image
+from sk_denoise.io import image_size, is_stack, open_stack, read_image, read_stack, write_image, write_stack
 from sk_denoise.persistence import export_onnx
 from sk_denoise.plots import DenoisingDisplay
 from sk_denoise.restoration import denoise_file, denoise_image
@@ -49,6 +49,10 @@ USES = {
     "read_image": ("images", lambda: read_image("a.png")),
     "write_image": ("images", lambda: write_image("a.png", np.zeros((2, 3), np.uint8))),
     "image_size": ("images", lambda: image_size("a.png")),
+    "open_stack": ("images", lambda: open_stack("a.tif")),
+    "read_stack": ("images", lambda: read_stack("a.tif")),
+    "is_stack": ("images", lambda: is_stack("a.tif")),
+    "write_stack": ("images", lambda: write_stack("a.tif", np.zeros((2, 3, 4), np.uint8))),
     "ImageFolder": ("images", lambda: ImageFolder(".")),
     "denoise_file": ("images", lambda: denoise_file("a.png", "b.png")),
     "DenoisingDisplay.plot": ("plots", lambda: DenoisingDisplay.from_predictions(IMAGES, IMAGES, IMAGES)),
@@ -78,6 +82,13 @@ def test_only_missing_packages_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(MissingExtraError, match=r"needs tifffile, which is .*or: pip install tifffile\)"):
         read_image("a.png")
+
+
+def test_a_dicom_file_names_its_extra(tmp_path, monkeypatch):
+    (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + bytes(50))
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(MissingExtraError, match=r"Reading a DICOM file needs pydicom.*sk-denoise\[dicom\]"):
+        read_image(tmp_path / "a.dcm")
 
 
 def test_photographs_and_pretrained_weights_need_no_extra(monkeypatch):

@@ -26,7 +26,7 @@ from sk_denoise.datasets import RandomPatches, load_images
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.io import write_image
 from sk_denoise.metrics import make_denoising_scorer, mse, nmse, psnr, ssim
-from sk_denoise.preprocessing import Centerer, PixelScaler
+from sk_denoise.preprocessing import Centerer, PixelScaler, VarianceStabilizer
 
 ROWS = np.random.default_rng(0).random((40, 6))
 STACK = np.random.default_rng(1).random((10, 20, 20))
@@ -53,6 +53,7 @@ LEARNERS = {
     "chain": NoiserChain([GaussianNoiser(0.1)]),
     "scaler": PixelScaler(),
     "centerer": Centerer(),
+    "stabilizer": VarianceStabilizer(gain=1.0),
 }
 READERS_OF_IMAGES = {
     "images": for_images(),

@@ -10,7 +10,7 @@ into memory. A network is trained on random patches, and denoises whole images.
 # %%
 # A folder
 # --------
-# :class:`~sk_denoise.datasets.ImageFolder` streams PNG, JPEG, TIFF, BMP and WebP files of 8 or 16 bits. It
+# :class:`~sk_denoise.datasets.ImageFolder` streams image files of 8 or 16 bits. It
 # applies the orientation in the EXIF data. Here a temporary folder holds scikit-image's own photos, so
 # nothing is downloaded.
 import os

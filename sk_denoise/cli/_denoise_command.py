@@ -222,7 +222,8 @@ class DenoisingRun:
             progress.finish_image(f"{job.source}: failed, {self.failures[-1][1]}")
             return not (isinstance(error, OSError) and error.errno in FATAL_ERRORS)
         self.n_written += 1
-        for note in notes:
+        # Planes of a stack may repeat a note.
+        for note in dict.fromkeys(notes):
             progress.write_note(_in_command_words(note.removeprefix(f"{job.source}: "), span))
         progress.finish_image(f"{job.source} -> {job.target}{noise}")
         return True

@@ -24,6 +24,7 @@ from sk_denoise.io._header import Header, Metadata, UnreadableError
 
 __all__ = [
     "MAX_PIXELS",
+    "check_file",
     "decode_image",
     "image_errors",
     "image_size",
@@ -263,7 +264,7 @@ def _check_option(name: str, value: str, choices: tuple[str, ...]) -> None:
 @contextmanager
 def open_image(path: str | os.PathLike[str]) -> Iterator[tuple[Format, BinaryIO]]:
     """Open an image file, and raise errors of its content with its name."""
-    _check_file(path)
+    check_file(path)
     with image_errors(path), Path(path).open("rb") as stream:
         yield format_by_content(stream), stream
 
@@ -288,7 +289,7 @@ def image_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
-def _check_file(path: str | os.PathLike[str]) -> None:
+def check_file(path: str | os.PathLike[str]) -> None:
     """Refuse a path that is not a regular file."""
     # This comes before opening, because to open a pipe waits for a writer.
     file = Path(path)

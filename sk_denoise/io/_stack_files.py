@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from sk_denoise._package import require_extra
 from sk_denoise.io import _tiff_stacks
 from sk_denoise.io._atomic import open_replacement, resolve_destination
+from sk_denoise.io._formats import format_by_content
 from sk_denoise.io._header import UnreadableError
-from sk_denoise.io._images import MAX_PIXELS, decode_image, image_errors, open_image
+from sk_denoise.io._images import MAX_PIXELS, check_file, decode_image, image_errors, open_image
 from sk_denoise.io._planes import PlaneSeries
 
 __all__ = [
@@ -278,10 +279,12 @@ def open_stack(path: str | os.PathLike[str], *, series: int = 0, max_pixels: int
 
 @contextmanager
 def _open_series(path: str | os.PathLike[str], max_pixels: int) -> Iterator[list[PlaneSeries]]:
+    check_file(path)
     with ExitStack() as resources:
         # Errors of reading a plane get the name of the file from the stack, not from this block.
         with image_errors(path):
-            format_, stream = resources.enter_context(open_image(path))
+            stream = resources.enter_context(Path(path).open("rb"))
+            format_ = format_by_content(stream)
             if format_.open_series is not None:
                 all_series = resources.enter_context(format_.open_series(Path(path), stream))
             else:

@@ -171,6 +171,10 @@ def _read_directory(offset: int, order: str, entries: list[tuple[Any, ...]], fil
         if tag in LAYOUT_TAGS:
             # Longer values stand elsewhere, at a position that differs from page to page.
             layout.add((tag, kind, n_values, value[:size] if size <= len(value) else b""))
+        # A file that lost its end may lack its description, which would change the meaning of its pages.
+        elif tag == DESCRIPTION and size > len(value):
+            if int.from_bytes(value, "little" if order == "<" else "big") + size > file_size:
+                raise UnreadableError(TRUNCATED)
         elif tag == SUBFILE_TYPE:
             (flags,) = struct.unpack_from(f"{order}I", value)
     return Directory(offset, frozenset(layout), not flags & (_tiff.PREVIEW | _tiff.MASK))
@@ -212,6 +216,11 @@ def _build_all_series(path: Path, tif: TiffFile, directories: list[Directory]) -
                 return [_build_series(s, tif, directories) for s in series]
             note = "its OME description does not fit its pages, which are taken as plain pages"
         notes = (note,)
+    elif first.is_imagej and tif.series[0].kind != "imagej":
+        n_images = int((tif.imagej_metadata or {}).get("images", 1))
+        if n_images > len(tif.pages):
+            raise UnreadableError(f"it has {len(tif.pages)} of {n_images} images of ImageJ: {TRUNCATED}")
+        notes = ("its description by ImageJ does not fit its pages, which are taken as plain pages",)
     elif tif.series[0].kind in DESCRIBED_KINDS:
         return [_build_series(s, tif, directories) for s in tif.series]
     return _group_pages(tif, directories, notes)
@@ -364,7 +373,7 @@ def _finish_series(
     leading: str, leading_shape: tuple[int, ...], template: TiffTemplate, missing: frozenset[int]
 ) -> PlaneSeries:
     keyframe = template.keyframe
-    _check_stack_format(keyframe)
+    _check_stack_format(keyframe, template.is_palette)
     sample_axis = _sample_axis(keyframe, leading)
     reader = _PlaneReader(template, int(np.prod(leading_shape, dtype=np.int64)))
     # The decoded type of a plane, for example 8 bits for 1 bit, follows from a tiny one.
@@ -388,7 +397,7 @@ def _finish_series(
     )
 
 
-def _check_stack_format(page: TiffPage) -> None:
+def _check_stack_format(page: TiffPage, is_palette: bool = False) -> None:
     photometric = int(page.photometric)
     if photometric not in _tiff.COLORS and photometric != _tiff.MIN_IS_BLACK:
         raise UnreadableError(_tiff.describe_colors(page))
@@ -402,8 +411,9 @@ def _check_stack_format(page: TiffPage) -> None:
         raise UnreadableError(
             f"its pages hold {page.imagedepth} planes each, which is not read; save it anew"
         )
-    is_wide = page.dtype.kind == "i" or page.dtype.itemsize > 2 or page.dtype.kind == "f"
-    if is_wide and photometric not in (_tiff.MIN_IS_BLACK, _tiff.RGB, _tiff.MIN_IS_WHITE):
+    is_wide = page.dtype.kind in "if" or page.dtype.itemsize > 1
+    plain = (_tiff.MIN_IS_BLACK, _tiff.RGB, _tiff.MIN_IS_WHITE, *((_tiff.PALETTE,) if is_palette else ()))
+    if is_wide and photometric not in plain:
         raise UnreadableError(_tiff.describe_colors(page))
     if page.dtype.kind in "if" and photometric == _tiff.MIN_IS_WHITE:
         raise UnreadableError("it has white at 0 in numbers with a sign; convert it so that black is 0")
@@ -446,17 +456,10 @@ class _PlaneReader:
             return plane
 
     def _decode(self, page: Any) -> NDArray[Any]:
-        file = page.parent.filehandle
-        is_closed = file.closed
-        if is_closed:
-            file.open()
-        try:
+        with _reopened(page.parent.filehandle):
             # Tables of JPEG differ from page to page, and a frame has those of the first page.
             full_page = page if page.keyframe is page else page.aspage()
             pixels: NDArray[Any] = full_page.asarray(maxworkers=1)
-        finally:
-            if is_closed:
-                file.close()
         if pixels.ndim == 3 and full_page.planarconfig == 2:
             pixels = np.moveaxis(pixels, 0, -1)
         return pixels
@@ -554,13 +557,14 @@ def _page_options(template: TiffTemplate, number: int, series: PlaneSeries) -> d
     if page is None:
         page = template.keyframe
     if page.keyframe is not page:
-        page = template.keyframe if page.parent.filehandle.closed else page.aspage()
+        with _reopened(page.parent.filehandle):
+            page = page.aspage()
     tags = page.tags
     options = _pixel_options(template, series)
     text = tags.get(DESCRIPTION)
     is_first = number == 0
     if text is not None and not (template.kind == "shaped" and not is_first):
-        raw = _raw_value(template, text).rstrip(b"\0")
+        raw = _raw_value(text).rstrip(b"\0")
         # A description of a set or a damaged one would be taken for that of this file.
         if not (template.kind == "pages" and OME_START.match(raw[:100].decode("latin-1"))):
             options["description"] = raw
@@ -607,17 +611,30 @@ def _metadata_options(template: TiffTemplate, page: TiffPage, is_first: bool) ->
     for code in kept:
         tag = tags.get(code)
         if tag is not None:
-            extra.append((code, int(tag.dtype), int(tag.count), _raw_value(template, tag), True))
+            extra.append((code, int(tag.dtype), int(tag.count), _raw_value(tag), True))
     options["extratags"] = extra
     return options
 
 
-def _raw_value(template: TiffTemplate, tag: Any) -> bytes:
+def _raw_value(tag: Any) -> bytes:
     """Return the bytes of a value as they are in the file."""
-    file = tag.parent.filehandle
-    file.seek(tag.valueoffset)
-    data: bytes = file.read(int(tag.count) * SIZES.get(int(tag.dtype), 1))
-    return data
+    with _reopened(tag.parent.filehandle) as file:
+        file.seek(tag.valueoffset)
+        data: bytes = file.read(int(tag.count) * SIZES.get(int(tag.dtype), 1))
+        return data
+
+
+@contextmanager
+def _reopened(file: Any) -> Iterator[Any]:
+    """Open a file of a set, which tifffile closes, for a moment."""
+    is_closed = file.closed
+    if is_closed:
+        file.open()
+    try:
+        yield file
+    finally:
+        if is_closed:
+            file.close()
 
 
 def _write_imagej(writer: Any, series: PlaneSeries, planes: Iterable[NDArray[Any]]) -> None:

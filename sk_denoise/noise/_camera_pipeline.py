@@ -166,30 +166,9 @@ def add_camera_noise(image: Tensor, generator: torch.Generator, camera: CameraSe
     Tensor of shape (3, height, width)
         Noisy image, not clipped.
     """
-    height, width = image.shape[1:]
-    large = image[None]
-    if camera.scale < 1:
-        size = [max(MIN_SIDE, 2 * round(side / camera.scale / 2)) for side in (height, width)]
-        large = interpolate(large, size, mode="bilinear", align_corners=False)
-    else:
-        below, right = (max(side % 2, MIN_SIDE - side) for side in (height, width))
-        large = pad(large, (0, right, 0, below), mode="replicate")
-    light = _to_light(large.clamp(0, 1), camera)
-    mosaic = _mosaic(light, camera.phase)
-    deviation = (camera.shot * mosaic + camera.read).sqrt()
-    noise = torch.randn(mosaic.shape, generator=generator, device=image.device, dtype=image.dtype)
-    # A sensor is full at white; below black it keeps its noise.
-    noisy = (mosaic + deviation * noise).clamp(max=1)
-    # In two calls, because the last bits in a batch depend on the place there.
-    difference = _develop(noisy, camera) - _develop(mosaic, camera)
-    # The rest of the pipeline is linear, so that the noise alone passes it.
-    difference = _sharpen_and_smooth(difference, camera)
-    if camera.scale < 1:
-        difference = interpolate(
-            difference, (height, width), mode="bilinear", align_corners=False, antialias=True
-        )
-    result: Tensor = image + difference[0, :, :height, :width]
-    return result
+    # A training in low precision would round the sensor's values to 8 bits.
+    with torch.autocast(image.device.type, enabled=False):
+        return image + _noise_of_camera(image, generator, camera)
 
 
 def compress_as_jpeg(image: Tensor, quality: int, *, half_chroma: bool = True) -> Tensor:
@@ -215,6 +194,33 @@ def compress_as_jpeg(image: Tensor, quality: int, *, half_chroma: bool = True) -
     opened.save(stream, "JPEG", quality=quality, subsampling=2 if half_chroma else 0)
     decoded = np.array(Image.open(stream)).reshape(pixels.shape)
     return torch.from_numpy(decoded).movedim(2, 0).to(image.device, image.dtype).div_(255)
+
+
+def _noise_of_camera(image: Tensor, generator: torch.Generator, camera: CameraSettings) -> Tensor:
+    """Return the difference of the pipeline with noise and without it."""
+    height, width = image.shape[1:]
+    large = image[None]
+    if camera.scale < 1:
+        size = [max(MIN_SIDE, 2 * round(side / camera.scale / 2)) for side in (height, width)]
+        large = interpolate(large, size, mode="bilinear", align_corners=False)
+    else:
+        below, right = (max(side % 2, MIN_SIDE - side) for side in (height, width))
+        large = pad(large, (0, right, 0, below), mode="replicate")
+    light = _to_light(large.clamp(0, 1), camera)
+    mosaic = _mosaic(light, camera.phase)
+    deviation = (camera.shot * mosaic + camera.read).sqrt()
+    noise = torch.randn(mosaic.shape, generator=generator, device=image.device, dtype=image.dtype)
+    # A sensor is full at white; below black it keeps its noise.
+    noisy = (mosaic + deviation * noise).clamp(max=1)
+    # In two calls, because the last bits in a batch depend on the place there.
+    difference = _develop(noisy, camera) - _develop(mosaic, camera)
+    # The rest of the pipeline is linear, so that the noise alone passes it.
+    difference = _sharpen_and_smooth(difference, camera)
+    if camera.scale < 1:
+        difference = interpolate(
+            difference, (height, width), mode="bilinear", align_corners=False, antialias=True
+        )
+    return difference[0, :, :height, :width]
 
 
 def _to_light(image: Tensor, camera: CameraSettings) -> Tensor:

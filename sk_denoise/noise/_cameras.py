@@ -61,6 +61,7 @@ class LimitedNoiser(StackNoiser, metaclass=ABCMeta):
         return clean
 
     def _learn(self, clean: torch.Tensor) -> None:
+        # The layout first, because the limits of a table are those of its columns.
         self._check_layout(clean)
         warn_of_other_limits(self, "limits", clean)
 
@@ -156,6 +157,7 @@ class JPEGNoiser(LimitedNoiser):
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
+        # Flat rows become images, because a file has blocks of pixels.
         noisy = compress_images(
             self._as_images(x),
             generator,
@@ -171,6 +173,7 @@ class JPEGNoiser(LimitedNoiser):
         check_strength(self, "quality", max_value=MAX_QUALITY, above_zero=True)
 
     def _learn(self, clean: torch.Tensor) -> None:
+        # In fit, before any work of a training.
         _require_pillow(self)
         super()._learn(clean)
 
@@ -299,6 +302,7 @@ class CameraNoiser(LimitedNoiser):
         if self.jpeg is not None:
             _require_pillow(self)
         super()._learn(clean)
+        # A camera has three kinds of pixels, so that other channels have no place on its sensor.
         shape = self._as_images(clean).shape
         if len(shape) == 4 and shape[3] not in (1, 3):
             raise ValueError(
@@ -308,6 +312,7 @@ class CameraNoiser(LimitedNoiser):
 
 
 def _require_pillow(noiser: ImageNoiser) -> None:
+    # The extra has further packages, which these noisers can do without.
     try:
         import PIL  # noqa: F401
     except ImportError:

@@ -8,7 +8,7 @@ the data, and draw a strength for each sample from a pair ``(low, high)``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -33,7 +33,7 @@ MAX_JPEG_SIDE = 65_500
 # Sides in pixels of the blocks that JPEG compresses at once, with chroma of full and of half resolution.
 JPEG_BLOCK, HALF_CHROMA_BLOCK = 8, 16
 # Parts of a recording below this share of its power count as silence, which is not amplified further.
-SILENCE = 1e-6
+SILENCE = 1e-4
 
 
 def add_grain(
@@ -62,7 +62,8 @@ def add_grain(
         sample.
     kernel : float or array of shape (height, width) or (width,), default=1.0
         Convolution kernel, up to a factor. A number is the standard deviation of a Gaussian one in pixels,
-        and 0 gives white noise. One axis is an array along the rows.
+        and 0 gives white noise. One axis is an array along the rows, or along the columns of images of
+        width 1, which are signals of several channels.
     color_correlation : float, default=0.0
         Correlation between the noise of two channels of a pixel, from 0 to 1.
     unit : float or Tensor that broadcasts against x, default=1.0
@@ -75,7 +76,7 @@ def add_grain(
     Tensor of the shape and type of x
     """
     shape = _planes_of(x).shape
-    weights = _unit_kernel(kernel, is_row=shape[2] == 1).to(x.device)
+    weights = _unit_kernel(kernel, tuple(shape[2:])).to(x.device)
     noise = _mix_colors(
         lambda channels: _filtered_noise((shape[0], channels, *shape[2:]), weights, generator, x.device),
         shape[1],
@@ -142,7 +143,7 @@ def add_recording(
     *,
     records: Sequence[NDArray[Any]],
     snr: Strength | None,
-    means: NDArray[np.float64] | None = None,
+    centers: NDArray[np.float64] | None = None,
     powers: NDArray[np.float64] | None = None,
     signal_power: float | None = None,
     clip: tuple[float, float] | None = None,
@@ -158,13 +159,13 @@ def add_recording(
     generator : torch.Generator
         Source of randomness, on the device of ``x``.
     records : sequence of ndarray
-        Recorded noise: ``(length,)`` for rows, ``(height, width)`` or ``(height, width, channels)`` for
+        Recorded noise: ``(length,)`` for signals, ``(height, width)`` or ``(height, width, channels)`` for
         images. Each channel of an image gets its own place of a record without channels.
     snr : float, pair of float or None
         Signal-to-noise ratio in dB, 10 log10 of the variance of a sample over the mean square of its noise;
         a pair ``(low, high)`` draws one for each sample. None adds the records as they are.
-    means, powers : ndarray of shape (n_records,), optional
-        Mean and variance of each record; None computes them.
+    centers, powers : ndarray of shape (n_records,), optional
+        Median of each record, and mean square of the distance from it; None computes them.
     signal_power : float, optional
         Variance that ``snr`` refers to, in place of that of each sample.
     clip : pair of float, optional
@@ -193,10 +194,10 @@ def add_recording(
         _cut(records[choice], starts[number], noise[number])
     noise_tensor = torch.from_numpy(noise).to(x.device)
     if snr is not None:
-        if means is None or powers is None:
-            means, powers = measure_records(records)
+        if centers is None or powers is None:
+            centers, powers = measure_records(records)
         columns = (n, 1, 1, 1)
-        noise_tensor -= torch.from_numpy(means[choices].astype(np.float32)).to(x.device).reshape(columns)
+        noise_tensor -= torch.from_numpy(centers[choices].astype(np.float32)).to(x.device).reshape(columns)
         floor = torch.from_numpy(SILENCE * powers[choices]).to(x.device).reshape(columns)
         entries = planes.double()
         power = torch.maximum(noise_tensor.double().square().mean((1, 2, 3), keepdim=True), floor)
@@ -315,13 +316,19 @@ def simulate_camera(
 
 
 def measure_records(records: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and variance of each record."""
-    means = np.array([record.mean(dtype=np.float64) for record in records])
-    # A constant record has a variance above 0 by rounding.
+    """Return the median of each record, and the mean square of the distance from it."""
+    # The median, because the silence of a record with bursts must stay at 0.
+    centers = np.array([np.median(record) for record in records], dtype=np.float64)
     powers = np.array(
-        [0.0 if record.min() == record.max() else record.var(dtype=np.float64) for record in records]
+        [
+            record.var(dtype=np.float64) + (record.mean(dtype=np.float64) - center) ** 2
+            # A constant record has a variance above 0 by rounding.
+            if record.min() < record.max()
+            else 0.0
+            for record, center in zip(records, centers, strict=True)
+        ]
     )
-    return means, powers
+    return centers, powers
 
 
 def find_other_layout(shape: tuple[int, ...], records: Sequence[tuple[int, ...]]) -> str:
@@ -334,8 +341,8 @@ def find_other_layout(shape: tuple[int, ...], records: Sequence[tuple[int, ...]]
     records : sequence of tuple of int
         Shapes of the records.
     """
-    # An image of height 1 is a signal, because networks for images see signals so.
-    is_signal = len(shape) == 2 or shape[1] == 1
+    # Networks for images see signals as images of height 1; signals of several channels have a width of 1.
+    is_signal = len(shape) == 2 or 1 in shape[1:3]
     for number, record in enumerate(records):
         if len(record) == 1 and not is_signal:
             return (
@@ -357,12 +364,22 @@ def find_other_layout(shape: tuple[int, ...], records: Sequence[tuple[int, ...]]
     return ""
 
 
+def record_sides(record: tuple[int, ...], sides: tuple[int, ...]) -> tuple[int, int]:
+    """Return height and width of a record, for samples of these sides."""
+    if len(record) > 1:
+        return record[0], record[1]
+    return (record[0], 1) if is_upright(sides) else (1, record[0])
+
+
+def is_upright(sides: tuple[int, ...]) -> bool:
+    """Return whether samples are signals along their height."""
+    return len(sides) == 2 and sides[1] == 1 and sides[0] > 1
+
+
 def _cut(record: NDArray[Any], starts: NDArray[np.float32], noise: NDArray[np.float32]) -> None:
     """Write a part of a record into the planes of one sample."""
-    layers = np.atleast_2d(record)
-    if layers.ndim == 2:
-        layers = layers[..., None]
-    height, width = layers.shape[:2]
+    height, width = record_sides(record.shape, noise.shape[1:])
+    layers = record.reshape(height, width, -1)
     for channel, plane in enumerate(noise):
         row, column = starts[0 if layers.shape[2] > 1 else channel]
         rows = int(row * height) + np.arange(plane.shape[0])
@@ -390,15 +407,14 @@ def _normal(shape: Sequence[int], x: Tensor, generator: torch.Generator) -> Tens
     return torch.randn(tuple(shape), generator=generator, device=x.device, dtype=torch.float32)
 
 
-def _mix_colors(draw: Any, channels: int, correlation: float) -> Tensor:
+def _mix_colors(draw: Callable[[int], Tensor], channels: int, correlation: float) -> Tensor:
     """Return noise of unit variance with a correlation between channels.
 
     ``draw`` is a function from a number of channels to noise of unit variance, independent between them.
     """
     if channels == 1 or correlation == 0:
-        own: Tensor = draw(channels)
-        return own
-    shared: Tensor = draw(1)
+        return draw(channels)
+    shared = draw(1)
     if correlation == 1:
         return shared.expand(-1, channels, -1, -1)
     return math.sqrt(correlation) * shared + math.sqrt(1 - correlation) * draw(channels)
@@ -418,18 +434,19 @@ def _add_scaled(
     return noisy if clip is None else noisy.clamp_(*clip)
 
 
-def _unit_kernel(kernel: float | NDArray[Any] | Tensor, *, is_row: bool) -> Tensor:
-    """Return a kernel of shape (height, width) with squares that sum to 1."""
+def _unit_kernel(kernel: float | NDArray[Any] | Tensor, sides: tuple[int, ...]) -> Tensor:
+    """Return a kernel for samples of these sides, with squares that sum to 1."""
     if np.ndim(kernel) == 0:
         width = float(kernel)
         radius = math.ceil(KERNEL_DEVIATIONS * width)
         place = torch.arange(-radius, radius + 1, dtype=torch.float64)
         line = torch.exp(-0.5 * (place / width) ** 2) if width > 0 else torch.ones(1, dtype=torch.float64)
-        # Across a single row every filter gives the same distribution.
-        weights = line[None] if is_row else line[:, None] * line
+        # Across a single row or column every filter gives the same distribution.
+        weights = line[None] if sides[0] == 1 else line[:, None] if sides[1] == 1 else line[:, None] * line
     else:
         weights = torch.as_tensor(np.array(kernel), dtype=torch.float64)
-        weights = weights[None] if weights.ndim == 1 else weights
+        if weights.ndim == 1:
+            weights = weights[:, None] if is_upright(sides) else weights[None]
     # The largest weight first, so that squares stay finite.
     weights = weights / weights.abs().max()
     return (weights / weights.square().sum().sqrt()).float()

@@ -30,6 +30,7 @@ from sk_denoise.noise._device_corruptions import (
     add_stripes,
     find_other_layout,
     measure_records,
+    record_sides,
 )
 
 __all__ = ["GrainNoiser", "RecordedNoiser", "StripeNoiser"]
@@ -54,7 +55,7 @@ class GrainNoiser(AdditiveNoiser, ImageNoiser):
     kernel : float or array of shape (height, width) or (width,), default=1.0
         Convolution kernel, up to a factor; its own correlation becomes that of the noise. A number is the
         standard deviation of a Gaussian kernel in pixels, at most 100; 0 gives white noise. An array of one
-        axis is a kernel along the rows.
+        axis is a kernel along the rows, or along signals of shape ``(length, 1, channels)``.
     color_correlation : float, default=0.0
         Correlation between the noise of two channels of a pixel, from 0 (independent) to 1 (equal).
     scale : {"absolute", "std"}, default="absolute"
@@ -127,6 +128,7 @@ class GrainNoiser(AdditiveNoiser, ImageNoiser):
         self.random_state = random_state
 
     def _add_noise(self, x: torch.Tensor, generator: torch.Generator, unit: torch.Tensor) -> torch.Tensor:
+        # Flat rows become images, so that neighbours below each other are related too.
         noisy = add_grain(
             self._as_images(x),
             generator,
@@ -141,14 +143,17 @@ class GrainNoiser(AdditiveNoiser, ImageNoiser):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         _check_share(self, "color_correlation")
-        if isinstance(self.kernel, Real):
-            if isinstance(self.kernel, bool) or not 0 <= self.kernel <= MAX_KERNEL_WIDTH:
+        given: Any = self.kernel
+        # To Python a bool is a number, but nobody means it as a width.
+        is_bool = isinstance(self.kernel, bool)
+        if isinstance(given, Real):
+            if is_bool or not 0 <= float(given) <= MAX_KERNEL_WIDTH:
                 raise ValueError(
                     f"kernel must be a width from 0 to {MAX_KERNEL_WIDTH} pixels or an array of weights, got "
-                    f"{self.kernel!r}."
+                    f"{given!r}."
                 )
             return
-        kernel = _as_numbers(self.kernel, "kernel")
+        kernel = _as_numbers(given, "kernel")
         if kernel.ndim not in (1, 2) or not kernel.size > 0 or max(kernel.shape) > MAX_KERNEL_SIDE:
             raise ValueError(
                 f"kernel must be a number or an array of shape (height, width) or (width,), with sides up to "
@@ -158,6 +163,7 @@ class GrainNoiser(AdditiveNoiser, ImageNoiser):
             raise ValueError("kernel must have a weight other than 0.")
 
     def _learn(self, clean: torch.Tensor) -> None:
+        # Estimators fit noise to single pixels, so that the sides of images say nothing here.
         self._check_layout(clean)
         is_row = clean.ndim == 2 and self.image_shape is None
         if is_row and np.ndim(self.kernel) == 2 and np.shape(self.kernel)[0] > 1:
@@ -290,13 +296,14 @@ class RecordedNoiser(ImageNoiser):
     Parameters
     ----------
     bank : array of shape (n_records, ...) or list of arrays
-        Recorded noise: records ``(length,)`` for rows, which are signals; ``(height, width)`` or
-        ``(height, width, channels)`` for images. An array of one axis is a single record. Records in a list
-        may differ in size. Each channel of an image gets its own part of a record without channels.
+        Recorded noise: records ``(length,)`` for signals, in rows or of shape ``(length, 1, channels)``;
+        ``(height, width)`` or ``(height, width, channels)`` for images. An array of one axis is a single
+        record. Records in a list may differ in size. Each channel gets its own part of a record without
+        channels.
     snr : float, pair of float or None, default=(0.0, 20.0)
         Signal-to-noise ratio in dB: 10 log10 of the variance of the signal over the mean square of the
-        noise; may be negative. A pair ``(low, high)`` draws one uniformly for each sample. The mean of a
-        record does not count, and is left out. None adds the records as they are, in the unit of the data.
+        noise; may be negative. A pair ``(low, high)`` draws one uniformly for each sample. The median of a
+        record does not count, and is taken off. None adds the records as they are, in the unit of the data.
     power : {"sample", "data"}, default="sample"
         Signal that ``snr`` refers to: each sample, so that a constant one gets no noise; or the training
         data as a whole. Take "data" for :class:`~sk_denoise.ImageDenoiser`, since patches without structure
@@ -313,8 +320,8 @@ class RecordedNoiser(ImageNoiser):
 
     Attributes
     ----------
-    means_, powers_ : ndarray of shape (n_records,)
-        Mean and variance of each record.
+    centers_, powers_ : ndarray of shape (n_records,)
+        Median of each record, and mean square of the distance from it.
     signal_power_ : float
         Variance of the training data.
     n_features_in_ : int
@@ -341,7 +348,7 @@ class RecordedNoiser(ImageNoiser):
     Notes
     -----
     A record is periodic: a part that reaches beyond its end continues at its beginning. A part with less than
-    a millionth of the power of its record counts as silence, and is not amplified up to the ratio.
+    a ten-thousandth of the power of its record counts as silence, and is not amplified up to the ratio.
 
     References
     ----------
@@ -367,7 +374,7 @@ class RecordedNoiser(ImageNoiser):
         "clip": [tuple, list, None],
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
-        "means_": Rule(
+        "centers_": Rule(
             lambda v, noiser: is_numeric_array(v, (len(_as_records(noiser.bank)),)),
             "a number for each record",
         ),
@@ -377,7 +384,7 @@ class RecordedNoiser(ImageNoiser):
         ),
         "signal_power_": NONNEGATIVE_NUMBER,
     }
-    means_: NDArray[np.float64]
+    centers_: NDArray[np.float64]
     powers_: NDArray[np.float64]
     signal_power_: float
 
@@ -402,12 +409,13 @@ class RecordedNoiser(ImageNoiser):
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
+        # Records stay in the type of the bank: the parts that are drawn are converted.
         noisy = add_recording(
             self._as_images(x),
             generator,
             records=_as_records(self.bank),
             snr=None if self.snr is None else as_strength(self.snr),
-            means=self.means_,
+            centers=self.centers_,
             powers=self.powers_,
             signal_power=None if self.power == "sample" else self.signal_power_,
             clip=self.clip,
@@ -429,11 +437,13 @@ class RecordedNoiser(ImageNoiser):
                     "bank must hold records of shape (length,), (height, width) or (height, width, "
                     f"channels), got shape {record.shape} for record {number}."
                 )
+            # Without a ratio, a record of zeros stands for a silent device.
             if self.snr is not None and record.min() == record.max():
                 raise ValueError(
                     f"Record {number} of the bank is constant, so that no scale gives it the ratio "
                     f"snr={self.snr!r}. Leave it out, or pass snr=None."
                 )
+        # Records in a list have their own axes; in an array, one image would pass for many narrow ones.
         if isinstance(self.bank, np.ndarray):
             refuse_single_image(self.bank.shape, name="bank", may_declare=False)
         for record in records:
@@ -447,17 +457,20 @@ class RecordedNoiser(ImageNoiser):
         problem = find_other_layout(tuple(images.shape), shapes)
         if problem:
             raise ValueError(problem)
-        sides = tuple(images.shape[1:3])
-        small = [shape for shape in shapes if _is_smaller(shape, sides)]
+        # A row is an image of height 1.
+        sides = (1, images.shape[1]) if images.ndim == 2 else tuple(images.shape[1:3])
+        small = [shape for shape in shapes if any(np.less(record_sides(shape, sides), sides))]
         if small:
             warn_user(
                 f"Records of the bank, the first of shape {small[0]}, are smaller than the samples, of "
                 f"shape {tuple(images.shape[1:])}: they repeat within a sample, and a network "
                 "learns to predict that. Use longer records."
             )
-        self.means_, self.powers_ = measure_records(records)
+        self.centers_, self.powers_ = measure_records(records)
+        # One power for all entries, because patches and signals have no features of their own.
         moments = compute_moments(iterate_chunks(clean.reshape(-1, 1)))
         self.signal_power_ = 0.0 if bool(moments.is_constant.all()) else float(moments.std.square().max())
+        # A ratio has no unit.
         if self.snr is None:
             self._warn_of_unit(clean)
 
@@ -500,13 +513,6 @@ def _check_decibels(snr: Any) -> None:
         )
     if ends[0] > ends[1]:
         raise ValueError(f"snr=(low, high) needs low <= high, got {snr!r}.")
-
-
-def _is_smaller(record: tuple[int, ...], sides: tuple[int, ...]) -> bool:
-    """Return whether a record has a side shorter than the sample."""
-    # A record of one axis is as high as a row.
-    axes = (1, *record) if len(record) == 1 else record[:2]
-    return any(have < need for have, need in zip(axes, (1, *sides)[-2:], strict=True))
 
 
 def _as_records(bank: Any) -> list[NDArray[Any]]:

@@ -1,6 +1,7 @@
-"""Preprocessing of images: units of pixels, and augmentation.
+"""Preprocessing of images: units of pixels, noise of counts, and augmentation.
 
-``PixelScaler`` and ``Centerer`` are steps of a Pipeline with an exact inverse for integers. ``Augmenter`` is
+``PixelScaler`` and ``Centerer`` are steps of a Pipeline with an exact inverse for integers.
+``VarianceStabilizer`` makes the noise of counts white, with an unbiased inverse. ``Augmenter`` is
 the spec of random movements of training images; the functions apply such movements.
 """
 
@@ -14,12 +15,14 @@ from sk_denoise.preprocessing._augmentation import (
     zoom_and_rotate,
 )
 from sk_denoise.preprocessing._pixels import Centerer, PixelScaler
+from sk_denoise.preprocessing._stabilizer import VarianceStabilizer
 
 __all__ = [
     "Augmentation",
     "Augmenter",
     "Centerer",
     "PixelScaler",
+    "VarianceStabilizer",
     "flip",
     "quarter_turn",
     "shift",

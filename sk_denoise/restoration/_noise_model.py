@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -37,6 +37,7 @@ __all__ = [
     "NoiseModel",
     "estimate_kind",
     "estimate_noise",
+    "estimate_planes",
     "measure_noiser",
 ]
 
@@ -54,6 +55,11 @@ CORRELATED_LEVEL = 1.6
 EXPLAINED = 0.85
 # Noise level below which noise is not visible, as a share of the range.
 FAINT = 0.5 / 255
+# Noise level as a share of the distance from the darkest to the brightest pixel that noise on an image does
+# not reach, but patterns of two values do. The numbers of pure noise spread over seven deviations.
+IMPLAUSIBLE = 0.4
+# Shares of black and white pixels between which an image may hold strong noise that is clipped.
+CLIPPED_SHARE = (0.1, 0.95)
 # Level at two pixels from which a warning is due, as a share of the range. Fine texture of clean photos
 # reaches it rarely.
 VISIBLE = 6.0 / 255
@@ -97,8 +103,9 @@ class NoiseModel:
         Agreement of independent estimates, from 0 to 1.
     intensity_range : IntensityRange
         Black and white of the images.
-    points : tuple of array
-        Means and variances of parts of the images, for counts.
+    points : ndarray of shape (n_points, 3) or None
+        Mean, noise variance and weight of flat parts of the images, from dark to bright; None if the noise is
+        correlated. :class:`~sk_denoise.plots.NoiseModelDisplay` draws them.
 
     Examples
     --------
@@ -118,7 +125,7 @@ class NoiseModel:
     correlation_length: float = 0.0
     trust: float = 1.0
     intensity_range: IntensityRange = UNIT
-    points: tuple[Any, ...] = ()
+    points: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -161,7 +168,7 @@ class NoiseModel:
             offset=factor * self.offset,
             levels=tuple(factor * level for level in self.levels),
             intensity_range=IntensityRange(factor * black, factor * white),
-            points=tuple(points * (factor, factor**2, 1) for points in self.points),
+            points=None if self.points is None else self.points * (factor, factor**2, 1),
         )
 
     def __str__(self) -> str:
@@ -237,6 +244,7 @@ def estimate_noise(
     Notes
     -----
     A clean image with fine texture everywhere can look like one with correlated noise; ``trust`` is low then.
+    It is 0 for patterns such as a chessboard of single pixels, which are left as they are.
     Noise that is smooth over more than about eight pixels is taken for a part of the image.
 
     References
@@ -316,22 +324,34 @@ def _read(
     if not items:
         raise ValueError("The list of images is empty: nothing to estimate the noise from.")
     chosen = sorted({round(place) for place in np.linspace(0, len(items) - 1, MAX_IMAGES)})
-    arrays, masks = [], []
-    for number in chosen:
-        array = check_image(items[number])
-        visible = visible_pixels(array, check_mask(mask, array.shape[:2]))
-        filled = fill_hidden(array, visible)
-        if outliers == "replace":
-            filled, _ = replace_outliers(filled)
-        arrays.append(subtract_stripes(filled))
-        masks.append(visible)
-    if len({color_planes(array).shape[0] for array in arrays}) > 1:
-        raise ValueError("Images of one source have the same number of channels; these differ.")
-    return arrays, masks
+    pairs = [_prepare(items[number], mask, outliers) for number in chosen]
+    return [array for array, _ in pairs], [visible for _, visible in pairs]
+
+
+def estimate_planes(
+    planes: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_] | None], kind: str, outliers: str
+) -> NoiseModel:
+    """Estimate the noise of planes of one source with masks of their own."""
+    pairs = [_prepare(plane, mask, outliers) for plane, mask in zip(planes, masks, strict=True)]
+    return estimate_kind([array for array, _ in pairs], [visible for _, visible in pairs], kind, "noise")
+
+
+def _prepare(
+    image: ArrayLike, mask: ArrayLike | None, outliers: str
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return a checked image without hidden pixels and stripes, and the mask of visible ones."""
+    array = check_image(image)
+    visible = visible_pixels(array, check_mask(mask, array.shape[:2]))
+    filled = fill_hidden(array, visible)
+    if outliers == "replace":
+        filled, _ = replace_outliers(filled)
+    return subtract_stripes(filled), visible
 
 
 def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] | None]) -> NoiseModel:
     """Estimate the noise of checked images of one source."""
+    if len({color_planes(array).shape[0] for array in arrays}) > 1:
+        raise ValueError("Images of one source have the same number of channels; these differ.")
     span = max(float(array.max()) - float(array.min()) for array in arrays)
     if span and not 1 / FAR_FROM_ONE < span < FAR_FROM_ONE:
         # Squares of such numbers overflow.
@@ -354,6 +374,8 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     channel_sigmas = tuple(levels[:, 0].tolist()) if len(levels) > 1 else ()
     # Images of less than 6 pixels have one scale.
     trust = 1.0 if not np.isfinite(coarse) else min(fine, coarse) / max(fine, coarse, 1e-300)
+    if fine > IMPLAUSIBLE * span and not _is_clipped(middle):
+        return NoiseModel("none", fine, trust=0.0, **facts)
     if fine > 0 and (not np.isfinite(coarse) or coarse < CORRELATED * fine):
         return _white_or_counts(arrays, masks, fine, channel_sigmas, trust, facts)
     if max(fine, coarse) == 0:
@@ -361,7 +383,7 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     residual = _blind_residual(arrays, masks)
     sigma = math.sqrt(float(np.mean([np.square(part).mean() for part in residual])))
     residual_levels = _residual_levels(residual)
-    if max(sigma, fine) < FAINT * image_range.span:
+    if sigma < FAINT * image_range.span:
         return NoiseModel("none", sigma, trust=min(1.0, sigma / coarse), **facts)
     is_white = residual_levels[1] < CORRELATED_RESIDUAL * residual_levels[0] and fine > EXPLAINED * sigma
     if is_white and fine >= FAINT * image_range.span:
@@ -379,6 +401,12 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     )
 
 
+def _is_clipped(image: NDArray[Any]) -> bool:
+    """Return whether an image has both clipped pixels and others, as clipped noise does."""
+    share = float(np.mean((image == image.min()) | (image == image.max())))
+    return CLIPPED_SHARE[0] < share < CLIPPED_SHARE[1]
+
+
 def _white_or_counts(
     arrays: list[NDArray[Any]],
     masks: list[NDArray[np.bool_] | None],
@@ -390,7 +418,9 @@ def _white_or_counts(
     """Return a model of white noise, or of counts if its variance grows with the brightness."""
     fit = _fit_counts(arrays, masks)
     if not fit.is_significant:
-        return NoiseModel("white", sigma, channel_sigmas=channel_sigmas, trust=trust, **facts)
+        return NoiseModel(
+            "white", sigma, channel_sigmas=channel_sigmas, trust=trust, points=fit.points, **facts
+        )
     return _counts_model(fit, facts)
 
 
@@ -402,7 +432,7 @@ def _counts_model(fit: SignalDependence, facts: dict[str, Any]) -> NoiseModel:
         read_noise=fit.read_noise,
         offset=fit.offset,
         trust=fit.trust,
-        points=(fit.points,),
+        points=fit.points,
         **facts,
     )
 

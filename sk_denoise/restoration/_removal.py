@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import uniform_filter
 
 from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._noise_level import estimate_scale_levels
@@ -29,6 +30,13 @@ __all__ = ["blend", "remove_noise"]
 
 # Ratio of the levels of the channels from which they are denoised one by one.
 UNEQUAL = 1.5
+# Local residual, relative to the noise level, beyond which it is no longer noise: for white noise, and for
+# that of cameras, whose level is not the same everywhere. Windows of 7 x 7 pixels vary by a tenth.
+MAX_EXCESS, MAX_CAMERA_EXCESS = 1.4, 3.0
+# Standard deviation of the difference of two rounded numbers.
+ROUNDING = (1 / 6) ** 0.5
+# Side of the window in pixels, and number of rows at a time.
+GUARD_WINDOW, GUARD_ROWS = 7, 512
 # Change of an image relative to the level at two pixels below which a warning is due.
 LITTLE = 0.15
 
@@ -78,6 +86,12 @@ def remove_noise(
         return _remove_counts(array, noise_model, model, options)
     if noise_model.kind == "camera":
         return _remove_correlated(array, noise_model, model, options)
+    if noise_model.trust == 0 and noise_model.sigma > 0:
+        warn_user(
+            "The image varies from pixel to pixel by nearly its whole range, as patterns of two values do. "
+            "It is left as it is. Pass sigma if this is noise.",
+            NoiseMismatchWarning,
+        )
     _warn_if_noise_shows(array, array, visible)
     return array.copy()
 
@@ -109,7 +123,9 @@ def _remove_white(array: NDArray[Any], sigma: ArrayLike, model: str, options: Pa
     """Remove white noise of a level, of a map of levels, or of one level for each channel."""
     levels = np.asarray(sigma)
     if levels.ndim != 1:
-        return run_network(select_network(model, array), array, sigma, options)
+        denoised = run_network(select_network(model, array), array, sigma, options)
+        _limit_residual(array, denoised, MAX_EXCESS * levels)
+        return denoised
     n_channels = as_stack(array, select_network(model, array).n_channels).shape[3]
     if levels.shape != (n_channels,):
         raise ValueError(
@@ -117,10 +133,11 @@ def _remove_white(array: NDArray[Any], sigma: ArrayLike, model: str, options: Pa
         )
     denoised = array.copy()
     gray = select_network("gray", array)
-    planes = as_stack(denoised, 1)[0]
-    for channel in range(n_channels):
-        plane = planes[..., channel]
-        planes[..., channel] = run_network(gray, np.ascontiguousarray(plane), float(levels[channel]), options)
+    outputs = as_stack(denoised, gray.n_channels)[0]
+    for channel, level in enumerate(levels.tolist()):
+        plane = np.ascontiguousarray(outputs[..., channel])
+        outputs[..., channel] = run_network(gray, plane, level, options)
+        _limit_residual(plane, outputs[..., channel], MAX_EXCESS * np.asarray(level))
     return denoised
 
 
@@ -149,16 +166,52 @@ def _remove_correlated(
 ) -> NDArray[Any]:
     """Remove correlated noise by the blind network, or by the network of the user's choice."""
     if model == "auto":
-        return run_network(select_network("camera", array), array, None, options)
+        denoised = run_network(select_network("camera", array), array, None, options)
+        # Noise of the shadows is several times that of the mean.
+        _limit_residual(array, denoised, np.asarray(MAX_CAMERA_EXCESS * noise_model.sigma))
+        return denoised
     level = noise_model.levels[1] if len(noise_model.levels) > 1 else noise_model.sigma
     return _remove_white(array, CORRELATED_LEVEL * level, model, options)
+
+
+def _limit_residual(array: NDArray[Any], denoised: NDArray[Any], limit: NDArray[Any]) -> None:
+    """Limit the local residual, where more was removed than noise can be, in place.
+
+    Parameters
+    ----------
+    array, denoised : ndarray of shape (height, width) or (height, width, channels)
+        Image before and after; the second one is changed.
+    limit : ndarray of shape () or (height, width)
+        Largest local root mean square of the residual.
+    """
+    height = array.shape[0]
+    # Rounding adds to the residual of integers.
+    allowed = np.maximum(np.hypot(limit, ROUNDING if array.dtype.kind in "iu" else 0), 1e-300)
+    for top in range(0, height, GUARD_ROWS):
+        start, stop = max(0, top - GUARD_WINDOW), min(height, top + GUARD_ROWS + GUARD_WINDOW)
+        rows, kept = slice(start, stop), slice(top - start, top - start + min(GUARD_ROWS, height - top))
+        residual = np.subtract(array[rows], denoised[rows], dtype=np.float64)
+        limits = allowed if allowed.ndim == 0 else allowed[rows]
+        # Relative to the limit, squares do not overflow.
+        power = np.square(
+            residual / (limits if residual.ndim == 2 or limits.ndim == 0 else limits[..., None])
+        )
+        power = power if power.ndim == 2 else power.mean(axis=2)
+        excess = uniform_filter(power, GUARD_WINDOW, mode="reflect")[kept]
+        if not (excess > 1).any():
+            continue
+        share = 1 / np.sqrt(np.maximum(excess, 1))
+        share = share if residual.ndim == 2 else share[..., None]
+        guarded = array[top : top + GUARD_ROWS] - share * residual[kept]
+        denoised[top : top + GUARD_ROWS] = UNIT.from_unit(guarded, array.dtype)
 
 
 def _warn_if_noise_shows(
     array: NDArray[Any], denoised: NDArray[Any], visible: NDArray[np.bool_] | None
 ) -> None:
     """Warn if next to nothing is removed although flat parts of the image vary."""
-    coarse = float(np.nanmean(estimate_scale_levels(color_planes(array), visible, scales=(2,))))
+    # The level of an image of less than 6 pixels is unknown.
+    coarse = float(np.mean(estimate_scale_levels(color_planes(array), visible, scales=(2,))))
     changes = color_planes(array).astype(np.float64) - color_planes(denoised)
     if not coarse > VISIBLE * IntensityRange.of(array).span:
         return

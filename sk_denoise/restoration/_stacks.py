@@ -12,13 +12,16 @@ from tqdm import tqdm
 from sk_denoise._noise_level import estimate_noise_level
 from sk_denoise._validation import refuse_masked
 from sk_denoise.restoration._images import color_planes, fill_hidden, visible_pixels
-from sk_denoise.restoration._noise_model import NoiseModel, estimate_noise
+from sk_denoise.restoration._noise_model import NoiseModel, estimate_planes
 from sk_denoise.restoration._pretrained import MODELS
 
 __all__ = ["StackDenoiser", "denoise_array", "estimate_shared_noise", "is_blind", "sample_planes"]
 
 # Number of planes from which the noise of a channel is estimated.
 N_SAMPLED_PLANES = 8
+# Side in pixels of the part of a plane that the noise is estimated from, so that memory stays small for
+# planes of any size. Steps between the places, as shares of the free rows and columns: they fill them evenly.
+WINDOW_SIDE, WINDOW_STEPS = 640, (0.7549, 0.5698)
 # Largest number of samples of a colour: RGB and alpha.
 MAX_SAMPLES = 4
 
@@ -26,7 +29,9 @@ Image = NDArray[Any]
 Callback = Callable[[int, int], object]
 
 
-def estimate_shared_noise(planes: Sequence[Image], options: Mapping[str, Any]) -> dict[str, Any]:
+def estimate_shared_noise(
+    planes: Sequence[Image], options: Mapping[str, Any], masks: Sequence[Image | None]
+) -> dict[str, Any]:
     """Return arguments of denoise_image with the noise that all planes of one source have.
 
     Parameters
@@ -35,18 +40,37 @@ def estimate_shared_noise(planes: Sequence[Image], options: Mapping[str, Any]) -
         Some planes of the stack.
     options : mapping
         Arguments of denoise_image for all planes.
+    masks : sequence of ndarray of bool or None
+        Valid pixels of each plane.
     """
     # A closed shutter or a blank page has no noise, and says nothing about the others.
-    varied = [
-        plane for plane in planes if np.fmin.reduce(plane, axis=None) < np.fmax.reduce(plane, axis=None)
+    pairs = [
+        (plane, mask)
+        for plane, mask in zip(planes, masks, strict=True)
+        if _largest_number(plane if mask is None else plane[mask]) > 0
     ]
+    varied = [plane for plane, _ in pairs]
     if not isinstance(options.get("model", "auto"), str):
-        levels = [estimate_noise_level(color_planes(fill_hidden(p, visible_pixels(p)))) for p in varied]
+        levels = [
+            estimate_noise_level(color_planes(fill_hidden(plane, visible_pixels(plane, mask))))
+            for plane, mask in pairs
+        ]
         return {"sigma": float(np.median(levels)) if levels else 0.0}
     if not varied:
         return {"noise": NoiseModel("none", 0.0)}
     kind, outliers = options.get("noise", "auto"), options.get("outliers", "keep")
-    return {"noise": estimate_noise(varied, kind=kind, outliers=outliers)}
+    return {"noise": estimate_planes(varied, [mask for _, mask in pairs], kind, outliers)}
+
+
+def _window(plane: Image, number: int) -> Image:
+    """Return a part of a large plane, from another place for each number."""
+    windows = []
+    for axis, step in enumerate(WINDOW_STEPS):
+        length = min(plane.shape[axis], WINDOW_SIDE)
+        start = round((0.5 + number * step) % 1 * (plane.shape[axis] - length))
+        windows.append(slice(start, start + length))
+    # A copy, so that the rest of the plane is not kept in memory.
+    return plane[windows[0], windows[1]].copy()
 
 
 def sample_planes(n_planes: int, missing: Collection[int] = ()) -> list[int]:
@@ -90,6 +114,7 @@ class StackDenoiser:
         # Channels of data are an axis before the plane, or the last axis of it.
         self.n_inner = shape[-1] if n_plane_axes == 3 and axes[-1] != "S" else 0
         self.n_outer = self.leading_shape[self.leading_axes.index("C")] if "C" in self.leading_axes else 1
+        self.max_number = 0.0
         takes_no_level = sigma is None and is_blind(options.get("model", "auto"))
         self.levels: list[dict[str, Any]] | None = (
             [{}] * self.n_channels if takes_no_level else self._resolve(sigma)
@@ -111,15 +136,13 @@ class StackDenoiser:
             if len(array) != self.n_channels:
                 raise ValueError(
                     f"sigma must be a number, a map of shape {self.size} or {self.n_channels} numbers, one "
-                    "for "
-                    f"each channel, got {len(array)} numbers."
+                    f"for each channel, got {len(array)} numbers."
                 )
             return [{"sigma": level} for level in array]
         if array.ndim > 2 or (array.ndim == 2 and array.shape != self.size):
             raise ValueError(
                 f"sigma must be a number, a map of shape {self.size}, one for all planes, or a number for "
-                "each "
-                f"channel C, got the shape {array.shape}."
+                f"each channel C, got the shape {array.shape}."
             )
         return [{"sigma": sigma}] * self.n_channels
 
@@ -129,7 +152,10 @@ class StackDenoiser:
         return int(np.unravel_index(index, self.leading_shape)[self.leading_axes.index("C")])
 
     def estimate_levels(
-        self, read: Callable[[int], Image], missing: Collection[int] = ()
+        self,
+        read: Callable[[int], Image],
+        missing: Collection[int] = (),
+        read_mask: Callable[[int], Image] | None = None,
     ) -> list[dict[str, Any]]:
         """Return arguments with the noise of each channel, estimated from some planes.
 
@@ -139,32 +165,62 @@ class StackDenoiser:
             Function from the index of a plane to the plane.
         missing : collection of int
             Indexes of planes without measured pixels.
+        read_mask : callable, optional
+            Function from the index of a plane to its valid pixels.
         """
         levels = []
         for outer in range(self.n_outer):
             own = [index for index in range(self.n_planes) if self._outer_channel(index) == outer]
             own = [index for index in own if index not in missing]
-            planes = [read(own[i]) for i in sample_planes(len(own))]
+            sampled = [own[i] for i in sample_planes(len(own))]
+            planes = [_window(read(index), number) for number, index in enumerate(sampled)]
+            masks: list[Image | None] = [None] * len(planes)
+            if read_mask is not None:
+                masks = [
+                    _window(np.asarray(read_mask(index), bool), number)
+                    for number, index in enumerate(sampled)
+                ]
             for inner in range(max(1, self.n_inner)):
                 channel = [plane[..., inner] if self.n_inner else plane for plane in planes]
-                levels.append(estimate_shared_noise(channel, self.options))
+                levels.append(estimate_shared_noise(channel, self.options, masks))
         return levels
+
+    def prepare(
+        self,
+        read: Callable[[int], Image],
+        missing: Collection[int] = (),
+        read_mask: Callable[[int], Image] | None = None,
+    ) -> None:
+        """Estimate what is not known yet from some planes, see :meth:`estimate_levels`."""
+        if self.levels is None:
+            self.levels = self.estimate_levels(read, missing, read_mask)
+        indexes = sample_planes(self.n_planes, missing)
+        self.max_number = max((_largest_number(read(index)) for index in indexes), default=0.0)
 
     def denoise_plane(self, plane: Image, index: int, callback: Callback | None = None) -> Image:
         """Denoise the plane with an index."""
-        assert self.levels is not None
         first = self._outer_channel(index) * max(1, self.n_inner)
-        options = {**self.options, "callback": callback}
-        if any("noise" in arguments for arguments in self.levels):
-            # The noise of each channel stands in place of the choice of the user.
-            options.pop("noise", None)
         if not self.n_inner:
-            return self.denoise(plane, **options, **self.levels[first])
+            return self._denoise_channel(plane, first, callback)
         channels = [
-            self.denoise(np.ascontiguousarray(plane[..., inner]), **options, **self.levels[first + inner])
+            self._denoise_channel(np.ascontiguousarray(plane[..., inner]), first + inner, callback)
             for inner in range(self.n_inner)
         ]
         return np.stack(channels, axis=-1)
+
+    def _denoise_channel(self, plane: Image, channel: int, callback: Callback | None) -> Image:
+        assert self.levels is not None
+        arguments = self.levels[channel]
+        largest = _largest_number(plane)
+        # A closed shutter, a blank page or a plane of NaN has nothing to remove.
+        if largest == 0:
+            return plane.copy()
+        # A dark plane has less noise than the others. A level beyond all planes is in another unit, and
+        # refused.
+        if "sigma" in arguments and largest < np.max(arguments["sigma"]) <= self.max_number:
+            arguments = {"sigma": np.minimum(arguments["sigma"], largest)}
+        # The noise of each channel stands in place of the choice of the user.
+        return self.denoise(plane, **{**self.options, **arguments, "callback": callback})
 
     def denoise_all(
         self,
@@ -192,8 +248,7 @@ class StackDenoiser:
             Number of planes of all series.
         """
         total = self.n_planes if total is None else total
-        if self.levels is None:
-            self.levels = self.estimate_levels(read, missing)
+        self.prepare(read, missing)
         for index in range(self.n_planes):
             done = first + index
             plane = read(index)
@@ -203,6 +258,17 @@ class StackDenoiser:
             if callback is not None and total > 1:
                 callback(done + 1, total)
             yield plane
+
+
+def _largest_number(plane: Image) -> float:
+    """Return the largest magnitude or difference of the numbers; 0 if they are equal."""
+    if plane.dtype.kind == "f":
+        plane = plane[np.isfinite(plane)]
+    if not plane.size:
+        return 0.0
+    low, high = float(plane.min()), float(plane.max())
+    # A constant plane has no noise.
+    return max(high - low, abs(low), abs(high)) if high > low else 0.0
 
 
 def is_blind(model: Any) -> bool:
@@ -281,8 +347,7 @@ def denoise_array(
                 outputs[np.unravel_index(index, denoiser.leading_shape)] = plane
                 bar.update()
             return restored
-        if denoiser.levels is None:
-            denoiser.levels = denoiser.estimate_levels(read)
+        denoiser.prepare(read, read_mask=masks)
         for index in range(denoiser.n_planes):
             denoiser.options = {**options, "mask": masks(index)}
             inner = _tile_callback(callback, index, denoiser.n_planes)
@@ -302,8 +367,7 @@ def check_letters(axes: object, shape: tuple[int, ...]) -> str:
     if len(letters) != len(shape) or not letters.isalpha():
         raise ValueError(
             'axes must have a letter for each axis, such as "ZYX" for (planes, height, width), got '
-            f"{axes!r} for "
-            f"the shape {shape}."
+            f"{axes!r} for the shape {shape}."
         )
     for letter, meaning in (("Y", "rows"), ("X", "columns")):
         if letters.count(letter) != 1:

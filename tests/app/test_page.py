@@ -99,7 +99,7 @@ def test_another_format_than_png_can_be_downloaded_as_both(at, noisy, as_file):
     [
         (b"no image", "it is no image that can be read"),
         (b"", "the file is empty"),
-        (b"GIF89a", "GIF file"),
+        (b"\0\0\0\x18ftypheic", "HEIC file"),
     ],
 )
 def test_a_file_without_an_image_is_refused(data, message, at):

@@ -52,7 +52,9 @@ def test_noise_keeps_type_and_alpha_and_grows_with_its_slider(noise, dtype, phot
     values = [psnr(image[None], x[None], data_range=white) for x in (weak, strong)]
     assert values[0] > values[1] + 3
     np.testing.assert_array_equal(add_noise(image, intensity, noise, much, 0, ignore_progress), strong)
-    assert (add_noise(image, intensity, noise, much, 1, ignore_progress) != strong).any()
+    # Compression has no randomness at a given quality.
+    if noise != "jpeg":
+        assert (add_noise(image, intensity, noise, much, 1, ignore_progress) != strong).any()
 
 
 def test_noise_differs_between_bands_and_reports_progress(monkeypatch):

@@ -317,7 +317,7 @@ def png_with_header(width, height):
     [
         (b"", "a.png: the file is empty"),
         (b"<html>", "a.png: it is no image that can be read"),
-        (b"GIF89a" + b"\0" * 50, "a.png: it is a GIF file, which is not read"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 50, "a.png: it is a HEIC file, which is not read"),
         (png_with_header(100_000, 100_000), "a.png has 100000 x 100000 pixels; .* up to 64 megapixels"),
     ],
 )

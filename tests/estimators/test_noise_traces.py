@@ -35,11 +35,13 @@ from sk_denoise import (
     DenseNetwork,
     FoldedUNetNetwork,
     GaussianNoiser,
+    GrainNoiser,
     ImageDenoiser,
     MaskingNoiser,
     MedianDenoiser,
     NoiserChoice,
     PoissonNoiser,
+    RecordedNoiser,
     SaltAndPepperNoiser,
     SpeckleNoiser,
     SwapNoiser,
@@ -81,6 +83,8 @@ NOISES = {
     "photons": PoissonNoiser(30),
     "speckle": SpeckleNoiser(0.2),
     "swap": SwapNoiser(0.1),
+    "grain": GrainNoiser(0.2, 1.5),
+    "recorded": RecordedNoiser(np.sin(np.arange(1000.0)), 5),
     "choice": NoiserChoice([GaussianNoiser(0.2), GaussianNoiser(0.0)]),
 }
 PHOTOS = np.stack([photo[:32, :40] for photo in load_images("gray").train[:6]])

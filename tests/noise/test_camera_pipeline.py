@@ -49,6 +49,14 @@ def test_noise_reaches_images_of_any_sides(sides):
         assert torch.equal(image, before)
 
 
+def test_a_training_in_low_precision_meets_the_same_noise():
+    for camera in cameras(4):
+        image = image_of(24, 32)
+        expected = add_camera_noise(image, generator(), camera)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(add_camera_noise(image, generator(), camera), expected)
+
+
 def test_values_beyond_black_and_white_stay_finite():
     image = torch.linspace(-1, 2, 3 * 16 * 16).reshape(3, 16, 16)
     for camera in cameras():

@@ -55,6 +55,7 @@ from sk_denoise import (
     RIDNetNetwork,
     SwapNoiser,
     UNetNetwork,
+    VarianceStabilizer,
     _registry,
     estimators,
 )
@@ -151,6 +152,8 @@ CASES: dict[str, Case] = {
     "NoiserChain": Case(NoiserChain([GaussianNoiser(scale="std"), RegionNoiser(SwapNoiser())]), ROWS),
     "PixelScaler": Case(PixelScaler(), COLORS),
     "Centerer": Case(Centerer(), COLORS),
+    "VarianceStabilizer": Case(VarianceStabilizer(gain=1.0, read_noise=2.0), ROWS),
+    "VarianceStabilizer, by channel": Case(VarianceStabilizer((1.0, 0.0, 0.5), 0.1, [0, 1, 2]), COLORS),
     "Pipeline": Case(
         make_pipeline(
             PixelScaler((0, 255)), GaussianNoiser(), DenoisingAutoencoder(DenseNetwork(()), 2, **FAST)

@@ -1,0 +1,355 @@
+"""Transformer of signal-dependent noise to noise of standard deviation 1."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from numbers import Real
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from sk_denoise._anscombe import generalised_anscombe, invert_generalised_anscombe
+from sk_denoise._compat import SampleTransformer, as_one_task, keeps_array_type
+from sk_denoise._schema import Rule, is_nonnegative_array, is_number, is_numeric_array
+from sk_denoise._signal_dependent import SignalDependence, fit_signal_dependence
+from sk_denoise._validation import (
+    Interval,
+    StrOptions,
+    check_lengths,
+    check_numbers,
+    check_parameters,
+    check_samples,
+)
+
+__all__ = ["VarianceStabilizer"]
+
+# Advice of errors and warnings.
+ADVICE = (
+    "Pass gain, and read_noise and offset if they are not 0, from a calibration of the detector: for plain "
+    "counts VarianceStabilizer(gain=1)."
+)
+# Axes of a stack of images, without and with channels.
+IMAGE_AXES = (3, 4)
+
+
+def _are_parameters(value: Any, stabilizer: Any) -> bool:
+    """Return whether a value is a number, or numbers for the channels of images."""
+    shape = stabilizer._sample_shape_
+    if len(shape) == 3:
+        return is_numeric_array(value, shape[2:])
+    return is_number(value)
+
+
+def _are_nonnegative(value: Any, stabilizer: Any) -> bool:
+    is_array = len(stabilizer._sample_shape_) != 3 or is_nonnegative_array(value, np.shape(value))
+    return _are_parameters(value, stabilizer) and is_array and bool(np.min(value) >= 0)
+
+
+def _leave_noise(value: Any, stabilizer: Any) -> bool:
+    """Return whether no channel is without noise, for which the transform has no unit."""
+    return _are_nonnegative(value, stabilizer) and bool(np.all(np.add(stabilizer.gain_, value) > 0))
+
+
+class VarianceStabilizer(SampleTransformer):
+    """Transform counts and other signal-dependent noise to noise of deviation 1.
+
+    The noise of a detector has the variance ``gain * (mean - offset) + read_noise**2``. ``fit`` finds gain,
+    read noise and offset from noisy images or signals alone, ``transform`` is the generalised Anscombe
+    transform: any denoiser for white noise of standard deviation 1 may follow. ``inverse_transform`` turns
+    denoised values back into unbiased intensities.
+
+    Parameters
+    ----------
+    gain : float, array-like of shape (n_channels,) or None, default=None
+        Intensity of one count, for all channels of images or for each; 1 for plain counts, and 0 for noise of
+        one level. None fits it.
+    read_noise : float, array-like of shape (n_channels,) or None, default=None
+        Noise standard deviation without light. None fits it, or is 0 if nothing can be fitted and gain is
+        given.
+    offset : float, array-like of shape (n_channels,) or None, default=None
+        Intensity without light. None fits it, or is 0 if gain and read noise are given.
+    layout : {"auto", "images", "signals", "table"}, default="auto"
+        Meaning of the axes. "images" are stacks (n_samples, height, width[, channels]), "signals" are rows of
+        neighbouring values, such as spectra. Columns of a "table" have no neighbours, so nothing can be
+        fitted, and ``gain`` is needed. "auto" is "images" for stacks and "signals" for rows.
+
+    Attributes
+    ----------
+    gain_, read_noise_, offset_ : float or ndarray of shape (n_channels,)
+        Parameters of the noise; arrays for images with channels. ``gain_`` is 0 if the noise does not grow
+        with the intensity.
+    trust_ : float
+        From 0 to 1, the trust in the fit: the share of flat blocks, and the agreement of their variances with
+        a line. 1 if nothing was fitted.
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, if X has names.
+
+    Raises
+    ------
+    ValueError
+        If the noise cannot be fitted and ``gain`` is not given.
+
+    Warns
+    -----
+    UserWarning
+        If no part of the data is flat with independent noise. Then the noise of neighbours is correlated, as
+        in processed photos, or texture is everywhere.
+
+    See Also
+    --------
+    sk_denoise.restoration.denoise_image : Denoise images of counts in one call.
+
+    Notes
+    -----
+    The variance is read from blocks of neighbours without texture, see Foi et al. (2008) for the principle.
+    An offset raises the fitted line as read noise lowers it, so the line does not tell them apart. The offset
+    is 0 unless the line is below 0 there by more than twice its error; then the read noise is 0, and the
+    offset is the intensity at which the variance vanishes. The transform depends on their sum alone.
+
+    ``transform`` is 0 at the offset. Its output has a deviation close to 1 from about 3 counts on, or with a
+    read noise of at least one count; pure counts below that have less.
+
+    The inverse of a denoised value is not the inverse function: this would be too dark. The output is
+    neither rounded nor clipped.
+
+    A Pipeline predicts in the stabilised unit. Its inverse is one more line, see the example.
+
+    References
+    ----------
+    M. Mäkitalo and A. Foi, "Optimal inversion of the generalized Anscombe transformation for
+    Poisson-Gaussian noise", IEEE Transactions on Image Processing 22 (2013).
+
+    A. Foi, M. Trimeche, V. Katkovnik and K. Egiazarian, "Practical Poissonian-Gaussian noise modeling and
+    fitting for single-image raw-data", IEEE Transactions on Image Processing 17 (2008).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sk_denoise import WaveletDenoiser
+    >>> from sk_denoise.preprocessing import VarianceStabilizer
+    >>> clean = 40 + 30 * np.sin(np.linspace(0, 12, 256)) * np.ones((128, 1))
+    >>> counts = np.random.default_rng(0).poisson(clean)[None]
+    >>> pipeline = make_pipeline(VarianceStabilizer(), WaveletDenoiser(1.0))
+    >>> stabilized = pipeline.fit_transform(counts)
+    >>> denoised = pipeline[0].inverse_transform(stabilized)
+    >>> bool(np.mean((denoised - clean) ** 2) < 0.3 * np.mean((counts - clean) ** 2))
+    True
+    >>> bool(0.9 < pipeline[0].gain_ < 1.1)
+    True
+    """
+
+    _takes_any_size = True
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "gain": [Interval(Real, 0, None, closed="left"), "array-like", None],
+        "read_noise": [Interval(Real, 0, None, closed="left"), "array-like", None],
+        "offset": [Interval(Real, None, None, closed="neither"), "array-like", None],
+        "layout": [StrOptions({"auto", "images", "signals", "table"})],
+    }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "gain_": Rule(_are_nonnegative, "a number of at least 0 (for each channel)"),
+        "read_noise_": Rule(_leave_noise, "a number of at least 0, above 0 without gain", after_others=True),
+        "offset_": Rule(_are_parameters, "a number (for each channel)"),
+        "trust_": Rule(lambda v, _: is_number(v) and 0 <= v <= 1, "a number from 0 to 1"),
+    }
+
+    def __init__(
+        self,
+        gain: ArrayLike | None = None,
+        read_noise: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+        *,
+        layout: Literal["auto", "images", "signals", "table"] = "auto",
+    ) -> None:
+        self.gain = gain
+        self.read_noise = read_noise
+        self.offset = offset
+        self.layout = layout
+
+    @keeps_array_type
+    @as_one_task
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+        """Fit the noise of a detector.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Noisy samples of one source.
+        y : ignored
+            Present for scikit-learn's conventions.
+
+        Returns
+        -------
+        self
+        """
+        check_parameters(self, self._parameter_constraints)
+        samples = check_samples(self, X, reset=True)
+        check_lengths(samples, y)
+        layout = self._check_layout(samples)
+        has_channels = samples.ndim == max(IMAGE_AXES)
+        channels = np.moveaxis(samples, -1, 0) if has_channels else samples[None]
+        given = [self._given(name, len(channels)) for name in ("gain", "read_noise", "offset")]
+        fits = [
+            self._fit_channel(channel, layout, *parameters)
+            for channel, *parameters in zip(channels, *given, strict=True)
+        ]
+        columns = np.array(fits, dtype=np.float64).T
+        values = [column.copy() if has_channels else float(column[0]) for column in columns[:3]]
+        self.gain_, self.read_noise_, self.offset_ = values
+        self.trust_ = float(columns[3].min())
+        return self
+
+    @keeps_array_type
+    def transform(self, X: ArrayLike) -> Any:
+        """Return samples with noise of standard deviation 1.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Samples as in ``fit``; images may have another size.
+
+        Returns
+        -------
+        ndarray or DataFrame of the shape of X
+            float64 for float64 and for integers of 32 bits and more, else float32.
+        """
+        check_is_fitted(self)
+        return self._apply(generalised_anscombe, check_samples(self, X, reset=False))
+
+    @keeps_array_type
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Return denoised samples in the unit of the data, without bias.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
+            Output of ``transform`` after a denoiser.
+
+        Returns
+        -------
+        ndarray of the shape of X
+            Intensities as floats, neither rounded nor clipped.
+        """
+        check_is_fitted(self)
+        # It may come from a denoiser, so the names of its features are not compared.
+        array = check_numbers(X, "X", self)
+        expected = self._sample_shape_
+        is_image = len(expected) > 1 and (array.ndim - 1, array.shape[3:]) == (len(expected), expected[2:])
+        if not is_image and array.shape[1:] != expected:
+            raise ValueError(
+                f"X holds samples of shape {array.shape[1:]}, {type(self).__name__} was fitted on samples of "
+                f"shape {expected}. Pass the output of transform, denoised, in the same layout."
+            )
+        return self._apply(invert_generalised_anscombe, array)
+
+    def _apply(self, function: Any, samples: NDArray[Any]) -> NDArray[Any]:
+        if np.ndim(self.gain_) == 0:
+            result: NDArray[Any] = function(samples, self.gain_, self.read_noise_, self.offset_)
+            return result
+        channels = [
+            function(samples[..., index], *map(float, parameters))
+            for index, parameters in enumerate(zip(self.gain_, self.read_noise_, self.offset_, strict=True))
+        ]
+        return np.stack(channels, axis=-1)
+
+    def _check_layout(self, samples: NDArray[Any]) -> str:
+        """Return the layout of samples, or refuse one that they cannot have."""
+        is_stack = samples.ndim in IMAGE_AXES
+        if samples.ndim > max(IMAGE_AXES):
+            raise ValueError(
+                f"Samples of shape {samples.shape[1:]} are neither rows (features,) nor images (height, "
+                "width) or (height, width, channels)."
+            )
+        if self.layout == "auto":
+            return "images" if is_stack else "signals"
+        if self.layout != "table" and (self.layout == "images") != is_stack:
+            raise ValueError(
+                f'layout={self.layout!r}, but X has the shape {samples.shape}. "images" are of shape '
+                '(n_samples, height, width[, channels]), "signals" are rows (n_samples, n_features).'
+            )
+        return self.layout
+
+    def _given(self, name: str, n_channels: int) -> list[float | None]:
+        """Return a parameter for each channel, None where it is to be fitted."""
+        value: Any = getattr(self, name)
+        if value is None:
+            return [None] * n_channels
+        numbers = np.asarray(value, dtype=np.float64)
+        is_allowed = np.isfinite(numbers).all() and (name == "offset" or (numbers >= 0).all())
+        if numbers.shape not in ((), (n_channels,)) or not is_allowed:
+            kind = "finite" if name == "offset" else "finite, of at least 0"
+            raise ValueError(
+                f"{name} must be a number, {kind}, or {n_channels} of them, one for each channel, got "
+                f"{value!r}."
+            )
+        return [float(number) for number in np.broadcast_to(numbers, n_channels)]
+
+    def _fit_channel(
+        self,
+        samples: NDArray[Any],
+        layout: str,
+        gain: float | None,
+        read_noise: float | None,
+        offset: float | None,
+    ) -> tuple[float, float, float, float]:
+        """Return gain, read noise, offset and trust of one channel."""
+        if gain is not None and read_noise is not None:
+            if gain + read_noise == 0:
+                raise ValueError("gain and read_noise are 0: there is no noise to stabilise.")
+            return gain, read_noise, offset or 0.0, 1.0
+        if layout == "table":
+            if not gain:
+                raise ValueError(
+                    f"The columns of a table have no neighbours, so their noise cannot be fitted. {ADVICE}"
+                )
+            return gain, 0.0, offset or 0.0, 1.0
+        fit = fit_signal_dependence(samples, signals=layout == "signals")
+        if not fit.sigma and not gain:
+            raise ValueError(
+                "The noise cannot be fitted: X has no noise, images of less than 8 x 8 pixels, or signals of "
+                f"less than 16 values. {ADVICE}"
+            )
+        if not len(fit.points):
+            if not gain:
+                warnings.warn(
+                    "No part of X is flat with independent noise. The noise of neighbours is correlated, or "
+                    f"texture is everywhere; the fitted noise level is a bound. {ADVICE}",
+                    stacklevel=4,
+                )
+            return gain or 0.0, (0.0 if gain else fit.sigma), offset or 0.0, 0.0
+        return *_resolve(fit, gain, read_noise, offset), fit.trust
+
+
+def _resolve(
+    fit: SignalDependence, gain: float | None, read_noise: float | None, offset: float | None
+) -> tuple[float, float, float]:
+    """Return gain, read noise and offset from a fit, and from the given ones."""
+    intercept = fit.read_noise**2 - fit.gain * fit.offset
+    if gain is None:
+        gain = fit.gain
+    else:
+        mean, variance, weight = fit.points.T
+        intercept = _weighted_median(variance - gain * mean, weight)
+    if gain == 0:
+        return 0.0, fit.sigma if read_noise is None else max(read_noise, 1e-3 * fit.sigma), offset or 0.0
+    if read_noise is not None:
+        return gain, read_noise, (read_noise**2 - intercept) / gain if offset is None else offset
+    if offset is not None:
+        return gain, math.sqrt(max(0.0, intercept + gain * offset)), offset
+    # A given gain meets an intercept that is 0 within its error.
+    return (
+        gain,
+        math.sqrt(max(0.0, intercept)),
+        fit.offset if gain == fit.gain else max(0.0, -intercept / gain),
+    )
+
+
+def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)])
