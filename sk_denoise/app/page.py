@@ -51,6 +51,8 @@ TORCH_ALLOCATOR = "DefaultCPUAllocator"
 ABANDONED = "This page was inactive for a while, and the job was cancelled. Start it again."
 # Magnification, and the side of the enlarged square in pixels
 ENLARGEMENTS = {"2": 256, "4": 128, "8": 64}
+# Sides in pixels of the squares of the levels of a noise model, and height of a chart on the page
+SCALES, CHART_HEIGHT = (1, 2, 4, 8), 260
 state = st.session_state
 
 
@@ -419,11 +421,14 @@ def show_metric(name: str, before: float, after: float, format_spec: str, unit: 
 
 
 def show_views(result: StoredResult) -> None:
-    """Show tabs with the whole image, an enlarged part and the removed noise."""
+    """Show tabs with the image, an enlarged part, the removed noise and its measurements."""
     names = ("With noise" if result.request.noise else "Before", "Denoised")
     if result.image.n_planes > 1:
         st.caption("One plane from the middle of the stack is shown.")
-    whole_tab, part_tab, residual_tab = st.tabs(["Before and after", "Enlarged", "Removed noise"])
+    labels = ["Before and after", "Enlarged", "Removed noise"]
+    if result.details.noise:
+        labels.append("Measurements")
+    whole_tab, part_tab, residual_tab, *measurement_tabs = st.tabs(labels)
     with whole_tab:
         before, after = get_service().encode_whole_views(result)
         show_before_after(before, after, names=names, pixelated=False, key="whole")
@@ -459,6 +464,29 @@ def show_views(result: StoredResult) -> None:
         st.caption(
             "Gray means no change. Edges that show here were removed by mistake, as if they were noise."
         )
+
+    for tab in measurement_tabs:
+        with tab:
+            show_measurements(result.details.noise)
+
+
+def show_measurements(noises: tuple[NoiseModel, ...]) -> None:
+    """Show the measurements behind noise models: level by scale, and variance by brightness."""
+    for number, noise in enumerate(noises, 1):
+        if len(noises) > 1:
+            st.caption(f"Channel {number}")
+        if len(noise.levels) > 1:
+            st.caption(
+                "Noise level by scale. It is the same at all scales for white noise, and grows for the noise "
+                "of cameras and of compression."
+            )
+            levels = {"scale in pixels": SCALES[: len(noise.levels)], "noise level": noise.levels}
+            st.line_chart(levels, x="scale in pixels", y="noise level", height=CHART_HEIGHT)
+        if noise.points is not None and len(noise.points):
+            st.caption("Noise variance by brightness. It grows along a line for the noise of counts.")
+            brightness, variance = noise.points[:, 0], noise.points[:, 1]
+            points = {"brightness": brightness, "noise variance": variance}
+            st.scatter_chart(points, x="brightness", y="noise variance", height=CHART_HEIGHT)
 
 
 def residual_gain() -> float:
