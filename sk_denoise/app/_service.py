@@ -65,6 +65,8 @@ SHUTDOWN_SECONDS = 8.0
 SOURCE = "source"
 # Pixels of all planes of a stack, relative to the largest image. A compressed file may claim any number.
 STACK_SIZE = 16
+# Arrays of different sizes or types in a file; each of them is opened for itself.
+MAX_SERIES = 64
 # More than any file claims.
 MAX_CLAIMED_PIXELS = 2**62
 # Sample images: the set of load_images, and the name of the test image in it
@@ -314,33 +316,47 @@ class AppService:
         try:
             suffix = output_suffix(path)
             # A stack of one plane is an image, unless it has channels that images lack.
-            facts = self._read_stack_header(path) if is_written_as_stack(path, "image.png") else {}
-            size = facts.get("size") or image_size(path)
+            if is_written_as_stack(path, "image.png"):
+                return {"suffix": suffix, **self._check_stack(path, name)}
+            size = image_size(path)
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), name)) from error
+        self._check_size(size, name)
+        return {"size": size, "suffix": suffix}
+
+    def _check_size(self, size: tuple[int, ...], name: str) -> None:
         if size[0] * size[1] > self.settings.max_pixels:
             raise ValueError(
                 f"{name} has {size[1]} x {size[0]} pixels; this app takes images of up to "
                 f"{self.settings.megapixels} megapixels. Send a part of it, or a smaller copy."
             )
-        n_pixels = size[0] * size[1] * facts.get("n_planes", 1)
+
+    def _check_stack(self, path: Path, name: str) -> dict[str, Any]:
+        """Return size, axes and number of planes of a stack with all its series."""
+        facts: dict[str, Any] = {}
+        n_series, n_planes, n_pixels = 1, 0, 0
+        for index in range(MAX_SERIES):
+            # The limits are checked with messages of the app.
+            with open_stack(path, series=index, max_pixels=MAX_CLAIMED_PIXELS) as stack:
+                self._check_size(stack.plane_shape, name)
+                n_channels = 1 if stack.plane_axes[-1] in "XS" else stack.plane_shape[-1]
+                n_series = stack.n_series
+                n_planes += len(stack) * n_channels
+                n_pixels += len(stack) * n_channels * stack.plane_shape[0] * stack.plane_shape[1]
+                facts = facts or {"size": stack.plane_shape[:2], "axes": stack.axes}
+            if index + 1 == n_series:
+                break
+        if n_series > MAX_SERIES:
+            raise ValueError(
+                f"{name} holds {n_series} arrays of different sizes or types; this app takes up to "
+                f"{MAX_SERIES}. Send a part of it."
+            )
         if n_pixels > STACK_SIZE * self.settings.max_pixels:
             raise ValueError(
-                f"{name} has {facts['n_planes']} planes of {size[1]} x {size[0]} pixels; this app takes "
-                f"stacks of up to {STACK_SIZE * self.settings.megapixels} megapixels in all planes. Send a "
-                "part of it."
+                f"{name} has {n_planes} planes with {n_pixels / 1e6:.0f} megapixels in all; this app takes "
+                f"stacks of up to {STACK_SIZE * self.settings.megapixels}. Send a part of it."
             )
-        return {"size": size, "suffix": suffix, **facts}
-
-    def _read_stack_header(self, path: Path) -> dict[str, Any]:
-        # The limit is checked with a message of the app.
-        with open_stack(path, max_pixels=MAX_CLAIMED_PIXELS) as stack:
-            n_channels = 1 if stack.plane_axes[-1] in "XS" else stack.plane_shape[-1]
-            return {
-                "size": stack.plane_shape[:2],
-                "axes": stack.axes,
-                "n_planes": len(stack) * n_channels,
-            }
+        return {**facts, "n_planes": n_planes}
 
     def _get_cached(self, key: str) -> CachedFolder:
         folder = self._cache.get(key)

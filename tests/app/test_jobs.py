@@ -235,7 +235,6 @@ def test_warnings_of_threads_are_collected_apart():
             start.wait()
             for _ in range(2):
                 warnings.warn(f"for {name}", UserWarning, stacklevel=1)
-                warnings.warn("for programmers", DeprecationWarning, stacklevel=1)
             start.wait()
         texts[name] = collected
 
