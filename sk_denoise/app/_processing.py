@@ -57,7 +57,6 @@ __all__ = [
     "denoise_stack_to_folder",
     "denoise_to_folder",
     "describe_warning",
-    "is_blind",
     "open_image_model",
 ]
 
@@ -248,7 +247,7 @@ def denoise_stack_to_folder(
     model: ImageDenoiser | None,
     max_pixels: int,
 ) -> DenoisingResult:
-    """Denoise a stack to a file in a folder, and save the arrays for the views of its middle plane.
+    """Denoise a stack to a file, and save the arrays for views of its middle plane.
 
     The parameters are those of :func:`denoise_to_folder`.
     """
@@ -296,7 +295,7 @@ def denoise_stack_to_folder(
 
 
 def _first_channel(plane: NDArray[Any], axes: str) -> NDArray[Any]:
-    """Return an image of a plane: all samples of a colour, or the first of its channels of data."""
+    """Return the colours of a plane, or the first of its channels of data."""
     return plane if axes[-1] in "XS" else plane[..., 0]
 
 
@@ -537,7 +536,7 @@ class NoiseLevel:
             return cls._of_uploaded(image, intensity_range, request, model)
         if request.sigma is not None:
             return cls({"sigma": request.sigma * intensity_range.span / 255}, of_255=request.sigma)
-        if is_blind(request.model, model):
+        if request.model in MODELS and MODELS[request.model].is_blind:
             return cls({})
         noise = estimate_noise(image, kind=request.kind, outliers=request.outliers)  # type: ignore[arg-type]
         return cls({"noise": noise}, (noise,))
@@ -568,11 +567,6 @@ class NoiseLevel:
             f"{max_sigma:.0f}."
         )
         return cls({"sigma": max_sigma * span / 255}, noise, max_sigma, (note,))
-
-
-def is_blind(name: str, model: ImageDenoiser | None = None) -> bool:
-    """Return whether a model takes no noise level; an uploaded one must be loaded for that."""
-    return model.noise_levels_ is None if model is not None else name in MODELS and MODELS[name].is_blind
 
 
 # Options of the library in its warnings

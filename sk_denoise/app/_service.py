@@ -312,7 +312,7 @@ class AppService:
         self._folder.cleanup()
 
     def _check_header(self, path: Path, name: str) -> dict[str, Any]:
-        """Return the facts of a `StoredImage`; raise ValueError for a bad or too large file."""
+        """Return the facts of a `StoredImage`, or refuse a bad or too large file."""
         try:
             suffix = output_suffix(path)
             # A stack of one plane is an image, unless it has channels that images lack.

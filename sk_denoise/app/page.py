@@ -15,7 +15,7 @@ import streamlit as st
 from sk_denoise._registry import MODELS, NOISE_KINDS
 from sk_denoise.app._jobs import JobTimeoutError, QueuedJob, QueueFullError
 from sk_denoise.app._launch import Settings
-from sk_denoise.app._processing import NOISE_CHOICES, DenoisingRequest, DenoisingResult, is_blind
+from sk_denoise.app._processing import NOISE_CHOICES, DenoisingRequest, DenoisingResult
 from sk_denoise.app._service import (
     SAMPLES,
     AppService,
@@ -221,9 +221,9 @@ def select_model() -> str:
 
 
 def choose_noise(model: str) -> tuple[str, float | None]:
-    """Show the kinds of noise that a model takes; return the kind, and a level set by hand or None."""
+    """Show the kinds of noise; return the kind, and a level set by hand or None."""
     kinds = list(KIND_LABELS)
-    if is_blind(model):
+    if model in MODELS and MODELS[model].is_blind:
         kinds = ["auto"]
     elif model not in PRETRAINED:
         # Networks of users remove the noise of their training.
@@ -375,7 +375,7 @@ def show_result(result: StoredResult, request: DenoisingRequest) -> None:
 
 
 def describe_noise(details: DenoisingResult) -> str:
-    """Return sentences on the noise, on the change of the image and on the computing time."""
+    """Return sentences on the noise, the change of the image and the time."""
     if len(details.noise) == 1:
         level = f"Estimated: **{escape_markdown(str(details.noise[0]))}**."
         if details.sigma is not None and round(details.sigma, 1) != round(_of_255(details.noise[0]), 1):
@@ -421,7 +421,7 @@ def show_metric(name: str, before: float, after: float, format_spec: str, unit: 
 
 
 def show_views(result: StoredResult) -> None:
-    """Show tabs with the image, an enlarged part, the removed noise and its measurements."""
+    """Show tabs with the image, an enlarged part, the noise and its measurements."""
     names = ("With noise" if result.request.noise else "Before", "Denoised")
     if result.image.n_planes > 1:
         st.caption("One plane from the middle of the stack is shown.")
@@ -471,7 +471,7 @@ def show_views(result: StoredResult) -> None:
 
 
 def show_measurements(noises: tuple[NoiseModel, ...]) -> None:
-    """Show the measurements behind noise models: level by scale, and variance by brightness."""
+    """Show the measurements behind noise models."""
     for number, noise in enumerate(noises, 1):
         if len(noises) > 1:
             st.caption(f"Channel {number}")

@@ -163,7 +163,7 @@ def is_written_as_stack(source: str | os.PathLike[str], destination: str | os.Pa
 def _build_denoisers(
     stacks: list[ImageStack], sigma: ArrayLike | None, options: dict[str, Any]
 ) -> tuple[list[StackDenoiser], list[dict[str, Any]]]:
-    """Return a denoiser for each series, and the estimated noise levels that they share."""
+    """Return a denoiser for each series, and the estimated noise levels."""
     denoisers = [StackDenoiser(stack.axes, stack.shape, denoise_image, sigma, options) for stack in stacks]
     estimated: list[dict[str, Any]] = []
     groups: dict[tuple[Any, ...], list[int]] = {}
@@ -203,7 +203,7 @@ def _denoise_series(
 
 
 def _estimate_image_noise(image: NDArray[Any], options: dict[str, Any]) -> list[NoiseModel]:
-    """Return the noise model of an image, or nothing if the options describe the noise."""
+    """Return the noise model of an image, if the options do not describe it."""
     kind, model = options.get("noise", "auto"), options.get("model", "auto")
     takes_model = isinstance(model, str) and not is_blind(model)
     if options.get("sigma") is not None or not isinstance(kind, str) or not takes_model:
