@@ -17,6 +17,8 @@ BLOCK, SMALL_BLOCK = 16, 8
 # Quantile of the block energies that the level is read from, and the factors that make it unbiased: for noise
 # without an image, the square root of this quantile is 1 / CORRECTION of the level.
 FLATTEST, CORRECTION = 0.05, {BLOCK: 1.153, SMALL_BLOCK: 1.337}
+# Share of pixels without a value, or beside one, up to which a block is read.
+MAX_INVALID = 0.6
 # Share of clipped pixels above which a block is ignored, because clipping removes noise.
 CLIPPED = 0.1
 # Share of pixels without any difference to their neighbours above which a block belongs to a plain area.
@@ -158,20 +160,27 @@ class _Blocks:
         invalid: NDArray[np.bool_] | None,
     ) -> None:
         """Add the blocks of a band."""
-        self._energies.append(_block_means(energy, self._side))
+        if invalid is None:
+            shares = np.zeros(len(_block_means(extreme, self._side)))
+            energies = _block_means(energy, self._side)
+        else:
+            shares = _block_means(invalid, self._side)
+            # The mean over the valid pixels of a block.
+            energies = _block_means(np.where(invalid, 0, energy), self._side) / np.maximum(1 - shares, 1e-3)
+            extreme, plain = extreme & ~invalid, plain & ~invalid
+        self._energies.append(energies)
+        self._invalid.append(shares)
         self._clipped.append(_block_means(extreme, self._side))
         self._plain.append(_block_means(plain, self._side))
-        no_pixel = np.zeros(len(self._energies[-1]))
-        self._invalid.append(no_pixel if invalid is None else _block_means(invalid, self._side))
-        self._plain_values.append(values[plain if invalid is None else plain & ~invalid][:: self._side])
+        self._plain_values.append(values[plain][:: self._side])
 
     def level(self) -> float:
         """Return the level of the flattest blocks."""
         energy, plain = np.concatenate(self._energies), np.concatenate(self._plain)
-        is_valid = np.concatenate(self._invalid) == 0
-        if is_valid.any():
-            energy, plain = energy[is_valid], plain[is_valid]
-        is_clipped = np.concatenate(self._clipped)[is_valid if is_valid.any() else slice(None)] > CLIPPED
+        invalid, clipped = np.concatenate(self._invalid), np.concatenate(self._clipped)
+        # Holes spread over the image leave no block whole.
+        is_valid = invalid <= max(MAX_INVALID, float(invalid.min()))
+        energy, plain, is_clipped = energy[is_valid], plain[is_valid], clipped[is_valid] > CLIPPED
         is_content = plain <= PLAIN
         if not self._has_frame(is_content, plain):
             is_content[:] = True

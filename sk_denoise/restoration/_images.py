@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 # Deviations of the noise by which a hot pixel exceeds all its neighbours, and their spread.
-HOT_DEVIATIONS, HOT_SPREAD = 2.5, 1.2
+HOT_DEVIATIONS, HOT_SPREAD = 1.5, 2.0
 # The brightest neighbour of a hot pixel may be hot too; of three bright ones in a line, none is.
 MAX_HOT_NEIGHBOURS = 1
 # Standard deviation in rows of the Gaussian window that separates stripes from the image.
@@ -162,8 +162,8 @@ def fill_hidden(image: NDArray[Any], visible: NDArray[np.bool_] | None) -> NDArr
 def replace_outliers(image: NDArray[Any], n_channels: int | None = None) -> tuple[NDArray[Any], int]:
     """Replace hot and dead pixels by the median of their neighbours.
 
-    A pixel is replaced if it exceeds its neighbours, except for the brightest one, by 2.5 deviations of the
-    noise and by their spread. A star or a spot that the optics spread over several pixels stays.
+    A pixel is replaced if it exceeds its neighbours, except for the brightest one, by 1.5 deviations of the
+    noise and by twice their spread. A star or a spot that the optics spread over several pixels stays.
 
     Parameters
     ----------

@@ -51,6 +51,8 @@ CORRELATED, CORRELATED_RESIDUAL = 1.6, 1.35
 # Level for a network for white noise, relative to the level at two pixels, if the noise is correlated. The
 # best level for the noise of cameras is 2 to 3 times its standard deviation.
 CORRELATED_LEVEL = 1.6
+# Ratio of the level of the brightness to that of the colours from which noise is common to the colours.
+CORRELATED_COLORS = 1.35
 # White noise has the level of the finest scale. Correlated noise has less there than in the whole residual.
 EXPLAINED = 0.85
 # Noise level below which noise is not visible, as a share of the range.
@@ -159,6 +161,11 @@ class NoiseModel:
     def scaled(self, factor: float) -> NoiseModel:
         """Return the model of the same images multiplied by a factor."""
         black, white = self.intensity_range.black, self.intensity_range.white
+        # Variances overflow before levels do.
+        with np.errstate(over="ignore"):
+            points = None if self.points is None else self.points * np.square((factor, factor, 1.0))
+        if points is not None:
+            points[:, 0] = self.points[:, 0] * factor
         return replace(
             self,
             sigma=factor * self.sigma,
@@ -168,7 +175,7 @@ class NoiseModel:
             offset=factor * self.offset,
             levels=tuple(factor * level for level in self.levels),
             intensity_range=IntensityRange(factor * black, factor * white),
-            points=None if self.points is None else self.points * (factor, factor**2, 1),
+            points=points,
         )
 
     def __str__(self) -> str:
@@ -376,7 +383,9 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     trust = 1.0 if not np.isfinite(coarse) else min(fine, coarse) / max(fine, coarse, 1e-300)
     if fine > IMPLAUSIBLE * span and not _is_clipped(middle):
         return NoiseModel("none", fine, trust=0.0, **facts)
-    if fine > 0 and (not np.isfinite(coarse) or coarse < CORRELATED * fine):
+    shared = _shared_level(arrays, masks)
+    is_alike = not np.isfinite(coarse) or coarse < CORRELATED * fine
+    if fine > 0 and is_alike and shared < CORRELATED_COLORS * fine:
         return _white_or_counts(arrays, masks, fine, channel_sigmas, trust, facts)
     if max(fine, coarse) == 0:
         return NoiseModel("none", 0.0, **facts)
@@ -386,7 +395,7 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     if sigma < FAINT * image_range.span:
         return NoiseModel("none", sigma, trust=min(1.0, sigma / coarse), **facts)
     is_white = residual_levels[1] < CORRELATED_RESIDUAL * residual_levels[0] and fine > EXPLAINED * sigma
-    if is_white and fine >= FAINT * image_range.span:
+    if is_white and shared < CORRELATED_COLORS * fine and fine >= FAINT * image_range.span:
         return _white_or_counts(arrays, masks, fine, channel_sigmas, trust, facts)
     return NoiseModel(
         "camera",
@@ -399,6 +408,21 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
         intensity_range=image_range,
         levels=residual_levels,
     )
+
+
+def _shared_level(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] | None]) -> float:
+    """Return the level of the mean of the channels, times the root of their number.
+
+    It is the level of the channels if their noise is independent.
+    """
+    levels = []
+    for array, mask in zip(arrays, masks, strict=True):
+        planes = color_planes(array)
+        brightness = planes.mean(axis=0, dtype=np.float64)[None]
+        levels.append(
+            math.sqrt(len(planes)) * float(estimate_scale_levels(brightness, mask, scales=(1,))[0, 0])
+        )
+    return float(np.mean(levels))
 
 
 def _is_clipped(image: NDArray[Any]) -> bool:
@@ -543,7 +567,7 @@ def measure_noiser(noiser: Noiser, image: NDArray[Any]) -> NoiseModel:
     colors = np.moveaxis(color_planes(image), 0, -1)
     smooth = uniform_filter(colors.astype(np.float32), (MAP_WINDOW, MAP_WINDOW, 1))
     clean = smooth if image.ndim == 3 else smooth[..., 0]
-    fitted = clone(noiser).fit(clean[None])  # type: ignore[type-var]
+    fitted = clone(noiser).fit(clean[None], clean[None])  # type: ignore[type-var]
     noisy = fitted.corrupt(torch.from_numpy(clean[None]), torch.Generator().manual_seed(0)).numpy()[0]
     residual = (noisy - clean).astype(np.float64).reshape(*clean.shape[:2], -1)
     residual -= residual.mean((0, 1))

@@ -358,7 +358,7 @@ def test_a_drift_tilts_stripes_and_keeps_their_deviation():
 
 @pytest.mark.parametrize("channels", [(), (3,)], ids=["gray", "colour"])
 def test_camera_noise_is_related_between_neighbours(channels):
-    images = np.full((40, 64, 64, *channels), 0.4)
+    images = np.full((24, 48, 48, *channels), 0.4)
     noise = noise_of(CameraNoiser(), images)
     # Each image has a camera of its own, with its own change of brightness.
     related = [correlation(each[:, 1:], each[:, :-1]) for each in noise]
@@ -577,7 +577,7 @@ SMALL = FoldedUNetNetwork((8, 8), blocks=(1, 1))
     ],
     ids=lambda noiser: type(noiser).__name__,
 )
-@pytest.mark.parametrize("sigma", ["blind", "map"])
+@pytest.mark.parametrize("sigma", ["blind", pytest.param("map", marks=pytest.mark.slow)])
 def test_an_image_denoiser_trains_on_patches(noiser, sigma):
     photos = [photo[:40, :48] for photo in load_images("rgb").train[:3]]
     denoiser = ImageDenoiser(SMALL, noise=noiser, sigma=sigma, patch_size=16, max_epochs=1, random_state=0)
