@@ -1,6 +1,6 @@
 """Denoise an OME-TIFF that is larger than the memory of the process, by the command line.
 
-    python benchmarks/stacks.py [--planes 300] [--side 960] [--limit 512]
+    python benchmarks/stacks.py [--planes 300] [--side 1040] [--limit 600]
 
 The stack has 16 bits and two channels. Its clean planes are beads that drift along the depth; the noise is
 white and differs between the channels. ``sk-denoise denoise`` runs in a process of its own, and may hold no
@@ -117,12 +117,15 @@ def compare(source: Path, result: Path, n_planes: int, side: int) -> dict[str, A
     """Compare planes with those that are denoised one by one, and with the clean ones."""
     from sk_denoise.io import open_stack
     from sk_denoise.restoration import denoise_image
-    from sk_denoise.restoration._image_files import estimate_stack_noise
+    from sk_denoise.restoration._stacks import StackDenoiser
 
     with open_stack(source) as stack, open_stack(result) as output:
-        models = estimate_stack_noise(stack)
+        denoiser = StackDenoiser(stack.axes, stack.shape, denoise_image, None, {})
+        models = [arguments["noise"] for arguments in denoiser.estimate_levels(stack.__getitem__)]
         differences, before, after = 0, [], []
-        for index in np.linspace(0, n_planes - 1, N_COMPARED).astype(int):
+        # As many planes of each channel.
+        depths = np.linspace(0, n_planes // 2 - 1, N_COMPARED // 2).astype(int)
+        for index in np.concatenate([2 * depths, 2 * depths + 1]):
             alone = denoise_image(stack[index], noise=models[index % 2])
             differences += int((alone != output[index]).sum())
             clean = clean_plane(index // 2, side)
@@ -142,8 +145,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--planes", type=int, default=300, help="planes, an even number (default: 300)")
-    parser.add_argument("--side", type=int, default=960, help="side of a plane in pixels (default: 960)")
-    parser.add_argument("--limit", type=int, default=512, help="memory of the process in MiB (default: 512)")
+    parser.add_argument("--side", type=int, default=1040, help="side of a plane in pixels (default: 1040)")
+    parser.add_argument("--limit", type=int, default=600, help="memory of the process in MiB (default: 600)")
     parser.add_argument("--folder", type=Path, help="folder for the stacks (default: a temporary one)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
@@ -163,7 +166,7 @@ def main() -> None:
             sys.exit(f"sk-denoise ended with {code}.")
         before, after = description(source), description(result)
         comparison = compare(source, result, options.planes, options.side)
-        line = next(line for line in output.splitlines() if "sigma" in line).replace(f"{folder}/", "")
+        line = next(line for line in output.splitlines() if " -> " in line).replace(f"{folder}/", "")
     whole = "fails" if whole_code else "works"
     reason = whole_output.strip().splitlines()[-1].replace(f"{folder}/", "")
     rows = {

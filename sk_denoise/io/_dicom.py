@@ -23,8 +23,8 @@ INVERTED, GRAYS = "MONOCHROME1", ("MONOCHROME1", "MONOCHROME2")
 MM_PER_INCH = 25.4
 # Attributes of a film of a moving object.
 FILM_TAGS = ("FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate")
-# Types for exact integers, the smallest one first.
-INTEGER_TYPES = (np.uint8, np.int16, np.uint16, np.int32)
+# Types for exact integers, those without sign first, because PNG holds them.
+INTEGER_TYPES = (np.uint8, np.uint16, np.int16, np.int32)
 
 
 def _read_dataset(stream: BinaryIO, *, with_pixels: bool = False) -> Any:

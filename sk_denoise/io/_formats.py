@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -154,7 +154,7 @@ FORMATS = (
         dtypes=("uint8", "uint16"),
     ),
     Format(
-        name="JPEG 2000 code stream",
+        name="JPEG 2000",
         suffixes=(".j2k",),
         magic=rb"\xff\x4f\xff\x51",
         read_header=_jpeg2000.read_header,
@@ -224,14 +224,19 @@ def format_by_content(stream: BinaryIO) -> Format:
     for format_ in FORMATS:
         if re.match(format_.magic, start, re.DOTALL):
             return format_
-    names = ", ".join(format_.name for format_ in FORMATS if format_.encode)
+    names = _list_names(format_ for format_ in FORMATS if format_.encode)
     for other, magic in OTHERS.items():
         if re.match(magic, start, re.DOTALL):
             raise UnreadableError(
                 f"it is a {other} file, which is not read; save the image as one of {names}"
             )
-    names = ", ".join(format_.name for format_ in FORMATS)
+    names = _list_names(FORMATS)
     raise UnreadableError(f"it is no image that can be read; readable formats are {names}")
+
+
+def _list_names(formats: Iterable[Format]) -> str:
+    # JPEG 2000 has two containers.
+    return ", ".join(dict.fromkeys(format_.name for format_ in formats))
 
 
 def format_by_suffix(path: str | os.PathLike[str]) -> Format:

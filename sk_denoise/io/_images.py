@@ -492,4 +492,9 @@ def _conversion_advice(image: NDArray[Any]) -> str:
             "write TIFF, or convert it, by PixelScaler.inverse_transform or, from [0, 1], by "
             "(255 * image).round().astype(np.uint8)"
         )
+    if image.dtype.name == "int16":
+        return (
+            "write TIFF, or shift it to numbers from 0, by "
+            "(image.astype(int) - image.min()).astype(np.uint16)"
+        )
     return "convert it, for example by image.astype(np.uint16) where the values are in its range"

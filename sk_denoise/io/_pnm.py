@@ -73,8 +73,8 @@ def decode(stream: BinaryIO) -> NDArray[Any]:
         values = np.frombuffer(data, dtype, int(np.prod(shape))).reshape(shape)
     if kind in BITS:
         # Bitmaps have ink where the bit is set.
-        values = (1 - values.astype(np.uint8)) * np.uint8(255)
-        return np.ascontiguousarray(values)
+        bits: NDArray[np.uint8] = (1 - values.astype(np.uint8)) * np.uint8(255)
+        return bits
     if white > 255:
         return values.astype(np.uint16)
     if white < 255:

@@ -86,10 +86,10 @@ def denoise_file(
     >>> noisy = np.random.default_rng(0).normal(100, 10, (3, 64, 64)).astype(np.uint8)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_stack(Path(folder) / "noisy.tif", noisy, axes="ZYX")
-    ...     denoise_file(Path(folder) / "noisy.tif", Path(folder) / "clean.tif", sigma=10)
+    ...     models = denoise_file(Path(folder) / "noisy.tif", Path(folder) / "clean.tif")
     ...     clean, axes = read_stack(Path(folder) / "clean.tif")
-    >>> axes, clean.shape, bool(clean.std() < 3)
-    ('ZYX', (3, 64, 64), True)
+    >>> axes, clean.shape, bool(clean.std() < 3), round(models[0].sigma)
+    ('ZYX', (3, 64, 64), True, 10)
     """
     # read_image would name itself in the error.
     require_extra("denoise_file", "images")
@@ -163,7 +163,7 @@ def is_written_as_stack(source: str | os.PathLike[str], destination: str | os.Pa
 def _build_denoisers(
     stacks: list[ImageStack], sigma: ArrayLike | None, options: dict[str, Any]
 ) -> tuple[list[StackDenoiser], list[dict[str, Any]]]:
-    """Return a denoiser for each series, and the estimated noise levels."""
+    """Return a denoiser for each series, and the noise levels that they share."""
     denoisers = [StackDenoiser(stack.axes, stack.shape, denoise_image, sigma, options) for stack in stacks]
     estimated: list[dict[str, Any]] = []
     groups: dict[tuple[Any, ...], list[int]] = {}
@@ -203,7 +203,7 @@ def _denoise_series(
 
 
 def _estimate_image_noise(image: NDArray[Any], options: dict[str, Any]) -> list[NoiseModel]:
-    """Return the noise model of an image, if the options do not describe it."""
+    """Return the noise model of an image, or nothing if the options have it."""
     kind, model = options.get("noise", "auto"), options.get("model", "auto")
     takes_model = isinstance(model, str) and not is_blind(model)
     if options.get("sigma") is not None or not isinstance(kind, str) or not takes_model:

@@ -32,7 +32,7 @@ Callback = Callable[[int, int], object]
 def estimate_shared_noise(
     planes: Sequence[Image], options: Mapping[str, Any], masks: Sequence[Image | None]
 ) -> dict[str, Any]:
-    """Return arguments of denoise_image with the noise that all planes of one source have.
+    """Return arguments of denoise_image with the noise of all planes of one source.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ class StackDenoiser:
         missing: Collection[int] = (),
         read_mask: Callable[[int], Image] | None = None,
     ) -> None:
-        """Estimate what is not known yet from some planes, see :meth:`estimate_levels`."""
+        """Estimate missing noise levels and the largest number from some planes."""
         if self.levels is None:
             self.levels = self.estimate_levels(read, missing, read_mask)
         indexes = sample_planes(self.n_planes, missing)

@@ -6,6 +6,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image, features
 
 from sk_denoise.exceptions import UnreadableImageError
@@ -172,6 +173,8 @@ def test_signed_integers_are_read_written_and_converted(tmp_path):
     assert np.abs(luminance - colors @ [0.299, 0.587, 0.114]).max() <= 1
     with pytest.raises(ValueError, match="PNG holds uint8 or uint16, got int16"):
         write_image(tmp_path / "a.png", gray)
+    with pytest.raises(ValueError, match=r"write TIFF, or shift it to numbers from 0"):
+        write_image(tmp_path / "a.jp2", gray)
 
 
 @pytest.mark.parametrize("unit", ["um", "µm", "mm", "pixel"])
@@ -254,10 +257,10 @@ STORED = numbers(*SIDE, dtype="uint16", high=4096)
     ("attributes", "expected"),
     [
         ({}, STORED),
-        ({"BitsStored": 12}, STORED.astype(np.int16)),
+        ({"BitsStored": 12}, STORED),
         ({"BitsStored": 12, "RescaleSlope": 1, "RescaleIntercept": -1024}, STORED.astype(np.int16) - 1024),
         ({"RescaleSlope": "0.5", "RescaleIntercept": -3}, (STORED * 0.5 - 3).astype(np.float32)),
-        ({"BitsStored": 12, "PhotometricInterpretation": "MONOCHROME1"}, 4095 - STORED.astype(np.int16)),
+        ({"BitsStored": 12, "PhotometricInterpretation": "MONOCHROME1"}, 4095 - STORED),
         ({"RescaleSlope": 0}, STORED),
     ],
 )
@@ -311,8 +314,10 @@ def test_scans_of_a_folder_are_images_to_train_on(dicom, tmp_path):
     folder = ImageFolder(tmp_path, color="auto")
     assert folder.color == "gray"
     np.testing.assert_array_equal(folder[0], STORED.astype(np.int16) - 1024, strict=True)
-    patches = list(RandomPatches(folder, 16, patches_per_image=4).epoch(0))
-    assert len(patches) == 4
+    inputs, _ = RandomPatches(folder, 16, patches_per_image=4).first(4, torch.Generator().manual_seed(0))
+    assert inputs.shape == (4, 16, 16)
+    # Noise over the whole range of 12 bits, with values below 0.
+    assert -0.5 < inputs.min() < inputs.max() < 1.5
 
 
 def test_compressed_dicom_is_read_and_unknown_compression_named(dicom):
