@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -87,8 +87,8 @@ class DenoisingRequest:
     ----------
     model : {"auto", "gray", "rgb", "camera"} or str
         Name of a pretrained model, or key of a model that the user uploaded.
-    kind : str
-        Name in ``NOISE_KINDS`` of the kind of the noise.
+    kind : {"auto", "white", "counts", "camera"}
+        Kind of the noise.
     sigma : float or None
         Standard deviation of white noise in grey levels of 255 for any depth; None estimates the noise.
     strength : float
@@ -106,10 +106,10 @@ class DenoisingRequest:
     """
 
     model: str = "auto"
-    kind: str = "auto"
+    kind: Literal["auto", "white", "counts", "camera"] = "auto"
     sigma: float | None = None
     strength: float = 1.0
-    outliers: str = "keep"
+    outliers: Literal["keep", "replace"] = "keep"
     ensemble: bool = False
     noise: str | None = None
     amount: float = 0.0
@@ -538,7 +538,7 @@ class NoiseLevel:
             return cls({"sigma": request.sigma * intensity_range.span / 255}, of_255=request.sigma)
         if request.model in MODELS and MODELS[request.model].is_blind:
             return cls({})
-        noise = estimate_noise(image, kind=request.kind, outliers=request.outliers)  # type: ignore[arg-type]
+        noise = estimate_noise(image, kind=request.kind, outliers=request.outliers)
         return cls({"noise": noise}, (noise,))
 
     @classmethod
@@ -554,7 +554,8 @@ class NoiseLevel:
             return cls({})
         # A model that learned from data of an unknown unit takes images in that unit.
         span = intensity_range.span if model.intensity_range_ is not None else model.data_range_
-        noise, sigma = (), request.sigma
+        noise: tuple[NoiseModel, ...] = ()
+        sigma = request.sigma
         if sigma is None:
             estimate = estimate_sigma(image)
             noise = (NoiseModel("white", estimate, intensity_range=IntensityRange(0.0, span)),)

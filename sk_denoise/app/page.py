@@ -197,8 +197,16 @@ def choose_settings(image: StoredImage) -> DenoisingRequest:
             )
         # Noise is added to one image.
         noise, amount = (None, 0.0) if image.axes else choose_added_noise(image)
-    outliers = "replace" if replaces_outliers else "keep"
-    return DenoisingRequest(model, kind, sigma, percent / 100, outliers, ensemble, noise, amount)
+    return DenoisingRequest(
+        model,
+        kind,
+        sigma,
+        percent / 100,
+        "replace" if replaces_outliers else "keep",
+        ensemble,
+        noise,
+        amount,
+    )
 
 
 def select_model() -> str:
@@ -220,7 +228,7 @@ def select_model() -> str:
     return selected
 
 
-def choose_noise(model: str) -> tuple[str, float | None]:
+def choose_noise(model: str) -> tuple[Any, float | None]:
     """Show the kinds of noise; return the kind, and a level set by hand or None."""
     kinds = list(KIND_LABELS)
     if model in MODELS and MODELS[model].is_blind:
@@ -426,7 +434,7 @@ def show_views(result: StoredResult) -> None:
     if result.image.n_planes > 1:
         st.caption("One plane from the middle of the stack is shown.")
     labels = ["Before and after", "Enlarged", "Removed noise"]
-    if result.details.noise:
+    if any(map(has_measurements, result.details.noise)):
         labels.append("Measurements")
     whole_tab, part_tab, residual_tab, *measurement_tabs = st.tabs(labels)
     with whole_tab:
@@ -470,20 +478,32 @@ def show_views(result: StoredResult) -> None:
             show_measurements(result.details.noise)
 
 
+def has_measurements(noise: NoiseModel) -> bool:
+    """Return whether a noise model has measurements to show."""
+    return len(noise.levels) > 1 if noise.kind == "camera" else noise.points is not None
+
+
 def show_measurements(noises: tuple[NoiseModel, ...]) -> None:
     """Show the measurements behind noise models."""
     for number, noise in enumerate(noises, 1):
-        if len(noises) > 1:
-            st.caption(f"Channel {number}")
-        if len(noise.levels) > 1:
+        if not has_measurements(noise):
+            continue
+        channel = f"Channel {number}. " if len(noises) > 1 else ""
+        # Levels at large scales hold texture of the image too. For other kinds they would look like a fault.
+        if noise.kind == "camera":
             st.caption(
-                "Noise level by scale. It is the same at all scales for white noise, and grows for the noise "
-                "of cameras and of compression."
+                f"{channel}Noise level by scale: white noise has the same level at all scales, and that of "
+                "cameras and of compression grows."
             )
-            levels = {"scale in pixels": SCALES[: len(noise.levels)], "noise level": noise.levels}
-            st.line_chart(levels, x="scale in pixels", y="noise level", height=CHART_HEIGHT)
-        if noise.points is not None and len(noise.points):
-            st.caption("Noise variance by brightness. It grows along a line for the noise of counts.")
+            scales = [f"{scale} px" for scale in SCALES[: len(noise.levels)]]
+            levels = {"scale": scales, "noise level": noise.levels}
+            st.bar_chart(levels, x="scale", y="noise level", height=CHART_HEIGHT)
+        else:
+            st.caption(
+                f"{channel}Noise variance by brightness: it is the same for white noise, and grows along a line "
+                "for counts."
+            )
+            assert noise.points is not None
             brightness, variance = noise.points[:, 0], noise.points[:, 1]
             points = {"brightness": brightness, "noise variance": variance}
             st.scatter_chart(points, x="brightness", y="noise variance", height=CHART_HEIGHT)
