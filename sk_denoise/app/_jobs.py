@@ -160,8 +160,9 @@ _FILTERS = warnings.catch_warnings()
 def collect_warnings() -> Iterator[list[str]]:
     """Collect the texts of warnings for users from this thread, each one once."""
     # The module warnings has one state for all threads: the first block changes it, the last one restores it.
-    thread, texts = threading.get_ident(), []
     global _FILTERS
+    thread = threading.get_ident()
+    texts: list[str] = []
     with _COLLECTING:
         if not _COLLECTED:
             _FILTERS = warnings.catch_warnings()

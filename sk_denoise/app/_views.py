@@ -165,7 +165,9 @@ def compute_residual(
     # Single pixels are picked, because block means would hide the noise.
     step = -(-max(before.shape[:2]) // max_side)
     first, second = (_drop_alpha(x)[::step, ::step].astype(np.float32) for x in (before, after))
-    return np.nan_to_num((first - second) / (high - low)).astype(np.float16)
+    # Pixels without a value have no residual.
+    residual: NDArray[np.float16] = np.nan_to_num((first - second) / (high - low)).astype(np.float16)
+    return residual
 
 
 def amplify_residual(residual: NDArray[Any], gain: float) -> Bytes:

@@ -500,8 +500,8 @@ def show_measurements(noises: tuple[NoiseModel, ...]) -> None:
             st.bar_chart(levels, x="scale", y="noise level", height=CHART_HEIGHT)
         else:
             st.caption(
-                f"{channel}Noise variance by brightness: it is the same for white noise, and grows along a line "
-                "for counts."
+                f"{channel}Noise variance by brightness: it is the same for white noise, and grows along a "
+                "line for counts."
             )
             assert noise.points is not None
             brightness, variance = noise.points[:, 0], noise.points[:, 1]
