@@ -288,8 +288,12 @@ class DenoisingRun:
         if len(models) == 1:
             text += _describe_noise(models[0])
         elif models:
-            channels = (f"channel {i}, {_in_short(model)}" for i, model in enumerate(models, 1))
+            # Series of one type share their models, so that a model may belong to several of them.
+            label = "channel" if n_series == 1 else "model"
+            channels = (f"{label} {i}, {_in_short(model)}" for i, model in enumerate(models, 1))
             text += f", {'; '.join(channels)}"
+        elif takes_no_level(self.denoising["model"]):
+            text += ", removed without a noise level"
         return text, intensity.span
 
     def _print_failures(self) -> None:

@@ -147,10 +147,23 @@ def test_a_stack_has_one_line_with_the_noise_of_each_channel(make, run):
     assert re.match("white noise: about [12]", second)
 
 
+def test_series_of_a_file_have_models_of_their_own(make, run):
+    with tifffile.TiffWriter("a.tif") as writer:
+        for sigma, side in ((10, 32), (3, 40)):
+            planes = np.stack([make.noisy(sigma=sigma, seed=z, side=side) for z in range(2)])
+            writer.write(planes.astype(np.uint16) if side == 40 else planes, photometric="minisblack")
+    (line,) = run("denoise", "a.tif", "-o", "b.tif").err.splitlines()[-1:]
+    assert re.match(
+        r"\[1/1\] a.tif -> b.tif, 2 series, model 1, white noise: .*; model 2, white noise: ", line
+    )
+    (line,) = run("denoise", "a.tif", "-o", "c.tif", "--model", "camera").err.splitlines()[-1:]
+    assert line == "[1/1] a.tif -> c.tif, 2 series, removed without a noise level"
+
+
 def test_a_blind_model_says_how_much_it_removed(make, run):
     make.photo(Path("a.jpg"))
     (line,) = run("denoise", "a.jpg", "-o", "b.png", "--model", "camera").err.splitlines()
-    change = read_image("a.jpg").astype(float) - read_image("b.png")
+    change = read_image("a.jpg").astype(float) - read_image("b.png").astype(float)
     assert line == f"[1/1] a.jpg -> b.png, about {np.sqrt(np.mean(change**2)):.1f} of 255 removed"
 
 
