@@ -1,4 +1,4 @@
-"""Generalised Anscombe transform of counts with read noise, and its exact unbiased inverse."""
+"""Generalised Anscombe transform, and its exact unbiased inverse."""
 
 from __future__ import annotations
 

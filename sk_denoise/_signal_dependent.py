@@ -21,6 +21,8 @@ MAX_PIXELS = 2**22
 FEW_PIXELS = 2**20
 # Number of bins of equal occupation, and smallest number of blocks of a bin.
 BINS, MIN_BLOCKS = 40, 6
+# Smallest width of a bin in deviations of the noise of block means.
+MIN_WIDTH = 1.0
 # Share of the blocks of a bin, those with the least detail, that start the fit.
 FLATTEST = 0.06
 # Factor by which their detail may exceed that of pure noise.
@@ -95,8 +97,8 @@ class _Blocks:
         shares of pixels with the smallest and with the largest value of all.
     origin, step : float
         The smallest value of all, and the step from it to the next ones.
-    n_energy, n_detail : int
-        Numbers of these coefficients in a block.
+    n_energy, n_detail, size : int
+        Numbers of these coefficients, and of the pixels of a block.
     flattest_detail : float
         Mean detail of the share ``FLATTEST`` with the least detail, in pure noise of variance 1.
     flat_share : float
@@ -108,6 +110,7 @@ class _Blocks:
     detail: NDArray[np.float64]
     n_energy: int
     n_detail: int
+    size: int
     flattest_detail: float
     flat_share: float
     smallest: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -218,8 +221,7 @@ def _as_lists(
 
 def _fit_blocks(blocks: _Blocks) -> SignalDependence:
     ordered = blocks[np.argsort(blocks.mean, kind="stable")]
-    edges = _bin_edges(len(ordered))
-    bins = [ordered[low:high] for low, high in itertools.pairwise(edges)]
+    bins = _split_into_bins(ordered)
     starts = np.array([_start_point(blocks_of_bin) for blocks_of_bin in bins])
     starts = starts[~np.isnan(starts[:, 0])]
     if not len(starts):
@@ -239,6 +241,22 @@ def _fit_blocks(blocks: _Blocks) -> SignalDependence:
         if line.is_close_to(previous, points):
             break
     return _decide(ordered, points, line)
+
+
+def _split_into_bins(ordered: _Blocks) -> list[_Blocks]:
+    """Return blocks in bins that are wider than the noise of their means.
+
+    Narrower bins would sort blocks by noise, which flattens the line.
+    """
+    bins, start = [], 0
+    edges = _bin_edges(len(ordered))
+    for end in edges[1:]:
+        width = ordered.mean[end - 1] - ordered.mean[start]
+        error = math.sqrt(float(np.median(ordered.energy[start:end])) / ordered.size)
+        if width >= MIN_WIDTH * error or end == edges[-1]:
+            bins.append(ordered[start:end])
+            start = end
+    return bins
 
 
 def _bin_edges(n_blocks: int) -> NDArray[np.intp]:
@@ -442,6 +460,7 @@ def _block_statistics(values: NDArray[np.float64], block: tuple[int, int]) -> _B
         detail=detail.ravel() / 44,
         n_energy=16,
         n_detail=44,
+        size=64,
         flattest_detail=0.625,
         flat_share=0.843,
     )
@@ -469,6 +488,7 @@ def _signal_statistics(pieces: NDArray[np.float64]) -> _Blocks:
         detail=(np.square(middle).sum(axis=1) / 4 + np.square(coarse).sum(axis=1) / 8) / 6,
         n_energy=8,
         n_detail=6,
+        size=16,
         flattest_detail=0.21,
         flat_share=0.851,
     )

@@ -22,6 +22,7 @@ from sklearn.metrics._scorer import _BaseScorer
 from sklearn.pipeline import _name_estimators
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import (
+    HasMethods,
     Interval,
     StrOptions,
     validate_parameter_constraints,
@@ -35,6 +36,7 @@ from sk_denoise.exceptions import CleanTargetWarning
 
 __all__ = [
     "FITTED_NOISER",
+    "HasMethods",
     "Interval",
     "Noiser",
     "Scorer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,10 +13,14 @@ from sk_denoise.plots._base import (
     LINE_FIGURE_SIZE,
     REFERENCE_COLOR,
     Display,
+    check_figure,
     hide_spines,
     require_pyplot,
 )
 from sk_denoise.restoration import NoiseModel, estimate_noise
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, SubFigure
 
 __all__ = ["NoiseModelDisplay"]
 
@@ -82,13 +86,21 @@ class NoiseModelDisplay(Display):
         self.model = model
 
     @classmethod
-    def from_image(cls, images: ArrayLike | list[ArrayLike], mask: ArrayLike | None = None) -> Self:
+    def from_image(
+        cls,
+        images: ArrayLike | list[ArrayLike],
+        mask: ArrayLike | None = None,
+        *,
+        figure: Figure | SubFigure | None = None,
+    ) -> Self:
         """Estimate and show the noise model of an image.
 
         Parameters
         ----------
         images, mask
             As for :func:`~sk_denoise.restoration.estimate_noise`.
+        figure
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -96,16 +108,18 @@ class NoiseModelDisplay(Display):
             Display with its figure.
         """
         require_pyplot(f"{cls.__name__}.from_image")
-        return cls(estimate_noise(images, mask)).plot()
+        return cls(estimate_noise(images, mask)).plot(figure)
 
     @classmethod
-    def from_model(cls, model: NoiseModel) -> Self:
+    def from_model(cls, model: NoiseModel, *, figure: Figure | SubFigure | None = None) -> Self:
         """Show a noise model.
 
         Parameters
         ----------
         model : NoiseModel
             Model of :func:`~sk_denoise.restoration.estimate_noise`.
+        figure
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -115,10 +129,15 @@ class NoiseModelDisplay(Display):
         require_pyplot(f"{cls.__name__}.from_model")
         if not isinstance(model, NoiseModel):
             raise TypeError(f"model must be a NoiseModel, as estimate_noise returns it, got {model!r}.")
-        return cls(model).plot()
+        return cls(model).plot(figure)
 
-    def plot(self) -> Self:
+    def plot(self, figure: Figure | SubFigure | None = None) -> Self:
         """Draw the panels.
+
+        Parameters
+        ----------
+        figure : matplotlib Figure or SubFigure, optional
+            Empty figure to draw on. By default a new one.
 
         Returns
         -------
@@ -128,14 +147,11 @@ class NoiseModelDisplay(Display):
         plt = require_pyplot(f"{type(self).__name__}.plot")
         has_points = self.model.points is not None and len(self.model.points) > 0
         width, height = LINE_FIGURE_SIZE
-        self.figure_, axes = plt.subplots(
-            1,
-            1 + has_points,
-            figsize=(TWO_PANELS * width if has_points else width, height),
-            layout="constrained",
-            squeeze=False,
-        )
-        self.axes_ = axes[0]
+        if figure is None:
+            size = (TWO_PANELS * width if has_points else width, height)
+            figure = plt.figure(figsize=size, layout="constrained")
+        self.figure_ = check_figure(figure)
+        self.axes_ = self.figure_.subplots(1, 1 + has_points, squeeze=False)[0]
         self.points_ = self.variance_line_ = None
         if has_points:
             self._draw_variance(self.axes_[0])

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import warnings
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._anscombe import generalised_anscombe, invert_generalised_anscombe
 from sk_denoise._compat import SampleTransformer, as_one_task, keeps_array_type
-from sk_denoise._schema import Rule, is_nonnegative_array, is_number, is_numeric_array
+from sk_denoise._random import root_seed, stream
+from sk_denoise._schema import Rule, is_nonnegative_array, is_number, is_numeric_array, optional
 from sk_denoise._signal_dependent import SignalDependence, fit_signal_dependence
 from sk_denoise._validation import (
+    HasMethods,
     Interval,
     StrOptions,
     check_lengths,
@@ -23,6 +26,7 @@ from sk_denoise._validation import (
     check_parameters,
     check_samples,
 )
+from sk_denoise.preprocessing._stabilizing_spline import apply_spline, learn_spline
 
 __all__ = ["VarianceStabilizer"]
 
@@ -31,6 +35,8 @@ ADVICE = (
     "Pass gain, and read_noise and offset if they are not 0, from a calibration of the detector: for plain "
     "counts VarianceStabilizer(gain=1)."
 )
+# Smallest side of images that the transform is refined with.
+MIN_SIDE = 16
 # Axes of a stack of images, without and with channels.
 IMAGE_AXES = (3, 4)
 
@@ -51,6 +57,11 @@ def _are_nonnegative(value: Any, stabilizer: Any) -> bool:
 def _leave_noise(value: Any, stabilizer: Any) -> bool:
     """Return whether no channel is without noise, for which the transform has no unit."""
     return _are_nonnegative(value, stabilizer) and bool(np.all(np.add(stabilizer.gain_, value) > 0))
+
+
+def _are_knots(value: Any, stabilizer: Any) -> bool:
+    is_array = is_numeric_array(value, (2, np.shape(value)[-1] if np.ndim(value) else 0))
+    return is_array and value.shape[1] >= 2 and bool((np.diff(value) > 0).all())
 
 
 class VarianceStabilizer(SampleTransformer):
@@ -76,6 +87,15 @@ class VarianceStabilizer(SampleTransformer):
         neighbouring values, such as spectra. Columns of a "table" have no neighbours, so nothing can be
         fitted, and ``gain`` is needed. "auto" is "images" for stacks and "signals" for rows.
 
+    denoiser : ImageDenoiser or None, default=None
+        Fitted denoiser of gray images with a noise-level map, such as ``load_pretrained("gray")``, in a
+        :class:`sklearn.frozen.FrozenEstimator` where the stabiliser is cloned. With it the transform is
+        refined by a spline, for noise whose variance is no line. For images without channels.
+    n_steps : int, default=200
+        Number of steps of the refinement, each on 4 patches of at most 64 x 64 pixels.
+    random_state : int, RandomState or None, default=None
+        Seed of the patches of the refinement.
+
     Attributes
     ----------
     gain_, read_noise_, offset_ : float or ndarray of shape (n_channels,)
@@ -84,6 +104,8 @@ class VarianceStabilizer(SampleTransformer):
     trust_ : float
         From 0 to 1, the trust in the fit: the share of flat blocks, and the agreement of their variances with
         a line. 1 if nothing was fitted.
+    knots_ : ndarray of shape (2, n_knots) or None
+        Refinement: stabilised values, and those that replace them; None without ``denoiser``.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -117,10 +139,17 @@ class VarianceStabilizer(SampleTransformer):
     The inverse of a denoised value is not the inverse function: this would be too dark. The output is
     neither rounded nor clipped.
 
+    The refinement assumes noise that is independent between pixels. It predicts hidden pixels from their
+    surroundings, and keeps the fitted transform if the spline does not predict them better. 200 steps take
+    about half a minute on a processor core.
+
     A Pipeline predicts in the stabilised unit. Its inverse is one more line, see the example.
 
     References
     ----------
+    S. Herbreteau and M. Unser, "Self-calibrated variance-stabilizing transformations for real-world image
+    denoising", ICCV (2025).
+
     M. Mäkitalo and A. Foi, "Optimal inversion of the generalized Anscombe transformation for
     Poisson-Gaussian noise", IEEE Transactions on Image Processing 22 (2013).
 
@@ -150,11 +179,15 @@ class VarianceStabilizer(SampleTransformer):
         "read_noise": [Interval(Real, 0, None, closed="left"), "array-like", None],
         "offset": [Interval(Real, None, None, closed="neither"), "array-like", None],
         "layout": [StrOptions({"auto", "images", "signals", "table"})],
+        "denoiser": [HasMethods(["predict"]), None],
+        "n_steps": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "gain_": Rule(_are_nonnegative, "a number of at least 0 (for each channel)"),
         "read_noise_": Rule(_leave_noise, "a number of at least 0, above 0 without gain", after_others=True),
         "offset_": Rule(_are_parameters, "a number (for each channel)"),
+        "knots_": optional(Rule(_are_knots, "two increasing rows of numbers")),
         "trust_": Rule(lambda v, _: is_number(v) and 0 <= v <= 1, "a number from 0 to 1"),
     }
 
@@ -165,11 +198,17 @@ class VarianceStabilizer(SampleTransformer):
         offset: ArrayLike | None = None,
         *,
         layout: Literal["auto", "images", "signals", "table"] = "auto",
+        denoiser: Any = None,
+        n_steps: int = 200,
+        random_state: int | RandomState | None = None,
     ) -> None:
         self.gain = gain
         self.read_noise = read_noise
         self.offset = offset
         self.layout = layout
+        self.denoiser = denoiser
+        self.n_steps = n_steps
+        self.random_state = random_state
 
     @keeps_array_type
     @as_one_task
@@ -202,6 +241,9 @@ class VarianceStabilizer(SampleTransformer):
         values = [column.copy() if has_channels else float(column[0]) for column in columns[:3]]
         self.gain_, self.read_noise_, self.offset_ = values
         self.trust_ = float(columns[3].min())
+        self.knots_ = None
+        if self.denoiser is not None:
+            self.knots_ = self._refine(samples)
         return self
 
     @keeps_array_type
@@ -219,7 +261,8 @@ class VarianceStabilizer(SampleTransformer):
             float64 for float64 and for integers of 32 bits and more, else float32.
         """
         check_is_fitted(self)
-        return self._apply(generalised_anscombe, check_samples(self, X, reset=False))
+        stabilized = self._apply(generalised_anscombe, check_samples(self, X, reset=False))
+        return stabilized if self.knots_ is None else apply_spline(stabilized, self.knots_)
 
     @keeps_array_type
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
@@ -245,6 +288,8 @@ class VarianceStabilizer(SampleTransformer):
                 f"X holds samples of shape {array.shape[1:]}, {type(self).__name__} was fitted on samples of "
                 f"shape {expected}. Pass the output of transform, denoised, in the same layout."
             )
+        if self.knots_ is not None:
+            array = apply_spline(array.astype(np.result_type(array, np.float32)), self.knots_, inverse=True)
         return self._apply(invert_generalised_anscombe, array)
 
     def _apply(self, function: Any, samples: NDArray[Any]) -> NDArray[Any]:
@@ -256,6 +301,34 @@ class VarianceStabilizer(SampleTransformer):
             for index, parameters in enumerate(zip(self.gain_, self.read_noise_, self.offset_, strict=True))
         ]
         return np.stack(channels, axis=-1)
+
+    def _refine(self, samples: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the knots of the learned spline."""
+        # A clone of a FrozenEstimator is fitted, that of its denoiser is not.
+        denoiser = getattr(self.denoiser, "estimator", self.denoiser)
+        if not hasattr(denoiser, "net_"):
+            raise ValueError(
+                "denoiser must be a fitted ImageDenoiser. clone and searches return it unfitted, unless it "
+                "stands in a sklearn.frozen.FrozenEstimator."
+            )
+        if getattr(denoiser, "noise_levels_", None) is None or len(denoiser.patch_shape_) != 2:
+            raise ValueError(
+                'denoiser must denoise gray images with a noise-level map, ImageDenoiser(sigma="map") or '
+                'load_pretrained("gray").'
+            )
+        if samples.ndim != min(IMAGE_AXES) or min(samples.shape[1:]) < MIN_SIDE:
+            raise ValueError(
+                f"denoiser refines the transform of images (n_samples, height, width) of at least {MIN_SIDE} "
+                f"x {MIN_SIDE} pixels, got X of shape {samples.shape}. Pass denoiser=None for other data."
+            )
+        return learn_spline(
+            samples,
+            self._apply(generalised_anscombe, samples),
+            lambda values: self._apply(invert_generalised_anscombe, values),
+            denoiser,
+            self.n_steps,
+            stream(root_seed(self.random_state), "patches"),
+        )
 
     def _check_layout(self, samples: NDArray[Any]) -> str:
         """Return the layout of samples, or refuse one that they cannot have."""

@@ -1,4 +1,4 @@
-"""Denoising of counts, whose noise grows with the intensity, by a function for white noise."""
+"""Denoising of noise that grows with the intensity by a white-noise denoiser."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch.nn import functional
 
 from sk_denoise._anscombe import generalised_anscombe, invert_generalised_anscombe
+from sk_denoise._intensity import DEVIATIONS
 
 __all__ = ["denoise_counts"]
 
@@ -23,8 +24,6 @@ HOPELESS_LEVEL = 0.65
 WEIGHTED_LEVEL, MAX_WEIGHT = 0.16, 0.7
 # Smallest side of an image that is reduced.
 MIN_SIDE = 32
-# Noise deviations within which the coarse estimate must agree with a pixel.
-MAX_DEVIATIONS = 4.0
 # Block that is averaged to find the range of the signal, share of its outliers, and those of the pixels.
 BLOCK, BLOCK_OUTLIERS, OUTLIERS = 4, 0.002, 0.001
 # Smallest range of the signal in noise deviations.
@@ -36,14 +35,14 @@ WhiteDenoiser = Callable[[NDArray[np.float32], float], NDArray[Any]]
 
 @dataclass(frozen=True)
 class _CountsNoise:
-    """Noise with the variance ``gain * (mean - offset) + read_noise**2`` of each channel."""
+    """Noise of variance ``gain * (mean - offset) + read_noise**2`` by channel."""
 
     gain: NDArray[np.float64]
     read_noise: NDArray[np.float64]
     offset: NDArray[np.float64]
 
     def scaled(self, weight: float) -> _CountsNoise:
-        """Return the noise whose deviation is multiplied by a weight."""
+        """Return the noise after multiplication by a weight, apart from the offset."""
         return _CountsNoise(weight**2 * self.gain, weight * self.read_noise, self.offset)
 
     def stabilize(self, image: NDArray[Any]) -> NDArray[np.float32]:
@@ -134,11 +133,11 @@ def _denoise_scales(
     # A mean of four pixels has half the noise.
     coarse = _denoise_scales(_halve(image), noise.scaled(0.5), denoise)
     estimate = _enlarge(coarse, image.shape)
+    # Bright points are lost in the reduction, so the estimate must agree with the pixel.
+    margin = DEVIATIONS * noise.deviation(np.maximum(image, estimate))
+    np.copyto(estimate, image, where=np.abs(image - estimate) > margin)
     if level > HOPELESS_LEVEL:
         return estimate
-    # Bright points are dimmed by the reduction, so the estimate must agree with the pixel.
-    margin = MAX_DEVIATIONS * noise.deviation(np.maximum(image, estimate))
-    np.clip(estimate, image - margin, image + margin, out=estimate)
     weight = min(MAX_WEIGHT, WEIGHTED_LEVEL / level)
     mixed_noise = noise.scaled(weight)
     mixture = weight * image + (1 - weight) * estimate
@@ -170,7 +169,7 @@ def _signal_range(stabilized: NDArray[np.float32]) -> tuple[float, float]:
 
 
 def _block_means(image: NDArray[Any], side: int) -> NDArray[Any]:
-    """Return the means of square blocks of (height, width, channels), without incomplete ones."""
+    """Return the means of whole square blocks of (height, width, channels)."""
     height, width = (length // side for length in image.shape[:2])
     blocks = image[: height * side, : width * side].reshape(height, side, width, side, -1)
     means: NDArray[Any] = blocks.mean(axis=(1, 3))

@@ -25,6 +25,7 @@ from sk_denoise.plots import (
     DenoisingDisplay,
     LatentDisplay,
     LossCurveDisplay,
+    NoiseModelDisplay,
     NoiseRobustnessDisplay,
 )
 
@@ -83,6 +84,13 @@ def robustness(estimator, digits, options, *, only_the_class=False):
     return NoiseRobustnessDisplay.from_estimator(estimator, digits.test[:9], sigmas=[0.1, 0.3], **options)
 
 
+def noise_model(estimator, digits, options, *, only_the_class=False):
+    if only_the_class:
+        return NoiseModelDisplay
+    noisy = np.random.default_rng(0).normal(0.5, 0.1, (128, 128))
+    return NoiseModelDisplay.from_image(noisy, **options)
+
+
 CASES = {
     "comparison": Case(comparison, "figure"),
     "denoising": Case(denoising, "figure"),
@@ -90,8 +98,14 @@ CASES = {
     "latents": Case(latents),
     "loss curves": Case(loss_curves),
     "robustness": Case(robustness),
+    "noise model": Case(noise_model, "figure"),
 }
 every_display = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+# A noise model is that of an image, without any estimator.
+OF_ESTIMATORS = {name: case for name, case in CASES.items() if name != "noise model"}
+every_display_of_estimators = pytest.mark.parametrize(
+    "case", OF_ESTIMATORS.values(), ids=OF_ESTIMATORS.keys()
+)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +199,7 @@ def test_no_text_is_cut_or_overlaps(case, digits, dae, assert_legible):
     assert_legible(case.create(dae, digits, {}).figure_)
 
 
-@every_display
+@every_display_of_estimators
 def test_it_takes_pipelines_and_searches(case, digits, dae):
     pipe = Pipeline([("noise", clone(NOISER).fit(digits.train)), ("dae", dae)])
     search = GridSearchCV(DenoisingAutoencoder(random_state=0, latent_dim=5), {"max_epochs": [1]}, cv=2)
@@ -193,7 +207,7 @@ def test_it_takes_pipelines_and_searches(case, digits, dae):
         assert len(drawn(case.create(estimator, digits, {}))) > 0
 
 
-@every_display
+@every_display_of_estimators
 def test_unfitted_estimators_are_refused_before_a_figure_is_made(case, digits):
     dae = DenoisingAutoencoder(latent_dim=5)
     for estimator in (dae, Pipeline([("dae", dae)]), GridSearchCV(dae, {"max_epochs": [1]})):
