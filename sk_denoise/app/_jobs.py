@@ -6,8 +6,10 @@ import logging
 import math
 import threading
 import time
+import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, Literal, Protocol, TypeVar
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "ProgressCallback",
     "QueueFullError",
     "QueuedJob",
+    "collect_warnings",
 ]
 
 T = TypeVar("T")
@@ -145,6 +148,43 @@ class QueuedJob(Generic[T]):
         # The function may hold images.
         del self._function
         self._finished.set()
+
+
+# Texts of the warnings of each thread that collects them, and the original state of the module warnings.
+_COLLECTED: dict[int, list[str]] = {}
+_COLLECTING = threading.Lock()
+_FILTERS = warnings.catch_warnings()
+
+
+@contextmanager
+def collect_warnings() -> Iterator[list[str]]:
+    """Collect the texts of warnings for users from this thread, each one once."""
+    # The module warnings has one state for all threads: the first block changes it, the last one restores it.
+    global _FILTERS
+    thread = threading.get_ident()
+    texts: list[str] = []
+    with _COLLECTING:
+        if not _COLLECTED:
+            _FILTERS = warnings.catch_warnings()
+            _FILTERS.__enter__()
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = _store_warning  # type: ignore[assignment]
+        _COLLECTED[thread] = texts
+    try:
+        yield texts
+    finally:
+        with _COLLECTING:
+            del _COLLECTED[thread]
+            if not _COLLECTED:
+                _FILTERS.__exit__(None, None, None)
+
+
+def _store_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    texts, text = _COLLECTED.get(threading.get_ident()), str(message)
+    if texts is None or not issubclass(category, UserWarning):
+        LOG.warning("%s: %s", category.__name__, text)
+    elif text not in texts:
+        texts.append(text)
 
 
 def _strip_tracebacks(error: BaseException) -> BaseException:

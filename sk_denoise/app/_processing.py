@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 import sk_denoise
 from sk_denoise import GaussianNoiser, ImageDenoiser, NoiserChain, PoissonNoiser, RegionNoiser
 from sk_denoise._intensity import UNIT, IntensityRange, without_alpha
-from sk_denoise._registry import NOISES, Amount
-from sk_denoise.app._jobs import ProgressCallback
+from sk_denoise._registry import NOISE_KINDS, NOISES, Amount
+from sk_denoise.app._jobs import ProgressCallback, collect_warnings
 from sk_denoise.app._views import (
     DisplayRange,
     compute_display_range,
@@ -25,11 +26,18 @@ from sk_denoise.app._views import (
     shrink_to_screen,
     to_display,
 )
-from sk_denoise.io import read_image
+from sk_denoise.io import open_stack, read_image
 from sk_denoise.metrics import mse, psnr_of_mse, ssim
 from sk_denoise.noise import BaseNoiser
 from sk_denoise.persistence import load
-from sk_denoise.restoration import denoise_image, estimate_sigma
+from sk_denoise.restoration import (
+    MODELS,
+    NoiseModel,
+    denoise_file,
+    denoise_image,
+    estimate_noise,
+    estimate_sigma,
+)
 
 __all__ = [
     "AFTER_FILE",
@@ -37,6 +45,7 @@ __all__ = [
     "DISPLAY_FILES",
     "NOISE_CHOICES",
     "RESIDUAL_FILE",
+    "STACK_FILE",
     "DenoisingRequest",
     "DenoisingResult",
     "ImageQuality",
@@ -45,7 +54,9 @@ __all__ = [
     "compute_psnr_in_bands",
     "compute_ssim_in_bands",
     "convert_for_file",
+    "denoise_stack_to_folder",
     "denoise_to_folder",
+    "describe_warning",
     "open_image_model",
 ]
 
@@ -53,6 +64,8 @@ __all__ = [
 BEFORE_FILE, AFTER_FILE = "before.npy", "after.npy"
 DISPLAY_FILES = "before_for_display.npy", "after_for_display.npy"
 RESIDUAL_FILE = "residual.npy"
+# The denoised file of a stack; the arrays are those of one plane.
+STACK_FILE = "denoised.tif"
 
 # Noise and metrics work on bands of rows, so that memory for floats does not grow with the image.
 NOISE_BAND_PIXELS = 2**22
@@ -72,12 +85,16 @@ class DenoisingRequest:
 
     Attributes
     ----------
-    model : {"auto", "gray", "rgb"} or str
+    model : {"auto", "gray", "rgb", "camera"} or str
         Name of a pretrained model, or key of a model that the user uploaded.
+    kind : {"auto", "white", "counts", "camera"}
+        Kind of the noise.
     sigma : float or None
-        Standard deviation of the noise in grey levels of 255 for any depth; None estimates it.
+        Standard deviation of white noise in grey levels of 255 for any depth; None estimates the noise.
     strength : float
-        Factor for the estimated noise level.
+        Share of the noise to remove, from 0 to 1.
+    outliers : {"keep", "replace"}
+        Whether hot pixels are replaced.
     ensemble : bool
         Whether to average over a self-ensemble of eight flips and rotations.
     noise : str or None
@@ -89,8 +106,10 @@ class DenoisingRequest:
     """
 
     model: str = "auto"
+    kind: Literal["auto", "white", "counts", "camera"] = "auto"
     sigma: float | None = None
     strength: float = 1.0
+    outliers: Literal["keep", "replace"] = "keep"
     ensemble: bool = False
     noise: str | None = None
     amount: float = 0.0
@@ -113,10 +132,13 @@ class DenoisingResult:
     ----------
     shape : tuple of int
         Shape of the image.
+    noise : tuple of NoiseModel
+        Estimated noise, one model for each channel of a stack; empty if the user set the level, or for a
+        network that takes none.
     sigma : float or None
-        Noise level given to the network, of 255; None for a network that takes no noise level.
-    estimated_sigma : float or None
-        Estimated noise level, of 255; None if the user set it.
+        Noise level that the user set, or that an uploaded network took, of 255.
+    removed : float
+        Root mean square of the change of the image, of 255.
     seconds : float
         Time for denoising.
     quality_before, quality_after : ImageQuality or None
@@ -132,8 +154,9 @@ class DenoisingResult:
     """
 
     shape: tuple[int, ...]
+    noise: tuple[NoiseModel, ...]
     sigma: float | None
-    estimated_sigma: float | None
+    removed: float
     seconds: float
     quality_before: ImageQuality | None
     quality_after: ImageQuality | None
@@ -170,28 +193,114 @@ def denoise_to_folder(
         Largest image. Larger ones raise an error before they are decoded.
     """
     progress(0, 0, "Reading the image")
-    image = read_image(source, max_pixels=max_pixels)
+    image = read_image(source, max_pixels=max_pixels, allow_nan=True)
     intensity_range, before = IntensityRange.of(without_alpha(image)), image
     if request.noise is not None:
         row_progress = partial(progress, activity="Adding noise")
         before = add_noise(image, intensity_range, request.noise, request.amount, request.seed, row_progress)
     progress(0, 0, "Estimating the noise")
-    level = ModelNoiseLevel.of(before, intensity_range, request, model)
-    start = time.perf_counter()
-    after = denoise_image(
-        before,
-        sigma=level.sigma,
-        model=model or request.model,
-        ensemble=request.ensemble,
-        callback=partial(progress, activity="Denoising"),
-    )
-    seconds = time.perf_counter() - start
+    with collect_warnings() as texts:
+        level = NoiseLevel.of(before, intensity_range, request, model)
+        start = time.perf_counter()
+        after = denoise_image(
+            before,
+            **level.options,
+            strength=request.strength,
+            outliers=request.outliers,
+            model=model or request.model,
+            ensemble=request.ensemble,
+            callback=partial(progress, activity="Denoising"),
+        )
+        seconds = time.perf_counter() - start
     quality_before = quality_after = None
     if request.noise is not None:
         data_range = intensity_range.span
         quality_before = _measure_quality(image, before, data_range, progress)
         quality_after = _measure_quality(image, after, data_range, progress)
     progress(0, 0, "Preparing the view")
+    display_range = _save_arrays(before, after, folder)
+    return DenoisingResult(
+        shape=image.shape,
+        noise=level.noise,
+        sigma=level.of_255,
+        removed=_measure_change(before, after, intensity_range.span),
+        seconds=seconds,
+        quality_before=quality_before,
+        quality_after=quality_after,
+        intensity_range=intensity_range,
+        file_range=_choose_file_range(image, intensity_range),
+        display_range=display_range,
+        notes=(
+            *_describe_range(intensity_range, image, model),
+            *level.notes,
+            *(describe_warning(text, intensity_range.span) for text in texts),
+        ),
+    )
+
+
+def denoise_stack_to_folder(
+    source: Path,
+    request: DenoisingRequest,
+    folder: Path,
+    progress: ProgressCallback,
+    *,
+    model: ImageDenoiser | None,
+    max_pixels: int,
+) -> DenoisingResult:
+    """Denoise a stack to a file, and save the arrays for views of its middle plane.
+
+    The parameters are those of :func:`denoise_to_folder`.
+    """
+    progress(0, 0, "Reading the stack")
+    target = folder / STACK_FILE
+    with open_stack(source, max_pixels=max_pixels) as stack:
+        middle = len(stack) // 2
+        before = _first_channel(stack[middle], stack.plane_axes)
+    intensity_range = IntensityRange.of(without_alpha(before))
+    with collect_warnings() as texts:
+        # The planes are estimated by denoise_file, unless the level is given.
+        options: dict[str, Any] = {"noise": request.kind}
+        if request.sigma is not None:
+            options = {"sigma": request.sigma * intensity_range.span / 255}
+        start = time.perf_counter()
+        noise = denoise_file(
+            source,
+            target,
+            max_pixels=max_pixels,
+            strength=request.strength,
+            outliers=request.outliers,
+            model=model or request.model,
+            ensemble=request.ensemble,
+            callback=partial(progress, activity="Denoising the stack"),
+            **options,
+        )
+        seconds = time.perf_counter() - start
+    with open_stack(target, max_pixels=max_pixels) as stack:
+        after = _first_channel(stack[middle], stack.plane_axes)
+    return DenoisingResult(
+        shape=before.shape,
+        noise=tuple(noise),
+        sigma=request.sigma,
+        removed=_measure_change(before, after, intensity_range.span),
+        seconds=seconds,
+        quality_before=None,
+        quality_after=None,
+        intensity_range=intensity_range,
+        file_range=None,
+        display_range=_save_arrays(before, after, folder),
+        notes=tuple(
+            describe_warning(text.replace(f"{source}: ", ""), intensity_range.span) for text in texts
+        ),
+    )
+
+
+def _first_channel(plane: NDArray[Any], axes: str) -> NDArray[Any]:
+    """Return the colours of a plane, or the first of its channels of data."""
+    return plane if axes[-1] in "XS" else plane[..., 0]
+
+
+def _save_arrays(before: NDArray[Any], after: NDArray[Any], folder: Path) -> DisplayRange:
+    """Save the arrays for the views, and return black and white of the screen."""
     display_range = compute_display_range(before)
     np.save(folder / RESIDUAL_FILE, compute_residual(before, after, display_range))
     for name, display_name, array in zip(
@@ -199,18 +308,20 @@ def denoise_to_folder(
     ):
         np.save(folder / display_name, shrink_to_screen(to_display(array, display_range)))
         np.save(folder / name, array)
-    return DenoisingResult(
-        shape=image.shape,
-        sigma=level.of_255,
-        estimated_sigma=level.estimated,
-        seconds=seconds,
-        quality_before=quality_before,
-        quality_after=quality_after,
-        intensity_range=intensity_range,
-        file_range=_choose_file_range(image, intensity_range),
-        display_range=display_range,
-        notes=(*_describe_range(intensity_range, image, model), *level.notes),
-    )
+    return display_range
+
+
+def _measure_change(before: NDArray[Any], after: NDArray[Any], span: float) -> float:
+    """Return the root mean square of the change, of 255, computed in bands of rows."""
+    step = max(1, METRIC_BAND_PIXELS // before.shape[1])
+    total, count = 0.0, 0
+    for top in range(0, len(before), step):
+        bands = (without_alpha(image[top : top + step]).astype(np.float32) for image in (before, after))
+        squares = np.square(np.subtract(*bands))
+        # NaN stands for pixels without a value.
+        total += float(np.nansum(squares, dtype=np.float64))
+        count += int(np.count_nonzero(~np.isnan(squares)))
+    return 255 * float(np.sqrt(total / max(count, 1))) / span
 
 
 def convert_for_file(image: NDArray[Any], file_range: IntensityRange | None) -> NDArray[Any]:
@@ -218,7 +329,8 @@ def convert_for_file(image: NDArray[Any], file_range: IntensityRange | None) -> 
     if file_range is None:
         return image
     dtype = np.dtype(np.uint16)
-    return IntensityRange.of_type(dtype).from_unit(file_range.to_unit(image), dtype)
+    # Integers have no NaN.
+    return IntensityRange.of_type(dtype).from_unit(np.nan_to_num(file_range.to_unit(image)), dtype)
 
 
 def open_image_model(path: Path) -> ImageDenoiser:
@@ -391,12 +503,24 @@ def _measure_quality(
 
 
 @dataclass(frozen=True)
-class ModelNoiseLevel:
-    """Noise level given to a model, in the unit of the image and of 255."""
+class NoiseLevel:
+    """Noise of an image, as given by the user or as estimated.
 
-    sigma: float | None
+    Attributes
+    ----------
+    options : dict
+        Arguments of :func:`~sk_denoise.restoration.denoise_image` that describe the noise.
+    noise : tuple of NoiseModel
+        Estimated noise, at most one model.
+    of_255 : float or None
+        Level that the user set, or that an uploaded network takes, of 255.
+    notes : tuple of str
+        Messages for the user.
+    """
+
+    options: dict[str, Any]
+    noise: tuple[NoiseModel, ...] = ()
     of_255: float | None = None
-    estimated: float | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -406,35 +530,69 @@ class ModelNoiseLevel:
         intensity_range: IntensityRange,
         request: DenoisingRequest,
         model: ImageDenoiser | None,
-    ) -> ModelNoiseLevel:
-        """Take the noise level from the request, or estimate it from the image."""
-        if model is not None and model.noise_levels_ is None:
-            return cls(None)
-        span = intensity_range.span
+    ) -> NoiseLevel:
+        """Take the noise level from the request, or estimate the noise from the image."""
+        if model is not None:
+            return cls._of_uploaded(image, intensity_range, request, model)
+        if request.sigma is not None:
+            return cls({"sigma": request.sigma * intensity_range.span / 255}, of_255=request.sigma)
+        if request.model in MODELS and MODELS[request.model].is_blind:
+            return cls({})
+        noise = estimate_noise(image, kind=request.kind, outliers=request.outliers)
+        return cls({"noise": noise}, (noise,))
+
+    @classmethod
+    def _of_uploaded(
+        cls,
+        image: NDArray[Any],
+        intensity_range: IntensityRange,
+        request: DenoisingRequest,
+        model: ImageDenoiser,
+    ) -> NoiseLevel:
+        """Limit the noise level to that of the training of an uploaded network."""
+        if model.noise_levels_ is None:
+            return cls({})
         # A model that learned from data of an unknown unit takes images in that unit.
-        if model is not None and model.intensity_range_ is None:
-            span = model.data_range_
-        estimated = None if request.sigma is not None else 255 * estimate_sigma(image) / span
-        sigma = request.strength * estimated if estimated is not None else request.sigma
-        assert sigma is not None
-        max_sigma = _max_noise_level(model)
-        # An estimate may exceed the span from black to white.
-        if model is None:
-            sigma = min(sigma, max_sigma)
+        span = intensity_range.span if model.intensity_range_ is not None else model.data_range_
+        noise: tuple[NoiseModel, ...] = ()
+        sigma = request.sigma
+        if sigma is None:
+            estimate = estimate_sigma(image)
+            noise = (NoiseModel("white", estimate, intensity_range=IntensityRange(0.0, span)),)
+            sigma = 255 * estimate / span
+        max_sigma = 255 * model.noise_levels_[1] / model.data_range_
         if sigma <= max_sigma:
-            return cls(sigma * span / 255, sigma, estimated)
+            return cls({"sigma": sigma * span / 255}, noise, sigma)
         note = (
             f"The noise level of {sigma:.0f} (of 255) is beyond the range of this model, which took it as "
             f"{max_sigma:.0f}."
         )
-        return cls(max_sigma * span / 255, max_sigma, estimated, (note,))
+        return cls({"sigma": max_sigma * span / 255}, noise, max_sigma, (note,))
 
 
-def _max_noise_level(model: ImageDenoiser | None) -> float:
-    """Return the largest noise level of a model, of 255; pretrained models take any."""
-    if model is None or model.noise_levels_ is None:
-        return 255.0
-    return 255 * model.noise_levels_[1] / model.data_range_
+# Options of the library in its warnings
+LIBRARY_KIND = re.compile(r"""\bnoise=["'](\w+)["']""")
+LIBRARY_LEVEL = re.compile(r"\bsigma=(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
+
+
+def describe_warning(text: str, span: float) -> str:
+    """Return a warning of the library in words of the page.
+
+    Parameters
+    ----------
+    text : str
+        The warning.
+    span : float
+        Difference of black and white, to convert noise levels to grey levels of 255.
+    """
+    kinds = {name: kind.label for name, kind in NOISE_KINDS.items()}
+    text = LIBRARY_KIND.sub(lambda match: f'the noise "{kinds.get(match[1], match[1])}"', text)
+    text = LIBRARY_LEVEL.sub(
+        lambda match: f"a level of {255 * float(match[1]) / span:.0f} of 255, set by hand", text
+    )
+    return re.sub(
+        r"\b([Pp])ass (?=the noise|a level)", lambda m: "Choose " if m[1] == "P" else "choose ", text
+    )
 
 
 def _choose_file_range(image: NDArray[Any], intensity_range: IntensityRange) -> IntensityRange | None:

@@ -26,9 +26,11 @@ from sk_denoise.app._processing import (
     BEFORE_FILE,
     DISPLAY_FILES,
     RESIDUAL_FILE,
+    STACK_FILE,
     DenoisingRequest,
     DenoisingResult,
     convert_for_file,
+    denoise_stack_to_folder,
     denoise_to_folder,
     open_image_model,
 )
@@ -41,8 +43,8 @@ from sk_denoise.app._views import (
     to_display,
 )
 from sk_denoise.datasets import load_images
-from sk_denoise.io import image_size, output_suffix, write_image
-from sk_denoise.restoration import MODELS, denoise_image
+from sk_denoise.io import image_size, open_stack, output_suffix, write_image
+from sk_denoise.restoration import MODELS, denoise_image, is_written_as_stack
 
 __all__ = [
     "AppService",
@@ -61,6 +63,12 @@ N_DOWNLOAD_WORKERS = 4
 SHUTDOWN_SECONDS = 8.0
 # Name of the file of an image or a model in its cached folder
 SOURCE = "source"
+# Pixels of all planes of a stack, relative to the largest image. A compressed file may claim any number.
+STACK_SIZE = 16
+# Arrays of different sizes or types in a file; each of them is opened for itself.
+MAX_SERIES = 64
+# More than any file claims.
+MAX_CLAIMED_PIXELS = 2**62
 # Sample images: the set of load_images, and the name of the test image in it
 SAMPLES = {
     "A cat": ("rgb", "chelsea"),
@@ -89,6 +97,10 @@ class StoredImage:
         File suffix of the image's format, or of one in place of a format that is read only.
     is_clean : bool
         Whether the image is free of noise, like the samples.
+    axes : str
+        Letters of the axes of a stack; empty for an image.
+    n_planes : int
+        Number of planes of a stack.
     """
 
     key: str
@@ -96,6 +108,8 @@ class StoredImage:
     size: tuple[int, int]
     suffix: str
     is_clean: bool = False
+    axes: str = ""
+    n_planes: int = 1
 
 
 class UploadedModel(NamedTuple):
@@ -151,7 +165,8 @@ class AppService:
 
         def work(progress: ProgressCallback) -> None:
             for model in MODELS.values():
-                denoise_image(np.zeros((8, 8, model.channels), np.float32), sigma=0.1, model=model.name)
+                sigma = None if model.is_blind else 0.1
+                denoise_image(np.zeros((8, 8, model.channels), np.float32), sigma=sigma, model=model.name)
 
         return self.queue.submit(work)
 
@@ -159,27 +174,26 @@ class AppService:
         """Store an uploaded image after a check of its header."""
         name = sanitize_file_name(name) or "image"
 
-        def fill(folder: Path) -> tuple[tuple[int, int], str]:
+        def fill(folder: Path) -> dict[str, Any]:
             (folder / SOURCE).write_bytes(data)
             return self._check_header(folder / SOURCE, name)
 
         key = f"image-{hashlib.sha256(data).hexdigest()}"
-        size, suffix = (self._cache.get(key) or self._cache.put(key, fill)).metadata
-        return StoredImage(key, name, size, suffix)
+        return StoredImage(key, name, **(self._cache.get(key) or self._cache.put(key, fill)).metadata)
 
     def store_sample(self, name: str) -> StoredImage:
         """Store a sample image."""
         color, sample = SAMPLES[name]
 
-        def fill(folder: Path) -> tuple[tuple[int, int], str]:
+        def fill(folder: Path) -> dict[str, Any]:
             images = load_images("gray" if color == "gray" else "rgb")
             image = images.test[images.test_names.index(sample)]
             write_image(folder / "sample.png", np.rint(255 * image).astype(np.uint8))
             return self._check_header((folder / "sample.png").rename(folder / SOURCE), name)
 
         key = f"sample-{sample}"
-        size, suffix = (self._cache.get(key) or self._cache.put(key, fill)).metadata
-        return StoredImage(key, sample + suffix, size, suffix, is_clean=True)
+        facts = (self._cache.get(key) or self._cache.put(key, fill)).metadata
+        return StoredImage(key, sample + facts["suffix"], **facts, is_clean=True)
 
     def fetch_image(self, url: str) -> QueuedJob[StoredImage]:
         """Download an image from the web, in the queue for downloads."""
@@ -227,7 +241,8 @@ class AppService:
             source = self._get_cached(image.key).path / SOURCE
             model = self._load_model(request.model) if request.model.startswith("model-") else None
             try:
-                return denoise_to_folder(
+                function = denoise_stack_to_folder if image.axes else denoise_to_folder
+                return function(
                     source, request, folder, progress, model=model, max_pixels=self.settings.max_pixels
                 )
             # Messages show the user's file name, not a path of the server.
@@ -270,14 +285,24 @@ class AppService:
 
     def encode_file(self, result: StoredResult, suffix: str) -> bytes:
         """Encode the denoised image as a file with the depth and metadata of the original."""
+        if result.image.axes:
+            return self._read_stack_file(result)
         image = self._load_array(result, AFTER_FILE)
         source = self._get_cached(result.image.key).path / SOURCE
         with self._encoding, tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
             # TIFF stores floats; the other formats store integers.
             array = image if suffix == ".tif" else convert_for_file(image, result.details.file_range)
             path = Path(folder) / f"denoised{suffix}"
-            write_image(path, array, like=source)
+            write_image(path, array, like=source, allow_nan=True)
             return path.read_bytes()
+
+    def _read_stack_file(self, result: StoredResult) -> bytes:
+        try:
+            with self._encoding:
+                return (self._get_cached(result.key).path / STACK_FILE).read_bytes()
+        # The result was evicted after the lookup.
+        except FileNotFoundError:
+            raise ExpiredError from None
 
     def close(self) -> None:
         """Cancel all jobs, and delete the cache."""
@@ -286,18 +311,52 @@ class AppService:
         self.queue.close(SHUTDOWN_SECONDS)
         self._folder.cleanup()
 
-    def _check_header(self, path: Path, name: str) -> tuple[tuple[int, int], str]:
-        """Return size and suffix of an image; raise ValueError for a bad or too large one."""
+    def _check_header(self, path: Path, name: str) -> dict[str, Any]:
+        """Return the facts of a `StoredImage`, or refuse a bad or too large file."""
         try:
-            size, suffix = image_size(path), output_suffix(path)
+            suffix = output_suffix(path)
+            # A stack of one plane is an image, unless it has channels that images lack.
+            if is_written_as_stack(path, "image.png"):
+                return {"suffix": suffix, **self._check_stack(path, name)}
+            size = image_size(path)
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), name)) from error
+        self._check_size(size, name)
+        return {"size": size, "suffix": suffix}
+
+    def _check_size(self, size: tuple[int, ...], name: str) -> None:
         if size[0] * size[1] > self.settings.max_pixels:
             raise ValueError(
                 f"{name} has {size[1]} x {size[0]} pixels; this app takes images of up to "
                 f"{self.settings.megapixels} megapixels. Send a part of it, or a smaller copy."
             )
-        return size, suffix
+
+    def _check_stack(self, path: Path, name: str) -> dict[str, Any]:
+        """Return size, axes and number of planes of a stack with all its series."""
+        facts: dict[str, Any] = {}
+        n_series, n_planes, n_pixels = 1, 0, 0
+        for index in range(MAX_SERIES):
+            # The limits are checked with messages of the app.
+            with open_stack(path, series=index, max_pixels=MAX_CLAIMED_PIXELS) as stack:
+                self._check_size(stack.plane_shape, name)
+                n_channels = 1 if stack.plane_axes[-1] in "XS" else stack.plane_shape[-1]
+                n_series = stack.n_series
+                n_planes += len(stack) * n_channels
+                n_pixels += len(stack) * n_channels * stack.plane_shape[0] * stack.plane_shape[1]
+                facts = facts or {"size": stack.plane_shape[:2], "axes": stack.axes}
+            if index + 1 == n_series:
+                break
+        if n_series > MAX_SERIES:
+            raise ValueError(
+                f"{name} holds {n_series} arrays of different sizes or types; this app takes up to "
+                f"{MAX_SERIES}. Send a part of it."
+            )
+        if n_pixels > STACK_SIZE * self.settings.max_pixels:
+            raise ValueError(
+                f"{name} has {n_planes} planes with {n_pixels / 1e6:.0f} megapixels in all; this app takes "
+                f"stacks of up to {STACK_SIZE * self.settings.megapixels}. Send a part of it."
+            )
+        return {**facts, "n_planes": n_planes}
 
     def _get_cached(self, key: str) -> CachedFolder:
         folder = self._cache.get(key)

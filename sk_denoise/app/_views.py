@@ -126,7 +126,8 @@ def to_display(image: NDArray[Any], display_range: DisplayRange) -> Bytes:
     for top in range(0, len(colors), ROWS_PER_BAND):
         rows = slice(top, top + ROWS_PER_BAND)
         unit = (colors[rows].astype(np.float32) - low) / (high - low)
-        converted[rows] = np.rint(255 * unit.clip(0, 1))
+        # Pixels without a value are black.
+        converted[rows] = np.rint(255 * np.nan_to_num(unit).clip(0, 1))
     return converted
 
 
@@ -164,7 +165,9 @@ def compute_residual(
     # Single pixels are picked, because block means would hide the noise.
     step = -(-max(before.shape[:2]) // max_side)
     first, second = (_drop_alpha(x)[::step, ::step].astype(np.float32) for x in (before, after))
-    return ((first - second) / (high - low)).astype(np.float16)
+    # Pixels without a value have no residual.
+    residual: NDArray[np.float16] = np.nan_to_num((first - second) / (high - low)).astype(np.float16)
+    return residual
 
 
 def amplify_residual(residual: NDArray[Any], gain: float) -> Bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from sk_denoise._registry import MODELS
+from sk_denoise._registry import MODELS, NOISE_KINDS
 from sk_denoise.app._jobs import JobTimeoutError, QueuedJob, QueueFullError
 from sk_denoise.app._launch import Settings
 from sk_denoise.app._processing import NOISE_CHOICES, DenoisingRequest, DenoisingResult
@@ -27,14 +27,23 @@ from sk_denoise.app._service import (
 from sk_denoise.app._urls import DownloadError
 from sk_denoise.app._views import show_before_after, show_single_image
 from sk_denoise.io import IMAGE_SUFFIXES
+from sk_denoise.restoration import NoiseModel
 
 LOG = logging.getLogger("sk_denoise.app")
 UPLOAD, WEB, SAMPLE = "Upload", "Web address", "Sample"
 # None would show as a box without a choice.
 NO_NOISE = "no"
 PRETRAINED = {"auto": "Automatic", **{name: model.label for name, model in MODELS.items()}}
+# A level set by hand, beside the kinds of noise
+BY_HAND = "by hand"
+KIND_LABELS = {
+    **{name: kind.label for name, kind in NOISE_KINDS.items()},
+    BY_HAND: "White, level set by hand",
+}
 # Grey levels of 255
 MAX_SIGMA = 128
+# Units of progress by activity
+STEPS = {"Denoising": "tiles", "Denoising the stack": "planes"}
 # Seconds between updates. Many users may wait, and each update takes time from the running job.
 UPDATE_INTERVALS = {"waiting": 2.0, "running": 0.5}
 # Name of torch's allocator, in the RuntimeError that it raises without memory
@@ -42,6 +51,8 @@ TORCH_ALLOCATOR = "DefaultCPUAllocator"
 ABANDONED = "This page was inactive for a while, and the job was cancelled. Start it again."
 # Magnification, and the side of the enlarged square in pixels
 ENLARGEMENTS = {"2": 256, "4": 128, "8": 64}
+# Sides in pixels of the squares of the levels of a noise model, and height of a chart on the page
+SCALES, CHART_HEIGHT = (1, 2, 4, 8), 260
 state = st.session_state
 
 
@@ -67,7 +78,8 @@ def show_page() -> None:
         show_job()
         return
     height, width = image.size
-    st.caption(f"{escape_markdown(image.name)}: {width} x {height} pixels")
+    planes = f", {image.n_planes} planes ({image.axes})" if image.axes else ""
+    st.caption(f"{escape_markdown(image.name)}: {width} x {height} pixels{planes}")
     request = choose_settings(image)
     is_clicked = st.button("Denoise", type="primary", key="denoise", width="stretch")
     if state.pop("is_new_image", False) or is_clicked:
@@ -101,7 +113,7 @@ def upload_image() -> None:
     """Show the box for uploads, and store an uploaded image."""
     settings = get_service().settings
     uploaded = st.file_uploader(
-        f"An image of up to {settings.megapixels} megapixels: PNG, JPEG, WebP, TIFF or BMP",
+        f"An image of up to {settings.megapixels} megapixels, or a stack: PNG, JPEG, TIFF, WebP and others",
         type=sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES),
         max_upload_size=settings.upload_megabytes,
         key=f"upload-{state.setdefault('n_uploads', 0)}",
@@ -167,10 +179,34 @@ def choose_settings(image: StoredImage) -> DenoisingRequest:
                 help="Averages over eight rotations and reflections of the image: slightly better, and eight "
                 "times slower.",
             )
+            replaces_outliers = st.checkbox(
+                "Replace hot pixels",
+                key="outliers",
+                help="Replaces single pixels that are far brighter or darker than all their neighbours.",
+            )
         with right:
-            sigma, strength = choose_noise_level()
-        noise, amount = choose_added_noise(image)
-    return DenoisingRequest(model, sigma, strength, ensemble, noise, amount)
+            kind, sigma = choose_noise(model)
+            percent = st.slider(
+                "Strength, in % of the noise",
+                0,
+                100,
+                100,
+                5,
+                key="percent",
+                help="Below 100 the result is a blend with the image.",
+            )
+        # Noise is added to one image.
+        noise, amount = (None, 0.0) if image.axes else choose_added_noise(image)
+    return DenoisingRequest(
+        model,
+        kind,
+        sigma,
+        percent / 100,
+        "replace" if replaces_outliers else "keep",
+        ensemble,
+        noise,
+        amount,
+    )
 
 
 def select_model() -> str:
@@ -192,13 +228,29 @@ def select_model() -> str:
     return selected
 
 
-def choose_noise_level() -> tuple[float | None, float]:
-    """Show the noise level; return it, or None and the factor for its estimate."""
-    mode = st.radio("Noise level", ["Estimated", "Set by hand"], key="level_mode", horizontal=True)
-    if mode == "Estimated":
-        percent = st.slider("Strength, in % of the estimate", 25, 200, 100, 5, key="percent")
-        return None, percent / 100
-    return float(st.slider("Standard deviation, of 255", 0, MAX_SIGMA, 15, key="sigma")), 1.0
+def choose_noise(model: str) -> tuple[Any, float | None]:
+    """Show the kinds of noise; return the kind, and a level set by hand or None."""
+    kinds = list(KIND_LABELS)
+    if model in MODELS and MODELS[model].is_blind:
+        kinds = ["auto"]
+    elif model not in PRETRAINED:
+        # Networks of users remove the noise of their training.
+        kinds = ["auto", BY_HAND]
+    # The model may have changed since the choice.
+    if state.get("kind") not in kinds:
+        state.kind = "auto"
+    kind: str = st.selectbox(
+        "Noise of the image",
+        kinds,
+        format_func=KIND_LABELS.__getitem__,
+        key="kind",
+        help="\n".join(
+            f"- {entry.label}: {entry.description}" for entry in NOISE_KINDS.values() if entry.description
+        ),
+    )
+    if kind != BY_HAND:
+        return kind, None
+    return "auto", float(st.slider("Standard deviation, of 255", 0, MAX_SIGMA, 15, key="sigma"))
 
 
 def choose_added_noise(image: StoredImage) -> tuple[str | None, float]:
@@ -283,8 +335,8 @@ def watch_job(job: QueuedJob[Any], last_state: str) -> None:
         text = f"Waiting: {others} ahead of yours" if n_ahead else "Waiting: your image is next"
         st.progress(0.0, text=text)
     elif total:
-        tiles = f": {done} of {total} tiles" if activity == "Denoising" else ""
-        st.progress(min(1.0, done / total), text=f"{activity}{tiles}")
+        steps = f": {done} of {total} {STEPS[activity]}" if activity in STEPS else ""
+        st.progress(min(1.0, done / total), text=f"{activity}{steps}")
     else:
         st.progress(0.0, text=f"{activity or 'Starting'} ...")
     st.button("Cancel", key="cancel", on_click=cancel_job, width="stretch")
@@ -316,7 +368,12 @@ def show_result(result: StoredResult, request: DenoisingRequest) -> None:
             st.info("The settings were changed. Press Denoise to apply them.")
         for note in result.details.notes:
             st.warning(escape_markdown(note))
-        st.markdown(describe_noise_level(result.details))
+        st.markdown(describe_noise(result.details))
+        if is_unchanged(result.details):
+            st.info(
+                "The image is unchanged. If you see noise in it, open the settings: choose the noise "
+                f'"{KIND_LABELS["camera"]}", or set the level by hand.'
+            )
         show_views(result)
         show_quality(result.details)
         show_downloads(result)
@@ -325,16 +382,32 @@ def show_result(result: StoredResult, request: DenoisingRequest) -> None:
         st.warning("This result was deleted to make room for others. Press Denoise to compute it again.")
 
 
-def describe_noise_level(details: DenoisingResult) -> str:
-    """Return a sentence on the noise level and the computing time."""
-    if details.sigma is None:
-        level = "This model needs no noise level."
-    elif details.estimated_sigma is None:
+def describe_noise(details: DenoisingResult) -> str:
+    """Return sentences on the noise, the change of the image and the time."""
+    if len(details.noise) == 1:
+        level = f"Estimated: **{escape_markdown(str(details.noise[0]))}**."
+        if details.sigma is not None and round(details.sigma, 1) != round(_of_255(details.noise[0]), 1):
+            level += f" Taken as {details.sigma:.1f} of 255."
+    elif details.noise:
+        channels = (f"channel {i}, {noise}" for i, noise in enumerate(details.noise, 1))
+        level = f"Estimated: **{escape_markdown('; '.join(channels))}**."
+    elif details.sigma is not None:
         level = f"Noise: {details.sigma:.1f} of 255, as set."
     else:
-        level = f"Noise: estimated at **{details.estimated_sigma:.1f} of 255**"
-        level += "." if details.sigma == details.estimated_sigma else f", taken as {details.sigma:.1f}."
-    return f"{level} Denoised in {details.seconds:.1f} s."
+        level = "This model needs no noise level."
+    removed = "" if is_unchanged(details) else f"Removed: {details.removed:.1f} of 255. "
+    return f"{level} {removed}Denoised in {details.seconds:.1f} s."
+
+
+def _of_255(noise: NoiseModel) -> float:
+    return 255 * noise.sigma / noise.intensity_range.span
+
+
+def is_unchanged(details: DenoisingResult) -> bool:
+    """Return whether nothing was removed because the image has no visible noise."""
+    return (
+        bool(details.noise) and all(noise.kind == "none" for noise in details.noise) and not details.removed
+    )
 
 
 def show_quality(details: DenoisingResult) -> None:
@@ -356,9 +429,14 @@ def show_metric(name: str, before: float, after: float, format_spec: str, unit: 
 
 
 def show_views(result: StoredResult) -> None:
-    """Show tabs with the whole image, an enlarged part and the removed noise."""
+    """Show tabs with the image, an enlarged part, the noise and its measurements."""
     names = ("With noise" if result.request.noise else "Before", "Denoised")
-    whole_tab, part_tab, residual_tab = st.tabs(["Before and after", "Enlarged", "Removed noise"])
+    if result.image.n_planes > 1:
+        st.caption("One plane from the middle of the stack is shown.")
+    labels = ["Before and after", "Enlarged", "Removed noise"]
+    if any(map(has_measurements, result.details.noise)):
+        labels.append("Measurements")
+    whole_tab, part_tab, residual_tab, *measurement_tabs = st.tabs(labels)
     with whole_tab:
         before, after = get_service().encode_whole_views(result)
         show_before_after(before, after, names=names, pixelated=False, key="whole")
@@ -395,6 +473,41 @@ def show_views(result: StoredResult) -> None:
             "Gray means no change. Edges that show here were removed by mistake, as if they were noise."
         )
 
+    for tab in measurement_tabs:
+        with tab:
+            show_measurements(result.details.noise)
+
+
+def has_measurements(noise: NoiseModel) -> bool:
+    """Return whether a noise model has measurements to show."""
+    return len(noise.levels) > 1 if noise.kind == "camera" else noise.points is not None
+
+
+def show_measurements(noises: tuple[NoiseModel, ...]) -> None:
+    """Show the measurements behind noise models."""
+    for number, noise in enumerate(noises, 1):
+        if not has_measurements(noise):
+            continue
+        channel = f"Channel {number}. " if len(noises) > 1 else ""
+        # Levels at large scales hold texture of the image too. For other kinds they would look like a fault.
+        if noise.kind == "camera":
+            st.caption(
+                f"{channel}Noise level by scale: white noise has the same level at all scales, and that of "
+                "cameras and of compression grows."
+            )
+            scales = [f"{scale} px" for scale in SCALES[: len(noise.levels)]]
+            levels = {"scale": scales, "noise level": noise.levels}
+            st.bar_chart(levels, x="scale", y="noise level", height=CHART_HEIGHT)
+        else:
+            st.caption(
+                f"{channel}Noise variance by brightness: it is the same for white noise, and grows along a "
+                "line for counts."
+            )
+            assert noise.points is not None
+            brightness, variance = noise.points[:, 0], noise.points[:, 1]
+            points = {"brightness": brightness, "noise variance": variance}
+            st.scatter_chart(points, x="brightness", y="noise variance", height=CHART_HEIGHT)
+
 
 def residual_gain() -> float:
     """Return the amplification of the residual, before its slider exists too."""
@@ -405,7 +518,7 @@ def show_downloads(result: StoredResult) -> None:
     """Show the buttons for downloads; a file is encoded after the click."""
     image = result.image
     stem = f"{PurePath(image.name).stem}-denoised"
-    suffixes = dict.fromkeys([image.suffix, ".png"])
+    suffixes = dict.fromkeys([image.suffix] if image.axes else [image.suffix, ".png"])
     with st.container(horizontal=True):
         for suffix in suffixes:
             is_converted = result.details.file_range is not None and suffix == ".png"

@@ -26,7 +26,7 @@ from sk_denoise.cli._methods import (
     DenoisingOptions,
     ModelType,
     choose_denoising_options,
-    is_blind,
+    takes_no_level,
 )
 from sk_denoise.cli._options import (
     conflicting_options,
@@ -244,7 +244,7 @@ class DenoisingRun:
         denoised = denoise_image(image, callback=progress.update_tiles, **options)
         job.target.parent.mkdir(parents=True, exist_ok=True)
         write_image(job.target, denoised, like=job.source, quality=self.quality, allow_nan=True)
-        if is_blind(self.denoising["model"]):
+        if takes_no_level(self.denoising["model"]):
             return f", {_describe_change(image, denoised, intensity.span)}", intensity.span
         return _describe_noise(noise, _is_unchanged(image, denoised)), intensity.span
 
@@ -257,7 +257,7 @@ class DenoisingRun:
         options = dict(self.denoising)
         if self.sigma is not None:
             return {**options, "sigma": self.sigma * intensity.span / MAX_GREY_LEVEL}, None
-        if is_blind(options["model"]):
+        if takes_no_level(options["model"]):
             return options, None
         if not isinstance(options["model"], str):
             # The network limits the estimate to the noise of its training, and gives a warning.
@@ -267,7 +267,7 @@ class DenoisingRun:
         return {**options, "noise": noise}, noise
 
     def _denoise_stack(self, job: FileJob, progress: ImageProgress) -> tuple[str, float]:
-        """Denoise a stack plane by plane, and return its size and noise as text, and the span."""
+        """Denoise a stack, and return its size and noise as text, and the span."""
         from sk_denoise.io import open_stack
         from sk_denoise.restoration import denoise_file
 
@@ -288,8 +288,12 @@ class DenoisingRun:
         if len(models) == 1:
             text += _describe_noise(models[0])
         elif models:
-            channels = (f"channel {i}, {_in_short(model)}" for i, model in enumerate(models, 1))
+            # Series of one type share their models, so that a model may belong to several of them.
+            label = "channel" if n_series == 1 else "model"
+            channels = (f"{label} {i}, {_in_short(model)}" for i, model in enumerate(models, 1))
             text += f", {'; '.join(channels)}"
+        elif takes_no_level(self.denoising["model"]):
+            text += ", removed without a noise level"
         return text, intensity.span
 
     def _print_failures(self) -> None:
@@ -321,7 +325,7 @@ class DenoisingRun:
 
 
 def _describe_noise(noise: NoiseModel | None, is_unchanged: bool | None = None) -> str:
-    """Return the estimated noise as the end of a line; nothing if it was not estimated."""
+    """Return the estimated noise as the end of a line, or nothing."""
     if noise is None:
         return ""
     if noise.kind != "none" or is_unchanged is None:

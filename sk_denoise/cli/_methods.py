@@ -37,11 +37,11 @@ __all__ = [
     "check_device",
     "choose_denoising_options",
     "filter_help",
-    "is_blind",
     "keeps_raw_values",
     "load_estimator",
     "load_image_denoiser",
     "model_color",
+    "takes_no_level",
 ]
 
 PRETRAINED_NAMES = tuple(MODELS)
@@ -220,11 +220,11 @@ def _check_noise(name: str | Path, noise: str, sigma: float | None) -> None:
         raise RefusedInput(
             f"--noise {noise} is for pretrained models; {printable(name)} removes the noise of its training"
         )
-    if is_blind(name) and noise not in ("auto", "camera"):
+    if takes_no_level(name) and noise not in ("auto", "camera"):
         raise RefusedInput(f"the model {name} removes the noise of cameras; leave --noise {noise} out")
 
 
-def is_blind(model: str | Path | ImageDenoiser) -> bool:
+def takes_no_level(model: str | Path | ImageDenoiser) -> bool:
     """Return whether a model takes no noise level; a file counts as one that does."""
     if isinstance(model, str):
         return model in MODELS and MODELS[model].is_blind
@@ -237,7 +237,7 @@ def _check_sigma(name: str, model: str | ImageDenoiser, sigma: float) -> None:
         raise RefusedInput(
             f"--sigma {sigma:g} is more than the {MAX_GREY_LEVEL} grey levels from black to white"
         )
-    if is_blind(model):
+    if takes_no_level(model):
         raise RefusedInput(
             f"the model {printable(name)} was trained without the noise level (blind); leave --sigma out"
         )
@@ -276,7 +276,8 @@ def check_device(device: str) -> None:
         with warnings.catch_warnings():
             # Warnings about this image do not concern the user.
             warnings.simplefilter("ignore")
-            denoise_image(image, model=PRETRAINED_NAMES[0], device=device)
+            # With a level, the network runs even if the image seems free of noise.
+            denoise_image(image, sigma=0.01, model=PRETRAINED_NAMES[0], device=device)
     except (RuntimeError, ValueError) as error:
         raise RefusedInput(describe_error(error)) from error
 

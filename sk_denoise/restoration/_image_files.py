@@ -209,4 +209,5 @@ def _estimate_image_noise(image: NDArray[Any], options: dict[str, Any]) -> list[
     if options.get("sigma") is not None or not isinstance(kind, str) or not takes_model:
         return []
     outliers = options.get("outliers", "keep")
-    return [estimate_noise(image, options.get("mask"), kind=kind, outliers=outliers)]
+    # estimate_noise refuses other kinds.
+    return [estimate_noise(image, options.get("mask"), kind=kind, outliers=outliers)]  # type: ignore[arg-type]

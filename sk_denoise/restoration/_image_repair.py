@@ -249,7 +249,7 @@ def find_stripes(image: NDArray[Any], n_channels: int | None = None) -> NDArray[
 
 
 def subtract_stripes(image: NDArray[Any]) -> NDArray[Any]:
-    """Return an image without striped rows and columns, in its type; the image itself if it has none."""
+    """Return an image without striped rows and columns, in its type."""
     stripes = find_stripes(image)
     if stripes is None:
         return image

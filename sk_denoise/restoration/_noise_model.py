@@ -281,7 +281,7 @@ def estimate_noise(
 def estimate_kind(
     arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] | None], kind: str, name: str
 ) -> NoiseModel:
-    """Estimate the noise of checked images of one source, of one kind or, for "auto", of any kind.
+    """Estimate the noise of checked images of one source, of a kind or of any.
 
     Parameters
     ----------
@@ -326,7 +326,7 @@ def estimate_kind(
 def _read(
     images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | None, outliers: str
 ) -> tuple[list[NDArray[Any]], list[NDArray[np.bool_] | None]]:
-    """Return checked images without hidden pixels and stripes, and masks of visible ones."""
+    """Return images without hidden pixels and stripes, and masks of visible ones."""
     items = list(images) if isinstance(images, list | tuple) else [images]
     # A list of numbers is an image too.
     if items and np.ndim(items[0]) < 2:

@@ -14,7 +14,10 @@ from socket import socket
 import numpy as np
 import pytest
 
-from sk_denoise.io import read_image
+from sk_denoise import CameraNoiser
+from sk_denoise.datasets import load_images
+from sk_denoise.io import read_image, write_image
+from sk_denoise.metrics import psnr
 from sk_denoise.restoration import denoise_image
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -105,7 +108,7 @@ def wait_until_shown(image):
 def test_an_image_is_uploaded_compared_and_downloaded(screen, noisy, as_file, tmp_path):
     upload = {"name": "noisy.png", "mimeType": "image/png", "buffer": as_file(noisy)}
     screen.locator("input[type=file]").first.set_input_files(upload)
-    screen.get_by_text(re.compile("estimated at .* Denoised in")).wait_for()
+    screen.get_by_text(re.compile("Estimated: .* Denoised in")).wait_for()
 
     before, after = (screen.locator(f".compare img.{side}").first for side in ("before", "after"))
     for image in (before, after):
@@ -135,13 +138,31 @@ def test_an_image_is_uploaded_compared_and_downloaded(screen, noisy, as_file, tm
     np.testing.assert_array_equal(read_image(tmp_path / "denoised.png"), denoise_image(noisy))
 
 
+@pytest.mark.parametrize("photo_name", ["chelsea", "coffee"])
+def test_a_jpeg_of_a_camera_comes_out_clean_by_itself(photo_name, screen, tmp_path):
+    images = load_images()
+    clean = images.test[images.test_names.index(photo_name)][:256, :256]
+    noiser = CameraNoiser(shot=0.01, smoothing=0.7, jpeg=88, random_state=0)
+    noisy = np.asarray(noiser.fit_transform(clean[None].astype(np.float32)))[0]
+    write_image(tmp_path / "phone.jpg", np.rint(255 * noisy.clip(0, 1)).astype(np.uint8), quality=95)
+    screen.locator("input[type=file]").first.set_input_files(tmp_path / "phone.jpg")
+    screen.get_by_text(
+        re.compile("Estimated: noise of a camera or of compression: .* Denoised in")
+    ).wait_for()
+    with screen.expect_download() as download:
+        screen.get_by_role("button", name="Download PNG").click()
+    download.value.save_as(tmp_path / "denoised.png")
+    before, after = (read_image(tmp_path / name) / 255 for name in ("phone.jpg", "denoised.png"))
+    assert psnr(clean[None], after[None], data_range=1) > psnr(clean[None], before[None], data_range=1) + 1.5
+
+
 def test_a_sample_shows_its_quality_and_nothing_is_wider_than_the_screen(screen):
     screen.get_by_text("Sample", exact=True).click()
     screen.get_by_text("A cup of coffee").click()
     screen.get_by_text("Denoised in").wait_for()
     screen.get_by_text("Settings").click()
     screen.get_by_text("PSNR, noisy").wait_for()
-    for tab in ("Enlarged", "Removed noise", "Before and after"):
+    for tab in ("Enlarged", "Removed noise", "Measurements", "Before and after"):
         screen.get_by_role("tab", name=tab).click()
         widths = screen.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert widths[0] <= widths[1]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import threading
+import warnings
 import weakref
 
 import numpy as np
 import pytest
 
-from sk_denoise.app._jobs import LOG, JobQueue, JobTimeoutError, QueueFullError
+from sk_denoise.app._jobs import LOG, JobQueue, JobTimeoutError, QueueFullError, collect_warnings
 
 LONG = 30.0  # seconds that no test needs
 
@@ -224,3 +225,24 @@ def test_close_waits_for_a_limited_time(gate):
     wait_for_start(queue.submit(block_until(gate)))
     queue.close(0.01)
     assert len(threads_of_queues() - others) == 1
+
+
+def test_warnings_of_threads_are_collected_apart():
+    texts, start = {}, threading.Barrier(2, timeout=LONG)
+
+    def work(name):
+        with collect_warnings() as collected:
+            start.wait()
+            for _ in range(2):
+                warnings.warn(f"for {name}", UserWarning, stacklevel=1)
+            start.wait()
+        texts[name] = collected
+
+    filters, show = list(warnings.filters), warnings.showwarning
+    threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert texts == {"a": ["for a"], "b": ["for b"]}
+    assert (warnings.filters, warnings.showwarning) == (filters, show)

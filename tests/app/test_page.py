@@ -6,6 +6,7 @@ import errno
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import streamlit as st
 import torch
@@ -16,8 +17,9 @@ import sk_denoise.app
 from sk_denoise import FoldedUNetNetwork, ImageDenoiser
 from sk_denoise.app import _processing, page
 from sk_denoise.app._jobs import JobQueue, JobTimeoutError, QueuedJob, QueueFullError
-from sk_denoise.app._processing import NOISE_CHOICES
+from sk_denoise.app._processing import NOISE_CHOICES, DenoisingRequest
 from sk_denoise.app._service import SAMPLES, AppService, DiskCache, ExpiredError
+from sk_denoise.io import write_stack
 from sk_denoise.persistence import save
 
 PAGE = Path(sk_denoise.app.__file__).with_name("page.py")
@@ -67,7 +69,7 @@ def test_the_first_visit_shows_a_box_for_an_image_only(at):
     assert not at.exception
     assert at.title[0].value == "Denoise an image"
     assert [box.label for box in at.file_uploader] == [
-        "An image of up to 64 megapixels: PNG, JPEG, WebP, TIFF or BMP"
+        "An image of up to 64 megapixels, or a stack: PNG, JPEG, TIFF, WebP and others"
     ]
     assert not at.button
 
@@ -76,10 +78,10 @@ def test_an_upload_is_denoised_at_once_with_an_estimated_noise_level(at, noisy, 
     upload(at, as_file(noisy))
     assert "noisy\\.png: 128 x 96 pixels" in text(at)
     wait_for_job(at)
-    assert "estimated at **2" in text(at)
+    assert r"Estimated: **white noise\: about 2" in text(at)
     assert [button.label for button in at.download_button] == ["Download PNG"]
     assert not at.metric
-    assert [tab.label for tab in at.tabs] == ["Before and after", "Enlarged", "Removed noise"]
+    assert [tab.label for tab in at.tabs] == ["Before and after", "Enlarged", "Removed noise", "Measurements"]
 
 
 def test_streamlit_frees_a_stored_upload(at, noisy, as_file):
@@ -132,15 +134,69 @@ def test_every_noise_can_be_added(noise, at, photo, as_file):
 def test_settings_reach_the_result(at, noisy, as_file):
     wait_for_job(upload(at, as_file(noisy)))
     assert at.selectbox(key="noise").options[at.selectbox(key="noise").index] == "No"
-    at.radio(key="level_mode").set_value("Set by hand").run()
+    at.selectbox(key="kind").select("by hand").run()
     at.slider(key="sigma").set_value(30).run()
+    at.slider(key="percent").set_value(50).run()
     at.checkbox(key="ensemble").check()
+    at.checkbox(key="outliers").check()
     at.selectbox(key="model").select("gray")
     wait_for_job(at.button(key="denoise").click().run())
     assert "Noise: 30.0 of 255, as set" in text(at)
-    request = at.session_state["result"].request
-    assert (request.model, request.sigma, request.ensemble, request.noise) == ("gray", 30.0, True, None)
+    assert at.session_state["result"].request == DenoisingRequest(
+        "gray", "auto", 30.0, strength=0.5, outliers="replace", ensemble=True
+    )
     assert not at.info
+
+
+@pytest.mark.parametrize("kind", ["white", "counts", "camera"])
+def test_the_kind_of_the_noise_is_chosen(kind, at, noisy, as_file):
+    wait_for_job(upload(at, as_file(noisy)))
+    at.selectbox(key="kind").select(kind).run()
+    wait_for_job(at.button(key="denoise").click().run())
+    assert at.session_state["result"].request.kind == kind
+    assert not at.error
+    word = {"white": "white", "counts": "counts", "camera": "camera"}[kind]
+    # Noise of one level has no gain, so it is white, and the page says so.
+    assert word in text(at) or "does not grow with the brightness" in at.warning[0].value
+
+
+def test_a_model_without_a_level_takes_no_kind_and_no_level(at, noisy, as_file):
+    wait_for_job(upload(at, as_file(noisy)))
+    at.selectbox(key="kind").select("by hand").run()
+    at.selectbox(key="model").select("camera").run()
+    assert at.selectbox(key="kind").options == ["Automatic"]
+    assert not [slider for slider in at.slider if slider.key == "sigma"]
+    wait_for_job(at.button(key="denoise").click().run())
+    assert "This model needs no noise level" in text(at)
+    assert "Removed: " in text(at)
+
+
+def test_an_image_without_noise_is_said_to_be_unchanged(at, as_file):
+    drawing = np.full((64, 64, 3), 255, np.uint8)
+    drawing[10:40, 20:50] = 200, 60, 40
+    wait_for_job(upload(at, as_file(drawing)))
+    assert "no visible noise" in text(at)
+    assert "Removed" not in text(at)
+    assert at.info[0].value.startswith("The image is unchanged. If you see noise in it, open the settings")
+
+
+def test_noise_that_is_not_white_is_warned_of_in_words_of_the_page(at, photo, as_file):
+    coarse = np.random.default_rng(0).normal(0, 25, (48, 64, 3)).repeat(2, 0).repeat(2, 1)
+    wait_for_job(upload(at, as_file((photo + coarse).clip(0, 255).astype(np.uint8))))
+    assert not at.warning
+    at.selectbox(key="kind").select("white").run()
+    wait_for_job(at.button(key="denoise").click().run())
+    (warning,) = at.warning
+    assert 'Choose the noise "Automatic", or a level of ' in warning.value.replace("\\", "")
+
+
+def test_a_stack_is_denoised_and_downloaded_as_a_stack(at, noisy, tmp_path):
+    write_stack(tmp_path / "stack.tif", np.stack([noisy[..., 0], noisy[..., 1]]), axes="ZYX")
+    wait_for_job(upload(at, (tmp_path / "stack.tif").read_bytes(), "stack.tif"))
+    assert "stack\\.tif: 128 x 96 pixels, 2 planes (ZYX)" in text(at)
+    assert "One plane from the middle of the stack is shown" in text(at)
+    assert [button.label for button in at.download_button] == ["Download TIF"]
+    assert not [box for box in at.selectbox if box.key == "noise"]
 
 
 def test_the_sliders_choose_the_enlarged_part(at, noisy, as_file, monkeypatch):
@@ -196,7 +252,7 @@ def test_an_image_from_the_web_is_denoised_like_an_upload(at, noisy, as_file, mo
     at.text_input(key="url").set_value(" https://example.org/noisy.png ")
     at.button[0].click().run()
     wait_for_job(at)
-    assert "estimated at" in text(at)
+    assert "Estimated: " in text(at)
 
 
 def test_an_image_from_the_web_replaces_the_previous_one(at, noisy, as_file, monkeypatch):

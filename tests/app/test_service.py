@@ -12,6 +12,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from sk_denoise import DenoisingAutoencoder, FoldedUNetNetwork, GaussianNoiser, ImageDenoiser
@@ -20,10 +21,10 @@ from sk_denoise.app._launch import Settings
 from sk_denoise.app._processing import DenoisingRequest
 from sk_denoise.app._service import SAMPLES, AppService, ExpiredError
 from sk_denoise.app._urls import DownloadError
-from sk_denoise.io import read_image
+from sk_denoise.io import read_image, read_stack, write_stack
 from sk_denoise.metrics import psnr
 from sk_denoise.persistence import save
-from sk_denoise.restoration import denoise_image, estimate_sigma
+from sk_denoise.restoration import MODELS, denoise_file, denoise_image, estimate_noise
 
 LONG = 60.0
 
@@ -57,7 +58,8 @@ def test_an_image_is_denoised_in_its_format(name, service, as_file, photo, noisy
     assert (
         psnr(photo[None], denoised[None], data_range=255) > psnr(photo[None], noisy[None], data_range=255) + 4
     )
-    assert result.details.estimated_sigma == pytest.approx(20, rel=0.25)
+    (noise,) = result.details.noise
+    assert noise.sigma == pytest.approx(20, rel=0.3)
     assert result.details.quality_before is None
 
 
@@ -67,16 +69,80 @@ def test_the_result_equals_that_of_the_library(service, as_file, noisy, tmp_path
     (tmp_path / "b.png").write_bytes(service.encode_file(result, ".png"))
     expected = denoise_image(noisy, sigma=25, ensemble=True)
     np.testing.assert_array_equal(read_image(tmp_path / "b.png"), expected)
-    assert (result.details.sigma, result.details.estimated_sigma) == (25, None)
+    assert (result.details.sigma, result.details.noise) == (25, ())
 
 
-@pytest.mark.parametrize("strength", [0.5, 2.0])
-def test_strength_multiplies_the_estimated_noise_level(strength, service, as_file, noisy):
+def test_the_noise_is_that_of_the_library_and_strength_is_a_share_of_it(service, as_file, noisy, tmp_path):
     image = service.store_image("a.png", as_file(noisy))
-    details = wait_for_result(service.denoise(image, DenoisingRequest(strength=strength))).details
-    assert details.estimated_sigma == pytest.approx(estimate_sigma(noisy))
-    assert details.sigma == pytest.approx(strength * details.estimated_sigma)
-    assert details.notes == ()
+    result = wait_for_result(service.denoise(image, DenoisingRequest(strength=0.5)))
+    assert result.details.noise == (estimate_noise(noisy),)
+    assert result.details.notes == ()
+    (tmp_path / "b.png").write_bytes(service.encode_file(result, ".png"))
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png"), denoise_image(noisy, strength=0.5))
+    whole = wait_for_result(service.denoise(image, DenoisingRequest())).details
+    assert result.details.removed == pytest.approx(whole.removed / 2, rel=0.05)
+
+
+def test_hot_pixels_are_replaced(service, as_file, noisy, tmp_path):
+    hot = noisy.copy()
+    hot[10::20, 10::20] = 255
+    image = service.store_image("a.png", as_file(hot))
+    result = wait_for_result(service.denoise(image, DenoisingRequest(outliers="replace")))
+    (tmp_path / "b.png").write_bytes(service.encode_file(result, ".png"))
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png"), denoise_image(hot, outliers="replace"))
+
+
+def test_a_stack_is_denoised_as_by_the_library(service, noisy, tmp_path):
+    """Two channels with different noise, in several planes."""
+    planes = np.stack([[noisy[..., 0], noisy[..., 1] // 2]] * 3)
+    write_stack(tmp_path / "a.tif", planes, axes="ZCYX")
+    image = service.store_image("a.tif", (tmp_path / "a.tif").read_bytes())
+    assert (image.size, image.suffix, image.axes, image.n_planes) == (noisy.shape[:2], ".tif", "ZCYX", 6)
+    result = wait_for_result(service.denoise(image, DenoisingRequest()))
+    assert len(result.details.noise) == 2
+    (tmp_path / "b.tif").write_bytes(service.encode_file(result, ".tif"))
+    denoise_file(tmp_path / "a.tif", tmp_path / "c.tif")
+    denoised, expected = (read_stack(tmp_path / name) for name in ("b.tif", "c.tif"))
+    assert denoised[1] == expected[1]
+    np.testing.assert_array_equal(denoised[0], expected[0])
+    assert len(set(service.encode_whole_views(result))) == 2
+
+
+def test_an_animation_becomes_a_stack_and_one_page_is_an_image(service, noisy, as_file):
+    stream = BytesIO()
+    frames = [Image.fromarray(noisy[top:][:50]) for top in (0, 20)]
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
+    image = service.store_image("a.gif", stream.getvalue())
+    assert (image.suffix, image.n_planes, image.size) == (".tif", 2, (50, 128))
+    wait_for_result(service.denoise(image, DenoisingRequest()))
+    assert service.store_image("b.tif", as_file(noisy, "b.tif")).axes == ""
+
+
+# With the metadata of tifffile, each page is a series.
+@pytest.mark.parametrize("metadata", [None, {}], ids=["pages", "series"])
+def test_a_stack_of_too_many_pixels_is_refused(metadata, tmp_path):
+    service = AppService(dataclasses.replace(Settings(), megapixels=1))
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for _ in range(18):
+            writer.write(np.zeros((1000, 1000), np.uint8), compression="zlib", metadata=metadata)
+    data = (tmp_path / "a.tif").read_bytes()
+    assert len(data) < 10**6
+    with pytest.raises(ValueError, match=r"a.tif has 18 planes with 18 megapixels in all; .* up to 16"):
+        service.store_image("a.tif", data)
+    service.close()
+
+
+def test_pixels_without_a_value_stay_so(service, as_file, noisy, tmp_path):
+    values = noisy[..., 0] / np.float32(255)
+    values[20:30, 40:60] = np.nan
+    tifffile.imwrite(tmp_path / "nan.tif", values)
+    image = service.store_image("nan.tif", (tmp_path / "nan.tif").read_bytes())
+    result = wait_for_result(service.denoise(image, DenoisingRequest()))
+    (tmp_path / "b.tif").write_bytes(service.encode_file(result, ".tif"))
+    denoised = read_image(tmp_path / "b.tif", allow_nan=True)
+    np.testing.assert_array_equal(np.isnan(denoised), np.isnan(values))
+    assert np.nanstd(denoised) < np.nanstd(values)
+    assert service.encode_whole_views(result)[0].startswith("data:image/png")
 
 
 def test_the_depth_is_kept_and_sigma_is_of_255(service, as_file, noisy, tmp_path):
@@ -206,12 +272,12 @@ def test_samples_are_clean_and_get_noise(name, service):
     assert after.ssim > before.ssim
 
 
-def test_warm_up_runs_both_pretrained_models(service, monkeypatch):
+def test_warm_up_runs_all_pretrained_models(service, monkeypatch):
     outputs = []
     real = _service.denoise_image
     monkeypatch.setattr(_service, "denoise_image", lambda *x, **options: outputs.append(real(*x, **options)))
     wait_for_result(service.warm_up())
-    assert [image.shape for image in outputs] == [(8, 8, 1), (8, 8, 3)]
+    assert [image.shape for image in outputs] == [(8, 8, model.channels) for model in MODELS.values()]
 
 
 def test_an_equal_request_returns_the_cached_result(service, as_file, noisy, monkeypatch):
@@ -250,16 +316,17 @@ def test_noise_beyond_the_range_of_an_uploaded_model_is_noted(service, as_file, 
         service.denoise(service.store_image("a.png", as_file(noisy)), DenoisingRequest(model=mine.key))
     ).details
     assert details.sigma == pytest.approx(denoiser.noise_levels_[1])
-    assert details.sigma < details.estimated_sigma
+    assert details.sigma < details.noise[0].sigma
     assert "is beyond the range of this model, which took it as " in details.notes[0]
 
 
-@pytest.mark.parametrize("name", ["auto", "gray", "rgb"])
+@pytest.mark.parametrize("name", ["auto", "gray", "rgb", "camera"])
 def test_pretrained_models_are_chosen_by_name(name, service, as_file, noisy, tmp_path):
     image = service.store_image("a.png", as_file(noisy))
-    result = wait_for_result(service.denoise(image, DenoisingRequest(model=name, sigma=20.0)))
+    sigma = None if name == "camera" else 20.0
+    result = wait_for_result(service.denoise(image, DenoisingRequest(model=name, sigma=sigma)))
     (tmp_path / "b.png").write_bytes(service.encode_file(result, ".png"))
-    expected = denoise_image(noisy, sigma=20, model=name)
+    expected = denoise_image(noisy, sigma=sigma, model=name)
     np.testing.assert_array_equal(read_image(tmp_path / "b.png"), expected)
 
 
@@ -280,7 +347,7 @@ def test_an_uploaded_model_is_loaded_once(service, as_file, noisy, model, tmp_pa
     for seed in range(2):
         result = wait_for_result(service.denoise(image, DenoisingRequest(model=mine.key, seed=seed)))
     assert len(paths) == 1
-    assert (result.details.sigma, result.details.estimated_sigma) == (None, None)
+    assert (result.details.sigma, result.details.noise) == (None, ())
     (tmp_path / "b.png").write_bytes(service.encode_file(result, ".png"))
     np.testing.assert_array_equal(read_image(tmp_path / "b.png"), denoise_image(noisy, model=denoiser))
 

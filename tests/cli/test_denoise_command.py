@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -16,9 +17,9 @@ from PIL import Image
 
 from sk_denoise import DnCNNNetwork, GaussianNoiser, ImageDenoiser, WienerDenoiser
 from sk_denoise.cli import main
-from sk_denoise.io import read_image, write_image
+from sk_denoise.io import read_image, write_image, write_stack
 from sk_denoise.persistence import load, save
-from sk_denoise.restoration import denoise_image, estimate_sigma
+from sk_denoise.restoration import denoise_image, estimate_noise, estimate_sigma
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,7 @@ def test_an_image_is_denoised_as_by_the_library(make, run):
     assert (code, out) == (0, "1 written, 0 failed\n")
     image = read_image("a.png")
     assert (read_image("b.png") == denoise_image(image)).all()
-    assert err == f"[1/1] a.png -> b.png, sigma {estimate_sigma(image):.1f} (estimated)\n"
+    assert err == f"[1/1] a.png -> b.png, {estimate_noise(image)}\n"
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
@@ -65,7 +66,105 @@ def test_sigma_is_in_grey_levels_of_255_for_every_depth(dtype, make, run):
     assert read_image("b.tif").dtype == dtype
     assert (read_image("b.tif") == denoise_image(read_image("a.tif"), sigma=0.05 * white)).all()
     _, _, err = run("denoise", "a.tif", "-o", "c.tif")
-    assert "sigma 10." in err or "sigma 9." in err
+    assert "white noise: about " in err
+    assert 9 < float(re.search(r"([\d.]+) of 255", err)[1]) < 11
+
+
+@pytest.mark.parametrize("noise", ["auto", "white", "counts", "camera"])
+def test_kind_strength_and_outliers_reach_the_library(noise, make, run):
+    side = 160
+    light = np.linspace(5, 200, side)[:, None] * np.ones(side)
+    image = np.random.default_rng(0).poisson(light).astype(np.uint8)
+    image[10, 10] = 255
+    write_image("a.png", image)
+    options = ["--noise", noise, "--strength", "50", "--outliers", "replace"]
+    code, _, err = run("denoise", "a.png", "-o", "b.png", *options)
+    assert code == 0
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        expected = denoise_image(image, noise=noise, strength=0.5, outliers="replace")
+    assert (read_image("b.png") == expected).all()
+    model = estimate_noise(image, kind=noise, outliers="replace")
+    assert err.splitlines()[-1] == f"[1/1] a.png -> b.png, {model}"
+    assert err.count("\n") == 1 + len(caught)
+    assert noise in ("auto", model.kind)
+
+
+def test_the_noise_is_estimated_once(make, run, monkeypatch):
+    make.png(Path("a.png"))
+    calls = []
+    real = estimate_noise
+    monkeypatch.setattr(
+        "sk_denoise.restoration.estimate_noise", lambda *x, **options: calls.append(x) or real(*x, **options)
+    )
+
+    def refuse(*args):
+        raise AssertionError("estimated again")
+
+    monkeypatch.setattr("sk_denoise.restoration._removal.estimate_kind", refuse)
+    assert run("denoise", "a.png", "-o", "b.png").code == 0
+    assert len(calls) == 1
+
+
+def test_an_image_without_noise_is_said_to_be_unchanged(make, run):
+    drawing = np.full((64, 64), 255, np.uint8)
+    drawing[10:40, 20:50] = 60
+    write_image("a.png", drawing)
+    assert run("denoise", "a.png", "-o", "b.png").err == (
+        "[1/1] a.png -> b.png, no visible noise: unchanged\n"
+    )
+    assert (read_image("b.png") == drawing).all()
+    drawing[50, 50] = 0
+    write_image("a.png", drawing)
+    err = run("denoise", "a.png", "-o", "b.png", "--overwrite", "--outliers", "replace").err
+    assert "stripes or outliers are removed" in err
+    assert read_image("b.png")[50, 50] == 255
+
+
+@pytest.mark.parametrize("white", [255, 65535, 1])
+def test_noise_that_is_not_white_is_noted_in_words_of_the_command_line(white, make, run):
+    coarse = np.random.default_rng(0).normal(128, 20, (48, 48)).repeat(2, 0).repeat(2, 1)
+    dtype = {255: np.uint8, 65535: np.uint16, 1: np.float32}[white]
+    write_image("a.tif", (coarse.clip(0, 255) / 255 * white).astype(dtype))
+    note, _ = run("denoise", "a.tif", "-o", "b.tif", "--noise", "white").err.splitlines()
+    advice = re.fullmatch(
+        r"a\.tif: The noise does not look white: .* Try --noise auto, or --sigma (\d+)\.", note
+    )
+    # Squares of 2 x 2 equal pixels have the level 40 at two pixels.
+    assert 40 < int(advice[1]) < 90
+    options = ["--noise", "auto", "--overwrite"]
+    assert "Try" not in run("denoise", "a.tif", "-o", "b.tif", *options).err
+    assert "camera" in run("denoise", "a.tif", "-o", "b.tif", *options).err
+
+
+def test_a_stack_has_one_line_with_the_noise_of_each_channel(make, run):
+    planes = np.stack([[make.noisy(seed=z), make.noisy(sigma=3, seed=z) // 2] for z in range(3)])
+    write_stack("a.tif", planes, axes="ZCYX")
+    (line,) = run("denoise", "a.tif", "-o", "b.tif").err.splitlines()
+    start, first, second = re.split("channel [12], ", line)
+    assert start == "[1/1] a.tif -> b.tif, 6 planes (ZCYX), "
+    assert first.startswith("white noise: about 10")
+    assert re.match("white noise: about [12]", second)
+
+
+def test_series_of_a_file_have_models_of_their_own(make, run):
+    with tifffile.TiffWriter("a.tif") as writer:
+        for sigma, side in ((10, 32), (3, 40)):
+            planes = np.stack([make.noisy(sigma=sigma, seed=z, side=side) for z in range(2)])
+            writer.write(planes.astype(np.uint16) if side == 40 else planes, photometric="minisblack")
+    (line,) = run("denoise", "a.tif", "-o", "b.tif").err.splitlines()[-1:]
+    assert re.match(
+        r"\[1/1\] a.tif -> b.tif, 2 series, model 1, white noise: .*; model 2, white noise: ", line
+    )
+    (line,) = run("denoise", "a.tif", "-o", "c.tif", "--model", "camera").err.splitlines()[-1:]
+    assert line == "[1/1] a.tif -> c.tif, 2 series, removed without a noise level"
+
+
+def test_a_blind_model_says_how_much_it_removed(make, run):
+    make.photo(Path("a.jpg"))
+    (line,) = run("denoise", "a.jpg", "-o", "b.png", "--model", "camera").err.splitlines()
+    change = read_image("a.jpg").astype(float) - read_image("b.png").astype(float)
+    assert line == f"[1/1] a.jpg -> b.png, about {np.sqrt(np.mean(change**2)):.1f} of 255 removed"
 
 
 def test_options_reach_the_library(make, run):
@@ -137,7 +236,8 @@ def test_a_model_is_loaded_from_a_file(make, run, models):
     for name in ("map", "blind", "counts"):
         code, _, err = run("denoise", "a.png", "-o", f"{name}.png", "--model", models / name)
         assert code == 0
-        assert ("(estimated)" in err) == (name != "blind")
+        assert ("white noise: about " in err) == (name != "blind")
+        assert ("removed" in err) == (name == "blind")
         expected = denoise_image(read_image("a.png"), model=load(models / name))
         assert (read_image(f"{name}.png") == expected).all()
 
@@ -161,6 +261,22 @@ def test_a_model_is_loaded_from_a_file(make, run, models):
             ["--model", "{models}/map", "--sigma", "50"],
             "--sigma 50 is more than the strongest noise in the training",
         ),
+        (["--model", "camera", "--sigma", "10"], "camera was trained without the noise level (blind)"),
+        (
+            ["--model", "camera", "--noise", "white"],
+            "the model camera removes the noise of cameras; leave --n",
+        ),
+        (
+            ["--model", "{models}/map", "--noise", "counts"],
+            "--noise counts is for pretrained models; {models}/map removes the noise of its training",
+        ),
+        (
+            ["--sigma", "10", "--noise", "camera"],
+            "--sigma is the level of white noise and contradicts --noise camera; give one of them",
+        ),
+        (["--noise", "pink"], "'pink' is not one of 'auto', 'white', 'counts', 'camera'"),
+        (["--strength", "101"], "--strength"),
+        (["--outliers", "drop"], "'drop' is not one of 'keep', 'replace'"),
         (["--sigma", "256"], "--sigma 256 is more than the 255 grey levels from black to white"),
         (["--sigma", "-1"], "expected a number of grey levels, 0 or more, got '-1'"),
         (["--sigma", "nan"], "expected a number of grey levels"),
@@ -177,7 +293,7 @@ def test_wrong_usage_is_refused_before_anything_is_done(options, message, make, 
     options = [option.format(models=models) for option in options]
     code, out, err = run("denoise", "a.png", "-o", "out", *options)
     assert (code, out) == (2, "")
-    assert message in err
+    assert message.format(models=models) in err
     assert err.count("\n") == 1 or "Try 'sk-denoise denoise --help'" in err
     assert os.listdir() == ["a.png"]  # noqa: PTH208
 
@@ -194,7 +310,7 @@ def test_counts_in_floats_are_denoised_as_the_same_image_in_0_to_1_with_a_messag
     assert code == 0
     line, result = err.splitlines()
     assert line == "counts.tif: 0 is taken as black and 4095 as white"
-    assert result.endswith(f"sigma {255 * estimate_sigma(unit):.1f} (estimated)")
+    assert result.endswith(f"({255 * estimate_noise(unit).sigma:.1f} of 255)")
     for options in ([], ["--sigma", "10"]):
         run("denoise", "counts.tif", "unit.tif", "-o", "out", "--overwrite", *options)
         counts, expected = read_image("out/counts.tif"), read_image("out/unit.tif")

@@ -62,7 +62,7 @@ def test_a_terminal_shows_bars_and_keeps_the_lines(kind, make, monkeypatch):
         assert main(["denoise", "[red]a.png", "-o", "b.png", *quiet]) == 0
         monkeypatch.undo()
     shown = b"".join(pieces).decode()
-    assert ("[1/1] [red]a.png -> b.png, sigma " in shown) == (kind != "quiet")
+    assert ("[1/1] [red]a.png -> b.png, white noise: about " in shown) == (kind != "quiet")
     assert ("images" in shown) == ("0/1" in shown) == (kind in ("colours", "plain"))
     assert ("\x1b[" in shown) == (kind in ("colours", "plain"))
     assert bool(re.search(r"\x1b\[[0-9;]*3[0-9;]*m", shown)) == (kind == "colours")
