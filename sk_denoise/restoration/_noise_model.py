@@ -159,16 +159,19 @@ class NoiseModel:
             return np.full(array.shape, self.sigma)
         window = (MAP_WINDOW, MAP_WINDOW, 1)[: array.ndim]
         light = np.maximum(uniform_filter(array, window) - self.offset, 0)
-        return np.sqrt(self.gain * light + self.read_noise**2)
+        deviations: NDArray[np.float64] = np.sqrt(self.gain * light + self.read_noise**2)
+        return deviations
 
     def scaled(self, factor: float) -> NoiseModel:
         """Return the model of the same images multiplied by a factor."""
         black, white = self.intensity_range.black, self.intensity_range.white
         # Variances overflow before levels do.
-        with np.errstate(over="ignore"):
-            points = None if self.points is None else self.points * np.square((factor, factor, 1.0))
-        if points is not None:
-            points[:, 0] = self.points[:, 0] * factor
+        points = None
+        if self.points is not None:
+            with np.errstate(over="ignore"):
+                points = np.column_stack(
+                    [factor * self.points[:, 0], factor * (factor * self.points[:, 1]), self.points[:, 2]]
+                )
         return replace(
             self,
             sigma=factor * self.sigma,
@@ -327,7 +330,7 @@ def _read(
     images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | None, outliers: str
 ) -> tuple[list[NDArray[Any]], list[NDArray[np.bool_] | None]]:
     """Return images without hidden pixels and stripes, and masks of visible ones."""
-    items = list(images) if isinstance(images, list | tuple) else [images]
+    items: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
     # A list of numbers is an image too.
     if items and np.ndim(items[0]) < 2:
         items = [images]
@@ -377,7 +380,7 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     coarse = float(levels[:, 1].mean())
     middle = arrays[len(arrays) // 2]
     image_range = IntensityRange.of(color_planes(middle).transpose(1, 2, 0), fine)
-    facts = {
+    facts: dict[str, Any] = {
         "levels": tuple(float(level) for level in levels.mean(axis=0) if np.isfinite(level)),
         "intensity_range": image_range,
     }
@@ -479,7 +482,7 @@ def _counts_model(fit: SignalDependence, facts: dict[str, Any]) -> NoiseModel:
 def fit_counts_model(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] | None]) -> NoiseModel:
     """Return a model of counts, or of white noise if the noise does not grow with the brightness."""
     fit = _fit_counts(arrays, masks)
-    facts = {"intensity_range": IntensityRange.of(color_planes(arrays[0]).transpose(1, 2, 0))}
+    facts: dict[str, Any] = {"intensity_range": IntensityRange.of(color_planes(arrays[0]).transpose(1, 2, 0))}
     if fit.gain > 0:
         return _counts_model(fit, facts)
     warn_user(
@@ -539,7 +542,7 @@ def _grid(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
 
 def _residual_levels(residual: Sequence[NDArray[np.float64]]) -> tuple[float, ...]:
     """Return the level of a residual at several scales."""
-    levels = []
+    levels: list[float] = []
     for scale in SCALES:
         squares = []
         for part in residual:
@@ -582,14 +585,14 @@ def measure_noiser(noiser: Noiser, image: NDArray[Any]) -> NoiseModel:
     colors = np.moveaxis(color_planes(image), 0, -1)
     smooth = uniform_filter(colors.astype(np.float32), (MAP_WINDOW, MAP_WINDOW, 1))
     clean = smooth if image.ndim == 3 else smooth[..., 0]
-    fitted = clone(noiser).fit(clean[None], clean[None])  # type: ignore[type-var]
+    fitted = clone(noiser).fit(clean[None], clean[None])
     noisy = fitted.corrupt(torch.from_numpy(clean[None]), torch.Generator().manual_seed(0)).numpy()[0]
     residual = (noisy - clean).astype(np.float64).reshape(*clean.shape[:2], -1)
     residual -= residual.mean((0, 1))
     sigma = float(np.sqrt(np.square(residual).mean()))
     image_range = IntensityRange.of(colors)
     levels = _residual_levels([residual])
-    facts = {"intensity_range": image_range, "levels": levels}
+    facts: dict[str, Any] = {"intensity_range": image_range, "levels": levels}
     if sigma == 0:
         return NoiseModel("none", 0.0, **facts)
     if levels[1] > CORRELATED_RESIDUAL * levels[0]:
