@@ -325,7 +325,7 @@ def _measure_change(before: NDArray[Any], after: NDArray[Any], span: float) -> f
 
 
 def convert_for_file(image: NDArray[Any], file_range: IntensityRange | None) -> NDArray[Any]:
-    """Convert floats and signed integers to 16 bits without sign; others stay as they are."""
+    """Convert floats and signed integers to unsigned integers of 16 bits."""
     if file_range is None:
         return image
     dtype = np.dtype(np.uint16)

@@ -481,7 +481,7 @@ def _check_output_format(path: Path) -> None:
 
 
 def _output_suffix(image: InputFile) -> str:
-    """Return the suffix of an output: that of the input, or that of a format to take its place."""
+    """Return the suffix of an output: that of the input, or a writable one."""
     from sk_denoise.io import WRITABLE_SUFFIXES, output_suffix
 
     suffix = image.relative_path.suffix

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise._package import require_extra
-from sk_denoise.io._header import Header, Metadata, UnreadableError
-from sk_denoise.io._planes import PlaneSeries
+from sk_denoise.io._header import Header, Metadata, PlaneSeries, UnreadableError
 
 __all__ = ["decode", "has_dicom_frames", "open_dicom_frames", "read_header"]
 

@@ -26,8 +26,7 @@ from sk_denoise.io import (
     _tiff_stacks,
     _webp,
 )
-from sk_denoise.io._header import Header, Metadata, UnreadableError
-from sk_denoise.io._planes import PlaneSeries
+from sk_denoise.io._header import Header, Metadata, PlaneSeries, UnreadableError
 
 __all__ = [
     "FORMATS",

@@ -13,8 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_denoise.io._header import Header
-from sk_denoise.io._planes import PlaneSeries
+from sk_denoise.io._header import Header, PlaneSeries
 
 __all__ = ["decode", "has_gif_frames", "open_gif_frames", "read_header"]
 

@@ -18,9 +18,8 @@ from sk_denoise._package import require_extra
 from sk_denoise.io import _tiff_stacks
 from sk_denoise.io._atomic import open_replacement, resolve_destination
 from sk_denoise.io._formats import format_by_content
-from sk_denoise.io._header import UnreadableError
+from sk_denoise.io._header import PlaneSeries, UnreadableError
 from sk_denoise.io._images import MAX_PIXELS, check_file, decode_image, image_errors, open_image
-from sk_denoise.io._planes import PlaneSeries
 
 __all__ = [
     "STACK_SUFFIXES",

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise.io import _tiff
-from sk_denoise.io._header import DAMAGED, TRUNCATED, UnreadableError
-from sk_denoise.io._planes import PlaneSeries
+from sk_denoise.io._header import DAMAGED, TRUNCATED, PlaneSeries, UnreadableError
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage, TiffPageSeries

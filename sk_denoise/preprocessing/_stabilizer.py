@@ -12,11 +12,15 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sk_denoise._anscombe import generalised_anscombe, invert_generalised_anscombe
 from sk_denoise._compat import SampleTransformer, as_one_task, keeps_array_type
 from sk_denoise._random import root_seed, stream
 from sk_denoise._schema import Rule, is_nonnegative_array, is_number, is_numeric_array, optional
-from sk_denoise._signal_dependent import SignalDependence, fit_signal_dependence
+from sk_denoise._signal_dependent import (
+    SignalDependence,
+    fit_signal_dependence,
+    generalised_anscombe,
+    invert_generalised_anscombe,
+)
 from sk_denoise._validation import (
     HasMethods,
     Interval,

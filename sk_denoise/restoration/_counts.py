@@ -11,8 +11,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.nn import functional
 
-from sk_denoise._anscombe import generalised_anscombe, invert_generalised_anscombe
 from sk_denoise._intensity import DEVIATIONS
+from sk_denoise._signal_dependent import generalised_anscombe, invert_generalised_anscombe
 
 __all__ = ["denoise_counts"]
 

@@ -73,7 +73,7 @@ def check_image(image: ArrayLike) -> NDArray[Any]:
 
 
 def _check_floats(image: NDArray[Any]) -> None:
-    """Refuse infinity, an image of NaN alone, and a range that overflows in arithmetic."""
+    """Refuse infinity, NaN alone, and a range that overflows in arithmetic."""
     low, high = float(np.fmin.reduce(image, axis=None)), float(np.fmax.reduce(image, axis=None))
     if math.isnan(low):
         raise ValueError("image holds NaN alone: no pixel has a value.")
@@ -146,7 +146,7 @@ def visible_pixels(
 
 
 def fill_hidden(image: NDArray[Any], visible: NDArray[np.bool_] | None) -> NDArray[Any]:
-    """Return an image with the values of the nearest visible pixels in place of the others."""
+    """Fill pixels without a value with those of the nearest visible pixels."""
     if visible is None:
         return image
     rows, columns = distance_transform_edt(~visible, return_distances=False, return_indices=True)
@@ -208,7 +208,7 @@ _NEIGHBOURS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if (
 
 
 def _without_lone_pixels(x: NDArray[Any], median: NDArray[Any]) -> NDArray[Any]:
-    """Return a plane with pixels that are larger or smaller than all neighbours set to the median."""
+    """Set pixels far above or below all neighbours to the median."""
     footprint = np.ones((3, 3), bool)
     footprint[1, 1] = False
     high = maximum_filter(x, footprint=footprint, mode="mirror")

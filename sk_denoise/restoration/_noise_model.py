@@ -352,7 +352,7 @@ def estimate_planes(
 def _prepare(
     image: ArrayLike, mask: ArrayLike | None, outliers: str
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Return a checked image without hidden pixels and stripes, and the mask of visible ones."""
+    """Return an image without hidden pixels and stripes, and the visible ones."""
     array = check_image(image)
     visible = visible_pixels(array, check_mask(mask, array.shape[:2]))
     filled = fill_hidden(array, visible)
@@ -433,7 +433,7 @@ def _shared_level(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] | No
 
 
 def _is_clipped(image: NDArray[Any]) -> bool:
-    """Return whether an image has both clipped pixels and others, as clipped noise does."""
+    """Return whether an image has both clipped pixels and others."""
     share = float(np.mean((image == image.min()) | (image == image.max())))
     return CLIPPED_SHARE[0] < share < CLIPPED_SHARE[1]
 
@@ -446,7 +446,7 @@ def _white_or_counts(
     trust: float,
     facts: dict[str, Any],
 ) -> NoiseModel:
-    """Return a model of white noise, or of counts if its variance grows with the brightness."""
+    """Return a model of counts if the variance grows with the brightness."""
     fit = _fit_counts(arrays, masks)
     if not fit.is_significant or not _covers(fit, arrays):
         return NoiseModel(
@@ -456,7 +456,7 @@ def _white_or_counts(
 
 
 def _covers(fit: SignalDependence, arrays: list[NDArray[Any]]) -> bool:
-    """Return whether a fit covers the values of the images, without much extrapolation."""
+    """Return whether the points of a fit cover the values of the images."""
     values = np.concatenate([array.reshape(-1)[:: max(1, array.size // SAMPLE)] for array in arrays])
     dark, low, high = np.quantile(values.astype(np.float64), (0.02, 0.2, 0.8)).tolist()
     means = fit.points[fit.points[:, 2] > 0.05, 0]
@@ -480,7 +480,7 @@ def _counts_model(fit: SignalDependence, facts: dict[str, Any]) -> NoiseModel:
 
 
 def fit_counts_model(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] | None]) -> NoiseModel:
-    """Return a model of counts, or of white noise if the noise does not grow with the brightness."""
+    """Return a model of counts, or of white noise if the variance is constant."""
     fit = _fit_counts(arrays, masks)
     facts: dict[str, Any] = {"intensity_range": IntensityRange.of(color_planes(arrays[0]).transpose(1, 2, 0))}
     if fit.gain > 0:
@@ -507,7 +507,7 @@ def _fit_counts(
 def _blind_residual(
     arrays: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_] | None]
 ) -> list[NDArray[np.float64]]:
-    """Return the residual of the blind network for parts of images, (height, width, channels) each."""
+    """Return the residual of the blind network for parts of images."""
     candidates = []
     for array, mask in zip(arrays, masks, strict=True):
         for rows, columns in _grid(array.shape[:2]):
@@ -573,7 +573,7 @@ def _correlation_length(residual: Sequence[NDArray[np.float64]]) -> float:
 
 
 def measure_noiser(noiser: Noiser, image: NDArray[Any]) -> NoiseModel:
-    """Return the noise model of a noiser for an image, by corrupting the smoothed image.
+    """Measure the noise of a noiser on a smoothed image.
 
     Parameters
     ----------

@@ -130,7 +130,7 @@ def _levels_of(noise_model: NoiseModel) -> float | tuple[float, ...]:
 
 
 def _remove_white(array: NDArray[Any], sigma: ArrayLike, model: str, options: PassOptions) -> NDArray[Any]:
-    """Remove white noise of a level, of a map of levels, or of one level for each channel."""
+    """Remove white noise of one level, of a map, or of a level a channel."""
     levels = np.asarray(sigma)
     if levels.ndim != 1:
         denoised = run_network(select_network(model, array), array, sigma, options)
@@ -174,7 +174,7 @@ def _remove_counts(
 def _remove_correlated(
     array: NDArray[Any], noise_model: NoiseModel, model: str, options: PassOptions
 ) -> NDArray[Any]:
-    """Remove correlated noise by the blind network, or by the network of the user's choice."""
+    """Remove correlated noise by the blind network and a told one."""
     fine, coarse = (*noise_model.levels, noise_model.sigma, noise_model.sigma)[:2]
     span = noise_model.intensity_range.span
     level = SHARE_OF_COARSE * coarse + min(coarse, LEVEL_OFFSET * span)
@@ -190,7 +190,7 @@ def _remove_correlated(
 
 
 def _limit_to_floor(array: NDArray[Any], denoised: NDArray[Any], span: float) -> None:
-    """Limit the local residual to that of the flattest parts of the same brightness, in place.
+    """Limit the local residual to that of flat parts of the same brightness.
 
     The noise of a camera depends on the brightness, and not on texture: more than its floor is texture.
     """
@@ -268,7 +268,7 @@ def blend(
     visible: NDArray[np.bool_] | None,
     strength: float,
 ) -> NDArray[Any]:
-    """Return a blend of a denoised image with the noisy one; hidden pixels stay as they were.
+    """Blend a denoised image with the noisy one; hidden pixels stay.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from sk_denoise.restoration._image_repair import color_planes, fill_hidden, visi
 from sk_denoise.restoration._noise_model import NoiseModel, estimate_planes
 from sk_denoise.restoration._pretrained import MODELS
 
-__all__ = ["StackDenoiser", "denoise_array", "estimate_shared_noise", "sample_planes", "takes_no_level"]
+__all__ = ["StackDenoiser", "denoise_array", "estimate_shared_noise", "sample_planes", "is_blind_model"]
 
 # Number of planes from which the noise of a channel is estimated.
 N_SAMPLED_PLANES = 8
@@ -115,7 +115,7 @@ class StackDenoiser:
         self.n_inner = shape[-1] if n_plane_axes == 3 and axes[-1] != "S" else 0
         self.n_outer = self.leading_shape[self.leading_axes.index("C")] if "C" in self.leading_axes else 1
         self.max_number = 0.0
-        is_free = sigma is None and takes_no_level(options.get("model", "auto"))
+        is_free = sigma is None and is_blind_model(options.get("model", "auto"))
         self.levels: list[dict[str, Any]] | None = [{}] * self.n_channels if is_free else self._resolve(sigma)
 
     @property
@@ -269,7 +269,7 @@ def _largest_number(plane: Image) -> float:
     return max(high - low, abs(low), abs(high)) if high > low else 0.0
 
 
-def takes_no_level(model: Any) -> bool:
+def is_blind_model(model: Any) -> bool:
     """Return whether a network takes no noise level."""
     if isinstance(model, str):
         return model in MODELS and MODELS[model].is_blind
