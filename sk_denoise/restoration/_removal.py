@@ -20,7 +20,6 @@ from sk_denoise.restoration._image_repair import as_stack, color_planes, subtrac
 from sk_denoise.restoration._network_pass import PassOptions, check_channels, run_network
 from sk_denoise.restoration._noise_model import (
     CORRELATED_LEVEL,
-    VISIBLE,
     NoiseModel,
     estimate_kind,
     measure_noiser,
@@ -49,6 +48,8 @@ BLIND_SHARE, CLEARLY_CORRELATED = 0.5, 0.4
 FLOOR_WINDOW, FLOOR_BINS, FLOOR, MAX_FLOOR_EXCESS, FLOOR_SLACK = 15, 6, 0.25, 1.3, 0.4 / 255
 # Change of an image relative to the level at two pixels below which a warning is due.
 LITTLE = 0.15
+# Level at two pixels of the finest texture of clean photos, as a share of the range.
+TEXTURE = 12 / 255
 
 
 def remove_noise(
@@ -250,7 +251,8 @@ def _warn_if_noise_shows(
     # The level of an image of less than 6 pixels is unknown.
     coarse = float(np.mean(estimate_scale_levels(color_planes(array), visible, scales=(2,))))
     changes = color_planes(array).astype(np.float64) - color_planes(denoised)
-    if not coarse > VISIBLE * IntensityRange.of(array).span:
+    # Fine texture of clean photos, such as fur, reaches more than correlated noise that is barely visible.
+    if not coarse > TEXTURE * IntensityRange.of(array).span:
         return
     if float(np.sqrt(np.square(changes).mean())) < LITTLE * coarse:
         warn_user(
