@@ -49,14 +49,15 @@ def generalised_anscombe(
     root = _root(gain, read_noise)
     y = _distance(values, offset)
     # One more array at most: images may be large.
-    result = np.multiply(y, y.dtype.type(gain))
+    result: NDArray[Any] = np.multiply(y, y.dtype.type(gain))
     result += y.dtype.type(root**2)
     if gain > 0:
         np.maximum(y, y.dtype.type(-(root**2) / gain), out=y)
     np.sqrt(np.maximum(result, 0, out=result), out=result)
     result += y.dtype.type(root)
     # The difference of two roots would lose its digits where the read noise is large.
-    return np.divide(np.multiply(y, 2, out=y), result, out=result)
+    np.divide(np.multiply(y, 2, out=y), result, out=result)
+    return result
 
 
 def invert_generalised_anscombe(
@@ -82,14 +83,15 @@ def invert_generalised_anscombe(
     root = _root(gain, read_noise)
     d = _distance(transformed, 0.0)
     if gain == 0:
-        return np.add(np.multiply(d, d.dtype.type(root), out=d), d.dtype.type(offset), out=d)
+        linear: NDArray[Any] = d * d.dtype.type(root) + d.dtype.type(offset)
+        return linear
     # Expected value with the usual shift.
     shift = 2 * root / gain
     np.maximum(d, d.dtype.type(MIN_EXPECTED - shift), out=d)
     inverse = 1 / (d + d.dtype.type(shift))
     # Powers of 1 / D by Horner's rule.
     correction = inverse * (ROOT / 4 + inverse * (-11 / 8 + inverse * (5 / 8 * ROOT)))
-    result = d * (d * d.dtype.type(gain / 4) + d.dtype.type(root))
+    result: NDArray[Any] = d * (d * d.dtype.type(gain / 4) + d.dtype.type(root))
     result += d.dtype.type(gain) * (correction + d.dtype.type(1 / 4))
     result += d.dtype.type(offset)
     return result

@@ -128,7 +128,7 @@ def _plane_level(plane: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> 
     if not seen.size or (low := seen.min()) == (high := seen.max()):
         return 0.0
     median, unit = _median_and_unit(plane) if plane.dtype.kind == "f" else (0.0, 1.0)
-    blocks = _Blocks(BLOCK if min(plane.shape) >= 12 * BLOCK else SMALL_BLOCK)
+    blocks = _BlockEnergies(BLOCK if min(plane.shape) >= 12 * BLOCK else SMALL_BLOCK)
     for rows in _bands(plane):
         band = plane[rows]
         x = _to_single(band, median, unit)
@@ -140,7 +140,7 @@ def _plane_level(plane: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> 
     return unit * blocks.level()
 
 
-class _Blocks:
+class _BlockEnergies:
     """Energies of blocks of pixels, and the facts that decide which of them count."""
 
     def __init__(self, side: int) -> None:

@@ -33,6 +33,8 @@ MIN_FLAT_SHARE = 0.05
 SURE_SHARE = 0.1
 # Share of extreme pixels above which a bin is ignored, because clipping removes noise.
 MAX_EXTREME_SHARE = 0.007
+# Number of constant cells of 2 x 2 pixels from which a block is not flat noise.
+MAX_PLAIN = 4
 # Factor by which the variance of dark pixels may exceed that of counts without clipping.
 COUNTS_EXCESS = 1.25
 # Relative deviation from the variance of counts at which integers may still be counts.
@@ -402,7 +404,7 @@ def _usable_blocks(
             part = plane[rows]
             # Distances from the smallest value keep the digits of numbers on a large offset.
             blocks = _block_statistics(part.astype(np.float64) - low, block)
-            usable = blocks.energy + blocks.detail > 0
+            usable = (blocks.energy + blocks.detail > 0) & np.isfinite(blocks.detail)
             if mask is not None:
                 usable &= _block_sums(mask[rows], block).ravel() == size
             smallest, largest = (_block_sums(part == end, block).ravel() / size for end in (low, high))
@@ -451,9 +453,11 @@ def _block_statistics(values: NDArray[np.float64], block: tuple[int, int]) -> _B
         return _signal_statistics(values.reshape(-1, block[1]))
     smooth, *coarse, finest = _haar(values)
     coarsest, *middle = _haar(smooth)
-    detail = _block_sums(sum(map(np.square, coarse)), (4, 4)) + _block_sums(
-        sum(map(np.square, middle)), (2, 2)
-    )
+    fine = np.sum(np.square(coarse), axis=0)
+    # Part of a plain frame or fill has less noise; dark counts are constant at the smallest value alone.
+    is_plain = (fine == 0) & (finest == 0) & (smooth != 0)
+    detail = _block_sums(fine, (4, 4)) + _block_sums(np.sum(np.square(middle), axis=0), (2, 2))
+    detail[_block_sums(is_plain, (4, 4)) >= MAX_PLAIN] = np.inf
     return _Blocks(
         mean=_block_sums(coarsest, (2, 2)).ravel() / 16,
         energy=_block_sums(np.square(finest), (4, 4)).ravel() / 16,
@@ -502,5 +506,7 @@ def _block_sums(values: NDArray[Any], block: tuple[int, int]) -> NDArray[Any]:
 
 
 def _join(parts: list[_Blocks]) -> _Blocks:
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in STATISTICS}
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in STATISTICS
+    }
     return replace(parts[0], **joined)

@@ -29,6 +29,7 @@ from sk_denoise import (
     NoiserChain,
     NoiserChoice,
     RegionNoiser,
+    VarianceStabilizer,
 )
 
 pytestmark = pytest.mark.skipif(
@@ -74,6 +75,7 @@ def test_every_transformer_returns_tensors_for_tensors(name, dae, images):
         "NoiserChoice": lambda: NoiserChoice([GaussianNoiser(random_state=0)]),
         "RegionNoiser": lambda: RegionNoiser(GaussianNoiser(), random_state=0),
         "ImageDenoiser": lambda: images,
+        "VarianceStabilizer": lambda: VarianceStabilizer(gain=1.0),
     }
     estimator = made_of_others.get(name, getattr(sk_denoise, name))()
     settings = {"random_state": 0, "max_epochs": 1, "estimator": dae, "n_estimators": 2}

@@ -79,7 +79,8 @@ def decode(stream: BinaryIO) -> NDArray[Any]:
         return values.astype(np.uint16)
     if white < 255:
         values = (values.astype(np.uint16) * 255 + white // 2) // white
-    return np.clip(values, 0, 255).astype(np.uint8)
+    eight_bits: NDArray[np.uint8] = np.clip(values, 0, 255).astype(np.uint8)
+    return eight_bits
 
 
 def _read_text(data: bytes, kind: int, n_values: int, white: int) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from abc import ABCMeta, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar, Literal, Self
@@ -52,7 +52,6 @@ __all__ = [
     "ImageNoiser",
     "NOISERS",
     "STRENGTH",
-    "StackNoiser",
     "as_strength",
     "check_bounds",
     "check_strength",
@@ -204,6 +203,8 @@ class ImageNoiser(BaseNoiser):
     """
 
     image_shape: Sequence[int] | None
+    # Whether rows without an image_shape are signals. If not, the noise is for images alone.
+    _takes_rows: ClassVar[bool] = True
 
     def _check_parameters(self) -> None:
         check_parameters(self, {"image_shape": [tuple, list, None]})
@@ -218,6 +219,11 @@ class ImageNoiser(BaseNoiser):
         refuse_channels_first(tuple(clean.shape[1:]), self.image_shape)
         refuse_single_image(tuple(clean.shape), self.image_shape)
         if self.image_shape is None:
+            if clean.ndim == 2 and not self._takes_rows:
+                raise ValueError(
+                    f"{type(self).__name__} is for images, got rows of shape {tuple(clean.shape)}. Pass a "
+                    "stack of shape (n_images, height, width[, channels]), or image_shape with flat rows."
+                )
             if clean.ndim == 2:
                 warn_of_single_image(clean.numpy(), "rows")
             return
@@ -229,24 +235,9 @@ class ImageNoiser(BaseNoiser):
         if math.prod(declared) != math.prod(shape) or (len(shape) > 1 and declared[:2] != shape[:2]):
             raise ValueError(f"image_shape={declared} does not fit samples of shape {shape}.")
 
-
-class StackNoiser(ImageNoiser, metaclass=ABCMeta):
-    """Base of noisers for images alone.
-
-    Rows need an ``image_shape``.
-    """
-
-    def _check_layout(self, clean: torch.Tensor) -> None:
-        super()._check_layout(clean)
-        if clean.ndim == 2 and self.image_shape is None:
-            raise ValueError(
-                f"{type(self).__name__} is for images, got rows of shape {tuple(clean.shape)}. Pass a stack "
-                "of shape (n_images, height, width[, channels]), or image_shape with flat rows."
-            )
-
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = self.image_shape is not None
+        tags.input_tags.two_d_array = self._takes_rows or self.image_shape is not None
         return tags
 
 

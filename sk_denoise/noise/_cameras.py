@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABCMeta
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +17,6 @@ from sk_denoise._validation import StrOptions, check_parameters
 from sk_denoise.noise._base import (
     STRENGTH,
     ImageNoiser,
-    StackNoiser,
     as_strength,
     check_bounds,
     check_strength,
@@ -35,7 +33,7 @@ BLACK_AND_WHITE = Rule(
 )
 
 
-class LimitedNoiser(StackNoiser, metaclass=ABCMeta):
+class LimitedNoiser(ImageNoiser):
     """Base of noisers that depend on black and white.
 
     A subclass has the parameter ``limits``.
@@ -44,6 +42,7 @@ class LimitedNoiser(StackNoiser, metaclass=ABCMeta):
     _fitted_schema: ClassVar[dict[str, Rule]] = {"limits_": BLACK_AND_WHITE}
     limits: tuple[float, float] | Literal["auto"]
     limits_: NDArray[Any]
+    _takes_rows: ClassVar[bool] = False
 
     def _check_parameters(self) -> None:
         check_parameters(self, {"limits": [tuple, list, StrOptions({"auto"})]})

@@ -19,7 +19,6 @@ from sk_denoise.noise._additive import MAX_USEFUL_NOISE, MIN_USEFUL_NOISE, Addit
 from sk_denoise.noise._base import (
     STRENGTH,
     ImageNoiser,
-    StackNoiser,
     as_strength,
     check_bounds,
     is_strength,
@@ -174,7 +173,7 @@ class GrainNoiser(AdditiveNoiser, ImageNoiser):
         super()._learn(clean)
 
 
-class StripeNoiser(AdditiveNoiser, StackNoiser):
+class StripeNoiser(AdditiveNoiser, ImageNoiser):
     """Add an offset to each row or each column of images, in training only.
 
     The noise of detectors with an amplifier for each row or column, and of scanners.
@@ -235,6 +234,7 @@ class StripeNoiser(AdditiveNoiser, StackNoiser):
     (True, 40)
     """
 
+    _takes_rows: ClassVar[bool] = False
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "axis": [StrOptions({"rows", "columns"})],
         "drift": [Real],

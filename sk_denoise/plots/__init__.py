@@ -5,7 +5,7 @@ from sk_denoise.plots._comparison import ComparisonDisplay
 from sk_denoise.plots._denoising import DenoisingDisplay
 from sk_denoise.plots._latents import LatentDisplay
 from sk_denoise.plots._loss_curves import LossCurveDisplay
-from sk_denoise.plots._noise_model import NoiseModelDisplay
+from sk_denoise.plots._noise_levels import NoiseModelDisplay
 from sk_denoise.plots._robustness import NoiseRobustnessDisplay
 
 __all__ = [

@@ -293,13 +293,11 @@ class VarianceStabilizer(SampleTransformer):
         return self._apply(invert_generalised_anscombe, array)
 
     def _apply(self, function: Any, samples: NDArray[Any]) -> NDArray[Any]:
-        if np.ndim(self.gain_) == 0:
-            result: NDArray[Any] = function(samples, self.gain_, self.read_noise_, self.offset_)
+        parameters = np.array([self.gain_, self.read_noise_, self.offset_])
+        if parameters.ndim == 1:
+            result: NDArray[Any] = function(samples, *parameters.tolist())
             return result
-        channels = [
-            function(samples[..., index], *map(float, parameters))
-            for index, parameters in enumerate(zip(self.gain_, self.read_noise_, self.offset_, strict=True))
-        ]
+        channels = [function(samples[..., c], *column) for c, column in enumerate(parameters.T.tolist())]
         return np.stack(channels, axis=-1)
 
     def _refine(self, samples: NDArray[Any]) -> NDArray[np.float64]:

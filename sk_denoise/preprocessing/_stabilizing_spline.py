@@ -44,7 +44,7 @@ def apply_spline(values: NDArray[Any], knots: NDArray[np.float64], *, inverse: b
     ndarray of the shape and type of values
     """
     x, y = knots[::-1] if inverse else knots
-    result = np.interp(values, x, y)
+    result: NDArray[Any] = np.interp(values, x, y)
     low, high = (y[1] - y[0]) / (x[1] - x[0]), (y[-1] - y[-2]) / (x[-1] - x[-2])
     result += np.minimum(values - x[0], 0) * low + np.maximum(values - x[-1], 0) * high
     return result.astype(values.dtype, copy=False)

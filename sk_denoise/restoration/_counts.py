@@ -62,7 +62,8 @@ class _CountsNoise:
     def deviation(self, image: NDArray[Any]) -> NDArray[Any]:
         """Return the noise standard deviation at the pixels of a clean image."""
         variance: NDArray[Any] = self.gain * np.maximum(image - self.offset, 0) + self.read_noise**2
-        return np.sqrt(variance)
+        deviation: NDArray[Any] = np.sqrt(variance)
+        return deviation
 
     def _channels(self) -> list[tuple[float, float, float]]:
         return list(zip(self.gain.tolist(), self.read_noise.tolist(), self.offset.tolist(), strict=True))

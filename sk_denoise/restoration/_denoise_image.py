@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sk_denoise._noise_level import estimate_noise_level
 from sk_denoise._validation import Noiser, check_one_of
 from sk_denoise.estimators import ImageDenoiser
-from sk_denoise.restoration._images import (
+from sk_denoise.restoration._image_repair import (
     check_image,
     check_mask,
     color_planes,
@@ -171,7 +171,8 @@ def denoise_image(
     check_one_of(outliers, {"keep": None, "replace": None}, "outliers")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be a function of two numbers, (done, total), got {callback!r}.")
-    if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength <= 1:
+    share: Any = strength
+    if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= float(share) <= 1:
         raise ValueError(
             f"strength is the share of the noise to remove, from 0 to 1, got {strength!r}. To remove more, "
             "pass a larger sigma."

@@ -17,7 +17,7 @@ from sk_denoise.io._images import MAX_PIXELS
 from sk_denoise.io._stack_files import STACK_SUFFIXES, rewrite_stack
 from sk_denoise.restoration._denoise_image import denoise_image
 from sk_denoise.restoration._noise_model import NoiseModel, estimate_noise
-from sk_denoise.restoration._stacks import Callback, StackDenoiser, is_blind
+from sk_denoise.restoration._stacks import Callback, StackDenoiser, takes_no_level
 
 __all__ = ["denoise_file", "is_written_as_stack"]
 
@@ -205,7 +205,7 @@ def _denoise_series(
 def _estimate_image_noise(image: NDArray[Any], options: dict[str, Any]) -> list[NoiseModel]:
     """Return the noise model of an image, or nothing if the options have it."""
     kind, model = options.get("noise", "auto"), options.get("model", "auto")
-    takes_model = isinstance(model, str) and not is_blind(model)
+    takes_model = isinstance(model, str) and not takes_no_level(model)
     if options.get("sigma") is not None or not isinstance(kind, str) or not takes_model:
         return []
     outliers = options.get("outliers", "keep")

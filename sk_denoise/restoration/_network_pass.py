@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from sk_denoise.restoration._images import as_stack
+from sk_denoise.restoration._image_repair import as_stack
 from sk_denoise.restoration._pretrained import ImageNetwork
 from sk_denoise.training import has_bfloat16_units, resolve_device
 

@@ -19,7 +19,7 @@ from sk_denoise._registry import NOISE_KINDS
 from sk_denoise._signal_dependent import SignalDependence, fit_signal_dependence
 from sk_denoise._validation import Noiser, check_one_of, warn_user
 from sk_denoise.exceptions import NoiseMismatchWarning
-from sk_denoise.restoration._images import (
+from sk_denoise.restoration._image_repair import (
     check_image,
     check_mask,
     color_planes,
@@ -53,8 +53,9 @@ CORRELATED, CORRELATED_RESIDUAL = 1.6, 1.35
 CORRELATED_LEVEL = 1.6
 # Ratio of the level of the brightness to that of the colours from which noise is common to the colours.
 CORRELATED_COLORS = 1.35
-# White noise has the level of the finest scale. Correlated noise has less there than in the whole residual.
-EXPLAINED = 0.85
+# Limits of the level at the finest scale relative to the whole residual, for white noise. Correlated noise
+# has less there, and fine texture, which the network keeps, has more.
+EXPLAINED = (0.85, 6.0)
 # Noise level below which noise is not visible, as a share of the range.
 FAINT = 0.5 / 255
 # Noise level as a share of the distance from the darkest to the brightest pixel that noise on an image does
@@ -69,6 +70,8 @@ VISIBLE = 6.0 / 255
 N_PARTS, PART = 6, 128
 # Span of an image up to which squares of its numbers are finite in single precision too.
 FAR_FROM_ONE = 1e15
+# Number of pixels from which quantiles are taken.
+SAMPLE = 2**18
 # Images of a list that are read.
 MAX_IMAGES = 8
 # Side in pixels of the mean that stands for the clean image in a map of levels.
@@ -156,16 +159,19 @@ class NoiseModel:
             return np.full(array.shape, self.sigma)
         window = (MAP_WINDOW, MAP_WINDOW, 1)[: array.ndim]
         light = np.maximum(uniform_filter(array, window) - self.offset, 0)
-        return np.sqrt(self.gain * light + self.read_noise**2)
+        deviations: NDArray[np.float64] = np.sqrt(self.gain * light + self.read_noise**2)
+        return deviations
 
     def scaled(self, factor: float) -> NoiseModel:
         """Return the model of the same images multiplied by a factor."""
         black, white = self.intensity_range.black, self.intensity_range.white
         # Variances overflow before levels do.
-        with np.errstate(over="ignore"):
-            points = None if self.points is None else self.points * np.square((factor, factor, 1.0))
-        if points is not None:
-            points[:, 0] = self.points[:, 0] * factor
+        points = None
+        if self.points is not None:
+            with np.errstate(over="ignore"):
+                points = np.column_stack(
+                    [factor * self.points[:, 0], factor * (factor * self.points[:, 1]), self.points[:, 2]]
+                )
         return replace(
             self,
             sigma=factor * self.sigma,
@@ -324,7 +330,7 @@ def _read(
     images: ArrayLike | Sequence[ArrayLike], mask: ArrayLike | None, outliers: str
 ) -> tuple[list[NDArray[Any]], list[NDArray[np.bool_] | None]]:
     """Return images without hidden pixels and stripes, and masks of visible ones."""
-    items = list(images) if isinstance(images, list | tuple) else [images]
+    items: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
     # A list of numbers is an image too.
     if items and np.ndim(items[0]) < 2:
         items = [images]
@@ -374,7 +380,7 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     coarse = float(levels[:, 1].mean())
     middle = arrays[len(arrays) // 2]
     image_range = IntensityRange.of(color_planes(middle).transpose(1, 2, 0), fine)
-    facts = {
+    facts: dict[str, Any] = {
         "levels": tuple(float(level) for level in levels.mean(axis=0) if np.isfinite(level)),
         "intensity_range": image_range,
     }
@@ -393,8 +399,9 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     sigma = math.sqrt(float(np.mean([np.square(part).mean() for part in residual])))
     residual_levels = _residual_levels(residual)
     if sigma < FAINT * image_range.span:
-        return NoiseModel("none", sigma, trust=min(1.0, sigma / coarse), **facts)
-    is_white = residual_levels[1] < CORRELATED_RESIDUAL * residual_levels[0] and fine > EXPLAINED * sigma
+        return NoiseModel("none", sigma, trust=min(1.0, sigma / max(coarse, 1e-300)), **facts)
+    is_white = residual_levels[1] < CORRELATED_RESIDUAL * residual_levels[0]
+    is_white = is_white and EXPLAINED[0] * sigma < fine < EXPLAINED[1] * sigma
     if is_white and shared < CORRELATED_COLORS * fine and fine >= FAINT * image_range.span:
         return _white_or_counts(arrays, masks, fine, channel_sigmas, trust, facts)
     return NoiseModel(
@@ -441,11 +448,22 @@ def _white_or_counts(
 ) -> NoiseModel:
     """Return a model of white noise, or of counts if its variance grows with the brightness."""
     fit = _fit_counts(arrays, masks)
-    if not fit.is_significant:
+    if not fit.is_significant or not _covers(fit, arrays):
         return NoiseModel(
             "white", sigma, channel_sigmas=channel_sigmas, trust=trust, points=fit.points, **facts
         )
     return _counts_model(fit, facts)
+
+
+def _covers(fit: SignalDependence, arrays: list[NDArray[Any]]) -> bool:
+    """Return whether a fit covers the values of the images, without much extrapolation."""
+    values = np.concatenate([array.reshape(-1)[:: max(1, array.size // SAMPLE)] for array in arrays])
+    dark, low, high = np.quantile(values.astype(np.float64), (0.02, 0.2, 0.8)).tolist()
+    means = fit.points[fit.points[:, 2] > 0.05, 0]
+    if not len(means) or fit.offset > dark + fit.read_noise:
+        return False
+    # The points lie between the values of most pixels, or beyond them.
+    return bool(means.min() <= low + 0.25 * (high - low) and means.max() >= high - 0.25 * (high - low))
 
 
 def _counts_model(fit: SignalDependence, facts: dict[str, Any]) -> NoiseModel:
@@ -464,7 +482,7 @@ def _counts_model(fit: SignalDependence, facts: dict[str, Any]) -> NoiseModel:
 def fit_counts_model(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] | None]) -> NoiseModel:
     """Return a model of counts, or of white noise if the noise does not grow with the brightness."""
     fit = _fit_counts(arrays, masks)
-    facts = {"intensity_range": IntensityRange.of(color_planes(arrays[0]).transpose(1, 2, 0))}
+    facts: dict[str, Any] = {"intensity_range": IntensityRange.of(color_planes(arrays[0]).transpose(1, 2, 0))}
     if fit.gain > 0:
         return _counts_model(fit, facts)
     warn_user(
@@ -524,7 +542,7 @@ def _grid(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
 
 def _residual_levels(residual: Sequence[NDArray[np.float64]]) -> tuple[float, ...]:
     """Return the level of a residual at several scales."""
-    levels = []
+    levels: list[float] = []
     for scale in SCALES:
         squares = []
         for part in residual:
@@ -567,14 +585,14 @@ def measure_noiser(noiser: Noiser, image: NDArray[Any]) -> NoiseModel:
     colors = np.moveaxis(color_planes(image), 0, -1)
     smooth = uniform_filter(colors.astype(np.float32), (MAP_WINDOW, MAP_WINDOW, 1))
     clean = smooth if image.ndim == 3 else smooth[..., 0]
-    fitted = clone(noiser).fit(clean[None], clean[None])  # type: ignore[type-var]
+    fitted = clone(noiser).fit(clean[None], clean[None])
     noisy = fitted.corrupt(torch.from_numpy(clean[None]), torch.Generator().manual_seed(0)).numpy()[0]
     residual = (noisy - clean).astype(np.float64).reshape(*clean.shape[:2], -1)
     residual -= residual.mean((0, 1))
     sigma = float(np.sqrt(np.square(residual).mean()))
     image_range = IntensityRange.of(colors)
     levels = _residual_levels([residual])
-    facts = {"intensity_range": image_range, "levels": levels}
+    facts: dict[str, Any] = {"intensity_range": image_range, "levels": levels}
     if sigma == 0:
         return NoiseModel("none", 0.0, **facts)
     if levels[1] > CORRELATED_RESIDUAL * levels[0]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from sk_denoise._registry import NOISE_KINDS
 from sk_denoise._validation import Noiser, warn_user
 from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.restoration._counts import denoise_counts
-from sk_denoise.restoration._images import as_stack, color_planes, subtract_stripes
+from sk_denoise.restoration._image_repair import as_stack, color_planes, subtract_stripes
 from sk_denoise.restoration._network_pass import PassOptions, check_channels, run_network
 from sk_denoise.restoration._noise_model import (
     CORRELATED_LEVEL,
@@ -30,13 +31,22 @@ __all__ = ["blend", "remove_noise"]
 
 # Ratio of the levels of the channels from which they are denoised one by one.
 UNEQUAL = 1.5
-# Local residual, relative to the noise level, beyond which it is no longer noise: for white noise, and for
-# that of cameras, whose level is not the same everywhere. Windows of 7 x 7 pixels vary by a tenth.
-MAX_EXCESS, MAX_CAMERA_EXCESS = 1.4, 3.0
+# Local residual of white noise, relative to the noise level, beyond which it is no longer noise. Windows of
+# 7 x 7 pixels vary by a tenth.
+MAX_EXCESS = 1.4
 # Standard deviation of the difference of two rounded numbers.
 ROUNDING = (1 / 6) ** 0.5
 # Side of the window in pixels, and number of rows at a time.
 GUARD_WINDOW, GUARD_ROWS = 7, 512
+# Level for a network for white noise that removes correlated noise: a multiple of the level at two pixels,
+# and a share of the range. Fitted to the best levels for noise of cameras and of JPEG.
+SHARE_OF_COARSE, LEVEL_OFFSET = 1.2, 4 / 255
+# Share of the blind network in the result if the noise is clearly correlated: from this relative difference
+# of the levels at two pixels and at one.
+BLIND_SHARE, CLEARLY_CORRELATED = 0.5, 0.4
+# Local residual of correlated noise: side of the window in pixels, bins of brightness, quantile of the
+# flattest parts in each, and the largest residual as a multiple of it, besides a share of the range.
+FLOOR_WINDOW, FLOOR_BINS, FLOOR, MAX_FLOOR_EXCESS, FLOOR_SLACK = 15, 6, 0.25, 1.3, 0.4 / 255
 # Change of an image relative to the level at two pixels below which a warning is due.
 LITTLE = 0.15
 
@@ -165,13 +175,40 @@ def _remove_correlated(
     array: NDArray[Any], noise_model: NoiseModel, model: str, options: PassOptions
 ) -> NDArray[Any]:
     """Remove correlated noise by the blind network, or by the network of the user's choice."""
-    if model == "auto":
-        denoised = run_network(select_network("camera", array), array, None, options)
-        # Noise of the shadows is several times that of the mean.
-        _limit_residual(array, denoised, np.asarray(MAX_CAMERA_EXCESS * noise_model.sigma))
-        return denoised
-    level = noise_model.levels[1] if len(noise_model.levels) > 1 else noise_model.sigma
-    return _remove_white(array, CORRELATED_LEVEL * level, model, options)
+    fine, coarse = (*noise_model.levels, noise_model.sigma, noise_model.sigma)[:2]
+    span = noise_model.intensity_range.span
+    level = SHARE_OF_COARSE * coarse + min(coarse, LEVEL_OFFSET * span)
+    if model != "auto":
+        return _remove_white(array, level, model, options)
+    blind = run_network(select_network("camera", array), array, None, options)
+    result = _remove_white(array, level, model, options).astype(np.result_type(array.dtype, np.float32))
+    # Noise that is white in each channel, as that of JPEG with half the chroma, needs a level alone.
+    share = BLIND_SHARE * float(np.clip((coarse / max(fine, 1e-300) - 1) / CLEARLY_CORRELATED, 0, 1))
+    result += share * (blind - result)
+    _limit_to_floor(array, result, span)
+    return UNIT.from_unit(result, array.dtype)
+
+
+def _limit_to_floor(array: NDArray[Any], denoised: NDArray[Any], span: float) -> None:
+    """Limit the local residual to that of the flattest parts of the same brightness, in place.
+
+    The noise of a camera depends on the brightness, and not on texture: more than its floor is texture.
+    """
+    residual = color_planes(array).astype(np.float32) - color_planes(denoised)
+    power = uniform_filter(np.square(residual).mean(axis=0), FLOOR_WINDOW, mode="reflect")
+    local = np.sqrt(np.maximum(power, 0))
+    brightness = uniform_filter(color_planes(denoised).mean(axis=0, dtype=np.float32), FLOOR_WINDOW)
+    edges = np.quantile(brightness[::4, ::4], np.linspace(0, 1, FLOOR_BINS + 1))
+    centers, floors = [], []
+    for low, high in itertools.pairwise(edges.tolist()):
+        inside = local[(brightness >= low) & (brightness <= high)]
+        if len(inside):
+            centers.append((low + high) / 2)
+            floors.append(float(np.quantile(inside, FLOOR)))
+    limit = MAX_FLOOR_EXCESS * np.interp(brightness, centers, floors) + FLOOR_SLACK * span
+    share = np.minimum(1, limit / np.maximum(local, 1e-300))
+    colors, outputs = as_stack(array, 1)[0], as_stack(denoised, 1)[0]
+    outputs[...] = colors - share[..., None] * (colors - outputs)
 
 
 def _limit_residual(array: NDArray[Any], denoised: NDArray[Any], limit: NDArray[Any]) -> None:

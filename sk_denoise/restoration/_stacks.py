@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from sk_denoise._noise_level import estimate_noise_level
 from sk_denoise._validation import refuse_masked
-from sk_denoise.restoration._images import color_planes, fill_hidden, visible_pixels
+from sk_denoise.restoration._image_repair import color_planes, fill_hidden, visible_pixels
 from sk_denoise.restoration._noise_model import NoiseModel, estimate_planes
 from sk_denoise.restoration._pretrained import MODELS
 
-__all__ = ["StackDenoiser", "denoise_array", "estimate_shared_noise", "is_blind", "sample_planes"]
+__all__ = ["StackDenoiser", "denoise_array", "estimate_shared_noise", "sample_planes", "takes_no_level"]
 
 # Number of planes from which the noise of a channel is estimated.
 N_SAMPLED_PLANES = 8
@@ -115,10 +115,8 @@ class StackDenoiser:
         self.n_inner = shape[-1] if n_plane_axes == 3 and axes[-1] != "S" else 0
         self.n_outer = self.leading_shape[self.leading_axes.index("C")] if "C" in self.leading_axes else 1
         self.max_number = 0.0
-        takes_no_level = sigma is None and is_blind(options.get("model", "auto"))
-        self.levels: list[dict[str, Any]] | None = (
-            [{}] * self.n_channels if takes_no_level else self._resolve(sigma)
-        )
+        is_free = sigma is None and takes_no_level(options.get("model", "auto"))
+        self.levels: list[dict[str, Any]] | None = [{}] * self.n_channels if is_free else self._resolve(sigma)
 
     @property
     def n_channels(self) -> int:
@@ -271,7 +269,7 @@ def _largest_number(plane: Image) -> float:
     return max(high - low, abs(low), abs(high)) if high > low else 0.0
 
 
-def is_blind(model: Any) -> bool:
+def takes_no_level(model: Any) -> bool:
     """Return whether a network takes no noise level."""
     if isinstance(model, str):
         return model in MODELS and MODELS[model].is_blind

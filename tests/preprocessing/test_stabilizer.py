@@ -171,7 +171,7 @@ def test_a_learned_spline_suits_noise_that_is_no_line(tmp_path):
     y, x = np.mgrid[:96, :96]
     clean = 0.2 + 0.6 * (x / 96) + 0.1 * np.sin(y / 5)
     rng = np.random.default_rng(0)
-    noisy = clean + rng.normal(0, 0.02, clean.shape) + rng.normal(0, 0.35, clean.shape) * clean**3
+    noisy = clean + (0.02 + 0.35 * clean**3) * rng.normal(size=clean.shape)
     denoiser = FrozenEstimator(load_pretrained("gray"))
     weights = [p.detach().clone() for p in denoiser.estimator.net_.module_.parameters()]
     plain = VarianceStabilizer().fit(noisy[None])
@@ -181,7 +181,7 @@ def test_a_learned_spline_suits_noise_that_is_no_line(tmp_path):
         denoised = denoise_image(stabilizer.transform(noisy[None])[0], sigma=1.0)
         return np.mean((stabilizer.inverse_transform(denoised[None])[0] - clean) ** 2)
 
-    assert error(refined) < 0.93 * error(plain)
+    assert error(refined) < 0.9 * error(plain)
     values = refined.transform(noisy[None])
     np.testing.assert_allclose(
         refined.inverse_transform(values).std(),
