@@ -435,7 +435,7 @@ def show_views(result: StoredResult) -> None:
         st.caption("One plane from the middle of the stack is shown.")
     labels = ["Before and after", "Enlarged", "Removed noise"]
     if any(map(has_measurements, result.details.noise)):
-        labels.append("Measurements")
+        labels.append("Estimate")
     whole_tab, part_tab, residual_tab, *measurement_tabs = st.tabs(labels)
     with whole_tab:
         before, after = get_service().encode_whole_views(result)

@@ -162,7 +162,7 @@ def test_a_sample_shows_its_quality_and_nothing_is_wider_than_the_screen(screen)
     screen.get_by_text("Denoised in").wait_for()
     screen.get_by_text("Settings").click()
     screen.get_by_text("PSNR, noisy").wait_for()
-    for tab in ("Enlarged", "Removed noise", "Measurements", "Before and after"):
+    for tab in ("Enlarged", "Removed noise", "Estimate", "Before and after"):
         screen.get_by_role("tab", name=tab).click()
         widths = screen.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert widths[0] <= widths[1]

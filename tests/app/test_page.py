@@ -81,7 +81,7 @@ def test_an_upload_is_denoised_at_once_with_an_estimated_noise_level(at, noisy, 
     assert r"Estimated: **white noise\: about 2" in text(at)
     assert [button.label for button in at.download_button] == ["Download PNG"]
     assert not at.metric
-    assert [tab.label for tab in at.tabs] == ["Before and after", "Enlarged", "Removed noise", "Measurements"]
+    assert [tab.label for tab in at.tabs] == ["Before and after", "Enlarged", "Removed noise", "Estimate"]
 
 
 def test_streamlit_frees_a_stored_upload(at, noisy, as_file):
