@@ -70,6 +70,8 @@ VISIBLE = 6.0 / 255
 N_PARTS, PART = 6, 128
 # Span of an image up to which squares of its numbers are finite in single precision too.
 FAR_FROM_ONE = 1e15
+# Ratio of the brightness of flat parts up to which they do not tell white noise from counts.
+MAX_ALIKE = 2.5
 # Number of pixels from which quantiles are taken.
 SAMPLE = 2**18
 # Images of a list that are read.
@@ -485,10 +487,15 @@ def fit_counts_model(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     facts: dict[str, Any] = {"intensity_range": IntensityRange.of(color_planes(arrays[0]).transpose(1, 2, 0))}
     if fit.gain > 0:
         return _counts_model(fit, facts)
+    means = fit.points[:, 0]
+    # Flat parts of one brightness cannot show that the variance grows. It does for counts.
+    if fit.sigma > 0 and len(means) and means.min() > 0 and means.max() < MAX_ALIKE * means.min():
+        gain = fit.sigma**2 / float(np.average(means, weights=fit.points[:, 2] + 1e-9))
+        return NoiseModel("counts", fit.sigma, gain=gain, trust=fit.trust, points=fit.points, **facts)
     warn_user(
         "The noise does not grow with the brightness, so it is removed as white noise.", NoiseMismatchWarning
     )
-    return NoiseModel("white", fit.sigma, trust=fit.trust, **facts)
+    return NoiseModel("white", fit.sigma, trust=fit.trust, points=fit.points, **facts)
 
 
 def _fit_counts(

@@ -195,10 +195,12 @@ def _limit_to_floor(array: NDArray[Any], denoised: NDArray[Any], span: float) ->
 
     The noise of a camera depends on the brightness, and not on texture: more than its floor is texture.
     """
-    residual = color_planes(array).astype(np.float32) - color_planes(denoised)
+    # In double precision for numbers far beyond those of images.
+    exact = np.result_type(array.dtype, np.float32)
+    residual = np.subtract(color_planes(array), color_planes(denoised), dtype=exact)
     power = uniform_filter(np.square(residual).mean(axis=0), FLOOR_WINDOW, mode="reflect")
     local = np.sqrt(np.maximum(power, 0))
-    brightness = uniform_filter(color_planes(denoised).mean(axis=0, dtype=np.float32), FLOOR_WINDOW)
+    brightness = uniform_filter(color_planes(denoised).mean(axis=0, dtype=exact), FLOOR_WINDOW)
     edges = np.quantile(brightness[::4, ::4], np.linspace(0, 1, FLOOR_BINS + 1))
     centers, floors = [], []
     for low, high in itertools.pairwise(edges.tolist()):

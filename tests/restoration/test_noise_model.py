@@ -177,4 +177,9 @@ def test_a_wrong_kind_warns():
     with pytest.warns(NoiseMismatchWarning, match=r"does not look white.* Pass noise=\"auto\""):
         estimate_noise(compressed, kind="white")
     with pytest.warns(NoiseMismatchWarning, match="does not grow with the brightness"):
-        estimate_noise(add_white(np.full((128, 128), 100.0), 5), kind="counts")
+        estimate_noise(add_white(data.camera().astype(float), 5), kind="counts")
+
+
+def test_flat_counts_have_the_gain_of_their_mean():
+    counts = rng().poisson(np.full((128, 128), 40.0)) * 3
+    assert estimate_noise(counts, kind="counts").gain == pytest.approx(3, rel=0.1)
