@@ -32,7 +32,7 @@ from sk_denoise.restoration._network_pass import PassOptions, run_network
 from sk_denoise.restoration._pretrained import BlindNetwork
 
 __all__ = [
-    "CORRELATED_LEVEL",
+    "COARSE_LEVEL",
     "VISIBLE",
     "NoiseModel",
     "estimate_kind",
@@ -50,7 +50,7 @@ SCALES = (1, 2, 4, 8)
 CORRELATED, CORRELATED_RESIDUAL = 1.6, 1.35
 # Level for a network for white noise, relative to the level at two pixels, if the noise is correlated. The
 # best level for the noise of cameras is 2 to 3 times its standard deviation.
-CORRELATED_LEVEL = 1.6
+COARSE_LEVEL = 1.6
 # Ratio of the level of the brightness to that of the colours from which noise is common to the colours.
 CORRELATED_COLORS = 1.35
 # Limits of the level at the finest scale relative to the whole residual, for white noise. Correlated noise
@@ -313,10 +313,12 @@ def estimate_kind(
     )
     sigma, coarse = levels.mean(axis=0).tolist()
     image_range = IntensityRange.of(color_planes(arrays[0]).transpose(1, 2, 0), sigma)
-    if kind == "white" and coarse > CORRELATED * sigma and coarse > VISIBLE * image_range.span:
+    if kind == "camera":
+        return _camera_model(_blind_residual(arrays, masks), coarse, image_range)
+    if coarse > CORRELATED * sigma and coarse > VISIBLE * image_range.span:
         warn_user(
             f"The noise does not look white: its level is {sigma:.3g} at one pixel and {coarse:.3g} at two. "
-            f'Pass noise="auto", or sigma={CORRELATED_LEVEL * coarse:.3g}.',
+            f'Pass noise="auto", or sigma={COARSE_LEVEL * coarse:.3g}.',
             NoiseMismatchWarning,
         )
     return NoiseModel(
@@ -398,24 +400,30 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
     if max(fine, coarse) == 0:
         return NoiseModel("none", 0.0, **facts)
     residual = _blind_residual(arrays, masks)
-    sigma = math.sqrt(float(np.mean([np.square(part).mean() for part in residual])))
-    residual_levels = _residual_levels(residual)
-    if sigma < FAINT * image_range.span:
-        return NoiseModel("none", sigma, trust=min(1.0, sigma / max(coarse, 1e-300)), **facts)
-    is_white = residual_levels[1] < CORRELATED_RESIDUAL * residual_levels[0]
-    is_white = is_white and EXPLAINED[0] * sigma < fine < EXPLAINED[1] * sigma
+    camera = _camera_model(residual, coarse, image_range)
+    if camera.sigma < FAINT * image_range.span:
+        return NoiseModel("none", camera.sigma, trust=min(1.0, camera.sigma / max(coarse, 1e-300)), **facts)
+    is_white = camera.levels[1] < CORRELATED_RESIDUAL * camera.levels[0]
+    is_white = is_white and EXPLAINED[0] * camera.sigma < fine < EXPLAINED[1] * camera.sigma
     if is_white and shared < CORRELATED_COLORS * fine and fine >= FAINT * image_range.span:
         return _white_or_counts(arrays, masks, fine, channel_sigmas, trust, facts)
+    return camera
+
+
+def _camera_model(
+    residual: Sequence[NDArray[np.float64]], coarse: float, image_range: IntensityRange
+) -> NoiseModel:
+    """Return a model of correlated noise from the residual of the blind network."""
+    levels = _residual_levels(residual)
+    channels = np.sqrt(np.mean([np.square(part).mean((0, 1)) for part in residual], axis=0))
     return NoiseModel(
         "camera",
-        sigma,
-        channel_sigmas=tuple(np.sqrt(np.mean([np.square(r).mean((0, 1)) for r in residual], axis=0)).tolist())
-        if len(levels) > 1
-        else (),
+        math.sqrt(float(np.mean([np.square(part).mean() for part in residual]))),
+        channel_sigmas=tuple(channels.tolist()) if len(channels) > 1 else (),
         correlation_length=_correlation_length(residual),
-        trust=min(coarse, residual_levels[1]) / max(coarse, residual_levels[1]),
+        trust=min(coarse, levels[1]) / max(coarse, levels[1], 1e-300) if np.isfinite(coarse) else 1.0,
         intensity_range=image_range,
-        levels=residual_levels,
+        levels=levels,
     )
 
 

@@ -19,7 +19,7 @@ from sk_denoise.restoration._counts import denoise_counts
 from sk_denoise.restoration._image_repair import as_stack, color_planes, subtract_stripes
 from sk_denoise.restoration._network_pass import PassOptions, check_channels, run_network
 from sk_denoise.restoration._noise_model import (
-    CORRELATED_LEVEL,
+    COARSE_LEVEL,
     NoiseModel,
     estimate_kind,
     measure_noiser,
@@ -37,15 +37,15 @@ MAX_EXCESS = 1.4
 ROUNDING = (1 / 6) ** 0.5
 # Side of the window in pixels, and number of rows at a time.
 GUARD_WINDOW, GUARD_ROWS = 7, 512
-# Level for a network for white noise that removes correlated noise: a multiple of the level at two pixels,
-# and a share of the range. Fitted to the best levels for noise of cameras and of JPEG.
-SHARE_OF_COARSE, LEVEL_OFFSET = 1.2, 4 / 255
+# Level for a network for white noise that removes correlated noise: a multiple of the deviation, and a share
+# of the range. Fitted to the best levels for noise of cameras and of JPEG.
+CORRELATED_LEVEL, LEVEL_OFFSET = 1.9, 1.5 / 255
 # Share of the blind network in the result if the noise is clearly correlated: from this relative difference
 # of the levels at two pixels and at one.
-BLIND_SHARE, CLEARLY_CORRELATED = 0.5, 0.4
+BLIND_SHARE, CLEARLY_CORRELATED = 0.5, 0.3
 # Local residual of correlated noise: side of the window in pixels, bins of brightness, quantile of the
 # flattest parts in each, and the largest residual as a multiple of it, besides a share of the range.
-FLOOR_WINDOW, FLOOR_BINS, FLOOR, MAX_FLOOR_EXCESS, FLOOR_SLACK = 15, 6, 0.25, 1.3, 0.4 / 255
+FLOOR_WINDOW, FLOOR_BINS, FLOOR, MAX_FLOOR_EXCESS, FLOOR_SLACK = 15, 6, 0.15, 1.15, 0.2 / 255
 # Change of an image relative to the level at two pixels below which a warning is due.
 LITTLE = 0.15
 # Level at two pixels of the finest texture of clean photos, as a share of the range.
@@ -176,9 +176,9 @@ def _remove_correlated(
     array: NDArray[Any], noise_model: NoiseModel, model: str, options: PassOptions
 ) -> NDArray[Any]:
     """Remove correlated noise by the blind network and a told one."""
-    fine, coarse = (*noise_model.levels, noise_model.sigma, noise_model.sigma)[:2]
-    span = noise_model.intensity_range.span
-    level = SHARE_OF_COARSE * coarse + min(coarse, LEVEL_OFFSET * span)
+    sigma, span = noise_model.sigma, noise_model.intensity_range.span
+    fine, coarse = (*noise_model.levels, sigma, sigma)[:2]
+    level = CORRELATED_LEVEL * sigma + min(sigma, LEVEL_OFFSET * span)
     if model != "auto":
         return _remove_white(array, level, model, options)
     blind = run_network(select_network("camera", array), array, None, options)
@@ -260,7 +260,7 @@ def _warn_if_noise_shows(
         warn_user(
             "Next to nothing was removed, although even the flattest parts of the image vary by "
             f"{coarse:.3g} over two pixels. If this is noise and not texture, pass noise='camera', or "
-            f"sigma={CORRELATED_LEVEL * coarse:.3g}.",
+            f"sigma={COARSE_LEVEL * coarse:.3g}.",
             NoiseMismatchWarning,
         )
 
