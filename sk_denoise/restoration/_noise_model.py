@@ -51,11 +51,13 @@ CORRELATED, CORRELATED_RESIDUAL = 1.6, 1.35
 # Level for a network for white noise, relative to the level at two pixels, if the noise is correlated. The
 # best level for the noise of cameras is 2 to 3 times its standard deviation.
 COARSE_LEVEL = 1.6
+# Ratio of these levels up to which noise is white without doubt.
+CLEARLY_WHITE = 1.15
 # Ratio of the level of the brightness to that of the colours from which noise is common to the colours.
 CORRELATED_COLORS = 1.35
 # Limits of the level at the finest scale relative to the whole residual, for white noise. Correlated noise
 # has less there, and fine texture, which the network keeps, has more.
-EXPLAINED = (0.85, 6.0)
+EXPLAINED = (1.03, 6.0)
 # Noise level below which noise is not visible, as a share of the range.
 FAINT = 0.5 / 255
 # Noise level as a share of the distance from the darkest to the brightest pixel that noise on an image does
@@ -395,12 +397,18 @@ def estimate_checked(arrays: list[NDArray[Any]], masks: list[NDArray[np.bool_] |
         return NoiseModel("none", fine, trust=0.0, **facts)
     shared = _shared_level(arrays, masks)
     is_alike = not np.isfinite(coarse) or coarse < CORRELATED * fine
+    white = None
     if fine > 0 and is_alike and shared < CORRELATED_COLORS * fine:
-        return _white_or_counts(arrays, masks, fine, channel_sigmas, trust, facts)
+        white = _white_or_counts(arrays, masks, fine, channel_sigmas, trust, facts)
+        if white.kind == "counts" or not coarse > CLEARLY_WHITE * fine:
+            return white
     if max(fine, coarse) == 0:
         return NoiseModel("none", 0.0, **facts)
     residual = _blind_residual(arrays, masks)
     camera = _camera_model(residual, coarse, image_range)
+    if white is not None:
+        # Strong compression leaves noise that is nearly white, with less of the finest scale.
+        return white if fine > EXPLAINED[0] * camera.sigma else camera
     if camera.sigma < FAINT * image_range.span:
         return NoiseModel("none", camera.sigma, trust=min(1.0, camera.sigma / max(coarse, 1e-300)), **facts)
     is_white = camera.levels[1] < CORRELATED_RESIDUAL * camera.levels[0]

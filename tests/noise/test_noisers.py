@@ -418,6 +418,9 @@ def test_data_of_another_shape_than_in_fit_are_refused(noiser, apply):
         noiser.transform(X[:, :5])
     with pytest.raises(ValueError, match=r"X holds samples of shape \(2, 3\)"):
         noiser.transform(X.reshape(30, 2, 3))
+    if isinstance(noiser, RecordedNoiser):
+        # A bank of signals does not fit images, so the noiser needs recorded images.
+        noiser.set_params(bank=np.random.default_rng(0).normal(size=(2, 2, 3)))
     noiser.fit(X.reshape(30, 2, 3))
     with pytest.raises(ValueError, match=r"X holds samples of shape \(6,\)"):
         noiser.transform(X)
