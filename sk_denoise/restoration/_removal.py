@@ -37,9 +37,10 @@ MAX_EXCESS = 1.4
 ROUNDING = (1 / 6) ** 0.5
 # Side of the window in pixels, and number of rows at a time.
 GUARD_WINDOW, GUARD_ROWS = 7, 512
-# Level for a network for white noise that removes correlated noise: a multiple of the deviation, and a share
-# of the range. Fitted to the best levels for noise of cameras and of JPEG.
-CORRELATED_LEVEL, LEVEL_OFFSET = 1.9, 1.5 / 255
+# Level for a network for white noise that removes correlated noise: a multiple of the level, and a share of
+# the range. Fitted to the best levels for noise of cameras and of JPEG. Noise that is common to the colours
+# is as hard to remove as independent noise that is stronger by the square root of three.
+GRAY_LEVEL, COLOR_LEVEL = (1.3, 3 / 255), (1.9, 1.5 / 255)
 # Share of the blind network in the result if the noise is clearly correlated: from this relative difference
 # of the levels at two pixels and at one.
 BLIND_SHARE, CLEARLY_CORRELATED = 0.5, 0.3
@@ -178,7 +179,10 @@ def _remove_correlated(
     """Remove correlated noise by the blind network and a told one."""
     sigma, span = noise_model.sigma, noise_model.intensity_range.span
     fine, coarse = (*noise_model.levels, sigma, sigma)[:2]
-    level = CORRELATED_LEVEL * sigma + min(sigma, LEVEL_OFFSET * span)
+    if len(color_planes(array)) == 1:
+        level = GRAY_LEVEL[0] * max(fine, coarse) + min(sigma, GRAY_LEVEL[1] * span)
+    else:
+        level = COLOR_LEVEL[0] * sigma + min(sigma, COLOR_LEVEL[1] * span)
     if model != "auto":
         return _remove_white(array, level, model, options)
     blind = run_network(select_network("camera", array), array, None, options)
