@@ -76,6 +76,12 @@ def test_every_transformer_returns_tensors_for_tensors(name, dae, images):
         "RegionNoiser": lambda: RegionNoiser(GaussianNoiser(), random_state=0),
         "ImageDenoiser": lambda: images,
         "VarianceStabilizer": lambda: VarianceStabilizer(gain=1.0),
+        "RecordedNoiser": lambda: sk_denoise.RecordedNoiser(
+            np.random.default_rng(0).normal(size=(2, 64)), random_state=0
+        ),
+        "CameraNoiser": lambda: sk_denoise.CameraNoiser(image_shape=(8, 8)),
+        "JPEGNoiser": lambda: sk_denoise.JPEGNoiser(image_shape=(8, 8)),
+        "StripeNoiser": lambda: sk_denoise.StripeNoiser(image_shape=(8, 8)),
     }
     estimator = made_of_others.get(name, getattr(sk_denoise, name))()
     settings = {"random_state": 0, "max_epochs": 1, "estimator": dae, "n_estimators": 2}

@@ -125,17 +125,17 @@ def test_a_batch_holds_what_its_step_says(scripts):
     import train
     from data import training_groups
 
-    groups = training_groups()
-    noisy, sigma, clean = train.batch(groups, 7, 2.0, late=False)
+    groups, recipe = training_groups(), train.RECIPES["rgb"]
+    noisy, sigma, clean = train.batch(groups, 7, recipe, late=False)
     assert noisy.shape == clean.shape == (32, 3, 64, 64)
     assert sigma.min() >= 0
     assert sigma.max() <= 55 / 255
     assert sigma.median() < 0.4 * 55 / 255
     assert all(
         torch.equal(a, b)
-        for a, b in zip(train.batch(groups, 7, 2.0, late=False), (noisy, sigma, clean), strict=True)
+        for a, b in zip(train.batch(groups, 7, recipe, late=False), (noisy, sigma, clean), strict=True)
     )
-    assert train.batch(groups, 7, 2.0, late=True)[0].shape == (14, 3, 96, 96)
+    assert train.batch(groups, 7, recipe, late=True)[0].shape == (14, 3, 96, 96)
     ratio = (noisy - clean).std((1, 2, 3)) / sigma.flatten()
     torch.testing.assert_close(ratio, torch.ones(32), atol=0.05, rtol=0)
 

@@ -33,6 +33,8 @@ UNEQUAL = 1.5
 # Local residual of white noise, relative to the noise level, beyond which it is no longer noise. Windows of
 # 7 x 7 pixels vary by a tenth.
 MAX_EXCESS = 1.4
+# Smallest limit of the residual, as a share of the largest one.
+NEARLY_NOTHING = 1e-6
 # Standard deviation of the difference of two rounded numbers.
 ROUNDING = (1 / 6) ** 0.5
 # Side of the window in pixels, and number of rows at a time.
@@ -230,7 +232,9 @@ def _limit_residual(array: NDArray[Any], denoised: NDArray[Any], limit: NDArray[
     """
     height = array.shape[0]
     # Rounding adds to the residual of integers.
-    allowed = np.maximum(np.hypot(limit, ROUNDING if array.dtype.kind in "iu" else 0), 1e-300)
+    allowed = np.hypot(limit, ROUNDING if array.dtype.kind in "iu" else 0)
+    # A map may have no noise in places, and a residual beyond all bounds there would spread to others.
+    allowed = np.maximum(allowed, max(NEARLY_NOTHING * float(allowed.max()), np.finfo(float).tiny))
     for top in range(0, height, GUARD_ROWS):
         start, stop = max(0, top - GUARD_WINDOW), min(height, top + GUARD_ROWS + GUARD_WINDOW)
         rows, kept = slice(start, stop), slice(top - start, top - start + min(GUARD_ROWS, height - top))

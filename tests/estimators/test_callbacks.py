@@ -41,6 +41,11 @@ META_ESTIMATORS = {
     "NoiserChoice": lambda: NoiserChoice([GaussianNoiser()]),
     "RegionNoiser": lambda: RegionNoiser(GaussianNoiser()),
 }
+# Estimators that need parameters to be fitted to these images.
+WITH_PARAMETERS = {
+    "RecordedNoiser": lambda: sk_denoise.RecordedNoiser(IMAGES[:2]),
+    "VarianceStabilizer": lambda: sk_denoise.VarianceStabilizer(gain=1.0),
+}
 
 
 def dae(**parameters) -> DenoisingAutoencoder:
@@ -97,7 +102,7 @@ def public_estimators() -> dict[str, type]:
 @pytest.mark.parametrize("name", [n for n, kind in public_estimators().items() if hasattr(kind, "fit")])
 def test_every_estimator_calls_callbacks_at_the_begin_and_end_of_a_fit(name):
     kind = public_estimators()[name]
-    estimator = META_ESTIMATORS.get(name, kind)()
+    estimator = {**META_ESTIMATORS, **WITH_PARAMETERS}.get(name, kind)()
     if "max_epochs" in estimator.get_params():
         estimator.set_params(max_epochs=1)
     recorder = Recorder()
