@@ -19,6 +19,8 @@ BLOCK, SMALL_BLOCK = 16, 8
 FLATTEST, CORRECTION = 0.05, {BLOCK: 1.153, SMALL_BLOCK: 1.337}
 # Share of pixels without a value, or beside one, up to which a block is read.
 MAX_INVALID = 0.6
+# Share of the pixels of a square that have a value, from which their mean stands for the square.
+MIN_VISIBLE = 0.5
 # Share of clipped pixels above which a block is ignored, because clipping removes noise.
 CLIPPED = 0.1
 # Share of pixels without any difference to their neighbours above which a block belongs to a plain area.
@@ -105,9 +107,14 @@ def estimate_scale_levels(
             if scale == 1:
                 levels[:, number] = [_narrow_plane_level(plane) for plane in planes]
             continue
-        reduced_mask = None if mask is None else _square_means(mask, scale) == 1
+        # Holes spread over the image leave few whole squares, so that the visible half of a square is enough.
+        share = None if mask is None else _square_means(mask, scale)
+        reduced_mask = None if share is None else share >= MIN_VISIBLE
         for channel, plane in enumerate(planes):
             reduced = _square_means(plane, scale)
+            if share is not None and scale > 1:
+                visible = _square_means(np.where(mask, plane, 0), scale)
+                reduced = np.where(share > 0, visible / np.maximum(share, 1 / scale**2), reduced)
             levels[channel, number] = scale * _plane_level(reduced, reduced_mask)
     return levels
 
