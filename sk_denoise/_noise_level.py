@@ -112,7 +112,7 @@ def estimate_scale_levels(
         reduced_mask = None if share is None else share >= MIN_VISIBLE
         for channel, plane in enumerate(planes):
             reduced = _square_means(plane, scale)
-            if share is not None and scale > 1:
+            if mask is not None and share is not None and scale > 1:
                 visible = _square_means(np.where(mask, plane, 0), scale)
                 reduced = np.where(share > 0, visible / np.maximum(share, 1 / scale**2), reduced)
             levels[channel, number] = scale * _plane_level(reduced, reduced_mask)

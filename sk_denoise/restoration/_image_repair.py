@@ -26,6 +26,7 @@ __all__ = [
     "color_planes",
     "fill_hidden",
     "find_stripes",
+    "has_equal_channels",
     "replace_outliers",
     "subtract_stripes",
     "visible_pixels",
@@ -94,6 +95,18 @@ def as_stack(image: NDArray[Any], n_channels: int) -> NDArray[Any]:
     """
     colors = without_alpha(image, n_channels)
     return colors[None, ..., None] if colors.ndim == 2 else colors[None]
+
+
+def has_equal_channels(image: NDArray[Any]) -> bool:
+    """Return whether an image is gray, but has three equal channels."""
+    colors = as_stack(image, 1)[0]
+    if colors.shape[2] != 3:
+        return False
+    red, green, blue = (colors[..., channel] for channel in range(3))
+    return bool(
+        np.array_equal(red, green, equal_nan=red.dtype.kind == "f")
+        and np.array_equal(red, blue, equal_nan=red.dtype.kind == "f")
+    )
 
 
 def color_planes(image: NDArray[Any]) -> NDArray[Any]:

@@ -24,6 +24,7 @@ from sk_denoise.restoration._image_repair import (
     check_mask,
     color_planes,
     fill_hidden,
+    has_equal_channels,
     replace_outliers,
     subtract_stripes,
     visible_pixels,
@@ -364,6 +365,8 @@ def _prepare(
     filled = fill_hidden(array, visible)
     if outliers == "replace":
         filled, _ = replace_outliers(filled)
+    # The noise of a gray image with three equal channels is that of one.
+    filled = np.ascontiguousarray(filled[..., 0]) if has_equal_channels(filled) else filled
     return subtract_stripes(filled), visible
 
 

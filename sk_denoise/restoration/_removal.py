@@ -16,7 +16,7 @@ from sk_denoise._registry import NOISE_KINDS
 from sk_denoise._validation import Noiser, warn_user
 from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.restoration._counts import denoise_counts
-from sk_denoise.restoration._image_repair import as_stack, color_planes, subtract_stripes
+from sk_denoise.restoration._image_repair import as_stack, color_planes, has_equal_channels, subtract_stripes
 from sk_denoise.restoration._network_pass import PassOptions, check_channels, run_network
 from sk_denoise.restoration._noise_model import (
     COARSE_LEVEL,
@@ -77,6 +77,12 @@ def remove_noise(
         Options of the networks.
     """
     check_channels(select_network(model, array), array)
+    # As a colour image, a gray one would get colours of its own.
+    if model == "auto" and np.ndim(sigma) != 1 and has_equal_channels(array):  # type: ignore[arg-type]
+        gray = np.ascontiguousarray(array[..., 0])
+        denoised = array.copy()
+        denoised[..., :3] = remove_noise(gray, visible, sigma, noise, model, options)[..., None]
+        return denoised
     if sigma is not None:
         if not isinstance(noise, str) or noise not in ("auto", "white"):
             raise ValueError(

@@ -126,7 +126,7 @@ def test_images_of_one_source_have_one_model():
     with pytest.raises(ValueError, match="The list of images is empty"):
         estimate_noise([])
     with pytest.raises(ValueError, match="have the same number of channels"):
-        estimate_noise([planes[0], np.zeros((9, 9, 3))])
+        estimate_noise([planes[0], np.arange(243).reshape(9, 9, 3)])
     with pytest.raises(ValueError, match=r"mask must be True or False for each pixel, of shape \(128, 512\)"):
         estimate_noise(planes[0], mask=np.ones((3, 3)))
 

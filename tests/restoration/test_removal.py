@@ -165,6 +165,16 @@ def test_lines_of_a_table_are_no_stripes():
 # Options ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("options", [{}, {"sigma": 15}, {"noise": "white"}])
+def test_a_gray_image_with_three_channels_stays_gray(options):
+    noisy = as_bytes(landscape() + rng().normal(0, 15, (192, 192)))
+    alpha = np.full_like(noisy, 200)
+    denoised = denoise_image(np.dstack([noisy, noisy, noisy, alpha]), **options)
+    for channel in range(3):
+        np.testing.assert_array_equal(denoised[..., channel], denoise_image(noisy, **options))
+    np.testing.assert_array_equal(denoised[..., 3], alpha)
+
+
 def test_strength_blends_with_the_image():
     noisy = landscape() / 255 + rng().normal(0, 0.1, (192, 192))
     full, half, none = (denoise_image(noisy, strength=strength) for strength in (1.0, 0.5, 0))
