@@ -19,7 +19,14 @@ from sk_denoise.noise._device_corruptions import *
 from sk_denoise.noise._recording import *
 from sk_denoise.noise._replacing import *
 
-__all__ = ["NOISERS", "BaseNoiser", "CleanSource", "NoisedArray", "carried_source", "resolve_noiser"]
+__all__ = [
+    "NOISERS",
+    "BaseNoiser",
+    "CleanSource",
+    "NoisedArray",
+    "carried_source",
+    "resolve_noiser",
+]
 # All names of these modules are public, so that a new noise needs no further list.
 __all__ += _additive.__all__
 __all__ += _cameras.__all__

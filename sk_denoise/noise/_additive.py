@@ -234,6 +234,11 @@ class GaussianNoiser(IndependentNoiser):
 
     _add = staticmethod(add_gaussian)
 
+    @property
+    def _standard_deviation(self) -> NDArray[Any] | None:
+        """Standard deviation of the noise, None if limits change it."""
+        return None if self.clip is not None else np.asarray(self.noise_factor) * self.scale_
+
 
 class UniformNoiser(IndependentNoiser):
     """Add uniform noise, in training only.

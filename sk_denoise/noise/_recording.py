@@ -100,6 +100,8 @@ class GrainNoiser(AdditiveNoiser, ImageNoiser):
     0.8
     """
 
+    # Gaussian noise of any correlation can be split into two independent parts.
+    _adds_grain = True
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "kernel": [Real, np.ndarray, list, tuple],
         "color_correlation": [Real],

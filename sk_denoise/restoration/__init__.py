@@ -1,8 +1,9 @@
 """Restoration of images of any size by pretrained networks, listed in ``MODELS``."""
 
+from sk_denoise._noise_model import NoiseModel
 from sk_denoise.restoration._denoise_image import denoise_image, estimate_sigma
 from sk_denoise.restoration._image_files import denoise_file, is_written_as_stack
-from sk_denoise.restoration._noise_model import NoiseModel, estimate_noise
+from sk_denoise.restoration._noise_model import estimate_noise
 from sk_denoise.restoration._pretrained import MODELS, PretrainedModel, load_pretrained
 
 __all__ = [

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._noise_level import estimate_noise_level
+from sk_denoise._noise_model import NoiseModel
 from sk_denoise._validation import Noiser, check_one_of
 from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.restoration._image_repair import (
@@ -21,7 +22,6 @@ from sk_denoise.restoration._image_repair import (
     visible_pixels,
 )
 from sk_denoise.restoration._network_pass import PassOptions, run_network
-from sk_denoise.restoration._noise_model import NoiseModel
 from sk_denoise.restoration._pretrained import select_network
 from sk_denoise.restoration._removal import blend, remove_noise
 from sk_denoise.restoration._stacks import denoise_array

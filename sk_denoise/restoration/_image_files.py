@@ -10,13 +10,14 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
+from sk_denoise._noise_model import NoiseModel
 from sk_denoise._package import require_extra
 from sk_denoise._validation import warn_user
 from sk_denoise.io import ImageStack, is_stack, open_stack, read_image, write_image
 from sk_denoise.io._images import MAX_PIXELS
 from sk_denoise.io._stack_files import STACK_SUFFIXES, rewrite_stack
 from sk_denoise.restoration._denoise_image import denoise_image
-from sk_denoise.restoration._noise_model import NoiseModel, estimate_noise
+from sk_denoise.restoration._noise_model import estimate_noise
 from sk_denoise.restoration._stacks import Callback, StackDenoiser, is_blind_model
 
 __all__ = ["denoise_file", "is_written_as_stack"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import uniform_filter
 from sklearn.base import clone
 
-from sk_denoise._intensity import UNIT, IntensityRange
+from sk_denoise._intensity import IntensityRange
 from sk_denoise._noise_level import estimate_scale_levels
+from sk_denoise._noise_model import MAP_WINDOW, NoiseModel
 from sk_denoise._registry import NOISE_KINDS
 from sk_denoise._signal_dependent import SignalDependence, fit_signal_dependence
 from sk_denoise._validation import Noiser, check_one_of, warn_user
@@ -35,14 +35,12 @@ from sk_denoise.restoration._pretrained import BlindNetwork
 __all__ = [
     "COARSE_LEVEL",
     "VISIBLE",
-    "NoiseModel",
     "estimate_kind",
     "estimate_noise",
     "estimate_planes",
     "measure_noiser",
 ]
 
-KINDS = ("none", "white", "counts", "camera")
 # Sides in pixels of the squares of the levels by scale.
 SCALES = (1, 2, 4, 8)
 # Ratio of the levels at 2 and at 1 pixel from which the noise may be correlated, in an image and in a
@@ -79,138 +77,8 @@ MAX_ALIKE = 2.5
 SAMPLE = 2**18
 # Images of a list that are read.
 MAX_IMAGES = 8
-# Side in pixels of the mean that stands for the clean image in a map of levels.
-MAP_WINDOW = 5
 # Lag in pixels up to which correlation is measured.
 MAX_LAG = 12
-
-
-@dataclass(frozen=True)
-class NoiseModel:
-    """Kind and level of the noise of images of one source.
-
-    :func:`estimate_noise` returns one, and :func:`denoise_image` takes one. All numbers are in the unit of
-    the images: grey levels for integers, and a share of the range for floats in [0, 1].
-
-    Attributes
-    ----------
-    kind : {"none", "white", "counts", "camera"}
-        No visible noise; white noise of one level; noise of counted photons or electrons, whose variance
-        grows with the brightness; or noise that is correlated between neighbours, as a camera, JPEG or
-        interpolation leaves it.
-    sigma : float
-        Standard deviation of the noise over the whole image.
-    channel_sigmas : tuple of float
-        Standard deviation of each channel, for more than one.
-    gain, read_noise, offset : float
-        For counts: the variance is ``gain * (value - offset) + read_noise**2``.
-    levels : tuple of float
-        Noise level at scales of 1, 2, 4 and 8 pixels: standard deviation of the means of squares of this
-        side, times the side. It is the same at all scales for white noise.
-    correlation_length : float
-        Distance in pixels at which the correlation of the noise falls to a third; 0 for white noise.
-    trust : float
-        Agreement of independent estimates, from 0 to 1.
-    intensity_range : IntensityRange
-        Black and white of the images.
-    points : ndarray of shape (n_points, 3) or None
-        Mean, noise variance and weight of flat parts of the images, from dark to bright; None if the noise is
-        correlated. :class:`~sk_denoise.plots.NoiseModelDisplay` draws them.
-
-    Examples
-    --------
-    >>> from sk_denoise.restoration import NoiseModel
-    >>> model = NoiseModel("counts", sigma=12.0, gain=1.5, read_noise=3.0)
-    >>> print(model)
-    counts: gain 1.5, read noise 3; about 12 on average
-    """
-
-    kind: str
-    sigma: float
-    channel_sigmas: tuple[float, ...] = ()
-    gain: float = 0.0
-    read_noise: float = 0.0
-    offset: float = 0.0
-    levels: tuple[float, ...] = ()
-    correlation_length: float = 0.0
-    trust: float = 1.0
-    intensity_range: IntensityRange = UNIT
-    points: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}.")
-        numbers = {"sigma": self.sigma, "gain": self.gain, "read_noise": self.read_noise}
-        for name, number in numbers.items():
-            if not (math.isfinite(number) and number >= 0):
-                raise ValueError(f"{name} must be finite and at least 0, got {number!r}.")
-        if self.kind == "counts" and self.gain == 0:
-            raise ValueError("counts need a gain above 0.")
-
-    def level_map(self, image: ArrayLike) -> NDArray[np.float64]:
-        """Return the noise standard deviation of each pixel of an image.
-
-        Parameters
-        ----------
-        image : array-like of shape (height, width) or (height, width, channels)
-            Noisy image. Its local mean stands for the clean one.
-
-        Returns
-        -------
-        ndarray of the shape of image
-        """
-        array = np.asarray(image, np.float64)
-        if self.kind != "counts":
-            return np.full(array.shape, self.sigma)
-        window = (MAP_WINDOW, MAP_WINDOW, 1)[: array.ndim]
-        light = np.maximum(uniform_filter(array, window) - self.offset, 0)
-        deviations: NDArray[np.float64] = np.sqrt(self.gain * light + self.read_noise**2)
-        return deviations
-
-    def scaled(self, factor: float) -> NoiseModel:
-        """Return the model of the same images multiplied by a factor."""
-        black, white = self.intensity_range.black, self.intensity_range.white
-        # Variances overflow before levels do.
-        points = None
-        if self.points is not None:
-            with np.errstate(over="ignore"):
-                points = np.column_stack(
-                    [factor * self.points[:, 0], factor * (factor * self.points[:, 1]), self.points[:, 2]]
-                )
-        return replace(
-            self,
-            sigma=factor * self.sigma,
-            channel_sigmas=tuple(factor * sigma for sigma in self.channel_sigmas),
-            gain=factor * self.gain,
-            read_noise=factor * self.read_noise,
-            offset=factor * self.offset,
-            levels=tuple(factor * level for level in self.levels),
-            intensity_range=IntensityRange(factor * black, factor * white),
-            points=points,
-        )
-
-    def __str__(self) -> str:
-        if self.kind == "none":
-            return "no visible noise"
-        if self.kind == "counts":
-            parts = [f"gain {self.gain:.3g}", f"read noise {self.read_noise:.3g}"]
-            parts += [f"offset {self.offset:.3g}"] if self.offset else []
-            return f"counts: {', '.join(parts)}; {self._in_words(self.sigma)} on average"
-        if self.kind == "white":
-            return f"white noise: {self._in_words(self.sigma)}"
-        length = f", correlated over {self.correlation_length:.1f} pixels" if self.correlation_length else ""
-        return f"noise of a camera or of compression: {self._in_words(self.sigma)}{length}"
-
-    def _in_words(self, sigma: float) -> str:
-        """Return a level in the unit of the image, and in grey levels of 255."""
-        span = self.intensity_range.span
-        # Grey levels of 255 are the unit of the command line and the app for all depths.
-        common = f" ({255 * sigma / span:.1f} of 255)"
-        if self.intensity_range == UNIT:
-            return f"about {sigma:.3g}{common if sigma < 1 else ''}"
-        number = f"{sigma:.0f}" if sigma >= 100 else f"{sigma:.3g}"
-        white = f"{span:.0f}" if span >= 100 else f"{span:.3g}"
-        return f"about {number} of {white}{common if span != 255 else ''}"
 
 
 def estimate_noise(

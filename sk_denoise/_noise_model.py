@@ -1,0 +1,397 @@
+"""Models of the noise in data, from numbers, noisers or estimates, and splits of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import uniform_filter
+from sklearn.base import clone
+
+from sk_denoise._intensity import UNIT, IntensityRange
+from sk_denoise._schema import (
+    NONNEGATIVE_NUMBER,
+    NUMBER,
+    Rule,
+    is_number,
+    one_of,
+    optional,
+    record,
+)
+from sk_denoise._validation import FITTED_NOISER, Noiser, as_tensor
+
+__all__ = ["MAP_WINDOW", "NoiseModel", "NoiseSplitter", "resolve_noise_model"]
+
+KINDS = ("none", "white", "counts", "camera")
+# Side in pixels of the mean that stands for the clean image in a map of levels.
+MAP_WINDOW = 5
+# Entries on which a noiser is measured.
+MEASURED_ENTRIES = 2**22
+# Share of the noise variance that a line of the intensity explains, from which the noise is that of counts.
+SIGNIFICANT_SLOPE = 0.5
+# Ratio of the levels of columns up to which they are one level, measured on some samples.
+SAME_LEVEL = 1.25
+# Distance to whole multiples of the gain up to which values are counts.
+COUNT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Kind and level of the noise of images of one source.
+
+    :func:`estimate_noise` returns one, and :func:`denoise_image` takes one. All numbers are in the unit of
+    the images: grey levels for integers, and a share of the range for floats in [0, 1].
+
+    Attributes
+    ----------
+    kind : {"none", "white", "counts", "camera"}
+        No visible noise; white noise of one level; noise of counted photons or electrons, whose variance
+        grows with the brightness; or noise that is correlated between neighbours, as a camera, JPEG or
+        interpolation leaves it.
+    sigma : float
+        Standard deviation of the noise over the whole image.
+    channel_sigmas : tuple of float
+        Standard deviation of each channel of images, or of each column of a table, for more than one.
+    gain, read_noise, offset : float
+        For counts: the variance is ``gain * (value - offset) + read_noise**2``.
+    levels : tuple of float
+        Noise level at scales of 1, 2, 4 and 8 pixels: standard deviation of the means of squares of this
+        side, times the side. It is the same at all scales for white noise.
+    correlation_length : float
+        Distance in pixels at which the correlation of the noise falls to a third; 0 for white noise.
+    trust : float
+        Agreement of independent estimates, from 0 to 1.
+    intensity_range : IntensityRange
+        Black and white of the images.
+    points : ndarray of shape (n_points, 3) or None
+        Mean, noise variance and weight of flat parts of the images, from dark to bright; None if the noise is
+        correlated. :class:`~sk_denoise.plots.NoiseModelDisplay` draws them.
+
+    Examples
+    --------
+    >>> from sk_denoise.restoration import NoiseModel
+    >>> model = NoiseModel("counts", sigma=12.0, gain=1.5, read_noise=3.0)
+    >>> print(model)
+    counts: gain 1.5, read noise 3; about 12 on average
+    """
+
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "kind": one_of(*KINDS),
+        "sigma": NONNEGATIVE_NUMBER,
+        "channel_sigmas": Rule(lambda v, _: _are_levels(v), "numbers of at least 0"),
+        "gain": NONNEGATIVE_NUMBER,
+        "read_noise": NONNEGATIVE_NUMBER,
+        "offset": NUMBER,
+        "levels": Rule(lambda v, _: _are_levels(v), "numbers of at least 0"),
+        "correlation_length": NONNEGATIVE_NUMBER,
+        "trust": NONNEGATIVE_NUMBER,
+        "intensity_range": record(IntensityRange, "two numbers, black and white"),
+        "points": Rule(lambda v, _: v is None, "None"),
+    }
+    kind: str
+    sigma: float
+    channel_sigmas: tuple[float, ...] = ()
+    gain: float = 0.0
+    read_noise: float = 0.0
+    offset: float = 0.0
+    levels: tuple[float, ...] = ()
+    correlation_length: float = 0.0
+    trust: float = 1.0
+    intensity_range: IntensityRange = UNIT
+    points: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}.")
+        numbers = {"sigma": self.sigma, "gain": self.gain, "read_noise": self.read_noise}
+        for name, number in numbers.items():
+            if not (math.isfinite(number) and number >= 0):
+                raise ValueError(f"{name} must be finite and at least 0, got {number!r}.")
+        if self.kind == "counts" and self.gain == 0:
+            raise ValueError("counts need a gain above 0.")
+
+    def level_map(self, image: ArrayLike) -> NDArray[np.float64]:
+        """Return the noise standard deviation of each pixel of an image.
+
+        Parameters
+        ----------
+        image : array-like of shape (height, width) or (height, width, channels)
+            Noisy image. Its local mean stands for the clean one.
+
+        Returns
+        -------
+        ndarray of the shape of image
+        """
+        array = np.asarray(image, np.float64)
+        if self.kind != "counts":
+            return np.full(array.shape, self.sigma)
+        window = (MAP_WINDOW, MAP_WINDOW, 1)[: array.ndim]
+        light = np.maximum(uniform_filter(array, window) - self.offset, 0)
+        deviations: NDArray[np.float64] = np.sqrt(self.gain * light + self.read_noise**2)
+        return deviations
+
+    def variance(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the noise variance at clean values.
+
+        Parameters
+        ----------
+        values : ndarray of shape (...) or (..., n_channels)
+            Clean values in the unit of the model; separate levels belong to the last axis.
+
+        Returns
+        -------
+        ndarray of the shape of values
+        """
+        if self.kind == "counts":
+            light = np.maximum(np.asarray(values, np.float64) - self.offset, 0)
+            grown: NDArray[np.float64] = self.gain * light + self.read_noise**2
+            return grown
+        # Gray images of a source in colour have the overall level.
+        has_levels = len(self.channel_sigmas) == np.shape(values)[-1]
+        levels = np.asarray(self.channel_sigmas if has_levels else self.sigma, np.float64)
+        return np.broadcast_to(levels**2, np.shape(values))
+
+    def scaled(self, factor: float) -> NoiseModel:
+        """Return the model of the same images multiplied by a factor."""
+        black, white = self.intensity_range.black, self.intensity_range.white
+        # Variances overflow before levels do.
+        points = None
+        if self.points is not None:
+            with np.errstate(over="ignore"):
+                points = np.column_stack(
+                    [factor * self.points[:, 0], factor * (factor * self.points[:, 1]), self.points[:, 2]]
+                )
+        return replace(
+            self,
+            sigma=factor * self.sigma,
+            channel_sigmas=tuple(factor * sigma for sigma in self.channel_sigmas),
+            gain=factor * self.gain,
+            read_noise=factor * self.read_noise,
+            offset=factor * self.offset,
+            levels=tuple(factor * level for level in self.levels),
+            intensity_range=IntensityRange(factor * black, factor * white),
+            points=points,
+        )
+
+    def __str__(self) -> str:
+        if self.kind == "none":
+            return "no visible noise"
+        if self.kind == "counts":
+            parts = [f"gain {self.gain:.3g}", f"read noise {self.read_noise:.3g}"]
+            parts += [f"offset {self.offset:.3g}"] if self.offset else []
+            return f"counts: {', '.join(parts)}; {self._in_words(self.sigma)} on average"
+        if self.kind == "white":
+            return f"white noise: {self._in_words(self.sigma)}"
+        length = f", correlated over {self.correlation_length:.1f} pixels" if self.correlation_length else ""
+        return f"noise of a camera or of compression: {self._in_words(self.sigma)}{length}"
+
+    def _in_words(self, sigma: float) -> str:
+        """Return a level in the unit of the image, and in grey levels of 255."""
+        span = self.intensity_range.span
+        # Grey levels of 255 are the unit of the command line and the app for all depths.
+        common = f" ({255 * sigma / span:.1f} of 255)"
+        if self.intensity_range == UNIT:
+            return f"about {sigma:.3g}{common if sigma < 1 else ''}"
+        number = f"{sigma:.0f}" if sigma >= 100 else f"{sigma:.3g}"
+        white = f"{span:.0f}" if span >= 100 else f"{span:.3g}"
+        return f"about {number} of {white}{common if span != 255 else ''}"
+
+
+def _are_levels(value: Any) -> bool:
+    return type(value) is tuple and all(is_number(level) and level >= 0 for level in value)
+
+
+def resolve_noise_model(noise: Any, X: NDArray[Any], *, name: str = "noise") -> NoiseModel:
+    """Return a model of the noise in samples, from the parameter of an estimator.
+
+    Parameters
+    ----------
+    noise : float, array-like, NoiseModel or noiser
+        Standard deviation of the noise, one for all or one for each channel or column; a model; or a noiser,
+        as it would have corrupted the clean samples.
+    X : ndarray of shape (n_samples, ...)
+        Noisy samples.
+    name : str
+        Name of the argument, for messages.
+
+    Raises
+    ------
+    ValueError
+        If the noise is not positive, has another number of levels than X columns, or is a noiser with a range
+        of strengths.
+    """
+    if isinstance(noise, NoiseModel):
+        if noise.sigma == 0:
+            raise ValueError(f'{name} is a NoiseModel of kind "{noise.kind}" without noise to remove.')
+        return noise
+    if isinstance(noise, Real | tuple | list | np.ndarray) and not isinstance(noise, bool):
+        return _model_of_levels(np.asarray(noise, np.float64), X, name)
+    if not isinstance(noise, Noiser) or isinstance(noise, type):
+        raise ValueError(
+            f"{name} must be the noise that is in X: a standard deviation, one for each column, a NoiseModel "
+            f"or a noiser. Got {noise!r}."
+        )
+    return _model_of_noiser(noise, X, name)
+
+
+def _model_of_levels(levels: NDArray[np.float64], X: NDArray[Any], name: str) -> NoiseModel:
+    """Return white noise of one level, or of one for each channel or column."""
+    n_levels = X.shape[-1] if X.ndim in (2, 4) else 1
+    if levels.ndim > 1 or (levels.ndim == 1 and len(levels) != n_levels):
+        raise ValueError(
+            f"{name} must be one standard deviation, or one for each column or channel of X ({n_levels}), "
+            f"got an array of shape {levels.shape}."
+        )
+    if not np.isfinite(levels).all() or (levels < 0).any() or not levels.any():
+        raise ValueError(f"{name} must hold finite standard deviations above 0, got {levels.tolist()!r}.")
+    sigma = math.sqrt(float(np.mean(levels**2)))
+    return NoiseModel(
+        "white", sigma, channel_sigmas=tuple(np.atleast_1d(levels).tolist())[: levels.size * levels.ndim]
+    )
+
+
+def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str) -> NoiseModel:
+    """Return the noise of a noiser that corrupted the clean side of samples."""
+    strength = getattr(noiser, "noise_factor", getattr(noiser, "peak", None))
+    if isinstance(strength, tuple | list):
+        raise ValueError(
+            f"{name}={noiser!r} draws another strength for each sample. Pass the strength that is in X, one "
+            "number."
+        )
+    few = X[: max(1, MEASURED_ENTRIES // max(1, X[0].size))]
+    noisy = few.astype(np.float64)
+    fitted = clone(noiser).fit(noisy, noisy)
+    residual = fitted.corrupt(as_tensor(noisy), torch.Generator().manual_seed(0)).numpy() - noisy
+    factor = 1.0
+    if getattr(fitted, "scale", "absolute") == "std":
+        # Noise relative to the spread of clean data is weaker than that relative to the spread of noisy ones.
+        factor = 1 / math.sqrt(1 + float(strength) ** 2)
+    powers = np.square(factor * residual).reshape(-1, residual.shape[-1]).mean(0)
+    sigma = math.sqrt(float(powers.mean()))
+    if sigma == 0:
+        raise ValueError(f"{name}={noiser!r} adds no noise to such data.")
+    if _is_correlated(residual):
+        return NoiseModel("camera", sigma, correlation_length=1.0)
+    # Additive noise has a unit, and does not depend on the intensity.
+    if not hasattr(fitted, "scale_"):
+        gain, intercept = np.polyfit(noisy.reshape(-1), np.square(residual).reshape(-1), 1).tolist()
+        span = float(np.ptp(np.quantile(noisy, (0.05, 0.95))))
+        if gain * span > SIGNIFICANT_SLOPE * sigma**2:
+            offset = max(0.0, -intercept / gain)
+            read_noise = math.sqrt(max(0.0, intercept))
+            return NoiseModel("counts", sigma, gain=gain, read_noise=read_noise, offset=offset)
+    exact = getattr(fitted, "_standard_deviation", None)
+    levels = np.sqrt(powers) if exact is None else factor * np.asarray(exact)
+    if levels.ndim == 1 and noisy.ndim in (2, 4) and levels.max() > SAME_LEVEL * levels.min():
+        return NoiseModel("white", sigma, channel_sigmas=tuple(levels.tolist()))
+    return NoiseModel("white", math.sqrt(float(np.mean(levels**2))))
+
+
+def _is_correlated(residual: NDArray[np.float64]) -> bool:
+    """Return whether neighbouring entries have related noise."""
+    if residual.ndim == 2:
+        near = residual[:, 1:] * residual[:, :-1]
+    else:
+        near = residual[:, :, 1:] * residual[:, :, :-1]
+    return bool(near.size) and float(near.mean()) > 0.2 * float(np.square(residual).mean())
+
+
+@dataclass(frozen=True)
+class NoiseSplitter:
+    """Split of noisy data into two parts with independent noise.
+
+    For Gaussian noise, ``first = noisy + sqrt(a / (1 - a)) w`` and ``second = noisy - sqrt((1 - a) / a) w``
+    with new noise w of the same level are independent, and have the same clean mean. Counts are thinned.
+
+    Attributes
+    ----------
+    model : NoiseModel
+        Noise in the data.
+    noiser : noiser or None
+        Fitted noiser that draws correlated Gaussian noise; None for independent noise.
+
+    References
+    ----------
+    T. Pang, H. Zheng, Y. Quan and H. Ji, "Recorrupted-to-recorrupted", CVPR (2021); B. Monroy, J. Bacca and
+    J. Tachella, "Generalized recorrupted-to-recorrupted", CVPR (2025).
+    """
+
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "model": record(NoiseModel, "a noise model"),
+        "noiser": optional(FITTED_NOISER),
+    }
+    model: NoiseModel
+    noiser: Noiser | None = None
+
+    @classmethod
+    def of(cls, noise: Any, X: NDArray[Any], *, name: str = "noise") -> NoiseSplitter:
+        """Return the split of the noise of a parameter, see :func:`resolve_noise_model`."""
+        model = resolve_noise_model(noise, X, name=name)
+        if getattr(noise, "_adds_grain", False):
+            sample = X[:8].astype(np.float64)
+            return cls(model, clone(noise).set_params(clip=None).fit(sample, sample))
+        if model.kind == "camera":
+            raise ValueError(
+                f"The noise in X is correlated, {model}, and only independent noise can be split. Pass a "
+                "GrainNoiser with its kernel, or learn from pairs: fit(X, X_second=another_measurement)."
+            )
+        # Points of an estimate are for plots only.
+        return cls(replace(model, points=None))
+
+    def split(
+        self, noisy: torch.Tensor, share: float, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return two tensors of the same clean mean, with independent noise.
+
+        Parameters
+        ----------
+        noisy : Tensor of shape (n_samples, ...)
+            Noisy samples in the user's layout and unit.
+        share : float
+            Share of the information in the second part, between 0 and 1: the first part has the variance of
+            the noise divided by ``1 - share``, the second divided by ``share``.
+        generator : torch.Generator
+            Source of randomness.
+        """
+        counts = self._counts_in(noisy)
+        if counts is None:
+            added = self._new_noise(noisy, generator)
+            return noisy + math.sqrt(share / (1 - share)) * added, noisy - math.sqrt(
+                (1 - share) / share
+            ) * added
+        gain, offset = self.model.gain, self.model.offset
+        second = torch.binomial(counts, torch.full_like(counts, share), generator=generator)
+        return offset + gain * (counts - second) / (1 - share), offset + gain * second / share
+
+    def level(self, noisy: torch.Tensor) -> torch.Tensor:
+        """Return the noise standard deviation of each entry, estimated from its value."""
+        if self.model.kind == "counts":
+            light = (noisy - self.model.offset).clamp(min=0)
+            return (self.model.gain * light + self.model.read_noise**2).sqrt()
+        levels = self.model.channel_sigmas
+        has_levels = len(levels) == noisy.shape[-1]
+        sigma = torch.as_tensor(
+            levels if has_levels else self.model.sigma, dtype=noisy.dtype, device=noisy.device
+        )
+        return sigma.expand(noisy.shape)
+
+    def _new_noise(self, noisy: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        if self.noiser is not None:
+            return self.noiser.corrupt(torch.zeros_like(noisy), generator)
+        normal = torch.randn(noisy.shape, dtype=noisy.dtype, device=noisy.device, generator=generator)
+        # The variance is a linear function of the clean value, so that of the noisy one has the right mean.
+        return self.level(noisy) * normal
+
+    def _counts_in(self, noisy: torch.Tensor) -> torch.Tensor | None:
+        """Return the counts of photons, or None where the values are no counts."""
+        if self.model.kind != "counts" or self.model.read_noise > 0:
+            return None
+        counts = (noisy - self.model.offset) / self.model.gain
+        whole = counts.round()
+        is_count = bool(((counts - whole).abs() <= COUNT_TOLERANCE * counts.abs().clamp(min=1)).all())
+        return whole if is_count and bool((whole >= 0).all()) else None
