@@ -31,6 +31,7 @@ from .preprocessing import Augmenter as Augmenter
 from .preprocessing import Centerer as Centerer
 from .preprocessing import PixelScaler as PixelScaler
 from .preprocessing import VarianceStabilizer as VarianceStabilizer
+from .training._objectives import *
 
 __all__: list[str]
 __version__: str
