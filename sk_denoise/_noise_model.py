@@ -14,6 +14,7 @@ from scipy.ndimage import uniform_filter
 from sklearn.base import clone
 
 from sk_denoise._intensity import UNIT, IntensityRange
+from sk_denoise._noise_level import estimate_scale_levels
 from sk_denoise._schema import (
     NONNEGATIVE_NUMBER,
     NUMBER,
@@ -23,9 +24,10 @@ from sk_denoise._schema import (
     optional,
     record,
 )
+from sk_denoise._signal_dependent import fit_signal_dependence
 from sk_denoise._validation import FITTED_NOISER, Noiser, as_tensor
 
-__all__ = ["MAP_WINDOW", "NoiseModel", "NoiseSplitter", "resolve_noise_model"]
+__all__ = ["MAP_WINDOW", "NoiseModel", "NoiseSplitter", "estimate_independent_noise", "resolve_noise_model"]
 
 KINDS = ("none", "white", "counts", "camera")
 # Side in pixels of the mean that stands for the clean image in a map of levels.
@@ -36,6 +38,10 @@ MEASURED_ENTRIES = 2**22
 SIGNIFICANT_SLOPE = 0.5
 # Ratio of the levels of columns up to which they are one level, measured on some samples.
 SAME_LEVEL = 1.25
+# Images of which the noise is estimated.
+MAX_ESTIMATED = 64
+# Ratio of the levels at two pixels and at one from which the noise is correlated.
+MAX_COARSE_RATIO = 1.6
 # Distance to whole multiples of the gain up to which values are counts.
 COUNT_TOLERANCE = 1e-3
 
@@ -290,6 +296,43 @@ def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str) -> NoiseModel:
     if levels.ndim == 1 and noisy.ndim in (2, 4) and levels.max() > SAME_LEVEL * levels.min():
         return NoiseModel("white", sigma, channel_sigmas=tuple(levels.tolist()))
     return NoiseModel("white", math.sqrt(float(np.mean(levels**2))))
+
+
+def estimate_independent_noise(images: NDArray[Any], name: str = "X") -> NoiseModel:
+    """Estimate noise that is independent between pixels, from noisy images alone.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width) or (n, height, width, channels)
+        Noisy images or patches of one source.
+    name : str
+        Name of the images, for messages.
+
+    Raises
+    ------
+    ValueError
+        If the images have no noise, or noise that is correlated between neighbours.
+    """
+    chosen = images[np.linspace(0, len(images) - 1, min(len(images), MAX_ESTIMATED)).astype(int)]
+    planes = chosen[:, None] if chosen.ndim == 3 else np.moveaxis(chosen, 3, 1)
+    levels = np.nanmedian([estimate_scale_levels(image, scales=(1, 2)) for image in planes], axis=0)
+    fine, coarse = np.nanmean(levels, axis=0).tolist()
+    if not fine > 0:
+        raise ValueError(
+            f'{name} seems to have no noise. noise="auto" estimates the noise that is in {name}.'
+        )
+    if coarse > MAX_COARSE_RATIO * fine:
+        raise ValueError(
+            f"The noise in {name} seems to be correlated between neighbours: its level is {fine:.3g} at one "
+            f"pixel and {coarse:.3g} at two. Only independent noise can be split. If it is independent, and "
+            "the images have fine texture everywhere, pass its level as noise=."
+        )
+    fit = fit_signal_dependence([plane for image in planes for plane in image])
+    if fit.is_significant:
+        return NoiseModel(
+            "counts", fit.sigma, gain=fit.gain, read_noise=fit.read_noise, offset=fit.offset, trust=fit.trust
+        )
+    return NoiseModel("white", fine, channel_sigmas=tuple(levels[:, 0].tolist()) if len(levels) > 1 else ())
 
 
 def _is_correlated(residual: NDArray[np.float64]) -> bool:

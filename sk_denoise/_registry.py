@@ -21,6 +21,7 @@ __all__ = [
     "NETWORKS",
     "NOISES",
     "NOISE_KINDS",
+    "OBJECTIVES",
     "OPTIMIZERS",
     "OTHER_NAMES",
     "SCHEDULES",
@@ -722,6 +723,24 @@ NOISE_KINDS: dict[str, NoiseKind] = {
 }
 
 # Public names without an entry above, by their module. All networks, noises and filters are public.
+OBJECTIVES: dict[str, RegistryEntry] = {
+    "recorrupt": RegistryEntry(
+        location="sk_denoise.training._objectives:RecorruptObjective",
+        description="splits known noise into independent parts, and learns one part from the other",
+        use_cases="tables, signals and images with noise of known or estimated level",
+    ),
+    "neighbours": RegistryEntry(
+        location="sk_denoise.training._objectives:NeighboursObjective",
+        description="learns pixels from those beside them",
+        use_cases="images and signals with noise that is independent between pixels",
+    ),
+    "blind": RegistryEntry(
+        location="sk_denoise.training._objectives:BlindSpotObjective",
+        description="learns hidden entries from the others",
+        use_cases="tables, signals and images with independent noise of unknown level",
+    ),
+}
+
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "comparison": ("compare_denoisers",),
     "estimators": ("DenoisingAutoencoder", "DenoisingEnsemble", "ImageDenoiser", "NetworkSummary"),
@@ -795,7 +814,7 @@ def networks_of(estimator: str) -> dict[str, NetworkEntry]:
 def public_names() -> dict[str, list[str]]:
     """Return the public names of the package by the module that defines them."""
     names = {module: list(others) for module, others in OTHER_NAMES.items()}
-    tables: tuple[Mapping[str, RegistryEntry], ...] = (NETWORKS, NOISES, FILTERS)
+    tables: tuple[Mapping[str, RegistryEntry], ...] = (NETWORKS, NOISES, FILTERS, OBJECTIVES)
     for entry in (entry for table in tables for entry in table.values()):
         module = entry.location.partition(":")[0].partition(".")[2]
         names.setdefault(module, []).append(entry.name)

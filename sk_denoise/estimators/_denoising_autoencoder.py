@@ -253,6 +253,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         latent_dim: int = 128,
         *,
         noise: Any = "auto",
+        objective: Any = "supervised",
         augment: Augmentation | None = None,
         loss: Any = "mse",
         emphasis: tuple[float, float] | None = None,
@@ -280,6 +281,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         self.network = network
         self.latent_dim = latent_dim
         self.noise = noise
+        self.objective = objective
         self.augment = augment
         self.loss = loss
         self.emphasis = emphasis
@@ -312,6 +314,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         y: Any = None,
         *,
         X_clean: ArrayLike | None = None,
+        X_second: ArrayLike | None = None,
         X_val: ArrayLike | None = None,
         X_clean_val: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
@@ -332,6 +335,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
             one feature, or if it holds zeros and ones only and X does not; and if it equals X.
         X_clean : array-like of the shape of X, optional
             Clean samples; y is ignored then.
+        X_second : array-like of the shape of X, optional
+            Second noisy measurement of the same samples, with independent noise. The network learns each of
+            the two from the other, and no clean side is needed.
         X_val : array-like of shape (n_validation_samples, ...), optional
             Validation samples, in place of a part of X: noisy with ``X_clean_val``, else clean.
         X_clean_val : array-like of the shape of X_val, optional
@@ -358,6 +364,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
             y,
             X_clean,
             sample_weight,
+            X_second=X_second,
             X_val=X_val,
             X_clean_val=X_clean_val,
             fresh=not self.warm_start,
@@ -570,7 +577,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     def _factory(self) -> AutoencoderFactory:
         return AutoencoderFactory(self.network, self.latent_dim, self.loss, self.image_shape)
 
-    def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> ArrayData:
+    def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any, X_second: Any = None) -> ArrayData:
         if isinstance(X, RandomPatches | Dataset):
             raise TypeError(
                 f"fit takes arrays, got {type(X).__name__}. Images that are streamed from a folder or data "
@@ -583,7 +590,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
             )
         if self.__sklearn_is_fitted__():
             self._refuse_other_unit(np.asarray(X))
-        pair = self._resolve(X, y, X_clean, sample_weight)
+        pair = self._resolve(X, y, X_clean, sample_weight, X_second)
         # Rows are left alone: they may be a table in the order of time.
         if self.image_shape is None and len(get_shape(X)) == 3:
             warn_of_single_image(X, "images")
@@ -652,8 +659,15 @@ class DenoisingAutoencoder(NetworkDenoiser):
     def _apply(self, X: ArrayLike, function: Callable[[nn.Module, Tensor], Tensor]) -> NDArray[Any]:
         """Apply ``function(module, input)`` to checked samples, in their precision."""
         prepare = self._preparation_.input
-        samples = as_tensor(as_float_array(self._in_unit(check_samples(self, X, reset=False))))
-        with threads_for_flops(self._cost_.flops * len(samples)):
+        samples = as_float_array(self._in_unit(check_samples(self, X, reset=False)))
+
+        def apply(rows: NDArray[Any]) -> NDArray[Any]:
             return run_in_chunks(
-                self.net_.module_, samples, lambda m, x: function(m, prepare(x)), self._cost_.widest
+                self.net_.module_, as_tensor(rows), lambda m, x: function(m, prepare(x)), self._cost_.widest
             ).numpy()
+
+        recorruption = getattr(self, "_recorruption_", None)
+        with threads_for_flops(self._cost_.flops * len(samples)):
+            if recorruption is not None and recorruption.n_copies:
+                return recorruption.average(apply, samples)
+            return apply(samples)

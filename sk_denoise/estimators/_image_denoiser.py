@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sk_denoise._clean_source import warn_of_lost_source
 from sk_denoise._compat import keeps_array_type, with_callbacks
 from sk_denoise._intensity import UNIT, IntensityRange
+from sk_denoise._noise_level import estimate_noise_levels
 from sk_denoise._random import stream
 from sk_denoise._resources import Cost
 from sk_denoise._schema import NONNEGATIVE_NUMBER, Rule, is_shape
@@ -50,7 +51,7 @@ from sk_denoise.estimators._image_inputs import (
 )
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import ImageNetworkFactory
-from sk_denoise.estimators._pairs import Pair
+from sk_denoise.estimators._pairs import Pair, refuse_clean_side
 from sk_denoise.estimators._preparation import IMAGE_PREPARATION, NOISE_LEVELS
 from sk_denoise.estimators._tiled_prediction import TiledPredictor
 from sk_denoise.estimators._training_data import ArrayData, PatchData, TrainingData
@@ -64,7 +65,7 @@ from sk_denoise.estimators._training_domain import (
 )
 from sk_denoise.metrics import psnr
 from sk_denoise.preprocessing import Augmentation
-from sk_denoise.training import auto_patch_epochs
+from sk_denoise.training import auto_patch_epochs, resolve_objective
 
 __all__ = ["ImageDenoiser"]
 
@@ -263,6 +264,7 @@ class ImageDenoiser(NetworkDenoiser):
         network: Any = "folded_unet",
         *,
         noise: Any = "auto",
+        objective: Any = "supervised",
         sigma: Literal["blind", "map"] = "blind",
         patch_size: int | tuple[int, int] = 64,
         patches_per_image: int | Literal["auto"] = "auto",
@@ -291,6 +293,7 @@ class ImageDenoiser(NetworkDenoiser):
     ) -> None:
         self.network = network
         self.noise = noise
+        self.objective = objective
         self.sigma = sigma
         self.patch_size = patch_size
         self.patches_per_image = patches_per_image
@@ -325,6 +328,7 @@ class ImageDenoiser(NetworkDenoiser):
         y: Any = None,
         *,
         X_clean: Any = None,
+        X_second: Any = None,
         X_val: Any = None,
         X_clean_val: Any = None,
         sample_weight: ArrayLike | None = None,
@@ -351,6 +355,9 @@ class ImageDenoiser(NetworkDenoiser):
             Clean images; other y, such as labels, is ignored.
         X_clean : stack or list of the shape of X, optional
             Clean images; y is ignored then.
+        X_second : stack or list of the shape of X, optional
+            Second noisy measurement of the same images, with independent noise. The network learns each of
+            the two from the other, and no clean side is needed.
         X_val : stack, list, ImageFolder, path, data set or RandomPatches, optional
             Validation images, in place of a part of X: noisy with ``X_clean_val``, else clean.
         X_clean_val : stack or list of the shape of X_val, optional
@@ -376,6 +383,7 @@ class ImageDenoiser(NetworkDenoiser):
             y,
             X_clean,
             sample_weight,
+            X_second=X_second,
             X_val=X_val,
             X_clean_val=X_clean_val,
             fresh=not self.warm_start,
@@ -497,11 +505,13 @@ class ImageDenoiser(NetworkDenoiser):
         super()._check_parameters()
         self._patch_sides()
 
-    def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> TrainingData:
+    def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any, X_second: Any = None) -> TrainingData:
         fitted = self.__sklearn_is_fitted__()
         X = open_folder(X, _color_of(self._sample_shape_) if fitted else "auto")
-        X, y, X_clean = convert_tensor_stack(X), convert_tensor_stack(y), convert_tensor_stack(X_clean)
+        X, y, X_clean, X_second = (convert_tensor_stack(side) for side in (X, y, X_clean, X_second))
         if is_stream(X):
+            if X_second is not None:
+                raise ValueError("X_second goes with stacks and lists of images, and X is a stream.")
             return self._read_stream(X, y, X_clean, sample_weight)
         if is_pair_list(X):
             X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
@@ -509,22 +519,26 @@ class ImageDenoiser(NetworkDenoiser):
             refuse_single_image(get_shape(X), self.image_shape)
             if self.image_shape is None and len(get_shape(X)) == 2:
                 warn_of_single_image(X, "signals")
-            pair = self._resolve(X, y, X_clean, sample_weight)
-            if pair.noiser is None and pair.targets is not pair.inputs:
+            pair = self._resolve(X, y, X_clean, sample_weight, X_second)
+            if pair.source in ("X_clean", "y"):
                 refuse_other_unit(
                     IntensityRange.known(np.asarray(X)), pair.known_intensity, "X", "its clean side"
                 )
             pixels = float(np.prod(pair.inputs.shape[1:3]))
             return ArrayData(pair, self._patch_sides(), self._patches_per_image(pixels))
-        noisy, clean = pair_image_lists(X, y, X_clean)
+        is_noisy = resolve_objective(self.objective) is not None
+        if is_noisy or X_second is not None:
+            y_is_clean = y is not None and ImageList.of(X).find_clean_side(y) is not None
+            refuse_clean_side(y_is_clean, X_clean, X_second, is_noisy)
+        noisy, clean = pair_image_lists(X, None if is_noisy else y, X_clean if X_second is None else X_second)
         weights = check_sample_weight(sample_weight, noisy.images)
         if weights is not None:
             noisy, clean = noisy.take(weights > 0), None if clean is None else clean.take(weights > 0)
             weights = weights[weights > 0]
         truth = noisy if clean is None else clean
-        if clean is None and not _is_itself(X, y):
+        if clean is None and not is_noisy and not _is_itself(X, y):
             warn_of_lost_source(noisy.images)
-        elif clean is not None:
+        elif clean is not None and X_second is None:
             refuse_other_unit(
                 IntensityRange.known(noisy.extrema),
                 IntensityRange.known(clean.extrema),
@@ -534,8 +548,8 @@ class ImageDenoiser(NetworkDenoiser):
         patches = noisy.random_patches(
             clean, self._patch_sides(), self._patches_per_image(noisy.mean_pixels), weights
         )
-        by_y = clean is not None and X_clean is None
-        return PatchData(patches, truth.extrema, "y" if by_y else None)
+        by_y = clean is not None and X_clean is None and X_second is None
+        return PatchData(patches, truth.extrema, "y" if by_y else None, X_second is not None)
 
     def _read_stream(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> PatchData:
         """Return training data of images that are read one by one."""
@@ -627,9 +641,13 @@ class ImageDenoiser(NetworkDenoiser):
         """Return the highest noise level of a sample of patches, in the user's unit."""
         few = pair.take(np.arange(min(len(pair.inputs), LEVEL_DRAWS[0])))
         noisy = few.inputs
+        if pair.source == "noisy":
+            if self._recorruption_ is not None:
+                return float(self._recorruption_.splitter.level(as_tensor(noisy)).square().mean().sqrt())
+            return float(np.max(estimate_noise_levels(self._as_images(noisy))))
         if self.noiser_ is not None:
             noisy = self.noiser_.corrupt(as_tensor(few.targets), stream(self._root(), "strength")).numpy()
-        errors = np.square(noisy - few.targets, dtype=np.float64)
+        errors = np.square(noisy - few.targets, dtype=np.float64) / (2 if pair.source == "X_second" else 1)
         return float(np.sqrt(errors.reshape(len(errors), -1).mean(axis=1).max()))
 
     def _sample_for_callbacks(self, sample: Pair) -> tuple[Any, Any, dict[str, Any] | None]:

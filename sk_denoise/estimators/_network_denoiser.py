@@ -7,7 +7,7 @@ import functools
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from sk_denoise._compat import FitTasks, adopt_fitted_state, outside_fit, without_fitted_state
 from sk_denoise._intensity import IntensityRange
+from sk_denoise._noise_model import NoiseModel
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
 from sk_denoise._resources import Cost, cost_of, threads_for_entries, threads_for_flops
 from sk_denoise._schema import COUNT, NUMBER_LIST, SEED, Rule, has_type, one_of, optional, record
@@ -27,6 +28,7 @@ from sk_denoise._validation import (
     Interval,
     Noiser,
     StrOptions,
+    as_tensor,
     check_one_of,
     check_parameters,
     get_shape,
@@ -40,16 +42,29 @@ from sk_denoise.estimators._base import BaseDenoiser
 from sk_denoise.estimators._network_factory import NetworkFactory
 from sk_denoise.estimators._network_summary import NetworkSummary, append_summary_html, summarize_estimator
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
-from sk_denoise.estimators._preparation import BEST_WEIGHTS, JUDGEMENT, UNITS, Preparation
+from sk_denoise.estimators._preparation import (
+    BEST_WEIGHTS,
+    JUDGEMENT,
+    UNITS,
+    Preparation,
+    Recorruption,
+)
 from sk_denoise.estimators._training_data import (
     ArrayData,
+    RunProgress,
     TrainingData,
     build_batch_source,
     build_batch_transform,
     check_augmentation,
     check_emphasis,
     check_image_loss,
+    check_noisy_targets,
+    check_objective,
     check_weighted_loss,
+    find_splitter,
+    find_swap,
+    kind_of_samples,
+    make_pair_of_noisy,
 )
 from sk_denoise.metrics import psnr_of_mse
 from sk_denoise.networks import SeededModule
@@ -57,6 +72,8 @@ from sk_denoise.training import (
     PRECISIONS,
     SCHEDULES,
     FixedRows,
+    Objective,
+    TrainingPair,
     TrainingPlan,
     Units,
     build_criterion,
@@ -65,6 +82,7 @@ from sk_denoise.training import (
     create_net,
     early_stopping_progress,
     resolve_device,
+    resolve_objective,
     resolve_optimizer,
     resolve_precision,
     run_training,
@@ -133,6 +151,9 @@ class NetworkDenoiser(BaseDenoiser):
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "_preparation_": has_type(Preparation, "a preparation"),
         "noiser_": optional(FITTED_NOISER),
+        "noise_model_": replace(optional(record(NoiseModel, "a noise model")), required=False),
+        "_swap_": replace(optional(one_of("samples", "entries")), required=False),
+        "_recorruption_": replace(optional(record(Recorruption, "recorrupted inputs")), required=False),
         "_noise_name_": has_type(str, "a name"),
         "intensity_range_": optional(record(IntensityRange, "two numbers, black and white")),
         "precision_": one_of(*PRECISIONS, required=False),
@@ -149,8 +170,10 @@ class NetworkDenoiser(BaseDenoiser):
         "_best_weights_": BEST_WEIGHTS,
     }
     _auto_values: ClassVar[AutoValues]
+    _takes_any_size: ClassVar[bool] = False
     network: Any
     noise: Any
+    objective: Any
     augment: Any
     loss: Any
     emphasis: tuple[float, float] | None
@@ -192,7 +215,7 @@ class NetworkDenoiser(BaseDenoiser):
         """Return the factory of the network, by the parameters."""
 
     @abstractmethod
-    def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> TrainingData:
+    def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any, X_second: Any = None) -> TrainingData:
         """Check the arguments of ``fit`` and return them as training data."""
 
     # The steps of a fit ------------------------------------------------------------------------------
@@ -204,6 +227,7 @@ class NetworkDenoiser(BaseDenoiser):
         X_clean: Any,
         sample_weight: Any,
         *,
+        X_second: Any = None,
         X_val: Any = None,
         X_clean_val: Any = None,
         fresh: bool,
@@ -214,7 +238,7 @@ class NetworkDenoiser(BaseDenoiser):
         tasks = FitTasks(self)
         draft = self._draft(fresh)
         draft._check_parameters()
-        data = draft._read(X, y, X_clean, sample_weight)
+        data = draft._read(X, y, X_clean, sample_weight, X_second)
         # A pass of partial_fit holds nothing out.
         training, validation = (data, None) if epochs else draft._split(data, X_val, X_clean_val)
         return self._learn(draft, tasks, training, validation, epochs=epochs, schedule=schedule)
@@ -248,9 +272,17 @@ class NetworkDenoiser(BaseDenoiser):
         check_emphasis(self.emphasis, self.loss, check_loss(self.loss).takes_entry_weights)
         check_one_of(self.learning_rate_schedule, SCHEDULES, "learning_rate_schedule")
         check_callbacks(self.callbacks)
+        objective = resolve_objective(self.objective)
+        if objective is not None:
+            check_objective(self, objective)
 
     def _resolve(
-        self, X: ArrayLike, y: Any, X_clean: ArrayLike | None, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: Any,
+        X_clean: ArrayLike | None,
+        sample_weight: ArrayLike | None = None,
+        X_second: ArrayLike | None = None,
     ) -> Pair:
         """Check arrays and settle which side is clean."""
         warn_of_flat_channels_first(get_shape(X), self.image_shape)
@@ -266,7 +298,11 @@ class NetworkDenoiser(BaseDenoiser):
             reset=first,
             min_samples=self._auto_values.min_samples if first else 1,
             sample_weight=sample_weight,
+            X_second=X_second,
+            is_self_supervised=resolve_objective(self.objective) is not None,
         )
+        if X_second is not None:
+            check_noisy_targets(self, "X_second")
         layout = factory.layout(self._sample_shape_)
         traits = check_loss(self.loss)
         check_augmentation(self.augment, layout, traits.on_unit_interval)
@@ -291,10 +327,13 @@ class NetworkDenoiser(BaseDenoiser):
     def _prepare(self, pair: Pair) -> None:
         """Determine the noise; at the first call, layout, scaling and network too."""
         factory = self._factory()
-        self.target_source_ = pair.source
+        self.target_source_, self._swap_ = pair.source, find_swap(pair)
         # The same noise keeps the state of its first fit.
-        if pair.noise_name != getattr(self, "_noise_name_", None):
-            self._noise_name_ = pair.noise_name
+        is_noisy = pair.source == "noisy"
+        name = specification_key((pair.noise_name, self.objective)) if is_noisy else pair.noise_name
+        if name != getattr(self, "_noise_name_", None):
+            self._noise_name_ = name
+            self._learn_noise_in(pair)
             if pair.noiser is not None:
                 clean = factory.samples_for_noise(pair.targets)
                 # As y they are declared clean, also where they hold the noise of a noiser.
@@ -311,6 +350,28 @@ class NetworkDenoiser(BaseDenoiser):
             self._design_ = design
             self._build(factory, pair, on_unit_interval)
         self._check_emphasis_counts(pair)
+
+    def _learn_noise_in(self, pair: Pair) -> None:
+        """Determine the noise in noisy samples, and how predictions deal with it."""
+        self.noise_model_, self._recorruption_ = None, None
+        objective = resolve_objective(self.objective)
+        if objective is None:
+            return
+        kind = kind_of_samples(self._factory().layout(self._sample_shape_))
+        if kind not in objective.kinds:
+            raise ValueError(
+                f"objective={self.objective!r} is for images and signals, whose entries have neighbours; X "
+                f'is a table of {self.n_features_in_} columns. Use "recorrupt" or "blind", or image_shape= '
+                "for images in flat rows."
+            )
+        # For the other objectives, a level is needed by a noise-level map alone.
+        if objective.needs_noise or self._factory().has_noise_map:
+            splitter = find_splitter(pair, kind)
+            self.noise_model_ = splitter.model
+            # For images, the mean over copies takes their number in time and gains nothing.
+            n_copies = 0 if self._takes_any_size else getattr(objective, "n_copies", 0)
+            share = getattr(objective, "share", 0.5)
+            self._recorruption_ = Recorruption(splitter, float(share), int(n_copies))
 
     def _check_emphasis_counts(self, pair: Pair) -> None:
         """Refuse weights of entries that are all zero under the noise."""
@@ -333,8 +394,9 @@ class NetworkDenoiser(BaseDenoiser):
         self._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
         self._reference_noiser_.fit(pair.targets, pair.targets)
         with threads_for_entries(pair.inputs.size):
+            sides = self._recorrupted_pair(pair)
             self._preparation_ = factory.preparation(
-                pair, layout, self.noiser_, on_unit_interval, self._root()
+                sides, layout, self.noiser_, on_unit_interval, self._root()
             )
         module = factory.build(layout, on_unit_interval, self._root())
         self._cost_ = cost_of(module, factory.input_shape(layout))
@@ -344,6 +406,47 @@ class NetworkDenoiser(BaseDenoiser):
         self._units_ = Units(scaler.center, scaler.spread, pair.intensity.black, pair.intensity.span)
         criterion = build_criterion(self.loss, self._units_)
         self.net_ = create_net(module, criterion, optimizer, resolve_device(self.device))
+
+    def _recorrupted_pair(self, pair: Pair) -> Pair:
+        """Return the sides that the statistics of inputs and targets are learned from."""
+        objective = resolve_objective(self.objective)
+        if objective is None or not objective.needs_noise:
+            return pair
+        make_pair = self._pair_maker(objective, None)
+        sides = make_pair(as_tensor(pair.inputs), stream(self._root(), "statistics", 1))
+        return replace(pair, inputs=sides.input.numpy(), targets=sides.target.numpy())
+
+    def _pair_maker(
+        self, objective: Objective, progress: RunProgress | None
+    ) -> Callable[[torch.Tensor, torch.Generator], TrainingPair]:
+        """Return the function that makes pairs of noisy samples alone.
+
+        Validation samples, without a progress, do not depend on the weights.
+        """
+        recorruption = self._recorruption_
+        return functools.partial(
+            make_pair_of_noisy,
+            objective=objective,
+            layout=self._factory().layout(self._sample_shape_),
+            noise=None if recorruption is None else recorruption.splitter,
+            denoise=None if progress is None else self._denoise_batch,
+            progress=progress,
+        )
+
+    def _denoise_batch(self, noisy: torch.Tensor) -> torch.Tensor:
+        """Return the output of the network with its present weights, in the user's unit."""
+        module, preparation = self.net_.module_, self._preparation_
+        was_training = module.training
+        with torch.no_grad():
+            inputs = preparation.input(noisy).float()
+            if self._factory().has_noise_map:
+                assert self._recorruption_ is not None
+                level = self._recorruption_.splitter.level(noisy).square().flatten(1).mean(1).sqrt()
+                level = (level / float(preparation.target_scaler.spread)).to(inputs)
+                inputs = torch.cat([inputs, level[:, None, None, None].expand_as(inputs[:, :1])], dim=1)
+            output = module.eval()(inputs).float()
+        module.train(was_training)
+        return preparation.restore(output).reshape(noisy.shape)
 
     def _design(self, on_unit_interval: bool) -> dict[str, Any]:
         """Return the choices that a continued fit must keep, and the optimizer."""
@@ -395,12 +498,14 @@ class NetworkDenoiser(BaseDenoiser):
         schedule : str, optional
             In place of ``learning_rate_schedule``.
         """
-        batches = self._batches(source, "noise", self._n_runs_)
+        progress = RunProgress()
+        batches = self._batches(source, "noise", self._n_runs_, progress)
         if held_out is not None:
             fitted = self._preparation_ if hasattr(self, "net_") else None
             self._factory().needs_unit_interval(held_out.targets, fitted)
         frozen = None if held_out is None else self._batches(held_out, "validation", 0).freeze()
         batch_size = self._resolve_batch_size(len(batches))
+        has_noisy_targets = self.target_source_ in ("noisy", "X_second")
         earlier_losses, best_weights = self._earlier_validation(frozen)
         done = 0
         if epochs is None:
@@ -410,6 +515,7 @@ class NetworkDenoiser(BaseDenoiser):
                 tasks.begin(0, *self._sample_for_callbacks(sample))
                 tasks.end()
                 return None
+        progress.begin(done, epochs)
         step = FORWARD_PASSES_PER_STEP * self._cost_.flops * batch_size
         self.precision_ = resolve_precision(
             self.precision,
@@ -432,12 +538,15 @@ class NetworkDenoiser(BaseDenoiser):
             patience=self.n_iter_no_change if self.early_stopping and frozen is not None else None,
             tol=self.tol,
             bfloat16=self.precision_ == "bfloat16",
-            sample_psnr=lambda output, target: psnr_of_mse(errors(output, target).cpu(), data_range),
+            # A distance to noisy targets is no PSNR.
+            sample_psnr=None
+            if has_noisy_targets
+            else lambda output, target: psnr_of_mse(errors(output, target).cpu(), data_range),
             show_progress=bool(self.verbose),
             max_gradient_norm=self.gradient_clipping,
             averaging_decay=self.weight_averaging,
             callbacks=watchers,
-            before_epoch=tasks.begin_epoch,
+            before_epoch=lambda: (progress.advance(), tasks.begin_epoch())[1],
             after_epoch=lambda net: self._end_epoch(tasks, functions, net),
         )
         tasks.begin(epochs, *self._sample_for_callbacks(sample))
@@ -460,12 +569,13 @@ class NetworkDenoiser(BaseDenoiser):
 
     # Parts of a run ----------------------------------------------------------------------------------
 
-    def _batches(self, samples: Any, purpose: str, run: int) -> Any:
+    def _batches(self, samples: Any, purpose: str, run: int, progress: RunProgress | None = None) -> Any:
         """Return the source of batches, with random numbers for one purpose and run."""
         device = torch.device(self.net_.device)
         if isinstance(samples, Pair) and samples.weights is not None:
             check_weighted_loss(self.loss, check_loss(self.loss).takes_sample_weights)
         noiseless = samples.is_paired if isinstance(samples, RandomPatches) else samples.noiser is None
+        objective = resolve_objective(self.objective)
         pairing = build_batch_transform(
             self._preparation_,
             None if noiseless else self.noiser_,
@@ -473,6 +583,8 @@ class NetworkDenoiser(BaseDenoiser):
             self.emphasis,
             stream(self._root(), purpose, run, device=device),
             adds_noise_map=self._factory().has_noise_map,
+            make_pair=None if objective is None else self._pair_maker(objective, progress),
+            swap=self._swap_,
         )
         return build_batch_source(samples, device, pairing, stream(self._root(), "shuffle", run))
 

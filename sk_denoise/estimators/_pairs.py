@@ -1,4 +1,4 @@
-"""Pairs of noisy and clean samples, by four rules in their order."""
+"""Pairs of noisy and clean samples, by five rules in their order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
 from sk_denoise._clean_source import warn_of_lost_source, warn_of_missed_step
-from sk_denoise._intensity import IntensityRange
+from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._scaling import subsample
 from sk_denoise._schema import Rule, one_of
 from sk_denoise._validation import (
@@ -36,30 +36,37 @@ from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.noise import NOISERS, CleanSource, GaussianNoiser, carried_source, resolve_noiser
 
-__all__ = ["TARGET_SOURCE", "Pair", "default_noiser", "resolve_pair", "resolve_validation_pair"]
+__all__ = [
+    "TARGET_SOURCE",
+    "Pair",
+    "default_noiser",
+    "refuse_clean_side",
+    "resolve_pair",
+    "resolve_validation_pair",
+]
 
 # Strength of noise="auto" in standard deviations, drawn for each sample.
 TABLE_NOISE = (0.1, 0.6)
 GRID_NOISE = (0.0, 1.0)
 
-# The four rules, in their order.
-TargetSource = Literal["X_clean", "y", "noiser", "X"]
+# The rules, in their order: noisy data alone and pairs of measurements, or a clean side.
+TargetSource = Literal["noisy", "X_second", "X_clean", "y", "noiser", "X"]
 TARGET_SOURCE: Rule = one_of(*get_args(TargetSource))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Noisy and clean samples, or clean ones and the noise that corrupts them afresh.
+    """Noisy and clean samples, clean ones and their noise, or noisy ones alone.
 
     Attributes
     ----------
     inputs, targets : ndarray of shape (n_samples, ...)
-        Inputs and targets of the network; the same array if ``inputs`` are clean.
+        Inputs and targets of the network; the same array if ``inputs`` are clean, or noisy alone.
     noiser : noiser or None
         Unfitted noiser that corrupts ``inputs`` for every batch.
     noise_name : str
         Text that identifies the noise.
-    source : {"X_clean", "y", "noiser", "X"}
+    source : {"noisy", "X_second", "X_clean", "y", "noiser", "X"}
         The rule that applied.
     intensity : IntensityRange
         Data range of a PSNR: that of the clean samples.
@@ -67,6 +74,8 @@ class Pair:
         Black and white, if the type or the range of clean images determines them.
     weights : ndarray of shape (n_samples,) or None
         Weight of each sample in the loss, above 0; None for equal weights.
+    noise : object
+        Noise in noisy samples alone: the parameter ``noise``, or the noiser that they came from.
     """
 
     inputs: NDArray[Any]
@@ -77,6 +86,12 @@ class Pair:
     intensity: IntensityRange
     known_intensity: IntensityRange | None
     weights: NDArray[Any] | None = None
+    noise: Any = None
+
+    @property
+    def has_noisy_targets(self) -> bool:
+        """Whether the targets are noisy too."""
+        return self.source in ("noisy", "X_second")
 
     def take(self, index: NDArray[np.intp]) -> Pair:
         """Return the pair of the rows at ``index``."""
@@ -100,6 +115,10 @@ class Pair:
 
     def describe(self) -> str:
         """Describe the clean side and the noise in words."""
+        if self.source == "noisy":
+            return "X is noisy, and there is no clean side"
+        if self.source == "X_second":
+            return "X and X_second are two noisy measurements"
         if self.source in ("X_clean", "y"):
             return f"the clean side is {self.source}, as given"
         origin = "carried by the noiser's output" if self.source == "noiser" else "X"
@@ -138,16 +157,18 @@ def resolve_pair(
     min_samples: int,
     sample_weight: ArrayLike | None = None,
     learns: bool = True,
+    X_second: ArrayLike | None = None,
+    is_self_supervised: bool = False,
 ) -> Pair:
     """Check the data of a fit and determine the clean side.
 
-    The user guide, "clean and noisy", explains the four rules. Samples of weight 0 are left out.
+    The user guide, "clean and noisy", explains the rules. Samples of weight 0 are left out.
 
     Parameters
     ----------
     estimator : BaseEstimator
         Estimator for names and features in messages and checks.
-    X, y, X_clean, sample_weight
+    X, y, X_clean, sample_weight, X_second
         Arguments of ``fit``.
     noise : str, noiser or None
         The parameter of the estimator.
@@ -160,6 +181,8 @@ def resolve_pair(
     learns : bool, default=True
         Whether the estimator learns from clean samples; clean samples with the noise of a noiser then cause
         a warning.
+    is_self_supervised : bool, default=False
+        Whether the estimator learns from noisy samples alone.
     """
     samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
     check_lengths(samples, y)
@@ -167,7 +190,11 @@ def resolve_pair(
     weights = check_sample_weight(sample_weight, samples, min_samples)
     # Samples without weight determine neither the data range nor the noise.
     weighted = slice(None) if weights is None else np.flatnonzero(weights)
-    pair = _apply_rules(estimator, X, samples, y, X_clean, noise, rows_are_signals, weighted)
+    if is_self_supervised or X_second is not None:
+        refuse_clean_side(is_clean_side(y, samples), X_clean, X_second, is_self_supervised)
+        pair = _pair_without_clean_side(estimator, X, samples, X_second, noise, rows_are_signals, weighted)
+    else:
+        pair = _apply_rules(estimator, X, samples, y, X_clean, noise, rows_are_signals, weighted)
     warn_of_alpha(samples)
     if pair.source in ("X_clean", "y"):
         warn_of_other_order(X, X_clean if pair.source == "X_clean" else y, pair.source)
@@ -177,6 +204,64 @@ def resolve_pair(
     elif learns and pair.source == "y" and carried_source(X) is None:
         warn_of_missed_step(samples, y)
     return pair if weights is None else replace(pair, weights=weights[weighted])
+
+
+def refuse_clean_side(y_is_clean: bool, X_clean: Any, X_second: Any, is_self_supervised: bool) -> None:
+    """Refuse a clean side beside noisy data alone."""
+    given = "X_clean" if X_clean is not None else "y" if y_is_clean else ""
+    if X_second is not None and is_self_supervised:
+        raise ValueError(
+            "X_second is a second measurement, from which the network learns without an objective for noisy "
+            'data alone. Leave objective="supervised", or pass no X_second.'
+        )
+    if given and X_second is not None:
+        raise ValueError(
+            f"X_second is a second noisy measurement, and {given} a clean side. Pass one of them."
+        )
+    if given:
+        raise ValueError(
+            f"The objective learns from noisy X alone, and {given} seems to be a clean side, as it has the "
+            f'shape of X. Learn from the pair by objective="supervised", or pass no {given}.'
+        )
+
+
+def _pair_without_clean_side(
+    estimator: BaseEstimator,
+    X: ArrayLike,
+    samples: NDArray[Any],
+    X_second: ArrayLike | None,
+    noise: Any,
+    rows_are_signals: bool,
+    weighted: Any,
+) -> Pair:
+    """Return noisy samples alone, or two measurements, as a pair."""
+    source = carried_source(X)
+    if source is not None and X_second is None and isinstance(noise, str) and noise == "auto":
+        # The noise that is in the output of a noiser is known.
+        noise = _check_source(source, samples).noiser
+    layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
+    inputs = as_float_array(samples[weighted])
+    ranges = _noisy_ranges(samples[weighted], layout.image_shape is not None)
+    if X_second is None:
+        return Pair(inputs, inputs, None, specification_key(("in X", noise)), "noisy", *ranges, noise=noise)
+    _refuse_second_noise(noise, "X_second holds the noise already")
+    second = check_clean_side(estimator, X_second, samples.shape, "X_second")
+    if np.array_equal(samples, second):
+        raise ValueError(
+            "X_second equals X. Two measurements of the same have independent noise, so that the network "
+            "cannot learn it."
+        )
+    targets = as_float_array(second[weighted])
+    return Pair(inputs, targets, None, "given", "X_second", *ranges)
+
+
+def _noisy_ranges(noisy: NDArray[Any], are_images: bool) -> tuple[IntensityRange, IntensityRange | None]:
+    """Return the data range of noisy samples, and black and white if known."""
+    if not are_images or noisy.dtype.kind != "f":
+        return _intensity_ranges(noisy)
+    # The noise reaches beyond black and white.
+    measured = IntensityRange.of(noisy)
+    return measured, measured if measured == UNIT else None
 
 
 def _apply_rules(
@@ -220,6 +305,16 @@ def resolve_validation_pair(
     """Return validation samples as a pair, with the noise of the training pair."""
     source = carried_source(X_val)
     samples = check_samples(estimator, X_val, reset=False)
+    if training.has_noisy_targets:
+        if X_clean_val is not None or training.source == "X_second":
+            raise ValueError(
+                "The training data have no clean side, so the validation data are noisy X_val alone. Without "
+                "X_val, early_stopping holds out a part of X."
+                if training.source == "noisy"
+                else "X_second has no counterpart for X_val. Without X_val, early_stopping holds out pairs."
+            )
+        inputs = as_float_array(samples)
+        return replace(training, inputs=inputs, targets=inputs, weights=None)
     if X_clean_val is not None:
         return _pair_as_given(estimator, samples, X_clean_val, "X_clean_val", "auto")
     if training.source in ("X_clean", "y"):

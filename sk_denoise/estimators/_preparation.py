@@ -10,8 +10,11 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sk_denoise._noise_model import NoiseSplitter
+from sk_denoise._random import stream
 from sk_denoise._resources import entries_at_once
 from sk_denoise._scaling import (
     FINITE_TENSOR,
@@ -20,8 +23,17 @@ from sk_denoise._scaling import (
     compute_joint_moments,
     iterate_chunks,
 )
-from sk_denoise._schema import NONNEGATIVE_NUMBER, Rule, conforms, has_type, is_count, is_shape, record
-from sk_denoise._validation import Noiser, refuse_channels_first
+from sk_denoise._schema import (
+    NONNEGATIVE_NUMBER,
+    Rule,
+    conforms,
+    has_type,
+    is_count,
+    is_number,
+    is_shape,
+    record,
+)
+from sk_denoise._validation import Noiser, as_tensor, refuse_channels_first
 from sk_denoise.training import Units
 
 __all__ = [
@@ -31,6 +43,7 @@ __all__ = [
     "JUDGEMENT",
     "NOISE_LEVELS",
     "Preparation",
+    "Recorruption",
     "SAMPLE_PREPARATION",
     "SampleLayout",
     "UNITS",
@@ -41,6 +54,8 @@ __all__ = [
 MARGIN = 0.5
 # Deviations from the mean beyond which an input grows as a logarithm.
 LINEAR_RANGE = 3.0
+# Seed of the noise that predictions add, the same for all estimators.
+PATTERN_SEED = 0
 # Limits of the noise-to-signal ratios that weight the features.
 NOISE_RATIOS = (0.1, 10.0)
 
@@ -153,6 +168,61 @@ class Preparation:
         """Return the mean squared error of each sample, in the unit of the user squared."""
         errors = (output - target) * self.target_scaler.spread.to(output)
         return errors.square().flatten(1).mean(dim=1)
+
+
+@dataclass(frozen=True)
+class Recorruption:
+    """Predictions as the mean over several recorrupted inputs.
+
+    A network that learned from recorrupted samples expects their stronger noise. The added noise is the same
+    for all samples, so that a prediction does not depend on the other samples.
+
+    Attributes
+    ----------
+    splitter : NoiseSplitter
+        Noise in the samples, in the unit of the fit.
+    share : float
+        Share of the information that the training gave to the targets.
+    n_copies : int
+        Number of inputs; 0 predicts from the samples themselves.
+    """
+
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "splitter": record(NoiseSplitter, "the noise of the samples"),
+        "share": Rule(lambda v, _: is_number(v, above=0) and v < 1, "a number between 0 and 1"),
+        "n_copies": Rule(lambda v, _: is_count(v), "a count"),
+    }
+    splitter: NoiseSplitter
+    share: float
+    n_copies: int
+
+    def average(self, predict: Callable[[NDArray[Any]], NDArray[Any]], samples: NDArray[Any]) -> NDArray[Any]:
+        """Return the mean prediction from recorrupted samples.
+
+        Parameters
+        ----------
+        predict : callable
+            From noisy samples to denoised ones.
+        samples : ndarray of shape (n_samples, ...)
+            Noisy samples.
+        """
+        level = self.splitter.level(as_tensor(samples)).numpy()
+        strength = math.sqrt(self.share / (1 - self.share)) * level
+        total: Any = 0.0
+        for number in range(self.n_copies):
+            # Noise and its opposite, whose errors cancel to first order
+            pattern = self._unit_noise(samples.shape[1:], number // 2) * (1 - 2 * (number % 2))
+            total = total + predict((samples + strength * pattern).astype(samples.dtype))
+        mean: NDArray[Any] = (total / self.n_copies).astype(samples.dtype, copy=False)
+        return mean
+
+    def _unit_noise(self, shape: tuple[int, ...], number: int) -> NDArray[Any]:
+        """Return noise of unit variance for one sample."""
+        draw = stream(PATTERN_SEED, "recorrupt", number)
+        if self.splitter.noiser is not None:
+            noise = self.splitter.noiser.corrupt(torch.zeros(1, *shape, dtype=torch.float64), draw)[0]
+            return noise.numpy() / self.splitter.model.sigma
+        return torch.randn(shape, generator=draw, dtype=torch.float64).numpy()
 
 
 def run_in_chunks(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
+from sk_denoise._noise_model import NoiseSplitter, estimate_independent_noise
 from sk_denoise._random import stream, stream_seed
 from sk_denoise._validation import Noiser, as_tensor
 from sk_denoise.datasets import RandomPatches
@@ -21,8 +22,18 @@ from sk_denoise.estimators._image_inputs import cut_pair_patches
 from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
 from sk_denoise.estimators._preparation import Preparation, SampleLayout
 from sk_denoise.estimators._training_domain import refuse_other_unit
+from sk_denoise.noise import resolve_noiser
 from sk_denoise.preprocessing import Augmentation
-from sk_denoise.training import BatchTransform, CorruptedRows, CorruptedStream, keep_on_device
+from sk_denoise.training import (
+    BatchTransform,
+    CorruptedRows,
+    CorruptedStream,
+    NoisySamples,
+    Objective,
+    TrainingPair,
+    check_loss,
+    keep_on_device,
+)
 
 if TYPE_CHECKING:
     from sk_denoise.estimators._network_denoiser import NetworkDenoiser
@@ -30,17 +41,28 @@ if TYPE_CHECKING:
 __all__ = [
     "ArrayData",
     "PatchData",
+    "RunProgress",
     "TrainingData",
     "build_batch_source",
     "build_batch_transform",
     "check_augmentation",
     "check_emphasis",
     "check_image_loss",
+    "check_noisy_targets",
+    "check_objective",
     "check_weighted_loss",
+    "find_splitter",
+    "find_swap",
+    "kind_of_samples",
+    "make_pair_of_noisy",
 ]
 
 # Patches that stand for a stream when scaling and noise are learned: up to 64 MB, and at least some.
 SAMPLED_ENTRIES, MIN_SAMPLED_PATCHES = 2**24, 64
+
+# Entries in which the correlation of the noise of two measurements is looked for, and its largest value for
+# noise that counts as independent.
+CORRELATED_ENTRIES, MAX_CORRELATION = 2**23, 0.1
 
 
 @dataclass(frozen=True)
@@ -115,6 +137,8 @@ class PatchData:
         The smallest and the largest values of the clean images, where all images are in memory.
     clean_side : {"y"}, optional
         The argument that held the clean images, where the patches cannot tell.
+    is_second : bool
+        Whether the second images of the pairs are noisy measurements.
     of_any_size : bool
         Whether black and white are those of the images, as for images of any size. Otherwise they are
         measured on a sample of patches, as those of an array are.
@@ -123,6 +147,7 @@ class PatchData:
     patches: RandomPatches
     extrema: NDArray[Any] | None = None
     clean_side: Literal["y"] | None = None
+    is_second: bool = False
     of_any_size: bool = True
 
     @property
@@ -152,8 +177,9 @@ class PatchData:
                 known = self._known_intensity(inputs if clean is None else clean)
                 refuse_other_unit(estimator.intensity_range_, known, "X", "X_val")
             return resolve_validation_pair(estimator, inputs, clean, like), self.patches
-        sample = estimator._resolve(inputs, None, clean)
-        if self.of_any_size:
+        clean, second = (None, clean) if self.is_second else (clean, None)
+        sample = estimator._resolve(inputs, None, clean, X_second=second)
+        if self.of_any_size and not sample.has_noisy_targets:
             sample = replace(
                 sample,
                 source=self.clean_side or sample.source,
@@ -251,6 +277,143 @@ def check_augmentation(augment: Any, layout: SampleLayout, on_unit_interval: boo
         check(layout.network_shape)
 
 
+def check_noisy_targets(estimator: NetworkDenoiser, name: str) -> None:
+    """Refuse losses and emphasis that need clean targets."""
+    traits = check_loss(estimator.loss)
+    if traits.on_unit_interval or traits.images_only:
+        raise ValueError(
+            f"loss={estimator.loss!r} compares with a clean target, and {name} is noisy. Use "
+            'loss="mse", whose minimum the noise of the target does not move.'
+        )
+    if estimator.emphasis is not None:
+        raise ValueError(f"emphasis weights corrupted entries, and with {name} all entries are noisy.")
+
+
+def check_objective(estimator: NetworkDenoiser, objective: Objective) -> None:
+    """Check that an estimator can learn by a self-supervised objective."""
+    name = f"objective={estimator.objective!r}"
+    check_noisy_targets(estimator, f"the target of {name}")
+    if getattr(objective, "halves_images", False) and not getattr(estimator, "_takes_any_size", False):
+        raise ValueError(
+            f"{name} learns from images of half the size, and {type(estimator).__name__} has a network for "
+            'one size. Use ImageDenoiser, or "recorrupt" or "blind".'
+        )
+    if (
+        getattr(objective, "needs_entry_weights", False)
+        and not check_loss(estimator.loss).takes_entry_weights
+    ):
+        raise ValueError(f'{name} needs a loss that is a mean over entries, such as "mse".')
+    is_auto = isinstance(estimator.noise, str) and estimator.noise == "auto"
+    needs_level = objective.needs_noise or estimator._factory().has_noise_map
+    if not (is_auto or estimator.noise is None or needs_level):
+        raise ValueError(
+            f"{name} needs no noise, and the estimator has noise={estimator.noise!r}. Leave it at "
+            'noise="auto", or use objective="recorrupt", which learns from noise that is known.'
+        )
+    augment = estimator.augment
+    if augment is not None and (getattr(augment, "rotation", 0) or getattr(augment, "zoom", None)):
+        raise ValueError(
+            f"{name} needs noise that is independent between pixels, and {augment!r} interpolates. Leave out "
+            "rotation and zoom; flips, quarter turns and shifts keep the noise."
+        )
+
+
+@dataclass
+class RunProgress:
+    """Share of a training run that is done, for objectives that change with it."""
+
+    share: float = 0.0
+    epoch: int = -1
+    epochs: int = 1
+
+    def begin(self, done: int, epochs: int) -> None:
+        """Begin a run of epochs, after those of earlier calls."""
+        self.epoch, self.epochs = done - 1, max(1, done + epochs)
+
+    def advance(self) -> None:
+        """Count an epoch that begins."""
+        self.epoch += 1
+        self.share = min(1.0, self.epoch / self.epochs)
+
+
+def find_swap(pair: Pair) -> Literal["samples", "entries"] | None:
+    """Return the parts of two measurements that have independent noise."""
+    if pair.source != "X_second":
+        return None
+    few = slice(max(1, CORRELATED_ENTRIES // pair.inputs[0].size))
+    noise = (pair.inputs[few] - pair.targets[few]).astype(np.float64)
+    if noise.ndim == 2:
+        noise -= noise.mean(axis=0)
+        deviations = noise.std(axis=0)
+        noise = noise[:, deviations > 0] / deviations[deviations > 0]
+        n, p = noise.shape
+        squares = np.square(noise.T @ noise / n).sum() - p
+        # Chance alone gives squared correlations of 1 / n.
+        excess = squares / max(1, p * (p - 1)) - 1 / n
+        return "entries" if excess < MAX_CORRELATION**2 else "samples"
+    noise -= noise.mean()
+    power = float(np.square(noise).mean())
+    lags = [noise[:, :, 1:] * noise[:, :, :-1]]
+    if noise.shape[1] > 1:
+        lags.append(noise[:, 1:] * noise[:, :-1])
+    nearest = max(abs(float(lag.mean())) for lag in lags if lag.size)
+    return "entries" if nearest < MAX_CORRELATION * power else "samples"
+
+
+def kind_of_samples(layout: SampleLayout) -> Literal["table", "images"]:
+    """Return whether entries are features, or pixels with neighbours."""
+    return "images" if layout.has_one_unit else "table"
+
+
+def find_splitter(pair: Pair, kind: str) -> NoiseSplitter:
+    """Return the noise in noisy samples: that of the parameter, or an estimate."""
+    samples = pair.inputs
+    noise = pair.noise
+    if isinstance(noise, str) and noise == "auto":
+        if samples.ndim > 2 and min(samples.shape[1:3]) > 1:
+            return NoiseSplitter(estimate_independent_noise(samples))
+        raise ValueError('noise="auto" cannot estimate the noise of rows yet: pass its level as noise=.')
+    if isinstance(noise, str):
+        noise = resolve_noiser(noise)
+    return NoiseSplitter.of(noise, samples)
+
+
+def make_pair_of_noisy(
+    noisy: Tensor,
+    generator: torch.Generator,
+    *,
+    objective: Objective,
+    layout: SampleLayout,
+    noise: NoiseSplitter | None,
+    denoise: Callable[[Tensor], Tensor] | None,
+    progress: RunProgress | None,
+) -> TrainingPair:
+    """Return the pair that an objective makes of noisy samples in the user's layout."""
+    kind = kind_of_samples(layout)
+    is_row = kind == "images" and noisy.ndim == 2
+    # Signals are images of height 1.
+    values = noisy[:, None] if is_row else noisy
+    made = objective.make_pair(
+        NoisySamples(
+            values,
+            kind,
+            generator,
+            0.0 if progress is None else progress.share,
+            None if denoise is None else lambda x: denoise(x[:, 0])[:, None] if is_row else denoise(x),
+            noise,
+        )
+    )
+    if not isinstance(made, TrainingPair) or made.input.shape != made.target.shape:
+        raise ValueError(
+            f"make_pair of {objective!r} must return a TrainingPair with an input and a target of one shape, "
+            f"got {made!r:.200}."
+        )
+    if not is_row:
+        return made
+    weight = None if made.weight is None else made.weight[:, 0]
+    return TrainingPair(made.input[:, 0], made.target[:, 0], weight, made.level)
+
+
 def _rows_message(layout: SampleLayout) -> str:
     """Return the end of a message that refuses rows in place of images."""
     return (
@@ -267,6 +430,8 @@ def build_batch_transform(
     generator: torch.Generator,
     *,
     adds_noise_map: bool,
+    make_pair: Callable[[Tensor, torch.Generator], TrainingPair] | None = None,
+    swap: Literal["samples", "entries"] | None = None,
 ) -> BatchTransform:
     """Return the transform from samples to network inputs, targets and weights."""
     layout = preparation.layout
@@ -279,6 +444,10 @@ def build_batch_transform(
         augment=None if augment is None else _LayoutAugmentation(layout, augment),
         weigh=None if emphasis is None else _emphasis_weights(layout, *emphasis),
         adds_noise_map=adds_noise_map,
+        make_pair=make_pair,
+        prepare_weight=layout.to_network,
+        level_unit=float(preparation.target_scaler.spread) if adds_noise_map else 1.0,
+        swap=swap,
     )
 
 

@@ -17,6 +17,13 @@ from sk_denoise.training._device import (
     resolve_precision,
 )
 from sk_denoise.training._losses import LOSSES, LossTraits, Units, build_criterion, check_loss
+from sk_denoise.training._objectives import (
+    OBJECTIVES,
+    NoisySamples,
+    Objective,
+    TrainingPair,
+    resolve_objective,
+)
 from sk_denoise.training._optimizers import (
     OPTIMIZERS,
     SCHEDULES,
@@ -29,6 +36,7 @@ from sk_denoise.training._trainer import TrainingPlan, create_net, run_training
 
 __all__ = [
     "LOSSES",
+    "OBJECTIVES",
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",
@@ -37,8 +45,11 @@ __all__ = [
     "CorruptedStream",
     "FixedRows",
     "LossTraits",
+    "NoisySamples",
+    "Objective",
     "BatchTransform",
     "BatchSource",
+    "TrainingPair",
     "TrainingPlan",
     "Units",
     "auto_batch_size",
@@ -52,6 +63,7 @@ __all__ = [
     "keep_on_device",
     "early_stopping_progress",
     "resolve_device",
+    "resolve_objective",
     "resolve_optimizer",
     "resolve_precision",
     "run_training",

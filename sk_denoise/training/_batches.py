@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from sk_denoise._scaling import iterate_chunks
+from sk_denoise.training._objectives import TrainingPair
 
 __all__ = [
     "BatchIterator",
@@ -52,6 +54,15 @@ class BatchTransform:
     adds_noise_map : bool
         Whether a map of the noise level follows the channels of the input: the root mean square of the noise
         in the sample, in the network's unit.
+    make_pair : callable or None
+        Self-supervised objective: from noisy samples and a generator to a pair.
+    prepare_weight : callable or None
+        From weights of entries in the user's layout to the network's.
+    level_unit : float
+        One noise level of the network, in the user's unit.
+    swap : {"samples", "entries"} or None
+        For two noisy measurements of each sample, the parts of it whose two values are swapped at random: the
+        whole, or each feature or pixel, if their noise is independent.
     """
 
     corrupt: Corrupt | None
@@ -61,6 +72,10 @@ class BatchTransform:
     augment: Callable[..., Any] | None = None
     weigh: Callable[[Tensor, Tensor], Tensor] | None = None
     adds_noise_map: bool = False
+    make_pair: Callable[[Tensor, torch.Generator], TrainingPair] | None = None
+    prepare_weight: Prepare | None = None
+    level_unit: float = 1.0
+    swap: Literal["samples", "entries"] | None = None
 
     def augment_and_corrupt(self, inputs: Tensor, targets: Tensor) -> Batch:
         """Return a batch for training."""
@@ -74,13 +89,31 @@ class BatchTransform:
 
     def corrupt_and_prepare(self, inputs: Tensor, targets: Tensor) -> Batch:
         """Return a batch for validation."""
-        noisy = inputs if self.corrupt is None else self.corrupt(inputs, self.generator)
+        if self.make_pair is not None:
+            return self._prepare_pair(self.make_pair(inputs, self.generator))
+        if self.swap is not None:
+            noisy, targets = _swap_sides(inputs, targets, self.swap, self.generator)
+        else:
+            noisy = inputs if self.corrupt is None else self.corrupt(inputs, self.generator)
         network_input, network_target = self.prepare_input(noisy), self.prepare_target(targets)
         if self.adds_noise_map:
-            network_input = _with_noise_map(network_input, network_target)
+            level = _noise_level(network_input, network_target)
+            # Both sides hold the noise.
+            level = level if self.swap is None else level / math.sqrt(2)
+            network_input = _with_noise_map(network_input, level)
         if self.weigh is None:
             return network_input, network_target
         return network_input, network_target, self.weigh(noisy, targets)
+
+    def _prepare_pair(self, pair: TrainingPair) -> Batch:
+        """Return the batch of a pair made of noisy samples alone."""
+        network_input, network_target = self.prepare_input(pair.input), self.prepare_target(pair.target)
+        if self.adds_noise_map:
+            assert pair.level is not None
+            network_input = _with_noise_map(network_input, pair.level.to(network_input) / self.level_unit)
+        if pair.weight is None or self.prepare_weight is None:
+            return network_input, network_target
+        return network_input, network_target, self.prepare_weight(pair.weight).to(network_input)
 
 
 class BatchSource(Protocol):
@@ -265,9 +298,25 @@ def _weighted(batch: Batch, weights: Tensor | None) -> Batch:
     return noisy, clean, row_weights * entry_weights[0] if entry_weights else row_weights
 
 
-def _with_noise_map(noisy: Tensor, clean: Tensor) -> Tensor:
+def _swap_sides(
+    first: Tensor, second: Tensor, swap: str, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return two measurements as input and target, with parts swapped at random."""
+    # Channels of a pixel may have common noise. Fresh mixtures of the two keep a network from learning the
+    # noise of a fixed target by heart.
+    shape = first.shape[:1] if swap == "samples" else first.shape[:3]
+    draws = torch.rand(shape, device=first.device, generator=generator)
+    swapped = (draws < 0.5).reshape(*shape, *(1,) * (first.ndim - len(shape)))
+    return torch.where(swapped, second, first), torch.where(swapped, first, second)
+
+
+def _noise_level(noisy: Tensor, clean: Tensor) -> Tensor:
+    """Return the root mean square of the noise in each sample."""
+    return (noisy - clean).square().flatten(1).mean(1).sqrt()
+
+
+def _with_noise_map(noisy: Tensor, level: Tensor) -> Tensor:
     """Return noisy samples with their noise level as a last, constant channel."""
-    level = (noisy - clean).square().flatten(1).mean(1).sqrt()
     extended = noisy.new_empty(len(noisy), noisy.shape[1] + 1, *noisy.shape[2:])
     extended[:, :-1], extended[:, -1] = noisy, level[:, None, None]
     return extended

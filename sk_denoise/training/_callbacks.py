@@ -52,13 +52,14 @@ class EpochRecorder(Callback):
 
     Parameters
     ----------
-    sample_psnr : callable
-        From a batch's prediction and target to the PSNR of each of its samples.
+    sample_psnr : callable or None
+        From a batch's prediction and target to the PSNR of each of its samples; None where the targets are
+        noisy.
     training_psnr : bool
         Whether to record the PSNR of training rows too.
     """
 
-    def __init__(self, sample_psnr: Callable[[Tensor, Tensor], Any], training_psnr: bool) -> None:
+    def __init__(self, sample_psnr: Callable[[Tensor, Tensor], Any] | None, training_psnr: bool) -> None:
         self.sample_psnr = sample_psnr
         self.training_psnr = training_psnr
 
@@ -88,7 +89,7 @@ class EpochRecorder(Callback):
         sums = self.sums[training]
         sums[0] += rows
         sums[1] += loss * rows
-        if self.training_psnr or not training:
+        if self.sample_psnr is not None and (self.training_psnr or not training):
             sums[2] += float(self.sample_psnr(prediction, batch[1]).sum())
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -101,7 +102,7 @@ class EpochRecorder(Callback):
                 self.lowest[name_of_loss] = min(mean, self.lowest[name_of_loss])
                 if training:
                     self._check_convergence(net, net.history[-1]["train_loss"])
-                if self.training_psnr or not training:
+                if self.sample_psnr is not None and (self.training_psnr or not training):
                     net.history.record(f"{name}_psnr", psnr / rows)
         net.history.record("lr", float(net.optimizer_.param_groups[0].get("lr", math.nan)))
         net.history.record("dur", time.perf_counter() - self.began)
@@ -398,8 +399,9 @@ class Progress(Callback):
         shown = {"loss": f"{epoch['train_loss']:.4f}"}
         if "valid_loss" in epoch:
             shown["val_loss"] = f"{epoch['valid_loss']:.4f}"
+        if "valid_psnr" in epoch:
             shown["val_psnr"] = f"{epoch['valid_psnr']:.2f} dB"
-        else:
+        elif "train_psnr" in epoch and "valid_loss" not in epoch:
             shown["psnr"] = f"{epoch['train_psnr']:.2f} dB"
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update()

@@ -56,8 +56,9 @@ class TrainingPlan:
         Minimum decrease of the loss that counts as progress.
     bfloat16 : bool
         Whether layers compute in bfloat16; weights, loss and optimizer stay in single precision.
-    sample_psnr : callable
-        From a batch's prediction and target to the PSNR of each of its samples.
+    sample_psnr : callable or None
+        From a batch's prediction and target to the PSNR of each of its samples; None where the targets are
+        noisy, since a distance to them is no PSNR.
     show_progress : bool
         Whether to show the progress in a line that updates.
     warm_up_steps : int, default=0
@@ -87,7 +88,7 @@ class TrainingPlan:
     patience: int | None
     tol: float
     bfloat16: bool
-    sample_psnr: Callable[[Tensor, Tensor], Any]
+    sample_psnr: Callable[[Tensor, Tensor], Any] | None
     show_progress: bool
     warm_up_steps: int = 0
     epochs_done: int = 0

@@ -1,0 +1,364 @@
+"""Self-supervised objectives: training pairs made of noisy samples alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import torch
+from sklearn.base import BaseEstimator, clone
+from torch import Tensor
+from torch.nn.functional import conv2d, pad
+
+from sk_denoise import _registry
+from sk_denoise._compat import DocumentationLinkMixin
+from sk_denoise._noise_model import NoiseSplitter
+from sk_denoise._registry import LazyTable
+from sk_denoise._validation import Interval, check_one_of, check_parameters
+
+__all__ = [
+    "OBJECTIVES",
+    "BlindSpotObjective",
+    "NeighboursObjective",
+    "NoisySamples",
+    "Objective",
+    "RecorruptObjective",
+    "TrainingPair",
+    "resolve_objective",
+]
+
+OBJECTIVES: LazyTable[type[Any]] = LazyTable(_registry.OBJECTIVES)
+# Pairs of adjacent pixels of a cell of 2 x 2, by their numbers in reading order.
+ADJACENT = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 3), (3, 1), (2, 3), (3, 2))
+# Mean of the neighbours of a pixel, without the pixel.
+RING = ((0.5, 1.0, 0.5), (1.0, 0.0, 1.0), (0.5, 1.0, 0.5))
+
+
+@dataclass(frozen=True)
+class NoisySamples:
+    """Noisy samples of a batch, and what an objective may use to make a pair.
+
+    Attributes
+    ----------
+    values : Tensor of shape (n, n_features), (n, height, width) or (n, height, width, channels)
+        Noisy samples, in the unit of the data. Signals are images of height 1.
+    kind : {"table", "images"}
+        Whether the entries of a sample are features, or pixels with neighbours.
+    generator : torch.Generator
+        Source of randomness.
+    progress : float
+        Share of the training that is done, from 0 to 1.
+    denoise : callable or None
+        From noisy samples to the output of the network with its present weights, without gradients, in the
+        unit of the data. None for validation samples, which are made before the training.
+    noise : NoiseSplitter or None
+        Noise in the samples; None where the objective does not need it.
+    """
+
+    values: Tensor
+    kind: Literal["table", "images"]
+    generator: torch.Generator
+    progress: float
+    denoise: Callable[[Tensor], Tensor] | None = None
+    noise: NoiseSplitter | None = None
+
+    def mean_level(self) -> Tensor:
+        """Return the root mean square of the noise in each sample, of shape (n,)."""
+        assert self.noise is not None
+        return self.noise.level(self.values).square().flatten(1).mean(1).sqrt()
+
+
+@dataclass(frozen=True)
+class TrainingPair:
+    """Input and target of the network, made of noisy samples.
+
+    Attributes
+    ----------
+    input, target : Tensor of shape (n, ...)
+        Input of the network and its target, in the unit of the data, of one shape.
+    weight : Tensor of the shape of target, optional
+        Weight of each entry in the loss, with a mean of 1.
+    level : Tensor of shape (n,), optional
+        Noise standard deviation of each input, for networks with a noise-level map.
+    """
+
+    input: Tensor
+    target: Tensor
+    weight: Tensor | None = None
+    level: Tensor | None = None
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """Protocol of self-supervised objectives, of the library and of users.
+
+    ``make_pair`` turns noisy samples into an input and a target for every batch. The target must be unbiased:
+    its mean is the clean sample. The noise of the target must be independent of the input. A network that
+    minimizes the squared error then learns the clean samples.
+
+    Attributes
+    ----------
+    needs_noise : bool
+        Whether the noise in the samples must be known or estimated.
+    kinds : tuple of str
+        Kinds of samples that it takes: "table", "images".
+    """
+
+    needs_noise: bool
+    kinds: tuple[str, ...]
+
+    def make_pair(self, samples: NoisySamples) -> TrainingPair: ...
+
+
+class _BaseObjective(DocumentationLinkMixin, BaseEstimator):
+    """Objective of the library, with parameters that are checked."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]]
+    needs_noise: ClassVar[bool] = False
+
+    def check(self) -> None:
+        """Check the parameters."""
+        check_parameters(self, self._parameter_constraints)
+
+
+class RecorruptObjective(_BaseObjective):
+    """Split known noise: learn one independent part from the other.
+
+    New noise of the same level is added to a sample in two ways, so that the two results have independent
+    noise and the same clean mean. The network learns the one from the other. Counts are thinned instead. A
+    prediction is the mean of the outputs for several such inputs.
+
+    Parameters
+    ----------
+    share : float, default=0.5
+        Share of the information that goes to the target, between 0 and 1. The input has the noise variance
+        divided by ``1 - share``, the target divided by ``share``. Small shares keep the input nearly as it
+        is, and need many samples.
+    n_copies : int, default=8
+        Number of inputs, with different new noise, whose outputs a
+        :class:`~sk_denoise.DenoisingAutoencoder` averages in a prediction. 0 takes the output for the noisy
+        sample itself, as :class:`~sk_denoise.ImageDenoiser` does.
+
+    See Also
+    --------
+    NeighboursObjective, BlindSpotObjective : For noise of unknown level.
+
+    References
+    ----------
+    T. Pang, H. Zheng, Y. Quan and H. Ji, "Recorrupted-to-recorrupted", CVPR (2021); B. Monroy, J. Bacca and
+    J. Tachella, "Generalized recorrupted-to-recorrupted", CVPR (2025).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from sk_denoise import DenoisingAutoencoder, RecorruptObjective
+    >>> X = load_digits().data / 16
+    >>> noisy = X + np.random.default_rng(0).normal(0, 0.25, X.shape)
+    >>> dae = DenoisingAutoencoder(latent_dim=16, objective=RecorruptObjective(0.4), noise=0.25)
+    >>> denoised = dae.set_params(max_epochs=10, random_state=0).fit(noisy).predict(noisy)
+    >>> bool(((denoised - X) ** 2).mean() < 0.6 * 0.25**2)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "share": [Interval(Real, 0, 1, closed="neither")],
+        "n_copies": [Interval(Integral, 0, None, closed="left")],
+    }
+    needs_noise = True
+    kinds = ("table", "images")
+
+    def __init__(self, share: float = 0.5, *, n_copies: int = 8) -> None:
+        self.share = share
+        self.n_copies = n_copies
+
+    def make_pair(self, samples: NoisySamples) -> TrainingPair:
+        """Return two parts of the samples with independent noise."""
+        assert samples.noise is not None
+        first, second = samples.noise.split(samples.values, self.share, samples.generator)
+        return TrainingPair(first, second, level=samples.mean_level() / math.sqrt(1 - self.share))
+
+
+class NeighboursObjective(_BaseObjective):
+    """Learn a pixel from the one beside it, under noise that is independent between pixels.
+
+    Two images of half the size are drawn from an image: adjacent pixels of each square of 2 x 2. Their clean
+    sides hardly differ, and their noise is independent. A second term corrects for the difference of the
+    clean sides, as the network sees it. Signals are halved along their length.
+
+    Parameters
+    ----------
+    correction : float, default=2.0
+        Final weight of the correction, which grows from 0 during the training; at least 0.
+
+    References
+    ----------
+    T. Huang, S. Li, X. Jia, H. Lu and J. Liu, "Neighbor2Neighbor: self-supervised denoising from single noisy
+    images", CVPR (2021).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise import FoldedUNetNetwork, ImageDenoiser, NeighboursObjective
+    >>> from sk_denoise.datasets import load_images
+    >>> clean = load_images("gray").train[:4]
+    >>> noisy = [x + np.random.default_rng(i).normal(0, 0.1, x.shape) for i, x in enumerate(clean)]
+    >>> small = FoldedUNetNetwork((16, 24), blocks=(1, 1))
+    >>> denoiser = ImageDenoiser(small, objective=NeighboursObjective(), max_epochs=4, random_state=0)
+    >>> denoised = denoiser.fit(noisy).predict(noisy)
+    >>> bool(np.mean((denoised[0] - clean[0]) ** 2) < 0.5 * 0.1**2)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "correction": [Interval(Real, 0, None, closed="left")],
+    }
+    kinds = ("images",)
+    # The network must take images of half the size.
+    halves_images = True
+
+    def __init__(self, correction: float = 2.0) -> None:
+        self.correction = correction
+
+    def make_pair(self, samples: NoisySamples) -> TrainingPair:
+        """Return two images of half the size, of adjacent pixels."""
+        cells = _cells_of(samples.values)
+        first, second = _draw_neighbours(cells, samples.generator)
+        source, target = _take(cells, first), _take(cells, second)
+        weight = self.correction * samples.progress
+        if weight and samples.denoise is not None:
+            denoised = _cells_of(samples.denoise(samples.values))
+            # The paper's two squared errors have the same gradient as one error to this target.
+            difference = _take(denoised, first) - _take(denoised, second)
+            target = target + weight / (1 + weight) * difference
+        level = None if samples.noise is None else samples.mean_level()
+        return TrainingPair(source, target.to(source.dtype), level=level)
+
+
+class BlindSpotObjective(_BaseObjective):
+    """Learn hidden entries from the others, under noise that is independent between entries.
+
+    Pixels are hidden by the mean of their neighbours, and columns of a table by their mean. The network
+    learns the hidden entries. It never sees the noise of its target, so nothing about the noise need be
+    known but its independence.
+
+    Parameters
+    ----------
+    fraction : float, default=0.25
+        Share of the entries that are hidden, between 0 and 1.
+
+    References
+    ----------
+    J. Batson and L. Royer, "Noise2Self: blind denoising by self-supervision", ICML (2019); A. Krull, T.-O.
+    Buchholz and F. Jug, "Noise2Void: learning denoising from single noisy images", CVPR (2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from sk_denoise import BlindSpotObjective, DenoisingAutoencoder
+    >>> X = load_digits().data / 16
+    >>> noisy = X + np.random.default_rng(0).normal(0, 0.25, X.shape)
+    >>> objective = BlindSpotObjective(fraction=0.3)
+    >>> dae = DenoisingAutoencoder(objective=objective, latent_dim=16, max_epochs=10, random_state=0)
+    >>> denoised = dae.fit(noisy).predict(noisy)
+    >>> bool(((denoised - X) ** 2).mean() < 0.7 * 0.25**2)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "fraction": [Interval(Real, 0, 1, closed="neither")],
+    }
+    kinds = ("table", "images")
+    needs_entry_weights = True
+
+    def __init__(self, fraction: float = 0.25) -> None:
+        self.fraction = fraction
+
+    def make_pair(self, samples: NoisySamples) -> TrainingPair:
+        """Return samples with hidden entries, and the samples."""
+        values = samples.values
+        # All channels of a pixel are hidden together, since their noise may be common.
+        shape = values.shape[:3] if samples.kind == "images" else values.shape
+        draws = torch.rand(shape, device=values.device, generator=samples.generator)
+        hidden = draws < self.fraction
+        # At least one entry of each sample is hidden, so that its weights are finite.
+        hidden |= draws == draws.flatten(1).amin(1).reshape(-1, *(1,) * (draws.ndim - 1))
+        if samples.kind == "images":
+            fill = _neighbour_means(values)
+        else:
+            # Without the sample itself, since its noise must not reach the input.
+            fill = (values.sum(0, keepdim=True) - values) / max(1, len(values) - 1)
+        if hidden.ndim < values.ndim:
+            hidden = hidden[..., None].expand_as(values)
+        weight = hidden / hidden.float().mean()
+        level = None if samples.noise is None else samples.mean_level()
+        return TrainingPair(torch.where(hidden, fill, values), values, weight, level)
+
+
+def resolve_objective(objective: Any) -> Objective | None:
+    """Return the objective of the parameter of an estimator, None for "supervised"."""
+    if isinstance(objective, str):
+        if objective == "supervised":
+            return None
+        known: Mapping[str, Any] = {"supervised": None, **OBJECTIVES}
+        made: Objective = check_one_of(objective, known, "objective")()
+        return made
+    if isinstance(objective, type) or not isinstance(objective, Objective):
+        raise ValueError(
+            f"objective must be one of {['supervised', *OBJECTIVES]}, or an object with make_pair, "
+            f"needs_noise and kinds, such as RecorruptObjective(share=0.4). Got {objective!r}."
+        )
+    # A fit must not see later changes of the parameter.
+    copied = clone(objective, safe=False)
+    if isinstance(copied, _BaseObjective):
+        copied.check()
+    return copied  # type: ignore[no-any-return]
+
+
+def _cells_of(images: Tensor) -> Tensor:
+    """Return the pixels of cells of 2 x 2, or of 1 x 2 in images of height 1."""
+    n, height, width, *channels = images.shape
+    rows = 2 if height > 1 else 1
+    cropped = images[:, : height // rows * rows, : width // 2 * 2]
+    cells = cropped.reshape(n, height // rows, rows, width // 2, 2, *channels)
+    # Numbers of the pixels of a cell last.
+    return cells.movedim((2, 4), (-2, -1)).flatten(-2)
+
+
+def _draw_neighbours(cells: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the numbers of two adjacent pixels in each cell."""
+    n_choices = len(ADJACENT) if cells.shape[-1] == 4 else 2
+    draws = torch.randint(n_choices, cells.shape[:3], device=cells.device, generator=generator)
+    chosen = torch.tensor(ADJACENT, device=cells.device)[draws]
+    # All channels of a pixel are taken together.
+    chosen = chosen.reshape(*cells.shape[:3], *(1,) * (cells.ndim - 4), 2).expand(*cells.shape[:-1], 2)
+    return chosen[..., :1], chosen[..., 1:]
+
+
+def _take(cells: Tensor, numbers: Tensor) -> Tensor:
+    return cells.gather(-1, numbers)[..., 0]
+
+
+def _neighbour_means(images: Tensor) -> Tensor:
+    """Return the weighted means of the eight neighbours, or of two in images of height 1."""
+    planes = images[:, None] if images.ndim == 3 else images.movedim(3, 1)
+    n, channels, height, width = planes.shape
+    kernel = torch.tensor(RING, dtype=images.dtype, device=images.device)
+    if height == 1:
+        kernel = kernel[1:2]
+    elif width == 1:
+        kernel = kernel[:, 1:2]
+    rows, columns = (side // 2 for side in kernel.shape)
+    # The mean over fewer neighbours at the edges
+    ones = torch.ones(1, 1, height, width, dtype=images.dtype, device=images.device)
+    sums = conv2d(
+        pad(planes.reshape(n * channels, 1, height, width), (columns, columns, rows, rows)),
+        kernel[None, None],
+    )
+    weights = conv2d(pad(ones, (columns, columns, rows, rows)), kernel[None, None])
+    means = (sums / weights.clamp(min=0.5)).reshape(n, channels, height, width)
+    return means[:, 0] if images.ndim == 3 else means.movedim(1, 3)
