@@ -46,6 +46,7 @@ from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._image_inputs import (
     convert_tensor_stack,
     is_image_list,
+    is_itself,
     is_pair_list,
     is_stream,
     open_folder,
@@ -247,6 +248,10 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             clone(member).set_params(random_state=stream_seed(root, "member", number) % 2**31)
             for number in range(self.n_estimators)
         ]
+        # One check of the clean side is enough. Lists and streams were not checked yet.
+        was_checked = isinstance(samples.X, np.ndarray) or (y is not None and is_itself(X, y))
+        for number, each in enumerate(members):
+            each._skips_target_check = was_checked or number > 0
         draft.estimators_ = Parallel(n_jobs=self.n_jobs)(
             delayed(_fit_member)(each, training, validation, tasks, number)
             for number, each in enumerate(members)
