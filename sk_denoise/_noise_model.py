@@ -20,6 +20,7 @@ from sk_denoise._schema import (
     NUMBER,
     Rule,
     is_number,
+    is_numeric_array,
     one_of,
     optional,
     record,
@@ -97,7 +98,9 @@ class NoiseModel:
         "correlation_length": NONNEGATIVE_NUMBER,
         "trust": NONNEGATIVE_NUMBER,
         "intensity_range": record(IntensityRange, "two numbers, black and white"),
-        "points": Rule(lambda v, _: v is None, "None"),
+        "points": optional(
+            Rule(lambda v, _: is_numeric_array(v, (len(v), 3)), "means, variances and weights")
+        ),
     }
     kind: str
     sigma: float

@@ -43,6 +43,7 @@ from sk_denoise.estimators._image_inputs import (
     convert_tensor_stack,
     count_patches,
     is_image_list,
+    is_itself,
     is_pair_list,
     is_stream,
     open_folder,
@@ -536,7 +537,7 @@ class ImageDenoiser(NetworkDenoiser):
             noisy, clean = noisy.take(weights > 0), None if clean is None else clean.take(weights > 0)
             weights = weights[weights > 0]
         truth = noisy if clean is None else clean
-        if clean is None and not is_noisy and not _is_itself(X, y):
+        if clean is None and not is_noisy and not is_itself(X, y):
             warn_of_lost_source(noisy.images)
         elif clean is not None and X_second is None:
             refuse_other_unit(
@@ -549,7 +550,13 @@ class ImageDenoiser(NetworkDenoiser):
             clean, self._patch_sides(), self._patches_per_image(noisy.mean_pixels), weights
         )
         by_y = clean is not None and X_clean is None and X_second is None
-        return PatchData(patches, truth.extrema, "y" if by_y else None, X_second is not None)
+        return PatchData(
+            patches,
+            truth.extrema,
+            "y" if by_y else None,
+            X_second is not None,
+            is_declared_clean=clean is None and is_itself(X, y),
+        )
 
     def _read_stream(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> PatchData:
         """Return training data of images that are read one by one."""
@@ -735,6 +742,29 @@ class ImageDenoiser(NetworkDenoiser):
                 denoised[group] = restored
         return denoised.reshape(samples.shape)
 
+    def _differentiate(self, X: Any, direction: Any) -> Any:
+        """Return the derivative of ``predict`` along a direction of the shape of X.
+
+        Noise levels and ranges are fixed: they depend on all pixels of an image, so their own derivative is
+        negligible.
+        """
+        if is_image_list(X):
+            pairs = zip(ImageList.of(X).images, direction, strict=True)
+            return [self._differentiate(image[None], along[None])[0] for image, along in pairs]
+        samples = check_samples(self, convert_tensor_stack(X), reset=False)
+        images = self._as_images(samples)
+        along = np.asarray(direction).reshape(images.shape)
+        levels = None if self.noise_levels_ is None else resolve_levels(None, images)
+        slopes = np.empty(images.shape, np.float64)
+        for image_range, index in self._ranges_of(images, levels).items():
+            image_levels = None
+            if levels is not None:
+                image_levels = self._limit_levels(levels[index], image_range, is_given=False)
+            slopes[index] = self._tiled_predictor(image_range).differentiate(
+                images[index], along[index], image_levels
+            )
+        return slopes.reshape(samples.shape)
+
     def _ranges_of(
         self, images: NDArray[Any], levels: NDArray[Any] | None
     ) -> dict[IntensityRange | None, NDArray[np.intp]]:
@@ -805,11 +835,6 @@ def _one_each(sigma: Any, n: int) -> list[Any]:
     if len(sigma) != n:
         raise ValueError(f"sigma holds {len(sigma)} levels for {n} images.")
     return [np.asarray(level) for level in sigma]
-
-
-def _is_itself(X: Any, y: Any) -> bool:
-    """Return whether y equals X, which declares X as clean."""
-    return y is X or (y is not None and len(y) == len(X) and all(map(np.array_equal, X, y)))
 
 
 def _color_of(shape: tuple[int, ...]) -> Literal["rgb", "gray"]:

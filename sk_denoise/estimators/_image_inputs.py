@@ -32,6 +32,7 @@ __all__ = [
     "count_patches",
     "cut_pair_patches",
     "is_image_list",
+    "is_itself",
     "is_pair_list",
     "is_stream",
     "open_folder",
@@ -214,6 +215,11 @@ class ImageList:
     def mean_pixels(self) -> float:
         """Mean number of pixels of an image."""
         return float(np.mean([image.shape[0] * image.shape[1] for image in self.images]))
+
+
+def is_itself(X: Any, y: Any) -> bool:
+    """Return whether y equals X, which declares X as clean."""
+    return y is X or (y is not None and len(y) == len(X) and all(map(np.array_equal, X, y)))
 
 
 def pair_image_lists(X: Sequence[Any], y: Any, X_clean: Any) -> tuple[ImageList, ImageList | None]:

@@ -171,6 +171,8 @@ class NetworkDenoiser(BaseDenoiser):
     }
     _auto_values: ClassVar[AutoValues]
     _takes_any_size: ClassVar[bool] = False
+    # An ensemble checks the clean side once for all of its members.
+    _skips_target_check: bool = False
     network: Any
     noise: Any
     objective: Any
@@ -283,6 +285,7 @@ class NetworkDenoiser(BaseDenoiser):
         X_clean: ArrayLike | None,
         sample_weight: ArrayLike | None = None,
         X_second: ArrayLike | None = None,
+        is_declared_clean: bool = False,
     ) -> Pair:
         """Check arrays and settle which side is clean."""
         warn_of_flat_channels_first(get_shape(X), self.image_shape)
@@ -300,6 +303,7 @@ class NetworkDenoiser(BaseDenoiser):
             sample_weight=sample_weight,
             X_second=X_second,
             is_self_supervised=resolve_objective(self.objective) is not None,
+            is_declared_clean=is_declared_clean or self._skips_target_check,
         )
         if X_second is not None:
             check_noisy_targets(self, "X_second")

@@ -142,6 +142,8 @@ class PatchData:
     of_any_size : bool
         Whether black and white are those of the images, as for images of any size. Otherwise they are
         measured on a sample of patches, as those of an array are.
+    is_declared_clean : bool
+        Whether the user declared the images as clean.
     """
 
     patches: RandomPatches
@@ -149,6 +151,7 @@ class PatchData:
     clean_side: Literal["y"] | None = None
     is_second: bool = False
     of_any_size: bool = True
+    is_declared_clean: bool = False
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -178,7 +181,9 @@ class PatchData:
                 refuse_other_unit(estimator.intensity_range_, known, "X", "X_val")
             return resolve_validation_pair(estimator, inputs, clean, like), self.patches
         clean, second = (None, clean) if self.is_second else (clean, None)
-        sample = estimator._resolve(inputs, None, clean, X_second=second)
+        sample = estimator._resolve(
+            inputs, None, clean, X_second=second, is_declared_clean=self.is_declared_clean
+        )
         if self.of_any_size and not sample.has_noisy_targets:
             sample = replace(
                 sample,
