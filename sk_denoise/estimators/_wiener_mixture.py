@@ -15,8 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._clean_source import carried_source
 from sk_denoise._compat import as_one_task, keeps_array_type
-from sk_denoise._noise_model import NoiseModel, resolve_noise_model
+from sk_denoise._noise_model import NoiseModel, estimate_independent_noise, resolve_noise_model
 from sk_denoise._random import root_seed, stream_seed
+from sk_denoise._row_noise import estimate_row_noise
 from sk_denoise._schema import (
     COUNT,
     FEATURE_NUMBERS,
@@ -82,7 +83,8 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         Noise in X: a standard deviation; one for each column, of shape (n_features,); the covariance matrix
         of correlated noise, of shape (n_features, n_features); a model, such as the output of
         :func:`~sk_denoise.restoration.estimate_noise`; or a noiser. "auto" takes the noise of the noiser
-        before it.
+        before it, and else estimates it from X, or raises an error where it cannot be told from the data; see
+        :func:`~sk_denoise.noise.estimate_row_noise`.
     n_components : "auto" or int, default="auto"
         Number of components of each mixture, at least 1; 1 is the Wiener filter. Components without rows are
         left out. "auto" compares 1, 5, 10, 20 and 40 on held-out noisy rows.
@@ -127,8 +129,8 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
     Raises
     ------
     ValueError
-        By ``fit``, for fewer than two samples, more than 65,536 features, a clean side, or noise that is not
-        known.
+        By ``fit``, for fewer than two samples, more than 65,536 features, a clean side, or noise that cannot
+        be estimated.
 
     See Also
     --------
@@ -373,12 +375,12 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
             self.noise_model_, self._unit_ = None, _root_of_covariance(noise, n_features)
             self.sigma_ = float(np.sqrt(np.square(self._unit_).sum() / n_features))
             return
-        if isinstance(noise, str):
-            raise ValueError(
-                'noise="auto" takes the noise of the noiser before the estimator, and X is not the output of '
-                "a noiser. Pass noise=: a standard deviation, or one for each column."
-            )
-        model = resolve_noise_model(noise, pair.inputs)
+        if not isinstance(noise, str):
+            model = resolve_noise_model(noise, pair.inputs)
+        elif layout.image_shape is None:
+            model = resolve_noise_model(estimate_row_noise(pair.inputs), pair.inputs)
+        else:
+            model = estimate_independent_noise(pair.inputs)
         if model.kind == "camera":
             raise ValueError(
                 "The noise is correlated between neighbours. Pass its covariance matrix of shape "
