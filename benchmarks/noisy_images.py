@@ -59,11 +59,64 @@ N_NEW, N_TEST, NEW_SIDE, NEW_EPOCHS = 50, 16, 128, 40
 CELL_PEAK = 20
 KINDS = ("cells", "pages")
 STARTS = ("recorrupt", "recorrupt, auto", "neighbours", "blind")
-WORDS = (
-    "the noise of an image is part of the light that a sensor counts and so is no error of the person who "
-    "took it but a page of text has sharp black strokes on bright paper which photos of leaves and faces do "
-    "not teach a network to keep at 12 34 or 56789 points"
-).split()
+WORDS = [
+    "the",
+    "noise",
+    "of",
+    "an",
+    "image",
+    "is",
+    "part",
+    "of",
+    "the",
+    "light",
+    "that",
+    "a",
+    "sensor",
+    "counts",
+    "and",
+    "so",
+    "is",
+    "no",
+    "error",
+    "of",
+    "the",
+    "person",
+    "who",
+    "took",
+    "it",
+    "but",
+    "a",
+    "page",
+    "of",
+    "text",
+    "has",
+    "sharp",
+    "black",
+    "strokes",
+    "on",
+    "bright",
+    "paper",
+    "which",
+    "photos",
+    "of",
+    "leaves",
+    "and",
+    "faces",
+    "do",
+    "not",
+    "teach",
+    "a",
+    "network",
+    "to",
+    "keep",
+    "at",
+    "12",
+    "34",
+    "or",
+    "56789",
+    "points",
+]
 
 Rng = np.random.Generator
 Rows = dict[str, dict[str, float]]
@@ -282,7 +335,14 @@ def new_kind_rows(seeds: int, quick: bool) -> Iterator[tuple[str, Callable[[], d
 
     for seed in range(seeds):
         for kind in KINDS:
-            for name in ("noisy", "predict", "predict, auto", "denoise_image, auto", "denoise_image, known", *STARTS):
+            for name in (
+                "noisy",
+                "predict",
+                "predict, auto",
+                "denoise_image, auto",
+                "denoise_image, known",
+                *STARTS,
+            ):
                 yield f"new|{kind}|{name}|{seed}", lambda k=kind, m=name, s=seed: measure(k, m, s)
 
 

@@ -1,4 +1,4 @@
-"""Models of the noise in data, from numbers, noisers or estimates, and splits of it."""
+"""Models of the noise in data, and splits of noisy data by them."""
 
 from __future__ import annotations
 

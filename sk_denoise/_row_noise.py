@@ -215,7 +215,7 @@ def _evenly(n: int, count: int) -> NDArray[np.intp]:
 
 
 def _are_signals(rows: Floats) -> bool:
-    """Return whether the distances of neighbours differ from those of shuffled columns."""
+    """Return whether neighbouring columns are more alike than shuffled ones."""
     if rows.shape[1] < MIN_LENGTH:
         return False
     chosen = rows[_evenly(len(rows), MAX_SIDE), :MAX_SIDE]

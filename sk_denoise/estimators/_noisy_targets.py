@@ -36,7 +36,7 @@ PAGE = '"No clean data" in the user guide, docs/how_to/no_clean_data.md'
 
 @dataclass(frozen=True)
 class _Remedy:
-    """Ways to learn from noisy data, and to silence the warning, by the argument that is noisy."""
+    """Ways to learn from noisy data, or to silence the warning, by argument."""
 
     learning: str
     silence: str

@@ -39,7 +39,7 @@ RING = ((0.5, 1.0, 0.5), (1.0, 0.0, 1.0), (0.5, 1.0, 0.5))
 
 @dataclass(frozen=True)
 class NoisySamples:
-    """Noisy samples of a batch, and what an objective may use to make a pair.
+    """Noisy samples of a batch, with the means of an objective to make a pair.
 
     Attributes
     ----------
@@ -183,7 +183,7 @@ class RecorruptObjective(_BaseObjective):
 
 
 class NeighboursObjective(_BaseObjective):
-    """Learn a pixel from the one beside it, under noise that is independent between pixels.
+    """Learn each pixel from one beside it, under independent noise.
 
     Two images of half the size are drawn from an image: adjacent pixels of each square of 2 x 2. Their clean
     sides hardly differ, and their noise is independent. A second term corrects for the difference of the
@@ -239,7 +239,7 @@ class NeighboursObjective(_BaseObjective):
 
 
 class BlindSpotObjective(_BaseObjective):
-    """Learn hidden entries from the others, under noise that is independent between entries.
+    """Learn hidden entries from the others, under independent noise.
 
     Pixels are hidden by the mean of their neighbours, and columns of a table by their mean. The network
     learns the hidden entries. It never sees the noise of its target, so nothing about the noise need be
@@ -344,7 +344,7 @@ def _take(cells: Tensor, numbers: Tensor) -> Tensor:
 
 
 def _neighbour_means(images: Tensor) -> Tensor:
-    """Return the weighted means of the eight neighbours, or of two in images of height 1."""
+    """Return weighted means of the neighbours, without the pixel itself."""
     planes = images[:, None] if images.ndim == 3 else images.movedim(3, 1)
     n, channels, height, width = planes.shape
     kernel = torch.tensor(RING, dtype=images.dtype, device=images.device)
