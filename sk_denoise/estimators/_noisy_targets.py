@@ -21,14 +21,17 @@ __all__ = ["find_noise_in_images", "warn_of_noisy_targets"]
 MIN_SHARE, MIN_SHARE_OF_RANGE = 6 / 255, 2.5 / 255
 # Ratio of the levels at two pixels and at one between which noise is white. Texture has more at two pixels,
 # and dithered images have less.
-RATIOS = (0.4, 1.35)
-# Share of the standard deviation of the images from which there is nothing but noise to see, as in data that
-# were drawn at random for a test.
-MAX_SHARE_OF_SPREAD = 0.9
+RATIOS = (0.7, 1.35)
+# Side in pixels of the squares whose means show an image below the noise, and their standard deviation in
+# that of means of noise. Arrays that were drawn at random for a test hold no image.
+SQUARE, MIN_STRUCTURE = 8, 2.0
 # Quantile of the levels of images. Images with less texture show the noise better.
 FLATTEST = 0.1
-# Images that are read, side in pixels of their middle part, and pixels from which they show noise.
-MAX_IMAGES, MAX_SIDE, MIN_PIXELS = 64, 512, 2**12
+# Images that are read, and pixels from which they show noise.
+MAX_IMAGES, MIN_PIXELS = 64, 2**13
+# Sides in pixels of the images that are read, and of their middle part. Smaller ones, such as digits, have
+# strokes everywhere.
+MIN_SIDE, MAX_SIDE = 16, 512
 # Pixels in all, so that a fit does not wait.
 MAX_PIXELS = 2**20
 PAGE = '"No clean data" in the user guide, docs/how_to/no_clean_data.md'
@@ -66,7 +69,7 @@ def warn_of_noisy_targets(targets: NDArray[Any], intensity: IntensityRange, sour
     source : {"X_clean", "y", "noiser", "X"}
         Argument of ``fit`` that holds the samples.
     """
-    if targets.ndim < 3 or min(targets.shape[1:3]) < 3:
+    if targets.ndim < 3 or min(targets.shape[1:3]) < MIN_SIDE:
         return
     level = find_noise_in_images(targets, intensity)
     if level is None:
@@ -103,9 +106,14 @@ def find_noise_in_images(images: NDArray[Any], intensity: IntensityRange) -> flo
     planes = chosen[:, None] if chosen.ndim == 3 else np.moveaxis(chosen, 3, 1)
     levels = np.array([estimate_scale_levels(image, scales=(1, 2)).mean(axis=0) for image in planes])
     fine, coarse = np.quantile(levels, FLATTEST, axis=0).tolist()
+    # Dithered images and drawings in black and white
+    if len(np.unique(chosen[0])) <= 2:
+        return None
     low, high = np.quantile(chosen, (0.001, 0.999)).tolist()
     min_level = max(MIN_SHARE * min(high - low, intensity.span), MIN_SHARE_OF_RANGE * intensity.span)
-    is_visible = min_level < fine < MAX_SHARE_OF_SPREAD * float(chosen.std())
-    # A NaN stands for images of fewer than 6 pixels, which have no second scale.
-    is_white = RATIOS[0] < coarse / fine < RATIOS[1] if is_visible else False
-    return fine if is_white else None
+    if fine < min_level or not RATIOS[0] < coarse / fine < RATIOS[1]:
+        return None
+    squares = planes[..., : height // SQUARE * SQUARE, : width // SQUARE * SQUARE]
+    squares = squares.reshape(*planes.shape[:2], height // SQUARE, SQUARE, width // SQUARE, SQUARE)
+    structure = SQUARE * float(squares.mean(axis=(3, 5)).std(axis=(0, 2, 3)).mean())
+    return fine if structure > MIN_STRUCTURE * fine else None

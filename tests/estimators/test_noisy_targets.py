@@ -124,13 +124,14 @@ def textures():
         "checks": checks.astype(np.uint8),
         "dithered": 255 * dithered,
         "chance": rng.random((4, 64, 64)),
+        "chance in colour": rng.random((10, 24, 20, 3)),
     }
 
 
 @pytest.mark.parametrize("name", textures())
 def test_clean_images_with_fine_detail_cause_no_warning(name):
     X = textures()[name]
-    X = X if name == "chance" else X[None]
+    X = X if "chance" in name else X[None]
     with warnings.catch_warnings():
         warnings.simplefilter("error", CleanTargetWarning)
         denoiser().fit(X)
