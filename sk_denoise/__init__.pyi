@@ -13,6 +13,7 @@ from .exceptions import SkippedImageWarning as SkippedImageWarning
 from .exceptions import TrainingDivergedError as TrainingDivergedError
 from .exceptions import UnreadableImageError as UnreadableImageError
 from .exceptions import WeakNoiseWarning as WeakNoiseWarning
+from .metrics import estimate_quality as estimate_quality
 from .metrics import make_denoising_scorer as make_denoising_scorer
 from .metrics import make_robustness_scorer as make_robustness_scorer
 from .networks.conv import *
@@ -31,6 +32,7 @@ from .preprocessing import Augmenter as Augmenter
 from .preprocessing import Centerer as Centerer
 from .preprocessing import PixelScaler as PixelScaler
 from .preprocessing import VarianceStabilizer as VarianceStabilizer
+from .training._objectives import *
 
 __all__: list[str]
 __version__: str

@@ -20,6 +20,7 @@ from sk_denoise._schema import (
     NUMBER,
     Rule,
     is_number,
+    is_numeric_array,
     one_of,
     optional,
     record,
@@ -27,7 +28,14 @@ from sk_denoise._schema import (
 from sk_denoise._signal_dependent import fit_signal_dependence
 from sk_denoise._validation import FITTED_NOISER, Noiser, as_tensor
 
-__all__ = ["MAP_WINDOW", "NoiseModel", "NoiseSplitter", "estimate_independent_noise", "resolve_noise_model"]
+__all__ = [
+    "MAP_WINDOW",
+    "NoiseModel",
+    "NoiseSplitter",
+    "estimate_independent_noise",
+    "measure_repeats",
+    "resolve_noise_model",
+]
 
 KINDS = ("none", "white", "counts", "camera")
 # Side in pixels of the mean that stands for the clean image in a map of levels.
@@ -97,7 +105,9 @@ class NoiseModel:
         "correlation_length": NONNEGATIVE_NUMBER,
         "trust": NONNEGATIVE_NUMBER,
         "intensity_range": record(IntensityRange, "two numbers, black and white"),
-        "points": Rule(lambda v, _: v is None, "None"),
+        "points": optional(
+            Rule(lambda v, _: is_numeric_array(v, (len(v), 3)), "means, variances and weights")
+        ),
     }
     kind: str
     sigma: float
@@ -333,6 +343,39 @@ def estimate_independent_noise(images: NDArray[Any], name: str = "X") -> NoiseMo
             "counts", fit.sigma, gain=fit.gain, read_noise=fit.read_noise, offset=fit.offset, trust=fit.trust
         )
     return NoiseModel("white", fine, channel_sigmas=tuple(levels[:, 0].tolist()) if len(levels) > 1 else ())
+
+
+def measure_repeats(first: NDArray[Any], second: NDArray[Any]) -> NoiseModel | None:
+    """Measure independent noise from two measurements of the same samples.
+
+    Parameters
+    ----------
+    first, second : ndarray of shape (n_samples, ...)
+        Noisy measurements with independent noise.
+
+    Returns
+    -------
+    NoiseModel or None
+        White noise, with a level for each column or channel, or noise of counts; None for noise that is
+        correlated between neighbours.
+    """
+    few = slice(max(1, MEASURED_ENTRIES // max(1, first[0].size)))
+    difference = (first[few].astype(np.float64) - second[few]) / math.sqrt(2)
+    mean = (first[few].astype(np.float64) + second[few]) / 2
+    if _is_correlated(difference):
+        return None
+    variances = np.square(difference).reshape(-1, difference.shape[-1]).mean(0)
+    sigma = math.sqrt(float(variances.mean()))
+    gain, intercept = np.polyfit(mean.reshape(-1), np.square(difference).reshape(-1), 1).tolist()
+    low, high = np.quantile(mean, (0.05, 0.95)).tolist()
+    if gain * (high - low) > SIGNIFICANT_SLOPE * sigma**2:
+        offset = max(0.0, -intercept / gain)
+        read_noise = math.sqrt(max(0.0, intercept))
+        return NoiseModel("counts", sigma, gain=gain, read_noise=read_noise, offset=offset)
+    levels = np.sqrt(variances)
+    if difference.ndim in (2, 4) and levels.max() > SAME_LEVEL * levels.min():
+        return NoiseModel("white", sigma, channel_sigmas=tuple(levels.tolist()))
+    return NoiseModel("white", sigma)
 
 
 def _is_correlated(residual: NDArray[np.float64]) -> bool:

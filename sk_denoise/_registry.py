@@ -753,7 +753,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "UnreadableImageError",
         "WeakNoiseWarning",
     ),
-    "metrics": ("make_denoising_scorer", "make_robustness_scorer"),
+    "metrics": ("estimate_quality", "make_denoising_scorer", "make_robustness_scorer"),
     "preprocessing": ("Augmenter", "Centerer", "PixelScaler", "VarianceStabilizer"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from torch.utils.data import Dataset
 
 from sk_denoise._compat import FitTasks, keeps_array_type, with_callbacks
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
-from sk_denoise._resources import threads_for_flops
+from sk_denoise._resources import entries_at_once, threads_for_flops
 from sk_denoise._schema import Rule
 from sk_denoise._validation import (
     Interval,
@@ -41,6 +42,7 @@ from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import AutoencoderFactory
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import SAMPLE_PREPARATION, run_in_chunks
+from sk_denoise.estimators._tiled_prediction import forward_derivative
 from sk_denoise.estimators._training_data import ArrayData, PatchData
 from sk_denoise.preprocessing import Augmentation
 from sk_denoise.training import auto_batch_size, auto_epochs
@@ -648,6 +650,27 @@ class DenoisingAutoencoder(NetworkDenoiser):
                 f"{type(self).__name__} learned from numbers in [0, 1], and X holds {samples.dtype} up to "
                 f"{samples.max()}. Bring it to [0, 1], X / {IntensityRange.of(samples).white:.0f}."
             )
+
+    def _differentiate(self, X: ArrayLike, direction: NDArray[Any]) -> NDArray[Any]:
+        """Return the derivative of ``predict`` along a direction of the shape of X."""
+        prepare, restore = self._preparation_.input, self._preparation_.restore
+        samples = as_tensor(as_float_array(self._in_unit(check_samples(self, X, reset=False))))
+        module = self.net_.module_
+        if samples.dtype == torch.float64:
+            module = copy.deepcopy(module).double()
+        device = next(module.parameters()).device
+        rows = max(1, entries_at_once(device) // self._cost_.widest)
+        tangents = torch.from_numpy(direction).to(samples)
+
+        def denoise(x: Tensor) -> Tensor:
+            return restore(module(prepare(x)))
+
+        with threads_for_flops(2 * self._cost_.flops * len(samples)):
+            slopes = [
+                forward_derivative(denoise, x.to(device), t.to(device)).cpu()
+                for x, t in zip(samples.split(rows), tangents.split(rows), strict=True)
+            ]
+        return torch.cat(slopes).numpy()
 
     def _apply(self, X: ArrayLike, function: Callable[[nn.Module, Tensor], Tensor]) -> NDArray[Any]:
         """Apply ``function(module, input)`` to checked samples, in their precision."""

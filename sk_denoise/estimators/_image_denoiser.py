@@ -767,6 +767,29 @@ class ImageDenoiser(NetworkDenoiser):
                 denoised[group] = restored
         return denoised.reshape(samples.shape)
 
+    def _differentiate(self, X: Any, direction: Any) -> Any:
+        """Return the derivative of ``predict`` along a direction of the shape of X.
+
+        Noise levels and ranges are fixed: they depend on all pixels of an image, so their own derivative is
+        negligible.
+        """
+        if is_image_list(X):
+            pairs = zip(ImageList.of(X).images, direction, strict=True)
+            return [self._differentiate(image[None], along[None])[0] for image, along in pairs]
+        samples = check_samples(self, convert_tensor_stack(X), reset=False)
+        images = self._as_images(samples)
+        along = np.asarray(direction).reshape(images.shape)
+        levels = None if self.noise_levels_ is None else resolve_levels(None, images)
+        slopes = np.empty(images.shape, np.float64)
+        for image_range, index in self._ranges_of(images, levels).items():
+            image_levels = None
+            if levels is not None:
+                image_levels = self._limit_levels(levels[index], image_range, is_given=False)
+            slopes[index] = self._tiled_predictor(image_range).differentiate(
+                images[index], along[index], image_levels
+            )
+        return slopes.reshape(samples.shape)
+
     def _ranges_of(
         self, images: NDArray[Any], levels: NDArray[Any] | None
     ) -> dict[IntensityRange | None, NDArray[np.intp]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Integral
@@ -27,6 +28,7 @@ __all__ = [
     "Tile",
     "TiledPredictor",
     "check_tile_size",
+    "forward_derivative",
     "iterate_tiles",
     "max_tile_side",
 ]
@@ -234,6 +236,40 @@ class TiledPredictor:
             if bar is not None:
                 bar.update()
 
+    def differentiate(self, noisy: Images, direction: Images, levels: Levels = None) -> Images:
+        """Return the derivative of the prediction along a direction, at fixed levels.
+
+        Parameters
+        ----------
+        noisy, direction : ndarray of shape (n_images, height, width, channels)
+            Noisy images, and the direction.
+        levels : ndarray
+            As in :meth:`restore`.
+        """
+        if self.clipper is not None or len(self.symmetries) > 1:
+            raise NotImplementedError("Clipped residuals and self-ensembles have no forward derivative.")
+        slopes = np.empty(noisy.shape, np.float64)
+        weight = next(self.network.parameters())
+        for number in range(len(noisy)):
+            image = slice(number, number + 1)
+            image_levels = None if levels is None else levels[image]
+            for tile in iterate_tiles(*noisy.shape[1:3], self.side, self.halo):
+                everything = slice(None)
+                inputs = self._network_input(
+                    noisy[image], image_levels, (everything, *tile.outer), weight.dtype
+                )
+                tangents = np.zeros_like(inputs)
+                tangents[..., : noisy.shape[3]] = direction[image][:, tile.outer[0], tile.outer[1]]
+                with threads_for_flops(2 * self.flops_per_pixel * math.prod(inputs.shape[:3])):
+                    slope = forward_derivative(
+                        self.network,
+                        *(torch.from_numpy(x).movedim(3, 1).to(weight) for x in (inputs, tangents)),
+                    )
+                kept = (everything, *tile.inner_in_outer)
+                # The scale of the input and that of the output cancel.
+                slopes[image][:, tile.inner[0], tile.inner[1]] = slope.movedim(1, 3).cpu().numpy()[kept]
+        return slopes
+
     def _rescale(self, noisy: Images, inputs: Images, outputs: Images) -> Images:
         """Convert network outputs to the unit of the images."""
         # The type of the scalar sets the precision: double for 32-bit integers and single-precision outputs.
@@ -269,6 +305,17 @@ class TiledPredictor:
             maps = levels[:, None, None] if levels.ndim == 1 else levels[place]
             np.divide(maps, self.data_range, out=inputs[..., -1], casting="unsafe")
         return inputs if self.clipper is None else self.clipper.clip_input(inputs)
+
+
+def forward_derivative(
+    function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, direction: torch.Tensor
+) -> torch.Tensor:
+    """Return the derivative of a function of tensors along a direction."""
+    with torch.no_grad(), warnings.catch_warnings():
+        # torch compiles its rules of forward derivatives with a function that it calls deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        slope: torch.Tensor = torch.func.jvp(function, (x,), (direction,))[1]
+    return slope
 
 
 def _tiles_for(

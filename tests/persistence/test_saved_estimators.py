@@ -35,6 +35,7 @@ from sklearn.preprocessing import (
 import sk_denoise
 from sk_denoise import (
     Augmenter,
+    BlindSpotObjective,
     Centerer,
     ConvNetwork,
     DenoisingAutoencoder,
@@ -46,11 +47,13 @@ from sk_denoise import (
     GrainNoiser,
     ImageDenoiser,
     JPEGNoiser,
+    NeighboursObjective,
     NoiserChain,
     NoiserChoice,
     PixelScaler,
     PoolingNetwork,
     RecordedNoiser,
+    RecorruptObjective,
     RegionNoiser,
     RIDNetNetwork,
     SwapNoiser,
@@ -61,7 +64,7 @@ from sk_denoise import (
 )
 from sk_denoise._registry import load_entry
 from sk_denoise.persistence import load, save
-from sk_denoise.restoration import load_pretrained
+from sk_denoise.restoration import NoiseModel, load_pretrained
 from sk_denoise.training import OPTIMIZERS
 
 ROWS = np.random.default_rng(0).random((40, 6))
@@ -121,6 +124,33 @@ CASES: dict[str, Case] = {
     "image denoiser, signals": Case(image_denoiser(DnCNNNetwork(2, width=4)), ROWS),
     "image denoiser, 8 bits": Case(
         ImageDenoiser(DnCNNNetwork(2, width=4), noise=GaussianNoiser(90), sigma="map", patch_size=8, **FAST),
+        COLORS,
+    ),
+    "dense, recorrupted": Case(
+        DenoisingAutoencoder(DenseNetwork((8,)), 4, objective=RecorruptObjective(0.4), noise=0.3, **FAST),
+        ROWS,
+    ),
+    "dense, noise model": Case(
+        DenoisingAutoencoder(
+            DenseNetwork((8,)), 4, objective="recorrupt", noise=NoiseModel("counts", 0.1, gain=0.02), **FAST
+        ),
+        ROWS,
+    ),
+    "dense, grain": Case(
+        DenoisingAutoencoder(DenseNetwork((8,)), 4, objective="recorrupt", noise=GrainNoiser(0.2), **FAST),
+        IMAGES,
+    ),
+    "dense, hidden columns": Case(
+        DenoisingAutoencoder(DenseNetwork((8,)), 4, objective=BlindSpotObjective(0.5), **FAST), ROWS
+    ),
+    "image denoiser, neighbours": Case(
+        ImageDenoiser(DnCNNNetwork(2, width=4), objective=NeighboursObjective(1.0), patch_size=8, **FAST),
+        IMAGES,
+    ),
+    "image denoiser, recorrupted": Case(
+        ImageDenoiser(
+            DnCNNNetwork(2, width=4), objective="recorrupt", noise=20, sigma="map", patch_size=8, **FAST
+        ),
         COLORS,
     ),
     "ensemble": Case(

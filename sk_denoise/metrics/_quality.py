@@ -1,0 +1,479 @@
+"""The quality of denoised data, estimated without the truth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from sk_denoise._compat import to_numpy
+from sk_denoise._intensity import IntensityRange, has_image_depth
+from sk_denoise._noise_level import estimate_scale_levels
+from sk_denoise._noise_model import NoiseModel, resolve_noise_model
+from sk_denoise._random import root_seed
+from sk_denoise._signal_dependent import fit_signal_dependence
+from sk_denoise._validation import as_image_array, check_integer
+from sk_denoise.metrics._divergence import (
+    Divergence,
+    NoisyData,
+    Parts,
+    denoise_parts,
+    measure_divergence,
+    refuse_added_noise,
+)
+from sk_denoise.metrics._metrics import PSNR_CAP, check_data_range, psnr_of_mse
+from sk_denoise.metrics._scorers import takes_images
+
+__all__ = [
+    "KnownNoise",
+    "QualityEstimate",
+    "estimate_quality",
+    "expected_psnr",
+    "noisy_data_range",
+    "resolve_known_noise",
+]
+
+# Share of entries at the smallest or the largest number from which data count as clipped.
+MAX_CLIPPED = 0.01
+# Ratio of the noise levels at two pixels and at one from which the noise may be correlated.
+CORRELATED = 1.6
+# Error of an estimated noise level of an image: a share of the range from black to white, and a share of the
+# level. The first one comes from texture.
+LEVEL_ERROR, RELATIVE_LEVEL_ERROR = 0.4 / 255, 0.01
+# Relative error of the estimated variance of counts.
+COUNTS_ERROR = 0.05
+# Variance of rounding to integers.
+ROUNDING = 1 / 12
+
+
+@dataclass(frozen=True)
+class QualityEstimate:
+    """Expected quality of denoised data, without the truth.
+
+    :func:`estimate_quality` returns one. ``print`` describes it in words.
+
+    Attributes
+    ----------
+    psnr : float
+        Expected PSNR of the denoised data in dB: that of the mean squared error over all entries.
+    interval : tuple of float
+        Lower and upper end of the interval of the PSNR, in dB. An upper end of 100 means that the error is
+        too small to be told from 0.
+    mse : float
+        Expected mean squared error, in the squared unit of the data. An unbiased estimate may be below 0.
+    noisy_psnr : float
+        Expected PSNR of the noisy data in dB.
+    data_range : float
+        Data range of both PSNR.
+    confidence : float
+        Probability that the interval holds the true PSNR.
+    n : int
+        Number of entries.
+
+    Examples
+    --------
+    >>> from sk_denoise.metrics import QualityEstimate
+    >>> print(QualityEstimate(30.12, (29.9, 30.4), 0.00097, 20.0, 1.0, 0.9, 65536))
+    30.1 dB (29.9 to 30.4 with 90 % confidence), 10.1 dB more than the noisy data
+    """
+
+    psnr: float
+    interval: tuple[float, float]
+    mse: float
+    noisy_psnr: float
+    data_range: float
+    confidence: float
+    n: int
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        reach = f"{low:.1f} to {high:.1f}" if high < PSNR_CAP else f"at least {low:.1f}"
+        gain = self.psnr - self.noisy_psnr
+        change = f"{abs(gain):.1f} dB {'more' if gain >= 0 else 'less'} than the noisy data"
+        return f"{self.psnr:.1f} dB ({reach} with {100 * self.confidence:g} % confidence), {change}"
+
+
+def estimate_quality(
+    denoiser: Any,
+    X_noisy: Any,
+    *,
+    noise: Any,
+    data_range: float | None = None,
+    n_probes: int = 4,
+    confidence: float = 0.9,
+    random_state: int | RandomState | None = 0,
+) -> QualityEstimate:
+    """Estimate the PSNR of denoised data from the noisy data alone.
+
+    For known independent noise, the mean squared error follows from the distance of the prediction to the
+    noisy data and from the reaction of the prediction to small changes (Stein's unbiased risk estimate,
+    SURE). The truth is not needed.
+
+    Parameters
+    ----------
+    denoiser : estimator or callable
+        Fitted estimator of this or of another library, a pipeline, a search, or a function that returns the
+        denoised array for a noisy one. Estimators predict, or transform and transform back, as PCA does.
+    X_noisy : array-like of shape (n_samples, ...) or list of array-like
+        Noisy data that were **not** used in the fit: rows, a stack of images, a list of images, or any array
+        for a function. Integers count as rounded.
+    noise : float, array-like, NoiseModel, noiser or "auto"
+        The noise in ``X_noisy``: a standard deviation in its unit, or one for each column or channel; a model
+        of :func:`~sk_denoise.restoration.estimate_noise`; or a noiser such as ``PoissonNoiser(30)``. "auto"
+        estimates white noise and noise of counts of images.
+    data_range : float, optional
+        Data range of the PSNR. By default ``data_range_`` of the denoiser; else black to white of images, and
+        the range of the denoised data otherwise.
+    n_probes : int, default=4
+        Number of random directions of the derivative. One is enough for large images.
+    confidence : float, default=0.9
+        Probability that the interval holds the PSNR of these data, between 0 and 1.
+    random_state : int, RandomState or None, default=0
+        Seed of the random directions.
+
+    Returns
+    -------
+    QualityEstimate
+        PSNR in dB with an interval, and the PSNR of the noisy data. ``print`` describes it.
+
+    Raises
+    ------
+    ValueError
+        If the noise is correlated, absent or cannot be estimated; if more than one percent of the numbers are
+        clipped at black or white; if the denoiser rounds or jumps; or if a parameter is not valid.
+
+    See Also
+    --------
+    make_self_supervised_scorer : The same for searches.
+    psnr : PSNR with the truth.
+
+    Notes
+    -----
+    With noise variances ``v`` and a denoiser ``f``, the estimate of the squared error is
+    ``|f(y) - y|**2 - sum(v) + 2 * sum(v * df/dy)``. The last sum comes from random probes: by forward
+    derivatives for the networks of this library, and by central differences, a tenth of the noise long, for
+    everything else. Two steps are compared; a denoiser that depends on the step gets a wider interval or an
+    error. For counts, ``v = gain * y + read_noise**2``, and a term with the second derivative is added.
+
+    The interval is that of the error of *these* data, not of others: it comes from the unbiased estimate of
+    the squared difference of estimate and truth (Bellec and Zhang), from the spread of the probes, and from
+    the error of an estimated level. It is wide where the remaining error is a small part of the noise: for
+    256 x 256 pixels at a twentieth of the noise variance about 0.8 dB to either side, four times less for a
+    list of 16 such images.
+
+    The noise must be Gaussian, or that of counts, and independent between entries.
+
+    **A denoiser that was fitted to these very numbers looks too good**, since its parameters react to the
+    noise too. For methods that are fast to fit, pass a function that fits and predicts,
+    ``lambda X: clone(pca).fit(X).inverse_transform(pca.transform(X))``: then the derivative includes the fit.
+    Otherwise hold out rows or images.
+
+    References
+    ----------
+    C. Stein, "Estimation of the mean of a multivariate normal distribution", Annals of Statistics 9 (1981);
+    S. Ramani, T. Blu and M. Unser, "Monte-Carlo SURE", IEEE Transactions on Image Processing 17 (2008);
+    Y. Le Montagner, E. D. Angelini and J.-C. Olivo-Marin, "An unbiased risk estimator for image denoising in
+    the presence of mixed Poisson-Gaussian noise", IEEE Transactions on Image Processing 23 (2014);
+    P. C. Bellec and C.-H. Zhang, "Second order Stein: SURE for SURE and other applications in
+    high-dimensional inference", Annals of Statistics 49 (2021).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from sk_denoise import WienerDenoiser
+    >>> from sk_denoise.metrics import estimate_quality, psnr_of_mse
+    >>> X = load_digits().data / 16
+    >>> noisy = X + np.random.default_rng(0).normal(0, 0.25, X.shape)
+    >>> wiener = WienerDenoiser(sigma=0.25).fit(X[:1000])
+    >>> quality = estimate_quality(wiener, noisy[1000:], noise=0.25, data_range=1)
+    >>> true_psnr = psnr_of_mse(np.mean((wiener.predict(noisy[1000:]) - X[1000:]) ** 2), 1)
+    >>> bool(abs(quality.psnr - true_psnr) < 0.3)
+    True
+    """
+    n_probes = check_integer(n_probes, "n_probes")
+    if isinstance(confidence, bool) or not 0 < confidence < 1:
+        raise ValueError(f"confidence must be a probability between 0 and 1, got {confidence!r}.")
+    if data_range is not None:
+        check_data_range(data_range)
+    refuse_added_noise(denoiser)
+    data = NoisyData.of(X_noisy, denoiser)
+    known = resolve_known_noise(noise, data)
+    rng = np.random.default_rng(root_seed(random_state))
+    prediction = denoise_parts(denoiser, data)
+    risk = estimate_risk(denoiser, data, prediction, known, n_probes=n_probes, rng=rng)
+    if data_range is None:
+        data_range = _default_range(denoiser, data, prediction, known)
+    return risk.describe(float(data_range), float(confidence))
+
+
+# The noise ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class KnownNoise:
+    """Noise in data, with the uncertainty of its level.
+
+    Attributes
+    ----------
+    model : NoiseModel
+        White noise, or noise of counts.
+    error : float
+        Relative error of the variance; 0 for noise that the user gave.
+    """
+
+    model: NoiseModel
+    error: float = 0.0
+
+    @property
+    def gain(self) -> float:
+        """Gain of noise of counts; 0 for white noise."""
+        return self.model.gain if self.model.kind == "counts" else 0.0
+
+    def variances(self, data: NoisyData) -> Parts:
+        """Return the noise variance of each entry."""
+        parts = []
+        for part, given in zip(data.parts, data.like if data.is_list else [data.like], strict=True):
+            if self.gain:
+                # The expectation of an unclipped line is the variance, also at clean values near 0.
+                line = self.model.gain * (part - self.model.offset) + self.model.read_noise**2
+                variance = np.maximum(line, 0)
+            else:
+                variance = np.array(self.model.variance(part))
+                is_rounded = getattr(np.asarray(to_numpy(given)), "dtype", part.dtype).kind in "iu"
+                variance += ROUNDING if is_rounded else 0.0
+            parts.append(variance)
+        return parts
+
+
+def resolve_known_noise(noise: Any, data: NoisyData) -> KnownNoise:
+    """Return the noise of a parameter, or refuse noise without an estimate.
+
+    Raises
+    ------
+    ValueError
+        If the noise is correlated, absent or clipped, or cannot be estimated.
+    """
+    if isinstance(noise, str):
+        if noise != "auto":
+            raise ValueError(
+                f'noise must be "auto", a standard deviation, a NoiseModel or a noiser, got {noise!r}.'
+            )
+        known = _estimate_noise(data)
+    elif noise is None:
+        raise ValueError("noise must be the noise in the data, such as its standard deviation, got None.")
+    else:
+        sample = data.parts[0][None] if data.is_list or data.parts[0].ndim == 1 else data.parts[0]
+        known = KnownNoise(resolve_noise_model(noise, sample))
+    model = known.model
+    if model.kind == "camera":
+        raise ValueError(
+            f"The noise is correlated, {model}. The error cannot be estimated without the truth, since the "
+            "prediction of an entry uses noise of its neighbours. Compare with a second measurement instead."
+        )
+    if model.kind == "none":
+        raise ValueError("There is no visible noise in the data, so there is no error of noise to estimate.")
+    _refuse_clipped(data, model)
+    return known
+
+
+def _refuse_clipped(data: NoisyData, model: NoiseModel) -> None:
+    """Raise an error for data with many entries at black or white."""
+    low = min(float(part.min()) for part in data.parts)
+    high = max(float(part.max()) for part in data.parts)
+    at_low, at_high = (sum(int((part == x).sum()) for part in data.parts) / data.size for x in (low, high))
+    # Counts of 0 are noise, not clipped.
+    is_at_offset = model.kind == "counts" and low <= model.offset
+    for share, number in ((0.0 if is_at_offset else at_low, low), (at_high, high)):
+        if share > MAX_CLIPPED and data.size > 2 / MAX_CLIPPED:
+            raise ValueError(
+                f"{100 * share:.1f} % of the noisy numbers are {number:.4g}: they are clipped, or parts "
+                "without noise such as a frame. Their noise is weaker than the other noise, so the error "
+                "cannot be estimated. Cut them off, or pass data that are not clipped."
+            )
+
+
+def _estimate_noise(data: NoisyData) -> KnownNoise:
+    """Estimate white noise or noise of counts of images, or refuse."""
+    if not data.is_list and data.parts[0].ndim < 3:
+        return _estimate_row_noise(data.parts[0])
+    images = [x for part in data.parts for x in (part[None] if data.is_list else part)]
+    colors = [np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None] for image in images]
+    planes = [plane for image in colors for plane in image]
+    levels = np.array([estimate_scale_levels(plane[None], scales=(1, 2))[0] for plane in planes])
+    fine, coarse = (math.sqrt(float(np.nanmean(np.square(column)))) for column in levels.T)
+    if fine == 0:
+        return KnownNoise(NoiseModel("none", 0.0))
+    if coarse > CORRELATED * fine:
+        raise ValueError(
+            f"The noise level of the images is {fine:.3g} at one pixel and {coarse:.3g} at two: the noise is "
+            "correlated, or weaker than the texture. Pass noise=, such as the standard deviation."
+        )
+    fit = fit_signal_dependence(planes)
+    span = IntensityRange.of(images[0], fine).span
+    if fit.is_significant:
+        model = NoiseModel("counts", fit.sigma, gain=fit.gain, read_noise=fit.read_noise, offset=fit.offset)
+        return KnownNoise(model, COUNTS_ERROR)
+    return KnownNoise(
+        NoiseModel("white", fine), 2 * math.hypot(LEVEL_ERROR * span / fine, RELATIVE_LEVEL_ERROR)
+    )
+
+
+def _estimate_row_noise(rows: NDArray[np.float64]) -> KnownNoise:
+    raise ValueError(
+        'noise="auto" is for images. Pass the noise of the rows: its standard deviation, or one for each '
+        "column."
+    )
+
+
+# The error ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Risk:
+    """Unbiased estimate of a mean squared error.
+
+    Attributes
+    ----------
+    mse : float
+        Estimate, which may be below 0.
+    error : float
+        Standard deviation of the difference from the true error.
+    noise_power : float
+        Mean noise variance.
+    n : int
+        Number of entries.
+    """
+
+    mse: float
+    error: float
+    noise_power: float
+    n: int
+
+    def describe(self, data_range: float, confidence: float) -> QualityEstimate:
+        """Return the estimate in decibels."""
+        reach = float(norm.ppf(0.5 + confidence / 2)) * self.error
+        ends = self.mse + reach, self.mse - reach
+        low, high = (float(psnr_of_mse(max(end, 0.0), data_range)) for end in ends)
+        return QualityEstimate(
+            psnr=self.to_psnr(data_range),
+            interval=(low, high),
+            mse=self.mse,
+            noisy_psnr=float(psnr_of_mse(self.noise_power, data_range)),
+            data_range=data_range,
+            confidence=confidence,
+            n=self.n,
+        )
+
+    def to_psnr(self, data_range: float) -> float:
+        """Return the PSNR in dB, finite also for estimates of 0 and less."""
+        mse = self.mse
+        if self.error > 0 and mse < self.error:
+            # A logarithm of numbers around 0 would leave the winner of a search to chance.
+            mse = self.error * math.exp(max(mse / self.error - 1, -PSNR_CAP))
+        return float(psnr_of_mse(max(mse, 0.0), data_range))
+
+
+def estimate_risk(
+    denoiser: Any,
+    data: NoisyData,
+    prediction: Parts,
+    known: KnownNoise,
+    *,
+    n_probes: int,
+    rng: np.random.Generator,
+    check_steps: bool = True,
+    valid: list[NDArray[np.bool_]] | None = None,
+) -> Risk:
+    """Return the unbiased estimate of the mean squared error of a prediction.
+
+    Parameters
+    ----------
+    denoiser, data, prediction, n_probes, rng, check_steps
+        As for :func:`measure_divergence`.
+    known : KnownNoise
+        Noise in the data.
+    valid : list of ndarray of bool, optional
+        Entries that count. By default all.
+    """
+    variances = known.variances(data)
+    residuals = [f - y for f, y in zip(prediction, data.parts, strict=True)]
+    n = data.size
+    if valid is not None:
+        # Entries without noise of their own change nothing.
+        variances = [np.where(mask, v, 0.0) for v, mask in zip(variances, valid, strict=True)]
+        residuals = [np.where(mask, r, 0.0) for r, mask in zip(residuals, valid, strict=True)]
+        n = sum(int(mask.sum()) for mask in valid)
+    divergence = measure_divergence(
+        denoiser,
+        data,
+        prediction,
+        variances,
+        gain=known.gain,
+        read_noise=known.model.read_noise,
+        n_probes=n_probes,
+        rng=rng,
+        check_steps=check_steps,
+    )
+    power = sum(float(v.sum()) for v in variances)
+    distance = sum(float(np.square(r).sum()) for r in residuals)
+    mse = (distance - power + 2 * divergence.trace) / n
+    spread = _squared_error_of_estimate(residuals, variances, divergence)
+    # An error of the level scales all variances alike.
+    level = known.error * (2 * divergence.trace - power)
+    error = math.sqrt(spread + 4 * divergence.variance + level**2) / n
+    return Risk(mse, error, power / n, n)
+
+
+def _squared_error_of_estimate(residuals: Parts, variances: Parts, divergence: Divergence) -> float:
+    """Return the expected square of the error of the estimated squared error."""
+    total = 4 * divergence.square
+    floor = 0.0
+    for residual, variance in zip(residuals, variances, strict=True):
+        total += float((4 * variance * np.square(residual) - 2 * np.square(variance)).sum())
+        floor += float((variance * np.square(residual)).sum())
+    # The estimate is unbiased, and not bounded below.
+    return max(total, floor)
+
+
+def expected_psnr(
+    denoiser: Any, X: Any, noise: Any, data_range: float | None = None, *, n_probes: int = 2
+) -> float:
+    """Return the expected PSNR in dB, with the same probes for every denoiser."""
+    data = NoisyData.of(X, denoiser, "X")
+    known = resolve_known_noise(noise, data)
+    prediction = denoise_parts(denoiser, data)
+    risk = estimate_risk(denoiser, data, prediction, known, n_probes=n_probes, rng=np.random.default_rng(0))
+    return risk.to_psnr(noisy_data_range(data, known.model.sigma) if data_range is None else data_range)
+
+
+# The data range -----------------------------------------------------------------------------------------
+
+
+def noisy_data_range(data: NoisyData, sigma: float | None = None) -> float:
+    """Return the data range of noisy data, the same for every denoiser."""
+    given = data.like[0] if data.is_list else data.like
+    array = np.asarray(to_numpy(as_image_array(given)))
+    if data.is_list or array.ndim > 2 or has_image_depth(array.dtype):
+        return IntensityRange.of(array, sigma).span
+    low, high = (float(end) for end in np.quantile(data.parts[0], (0.001, 0.999)))
+    return high - low if high > low else 1.0
+
+
+def _default_range(denoiser: Any, data: NoisyData, prediction: Parts, known: KnownNoise) -> float:
+    """Return the data range of a denoiser, else that of images or of the prediction."""
+    estimator = getattr(denoiser, "best_estimator_", denoiser)
+    learned = getattr(estimator, "data_range_", None)
+    if learned is not None and not takes_images(estimator):
+        return float(learned)
+    given = data.like[0] if data.is_list else data.like
+    array = np.asarray(to_numpy(as_image_array(given)))
+    if data.is_list or array.ndim > 2 or has_image_depth(array.dtype):
+        return IntensityRange.of(array, known.model.sigma).span
+    low, high = min(float(x.min()) for x in prediction), max(float(x.max()) for x in prediction)
+    return high - low if high > low else 1.0

@@ -1,0 +1,132 @@
+"""Quality without the truth: margins, coverage, refused cases."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sk_denoise import DenoisingAutoencoder, GaussianNoiser, MedianDenoiser, WienerDenoiser
+from sk_denoise.metrics import estimate_quality, psnr_of_mse
+from sk_denoise.restoration import NoiseModel
+
+DIGITS = load_digits().data / 16
+SIGMA = 0.25
+
+
+def add_noise(X, seed=0, sigma=SIGMA):
+    return X + np.random.default_rng(seed).normal(0, sigma, X.shape)
+
+
+def true_psnr(prediction, truth, data_range=1.0):
+    return float(psnr_of_mse(np.mean(np.square(prediction - truth)), data_range))
+
+
+@pytest.fixture(scope="module")
+def wiener():
+    return WienerDenoiser(sigma=SIGMA).fit(DIGITS[:1000])
+
+
+def test_rows_are_close_to_the_truth_and_intervals_cover_it(wiener):
+    pca = PCA(20).fit(DIGITS[:1000])
+    pipeline = make_pipeline(StandardScaler(), PCA(20)).fit(DIGITS[:1000])
+    functions = {
+        wiener: wiener.predict,
+        pca: lambda X: pca.inverse_transform(pca.transform(X)),
+        pipeline: lambda X: pipeline.inverse_transform(pipeline.transform(X)),
+    }
+    errors, hits = [], []
+    for seed in range(8):
+        noisy = add_noise(DIGITS[1000:1400], seed)
+        for denoiser, function in functions.items():
+            quality = estimate_quality(denoiser, noisy, noise=SIGMA, data_range=1, random_state=seed)
+            truth = true_psnr(function(noisy), DIGITS[1000:1400])
+            errors.append(abs(quality.psnr - truth))
+            hits.append(quality.interval[0] <= truth <= quality.interval[1])
+            assert quality.noisy_psnr == pytest.approx(psnr_of_mse(SIGMA**2, 1))
+    assert np.quantile(errors, 0.9) < 0.3
+    assert np.mean(hits) >= 0.75
+
+
+def test_networks_have_exact_derivatives():
+    dae = DenoisingAutoencoder(noise=GaussianNoiser(SIGMA), max_epochs=2, random_state=0).fit(DIGITS[:1000])
+    noisy = add_noise(DIGITS[1000:])
+    forward = estimate_quality(dae, noisy, noise=SIGMA, data_range=1)
+    differences = estimate_quality(dae.predict, noisy, noise=SIGMA, data_range=1)
+    assert forward.mse == pytest.approx(differences.mse, rel=0.01)
+    assert forward.psnr == pytest.approx(true_psnr(dae.predict(noisy), DIGITS[1000:]), abs=0.3)
+
+
+def test_separate_levels_of_columns(wiener):
+    levels = np.linspace(0.05, 0.4, 64)
+    noisy = DIGITS + levels * np.random.default_rng(0).normal(size=DIGITS.shape)
+    quality = estimate_quality(wiener, noisy, noise=levels, data_range=1)
+    assert quality.psnr == pytest.approx(true_psnr(wiener.predict(noisy), DIGITS), abs=0.3)
+    one = estimate_quality(wiener, noisy, noise=float(np.sqrt(np.mean(levels**2))), data_range=1)
+    assert one.noisy_psnr == pytest.approx(quality.noisy_psnr)
+
+
+def test_words_and_fields(wiener):
+    quality = estimate_quality(wiener, add_noise(DIGITS[1000:]), noise=SIGMA, data_range=1)
+    assert "90 % confidence" in str(quality)
+    assert "more than the noisy data" in str(quality)
+    assert quality.n == 797 * 64
+    harmful = estimate_quality(lambda X: 0 * X, add_noise(DIGITS[1000:]), noise=0.05, data_range=1)
+    assert "less than the noisy data" in str(harmful)
+
+
+@pytest.mark.parametrize(
+    ("noise", "message"),
+    [
+        (NoiseModel("camera", 0.1, correlation_length=1.5), "correlated"),
+        (NoiseModel("none", 0.0), "without noise"),
+        (None, "None"),
+        (0.0, "above 0"),
+        ("loud", "auto"),
+        ("auto", "images"),
+    ],
+)
+def test_noise_without_an_estimate_is_refused(wiener, noise, message):
+    with pytest.raises(ValueError, match=message):
+        estimate_quality(wiener, add_noise(DIGITS[:50]), noise=noise)
+
+
+def test_clipped_data_are_refused(wiener):
+    with pytest.raises(ValueError, match="clipped"):
+        estimate_quality(wiener, add_noise(DIGITS).clip(0, 1), noise=SIGMA)
+
+
+def test_denoisers_that_round_are_refused():
+    images = np.rint(add_noise(200 * DIGITS[:100].reshape(-1, 8, 8), sigma=3) + 300)
+    for rounding in (lambda X: 8 * np.rint(X / 8), lambda X: 0.7 * X.astype(np.int64)):
+        with pytest.raises(ValueError, match="rounds"):
+            estimate_quality(rounding, images, noise=3.0, data_range=255)
+
+
+def test_constant_and_identical_denoisers():
+    noisy = add_noise(DIGITS)
+    identity = estimate_quality(lambda X: X, noisy, noise=SIGMA, data_range=1)
+    assert identity.mse == pytest.approx(SIGMA**2, rel=1e-6)
+    constant = estimate_quality(lambda X: np.full_like(X, 0.3), noisy, noise=SIGMA, data_range=1)
+    assert constant.psnr == pytest.approx(true_psnr(0.3, DIGITS), abs=0.1)
+
+
+def test_lists_of_images_of_different_sizes():
+    clean = [np.tile(np.linspace(0, 1, n), (40, 1)) for n in (50, 60)]
+    noisy = [add_noise(image, seed, 0.1) for seed, image in enumerate(clean)]
+    quality = estimate_quality(
+        lambda images: [MedianDenoiser(5).fit(x[None]).predict(x[None])[0] for x in images],
+        noisy,
+        noise=0.1,
+        data_range=1,
+    )
+    assert quality.n == 40 * 110
+    assert quality.interval[0] < quality.psnr < quality.interval[1]
+
+
+def test_outputs_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match="shape"):
+        estimate_quality(lambda X: X[:, :3], add_noise(DIGITS[:50]), noise=SIGMA)
+    with pytest.raises(TypeError, match="function"):
+        estimate_quality(3, add_noise(DIGITS[:50]), noise=SIGMA)
