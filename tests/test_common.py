@@ -35,6 +35,7 @@ from sk_denoise import (
     VarianceStabilizer,
     WaveletDenoiser,
     WienerDenoiser,
+    WienerMixtureDenoiser,
     noise,
 )
 from sk_denoise._registry import NOISES
@@ -71,6 +72,8 @@ OTHERS = [
     TotalVariationDenoiser(),
     WaveletDenoiser(),
     WienerDenoiser(),
+    WienerMixtureDenoiser(noise=0.5),
+    WienerMixtureDenoiser(noise=0.5, n_components=3, n_init=2, shrinkage=5),
 ]
 # fewer epochs, as scikit-learn gives iterative estimators that it checks: some checks fit dozens of times
 NETWORKS = [

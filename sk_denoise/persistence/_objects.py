@@ -29,6 +29,7 @@ from sk_denoise._validation import check_parameters
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import ImageLayout, Preparation, Recorruption, SampleLayout
 from sk_denoise.estimators._wiener import _Spectrum
+from sk_denoise.estimators._wiener_mixture import _Mixture
 from sk_denoise.persistence._limits import check_magnitudes, check_windows
 from sk_denoise.persistence._nets import DESIGN, NET_CODECS, rebuild_net, to_saved_design, to_saved_noise_name
 from sk_denoise.persistence._transformers import TRANSFORMER_SCHEMAS, check_transformer
@@ -51,6 +52,7 @@ RECORDS: dict[str, type[Any]] = {
         Recorruption,
         SampleLayout,
         Units,
+        _Mixture,
         _Spectrum,
     )
 }
