@@ -534,7 +534,7 @@ def test_planes_of_a_stack_are_training_images(axes, tmp_path, model, train, exp
         ("--objective neighbours --noise gaussian:0.1", "--objective neighbours needs no --noise"),
         ("--objective blind --noisy {folder}", "learns from noisy images alone, and --noisy has a clean"),
         ("--objective recorrupt --noise gaussian:0-0.1", "draws another strength for each sample"),
-        ("--objective recorrupt --noise salt_and_pepper:0.1", "noise"),
+        ("--objective recorrupt --noise salt_and_pepper:0.1", "replaces some entries"),
         ("--objective neighbors", "neighbours"),
         ("--objective neighbours --loss ssim", "loss"),
     ],
