@@ -296,8 +296,8 @@ def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str) -> NoiseModel:
     # Counts of 0 stay, and 37 % of the counts of 1.
     if np.mean(residual[noisy != 0] == 0) > MAX_INTACT:
         raise ValueError(
-            f"{name}={noiser!r} replaces some entries and keeps the others, and such noise cannot be split or "
-            "subtracted. Take noise that is added to all entries, or noise of counts."
+            f"{name}={noiser!r} replaces some entries and keeps the others. Such noise cannot be split; take "
+            "noise that is added to all entries, or noise of counts."
         )
     if _is_correlated(residual):
         return NoiseModel("camera", sigma, correlation_length=1.0)
