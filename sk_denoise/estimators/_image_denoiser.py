@@ -549,7 +549,7 @@ class ImageDenoiser(NetworkDenoiser):
                     IntensityRange.known(np.asarray(X)), pair.known_intensity, "X", "its clean side"
                 )
             pixels = float(np.prod(pair.inputs.shape[1:3]))
-            return ArrayData(pair, self._patch_sides(), self._patches_per_image(pixels))
+            return ArrayData(pair, self._cut_sides(), self._patches_per_image(pixels))
         is_noisy = resolve_objective(self.objective) is not None
         if is_noisy or X_second is not None:
             y_is_clean = y is not None and ImageList.of(X).find_clean_side(y) is not None
@@ -572,7 +572,7 @@ class ImageDenoiser(NetworkDenoiser):
                 "its clean side",
             )
         patches = noisy.random_patches(
-            clean, self._patch_sides(), self._patches_per_image(noisy.mean_pixels), weights
+            clean, self._cut_sides(), self._patches_per_image(noisy.mean_pixels), weights
         )
         by_y = clean is not None and X_clean is None and X_second is None
         return PatchData(
@@ -594,7 +594,7 @@ class ImageDenoiser(NetworkDenoiser):
             check_lengths(X, y)
             count = self._patches_per_image(None)
             patches = RandomPatches(
-                X, self._patch_sides(), patches_per_image=count, sample_weight=sample_weight
+                X, self._cut_sides(), patches_per_image=count, sample_weight=sample_weight
             )
             return PatchData(patches)
         if sample_weight is not None:
@@ -637,6 +637,13 @@ class ImageDenoiser(NetworkDenoiser):
                 f"{self.patch_size!r}."
             )
         return int(sides[0]), int(sides[1])
+
+    def _cut_sides(self) -> tuple[int, int]:
+        """Return the height and width to cut, so that the network gets patches of ``patch_size``."""
+        height, width = self._patch_sides()
+        # Lists and stacks limit the sides to those of their images.
+        factor = 2 if getattr(resolve_objective(self.objective), "halves_images", False) else 1
+        return factor * height, factor * width
 
     def _patches_per_image(self, pixels: float | None) -> int:
         """Return the number of patches to cut from an image of this size."""
