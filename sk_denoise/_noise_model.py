@@ -44,6 +44,8 @@ MAP_WINDOW = 5
 MEASURED_ENTRIES = 2**22
 # Share of the noise variance that a line of the intensity explains, from which the noise is that of counts.
 SIGNIFICANT_SLOPE = 0.5
+# Share of the entries that stay as they are, from which a noiser replaces single ones.
+MAX_INTACT = 0.5
 # Ratio of the levels of columns up to which they are one level, measured on some samples.
 SAME_LEVEL = 1.25
 # Images of which the noise is estimated.
@@ -291,6 +293,12 @@ def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str) -> NoiseModel:
     sigma = math.sqrt(float(powers.mean()))
     if sigma == 0:
         raise ValueError(f"{name}={noiser!r} adds no noise to such data.")
+    # Counts of 0 stay, and 37 % of the counts of 1.
+    if np.mean(residual[noisy != 0] == 0) > MAX_INTACT:
+        raise ValueError(
+            f"{name}={noiser!r} replaces some entries and keeps the others. Such noise cannot be split; take "
+            "noise that is added to all entries, or noise of counts."
+        )
     if _is_correlated(residual):
         return NoiseModel("camera", sigma, correlation_length=1.0)
     # Additive noise has a unit, and does not depend on the intensity.

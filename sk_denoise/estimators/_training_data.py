@@ -144,7 +144,7 @@ class PatchData:
         Whether black and white are those of the images, as for images of any size. Otherwise they are
         measured on a sample of patches, as those of an array are.
     is_declared_clean : bool
-        Whether the user declared the images as clean.
+        Whether the user declared the images as clean, or got a warning about their noise already.
     """
 
     patches: RandomPatches
