@@ -391,7 +391,7 @@ def measure_repeats(first: NDArray[Any], second: NDArray[Any]) -> NoiseModel | N
 
 
 def find_correlation(images: NDArray[Any]) -> tuple[float, float] | None:
-    """Return the noise levels at one and at two pixels if they show correlated noise, else None.
+    """Return the noise levels at one and two pixels if they show correlation.
 
     Parameters
     ----------
@@ -435,7 +435,7 @@ def _with_opposites(noise: torch.Tensor) -> torch.Tensor:
 
 
 def _thin_twice(counts: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Return two thinned counts for each sample, of photons that differ where that is possible."""
+    """Return two thinned counts for each sample, of other photons if possible."""
     first = torch.binomial(counts, torch.full_like(counts, share), generator=generator)
     rest = counts - first
     if share <= 0.5:

@@ -387,7 +387,7 @@ def find_splitter(pair: Pair, kind: Literal["table", "images"]) -> NoiseSplitter
 
 
 def warn_of_correlated_noise(samples: NDArray[Any]) -> None:
-    """Warn of noise that is common to neighbouring pixels, which an objective would keep."""
+    """Warn of noise that is common to neighbours, which an objective would keep."""
     levels = find_correlation(samples) if samples.ndim > 2 else None
     if levels is not None:
         warn_user(

@@ -259,7 +259,7 @@ class NeighboursObjective(_BaseObjective):
         self.correction = correction
 
     def make_pair(self, samples: NoisySamples) -> TrainingPair:
-        """Return images of half the size, and the same pixels interpolated from the others."""
+        """Return images of half the size, and their pixels from the others."""
         values = samples.values
         _check_has_neighbours(values)
         cells = _cells_of(values)
@@ -373,7 +373,7 @@ def _check_has_neighbours(images: Tensor) -> None:
 
 
 def _cells_of(images: Tensor) -> Tensor:
-    """Return the pixels of cells of 2 x 2, or of 1 x 2 or 2 x 1 in images of one row or column."""
+    """Return the pixels of cells of 2 x 2, or of two in narrow images."""
     n, height, width, *channels = images.shape
     rows, columns = 1 + (height > 1), 1 + (width > 1)
     cropped = images[:, : height // rows * rows, : width // columns * columns]
@@ -383,7 +383,7 @@ def _cells_of(images: Tensor) -> Tensor:
 
 
 def _interpolate(images: Tensor) -> Tensor:
-    """Return each pixel interpolated along rows and columns from those at odd distances."""
+    """Return pixels interpolated from those at odd distances."""
     _, height, width, *channels = images.shape
     planes = images[:, None] if not channels else images.movedim(3, 1)
     flat = planes.reshape(-1, 1, height, width)
@@ -409,7 +409,7 @@ def _take(cells: Tensor, numbers: Tensor) -> Tensor:
 
 
 def _draw_neighbours(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return for each pixel a random one of the 5 x 5 around it, but not the pixel itself."""
+    """Return for each pixel a random other one of the 5 x 5 around it."""
     n, height, width, *channels = images.shape
     y, x = (min(MAX_DISTANCE, side // 2) for side in (height, width))
     n_choices = (2 * y + 1) * (2 * x + 1)
