@@ -16,6 +16,7 @@ from .exceptions import WeakNoiseWarning as WeakNoiseWarning
 from .metrics import estimate_quality as estimate_quality
 from .metrics import make_denoising_scorer as make_denoising_scorer
 from .metrics import make_robustness_scorer as make_robustness_scorer
+from .metrics import make_self_supervised_scorer as make_self_supervised_scorer
 from .networks.conv import *
 from .networks.dense import *
 from .networks.dncnn import *
@@ -32,6 +33,7 @@ from .preprocessing import Augmenter as Augmenter
 from .preprocessing import Centerer as Centerer
 from .preprocessing import PixelScaler as PixelScaler
 from .preprocessing import VarianceStabilizer as VarianceStabilizer
+from .training._objectives import *
 
 __all__: list[str]
 __version__: str
