@@ -780,6 +780,8 @@ class ImageDenoiser(NetworkDenoiser):
         Noise levels and ranges are fixed: they depend on all pixels of an image, so their own derivative is
         negligible.
         """
+        if getattr(self, "_recorruption_", None) is not None:
+            raise NotImplementedError("The levels of recorrupted images depend on their pixels.")
         if is_image_list(X):
             pairs = zip(ImageList.of(X).images, direction, strict=True)
             return [self._differentiate(image[None], along[None])[0] for image, along in pairs]
