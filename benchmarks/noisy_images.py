@@ -58,12 +58,12 @@ TARGETS = {"recorrupt": 0.3, "recorrupt, auto": 0.3, "neighbours": 0.5}
 N_NEW, N_TEST, NEW_SIDE, NEW_EPOCHS = 50, 16, 128, 40
 CELL_PEAK = 20
 KINDS = ("cells", "pages")
+BEFORE = ("noisy", "predict", "predict, auto", "denoise_image, auto", "denoise_image, known")
 STARTS = ("recorrupt", "recorrupt, auto", "neighbours", "blind")
-WORDS = (
-    "the noise of an image is part of the light that a sensor counts and so is no error of the person who "
-    "took it but a page of text has sharp black strokes on bright paper which photos of leaves and faces do "
-    "not teach a network to keep at 12 34 or 56789 points"
-).split()
+TEXT = """\
+the noise of an image is part of the light that a sensor counts and so is no error of the person who took it
+but a page of text has sharp black strokes on bright paper which photos of leaves and faces do not teach a
+network to keep at 12 34 or 56789 points"""
 
 Rng = np.random.Generator
 Rows = dict[str, dict[str, float]]
@@ -148,7 +148,7 @@ def draw_page(rng: Rng) -> np.ndarray:
         if rng.random() < 0.1:
             pen.line((0, top, 2 * NEW_SIDE, top), fill=0, width=1)
             continue
-        pen.text((rng.integers(0, 12), top), " ".join(rng.choice(WORDS, 12)), fill=0, font=font)
+        pen.text((rng.integers(0, 12), top), " ".join(rng.choice(TEXT.split(), 12)), fill=0, font=font)
     turned = canvas.rotate(rng.normal(0, 2), Image.Resampling.BICUBIC, fillcolor=255)
     first = NEW_SIDE // 2
     ink = np.asarray(turned, np.float64)[first : first + NEW_SIDE, first : first + NEW_SIDE] / 255
@@ -282,7 +282,14 @@ def new_kind_rows(seeds: int, quick: bool) -> Iterator[tuple[str, Callable[[], d
 
     for seed in range(seeds):
         for kind in KINDS:
-            for name in ("noisy", "predict", "predict, auto", "denoise_image, auto", "denoise_image, known", *STARTS):
+            for name in (
+                "noisy",
+                "predict",
+                "predict, auto",
+                "denoise_image, auto",
+                "denoise_image, known",
+                *STARTS,
+            ):
                 yield f"new|{kind}|{name}|{seed}", lambda k=kind, m=name, s=seed: measure(k, m, s)
 
 
@@ -344,7 +351,7 @@ def main() -> None:
 
 def ordered(rows: Rows) -> Rows:
     """Return the rows in the order of the methods."""
-    order = ["noisy", "predict", "predict, auto", "denoise_image, auto", "denoise_image, known", *OBJECTIVES]
+    order = [*BEFORE, *OBJECTIVES]
     return dict(
         sorted(rows.items(), key=lambda row: (row[0].split("|")[:2], order.index(row[0].split("|")[2])))
     )

@@ -224,7 +224,7 @@ def find_signal_noise(rows: NDArray[Any]) -> float | None:
 
 
 def _are_signals(rows: Floats) -> bool:
-    """Return whether the distances of neighbours differ from those of shuffled columns."""
+    """Return whether neighbouring columns are more alike than shuffled ones."""
     if rows.shape[1] < MIN_LENGTH:
         return False
     chosen = rows[_evenly(len(rows), MAX_SIDE), :MAX_SIDE]

@@ -639,7 +639,7 @@ class ImageDenoiser(NetworkDenoiser):
         return int(sides[0]), int(sides[1])
 
     def _cut_sides(self) -> tuple[int, int]:
-        """Return the height and width to cut, so that the network gets patches of ``patch_size``."""
+        """Return the height and width to cut, of which an objective takes a part."""
         height, width = self._patch_sides()
         # Lists and stacks limit the sides to those of their images.
         factor = 2 if getattr(resolve_objective(self.objective), "halves_images", False) else 1

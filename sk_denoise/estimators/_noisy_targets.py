@@ -42,7 +42,7 @@ PAGE = '"No clean data" in the user guide, docs/how_to/no_clean_data.md'
 
 @dataclass(frozen=True)
 class _Remedy:
-    """Ways to learn from noisy data, and to silence the warning, by the argument that is noisy."""
+    """Ways to learn from noisy data, or to silence the warning, by argument."""
 
     learning: str
     silence: str
@@ -93,7 +93,7 @@ def warn_of_noisy_targets(targets: NDArray[Any], intensity: IntensityRange, sour
 
 
 def find_noise_in_rows(rows: NDArray[Any]) -> float | None:
-    """Return the level of visible white noise in signals, or None; tables have none to see.
+    """Return the level of visible white noise in signals, or None.
 
     Parameters
     ----------
