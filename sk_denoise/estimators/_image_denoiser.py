@@ -509,6 +509,8 @@ class ImageDenoiser(NetworkDenoiser):
         if len({x.shape for x in noisy.images}) == 1:
             truth = None if clean is None else np.stack(clean.images)
             return super().score(np.stack(noisy.images), truth, sample_weight)
+        if clean is None and self.target_source_ in ("noisy", "X_second"):
+            return self._score_without_truth(noisy.images, sample_weight)
         given = [self._in_unit(check_samples(self, x[None], reset=False)) for x in noisy.images]
         if clean is None:
             truths = [as_float_array(x) for x in given]
