@@ -33,7 +33,11 @@ __all__ = [
     "NoiseModel",
     "NoiseSplitter",
     "estimate_independent_noise",
+<<<<<<< HEAD
     "measure_repeats",
+=======
+    "find_correlation",
+>>>>>>> w-images
     "resolve_noise_model",
 ]
 
@@ -52,6 +56,10 @@ SAME_LEVEL = 1.25
 MAX_ESTIMATED = 64
 # Ratio of the levels at two pixels and at one from which the noise is correlated.
 MAX_COARSE_RATIO = 1.6
+# Ratio from which a warning names the correlation: white noise on photos has up to 1.2.
+MAX_WARNED_RATIO = 1.4
+# Smallest side of images in which correlated noise is recognized.
+MIN_CORRELATED_SIDE = 32
 # Distance to whole multiples of the gain up to which values are counts.
 COUNT_TOLERANCE = 1e-3
 
@@ -331,9 +339,8 @@ def estimate_independent_noise(images: NDArray[Any], name: str = "X") -> NoiseMo
     ValueError
         If the images have no noise, or noise that is correlated between neighbours.
     """
-    chosen = images[np.linspace(0, len(images) - 1, min(len(images), MAX_ESTIMATED)).astype(int)]
-    planes = chosen[:, None] if chosen.ndim == 3 else np.moveaxis(chosen, 3, 1)
-    levels = np.nanmedian([estimate_scale_levels(image, scales=(1, 2)) for image in planes], axis=0)
+    planes = _some_planes(images)
+    levels = _levels_at_two_scales(planes)
     fine, coarse = np.nanmean(levels, axis=0).tolist()
     if not fine > 0:
         raise ValueError(
@@ -353,6 +360,7 @@ def estimate_independent_noise(images: NDArray[Any], name: str = "X") -> NoiseMo
     return NoiseModel("white", fine, channel_sigmas=tuple(levels[:, 0].tolist()) if len(levels) > 1 else ())
 
 
+<<<<<<< HEAD
 def measure_repeats(first: NDArray[Any], second: NDArray[Any]) -> NoiseModel | None:
     """Measure independent noise from two measurements of the same samples.
 
@@ -384,6 +392,35 @@ def measure_repeats(first: NDArray[Any], second: NDArray[Any]) -> NoiseModel | N
     if difference.ndim in (2, 4) and levels.max() > SAME_LEVEL * levels.min():
         return NoiseModel("white", sigma, channel_sigmas=tuple(levels.tolist()))
     return NoiseModel("white", sigma)
+=======
+def find_correlation(images: NDArray[Any]) -> tuple[float, float] | None:
+    """Return the noise levels at one and at two pixels if they show correlated noise, else None.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width) or (n, height, width, channels)
+        Noisy images or patches of one source.
+    """
+    planes = _some_planes(images)
+    # Small and narrow images have too few squares for the coarse scale.
+    if min(planes.shape[2:]) < MIN_CORRELATED_SIDE:
+        return None
+    fine, coarse = np.nanmean(_levels_at_two_scales(planes), axis=0).tolist()
+    return (fine, coarse) if fine > 0 and coarse > MAX_WARNED_RATIO * fine else None
+
+
+def _some_planes(images: NDArray[Any]) -> NDArray[Any]:
+    """Return some of the images, with the channels before height and width."""
+    chosen = images[np.linspace(0, len(images) - 1, min(len(images), MAX_ESTIMATED)).astype(int)]
+    return chosen[:, None] if chosen.ndim == 3 else np.moveaxis(chosen, 3, 1)
+
+
+def _levels_at_two_scales(planes: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the median noise levels of images, of shape (channels, 2)."""
+    levels = [estimate_scale_levels(image, scales=(1, 2)) for image in planes]
+    medians: NDArray[np.float64] = np.nanmedian(levels, axis=0)
+    return medians
+>>>>>>> w-images
 
 
 def _is_correlated(residual: NDArray[np.float64]) -> bool:
@@ -393,6 +430,24 @@ def _is_correlated(residual: NDArray[np.float64]) -> bool:
     else:
         near = residual[:, :, 1:] * residual[:, :, :-1]
     return bool(near.size) and float(near.mean()) > 0.2 * float(np.square(residual).mean())
+
+
+def _with_opposites(noise: torch.Tensor) -> torch.Tensor:
+    """Return noise in which each second sample is the opposite of the one before."""
+    pairs = torch.stack([noise[::2], -noise[::2]], dim=1).flatten(0, 1)
+    return pairs[: len(noise)]
+
+
+def _thin_twice(counts: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    """Return two thinned counts for each sample, of photons that differ where that is possible."""
+    first = torch.binomial(counts, torch.full_like(counts, share), generator=generator)
+    rest = counts - first
+    if share <= 0.5:
+        second = torch.binomial(rest, torch.full_like(counts, share / (1 - share)), generator=generator)
+    else:
+        kept = torch.full_like(counts, (2 * share - 1) / share)
+        second = rest + torch.binomial(first, kept, generator=generator)
+    return torch.stack([first, second], dim=1).flatten(0, 1)
 
 
 @dataclass(frozen=True)
@@ -438,7 +493,7 @@ class NoiseSplitter:
         return cls(replace(model, points=None))
 
     def split(
-        self, noisy: torch.Tensor, share: float, generator: torch.Generator
+        self, noisy: torch.Tensor, share: float, generator: torch.Generator, *, in_opposites: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return two tensors of the same clean mean, with independent noise.
 
@@ -451,15 +506,22 @@ class NoiseSplitter:
             the noise divided by ``1 - share``, the second divided by ``share``.
         generator : torch.Generator
             Source of randomness.
+        in_opposites : bool, default=False
+            Whether each second sample repeats the one before, and gets the opposite of its new noise.
         """
         counts = self._counts_in(noisy)
         if counts is None:
             added = self._new_noise(noisy, generator)
+            if in_opposites:
+                added = _with_opposites(added)
             return noisy + math.sqrt(share / (1 - share)) * added, noisy - math.sqrt(
                 (1 - share) / share
             ) * added
         gain, offset = self.model.gain, self.model.offset
-        second = torch.binomial(counts, torch.full_like(counts, share), generator=generator)
+        if in_opposites:
+            second = _thin_twice(counts[::2], share, generator)[: len(counts)]
+        else:
+            second = torch.binomial(counts, torch.full_like(counts, share), generator=generator)
         return offset + gain * (counts - second) / (1 - share), offset + gain * second / share
 
     def level(self, noisy: torch.Tensor) -> torch.Tensor:

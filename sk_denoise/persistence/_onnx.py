@@ -105,8 +105,8 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     recorruption = getattr(denoiser, "_recorruption_", None)
     if recorruption is not None and recorruption.n_copies:
         warn_user(
-            f"predict averages {recorruption.n_copies} outputs for recorrupted inputs, and the graph gives the "
-            "one output for its input. Fit with RecorruptObjective(n_copies=0) for equal numbers."
+            f"predict averages {recorruption.n_copies} outputs for recorrupted inputs, and the graph gives "
+            "the one output for its input. Fit with RecorruptObjective(n_copies=0) for equal numbers."
         )
     model = _export(denoiser, affine_steps).model_proto
     _name_axes(model.graph)
