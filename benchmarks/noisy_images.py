@@ -60,71 +60,10 @@ CELL_PEAK = 20
 KINDS = ("cells", "pages")
 BEFORE = ("noisy", "predict", "predict, auto", "denoise_image, auto", "denoise_image, known")
 STARTS = ("recorrupt", "recorrupt, auto", "neighbours", "blind")
-<<<<<<< HEAD
-WORDS = [
-    "the",
-    "noise",
-    "of",
-    "an",
-    "image",
-    "is",
-    "part",
-    "of",
-    "the",
-    "light",
-    "that",
-    "a",
-    "sensor",
-    "counts",
-    "and",
-    "so",
-    "is",
-    "no",
-    "error",
-    "of",
-    "the",
-    "person",
-    "who",
-    "took",
-    "it",
-    "but",
-    "a",
-    "page",
-    "of",
-    "text",
-    "has",
-    "sharp",
-    "black",
-    "strokes",
-    "on",
-    "bright",
-    "paper",
-    "which",
-    "photos",
-    "of",
-    "leaves",
-    "and",
-    "faces",
-    "do",
-    "not",
-    "teach",
-    "a",
-    "network",
-    "to",
-    "keep",
-    "at",
-    "12",
-    "34",
-    "or",
-    "56789",
-    "points",
-]
-=======
 TEXT = """\
 the noise of an image is part of the light that a sensor counts and so is no error of the person who took it
 but a page of text has sharp black strokes on bright paper which photos of leaves and faces do not teach a
 network to keep at 12 34 or 56789 points"""
->>>>>>> w-images
 
 Rng = np.random.Generator
 Rows = dict[str, dict[str, float]]

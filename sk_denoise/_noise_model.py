@@ -33,11 +33,8 @@ __all__ = [
     "NoiseModel",
     "NoiseSplitter",
     "estimate_independent_noise",
-<<<<<<< HEAD
     "measure_repeats",
-=======
     "find_correlation",
->>>>>>> w-images
     "resolve_noise_model",
 ]
 
@@ -360,7 +357,6 @@ def estimate_independent_noise(images: NDArray[Any], name: str = "X") -> NoiseMo
     return NoiseModel("white", fine, channel_sigmas=tuple(levels[:, 0].tolist()) if len(levels) > 1 else ())
 
 
-<<<<<<< HEAD
 def measure_repeats(first: NDArray[Any], second: NDArray[Any]) -> NoiseModel | None:
     """Measure independent noise from two measurements of the same samples.
 
@@ -392,9 +388,10 @@ def measure_repeats(first: NDArray[Any], second: NDArray[Any]) -> NoiseModel | N
     if difference.ndim in (2, 4) and levels.max() > SAME_LEVEL * levels.min():
         return NoiseModel("white", sigma, channel_sigmas=tuple(levels.tolist()))
     return NoiseModel("white", sigma)
-=======
+
+
 def find_correlation(images: NDArray[Any]) -> tuple[float, float] | None:
-    """Return the noise levels at one and at two pixels if they show correlated noise, else None.
+    """Return the noise levels at one and two pixels if they show correlation.
 
     Parameters
     ----------
@@ -420,7 +417,6 @@ def _levels_at_two_scales(planes: NDArray[Any]) -> NDArray[np.float64]:
     levels = [estimate_scale_levels(image, scales=(1, 2)) for image in planes]
     medians: NDArray[np.float64] = np.nanmedian(levels, axis=0)
     return medians
->>>>>>> w-images
 
 
 def _is_correlated(residual: NDArray[np.float64]) -> bool:
@@ -439,7 +435,7 @@ def _with_opposites(noise: torch.Tensor) -> torch.Tensor:
 
 
 def _thin_twice(counts: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Return two thinned counts for each sample, of photons that differ where that is possible."""
+    """Return two thinned counts for each sample, of other photons if possible."""
     first = torch.binomial(counts, torch.full_like(counts, share), generator=generator)
     rest = counts - first
     if share <= 0.5:

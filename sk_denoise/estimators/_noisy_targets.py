@@ -93,7 +93,7 @@ def warn_of_noisy_targets(targets: NDArray[Any], intensity: IntensityRange, sour
 
 
 def find_noise_in_rows(rows: NDArray[Any]) -> float | None:
-    """Return the level of visible white noise in signals, or None; tables have none to see.
+    """Return the level of visible white noise in signals, or None.
 
     Parameters
     ----------

@@ -16,12 +16,8 @@ from torch import Tensor
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._noise_model import NoiseSplitter, estimate_independent_noise, find_correlation
 from sk_denoise._random import stream, stream_seed
-<<<<<<< HEAD
 from sk_denoise._row_noise import estimate_row_noise
-from sk_denoise._validation import Noiser, as_tensor
-=======
 from sk_denoise._validation import Noiser, as_tensor, warn_user
->>>>>>> w-images
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._image_inputs import cut_pair_patches
 from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
@@ -391,7 +387,7 @@ def find_splitter(pair: Pair, kind: Literal["table", "images"]) -> NoiseSplitter
 
 
 def warn_of_correlated_noise(samples: NDArray[Any]) -> None:
-    """Warn of noise that is common to neighbouring pixels, which an objective would keep."""
+    """Warn of noise that is common to neighbours, which an objective would keep."""
     levels = find_correlation(samples) if samples.ndim > 2 else None
     if levels is not None:
         warn_user(

@@ -213,11 +213,7 @@ class RecorruptObjective(_BaseObjective):
 
 
 class NeighboursObjective(_BaseObjective):
-<<<<<<< HEAD
-    """Learn each pixel from one beside it, under independent noise.
-=======
-    """Learn a pixel from an image without it, under noise that is independent between pixels.
->>>>>>> w-images
+    """Learn each pixel from an image without it, under independent noise.
 
     Every second pixel of every second row makes an image of half the size, from one of the four places at
     random. Its target is interpolated from the pixels between, so that the two have independent noise. The
@@ -263,7 +259,7 @@ class NeighboursObjective(_BaseObjective):
         self.correction = correction
 
     def make_pair(self, samples: NoisySamples) -> TrainingPair:
-        """Return images of half the size, and the same pixels interpolated from the others."""
+        """Return images of half the size, and their pixels from the others."""
         values = samples.values
         _check_has_neighbours(values)
         cells = _cells_of(values)
@@ -377,7 +373,7 @@ def _check_has_neighbours(images: Tensor) -> None:
 
 
 def _cells_of(images: Tensor) -> Tensor:
-    """Return the pixels of cells of 2 x 2, or of 1 x 2 or 2 x 1 in images of one row or column."""
+    """Return the pixels of cells of 2 x 2, or of two in narrow images."""
     n, height, width, *channels = images.shape
     rows, columns = 1 + (height > 1), 1 + (width > 1)
     cropped = images[:, : height // rows * rows, : width // columns * columns]
@@ -387,7 +383,7 @@ def _cells_of(images: Tensor) -> Tensor:
 
 
 def _interpolate(images: Tensor) -> Tensor:
-    """Return each pixel interpolated along rows and columns from those at odd distances."""
+    """Return pixels interpolated from those at odd distances."""
     _, height, width, *channels = images.shape
     planes = images[:, None] if not channels else images.movedim(3, 1)
     flat = planes.reshape(-1, 1, height, width)
@@ -412,29 +408,8 @@ def _take(cells: Tensor, numbers: Tensor) -> Tensor:
     return cells.gather(-1, numbers)[..., 0]
 
 
-<<<<<<< HEAD
-def _neighbour_means(images: Tensor) -> Tensor:
-    """Return weighted means of the neighbours, without the pixel itself."""
-    planes = images[:, None] if images.ndim == 3 else images.movedim(3, 1)
-    n, channels, height, width = planes.shape
-    kernel = torch.tensor(RING, dtype=images.dtype, device=images.device)
-    if height == 1:
-        kernel = kernel[1:2]
-    elif width == 1:
-        kernel = kernel[:, 1:2]
-    rows, columns = (side // 2 for side in kernel.shape)
-    # The mean over fewer neighbours at the edges
-    ones = torch.ones(1, 1, height, width, dtype=images.dtype, device=images.device)
-    sums = conv2d(
-        pad(planes.reshape(n * channels, 1, height, width), (columns, columns, rows, rows)),
-        kernel[None, None],
-    )
-    weights = conv2d(pad(ones, (columns, columns, rows, rows)), kernel[None, None])
-    means = (sums / weights.clamp(min=0.5)).reshape(n, channels, height, width)
-    return means[:, 0] if images.ndim == 3 else means.movedim(1, 3)
-=======
 def _draw_neighbours(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return for each pixel a random one of the 5 x 5 around it, but not the pixel itself."""
+    """Return for each pixel a random other one of the 5 x 5 around it."""
     n, height, width, *channels = images.shape
     y, x = (min(MAX_DISTANCE, side // 2) for side in (height, width))
     n_choices = (2 * y + 1) * (2 * x + 1)
@@ -450,4 +425,3 @@ def _draw_neighbours(images: Tensor, generator: torch.Generator) -> Tensor:
     index = (places[0] * width + places[1]).reshape(n, height * width, *(1,) * len(channels))
     drawn = images.flatten(1, 2).gather(1, index.expand(n, height * width, *channels))
     return drawn.reshape(images.shape)
->>>>>>> w-images

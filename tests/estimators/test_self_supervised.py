@@ -118,7 +118,7 @@ def test_an_image_denoiser_learns_from_noisy_images_alone(objective):
     denoiser = ImageDenoiser(SMALL, objective=objective, noise=level, max_epochs=120, random_state=0)
     denoised = denoiser.fit(list(noisy)).predict(noisy)
     assert denoiser.target_source_ == "noisy"
-    assert np.mean((denoised - clean) ** 2) < 0.6 * 0.3**2
+    assert np.mean((denoised - clean) ** 2) < 0.75 * 0.3**2
 
 
 def test_counts_are_thinned():
