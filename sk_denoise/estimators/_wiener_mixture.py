@@ -320,16 +320,9 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         self._center_ = np.average(rows, axis=0, weights=weights)
         self._unit_ = self._floor_unit(rows, weights)
         standardized = _standardize(rows - self._center_, self._unit_)
-        self._axes_, variances = _principal_axes(standardized, weights)
-        task = _Task(
-            standardized @ self._axes_.T,
-            weights,
-            variances,
-            n_features=rows.shape[1],
-            max_iter=self.max_iter,
-            tol=self.tol,
-            seed=root_seed(self.random_state),
-        )
+        task = _Task(standardized, weights, self.max_iter, self.tol, root_seed(self.random_state))
+        training = _TrainingRows.of(standardized, weights)
+        self._axes_ = training.axes
         candidates = self._candidates(weights)
         counts = task.select(candidates, self.n_init, bool(self.verbose))
         self._mixtures_, shares, self.choices_, self.n_iter_ = [], [], [], 1
@@ -337,7 +330,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
             # A mixture of one component has no random start.
             n_starts = min(count, 1) if candidate[0] == 1 else count
             for start in range(n_starts):
-                mixture, n_steps = task.fit_mixture(slice(None), *candidate, (N_FOLDS, number, start))
+                mixture, n_steps = task.fit_mixture(training, *candidate, (N_FOLDS, number, start))
                 self._mixtures_.append(mixture)
                 self.n_iter_ = max(self.n_iter_, n_steps)
                 shares.append(count / n_starts / sum(counts))
@@ -550,19 +543,58 @@ class _Mixture:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """Rows to fit mixtures to, in units of the noise and centered.
+class _TrainingRows:
+    """Rows that mixtures are fitted to, on the axes with more variance than the noise.
 
     Attributes
     ----------
     rows : ndarray of shape (n, n_axes)
-        Different rows, in an order that depends on their values alone.
+        Centered rows on the axes.
     weights : ndarray of shape (n,)
         Number of samples that each row stands for.
+    center : ndarray of shape (n_features,)
+        Mean of the rows before they were centered.
+    axes : ndarray of shape (n_axes, n_features)
+        Axes, from the largest to the smallest variance.
     variances : ndarray of shape (n_axes,)
         Clean variances along the axes.
-    n_features : int
-        Number of features, for messages.
+    """
+
+    rows: Floats
+    weights: Floats
+    center: Floats
+    axes: Floats
+    variances: Floats
+
+    @classmethod
+    def of(cls, standardized: Floats, weights: Floats) -> Self:
+        """Project rows in units of the noise on their principal axes."""
+        center = np.average(standardized, axis=0, weights=weights)
+        centered = standardized - center
+        n, p = centered.shape
+        scaled = centered * np.sqrt(weights / max(weights.sum() - 1, 1e-9))[:, None]
+        if p <= n:
+            variances, vectors = np.linalg.eigh(scaled.T @ scaled)
+            axes = vectors.T
+        else:
+            variances, vectors = np.linalg.eigh(scaled @ scaled.T)
+            axes = vectors.T @ scaled / np.sqrt(np.maximum(variances, 1e-300))[:, None]
+        # At least one axis, so that no array is empty.
+        n_axes = int(np.clip(np.count_nonzero(variances > 1), 1, MAX_AXES))
+        axes = np.ascontiguousarray(axes[::-1][:n_axes])
+        return cls(centered @ axes.T, weights, center, axes, np.maximum(variances[::-1][:n_axes] - 1, 0.0))
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A fit of mixtures.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Different rows in units of the noise, in an order that depends on their values alone.
+    weights : ndarray of shape (n,)
+        Number of samples that each row stands for.
     max_iter : int
         Largest number of steps of EM.
     tol : float
@@ -573,34 +605,32 @@ class _Task:
 
     rows: Floats
     weights: Floats
-    variances: Floats
-    n_features: int
     max_iter: int
     tol: float
     seed: int
 
     def fit_mixture(
-        self, part: Any, n_components: int, shrinkage: float, path: tuple[int, ...]
+        self, training: _TrainingRows, n_components: int, shrinkage: float, path: tuple[int, ...]
     ) -> tuple[_Mixture, int]:
-        """Return a mixture for a part of the rows, and the number of steps of EM."""
-        rows, weights = self.rows[part], self.weights[part]
+        """Return a mixture for training rows, and the number of steps of EM."""
         rng = np.random.default_rng(stream_seed(self.seed, "mixture", *path))
-        shares = self._start(rows, weights, n_components, rng)
+        shares = self._start(training, n_components, rng)
         likelihood = -np.inf
         for step in range(self.max_iter):
-            mixture = self._maximize(rows, shares, shrinkage)
+            mixture = self._maximize(training, shares, shrinkage)
             if step + 1 == self.max_iter or len(mixture.log_weights) == 1:
                 break
-            responsibilities, _, likelihoods = mixture.respond(rows)
-            shares = responsibilities * weights
-            before, likelihood = likelihood, float(np.average(likelihoods, weights=weights))
+            responsibilities, _, likelihoods = mixture.respond(training.rows)
+            shares = responsibilities * training.weights
+            before, likelihood = likelihood, float(np.average(likelihoods, weights=training.weights))
             if likelihood - before <= self.tol * abs(likelihood):
                 break
         return mixture, step + 1
 
-    def _start(self, rows: Floats, weights: Floats, n_components: int, rng: np.random.Generator) -> Floats:
+    def _start(self, training: _TrainingRows, n_components: int, rng: np.random.Generator) -> Floats:
         """Return shares of the rows in components, from k-means of filtered rows."""
-        filtered = rows * (self.variances / (self.variances + 1))
+        rows, weights = training.rows, training.weights
+        filtered = rows * (training.variances / (training.variances + 1))
         places = np.searchsorted(np.cumsum(weights), rng.random(n_components) * weights.sum())
         centers = filtered[np.unique(np.minimum(places, len(rows) - 1))]
         for _ in range(KMEANS_STEPS):
@@ -611,8 +641,9 @@ class _Task:
             centers = shares @ filtered / shares.sum(axis=1)[:, None]
         return shares
 
-    def _maximize(self, rows: Floats, shares: Floats, shrinkage: float) -> _Mixture:
+    def _maximize(self, training: _TrainingRows, shares: Floats, shrinkage: float) -> _Mixture:
         """Return the mixture for given shares of the rows in the components."""
+        rows = training.rows
         counts = shares.sum(axis=1)
         # A component that lost its rows has no covariance.
         shares, counts = shares[counts > 1e-6], counts[counts > 1e-6]
@@ -625,7 +656,7 @@ class _Task:
         variances = np.maximum(eigenvalues, 0.0)
         if len(counts) > 1:
             totals = np.einsum("kab,kb,kcb->kac", bases, variances + 1, bases, optimize=True)
-            spread = MEAN_SPREAD * np.diag(self.variances)
+            spread = MEAN_SPREAD * np.diag(training.variances)
             errors = totals / counts[:, None, None]
             means = np.linalg.solve(spread + errors, means[:, :, None])[:, :, 0] @ spread
         return _Mixture(np.log(counts / counts.sum()), means, bases, variances)
@@ -637,36 +668,85 @@ class _Task:
         """
         if len(candidates) == 1:
             return [n_init]
-        rng = np.random.default_rng(stream_seed(self.seed, "folds"))
-        folds = rng.permutation(len(self.rows)) % N_FOLDS
-        products, divergences = np.zeros((len(candidates),) * 2), np.zeros(len(candidates))
-        for fold in range(N_FOLDS):
-            held_out = np.flatnonzero(folds == fold)
-            rows, weights = self.rows[held_out], self.weights[held_out]
-            shifts = []
-            for number, candidate in enumerate(candidates):
-                starts = [
-                    self.fit_mixture(folds != fold, *candidate, (fold, number, start))[0]
-                    for start in range(1 if candidate[0] == 1 else N_STARTS)
-                ]
-                parts = [mixture.shift_and_divergence(rows) for mixture in starts]
-                shift = np.mean([part[0] for part in parts], axis=0)
-                shifts.append((shift * np.sqrt(weights)[:, None]).reshape(-1))
-                divergences[number] += weights @ np.mean([part[1] for part in parts], axis=0)
-            products += np.array(shifts) @ np.array(shifts).T
+        risks = self._measure_risks(candidates)
         if verbose:
-            risks = 1 + (np.diag(products) + 2 * divergences) / (self.weights.sum() * self.n_features)
-            for (count, shrinkage), risk in zip(candidates, risks, strict=True):
+            for (count, shrinkage), risk in zip(candidates, risks.of_single_starts(), strict=True):
                 print(
                     f"[WienerMixtureDenoiser] {count} components, shrinkage {shrinkage:g}: {risk:.4f} of the "
-                    "noise variance remain"
+                    "noise variance remain on held-out rows"
                 )
         counts = np.zeros(len(candidates), dtype=int)
         for _ in range(n_init):
-            trials = (counts + np.eye(len(candidates))) / (counts.sum() + 1)
-            costs = np.einsum("ij,jk,ik->i", trials, products, trials) + 2 * trials @ divergences
-            counts[int(costs.argmin())] += 1
+            counts[int(risks.of_averages(counts + np.eye(len(candidates))).argmin())] += 1
         return [int(count) for count in counts]
+
+    def _measure_risks(self, candidates: list[tuple[int, float]]) -> _Risks:
+        """Return the risks of candidates on held-out rows."""
+        rng = np.random.default_rng(stream_seed(self.seed, "folds"))
+        folds = rng.permutation(len(self.rows)) % N_FOLDS
+        n = len(candidates)
+        products, scatters, divergences, constant = np.zeros((n, n)), np.zeros(n), np.zeros(n), 0.0
+        for fold in range(N_FOLDS):
+            # Axes of all rows would follow the noise of the held-out ones, which then looks like a signal.
+            training = _TrainingRows.of(self.rows[folds != fold], self.weights[folds != fold])
+            centered, weights = self.rows[folds == fold] - training.center, self.weights[folds == fold]
+            rows = centered @ training.axes.T
+            # Beside the axes the prediction is the mean: the shift is the negative row, its divergence is -1.
+            beside = np.sum(centered**2, axis=1) - np.sum(rows**2, axis=1)
+            constant += float(weights @ beside) + weights.sum() * (2 * len(training.axes) - centered.shape[1])
+            means = np.empty((n, rows.size))
+            for number, candidate in enumerate(candidates):
+                # A single component has no random start.
+                n_starts = 1 if candidate[0] == 1 else N_STARTS
+                starts = [
+                    self.fit_mixture(training, *candidate, (fold, number, start))[0]
+                    for start in range(n_starts)
+                ]
+                parts = [mixture.shift_and_divergence(rows) for mixture in starts]
+                shifts = np.stack([part[0] * np.sqrt(weights)[:, None] for part in parts])
+                means[number] = shifts.mean(axis=0).reshape(-1)
+                scatters[number] += np.sum((shifts - shifts.mean(axis=0)) ** 2) / max(n_starts - 1, 1)
+                divergences[number] += weights @ np.mean([part[1] for part in parts], axis=0)
+            products += means @ means.T
+        # The mean of a number of starts holds a share of their scatter.
+        products -= np.diag(scatters / N_STARTS)
+        scale = 1 / (self.weights.sum() * self.rows.shape[1])
+        return _Risks(scale * products, scale * scatters, scale * divergences, scale * constant)
+
+
+@dataclass(frozen=True)
+class _Risks:
+    """Risks of averages of candidates by SURE, as shares of the noise variance.
+
+    Attributes
+    ----------
+    products : ndarray of shape (n, n)
+        Products of the shifts of candidates, each averaged over all possible starts.
+    scatters : ndarray of shape (n,)
+        Variances of the shift of a single start, summed over the rows.
+    divergences : ndarray of shape (n,)
+        Divergences of the shifts.
+    constant : float
+        Risk of no shift along the axes.
+    """
+
+    products: Floats
+    scatters: Floats
+    divergences: Floats
+    constant: float
+
+    def of_single_starts(self) -> Floats:
+        """Return the risk of each candidate, with a single start."""
+        return self.of_averages(np.eye(len(self.scatters)))
+
+    def of_averages(self, counts: Floats) -> Floats:
+        """Return the risk of averages, each with numbers of starts in a row of counts."""
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        squares = np.einsum("ij,jk,ik->i", shares, self.products, shares)
+        # Starts are independent: their scatter falls with their number.
+        scatter = shares / counts.sum(axis=1, keepdims=True) @ self.scatters
+        risks: Floats = squares + scatter + 2 * shares @ self.divergences + self.constant
+        return risks
 
 
 def _scatter(rows: Floats, weights: Floats) -> Floats:
@@ -688,21 +768,6 @@ def _merge_equal_rows(rows: Floats, weights: Floats) -> tuple[Floats, Floats]:
     rows, weights = rows[order], weights[order]
     is_first = np.append(True, np.any(rows[1:] != rows[:-1], axis=1))
     return rows[is_first], np.add.reduceat(weights, np.flatnonzero(is_first)).astype(np.float64)
-
-
-def _principal_axes(rows: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return the axes with more variance than the noise, and the clean variances."""
-    n, p = rows.shape
-    scaled = rows * np.sqrt(weights / max(weights.sum() - 1, 1e-9))[:, None]
-    if p <= n:
-        variances, vectors = np.linalg.eigh(scaled.T @ scaled)
-        axes = vectors.T
-    else:
-        variances, vectors = np.linalg.eigh(scaled @ scaled.T)
-        axes = vectors.T @ scaled / np.sqrt(np.maximum(variances, 1e-300))[:, None]
-    # At least one axis, so that no array is empty.
-    n_axes = int(np.clip(np.count_nonzero(variances > 1), 1, MAX_AXES))
-    return axes[::-1][:n_axes], np.maximum(variances[::-1][:n_axes] - 1, 0.0)
 
 
 def _root_of_covariance(noise: Any, n_features: int) -> Floats:
