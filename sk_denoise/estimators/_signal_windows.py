@@ -101,7 +101,7 @@ def average_windows(rows: Floats, length: int, denoise: Filter) -> Floats:
 
 
 def estimate_window_risk(rows: Floats, variances: Any, denoise: Filter) -> Floats:
-    """Return Stein's estimate of the mean squared error of each row, by a random probe.
+    """Return Stein's estimate of the mean squared error of each row.
 
     Parameters
     ----------

@@ -21,7 +21,6 @@ from sk_denoise._random import root_seed, stream_seed
 from sk_denoise._row_noise import estimate_row_noise
 from sk_denoise._schema import (
     COUNT,
-    FEATURE_NUMBERS,
     NONNEGATIVE_NUMBER,
     Rule,
     conforms,
@@ -355,8 +354,8 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
             self.window_, risks = choose_length(stabilized, self._fit_trial, self._row_level**2, rng)
             for length, risk in risks.items() if self.verbose else ():
                 print(
-                    f"[WienerMixtureDenoiser] windows of {length}: {risk / self._row_level**2:.4f} of the noise "
-                    "variance remain on held-out rows"
+                    f"[WienerMixtureDenoiser] windows of {length}: {risk / self._row_level**2:.4f} of the "
+                    "noise variance remain on held-out rows"
                 )
         else:
             self.window_ = int(self.window)
