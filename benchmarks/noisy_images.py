@@ -5,8 +5,8 @@
 ``photos``: ``ImageDenoiser`` with one network, a fixed number of steps and one noisy image of each of the 376
 Berkeley photos that ``pretraining/data.py`` trains on, in gray. Noise is white and Gaussian with a sigma of
 25 of 255, or that of counts with a peak of 30, drawn once. "supervised" learns from the pairs of noisy and
-clean photos, the other rows from the noisy photos alone. The table has the mean PSNR on the middle 256 x 256 pixels of the images of Set12 with
-noise drawn from a fixed seed, not clipped.
+clean photos, the other rows from the noisy photos alone. The table has the mean PSNR on the middle 256 x 256
+pixels of the images of Set12 with noise drawn from a fixed seed, not clipped.
 
 ``new_kinds``: the pretrained gray weights on images of two other kinds. "cells" are generated fluorescence
 images and parts of scikit-image's ``cell`` and ``immunohistochemistry``, with counts; "pages" are generated

@@ -4,6 +4,7 @@ from .estimators import DenoisingAutoencoder as DenoisingAutoencoder
 from .estimators import DenoisingEnsemble as DenoisingEnsemble
 from .estimators import ImageDenoiser as ImageDenoiser
 from .estimators import NetworkSummary as NetworkSummary
+from .estimators import WienerMixtureDenoiser as WienerMixtureDenoiser
 from .estimators._filters import *
 from .estimators._wiener import *
 from .exceptions import CleanTargetWarning as CleanTargetWarning
@@ -16,6 +17,7 @@ from .exceptions import WeakNoiseWarning as WeakNoiseWarning
 from .metrics import estimate_quality as estimate_quality
 from .metrics import make_denoising_scorer as make_denoising_scorer
 from .metrics import make_robustness_scorer as make_robustness_scorer
+from .metrics import make_self_supervised_scorer as make_self_supervised_scorer
 from .networks.conv import *
 from .networks.dense import *
 from .networks.dncnn import *

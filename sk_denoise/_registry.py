@@ -743,7 +743,13 @@ OBJECTIVES: dict[str, RegistryEntry] = {
 
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "comparison": ("compare_denoisers",),
-    "estimators": ("DenoisingAutoencoder", "DenoisingEnsemble", "ImageDenoiser", "NetworkSummary"),
+    "estimators": (
+        "DenoisingAutoencoder",
+        "DenoisingEnsemble",
+        "ImageDenoiser",
+        "NetworkSummary",
+        "WienerMixtureDenoiser",
+    ),
     "exceptions": (
         "CleanTargetWarning",
         "MissingExtraError",
@@ -753,7 +759,12 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "UnreadableImageError",
         "WeakNoiseWarning",
     ),
-    "metrics": ("estimate_quality", "make_denoising_scorer", "make_robustness_scorer"),
+    "metrics": (
+        "estimate_quality",
+        "make_denoising_scorer",
+        "make_robustness_scorer",
+        "make_self_supervised_scorer",
+    ),
     "preprocessing": ("Augmenter", "Centerer", "PixelScaler", "VarianceStabilizer"),
 }
 

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from sk_denoise._compat import FitTasks, adopt_fitted_state, outside_fit, without_fitted_state
 from sk_denoise._intensity import IntensityRange
-from sk_denoise._noise_model import NoiseModel
+from sk_denoise._noise_model import NoiseModel, measure_repeats
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
 from sk_denoise._resources import Cost, cost_of, threads_for_entries, threads_for_flops
 from sk_denoise._schema import COUNT, NUMBER_LIST, SEED, Rule, has_type, one_of, optional, record
@@ -336,6 +336,7 @@ class NetworkDenoiser(BaseDenoiser):
         # The same noise keeps the state of its first fit.
         is_noisy = pair.source == "noisy"
         name = specification_key((pair.noise_name, self.objective)) if is_noisy else pair.noise_name
+        name += pair.source if pair.source == "X_second" else ""
         if name != getattr(self, "_noise_name_", None):
             self._noise_name_ = name
             self._learn_noise_in(pair)
@@ -360,6 +361,8 @@ class NetworkDenoiser(BaseDenoiser):
         """Determine the noise in noisy samples, and how predictions deal with it."""
         self.noise_model_, self._recorruption_ = None, None
         objective = resolve_objective(self.objective)
+        if pair.source == "X_second":
+            self.noise_model_ = measure_repeats(pair.inputs, pair.targets)
         if objective is None:
             return
         kind = kind_of_samples(self._factory().layout(self._sample_shape_))

@@ -229,8 +229,9 @@ def refuse_clean_side(y_is_clean: bool, X_clean: Any, X_second: Any, is_self_sup
         )
     if given:
         raise ValueError(
-            f"The objective learns from noisy X alone, and {given} seems to be a clean side, as it has the "
-            f'shape of X. Learn from the pair by objective="supervised", or pass no {given}.'
+            f"The fit learns from noisy X alone, and {given} seems to be a clean side, as it has the shape "
+            f'of X. Pass no {given}, or learn from the pair: by a network with objective="supervised", or '
+            "by WienerDenoiser."
         )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._noise_model import NoiseSplitter, estimate_independent_noise, find_correlation
 from sk_denoise._random import stream, stream_seed
+from sk_denoise._row_noise import estimate_row_noise
 from sk_denoise._validation import Noiser, as_tensor, warn_user
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._image_inputs import cut_pair_patches
@@ -145,7 +146,7 @@ class PatchData:
         Whether black and white are those of the images, as for images of any size. Otherwise they are
         measured on a sample of patches, as those of an array are.
     is_declared_clean : bool
-        Whether the user declared the images as clean.
+        Whether the user declared the images as clean, or got a warning about their noise already.
     """
 
     patches: RandomPatches
@@ -372,21 +373,21 @@ def kind_of_samples(layout: SampleLayout) -> Literal["table", "images"]:
     return "images" if layout.has_one_unit else "table"
 
 
-def find_splitter(pair: Pair, kind: str) -> NoiseSplitter:
+def find_splitter(pair: Pair, kind: Literal["table", "images"]) -> NoiseSplitter:
     """Return the noise in noisy samples: that of the parameter, or an estimate."""
-    samples = pair.inputs
-    noise = pair.noise
+    samples, noise = pair.inputs, pair.noise
     if isinstance(noise, str) and noise == "auto":
         if samples.ndim > 2 and min(samples.shape[1:3]) > 1:
             return NoiseSplitter(estimate_independent_noise(samples))
-        raise ValueError('noise="auto" cannot estimate the noise of rows yet: pass its level as noise=.')
-    if isinstance(noise, str):
+        rows = samples.reshape(len(samples), -1)
+        noise = estimate_row_noise(rows, kind="signals" if kind == "images" else "auto")
+    elif isinstance(noise, str):
         noise = resolve_noiser(noise)
     return NoiseSplitter.of(noise, samples)
 
 
 def warn_of_correlated_noise(samples: NDArray[Any]) -> None:
-    """Warn of noise that is common to neighbouring pixels, which an objective would keep."""
+    """Warn of noise that is common to neighbours, which an objective would keep."""
     levels = find_correlation(samples) if samples.ndim > 2 else None
     if levels is not None:
         warn_user(

@@ -44,7 +44,7 @@ MAX_DISTANCE = 2
 
 @dataclass(frozen=True)
 class NoisySamples:
-    """Noisy samples of a batch, and what an objective may use to make a pair.
+    """Noisy samples of a batch, with the means of an objective to make a pair.
 
     Attributes
     ----------
@@ -213,7 +213,7 @@ class RecorruptObjective(_BaseObjective):
 
 
 class NeighboursObjective(_BaseObjective):
-    """Learn a pixel from an image without it, under noise that is independent between pixels.
+    """Learn each pixel from an image without it, under independent noise.
 
     Every second pixel of every second row makes an image of half the size, from one of the four places at
     random. Its target is interpolated from the pixels between, so that the two have independent noise. The
@@ -259,7 +259,7 @@ class NeighboursObjective(_BaseObjective):
         self.correction = correction
 
     def make_pair(self, samples: NoisySamples) -> TrainingPair:
-        """Return images of half the size, and the same pixels interpolated from the others."""
+        """Return images of half the size, and their pixels from the others."""
         values = samples.values
         _check_has_neighbours(values)
         cells = _cells_of(values)
@@ -280,7 +280,7 @@ class NeighboursObjective(_BaseObjective):
 
 
 class BlindSpotObjective(_BaseObjective):
-    """Learn hidden entries from the others, under noise that is independent between entries.
+    """Learn hidden entries from the others, under independent noise.
 
     Pixels are hidden by the mean of their neighbours, and columns of a table by their mean. The network
     learns the hidden entries. It never sees the noise of its target, so nothing about the noise need be
@@ -373,7 +373,7 @@ def _check_has_neighbours(images: Tensor) -> None:
 
 
 def _cells_of(images: Tensor) -> Tensor:
-    """Return the pixels of cells of 2 x 2, or of 1 x 2 or 2 x 1 in images of one row or column."""
+    """Return the pixels of cells of 2 x 2, or of two in narrow images."""
     n, height, width, *channels = images.shape
     rows, columns = 1 + (height > 1), 1 + (width > 1)
     cropped = images[:, : height // rows * rows, : width // columns * columns]
@@ -383,7 +383,7 @@ def _cells_of(images: Tensor) -> Tensor:
 
 
 def _interpolate(images: Tensor) -> Tensor:
-    """Return each pixel interpolated along rows and columns from those at odd distances."""
+    """Return pixels interpolated from those at odd distances."""
     _, height, width, *channels = images.shape
     planes = images[:, None] if not channels else images.movedim(3, 1)
     flat = planes.reshape(-1, 1, height, width)
@@ -409,7 +409,7 @@ def _take(cells: Tensor, numbers: Tensor) -> Tensor:
 
 
 def _draw_neighbours(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return for each pixel a random one of the 5 x 5 around it, but not the pixel itself."""
+    """Return for each pixel a random other one of the 5 x 5 around it."""
     n, height, width, *channels = images.shape
     y, x = (min(MAX_DISTANCE, side // 2) for side in (height, width))
     n_choices = (2 * y + 1) * (2 * x + 1)

@@ -162,8 +162,16 @@ CASES: dict[str, Case] = {
     **{
         name: Case(getattr(sk_denoise, name)(), ROWS)
         for name in sk_denoise.__all__
-        if name.endswith("Denoiser") and name != "ImageDenoiser"
+        if name.endswith("Denoiser") and name not in ("ImageDenoiser", "WienerMixtureDenoiser")
     },
+    "WienerMixtureDenoiser": Case(sk_denoise.WienerMixtureDenoiser(0.2, random_state=0), ROWS),
+    "WienerMixtureDenoiser, covariance": Case(
+        sk_denoise.WienerMixtureDenoiser(0.02 + 0.02 * np.eye(6), random_state=0), ROWS
+    ),
+    "WienerMixtureDenoiser, counts": Case(
+        sk_denoise.WienerMixtureDenoiser(NoiseModel("counts", 9.0, gain=1.0), random_state=0), COLORS
+    ),
+    "WienerMixtureDenoiser, images": Case(sk_denoise.WienerMixtureDenoiser(0.1, random_state=0), IMAGES),
     "WienerDenoiser, images": Case(sk_denoise.WienerDenoiser(sigma=0.1), IMAGES),
     **{
         entry.name: Case(load_entry(entry)(), COLORS / 255 if entry.images_only else ROWS)
