@@ -55,6 +55,8 @@ MAX_ESTIMATED = 64
 MAX_COARSE_RATIO = 1.6
 # Ratio from which a warning names the correlation: white noise on photos has up to 1.2.
 MAX_WARNED_RATIO = 1.4
+# Relative difference of an estimated gain to the step of counts up to which the step is the gain.
+SAME_GAIN = 0.25
 # Quantile over the images, of which the smooth ones show the noise.
 SMOOTH = 0.25
 # Smallest side of images in which correlated noise is recognized.
@@ -348,11 +350,15 @@ def estimate_independent_noise(images: NDArray[Any], name: str = "X") -> NoiseMo
     if ratio > MAX_COARSE_RATIO:
         raise ValueError(
             f"The noise in {name} seems to be correlated between neighbours: its level is {fine:.3g} at one "
-            f"pixel and {fine * ratio:.3g} at two. Only independent noise can be split. If it is independent, "
-            "and the images have fine texture everywhere, pass its level as noise=."
+            f"pixel and {fine * ratio:.3g} at two. Only independent noise can be split. If it is "
+            "independent, and the images have fine texture everywhere, pass its level as noise=."
         )
     fit = fit_signal_dependence([plane for image in planes for plane in image])
     if fit.is_significant:
+        step = _step_of_counts(planes)
+        # Whole counts have their gain exactly, and can be thinned.
+        if step is not None and abs(fit.gain / step - 1) < SAME_GAIN:
+            return NoiseModel("counts", fit.sigma, gain=step, trust=fit.trust)
         return NoiseModel(
             "counts", fit.sigma, gain=fit.gain, read_noise=fit.read_noise, offset=fit.offset, trust=fit.trust
         )
@@ -390,6 +396,19 @@ def measure_repeats(first: NDArray[Any], second: NDArray[Any]) -> NoiseModel | N
     if difference.ndim in (2, 4) and levels.max() > SAME_LEVEL * levels.min():
         return NoiseModel("white", sigma, channel_sigmas=tuple(levels.tolist()))
     return NoiseModel("white", sigma)
+
+
+def _step_of_counts(values: NDArray[Any]) -> float | None:
+    """Return the step of which all values are whole multiples, None without one."""
+    different = np.unique(np.ravel(values)[:MEASURED_ENTRIES]).astype(np.float64)
+    if len(different) < 2 or different[0] < 0:
+        return None
+    gaps = np.diff(different)
+    # Rounding makes each gap uncertain, and hardly the median of their units.
+    step = float(np.median(gaps / np.maximum(1, np.rint(gaps / gaps.min()))))
+    counts = different / step
+    is_whole = np.abs(counts - np.rint(counts)) <= COUNT_TOLERANCE * np.maximum(counts, 1)
+    return step if bool(is_whole.all()) else None
 
 
 def find_correlation(images: NDArray[Any]) -> tuple[float, float] | None:

@@ -54,8 +54,8 @@ def decibels(clean, output):
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", ["white", "counts"])
 def test_noisy_images_alone_teach_nearly_as_much_as_clean_ones(noise):
-    clean = np.stack([photo[:192, :192] for photo in load_images("gray").train])
-    test = np.stack([photo[:192, :192] for photo in load_images("gray").test])
+    clean = np.stack([photo[:128, :128] for photo in load_images("gray").train])
+    test = np.stack([photo[:128, :128] for photo in load_images("gray").test])
 
     def corrupted(images, seed):
         if noise == "white":
@@ -141,6 +141,18 @@ def test_integers_have_their_unit(objective, dtype):
     output = model.predict(X)
     assert output.dtype == np.float32
     assert decibels(clean, output / white) > decibels(clean, X / white) + 1.5
+
+
+@pytest.mark.parametrize("white", [1.0, 30.0, 50.0])
+def test_whole_counts_have_their_gain_exactly(white):
+    X = np.random.default_rng(0).poisson(30 * photos()) * np.float32(white / 30)
+    model = denoiser("recorrupt", noise="auto").fit(X)
+    assert model.noise_model_.kind == "counts"
+    assert model.noise_model_.gain == pytest.approx(white / 30, rel=1e-5)
+    # Grey levels are whole too, and their step is far below the gain.
+    X = np.rint(255 * np.random.default_rng(0).poisson(30 * photos()) / 30 / 2).astype(np.uint8)
+    model = denoiser("recorrupt", noise="auto").fit(X)
+    assert model.noise_model_.gain == pytest.approx(255 / 60, rel=0.3)
 
 
 def test_counts_of_photons_are_thinned():
