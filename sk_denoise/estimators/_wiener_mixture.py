@@ -51,8 +51,8 @@ MAX_FEATURES = 2**16
 # Largest number of principal axes of a mixture; each component has a covariance of this size.
 MAX_AXES = 128
 # Candidates of "auto": numbers of components, and numbers of rows that the pooled covariance counts as.
-COMPONENTS = (5, 10, 20, 40)
-SHRINKAGES = (10.0, 60.0, 300.0)
+COMPONENTS = (5, 10, 20, 80)
+SHRINKAGES = (10.0, 100.0, 1000.0)
 # Fewest rows for each component of a candidate.
 ROWS_PER_COMPONENT = 4
 # Parts of the rows on which candidates are compared, and starts of each candidate there.
@@ -87,13 +87,13 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         :func:`~sk_denoise.noise.estimate_row_noise`.
     n_components : "auto" or int, default="auto"
         Number of components of each mixture, at least 1; 1 is the Wiener filter. Components without rows are
-        left out. "auto" compares 1, 5, 10, 20 and 40 on held-out noisy rows.
+        left out. "auto" compares 1, 5, 10, 20 and 80 on held-out noisy rows.
     n_init : int, default=16
         Number of mixtures from random starts, whose outputs are averaged. With "auto", they have the numbers
         of components and the shrinkage that are best together.
     shrinkage : "auto" or float, default="auto"
         Shrinkage of the covariance of each component towards the pooled one, as a number of rows that the
-        pooled covariance counts as. "auto" compares 10, 60 and 300.
+        pooled covariance counts as. "auto" compares 10, 100 and 1000.
     max_iter : int, default=20
         Largest number of steps of expectation maximization.
     tol : float, default=1e-3
