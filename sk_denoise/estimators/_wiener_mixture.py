@@ -12,6 +12,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
+from sklearn.isotonic import IsotonicRegression
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._clean_source import carried_source
@@ -59,8 +60,8 @@ MAX_FEATURES = 2**16
 # Largest number of principal axes of a mixture; each component has a covariance of this size.
 MAX_AXES = 128
 # Candidates of "auto": numbers of components, and numbers of rows that the pooled covariance counts as.
-COMPONENTS = (5, 10, 20, 40)
-SHRINKAGES = (10.0, 60.0, 300.0)
+COMPONENTS = (5, 10, 20, 80)
+SHRINKAGES = (10.0, 100.0, 1000.0)
 # Candidate for windows of signals, and its number of starts: windows are many, and overlapping ones are
 # averaged already.
 WINDOW_COMPONENTS, WINDOW_SHRINKAGE, WINDOW_STARTS, ROW_STARTS = 20, 60.0, 2, 16
@@ -72,6 +73,8 @@ N_FOLDS, N_STARTS = 2, 2
 MIN_ROWS = 16
 # Variance of the means of components around the overall mean, as a share of the clean variance.
 MEAN_SPREAD = 0.3
+# Parts of the rows for the variances along axes, and the smaller side of the rows up to which these are many.
+N_AXES_FOLDS, MAX_REPEATED = 8, 1000
 # Steps of k-means before the first step of EM. More steps make the starts alike.
 KMEANS_STEPS = 3
 # Smallest noise along an axis or in a column, relative to the spread of the noise or of the data.
@@ -98,6 +101,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         :func:`~sk_denoise.noise.estimate_row_noise`.
     n_components : "auto" or int, default="auto"
         Number of components of each mixture, at least 1; 1 is the Wiener filter. Components without rows are
+<<<<<<< HEAD
         left out. "auto" compares 1, 5, 10, 20 and 40 on held-out noisy rows; with a ``window`` it is 20.
     n_init : "auto" or int, default="auto"
         Number of mixtures from random starts, whose outputs are averaged; "auto" is 16, and 2 with a
@@ -106,6 +110,15 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
     shrinkage : "auto" or float, default="auto"
         Shrinkage of the covariance of each component towards the pooled one, as a number of rows that the
         pooled covariance counts as. "auto" compares 10, 60 and 300; with a ``window`` it is 60.
+=======
+        left out. "auto" compares 1, 5, 10, 20 and 80 on held-out noisy rows.
+    n_init : int, default=16
+        Number of mixtures from random starts, whose outputs are averaged. With "auto", they have the numbers
+        of components and the shrinkage that are best together.
+    shrinkage : "auto" or float, default="auto"
+        Shrinkage of the covariance of each component towards the pooled one, as a number of rows that the
+        pooled covariance counts as. "auto" compares 10, 100 and 1000.
+>>>>>>> w-mixture
     max_iter : int, default=20
         Largest number of steps of expectation maximization.
     tol : float, default=1e-3
@@ -158,10 +171,10 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
 
     Notes
     -----
-    Rows are divided by the noise level, and projected on the principal axes with more variance than the
-    noise. Each mixture starts from k-means of rows after a Wiener filter. Steps of EM follow: the covariance
-    of a component is that of its noisy rows, shrunk to the pooled one, less that of the noise, and without
-    negative eigenvalues. Its mean is shrunk to the overall mean.
+    Rows are divided by the noise level, and projected on the principal axes along which held-out rows have
+    more variance than the noise. Each mixture starts from k-means of rows after a Wiener filter. Steps of EM
+    follow: the covariance of a component is that of its noisy rows, shrunk to the pooled one, less that of
+    the noise along the axes, and without negative eigenvalues. Its mean is shrunk to the overall mean.
 
     For "auto", candidates are fitted to one half of the rows and predict the other half. Stein's unbiased
     risk estimate (SURE) of the averages tells, without clean rows, which ones to average. More components
@@ -669,6 +682,8 @@ class _TrainingRows:
         Axes, from the largest to the smallest variance.
     variances : ndarray of shape (n_axes,)
         Clean variances along the axes.
+    noise : ndarray of shape (n_axes,)
+        Noise variances of these rows along the axes, at least 1: the axes follow the noise of their rows.
     """
 
     rows: Floats
@@ -676,24 +691,20 @@ class _TrainingRows:
     center: Floats
     axes: Floats
     variances: Floats
+    noise: Floats
 
     @classmethod
     def of(cls, standardized: Floats, weights: Floats) -> Self:
         """Project rows in units of the noise on their principal axes."""
         center = np.average(standardized, axis=0, weights=weights)
         centered = standardized - center
-        n, p = centered.shape
-        scaled = centered * np.sqrt(weights / max(weights.sum() - 1, 1e-9))[:, None]
-        if p <= n:
-            variances, vectors = np.linalg.eigh(scaled.T @ scaled)
-            axes = vectors.T
-        else:
-            variances, vectors = np.linalg.eigh(scaled @ scaled.T)
-            axes = vectors.T @ scaled / np.sqrt(np.maximum(variances, 1e-300))[:, None]
+        totals, axes = _principal_axes(centered, weights)
+        variances = _held_out_variances(standardized, weights, len(axes))
         # At least one axis, so that no array is empty.
-        n_axes = int(np.clip(np.count_nonzero(variances > 1), 1, MAX_AXES))
-        axes = np.ascontiguousarray(axes[::-1][:n_axes])
-        return cls(centered @ axes.T, weights, center, axes, np.maximum(variances[::-1][:n_axes] - 1, 0.0))
+        n_axes = int(np.clip(np.count_nonzero(variances > 0), 1, MAX_AXES))
+        axes, variances = np.ascontiguousarray(axes[:n_axes]), variances[:n_axes]
+        noise = np.maximum(totals[:n_axes] - variances, 1.0)
+        return cls(centered @ axes.T, weights, center, axes, variances, noise)
 
 
 @dataclass(frozen=True)
@@ -762,8 +773,7 @@ class _Task:
         scatters = np.stack([_scatter(rows - mean, share) for mean, share in zip(means, shares, strict=True)])
         pooled = scatters.sum(axis=0) / counts.sum()
         totals = (scatters + shrinkage * pooled) / (counts + shrinkage)[:, None, None]
-        identity = np.eye(rows.shape[1])
-        eigenvalues, bases = np.linalg.eigh(totals - identity)
+        eigenvalues, bases = np.linalg.eigh(totals - np.diag(training.noise))
         variances = np.maximum(eigenvalues, 0.0)
         if len(counts) > 1:
             totals = np.einsum("kab,kb,kcb->kac", bases, variances + 1, bases, optimize=True)
@@ -879,6 +889,44 @@ def _merge_equal_rows(rows: Floats, weights: Floats) -> tuple[Floats, Floats]:
     rows, weights = rows[order], weights[order]
     is_first = np.append(True, np.any(rows[1:] != rows[:-1], axis=1))
     return rows[is_first], np.add.reduceat(weights, np.flatnonzero(is_first)).astype(np.float64)
+
+
+def _principal_axes(centered: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return variances of noisy rows and their axes, from the largest to the smallest."""
+    n, p = centered.shape
+    scaled = centered * np.sqrt(weights / max(weights.sum() - 1, 1e-9))[:, None]
+    if p <= n:
+        variances, vectors = np.linalg.eigh(scaled.T @ scaled)
+        return variances[::-1], vectors.T[::-1]
+    variances, vectors = np.linalg.eigh(scaled @ scaled.T)
+    # The mean takes one dimension, so that the last axis has no variance.
+    variances, vectors = variances[:0:-1], vectors.T[:0:-1]
+    return variances, vectors @ scaled / np.sqrt(np.maximum(variances, 1e-300))[:, None]
+
+
+def _held_out_variances(rows: Floats, weights: Floats, n_axes: int) -> Floats:
+    """Return the clean variances along principal axes, from rows that did not shape the axes.
+
+    Rows have a greater variance along their own axes than others have, since the axes follow their noise.
+    """
+    n_folds = min(N_AXES_FOLDS if min(rows.shape) <= MAX_REPEATED else 2, len(rows))
+    folds = np.random.default_rng(0).permutation(len(rows)) % max(n_folds, 1)
+    powers = np.zeros(n_axes)
+    for fold in range(n_folds):
+        is_other = folds != fold
+        if is_other.sum() < 2:
+            continue
+        center = np.average(rows[is_other], axis=0, weights=weights[is_other])
+        _, axes = _principal_axes(rows[is_other] - center, weights[is_other])
+        axes = axes[:n_axes]
+        # The center of the other rows has an error too.
+        share = 1 + 1 / weights[is_other].sum()
+        held_out = weights[~is_other] @ (((rows[~is_other] - center) @ axes.T) ** 2 / share - 1)
+        powers[: len(axes)] += held_out
+    variances: Floats = IsotonicRegression(increasing=False).fit_transform(
+        np.arange(n_axes), powers / weights.sum()
+    )
+    return np.maximum(variances, 0.0)
 
 
 def _root_of_covariance(noise: Any, n_features: int) -> Floats:
