@@ -26,7 +26,7 @@ MAX_WINDOWS = 20_000
 CHUNK_WINDOWS = 4096
 # Lengths that "auto" compares, the windows that each is fitted to, and the held-out signals for a risk.
 LENGTHS = (16, 32, 64, 128)
-TRIAL_WINDOWS, N_HELD_OUT = 8000, 24
+TRIAL_WINDOWS, N_HELD_OUT = 6000, 24
 # Step of the numerical divergence, in noise levels.
 STEP = 0.1
 
