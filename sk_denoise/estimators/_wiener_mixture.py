@@ -387,13 +387,14 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
 
     def _learn_rows(self, stabilized: Floats, weights: Floats, layout: SampleLayout) -> None:
         """Learn from rows of which the noise has the levels of the unit."""
+        rows, weights = _merge_equal_rows(stabilized, weights)
         if self.window is None:
-            self._learn_mixtures(*_merge_equal_rows(stabilized, weights))
+            self._learn_mixtures(rows, weights)
             return
         self._check_windows(layout)
         if self.window == "auto":
             rng = np.random.default_rng(stream_seed(root_seed(self.random_state), "window"))
-            self.window_, risks = choose_length(stabilized, self._fit_trial, self._row_level**2, rng)
+            self.window_, risks = choose_length(rows, weights, self._fit_trial, self._row_level**2, rng)
             for length, risk in risks.items() if self.verbose else ():
                 share = risk / self._row_level**2
                 print(
@@ -402,7 +403,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
                 )
         else:
             self.window_ = int(self.window)
-        self._learn_windows(stabilized, weights, MAX_WINDOWS)
+        self._learn_windows(rows, weights, MAX_WINDOWS)
 
     @property
     def _row_length(self) -> int:
@@ -436,16 +437,16 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
     def _learn_windows(self, rows: Floats, weights: Floats, max_windows: int) -> None:
         """Learn from windows of signals."""
         rng = np.random.default_rng(stream_seed(root_seed(self.random_state), "places"))
-        windows = sample_windows(rows, weights, self._row_length, rng, max_windows)
+        windows, weights = sample_windows(rows, weights, self._row_length, rng, max_windows)
         self._unit_ = np.full(self._row_length, self._row_level)
-        self._learn_mixtures(windows, np.ones(len(windows)))
+        self._learn_mixtures(windows, weights)
 
-    def _fit_trial(self, rows: Floats, length: int) -> Callable[[Floats], Floats]:
+    def _fit_trial(self, rows: Floats, weights: Floats, length: int) -> Callable[[Floats], Floats]:
         """Return a filter of signals that is fitted to some windows of a length."""
         trial = copy.copy(self)
         trial.window_, trial.n_init, trial.verbose = length, 1, 0
         trial.max_iter = min(self.max_iter, TRIAL_STEPS)
-        trial._learn_windows(rows, np.ones(len(rows)), TRIAL_WINDOWS)
+        trial._learn_windows(rows, weights, TRIAL_WINDOWS)
         return trial._denoise_stable
 
     def _learn_mixtures(self, rows: Floats, weights: Floats) -> None:
