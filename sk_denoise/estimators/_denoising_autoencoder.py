@@ -653,6 +653,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
 
     def _differentiate(self, X: ArrayLike, direction: NDArray[Any]) -> NDArray[Any]:
         """Return the derivative of ``predict`` along a direction of the shape of X."""
+        if getattr(self, "_recorruption_", None) is not None:
+            raise NotImplementedError("The mean over recorrupted copies has no forward derivative.")
         prepare, restore = self._preparation_.input, self._preparation_.restore
         samples = as_tensor(as_float_array(self._in_unit(check_samples(self, X, reset=False))))
         module = self.net_.module_

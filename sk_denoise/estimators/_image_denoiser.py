@@ -509,6 +509,8 @@ class ImageDenoiser(NetworkDenoiser):
         if len({x.shape for x in noisy.images}) == 1:
             truth = None if clean is None else np.stack(clean.images)
             return super().score(np.stack(noisy.images), truth, sample_weight)
+        if clean is None and self.target_source_ in ("noisy", "X_second"):
+            return self._score_without_truth(noisy.images, sample_weight)
         given = [self._in_unit(check_samples(self, x[None], reset=False)) for x in noisy.images]
         if clean is None:
             truths = [as_float_array(x) for x in given]
@@ -780,6 +782,8 @@ class ImageDenoiser(NetworkDenoiser):
         Noise levels and ranges are fixed: they depend on all pixels of an image, so their own derivative is
         negligible.
         """
+        if getattr(self, "_recorruption_", None) is not None:
+            raise NotImplementedError("The levels of recorrupted images depend on their pixels.")
         if is_image_list(X):
             pairs = zip(ImageList.of(X).images, direction, strict=True)
             return [self._differentiate(image[None], along[None])[0] for image, along in pairs]

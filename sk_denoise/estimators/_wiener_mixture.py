@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
@@ -20,7 +21,6 @@ from sk_denoise._random import root_seed, stream_seed
 from sk_denoise._row_noise import estimate_row_noise
 from sk_denoise._schema import (
     COUNT,
-    FEATURE_NUMBERS,
     NONNEGATIVE_NUMBER,
     Rule,
     conforms,
@@ -40,6 +40,14 @@ from sk_denoise._validation import (
 from sk_denoise.estimators._filter_base import IMAGE_SHAPE, ClassicalDenoiser, Images
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import SampleLayout
+from sk_denoise.estimators._signal_windows import (
+    MAX_WINDOWS,
+    TRIAL_WINDOWS,
+    average_windows,
+    choose_length,
+    estimate_window_risk,
+    sample_windows,
+)
 from sk_denoise.metrics._metrics import psnr_of_mse
 
 __all__ = ["WienerMixtureDenoiser"]
@@ -53,6 +61,9 @@ MAX_AXES = 128
 # Candidates of "auto": numbers of components, and numbers of rows that the pooled covariance counts as.
 COMPONENTS = (5, 10, 20, 40)
 SHRINKAGES = (10.0, 60.0, 300.0)
+# Candidate for windows of signals, and its number of starts: windows are many, and overlapping ones are
+# averaged already.
+WINDOW_COMPONENTS, WINDOW_SHRINKAGE, WINDOW_STARTS, ROW_STARTS = 20, 60.0, 2, 16
 # Fewest rows for each component of a candidate.
 ROWS_PER_COMPONENT = 4
 # Parts of the rows on which candidates are compared, and starts of each candidate there.
@@ -87,17 +98,23 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         :func:`~sk_denoise.noise.estimate_row_noise`.
     n_components : "auto" or int, default="auto"
         Number of components of each mixture, at least 1; 1 is the Wiener filter. Components without rows are
-        left out. "auto" compares 1, 5, 10, 20 and 40 on held-out noisy rows.
-    n_init : int, default=16
-        Number of mixtures from random starts, whose outputs are averaged. With "auto", they have the numbers
-        of components and the shrinkage that are best together.
+        left out. "auto" compares 1, 5, 10, 20 and 40 on held-out noisy rows; with a ``window`` it is 20.
+    n_init : "auto" or int, default="auto"
+        Number of mixtures from random starts, whose outputs are averaged; "auto" is 16, and 2 with a
+        ``window``. With ``n_components="auto"``, they have the numbers of components and the shrinkage that
+        are best together.
     shrinkage : "auto" or float, default="auto"
         Shrinkage of the covariance of each component towards the pooled one, as a number of rows that the
-        pooled covariance counts as. "auto" compares 10, 60 and 300.
+        pooled covariance counts as. "auto" compares 10, 60 and 300; with a ``window`` it is 60.
     max_iter : int, default=20
         Largest number of steps of expectation maximization.
     tol : float, default=1e-3
         Relative increase of the log-likelihood of a row below which the steps end.
+    window : None, "auto" or int, default=None
+        Number of neighbouring entries that are denoised together, at least 2, for signals whose features
+        stand at any place. All windows of all rows are the rows of the mixture, and the outputs of
+        overlapping ones are averaged. "auto" compares 16, 32, 64 and 128 on held-out noisy rows. None takes
+        the whole row, for tables and for signals with the same things in the same places.
     image_shape : tuple of int or None, default=None
         Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows.
     random_state : int, RandomState or None, default=None
@@ -113,6 +130,8 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         Noise in X; None for a covariance matrix.
     n_iter_ : int
         Largest number of steps of expectation maximization of a mixture.
+    window_ : int or None
+        Number of entries of a window; None without windows.
     choices_ : list of tuple (n_components, shrinkage, share)
         Mixtures that are averaged, with their share of the average.
     target_source_ : {"noisy"}
@@ -148,6 +167,9 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
     risk estimate (SURE) of the averages tells, without clean rows, which ones to average. More components
     than the data need do little harm, since they are then left out.
 
+    With ``window="auto"``, 500 signals of 600 entries take about a minute. On spectra with shifting peaks,
+    heartbeats, steps and sines with noise of .35 of their height, the error is .07 to .08.
+
     For noise of counts, the rows pass through the generalised Anscombe transform first.
 
     References
@@ -179,8 +201,9 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
             HasMethods(["fit", "corrupt"]),
         ],
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "shrinkage": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "window": [None, StrOptions({"auto"}), Interval(Integral, 2, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
@@ -191,13 +214,16 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         "noise_model_": optional(record(NoiseModel, "a noise model")),
         "n_iter_": COUNT,
         "choices_": Rule(lambda v, _: _are_choices(v), "a list of numbers of components, rows and shares"),
-        "_center_": FEATURE_NUMBERS,
+        "window_": optional(COUNT),
+        "_center_": Rule(
+            lambda v, e: is_numeric_array(v, (e._row_length,)), "a number for each entry of a row or window"
+        ),
         "_unit_": Rule(
-            lambda v, e: is_numeric_array(v, (e.n_features_in_,), (e.n_features_in_,) * 2),
+            lambda v, e: is_numeric_array(v, (e._row_length,), (e._row_length,) * 2),
             "noise levels, or a square root of the covariance of the noise",
         ),
         "_axes_": Rule(
-            lambda v, e: is_numeric_array(v, np.shape(v)) and v.ndim == 2 and v.shape[1] == e.n_features_in_,
+            lambda v, e: is_numeric_array(v, np.shape(v)) and v.ndim == 2 and v.shape[1] == e._row_length,
             "principal axes of so many features",
         ),
         "_mixtures_": Rule(
@@ -220,10 +246,11 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         noise: Any = "auto",
         *,
         n_components: Literal["auto"] | int = "auto",
-        n_init: int = 16,
+        n_init: Literal["auto"] | int = "auto",
         shrinkage: Literal["auto"] | float = "auto",
         max_iter: int = 20,
         tol: float = 1e-3,
+        window: Literal["auto"] | int | None = None,
         image_shape: Sequence[int] | None = None,
         random_state: int | RandomState | None = None,
         verbose: int = 0,
@@ -234,6 +261,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         self.shrinkage = shrinkage
         self.max_iter = max_iter
         self.tol = tol
+        self.window = window
         self.image_shape = image_shape
         self.random_state = random_state
         self.verbose = verbose
@@ -316,28 +344,85 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         self._set_noise(pair, layout)
         stabilized = self._stabilize(noisy)
         weights = np.ones(len(noisy)) if pair.weights is None else pair.weights
-        rows, weights = _merge_equal_rows(stabilized, weights)
+        self.window_ = None
+        if self.window is None:
+            self._learn_mixtures(*_merge_equal_rows(stabilized, weights))
+            return
+        self._check_windows(layout)
+        if self.window == "auto":
+            rng = np.random.default_rng(stream_seed(root_seed(self.random_state), "window"))
+            self.window_, risks = choose_length(stabilized, self._fit_trial, self._row_level**2, rng)
+            for length, risk in risks.items() if self.verbose else ():
+                print(
+                    f"[WienerMixtureDenoiser] windows of {length}: {risk / self._row_level**2:.4f} of the "
+                    "noise variance remain on held-out rows"
+                )
+        else:
+            self.window_ = int(self.window)
+        self._learn_windows(stabilized, weights, MAX_WINDOWS)
+
+    @property
+    def _row_length(self) -> int:
+        """Return the number of entries of a row or window."""
+        return self.window_ or self.n_features_in_
+
+    @property
+    def _row_level(self) -> float:
+        """Return the noise level of stabilized rows."""
+        is_stabilized = self.noise_model_ is not None and self.noise_model_.kind == "counts"
+        return 1.0 if is_stabilized else self.sigma_
+
+    def _check_windows(self, layout: SampleLayout) -> None:
+        """Refuse data that have no windows of one noise level."""
+        if layout.image_shape is not None:
+            raise ValueError(
+                "window is for signals in rows of shape (n_samples, length), and the samples are images. Use "
+                "window=None for small images."
+            )
+        levels = () if self.noise_model_ is None else self.noise_model_.channel_sigmas
+        if self.noise_model_ is None or len(set(levels)) > 1:
+            raise ValueError(
+                "Windows at all places need one noise level, and noise has a covariance or a level for each "
+                "column. Divide the columns by their levels, or use window=None."
+            )
+        if self.window != "auto" and self.window is not None and self.window > self.n_features_in_:
+            raise ValueError(
+                f"window must be at most the length of the rows, {self.n_features_in_}, got {self.window}."
+            )
+
+    def _learn_windows(self, rows: Floats, weights: Floats, max_windows: int) -> None:
+        """Learn from windows of signals."""
+        rng = np.random.default_rng(stream_seed(root_seed(self.random_state), "places"))
+        windows = sample_windows(rows, weights, self._row_length, rng, max_windows)
+        self._unit_ = np.full(self._row_length, self._row_level)
+        self._learn_mixtures(windows, np.ones(len(windows)))
+
+    def _fit_trial(self, rows: Floats, length: int) -> Callable[[Floats], Floats]:
+        """Return a filter of signals that is fitted to some windows of a length."""
+        trial = copy.copy(self)
+        trial.window_, trial.n_init, trial.verbose = length, 1, 0
+        trial._learn_windows(rows, np.ones(len(rows)), TRIAL_WINDOWS)
+        return trial._denoise_stable
+
+    def _learn_mixtures(self, rows: Floats, weights: Floats) -> None:
+        """Learn from different rows and their weights."""
         self._center_ = np.average(rows, axis=0, weights=weights)
         self._unit_ = self._floor_unit(rows, weights)
         standardized = _standardize(rows - self._center_, self._unit_)
-        self._axes_, variances = _principal_axes(standardized, weights)
-        task = _Task(
-            standardized @ self._axes_.T,
-            weights,
-            variances,
-            n_features=rows.shape[1],
-            max_iter=self.max_iter,
-            tol=self.tol,
-            seed=root_seed(self.random_state),
-        )
+        task = _Task(standardized, weights, self.max_iter, self.tol, root_seed(self.random_state))
+        training = _TrainingRows.of(standardized, weights)
+        self._axes_ = training.axes
         candidates = self._candidates(weights)
-        counts = task.select(candidates, self.n_init, bool(self.verbose))
+        n_init = self.n_init
+        if n_init == "auto":
+            n_init = ROW_STARTS if self.window_ is None else WINDOW_STARTS
+        counts = task.select(candidates, n_init, bool(self.verbose))
         self._mixtures_, shares, self.choices_, self.n_iter_ = [], [], [], 1
         for number, (candidate, count) in enumerate(zip(candidates, counts, strict=True)):
             # A mixture of one component has no random start.
             n_starts = min(count, 1) if candidate[0] == 1 else count
             for start in range(n_starts):
-                mixture, n_steps = task.fit_mixture(slice(None), *candidate, (N_FOLDS, number, start))
+                mixture, n_steps = task.fit_mixture(training, *candidate, (N_FOLDS, number, start))
                 self._mixtures_.append(mixture)
                 self.n_iter_ = max(self.n_iter_, n_steps)
                 shares.append(count / n_starts / sum(counts))
@@ -350,6 +435,10 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
 
     def _candidates(self, weights: Floats) -> list[tuple[int, float]]:
         """Return the numbers of components and the shrinkages to compare."""
+        if self.window_ is not None:
+            n_components = WINDOW_COMPONENTS if self.n_components == "auto" else int(self.n_components)
+            shrinkage = WINDOW_SHRINKAGE if self.shrinkage == "auto" else float(self.shrinkage)
+            return [(min(n_components, len(weights)), shrinkage)]
         n_rows = min(len(weights), float(weights.sum()))
         if self.n_components == "auto":
             # On few rows, a comparison would be chance.
@@ -411,16 +500,27 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         return denoised
 
     def _denoise_rows(self, noisy: NDArray[Any]) -> Floats:
-        scores = self._project(noisy)[1]
+        return self._destabilize(self._denoise_stable(self._stabilize(noisy)))
+
+    def _denoise_stable(self, rows: Floats) -> Floats:
+        """Denoise rows of which the noise has the levels of the unit."""
+        if self.window_ is not None:
+            return average_windows(rows, self.window_, self._denoise_learned)
+        return self._denoise_learned(rows)
+
+    def _denoise_learned(self, rows: Floats) -> Floats:
+        """Denoise rows, or windows, as long as those that were learned from."""
+        scores = self._project(rows)[1]
         clean = sum(
             share * mixture.denoise(scores)
             for share, mixture in zip(self._shares_, self._mixtures_, strict=True)
         )
-        return self._destabilize(self._center_ + _restore_unit(clean @ self._axes_, self._unit_))
+        denoised: Floats = self._center_ + _restore_unit(clean @ self._axes_, self._unit_)
+        return denoised
 
-    def _project(self, noisy: NDArray[Any]) -> tuple[Floats, Floats]:
+    def _project(self, stabilized: Floats) -> tuple[Floats, Floats]:
         """Return rows in units of the noise, and their scores on the axes."""
-        standardized = _standardize(self._stabilize(noisy) - self._center_, self._unit_)
+        standardized = _standardize(stabilized - self._center_, self._unit_)
         return standardized, standardized @ self._axes_.T
 
     def _stabilize(self, noisy: NDArray[Any]) -> Floats:
@@ -440,7 +540,11 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
 
     def _estimate_risk(self, noisy: NDArray[Any]) -> Floats:
         """Return Stein's estimate of the mean squared error of each row."""
-        standardized, scores = self._project(noisy)
+        if self.window_ is not None:
+            rows = noisy.astype(np.float64)
+            variances = np.broadcast_to(self.noise_model_.variance(self._denoise_rows(rows)), rows.shape)
+            return estimate_window_risk(rows, variances, self._denoise_rows)
+        standardized, scores = self._project(self._stabilize(noisy))
         gram = self._gram(noisy)
         on_axes = self._axes_ @ (gram[:, None] * self._axes_.T if gram.ndim == 1 else gram @ self._axes_.T)
         total = float(gram.sum() if gram.ndim == 1 else np.trace(gram))
@@ -550,19 +654,58 @@ class _Mixture:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """Rows to fit mixtures to, in units of the noise and centered.
+class _TrainingRows:
+    """Rows that mixtures are fitted to, on the axes with more variance than the noise.
 
     Attributes
     ----------
     rows : ndarray of shape (n, n_axes)
-        Different rows, in an order that depends on their values alone.
+        Centered rows on the axes.
     weights : ndarray of shape (n,)
         Number of samples that each row stands for.
+    center : ndarray of shape (n_features,)
+        Mean of the rows before they were centered.
+    axes : ndarray of shape (n_axes, n_features)
+        Axes, from the largest to the smallest variance.
     variances : ndarray of shape (n_axes,)
         Clean variances along the axes.
-    n_features : int
-        Number of features, for messages.
+    """
+
+    rows: Floats
+    weights: Floats
+    center: Floats
+    axes: Floats
+    variances: Floats
+
+    @classmethod
+    def of(cls, standardized: Floats, weights: Floats) -> Self:
+        """Project rows in units of the noise on their principal axes."""
+        center = np.average(standardized, axis=0, weights=weights)
+        centered = standardized - center
+        n, p = centered.shape
+        scaled = centered * np.sqrt(weights / max(weights.sum() - 1, 1e-9))[:, None]
+        if p <= n:
+            variances, vectors = np.linalg.eigh(scaled.T @ scaled)
+            axes = vectors.T
+        else:
+            variances, vectors = np.linalg.eigh(scaled @ scaled.T)
+            axes = vectors.T @ scaled / np.sqrt(np.maximum(variances, 1e-300))[:, None]
+        # At least one axis, so that no array is empty.
+        n_axes = int(np.clip(np.count_nonzero(variances > 1), 1, MAX_AXES))
+        axes = np.ascontiguousarray(axes[::-1][:n_axes])
+        return cls(centered @ axes.T, weights, center, axes, np.maximum(variances[::-1][:n_axes] - 1, 0.0))
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A fit of mixtures.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Different rows in units of the noise, in an order that depends on their values alone.
+    weights : ndarray of shape (n,)
+        Number of samples that each row stands for.
     max_iter : int
         Largest number of steps of EM.
     tol : float
@@ -573,34 +716,32 @@ class _Task:
 
     rows: Floats
     weights: Floats
-    variances: Floats
-    n_features: int
     max_iter: int
     tol: float
     seed: int
 
     def fit_mixture(
-        self, part: Any, n_components: int, shrinkage: float, path: tuple[int, ...]
+        self, training: _TrainingRows, n_components: int, shrinkage: float, path: tuple[int, ...]
     ) -> tuple[_Mixture, int]:
-        """Return a mixture for a part of the rows, and the number of steps of EM."""
-        rows, weights = self.rows[part], self.weights[part]
+        """Return a mixture for training rows, and the number of steps of EM."""
         rng = np.random.default_rng(stream_seed(self.seed, "mixture", *path))
-        shares = self._start(rows, weights, n_components, rng)
+        shares = self._start(training, n_components, rng)
         likelihood = -np.inf
         for step in range(self.max_iter):
-            mixture = self._maximize(rows, shares, shrinkage)
+            mixture = self._maximize(training, shares, shrinkage)
             if step + 1 == self.max_iter or len(mixture.log_weights) == 1:
                 break
-            responsibilities, _, likelihoods = mixture.respond(rows)
-            shares = responsibilities * weights
-            before, likelihood = likelihood, float(np.average(likelihoods, weights=weights))
+            responsibilities, _, likelihoods = mixture.respond(training.rows)
+            shares = responsibilities * training.weights
+            before, likelihood = likelihood, float(np.average(likelihoods, weights=training.weights))
             if likelihood - before <= self.tol * abs(likelihood):
                 break
         return mixture, step + 1
 
-    def _start(self, rows: Floats, weights: Floats, n_components: int, rng: np.random.Generator) -> Floats:
+    def _start(self, training: _TrainingRows, n_components: int, rng: np.random.Generator) -> Floats:
         """Return shares of the rows in components, from k-means of filtered rows."""
-        filtered = rows * (self.variances / (self.variances + 1))
+        rows, weights = training.rows, training.weights
+        filtered = rows * (training.variances / (training.variances + 1))
         places = np.searchsorted(np.cumsum(weights), rng.random(n_components) * weights.sum())
         centers = filtered[np.unique(np.minimum(places, len(rows) - 1))]
         for _ in range(KMEANS_STEPS):
@@ -611,8 +752,9 @@ class _Task:
             centers = shares @ filtered / shares.sum(axis=1)[:, None]
         return shares
 
-    def _maximize(self, rows: Floats, shares: Floats, shrinkage: float) -> _Mixture:
+    def _maximize(self, training: _TrainingRows, shares: Floats, shrinkage: float) -> _Mixture:
         """Return the mixture for given shares of the rows in the components."""
+        rows = training.rows
         counts = shares.sum(axis=1)
         # A component that lost its rows has no covariance.
         shares, counts = shares[counts > 1e-6], counts[counts > 1e-6]
@@ -625,7 +767,7 @@ class _Task:
         variances = np.maximum(eigenvalues, 0.0)
         if len(counts) > 1:
             totals = np.einsum("kab,kb,kcb->kac", bases, variances + 1, bases, optimize=True)
-            spread = MEAN_SPREAD * np.diag(self.variances)
+            spread = MEAN_SPREAD * np.diag(training.variances)
             errors = totals / counts[:, None, None]
             means = np.linalg.solve(spread + errors, means[:, :, None])[:, :, 0] @ spread
         return _Mixture(np.log(counts / counts.sum()), means, bases, variances)
@@ -637,36 +779,85 @@ class _Task:
         """
         if len(candidates) == 1:
             return [n_init]
-        rng = np.random.default_rng(stream_seed(self.seed, "folds"))
-        folds = rng.permutation(len(self.rows)) % N_FOLDS
-        products, divergences = np.zeros((len(candidates),) * 2), np.zeros(len(candidates))
-        for fold in range(N_FOLDS):
-            held_out = np.flatnonzero(folds == fold)
-            rows, weights = self.rows[held_out], self.weights[held_out]
-            shifts = []
-            for number, candidate in enumerate(candidates):
-                starts = [
-                    self.fit_mixture(folds != fold, *candidate, (fold, number, start))[0]
-                    for start in range(1 if candidate[0] == 1 else N_STARTS)
-                ]
-                parts = [mixture.shift_and_divergence(rows) for mixture in starts]
-                shift = np.mean([part[0] for part in parts], axis=0)
-                shifts.append((shift * np.sqrt(weights)[:, None]).reshape(-1))
-                divergences[number] += weights @ np.mean([part[1] for part in parts], axis=0)
-            products += np.array(shifts) @ np.array(shifts).T
+        risks = self._measure_risks(candidates)
         if verbose:
-            risks = 1 + (np.diag(products) + 2 * divergences) / (self.weights.sum() * self.n_features)
-            for (count, shrinkage), risk in zip(candidates, risks, strict=True):
+            for (count, shrinkage), risk in zip(candidates, risks.of_single_starts(), strict=True):
                 print(
                     f"[WienerMixtureDenoiser] {count} components, shrinkage {shrinkage:g}: {risk:.4f} of the "
-                    "noise variance remain"
+                    "noise variance remain on held-out rows"
                 )
         counts = np.zeros(len(candidates), dtype=int)
         for _ in range(n_init):
-            trials = (counts + np.eye(len(candidates))) / (counts.sum() + 1)
-            costs = np.einsum("ij,jk,ik->i", trials, products, trials) + 2 * trials @ divergences
-            counts[int(costs.argmin())] += 1
+            counts[int(risks.of_averages(counts + np.eye(len(candidates))).argmin())] += 1
         return [int(count) for count in counts]
+
+    def _measure_risks(self, candidates: list[tuple[int, float]]) -> _Risks:
+        """Return the risks of candidates on held-out rows."""
+        rng = np.random.default_rng(stream_seed(self.seed, "folds"))
+        folds = rng.permutation(len(self.rows)) % N_FOLDS
+        n = len(candidates)
+        products, scatters, divergences, constant = np.zeros((n, n)), np.zeros(n), np.zeros(n), 0.0
+        for fold in range(N_FOLDS):
+            # Axes of all rows would follow the noise of the held-out ones, which then looks like a signal.
+            training = _TrainingRows.of(self.rows[folds != fold], self.weights[folds != fold])
+            centered, weights = self.rows[folds == fold] - training.center, self.weights[folds == fold]
+            rows = centered @ training.axes.T
+            # Beside the axes the prediction is the mean: the shift is the negative row, its divergence is -1.
+            beside = np.sum(centered**2, axis=1) - np.sum(rows**2, axis=1)
+            constant += float(weights @ beside) + weights.sum() * (2 * len(training.axes) - centered.shape[1])
+            means = np.empty((n, rows.size))
+            for number, candidate in enumerate(candidates):
+                # A single component has no random start.
+                n_starts = 1 if candidate[0] == 1 else N_STARTS
+                starts = [
+                    self.fit_mixture(training, *candidate, (fold, number, start))[0]
+                    for start in range(n_starts)
+                ]
+                parts = [mixture.shift_and_divergence(rows) for mixture in starts]
+                shifts = np.stack([part[0] * np.sqrt(weights)[:, None] for part in parts])
+                means[number] = shifts.mean(axis=0).reshape(-1)
+                scatters[number] += np.sum((shifts - shifts.mean(axis=0)) ** 2) / max(n_starts - 1, 1)
+                divergences[number] += weights @ np.mean([part[1] for part in parts], axis=0)
+            products += means @ means.T
+        # The mean of a number of starts holds a share of their scatter.
+        products -= np.diag(scatters / N_STARTS)
+        scale = 1 / (self.weights.sum() * self.rows.shape[1])
+        return _Risks(scale * products, scale * scatters, scale * divergences, scale * constant)
+
+
+@dataclass(frozen=True)
+class _Risks:
+    """Risks of averages of candidates by SURE, as shares of the noise variance.
+
+    Attributes
+    ----------
+    products : ndarray of shape (n, n)
+        Products of the shifts of candidates, each averaged over all possible starts.
+    scatters : ndarray of shape (n,)
+        Variances of the shift of a single start, summed over the rows.
+    divergences : ndarray of shape (n,)
+        Divergences of the shifts.
+    constant : float
+        Risk of no shift along the axes.
+    """
+
+    products: Floats
+    scatters: Floats
+    divergences: Floats
+    constant: float
+
+    def of_single_starts(self) -> Floats:
+        """Return the risk of each candidate, with a single start."""
+        return self.of_averages(np.eye(len(self.scatters)))
+
+    def of_averages(self, counts: Floats) -> Floats:
+        """Return the risk of averages, each with numbers of starts in a row of counts."""
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        squares = np.einsum("ij,jk,ik->i", shares, self.products, shares)
+        # Starts are independent: their scatter falls with their number.
+        scatter = shares / counts.sum(axis=1, keepdims=True) @ self.scatters
+        risks: Floats = squares + scatter + 2 * shares @ self.divergences + self.constant
+        return risks
 
 
 def _scatter(rows: Floats, weights: Floats) -> Floats:
@@ -688,21 +879,6 @@ def _merge_equal_rows(rows: Floats, weights: Floats) -> tuple[Floats, Floats]:
     rows, weights = rows[order], weights[order]
     is_first = np.append(True, np.any(rows[1:] != rows[:-1], axis=1))
     return rows[is_first], np.add.reduceat(weights, np.flatnonzero(is_first)).astype(np.float64)
-
-
-def _principal_axes(rows: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return the axes with more variance than the noise, and the clean variances."""
-    n, p = rows.shape
-    scaled = rows * np.sqrt(weights / max(weights.sum() - 1, 1e-9))[:, None]
-    if p <= n:
-        variances, vectors = np.linalg.eigh(scaled.T @ scaled)
-        axes = vectors.T
-    else:
-        variances, vectors = np.linalg.eigh(scaled @ scaled.T)
-        axes = vectors.T @ scaled / np.sqrt(np.maximum(variances, 1e-300))[:, None]
-    # At least one axis, so that no array is empty.
-    n_axes = int(np.clip(np.count_nonzero(variances > 1), 1, MAX_AXES))
-    return axes[::-1][:n_axes], np.maximum(variances[::-1][:n_axes] - 1, 0.0)
 
 
 def _root_of_covariance(noise: Any, n_features: int) -> Floats:

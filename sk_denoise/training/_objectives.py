@@ -138,13 +138,13 @@ class RecorruptObjective(_BaseObjective):
     """Split known noise: learn one independent part from the other.
 
     New noise of the same level is added to a sample in two ways, so that the two results have independent
-    noise and the same clean mean. The network learns the one from the other. Counts are thinned instead. A
-    prediction is the mean of the outputs for several such inputs.
+    noise and the same clean mean. The network learns the one from the other. Counts in tables are thinned
+    instead. A prediction is the mean of the outputs for several such inputs.
 
     A small share leaves the input nearly as it is, but the target has strong noise. For images and signals,
     most of it cancels: each second patch of a batch is the one before with the opposite new noise, in place
     of another patch. The two then contribute a finite difference of the network along the noise, as in an
-    estimate of the risk (SURE).
+    estimate of the risk (SURE). The new noise of counts is Gaussian then, with their variance.
 
     Parameters
     ----------

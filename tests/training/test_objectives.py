@@ -88,7 +88,7 @@ def test_second_patches_get_the_opposite_noise():
 
 
 @pytest.mark.parametrize("in_opposites", [True, False])
-def test_thinned_counts_are_independent_counts(in_opposites):
+def test_parts_of_counts_are_uncorrelated(in_opposites):
     gain, share = 0.05, 0.2
     light = smooth((200, 32, 32))
     counts = np.random.default_rng(0).poisson(light / gain)
@@ -174,17 +174,19 @@ def test_single_pixels_are_refused(objective):
 
 
 def test_correction_moves_targets_by_the_error_of_the_interpolation():
-    stripes = np.broadcast_to(np.tile([0.0, 1.0, 1.0, 0.0], 4), (8, 16, 16))
-    samples = replace(samples_of(stripes), progress=1.0)
-    plain = NeighboursObjective().make_pair(samples)
-    corrected = NeighboursObjective(0.5).make_pair(samples).target
+    stripes = np.broadcast_to(np.tile([0.0, 1.0, 1.0, 0.0], 4), (8, 16, 16)).copy()
+
+    def pair(objective, progress):
+        return objective.make_pair(replace(samples_of(stripes), progress=progress))
+
+    plain = pair(NeighboursObjective(), 1.0)
+    corrected = pair(NeighboursObjective(0.5), 1.0).target
     errors = plain.input - plain.target
     assert errors.abs().mean() > 0.1
     # Every fourth sample, with four times the weight
     torch.testing.assert_close((corrected - plain.target)[::4], 4 * 0.5 * errors[::4])
     torch.testing.assert_close(corrected[1:4], plain.target[1:4])
-    start = NeighboursObjective(0.5).make_pair(replace(samples, progress=0.0)).target
-    torch.testing.assert_close(start, plain.target)
+    torch.testing.assert_close(pair(NeighboursObjective(0.5), 0.0).target, plain.target)
 
 
 # Hidden entries ----------------------------------------------------------------------------------------
