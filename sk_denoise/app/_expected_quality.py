@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_denoise._intensity import without_alpha
+from sk_denoise._intensity import IntensityRange, without_alpha
 from sk_denoise.metrics import QualityEstimate, estimate_quality
 from sk_denoise.restoration import NoiseModel, denoise_image
 
@@ -29,7 +29,7 @@ def expect_quality(
     noise: Sequence[NoiseModel],
     sigma: float | None,
     *,
-    data_range: float,
+    intensity_range: IntensityRange,
     options: dict[str, Any],
 ) -> QualityEstimate | str:
     """Return the expected PSNR of the result for an image, or the reason why there is none.
@@ -42,8 +42,8 @@ def expect_quality(
         Estimated noise; empty if it was not estimated.
     sigma : float or None
         Noise level that the user set, in the unit of the image.
-    data_range : float
-        Difference of white and black.
+    intensity_range : IntensityRange
+        Black and white of the image.
     options : dict
         Arguments of :func:`~sk_denoise.restoration.denoise_image`.
 
@@ -61,9 +61,15 @@ def expect_quality(
     top, left = max(0, height - MAX_SIDE) // 2, max(0, width - MAX_SIDE) // 2
     # Floats, since a result that is rounded to integers has no derivative.
     part = without_alpha(image)[top : top + MAX_SIDE, left : left + MAX_SIDE].astype(np.float64)
+    data_range = intensity_range.span
+    if intensity_range.black == 0 and not _keeps_raw_values(options["model"]):
+        # Floats in grey levels have a range that is measured, and it jumps with their extrema.
+        part, options = part / data_range, _scale_noise(options, 1 / data_range)
+        sigma, data_range = None if sigma is None else sigma / data_range, 1.0
     try:
         return estimate_quality(
-            lambda images: [denoise_image(x, **options) for x in images],
+            # Half precision would round small changes.
+            lambda images: [denoise_image(x, **options, precision="float32") for x in images],
             [part],
             # The error of an estimated level is part of the interval.
             noise="auto" if sigma is None else sigma,
@@ -76,3 +82,18 @@ def expect_quality(
         # The sentences after the first one are for programmers.
         reason = str(error).partition(". ")[0].rstrip(".")
         return f"The quality of the result cannot be estimated: {reason[0].lower()}{reason[1:]}."
+
+
+def _keeps_raw_values(model: Any) -> bool:
+    """Return whether a model learned from values without a known black and white."""
+    return not isinstance(model, str) and model.intensity_range_ is None
+
+
+def _scale_noise(options: dict[str, Any], factor: float) -> dict[str, Any]:
+    """Return options for an image that is multiplied by a factor."""
+    scaled = dict(options)
+    if "sigma" in options:
+        scaled["sigma"] = factor * options["sigma"]
+    if isinstance(options.get("noise"), NoiseModel):
+        scaled["noise"] = options["noise"].scaled(factor)
+    return scaled

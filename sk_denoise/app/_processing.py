@@ -225,7 +225,7 @@ def denoise_to_folder(
                 before,
                 level.noise,
                 None if request.sigma is None else request.sigma * intensity_range.span / 255,
-                data_range=intensity_range.span,
+                intensity_range=intensity_range,
                 options={
                     **level.options,
                     "strength": request.strength,
