@@ -759,7 +759,12 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "UnreadableImageError",
         "WeakNoiseWarning",
     ),
-    "metrics": ("estimate_quality", "make_denoising_scorer", "make_robustness_scorer"),
+    "metrics": (
+        "estimate_quality",
+        "make_denoising_scorer",
+        "make_robustness_scorer",
+        "make_self_supervised_scorer",
+    ),
     "preprocessing": ("Augmenter", "Centerer", "PixelScaler", "VarianceStabilizer"),
 }
 

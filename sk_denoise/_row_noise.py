@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_array
 from sk_denoise._validation import check_choice, warn_user
 from sk_denoise.exceptions import NoiseMismatchWarning
 
-__all__ = ["estimate_row_noise", "estimate_row_noise_from_repeats"]
+__all__ = ["estimate_row_noise", "estimate_row_noise_from_repeats", "find_signal_noise"]
 
 Floats = NDArray[np.float64]
 
@@ -214,8 +214,17 @@ def _evenly(n: int, count: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, n - 1, min(n, max(1, count))).astype(np.intp))
 
 
+def find_signal_noise(rows: NDArray[Any]) -> float | None:
+    """Return the noise level of rows that are signals, None where it cannot be told."""
+    chosen = rows[_evenly(len(rows), max(1, MAX_ENTRIES // rows.shape[1]))].astype(np.float64)
+    try:
+        return _signal_level(chosen, warns=False) if _are_signals(chosen) else None
+    except ValueError:
+        return None
+
+
 def _are_signals(rows: Floats) -> bool:
-    """Return whether the distances of neighbours differ from those of shuffled columns."""
+    """Return whether neighbouring columns are more alike than shuffled ones."""
     if rows.shape[1] < MIN_LENGTH:
         return False
     chosen = rows[_evenly(len(rows), MAX_SIDE), :MAX_SIDE]
@@ -262,7 +271,7 @@ def _halve(rows: Floats) -> Floats:
     return (rows[:, :length:2] + rows[:, 1:length:2]) / math.sqrt(2)
 
 
-def _signal_level(rows: Floats) -> float:
+def _signal_level(rows: Floats, *, warns: bool = True) -> float:
     """Return the noise level of signals, or refuse."""
     if rows.shape[1] < MIN_LENGTH:
         raise ValueError(
@@ -280,7 +289,8 @@ def _signal_level(rows: Floats) -> float:
             f"white noise has the same level at both. {REMEDY}"
         )
     _refuse_growing_noise(rows)
-    _warn_of_unequal_rows(rows)
+    if warns:
+        _warn_of_unequal_rows(rows)
     return level
 
 

@@ -574,9 +574,7 @@ def convert_tensors(side: Any) -> Any:
 def sample_patches(images: Any, member: Any, root: int) -> EnsembleSamples:
     """Return patches of streamed images, in the unit of the training of members."""
     if not isinstance(images, RandomPatches):
-        images = RandomPatches(
-            images, member._patch_sides(), patches_per_image=member._patches_per_image(None)
-        )
+        images = RandomPatches(images, member._cut_sides(), patches_per_image=member._patches_per_image(None))
     noisy, clean = images.first(MAX_PATCHES, stream(root, "patches"))
     return EnsembleSamples(noisy.numpy(), clean.numpy() if images.is_paired else None)
 

@@ -260,8 +260,11 @@ def _build_random_patches(
     )
 
 
-def refuse_noiser_output(patches: RandomPatches) -> None:
-    """Refuse patches of the output of a noiser, which would pass as clean."""
+def refuse_noiser_output(patches: RandomPatches) -> bool:
+    """Refuse patches of the output of a noiser, which would pass as clean.
+
+    Return whether there was a warning about noise.
+    """
     images = patches.images
     first = images[0] if isinstance(images, list | tuple) and images else images
     source = carried_source(first)
@@ -271,7 +274,8 @@ def refuse_noiser_output(patches: RandomPatches) -> None:
             "noiser as noise=, or pairs."
         )
     if isinstance(images, np.ndarray) or (isinstance(images, list | tuple) and _is_image(first)):
-        warn_of_lost_source(images, name="The stack of images")
+        return warn_of_lost_source(images, name="The stack of images")
+    return False
 
 
 def count_patches(pixels: float | None, size: int | tuple[int, int]) -> int:

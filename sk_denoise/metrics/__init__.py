@@ -3,6 +3,7 @@
 from sk_denoise.metrics._metrics import PSNR_CAP, mse, nmse, psnr, psnr_of_mse, ssim
 from sk_denoise.metrics._quality import QualityEstimate, estimate_quality
 from sk_denoise.metrics._scorers import make_denoising_scorer, make_robustness_scorer
+from sk_denoise.metrics._self_supervised import make_self_supervised_scorer
 
 __all__ = [
     "PSNR_CAP",
@@ -10,6 +11,7 @@ __all__ = [
     "estimate_quality",
     "make_denoising_scorer",
     "make_robustness_scorer",
+    "make_self_supervised_scorer",
     "mse",
     "nmse",
     "psnr",

@@ -19,20 +19,30 @@ from sk_denoise._intensity import has_image_depth
 from sk_denoise._validation import as_image_array, check_numbers, find_noisers, restore_container
 from sk_denoise.metrics._scorers import invert_earlier_steps, takes_images
 
-__all__ = ["Divergence", "NoisyData", "denoise_parts", "measure_divergence", "refuse_added_noise"]
+__all__ = [
+    "FEW_COUNTS",
+    "Divergence",
+    "NoisyData",
+    "denoise_parts",
+    "correct_for_counts",
+    "measure_divergence",
+    "refuse_added_noise",
+]
 
-# Steps of finite differences in noise standard deviations. A step much smaller than the noise misses the
-# jumps of filters with thresholds, which count. The second step shows whether the first one matters.
-STEP, CHECK_STEP = 0.1, 0.025
+# Steps of finite differences in noise standard deviations. The small one is more accurate; the large one is
+# for filters that jump. Their jumps count, and a small step rarely meets one.
+SMALL_STEP, LARGE_STEP = 0.025, 0.1
+# Ratio of the squared derivatives of both steps from which a denoiser jumps.
+JUMPS = 2.0
 # Step that tells a constant function from one that rounds its input.
-LARGE_STEP = 2.0
+VISIBLE_STEP = 2.0
 # Difference of the two steps, as a share of the noise variance, from which a denoiser is refused.
 MAX_DISAGREEMENT = 0.1
 # Relative error of single precision, with that of the sums in a denoiser.
 SINGLE_ERROR = 1e-5
-# Values of probes with mean 0 and variance 1, whose third moment is 1.
-GOLDEN = (1 + math.sqrt(5)) / 2
-SKEWED, SHARE_OF_LARGE = (-1 / GOLDEN, GOLDEN), 1 / (GOLDEN * math.sqrt(5))
+# Mean variance in squared gains up to which noise of counts needs steps of one count, and the share of the
+# entries that lose or gain one at a time: more of them would influence each other.
+FEW_COUNTS, SPARSE = 50.0, 0.05
 
 # One array for rows and stacks, one for each image of a list.
 Parts = list[NDArray[np.float64]]
@@ -185,11 +195,8 @@ class Divergence:
 def measure_divergence(
     denoiser: Any,
     data: NoisyData,
-    prediction: Parts,
     variances: Parts,
     *,
-    gain: float = 0.0,
-    read_noise: float = 0.0,
     n_probes: int,
     rng: np.random.Generator,
     check_steps: bool = True,
@@ -200,12 +207,8 @@ def measure_divergence(
     ----------
     denoiser, data
         As for :func:`denoise_parts`.
-    prediction : list of ndarray
-        Prediction of the denoiser.
     variances : list of ndarray
         Noise variance of each entry.
-    gain, read_noise : float
-        Noise of counts; 0 for Gaussian noise. For counts the second derivative counts too.
     n_probes : int
         Number of probes.
     rng : Generator
@@ -218,49 +221,39 @@ def measure_divergence(
     ValueError
         If the result depends on the step of finite differences.
     """
-    sigmas = [np.sqrt(variance) for variance in variances]
-    differentiate = None if gain else _forward_derivative(denoiser, data)
-    # The expectation of noise times prediction, exact for Gaussian noise, has a further term for counts:
-    # y * (f(y) - f(y - gain)) is gain * y * f' - gain**2 / 2 * y * f'' up to the third derivative.
-    tiny = np.finfo(float).tiny
-    count_shares = [1 - read_noise**2 / np.maximum(v, max(tiny, read_noise**2)) for v in variances]
-
-    def along(signs: Parts, step: float) -> tuple[Parts, Parts]:
-        return _finite_differences(denoiser, data, prediction, sigmas, signs, step)
-
+    # The estimated variance of a few counts may be negative, since read noise is.
+    sigmas = [np.sqrt(np.abs(variance)) for variance in variances]
+    differentiate = _forward_derivative(denoiser, data)
+    step, doubt = SMALL_STEP, 0.0
     products: list[Parts] = []
-    square = disagreement = 0.0
+    square = 0.0
     for number in range(n_probes):
-        signs = [_draw_probe(part.shape, rng, is_skewed=gain > 0) for part in data.parts]
+        signs = [_draw_signs(part.shape, rng) for part in data.parts]
+        slopes = None
         if differentiate is not None:
-            directions = [s * b for s, b in zip(sigmas, signs, strict=True)]
             try:
-                slopes, bends = differentiate(directions), None
+                slopes = differentiate([s * b for s, b in zip(sigmas, signs, strict=True)])
             # Modules of users may have operations without forward derivatives.
             except (NotImplementedError, RuntimeError):
                 differentiate = None
-                slopes, bends = along(signs, STEP)
-        else:
-            slopes, bends = along(signs, STEP)
+        if slopes is None:
+            slopes = _finite_differences(denoiser, data, sigmas, signs, step)
+            if number == 0 and check_steps:
+                large = _finite_differences(denoiser, data, sigmas, signs, LARGE_STEP)
+                choice = _compare_steps(slopes, large, sigmas, signs)
+                _refuse_rounding(denoiser, data, sigmas, signs, slopes)
+                doubt = choice.doubt
+                if choice.jumps:
+                    step, slopes = LARGE_STEP, large
         weighted = [s * slope for s, slope in zip(sigmas, slopes, strict=True)]
         square += sum(float(np.square(w).sum()) for w in weighted) / n_probes
-        terms = [b * w for b, w in zip(signs, weighted, strict=True)]
-        if differentiate is None and number == 0 and check_steps:
-            _refuse_rounding(denoiser, data, prediction, sigmas, signs, slopes)
-            check, _ = along(signs, CHECK_STEP)
-            other = sum(float((b * s * c).sum()) for b, s, c in zip(signs, sigmas, check, strict=True))
-            disagreement = abs(sum(float(term.sum()) for term in terms) - other)
-        if gain and bends is not None:
-            terms = [
-                t - gain / 2 * b * bend * share
-                for t, b, bend, share in zip(terms, signs, bends, count_shares, strict=True)
-            ]
+        terms = [np.sign(v) * b * w for v, b, w in zip(variances, signs, weighted, strict=True)]
         products.append(terms)
     power = sum(float(variance.sum()) for variance in variances)
-    if 2 * disagreement > MAX_DISAGREEMENT * power:
+    if 2 * doubt > MAX_DISAGREEMENT * power:
         raise ValueError(
-            "The derivative of the denoiser depends on the step of the finite differences: it rounds, draws "
-            "random numbers, or jumps. Pass floats, fix its random_state, or take a smoother denoiser."
+            "The derivative of the denoiser depends on the step of the finite differences: it rounds, or "
+            "draws random numbers. Pass floats, fix its random_state, or take another denoiser."
         )
     totals = [sum(float(term.sum()) for term in terms) for terms in products]
     # Twice the sum of the variances of the entries bounds the variance of their sum, since A[i, j] and
@@ -269,36 +262,113 @@ def measure_divergence(
         spread = sum(float(np.var(each, axis=0, ddof=1).sum()) for each in zip(*products, strict=True))
     else:
         spread = square
-    return Divergence(float(np.mean(totals)), square, 2 * spread / n_probes + disagreement**2)
+    return Divergence(float(np.mean(totals)), square, 2 * spread / n_probes + doubt**2)
 
 
-def _draw_probe(shape: tuple[int, ...], rng: np.random.Generator, *, is_skewed: bool) -> NDArray[np.float64]:
-    """Return random numbers of mean 0 and variance 1, of one of two values."""
-    if is_skewed:
-        return np.where(rng.random(shape) < SHARE_OF_LARGE, SKEWED[1], SKEWED[0])
+def correct_for_counts(
+    denoiser: Any,
+    data: NoisyData,
+    prediction: Parts,
+    photons: Parts,
+    gain: float,
+    *,
+    n_probes: int,
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """Return the trace by steps of one count minus that by small steps.
+
+    For counts y with gain g, the expectation of noise times prediction is that of
+    ``y * (f(y) - f(y - g))``, with one entry less by g at a time: exact also where the denoiser bends within
+    one count. The difference from the derivative is 0 for linear denoisers, so that few entries are enough.
+
+    Parameters
+    ----------
+    denoiser, data, n_probes, rng
+        As for :func:`measure_divergence`.
+    prediction : list of ndarray
+        Prediction of the denoiser.
+    photons : list of ndarray
+        Number of photons times the gain of each entry; 0 for entries that do not count.
+    gain : float
+        Value of one count.
+    """
+    trace = variance = 0.0
+
+    def shifted(steps: Parts, factor: float) -> Parts:
+        return _denoise_quietly(
+            denoiser, data, [x + factor * h for x, h in zip(data.parts, steps, strict=True)]
+        )
+
+    for _ in range(n_probes):
+        steps = [
+            gain * _draw_signs(y.shape, rng) * ((rng.random(y.shape) < SPARSE) & (y != 0)) for y in photons
+        ]
+        outputs = [shifted(steps, factor) for factor in (1.0, -1.0, LARGE_STEP, -LARGE_STEP)]
+        for step, y, f, *shifts in zip(steps, photons, prediction, *outputs, strict=True):
+            above, below, slightly_above, slightly_below = shifts
+            slope = (slightly_above - slightly_below) / (2 * LARGE_STEP)
+            # An entry loses a count in one of the two directions.
+            bend = np.where(step < 0, f - above + slope, f - below - slope)
+            terms = np.where(step != 0, y * bend, 0.0) / SPARSE
+            trace += float(terms.sum()) / n_probes
+            variance += float(np.square(terms).sum()) / n_probes**2
+    return trace, variance
+
+
+def _draw_signs(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
     return np.where(rng.random(shape) < 0.5, -1.0, 1.0)
 
 
-def _finite_differences(
-    denoiser: Any, data: NoisyData, prediction: Parts, sigmas: Parts, signs: Parts, step: float
-) -> tuple[Parts, Parts]:
-    """Return two derivatives along a direction, by central differences."""
+def _finite_differences(denoiser: Any, data: NoisyData, sigmas: Parts, signs: Parts, step: float) -> Parts:
+    """Return the derivative along a direction, by central differences."""
     steps = [step * s * b for s, b in zip(sigmas, signs, strict=True)]
     dtype = _precision(data, sigmas, step)
+    above, below = (
+        _denoise_quietly(
+            denoiser, data, [(x + sign * h).astype(dtype) for x, h in zip(data.parts, steps, strict=True)]
+        )
+        for sign in (1, -1)
+    )
+    return [(a - b) / (2 * step) for a, b in zip(above, below, strict=True)]
+
+
+def _denoise_quietly(denoiser: Any, data: NoisyData, parts: Parts) -> Parts:
     # Warnings about these data came with the prediction.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        above, below = (
-            denoise_parts(
-                denoiser,
-                data,
-                [(x + sign * h).astype(dtype) for x, h in zip(data.parts, steps, strict=True)],
-            )
-            for sign in (1, -1)
-        )
-    first = [(a - b) / (2 * step) for a, b in zip(above, below, strict=True)]
-    second = [(a - 2 * p + b) / step**2 for a, p, b in zip(above, prediction, below, strict=True)]
-    return first, second
+        return denoise_parts(denoiser, data, parts)
+
+
+@dataclass(frozen=True)
+class _StepChoice:
+    """Comparison of two steps of finite differences.
+
+    Attributes
+    ----------
+    jumps : bool
+        Whether the denoiser jumps, as filters with thresholds do, so that the large step is the better one.
+    doubt : float
+        Possible error of the trace.
+    """
+
+    jumps: bool
+    doubt: float
+
+
+def _compare_steps(small: Parts, large: Parts, sigmas: Parts, signs: Parts) -> _StepChoice:
+    """Compare the derivatives of a small and of a large step."""
+    traces, squares = [], []
+    for slopes in (small, large):
+        weighted = [s * slope for s, slope in zip(sigmas, slopes, strict=True)]
+        traces.append(sum(float((b * w).sum()) for b, w in zip(signs, weighted, strict=True)))
+        squares.append(sum(float(np.square(w).sum()) for w in weighted))
+    difference = abs(traces[0] - traces[1])
+    if squares[0] > JUMPS * squares[1]:
+        # Jumps are rare in a small step, and each counts much: their mean is right, with a large variance.
+        return _StepChoice(True, max(0.0, difference - 2 * math.sqrt(2 * squares[0])))
+    # The error of central differences grows with the square of the step, so that of the small one is smaller.
+    is_smooth = JUMPS * squares[0] > squares[1]
+    return _StepChoice(False, difference / 4 if is_smooth else difference)
 
 
 def _precision(data: NoisyData, sigmas: Parts, step: float) -> type[np.floating[Any]]:
@@ -309,13 +379,11 @@ def _precision(data: NoisyData, sigmas: Parts, step: float) -> type[np.floating[
     return np.float32 if data.is_single and is_resolved else np.float64
 
 
-def _refuse_rounding(
-    denoiser: Any, data: NoisyData, prediction: Parts, sigmas: Parts, signs: Parts, slopes: Parts
-) -> None:
+def _refuse_rounding(denoiser: Any, data: NoisyData, sigmas: Parts, signs: Parts, slopes: Parts) -> None:
     """Raise an error for a denoiser that ignores small changes, but not large ones."""
     if any(slope.any() for slope in slopes):
         return
-    large = _finite_differences(denoiser, data, prediction, sigmas, signs, LARGE_STEP)[0]
+    large = _finite_differences(denoiser, data, sigmas, signs, VISIBLE_STEP)
     if any(slope.any() for slope in large):
         raise ValueError(
             "The denoiser ignores changes of a tenth of the noise: it rounds its input. Let it take floats."

@@ -19,9 +19,11 @@ from sk_denoise._random import root_seed
 from sk_denoise._signal_dependent import fit_signal_dependence
 from sk_denoise._validation import as_image_array, check_integer
 from sk_denoise.metrics._divergence import (
+    FEW_COUNTS,
     Divergence,
     NoisyData,
     Parts,
+    correct_for_counts,
     denoise_parts,
     measure_divergence,
     refuse_added_noise,
@@ -156,9 +158,9 @@ def estimate_quality(
     -----
     With noise variances ``v`` and a denoiser ``f``, the estimate of the squared error is
     ``|f(y) - y|**2 - sum(v) + 2 * sum(v * df/dy)``. The last sum comes from random probes: by forward
-    derivatives for the networks of this library, and by central differences, a tenth of the noise long, for
-    everything else. Two steps are compared; a denoiser that depends on the step gets a wider interval or an
-    error. For counts, ``v = gain * y + read_noise**2``, and a term with the second derivative is added.
+    derivatives for the networks of this library, and by central differences for everything else. Two steps
+    are compared; a denoiser that depends on the step gets a wider interval or an error. For counts,
+    ``v = gain * y + read_noise**2``, and for few counts the steps are whole counts, which is exact.
 
     The interval is that of the error of *these* data, not of others: it comes from the unbiased estimate of
     the squared difference of estimate and truth (Bellec and Zhang), from the spread of the probes, and from
@@ -240,9 +242,8 @@ class KnownNoise:
         parts = []
         for part, given in zip(data.parts, data.like if data.is_list else [data.like], strict=True):
             if self.gain:
-                # The expectation of an unclipped line is the variance, also at clean values near 0.
-                line = self.model.gain * (part - self.model.offset) + self.model.read_noise**2
-                variance = np.maximum(line, 0)
+                # The expectation of the line is the variance. Negative numbers of it must stay.
+                variance = self.model.gain * (part - self.model.offset) + self.model.read_noise**2
             else:
                 variance = np.array(self.model.variance(part))
                 is_rounded = getattr(np.asarray(to_numpy(given)), "dtype", part.dtype).kind in "iu"
@@ -401,33 +402,58 @@ def estimate_risk(
     valid : list of ndarray of bool, optional
         Entries that count. By default all.
     """
-    variances = known.variances(data)
     residuals = [f - y for f, y in zip(prediction, data.parts, strict=True)]
-    n = data.size
-    if valid is not None:
-        # Entries without noise of their own change nothing.
-        variances = [np.where(mask, v, 0.0) for v, mask in zip(variances, valid, strict=True)]
-        residuals = [np.where(mask, r, 0.0) for r, mask in zip(residuals, valid, strict=True)]
-        n = sum(int(mask.sum()) for mask in valid)
-    divergence = measure_divergence(
-        denoiser,
-        data,
-        prediction,
-        variances,
-        gain=known.gain,
-        read_noise=known.model.read_noise,
-        n_probes=n_probes,
-        rng=rng,
-        check_steps=check_steps,
+    masks = [np.ones(part.shape, bool) for part in data.parts] if valid is None else valid
+    n = sum(int(mask.sum()) for mask in masks)
+    # Entries without variance and residual change nothing.
+    variances, residuals = (
+        [np.where(mask, x, 0.0) for x, mask in zip(parts, masks, strict=True)]
+        for parts in (known.variances(data), residuals)
+    )
+    divergence = _divergence_of(
+        denoiser, data, known, prediction, variances, masks, n_probes, rng, check_steps
     )
     power = sum(float(v.sum()) for v in variances)
     distance = sum(float(np.square(r).sum()) for r in residuals)
     mse = (distance - power + 2 * divergence.trace) / n
-    spread = _squared_error_of_estimate(residuals, variances, divergence)
+    # Variances at single noisy counts vary, and they are correlated with the residuals.
+    smooth = variances
+    if known.gain:
+        smooth = [
+            np.where(mask, known.model.variance(f), 0.0) for f, mask in zip(prediction, masks, strict=True)
+        ]
+    spread = _squared_error_of_estimate(residuals, smooth, divergence)
     # An error of the level scales all variances alike.
     level = known.error * (2 * divergence.trace - power)
     error = math.sqrt(spread + 4 * divergence.variance + level**2) / n
     return Risk(mse, error, power / n, n)
+
+
+def _divergence_of(
+    denoiser: Any,
+    data: NoisyData,
+    known: KnownNoise,
+    prediction: Parts,
+    variances: Parts,
+    valid: list[NDArray[np.bool_]],
+    n_probes: int,
+    rng: np.random.Generator,
+    check_steps: bool,
+) -> Divergence:
+    """Return the divergence for noise with the given variance of each entry."""
+    mean_variance = sum(float(v.sum()) for v in variances) / sum(int(mask.sum()) for mask in valid)
+    divergence = measure_divergence(
+        denoiser, data, variances, n_probes=n_probes, rng=rng, check_steps=check_steps
+    )
+    if not known.gain or mean_variance > FEW_COUNTS * known.gain**2:
+        return divergence
+    photons = [
+        np.where(mask, part - known.model.offset, 0.0) for part, mask in zip(data.parts, valid, strict=True)
+    ]
+    trace, variance = correct_for_counts(
+        denoiser, data, prediction, photons, known.gain, n_probes=-(-n_probes // 2), rng=rng
+    )
+    return Divergence(divergence.trace + trace, divergence.square, divergence.variance + variance)
 
 
 def _squared_error_of_estimate(residuals: Parts, variances: Parts, divergence: Divergence) -> float:

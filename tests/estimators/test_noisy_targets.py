@@ -124,16 +124,45 @@ def textures():
         "checks": checks.astype(np.uint8),
         "dithered": 255 * dithered,
         "chance": rng.random((4, 64, 64)),
+        "chance in colour": rng.random((10, 24, 20, 3)),
     }
 
 
 @pytest.mark.parametrize("name", textures())
 def test_clean_images_with_fine_detail_cause_no_warning(name):
     X = textures()[name]
-    X = X if name == "chance" else X[None]
+    X = X if "chance" in name else X[None]
     with warnings.catch_warnings():
         warnings.simplefilter("error", CleanTargetWarning)
         denoiser().fit(X)
+
+
+def spectra(n=60):
+    """Return rows of six peaks of different widths."""
+    rng, place = np.random.default_rng(0), np.linspace(0, 1, 300)
+    centres, widths = rng.uniform(0, 1, (n, 6, 1)), rng.uniform(0.01, 0.04, (n, 6, 1))
+    return np.exp(-0.5 * ((place - centres) / widths) ** 2).sum(axis=1)
+
+
+def steps(n=60):
+    return np.repeat(np.random.default_rng(0).normal(size=(n, 15)), 20, axis=1)
+
+
+@pytest.mark.parametrize("signals", [spectra, steps])
+def test_noisy_signals_are_named(signals):
+    X = signals()
+    learner = DenoisingAutoencoder(latent_dim=4, max_epochs=1, random_state=0)
+    with pytest.warns(CleanTargetWarning, match=NOISY) as record:
+        learner.fit(noisy(X, 0.2 * np.ptp(X)))
+    level = float(str(record[0].message).partition("about ")[2].partition(",")[0])
+    assert abs(level - 0.2 * np.ptp(X)) < 0.03 * np.ptp(X)
+    with pytest.warns(CleanTargetWarning, match=NOISY):
+        denoiser().fit(noisy(X, 0.2 * np.ptp(X)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CleanTargetWarning)
+        for few in (0, 0.01, 0.02):
+            learner.fit(noisy(X, few * np.ptp(X)))
+        learner.fit(noisy(X, 0.2), noisy(X, 0.2))
 
 
 def test_small_images_and_tables_cause_no_warning():

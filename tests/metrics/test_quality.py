@@ -1,14 +1,24 @@
 """Quality without the truth: margins, coverage, refused cases."""
 
+import pickle
+
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_denoise import DenoisingAutoencoder, GaussianNoiser, MedianDenoiser, WienerDenoiser
-from sk_denoise.metrics import estimate_quality, psnr_of_mse
+from sk_denoise import (
+    DenoisingAutoencoder,
+    GaussianNoiser,
+    MedianDenoiser,
+    NonLocalMeansDenoiser,
+    WienerDenoiser,
+)
+from sk_denoise.metrics import estimate_quality, make_self_supervised_scorer, psnr_of_mse
 from sk_denoise.restoration import NoiseModel
 
 DIGITS = load_digits().data / 16
@@ -49,6 +59,7 @@ def test_rows_are_close_to_the_truth_and_intervals_cover_it(wiener):
     assert np.mean(hits) >= 0.75
 
 
+@pytest.mark.slow
 def test_networks_have_exact_derivatives():
     dae = DenoisingAutoencoder(noise=GaussianNoiser(SIGMA), max_epochs=2, random_state=0).fit(DIGITS[:1000])
     noisy = add_noise(DIGITS[1000:])
@@ -130,3 +141,64 @@ def test_outputs_of_another_shape_are_refused():
         estimate_quality(lambda X: X[:, :3], add_noise(DIGITS[:50]), noise=SIGMA)
     with pytest.raises(TypeError, match="function"):
         estimate_quality(3, add_noise(DIGITS[:50]), noise=SIGMA)
+
+
+def test_counts_at_low_peaks():
+    for peak in (3, 30):
+        clean = peak * DIGITS
+        noisy = np.random.default_rng(0).poisson(clean).astype(float)
+        filter_ = WienerDenoiser().fit(noisy[:1000], X_clean=clean[:1000])
+        model = NoiseModel("counts", peak**0.5, gain=1.0)
+        quality = estimate_quality(filter_, noisy[1000:], noise=model, data_range=peak)
+        truth = true_psnr(filter_.predict(noisy[1000:]), clean[1000:], peak)
+        assert quality.psnr == pytest.approx(truth, abs=0.4)
+
+
+def test_a_denoiser_that_bends_within_a_count():
+    clean = np.full((100, 100), 2.0)
+    noisy = np.random.default_rng(0).poisson(clean).astype(float)
+    model = NoiseModel("counts", 2**0.5, gain=1.0)
+    quality = estimate_quality(lambda X: np.sqrt(X + 0.4) + 0.5, noisy, noise=model, data_range=10)
+    assert quality.psnr == pytest.approx(true_psnr(np.sqrt(noisy + 0.4) + 0.5, clean, 10), abs=0.3)
+
+
+@pytest.mark.parametrize("method", ["sure", "blind"])
+def test_searches_find_the_best_number_of_components(method):
+    factors = np.random.default_rng(0).normal(size=(300, 4)) @ np.random.default_rng(1).normal(size=(4, 30))
+    noisy = add_noise(factors, 2, 0.8)
+    noise = 0.8 if method == "sure" else None
+    scorer = make_self_supervised_scorer(method, noise=noise)
+    search = GridSearchCV(PCA(), {"n_components": [1, 4, 25]}, scoring=scorer, cv=3).fit(noisy)
+    assert search.best_params_ == {"n_components": 4}
+    pipeline = make_pipeline(StandardScaler(), PCA())
+    search = GridSearchCV(pipeline, {"pca__n_components": [1, 4, 25]}, scoring=scorer, cv=3).fit(noisy)
+    assert search.best_params_ == {"pca__n_components": 4}
+
+
+@pytest.mark.parametrize("method", ["sure", "blind"])
+def test_searches_find_the_strength_of_a_filter(method):
+    clean = np.tile(np.sin(np.linspace(0, 9, 48)), (6, 48, 1)) * np.linspace(0.5, 1, 48)[:, None]
+    noisy = add_noise(clean, sigma=0.2)
+    scorer = make_self_supervised_scorer(method, noise=0.2 if method == "sure" else None)
+    grid = {"sigma": [0.02, 0.2]}
+    search = GridSearchCV(NonLocalMeansDenoiser(), grid, scoring=scorer, cv=2).fit(noisy)
+    assert search.best_params_ == {"sigma": 0.2}
+
+
+def test_scorers_are_pickled_and_repeat(wiener):
+    noisy = add_noise(DIGITS[1000:1100])
+    for scorer in (make_self_supervised_scorer(noise=SIGMA), make_self_supervised_scorer("blind")):
+        copy = pickle.loads(pickle.dumps(scorer))
+        assert scorer(wiener, noisy) == scorer(clone(wiener).fit(DIGITS[:1000]), noisy) == copy(wiener, noisy)
+
+
+def test_scorers_refuse_wrong_input(wiener):
+    with pytest.raises(ValueError, match="needs the noise"):
+        make_self_supervised_scorer("sure")
+    with pytest.raises(ValueError, match="neither noise"):
+        make_self_supervised_scorer("blind", noise=0.1)
+    with pytest.raises(ValueError, match="Unknown method"):
+        make_self_supervised_scorer("truth")
+    noiser = make_pipeline(GaussianNoiser(0.1, apply="always"), WienerDenoiser()).fit(DIGITS[:100])
+    with pytest.raises(ValueError, match="adds noise"):
+        make_self_supervised_scorer("blind")(noiser, add_noise(DIGITS[:50]))
