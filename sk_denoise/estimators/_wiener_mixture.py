@@ -51,6 +51,7 @@ from sk_denoise.estimators._signal_windows import (
     sample_windows,
 )
 from sk_denoise.metrics._metrics import psnr_of_mse
+from sk_denoise.metrics._quality import expected_psnr
 
 __all__ = ["WienerMixtureDenoiser"]
 
@@ -327,7 +328,8 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
             Noisy samples, not those of ``fit``. For the output of a noiser, its clean source is the truth.
         y : array-like of the shape of X, optional
             Clean samples. Without them, the mean squared error is estimated by Stein's unbiased risk estimate
-            (SURE) for the noise of ``fit``.
+            (SURE, and PURE for counts) for the noise of ``fit``. The estimate is exact to about the noise
+            variance divided by the square root of half the number of entries.
         sample_weight : array-like of shape (n_samples,), optional
             Weight of each sample in the mean.
 
@@ -341,6 +343,11 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         samples = as_float_array(check_samples(self, X, reset=False))
         if carried_source(X) is not None or (y is not None and np.shape(y) == samples.shape):
             return super().score(X, y, sample_weight)
+        # At few counts, the transform does not make the noise white.
+        if self.window_ is None and self.noise_model_ is not None and self.noise_model_.kind == "counts":
+            if sample_weight is not None:
+                raise ValueError("For noise of counts, sample_weight needs the clean side y.")
+            return expected_psnr(self, X, self.noise_model_, self.data_range_)
         rows = samples.reshape(len(samples), -1)
         risks = np.concatenate([self._estimate_risk(part) for part in _chunks(rows)])
         # A sum of few rows may be below 0.
@@ -593,7 +600,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
             variances = np.broadcast_to(self.noise_model_.variance(self._denoise_rows(rows)), rows.shape)
             return estimate_window_risk(rows, variances, self._denoise_rows)
         standardized, scores = self._project(self._stabilize(noisy))
-        gram = self._gram(noisy)
+        gram = self._unit_**2 if self._unit_.ndim == 1 else self._unit_.T @ self._unit_
         on_axes = self._axes_ @ (gram[:, None] * self._axes_.T if gram.ndim == 1 else gram @ self._axes_.T)
         total = float(gram.sum() if gram.ndim == 1 else np.trace(gram))
         change, divergence = np.zeros_like(scores), np.zeros(len(scores))
@@ -606,16 +613,6 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         squares = residual**2 @ gram if gram.ndim == 1 else np.sum(residual @ gram * residual, axis=1)
         risks: Floats = (total + squares + 2 * divergence) / noisy.shape[1]
         return risks
-
-    def _gram(self, noisy: NDArray[Any]) -> Floats:
-        """Return squares of the unit, as numbers for the features or as a matrix."""
-        if self._unit_.ndim == 2:
-            return self._unit_.T @ self._unit_
-        if self.noise_model_ is not None and self.noise_model_.kind == "counts":
-            # The inverse of the transform has the noise level as its slope.
-            clean = self._denoise_rows(noisy)
-            return self.noise_model_.variance(clean).mean(axis=0)
-        return self._unit_**2
 
 
 # Mixtures -----------------------------------------------------------------------------------------------
@@ -738,7 +735,9 @@ class _TrainingRows:
         # At least one axis, so that no array is empty.
         n_axes = int(np.clip(np.count_nonzero(variances > 0), 1, MAX_AXES))
         axes, variances = np.ascontiguousarray(axes[:n_axes]), variances[:n_axes]
-        noise = np.maximum(totals[:n_axes] - variances, 1.0)
+        # Beyond the edge of noise, the difference is that of a signal in few rows.
+        edge = (1 + np.sqrt(centered.shape[1] / weights.sum())) ** 2
+        noise = np.clip(totals[:n_axes] - variances, 1.0, edge)
         return cls(centered @ axes.T, weights, center, axes, variances, noise)
 
 
@@ -929,6 +928,8 @@ def _merge_equal_rows(rows: Floats, weights: Floats) -> tuple[Floats, Floats]:
 def _principal_axes(centered: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """Return variances of noisy rows and their axes, from the largest to the smallest."""
     n, p = centered.shape
+    if n == 1:
+        return np.zeros(1), np.eye(1, p)
     scaled = centered * np.sqrt(weights / max(weights.sum() - 1, 1e-9))[:, None]
     if p <= n:
         variances, vectors = np.linalg.eigh(scaled.T @ scaled)
