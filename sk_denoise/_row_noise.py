@@ -345,7 +345,8 @@ def _centered(rows: Floats) -> Floats:
     elif rows.size > 4 * MAX_ENTRIES:
         rows = rows[_evenly(len(rows), 4 * MAX_ENTRIES // rows.shape[1])]
     rows = rows[:, np.ptp(rows, axis=0) > 0]
-    return rows - rows.mean(axis=0)
+    centered: Floats = rows - rows.mean(axis=0)
+    return centered
 
 
 def _eigenvalues(centered: Floats) -> tuple[Floats, int]:

@@ -250,6 +250,8 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
             after_others=True,
         ),
     }
+    noise_model_: NoiseModel | None
+    _mixtures_: list[_Mixture]
     _rows_are_signals = False
     _is_self_supervised = True
     # A single sample has no covariance.
@@ -366,7 +368,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
                 f"features: at most {MAX_FEATURES} (images of 256 x 256). Cut images into patches, for which "
                 "8 x 8 is a good size."
             )
-        self.window_ = None
+        self.window_: int | None = None
         weights = np.ones(len(noisy)) if pair.weights is None else pair.weights
         if pair.source == "X_second":
             second = pair.targets.reshape(noisy.shape)
@@ -386,12 +388,12 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
             )
         is_table = layout.image_shape is None and self.window is None and len(first) >= MIN_REPEATS
         level = estimate_row_noise_from_repeats(first, second, per_column=is_table)
-        self.noise_model_ = resolve_noise_model(level, first)
-        levels = np.sqrt(self.noise_model_.variance(first[0])) / SQRT_2
-        self._unit_, self.sigma_ = np.array(levels), self.noise_model_.sigma / SQRT_2
+        model = resolve_noise_model(level, first)
+        self.noise_model_, self.sigma_ = model, model.sigma / SQRT_2
+        self._unit_ = np.array(np.sqrt(model.variance(first[0])) / SQRT_2)
         self._learn_rows((first + second) / 2, weights, layout)
         # In units of the noise of single measurements, the clean rows are smaller.
-        self._unit_, self.sigma_ = self._unit_ * SQRT_2, self.noise_model_.sigma
+        self._unit_, self.sigma_ = self._unit_ * SQRT_2, model.sigma
         self._mixtures_ = [
             replace(mixture, means=mixture.means / SQRT_2, variances=mixture.variances / 2)
             for mixture in self._mixtures_
@@ -420,7 +422,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
     @property
     def _row_length(self) -> int:
         """Return the number of entries of a row or window."""
-        return self.window_ or self.n_features_in_
+        return int(self.window_ or self.n_features_in_)
 
     @property
     def _row_level(self) -> float:
@@ -597,7 +599,8 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
 
     def _estimate_risk(self, noisy: NDArray[Any]) -> Floats:
         """Return Stein's estimate of the mean squared error of each row."""
-        if self.window_ is not None:
+        # Windows have a noise model.
+        if self.window_ is not None and self.noise_model_ is not None:
             rows = noisy.astype(np.float64)
             variances = np.broadcast_to(self.noise_model_.variance(self._denoise_rows(rows)), rows.shape)
             return estimate_window_risk(rows, variances, self._denoise_rows)
