@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,7 +20,7 @@ from sk_denoise._clean_source import carried_source
 from sk_denoise._compat import as_one_task, keeps_array_type
 from sk_denoise._noise_model import NoiseModel, estimate_independent_noise, resolve_noise_model
 from sk_denoise._random import root_seed, stream_seed
-from sk_denoise._row_noise import estimate_row_noise
+from sk_denoise._row_noise import estimate_row_noise, estimate_row_noise_from_repeats
 from sk_denoise._schema import (
     COUNT,
     NONNEGATIVE_NUMBER,
@@ -66,6 +67,13 @@ SHRINKAGES = (10.0, 100.0, 1000.0)
 # Candidate for windows of signals, and its number of starts: windows are many, and overlapping ones are
 # averaged already.
 WINDOW_COMPONENTS, WINDOW_SHRINKAGE, WINDOW_STARTS, ROW_STARTS = 20, 60.0, 2, 16
+# Steps of EM for each window length that is compared.
+TRIAL_STEPS = 10
+SQRT_2 = math.sqrt(2)
+# Fewest rows from which two measurements show the noise of each column.
+MIN_REPEATS = 30
+# Correlation of the noise of neighbouring entries up to which it is independent.
+MAX_CORRELATION = 0.1
 # Fewest rows for each component of a candidate.
 ROWS_PER_COMPONENT = 4
 # Parts of the rows on which candidates are compared, and starts of each candidate there.
@@ -138,8 +146,8 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         Number of entries of a window; None without windows.
     choices_ : list of tuple (n_components, shrinkage, share)
         Mixtures that are averaged, with their share of the average.
-    target_source_ : {"noisy"}
-        No clean side: X is noisy.
+    target_source_ : {"noisy", "X_second"}
+        No clean side: X is noisy, or is one of two noisy measurements.
     data_range_ : float
         Data range of the PSNR of ``score``.
     image_shape_ : tuple of int or None
@@ -278,6 +286,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         y: Any = None,
         *,
         X_clean: ArrayLike | None = None,
+        X_second: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Learn from noisy samples.
@@ -291,6 +300,10 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
             Ignored. A y of the shape of X is refused, since it seems to be the clean side.
         X_clean : None
             Refused, since the estimator learns from noisy samples alone.
+        X_second : array-like of the shape of X, optional
+            Second measurement of the same samples, with noise of its own of the same level. The noise level
+            (that of each column, for tables of 30 rows and more) is measured on the difference, and the
+            mixture is fitted to the means of both. ``predict`` takes single measurements.
         sample_weight : array-like of shape (n_samples,), optional
             Weight of each sample: one of weight 2 counts as two samples.
 
@@ -303,7 +316,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         ValueError
             If data or parameters cannot be used, or the noise is not known; the message gives the remedy.
         """
-        return self._fit(X, y, X_clean, sample_weight)
+        return self._fit(X, y, X_clean, sample_weight, X_second)
 
     @keeps_array_type
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
@@ -351,25 +364,56 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
                 f"features: at most {MAX_FEATURES} (images of 256 x 256). Cut images into patches, for which "
                 "8 x 8 is a good size."
             )
-        self._set_noise(pair, layout)
-        stabilized = self._stabilize(noisy)
-        weights = np.ones(len(noisy)) if pair.weights is None else pair.weights
         self.window_ = None
+        weights = np.ones(len(noisy)) if pair.weights is None else pair.weights
+        if pair.source == "X_second":
+            second = pair.targets.reshape(noisy.shape)
+            self._learn_means(noisy.astype(np.float64), second.astype(np.float64), weights, layout)
+            return
+        self._set_noise(pair, layout)
+        self._learn_rows(self._stabilize(noisy), weights, layout)
+
+    def _learn_means(self, first: Floats, second: Floats, weights: Floats, layout: SampleLayout) -> None:
+        """Learn from the means of two measurements, for single ones."""
+        difference = first - second
+        related = np.sum(difference[:, 1:] * difference[:, :-1]) / max(np.sum(difference**2), 1e-300)
+        if self.window is not None and abs(related) > MAX_CORRELATION:
+            raise ValueError(
+                f"The noise of neighbouring entries is correlated: by {related:.2f} in X - X_second. Windows "
+                "need independent noise. Use window=None and the covariance of the noise as noise=."
+            )
+        is_table = layout.image_shape is None and self.window is None and len(first) >= MIN_REPEATS
+        level = estimate_row_noise_from_repeats(first, second, per_column=is_table)
+        self.noise_model_ = resolve_noise_model(level, first)
+        levels = np.sqrt(self.noise_model_.variance(first[0])) / SQRT_2
+        self._unit_, self.sigma_ = np.array(levels), self.noise_model_.sigma / SQRT_2
+        self._learn_rows((first + second) / 2, weights, layout)
+        # In units of the noise of single measurements, the clean rows are smaller.
+        self._unit_, self.sigma_ = self._unit_ * SQRT_2, self.noise_model_.sigma
+        self._mixtures_ = [
+            replace(mixture, means=mixture.means / SQRT_2, variances=mixture.variances / 2)
+            for mixture in self._mixtures_
+        ]
+
+    def _learn_rows(self, stabilized: Floats, weights: Floats, layout: SampleLayout) -> None:
+        """Learn from rows of which the noise has the levels of the unit."""
+        rows, weights = _merge_equal_rows(stabilized, weights)
         if self.window is None:
-            self._learn_mixtures(*_merge_equal_rows(stabilized, weights))
+            self._learn_mixtures(rows, weights)
             return
         self._check_windows(layout)
         if self.window == "auto":
             rng = np.random.default_rng(stream_seed(root_seed(self.random_state), "window"))
-            self.window_, risks = choose_length(stabilized, self._fit_trial, self._row_level**2, rng)
+            self.window_, risks = choose_length(rows, weights, self._fit_trial, self._row_level**2, rng)
             for length, risk in risks.items() if self.verbose else ():
+                share = risk / self._row_level**2
                 print(
-                    f"[WienerMixtureDenoiser] windows of {length}: {risk / self._row_level**2:.4f} of the "
-                    "noise variance remain on held-out rows"
+                    f"[WienerMixtureDenoiser] windows of {length}: {share:.4f} of the noise variance "
+                    "remain on held-out rows"
                 )
         else:
             self.window_ = int(self.window)
-        self._learn_windows(stabilized, weights, MAX_WINDOWS)
+        self._learn_windows(rows, weights, MAX_WINDOWS)
 
     @property
     def _row_length(self) -> int:
@@ -403,15 +447,16 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
     def _learn_windows(self, rows: Floats, weights: Floats, max_windows: int) -> None:
         """Learn from windows of signals."""
         rng = np.random.default_rng(stream_seed(root_seed(self.random_state), "places"))
-        windows = sample_windows(rows, weights, self._row_length, rng, max_windows)
+        windows, weights = sample_windows(rows, weights, self._row_length, rng, max_windows)
         self._unit_ = np.full(self._row_length, self._row_level)
-        self._learn_mixtures(windows, np.ones(len(windows)))
+        self._learn_mixtures(windows, weights)
 
-    def _fit_trial(self, rows: Floats, length: int) -> Callable[[Floats], Floats]:
+    def _fit_trial(self, rows: Floats, weights: Floats, length: int) -> Callable[[Floats], Floats]:
         """Return a filter of signals that is fitted to some windows of a length."""
         trial = copy.copy(self)
         trial.window_, trial.n_init, trial.verbose = length, 1, 0
-        trial._learn_windows(rows, np.ones(len(rows)), TRIAL_WINDOWS)
+        trial.max_iter = min(self.max_iter, TRIAL_STEPS)
+        trial._learn_windows(rows, weights, TRIAL_WINDOWS)
         return trial._denoise_stable
 
     def _learn_mixtures(self, rows: Floats, weights: Floats) -> None:

@@ -19,16 +19,7 @@ from sk_denoise._noise_model import NoiseSplitter
 from sk_denoise._registry import LazyTable
 from sk_denoise._validation import Interval, StrOptions, check_one_of, check_parameters
 
-__all__ = [
-    "OBJECTIVES",
-    "BlindSpotObjective",
-    "NeighboursObjective",
-    "NoisySamples",
-    "Objective",
-    "RecorruptObjective",
-    "TrainingPair",
-    "resolve_objective",
-]
+__all__ = ["BlindSpotObjective", "NeighboursObjective", "RecorruptObjective"]
 
 OBJECTIVES: LazyTable[type[Any]] = LazyTable(_registry.OBJECTIVES)
 # Shares of the information that recorrupted targets get by default
@@ -237,7 +228,7 @@ class NeighboursObjective(_BaseObjective):
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_denoise import FoldedUNetNetwork, ImageDenoiser, NeighboursObjective
+    >>> from sk_denoise import FoldedUNetNetwork, ImageDenoiser
     >>> from sk_denoise.datasets import load_images
     >>> clean = load_images("gray").train[:4]
     >>> noisy = [x + np.random.default_rng(i).normal(0, 0.1, x.shape) for i, x in enumerate(clean)]
@@ -282,9 +273,9 @@ class NeighboursObjective(_BaseObjective):
 class BlindSpotObjective(_BaseObjective):
     """Learn hidden entries from the others, under independent noise.
 
-    Pixels are hidden by the mean of their neighbours, and columns of a table by their mean. The network
+    A pixel is hidden by a random one of the 5 x 5 around it, and a column of a table by its mean. The network
     learns the hidden entries. It never sees the noise of its target, so nothing about the noise need be
-    known but its independence.
+    known but its independence. For images, the output hardly uses the pixel itself, which "neighbours" does.
 
     Parameters
     ----------
