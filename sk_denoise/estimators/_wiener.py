@@ -98,6 +98,7 @@ class WienerDenoiser(ClassicalDenoiser):
     See Also
     --------
     NonLocalMeansDenoiser : For images of any content, without learning.
+    WienerMixtureDenoiser : Learns from noisy samples alone.
 
     Notes
     -----

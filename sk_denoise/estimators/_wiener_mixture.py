@@ -946,7 +946,7 @@ def _principal_axes(centered: Floats, weights: Floats) -> tuple[Floats, Floats]:
 
 
 def _held_out_variances(rows: Floats, weights: Floats, n_axes: int) -> Floats:
-    """Return the clean variances along principal axes, from rows that did not shape the axes.
+    """Return clean variances along principal axes, by rows that did not shape them.
 
     Rows have a greater variance along their own axes than others have, since the axes follow their noise.
     """
