@@ -26,6 +26,7 @@ __all__ = [
     "CLEAN_GROUP",
     "Group",
     "berkeley_files",
+    "gray_training_groups",
     "photo_rows",
     "read",
     "training_groups",
@@ -61,8 +62,9 @@ class Group:
 class Drawings(Sequence[Tensor]):
     """Sequence of drawings, which are drawn on first access."""
 
-    def __init__(self, first_seed: int, n: int) -> None:
+    def __init__(self, first_seed: int, n: int, color: str = "rgb") -> None:
         self._seeds = range(first_seed, first_seed + n)
+        self._color = color
         self._drawn: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
@@ -71,7 +73,10 @@ class Drawings(Sequence[Tensor]):
     def __getitem__(self, index: Any) -> Any:
         seed = self._seeds[index]
         if seed not in self._drawn:
-            self._drawn[seed] = _tensor(draw(seed, SIDE))
+            drawing = draw(seed, SIDE)
+            if self._color == "gray":
+                drawing = np.array(Image.fromarray(drawing).convert("L"))[..., None]
+            self._drawn[seed] = _tensor(drawing)
         return self._drawn[seed]
 
 
@@ -94,12 +99,23 @@ def training_groups(*, with_clean: bool = False) -> list[Group]:
     ]
 
 
-def validation_groups() -> list[Group]:
-    """Return held-out colour images, each cut to its middle."""
+def gray_training_groups() -> list[Group]:
+    """Return the gray training images: Berkeley photos, photos and drawings."""
+    # Without colour, the Berkeley photos have their full resolution.
     return [
-        Group("photos", 1, [middle(read(path, "rgb")) for path in photo_rows(held_out=True)]),
-        Group("berkeley", 1, [middle(read(path, "rgb")) for path in berkeley_files()[1]]),
-        Group("drawings", 1, Drawings(VALIDATION_SEED, N_VALIDATION_DRAWINGS)),
+        Group("berkeley", 0.48, [read(path, "gray") for path in berkeley_files()[0]]),
+        Group("photos", 0.44, [read(path, "gray") for path in photo_rows(held_out=False)]),
+        Group("drawings", 0.08, Drawings(0, N_DRAWINGS, "gray")),
+    ]
+
+
+def validation_groups(color: str = "rgb") -> list[Group]:
+    """Return held-out images, each cut to its middle, and gray Berkeley photos whole."""
+    cut = (lambda image: image) if color == "gray" else middle
+    return [
+        Group("photos", 1, [middle(read(path, color)) for path in photo_rows(held_out=True)]),
+        Group("berkeley", 1, [cut(read(path, color)) for path in berkeley_files()[1]]),
+        Group("drawings", 1, Drawings(VALIDATION_SEED, N_VALIDATION_DRAWINGS, color)),
     ]
 
 

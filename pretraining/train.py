@@ -45,8 +45,8 @@ from data import (
     N_VALIDATION_DRAWINGS,
     Group,
     berkeley_files,
+    gray_training_groups,
     photo_rows,
-    read,
     training_groups,
     validation_groups,
 )
@@ -95,7 +95,7 @@ class Recipe:
 
 
 RECIPES = {
-    "gray": Recipe((64, 96), (2, 3), 1.0, "squared", False, (15, 25, 50)),
+    "gray": Recipe((64, 96, 128), (2, 3, 1), 1.2, "balanced", True, (1, 2, 5, 10, 15, 25, 50)),
     "rgb": Recipe((64, 96, 128), (2, 3, 1), 1.5, "balanced", True, (1, 2, 5, 10, 15, 25, 50)),
     "camera": Recipe((64, 96, 128), (2, 3, 1), 1.0, "balanced", True, (), blind=True),
 }
@@ -200,8 +200,7 @@ def images_of(color: str) -> tuple[list[Group], list[Group]]:
         return training_groups(), validation_groups()
     if color == "camera":
         return training_groups(with_clean=True), noisy_groups(validation_groups())
-    training, held_out = ([read(path, color) for path in part] for part in berkeley_files())
-    return [Group("berkeley", 1, training)], [Group("berkeley", 1, held_out)]
+    return gray_training_groups(), validation_groups("gray")
 
 
 def noisy_groups(groups: Sequence[Group]) -> list[Group]:
@@ -585,7 +584,7 @@ def main() -> None:
             entry["minutes"] = (time.time() - start) / 60
             losses, slopes = [], []
         if (run.step - run.begun) % options.validate_every == 0:
-            levels = LEVELS_ON_THE_WAY if options.color == "rgb" else recipe.levels
+            levels = recipe.levels if recipe.blind else LEVELS_ON_THE_WAY
             entry |= {"step": run.step, "held_out": run.validate(held_out, levels, every=4)}
         if run.step % options.save_every == 0:
             run.save()

@@ -230,10 +230,10 @@ def remember_noise(clean: NDArray[Any], noisy: NDArray[Any], noiser: Any) -> Non
     _traces().append(_NoiseTrace(len(clean), rows, *sample, copy.copy(noiser)))
 
 
-def warn_of_lost_source(samples: Any, y: Any = None, name: str = "X") -> None:
+def warn_of_lost_source(samples: Any, y: Any = None, name: str = "X") -> bool:
     """Warn if samples taken as clean hold the noise of a recent output of a noiser.
 
-    Outputs of other threads are unknown here.
+    Outputs of other threads are unknown here. Return whether there was a warning.
 
     Parameters
     ----------
@@ -245,10 +245,10 @@ def warn_of_lost_source(samples: Any, y: Any = None, name: str = "X") -> None:
         Name of the samples in the message.
     """
     if y is samples or (y is not None and np.array_equal(as_numeric_array(y), samples)):
-        return
+        return False
     trace = _trace_in(samples)
     if trace is None:
-        return
+        return False
     warn_user(
         f"{name} holds the noise of {trace.noiser!r}, and lost its clean source on the way, as in a scaler "
         "behind the noiser: noisy data count as clean now, and the noise is learned with them. Put the "
@@ -256,21 +256,26 @@ def warn_of_lost_source(samples: Any, y: Any = None, name: str = "X") -> None:
         "X_clean=. If noisy data are to count as clean, say so by fit(X, X).",
         CleanTargetWarning,
     )
+    return True
 
 
-def warn_of_missed_step(samples: Any, y: NDArray[Any]) -> None:
-    """Warn if a step changed the noisy samples, and y is their clean side before it."""
+def warn_of_missed_step(samples: Any, y: NDArray[Any]) -> bool:
+    """Warn if a step changed the noisy samples, and y is their clean side before it.
+
+    Return whether there was a warning.
+    """
     trace = _trace_in(samples)
     if trace is None:
-        return
+        return False
     noisy, clean = np.asarray(samples)[trace.rows], as_numeric_array(y)[trace.rows]
     if np.allclose(noisy, trace.noisy, rtol=1e-3, atol=0) or not np.array_equal(clean, trace.clean):
-        return
+        return False
     warn_user(
         f"X came out of {trace.noiser!r} and was changed since, as by a scaler behind it; y is the clean "
         "side from before that change, in another unit. Put scalers before the noiser, and pass no y.",
         CleanTargetWarning,
     )
+    return True
 
 
 def _trace_in(samples: Any) -> _NoiseTrace | None:

@@ -1,4 +1,4 @@
-"""Models of the noise in data, from numbers, noisers or estimates, and splits of it."""
+"""Models of the noise in data, and splits of noisy data by them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from sk_denoise._schema import (
     NUMBER,
     Rule,
     is_number,
+    is_numeric_array,
     one_of,
     optional,
     record,
@@ -27,7 +28,15 @@ from sk_denoise._schema import (
 from sk_denoise._signal_dependent import fit_signal_dependence
 from sk_denoise._validation import FITTED_NOISER, Noiser, as_tensor
 
-__all__ = ["MAP_WINDOW", "NoiseModel", "NoiseSplitter", "estimate_independent_noise", "resolve_noise_model"]
+__all__ = [
+    "MAP_WINDOW",
+    "NoiseModel",
+    "NoiseSplitter",
+    "estimate_independent_noise",
+    "measure_repeats",
+    "find_correlation",
+    "resolve_noise_model",
+]
 
 KINDS = ("none", "white", "counts", "camera")
 # Side in pixels of the mean that stands for the clean image in a map of levels.
@@ -36,12 +45,18 @@ MAP_WINDOW = 5
 MEASURED_ENTRIES = 2**22
 # Share of the noise variance that a line of the intensity explains, from which the noise is that of counts.
 SIGNIFICANT_SLOPE = 0.5
+# Share of the entries that stay as they are, from which a noiser replaces single ones.
+MAX_INTACT = 0.5
 # Ratio of the levels of columns up to which they are one level, measured on some samples.
 SAME_LEVEL = 1.25
 # Images of which the noise is estimated.
 MAX_ESTIMATED = 64
 # Ratio of the levels at two pixels and at one from which the noise is correlated.
 MAX_COARSE_RATIO = 1.6
+# Ratio from which a warning names the correlation: white noise on photos has up to 1.2.
+MAX_WARNED_RATIO = 1.4
+# Smallest side of images in which correlated noise is recognized.
+MIN_CORRELATED_SIDE = 32
 # Distance to whole multiples of the gain up to which values are counts.
 COUNT_TOLERANCE = 1e-3
 
@@ -97,7 +112,9 @@ class NoiseModel:
         "correlation_length": NONNEGATIVE_NUMBER,
         "trust": NONNEGATIVE_NUMBER,
         "intensity_range": record(IntensityRange, "two numbers, black and white"),
-        "points": Rule(lambda v, _: v is None, "None"),
+        "points": optional(
+            Rule(lambda v, _: is_numeric_array(v, (len(v), 3)), "means, variances and weights")
+        ),
     }
     kind: str
     sigma: float
@@ -267,7 +284,7 @@ def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str) -> NoiseModel:
     if isinstance(strength, tuple | list):
         raise ValueError(
             f"{name}={noiser!r} draws another strength for each sample. Pass the strength that is in X, one "
-            "number."
+            'number, or "auto", which estimates it.'
         )
     few = X[: max(1, MEASURED_ENTRIES // max(1, X[0].size))]
     noisy = few.astype(np.float64)
@@ -281,6 +298,12 @@ def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str) -> NoiseModel:
     sigma = math.sqrt(float(powers.mean()))
     if sigma == 0:
         raise ValueError(f"{name}={noiser!r} adds no noise to such data.")
+    # Counts of 0 stay, and 37 % of the counts of 1.
+    if np.mean(residual[noisy != 0] == 0) > MAX_INTACT:
+        raise ValueError(
+            f"{name}={noiser!r} replaces some entries and keeps the others. Such noise cannot be split; take "
+            "noise that is added to all entries, or noise of counts."
+        )
     if _is_correlated(residual):
         return NoiseModel("camera", sigma, correlation_length=1.0)
     # Additive noise has a unit, and does not depend on the intensity.
@@ -313,9 +336,8 @@ def estimate_independent_noise(images: NDArray[Any], name: str = "X") -> NoiseMo
     ValueError
         If the images have no noise, or noise that is correlated between neighbours.
     """
-    chosen = images[np.linspace(0, len(images) - 1, min(len(images), MAX_ESTIMATED)).astype(int)]
-    planes = chosen[:, None] if chosen.ndim == 3 else np.moveaxis(chosen, 3, 1)
-    levels = np.nanmedian([estimate_scale_levels(image, scales=(1, 2)) for image in planes], axis=0)
+    planes = _some_planes(images)
+    levels = _levels_at_two_scales(planes)
     fine, coarse = np.nanmean(levels, axis=0).tolist()
     if not fine > 0:
         raise ValueError(
@@ -335,6 +357,68 @@ def estimate_independent_noise(images: NDArray[Any], name: str = "X") -> NoiseMo
     return NoiseModel("white", fine, channel_sigmas=tuple(levels[:, 0].tolist()) if len(levels) > 1 else ())
 
 
+def measure_repeats(first: NDArray[Any], second: NDArray[Any]) -> NoiseModel | None:
+    """Measure independent noise from two measurements of the same samples.
+
+    Parameters
+    ----------
+    first, second : ndarray of shape (n_samples, ...)
+        Noisy measurements with independent noise.
+
+    Returns
+    -------
+    NoiseModel or None
+        White noise, with a level for each column or channel, or noise of counts; None for noise that is
+        correlated between neighbours.
+    """
+    few = slice(max(1, MEASURED_ENTRIES // max(1, first[0].size)))
+    difference = (first[few].astype(np.float64) - second[few]) / math.sqrt(2)
+    mean = (first[few].astype(np.float64) + second[few]) / 2
+    if _is_correlated(difference):
+        return None
+    variances = np.square(difference).reshape(-1, difference.shape[-1]).mean(0)
+    sigma = math.sqrt(float(variances.mean()))
+    gain, intercept = np.polyfit(mean.reshape(-1), np.square(difference).reshape(-1), 1).tolist()
+    low, high = np.quantile(mean, (0.05, 0.95)).tolist()
+    if gain * (high - low) > SIGNIFICANT_SLOPE * sigma**2:
+        offset = max(0.0, -intercept / gain)
+        read_noise = math.sqrt(max(0.0, intercept))
+        return NoiseModel("counts", sigma, gain=gain, read_noise=read_noise, offset=offset)
+    levels = np.sqrt(variances)
+    if difference.ndim in (2, 4) and levels.max() > SAME_LEVEL * levels.min():
+        return NoiseModel("white", sigma, channel_sigmas=tuple(levels.tolist()))
+    return NoiseModel("white", sigma)
+
+
+def find_correlation(images: NDArray[Any]) -> tuple[float, float] | None:
+    """Return the noise levels at one and two pixels if they show correlation.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width) or (n, height, width, channels)
+        Noisy images or patches of one source.
+    """
+    planes = _some_planes(images)
+    # Small and narrow images have too few squares for the coarse scale.
+    if min(planes.shape[2:]) < MIN_CORRELATED_SIDE:
+        return None
+    fine, coarse = np.nanmean(_levels_at_two_scales(planes), axis=0).tolist()
+    return (fine, coarse) if fine > 0 and coarse > MAX_WARNED_RATIO * fine else None
+
+
+def _some_planes(images: NDArray[Any]) -> NDArray[Any]:
+    """Return some of the images, with the channels before height and width."""
+    chosen = images[np.linspace(0, len(images) - 1, min(len(images), MAX_ESTIMATED)).astype(int)]
+    return chosen[:, None] if chosen.ndim == 3 else np.moveaxis(chosen, 3, 1)
+
+
+def _levels_at_two_scales(planes: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the median noise levels of images, of shape (channels, 2)."""
+    levels = [estimate_scale_levels(image, scales=(1, 2)) for image in planes]
+    medians: NDArray[np.float64] = np.nanmedian(levels, axis=0)
+    return medians
+
+
 def _is_correlated(residual: NDArray[np.float64]) -> bool:
     """Return whether neighbouring entries have related noise."""
     if residual.ndim == 2:
@@ -342,6 +426,12 @@ def _is_correlated(residual: NDArray[np.float64]) -> bool:
     else:
         near = residual[:, :, 1:] * residual[:, :, :-1]
     return bool(near.size) and float(near.mean()) > 0.2 * float(np.square(residual).mean())
+
+
+def _with_opposites(noise: torch.Tensor) -> torch.Tensor:
+    """Return noise in which each second sample is the opposite of the one before."""
+    pairs = torch.stack([noise[::2], -noise[::2]], dim=1).flatten(0, 1)
+    return pairs[: len(noise)]
 
 
 @dataclass(frozen=True)
@@ -387,7 +477,7 @@ class NoiseSplitter:
         return cls(replace(model, points=None))
 
     def split(
-        self, noisy: torch.Tensor, share: float, generator: torch.Generator
+        self, noisy: torch.Tensor, share: float, generator: torch.Generator, *, in_opposites: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return two tensors of the same clean mean, with independent noise.
 
@@ -400,10 +490,16 @@ class NoiseSplitter:
             the noise divided by ``1 - share``, the second divided by ``share``.
         generator : torch.Generator
             Source of randomness.
+        in_opposites : bool, default=False
+            Whether each second sample repeats the one before, and gets the opposite of its new noise.
         """
-        counts = self._counts_in(noisy)
+        # Thinned counts have no opposites. Gaussian noise of their variance makes the two parts uncorrelated,
+        # which measured .7 dB better at 30 photons than thinning without opposites.
+        counts = None if in_opposites else self._counts_in(noisy)
         if counts is None:
             added = self._new_noise(noisy, generator)
+            if in_opposites:
+                added = _with_opposites(added)
             return noisy + math.sqrt(share / (1 - share)) * added, noisy - math.sqrt(
                 (1 - share) / share
             ) * added

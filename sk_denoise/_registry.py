@@ -743,7 +743,13 @@ OBJECTIVES: dict[str, RegistryEntry] = {
 
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "comparison": ("compare_denoisers",),
-    "estimators": ("DenoisingAutoencoder", "DenoisingEnsemble", "ImageDenoiser", "NetworkSummary"),
+    "estimators": (
+        "DenoisingAutoencoder",
+        "DenoisingEnsemble",
+        "ImageDenoiser",
+        "NetworkSummary",
+        "WienerMixtureDenoiser",
+    ),
     "exceptions": (
         "CleanTargetWarning",
         "MissingExtraError",

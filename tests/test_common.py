@@ -35,6 +35,7 @@ from sk_denoise import (
     VarianceStabilizer,
     WaveletDenoiser,
     WienerDenoiser,
+    WienerMixtureDenoiser,
     noise,
 )
 from sk_denoise._registry import NOISES
@@ -71,6 +72,9 @@ OTHERS = [
     TotalVariationDenoiser(),
     WaveletDenoiser(),
     WienerDenoiser(),
+    WienerMixtureDenoiser(noise=0.5),
+    WienerMixtureDenoiser(noise=0.5, n_components=3, n_init=2, shrinkage=5),
+    WienerMixtureDenoiser(noise=0.5, n_components=2, window="auto"),
 ]
 # fewer epochs, as scikit-learn gives iterative estimators that it checks: some checks fit dozens of times
 NETWORKS = [
@@ -82,6 +86,12 @@ NETWORKS = [
     DenoisingEnsemble(DenoisingAutoencoder(max_epochs=5), n_estimators=2),
     ImageDenoiser(FoldedUNetNetwork((8, 8), blocks=(1, 1)), max_epochs=10),
     ImageDenoiser(DnCNNNetwork(3, width=8), sigma="map", max_epochs=10),
+    DenoisingAutoencoder(objective="recorrupt", noise=0.5, max_epochs=5),
+    DenoisingAutoencoder(objective="blind", max_epochs=5),
+    DenoisingEnsemble(DenoisingAutoencoder(objective="recorrupt", noise=0.5, max_epochs=3), n_estimators=2),
+    ImageDenoiser(DnCNNNetwork(2, width=8), objective="recorrupt", noise=0.5, sigma="map", max_epochs=5),
+    ImageDenoiser(FoldedUNetNetwork((8, 8), blocks=(1, 1)), objective="neighbours", max_epochs=5),
+    ImageDenoiser(FoldedUNetNetwork((8, 8), blocks=(1, 1)), objective="blind", max_epochs=5),
 ]
 AS_IT_COMES = DenoisingAutoencoder()
 ESTIMATORS = [*NOISERS, ALWAYS, *OTHERS, *NETWORKS, AS_IT_COMES]

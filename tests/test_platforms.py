@@ -29,6 +29,7 @@ from sk_denoise import (
     ImageDenoiser,
     MedianDenoiser,
     WienerDenoiser,
+    WienerMixtureDenoiser,
 )
 from sk_denoise.cli import main
 from sk_denoise.datasets import ImageFolder, _folder
@@ -133,6 +134,7 @@ MODELS = {
     "ImageDenoiser": FEW_WEIGHTS,
     "MedianDenoiser": MedianDenoiser(),
     "WienerDenoiser": WienerDenoiser(sigma=0.1),
+    "WienerMixtureDenoiser": WienerMixtureDenoiser(0.1, random_state=0),
 }
 
 

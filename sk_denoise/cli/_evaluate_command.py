@@ -32,6 +32,7 @@ from sk_denoise.cli._methods import (
 )
 from sk_denoise.cli._options import (
     NoiseSpec,
+    conflicting_options,
     device_option,
     ensemble_option,
     limit_option,
@@ -66,6 +67,12 @@ if TYPE_CHECKING:
 __all__ = ["evaluate_command"]
 
 MEASURES = ("psnr_noisy", "psnr", "ssim_noisy", "ssim")
+# Measures without clean images; the last two are the ends of the interval.
+EXPECTED_MEASURES = ("psnr_noisy", "psnr", "psnr_low", "psnr_high")
+# The noise of noisy images whose noise is estimated.
+ESTIMATED_NOISE = "estimated"
+# Pixels from which one random direction is enough for a derivative.
+LARGE, N_PROBES = 2**16, 4
 # The noise of pairs in the table.
 NOISE_OF_PAIRS = "as given"
 MEASUREMENT = (
@@ -74,6 +81,11 @@ MEASUREMENT = (
 EXACT_MEASUREMENT = (
     "values are scaled from 0 (black) to 1 (white) of the type; noise and predictions are neither clipped "
     "nor rounded"
+)
+EXPECTED_MEASUREMENT = (
+    "expected PSNR in dB, estimated without clean images (Stein's unbiased risk estimate); the PSNR lies "
+    "between low and high with 90 % confidence, if the noise is independent between pixels and the model was "
+    "not trained on the images; the last row has the mean squared error of all"
 )
 STORED_MEASUREMENT = "noisy images and predictions are rounded and clipped to the type of the file"
 
@@ -94,6 +106,8 @@ class Evaluation:
         Seed of the noise.
     stored : bool
         Whether to round and clip noisy images and predictions to the type of the file.
+    has_truth : bool
+        Whether the images are clean, or noisy without clean ones.
     """
 
     denoising: DenoisingOptions
@@ -101,6 +115,7 @@ class Evaluation:
     noises: Sequence[NoiseSpec]
     seed: int
     stored: bool
+    has_truth: bool = True
 
 
 @click.command("evaluate", short_help="Measure a model on a folder: PSNR and SSIM.", epilog=noise_help())
@@ -108,6 +123,12 @@ class Evaluation:
 @click.argument("folder", type=FOLDER)
 @noise_option(multiple=True)
 @noisy_option
+@click.option(
+    "--no-truth",
+    is_flag=True,
+    help="FOLDER holds noisy images without clean ones: show the PSNR to expect, with an interval. --noise "
+    "is the noise that is in them then; by default it is estimated.",
+)
 @sigma_option
 @strength_option
 @outliers_option
@@ -132,7 +153,8 @@ def evaluate_command(model: str | Path, folder: Path, **options: Any) -> int:
 
     MODEL is a pretrained model (auto, gray, rgb or camera) or a file that sk-denoise train wrote. Images are
     read one by one, so the folder may have any size. PSNR and SSIM are computed for each image, before and
-    after denoising. The data range is that of the image's type.
+    after denoising. The data range is that of the image's type. Without clean images, --no-truth estimates
+    the PSNR.
     """
     _check_options(options)
     from sk_denoise.cli._output import ImageProgress, write_results
@@ -147,7 +169,12 @@ def evaluate_command(model: str | Path, folder: Path, **options: Any) -> int:
         if options["output"] is not None:
             check_writable_folder(options["output"].parent)
         evaluation = Evaluation(
-            denoising, options["sigma"], options["noise"], options["seed"], options["stored"]
+            denoising,
+            options["sigma"],
+            options["noise"],
+            options["seed"],
+            options["stored"],
+            has_truth=not options["no_truth"],
         )
         with ImageProgress(len(files), options["quiet"]) as progress:
             rows = list(_measure_images(evaluation, files, color, options["max_pixels"], progress))
@@ -158,20 +185,29 @@ def evaluate_command(model: str | Path, folder: Path, **options: Any) -> int:
             "model": str(model),
             "images": len({row["image"] for row in rows}),
             "color": color,
-            "measured": f"{MEASUREMENT}; {details}.",
+            "measured": f"{EXPECTED_MEASUREMENT}." if options["no_truth"] else f"{MEASUREMENT}; {details}.",
         }
         # Results name an image by its place in the folder, in the same way on every system.
         for row in rows:
             row["image"] = row["image"].relative_to(folder).as_posix()
-        results = [*(rows if options["each"] else []), *_average_rows(rows)]
+        means = [_pool_expected_rows(rows)] if options["no_truth"] else _average_rows(rows)
+        results = [*(rows if options["each"] else []), *means]
         write_results(results, options["form"], options["output"], summary)
     return 0
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    if bool(options["noise"]) == (options["noisy"] is not None):
+    if options["no_truth"]:
+        if options["noisy"] is not None:
+            raise conflicting_options("--no-truth", "--noisy")
+        if options["stored"]:
+            raise conflicting_options("--no-truth", "--stored")
+        if len(options["noise"]) > 1:
+            raise RefusedInput("with --no-truth, --noise is the noise that is in the images; give one")
+    elif bool(options["noise"]) == (options["noisy"] is not None):
         raise RefusedInput(
-            "give either --noise, such as gaussian:0.1, or --noisy FOLDER with noisy versions of the images"
+            "give either --noise, such as gaussian:0.1, or --noisy FOLDER with noisy versions of the images; "
+            "or --no-truth, if FOLDER holds noisy images and there are no clean ones"
         )
     refuse_repeated_noises(options["noise"])
     if options["output"] is not None:
@@ -194,6 +230,7 @@ def _measure_images(
     progress: ImageProgress,
 ) -> Iterator[dict[str, Any]]:
     """Read images one by one, and yield a row of measures for each image and noise."""
+    measure = _measure_noises if evaluation.has_truth else _expect_measures
     for clean_path, noisy_path in files:
         progress.start_image(clean_path)
         rows = []
@@ -204,7 +241,7 @@ def _measure_images(
                 _check_image(clean, noisy)
                 rows = [
                     {"image": clean_path, "noise": noise, **measures}
-                    for noise, measures in _measure_noises(evaluation, clean, noisy, progress)
+                    for noise, measures in measure(evaluation, clean, noisy, progress)
                 ]
         except (OSError, ValueError) as error:
             # Some messages of the library begin with the name of the file already.
@@ -251,6 +288,38 @@ def _measure_noises(
         )
 
 
+def _expect_measures(
+    evaluation: Evaluation, image: Any, _: None, progress: ImageProgress
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield the noise of a noisy image with the measures to expect."""
+    from sk_denoise.metrics import estimate_quality
+    from sk_denoise.restoration import denoise_image
+
+    intensity, remark = find_intensity_range(image)
+    if remark:
+        progress.write_note(remark)
+    is_raw = keeps_raw_values(evaluation.denoising["model"])
+    # Floats, since a result that is rounded to integers has no derivative.
+    noisy = image.astype("float64") if is_raw else intensity.to_unit(image).astype("float64")
+    span = intensity.span if is_raw else 1.0
+    sigma = None if evaluation.sigma is None else evaluation.sigma / MAX_GREY_LEVEL * span
+    given = evaluation.noises[0] if evaluation.noises else None
+    # Half precision would round small changes.
+    options = {"sigma": sigma, "precision": "float32", **evaluation.denoising}
+    quality = estimate_quality(
+        lambda images: [denoise_image(x, **options) for x in images],
+        [noisy],
+        noise="auto" if given is None else given.build_noiser(),
+        data_range=span,
+        n_probes=1 if noisy.size >= LARGE else N_PROBES,
+    )
+    values = (quality.noisy_psnr, quality.psnr, *quality.interval)
+    yield (
+        ESTIMATED_NOISE if given is None else given.text,
+        dict(zip(EXPECTED_MEASURES, map(float, values), strict=True)),
+    )
+
+
 def _measure_denoising(
     evaluation: Evaluation, intensity: IntensityRange, progress: ImageProgress, target: Any, noisy: Any
 ) -> dict[str, float]:
@@ -290,3 +359,21 @@ def _average_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for noise, group in by_noise.items()
     ]
+
+
+def _pool_expected_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the expected PSNR of all images together, with its interval."""
+    n = len(rows)
+    errors = {name: [10 ** (-row[name] / 10) for row in rows] for name in EXPECTED_MEASURES}
+    noisy, mean, high, low = (
+        math.fsum(errors[name]) / n for name in ("psnr_noisy", "psnr", "psnr_low", "psnr_high")
+    )
+    # Errors of a given level are independent between images, and those of an estimated one are alike.
+    shrink = 1.0 if rows[0]["noise"] == ESTIMATED_NOISE else 1 / math.sqrt(n)
+    ends = (noisy, mean, mean + shrink * (high - mean), mean - shrink * (mean - low))
+    values = (-10 * math.log10(end) for end in ends)
+    return {
+        "image": f"mean of {n}",
+        "noise": rows[0]["noise"],
+        **dict(zip(EXPECTED_MEASURES, values, strict=True)),
+    }

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 
     from sk_denoise._intensity import IntensityRange
     from sk_denoise.datasets import ImageFolder
+    from sk_denoise.io import ImageStack
 
 __all__ = [
     "FOLDER",
+    "FOLDER_OR_STACK",
     "MIN_SSIM_SIDE",
     "FileJob",
     "InputFile",
@@ -46,6 +48,7 @@ __all__ = [
     "is_folder",
     "is_image_name",
     "open_image_folder",
+    "open_training_stack",
     "path_exists",
     "plan_jobs",
     "read_image_within_limit",
@@ -109,7 +112,18 @@ class FolderType(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         return path
 
 
+class FolderOrStackType(FolderType):
+    """Parameter type of an existing folder, or of a file with images."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value)
+        if path_exists(path) and not is_folder(path) and is_image_name(path):
+            return path
+        return super().convert(value, param, ctx)
+
+
 FOLDER = FolderType()
+FOLDER_OR_STACK = FolderOrStackType()
 
 
 # Checks of output files ----------------------------------------------------------------------------------
@@ -579,6 +593,62 @@ def open_image_folder(
         return ImageFolder(folder, noisy=noisy, color=color, max_pixels=max_pixels)
     except ValueError as error:
         raise RefusedInput(describe_error(error)) from error
+
+
+class StackImages:
+    """Planes of a stack as training images; channels of data are separate images.
+
+    Attributes
+    ----------
+    color : {"gray", "rgb"}
+        Colour of the images.
+    paths : list of Path
+        File of each image, the same for all.
+    """
+
+    def __init__(self, stack: ImageStack) -> None:
+        self._stack = stack
+        self.color = "rgb" if stack.plane_axes == "YXS" and stack.plane_shape[-1] >= 3 else "gray"
+        n_channels = 1 if stack.plane_axes == "YX" or self.color == "rgb" else stack.plane_shape[-1]
+        planes = (plane for plane in range(len(stack)) if plane not in stack.missing)
+        self._indices = [(plane, channel) for plane in planes for channel in range(n_channels)]
+        self.paths = [stack.path] * len(self._indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """Return an image of shape (height, width) or (height, width, 3)."""
+        number, channel = self._indices[index]
+        plane: NDArray[Any] = self._stack[number]
+        if plane.ndim == 2:
+            return plane
+        # The fourth channel of colours is alpha.
+        return plane[..., :3] if self.color == "rgb" else plane[..., channel]
+
+    read = __getitem__
+
+
+def open_training_stack(path: Path, *, color: str, max_pixels: int) -> StackImages:
+    """Return the planes of a stack, or a single image.
+
+    Raises
+    ------
+    RefusedInput
+        If the file cannot be read, or has another colour than asked for.
+    """
+    from sk_denoise.io import open_stack
+
+    try:
+        images = StackImages(open_stack(path, max_pixels=max_pixels))
+    except (OSError, ValueError) as error:
+        raise RefusedInput(describe_error(error)) from error
+    if color not in ("auto", images.color):
+        raise RefusedInput(
+            f"{printable(path)} holds {images.color} images, and the model or --color is {color}; leave "
+            "--color out, or convert the file"
+        )
+    return images
 
 
 def read_image_within_limit(path: Path, max_pixels: int, **options: Any) -> NDArray[Any]:

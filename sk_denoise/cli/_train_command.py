@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from sk_denoise._registry import LOSSES
+from sk_denoise._registry import LOSSES, OBJECTIVES
 from sk_denoise.cli._console import (
     PROGRAM,
     RefusedInput,
@@ -36,11 +36,14 @@ from sk_denoise.cli._options import (
 )
 from sk_denoise.cli._paths import (
     FOLDER,
+    FOLDER_OR_STACK,
     check_model_name,
     check_output_file,
     check_writable_folder,
     find_intensity_range,
+    is_folder,
     open_image_folder,
+    open_training_stack,
     path_exists,
     refuse_image_name,
 )
@@ -72,7 +75,7 @@ COUNT = IntegerOrAutoType()
 
 
 @click.command("train", short_help="Train a model on a folder of images.", epilog=noise_help())
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=FOLDER_OR_STACK)
 @click.option(
     "-o",
     "--output",
@@ -81,6 +84,14 @@ COUNT = IntegerOrAutoType()
     required=True,
     type=click.Path(path_type=Path),
     help="File of the model, written after every epoch.",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(["supervised", *OBJECTIVES]),
+    show_default="supervised",
+    help="Way to learn: supervised, from clean images or pairs; the others from noisy images alone: "
+    + "; ".join(f"{name} {entry.description}" for name, entry in OBJECTIVES.items())
+    + ". With recorrupt, --noise is the noise that is in the images; by default it is estimated.",
 )
 @noise_option(in_training=True)
 @noisy_option
@@ -179,8 +190,9 @@ def train_command(context: click.Context, /, folder: Path, model: Path, **option
     """Train a network on the images in FOLDER, and write it to MODEL.
 
     The images are clean and get new noise in every batch (--noise), or they are the clean side of pairs
-    (--noisy). MODEL is a complete model after every epoch, and can be used during the training. --resume
-    continues an interrupted training with the options of MODEL.
+    (--noisy), or they are noisy and there are no clean ones (--objective). FOLDER may also be a file, such as
+    a stack of planes. MODEL is a complete model after every epoch, and can be used during the training.
+    --resume continues an interrupted training with the options of MODEL.
     """
     given = {name for name in options if context.get_parameter_source(name) == ParameterSource.COMMANDLINE}
     _check_options(model, options, given)
@@ -214,6 +226,17 @@ def train_command(context: click.Context, /, folder: Path, model: Path, **option
 def _check_options(model: Path, options: dict[str, Any], given: set[str]) -> None:
     if options["noise"] and options["noisy"]:
         raise conflicting_options("--noise", "--noisy")
+    objective = options["objective"] or "supervised"
+    if objective != "supervised" and options["noisy"]:
+        raise RefusedInput(
+            f"--objective {objective} learns from noisy images alone, and --noisy has a clean image for each "
+            "of them; leave --objective out"
+        )
+    if options["noise"] and objective in OBJECTIVES and objective != "recorrupt" and not options["sigma_map"]:
+        raise RefusedInput(
+            f"--objective {objective} needs no --noise, since it learns without the noise level; leave "
+            "--noise out, or use --objective recorrupt"
+        )
     if options["resume"] and options["overwrite"]:
         raise conflicting_options("--resume", "--overwrite")
     if bool(options["validation_noisy"]) != bool(options["validation"] and options["noisy"]):
@@ -250,7 +273,13 @@ def _prepare_run(folder: Path, model: Path, options: dict[str, Any], given: set[
     else:
         denoiser, color = create_denoiser(options, given)
     max_pixels = options["max_pixels"]
-    images = open_image_folder(folder, options["noisy"], color=color, max_pixels=max_pixels)
+    images: Any
+    if is_folder(folder):
+        images = open_image_folder(folder, options["noisy"], color=color, max_pixels=max_pixels)
+    elif options["noisy"] is not None:
+        raise RefusedInput(f"--noisy goes with a folder, and {printable(folder)} is a file")
+    else:
+        images = open_training_stack(folder, color=color, max_pixels=max_pixels)
     if color == "auto" and not options["quiet"]:
         description = "gray (--color rgb for colour)" if images.color == "gray" else "colour"
         print_message(f"Training in {description}, as the images in {printable(folder)} are.")
@@ -333,7 +362,12 @@ def _print_summary(run: TrainingRun, metrics: str, folder: Path, n_new: int, sec
     """Print the data and the duration of the training, and the next commands."""
     denoiser = run.denoiser
     n_images, source = len(run.images), f"in {printable(folder)}, {run.images.color}"
-    if denoiser.noiser_ is None:
+    is_noisy = denoiser.target_source_ == "noisy"
+    if is_noisy:
+        data = f"{pluralize(n_images, 'noisy image')} {source}, by {_objective_name(denoiser)}"
+        if denoiser.noise_model_ is not None:
+            data += f"; {denoiser.noise_model_}"
+    elif denoiser.noiser_ is None:
         data = f"{pluralize(n_images, 'image pair')} {source}"
     else:
         data = f"{pluralize(n_images, 'image')} {source}, with noise {format_noiser(denoiser.noiser_)}"
@@ -344,4 +378,10 @@ def _print_summary(run: TrainingRun, metrics: str, folder: Path, n_new: int, sec
     print_result(f"{epochs} in {format_duration(seconds)}; last epoch: {metrics}.")
     print_result(f"The model is in {printable(run.model)}. Use it and measure it:")
     print_result(f"  sk-denoise denoise NOISY.png -o CLEAN.png --model {model}")
-    print_result(f"  sk-denoise evaluate {model} FOLDER --noise gaussian:0.1")
+    truth = "NOISY_FOLDER --no-truth" if is_noisy else "FOLDER --noise gaussian:0.1"
+    print_result(f"  sk-denoise evaluate {model} {truth}")
+
+
+def _objective_name(denoiser: Any) -> str:
+    """Return the objective of an estimator as text."""
+    return denoiser.objective if isinstance(denoiser.objective, str) else repr(denoiser.objective)

@@ -58,6 +58,7 @@ PARAMETERS = {
     "network": "network",
     "sigma_map": "sigma",
     "noise": "noise",
+    "objective": "objective",
     "patch_size": "patch_size",
     "patches_per_image": "patches_per_image",
     "augment": "augment",
@@ -183,9 +184,10 @@ def start_from_weights(start: str | Path, options: Options, given: set[str]) -> 
     parameters = dict(_build_parameters(options, given - {*WEIGHT_OPTIONS, "seed"}))
     parameters.setdefault("learning_rate", FINE_TUNING_LEARNING_RATE)
     parameters.setdefault("max_epochs", "auto")
-    # Pairs have their own noise; the model's noise was for clean images.
-    if options["noisy"] is not None:
-        parameters["noise"] = "auto"
+    # Pairs and noisy images have their own noise; the model's noise was for clean images.
+    is_noisy = parameters.get("objective", denoiser.objective) != "supervised"
+    if options["noisy"] is not None or is_noisy:
+        parameters.setdefault("noise", "auto")
     return denoiser.set_params(**parameters, callbacks=None), _check_model_color(denoiser, options, given)
 
 
@@ -210,7 +212,10 @@ def resume_denoiser(model: Path, options: Options, given: set[str]) -> tuple[Any
     fixed = [name for name in PARAMETERS if name not in CHANGEABLE_OPTIONS]
     remedy = "leave it out to continue as before, or train from the beginning with --overwrite"
     _refuse_other_values(denoiser, options, given, fixed, printable(model), remedy)
-    was_paired = denoiser.noiser_ is None
+    was_noisy = denoiser.target_source_ == "noisy"
+    if was_noisy and options["noisy"] is not None:
+        raise RefusedInput(f"{printable(model)} was trained on noisy images alone: leave --noisy out")
+    was_paired = denoiser.noiser_ is None and not was_noisy
     if was_paired != (options["noisy"] is not None):
         data = (
             "pairs: give --noisy FOLDER" if was_paired else "clean images and added noise: leave --noisy out"
@@ -437,7 +442,7 @@ class Checkpointer:
 
     def __call__(self, denoiser: Any, epoch: dict[str, Any]) -> None:
         self.save(denoiser)
-        self.metrics = format_metrics(epoch, denoiser.loss)
+        self.metrics = format_metrics(epoch, denoiser.loss, denoiser.target_source_ == "noisy")
         self.display.show_epoch(self.n_saved, self.metrics)
 
     def save(self, denoiser: Any) -> None:
@@ -474,9 +479,15 @@ def train_denoiser(run: TrainingRun, checkpointer: Checkpointer, display: Traini
     checkpointer.save(denoiser)
 
 
-def format_metrics(epoch: dict[str, Any], loss: Any) -> str:
-    """Return the loss of an epoch as text, with the validation or training PSNR."""
+def format_metrics(epoch: dict[str, Any], loss: Any, has_noisy_targets: bool = False) -> str:
+    """Return the loss of an epoch as text, with the validation or training PSNR.
+
+    The distance to noisy targets is no PSNR: most of it is their noise.
+    """
     value = float(epoch["train_loss"])
+    if has_noisy_targets:
+        valid = f", validation {epoch['valid_loss']:.5f}" if "valid_loss" in epoch else ""
+        return f"loss {value:.5f}{valid} (to noisy images)"
     if "valid_psnr" in epoch:
         return f"loss {value:.5f}, validation PSNR {epoch['valid_psnr']:.2f} dB"
     # The squared error of values in [0, 1] is a PSNR; other losses are not.

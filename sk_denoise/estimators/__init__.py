@@ -1,6 +1,6 @@
 """Estimators that denoise: networks, ensembles of networks, and classical filters."""
 
-from sk_denoise.estimators import _filters, _wiener
+from sk_denoise.estimators import _filters, _wiener, _wiener_mixture
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._ensemble import DenoisingEnsemble
 from sk_denoise.estimators._filters import *
@@ -8,6 +8,7 @@ from sk_denoise.estimators._image_denoiser import ImageDenoiser
 from sk_denoise.estimators._network_factory import IMAGE_NETWORKS, NETWORKS
 from sk_denoise.estimators._network_summary import NetworkSummary
 from sk_denoise.estimators._wiener import *
+from sk_denoise.estimators._wiener_mixture import *
 
 __all__ = [
     "IMAGE_NETWORKS",
@@ -19,3 +20,4 @@ __all__ = [
 ]
 __all__ += _filters.__all__
 __all__ += _wiener.__all__
+__all__ += _wiener_mixture.__all__

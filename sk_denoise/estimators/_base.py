@@ -26,6 +26,7 @@ from sk_denoise._validation import (
     restore_container,
 )
 from sk_denoise.estimators._pairs import TARGET_SOURCE
+from sk_denoise.metrics import make_self_supervised_scorer
 from sk_denoise.metrics._metrics import mean_over_samples, psnr_per_sample
 from sk_denoise.noise import carried_source
 
@@ -59,7 +60,8 @@ class BaseDenoiser(SampleTransformer):
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Noisy samples if y is given, else clean ones. Clean ones are corrupted with a reference noise
             that is the same for all estimators fitted to the same data, for any ``noise``: the "auto"
-            noise, seed 0. The output of a noiser is noisy; its clean source is the truth.
+            noise, seed 0. The output of a noiser is noisy; its clean source is the truth. If the estimator
+            learned from noisy data alone, X is noisy, and without y there is no truth.
         y : array-like of the shape of X, optional
             Clean samples; ignored if they equal X or cannot be the clean side (see ``fit``).
         sample_weight : array-like of shape (n_samples,), optional
@@ -68,7 +70,9 @@ class BaseDenoiser(SampleTransformer):
         Returns
         -------
         float
-            Greater is better. The data range is ``data_range_``.
+            Greater is better. The data range is ``data_range_``. Without truth it is the expected PSNR (see
+            :func:`~sk_denoise.metrics.estimate_quality`) if the noise is known, and the negative blind error
+            of :func:`~sk_denoise.metrics.make_self_supervised_scorer` otherwise.
         """
         check_is_fitted(self)
         given = check_samples(self, X, reset=False)
@@ -82,6 +86,8 @@ class BaseDenoiser(SampleTransformer):
             truth = self._in_unit(as_numeric_array(y))
         elif source is not None and source.describes(samples):
             truth = source.clean
+        elif self.target_source_ in ("noisy", "X_second"):
+            return self._score_without_truth(X, sample_weight)
         else:
             if not is_clean_side(y, given):
                 warn_of_lost_source(samples)
@@ -89,6 +95,15 @@ class BaseDenoiser(SampleTransformer):
             noisy = restore_container(self._reference([truth])[0], X)
         each = psnr_per_sample(truth, self.predict(noisy), self.data_range_)
         return mean_over_samples(each, sample_weight)
+
+    def _score_without_truth(self, X: ArrayLike, sample_weight: ArrayLike | None) -> float:
+        """Return the expected PSNR if the noise is known, else the negative blind error."""
+        noise = getattr(self, "noise_model_", None)
+        if noise is None:
+            scorer = make_self_supervised_scorer("blind")
+        else:
+            scorer = make_self_supervised_scorer("sure", noise, self.data_range_)
+        return float(scorer(self, X, sample_weight=sample_weight))
 
     def _reference(self, stacks: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:
         """Corrupt stacks with the reference noise, the same at every call."""

@@ -93,7 +93,20 @@ class DenoisingAutoencoder(NetworkDenoiser):
         ``noise=0.25`` is ``GaussianNoiser(0.25)``. From a pair ``(low, high)``, one is drawn for each
         sample. "auto" is Gaussian noise with a strength drawn for each sample: 0.1 to 0.6 of each feature's
         standard deviation for rows of a table, 0 to 1 of the standard deviation of all entries for images
-        and signals. If you know your noise, pass it. None trains a plain autoencoder.
+        and signals. If you know your noise, pass it. None trains a plain autoencoder. With an ``objective``
+        for noisy data, it is the noise that is in X instead: a standard deviation, one for each column, a
+        noiser, or "auto" for an estimate.
+    objective : str or objective, default="supervised"
+        Way to learn. "supervised" has a clean side, see ``fit``. The others learn from noisy X alone:
+
+        - "recorrupt" splits the noise in X, of a level that ``noise`` determines, into two independent
+          parts (:class:`~sk_denoise.RecorruptObjective`).
+        - "blind" hides entries and learns them from the others. It needs no noise level
+          (:class:`~sk_denoise.BlindSpotObjective`).
+
+        An object such as ``RecorruptObjective(share=0.3)``, or one of yours with the methods of
+        :class:`~sk_denoise.training.Objective`, sets the details. "neighbours" needs a network for images of
+        any size, see :class:`~sk_denoise.ImageDenoiser`.
     augment : Augmenter or None, default=None
         Random movements of training images before they are corrupted, drawn for every batch and the same
         on both sides of a pair: an :class:`~sk_denoise.Augmenter`, or any object with its method
@@ -188,8 +201,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
         Precision of the layers in training.
     noiser_ : noiser or None
         Fitted noise that corrupted the clean samples; None for pairs.
-    target_source_ : {"X_clean", "y", "noiser", "X"}
-        Source of the clean side.
+    noise_model_ : NoiseModel or None
+        Noise in X, given or estimated, for an objective that needs it; else None.
+    target_source_ : {"noisy", "X_second", "X_clean", "y", "noiser", "X"}
+        Source of the clean side. "noisy" and "X_second" stand for learning without one: from X by an
+        ``objective``, and from two measurements.
     image_shape_ : tuple of int or None
         Shape of the images, if samples are images.
     data_range_ : float
@@ -206,7 +222,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     Warns
     -----
     CleanTargetWarning
-        If a two-dimensional y is not used as the clean side.
+        If a two-dimensional y is not used as the clean side, or if images that count as clean seem noisy.
     WeakNoiseWarning
         If the noise is weaker than 2 % of the spread of the data.
 
@@ -328,8 +344,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            Noisy samples if a clean side is given, else clean ones. Finite numbers; integers are converted
-            to float32 in the same unit.
+            Noisy samples if a clean side is given or the ``objective`` learns from noisy ones, else clean
+            ones. Finite numbers; integers are converted to float32 in the same unit.
         y : array-like of the shape of X, optional
             Clean samples. It is taken for labels and ignored if its samples have another shape, if X has
             one feature, or if it holds zeros and ones only and X does not; and if it equals X.
@@ -603,8 +619,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
                 f"fit_patches takes sk_denoise.datasets.RandomPatches, got {type(patches).__name__}. Say "
                 "how patches are to be drawn: RandomPatches(images, patch_size=64)."
             )
-        refuse_noiser_output(patches)
-        return PatchData(patches, of_any_size=False)
+        has_warned = refuse_noiser_output(patches)
+        return PatchData(patches, of_any_size=False, is_declared_clean=has_warned)
 
     def _prepare(self, pair: Pair) -> None:
         check_one_of(self.output, OUTPUTS, "output")

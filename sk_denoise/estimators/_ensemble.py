@@ -46,6 +46,7 @@ from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._image_inputs import (
     convert_tensor_stack,
     is_image_list,
+    is_itself,
     is_pair_list,
     is_stream,
     open_folder,
@@ -53,6 +54,7 @@ from sk_denoise.estimators._image_inputs import (
 )
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._pairs import resolve_pair
+from sk_denoise.training import resolve_objective
 
 __all__ = [
     "DenoisingEnsemble",
@@ -201,6 +203,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         y: Any = None,
         *,
         X_clean: Any = None,
+        X_second: Any = None,
         X_val: Any = None,
         X_clean_val: Any = None,
         sample_weight: ArrayLike | None = None,
@@ -209,8 +212,9 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
 
         Parameters
         ----------
-        X, y, X_clean, sample_weight
-            As in ``fit`` of the members.
+        X, y, X_clean, X_second, sample_weight
+            As in ``fit`` of the members. Without a clean side, as with ``X_second`` and with an ``objective``
+            for noisy data alone, there is no calibration.
         X_val, X_clean_val : optional
             Samples to calibrate with, in place of a part of X: noisy ones with ``X_clean_val``, else clean
             ones. Members with ``early_stopping`` validate on them too.
@@ -228,11 +232,15 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         check_parameters(self, self._parameter_constraints)
         draft = without_fitted_state(self)
         member, root = draft._build_member(), root_seed(self.random_state)
-        samples, source = draft._check_training(member, X, y, X_clean, sample_weight)
+        samples, source = draft._check_training(member, X, y, X_clean, sample_weight, X_second)
+        has_clean_side = source not in ("noisy", "X_second")
         if draft._takes_lists:
             X_val = open_folder(X_val, getattr(samples.X, "color", "auto"))
         X_val, X_clean_val = draft._check_validation(X_val, X_clean_val)
-        training, held_out = draft._split(samples, X_val, X_clean_val, member, root)
+        if has_clean_side:
+            training, held_out = draft._split(samples, X_val, X_clean_val, member, root)
+        else:
+            training, held_out = samples, None
         validation = {} if X_val is None else {"X_val": X_val, "X_clean_val": X_clean_val}
         tasks.begin(self.n_estimators, None, None, sequential=False)
         # Seeds are drawn here, so that the members do not depend on the number of processes.
@@ -240,6 +248,10 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             clone(member).set_params(random_state=stream_seed(root, "member", number) % 2**31)
             for number in range(self.n_estimators)
         ]
+        # One check of the clean side is enough. Lists and streams were not checked yet.
+        was_checked = isinstance(samples.X, np.ndarray) or (y is not None and is_itself(X, y))
+        for number, each in enumerate(members):
+            each._skips_target_check = was_checked or number > 0
         draft.estimators_ = Parallel(n_jobs=self.n_jobs)(
             delayed(_fit_member)(each, training, validation, tasks, number)
             for number, each in enumerate(members)
@@ -340,19 +352,25 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         return member
 
     def _check_training(
-        self, member: Any, X: Any, y: Any, X_clean: Any, sample_weight: Any
+        self, member: Any, X: Any, y: Any, X_clean: Any, sample_weight: Any, X_second: Any
     ) -> tuple[EnsembleSamples, str]:
         """Check training samples, and return those with a weight and the clean source."""
+        is_noisy = resolve_objective(member.objective) is not None
         if self._takes_lists:
-            X, y, X_clean = (convert_tensors(side) for side in (X, y, X_clean))
+            X, y, X_clean, X_second = (convert_tensors(side) for side in (X, y, X_clean, X_second))
             X = open_folder(X)
             # Members check streams, image by image.
             if is_stream(X):
                 check_lengths(X, y)
-                return EnsembleSamples(X, X_clean, sample_weight), "X"
+                return EnsembleSamples(X, X_clean, sample_weight), "noisy" if is_noisy else "X"
             if is_pair_list(X):
                 X, X_clean = [noisy for noisy, _ in X], [clean for _, clean in X]
             if is_image_list(X):
+                if is_noisy or X_second is not None:
+                    # Members check the sides of such images.
+                    samples = EnsembleSamples(X, X_clean, None, X_second)
+                    samples = samples.with_weights(check_sample_weight(sample_weight, X))
+                    return samples, "noisy" if is_noisy else "X_second"
                 return self._check_lists(X, y, X_clean, sample_weight)
         if self._takes_lists:
             refuse_single_image(get_shape(X), self.image_shape)
@@ -365,6 +383,8 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             rows_are_signals=member._factory().rows_are_signals,
             reset=True,
             min_samples=member._auto_values.min_samples,
+            X_second=X_second,
+            is_self_supervised=is_noisy,
         )
         samples, source = check_samples(self, X, reset=False), carried_source(X)
         clean = {"X_clean": X_clean, "y": y}.get(pair.source)
@@ -372,7 +392,10 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         if pair.source == "noiser" and source is not None:
             member.set_params(noise=pair.noiser)
             samples = source.clean
-        training = EnsembleSamples(samples, None if clean is None else np.asarray(clean))
+        elif pair.source == "noisy" and source is not None:
+            member.set_params(noise=pair.noise)
+        second = None if X_second is None else np.asarray(X_second)
+        training = EnsembleSamples(samples, None if clean is None else np.asarray(clean), second=second)
         return training.with_weights(check_sample_weight(sample_weight, samples)), pair.source
 
     def _check_lists(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> tuple[EnsembleSamples, str]:
@@ -502,7 +525,8 @@ def _fit_member(
     member: Any, samples: EnsembleSamples, validation: dict[str, Any], tasks: FitTasks, number: int
 ) -> Any:
     """Fit a member, perhaps in another process, and return it."""
-    clean = {} if samples.clean is None else {"X_clean": samples.clean}
+    given = {"X_clean": samples.clean, "X_second": samples.second}
+    clean = {name: side for name, side in given.items() if side is not None}
     with tasks.member_task(number, member):
         return member.fit(samples.X, **clean, **validation, sample_weight=samples.weights)
 
@@ -517,16 +541,19 @@ class EnsembleSamples:
         Samples, and their clean side if given.
     weights : ndarray or None
         Weight of each sample.
+    second : array or list
+        Second noisy measurement, if given.
     """
 
     X: Any
     clean: Any = None
     weights: NDArray[Any] | None = None
+    second: Any = None
 
     def take(self, index: NDArray[np.intp]) -> EnsembleSamples:
         """Return the samples at ``index``."""
-        X, clean, weights = (_take(side, index) for side in (self.X, self.clean, self.weights))
-        return EnsembleSamples(X, clean, weights)
+        sides = (self.X, self.clean, self.weights, self.second)
+        return EnsembleSamples(*(_take(side, index) for side in sides))
 
     def with_weights(self, weights: NDArray[Any] | None) -> EnsembleSamples:
         """Return the samples with their weights, without those of weight 0."""
@@ -547,9 +574,7 @@ def convert_tensors(side: Any) -> Any:
 def sample_patches(images: Any, member: Any, root: int) -> EnsembleSamples:
     """Return patches of streamed images, in the unit of the training of members."""
     if not isinstance(images, RandomPatches):
-        images = RandomPatches(
-            images, member._patch_sides(), patches_per_image=member._patches_per_image(None)
-        )
+        images = RandomPatches(images, member._cut_sides(), patches_per_image=member._patches_per_image(None))
     noisy, clean = images.first(MAX_PATCHES, stream(root, "patches"))
     return EnsembleSamples(noisy.numpy(), clean.numpy() if images.is_paired else None)
 

@@ -54,6 +54,9 @@ class ClassicalDenoiser(BaseDenoiser):
     _parameter_constraints: ClassVar[dict[str, Any]] = NOISE_LEVEL
     _rows_are_signals: ClassVar[bool] = True
     _min_samples: ClassVar[int] = 1
+    # Whether the fit takes noisy samples, and no clean side. Then the parameter ``noise`` is their noise.
+    _is_self_supervised: ClassVar[bool] = False
+    noise: Any
     image_shape: Sequence[int] | None
     sigma: Literal["auto"] | float
     strength: float
@@ -87,10 +90,20 @@ class ClassicalDenoiser(BaseDenoiser):
         ValueError
             If data or parameters cannot be used; the message gives the remedy.
         """
+        return self._fit(X, y, X_clean)
+
+    def _fit(
+        self,
+        X: ArrayLike,
+        y: Any,
+        X_clean: Any,
+        sample_weight: ArrayLike | None = None,
+        X_second: ArrayLike | None = None,
+    ) -> Self:
         self._check_parameters()
         # A fit that fails leaves the estimator as it was.
         draft = copy.copy(self)
-        pair, layout = draft._check(X, y, X_clean)
+        pair, layout = draft._check(X, y, X_clean, sample_weight, X_second)
         draft._learn(pair, layout)
         draft.target_source_, draft.image_shape_ = pair.source, layout.image_shape
         # The noise that ``score`` adds depends on the data alone, so that scores of all denoisers compare.
@@ -162,7 +175,14 @@ class ClassicalDenoiser(BaseDenoiser):
                 f"{self.image_shape!r}."
             )
 
-    def _check(self, X: ArrayLike, y: Any, X_clean: ArrayLike | None) -> tuple[Pair, SampleLayout]:
+    def _check(
+        self,
+        X: ArrayLike,
+        y: Any,
+        X_clean: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        X_second: ArrayLike | None,
+    ) -> tuple[Pair, SampleLayout]:
         """Check the data; determine the clean side and the layout of samples."""
         refuse_single_image(get_shape(X), self.image_shape)
         warn_of_flat_channels_first(get_shape(X), self.image_shape)
@@ -173,12 +193,15 @@ class ClassicalDenoiser(BaseDenoiser):
             X,
             y,
             X_clean,
-            noise="auto",
+            noise=self.noise if self._is_self_supervised else "auto",
             rows_are_signals=self._rows_are_signals,
             reset=True,
             min_samples=self._min_samples,
+            sample_weight=sample_weight,
             # Noisy data in place of clean ones do no harm to a filter that learns nothing.
             learns=type(self)._learn is not ClassicalDenoiser._learn,
+            X_second=X_second,
+            is_self_supervised=self._is_self_supervised and X_second is None,
         )
         layout = SampleLayout.of(self._sample_shape_, self.image_shape, self._rows_are_signals)
         return pair.with_image_shape(layout), layout

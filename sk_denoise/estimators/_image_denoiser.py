@@ -43,6 +43,7 @@ from sk_denoise.estimators._image_inputs import (
     convert_tensor_stack,
     count_patches,
     is_image_list,
+    is_itself,
     is_pair_list,
     is_stream,
     open_folder,
@@ -86,7 +87,7 @@ class ImageDenoiser(NetworkDenoiser):
     The network keeps the size of images. It is trained through skorch on random patches, with fresh noise in
     every batch, and then denoises images of any size: large ones tile by tile, with overlaps that make the
     tiles agree with the whole. Training data are stacks, lists of images of different sizes, folders or data
-    sets; clean images, which are corrupted in training, or pairs of noisy and clean ones.
+    sets; clean images, which are corrupted in training, pairs of noisy and clean ones, or noisy images alone.
 
     For weights that were trained on photos, see :func:`sk_denoise.restoration.denoise_image` and
     :func:`sk_denoise.restoration.load_pretrained`.
@@ -103,7 +104,21 @@ class ImageDenoiser(NetworkDenoiser):
         sides of tiles must be multiples of.
     noise : "auto", float, pair of float, str, noiser or None, default="auto"
         Noise that corrupts clean images, as in :class:`~sk_denoise.DenoisingAutoencoder`. "auto" is Gaussian
-        noise with a strength drawn for each patch, from 0 to the standard deviation of all pixels.
+        noise with a strength drawn for each patch, from 0 to the standard deviation of all pixels. With an
+        ``objective`` for noisy images, it is the noise that is in X instead: a standard deviation, a noise
+        model, a noiser, or "auto" for an estimate.
+    objective : str or objective, default="supervised"
+        Way to learn. "supervised" has clean images, see ``fit``. The others learn from noisy X alone:
+
+        - "neighbours" learns a pixel from the one beside it. Its noise must be independent between pixels,
+          of any kind and level (:class:`~sk_denoise.NeighboursObjective`).
+        - "recorrupt" splits the noise in X, of a level that ``noise`` determines, into two independent
+          parts (:class:`~sk_denoise.RecorruptObjective`).
+        - "blind" hides pixels and learns them from those around them
+          (:class:`~sk_denoise.BlindSpotObjective`).
+
+        An object such as ``RecorruptObjective(share=0.3)``, or one of yours with the methods of
+        :class:`~sk_denoise.training.Objective`, sets the details.
     sigma : {"blind", "map"}, default="blind"
         Whether the input of the network includes the noise level. With "map", the network gets the noise
         standard deviation of each pixel as one more channel; you pass it to ``predict``, or ``predict``
@@ -191,8 +206,11 @@ class ImageDenoiser(NetworkDenoiser):
         Precision of the layers in training.
     noiser_ : noiser or None
         Fitted noise that corrupted the clean images; None for pairs.
-    target_source_ : {"X_clean", "y", "noiser", "X"}
-        Source of the clean side.
+    noise_model_ : NoiseModel or None
+        Noise in X, given or estimated, for an objective that needs it; else None.
+    target_source_ : {"noisy", "X_second", "X_clean", "y", "noiser", "X"}
+        Source of the clean side. "noisy" and "X_second" stand for learning without one: from X by an
+        ``objective``, and from two measurements.
     patch_shape_ : tuple of int
         Shape of a patch.
     image_shape_ : tuple of int or None
@@ -207,6 +225,11 @@ class ImageDenoiser(NetworkDenoiser):
         Number of entries of one sample of the fit.
     feature_names_in_ : ndarray of str
         Names of the features, if X has names.
+
+    Warns
+    -----
+    CleanTargetWarning
+        If images that count as clean seem noisy.
 
     See Also
     --------
@@ -342,7 +365,8 @@ class ImageDenoiser(NetworkDenoiser):
         Parameters
         ----------
         X : stack, list, ImageFolder, path, data set, RandomPatches or rows
-            Noisy images if a clean side is given, else clean ones:
+            Noisy images if a clean side is given or the ``objective`` learns from noisy ones, else clean
+            ones:
 
             - a stack of shape (n, height, width[, channels]), or rows (n, n_features);
             - a list of arrays (height, width[, channels]), of different sizes;
@@ -485,6 +509,8 @@ class ImageDenoiser(NetworkDenoiser):
         if len({x.shape for x in noisy.images}) == 1:
             truth = None if clean is None else np.stack(clean.images)
             return super().score(np.stack(noisy.images), truth, sample_weight)
+        if clean is None and self.target_source_ in ("noisy", "X_second"):
+            return self._score_without_truth(noisy.images, sample_weight)
         given = [self._in_unit(check_samples(self, x[None], reset=False)) for x in noisy.images]
         if clean is None:
             truths = [as_float_array(x) for x in given]
@@ -525,7 +551,7 @@ class ImageDenoiser(NetworkDenoiser):
                     IntensityRange.known(np.asarray(X)), pair.known_intensity, "X", "its clean side"
                 )
             pixels = float(np.prod(pair.inputs.shape[1:3]))
-            return ArrayData(pair, self._patch_sides(), self._patches_per_image(pixels))
+            return ArrayData(pair, self._cut_sides(), self._patches_per_image(pixels))
         is_noisy = resolve_objective(self.objective) is not None
         if is_noisy or X_second is not None:
             y_is_clean = y is not None and ImageList.of(X).find_clean_side(y) is not None
@@ -536,8 +562,10 @@ class ImageDenoiser(NetworkDenoiser):
             noisy, clean = noisy.take(weights > 0), None if clean is None else clean.take(weights > 0)
             weights = weights[weights > 0]
         truth = noisy if clean is None else clean
-        if clean is None and not is_noisy and not _is_itself(X, y):
-            warn_of_lost_source(noisy.images)
+        is_declared_clean = clean is None and is_itself(X, y)
+        if clean is None and not is_noisy and not is_declared_clean:
+            # Images with a warning need no second one.
+            is_declared_clean = warn_of_lost_source(noisy.images)
         elif clean is not None and X_second is None:
             refuse_other_unit(
                 IntensityRange.known(noisy.extrema),
@@ -546,10 +574,16 @@ class ImageDenoiser(NetworkDenoiser):
                 "its clean side",
             )
         patches = noisy.random_patches(
-            clean, self._patch_sides(), self._patches_per_image(noisy.mean_pixels), weights
+            clean, self._cut_sides(), self._patches_per_image(noisy.mean_pixels), weights
         )
         by_y = clean is not None and X_clean is None and X_second is None
-        return PatchData(patches, truth.extrema, "y" if by_y else None, X_second is not None)
+        return PatchData(
+            patches,
+            truth.extrema,
+            "y" if by_y else None,
+            X_second is not None,
+            is_declared_clean=is_declared_clean,
+        )
 
     def _read_stream(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> PatchData:
         """Return training data of images that are read one by one."""
@@ -562,13 +596,13 @@ class ImageDenoiser(NetworkDenoiser):
             check_lengths(X, y)
             count = self._patches_per_image(None)
             patches = RandomPatches(
-                X, self._patch_sides(), patches_per_image=count, sample_weight=sample_weight
+                X, self._cut_sides(), patches_per_image=count, sample_weight=sample_weight
             )
             return PatchData(patches)
         if sample_weight is not None:
             raise ValueError("Give sample_weight to the patches: RandomPatches(..., sample_weight=...).")
-        refuse_noiser_output(X)
-        return PatchData(X)
+        # Patches with a warning need no second one.
+        return PatchData(X, is_declared_clean=refuse_noiser_output(X))
 
     def _split(
         self, data: TrainingData, X_val: Any, X_clean_val: Any
@@ -605,6 +639,13 @@ class ImageDenoiser(NetworkDenoiser):
                 f"{self.patch_size!r}."
             )
         return int(sides[0]), int(sides[1])
+
+    def _cut_sides(self) -> tuple[int, int]:
+        """Return the height and width to cut, of which an objective takes a part."""
+        height, width = self._patch_sides()
+        # Lists and stacks limit the sides to those of their images.
+        factor = 2 if getattr(resolve_objective(self.objective), "halves_images", False) else 1
+        return factor * height, factor * width
 
     def _patches_per_image(self, pixels: float | None) -> int:
         """Return the number of patches to cut from an image of this size."""
@@ -830,11 +871,6 @@ def _one_each(sigma: Any, n: int) -> list[Any]:
     if len(sigma) != n:
         raise ValueError(f"sigma holds {len(sigma)} levels for {n} images.")
     return [np.asarray(level) for level in sigma]
-
-
-def _is_itself(X: Any, y: Any) -> bool:
-    """Return whether y equals X, which declares X as clean."""
-    return y is X or (y is not None and len(y) == len(X) and all(map(np.array_equal, X, y)))
 
 
 def _color_of(shape: tuple[int, ...]) -> Literal["rgb", "gray"]:

@@ -32,6 +32,7 @@ __all__ = [
     "count_patches",
     "cut_pair_patches",
     "is_image_list",
+    "is_itself",
     "is_pair_list",
     "is_stream",
     "open_folder",
@@ -216,6 +217,11 @@ class ImageList:
         return float(np.mean([image.shape[0] * image.shape[1] for image in self.images]))
 
 
+def is_itself(X: Any, y: Any) -> bool:
+    """Return whether y equals X, which declares X as clean."""
+    return y is X or (y is not None and len(y) == len(X) and all(map(np.array_equal, X, y)))
+
+
 def pair_image_lists(X: Sequence[Any], y: Any, X_clean: Any) -> tuple[ImageList, ImageList | None]:
     """Return images, and their clean counterparts or None."""
     noisy = ImageList.of(X)
@@ -254,8 +260,11 @@ def _build_random_patches(
     )
 
 
-def refuse_noiser_output(patches: RandomPatches) -> None:
-    """Refuse patches of the output of a noiser, which would pass as clean."""
+def refuse_noiser_output(patches: RandomPatches) -> bool:
+    """Refuse patches of the output of a noiser, which would pass as clean.
+
+    Return whether there was a warning about noise.
+    """
     images = patches.images
     first = images[0] if isinstance(images, list | tuple) and images else images
     source = carried_source(first)
@@ -265,7 +274,8 @@ def refuse_noiser_output(patches: RandomPatches) -> None:
             "noiser as noise=, or pairs."
         )
     if isinstance(images, np.ndarray) or (isinstance(images, list | tuple) and _is_image(first)):
-        warn_of_lost_source(images, name="The stack of images")
+        return warn_of_lost_source(images, name="The stack of images")
+    return False
 
 
 def count_patches(pixels: float | None, size: int | tuple[int, int]) -> int:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from sk_denoise._compat import FitTasks, adopt_fitted_state, outside_fit, without_fitted_state
 from sk_denoise._intensity import IntensityRange
-from sk_denoise._noise_model import NoiseModel
+from sk_denoise._noise_model import NoiseModel, measure_repeats
 from sk_denoise._random import borrowed_global_state, root_seed, stream, stream_seed
 from sk_denoise._resources import Cost, cost_of, threads_for_entries, threads_for_flops
 from sk_denoise._schema import COUNT, NUMBER_LIST, SEED, Rule, has_type, one_of, optional, record
@@ -65,6 +65,7 @@ from sk_denoise.estimators._training_data import (
     find_swap,
     kind_of_samples,
     make_pair_of_noisy,
+    warn_of_correlated_noise,
 )
 from sk_denoise.metrics import psnr_of_mse
 from sk_denoise.networks import SeededModule
@@ -171,6 +172,8 @@ class NetworkDenoiser(BaseDenoiser):
     }
     _auto_values: ClassVar[AutoValues]
     _takes_any_size: ClassVar[bool] = False
+    # An ensemble checks the clean side once for all of its members.
+    _skips_target_check: bool = False
     network: Any
     noise: Any
     objective: Any
@@ -283,6 +286,7 @@ class NetworkDenoiser(BaseDenoiser):
         X_clean: ArrayLike | None,
         sample_weight: ArrayLike | None = None,
         X_second: ArrayLike | None = None,
+        is_declared_clean: bool = False,
     ) -> Pair:
         """Check arrays and settle which side is clean."""
         warn_of_flat_channels_first(get_shape(X), self.image_shape)
@@ -300,6 +304,7 @@ class NetworkDenoiser(BaseDenoiser):
             sample_weight=sample_weight,
             X_second=X_second,
             is_self_supervised=resolve_objective(self.objective) is not None,
+            is_declared_clean=is_declared_clean or self._skips_target_check,
         )
         if X_second is not None:
             check_noisy_targets(self, "X_second")
@@ -331,6 +336,7 @@ class NetworkDenoiser(BaseDenoiser):
         # The same noise keeps the state of its first fit.
         is_noisy = pair.source == "noisy"
         name = specification_key((pair.noise_name, self.objective)) if is_noisy else pair.noise_name
+        name += pair.source if pair.source == "X_second" else ""
         if name != getattr(self, "_noise_name_", None):
             self._noise_name_ = name
             self._learn_noise_in(pair)
@@ -355,6 +361,8 @@ class NetworkDenoiser(BaseDenoiser):
         """Determine the noise in noisy samples, and how predictions deal with it."""
         self.noise_model_, self._recorruption_ = None, None
         objective = resolve_objective(self.objective)
+        if pair.source == "X_second":
+            self.noise_model_ = measure_repeats(pair.inputs, pair.targets)
         if objective is None:
             return
         kind = kind_of_samples(self._factory().layout(self._sample_shape_))
@@ -364,14 +372,20 @@ class NetworkDenoiser(BaseDenoiser):
                 f'is a table of {self.n_features_in_} columns. Use "recorrupt" or "blind", or image_shape= '
                 "for images in flat rows."
             )
+        splitter = None
         # For the other objectives, a level is needed by a noise-level map alone.
         if objective.needs_noise or self._factory().has_noise_map:
             splitter = find_splitter(pair, kind)
             self.noise_model_ = splitter.model
             # For images, the mean over copies takes their number in time and gains nothing.
             n_copies = 0 if self._takes_any_size else getattr(objective, "n_copies", 0)
-            share = getattr(objective, "share", 0.5)
+            resolve_share = getattr(objective, "resolve_share", None)
+            share = getattr(objective, "share", 0.5) if resolve_share is None else resolve_share(kind)
             self._recorruption_ = Recorruption(splitter, float(share), int(n_copies))
+        # The noise of a grain noiser is split as it is correlated.
+        splits_grain = objective.needs_noise and splitter is not None and splitter.noiser is not None
+        if getattr(objective, "needs_independence", False) and not splits_grain:
+            warn_of_correlated_noise(pair.inputs)
 
     def _check_emphasis_counts(self, pair: Pair) -> None:
         """Refuse weights of entries that are all zero under the noise."""
@@ -417,7 +431,7 @@ class NetworkDenoiser(BaseDenoiser):
         return replace(pair, inputs=sides.input.numpy(), targets=sides.target.numpy())
 
     def _pair_maker(
-        self, objective: Objective, progress: RunProgress | None
+        self, objective: Objective, progress: RunProgress | None, *, is_weighted: bool = False
     ) -> Callable[[torch.Tensor, torch.Generator], TrainingPair]:
         """Return the function that makes pairs of noisy samples alone.
 
@@ -431,6 +445,7 @@ class NetworkDenoiser(BaseDenoiser):
             noise=None if recorruption is None else recorruption.splitter,
             denoise=None if progress is None else self._denoise_batch,
             progress=progress,
+            is_weighted=is_weighted,
         )
 
     def _denoise_batch(self, noisy: torch.Tensor) -> torch.Tensor:
@@ -572,7 +587,8 @@ class NetworkDenoiser(BaseDenoiser):
     def _batches(self, samples: Any, purpose: str, run: int, progress: RunProgress | None = None) -> Any:
         """Return the source of batches, with random numbers for one purpose and run."""
         device = torch.device(self.net_.device)
-        if isinstance(samples, Pair) and samples.weights is not None:
+        is_weighted = isinstance(samples, Pair) and samples.weights is not None
+        if is_weighted:
             check_weighted_loss(self.loss, check_loss(self.loss).takes_sample_weights)
         noiseless = samples.is_paired if isinstance(samples, RandomPatches) else samples.noiser is None
         objective = resolve_objective(self.objective)
@@ -583,7 +599,9 @@ class NetworkDenoiser(BaseDenoiser):
             self.emphasis,
             stream(self._root(), purpose, run, device=device),
             adds_noise_map=self._factory().has_noise_map,
-            make_pair=None if objective is None else self._pair_maker(objective, progress),
+            make_pair=None
+            if objective is None
+            else self._pair_maker(objective, progress, is_weighted=is_weighted),
             swap=self._swap_,
         )
         return build_batch_source(samples, device, pairing, stream(self._root(), "shuffle", run))

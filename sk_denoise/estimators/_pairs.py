@@ -32,6 +32,7 @@ from sk_denoise._validation import (
     warn_of_other_unit,
     warn_user,
 )
+from sk_denoise.estimators._noisy_targets import warn_of_noisy_targets
 from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.noise import NOISERS, CleanSource, GaussianNoiser, carried_source, resolve_noiser
@@ -159,6 +160,7 @@ def resolve_pair(
     learns: bool = True,
     X_second: ArrayLike | None = None,
     is_self_supervised: bool = False,
+    is_declared_clean: bool = False,
 ) -> Pair:
     """Check the data of a fit and determine the clean side.
 
@@ -183,6 +185,8 @@ def resolve_pair(
         a warning.
     is_self_supervised : bool, default=False
         Whether the estimator learns from noisy samples alone.
+    is_declared_clean : bool, default=False
+        Whether the user declared X as clean, so that noise in it causes no warning.
     """
     samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
     check_lengths(samples, y)
@@ -199,10 +203,15 @@ def resolve_pair(
     if pair.source in ("X_clean", "y"):
         warn_of_other_order(X, X_clean if pair.source == "X_clean" else y, pair.source)
     # A y that equals X declares X clean.
-    if learns and pair.source == "X" and not _equals(y, samples):
-        warn_of_lost_source(samples)
+    is_declared_clean = is_declared_clean or (pair.source == "X" and _equals(y, samples))
+    has_warned = False
+    if learns and pair.source == "X" and not is_declared_clean:
+        has_warned = warn_of_lost_source(samples)
     elif learns and pair.source == "y" and carried_source(X) is None:
-        warn_of_missed_step(samples, y)
+        has_warned = warn_of_missed_step(samples, y)
+    if learns and not (pair.has_noisy_targets or is_declared_clean or has_warned):
+        layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
+        warn_of_noisy_targets(pair.with_image_shape(layout).targets, pair.intensity, pair.source)
     return pair if weights is None else replace(pair, weights=weights[weighted])
 
 
@@ -220,8 +229,9 @@ def refuse_clean_side(y_is_clean: bool, X_clean: Any, X_second: Any, is_self_sup
         )
     if given:
         raise ValueError(
-            f"The objective learns from noisy X alone, and {given} seems to be a clean side, as it has the "
-            f'shape of X. Learn from the pair by objective="supervised", or pass no {given}.'
+            f"The fit learns from noisy X alone, and {given} seems to be a clean side, as it has the shape "
+            f'of X. Pass no {given}, or learn from the pair: by a network with objective="supervised", or '
+            "by WienerDenoiser."
         )
 
 

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
-from sk_denoise._noise_model import NoiseSplitter, estimate_independent_noise
+from sk_denoise._noise_model import NoiseSplitter, estimate_independent_noise, find_correlation
 from sk_denoise._random import stream, stream_seed
-from sk_denoise._validation import Noiser, as_tensor
+from sk_denoise._row_noise import estimate_row_noise
+from sk_denoise._validation import Noiser, as_tensor, warn_user
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._image_inputs import cut_pair_patches
 from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
 from sk_denoise.estimators._preparation import Preparation, SampleLayout
 from sk_denoise.estimators._training_domain import refuse_other_unit
+from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.noise import resolve_noiser
 from sk_denoise.preprocessing import Augmentation
 from sk_denoise.training import (
@@ -55,6 +57,7 @@ __all__ = [
     "find_swap",
     "kind_of_samples",
     "make_pair_of_noisy",
+    "warn_of_correlated_noise",
 ]
 
 # Patches that stand for a stream when scaling and noise are learned: up to 64 MB, and at least some.
@@ -142,6 +145,8 @@ class PatchData:
     of_any_size : bool
         Whether black and white are those of the images, as for images of any size. Otherwise they are
         measured on a sample of patches, as those of an array are.
+    is_declared_clean : bool
+        Whether the user declared the images as clean, or got a warning about their noise already.
     """
 
     patches: RandomPatches
@@ -149,6 +154,7 @@ class PatchData:
     clean_side: Literal["y"] | None = None
     is_second: bool = False
     of_any_size: bool = True
+    is_declared_clean: bool = False
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -178,7 +184,9 @@ class PatchData:
                 refuse_other_unit(estimator.intensity_range_, known, "X", "X_val")
             return resolve_validation_pair(estimator, inputs, clean, like), self.patches
         clean, second = (None, clean) if self.is_second else (clean, None)
-        sample = estimator._resolve(inputs, None, clean, X_second=second)
+        sample = estimator._resolve(
+            inputs, None, clean, X_second=second, is_declared_clean=self.is_declared_clean
+        )
         if self.of_any_size and not sample.has_noisy_targets:
             sample = replace(
                 sample,
@@ -365,17 +373,31 @@ def kind_of_samples(layout: SampleLayout) -> Literal["table", "images"]:
     return "images" if layout.has_one_unit else "table"
 
 
-def find_splitter(pair: Pair, kind: str) -> NoiseSplitter:
+def find_splitter(pair: Pair, kind: Literal["table", "images"]) -> NoiseSplitter:
     """Return the noise in noisy samples: that of the parameter, or an estimate."""
-    samples = pair.inputs
-    noise = pair.noise
+    samples, noise = pair.inputs, pair.noise
     if isinstance(noise, str) and noise == "auto":
         if samples.ndim > 2 and min(samples.shape[1:3]) > 1:
             return NoiseSplitter(estimate_independent_noise(samples))
-        raise ValueError('noise="auto" cannot estimate the noise of rows yet: pass its level as noise=.')
-    if isinstance(noise, str):
+        rows = samples.reshape(len(samples), -1)
+        noise = estimate_row_noise(rows, kind="signals" if kind == "images" else "auto")
+    elif isinstance(noise, str):
         noise = resolve_noiser(noise)
     return NoiseSplitter.of(noise, samples)
+
+
+def warn_of_correlated_noise(samples: NDArray[Any]) -> None:
+    """Warn of noise that is common to neighbours, which an objective would keep."""
+    levels = find_correlation(samples) if samples.ndim > 2 else None
+    if levels is not None:
+        warn_user(
+            "The noise in X seems to be correlated between neighbours, as cameras, JPEG and interpolation "
+            f"leave it: its level is {levels[0]:.3g} at one pixel and {levels[1]:.3g} at two. The objective "
+            "takes correlated noise for a part of the image and keeps it. Learn from unprocessed images, "
+            "from images reduced by 2, or from pairs, fit(X, X_second=another_measurement). Ignore this if "
+            "the images have fine texture everywhere.",
+            NoiseMismatchWarning,
+        )
 
 
 def make_pair_of_noisy(
@@ -387,6 +409,7 @@ def make_pair_of_noisy(
     noise: NoiseSplitter | None,
     denoise: Callable[[Tensor], Tensor] | None,
     progress: RunProgress | None,
+    is_weighted: bool = False,
 ) -> TrainingPair:
     """Return the pair that an objective makes of noisy samples in the user's layout."""
     kind = kind_of_samples(layout)
@@ -401,6 +424,7 @@ def make_pair_of_noisy(
             0.0 if progress is None else progress.share,
             None if denoise is None else lambda x: denoise(x[:, 0])[:, None] if is_row else denoise(x),
             noise,
+            is_weighted,
         )
     )
     if not isinstance(made, TrainingPair) or made.input.shape != made.target.shape:

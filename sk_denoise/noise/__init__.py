@@ -1,6 +1,7 @@
 """Noise: functions on tensors, transformers, and clean sources of noisy data."""
 
 from sk_denoise._clean_source import CleanSource, NoisedArray, carried_source
+from sk_denoise._row_noise import estimate_row_noise, estimate_row_noise_from_repeats
 from sk_denoise.noise import (
     _additive,
     _cameras,
@@ -25,6 +26,8 @@ __all__ = [
     "CleanSource",
     "NoisedArray",
     "carried_source",
+    "estimate_row_noise",
+    "estimate_row_noise_from_repeats",
     "resolve_noiser",
 ]
 # All names of these modules are public, so that a new noise needs no further list.

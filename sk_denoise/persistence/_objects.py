@@ -21,13 +21,15 @@ from sklearn.pipeline import Pipeline
 from sk_denoise import _registry, preprocessing
 from sk_denoise import estimators as denoisers
 from sk_denoise._intensity import IntensityRange
+from sk_denoise._noise_model import NoiseModel, NoiseSplitter
 from sk_denoise._resources import Cost
 from sk_denoise._scaling import AffineScaler
 from sk_denoise._schema import check_fitted_state, describe_value, fitted_schema
 from sk_denoise._validation import check_parameters
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
-from sk_denoise.estimators._preparation import ImageLayout, Preparation, SampleLayout
+from sk_denoise.estimators._preparation import ImageLayout, Preparation, Recorruption, SampleLayout
 from sk_denoise.estimators._wiener import _Spectrum
+from sk_denoise.estimators._wiener_mixture import _Mixture
 from sk_denoise.persistence._limits import check_magnitudes, check_windows
 from sk_denoise.persistence._nets import DESIGN, NET_CODECS, rebuild_net, to_saved_design, to_saved_noise_name
 from sk_denoise.persistence._transformers import TRANSFORMER_SCHEMAS, check_transformer
@@ -44,9 +46,13 @@ RECORDS: dict[str, type[Any]] = {
         Cost,
         IntensityRange,
         ImageLayout,
+        NoiseModel,
+        NoiseSplitter,
         Preparation,
+        Recorruption,
         SampleLayout,
         Units,
+        _Mixture,
         _Spectrum,
     )
 }
@@ -60,8 +66,8 @@ FITTED_NAME = re.compile(r"_?[A-Za-z]\w*(?<!_)_")
 
 @cache
 def _savable_classes() -> dict[str, type[Any]]:
-    """Return the estimators, specs and augmenters that files can hold, by name."""
-    tables = (_registry.NETWORKS, _registry.NOISES, _registry.FILTERS)
+    """Return the estimators and their parts that files can hold, by name."""
+    tables = (_registry.NETWORKS, _registry.NOISES, _registry.FILTERS, _registry.OBJECTIVES)
     named = {entry.name: _registry.load_entry(entry) for table in tables for entry in table.values()}
     others = {name: getattr(part, name) for part in (denoisers, preprocessing) for name in part.__all__}
     ours = {

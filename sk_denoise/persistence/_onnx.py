@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sk_denoise._package import __version__, require_extra
+from sk_denoise._validation import warn_user
 from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
 from sk_denoise.io._atomic import replace_file, resolve_destination
 from sk_denoise.persistence._files import GRAPH_SUFFIX, check_suffix
@@ -101,6 +102,12 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     check_is_fitted(denoiser)
     target = resolve_destination(path)
     check_suffix(path, GRAPH_SUFFIX)
+    recorruption = getattr(denoiser, "_recorruption_", None)
+    if recorruption is not None and recorruption.n_copies:
+        warn_user(
+            f"predict averages {recorruption.n_copies} outputs for recorrupted inputs, and the graph gives "
+            "the one output for its input. Fit with RecorruptObjective(n_copies=0) for equal numbers."
+        )
     model = _export(denoiser, affine_steps).model_proto
     _name_axes(model.graph)
     metadata = _build_metadata(denoiser)

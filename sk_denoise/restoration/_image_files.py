@@ -17,7 +17,7 @@ from sk_denoise.io import ImageStack, is_stack, open_stack, read_image, write_im
 from sk_denoise.io._images import MAX_PIXELS
 from sk_denoise.io._stack_files import STACK_SUFFIXES, rewrite_stack
 from sk_denoise.restoration._denoise_image import denoise_image
-from sk_denoise.restoration._noise_model import estimate_noise
+from sk_denoise.restoration._noise_estimation import estimate_noise
 from sk_denoise.restoration._stacks import Callback, StackDenoiser, is_blind_model
 
 __all__ = ["denoise_file", "is_written_as_stack"]

@@ -19,7 +19,7 @@ from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.restoration._counts import denoise_counts
 from sk_denoise.restoration._image_repair import as_stack, color_planes, has_equal_channels, subtract_stripes
 from sk_denoise.restoration._network_pass import PassOptions, check_channels, run_network
-from sk_denoise.restoration._noise_model import COARSE_LEVEL, estimate_kind, measure_noiser
+from sk_denoise.restoration._noise_estimation import COARSE_LEVEL, estimate_kind, measure_noiser
 from sk_denoise.restoration._pretrained import MODELS, select_network
 
 __all__ = ["blend", "remove_noise", "resolve_image_noise"]

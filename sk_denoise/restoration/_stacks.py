@@ -13,7 +13,7 @@ from sk_denoise._noise_level import estimate_noise_level
 from sk_denoise._noise_model import NoiseModel
 from sk_denoise._validation import refuse_masked
 from sk_denoise.restoration._image_repair import color_planes, fill_hidden, visible_pixels
-from sk_denoise.restoration._noise_model import estimate_planes
+from sk_denoise.restoration._noise_estimation import estimate_planes
 from sk_denoise.restoration._pretrained import MODELS
 
 __all__ = ["StackDenoiser", "denoise_array", "estimate_shared_noise", "sample_planes", "is_blind_model"]

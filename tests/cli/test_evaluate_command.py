@@ -9,11 +9,13 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from sk_denoise import FoldedUNetNetwork, GaussianNoiser, ImageDenoiser, NoiserChain, PoissonNoiser
 from sk_denoise.cli import _evaluate_command, _output
 from sk_denoise.cli._console import CommandFailure
 from sk_denoise.cli._output import ImageProgress
+from sk_denoise.datasets import load_images
 from sk_denoise.io import read_image, write_image
 from sk_denoise.metrics import psnr, ssim
 from sk_denoise.persistence import save
@@ -279,3 +281,72 @@ def test_an_interruption_ends_with_130(folder, monkeypatch, evaluate):
 
     monkeypatch.setattr(_evaluate_command, "_read", interrupt)
     assert "Interrupted" in evaluate("gray", folder, "--noise", "gaussian", code=130).err
+
+
+# Without clean images -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """Create a folder of photos without black and white, and one with noise of 20 of 255."""
+    place = tmp_path_factory.mktemp("pairs")
+    for number, photo in enumerate(load_images("gray").test[:2]):
+        clean = 255 * (0.15 + 0.7 * photo[:192, :192])
+        noisy = clean + np.random.default_rng(number).normal(0, 20, clean.shape)
+        for name, side in (("clean", clean), ("noisy", noisy)):
+            (place / name).mkdir(exist_ok=True)
+            write_image(place / name / f"{number}.png", side.round().clip(0, 255).astype(np.uint8))
+    return place
+
+
+def test_the_psnr_is_expected_without_clean_images(pairs, rows_of):
+    *_, truth = rows_of("gray", pairs / "clean", "--noisy", pairs / "noisy")
+    options = ["--no-truth", "--noise", f"gaussian:{20 / 255}", "--each"]
+    *each, mean = rows_of("gray", pairs / "noisy", *options)
+    assert list(mean) == ["image", "noise", "psnr_noisy", "psnr", "psnr_low", "psnr_high"]
+    assert [row["image"] for row in each] == ["0.png", "1.png"]
+    assert mean["image"] == "mean of 2"
+    assert abs(mean["psnr"] - truth["psnr"]) < 1.5
+    assert mean["psnr_low"] < truth["psnr"] < mean["psnr_high"]
+    assert abs(mean["psnr_noisy"] - truth["psnr_noisy"]) < 0.3
+    for row in (*each, mean):
+        assert row["psnr_low"] < row["psnr"] < row["psnr_high"]
+    # Two images together say more than one.
+    assert mean["psnr_high"] - mean["psnr_low"] < max(row["psnr_high"] - row["psnr_low"] for row in each)
+
+
+def test_the_noise_is_estimated_without_clean_images(pairs, rows_of):
+    (row,) = rows_of("gray", pairs / "noisy", "--no-truth")
+    assert row["noise"] == "estimated"
+    assert abs(row["psnr_noisy"] - 22.1) < 0.7
+    assert row["psnr"] > row["psnr_noisy"] + 5
+
+
+def test_correlated_noise_is_refused_in_words(pairs, tmp_path, expect):
+    for path in (pairs / "clean").iterdir():
+        grain = gaussian_filter(np.random.default_rng(0).normal(0, 60, (192, 192)), 1.5)
+        write_image(tmp_path / path.name, (read_image(path) + grain).clip(0, 255).astype(np.uint8))
+    result = expect("evaluate", "gray", tmp_path, "--no-truth", code=1)
+    assert "correlated" in result.err
+    assert "none of the images" in result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--noisy", "{clean}"], "--no-truth and --noisy contradict each other"),
+        (["--stored"], "--no-truth and --stored contradict each other"),
+        (
+            ["--noise", "gaussian:0.1", "--noise", "gaussian:0.2"],
+            "--noise is the noise that is in the images",
+        ),
+    ],
+)
+def test_options_that_need_clean_images_are_refused(options, message, pairs, expect):
+    words = [option.format(clean=pairs / "clean") for option in options]
+    assert message in expect("evaluate", "gray", pairs / "noisy", "--no-truth", *words, code=2).err
+
+
+def test_an_evaluation_without_any_truth_names_the_option(pairs, expect):
+    result = expect("evaluate", "gray", pairs / "noisy", code=2)
+    assert "or --no-truth, if FOLDER holds noisy images" in result.err

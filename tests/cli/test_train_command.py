@@ -27,8 +27,8 @@ from sk_denoise import (
 )
 from sk_denoise.cli import _train_command, _training_run
 from sk_denoise.cli._console import Terminated
-from sk_denoise.datasets import ImageFolder
-from sk_denoise.io import write_image
+from sk_denoise.datasets import ImageFolder, load_images
+from sk_denoise.io import write_image, write_stack
 from sk_denoise.persistence import load, save
 from sk_denoise.restoration import load_pretrained
 from sk_denoise.training import auto_patch_epochs
@@ -472,3 +472,96 @@ def test_auto_epochs_are_those_of_the_estimator(n, fraction):
     n_training = n if fraction is None else n - round(fraction * n)
     expected = auto_patch_epochs(-(-16 * n_training // 32))
     assert _train_command._count_epochs(ImageDenoiser(**stopping), n, False) == expected
+
+
+# Noisy images alone -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objective", ["neighbours", "recorrupt", "blind"])
+def test_noisy_images_alone_train_a_model(objective, noisy_folder, model, quick, expect, tmp_path):
+    result = quick(noisy_folder, model, "--objective", objective, "--epochs", "2", "--seed", "0")
+    denoiser = load(model)
+    assert denoiser.target_source_ == "noisy"
+    assert denoiser.objective == objective
+    assert f"Trained on 3 noisy images in {noisy_folder}, gray, by {objective}" in result.out
+    # The distance to noisy images is no PSNR.
+    assert "(to noisy images)" in result.err
+    assert "PSNR" not in result.err + result.out
+    assert f"evaluate {model} NOISY_FOLDER --no-truth" in result.out
+    expect("denoise", min(noisy_folder.iterdir()), "-o", tmp_path / "denoised.png", "--model", model)
+    quick(noisy_folder, model, "--objective", objective, "--resume", "--epochs", "3")
+    assert load(model).n_iter_ == 3
+
+
+def test_noise_in_the_images_is_given_or_estimated(noisy_folder, model, quick):
+    estimated = quick(noisy_folder, model, "--objective", "recorrupt", "--epochs", "1")
+    assert "white noise: about 0.0" in estimated.out
+    options = "--objective recorrupt --noise gaussian:0.08 --epochs 1 --overwrite --early-stopping"
+    given = quick(noisy_folder, model, *options.split())
+    assert "white noise: about 0.08 (20.4 of 255)" in given.out
+    assert "validation 0.0" in given.err
+    assert load(model).noise_model_.sigma == pytest.approx(0.08)
+
+
+def test_pretrained_weights_learn_on_from_noisy_images(noisy_folder, model, train):
+    options = "--start-from gray --objective recorrupt --patch-size 16 --patches-per-image 2 --epochs 1"
+    train(noisy_folder, "-o", model, *options.split())
+    denoiser = load(model)
+    assert denoiser.target_source_ == "noisy"
+    assert denoiser.noise == "auto"
+    assert 10 / 255 < denoiser.noise_model_.sigma < 30 / 255
+
+
+@pytest.mark.parametrize("axes", ["TYX", "CYX", "YXC"])
+def test_planes_of_a_stack_are_training_images(axes, tmp_path, model, train, expect):
+    shape = (40, 48, 4) if axes == "YXC" else (4, 40, 48)
+    gradient = np.linspace(500, 3000, 48).reshape((48, 1) if axes == "YXC" else 48)
+    noisy = gradient + np.random.default_rng(0).normal(0, 200, shape)
+    stack = tmp_path / "stack.tif"
+    write_stack(stack, noisy.clip(0, 4095).astype(np.uint16), axes=axes)
+    options = "--objective neighbours --patch-size 16 --patches-per-image 2 --epochs 1"
+    result = train(stack, "-o", model, *options.split(), *SMALL)
+    assert "Trained on 4 noisy images" in result.out
+    assert load(model).patch_shape_ == (16, 16)
+    expect("denoise", stack, "-o", tmp_path / "denoised.tif", "--model", model)
+    refused = train(stack, "-o", model, *options.split(), "--overwrite", "--color", "rgb", code=2)
+    assert "holds gray images, and the model or --color is rgb" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--objective neighbours --noise gaussian:0.1", "--objective neighbours needs no --noise"),
+        ("--objective blind --noisy {folder}", "learns from noisy images alone, and --noisy has a clean"),
+        ("--objective recorrupt --noise gaussian:0-0.1", "draws another strength for each sample"),
+        ("--objective recorrupt --noise salt_and_pepper:0.1", "replaces some entries"),
+        ("--objective neighbors", "neighbours"),
+        ("--objective neighbours --loss ssim", "loss"),
+    ],
+)
+def test_options_that_contradict_noisy_images_are_refused(options, message, noisy_folder, model, run):
+    words = options.format(folder=noisy_folder).split()
+    result = run("train", noisy_folder, "-o", model, *QUICK, "--epochs", "1", *words)
+    assert result.code != 0
+    assert message in result.err
+    assert not model.exists()
+
+
+def test_a_run_from_noisy_images_continues_with_noisy_images_only(folder, noisy_folder, model, quick):
+    quick(noisy_folder, model, "--objective", "blind", "--epochs", "1")
+    refused = quick(folder, model, "--noisy", noisy_folder, "--resume", "--epochs", "2", code=2)
+    assert "was trained on noisy images alone: leave --noisy out" in refused.err
+    refused = quick(noisy_folder, model, "--objective", "neighbours", "--resume", "--epochs", "2", code=2)
+    assert "--objective is neighbours" in refused.err
+
+
+def test_noisy_images_that_count_as_clean_are_named(noisy_folder, tmp_path, model, train):
+    many = tmp_path / "noisy"
+    many.mkdir()
+    for number in range(2):
+        photo = load_images("gray").test[number][:128, :128]
+        noisy = 255 * photo + np.random.default_rng(number).normal(0, 20, photo.shape)
+        write_image(many / f"{number}.png", noisy.clip(0, 255).astype(np.uint8))
+    result = train(many, "-o", model, "--epochs", "1", *SMALL)
+    assert "counts as clean, and seems to hold noise" in result.err
+    assert "no_clean_data.md" in result.err

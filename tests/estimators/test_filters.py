@@ -197,7 +197,7 @@ def test_a_pickle_is_fitted_and_a_clone_is_not(denoiser):
 
 def test_transform_is_predict_and_keeps_names_one_to_one(denoiser):
     frame = pd.DataFrame(NOISY.reshape(60, -1)).add_prefix("pixel")
-    denoiser.set_params(image_shape=(16, 16)).fit(frame)
+    denoiser.set_params(image_shape=(16, 16)).fit(frame, frame)
     names = denoiser.get_feature_names_out()
     out = denoiser.set_output(transform="pandas").transform(frame)
     assert list(names) == list(out.columns) == list(frame.columns)

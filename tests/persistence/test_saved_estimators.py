@@ -35,6 +35,7 @@ from sklearn.preprocessing import (
 import sk_denoise
 from sk_denoise import (
     Augmenter,
+    BlindSpotObjective,
     Centerer,
     ConvNetwork,
     DenoisingAutoencoder,
@@ -46,11 +47,13 @@ from sk_denoise import (
     GrainNoiser,
     ImageDenoiser,
     JPEGNoiser,
+    NeighboursObjective,
     NoiserChain,
     NoiserChoice,
     PixelScaler,
     PoolingNetwork,
     RecordedNoiser,
+    RecorruptObjective,
     RegionNoiser,
     RIDNetNetwork,
     SwapNoiser,
@@ -61,7 +64,7 @@ from sk_denoise import (
 )
 from sk_denoise._registry import load_entry
 from sk_denoise.persistence import load, save
-from sk_denoise.restoration import load_pretrained
+from sk_denoise.restoration import NoiseModel, load_pretrained
 from sk_denoise.training import OPTIMIZERS
 
 ROWS = np.random.default_rng(0).random((40, 6))
@@ -123,6 +126,33 @@ CASES: dict[str, Case] = {
         ImageDenoiser(DnCNNNetwork(2, width=4), noise=GaussianNoiser(90), sigma="map", patch_size=8, **FAST),
         COLORS,
     ),
+    "dense, recorrupted": Case(
+        DenoisingAutoencoder(DenseNetwork((8,)), 4, objective=RecorruptObjective(0.4), noise=0.3, **FAST),
+        ROWS,
+    ),
+    "dense, noise model": Case(
+        DenoisingAutoencoder(
+            DenseNetwork((8,)), 4, objective="recorrupt", noise=NoiseModel("counts", 0.1, gain=0.02), **FAST
+        ),
+        ROWS,
+    ),
+    "dense, grain": Case(
+        DenoisingAutoencoder(DenseNetwork((8,)), 4, objective="recorrupt", noise=GrainNoiser(0.2), **FAST),
+        IMAGES,
+    ),
+    "dense, hidden columns": Case(
+        DenoisingAutoencoder(DenseNetwork((8,)), 4, objective=BlindSpotObjective(0.5), **FAST), ROWS
+    ),
+    "image denoiser, neighbours": Case(
+        ImageDenoiser(DnCNNNetwork(2, width=4), objective=NeighboursObjective(1.0), patch_size=8, **FAST),
+        IMAGES,
+    ),
+    "image denoiser, recorrupted": Case(
+        ImageDenoiser(
+            DnCNNNetwork(2, width=4), objective="recorrupt", noise=20, sigma="map", patch_size=8, **FAST
+        ),
+        COLORS,
+    ),
     "ensemble": Case(
         DenoisingEnsemble(DenoisingAutoencoder(DenseNetwork((4,)), 2, **FAST), 2, random_state=0), ROWS
     ),
@@ -132,8 +162,19 @@ CASES: dict[str, Case] = {
     **{
         name: Case(getattr(sk_denoise, name)(), ROWS)
         for name in sk_denoise.__all__
-        if name.endswith("Denoiser") and name != "ImageDenoiser"
+        if name.endswith("Denoiser") and name not in ("ImageDenoiser", "WienerMixtureDenoiser")
     },
+    "WienerMixtureDenoiser": Case(sk_denoise.WienerMixtureDenoiser(0.2, random_state=0), ROWS),
+    "WienerMixtureDenoiser, covariance": Case(
+        sk_denoise.WienerMixtureDenoiser(0.02 + 0.02 * np.eye(6), random_state=0), ROWS
+    ),
+    "WienerMixtureDenoiser, windows": Case(
+        sk_denoise.WienerMixtureDenoiser(0.2, window=3, n_components=2, random_state=0), ROWS
+    ),
+    "WienerMixtureDenoiser, counts": Case(
+        sk_denoise.WienerMixtureDenoiser(NoiseModel("counts", 9.0, gain=1.0), random_state=0), COLORS
+    ),
+    "WienerMixtureDenoiser, images": Case(sk_denoise.WienerMixtureDenoiser(0.1, random_state=0), IMAGES),
     "WienerDenoiser, images": Case(sk_denoise.WienerDenoiser(sigma=0.1), IMAGES),
     **{
         entry.name: Case(load_entry(entry)(), COLORS / 255 if entry.images_only else ROWS)

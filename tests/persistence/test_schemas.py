@@ -36,7 +36,11 @@ def test_every_class_with_a_fit_lists_rules(name):
         ("n_features_in_", 0, "must be a number of features, and is 0"),
         ("data_range_", -1.0, "must be a number above 0, and is -1.0"),
         ("_reference_noiser_", GaussianNoiser(), "must be a fitted noiser, and is a GaussianNoiser"),
-        ("target_source_", "z", "must be one of 'X_clean', 'y', 'noiser', 'X', and is 'z'"),
+        (
+            "target_source_",
+            "z",
+            "must be one of 'noisy', 'X_second', 'X_clean', 'y', 'noiser', 'X', and is 'z'",
+        ),
         ("precision_", "float16", "must be one of 'auto', 'float32', 'bfloat16', and is 'float16'"),
         ("intensity_range_", IntensityRange(1.0, 0.0), "must be None, or two numbers"),
         ("image_shape_", (2, 2), "must be None, or the shape of an image of so many pixels"),
