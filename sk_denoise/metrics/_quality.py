@@ -16,6 +16,7 @@ from sk_denoise._intensity import IntensityRange, has_image_depth
 from sk_denoise._noise_level import estimate_scale_levels
 from sk_denoise._noise_model import NoiseModel, resolve_noise_model
 from sk_denoise._random import root_seed
+from sk_denoise._row_noise import estimate_row_noise
 from sk_denoise._signal_dependent import fit_signal_dependence
 from sk_denoise._validation import as_image_array, check_integer
 from sk_denoise.metrics._divergence import (
@@ -51,6 +52,8 @@ CORRELATED = 1.6
 # Error of an estimated noise level of an image: a share of the range from black to white, and a share of the
 # level. The first one comes from texture.
 LEVEL_ERROR, RELATIVE_LEVEL_ERROR = 0.4 / 255, 0.01
+# Relative error of the estimated level of rows.
+ROW_LEVEL_ERROR = 0.04
 # Relative error of the estimated variance of counts.
 COUNTS_ERROR = 0.05
 # Deviations below 0 from which an estimated squared error has another cause than chance.
@@ -133,7 +136,7 @@ def estimate_quality(
     noise : float, array-like, NoiseModel, noiser or "auto"
         The noise in ``X_noisy``: a standard deviation in its unit, or one for each column or channel; a model
         of :func:`~sk_denoise.restoration.estimate_noise`; or a noiser such as ``PoissonNoiser(30)``. "auto"
-        estimates white noise and noise of counts of images.
+        estimates white noise of images and rows, and noise of counts of images, and widens the interval.
     data_range : float, optional
         Data range of the PSNR. By default ``data_range_`` of the denoiser; else black to white of images, and
         the range of the denoised data otherwise.
@@ -344,10 +347,10 @@ def level_error(model: NoiseModel) -> float:
 
 
 def _estimate_row_noise(rows: NDArray[np.float64]) -> KnownNoise:
-    raise ValueError(
-        'noise="auto" is for images. Pass the noise of the rows: its standard deviation, or one for each '
-        "column."
-    )
+    """Estimate white noise of rows, or refuse."""
+    if rows.ndim < 2:
+        raise ValueError('noise="auto" is for images and rows. Pass the standard deviation.')
+    return KnownNoise(resolve_noise_model(estimate_row_noise(rows), rows), 2 * ROW_LEVEL_ERROR)
 
 
 # The error ----------------------------------------------------------------------------------------------

@@ -96,12 +96,24 @@ def test_words_and_fields(wiener):
         (None, "None"),
         (0.0, "above 0"),
         ("loud", "auto"),
-        ("auto", "images"),
     ],
 )
 def test_noise_without_an_estimate_is_refused(wiener, noise, message):
     with pytest.raises(ValueError, match=message):
         estimate_quality(wiener, add_noise(DIGITS[:50]), noise=noise)
+
+
+def test_an_estimated_level_widens_the_interval():
+    factors = np.random.default_rng(0).normal(size=(300, 3)) @ np.random.default_rng(1).normal(size=(3, 40))
+    noisy = add_noise(factors, 2, 0.8)
+    pca = PCA(3).fit(add_noise(factors, 3, 0.8))
+    known, estimated = (estimate_quality(pca, noisy, noise=noise, data_range=1) for noise in (0.8, "auto"))
+    assert np.ptp(estimated.interval) > 1.5 * np.ptp(known.interval)
+    truth = true_psnr(pca.inverse_transform(pca.transform(noisy)), factors)
+    assert estimated.interval[0] < truth < estimated.interval[1]
+    independent = np.random.default_rng(0).normal(size=(100, 5))
+    with pytest.raises(ValueError, match="noise"):
+        estimate_quality(PCA(2).fit(independent), independent, noise="auto")
 
 
 def test_clipped_data_are_refused(wiener):
