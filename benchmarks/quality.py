@@ -162,7 +162,12 @@ def image_cases(quick: bool) -> Iterator[Case]:
     if not quick:
         model = counts(30)
         yield Case(
-            "coins, denoise_image, peak 30", 30 * coins, model, lambda y: denoise_image(y, noise=model), 30, 1
+            "coins, denoise_image, peak 30",
+            30 * coins,
+            model,
+            lambda y: denoise_image(y, noise=model, precision="float32"),
+            30,
+            1,
         )
 
 

@@ -178,7 +178,9 @@ def estimate_quality(
     256 x 256 pixels at a twentieth of the noise variance about 0.8 dB to either side, four times less for a
     list of 16 such images.
 
-    The noise must be Gaussian, or that of counts, and independent between entries.
+    The noise must be Gaussian, or that of counts, and independent between entries. A denoiser in half
+    precision rounds small changes: pass ``precision="float32"`` to :func:`~sk_denoise.restoration.denoise_image` in a
+    function.
 
     **A denoiser that was fitted to these very numbers looks too good**, since its parameters react to the
     noise too: PCA by 0.4 to 1.3 dB, networks by several dB, until the estimate is refused. Hold out rows or
@@ -386,11 +388,13 @@ class Risk:
                 f"{math.sqrt(self.noise_power):.3g}. Pass data that the fit has not seen."
             )
         reach = float(norm.ppf(0.5 + confidence / 2)) * self.error
-        ends = self.mse + reach, self.mse - reach
+        # The true error is not below 0.
+        ends = max(self.mse, 0.0) + reach, self.mse - reach
         low, high = (float(psnr_of_mse(max(end, 0.0), data_range)) for end in ends)
+        psnr = self.to_psnr(data_range)
         return QualityEstimate(
-            psnr=self.to_psnr(data_range),
-            interval=(low, high),
+            psnr=psnr,
+            interval=(min(low, psnr), max(high, psnr)),
             mse=self.mse,
             noisy_psnr=float(psnr_of_mse(self.noise_power, data_range)),
             data_range=data_range,
