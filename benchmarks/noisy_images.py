@@ -54,7 +54,7 @@ NOISES = ("sigma 25", "peak 30")
 OBJECTIVES = ("supervised", "neighbours", "recorrupt", "recorrupt, auto", "blind")
 # Largest distance to "supervised" in dB
 TARGETS = {"recorrupt": 0.3, "recorrupt, auto": 0.3, "neighbours": 0.5}
-N_NEW, N_TEST, NEW_SIDE, NEW_EPOCHS = 50, 16, 128, 40
+N_NEW, N_TEST, NEW_SIDE, NEW_EPOCHS = 50, 16, 128, 6
 CELL_PEAK = 20
 KINDS = ("cells", "pages")
 BEFORE = ("noisy", "predict", "predict, auto", "denoise_image, auto", "denoise_image, known")

@@ -284,7 +284,7 @@ def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str) -> NoiseModel:
     if isinstance(strength, tuple | list):
         raise ValueError(
             f"{name}={noiser!r} draws another strength for each sample. Pass the strength that is in X, one "
-            "number."
+            'number, or "auto", which estimates it.'
         )
     few = X[: max(1, MEASURED_ENTRIES // max(1, X[0].size))]
     noisy = few.astype(np.float64)

@@ -92,11 +92,18 @@ class ClassicalDenoiser(BaseDenoiser):
         """
         return self._fit(X, y, X_clean)
 
-    def _fit(self, X: ArrayLike, y: Any, X_clean: Any, sample_weight: ArrayLike | None = None) -> Self:
+    def _fit(
+        self,
+        X: ArrayLike,
+        y: Any,
+        X_clean: Any,
+        sample_weight: ArrayLike | None = None,
+        X_second: ArrayLike | None = None,
+    ) -> Self:
         self._check_parameters()
         # A fit that fails leaves the estimator as it was.
         draft = copy.copy(self)
-        pair, layout = draft._check(X, y, X_clean, sample_weight)
+        pair, layout = draft._check(X, y, X_clean, sample_weight, X_second)
         draft._learn(pair, layout)
         draft.target_source_, draft.image_shape_ = pair.source, layout.image_shape
         # The noise that ``score`` adds depends on the data alone, so that scores of all denoisers compare.
@@ -169,7 +176,12 @@ class ClassicalDenoiser(BaseDenoiser):
             )
 
     def _check(
-        self, X: ArrayLike, y: Any, X_clean: ArrayLike | None, sample_weight: ArrayLike | None
+        self,
+        X: ArrayLike,
+        y: Any,
+        X_clean: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        X_second: ArrayLike | None,
     ) -> tuple[Pair, SampleLayout]:
         """Check the data; determine the clean side and the layout of samples."""
         refuse_single_image(get_shape(X), self.image_shape)
@@ -188,7 +200,8 @@ class ClassicalDenoiser(BaseDenoiser):
             sample_weight=sample_weight,
             # Noisy data in place of clean ones do no harm to a filter that learns nothing.
             learns=type(self)._learn is not ClassicalDenoiser._learn,
-            is_self_supervised=self._is_self_supervised,
+            X_second=X_second,
+            is_self_supervised=self._is_self_supervised and X_second is None,
         )
         layout = SampleLayout.of(self._sample_shape_, self.image_shape, self._rows_are_signals)
         return pair.with_image_shape(layout), layout

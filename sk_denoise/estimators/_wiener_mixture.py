@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -12,13 +13,14 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
+from sklearn.isotonic import IsotonicRegression
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._clean_source import carried_source
 from sk_denoise._compat import as_one_task, keeps_array_type
 from sk_denoise._noise_model import NoiseModel, estimate_independent_noise, resolve_noise_model
 from sk_denoise._random import root_seed, stream_seed
-from sk_denoise._row_noise import estimate_row_noise
+from sk_denoise._row_noise import estimate_row_noise, estimate_row_noise_from_repeats
 from sk_denoise._schema import (
     COUNT,
     NONNEGATIVE_NUMBER,
@@ -59,11 +61,18 @@ MAX_FEATURES = 2**16
 # Largest number of principal axes of a mixture; each component has a covariance of this size.
 MAX_AXES = 128
 # Candidates of "auto": numbers of components, and numbers of rows that the pooled covariance counts as.
-COMPONENTS = (5, 10, 20, 40)
-SHRINKAGES = (10.0, 60.0, 300.0)
+COMPONENTS = (5, 10, 20, 80)
+SHRINKAGES = (10.0, 100.0, 1000.0)
 # Candidate for windows of signals, and its number of starts: windows are many, and overlapping ones are
 # averaged already.
 WINDOW_COMPONENTS, WINDOW_SHRINKAGE, WINDOW_STARTS, ROW_STARTS = 20, 60.0, 2, 16
+# Steps of EM for each window length that is compared.
+TRIAL_STEPS = 10
+SQRT_2 = math.sqrt(2)
+# Fewest rows from which two measurements show the noise of each column.
+MIN_REPEATS = 30
+# Correlation of the noise of neighbouring entries up to which it is independent.
+MAX_CORRELATION = 0.1
 # Fewest rows for each component of a candidate.
 ROWS_PER_COMPONENT = 4
 # Parts of the rows on which candidates are compared, and starts of each candidate there.
@@ -72,6 +81,8 @@ N_FOLDS, N_STARTS = 2, 2
 MIN_ROWS = 16
 # Variance of the means of components around the overall mean, as a share of the clean variance.
 MEAN_SPREAD = 0.3
+# Parts of the rows for the variances along axes, and the smaller side of the rows up to which these are many.
+N_AXES_FOLDS, MAX_REPEATED = 8, 1000
 # Steps of k-means before the first step of EM. More steps make the starts alike.
 KMEANS_STEPS = 3
 # Smallest noise along an axis or in a column, relative to the spread of the noise or of the data.
@@ -98,14 +109,14 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         :func:`~sk_denoise.noise.estimate_row_noise`.
     n_components : "auto" or int, default="auto"
         Number of components of each mixture, at least 1; 1 is the Wiener filter. Components without rows are
-        left out. "auto" compares 1, 5, 10, 20 and 40 on held-out noisy rows; with a ``window`` it is 20.
+        left out. "auto" compares 1, 5, 10, 20 and 80 on held-out noisy rows; with a ``window`` it is 20.
     n_init : "auto" or int, default="auto"
         Number of mixtures from random starts, whose outputs are averaged; "auto" is 16, and 2 with a
         ``window``. With ``n_components="auto"``, they have the numbers of components and the shrinkage that
         are best together.
     shrinkage : "auto" or float, default="auto"
         Shrinkage of the covariance of each component towards the pooled one, as a number of rows that the
-        pooled covariance counts as. "auto" compares 10, 60 and 300; with a ``window`` it is 60.
+        pooled covariance counts as. "auto" compares 10, 100 and 1000; with a ``window`` it is 60.
     max_iter : int, default=20
         Largest number of steps of expectation maximization.
     tol : float, default=1e-3
@@ -134,8 +145,8 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         Number of entries of a window; None without windows.
     choices_ : list of tuple (n_components, shrinkage, share)
         Mixtures that are averaged, with their share of the average.
-    target_source_ : {"noisy"}
-        No clean side: X is noisy.
+    target_source_ : {"noisy", "X_second"}
+        No clean side: X is noisy, or is one of two noisy measurements.
     data_range_ : float
         Data range of the PSNR of ``score``.
     image_shape_ : tuple of int or None
@@ -158,10 +169,10 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
 
     Notes
     -----
-    Rows are divided by the noise level, and projected on the principal axes with more variance than the
-    noise. Each mixture starts from k-means of rows after a Wiener filter. Steps of EM follow: the covariance
-    of a component is that of its noisy rows, shrunk to the pooled one, less that of the noise, and without
-    negative eigenvalues. Its mean is shrunk to the overall mean.
+    Rows are divided by the noise level, and projected on the principal axes along which held-out rows have
+    more variance than the noise. Each mixture starts from k-means of rows after a Wiener filter. Steps of EM
+    follow: the covariance of a component is that of its noisy rows, shrunk to the pooled one, less that of
+    the noise along the axes, and without negative eigenvalues. Its mean is shrunk to the overall mean.
 
     For "auto", candidates are fitted to one half of the rows and predict the other half. Stein's unbiased
     risk estimate (SURE) of the averages tells, without clean rows, which ones to average. More components
@@ -274,6 +285,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         y: Any = None,
         *,
         X_clean: ArrayLike | None = None,
+        X_second: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Learn from noisy samples.
@@ -287,6 +299,10 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
             Ignored. A y of the shape of X is refused, since it seems to be the clean side.
         X_clean : None
             Refused, since the estimator learns from noisy samples alone.
+        X_second : array-like of the shape of X, optional
+            Second measurement of the same samples, with noise of its own of the same level. The noise level
+            (that of each column, for tables of 30 rows and more) is measured on the difference, and the
+            mixture is fitted to the means of both. ``predict`` takes single measurements.
         sample_weight : array-like of shape (n_samples,), optional
             Weight of each sample: one of weight 2 counts as two samples.
 
@@ -299,7 +315,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         ValueError
             If data or parameters cannot be used, or the noise is not known; the message gives the remedy.
         """
-        return self._fit(X, y, X_clean, sample_weight)
+        return self._fit(X, y, X_clean, sample_weight, X_second)
 
     @keeps_array_type
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
@@ -341,25 +357,56 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
                 f"features: at most {MAX_FEATURES} (images of 256 x 256). Cut images into patches, for which "
                 "8 x 8 is a good size."
             )
-        self._set_noise(pair, layout)
-        stabilized = self._stabilize(noisy)
-        weights = np.ones(len(noisy)) if pair.weights is None else pair.weights
         self.window_ = None
+        weights = np.ones(len(noisy)) if pair.weights is None else pair.weights
+        if pair.source == "X_second":
+            second = pair.targets.reshape(noisy.shape)
+            self._learn_means(noisy.astype(np.float64), second.astype(np.float64), weights, layout)
+            return
+        self._set_noise(pair, layout)
+        self._learn_rows(self._stabilize(noisy), weights, layout)
+
+    def _learn_means(self, first: Floats, second: Floats, weights: Floats, layout: SampleLayout) -> None:
+        """Learn from the means of two measurements, for single ones."""
+        difference = first - second
+        related = np.sum(difference[:, 1:] * difference[:, :-1]) / max(np.sum(difference**2), 1e-300)
+        if self.window is not None and abs(related) > MAX_CORRELATION:
+            raise ValueError(
+                f"The noise of neighbouring entries is correlated: by {related:.2f} in X - X_second. Windows "
+                "need independent noise. Use window=None and the covariance of the noise as noise=."
+            )
+        is_table = layout.image_shape is None and self.window is None and len(first) >= MIN_REPEATS
+        level = estimate_row_noise_from_repeats(first, second, per_column=is_table)
+        self.noise_model_ = resolve_noise_model(level, first)
+        levels = np.sqrt(self.noise_model_.variance(first[0])) / SQRT_2
+        self._unit_, self.sigma_ = np.array(levels), self.noise_model_.sigma / SQRT_2
+        self._learn_rows((first + second) / 2, weights, layout)
+        # In units of the noise of single measurements, the clean rows are smaller.
+        self._unit_, self.sigma_ = self._unit_ * SQRT_2, self.noise_model_.sigma
+        self._mixtures_ = [
+            replace(mixture, means=mixture.means / SQRT_2, variances=mixture.variances / 2)
+            for mixture in self._mixtures_
+        ]
+
+    def _learn_rows(self, stabilized: Floats, weights: Floats, layout: SampleLayout) -> None:
+        """Learn from rows of which the noise has the levels of the unit."""
+        rows, weights = _merge_equal_rows(stabilized, weights)
         if self.window is None:
-            self._learn_mixtures(*_merge_equal_rows(stabilized, weights))
+            self._learn_mixtures(rows, weights)
             return
         self._check_windows(layout)
         if self.window == "auto":
             rng = np.random.default_rng(stream_seed(root_seed(self.random_state), "window"))
-            self.window_, risks = choose_length(stabilized, self._fit_trial, self._row_level**2, rng)
+            self.window_, risks = choose_length(rows, weights, self._fit_trial, self._row_level**2, rng)
             for length, risk in risks.items() if self.verbose else ():
+                share = risk / self._row_level**2
                 print(
-                    f"[WienerMixtureDenoiser] windows of {length}: {risk / self._row_level**2:.4f} of the "
-                    "noise variance remain on held-out rows"
+                    f"[WienerMixtureDenoiser] windows of {length}: {share:.4f} of the noise variance "
+                    "remain on held-out rows"
                 )
         else:
             self.window_ = int(self.window)
-        self._learn_windows(stabilized, weights, MAX_WINDOWS)
+        self._learn_windows(rows, weights, MAX_WINDOWS)
 
     @property
     def _row_length(self) -> int:
@@ -393,15 +440,16 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
     def _learn_windows(self, rows: Floats, weights: Floats, max_windows: int) -> None:
         """Learn from windows of signals."""
         rng = np.random.default_rng(stream_seed(root_seed(self.random_state), "places"))
-        windows = sample_windows(rows, weights, self._row_length, rng, max_windows)
+        windows, weights = sample_windows(rows, weights, self._row_length, rng, max_windows)
         self._unit_ = np.full(self._row_length, self._row_level)
-        self._learn_mixtures(windows, np.ones(len(windows)))
+        self._learn_mixtures(windows, weights)
 
-    def _fit_trial(self, rows: Floats, length: int) -> Callable[[Floats], Floats]:
+    def _fit_trial(self, rows: Floats, weights: Floats, length: int) -> Callable[[Floats], Floats]:
         """Return a filter of signals that is fitted to some windows of a length."""
         trial = copy.copy(self)
         trial.window_, trial.n_init, trial.verbose = length, 1, 0
-        trial._learn_windows(rows, np.ones(len(rows)), TRIAL_WINDOWS)
+        trial.max_iter = min(self.max_iter, TRIAL_STEPS)
+        trial._learn_windows(rows, weights, TRIAL_WINDOWS)
         return trial._denoise_stable
 
     def _learn_mixtures(self, rows: Floats, weights: Floats) -> None:
@@ -669,6 +717,8 @@ class _TrainingRows:
         Axes, from the largest to the smallest variance.
     variances : ndarray of shape (n_axes,)
         Clean variances along the axes.
+    noise : ndarray of shape (n_axes,)
+        Noise variances of these rows along the axes, at least 1: the axes follow the noise of their rows.
     """
 
     rows: Floats
@@ -676,24 +726,20 @@ class _TrainingRows:
     center: Floats
     axes: Floats
     variances: Floats
+    noise: Floats
 
     @classmethod
     def of(cls, standardized: Floats, weights: Floats) -> Self:
         """Project rows in units of the noise on their principal axes."""
         center = np.average(standardized, axis=0, weights=weights)
         centered = standardized - center
-        n, p = centered.shape
-        scaled = centered * np.sqrt(weights / max(weights.sum() - 1, 1e-9))[:, None]
-        if p <= n:
-            variances, vectors = np.linalg.eigh(scaled.T @ scaled)
-            axes = vectors.T
-        else:
-            variances, vectors = np.linalg.eigh(scaled @ scaled.T)
-            axes = vectors.T @ scaled / np.sqrt(np.maximum(variances, 1e-300))[:, None]
+        totals, axes = _principal_axes(centered, weights)
+        variances = _held_out_variances(standardized, weights, len(axes))
         # At least one axis, so that no array is empty.
-        n_axes = int(np.clip(np.count_nonzero(variances > 1), 1, MAX_AXES))
-        axes = np.ascontiguousarray(axes[::-1][:n_axes])
-        return cls(centered @ axes.T, weights, center, axes, np.maximum(variances[::-1][:n_axes] - 1, 0.0))
+        n_axes = int(np.clip(np.count_nonzero(variances > 0), 1, MAX_AXES))
+        axes, variances = np.ascontiguousarray(axes[:n_axes]), variances[:n_axes]
+        noise = np.maximum(totals[:n_axes] - variances, 1.0)
+        return cls(centered @ axes.T, weights, center, axes, variances, noise)
 
 
 @dataclass(frozen=True)
@@ -762,8 +808,7 @@ class _Task:
         scatters = np.stack([_scatter(rows - mean, share) for mean, share in zip(means, shares, strict=True)])
         pooled = scatters.sum(axis=0) / counts.sum()
         totals = (scatters + shrinkage * pooled) / (counts + shrinkage)[:, None, None]
-        identity = np.eye(rows.shape[1])
-        eigenvalues, bases = np.linalg.eigh(totals - identity)
+        eigenvalues, bases = np.linalg.eigh(totals - np.diag(training.noise))
         variances = np.maximum(eigenvalues, 0.0)
         if len(counts) > 1:
             totals = np.einsum("kab,kb,kcb->kac", bases, variances + 1, bases, optimize=True)
@@ -879,6 +924,44 @@ def _merge_equal_rows(rows: Floats, weights: Floats) -> tuple[Floats, Floats]:
     rows, weights = rows[order], weights[order]
     is_first = np.append(True, np.any(rows[1:] != rows[:-1], axis=1))
     return rows[is_first], np.add.reduceat(weights, np.flatnonzero(is_first)).astype(np.float64)
+
+
+def _principal_axes(centered: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return variances of noisy rows and their axes, from the largest to the smallest."""
+    n, p = centered.shape
+    scaled = centered * np.sqrt(weights / max(weights.sum() - 1, 1e-9))[:, None]
+    if p <= n:
+        variances, vectors = np.linalg.eigh(scaled.T @ scaled)
+        return variances[::-1], vectors.T[::-1]
+    variances, vectors = np.linalg.eigh(scaled @ scaled.T)
+    # The mean takes one dimension, so that the last axis has no variance.
+    variances, vectors = variances[:0:-1], vectors.T[:0:-1]
+    return variances, vectors @ scaled / np.sqrt(np.maximum(variances, 1e-300))[:, None]
+
+
+def _held_out_variances(rows: Floats, weights: Floats, n_axes: int) -> Floats:
+    """Return the clean variances along principal axes, from rows that did not shape the axes.
+
+    Rows have a greater variance along their own axes than others have, since the axes follow their noise.
+    """
+    n_folds = min(N_AXES_FOLDS if min(rows.shape) <= MAX_REPEATED else 2, len(rows))
+    folds = np.random.default_rng(0).permutation(len(rows)) % max(n_folds, 1)
+    powers = np.zeros(n_axes)
+    for fold in range(n_folds):
+        is_other = folds != fold
+        if is_other.sum() < 2:
+            continue
+        center = np.average(rows[is_other], axis=0, weights=weights[is_other])
+        _, axes = _principal_axes(rows[is_other] - center, weights[is_other])
+        axes = axes[:n_axes]
+        # The center of the other rows has an error too.
+        share = 1 + 1 / weights[is_other].sum()
+        held_out = weights[~is_other] @ (((rows[~is_other] - center) @ axes.T) ** 2 / share - 1)
+        powers[: len(axes)] += held_out
+    variances: Floats = IsotonicRegression(increasing=False).fit_transform(
+        np.arange(n_axes), powers / weights.sum()
+    )
+    return np.maximum(variances, 0.0)
 
 
 def _root_of_covariance(noise: Any, n_features: int) -> Floats:

@@ -275,7 +275,7 @@ def correct_for_counts(
     n_probes: int,
     rng: np.random.Generator,
 ) -> tuple[float, float]:
-    """Return the trace by steps of one count minus that by small steps.
+    """Return the correction of the trace for steps of one count, and its variance.
 
     For counts y with gain g, the expectation of noise times prediction is that of
     ``y * (f(y) - f(y - g))``, with one entry less by g at a time: exact also where the denoiser bends within

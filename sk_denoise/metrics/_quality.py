@@ -33,6 +33,10 @@ from sk_denoise.metrics._scorers import takes_images
 
 __all__ = [
     "KnownNoise",
+    "Risk",
+    "check_known_noise",
+    "estimate_risk",
+    "level_error",
     "QualityEstimate",
     "estimate_quality",
     "expected_psnr",
@@ -271,7 +275,12 @@ def resolve_known_noise(noise: Any, data: NoisyData) -> KnownNoise:
     else:
         sample = data.parts[0][None] if data.is_list or data.parts[0].ndim == 1 else data.parts[0]
         known = KnownNoise(resolve_noise_model(noise, sample))
-    model = known.model
+    check_known_noise(known.model, data)
+    return known
+
+
+def check_known_noise(model: NoiseModel, data: NoisyData) -> None:
+    """Raise an error for correlated, absent or clipped noise."""
     if model.kind == "camera":
         raise ValueError(
             f"The noise is correlated, {model}. The error cannot be estimated without the truth, since the "
@@ -280,7 +289,6 @@ def resolve_known_noise(noise: Any, data: NoisyData) -> KnownNoise:
     if model.kind == "none":
         raise ValueError("There is no visible noise in the data, so there is no error of noise to estimate.")
     _refuse_clipped(data, model)
-    return known
 
 
 def _refuse_clipped(data: NoisyData, model: NoiseModel) -> None:
@@ -316,12 +324,19 @@ def _estimate_noise(data: NoisyData) -> KnownNoise:
             "correlated, or weaker than the texture. Pass noise=, such as the standard deviation."
         )
     fit = fit_signal_dependence(planes)
-    span = IntensityRange.of(images[0], fine).span
     if fit.is_significant:
         model = NoiseModel("counts", fit.sigma, gain=fit.gain, read_noise=fit.read_noise, offset=fit.offset)
-        return KnownNoise(model, COUNTS_ERROR)
-    return KnownNoise(
-        NoiseModel("white", fine), 2 * math.hypot(LEVEL_ERROR * span / fine, RELATIVE_LEVEL_ERROR)
+    else:
+        model = NoiseModel("white", fine, intensity_range=IntensityRange.of(images[0], fine))
+    return KnownNoise(model, level_error(model))
+
+
+def level_error(model: NoiseModel) -> float:
+    """Return the relative error of an estimated noise variance of images."""
+    if model.kind == "counts":
+        return COUNTS_ERROR
+    return 2 * math.hypot(
+        LEVEL_ERROR * model.intensity_range.span / max(model.sigma, 1e-300), RELATIVE_LEVEL_ERROR
     )
 
 

@@ -237,7 +237,7 @@ class NeighboursObjective(_BaseObjective):
     Examples
     --------
     >>> import numpy as np
-    >>> from sk_denoise import FoldedUNetNetwork, ImageDenoiser, NeighboursObjective
+    >>> from sk_denoise import FoldedUNetNetwork, ImageDenoiser
     >>> from sk_denoise.datasets import load_images
     >>> clean = load_images("gray").train[:4]
     >>> noisy = [x + np.random.default_rng(i).normal(0, 0.1, x.shape) for i, x in enumerate(clean)]
@@ -282,9 +282,9 @@ class NeighboursObjective(_BaseObjective):
 class BlindSpotObjective(_BaseObjective):
     """Learn hidden entries from the others, under independent noise.
 
-    Pixels are hidden by the mean of their neighbours, and columns of a table by their mean. The network
+    A pixel is hidden by a random one of the 5 x 5 around it, and a column of a table by its mean. The network
     learns the hidden entries. It never sees the noise of its target, so nothing about the noise need be
-    known but its independence.
+    known but its independence. For images, the output hardly uses the pixel itself, which "neighbours" does.
 
     Parameters
     ----------
