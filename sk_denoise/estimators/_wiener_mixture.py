@@ -39,7 +39,7 @@ from sk_denoise._validation import (
     as_float_array,
     check_samples,
 )
-from sk_denoise.estimators._filter_base import IMAGE_SHAPE, ClassicalDenoiser, Images
+from sk_denoise.estimators._filters import IMAGE_SHAPE, ClassicalDenoiser, Images
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.estimators._signal_windows import (
