@@ -253,6 +253,9 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
     _rows_are_signals = False
     _is_self_supervised = True
     noise_model_: NoiseModel | None
+    window_: int | None
+    _mixtures_: list[_Mixture]
+    _shares_: Floats
     # A single sample has no covariance.
     _min_samples = 2
 
@@ -354,7 +357,10 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         rows = samples.reshape(len(samples), -1)
         risks = np.concatenate([self._estimate_risk(part) for part in _chunks(rows)])
         # A sum of few rows may be below 0.
-        error = max(float(np.average(risks, weights=sample_weight)), 0.0)
+        error = max(
+            float(np.average(risks, weights=None if sample_weight is None else np.asarray(sample_weight))),
+            0.0,
+        )
         return float(psnr_of_mse(error, self.data_range_))
 
     # Fit ------------------------------------------------------------------------------------------------
@@ -598,7 +604,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
 
     def _estimate_risk(self, noisy: NDArray[Any]) -> Floats:
         """Return Stein's estimate of the mean squared error of each row."""
-        if self.window_ is not None:
+        if self.window_ is not None and self.noise_model_ is not None:
             rows = noisy.astype(np.float64)
             variances = np.broadcast_to(self.noise_model_.variance(self._denoise_rows(rows)), rows.shape)
             return estimate_window_risk(rows, variances, self._denoise_rows)
