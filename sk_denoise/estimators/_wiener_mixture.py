@@ -39,7 +39,7 @@ from sk_denoise._validation import (
     as_float_array,
     check_samples,
 )
-from sk_denoise.estimators._filter_base import IMAGE_SHAPE, ClassicalDenoiser, Images
+from sk_denoise.estimators._filters import IMAGE_SHAPE, ClassicalDenoiser, Images
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.estimators._signal_windows import (
@@ -181,8 +181,10 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
     risk estimate (SURE) of the averages tells, without clean rows, which ones to average. More components
     than the data need do little harm, since they are then left out.
 
-    With ``window="auto"``, 500 signals of 600 entries take about a minute. On spectra with shifting peaks,
-    heartbeats, steps and sines with noise of .35 of their height, the error is .07 to .08.
+    With ``window="auto"``, 500 signals of 600 entries take up to a minute. Noise of .35 of their height falls
+    to .073 on spectra with shifting peaks, .065 on heartbeats, .084 on steps and .059 on sines. The best of
+    Savitzky-Golay filters, wavelets, total variation and non-local means, with parameters chosen against the
+    truth, leaves .091, .112, .084 and .097.
 
     For noise of counts, the rows pass through the generalised Anscombe transform first.
 
@@ -250,12 +252,10 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
             after_others=True,
         ),
     }
+    noise_model_: NoiseModel | None
+    _mixtures_: list[_Mixture]
     _rows_are_signals = False
     _is_self_supervised = True
-    noise_model_: NoiseModel | None
-    window_: int | None
-    _mixtures_: list[_Mixture]
-    _shares_: Floats
     # A single sample has no covariance.
     _min_samples = 2
 
@@ -357,10 +357,8 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         rows = samples.reshape(len(samples), -1)
         risks = np.concatenate([self._estimate_risk(part) for part in _chunks(rows)])
         # A sum of few rows may be below 0.
-        error = max(
-            float(np.average(risks, weights=None if sample_weight is None else np.asarray(sample_weight))),
-            0.0,
-        )
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        error = max(float(np.average(risks, weights=weights)), 0.0)
         return float(psnr_of_mse(error, self.data_range_))
 
     # Fit ------------------------------------------------------------------------------------------------
@@ -373,7 +371,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
                 f"features: at most {MAX_FEATURES} (images of 256 x 256). Cut images into patches, for which "
                 "8 x 8 is a good size."
             )
-        self.window_ = None
+        self.window_: int | None = None
         weights = np.ones(len(noisy)) if pair.weights is None else pair.weights
         if pair.source == "X_second":
             second = pair.targets.reshape(noisy.shape)
@@ -393,12 +391,12 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
             )
         is_table = layout.image_shape is None and self.window is None and len(first) >= MIN_REPEATS
         level = estimate_row_noise_from_repeats(first, second, per_column=is_table)
-        self.noise_model_ = resolve_noise_model(level, first)
-        levels = np.sqrt(self.noise_model_.variance(first[0])) / SQRT_2
-        self._unit_, self.sigma_ = np.array(levels), self.noise_model_.sigma / SQRT_2
+        model = resolve_noise_model(level, first)
+        self.noise_model_, self.sigma_ = model, model.sigma / SQRT_2
+        self._unit_ = np.array(np.sqrt(model.variance(first[0])) / SQRT_2)
         self._learn_rows((first + second) / 2, weights, layout)
         # In units of the noise of single measurements, the clean rows are smaller.
-        self._unit_, self.sigma_ = self._unit_ * SQRT_2, self.noise_model_.sigma
+        self._unit_, self.sigma_ = self._unit_ * SQRT_2, model.sigma
         self._mixtures_ = [
             replace(mixture, means=mixture.means / SQRT_2, variances=mixture.variances / 2)
             for mixture in self._mixtures_
@@ -427,7 +425,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
     @property
     def _row_length(self) -> int:
         """Return the number of entries of a row or window."""
-        return self.window_ or self.n_features_in_
+        return int(self.window_ or self.n_features_in_)
 
     @property
     def _row_level(self) -> float:
@@ -604,6 +602,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
 
     def _estimate_risk(self, noisy: NDArray[Any]) -> Floats:
         """Return Stein's estimate of the mean squared error of each row."""
+        # Windows have a noise model.
         if self.window_ is not None and self.noise_model_ is not None:
             rows = noisy.astype(np.float64)
             variances = np.broadcast_to(self.noise_model_.variance(self._denoise_rows(rows)), rows.shape)
