@@ -101,5 +101,6 @@ for (above, below), (name, stack) in zip(axes.T, images.items(), strict=True):
 plt.show()
 
 # %%
-# The pretrained network smears the spots inside of the nuclei: photos have no such things. Sixteen noisy images
-# are enough to teach it to keep more of them. A network that begins from nothing needs more images and time.
+# The pretrained network smears the spots inside of the nuclei: photos have no such things. Sixteen noisy
+# images are enough to teach it to keep more of them. A network that begins from nothing needs more images
+# and time.

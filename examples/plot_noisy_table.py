@@ -11,8 +11,8 @@ classifier on the few denoised rows with a label.
 # %%
 # A table with noise in every row
 # -------------------------------
-# The rows are digits of 8 x 8 pixels, so that you can look at them; the methods see a table of 64 columns. The
-# noise has a standard deviation of 0.4.
+# The rows are digits of 8 x 8 pixels, so that you can look at them; the methods see a table of 64 columns.
+# The noise has a standard deviation of 0.4.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -38,8 +38,8 @@ print(f"noise 0.40, estimated {sigma:.2f}")
 # %%
 # Denoise
 # -------
-# The mixture learns groups of rows, from noisy rows alone. PCA keeps the number of components that is best for
-# the clean rows, which you would not know.
+# The mixture learns groups of rows, from noisy rows alone. PCA keeps the number of components that is best
+# for the clean rows, which you would not know.
 mixture = WienerMixtureDenoiser(noise=sigma, n_components=20, n_init=4, random_state=0).fit(X[:n_train])
 
 
@@ -97,5 +97,5 @@ ax.legend(frameon=False)
 plt.show()
 
 # %%
-# A hundred labels with denoised rows are worth a thousand without. Labels are costly, and noisy rows without a
-# label are often free. PCA helps with few labels only: it removes what tells the digits apart.
+# A hundred labels with denoised rows are worth a thousand without. Labels are costly, and noisy rows without
+# a label are often free. PCA helps with few labels only: it removes what tells the digits apart.

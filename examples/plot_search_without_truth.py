@@ -3,9 +3,9 @@
 Choosing the latent size, without the truth
 ===========================================
 
-A bottleneck that is too narrow loses the data, and one that is too wide keeps the noise. How do you choose its
-size if you have noisy rows alone? The distance to noisy rows cannot tell: it is smallest for a network that
-does nothing. Stein's unbiased risk estimate (SURE) can.
+A bottleneck that is too narrow loses the data, and one that is too wide keeps the noise. How do you choose
+its size if you have noisy rows alone? The distance to noisy rows cannot tell: it is smallest for a network
+that does nothing. Stein's unbiased risk estimate (SURE) can.
 """
 
 # %%
@@ -83,9 +83,7 @@ right.plot(sizes, distances, "o-", color="tab:orange", markersize=4)
 right.plot(sizes[int(np.argmin(distances))], distances.min(), "*", color="tab:orange", markersize=15)
 right.axhline(SIGMA**2, color="black", linewidth=1, linestyle=":")
 right.annotate("variance of the noise", (sizes[-1], SIGMA**2), ha="right", va="bottom", fontsize="small")
-right.set(
-    xlabel="latent size", ylabel="squared distance of PCA to noisy rows", title="The score that misleads"
-)
+right.set(xlabel="latent size", ylabel="distance of PCA to noisy rows", title="The score that misleads")
 for ax in (left, right):
     ax.set_xscale("log", base=2)
     ax.set_xticks(sizes, sizes)

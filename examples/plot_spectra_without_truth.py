@@ -40,8 +40,8 @@ print(f"noise 0.350, estimated {sigma:.3f}")
 # %%
 # The trap
 # --------
-# ``fit(X)`` of an autoencoder takes X as clean. Its training loss falls, and the noise stays, because the noise
-# is what it learns. The library warns of noisy images and signals; here the call declares them clean.
+# ``fit(X)`` of an autoencoder takes X as clean. Its training loss falls, and much of the noise stays, because
+# it is part of the target. The library warns of noisy images and signals; here the call declares them clean.
 trap = DenoisingAutoencoder(max_epochs=10, random_state=0).fit(X[train], X[train])
 
 # %%
@@ -83,8 +83,8 @@ plt.show()
 # %%
 # How good is it, if nobody has the clean spectra?
 # ------------------------------------------------
-# The noise level is known, and the test spectra were not used in the fit. That is enough for the expected PSNR
-# with an interval. The true PSNR is beside it.
+# The noise level is known, and the test spectra were not used in the fit. That is enough for the expected
+# PSNR with an interval. The true PSNR is beside it.
 quality = estimate_quality(mixture, X[test], noise=sigma, data_range=1)
 true_psnr = -10 * np.log10(left["mixture of Wiener filters"] ** 2)
 print(f"expected: {quality}")
