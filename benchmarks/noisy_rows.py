@@ -41,9 +41,10 @@ filter in dB. Seconds are processor seconds of a fit and a prediction, on one co
 - The low-rank table has 40 non-linear functions of two hidden variables; the clusters are eight planes in 30
   dimensions; 500 and 300 rows.
 - "Wiener" takes the covariance of the noisy rows less that of the noise. "One component" is `n_components=1`,
-  which takes the variances along the axes from held-out rows. "PCA, optimal shrinkage" keeps the axes beyond the edge of Marchenko and Pastur,
-  with the best gain of each for new rows (Gavish and Donoho, 2017; Nadler, 2008). "Probabilistic PCA" has the
-  number of axes and the noise level by likelihood (Minka), as scikit-learn's PCA finds them.
+  which takes the variances along the axes from held-out rows.
+- "PCA, optimal shrinkage" keeps the axes beyond the edge of Marchenko and Pastur, with the best gain of each
+  for new rows (Gavish and Donoho, 2017; Nadler, 2008). "Probabilistic PCA" has the number of axes and the
+  noise level by likelihood (Minka), as scikit-learn's PCA finds them.
 - "Mixture of 20, 4 starts" has `n_components=20, n_init=4, shrinkage=60`. "Mixture" has the defaults.
 """
 

@@ -380,7 +380,9 @@ class NetworkDenoiser(BaseDenoiser):
             # For images, the mean over copies takes their number in time and gains nothing.
             n_copies = 0 if self._takes_any_size else getattr(objective, "n_copies", 0)
             resolve_share = getattr(objective, "resolve_share", None)
-            share = getattr(objective, "share", 0.5) if resolve_share is None else resolve_share(kind)
+            share = getattr(objective, "share", 0.5)
+            if resolve_share is not None:
+                share = resolve_share(pair.inputs.shape[1:])
             self._recorruption_ = Recorruption(splitter, float(share), int(n_copies))
         # The noise of a grain noiser is split as it is correlated.
         splits_grain = objective.needs_noise and splitter is not None and splitter.noiser is not None

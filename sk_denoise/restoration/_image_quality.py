@@ -116,8 +116,7 @@ def estimate_image_quality(
             check_steps=False,
             valid=[mask],
         )
+        return risk.describe(IntensityRange.of(without_alpha(noisy), known.model.sigma).span, CONFIDENCE)
     except ValueError as error:
         warn_user(f"The quality cannot be estimated. {error}", NoiseMismatchWarning)
         return None
-    span = IntensityRange.of(without_alpha(noisy), known.model.sigma).span
-    return risk.describe(span, CONFIDENCE)

