@@ -105,7 +105,7 @@ def estimate_row_noise(
     Notes
     -----
     Structure that is as fine as the noise counts as noise, so that the estimate is rather too high than too
-    low. On digits with noise of 0.25 it is 3 % too high, on the standardized breast cancer data 4 %.
+    low. On digits with noise of 0.25 it is 5 % too high, on the standardized breast cancer data 2 %.
 
     In a single signal of some hundreds of entries, weak correlation of the noise can stay unnoticed; the
     estimate is then up to 40 % too low.
@@ -345,7 +345,8 @@ def _centered(rows: Floats) -> Floats:
     elif rows.size > 4 * MAX_ENTRIES:
         rows = rows[_evenly(len(rows), 4 * MAX_ENTRIES // rows.shape[1])]
     rows = rows[:, np.ptp(rows, axis=0) > 0]
-    return rows - rows.mean(axis=0)
+    centered: Floats = rows - rows.mean(axis=0)
+    return centered
 
 
 def _eigenvalues(centered: Floats) -> tuple[Floats, int]:

@@ -74,6 +74,7 @@ OTHERS = [
     WienerDenoiser(),
     WienerMixtureDenoiser(noise=0.5),
     WienerMixtureDenoiser(noise=0.5, n_components=3, n_init=2, shrinkage=5),
+    WienerMixtureDenoiser(noise=0.5, n_components=2, window="auto"),
 ]
 # fewer epochs, as scikit-learn gives iterative estimators that it checks: some checks fit dozens of times
 NETWORKS = [

@@ -54,6 +54,10 @@ def test_every_example_has_a_test():
         "plot_denoise_before_classifier.py",
         "plot_denoise_signals.py",
         "plot_displays.py",
+        "plot_noisy_stack.py",
+        "plot_noisy_table.py",
+        "plot_search_without_truth.py",
+        "plot_spectra_without_truth.py",
         "plot_uncertainty.py",
         "photos/plot_1_noise_on_all_of_it.py",
         "photos/plot_2_noise_on_a_part.py",
@@ -119,6 +123,45 @@ def test_denoise_signals(run):
     noisy, filtered, dense, conv, pooling = found["quality"].values()
     assert noisy + 3 < min(filtered, dense)
     assert max(filtered, dense) + 3 < min(conv, pooling)
+
+
+@pytest.mark.slow
+def test_spectra_without_truth(run):
+    found, shown = run("plot_spectra_without_truth.py")
+    assert shown == [4]
+    assert abs(found["sigma"] - 0.35) < 0.01
+    noisy, trap, filtered, mixture = found["left"].values()
+    assert mixture < 0.85 * filtered < filtered < trap < noisy
+    low, high = found["quality"].interval
+    assert low - 0.3 < found["true_psnr"] < high + 0.3
+
+
+@pytest.mark.slow
+def test_noisy_table(run):
+    found, shown = run("plot_noisy_table.py")
+    assert shown == [21]
+    assert abs(found["sigma"] - 0.4) < 0.03
+    noisy, _, mixture = (np.array(shares) for shares in found["accuracy"].values())
+    assert (mixture > noisy + 0.03).all()
+    assert mixture[found["counts"].index(100)] > noisy[-1] - 0.03
+
+
+@pytest.mark.slow
+def test_noisy_stack(run):
+    found, shown = run("plot_noisy_stack.py")
+    assert shown == [10]
+    quality = {name: psnr(found["clean"][16:], x, data_range=1) for name, x in found["images"].items()}
+    assert quality["pretrained, taught on"] > quality["pretrained"] + 0.15
+    assert quality["learned from the stack"] > quality["noisy"] + 10
+
+
+@pytest.mark.slow
+def test_search_without_truth(run):
+    found, shown = run("plot_search_without_truth.py")
+    assert shown == [2]
+    assert found["loss"] < 0.1
+    assert np.abs(found["expected"] - found["true_psnr"]).max() < 0.3
+    assert np.argmin(found["distances"]) == len(found["sizes"]) - 1
 
 
 @pytest.mark.slow

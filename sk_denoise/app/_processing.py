@@ -18,6 +18,7 @@ import sk_denoise
 from sk_denoise import GaussianNoiser, ImageDenoiser, NoiserChain, PoissonNoiser, RegionNoiser
 from sk_denoise._intensity import UNIT, IntensityRange, without_alpha
 from sk_denoise._registry import NOISE_KINDS, NOISES, Amount
+from sk_denoise.app._expected_quality import expect_quality
 from sk_denoise.app._jobs import ProgressCallback, collect_warnings
 from sk_denoise.app._views import (
     DisplayRange,
@@ -27,7 +28,7 @@ from sk_denoise.app._views import (
     to_display,
 )
 from sk_denoise.io import open_stack, read_image
-from sk_denoise.metrics import mse, psnr_of_mse, ssim
+from sk_denoise.metrics import QualityEstimate, mse, psnr_of_mse, ssim
 from sk_denoise.noise import BaseNoiser
 from sk_denoise.persistence import load
 from sk_denoise.restoration import (
@@ -151,6 +152,8 @@ class DenoisingResult:
         Black and white of the screen.
     notes : tuple of str
         Messages for the user.
+    expected : QualityEstimate or str
+        Expected PSNR, if there is no clean image; or a sentence that says why there is none.
     """
 
     shape: tuple[int, ...]
@@ -164,6 +167,7 @@ class DenoisingResult:
     file_range: IntensityRange | None
     display_range: DisplayRange
     notes: tuple[str, ...]
+    expected: QualityEstimate | str = ""
 
 
 def denoise_to_folder(
@@ -213,7 +217,24 @@ def denoise_to_folder(
         )
         seconds = time.perf_counter() - start
     quality_before = quality_after = None
-    if request.noise is not None:
+    expected: QualityEstimate | str = ""
+    if request.noise is None:
+        # Its warnings are those of the denoising again.
+        with collect_warnings():
+            expected = expect_quality(
+                before,
+                level.noise,
+                None if request.sigma is None else request.sigma * intensity_range.span / 255,
+                intensity_range=intensity_range,
+                options={
+                    **level.options,
+                    "strength": request.strength,
+                    "outliers": request.outliers,
+                    "model": model or request.model,
+                    "callback": partial(progress, activity="Estimating the quality"),
+                },
+            )
+    else:
         data_range = intensity_range.span
         quality_before = _measure_quality(image, before, data_range, progress)
         quality_after = _measure_quality(image, after, data_range, progress)
@@ -235,6 +256,7 @@ def denoise_to_folder(
             *level.notes,
             *(describe_warning(text, intensity_range.span) for text in texts),
         ),
+        expected=expected,
     )
 
 

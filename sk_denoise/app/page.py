@@ -27,6 +27,7 @@ from sk_denoise.app._service import (
 from sk_denoise.app._urls import DownloadError
 from sk_denoise.app._views import show_before_after, show_single_image
 from sk_denoise.io import IMAGE_SUFFIXES
+from sk_denoise.metrics import QualityEstimate
 from sk_denoise.restoration import NoiseModel
 
 LOG = logging.getLogger("sk_denoise.app")
@@ -411,14 +412,32 @@ def is_unchanged(details: DenoisingResult) -> bool:
 
 
 def show_quality(details: DenoisingResult) -> None:
-    """Show PSNR and SSIM, if the clean image is available."""
+    """Show PSNR and SSIM if the clean image is available, else the expected PSNR."""
     before, after = details.quality_before, details.quality_after
     if before is None or after is None:
+        show_expected_quality(details.expected)
         return
     with st.container(horizontal=True):
         show_metric("PSNR", before.psnr, after.psnr, ".2f", " dB")
         if before.ssim is not None and after.ssim is not None:
             show_metric("SSIM", before.ssim, after.ssim, ".3f", "")
+
+
+def show_expected_quality(expected: QualityEstimate | str) -> None:
+    """Show the expected PSNR with its interval, or the reason why there is none."""
+    if isinstance(expected, str):
+        if expected:
+            st.caption(escape_markdown(expected))
+        return
+    with st.container(horizontal=True):
+        show_metric("Expected PSNR", expected.noisy_psnr, expected.psnr, ".1f", " dB")
+    low, high = expected.interval
+    # 100 dB stands for an error too small to be told from 0.
+    reach = f"{low:.1f} to {high:.1f} dB" if high < 100 else f"at least {low:.1f} dB"
+    st.caption(
+        f"Estimated without the clean image, from the middle of this one: {reach} with "
+        f"{100 * expected.confidence:g} % confidence, for noise that is independent between pixels."
+    )
 
 
 def show_metric(name: str, before: float, after: float, format_spec: str, unit: str) -> None:

@@ -304,8 +304,10 @@ def _expect_measures(
     span = intensity.span if is_raw else 1.0
     sigma = None if evaluation.sigma is None else evaluation.sigma / MAX_GREY_LEVEL * span
     given = evaluation.noises[0] if evaluation.noises else None
+    # Half precision would round small changes.
+    options = {"sigma": sigma, "precision": "float32", **evaluation.denoising}
     quality = estimate_quality(
-        lambda images: [denoise_image(x, sigma=sigma, **evaluation.denoising) for x in images],
+        lambda images: [denoise_image(x, **options) for x in images],
         [noisy],
         noise="auto" if given is None else given.build_noiser(),
         data_range=span,

@@ -26,15 +26,15 @@ MAX_WINDOWS = 20_000
 CHUNK_WINDOWS = 4096
 # Lengths that "auto" compares, the windows that each is fitted to, and the held-out signals for a risk.
 LENGTHS = (16, 32, 64, 128)
-TRIAL_WINDOWS, N_HELD_OUT = 8000, 24
+TRIAL_WINDOWS, N_HELD_OUT = 6000, 24
 # Step of the numerical divergence, in noise levels.
 STEP = 0.1
 
 
 def sample_windows(
-    rows: Floats, weights: Floats, length: int, rng: np.random.Generator, max_windows: int = MAX_WINDOWS
-) -> Floats:
-    """Return windows at random places of random rows, without repetition.
+    rows: Floats, weights: Floats, length: int, rng: np.random.Generator, max_windows: int
+) -> tuple[Floats, Floats]:
+    """Return windows at different random places, and their weights.
 
     Parameters
     ----------
@@ -51,19 +51,19 @@ def sample_windows(
 
     Returns
     -------
-    ndarray of shape (n_windows, length)
+    windows : ndarray of shape (n_windows, length)
+        Windows.
+    weights : ndarray of shape (n_windows,)
+        Weights of their signals.
     """
     views = np.lib.stride_tricks.sliding_window_view(rows, length, axis=1)
     n_places = views.shape[1]
-    # Each row has the same number of windows, more of them if its weight is greater.
-    shares = np.repeat(weights / weights.sum() / n_places, n_places)
-    n_possible = int(np.count_nonzero(shares))
-    # A weighted draw without repetition takes the greatest of exponential keys.
-    keys = rng.exponential(size=len(shares)) / np.maximum(shares, 1e-300)
-    n_windows = min(max_windows, n_possible)
-    chosen = np.argpartition(keys, n_windows - 1)[:n_windows]
-    windows: Floats = views[chosen // n_places, chosen % n_places]
-    return windows
+    n_windows = min(max_windows, len(rows) * n_places)
+    # The places do not depend on the weights, so that a row of weight 2 equals two rows.
+    chosen = rng.choice(len(rows) * n_places, n_windows, replace=False)
+    numbers, places = np.divmod(chosen, n_places)
+    windows: Floats = views[numbers, places]
+    return windows, weights[numbers]
 
 
 def average_windows(rows: Floats, length: int, denoise: Filter) -> Floats:
@@ -101,7 +101,7 @@ def average_windows(rows: Floats, length: int, denoise: Filter) -> Floats:
 
 
 def estimate_window_risk(rows: Floats, variances: Any, denoise: Filter) -> Floats:
-    """Return Stein's estimate of the mean squared error of each row.
+    """Return Stein's estimate of the error of each row, by a random probe.
 
     Parameters
     ----------
@@ -121,7 +121,11 @@ def estimate_window_risk(rows: Floats, variances: Any, denoise: Filter) -> Float
 
 
 def choose_length(
-    rows: Floats, fit: Callable[[Floats, int], Filter], noise_variance: float, rng: np.random.Generator
+    rows: Floats,
+    weights: Floats,
+    fit: Callable[[Floats, Floats, int], Filter],
+    noise_variance: float,
+    rng: np.random.Generator,
 ) -> tuple[int, dict[int, float]]:
     """Return the window length with the least risk on held-out signals, and the risks.
 
@@ -129,8 +133,10 @@ def choose_length(
     ----------
     rows : ndarray of shape (n, n_entries)
         Noisy signals.
+    weights : ndarray of shape (n,)
+        Weight of each signal.
     fit : callable
-        Function of training signals and a length that returns a function that denoises signals.
+        Function of training signals, weights and a length that returns a function that denoises signals.
     noise_variance : float
         Variance of the noise in the rows.
     rng : Generator
@@ -142,10 +148,12 @@ def choose_length(
         return lengths[(len(lengths) - 1) // 2], {}
     order = rng.permutation(len(rows))
     n_held_out = min(N_HELD_OUT, len(rows) // 2)
-    held_out, training = rows[order[:n_held_out]], rows[order[n_held_out:]]
+    held_out, training = order[:n_held_out], order[n_held_out:]
     risks: dict[int, float] = {}
     for length in lengths:
-        risks[length] = float(estimate_window_risk(held_out, noise_variance, fit(training, length)).mean())
+        denoise = fit(rows[training], weights[training], length)
+        each = estimate_window_risk(rows[held_out], noise_variance, denoise)
+        risks[length] = float(np.average(each, weights=weights[held_out]))
         # Risks have one minimum: longer windows take the most time.
         if risks[length] > 1.02 * min(risks.values()):
             break

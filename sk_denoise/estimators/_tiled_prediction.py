@@ -253,7 +253,8 @@ class TiledPredictor:
         for number in range(len(noisy)):
             image = slice(number, number + 1)
             image_levels = None if levels is None else levels[image]
-            for tile in iterate_tiles(*noisy.shape[1:3], self.side, self.halo):
+            height, width = noisy.shape[1:3]
+            for tile in iterate_tiles(height, width, self.side, self.halo):
                 everything = slice(None)
                 inputs = self._network_input(
                     noisy[image], image_levels, (everything, *tile.outer), weight.dtype

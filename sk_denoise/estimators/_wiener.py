@@ -24,7 +24,7 @@ from sk_denoise._schema import (
     optional,
 )
 from sk_denoise._validation import Interval, StrOptions, as_tensor
-from sk_denoise.estimators._filter_base import IMAGE_SHAPE, ClassicalDenoiser, Images
+from sk_denoise.estimators._filters import IMAGE_SHAPE, ClassicalDenoiser, Images
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import SampleLayout
 
@@ -98,6 +98,7 @@ class WienerDenoiser(ClassicalDenoiser):
     See Also
     --------
     NonLocalMeansDenoiser : For images of any content, without learning.
+    WienerMixtureDenoiser : Learns from noisy samples alone.
 
     Notes
     -----

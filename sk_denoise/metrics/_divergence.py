@@ -42,7 +42,9 @@ MAX_DISAGREEMENT = 0.1
 SINGLE_ERROR = 1e-5
 # Mean variance in squared gains up to which noise of counts needs steps of one count, and the share of the
 # entries that lose or gain one at a time: more of them would influence each other.
-FEW_COUNTS, SPARSE = 50.0, 0.05
+FEW_COUNTS, SPARSE = 50.0, 0.02
+# Small step for counts, as a part of one.
+PART_OF_COUNT = 0.25
 
 # One array for rows and stacks, one for each image of a list.
 Parts = list[NDArray[np.float64]]
@@ -275,7 +277,7 @@ def correct_for_counts(
     n_probes: int,
     rng: np.random.Generator,
 ) -> tuple[float, float]:
-    """Return the trace by steps of one count minus that by small steps.
+    """Return the correction of the trace for steps of one count, and its variance.
 
     For counts y with gain g, the expectation of noise times prediction is that of
     ``y * (f(y) - f(y - g))``, with one entry less by g at a time: exact also where the denoiser bends within
@@ -303,10 +305,10 @@ def correct_for_counts(
         steps = [
             gain * _draw_signs(y.shape, rng) * ((rng.random(y.shape) < SPARSE) & (y != 0)) for y in photons
         ]
-        outputs = [shifted(steps, factor) for factor in (1.0, -1.0, LARGE_STEP, -LARGE_STEP)]
+        outputs = [shifted(steps, factor) for factor in (1.0, -1.0, PART_OF_COUNT, -PART_OF_COUNT)]
         for step, y, f, *shifts in zip(steps, photons, prediction, *outputs, strict=True):
             above, below, slightly_above, slightly_below = shifts
-            slope = (slightly_above - slightly_below) / (2 * LARGE_STEP)
+            slope = (slightly_above - slightly_below) / (2 * PART_OF_COUNT)
             # An entry loses a count in one of the two directions.
             bend = np.where(step < 0, f - above + slope, f - below - slope)
             terms = np.where(step != 0, y * bend, 0.0) / SPARSE
@@ -386,7 +388,8 @@ def _refuse_rounding(denoiser: Any, data: NoisyData, sigmas: Parts, signs: Parts
     large = _finite_differences(denoiser, data, sigmas, signs, VISIBLE_STEP)
     if any(slope.any() for slope in large):
         raise ValueError(
-            "The denoiser ignores changes of a tenth of the noise: it rounds its input. Let it take floats."
+            "The denoiser ignores small changes, and not large ones: it rounds its input, or returns "
+            "numbers that it has stored. Let it take floats, or take another denoiser."
         )
 
 

@@ -196,7 +196,7 @@ def _neighbour_means(array: NDArray[np.float64], axes: tuple[int, ...]) -> NDArr
 
 
 def _hide_columns(rows: NDArray[np.float64]) -> Iterator[tuple[list[NDArray[np.bool_]], Parts]]:
-    """Yield a quarter of the columns as hidden, with predictions in their place."""
+    """Yield a quarter of the columns as hidden, and a prediction in their place."""
     n_columns = rows.shape[1]
     if n_columns < 2:
         raise ValueError('method="blind" predicts columns from other columns, and X has a single one.')
@@ -216,7 +216,7 @@ def _hide_columns(rows: NDArray[np.float64]) -> Iterator[tuple[list[NDArray[np.b
 def _predict_columns(
     rows: NDArray[np.float64], groups: NDArray[np.int_], alpha: float
 ) -> NDArray[np.float64]:
-    """Return predictions of each group of columns from the others, out of fold."""
+    """Predict each group of columns from the others, for held-out rows."""
     predictions = np.empty_like(rows)
     spread = rows.std(axis=0)
     unit = np.where(spread > 0, spread, 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from numbers import Real
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from sk_denoise._noise_level import estimate_noise_level
 from sk_denoise._noise_model import NoiseModel
 from sk_denoise._validation import Noiser, check_one_of
 from sk_denoise.estimators import ImageDenoiser
+from sk_denoise.restoration._image_quality import estimate_image_quality, find_known_noise
 from sk_denoise.restoration._image_repair import (
     check_image,
     check_mask,
@@ -22,7 +24,7 @@ from sk_denoise.restoration._image_repair import (
     visible_pixels,
 )
 from sk_denoise.restoration._network_pass import PassOptions, run_network
-from sk_denoise.restoration._pretrained import select_network
+from sk_denoise.restoration._pretrained import MODELS, select_network
 from sk_denoise.restoration._removal import blend, remove_noise
 from sk_denoise.restoration._stacks import denoise_array
 from sk_denoise.training import PRECISIONS
@@ -46,7 +48,8 @@ def denoise_image(
     device: str | torch.device = "auto",
     verbose: bool = False,
     callback: Callable[[int, int], object] | None = None,
-) -> NDArray[Any]:
+    return_quality: bool = False,
+) -> Any:
     """Denoise an image by a network, pretrained on photos, without any training.
 
     The kind and the level of the noise are estimated from the image, see :func:`estimate_noise`: white noise,
@@ -106,10 +109,18 @@ def denoise_image(
         Function that is called as ``callback(done, total)`` with the number of tiles, before the first one
         and after each. An exception from it ends the computation and is passed on.
 
+    return_quality : bool, default=False
+        Whether to estimate the PSNR of the result, without the truth, by
+        :func:`~sk_denoise.metrics.estimate_quality`. It takes three to nine times as long.
+        The interval holds the error of an estimated noise level, which is large: pass ``sigma`` or ``noise``
+        if you know them. Not for stacks.
+
     Returns
     -------
     ndarray of the shape and type of image
         Denoised image. Integers are rounded and clipped to the range of their type; alpha is unchanged.
+        With ``return_quality``, a pair of it and a :class:`~sk_denoise.metrics.QualityEstimate`, or None with
+        a warning if the noise is correlated, clipped or not visible.
 
     Raises
     ------
@@ -178,6 +189,11 @@ def denoise_image(
             "pass a larger sigma."
         )
     if axes is not None:
+        if return_quality:
+            raise ValueError(
+                "return_quality is for single images. Denoise the planes one by one with one noise model: "
+                "denoise_image(plane, noise=model, return_quality=True)."
+            )
         return denoise_array(
             image,
             axes,
@@ -202,16 +218,32 @@ def denoise_image(
     noisy = fill_hidden(array, visible)
     if outliers == "replace":
         noisy, _ = replace_outliers(noisy, network.n_channels)
-    if isinstance(model, ImageDenoiser):
-        if not isinstance(noise, str) or noise not in ("auto", "white"):
-            raise ValueError(
-                "A network of your own removes the noise of its training. Pass noise only with a pretrained "
-                "one."
-            )
-        denoised = run_network(network, noisy, sigma, options)
-    else:
-        denoised = remove_noise(noisy, visible, sigma, noise, model, options)
-    return blend(array, noisy, denoised, visible, float(strength))
+    if isinstance(model, ImageDenoiser) and (not isinstance(noise, str) or noise not in ("auto", "white")):
+        raise ValueError(
+            "A network of your own removes the noise of its training. Pass noise only with a pretrained one."
+        )
+    known = None
+    if return_quality:
+        known = find_known_noise(noisy, visible, sigma, noise, model)
+        # One estimate of the noise serves the image and its quality.
+        if sigma is None and isinstance(model, str) and not (model in MODELS and MODELS[model].is_blind):
+            noise = known.model
+
+    def remove(image: NDArray[Any], options: PassOptions) -> NDArray[Any]:
+        if isinstance(model, ImageDenoiser):
+            return run_network(network, image, sigma, options)
+        return remove_noise(image, visible, sigma, noise, model, options)
+
+    denoised = blend(array, noisy, remove(noisy, options), visible, float(strength))
+    if known is None:
+        return denoised
+    # Half precision would round small changes.
+    quiet = replace(options, verbose=False, callback=None, precision="float32")
+
+    def denoise(image: NDArray[Any]) -> NDArray[Any]:
+        return blend(image, image, remove(image, quiet), None, float(strength))
+
+    return denoised, estimate_image_quality(denoise, noisy, fill_hidden(denoised, visible), visible, known)
 
 
 def estimate_sigma(image: ArrayLike) -> float:

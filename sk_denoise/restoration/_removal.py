@@ -22,7 +22,7 @@ from sk_denoise.restoration._network_pass import PassOptions, check_channels, ru
 from sk_denoise.restoration._noise_estimation import COARSE_LEVEL, estimate_kind, measure_noiser
 from sk_denoise.restoration._pretrained import MODELS, select_network
 
-__all__ = ["blend", "remove_noise"]
+__all__ = ["blend", "remove_noise", "resolve_image_noise"]
 
 # Ratio of the levels of the channels from which they are denoised one by one.
 UNEQUAL = 1.5
@@ -93,7 +93,7 @@ def remove_noise(
             )
         return run_network(select_network(model, array), array, None, options)
     array = subtract_stripes(array)
-    noise_model = _resolve(noise, array, visible)
+    noise_model = resolve_image_noise(noise, array, visible)
     if noise_model.kind == "white":
         # The estimate for a pattern such as a chessboard exceeds the range of the image.
         largest = float(array.max()) - float(array.min())
@@ -112,7 +112,7 @@ def remove_noise(
     return array.copy()
 
 
-def _resolve(
+def resolve_image_noise(
     noise: str | NoiseModel | Noiser, array: NDArray[Any], visible: NDArray[np.bool_] | None
 ) -> NoiseModel:
     """Return the noise model of an image."""

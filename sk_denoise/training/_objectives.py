@@ -19,16 +19,7 @@ from sk_denoise._noise_model import NoiseSplitter
 from sk_denoise._registry import LazyTable
 from sk_denoise._validation import Interval, StrOptions, check_one_of, check_parameters
 
-__all__ = [
-    "OBJECTIVES",
-    "BlindSpotObjective",
-    "NeighboursObjective",
-    "NoisySamples",
-    "Objective",
-    "RecorruptObjective",
-    "TrainingPair",
-    "resolve_objective",
-]
+__all__ = ["BlindSpotObjective", "NeighboursObjective", "RecorruptObjective"]
 
 OBJECTIVES: LazyTable[type[Any]] = LazyTable(_registry.OBJECTIVES)
 # Shares of the information that recorrupted targets get by default

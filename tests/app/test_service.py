@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from sk_denoise import DenoisingAutoencoder, FoldedUNetNetwork, GaussianNoiser, ImageDenoiser
 from sk_denoise.app import _service
@@ -21,6 +22,7 @@ from sk_denoise.app._launch import Settings
 from sk_denoise.app._processing import DenoisingRequest
 from sk_denoise.app._service import SAMPLES, AppService, ExpiredError
 from sk_denoise.app._urls import DownloadError
+from sk_denoise.datasets import load_images
 from sk_denoise.io import read_image, read_stack, write_stack
 from sk_denoise.metrics import psnr
 from sk_denoise.persistence import save
@@ -61,6 +63,30 @@ def test_an_image_is_denoised_in_its_format(name, service, as_file, photo, noisy
     (noise,) = result.details.noise
     assert noise.sigma == pytest.approx(20, rel=0.3)
     assert result.details.quality_before is None
+
+
+def test_the_quality_to_expect_is_near_the_true_one(service, as_file, tmp_path):
+    clean = 255 * (0.15 + 0.7 * load_images("gray").test[0][:200, :200])
+    for seed in range(2):
+        noisy = clean + np.random.default_rng(seed).normal(0, 25, clean.shape)
+        image = service.store_image(f"{seed}.png", as_file(noisy.round().clip(0, 255).astype(np.uint8)))
+        result = wait_for_result(service.denoise(image, DenoisingRequest(sigma=25.0)))
+        (tmp_path / "b.png").write_bytes(service.encode_file(result, ".png"))
+        truth = psnr(clean[None], read_image(tmp_path / "b.png")[None].astype(float), data_range=255)
+        expected = result.details.expected
+        # An interval of 90 % misses some.
+        assert expected.interval[0] - 0.3 < truth < expected.interval[1] + 0.3
+        assert abs(expected.noisy_psnr - 20.2) < 0.3
+        assert expected.psnr > 25
+
+
+def test_correlated_noise_has_no_quality_to_expect_and_the_reason_is_given(service, as_file, photo):
+    grain = gaussian_filter(np.random.default_rng(0).normal(0, 60, photo.shape[:2]), 1.5)
+    noisy = (photo.mean(axis=2) if photo.ndim == 3 else photo) + grain
+    image = service.store_image("a.png", as_file(noisy.clip(0, 255).astype(np.uint8)))
+    for request in (DenoisingRequest(), DenoisingRequest(kind="camera")):
+        result = wait_for_result(service.denoise(image, request))
+        assert "correlated between neighbouring pixels" in result.details.expected
 
 
 def test_the_result_equals_that_of_the_library(service, as_file, noisy, tmp_path):

@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -95,12 +96,24 @@ def test_words_and_fields(wiener):
         (None, "None"),
         (0.0, "above 0"),
         ("loud", "auto"),
-        ("auto", "images"),
     ],
 )
 def test_noise_without_an_estimate_is_refused(wiener, noise, message):
     with pytest.raises(ValueError, match=message):
         estimate_quality(wiener, add_noise(DIGITS[:50]), noise=noise)
+
+
+def test_an_estimated_level_widens_the_interval():
+    factors = np.random.default_rng(0).normal(size=(300, 3)) @ np.random.default_rng(1).normal(size=(3, 40))
+    noisy = add_noise(factors, 2, 0.8)
+    pca = PCA(3).fit(add_noise(factors, 3, 0.8))
+    known, estimated = (estimate_quality(pca, noisy, noise=noise, data_range=1) for noise in (0.8, "auto"))
+    assert np.ptp(estimated.interval) > 1.5 * np.ptp(known.interval)
+    truth = true_psnr(pca.inverse_transform(pca.transform(noisy)), factors)
+    assert estimated.interval[0] < truth < estimated.interval[1]
+    independent = np.random.default_rng(0).normal(size=(100, 5))
+    with pytest.raises(ValueError, match="noise"):
+        estimate_quality(PCA(2).fit(independent), independent, noise="auto")
 
 
 def test_clipped_data_are_refused(wiener):
@@ -155,7 +168,7 @@ def test_counts_at_low_peaks():
 
 
 def test_a_denoiser_that_bends_within_a_count():
-    clean = np.full((100, 100), 2.0)
+    clean = np.full((500, 500), 2.0)
     noisy = np.random.default_rng(0).poisson(clean).astype(float)
     model = NoiseModel("counts", 2**0.5, gain=1.0)
     quality = estimate_quality(lambda X: np.sqrt(X + 0.4) + 0.5, noisy, noise=model, data_range=10)
@@ -202,3 +215,25 @@ def test_scorers_refuse_wrong_input(wiener):
     noiser = make_pipeline(GaussianNoiser(0.1, apply="always"), WienerDenoiser()).fit(DIGITS[:100])
     with pytest.raises(ValueError, match="adds noise"):
         make_self_supervised_scorer("blind")(noiser, add_noise(DIGITS[:50]))
+
+
+def test_a_denoiser_fitted_to_the_same_numbers(wiener):
+    noisy = add_noise(DIGITS[:300], sigma=0.5)
+    # A nearest neighbour returns the noisy rows that it was fitted to.
+    memory = KNeighborsRegressor(1).fit(noisy, noisy)
+    with pytest.raises(ValueError, match="stored"):
+        estimate_quality(memory, noisy, noise=0.5, data_range=1)
+
+    with pytest.raises(ValueError, match="fitted to these very numbers, or the noise is weaker"):
+        estimate_quality(wiener, add_noise(DIGITS, sigma=0.02), noise=SIGMA, data_range=1)
+
+    def fit_and_project(X):
+        pca = PCA(16, random_state=0).fit(X)
+        return pca.inverse_transform(pca.transform(X))
+
+    truth = true_psnr(fit_and_project(noisy), DIGITS[:300])
+    pca = PCA(16, random_state=0).fit(noisy)
+    same = estimate_quality(pca, noisy, noise=0.5, data_range=1)
+    with_fit = estimate_quality(fit_and_project, noisy, noise=0.5, data_range=1)
+    assert same.psnr > truth + 0.5
+    assert with_fit.psnr == pytest.approx(truth, abs=0.5)

@@ -168,6 +168,9 @@ CASES: dict[str, Case] = {
     "WienerMixtureDenoiser, covariance": Case(
         sk_denoise.WienerMixtureDenoiser(0.02 + 0.02 * np.eye(6), random_state=0), ROWS
     ),
+    "WienerMixtureDenoiser, windows": Case(
+        sk_denoise.WienerMixtureDenoiser(0.2, window=3, n_components=2, random_state=0), ROWS
+    ),
     "WienerMixtureDenoiser, counts": Case(
         sk_denoise.WienerMixtureDenoiser(NoiseModel("counts", 9.0, gain=1.0), random_state=0), COLORS
     ),
