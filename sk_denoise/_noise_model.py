@@ -435,7 +435,7 @@ def _some_planes(images: NDArray[Any]) -> NDArray[Any]:
 
 
 def _levels_at_two_scales(planes: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
-    """Return the noise level of each channel, and the ratio of the levels at two pixels and at one."""
+    """Return the levels of channels, and the ratio of those at two pixels and one."""
     levels = np.array([estimate_scale_levels(image, scales=(1, 2)) for image in planes])
     fine, coarse = levels.mean(axis=1).T
     ratios = (coarse / np.where(fine > 0, fine, np.nan))[np.isfinite(coarse)]
@@ -461,7 +461,7 @@ def _with_opposites(noise: torch.Tensor) -> torch.Tensor:
 
 
 def _swapped_in_pairs(values: torch.Tensor) -> torch.Tensor:
-    """Return samples in pairs that are swapped, and zeros for the last one of an odd number."""
+    """Return samples swapped in pairs, and zeros for an odd last one."""
     n_pairs = len(values) // 2
     swapped = torch.zeros_like(values)
     swapped[: 2 * n_pairs : 2], swapped[1 : 2 * n_pairs : 2] = (
