@@ -191,16 +191,15 @@ class RecorruptObjective(_BaseObjective):
 
     def make_pair(self, samples: NoisySamples) -> TrainingPair:
         """Return two parts of the samples with independent noise."""
-        assert samples.noise is not None
+        noise = samples.noise
+        assert noise is not None
         share = self.resolve_share(tuple(samples.values.shape[1:]))
         # Validation samples, and samples with weights, must all occur.
         in_opposites = samples.kind == "images" and samples.denoise is not None and not samples.is_weighted
         if in_opposites:
             values = samples.values[::2].repeat_interleave(2, dim=0)[: len(samples.values)]
             samples = replace(samples, values=values)
-        first, second = samples.noise.split(
-            samples.values, share, samples.generator, in_opposites=in_opposites
-        )
+        first, second = noise.split(samples.values, share, samples.generator, in_opposites=in_opposites)
         return TrainingPair(first, second, level=samples.mean_level() / math.sqrt(1 - share))
 
 
