@@ -211,14 +211,16 @@ class NeighboursObjective(_BaseObjective):
     interpolation is exact for cubic polynomials, and a mean of eight values, so that the target has a third
     of the noise variance. Signals are halved along their length.
 
-    Thin lines and texture, of a period below about four pixels, are not interpolated well. "recorrupt" is
-    better for them, if the noise is known.
+    Thin lines and texture of a period below about four pixels are not interpolated well, which counts where
+    the noise is weaker than they are. ``correction`` recovers a part of them. "recorrupt" keeps them, if the
+    noise is known or can be estimated.
 
     Parameters
     ----------
-    correction : float, default=0.0
+    correction : float, default=0.5
         Final weight of a correction for the error of the interpolation, from 0 to 1. The error is measured on
-        the output of the network for the whole image. The weight grows from 0 during the training.
+        the output of the network for the whole image. The weight grows from 0 during the training. 0 takes
+        two thirds of the time, and is .1 dB better for photos under strong noise; 1 suits pages of text.
 
     References
     ----------
@@ -246,7 +248,7 @@ class NeighboursObjective(_BaseObjective):
     # The network must take images of half the size.
     halves_images = True
 
-    def __init__(self, correction: float = 0.0) -> None:
+    def __init__(self, correction: float = 0.5) -> None:
         self.correction = correction
 
     def make_pair(self, samples: NoisySamples) -> TrainingPair:
