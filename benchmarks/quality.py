@@ -41,6 +41,7 @@ from sk_denoise import (
     TotalVariationDenoiser,
     WaveletDenoiser,
     WienerDenoiser,
+    WienerMixtureDenoiser,
 )
 from sk_denoise.io import read_image
 from sk_denoise.metrics import estimate_quality, psnr_of_mse
@@ -338,6 +339,16 @@ def limits(seeds: range) -> list[str]:
                     for seed in seeds[:1]
                 ],
             )
+    for sigma in (0.25,):
+        case = Case("", digits, sigma, None, 1.0, 2)
+        mixture = WienerMixtureDenoiser(noise=sigma, random_state=0)
+        add(
+            f"digits, WienerMixtureDenoiser fitted to the same rows, sigma {sigma}",
+            [compare(case, seed, denoiser=lambda y, m=mixture: clone(m).fit(y)) for seed in seeds],
+        )
+    model, coins = counts(30), data.coins() / 255.0
+    half = Case("coins, half", 30 * coins, model, lambda y: denoise_image(y, noise=model), 30, 1)
+    add("coins, denoise_image in half precision, peak 30", [compare(half, seed) for seed in seeds])
     for sigma in (10, 25):
         image = Case("", camera, sigma / 255, as_function(NonLocalMeansDenoiser(sigma / 255)))
         stack = Case("", camera[None], sigma / 255, NonLocalMeansDenoiser(sigma / 255).fit(camera[None]))

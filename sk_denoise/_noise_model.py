@@ -55,6 +55,8 @@ MAX_ESTIMATED = 64
 MAX_COARSE_RATIO = 1.6
 # Ratio from which a warning names the correlation: white noise on photos has up to 1.2.
 MAX_WARNED_RATIO = 1.4
+# Quantile over the images, of which the smooth ones show the noise.
+SMOOTH = 0.25
 # Smallest side of images in which correlated noise is recognized.
 MIN_CORRELATED_SIDE = 32
 # Distance to whole multiples of the gain up to which values are counts.
@@ -337,24 +339,24 @@ def estimate_independent_noise(images: NDArray[Any], name: str = "X") -> NoiseMo
         If the images have no noise, or noise that is correlated between neighbours.
     """
     planes = _some_planes(images)
-    levels = _levels_at_two_scales(planes)
-    fine, coarse = np.nanmean(levels, axis=0).tolist()
+    levels, ratio = _levels_at_two_scales(planes)
+    fine = float(np.nanmean(levels))
     if not fine > 0:
         raise ValueError(
             f'{name} seems to have no noise. noise="auto" estimates the noise that is in {name}.'
         )
-    if coarse > MAX_COARSE_RATIO * fine:
+    if ratio > MAX_COARSE_RATIO:
         raise ValueError(
             f"The noise in {name} seems to be correlated between neighbours: its level is {fine:.3g} at one "
-            f"pixel and {coarse:.3g} at two. Only independent noise can be split. If it is independent, and "
-            "the images have fine texture everywhere, pass its level as noise=."
+            f"pixel and {fine * ratio:.3g} at two. Only independent noise can be split. If it is independent, "
+            "and the images have fine texture everywhere, pass its level as noise=."
         )
     fit = fit_signal_dependence([plane for image in planes for plane in image])
     if fit.is_significant:
         return NoiseModel(
             "counts", fit.sigma, gain=fit.gain, read_noise=fit.read_noise, offset=fit.offset, trust=fit.trust
         )
-    return NoiseModel("white", fine, channel_sigmas=tuple(levels[:, 0].tolist()) if len(levels) > 1 else ())
+    return NoiseModel("white", fine, channel_sigmas=tuple(levels.tolist()) if len(levels) > 1 else ())
 
 
 def measure_repeats(first: NDArray[Any], second: NDArray[Any]) -> NoiseModel | None:
@@ -402,8 +404,9 @@ def find_correlation(images: NDArray[Any]) -> tuple[float, float] | None:
     # Small and narrow images have too few squares for the coarse scale.
     if min(planes.shape[2:]) < MIN_CORRELATED_SIDE:
         return None
-    fine, coarse = np.nanmean(_levels_at_two_scales(planes), axis=0).tolist()
-    return (fine, coarse) if fine > 0 and coarse > MAX_WARNED_RATIO * fine else None
+    levels, ratio = _levels_at_two_scales(planes)
+    fine = float(np.nanmean(levels))
+    return (fine, ratio * fine) if fine > 0 and ratio > MAX_WARNED_RATIO else None
 
 
 def _some_planes(images: NDArray[Any]) -> NDArray[Any]:
@@ -412,11 +415,15 @@ def _some_planes(images: NDArray[Any]) -> NDArray[Any]:
     return chosen[:, None] if chosen.ndim == 3 else np.moveaxis(chosen, 3, 1)
 
 
-def _levels_at_two_scales(planes: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the median noise levels of images, of shape (channels, 2)."""
-    levels = [estimate_scale_levels(image, scales=(1, 2)) for image in planes]
-    medians: NDArray[np.float64] = np.nanmedian(levels, axis=0)
-    return medians
+def _levels_at_two_scales(planes: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+    """Return the noise level of each channel, and the ratio of the levels at two pixels and at one."""
+    levels = np.array([estimate_scale_levels(image, scales=(1, 2)) for image in planes])
+    fine, coarse = levels.mean(axis=1).T
+    ratios = (coarse / np.where(fine > 0, fine, np.nan))[np.isfinite(coarse)]
+    # Texture adds to both, and most patches of some photos have texture.
+    ratio = float(np.nanquantile(ratios, SMOOTH)) if np.isfinite(ratios).any() else 1.0
+    smooth_levels: NDArray[np.float64] = np.nanquantile(levels[:, :, 0], SMOOTH, axis=0)
+    return smooth_levels, ratio
 
 
 def _is_correlated(residual: NDArray[np.float64]) -> bool:

@@ -78,6 +78,8 @@ MAX_CORRELATION = 0.1
 ROWS_PER_COMPONENT = 4
 # Parts of the rows on which candidates are compared, and starts of each candidate there.
 N_FOLDS, N_STARTS = 2, 2
+# Largest number of rows of a comparison; more rows take longer. With far fewer, the choice is worse.
+MAX_COMPARED_ROWS = 2**15
 # Fewest different rows for a comparison of candidates.
 MIN_ROWS = 16
 # Variance of the means of components around the overall mean, as a share of the clean variance.
@@ -355,7 +357,8 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         rows = samples.reshape(len(samples), -1)
         risks = np.concatenate([self._estimate_risk(part) for part in _chunks(rows)])
         # A sum of few rows may be below 0.
-        error = max(float(np.average(risks, weights=sample_weight)), 0.0)
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        error = max(float(np.average(risks, weights=weights)), 0.0)
         return float(psnr_of_mse(error, self.data_range_))
 
     # Fit ------------------------------------------------------------------------------------------------
@@ -505,7 +508,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
             components = [1, *(count for count in COMPONENTS if count <= largest)]
         else:
             components = [min(int(self.n_components), len(weights))]
-        shrinkages = SHRINKAGES if self.shrinkage == "auto" else (float(self.shrinkage),)
+        shrinkages: tuple[float, ...] = SHRINKAGES if self.shrinkage == "auto" else (float(self.shrinkage),)
         if len(weights) < MIN_ROWS:
             shrinkages = shrinkages[len(shrinkages) // 2 :][:1]
         # A single component has the pooled covariance for any shrinkage.
@@ -843,13 +846,17 @@ class _Task:
     def _measure_risks(self, candidates: list[tuple[int, float]]) -> _Risks:
         """Return the risks of candidates on held-out rows."""
         rng = np.random.default_rng(stream_seed(self.seed, "folds"))
-        folds = rng.permutation(len(self.rows)) % N_FOLDS
+        chosen = np.arange(len(self.rows))
+        if len(chosen) > MAX_COMPARED_ROWS:
+            chosen = np.sort(rng.choice(chosen, MAX_COMPARED_ROWS, replace=False))
+        compared, compared_weights = self.rows[chosen], self.weights[chosen]
+        folds = rng.permutation(len(compared)) % N_FOLDS
         n = len(candidates)
         products, scatters, divergences, constant = np.zeros((n, n)), np.zeros(n), np.zeros(n), 0.0
         for fold in range(N_FOLDS):
             # Axes of all rows would follow the noise of the held-out ones, which then looks like a signal.
-            training = _TrainingRows.of(self.rows[folds != fold], self.weights[folds != fold])
-            centered, weights = self.rows[folds == fold] - training.center, self.weights[folds == fold]
+            training = _TrainingRows.of(compared[folds != fold], compared_weights[folds != fold])
+            centered, weights = compared[folds == fold] - training.center, compared_weights[folds == fold]
             rows = centered @ training.axes.T
             # Beside the axes the prediction is the mean: the shift is the negative row, its divergence is -1.
             beside = np.sum(centered**2, axis=1) - np.sum(rows**2, axis=1)
@@ -870,7 +877,7 @@ class _Task:
             products += means @ means.T
         # The mean of a number of starts holds a share of their scatter.
         products -= np.diag(scatters / N_STARTS)
-        scale = 1 / (self.weights.sum() * self.rows.shape[1])
+        scale = 1 / (compared_weights.sum() * compared.shape[1])
         return _Risks(scale * products, scale * scatters, scale * divergences, scale * constant)
 
 
@@ -992,7 +999,8 @@ def _root_of_covariance(noise: Any, n_features: int) -> Floats:
 
 
 def _standardize(rows: Floats, unit: Floats) -> Floats:
-    return rows / unit if unit.ndim == 1 else np.linalg.solve(unit, rows.T).T
+    standardized: Floats = rows / unit if unit.ndim == 1 else np.asarray(np.linalg.solve(unit, rows.T).T)
+    return standardized
 
 
 def _restore_unit(rows: Floats, unit: Floats) -> Floats:

@@ -179,8 +179,8 @@ def estimate_quality(
     list of 16 such images.
 
     The noise must be Gaussian, or that of counts, and independent between entries. A denoiser in half
-    precision rounds small changes: pass ``precision="float32"`` to
-    :func:`~sk_denoise.restoration.denoise_image` in a function.
+    precision rounds small changes: in a function, pass ``precision="float32"`` to
+    :func:`~sk_denoise.restoration.denoise_image`.
 
     **A denoiser that was fitted to these very numbers looks too good**, since its parameters react to the
     noise too: PCA by 0.4 to 1.3 dB, networks by several dB, until the estimate is refused. Hold out rows or
