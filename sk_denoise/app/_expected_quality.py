@@ -32,7 +32,7 @@ def expect_quality(
     intensity_range: IntensityRange,
     options: dict[str, Any],
 ) -> QualityEstimate | str:
-    """Return the expected PSNR of the result for an image, or the reason why there is none.
+    """Return the expected PSNR of the result for an image, or a refusal in words.
 
     Parameters
     ----------
