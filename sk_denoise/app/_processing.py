@@ -153,7 +153,7 @@ class DenoisingResult:
     notes : tuple of str
         Messages for the user.
     expected : QualityEstimate or str
-        Expected PSNR, if there is no clean image; or a sentence that says why there is none.
+        Expected PSNR, if there is no clean image; or a sentence that says why it is missing.
     """
 
     shape: tuple[int, ...]
