@@ -55,6 +55,8 @@ MAX_ESTIMATED = 64
 MAX_COARSE_RATIO = 1.6
 # Ratio from which a warning names the correlation: white noise on photos has up to 1.2.
 MAX_WARNED_RATIO = 1.4
+# Relative difference of an estimated gain to the step of counts up to which the step is the gain.
+SAME_GAIN = 0.25
 # Quantile over the images, of which the smooth ones show the noise.
 SMOOTH = 0.25
 # Smallest side of images in which correlated noise is recognized.
@@ -254,7 +256,9 @@ def resolve_noise_model(noise: Any, X: NDArray[Any], *, name: str = "noise") -> 
         if noise.sigma == 0:
             raise ValueError(f'{name} is a NoiseModel of kind "{noise.kind}" without noise to remove.')
         return noise
-    if isinstance(noise, Real | tuple | list | np.ndarray) and not isinstance(noise, bool):
+    is_level = isinstance(noise, Real | tuple | list | np.ndarray)
+    # To Python, a bool is a number.
+    if is_level and not isinstance(noise, bool):
         return _model_of_levels(np.asarray(noise, np.float64), X, name)
     if not isinstance(noise, Noiser) or isinstance(noise, type):
         raise ValueError(
@@ -282,7 +286,7 @@ def _model_of_levels(levels: NDArray[np.float64], X: NDArray[Any], name: str) ->
 
 def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str) -> NoiseModel:
     """Return the noise of a noiser that corrupted the clean side of samples."""
-    strength = getattr(noiser, "noise_factor", getattr(noiser, "peak", None))
+    strength: Any = getattr(noiser, "noise_factor", getattr(noiser, "peak", None))
     if isinstance(strength, tuple | list):
         raise ValueError(
             f"{name}={noiser!r} draws another strength for each sample. Pass the strength that is in X, one "
@@ -348,11 +352,15 @@ def estimate_independent_noise(images: NDArray[Any], name: str = "X") -> NoiseMo
     if ratio > MAX_COARSE_RATIO:
         raise ValueError(
             f"The noise in {name} seems to be correlated between neighbours: its level is {fine:.3g} at one "
-            f"pixel and {fine * ratio:.3g} at two. Only independent noise can be split. If it is independent, "
-            "and the images have fine texture everywhere, pass its level as noise=."
+            f"pixel and {fine * ratio:.3g} at two. Only independent noise can be split. If it is "
+            "independent, and the images have fine texture everywhere, pass its level as noise=."
         )
     fit = fit_signal_dependence([plane for image in planes for plane in image])
     if fit.is_significant:
+        step = _step_of_counts(planes)
+        # Whole counts have their gain exactly, and can be thinned.
+        if step is not None and abs(fit.gain / step - 1) < SAME_GAIN:
+            return NoiseModel("counts", fit.sigma, gain=step, trust=fit.trust)
         return NoiseModel(
             "counts", fit.sigma, gain=fit.gain, read_noise=fit.read_noise, offset=fit.offset, trust=fit.trust
         )
@@ -392,6 +400,19 @@ def measure_repeats(first: NDArray[Any], second: NDArray[Any]) -> NoiseModel | N
     return NoiseModel("white", sigma)
 
 
+def _step_of_counts(values: NDArray[Any]) -> float | None:
+    """Return the step of which all values are whole multiples, None without one."""
+    different = np.unique(np.ravel(values)[:MEASURED_ENTRIES]).astype(np.float64)
+    if len(different) < 2 or different[0] < 0:
+        return None
+    gaps = np.diff(different)
+    # Rounding makes each gap uncertain, and hardly the median of their units.
+    step = float(np.median(gaps / np.maximum(1, np.rint(gaps / gaps.min()))))
+    counts = different / step
+    is_whole = np.abs(counts - np.rint(counts)) <= COUNT_TOLERANCE * np.maximum(counts, 1)
+    return step if bool(is_whole.all()) else None
+
+
 def find_correlation(images: NDArray[Any]) -> tuple[float, float] | None:
     """Return the noise levels at one and two pixels if they show correlation.
 
@@ -416,7 +437,7 @@ def _some_planes(images: NDArray[Any]) -> NDArray[Any]:
 
 
 def _levels_at_two_scales(planes: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
-    """Return the noise level of each channel, and the ratio of the levels at two pixels and at one."""
+    """Return the levels of channels, and the ratio of those at two pixels and one."""
     levels = np.array([estimate_scale_levels(image, scales=(1, 2)) for image in planes])
     fine, coarse = levels.mean(axis=1).T
     ratios = (coarse / np.where(fine > 0, fine, np.nan))[np.isfinite(coarse)]
@@ -442,7 +463,7 @@ def _with_opposites(noise: torch.Tensor) -> torch.Tensor:
 
 
 def _swapped_in_pairs(values: torch.Tensor) -> torch.Tensor:
-    """Return samples in pairs that are swapped, and zeros for the last one of an odd number."""
+    """Return samples swapped in pairs, and zeros for an odd last one."""
     n_pairs = len(values) // 2
     swapped = torch.zeros_like(values)
     swapped[: 2 * n_pairs : 2], swapped[1 : 2 * n_pairs : 2] = (

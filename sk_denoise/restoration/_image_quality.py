@@ -14,8 +14,7 @@ from sk_denoise._validation import Noiser, warn_user
 from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.metrics import QualityEstimate
-from sk_denoise.metrics._divergence import NoisyData
-from sk_denoise.metrics._quality import KnownNoise, check_known_noise, estimate_risk, level_error
+from sk_denoise.metrics._quality import KnownNoise, NoisyData, check_known_noise, estimate_risk, level_error
 from sk_denoise.restoration._image_repair import has_equal_channels, subtract_stripes
 from sk_denoise.restoration._pretrained import MODELS
 from sk_denoise.restoration._removal import resolve_image_noise

@@ -191,16 +191,15 @@ class RecorruptObjective(_BaseObjective):
 
     def make_pair(self, samples: NoisySamples) -> TrainingPair:
         """Return two parts of the samples with independent noise."""
-        assert samples.noise is not None
+        noise = samples.noise
+        assert noise is not None
         share = self.resolve_share(tuple(samples.values.shape[1:]))
         # Validation samples, and samples with weights, must all occur.
         in_opposites = samples.kind == "images" and samples.denoise is not None and not samples.is_weighted
         if in_opposites:
             values = samples.values[::2].repeat_interleave(2, dim=0)[: len(samples.values)]
             samples = replace(samples, values=values)
-        first, second = samples.noise.split(
-            samples.values, share, samples.generator, in_opposites=in_opposites
-        )
+        first, second = noise.split(samples.values, share, samples.generator, in_opposites=in_opposites)
         return TrainingPair(first, second, level=samples.mean_level() / math.sqrt(1 - share))
 
 
@@ -212,14 +211,16 @@ class NeighboursObjective(_BaseObjective):
     interpolation is exact for cubic polynomials, and a mean of eight values, so that the target has a third
     of the noise variance. Signals are halved along their length.
 
-    Thin lines and texture, of a period below about four pixels, are not interpolated well. "recorrupt" is
-    better for them, if the noise is known.
+    Thin lines and texture of a period below about four pixels are not interpolated well, which counts where
+    the noise is weaker than they are. ``correction`` recovers a part of them. "recorrupt" keeps them, if the
+    noise is known or can be estimated.
 
     Parameters
     ----------
-    correction : float, default=0.0
+    correction : float, default=0.5
         Final weight of a correction for the error of the interpolation, from 0 to 1. The error is measured on
-        the output of the network for the whole image. The weight grows from 0 during the training.
+        the output of the network for the whole image. The weight grows from 0 during the training. 0 takes
+        two thirds of the time, and is .1 dB better for photos under strong noise; 1 suits pages of text.
 
     References
     ----------
@@ -247,7 +248,7 @@ class NeighboursObjective(_BaseObjective):
     # The network must take images of half the size.
     halves_images = True
 
-    def __init__(self, correction: float = 0.0) -> None:
+    def __init__(self, correction: float = 0.5) -> None:
         self.correction = correction
 
     def make_pair(self, samples: NoisySamples) -> TrainingPair:

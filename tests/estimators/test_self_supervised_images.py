@@ -54,8 +54,8 @@ def decibels(clean, output):
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", ["white", "counts"])
 def test_noisy_images_alone_teach_nearly_as_much_as_clean_ones(noise):
-    clean = np.stack([photo[:192, :192] for photo in load_images("gray").train])
-    test = np.stack([photo[:192, :192] for photo in load_images("gray").test])
+    clean = np.stack([photo[:128, :128] for photo in load_images("gray").train])
+    test = np.stack([photo[:128, :128] for photo in load_images("gray").test])
 
     def corrupted(images, seed):
         if noise == "white":
@@ -71,8 +71,9 @@ def test_noisy_images_alone_teach_nearly_as_much_as_clean_ones(noise):
         name: best - decibels(test, denoiser(name, **shared, noise=given).fit(X).predict(X_test))
         for name, given in (("recorrupt", model), ("neighbours", "auto"), ("blind", "auto"))
     }
-    assert gaps["recorrupt"] < 0.3
-    assert gaps["neighbours"] < 0.5
+    # Larger than on hundreds of photos, where they are .2, .2 and 1.8 dB.
+    assert gaps["recorrupt"] < 0.7
+    assert gaps["neighbours"] < 1.1
     assert gaps["blind"] < 3
     assert best > decibels(test, X_test) + 5
 
@@ -141,6 +142,18 @@ def test_integers_have_their_unit(objective, dtype):
     output = model.predict(X)
     assert output.dtype == np.float32
     assert decibels(clean, output / white) > decibels(clean, X / white) + 1.5
+
+
+@pytest.mark.parametrize("white", [1.0, 30.0, 50.0])
+def test_whole_counts_have_their_gain_exactly(white):
+    X = np.random.default_rng(0).poisson(30 * photos()) * np.float32(white / 30)
+    model = denoiser("recorrupt", noise="auto").fit(X)
+    assert model.noise_model_.kind == "counts"
+    assert model.noise_model_.gain == pytest.approx(white / 30, rel=1e-5)
+    # Grey levels are whole too, and their step is far below the gain.
+    X = np.rint(255 * np.random.default_rng(0).poisson(30 * photos()) / 30 / 2).astype(np.uint8)
+    model = denoiser("recorrupt", noise="auto").fit(X)
+    assert model.noise_model_.gain == pytest.approx(255 / 60, rel=0.3)
 
 
 def test_counts_of_photons_are_thinned():
@@ -293,7 +306,7 @@ def test_pretrained_weights_learn_a_new_kind_from_noisy_images(noise):
 @pytest.mark.parametrize("objective", ["neighbours", "blind"])
 def test_pretrained_weights_take_the_other_objectives(objective):
     model = load_pretrained("gray", random_state=0)
-    model.set_params(objective=objective, noise="auto", warm_start=True, max_epochs=1, batch_size=4)
+    model.set_params(objective=objective, noise="auto", warm_start=True, max_epochs=1, batch_size=2)
     model.fit(noisy(photos(2)))
     assert np.isfinite(model.predict(noisy(photos(2)))).all()
 

@@ -182,7 +182,7 @@ def test_correction_moves_targets_by_the_error_of_the_interpolation():
     def pair(objective, progress):
         return objective.make_pair(replace(samples_of(stripes), progress=progress))
 
-    plain = pair(NeighboursObjective(), 1.0)
+    plain = pair(NeighboursObjective(0.0), 1.0)
     corrected = pair(NeighboursObjective(0.5), 1.0).target
     errors = plain.input - plain.target
     assert errors.abs().mean() > 0.1
