@@ -232,10 +232,10 @@ class NeighboursObjective(_BaseObjective):
     >>> import numpy as np
     >>> from sk_denoise import FoldedUNetNetwork, ImageDenoiser
     >>> from sk_denoise.datasets import load_images
-    >>> clean = load_images("gray").train[:4]
+    >>> clean = [image[:192, :192] for image in load_images("gray").train[:4]]
     >>> noisy = [x + np.random.default_rng(i).normal(0, 0.1, x.shape) for i, x in enumerate(clean)]
     >>> small = FoldedUNetNetwork((16, 24), blocks=(1, 1))
-    >>> denoiser = ImageDenoiser(small, objective="neighbours", max_epochs=4, random_state=0)
+    >>> denoiser = ImageDenoiser(small, objective="neighbours", batch_size=4, max_epochs=8, random_state=0)
     >>> denoised = denoiser.fit(noisy).predict(noisy)
     >>> bool(np.mean((denoised[0] - clean[0]) ** 2) < 0.5 * 0.1**2)
     True
