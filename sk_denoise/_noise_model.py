@@ -256,7 +256,9 @@ def resolve_noise_model(noise: Any, X: NDArray[Any], *, name: str = "noise") -> 
         if noise.sigma == 0:
             raise ValueError(f'{name} is a NoiseModel of kind "{noise.kind}" without noise to remove.')
         return noise
-    if isinstance(noise, Real | tuple | list | np.ndarray) and not isinstance(noise, bool):
+    is_level = isinstance(noise, Real | tuple | list | np.ndarray)
+    # To Python, a bool is a number.
+    if is_level and not isinstance(noise, bool):
         return _model_of_levels(np.asarray(noise, np.float64), X, name)
     if not isinstance(noise, Noiser) or isinstance(noise, type):
         raise ValueError(
@@ -284,7 +286,7 @@ def _model_of_levels(levels: NDArray[np.float64], X: NDArray[Any], name: str) ->
 
 def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str) -> NoiseModel:
     """Return the noise of a noiser that corrupted the clean side of samples."""
-    strength = getattr(noiser, "noise_factor", getattr(noiser, "peak", None))
+    strength: Any = getattr(noiser, "noise_factor", getattr(noiser, "peak", None))
     if isinstance(strength, tuple | list):
         raise ValueError(
             f"{name}={noiser!r} draws another strength for each sample. Pass the strength that is in X, one "

@@ -123,6 +123,7 @@ def run(estimator, check):
             pytest.fail(f"skipped: {skipped}")
 
 
+@pytest.mark.filterwarnings("ignore:score.X. without truth is for data:UserWarning")
 @pytest.mark.filterwarnings("ignore:Light is never negative:UserWarning")  # the checks' data are
 @pytest.mark.filterwarnings("ignore:The noise of X is estimated:UserWarning")  # and are noise themselves
 @parametrize_with_checks([*NOISERS, ALWAYS, *OTHERS, *NETWORKS], expected_failed_checks=excused)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ import sk_denoise
 from sk_denoise import GaussianNoiser, ImageDenoiser, NoiserChain, PoissonNoiser, RegionNoiser
 from sk_denoise._intensity import UNIT, IntensityRange, without_alpha
 from sk_denoise._registry import NOISE_KINDS, NOISES, Amount
-from sk_denoise.app._expected_quality import expect_quality
 from sk_denoise.app._jobs import ProgressCallback, collect_warnings
 from sk_denoise.app._views import (
     DisplayRange,
@@ -28,7 +27,7 @@ from sk_denoise.app._views import (
     to_display,
 )
 from sk_denoise.io import open_stack, read_image
-from sk_denoise.metrics import QualityEstimate, mse, psnr_of_mse, ssim
+from sk_denoise.metrics import QualityEstimate, estimate_quality, mse, psnr_of_mse, ssim
 from sk_denoise.noise import BaseNoiser
 from sk_denoise.persistence import load
 from sk_denoise.restoration import (
@@ -44,13 +43,13 @@ __all__ = [
     "AFTER_FILE",
     "BEFORE_FILE",
     "DISPLAY_FILES",
-    "NOISE_CHOICES",
-    "RESIDUAL_FILE",
-    "STACK_FILE",
     "DenoisingRequest",
     "DenoisingResult",
     "ImageQuality",
+    "NOISE_CHOICES",
     "NoiseChoice",
+    "RESIDUAL_FILE",
+    "STACK_FILE",
     "add_noise",
     "compute_psnr_in_bands",
     "compute_ssim_in_bands",
@@ -58,6 +57,7 @@ __all__ = [
     "denoise_stack_to_folder",
     "denoise_to_folder",
     "describe_warning",
+    "expect_quality",
     "open_image_model",
 ]
 
@@ -153,7 +153,7 @@ class DenoisingResult:
     notes : tuple of str
         Messages for the user.
     expected : QualityEstimate or str
-        Expected PSNR, if there is no clean image; or a sentence that says why there is none.
+        Expected PSNR, if there is no clean image; or a sentence that says why it is missing.
     """
 
     shape: tuple[int, ...]
@@ -639,3 +639,88 @@ def _describe_range(
         f"The intensities of this image are between {colors.min():g} and {colors.max():g}. Black is taken as "
         f"{intensity_range.black:g} and white as {intensity_range.white:g}.",
     )
+
+
+# Side in pixels of the middle part that is measured. The measurement takes five passes of the network.
+MAX_SIDE = 256
+# Pixels from which one random direction is enough.
+LARGE, N_PROBES = 2**15, 4
+CORRELATED = (
+    "The quality of the result cannot be estimated: the noise is correlated between neighbouring pixels, so "
+    "noise that stays looks like the image."
+)
+
+
+def expect_quality(
+    image: NDArray[Any],
+    noise: Sequence[NoiseModel],
+    sigma: float | None,
+    *,
+    intensity_range: IntensityRange,
+    options: dict[str, Any],
+) -> QualityEstimate | str:
+    """Return the expected PSNR of the result for an image, or a refusal in words.
+
+    Parameters
+    ----------
+    image : ndarray of shape (height, width[, channels])
+        Noisy image.
+    noise : sequence of NoiseModel
+        Estimated noise; empty if it was not estimated.
+    sigma : float or None
+        Noise level that the user set, in the unit of the image.
+    intensity_range : IntensityRange
+        Black and white of the image.
+    options : dict
+        Arguments of :func:`~sk_denoise.restoration.denoise_image`.
+
+    Returns
+    -------
+    QualityEstimate or str
+        The estimate, or a sentence for the user; empty for an image without visible noise.
+    """
+    kinds = {model.kind for model in noise}
+    if kinds == {"none"}:
+        return ""
+    if "camera" in kinds:
+        return CORRELATED
+    height, width = image.shape[:2]
+    top, left = max(0, height - MAX_SIDE) // 2, max(0, width - MAX_SIDE) // 2
+    # Floats, since a result that is rounded to integers has no derivative.
+    part = without_alpha(image)[top : top + MAX_SIDE, left : left + MAX_SIDE].astype(np.float64)
+    data_range = intensity_range.span
+    if intensity_range.black == 0 and not _keeps_raw_values(options["model"]):
+        # Floats in grey levels have a range that is measured, and it jumps with their extrema.
+        part, options = part / data_range, _scale_noise(options, 1 / data_range)
+        sigma, data_range = None if sigma is None else sigma / data_range, 1.0
+    try:
+        return estimate_quality(
+            # Half precision would round small changes.
+            lambda images: [denoise_image(x, **options, precision="float32") for x in images],
+            [part],
+            # The error of an estimated level is part of the interval.
+            noise="auto" if sigma is None else sigma,
+            data_range=data_range,
+            n_probes=1 if part.size >= LARGE else N_PROBES,
+        )
+    except ValueError as error:
+        if "correlated" in str(error):
+            return CORRELATED
+        # The sentences after the first one are for programmers.
+        reason = str(error).partition(". ")[0].rstrip(".")
+        return f"The quality of the result cannot be estimated: {reason[0].lower()}{reason[1:]}."
+
+
+def _keeps_raw_values(model: Any) -> bool:
+    """Return whether a model learned from values without a known black and white."""
+    return not isinstance(model, str) and model.intensity_range_ is None
+
+
+def _scale_noise(options: dict[str, Any], factor: float) -> dict[str, Any]:
+    """Return options for an image that is multiplied by a factor."""
+    scaled = dict(options)
+    if "sigma" in options:
+        scaled["sigma"] = factor * options["sigma"]
+    if isinstance(options.get("noise"), NoiseModel):
+        scaled["noise"] = options["noise"].scaled(factor)
+    return scaled

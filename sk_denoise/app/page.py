@@ -424,7 +424,7 @@ def show_quality(details: DenoisingResult) -> None:
 
 
 def show_expected_quality(expected: QualityEstimate | str) -> None:
-    """Show the expected PSNR with its interval, or the reason why there is none."""
+    """Show the expected PSNR with its interval, or the reason why it is missing."""
     if isinstance(expected, str):
         if expected:
             st.caption(escape_markdown(expected))

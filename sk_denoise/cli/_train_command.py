@@ -126,7 +126,10 @@ COUNT = IntegerOrAutoType()
     help="Color of the training images; auto is gray if all files of FOLDER are gray, otherwise rgb.",
 )
 @click.option(
-    "--patch-size", type=click.IntRange(min=1), show_default="64", help="Side of a patch in pixels."
+    "--patch-size",
+    type=click.IntRange(min=1),
+    show_default="64",
+    help="Side of a patch in pixels. With --objective neighbours, it is cut from one of twice the side.",
 )
 @click.option(
     "--patches-per-image",

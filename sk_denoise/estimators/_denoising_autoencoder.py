@@ -680,12 +680,14 @@ class DenoisingAutoencoder(NetworkDenoiser):
         samples = as_float_array(self._in_unit(check_samples(self, X, reset=False)))
 
         def apply(rows: NDArray[Any]) -> NDArray[Any]:
-            return run_in_chunks(
+            outputs: NDArray[Any] = run_in_chunks(
                 self.net_.module_, as_tensor(rows), lambda m, x: function(m, prepare(x)), self._cost_.widest
             ).numpy()
+            return outputs
 
         recorruption = getattr(self, "_recorruption_", None)
         with threads_for_flops(self._cost_.flops * len(samples)):
             if recorruption is not None and recorruption.n_copies:
-                return recorruption.average(apply, samples)
+                denoised: NDArray[Any] = recorruption.average(apply, samples)
+                return denoised
             return apply(samples)

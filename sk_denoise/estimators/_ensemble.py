@@ -368,9 +368,9 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             if is_image_list(X):
                 if is_noisy or X_second is not None:
                     # Members check the sides of such images.
-                    samples = EnsembleSamples(X, X_clean, None, X_second)
-                    samples = samples.with_weights(check_sample_weight(sample_weight, X))
-                    return samples, "noisy" if is_noisy else "X_second"
+                    images = EnsembleSamples(X, X_clean, None, X_second)
+                    images = images.with_weights(check_sample_weight(sample_weight, X))
+                    return images, "noisy" if is_noisy else "X_second"
                 return self._check_lists(X, y, X_clean, sample_weight)
         if self._takes_lists:
             refuse_single_image(get_shape(X), self.image_shape)

@@ -38,7 +38,7 @@ from sk_denoise._validation import (
     warn_user,
 )
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._base import BaseDenoiser
+from sk_denoise.estimators._base import BaseDenoiser, trace_rows
 from sk_denoise.estimators._network_factory import NetworkFactory
 from sk_denoise.estimators._network_summary import NetworkSummary, append_summary_html, summarize_estimator
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
@@ -153,6 +153,7 @@ class NetworkDenoiser(BaseDenoiser):
         "_preparation_": has_type(Preparation, "a preparation"),
         "noiser_": optional(FITTED_NOISER),
         "noise_model_": replace(optional(record(NoiseModel, "a noise model")), required=False),
+        "_training_trace_": replace(optional(has_type(str, "a hash")), required=False),
         "_swap_": replace(optional(one_of("samples", "entries")), required=False),
         "_recorruption_": replace(optional(record(Recorruption, "recorrupted inputs")), required=False),
         "_noise_name_": has_type(str, "a name"),
@@ -259,6 +260,7 @@ class NetworkDenoiser(BaseDenoiser):
         """Prepare the draft, train it, and take over its state."""
         sample, source = training.load(draft)
         draft._prepare(sample)
+        draft._training_trace_ = trace_rows(sample.inputs) if sample.has_noisy_targets else None
         held_out = None if validation is None else validation.load(draft, like=sample)[0]
         interruption = draft._train(source, held_out, tasks, sample, epochs=epochs, schedule=schedule)
         return self._store(draft, interruption)
@@ -543,6 +545,11 @@ class NetworkDenoiser(BaseDenoiser):
         )
         errors, data_range = self._preparation_.squared_errors, self.data_range_
         watchers, functions = check_callbacks(self.callbacks)
+
+        def begin_epoch() -> None:
+            progress.advance()
+            tasks.begin_epoch()
+
         plan = TrainingPlan(
             epochs=epochs,
             batch_size=batch_size,
@@ -563,7 +570,7 @@ class NetworkDenoiser(BaseDenoiser):
             max_gradient_norm=self.gradient_clipping,
             averaging_decay=self.weight_averaging,
             callbacks=watchers,
-            before_epoch=lambda: (progress.advance(), tasks.begin_epoch())[1],
+            before_epoch=begin_epoch,
             after_epoch=lambda net: self._end_epoch(tasks, functions, net),
         )
         tasks.begin(epochs, *self._sample_for_callbacks(sample))

@@ -32,8 +32,8 @@ from sk_denoise._validation import (
     warn_of_other_unit,
     warn_user,
 )
-from sk_denoise.estimators._noisy_targets import warn_of_noisy_targets
 from sk_denoise.estimators._preparation import SampleLayout
+from sk_denoise.estimators._training_domain import warn_of_noisy_targets
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.noise import NOISERS, CleanSource, GaussianNoiser, carried_source, resolve_noiser
 

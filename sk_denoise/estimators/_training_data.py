@@ -319,7 +319,7 @@ def check_objective(estimator: NetworkDenoiser, objective: Objective) -> None:
             'noise="auto", or use objective="recorrupt", which learns from noise that is known.'
         )
     augment = estimator.augment
-    if augment is not None and (getattr(augment, "rotation", 0) or getattr(augment, "zoom", None)):
+    if augment is not None and (getattr(augment, "rotation", False) or getattr(augment, "zoom", None)):
         raise ValueError(
             f"{name} needs noise that is independent between pixels, and {augment!r} interpolates. Leave out "
             "rotation and zoom; flips, quarter turns and shifts keep the noise."

@@ -26,6 +26,7 @@ from sk_denoise._schema import (
     NONNEGATIVE_NUMBER,
     Rule,
     conforms,
+    has_type,
     is_nonnegative_array,
     is_numeric_array,
     optional,
@@ -39,6 +40,7 @@ from sk_denoise._validation import (
     as_float_array,
     check_samples,
 )
+from sk_denoise.estimators._base import trace_rows
 from sk_denoise.estimators._filters import IMAGE_SHAPE, ClassicalDenoiser, Images
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import SampleLayout
@@ -231,6 +233,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         "n_iter_": COUNT,
         "choices_": Rule(lambda v, _: _are_choices(v), "a list of numbers of components, rows and shares"),
         "window_": optional(COUNT),
+        "_training_trace_": has_type(str, "a hash"),
         "_center_": Rule(
             lambda v, e: is_numeric_array(v, (e._row_length,)), "a number for each entry of a row or window"
         ),
@@ -349,6 +352,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         samples = as_float_array(check_samples(self, X, reset=False))
         if carried_source(X) is not None or (y is not None and np.shape(y) == samples.shape):
             return super().score(X, y, sample_weight)
+        self._warn_of_training_data(samples)
         # At few counts, the transform does not make the noise white.
         if self.window_ is None and self.noise_model_ is not None and self.noise_model_.kind == "counts":
             if sample_weight is not None:
@@ -365,6 +369,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
 
     def _learn(self, pair: Pair, layout: SampleLayout) -> None:
         noisy = pair.inputs.reshape(len(pair.inputs), -1)
+        self._training_trace_ = trace_rows(noisy)
         if noisy.shape[1] > MAX_FEATURES:
             raise ValueError(
                 f"X has {noisy.shape[1]} features, and the mixture learns the covariance of each pair of "

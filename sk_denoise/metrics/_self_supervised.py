@@ -18,9 +18,16 @@ from sk_denoise._validation import (
     check_one_of,
     check_sample_weight,
 )
-from sk_denoise.metrics._divergence import NoisyData, Parts, denoise_parts, refuse_added_noise
 from sk_denoise.metrics._metrics import check_data_range
-from sk_denoise.metrics._quality import estimate_risk, noisy_data_range, resolve_known_noise
+from sk_denoise.metrics._quality import (
+    NoisyData,
+    Parts,
+    denoise_parts,
+    estimate_risk,
+    noisy_data_range,
+    refuse_added_noise,
+    resolve_known_noise,
+)
 
 __all__ = ["blind_error", "make_self_supervised_scorer"]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import streamlit as st
 import torch
+from scipy.ndimage import gaussian_filter
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
@@ -119,6 +120,30 @@ def test_a_sample_is_corrupted_and_compared_with_the_clean_image(name, at):
     assert psnr.label.startswith("PSNR, noisy 20.")
     assert psnr.delta.startswith("+")
     assert ssim.label.startswith("SSIM, noisy 0.")
+
+
+def test_an_upload_shows_the_psnr_to_expect(at, photo, as_file):
+    # Without values at black and white, where noise is clipped
+    noisy = 80 + 0.5 * photo + np.random.default_rng(0).normal(0, 20, photo.shape)
+    wait_for_job(upload(at, as_file(noisy.round().astype(np.uint8))))
+    (metric,) = at.metric
+    assert metric.label.startswith("Expected PSNR, noisy 2")
+    assert metric.delta.startswith("+")
+    assert any("with 90 % confidence" in caption.value for caption in at.caption)
+
+
+def test_clipped_noise_shows_why_there_is_no_psnr_to_expect(at, noisy, as_file):
+    wait_for_job(upload(at, as_file(noisy)))
+    assert not at.metric
+    assert any("of the noisy numbers are 0" in caption.value for caption in at.caption)
+
+
+def test_correlated_noise_shows_why_there_is_no_psnr_to_expect(at, photo, as_file):
+    grain = gaussian_filter(np.random.default_rng(0).normal(0, 60, photo.shape[:2]), 1.5)
+    noisy = (photo.mean(axis=2) + grain).clip(0, 255).astype(np.uint8)
+    wait_for_job(upload(at, as_file(noisy)))
+    assert not at.metric
+    assert any("correlated between neighbouring pixels" in caption.value for caption in at.caption)
 
 
 @pytest.mark.parametrize("noise", NOISE_CHOICES)

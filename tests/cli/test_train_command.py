@@ -522,7 +522,8 @@ def test_planes_of_a_stack_are_training_images(axes, tmp_path, model, train, exp
     options = "--objective neighbours --patch-size 16 --patches-per-image 2 --epochs 1"
     result = train(stack, "-o", model, *options.split(), *SMALL)
     assert "Trained on 4 noisy images" in result.out
-    assert load(model).patch_shape_ == (16, 16)
+    # Pairs of neighbours are cut from patches of twice the side, without a channel axis.
+    assert load(model).patch_shape_ == (32, 32)
     expect("denoise", stack, "-o", tmp_path / "denoised.tif", "--model", model)
     refused = train(stack, "-o", model, *options.split(), "--overwrite", "--color", "rgb", code=2)
     assert "holds gray images, and the model or --color is rgb" in refused.err

@@ -45,6 +45,7 @@ META_ESTIMATORS = {
 WITH_PARAMETERS = {
     "RecordedNoiser": lambda: sk_denoise.RecordedNoiser(IMAGES[:2]),
     "VarianceStabilizer": lambda: sk_denoise.VarianceStabilizer(gain=1.0),
+    "WienerMixtureDenoiser": lambda: sk_denoise.WienerMixtureDenoiser(noise=0.25),
 }
 
 

@@ -192,6 +192,12 @@ def test_the_score_without_truth_is_near_that_with_truth():
     assert dae.score(NOISY[TEST]) == pytest.approx(dae.score(NOISY[TEST], CLEAN[TEST]), abs=0.7)
 
 
+def test_the_score_of_the_training_data_warns():
+    dae = autoencoder("recorrupt", noise=SIGMA, max_epochs=2).fit(NOISY[TRAIN])
+    with pytest.warns(UserWarning, match="Hold out a part of X"):
+        dae.score(NOISY[TRAIN])
+
+
 def test_no_distance_to_noisy_data_is_called_psnr(capsys):
     dae = autoencoder("recorrupt", noise=SIGMA, max_epochs=2, early_stopping=True, verbose=1)
     dae.fit(NOISY[TRAIN])
