@@ -72,9 +72,9 @@ HEAD = """\
 
 `python benchmarks/noisy_images.py`: mean PSNR in dB, and minutes of a training on one of two cores that other
 programs shared. Photos: Set12, 1,504 steps of 16 patches of 64 x 64, one noisy image of each photo,
-`FoldedUNetNetwork((16, 24), blocks=(1, 1))`. New kinds: 6 epochs, 78 steps of 16 patches, from the pretrained gray weights;
-cells have counts with a peak of 20, pages white noise with a sigma of 25. "predict" and "denoise_image" are
-the weights as they come; "known" and rows without "auto" get the level.
+`FoldedUNetNetwork((16, 24), blocks=(1, 1))`. New kinds: 6 epochs, 78 steps of 16 patches, from the pretrained
+gray weights; cells have counts with a peak of 20, pages white noise with a sigma of 25. "predict" and
+"denoise_image" are the weights as they come; "known" and rows without "auto" get the level.
 """
 
 
