@@ -233,7 +233,9 @@ def _are_levels(value: Any) -> bool:
     return type(value) is tuple and all(is_number(level) and level >= 0 for level in value)
 
 
-def resolve_noise_model(noise: Any, X: NDArray[Any], *, name: str = "noise") -> NoiseModel:
+def resolve_noise_model(
+    noise: Any, X: NDArray[Any], *, name: str = "noise", is_clean: bool = False
+) -> NoiseModel:
     """Return a model of the noise in samples, from the parameter of an estimator.
 
     Parameters
@@ -245,6 +247,8 @@ def resolve_noise_model(noise: Any, X: NDArray[Any], *, name: str = "noise") -> 
         Noisy samples.
     name : str
         Name of the argument, for messages.
+    is_clean : bool, default=False
+        Whether X are clean samples, to which the noise is added.
 
     Raises
     ------
@@ -265,7 +269,7 @@ def resolve_noise_model(noise: Any, X: NDArray[Any], *, name: str = "noise") -> 
             f"{name} must be the noise that is in X: a standard deviation, one for each column, a NoiseModel "
             f"or a noiser. Got {noise!r}."
         )
-    return _model_of_noiser(noise, X, name)
+    return _model_of_noiser(noise, X, name, is_clean)
 
 
 def _model_of_levels(levels: NDArray[np.float64], X: NDArray[Any], name: str) -> NoiseModel:
@@ -284,7 +288,7 @@ def _model_of_levels(levels: NDArray[np.float64], X: NDArray[Any], name: str) ->
     )
 
 
-def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str) -> NoiseModel:
+def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str, is_clean: bool) -> NoiseModel:
     """Return the noise of a noiser that corrupted the clean side of samples."""
     strength: Any = getattr(noiser, "noise_factor", getattr(noiser, "peak", None))
     if isinstance(strength, tuple | list):
@@ -292,12 +296,17 @@ def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str) -> NoiseModel:
             f"{name}={noiser!r} draws another strength for each sample. Pass the strength that is in X, one "
             'number, or "auto", which estimates it.'
         )
+    if not is_clean and getattr(noiser, "white", None) == "auto":
+        raise ValueError(
+            f"{name}={noiser!r} would read white from noisy numbers, which reach beyond it. Pass white=, the "
+            "value of the largest mean count, in the unit of X."
+        )
     few = X[: max(1, MEASURED_ENTRIES // max(1, X[0].size))]
     noisy = few.astype(np.float64)
     fitted = clone(noiser).fit(noisy, noisy)
     residual = fitted.corrupt(as_tensor(noisy), torch.Generator().manual_seed(0)).numpy() - noisy
     factor = 1.0
-    if getattr(fitted, "scale", "absolute") == "std":
+    if getattr(fitted, "scale", "absolute") == "std" and not is_clean:
         # Noise relative to the spread of clean data is weaker than that relative to the spread of noisy ones.
         factor = 1 / math.sqrt(1 + float(strength) ** 2)
     powers = np.square(factor * residual).reshape(-1, residual.shape[-1]).mean(0)

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, clone
 
 from sk_denoise._clean_source import warn_of_lost_source, warn_of_missed_step
 from sk_denoise._intensity import UNIT, IntensityRange
+from sk_denoise._noise_model import resolve_noise_model
 from sk_denoise._scaling import subsample
 from sk_denoise._schema import Rule, one_of
 from sk_denoise._validation import (
@@ -248,7 +249,10 @@ def _pair_without_clean_side(
     source = carried_source(X)
     if source is not None and X_second is None and isinstance(noise, str) and noise == "auto":
         # The noise that is in the output of a noiser is known.
-        noise = _check_source(source, samples).noiser
+        noiser = _check_source(source, samples).noiser
+        # Correlated noise is drawn by its noiser.
+        has_draws = getattr(noiser, "_adds_grain", False)
+        noise = noiser if has_draws else resolve_noise_model(noiser, source.clean, is_clean=True)
     layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
     inputs = as_float_array(samples[weighted])
     ranges = _noisy_ranges(samples[weighted], layout.image_shape is not None)

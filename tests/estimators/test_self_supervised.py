@@ -156,6 +156,12 @@ def test_estimated_noise_is_stored():
     assert denoiser.noise_model_.sigma == pytest.approx(0.2, rel=0.15)
 
 
+def test_white_of_counts_is_read_from_the_clean_source():
+    noised = PoissonNoiser(30, random_state=0).fit_transform(CLEAN[:, 20:40])
+    dae = autoencoder("recorrupt", max_epochs=1).fit(noised)
+    assert dae.noise_model_.gain == pytest.approx(1 / 30, rel=0.1)
+
+
 def test_a_poisson_noiser_gives_the_gain():
     counts = np.random.default_rng(0).poisson(30 * CLEAN) / 30
     dae = autoencoder("recorrupt", noise=PoissonNoiser(30, white=1.0), max_epochs=1).fit(counts)
@@ -297,6 +303,7 @@ def test_an_objective_must_return_a_pair():
         ({"objective": "recorrupt", "noise": -1.0}, {}, "finite standard deviations above 0"),
         ({"objective": "recorrupt", "noise": [0.1, 0.2]}, {}, "one for each column"),
         ({"objective": "recorrupt", "noise": GaussianNoiser((0.1, 0.2))}, {}, "another strength"),
+        ({"objective": "recorrupt", "noise": PoissonNoiser(30)}, {}, "white from noisy numbers"),
         ({"objective": "recorrupt", "noise": NoiseModel("camera", 0.1)}, {}, "correlated"),
         ({"objective": "recorrupt", "noise": "poison"}, {}, "Did you mean 'poisson'"),
         ({"objective": "blind", "noise": 0.1}, {}, "needs no noise"),
