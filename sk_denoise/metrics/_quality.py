@@ -144,7 +144,8 @@ def estimate_quality(
     noise : float, array-like, NoiseModel, noiser or "auto"
         The noise in ``X_noisy``: a standard deviation in its unit, or one for each column or channel; a model
         of :func:`~sk_denoise.restoration.estimate_noise`; or a noiser such as
-        ``PoissonNoiser(30, white=1.0)``. "auto" estimates white noise of images and rows, and noise of counts of images, and widens the interval.
+        ``PoissonNoiser(30, white=1.0)``. "auto" estimates white noise of images and rows, and noise of
+        counts of images, and widens the interval.
     data_range : float, optional
         Data range of the PSNR. By default ``data_range_`` of the denoiser; else black to white of images, and
         the range of the denoised data otherwise.
