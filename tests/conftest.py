@@ -67,7 +67,7 @@ def document_files(tmp_path_factory) -> Path:
     from sk_denoise.persistence import save
 
     folder = tmp_path_factory.mktemp("document_files")
-    for name in ("photos/trip", "test", "scans", "long", "short"):
+    for name in ("photos/trip", "clean", "test", "scans", "long", "short"):
         (folder / name).mkdir(parents=True)
     photos = load_images()
     clean = photos.test[0][64:160, 64:160]
@@ -79,6 +79,7 @@ def document_files(tmp_path_factory) -> Path:
     for name, photo in zip(("cat", "coffee"), photos.test[1:], strict=True):
         part = photo[100:228, 100:228]
         Image.fromarray((255 * part).round().astype(np.uint8)).save(folder / "test" / f"{name}.png")
+    Image.fromarray((255 * clean).round().astype(np.uint8)).save(folder / "clean" / "a.png")
     noisy.save(folder / "scans" / "1.png")
     (folder / "scans" / "2.png").write_bytes((folder / "noisy.png").read_bytes()[:5000])
 

@@ -93,7 +93,8 @@ def test_every_transformer_returns_tensors_for_tensors(name, dae, images):
 
     assert_same(fit(T).transform(T), fit(X).transform(X))
     assert isinstance(fit(X).transform(X), np.ndarray)
-    assert isinstance(fit(T).score(T) if hasattr(estimator, "score") else 0.0, float)
+    # Scores without truth are for other rows than those of the fit.
+    assert isinstance(fit(T[1:]).score(T[:9]) if hasattr(estimator, "score") else 0.0, float)
 
 
 def test_the_transformers_are_many():

@@ -256,6 +256,9 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             delayed(_fit_member)(each, training, validation, tasks, number)
             for number, each in enumerate(members)
         )
+        for each in draft.estimators_:
+            # Files hold parameters and fitted attributes alone.
+            vars(each).pop("_skips_target_check", None)
         draft._share_attributes(draft.estimators_[0])
         draft.target_source_ = source
         draft._calibrate(held_out, root)

@@ -360,7 +360,7 @@ def _check_has_neighbours(images: Tensor) -> None:
     height, width = images.shape[1:3]
     if height * width < 2:
         raise ValueError(
-            "The objective learns pixels from their neighbours, and the samples have a single one. It takes "
+            "The objective learns pixels from their neighbours, and the samples have n_features=1. It takes "
             "images or signals of at least 2 entries."
         )
 

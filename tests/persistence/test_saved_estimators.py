@@ -298,6 +298,7 @@ def test_an_unfitted_estimator_comes_back_with_its_parameters(name, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:The noise of X is estimated")
+@pytest.mark.filterwarnings("ignore:score.X. without truth is for data:UserWarning")
 @pytest.mark.parametrize("name", CASES)
 def test_a_fitted_estimator_comes_back_to_the_bit(name, tmp_path):
     estimator, X = fitted(name), CASES[name].X
