@@ -26,7 +26,8 @@ from sk_denoise._schema import (
     record,
 )
 from sk_denoise._signal_dependent import fit_signal_dependence
-from sk_denoise._validation import FITTED_NOISER, Noiser, as_tensor
+from sk_denoise._validation import FITTED_NOISER, Noiser, as_tensor, warn_user
+from sk_denoise.exceptions import NoiseMismatchWarning
 
 __all__ = [
     "MAP_WINDOW",
@@ -34,6 +35,7 @@ __all__ = [
     "NoiseSplitter",
     "estimate_independent_noise",
     "measure_repeats",
+    "warn_of_impossible_noise",
     "find_correlation",
     "resolve_noise_model",
 ]
@@ -61,6 +63,12 @@ SAME_GAIN = 0.25
 SMOOTH = 0.25
 # Smallest side of images in which correlated noise is recognized.
 MIN_CORRELATED_SIDE = 32
+# Agreement of a fit from which noise that grows with the intensity is that of counts.
+MIN_TRUST = 0.5
+# Rows from which the variance of a column is known, and share of the noise variance that is impossible.
+MIN_ROWS, IMPOSSIBLE_SHARE = 30, 0.5
+# Ratio of the deviations of columns from which they have several units.
+SEVERAL_UNITS = 30.0
 # Distance to whole multiples of the gain up to which values are counts.
 COUNT_TOLERANCE = 1e-3
 
@@ -358,7 +366,7 @@ def estimate_independent_noise(images: NDArray[Any], name: str = "X") -> NoiseMo
         raise ValueError(
             f'{name} seems to have no noise. noise="auto" estimates the noise that is in {name}.'
         )
-    if ratio > MAX_COARSE_RATIO:
+    if ratio > MAX_COARSE_RATIO and not _are_counts(planes):
         raise ValueError(
             f"The noise in {name} seems to be correlated between neighbours: its level is {fine:.3g} at one "
             f"pixel and {fine * ratio:.3g} at two. Only independent noise can be split. If it is "
@@ -374,6 +382,33 @@ def estimate_independent_noise(images: NDArray[Any], name: str = "X") -> NoiseMo
             "counts", fit.sigma, gain=fit.gain, read_noise=fit.read_noise, offset=fit.offset, trust=fit.trust
         )
     return NoiseModel("white", fine, channel_sigmas=tuple(levels.tolist()) if len(levels) > 1 else ())
+
+
+def warn_of_impossible_noise(model: NoiseModel, X: NDArray[Any], name: str = "noise") -> None:
+    """Warn of noise that is stronger than all variation of columns of noisy samples.
+
+    Parameters
+    ----------
+    model : NoiseModel
+        The noise.
+    X : ndarray of shape (n_samples, ...)
+        Noisy samples.
+    name : str
+        Name of the argument, for messages.
+    """
+    if len(X) < MIN_ROWS or X.ndim != 2 or model.kind != "white":
+        return
+    noisy = X.var(axis=0, dtype=np.float64)
+    is_weak = (noisy > 0) & (noisy < IMPOSSIBLE_SHARE * model.variance(X[:1])[0])
+    weak = np.flatnonzero(is_weak)
+    # Columns of one unit may be nothing but noise. Columns of several units have no common level.
+    if len(weak) and noisy.max() > SEVERAL_UNITS**2 * noisy[weak].min():
+        warn_user(
+            f"{name} is stronger than all variation of {len(weak)} of the {X.shape[1]} columns of X, such as "
+            f"column {weak[0]} with a standard deviation of {math.sqrt(noisy[weak[0]]):.3g}. They become "
+            "nearly constant. If columns have different units, pass one level for each.",
+            NoiseMismatchWarning,
+        )
 
 
 def measure_repeats(first: NDArray[Any], second: NDArray[Any]) -> NoiseModel | None:
@@ -436,7 +471,16 @@ def find_correlation(images: NDArray[Any]) -> tuple[float, float] | None:
         return None
     levels, ratio = _levels_at_two_scales(planes)
     fine = float(np.nanmean(levels))
-    return (fine, ratio * fine) if fine > 0 and ratio > MAX_WARNED_RATIO else None
+    if not fine > 0 or ratio <= MAX_WARNED_RATIO or _are_counts(planes):
+        return None
+    return fine, ratio * fine
+
+
+def _are_counts(planes: NDArray[Any]) -> bool:
+    """Return whether the noise grows with the intensity as that of counts does."""
+    # Where counts are dark, their noise is weaker: the levels at two scales are then of different places.
+    fit = fit_signal_dependence([plane for image in planes for plane in image])
+    return fit.is_significant and fit.trust > MIN_TRUST
 
 
 def _some_planes(images: NDArray[Any]) -> NDArray[Any]:

@@ -82,8 +82,8 @@ class BaseDenoiser(SampleTransformer):
         -------
         float
             Greater is better. The data range is ``data_range_``. Without truth it is the expected PSNR (see
-            :func:`~sk_denoise.metrics.estimate_quality`) if the noise is known, and the negative blind error
-            of :func:`~sk_denoise.metrics.make_self_supervised_scorer` otherwise.
+            :func:`~sk_denoise.estimate_quality`) if the noise is known, and the negative blind error
+            of :func:`~sk_denoise.make_self_supervised_scorer` otherwise.
         """
         check_is_fitted(self)
         given = check_samples(self, X, reset=False)

@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
-from sk_denoise._noise_model import NoiseSplitter, estimate_independent_noise, find_correlation
+from sk_denoise._noise_model import (
+    NoiseSplitter,
+    estimate_independent_noise,
+    find_correlation,
+    warn_of_impossible_noise,
+)
 from sk_denoise._random import stream, stream_seed
 from sk_denoise._row_noise import estimate_row_noise
 from sk_denoise._validation import Noiser, as_tensor, warn_user
@@ -383,7 +388,10 @@ def find_splitter(pair: Pair, kind: Literal["table", "images"]) -> NoiseSplitter
         noise = estimate_row_noise(rows, kind="signals" if kind == "images" else "auto")
     elif isinstance(noise, str):
         noise = resolve_noiser(noise)
-    return NoiseSplitter.of(noise, samples)
+    splitter = NoiseSplitter.of(noise, samples)
+    if kind == "table":
+        warn_of_impossible_noise(splitter.model, samples)
+    return splitter
 
 
 def warn_of_correlated_noise(samples: NDArray[Any]) -> None:

@@ -18,7 +18,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._clean_source import carried_source
 from sk_denoise._compat import as_one_task, keeps_array_type
-from sk_denoise._noise_model import NoiseModel, estimate_independent_noise, resolve_noise_model
+from sk_denoise._noise_model import (
+    NoiseModel,
+    estimate_independent_noise,
+    resolve_noise_model,
+    warn_of_impossible_noise,
+)
 from sk_denoise._random import root_seed, stream_seed
 from sk_denoise._row_noise import estimate_row_noise, estimate_row_noise_from_repeats
 from sk_denoise._schema import (
@@ -533,6 +538,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
             return
         if not isinstance(noise, str):
             model = resolve_noise_model(noise, pair.inputs)
+            warn_of_impossible_noise(model, pair.inputs)
         elif layout.image_shape is None:
             model = resolve_noise_model(estimate_row_noise(pair.inputs), pair.inputs)
         else:

@@ -117,7 +117,7 @@ def denoise_image(
 
     return_quality : bool, default=False
         Whether to estimate the PSNR of the result, without the truth, by
-        :func:`~sk_denoise.metrics.estimate_quality`. It takes three to nine times as long.
+        :func:`~sk_denoise.estimate_quality`. It takes three to nine times as long.
         The interval holds the error of an estimated noise level, which is large: pass ``sigma`` or ``noise``
         if you know them. Not for stacks.
 

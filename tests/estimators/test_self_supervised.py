@@ -22,7 +22,9 @@ from sk_denoise import (
     ImageDenoiser,
     PoissonNoiser,
     RecorruptObjective,
+    WienerMixtureDenoiser,
 )
+from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.noise import GrainNoiser
 from sk_denoise.restoration import NoiseModel
 from sk_denoise.training import TrainingPair
@@ -154,6 +156,21 @@ def test_estimated_noise_is_stored():
     denoiser.fit(clean + noise(0, clean.shape, 0.2))
     assert denoiser.noise_model_.kind == "white"
     assert denoiser.noise_model_.sigma == pytest.approx(0.2, rel=0.15)
+
+
+def test_noise_stronger_than_a_column_warns():
+    units = NOISY * np.r_[0.01, np.ones(63)]
+    for denoiser in (autoencoder("recorrupt", noise=0.25, max_epochs=1), WienerMixtureDenoiser(0.25)):
+        with pytest.warns(NoiseMismatchWarning, match="1 of the 64 columns of X, such as column 0"):
+            denoiser.fit(units[:300])
+
+
+def test_counts_of_uneven_light_are_estimated():
+    light = 50 + 40 * np.sin(np.arange(64) / 9)[None, :, None] * np.ones((10, 64, 64))
+    counts = np.random.default_rng(0).poisson(light).astype(np.uint16)
+    denoiser = ImageDenoiser(DnCNNNetwork(2, width=4), objective="recorrupt", max_epochs=1).fit(counts)
+    assert denoiser.noise_model_.kind == "counts"
+    assert denoiser.noise_model_.gain == pytest.approx(1, rel=0.1)
 
 
 def test_white_of_counts_is_read_from_the_clean_source():

@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from sk_denoise import GaussianNoiser, WienerMixtureDenoiser
+from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.metrics import mse, psnr_of_mse
 from sk_denoise.persistence import load, save
 from sk_denoise.restoration import NoiseModel
@@ -93,7 +94,9 @@ def test_columns_of_very_different_units_have_levels_of_their_own():
     separate = WienerMixtureDenoiser(sigmas, random_state=0).fit(noisy[:400])
     error = mse(X[400:] / units, separate.predict(noisy[400:]) / units)
     assert error < 0.65 * 0.25**2
-    common = WienerMixtureDenoiser(float(sigmas.max()), random_state=0).fit(noisy[:400])
+    common = WienerMixtureDenoiser(float(sigmas.max()), random_state=0)
+    with pytest.warns(NoiseMismatchWarning, match="pass one level for each"):
+        common.fit(noisy[:400])
     assert error < 0.5 * mse(X[400:] / units, common.predict(noisy[400:]) / units)
 
 
