@@ -75,7 +75,7 @@ def test_every_transformer_returns_tensors_for_tensors(name, dae, images):
         "NoiserChoice": lambda: NoiserChoice([GaussianNoiser(random_state=0)]),
         "RegionNoiser": lambda: RegionNoiser(GaussianNoiser(), random_state=0),
         "ImageDenoiser": lambda: images,
-        "WienerMixtureDenoiser": lambda: sk_denoise.WienerMixtureDenoiser(noise=0.25),
+        "WienerMixtureDenoiser": lambda: sk_denoise.WienerMixtureDenoiser(noise=0.001),
         "VarianceStabilizer": lambda: VarianceStabilizer(gain=1.0),
         "RecordedNoiser": lambda: sk_denoise.RecordedNoiser(
             np.random.default_rng(0).normal(size=(2, 64)), random_state=0
