@@ -291,9 +291,7 @@ def _model_of_levels(levels: NDArray[np.float64], X: NDArray[Any], name: str) ->
     if not np.isfinite(levels).all() or (levels < 0).any() or not levels.any():
         raise ValueError(f"{name} must hold finite standard deviations above 0, got {levels.tolist()!r}.")
     sigma = math.sqrt(float(np.mean(levels**2)))
-    return NoiseModel(
-        "white", sigma, channel_sigmas=tuple(np.atleast_1d(levels).tolist())[: levels.size * levels.ndim]
-    )
+    return NoiseModel("white", sigma, channel_sigmas=tuple(levels.tolist()) if levels.ndim else ())
 
 
 def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str, is_clean: bool) -> NoiseModel:
@@ -330,13 +328,9 @@ def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str, is_clean: bool)
     if _is_correlated(residual):
         return NoiseModel("camera", sigma, correlation_length=1.0)
     # Additive noise has a unit, and does not depend on the intensity.
-    if not hasattr(fitted, "scale_"):
-        gain, intercept = np.polyfit(noisy.reshape(-1), np.square(residual).reshape(-1), 1).tolist()
-        span = float(np.ptp(np.quantile(noisy, (0.05, 0.95))))
-        if gain * span > SIGNIFICANT_SLOPE * sigma**2:
-            offset = max(0.0, -intercept / gain)
-            read_noise = math.sqrt(max(0.0, intercept))
-            return NoiseModel("counts", sigma, gain=gain, read_noise=read_noise, offset=offset)
+    counts = None if hasattr(fitted, "scale_") else _fit_counts(noisy, residual)
+    if counts is not None:
+        return counts
     exact = getattr(fitted, "_standard_deviation", None)
     levels = np.sqrt(powers) if exact is None else factor * np.asarray(exact)
     if levels.ndim == 1 and noisy.ndim in (2, 4) and levels.max() > SAME_LEVEL * levels.min():
@@ -432,16 +426,25 @@ def measure_repeats(first: NDArray[Any], second: NDArray[Any]) -> NoiseModel | N
         return None
     variances = np.square(difference).reshape(-1, difference.shape[-1]).mean(0)
     sigma = math.sqrt(float(variances.mean()))
-    gain, intercept = np.polyfit(mean.reshape(-1), np.square(difference).reshape(-1), 1).tolist()
-    low, high = np.quantile(mean, (0.05, 0.95)).tolist()
-    if gain * (high - low) > SIGNIFICANT_SLOPE * sigma**2:
-        offset = max(0.0, -intercept / gain)
-        read_noise = math.sqrt(max(0.0, intercept))
-        return NoiseModel("counts", sigma, gain=gain, read_noise=read_noise, offset=offset)
+    counts = _fit_counts(mean, difference)
+    if counts is not None:
+        return counts
     levels = np.sqrt(variances)
     if difference.ndim in (2, 4) and levels.max() > SAME_LEVEL * levels.min():
         return NoiseModel("white", sigma, channel_sigmas=tuple(levels.tolist()))
     return NoiseModel("white", sigma)
+
+
+def _fit_counts(light: NDArray[np.float64], noise: NDArray[np.float64]) -> NoiseModel | None:
+    """Return a model of counts if the noise grows with the intensity."""
+    powers = np.square(noise).reshape(-1)
+    sigma = math.sqrt(float(powers.mean()))
+    gain, intercept = np.polyfit(light.reshape(-1), powers, 1).tolist()
+    low, high = np.quantile(light, (0.05, 0.95)).tolist()
+    if gain * (high - low) <= SIGNIFICANT_SLOPE * sigma**2:
+        return None
+    read_noise, offset = math.sqrt(max(0.0, intercept)), max(0.0, -intercept / gain)
+    return NoiseModel("counts", sigma, gain=gain, read_noise=read_noise, offset=offset)
 
 
 def _step_of_counts(values: NDArray[Any]) -> float | None:

@@ -47,6 +47,8 @@ __all__ = [
     "resolve_validation_pair",
 ]
 
+# Mean difference of two measurements, relative to its deviation, from which they have different offsets.
+MAX_OFFSET = 0.5
 # Strength of noise="auto" in standard deviations, drawn for each sample.
 TABLE_NOISE = (0.1, 0.6)
 GRID_NOISE = (0.0, 1.0)
@@ -266,6 +268,13 @@ def _pair_without_clean_side(
             "cannot learn it."
         )
     targets = as_float_array(second[weighted])
+    difference = targets.astype(np.float64) - inputs
+    if abs(float(difference.mean())) > MAX_OFFSET * float(difference.std()):
+        warn_user(
+            f"X_second is {float(difference.mean()):+.3g} from X on average, and the noise of both is about "
+            f"{float(difference.std()) / np.sqrt(2):.3g}. Two measurements of the same have one mean, so one "
+            "of them seems to have another offset or unit, which predictions would mix."
+        )
     return Pair(inputs, targets, None, "given", "X_second", *ranges)
 
 

@@ -101,6 +101,11 @@ def test_the_direction_of_two_measurements_does_not_matter():
     assert remaining(one) == pytest.approx(remaining(other), rel=0.1)
 
 
+def test_a_second_measurement_with_another_offset_warns():
+    with pytest.warns(UserWarning, match="another offset or unit"):
+        autoencoder(max_epochs=1).fit(NOISY[TRAIN], X_second=SECOND[TRAIN] + 1)
+
+
 def test_the_noise_of_two_measurements_may_be_correlated():
     clean = images(16)
     first, second = (
