@@ -53,6 +53,10 @@ MIN_CORRELATION_Z = 6.0
 MIN_CHANNEL_Z = 6.0
 # Weight and variance, in that of the data, of the Gaussian for rows that are unlike all others.
 FOREIGN_WEIGHT, FOREIGN_VARIANCE = 1e-3, 25.0
+# Limits of the values beyond the range of clean rows: a share of this range, and noise levels.
+MARGIN, NOISE_MARGIN = 0.25, 5.0
+# Noise power, in units of the level of the noise, below which there is none.
+MIN_NOISE_POWER = 0.1
 # Standard errors by which a measured share has to differ from the expected one.
 MIN_GAIN_Z = 1.0
 # Standard errors by which another shape has to be better than a Gaussian.
@@ -276,6 +280,8 @@ class PosteriorMean:
         Logarithms of their weights.
     log_foreign : float
         Logarithm of the density of foreign rows at the mean, relative to that of a center.
+    low, high : Tensor of shape (n_features,)
+        Limits of the values in units of the noise. Values beyond them count as these.
     strength : float
         Step from the noisy row to the posterior mean, from 0 to 1.
     """
@@ -293,6 +299,8 @@ class PosteriorMean:
                 "foreign_gain",
                 "centers",
                 "log_weights",
+                "low",
+                "high",
             ),
             FINITE_TENSOR,
         ),
@@ -312,6 +320,8 @@ class PosteriorMean:
     centers: Tensor
     log_weights: Tensor
     log_foreign: float
+    low: Tensor
+    high: Tensor
     strength: float = 1.0
 
     @classmethod
@@ -350,17 +360,19 @@ class PosteriorMean:
             torch.from_numpy(centers),
             torch.from_numpy(log_weights),
             log_foreign,
+            *_limits(clean, mean, channel.unit),
             shape.strength,
         )
 
     @cached_property
-    def _distance_scale(self) -> Tensor:
-        # One over the deviation of noisy scores around a center.
+    def distance_scale(self) -> Tensor:
+        """One over the deviation of noisy scores around a center, for each axis."""
         return (1 - self.gain).clamp(min=0).sqrt()
 
     @cached_property
-    def _bias(self) -> Tensor:
-        return self.log_weights - 0.5 * (self.centers * self._distance_scale).square().sum(1)
+    def bias(self) -> Tensor:
+        """Logarithm of the weight of each center, less half its squared distance from the mean."""
+        return self.log_weights - 0.5 * (self.centers * self.distance_scale).square().sum(1)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the posterior mean of noisy rows, and the share of each that is foreign.
@@ -379,7 +391,8 @@ class PosteriorMean:
         """
         # Double precision: columns may be far from zero beside their spread, and so may distances.
         aligned = (x.double() - self.offset) / self.slope
-        z = (aligned - self.mean) / self.unit
+        # A single wild value would move the others of its row.
+        z = ((aligned - self.mean) / self.unit).clamp(self.low, self.high)
         scores = z @ self.basis.T
         center, is_foreign = self._center(scores)
         posterior = self.gain * scores + (1 - self.gain) * center
@@ -389,8 +402,8 @@ class PosteriorMean:
 
     def _center(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean center for noisy scores, and the share that is foreign."""
-        scaled = scores * self._distance_scale
-        near = scaled @ (self.centers * self._distance_scale).T + self._bias
+        scaled = scores * self.distance_scale
+        near = scaled @ (self.centers * self.distance_scale).T + self.bias
         # The squared length of scaled, common to all centers, is left out of both densities.
         far = (scaled.square() - scores.square() * (1 - self.foreign_gain)).sum(1, keepdim=True) / 2
         far = far + self.log_foreign
@@ -407,6 +420,13 @@ class PosteriorMean:
         parts = [self(part)[0] for part in _in_chunks(rows, len(self.centers))]
         means: Floats = torch.cat(parts).numpy()
         return means
+
+
+def _limits(clean: Floats, mean: Floats, unit: Floats) -> tuple[Tensor, Tensor]:
+    """Return the limits of noisy values, in units of the noise."""
+    low, high = (clean.min(axis=0) - mean) / unit, (clean.max(axis=0) - mean) / unit
+    margin = MARGIN * (high - low) + NOISE_MARGIN
+    return torch.from_numpy(low - margin), torch.from_numpy(high + margin)
 
 
 def _in_chunks(rows: NDArray[Any], width: int) -> list[Tensor]:
@@ -427,17 +447,23 @@ class ChosenPrior:
     error : float
         Mean squared error on held-out rows, as a share of that of the noisy rows, each column in units of
         its noise.
+    has_noise : bool
+        Whether there is any noise to remove.
     """
 
     shape: PriorShape
     channel: _Channel
     error: float
+    has_noise: bool
 
     def fit(
         self, clean: NDArray[Any], *, weights: Floats | None = None, max_centers: int = MAX_CENTERS
     ) -> PosteriorMean:
         """Return the posterior mean for clean rows."""
         rows = clean.astype(np.float64)
+        # Equal weights are none, to the bit.
+        if weights is not None and np.ptp(weights) == 0:
+            weights = None
         return PosteriorMean.of(rows, self.channel, self.shape, weights=weights, max_centers=max_centers)
 
 
@@ -528,8 +554,10 @@ def choose_prior(
     strength = find_share(step, gap, rows, expected=1 - 2 / max(2, len(clean)))
     noisy = np.concatenate([(t.held_out.noisy - t.held_out.clean) / channel.unit for t in trials])
     whole, left = np.square(noisy).mean(), np.square(strength * step - gap).mean()
+    if left >= whole:
+        strength, left = 0.0, whole
     shape = PriorShape(smoothings[j], shrinkages[i], strength)
-    return ChosenPrior(shape, channel, float(left / whole) if whole else 1.0)
+    return ChosenPrior(shape, channel, float(left / whole) if whole else 1.0, bool(whole > MIN_NOISE_POWER))
 
 
 def find_share(step: Floats, gap: Floats, rows: NDArray[np.intp], *, expected: float) -> float:

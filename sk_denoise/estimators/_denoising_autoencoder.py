@@ -6,7 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Literal, Self
 
@@ -65,8 +65,30 @@ MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300,
 MIN_NOISE_ROWS, MIN_SHARE_ROWS = 5000, 1000
 # Share of the error left on held-out rows from which nothing was learned.
 HOPELESS = 0.99
+# Fewest rows for a warning of it.
+MIN_ROWS_OF_WARNING = 50
 # Operations of a choice of the prior, roughly, for the number of threads.
 PRIOR_FLOPS = 10**8
+
+
+@dataclass
+class _BlendedRows:
+    """Rows of a fit whose predictions blend the network with the posterior mean.
+
+    Attributes
+    ----------
+    all, training : Pair
+        All rows, and those that the network learns from.
+    held_out : Pair or None
+        Rows that the share of the network is measured on; None for too few of them.
+    chosen : ChosenPrior or None
+        The prior, once it was chosen.
+    """
+
+    all: Pair
+    training: Pair
+    held_out: Pair | None
+    chosen: ChosenPrior | None = None
 
 
 def _is_small_table(pair: Pair, layout: SampleLayout) -> bool:
@@ -681,19 +703,20 @@ class DenoisingAutoencoder(NetworkDenoiser):
         self, data: TrainingData, X_val: Any, X_clean_val: Any
     ) -> tuple[TrainingData, TrainingData | None]:
         training, validation = super()._split(data, X_val, X_clean_val)
-        self._held_out_pair: Pair | None = None
+        self._blended = None
         if not self._is_blended(data):
             self._blend_ = None
             return training, validation
         assert isinstance(training, ArrayData)
-        if isinstance(validation, ArrayData):
-            self._held_out_pair = validation.pair
+        held_out = validation
+        n_samples = len(training.pair.inputs)
         # The posterior mean learns from all rows; the share of the network is measured on a part of them.
-        elif len(training.pair.inputs) >= MIN_BLENDED_ROWS:
-            fraction = min(HELD_OUT_SHARE, MAX_HELD_OUT_ROWS / len(training.pair.inputs))
+        if held_out is None and n_samples >= MIN_BLENDED_ROWS:
+            fraction = min(HELD_OUT_SHARE, MAX_HELD_OUT_ROWS / n_samples)
             training, held_out = training.split(fraction, self._root(), self._auto_values.min_samples)
-            self._held_out_pair = held_out.pair
-        self._blended_pair = data.pair
+        self._blended = _BlendedRows(
+            data.pair, training.pair, held_out.pair if isinstance(held_out, ArrayData) else None
+        )
         return training, validation
 
     def _redrawn_noise(self, samples: Any) -> ResidualNoise | None:
@@ -706,35 +729,41 @@ class DenoisingAutoencoder(NetworkDenoiser):
             return None
         return find_residual_noise(samples.inputs, samples.targets)
 
-    def _finish(self, training: TrainingData, validation: TrainingData | None) -> None:
-        pair = getattr(self, "_blended_pair", None)
-        if pair is None:
+    def _finish(self) -> None:
+        data = getattr(self, "_blended", None)
+        if data is None:
             # partial_fit keeps the blend of an earlier fit.
             self._blend_ = getattr(self, "_blend_", None)
             return
-        assert isinstance(training, ArrayData)
-        corrupt = self._corrupt_rows(pair)
-        generator = stream(self._root(), "blend")
-        rows = _noisy_rows(pair, corrupt, MIN_NOISE_ROWS, generator)
+        corrupt, pair = self._corrupt_rows(data.all), data.all
         with threads_for_flops(PRIOR_FLOPS):
-            folds = np.random.default_rng(stream_seed(self._root(), "folds"))
-            chosen = choose_prior(pair.targets, rows, generator=folds)
+            if data.chosen is None:
+                generator = stream(self._root(), "blend")
+                rows = _noisy_rows(pair, corrupt, MIN_NOISE_ROWS, generator)
+                folds = np.random.default_rng(stream_seed(self._root(), "folds"))
+                data.chosen = choose_prior(pair.targets, rows, generator=folds)
+            share = self._measure_share(data, corrupt)
             weights = None if pair.weights is None else pair.weights.astype(np.float64)
-            share = 0.0
-            if self._held_out_pair is not None:
-                share = self._measure_share(chosen, training.pair, self._held_out_pair, corrupt, generator)
-            self._blend_ = Blend(chosen.fit(pair.targets, weights=weights), share)
+            self._blend_ = Blend(data.chosen.fit(pair.targets, weights=weights), share)
+
+    def _report_blend(self) -> None:
+        """Print the shares of the prediction; warn if nothing was learned."""
+        data, blend = getattr(self, "_blended", None), self._blend_
+        if data is None or blend is None:
+            return
         if self.verbose:
             print(
-                f"[{type(self).__name__}] predictions are {100 * share:.0f} % network and "
-                f"{100 - 100 * share:.0f} % posterior mean of the training rows",
+                f"[{type(self).__name__}] predictions are {100 * blend.network_share:.0f} % network and "
+                f"{100 - 100 * blend.network_share:.0f} % posterior mean of the training rows",
                 flush=True,
             )
-        if chosen.error > HOPELESS and not share:
+        assert data.chosen is not None
+        error, is_sure = data.chosen.error, len(data.all.inputs) >= MIN_ROWS_OF_WARNING
+        if is_sure and error > HOPELESS and not blend.network_share and data.chosen.has_noise:
             warn_user(
-                f"Nothing was learned that removes noise from held-out rows: {100 * chosen.error:.0f} % of "
-                "its squared error is left. Columns may be independent, rows too few, or the noise too "
-                "weak beside the data. Predictions stay near the input."
+                f"Nothing was learned that removes noise from held-out rows: {100 * error:.0f} % of its "
+                "squared error is left. Columns may be independent, rows too few, or the noise too weak "
+                "beside the data. Predictions stay near the input."
             )
 
     def _corrupt_rows(self, pair: Pair) -> Any:
@@ -744,17 +773,18 @@ class DenoisingAutoencoder(NetworkDenoiser):
         redrawn = self._redrawn_noise(pair)
         return None if redrawn is None else redrawn.corrupt
 
-    def _measure_share(
-        self, chosen: ChosenPrior, training: Pair, held_out: Pair, corrupt: Any, generator: torch.Generator
-    ) -> float:
+    def _measure_share(self, data: _BlendedRows, corrupt: Any) -> float:
         """Return the share of the network that predicts held-out rows best."""
-        rows = _noisy_rows(held_out, corrupt, MIN_SHARE_ROWS, generator)
-        prior = chosen.fit(training.targets).predict(rows.noisy)
+        if data.held_out is None:
+            return 0.0
+        assert data.chosen is not None
+        rows = _noisy_rows(data.held_out, corrupt, MIN_SHARE_ROWS, stream(self._root(), "share"))
+        prior = data.chosen.fit(data.training.targets).predict(rows.noisy)
         prepare, restore = self._preparation_.input, self._preparation_.restore
         network = run_in_chunks(
             self.net_.module_, as_tensor(rows.noisy), lambda m, x: restore(m(prepare(x))), self._cost_.widest
         )
-        unit = chosen.channel.unit
+        unit = data.chosen.channel.unit
         step, gap = (network.numpy() - prior) / unit, (rows.clean - prior) / unit
         return find_share(step, gap, rows.index, expected=0.0)
 

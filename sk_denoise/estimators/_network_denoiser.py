@@ -263,11 +263,15 @@ class NetworkDenoiser(BaseDenoiser):
         draft._training_trace_ = trace_rows(sample.inputs) if sample.has_noisy_targets else None
         held_out = None if validation is None else validation.load(draft, like=sample)[0]
         interruption = draft._train(source, held_out, tasks, sample, epochs=epochs, schedule=schedule)
-        draft._finish(training, validation)
+        draft._finish()
+        draft._report_blend()
         return self._store(draft, interruption)
 
-    def _finish(self, training: TrainingData, validation: TrainingData | None) -> None:
-        """Complete the fitted state after the training."""
+    def _finish(self) -> None:
+        """Complete the fitted state after the training, or after an epoch for callbacks."""
+
+    def _report_blend(self) -> None:
+        """Describe what was completed, once."""
 
     def _draft(self, fresh: bool) -> Self:
         """Return a copy to work on: a fit that fails leaves the estimator as it was."""
@@ -729,6 +733,8 @@ class NetworkDenoiser(BaseDenoiser):
         # A fit that continues the copy draws patches and noise of its own.
         twin._n_runs_ += 1
         twin._set_history()
+        twin._finish()
+        vars(twin).pop("_blended", None)
         return twin
 
     def _set_history(self) -> None:
