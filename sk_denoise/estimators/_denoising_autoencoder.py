@@ -64,7 +64,7 @@ MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300,
 # Noisy rows that the noise is measured on, and the share of the network.
 MIN_NOISE_ROWS, MIN_SHARE_ROWS = 5000, 1000
 # Share of the error left on held-out rows from which nothing was learned.
-HOPELESS = 0.99
+HOPELESS = 0.995
 # Fewest rows for a warning of it.
 MIN_ROWS_OF_WARNING = 50
 # Operations of a choice of the prior, roughly, for the number of threads.
@@ -95,6 +95,15 @@ def _is_small_table(pair: Pair, layout: SampleLayout) -> bool:
     """Return whether samples are rows of a table without many rows."""
     is_table = layout.image_shape is None and not layout.has_one_unit
     return is_table and 4 <= len(pair.inputs) < LARGE_TABLE
+
+
+def _resample(pair: Pair) -> Pair:
+    """Return as many rows of equal weight, repeated in proportion to their weights."""
+    if pair.weights is None or np.ptp(pair.weights) == 0:
+        return pair
+    cumulated = np.cumsum(pair.weights, dtype=np.float64)
+    places = (np.arange(len(cumulated)) + 0.5) / len(cumulated)
+    return replace(pair.take(np.searchsorted(cumulated / cumulated[-1], places)), weights=None)
 
 
 def _noisy_rows(pair: Pair, corrupt: Any, n_rows: int, generator: torch.Generator) -> NoisyRows:
@@ -714,9 +723,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
         if held_out is None and n_samples >= MIN_BLENDED_ROWS:
             fraction = min(HELD_OUT_SHARE, MAX_HELD_OUT_ROWS / n_samples)
             training, held_out = training.split(fraction, self._root(), self._auto_values.min_samples)
-        self._blended = _BlendedRows(
-            data.pair, training.pair, held_out.pair if isinstance(held_out, ArrayData) else None
-        )
+        whole, learned = _resample(data.pair), _resample(training.pair)
+        held = _resample(held_out.pair) if isinstance(held_out, ArrayData) else None
+        self._blended = _BlendedRows(whole, learned, held)
         return training, validation
 
     def _redrawn_noise(self, samples: Any) -> ResidualNoise | None:
@@ -727,6 +736,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
             or self._factory().layout(self._sample_shape_).has_one_unit
         ):
             return None
+        samples = _resample(samples)
         return find_residual_noise(samples.inputs, samples.targets)
 
     def _finish(self) -> None:
@@ -743,8 +753,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
                 folds = np.random.default_rng(stream_seed(self._root(), "folds"))
                 data.chosen = choose_prior(pair.targets, rows, generator=folds)
             share = self._measure_share(data, corrupt)
-            weights = None if pair.weights is None else pair.weights.astype(np.float64)
-            self._blend_ = Blend(data.chosen.fit(pair.targets, weights=weights), share)
+            self._blend_ = Blend(data.chosen.fit(pair.targets), share)
 
     def _report_blend(self) -> None:
         """Print the shares of the prediction; warn if nothing was learned."""
