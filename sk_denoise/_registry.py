@@ -748,6 +748,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "DenoisingEnsemble",
         "ImageDenoiser",
         "NetworkSummary",
+        "PosteriorMeanDenoiser",
         "WienerMixtureDenoiser",
     ),
     "exceptions": (

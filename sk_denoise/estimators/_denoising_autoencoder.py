@@ -130,6 +130,10 @@ class DenoisingAutoencoder(NetworkDenoiser):
     fresh noise in every batch. It is a transformer: ``transform`` denoises, so that it stands before a
     classifier in a pipeline, or returns the latent vectors.
 
+    From a small table, a network learns less than closed formulas do. Its predictions are therefore blended
+    with them, see ``blend``. Where the noise of pairs does not depend on the row, which is tested, it is
+    drawn anew for every batch.
+
     The literal pipeline ``[("noise", GaussianNoiser()), ("dae", DenoisingAutoencoder())]`` and the
     estimator alone with ``noise=GaussianNoiser()`` learn the same. Pass pairs of noisy and clean samples as
     ``fit(X_noisy, X_clean=X_clean)`` or ``fit(X_noisy, X_clean)``; see ``fit``.
@@ -186,6 +190,14 @@ class DenoisingAutoencoder(NetworkDenoiser):
     emphasis : pair of float or None, default=None
         Weights (of corrupted entries, of intact ones) in the loss, for noise that replaces some values: with
         (1, 0) only lost entries count, with (0, 1) only kept ones. None weights all alike.
+    blend : "auto" or None, default="auto"
+        "auto" blends the network with the posterior mean of the training rows
+        (:class:`~sk_denoise.PosteriorMeanDenoiser`), for tables of fewer than 5,000 rows, where networks
+        alone are often behind linear filters. The share of the network is measured on up to 300 rows that it
+        does not learn from; below 40 rows it is 0. ``predict``, ``score`` and ``transform`` of samples
+        return the blend. Latent vectors, ``inverse_transform`` and ``validation_scores_`` are those of the
+        network. There is no blend with an ``objective`` or ``emphasis``, without noise, and for losses on
+        [0, 1]. None predicts with the network alone, which learns from all rows.
     optimizer : str or torch optimizer class, default="adamw"
         A name such as "adam", "adamw" or "sgd" (momentum 0.9), or a class of :mod:`torch.optim`.
     learning_rate : float or None, default=None
@@ -255,7 +267,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float or None
-        Mean PSNR on the validation samples after each epoch, in dB; None without validation.
+        Mean PSNR of the network on the validation samples after each epoch, in dB; None without validation.
+    network_share_ : float
+        Share of the network in predictions, from 0 to 1; 1 without a blend.
     n_iter_ : int
         Epochs so far, including those of ``partial_fit``.
     precision_ : {"float32", "bfloat16"}
@@ -286,9 +300,12 @@ class DenoisingAutoencoder(NetworkDenoiser):
         If a two-dimensional y is not used as the clean side, or if images that count as clean seem noisy.
     WeakNoiseWarning
         If the noise is weaker than 2 % of the spread of the data.
+    UserWarning
+        If nothing was learned that removes noise from held-out rows of a table.
 
     See Also
     --------
+    PosteriorMeanDenoiser : For small tables, without a network.
     GaussianNoiser : Corrupts in training, before the estimator or as its ``noise``.
     sk_denoise.make_denoising_scorer : Scores a search over noise honestly.
 
@@ -296,7 +313,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
     ----------
     P. Vincent, H. Larochelle, Y. Bengio and P.-A. Manzagol, "Extracting and composing robust features with
     denoising autoencoders", ICML (2008); for ``emphasis``, P. Vincent et al., "Stacked denoising
-    autoencoders", Journal of Machine Learning Research 11 (2010).
+    autoencoders", Journal of Machine Learning Research 11 (2010). The posterior mean: B. W. Silverman and G.
+    A. Young, "The bootstrap: to smooth or not to smooth?", Biometrika 74(3) (1987).
 
     Examples
     --------
@@ -641,6 +659,13 @@ class DenoisingAutoencoder(NetworkDenoiser):
         """The half of the network from the latent vector to the scaled output."""
         check_is_fitted(self)
         return getattr(self.net_.module_, self._part("decoder", "decoder_"))  # type: ignore[no-any-return]
+
+    @property
+    def network_share_(self) -> float:
+        """Share of the network in predictions, from 0 to 1."""
+        check_is_fitted(self)
+        blend: Blend | None = getattr(self, "_blend_", None)
+        return 1.0 if blend is None else blend.network_share
 
     @property
     def _n_features_out(self) -> int:

@@ -175,6 +175,7 @@ CASES: dict[str, Case] = {
         sk_denoise.WienerMixtureDenoiser(NoiseModel("counts", 9.0, gain=1.0), random_state=0), COLORS
     ),
     "WienerMixtureDenoiser, images": Case(sk_denoise.WienerMixtureDenoiser(0.1, random_state=0), IMAGES),
+    "PosteriorMeanDenoiser, images": Case(sk_denoise.PosteriorMeanDenoiser(sigma=0.1), IMAGES),
     "WienerDenoiser, images": Case(sk_denoise.WienerDenoiser(sigma=0.1), IMAGES),
     **{
         entry.name: Case(load_entry(entry)(), COLORS / 255 if entry.images_only else ROWS)
