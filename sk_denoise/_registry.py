@@ -765,7 +765,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "make_robustness_scorer",
         "make_self_supervised_scorer",
     ),
-    "preprocessing": ("Augmenter", "Centerer", "PixelScaler", "VarianceStabilizer"),
+    "preprocessing": ("Augmenter", "Centerer", "PixelScaler", "TableEncoder", "VarianceStabilizer"),
 }
 
 

@@ -135,8 +135,8 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
         if 0 < shares.max(initial=0) < MIN_USEFUL_NOISE:
             warn_user(
                 f"The strengths in noise_factor are at most {shares.max():.2g} of the spread of their "
-                "column: too weak to learn from. Give them in the unit of each column, or as fractions of its "
-                'standard deviation, by scale="std".',
+                "column: too weak to learn from. Give them in the unit of each column, or as fractions of "
+                'its standard deviation, by scale="std".',
                 WeakNoiseWarning,
             )
         elif (given[is_live] > MAX_USEFUL_NOISE * ranges).any():

@@ -34,6 +34,7 @@ from sk_denoise.persistence._limits import check_magnitudes, check_windows
 from sk_denoise.persistence._nets import DESIGN, NET_CODECS, rebuild_net, to_saved_design, to_saved_noise_name
 from sk_denoise.persistence._transformers import TRANSFORMER_SCHEMAS, check_transformer
 from sk_denoise.persistence._tree import VALUE_CODECS, Codec, Decoder, Encoder, Node, unpack_fields
+from sk_denoise.preprocessing._table_encoder import ColumnCode
 from sk_denoise.training import Units
 
 __all__ = ["CODECS", "is_savable", "refusal_error"]
@@ -43,6 +44,7 @@ RECORDS: dict[str, type[Any]] = {
     kind.__name__.strip("_"): kind
     for kind in (
         AffineScaler,
+        ColumnCode,
         Cost,
         IntensityRange,
         ImageLayout,
