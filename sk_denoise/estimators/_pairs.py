@@ -417,9 +417,10 @@ def _check_source(source: CleanSource, samples: NDArray[Any]) -> CleanSource:
     """Check that a clean source belongs to samples row by row, and return it."""
     if not source.describes(samples):
         raise ValueError(
-            f"X came out of {source.noiser!r} and was edited, sliced, shuffled or converted since, so its "
-            "clean source no longer belongs to it row by row. Pass the clean side as X_clean=, or edit the "
-            "clean data before the noiser. If X is meant as clean data: X = numpy.asarray(X), fit(X, X)."
+            f"X came out of {source.noiser!r} and was edited, sliced, shuffled, converted or joined with "
+            "other data since, so its clean source no longer belongs to it row by row. Pass the clean side "
+            "as X_clean=, or edit the clean data before the noiser. If X is meant as clean data: "
+            "X = numpy.asarray(X), fit(X, X)."
         )
     return source
 

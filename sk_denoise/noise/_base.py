@@ -264,6 +264,32 @@ class BaseNoiser(SampleTransformer):
         remember_noise(clean, noisy, self)
         return attach_source(wrap_output(noisy, X, self), source)
 
+    def _limit_to_columns(self, start: int, width: int) -> Any:
+        """Return an unfitted copy for some of the columns of a wider table.
+
+        Parameters
+        ----------
+        start, width : int
+            Place of the columns that the noiser was for.
+
+        Returns
+        -------
+        noiser or None
+            None if the noise cannot be limited to columns.
+        """
+        if not hasattr(self, "columns"):
+            return None
+        columns = np.arange(width) if self.columns is None else np.atleast_1d(self.columns) % width
+        limited = clone(self).set_params(columns=(start + columns).tolist())
+        blocks: Any = getattr(self, "blocks", None)
+        if isinstance(blocks, list | tuple):
+            limited.set_params(blocks=[[start + column % width for column in block] for block in blocks])
+        return limited
+
+    def _join(self, others: list[Any]) -> Any:
+        """Return the noise of several noisers, one after the other."""
+        return NOISERS["chain"]([self, *others])
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "n_features_in_")
 

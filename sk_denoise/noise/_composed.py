@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import NDArray
+from sklearn.base import clone
 
 from sk_denoise._schema import Rule
 from sk_denoise._validation import FITTED_NOISER, Noiser, check_noiser, name_by_class
@@ -196,6 +197,11 @@ class _ComposedNoiser(BaseNoiser):
             self.noisers = list(named.values())
         super().set_params(**params)
         return self
+
+    def _limit_to_columns(self, start: int, width: int) -> Any:
+        parts = [getattr(noiser, "_limit_to_columns", lambda *_: None) for noiser in self.noisers]
+        limited = [limit(start, width) for limit in parts]
+        return None if None in limited else clone(self).set_params(noisers=limited)
 
     @abstractmethod
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor: ...
