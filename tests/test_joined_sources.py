@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -24,8 +25,8 @@ from sk_denoise.noise import carried_source
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 3))
-FRAME = pd.DataFrame(X, columns=list("abc")).assign(
-    flag=RNG.integers(2, size=200), text=RNG.choice(["u", "v"], 200)
+FRAME = pd.DataFrame(X, columns=list("abc"))
+FRAME["flag"], FRAME["text"] = RNG.integers(2, size=200), RNG.choice(["u", "v"], 200)
 )
 NOISER = GaussianNoiser(0.5, random_state=0)
 ONE_HOT = OneHotEncoder(sparse_output=False)
@@ -50,17 +51,18 @@ def fitted(X, *steps):
     ids=["numbers", "beside categories", "behind a scaler"],
 )
 def test_noise_of_some_columns_is_drawn_afresh_behind_a_column_transformer(container, transformers, expected):
-    step = ColumnTransformer(transformers, remainder="passthrough").set_output(transform=container)
-    dae = fitted(
-        FRAME if "text" in dict((name, 0) for name, *_ in transformers) else FRAME.drop(columns="text"), step
-    )
+    step = clone(ColumnTransformer(transformers, remainder="passthrough")).set_output(transform=container)
+    dae = fitted(FRAME if transformers[-1][0] == "text" else FRAME.drop(columns="text"), step)
     assert dae.target_source_ == "noiser"
     assert dae.noiser_.columns_.tolist() == expected
 
 
-def test_several_noisers_become_a_chain():
+@pytest.mark.parametrize("container", ["default", "pandas"])
+def test_several_noisers_become_a_chain(container):
+    # One of them may return frames and the other arrays.
+    gaussian = clone(NOISER).set_output(transform=container)
     step = ColumnTransformer(
-        [("text", make_pipeline(ONE_HOT, SwapNoiser(0.3)), ["text"]), ("rest", NOISER, ["a", "c"])]
+        [("text", make_pipeline(ONE_HOT, SwapNoiser(0.3)), ["text"]), ("rest", gaussian, ["a", "c"])]
     )
     dae = fitted(FRAME, step)
     swap, gaussian = dae.noiser_.noisers_
@@ -117,8 +119,7 @@ def test_joined_data_without_a_common_source_are_refused(join):
 
 
 def test_frames_join_their_sources_in_concat():
-    noisy = noised(FRAME[["a", "b"]])
-    noisy = NOISER.set_output(transform="pandas").fit_transform(FRAME[["a", "b"]])
+    noisy = clone(NOISER).set_output(transform="pandas").fit_transform(FRAME[["a", "b"]])
     for other in (FRAME[["flag"]], FRAME[["flag"]] == 1, FRAME[["flag"]].astype("Int64"), FRAME[["c"]]):
         assert fitted(pd.concat([noisy, other], axis=1)).target_source_ == "noiser"
     again = pickle.loads(pickle.dumps(noisy))
@@ -138,7 +139,7 @@ def test_a_noised_frame_is_a_frame_of_pandas():
 @pytest.mark.parametrize("container", ["pandas, noise last", "polars"])
 def test_a_source_that_is_lost_on_the_way_warns(container):
     last = [("same", "passthrough", ["c"]), ("noise", NOISER, ["a", "b"])]
-    step = ColumnTransformer(last).set_output(transform=container.partition(",")[0])
+    step = clone(ColumnTransformer(last)).set_output(transform=container.partition(",")[0])
     X_clean = FRAME if container != "polars" else pl.DataFrame(X, schema=list("abc"))
     with pytest.warns(CleanTargetWarning, match="a step that joins columns"):
         fitted(X_clean, step)
