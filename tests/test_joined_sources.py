@@ -27,7 +27,6 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 3))
 FRAME = pd.DataFrame(X, columns=list("abc"))
 FRAME["flag"], FRAME["text"] = RNG.integers(2, size=200), RNG.choice(["u", "v"], 200)
-)
 NOISER = GaussianNoiser(0.5, random_state=0)
 ONE_HOT = OneHotEncoder(sparse_output=False)
 
