@@ -268,7 +268,11 @@ def _encode_record(value: Any, encoder: Encoder) -> Node:
 def _decode_record(node: Node, decoder: Decoder) -> Any:
     name, parts = unpack_fields(node, **{"class": str, "fields": dict})
     kind = RECORDS.get(name)
-    if kind is None or set(parts) != {part.name for part in dataclasses.fields(kind)}:
+    fields = () if kind is None else dataclasses.fields(kind)
+    names = {part.name for part in fields}
+    # A field with a default may be younger than the file.
+    required = {part.name for part in fields if part.default is dataclasses.MISSING}
+    if kind is None or not required <= set(parts) <= names:
         raise ValueError(f"this sk_denoise has no record {name[:40]!r} with {', '.join(parts)!s:.60}")
     return kind(**decoder.items(parts))
 
