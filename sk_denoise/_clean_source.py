@@ -161,7 +161,7 @@ def _noised_frame_class() -> type[Any]:
         def __instancecheck__(cls, instance: Any) -> bool:
             return isinstance(instance, DataFrame)
 
-    class NoisedFrame(DataFrame, metaclass=Comparable):  # type: ignore[misc]
+    class NoisedFrame(DataFrame, metaclass=Comparable):
         """Frame of pandas that joins its source with others in ``pandas.concat``."""
 
         # Operations return frames of this class, and so does concat for its first frame.

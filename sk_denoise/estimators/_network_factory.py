@@ -193,7 +193,7 @@ class AutoencoderFactory:
     def _blocks(
         self, clean: torch.Tensor, noiser: Noiser | None, layout: SampleLayout
     ) -> tuple[tuple[int, ...], ...]:
-        """Return the blocks of a one-hot encoding for the loss: those of the noise, or of the data."""
+        """Return the one-hot blocks for the loss: those of the noise, or of the data."""
         if not check_loss(self.loss).by_block or len(layout.network_shape) > 1:
             return ()
         noisers = [noiser, *getattr(noiser, "noisers_", [])]

@@ -284,7 +284,7 @@ class GaussianNoiser(IndependentNoiser):
         """Standard deviation of the noise, None if limits change it."""
         if self.clip is not None:
             return None
-        deviation = np.asarray(self.noise_factor) * self.scale_
+        deviation: NDArray[Any] = np.asarray(self.noise_factor) * self.scale_
         if self.columns_ is None:
             return deviation
         everywhere = np.zeros(self.n_features_in_)

@@ -166,7 +166,8 @@ def _groups_of(noiser: Any, x: torch.Tensor) -> torch.Tensor | None:
     first = {column: block[0] for block in blocks for column in block}
     place = {column: number for number, column in enumerate(columns)}
     leaders = torch.tensor([place[first.get(column, column)] for column in columns])
-    return leaders.unique(return_inverse=True)[1]
+    groups: torch.Tensor = leaders.unique(return_inverse=True)[1]
+    return groups
 
 
 def _are_blocks(value: Any, noiser: Any) -> bool:

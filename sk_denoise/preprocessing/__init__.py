@@ -1,4 +1,4 @@
-"""Preprocessing: units of pixels, noise of counts, columns of tables, and augmentation.
+"""Preprocessing: pixels, noise of counts, columns of tables, and augmentation.
 
 ``PixelScaler`` and ``Centerer`` are steps of a Pipeline with an exact inverse for integers.
 ``TableEncoder`` makes numbers of the columns of a frame, and a frame of numbers.

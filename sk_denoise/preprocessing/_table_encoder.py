@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -323,7 +323,8 @@ class TableEncoder(SampleTransformer):
 
     def _starts(self) -> list[int]:
         """Return the first output column of each column."""
-        return np.cumsum([0, *(code.width for code in self.column_codes_[:-1])]).tolist()
+        starts: list[int] = np.cumsum([0, *(code.width for code in self.column_codes_[:-1])]).tolist()
+        return starts
 
     def _fit(self, X: Any, y: Any) -> Any:
         check_parameters(self, self._parameter_constraints)
@@ -672,7 +673,7 @@ def _restore(code: ColumnCode, part: Floats) -> _Restored:
             return _Restored(np.zeros(len(part), np.intp), np.ones(len(part), bool))
         known = np.where(np.isnan(part), -np.inf, part)
         # Zeros everywhere stand for unknown categories.
-        missing = np.isnan(part).all(axis=1) | ~np.nan_to_num(part).any(axis=1)
+        missing = np.asarray(np.isnan(part).all(axis=1) | ~np.nan_to_num(part).any(axis=1))
         return _Restored(known.argmax(axis=1), missing)
     numbers, missing = np.nan_to_num(part[:, 0], nan=0.0), np.isnan(part[:, 0])
     if code.kind == "number":
@@ -689,7 +690,7 @@ def _restore(code: ColumnCode, part: Floats) -> _Restored:
 
 
 def _as_type(code: ColumnCode, restored: _Restored, dtype: Any) -> NDArray[Any]:
-    """Return values as a type of numpy; integers and truth values have no missing ones."""
+    """Return values as a type of numpy; refuse missing integers and truth values."""
     dtype = np.dtype(dtype)
     if dtype.kind in "iub" and restored.missing.any():
         raise ValueError(
@@ -703,7 +704,8 @@ def _as_type(code: ColumnCode, restored: _Restored, dtype: Any) -> NDArray[Any]:
         return np.clip(restored.values, float(limits.min), high).astype(dtype)
     if dtype.kind == "b":
         return restored.values.astype(bool)
-    return np.where(restored.missing, np.nan, restored.values).astype(dtype)
+    numbers: NDArray[Any] = np.where(restored.missing, np.nan, restored.values).astype(dtype)
+    return numbers
 
 
 def _as_objects(code: ColumnCode, restored: _Restored, mark: Any = None) -> NDArray[np.object_]:
@@ -771,14 +773,14 @@ def _to_polars(codes: list[ColumnCode], columns: list[_Restored]) -> Any:
 
     series = []
     for code, restored in zip(codes, columns, strict=True):
-        dtype = getattr(pl, code.dtype)
+        dtype, unit = getattr(pl, code.dtype), cast(Any, code.unit)
         if code.kind in ("datetime", "duration"):
             ticks = pl.Series(code.label, restored.values.astype(np.int64))
             column = ticks.set(pl.Series(restored.missing), None)
             if code.dtype == "Datetime":
-                dtype = pl.Datetime(code.unit, code.zone)
+                dtype = pl.Datetime(unit, code.zone)
             elif code.dtype == "Duration":
-                dtype = pl.Duration(code.unit)
+                dtype = pl.Duration(unit)
             series.append(column.cast(pl.Int32).cast(dtype) if code.dtype == "Date" else column.cast(dtype))
             continue
         values = _as_objects(code, restored).tolist()

@@ -217,7 +217,7 @@ def _weighted_slope(slope: Tensor, weight: Tensor | None, gradient: Tensor) -> T
 
 
 class MixedLoss(nn.Module):
-    """Cross-entropy of the blocks of a one-hot encoding, squared error of other columns.
+    """Cross-entropy of one-hot blocks, squared error of other columns.
 
     The mean over the columns of the original table, in which a block is one column. The outputs of a block
     are logits. Without blocks it is the mean squared error.
