@@ -174,6 +174,8 @@ def _are_blocks(value: Any, noiser: Any) -> bool:
     if type(value) is not list or not all(type(block) is list for block in value):
         return False
     together = [column for block in value for column in block]
+    if together and len(noiser._sample_shape_) != 1:
+        return False
     known = {*_noisy_columns(noiser).tolist()}
     return all(type(c) is int and c in known for c in together) and len(set(together)) == len(together)
 

@@ -184,9 +184,7 @@ class TableEncoder(SampleTransformer):
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "column_codes_": Rule(lambda v, encoder: _are_codes(v, encoder), "a code for each column"),
         "library_": one_of(*LIBRARIES),
-        "array_dtype_": Rule(
-            lambda v, _: v in ("", "object") or np.dtype(v).kind in "biufMmU", "the name of a type"
-        ),
+        "array_dtype_": Rule(lambda v, _: _is_type(v), "the name of a type"),
         "_sample_shape_": Rule(SAMPLES["_sample_shape_"].test, "the shape of a row", required=False),
     }
     column_codes_: list[ColumnCode]
@@ -783,6 +781,8 @@ def _to_polars(codes: list[ColumnCode], columns: list[_Restored]) -> Any:
                 dtype = pl.Duration(unit)
             series.append(column.cast(pl.Int32).cast(dtype) if code.dtype == "Date" else column.cast(dtype))
             continue
+        if not (isinstance(dtype, type) and issubclass(dtype, pl.DataType)):
+            raise ValueError(f"polars has no type {code.dtype!r:.40} for the column {code.label!r}.")
         values = _as_objects(code, restored).tolist()
         if code.dtype == "Enum":
             dtype = pl.Enum(code.categories)
@@ -807,6 +807,16 @@ def _to_array(codes: list[ColumnCode], columns: list[_Restored], dtype: str) -> 
     return np.column_stack(marked).astype(dtype)
 
 
+def _is_type(value: Any) -> bool:
+    """Return whether a value is the name of a type of arrays, or empty for frames."""
+    if type(value) is not str:
+        return False
+    try:
+        return value in ("", "object") or np.dtype(value).kind in "biufMmU"
+    except TypeError:
+        return False
+
+
 def _are_codes(value: Any, encoder: Any) -> bool:
     rules = ColumnCode._fitted_schema
     return (
@@ -815,6 +825,7 @@ def _are_codes(value: Any, encoder: Any) -> bool:
         and all(
             type(code) is ColumnCode
             and all(rule.test(getattr(code, name), code) for name, rule in rules.items())
+            and (code.kind in ("datetime", "duration")) == bool(code.unit)
             for code in value
         )
     )

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from sk_denoise import (
     DenoisingAutoencoder,
+    DenoisingEnsemble,
     GaussianNoiser,
     MaskingNoiser,
     NoiserChain,
@@ -163,6 +164,14 @@ def test_names_reach_the_noise_of_an_estimator(way):
         assert dae.noiser_.noisers_[1].columns_.tolist() == [3]
 
 
+def test_names_reach_ensembles_and_scorers():
+    noiser = GaussianNoiser(0.3, columns=make_column_selector(pattern="[ab]"))
+    dae = DenoisingAutoencoder(noise=noiser, max_epochs=1)
+    ensemble = DenoisingEnsemble(dae, n_estimators=2, random_state=0).fit(FRAME[:100])
+    assert ensemble.estimators_[0].noiser_.columns_.tolist() == [0, 1]
+    assert np.isfinite(make_denoising_scorer(noiser)(ensemble, FRAME[:100]))
+
+
 def test_an_array_is_noise_of_an_estimator():
     dae = DenoisingAutoencoder(noise=np.array([0.1, 0.2, 0.3]), max_epochs=1, random_state=0).fit(X[:100])
     assert isinstance(dae.noiser_, GaussianNoiser)
@@ -180,8 +189,8 @@ def test_the_noise_by_column_is_that_which_is_in_noisy_data():
 def test_a_search_goes_over_strengths_and_columns():
     pipeline = Pipeline([("noise", GaussianNoiser()), ("dae", DenoisingAutoencoder(max_epochs=1))])
     grid = {
-        "noise__noise_factor": [[0.1, 0.2, 0.3], np.array([0.3, 0.2, 0.1]), (0.1, 0.2), 0.2],
-        "noise__columns": [None, ["a", "b", "c"]],
+        "noise__noise_factor": [[0.1, 0.2, 0.3], np.array([0.3, 0.2, 0.1]), (0.1, 0.2)],
+        "noise__columns": [["a", "b", "c"]],
     }
     search = GridSearchCV(pipeline, grid, cv=2, scoring=make_denoising_scorer(GaussianNoiser(0.2)))
     search.fit(FRAME[:40])

@@ -74,6 +74,17 @@ def test_a_frame_comes_back_with_its_duplicate_index_from_a_file(tmp_path):
     assert loaded.blocks_ == encoder.blocks_
 
 
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [("array_dtype_", "no type"), ("library_", "cobol"), ("column_codes_", []), ("column_codes_", [1])],
+)
+def test_broken_files_are_refused(attribute, value, tmp_path):
+    encoder = TableEncoder().fit(FRAME[["days"]])
+    setattr(encoder, attribute, value)
+    with pytest.raises(ValueError, match=attribute):
+        save(encoder, tmp_path / "encoder.safetensors")
+
+
 def test_a_polars_frame_comes_back():
     frame = pl.DataFrame(
         {
