@@ -66,6 +66,7 @@ __all__ = [
     "refuse_single_image",
     "restore_container",
     "restore_names",
+    "validate_data",
     "get_shape",
     "warn_of_alpha",
     "warn_of_flat_channels_first",

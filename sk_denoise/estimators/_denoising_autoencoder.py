@@ -150,17 +150,17 @@ class DenoisingAutoencoder(NetworkDenoiser):
     latent_dim : int, default=128
         Length of the latent vector; with "pooling", of that at each position of the latent map. More than
         the number of features does no harm to denoising.
-    noise : "auto", float, pair of float, str, noiser or None, default="auto"
+    noise : "auto", float, pair of float, array-like, str, noiser or None, default="auto"
         Noise that corrupts clean samples in training. Only "auto" is allowed where a clean side or a noiser
         before the estimator already defines the pairs. A noiser such as
         :class:`~sk_denoise.GaussianNoiser`, or a name of ``sk_denoise.noise.NOISERS`` for one with its
         defaults. A number is the standard deviation of Gaussian noise in the unit of the data:
         ``noise=0.25`` is ``GaussianNoiser(0.25)``. From a pair ``(low, high)``, one is drawn for each
-        sample. "auto" is Gaussian noise with a strength drawn for each sample: 0.1 to 0.6 of each feature's
-        standard deviation for rows of a table, 0 to 1 of the standard deviation of all entries for images
-        and signals. If you know your noise, pass it. None trains a plain autoencoder. With an ``objective``
-        for noisy data, it is the noise that is in X instead: a standard deviation, one for each column, a
-        noiser, or "auto" for an estimate.
+        sample; an array has one for each column of a table. "auto" is Gaussian noise with a strength drawn
+        for each sample: 0.1 to 0.6 of each feature's standard deviation for rows of a table, 0 to 1 of the
+        standard deviation of all entries for images and signals. If you know your noise, pass it. None
+        trains a plain autoencoder. With an ``objective`` for noisy data, it is the noise that is in X
+        instead: a standard deviation, one for each column, a noiser, or "auto" for an estimate.
     objective : str or objective, default="supervised"
         Way to learn. "supervised" has a clean side, see ``fit``. The others learn from noisy X alone:
 
@@ -186,6 +186,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
         - "bce", "kl": for clean data in [0, 1], which are not scaled, through a sigmoid. Binary
           cross-entropy, and the generalised Kullback-Leibler divergence ``t log(t / p) - t + p`` of each
           entry, the divergence of photon counts: the same error weighs more in dark regions.
+        - "mixed": for tables with a one-hot encoding, the cross-entropy of its categories and the squared
+          error of the other columns. Predictions of a category are probabilities that sum to one. Its columns
+          are the ``blocks_`` of the noise, or are found in the data as by :class:`~sk_denoise.SwapNoiser`.
         - "ssim", "ms_ssim": one minus the structural similarity of images, on one scale or up to five.
     emphasis : pair of float or None, default=None
         Weights (of corrupted entries, of intact ones) in the loss, for noise that replaces some values: with

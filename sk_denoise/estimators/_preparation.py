@@ -24,6 +24,7 @@ from sk_denoise._scaling import (
     iterate_chunks,
 )
 from sk_denoise._schema import (
+    BLOCKS,
     NONNEGATIVE_NUMBER,
     Rule,
     conforms,
@@ -78,6 +79,9 @@ class Preparation:
         Lowest and highest scaled inputs, None without clipping.
     target_scaler : AffineScaler
         Scaling of the network target, undone after the network.
+    blocks : tuple of tuple of int
+        Columns of each block of a one-hot encoding whose outputs are logits. Predictions are probabilities,
+        and targets are not scaled.
     """
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
@@ -91,11 +95,13 @@ class Preparation:
             "None, or two tensors of finite numbers",
         ),
         "target_scaler": record(AffineScaler, "a scaler"),
+        "blocks": BLOCKS,
     }
     layout: SampleLayout
     input_scaler: AffineScaler
     input_limits: tuple[Tensor, Tensor] | None
     target_scaler: AffineScaler
+    blocks: tuple[tuple[int, ...], ...] = ()
 
     @classmethod
     def of(
@@ -107,6 +113,7 @@ class Preparation:
         generator: torch.Generator,
         *,
         scale_target: bool,
+        blocks: tuple[tuple[int, ...], ...] = (),
     ) -> Preparation:
         """Learn the statistics of training rows, corrupted by a noiser if given."""
         pairs = (
@@ -119,11 +126,14 @@ class Preparation:
             # The correlation gives the ratio of noise to signal, also for sides in different units.
             correlation = covariance[0, 1] / (noisy.std * clean.std)
             ratios = (correlation.pow(-2) - 1).clamp(min=0).sqrt().nan_to_num(nan=1.0)
-            target_scaler = AffineScaler.from_moments(clean).times(ratios.clamp(*NOISE_RATIOS))
+            target_scaler = AffineScaler.from_moments(clean)
+            is_free = torch.ones(target_scaler.center.shape, dtype=torch.bool)
+            is_free.view(-1)[[column for block in blocks for column in block]] = False
+            target_scaler = target_scaler.times(ratios.clamp(*NOISE_RATIOS), is_free)
         # Noise of later batches reaches a little further than that of the sample.
         margin = MARGIN * (noisy.high - noisy.low)
         limits = input_scaler.scale(noisy.low - margin), input_scaler.scale(noisy.high + margin)
-        return cls(layout, input_scaler, limits, target_scaler)
+        return cls(layout, input_scaler, limits, target_scaler, blocks)
 
     @classmethod
     def to_unit_range(cls, layout: SampleLayout, black: float, data_range: float) -> Preparation:
@@ -162,11 +172,21 @@ class Preparation:
 
     def restore(self, output: Tensor) -> Tensor:
         """Convert network outputs to the unit and layout of the user."""
-        return self.layout.from_network(self.target_scaler.unscale(output))
+        return self.layout.from_network(self.target_scaler.unscale(self._to_probabilities(output)))
+
+    def _to_probabilities(self, output: Tensor) -> Tensor:
+        """Return outputs with the logits of blocks as probabilities."""
+        if not self.blocks:
+            return output
+        in_blocks = [column for block in self.blocks for column in block]
+        free = sorted({*range(output.shape[1])} - {*in_blocks})
+        parts = [output[:, free], *(output[:, list(block)].softmax(dim=1) for block in self.blocks)]
+        places = torch.tensor([*free, *in_blocks], device=output.device).argsort()
+        return torch.cat(parts, dim=1)[:, places]
 
     def squared_errors(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the mean squared error of each sample, in the unit of the user squared."""
-        errors = (output - target) * self.target_scaler.spread.to(output)
+        errors = (self._to_probabilities(output) - target) * self.target_scaler.spread.to(output)
         return errors.square().flatten(1).mean(dim=1)
 
 
@@ -375,7 +395,13 @@ def _is_sample_preparation(value: Any, estimator: Any) -> bool:
         and layout == expected
         and layout.image_shape == estimator.image_shape_
         and all(broadcasts_to(tensor, shape) for tensor in (*tensors, *(value.input_limits or ())))
+        and _fit_columns(value.blocks, shape)
     )
+
+
+def _fit_columns(blocks: tuple[tuple[int, ...], ...], shape: tuple[int, ...]) -> bool:
+    """Return whether blocks are columns of rows of this shape."""
+    return not blocks or (len(shape) == 1 and all(column < shape[0] for block in blocks for column in block))
 
 
 def _is_image_preparation(value: Any, estimator: Any) -> bool:
@@ -390,6 +416,7 @@ def _is_image_preparation(value: Any, estimator: Any) -> bool:
         and value.layout == ImageLayout(patch, patch)
         and (len(patch), patch[2:]) == (len(images), images[2:])
         and value.input_limits is None
+        and not value.blocks
         # An image and its prediction share one black and one white.
         and one.center.ndim == one.spread.ndim == 0
         and torch.equal(one.center, other.center)
@@ -404,6 +431,7 @@ def _are_units(value: Any, estimator: Any) -> bool:
         and conforms(value)
         and broadcasts_to(value.center, shape)
         and broadcasts_to(value.spread, shape)
+        and _fit_columns(value.blocks, shape)
     )
 
 
