@@ -64,6 +64,7 @@ __all__ = [
     "refuse_channels_last",
     "refuse_masked",
     "refuse_single_image",
+    "restore_columns",
     "restore_container",
     "restore_names",
     "get_shape",
@@ -623,6 +624,13 @@ def restore_container(array: NDArray[Any], like: Any) -> Any:
     if hasattr(like, "columns"):
         return type(like)(array, schema=list(like.columns))
     return array
+
+
+def restore_columns(array: NDArray[Any], like: Any) -> Any:
+    """Return rows as a frame with the column names of the frame ``like``, without its index."""
+    if hasattr(like, "iloc"):
+        return type(like)(array, columns=like.columns)
+    return restore_container(array, like)
 
 
 def restore_names(array: NDArray[Any], names: Any) -> Any:

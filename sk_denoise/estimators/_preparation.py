@@ -164,9 +164,13 @@ class Preparation:
         """Convert network outputs to the unit and layout of the user."""
         return self.layout.from_network(self.target_scaler.unscale(output))
 
-    def squared_errors(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the mean squared error of each sample, in the unit of the user squared."""
-        errors = (output - target) * self.target_scaler.spread.to(output)
+    def squared_errors(self, output: Tensor, target: Tensor, gains: NDArray[Any] | None = None) -> Tensor:
+        """Return the mean squared error of each sample, in the unit of the user squared.
+
+        ``gains`` are factors of the errors of features.
+        """
+        spread = self.target_scaler.spread
+        errors = (output - target) * (spread if gains is None else spread * as_tensor(gains)).to(output)
         return errors.square().flatten(1).mean(dim=1)
 
 

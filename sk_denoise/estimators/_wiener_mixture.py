@@ -58,7 +58,7 @@ from sk_denoise.estimators._signal_windows import (
     sample_windows,
 )
 from sk_denoise.metrics._metrics import psnr_of_mse
-from sk_denoise.metrics._quality import expected_psnr
+from sk_denoise.metrics._self_supervised import expected_psnr
 
 __all__ = ["WienerMixtureDenoiser"]
 
@@ -362,13 +362,13 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         if self.window_ is None and self.noise_model_ is not None and self.noise_model_.kind == "counts":
             if sample_weight is not None:
                 raise ValueError("For noise of counts, sample_weight needs the clean side y.")
-            return expected_psnr(self, X, self.noise_model_, self.data_range_)
+            return expected_psnr(self, X, self.noise_model_, self.data_range_, gains=self._gains())
         rows = samples.reshape(len(samples), -1)
         risks = np.concatenate([self._estimate_risk(part) for part in _chunks(rows)])
         # A sum of few rows may be below 0.
         weights = None if sample_weight is None else np.asarray(sample_weight)
         error = max(float(np.average(risks, weights=weights)), 0.0)
-        return float(psnr_of_mse(error, self.data_range_))
+        return float(psnr_of_mse(error, self.data_range_ if self._gains() is None else 1.0))
 
     # Fit ------------------------------------------------------------------------------------------------
 
@@ -612,14 +612,19 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         return clean
 
     def _estimate_risk(self, noisy: NDArray[Any]) -> Floats:
-        """Return Stein's estimate of the mean squared error of each row."""
+        """Return Stein's estimate of the mean squared error of each row, as scores count it."""
         # Windows have a noise model.
         if self.window_ is not None and self.noise_model_ is not None:
             rows = noisy.astype(np.float64)
             variances = np.broadcast_to(self.noise_model_.variance(self._denoise_rows(rows)), rows.shape)
             return estimate_window_risk(rows, variances, self._denoise_rows)
         standardized, scores = self._project(self._stabilize(noisy))
-        gram = self._unit_**2 if self._unit_.ndim == 1 else self._unit_.T @ self._unit_
+        weights = 1.0 if (gains := self._gains()) is None else gains**2
+        gram = (
+            self._unit_**2 * weights
+            if self._unit_.ndim == 1
+            else self._unit_.T @ (np.broadcast_to(weights, len(self._unit_))[:, None] * self._unit_)
+        )
         on_axes = self._axes_ @ (gram[:, None] * self._axes_.T if gram.ndim == 1 else gram @ self._axes_.T)
         total = float(gram.sum() if gram.ndim == 1 else np.trace(gram))
         change, divergence = np.zeros_like(scores), np.zeros(len(scores))
