@@ -24,6 +24,7 @@ from sk_denoise._validation import (
     check_samples,
     is_clean_side,
     refuse_masked,
+    refuse_other_index,
     restore_columns,
     specification_key,
     warn_user,
@@ -111,11 +112,15 @@ class BaseDenoiser(SampleTransformer):
         given = check_samples(self, X, reset=False)
         check_lengths(given, y)
         refuse_masked(y, "y")
+        if getattr(self, "ignore_y", False):
+            y = None
+        names = getattr(self, "feature_names_in_", None)
         source = carried_source(X)
-        is_paired = is_clean_side(y, given) and not np.array_equal(as_numeric_array(y), given)
+        is_paired = is_clean_side(y, given, names=names) and not np.array_equal(as_numeric_array(y), given)
         samples = self._in_unit(given, like=as_numeric_array(y) if is_paired else None)
         noisy: NDArray[Any] | None = samples
         if is_paired:
+            refuse_other_index(X, y, "y")
             truth = self._in_unit(as_numeric_array(y))
         elif source is not None and source.describes(samples):
             truth = source.clean

@@ -74,6 +74,9 @@ class WienerDenoiser(ClassicalDenoiser):
         Number of principal axes with a separate variance, at least 1 and at most the smaller of the numbers
         of samples and features. The other directions share the rest of the variance. "auto" takes all axes,
         up to 512.
+    ignore_y : bool, default=False
+        Whether ``fit`` and ``score`` take no y as the clean side, as before a regressor with as many targets
+        as X has features.
     image_shape : tuple of int or None, default=None
         Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows.
 
@@ -147,6 +150,7 @@ class WienerDenoiser(ClassicalDenoiser):
         **IMAGE_SHAPE,
         "sigma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "ignore_y": ["boolean"],
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "sigma_": optional(NONNEGATIVE_NUMBER),
@@ -170,10 +174,12 @@ class WienerDenoiser(ClassicalDenoiser):
         sigma: Literal["auto"] | float = "auto",
         *,
         n_components: Literal["auto"] | int = "auto",
+        ignore_y: bool = False,
         image_shape: Sequence[int] | None = None,
     ) -> None:
         self.sigma = sigma
         self.n_components = n_components
+        self.ignore_y = ignore_y
         self.image_shape = image_shape
 
     def _learn(self, pair: Pair, layout: SampleLayout) -> None:

@@ -136,6 +136,9 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         stand at any place. All windows of all rows are the rows of the mixture, and the outputs of
         overlapping ones are averaged. "auto" compares 16, 32, 64 and 128 on held-out noisy rows. None takes
         the whole row, for tables and for signals with the same things in the same places.
+    ignore_y : bool, default=False
+        Whether ``fit`` and ``score`` take no y as the clean side, as before a regressor with as many targets
+        as X has features.
     image_shape : tuple of int or None, default=None
         Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows.
     random_state : int, RandomState or None, default=None
@@ -228,6 +231,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         "shrinkage": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "window": [None, StrOptions({"auto"}), Interval(Integral, 2, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "ignore_y": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -277,6 +281,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         max_iter: int = 20,
         tol: float = 1e-3,
         window: Literal["auto"] | int | None = None,
+        ignore_y: bool = False,
         image_shape: Sequence[int] | None = None,
         random_state: int | RandomState | None = None,
         verbose: int = 0,
@@ -288,6 +293,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         self.max_iter = max_iter
         self.tol = tol
         self.window = window
+        self.ignore_y = ignore_y
         self.image_shape = image_shape
         self.random_state = random_state
         self.verbose = verbose
@@ -355,6 +361,8 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         """
         check_is_fitted(self)
         samples = as_float_array(check_samples(self, X, reset=False))
+        if self.ignore_y:
+            y = None
         if carried_source(X) is not None or (y is not None and np.shape(y) == samples.shape):
             return super().score(X, y, sample_weight)
         self._warn_of_training_data(samples)

@@ -188,6 +188,8 @@ class _DenoisingScorer(Scorer):
         check_lengths(X, y)
         refuse_masked(X, "X")
         refuse_masked(y, "y")
+        if getattr(_last_estimator(estimator), "ignore_y", False):
+            y = None
         if takes_images(estimator):
             # Stacks of tensors have their channels first.
             X, y = (as_image_array(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))
@@ -196,7 +198,7 @@ class _DenoisingScorer(Scorer):
         here = to_numpy(X)
         clean = (
             to_array_type_of(X, restore_container(np.asarray(to_numpy(y)), here))
-            if is_clean_side(y, here)
+            if is_clean_side(y, here, names=getattr(X, "columns", None))
             else X
         )
         truth, last = apply_earlier_steps(estimator, clean)
