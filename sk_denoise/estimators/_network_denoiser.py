@@ -545,9 +545,11 @@ class NetworkDenoiser(BaseDenoiser):
             torch.device(self.net_.device),
             step,
         )
-        gains = self._gains()
-        errors = functools.partial(self._preparation_.squared_errors, gains=gains)
-        data_range = self.data_range_ if gains is None else 1.0
+        # Shares of the data range, since squares in its unit may leave single precision.
+        gains = 1 / self.data_range_ if self._gains() is None else self._gains()
+        errors = functools.partial(
+            self._preparation_.squared_errors, gains=torch.as_tensor(gains, dtype=torch.float64)
+        )
         watchers, functions = check_callbacks(self.callbacks)
 
         def begin_epoch() -> None:
@@ -569,7 +571,7 @@ class NetworkDenoiser(BaseDenoiser):
             # A distance to noisy targets is no PSNR.
             sample_psnr=None
             if has_noisy_targets
-            else lambda output, target: psnr_of_mse(errors(output, target).cpu(), data_range),
+            else lambda output, target: psnr_of_mse(errors(output, target).cpu(), 1.0),
             show_progress=bool(self.verbose),
             max_gradient_norm=self.gradient_clipping,
             averaging_decay=self.weight_averaging,

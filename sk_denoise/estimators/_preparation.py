@@ -164,13 +164,12 @@ class Preparation:
         """Convert network outputs to the unit and layout of the user."""
         return self.layout.from_network(self.target_scaler.unscale(output))
 
-    def squared_errors(self, output: Tensor, target: Tensor, gains: NDArray[Any] | None = None) -> Tensor:
-        """Return the mean squared error of each sample, in the unit of the user squared.
+    def squared_errors(self, output: Tensor, target: Tensor, gains: Tensor) -> Tensor:
+        """Return the mean squared error of each sample.
 
-        ``gains`` are factors of the errors of features.
+        ``gains`` are factors of the errors in the unit of the user, of all or of each feature.
         """
-        spread = self.target_scaler.spread
-        errors = (output - target) * (spread if gains is None else spread * as_tensor(gains)).to(output)
+        errors = (output - target) * (self.target_scaler.spread * gains).to(output)
         return errors.square().flatten(1).mean(dim=1)
 
 
