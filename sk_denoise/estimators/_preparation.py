@@ -184,9 +184,12 @@ class Preparation:
         places = torch.tensor([*free, *in_blocks], device=output.device).argsort()
         return torch.cat(parts, dim=1)[:, places]
 
-    def squared_errors(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the mean squared error of each sample, in the unit of the user squared."""
-        errors = (self._to_probabilities(output) - target) * self.target_scaler.spread.to(output)
+    def squared_errors(self, output: Tensor, target: Tensor, gains: Tensor) -> Tensor:
+        """Return the mean squared error of each sample.
+
+        ``gains`` are factors of the errors in the unit of the user, of all or of each feature.
+        """
+        errors = (self._to_probabilities(output) - target) * (self.target_scaler.spread * gains).to(output)
         return errors.square().flatten(1).mean(dim=1)
 
 
