@@ -759,6 +759,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "DenoisingEnsemble",
         "ImageDenoiser",
         "NetworkSummary",
+        "PosteriorMeanDenoiser",
         "WienerMixtureDenoiser",
     ),
     "exceptions": (
