@@ -25,6 +25,8 @@ __all__ = [
 
 # Entries of a sample that is large enough for the spread of data
 _SUBSAMPLE_ENTRIES = 2**22
+# Numbers outside of these limits have sums of squares outside of single precision.
+TINY, HUGE = 1e-12, 1e12
 # Entries of one chunk: 8 MB in double precision, small beside a processor's memory
 _CHUNK_ENTRIES = 2**20
 
@@ -91,10 +93,14 @@ def compute_joint_moments(
     Tensor of shape (n_sides, n_sides, ...)
         Covariances, for each feature or channel.
     """
-    count = 0
+    count, unit = 0, None
     mean = product = low = high = torch.empty(0)
     origins: list[Tensor] = []
     for chunk in chunks:
+        if count == 0:
+            unit = _unit_of_extremes(chunk, dims)
+        if unit is not None:
+            chunk = tuple(side / one.to(side) for side, one in zip(chunk, unit, strict=True))
         if not origins:
             origins = [side.mean(dims, keepdim=True, dtype=torch.float64).to(side) for side in chunk]
         centred = [side - origin for side, origin in zip(chunk, origins, strict=True)]
@@ -113,11 +119,24 @@ def compute_joint_moments(
             product = product + part + delta[:, None] * delta[None] * (count * n / (count + n))
             low, high = torch.minimum(low, part_low), torch.maximum(high, part_high)
         count += n
+    if unit is not None:
+        factor = torch.stack(unit)
+        mean, low, high = mean * factor, low * factor, high * factor
+        product = product * factor[:, None] * factor[None]
     covariance = (product / count).squeeze(2)
     statistics = [
         Moments(mean[i, 0], covariance[i, i].sqrt(), low[i, 0], high[i, 0]) for i in range(len(mean))
     ]
     return statistics, covariance
+
+
+def _unit_of_extremes(chunk: tuple[Tensor, ...], dims: tuple[int, ...]) -> list[Tensor] | None:
+    """Return powers of two near numbers that are far from one, None without such numbers."""
+    largest = [side.abs().amax(dims, keepdim=True).double() for side in chunk]
+    if all(((one < HUGE) & ((one > TINY) | (one == 0))).all() for one in largest):
+        return None
+    # A division by a power of two is exact.
+    return [torch.where(one > 0, one, torch.ones_like(one)).log2().floor().exp2() for one in largest]
 
 
 def _stacked(parts: Iterable[Tensor]) -> Tensor:

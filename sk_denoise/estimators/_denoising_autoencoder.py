@@ -172,6 +172,10 @@ class DenoisingAutoencoder(NetworkDenoiser):
         An object such as ``RecorruptObjective(share=0.3)``, or one of yours with the methods of
         :class:`~sk_denoise.training.Objective`, sets the details. "neighbours" needs a network for images of
         any size, see :class:`~sk_denoise.ImageDenoiser`.
+    ignore_y : bool, default=False
+        Whether ``fit`` and ``score`` take no y as the clean side. By default a y of the shape of X is clean,
+        unless the columns of two frames have different names. Set it before a regressor with as many targets
+        as X has features.
     augment : Augmenter or None, default=None
         Random movements of training images before they are corrupted, drawn for every batch and the same
         on both sides of a pair: an :class:`~sk_denoise.Augmenter`, or any object with its method
@@ -340,6 +344,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "ignore_y": ["boolean"],
         "blend": [StrOptions({"auto"}), None],
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
@@ -356,6 +361,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         *,
         noise: Any = "auto",
         objective: Any = "supervised",
+        ignore_y: bool = False,
         augment: Augmentation | None = None,
         loss: Any = "mse",
         emphasis: tuple[float, float] | None = None,
@@ -385,6 +391,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         self.latent_dim = latent_dim
         self.noise = noise
         self.objective = objective
+        self.ignore_y = ignore_y
         self.augment = augment
         self.loss = loss
         self.emphasis = emphasis

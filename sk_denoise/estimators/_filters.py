@@ -29,7 +29,7 @@ from sk_denoise._validation import (
     warn_of_flat_channels_first,
     warn_of_single_image,
 )
-from sk_denoise.estimators._base import BaseDenoiser
+from sk_denoise.estimators._base import BaseDenoiser, score_gains
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair
 from sk_denoise.estimators._preparation import SampleLayout
 
@@ -122,6 +122,9 @@ class ClassicalDenoiser(BaseDenoiser):
         draft._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
         draft._reference_noiser_.fit(pair.targets, pair.targets)
         draft.data_range_ = pair.intensity.span
+        # Windows move along signals, which have one unit.
+        is_windowed = getattr(draft, "window_", None) is not None
+        draft._score_gains_ = None if is_windowed else score_gains(pair)
         adopt_fitted_state(self, draft)
         return self
 

@@ -38,7 +38,7 @@ from sk_denoise._validation import (
     warn_user,
 )
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._base import BaseDenoiser, trace_rows
+from sk_denoise.estimators._base import BaseDenoiser, score_gains, trace_rows
 from sk_denoise.estimators._network_factory import NetworkFactory
 from sk_denoise.estimators._network_summary import NetworkSummary, append_summary_html, summarize_estimator
 from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
@@ -415,6 +415,8 @@ class NetworkDenoiser(BaseDenoiser):
         layout = factory.batch_layout(self._sample_shape_, pair.inputs.shape[1:])
         self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.intensity.span, 0
         self.intensity_range_ = pair.known_intensity
+        # Images of any size have no columns.
+        self._score_gains_ = None if self._takes_any_size else score_gains(pair)
         self._judged_, self._best_weights_ = None, None
         # Its strength depends on the data alone, so that scores of different networks compare.
         self._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
@@ -552,7 +554,11 @@ class NetworkDenoiser(BaseDenoiser):
             torch.device(self.net_.device),
             step,
         )
-        errors, data_range = self._preparation_.squared_errors, self.data_range_
+        # Shares of the data range, since squares in its unit may leave single precision.
+        gains = 1 / self.data_range_ if self._gains() is None else self._gains()
+        errors = functools.partial(
+            self._preparation_.squared_errors, gains=torch.as_tensor(gains, dtype=torch.float64)
+        )
         watchers, functions = check_callbacks(self.callbacks)
 
         def begin_epoch() -> None:
@@ -574,7 +580,7 @@ class NetworkDenoiser(BaseDenoiser):
             # A distance to noisy targets is no PSNR.
             sample_psnr=None
             if has_noisy_targets
-            else lambda output, target: psnr_of_mse(errors(output, target).cpu(), data_range),
+            else lambda output, target: psnr_of_mse(errors(output, target).cpu(), 1.0),
             show_progress=bool(self.verbose),
             max_gradient_norm=self.gradient_clipping,
             averaging_decay=self.weight_averaging,

@@ -27,10 +27,11 @@ from sk_denoise._validation import (
     check_samples,
     is_clean_side,
     refuse_masked,
+    refuse_other_index,
     specification_key,
     warn_of_alpha,
-    warn_of_other_order,
     warn_of_other_unit,
+    warn_of_unlike_sides,
     warn_user,
 )
 from sk_denoise.estimators._preparation import SampleLayout
@@ -202,17 +203,27 @@ def resolve_pair(
     samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
     check_lengths(samples, y)
     refuse_masked(y, "y")
+    if getattr(estimator, "ignore_y", False):
+        y = None
     weights = check_sample_weight(sample_weight, samples, min_samples)
     # Samples without weight determine neither the data range nor the noise.
     weighted = slice(None) if weights is None else np.flatnonzero(weights)
     if is_self_supervised or X_second is not None:
-        refuse_clean_side(is_clean_side(y, samples), X_clean, X_second, is_self_supervised)
+        refuse_other_index(X, X_second, "X_second")
+        refuse_clean_side(
+            is_clean_side(y, samples, names=getattr(estimator, "feature_names_in_", None)),
+            X_clean,
+            X_second,
+            is_self_supervised,
+        )
         pair = _pair_without_clean_side(estimator, X, samples, X_second, noise, rows_are_signals, weighted)
     else:
         pair = _apply_rules(estimator, X, samples, y, X_clean, noise, rows_are_signals, weighted)
     warn_of_alpha(samples)
     if pair.source in ("X_clean", "y"):
-        warn_of_other_order(X, X_clean if pair.source == "X_clean" else y, pair.source)
+        refuse_other_index(X, X_clean if pair.source == "X_clean" else y, pair.source)
+    if learns and pair.source == "y":
+        warn_of_unlike_sides(samples, as_numeric_array(y), may_ignore=hasattr(estimator, "ignore_y"))
     # A y that equals X declares X clean.
     is_declared_clean = is_declared_clean or (pair.source == "X" and _equals(y, samples))
     has_warned = False
@@ -242,7 +253,7 @@ def refuse_clean_side(y_is_clean: bool, X_clean: Any, X_second: Any, is_self_sup
         raise ValueError(
             f"The fit learns from noisy X alone, and {given} seems to be a clean side, as it has the shape "
             f'of X. Pass no {given}, or learn from the pair: by a network with objective="supervised", or '
-            "by WienerDenoiser."
+            "by WienerDenoiser. If y holds the targets of a regressor, set ignore_y=True."
         )
 
 
@@ -313,7 +324,8 @@ def _apply_rules(
         return _pair_as_given(estimator, samples, X_clean, "X_clean", noise, weighted)
     # In pipeline.fit(X, X), y is the clean source that the output of the noiser carries.
     is_source = source is not None and _equals(y, source.clean)
-    if is_clean_side(y, samples, warn=True) and not _equals(y, samples) and not is_source:
+    names = getattr(estimator, "feature_names_in_", None)
+    if is_clean_side(y, samples, warn=True, names=names) and not _equals(y, samples) and not is_source:
         if source is not None:
             warn_user(
                 f"X came out of {source.noiser!r} and carries its clean side, but y is another one. That is "
@@ -350,6 +362,7 @@ def resolve_validation_pair(
         inputs = as_float_array(samples)
         return replace(training, inputs=inputs, targets=inputs, weights=None)
     if X_clean_val is not None:
+        refuse_other_index(X_val, X_clean_val, "X_clean_val", "X_val")
         return _pair_as_given(estimator, samples, X_clean_val, "X_clean_val", "auto")
     if training.source in ("X_clean", "y"):
         raise ValueError(

@@ -184,9 +184,12 @@ class Preparation:
         place = {column: number for number, column in enumerate([*free, *in_blocks])}
         return torch.cat(parts, dim=1)[:, [place[column] for column in range(len(place))]]
 
-    def squared_errors(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the mean squared error of each sample, in the unit of the user squared."""
-        errors = (self._to_probabilities(output) - target) * self.target_scaler.spread.to(output)
+    def squared_errors(self, output: Tensor, target: Tensor, gains: Tensor) -> Tensor:
+        """Return the mean squared error of each sample.
+
+        ``gains`` are factors of the errors in the unit of the user, of all or of each feature.
+        """
+        errors = (self._to_probabilities(output) - target) * (self.target_scaler.spread * gains).to(output)
         return errors.square().flatten(1).mean(dim=1)
 
 
