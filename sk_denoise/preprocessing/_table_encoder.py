@@ -702,7 +702,8 @@ def _as_type(code: ColumnCode, restored: _Restored, dtype: Any) -> NDArray[Any]:
         limits = np.iinfo(dtype)
         # The largest float below the end of 64 bits
         high = np.nextafter(float(limits.max), 0) if limits.max > MAX_EXACT else float(limits.max)
-        return np.clip(restored.values, float(limits.min), high).astype(dtype)
+        whole: NDArray[Any] = np.clip(restored.values, float(limits.min), high).astype(dtype)
+        return whole
     if dtype.kind == "b":
         return restored.values.astype(bool)
     numbers: NDArray[Any] = np.where(restored.missing, np.nan, restored.values).astype(dtype)
