@@ -393,9 +393,9 @@ def check_strength(
             " above 0" if above_zero else " of at least 0"
         )
         limit = "" if max_value == math.inf else f" and at most {max_value:g}"
-        columns = ", or a list or array with one for each column" if takes_columns else ""
+        columns = " A list or an array has one for each column." if takes_columns else ""
         raise ValueError(
-            f"{name} must be {kind}{limit} or a pair (low, high) of such numbers{columns}, got {given!r}."
+            f"{name} must be {kind}{limit} or a pair (low, high) of such numbers, got {given!r}.{columns}"
         )
     if not by_column and ends[0] > ends[1]:
         raise ValueError(f"{name}=(low, high) needs low <= high, got {given!r}.")

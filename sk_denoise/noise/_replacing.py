@@ -30,7 +30,7 @@ from sk_denoise.noise._base import (
 )
 from sk_denoise.noise._corruptions import mask_entries, replace_pixels, salt_and_pepper, swap_entries
 
-__all__ = ["MaskingNoiser", "PixelNoiser", "SaltAndPepperNoiser", "SwapNoiser", "find_blocks"]
+__all__ = ["MaskingNoiser", "PixelNoiser", "SaltAndPepperNoiser", "SwapNoiser"]
 
 PIXEL_VALUES = ("noise", "black", "white", "black and white")
 # Types of the parameter limits; check_bounds checks the numbers.
