@@ -135,12 +135,15 @@ class AutoencoderFactory:
         The parameter ``loss``, which may need an output in [0, 1].
     image_shape : tuple of int or None
         The parameter ``image_shape``.
+    is_robust : bool
+        Whether all columns of a table are scaled without their wild values.
     """
 
     parameter: Any
     latent_dim: int
     loss: Any
     image_shape: Sequence[int] | None
+    is_robust: bool = False
     # No channel of the noise level is added to the input.
     has_noise_map: ClassVar[bool] = False
 
@@ -186,11 +189,17 @@ class AutoencoderFactory:
             noiser,
             stream(root, "statistics"),
             scale_target=not on_unit_interval,
+            has_black_and_white=pair.known_intensity is not None,
+            is_robust=self.is_robust,
         )
 
     def fixed_parameters(self) -> dict[str, Any]:
         """Return the parameters that must not change when a fit is continued."""
-        return {"network": specification_key(self.parameter), "latent_dim": self.latent_dim}
+        return {
+            "network": specification_key(self.parameter),
+            "latent_dim": self.latent_dim,
+            "scaling": self.is_robust,
+        }
 
     def needs_unit_interval(self, clean: NDArray[Any], fitted: Preparation | None) -> bool:
         """Return whether the output is in [0, 1]; refuse clean data outside."""

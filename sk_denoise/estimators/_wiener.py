@@ -310,10 +310,10 @@ class _Spectrum:
         # A full table has one axis more than one without a row.
         variances = np.where(counts > 0, sums / np.maximum(counts, 1.0), rest)
         if not n_rest:
-            return cls(axes, isotonic_regression(variances, increasing=False), 0.0)
+            return cls(axes, np.array(isotonic_regression(variances, increasing=False)), 0.0)
         weights = np.append(np.ones(len(axes)), n_rest)
         falling = isotonic_regression(np.append(variances, rest), sample_weight=weights, increasing=False)
-        return cls(axes, falling[:-1], float(falling[-1]))
+        return cls(axes, np.array(falling[:-1]), float(falling[-1]))
 
     @property
     def n_rest(self) -> int:
@@ -390,12 +390,11 @@ def _principal_axes(rows: Floats, n_axes: int, shrinkage: float) -> Floats:
     if shrinkage:
         covariance = rows.T @ rows
         covariance = (1 - shrinkage) * covariance + shrinkage * np.diag(np.diag(covariance))
-        descending: Floats = np.linalg.eigh(covariance)[1].T[::-1]
-        return descending[:n_axes]
+        descending = np.linalg.eigh(covariance)[1].T[::-1]
+        return np.ascontiguousarray(descending[:n_axes])
     # PCA divides by the total variance, which may be 0.
     with np.errstate(invalid="ignore"):
-        axes: Floats = PCA(n_axes, random_state=0).fit(rows).components_
-    return axes
+        return np.ascontiguousarray(PCA(n_axes, random_state=0).fit(rows).components_)
 
 
 def _held_out_rows(rows: Floats) -> list[NDArray[np.intp]]:
