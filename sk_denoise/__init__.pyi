@@ -4,6 +4,7 @@ from .estimators import DenoisingAutoencoder as DenoisingAutoencoder
 from .estimators import DenoisingEnsemble as DenoisingEnsemble
 from .estimators import ImageDenoiser as ImageDenoiser
 from .estimators import NetworkSummary as NetworkSummary
+from .estimators import PosteriorMeanDenoiser as PosteriorMeanDenoiser
 from .estimators import WienerMixtureDenoiser as WienerMixtureDenoiser
 from .estimators._filters import *
 from .estimators._wiener import *
@@ -33,6 +34,7 @@ from .noise._replacing import *
 from .preprocessing import Augmenter as Augmenter
 from .preprocessing import Centerer as Centerer
 from .preprocessing import PixelScaler as PixelScaler
+from .preprocessing import TableEncoder as TableEncoder
 from .preprocessing import VarianceStabilizer as VarianceStabilizer
 from .training._objectives import *
 

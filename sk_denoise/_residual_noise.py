@@ -73,8 +73,7 @@ def find_residual_noise(noisy: NDArray[Any], clean: NDArray[Any]) -> ResidualNoi
 def _depends(noise: Floats, values: Floats) -> bool:
     """Return whether noise depends on the values, by its mean or its size."""
     n = len(noise)
-    noise = noise[:, noise.std(axis=0) > 0]
-    values = values[:, values.std(axis=0) > 0]
+    noise, values = (side[:, np.ptp(side, axis=0) > 0] for side in (noise, values))
     if not noise.size or not values.size:
         return False
     # Ranks, so that single large values decide nothing.
@@ -88,8 +87,9 @@ def _depends(noise: Floats, values: Floats) -> bool:
     if strongest > level:
         return True
     # A weak dependence in many columns: the size of the noise against the size of the row.
-    sizes = np.abs(noise / noise.std(axis=0)).mean(axis=1, keepdims=True)
-    rows = np.abs((values - np.median(values, axis=0)) / values.std(axis=0)).mean(axis=1, keepdims=True)
+    sizes = (np.abs(noise) / np.ptp(noise, axis=0)).mean(axis=1, keepdims=True)
+    distances = np.abs(values - np.median(values, axis=0))
+    rows = (distances / np.ptp(values, axis=0)).mean(axis=1, keepdims=True)
     together = abs(float((_ranks(sizes).T @ _ranks(rows)).item()))
     return together > stats.norm.isf(FALSE_ALARM / 2) / math.sqrt(n - 1)
 

@@ -228,12 +228,10 @@ class _Axes:
     rest: float
 
     @classmethod
-    def of(cls, rows: Floats, shrinkages: Sequence[float], weights: Floats | None = None) -> list[_Axes]:
+    def of(cls, rows: Floats, shrinkages: Sequence[float]) -> list[_Axes]:
         """Return the covariance of centred rows for each shrinkage."""
         n, p = rows.shape
         scaled = rows / math.sqrt(max(1, n - 1))
-        if weights is not None:
-            scaled = rows * np.sqrt(weights / weights.sum())[:, None]
         if p <= MAX_DIAGONAL:
             covariance = scaled.T @ scaled
             diagonal = np.diag(np.diag(covariance))
@@ -276,8 +274,6 @@ class PosteriorMean:
         Gain in all other directions.
     centers : Tensor of shape (n_centers, n_axes)
         Centers of the mixture.
-    log_weights : Tensor of shape (n_centers,)
-        Logarithms of their weights.
     log_foreign : float
         Logarithm of the density of foreign rows at the mean, relative to that of a center.
     low, high : Tensor of shape (n_features,)
@@ -298,7 +294,6 @@ class PosteriorMean:
                 "gain",
                 "foreign_gain",
                 "centers",
-                "log_weights",
                 "low",
                 "high",
             ),
@@ -318,7 +313,6 @@ class PosteriorMean:
     foreign_gain: Tensor
     rest_gain: float
     centers: Tensor
-    log_weights: Tensor
     log_foreign: float
     low: Tensor
     high: Tensor
@@ -331,25 +325,22 @@ class PosteriorMean:
         channel: _Channel,
         shape: PriorShape,
         *,
-        weights: Floats | None = None,
         max_centers: int = MAX_CENTERS,
         axes: _Axes | None = None,
     ) -> Self:
         """Return the posterior mean for clean rows, their noise and the shape of the prior."""
-        mean = np.average(clean, axis=0, weights=weights)
+        mean = clean.mean(axis=0)
         rows = channel.whiten_clean(clean, mean)
         if axes is None:
-            (axes,) = _Axes.of(rows, [shape.shrinkage], weights)
+            (axes,) = _Axes.of(rows, [shape.shrinkage])
         around = (1 - shape.smoothing**2) * axes.variances
         gain, foreign = around / (around + 1), FOREIGN_VARIANCE * axes.variances + 1
         rest = (1 - shape.smoothing**2) * axes.rest
         if shape.smoothing > 0:
             kept = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), max_centers)).astype(int))
             centers = shape.smoothing * (rows[kept] @ axes.axes.T)
-            log_weights = np.zeros(len(kept)) if weights is None else np.log(weights[kept])
-            log_weights = log_weights - np.logaddexp.reduce(log_weights)
         else:
-            centers, log_weights = np.zeros((1, len(axes.variances))), np.zeros(1)
+            centers = np.zeros((1, len(axes.variances)))
         log_foreign = math.log(FOREIGN_WEIGHT) + 0.5 * float(np.log((around + 1) / foreign).sum())
         back = axes.axes if channel.whitening is None else axes.axes @ np.linalg.inv(channel.whitening).T
         basis = axes.axes if channel.whitening is None else axes.axes @ channel.whitening
@@ -358,7 +349,6 @@ class PosteriorMean:
             *(torch.from_numpy(np.ascontiguousarray(part)) for part in parts),
             float(rest / (rest + 1)),
             torch.from_numpy(centers),
-            torch.from_numpy(log_weights),
             log_foreign,
             *_limits(clean, mean, channel.unit),
             shape.strength,
@@ -371,8 +361,8 @@ class PosteriorMean:
 
     @cached_property
     def bias(self) -> Tensor:
-        """Logarithm of the weight of each center, less half its squared distance from the mean."""
-        return self.log_weights - 0.5 * (self.centers * self.distance_scale).square().sum(1)
+        """Minus half the squared distance of each center from the mean."""
+        return -0.5 * (self.centers * self.distance_scale).square().sum(1)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the posterior mean of noisy rows, and the share of each that is foreign.
@@ -407,7 +397,7 @@ class PosteriorMean:
         # The squared length of scaled, common to all centers, is left out of both densities.
         far = (scaled.square() - scores.square() * (1 - self.foreign_gain)).sum(1, keepdim=True) / 2
         far = far + self.log_foreign
-        is_foreign = torch.sigmoid(far - near.logsumexp(1, keepdim=True))
+        is_foreign = torch.sigmoid(far - (near.logsumexp(1, keepdim=True) - math.log(len(self.centers))))
         return torch.softmax(near, 1) @ self.centers, is_foreign
 
     @property
@@ -456,15 +446,10 @@ class ChosenPrior:
     error: float
     has_noise: bool
 
-    def fit(
-        self, clean: NDArray[Any], *, weights: Floats | None = None, max_centers: int = MAX_CENTERS
-    ) -> PosteriorMean:
+    def fit(self, clean: NDArray[Any], *, max_centers: int = MAX_CENTERS) -> PosteriorMean:
         """Return the posterior mean for clean rows."""
         rows = clean.astype(np.float64)
-        # Equal weights are none, to the bit.
-        if weights is not None and np.ptp(weights) == 0:
-            weights = None
-        return PosteriorMean.of(rows, self.channel, self.shape, weights=weights, max_centers=max_centers)
+        return PosteriorMean.of(rows, self.channel, self.shape, max_centers=max_centers)
 
 
 @dataclass(frozen=True)

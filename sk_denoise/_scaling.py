@@ -258,12 +258,17 @@ class AffineScaler:
             torch.where(where, other.center, self.center), torch.where(where, other.spread, self.spread)
         )
 
-    def times(self, weights: Tensor) -> AffineScaler:
-        """Return a scaler with spreads multiplied by ``weights`` and a common factor."""
+    def times(self, weights: Tensor, is_scaled: Tensor | None = None) -> AffineScaler:
+        """Return a scaler with spreads multiplied by ``weights`` and a common factor.
+
+        Features outside of ``is_scaled``, if given, are not scaled at all.
+        """
+        is_scaled = torch.ones_like(weights, dtype=torch.bool) if is_scaled is None else is_scaled
         # The factor keeps the mean square of scaled data at one.
-        live = (self.spread > 0).expand_as(weights)
+        live = (self.spread > 0).expand_as(weights) & is_scaled
         common = weights[live].pow(-2).mean().sqrt() if live.any() else 1.0
-        return AffineScaler(self.center, self.spread * weights * common)
+        spread = torch.where(is_scaled, self.spread * weights * common, 1.0)
+        return AffineScaler(torch.where(is_scaled, self.center, 0.0), spread)
 
     def scale(self, x: Tensor) -> Tensor:
         """Return x in scaled units, in the precision of x."""

@@ -69,6 +69,7 @@ __all__ = [
     "restore_columns",
     "restore_container",
     "restore_names",
+    "validate_data",
     "get_shape",
     "warn_of_alpha",
     "warn_of_flat_channels_first",

@@ -66,7 +66,7 @@ MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300,
 # Noisy rows that the noise is measured on, and the share of the network.
 MIN_NOISE_ROWS, MIN_SHARE_ROWS = 5000, 1000
 # Share of the error left on held-out rows from which nothing was learned.
-HOPELESS = 0.99
+HOPELESS = 0.995
 # Fewest rows for a warning of it.
 MIN_ROWS_OF_WARNING = 50
 # Operations of a choice of the prior, roughly, for the number of threads.
@@ -99,6 +99,15 @@ def _is_small_table(pair: Pair, layout: SampleLayout) -> bool:
     return is_table and 4 <= len(pair.inputs) < LARGE_TABLE
 
 
+def _resample(pair: Pair) -> Pair:
+    """Return as many rows of equal weight, repeated in proportion to their weights."""
+    if pair.weights is None or np.ptp(pair.weights) == 0:
+        return pair
+    cumulated = np.cumsum(pair.weights, dtype=np.float64)
+    places = (np.arange(len(cumulated)) + 0.5) / len(cumulated)
+    return replace(pair.take(np.searchsorted(cumulated / cumulated[-1], places)), weights=None)
+
+
 def _noisy_rows(pair: Pair, corrupt: Any, n_rows: int, generator: torch.Generator) -> NoisyRows:
     """Return pairs as given, or with new noise."""
     if corrupt is None:
@@ -123,6 +132,10 @@ class DenoisingAutoencoder(NetworkDenoiser):
     fresh noise in every batch. It is a transformer: ``transform`` denoises, so that it stands before a
     classifier in a pipeline, or returns the latent vectors.
 
+    From a small table, a network learns less than closed formulas do. Its predictions are therefore blended
+    with them, see ``blend``. Where the noise of pairs does not depend on the row, which is tested, it is
+    drawn anew for every batch.
+
     The literal pipeline ``[("noise", GaussianNoiser()), ("dae", DenoisingAutoencoder())]`` and the
     estimator alone with ``noise=GaussianNoiser()`` learn the same. Pass pairs of noisy and clean samples as
     ``fit(X_noisy, X_clean=X_clean)`` or ``fit(X_noisy, X_clean)``; see ``fit``.
@@ -139,17 +152,17 @@ class DenoisingAutoencoder(NetworkDenoiser):
     latent_dim : int, default=128
         Length of the latent vector; with "pooling", of that at each position of the latent map. More than
         the number of features does no harm to denoising.
-    noise : "auto", float, pair of float, str, noiser or None, default="auto"
+    noise : "auto", float, pair of float, array-like, str, noiser or None, default="auto"
         Noise that corrupts clean samples in training. Only "auto" is allowed where a clean side or a noiser
         before the estimator already defines the pairs. A noiser such as
         :class:`~sk_denoise.GaussianNoiser`, or a name of ``sk_denoise.noise.NOISERS`` for one with its
         defaults. A number is the standard deviation of Gaussian noise in the unit of the data:
         ``noise=0.25`` is ``GaussianNoiser(0.25)``. From a pair ``(low, high)``, one is drawn for each
-        sample. "auto" is Gaussian noise with a strength drawn for each sample: 0.1 to 0.6 of each feature's
-        standard deviation for rows of a table, 0 to 1 of the standard deviation of all entries for images
-        and signals. If you know your noise, pass it. None trains a plain autoencoder. With an ``objective``
-        for noisy data, it is the noise that is in X instead: a standard deviation, one for each column, a
-        noiser, or "auto" for an estimate.
+        sample; an array has one for each column of a table. "auto" is Gaussian noise with a strength drawn
+        for each sample: 0.1 to 0.6 of each feature's standard deviation for rows of a table, 0 to 1 of the
+        standard deviation of all entries for images and signals. If you know your noise, pass it. None
+        trains a plain autoencoder. With an ``objective`` for noisy data, it is the noise that is in X
+        instead: a standard deviation, one for each column, a noiser, or "auto" for an estimate.
     objective : str or objective, default="supervised"
         Way to learn. "supervised" has a clean side, see ``fit``. The others learn from noisy X alone:
 
@@ -184,10 +197,21 @@ class DenoisingAutoencoder(NetworkDenoiser):
         - "bce", "kl": for clean data in [0, 1], which are not scaled, through a sigmoid. Binary
           cross-entropy, and the generalised Kullback-Leibler divergence ``t log(t / p) - t + p`` of each
           entry, the divergence of photon counts: the same error weighs more in dark regions.
+        - "mixed": for tables with a one-hot encoding, the cross-entropy of its categories and the squared
+          error of the other columns. Predictions of a category are probabilities that sum to one. Its columns
+          are the ``blocks_`` of the noise, or are found in the data as by :class:`~sk_denoise.SwapNoiser`.
         - "ssim", "ms_ssim": one minus the structural similarity of images, on one scale or up to five.
     emphasis : pair of float or None, default=None
         Weights (of corrupted entries, of intact ones) in the loss, for noise that replaces some values: with
         (1, 0) only lost entries count, with (0, 1) only kept ones. None weights all alike.
+    blend : "auto" or None, default="auto"
+        "auto" blends the network with the posterior mean of the training rows
+        (:class:`~sk_denoise.PosteriorMeanDenoiser`), for tables of fewer than 5,000 rows, where networks
+        alone are often behind linear filters. The share of the network is measured on up to 300 rows that it
+        does not learn from; below 40 rows it is 0. ``predict``, ``score`` and ``transform`` of samples
+        return the blend. Latent vectors, ``inverse_transform`` and ``validation_scores_`` are those of the
+        network. There is no blend with an ``objective`` or ``emphasis``, without noise, and for losses on
+        [0, 1]. None predicts with the network alone, which learns from all rows.
     optimizer : str or torch optimizer class, default="adamw"
         A name such as "adam", "adamw" or "sgd" (momentum 0.9), or a class of :mod:`torch.optim`.
     learning_rate : float or None, default=None
@@ -257,7 +281,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float or None
-        Mean PSNR on the validation samples after each epoch, in dB; None without validation.
+        Mean PSNR of the network on the validation samples after each epoch, in dB; None without validation.
+    network_share_ : float
+        Share of the network in predictions, from 0 to 1; 1 without a blend.
     n_iter_ : int
         Epochs so far, including those of ``partial_fit``.
     precision_ : {"float32", "bfloat16"}
@@ -288,9 +314,12 @@ class DenoisingAutoencoder(NetworkDenoiser):
         If a two-dimensional y is not used as the clean side, or if images that count as clean seem noisy.
     WeakNoiseWarning
         If the noise is weaker than 2 % of the spread of the data.
+    UserWarning
+        If nothing was learned that removes noise from held-out rows of a table.
 
     See Also
     --------
+    PosteriorMeanDenoiser : For small tables, without a network.
     GaussianNoiser : Corrupts in training, before the estimator or as its ``noise``.
     sk_denoise.make_denoising_scorer : Scores a search over noise honestly.
 
@@ -298,7 +327,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
     ----------
     P. Vincent, H. Larochelle, Y. Bengio and P.-A. Manzagol, "Extracting and composing robust features with
     denoising autoencoders", ICML (2008); for ``emphasis``, P. Vincent et al., "Stacked denoising
-    autoencoders", Journal of Machine Learning Research 11 (2010).
+    autoencoders", Journal of Machine Learning Research 11 (2010). The posterior mean: B. W. Silverman and G.
+    A. Young, "The bootstrap: to smooth or not to smooth?", Biometrika 74(3) (1987).
 
     Examples
     --------
@@ -654,6 +684,13 @@ class DenoisingAutoencoder(NetworkDenoiser):
         return getattr(self.net_.module_, self._part("decoder", "decoder_"))  # type: ignore[no-any-return]
 
     @property
+    def network_share_(self) -> float:
+        """Share of the network in predictions, from 0 to 1."""
+        check_is_fitted(self)
+        blend: Blend | None = getattr(self, "_blend_", None)
+        return 1.0 if blend is None else blend.network_share
+
+    @property
     def _n_features_out(self) -> int:
         """Number of output features, for latent vectors and activations."""
         return math.prod(self._output_shape_of(OUTPUTS[self.output]))
@@ -736,9 +773,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
         if held_out is None and n_samples >= MIN_BLENDED_ROWS:
             fraction = min(HELD_OUT_SHARE, MAX_HELD_OUT_ROWS / n_samples)
             training, held_out = training.split(fraction, self._root(), self._auto_values.min_samples)
-        self._blended = _BlendedRows(
-            data.pair, training.pair, held_out.pair if isinstance(held_out, ArrayData) else None
-        )
+        whole, learned = _resample(data.pair), _resample(training.pair)
+        held = _resample(held_out.pair) if isinstance(held_out, ArrayData) else None
+        self._blended = _BlendedRows(whole, learned, held)
         return training, validation
 
     def _redrawn_noise(self, samples: Any) -> ResidualNoise | None:
@@ -749,6 +786,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
             or self._factory().layout(self._sample_shape_).has_one_unit
         ):
             return None
+        samples = _resample(samples)
         return find_residual_noise(samples.inputs, samples.targets)
 
     def _finish(self) -> None:
@@ -765,8 +803,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
                 folds = np.random.default_rng(stream_seed(self._root(), "folds"))
                 data.chosen = choose_prior(pair.targets, rows, generator=folds)
             share = self._measure_share(data, corrupt)
-            weights = None if pair.weights is None else pair.weights.astype(np.float64)
-            self._blend_ = Blend(data.chosen.fit(pair.targets, weights=weights), share)
+            self._blend_ = Blend(data.chosen.fit(pair.targets), share)
 
     def _report_blend(self) -> None:
         """Print the shares of the prediction; warn if nothing was learned."""

@@ -470,7 +470,8 @@ class NetworkDenoiser(BaseDenoiser):
         optimizer = self._resolve_optimizer(len(pair.inputs))
         # Losses that compare images do so in the unit of the data.
         scaler = self._preparation_.target_scaler
-        self._units_ = Units(scaler.center, scaler.spread, pair.intensity.black, pair.intensity.span)
+        blocks = self._preparation_.blocks
+        self._units_ = Units(scaler.center, scaler.spread, pair.intensity.black, pair.intensity.span, blocks)
         criterion = build_criterion(self.loss, self._units_)
         self.net_ = create_net(module, criterion, optimizer, resolve_device(self.device))
 

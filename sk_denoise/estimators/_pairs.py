@@ -37,7 +37,15 @@ from sk_denoise._validation import (
 from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.estimators._training_domain import warn_of_noisy_targets
 from sk_denoise.exceptions import CleanTargetWarning
-from sk_denoise.noise import NOISERS, CleanSource, GaussianNoiser, carried_source, resolve_noiser
+from sk_denoise.noise import (
+    NOISERS,
+    BaseNoiser,
+    CleanSource,
+    GaussianNoiser,
+    bind_columns,
+    carried_source,
+    resolve_noiser,
+)
 
 __all__ = [
     "TARGET_SOURCE",
@@ -279,6 +287,8 @@ def _pair_without_clean_side(
         # Correlated noise is drawn by its noiser.
         has_draws = getattr(noiser, "_adds_grain", False)
         noise = noiser if has_draws else resolve_noise_model(noiser, source.clean, is_clean=True)
+    if isinstance(noise, BaseNoiser):
+        noise = bind_columns(noise, X if hasattr(X, "columns") else samples)
     layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
     inputs = as_float_array(samples[weighted])
     ranges = _noisy_ranges(samples[weighted], layout.image_shape is not None)
@@ -343,7 +353,8 @@ def _apply_rules(
     # Rule 4: X is clean.
     inputs = as_float_array(samples)
     layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
-    noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit))
+    table = X if hasattr(X, "columns") else samples
+    noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit), table)
     return Pair(inputs, inputs, noiser, specification_key(noise), "X", *_intensity_ranges(samples))
 
 
@@ -432,9 +443,10 @@ def _check_source(source: CleanSource, samples: NDArray[Any]) -> CleanSource:
     """Check that a clean source belongs to samples row by row, and return it."""
     if not source.describes(samples):
         raise ValueError(
-            f"X came out of {source.noiser!r} and was edited, sliced, shuffled or converted since, so its "
-            "clean source no longer belongs to it row by row. Pass the clean side as X_clean=, or edit the "
-            "clean data before the noiser. If X is meant as clean data: X = numpy.asarray(X), fit(X, X)."
+            f"X came out of {source.noiser!r} and was edited, sliced, shuffled, converted or joined with "
+            "other data since, so its clean source no longer belongs to it row by row. Pass the clean side "
+            "as X_clean=, or edit the clean data before the noiser. If X is meant as clean data: "
+            "X = numpy.asarray(X), fit(X, X)."
         )
     return source
 
@@ -447,14 +459,14 @@ def _refuse_second_noise(noise: Any, reason: str) -> None:
         )
 
 
-def _resolve_noise(noise: Any, default: Callable[[], Noiser]) -> Noiser | None:
+def _resolve_noise(noise: Any, default: Callable[[], Noiser], X: Any) -> Noiser | None:
     """Return the noiser of the parameter ``noise``."""
     if noise is None:
         return None
     if isinstance(noise, str) and check_one_of(noise, {"auto": None, **NOISERS}, "noise") is None:
         return default()
     # A fit changes noisers, and the parameter of the user must stay as it is.
-    noiser: Noiser = clone(resolve_noiser(noise))
+    noiser: Noiser = bind_columns(resolve_noiser(noise), X)
     return noiser
 
 

@@ -25,6 +25,7 @@ from sk_denoise._scaling import (
     iterate_chunks,
 )
 from sk_denoise._schema import (
+    BLOCKS,
     NONNEGATIVE_NUMBER,
     Rule,
     conforms,
@@ -108,6 +109,9 @@ class Preparation:
         Lowest and highest scaled inputs, None without clipping.
     target_scaler : AffineScaler
         Scaling of the network target, undone after the network.
+    blocks : tuple of tuple of int
+        Columns of each block of a one-hot encoding whose outputs are logits. Predictions are probabilities,
+        and targets are not scaled.
     wild : WildValues or None
         Columns of a table with wild values.
     """
@@ -119,12 +123,14 @@ class Preparation:
             lambda v, _: v is None or _is_pair_of_numbers(v), "None, or two tensors of finite numbers"
         ),
         "target_scaler": record(AffineScaler, "a scaler"),
+        "blocks": BLOCKS,
         "wild": replace(optional(record(WildValues, "columns with wild values")), required=False),
     }
     layout: SampleLayout
     input_scaler: AffineScaler
     input_limits: tuple[Tensor, Tensor] | None
     target_scaler: AffineScaler
+    blocks: tuple[tuple[int, ...], ...] = ()
     wild: WildValues | None = None
 
     @classmethod
@@ -137,6 +143,7 @@ class Preparation:
         generator: torch.Generator,
         *,
         scale_target: bool,
+        blocks: tuple[tuple[int, ...], ...] = (),
         has_black_and_white: bool = False,
         is_robust: bool = False,
     ) -> Preparation:
@@ -163,7 +170,10 @@ class Preparation:
             # The correlation gives the ratio of noise to signal, also for sides in different units.
             correlation = covariance[0, 1] / (noisy.std * clean.std)
             ratios = (correlation.pow(-2) - 1).clamp(min=0).sqrt().nan_to_num(nan=1.0)
-            target_scaler = AffineScaler.from_moments(clean).times(ratios.clamp(*NOISE_RATIOS))
+            target_scaler = AffineScaler.from_moments(clean)
+            is_free = torch.ones(target_scaler.center.shape, dtype=torch.bool)
+            is_free.view(-1)[[column for block in blocks for column in block]] = False
+            target_scaler = target_scaler.times(ratios.clamp(*NOISE_RATIOS), is_free)
         # Noise of later batches reaches a little further than that of the sample.
         margin = MARGIN * (noisy.high - noisy.low)
         low, high = noisy.low - margin, noisy.high + margin
@@ -184,7 +194,12 @@ class Preparation:
                 ),
             )
         return cls(
-            layout, input_scaler, (input_scaler.scale(low), input_scaler.scale(high)), target_scaler, wild
+            layout,
+            input_scaler,
+            (input_scaler.scale(low), input_scaler.scale(high)),
+            target_scaler,
+            blocks,
+            wild,
         )
 
     @property
@@ -273,7 +288,17 @@ class Preparation:
 
     def restore(self, output: Tensor) -> Tensor:
         """Convert network outputs to the unit and layout of the user."""
-        return self.layout.from_network(self.target_scaler.unscale(output))
+        return self.layout.from_network(self.target_scaler.unscale(self._to_probabilities(output)))
+
+    def _to_probabilities(self, output: Tensor) -> Tensor:
+        """Return outputs with the logits of blocks as probabilities."""
+        if not self.blocks:
+            return output
+        in_blocks = [column for block in self.blocks for column in block]
+        free = sorted({*range(output.shape[1])} - {*in_blocks})
+        parts = [output[:, free], *(output[:, list(block)].softmax(dim=1) for block in self.blocks)]
+        places = torch.tensor([*free, *in_blocks], device=output.device).argsort()
+        return torch.cat(parts, dim=1)[:, places]
 
     def add_wild(self, x: Tensor, restored: Tensor) -> Tensor:
         """Add to restored outputs the parts of wild values of x that the network did not see."""
@@ -303,7 +328,7 @@ class Preparation:
 
         ``gains`` are factors of the errors in the unit of the user, of all or of each feature.
         """
-        errors = (output - target) * (self.target_scaler.spread * gains).to(output)
+        errors = (self._to_probabilities(output) - target) * (self.target_scaler.spread * gains).to(output)
         return errors.square().flatten(1).mean(dim=1)
 
 
@@ -547,7 +572,13 @@ def _is_sample_preparation(value: Any, estimator: Any) -> bool:
         and layout == expected
         and layout.image_shape == estimator.image_shape_
         and all(broadcasts_to(tensor, shape) for tensor in (*tensors, *(value.input_limits or ())))
+        and _fit_columns(value.blocks, shape)
     )
+
+
+def _fit_columns(blocks: tuple[tuple[int, ...], ...], shape: tuple[int, ...]) -> bool:
+    """Return whether blocks are columns of rows of this shape."""
+    return not blocks or (len(shape) == 1 and all(column < shape[0] for block in blocks for column in block))
 
 
 def _is_image_preparation(value: Any, estimator: Any) -> bool:
@@ -562,6 +593,7 @@ def _is_image_preparation(value: Any, estimator: Any) -> bool:
         and value.layout == ImageLayout(patch, patch)
         and (len(patch), patch[2:]) == (len(images), images[2:])
         and value.input_limits is None
+        and not value.blocks
         # An image and its prediction share one black and one white.
         and one.center.ndim == one.spread.ndim == 0
         and torch.equal(one.center, other.center)
@@ -576,6 +608,7 @@ def _are_units(value: Any, estimator: Any) -> bool:
         and conforms(value)
         and broadcasts_to(value.center, shape)
         and broadcasts_to(value.spread, shape)
+        and _fit_columns(value.blocks, shape)
     )
 
 

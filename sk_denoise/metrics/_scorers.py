@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
 
+from sk_denoise._clean_source import carried_source
 from sk_denoise._compat import to_array_type_of, to_numpy
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._random import root_seed, stream
@@ -294,7 +295,9 @@ def corrupt_array(noiser: Any, X: ArrayLike, seed: int, copy: int) -> Any:
         Source of the noise.
     """
     clean = as_float_array(check_numbers(X, "X"))
-    noisy = clone(noiser).fit(clean, clean).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
+    # Names and types of columns are in the frame alone. Frames with noise of their own would be refused.
+    table = X if hasattr(X, "columns") and carried_source(X) is None else clean
+    noisy = clone(noiser).fit(table, table).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
     return restore_container(noisy.numpy(), X)
 
 

@@ -12,7 +12,7 @@ from sk_denoise.noise import (
     _replacing,
 )
 from sk_denoise.noise._additive import *
-from sk_denoise.noise._base import NOISERS, BaseNoiser, resolve_noiser
+from sk_denoise.noise._base import NOISERS, BaseNoiser, bind_columns, resolve_noiser
 from sk_denoise.noise._cameras import *
 from sk_denoise.noise._composed import *
 from sk_denoise.noise._corruptions import *
@@ -25,6 +25,7 @@ __all__ = [
     "BaseNoiser",
     "CleanSource",
     "NoisedArray",
+    "bind_columns",
     "carried_source",
     "estimate_row_noise",
     "estimate_row_noise_from_repeats",

@@ -41,6 +41,7 @@ from sk_denoise.persistence._limits import check_magnitudes, check_windows
 from sk_denoise.persistence._nets import DESIGN, NET_CODECS, rebuild_net, to_saved_design, to_saved_noise_name
 from sk_denoise.persistence._transformers import TRANSFORMER_SCHEMAS, check_transformer
 from sk_denoise.persistence._tree import VALUE_CODECS, Codec, Decoder, Encoder, Node, unpack_fields
+from sk_denoise.preprocessing._table_encoder import ColumnCode
 from sk_denoise.training import Units
 
 __all__ = ["CODECS", "is_savable", "refusal_error"]
@@ -50,6 +51,7 @@ RECORDS: dict[str, type[Any]] = {
     kind.__name__.strip("_"): kind
     for kind in (
         AffineScaler,
+        ColumnCode,
         Cost,
         IntensityRange,
         ImageLayout,
@@ -276,7 +278,11 @@ def _encode_record(value: Any, encoder: Encoder) -> Node:
 def _decode_record(node: Node, decoder: Decoder) -> Any:
     name, parts = unpack_fields(node, **{"class": str, "fields": dict})
     kind = RECORDS.get(name)
-    if kind is None or set(parts) != {part.name for part in dataclasses.fields(kind)}:
+    fields = () if kind is None else dataclasses.fields(kind)
+    names = {part.name for part in fields}
+    # A field with a default may be younger than the file.
+    required = {part.name for part in fields if part.default is dataclasses.MISSING}
+    if kind is None or not required <= set(parts) <= names:
         raise ValueError(f"this sk_denoise has no record {name[:40]!r} with {', '.join(parts)!s:.60}")
     return kind(**decoder.items(parts))
 

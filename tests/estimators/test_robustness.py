@@ -52,7 +52,7 @@ def test_one_percent_of_wild_values_does_no_harm_to_ordinary_rows(given, scaling
     else:
         dae.fit(wild)
     # 630 without the cut; .5 without wild values.
-    assert left(clean[test], noisy[test], dae.predict(noisy[test])) < 0.65
+    assert left(clean[test], noisy[test], dae.predict(noisy[test])) < 0.75
 
 
 def test_wild_values_are_kept_and_wild_noise_is_not():
@@ -71,13 +71,14 @@ def test_wild_values_are_kept_and_wild_noise_is_not():
     [
         lambda rng, shape: rng.standard_cauchy(shape),
         lambda rng, shape: np.exp(2 * rng.normal(size=shape)),
+        lambda rng, shape: rng.standard_t(2, shape),
     ],
-    ids=["Cauchy", "log-normal"],
+    ids=["Cauchy", "log-normal", "Student"],
 )
 def test_heavy_tails_are_no_worse_than_doing_nothing(draw):
     clean, noisy = table(2500, draw)
-    dae = autoencoder(noise=0.5).fit(clean[:2000])
-    assert left(clean[2000:], noisy[2000:], dae.predict(noisy[2000:])) < 1
+    dae = autoencoder(noise=0.5, max_epochs=60, latent_dim=48).fit(clean[:2000])
+    assert left(clean[2000:], noisy[2000:], dae.predict(noisy[2000:])) < 0.9
 
 
 def test_ordinary_and_rare_values_have_no_limits():

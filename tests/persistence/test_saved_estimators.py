@@ -57,6 +57,7 @@ from sk_denoise import (
     RegionNoiser,
     RIDNetNetwork,
     SwapNoiser,
+    TableEncoder,
     UNetNetwork,
     VarianceStabilizer,
     _registry,
@@ -175,6 +176,7 @@ CASES: dict[str, Case] = {
         sk_denoise.WienerMixtureDenoiser(NoiseModel("counts", 9.0, gain=1.0), random_state=0), COLORS
     ),
     "WienerMixtureDenoiser, images": Case(sk_denoise.WienerMixtureDenoiser(0.1, random_state=0), IMAGES),
+    "PosteriorMeanDenoiser, images": Case(sk_denoise.PosteriorMeanDenoiser(sigma=0.1), IMAGES),
     "WienerDenoiser, images": Case(sk_denoise.WienerDenoiser(sigma=0.1), IMAGES),
     **{
         entry.name: Case(load_entry(entry)(), COLORS / 255 if entry.images_only else ROWS)
@@ -193,6 +195,7 @@ CASES: dict[str, Case] = {
     "NoiserChain": Case(NoiserChain([GaussianNoiser(scale="std"), RegionNoiser(SwapNoiser())]), ROWS),
     "PixelScaler": Case(PixelScaler(), COLORS),
     "Centerer": Case(Centerer(), COLORS),
+    "TableEncoder": Case(TableEncoder(unknown="zeros"), ROWS),
     "VarianceStabilizer": Case(VarianceStabilizer(gain=1.0, read_noise=2.0), ROWS),
     "VarianceStabilizer, by channel": Case(VarianceStabilizer((1.0, 0.0, 0.5), 0.1, [0, 1, 2]), COLORS),
     "Pipeline": Case(
@@ -245,6 +248,10 @@ def through_file(estimator, folder):
     return load(folder / "estimator.safetensors")
 
 
+# Properties that a fitted part computes on first use.
+CACHED = ("gain", "stays_linear", "bias", "distance_scale")
+
+
 def equal(one, other):
     """Return whether parameters or fitted state are the same, all the way down."""
     if type(one) is not type(other):
@@ -267,9 +274,7 @@ def equal(one, other):
         ]
         return equal(*states) and all(equal(getattr(one, name), getattr(other, name)) for name in names)
     if hasattr(one, "__dict__") and not isinstance(one, type):
-        return equal(
-            *({k: v for k, v in vars(x).items() if k not in ("gain", "stays_linear")} for x in (one, other))
-        )
+        return equal(*({k: v for k, v in vars(x).items() if k not in CACHED} for x in (one, other)))
     return bool(one == other or (one != one and other != other))  # NaN marks missing values
 
 
