@@ -49,6 +49,8 @@ FOLDS, MAX_SINGLE_ROWS = 10, 50
 FOLD_SEED = 0
 # Multiplications of all folds together: some seconds. Larger data have fewer folds.
 MAX_MULTIPLICATIONS = 5e9
+# Rows for each feature from which no rows are held out
+MANY_ROWS = 1000
 # Largest number of features for which axes of a shrunk covariance are tried, too.
 MAX_SHRUNK_FEATURES = 512
 # Noise, in root mean squares of the rows, to choose the axes for if the level is unknown.
@@ -291,6 +293,9 @@ class _Spectrum:
         """
         axes = _principal_axes(rows, n_components, shrinkage)
         n_rest = rows.shape[1] - len(axes)
+        # With so many rows, held-out ones have the variances of all, and copies take memory.
+        if len(rows) >= MANY_ROWS * rows.shape[1] and not n_rest:
+            return cls(axes, np.var(rows @ axes.T, axis=0), 0.0)
         sums, counts, rest, n_held_out = np.zeros(len(axes)), np.zeros(len(axes)), 0.0, 0
         for held_out in _held_out_rows(rows):
             training = np.delete(rows, held_out, axis=0)
