@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,11 +21,20 @@ __all__ = [
     "iterate_chunks",
     "compute_joint_moments",
     "compute_moments",
+    "find_wild_limits",
     "subsample",
 ]
 
 # Entries of a sample that is large enough for the spread of data
 _SUBSAMPLE_ENTRIES = 2**22
+# Quantiles that bound the bulk of a column and its middle half, and the width of the bulk in standard
+# deviations if it is Gaussian
+_BULK, _BULK_WIDTH = (0.025, 0.25, 0.75, 0.975), 3.92
+# A column has wild values if its deviation is this many times that of its bulk, or its largest distance to
+# the bulk this many deviations of the bulk. Exponential columns of a million rows do not.
+_WILD_RATIO, _WILD_REACH = 2.0, 20.0
+# Wild values lie this many widths outside of the bulk.
+_WILD_DISTANCE, _MIN_BULK_ROWS = 0.5, 40
 # Numbers outside of these limits have sums of squares outside of single precision.
 TINY, HUGE = 1e-12, 1e12
 # Entries of one chunk: 8 MB in double precision, small beside a processor's memory
@@ -63,6 +73,40 @@ def iterate_chunks(x: Tensor) -> Iterator[Tensor]:
 def subsample(x: Tensor) -> Tensor:
     """Return rows from all over x, few enough for fast statistics."""
     return x[:: max(1, x.numel() // _SUBSAMPLE_ENTRIES)]
+
+
+def find_wild_limits(rows: Tensor, *, in_all: bool = False) -> tuple[Tensor, Tensor] | None:
+    """Return limits of each column beyond which values are wild; None if no column has such values.
+
+    A column has wild values if its standard deviation, or its range, is far above that of the central 95 % of
+    its values. The limits of other columns are infinite.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, n_features)
+        Rows of a table.
+    in_all : bool, default=False
+        Whether each column has limits.
+    """
+    if len(rows) < _MIN_BULK_ROWS:
+        return None
+    some = subsample(rows).double().numpy()
+    # Far from one, squares would leave the range of numbers.
+    unit = np.abs(some).max(axis=0)
+    unit[unit == 0] = 1.0
+    some = some / unit
+    low, lower, upper, high = np.quantile(some, _BULK, axis=0)
+    width = high - low
+    # A column that is mostly the same, as rare counts are, has no bulk to compare with.
+    deviation = width / _BULK_WIDTH
+    reach = np.maximum(some.max(axis=0) - high, low - some.min(axis=0))
+    is_wild = (some.std(axis=0) > _WILD_RATIO * deviation) | (reach > _WILD_REACH * deviation)
+    has_limits = (upper > lower) & (in_all | is_wild)
+    if not has_limits.any():
+        return None
+    margin = _WILD_DISTANCE * width
+    ends = np.where(has_limits, low - margin, -np.inf), np.where(has_limits, high + margin, np.inf)
+    return torch.from_numpy(ends[0] * unit), torch.from_numpy(ends[1] * unit)
 
 
 def compute_moments(chunks: Iterable[Tensor], dims: tuple[int, ...] = (0,)) -> Moments:
@@ -207,6 +251,12 @@ class AffineScaler:
     def identity(cls) -> AffineScaler:
         """Return a scaler that leaves data as they are."""
         return cls(torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64))
+
+    def replaced(self, where: Tensor, other: AffineScaler) -> AffineScaler:
+        """Return a scaler with some features from another."""
+        return AffineScaler(
+            torch.where(where, other.center, self.center), torch.where(where, other.spread, self.spread)
+        )
 
     def times(self, weights: Tensor, is_scaled: Tensor | None = None) -> AffineScaler:
         """Return a scaler with spreads multiplied by ``weights`` and a common factor.

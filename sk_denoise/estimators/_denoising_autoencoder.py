@@ -58,6 +58,8 @@ __all__ = ["DenoisingAutoencoder"]
 OUTPUTS = {"reconstruction": "forward", "latent": "encoder", "activations": "activations"}
 
 
+# Share of rows outside of the training range, with a margin, from which a warning is due.
+MAX_SHARE_OUTSIDE = 0.01
 # Rows from which a part is held out to measure the share of the network, their share and their number; rows
 # from which a table is large enough for the network alone.
 MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300, 5000
@@ -180,6 +182,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
         Random movements of training images before they are corrupted, drawn for every batch and the same
         on both sides of a pair: an :class:`~sk_denoise.Augmenter`, or any object with its method
         ``augment``. Validation and prediction take images as they are.
+    scaling : {"standard", "robust"}, default="standard"
+        Scaling of the columns of a table inside the estimator. "standard": by mean and standard deviation,
+        except for columns of which a few wild values determine the deviation. In these, values far beyond
+        the central 95 % are cut before the network, and what was cut is added to its output. "robust" does so
+        in every column.
     loss : str, dict or callable, default="mse"
         Loss in scaled units: a name, a mix of names and weights such as ``{"mae": 0.2, "ms_ssim": 0.8}``,
         or a function of output and target, batches of shape (n, features) or (n, channels, height, width),
@@ -345,6 +352,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "ignore_y": ["boolean"],
+        "scaling": [StrOptions({"standard", "robust"})],
         "blend": [StrOptions({"auto"}), None],
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
@@ -362,6 +370,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         noise: Any = "auto",
         objective: Any = "supervised",
         ignore_y: bool = False,
+        scaling: Literal["standard", "robust"] = "standard",
         augment: Augmentation | None = None,
         loss: Any = "mse",
         emphasis: tuple[float, float] | None = None,
@@ -392,6 +401,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         self.noise = noise
         self.objective = objective
         self.ignore_y = ignore_y
+        self.scaling = scaling
         self.augment = augment
         self.loss = loss
         self.emphasis = emphasis
@@ -579,7 +589,10 @@ class DenoisingAutoencoder(NetworkDenoiser):
         """
         check_is_fitted(self)
         restore = self._preparation_.restore
-        return self._apply(X, lambda module, x: restore(module(x)), blend=getattr(self, "_blend_", None))
+        self._warn_of_range(X)
+        return self._apply(
+            X, lambda module, x: restore(module(x)), blend=getattr(self, "_blend_", None), is_prediction=True
+        )
 
     @keeps_array_type
     def transform(self, X: ArrayLike) -> Any:
@@ -693,7 +706,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
     # The steps of a fit ------------------------------------------------------------------------------
 
     def _factory(self) -> AutoencoderFactory:
-        return AutoencoderFactory(self.network, self.latent_dim, self.loss, self.image_shape)
+        return AutoencoderFactory(
+            self.network, self.latent_dim, self.loss, self.image_shape, is_robust=self.scaling == "robust"
+        )
 
     def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any, X_second: Any = None) -> ArrayData:
         if isinstance(X, RandomPatches | Dataset):
@@ -826,9 +841,12 @@ class DenoisingAutoencoder(NetworkDenoiser):
         assert data.chosen is not None
         rows = _noisy_rows(data.held_out, corrupt, MIN_SHARE_ROWS, stream(self._root(), "share"))
         prior = data.chosen.fit(data.training.targets).predict(rows.noisy)
-        prepare, restore = self._preparation_.input, self._preparation_.restore
+        preparation = self._preparation_
         network = run_in_chunks(
-            self.net_.module_, as_tensor(rows.noisy), lambda m, x: restore(m(prepare(x))), self._cost_.widest
+            self.net_.module_,
+            as_tensor(rows.noisy),
+            lambda m, x: preparation.add_wild(x, preparation.restore(m(preparation.input(x)))),
+            self._cost_.widest,
         )
         unit = data.chosen.channel.unit
         step, gap = (network.numpy() - prior) / unit, (rows.clean - prior) / unit
@@ -849,6 +867,23 @@ class DenoisingAutoencoder(NetworkDenoiser):
         low, high = scaler.center - 2 * scaler.spread, scaler.center + 2 * scaler.spread
         warn_of_other_unit(samples, float(low.min()), float(high.max()))
         return samples
+
+    def _warn_of_range(self, X: Any) -> None:
+        """Warn of rows of a table with values outside of the range of the training."""
+        samples = np.asarray(X)
+        if samples.ndim != 2 or samples.dtype.kind not in "biuf" or samples.shape[1:] != self._sample_shape_:
+            return
+        # Noise reaches beyond black and white, and far in pixels that hardly change.
+        if self.intensity_range_ is not None:
+            return
+        share, column = self._preparation_.find_outside(as_tensor(as_float_array(samples)))
+        if share > MAX_SHARE_OUTSIDE:
+            name = getattr(self, "feature_names_in_", range(samples.shape[1]))[column]
+            what = "are cut there" if getattr(self, "_blend_", None) is None else "are linear there at best"
+            warn_user(
+                f"{100 * share:.0f} % of the rows of X have values far outside of the range of the training "
+                f"rows, most of them in column {name!r}. Predictions {what}: fit to rows of that range."
+            )
 
     def _refuse_other_unit(self, samples: NDArray[Any]) -> None:
         """Refuse integers, as files hold them, for a network that learned from [0, 1]."""
@@ -874,7 +909,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         blend = getattr(self, "_blend_", None)
 
         def denoise(x: Tensor) -> Tensor:
-            output = restore(module(prepare(x)))
+            output = self._preparation_.add_wild(x, restore(module(prepare(x))))
             return output if blend is None else blend.combine(x.cpu(), output.cpu())
 
         with threads_for_flops(2 * self._cost_.flops * len(samples)):
@@ -885,7 +920,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
         return torch.cat(slopes).numpy()
 
     def _apply(
-        self, X: ArrayLike, function: Callable[[nn.Module, Tensor], Tensor], blend: Blend | None = None
+        self,
+        X: ArrayLike,
+        function: Callable[[nn.Module, Tensor], Tensor],
+        blend: Blend | None = None,
+        is_prediction: bool = False,
     ) -> NDArray[Any]:
         """Apply ``function(module, input)`` to checked samples, in their precision."""
         prepare = self._preparation_.input
@@ -894,6 +933,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
 
         def compute(module: nn.Module, x: Tensor) -> Tensor:
             output = function(module, prepare(x))
+            if is_prediction:
+                output = self._preparation_.add_wild(x, output)
             return output if blend is None else blend.combine(x.cpu(), output.cpu())
 
         def apply(rows: NDArray[Any]) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, clone
 from sk_denoise._clean_source import warn_of_lost_source, warn_of_missed_step
 from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._noise_model import resolve_noise_model
-from sk_denoise._scaling import subsample
+from sk_denoise._scaling import find_wild_limits, subsample
 from sk_denoise._schema import Rule, one_of
 from sk_denoise._validation import (
     Noiser,
@@ -50,6 +50,7 @@ from sk_denoise.noise import (
 __all__ = [
     "TARGET_SOURCE",
     "Pair",
+    "cut_wild_values",
     "default_noiser",
     "refuse_clean_side",
     "resolve_pair",
@@ -156,6 +157,18 @@ def default_noiser(clean: NDArray[Any], has_one_unit: bool) -> GaussianNoiser:
         return GaussianNoiser(TABLE_NOISE, scale="std")
     spread = float(np.std(subsample(as_tensor(clean)).numpy(), dtype=np.float64))
     return GaussianNoiser((GRID_NOISE[0] * spread, GRID_NOISE[1] * spread))
+
+
+def cut_wild_values(clean: NDArray[Any], has_one_unit: bool) -> NDArray[Any]:
+    """Return the rows of a table with wild values cut, as the noise of ``noise="auto"`` is fitted to.
+
+    Without wild values it is the same array.
+    """
+    if has_one_unit or clean.ndim != 2:
+        return clean
+    rows = as_tensor(clean)
+    limits = find_wild_limits(rows)
+    return clean if limits is None else rows.clamp(limits[0].to(rows), limits[1].to(rows)).numpy()
 
 
 def resolve_pair(

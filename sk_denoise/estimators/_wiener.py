@@ -49,6 +49,8 @@ FOLDS, MAX_SINGLE_ROWS = 10, 50
 FOLD_SEED = 0
 # Multiplications of all folds together: some seconds. Larger data have fewer folds.
 MAX_MULTIPLICATIONS = 5e9
+# Rows for each feature from which no rows are held out
+MANY_ROWS = 1000
 # Largest number of features for which axes of a shrunk covariance are tried, too.
 MAX_SHRUNK_FEATURES = 512
 # Noise, in root mean squares of the rows, to choose the axes for if the level is unknown.
@@ -291,6 +293,9 @@ class _Spectrum:
         """
         axes = _principal_axes(rows, n_components, shrinkage)
         n_rest = rows.shape[1] - len(axes)
+        # With so many rows, held-out ones have the variances of all, and copies take memory.
+        if len(rows) >= MANY_ROWS * rows.shape[1] and not n_rest:
+            return cls(axes, np.var(rows @ axes.T, axis=0), 0.0)
         sums, counts, rest, n_held_out = np.zeros(len(axes)), np.zeros(len(axes)), 0.0, 0
         for held_out in _held_out_rows(rows):
             training = np.delete(rows, held_out, axis=0)
@@ -310,10 +315,10 @@ class _Spectrum:
         # A full table has one axis more than one without a row.
         variances = np.where(counts > 0, sums / np.maximum(counts, 1.0), rest)
         if not n_rest:
-            return cls(axes, isotonic_regression(variances, increasing=False), 0.0)
+            return cls(axes, np.array(isotonic_regression(variances, increasing=False)), 0.0)
         weights = np.append(np.ones(len(axes)), n_rest)
         falling = isotonic_regression(np.append(variances, rest), sample_weight=weights, increasing=False)
-        return cls(axes, falling[:-1], float(falling[-1]))
+        return cls(axes, np.array(falling[:-1]), float(falling[-1]))
 
     @property
     def n_rest(self) -> int:
@@ -390,12 +395,11 @@ def _principal_axes(rows: Floats, n_axes: int, shrinkage: float) -> Floats:
     if shrinkage:
         covariance = rows.T @ rows
         covariance = (1 - shrinkage) * covariance + shrinkage * np.diag(np.diag(covariance))
-        descending: Floats = np.linalg.eigh(covariance)[1].T[::-1]
-        return descending[:n_axes]
+        descending = np.linalg.eigh(covariance)[1].T[::-1]
+        return np.ascontiguousarray(descending[:n_axes])
     # PCA divides by the total variance, which may be 0.
     with np.errstate(invalid="ignore"):
-        axes: Floats = PCA(n_axes, random_state=0).fit(rows).components_
-    return axes
+        return np.ascontiguousarray(PCA(n_axes, random_state=0).fit(rows).components_)
 
 
 def _held_out_rows(rows: Floats) -> list[NDArray[np.intp]]:

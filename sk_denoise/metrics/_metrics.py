@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._row_noise import are_signals
-from sk_denoise._scaling import AffineScaler, compute_moments, iterate_chunks
+from sk_denoise._scaling import AffineScaler, compute_moments, find_wild_limits, iterate_chunks
 from sk_denoise._validation import (
     as_float_array,
     as_tensor,
@@ -38,8 +38,6 @@ __all__ = [
 
 # PSNR of a perfect sample in dB, so that one of them leaves the mean finite
 PSNR_CAP = 100.0
-# Largest data range of a table in spreads. With wild values beyond it, all samples would reach the cap.
-MAX_TABLE_RANGE = 100.0
 # Side of the window of SSIM in pixels: 3.5 deviations of 1.5 pixels to each side, rounded
 GAUSSIAN_WINDOW = 11
 
@@ -195,14 +193,20 @@ def find_column_gains(clean: NDArray[Any], data_range: float | None = None) -> N
     data_range : float, optional
         Data range in spreads, in place of that of the rows.
     """
-    moments = compute_moments(iterate_chunks(as_tensor(as_float_array(clean))))
+    rows = as_tensor(as_float_array(clean))
+    limits = find_wild_limits(rows)
+    # Without the cut, one wild value would make errors in its column count for nothing.
+    chunks = (
+        x if limits is None else x.clamp(limits[0].to(x), limits[1].to(x)) for x in iterate_chunks(rows)
+    )
+    moments = compute_moments(chunks)
     spread = AffineScaler.from_moments(moments).spread.numpy()
     live = spread > 0
     if not live.any():
         return np.zeros(len(spread))
     low, high = ((end - moments.mean).numpy()[live] / spread[live] for end in (moments.low, moments.high))
     if data_range is None:
-        data_range = min(float(high.max() - low.min()), MAX_TABLE_RANGE)
+        data_range = float(high.max() - low.min())
     gains = np.zeros(len(spread))
     # The mean over all columns is then that over the columns that vary.
     gains[live] = np.sqrt(len(spread) / live.sum()) / (spread[live] * data_range)

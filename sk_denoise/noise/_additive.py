@@ -11,7 +11,7 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise._scaling import compute_moments, iterate_chunks, subsample
+from sk_denoise._scaling import compute_moments, find_wild_limits, iterate_chunks, subsample
 from sk_denoise._schema import Rule
 from sk_denoise._validation import StrOptions, check_parameters, warn_user
 from sk_denoise.exceptions import WeakNoiseWarning
@@ -30,6 +30,8 @@ from sk_denoise.noise._corruptions import add_gaussian, add_poisson, add_speckle
 
 __all__ = ["GaussianNoiser", "PoissonNoiser", "SpeckleNoiser", "UniformNoiser"]
 
+# Ratio of the deviation with wild values to that without from which relative noise is far too strong
+MAX_WILD_RATIO = 5.0
 # Noise below this share of the spread of the data teaches a network the identity.
 MIN_USEFUL_NOISE = 0.02
 # Noise above this multiple of the range of the data hides them.
@@ -79,12 +81,25 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
         # Absolute noise needs the spread of the data for a warning only, so that some of them are enough.
         subset = subsample(clean)
         stats = compute_moments(iterate_chunks(clean if self.scale == "std" else subset))
+        limits = find_wild_limits(subset) if subset.ndim == 2 else None
+        spread = stats.std
+        if limits is not None:
+            # A few wild values would make any noise look weak beside the data.
+            cut = subset.clamp(limits[0].to(subset), limits[1].to(subset))
+            spread = compute_moments(iterate_chunks(cut)).std
         if self.scale == "std":
             # The deviation of a constant feature may be above 0 by rounding.
             self.scale_ = torch.where(stats.is_constant, 0.0, stats.std).numpy()
+            ratio = float((stats.std / spread.clamp(min=1e-300)).nan_to_num(0.0).max())
+            if ratio > MAX_WILD_RATIO:
+                warn_user(
+                    f"A few wild values make the standard deviation of a column {ratio:.3g} times that of "
+                    'its other values, and the noise is as much stronger for scale="std". Pass the strength '
+                    'in the unit of the data, scale="absolute", or remove the wild values.'
+                )
         else:
             self.scale_ = np.ones(())
-        self._warn_of_strength(subset, stats.std[~stats.is_constant])
+        self._warn_of_strength(subset, spread[~stats.is_constant])
         warn_of_other_limits(self, "clip", clean)
 
     def _warn_of_strength(self, subset: torch.Tensor, spreads: torch.Tensor) -> None:

@@ -28,7 +28,13 @@ from sk_denoise._scaling import AffineScaler
 from sk_denoise._schema import check_fitted_state, describe_value, fitted_schema
 from sk_denoise._validation import check_parameters
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
-from sk_denoise.estimators._preparation import ImageLayout, Preparation, Recorruption, SampleLayout
+from sk_denoise.estimators._preparation import (
+    ImageLayout,
+    Preparation,
+    Recorruption,
+    SampleLayout,
+    WildValues,
+)
 from sk_denoise.estimators._wiener import _Spectrum
 from sk_denoise.estimators._wiener_mixture import _Mixture
 from sk_denoise.persistence._limits import check_magnitudes, check_windows
@@ -57,6 +63,7 @@ RECORDS: dict[str, type[Any]] = {
         PosteriorMean,
         SampleLayout,
         Units,
+        WildValues,
         _Mixture,
         _Spectrum,
     )
