@@ -2,6 +2,7 @@
 from .comparison import compare_denoisers as compare_denoisers
 from .estimators import DenoisingAutoencoder as DenoisingAutoencoder
 from .estimators import DenoisingEnsemble as DenoisingEnsemble
+from .estimators import DenoisingImputer as DenoisingImputer
 from .estimators import ImageDenoiser as ImageDenoiser
 from .estimators import NetworkSummary as NetworkSummary
 from .estimators import WienerMixtureDenoiser as WienerMixtureDenoiser

@@ -746,6 +746,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "estimators": (
         "DenoisingAutoencoder",
         "DenoisingEnsemble",
+        "DenoisingImputer",
         "ImageDenoiser",
         "NetworkSummary",
         "WienerMixtureDenoiser",

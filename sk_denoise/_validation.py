@@ -67,6 +67,7 @@ __all__ = [
     "restore_container",
     "restore_names",
     "get_shape",
+    "validate_data",
     "warn_of_alpha",
     "warn_of_flat_channels_first",
     "warn_of_other_order",

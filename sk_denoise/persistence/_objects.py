@@ -26,6 +26,7 @@ from sk_denoise._resources import Cost
 from sk_denoise._scaling import AffineScaler
 from sk_denoise._schema import check_fitted_state, describe_value, fitted_schema
 from sk_denoise._validation import check_parameters
+from sk_denoise.estimators._imputer import _FillModel, _Gaussian, _Kernels, _Networks, _NormalScores
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import ImageLayout, Preparation, Recorruption, SampleLayout
 from sk_denoise.estimators._wiener import _Spectrum
@@ -52,7 +53,12 @@ RECORDS: dict[str, type[Any]] = {
         Recorruption,
         SampleLayout,
         Units,
+        _FillModel,
+        _Gaussian,
+        _Kernels,
         _Mixture,
+        _Networks,
+        _NormalScores,
         _Spectrum,
     )
 }
