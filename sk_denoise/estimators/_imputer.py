@@ -23,6 +23,7 @@ from sk_denoise._random import root_seed, stream_seed
 from sk_denoise._resources import threads_for_flops
 from sk_denoise._schema import (
     FEATURE_NUMBERS,
+    POSITIVE_NUMBER,
     SEED,
     Rule,
     conforms,
@@ -33,6 +34,7 @@ from sk_denoise._schema import (
     record,
 )
 from sk_denoise._validation import (
+    HasMethods,
     Interval,
     Noiser,
     StrOptions,
@@ -70,6 +72,8 @@ MAX_MASKED_ROWS, MAX_COPIES = 6000, 10
 # Rows of which the best donor is taken, share of gaps below which a column counts as complete, and shares of
 # entries that are hidden in a row with complete columns.
 N_DONORS, MIN_GAPS, COMPLETE_SHARES = 4, 0.02, (0.05, 0.5)
+# Sides of the matrices of kernels, summed over columns, and columns on which widths are compared.
+MAX_SIDES, N_COMPARED_COLUMNS = 10_000, 6
 # Landmarks of kernels, and candidates for widths and penalties.
 N_LANDMARKS, WIDTHS, PENALTIES = 300, (1.0, 4.0), (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 # Entries that the share of all columns counts as when the share of one column is estimated.
@@ -178,7 +182,7 @@ class DenoisingImputer(SampleTransformer):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "missing_values": [Real, str, None],
-        "noise": [StrOptions({"auto"}), Real, tuple, list, object],
+        "noise": [StrOptions({"auto"}), Real, tuple, list, HasMethods(["fit", "corrupt"])],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
         "add_indicator": ["boolean"],
         "keep_empty_features": ["boolean"],
@@ -1059,69 +1063,94 @@ class _Kernels:
     ----------
     landmarks : ndarray of shape (n_landmarks, d)
         Rows with filled gaps.
-    widths : ndarray of shape (d,)
-        Mean squared distance at which the kernel of a column has fallen to 1 / e.
+    width : float
+        Mean squared distance at which the kernel has fallen to 1 / e.
     coefficients : ndarray of shape (n_landmarks, d)
         Weights of the landmarks.
     """
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "landmarks": Rule(lambda v, _: is_numeric_array(v, np.shape(v)) and v.ndim == 2, "rows"),
-        "widths": Rule(
-            lambda v, k: is_nonnegative_array(v, k.landmarks.shape[1:]) and bool((v > 0).all()), "widths"
-        ),
+        "width": POSITIVE_NUMBER,
         "coefficients": Rule(lambda v, k: is_numeric_array(v, k.landmarks.shape), "a weight for each entry"),
     }
     landmarks: Floats
-    widths: Floats
+    width: float
     coefficients: Floats
 
     @classmethod
     def fit(cls, masked: _MaskedRows, base: Floats, rng: np.random.Generator) -> tuple[Self, Floats]:
         """Fit to the errors of hidden entries, and return predictions for held-out rows as well."""
-        rows, errors, hidden = base, masked.target - base, masked.hidden
-        d = rows.shape[1]
-        landmarks = rows[rng.permutation(len(rows))[:N_LANDMARKS]]
-        best, widths = np.full(d, np.inf), np.full(d, WIDTHS[0])
-        coefficients, held_out = np.zeros((len(landmarks), d)), np.zeros_like(rows)
-        folds = [masked.fold == fold for fold in range(masked.n_folds)]
+        errors, d = masked.target - base, base.shape[1]
+        n_landmarks = int(min(N_LANDMARKS, len(np.unique(masked.row)), max(MAX_SIDES / d, 50)))
+        landmarks = base[rng.permutation(len(base))[:n_landmarks]]
+        columns = np.flatnonzero(masked.hidden.any(axis=0))
+        # A few columns are enough to compare widths, and take a fraction of the time.
+        compared = columns[:: max(1, math.ceil(len(columns) / N_COMPARED_COLUMNS))]
+        losses = []
         for width in WIDTHS:
-            variances, axes = np.linalg.eigh(_kernel(landmarks, landmarks, width))
-            keeps = variances > 1e-6 * variances[-1]
-            basis = axes[:, keeps] / np.sqrt(variances[keeps])
-            features = _kernel(rows, landmarks, width) @ basis
-            for column in np.flatnonzero(hidden.any(axis=0)):
-                chosen = hidden[:, column]
-                # Masks of one row are hardly more than one observation.
-                copies = chosen.sum() / len(np.unique(masked.row[chosen]))
-                grams, products = [], []
-                for fold in folds:
-                    part = features[fold & chosen]
-                    grams.append(part.T @ part)
-                    products.append(part.T @ errors[fold & chosen, column])
-                gram, product = sum(grams), sum(products)
-                predictions = np.zeros((len(PENALTIES), len(rows)))
-                for fold, own_gram, own_product in zip(folds, grams, products, strict=True):
-                    sizes, axes = np.linalg.eigh(gram - own_gram)
-                    penalties = copies * np.array(PENALTIES)[:, None]
-                    weights = (axes.T @ (product - own_product)) / (np.maximum(sizes, 0) + penalties)
-                    predictions[:, fold & chosen] = weights @ axes.T @ features[fold & chosen].T
-                losses = ((predictions[:, chosen] - errors[chosen, column]) ** 2).mean(axis=1)
-                choice = int(losses.argmin())
-                if losses[choice] < best[column]:
-                    best[column], widths[column] = losses[choice], width
-                    held_out[chosen, column] = predictions[choice, chosen]
-                    penalty = copies * PENALTIES[choice] * np.eye(len(gram))
-                    coefficients[:, column] = basis @ np.linalg.solve(gram + penalty, product)
-        return cls(landmarks, widths, coefficients), held_out
+            regression = _Regression.of(base, landmarks, width, masked)
+            losses.append(sum(regression.fit(column, errors[:, column])[0] for column in compared))
+        width = WIDTHS[int(np.argmin(losses))]
+        regression = _Regression.of(base, landmarks, width, masked)
+        coefficients, held_out = np.zeros((n_landmarks, d)), np.zeros_like(base)
+        for column in columns:
+            _, coefficients[:, column], predictions = regression.fit(column, errors[:, column])
+            held_out[masked.hidden[:, column], column] = predictions
+        return cls(landmarks, width, coefficients), held_out
 
     def predict(self, rows: Floats) -> Floats:
         """Return the error of each entry of rows with filled gaps."""
-        errors = np.zeros_like(rows)
-        for width in np.unique(self.widths):
-            columns = self.widths == width
-            errors[:, columns] = _kernel(rows, self.landmarks, width) @ self.coefficients[:, columns]
+        errors: Floats = _kernel(rows, self.landmarks, self.width) @ self.coefficients
         return errors
+
+
+@dataclass(frozen=True)
+class _Regression:
+    """Ridge regression of one column at a time, on features of kernels.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n, n_features)
+        Features of masked rows.
+    basis : ndarray of shape (n_landmarks, n_features)
+        Features of a row are its kernels with the landmarks times the basis.
+    masked : _MaskedRows
+        Hidden entries, and the parts of the rows.
+    """
+
+    features: Floats
+    basis: Floats
+    masked: _MaskedRows
+
+    @classmethod
+    def of(cls, rows: Floats, landmarks: Floats, width: float, masked: _MaskedRows) -> Self:
+        """Return the regression for a width of the kernel."""
+        variances, axes = np.linalg.eigh(_kernel(landmarks, landmarks, width))
+        keeps = variances > 1e-6 * variances[-1]
+        basis = axes[:, keeps] / np.sqrt(variances[keeps])
+        return cls(_kernel(rows, landmarks, width) @ basis, basis, masked)
+
+    def fit(self, column: int, errors: Floats) -> tuple[float, Floats, Floats]:
+        """Return the mean loss of held-out entries, weights of landmarks, and held-out predictions."""
+        chosen = self.masked.hidden[:, column]
+        features, errors, fold = self.features[chosen], errors[chosen], self.masked.fold[chosen]
+        # Masks of one row are hardly more than one observation.
+        penalties = np.array(PENALTIES) * len(errors) / len(np.unique(self.masked.row[chosen]))
+        parts = [(features[fold == number], errors[fold == number]) for number in range(self.masked.n_folds)]
+        grams = [part.T @ part for part, _ in parts]
+        products = [part.T @ error for part, error in parts]
+        gram, product = sum(grams), sum(products)
+        predictions = np.zeros((len(penalties), len(errors)))
+        for number, (part, _) in enumerate(parts):
+            sizes, axes = np.linalg.eigh(gram - grams[number])
+            scores = axes.T @ (product - products[number])
+            weights = scores / (np.maximum(sizes, 0) + penalties[:, None])
+            predictions[:, fold == number] = weights @ (part @ axes).T
+        losses = ((predictions - errors) ** 2).mean(axis=1)
+        choice = int(losses.argmin())
+        weights = np.linalg.solve(gram + penalties[choice] * np.eye(len(gram)), product)
+        return float(losses[choice]), self.basis @ weights, predictions[choice]
 
 
 def _kernel(rows: Floats, landmarks: Floats, width: float) -> Floats:
@@ -1424,6 +1453,9 @@ def _learn_model(
         return plain, None
     fold = rng.permutation(n) % n_folds
     masked = _mask_rows(rows, owner[active], masks, fold, n_folds, max_epochs > 0)
+    # A single column has nothing to be predicted from.
+    if not masked.hidden.any():
+        return plain, None
     first, variances, second = _fill_held_out(
         masked, rows, ranked_rows, (linear, ranked), strengths, scores, device
     )
