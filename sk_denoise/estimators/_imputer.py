@@ -58,7 +58,7 @@ STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
 # Rows on which candidates are compared, and rows of EM, for tables with many.
 MAX_COMPARED_ROWS, MAX_EM_ROWS = 600, 4000
 # Steps of EM, the change of a covariance at which they end, and steps from a start that is nearly right.
-MAX_STEPS, TOLERANCE, WARM_STEPS = 30, 2e-3, 5
+MAX_STEPS, TOLERANCE, WARM_STEPS = 30, 2e-3, 3
 # Columns from which the covariance has low rank, and the largest rank.
 MIN_WIDE, MAX_RANK = 160, 32
 # With so many rows for each column, a row hardly changes the covariance that fills it.
@@ -85,8 +85,9 @@ MAX_NETWORK_ROWS = 24_000
 LEVELS, MIN_ERRORS = np.linspace(0, 1, 401), 30
 # Categories of a column with a column of their own; rarer ones share the rest.
 MAX_CATEGORIES = 50
-# Different values up to which a column of integers is drawn from the values that occur.
-MAX_DISCRETE = 50
+# Different values up to which a column is filled within their range, and the share of rows in the tail that
+# the range of other columns is extended by.
+MAX_DISCRETE, TAIL = 20, 0.05
 
 
 class DenoisingImputer(SampleTransformer):
@@ -153,6 +154,9 @@ class DenoisingImputer(SampleTransformer):
     frame with the same types. Gaps in other columns than those of numbers and dates are filled with the most
     probable category of those in ``fit``. Integers in nullable columns are rounded. In arrays, numbers are
     not rounded: the mean of the possible values has the least squared error.
+
+    Values lie within the range of the fit, extended by the length of its tails, and keep the sign of a column
+    with one sign.
 
     Gaps that depend on their own value cannot be seen in the data, and are filled as if they did not.
 
@@ -308,7 +312,7 @@ class DenoisingImputer(SampleTransformer):
         Returns
         -------
         list of ndarray or DataFrame
-            Outputs as of ``transform``, with values within the range of the fit. Integers remain integers.
+            Outputs as of ``transform``. Columns of integers are filled with integers.
         """
         check_parameters_of_sample(n_imputations)
         table = self._read_fitted(X)
@@ -585,6 +589,8 @@ class _FrameTable(_Table):
                     f"Column {self.name(number)!r} holds infinity. Mark such entries as missing."
                 )
             return numbers
+        if _is_numeric(column) and not gaps.all() and not any(isinstance(c, Real) for c in categories):
+            raise ValueError(f"Column {self.name(number)!r} held words in fit, and holds {column.dtype} now.")
         places = {category: place for place, category in enumerate(categories)}
         codes = np.array([-1 if gap else places.get(v, -1) for v, gap in zip(column, gaps, strict=True)])
         flags: Floats = (codes[:, None] == np.arange(len(categories))).astype(np.float64)
@@ -622,6 +628,9 @@ class _FrameTable(_Table):
             moments = column.astype("int64").astype(object)
             moments[gaps] = np.round(values).astype(np.int64)
             return moments.astype("int64").astype(column.dtype)
+        # pandas refuses doubles in columns of single precision.
+        if kind == "f":
+            values = values.astype(getattr(column.dtype, "numpy_dtype", column.dtype))
         column.iloc[np.flatnonzero(gaps)] = values
         return column
 
@@ -1315,7 +1324,7 @@ class _FillModel:
     center, unit : ndarray of shape (d_all,)
         Mean and standard deviation of each column.
     bounds : ndarray of shape (2, d)
-        Smallest and largest value of each column that varies, standardized.
+        Smallest and largest value that each column that varies is filled with.
     linear, ranked : _Gaussian
         Distributions of the columns and of their normal scores.
     scores : _NormalScores
@@ -1387,14 +1396,15 @@ class _FillModel:
                 predicted += deviations * self._quantile(uniform)
             if level is not None:
                 predicted += deviations * self._quantile(np.full(given.shape, level))
-            predicted = np.clip(predicted, *self.bounds) * self.unit[self.active] + self.center[self.active]
+            predicted = np.clip(predicted * self.unit[self.active] + self.center[self.active], *self.bounds)
             filled[chunk, self.active] = np.where(gaps, predicted, rows[chunk][:, self.active])
         return filled
 
     def _predict(self, given: Floats, device: torch.device) -> tuple[Floats, Floats]:
         """Return filled rows in standard units, and conditional deviations."""
         linear, variances = self.linear.condition(given, device)
-        linear = np.where(np.isnan(given), np.clip(linear, *self.bounds), linear)
+        bounds = (self.bounds - self.center[self.active]) / self.unit[self.active]
+        linear = np.where(np.isnan(given), np.clip(linear, *bounds), linear)
         # Rows beyond the range of the fit are no rows for a kernel; the linear answer has no such limit.
         filled = linear.copy()
         if self.shares[0].any():
@@ -1433,7 +1443,8 @@ def _learn_model(
         return None, None
     rng = masks.rng
     rows = ((columns - center) / unit)[:, active]
-    bounds = np.stack([np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)])
+    limits = _find_limits(columns[:, active])
+    bounds = (limits - center[active]) / unit[active]
     scores = _NormalScores.fit(rows)
     ranked_rows = scores.transform(rows)
     n, d = rows.shape
@@ -1448,7 +1459,7 @@ def _learn_model(
         np.zeros((3, d)),
         np.repeat(ndtri(np.clip(LEVELS, 1e-3, 1 - 1e-3))[:, None], d, axis=1),
     )
-    plain = _FillModel(active, center, unit, bounds, linear, ranked, scores, None, None, shares, quantiles)
+    plain = _FillModel(active, center, unit, limits, linear, ranked, scores, None, None, shares, quantiles)
     if n_folds < 2:
         return plain, None
     fold = rng.permutation(n) % n_folds
@@ -1489,7 +1500,7 @@ def _learn_model(
         active,
         center,
         unit,
-        bounds,
+        limits,
         linear,
         ranked,
         scores,
@@ -1503,6 +1514,23 @@ def _learn_model(
     if verbose:
         _print_errors(head, first, base, predicted)
     return model, (totals, numbers)
+
+
+def _find_limits(columns: Floats) -> Floats:
+    """Return the smallest and the largest value that gaps of each column are filled with."""
+    limits = np.empty((2, columns.shape[1]))
+    for number, column in enumerate(columns.T):
+        given = column[~np.isnan(column)]
+        low, high = given.min(), given.max()
+        # New rows may lie beyond all so far, by the length of a tail: 0 at the end of a bounded column.
+        if len(np.unique(given)) > MAX_DISCRETE:
+            tails = np.quantile(given, [TAIL, 1 - TAIL])
+            beyond = 2 * low - tails[0], 2 * high - tails[1]
+            # Sizes, counts and prices do not change their sign.
+            low = max(beyond[0], 0.0) if low >= 0 else beyond[0]
+            high = min(beyond[1], 0.0) if high <= 0 else beyond[1]
+        limits[:, number] = low, high
+    return limits
 
 
 def _mask_rows(
@@ -1567,7 +1595,14 @@ def _share(masked: _MaskedRows, base: Floats, extra: Floats) -> Floats:
     overall = float(np.clip(products.sum() / max(squares.sum(), 1e-12), 0, 1))
     pull = squares * SHARE_WEIGHT / np.maximum(hidden.sum(axis=0), 1)
     shares: Floats = np.clip((products + overall * pull) / np.maximum(squares + pull, 1e-12), 0, 1)
-    return shares
+    # A gain that may be chance counts less, and one below its standard error not at all. Masks of one row are
+    # one observation.
+    errors = (masked.target - base) * hidden
+    gains = (errors**2 - (errors - shares * extra * hidden) ** 2).sum(axis=1)
+    by_row = np.bincount(masked.row, gains)
+    total = max(float(by_row.sum()), 1e-12)
+    variance = max(float((by_row**2).sum()) - total**2 / len(by_row), 0.0)
+    return shares * max(1 - variance / total**2, 0.0)
 
 
 def _explained(masked: _MaskedRows, base: Floats, extra: Floats) -> Floats:
