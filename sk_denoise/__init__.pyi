@@ -5,6 +5,7 @@ from .estimators import DenoisingEnsemble as DenoisingEnsemble
 from .estimators import DenoisingImputer as DenoisingImputer
 from .estimators import ImageDenoiser as ImageDenoiser
 from .estimators import NetworkSummary as NetworkSummary
+from .estimators import PosteriorMeanDenoiser as PosteriorMeanDenoiser
 from .estimators import WienerMixtureDenoiser as WienerMixtureDenoiser
 from .estimators._filters import *
 from .estimators._wiener import *

@@ -755,6 +755,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "DenoisingImputer",
         "ImageDenoiser",
         "NetworkSummary",
+        "PosteriorMeanDenoiser",
         "WienerMixtureDenoiser",
     ),
     "exceptions": (

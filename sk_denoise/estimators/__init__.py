@@ -8,6 +8,7 @@ from sk_denoise.estimators._image_denoiser import ImageDenoiser
 from sk_denoise.estimators._imputer import DenoisingImputer
 from sk_denoise.estimators._network_factory import IMAGE_NETWORKS, NETWORKS
 from sk_denoise.estimators._network_summary import NetworkSummary
+from sk_denoise.estimators._posterior_mean import PosteriorMeanDenoiser
 from sk_denoise.estimators._wiener import *
 from sk_denoise.estimators._wiener_mixture import *
 
@@ -19,6 +20,7 @@ __all__ = [
     "DenoisingImputer",
     "ImageDenoiser",
     "NetworkSummary",
+    "PosteriorMeanDenoiser",
 ]
 __all__ += _filters.__all__
 __all__ += _wiener.__all__

@@ -6,7 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Literal, Self
 
@@ -23,10 +23,14 @@ from torch.utils.data import Dataset
 
 from sk_denoise._compat import FitTasks, keeps_array_type, with_callbacks
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
+from sk_denoise._random import stream, stream_seed
+from sk_denoise._residual_noise import ResidualNoise, find_residual_noise
 from sk_denoise._resources import entries_at_once, threads_for_flops
-from sk_denoise._schema import Rule
+from sk_denoise._row_prior import Blend, ChosenPrior, NoisyRows, choose_prior, draw_noisy_rows, find_share
+from sk_denoise._schema import Rule, optional, record
 from sk_denoise._validation import (
     Interval,
+    StrOptions,
     as_float_array,
     as_tensor,
     check_one_of,
@@ -35,22 +39,79 @@ from sk_denoise._validation import (
     refuse_masked,
     warn_of_other_unit,
     warn_of_single_image,
+    warn_user,
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._image_inputs import refuse_noiser_output
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import AutoencoderFactory
 from sk_denoise.estimators._pairs import Pair
-from sk_denoise.estimators._preparation import SAMPLE_PREPARATION, run_in_chunks
+from sk_denoise.estimators._preparation import SAMPLE_PREPARATION, SampleLayout, run_in_chunks
 from sk_denoise.estimators._tiled_prediction import forward_derivative
-from sk_denoise.estimators._training_data import ArrayData, PatchData
+from sk_denoise.estimators._training_data import ArrayData, PatchData, TrainingData
 from sk_denoise.preprocessing import Augmentation
-from sk_denoise.training import auto_batch_size, auto_epochs
+from sk_denoise.training import auto_batch_size, auto_epochs, check_loss, resolve_objective
 
 __all__ = ["DenoisingAutoencoder"]
 
 # The part of the network that computes each output.
 OUTPUTS = {"reconstruction": "forward", "latent": "encoder", "activations": "activations"}
+
+
+# Rows from which a part is held out to measure the share of the network, their share and their number; rows
+# from which a table is large enough for the network alone.
+MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300, 5000
+# Noisy rows that the noise is measured on, and the share of the network.
+MIN_NOISE_ROWS, MIN_SHARE_ROWS = 5000, 1000
+# Share of the error left on held-out rows from which nothing was learned.
+HOPELESS = 0.995
+# Fewest rows for a warning of it.
+MIN_ROWS_OF_WARNING = 50
+# Operations of a choice of the prior, roughly, for the number of threads.
+PRIOR_FLOPS = 10**8
+
+
+@dataclass
+class _BlendedRows:
+    """Rows of a fit whose predictions blend the network with the posterior mean.
+
+    Attributes
+    ----------
+    all, training : Pair
+        All rows, and those that the network learns from.
+    held_out : Pair or None
+        Rows that the share of the network is measured on; None for too few of them.
+    chosen : ChosenPrior or None
+        The prior, once it was chosen.
+    """
+
+    all: Pair
+    training: Pair
+    held_out: Pair | None
+    chosen: ChosenPrior | None = None
+
+
+def _is_small_table(pair: Pair, layout: SampleLayout) -> bool:
+    """Return whether samples are rows of a table without many rows."""
+    is_table = layout.image_shape is None and not layout.has_one_unit
+    return is_table and 4 <= len(pair.inputs) < LARGE_TABLE
+
+
+def _resample(pair: Pair) -> Pair:
+    """Return as many rows of equal weight, repeated in proportion to their weights."""
+    if pair.weights is None or np.ptp(pair.weights) == 0:
+        return pair
+    cumulated = np.cumsum(pair.weights, dtype=np.float64)
+    places = (np.arange(len(cumulated)) + 0.5) / len(cumulated)
+    return replace(pair.take(np.searchsorted(cumulated / cumulated[-1], places)), weights=None)
+
+
+def _noisy_rows(pair: Pair, corrupt: Any, n_rows: int, generator: torch.Generator) -> NoisyRows:
+    """Return pairs as given, or with new noise."""
+    if corrupt is None:
+        sides = (side.astype(np.float64) for side in (pair.inputs, pair.targets))
+        return NoisyRows(*sides, np.arange(len(pair.inputs)))
+    return draw_noisy_rows(pair.targets, corrupt, n_rows, generator)
 
 
 def _returns_latents(dae: DenoisingAutoencoder) -> bool:
@@ -68,6 +129,10 @@ class DenoisingAutoencoder(NetworkDenoiser):
     A network with a bottleneck is trained through skorch to turn corrupted samples into clean ones, with
     fresh noise in every batch. It is a transformer: ``transform`` denoises, so that it stands before a
     classifier in a pipeline, or returns the latent vectors.
+
+    From a small table, a network learns less than closed formulas do. Its predictions are therefore blended
+    with them, see ``blend``. Where the noise of pairs does not depend on the row, which is tested, it is
+    drawn anew for every batch.
 
     The literal pipeline ``[("noise", GaussianNoiser()), ("dae", DenoisingAutoencoder())]`` and the
     estimator alone with ``noise=GaussianNoiser()`` learn the same. Pass pairs of noisy and clean samples as
@@ -125,6 +190,14 @@ class DenoisingAutoencoder(NetworkDenoiser):
     emphasis : pair of float or None, default=None
         Weights (of corrupted entries, of intact ones) in the loss, for noise that replaces some values: with
         (1, 0) only lost entries count, with (0, 1) only kept ones. None weights all alike.
+    blend : "auto" or None, default="auto"
+        "auto" blends the network with the posterior mean of the training rows
+        (:class:`~sk_denoise.PosteriorMeanDenoiser`), for tables of fewer than 5,000 rows, where networks
+        alone are often behind linear filters. The share of the network is measured on up to 300 rows that it
+        does not learn from; below 40 rows it is 0. ``predict``, ``score`` and ``transform`` of samples
+        return the blend. Latent vectors, ``inverse_transform`` and ``validation_scores_`` are those of the
+        network. There is no blend with an ``objective`` or ``emphasis``, without noise, and for losses on
+        [0, 1]. None predicts with the network alone, which learns from all rows.
     optimizer : str or torch optimizer class, default="adamw"
         A name such as "adam", "adamw" or "sgd" (momentum 0.9), or a class of :mod:`torch.optim`.
     learning_rate : float or None, default=None
@@ -194,7 +267,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float or None
-        Mean PSNR on the validation samples after each epoch, in dB; None without validation.
+        Mean PSNR of the network on the validation samples after each epoch, in dB; None without validation.
+    network_share_ : float
+        Share of the network in predictions, from 0 to 1; 1 without a blend.
     n_iter_ : int
         Epochs so far, including those of ``partial_fit``.
     precision_ : {"float32", "bfloat16"}
@@ -225,9 +300,12 @@ class DenoisingAutoencoder(NetworkDenoiser):
         If a two-dimensional y is not used as the clean side, or if images that count as clean seem noisy.
     WeakNoiseWarning
         If the noise is weaker than 2 % of the spread of the data.
+    UserWarning
+        If nothing was learned that removes noise from held-out rows of a table.
 
     See Also
     --------
+    PosteriorMeanDenoiser : For small tables, without a network.
     GaussianNoiser : Corrupts in training, before the estimator or as its ``noise``.
     sk_denoise.make_denoising_scorer : Scores a search over noise honestly.
 
@@ -235,7 +313,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
     ----------
     P. Vincent, H. Larochelle, Y. Bengio and P.-A. Manzagol, "Extracting and composing robust features with
     denoising autoencoders", ICML (2008); for ``emphasis``, P. Vincent et al., "Stacked denoising
-    autoencoders", Journal of Machine Learning Research 11 (2010).
+    autoencoders", Journal of Machine Learning Research 11 (2010). The posterior mean: B. W. Silverman and G.
+    A. Young, "The bootstrap: to smooth or not to smooth?", Biometrika 74(3) (1987).
 
     Examples
     --------
@@ -258,8 +337,12 @@ class DenoisingAutoencoder(NetworkDenoiser):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "blend": [StrOptions({"auto"}), None],
     }
-    _fitted_schema: ClassVar[dict[str, Rule]] = {"_preparation_": SAMPLE_PREPARATION}
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "_preparation_": SAMPLE_PREPARATION,
+        "_blend_": replace(optional(record(Blend, "a blend")), required=False),
+    }
     # One sample has no spread to scale by.
     _auto_values = AutoValues(auto_batch_size, auto_epochs, warm_up_steps=0, min_samples=2)
 
@@ -273,6 +356,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         augment: Augmentation | None = None,
         loss: Any = "mse",
         emphasis: tuple[float, float] | None = None,
+        blend: Literal["auto"] | None = "auto",
         optimizer: str | type[torch.optim.Optimizer] = "adamw",
         learning_rate: float | None = None,
         learning_rate_schedule: str = "flat_cosine",
@@ -301,6 +385,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         self.augment = augment
         self.loss = loss
         self.emphasis = emphasis
+        self.blend = blend
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.learning_rate_schedule = learning_rate_schedule
@@ -484,7 +569,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         """
         check_is_fitted(self)
         restore = self._preparation_.restore
-        return self._apply(X, lambda module, x: restore(module(x)))
+        return self._apply(X, lambda module, x: restore(module(x)), blend=getattr(self, "_blend_", None))
 
     @keeps_array_type
     def transform(self, X: ArrayLike) -> Any:
@@ -576,6 +661,13 @@ class DenoisingAutoencoder(NetworkDenoiser):
         return getattr(self.net_.module_, self._part("decoder", "decoder_"))  # type: ignore[no-any-return]
 
     @property
+    def network_share_(self) -> float:
+        """Share of the network in predictions, from 0 to 1."""
+        check_is_fitted(self)
+        blend: Blend | None = getattr(self, "_blend_", None)
+        return 1.0 if blend is None else blend.network_share
+
+    @property
     def _n_features_out(self) -> int:
         """Number of output features, for latent vectors and activations."""
         return math.prod(self._output_shape_of(OUTPUTS[self.output]))
@@ -627,6 +719,109 @@ class DenoisingAutoencoder(NetworkDenoiser):
         super()._prepare(pair)
         self._part(OUTPUTS[self.output], f"output={self.output!r}")
 
+    # Tables ------------------------------------------------------------------------------------------
+
+    def _is_blended(self, data: Any) -> bool:
+        """Return whether predictions for these data blend the network with the posterior mean."""
+        return (
+            self.blend is not None
+            and isinstance(data, ArrayData)
+            and _is_small_table(data.pair, self._factory().layout(self._sample_shape_))
+            and not check_loss(self.loss).on_unit_interval
+            and resolve_objective(self.objective) is None
+            and self.emphasis is None
+            and (data.pair.noiser is not None or data.pair.source in ("X_clean", "y"))
+        )
+
+    def _split(
+        self, data: TrainingData, X_val: Any, X_clean_val: Any
+    ) -> tuple[TrainingData, TrainingData | None]:
+        training, validation = super()._split(data, X_val, X_clean_val)
+        self._blended = None
+        if not self._is_blended(data):
+            self._blend_ = None
+            return training, validation
+        assert isinstance(training, ArrayData)
+        held_out = validation
+        n_samples = len(training.pair.inputs)
+        # The posterior mean learns from all rows; the share of the network is measured on a part of them.
+        if held_out is None and n_samples >= MIN_BLENDED_ROWS:
+            fraction = min(HELD_OUT_SHARE, MAX_HELD_OUT_ROWS / n_samples)
+            training, held_out = training.split(fraction, self._root(), self._auto_values.min_samples)
+        whole, learned = _resample(data.pair), _resample(training.pair)
+        held = _resample(held_out.pair) if isinstance(held_out, ArrayData) else None
+        self._blended = _BlendedRows(whole, learned, held)
+        return training, validation
+
+    def _redrawn_noise(self, samples: Any) -> ResidualNoise | None:
+        if (
+            not isinstance(samples, Pair)
+            or samples.source not in ("X_clean", "y")
+            or self.emphasis is not None
+            or self._factory().layout(self._sample_shape_).has_one_unit
+        ):
+            return None
+        samples = _resample(samples)
+        return find_residual_noise(samples.inputs, samples.targets)
+
+    def _finish(self) -> None:
+        data = getattr(self, "_blended", None)
+        if data is None:
+            # partial_fit keeps the blend of an earlier fit.
+            self._blend_ = getattr(self, "_blend_", None)
+            return
+        corrupt, pair = self._corrupt_rows(data.all), data.all
+        with threads_for_flops(PRIOR_FLOPS):
+            if data.chosen is None:
+                generator = stream(self._root(), "blend")
+                rows = _noisy_rows(pair, corrupt, MIN_NOISE_ROWS, generator)
+                folds = np.random.default_rng(stream_seed(self._root(), "folds"))
+                data.chosen = choose_prior(pair.targets, rows, generator=folds)
+            share = self._measure_share(data, corrupt)
+            self._blend_ = Blend(data.chosen.fit(pair.targets), share)
+
+    def _report_blend(self) -> None:
+        """Print the shares of the prediction; warn if nothing was learned."""
+        data, blend = getattr(self, "_blended", None), self._blend_
+        if data is None or blend is None:
+            return
+        if self.verbose:
+            print(
+                f"[{type(self).__name__}] predictions are {100 * blend.network_share:.0f} % network and "
+                f"{100 - 100 * blend.network_share:.0f} % posterior mean of the training rows",
+                flush=True,
+            )
+        assert data.chosen is not None
+        error, is_sure = data.chosen.error, len(data.all.inputs) >= MIN_ROWS_OF_WARNING
+        if is_sure and error > HOPELESS and not blend.network_share and data.chosen.has_noise:
+            warn_user(
+                f"Nothing was learned that removes noise from held-out rows: {100 * error:.0f} % of its "
+                "squared error is left. Columns may be independent, rows too few, or the noise too weak "
+                "beside the data. Predictions stay near the input."
+            )
+
+    def _corrupt_rows(self, pair: Pair) -> Any:
+        """Return the function that draws noise for clean rows, or None for pairs as given."""
+        if pair.noiser is not None:
+            return self.noiser_.corrupt  # type: ignore[union-attr]
+        redrawn = self._redrawn_noise(pair)
+        return None if redrawn is None else redrawn.corrupt
+
+    def _measure_share(self, data: _BlendedRows, corrupt: Any) -> float:
+        """Return the share of the network that predicts held-out rows best."""
+        if data.held_out is None:
+            return 0.0
+        assert data.chosen is not None
+        rows = _noisy_rows(data.held_out, corrupt, MIN_SHARE_ROWS, stream(self._root(), "share"))
+        prior = data.chosen.fit(data.training.targets).predict(rows.noisy)
+        prepare, restore = self._preparation_.input, self._preparation_.restore
+        network = run_in_chunks(
+            self.net_.module_, as_tensor(rows.noisy), lambda m, x: restore(m(prepare(x))), self._cost_.widest
+        )
+        unit = data.chosen.channel.unit
+        step, gap = (network.numpy() - prior) / unit, (rows.clean - prior) / unit
+        return find_share(step, gap, rows.index, expected=0.0)
+
     def _part(self, part: str, purpose: str) -> str:
         """Return the name of a part of the network; refuse networks without it."""
         if not hasattr(self.net_.module_, part):
@@ -664,8 +859,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
         rows = max(1, entries_at_once(device) // self._cost_.widest)
         tangents = torch.from_numpy(direction).to(samples)
 
+        blend = getattr(self, "_blend_", None)
+
         def denoise(x: Tensor) -> Tensor:
-            return restore(module(prepare(x)))
+            output = restore(module(prepare(x)))
+            return output if blend is None else blend.combine(x.cpu(), output.cpu())
 
         with threads_for_flops(2 * self._cost_.flops * len(samples)):
             slopes = [
@@ -674,15 +872,20 @@ class DenoisingAutoencoder(NetworkDenoiser):
             ]
         return torch.cat(slopes).numpy()
 
-    def _apply(self, X: ArrayLike, function: Callable[[nn.Module, Tensor], Tensor]) -> NDArray[Any]:
+    def _apply(
+        self, X: ArrayLike, function: Callable[[nn.Module, Tensor], Tensor], blend: Blend | None = None
+    ) -> NDArray[Any]:
         """Apply ``function(module, input)`` to checked samples, in their precision."""
         prepare = self._preparation_.input
         samples = as_float_array(self._in_unit(check_samples(self, X, reset=False)))
+        widest = self._cost_.widest if blend is None else max(self._cost_.widest, blend.prior.n_centers)
+
+        def compute(module: nn.Module, x: Tensor) -> Tensor:
+            output = function(module, prepare(x))
+            return output if blend is None else blend.combine(x.cpu(), output.cpu())
 
         def apply(rows: NDArray[Any]) -> NDArray[Any]:
-            outputs: NDArray[Any] = run_in_chunks(
-                self.net_.module_, as_tensor(rows), lambda m, x: function(m, prepare(x)), self._cost_.widest
-            ).numpy()
+            outputs: NDArray[Any] = run_in_chunks(self.net_.module_, as_tensor(rows), compute, widest).numpy()
             return outputs
 
         recorruption = getattr(self, "_recorruption_", None)

@@ -263,7 +263,15 @@ class NetworkDenoiser(BaseDenoiser):
         draft._training_trace_ = trace_rows(sample.inputs) if sample.has_noisy_targets else None
         held_out = None if validation is None else validation.load(draft, like=sample)[0]
         interruption = draft._train(source, held_out, tasks, sample, epochs=epochs, schedule=schedule)
+        draft._finish()
+        draft._report_blend()
         return self._store(draft, interruption)
+
+    def _finish(self) -> None:
+        """Complete the fitted state after the training, or after an epoch for callbacks."""
+
+    def _report_blend(self) -> None:
+        """Describe what was completed, once."""
 
     def _draft(self, fresh: bool) -> Self:
         """Return a copy to work on: a fit that fails leaves the estimator as it was."""
@@ -600,10 +608,14 @@ class NetworkDenoiser(BaseDenoiser):
         if is_weighted:
             check_weighted_loss(self.loss, check_loss(self.loss).takes_sample_weights)
         noiseless = samples.is_paired if isinstance(samples, RandomPatches) else samples.noiser is None
+        noiser: Any = None if noiseless else self.noiser_
+        redrawn = self._redrawn_noise(samples) if purpose == "noise" else None
+        if redrawn is not None:
+            noiser, samples = redrawn, replace(samples, inputs=samples.targets)
         objective = resolve_objective(self.objective)
         pairing = build_batch_transform(
             self._preparation_,
-            None if noiseless else self.noiser_,
+            noiser,
             self.augment,
             self.emphasis,
             stream(self._root(), purpose, run, device=device),
@@ -614,6 +626,10 @@ class NetworkDenoiser(BaseDenoiser):
             swap=self._swap_,
         )
         return build_batch_source(samples, device, pairing, stream(self._root(), "shuffle", run))
+
+    def _redrawn_noise(self, samples: Any) -> Any:
+        """Return the noise of pairs, for new draws in every batch, or None to take them as given."""
+        return None
 
     def _earlier_validation(
         self, frozen: FixedRows | None
@@ -717,6 +733,8 @@ class NetworkDenoiser(BaseDenoiser):
         # A fit that continues the copy draws patches and noise of its own.
         twin._n_runs_ += 1
         twin._set_history()
+        twin._finish()
+        vars(twin).pop("_blended", None)
         return twin
 
     def _set_history(self) -> None:

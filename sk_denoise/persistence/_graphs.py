@@ -50,12 +50,17 @@ class ArrayModule(nn.Module):
         self.preparation = _freeze_preparation(estimator._preparation_)
         self.network = copy.deepcopy(estimator.net_.module_).cpu()
         self.part = None if estimator.output == "reconstruction" else OUTPUTS[estimator.output]
+        self.blend = copy.deepcopy(getattr(estimator, "_blend_", None))
+        if self.blend is not None:
+            # On first use they compute what an exporter would take for a part of the graph.
+            _ = self.blend.prior.bias, self.blend.prior.distance_scale
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, *sample_shape)`` to the same, or to ``(n, n_features_out)``."""
         inputs = self._prepare(x)
         if self.part is None:
-            return self.preparation.restore(self.network(inputs))
+            output = self.preparation.restore(self.network(inputs))
+            return output if self.blend is None else self.blend.combine(x, output)
         hidden: Tensor = getattr(self.network, self.part)(inputs).flatten(1)
         return hidden
 

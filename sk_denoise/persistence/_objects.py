@@ -23,6 +23,7 @@ from sk_denoise import estimators as denoisers
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._noise_model import NoiseModel, NoiseSplitter
 from sk_denoise._resources import Cost
+from sk_denoise._row_prior import Blend, PosteriorMean
 from sk_denoise._scaling import AffineScaler
 from sk_denoise._schema import check_fitted_state, describe_value, fitted_schema
 from sk_denoise._validation import check_parameters
@@ -51,6 +52,8 @@ RECORDS: dict[str, type[Any]] = {
         NoiseSplitter,
         Preparation,
         Recorruption,
+        Blend,
+        PosteriorMean,
         SampleLayout,
         Units,
         _FillModel,

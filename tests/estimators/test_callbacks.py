@@ -161,7 +161,7 @@ def test_callbacks_get_clean_samples_or_the_given_pair(make, samples):
 
 def test_callbacks_get_the_weights_of_samples():
     recorder, weights = Recorder(), np.linspace(0.5, 2, len(X))
-    dae().set_callbacks(recorder).fit(X, sample_weight=weights)
+    dae(blend=None).set_callbacks(recorder).fit(X, sample_weight=weights)
     np.testing.assert_array_equal(recorder.results[0]["metadata"]["sample_weight"], weights)
 
 
@@ -179,7 +179,9 @@ def test_a_search_over_a_pipeline_passes_all_tasks_to_its_callbacks():
 
 def test_a_monitor_scores_every_epoch_of_every_candidate():
     monitor = callback.ScoringMonitor(scoring=make_denoising_scorer(GaussianNoiser(0.25), data_range=1))
-    pipeline = Pipeline([("noise", GaussianNoiser(0.25)), ("dae", dae().set_callbacks(monitor))])
+    # The network alone, which learns from epoch to epoch.
+    learner = dae(blend=None).set_callbacks(monitor)
+    pipeline = Pipeline([("noise", GaussianNoiser(0.25)), ("dae", learner)])
     GridSearchCV(pipeline, {"dae__latent_dim": [4, 8]}, cv=2, refit=False).fit(X)
     scores = [row["score"] for row in monitor.get_logs().data]
     assert len(scores) == 2 * 2 * EPOCHS

@@ -257,7 +257,8 @@ class Interrupt(GaussianNoiser):
 @pytest.mark.usefixtures("batches_drawn_alone")
 @pytest.mark.parametrize(("batches", "epochs"), [(2, 0), (3, 0), (14, 4)])
 def test_an_interrupted_fit_is_usable_and_raises_again(X, batches, epochs):
-    dae = small(noise=Interrupt(batches=batches), batch_size=32, max_epochs=100)  # three batches an epoch
+    # Three batches an epoch.
+    dae = small(noise=Interrupt(batches=batches), batch_size=32, max_epochs=100, blend=None)
     with pytest.raises(KeyboardInterrupt):
         dae.fit(X)
     assert dae.n_iter_ == len(dae.loss_curve_) == epochs
@@ -358,7 +359,7 @@ def test_the_spec_can_be_searched(X):
 
 
 def test_encoder_and_decoder_make_the_network(X):
-    dae = small(output="latent").fit(X)
+    dae = small(output="latent", blend=None).fit(X)
     Z = dae.transform(X)
     assert Z.shape == (80, 8)
     np.testing.assert_allclose(dae.inverse_transform(Z), dae.predict(X), rtol=1e-6)

@@ -327,7 +327,8 @@ def test_score_on_pairs_is_the_mean_psnr_of_the_prediction(X):
 
 
 def test_score_on_clean_data_adds_the_same_noise_for_every_candidate(X):
-    candidates = [small().fit(X), small(noise=GaussianNoiser(0.05, scale="std")).fit(X, X)]
+    weak = small(noise=GaussianNoiser(0.05, scale="std"), blend=None)
+    candidates = [small(blend=None).fit(X), weak.fit(X, X)]
     assert candidates[0].score(X) == candidates[0].score(X, X) == candidates[0].score(X, np.arange(60))
     identity = candidates[1]
     # The score of the noise alone.
@@ -373,12 +374,12 @@ def test_validation_data_without_a_clean_side_are_clean_and_corrupted_once(X):
 
 
 def test_validation_pairs_are_used_as_given(X):
-    dae = small().fit(X + 0.1, X_clean=X, X_val=X[:20] + 0.1, X_clean_val=X[:20])
+    dae = small(blend=None).fit(X + 0.1, X_clean=X, X_val=X[:20] + 0.1, X_clean_val=X[:20])
     assert dae.validation_scores_[-1] == pytest.approx(dae.score(X[:20] + 0.1, X[:20]), abs=1e-3)
 
 
 def test_validation_pairs_get_no_further_noise(X):
-    dae = small(noise=GaussianNoiser(5.0)).fit(X, X_val=X[:20] + 0.1, X_clean_val=X[:20])
+    dae = small(noise=GaussianNoiser(5.0), blend=None).fit(X, X_val=X[:20] + 0.1, X_clean_val=X[:20])
     assert dae.validation_scores_[-1] == pytest.approx(dae.score(X[:20] + 0.1, X[:20]), abs=1e-3)
 
 

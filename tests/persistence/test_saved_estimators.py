@@ -180,6 +180,7 @@ CASES: dict[str, Case] = {
         sk_denoise.DenoisingImputer(add_indicator=True, random_state=0),
         pd.DataFrame(WITH_GAPS).add_prefix("x").assign(word=np.where(ROWS[:, 0] < 0.5, "low", "high")),
     ),
+    "PosteriorMeanDenoiser, images": Case(sk_denoise.PosteriorMeanDenoiser(sigma=0.1), IMAGES),
     "WienerDenoiser, images": Case(sk_denoise.WienerDenoiser(sigma=0.1), IMAGES),
     **{
         entry.name: Case(load_entry(entry)(), COLORS / 255 if entry.images_only else ROWS)
@@ -250,6 +251,10 @@ def through_file(estimator, folder):
     return load(folder / "estimator.safetensors")
 
 
+# Properties that a fitted part computes on first use.
+CACHED = ("gain", "stays_linear", "bias", "distance_scale")
+
+
 def equal(one, other):
     """Return whether parameters or fitted state are the same, all the way down."""
     if type(one) is not type(other):
@@ -272,9 +277,7 @@ def equal(one, other):
         ]
         return equal(*states) and all(equal(getattr(one, name), getattr(other, name)) for name in names)
     if hasattr(one, "__dict__") and not isinstance(one, type):
-        return equal(
-            *({k: v for k, v in vars(x).items() if k not in ("gain", "stays_linear")} for x in (one, other))
-        )
+        return equal(*({k: v for k, v in vars(x).items() if k not in CACHED} for x in (one, other)))
     return bool(one == other or (one != one and other != other))  # NaN marks missing values
 
 

@@ -1,0 +1,117 @@
+"""Noise of pairs of rows, drawn anew where it does not depend on the row."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from torch import Tensor
+
+__all__ = ["ResidualNoise", "find_residual_noise"]
+
+Floats = NDArray[np.float64]
+
+# Fewest rows whose noise is drawn anew, and rows and columns that a test of independence reads.
+MIN_ROWS, MAX_ROWS, MAX_COLUMNS = 8, 5000, 64
+# Probability of a false alarm of the tests of independence, over all columns.
+FALSE_ALARM = 1e-3
+# Deviations from chance of the sum of squared correlations from which columns have common noise.
+MIN_CORRELATION_Z = 6.0
+
+
+@dataclass(frozen=True)
+class ResidualNoise:
+    """Noise drawn from the differences of noisy and clean rows.
+
+    Attributes
+    ----------
+    residuals : Tensor of shape (n, n_features)
+        Noisy minus clean rows.
+    by_column : bool
+        Whether the noise of each column is drawn by itself, since columns have independent noise.
+    """
+
+    residuals: Tensor
+    by_column: bool
+
+    def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Return rows with residuals of random training rows."""
+        residuals = self.residuals.to(x)
+        n, p = residuals.shape
+        shape = (len(x), p) if self.by_column else (len(x), 1)
+        index = torch.randint(n, shape, generator=generator, device=generator.device).to(x.device)
+        return x + torch.gather(residuals, 0, index.expand(len(x), p))
+
+
+def find_residual_noise(noisy: NDArray[Any], clean: NDArray[Any]) -> ResidualNoise | None:
+    """Return the noise of pairs if it does not depend on the clean row, else None.
+
+    Residuals and their squares are compared with the clean values and their squares, in the same column by
+    correlation, and in all columns together by the length of rows.
+
+    Parameters
+    ----------
+    noisy, clean : ndarray of shape (n, n_features)
+        Pairs of rows.
+    """
+    if noisy.ndim != 2 or len(noisy) < MIN_ROWS:
+        return None
+    few = slice(None, None, -(-len(noisy) // MAX_ROWS)), slice(None, None, -(-noisy.shape[1] // MAX_COLUMNS))
+    values = clean[few].astype(np.float64)
+    noise = noisy[few] - values
+    if not noise.any() or _depends(noise, values):
+        return None
+    residuals = noisy.astype(np.float64) - clean
+    return ResidualNoise(torch.from_numpy(residuals), not _is_common(noise))
+
+
+def _depends(noise: Floats, values: Floats) -> bool:
+    """Return whether noise depends on the values, by its mean or its size."""
+    n = len(noise)
+    noise, values = (side[:, np.ptp(side, axis=0) > 0] for side in (noise, values))
+    if not noise.size or not values.size:
+        return False
+    # Ranks, so that single large values decide nothing.
+    signed, size = _ranks(noise), _ranks(np.abs(noise))
+    value, distance = _ranks(values), _ranks(np.abs(values - np.median(values, axis=0)))
+    strongest = max(
+        float(np.abs(side.T @ other).max()) for side in (signed, size) for other in (value, distance)
+    )
+    n_tests = 4 * noise.shape[1] * values.shape[1]
+    level = stats.norm.isf(FALSE_ALARM / (2 * n_tests)) / math.sqrt(n - 1)
+    if strongest > level:
+        return True
+    # A weak dependence in many columns: the size of the noise against the size of the row.
+    sizes = (np.abs(noise) / np.ptp(noise, axis=0)).mean(axis=1, keepdims=True)
+    distances = np.abs(values - np.median(values, axis=0))
+    rows = (distances / np.ptp(values, axis=0)).mean(axis=1, keepdims=True)
+    together = abs(float((_ranks(sizes).T @ _ranks(rows)).item()))
+    return together > stats.norm.isf(FALSE_ALARM / 2) / math.sqrt(n - 1)
+
+
+def _ranks(columns: Floats) -> Floats:
+    """Return the ranks of each column with mean 0 and norm 1."""
+    ranks = stats.rankdata(columns, axis=0)
+    ranks = ranks - ranks.mean(axis=0)
+    norms = np.sqrt(np.square(ranks).sum(axis=0))
+    scaled: Floats = np.divide(ranks, norms, out=np.zeros_like(ranks), where=norms > 0)
+    return scaled
+
+
+def _is_common(noise: Floats) -> bool:
+    """Return whether the noise of two columns is related, by sign or by size."""
+    n, p = noise.shape
+    if p == 1:
+        return False
+    n_pairs = p * (p - 1) / 2
+    for side in (noise, np.abs(noise)):
+        ranks = _ranks(side)
+        squares = (np.square(ranks.T @ ranks).sum() - p) / 2
+        if n * squares - n_pairs > MIN_CORRELATION_Z * math.sqrt(2 * n_pairs):
+            return True
+    return False

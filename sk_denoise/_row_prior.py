@@ -1,0 +1,604 @@
+"""Posterior mean of rows of a table, in closed form, under a prior of training rows."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sk_denoise._scaling import FINITE_TENSOR
+from sk_denoise._schema import NUMBER, Rule, is_number, record
+from sk_denoise._validation import as_tensor
+
+__all__ = [
+    "Blend",
+    "ChosenPrior",
+    "NoisyRows",
+    "PosteriorMean",
+    "PriorShape",
+    "choose_prior",
+    "draw_noisy_rows",
+    "find_share",
+]
+
+Floats = NDArray[np.float64]
+Corrupt = Callable[[Tensor, torch.Generator], Tensor]
+
+# Candidates of the smoothing and of the shrinkage, and folds that they are compared on.
+SMOOTHINGS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
+SHRINKAGES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)
+FOLDS = 5
+# Noisy rows that candidates are compared on, and training rows that they learn from.
+MAX_TRIAL_ROWS, MAX_ROWS_OF_TRIAL = 500, 1200
+# The former are fewer for wide tables, with this many entries in all.
+MAX_TRIAL_ENTRIES = 2**17
+# Centers of the mixture, at most.
+MAX_CENTERS = 2000
+# Features up to which a covariance is shrunk to its diagonal. More features take the span of the rows.
+MAX_DIAGONAL = 256
+# Features that a covariance of noise is measured for.
+MAX_NOISE_FEATURES = 512
+# Deviations from chance of the sum of squared correlations from which noise counts as correlated.
+MIN_CORRELATION_Z = 6.0
+# Standard errors from which a column has another unit on the noisy side.
+MIN_CHANNEL_Z = 6.0
+# Weight and variance, in that of the data, of the Gaussian for rows that are unlike all others.
+FOREIGN_WEIGHT, FOREIGN_VARIANCE = 1e-3, 25.0
+# Limits of the values beyond the range of clean rows: a share of this range, and noise levels.
+MARGIN, NOISE_MARGIN = 0.25, 5.0
+# Noise power, in units of the level of the noise, below which there is none.
+MIN_NOISE_POWER = 0.1
+# Standard errors by which a measured share has to differ from the expected one.
+MIN_GAIN_Z = 1.0
+# Standard errors by which another shape has to be better than a Gaussian.
+MIN_SHAPE_Z = 1.5
+CHUNK_ENTRIES = 2**22
+
+
+@dataclass(frozen=True)
+class PriorShape:
+    """Shape of the prior between a Gaussian and the training rows themselves.
+
+    Attributes
+    ----------
+    smoothing : float
+        From 0, a Gaussian with the covariance of the rows, to 1, the rows as points.
+    shrinkage : float
+        Shrinkage of the covariance, from 0 to 1.
+    strength : float
+        Step from the noisy rows to the posterior mean, from 0 to 1.
+    """
+
+    smoothing: float
+    shrinkage: float
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class NoisyRows:
+    """Clean rows, and the same rows with noise.
+
+    Attributes
+    ----------
+    noisy, clean : ndarray of shape (n, n_features)
+        The rows.
+    index : ndarray of shape (n,)
+        Training row of each.
+    """
+
+    noisy: Floats
+    clean: Floats
+    index: NDArray[np.intp]
+
+    def take(self, rows: NDArray[np.intp]) -> NoisyRows:
+        """Return those of some training rows."""
+        chosen = np.flatnonzero(np.isin(self.index, rows))
+        return NoisyRows(self.noisy[chosen], self.clean[chosen], self.index[chosen])
+
+    def head(self, n: int) -> NoisyRows:
+        """Return the first n rows."""
+        return NoisyRows(self.noisy[:n], self.clean[:n], self.index[:n])
+
+
+def draw_noisy_rows(
+    clean: NDArray[Any], corrupt: Corrupt, n_rows: int, generator: torch.Generator
+) -> NoisyRows:
+    """Return clean rows with new noise, each several times if they are few.
+
+    Parameters
+    ----------
+    clean : ndarray of shape (n, n_features)
+        Clean rows.
+    corrupt : callable
+        From a tensor and a generator to the noisy tensor.
+    n_rows : int
+        Number of rows to return, at least; all clean rows have the same number of copies.
+    generator : torch.Generator
+        Random numbers.
+    """
+    copies = max(1, -(-n_rows // len(clean)))
+    index = np.tile(np.arange(len(clean)), copies)
+    rows = clean[index]
+    noisy = corrupt(as_tensor(rows), generator).numpy()
+    return NoisyRows(noisy.astype(np.float64), rows.astype(np.float64), index)
+
+
+@dataclass(frozen=True)
+class _Channel:
+    """Way from clean rows to noisy ones: an affine map of each column, and noise.
+
+    Attributes
+    ----------
+    slope, offset : ndarray of shape (n_features,)
+        Map of each column.
+    unit : ndarray of shape (n_features,)
+        Standard deviation of the noise in the unit of the clean side; 0 is replaced by a small number.
+    whitening : ndarray of shape (n_features, n_features) or None
+        From noise in units of ``unit`` to white noise; None if it is white.
+    """
+
+    slope: Floats
+    offset: Floats
+    unit: Floats
+    whitening: Floats | None
+
+    @classmethod
+    def of(cls, rows: NoisyRows) -> Self:
+        clean, noisy, n = rows.clean, rows.noisy, len(rows.clean)
+        spread = clean.std(axis=0)
+        centered = clean - clean.mean(axis=0)
+        errors = noisy - clean
+        noise = errors - errors.mean(axis=0)
+        level = noise.std(axis=0)
+        # A slope other than 1 is measured, since its error would add to that of the prediction.
+        safe = np.where(spread > 0, spread, 1.0)
+        slope = (centered * noise).mean(axis=0) / safe**2
+        error = np.maximum(level / safe, 1e-12) / math.sqrt(n)
+        slope = np.where((np.abs(slope) > MIN_CHANNEL_Z * error) & (spread > 0), 1 + slope, 1.0)
+        slope = np.where(np.abs(slope) > 1e-3, slope, 1.0)
+        offset = (noisy - slope * clean).mean(axis=0)
+        is_chance = (np.abs(offset) <= MIN_CHANNEL_Z * level / math.sqrt(n)) & (slope == 1)
+        offset = np.where(is_chance, 0.0, offset)
+        left = (noisy - offset) / slope - clean
+        unit = _pooled_levels(left.std(axis=0), n)
+        # A column without noise is hardly changed.
+        floor = 1e-3 * spread
+        unit = np.maximum(unit, np.where(floor > 0, floor, 1.0 if not unit.any() else unit[unit > 0].min()))
+        return cls(slope, offset, unit, _whitening(left / unit))
+
+    def align(self, noisy: Floats) -> Floats:
+        """Return noisy rows in the unit of clean ones."""
+        rows: Floats = (noisy - self.offset) / self.slope
+        return rows
+
+    def whiten_clean(self, clean: Floats, mean: Floats) -> Floats:
+        """Return clean rows in units of the noise."""
+        rows: Floats = (clean - mean) / self.unit
+        return rows if self.whitening is None else rows @ self.whitening.T
+
+
+def _pooled_levels(levels: Floats, n: int) -> Floats:
+    """Return noise levels of columns, moved together as far as chance separates them."""
+    live = levels > 0
+    if live.sum() < 2:
+        return levels
+    logs = np.log(levels[live])
+    # The logarithm of a deviation of n numbers has a variance of 1 / (2 n).
+    share = min(1.0, 1 / (2 * max(1, n - 1)) / max(float(logs.var(ddof=1)), 1e-300))
+    pooled = np.array(levels)
+    pooled[live] = np.exp((1 - share) * logs + share * math.log(math.sqrt(float(np.mean(levels[live] ** 2)))))
+    return pooled
+
+
+def _whitening(noise: Floats) -> Floats | None:
+    """Return the whitening of noise of unit deviation, or None if it is white."""
+    n, p = noise.shape
+    if p == 1 or p > MAX_NOISE_FEATURES or n < 2 * p:
+        return None
+    correlation = noise.T @ noise / n
+    deviations = np.sqrt(np.maximum(np.diag(correlation), 1e-300))
+    correlation /= np.outer(deviations, deviations)
+    squares, n_pairs = (
+        (np.square(correlation).sum() - np.square(np.diag(correlation)).sum()) / 2,
+        p * (p - 1) / 2,
+    )
+    # By chance, n times a squared correlation has mean 1 and variance 2.
+    if n * squares - n_pairs < MIN_CORRELATION_Z * math.sqrt(2 * n_pairs):
+        return None
+    # A little of the identity, so that noise in few directions can be whitened.
+    inverse: Floats = np.linalg.inv(np.linalg.cholesky(correlation + 1e-3 * np.eye(p)))
+    return inverse
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Covariance of whitened clean rows, shrunk: axes, variances, and the rest."""
+
+    axes: Floats
+    variances: Floats
+    rest: float
+
+    @classmethod
+    def of(cls, rows: Floats, shrinkages: Sequence[float]) -> list[_Axes]:
+        """Return the covariance of centred rows for each shrinkage."""
+        n, p = rows.shape
+        scaled = rows / math.sqrt(max(1, n - 1))
+        if p <= MAX_DIAGONAL:
+            covariance = scaled.T @ scaled
+            diagonal = np.diag(np.diag(covariance))
+            found = []
+            for shrinkage in shrinkages:
+                variances, axes = np.linalg.eigh((1 - shrinkage) * covariance + shrinkage * diagonal)
+                found.append(cls(axes.T, np.maximum(variances, 0.0), 0.0))
+            return found
+        _, singular, axes = np.linalg.svd(scaled, full_matrices=False)
+        kept = singular > 1e-9 * singular.max(initial=0.0)
+        if not kept.any():
+            kept[:1] = True
+        variances, axes = singular[kept] ** 2, axes[kept]
+        mean = float(variances.sum()) / p
+        return [cls(axes, (1 - share) * variances + share * mean, share * mean) for share in shrinkages]
+
+
+@dataclass(frozen=True)
+class PosteriorMean:
+    """Mean of the clean row, given the noisy one, under a prior of training rows.
+
+    The prior is a mixture of Gaussians around the training rows, moved towards their mean so that the
+    covariance of the mixture is that of the rows. Fields are tensors in double precision.
+
+    Attributes
+    ----------
+    mean, unit : Tensor of shape (n_features,)
+        Mean of the rows, and noise level of each column, on the clean side.
+    slope, offset : Tensor of shape (n_features,)
+        Affine map of each column from the clean to the noisy side.
+    basis : Tensor of shape (n_axes, n_features)
+        From rows in units of the noise to scores along the axes of the covariance.
+    back : Tensor of shape (n_axes, n_features)
+        From scores to rows in units of the noise.
+    gain : Tensor of shape (n_axes,)
+        Share of a deviation from a center that is kept, along each axis.
+    foreign_gain : Tensor of shape (n_axes,)
+        The same for rows that are unlike all training rows.
+    rest_gain : float
+        Gain in all other directions.
+    centers : Tensor of shape (n_centers, n_axes)
+        Centers of the mixture.
+    log_foreign : float
+        Logarithm of the density of foreign rows at the mean, relative to that of a center.
+    low, high : Tensor of shape (n_features,)
+        Limits of the values in units of the noise. Values beyond them count as these.
+    strength : float
+        Step from the noisy row to the posterior mean, from 0 to 1.
+    """
+
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        **dict.fromkeys(
+            (
+                "mean",
+                "unit",
+                "slope",
+                "offset",
+                "basis",
+                "back",
+                "gain",
+                "foreign_gain",
+                "centers",
+                "low",
+                "high",
+            ),
+            FINITE_TENSOR,
+        ),
+        "rest_gain": NUMBER,
+        "log_foreign": NUMBER,
+        "strength": Rule(lambda v, _: is_number(v) and 0 <= v <= 1, "a number from 0 to 1"),
+    }
+    mean: Tensor
+    unit: Tensor
+    slope: Tensor
+    offset: Tensor
+    basis: Tensor
+    back: Tensor
+    gain: Tensor
+    foreign_gain: Tensor
+    rest_gain: float
+    centers: Tensor
+    log_foreign: float
+    low: Tensor
+    high: Tensor
+    strength: float = 1.0
+
+    @classmethod
+    def of(
+        cls,
+        clean: Floats,
+        channel: _Channel,
+        shape: PriorShape,
+        *,
+        max_centers: int = MAX_CENTERS,
+        axes: _Axes | None = None,
+    ) -> Self:
+        """Return the posterior mean for clean rows, their noise and the shape of the prior."""
+        mean = clean.mean(axis=0)
+        rows = channel.whiten_clean(clean, mean)
+        if axes is None:
+            (axes,) = _Axes.of(rows, [shape.shrinkage])
+        around = (1 - shape.smoothing**2) * axes.variances
+        gain, foreign = around / (around + 1), FOREIGN_VARIANCE * axes.variances + 1
+        rest = (1 - shape.smoothing**2) * axes.rest
+        if shape.smoothing > 0:
+            kept = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), max_centers)).astype(int))
+            centers = shape.smoothing * (rows[kept] @ axes.axes.T)
+        else:
+            centers = np.zeros((1, len(axes.variances)))
+        log_foreign = math.log(FOREIGN_WEIGHT) + 0.5 * float(np.log((around + 1) / foreign).sum())
+        back = axes.axes if channel.whitening is None else axes.axes @ np.linalg.inv(channel.whitening).T
+        basis = axes.axes if channel.whitening is None else axes.axes @ channel.whitening
+        parts = (mean, channel.unit, channel.slope, channel.offset, basis, back, gain, 1 - 1 / foreign)
+        return cls(
+            *(torch.from_numpy(np.ascontiguousarray(part)) for part in parts),
+            float(rest / (rest + 1)),
+            torch.from_numpy(centers),
+            log_foreign,
+            *_limits(clean, mean, channel.unit),
+            shape.strength,
+        )
+
+    @cached_property
+    def distance_scale(self) -> Tensor:
+        """One over the deviation of noisy scores around a center, for each axis."""
+        return (1 - self.gain).clamp(min=0).sqrt()
+
+    @cached_property
+    def bias(self) -> Tensor:
+        """Minus half the squared distance of each center from the mean."""
+        return -0.5 * (self.centers * self.distance_scale).square().sum(1)
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the posterior mean of noisy rows, and the share of each that is foreign.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Noisy rows, in single or double precision.
+
+        Returns
+        -------
+        Tensor of shape (n, n_features)
+            Posterior means.
+        Tensor of shape (n, 1)
+            Probability that the row is unlike all training rows.
+        """
+        # Double precision: columns may be far from zero beside their spread, and so may distances.
+        aligned = (x.double() - self.offset) / self.slope
+        # A single wild value would move the others of its row.
+        z = ((aligned - self.mean) / self.unit).clamp(self.low, self.high)
+        scores = z @ self.basis.T
+        center, is_foreign = self._center(scores)
+        posterior = self.gain * scores + (1 - self.gain) * center
+        posterior = posterior + is_foreign * (self.foreign_gain * scores - posterior)
+        white = self.rest_gain * z + (posterior - self.rest_gain * scores) @ self.back
+        return (aligned + (white - z) * self.unit * self.strength).to(x.dtype), is_foreign.to(x.dtype)
+
+    def _center(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean center for noisy scores, and the share that is foreign."""
+        scaled = scores * self.distance_scale
+        near = scaled @ (self.centers * self.distance_scale).T + self.bias
+        # The squared length of scaled, common to all centers, is left out of both densities.
+        far = (scaled.square() - scores.square() * (1 - self.foreign_gain)).sum(1, keepdim=True) / 2
+        far = far + self.log_foreign
+        is_foreign = torch.sigmoid(far - (near.logsumexp(1, keepdim=True) - math.log(len(self.centers))))
+        return torch.softmax(near, 1) @ self.centers, is_foreign
+
+    @property
+    def n_centers(self) -> int:
+        """Number of centers of the mixture."""
+        return len(self.centers)
+
+    def predict(self, rows: NDArray[Any]) -> Floats:
+        """Return the posterior mean of rows in an array, in double precision."""
+        parts = [self(part)[0] for part in _in_chunks(rows, len(self.centers))]
+        means: Floats = torch.cat(parts).numpy()
+        return means
+
+
+def _limits(clean: Floats, mean: Floats, unit: Floats) -> tuple[Tensor, Tensor]:
+    """Return the limits of noisy values, in units of the noise."""
+    low, high = (clean.min(axis=0) - mean) / unit, (clean.max(axis=0) - mean) / unit
+    margin = MARGIN * (high - low) + NOISE_MARGIN
+    return torch.from_numpy(low - margin), torch.from_numpy(high + margin)
+
+
+def _in_chunks(rows: NDArray[Any], width: int) -> list[Tensor]:
+    x = as_tensor(np.asarray(rows, dtype=np.float64))
+    return list(x.split(max(1, CHUNK_ENTRIES // max(width, x.shape[1]))))
+
+
+@dataclass(frozen=True)
+class ChosenPrior:
+    """Shape of the prior that predicts held-out rows best, and its errors.
+
+    Attributes
+    ----------
+    shape : PriorShape
+        The choice.
+    channel : _Channel
+        Noise of the rows.
+    error : float
+        Mean squared error on held-out rows, as a share of that of the noisy rows, each column in units of
+        its noise.
+    has_noise : bool
+        Whether there is any noise to remove.
+    """
+
+    shape: PriorShape
+    channel: _Channel
+    error: float
+    has_noise: bool
+
+    def fit(self, clean: NDArray[Any], *, max_centers: int = MAX_CENTERS) -> PosteriorMean:
+        """Return the posterior mean for clean rows."""
+        rows = clean.astype(np.float64)
+        return PosteriorMean.of(rows, self.channel, self.shape, max_centers=max_centers)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Held-out rows, and the training rows of a fold."""
+
+    rows: Floats
+    held_out: NoisyRows
+    spectra: list[_Axes]
+    channel: _Channel
+
+    @cached_property
+    def gap(self) -> Floats:
+        """Steps from the noisy rows to the truth, in units of the noise."""
+        gap: Floats = (self.held_out.clean - self.channel.align(self.held_out.noisy)) / self.channel.unit
+        return gap
+
+    def step(self, shape: PriorShape, number: int) -> Floats:
+        """Return the steps from the noisy rows to the posterior mean, in units of the noise."""
+        model = PosteriorMean.of(self.rows, self.channel, shape, axes=self.spectra[number])
+        step: Floats = model.predict(self.held_out.noisy) - self.channel.align(self.held_out.noisy)
+        return step / self.channel.unit
+
+
+def choose_prior(
+    clean: NDArray[Any],
+    noise: NoisyRows,
+    *,
+    smoothings: Sequence[float] = SMOOTHINGS,
+    shrinkages: Sequence[float] = SHRINKAGES,
+    generator: np.random.Generator,
+) -> ChosenPrior:
+    """Choose the shape of the prior by the error on held-out rows.
+
+    Parameters
+    ----------
+    clean : ndarray of shape (n_samples, n_features)
+        Clean rows.
+    noise : NoisyRows
+        The same rows with noise, once or several times.
+    smoothings, shrinkages : sequence of float
+        Candidates.
+    generator : numpy.random.Generator
+        Random numbers for the folds.
+    """
+    clean = clean.astype(np.float64)
+    channel = _Channel.of(noise)
+    order = generator.permutation(len(clean))[:MAX_ROWS_OF_TRIAL]
+    folds = np.array_split(order, min(FOLDS, len(order)))
+    n_trial_rows = min(MAX_TRIAL_ROWS, max(FOLDS, MAX_TRIAL_ENTRIES // clean.shape[1]))
+    noise = noise.head(-(-n_trial_rows // len(order)) * len(clean))
+    trials = []
+    for fold in folds:
+        rest = np.setdiff1d(order, fold) if len(folds) > 1 else order
+        spectra = _Axes.of(channel.whiten_clean(clean[rest], clean[rest].mean(axis=0)), shrinkages)
+        held_out = noise.take(fold[: -(-n_trial_rows // len(folds))])
+        trials.append(_Trial(clean[rest], held_out, spectra, channel))
+
+    @functools.cache
+    def errors_of(i: int, j: int) -> Floats:
+        """Return the squared error of each training row."""
+        shape = PriorShape(smoothings[j], shrinkages[i])
+        errors = np.zeros(len(clean))
+        for trial in trials:
+            np.add.at(errors, trial.held_out.index, np.square(trial.step(shape, i) - trial.gap).sum(axis=1))
+        return errors
+
+    def error_of(pair: tuple[int, int]) -> float:
+        return float(errors_of(*pair).sum())
+
+    # The two choices hardly depend on each other: each shrinkage with two smoothings, then the best one and
+    # its neighbours with every smoothing.
+    few = sorted({0, len(smoothings) // 2})
+    best, _ = min(itertools.product(range(len(shrinkages)), few), key=error_of)
+    near = range(max(0, best - 1), min(len(shrinkages), best + 2))
+    i, j = min(itertools.product(near, range(len(smoothings))), key=error_of)
+    # A Gaussian where a few rows alone speak for another shape.
+    linear = min(itertools.product(range(len(shrinkages)), [0]), key=error_of)
+    gains = (errors_of(*linear) - errors_of(i, j))[order]
+    if gains.sum() < MIN_SHAPE_Z * math.sqrt(len(gains)) * gains.std():
+        i, j = linear
+    shape = PriorShape(smoothings[j], shrinkages[i])
+    step = np.concatenate([trial.step(shape, i) for trial in trials])
+    gap = np.concatenate([trial.gap for trial in trials])
+    rows = np.concatenate([trial.held_out.index for trial in trials])
+    # The posterior mean is the right step, unless the data say otherwise; from few rows it is less sure.
+    strength = find_share(step, gap, rows, expected=1 - 2 / max(2, len(clean)))
+    noisy = np.concatenate([(t.held_out.noisy - t.held_out.clean) / channel.unit for t in trials])
+    whole, left = np.square(noisy).mean(), np.square(strength * step - gap).mean()
+    if left >= whole:
+        strength, left = 0.0, whole
+    shape = PriorShape(smoothings[j], shrinkages[i], strength)
+    return ChosenPrior(shape, channel, float(left / whole) if whole else 1.0, bool(whole > MIN_NOISE_POWER))
+
+
+def find_share(step: Floats, gap: Floats, rows: NDArray[np.intp], *, expected: float) -> float:
+    """Return the share of a step that comes nearest to a gap, from 0 to 1.
+
+    The share is moved to the expected one by its standard error, so that few rows change it by no chance.
+
+    Parameters
+    ----------
+    step, gap : ndarray of shape (n, n_features)
+        Steps that a prediction makes, and those to the truth.
+    rows : ndarray of shape (n,)
+        Sample of each; those of one sample count once.
+    expected : float
+        Share in the absence of data.
+    """
+    power = float(np.square(step).sum())
+    if not power:
+        return 0.0
+    products = np.bincount(rows, (step * (gap - expected * step)).sum(axis=1))
+    excess = float(products.sum()) / power
+    error = (
+        math.sqrt(float(np.square(products - products[products != 0].mean()).sum())) / power
+        if products.any()
+        else 0.0
+    )
+    excess = math.copysign(max(0.0, abs(excess) - MIN_GAIN_Z * error), excess)
+    return float(np.clip(expected + excess, 0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A network and a posterior mean, each with its share in the prediction.
+
+    Attributes
+    ----------
+    prior : PosteriorMean
+        The posterior mean of the training rows.
+    network_share : float
+        Share of the network, from 0 to 1. Rows that are unlike all training rows have less of it.
+    """
+
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "prior": record(PosteriorMean, "a posterior mean"),
+        "network_share": Rule(lambda v, _: is_number(v) and 0 <= v <= 1, "a number from 0 to 1"),
+    }
+    prior: PosteriorMean
+    network_share: float
+
+    def combine(self, x: Tensor, denoised: Tensor) -> Tensor:
+        """Return predictions for noisy rows from those of the network.
+
+        Parameters
+        ----------
+        x, denoised : Tensor of shape (n, n_features)
+            Noisy rows, and outputs of the network in the unit of clean ones.
+        """
+        posterior, is_foreign = self.prior(x)
+        return posterior + self.network_share * (1 - is_foreign) * (denoised - posterior)
