@@ -1,4 +1,4 @@
-"""Imputation of gaps in tables: a linear answer, and what kernels and a network learn beyond it."""
+"""Imputation of gaps in tables: a linear answer, then kernels and a network."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from sk_denoise._schema import (
     conforms,
     is_count,
     is_nonnegative_array,
+    is_number,
     is_numeric_array,
     optional,
     record,
@@ -91,7 +92,7 @@ MAX_DISCRETE, TAIL = 20, 0.05
 
 
 class DenoisingImputer(SampleTransformer):
-    """Fill gaps in tables by what other entries of the row say about them.
+    """Fill gaps in tables from the other entries of the row.
 
     Missing entries are a kind of corruption. ``fit`` hides known entries, as other rows lack them, and learns
     to restore them. A linear answer comes first: the conditional mean of Gaussian distributions of the
@@ -263,10 +264,10 @@ class DenoisingImputer(SampleTransformer):
         known = ~table.gaps
         self._has_gaps_, self._is_empty_ = table.gaps.any(axis=0), ~known.any(axis=0)
         self._warn_of_empty(table)
-        is_number = np.array([categories is None for categories in self._categories_])
+        are_numbers = np.array([categories is None for categories in self._categories_])
         self._is_discrete_ = np.zeros(known.shape[1], dtype=bool)
         self._center_ = np.zeros(known.shape[1])
-        for number in np.flatnonzero(is_number & ~self._is_empty_):
+        for number in np.flatnonzero(are_numbers & ~self._is_empty_):
             values = columns[known[:, number], np.flatnonzero(owner == number)[0]]
             self._center_[number] = values.mean()
             self._is_discrete_[number] = bool((values == np.round(values)).all())
@@ -338,7 +339,7 @@ class DenoisingImputer(SampleTransformer):
             Ends of the intervals. Both are the entry itself if it is known, and the most probable category
             in columns of categories.
         """
-        if not (isinstance(coverage, Real) and 0 < coverage < 1):
+        if not (is_number(coverage) and 0 < coverage < 1):
             raise ValueError(f"coverage must be a number between 0 and 1, got {coverage!r}.")
         table = self._read_fitted(X)
         ends = [self._fill(table, level=(1 + sign * float(coverage)) / 2) for sign in (-1, 1)]
@@ -402,10 +403,10 @@ class DenoisingImputer(SampleTransformer):
                     f"Found array with {frame.shape[0]} sample(s) and {frame.shape[1]} "
                     "feature(s) while a minimum of 1 is required."
                 )
-            table = _FrameTable(frame, X, self.missing_values)
+            table: _Table = _FrameTable(frame, X, self.missing_values)
         else:
-            number = self.missing_values
-            allows_nan = not isinstance(number, Real) or math.isnan(number)
+            number: Any = self.missing_values
+            allows_nan = not _is_other_number(number)
             array = validate_data(
                 self, X, reset=reset, dtype="numeric", ensure_all_finite="allow-nan" if allows_nan else True
             )
@@ -500,7 +501,7 @@ class _Table:
 
     gaps: Flags
 
-    def name(self, number: int) -> Any:
+    def name(self, number: Any) -> Any:
         """Return the name of a column."""
         return number
 
@@ -534,8 +535,8 @@ class _Table:
 class _ArrayTable(_Table):
     def __init__(self, array: NDArray[Any], missing_value: Any) -> None:
         self.array = array
-        is_number = isinstance(missing_value, Real) and not math.isnan(missing_value)
-        self.gaps = array == missing_value if is_number else np.isnan(array)
+        gaps = array == missing_value if _is_other_number(missing_value) else np.isnan(array)
+        self.gaps = np.asarray(gaps)
 
     def encode(self, number: int, categories: list[Any] | None) -> Floats:
         if categories is not None:
@@ -563,7 +564,7 @@ class _FrameTable(_Table):
             gaps |= (frame == missing_value).fillna(False).to_numpy(dtype=bool)
         self.gaps = gaps
 
-    def name(self, number: int) -> Any:
+    def name(self, number: Any) -> Any:
         return self.frame.columns[number]
 
     def learn_categories(self) -> list[list[Any] | None]:
@@ -672,6 +673,11 @@ def _is_numeric(column: Any) -> bool:
     return bool(is_object and all(isinstance(v, Real) and not isinstance(v, bool) for v in given))
 
 
+def _is_other_number(value: Any) -> bool:
+    """Return whether a missing value is a number other than NaN."""
+    return isinstance(value, Real) and not math.isnan(value)
+
+
 def _is_categories(value: Any) -> bool:
     return value is None or (type(value) is list and all(isinstance(v, str | int | float) for v in value))
 
@@ -747,7 +753,7 @@ class _MaskDraw:
         return hidden & known
 
     def _copy(self, known: Flags) -> Flags:
-        """Hide what another row lacks, of several rows the one that hides least."""
+        """Hide the gaps of another row, of several the one that hides least."""
         best, fewest = np.zeros_like(known), np.full(len(known), known.shape[1] + 1)
         for _ in range(N_DONORS):
             hidden = known & ~self.known[self.rng.integers(len(self.known), size=len(known))]
@@ -763,7 +769,7 @@ class _MaskDraw:
         return is_complete & (self.rng.random(known.shape) < shares * is_complete.mean())
 
     def _hide_changed(self, rows: NDArray[np.int_]) -> Flags:
-        """Hide what a noiser changes."""
+        """Hide the entries that a noiser changes."""
         noiser = check_noiser(self.noise)
         values = self.rng.uniform(1, 2, (len(self.known), self.known.shape[1]))
         noiser.fit(values)
@@ -864,7 +870,7 @@ class _Gaussian:
         return filled, variances
 
     def draw(self, rows: Floats, rng: np.random.Generator, device: torch.device) -> Floats:
-        """Draw errors of conditional means, each of variance 1, correlated as the entries are."""
+        """Draw correlated errors of conditional means, each of variance 1."""
         known = ~np.isnan(rows)
         values = np.where(known, rows, 0.0)
         draws = rng.standard_normal(values.shape)
@@ -878,9 +884,7 @@ class _Gaussian:
         errors: Floats = (simulated + self.mean - filled) / np.sqrt(np.maximum(variances, 1e-12))
         return errors
 
-    def _posteriors(
-        self, values: Floats, known: Flags, device: torch.device
-    ) -> Iterator[tuple[slice, _Posterior]]:
+    def _posteriors(self, values: Floats, known: Flags, device: torch.device) -> Iterator[tuple[slice, Any]]:
         n_rows = CHUNK_ROWS if self.rest is None else max(1, CHUNK_ROWS * 4)
         for start in range(0, len(values), n_rows):
             chunk = slice(start, start + n_rows)
@@ -1089,7 +1093,7 @@ class _Kernels:
 
     @classmethod
     def fit(cls, masked: _MaskedRows, base: Floats, rng: np.random.Generator) -> tuple[Self, Floats]:
-        """Fit to the errors of hidden entries, and return predictions for held-out rows as well."""
+        """Fit to the errors of hidden entries, and predict those of held-out rows."""
         errors, d = masked.target - base, base.shape[1]
         n_landmarks = int(min(N_LANDMARKS, len(np.unique(masked.row)), max(MAX_SIDES / d, 50)))
         landmarks = base[rng.permutation(len(base))[:n_landmarks]]
@@ -1140,8 +1144,8 @@ class _Regression:
         basis = axes[:, keeps] / np.sqrt(variances[keeps])
         return cls(_kernel(rows, landmarks, width) @ basis, basis, masked)
 
-    def fit(self, column: int, errors: Floats) -> tuple[float, Floats, Floats]:
-        """Return the mean loss of held-out entries, weights of landmarks, and held-out predictions."""
+    def fit(self, column: Any, errors: Floats) -> tuple[float, Floats, Floats]:
+        """Return the held-out loss, weights of landmarks, and held-out predictions."""
         chosen = self.masked.hidden[:, column]
         features, errors, fold = self.features[chosen], errors[chosen], self.masked.fold[chosen]
         # Masks of one row are hardly more than one observation.
@@ -1197,7 +1201,7 @@ class _Networks:
         device: torch.device,
         seed: int,
     ) -> tuple[Self, Floats]:
-        """Fit to the errors of hidden entries, and return predictions for held-out rows as well."""
+        """Fit to the errors of hidden entries, and predict those of held-out rows."""
         generator = torch.Generator().manual_seed(seed)
         inputs = torch.as_tensor(_network_input(base, masked.known), device=device)
         errors = torch.as_tensor((masked.target - base).astype(np.float32), device=device)
@@ -1238,7 +1242,7 @@ class _Networks:
         return networks, held_out
 
     def predict(self, rows: Floats, known: Flags, only: int | None = None) -> Floats:
-        """Return the error of each entry of rows with filled gaps, the mean of all networks."""
+        """Return the error of each entry of filled rows, the mean of all networks."""
         layers = [torch.as_tensor(layer) for layer in self.weights]
         if only is not None:
             layers = [layer[only : only + 1] for layer in layers]
@@ -1308,9 +1312,9 @@ class _MaskedRows:
 
     def head(self, n_rows: int) -> _MaskedRows:
         """Return the first rows."""
-        arrays = (self.given, self.target, self.hidden)
-        given, target, hidden = (array[:n_rows] for array in arrays)
-        return _MaskedRows(self.row[:n_rows], self.fold[:n_rows], self.n_folds, given, target, hidden)
+        chunk = slice(n_rows)
+        entries = self.given[chunk], self.target[chunk], self.hidden[chunk]
+        return _MaskedRows(self.row[chunk], self.fold[chunk], self.n_folds, *entries)
 
 
 @dataclass(frozen=True)
@@ -1431,7 +1435,7 @@ def _learn_model(
     seed: int,
     verbose: bool,
 ) -> tuple[_FillModel | None, tuple[Floats, Floats] | None]:
-    """Learn to fill encoded columns, and return squared errors and counts of hidden entries too."""
+    """Learn to fill encoded columns, and return squared errors and their counts."""
     with np.errstate(all="ignore"):
         counts = (~np.isnan(columns)).sum(axis=0)
         center = np.where(counts > 0, np.nansum(columns, axis=0) / np.maximum(counts, 1), 0.0)
@@ -1517,7 +1521,7 @@ def _learn_model(
 
 
 def _find_limits(columns: Floats) -> Floats:
-    """Return the smallest and the largest value that gaps of each column are filled with."""
+    """Return the smallest and the largest value to fill gaps of each column with."""
     limits = np.empty((2, columns.shape[1]))
     for number, column in enumerate(columns.T):
         given = column[~np.isnan(column)]
@@ -1588,7 +1592,7 @@ def _fill_held_out(
 
 
 def _share(masked: _MaskedRows, base: Floats, extra: Floats) -> Floats:
-    """Return the share of a correction with the least squared error, for each column, from 0 to 1."""
+    """Return the share of a correction, 0 to 1, with the least squared error."""
     hidden = masked.hidden
     products = (extra * (masked.target - base) * hidden).sum(axis=0)
     squares = (extra**2 * hidden).sum(axis=0)
@@ -1614,7 +1618,10 @@ def _explained(masked: _MaskedRows, base: Floats, extra: Floats) -> Floats:
 
 
 def _quantiles_of_errors(errors: Floats, masked: _MaskedRows) -> Floats:
-    """Return quantiles of the relative errors of each column; of all columns where there are few."""
+    """Return quantiles of the relative errors of each column.
+
+    Columns with few errors share those of all columns.
+    """
     quantiles = np.empty((len(LEVELS), errors.shape[1]))
     pooled = errors[masked.hidden]
     for column in range(errors.shape[1]):

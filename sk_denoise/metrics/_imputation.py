@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from sk_denoise._random import stream_seed
 from sk_denoise._validation import Scorer, check_sample_weight
 
 __all__ = ["make_imputation_scorer"]
@@ -21,7 +22,7 @@ N_DONORS = 4
 
 
 def make_imputation_scorer(
-    share: float | Literal["copied"] = 0.2, *, missing_values: Any = np.nan, random_state: int = 0
+    share: float | Literal["copied"] = 0.2, *, missing_values: Any = np.nan, random_state: Any = 0
 ) -> Callable[..., float]:
     """Make a scorer of imputers, for searches in data with gaps.
 
@@ -115,7 +116,9 @@ class _ImputationScorer(Scorer):
 
     def _draw(self, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return known entries to hide; at least one entry stays in each row."""
-        rng = np.random.default_rng(self.random_state)
+        # A stream of its own: users draw gaps from the same seed, and entries that are missing already would be
+        # the ones to hide.
+        rng = np.random.default_rng(stream_seed(self.random_state, "imputation scorer"))
         if self.share == "copied":
             hidden, fewest = np.zeros_like(known), np.full(len(known), known.shape[1] + 1)
             for _ in range(N_DONORS):
@@ -181,7 +184,7 @@ def _hide(table: Any, hidden: NDArray[np.bool_], missing_value: Any) -> Any:
 def _run_until_filled(
     estimator: Any, table: Any, hidden: NDArray[np.bool_], missing_value: Any
 ) -> tuple[Any, Any, list[tuple[int, int]]]:
-    """Return the data before the step that fills gaps, its output, and pairs of their columns."""
+    """Return the data before the step that fills gaps, its output, paired columns."""
     steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
     truth, given = table, _hide(table, hidden, missing_value)
     for step in steps:
@@ -224,7 +227,7 @@ def _scaled_error(
     known: NDArray[np.bool_],
     weights: NDArray[Any] | None,
 ) -> float:
-    """Return the root mean squared error of hidden entries, in deviations of their columns."""
+    """Return the error of hidden entries, in deviations of their columns."""
     weights = np.ones(len(hidden)) if weights is None else weights
     total = count = 0.0
     for column, output in pairs:

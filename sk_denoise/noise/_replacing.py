@@ -353,10 +353,10 @@ def _as_masks(masks: Any) -> NDArray[np.bool_]:
     if hasattr(masks, "isna") and array.dtype != bool:
         return np.asarray(masks.isna())
     if array.dtype == bool:
-        return array
+        return np.asarray(array)
     if array.dtype.kind != "f":
         raise ValueError(f"masks must hold flags, or numbers with NaN for gaps, got {array.dtype}.")
-    return np.isnan(array)
+    return np.asarray(np.isnan(array))
 
 
 class SwapNoiser(BaseNoiser):

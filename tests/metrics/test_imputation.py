@@ -81,6 +81,12 @@ def test_frames_with_categories_indicators_and_dropped_columns_are_scored():
     assert -1.2 < score < -0.8
 
 
+def test_gaps_that_were_drawn_from_the_same_seed_leave_entries_to_hide():
+    gaps = np.random.default_rng(0).random(ROWS.shape) < 0.3
+    given = np.where(gaps, np.nan, ROWS)
+    assert make_imputation_scorer(0.2)(SimpleImputer().fit(given), given) == pytest.approx(-1, abs=0.1)
+
+
 def test_masks_are_copied_from_other_rows():
     together = ROWS.copy()
     together[::2, :2] = np.nan
