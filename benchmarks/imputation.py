@@ -209,7 +209,7 @@ def compare_classifiers(stored: dict[str, Any]) -> Iterator[str]:
     """Yield the accuracy of classifiers behind each imputer."""
     yield "| table | classifier | gaps as they are | " + " | ".join(METHODS.values()) + " |"
     yield "|---|---|" + "---|" * (len(METHODS) + 1)
-    classifiers = {
+    classifiers: dict[str, Any] = {
         "logistic regression": make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
         "boosted trees": HistGradientBoostingClassifier(random_state=0),
     }
@@ -301,7 +301,7 @@ def run(quick: bool) -> None:
             found: dict[str, list[dict[str, float]]] = {}
             for split in range(1 if quick else SPLITS):
                 for method in METHODS:
-                    # Hours for the third of a digit.
+                    # ExtraTrees takes an hour for each split of digits.
                     if (method == "et" and table == "digits" and split) or (quick and method == "et"):
                         continue
                     key = f"{table} {setting[0]} {setting[1]} {split} {method}"
