@@ -92,10 +92,15 @@ class BaseNoiser(SampleTransformer):
         "apply": [StrOptions({"fit", "always"})],
         "random_state": ["random_state"],
     }
+<<<<<<< HEAD
     # Names of the parameters that may be an array, a strength for each column.
     _column_strengths: ClassVar[tuple[str, ...]] = ()
     columns: Any
     columns_: NDArray[np.intp] | None
+=======
+    # Whether NaN in the data of a fit marks missing entries.
+    _takes_gaps: ClassVar[bool] = False
+>>>>>>> w-gaps
     apply: Literal["fit", "always"]
     random_state: int | RandomState | None
 
@@ -169,7 +174,7 @@ class BaseNoiser(SampleTransformer):
         ndarray or DataFrame of the shape of X
         """
         check_is_fitted(self)
-        samples = check_samples(self, X, reset=False)
+        samples = check_samples(self, X, reset=False, allow_gaps=self._takes_gaps)
         return self._corrupt_samples(samples, X) if self.apply == "always" else as_float_array(samples)
 
     def _fit(self, X: ArrayLike, y: Any) -> NDArray[Any]:
@@ -180,7 +185,7 @@ class BaseNoiser(SampleTransformer):
                 f"X is the output of {earlier.noiser!r}, so it is not clean, as {type(self).__name__} needs "
                 "it. Use one NoiserChain([...]); or declare X to be clean, X = numpy.asarray(X), fit(X, X)."
             )
-        clean = check_samples(self, X, reset=True)
+        clean = check_samples(self, X, reset=True, allow_gaps=self._takes_gaps)
         check_lengths(clean, y)
         # X itself as y declares noisy data to be clean.
         if y is not X:
@@ -292,6 +297,11 @@ class BaseNoiser(SampleTransformer):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "n_features_in_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._takes_gaps
+        return tags
 
 
 class ImageNoiser(BaseNoiser):
