@@ -2,7 +2,8 @@
 
 The output of a noiser's ``fit_transform`` is an array or frame that carries its clean data. An estimator
 directly after the noiser trains on fresh corruptions of them in place of the one frozen draw. A fingerprint
-shows whether the values are still those that the noiser returned.
+shows whether the values are still those that the noiser returned. Where noisy columns are joined with others,
+as ColumnTransformer does, the source is joined too.
 """
 
 from __future__ import annotations
@@ -11,17 +12,25 @@ import copy
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils import check_array
 
 from sk_denoise._random import stream
 from sk_denoise._resources import threads_for_entries
-from sk_denoise._validation import as_float_array, as_numeric_array, as_tensor, warn_user
+from sk_denoise._validation import (
+    as_float_array,
+    as_numeric_array,
+    as_tensor,
+    specification_key,
+    warn_user,
+)
 from sk_denoise.exceptions import CleanTargetWarning
 
 __all__ = [
@@ -110,9 +119,132 @@ class NoisedArray(np.ndarray):
         rebuild, arguments, state, *_ = tuple(super().__reduce__())
         return rebuild, arguments, (state, self._source)
 
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func in JOINS and isinstance(args[0], list | tuple):
+            # Frames beside arrays, from steps of several containers, would come as plain arrays.
+            args = ([_as_noised_array(part) for part in args[0]], *args[1:])
+        result = super().__array_function__(func, types, args, kwargs)
+        # hstack, column_stack, append and others call concatenate.
+        if func is not np.concatenate or not isinstance(result, np.ndarray) or kwargs.get("out") is not None:
+            return result
+        axis = args[1] if len(args) > 1 else kwargs.get("axis", 0)
+        place = None if axis is None else axis % result.ndim
+        is_table = result.ndim == 2
+        joined = "rows" if place == 0 else "columns" if place == 1 and is_table else "other"
+        source = _join_sources([*args[0]], result, joined)
+        return result.view(type(self))._with_source(source)
+
     def __setstate__(self, state: Any) -> None:
         array_state, self._source = state
         super().__setstate__(array_state)
+
+
+# Functions of numpy that join arrays.
+JOINS = (np.concatenate, np.hstack, np.vstack, np.column_stack)
+
+
+def _as_noised_array(part: Any) -> Any:
+    """Return a frame with a source as an array with it, all else as it is."""
+    source = None if isinstance(part, np.ndarray) else carried_source(part)
+    return part if source is None else np.asarray(part).view(NoisedArray)._with_source(source)
+
+
+@cache
+def _noised_frame_class() -> type[Any]:
+    """Return the class of pandas frames with a source; pandas need not be installed."""
+    from pandas import DataFrame
+
+    class Comparable(type):
+        """Metaclass of a class to which all frames of pandas belong."""
+
+        # assert_frame_equal of pandas compares the classes of frames.
+        def __instancecheck__(cls, instance: Any) -> bool:
+            return isinstance(instance, DataFrame)
+
+    class NoisedFrame(DataFrame, metaclass=Comparable):
+        """Frame of pandas that joins its source with others in ``pandas.concat``."""
+
+        # Operations return frames of this class, and so does concat for its first frame.
+        @property
+        def _constructor(self) -> Any:
+            return NoisedFrame
+
+        def __finalize__(self, other: Any, method: str | None = None, **kwargs: Any) -> Any:
+            result = super().__finalize__(other, method=method, **kwargs)
+            # The name of the parts in pandas 3, and before.
+            parts = getattr(other, "input_objs", None) or getattr(other, "objs", None)
+            if method == "concat" and parts:
+                _join_frames(result, [*parts])
+            return result
+
+    # pickle finds the class by its name in the module, see __getattr__.
+    NoisedFrame.__module__, NoisedFrame.__qualname__ = __name__, "NoisedFrame"
+    return NoisedFrame
+
+
+def __getattr__(name: str) -> Any:
+    if name == "NoisedFrame":
+        return _noised_frame_class()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _join_frames(frame: Any, parts: list[Any]) -> None:
+    """Attach the source of the parts of a concatenated frame, if they have one."""
+    axis = "columns" if all(len(part) == len(frame) for part in parts) else "rows"
+    are_frames = all(getattr(part, "ndim", 0) == 2 for part in parts)
+    # Rows with another index are brought into another order.
+    keeps_order = axis == "rows" or all(part.index.equals(frame.index) for part in parts)
+    source = _join_sources(parts, frame, axis if are_frames and keeps_order else "other")
+    if source is not None:
+        frame.attrs[_KEY] = _Attachment(source)
+
+
+def _join_sources(parts: Sequence[Any], whole: Any, axis: str) -> CleanSource | None:
+    """Return the source of columns or rows that were joined.
+
+    Without a common one it is the source of the first noisy part, which does not fit the whole and which
+    estimators refuse: for noise that cannot be limited to its columns, or clean rows below noisy ones.
+    """
+    carried = [carried_source(part) for part in parts]
+    first = next((source for source in carried if source is not None), None)
+    if first is None or axis == "other":
+        return first
+    try:
+        arrays = [_as_checked(part) for part in parts]
+        values = _as_checked(whole)
+    # Texts and other objects are no samples.
+    except (TypeError, ValueError):
+        return first
+    # A part that was edited is plain data with noise, of which estimators warn.
+    if any(source and not source.describes(part) for source, part in zip(carried, arrays, strict=True)):
+        return None
+    clean = [array if source is None else source.clean for source, array in zip(carried, arrays, strict=True)]
+    if axis == "rows":
+        noisers = {specification_key(source and source.noiser) for source in carried}
+        if len(noisers) > 1:
+            return first
+        return CleanSource.of(np.concatenate(clean), first.noiser, values)
+    if len(parts) == 1:
+        return CleanSource.of(clean[0], first.noiser, values)
+    noisers_of_columns = []
+    start = 0
+    for source, array in zip(carried, arrays, strict=True):
+        if source is not None:
+            place = getattr(source.noiser, "_limit_to_columns", None)
+            limited = None if place is None else place(start, array.shape[1])
+            if limited is None:
+                return first
+            noisers_of_columns.append(limited)
+        start += array.shape[1]
+    joined, *others = noisers_of_columns
+    noiser = joined._join(others) if others else joined
+    return CleanSource.of(np.concatenate(clean, axis=1), noiser, values)
+
+
+def _as_checked(samples: Any) -> NDArray[Any]:
+    """Return samples as estimators get them."""
+    plain = np.asarray(samples) if isinstance(samples, np.ndarray) else samples
+    return np.asarray(check_array(plain, dtype="numeric", ensure_all_finite=False, allow_nd=True))
 
 
 class _Attachment(dict[str, Any]):
@@ -136,12 +268,13 @@ class _Attachment(dict[str, Any]):
 def attach_source(noised: Any, source: CleanSource) -> Any:
     """Return the noised array or frame with its source.
 
-    Arrays become a :class:`NoisedArray`, pandas frames hold it in ``attrs``, and a polars frame holds it in
-    an attribute of the object, which its slices and pickles lose.
+    Arrays become a :class:`NoisedArray`, pandas frames a ``NoisedFrame`` that holds it in ``attrs``, and a
+    polars frame holds it in an attribute of the object, which its slices and pickles lose.
     """
     if isinstance(noised, np.ndarray):
         return noised.view(NoisedArray)._with_source(source)
     if hasattr(noised, "attrs"):
+        noised = _noised_frame_class()(noised)
         noised.attrs[_KEY] = _Attachment(source)
     else:
         setattr(noised, _KEY, source)
@@ -213,11 +346,20 @@ class _NoiseTrace:
             return False
         if np.array_equal(samples, self.noisy):
             return not np.array_equal(self.clean, self.noisy)
+        if self._has_columns_in(_flatten(samples)):
+            return True
         measures = _similarity_measures(_flatten(samples), _flatten(self.noisy))
         if not measures:
             return False
         corrupted = [_flatten(self.corrupt_again(number)) for number in range(N_CORRUPTIONS)]
         return any(_stands_out(measure, _flatten(self.noisy), corrupted) for measure in measures)
+
+    def _has_columns_in(self, samples: Array) -> bool:
+        """Return whether samples have a noisy column as it is, beside others."""
+        clean, noisy = _flatten(self.clean), _flatten(self.noisy)
+        is_noisy = (clean != noisy).sum(axis=0) >= MIN_COUNT
+        known = {column.tobytes() for column in noisy.T[is_noisy]}
+        return any(column.tobytes() in known for column in samples.T)
 
 
 def remember_noise(clean: NDArray[Any], noisy: NDArray[Any], noiser: Any) -> None:
@@ -251,9 +393,10 @@ def warn_of_lost_source(samples: Any, y: Any = None, name: str = "X") -> bool:
         return False
     warn_user(
         f"{name} holds the noise of {trace.noiser!r}, and lost its clean source on the way, as in a scaler "
-        "behind the noiser: noisy data count as clean now, and the noise is learned with them. Put the "
-        "noiser directly before the denoiser, and scalers before the noiser; or give the clean side as "
-        "X_clean=. If noisy data are to count as clean, say so by fit(X, X).",
+        "behind the noiser or a step that joins columns: noisy data count as clean now, and the noise is "
+        "learned with them. Put the noiser directly before the denoiser, with columns= if it is for some of "
+        "them, and scalers before the noiser; or give the clean side as X_clean=. If noisy data are to count "
+        "as clean, say so by fit(X, X).",
         CleanTargetWarning,
     )
     return True

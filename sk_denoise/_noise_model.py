@@ -297,7 +297,7 @@ def _model_of_levels(levels: NDArray[np.float64], X: NDArray[Any], name: str) ->
 def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str, is_clean: bool) -> NoiseModel:
     """Return the noise of a noiser that corrupted the clean side of samples."""
     strength: Any = getattr(noiser, "noise_factor", getattr(noiser, "peak", None))
-    if isinstance(strength, tuple | list):
+    if isinstance(strength, tuple):
         raise ValueError(
             f"{name}={noiser!r} draws another strength for each sample. Pass the strength that is in X, one "
             'number, or "auto", which estimates it.'
@@ -311,21 +311,25 @@ def _model_of_noiser(noiser: Noiser, X: NDArray[Any], name: str, is_clean: bool)
     noisy = few.astype(np.float64)
     fitted = clone(noiser).fit(noisy, noisy)
     residual = fitted.corrupt(as_tensor(noisy), torch.Generator().manual_seed(0)).numpy() - noisy
-    factor = 1.0
+    columns = getattr(fitted, "columns_", None)
+    columns = np.arange(residual.shape[-1]) if columns is None else columns
+    factor: Any = 1.0
     if getattr(fitted, "scale", "absolute") == "std" and not is_clean:
         # Noise relative to the spread of clean data is weaker than that relative to the spread of noisy ones.
-        factor = 1 / math.sqrt(1 + float(strength) ** 2)
+        factor = np.ones(residual.shape[-1])
+        factor[columns] = 1 / np.sqrt(1 + np.asarray(strength, np.float64) ** 2)
     powers = np.square(factor * residual).reshape(-1, residual.shape[-1]).mean(0)
     sigma = math.sqrt(float(powers.mean()))
     if sigma == 0:
         raise ValueError(f"{name}={noiser!r} adds no noise to such data.")
     # Counts of 0 stay, and 37 % of the counts of 1.
-    if np.mean(residual[noisy != 0] == 0) > MAX_INTACT:
+    chosen = residual[..., columns]
+    if np.mean(chosen[noisy[..., columns] != 0] == 0) > MAX_INTACT:
         raise ValueError(
             f"{name}={noiser!r} replaces some entries and keeps the others. Such noise cannot be split; take "
             "noise that is added to all entries, or noise of counts."
         )
-    if _is_correlated(residual):
+    if _is_correlated(chosen):
         return NoiseModel("camera", sigma, correlation_length=1.0)
     # Additive noise has a unit, and does not depend on the intensity.
     counts = None if hasattr(fitted, "scale_") else _fit_counts(noisy, residual)

@@ -189,12 +189,16 @@ class LossTraits:
         Whether the loss takes a weight for each sample.
     images_only : bool
         Whether the loss is for images only, ``(n, channels, height, width)``.
+    by_block : bool
+        Whether the loss compares the blocks of a one-hot encoding as probabilities. If so, their targets are
+        not scaled.
     """
 
     on_unit_interval: bool = False
     takes_entry_weights: bool = False
     takes_sample_weights: bool = False
     images_only: bool = False
+    by_block: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +207,7 @@ class LossEntry(RegistryEntry, LossTraits):
 
     A function takes output, target and ``reduction`` ("mean" or "none"), as those of
     :mod:`torch.nn.functional` do. A class takes :class:`~sk_denoise.training.Units` where the loss is for
-    images only, and no argument otherwise.
+    images only or by block, and no argument otherwise.
     """
 
     # Losses of the tables can reduce each sample by itself; functions of users return one number.
@@ -594,6 +598,13 @@ LOSSES: dict[str, LossEntry] = {
         takes_entry_weights=True,
         on_unit_interval=True,
     ),
+    "mixed": LossEntry(
+        location="sk_denoise.training._losses:MixedLoss",
+        description="cross-entropy of the categories of a one-hot encoding, squared error of other columns",
+        use_cases="tables with categories, whose predictions are probabilities",
+        takes_entry_weights=True,
+        by_block=True,
+    ),
     "ssim": LossEntry(
         location="sk_denoise.training._losses:SimilarityLoss",
         description="one minus structural similarity",
@@ -774,7 +785,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "make_robustness_scorer",
         "make_self_supervised_scorer",
     ),
-    "preprocessing": ("Augmenter", "Centerer", "PixelScaler", "VarianceStabilizer"),
+    "preprocessing": ("Augmenter", "Centerer", "PixelScaler", "TableEncoder", "VarianceStabilizer"),
 }
 
 

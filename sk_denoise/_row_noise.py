@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_array
 from sk_denoise._validation import check_choice, warn_user
 from sk_denoise.exceptions import NoiseMismatchWarning
 
-__all__ = ["estimate_row_noise", "estimate_row_noise_from_repeats", "find_signal_noise"]
+__all__ = ["are_signals", "estimate_row_noise", "estimate_row_noise_from_repeats", "find_signal_noise"]
 
 Floats = NDArray[np.float64]
 
@@ -137,7 +137,7 @@ def estimate_row_noise(
         return _table_level(rows)
     if kind == "columns":
         return _column_levels(rows)
-    if not _are_signals(rows):
+    if not are_signals(rows):
         if len(rows) < MIN_BULK:
             raise ValueError(
                 "Neighbouring entries of X are not closer than others, so that X has no signals, or too much "
@@ -218,16 +218,16 @@ def find_signal_noise(rows: NDArray[Any]) -> float | None:
     """Return the noise level of rows that are signals, None where it cannot be told."""
     chosen = rows[_evenly(len(rows), max(1, MAX_ENTRIES // rows.shape[1]))].astype(np.float64)
     try:
-        return _signal_level(chosen, warns=False) if _are_signals(chosen) else None
+        return _signal_level(chosen, warns=False) if are_signals(chosen) else None
     except ValueError:
         return None
 
 
-def _are_signals(rows: Floats) -> bool:
+def are_signals(rows: NDArray[Any]) -> bool:
     """Return whether neighbouring columns are more alike than shuffled ones."""
     if rows.shape[1] < MIN_LENGTH:
         return False
-    chosen = rows[_evenly(len(rows), MAX_SIDE), :MAX_SIDE]
+    chosen = rows[_evenly(len(rows), MAX_SIDE), :MAX_SIDE].astype(np.float64)
     # Single spikes would outweigh all else.
     chosen = np.clip(chosen, *np.quantile(chosen, SPIKES))
     power = np.square(chosen).sum(axis=0)

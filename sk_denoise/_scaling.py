@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,11 +21,22 @@ __all__ = [
     "iterate_chunks",
     "compute_joint_moments",
     "compute_moments",
+    "find_wild_limits",
     "subsample",
 ]
 
 # Entries of a sample that is large enough for the spread of data
 _SUBSAMPLE_ENTRIES = 2**22
+# Quantiles that bound the bulk of a column and its middle half, and the width of the bulk in standard
+# deviations if it is Gaussian
+_BULK, _BULK_WIDTH = (0.025, 0.25, 0.75, 0.975), 3.92
+# A column has wild values if its deviation is this many times that of its bulk, or its largest distance to
+# the bulk this many deviations of the bulk. Exponential columns of a million rows do not.
+_WILD_RATIO, _WILD_REACH = 2.0, 20.0
+# Wild values lie this many widths outside of the bulk.
+_WILD_DISTANCE, _MIN_BULK_ROWS = 0.5, 40
+# Numbers outside of these limits have sums of squares outside of single precision.
+TINY, HUGE = 1e-12, 1e12
 # Entries of one chunk: 8 MB in double precision, small beside a processor's memory
 _CHUNK_ENTRIES = 2**20
 
@@ -63,6 +75,40 @@ def subsample(x: Tensor) -> Tensor:
     return x[:: max(1, x.numel() // _SUBSAMPLE_ENTRIES)]
 
 
+def find_wild_limits(rows: Tensor, *, in_all: bool = False) -> tuple[Tensor, Tensor] | None:
+    """Return limits of each column beyond which values are wild; None if no column has such values.
+
+    A column has wild values if its standard deviation, or its range, is far above that of the central 95 % of
+    its values. The limits of other columns are infinite.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, n_features)
+        Rows of a table.
+    in_all : bool, default=False
+        Whether each column has limits.
+    """
+    if len(rows) < _MIN_BULK_ROWS:
+        return None
+    some = subsample(rows).double().numpy()
+    # Far from one, squares would leave the range of numbers.
+    unit = np.abs(some).max(axis=0)
+    unit[unit == 0] = 1.0
+    some = some / unit
+    low, lower, upper, high = np.quantile(some, _BULK, axis=0)
+    width = high - low
+    # A column that is mostly the same, as rare counts are, has no bulk to compare with.
+    deviation = width / _BULK_WIDTH
+    reach = np.maximum(some.max(axis=0) - high, low - some.min(axis=0))
+    is_wild = (some.std(axis=0) > _WILD_RATIO * deviation) | (reach > _WILD_REACH * deviation)
+    has_limits = (upper > lower) & (in_all | is_wild)
+    if not has_limits.any():
+        return None
+    margin = _WILD_DISTANCE * width
+    ends = np.where(has_limits, low - margin, -np.inf), np.where(has_limits, high + margin, np.inf)
+    return torch.from_numpy(ends[0] * unit), torch.from_numpy(ends[1] * unit)
+
+
 def compute_moments(chunks: Iterable[Tensor], dims: tuple[int, ...] = (0,)) -> Moments:
     """Compute the moments of chunks of rows, reduced over ``dims``."""
     return compute_joint_moments(((chunk,) for chunk in chunks), dims)[0][0]
@@ -91,10 +137,14 @@ def compute_joint_moments(
     Tensor of shape (n_sides, n_sides, ...)
         Covariances, for each feature or channel.
     """
-    count = 0
+    count, unit = 0, None
     mean = product = low = high = torch.empty(0)
     origins: list[Tensor] = []
     for chunk in chunks:
+        if count == 0:
+            unit = _unit_of_extremes(chunk, dims)
+        if unit is not None:
+            chunk = tuple(side / one.to(side) for side, one in zip(chunk, unit, strict=True))
         if not origins:
             origins = [side.mean(dims, keepdim=True, dtype=torch.float64).to(side) for side in chunk]
         centred = [side - origin for side, origin in zip(chunk, origins, strict=True)]
@@ -113,11 +163,24 @@ def compute_joint_moments(
             product = product + part + delta[:, None] * delta[None] * (count * n / (count + n))
             low, high = torch.minimum(low, part_low), torch.maximum(high, part_high)
         count += n
+    if unit is not None:
+        factor = torch.stack(unit)
+        mean, low, high = mean * factor, low * factor, high * factor
+        product = product * factor[:, None] * factor[None]
     covariance = (product / count).squeeze(2)
     statistics = [
         Moments(mean[i, 0], covariance[i, i].sqrt(), low[i, 0], high[i, 0]) for i in range(len(mean))
     ]
     return statistics, covariance
+
+
+def _unit_of_extremes(chunk: tuple[Tensor, ...], dims: tuple[int, ...]) -> list[Tensor] | None:
+    """Return powers of two near numbers that are far from one, None without such numbers."""
+    largest = [side.abs().amax(dims, keepdim=True).double() for side in chunk]
+    if all(((one < HUGE) & ((one > TINY) | (one == 0))).all() for one in largest):
+        return None
+    # A division by a power of two is exact.
+    return [torch.where(one > 0, one, torch.ones_like(one)).log2().floor().exp2() for one in largest]
 
 
 def _stacked(parts: Iterable[Tensor]) -> Tensor:
@@ -189,12 +252,23 @@ class AffineScaler:
         """Return a scaler that leaves data as they are."""
         return cls(torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64))
 
-    def times(self, weights: Tensor) -> AffineScaler:
-        """Return a scaler with spreads multiplied by ``weights`` and a common factor."""
+    def replaced(self, where: Tensor, other: AffineScaler) -> AffineScaler:
+        """Return a scaler with some features from another."""
+        return AffineScaler(
+            torch.where(where, other.center, self.center), torch.where(where, other.spread, self.spread)
+        )
+
+    def times(self, weights: Tensor, is_scaled: Tensor | None = None) -> AffineScaler:
+        """Return a scaler with spreads multiplied by ``weights`` and a common factor.
+
+        Features outside of ``is_scaled``, if given, are not scaled at all.
+        """
+        is_scaled = torch.ones_like(weights, dtype=torch.bool) if is_scaled is None else is_scaled
         # The factor keeps the mean square of scaled data at one.
-        live = (self.spread > 0).expand_as(weights)
+        live = (self.spread > 0).expand_as(weights) & is_scaled
         common = weights[live].pow(-2).mean().sqrt() if live.any() else 1.0
-        return AffineScaler(self.center, self.spread * weights * common)
+        spread = torch.where(is_scaled, self.spread * weights * common, 1.0)
+        return AffineScaler(torch.where(is_scaled, self.center, 0.0), spread)
 
     def scale(self, x: Tensor) -> Tensor:
         """Return x in scaled units, in the precision of x."""

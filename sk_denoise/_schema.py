@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "BLOCKS",
     "COUNT",
     "ENTRY_NUMBERS",
     "FEATURE_NUMBERS",
@@ -170,6 +171,12 @@ def _are_names(value: Any, estimator: Any) -> bool:
     return is_list and value.shape == (estimator.n_features_in_,) and all(type(name) is str for name in value)
 
 
+def _are_blocks(value: Any) -> bool:
+    are_tuples = type(value) is tuple and all(type(block) is tuple and block for block in value)
+    columns = [column for block in value for column in block] if are_tuples else []
+    return are_tuples and all(map(is_count, columns)) and len(set(columns)) == len(columns)
+
+
 # Rules --------------------------------------------------------------------------------------------------
 
 
@@ -213,6 +220,7 @@ ENTRY_NUMBERS = Rule(
     lambda v, owner: is_numeric_array(v, (), owner._sample_shape_),
     "a number, or one for each entry of a sample",
 )
+BLOCKS = Rule(lambda v, _: _are_blocks(v), "columns of blocks, none of them twice", required=False)
 IMAGE_SHAPE = optional(Rule(_is_image_shape, "the shape of an image of so many pixels"))
 # Attributes that a check of the training samples sets
 SAMPLES: dict[str, Rule] = {

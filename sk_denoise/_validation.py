@@ -63,15 +63,18 @@ __all__ = [
     "refuse_channels_first",
     "refuse_channels_last",
     "refuse_masked",
+    "refuse_other_index",
+    "refuse_ragged",
     "refuse_single_image",
+    "restore_columns",
     "restore_container",
     "restore_names",
-    "get_shape",
     "validate_data",
+    "get_shape",
     "warn_of_alpha",
     "warn_of_flat_channels_first",
-    "warn_of_other_order",
     "warn_of_other_unit",
+    "warn_of_unlike_sides",
     "warn_of_single_image",
     "warn_user",
     "wrap_output",
@@ -92,6 +95,10 @@ MIN_SIDE, MAX_SIDE = 16, 1024
 # within a small part of it.
 FAR, SMALL = 4, 1 / 200
 MAX_ENTRIES_READ, MIN_ENTRIES = 2**16, 16
+
+# Median correlation of columns from which two sides are a pair in any unit, and slopes of noisy values over
+# clean ones for pairs of strong noise. Fewer rows than these show neither.
+SURE_CORRELATION, NEGATIVE_CORRELATION, PAIR_SLOPES, MIN_PAIRS = 0.5, 0.9, (0.5, 2.0), 8
 
 # Warnings skip the lines of these packages, to point at the line of the user.
 LIBRARIES = ("sk_denoise", "sklearn", "joblib", "skorch", "torch", "contextlib")
@@ -234,6 +241,7 @@ def check_samples(
     NaN is refused, except with ``allow_gaps``.
     """
     refuse_masked(X)
+    refuse_ragged(X, takes_any_size=getattr(estimator, "_takes_any_size", False))
     is_stack = (np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)) > 2
     expected: tuple[int, ...] = () if reset else estimator._sample_shape_
     any_size = getattr(estimator, "_takes_any_size", False)
@@ -456,18 +464,52 @@ def warn_of_other_unit(samples: NDArray[Any], low: float, high: float, name: str
         )
 
 
-def warn_of_other_order(X: Any, other: Any, name: str) -> None:
-    """Warn if two frames have the same index in another order."""
+def refuse_other_index(X: Any, other: Any, name: str, first: str = "X") -> None:
+    """Refuse two frames of which the indices put the samples in different pairs."""
     index: Any = getattr(X, "index", None)
     others: Any = getattr(other, "index", None)
     if not (hasattr(index, "equals") and hasattr(others, "equals")) or len(index) != len(others):
         return
-    if not index.equals(others) and index.isin(others).all() and others.isin(index).all():
-        warn_user(
-            f"{name} has the index of X in another order, and samples are paired by their place, not by "
-            f"their index. Pass {name}.loc[X.index].",
-            CleanTargetWarning,
+    if index.equals(others):
+        return
+    n_common = int(index.isin(others).sum())
+    if n_common == len(index) and others.isin(index).all():
+        raise ValueError(
+            f"{name} has the index of {first} in another order, and samples are paired by their place, not "
+            f"by their index. Pass {name}.loc[{first}.index]; or, if their places are right, "
+            f"{name}.set_index({first}.index)."
         )
+    # A new index counts from 0 and tells nothing of the samples; an index of other labels neither.
+    if n_common == 0 or _counts_from_zero(index) or _counts_from_zero(others):
+        return
+    raise ValueError(
+        f"{first} and {name} have {n_common} of {len(index)} labels of their index in common, so that some "
+        f"samples have no counterpart. Pass the same samples on both sides; or, if their places are right, "
+        f"{name}.set_index({first}.index)."
+    )
+
+
+def _counts_from_zero(index: Any) -> bool:
+    return bool(np.array_equal(np.asarray(index), np.arange(len(index))))
+
+
+def refuse_ragged(X: Any, *, takes_any_size: bool) -> None:
+    """Refuse a list of rows of different lengths."""
+    if not isinstance(X, list | tuple) or any(isinstance(x, str) for x in X):
+        return
+    shapes = [np.shape(x) if hasattr(x, "shape") else (len(x),) for x in X if hasattr(x, "__len__")]
+    lengths = {shape[0] for shape in shapes if len(shape) == 1}
+    if len(shapes) < len(X) or len(lengths) < 2 or any(len(shape) != 1 for shape in shapes):
+        return
+    remedy = (
+        "Pass each as an image of height 1, of shape (1, length): [x[None] for x in X]."
+        if takes_any_size
+        else "Cut them to one length; or take ImageDenoiser, with signals as images of height 1, of shape "
+        "(1, length): [x[None] for x in X]."
+    )
+    raise ValueError(
+        f"X is a list of {len(X)} rows of different lengths, {min(lengths)} to {max(lengths)}. {remedy}"
+    )
 
 
 def check_lengths(X: Any, y: Any, name: str = "y") -> None:
@@ -540,11 +582,22 @@ def check_sample_weight(
     return None if (weights == weights[0]).all() else weights
 
 
-def is_clean_side(y: Any, X: ArrayLike, *, warn: bool = False) -> bool:
-    """Return whether y is the clean side of X, not labels.
+def is_clean_side(y: Any, X: ArrayLike, *, warn: bool = False, names: Any = None) -> bool:
+    """Return whether y is the clean side of X, not labels or targets.
 
     It is if it has the shape of X, at least two axes and two features. A table of zeros and ones beside an X
-    with other values is an exception.
+    with other values is an exception, and so is a frame with other names of columns.
+
+    Parameters
+    ----------
+    y : object
+        Argument of ``fit``.
+    X : array-like
+        Samples.
+    warn : bool, default=False
+        Whether to warn of a y that may have been meant as clean.
+    names : sequence of str, optional
+        Names of the features of X.
     """
     if y is None or not (hasattr(y, "__array__") or isinstance(y, list | tuple)):
         return False
@@ -558,6 +611,8 @@ def is_clean_side(y: Any, X: ArrayLike, *, warn: bool = False) -> bool:
         reason = "X has one feature only" if target.dtype.kind == "f" else ""
     elif _is_binary(target) and not _is_binary(samples):
         reason = "it holds zeros and ones only, as indicators of classes do"
+    elif names is not None and hasattr(y, "columns") and not set(names) & set(y.columns):
+        reason = "its columns have other names" if _may_be_pair(samples, target) else ""
     if reason and warn:
         warn_user(
             f"y is not taken as the clean side of X, since {reason}; X is treated as if y had not been "
@@ -565,6 +620,51 @@ def is_clean_side(y: Any, X: ArrayLike, *, warn: bool = False) -> bool:
             CleanTargetWarning,
         )
     return reason is None
+
+
+def warn_of_unlike_sides(noisy: NDArray[Any], clean: NDArray[Any], *, may_ignore: bool) -> None:
+    """Warn if a y with the shape of X does not resemble X, as targets of a regressor.
+
+    Parameters
+    ----------
+    noisy, clean : ndarray
+        X and y.
+    may_ignore : bool
+        Whether the estimator has the parameter ``ignore_y``.
+    """
+    if _may_be_pair(noisy, clean):
+        return
+    remedy = "set ignore_y=True" if may_ignore else "pass no y"
+    warn_user(
+        "y has the shape of X and counts as its clean side, but its columns do not resemble those of X. If "
+        f"they are the targets of a regressor, {remedy}: the denoiser would return them in place of X. If "
+        "they are clean, pass them as X_clean=.",
+        CleanTargetWarning,
+    )
+
+
+def _may_be_pair(noisy: NDArray[Any], clean: NDArray[Any]) -> bool:
+    """Return whether rows may be noisy versions of others, by the correlation of each column."""
+    if noisy.ndim != 2 or len(noisy) < MIN_PAIRS:
+        return True
+    step = max(1, noisy.size // MAX_ENTRIES_READ)
+    sides = [side[::step].astype(np.float64) for side in (noisy, clean)]
+    # Far from one, squares would leave the range of numbers.
+    sides = [side / (np.abs(side).max(initial=0) or 1.0) for side in sides]
+    unit = float(np.abs(noisy[::step]).max(initial=0)), float(np.abs(clean[::step]).max(initial=0))
+    x, c = (side - side.mean(axis=0) for side in sides)
+    deviations = x.std(axis=0), c.std(axis=0)
+    live = (deviations[0] > 0) & (deviations[1] > 0)
+    if not live.any():
+        return True
+    products = (x[:, live] * c[:, live]).mean(axis=0)
+    correlation = float(np.median(products / (deviations[0][live] * deviations[1][live])))
+    # Negatives of images are pairs, too.
+    if correlation >= SURE_CORRELATION or correlation < -NEGATIVE_CORRELATION:
+        return True
+    # Strong noise leaves a weak correlation, and noisy values that rise by one with clean ones.
+    slope = float(np.median(products / deviations[1][live] ** 2)) * unit[0] / (unit[1] or 1.0)
+    return correlation >= 1 / np.sqrt(len(x)) and PAIR_SLOPES[0] <= slope <= PAIR_SLOPES[1]
 
 
 def as_numeric_array(y: Any) -> NDArray[Any]:
@@ -626,6 +726,13 @@ def restore_container(array: NDArray[Any], like: Any) -> Any:
     if hasattr(like, "columns"):
         return type(like)(array, schema=list(like.columns))
     return array
+
+
+def restore_columns(array: NDArray[Any], like: Any) -> Any:
+    """Return rows as a frame with the column names of the frame ``like``, without its index."""
+    if hasattr(like, "iloc"):
+        return type(like)(array, columns=like.columns)
+    return restore_container(array, like)
 
 
 def restore_names(array: NDArray[Any], names: Any) -> Any:

@@ -48,7 +48,7 @@ class SkippedImageWarning(UserWarning):
 class CleanTargetWarning(UserWarning):
     """Warning about a doubtful clean side.
 
-    A two-dimensional ``y`` was read as labels, or the clean side equals the noisy side, is in another order
+    A two-dimensional ``y`` was read as labels, or the clean side equals the noisy side, does not resemble it
     or is itself noisy.
     """
 

@@ -29,6 +29,7 @@ from sk_denoise import (
     NoiserChain,
     NoiserChoice,
     RegionNoiser,
+    TableEncoder,
     VarianceStabilizer,
 )
 
@@ -76,6 +77,7 @@ def test_every_transformer_returns_tensors_for_tensors(name, dae, images):
         "RegionNoiser": lambda: RegionNoiser(GaussianNoiser(), random_state=0),
         "ImageDenoiser": lambda: images,
         "WienerMixtureDenoiser": lambda: sk_denoise.WienerMixtureDenoiser(noise=0.001),
+        "TableEncoder": lambda: TableEncoder(),
         "VarianceStabilizer": lambda: VarianceStabilizer(gain=1.0),
         "RecordedNoiser": lambda: sk_denoise.RecordedNoiser(
             np.random.default_rng(0).normal(size=(2, 64)), random_state=0

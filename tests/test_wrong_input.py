@@ -23,7 +23,6 @@ from sk_denoise import (
     WienerDenoiser,
 )
 from sk_denoise.datasets import RandomPatches, load_images
-from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.io import write_image
 from sk_denoise.metrics import make_denoising_scorer, mse, nmse, psnr, ssim
 from sk_denoise.preprocessing import Centerer, PixelScaler, VarianceStabilizer
@@ -370,14 +369,12 @@ def test_strong_noise_single_samples_and_dark_ones_are_in_their_unit():
     fitted.predict(EIGHT_BITS + np.random.default_rng(0).normal(0, 500, ROWS.shape))
 
 
-def test_a_clean_side_in_another_order_is_warned_of():
+def test_a_clean_side_in_another_order_is_refused():
     X = pd.DataFrame(ROWS).add_prefix("x")
     shuffled = X.sample(frac=1, random_state=0)
     noisy = X + np.random.default_rng(0).normal(0, 0.1, X.shape)
     for name in ("y", "X_clean"):
-        with pytest.warns(
-            CleanTargetWarning, match=rf"{name} has the index of X in another order.*{name}\.loc"
-        ):
+        with pytest.raises(ValueError, match=rf"{name} has the index of X in another order.*{name}\.loc"):
             autoencoder().fit(noisy, **{name: shuffled})
         autoencoder().fit(noisy, **{name: X})
         autoencoder().fit(noisy, **{name: X.reset_index(drop=True)})
@@ -387,8 +384,22 @@ def test_a_clean_side_in_another_order_is_warned_of():
 def test_frames_with_labels_of_several_types_pass():
     labels = [*range(20), *"abcdefghijklmnopqrst"]
     X, reversed_ = pd.DataFrame(ROWS, index=labels), pd.DataFrame(ROWS + 0.1, index=labels[::-1])
-    with pytest.warns(CleanTargetWarning, match="in another order"):
+    with pytest.raises(ValueError, match="in another order"):
         autoencoder().fit(X, reversed_)
+
+
+def test_frames_with_some_labels_in_common_are_refused():
+    X = pd.DataFrame(ROWS).add_prefix("x")
+    noisy = X + np.random.default_rng(0).normal(0, 0.1, X.shape)
+    shifted = X.set_axis(X.index + 1)
+    noisy_shifted = noisy.set_axis(noisy.index + 2)
+    with pytest.raises(ValueError, match=r"have 39 of 40 labels .*set_index"):
+        autoencoder().fit(noisy_shifted, X_clean=shifted)
+    # An index that counts from 0, and one of other labels, tell nothing.
+    autoencoder().fit(noisy_shifted, X_clean=X)
+    fitted = autoencoder().fit(noisy_shifted, X_clean=X.set_axis([f"clean {i}" for i in X.index]))
+    with pytest.raises(ValueError, match="in another order"):
+        fitted.score(noisy, X[::-1])
 
 
 def test_masked_images_are_not_written(tmp_path):

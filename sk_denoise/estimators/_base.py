@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from sk_denoise._clean_source import warn_of_lost_source
 from sk_denoise._compat import SampleTransformer, keeps_array_type
 from sk_denoise._random import stream
-from sk_denoise._schema import IMAGE_SHAPE, POSITIVE_NUMBER, Rule
+from sk_denoise._schema import IMAGE_SHAPE, POSITIVE_NUMBER, Rule, is_nonnegative_array
 from sk_denoise._validation import (
     FITTED_NOISER,
     as_float_array,
@@ -23,19 +24,23 @@ from sk_denoise._validation import (
     check_samples,
     is_clean_side,
     refuse_masked,
-    restore_container,
+    refuse_other_index,
+    restore_columns,
     specification_key,
     warn_user,
 )
-from sk_denoise.estimators._pairs import TARGET_SOURCE
+from sk_denoise.estimators._pairs import TARGET_SOURCE, Pair
 from sk_denoise.metrics import make_self_supervised_scorer
-from sk_denoise.metrics._metrics import mean_over_samples, psnr_per_sample
+from sk_denoise.metrics._metrics import find_column_gains, is_table, mean_over_samples, psnr_per_sample
+from sk_denoise.metrics._self_supervised import expected_psnr
 from sk_denoise.noise import carried_source
 
-__all__ = ["BaseDenoiser", "trace_rows"]
+__all__ = ["BaseDenoiser", "score_gains", "trace_rows"]
 
 # Seed of the noise that ``score`` adds.
 REFERENCE_SEED = 0
+# Entries that are scored at a time, to bound memory.
+SCORED_ENTRIES = 2**20
 # Rows and columns, at most, that tell the training data from others.
 TRACED = 64
 
@@ -47,6 +52,15 @@ def trace_rows(samples: NDArray[Any]) -> str:
     return specification_key((flat.shape, few))
 
 
+def score_gains(pair: Pair) -> NDArray[np.float64] | None:
+    """Return the factors of the errors of table columns in a score, None for other data."""
+    # They depend on the data alone, so that scores of different denoisers compare.
+    if pair.known_intensity is not None or not is_table(pair.targets, are_noisy=pair.has_noisy_targets):
+        return None
+    gains = find_column_gains(pair.targets)
+    return gains if gains.any() else None
+
+
 class BaseDenoiser(SampleTransformer):
     """A denoiser with a score: the mean PSNR of its output.
 
@@ -56,6 +70,12 @@ class BaseDenoiser(SampleTransformer):
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "data_range_": POSITIVE_NUMBER,
         "_reference_noiser_": FITTED_NOISER,
+        "_score_gains_": Rule(
+            lambda v, e: v is None or is_nonnegative_array(v, (e.n_features_in_,)),
+            "None, or a factor for each feature",
+            required=False,
+            after_others=True,
+        ),
         "target_source_": TARGET_SOURCE,
         "image_shape_": IMAGE_SHAPE,
     }
@@ -81,19 +101,26 @@ class BaseDenoiser(SampleTransformer):
         Returns
         -------
         float
-            Greater is better. The data range is ``data_range_``. Without truth it is the expected PSNR (see
-            :func:`~sk_denoise.estimate_quality`) if the noise is known, and the negative blind error
-            of :func:`~sk_denoise.make_self_supervised_scorer` otherwise.
+            Greater is better. The data range is ``data_range_``. In tables, errors are relative to the
+            spread of their column in the fit, and constant columns do not count: rows without an
+            ``image_shape``, with numbers outside of [0, 1] and without the smoothness of signals. For errors
+            in the unit of the data, use :func:`~sk_denoise.metrics.psnr` of the prediction. Without truth
+            it is the expected PSNR (see :func:`~sk_denoise.estimate_quality`) if the noise is known, and
+            the negative blind error of :func:`~sk_denoise.make_self_supervised_scorer` otherwise.
         """
         check_is_fitted(self)
         given = check_samples(self, X, reset=False)
         check_lengths(given, y)
         refuse_masked(y, "y")
+        if getattr(self, "ignore_y", False):
+            y = None
+        names = getattr(self, "feature_names_in_", None)
         source = carried_source(X)
-        is_paired = is_clean_side(y, given) and not np.array_equal(as_numeric_array(y), given)
+        is_paired = is_clean_side(y, given, names=names) and not np.array_equal(as_numeric_array(y), given)
         samples = self._in_unit(given, like=as_numeric_array(y) if is_paired else None)
-        noisy = X if samples is given else samples
+        noisy: NDArray[Any] | None = samples
         if is_paired:
+            refuse_other_index(X, y, "y")
             truth = self._in_unit(as_numeric_array(y))
         elif source is not None and source.describes(samples):
             truth = source.clean
@@ -102,20 +129,49 @@ class BaseDenoiser(SampleTransformer):
         else:
             if not is_clean_side(y, given):
                 warn_of_lost_source(samples)
-            truth = as_float_array(samples)
-            noisy = restore_container(self._reference([truth])[0], X)
-        each = psnr_per_sample(truth, self.predict(noisy), self.data_range_)
-        return mean_over_samples(each, sample_weight)
+            truth, noisy = samples, None
+        return mean_over_samples(self._psnr_per_sample(truth, noisy, X), sample_weight)
+
+    def _psnr_per_sample(
+        self, truth: NDArray[Any], noisy: NDArray[Any] | None, X: ArrayLike
+    ) -> NDArray[np.float64]:
+        """Return the PSNR of each sample, in chunks.
+
+        Parameters
+        ----------
+        truth : ndarray
+            Clean samples.
+        noisy : ndarray or None
+            Noisy samples; None corrupts the clean ones by the reference noise.
+        X : array-like
+            Samples of the user, for the names of features.
+        """
+        draw, gains = stream(REFERENCE_SEED, "score"), self._gains()
+        n_rows = max(1, SCORED_ENTRIES // truth[0].size)
+        scores = []
+        for start in range(0, len(truth), n_rows):
+            chunk = slice(start, start + n_rows)
+            clean = as_float_array(truth[chunk])
+            given = self._corrupt(clean, draw) if noisy is None else noisy[chunk]
+            prediction = self.predict(restore_columns(given, X))
+            scores.append(psnr_per_sample(clean, prediction, self.data_range_, gains=gains))
+        return np.concatenate(scores)
 
     def _score_without_truth(self, X: ArrayLike, sample_weight: ArrayLike | None) -> float:
         """Return the expected PSNR if the noise is known, else the negative blind error."""
         noise = getattr(self, "noise_model_", None)
         self._warn_of_training_data(X)
         if noise is None:
-            scorer = make_self_supervised_scorer("blind")
-        else:
-            scorer = make_self_supervised_scorer("sure", noise, self.data_range_)
-        return float(scorer(self, X, sample_weight=sample_weight))
+            return float(make_self_supervised_scorer("blind")(self, X, sample_weight=sample_weight))
+        return expected_psnr(
+            self, X, noise, self.data_range_, gains=self._gains(), sample_weight=sample_weight
+        )
+
+    def _gains(self) -> NDArray[np.float64] | None:
+        """Return the factors of errors in a score, None in the unit of the data."""
+        # Files of an older version lack them.
+        gains: NDArray[np.float64] | None = getattr(self, "_score_gains_", None)
+        return gains
 
     def _warn_of_training_data(self, X: Any) -> None:
         """Warn of an expected PSNR of data that the fit has learned from."""
@@ -130,7 +186,12 @@ class BaseDenoiser(SampleTransformer):
     def _reference(self, stacks: Iterable[NDArray[Any]]) -> list[NDArray[Any]]:
         """Corrupt stacks with the reference noise, the same at every call."""
         draw = stream(REFERENCE_SEED, "score")
-        return [self._reference_noiser_.corrupt(as_tensor(stack), draw).numpy() for stack in stacks]
+        return [self._corrupt(stack, draw) for stack in stacks]
+
+    def _corrupt(self, samples: NDArray[Any], draw: torch.Generator) -> NDArray[Any]:
+        """Return samples with the reference noise."""
+        noisy: NDArray[Any] = self._reference_noiser_.corrupt(as_tensor(samples), draw).numpy()
+        return noisy
 
     @abstractmethod
     def predict(self, X: ArrayLike) -> NDArray[Any]:

@@ -58,6 +58,8 @@ __all__ = ["DenoisingAutoencoder"]
 OUTPUTS = {"reconstruction": "forward", "latent": "encoder", "activations": "activations"}
 
 
+# Share of rows outside of the training range, with a margin, from which a warning is due.
+MAX_SHARE_OUTSIDE = 0.01
 # Rows from which a part is held out to measure the share of the network, their share and their number; rows
 # from which a table is large enough for the network alone.
 MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300, 5000
@@ -150,17 +152,17 @@ class DenoisingAutoencoder(NetworkDenoiser):
     latent_dim : int, default=128
         Length of the latent vector; with "pooling", of that at each position of the latent map. More than
         the number of features does no harm to denoising.
-    noise : "auto", float, pair of float, str, noiser or None, default="auto"
+    noise : "auto", float, pair of float, array-like, str, noiser or None, default="auto"
         Noise that corrupts clean samples in training. Only "auto" is allowed where a clean side or a noiser
         before the estimator already defines the pairs. A noiser such as
         :class:`~sk_denoise.GaussianNoiser`, or a name of ``sk_denoise.noise.NOISERS`` for one with its
         defaults. A number is the standard deviation of Gaussian noise in the unit of the data:
         ``noise=0.25`` is ``GaussianNoiser(0.25)``. From a pair ``(low, high)``, one is drawn for each
-        sample. "auto" is Gaussian noise with a strength drawn for each sample: 0.1 to 0.6 of each feature's
-        standard deviation for rows of a table, 0 to 1 of the standard deviation of all entries for images
-        and signals. If you know your noise, pass it. None trains a plain autoencoder. With an ``objective``
-        for noisy data, it is the noise that is in X instead: a standard deviation, one for each column, a
-        noiser, or "auto" for an estimate.
+        sample; an array has one for each column of a table. "auto" is Gaussian noise with a strength drawn
+        for each sample: 0.1 to 0.6 of each feature's standard deviation for rows of a table, 0 to 1 of the
+        standard deviation of all entries for images and signals. If you know your noise, pass it. None
+        trains a plain autoencoder. With an ``objective`` for noisy data, it is the noise that is in X
+        instead: a standard deviation, one for each column, a noiser, or "auto" for an estimate.
     objective : str or objective, default="supervised"
         Way to learn. "supervised" has a clean side, see ``fit``. The others learn from noisy X alone:
 
@@ -172,10 +174,19 @@ class DenoisingAutoencoder(NetworkDenoiser):
         An object such as ``RecorruptObjective(share=0.3)``, or one of yours with the methods of
         :class:`~sk_denoise.training.Objective`, sets the details. "neighbours" needs a network for images of
         any size, see :class:`~sk_denoise.ImageDenoiser`.
+    ignore_y : bool, default=False
+        Whether ``fit`` and ``score`` take no y as the clean side. By default a y of the shape of X is clean,
+        unless the columns of two frames have different names. Set it before a regressor with as many targets
+        as X has features.
     augment : Augmenter or None, default=None
         Random movements of training images before they are corrupted, drawn for every batch and the same
         on both sides of a pair: an :class:`~sk_denoise.Augmenter`, or any object with its method
         ``augment``. Validation and prediction take images as they are.
+    scaling : {"standard", "robust"}, default="standard"
+        Scaling of the columns of a table inside the estimator. "standard": by mean and standard deviation,
+        except for columns of which a few wild values determine the deviation. In these, values far beyond
+        the central 95 % are cut before the network, and what was cut is added to its output. "robust" does so
+        in every column.
     loss : str, dict or callable, default="mse"
         Loss in scaled units: a name, a mix of names and weights such as ``{"mae": 0.2, "ms_ssim": 0.8}``,
         or a function of output and target, batches of shape (n, features) or (n, channels, height, width),
@@ -186,6 +197,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
         - "bce", "kl": for clean data in [0, 1], which are not scaled, through a sigmoid. Binary
           cross-entropy, and the generalised Kullback-Leibler divergence ``t log(t / p) - t + p`` of each
           entry, the divergence of photon counts: the same error weighs more in dark regions.
+        - "mixed": for tables with a one-hot encoding, the cross-entropy of its categories and the squared
+          error of the other columns. Predictions of a category are probabilities that sum to one. Its columns
+          are the ``blocks_`` of the noise, or are found in the data as by :class:`~sk_denoise.SwapNoiser`.
         - "ssim", "ms_ssim": one minus the structural similarity of images, on one scale or up to five.
     emphasis : pair of float or None, default=None
         Weights (of corrupted entries, of intact ones) in the loss, for noise that replaces some values: with
@@ -197,7 +211,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         does not learn from; below 40 rows it is 0. ``predict``, ``score`` and ``transform`` of samples
         return the blend. Latent vectors, ``inverse_transform`` and ``validation_scores_`` are those of the
         network. There is no blend with an ``objective`` or ``emphasis``, without noise, and for losses on
-        [0, 1]. None predicts with the network alone, which learns from all rows.
+        [0, 1] and "mixed". None predicts with the network alone, which learns from all rows.
     optimizer : str or torch optimizer class, default="adamw"
         A name such as "adam", "adamw" or "sgd" (momentum 0.9), or a class of :mod:`torch.optim`.
     learning_rate : float or None, default=None
@@ -337,6 +351,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "ignore_y": ["boolean"],
+        "scaling": [StrOptions({"standard", "robust"})],
         "blend": [StrOptions({"auto"}), None],
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
@@ -353,6 +369,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
         *,
         noise: Any = "auto",
         objective: Any = "supervised",
+        ignore_y: bool = False,
+        scaling: Literal["standard", "robust"] = "standard",
         augment: Augmentation | None = None,
         loss: Any = "mse",
         emphasis: tuple[float, float] | None = None,
@@ -382,6 +400,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
         self.latent_dim = latent_dim
         self.noise = noise
         self.objective = objective
+        self.ignore_y = ignore_y
+        self.scaling = scaling
         self.augment = augment
         self.loss = loss
         self.emphasis = emphasis
@@ -569,7 +589,10 @@ class DenoisingAutoencoder(NetworkDenoiser):
         """
         check_is_fitted(self)
         restore = self._preparation_.restore
-        return self._apply(X, lambda module, x: restore(module(x)), blend=getattr(self, "_blend_", None))
+        self._warn_of_range(X)
+        return self._apply(
+            X, lambda module, x: restore(module(x)), blend=getattr(self, "_blend_", None), is_prediction=True
+        )
 
     @keeps_array_type
     def transform(self, X: ArrayLike) -> Any:
@@ -683,7 +706,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
     # The steps of a fit ------------------------------------------------------------------------------
 
     def _factory(self) -> AutoencoderFactory:
-        return AutoencoderFactory(self.network, self.latent_dim, self.loss, self.image_shape)
+        return AutoencoderFactory(
+            self.network, self.latent_dim, self.loss, self.image_shape, is_robust=self.scaling == "robust"
+        )
 
     def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any, X_second: Any = None) -> ArrayData:
         if isinstance(X, RandomPatches | Dataset):
@@ -728,6 +753,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
             and isinstance(data, ArrayData)
             and _is_small_table(data.pair, self._factory().layout(self._sample_shape_))
             and not check_loss(self.loss).on_unit_interval
+            # The posterior mean of a category is no probability.
+            and not check_loss(self.loss).by_block
             and resolve_objective(self.objective) is None
             and self.emphasis is None
             and (data.pair.noiser is not None or data.pair.source in ("X_clean", "y"))
@@ -814,9 +841,12 @@ class DenoisingAutoencoder(NetworkDenoiser):
         assert data.chosen is not None
         rows = _noisy_rows(data.held_out, corrupt, MIN_SHARE_ROWS, stream(self._root(), "share"))
         prior = data.chosen.fit(data.training.targets).predict(rows.noisy)
-        prepare, restore = self._preparation_.input, self._preparation_.restore
+        preparation = self._preparation_
         network = run_in_chunks(
-            self.net_.module_, as_tensor(rows.noisy), lambda m, x: restore(m(prepare(x))), self._cost_.widest
+            self.net_.module_,
+            as_tensor(rows.noisy),
+            lambda m, x: preparation.add_wild(x, preparation.restore(m(preparation.input(x)))),
+            self._cost_.widest,
         )
         unit = data.chosen.channel.unit
         step, gap = (network.numpy() - prior) / unit, (rows.clean - prior) / unit
@@ -837,6 +867,23 @@ class DenoisingAutoencoder(NetworkDenoiser):
         low, high = scaler.center - 2 * scaler.spread, scaler.center + 2 * scaler.spread
         warn_of_other_unit(samples, float(low.min()), float(high.max()))
         return samples
+
+    def _warn_of_range(self, X: Any) -> None:
+        """Warn of rows of a table with values outside of the range of the training."""
+        samples = np.asarray(X)
+        if samples.ndim != 2 or samples.dtype.kind not in "biuf" or samples.shape[1:] != self._sample_shape_:
+            return
+        # Noise reaches beyond black and white, and far in pixels that hardly change.
+        if self.intensity_range_ is not None:
+            return
+        share, column = self._preparation_.find_outside(as_tensor(as_float_array(samples)))
+        if share > MAX_SHARE_OUTSIDE:
+            name = getattr(self, "feature_names_in_", range(samples.shape[1]))[column]
+            what = "are cut there" if getattr(self, "_blend_", None) is None else "are linear there at best"
+            warn_user(
+                f"{100 * share:.0f} % of the rows of X have values far outside of the range of the training "
+                f"rows, most of them in column {name!r}. Predictions {what}: fit to rows of that range."
+            )
 
     def _refuse_other_unit(self, samples: NDArray[Any]) -> None:
         """Refuse integers, as files hold them, for a network that learned from [0, 1]."""
@@ -862,7 +909,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         blend = getattr(self, "_blend_", None)
 
         def denoise(x: Tensor) -> Tensor:
-            output = restore(module(prepare(x)))
+            output = self._preparation_.add_wild(x, restore(module(prepare(x))))
             return output if blend is None else blend.combine(x.cpu(), output.cpu())
 
         with threads_for_flops(2 * self._cost_.flops * len(samples)):
@@ -873,7 +920,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
         return torch.cat(slopes).numpy()
 
     def _apply(
-        self, X: ArrayLike, function: Callable[[nn.Module, Tensor], Tensor], blend: Blend | None = None
+        self,
+        X: ArrayLike,
+        function: Callable[[nn.Module, Tensor], Tensor],
+        blend: Blend | None = None,
+        is_prediction: bool = False,
     ) -> NDArray[Any]:
         """Apply ``function(module, input)`` to checked samples, in their precision."""
         prepare = self._preparation_.input
@@ -882,6 +933,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
 
         def compute(module: nn.Module, x: Tensor) -> Tensor:
             output = function(module, prepare(x))
+            if is_prediction:
+                output = self._preparation_.add_wild(x, output)
             return output if blend is None else blend.combine(x.cpu(), output.cpu())
 
         def apply(rows: NDArray[Any]) -> NDArray[Any]:

@@ -54,6 +54,7 @@ from sk_denoise.estimators._image_inputs import (
 )
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._pairs import resolve_pair
+from sk_denoise.noise import BaseNoiser, bind_columns
 from sk_denoise.training import resolve_objective
 
 __all__ = [
@@ -397,6 +398,9 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             samples = source.clean
         elif pair.source == "noisy" and source is not None:
             member.set_params(noise=pair.noise)
+        elif isinstance(member.noise, BaseNoiser):
+            # Plain arrays have no names of columns.
+            member.set_params(noise=bind_columns(member.noise, X if hasattr(X, "columns") else samples))
         second = None if X_second is None else np.asarray(X_second)
         training = EnsembleSamples(samples, None if clean is None else np.asarray(clean), second=second)
         return training.with_weights(check_sample_weight(sample_weight, samples)), pair.source

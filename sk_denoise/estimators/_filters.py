@@ -29,8 +29,8 @@ from sk_denoise._validation import (
     warn_of_flat_channels_first,
     warn_of_single_image,
 )
-from sk_denoise.estimators._base import BaseDenoiser
-from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair
+from sk_denoise.estimators._base import BaseDenoiser, score_gains
+from sk_denoise.estimators._pairs import Pair, cut_wild_values, default_noiser, resolve_pair
 from sk_denoise.estimators._preparation import SampleLayout
 
 # Names outside this list are for the denoisers of the neighbouring modules.
@@ -120,8 +120,12 @@ class ClassicalDenoiser(BaseDenoiser):
         draft.target_source_, draft.image_shape_ = pair.source, layout.image_shape
         # The noise that ``score`` adds depends on the data alone, so that scores of all denoisers compare.
         draft._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
-        draft._reference_noiser_.fit(pair.targets, pair.targets)
+        clean = cut_wild_values(pair.targets, layout.image_shape is not None)
+        draft._reference_noiser_.fit(clean, clean)
         draft.data_range_ = pair.intensity.span
+        # Windows move along signals, which have one unit.
+        is_windowed = getattr(draft, "window_", None) is not None
+        draft._score_gains_ = None if is_windowed else score_gains(pair)
         adopt_fitted_state(self, draft)
         return self
 

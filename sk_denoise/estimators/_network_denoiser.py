@@ -38,10 +38,16 @@ from sk_denoise._validation import (
     warn_user,
 )
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._base import BaseDenoiser, trace_rows
+from sk_denoise.estimators._base import BaseDenoiser, score_gains, trace_rows
 from sk_denoise.estimators._network_factory import NetworkFactory
 from sk_denoise.estimators._network_summary import NetworkSummary, append_summary_html, summarize_estimator
-from sk_denoise.estimators._pairs import Pair, default_noiser, resolve_pair, resolve_validation_pair
+from sk_denoise.estimators._pairs import (
+    Pair,
+    cut_wild_values,
+    default_noiser,
+    resolve_pair,
+    resolve_validation_pair,
+)
 from sk_denoise.estimators._preparation import (
     BEST_WEIGHTS,
     JUDGEMENT,
@@ -352,12 +358,17 @@ class NetworkDenoiser(BaseDenoiser):
             self._learn_noise_in(pair)
             if pair.noiser is not None:
                 clean = factory.samples_for_noise(pair.targets)
+                # A few wild values would make the noise far stronger than the rest of their column.
+                if isinstance(self.noise, str) and self.noise == "auto" and pair.source == "X":
+                    clean = cut_wild_values(clean, factory.layout(self._sample_shape_).has_one_unit)
                 # As y they are declared clean, also where they hold the noise of a noiser.
                 pair.noiser.fit(clean, clean)
             self.noiser_ = pair.noiser
         if self.verbose:
             print(f"[{type(self).__name__}] {pair.describe()}", flush=True)
         fitted = self._preparation_ if self.__sklearn_is_fitted__() else None
+        if fitted is not None and self._scale_constant_columns(pair):
+            fitted = self._preparation_
         on_unit_interval = factory.needs_unit_interval(pair.targets, fitted)
         design = self._design(on_unit_interval)
         if fitted is not None:
@@ -366,6 +377,33 @@ class NetworkDenoiser(BaseDenoiser):
             self._design_ = design
             self._build(factory, pair, on_unit_interval)
         self._check_emphasis_counts(pair)
+
+    def _scale_constant_columns(self, pair: Pair) -> bool:
+        """Scale columns that were constant so far, if they vary in a pair; return whether some do."""
+        before = self._preparation_
+        if before.layout.has_one_unit or not before.has_constant_columns:
+            return False
+        layout, clean = before.layout, pair.targets
+        if pair.noiser is not None and self.noiser_ is not None:
+            # Noise relative to the spread of a constant column is none.
+            noiser = copy.deepcopy(self.noiser_)
+            noiser.fit(clean, clean)
+        else:
+            noiser = None
+        sides = self._recorrupted_pair(pair)
+        present = self._factory().preparation(sides, layout, noiser, False, self._root())
+        self._preparation_, columns = before.with_scales_of(present)
+        if not columns:
+            return False
+        if noiser is not None:
+            self.noiser_ = noiser
+        names = getattr(self, "feature_names_in_", range(layout.sample_shape[0]))
+        warn_user(
+            f"{len(columns)} columns of X were constant in all samples so far, and vary now: "
+            f"{', '.join(str(names[i]) for i in columns[:5])}{', ...' if len(columns) > 5 else ''}. Their "
+            "scaling is learned from these samples. Better begin with samples that resemble the rest."
+        )
+        return True
 
     def _learn_noise_in(self, pair: Pair) -> None:
         """Determine the noise in noisy samples, and how predictions deal with it."""
@@ -415,10 +453,13 @@ class NetworkDenoiser(BaseDenoiser):
         layout = factory.batch_layout(self._sample_shape_, pair.inputs.shape[1:])
         self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.intensity.span, 0
         self.intensity_range_ = pair.known_intensity
+        # Images of any size have no columns.
+        self._score_gains_ = None if self._takes_any_size else score_gains(pair)
         self._judged_, self._best_weights_ = None, None
         # Its strength depends on the data alone, so that scores of different networks compare.
         self._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
-        self._reference_noiser_.fit(pair.targets, pair.targets)
+        clean = cut_wild_values(pair.targets, layout.image_shape is not None)
+        self._reference_noiser_.fit(clean, clean)
         with threads_for_entries(pair.inputs.size):
             sides = self._recorrupted_pair(pair)
             self._preparation_ = factory.preparation(
@@ -429,7 +470,8 @@ class NetworkDenoiser(BaseDenoiser):
         optimizer = self._resolve_optimizer(len(pair.inputs))
         # Losses that compare images do so in the unit of the data.
         scaler = self._preparation_.target_scaler
-        self._units_ = Units(scaler.center, scaler.spread, pair.intensity.black, pair.intensity.span)
+        blocks = self._preparation_.blocks
+        self._units_ = Units(scaler.center, scaler.spread, pair.intensity.black, pair.intensity.span, blocks)
         criterion = build_criterion(self.loss, self._units_)
         self.net_ = create_net(module, criterion, optimizer, resolve_device(self.device))
 
@@ -551,7 +593,11 @@ class NetworkDenoiser(BaseDenoiser):
             torch.device(self.net_.device),
             step,
         )
-        errors, data_range = self._preparation_.squared_errors, self.data_range_
+        # Shares of the data range, since squares in its unit may leave single precision.
+        gains = 1 / self.data_range_ if self._gains() is None else self._gains()
+        errors = functools.partial(
+            self._preparation_.squared_errors, gains=torch.as_tensor(gains, dtype=torch.float64)
+        )
         watchers, functions = check_callbacks(self.callbacks)
 
         def begin_epoch() -> None:
@@ -573,7 +619,7 @@ class NetworkDenoiser(BaseDenoiser):
             # A distance to noisy targets is no PSNR.
             sample_psnr=None
             if has_noisy_targets
-            else lambda output, target: psnr_of_mse(errors(output, target).cpu(), data_range),
+            else lambda output, target: psnr_of_mse(errors(output, target).cpu(), 1.0),
             show_progress=bool(self.verbose),
             max_gradient_norm=self.gradient_clipping,
             averaging_decay=self.weight_averaging,

@@ -19,6 +19,7 @@ from sk_denoise._validation import Noiser, as_tensor, check_one_of, specificatio
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import ImageLayout, Preparation, SampleLayout
 from sk_denoise.networks import Bounded, SeededModule
+from sk_denoise.noise import find_blocks
 from sk_denoise.training import check_loss
 
 __all__ = [
@@ -135,12 +136,15 @@ class AutoencoderFactory:
         The parameter ``loss``, which may need an output in [0, 1].
     image_shape : tuple of int or None
         The parameter ``image_shape``.
+    is_robust : bool
+        Whether all columns of a table are scaled without their wild values.
     """
 
     parameter: Any
     latent_dim: int
     loss: Any
     image_shape: Sequence[int] | None
+    is_robust: bool = False
     # No channel of the noise level is added to the input.
     has_noise_map: ClassVar[bool] = False
 
@@ -186,11 +190,38 @@ class AutoencoderFactory:
             noiser,
             stream(root, "statistics"),
             scale_target=not on_unit_interval,
+            has_black_and_white=pair.known_intensity is not None,
+            is_robust=self.is_robust,
+            blocks=self._blocks(as_tensor(pair.targets), noiser, layout),
         )
+
+    def _blocks(
+        self, clean: torch.Tensor, noiser: Noiser | None, layout: SampleLayout
+    ) -> tuple[tuple[int, ...], ...]:
+        """Return the one-hot blocks for the loss: those of the noise, or of the data."""
+        if not check_loss(self.loss).by_block or len(layout.network_shape) > 1:
+            return ()
+        noisers = [noiser, *getattr(noiser, "noisers_", [])]
+        blocks = next(
+            (part.blocks_ for part in noisers if getattr(part, "blocks_", None)), find_blocks(clean)
+        )
+        for block in blocks:
+            if clean[:, block].min() < 0 or clean[:, block].max() > 1:
+                raise ValueError(
+                    f"loss={self.loss!r} compares the columns {block} as the probabilities of categories, "
+                    "and they have values outside of [0, 1]. Name the columns of a one-hot encoding as "
+                    "blocks."
+                )
+        return tuple(map(tuple, blocks))
 
     def fixed_parameters(self) -> dict[str, Any]:
         """Return the parameters that must not change when a fit is continued."""
-        return {"network": specification_key(self.parameter), "latent_dim": self.latent_dim}
+        return {
+            "network": specification_key(self.parameter),
+            "latent_dim": self.latent_dim,
+            "scaling": self.is_robust,
+            "a loss by block": check_loss(self.loss).by_block,
+        }
 
     def needs_unit_interval(self, clean: NDArray[Any], fitted: Preparation | None) -> bool:
         """Return whether the output is in [0, 1]; refuse clean data outside."""
@@ -198,6 +229,11 @@ class AutoencoderFactory:
             cause = f"loss={self.loss!r}"
         elif getattr(self.network, "output_activation", None) == "sigmoid":
             cause = 'output_activation="sigmoid"'
+            if check_loss(self.loss).by_block:
+                raise ValueError(
+                    f"loss={self.loss!r} has outputs of any size for categories, and {cause} limits them to "
+                    '[0, 1]. Leave output_activation="auto".'
+                )
         else:
             return False
         low, high = float(clean.min()), float(clean.max())

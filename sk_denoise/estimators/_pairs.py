@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, clone
 from sk_denoise._clean_source import warn_of_lost_source, warn_of_missed_step
 from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._noise_model import resolve_noise_model
-from sk_denoise._scaling import subsample
+from sk_denoise._scaling import find_wild_limits, subsample
 from sk_denoise._schema import Rule, one_of
 from sk_denoise._validation import (
     Noiser,
@@ -27,20 +27,30 @@ from sk_denoise._validation import (
     check_samples,
     is_clean_side,
     refuse_masked,
+    refuse_other_index,
     specification_key,
     warn_of_alpha,
-    warn_of_other_order,
     warn_of_other_unit,
+    warn_of_unlike_sides,
     warn_user,
 )
 from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.estimators._training_domain import warn_of_noisy_targets
 from sk_denoise.exceptions import CleanTargetWarning
-from sk_denoise.noise import NOISERS, CleanSource, GaussianNoiser, carried_source, resolve_noiser
+from sk_denoise.noise import (
+    NOISERS,
+    BaseNoiser,
+    CleanSource,
+    GaussianNoiser,
+    bind_columns,
+    carried_source,
+    resolve_noiser,
+)
 
 __all__ = [
     "TARGET_SOURCE",
     "Pair",
+    "cut_wild_values",
     "default_noiser",
     "refuse_clean_side",
     "resolve_pair",
@@ -149,6 +159,18 @@ def default_noiser(clean: NDArray[Any], has_one_unit: bool) -> GaussianNoiser:
     return GaussianNoiser((GRID_NOISE[0] * spread, GRID_NOISE[1] * spread))
 
 
+def cut_wild_values(clean: NDArray[Any], has_one_unit: bool) -> NDArray[Any]:
+    """Return the rows of a table with wild values cut, as the noise of ``noise="auto"`` is fitted to.
+
+    Without wild values it is the same array.
+    """
+    if has_one_unit or clean.ndim != 2:
+        return clean
+    rows = as_tensor(clean)
+    limits = find_wild_limits(rows)
+    return clean if limits is None else rows.clamp(limits[0].to(rows), limits[1].to(rows)).numpy()
+
+
 def resolve_pair(
     estimator: BaseEstimator,
     X: ArrayLike,
@@ -194,17 +216,27 @@ def resolve_pair(
     samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
     check_lengths(samples, y)
     refuse_masked(y, "y")
+    if getattr(estimator, "ignore_y", False):
+        y = None
     weights = check_sample_weight(sample_weight, samples, min_samples)
     # Samples without weight determine neither the data range nor the noise.
     weighted = slice(None) if weights is None else np.flatnonzero(weights)
     if is_self_supervised or X_second is not None:
-        refuse_clean_side(is_clean_side(y, samples), X_clean, X_second, is_self_supervised)
+        refuse_other_index(X, X_second, "X_second")
+        refuse_clean_side(
+            is_clean_side(y, samples, names=getattr(estimator, "feature_names_in_", None)),
+            X_clean,
+            X_second,
+            is_self_supervised,
+        )
         pair = _pair_without_clean_side(estimator, X, samples, X_second, noise, rows_are_signals, weighted)
     else:
         pair = _apply_rules(estimator, X, samples, y, X_clean, noise, rows_are_signals, weighted)
     warn_of_alpha(samples)
     if pair.source in ("X_clean", "y"):
-        warn_of_other_order(X, X_clean if pair.source == "X_clean" else y, pair.source)
+        refuse_other_index(X, X_clean if pair.source == "X_clean" else y, pair.source)
+    if learns and pair.source == "y":
+        warn_of_unlike_sides(samples, as_numeric_array(y), may_ignore=hasattr(estimator, "ignore_y"))
     # A y that equals X declares X clean.
     is_declared_clean = is_declared_clean or (pair.source == "X" and _equals(y, samples))
     has_warned = False
@@ -234,7 +266,7 @@ def refuse_clean_side(y_is_clean: bool, X_clean: Any, X_second: Any, is_self_sup
         raise ValueError(
             f"The fit learns from noisy X alone, and {given} seems to be a clean side, as it has the shape "
             f'of X. Pass no {given}, or learn from the pair: by a network with objective="supervised", or '
-            "by WienerDenoiser."
+            "by WienerDenoiser. If y holds the targets of a regressor, set ignore_y=True."
         )
 
 
@@ -255,6 +287,8 @@ def _pair_without_clean_side(
         # Correlated noise is drawn by its noiser.
         has_draws = getattr(noiser, "_adds_grain", False)
         noise = noiser if has_draws else resolve_noise_model(noiser, source.clean, is_clean=True)
+    if isinstance(noise, BaseNoiser):
+        noise = bind_columns(noise, X if hasattr(X, "columns") else samples)
     layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
     inputs = as_float_array(samples[weighted])
     ranges = _noisy_ranges(samples[weighted], layout.image_shape is not None)
@@ -303,7 +337,8 @@ def _apply_rules(
         return _pair_as_given(estimator, samples, X_clean, "X_clean", noise, weighted)
     # In pipeline.fit(X, X), y is the clean source that the output of the noiser carries.
     is_source = source is not None and _equals(y, source.clean)
-    if is_clean_side(y, samples, warn=True) and not _equals(y, samples) and not is_source:
+    names = getattr(estimator, "feature_names_in_", None)
+    if is_clean_side(y, samples, warn=True, names=names) and not _equals(y, samples) and not is_source:
         if source is not None:
             warn_user(
                 f"X came out of {source.noiser!r} and carries its clean side, but y is another one. That is "
@@ -318,7 +353,8 @@ def _apply_rules(
     # Rule 4: X is clean.
     inputs = as_float_array(samples)
     layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
-    noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit))
+    table = X if hasattr(X, "columns") else samples
+    noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit), table)
     return Pair(inputs, inputs, noiser, specification_key(noise), "X", *_intensity_ranges(samples))
 
 
@@ -339,6 +375,7 @@ def resolve_validation_pair(
         inputs = as_float_array(samples)
         return replace(training, inputs=inputs, targets=inputs, weights=None)
     if X_clean_val is not None:
+        refuse_other_index(X_val, X_clean_val, "X_clean_val", "X_val")
         return _pair_as_given(estimator, samples, X_clean_val, "X_clean_val", "auto")
     if training.source in ("X_clean", "y"):
         raise ValueError(
@@ -406,9 +443,10 @@ def _check_source(source: CleanSource, samples: NDArray[Any]) -> CleanSource:
     """Check that a clean source belongs to samples row by row, and return it."""
     if not source.describes(samples):
         raise ValueError(
-            f"X came out of {source.noiser!r} and was edited, sliced, shuffled or converted since, so its "
-            "clean source no longer belongs to it row by row. Pass the clean side as X_clean=, or edit the "
-            "clean data before the noiser. If X is meant as clean data: X = numpy.asarray(X), fit(X, X)."
+            f"X came out of {source.noiser!r} and was edited, sliced, shuffled, converted or joined with "
+            "other data since, so its clean source no longer belongs to it row by row. Pass the clean side "
+            "as X_clean=, or edit the clean data before the noiser. If X is meant as clean data: "
+            "X = numpy.asarray(X), fit(X, X)."
         )
     return source
 
@@ -421,14 +459,14 @@ def _refuse_second_noise(noise: Any, reason: str) -> None:
         )
 
 
-def _resolve_noise(noise: Any, default: Callable[[], Noiser]) -> Noiser | None:
+def _resolve_noise(noise: Any, default: Callable[[], Noiser], X: Any) -> Noiser | None:
     """Return the noiser of the parameter ``noise``."""
     if noise is None:
         return None
     if isinstance(noise, str) and check_one_of(noise, {"auto": None, **NOISERS}, "noise") is None:
         return default()
     # A fit changes noisers, and the parameter of the user must stay as it is.
-    noiser: Noiser = clone(resolve_noiser(noise))
+    noiser: Noiser = bind_columns(resolve_noiser(noise), X)
     return noiser
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -21,9 +21,11 @@ from sk_denoise._scaling import (
     AffineScaler,
     broadcasts_to,
     compute_joint_moments,
+    find_wild_limits,
     iterate_chunks,
 )
 from sk_denoise._schema import (
+    BLOCKS,
     NONNEGATIVE_NUMBER,
     Rule,
     conforms,
@@ -31,6 +33,7 @@ from sk_denoise._schema import (
     is_count,
     is_number,
     is_shape,
+    optional,
     record,
 )
 from sk_denoise._validation import Noiser, as_tensor, refuse_channels_first
@@ -47,6 +50,7 @@ __all__ = [
     "SAMPLE_PREPARATION",
     "SampleLayout",
     "UNITS",
+    "WildValues",
     "run_in_chunks",
 ]
 
@@ -54,10 +58,37 @@ __all__ = [
 MARGIN = 0.5
 # Deviations from the mean beyond which an input grows as a logarithm.
 LINEAR_RANGE = 3.0
+# Scaled target beyond that of any data, for columns without limits
+UNLIMITED = 1e30
 # Seed of the noise that predictions add, the same for all estimators.
 PATTERN_SEED = 0
 # Limits of the noise-to-signal ratios that weight the features.
 NOISE_RATIOS = (0.1, 10.0)
+
+
+@dataclass(frozen=True)
+class WildValues:
+    """Columns of a table with wild values, which neither inputs nor targets of a network hold.
+
+    Attributes
+    ----------
+    columns : Tensor of shape (n_features,)
+        1 for columns with limits, 0 for others.
+    slopes : Tensor of shape (n_features,)
+        Change of the clean value with the noisy one beyond the limits: 1 for wild values of clean rows, 0 for
+        wild noise.
+    target_limits : pair of Tensor
+        Lowest and highest scaled targets.
+    """
+
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "columns": FINITE_TENSOR,
+        "slopes": FINITE_TENSOR,
+        "target_limits": Rule(lambda v, _: _is_pair_of_numbers(v), "two tensors of finite numbers"),
+    }
+    columns: Tensor
+    slopes: Tensor
+    target_limits: tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -78,24 +109,29 @@ class Preparation:
         Lowest and highest scaled inputs, None without clipping.
     target_scaler : AffineScaler
         Scaling of the network target, undone after the network.
+    blocks : tuple of tuple of int
+        Columns of each block of a one-hot encoding whose outputs are logits. Predictions are probabilities,
+        and targets are not scaled.
+    wild : WildValues or None
+        Columns of a table with wild values.
     """
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "layout": Rule(lambda v, _: isinstance(v, SampleLayout) and conforms(v), "a layout"),
         "input_scaler": record(AffineScaler, "a scaler"),
         "input_limits": Rule(
-            lambda v, _: (
-                v is None
-                or (isinstance(v, tuple) and len(v) == 2 and all(FINITE_TENSOR.test(part, v) for part in v))
-            ),
-            "None, or two tensors of finite numbers",
+            lambda v, _: v is None or _is_pair_of_numbers(v), "None, or two tensors of finite numbers"
         ),
         "target_scaler": record(AffineScaler, "a scaler"),
+        "blocks": BLOCKS,
+        "wild": replace(optional(record(WildValues, "columns with wild values")), required=False),
     }
     layout: SampleLayout
     input_scaler: AffineScaler
     input_limits: tuple[Tensor, Tensor] | None
     target_scaler: AffineScaler
+    blocks: tuple[tuple[int, ...], ...] = ()
+    wild: WildValues | None = None
 
     @classmethod
     def of(
@@ -107,10 +143,25 @@ class Preparation:
         generator: torch.Generator,
         *,
         scale_target: bool,
+        blocks: tuple[tuple[int, ...], ...] = (),
+        has_black_and_white: bool = False,
+        is_robust: bool = False,
     ) -> Preparation:
-        """Learn the statistics of training rows, corrupted by a noiser if given."""
+        """Learn the statistics of training rows, corrupted by a noiser if given.
+
+        Wild values of tables are cut before, unless the values have a black and a white. With ``is_robust``,
+        all columns have limits.
+        """
+        limits: list[Limits | None] = [None, None]
+        if scale_target and not (layout.has_one_unit or has_black_and_white):
+            limits[0] = find_wild_limits(inputs, in_all=is_robust)
+            limits[1] = limits[0] if targets is inputs else find_wild_limits(targets, in_all=is_robust)
+
+        def corrupt(x: Tensor) -> Tensor:
+            return x if noiser is None else noiser.corrupt(x, generator)
+
         pairs = (
-            (layout.to_network(x if noiser is None else noiser.corrupt(x, generator)), layout.to_network(t))
+            (layout.to_network(corrupt(_cut(x, limits[0]))), layout.to_network(_cut(t, limits[1])))
             for x, t in zip(iterate_chunks(inputs), iterate_chunks(targets), strict=True)
         )
         (noisy, clean), covariance = compute_joint_moments(pairs, layout.statistics_dims)
@@ -119,11 +170,70 @@ class Preparation:
             # The correlation gives the ratio of noise to signal, also for sides in different units.
             correlation = covariance[0, 1] / (noisy.std * clean.std)
             ratios = (correlation.pow(-2) - 1).clamp(min=0).sqrt().nan_to_num(nan=1.0)
-            target_scaler = AffineScaler.from_moments(clean).times(ratios.clamp(*NOISE_RATIOS))
+            target_scaler = AffineScaler.from_moments(clean)
+            is_free = torch.ones(target_scaler.center.shape, dtype=torch.bool)
+            is_free.view(-1)[[column for block in blocks for column in block]] = False
+            target_scaler = target_scaler.times(ratios.clamp(*NOISE_RATIOS), is_free)
         # Noise of later batches reaches a little further than that of the sample.
         margin = MARGIN * (noisy.high - noisy.low)
-        limits = input_scaler.scale(noisy.low - margin), input_scaler.scale(noisy.high + margin)
-        return cls(layout, input_scaler, limits, target_scaler)
+        low, high = noisy.low - margin, noisy.high + margin
+        wild = None
+        if limits[0] is not None or limits[1] is not None:
+            everywhere = torch.full_like(low, -torch.inf), torch.full_like(high, torch.inf)
+            outer, target_outer = (everywhere if pair is None else pair for pair in limits)
+            # Values beyond the limits pass the network by, so that limits have no margin.
+            low = torch.where(outer[0].isfinite(), outer[0], low)
+            high = torch.where(outer[1].isfinite(), outer[1], high)
+            slopes = _slopes_beyond(inputs, targets, (low, high), target_outer, are_fresh=noiser is not None)
+            wild = WildValues(
+                (outer[0].isfinite() | target_outer[0].isfinite()).double(),
+                slopes,
+                (
+                    torch.where(target_outer[0].isfinite(), target_scaler.scale(target_outer[0]), -UNLIMITED),
+                    torch.where(target_outer[1].isfinite(), target_scaler.scale(target_outer[1]), UNLIMITED),
+                ),
+            )
+        return cls(
+            layout,
+            input_scaler,
+            (input_scaler.scale(low), input_scaler.scale(high)),
+            target_scaler,
+            blocks,
+            wild,
+        )
+
+    @property
+    def has_constant_columns(self) -> bool:
+        """Whether a feature was constant in the samples that the scaling was learned from."""
+        scalers = self.input_scaler, self.target_scaler
+        return any(bool((scaler.spread == 0).any()) for scaler in scalers)
+
+    def with_scales_of(self, other: Preparation) -> tuple[Preparation, list[int]]:
+        """Return the scaling with that of another for constant columns, and these columns.
+
+        A network has never seen a constant column change, so that its scale is free.
+        """
+        is_new = [
+            (mine.spread == 0) & (others.spread > 0) & (mine.spread.ndim == 1)
+            for mine, others in (
+                (self.input_scaler, other.input_scaler),
+                (self.target_scaler, other.target_scaler),
+            )
+        ]
+        columns = torch.nonzero(is_new[0] | is_new[1]).flatten().tolist()
+        if not columns or self.input_limits is None or other.input_limits is None:
+            return self, []
+        low, high = (
+            torch.where(is_new[0], theirs, mine)
+            for mine, theirs in zip(self.input_limits, other.input_limits, strict=True)
+        )
+        changed = replace(
+            self,
+            input_scaler=self.input_scaler.replaced(is_new[0], other.input_scaler),
+            input_limits=(low, high),
+            target_scaler=self.target_scaler.replaced(is_new[1], other.target_scaler),
+        )
+        return changed, columns
 
     @classmethod
     def to_unit_range(cls, layout: SampleLayout, black: float, data_range: float) -> Preparation:
@@ -156,17 +266,69 @@ class Preparation:
         beyond = nn.functional.softshrink(scaled, LINEAR_RANGE)
         return scaled.sub_(beyond).add_(beyond.abs().log1p_().copysign_(beyond))
 
+    def linear_input(self, x: Tensor) -> Tensor:
+        """Convert samples to inputs of a linear function, in the precision of x.
+
+        Values outside of the training range are neither compressed nor clipped, so that a linear function
+        extrapolates. Wild values are clipped.
+        """
+        scaled = self.input_scaler.scale(self.layout.to_network(x))
+        if self.wild is None or self.input_limits is None:
+            return scaled
+        low, high = (limit.to(scaled) for limit in self.input_limits)
+        return torch.where(self.wild.columns.to(scaled) > 0, scaled.clamp(low, high), scaled)
+
     def target(self, x: Tensor) -> Tensor:
         """Convert samples to network targets, in the precision of x."""
-        return self.target_scaler.scale(self.layout.to_network(x))
+        scaled = self.target_scaler.scale(self.layout.to_network(x))
+        if self.wild is None:
+            return scaled
+        low, high = self.wild.target_limits
+        return scaled.clamp_(low.to(scaled), high.to(scaled))
 
     def restore(self, output: Tensor) -> Tensor:
         """Convert network outputs to the unit and layout of the user."""
-        return self.layout.from_network(self.target_scaler.unscale(output))
+        return self.layout.from_network(self.target_scaler.unscale(self._to_probabilities(output)))
 
-    def squared_errors(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the mean squared error of each sample, in the unit of the user squared."""
-        errors = (output - target) * self.target_scaler.spread.to(output)
+    def _to_probabilities(self, output: Tensor) -> Tensor:
+        """Return outputs with the logits of blocks as probabilities."""
+        if not self.blocks:
+            return output
+        in_blocks = [column for block in self.blocks for column in block]
+        free = sorted({*range(output.shape[1])} - {*in_blocks})
+        parts = [output[:, free], *(output[:, list(block)].softmax(dim=1) for block in self.blocks)]
+        place = {column: number for number, column in enumerate([*free, *in_blocks])}
+        return torch.cat(parts, dim=1)[:, [place[column] for column in range(len(place))]]
+
+    def add_wild(self, x: Tensor, restored: Tensor) -> Tensor:
+        """Add to restored outputs the parts of wild values of x that the network did not see."""
+        if self.wild is None or self.input_limits is None:
+            return restored
+        low, high = (self.input_scaler.unscale(limit.to(x)) for limit in self.input_limits)
+        # Maxima and minima, which exporters of graphs know.
+        beyond = x - torch.minimum(torch.maximum(x, low), high)
+        return restored + (self.wild.slopes.to(x) * beyond).to(restored)
+
+    def find_outside(self, x: Tensor) -> tuple[float, int]:
+        """Return the share of rows with a value outside of the limits, and its column.
+
+        Wild values do not count.
+        """
+        if self.input_limits is None or self.layout.has_one_unit:
+            return 0.0, 0
+        scaled = self.input_scaler.scale(self.layout.to_network(x))
+        low, high = (limit.to(scaled) for limit in self.input_limits)
+        is_outside = (scaled < low) | (scaled > high)
+        if self.wild is not None:
+            is_outside &= self.wild.columns == 0
+        return float(is_outside.any(dim=1).double().mean()), int(is_outside.sum(dim=0).argmax())
+
+    def squared_errors(self, output: Tensor, target: Tensor, gains: Tensor) -> Tensor:
+        """Return the mean squared error of each sample.
+
+        ``gains`` are factors of the errors in the unit of the user, of all or of each feature.
+        """
+        errors = (self._to_probabilities(output) - target) * (self.target_scaler.spread * gains).to(output)
         return errors.square().flatten(1).mean(dim=1)
 
 
@@ -362,6 +524,39 @@ class ImageLayout(SampleLayout):
     images_from_network = from_network
 
 
+Limits = tuple[Tensor, Tensor]
+
+
+def _cut(x: Tensor, limits: Limits | None) -> Tensor:
+    """Return rows within limits."""
+    return x if limits is None else x.clamp(limits[0].to(x), limits[1].to(x))
+
+
+def _slopes_beyond(
+    inputs: Tensor, targets: Tensor, limits: Limits, target_limits: Limits, *, are_fresh: bool
+) -> Tensor:
+    """Return the slope of targets over inputs beyond their limits, for each column."""
+    is_limited = target_limits[0].isfinite()
+    if are_fresh:
+        return is_limited.double()
+    products = squares = torch.zeros_like(limits[0])
+    for x, t in zip(iterate_chunks(inputs), iterate_chunks(targets), strict=True):
+        # Shares of the limits, since squares may leave the range of numbers.
+        unit, target_unit = (
+            torch.where(pair[1].isfinite() & (pair[1] > pair[0]), pair[1] - pair[0], torch.ones_like(pair[0]))
+            for pair in (limits, target_limits)
+        )
+        beyond = (x - _cut(x, limits)).double() / unit
+        products = products + ((t - _cut(t, target_limits)).double() / target_unit * beyond).sum(dim=0)
+        squares = squares + beyond.square().sum(dim=0)
+    slopes = products / torch.where(squares > 0, squares, torch.ones_like(squares)) * target_unit / unit
+    return torch.where(is_limited, slopes, torch.zeros_like(slopes))
+
+
+def _is_pair_of_numbers(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(FINITE_TENSOR.test(v, value) for v in value)
+
+
 def _is_sample_preparation(value: Any, estimator: Any) -> bool:
     if type(value) is not Preparation or not conforms(value):
         return False
@@ -370,12 +565,20 @@ def _is_sample_preparation(value: Any, estimator: Any) -> bool:
     expected = SampleLayout.of(estimator._sample_shape_, layout.image_shape, are_signals)
     scalers = value.input_scaler, value.target_scaler
     tensors = [part for scaler in scalers for part in (scaler.center, scaler.spread)]
+    if value.wild is not None:
+        tensors += [value.wild.columns, value.wild.slopes, *value.wild.target_limits]
     return (
         type(layout) is SampleLayout
         and layout == expected
         and layout.image_shape == estimator.image_shape_
         and all(broadcasts_to(tensor, shape) for tensor in (*tensors, *(value.input_limits or ())))
+        and _fit_columns(value.blocks, shape)
     )
+
+
+def _fit_columns(blocks: tuple[tuple[int, ...], ...], shape: tuple[int, ...]) -> bool:
+    """Return whether blocks are columns of rows of this shape."""
+    return not blocks or (len(shape) == 1 and all(column < shape[0] for block in blocks for column in block))
 
 
 def _is_image_preparation(value: Any, estimator: Any) -> bool:
@@ -390,6 +593,7 @@ def _is_image_preparation(value: Any, estimator: Any) -> bool:
         and value.layout == ImageLayout(patch, patch)
         and (len(patch), patch[2:]) == (len(images), images[2:])
         and value.input_limits is None
+        and not value.blocks
         # An image and its prediction share one black and one white.
         and one.center.ndim == one.spread.ndim == 0
         and torch.equal(one.center, other.center)
@@ -404,6 +608,7 @@ def _are_units(value: Any, estimator: Any) -> bool:
         and conforms(value)
         and broadcasts_to(value.center, shape)
         and broadcasts_to(value.spread, shape)
+        and _fit_columns(value.blocks, shape)
     )
 
 

@@ -293,7 +293,7 @@ def check_augmentation(augment: Any, layout: SampleLayout, on_unit_interval: boo
 def check_noisy_targets(estimator: NetworkDenoiser, name: str) -> None:
     """Refuse losses and emphasis that need clean targets."""
     traits = check_loss(estimator.loss)
-    if traits.on_unit_interval or traits.images_only:
+    if traits.on_unit_interval or traits.images_only or traits.by_block:
         raise ValueError(
             f"loss={estimator.loss!r} compares with a clean target, and {name} is noisy. Use "
             'loss="mse", whose minimum the noise of the target does not move.'
@@ -474,7 +474,7 @@ def build_batch_transform(
         prepare_target=lambda x: preparation.target(x).float(),
         generator=generator,
         augment=None if augment is None else _LayoutAugmentation(layout, augment),
-        weigh=None if emphasis is None else _emphasis_weights(layout, *emphasis),
+        weigh=None if emphasis is None else _emphasis_weights(layout, preparation.blocks, *emphasis),
         adds_noise_map=adds_noise_map,
         make_pair=make_pair,
         prepare_weight=layout.to_network,
@@ -524,12 +524,16 @@ class _LayoutAugmentation:
 
 
 def _emphasis_weights(
-    layout: SampleLayout, corrupted: float, intact: float
+    layout: SampleLayout, blocks: tuple[tuple[int, ...], ...], corrupted: float, intact: float
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the function from noisy and clean samples to the weights of entries."""
 
     def weigh(noisy: Tensor, clean: Tensor) -> Tensor:
-        return layout.to_network(torch.where(noisy != clean, float(corrupted), float(intact))).float()
+        changed = noisy != clean
+        # A category is corrupted as a whole.
+        for block in map(list, blocks):
+            changed[:, block] = changed[:, block].any(dim=1, keepdim=True)
+        return layout.to_network(torch.where(changed, float(corrupted), float(intact))).float()
 
     return weigh
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.decomposition import PCA
+from sklearn.isotonic import isotonic_regression
 
 from sk_denoise._random import stream
 from sk_denoise._schema import (
@@ -43,6 +44,17 @@ NOISE_SEED = 0
 CHUNK_ROWS = 1024
 # Steps of Fisher scoring for the noise level of a row.
 SCORING_STEPS = 40
+# Parts of the rows that are held out in turn to measure variances; up to so many rows, each is one part.
+FOLDS, MAX_SINGLE_ROWS = 10, 50
+FOLD_SEED = 0
+# Multiplications of all folds together: some seconds. Larger data have fewer folds.
+MAX_MULTIPLICATIONS = 5e9
+# Rows for each feature from which no rows are held out
+MANY_ROWS = 1000
+# Largest number of features for which axes of a shrunk covariance are tried, too.
+MAX_SHRUNK_FEATURES = 512
+# Noise, in root mean squares of the rows, to choose the axes for if the level is unknown.
+TYPICAL_NOISE = 0.3
 
 
 class WienerDenoiser(ClassicalDenoiser):
@@ -62,8 +74,11 @@ class WienerDenoiser(ClassicalDenoiser):
         sample.
     n_components : "auto" or int, default="auto"
         Number of principal axes with a separate variance, at least 1 and at most the smaller of the numbers
-        of samples and features. The other axes share the rest of the variance. "auto" takes all axes, up to
-        512.
+        of samples and features. The other directions share the rest of the variance. "auto" takes all axes,
+        up to 512.
+    ignore_y : bool, default=False
+        Whether ``fit`` and ``score`` take no y as the clean side, as before a regressor with as many targets
+        as X has features.
     image_shape : tuple of int or None, default=None
         Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows.
 
@@ -75,9 +90,8 @@ class WienerDenoiser(ClassicalDenoiser):
     mean_ : ndarray of shape (n_features,)
         Mean of the clean samples.
     shrinkage_ : float
-        Shrinkage of the covariance towards a multiple of the identity, from 0 to 1, by Ledoit and Wolf
-        (towards its diagonal with separate levels). It corrects for few samples, which make large variances
-        too large and small ones too small.
+        Shrinkage of the correlations before the axes are computed: that of Ledoit and Wolf if axes of shrunk
+        correlations have the lower expected error on held-out samples, else 0.
     target_source_ : {"X_clean", "y", "noiser", "X"}
         Source of the clean side.
     data_range_ : float
@@ -102,6 +116,11 @@ class WienerDenoiser(ClassicalDenoiser):
 
     Notes
     -----
+    The variance along an axis is measured on samples that were held out when the axis was computed, and
+    variances fall from axis to axis. The variances of the training samples themselves are too large for the
+    first axes and too small for the last, the more so the fewer samples there are; this correction is the
+    best one for the squared error. With fewer samples than features it finds how many axes matter.
+
     A level that ``predict`` estimates maximizes the Gaussian likelihood of the sample, by Fisher scoring.
     This assumes the same noise level in all features, and needs some dozens of features without outliers. For
     other tables, pass ``sigma``, or fit with pairs or behind a noiser. On the breast cancer data with noise
@@ -113,8 +132,9 @@ class WienerDenoiser(ClassicalDenoiser):
     References
     ----------
     Norbert Wiener, "Extrapolation, Interpolation, and Smoothing of Stationary Time Series", MIT Press
-    (1949); O. Ledoit and M. Wolf, "A well-conditioned estimator for large-dimensional covariance matrices",
-    Journal of Multivariate Analysis 88(2) (2004), 365-411.
+    (1949); D. Bartz, "Cross-validation based nonlinear shrinkage", arXiv:1611.00798 (2016); O. Ledoit and
+    M. Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", Journal of
+    Multivariate Analysis 88(2) (2004), 365-411.
 
     Examples
     --------
@@ -132,6 +152,7 @@ class WienerDenoiser(ClassicalDenoiser):
         **IMAGE_SHAPE,
         "sigma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "ignore_y": ["boolean"],
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "sigma_": optional(NONNEGATIVE_NUMBER),
@@ -155,10 +176,12 @@ class WienerDenoiser(ClassicalDenoiser):
         sigma: Literal["auto"] | float = "auto",
         *,
         n_components: Literal["auto"] | int = "auto",
+        ignore_y: bool = False,
         image_shape: Sequence[int] | None = None,
     ) -> None:
         self.sigma = sigma
         self.n_components = n_components
+        self.ignore_y = ignore_y
         self.image_shape = image_shape
 
     def _learn(self, pair: Pair, layout: SampleLayout) -> None:
@@ -169,14 +192,10 @@ class WienerDenoiser(ClassicalDenoiser):
         self._unit_ = np.ones(1) if levels is None else _unit_from_levels(levels, clean)
         self.mean_ = clean.mean(axis=0, dtype=np.float64)
         rows = (clean - self.mean_) / self._unit_
-        if len(self._unit_) == 1:
-            spectrum = _Spectrum.of(rows, n_components)
-            self.shrinkage_ = spectrum.ledoit_wolf(rows)
-            self._spectrum_ = spectrum.shrink(self.shrinkage_)
-        # Shrinkage towards the identity would depend on the units of the features.
-        else:
-            self.shrinkage_, shrunk = _shrink_to_diagonal(rows)
-            self._spectrum_ = _Spectrum.of(shrunk, n_components)
+        # With a known level, the noise is the unit of the rows.
+        power = TYPICAL_NOISE**2 * float(np.mean(rows**2)) if levels is None else 1.0
+        n_shrunk = rows.shape[1] if self.n_components == "auto" else n_components
+        self.shrinkage_, self._spectrum_ = _choose_spectrum(rows, n_components, n_shrunk, power or 1.0)
 
     def _count_components(self, shape: tuple[int, ...]) -> int:
         if shape[1] > MAX_FEATURES:
@@ -260,15 +279,46 @@ class _Spectrum:
     rest: float
 
     @classmethod
-    def of(cls, rows: Floats, n_components: int) -> Self:
-        """Return the covariance of centered rows."""
-        # PCA divides by the total variance, which may be 0.
-        with np.errstate(invalid="ignore"):
-            pca = PCA(n_components, random_state=0).fit(rows)
-        n_rest = rows.shape[1] - n_components
-        variances = np.maximum(pca.explained_variance_, 0.0)
-        left = rows.var(axis=0, ddof=1).sum() - variances.sum()
-        return cls(pca.components_, variances, max(0.0, float(left)) / n_rest if n_rest else 0.0)
+    def of(cls, rows: Floats, n_components: int, shrinkage: float) -> Self:
+        """Return the covariance of centered rows, with variances of held-out rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n, n_features)
+            Centered rows.
+        n_components : int
+            Number of axes with a variance of their own.
+        shrinkage : float
+            Shrinkage of the correlations before the axes are computed.
+        """
+        axes = _principal_axes(rows, n_components, shrinkage)
+        n_rest = rows.shape[1] - len(axes)
+        # With so many rows, held-out ones have the variances of all, and copies take memory.
+        if len(rows) >= MANY_ROWS * rows.shape[1] and not n_rest:
+            return cls(axes, np.var(rows @ axes.T, axis=0), 0.0)
+        sums, counts, rest, n_held_out = np.zeros(len(axes)), np.zeros(len(axes)), 0.0, 0
+        for held_out in _held_out_rows(rows):
+            training = np.delete(rows, held_out, axis=0)
+            mean = training.mean(axis=0)
+            # Shrunk correlations have full rank.
+            rank = rows.shape[1] if shrinkage else len(training) - 1
+            part = _principal_axes(training - mean, min(n_components, rank), shrinkage)
+            distances = rows[held_out] - mean
+            energies = np.sum((distances @ part.T) ** 2, axis=0)
+            # The mean of the training rows has an error of its own.
+            correction = 1 / (1 + 1 / len(training))
+            sums[: len(part)] += correction * energies
+            counts[: len(part)] += len(held_out)
+            rest += correction * max(0.0, float(np.sum(distances**2) - energies.sum()))
+            n_held_out += len(held_out) * (rows.shape[1] - len(part))
+        rest = rest / n_held_out if n_held_out else 0.0
+        # A full table has one axis more than one without a row.
+        variances = np.where(counts > 0, sums / np.maximum(counts, 1.0), rest)
+        if not n_rest:
+            return cls(axes, np.array(isotonic_regression(variances, increasing=False)), 0.0)
+        weights = np.append(np.ones(len(axes)), n_rest)
+        falling = isotonic_regression(np.append(variances, rest), sample_weight=weights, increasing=False)
+        return cls(axes, np.array(falling[:-1]), float(falling[-1]))
 
     @property
     def n_rest(self) -> int:
@@ -280,19 +330,10 @@ class _Spectrum:
         """Mean variance over all directions."""
         return float(self.variances.sum() + self.n_rest * self.rest) / int(self.axes.shape[1])
 
-    def ledoit_wolf(self, rows: Floats) -> float:
-        """Return the shrinkage of Ledoit and Wolf for the covariance of these rows."""
-        n, p = rows.shape
-        biased = (n - 1) / n
-        square = biased**2 * float(np.sum(self.variances**2) + self.n_rest * self.rest**2)
-        distance = square / p - (biased * self.mean_variance) ** 2
-        error = float(np.mean(np.sum(rows**2, axis=1) ** 2) - square) / (n * p)
-        return min(error / distance, 1.0) if error > 0 and distance > 0 else 0.0
-
-    def shrink(self, shrinkage: float) -> _Spectrum:
-        """Shrink the covariance towards a multiple of the identity."""
-        floor, kept = shrinkage * self.mean_variance, 1 - shrinkage
-        return _Spectrum(self.axes, kept * self.variances + floor, kept * self.rest + floor)
+    def expected_error(self, power: float) -> float:
+        """Return the expected error of the filter for white noise of a power, in powers."""
+        gains = _wiener_gain(np.append(self.variances, self.rest), power)
+        return float(gains[:-1].sum() + self.n_rest * gains[-1])
 
     def estimate_noise(self, rows: Floats, scores: Floats) -> Floats:
         """Estimate the variance of white noise in each row, of shape (n, 1).
@@ -322,15 +363,52 @@ def _unit_from_levels(levels: Floats, clean: NDArray[Any]) -> Floats:
     return np.where(levels > 0, levels, 1.0)
 
 
-def _shrink_to_diagonal(rows: Floats) -> tuple[float, Floats]:
-    """Return the shrinkage of Ledoit and Wolf, and rows with the shrunk covariance."""
-    n, p = rows.shape
+def _choose_spectrum(rows: Floats, n_components: int, n_shrunk: int, power: float) -> tuple[float, _Spectrum]:
+    """Return the shrinkage with the lower expected error, and the spectrum for it.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Centered rows.
+    n_components, n_shrunk : int
+        Numbers of axes without shrinkage and with it.
+    power : float
+        Variance of the noise.
+    """
+    plain = _Spectrum.of(rows, n_components, 0.0)
+    if rows.shape[1] > MAX_SHRUNK_FEATURES:
+        return 0.0, plain
     spread = rows.std(axis=0)
     shrinkage = float(ledoit_wolf_shrinkage(rows / np.where(spread > 0, spread, 1.0), assume_centered=True))
-    # Each feature adds two opposite rows in which the others are 0: they raise its variance alone.
-    n_shrunk = n + 2 * p
-    single = np.diag(spread) * np.sqrt(shrinkage * (n_shrunk - 1) / 2)
-    return shrinkage, np.vstack([rows * np.sqrt((1 - shrinkage) * (n_shrunk - 1) / (n - 1)), single, -single])
+    if shrinkage == 0:
+        return 0.0, plain
+    shrunk = _Spectrum.of(rows, n_shrunk, shrinkage)
+    if shrunk.expected_error(power) < plain.expected_error(power):
+        return shrinkage, shrunk
+    return 0.0, plain
+
+
+def _principal_axes(rows: Floats, n_axes: int, shrinkage: float) -> Floats:
+    """Return the principal axes of centered rows, of shape (n_axes, n_features)."""
+    if n_axes == 0:
+        return np.zeros((0, rows.shape[1]))
+    if shrinkage:
+        covariance = rows.T @ rows
+        covariance = (1 - shrinkage) * covariance + shrinkage * np.diag(np.diag(covariance))
+        descending = np.linalg.eigh(covariance)[1].T[::-1]
+        return np.ascontiguousarray(descending[:n_axes])
+    # PCA divides by the total variance, which may be 0.
+    with np.errstate(invalid="ignore"):
+        return np.ascontiguousarray(PCA(n_axes, random_state=0).fit(rows).components_)
+
+
+def _held_out_rows(rows: Floats) -> list[NDArray[np.intp]]:
+    """Return the places of the rows to hold out, part by part."""
+    n, p = rows.shape
+    n_parts = n if n <= MAX_SINGLE_ROWS else FOLDS
+    order = np.random.default_rng(FOLD_SEED).permutation(n)
+    n_folds = int(np.clip(MAX_MULTIPLICATIONS / (n * p * min(n, p)), 1, n_parts))
+    return np.array_split(order, n_parts)[:n_folds]
 
 
 def _wiener_gain(variances: Floats | float, powers: Floats) -> Floats:

@@ -58,7 +58,7 @@ from sk_denoise.estimators._signal_windows import (
     sample_windows,
 )
 from sk_denoise.metrics._metrics import psnr_of_mse
-from sk_denoise.metrics._quality import expected_psnr
+from sk_denoise.metrics._self_supervised import expected_psnr
 
 __all__ = ["WienerMixtureDenoiser"]
 
@@ -136,6 +136,9 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         stand at any place. All windows of all rows are the rows of the mixture, and the outputs of
         overlapping ones are averaged. "auto" compares 16, 32, 64 and 128 on held-out noisy rows. None takes
         the whole row, for tables and for signals with the same things in the same places.
+    ignore_y : bool, default=False
+        Whether ``fit`` and ``score`` take no y as the clean side, as before a regressor with as many targets
+        as X has features.
     image_shape : tuple of int or None, default=None
         Shape ``(height, width)`` or ``(height, width, channels)`` of images in flat rows.
     random_state : int, RandomState or None, default=None
@@ -228,6 +231,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         "shrinkage": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "window": [None, StrOptions({"auto"}), Interval(Integral, 2, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "ignore_y": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -277,6 +281,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         max_iter: int = 20,
         tol: float = 1e-3,
         window: Literal["auto"] | int | None = None,
+        ignore_y: bool = False,
         image_shape: Sequence[int] | None = None,
         random_state: int | RandomState | None = None,
         verbose: int = 0,
@@ -288,6 +293,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         self.max_iter = max_iter
         self.tol = tol
         self.window = window
+        self.ignore_y = ignore_y
         self.image_shape = image_shape
         self.random_state = random_state
         self.verbose = verbose
@@ -355,6 +361,8 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         """
         check_is_fitted(self)
         samples = as_float_array(check_samples(self, X, reset=False))
+        if self.ignore_y:
+            y = None
         if carried_source(X) is not None or (y is not None and np.shape(y) == samples.shape):
             return super().score(X, y, sample_weight)
         self._warn_of_training_data(samples)
@@ -362,13 +370,13 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         if self.window_ is None and self.noise_model_ is not None and self.noise_model_.kind == "counts":
             if sample_weight is not None:
                 raise ValueError("For noise of counts, sample_weight needs the clean side y.")
-            return expected_psnr(self, X, self.noise_model_, self.data_range_)
+            return expected_psnr(self, X, self.noise_model_, self.data_range_, gains=self._gains())
         rows = samples.reshape(len(samples), -1)
         risks = np.concatenate([self._estimate_risk(part) for part in _chunks(rows)])
         # A sum of few rows may be below 0.
         weights = None if sample_weight is None else np.asarray(sample_weight)
         error = max(float(np.average(risks, weights=weights)), 0.0)
-        return float(psnr_of_mse(error, self.data_range_))
+        return float(psnr_of_mse(error, self.data_range_ if self._gains() is None else 1.0))
 
     # Fit ------------------------------------------------------------------------------------------------
 
@@ -612,14 +620,19 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         return clean
 
     def _estimate_risk(self, noisy: NDArray[Any]) -> Floats:
-        """Return Stein's estimate of the mean squared error of each row."""
+        """Return Stein's estimate of the mean squared error of each row, as scores count it."""
         # Windows have a noise model.
         if self.window_ is not None and self.noise_model_ is not None:
             rows = noisy.astype(np.float64)
             variances = np.broadcast_to(self.noise_model_.variance(self._denoise_rows(rows)), rows.shape)
             return estimate_window_risk(rows, variances, self._denoise_rows)
         standardized, scores = self._project(self._stabilize(noisy))
-        gram = self._unit_**2 if self._unit_.ndim == 1 else self._unit_.T @ self._unit_
+        weights = 1.0 if (gains := self._gains()) is None else gains**2
+        gram = (
+            self._unit_**2 * weights
+            if self._unit_.ndim == 1
+            else self._unit_.T @ (np.broadcast_to(weights, len(self._unit_))[:, None] * self._unit_)
+        )
         on_axes = self._axes_ @ (gram[:, None] * self._axes_.T if gram.ndim == 1 else gram @ self._axes_.T)
         total = float(gram.sum() if gram.ndim == 1 else np.trace(gram))
         change, divergence = np.zeros_like(scores), np.zeros(len(scores))

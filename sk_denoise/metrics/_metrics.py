@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise._intensity import IntensityRange, has_image_depth
+from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
+from sk_denoise._row_noise import are_signals
+from sk_denoise._scaling import AffineScaler, compute_moments, find_wild_limits, iterate_chunks
 from sk_denoise._validation import (
+    as_float_array,
+    as_tensor,
     check_numbers,
     check_sample_weight,
     refuse_channels_first,
@@ -19,7 +23,18 @@ from sk_denoise._validation import (
     warn_user,
 )
 
-__all__ = ["PSNR_CAP", "mean_over_samples", "mse", "nmse", "psnr", "psnr_per_sample", "psnr_of_mse", "ssim"]
+__all__ = [
+    "PSNR_CAP",
+    "find_column_gains",
+    "is_table",
+    "mean_over_samples",
+    "mse",
+    "nmse",
+    "psnr",
+    "psnr_of_mse",
+    "psnr_per_sample",
+    "ssim",
+]
 
 # PSNR of a perfect sample in dB, so that one of them leaves the mean finite
 PSNR_CAP = 100.0
@@ -128,12 +143,74 @@ def psnr(
 
 
 def psnr_per_sample(
-    truth: ArrayLike, prediction: ArrayLike, data_range: float, cap: float | None = PSNR_CAP
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    data_range: float,
+    cap: float | None = PSNR_CAP,
+    gains: NDArray[Any] | None = None,
 ) -> NDArray[np.float64]:
-    """Return the PSNR in dB of each sample."""
+    """Return the PSNR in dB of each sample.
+
+    With the ``gains`` of :func:`find_column_gains`, errors are in shares of the data range of each column.
+    """
     t, p = _pair(truth, prediction)
+    if gains is not None:
+        return psnr_of_mse(_squared_errors(t * gains, p * gains), 1.0, cap)
     _warn_of_range(truth, data_range)
     return psnr_of_mse(_squared_errors(t, p), data_range, cap)
+
+
+def is_table(samples: NDArray[Any], *, are_noisy: bool = False) -> bool:
+    """Return whether samples are rows of a table, with a unit for each column.
+
+    The rows of images and of signals have one unit. Numbers in [0, 1] and integers of 8 or 16 bits have a
+    black and a white, and neighbours in signals are alike.
+
+    Parameters
+    ----------
+    samples : ndarray
+        Samples in rows; others are no table.
+    are_noisy : bool, default=False
+        Whether noise may reach beyond [0, 1].
+    """
+    if samples.ndim != 2 or IntensityRange.known(samples) is not None:
+        return False
+    has_black_and_white = are_noisy and samples.dtype.kind == "f" and IntensityRange.of(samples) == UNIT
+    return not (has_black_and_white or are_signals(samples))
+
+
+def find_column_gains(clean: NDArray[Any], data_range: float | None = None) -> NDArray[np.float64]:
+    """Return factors by which the errors of the columns of a table count alike.
+
+    The product of error and factor is the error as a share of the data range of its column: the range of the
+    whole table in spreads, times the spread of the column. A column that is constant has no unit, and the
+    factor 0.
+
+    Parameters
+    ----------
+    clean : ndarray of shape (n_samples, n_features)
+        Clean rows.
+    data_range : float, optional
+        Data range in spreads, in place of that of the rows.
+    """
+    rows = as_tensor(as_float_array(clean))
+    limits = find_wild_limits(rows)
+    # Without the cut, one wild value would make errors in its column count for nothing.
+    chunks = (
+        x if limits is None else x.clamp(limits[0].to(x), limits[1].to(x)) for x in iterate_chunks(rows)
+    )
+    moments = compute_moments(chunks)
+    spread = AffineScaler.from_moments(moments).spread.numpy()
+    live = spread > 0
+    if not live.any():
+        return np.zeros(len(spread))
+    low, high = ((end - moments.mean).numpy()[live] / spread[live] for end in (moments.low, moments.high))
+    if data_range is None:
+        data_range = float(high.max() - low.min())
+    gains = np.zeros(len(spread))
+    # The mean over all columns is then that over the columns that vary.
+    gains[live] = np.sqrt(len(spread) / live.sum()) / (spread[live] * data_range)
+    return gains
 
 
 def psnr_of_mse(errors: Any, data_range: float, cap: float | None = PSNR_CAP) -> NDArray[np.float64]:

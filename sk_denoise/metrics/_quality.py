@@ -45,7 +45,6 @@ __all__ = [
     "denoise_parts",
     "estimate_quality",
     "estimate_risk",
-    "expected_psnr",
     "level_error",
     "measure_divergence",
     "noisy_data_range",
@@ -430,6 +429,7 @@ def estimate_risk(
     rng: np.random.Generator,
     check_steps: bool = True,
     valid: list[NDArray[np.bool_]] | None = None,
+    gains: NDArray[np.float64] | None = None,
 ) -> Risk:
     """Return the unbiased estimate of the mean squared error of a prediction.
 
@@ -441,6 +441,8 @@ def estimate_risk(
         Noise in the data.
     valid : list of ndarray of bool, optional
         Entries that count. By default all.
+    gains : ndarray of shape (n_features,), optional
+        Factors of the errors of columns, for noise without counts.
     """
     residuals = [f - y for f, y in zip(prediction, data.parts, strict=True)]
     masks = [np.ones(part.shape, bool) for part in data.parts] if valid is None else valid
@@ -450,9 +452,15 @@ def estimate_risk(
         [np.where(mask, x, 0.0) for x, mask in zip(parts, masks, strict=True)]
         for parts in (known.variances(data), residuals)
     )
-    divergence = _divergence_of(
-        denoiser, data, known, prediction, variances, masks, n_probes, rng, check_steps
-    )
+    if gains is None:
+        divergence = _divergence_of(
+            denoiser, data, known, prediction, variances, masks, n_probes, rng, check_steps
+        )
+    else:
+        divergence = measure_divergence(
+            denoiser, data, variances, n_probes=n_probes, rng=rng, check_steps=check_steps, gains=gains
+        )
+        variances, residuals = [v * gains**2 for v in variances], [r * gains for r in residuals]
     power = sum(float(v.sum()) for v in variances)
     distance = sum(float(np.square(r).sum()) for r in residuals)
     mse = (distance - power + 2 * divergence.trace) / n
@@ -505,17 +513,6 @@ def _squared_error_of_estimate(residuals: Parts, variances: Parts, divergence: D
         floor += float((variance * np.square(residual)).sum())
     # The estimate is unbiased, and not bounded below.
     return max(total, floor)
-
-
-def expected_psnr(
-    denoiser: Any, X: Any, noise: Any, data_range: float | None = None, *, n_probes: int = 2
-) -> float:
-    """Return the expected PSNR in dB, with the same probes for every denoiser."""
-    data = NoisyData.of(X, denoiser, "X")
-    known = resolve_known_noise(noise, data)
-    prediction = denoise_parts(denoiser, data)
-    risk = estimate_risk(denoiser, data, prediction, known, n_probes=n_probes, rng=np.random.default_rng(0))
-    return risk.to_psnr(noisy_data_range(data, known.model.sigma) if data_range is None else data_range)
 
 
 # The data range -----------------------------------------------------------------------------------------
@@ -718,6 +715,7 @@ def measure_divergence(
     n_probes: int,
     rng: np.random.Generator,
     check_steps: bool = True,
+    gains: NDArray[np.float64] | float = 1.0,
 ) -> Divergence:
     """Measure the divergence of a denoiser by random probes.
 
@@ -733,6 +731,8 @@ def measure_divergence(
         Source of randomness.
     check_steps : bool, default=True
         Whether to compare two steps of finite differences.
+    gains : ndarray of shape (n_features,), optional
+        Factors of the errors of columns.
 
     Raises
     ------
@@ -758,16 +758,16 @@ def measure_divergence(
             slopes = _finite_differences(denoiser, data, sigmas, signs, step)
             if number == 0 and check_steps:
                 large = _finite_differences(denoiser, data, sigmas, signs, LARGE_STEP)
-                choice = _compare_steps(slopes, large, sigmas, signs)
+                choice = _compare_steps(slopes, large, [gains**2 * s for s in sigmas], signs)
                 _refuse_rounding(denoiser, data, sigmas, signs, slopes)
                 doubt = choice.doubt
                 if choice.jumps:
                     step, slopes = LARGE_STEP, large
-        weighted = [s * slope for s, slope in zip(sigmas, slopes, strict=True)]
+        weighted = [gains**2 * s * slope for s, slope in zip(sigmas, slopes, strict=True)]
         square += sum(float(np.square(w).sum()) for w in weighted) / n_probes
         terms = [np.sign(v) * b * w for v, b, w in zip(variances, signs, weighted, strict=True)]
         products.append(terms)
-    power = sum(float(variance.sum()) for variance in variances)
+    power = sum(float((gains**2 * variance).sum()) for variance in variances)
     if 2 * doubt > MAX_DISAGREEMENT * power:
         raise ValueError(
             "The derivative of the denoiser depends on the step of the finite differences: it rounds, or "

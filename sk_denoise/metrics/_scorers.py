@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
 
+from sk_denoise._clean_source import carried_source
 from sk_denoise._compat import to_array_type_of, to_numpy
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._random import root_seed, stream
@@ -21,6 +22,7 @@ from sk_denoise._validation import (
     as_float_array,
     as_image_array,
     as_tensor,
+    check_choice,
     check_lengths,
     check_noiser,
     check_numbers,
@@ -30,7 +32,16 @@ from sk_denoise._validation import (
     refuse_masked,
     restore_container,
 )
-from sk_denoise.metrics._metrics import check_data_range, mean_over_samples, mse, nmse, psnr, ssim
+from sk_denoise.metrics._metrics import (
+    check_data_range,
+    find_column_gains,
+    is_table,
+    mean_over_samples,
+    mse,
+    nmse,
+    psnr,
+    ssim,
+)
 
 __all__ = [
     "apply_earlier_steps",
@@ -58,7 +69,11 @@ METRICS: dict[str, tuple[Callable[..., float], bool, int]] = {
 
 
 def make_denoising_scorer(
-    noiser: Noiser, metric: str = "psnr", data_range: float | None = None
+    noiser: Noiser,
+    metric: str = "psnr",
+    data_range: float | None = None,
+    *,
+    units: Literal["auto", "scaled", "data"] = "auto",
 ) -> Callable[..., float]:
     """Make a scorer of how well a candidate removes a fixed draw of noise.
 
@@ -75,7 +90,13 @@ def make_denoising_scorer(
         Metric of the prediction. Errors are negated, so that greater is better.
     data_range : float, optional
         Data range for "psnr" and "ssim"; by default that of the clean fold after the earlier steps (the
-        range of the type for 8- and 16-bit integers).
+        range of the type for 8- and 16-bit integers). In the unit of the data, or in spreads for
+        ``units="scaled"``.
+    units : {"auto", "scaled", "data"}, default="auto"
+        Unit of errors. "data": that of the data, in which only the columns of the largest units count.
+        "scaled": the spread of each column in the clean fold, after the earlier steps; columns that are
+        constant there do not count. "auto" takes "scaled" for the rows of a table without ``data_range``:
+        numbers outside of [0, 1] and without the smoothness of signals. Images are in the unit of the data.
 
     Returns
     -------
@@ -102,9 +123,10 @@ def make_denoising_scorer(
     """
     check_noiser(noiser)
     check_one_of(metric, METRICS, "metric")
+    check_choice(units, "units", "auto", "scaled", "data")
     if data_range is not None:
         check_data_range(data_range)
-    return _DenoisingScorer(noiser, noise_seed(noiser), metric, data_range)
+    return _DenoisingScorer(noiser, noise_seed(noiser), metric, data_range, units)
 
 
 def make_robustness_scorer(
@@ -158,6 +180,7 @@ class _DenoisingScorer(Scorer):
     seed: int
     metric: str
     data_range: float | None
+    units: Literal["auto", "scaled", "data"]
 
     def score(
         self, estimator: Any, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
@@ -166,6 +189,8 @@ class _DenoisingScorer(Scorer):
         check_lengths(X, y)
         refuse_masked(X, "X")
         refuse_masked(y, "y")
+        if getattr(_last_estimator(estimator), "ignore_y", False):
+            y = None
         if takes_images(estimator):
             # Stacks of tensors have their channels first.
             X, y = (as_image_array(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))
@@ -174,14 +199,23 @@ class _DenoisingScorer(Scorer):
         here = to_numpy(X)
         clean = (
             to_array_type_of(X, restore_container(np.asarray(to_numpy(y)), here))
-            if is_clean_side(y, here)
+            if is_clean_side(y, here, names=getattr(X, "columns", None))
             else X
         )
         truth, last = apply_earlier_steps(estimator, clean)
         truth = np.asarray(to_numpy(truth))
         noisy = to_array_type_of(X, corrupt_array(self.noiser, here, self.seed, copy=0))
         prediction = to_numpy(predict_in_range(estimator, noisy, foreign_range(last, truth)))
-        metric, _, sign = METRICS[self.metric]
+        metric, needs_range, sign = METRICS[self.metric]
+        # An error is in spreads, or, for a PSNR, a share of the data range of its column.
+        gains = None
+        if self._scales(truth, last):
+            gains = find_column_gains(truth, self.data_range if needs_range else 1.0)
+        if gains is not None and gains.any():
+            range_of_one = {"data_range": 1.0} if needs_range else {}
+            return sign * metric(
+                truth * gains, prediction * gains, sample_weight=sample_weight, **range_of_one
+            )
         keywords = {"sample_weight": sample_weight, **self._range_of(truth)}
         if metric is ssim and truth.ndim == 2:
             keywords["image_shape"] = getattr(last, "image_shape_", None)
@@ -199,6 +233,19 @@ class _DenoisingScorer(Scorer):
         pairs = zip(truths, predictions, strict=True)
         scores = [metric(t[None], x[None], **keywords) for t, x in pairs]
         return sign * mean_over_samples(np.array(scores), sample_weight)
+
+    def _scales(self, truth: NDArray[Any], last: Any) -> bool:
+        """Return whether errors are scaled by the spread of their column."""
+        are_rows = truth.ndim == 2 and getattr(last, "image_shape_", None) is None and not takes_images(last)
+        if self.units == "scaled":
+            if not are_rows or self.metric == "ssim":
+                raise ValueError(
+                    'units="scaled" scales the columns of a table, and these are images, or metric="ssim" '
+                    'compares images. Use units="data" or "auto".'
+                )
+            return True
+        is_automatic = self.units == "auto" and self.data_range is None
+        return is_automatic and are_rows and self.metric != "ssim" and is_table(truth)
 
     def _range_of(self, truth: NDArray[Any]) -> dict[str, Any]:
         """Return the data range as a keyword, for the metrics that need it."""
@@ -248,7 +295,9 @@ def corrupt_array(noiser: Any, X: ArrayLike, seed: int, copy: int) -> Any:
         Source of the noise.
     """
     clean = as_float_array(check_numbers(X, "X"))
-    noisy = clone(noiser).fit(clean, clean).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
+    # Names and types of columns are in the frame alone. Frames with noise of their own would be refused.
+    table = X if hasattr(X, "columns") and carried_source(X) is None else clean
+    noisy = clone(noiser).fit(table, table).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
     return restore_container(noisy.numpy(), X)
 
 

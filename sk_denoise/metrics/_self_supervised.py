@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
+from sk_denoise._compat import to_numpy
 from sk_denoise._noise_model import NoiseModel
 from sk_denoise._validation import (
     Noiser,
     Scorer,
+    check_choice,
     check_one_of,
     check_sample_weight,
 )
-from sk_denoise.metrics._metrics import check_data_range
+from sk_denoise.metrics._metrics import check_data_range, find_column_gains, is_table
 from sk_denoise.metrics._quality import (
     NoisyData,
     Parts,
@@ -28,8 +31,9 @@ from sk_denoise.metrics._quality import (
     refuse_added_noise,
     resolve_known_noise,
 )
+from sk_denoise.metrics._scorers import takes_images
 
-__all__ = ["blind_error", "make_self_supervised_scorer"]
+__all__ = ["blind_error", "expected_psnr", "make_self_supervised_scorer"]
 
 METHODS = ("sure", "blind")
 # Spacing of hidden pixels in an image, whose neighbours are visible, and number of masks.
@@ -45,6 +49,8 @@ def make_self_supervised_scorer(
     method: str = "sure",
     noise: float | NDArray[Any] | NoiseModel | Noiser | str | None = None,
     data_range: float | None = None,
+    *,
+    units: Literal["auto", "scaled", "data"] = "auto",
 ) -> Callable[..., float]:
     """Make a scorer of denoisers for searches on noisy data alone.
 
@@ -59,6 +65,11 @@ def make_self_supervised_scorer(
     data_range : float, optional
         Data range of the PSNR of "sure". By default black to white of noisy images, and for rows the range of
         the noisy numbers without a thousandth at either end. It does not change the order of the candidates.
+        In the unit of the data, or in spreads for ``units="scaled"``.
+    units : {"auto", "scaled", "data"}, default="auto"
+        Unit of errors, as in :func:`make_denoising_scorer`: for "scaled" the spread of each column of the
+        noisy fold. "auto" takes it for the rows of a table without ``data_range``, unless the noise is of
+        counts.
 
     Returns
     -------
@@ -116,7 +127,8 @@ def make_self_supervised_scorer(
         raise ValueError('method="blind" takes neither noise nor data_range: its score is a squared error.')
     if data_range is not None:
         check_data_range(data_range)
-    return _SelfSupervisedScorer(method, noise, data_range)
+    check_choice(units, "units", "auto", "scaled", "data")
+    return _SelfSupervisedScorer(method, noise, data_range, units)
 
 
 # Scorers compare by identity, as those of scikit-learn do.
@@ -128,24 +140,69 @@ class _SelfSupervisedScorer(Scorer):
     method: str
     noise: Any
     data_range: float | None
+    units: Literal["auto", "scaled", "data"]
 
     def score(self, estimator: Any, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         refuse_added_noise(estimator)
         if sample_weight is not None:
             X = _select(X, check_sample_weight(sample_weight, X))
+        is_automatic = self.units == "auto" and self.data_range is None
+        gains = None
+        if self.units == "scaled" or (is_automatic and _has_columns(estimator, X, are_table=True)):
+            gains = self._find_gains(estimator, X)
         if self.method == "blind":
-            return -blind_error(estimator, X)
-        data = NoisyData.of(X, estimator, "X")
-        known = resolve_known_noise(self.noise, data)
-        prediction = denoise_parts(estimator, data)
-        # The same probes for every candidate, so that their errors have the same sign.
-        rng = np.random.default_rng(0)
-        risk = estimate_risk(estimator, data, prediction, known, n_probes=N_PROBES, rng=rng)
-        span = noisy_data_range(data, known.model.sigma) if self.data_range is None else self.data_range
-        return risk.to_psnr(float(span))
+            return -blind_error(estimator, X, gains)
+        return expected_psnr(estimator, X, self.noise, self.data_range, gains=gains)
+
+    def _find_gains(self, estimator: Any, X: Any) -> NDArray[np.float64] | None:
+        """Return the factors of the errors of columns; None if all are constant."""
+        if not _has_columns(estimator, X):
+            raise ValueError('units="scaled" scales the columns of a table, and X holds images.')
+        rows = NoisyData.of(X, estimator, "X").parts[0]
+        gains = find_column_gains(rows, 1.0 if self.method == "blind" else self.data_range)
+        return gains if gains.any() else None
 
 
-def blind_error(denoiser: Any, X: Any) -> float:
+def _has_columns(estimator: Any, X: Any, *, are_table: bool = False) -> bool:
+    """Return whether X holds rows with columns; with ``are_table``, those of a table."""
+    last = getattr(estimator, "best_estimator_", estimator)
+    last = last[-1] if isinstance(last, Pipeline) else last
+    rows = to_numpy(X)
+    if getattr(rows, "ndim", 2) != 2 or getattr(last, "image_shape_", None) is not None or takes_images(last):
+        return False
+    rows = np.asarray(rows)
+    return rows.ndim == 2 and (not are_table or is_table(rows, are_noisy=True))
+
+
+def expected_psnr(
+    denoiser: Any,
+    X: Any,
+    noise: Any,
+    data_range: float | None = None,
+    *,
+    gains: NDArray[np.float64] | None = None,
+    sample_weight: Any = None,
+) -> float:
+    """Return the expected PSNR in dB, with the same probes for every denoiser.
+
+    With ``gains``, errors are shares of the data range of their column. Noise of counts has one unit, and
+    takes none.
+    """
+    if sample_weight is not None:
+        X = _select(X, check_sample_weight(sample_weight, X))
+    data = NoisyData.of(X, denoiser, "X")
+    known = resolve_known_noise(noise, data)
+    prediction = denoise_parts(denoiser, data)
+    gains = None if known.gain else gains
+    # The same probes for every candidate, so that their errors have the same sign.
+    rng = np.random.default_rng(0)
+    risk = estimate_risk(denoiser, data, prediction, known, n_probes=N_PROBES, rng=rng, gains=gains)
+    if gains is not None:
+        return risk.to_psnr(1.0)
+    return risk.to_psnr(noisy_data_range(data, known.model.sigma) if data_range is None else data_range)
+
+
+def blind_error(denoiser: Any, X: Any, gains: NDArray[np.float64] | None = None) -> float:
     """Return the mean squared error of the prediction of hidden entries.
 
     Parameters
@@ -154,13 +211,16 @@ def blind_error(denoiser: Any, X: Any) -> float:
         Denoiser, as in :func:`estimate_quality`.
     X : array-like of shape (n_samples, ...) or list of array-like
         Noisy data.
+    gains : ndarray of shape (n_features,), optional
+        Factors of the errors of columns.
     """
     data = NoisyData.of(X, denoiser, "X")
     total, count = 0.0, 0
     for hidden, replaced in _iterate_masks(data):
         prediction = denoise_parts(denoiser, data, replaced)
         for mask, f, part in zip(hidden, prediction, data.parts, strict=True):
-            total += float(np.square(f - part)[mask].sum())
+            errors = f - part if gains is None else gains * (f - part)
+            total += float(np.square(errors)[mask].sum())
             count += int(mask.sum())
     return total / count
 

@@ -12,22 +12,25 @@ from sk_denoise.noise import (
     _replacing,
 )
 from sk_denoise.noise._additive import *
-from sk_denoise.noise._base import NOISERS, BaseNoiser, resolve_noiser
+from sk_denoise.noise._base import NOISERS, BaseNoiser, bind_columns, resolve_noiser
 from sk_denoise.noise._cameras import *
 from sk_denoise.noise._composed import *
 from sk_denoise.noise._corruptions import *
 from sk_denoise.noise._device_corruptions import *
 from sk_denoise.noise._recording import *
 from sk_denoise.noise._replacing import *
+from sk_denoise.noise._replacing import find_blocks
 
 __all__ = [
     "NOISERS",
     "BaseNoiser",
     "CleanSource",
     "NoisedArray",
+    "bind_columns",
     "carried_source",
     "estimate_row_noise",
     "estimate_row_noise_from_repeats",
+    "find_blocks",
     "resolve_noiser",
 ]
 # All names of these modules are public, so that a new noise needs no further list.

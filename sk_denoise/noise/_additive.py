@@ -9,24 +9,29 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from numpy.random import RandomState
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise._scaling import compute_moments, iterate_chunks, subsample
-from sk_denoise._schema import ENTRY_NUMBERS, Rule
+from sk_denoise._scaling import compute_moments, find_wild_limits, iterate_chunks, subsample
+from sk_denoise._schema import Rule
 from sk_denoise._validation import StrOptions, check_parameters, warn_user
 from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.noise._base import (
-    STRENGTH,
+    COLUMN_NUMBERS,
+    COLUMN_STRENGTH,
+    FITTED_COLUMNS,
     BaseNoiser,
     as_strength,
     check_bounds,
     check_strength,
+    is_by_column,
     warn_of_other_limits,
 )
 from sk_denoise.noise._corruptions import add_gaussian, add_poisson, add_speckle, add_uniform
 
 __all__ = ["GaussianNoiser", "PoissonNoiser", "SpeckleNoiser", "UniformNoiser"]
 
+# Ratio of the deviation with wild values to that without from which relative noise is far too strong
+MAX_WILD_RATIO = 5.0
 # Noise below this share of the spread of the data teaches a network the identity.
 MIN_USEFUL_NOISE = 0.02
 # Noise above this multiple of the range of the data hides them.
@@ -46,12 +51,12 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "noise_factor": STRENGTH,
+        "noise_factor": COLUMN_STRENGTH,
         "scale": [StrOptions({"absolute", "std"})],
         "clip": [tuple, list, None],
     }
-    _fitted_schema: ClassVar[dict[str, Rule]] = {"scale_": ENTRY_NUMBERS}
-    noise_factor: float | tuple[float, float]
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"scale_": COLUMN_NUMBERS}
+    noise_factor: float | tuple[float, float] | ArrayLike
     scale: Literal["absolute", "std"]
     clip: tuple[float, float] | None
     scale_: NDArray[Any]
@@ -60,7 +65,7 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
         self._check_fitted()
         # scale_ is in double precision, the noise in the type of the data.
         unit = torch.as_tensor(self.scale_, dtype=x.dtype, device=x.device)
-        return self._add_noise(x, generator, unit)
+        return self._corrupt_columns(x, lambda part: self._add_noise(part, generator, unit))
 
     @abstractmethod
     def _add_noise(self, x: torch.Tensor, generator: torch.Generator, unit: torch.Tensor) -> torch.Tensor:
@@ -76,17 +81,34 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
         # Absolute noise needs the spread of the data for a warning only, so that some of them are enough.
         subset = subsample(clean)
         stats = compute_moments(iterate_chunks(clean if self.scale == "std" else subset))
+        limits = find_wild_limits(subset) if subset.ndim == 2 else None
+        spread = stats.std
+        if limits is not None:
+            # A few wild values would make any noise look weak beside the data.
+            cut = subset.clamp(limits[0].to(subset), limits[1].to(subset))
+            spread = compute_moments(iterate_chunks(cut)).std
         if self.scale == "std":
             # The deviation of a constant feature may be above 0 by rounding.
             self.scale_ = torch.where(stats.is_constant, 0.0, stats.std).numpy()
+            ratio = float((stats.std / spread.clamp(min=1e-300)).nan_to_num(0.0).max())
+            if ratio > MAX_WILD_RATIO:
+                warn_user(
+                    f"A few wild values make the standard deviation of a column {ratio:.3g} times that of "
+                    'its other values, and the noise is as much stronger for scale="std". Pass the strength '
+                    'in the unit of the data, scale="absolute", or remove the wild values.'
+                )
         else:
             self.scale_ = np.ones(())
-        self._warn_of_strength(subset, stats.std[~stats.is_constant])
+        self._warn_of_strength(subset, spread[~stats.is_constant])
         warn_of_other_limits(self, "clip", clean)
 
     def _warn_of_strength(self, subset: torch.Tensor, spreads: torch.Tensor) -> None:
         """Warn of noise that is far too weak or strong beside a subset of the clean data."""
-        max_factor = max(np.atleast_1d(self.noise_factor))
+        given: Any = self.noise_factor
+        if is_by_column(given) and self.scale == "absolute":
+            self._warn_of_column_strengths(subset)
+            return
+        max_factor = max(np.atleast_1d(given))
         if self.scale == "std":
             if 0 < max_factor < MIN_USEFUL_NOISE:
                 warn_user(
@@ -119,6 +141,26 @@ class AdditiveNoiser(BaseNoiser, metaclass=ABCMeta):
         elif high > low and max_factor > MAX_USEFUL_NOISE * (high - low):
             warn_user(f"noise_factor={self.noise_factor!r} hides the data completely. {unit}.")
 
+    def _warn_of_column_strengths(self, subset: torch.Tensor) -> None:
+        """Warn of strengths by column that are far too weak or strong beside the columns."""
+        stats = compute_moments(iterate_chunks(subset))
+        given, is_live = np.asarray(self.noise_factor, np.float64), ~stats.is_constant.numpy()
+        shares = given[is_live] / stats.std.numpy()[is_live]
+        ranges = (stats.high - stats.low).numpy()[is_live]
+        if 0 < shares.max(initial=0) < MIN_USEFUL_NOISE:
+            warn_user(
+                f"The strengths in noise_factor are at most {shares.max():.2g} of the spread of their "
+                "column: too weak to learn from. Give them in the unit of each column, or as fractions of "
+                'its standard deviation, by scale="std".',
+                WeakNoiseWarning,
+            )
+        elif (given[is_live] > MAX_USEFUL_NOISE * ranges).any():
+            warn_user(
+                f"{int((given[is_live] > MAX_USEFUL_NOISE * ranges).sum())} of the strengths in noise_factor "
+                "hide their column completely. Give them in the unit of each column, in the order of the "
+                "columns."
+            )
+
 
 def _are_whole(values: torch.Tensor) -> bool:
     return bool((values == values.round()).all())
@@ -131,16 +173,19 @@ class IndependentNoiser(AdditiveNoiser, metaclass=ABCMeta):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {"mean": [Real]}
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"columns_": FITTED_COLUMNS}
+    _column_strengths = ("noise_factor",)
     # Function that adds the noise; a static method, so that it is not bound to the instance.
     _add: ClassVar[Any]
 
     def __init__(
         self,
-        noise_factor: float | tuple[float, float] = 0.1,
+        noise_factor: float | tuple[float, float] | ArrayLike = 0.1,
         *,
         mean: float = 0.0,
         scale: Literal["absolute", "std"] = "absolute",
         clip: tuple[float, float] | None = None,
+        columns: Any = None,
         apply: Literal["fit", "always"] = "fit",
         random_state: int | RandomState | None = None,
     ) -> None:
@@ -148,6 +193,7 @@ class IndependentNoiser(AdditiveNoiser, metaclass=ABCMeta):
         self.mean = mean
         self.scale = scale
         self.clip = clip
+        self.columns = columns
         self.apply = apply
         self.random_state = random_state
 
@@ -179,9 +225,11 @@ class GaussianNoiser(IndependentNoiser):
 
     Parameters
     ----------
-    noise_factor : float or pair of float, default=0.1
-        Standard deviation of the noise, at least 0. A pair ``(low, high)`` draws one uniformly for each
-        sample, for denoisers of noise of unknown strength.
+    noise_factor : float, pair of float or array-like of shape (n_columns,), default=0.1
+        Standard deviation of the noise, at least 0. A tuple ``(low, high)`` draws one uniformly for each
+        sample, for denoisers of noise of unknown strength. An array or a list holds one for each column of a
+        table, or for each of ``columns``; two of them need an array, because a list of two is refused as
+        ambiguous.
     mean : float, default=0.0
         Mean of the noise.
     scale : {"absolute", "std"}, default="absolute"
@@ -189,6 +237,10 @@ class GaussianNoiser(IndependentNoiser):
         in the training data (a constant feature gets no noise).
     clip : pair of float or None, default=None
         Limits ``(low, high)`` of the noisy values, in the unit of the data.
+    columns : array-like of str, int or bool, str, int, slice, callable or None, default=None
+        Columns of a table that get noise; the others stay as they are. Names, indices, a mask with a truth
+        value for each column, or a function from X to one of these, such as scikit-learn's
+        ``make_column_selector``. None is all columns.
     apply : {"fit", "always"}, default="fit"
         Calls that corrupt: ``fit_transform`` only, or ``transform`` too, to test how robust a pipeline is.
     random_state : int, RandomState instance or None, default=None
@@ -197,8 +249,10 @@ class GaussianNoiser(IndependentNoiser):
 
     Attributes
     ----------
-    scale_ : ndarray of the shape of one sample, or of shape ()
+    scale_ : ndarray of the shape of one sample, of shape (n_columns,) or ()
         Unit of the noise in the unit of the data; 1 for ``scale="absolute"``.
+    columns_ : ndarray of int or None
+        Indices of the columns that get noise; None for all.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -230,6 +284,12 @@ class GaussianNoiser(IndependentNoiser):
     True
     >>> bool((noiser.transform(X) == X).all())
     True
+
+    Noise of its own for each of two columns; the third one stays as it is:
+
+    >>> noiser = GaussianNoiser(np.array([0.5, 0.1]), columns=[0, 1], random_state=0)
+    >>> (noiser.fit_transform(X) != X).all(axis=0).tolist()
+    [True, True, False]
     """
 
     _add = staticmethod(add_gaussian)
@@ -237,7 +297,14 @@ class GaussianNoiser(IndependentNoiser):
     @property
     def _standard_deviation(self) -> NDArray[Any] | None:
         """Standard deviation of the noise, None if limits change it."""
-        return None if self.clip is not None else np.asarray(self.noise_factor) * self.scale_
+        if self.clip is not None:
+            return None
+        deviation: NDArray[Any] = np.asarray(self.noise_factor) * self.scale_
+        if self.columns_ is None:
+            return deviation
+        everywhere = np.zeros(self.n_features_in_)
+        everywhere[self.columns_] = deviation
+        return everywhere
 
 
 class UniformNoiser(IndependentNoiser):
@@ -248,9 +315,10 @@ class UniformNoiser(IndependentNoiser):
 
     Parameters
     ----------
-    noise_factor : float or pair of float, default=0.1
-        Half the width of the distribution, at least 0; its standard deviation is 0.577 of it. A pair
-        ``(low, high)`` draws one uniformly for each sample.
+    noise_factor : float, pair of float or array-like of shape (n_columns,), default=0.1
+        Half the width of the distribution, at least 0; its standard deviation is 0.577 of it. A tuple
+        ``(low, high)`` draws one uniformly for each sample, an array or a list holds one for each column, as
+        in :class:`~sk_denoise.GaussianNoiser`.
     mean : float, default=0.0
         Mean of the noise.
     scale : {"absolute", "std"}, default="absolute"
@@ -258,6 +326,10 @@ class UniformNoiser(IndependentNoiser):
         in the training data (a constant feature gets no noise).
     clip : pair of float or None, default=None
         Limits ``(low, high)`` of the noisy values, in the unit of the data.
+    columns : array-like of str, int or bool, str, int, slice, callable or None, default=None
+        Columns of a table that get noise; the others stay as they are. Names, indices, a mask with a truth
+        value for each column, or a function from X to one of these, such as scikit-learn's
+        ``make_column_selector``. None is all columns.
     apply : {"fit", "always"}, default="fit"
         Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
@@ -265,8 +337,10 @@ class UniformNoiser(IndependentNoiser):
 
     Attributes
     ----------
-    scale_ : ndarray of the shape of one sample, or of shape ()
+    scale_ : ndarray of the shape of one sample, of shape (n_columns,) or ()
         Unit of the noise in the unit of the data; 1 for ``scale="absolute"``.
+    columns_ : ndarray of int or None
+        Indices of the columns that get noise; None for all.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -303,11 +377,16 @@ class SpeckleNoiser(BaseNoiser):
 
     Parameters
     ----------
-    noise_factor : float or pair of float, default=0.2
-        Standard deviation of the noise as a share of each value, at least 0. A pair ``(low, high)`` draws
-        one uniformly for each sample.
+    noise_factor : float, pair of float or array-like of shape (n_columns,), default=0.2
+        Standard deviation of the noise as a share of each value, at least 0. A tuple ``(low, high)`` draws
+        one uniformly for each sample, an array or a list holds one for each column, as in
+        :class:`~sk_denoise.GaussianNoiser`.
     clip : pair of float or None, default=None
         Limits ``(low, high)`` of the noisy values, in the unit of the data.
+    columns : array-like of str, int or bool, str, int, slice, callable or None, default=None
+        Columns of a table that get noise; the others stay as they are. Names, indices, a mask with a truth
+        value for each column, or a function from X to one of these, such as scikit-learn's
+        ``make_column_selector``. None is all columns.
     apply : {"fit", "always"}, default="fit"
         Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
@@ -315,6 +394,8 @@ class SpeckleNoiser(BaseNoiser):
 
     Attributes
     ----------
+    columns_ : ndarray of int or None
+        Indices of the columns that get noise; None for all.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -338,26 +419,33 @@ class SpeckleNoiser(BaseNoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "noise_factor": STRENGTH,
+        "noise_factor": COLUMN_STRENGTH,
         "clip": [tuple, list, None],
     }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"columns_": FITTED_COLUMNS}
+    _column_strengths = ("noise_factor",)
 
     def __init__(
         self,
-        noise_factor: float | tuple[float, float] = 0.2,
+        noise_factor: float | tuple[float, float] | ArrayLike = 0.2,
         *,
         clip: tuple[float, float] | None = None,
+        columns: Any = None,
         apply: Literal["fit", "always"] = "fit",
         random_state: int | RandomState | None = None,
     ) -> None:
         self.noise_factor = noise_factor
         self.clip = clip
+        self.columns = columns
         self.apply = apply
         self.random_state = random_state
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
-        return add_speckle(x, generator, noise_factor=as_strength(self.noise_factor), clip=self.clip)
+        strength = as_strength(self.noise_factor)
+        return self._corrupt_columns(
+            x, lambda part: add_speckle(part, generator, noise_factor=strength, clip=self.clip)
+        )
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -376,12 +464,17 @@ class PoissonNoiser(BaseNoiser):
 
     Parameters
     ----------
-    peak : float or pair of float, default=30.0
-        Mean number of photons at ``white``, above 0; fewer photons, more noise. A pair ``(low, high)`` draws
-        one uniformly for each sample.
+    peak : float, pair of float or array-like of shape (n_columns,), default=30.0
+        Mean number of photons at ``white``, above 0; fewer photons, more noise. A tuple ``(low, high)`` draws
+        one uniformly for each sample, an array or a list holds one for each column, as in
+        :class:`~sk_denoise.GaussianNoiser`.
     white : float or "auto", default="auto"
         Value of ``peak`` photons, in the unit of the data, above 0. "auto" is the maximum of the training
         data: for each column of a table, for all pixels of images together.
+    columns : array-like of str, int or bool, str, int, slice, callable or None, default=None
+        Columns of a table that get noise; the others stay as they are. Names, indices, a mask with a truth
+        value for each column, or a function from X to one of these, such as scikit-learn's
+        ``make_column_selector``. None is all columns.
     apply : {"fit", "always"}, default="fit"
         Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
@@ -389,8 +482,10 @@ class PoissonNoiser(BaseNoiser):
 
     Attributes
     ----------
-    white_ : ndarray of the shape of one row, or of shape ()
+    white_ : ndarray of the shape of one row, of shape (n_columns,) or ()
         Value of ``peak`` photons.
+    columns_ : ndarray of int or None
+        Indices of the columns that get noise; None for all.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -417,29 +512,33 @@ class PoissonNoiser(BaseNoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "peak": STRENGTH,
+        "peak": COLUMN_STRENGTH,
         "white": [Real, StrOptions({"auto"})],
     }
-    _fitted_schema: ClassVar[dict[str, Rule]] = {"white_": ENTRY_NUMBERS}
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"columns_": FITTED_COLUMNS, "white_": COLUMN_NUMBERS}
+    _column_strengths = ("peak",)
     white_: NDArray[Any]
 
     def __init__(
         self,
-        peak: float | tuple[float, float] = 30.0,
+        peak: float | tuple[float, float] | ArrayLike = 30.0,
         *,
         white: float | Literal["auto"] = "auto",
+        columns: Any = None,
         apply: Literal["fit", "always"] = "fit",
         random_state: int | RandomState | None = None,
     ) -> None:
         self.peak = peak
         self.white = white
+        self.columns = columns
         self.apply = apply
         self.random_state = random_state
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
         white = torch.as_tensor(self.white_, device=x.device)
-        return add_poisson(x, generator, peak=as_strength(self.peak), white=white)
+        peak = as_strength(self.peak)
+        return self._corrupt_columns(x, lambda part: add_poisson(part, generator, peak=peak, white=white))
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

@@ -14,7 +14,14 @@ from sklearn.base import clone
 
 from sk_denoise._schema import Rule
 from sk_denoise._validation import FITTED_NOISER, Noiser, check_noiser, name_by_class
-from sk_denoise.noise._base import STRENGTH, BaseNoiser, ImageNoiser, as_strength, check_strength
+from sk_denoise.noise._base import (
+    STRENGTH,
+    BaseNoiser,
+    ImageNoiser,
+    as_strength,
+    bind_columns,
+    check_strength,
+)
 from sk_denoise.noise._corruptions import choose_corruption, corrupt_region
 
 __all__ = ["NoiserChain", "NoiserChoice", "RegionNoiser"]
@@ -112,10 +119,12 @@ class RegionNoiser(ImageNoiser):
         check_noiser(self.noiser)
         check_strength(self, "size", max_value=1, above_zero=True)
 
+    def _select(self, X: Any) -> None:
+        # A copy, so that fit does not change the parameter. Names and types of columns are known here.
+        self.noiser_ = bind_columns(self.noiser, X)
+
     def _learn(self, clean: torch.Tensor) -> None:
         self._check_layout(clean)
-        # A clone, so that fit does not change the parameter.
-        self.noiser_ = clone(self.noiser)
         images = self._as_images(clean).numpy()
         # The images as y declare that they are clean, without a second warning of a lost source.
         self.noiser_.fit(images, images)
@@ -189,6 +198,11 @@ class _ComposedNoiser(BaseNoiser):
         super().set_params(**params)
         return self
 
+    def _limit_to_columns(self, start: int, width: int) -> Any:
+        parts = [getattr(noiser, "_limit_to_columns", lambda *_: None) for noiser in self.noisers]
+        limited = [limit(start, width) for limit in parts]
+        return None if None in limited else clone(self).set_params(noisers=limited)
+
     @abstractmethod
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor: ...
 
@@ -202,9 +216,11 @@ class _ComposedNoiser(BaseNoiser):
             check_noiser(noiser)
         super()._check_parameters()
 
+    def _select(self, X: Any) -> None:
+        # Copies, so that fit does not change the parameter. Names and types of columns are known here.
+        self.noisers_ = [bind_columns(noiser, X) for noiser in self.noisers]
+
     def _learn(self, clean: torch.Tensor) -> None:
-        # Clones, so that fit does not change the parameter.
-        self.noisers_ = [clone(noiser) for noiser in self.noisers]
         samples = clean.numpy()
         for noiser in self.noisers_:
             # The samples as y declare that they are clean, without a second warning of a lost source.

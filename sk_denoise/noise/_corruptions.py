@@ -25,7 +25,7 @@ __all__ = [
     "swap_entries",
 ]
 
-Strength = float | tuple[float, float]
+Strength = float | tuple[float, float] | Tensor
 Corruption = Callable[[Tensor, torch.Generator], Tensor]
 
 
@@ -34,8 +34,9 @@ def draw_strength(strength: Strength, x: Tensor, generator: torch.Generator) -> 
 
     Parameters
     ----------
-    strength : float or pair of float
-        Strength for all samples, or the ends ``(low, high)`` of a uniform distribution.
+    strength : float, pair of float or Tensor that broadcasts against x
+        Strength for all samples, the ends ``(low, high)`` of a uniform distribution, or the strength of each
+        entry.
     x : Tensor of shape (n_samples, ...)
         Samples to corrupt.
     generator : torch.Generator
@@ -46,6 +47,8 @@ def draw_strength(strength: Strength, x: Tensor, generator: torch.Generator) -> 
     float or Tensor of shape (n_samples, 1, ...)
         Strength that broadcasts against ``x``.
     """
+    if isinstance(strength, Tensor):
+        return strength.to(x.device)
     if not isinstance(strength, tuple | list):
         return strength
     low, high = strength
@@ -218,7 +221,12 @@ def salt_and_pepper(
 
 
 def mask_entries(
-    x: Tensor, generator: torch.Generator, *, fraction: Strength, fill: float | Tensor = 0.0
+    x: Tensor,
+    generator: torch.Generator,
+    *,
+    fraction: Strength,
+    fill: float | Tensor = 0.0,
+    groups: Tensor | None = None,
 ) -> Tensor:
     """Set random entries to a fill value.
 
@@ -232,12 +240,14 @@ def mask_entries(
         Probability that an entry is masked; a pair ``(low, high)`` draws one for each sample.
     fill : float or Tensor that broadcasts against x, default=0.0
         Value of masked entries, in the unit of the data.
+    groups : Tensor of int of shape (n_features,), optional
+        Number of the group of each column of a table, from 0. The columns of a group are masked together.
 
     Returns
     -------
     Tensor of the shape and type of x
     """
-    chosen = _uniform(x.shape, x, generator) < draw_strength(fraction, x, generator)
+    chosen = _choose_entries(x, generator, fraction, groups)
     return torch.where(chosen, _like(fill, x), x)
 
 
@@ -263,7 +273,9 @@ def copy_masks(x: Tensor, generator: torch.Generator, *, masks: Tensor, fill: fl
     return torch.where(masks[chosen], _like(fill, x), x)
 
 
-def swap_entries(x: Tensor, generator: torch.Generator, *, fraction: Strength) -> Tensor:
+def swap_entries(
+    x: Tensor, generator: torch.Generator, *, fraction: Strength, groups: Tensor | None = None
+) -> Tensor:
     """Replace random entries by those of other samples in the same place.
 
     A donor is drawn from the other samples of ``x`` for each replaced entry.
@@ -276,6 +288,8 @@ def swap_entries(x: Tensor, generator: torch.Generator, *, fraction: Strength) -
         Source of randomness, on the device of ``x``.
     fraction : float or pair of float
         Probability that an entry is replaced; a pair ``(low, high)`` draws one for each sample.
+    groups : Tensor of int of shape (n_features,), optional
+        Number of the group of each column of a table, from 0. The columns of a group are replaced together.
 
     Returns
     -------
@@ -291,7 +305,13 @@ def swap_entries(x: Tensor, generator: torch.Generator, *, fraction: Strength) -
             "Swap noise takes values from other samples, got n_samples = 1. Pass at least 2 samples at once "
             "(for an estimator: in a batch, and for validation)."
         )
-    chosen = _uniform(x.shape, x, generator) < draw_strength(fraction, x, generator)
+    chosen = _choose_entries(x, generator, fraction, groups)
+    if groups is not None:
+        groups = groups.to(x.device)
+        # One donor for all columns of a group
+        steps = torch.randint(1, len(x), (len(x), _count(groups)), generator=generator, device=x.device)
+        rows = (torch.arange(len(x), device=x.device)[:, None] + steps) % len(x)
+        return torch.where(chosen, x.gather(0, rows[:, groups]), x)
     places = chosen.reshape(-1).nonzero().squeeze(1)
     length = x[0].numel()
     # Steps of 1 to n - 1 samples never end at the sample itself.
@@ -411,6 +431,20 @@ def choose_corruption(
     for number in choices.unique().tolist():
         noisy = torch.where(choices == number, corruptions[number](x, generator), noisy)
     return noisy
+
+
+def _choose_entries(
+    x: Tensor, generator: torch.Generator, fraction: Strength, groups: Tensor | None
+) -> Tensor:
+    """Return which entries are chosen, the columns of a group together."""
+    if groups is None:
+        return _uniform(x.shape, x, generator) < draw_strength(fraction, x, generator)
+    draws = _uniform((len(x), _count(groups)), x, generator)
+    return draws[:, groups.to(x.device)] < draw_strength(fraction, x, generator)
+
+
+def _count(groups: Tensor) -> int:
+    return int(groups.max()) + 1
 
 
 def _uniform(shape: Sequence[int], x: Tensor, generator: torch.Generator) -> Tensor:

@@ -11,15 +11,21 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 
-from sk_denoise._schema import ENTRY_NUMBERS, Rule, is_numeric_array
+from sk_denoise._scaling import iterate_chunks
+from sk_denoise._schema import Rule, is_numeric_array
 from sk_denoise._validation import StrOptions
 from sk_denoise.noise._base import (
+    COLUMN_NUMBERS,
+    COLUMN_STRENGTH,
+    FITTED_COLUMNS,
     STRENGTH,
     BaseNoiser,
     ImageNoiser,
     as_strength,
     check_bounds,
     check_strength,
+    count_noisy_columns,
+    is_by_column,
     warn_of_other_limits,
 )
 from sk_denoise.noise._corruptions import (
@@ -38,9 +44,18 @@ COMPLETE_FRACTION = 0.25
 # Types of the parameter limits; check_bounds checks the numbers.
 LIMITS = [tuple, list, StrOptions({"auto"})]
 FITTED_LIMITS = Rule(
-    lambda v, noiser: is_numeric_array(v, (2,), (2, noiser.n_features_in_)) and bool((v[0] <= v[1]).all()),
+    lambda v, noiser: (
+        is_numeric_array(v, (2,), (2, count_noisy_columns(noiser))) and bool((v[0] <= v[1]).all())
+    ),
     "two limits for all, or for each feature",
+    after_others=True,
 )
+# Rows from which columns of zeros and ones count as a block: fewer sum to one by chance.
+MIN_BLOCK_ROWS = 10
+# Rows that are read first, so that most columns are ruled out soon.
+SAMPLED_ROWS = 1000
+# Types of the parameter blocks.
+BLOCKS = [StrOptions({"auto"}), list, tuple, None]
 
 
 def _learn_limits(clean: torch.Tensor, limits: Any) -> NDArray[Any]:
@@ -53,6 +68,129 @@ def _learn_limits(clean: torch.Tensor, limits: Any) -> NDArray[Any]:
     return np.stack([clean.min().numpy(), clean.max().numpy()])
 
 
+def find_blocks(table: torch.Tensor) -> list[list[int]]:
+    """Return the blocks of a one-hot encoding in a table.
+
+    A block is two or more neighbouring columns of zeros and ones with a single one in each row. Ten rows at
+    least are needed, because columns of few rows sum to one by chance.
+
+    Parameters
+    ----------
+    table : Tensor of shape (n_samples, n_columns)
+        Rows, most of them without a one-hot encoding at all.
+
+    Returns
+    -------
+    list of lists of int
+        Indices of the columns of each block.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sk_denoise.noise import find_blocks
+    >>> colours = torch.eye(3)[torch.arange(30) % 3]
+    >>> find_blocks(torch.cat([torch.rand(30, 2), colours], dim=1))
+    [[2, 3, 4]]
+    """
+    if len(table) < MIN_BLOCK_ROWS:
+        return []
+    # A few rows rule most columns out.
+    some = table[:: -(-len(table) // SAMPLED_ROWS)]
+    is_binary = ((some == 0) | (some == 1)).all(0).tolist()
+    blocks: list[list[int]] = []
+    start = 0
+    while start < len(is_binary):
+        end = _end_of_block(table, some, is_binary, start)
+        if end > start:
+            blocks.append([*range(start, end)])
+        start = max(end, start + 1)
+    return blocks
+
+
+def _end_of_block(table: torch.Tensor, some: torch.Tensor, is_binary: list[bool], start: int) -> int:
+    """Return the end of the block that begins with a column, or 0."""
+    sums = torch.zeros(len(some), dtype=table.dtype)
+    for end in range(start, len(is_binary)):
+        sums = sums + some[:, end]
+        if not is_binary[end] or bool((sums > 1).any()):
+            return 0
+        # Categories that only rows outside of the sample have may follow.
+        if end > start and bool((sums == 1).all()) and _is_block(table[:, start : end + 1]):
+            return end + 1
+    return 0
+
+
+def _is_block(columns: torch.Tensor) -> bool:
+    """Return whether each row has a single one, in more than one column."""
+    has_ones = torch.zeros(columns.shape[1], dtype=torch.bool)
+    for part in iterate_chunks(columns):
+        if not bool(((part == 0) | (part == 1)).all() & (part.sum(1) == 1).all()):
+            return False
+        has_ones |= part.any(0)
+    return int(has_ones.sum()) > 1
+
+
+def _learn_blocks(noiser: Any, clean: torch.Tensor) -> list[list[int]]:
+    """Return the columns that are corrupted together, as indices of columns of X."""
+    given = noiser.blocks
+    if given is None or (isinstance(given, str) and clean.ndim != 2):
+        return []
+    columns = _noisy_columns(noiser)
+    if isinstance(given, str):
+        blocks = [columns[block].tolist() for block in find_blocks(clean)]
+    else:
+        blocks = noiser.blocks_
+    together = [column for block in blocks for column in block]
+    if len(set(together)) < len(together):
+        raise ValueError(f"blocks={given!r} has a column in two blocks. A column belongs to one.")
+    outside = sorted(set(together) - set(columns.tolist()))
+    if outside:
+        raise ValueError(
+            f"blocks={given!r} has the columns {outside}, which columns={noiser.columns!r} leaves out. Name "
+            "all columns of a block, or none of them."
+        )
+    if is_by_column(noiser.fraction):
+        strength_of = dict(zip(columns.tolist(), noiser.fraction, strict=True))
+        for block in blocks:
+            if len({strength_of[column] for column in block}) > 1:
+                raise ValueError(
+                    f"fraction has several strengths for the columns {block}, which are a block and are "
+                    "corrupted together. Give them one strength, or blocks=None."
+                )
+    return blocks
+
+
+def _noisy_columns(noiser: Any) -> NDArray[np.intp]:
+    columns = getattr(noiser, "columns_", None)
+    return np.arange(noiser.n_features_in_) if columns is None else columns
+
+
+def _groups_of(noiser: Any, x: torch.Tensor) -> torch.Tensor | None:
+    """Return the number of the group of each noisy column; None without blocks."""
+    blocks = getattr(noiser, "blocks_", None)
+    if not blocks:
+        return None
+    columns = _noisy_columns(noiser).tolist()
+    first = {column: block[0] for block in blocks for column in block}
+    place = {column: number for number, column in enumerate(columns)}
+    leaders = torch.tensor([place[first.get(column, column)] for column in columns])
+    groups: torch.Tensor = leaders.unique(return_inverse=True)[1]
+    return groups
+
+
+def _are_blocks(value: Any, noiser: Any) -> bool:
+    if type(value) is not list or not all(type(block) is list for block in value):
+        return False
+    together = [column for block in value for column in block]
+    if together and len(noiser._sample_shape_) != 1:
+        return False
+    known = {*_noisy_columns(noiser).tolist()}
+    return all(type(c) is int and c in known for c in together) and len(set(together)) == len(together)
+
+
+FITTED_BLOCKS = Rule(_are_blocks, "lists of columns that get noise", required=False, after_others=True)
+
+
 class SaltAndPepperNoiser(BaseNoiser):
     """Set random values to the minimum or maximum, in training only.
 
@@ -61,14 +199,17 @@ class SaltAndPepperNoiser(BaseNoiser):
 
     Parameters
     ----------
-    amount : float or pair of float, default=0.05
-        Probability that a value is replaced, from 0 to 1. A pair ``(low, high)`` draws one uniformly for
-        each sample.
-    salt_ratio : float or pair of float, default=0.5
-        Share of salt among the replaced values, from 0 to 1; a pair draws one for each sample.
+    amount : float, pair of float or array-like of shape (n_columns,), default=0.05
+        Probability that a value is replaced, from 0 to 1. A tuple ``(low, high)`` draws one uniformly for
+        each sample, an array or a list holds one for each column, as in :class:`~sk_denoise.GaussianNoiser`.
+    salt_ratio : float, pair of float or array-like of shape (n_columns,), default=0.5
+        Share of salt among the replaced values, from 0 to 1; a tuple or an array as in ``amount``.
     limits : pair of float or "auto", default="auto"
         Pepper and salt ``(low, high)``, in the unit of the data. "auto" is the smallest and the largest value
         of the training data: for each column of a table, for all pixels of images together.
+    columns : array-like of str, int or bool, str, int, slice, callable or None, default=None
+        Columns of a table that get noise, as in :class:`~sk_denoise.GaussianNoiser`; the others stay as they
+        are.
     apply : {"fit", "always"}, default="fit"
         Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
@@ -76,8 +217,10 @@ class SaltAndPepperNoiser(BaseNoiser):
 
     Attributes
     ----------
-    limits_ : ndarray of shape (2,) or (2, n_features)
+    limits_ : ndarray of shape (2,) or (2, n_columns)
         Pepper and salt.
+    columns_ : ndarray of int or None
+        Indices of the columns that get noise; None for all.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -102,37 +245,41 @@ class SaltAndPepperNoiser(BaseNoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "amount": STRENGTH,
-        "salt_ratio": STRENGTH,
+        "amount": COLUMN_STRENGTH,
+        "salt_ratio": COLUMN_STRENGTH,
         "limits": LIMITS,
     }
-    _fitted_schema: ClassVar[dict[str, Rule]] = {"limits_": FITTED_LIMITS}
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"columns_": FITTED_COLUMNS, "limits_": FITTED_LIMITS}
+    _column_strengths = ("amount", "salt_ratio")
     limits_: NDArray[Any]
 
     def __init__(
         self,
-        amount: float | tuple[float, float] = 0.05,
-        salt_ratio: float | tuple[float, float] = 0.5,
+        amount: float | tuple[float, float] | ArrayLike = 0.05,
+        salt_ratio: float | tuple[float, float] | ArrayLike = 0.5,
         *,
         limits: tuple[float, float] | Literal["auto"] = "auto",
+        columns: Any = None,
         apply: Literal["fit", "always"] = "fit",
         random_state: int | RandomState | None = None,
     ) -> None:
         self.amount = amount
         self.salt_ratio = salt_ratio
         self.limits = limits
+        self.columns = columns
         self.apply = apply
         self.random_state = random_state
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
-        return salt_and_pepper(
+        # limits_ is in double precision, noisy values in the type of the data.
+        limits = torch.as_tensor(self.limits_, dtype=x.dtype, device=x.device)
+        amount, salt_ratio = as_strength(self.amount), as_strength(self.salt_ratio)
+        return self._corrupt_columns(
             x,
-            generator,
-            amount=as_strength(self.amount),
-            salt_ratio=as_strength(self.salt_ratio),
-            # limits_ is in double precision, noisy values in the type of the data.
-            limits=torch.as_tensor(self.limits_, dtype=x.dtype, device=x.device),
+            lambda part: salt_and_pepper(
+                part, generator, amount=amount, salt_ratio=salt_ratio, limits=limits
+            ),
         )
 
     def _check_parameters(self) -> None:
@@ -154,12 +301,19 @@ class MaskingNoiser(BaseNoiser):
 
     Parameters
     ----------
-    fraction : float or pair of float, default=0.25
-        Probability that a value is hidden, from 0 to 1. A pair ``(low, high)`` draws one uniformly for each
-        sample.
+    fraction : float, pair of float or array-like of shape (n_columns,), default=0.25
+        Probability that a value is hidden, from 0 to 1. A tuple ``(low, high)`` draws one uniformly for each
+        sample, an array or a list holds one for each column, as in :class:`~sk_denoise.GaussianNoiser`.
     fill : float or "mean", default=0.0
         Value of hidden entries, in the unit of the data. "mean" is the mean of the training data, for each
         column of a table and each pixel of images. After a StandardScaler zero is the mean.
+    columns : array-like of str, int or bool, str, int, slice, callable or None, default=None
+        Columns of a table that get noise, as in :class:`~sk_denoise.GaussianNoiser`; the others stay as they
+        are.
+    blocks : "auto", list of lists or None, default="auto"
+        Columns of a table that are hidden together, with one draw: lists of names or indices, such as the
+        columns of a one-hot encoding. "auto" finds neighbouring columns of zeros and ones that sum to one in
+        each training row, if there are ten rows or more. None treats each column on its own.
     apply : {"fit", "always"}, default="fit"
         Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
@@ -167,8 +321,12 @@ class MaskingNoiser(BaseNoiser):
 
     Attributes
     ----------
-    fill_ : ndarray of the shape of one sample, or of shape ()
+    fill_ : ndarray of the shape of one sample, of shape (n_columns,) or ()
         Value of hidden entries.
+    columns_ : ndarray of int or None
+        Indices of the columns that get noise; None for all.
+    blocks_ : list of lists of int
+        Indices of the columns of each block.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -192,22 +350,33 @@ class MaskingNoiser(BaseNoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "fraction": STRENGTH,
+        "fraction": COLUMN_STRENGTH,
         "fill": [Real, StrOptions({"mean"})],
+        "blocks": BLOCKS,
     }
-    _fitted_schema: ClassVar[dict[str, Rule]] = {"fill_": ENTRY_NUMBERS}
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "columns_": FITTED_COLUMNS,
+        "blocks_": FITTED_BLOCKS,
+        "fill_": COLUMN_NUMBERS,
+    }
+    _column_strengths = ("fraction",)
     fill_: NDArray[Any]
+    blocks_: list[list[int]]
 
     def __init__(
         self,
-        fraction: float | tuple[float, float] = 0.25,
+        fraction: float | tuple[float, float] | ArrayLike = 0.25,
         fill: float | Literal["mean"] = 0.0,
         *,
+        columns: Any = None,
+        blocks: Literal["auto"] | Sequence[Sequence[Any]] | None = "auto",
         apply: Literal["fit", "always"] = "fit",
         random_state: int | RandomState | None = None,
     ) -> None:
         self.fraction = fraction
         self.fill = fill
+        self.columns = columns
+        self.blocks = blocks
         self.apply = apply
         self.random_state = random_state
 
@@ -215,7 +384,10 @@ class MaskingNoiser(BaseNoiser):
         self._check_fitted()
         # mask_entries converts the fill value to the type of the data.
         fill = torch.as_tensor(self.fill_, device=x.device)
-        return mask_entries(x, generator, fraction=as_strength(self.fraction), fill=fill)
+        fraction, groups = as_strength(self.fraction), _groups_of(self, x)
+        return self._corrupt_columns(
+            x, lambda part: mask_entries(part, generator, fraction=fraction, fill=fill, groups=groups)
+        )
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -226,6 +398,7 @@ class MaskingNoiser(BaseNoiser):
 
     def _learn(self, clean: torch.Tensor) -> None:
         # Sums of many values in single precision would lose digits.
+        self.blocks_ = _learn_blocks(self, clean)
         is_mean = self.fill == "mean"
         self.fill_ = clean.mean(0, dtype=torch.float64).numpy() if is_mean else np.asarray(float(self.fill))
 
@@ -363,14 +536,22 @@ class SwapNoiser(BaseNoiser):
     """Replace random values by those of other samples, in training only.
 
     The noise for tables with columns of several kinds: a new value is one of the same column, from another
-    sample that is drawn for each value. The donors are the samples that are corrupted together: those of a
+    sample that is drawn for each value. The columns of a one-hot encoding are replaced together, so that the
+    new value is a category. The donors are the samples that are corrupted together: those of a
     batch in the training of an estimator, all of X in ``fit_transform``.
 
     Parameters
     ----------
-    fraction : float or pair of float, default=0.15
-        Probability that a value is replaced, from 0 to 1. A pair ``(low, high)`` draws one uniformly for
-        each sample.
+    fraction : float, pair of float or array-like of shape (n_columns,), default=0.15
+        Probability that a value is replaced, from 0 to 1. A tuple ``(low, high)`` draws one uniformly for
+        each sample, an array or a list holds one for each column, as in :class:`~sk_denoise.GaussianNoiser`.
+    columns : array-like of str, int or bool, str, int, slice, callable or None, default=None
+        Columns of a table that get noise, as in :class:`~sk_denoise.GaussianNoiser`; the others stay as they
+        are.
+    blocks : "auto", list of lists or None, default="auto"
+        Columns of a table that are replaced together, with one draw: lists of names or indices, such as the
+        columns of a one-hot encoding. "auto" finds neighbouring columns of zeros and ones that sum to one in
+        each training row, if there are ten rows or more. None treats each column on its own.
     apply : {"fit", "always"}, default="fit"
         Calls that corrupt: ``fit_transform`` only, or ``transform`` too, which then needs at least two
         samples.
@@ -379,6 +560,10 @@ class SwapNoiser(BaseNoiser):
 
     Attributes
     ----------
+    columns_ : ndarray of int or None
+        Indices of the columns that get noise; None for all.
+    blocks_ : list of lists of int
+        Indices of the columns of each block.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -405,29 +590,51 @@ class SwapNoiser(BaseNoiser):
     >>> noisy = SwapNoiser(0.2, random_state=0).fit_transform(X)
     >>> set(noisy[:, 0]) <= set(X[:, 0]), round(float((noisy != X).mean()), 1)
     (True, 0.2)
+
+    A category is replaced as a whole:
+
+    >>> colours = np.eye(3)[np.arange(300) % 3]
+    >>> noiser = SwapNoiser(0.5, random_state=0).fit(colours)
+    >>> noiser.blocks_
+    [[0, 1, 2]]
+    >>> bool((noiser.fit_transform(colours).sum(axis=1) == 1).all())
+    True
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {"fraction": STRENGTH}
+    _parameter_constraints: ClassVar[dict[str, Any]] = {"fraction": COLUMN_STRENGTH, "blocks": BLOCKS}
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"columns_": FITTED_COLUMNS, "blocks_": FITTED_BLOCKS}
+    _column_strengths = ("fraction",)
+    blocks_: list[list[int]]
 
     def __init__(
         self,
-        fraction: float | tuple[float, float] = 0.15,
+        fraction: float | tuple[float, float] | ArrayLike = 0.15,
         *,
+        columns: Any = None,
+        blocks: Literal["auto"] | Sequence[Sequence[Any]] | None = "auto",
         apply: Literal["fit", "always"] = "fit",
         random_state: int | RandomState | None = None,
     ) -> None:
         self.fraction = fraction
+        self.columns = columns
+        self.blocks = blocks
         self.apply = apply
         self.random_state = random_state
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
-        # Nothing is learned in fit: the donors are the samples of the same call.
-        return swap_entries(x, generator, fraction=as_strength(self.fraction))
+        # The donors are the samples of the same call.
+        fraction, groups = as_strength(self.fraction), _groups_of(self, x)
+        return self._corrupt_columns(
+            x, lambda part: swap_entries(part, generator, fraction=fraction, groups=groups)
+        )
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_strength(self, "fraction", max_value=1)
+
+    def _learn(self, clean: torch.Tensor) -> None:
+        self.blocks_ = _learn_blocks(self, clean)
 
 
 class PixelNoiser(ImageNoiser):

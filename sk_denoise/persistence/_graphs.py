@@ -59,7 +59,7 @@ class ArrayModule(nn.Module):
         """Map ``(n, *sample_shape)`` to the same, or to ``(n, n_features_out)``."""
         inputs = self._prepare(x)
         if self.part is None:
-            output = self.preparation.restore(self.network(inputs))
+            output = self.preparation.add_wild(x, self.preparation.restore(self.network(inputs)))
             return output if self.blend is None else self.blend.combine(x, output)
         hidden: Tensor = getattr(self.network, self.part)(inputs).flatten(1)
         return hidden

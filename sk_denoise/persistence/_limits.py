@@ -67,6 +67,8 @@ def check_magnitudes(estimator: BaseEstimator) -> None:
 def _has_usual_magnitude(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_has_usual_magnitude, value))
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iuf":
+        return _has_usual_magnitude(float(np.abs(value.astype(np.float64)).max(initial=0)))
     is_real = isinstance(value, int | float | np.integer | np.floating)
     # Infinity may be meant, as a tolerance that is never reached.
     return not is_real or not MAX_MAGNITUDE < abs(to_double(value)) < math.inf

@@ -29,13 +29,20 @@ from sk_denoise._schema import check_fitted_state, describe_value, fitted_schema
 from sk_denoise._validation import check_parameters
 from sk_denoise.estimators._imputer import _FillModel, _Gaussian, _Kernels, _Networks, _NormalScores
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
-from sk_denoise.estimators._preparation import ImageLayout, Preparation, Recorruption, SampleLayout
+from sk_denoise.estimators._preparation import (
+    ImageLayout,
+    Preparation,
+    Recorruption,
+    SampleLayout,
+    WildValues,
+)
 from sk_denoise.estimators._wiener import _Spectrum
 from sk_denoise.estimators._wiener_mixture import _Mixture
 from sk_denoise.persistence._limits import check_magnitudes, check_windows
 from sk_denoise.persistence._nets import DESIGN, NET_CODECS, rebuild_net, to_saved_design, to_saved_noise_name
 from sk_denoise.persistence._transformers import TRANSFORMER_SCHEMAS, check_transformer
 from sk_denoise.persistence._tree import VALUE_CODECS, Codec, Decoder, Encoder, Node, unpack_fields
+from sk_denoise.preprocessing._table_encoder import ColumnCode
 from sk_denoise.training import Units
 
 __all__ = ["CODECS", "is_savable", "refusal_error"]
@@ -45,6 +52,7 @@ RECORDS: dict[str, type[Any]] = {
     kind.__name__.strip("_"): kind
     for kind in (
         AffineScaler,
+        ColumnCode,
         Cost,
         IntensityRange,
         ImageLayout,
@@ -56,9 +64,13 @@ RECORDS: dict[str, type[Any]] = {
         PosteriorMean,
         SampleLayout,
         Units,
+<<<<<<< HEAD
+        WildValues,
+=======
         _FillModel,
         _Gaussian,
         _Kernels,
+>>>>>>> w-gaps
         _Mixture,
         _Networks,
         _NormalScores,
@@ -275,7 +287,11 @@ def _encode_record(value: Any, encoder: Encoder) -> Node:
 def _decode_record(node: Node, decoder: Decoder) -> Any:
     name, parts = unpack_fields(node, **{"class": str, "fields": dict})
     kind = RECORDS.get(name)
-    if kind is None or set(parts) != {part.name for part in dataclasses.fields(kind)}:
+    fields = () if kind is None else dataclasses.fields(kind)
+    names = {part.name for part in fields}
+    # A field with a default may be younger than the file.
+    required = {part.name for part in fields if part.default is dataclasses.MISSING}
+    if kind is None or not required <= set(parts) <= names:
         raise ValueError(f"this sk_denoise has no record {name[:40]!r} with {', '.join(parts)!s:.60}")
     return kind(**decoder.items(parts))
 

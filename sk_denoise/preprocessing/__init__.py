@@ -1,6 +1,7 @@
-"""Preprocessing of images: units of pixels, noise of counts, and augmentation.
+"""Preprocessing: pixels, noise of counts, columns of tables, and augmentation.
 
 ``PixelScaler`` and ``Centerer`` are steps of a Pipeline with an exact inverse for integers.
+``TableEncoder`` makes numbers of the columns of a frame, and a frame of numbers.
 ``VarianceStabilizer`` makes the noise of counts white, with an unbiased inverse. ``Augmenter`` is
 the spec of random movements of training images; the functions apply such movements.
 """
@@ -16,12 +17,14 @@ from sk_denoise.preprocessing._augmentation import (
 )
 from sk_denoise.preprocessing._pixels import Centerer, PixelScaler
 from sk_denoise.preprocessing._stabilizer import VarianceStabilizer
+from sk_denoise.preprocessing._table_encoder import TableEncoder
 
 __all__ = [
     "Augmentation",
     "Augmenter",
     "Centerer",
     "PixelScaler",
+    "TableEncoder",
     "VarianceStabilizer",
     "flip",
     "quarter_turn",

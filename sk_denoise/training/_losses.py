@@ -15,7 +15,7 @@ from torch.nn.functional import avg_pool2d, conv2d
 
 from sk_denoise._registry import LOSSES, LossEntry, LossTraits, load_entry
 from sk_denoise._scaling import FINITE_TENSOR
-from sk_denoise._schema import NUMBER, POSITIVE_NUMBER, Rule
+from sk_denoise._schema import BLOCKS, NUMBER, POSITIVE_NUMBER, Rule
 from sk_denoise._validation import check_one_of
 
 __all__ = [
@@ -64,6 +64,8 @@ class Units:
         Black of the clean data, in their unit.
     data_range : float
         Distance from black to white, above 0, in the same unit.
+    blocks : tuple of tuple of int
+        Columns of each block of a one-hot encoding.
     """
 
     # Saved files hold this name.
@@ -72,11 +74,13 @@ class Units:
         "spread": FINITE_TENSOR,
         "low": NUMBER,
         "data_range": POSITIVE_NUMBER,
+        "blocks": BLOCKS,
     }
     center: Tensor = field(default_factory=lambda: torch.zeros(()))
     spread: Tensor = field(default_factory=lambda: torch.ones(()))
     low: float = 0.0
     data_range: float = 1.0
+    blocks: tuple[tuple[int, ...], ...] = ()
 
 
 # Losses of entries ------------------------------------------------------------------------------------
@@ -210,6 +214,54 @@ def _weighted_slope(slope: Tensor, weight: Tensor | None, gradient: Tensor) -> T
     """Return the gradient of the mean of entries from theirs, and overwrite it."""
     slope.mul_(gradient / slope.numel())
     return slope if weight is None else slope.mul_(weight)
+
+
+class MixedLoss(nn.Module):
+    """Cross-entropy of one-hot blocks, squared error of other columns.
+
+    The mean over the columns of the original table, in which a block is one column. The outputs of a block
+    are logits. Without blocks it is the mean squared error.
+
+    Parameters
+    ----------
+    units : Units
+        Has the columns of the blocks.
+    """
+
+    columns: Tensor
+    is_filled: Tensor
+
+    def __init__(self, units: Units) -> None:
+        super().__init__()
+        self.blocks = units.blocks
+        width = max(map(len, self.blocks), default=0)
+        # Blocks of all sizes in one array, filled up by their first column.
+        rows = [[*block, *block[:1] * (width - len(block))] for block in self.blocks]
+        columns = torch.tensor(rows, dtype=torch.long).reshape(len(rows), width)
+        sizes = torch.tensor([[len(block)] for block in self.blocks], dtype=torch.long)
+        self.register_buffer("columns", columns, persistent=False)
+        is_filled = torch.arange(width) >= sizes.reshape(-1, 1)
+        self.register_buffer("is_filled", is_filled, persistent=False)
+
+    def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Map two batches to one number, at least 0; ``weight`` as with :class:`ByEntry`.
+
+        The weight of a block is that of its first column.
+        """
+        errors = (output - target).square()
+        if not self.blocks:
+            return (errors if weight is None else errors * weight).mean()
+        logits = output[:, self.columns].masked_fill(self.is_filled, -math.inf)
+        # The logarithm of zero would be infinite where nothing stands.
+        surprise = -torch.log_softmax(logits, dim=2).masked_fill(self.is_filled, 0.0)
+        entropies = (surprise * target[:, self.columns]).sum(dim=2)
+        is_free = torch.ones(output.shape[1], dtype=torch.bool, device=output.device)
+        is_free[self.columns.reshape(-1)] = False
+        if weight is not None:
+            weight = weight.expand_as(output)
+            errors, entropies = errors * weight, entropies * weight[:, self.columns[:, 0]]
+        n_columns = int(is_free.sum()) + len(self.blocks)
+        return (errors[:, is_free].sum() + entropies.sum()) / (len(output) * n_columns)
 
 
 # Losses of images -------------------------------------------------------------------------------------
@@ -442,7 +494,8 @@ def check_loss(loss: object) -> LossTraits:
     Returns
     -------
     LossTraits
-        A mix is on the unit interval or for images only if any part is, and by entry or by sample if all are.
+        A mix is on the unit interval, for images only or by block if any part is, and by entry or by sample
+        if all are.
 
     Raises
     ------
@@ -460,6 +513,7 @@ def check_loss(loss: object) -> LossTraits:
             takes_entry_weights=all(part.takes_entry_weights for part in parts),
             takes_sample_weights=all(part.takes_sample_weights for part in parts),
             images_only=any(part.images_only for part in parts),
+            by_block=any(part.by_block for part in parts),
         )
     if isinstance(loss, type):
         name = loss.__name__
@@ -499,7 +553,7 @@ def _build(entry: LossEntry, units: Units) -> nn.Module:
     loss = load_entry(entry)
     if not isinstance(loss, type):
         return ByEntry(loss)
-    module: nn.Module = loss(units) if entry.images_only else loss()
+    module: nn.Module = loss(units) if entry.images_only or entry.by_block else loss()
     return module
 
 

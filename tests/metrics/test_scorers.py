@@ -414,7 +414,7 @@ def test_a_scorer_survives_pickling_and_shows_its_parameters(make, X, labels):
 
 def test_frames_reach_the_candidate_with_their_names_and_index(scorer, frame):
     noisy = shown(scorer, Witness().fit(frame), frame)
-    assert type(noisy) is pd.DataFrame
+    assert isinstance(noisy, pd.DataFrame)
     assert noisy.columns.equals(frame.columns)
     assert noisy.index.equals(frame.index)
     np.testing.assert_array_equal(noisy, shown(scorer, Witness().fit(frame), frame.to_numpy()))

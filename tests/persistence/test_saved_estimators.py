@@ -57,6 +57,7 @@ from sk_denoise import (
     RegionNoiser,
     RIDNetNetwork,
     SwapNoiser,
+    TableEncoder,
     UNetNetwork,
     VarianceStabilizer,
     _registry,
@@ -199,6 +200,7 @@ CASES: dict[str, Case] = {
     "NoiserChain": Case(NoiserChain([GaussianNoiser(scale="std"), RegionNoiser(SwapNoiser())]), ROWS),
     "PixelScaler": Case(PixelScaler(), COLORS),
     "Centerer": Case(Centerer(), COLORS),
+    "TableEncoder": Case(TableEncoder(unknown="zeros"), ROWS),
     "VarianceStabilizer": Case(VarianceStabilizer(gain=1.0, read_noise=2.0), ROWS),
     "VarianceStabilizer, by channel": Case(VarianceStabilizer((1.0, 0.0, 0.5), 0.1, [0, 1, 2]), COLORS),
     "Pipeline": Case(
