@@ -116,8 +116,8 @@ class _ImputationScorer(Scorer):
 
     def _draw(self, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return known entries to hide; at least one entry stays in each row."""
-        # A stream of its own: users draw gaps from the same seed, and missing entries would be
-        # the ones to hide.
+        # A stream of its own: users draw gaps from the same seed, and entries that are missing already would
+        # be the ones to hide.
         rng = np.random.default_rng(stream_seed(self.random_state, "imputation scorer"))
         if self.share == "copied":
             hidden, fewest = np.zeros_like(known), np.full(len(known), known.shape[1] + 1)

@@ -92,15 +92,12 @@ class BaseNoiser(SampleTransformer):
         "apply": [StrOptions({"fit", "always"})],
         "random_state": ["random_state"],
     }
-<<<<<<< HEAD
     # Names of the parameters that may be an array, a strength for each column.
     _column_strengths: ClassVar[tuple[str, ...]] = ()
     columns: Any
     columns_: NDArray[np.intp] | None
-=======
     # Whether NaN in the data of a fit marks missing entries.
     _takes_gaps: ClassVar[bool] = False
->>>>>>> w-gaps
     apply: Literal["fit", "always"]
     random_state: int | RandomState | None
 

@@ -12,7 +12,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._scaling import iterate_chunks
-from sk_denoise._schema import Rule, is_numeric_array
+from sk_denoise._schema import ENTRY_NUMBERS, Rule, is_numeric_array
 from sk_denoise._validation import StrOptions
 from sk_denoise.noise._base import (
     COLUMN_NUMBERS,

@@ -64,13 +64,10 @@ RECORDS: dict[str, type[Any]] = {
         PosteriorMean,
         SampleLayout,
         Units,
-<<<<<<< HEAD
         WildValues,
-=======
         _FillModel,
         _Gaussian,
         _Kernels,
->>>>>>> w-gaps
         _Mixture,
         _Networks,
         _NormalScores,
