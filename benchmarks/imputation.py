@@ -11,7 +11,8 @@ standardized columns, with codes for categories: IterativeImputer with BayesianR
 
 Two more tables: classifiers behind each imputer, and the time of a fit to 10,000 x 50. All of it takes an
 hour and a half on one core, nearly all of it for ExtraTrees. Results that are in ``imputation.json`` are not
-computed again. --quick takes one split of the two smallest tables, and nothing is stored; --stored reports the stored results alone. Results are written to ``benchmarks/results/imputation.md``.
+computed again. --quick takes one split of the two smallest tables, and nothing is stored; --stored reports
+the stored results alone. Results are written to ``benchmarks/results/imputation.md``.
 """
 
 from __future__ import annotations
