@@ -2,6 +2,7 @@
 from .comparison import compare_denoisers as compare_denoisers
 from .estimators import DenoisingAutoencoder as DenoisingAutoencoder
 from .estimators import DenoisingEnsemble as DenoisingEnsemble
+from .estimators import DenoisingImputer as DenoisingImputer
 from .estimators import ImageDenoiser as ImageDenoiser
 from .estimators import NetworkSummary as NetworkSummary
 from .estimators import PosteriorMeanDenoiser as PosteriorMeanDenoiser
@@ -17,6 +18,7 @@ from .exceptions import UnreadableImageError as UnreadableImageError
 from .exceptions import WeakNoiseWarning as WeakNoiseWarning
 from .metrics import estimate_quality as estimate_quality
 from .metrics import make_denoising_scorer as make_denoising_scorer
+from .metrics import make_imputation_scorer as make_imputation_scorer
 from .metrics import make_robustness_scorer as make_robustness_scorer
 from .metrics import make_self_supervised_scorer as make_self_supervised_scorer
 from .networks.conv import *

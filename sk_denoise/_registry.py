@@ -425,6 +425,12 @@ NOISES: dict[str, NoiseEntry] = {
             slider_max=80,
         ),
     ),
+    "copied_mask": NoiseEntry(
+        location="sk_denoise.noise._replacing:CopiedMaskNoiser",
+        label="Missing values of other samples",
+        description="sets values to `fill` that other samples lack",
+        use_cases="columns that are missing together",
+    ),
     "swap": NoiseEntry(
         location="sk_denoise.noise._replacing:SwapNoiser",
         label="Swapped values",
@@ -757,6 +763,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "estimators": (
         "DenoisingAutoencoder",
         "DenoisingEnsemble",
+        "DenoisingImputer",
         "ImageDenoiser",
         "NetworkSummary",
         "PosteriorMeanDenoiser",
@@ -774,6 +781,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "metrics": (
         "estimate_quality",
         "make_denoising_scorer",
+        "make_imputation_scorer",
         "make_robustness_scorer",
         "make_self_supervised_scorer",
     ),

@@ -341,7 +341,7 @@ class PosteriorMean:
             centers = shape.smoothing * (rows[kept] @ axes.axes.T)
         else:
             centers = np.zeros((1, len(axes.variances)))
-        log_foreign = math.log(FOREIGN_WEIGHT) + 0.5 * float(np.log((around + 1) / foreign).sum())
+        log_foreign = _log_foreign(around, foreign)
         back = axes.axes if channel.whitening is None else axes.axes @ np.linalg.inv(channel.whitening).T
         basis = axes.axes if channel.whitening is None else axes.axes @ channel.whitening
         parts = (mean, channel.unit, channel.slope, channel.offset, basis, back, gain, 1 - 1 / foreign)
@@ -412,6 +412,17 @@ class PosteriorMean:
         return means
 
 
+def _log_foreign(around: Floats, foreign: Floats) -> float:
+    """Return the logarithm of the density of foreign rows at the mean, relative to that of a center.
+
+    Parameters
+    ----------
+    around, foreign : ndarray of shape (n_axes,)
+        Variances around a center, without noise, and of foreign rows, with noise.
+    """
+    return math.log(FOREIGN_WEIGHT) + 0.5 * float(np.log((around + 1) / foreign).sum())
+
+
 def _limits(clean: Floats, mean: Floats, unit: Floats) -> tuple[Tensor, Tensor]:
     """Return the limits of noisy values, in units of the noise."""
     low, high = (clean.min(axis=0) - mean) / unit, (clean.max(axis=0) - mean) / unit
@@ -452,14 +463,31 @@ class ChosenPrior:
         return PosteriorMean.of(rows, self.channel, self.shape, max_centers=max_centers)
 
 
-@dataclass(frozen=True)
 class _Trial:
-    """Held-out rows, and the training rows of a fold."""
+    """Held-out rows, and the training rows of a fold, in units of the noise.
 
-    rows: Floats
-    held_out: NoisyRows
-    spectra: list[_Axes]
-    channel: _Channel
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Clean training rows.
+    held_out : NoisyRows
+        Rows to predict.
+    shrinkages : sequence of float
+        Candidates.
+    channel : _Channel
+        Noise of the rows.
+    """
+
+    def __init__(
+        self, rows: Floats, held_out: NoisyRows, shrinkages: Sequence[float], channel: _Channel
+    ) -> None:
+        self.rows, self.held_out, self.channel = rows, held_out, channel
+        mean = rows.mean(axis=0)
+        self.white = channel.whiten_clean(rows, mean)
+        self.noisy = channel.whiten_clean(channel.align(held_out.noisy), mean)
+        self.clean = channel.whiten_clean(held_out.clean, mean)
+        self.spectra = _Axes.of(self.white, shrinkages)
+        self._scores: dict[int, tuple[Floats, Floats, Floats]] = {}
 
     @cached_property
     def gap(self) -> Floats:
@@ -472,6 +500,40 @@ class _Trial:
         model = PosteriorMean.of(self.rows, self.channel, shape, axes=self.spectra[number])
         step: Floats = model.predict(self.held_out.noisy) - self.channel.align(self.held_out.noisy)
         return step / self.channel.unit
+
+    def errors(self, smoothing: float, number: int) -> Floats:
+        """Return the squared error of each held-out row, for a shrinkage by its number.
+
+        This is the prediction of :class:`PosteriorMean`, written for dozens of candidates on the same axes.
+        """
+        spectrum = self.spectra[number]
+        if number not in self._scores:
+            sides = (self.noisy, self.clean, self.white)
+            noisy, clean, rows = (side @ spectrum.axes.T for side in sides)
+            self._scores[number] = noisy, clean, rows
+        noisy, clean, rows = self._scores[number]
+        around = (1 - smoothing**2) * spectrum.variances
+        gain, scale = around / (around + 1), 1 / np.sqrt(around + 1)
+        foreign = FOREIGN_VARIANCE * spectrum.variances + 1
+        centers = smoothing * rows if smoothing > 0 else np.zeros((1, len(scale)))
+        scaled = centers * scale
+        logits = (noisy * scale) @ scaled.T - 0.5 * np.square(scaled).sum(axis=1)
+        # The last one is that of foreign rows.
+        far = 0.5 * np.square(noisy) @ (scale**2 - 1 / foreign) + _log_foreign(around, foreign)
+        logits = np.column_stack([logits, far + math.log(len(centers))])
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        weights /= weights.sum(axis=1, keepdims=True)
+        share = 1 - weights[:, -1:]
+        posterior = share * gain * noisy + (1 - gain) * (weights[:, :-1] @ centers)
+        posterior += weights[:, -1:] * (1 - 1 / foreign) * noisy
+        errors: Floats = np.square(posterior - clean).sum(axis=1)
+        if spectrum.axes.shape[0] < self.noisy.shape[1]:
+            rest = (1 - smoothing**2) * spectrum.rest
+            rest_gain = rest / (rest + 1)
+            # What lies beside the axes: the whole less what lies along them.
+            whole = np.square(rest_gain * self.noisy - self.clean).sum(axis=1)
+            errors = errors + whole - np.square(rest_gain * noisy - clean).sum(axis=1)
+        return errors
 
 
 def choose_prior(
@@ -504,30 +566,26 @@ def choose_prior(
     trials = []
     for fold in folds:
         rest = np.setdiff1d(order, fold) if len(folds) > 1 else order
-        spectra = _Axes.of(channel.whiten_clean(clean[rest], clean[rest].mean(axis=0)), shrinkages)
         held_out = noise.take(fold[: -(-n_trial_rows // len(folds))])
-        trials.append(_Trial(clean[rest], held_out, spectra, channel))
+        trials.append(_Trial(clean[rest], held_out, shrinkages, channel))
 
     @functools.cache
     def errors_of(i: int, j: int) -> Floats:
         """Return the squared error of each training row."""
-        shape = PriorShape(smoothings[j], shrinkages[i])
         errors = np.zeros(len(clean))
         for trial in trials:
-            np.add.at(errors, trial.held_out.index, np.square(trial.step(shape, i) - trial.gap).sum(axis=1))
+            np.add.at(errors, trial.held_out.index, trial.errors(smoothings[j], i))
         return errors
 
-    def error_of(pair: tuple[int, int]) -> float:
-        return float(errors_of(*pair).sum())
+    def error_of(i: int, j: int) -> float:
+        return float(errors_of(i, j).sum())
 
-    # The two choices hardly depend on each other: each shrinkage with two smoothings, then the best one and
-    # its neighbours with every smoothing.
-    few = sorted({0, len(smoothings) // 2})
-    best, _ = min(itertools.product(range(len(shrinkages)), few), key=error_of)
-    near = range(max(0, best - 1), min(len(shrinkages), best + 2))
-    i, j = min(itertools.product(near, range(len(smoothings))), key=error_of)
+    sizes = len(shrinkages), len(smoothings)
+    # Rows near a plane and rows near a curve have a valley each.
+    starts = [(sizes[0] // 2, sizes[1] // 2), (sizes[0] // 8, sizes[1] - 1 - sizes[1] // 8)]
+    i, j = min((_descend(error_of, start, sizes) for start in starts), key=lambda place: error_of(*place))
+    linear = _descend(lambda i, _: error_of(i, 0), (sizes[0] // 2, 0), (sizes[0], 1))[0], 0
     # A Gaussian where a few rows alone speak for another shape.
-    linear = min(itertools.product(range(len(shrinkages)), [0]), key=error_of)
     gains = (errors_of(*linear) - errors_of(i, j))[order]
     if gains.sum() < MIN_SHAPE_Z * math.sqrt(len(gains)) * gains.std():
         i, j = linear
@@ -543,6 +601,21 @@ def choose_prior(
         strength, left = 0.0, whole
     shape = PriorShape(smoothings[j], shrinkages[i], strength)
     return ChosenPrior(shape, channel, float(left / whole) if whole else 1.0, bool(whole > MIN_NOISE_POWER))
+
+
+def _descend(
+    error_of: Callable[[int, int], float], start: tuple[int, int], sizes: tuple[int, int]
+) -> tuple[int, int]:
+    """Return the place on a grid that no neighbour is better than, by steps from a start."""
+    here = start
+    while True:
+        steps = itertools.product((-1, 0, 1), repeat=2)
+        places = [(here[0] + down, here[1] + right) for down, right in steps]
+        inside = [place for place in places if all(0 <= k < n for k, n in zip(place, sizes, strict=True))]
+        best = min(inside, key=lambda place: error_of(*place))
+        if error_of(*best) >= error_of(*here):
+            return here
+        here = best
 
 
 def find_share(step: Floats, gap: Floats, rows: NDArray[np.intp], *, expected: float) -> float:

@@ -231,13 +231,14 @@ def check_fraction(value: Any, name: str) -> float:
 
 
 def check_samples(
-    estimator: BaseEstimator, X: ArrayLike, *, reset: bool, min_samples: int = 1
+    estimator: BaseEstimator, X: ArrayLike, *, reset: bool, min_samples: int = 1, allow_gaps: bool = False
 ) -> NDArray[Any]:
     """Check the input of an estimator and return it as a numeric array.
 
     Valid input are rows ``(n_samples, n_features)`` and stacks of images
     ``(n_samples, height, width[, channels])``; their type is kept. With ``reset`` the number, names and shape
     of the features are stored, otherwise compared; for estimators of images of any size only the channels.
+    NaN is refused, except with ``allow_gaps``.
     """
     refuse_masked(X)
     refuse_ragged(X, takes_any_size=getattr(estimator, "_takes_any_size", False))
@@ -260,6 +261,7 @@ def check_samples(
         allow_nd=True,
         ensure_2d=not is_stack,
         ensure_min_samples=min_samples,
+        ensure_all_finite="allow-nan" if allow_gaps else True,
     )
     array = np.asarray(checked)
     shape = array.shape[1:]

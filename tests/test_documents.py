@@ -23,6 +23,7 @@ NAMES = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
 LONG = {  # their blocks train for over two seconds
     "README.md",
     "docs/start/index.md",
+    "docs/how_to/gaps.md",
     "docs/how_to/no_clean_data.md",
     "docs/how_to/save_and_export.md",
     "docs/how_to/scikit_learn.md",

@@ -5,6 +5,7 @@ from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._ensemble import DenoisingEnsemble
 from sk_denoise.estimators._filters import *
 from sk_denoise.estimators._image_denoiser import ImageDenoiser
+from sk_denoise.estimators._imputer import DenoisingImputer
 from sk_denoise.estimators._network_factory import IMAGE_NETWORKS, NETWORKS
 from sk_denoise.estimators._network_summary import NetworkSummary
 from sk_denoise.estimators._posterior_mean import PosteriorMeanDenoiser
@@ -16,6 +17,7 @@ __all__ = [
     "NETWORKS",
     "DenoisingAutoencoder",
     "DenoisingEnsemble",
+    "DenoisingImputer",
     "ImageDenoiser",
     "NetworkSummary",
     "PosteriorMeanDenoiser",

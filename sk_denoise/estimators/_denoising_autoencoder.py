@@ -213,7 +213,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         does not learn from; below 40 rows it is 0. ``predict``, ``score`` and ``transform`` of samples
         return the blend. Latent vectors, ``inverse_transform`` and ``validation_scores_`` are those of the
         network. There is no blend with an ``objective`` or ``emphasis``, without noise, and for losses on
-        [0, 1]. None predicts with the network alone, which learns from all rows.
+        [0, 1] and "mixed". None predicts with the network alone, which learns from all rows.
     optimizer : str or torch optimizer class, default="adamw"
         A name such as "adam", "adamw" or "sgd" (momentum 0.9), or a class of :mod:`torch.optim`.
     learning_rate : float or None, default=None
@@ -755,6 +755,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
             and isinstance(data, ArrayData)
             and _is_small_table(data.pair, self._factory().layout(self._sample_shape_))
             and not check_loss(self.loss).on_unit_interval
+            # The posterior mean of a category is no probability.
+            and not check_loss(self.loss).by_block
             and resolve_objective(self.objective) is None
             and self.emphasis is None
             and (data.pair.noiser is not None or data.pair.source in ("X_clean", "y"))

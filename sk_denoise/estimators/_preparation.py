@@ -297,8 +297,8 @@ class Preparation:
         in_blocks = [column for block in self.blocks for column in block]
         free = sorted({*range(output.shape[1])} - {*in_blocks})
         parts = [output[:, free], *(output[:, list(block)].softmax(dim=1) for block in self.blocks)]
-        places = torch.tensor([*free, *in_blocks], device=output.device).argsort()
-        return torch.cat(parts, dim=1)[:, places]
+        place = {column: number for number, column in enumerate([*free, *in_blocks])}
+        return torch.cat(parts, dim=1)[:, [place[column] for column in range(len(place))]]
 
     def add_wild(self, x: Tensor, restored: Tensor) -> Tensor:
         """Add to restored outputs the parts of wild values that were cut from x."""

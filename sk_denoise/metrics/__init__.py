@@ -1,5 +1,6 @@
 """Metrics of denoised data, and scorers for model selection."""
 
+from sk_denoise.metrics._imputation import make_imputation_scorer
 from sk_denoise.metrics._metrics import PSNR_CAP, mse, nmse, psnr, psnr_of_mse, ssim
 from sk_denoise.metrics._quality import QualityEstimate, estimate_quality
 from sk_denoise.metrics._scorers import make_denoising_scorer, make_robustness_scorer
@@ -10,6 +11,7 @@ __all__ = [
     "QualityEstimate",
     "estimate_quality",
     "make_denoising_scorer",
+    "make_imputation_scorer",
     "make_robustness_scorer",
     "make_self_supervised_scorer",
     "mse",

@@ -19,6 +19,7 @@ from sk_denoise.noise._corruptions import *
 from sk_denoise.noise._device_corruptions import *
 from sk_denoise.noise._recording import *
 from sk_denoise.noise._replacing import *
+from sk_denoise.noise._replacing import find_blocks
 
 __all__ = [
     "NOISERS",
@@ -29,6 +30,7 @@ __all__ = [
     "carried_source",
     "estimate_row_noise",
     "estimate_row_noise_from_repeats",
+    "find_blocks",
     "resolve_noiser",
 ]
 # All names of these modules are public, so that a new noise needs no further list.

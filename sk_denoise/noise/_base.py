@@ -96,6 +96,8 @@ class BaseNoiser(SampleTransformer):
     _column_strengths: ClassVar[tuple[str, ...]] = ()
     columns: Any
     columns_: NDArray[np.intp] | None
+    # Whether NaN in the data of a fit marks missing entries.
+    _takes_gaps: ClassVar[bool] = False
     apply: Literal["fit", "always"]
     random_state: int | RandomState | None
 
@@ -169,7 +171,7 @@ class BaseNoiser(SampleTransformer):
         ndarray or DataFrame of the shape of X
         """
         check_is_fitted(self)
-        samples = check_samples(self, X, reset=False)
+        samples = check_samples(self, X, reset=False, allow_gaps=self._takes_gaps)
         return self._corrupt_samples(samples, X) if self.apply == "always" else as_float_array(samples)
 
     def _fit(self, X: ArrayLike, y: Any) -> NDArray[Any]:
@@ -180,7 +182,7 @@ class BaseNoiser(SampleTransformer):
                 f"X is the output of {earlier.noiser!r}, so it is not clean, as {type(self).__name__} needs "
                 "it. Use one NoiserChain([...]); or declare X to be clean, X = numpy.asarray(X), fit(X, X)."
             )
-        clean = check_samples(self, X, reset=True)
+        clean = check_samples(self, X, reset=True, allow_gaps=self._takes_gaps)
         check_lengths(clean, y)
         # X itself as y declares noisy data to be clean.
         if y is not X:
@@ -293,6 +295,11 @@ class BaseNoiser(SampleTransformer):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "n_features_in_")
 
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._takes_gaps
+        return tags
+
 
 class ImageNoiser(BaseNoiser):
     """Base of noisers that depend on the positions of entries in a sample.
@@ -393,9 +400,9 @@ def check_strength(
             " above 0" if above_zero else " of at least 0"
         )
         limit = "" if max_value == math.inf else f" and at most {max_value:g}"
-        columns = ", or a list or array with one for each column" if takes_columns else ""
+        columns = " A list or an array has one for each column." if takes_columns else ""
         raise ValueError(
-            f"{name} must be {kind}{limit} or a pair (low, high) of such numbers{columns}, got {given!r}."
+            f"{name} must be {kind}{limit} or a pair (low, high) of such numbers, got {given!r}.{columns}"
         )
     if not by_column and ends[0] > ends[1]:
         raise ValueError(f"{name}=(low, high) needs low <= high, got {given!r}.")

@@ -17,6 +17,7 @@ __all__ = [
     "add_speckle",
     "add_uniform",
     "choose_corruption",
+    "copy_masks",
     "corrupt_region",
     "mask_entries",
     "replace_pixels",
@@ -248,6 +249,28 @@ def mask_entries(
     """
     chosen = _choose_entries(x, generator, fraction, groups)
     return torch.where(chosen, _like(fill, x), x)
+
+
+def copy_masks(x: Tensor, generator: torch.Generator, *, masks: Tensor, fill: float | Tensor = 0.0) -> Tensor:
+    """Set the entries of random masks to a fill value.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, ...)
+        Clean samples, floating point; not changed.
+    generator : torch.Generator
+        Source of randomness, on the device of ``x``.
+    masks : Tensor of bool, of shape (n_masks, ...)
+        Masks of the shape of a sample, on the device of ``x``. Each sample gets one of them.
+    fill : float or Tensor that broadcasts against x, default=0.0
+        Value of masked entries, in the unit of the data.
+
+    Returns
+    -------
+    Tensor of the shape and type of x
+    """
+    chosen = torch.randint(len(masks), (len(x),), generator=generator, device=x.device)
+    return torch.where(masks[chosen], _like(fill, x), x)
 
 
 def swap_entries(

@@ -12,7 +12,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._scaling import iterate_chunks
-from sk_denoise._schema import Rule, is_numeric_array
+from sk_denoise._schema import ENTRY_NUMBERS, Rule, is_numeric_array
 from sk_denoise._validation import StrOptions
 from sk_denoise.noise._base import (
     COLUMN_NUMBERS,
@@ -28,11 +28,19 @@ from sk_denoise.noise._base import (
     is_by_column,
     warn_of_other_limits,
 )
-from sk_denoise.noise._corruptions import mask_entries, replace_pixels, salt_and_pepper, swap_entries
+from sk_denoise.noise._corruptions import (
+    copy_masks,
+    mask_entries,
+    replace_pixels,
+    salt_and_pepper,
+    swap_entries,
+)
 
-__all__ = ["MaskingNoiser", "PixelNoiser", "SaltAndPepperNoiser", "SwapNoiser", "find_blocks"]
+__all__ = ["CopiedMaskNoiser", "MaskingNoiser", "PixelNoiser", "SaltAndPepperNoiser", "SwapNoiser"]
 
 PIXEL_VALUES = ("noise", "black", "white", "black and white")
+# Share of values that copied masks hide if there is no gap to copy, as that of MaskingNoiser.
+COMPLETE_FRACTION = 0.25
 # Types of the parameter limits; check_bounds checks the numbers.
 LIMITS = [tuple, list, StrOptions({"auto"})]
 FITTED_LIMITS = Rule(
@@ -393,6 +401,135 @@ class MaskingNoiser(BaseNoiser):
         self.blocks_ = _learn_blocks(self, clean)
         is_mean = self.fill == "mean"
         self.fill_ = clean.mean(0, dtype=torch.float64).numpy() if is_mean else np.asarray(float(self.fill))
+
+
+class CopiedMaskNoiser(BaseNoiser):
+    """Hide values that other samples lack, in training only.
+
+    Columns of a table are often missing together, some always and some never. A network that learns to
+    restore such gaps meets the gaps of its use.
+
+    Parameters
+    ----------
+    masks : array-like of shape (n_masks, ...) or None, default=None
+        Masks of the shape of a sample, true for a gap; or samples with NaN for gaps. Each sample gets one of
+        them, at random. Masks without a gap leave a sample as it is. None takes the gaps of the training
+        data, which then may hold NaN; if they have no gap, a quarter of the values is hidden at random.
+    fill : float or "mean", default=0.0
+        Value of hidden entries, in the unit of the data. "mean" is the mean of the training data, for each
+        column of a table and each pixel of images.
+    apply : {"fit", "always"}, default="fit"
+        Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the noise. An integer gives equal data equal noise at every call.
+
+    Attributes
+    ----------
+    masks_ : ndarray of bool, of shape (n_masks, ...)
+        Masks.
+    fill_ : ndarray of the shape of one sample, or of shape ()
+        Value of hidden entries.
+    n_features_in_ : int
+        Number of entries of one sample.
+    feature_names_in_ : ndarray of str
+        Names of the features, if X has names.
+
+    Raises
+    ------
+    ValueError
+        If the masks have another shape than the samples.
+
+    See Also
+    --------
+    MaskingNoiser : Hides each value independently of the others.
+    DenoisingImputer : Fills gaps, and hides copied masks by default.
+    sk_denoise.noise.copy_masks : The noise as a function on tensors.
+
+    References
+    ----------
+    A. Gorla et al., "CACTI: leveraging copy masking and contextual information to improve tabular data
+    imputation", ICML (2025).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise import CopiedMaskNoiser
+    >>> masks = [[True, True, False], [False, False, True]]
+    >>> noisy = CopiedMaskNoiser(masks, random_state=0).fit_transform(np.ones((100, 3)))
+    >>> sorted({tuple(row) for row in noisy.tolist()})
+    [(0.0, 0.0, 1.0), (1.0, 1.0, 0.0)]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "masks": ["array-like", None],
+        "fill": [Real, StrOptions({"mean"})],
+    }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "masks_": Rule(
+            lambda v, noiser: (
+                isinstance(v, np.ndarray)
+                and v.dtype == bool
+                and len(v) > 0
+                and v.shape[1:] == noiser._sample_shape_
+            ),
+            "flags of the shape of samples",
+        ),
+        "fill_": ENTRY_NUMBERS,
+    }
+    _takes_gaps = True
+    masks_: NDArray[np.bool_]
+    fill_: NDArray[Any]
+
+    def __init__(
+        self,
+        masks: ArrayLike | None = None,
+        fill: float | Literal["mean"] = 0.0,
+        *,
+        apply: Literal["fit", "always"] = "fit",
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        self.masks = masks
+        self.fill = fill
+        self.apply = apply
+        self.random_state = random_state
+
+    def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self._check_fitted()
+        fill = torch.as_tensor(self.fill_, device=x.device)
+        # Nothing would be learned from complete data without gaps of their own.
+        if self.masks is None and not self.masks_.any():
+            return mask_entries(x, generator, fraction=COMPLETE_FRACTION, fill=fill)
+        return copy_masks(x, generator, masks=torch.as_tensor(self.masks_, device=x.device), fill=fill)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not isinstance(self.fill, str) and not np.isfinite(self.fill):
+            raise ValueError(f'fill must be a finite number or "mean", got {self.fill!r}.')
+
+    def _learn(self, clean: torch.Tensor) -> None:
+        gaps = torch.isnan(clean).numpy()
+        masks = gaps if self.masks is None else _as_masks(self.masks)
+        if masks.ndim < 2 or not masks.size or masks.shape[1:] != gaps.shape[1:]:
+            raise ValueError(
+                f"masks must have the shape (n_masks, {', '.join(map(str, gaps.shape[1:]))}) for these "
+                f"samples, got {masks.shape}."
+            )
+        self.masks_ = masks.copy()
+        self.fill_ = np.asarray(float(self.fill) if self.fill != "mean" else 0.0)
+        if self.fill == "mean":
+            self.fill_ = np.nan_to_num(clean.nanmean(0, dtype=torch.float64).numpy())
+
+
+def _as_masks(masks: Any) -> NDArray[np.bool_]:
+    """Return masks as flags; NaN and None mark gaps in samples."""
+    array = np.asarray(masks)
+    if hasattr(masks, "isna") and array.dtype != bool:
+        return np.asarray(masks.isna())
+    if array.dtype == bool:
+        return np.asarray(array)
+    if array.dtype.kind != "f":
+        raise ValueError(f"masks must hold flags, or numbers with NaN for gaps, got {array.dtype}.")
+    return np.asarray(np.isnan(array))
 
 
 class SwapNoiser(BaseNoiser):

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, time, timedelta
+from importlib import import_module
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -490,6 +491,12 @@ def _read_pandas(label: Any, column: Any) -> ColumnCode:
     )
 
 
+def _polars() -> Any:
+    """Return the module of polars, which a frame of polars needs and nothing else does."""
+    # By name: the library works without it, and no extra brings it.
+    return import_module("polars")
+
+
 def _polars_type(column: Any) -> str:
     """Return the name of the type of a column of polars."""
     return str(column.dtype.base_type().__name__)
@@ -566,9 +573,7 @@ def _numbers_of(column: Any) -> Floats:
     if type(column).__module__.startswith("polars"):
         if not (column.dtype.is_numeric() or str(column.dtype) in ("Boolean", "Null")):
             raise TypeError(f"it has the type {column.dtype} now.")
-        from polars import Float64
-
-        return np.asarray(column.cast(Float64).to_numpy(), np.float64)
+        return np.asarray(column.cast(_polars().Float64).to_numpy(), np.float64)
     if getattr(column.dtype, "kind", "O") in "fiub" and hasattr(column, "iloc"):
         return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
     values = _values_of(column)
@@ -588,10 +593,8 @@ def _times_of(column: Any) -> Any:
         name = _polars_type(column)
         if name not in ("Date", "Datetime", "Duration"):
             raise TypeError(f"it has the type {column.dtype} now, which is no time.")
-        from polars import Int64
-
         unit = getattr(column.dtype, "time_unit", None) or "D"
-        ticks = column.to_physical().cast(Int64).fill_null(NO_TIME).to_numpy()
+        ticks = column.to_physical().cast(_polars().Int64).fill_null(NO_TIME).to_numpy()
         return ticks.astype(np.int64).view(f"{'m' if name == 'Duration' else 'M'}8[{unit}]")
     if getattr(column.dtype, "tz", None) is not None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
@@ -699,7 +702,8 @@ def _as_type(code: ColumnCode, restored: _Restored, dtype: Any) -> NDArray[Any]:
         limits = np.iinfo(dtype)
         # The largest float below the end of 64 bits
         high = np.nextafter(float(limits.max), 0) if limits.max > MAX_EXACT else float(limits.max)
-        return np.clip(restored.values, float(limits.min), high).astype(dtype)
+        whole: NDArray[Any] = np.clip(restored.values, float(limits.min), high).astype(dtype)
+        return whole
     if dtype.kind == "b":
         return restored.values.astype(bool)
     numbers: NDArray[Any] = np.where(restored.missing, np.nan, restored.values).astype(dtype)
@@ -767,18 +771,17 @@ def _to_pandas_column(code: ColumnCode, restored: _Restored) -> Any:
 
 def _to_polars(codes: list[ColumnCode], columns: list[_Restored]) -> Any:
     """Return a frame of polars."""
-    import polars as pl
-
+    pl = _polars()
     series = []
     for code, restored in zip(codes, columns, strict=True):
-        dtype, unit = getattr(pl, code.dtype), cast(Any, code.unit)
+        dtype = getattr(pl, code.dtype)
         if code.kind in ("datetime", "duration"):
             ticks = pl.Series(code.label, restored.values.astype(np.int64))
             column = ticks.set(pl.Series(restored.missing), None)
             if code.dtype == "Datetime":
-                dtype = pl.Datetime(unit, code.zone)
+                dtype = pl.Datetime(code.unit, code.zone)
             elif code.dtype == "Duration":
-                dtype = pl.Duration(unit)
+                dtype = pl.Duration(code.unit)
             series.append(column.cast(pl.Int32).cast(dtype) if code.dtype == "Date" else column.cast(dtype))
             continue
         if not (isinstance(dtype, type) and issubclass(dtype, pl.DataType)):

@@ -118,7 +118,7 @@ def test_the_loss_is_the_mean_over_columns_and_blocks():
 def test_without_blocks_it_is_the_squared_error():
     numbers = np.random.default_rng(0).normal(size=(100, 4))
     autoencoders = [
-        DenoisingAutoencoder(loss=name, max_epochs=2, random_state=0) for name in ("mixed", "mse")
+        DenoisingAutoencoder(loss=name, blend=None, max_epochs=2, random_state=0) for name in ("mixed", "mse")
     ]
     one, other = (dae.fit(numbers) for dae in autoencoders)
     np.testing.assert_allclose(one.loss_curve_, other.loss_curve_, rtol=1e-5)

@@ -72,7 +72,7 @@ def test_noise_of_images_refuses_tables_and_says_so_in_its_tags(name):
 # Numbers ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("strength", [0.25, 1, np.float32(0.25), (0.1, 0.3), [0.1, 0.3]], ids=str)
+@pytest.mark.parametrize("strength", [0.25, 1, np.float32(0.25), (0.1, 0.3), [0.1, 0.2, 0.3]], ids=str)
 def test_a_number_is_the_strength_of_gaussian_noise(strength):
     settings = {"max_epochs": 1, "batch_size": 100, "random_state": 0}
     by_number = DenoisingAutoencoder(noise=strength, **settings).fit(TABLE)

@@ -176,6 +176,11 @@ CASES: dict[str, Case] = {
         sk_denoise.WienerMixtureDenoiser(NoiseModel("counts", 9.0, gain=1.0), random_state=0), COLORS
     ),
     "WienerMixtureDenoiser, images": Case(sk_denoise.WienerMixtureDenoiser(0.1, random_state=0), IMAGES),
+    "imputer": Case(sk_denoise.DenoisingImputer(random_state=0), WITH_GAPS),
+    "imputer, frame": Case(
+        sk_denoise.DenoisingImputer(add_indicator=True, random_state=0),
+        pd.DataFrame(WITH_GAPS).add_prefix("x").assign(word=np.where(ROWS[:, 0] < 0.5, "low", "high")),
+    ),
     "PosteriorMeanDenoiser, images": Case(sk_denoise.PosteriorMeanDenoiser(sigma=0.1), IMAGES),
     "WienerDenoiser, images": Case(sk_denoise.WienerDenoiser(sigma=0.1), IMAGES),
     **{
