@@ -3,10 +3,9 @@
     python benchmarks/large_tables.py [--quick]
 
 Both sides train the same network for one epoch with fresh Gaussian noise, on the same float32 rows in
-batches of 1024 with AdamW, and denoise all rows. Each side runs in a process of its own, after a short run
-to warm up.
-Memory is the growth of the peak of the process beyond the data. ``--quick`` takes 50,000 rows. The result is
-written to ``benchmarks/results/large_tables.md``. Run nothing else meanwhile.
+batches of 1024 with AdamW, and denoise all rows. Each side runs in a process of its own, after a short run to
+warm up. Memory is the growth of the peak of the process beyond the data. ``--quick`` takes 50,000 rows. The
+result is written to ``benchmarks/results/large_tables.md``. Run nothing else meanwhile.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def subsample(x: Tensor) -> Tensor:
 
 
 def find_wild_limits(rows: Tensor, *, in_all: bool = False) -> tuple[Tensor, Tensor] | None:
-    """Return limits of each column beyond which values are wild; None if no column has such values.
+    """Return limits of each column beyond which values are wild, if any has such.
 
     A column has wild values if its standard deviation, or its range, is far above that of the central 95 % of
     its values. The limits of other columns are infinite.
@@ -175,7 +175,7 @@ def compute_joint_moments(
 
 
 def _unit_of_extremes(chunk: tuple[Tensor, ...], dims: tuple[int, ...]) -> list[Tensor] | None:
-    """Return powers of two near numbers that are far from one, None without such numbers."""
+    """Return powers of two near numbers that are far from one, else None."""
     largest = [side.abs().amax(dims, keepdim=True).double() for side in chunk]
     if all(((one < HUGE) & ((one > TINY) | (one == 0))).all() for one in largest):
         return None

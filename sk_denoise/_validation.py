@@ -644,7 +644,7 @@ def warn_of_unlike_sides(noisy: NDArray[Any], clean: NDArray[Any], *, may_ignore
 
 
 def _may_be_pair(noisy: NDArray[Any], clean: NDArray[Any]) -> bool:
-    """Return whether rows may be noisy versions of others, by the correlation of each column."""
+    """Return whether rows may be noisy versions of others, by their correlation."""
     if noisy.ndim != 2 or len(noisy) < MIN_PAIRS:
         return True
     step = max(1, noisy.size // MAX_ENTRIES_READ)
@@ -729,7 +729,7 @@ def restore_container(array: NDArray[Any], like: Any) -> Any:
 
 
 def restore_columns(array: NDArray[Any], like: Any) -> Any:
-    """Return rows as a frame with the column names of the frame ``like``, without its index."""
+    """Return rows as a frame with the column names of ``like``, without its index."""
     if hasattr(like, "iloc"):
         return type(like)(array, columns=like.columns)
     return restore_container(array, like)

@@ -53,7 +53,7 @@ def trace_rows(samples: NDArray[Any]) -> str:
 
 
 def score_gains(pair: Pair) -> NDArray[np.float64] | None:
-    """Return the factors of the errors of table columns in a score, None for other data."""
+    """Return the factors of the errors of table columns in a score, else None."""
     # They depend on the data alone, so that scores of different denoisers compare.
     if pair.known_intensity is not None or not is_table(pair.targets, are_noisy=pair.has_noisy_targets):
         return None

@@ -60,6 +60,8 @@ OUTPUTS = {"reconstruction": "forward", "latent": "encoder", "activations": "act
 
 # Share of rows outside of the training range, with a margin, from which a warning is due.
 MAX_SHARE_OUTSIDE = 0.01
+# Fewer rows must lie outside by another share of the range.
+MIN_ROWS_OUTSIDE, FAR_OUTSIDE = 5, 0.5
 # Rows from which a part is held out to measure the share of the network, their share and their number; rows
 # from which a table is large enough for the network alone.
 MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300, 5000
@@ -876,7 +878,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
         # Noise reaches beyond black and white, and far in pixels that hardly change.
         if self.intensity_range_ is not None:
             return
-        share, column = self._preparation_.find_outside(as_tensor(as_float_array(samples)))
+        rows = as_tensor(as_float_array(samples))
+        share, column = self._preparation_.find_outside(rows)
+        # A handful of rows may lie outside by chance, if they are not far outside.
+        if share * len(rows) < MIN_ROWS_OUTSIDE:
+            share, column = self._preparation_.find_outside(rows, slack=FAR_OUTSIDE)
         if share > MAX_SHARE_OUTSIDE:
             name = getattr(self, "feature_names_in_", range(samples.shape[1]))[column]
             what = "are cut there" if getattr(self, "_blend_", None) is None else "are linear there at best"

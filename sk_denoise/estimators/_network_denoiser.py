@@ -210,6 +210,7 @@ class NetworkDenoiser(BaseDenoiser):
     image_shape_: tuple[int, ...] | None
     intensity_range_: IntensityRange | None
     net_: Any
+    _preparation_: Preparation
     noiser_: Noiser | None
     _sample_shape_: tuple[int, ...]
     _n_runs_: int
@@ -380,7 +381,7 @@ class NetworkDenoiser(BaseDenoiser):
 
     def _scale_constant_columns(self, pair: Pair) -> bool:
         """Scale columns that were constant so far, if they vary in a pair; return whether some do."""
-        before = self._preparation_
+        before: Preparation = self._preparation_
         if before.layout.has_one_unit or not before.has_constant_columns:
             return False
         layout, clean = before.layout, pair.targets

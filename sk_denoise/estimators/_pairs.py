@@ -160,9 +160,9 @@ def default_noiser(clean: NDArray[Any], has_one_unit: bool) -> GaussianNoiser:
 
 
 def cut_wild_values(clean: NDArray[Any], has_one_unit: bool) -> NDArray[Any]:
-    """Return the rows of a table with wild values cut, as the noise of ``noise="auto"`` is fitted to.
+    """Return the rows of a table with wild values cut.
 
-    Without wild values it is the same array.
+    The noise of ``noise="auto"`` is fitted to them. Without wild values it is the same array.
     """
     if has_one_unit or clean.ndim != 2:
         return clean

@@ -68,7 +68,7 @@ NOISE_RATIOS = (0.1, 10.0)
 
 @dataclass(frozen=True)
 class WildValues:
-    """Columns of a table with wild values, which neither inputs nor targets of a network hold.
+    """Columns of a table with wild values, which networks get cut.
 
     Attributes
     ----------
@@ -301,7 +301,7 @@ class Preparation:
         return torch.cat(parts, dim=1)[:, [place[column] for column in range(len(place))]]
 
     def add_wild(self, x: Tensor, restored: Tensor) -> Tensor:
-        """Add to restored outputs the parts of wild values of x that the network did not see."""
+        """Add to restored outputs the parts of wild values that were cut from x."""
         if self.wild is None or self.input_limits is None:
             return restored
         low, high = (self.input_scaler.unscale(limit.to(x)) for limit in self.input_limits)
@@ -309,15 +309,16 @@ class Preparation:
         beyond = x - torch.minimum(torch.maximum(x, low), high)
         return restored + (self.wild.slopes.to(x) * beyond).to(restored)
 
-    def find_outside(self, x: Tensor) -> tuple[float, int]:
+    def find_outside(self, x: Tensor, slack: float = 0.0) -> tuple[float, int]:
         """Return the share of rows with a value outside of the limits, and its column.
 
-        Wild values do not count.
+        Wild values do not count. ``slack`` widens the limits, as a share of their distance.
         """
         if self.input_limits is None or self.layout.has_one_unit:
             return 0.0, 0
         scaled = self.input_scaler.scale(self.layout.to_network(x))
         low, high = (limit.to(scaled) for limit in self.input_limits)
+        low, high = low - slack * (high - low), high + slack * (high - low)
         is_outside = (scaled < low) | (scaled > high)
         if self.wild is not None:
             is_outside &= self.wild.columns == 0

@@ -332,7 +332,7 @@ class _Spectrum:
 
     def expected_error(self, power: float) -> float:
         """Return the expected error of the filter for white noise of a power, in powers."""
-        gains = _wiener_gain(np.append(self.variances, self.rest), power)
+        gains = _wiener_gain(np.append(self.variances, self.rest), np.array([power]))
         return float(gains[:-1].sum() + self.n_rest * gains[-1])
 
     def estimate_noise(self, rows: Floats, scores: Floats) -> Floats:

@@ -320,7 +320,7 @@ def test_a_search_over_noise_selects_the_noise_of_the_scorer(digits, sigma):
 
 
 def test_score_on_pairs_is_the_mean_psnr_of_the_prediction(X):
-    dae = small().fit(X)
+    dae = small(blend=None).fit(X)
     spread = X.std(axis=0)
     data_range = np.ptp((X - X.mean(axis=0)) / spread)
     errors = (((dae.predict(X + 0.1) - X) / spread) ** 2).mean(axis=1)
