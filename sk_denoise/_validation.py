@@ -41,6 +41,8 @@ __all__ = [
     "Noiser",
     "Scorer",
     "StrOptions",
+    "allows_gaps",
+    "are_equal",
     "as_float_array",
     "as_numeric_array",
     "as_tensor",
@@ -253,16 +255,20 @@ def check_samples(
             f"{np.shape(X)}. Pass X of shape (n_images, height, width{_channel_axis(expected)}), or one "
             "image as X[None]."
         )
-    checked = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        dtype="numeric",
-        allow_nd=True,
-        ensure_2d=not is_stack,
-        ensure_min_samples=min_samples,
-        ensure_all_finite="allow-nan" if allow_gaps else True,
-    )
+    try:
+        checked = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype="numeric",
+            allow_nd=True,
+            ensure_2d=not is_stack,
+            ensure_min_samples=min_samples,
+            ensure_all_finite="allow-nan" if allow_gaps else True,
+        )
+    except ValueError as error:
+        _explain_gaps(error, estimator)
+        raise
     array = np.asarray(checked)
     shape = array.shape[1:]
     if 0 in shape:
@@ -290,6 +296,18 @@ def check_samples(
     return array
 
 
+def _explain_gaps(error: ValueError, estimator: Any) -> None:
+    """Raise an error about NaN again, with the parameter that allows it."""
+    text = str(error)
+    if getattr(estimator, "missing", None) != "error" or "contains NaN" not in text:
+        return
+    raise ValueError(
+        f"{text.splitlines()[0].split('contains NaN')[0]}contains NaN, and {type(estimator).__name__} has "
+        'missing="error". If NaN marks missing entries of a table, set missing="mask", which leaves them out '
+        "of the loss; or fill them first, by a DenoisingImputer before it."
+    ) from error
+
+
 def _describe_images(shape: tuple[int, ...]) -> str:
     if len(shape) == 1:
         return f"as rows of {shape[0]}"
@@ -300,12 +318,38 @@ def _channel_axis(shape: tuple[int, ...]) -> str:
     return f", {shape[2]}" if len(shape) == 3 else ""
 
 
-def check_numbers(X: ArrayLike, name: str, estimator: BaseEstimator | None = None) -> NDArray[Any]:
-    """Check that X holds finite numbers and return it as an array of any shape."""
+def allows_gaps(estimator: Any) -> bool:
+    """Return whether NaN in the data of an estimator marks missing entries."""
+    return getattr(estimator, "missing", None) == "mask"
+
+
+def are_equal(values: NDArray[Any], others: NDArray[Any]) -> bool:
+    """Return whether arrays hold the same numbers, with NaN in the same places."""
+    return np.array_equal(values, others, equal_nan=values.dtype.kind == others.dtype.kind == "f")
+
+
+def check_numbers(
+    X: ArrayLike, name: str, estimator: BaseEstimator | None = None, *, allow_gaps: bool = False
+) -> NDArray[Any]:
+    """Check that X holds finite numbers and return it as an array of any shape.
+
+    With ``allow_gaps`` it may hold NaN.
+    """
     refuse_masked(X, name)
-    return np.asarray(
-        check_array(X, dtype="numeric", allow_nd=True, ensure_2d=False, input_name=name, estimator=estimator)
-    )
+    try:
+        checked = check_array(
+            X,
+            dtype="numeric",
+            allow_nd=True,
+            ensure_2d=False,
+            input_name=name,
+            estimator=estimator,
+            ensure_all_finite="allow-nan" if allow_gaps else True,
+        )
+    except ValueError as error:
+        _explain_gaps(error, estimator)
+        raise
+    return np.asarray(checked)
 
 
 def refuse_masked(X: Any, name: str = "X") -> None:
@@ -548,14 +592,15 @@ def check_clean_side(
 ) -> NDArray[Any]:
     """Check the clean side of a pair against the noisy side.
 
-    It must be numeric and finite, and have the shape and the feature names of the noisy side.
+    It must be numeric and finite, and have the shape and the feature names of the noisy side. It may hold NaN
+    if the noisy side may.
     """
     names, expected = getattr(clean, "columns", None), getattr(estimator, "feature_names_in_", None)
     if names is not None and expected is not None and list(names) != list(expected):
         raise ValueError(
             f"The columns of {name} are not those of X, in the same order. X has {list(expected)}."
         )
-    array = check_numbers(clean, name, estimator)
+    array = check_numbers(clean, name, estimator, allow_gaps=allows_gaps(estimator))
     if array.shape != shape:
         raise ValueError(
             f"{name} has shape {array.shape}, its noisy side has shape {shape}. Pass the clean "

@@ -17,6 +17,8 @@ from sk_denoise._random import stream
 from sk_denoise._schema import IMAGE_SHAPE, POSITIVE_NUMBER, Rule, is_nonnegative_array
 from sk_denoise._validation import (
     FITTED_NOISER,
+    allows_gaps,
+    are_equal,
     as_float_array,
     as_numeric_array,
     as_tensor,
@@ -31,7 +33,13 @@ from sk_denoise._validation import (
 )
 from sk_denoise.estimators._pairs import TARGET_SOURCE, Pair
 from sk_denoise.metrics import make_self_supervised_scorer
-from sk_denoise.metrics._metrics import find_column_gains, is_table, mean_over_samples, psnr_per_sample
+from sk_denoise.metrics._metrics import (
+    PSNR_CAP,
+    find_column_gains,
+    is_table,
+    mean_over_samples,
+    psnr_per_sample,
+)
 from sk_denoise.metrics._self_supervised import expected_psnr
 from sk_denoise.noise import carried_source
 
@@ -59,6 +67,22 @@ def score_gains(pair: Pair) -> NDArray[np.float64] | None:
         return None
     gains = find_column_gains(pair.targets)
     return gains if gains.any() else None
+
+
+def _psnr_of_known(
+    truth: NDArray[Any], prediction: NDArray[Any], data_range: float, gains: NDArray[Any] | None
+) -> NDArray[np.float64]:
+    """Return the PSNR of the known entries of each sample; NaN without any."""
+    missing = np.isnan(truth)
+    if not missing.any():
+        return psnr_per_sample(truth, prediction, data_range, gains=gains)
+    # The error of a missing entry is 0, and its share is left out of the mean.
+    complete = np.where(missing, prediction, truth)
+    scores = psnr_per_sample(complete, prediction, data_range, cap=None, gains=gains)
+    shares = (~missing).reshape(len(truth), -1).mean(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        known = np.minimum(scores + 10 * np.log10(shares), PSNR_CAP)
+    return np.where(shares > 0, known, np.nan)
 
 
 class BaseDenoiser(SampleTransformer):
@@ -109,14 +133,14 @@ class BaseDenoiser(SampleTransformer):
             the negative blind error of :func:`~sk_denoise.make_self_supervised_scorer` otherwise.
         """
         check_is_fitted(self)
-        given = check_samples(self, X, reset=False)
+        given = check_samples(self, X, reset=False, allow_gaps=allows_gaps(self))
         check_lengths(given, y)
         refuse_masked(y, "y")
         if getattr(self, "ignore_y", False):
             y = None
         names = getattr(self, "feature_names_in_", None)
         source = carried_source(X)
-        is_paired = is_clean_side(y, given, names=names) and not np.array_equal(as_numeric_array(y), given)
+        is_paired = is_clean_side(y, given, names=names) and not are_equal(as_numeric_array(y), given)
         samples = self._in_unit(given, like=as_numeric_array(y) if is_paired else None)
         noisy: NDArray[Any] | None = samples
         if is_paired:
@@ -130,12 +154,20 @@ class BaseDenoiser(SampleTransformer):
             if not is_clean_side(y, given):
                 warn_of_lost_source(samples)
             truth, noisy = samples, None
-        return mean_over_samples(self._psnr_per_sample(truth, noisy, X), sample_weight)
+        scores = self._psnr_per_sample(truth, noisy, X)
+        # Rows without any known entry have no score.
+        is_scored = ~np.isnan(scores)
+        if not is_scored.any():
+            raise ValueError("The clean side holds NaN only, so that there is nothing to score.")
+        if not is_scored.all():
+            scores = scores[is_scored]
+            sample_weight = None if sample_weight is None else np.asarray(sample_weight)[is_scored]
+        return mean_over_samples(scores, sample_weight)
 
     def _psnr_per_sample(
         self, truth: NDArray[Any], noisy: NDArray[Any] | None, X: ArrayLike
     ) -> NDArray[np.float64]:
-        """Return the PSNR of each sample, in chunks.
+        """Return the PSNR of each sample, in chunks; NaN without any known entry.
 
         Parameters
         ----------
@@ -154,7 +186,7 @@ class BaseDenoiser(SampleTransformer):
             clean = as_float_array(truth[chunk])
             given = self._corrupt(clean, draw) if noisy is None else noisy[chunk]
             prediction = self.predict(restore_columns(given, X))
-            scores.append(psnr_per_sample(clean, prediction, self.data_range_, gains=gains))
+            scores.append(_psnr_of_known(clean, prediction, self.data_range_, gains))
         return np.concatenate(scores)
 
     def _score_without_truth(self, X: ArrayLike, sample_weight: ArrayLike | None) -> float:

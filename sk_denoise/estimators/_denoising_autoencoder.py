@@ -15,7 +15,7 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, OneToOneFeatureMixin
-from sklearn.utils import check_array
+from sklearn.utils import Tags, check_array
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -27,10 +27,12 @@ from sk_denoise._random import stream, stream_seed
 from sk_denoise._residual_noise import ResidualNoise, find_residual_noise
 from sk_denoise._resources import entries_at_once, threads_for_flops
 from sk_denoise._row_prior import Blend, ChosenPrior, NoisyRows, choose_prior, draw_noisy_rows, find_share
+from sk_denoise._scaling import iterate_chunks
 from sk_denoise._schema import Rule, optional, record
 from sk_denoise._validation import (
     Interval,
     StrOptions,
+    allows_gaps,
     as_float_array,
     as_tensor,
     check_one_of,
@@ -42,6 +44,7 @@ from sk_denoise._validation import (
     warn_user,
 )
 from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._gaps import FilledNoise, GapFiller
 from sk_denoise.estimators._image_inputs import refuse_noiser_output
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import AutoencoderFactory
@@ -180,6 +183,12 @@ class DenoisingAutoencoder(NetworkDenoiser):
         Whether ``fit`` and ``score`` take no y as the clean side. By default a y of the shape of X is clean,
         unless the columns of two frames have different names. Set it before a regressor with as many targets
         as X has features.
+    missing : {"error", "mask"}, default="error"
+        Meaning of NaN in rows of a table. "error" refuses it. With "mask" it marks missing entries: on the
+        clean side they do not count in scaling, loss and ``score``, and in noisy rows they are filled by
+        their conditional mean, given the other entries. Predictions have no gaps. It needs a clean side, and
+        a loss that is a mean over entries, such as "mse". Noise that hides entries as in your data,
+        ``CopiedMaskNoiser(fill=numpy.nan)``, trains the network to fill gaps too.
     augment : Augmenter or None, default=None
         Random movements of training images before they are corrupted, drawn for every batch and the same
         on both sides of a pair: an :class:`~sk_denoise.Augmenter`, or any object with its method
@@ -355,11 +364,17 @@ class DenoisingAutoencoder(NetworkDenoiser):
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "ignore_y": ["boolean"],
         "scaling": [StrOptions({"standard", "robust"})],
+        "missing": [StrOptions({"error", "mask"})],
         "blend": [StrOptions({"auto"}), None],
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "_preparation_": SAMPLE_PREPARATION,
         "_blend_": replace(optional(record(Blend, "a blend")), required=False),
+        "_gap_filler_": replace(
+            optional(record(GapFiller, "a filler of gaps", lambda v, e: v.fits(e.n_features_in_))),
+            required=False,
+            after_others=True,
+        ),
     }
     # One sample has no spread to scale by.
     _auto_values = AutoValues(auto_batch_size, auto_epochs, warm_up_steps=0, min_samples=2)
@@ -373,6 +388,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         objective: Any = "supervised",
         ignore_y: bool = False,
         scaling: Literal["standard", "robust"] = "standard",
+        missing: Literal["error", "mask"] = "error",
         augment: Augmentation | None = None,
         loss: Any = "mse",
         emphasis: tuple[float, float] | None = None,
@@ -404,6 +420,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         self.objective = objective
         self.ignore_y = ignore_y
         self.scaling = scaling
+        self.missing = missing
         self.augment = augment
         self.loss = loss
         self.emphasis = emphasis
@@ -452,7 +469,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Noisy samples if a clean side is given or the ``objective`` learns from noisy ones, else clean
-            ones. Finite numbers; integers are converted to float32 in the same unit.
+            ones. Finite numbers, and NaN with ``missing="mask"``; integers are converted to float32 in the
+            same unit.
         y : array-like of the shape of X, optional
             Clean samples. It is taken for labels and ignored if its samples have another shape, if X has
             one feature, or if it holds zeros and ones only and X does not; and if it equals X.
@@ -673,6 +691,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
             names = ClassNamePrefixFeaturesOutMixin.get_feature_names_out(self, input_features)
         return np.asarray(names, dtype=object)
 
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "mask"
+        return tags
+
     @property
     def encoder_(self) -> nn.Module:
         """The half of the network from the scaled input to the latent vector."""
@@ -725,7 +748,16 @@ class DenoisingAutoencoder(NetworkDenoiser):
             )
         if self.__sklearn_is_fitted__():
             self._refuse_other_unit(np.asarray(X))
+        if self.missing == "mask":
+            self._check_missing(X_second)
         pair = self._resolve(X, y, X_clean, sample_weight, X_second)
+        layout = self._factory().layout(self._sample_shape_)
+        if self.missing == "mask" and layout.has_one_unit:
+            kind = "signals" if layout.image_shape is None else "images"
+            raise ValueError(
+                f'missing="mask" is for rows of a table, and these samples are {kind}. Fill the gaps first, or '
+                'leave missing="error".'
+            )
         # Rows are left alone: they may be a table in the order of time.
         if self.image_shape is None and len(get_shape(X)) == 3:
             warn_of_single_image(X, "images")
@@ -738,8 +770,44 @@ class DenoisingAutoencoder(NetworkDenoiser):
                 f"fit_patches takes sk_denoise.datasets.RandomPatches, got {type(patches).__name__}. Say "
                 "how patches are to be drawn: RandomPatches(images, patch_size=64)."
             )
+        if self.missing == "mask":
+            raise ValueError('missing="mask" is for rows of a table, and patches are images.')
         has_warned = refuse_noiser_output(patches)
         return PatchData(patches, of_any_size=False, is_declared_clean=has_warned)
+
+    def _check_missing(self, X_second: Any) -> None:
+        """Refuse ways to learn that have no missing entries."""
+        loss, reason = check_loss(self.loss), ""
+        if not loss.takes_entry_weights or loss.by_block:
+            reason = f'needs a loss that is a mean over entries, such as "mse", got loss={self.loss!r}'
+        elif X_second is not None:
+            reason = "needs a clean side, and X_second is a second noisy measurement"
+        elif resolve_objective(self.objective) is not None:
+            reason = f"needs a clean side, and objective={self.objective!r} learns from noisy data alone"
+        if reason:
+            raise ValueError(f'missing="mask" {reason}. Fill the gaps first, or leave missing="error".')
+
+    def _has_gaps(self) -> bool:
+        return getattr(self, "_gap_filler_", None) is not None
+
+    def _fill_noisy(self, x: Tensor) -> Tensor:
+        filler: GapFiller | None = getattr(self, "_gap_filler_", None)
+        return x if filler is None else filler.fill(x)
+
+    def _filled(self, noiser: Any) -> Any:
+        return FilledNoise(noiser, self._gap_filler_) if noiser is not None and self._has_gaps() else noiser
+
+    def _learn_gaps(self, pair: Pair) -> None:
+        # A continued fit keeps its scaling, and so the filler of its inputs.
+        if self.missing == "mask" and not self._has_gaps():
+            noisy = as_tensor(pair.inputs)
+            if self.noiser_ is not None:
+                noisy = self.noiser_.corrupt(noisy, stream(self._root(), "filler"))
+            rows = noisy.numpy()
+            if pair.input_gaps is not None:
+                rows = np.where(pair.input_gaps, np.nan, rows)
+            with threads_for_flops(PRIOR_FLOPS):
+                self._gap_filler_: GapFiller | None = GapFiller.fit(rows, stream_seed(self._root(), "filler"))
 
     def _prepare(self, pair: Pair) -> None:
         check_one_of(self.output, OUTPUTS, "output")
@@ -832,7 +900,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     def _corrupt_rows(self, pair: Pair) -> Any:
         """Return the function that draws noise for clean rows, or None for pairs as given."""
         if pair.noiser is not None:
-            return self.noiser_.corrupt  # type: ignore[union-attr]
+            return self._filled(self.noiser_).corrupt
         redrawn = self._redrawn_noise(pair)
         return None if redrawn is None else redrawn.corrupt
 
@@ -842,6 +910,10 @@ class DenoisingAutoencoder(NetworkDenoiser):
             return 0.0
         assert data.chosen is not None
         rows = _noisy_rows(data.held_out, corrupt, MIN_SHARE_ROWS, stream(self._root(), "share"))
+        gaps = data.held_out.input_gaps
+        if gaps is not None:
+            noisy = torch.from_numpy(np.where(gaps[rows.index], np.nan, rows.noisy))
+            rows = replace(rows, noisy=self._fill_noisy(noisy).numpy())
         prior = data.chosen.fit(data.training.targets).predict(rows.noisy)
         preparation = self._preparation_
         network = run_in_chunks(
@@ -852,6 +924,10 @@ class DenoisingAutoencoder(NetworkDenoiser):
         )
         unit = data.chosen.channel.unit
         step, gap = (network.numpy() - prior) / unit, (rows.clean - prior) / unit
+        # Errors of entries without truth tell nothing.
+        if data.held_out.target_gaps is not None:
+            known = ~data.held_out.target_gaps[rows.index]
+            step, gap = step * known, gap * known
         return find_share(step, gap, rows.index, expected=0.0)
 
     def _part(self, part: str, purpose: str) -> str:
@@ -862,6 +938,19 @@ class DenoisingAutoencoder(NetworkDenoiser):
                 f"{type(self.net_.module_).__name__} lacks."
             )
         return part
+
+    def _without_gaps(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Return samples with filled gaps."""
+        if not allows_gaps(self) or samples.dtype.kind != "f" or not np.isnan(samples).any():
+            return samples
+        if not self._has_gaps():
+            raise ValueError(
+                f'{type(self).__name__} was fitted with missing="error", and has not learned to fill gaps. '
+                'Fit it with missing="mask".'
+            )
+        rows = as_tensor(as_float_array(samples))
+        # Pieces, since gaps are filled in double precision.
+        return torch.cat([self._fill_noisy(part) for part in iterate_chunks(rows)]).numpy()
 
     def _in_unit(self, samples: NDArray[Any], like: NDArray[Any] | None = None) -> NDArray[Any]:
         self._refuse_other_unit(samples)
@@ -934,7 +1023,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
     ) -> NDArray[Any]:
         """Apply ``function(module, input)`` to checked samples, in their precision."""
         prepare = self._preparation_.input
-        samples = as_float_array(self._in_unit(check_samples(self, X, reset=False)))
+        checked = check_samples(self, X, reset=False, allow_gaps=allows_gaps(self))
+        samples = as_float_array(self._in_unit(self._without_gaps(checked)))
         widest = self._cost_.widest if blend is None else max(self._cost_.widest, blend.prior.n_centers)
 
         def compute(module: nn.Module, x: Tensor) -> Tensor:

@@ -362,9 +362,13 @@ class NetworkDenoiser(BaseDenoiser):
                 # A few wild values would make the noise far stronger than the rest of their column.
                 if isinstance(self.noise, str) and self.noise == "auto" and pair.source == "X":
                     clean = cut_wild_values(clean, factory.layout(self._sample_shape_).has_one_unit)
+                # Such noise copies the gaps.
+                if getattr(pair.noiser, "_takes_gaps", False):
+                    clean = pair.targets_with_gaps
                 # As y they are declared clean, also where they hold the noise of a noiser.
                 pair.noiser.fit(clean, clean)
             self.noiser_ = pair.noiser
+        self._learn_gaps(pair)
         if self.verbose:
             print(f"[{type(self).__name__}] {pair.describe()}", flush=True)
         fitted = self._preparation_ if self.__sklearn_is_fitted__() else None
@@ -379,6 +383,21 @@ class NetworkDenoiser(BaseDenoiser):
             self._build(factory, pair, on_unit_interval)
         self._check_emphasis_counts(pair)
 
+    def _learn_gaps(self, pair: Pair) -> None:
+        """Learn to fill the gaps of noisy samples; by default there are none."""
+
+    def _filled(self, noiser: Any) -> Any:
+        """Return noise whose gaps are filled; by default it has none."""
+        return noiser
+
+    def _has_gaps(self) -> bool:
+        """Return whether noisy samples may have gaps."""
+        return False
+
+    def _fill_noisy(self, x: torch.Tensor) -> torch.Tensor:
+        """Return noisy samples without gaps."""
+        return x
+
     def _scale_constant_columns(self, pair: Pair) -> bool:
         """Scale columns that were constant so far, if they vary in a pair; return whether some do."""
         before: Preparation = self._preparation_
@@ -392,7 +411,7 @@ class NetworkDenoiser(BaseDenoiser):
         else:
             noiser = None
         sides = self._recorrupted_pair(pair)
-        present = self._factory().preparation(sides, layout, noiser, False, self._root())
+        present = self._factory().preparation(sides, layout, self._filled(noiser), False, self._root())
         self._preparation_, columns = before.with_scales_of(present)
         if not columns:
             return False
@@ -464,7 +483,7 @@ class NetworkDenoiser(BaseDenoiser):
         with threads_for_entries(pair.inputs.size):
             sides = self._recorrupted_pair(pair)
             self._preparation_ = factory.preparation(
-                sides, layout, self.noiser_, on_unit_interval, self._root()
+                sides, layout, self._filled(self.noiser_), on_unit_interval, self._root()
             )
         module = factory.build(layout, on_unit_interval, self._root())
         self._cost_ = cost_of(module, factory.input_shape(layout))
@@ -600,6 +619,13 @@ class NetworkDenoiser(BaseDenoiser):
             self._preparation_.squared_errors, gains=torch.as_tensor(gains, dtype=torch.float64)
         )
         watchers, functions = check_callbacks(self.callbacks)
+        has_gaps = sample.target_gaps is not None
+
+        def sample_psnr(
+            output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
+        ) -> Any:
+            known = weight > 0 if has_gaps and weight is not None else None
+            return psnr_of_mse(errors(output, target, known=known).cpu(), 1.0)
 
         def begin_epoch() -> None:
             progress.advance()
@@ -618,9 +644,7 @@ class NetworkDenoiser(BaseDenoiser):
             tol=self.tol,
             bfloat16=self.precision_ == "bfloat16",
             # A distance to noisy targets is no PSNR.
-            sample_psnr=None
-            if has_noisy_targets
-            else lambda output, target: psnr_of_mse(errors(output, target).cpu(), 1.0),
+            sample_psnr=None if has_noisy_targets else sample_psnr,
             show_progress=bool(self.verbose),
             max_gradient_norm=self.gradient_clipping,
             averaging_decay=self.weight_averaging,
@@ -671,6 +695,7 @@ class NetworkDenoiser(BaseDenoiser):
             if objective is None
             else self._pair_maker(objective, progress, is_weighted=is_weighted),
             swap=self._swap_,
+            fill=self._fill_noisy if self._has_gaps() else None,
         )
         return build_batch_source(samples, device, pairing, stream(self._root(), "shuffle", run))
 
@@ -757,7 +782,8 @@ class NetworkDenoiser(BaseDenoiser):
         if len(shape) == 1 and sample.inputs[0].size != shape[0]:
             return None, None, None
         X, y = (
-            side.reshape(-1, *shape) if len(shape) == 1 else side for side in (sample.inputs, sample.targets)
+            side.reshape(-1, *shape) if len(shape) == 1 else side
+            for side in (sample.inputs_with_gaps, sample.targets_with_gaps)
         )
         X = restore_names(X, getattr(self, "feature_names_in_", None))
         return X, y, None if sample.weights is None else {"sample_weight": sample.weights}

@@ -13,10 +13,13 @@ from sklearn.base import BaseEstimator, clone
 from sk_denoise._clean_source import warn_of_lost_source, warn_of_missed_step
 from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._noise_model import resolve_noise_model
+from sk_denoise._random import stream_seed
 from sk_denoise._scaling import find_wild_limits, subsample
 from sk_denoise._schema import Rule, one_of
 from sk_denoise._validation import (
     Noiser,
+    allows_gaps,
+    are_equal,
     as_float_array,
     as_numeric_array,
     as_tensor,
@@ -34,6 +37,7 @@ from sk_denoise._validation import (
     warn_of_unlike_sides,
     warn_user,
 )
+from sk_denoise.estimators._gaps import complete_pair, complete_rows, refuse_empty_columns
 from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.estimators._training_domain import warn_of_noisy_targets
 from sk_denoise.exceptions import CleanTargetWarning
@@ -59,6 +63,8 @@ __all__ = [
 
 # Mean difference of two measurements, relative to its deviation, from which they have different offsets.
 MAX_OFFSET = 0.5
+# Training rows that validation rows are completed beside.
+MAX_ROWS_BESIDE = 2000
 # Strength of noise="auto" in standard deviations, drawn for each sample.
 TABLE_NOISE = (0.1, 0.6)
 GRID_NOISE = (0.0, 1.0)
@@ -90,6 +96,8 @@ class Pair:
         Weight of each sample in the loss, above 0; None for equal weights.
     noise : object
         Noise in noisy samples alone: the parameter ``noise``, or the noiser that they came from.
+    input_gaps, target_gaps : ndarray of bool, of the shape of ``inputs``, or None
+        Missing entries, which hold plausible values; None without gaps on either side.
     """
 
     inputs: NDArray[Any]
@@ -101,6 +109,18 @@ class Pair:
     known_intensity: IntensityRange | None
     weights: NDArray[Any] | None = None
     noise: Any = None
+    input_gaps: NDArray[np.bool_] | None = None
+    target_gaps: NDArray[np.bool_] | None = None
+
+    @property
+    def inputs_with_gaps(self) -> NDArray[Any]:
+        """Inputs with NaN for missing entries."""
+        return _with_gaps(self.inputs, self.input_gaps)
+
+    @property
+    def targets_with_gaps(self) -> NDArray[Any]:
+        """Targets with NaN for missing entries."""
+        return _with_gaps(self.targets, self.target_gaps)
 
     @property
     def has_noisy_targets(self) -> bool:
@@ -112,8 +132,15 @@ class Pair:
         inputs = self.inputs[index]
         # One array for both sides, as before, since it takes half the memory.
         targets = inputs if self.targets is self.inputs else self.targets[index]
-        weights = None if self.weights is None else self.weights[index]
-        return replace(self, inputs=inputs, targets=targets, weights=weights)
+        others = {
+            name: None if side is None else side[index]
+            for name, side in (
+                ("weights", self.weights),
+                ("input_gaps", self.input_gaps),
+                ("target_gaps", self.target_gaps),
+            )
+        }
+        return replace(self, inputs=inputs, targets=targets, **others)
 
     def with_image_shape(self, layout: SampleLayout) -> Pair:
         """Return the pair with flat images as images, for noise and augmentation."""
@@ -138,6 +165,10 @@ class Pair:
         origin = "carried by the noiser's output" if self.source == "noiser" else "X"
         noise = "without noise" if self.noiser is None else f"corrupted afresh by {self.noiser!r}"
         return f"the clean side is {origin}, {noise}"
+
+
+def _with_gaps(side: NDArray[Any], gaps: NDArray[np.bool_] | None) -> NDArray[Any]:
+    return side if gaps is None else np.where(gaps, np.asarray(np.nan, side.dtype), side)
 
 
 def default_noiser(clean: NDArray[Any], has_one_unit: bool) -> GaussianNoiser:
@@ -213,7 +244,9 @@ def resolve_pair(
     is_declared_clean : bool, default=False
         Whether the user declared X as clean, so that noise in it causes no warning.
     """
-    samples = check_samples(estimator, X, reset=reset, min_samples=min_samples)
+    samples = check_samples(
+        estimator, X, reset=reset, min_samples=min_samples, allow_gaps=allows_gaps(estimator)
+    )
     check_lengths(samples, y)
     refuse_masked(y, "y")
     if getattr(estimator, "ignore_y", False):
@@ -236,7 +269,8 @@ def resolve_pair(
     if pair.source in ("X_clean", "y"):
         refuse_other_index(X, X_clean if pair.source == "X_clean" else y, pair.source)
     if learns and pair.source == "y":
-        warn_of_unlike_sides(samples, as_numeric_array(y), may_ignore=hasattr(estimator, "ignore_y"))
+        sides = (samples, as_numeric_array(y)) if pair.input_gaps is None else (pair.inputs, pair.targets)
+        warn_of_unlike_sides(*sides, may_ignore=hasattr(estimator, "ignore_y"))
     # A y that equals X declares X clean.
     is_declared_clean = is_declared_clean or (pair.source == "X" and _equals(y, samples))
     has_warned = False
@@ -348,14 +382,14 @@ def _apply_rules(
             )
         return _pair_as_given(estimator, samples, y, "y", noise, weighted)
     if source is not None:
-        return _pair_with_source(samples, source, noise, weighted)
-    samples = samples[weighted]
+        return _pair_with_source(estimator, samples, source, noise, weighted)
+    samples, _, gaps = _complete(estimator, samples[weighted])
     # Rule 4: X is clean.
     inputs = as_float_array(samples)
     layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
     table = X if hasattr(X, "columns") else samples
     noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit), table)
-    return Pair(inputs, inputs, noiser, specification_key(noise), "X", *_intensity_ranges(samples))
+    return Pair(inputs, inputs, noiser, specification_key(noise), "X", *_intensity_ranges(samples), **gaps)
 
 
 def resolve_validation_pair(
@@ -363,7 +397,7 @@ def resolve_validation_pair(
 ) -> Pair:
     """Return validation samples as a pair, with the noise of the training pair."""
     source = carried_source(X_val)
-    samples = check_samples(estimator, X_val, reset=False)
+    samples = check_samples(estimator, X_val, reset=False, allow_gaps=allows_gaps(estimator))
     if training.has_noisy_targets:
         if X_clean_val is not None or training.source == "X_second":
             raise ValueError(
@@ -376,7 +410,7 @@ def resolve_validation_pair(
         return replace(training, inputs=inputs, targets=inputs, weights=None)
     if X_clean_val is not None:
         refuse_other_index(X_val, X_clean_val, "X_clean_val", "X_val")
-        return _pair_as_given(estimator, samples, X_clean_val, "X_clean_val", "auto")
+        return _pair_as_given(estimator, samples, X_clean_val, "X_clean_val", "auto", like=training)
     if training.source in ("X_clean", "y"):
         raise ValueError(
             f"The clean side of the training data is {training.source}, so X_val needs one too: pass "
@@ -386,9 +420,10 @@ def resolve_validation_pair(
         warn_of_lost_source(samples, name="X_val")
     else:
         samples = _check_source(source, samples).clean
+    samples, _, gaps = _complete(estimator, samples, "X_val", like=training)
     inputs = as_float_array(samples)
     warn_of_other_unit(inputs, float(training.inputs.min()), float(training.inputs.max()), "X_val")
-    return replace(training, inputs=inputs, targets=inputs, weights=None)
+    return replace(training, inputs=inputs, targets=inputs, weights=None, **gaps)
 
 
 def _pair_as_given(
@@ -398,8 +433,12 @@ def _pair_as_given(
     name: Any,
     noise: Any,
     weighted: Any = slice(None),
+    like: Pair | None = None,
 ) -> Pair:
-    """Return a pair by rules 1 and 2: the user passes noisy and clean samples."""
+    """Return a pair by rules 1 and 2: the user passes noisy and clean samples.
+
+    ``like`` is the training pair, for validation samples.
+    """
     _refuse_second_noise(noise, f"{name} already pairs X with its clean side")
     clean_source = carried_source(clean)
     if clean_source is not None:
@@ -408,21 +447,23 @@ def _pair_as_given(
             f'{name} through a noiser, that noiser needs apply="fit".'
         )
     target = check_clean_side(estimator, clean, samples.shape, name)
-    if name == "X_clean" and np.array_equal(samples, target):
+    if name == "X_clean" and _equals(target, samples):
         warn_user(
             "X_clean equals X: there is no noise to learn from. Pass fit(X) to learn from fresh noise.",
             CleanTargetWarning,
         )
-    samples, target = samples[weighted], target[weighted]
-    return Pair(
-        as_float_array(samples), as_float_array(target), None, "given", name, *_intensity_ranges(target)
-    )
+    side = "X_val" if name == "X_clean_val" else "X"
+    samples, target, gaps = _complete(estimator, samples[weighted], side, target[weighted], name, like)
+    ranges = _intensity_ranges(target)
+    return Pair(as_float_array(samples), as_float_array(target), None, "given", name, *ranges, **gaps)
 
 
-def _pair_with_source(samples: NDArray[Any], source: CleanSource, noise: Any, weighted: Any) -> Pair:
+def _pair_with_source(
+    estimator: BaseEstimator, samples: NDArray[Any], source: CleanSource, noise: Any, weighted: Any
+) -> Pair:
     """Return a pair by rule 3: X is the output of a noiser, with its clean source."""
     _refuse_second_noise(noise, f"X was already corrupted by {source.noiser!r}")
-    clean = _check_source(source, samples).clean[weighted]
+    clean, _, gaps = _complete(estimator, _check_source(source, samples).clean[weighted])
     inputs = as_float_array(clean)
     return Pair(
         inputs,
@@ -431,7 +472,47 @@ def _pair_with_source(samples: NDArray[Any], source: CleanSource, noise: Any, we
         specification_key(source.noiser),
         "noiser",
         *_intensity_ranges(clean),
+        **gaps,
     )
+
+
+def _complete(
+    estimator: Any,
+    samples: NDArray[Any],
+    name: str = "X",
+    targets: NDArray[Any] | None = None,
+    name_of_targets: str = "",
+    like: Pair | None = None,
+) -> tuple[NDArray[Any], NDArray[Any], dict[str, Any]]:
+    """Return both sides without gaps, and the fields of a pair that mark the gaps.
+
+    Without ``targets``, the samples are the targets. Validation samples are completed beside those of the
+    training pair ``like``.
+    """
+    sides = [samples] if targets is None else [samples, targets]
+    if not allows_gaps(estimator) or not any(
+        side.dtype.kind == "f" and np.isnan(side).any() for side in sides
+    ):
+        return samples, samples if targets is None else targets, {}
+    names = getattr(estimator, "feature_names_in_", None)
+    for side, name_of_side in zip(sides, (name, name_of_targets), strict=False):
+        if side.ndim != 2:
+            raise ValueError(
+                f"{name_of_side} holds stacks of shape {side.shape} with NaN, and missing entries are for "
+                "rows of tables. Fill the gaps of images first."
+            )
+        if like is None:
+            refuse_empty_columns(side, name_of_side, names)
+    gaps, sides = [np.isnan(side) for side in sides], [as_float_array(side) for side in sides]
+    if like is not None:
+        known = like.take(np.arange(min(len(like.inputs), MAX_ROWS_BESIDE)))
+        sides = [np.vstack(parts) for parts in zip(sides, (known.inputs, known.targets), strict=False)]
+    seed = stream_seed(estimator._root(), "gaps")
+    if targets is None:
+        first = last = complete_rows(sides[0], seed)[: len(samples)]
+    else:
+        first, last = (side[: len(samples)] for side in complete_pair(*sides, seed))
+    return first, last, {"input_gaps": gaps[0], "target_gaps": gaps[-1]}
 
 
 def _intensity_ranges(clean: NDArray[Any]) -> tuple[IntensityRange, IntensityRange | None]:
@@ -472,4 +553,4 @@ def _resolve_noise(noise: Any, default: Callable[[], Noiser], X: Any) -> Noiser 
 
 def _equals(y: Any, array: NDArray[Any]) -> bool:
     """Return whether y has the same numbers as an array."""
-    return np.array_equal(as_numeric_array(y), array)
+    return are_equal(as_numeric_array(y), array)

@@ -324,13 +324,19 @@ class Preparation:
             is_outside &= self.wild.columns == 0
         return float(is_outside.any(dim=1).double().mean()), int(is_outside.sum(dim=0).argmax())
 
-    def squared_errors(self, output: Tensor, target: Tensor, gains: Tensor) -> Tensor:
+    def squared_errors(
+        self, output: Tensor, target: Tensor, gains: Tensor, known: Tensor | None = None
+    ) -> Tensor:
         """Return the mean squared error of each sample.
 
-        ``gains`` are factors of the errors in the unit of the user, of all or of each feature.
+        ``gains`` are factors of the errors in the unit of the user, of all or of each feature. Entries that
+        are not ``known`` do not count.
         """
         errors = (self._to_probabilities(output) - target) * (self.target_scaler.spread * gains).to(output)
-        return errors.square().flatten(1).mean(dim=1)
+        if known is None:
+            return errors.square().flatten(1).mean(dim=1)
+        counts = known.expand_as(errors).sum(dim=1).clamp(min=1)
+        return (errors.square() * known).sum(dim=1) / counts
 
 
 @dataclass(frozen=True)

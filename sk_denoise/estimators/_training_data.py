@@ -464,6 +464,7 @@ def build_batch_transform(
     adds_noise_map: bool,
     make_pair: Callable[[Tensor, torch.Generator], TrainingPair] | None = None,
     swap: Literal["samples", "entries"] | None = None,
+    fill: Callable[[Tensor], Tensor] | None = None,
 ) -> BatchTransform:
     """Return the transform from samples to network inputs, targets and weights."""
     layout = preparation.layout
@@ -480,6 +481,7 @@ def build_batch_transform(
         prepare_weight=layout.to_network,
         level_unit=float(preparation.target_scaler.spread) if adds_noise_map else 1.0,
         swap=swap,
+        fill=fill,
     )
 
 
@@ -497,7 +499,10 @@ def build_batch_source(
     if samples.weights is not None:
         # With a mean of 1, weights leave the scale of the loss and the learning rate as they are.
         weights = as_tensor((samples.weights / samples.weights.mean()).astype(np.float32)).to(inputs.device)
-    return CorruptedRows(inputs, targets, device, pairing, shuffle, weights)
+    gaps = None
+    if samples.target_gaps is not None:
+        gaps = as_tensor(np.stack([samples.input_gaps, samples.target_gaps], axis=1)).to(inputs.device)
+    return CorruptedRows(inputs, targets, device, pairing, shuffle, weights, gaps)
 
 
 @dataclass

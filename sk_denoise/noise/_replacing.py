@@ -417,7 +417,8 @@ class CopiedMaskNoiser(BaseNoiser):
         data, which then may hold NaN; if they have no gap, a quarter of the values is hidden at random.
     fill : float or "mean", default=0.0
         Value of hidden entries, in the unit of the data. "mean" is the mean of the training data, for each
-        column of a table and each pixel of images.
+        column of a table and each pixel of images. NaN is for estimators that take gaps, such as
+        :class:`~sk_denoise.DenoisingAutoencoder` with ``missing="mask"``.
     apply : {"fit", "always"}, default="fit"
         Calls that corrupt: ``fit_transform`` only, or ``transform`` too.
     random_state : int, RandomState instance or None, default=None
@@ -474,7 +475,10 @@ class CopiedMaskNoiser(BaseNoiser):
             ),
             "flags of the shape of samples",
         ),
-        "fill_": ENTRY_NUMBERS,
+        "fill_": Rule(
+            lambda v, noiser: ENTRY_NUMBERS.test(v, noiser) or _is_nan(v),
+            "NaN, a number, or one for each entry of a sample",
+        ),
     }
     _takes_gaps = True
     masks_: NDArray[np.bool_]
@@ -503,8 +507,8 @@ class CopiedMaskNoiser(BaseNoiser):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if not isinstance(self.fill, str) and not np.isfinite(self.fill):
-            raise ValueError(f'fill must be a finite number or "mean", got {self.fill!r}.')
+        if not isinstance(self.fill, str) and np.isinf(self.fill):
+            raise ValueError(f'fill must be a finite number, NaN or "mean", got {self.fill!r}.')
 
     def _learn(self, clean: torch.Tensor) -> None:
         gaps = torch.isnan(clean).numpy()
@@ -518,6 +522,11 @@ class CopiedMaskNoiser(BaseNoiser):
         self.fill_ = np.asarray(float(self.fill) if self.fill != "mean" else 0.0)
         if self.fill == "mean":
             self.fill_ = np.nan_to_num(clean.nanmean(0, dtype=torch.float64).numpy())
+
+
+def _is_nan(value: Any) -> bool:
+    is_number = isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind == "f"
+    return is_number and bool(np.isnan(value))
 
 
 def _as_masks(masks: Any) -> NDArray[np.bool_]:

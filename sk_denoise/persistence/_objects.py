@@ -27,6 +27,7 @@ from sk_denoise._row_prior import Blend, PosteriorMean
 from sk_denoise._scaling import AffineScaler
 from sk_denoise._schema import check_fitted_state, describe_value, fitted_schema
 from sk_denoise._validation import check_parameters
+from sk_denoise.estimators._gaps import GapFiller
 from sk_denoise.estimators._imputer import _FillModel, _Gaussian, _Kernels, _Networks, _NormalScores
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import (
@@ -61,6 +62,7 @@ RECORDS: dict[str, type[Any]] = {
         Preparation,
         Recorruption,
         Blend,
+        GapFiller,
         PosteriorMean,
         SampleLayout,
         Units,

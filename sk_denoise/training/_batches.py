@@ -63,6 +63,8 @@ class BatchTransform:
     swap : {"samples", "entries"} or None
         For two noisy measurements of each sample, the parts of it whose two values are swapped at random: the
         whole, or each feature or pixel, if their noise is independent.
+    fill : callable or None
+        From noisy samples with NaN for missing entries to samples without.
     """
 
     corrupt: Corrupt | None
@@ -76,34 +78,43 @@ class BatchTransform:
     prepare_weight: Prepare | None = None
     level_unit: float = 1.0
     swap: Literal["samples", "entries"] | None = None
+    fill: Prepare | None = None
 
-    def augment_and_corrupt(self, inputs: Tensor, targets: Tensor) -> Batch:
-        """Return a batch for training."""
+    def augment_and_corrupt(self, inputs: Tensor, targets: Tensor, gaps: Tensor | None = None) -> Batch:
+        """Return a batch for training; ``gaps`` marks the missing entries of both sides."""
         if self.augment is None:
-            return self.corrupt_and_prepare(inputs, targets)
+            return self.corrupt_and_prepare(inputs, targets, gaps)
         if targets is inputs:
             inputs = targets = self.augment(inputs, self.generator)
         else:
             inputs, targets = self.augment(inputs, self.generator, targets)
         return self.corrupt_and_prepare(inputs, targets)
 
-    def corrupt_and_prepare(self, inputs: Tensor, targets: Tensor) -> Batch:
-        """Return a batch for validation."""
+    def corrupt_and_prepare(self, inputs: Tensor, targets: Tensor, gaps: Tensor | None = None) -> Batch:
+        """Return a batch for validation; ``gaps`` marks the missing entries of both sides."""
         if self.make_pair is not None:
             return self._prepare_pair(self.make_pair(inputs, self.generator))
         if self.swap is not None:
             noisy, targets = _swap_sides(inputs, targets, self.swap, self.generator)
         else:
             noisy = inputs if self.corrupt is None else self.corrupt(inputs, self.generator)
+        if gaps is not None:
+            noisy = noisy.masked_fill(gaps[:, 0], torch.nan)
+        if self.fill is not None:
+            noisy = self.fill(noisy)
         network_input, network_target = self.prepare_input(noisy), self.prepare_target(targets)
         if self.adds_noise_map:
             level = _noise_level(network_input, network_target)
             # Both sides hold the noise.
             level = level if self.swap is None else level / math.sqrt(2)
             network_input = _with_noise_map(network_input, level)
-        if self.weigh is None:
-            return network_input, network_target
-        return network_input, network_target, self.weigh(noisy, targets)
+        weights = None if self.weigh is None else self.weigh(noisy, targets)
+        if gaps is not None:
+            known = (~gaps[:, 1]).to(network_target)
+            weights = known if weights is None else weights * known
+        return (
+            (network_input, network_target) if weights is None else (network_input, network_target, weights)
+        )
 
     def _prepare_pair(self, pair: TrainingPair) -> Batch:
         """Return the batch of a pair made of noisy samples alone."""
@@ -142,6 +153,8 @@ class CorruptedRows(Dataset[Batch]):
         The source of the order of the rows, on the CPU.
     weights : Tensor of shape (n_samples,), optional
         Weight of each row in the loss, on the device of ``inputs``.
+    gaps : Tensor of shape (n_samples, 2, n_features), optional
+        Flags of the missing entries of inputs and of targets, on the device of ``inputs``.
     """
 
     inputs: Tensor
@@ -150,6 +163,7 @@ class CorruptedRows(Dataset[Batch]):
     transform: BatchTransform
     shuffle: torch.Generator
     weights: Tensor | None = None
+    gaps: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -167,16 +181,21 @@ class CorruptedRows(Dataset[Batch]):
         inputs = targets = _on_device(self.inputs.index_select(0, index), self.device)
         if self.targets is not self.inputs:
             targets = _on_device(self.targets.index_select(0, index), self.device)
-        weights = None if self.weights is None else self.weights.index_select(0, index)
-        return _weighted(self.transform.augment_and_corrupt(inputs, targets), weights)
+        weights, gaps = (
+            None if side is None else side.index_select(0, index) for side in (self.weights, self.gaps)
+        )
+        gaps = None if gaps is None else gaps.to(self.device)
+        return _weighted(self.transform.augment_and_corrupt(inputs, targets, gaps), weights)
 
     def freeze(self) -> FixedRows:
         """Return all rows, corrupted once, in the network's unit and precision."""
         target_chunks = iterate_chunks(self.targets)
-        batches = [
-            self.transform.corrupt_and_prepare(x.to(self.device), next(target_chunks).to(self.device))
-            for x in iterate_chunks(self.inputs)
-        ]
+        batches, done = [], 0
+        for x in iterate_chunks(self.inputs):
+            gaps = None if self.gaps is None else self.gaps[done : done + len(x)].to(self.device)
+            targets = next(target_chunks).to(self.device)
+            batches.append(self.transform.corrupt_and_prepare(x.to(self.device), targets, gaps))
+            done += len(x)
         sides = tuple(torch.cat(side) for side in zip(*batches, strict=True))
         return FixedRows(*_weighted(sides, self.weights))
 

@@ -59,7 +59,7 @@ class EpochRecorder(Callback):
         Whether to record the PSNR of training rows too.
     """
 
-    def __init__(self, sample_psnr: Callable[[Tensor, Tensor], Any] | None, training_psnr: bool) -> None:
+    def __init__(self, sample_psnr: Callable[..., Any] | None, training_psnr: bool) -> None:
         self.sample_psnr = sample_psnr
         self.training_psnr = training_psnr
 
@@ -90,7 +90,7 @@ class EpochRecorder(Callback):
         sums[0] += rows
         sums[1] += loss * rows
         if self.sample_psnr is not None and (self.training_psnr or not training):
-            sums[2] += float(self.sample_psnr(prediction, batch[1]).sum())
+            sums[2] += float(self.sample_psnr(prediction, *batch[1:]).sum())
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         for name, training in (("train", True), ("valid", False)):

@@ -88,7 +88,7 @@ class TrainingPlan:
     patience: int | None
     tol: float
     bfloat16: bool
-    sample_psnr: Callable[[Tensor, Tensor], Any] | None
+    sample_psnr: Callable[..., Any] | None
     show_progress: bool
     warm_up_steps: int = 0
     epochs_done: int = 0
