@@ -299,7 +299,15 @@ def check_samples(
 def _explain_gaps(error: ValueError, estimator: Any) -> None:
     """Raise an error about NaN again, with the parameter that allows it."""
     text = str(error)
-    if getattr(estimator, "missing", None) != "error" or "contains NaN" not in text:
+    if "contains NaN" not in text:
+        return
+    if isinstance(estimator, Noiser):
+        raise ValueError(
+            f"{text.splitlines()[0].split('contains NaN')[0]}contains NaN, and {type(estimator).__name__} "
+            'takes no gaps. Pass it as noise= of a DenoisingAutoencoder with missing="mask", which adds '
+            "noise to known entries only; or fill the gaps first, by a DenoisingImputer before it."
+        ) from error
+    if getattr(estimator, "missing", None) != "error":
         return
     raise ValueError(
         f"{text.splitlines()[0].split('contains NaN')[0]}contains NaN, and {type(estimator).__name__} has "

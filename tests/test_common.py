@@ -95,6 +95,7 @@ NETWORKS = [
     ImageDenoiser(DnCNNNetwork(3, width=8), sigma="map", max_epochs=10),
     DenoisingAutoencoder(objective="recorrupt", noise=0.5, max_epochs=5),
     DenoisingAutoencoder(objective="blind", max_epochs=5),
+    DenoisingAutoencoder(missing="mask", max_epochs=2),
     DenoisingEnsemble(DenoisingAutoencoder(objective="recorrupt", noise=0.5, max_epochs=3), n_estimators=2),
     ImageDenoiser(DnCNNNetwork(2, width=8), objective="recorrupt", noise=0.5, sigma="map", max_epochs=5),
     ImageDenoiser(FoldedUNetNetwork((8, 8), blocks=(1, 1)), objective="neighbours", max_epochs=5),

@@ -48,7 +48,7 @@ from sk_denoise.estimators._gaps import FilledNoise, GapFiller
 from sk_denoise.estimators._image_inputs import refuse_noiser_output
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import AutoencoderFactory
-from sk_denoise.estimators._pairs import Pair
+from sk_denoise.estimators._pairs import Pair, leaves_gaps
 from sk_denoise.estimators._preparation import SAMPLE_PREPARATION, SampleLayout, run_in_chunks
 from sk_denoise.estimators._tiled_prediction import forward_derivative
 from sk_denoise.estimators._training_data import ArrayData, PatchData, TrainingData
@@ -755,8 +755,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
         if self.missing == "mask" and layout.has_one_unit:
             kind = "signals" if layout.image_shape is None else "images"
             raise ValueError(
-                f'missing="mask" is for rows of a table, and these samples are {kind}. Fill the gaps first, or '
-                'leave missing="error".'
+                f'missing="mask" is for rows of a table, and these samples are {kind}. Fill the gaps first, '
+                'or leave missing="error".'
             )
         # Rows are left alone: they may be a table in the order of time.
         if self.image_shape is None and len(get_shape(X)) == 3:
@@ -890,6 +890,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
             )
         assert data.chosen is not None
         error, is_sure = data.chosen.error, len(data.all.inputs) >= MIN_ROWS_OF_WARNING
+        # Filled gaps are near the best prediction already.
+        is_sure &= not leaves_gaps(data.all.noiser)
         if is_sure and error > HOPELESS and not blend.network_share and data.chosen.has_noise:
             warn_user(
                 f"Nothing was learned that removes noise from held-out rows: {100 * error:.0f} % of its "

@@ -619,7 +619,7 @@ class NetworkDenoiser(BaseDenoiser):
             self._preparation_.squared_errors, gains=torch.as_tensor(gains, dtype=torch.float64)
         )
         watchers, functions = check_callbacks(self.callbacks)
-        has_gaps = sample.target_gaps is not None
+        has_gaps = any(pair is not None and pair.target_gaps is not None for pair in (sample, held_out))
 
         def sample_psnr(
             output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None

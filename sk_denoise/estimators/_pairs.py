@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -56,6 +58,7 @@ __all__ = [
     "Pair",
     "cut_wild_values",
     "default_noiser",
+    "leaves_gaps",
     "refuse_clean_side",
     "resolve_pair",
     "resolve_validation_pair",
@@ -389,6 +392,11 @@ def _apply_rules(
     layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
     table = X if hasattr(X, "columns") else samples
     noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit), table)
+    if leaves_gaps(noiser) and not allows_gaps(estimator):
+        raise ValueError(
+            f"{noiser!r} leaves NaN in place of hidden values, and {type(estimator).__name__} takes no gaps "
+            'here. Fill them, fill="mean"; or use DenoisingAutoencoder with missing="mask".'
+        )
     return Pair(inputs, inputs, noiser, specification_key(noise), "X", *_intensity_ranges(samples), **gaps)
 
 
@@ -493,7 +501,7 @@ def _complete(
     if not allows_gaps(estimator) or not any(
         side.dtype.kind == "f" and np.isnan(side).any() for side in sides
     ):
-        return samples, samples if targets is None else targets, {}
+        return samples, samples if targets is None else targets, {"input_gaps": None, "target_gaps": None}
     names = getattr(estimator, "feature_names_in_", None)
     for side, name_of_side in zip(sides, (name, name_of_targets), strict=False):
         if side.ndim != 2:
@@ -538,6 +546,15 @@ def _refuse_second_noise(noise: Any, reason: str) -> None:
         raise ValueError(
             f'noise given twice: {reason}, and the estimator has noise={noise!r}. Leave it at noise="auto".'
         )
+
+
+def leaves_gaps(noiser: Any) -> bool:
+    """Return whether noise hides values and leaves NaN in their place."""
+    if noiser is None:
+        return False
+    parts = [noiser, *(noiser.get_params().values() if hasattr(noiser, "get_params") else ())]
+    fills = [getattr(part, "fill", None) for part in parts]
+    return any(isinstance(fill, Real) and math.isnan(fill) for fill in fills)
 
 
 def _resolve_noise(noise: Any, default: Callable[[], Noiser], X: Any) -> Noiser | None:

@@ -38,6 +38,7 @@ from sk_denoise import (
     BlindSpotObjective,
     Centerer,
     ConvNetwork,
+    CopiedMaskNoiser,
     DenoisingAutoencoder,
     DenoisingEnsemble,
     DenseNetwork,
@@ -101,6 +102,12 @@ def image_denoiser(network, **parameters):
 CASES: dict[str, Case] = {
     "dense": Case(DenoisingAutoencoder(DenseNetwork((8,)), 4, **FAST), ROWS),
     "dense, float32 images": Case(DenoisingAutoencoder(DenseNetwork((8,)), 4, **FAST), IMAGES),
+    "dense, gaps": Case(
+        DenoisingAutoencoder(
+            DenseNetwork((8,)), 4, noise=CopiedMaskNoiser(fill=np.nan), missing="mask", **FAST
+        ),
+        WITH_GAPS,
+    ),
     "dense, sigmoid": Case(DenoisingAutoencoder(DenseNetwork(()), 4, loss="bce", **FAST), ROWS),
     "dense, stopped early": Case(
         DenoisingAutoencoder(DenseNetwork((8,)), 4, early_stopping=True, emphasis=(1.0, 0.5), **FAST), ROWS
