@@ -795,7 +795,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
         return x if filler is None else filler.fill(x)
 
     def _filled(self, noiser: Any) -> Any:
-        return FilledNoise(noiser, self._gap_filler_) if noiser is not None and self._has_gaps() else noiser
+        filler: GapFiller | None = getattr(self, "_gap_filler_", None)
+        return noiser if noiser is None or filler is None else FilledNoise(noiser, filler)
 
     def _learn_gaps(self, pair: Pair) -> None:
         # A continued fit keeps its scaling, and so the filler of its inputs.

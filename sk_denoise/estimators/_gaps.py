@@ -1,4 +1,4 @@
-"""Gaps in tables: rows that are completed to learn from, and filled to predict from."""
+"""Gaps in tables: completion of training rows, and filling of noisy rows."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def complete_pair(noisy: NDArray[Any], clean: NDArray[Any], seed: int) -> tuple[
 
 
 def _conditional(rows: NDArray[Any], rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
-    """Return rows with conditional means in their gaps, deviations of these, and draws of errors."""
+    """Return filled rows, deviations of their gaps, and draws of errors."""
     rows = rows.astype(np.float64)
     gaps = np.isnan(rows)
     means, deviations, errors = rows.copy(), np.zeros_like(rows), np.zeros_like(rows)
@@ -113,7 +113,7 @@ def _conditional(rows: NDArray[Any], rng: np.random.Generator) -> tuple[Floats, 
 
 
 def _noise_of_columns(noisy: Floats, clean: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return slope and offset of noisy columns over clean ones, and residuals, NaN if a side is missing."""
+    """Return slopes and offsets of noisy columns over clean ones, and residuals."""
     known = ~np.isnan(noisy) & ~np.isnan(clean)
     counts = np.maximum(known.sum(axis=0), 1)
     x, c = np.where(known, noisy, 0.0), np.where(known, clean, 0.0)
@@ -214,10 +214,10 @@ class GapFiller:
         """Learn from noisy rows with NaN for gaps."""
         rows = rows.astype(np.float64)
         standard, center, unit = _standardize(rows)
-        precision = np.empty((0, 0))
+        precision: Floats = np.empty((0, 0))
         if rows.shape[1] <= MAX_GAUSSIAN_COLUMNS:
             model = _fit_gaussian(standard, np.random.default_rng(seed))
-            covariance = model.factors
+            covariance: Any = model.factors
             if model.rest is not None:
                 covariance = model.factors @ model.factors.T + np.diag(model.rest)
             center = center + model.mean * unit

@@ -387,7 +387,7 @@ class NetworkDenoiser(BaseDenoiser):
         """Learn to fill the gaps of noisy samples; by default there are none."""
 
     def _filled(self, noiser: Any) -> Any:
-        """Return noise whose gaps are filled; by default it has none."""
+        """Return noise with filled gaps; by default it has none."""
         return noiser
 
     def _has_gaps(self) -> bool:

@@ -135,15 +135,18 @@ class Pair:
         inputs = self.inputs[index]
         # One array for both sides, as before, since it takes half the memory.
         targets = inputs if self.targets is self.inputs else self.targets[index]
-        others = {
-            name: None if side is None else side[index]
-            for name, side in (
-                ("weights", self.weights),
-                ("input_gaps", self.input_gaps),
-                ("target_gaps", self.target_gaps),
-            )
-        }
-        return replace(self, inputs=inputs, targets=targets, **others)
+        weights, input_gaps, target_gaps = (
+            None if side is None else side[index]
+            for side in (self.weights, self.input_gaps, self.target_gaps)
+        )
+        return replace(
+            self,
+            inputs=inputs,
+            targets=targets,
+            weights=weights,
+            input_gaps=input_gaps,
+            target_gaps=target_gaps,
+        )
 
     def with_image_shape(self, layout: SampleLayout) -> Pair:
         """Return the pair with flat images as images, for noise and augmentation."""
@@ -519,7 +522,7 @@ def _complete(
     if targets is None:
         first = last = complete_rows(sides[0], seed)[: len(samples)]
     else:
-        first, last = (side[: len(samples)] for side in complete_pair(*sides, seed))
+        first, last = (side[: len(samples)] for side in complete_pair(sides[0], sides[1], seed))
     return first, last, {"input_gaps": gaps[0], "target_gaps": gaps[-1]}
 
 

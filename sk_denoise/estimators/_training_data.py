@@ -500,7 +500,7 @@ def build_batch_source(
         # With a mean of 1, weights leave the scale of the loss and the learning rate as they are.
         weights = as_tensor((samples.weights / samples.weights.mean()).astype(np.float32)).to(inputs.device)
     gaps = None
-    if samples.target_gaps is not None:
+    if samples.input_gaps is not None and samples.target_gaps is not None:
         gaps = as_tensor(np.stack([samples.input_gaps, samples.target_gaps], axis=1)).to(inputs.device)
     return CorruptedRows(inputs, targets, device, pairing, shuffle, weights, gaps)
 

@@ -276,7 +276,7 @@ def equal(one, other):
         return one.dtype == other.dtype and one.stride() == other.stride() and torch.equal(one, other)
     if isinstance(one, np.ndarray):
         same = one.dtype == other.dtype and one.flags.f_contiguous == other.flags.f_contiguous
-        return same and np.array_equal(one, other)
+        return same and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
     if isinstance(one, np.random.RandomState):
         return equal(one.get_state(), other.get_state())
     if hasattr(one, "module_"):  # a net
