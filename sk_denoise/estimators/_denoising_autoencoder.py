@@ -70,6 +70,8 @@ MIN_ROWS_OUTSIDE, FAR_OUTSIDE = 5, 0.5
 MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300, 5000
 # Noisy rows that the noise is measured on, and the share of the network.
 MIN_NOISE_ROWS, MIN_SHARE_ROWS = 5000, 1000
+# Noisy rows that the filler of gaps learns from, at least.
+MIN_FILLER_ROWS = 2000
 # Share of the error left on held-out rows from which nothing was learned.
 HOPELESS = 0.995
 # Fewest rows for a warning of it.
@@ -801,14 +803,17 @@ class DenoisingAutoencoder(NetworkDenoiser):
     def _learn_gaps(self, pair: Pair) -> None:
         # A continued fit keeps its scaling, and so the filler of its inputs.
         if self.missing == "mask" and not self._has_gaps():
-            noisy = as_tensor(pair.inputs)
+            noisy, gaps, n_copies = as_tensor(pair.inputs), pair.input_gaps, 1
             if self.noiser_ is not None:
-                noisy = self.noiser_.corrupt(noisy, stream(self._root(), "filler"))
+                # A few rows have the covariance of a single draw of the noise.
+                n_copies = max(1, MIN_FILLER_ROWS // len(noisy))
+                noisy = self.noiser_.corrupt(noisy.repeat(n_copies, 1), stream(self._root(), "filler"))
             rows = noisy.numpy()
-            if pair.input_gaps is not None:
-                rows = np.where(pair.input_gaps, np.nan, rows)
+            if gaps is not None:
+                rows = np.where(np.tile(gaps, (n_copies, 1)), np.nan, rows)
             with threads_for_flops(PRIOR_FLOPS):
-                self._gap_filler_: GapFiller | None = GapFiller.fit(rows, stream_seed(self._root(), "filler"))
+                seed = stream_seed(self._root(), "filler")
+                self._gap_filler_: GapFiller | None = GapFiller.fit(rows, seed, n_copies)
 
     def _prepare(self, pair: Pair) -> None:
         check_one_of(self.output, OUTPUTS, "output")

@@ -146,12 +146,15 @@ def _standardize(rows: Floats) -> tuple[Floats, Floats, Floats]:
     return (cut / largest - center) / unit, center * largest, unit * largest
 
 
-def _fit_gaussian(standard: Floats, rng: np.random.Generator) -> _Gaussian:
-    """Fit a Gaussian to standardized rows with gaps."""
+def _fit_gaussian(standard: Floats, rng: np.random.Generator, n_copies: int = 1) -> _Gaussian:
+    """Fit a Gaussian to standardized rows with gaps, in copies with other noise."""
     device, strength = torch.device("cpu"), DEFAULT_STRENGTH
-    if len(standard) >= MIN_CHOICE_ROWS:
-        strength = _choose_strength(standard, device, rng)
-    return _Gaussian.fit(standard[rng.permutation(len(standard))[:MAX_EM_ROWS]], strength, device)
+    n_rows = len(standard) // n_copies
+    if n_rows >= MIN_CHOICE_ROWS:
+        # Rows must not be predicted from their copies.
+        strength = _choose_strength(standard[:n_rows], device, rng)
+    chosen = rng.permutation(len(standard))[:MAX_EM_ROWS]
+    return _Gaussian.fit(standard[chosen], strength * len(chosen) / min(n_rows, len(chosen)), device)
 
 
 def _draw_from_columns(rows: Floats, rng: np.random.Generator, *, everywhere: bool = False) -> Floats:
@@ -210,13 +213,23 @@ class GapFiller:
     high: Tensor
 
     @classmethod
-    def fit(cls, rows: NDArray[Any], seed: int) -> Self:
-        """Learn from noisy rows with NaN for gaps."""
+    def fit(cls, rows: NDArray[Any], seed: int, n_copies: int = 1) -> Self:
+        """Learn from noisy rows with NaN for gaps.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_copies * n, n_features)
+            The rows, each copy with other noise.
+        seed : int
+            Seed of the choice of rows.
+        n_copies : int, default=1
+            Number of copies.
+        """
         rows = rows.astype(np.float64)
         standard, center, unit = _standardize(rows)
         precision: Floats = np.empty((0, 0))
         if rows.shape[1] <= MAX_GAUSSIAN_COLUMNS:
-            model = _fit_gaussian(standard, np.random.default_rng(seed))
+            model = _fit_gaussian(standard, np.random.default_rng(seed), n_copies)
             covariance: Any = model.factors
             if model.rest is not None:
                 covariance = model.factors @ model.factors.T + np.diag(model.rest)
