@@ -70,8 +70,8 @@ MIN_ROWS_OUTSIDE, FAR_OUTSIDE = 5, 0.5
 MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300, 5000
 # Noisy rows that the noise is measured on, and the share of the network.
 MIN_NOISE_ROWS, MIN_SHARE_ROWS = 5000, 1000
-# Noisy rows that the filler of gaps learns from, at least.
-MIN_FILLER_ROWS = 2000
+# Noisy rows that the filler of gaps learns from, at least, unless they have more entries than this.
+MIN_FILLER_ROWS, MAX_FILLER_ENTRIES = 2000, 2**16
 # Share of the error left on held-out rows from which nothing was learned.
 HOPELESS = 0.995
 # Fewest rows for a warning of it.
@@ -189,8 +189,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
         Meaning of NaN in rows of a table. "error" refuses it. With "mask" it marks missing entries: on the
         clean side they do not count in scaling, loss and ``score``, and in noisy rows they are filled by
         their conditional mean, given the other entries. Predictions have no gaps. It needs a clean side, and
-        a loss that is a mean over entries, such as "mse". Noise that hides entries as in your data,
-        ``CopiedMaskNoiser(fill=numpy.nan)``, trains the network to fill gaps too.
+        a loss that is a mean over entries, such as "mse" or "mixed". Noise that hides entries as in your
+        data, ``CopiedMaskNoiser(fill=numpy.nan)``, trains the network to fill gaps too.
     augment : Augmenter or None, default=None
         Random movements of training images before they are corrupted, drawn for every batch and the same
         on both sides of a pair: an :class:`~sk_denoise.Augmenter`, or any object with its method
@@ -779,8 +779,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
 
     def _check_missing(self, X_second: Any) -> None:
         """Refuse ways to learn that have no missing entries."""
-        loss, reason = check_loss(self.loss), ""
-        if not loss.takes_entry_weights or loss.by_block:
+        reason = ""
+        if not check_loss(self.loss).takes_entry_weights:
             reason = f'needs a loss that is a mean over entries, such as "mse", got loss={self.loss!r}'
         elif X_second is not None:
             reason = "needs a clean side, and X_second is a second noisy measurement"
@@ -806,7 +806,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
             noisy, gaps, n_copies = as_tensor(pair.inputs), pair.input_gaps, 1
             if self.noiser_ is not None:
                 # A few rows have the covariance of a single draw of the noise.
-                n_copies = max(1, MIN_FILLER_ROWS // len(noisy))
+                n_copies = max(1, min(MIN_FILLER_ROWS, MAX_FILLER_ENTRIES // noisy.shape[1]) // len(noisy))
                 noisy = self.noiser_.corrupt(noisy.repeat(n_copies, 1), stream(self._root(), "filler"))
             rows = noisy.numpy()
             if gaps is not None:

@@ -15,6 +15,7 @@ from sk_denoise._scaling import FINITE_TENSOR, find_wild_limits
 from sk_denoise._schema import Rule, conforms
 from sk_denoise._validation import Noiser, as_tensor
 from sk_denoise.estimators._imputer import MAX_EM_ROWS, _choose_strength, _Gaussian
+from sk_denoise.noise import find_blocks
 
 __all__ = ["FilledNoise", "GapFiller", "complete_pair", "complete_rows", "refuse_empty_columns"]
 
@@ -48,6 +49,7 @@ def complete_rows(rows: NDArray[Any], seed: int) -> NDArray[Any]:
 
     The values are draws from a Gaussian of all columns, given the known entries of the row. Completed rows
     have the means, deviations and correlations of the known entries, which means in gaps would weaken.
+    A category that is missing becomes a category, in a one-hot encoding.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ def complete_rows(rows: NDArray[Any], seed: int) -> NDArray[Any]:
     """
     means, deviations, errors = _conditional(rows, np.random.default_rng(seed))
     drawn = np.clip(means + deviations * errors, np.nanmin(rows, axis=0), np.nanmax(rows, axis=0))
-    return np.where(np.isnan(rows), drawn, rows).astype(rows.dtype)
+    return _with_categories(np.where(np.isnan(rows), drawn, rows), rows).astype(rows.dtype)
 
 
 def complete_pair(noisy: NDArray[Any], clean: NDArray[Any], seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -87,6 +89,7 @@ def complete_pair(noisy: NDArray[Any], clean: NDArray[Any], seed: int) -> tuple[
         left = np.sqrt(variance * np.clip(1 - gain * slope, 0, 1))
     drawn = np.where(np.isnan(x), means + deviations * errors, informed + left * errors)
     complete = np.where(np.isnan(c), np.clip(drawn, np.nanmin(c, axis=0), np.nanmax(c, axis=0)), c)
+    complete = _with_categories(complete, c)
     added = slope * complete + offset + _draw_from_columns(residuals, rng, everywhere=True)
     return np.where(np.isnan(x), added, x).astype(noisy.dtype), complete.astype(clean.dtype)
 
@@ -110,6 +113,22 @@ def _conditional(rows: NDArray[Any], rng: np.random.Generator) -> tuple[Floats, 
         deviations[chosen] = gaps[chosen] * np.sqrt(variances) * unit
         errors[chosen] = model.draw(standard[chosen], rng, device)
     return means, deviations, errors
+
+
+def _with_categories(complete: Floats, rows: NDArray[Any]) -> Floats:
+    """Return completed rows with one category in each gap of a one-hot encoding."""
+    gaps = np.isnan(rows)
+    # The columns of a category are missing together.
+    starts = np.flatnonzero((gaps[:, 1:] != gaps[:, :-1]).any(axis=0)) + 1
+    for run in np.split(np.arange(rows.shape[1]), starts):
+        missing = gaps[:, run[0]]
+        if len(run) < 2 or not missing.any():
+            continue
+        for block in find_blocks(torch.from_numpy(complete[~missing][:, run])):
+            columns = run[block]
+            likeliest = complete[missing][:, columns].argmax(axis=1)
+            complete[np.ix_(missing, columns)] = np.eye(len(columns))[likeliest]
+    return complete
 
 
 def _noise_of_columns(noisy: Floats, clean: Floats) -> tuple[Floats, Floats, Floats]:

@@ -18,6 +18,8 @@ from sk_denoise import (
     GaussianNoiser,
     MaskingNoiser,
     NoiserChain,
+    SwapNoiser,
+    TableEncoder,
     WienerDenoiser,
 )
 
@@ -218,6 +220,33 @@ def test_frames_pipelines_and_callbacks():
     assert noisy[-1].target_source_ == "noiser"
 
 
+@pytest.mark.parametrize("loss", ["mse", "mixed"])
+def test_missing_categories_are_filled_from_the_others(loss):
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 3, 600)
+    frame = pd.DataFrame(
+        {
+            "kind": pd.Categorical(np.array(["low", "middle", "high"])[kind]),
+            "size": kind + 0.2 * rng.normal(size=600),
+            "flag": pd.array(kind > 1, dtype="boolean"),
+        }
+    )
+    with_gaps = frame.copy()
+    hidden = rng.random(frame.shape) < 0.2
+    for number, name in enumerate(frame):
+        with_gaps.loc[hidden[:, number], name] = pd.NA
+    encoder = TableEncoder().fit(with_gaps)
+    dae = DenoisingAutoencoder(
+        noise=SwapNoiser(0.2), loss=loss, missing="mask", blend=None, max_epochs=30, random_state=0
+    ).fit(encoder.transform(with_gaps))
+    # Of a one-hot encoding with gaps, too.
+    assert dae.noiser_.blocks_ == [[0, 1, 2]]
+    restored = encoder.inverse_transform(dae.predict(encoder.transform(with_gaps)))
+    assert (restored.dtypes == frame.dtypes).all()
+    known_size = hidden[:, 0] & ~hidden[:, 1]
+    assert (restored["kind"] == frame["kind"])[known_size].mean() > 0.9
+
+
 def test_gaps_are_refused_by_default_with_the_remedy():
     for fit in (
         lambda dae: dae.fit(CLEAN_GAPS),
@@ -240,7 +269,7 @@ def test_gaps_are_refused_by_default_with_the_remedy():
     ("parameters", "arguments", "message"),
     [
         ({"missing": "mean"}, {}, "missing"),
-        ({"loss": "mixed"}, {}, "mean over entries"),
+        ({"loss": {"mse": 1.0, "ssim": 0.1}}, {}, "mean over entries"),
         ({"loss": lambda output, target: (output - target).square().mean()}, {}, "mean over entries"),
         ({"objective": "recorrupt"}, {}, "noisy data alone"),
         ({}, {"X_second": NOISY_GAPS}, "second noisy measurement"),
