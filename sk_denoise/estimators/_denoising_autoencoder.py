@@ -69,7 +69,8 @@ MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300,
 MIN_NOISE_ROWS, MIN_SHARE_ROWS = 5000, 1000
 # Share of the error left on held-out rows from which nothing was learned.
 HOPELESS = 0.995
-# Fewest rows for a warning of it.
+# Share of the network below which it learned nothing either, and fewest rows for a warning of it.
+MIN_SHARE = 0.05
 MIN_ROWS_OF_WARNING = 50
 # Operations of a choice of the prior, roughly, for the number of threads.
 PRIOR_FLOPS = 10**8
@@ -807,7 +808,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
                 folds = np.random.default_rng(stream_seed(self._root(), "folds"))
                 data.chosen = choose_prior(pair.targets, rows, generator=folds)
             share = self._measure_share(data, corrupt)
-            self._blend_ = Blend(data.chosen.fit(pair.targets), share)
+            has_wild_columns = self._preparation_.wild is not None
+            self._blend_ = Blend(data.chosen.fit(pair.targets), share, has_wild_columns)
 
     def _report_blend(self) -> None:
         """Print the shares of the prediction; warn if nothing was learned."""
@@ -822,7 +824,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
             )
         assert data.chosen is not None
         error, is_sure = data.chosen.error, len(data.all.inputs) >= MIN_ROWS_OF_WARNING
-        if is_sure and error > HOPELESS and not blend.network_share and data.chosen.has_noise:
+        if is_sure and error > HOPELESS and blend.network_share < MIN_SHARE and data.chosen.has_noise:
             warn_user(
                 f"Nothing was learned that removes noise from held-out rows: {100 * error:.0f} % of its "
                 "squared error is left. Columns may be independent, rows too few, or the noise too weak "
