@@ -592,7 +592,6 @@ class DenoisingAutoencoder(NetworkDenoiser):
         """
         check_is_fitted(self)
         restore = self._preparation_.restore
-        self._warn_of_range(X)
         return self._apply(
             X, lambda module, x: restore(module(x)), blend=getattr(self, "_blend_", None), is_prediction=True
         )
@@ -869,16 +868,14 @@ class DenoisingAutoencoder(NetworkDenoiser):
         self._refuse_other_unit(samples)
         scaler = self._preparation_.input_scaler
         low, high = scaler.center - 2 * scaler.spread, scaler.center + 2 * scaler.spread
-        warn_of_other_unit(samples, float(low.min()), float(high.max()))
+        if not warn_of_other_unit(samples, float(low.min()), float(high.max())):
+            self._warn_of_range(samples)
         return samples
 
-    def _warn_of_range(self, X: Any) -> None:
+    def _warn_of_range(self, samples: NDArray[Any]) -> None:
         """Warn of rows of a table with values outside of the range of the training."""
-        samples = np.asarray(X)
-        if samples.ndim != 2 or samples.dtype.kind not in "biuf" or samples.shape[1:] != self._sample_shape_:
-            return
         # Noise reaches beyond black and white, and far in pixels that hardly change.
-        if self.intensity_range_ is not None:
+        if samples.ndim != 2 or self.intensity_range_ is not None:
             return
         rows = as_tensor(as_float_array(samples))
         share, column = self._preparation_.find_outside(rows)
