@@ -782,6 +782,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
         self._blended = _BlendedRows(whole, learned, held)
         return training, validation
 
+    def _rows_of_score(self, pair: Pair) -> Pair:
+        # Those that are held out too, so that scores of all denoisers compare.
+        data = getattr(self, "_blended", None)
+        return pair if data is None else data.all
+
     def _redrawn_noise(self, samples: Any) -> ResidualNoise | None:
         if (
             not isinstance(samples, Pair)

@@ -455,11 +455,12 @@ class NetworkDenoiser(BaseDenoiser):
         self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.intensity.span, 0
         self.intensity_range_ = pair.known_intensity
         # Images of any size have no columns.
-        self._score_gains_ = None if self._takes_any_size else score_gains(pair)
+        scored = self._rows_of_score(pair)
+        self._score_gains_ = None if self._takes_any_size else score_gains(scored)
         self._judged_, self._best_weights_ = None, None
         # Its strength depends on the data alone, so that scores of different networks compare.
-        self._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
-        clean = cut_wild_values(pair.targets, layout.image_shape is not None)
+        self._reference_noiser_ = default_noiser(scored.targets, layout.image_shape is not None)
+        clean = cut_wild_values(scored.targets, layout.image_shape is not None)
         self._reference_noiser_.fit(clean, clean)
         with threads_for_entries(pair.inputs.size):
             sides = self._recorrupted_pair(pair)
@@ -674,6 +675,10 @@ class NetworkDenoiser(BaseDenoiser):
         )
         return build_batch_source(samples, device, pairing, stream(self._root(), "shuffle", run))
 
+    def _rows_of_score(self, pair: Pair) -> Pair:
+        """Return the samples that determine the noise of ``score``."""
+        return pair
+
     def _redrawn_noise(self, samples: Any) -> Any:
         """Return the noise of pairs, for new draws in every batch, or None to take them as given."""
         return None
@@ -781,7 +786,8 @@ class NetworkDenoiser(BaseDenoiser):
         twin._n_runs_ += 1
         twin._set_history()
         twin._finish()
-        vars(twin).pop("_blended", None)
+        if hasattr(twin, "_blended"):
+            del twin._blended
         return twin
 
     def _set_history(self) -> None:
