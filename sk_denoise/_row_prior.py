@@ -1,4 +1,4 @@
-"""Posterior mean of rows of a table, in closed form, under a prior of training rows."""
+"""Posterior mean of rows of a table, in closed form."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ MIN_CHANNEL_Z = 6.0
 FOREIGN_WEIGHT, FOREIGN_VARIANCE = 1e-3, 25.0
 # Limits of the values beyond the range of clean rows: a share of this range, and noise levels.
 MARGIN, NOISE_MARGIN = 0.25, 5.0
-# Noise power, in units of the level of the noise, below which there is none.
+# Noise power, in units of the level of the noise, that counts as noise at all.
 MIN_NOISE_POWER = 0.1
 # Passes that fill values beyond the training range, and their share in a row that is left as it is.
 REFILLS, MAX_OUTSIDE = 3, 0.5
@@ -330,7 +330,7 @@ class PosteriorMean:
         max_centers: int = MAX_CENTERS,
         axes: _Axes | None = None,
     ) -> Self:
-        """Return the posterior mean for clean rows, their noise and the shape of the prior."""
+        """Return the posterior mean for clean rows and their noise."""
         mean = clean.mean(axis=0)
         rows = channel.whiten_clean(clean, mean)
         if axes is None:
@@ -346,15 +346,11 @@ class PosteriorMean:
         log_foreign = _log_foreign(around, foreign)
         back = axes.axes if channel.whitening is None else axes.axes @ np.linalg.inv(channel.whitening).T
         basis = axes.axes if channel.whitening is None else axes.axes @ channel.whitening
-        parts = (mean, channel.unit, channel.slope, channel.offset, basis, back, gain, 1 - 1 / foreign)
-        return cls(
-            *(torch.from_numpy(np.ascontiguousarray(part)) for part in parts),
-            float(rest / (rest + 1)),
-            torch.from_numpy(centers),
-            log_foreign,
-            *_limits(clean, mean, channel.unit),
-            shape.strength,
-        )
+        parts: Any = (mean, channel.unit, channel.slope, channel.offset, basis, back, gain, 1 - 1 / foreign)
+        tensors: Any = [torch.from_numpy(np.ascontiguousarray(part)) for part in parts]
+        ends = _limits(clean, mean, channel.unit)
+        rest_gain = float(rest / (rest + 1))
+        return cls(*tensors, rest_gain, torch.from_numpy(centers), log_foreign, *ends, shape.strength)  # type: ignore[call-arg]
 
     @cached_property
     def distance_scale(self) -> Tensor:
@@ -431,7 +427,7 @@ class PosteriorMean:
 
 
 def _log_foreign(around: Floats, foreign: Floats) -> float:
-    """Return the logarithm of the density of foreign rows at the mean, relative to that of a center.
+    """Return the log density of foreign rows at the mean, relative to a center.
 
     Parameters
     ----------
@@ -517,7 +513,7 @@ class _Trial:
         return gap
 
     def step(self, shape: PriorShape, number: int) -> Floats:
-        """Return the steps from the noisy rows to the posterior mean, in units of the noise."""
+        """Return the steps to the posterior mean, in units of the noise."""
         model = PosteriorMean.of(self.rows, self.channel, shape, axes=self.spectra[number])
         step: Floats = model.predict(self.held_out.noisy) - self.channel.align(self.held_out.noisy)
         return step / self.channel.unit
@@ -649,7 +645,7 @@ def _cut(rows: Floats, limits: tuple[Floats, Floats] | None) -> Floats:
 def _descend(
     error_of: Callable[[int, int], float], start: tuple[int, int], sizes: tuple[int, int]
 ) -> tuple[int, int]:
-    """Return the place on a grid that no neighbour is better than, by steps from a start."""
+    """Return a minimum on a grid, by steps from a start."""
     here = start
     while True:
         steps = itertools.product((-1, 0, 1), repeat=2)

@@ -78,7 +78,7 @@ PRIOR_FLOPS = 10**8
 
 @dataclass
 class _BlendedRows:
-    """Rows of a fit whose predictions blend the network with the posterior mean.
+    """Rows of a fit, for predictions that blend the network with the posterior mean.
 
     Attributes
     ----------
@@ -114,8 +114,8 @@ def _resample(pair: Pair) -> Pair:
 def _noisy_rows(pair: Pair, corrupt: Any, n_rows: int, generator: torch.Generator) -> NoisyRows:
     """Return pairs as given, or with new noise."""
     if corrupt is None:
-        sides = (side.astype(np.float64) for side in (pair.inputs, pair.targets))
-        return NoisyRows(*sides, np.arange(len(pair.inputs)))
+        noisy, clean = pair.inputs.astype(np.float64), pair.targets.astype(np.float64)
+        return NoisyRows(noisy, clean, np.arange(len(clean)))
     return draw_noisy_rows(pair.targets, corrupt, n_rows, generator)
 
 
@@ -362,6 +362,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         "_preparation_": SAMPLE_PREPARATION,
         "_blend_": replace(optional(record(Blend, "a blend")), required=False),
     }
+    _blend_: Blend | None
     # One sample has no spread to scale by.
     _auto_values = AutoValues(auto_batch_size, auto_epochs, warm_up_steps=0, min_samples=2)
 
@@ -749,7 +750,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     # Tables ------------------------------------------------------------------------------------------
 
     def _is_blended(self, data: Any) -> bool:
-        """Return whether predictions for these data blend the network with the posterior mean."""
+        """Return whether predictions blend the network with the posterior mean."""
         return (
             self.blend is not None
             and isinstance(data, ArrayData)
@@ -766,10 +767,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
         self, data: TrainingData, X_val: Any, X_clean_val: Any
     ) -> tuple[TrainingData, TrainingData | None]:
         training, validation = super()._split(data, X_val, X_clean_val)
-        self._blended = None
+        self._blended: _BlendedRows | None = None
         if not self._is_blended(data):
             self._blend_ = None
             return training, validation
+        assert isinstance(data, ArrayData)
         assert isinstance(training, ArrayData)
         held_out = validation
         n_samples = len(training.pair.inputs)

@@ -278,7 +278,7 @@ class NetworkDenoiser(BaseDenoiser):
         """Complete the fitted state after the training, or after an epoch for callbacks."""
 
     def _report_blend(self) -> None:
-        """Describe what was completed, once."""
+        """Report the shares of a blend, once for a fit."""
 
     def _draft(self, fresh: bool) -> Self:
         """Return a copy to work on: a fit that fails leaves the estimator as it was."""
@@ -380,13 +380,13 @@ class NetworkDenoiser(BaseDenoiser):
         self._check_emphasis_counts(pair)
 
     def _scale_constant_columns(self, pair: Pair) -> bool:
-        """Scale columns that were constant so far, if they vary in a pair; return whether some do."""
+        """Scale columns that were constant so far; return whether some vary in a pair."""
         before: Preparation = self._preparation_
         if before.layout.has_one_unit or not before.has_constant_columns:
             return False
         layout, clean = before.layout, pair.targets
         if pair.noiser is not None and self.noiser_ is not None:
-            # Noise relative to the spread of a constant column is none.
+            # Noise relative to the spread of a constant column is zero.
             noiser = copy.deepcopy(self.noiser_)
             noiser.fit(clean, clean)
         else:
@@ -680,7 +680,7 @@ class NetworkDenoiser(BaseDenoiser):
         return pair
 
     def _redrawn_noise(self, samples: Any) -> Any:
-        """Return the noise of pairs, for new draws in every batch, or None to take them as given."""
+        """Return the noise of pairs for new draws in every batch, or None."""
         return None
 
     def _earlier_validation(
