@@ -64,6 +64,8 @@ MIN_GAIN_Z = 1.0
 # Standard errors by which another shape has to be better than a Gaussian.
 MIN_SHAPE_Z = 1.5
 CHUNK_ENTRIES = 2**22
+# Entries of the draws that the noise is measured on.
+MAX_DRAWN_ENTRIES = 2**22
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,13 @@ def draw_noisy_rows(
     corrupt : callable
         From a tensor and a generator to the noisy tensor.
     n_rows : int
-        Number of rows to return, at least; all clean rows have the same number of copies.
+        Number of rows to return, at least, in tables that are not wide; all clean rows have the same number
+        of copies.
     generator : torch.Generator
         Random numbers.
     """
+    # Wide tables have fewer draws, so that these take tens of megabytes.
+    n_rows = min(n_rows, MAX_DRAWN_ENTRIES // clean.shape[1])
     copies = max(1, -(-n_rows // len(clean)))
     index = np.tile(np.arange(len(clean)), copies)
     rows = clean[index]

@@ -65,6 +65,8 @@ MIN_ROWS_OUTSIDE, FAR_OUTSIDE = 5, 0.5
 # Rows from which a part is held out to measure the share of the network, their share and their number; rows
 # from which a table is large enough for the network alone.
 MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300, 5000
+# Columns of a table beyond which its rows are not compared with each other.
+MAX_BLENDED_COLUMNS = 2**14
 # Noisy rows that the noise is measured on, and the share of the network.
 MIN_NOISE_ROWS, MIN_SHARE_ROWS = 5000, 1000
 # Share of the error left on held-out rows from which nothing was learned.
@@ -99,7 +101,8 @@ class _BlendedRows:
 def _is_small_table(pair: Pair, layout: SampleLayout) -> bool:
     """Return whether samples are rows of a table without many rows."""
     is_table = layout.image_shape is None and not layout.has_one_unit
-    return is_table and 4 <= len(pair.inputs) < LARGE_TABLE
+    n_rows, n_columns = len(pair.inputs), pair.inputs[0].size
+    return is_table and 4 <= n_rows < LARGE_TABLE and n_columns <= MAX_BLENDED_COLUMNS
 
 
 def _resample(pair: Pair) -> Pair:
@@ -209,8 +212,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
         (1, 0) only lost entries count, with (0, 1) only kept ones. None weights all alike.
     blend : "auto" or None, default="auto"
         "auto" blends the network with the posterior mean of the training rows
-        (:class:`~sk_denoise.PosteriorMeanDenoiser`), for tables of fewer than 5,000 rows, where networks
-        alone are often behind linear filters. The share of the network is measured on up to 300 rows that it
+        (:class:`~sk_denoise.PosteriorMeanDenoiser`), for tables of fewer than 5,000 rows and at most 16,384
+        columns, where networks alone are often behind linear filters. The share of the network is measured
+        on up to 300 rows that it
         does not learn from; below 40 rows it is 0. ``predict``, ``score`` and ``transform`` of samples
         return the blend. Latent vectors, ``inverse_transform`` and ``validation_scores_`` are those of the
         network. There is no blend with an ``objective`` or ``emphasis``, without noise, and for losses on
@@ -893,8 +897,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
             name = getattr(self, "feature_names_in_", range(samples.shape[1]))[column]
             what = "are cut there" if getattr(self, "_blend_", None) is None else "are linear there at best"
             warn_user(
-                f"{100 * share:.0f} % of the rows of X have values far outside of the range of the training "
-                f"rows, most of them in column {name!r}. Predictions {what}: fit to rows of that range."
+                f"{100 * share:.0f} % of the rows of X have many values far outside of the range of the "
+                f"training rows, most of them in column {name!r}. Predictions {what}: fit to rows of that "
+                "range."
             )
 
     def _refuse_other_unit(self, samples: NDArray[Any]) -> None:

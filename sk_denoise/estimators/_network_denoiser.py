@@ -731,9 +731,12 @@ class NetworkDenoiser(BaseDenoiser):
     def _resolve_batch_size(self, n_samples: int) -> int:
         if self.batch_size == "auto":
             return self._auto_values.batch_size(n_samples)
-        if self.batch_size > n_samples:
+        # Rows that a blend holds out were given too.
+        blended = getattr(self, "_blended", None)
+        n_given = n_samples if blended is None else len(blended.all.inputs)
+        if self.batch_size > n_given:
             warn_user(
-                f"batch_size={self.batch_size} is larger than the {n_samples} samples there are to train on; "
+                f"batch_size={self.batch_size} is larger than the {n_given} samples there are to train on; "
                 "all of them make one batch.",
             )
         return min(n_samples, self.batch_size)

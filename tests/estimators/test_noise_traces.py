@@ -190,6 +190,7 @@ def test_lists_and_patches_of_images_are_detected():
         fit(RandomPatches(list(zip(plain(PHOTOS), PHOTOS.astype(np.float32), strict=True)), 16))
 
 
+@pytest.mark.filterwarnings("ignore:.*were constant in all samples so far")
 def test_partial_fits_scores_and_validation_detect_noise(X):
     fitted = autoencoder().fit(X)
     for use in (fitted.partial_fit, fitted.score):

@@ -22,6 +22,7 @@ from sklearn.preprocessing import MinMaxScaler
 import sk_denoise.noise
 from sk_denoise import (
     CameraNoiser,
+    CopiedMaskNoiser,
     GaussianNoiser,
     GrainNoiser,
     JPEGNoiser,
@@ -111,7 +112,8 @@ def global_states() -> tuple[object, ...]:
 def test_every_public_noiser_is_in_the_table():
     public = (getattr(sk_denoise.noise, name) for name in sk_denoise.noise.__all__)
     noisers = {kind for kind in public if isinstance(kind, type) and issubclass(kind, BaseNoiser)}
-    assert noisers - {BaseNoiser} == {type(noiser) for noiser in NOISERS.values()}
+    # A test of its own has the noiser of gaps, whose output holds NaN.
+    assert noisers - {BaseNoiser, CopiedMaskNoiser} == {type(noiser) for noiser in NOISERS.values()}
 
 
 # When a noiser corrupts ----------------------------------------------------------------------------------
