@@ -46,6 +46,7 @@ def test_every_loss_learns_to_denoise(digits, loss):
 
 
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, torch.optim.Adamax])
+@pytest.mark.slow
 def test_every_optimizer_learns_to_denoise_at_its_default_rate(digits, optimizer):
     dae = DenoisingAutoencoder(noise=GaussianNoiser(0.25), optimizer=optimizer, max_epochs=15, random_state=0)
     noisy = digits.noisy_test(0.25)

@@ -131,6 +131,7 @@ def test_noise_of_all_kinds_is_detected(X, noiser, step):
 @pytest.mark.filterwarnings("ignore:Feature .* is constant")
 @pytest.mark.parametrize("noise", ["gaussian", "masking", "choice"])
 @pytest.mark.parametrize("step", sorted(set(STEPS) - {"power"}))  # slow
+@pytest.mark.slow
 def test_clean_data_and_other_draws_pass_after_the_same_steps(X, noise, step):
     noised(X, clone(NOISES[noise]))
     WienerDenoiser().fit(clone(STEPS[step]).fit_transform(X))

@@ -145,6 +145,7 @@ def test_a_network_works_in_double_precision_and_survives_pickling(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.slow
 def test_a_fit_beats_the_noisy_input(name, digits):
     X = digits.train[:600].reshape(-1, 8, 8)
     network = NETWORKS[name]()

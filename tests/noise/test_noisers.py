@@ -87,7 +87,14 @@ OTHER = np.random.default_rng(1).uniform(size=(30, 6))
 FRAME = pd.DataFrame(X, columns=list("abcdef"), index=range(100, 130))
 
 
-@pytest.fixture(params=NOISERS.values(), ids=NOISERS)
+# Those that develop or read images take a quarter of a second a test.
+PARAMETERS = [
+    pytest.param(noiser, id=name, marks=pytest.mark.slow if name.startswith(("camera", "recorded")) else ())
+    for name, noiser in NOISERS.items()
+]
+
+
+@pytest.fixture(params=PARAMETERS)
 def noiser(request) -> BaseNoiser:
     return clone(request.param)
 
