@@ -91,7 +91,7 @@ def _depends(noise: Floats, values: Floats) -> bool:
     distances = np.abs(values - np.median(values, axis=0))
     rows = (distances / np.ptp(values, axis=0)).mean(axis=1, keepdims=True)
     together = abs(float((_ranks(sizes).T @ _ranks(rows)).item()))
-    return together > stats.norm.isf(FALSE_ALARM / 2) / math.sqrt(n - 1)
+    return together > float(stats.norm.isf(FALSE_ALARM / 2)) / math.sqrt(n - 1)
 
 
 def _ranks(columns: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Posterior mean of rows of a table, in closed form, under a prior of training rows."""
+"""Posterior mean of rows of a table, in closed form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_denoise._scaling import FINITE_TENSOR
-from sk_denoise._schema import NUMBER, Rule, is_number, record
+from sk_denoise._scaling import FINITE_TENSOR, find_wild_limits
+from sk_denoise._schema import NUMBER, Rule, has_type, is_number, record
 from sk_denoise._validation import as_tensor
 
 __all__ = [
@@ -55,13 +55,17 @@ MIN_CHANNEL_Z = 6.0
 FOREIGN_WEIGHT, FOREIGN_VARIANCE = 1e-3, 25.0
 # Limits of the values beyond the range of clean rows: a share of this range, and noise levels.
 MARGIN, NOISE_MARGIN = 0.25, 5.0
-# Noise power, in units of the level of the noise, below which there is none.
+# Noise power, in units of the level of the noise, that counts as noise at all.
 MIN_NOISE_POWER = 0.1
+# Passes that fill values beyond the training range, and their share in a row that is left as it is.
+REFILLS, MAX_OUTSIDE = 3, 0.5
 # Standard errors by which a measured share has to differ from the expected one.
 MIN_GAIN_Z = 1.0
 # Standard errors by which another shape has to be better than a Gaussian.
 MIN_SHAPE_Z = 1.5
 CHUNK_ENTRIES = 2**22
+# Entries of the draws that the noise is measured on.
+MAX_DRAWN_ENTRIES = 2**22
 
 
 @dataclass(frozen=True)
@@ -121,10 +125,13 @@ def draw_noisy_rows(
     corrupt : callable
         From a tensor and a generator to the noisy tensor.
     n_rows : int
-        Number of rows to return, at least; all clean rows have the same number of copies.
+        Number of rows to return, at least, in tables that are not wide; all clean rows have the same number
+        of copies.
     generator : torch.Generator
         Random numbers.
     """
+    # Wide tables have fewer draws, so that these take tens of megabytes.
+    n_rows = min(n_rows, MAX_DRAWN_ENTRIES // clean.shape[1])
     copies = max(1, -(-n_rows // len(clean)))
     index = np.tile(np.arange(len(clean)), copies)
     rows = clean[index]
@@ -277,7 +284,7 @@ class PosteriorMean:
     log_foreign : float
         Logarithm of the density of foreign rows at the mean, relative to that of a center.
     low, high : Tensor of shape (n_features,)
-        Limits of the values in units of the noise. Values beyond them count as these.
+        Limits of the values in units of the noise. Values beyond them count as missing.
     strength : float
         Step from the noisy row to the posterior mean, from 0 to 1.
     """
@@ -328,7 +335,7 @@ class PosteriorMean:
         max_centers: int = MAX_CENTERS,
         axes: _Axes | None = None,
     ) -> Self:
-        """Return the posterior mean for clean rows, their noise and the shape of the prior."""
+        """Return the posterior mean for clean rows and their noise."""
         mean = clean.mean(axis=0)
         rows = channel.whiten_clean(clean, mean)
         if axes is None:
@@ -344,15 +351,11 @@ class PosteriorMean:
         log_foreign = _log_foreign(around, foreign)
         back = axes.axes if channel.whitening is None else axes.axes @ np.linalg.inv(channel.whitening).T
         basis = axes.axes if channel.whitening is None else axes.axes @ channel.whitening
-        parts = (mean, channel.unit, channel.slope, channel.offset, basis, back, gain, 1 - 1 / foreign)
-        return cls(
-            *(torch.from_numpy(np.ascontiguousarray(part)) for part in parts),
-            float(rest / (rest + 1)),
-            torch.from_numpy(centers),
-            log_foreign,
-            *_limits(clean, mean, channel.unit),
-            shape.strength,
-        )
+        parts: Any = (mean, channel.unit, channel.slope, channel.offset, basis, back, gain, 1 - 1 / foreign)
+        tensors: Any = [torch.from_numpy(np.ascontiguousarray(part)) for part in parts]
+        ends = _limits(clean, mean, channel.unit)
+        rest_gain = float(rest / (rest + 1))
+        return cls(*tensors, rest_gain, torch.from_numpy(centers), log_foreign, *ends, shape.strength)  # type: ignore[call-arg]
 
     @cached_property
     def distance_scale(self) -> Tensor:
@@ -364,7 +367,7 @@ class PosteriorMean:
         """Minus half the squared distance of each center from the mean."""
         return -0.5 * (self.centers * self.distance_scale).square().sum(1)
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the posterior mean of noisy rows, and the share of each that is foreign.
 
         Parameters
@@ -378,17 +381,33 @@ class PosteriorMean:
             Posterior means.
         Tensor of shape (n, 1)
             Probability that the row is unlike all training rows.
+        Tensor of bool, of shape (n, n_features)
+            Values beyond the training range, which stay as they are.
         """
         # Double precision: columns may be far from zero beside their spread, and so may distances.
         aligned = (x.double() - self.offset) / self.slope
-        # A single wild value would move the others of its row.
-        z = ((aligned - self.mean) / self.unit).clamp(self.low, self.high)
+        z = (aligned - self.mean) / self.unit
+        # Values beyond the training range, which would move the others of their row, are left as they are
+        # and count as missing: the posterior mean given the others takes their place.
+        outside = (z < self.low) | (z > self.high)
+        used = torch.where(outside, 0.0, z)
+        # A graph has no branches.
+        if torch.compiler.is_exporting() or bool(outside.any()):
+            for _ in range(REFILLS):
+                used = torch.where(outside, self._shrink(used)[0], z)
+        white, is_foreign = self._shrink(used)
+        is_lost = outside.to(z.dtype).mean(dim=1, keepdim=True) > MAX_OUTSIDE
+        step = torch.where(outside | is_lost, 0.0, white - used) * self.unit * self.strength
+        is_foreign = torch.where(is_lost, 1.0, is_foreign)
+        return (aligned + step).to(x.dtype), is_foreign.to(x.dtype), outside
+
+    def _shrink(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the posterior mean in units of the noise, and the share that is foreign."""
         scores = z @ self.basis.T
         center, is_foreign = self._center(scores)
         posterior = self.gain * scores + (1 - self.gain) * center
         posterior = posterior + is_foreign * (self.foreign_gain * scores - posterior)
-        white = self.rest_gain * z + (posterior - self.rest_gain * scores) @ self.back
-        return (aligned + (white - z) * self.unit * self.strength).to(x.dtype), is_foreign.to(x.dtype)
+        return self.rest_gain * z + (posterior - self.rest_gain * scores) @ self.back, is_foreign
 
     def _center(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean center for noisy scores, and the share that is foreign."""
@@ -413,7 +432,7 @@ class PosteriorMean:
 
 
 def _log_foreign(around: Floats, foreign: Floats) -> float:
-    """Return the logarithm of the density of foreign rows at the mean, relative to that of a center.
+    """Return the log density of foreign rows at the mean, relative to a center.
 
     Parameters
     ----------
@@ -450,16 +469,19 @@ class ChosenPrior:
         its noise.
     has_noise : bool
         Whether there is any noise to remove.
+    limits : pair of ndarray of shape (n_features,), or None
+        Limits of columns with wild values.
     """
 
     shape: PriorShape
     channel: _Channel
     error: float
     has_noise: bool
+    limits: tuple[Floats, Floats] | None
 
     def fit(self, clean: NDArray[Any], *, max_centers: int = MAX_CENTERS) -> PosteriorMean:
         """Return the posterior mean for clean rows."""
-        rows = clean.astype(np.float64)
+        rows = _cut(clean.astype(np.float64), self.limits)
         return PosteriorMean.of(rows, self.channel, self.shape, max_centers=max_centers)
 
 
@@ -496,7 +518,7 @@ class _Trial:
         return gap
 
     def step(self, shape: PriorShape, number: int) -> Floats:
-        """Return the steps from the noisy rows to the posterior mean, in units of the noise."""
+        """Return the steps to the posterior mean, in units of the noise."""
         model = PosteriorMean.of(self.rows, self.channel, shape, axes=self.spectra[number])
         step: Floats = model.predict(self.held_out.noisy) - self.channel.align(self.held_out.noisy)
         return step / self.channel.unit
@@ -558,6 +580,12 @@ def choose_prior(
         Random numbers for the folds.
     """
     clean = clean.astype(np.float64)
+    # A few wild values would be all of the covariance.
+    limits = _find_limits(clean, noise)
+    clean, noise = (
+        _cut(clean, limits),
+        replace(noise, noisy=_cut(noise.noisy, limits), clean=_cut(noise.clean, limits)),
+    )
     channel = _Channel.of(noise)
     order = generator.permutation(len(clean))[:MAX_ROWS_OF_TRIAL]
     folds = np.array_split(order, min(FOLDS, len(order)))
@@ -600,13 +628,29 @@ def choose_prior(
     if left >= whole:
         strength, left = 0.0, whole
     shape = PriorShape(smoothings[j], shrinkages[i], strength)
-    return ChosenPrior(shape, channel, float(left / whole) if whole else 1.0, bool(whole > MIN_NOISE_POWER))
+    return ChosenPrior(
+        shape, channel, float(left / whole) if whole else 1.0, bool(whole > MIN_NOISE_POWER), limits
+    )
+
+
+def _find_limits(clean: Floats, noise: NoisyRows) -> tuple[Floats, Floats] | None:
+    """Return the limits of columns with wild values on either side, or None."""
+    found = [find_wild_limits(torch.from_numpy(side)) for side in (clean, noise.noisy)]
+    given = [limits for limits in found if limits is not None]
+    if not given:
+        return None
+    low, high = zip(*given, strict=True)
+    return torch.stack(low).amax(0).numpy(), torch.stack(high).amin(0).numpy()
+
+
+def _cut(rows: Floats, limits: tuple[Floats, Floats] | None) -> Floats:
+    return rows if limits is None else np.clip(rows, *limits)
 
 
 def _descend(
     error_of: Callable[[int, int], float], start: tuple[int, int], sizes: tuple[int, int]
 ) -> tuple[int, int]:
-    """Return the place on a grid that no neighbour is better than, by steps from a start."""
+    """Return a minimum on a grid, by steps from a start."""
     here = start
     while True:
         steps = itertools.product((-1, 0, 1), repeat=2)
@@ -656,14 +700,18 @@ class Blend:
         The posterior mean of the training rows.
     network_share : float
         Share of the network, from 0 to 1. Rows that are unlike all training rows have less of it.
+    has_wild_columns : bool
+        Whether values beyond the training range are those of the network, as in columns with wild values.
     """
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "prior": record(PosteriorMean, "a posterior mean"),
         "network_share": Rule(lambda v, _: is_number(v) and 0 <= v <= 1, "a number from 0 to 1"),
+        "has_wild_columns": has_type(bool, "a truth value"),
     }
     prior: PosteriorMean
     network_share: float
+    has_wild_columns: bool = False
 
     def combine(self, x: Tensor, denoised: Tensor) -> Tensor:
         """Return predictions for noisy rows from those of the network.
@@ -673,5 +721,8 @@ class Blend:
         x, denoised : Tensor of shape (n, n_features)
             Noisy rows, and outputs of the network in the unit of clean ones.
         """
-        posterior, is_foreign = self.prior(x)
+        posterior, is_foreign, outside = self.prior(x)
+        if self.has_wild_columns:
+            # The network has them pass by, or takes them for noise.
+            posterior = torch.where(outside, denoised, posterior)
         return posterior + self.network_share * (1 - is_foreign) * (denoised - posterior)

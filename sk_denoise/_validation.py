@@ -501,8 +501,8 @@ def warn_of_alpha(samples: NDArray[Any], name: str = "X") -> None:
             )
 
 
-def warn_of_other_unit(samples: NDArray[Any], low: float, high: float, name: str = "X") -> None:
-    """Warn if the values of samples suggest another unit than in the fit."""
+def warn_of_other_unit(samples: NDArray[Any], low: float, high: float, name: str = "X") -> bool:
+    """Warn if values suggest another unit than in the fit; return whether they do."""
     step = max(1, samples.size // MAX_ENTRIES_READ)
     some = samples[::step].reshape(-1, samples[0].size).astype(np.float64)
     smallest, largest = float(some.min()), float(some.max())
@@ -511,9 +511,11 @@ def warn_of_other_unit(samples: NDArray[Any], low: float, high: float, name: str
     is_far = far.mean() > 1 / 4 or (len(some) >= MIN_ENTRIES and (far.mean(axis=0) > 1 / 50).mean() > 1 / 2)
     if is_far or (some.size >= MIN_ENTRIES and 0 < largest - smallest < SMALL * (high - low)):
         warn_user(
-            f"{name} holds values from {smallest:.4g} to {largest:.4g}, and the fit saw values between about "
-            f"{low:.4g} and {high:.4g}: {name} seems to be in another unit, which is not converted here."
+            f"{name} holds values from {smallest:.4g} to {largest:.4g}, and the fit saw a range of about "
+            f"{low:.4g} to {high:.4g}: {name} seems to be in another unit, which is not converted here."
         )
+        return True
+    return False
 
 
 def refuse_other_index(X: Any, other: Any, name: str, first: str = "X") -> None:

@@ -25,6 +25,8 @@ LONG = {  # their blocks train for over two seconds
     "docs/start/index.md",
     "docs/how_to/gaps.md",
     "docs/how_to/no_clean_data.md",
+    "docs/how_to/noise.md",
+    "docs/how_to/real_noise.md",
     "docs/how_to/save_and_export.md",
     "docs/how_to/scikit_learn.md",
     "docs/how_to/search.md",

@@ -68,13 +68,16 @@ MIN_ROWS_OUTSIDE, FAR_OUTSIDE = 5, 0.5
 # Rows from which a part is held out to measure the share of the network, their share and their number; rows
 # from which a table is large enough for the network alone.
 MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300, 5000
+# Columns of a table beyond which its rows are not compared with each other.
+MAX_BLENDED_COLUMNS = 2**14
 # Noisy rows that the noise is measured on, and the share of the network.
 MIN_NOISE_ROWS, MIN_SHARE_ROWS = 5000, 1000
 # Noisy rows that the filler of gaps learns from, at least, unless they have more entries than this.
 MIN_FILLER_ROWS, MAX_FILLER_ENTRIES = 2000, 2**16
 # Share of the error left on held-out rows from which nothing was learned.
 HOPELESS = 0.995
-# Fewest rows for a warning of it.
+# Share of the network below which it learned nothing either, and fewest rows for a warning of it.
+MIN_SHARE = 0.05
 MIN_ROWS_OF_WARNING = 50
 # Operations of a choice of the prior, roughly, for the number of threads.
 PRIOR_FLOPS = 10**8
@@ -82,7 +85,7 @@ PRIOR_FLOPS = 10**8
 
 @dataclass
 class _BlendedRows:
-    """Rows of a fit whose predictions blend the network with the posterior mean.
+    """Rows of a fit, for predictions that blend the network with the posterior mean.
 
     Attributes
     ----------
@@ -103,7 +106,8 @@ class _BlendedRows:
 def _is_small_table(pair: Pair, layout: SampleLayout) -> bool:
     """Return whether samples are rows of a table without many rows."""
     is_table = layout.image_shape is None and not layout.has_one_unit
-    return is_table and 4 <= len(pair.inputs) < LARGE_TABLE
+    n_rows, n_columns = len(pair.inputs), pair.inputs[0].size
+    return is_table and 4 <= n_rows < LARGE_TABLE and n_columns <= MAX_BLENDED_COLUMNS
 
 
 def _resample(pair: Pair) -> Pair:
@@ -118,8 +122,8 @@ def _resample(pair: Pair) -> Pair:
 def _noisy_rows(pair: Pair, corrupt: Any, n_rows: int, generator: torch.Generator) -> NoisyRows:
     """Return pairs as given, or with new noise."""
     if corrupt is None:
-        sides = (side.astype(np.float64) for side in (pair.inputs, pair.targets))
-        return NoisyRows(*sides, np.arange(len(pair.inputs)))
+        noisy, clean = pair.inputs.astype(np.float64), pair.targets.astype(np.float64)
+        return NoisyRows(noisy, clean, np.arange(len(clean)))
     return draw_noisy_rows(pair.targets, corrupt, n_rows, generator)
 
 
@@ -219,8 +223,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
         (1, 0) only lost entries count, with (0, 1) only kept ones. None weights all alike.
     blend : "auto" or None, default="auto"
         "auto" blends the network with the posterior mean of the training rows
-        (:class:`~sk_denoise.PosteriorMeanDenoiser`), for tables of fewer than 5,000 rows, where networks
-        alone are often behind linear filters. The share of the network is measured on up to 300 rows that it
+        (:class:`~sk_denoise.PosteriorMeanDenoiser`), for tables of fewer than 5,000 rows and at most 16,384
+        columns, where networks alone are often behind linear filters. The share of the network is measured
+        on up to 300 rows that it
         does not learn from; below 40 rows it is 0. ``predict``, ``score`` and ``transform`` of samples
         return the blend. Latent vectors, ``inverse_transform`` and ``validation_scores_`` are those of the
         network. There is no blend with an ``objective`` or ``emphasis``, without noise, and for losses on
@@ -378,6 +383,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
             after_others=True,
         ),
     }
+    _blend_: Blend | None
     # One sample has no spread to scale by.
     _auto_values = AutoValues(auto_batch_size, auto_epochs, warm_up_steps=0, min_samples=2)
 
@@ -611,7 +617,6 @@ class DenoisingAutoencoder(NetworkDenoiser):
         """
         check_is_fitted(self)
         restore = self._preparation_.restore
-        self._warn_of_range(X)
         return self._apply(
             X, lambda module, x: restore(module(x)), blend=getattr(self, "_blend_", None), is_prediction=True
         )
@@ -823,7 +828,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     # Tables ------------------------------------------------------------------------------------------
 
     def _is_blended(self, data: Any) -> bool:
-        """Return whether predictions for these data blend the network with the posterior mean."""
+        """Return whether predictions blend the network with the posterior mean."""
         return (
             self.blend is not None
             and isinstance(data, ArrayData)
@@ -840,10 +845,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
         self, data: TrainingData, X_val: Any, X_clean_val: Any
     ) -> tuple[TrainingData, TrainingData | None]:
         training, validation = super()._split(data, X_val, X_clean_val)
-        self._blended = None
+        self._blended: _BlendedRows | None = None
         if not self._is_blended(data):
             self._blend_ = None
             return training, validation
+        assert isinstance(data, ArrayData)
         assert isinstance(training, ArrayData)
         held_out = validation
         n_samples = len(training.pair.inputs)
@@ -855,6 +861,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
         held = _resample(held_out.pair) if isinstance(held_out, ArrayData) else None
         self._blended = _BlendedRows(whole, learned, held)
         return training, validation
+
+    def _rows_of_score(self, pair: Pair) -> Pair:
+        # Those that are held out too, so that scores of all denoisers compare.
+        data = getattr(self, "_blended", None)
+        return pair if data is None else data.all
 
     def _redrawn_noise(self, samples: Any) -> ResidualNoise | None:
         if (
@@ -881,7 +892,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
                 folds = np.random.default_rng(stream_seed(self._root(), "folds"))
                 data.chosen = choose_prior(pair.targets, rows, generator=folds)
             share = self._measure_share(data, corrupt)
-            self._blend_ = Blend(data.chosen.fit(pair.targets), share)
+            has_wild_columns = self._preparation_.wild is not None
+            self._blend_ = Blend(data.chosen.fit(pair.targets), share, has_wild_columns)
 
     def _report_blend(self) -> None:
         """Print the shares of the prediction; warn if nothing was learned."""
@@ -898,7 +910,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         error, is_sure = data.chosen.error, len(data.all.inputs) >= MIN_ROWS_OF_WARNING
         # Filled gaps are near the best prediction already.
         is_sure &= not leaves_gaps(data.all.noiser)
-        if is_sure and error > HOPELESS and not blend.network_share and data.chosen.has_noise:
+        if is_sure and error > HOPELESS and blend.network_share < MIN_SHARE and data.chosen.has_noise:
             warn_user(
                 f"Nothing was learned that removes noise from held-out rows: {100 * error:.0f} % of its "
                 "squared error is left. Columns may be independent, rows too few, or the noise too weak "
@@ -964,16 +976,14 @@ class DenoisingAutoencoder(NetworkDenoiser):
         self._refuse_other_unit(samples)
         scaler = self._preparation_.input_scaler
         low, high = scaler.center - 2 * scaler.spread, scaler.center + 2 * scaler.spread
-        warn_of_other_unit(samples, float(low.min()), float(high.max()))
+        if not warn_of_other_unit(samples, float(low.min()), float(high.max())):
+            self._warn_of_range(samples)
         return samples
 
-    def _warn_of_range(self, X: Any) -> None:
+    def _warn_of_range(self, samples: NDArray[Any]) -> None:
         """Warn of rows of a table with values outside of the range of the training."""
-        samples = np.asarray(X)
-        if samples.ndim != 2 or samples.dtype.kind not in "biuf" or samples.shape[1:] != self._sample_shape_:
-            return
         # Noise reaches beyond black and white, and far in pixels that hardly change.
-        if self.intensity_range_ is not None:
+        if samples.ndim != 2 or self.intensity_range_ is not None:
             return
         rows = as_tensor(as_float_array(samples))
         share, column = self._preparation_.find_outside(rows)
@@ -984,8 +994,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
             name = getattr(self, "feature_names_in_", range(samples.shape[1]))[column]
             what = "are cut there" if getattr(self, "_blend_", None) is None else "are linear there at best"
             warn_user(
-                f"{100 * share:.0f} % of the rows of X have values far outside of the range of the training "
-                f"rows, most of them in column {name!r}. Predictions {what}: fit to rows of that range."
+                f"{100 * share:.0f} % of the rows of X have many values far outside of the range of the "
+                f"training rows, most of them in column {name!r}. Predictions {what}: fit to rows of that "
+                "range."
             )
 
     def _refuse_other_unit(self, samples: NDArray[Any]) -> None:

@@ -262,7 +262,8 @@ class DenoisingImputer(SampleTransformer):
         columns = self._encode(table)
         owner = _owners(self._categories_)
         known = ~table.gaps
-        self._has_gaps_, self._is_empty_ = table.gaps.any(axis=0), ~known.any(axis=0)
+        self._has_gaps_: Flags = np.asarray(table.gaps.any(axis=0))
+        self._is_empty_: Flags = np.logical_not(known.any(axis=0))
         self._warn_of_empty(table)
         are_numbers = np.array([categories is None for categories in self._categories_])
         self._is_discrete_ = np.zeros(known.shape[1], dtype=bool)
@@ -380,13 +381,16 @@ class DenoisingImputer(SampleTransformer):
     @property
     def _kept(self) -> Flags:
         """Columns of the output."""
-        kept: Flags = np.ones_like(self._is_empty_) if self.keep_empty_features else ~self._is_empty_
-        return kept
+        empty: Flags = self._is_empty_
+        return np.ones_like(empty) if self.keep_empty_features else np.logical_not(empty)
 
     @property
     def _indicated(self) -> Flags:
         """Columns with an indicator."""
-        return self._has_gaps_ & self._kept if self.add_indicator else np.zeros_like(self._has_gaps_)
+        indicated: Flags = (
+            self._has_gaps_ & self._kept if self.add_indicator else np.zeros_like(self._has_gaps_)
+        )
+        return indicated
 
     def _read_fitted(self, X: Any) -> _Table:
         check_is_fitted(self)
@@ -606,7 +610,7 @@ class _FrameTable(_Table):
             filled = self._fill_column(number, column, exact)
             frame.isetitem(number, filled)
         frame = frame.iloc[:, np.flatnonzero(kept)]
-        for number, name in zip(np.flatnonzero(indicated), names[kept.sum() :], strict=True):
+        for number, name in zip(np.flatnonzero(indicated).tolist(), names[kept.sum() :], strict=True):
             frame[name] = self.gaps[:, number].astype(np.float64)
         if frame.index is self.frame.index or isinstance(self.X, type(frame)):
             return frame
@@ -766,7 +770,8 @@ class _MaskDraw:
         """Hide entries of columns that are complete, which no other row lacks."""
         is_complete = (~self.known).mean(axis=0) < MIN_GAPS
         shares = self.rng.uniform(*COMPLETE_SHARES, (len(known), 1))
-        return is_complete & (self.rng.random(known.shape) < shares * is_complete.mean())
+        hidden: Flags = is_complete & (self.rng.random(known.shape) < shares * is_complete.mean())
+        return hidden
 
     def _hide_changed(self, rows: NDArray[np.int_]) -> Flags:
         """Hide the entries that a noiser changes."""
@@ -962,7 +967,8 @@ def _factor_scores(model: _Gaussian, values: Floats, known: Flags) -> tuple[Floa
     products = (scaled[:, :, None] * model.factors[:, None, :]).reshape(len(scaled), -1)
     inverses = np.linalg.inv((known.astype(float) @ products).reshape(-1, rank, rank) + np.eye(rank))
     errors = np.where(known, values - model.mean, 0.0)
-    return np.einsum("nkl,nl->nk", inverses, errors @ scaled), inverses
+    scores: Floats = np.einsum("nkl,nl->nk", inverses, errors @ scaled)
+    return scores, inverses.astype(np.float64, copy=False)
 
 
 def _fit_factors(rows: Floats, strength: float, start: _Gaussian | None) -> tuple[Floats, Floats, Floats]:
@@ -992,7 +998,7 @@ def _fit_factors(rows: Floats, strength: float, start: _Gaussian | None) -> tupl
         rest = np.maximum((left + strength * 0.1) / (counts + strength), 1e-3)
         predicted = scores @ factors.T
         mean = np.where(known, values - predicted, 0.0).sum(axis=0) / counts
-        model = _Gaussian(mean, factors, rest)
+        model = _Gaussian(mean, factors.astype(np.float64, copy=False), rest)
     assert model.rest is not None
     return model.mean, model.factors, model.rest
 

@@ -278,7 +278,7 @@ class NetworkDenoiser(BaseDenoiser):
         """Complete the fitted state after the training, or after an epoch for callbacks."""
 
     def _report_blend(self) -> None:
-        """Describe what was completed, once."""
+        """Report the shares of a blend, once for a fit."""
 
     def _draft(self, fresh: bool) -> Self:
         """Return a copy to work on: a fit that fails leaves the estimator as it was."""
@@ -399,13 +399,13 @@ class NetworkDenoiser(BaseDenoiser):
         return x
 
     def _scale_constant_columns(self, pair: Pair) -> bool:
-        """Scale columns that were constant so far, if they vary in a pair; return whether some do."""
+        """Scale columns that were constant so far; return whether some vary in a pair."""
         before: Preparation = self._preparation_
         if before.layout.has_one_unit or not before.has_constant_columns:
             return False
         layout, clean = before.layout, pair.targets
         if pair.noiser is not None and self.noiser_ is not None:
-            # Noise relative to the spread of a constant column is none.
+            # Noise relative to the spread of a constant column is zero.
             noiser = copy.deepcopy(self.noiser_)
             noiser.fit(clean, clean)
         else:
@@ -474,11 +474,12 @@ class NetworkDenoiser(BaseDenoiser):
         self.image_shape_, self.data_range_, self._n_runs_ = layout.image_shape, pair.intensity.span, 0
         self.intensity_range_ = pair.known_intensity
         # Images of any size have no columns.
-        self._score_gains_ = None if self._takes_any_size else score_gains(pair)
+        scored = self._rows_of_score(pair)
+        self._score_gains_ = None if self._takes_any_size else score_gains(scored)
         self._judged_, self._best_weights_ = None, None
         # Its strength depends on the data alone, so that scores of different networks compare.
-        self._reference_noiser_ = default_noiser(pair.targets, layout.image_shape is not None)
-        clean = cut_wild_values(pair.targets, layout.image_shape is not None)
+        self._reference_noiser_ = default_noiser(scored.targets, layout.image_shape is not None)
+        clean = cut_wild_values(scored.targets, layout.image_shape is not None)
         self._reference_noiser_.fit(clean, clean)
         with threads_for_entries(pair.inputs.size):
             sides = self._recorrupted_pair(pair)
@@ -699,8 +700,12 @@ class NetworkDenoiser(BaseDenoiser):
         )
         return build_batch_source(samples, device, pairing, stream(self._root(), "shuffle", run))
 
+    def _rows_of_score(self, pair: Pair) -> Pair:
+        """Return the samples that determine the noise of ``score``."""
+        return pair
+
     def _redrawn_noise(self, samples: Any) -> Any:
-        """Return the noise of pairs, for new draws in every batch, or None to take them as given."""
+        """Return the noise of pairs for new draws in every batch, or None."""
         return None
 
     def _earlier_validation(
@@ -751,9 +756,12 @@ class NetworkDenoiser(BaseDenoiser):
     def _resolve_batch_size(self, n_samples: int) -> int:
         if self.batch_size == "auto":
             return self._auto_values.batch_size(n_samples)
-        if self.batch_size > n_samples:
+        # Rows that a blend holds out were given too.
+        blended = getattr(self, "_blended", None)
+        n_given = n_samples if blended is None else len(blended.all.inputs)
+        if self.batch_size > n_given:
             warn_user(
-                f"batch_size={self.batch_size} is larger than the {n_samples} samples there are to train on; "
+                f"batch_size={self.batch_size} is larger than the {n_given} samples there are to train on; "
                 "all of them make one batch.",
             )
         return min(n_samples, self.batch_size)
@@ -807,7 +815,8 @@ class NetworkDenoiser(BaseDenoiser):
         twin._n_runs_ += 1
         twin._set_history()
         twin._finish()
-        vars(twin).pop("_blended", None)
+        if hasattr(twin, "_blended"):
+            del twin._blended
         return twin
 
     def _set_history(self) -> None:

@@ -198,8 +198,7 @@ class PosteriorMeanDenoiser(ClassicalDenoiser):
             redrawn = find_residual_noise(noisy, clean)
             if redrawn is not None:
                 return draw_noisy_rows(clean, redrawn.corrupt, MIN_NOISE_ROWS, draw)
-            sides = (side.astype(np.float64) for side in (noisy, clean))
-            return NoisyRows(*sides, np.arange(len(clean)))
+            return NoisyRows(noisy.astype(np.float64), clean.astype(np.float64), np.arange(len(clean)))
         # After clean rows alone, the noise is moderate beside the data.
         noiser = default_noiser(pair.targets, layout.has_one_unit) if pair.source == "X" else pair.noiser
         assert noiser is not None

@@ -56,6 +56,8 @@ __all__ = [
 
 # Inputs are clipped this share of their training range beyond it.
 MARGIN = 0.5
+# Share of the columns of a row outside of the training range from which the row is.
+OUTSIDE_SHARE = 0.15
 # Deviations from the mean beyond which an input grows as a logarithm.
 LINEAR_RANGE = 3.0
 # Scaled target beyond that of any data, for columns without limits
@@ -310,9 +312,10 @@ class Preparation:
         return restored + (self.wild.slopes.to(x) * beyond).to(restored)
 
     def find_outside(self, x: Tensor, slack: float = 0.0) -> tuple[float, int]:
-        """Return the share of rows with a value outside of the limits, and its column.
+        """Return the share of rows with many values outside of the limits, and their column.
 
-        Wild values do not count. ``slack`` widens the limits, as a share of their distance.
+        Few of them may be noise in columns that hardly vary. Wild values do not count. ``slack`` widens the
+        limits, as a share of their distance.
         """
         if self.input_limits is None or self.layout.has_one_unit:
             return 0.0, 0
@@ -322,7 +325,8 @@ class Preparation:
         is_outside = (scaled < low) | (scaled > high)
         if self.wild is not None:
             is_outside &= self.wild.columns == 0
-        return float(is_outside.any(dim=1).double().mean()), int(is_outside.sum(dim=0).argmax())
+        is_far = is_outside.double().mean(dim=1) >= OUTSIDE_SHARE
+        return float(is_far.double().mean()), int(is_outside.sum(dim=0).argmax())
 
     def squared_errors(
         self, output: Tensor, target: Tensor, gains: Tensor, known: Tensor | None = None

@@ -620,7 +620,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
         return clean
 
     def _estimate_risk(self, noisy: NDArray[Any]) -> Floats:
-        """Return Stein's estimate of the mean squared error of each row, as scores count it."""
+        """Return Stein's estimate of the mean squared error of each row in a score."""
         # Windows have a noise model.
         if self.window_ is not None and self.noise_model_ is not None:
             rows = noisy.astype(np.float64)

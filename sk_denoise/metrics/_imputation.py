@@ -85,10 +85,12 @@ def make_imputation_scorer(
     >>> search.best_params_
     {'knnimputer__n_neighbors': 10}
     """
-    is_share = isinstance(share, Real) and not isinstance(share, bool) and 0 < share < 1
-    if share != "copied" and not is_share:
+    # True and False are numbers to Python.
+    given: Any = share
+    is_number = not isinstance(given, bool) and isinstance(given, Real)
+    if given != "copied" and not (is_number and 0 < float(given) < 1):
         raise ValueError(f'share must be a number between 0 and 1, or "copied", got {share!r}.')
-    if not isinstance(random_state, Integral) or isinstance(random_state, bool):
+    if type(random_state) is bool or not isinstance(random_state, Integral):
         raise ValueError(
             f"random_state must be an integer, got {random_state!r}: all candidates of a search need the "
             "same hidden entries."

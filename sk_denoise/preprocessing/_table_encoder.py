@@ -492,7 +492,7 @@ def _read_pandas(label: Any, column: Any) -> ColumnCode:
 
 
 def _polars() -> Any:
-    """Return the module of polars, which a frame of polars needs and nothing else does."""
+    """Return the module of polars, which frames of polars need."""
     # By name: the library works without it, and no extra brings it.
     return import_module("polars")
 

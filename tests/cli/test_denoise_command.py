@@ -387,6 +387,7 @@ def metadata(path):
     return values
 
 
+@pytest.mark.slow
 def test_95_of_100_images_are_written_and_5_are_reported(make, run, folder):
     broken = mixed_folder(make, folder / "in")
     code, out, err = run("denoise", "in", "-o", "out")

@@ -299,6 +299,7 @@ def pairs(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_the_psnr_is_expected_without_clean_images(pairs, rows_of):
     *_, truth = rows_of("gray", pairs / "clean", "--noisy", pairs / "noisy")
     options = ["--no-truth", "--noise", f"gaussian:{20 / 255}", "--each"]
@@ -315,6 +316,7 @@ def test_the_psnr_is_expected_without_clean_images(pairs, rows_of):
     assert mean["psnr_high"] - mean["psnr_low"] < max(row["psnr_high"] - row["psnr_low"] for row in each)
 
 
+@pytest.mark.slow
 def test_the_noise_is_estimated_without_clean_images(pairs, rows_of):
     (row,) = rows_of("gray", pairs / "noisy", "--no-truth")
     assert row["noise"] == "estimated"

@@ -247,6 +247,7 @@ def test_an_interruption_of_the_first_epoch_writes_nothing(folder, model, monkey
     assert not model.exists()
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_the_last_complete_epoch(folder, model, quick):
     arguments = ["train", str(folder), "-o", str(model), *QUICK, "--epochs", "5000", "-q"]
     code = "import sys; from sk_denoise.cli import main; main(sys.argv[1:])"

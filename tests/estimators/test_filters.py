@@ -240,6 +240,7 @@ def test_score_equals_that_of_an_autoencoder(denoiser):
     assert denoiser.score(pair) == dae.score(pair)
 
 
+@pytest.mark.slow
 def test_scores_of_flat_rows_equal_those_of_an_autoencoder(denoiser):
     rows = CLEAN.reshape(60, -1)
     denoiser.fit(rows)

@@ -79,6 +79,7 @@ def weights(denoiser):
 
 
 @pytest.mark.parametrize("sigma", ["blind", "map"])
+@pytest.mark.slow
 def test_a_fit_learns_to_denoise_photos(photos, truth, sigma):
     denoiser = ImageDenoiser(SMALL, noise=NOISE, sigma=sigma, patch_size=32, max_epochs=30, random_state=0)
     denoiser.fit(photos)

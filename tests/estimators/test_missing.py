@@ -62,7 +62,7 @@ def test_known_entries_of_rows_with_gaps_are_denoised_better_than_behind_means(p
         DenseNetwork((32,)),
         16,
         missing="mask",
-        max_epochs=10,
+        max_epochs=5,
         random_state=0,
         noise="auto" if pairs else SIGMA,
     )
@@ -146,7 +146,7 @@ def test_copied_masks_train_the_network_to_fill_gaps():
     row = np.column_stack([x, np.full((800, 2), np.nan)])
     errors = []
     for noise in (0.05, NoiserChain([GaussianNoiser(0.05), CopiedMaskNoiser(with_gaps, fill=np.nan)])):
-        dae = DenoisingAutoencoder(noise=noise, missing="mask", blend=None, max_epochs=30, random_state=0)
+        dae = DenoisingAutoencoder(noise=noise, missing="mask", blend=None, max_epochs=25, random_state=0)
         errors.append(np.square(dae.fit(with_gaps).predict(row) - clean)[:, 1].mean())
     assert errors[1] < 0.5 * errors[0]
 

@@ -131,6 +131,7 @@ def test_noise_of_all_kinds_is_detected(X, noiser, step):
 @pytest.mark.filterwarnings("ignore:Feature .* is constant")
 @pytest.mark.parametrize("noise", ["gaussian", "masking", "choice"])
 @pytest.mark.parametrize("step", sorted(set(STEPS) - {"power"}))  # slow
+@pytest.mark.slow
 def test_clean_data_and_other_draws_pass_after_the_same_steps(X, noise, step):
     noised(X, clone(NOISES[noise]))
     WienerDenoiser().fit(clone(STEPS[step]).fit_transform(X))
@@ -190,6 +191,7 @@ def test_lists_and_patches_of_images_are_detected():
         fit(RandomPatches(list(zip(plain(PHOTOS), PHOTOS.astype(np.float32), strict=True)), 16))
 
 
+@pytest.mark.filterwarnings("ignore:.*were constant in all samples so far")
 def test_partial_fits_scores_and_validation_detect_noise(X):
     fitted = autoencoder().fit(X)
     for use in (fitted.partial_fit, fitted.score):

@@ -149,6 +149,7 @@ def steps(n=60):
 
 
 @pytest.mark.parametrize("signals", [spectra, steps])
+@pytest.mark.slow
 def test_noisy_signals_are_named(signals):
     X = signals()
     learner = DenoisingAutoencoder(latent_dim=4, max_epochs=1, random_state=0)

@@ -131,6 +131,7 @@ def wide():
     return np.random.default_rng(0).random((128, 600)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_large_steps_use_the_threads_of_the_caller(wide, two_threads):
     assert threads_of_a_fit(wide) == 2
     torch.set_num_threads(1)

@@ -81,12 +81,14 @@ def test_an_autoencoder_learns_from_noisy_rows_alone(objective, level, most):
     assert remaining(dae) < most
 
 
+@pytest.mark.slow
 def test_a_target_of_noisy_rows_keeps_more_noise_than_an_objective_for_them():
     taken_for_clean = autoencoder(noise=None, max_epochs=60).fit(NOISY[TRAIN])
     alone = autoencoder("recorrupt", noise=SIGMA, max_epochs=60).fit(NOISY[TRAIN])
     assert remaining(alone) < 0.75 * remaining(taken_for_clean)
 
 
+@pytest.mark.slow
 def test_two_measurements_are_better_than_one():
     both = autoencoder(max_epochs=60).fit(NOISY[TRAIN], X_second=SECOND[TRAIN])
     one = autoencoder("recorrupt", noise=SIGMA, max_epochs=60).fit(NOISY[TRAIN])

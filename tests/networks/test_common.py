@@ -62,7 +62,7 @@ def test_an_estimator_denoises_images_of_any_size(name, sides, channels):
 @pytest.mark.parametrize("shape", [(9,), (5, 7), (6, 5, 3)])
 def test_latents_are_rows_that_decode_to_the_reconstruction(name, shape):
     X = np.random.default_rng(0).random((8, *shape))
-    dae = DenoisingAutoencoder(name, 4, max_epochs=1, random_state=0).fit(X)
+    dae = DenoisingAutoencoder(name, 4, max_epochs=1, blend=None, random_state=0).fit(X)
     restored = dae.predict(X)
     latents = dae.set_params(output="latent").transform(X)
     assert latents.shape == (8, len(dae.get_feature_names_out()))
@@ -145,6 +145,7 @@ def test_a_network_works_in_double_precision_and_survives_pickling(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.slow
 def test_a_fit_beats_the_noisy_input(name, digits):
     X = digits.train[:600].reshape(-1, 8, 8)
     network = NETWORKS[name]()
@@ -168,7 +169,7 @@ def test_rows_without_an_image_shape_are_signals(name):
     assert dae.predict(X).shape == X.shape
     assert dae.noiser_.scale == "absolute"  # all entries share one unit, and one noise
     assert dae.score(X) == pytest.approx(
-        DenoisingAutoencoder("dense", 4, max_epochs=1, random_state=0).fit(X).score(X), abs=6
+        DenoisingAutoencoder("dense", 4, max_epochs=1, blend=None, random_state=0).fit(X).score(X), abs=6
     )
 
 

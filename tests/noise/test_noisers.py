@@ -22,6 +22,7 @@ from sklearn.preprocessing import MinMaxScaler
 import sk_denoise.noise
 from sk_denoise import (
     CameraNoiser,
+    CopiedMaskNoiser,
     GaussianNoiser,
     GrainNoiser,
     JPEGNoiser,
@@ -86,7 +87,14 @@ OTHER = np.random.default_rng(1).uniform(size=(30, 6))
 FRAME = pd.DataFrame(X, columns=list("abcdef"), index=range(100, 130))
 
 
-@pytest.fixture(params=NOISERS.values(), ids=NOISERS)
+# Those that develop or read images take a quarter of a second a test.
+PARAMETERS = [
+    pytest.param(noiser, id=name, marks=pytest.mark.slow if name.startswith(("camera", "recorded")) else ())
+    for name, noiser in NOISERS.items()
+]
+
+
+@pytest.fixture(params=PARAMETERS)
 def noiser(request) -> BaseNoiser:
     return clone(request.param)
 
@@ -111,7 +119,8 @@ def global_states() -> tuple[object, ...]:
 def test_every_public_noiser_is_in_the_table():
     public = (getattr(sk_denoise.noise, name) for name in sk_denoise.noise.__all__)
     noisers = {kind for kind in public if isinstance(kind, type) and issubclass(kind, BaseNoiser)}
-    assert noisers - {BaseNoiser} == {type(noiser) for noiser in NOISERS.values()}
+    # A test of its own has the noiser of gaps, whose output holds NaN.
+    assert noisers - {BaseNoiser, CopiedMaskNoiser} == {type(noiser) for noiser in NOISERS.values()}
 
 
 # When a noiser corrupts ----------------------------------------------------------------------------------

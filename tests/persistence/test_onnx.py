@@ -87,6 +87,7 @@ def test_an_autoencoder_predicts_the_same_for_any_number_of_samples(name, tmp_pa
         assert_near(run(session, X=samples), expected, dae)
 
 
+@pytest.mark.slow
 def test_wild_values_pass_the_exported_network(tmp_path):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 6)).astype(np.float32)
@@ -164,6 +165,7 @@ def test_flat_images_and_signals_keep_their_length(tmp_path):
         assert_near(run(exported(denoiser, tmp_path), X=X), denoiser.predict(X), denoiser)
 
 
+@pytest.mark.slow
 def test_axes_that_are_open_have_names_and_the_model_is_valid(tmp_path):
     denoiser = ImageDenoiser(SMALL["dncnn"], patch_size=8, **FAST).fit(COLORS)
     session = exported(denoiser, tmp_path)

@@ -307,6 +307,7 @@ def test_the_image_shape_of_the_estimator_is_used(digits):
     assert display.clean.shape == (10, 8, 8)
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_scales_is_shown_in_the_unit_of_its_last_step(digits):
     pipe = Pipeline(
         [

@@ -139,6 +139,7 @@ def test_nan_stays_nan_in_a_stack_and_a_plane_of_nan_does_not_end_it():
     assert np.std(denoised[2] - scene(2)) < 50
 
 
+@pytest.mark.slow
 def test_noise_is_estimated_from_parts_of_large_planes():
     rng = np.random.default_rng(0)
     stack = rng.normal(100, 5, (2, 700, 1500)).astype(np.float32)
