@@ -312,7 +312,7 @@ class Preparation:
         return restored + (self.wild.slopes.to(x) * beyond).to(restored)
 
     def find_outside(self, x: Tensor, slack: float = 0.0) -> tuple[float, int]:
-        """Return the share of rows with many values outside of the limits, and their column.
+        """Return the share of rows outside of the limits, and the column of most values.
 
         Few of them may be noise in columns that hardly vary. Wild values do not count. ``slack`` widens the
         limits, as a share of their distance.
