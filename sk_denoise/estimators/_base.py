@@ -74,8 +74,6 @@ def _psnr_of_known(
 ) -> NDArray[np.float64]:
     """Return the PSNR of the known entries of each sample; NaN without any."""
     missing = np.isnan(truth)
-    if not missing.any():
-        return psnr_per_sample(truth, prediction, data_range, gains=gains)
     # The error of a missing entry is 0, and its share is left out of the mean.
     complete = np.where(missing, prediction, truth)
     scores = psnr_per_sample(complete, prediction, data_range, cap=None, gains=gains)
@@ -186,7 +184,8 @@ class BaseDenoiser(SampleTransformer):
             clean = as_float_array(truth[chunk])
             given = self._corrupt(clean, draw) if noisy is None else noisy[chunk]
             prediction = self.predict(restore_columns(given, X))
-            scores.append(_psnr_of_known(clean, prediction, self.data_range_, gains))
+            measure = _psnr_of_known if allows_gaps(self) else psnr_per_sample
+            scores.append(measure(clean, prediction, self.data_range_, gains=gains))
         return np.concatenate(scores)
 
     def _score_without_truth(self, X: ArrayLike, sample_weight: ArrayLike | None) -> float:

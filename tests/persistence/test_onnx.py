@@ -70,10 +70,8 @@ def assert_near(output, expected, estimator):
     assert np.abs(output - expected).max() < TOLERANCE * estimator.data_range_
 
 
-SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS if name != "dense"]
-
-
-@pytest.mark.parametrize("name", ["dense", *SLOWER])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
 def test_an_autoencoder_predicts_the_same_for_any_number_of_samples(name, tmp_path):
     X = ROWS if name == "dense" else COLORS
     dae = DenoisingAutoencoder(SMALL.get(name, name), 4, **FAST).fit(X)
