@@ -68,6 +68,8 @@ MIN_ROWS_OUTSIDE, FAR_OUTSIDE = 5, 0.5
 # Rows from which a part is held out to measure the share of the network, their share and their number; rows
 # from which a table is large enough for the network alone.
 MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300, 5000
+# Share of the rows, by their distance from the middle, that may be held out.
+INNER_SHARE = 0.9
 # Columns of a table beyond which its rows are not compared with each other.
 MAX_BLENDED_COLUMNS = 2**14
 # Noisy rows that the noise is measured on, and the share of the network.
@@ -79,8 +81,8 @@ HOPELESS = 0.995
 # Share of the network below which it learned nothing either, and fewest rows for a warning of it.
 MIN_SHARE = 0.05
 MIN_ROWS_OF_WARNING = 50
-# Operations of a choice of the prior, roughly, for the number of threads.
-PRIOR_FLOPS = 10**8
+# Operations of a choice of the prior for each entry of the table: dozens of candidates on hundreds of rows.
+PRIOR_FLOPS_PER_ENTRY = 1000
 
 
 @dataclass
@@ -108,6 +110,18 @@ def _is_small_table(pair: Pair, layout: SampleLayout) -> bool:
     is_table = layout.image_shape is None and not layout.has_one_unit
     n_rows, n_columns = len(pair.inputs), pair.inputs[0].size
     return is_table and 4 <= n_rows < LARGE_TABLE and n_columns <= MAX_BLENDED_COLUMNS
+
+
+def _choose_held_out(clean: NDArray[Any], n: int, seed: int) -> NDArray[np.intp]:
+    """Return the indices of random rows, none of which is among the outermost ones.
+
+    Networks extrapolate badly, so that they learn from these.
+    """
+    spread = np.ptp(np.quantile(clean, [0.25, 0.75], axis=0), axis=0)
+    spread = np.where(spread > 0, spread, np.ptp(clean, axis=0))
+    distances = np.abs(clean - np.median(clean, axis=0)) / np.where(spread > 0, spread, 1.0)
+    inner = np.flatnonzero(distances.mean(axis=1) <= np.quantile(distances.mean(axis=1), INNER_SHARE))
+    return np.sort(np.random.default_rng(seed).permutation(inner)[:n])
 
 
 def _resample(pair: Pair) -> Pair:
@@ -816,7 +830,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
             rows = noisy.numpy()
             if gaps is not None:
                 rows = np.where(np.tile(gaps, (n_copies, 1)), np.nan, rows)
-            with threads_for_flops(PRIOR_FLOPS):
+            with threads_for_flops(PRIOR_FLOPS_PER_ENTRY * rows.size):
                 seed = stream_seed(self._root(), "filler")
                 self._gap_filler_: GapFiller | None = GapFiller.fit(rows, seed, n_copies)
 
@@ -855,8 +869,10 @@ class DenoisingAutoencoder(NetworkDenoiser):
         n_samples = len(training.pair.inputs)
         # The posterior mean learns from all rows; the share of the network is measured on a part of them.
         if held_out is None and n_samples >= MIN_BLENDED_ROWS:
-            fraction = min(HELD_OUT_SHARE, MAX_HELD_OUT_ROWS / n_samples)
-            training, held_out = training.split(fraction, self._root(), self._auto_values.min_samples)
+            n_held_out = int(min(HELD_OUT_SHARE * n_samples, MAX_HELD_OUT_ROWS))
+            rows = _choose_held_out(training.pair.targets, n_held_out, stream_seed(self._root(), "split"))
+            held_out = replace(training, pair=training.pair.take(rows))
+            training = replace(training, pair=training.pair.take(np.setdiff1d(np.arange(n_samples), rows)))
         whole, learned = _resample(data.pair), _resample(training.pair)
         held = _resample(held_out.pair) if isinstance(held_out, ArrayData) else None
         self._blended = _BlendedRows(whole, learned, held)
@@ -885,7 +901,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
             self._blend_ = getattr(self, "_blend_", None)
             return
         corrupt, pair = self._corrupt_rows(data.all), data.all
-        with threads_for_flops(PRIOR_FLOPS):
+        with threads_for_flops(PRIOR_FLOPS_PER_ENTRY * pair.targets.size):
             if data.chosen is None:
                 generator = stream(self._root(), "blend")
                 rows = _noisy_rows(pair, corrupt, MIN_NOISE_ROWS, generator)
