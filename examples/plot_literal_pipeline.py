@@ -93,8 +93,8 @@ print("the same predictions:", np.array_equal(alone.predict(X_noisy), pipe.predi
 # ----------------------------
 # With the clean source, every batch gets fresh noise. Two other ways are common:
 #
-# - corrupt the digits once, and train on these pairs. The noise of pairs of rows is then drawn anew from their
-#   differences, since it does not depend on the row. That is nearly as good;
+# - corrupt the digits once, and train on these pairs. The noise of pairs of rows is then drawn anew from
+#   their differences, since it does not depend on the row. That is nearly as good;
 # - use noisy digits as if they were clean, which teaches the noise.
 #
 # ``numpy.asarray`` drops the clean source, so you can try both. ``fit(once)`` would warn about noise in the
