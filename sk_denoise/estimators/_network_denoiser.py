@@ -358,7 +358,7 @@ class NetworkDenoiser(BaseDenoiser):
             self._noise_name_ = name
             self._learn_noise_in(pair)
             if pair.noiser is not None:
-                clean = factory.samples_for_noise(pair.targets)
+                clean = factory.samples_for_noise(self._rows_of_score(pair).targets)
                 # A few wild values would make the noise far stronger than the rest of their column.
                 if isinstance(self.noise, str) and self.noise == "auto" and pair.source == "X":
                     clean = cut_wild_values(clean, factory.layout(self._sample_shape_).has_one_unit)
@@ -701,7 +701,7 @@ class NetworkDenoiser(BaseDenoiser):
         return build_batch_source(samples, device, pairing, stream(self._root(), "shuffle", run))
 
     def _rows_of_score(self, pair: Pair) -> Pair:
-        """Return the samples that determine the noise of ``score``."""
+        """Return the samples that determine the noise of the training and of ``score``."""
         return pair
 
     def _redrawn_noise(self, samples: Any) -> Any:

@@ -122,8 +122,8 @@ class ThreadRecorder(GaussianNoiser):
 
 def threads_of_a_fit(X, latent_dim=16):
     """Return the number of threads of a run with large steps."""
-    dae = DenoisingAutoencoder(DenseNetwork((1024,)), latent_dim, noise=ThreadRecorder(0.2), max_epochs=1)
-    return dae.fit(X).noiser_.threads_
+    settings = {"noise": ThreadRecorder(0.2), "max_epochs": 1, "blend": None}
+    return DenoisingAutoencoder(DenseNetwork((1024,)), latent_dim, **settings).fit(X).noiser_.threads_
 
 
 @pytest.fixture

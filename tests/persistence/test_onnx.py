@@ -86,6 +86,7 @@ def test_an_autoencoder_predicts_the_same_for_any_number_of_samples(name, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:A few wild values")
 def test_wild_values_pass_the_exported_network(tmp_path):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 6)).astype(np.float32)
