@@ -679,13 +679,9 @@ def find_share(step: Floats, gap: Floats, rows: NDArray[np.intp], *, expected: f
     power = float(np.square(step).sum())
     if not power:
         return 0.0
-    products = np.bincount(rows, (step * (gap - expected * step)).sum(axis=1))
+    products = np.bincount(rows, (step * (gap - expected * step)).sum(axis=1))[np.unique(rows)]
     excess = float(products.sum()) / power
-    error = (
-        math.sqrt(float(np.square(products - products[products != 0].mean()).sum())) / power
-        if products.any()
-        else 0.0
-    )
+    error = math.sqrt(len(products)) * float(products.std()) / power
     excess = math.copysign(max(0.0, abs(excess) - MIN_GAIN_Z * error), excess)
     return float(np.clip(expected + excess, 0.0, 1.0))
 

@@ -239,11 +239,12 @@ class DenoisingAutoencoder(NetworkDenoiser):
         "auto" blends the network with the posterior mean of the training rows
         (:class:`~sk_denoise.PosteriorMeanDenoiser`), for tables of fewer than 5,000 rows and at most 16,384
         columns, where networks alone are often behind linear filters. The share of the network is measured
-        on up to 300 rows that it
-        does not learn from; below 40 rows it is 0. ``predict``, ``score`` and ``transform`` of samples
-        return the blend. Latent vectors, ``inverse_transform`` and ``validation_scores_`` are those of the
-        network. There is no blend with an ``objective`` or ``emphasis``, without noise, and for losses on
-        [0, 1] and "mixed". None predicts with the network alone, which learns from all rows.
+        on up to 300 rows that it does not learn from; below 40 rows it is 0. ``predict``, ``score`` and
+        ``transform`` of samples return the blend. Latent vectors, ``inverse_transform`` and
+        ``validation_scores_`` are those of the network. There is no blend with an ``objective`` or
+        ``emphasis``, without noise, and for losses on [0, 1] and "mixed". A blend, and a file of it, hold up
+        to 2,000 training rows, from which these can be restored. None predicts with the network alone, which
+        learns from all rows.
     optimizer : str or torch optimizer class, default="adamw"
         A name such as "adam", "adamw" or "sgd" (momentum 0.9), or a class of :mod:`torch.optim`.
     learning_rate : float or None, default=None

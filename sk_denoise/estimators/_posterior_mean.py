@@ -101,6 +101,9 @@ class PosteriorMeanDenoiser(ClassicalDenoiser):
     is the mixture of the Gaussians with means ``m + s (x_i - m)`` and covariance ``(1 - s ** 2) S``, for
     ``smoothing`` s: the smoothed bootstrap of Silverman and Young, whose covariance is that of the rows. A
     wide Gaussian of little weight stands for rows that are unlike all others: their prediction is linear.
+    The fitted estimator, and a file of it, hold up to ``max_centers`` training rows, from which these can be
+    restored. Do not pass it on if the rows are confidential.
+
     Noise that is not Gaussian is described by its mean and covariance, and so are columns of another unit on
     the noisy side.
 
