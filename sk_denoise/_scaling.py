@@ -28,13 +28,13 @@ __all__ = [
 # Entries of a sample that is large enough for the spread of data
 _SUBSAMPLE_ENTRIES = 2**22
 # Quantiles that bound the bulk of a column and its middle half, and the width of the bulk in standard
-# deviations if it is Gaussian
-_BULK, _BULK_WIDTH = (0.025, 0.25, 0.75, 0.975), 3.92
+# deviations if it is Gaussian. Where 1 % of all values are wild, a column of 200 rows may have 2.5 % at one end.
+_BULK, _BULK_WIDTH = (0.05, 0.25, 0.75, 0.95), 3.29
 # A column has wild values if its deviation is this many times that of its bulk, or its largest distance to
 # the bulk this many deviations of the bulk. Exponential columns of a million rows do not.
 _WILD_RATIO, _WILD_REACH = 2.0, 20.0
 # Wild values lie this many widths outside of the bulk.
-_WILD_DISTANCE, _MIN_BULK_ROWS = 0.5, 40
+_WILD_DISTANCE, _MIN_BULK_ROWS = 0.7, 40
 # Numbers outside of these limits have sums of squares outside of single precision.
 TINY, HUGE = 1e-12, 1e12
 # Entries of one chunk: 8 MB in double precision, small beside a processor's memory
@@ -78,7 +78,7 @@ def subsample(x: Tensor) -> Tensor:
 def find_wild_limits(rows: Tensor, *, in_all: bool = False) -> tuple[Tensor, Tensor] | None:
     """Return limits of each column beyond which values are wild, if any has such.
 
-    A column has wild values if its standard deviation, or its range, is far above that of the central 95 % of
+    A column has wild values if its standard deviation, or its range, is far above that of the central 90 % of
     its values. The limits of other columns are infinite.
 
     Parameters

@@ -216,7 +216,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     scaling : {"standard", "robust"}, default="standard"
         Scaling of the columns of a table inside the estimator. "standard": by mean and standard deviation,
         except for columns of which a few wild values determine the deviation. In these, values far beyond
-        the central 95 % are cut before the network, and what was cut is added to its output. "robust" does so
+        the central 90 % are cut before the network, and what was cut is added to its output. "robust" does so
         in every column.
     loss : str, dict or callable, default="mse"
         Loss in scaled units: a name, a mix of names and weights such as ``{"mae": 0.2, "ms_ssim": 0.8}``,
