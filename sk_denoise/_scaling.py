@@ -28,7 +28,8 @@ __all__ = [
 # Entries of a sample that is large enough for the spread of data
 _SUBSAMPLE_ENTRIES = 2**22
 # Quantiles that bound the bulk of a column and its middle half, and the width of the bulk in standard
-# deviations if it is Gaussian. Where 1 % of all values are wild, a column of 200 rows may have 2.5 % at one end.
+# deviations if it is Gaussian. Where 1 % of all values are wild, a column of 200 rows may have 2.5 % of them
+# at one end.
 _BULK, _BULK_WIDTH = (0.05, 0.25, 0.75, 0.95), 3.29
 # A column has wild values if its deviation is this many times that of its bulk, or its largest distance to
 # the bulk this many deviations of the bulk. Exponential columns of a million rows do not.
