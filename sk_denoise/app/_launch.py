@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from sk_denoise._package import require_extra
@@ -28,22 +28,26 @@ class Settings:
     upload_megabytes : int
         Largest file, in megabytes.
     workers : int
-        Number of images that are denoised at the same time; other images wait in a queue. Memory use grows
-        with this number, not with the number of users.
+        Number of images that are denoised at the same time, each in its own process; other images wait in a
+        queue. Memory use grows with this number, not with the number of users.
     waiting : int
         Largest number of images in the queue. Further requests are rejected with an error message.
     disk_megabytes : int
         Disk space for the images and results of all users, in the folder for temporary files. The least
         recently used ones are deleted first.
     patience : int
-        Seconds after which a job is cancelled when its page is no longer open.
+        Seconds after which a job is cancelled, and images and results are deleted, when their page is no
+        longer open.
     minutes : int
         Time limit of one job, in minutes, so that a slow model does not block the queue.
+    memory_megabytes : int
+        Largest memory of each process that reads or computes, in megabytes, of at least 1000. A job that
+        needs more fails with an error message.
 
     Raises
     ------
     ValueError
-        If a value is not a whole number of at least 1.
+        If a value is not a whole number of at least 1, or less than its smallest value.
 
     Examples
     --------
@@ -59,13 +63,15 @@ class Settings:
     disk_megabytes: int = 4096
     patience: int = 180
     minutes: int = 120
+    # Beside the image, PyTorch and the networks take up to half of a gigabyte.
+    memory_megabytes: int = field(default=4096, metadata={"min": 1000})
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for limit in fields(self):
+            value, minimum = getattr(self, limit.name), limit.metadata.get("min", 1)
             # bool is a subclass of int
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{field.name} must be a whole number of at least 1, got {value!r}.")
+            if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+                raise ValueError(f"{limit.name} must be a whole number of at least {minimum}, got {value!r}.")
 
     @property
     def max_pixels(self) -> int:
@@ -74,13 +80,13 @@ class Settings:
 
     def to_environment(self) -> dict[str, str]:
         """Return the settings as environment variables."""
-        return {_variable_name(field.name): str(getattr(self, field.name)) for field in fields(self)}
+        return {_variable_name(limit.name): str(getattr(self, limit.name)) for limit in fields(self)}
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read the settings from environment variables; missing ones keep their defaults."""
         environment = os.environ if environment is None else environment
-        texts = {field.name: environment.get(_variable_name(field.name), "") for field in fields(cls)}
+        texts = {limit.name: environment.get(_variable_name(limit.name), "") for limit in fields(cls)}
         return cls(**{name: _parse_integer(name, text) for name, text in texts.items() if text})
 
 

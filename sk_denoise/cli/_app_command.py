@@ -21,7 +21,8 @@ LIMITS = {
     "waiting": "Images that may wait in the queue.",
     "disk_megabytes": "Megabytes for the images and results of all users, in the folder for temporary files.",
     "minutes": "Longest processing time of an image, in minutes.",
-    "patience": "Seconds until the work for a closed page is cancelled.",
+    "patience": "Seconds until the work for a closed page is cancelled, and its images are deleted.",
+    "memory_megabytes": "Largest memory of each process that reads or computes, in megabytes.",
 }
 
 
@@ -31,7 +32,7 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for field in reversed(fields(Settings)):
         option = click.option(
             f"--{field.name.replace('_', '-')}",
-            type=click.IntRange(min=1),
+            type=click.IntRange(min=field.metadata.get("min", 1)),
             metavar="N",
             help=f"{LIMITS[field.name]} Default: {field.default}.",
         )

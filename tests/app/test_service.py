@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from sk_denoise import DenoisingAutoencoder, FoldedUNetNetwork, GaussianNoiser, ImageDenoiser
-from sk_denoise.app import _service
+from sk_denoise.app import _processing
 from sk_denoise.app._launch import Settings
 from sk_denoise.app._processing import DenoisingRequest
 from sk_denoise.app._service import SAMPLES, AppService, ExpiredError
@@ -298,18 +298,18 @@ def test_samples_are_clean_and_get_noise(name, service):
     assert after.ssim > before.ssim
 
 
-def test_warm_up_runs_all_pretrained_models(service, monkeypatch):
+def test_warm_up_runs_all_pretrained_models(monkeypatch):
     outputs = []
-    real = _service.denoise_image
-    monkeypatch.setattr(_service, "denoise_image", lambda *x, **options: outputs.append(real(*x, **options)))
-    wait_for_result(service.warm_up())
+    real = _processing.denoise_image
+    monkeypatch.setattr(_processing, "denoise_image", lambda *x, **options: outputs.append(real(*x, **options)))
+    _processing.warm_up()
     assert [image.shape for image in outputs] == [(8, 8, model.channels) for model in MODELS.values()]
 
 
 def test_an_equal_request_returns_the_cached_result(service, as_file, noisy, monkeypatch):
     image = service.store_image("a.png", as_file(noisy))
     first = wait_for_result(service.denoise(image, DenoisingRequest()))
-    monkeypatch.setattr(_service, "denoise_to_folder", None)
+    monkeypatch.setattr(_processing, "denoise_to_folder", None)
     assert wait_for_result(service.denoise(image, DenoisingRequest())) == first
 
 
@@ -367,8 +367,8 @@ def test_an_uploaded_model_is_loaded_once(service, as_file, noisy, model, tmp_pa
     mine = service.store_model("mine.safetensors", data)
     assert mine.name == "mine.safetensors"
     paths = []
-    real = _service.open_image_model
-    monkeypatch.setattr(_service, "open_image_model", lambda path: paths.append(path) or real(path))
+    real = _processing.open_image_model
+    monkeypatch.setattr(_processing, "open_image_model", lambda path: paths.append(path) or real(path))
     image = service.store_image("a.png", as_file(noisy))
     for seed in range(2):
         result = wait_for_result(service.denoise(image, DenoisingRequest(model=mine.key, seed=seed)))
@@ -415,7 +415,7 @@ def png_with_header(width, height):
     ],
 )
 def test_invalid_and_too_large_files_are_refused_before_decoding(data, message, service, monkeypatch):
-    monkeypatch.setattr(_service, "denoise_to_folder", None)
+    monkeypatch.setattr(_processing, "denoise_to_folder", None)
     with pytest.raises(ValueError, match=message) as caught:
         service.store_image("a.png", data)
     assert tempfile.gettempdir() not in str(caught.value)
@@ -431,7 +431,7 @@ def test_a_damaged_image_is_refused_by_its_name(service):
 def test_work_is_cancelled_between_tiles(service, as_file, noisy, monkeypatch):
     image, job = service.store_image("a.png", as_file(noisy)), None
     submitted = threading.Event()
-    real = _service.denoise_to_folder
+    real = _processing.denoise_to_folder
 
     def denoise_and_cancel(source, request, folder, progress, **options):
         assert submitted.wait(LONG)
@@ -443,7 +443,7 @@ def test_work_is_cancelled_between_tiles(service, as_file, noisy, monkeypatch):
 
         return real(source, request, folder, cancel, **options)
 
-    monkeypatch.setattr(_service, "denoise_to_folder", denoise_and_cancel)
+    monkeypatch.setattr(_processing, "denoise_to_folder", denoise_and_cancel)
     job = service.denoise(image, DenoisingRequest())
     submitted.set()
     assert job.wait(LONG)
