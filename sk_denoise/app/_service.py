@@ -15,14 +15,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from sk_denoise.app import _tasks
 from sk_denoise.app._download import DownloadLimits
 from sk_denoise.app._jobs import ExpectedError, JobQueue, JobTimeoutError, ProgressCallback, QueuedJob
-from sk_denoise.app._launch import Settings
 from sk_denoise.app._processing import (
     AFTER_FILE,
     BEFORE_FILE,
@@ -46,6 +45,9 @@ from sk_denoise.app._views import (
 from sk_denoise.app._workers import WorkerPool
 from sk_denoise.datasets import load_images
 from sk_denoise.io import write_image
+
+if TYPE_CHECKING:
+    from sk_denoise.app._launch import Settings
 
 __all__ = [
     "AppService",
@@ -457,14 +459,14 @@ _SHARED: list[AppService] = []
 _SHARING = threading.Lock()
 
 
-def get_shared_service(is_open: Callable[[str], bool] | None = None) -> AppService:
-    """Return the service of this process, which all pages share.
+def get_shared_service(settings: Settings, is_open: Callable[[str], bool] | None = None) -> AppService:
+    """Return the service of this process, which all pages share. The first call makes it.
 
     It is none of Streamlit's cached resources: any visitor can clear those.
     """
     with _SHARING:
         if not _SHARED:
-            _SHARED.append(AppService(Settings.from_environment(), is_open=is_open))
+            _SHARED.append(AppService(settings, is_open=is_open))
             atexit.register(close_shared_service)
         return _SHARED[0]
 

@@ -9,11 +9,11 @@ from pathlib import PurePath
 from typing import Any
 
 import streamlit as st
-from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from sk_denoise._registry import MODELS, NOISE_KINDS
 from sk_denoise.app._jobs import JobTimeoutError, QueuedJob, QueueFullError, log_failure
+from sk_denoise.app._launch import Settings, is_page_open
 from sk_denoise.app._processing import NOISE_CHOICES, DenoisingRequest, DenoisingResult
 from sk_denoise.app._service import (
     SAMPLES,
@@ -59,19 +59,20 @@ state = st.session_state
 
 def get_service() -> AppService:
     """Return the service, which all users share."""
-    return get_shared_service(is_page_open)
-
-
-def is_page_open(page: str) -> bool:
-    """Return whether a browser shows the page of a key."""
-    # Without a server, a test runs the page.
-    return not runtime.exists() or runtime.get_instance().is_active_session(page)
+    return get_shared_service(Settings.from_environment(), is_page_open)
 
 
 def page_key() -> str:
     """Return the key of this page, which owns its images."""
     context = get_script_run_ctx()
     return context.session_id if context is not None else ""
+
+
+def free_upload(uploaded: Any) -> None:
+    """Free the memory of an uploaded file, which is on disk now."""
+    context = get_script_run_ctx()
+    if context is not None:
+        context.uploaded_file_mgr.remove_file(context.session_id, uploaded.file_id)
 
 
 def show_page() -> None:
@@ -128,7 +129,8 @@ def upload_image() -> None:
     )
     if uploaded is not None:
         store(lambda: get_service().store_image(uploaded.name, uploaded.getvalue(), page_key()))
-        # Under a new key the box is empty, and Streamlit frees the upload, which is on disk now.
+        free_upload(uploaded)
+        # Under a new key the box is empty.
         state.n_uploads += 1
         st.rerun()
 
@@ -231,6 +233,7 @@ def select_model() -> str:
             state.n_models += 1
             with st.spinner("Opening the model"):
                 store(lambda: get_service().store_model(uploaded.name, uploaded.getvalue(), page_key()))
+            free_upload(uploaded)
             st.rerun()
     selected: str = st.selectbox("Model", list(choices), format_func=choices.__getitem__, key="model")
     return selected

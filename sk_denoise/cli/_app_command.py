@@ -51,9 +51,19 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=8501, show_default=True, help="Port to listen on."
 )
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Name under which visitors reach the app, such as that of a proxy; others are refused. May be "
+    "repeated. By default, an app on localhost answers to this machine's own names, and others to all.",
+)
 @click.option("--browser/--no-browser", default=True, help="Whether to open a browser.")
 @_limit_options
-def app_command(host: str, port: int, browser: bool, **limits: int | None) -> int:
+def app_command(
+    host: str, port: int, browser: bool, allowed_hosts: tuple[str, ...], **limits: int | None
+) -> int:
     """Serve the web app until Ctrl-C.
 
     The app denoises images that you upload or that it loads from an address. Limits can also be set in the
@@ -68,7 +78,7 @@ def app_command(host: str, port: int, browser: bool, **limits: int | None) -> in
     # Options take precedence over the environment.
     values |= {name: value for name, value in limits.items() if value is not None}
     try:
-        run(Settings(**values), host=host, port=port, browser=browser)
+        run(Settings(**values), host=host, port=port, browser=browser, allowed_hosts=allowed_hosts)
     except ImportError as error:
         raise CommandFailure(str(error)) from error
     return 0
