@@ -1,12 +1,11 @@
 """Measure the web app with a hostile visitor beside honest ones.
 
-    python benchmarks/hostile_visitors.py [--quick] [--visitors 10] [--output benchmarks/results/hostile_visitors.md]
+    python benchmarks/hostile_visitors.py [--quick] [--visitors 10] [--output FILE]
 
 The script starts the app and talks to it as a browser does, over HTTP and websockets. Honest visitors upload a
-noisy image or take a sample, and start again where the page says so. Beside them a hostile one clears caches,
-uploads files that no page shows, sends large messages, opens slow connections, starts and cancels jobs, and
-worker processes are killed. Then jobs are cancelled in each of their phases, and the app is killed and started
-again. Memory is the proportional set size of the app with all its worker processes; this needs Linux.
+noisy image, and start again where the page says so. Beside them a hostile one clears caches, uploads files that
+no page shows, sends large messages, opens slow connections, starts and cancels jobs, and worker processes are
+killed. Then jobs are cancelled in each of their phases, and the app is killed and started again. Memory is the proportional set size of the app with all its worker processes; this needs Linux.
 """
 
 from __future__ import annotations
@@ -53,6 +52,7 @@ FOLDERS = "sk_denoise-app-*"
 # Largest sum that the whole may take, in MB
 MEMORY_LIMIT = 2000
 CANCEL_LIMIT = 2.0
+KILL_INTERVAL = 15.0
 
 
 class Visitor:
@@ -224,6 +224,7 @@ async def visit(address: str, data: bytes, counts: Counts) -> None:
                 else:
                     raise AssertionError(f"{visitor.alerts}")
         counts.seconds.append(time.monotonic() - start)
+        print(f"{len(counts.seconds)} finished, {counts.restarts} restarts", file=sys.stderr, flush=True)
     except Exception as error:
         counts.problems.append(f"{type(error).__name__}: {error}")
 
@@ -319,7 +320,7 @@ async def cancel_jobs(address: str, counts: Counts, data: bytes) -> None:
 async def kill_workers(server: int, counts: Counts) -> None:
     """Kill a worker process from time to time."""
     while True:
-        await asyncio.sleep(6)
+        await asyncio.sleep(KILL_INTERVAL)
         children = children_of(server)
         if children:
             with contextlib.suppress(OSError):
@@ -540,7 +541,7 @@ def time_cancel(service: AppService, job: Any, activity: str, delay: float) -> t
 
 
 def kill_and_restart(log: Path) -> tuple[int, int, int]:
-    """Kill an app that holds an image; return its folders then, its processes, and the folders of the next one."""
+    """Kill an app with an image; return its folders and processes then, and the folders of the next app."""
     with app(log) as (address, server):
         asyncio.run(run_honest(address, [noisy_photo(128, 3, ".png")]))
         children = children_of(server.pid)
@@ -602,7 +603,8 @@ def main() -> None:
         "",
         "| | finished | started again | the last one after |",
         "|---|---|---|---|",
-        f"| honest visitors alone | {len(alone.seconds)} | {alone.restarts} | {max(alone.seconds, default=0):.0f} s |",
+        f"| honest visitors alone | {len(alone.seconds)} | {alone.restarts} | "
+        f"{max(alone.seconds, default=0):.0f} s |",
         f"| beside the hostile one | {len(honest.seconds)} | {honest.restarts} | "
         f"{max(honest.seconds, default=0):.0f} s |",
         "",

@@ -6,6 +6,7 @@ import atexit
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
@@ -73,6 +74,10 @@ IDLE_SECONDS = 60.0
 KEEPER_INTERVAL = 5.0
 # Container runtimes kill a process ten seconds after they stop it.
 SHUTDOWN_SECONDS = 8.0
+# Header of the files of arrays
+ARRAY_HEADER = re.compile(
+    r"\{'descr': '(?P<type>[<>|=]?\w+)', 'fortran_order': (?P<order>\w+), 'shape': \((?P<shape>[\d, ]*)\), \}"
+)
 # Folders of apps in the folder for temporary files, and the file in each that its app locks
 FOLDER_PREFIX, LOCK_FILE = "sk_denoise-app-", "lock"
 # Seconds until a folder without a lock counts as abandoned; an app that starts locks its own within one.
@@ -434,7 +439,7 @@ class AppService:
 
     def _load_array(self, result: StoredResult, name: str) -> Any:
         try:
-            return np.load(self._get_cached(result.key).path / name, mmap_mode="r")
+            return _open_array(self._get_cached(result.key).path / name)
         # The result was evicted after the lookup.
         except FileNotFoundError:
             raise ExpiredError from None
@@ -446,6 +451,20 @@ class _Page:
 
     files: set[str] = field(default_factory=set)
     closed_at: float | None = None
+
+
+def _open_array(path: Path) -> np.memmap[Any, Any]:
+    """Open an array that a worker process has saved."""
+    # np.load parses the header as Python code, and Python 3.11 cannot parse in two threads at once.
+    with path.open("rb") as stream:
+        version = np.lib.format.read_magic(stream)
+        length = int.from_bytes(stream.read(2 if version == (1, 0) else 4), "little")
+        header, offset = stream.read(length).decode("latin-1"), stream.tell()
+    match = ARRAY_HEADER.fullmatch(header.strip())
+    assert match is not None
+    shape = tuple(int(side) for side in match["shape"].replace(",", " ").split())
+    order: Literal["C", "F"] = "F" if match["order"] == "True" else "C"
+    return np.memmap(path, match["type"], mode="r", offset=offset, shape=shape, order=order)
 
 
 def _slow_file_error(name: str, seconds: float) -> ValueError:

@@ -470,7 +470,8 @@ def _run_job(
         _write(results, ("done", number, function(*args, **options)))
     # Even SystemExit must not end the process, which is kept for other jobs.
     except BaseException as error:
-        _write(results, ("error", number, (_make_portable(error), traceback.format_exc())))
+        trace = traceback.format_exc()
+        _write(results, ("error", number, (_make_portable(error), trace)))
     cancelled.discard(number)
 
 

@@ -301,7 +301,7 @@ def test_samples_are_clean_and_get_noise(name, service):
 def test_warm_up_runs_all_pretrained_models(monkeypatch):
     outputs = []
     real = _processing.denoise_image
-    monkeypatch.setattr(_processing, "denoise_image", lambda *x, **options: outputs.append(real(*x, **options)))
+    monkeypatch.setattr(_processing, "denoise_image", lambda *x, **other: outputs.append(real(*x, **other)))
     _processing.warm_up()
     assert [image.shape for image in outputs] == [(8, 8, model.channels) for model in MODELS.values()]
 
