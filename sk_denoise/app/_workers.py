@@ -305,10 +305,12 @@ class _Worker:
             check(None if message is None else message[2])
 
     def _send(self, *message: Any) -> None:
+        # In one piece, so that arguments that cannot be pickled leave no half of it in the pipe.
+        data = pickle.dumps(message)
         # The process may have ended; the next message from it then says so.
         with self._sending, suppress(OSError, ValueError):
             assert self.process.stdin is not None
-            pickle.dump(message, self.process.stdin)
+            self.process.stdin.write(data)
             self.process.stdin.flush()
 
     def _receive(self, seconds: float) -> tuple[Any, ...] | None:

@@ -127,12 +127,19 @@ def upload_image() -> None:
         max_upload_size=settings.upload_megabytes,
         key=f"upload-{state.setdefault('n_uploads', 0)}",
     )
+    st.caption(f"Images are deleted {describe_seconds(settings.patience)} after you close this page.")
     if uploaded is not None:
         store(lambda: get_service().store_image(uploaded.name, uploaded.getvalue(), page_key()))
         free_upload(uploaded)
         # Under a new key the box is empty.
         state.n_uploads += 1
         st.rerun()
+
+
+def describe_seconds(seconds: int) -> str:
+    """Return a time in words, of minutes where it has some."""
+    number, unit = (seconds, "second") if seconds < 120 else (-(-seconds // 60), "minute")
+    return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
 def enter_web_address() -> None:

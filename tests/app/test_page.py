@@ -19,6 +19,7 @@ from sk_denoise.app import _processing, page
 from sk_denoise.app._jobs import JobQueue, JobTimeoutError, QueuedJob, QueueFullError
 from sk_denoise.app._processing import NOISE_CHOICES, DenoisingRequest
 from sk_denoise.app._service import SAMPLES, AppService, DiskCache, ExpiredError, close_shared_service
+from sk_denoise.app._workers import WorkerCrashedError
 from sk_denoise.io import write_stack
 from sk_denoise.persistence import save
 
@@ -71,6 +72,7 @@ def test_the_first_visit_shows_a_box_for_an_image_only(at):
         "An image of up to 64 megapixels, or a stack: PNG, JPEG, TIFF, WebP and others"
     ]
     assert not at.button
+    assert "Images are deleted 3 minutes after you close this page" in text(at)
 
 
 def test_an_upload_is_denoised_at_once_with_an_estimated_noise_level(at, noisy, as_file):
@@ -393,6 +395,7 @@ def test_an_expired_result_is_explained_and_can_be_computed_again(at, noisy, as_
         (OSError(errno.ENOSPC, "No space left on device", "/tmp/secret"), "disk of this app is full"),
         (OSError(errno.EIO, "Input/output error", "/tmp/secret"), "unexpected error occurred (OSError)"),
         (KeyError("x"), "unexpected error occurred (KeyError)"),
+        (WorkerCrashedError("status -9, /tmp/secret"), "ended unexpectedly"),
     ],
 )
 def test_errors_are_described_without_paths_of_the_server(error, message):

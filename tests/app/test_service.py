@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import struct
+import subprocess
+import sys
 import tempfile
 import threading
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +24,7 @@ from sk_denoise import DenoisingAutoencoder, FoldedUNetNetwork, GaussianNoiser, 
 from sk_denoise.app import _processing
 from sk_denoise.app._launch import Settings
 from sk_denoise.app._processing import DenoisingRequest
-from sk_denoise.app._service import SAMPLES, AppService, ExpiredError
+from sk_denoise.app._service import SAMPLES, AppService, ExpiredError, OwnedFolder
 from sk_denoise.app._urls import DownloadError
 from sk_denoise.datasets import load_images
 from sk_denoise.io import read_image, read_stack, write_stack
@@ -495,3 +499,84 @@ def test_close_ends_all_threads():
     for worker in workers:
         worker.join(10)
         assert not worker.is_alive()
+
+
+@pytest.fixture
+def pages(tmp_path, monkeypatch):
+    """A service without patience, with the set of its open pages."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    opened = {"a", "b"}
+    service = AppService(Settings(patience=1), is_open=opened.__contains__)
+    yield service, opened
+    service.close()
+
+
+def close_page(service, opened, page):
+    """Close a page, and let the patience pass."""
+    opened.discard(page)
+    for _ in range(2):
+        service.delete_images_of_closed_pages()
+        for key in list(service._pages):
+            if service._pages[key].closed_at is not None:
+                service._pages[key].closed_at -= 2
+
+
+def test_images_and_results_are_deleted_with_their_last_page(pages, as_file, noisy, tmp_path):
+    service, opened = pages
+    image = service.store_image("a.png", as_file(noisy), "a")
+    assert service.store_image("a.png", as_file(noisy), "b") == image
+    mine = service.store_image("mine.png", as_file(noisy[:50]), "a")
+    result = wait_for_result(service.denoise(image, DenoisingRequest(), "a"))
+    close_page(service, opened, "a")
+    wait_for_result(service.denoise(image, DenoisingRequest(seed=1), "b"))
+    with pytest.raises(ExpiredError):
+        service.encode_whole_views(result)
+    with pytest.raises(ExpiredError):
+        wait_for_result(service.denoise(mine, DenoisingRequest(), "b"))
+    close_page(service, opened, "b")
+    assert not list(tmp_path.rglob("source"))
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_the_images_of_a_page_that_returns_are_kept(pages, as_file, noisy):
+    service, opened = pages
+    image = service.store_image("a.png", as_file(noisy), "a")
+    opened.remove("a")
+    service.delete_images_of_closed_pages()
+    opened.add("a")
+    service.delete_images_of_closed_pages()
+    assert service._pages["a"].closed_at is None
+    wait_for_result(service.denoise(image, DenoisingRequest(), "a"))
+
+
+HOLD = """
+import sys, time, tempfile
+tempfile.tempdir = sys.argv[1]
+from sk_denoise.app._service import OwnedFolder
+folder = OwnedFolder()
+(folder.path / "image").write_bytes(b"of a user")
+print(folder.path, flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_folder_of_a_killed_app_is_deleted_at_the_next_start_and_no_other_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "sk_denoise-app-file").write_text("no folder")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "sk_denoise-app-link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "sk_denoise-app-starting").mkdir()
+    others = {path.name for path in tmp_path.iterdir()}
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as app:
+        held = Path(app.stdout.readline().decode().strip())
+        first = OwnedFolder()
+        assert (held / "image").exists()
+        app.kill()
+    assert (held / "image").exists()
+    second = OwnedFolder()
+    assert {path.name for path in tmp_path.iterdir()} == {*others, first.path.name, second.path.name}
+    # A folder without a lock may be that of an app that starts at this moment.
+    os.utime(tmp_path / "sk_denoise-app-starting", (0, 0))
+    for folder in (first, second, OwnedFolder()):
+        folder.remove()
+    assert {path.name for path in tmp_path.iterdir()} == others - {"sk_denoise-app-starting"}
