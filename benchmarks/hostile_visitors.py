@@ -346,6 +346,13 @@ def children_of(process: int) -> list[int]:
     return [int(number) for number in text.split()]
 
 
+def is_running(process: int) -> bool:
+    """Return whether a process runs; one that nobody has waited for does not."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
 def memory_of(processes: list[int]) -> int:
     """Return the proportional set size of processes in MB."""
     total = 0
@@ -547,7 +554,7 @@ def kill_and_restart(log: Path) -> tuple[int, int, int]:
         server.wait()
     left = len(list(Path(tempfile.gettempdir()).glob(FOLDERS)))
     time.sleep(1)
-    alive = sum(Path(f"/proc/{child}").exists() for child in children)
+    alive = sum(is_running(child) for child in children)
     with app(log) as (address, server):
         asyncio.run(run_honest(address, [noisy_photo(128, 4, ".png")]))
         after = len(list(Path(tempfile.gettempdir()).glob(FOLDERS)))

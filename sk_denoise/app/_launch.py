@@ -376,20 +376,26 @@ class VisitorGuard:
             await _refuse(scope, send, 503, "")
             return
         # While a message waits for a slow reader, no further ones are made at the reader's request.
-        is_blocked, sent = False, asyncio.Event()
+        is_blocked, is_over, sent = False, False, asyncio.Event()
         sent.set()
 
         async def send_on(message: Any) -> None:
-            nonlocal is_blocked
+            nonlocal is_blocked, is_over
             start = time.monotonic()
             sent.clear()
             try:
                 await send(message)
+                is_over = is_over or message["type"] == "websocket.close"
+            # The visitor has gone.
+            except BaseException:
+                is_over = True
+                raise
             finally:
                 is_blocked = time.monotonic() - start > SLOW_SECONDS
                 sent.set()
 
         async def receive_on() -> Any:
+            nonlocal is_over
             while True:
                 await sent.wait()
                 if not is_blocked:
@@ -399,6 +405,7 @@ class VisitorGuard:
                 if sent.is_set():
                     break
             message = await receive()
+            is_over = is_over or message["type"] == "websocket.disconnect"
             # Streamlit raises an error for text, and logs its traceback.
             if message["type"] == "websocket.receive" and message.get("bytes") is None:
                 LOG.warning("A page sent text in place of bytes and was closed")
@@ -409,6 +416,11 @@ class VisitorGuard:
         self._n_pages += 1
         try:
             await self._app(scope, receive_on, send_on)
+        except Exception as error:
+            # Streamlit fails where it reads from a connection that ended while it wrote to it.
+            if not is_over:
+                raise
+            LOG.info("A page ended with an error: %r", error)
         finally:
             self._n_pages -= 1
             self._free_uploads()

@@ -29,7 +29,7 @@ __all__ = ["WorkerCrashedError", "WorkerPool", "serve"]
 T = TypeVar("T")
 
 # Seconds between checks of a running job, and from a cancel until its process is killed
-TICK, GRACE = 0.1, 0.6
+TICK, GRACE = 0.1, 1.0
 # Seconds between checks of the memory where a check starts a process of its own
 SLOW_TICK = 1.0
 # Seconds between progress reports of a job

@@ -549,17 +549,20 @@ def test_the_images_of_a_page_that_returns_are_kept(pages, as_file, noisy):
     wait_for_result(service.denoise(image, DenoisingRequest(), "a"))
 
 
+# What an app does, without the import of PyTorch.
 HOLD = """
-import sys, time, tempfile
-tempfile.tempdir = sys.argv[1]
-from sk_denoise.app._service import OwnedFolder
-folder = OwnedFolder()
-(folder.path / "image").write_bytes(b"of a user")
-print(folder.path, flush=True)
+import fcntl, pathlib, sys, time
+folder = pathlib.Path(sys.argv[1], "sk_denoise-app-killed")
+folder.mkdir()
+lock = (folder / "lock").open("ab")
+fcntl.flock(lock, fcntl.LOCK_EX)
+(folder / "image").write_bytes(b"of a user")
+print(folder, flush=True)
 time.sleep(600)
 """
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other locks and no such links")
 def test_the_folder_of_a_killed_app_is_deleted_at_the_next_start_and_no_other_one(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "sk_denoise-app-file").write_text("no folder")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 from streamlit import runtime
@@ -199,6 +200,28 @@ def test_text_closes_a_page_without_an_error(server, caplog):
     run(open_page(VisitorGuard(server, LOOPBACK, LIMIT), [data, text, data], sent))
     assert [kind for kind, _ in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
     assert "A page sent text" in caplog.text
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_only_an_error_after_the_end_of_a_page_is_no_error_of_the_app(is_gone):
+    """Streamlit reads from a connection that ended while it wrote to it."""
+
+    async def app(scope, receive, send):
+        with contextlib.suppress(OSError):
+            await send({"type": "websocket.send", "bytes": b"a"})
+        raise RuntimeError("the page is not connected")
+
+    async def send(message):
+        if is_gone:
+            raise OSError("the visitor has gone")
+
+    scope = {"type": "websocket", "headers": [(b"host", b"localhost")]}
+    page = VisitorGuard(app, LOOPBACK, LIMIT)(scope, None, send)
+    if is_gone:
+        run(page)
+    else:
+        with pytest.raises(RuntimeError, match="not connected"):
+            run(page)
 
 
 def test_too_many_pages_are_refused(server, monkeypatch):
