@@ -29,7 +29,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-LOG = logging.getLogger("sk_denoise.app")
+LOG = logging.getLogger(__package__)
 # Characters of an error in the log
 MAX_LOGGED = 500
 
@@ -114,7 +114,7 @@ class QueuedJob(Generic[T]):
         self._last_seen = time.monotonic()
 
     def cancel(self) -> None:
-        """Cancel the job; a running one ends at its next progress report, or with its process."""
+        """Cancel the job; a running one ends at its next report or with its process."""
         self._cancelled.set()
         self.drop()
 
@@ -162,7 +162,7 @@ class QueuedJob(Generic[T]):
 
 
 def log_failure(event: str, error: BaseException) -> None:
-    """Log an error: one line for input of users and for limits, and a traceback for other errors.
+    """Log an error: one line for input and limits of users, a traceback for others.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Settings of the app, the launch of its Streamlit server, and the limits of visitors."""
+"""Settings of the app, launch of its Streamlit server, and limits of visitors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sk_denoise._package import require_extra
 
 __all__ = ["Settings", "VisitorGuard", "is_page_open", "run"]
 
-LOG = logging.getLogger("sk_denoise.app")
+LOG = logging.getLogger(__package__)
 PAGE = Path(__file__).with_name("page.py")
 VARIABLE_PREFIX = "SK_DENOISE_APP_"
 # Names of this machine for itself, and addresses that stand for all of its own
@@ -41,6 +41,7 @@ UPLOAD_SECONDS, CHUNK_SECONDS, MAX_UPLOADS_OF_PAGE, UNNAMED_SECONDS = 900.0, 30.
 SWEEP_SECONDS = 5.0
 # Bytes around a file in an upload
 UPLOAD_FRAME_BYTES = 2**20
+HEALTH_PATH = "/_stcore/health"
 UPLOAD_PATH = re.compile(r"/_stcore/upload_file/([^/]+)/([^/]+)$")
 
 
@@ -213,7 +214,9 @@ def _serve(settings: Settings, host: str, port: int, *, browser: bool, allowed_h
     from starlette.middleware import Middleware
     from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-    address = f"http://{'localhost' if host in ANY_ADDRESS else host}:{port}"
+    certificate, key = (streamlit.config.get_option(f"server.ssl{name}File") for name in ("Cert", "Key"))
+    name = "localhost" if host in ANY_ADDRESS else f"[{host}]" if ":" in host else host
+    address = f"http{'s' if certificate else ''}://{name}:{port}"
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[Any] | None = None) -> None:
@@ -260,6 +263,8 @@ def _serve(settings: Settings, host: str, port: int, *, browser: bool, allowed_h
         host="127.0.0.1" if host == "localhost" else host,
         port=port,
         http=ImpatientProtocol,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
         ws="websockets-sansio",
         ws_max_size=MAX_RECEIVED_BYTES,
         ws_ping_interval=PING_SECONDS,
@@ -291,7 +296,7 @@ def _interrupt_at_sigterm() -> Iterator[None]:
 
 
 def _allow_many_connections() -> None:
-    """Raise the number of files that may be open, so that idle connections do not keep visitors out."""
+    """Raise the number of open files, so that idle connections keep no visitor out."""
     try:
         import resource
     # Windows
@@ -347,7 +352,8 @@ class VisitorGuard:
         """Pass a request or a page to the app, within the limits."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
-        elif not self._is_allowed(scope):
+        # Probes of an orchestrator use addresses; the reply is the same for all.
+        elif not self._is_allowed(scope) and not scope["path"].endswith(HEALTH_PATH):
             # A page of another site, whose name was made to lead to this machine, must not use the app.
             LOG.warning("A request for another name than those of --allowed-host was refused")
             await _refuse(
@@ -356,7 +362,7 @@ class VisitorGuard:
         elif scope["type"] == "websocket":
             await self._serve_page(scope, receive, send)
         elif scope["method"] == "PUT" and (match := UPLOAD_PATH.search(scope["path"])):
-            await self._take_upload(_Upload(*match.groups()), scope, receive, send)
+            await self._take_upload(_Upload(match[1], match[2]), scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -471,7 +477,7 @@ class VisitorGuard:
                 self._remove(upload)
 
     def _make_room(self, upload: _Upload) -> None:
-        """Drop uploads that the page has not asked for, until a new one fits, or refuse the new one."""
+        """Drop uploads that no page shows until a new one fits, or refuse the new one."""
         if self._sum_of(upload.page) > self._max_of_page or self._sum_of() > self._max_of_all:
             self._free_uploads()
         if self._sum_of(upload.page) > self._max_of_page:
@@ -495,8 +501,11 @@ class VisitorGuard:
 
     def _free_uploads(self) -> None:
         """Forget uploads that were stored, and drop those that no page shows."""
-        for upload in [upload for upload in self._uploads if upload.finished_at is not None]:
-            is_old = time.monotonic() - upload.finished_at > UNNAMED_SECONDS
+        now = time.monotonic()
+        for upload in list(self._uploads):
+            if upload.finished_at is None:
+                continue
+            is_old = now - upload.finished_at > UNNAMED_SECONDS
             if is_old or not is_page_open(upload.page) or not _has_upload(upload):
                 self._remove(upload)
 
@@ -512,7 +521,9 @@ class VisitorGuard:
         from streamlit import runtime
 
         if runtime.exists():
-            runtime.get_instance().uploaded_file_mgr.remove_file(upload.page, upload.file)
+            # Streamlit's own manager has more methods than its protocol.
+            manager: Any = runtime.get_instance().uploaded_file_mgr
+            manager.remove_file(upload.page, upload.file)
 
 
 def _has_upload(upload: _Upload) -> bool:

@@ -1,4 +1,4 @@
-"""Service behind the page: job queues, disk cache and worker processes of all users."""
+"""Service behind the page: job queues, disk cache and processes of all users."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from sk_denoise.app._processing import (
     denoise_in_worker,
     warm_up,
 )
-from sk_denoise.app._urls import Resolver, resolve_public, sanitize_file_name
+from sk_denoise.app._urls import DownloadError, Resolver, resolve_public, sanitize_file_name
 from sk_denoise.app._views import (
     amplify_residual,
     compute_residual,
@@ -251,9 +251,21 @@ class AppService:
         def work(progress: ProgressCallback) -> StoredImage:
             with tempfile.TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as folder:
                 path = Path(folder) / SOURCE
-                downloaded = self._fetchers.run(
-                    _tasks.fetch_file, url, path, limits, self._resolve, progress=progress
-                )
+                try:
+                    downloaded = self._fetchers.run(
+                        _tasks.fetch_file,
+                        url,
+                        path,
+                        limits,
+                        self._resolve,
+                        progress=progress,
+                        seconds=limits.seconds + HEADER_SECONDS,
+                    )
+                except JobTimeoutError:
+                    raise DownloadError(
+                        f"The image was not fetched and read within {limits.seconds + HEADER_SECONDS:.0f} "
+                        "seconds. Download it yourself and upload the file."
+                    ) from None
                 return self.store_image(downloaded.name, path.read_bytes(), page)
 
         return self.downloads.submit(work)
@@ -421,7 +433,7 @@ class AppService:
                 pool.end_idle(IDLE_SECONDS)
 
     def _claim(self, page: str, file: str) -> None:
-        """Note that a page shows a file of the cache, so that the file is deleted after the page."""
+        """Note that a page shows a file of the cache, which is deleted after the page."""
         if page:
             with self._pages_lock:
                 self._pages.setdefault(page, _Page()).files.add(file)
@@ -479,9 +491,9 @@ _SHARING = threading.Lock()
 
 
 def get_shared_service(settings: Settings, is_open: Callable[[str], bool] | None = None) -> AppService:
-    """Return the service of this process, which all pages share. The first call makes it.
+    """Return the service of this process, which all pages share.
 
-    It is none of Streamlit's cached resources: any visitor can clear those.
+    The first call makes it. It is not among Streamlit's cached resources, since any visitor can clear those.
     """
     with _SHARING:
         if not _SHARED:
@@ -552,7 +564,7 @@ def _user_id(default: int) -> int:
 
 
 def _lock_file(path: Path) -> BinaryIO | None:
-    """Open and lock a file; None if another process has locked it, or there are no locks."""
+    """Open and lock a file; None if it is locked, or the drive has no locks."""
     try:
         stream = path.open("ab")
     except OSError:

@@ -1,4 +1,4 @@
-"""Tasks of the app on image files, for its worker processes: check, download and encode."""
+"""Tasks of worker processes on image files: check, download and encode."""
 
 # This module must not import torch: the processes that only read files are small and start fast.
 
@@ -27,7 +27,7 @@ MAX_CLAIMED_PIXELS = 2**62
 
 
 def prepare() -> None:
-    """Import what the tasks need, which the import of this module has done."""
+    """Do nothing: the import of this module prepares its process."""
 
 
 def check_header(path: Path, name: str, max_pixels: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Worker processes: reading and computing that end at a cancel, a time limit or a memory limit."""
+"""Worker processes, which end at a cancel and at limits of time and memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pickle
+import platform
 import queue
 import shutil
 import signal
@@ -22,7 +23,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from sk_denoise.app._jobs import ExpectedError, JobCancelledError, JobTimeoutError, ProgressCallback
+from sk_denoise.app._jobs import (
+    ExpectedError,
+    JobCancelledError,
+    JobTimeoutError,
+    ProgressCallback,
+    QueueFullError,
+)
 
 __all__ = ["WorkerCrashedError", "WorkerPool", "serve"]
 
@@ -30,6 +37,10 @@ T = TypeVar("T")
 
 # Seconds between checks of a running job, and from a cancel until its process is killed
 TICK, GRACE = 0.1, 1.0
+# Whether /proc lists the sizes of processes
+IS_LINUX = platform.system() == "Linux"
+# Seconds to wait for a process
+MAX_WAIT = 60.0
 # Seconds between checks of the memory where a check starts a process of its own
 SLOW_TICK = 1.0
 # Seconds between progress reports of a job
@@ -109,7 +120,7 @@ class WorkerPool:
             Progress callback. The function takes another one as ``progress``. An exception that it raises
             ends the job. It is also called while the job reports nothing, with the last report.
         seconds : float, default=math.inf
-            Time limit.
+            Time limit, from the moment at which the job has a process.
         **options : objects
             Keyword arguments of the function.
 
@@ -117,13 +128,16 @@ class WorkerPool:
         ------
         JobTimeoutError
             If the job exceeded its time limit.
+        QueueFullError
+            If a job without progress callback found no free process in time.
         MemoryError
             If the job exceeded the memory of the process.
         WorkerCrashedError
             If the process ended without a result.
         """
-        end = time.monotonic() + seconds
-        last = (0, 0, "")
+        # A job with a progress callback can be cancelled while it waits for a process; others give up.
+        end = math.inf if progress is not None else time.monotonic() + MAX_WAIT
+        is_waiting, last = True, (0, 0, "")
 
         def check(report: tuple[int, int, str] | None = None) -> None:
             nonlocal last
@@ -133,9 +147,10 @@ class WorkerPool:
             if self._is_closed:
                 raise JobCancelledError
             if time.monotonic() > end:
-                raise JobTimeoutError
+                raise QueueFullError if is_waiting else JobTimeoutError
 
         with self._borrow(check) as worker:
+            end, is_waiting = time.monotonic() + seconds, False
             result: T = worker.run(function, args, options, check, takes_progress=progress is not None)
             return result
 
@@ -353,7 +368,7 @@ class _Worker:
 
 def _memory_of(process: int) -> int:
     """Return the memory of a process in bytes, or 0 where it cannot be read."""
-    if sys.platform == "linux":
+    if IS_LINUX:
         return _read_status(process).get("RssAnon", 0)
     return _memory_elsewhere(process, int(time.monotonic() / SLOW_TICK))
 
@@ -501,7 +516,7 @@ def _limit_memory(max_bytes: int) -> None:
     all the same, for example by way of its stacks.
     """
     # Other systems have no limit that counts the memory of a process as it is used.
-    if sys.platform != "linux":
+    if not IS_LINUX:
         return
     import resource
 

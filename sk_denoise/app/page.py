@@ -72,7 +72,9 @@ def free_upload(uploaded: Any) -> None:
     """Free the memory of an uploaded file, which is on disk now."""
     context = get_script_run_ctx()
     if context is not None:
-        context.uploaded_file_mgr.remove_file(context.session_id, uploaded.file_id)
+        # Streamlit's own manager has more methods than its protocol.
+        manager: Any = context.uploaded_file_mgr
+        manager.remove_file(context.session_id, uploaded.file_id)
 
 
 def show_page() -> None:
@@ -297,8 +299,8 @@ def submit_job(submit: Callable[[], QueuedJob[Any]]) -> None:
     state.pop("message", None)
     try:
         state.job = submit()
-    except QueueFullError:
-        set_message("Too many images are waiting here at the moment. Try again in a few minutes.")
+    except QueueFullError as error:
+        set_message(error_text(error))
 
 
 def set_message(text: str, kind: str = "error") -> None:
@@ -366,6 +368,8 @@ def error_text(error: BaseException) -> str:
         return "The image was deleted to make room for others. Send it again."
     if isinstance(error, MemoryError) or TORCH_ALLOCATOR in str(error):
         return "There is not enough memory for this image. Send a part of it, or a smaller copy."
+    if isinstance(error, QueueFullError):
+        return "Too many images are waiting here at the moment. Try again in a few minutes."
     if isinstance(error, JobTimeoutError):
         return (
             f"This took longer than {get_service().settings.minutes} minutes, the time limit for an image. "

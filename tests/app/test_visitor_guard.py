@@ -113,6 +113,7 @@ async def upload(guard, server, page, file, n_bytes):
 def test_an_app_answers_to_its_names_only(host, status, server):
     assert run(request(VisitorGuard(server, LOOPBACK, LIMIT), host=host)) == status
     assert run(request(VisitorGuard(server, (), LIMIT), host=host)) == 204
+    assert run(request(VisitorGuard(server, LOOPBACK, LIMIT), host=host, path="/_stcore/health")) == 204
 
 
 def test_uploads_that_no_page_takes_stay_below_the_limits(server):

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sk_denoise.app import _service
-from sk_denoise.app._jobs import JobCancelledError, JobQueue, JobTimeoutError, log_failure
+from sk_denoise.app import _service, _workers
+from sk_denoise.app._jobs import JobCancelledError, JobQueue, JobTimeoutError, QueueFullError, log_failure
 from sk_denoise.app._launch import Settings
 from sk_denoise.app._processing import DenoisingRequest
 from sk_denoise.app._service import AppService
@@ -130,6 +130,20 @@ def test_a_process_ends_with_its_pool_and_leaves_no_files(tmp_path, jobs):
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_that_finds_no_free_process_gives_up(pool, jobs, monkeypatch):
+    monkeypatch.setattr(_workers, "MAX_WAIT", 0.2)
+    queue = JobQueue(1, 1, LONG)
+    job = queue.submit(lambda progress: pool.run(jobs.report_and_wait, LONG, progress=progress))
+    while job.progress[2] != "Waiting":
+        assert not job.wait(0.01)
+    with pytest.raises(QueueFullError):
+        pool.run(os.getpid)
+    job.cancel()
+    assert job.wait(LONG)
+    # A job may itself take longer than that.
+    assert pool.run(time.sleep, 0.4) is None
 
 
 def test_threads_share_the_processes(pool):
