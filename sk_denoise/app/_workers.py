@@ -39,8 +39,8 @@ T = TypeVar("T")
 TICK, GRACE = 0.1, 1.0
 # Whether /proc lists the sizes of processes
 IS_LINUX = platform.system() == "Linux"
-# Seconds to wait for a process
-MAX_WAIT = 60.0
+# Seconds to wait for a process, and processes that a job tries until one begins
+MAX_WAIT, MAX_ATTEMPTS = 60.0, 3
 # Seconds between checks of the memory where a check starts a process of its own
 SLOW_TICK = 1.0
 # Seconds between progress reports of a job
@@ -149,10 +149,19 @@ class WorkerPool:
             if time.monotonic() > end:
                 raise QueueFullError if is_waiting else JobTimeoutError
 
-        with self._borrow(check) as worker:
-            end, is_waiting = time.monotonic() + seconds, False
-            result: T = worker.run(function, args, options, check, takes_progress=progress is not None)
-            return result
+        for attempt in range(MAX_ATTEMPTS):
+            with self._borrow(check) as worker:
+                end, is_waiting = time.monotonic() + seconds, False
+                try:
+                    result: T = worker.run(
+                        function, args, options, check, takes_progress=progress is not None
+                    )
+                    return result
+                # The system killed a process that had nothing to do.
+                except WorkerCrashedError:
+                    if worker.has_started_job or attempt == MAX_ATTEMPTS - 1:
+                        raise
+        raise AssertionError("the loop returns or raises")
 
     @property
     def is_idle(self) -> bool:
@@ -254,7 +263,7 @@ class _Worker:
         self._messages: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         self._sending = threading.Lock()
         self._killing = threading.Lock()
-        self._was_killed = self._has_ended = False
+        self._was_killed = self._has_ended = self.has_started_job = False
         # A thread, since pipes have no time limits on Windows.
         self._reader = threading.Thread(target=self._read, name="sk_denoise_worker_results", daemon=True)
         self._reader.start()
@@ -275,7 +284,7 @@ class _Worker:
         takes_progress: bool,
     ) -> Any:
         """Run a job, and call ``check`` with its progress reports and between them."""
-        number = next(self._numbers)
+        number, self.has_started_job = next(self._numbers), False
         self._send("run", number, function, args, options, takes_progress)
         try:
             kind, _, content = self._wait(number, check)
@@ -313,6 +322,7 @@ class _Worker:
         """Return the last message of a job."""
         while True:
             message = self._receive(TICK)
+            self.has_started_job = self.has_started_job or message is not None
             if message is not None and message[0] != "progress":
                 return message
             if _memory_of(self.process.pid) > self._max_bytes:
@@ -481,6 +491,8 @@ def _run_job(
             last_time, last_activity = now, activity
             _write(results, ("progress", number, (done, total, activity)))
 
+    # The job has begun: if the process ends now, it is not tried again.
+    _write(results, ("progress", number, None))
     if takes_progress:
         options = {**options, "progress": report}
     try:
