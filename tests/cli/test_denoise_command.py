@@ -403,7 +403,7 @@ def test_what_is_no_image_file_is_named_and_the_others_are_denoised(make, run):
     assert [path.name for path in Path("out").iterdir()] == ["a.png"]
     failures = err[err.index("Not denoised:") :]
     assert all(f"  {name}: " in failures for name in names if name.name != "a.png")
-    assert "there is no file behind the link in/loop.png, to loop.png" in failures
+    assert "in/loop.png: is a link to loop.png, where no file is" in failures
     assert "1 written, 8 failed" in out + err
     # An output file for a link that leads nowhere
     assert run("denoise", "in/loop.png", "-o", "b.png").code == 1
