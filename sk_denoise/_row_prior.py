@@ -290,21 +290,32 @@ class PosteriorMean:
     """
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "mean": Rule(lambda v, p: _is_double(v, (len(p.mean),)), "the mean of each feature"),
         **dict.fromkeys(
-            (
-                "mean",
-                "unit",
-                "slope",
-                "offset",
-                "basis",
-                "back",
-                "gain",
-                "foreign_gain",
-                "centers",
-                "low",
-                "high",
+            ("offset", "low", "high"),
+            Rule(lambda v, p: _is_double(v, tuple(p.mean.shape)), "a number for each feature"),
+        ),
+        "unit": Rule(
+            lambda v, p: _is_double(v, tuple(p.mean.shape)) and bool((v > 0).all()),
+            "a number above 0 for each feature",
+        ),
+        "slope": Rule(
+            lambda v, p: _is_double(v, tuple(p.mean.shape)) and bool((v != 0).all()),
+            "a number other than 0 for each feature",
+        ),
+        **dict.fromkeys(
+            ("basis", "back"),
+            Rule(lambda v, p: _is_double(v, (len(p.gain), len(p.mean))), "an axis for each gain"),
+        ),
+        **dict.fromkeys(
+            ("gain", "foreign_gain"),
+            Rule(
+                lambda v, p: _is_double(v, (len(p.gain),)) and bool(((v >= 0) & (v <= 1)).all()),
+                "a number from 0 to 1 for each axis",
             ),
-            FINITE_TENSOR,
+        ),
+        "centers": Rule(
+            lambda v, p: _is_double(v, (len(p.centers), len(p.gain))) and len(v) > 0, "centers on such axes"
         ),
         "rest_gain": NUMBER,
         "log_foreign": NUMBER,
@@ -356,6 +367,10 @@ class PosteriorMean:
         ends = _limits(clean, mean, channel.unit)
         rest_gain = float(rest / (rest + 1))
         return cls(*tensors, rest_gain, torch.from_numpy(centers), log_foreign, *ends, shape.strength)  # type: ignore[call-arg]
+
+    def fits(self, n_features: int) -> bool:
+        """Return whether rows have as many features."""
+        return len(self.mean) == n_features
 
     @cached_property
     def distance_scale(self) -> Tensor:
@@ -429,6 +444,10 @@ class PosteriorMean:
         parts = [self(part)[0] for part in _in_chunks(rows, len(self.centers))]
         means: Floats = torch.cat(parts).numpy()
         return means
+
+
+def _is_double(value: Any, shape: tuple[int, ...]) -> bool:
+    return FINITE_TENSOR.test(value, None) and value.dtype == torch.float64 and tuple(value.shape) == shape
 
 
 def _log_foreign(around: Floats, foreign: Floats) -> float:

@@ -391,7 +391,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "_preparation_": SAMPLE_PREPARATION,
-        "_blend_": replace(optional(record(Blend, "a blend")), required=False),
+        "_blend_": replace(
+            optional(record(Blend, "a blend", lambda v, e: v.prior.fits(e.n_features_in_))),
+            required=False,
+            after_others=True,
+        ),
         "_gap_filler_": replace(
             optional(record(GapFiller, "a filler of gaps", lambda v, e: v.fits(e.n_features_in_))),
             required=False,

@@ -304,6 +304,15 @@ def test_without_a_terminal_each_epoch_is_a_line(folder, model, quick):
     assert "gray, with noise gaussian:0.1." in result.out
 
 
+def test_the_summary_counts_the_images_that_were_used(folder, tmp_path, model, quick):
+    shutil.copytree(folder, tmp_path / "photos")
+    (tmp_path / "photos/empty.png").write_bytes(b"")
+    (tmp_path / "photos/loop.png").symlink_to("loop.png")
+    result = quick(tmp_path / "photos", model, "--epochs", "1")
+    assert "Trained on 3 images in" in result.out
+    assert "; 2 of 5 were left out." in result.out
+
+
 def test_a_terminal_shows_a_bar(monkeypatch, capsys):
     monkeypatch.setattr(_training_run, "open_console", lambda: Console(stderr=True, force_terminal=True))
     monkeypatch.setenv("TERM", "xterm")
