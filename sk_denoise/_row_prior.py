@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sk_denoise._residual_noise import pool_levels
 from sk_denoise._scaling import FINITE_TENSOR, find_wild_limits
 from sk_denoise._schema import NUMBER, Rule, has_type, is_number, record
 from sk_denoise._validation import as_tensor
@@ -176,7 +177,7 @@ class _Channel:
         is_chance = (np.abs(offset) <= MIN_CHANNEL_Z * level / math.sqrt(n)) & (slope == 1)
         offset = np.where(is_chance, 0.0, offset)
         left = (noisy - offset) / slope - clean
-        unit = _pooled_levels(left.std(axis=0), n)
+        unit = pool_levels(left.std(axis=0), n)
         # A column without noise is hardly changed.
         floor = 1e-3 * spread
         unit = np.maximum(unit, np.where(floor > 0, floor, 1.0 if not unit.any() else unit[unit > 0].min()))
@@ -191,19 +192,6 @@ class _Channel:
         """Return clean rows in units of the noise."""
         rows: Floats = (clean - mean) / self.unit
         return rows if self.whitening is None else rows @ self.whitening.T
-
-
-def _pooled_levels(levels: Floats, n: int) -> Floats:
-    """Return noise levels of columns, moved together as far as chance separates them."""
-    live = levels > 0
-    if live.sum() < 2:
-        return levels
-    logs = np.log(levels[live])
-    # The logarithm of a deviation of n numbers has a variance of 1 / (2 n).
-    share = min(1.0, 1 / (2 * max(1, n - 1)) / max(float(logs.var(ddof=1)), 1e-300))
-    pooled = np.array(levels)
-    pooled[live] = np.exp((1 - share) * logs + share * math.log(math.sqrt(float(np.mean(levels[live] ** 2)))))
-    return pooled
 
 
 def _whitening(noise: Floats) -> Floats | None:
