@@ -68,12 +68,12 @@ def find_residual_noise(noisy: NDArray[Any], clean: NDArray[Any]) -> ResidualNoi
     noise = noisy[few] - values
     if not noise.any() or _depends(noise, values):
         return None
-    residuals = _without_chance(noisy.astype(np.float64) - clean)
+    residuals = _without_chance(noisy.astype(np.float64) - clean, clean.std(axis=0, dtype=np.float64))
     return ResidualNoise(torch.from_numpy(residuals), not _is_common(noise))
 
 
-def _without_chance(residuals: Floats) -> Floats:
-    """Return residuals with means of zero where these are chance, and levels that differ by no chance.
+def _without_chance(residuals: Floats, spread: Floats) -> Floats:
+    """Return residuals without means and differences of levels that are chance.
 
     In 15 rows, the mean of the residuals has a fifteenth of the power of the noise. To learn it would add as
     much to the error.
@@ -86,29 +86,31 @@ def _without_chance(residuals: Floats) -> Floats:
     centered = noise - noise.mean(axis=0)
     found = centered.std(axis=0)
     changed = residuals.copy()
-    scale = np.divide(pool_levels(level, n), found, out=np.ones_like(found), where=found > 0)
+    scale = np.divide(pool_levels(level, spread[free], n), found, out=np.ones_like(found), where=found > 0)
     changed[:, free] = mean + centered * scale
     return changed
 
 
-def pool_levels(levels: Floats, n: int) -> Floats:
+def pool_levels(levels: Floats, spread: Floats, n: int) -> Floats:
     """Return noise levels of columns, moved together as far as chance separates them.
 
     Parameters
     ----------
-    levels : ndarray of shape (n_features,)
-        Standard deviations of n rows.
+    levels, spread : ndarray of shape (n_features,)
+        Standard deviations of the noise, and of the clean rows, which are the unit of the columns.
     n : int
-        Number of rows.
+        Number of rows that the levels were measured on.
     """
-    live = levels > 0
+    live = (levels > 0) & (spread > 0)
     if live.sum() < 2:
         return levels
-    logs = np.log(levels[live])
+    ratios = levels[live] / spread[live]
+    logs = np.log(ratios)
     # The logarithm of a deviation of n numbers has a variance of 1 / (2 n).
     share = min(1.0, 1 / (2 * max(1, n - 1)) / max(float(logs.var(ddof=1)), 1e-300))
+    mean = math.log(math.sqrt(float(np.mean(ratios**2))))
     pooled = np.array(levels)
-    pooled[live] = np.exp((1 - share) * logs + share * math.log(math.sqrt(float(np.mean(levels[live] ** 2)))))
+    pooled[live] = np.exp((1 - share) * logs + share * mean) * spread[live]
     return pooled
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.isotonic import isotonic_regression
 from torch import Tensor
 
 from sk_denoise._residual_noise import pool_levels
@@ -46,6 +47,11 @@ MAX_TRIAL_ENTRIES = 2**17
 MAX_CENTERS = 2000
 # Features up to which a covariance is shrunk to its diagonal. More features take the span of the rows.
 MAX_DIAGONAL = 256
+# Rows between which variances are measured on rows held out, largest number of columns, and largest number of
+# entries of a table with more columns than a covariance has.
+MIN_HELD_OUT, MAX_HELD_OUT, MAX_HELD_OUT_FEATURES, MAX_HELD_OUT_ENTRIES = 6, 100, 100, 2**18
+# Parts that are held out in turn, in tables up to so many columns and beyond, which take longer.
+HELD_OUT_PARTS, MANY_FEATURES, HELD_OUT_SEED = (10, 5), 32, 0
 # Features that a covariance of noise is measured for.
 MAX_NOISE_FEATURES = 512
 # Deviations from chance of the sum of squared correlations from which noise counts as correlated.
@@ -177,7 +183,7 @@ class _Channel:
         is_chance = (np.abs(offset) <= MIN_CHANNEL_Z * level / math.sqrt(n)) & (slope == 1)
         offset = np.where(is_chance, 0.0, offset)
         left = (noisy - offset) / slope - clean
-        unit = pool_levels(left.std(axis=0), n)
+        unit = pool_levels(left.std(axis=0), spread, n)
         # A column without noise is hardly changed.
         floor = 1e-3 * spread
         unit = np.maximum(unit, np.where(floor > 0, floor, 1.0 if not unit.any() else unit[unit > 0].min()))
@@ -231,17 +237,74 @@ class _Axes:
             covariance = scaled.T @ scaled
             diagonal = np.diag(np.diag(covariance))
             found = []
-            for shrinkage in shrinkages:
+            held_out = _held_out_variances(rows, shrinkages)
+            for number, shrinkage in enumerate(shrinkages):
                 variances, axes = np.linalg.eigh((1 - shrinkage) * covariance + shrinkage * diagonal)
-                found.append(cls(axes.T, np.maximum(variances, 0.0), 0.0))
+                variances = np.maximum(variances, 0.0) if held_out is None else held_out[number]
+                found.append(cls(axes.T, variances, 0.0))
             return found
         _, singular, axes = np.linalg.svd(scaled, full_matrices=False)
         kept = singular > 1e-9 * singular.max(initial=0.0)
         if not kept.any():
             kept[:1] = True
         variances, axes = singular[kept] ** 2, axes[kept]
-        mean = float(variances.sum()) / p
-        return [cls(axes, (1 - share) * variances + share * mean, share * mean) for share in shrinkages]
+        mean, rest = float(variances.sum()) / p, 0.0
+        if MIN_HELD_OUT <= n <= MAX_HELD_OUT and rows.size <= MAX_HELD_OUT_ENTRIES:
+            variances, rest = _held_out_span(rows, len(axes))
+        return [
+            cls(axes, (1 - share) * variances + share * mean, (1 - share) * rest + share * mean)
+            for share in shrinkages
+        ]
+
+
+def _held_out_variances(rows: Floats, shrinkages: Sequence[float]) -> Floats | None:
+    """Return the variances along the axes of each shrinkage, of rows held out.
+
+    Those of the training rows are too large along the first axes and too small along the last, the more so the
+    fewer rows there are. Many rows, and many columns, have None.
+    """
+    n, p = rows.shape
+    if not MIN_HELD_OUT <= n <= MAX_HELD_OUT or p > MAX_HELD_OUT_FEATURES:
+        return None
+    shares = np.array(shrinkages)[:, None, None]
+    sums = np.zeros((len(shrinkages), p))
+    for held_out, training in _parts(rows):
+        mean = training.mean(axis=0)
+        covariance = np.cov(training.T).reshape(p, p)
+        axes = np.linalg.eigh((1 - shares) * covariance + shares * np.diag(np.diag(covariance)))[1]
+        # The mean of the training rows has an error of its own.
+        sums += np.square((held_out - mean) @ axes).sum(axis=1) / (1 + 1 / len(training))
+    return np.array([isotonic_regression(row) for row in sums / n])
+
+
+def _held_out_span(rows: Floats, n_axes: int) -> tuple[Floats, float]:
+    """Return the variances of held-out rows along the axes of the others, and in all other directions."""
+    n, p = rows.shape
+    sums, counts, rest, n_rest = np.zeros(n_axes), np.zeros(n_axes), 0.0, 0
+    for held_out, training in _parts(rows):
+        mean = training.mean(axis=0)
+        axes = np.linalg.svd(training - mean, full_matrices=False)[2][: min(n_axes, len(training) - 1)]
+        correction = 1 / (1 + 1 / len(training))
+        distances = held_out - mean
+        energies = correction * np.square(distances @ axes.T).sum(axis=0)
+        sums[: len(axes)] += energies
+        counts[: len(axes)] += len(held_out)
+        rest += correction * float(np.square(distances).sum()) - float(energies.sum())
+        n_rest += len(held_out) * (p - len(axes))
+    rest = max(0.0, rest) / max(1, n_rest)
+    # All rows have more axes than a part of them.
+    variances = np.where(counts > 0, sums / np.maximum(counts, 1), rest)
+    weights = np.append(np.ones(n_axes), max(1, p - n_axes))
+    falling = isotonic_regression(np.append(variances, rest), sample_weight=weights, increasing=False)
+    return falling[:-1], float(falling[-1])
+
+
+def _parts(rows: Floats) -> Iterator[tuple[Floats, Floats]]:
+    """Return a part of the rows and the others, part by part."""
+    order = np.random.default_rng(HELD_OUT_SEED).permutation(len(rows))
+    n_parts = HELD_OUT_PARTS[0] if rows.shape[1] <= MANY_FEATURES else HELD_OUT_PARTS[1]
+    for part in np.array_split(order, min(len(rows), n_parts)):
+        yield rows[part], np.delete(rows, part, axis=0)
 
 
 @dataclass(frozen=True)
