@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-__all__ = ["ResidualNoise", "find_residual_noise", "pool_levels"]
+__all__ = ["Correlation", "ResidualNoise", "find_residual_noise", "pool_levels"]
 
 Floats = NDArray[np.float64]
 
@@ -149,13 +149,47 @@ def _ranks(columns: Floats) -> Floats:
 
 def _is_common(noise: Floats) -> bool:
     """Return whether the noise of two columns is related, by sign or by size."""
-    n, p = noise.shape
-    if p == 1:
-        return False
-    n_pairs = p * (p - 1) / 2
-    for side in (noise, np.abs(noise)):
-        ranks = _ranks(side)
-        squares = (np.square(ranks.T @ ranks).sum() - p) / 2
-        if n * squares - n_pairs > MIN_CORRELATION_Z * math.sqrt(2 * n_pairs):
-            return True
-    return False
+    sides = (_ranks(side) for side in (noise, np.abs(noise)))
+    return any(Correlation.of(side).is_beyond_chance for side in sides)
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Correlation of the columns of noise, over all pairs of columns.
+
+    Attributes
+    ----------
+    excess : float
+        Mean squared correlation beyond that of chance.
+    deviations : float
+        The same in standard deviations of chance.
+    """
+
+    excess: float
+    deviations: float
+
+    @classmethod
+    def of(cls, noise: Floats) -> Self:
+        """Measure the correlation of columns of any unit; constant ones do not count.
+
+        Parameters
+        ----------
+        noise : ndarray of shape (n, n_features)
+            Noise, or its ranks.
+        """
+        centered = noise - noise.mean(axis=0)
+        lengths = np.sqrt(np.square(centered).sum(axis=0))
+        unit = centered[:, lengths > 0] / lengths[lengths > 0]
+        n, p = unit.shape
+        if p < 2:
+            return cls(0.0, 0.0)
+        n_pairs = p * (p - 1) / 2
+        squares = (np.square(unit.T @ unit).sum() - p) / 2
+        # By chance, n times a squared correlation has mean 1 and variance 2.
+        excess = float(squares / n_pairs - 1 / n)
+        return cls(excess, n * excess * math.sqrt(n_pairs / 2))
+
+    @property
+    def is_beyond_chance(self) -> bool:
+        """Whether some columns are correlated."""
+        return self.deviations > MIN_CORRELATION_Z
