@@ -139,7 +139,7 @@ def cases(name: str, setting: tuple[str, float], split: int) -> tuple[Any, ...]:
 def fill(method: str, name: str, train: Any, test: Any) -> tuple[np.ndarray, np.ndarray, float, Any]:
     """Return both parts filled, as codes, the time, and the fitted imputer."""
     frame, clean, _ = train
-    start = time.perf_counter()
+    start = time.process_time()
     spread = clean.std(0)
     unit = np.where(spread > 0, spread, 1)
     if method == "ours":
@@ -156,10 +156,10 @@ def fill(method: str, name: str, train: Any, test: Any) -> tuple[np.ndarray, np.
                 for number, column in enumerate(names):
                     part[column] = codes[:, number]
                 coded.append(part.to_numpy(dtype=float))
-            return coded[0], coded[1], time.perf_counter() - start, imputer
+            return coded[0], coded[1], time.process_time() - start, imputer
         given = [np.where(part[2], np.nan, part[1]) for part in (train, test)]
         filled = [imputer.fit(given[0]).transform(part) for part in given]
-        return filled[0], filled[1], time.perf_counter() - start, imputer
+        return filled[0], filled[1], time.process_time() - start, imputer
     is_large = name == "digits"
     trees = ExtraTreesRegressor(20 if is_large else 100, random_state=0)
     imputer = {
@@ -172,7 +172,7 @@ def fill(method: str, name: str, train: Any, test: Any) -> tuple[np.ndarray, np.
     }[method]
     given = [np.where(part[2], np.nan, part[1]) / unit for part in (train, test)]
     filled = [imputer.fit(given[0]).transform(part) * unit for part in given]
-    return filled[0], filled[1], time.perf_counter() - start, imputer
+    return filled[0], filled[1], time.process_time() - start, imputer
 
 
 def scaled_error(name: str, filled: np.ndarray, train: Any, test: Any) -> float:
@@ -287,18 +287,18 @@ def compare_times(stored: dict[str, Any], methods: list[str]) -> Iterator[str]:
         if method in times:
             continue
         if method in imputers:
-            start = time.perf_counter()
+            start = time.process_time()
             imputers[method].fit(train)
-            times[method] = [time.perf_counter() - start, error(imputers[method].transform(test))]
+            times[method] = [time.process_time() - start, error(imputers[method].transform(test))]
         elif method == "et":
             # All 500 regressions would take more than an hour; those of two columns are measured.
             filled = SimpleImputer().fit_transform(train)
-            start = time.perf_counter()
+            start = time.process_time()
             for column in range(2):
                 known = ~np.isnan(train[:, column])
                 others = np.delete(filled, column, axis=1)[known]
                 ExtraTreesRegressor(100, random_state=0).fit(others, filled[known, column])
-            times["et"] = [(time.perf_counter() - start) / 2 * 50 * 10, np.nan]
+            times["et"] = [(time.process_time() - start) / 2 * 50 * 10, np.nan]
     yield "| | seconds | error |"
     yield "|---|---|---|"
     for method, (seconds, value) in sorted(times.items(), key=lambda item: list(METHODS).index(item[0])):

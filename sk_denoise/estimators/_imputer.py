@@ -1533,7 +1533,9 @@ def _find_limits(columns: Floats) -> Floats:
         given = column[~np.isnan(column)]
         low, high = given.min(), given.max()
         # New rows may lie beyond all so far, by the length of a tail: 0 at the end of a bounded column.
-        if len(np.unique(given)) > MAX_DISCRETE:
+        n_values = len(np.unique(given))
+        # In a table with few rows, columns have few values although these do not come back.
+        if n_values > min(MAX_DISCRETE, len(given) / 2):
             tails = np.quantile(given, [TAIL, 1 - TAIL])
             beyond = 2 * low - tails[0], 2 * high - tails[1]
             # Sizes, counts and prices do not change their sign.
@@ -1630,13 +1632,15 @@ def _quantiles_of_errors(errors: Floats, masked: _MaskedRows) -> Floats:
     """
     quantiles = np.empty((len(LEVELS), errors.shape[1]))
     pooled = errors[masked.hidden]
+    # Tables with very few rows have few observations in all columns together, too.
+    min_rows = min(MIN_ERRORS, len(np.unique(masked.row[masked.hidden.any(axis=1)])))
     for column in range(errors.shape[1]):
         chosen = masked.hidden[:, column]
         own = errors[chosen, column]
         # Masks of one row are hardly more than one observation.
         n_rows = len(np.unique(masked.row[chosen]))
         if n_rows < MIN_ERRORS:
-            own, n_rows = np.append(own, pooled), MIN_ERRORS
+            own, n_rows = np.append(own, pooled), min_rows
         # The next error is beyond all so far with a probability of 1 / (n_rows + 1) at either end.
         levels = np.clip(0.5 + (LEVELS - 0.5) * (n_rows + 2) / n_rows, 0, 1)
         quantiles[:, column] = np.quantile(own, levels)
