@@ -29,8 +29,9 @@ from sk_denoise._row_prior import Blend, PosteriorMean
 from sk_denoise._scaling import AffineScaler
 from sk_denoise._schema import check_fitted_state, describe_value, fitted_schema, is_shape
 from sk_denoise._validation import Noiser, check_parameters
+from sk_denoise.estimators._gap_gaussian import Gaussian, NormalScores
+from sk_denoise.estimators._gap_model import FillModel, Kernels, Networks
 from sk_denoise.estimators._gaps import GapFiller
-from sk_denoise.estimators._imputer import _FillModel, _Gaussian, _Kernels, _Networks, _NormalScores
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import (
     ImageLayout,
@@ -71,12 +72,12 @@ RECORDS: dict[str, type[Any]] = {
         SampleLayout,
         Units,
         WildValues,
-        _FillModel,
-        _Gaussian,
-        _Kernels,
+        FillModel,
+        Gaussian,
+        Kernels,
         _Mixture,
-        _Networks,
-        _NormalScores,
+        Networks,
+        NormalScores,
         _Spectrum,
     )
 }
