@@ -5,8 +5,11 @@ Values are those of the modality, such as Hounsfield units: the rescale slope an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,7 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise._package import require_extra
-from sk_denoise.io._header import Header, Metadata, PlaneSeries, UnreadableError
+from sk_denoise.io import _jpeg, _jpeg2000
+from sk_denoise.io._header import (
+    DAMAGED,
+    TRUNCATED,
+    EncodedSize,
+    Header,
+    Metadata,
+    PlaneSeries,
+    UnreadableError,
+)
 
 __all__ = ["decode", "has_dicom_frames", "open_dicom_frames", "read_header"]
 
@@ -24,17 +36,61 @@ MM_PER_INCH = 25.4
 FILM_TAGS = ("FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate")
 # Types for exact integers, those without sign first, because PNG holds them.
 INTEGER_TYPES = (np.uint8, np.uint16, np.int16, np.int32)
+# Start of the first group, which is never deflated, and types with a length of 4 bytes.
+START, LONG_TYPES = 132, (b"OB", b"OW", b"UN", b"SQ", b"UT", b"UC", b"UR", b"OD", b"OF", b"OL", b"OV")
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+# Bytes of a deflated file after inflation, for each byte of it, and in any file.
+MAX_INFLATED_RATIO, FREE_INFLATED_BYTES = 8, 2**26
+# Run lengths: bytes of the table of segments, largest number of them, and bytes by which they may be padded.
+RUN_LENGTHS, TABLE_BYTES, MAX_SEGMENTS, PADDING = "1.2.840.10008.1.2.5", 64, 15, 64
+# First bytes of frames that hold a size of their own.
+EMBEDDED: tuple[tuple[bytes, Callable[[BinaryIO], EncodedSize]], ...] = (
+    (b"\xff\xd8", _jpeg.encoded_size),
+    (_jpeg2000.START, _jpeg2000.encoded_size),
+    (b"\0\0\0\x0cjP  ", _jpeg2000.encoded_size),
+)
+
+
+def _refuse_inflation(stream: BinaryIO) -> None:
+    """Refuse a deflated file that would become very large."""
+    stream.seek(START)
+    data = stream.read()
+    position, is_deflated = 0, False
+    try:
+        while data[position : position + 2] == b"\2\0":
+            kind, length = struct.unpack_from("<2sH", data, position + 4)
+            start = position + 8
+            if kind in LONG_TYPES:
+                (length,), start = struct.unpack_from("<I", data, start), start + 4
+            is_deflated |= DEFLATED in data[start : start + length]
+            position = start + length
+    except struct.error:
+        raise UnreadableError(TRUNCATED) from None
+    if not is_deflated:
+        return
+    limit = FREE_INFLATED_BYTES + MAX_INFLATED_RATIO * len(data)
+    packed, inflater, n_bytes = data[position:], zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while packed and not inflater.eof:
+        n_bytes += len(inflater.decompress(packed, 2**20))
+        packed = inflater.unconsumed_tail
+        if n_bytes > limit:
+            raise UnreadableError(f"it inflates to more than {limit} bytes; save it without compression")
 
 
 def _read_dataset(stream: BinaryIO, *, with_pixels: bool = False) -> Any:
     require_extra("Reading a DICOM file", "dicom")
     import pydicom
 
+    _refuse_inflation(stream)
+    file_size = stream.seek(0, 2)
     stream.seek(0)
     dataset = pydicom.dcmread(stream, stop_before_pixels=not with_pixels)
     if "Rows" not in dataset or "Columns" not in dataset:
         kind = getattr(dataset.file_meta.get("MediaStorageSOPClassUID"), "name", "of another kind")
         raise UnreadableError(f"it is a DICOM file without an image ({kind}); give one with pixels")
+    # Every frame has a byte at least, compressed or not.
+    if not 0 < _count_frames(dataset) <= file_size:
+        raise UnreadableError(DAMAGED)
     return dataset
 
 
@@ -100,9 +156,10 @@ class _FrameReader:
         self.dataset, self.path = dataset, path
         self.photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
         n_frames = _count_frames(dataset)
-        rescales = [_rescale(dataset, index) for index in range(n_frames)]
-        self.rescales = rescales
-        self.dtype = self._choose_type(rescales)
+        # Frames without groups of their own share one scale.
+        n_groups = len(dataset.get("PerFrameFunctionalGroupsSequence") or ())
+        self.rescales = [_rescale(dataset, index) for index in range(min(n_frames, n_groups + 1))]
+        self.dtype = self._choose_type(self.rescales)
 
     def _choose_type(self, rescales: list[tuple[float, float]]) -> np.dtype[Any]:
         """Return the smallest type that holds the values of all frames exactly."""
@@ -128,7 +185,7 @@ class _FrameReader:
             return _check_colors(stored)
         if self.photometric == INVERTED:
             stored = self._invert(stored)
-        slope, intercept = self.rescales[index]
+        slope, intercept = self.rescales[min(index, len(self.rescales) - 1)]
         if self.dtype.kind == "f":
             return (stored * slope + intercept).astype(np.float32)
         if slope == 1 and intercept == 0:
@@ -140,6 +197,7 @@ class _FrameReader:
         from pydicom.pixels.utils import pixel_array
 
         n_frames = _count_frames(self.dataset)
+        self._check_frame(index)
         try:
             pixels = pixel_array(
                 self.dataset if self.path is None else self.path, index=index if n_frames > 1 else 0
@@ -156,6 +214,33 @@ class _FrameReader:
             pixels = apply_color_lut(pixels, self.dataset)
         return np.asarray(pixels)
 
+    def _check_frame(self, index: int) -> None:
+        """Refuse a compressed frame that does not fit the image."""
+        import pydicom
+        from pydicom.encaps import get_frame
+
+        dataset = self.dataset if self.path is None else pydicom.dcmread(self.path)
+        syntax = dataset.file_meta.get("TransferSyntaxUID")
+        if syntax is None or not syntax.is_encapsulated or "PixelData" not in dataset:
+            return
+        data = get_frame(dataset.PixelData, index, number_of_frames=_count_frames(dataset))
+        height, width, samples = (
+            int(dataset.Rows),
+            int(dataset.Columns),
+            int(dataset.get("SamplesPerPixel", 1)),
+        )
+        if syntax == RUN_LENGTHS:
+            _check_run_lengths(data, height * width)
+            return
+        for magic, encoded_size in EMBEDDED:
+            if data.startswith(magic):
+                size = encoded_size(BytesIO(data))
+                if (size.height, size.width) != (height, width) or size.channels > max(samples, 3):
+                    raise UnreadableError(
+                        f"it claims {width} x {height} pixels, and frame {index + 1} holds "
+                        f"{size.width} x {size.height}; copy it again"
+                    )
+
     def _invert(self, stored: NDArray[Any]) -> NDArray[Any]:
         """Swap black and white: MONOCHROME1 shows the smallest value white."""
         if stored.dtype.kind == "f":
@@ -164,6 +249,25 @@ class _FrameReader:
         # Negation keeps the range of signed values, from -2**(n-1) to 2**(n-1) - 1.
         white = -1 if stored.dtype.kind == "i" else 2**bits - 1
         return (white - stored.astype(np.int64)).astype(stored.dtype)
+
+
+def _check_run_lengths(data: bytes, n_pixels: int) -> None:
+    """Refuse segments of run lengths that hold more bytes than an image has pixels."""
+    import imagecodecs
+
+    if len(data) < TABLE_BYTES:
+        raise UnreadableError(TRUNCATED)
+    n_segments, *starts = struct.unpack_from("<16I", data)
+    if n_segments > MAX_SEGMENTS:
+        raise UnreadableError(DAMAGED)
+    for start, end in zip(starts[:n_segments], [*starts[1:n_segments], len(data)], strict=True):
+        try:
+            imagecodecs.packbits_decode(data[start:end], out=n_pixels + PADDING)
+        except RuntimeError as error:
+            if "TOO_SMALL" in str(error):
+                raise UnreadableError(
+                    f"a frame holds more than its {n_pixels} pixels; copy it again"
+                ) from error
 
 
 def _check_colors(pixels: NDArray[Any]) -> NDArray[Any]:

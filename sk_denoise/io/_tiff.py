@@ -6,7 +6,6 @@ Pillow has no colours of 16 bits.
 from __future__ import annotations
 
 import logging
-import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,7 +28,7 @@ from sk_denoise.io._header import (
     UnreadableError,
     dots_per_inch,
 )
-from sk_denoise.io._jpeg import frame_size
+from sk_denoise.io._tiff_parts import check_parts, decode_parts
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = [
     "are_colors",
     "check_pixel_format",
-    "count_parts",
     "decode",
     "describe_colors",
     "encode",
@@ -49,9 +47,6 @@ __all__ = [
 
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 COLORS = {MIN_IS_WHITE: 1, MIN_IS_BLACK: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, CIELAB: 3, ICCLAB: 3}
-JPEG_COMPRESSIONS = frozenset((6, 7, 34892))
-# Pixels by which a JPEG may exceed its strip or tile, to fill its last blocks.
-JPEG_BLOCK = 32
 # Compressions that do not convert colours.
 PLAIN_COMPRESSIONS = frozenset((1, 5, 8, 32773, 32946))
 # Flags of pages that are no images of their own.
@@ -244,9 +239,8 @@ def decode(stream: BinaryIO) -> NDArray[Any]:
     with _opened(stream) as tif:
         page = _image_pages(tif)[0]
         check_pixel_format(page)
-        _check_complete(page, stream)
-        # Callers read images in parallel, so the strips of one need no threads.
-        pixels = page.asarray(maxworkers=1)
+        check_parts(page, page, stream.seek(0, 2), "the image")
+        pixels = decode_parts(page)
         if pixels.ndim == 3 and page.planarconfig == 2:
             pixels = np.moveaxis(pixels, 0, -1)
         if pixels.ndim == 3 and pixels.shape[2] == 1:
@@ -301,35 +295,6 @@ def name_of(value: Any) -> str:
     """Return the name of a value of a tag."""
     # tifffile returns a plain number if it has no name for it.
     return str(getattr(value, "name", value))
-
-
-def _check_complete(page: TiffPage, stream: BinaryIO) -> None:
-    """Refuse a file that lacks a part of the image."""
-    # tifffile would leave these parts black.
-    rows, columns = _part_size(page)
-    n_parts = count_parts(page)
-    file_size = stream.seek(0, 2)
-    parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-    is_complete = all(min(offset, size) > 0 and offset + size <= file_size for offset, size in parts)
-    if len(parts) < n_parts or not is_complete:
-        raise UnreadableError(f"parts of the image are missing: {TRUNCATED}")
-    # A JPEG is refused before a false size fills the memory.
-    if int(page.compression) in JPEG_COMPRESSIONS:
-        for offset in page.dataoffsets:
-            part_rows, part_columns = frame_size(stream, offset)
-            if part_rows > rows + JPEG_BLOCK or part_columns > columns + JPEG_BLOCK:
-                raise UnreadableError(DAMAGED)
-
-
-def _part_size(page: TiffPage) -> tuple[int, int]:
-    return (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
-
-
-def count_parts(page: TiffPage) -> int:
-    """Return the number of strips or tiles of a page."""
-    rows, columns = _part_size(page)
-    n_parts = math.ceil(page.imagelength / rows) * math.ceil(page.imagewidth / columns)
-    return n_parts * (page.samplesperpixel if page.planarconfig == 2 else 1)
 
 
 def to_gray_or_rgb(pixels: NDArray[Any], page: TiffPage) -> NDArray[Any]:

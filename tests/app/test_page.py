@@ -113,6 +113,7 @@ def test_a_file_without_an_image_is_refused(data, message, at):
     assert not at.button
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_sample_is_corrupted_and_compared_with_the_clean_image(name, at):
     wait_for_job(choose_sample(at, name))
@@ -156,6 +157,7 @@ def test_every_noise_can_be_added(noise, at, photo, as_file):
     assert len(at.metric) == 2
 
 
+@pytest.mark.slow
 def test_settings_reach_the_result(at, noisy, as_file):
     wait_for_job(upload(at, as_file(noisy)))
     assert at.selectbox(key="noise").options[at.selectbox(key="noise").index] == "No"
@@ -280,6 +282,7 @@ def test_an_image_from_the_web_is_denoised_like_an_upload(at, noisy, as_file, mo
     assert "Estimated: " in text(at)
 
 
+@pytest.mark.slow
 def test_an_image_from_the_web_replaces_the_previous_one(at, noisy, as_file, monkeypatch):
     data = as_file(noisy[:50])
 

@@ -69,6 +69,7 @@ def test_an_image_is_denoised_in_its_format(name, service, as_file, photo, noisy
     assert result.details.quality_before is None
 
 
+@pytest.mark.slow
 def test_the_quality_to_expect_is_near_the_true_one(service, as_file, tmp_path):
     clean = 255 * (0.15 + 0.7 * load_images("gray").test[0][:200, :200])
     for seed in range(2):
@@ -472,6 +473,7 @@ def test_an_image_that_is_deleted_while_its_job_waits_has_expired(as_file, noisy
     service.close()
 
 
+@pytest.mark.slow
 def test_evicted_results_have_expired(as_file, noisy, photo):
     service = AppService(dataclasses.replace(Settings(), disk_megabytes=1))
     result = wait_for_result(
