@@ -252,8 +252,9 @@ class _Worker:
             if os.name == "nt"
             else {"start_new_session": True}
         )
+        # With -P, files of the working folder do not take the place of modules.
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CODE, json.dumps([str(Path(path).resolve()) for path in sys.path])],
+            [sys.executable, "-P", "-c", CODE, json.dumps([str(Path(path).resolve()) for path in sys.path])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **scratch},

@@ -145,6 +145,14 @@ def test_a_job_that_finds_no_free_process_gives_up(pool, jobs, monkeypatch):
     assert pool.run(time.sleep, 0.4) is None
 
 
+def test_files_of_the_working_folder_do_not_take_the_place_of_modules(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "json.py").write_text("raise ImportError")
+    pool = WorkerPool(1, prepare, 10**9, tmp_path)
+    assert pool.run(os.getpid)
+    pool.close()
+
+
 def test_threads_share_the_processes(pool):
     pids, threads = [], []
     for _ in range(4):
