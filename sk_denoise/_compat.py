@@ -317,7 +317,11 @@ def _check_output(estimator: Any, X: Any, output: Any) -> None:
         return
     # Gaps of the samples may stay gaps.
     samples = X if isinstance(X, list) else [X]
-    has_gaps = any(not is_finite(np.asarray(sample, dtype=float)) for sample in samples)
+    try:
+        has_gaps = any(not is_finite(np.asarray(sample, dtype=float)) for sample in samples)
+    # Columns of words have gaps of other kinds.
+    except (TypeError, ValueError):
+        has_gaps = True
     if not has_gaps or any(np.isinf(array).any() for array in arrays):
         warn_of_infinite_output(type(estimator).__name__)
 

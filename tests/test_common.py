@@ -5,6 +5,7 @@ That of array API support is skipped unless SCIPY_ARRAY_API is set before scipy 
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from unittest import SkipTest
 
 import numpy as np
@@ -70,7 +71,7 @@ OTHERS = [
     VarianceStabilizer(gain=1.0),
     VarianceStabilizer(gain=0.0, read_noise=2.0, offset=-3.0),
     BilateralDenoiser(),
-    BM3DDenoiser(),
+    *([BM3DDenoiser()] if find_spec("bm3d") else []),
     MedianDenoiser(),
     NonLocalMeansDenoiser(),
     TotalVariationDenoiser(),
