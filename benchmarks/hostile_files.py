@@ -2,10 +2,10 @@
 
     python benchmarks/hostile_files.py [--quick] [--no-results]
 
-The files come from ``tests/io/hostile.py`` and ``tests/io/valid.py``. Each reader meets each file in a process
-of its own: `read_image` and `open_stack` with ``max_pixels`` of one megapixel, `ImageFolder` as in training, the
-command ``sk-denoise denoise``, and the function by which the web app reads and denoises. A file must be refused in
-words, in less than 2 seconds and with less than 300 MB beyond those at the start. Linux alone can tell.
+The files come from ``tests/io/hostile.py`` and ``tests/io/valid.py``. Each reader meets each file in a
+process of its own: `read_image` and `open_stack` with ``max_pixels`` of one megapixel, `ImageFolder` as in
+training, the command ``sk-denoise denoise``, and the function by which the web app reads and denoises. A file
+must be refused in words, in less than 2 seconds and with less than 300 MB beyond the start. It needs Linux.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests" / "io"))
 
-import hostile
-import valid
+import hostile  # noqa: E402
+import valid  # noqa: E402
 
-from sk_denoise.app._processing import DenoisingRequest, denoise_stack_to_folder, denoise_to_folder
-from sk_denoise.cli import main as run_command
-from sk_denoise.datasets import ImageFolder
-from sk_denoise.exceptions import UnreadableImageError
-from sk_denoise.io import is_stack, open_stack, read_image
+from sk_denoise.app._processing import DenoisingRequest, denoise_stack_to_folder, denoise_to_folder  # noqa: E402
+from sk_denoise.cli import main as run_command  # noqa: E402
+from sk_denoise.datasets import ImageFolder  # noqa: E402
+from sk_denoise.exceptions import UnreadableImageError  # noqa: E402
+from sk_denoise.io import is_stack, open_stack, read_image  # noqa: E402
 
 MAX_SECONDS, MAX_MEGABYTES, HANG = 2, 300, 30
 LIMIT = hostile.MAX_PIXELS
@@ -70,6 +70,7 @@ def by_training(path, folder):
 def by_command(path, folder):
     """Denoise a file by the command line."""
     errors = io.StringIO()
+    (folder / "out.tif").unlink(missing_ok=True)
     arguments = ["denoise", str(path), "-o", str(folder / "out.tif"), "--max-pixels", str(LIMIT)]
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
         code = run_command(arguments)
@@ -204,22 +205,19 @@ def main():
         counts, others = try_valid(Path(folder), arguments.quick)
     failures += others
     kinds = ", ".join(f"{kind} {count}" for kind, count in counts.items())
-    text = (
-        f"""# Hostile files
+    n_valid, n_bombs = sum(counts.values()), len(rows)
+    text = f"""# Hostile files
 
-`python benchmarks/hostile_files.py`: {len(rows)} hostile files, each for {len(READERS)} readers under a limit of one megapixel, and
-{sum(counts.values())} valid ones ({kinds}), which must be equal to the image of Pillow, tifffile or their writer.
-Allowed are {MAX_SECONDS} s and {MAX_MEGABYTES} MB beyond the start of the process. Failures: {len(failures)}.
+`python benchmarks/hostile_files.py`: {n_bombs} hostile files, each for {len(READERS)} readers under a limit of
+one megapixel, and {n_valid} valid ones ({kinds}), which must be equal to the image of
+Pillow, tifffile or their writer. Allowed are {MAX_SECONDS} s and {MAX_MEGABYTES} MB beyond the start of the
+process. Failures: {len(failures)}.
 
 | file | kB | {" | ".join(READERS)} |
 |---|---:|{"---:|" * len(READERS)}
+{chr(10).join(rows)}
 """
-        + "\n".join(rows)
-        + "\n"
-    )
-    print(
-        f"{len(failures)} failures of {len(rows) * len(READERS)} readings and {sum(counts.values())} valid files"
-    )
+    print(f"{len(failures)} failures of {n_bombs * len(READERS)} readings and {n_valid} valid files")
     print("\n".join(failures))
     if not arguments.no_results and not arguments.quick:
         (HERE / "results" / "hostile_files.md").write_text(text)
