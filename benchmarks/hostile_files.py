@@ -208,10 +208,10 @@ def main():
     n_valid, n_bombs = sum(counts.values()), len(rows)
     text = f"""# Hostile files
 
-`python benchmarks/hostile_files.py`: {n_bombs} hostile files, each for {len(READERS)} readers under a limit of
-one megapixel, and {n_valid} valid ones ({kinds}), which must be equal to the image of
-Pillow, tifffile or their writer. Allowed are {MAX_SECONDS} s and {MAX_MEGABYTES} MB beyond the start of the
-process. Failures: {len(failures)}.
+`python benchmarks/hostile_files.py`: {n_bombs} hostile files, each for {len(READERS)} readers under a limit
+of one megapixel, and {n_valid} valid ones ({kinds}), which must be equal to the image
+of Pillow, tifffile or their writer. Allowed are {MAX_SECONDS} s and {MAX_MEGABYTES} MB beyond the start.
+Failures: {len(failures)}.
 
 | file | kB | {" | ".join(READERS)} |
 |---|---:|{"---:|" * len(READERS)}

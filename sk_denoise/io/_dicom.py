@@ -44,7 +44,7 @@ FILE_GROUP, SYNTAX, ITEM_GROUP, ITEM, PIXELS = 2, 0x20010, 0xFFFE, 0xFFFEE000, 0
 UNKNOWN_LENGTH = 2**32 - 1
 IMPLICIT, BIG_ENDIAN, DEFLATED = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
 # Bytes of a deflated file after inflation, for each byte of it, and in any file.
-MAX_INFLATED_RATIO, FREE_INFLATED_BYTES = 8, 2**26
+MAX_INFLATED_RATIO, FREE_INFLATED_BYTES = 16, 2**25
 # Run lengths: bytes of the table of segments, largest number of them, and bytes by which they may be padded.
 RUN_LENGTHS, TABLE_BYTES, MAX_SEGMENTS, PADDING = "1.2.840.10008.1.2.5", 64, 15, 64
 # First bytes of frames that hold a size of their own.

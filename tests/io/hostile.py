@@ -368,6 +368,20 @@ def bombs() -> dict[str, tuple[str, Callable[[], bytes]]]:
             ".tif",
             lambda: tiff([byte_part("deflate")], 8, width=65_000, height=65_000),
         ),
+        "TIFF: million segments in the tables of JPEG": (
+            ".tif",
+            lambda: tiff(
+                [jpeg(SIDE)], 7, tags=[(347, 7, b"\xff\xd8" + b"\xff\xfe\x00\x02" * 10**6 + b"\xff\xd9")]
+            ),
+        ),
+        "TIFF: description by ImageJ of 20 MB": (
+            ".tif",
+            lambda: tiff([gray], tags=text("ImageJ=1\n" + "images=1\n" * 2 * 10**6)),
+        ),
+        "TIFF: 200,000 nested directories": (
+            ".tif",
+            lambda: tiff([gray], tags=[(330, 4, struct.pack("<I", 8) * 200_000)]),
+        ),
         "PNG: claims 60,000 x 60,000": (".png", lambda: png(60_000, 60_000, 10)),
         "PNG: no pixels behind the header": (".png", lambda: png(1000, 1000)),
         "PNG: profile of 10 GB": (
@@ -408,6 +422,10 @@ def bombs() -> dict[str, tuple[str, Callable[[], bytes]]]:
         "AVIF: 4000 x 4000 in 16 x 16": (".avif", avif),
         "BMP: claims 30,000 x 30,000": (".bmp", lambda: bmp_run_lengths(30_000)),
         "BMP: run lengths of nothing": (".bmp", lambda: bmp_run_lengths(1000)),
+        "BMP: 4 million empty run lengths": (
+            ".bmp",
+            lambda: bmp_run_lengths(1000)[:-2] + b"\1\0" * 4_000_000 + b"\0\1",
+        ),
         "PNM: one number of 12 MB": (".pgm", lambda: b"P2\n1000 1000\n255\n" + b"1" * 12_000_000),
         "PNM: claims 60,000 x 60,000": (".ppm", lambda: b"P6\n60000 60000\n255\n" + bytes(99)),
         "PNM: text for a million pixels, and not there": (
