@@ -217,7 +217,7 @@ class TiledPredictor:
             raise ValueError(
                 f"{_class_name(self.network)} needs {n_bytes / 2**30:.1f} GB for one tile of {self.side} "
                 f"pixels, because an output pixel depends on {self.halo} pixels on each side; the limit is "
-                f"{MAX_TILE_MEMORY / 2**30:.0f} GB. Take a network of fewer levels or layers, smaller images "
+                f"{MAX_TILE_MEMORY / 2**30:.0f} GB. Take a network of fewer layers or smaller images, "
                 "or pass a tile_size to denoise_image."
             )
 
