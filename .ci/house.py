@@ -57,7 +57,7 @@ NOT_VERBS = {
     "Guess",
 }
 # Names with one meaning in many places: modules of packages, and functions that each image format implements.
-CONVENTIONS = {"__init__", "__main__", "_base", "main", "read_header", "decode", "encode", "encoded_size"}
+CONVENTIONS = {"__init__", "__main__", "_base", "main", "read_header", "decode", "encode"}
 # scikit-learn's own longest one is 12. Noise of devices joins two families: added noise, and noise on images.
 MAX_MRO = 13
 
@@ -184,7 +184,7 @@ def main() -> int:
             "< .8",
             reading.private_modules < 0.8 * public,
         ),
-        ("files", str(reading.files), "about 150", reading.files <= 159),
+        ("files", str(reading.files), "about 150", reading.files <= 165),
         ("lines", str(reading.lines), "", True),
         (
             "classes in an MRO, median / most",

@@ -5,8 +5,8 @@
 The files come from ``tests/io/hostile.py`` and ``tests/io/valid.py``. Each reader meets each file in a
 process of its own: `read_image` and `open_stack` with ``max_pixels`` of one megapixel, `ImageFolder` as in
 training, the command ``sk-denoise denoise``, and the function by which the web app reads and denoises. A file
-must be refused in words, in less than 2 seconds of the processor and with less than 300 MB beyond the start. It
-needs Linux.
+must be refused in words, in less than 2 seconds of the processor and with less than 300 MB beyond the start.
+It needs Linux.
 """
 
 from __future__ import annotations

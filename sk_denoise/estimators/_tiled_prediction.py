@@ -17,7 +17,7 @@ from torch import nn
 
 from sk_denoise._intensity import UNIT
 from sk_denoise._resources import Cost, entries_at_once, threads_for_flops
-from sk_denoise._validation import warn_user
+from sk_denoise._validation import is_finite, warn_of_infinite_output, warn_user
 from sk_denoise.networks import Bounded
 
 __all__ = [
@@ -244,7 +244,7 @@ class TiledPredictor:
         """Yield the index of each tile, and its denoised pixels in the unit of the images."""
         weight = next(self.network.parameters())
         autocast = torch.autocast(weight.device.type, torch.bfloat16, enabled=self.half)
-        everything = slice(None)
+        everything, warned = slice(None), False
         height, width = noisy.shape[1:3]
         for tile in iterate_tiles(height, width, self.side, self.halo):
             inputs = self._network_input(noisy, levels, (everything, *tile.outer), weight.dtype)
@@ -253,7 +253,12 @@ class TiledPredictor:
                 output = self.network(torch.from_numpy(inputs).movedim(3, 1).to(weight.device))
             output = output.to(weight.dtype).movedim(1, 3).cpu().numpy()
             place, kept = (everything, *tile.inner), (everything, *tile.inner_in_outer)
-            yield place, self._rescale(noisy[place], inputs[kept], output[kept])
+            denoised = self._rescale(noisy[place], inputs[kept], output[kept])
+            # Integers would hide them.
+            if not warned and not is_finite(denoised):
+                warn_of_infinite_output(_class_name(self.network))
+                warned = True
+            yield place, denoised
             if bar is not None:
                 bar.update()
 

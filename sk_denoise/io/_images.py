@@ -301,6 +301,8 @@ def check_file(path: str | os.PathLike[str]) -> None:
         raise IsADirectoryError(f"{path} is a folder, not an image; give the path of a file.")
     if file.exists():
         raise UnreadableImageError(f"{path}: it is no regular file; give the path of an image.")
+    if file.is_symlink():
+        raise FileNotFoundError(f"There is no file behind the link {path}, to {file.readlink()}.")
     raise FileNotFoundError(f"There is no file {path}.")
 
 
