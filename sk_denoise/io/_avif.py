@@ -44,7 +44,7 @@ def read_header(stream: BinaryIO) -> Header:
 
 
 def _refuse_large_items(stream: BinaryIO, n_pixels: int) -> None:
-    """Refuse items whose pixels are many more than those of the image."""
+    """Refuse items with many more pixels than the image."""
     stream.seek(0)
     data = stream.read()
     # The decoder would decode an item in its own size, and then scale it to that of the image.
@@ -109,7 +109,7 @@ def _located_items(data: bytes, position: int, local: int) -> Iterator[bytes]:
 
 
 def _frame_pixels(item: bytes) -> int:
-    """Return the number of pixels of the largest frame in the units of AV1, 0 without one."""
+    """Return the number of pixels of the largest frame of an item, or 0."""
     position, n_pixels = 0, 0
     while position < len(item):
         head, position = item[position], position + 1

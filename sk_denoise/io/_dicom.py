@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from sk_denoise._package import require_extra
 from sk_denoise.io import _jpeg, _jpeg2000
 from sk_denoise.io._header import (
+    BYTES_PER_PART,
     DAMAGED,
+    MIN_PART_LIMIT,
     TRUNCATED,
     EncodedSize,
     Header,
@@ -38,9 +40,11 @@ FILM_TAGS = ("FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFram
 INTEGER_TYPES = (np.uint8, np.uint16, np.int16, np.int32)
 # Start of the first group, which is never deflated, and types with a length of 4 bytes.
 START, LONG_TYPES = 132, (b"OB", b"OW", b"UN", b"SQ", b"UT", b"UC", b"UR", b"OD", b"OF", b"OL", b"OV")
-DEFLATED = b"1.2.840.10008.1.2.1.99"
+FILE_GROUP, SYNTAX, ITEM_GROUP, ITEM, PIXELS = 2, 0x20010, 0xFFFE, 0xFFFEE000, 0x7FE00010
+UNKNOWN_LENGTH = 2**32 - 1
+IMPLICIT, BIG_ENDIAN, DEFLATED = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
 # Bytes of a deflated file after inflation, for each byte of it, and in any file.
-MAX_INFLATED_RATIO, FREE_INFLATED_BYTES = 8, 2**26
+MAX_INFLATED_RATIO, FREE_INFLATED_BYTES = 16, 2**25
 # Run lengths: bytes of the table of segments, largest number of them, and bytes by which they may be padded.
 RUN_LENGTHS, TABLE_BYTES, MAX_SEGMENTS, PADDING = "1.2.840.10008.1.2.5", 64, 15, 64
 # First bytes of frames that hold a size of their own.
@@ -51,37 +55,64 @@ EMBEDDED: tuple[tuple[bytes, Callable[[BinaryIO], EncodedSize]], ...] = (
 )
 
 
-def _refuse_inflation(stream: BinaryIO) -> None:
-    """Refuse a deflated file that would become very large."""
+def _refuse_costly(stream: BinaryIO) -> None:
+    """Refuse a file that inflates to very many bytes, or consists of very many elements."""
     stream.seek(START)
     data = stream.read()
-    position, is_deflated = 0, False
-    try:
-        while data[position : position + 2] == b"\2\0":
-            kind, length = struct.unpack_from("<2sH", data, position + 4)
-            start = position + 8
-            if kind in LONG_TYPES:
-                (length,), start = struct.unpack_from("<I", data, start), start + 4
-            is_deflated |= DEFLATED in data[start : start + length]
-            position = start + length
-    except struct.error:
-        raise UnreadableError(TRUNCATED) from None
-    if not is_deflated:
-        return
-    limit = FREE_INFLATED_BYTES + MAX_INFLATED_RATIO * len(data)
-    packed, inflater, n_bytes = data[position:], zlib.decompressobj(-zlib.MAX_WBITS), 0
+    position, syntax = 0, b""
+    for tag, start, end in _elements(data, 0, "<", is_explicit=True):
+        if tag >> 16 != FILE_GROUP:
+            break
+        position = end
+        syntax = data[start:end].rstrip(b"\0 ") if tag == SYNTAX else syntax
+    if syntax == DEFLATED:
+        data, position = _inflate(data[position:]), 0
+    limit = MIN_PART_LIMIT + len(data) // BYTES_PER_PART
+    order, is_explicit = (">" if syntax == BIG_ENDIAN else "<"), syntax != IMPLICIT
+    # pydicom takes microseconds for each element, some of them several times.
+    for number, _ in enumerate(_elements(data, position, order, is_explicit)):
+        if number > limit:
+            raise UnreadableError(f"it consists of more than {limit} parts; save the image anew")
+
+
+def _inflate(packed: bytes) -> bytes:
+    limit = FREE_INFLATED_BYTES + MAX_INFLATED_RATIO * len(packed)
+    inflater, blocks, n_bytes = zlib.decompressobj(-zlib.MAX_WBITS), [], 0
     while packed and not inflater.eof:
-        n_bytes += len(inflater.decompress(packed, 2**20))
+        blocks.append(inflater.decompress(packed, 2**20))
+        n_bytes += len(blocks[-1])
         packed = inflater.unconsumed_tail
         if n_bytes > limit:
             raise UnreadableError(f"it inflates to more than {limit} bytes; save it without compression")
+    return b"".join(blocks)
+
+
+def _elements(data: bytes, position: int, order: str, is_explicit: bool) -> Iterator[tuple[int, int, int]]:
+    """Yield tag, start and end of each element, also of those in open sequences."""
+    code, n_bytes, has_pixels = f"{order}HHI", len(data), False
+    while position + 8 <= n_bytes:
+        group, number, length = struct.unpack_from(code, data, position)
+        tag, start = group << 16 | number, position + 8
+        kind = data[position + 4 : position + 6]
+        if is_explicit and group != ITEM_GROUP and kind.isalpha():
+            (length,) = struct.unpack_from(f"{order}H", data, position + 6)
+            if kind in LONG_TYPES:
+                if start + 4 > n_bytes:
+                    return
+                (length,) = struct.unpack_from(f"{order}I", data, start)
+                start += 4
+        # The content of an open sequence, and of its items, follows as further elements.
+        is_open = length == UNKNOWN_LENGTH or (tag == ITEM and not has_pixels)
+        has_pixels = tag == PIXELS or (has_pixels and group == ITEM_GROUP)
+        position = start if is_open else start + length
+        yield tag, start, position
 
 
 def _read_dataset(stream: BinaryIO, *, with_pixels: bool = False) -> Any:
     require_extra("Reading a DICOM file", "dicom")
     import pydicom
 
-    _refuse_inflation(stream)
+    _refuse_costly(stream)
     file_size = stream.seek(0, 2)
     stream.seek(0)
     dataset = pydicom.dcmread(stream, stop_before_pixels=not with_pixels)

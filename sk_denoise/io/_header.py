@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "BYTES_PER_PART",
     "Calibration",
     "DAMAGED",
     "EncodedSize",

@@ -64,27 +64,29 @@ def encoded_size(stream: BinaryIO) -> EncodedSize:
 
 def refuse_frames(tables: bytes) -> None:
     """Refuse tables of JPEGs in a TIFF that hold the size of an image."""
-    position = 2
     # A decoder would take this size for that of each strip or tile.
-    while match := INNER_MARKER.search(tables, position):
-        marker = match[1][0]
-        if marker in FRAMES or marker == SCAN:
-            raise UnreadableError(DAMAGED)
-        position = match.end() + (0 if marker == END else int.from_bytes(tables[match.end() :][:2]))
+    if any(marker in FRAMES or marker == SCAN for marker in _inner_markers(tables, 2)):
+        raise UnreadableError(DAMAGED)
 
 
 def _refuse_many_scans(pixels: bytes) -> None:
     """Refuse too many scans behind the header of the first one."""
-    n_scans, position = 1, 0
-    for _ in range(MIN_PART_LIMIT):
-        match = INNER_MARKER.search(pixels, position)
-        if match is None or match[1][0] == END:
-            return
-        n_scans += match[1][0] == SCAN
+    n_scans = 1
+    for marker in _inner_markers(pixels, 0):
+        n_scans += marker == SCAN
         if n_scans > MAX_SCANS:
             raise UnreadableError(f"it is a JPEG of more than {MAX_SCANS} scans; save the image anew")
-        length = 0 if match[1][0] == TEMPORARY else int.from_bytes(pixels[match.end() : match.end() + 2])
-        position = match.end() + length
+
+
+def _inner_markers(data: bytes, position: int) -> Iterator[int]:
+    """Yield markers up to the end of the image, without those inside segments."""
+    for _ in range(MIN_PART_LIMIT):
+        match = INNER_MARKER.search(data, position)
+        if match is None or match[1][0] == END:
+            return
+        marker, position = match[1][0], match.end()
+        yield marker
+        position += 0 if marker == TEMPORARY else int.from_bytes(data[position : position + 2])
     raise UnreadableError(f"it consists of more than {MIN_PART_LIMIT} parts; save the image anew")
 
 

@@ -98,11 +98,15 @@ def _read_text(stream: BinaryIO, kind: int, n_values: int, white: int) -> NDArra
     values = np.empty(n_values, np.uint8 if white <= 255 else np.uint16)
     n_read = 0
     for block in _text_blocks(stream):
-        # The digits of a bitmap may stand without spaces.
-        parts: list[Any] = re.findall(rb"[01]", block) if kind in BITS else block.split()
-        if max(map(len, parts), default=0) > MAX_DIGITS:
-            raise UnreadableError(DAMAGED)
-        numbers = np.array(parts[: n_values - n_read]).astype(np.int64)
+        if kind in BITS:
+            # The digits of a bitmap may stand without spaces.
+            digits = np.frombuffer(block, np.uint8)
+            numbers = digits[(digits == ord("0")) | (digits == ord("1"))][: n_values - n_read] - ord("0")
+        else:
+            parts = block.split()[: n_values - n_read]
+            if max(map(len, parts), default=0) > MAX_DIGITS:
+                raise UnreadableError(DAMAGED)
+            numbers = np.fromiter(map(int, parts), np.int64, len(parts))
         if numbers.min(initial=0) < 0 or numbers.max(initial=0) > white:
             raise UnreadableError(DAMAGED)
         values[n_read : n_read + len(numbers)] = numbers

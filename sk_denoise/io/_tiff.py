@@ -42,6 +42,7 @@ __all__ = [
     "name_of",
     "quiet_tifffile",
     "read_header",
+    "refuse_long_values",
     "to_gray_or_rgb",
 ]
 
@@ -58,6 +59,9 @@ ESSENTIAL_TAGS = frozenset((*range(256, 267), *POSITION_TAGS, 277, 284, 317, 320
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, UNIT, COLORMAP, PROFILE = 274, 282, 283, 296, 320, 34675
 # Limits of directories, which keep tifffile from reading for minutes or filling the memory.
 MAX_DIRECTORIES, MAX_TAGS, MAX_POSITIONS = 2**10, 2**15, 2**20
+# Largest text of ImageJ, which tifffile reads line by line, and number of directories below a page.
+DESCRIPTION, IMAGEJ, MAX_IMAGEJ_BYTES = 270, b"ImageJ=", 2**18
+NESTED, MAX_NESTED = 330, 2**8
 # Lengths of an inch in the units of ImageJ.
 UNITS_PER_INCH = {
     "inch": 1.0,
@@ -132,12 +136,27 @@ def _check_directories(stream: BinaryIO) -> None:
             n_tags += count
             if n_tags > MAX_TAGS:
                 raise UnreadableError(DAMAGED)
-            for code, kind, length, _ in struct.iter_unpack(entry_format, stream.read(count * entry_size)):
+            for code, kind, length, place in struct.iter_unpack(
+                entry_format, stream.read(count * entry_size)
+            ):
+                refuse_long_values(stream, code, length, place)
                 declared += length * TYPE_SIZES.get(kind, 1)
                 # Valid tags may share values, so they may declare a little more than the file holds.
                 if (code in POSITION_TAGS and length > MAX_POSITIONS) or declared > 2 * file_size + 2**20:
                     raise UnreadableError(DAMAGED)
             (offset,) = struct.unpack(next_format, stream.read(struct.calcsize(next_format)))
+
+
+def refuse_long_values(stream: BinaryIO, tag: int, n_values: int, place: int) -> None:
+    """Refuse a text of ImageJ, or a list of directories, that takes minutes to read."""
+    position = stream.tell()
+    if tag == DESCRIPTION and n_values > MAX_IMAGEJ_BYTES:
+        stream.seek(place)
+        if stream.read(len(IMAGEJ)) == IMAGEJ:
+            raise UnreadableError(f"its description by ImageJ has {n_values} bytes; save it anew")
+    elif tag == NESTED and n_values > MAX_NESTED:
+        raise UnreadableError(DAMAGED)
+    stream.seek(position)
 
 
 def _image_pages(tif: TiffFile) -> list[TiffPage]:

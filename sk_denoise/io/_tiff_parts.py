@@ -7,6 +7,7 @@ believe it and fill the memory, so each claim is compared with the place of the 
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Callable
 from io import BytesIO
@@ -36,6 +37,8 @@ JPEG_CODES = frozenset((6, 7, 33007, 34892))
 # Codecs of bytes: decoders stop at the size of the place. These drop the rest; the others raise an error.
 CUTTING_CODES = frozenset((5, 34925))
 BYTE_CODES = frozenset((8, 32773, 32946, 34926, 50000, 50013)) | CUTTING_CODES
+# Errors of decoders at the end of the space for their output.
+SURPLUS = re.compile("INSUFFICIENT_SPACE|TOO_SMALL|too small|BUF_ERROR")
 # Fax codes and those of electron counters are decoded for the size of the place.
 SIZED_CODES = frozenset((1, 2, 3, 4, 65000, 65001, 65002))
 
@@ -147,7 +150,16 @@ def decode_parts(page: TiffPage) -> NDArray[Any]:
             _check_size(check(data), place)
         elif is_cutting:
             _refuse_surplus(page, data, place)
-        segment, (sample, depth, row, column, _), shape = page.decode(data, index, jpegtables=tables)
+        try:
+            decoded = page.decode(data, index, jpegtables=tables)
+        except RuntimeError as error:
+            if code not in BYTE_CODES or not SURPLUS.search(str(error)):
+                raise
+            # The last strip may be padded with rows.
+            if place.rows_left == place.rows:
+                raise UnreadableError(_describe_surplus(place)) from error
+            decoded = page.decode(_without_padding(page, data, place), index, jpegtables=tables)
+        segment, (sample, depth, row, column, _), shape = decoded
         if segment is None or segment.dtype.itemsize > result.dtype.itemsize:
             raise UnreadableError(f"part {index + 1} of the image holds values of another type; save it anew")
         area = sample, slice(depth, depth + shape[0]), slice(row, row + shape[1])
@@ -196,18 +208,40 @@ def _refuse_surplus(page: TiffPage, data: bytes, place: Place) -> None:
     """Refuse a part that holds more values than its place."""
     from tifffile import TIFF
 
-    # The last strip may be padded with rows.
-    row_bits = place.columns * place.samples * _bits(page)
-    n_bytes = place.rows * -(-row_bits // 8)
+    n_bytes = place.rows * _row_bytes(page, place)
     if page.fillorder == 2:
         import imagecodecs
 
         data = imagecodecs.bitorder_decode(data)
-    if len(TIFF.DECOMPRESSORS[int(page.compression)](data, out=n_bytes + 1)) > n_bytes:
-        raise UnreadableError(
-            f"a strip or tile of {place.columns} x {place.rows} pixels holds more values than its place; "
-            "save the image anew"
-        )
+    try:
+        n_decoded = len(TIFF.DECOMPRESSORS[int(page.compression)](data, out=n_bytes + 1))
+    except RuntimeError as error:
+        # Other errors follow when the part is decoded.
+        n_decoded = n_bytes + 1 if SURPLUS.search(str(error)) else 0
+    if n_decoded > n_bytes:
+        raise UnreadableError(_describe_surplus(place))
+
+
+def _without_padding(page: TiffPage, data: bytes, place: Place) -> bytes:
+    """Return the compressed rows of the last strip that belong to the image."""
+    from tifffile import TIFF
+
+    code, n_bytes = int(page.compression), _row_bytes(page, place)
+    _refuse_surplus(page, data, place)
+    values = TIFF.DECOMPRESSORS[code](data, out=place.rows * n_bytes)[: place.rows_left * n_bytes]
+    packed: bytes = TIFF.COMPRESSORS[code](bytes(values))
+    return packed
+
+
+def _row_bytes(page: TiffPage, place: Place) -> int:
+    return -(-place.columns * place.samples * _bits(page) // 8)
+
+
+def _describe_surplus(place: Place) -> str:
+    return (
+        f"a strip or tile of {place.columns} x {place.rows} pixels holds more values than its place; save "
+        "the image anew"
+    )
 
 
 def _bits(page: TiffPage) -> int:

@@ -162,6 +162,9 @@ def _scan_directories(stream: BinaryIO) -> list[Directory]:
             declared += sum(n_values * SIZES.get(kind, 1) for _, kind, n_values, _ in places)
             if declared > 2 * file_size + 2**20:
                 raise UnreadableError(DAMAGED)
+            for tag, _, n_values, value in entries:
+                place = int.from_bytes(value, "little" if order == "<" else "big")
+                _tiff.refuse_long_values(stream, tag, n_values, place)
             directories.append(_read_directory(offset, order, entries, file_size))
             offset = next_offset
     except (struct.error, OverflowError) as error:
