@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
+from sk_denoise._scaling import find_wild_limits
+
 __all__ = ["Correlation", "ResidualNoise", "find_residual_noise", "pool_levels"]
 
 Floats = NDArray[np.float64]
@@ -78,6 +80,9 @@ def _without_chance(residuals: Floats, spread: Floats) -> Floats:
     In 15 rows, the mean of the residuals has a fifteenth of the power of the noise. To learn it would add as
     much to the error.
     """
+    # A few wild values are all of the mean and the level.
+    if find_wild_limits(torch.from_numpy(residuals)) is not None:
+        return residuals
     # Noise that leaves entries alone, and rounded data, stay as they are.
     free = (residuals != 0).all(axis=0)
     n, noise = len(residuals), residuals[:, free]

@@ -62,8 +62,11 @@ FOREIGN_WEIGHT, FOREIGN_VARIANCE = 1e-3, 25.0
 MARGIN, NOISE_MARGIN = 0.25, 5.0
 # Noise power, in units of the level of the noise, that counts as noise at all.
 MIN_NOISE_POWER = 0.1
-# Passes that fill values beyond the training range, and their share in a row that is left as it is.
-REFILLS, MAX_OUTSIDE = 3, 0.5
+# Passes that fill values beyond the training range, and their share in a row that is left as it is, unless it
+# is a single one.
+REFILLS, MAX_OUTSIDE = 3, 0.25
+# Noise levels beyond the training range from which networks have no part in a prediction.
+MAX_DISTANCE = 2.0
 # Standard errors by which a measured share has to differ from the expected one.
 MIN_GAIN_Z = 1.0
 # Standard errors by which another shape has to be better than a Gaussian.
@@ -271,7 +274,7 @@ def _held_out_variances(rows: Floats, shrinkages: Sequence[float]) -> Floats | N
 
 
 def _held_out_span(rows: Floats, n_axes: int) -> tuple[Floats, float]:
-    """Return the variances of held-out rows along the axes of the others, and in all other directions."""
+    """Return the variances of held-out rows along the axes of the others, and beside them."""
     p = rows.shape[1]
     sums, counts, rest, n_rest = np.zeros(n_axes), np.zeros(n_axes), 0.0, 0
     for held_out, training in _parts(rows):
@@ -430,7 +433,10 @@ class PosteriorMean:
             for _ in range(REFILLS):
                 used = torch.where(outside, self._shrink(used)[0], z)
         white, is_foreign = self._shrink(used)
-        is_lost = outside.to(z.dtype).mean(dim=1, keepdim=True) > MAX_OUTSIDE
+        n_columns = x.shape[1]
+        is_lost = outside.to(z.dtype).sum(dim=1, keepdim=True) > max(
+            MAX_OUTSIDE * n_columns, min(1, n_columns / 2)
+        )
         step = torch.where(outside | is_lost, 0.0, white - used) * self.unit * self.strength
         is_foreign = torch.where(is_lost, 1.0, is_foreign)
         return (aligned + step).to(x.dtype), is_foreign.to(x.dtype), outside
@@ -458,7 +464,7 @@ class PosteriorMean:
 def _posterior_scores(
     scores: Tensor, centers: Tensor, gain: Tensor, foreign_gain: Tensor, log_foreign: float
 ) -> tuple[Tensor, Tensor]:
-    """Return the posterior mean of noisy scores, and the share of each row that is foreign.
+    """Return the posterior mean of scores, and the share of each row that is foreign.
 
     Arguments are the attributes of :class:`PosteriorMean`.
     """
@@ -727,16 +733,23 @@ class Blend:
         Share of the network, from 0 to 1. Rows that are unlike all training rows have less of it.
     has_wild_columns : bool
         Whether values beyond the training range are those of the network, as in columns with wild values.
+    range : pair of Tensor of shape (n_features,), or None
+        Lowest and highest noisy values of the training. Rows within them have the prediction of the network,
+        others that of the posterior mean, as far as they are unlike all training rows. None blends all rows.
     """
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "prior": record(PosteriorMean, "a posterior mean"),
         "network_share": Rule(lambda v, _: is_number(v) and 0 <= v <= 1, "a number from 0 to 1"),
         "has_wild_columns": has_type(bool, "a truth value"),
+        "range": Rule(
+            lambda v, _: v is None or _is_range(v), "None, or two tensors of finite numbers", False
+        ),
     }
     prior: PosteriorMean
     network_share: float
     has_wild_columns: bool = False
+    range: tuple[Tensor, Tensor] | None = None
 
     def combine(self, x: Tensor, denoised: Tensor) -> Tensor:
         """Return predictions for noisy rows from those of the network.
@@ -746,8 +759,38 @@ class Blend:
         x, denoised : Tensor of shape (n, n_features)
             Noisy rows, and outputs of the network in the unit of clean ones.
         """
+        if self.range is None:
+            posterior, is_foreign, _ = self._posterior(x, denoised)
+            return posterior + self.network_share * (1 - is_foreign) * (denoised - posterior)
+        low, high = (limit.to(x) for limit in self.range)
+        is_beyond = ((x < low) | (x > high)).any(dim=1)
+        # A graph has no rows by choice.
+        if torch.compiler.is_exporting():
+            return torch.where(is_beyond[:, None], self._extrapolate(x, denoised), denoised)
+        if not bool(is_beyond.any()):
+            return denoised
+        extrapolated = denoised.clone()
+        extrapolated[is_beyond] = self._extrapolate(x[is_beyond], denoised[is_beyond])
+        return extrapolated
+
+    def _posterior(self, x: Tensor, denoised: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the call of the prior, with wild values of the network."""
         posterior, is_foreign, outside = self.prior(x)
         if self.has_wild_columns:
             # The network has them pass by, or takes them for noise.
             posterior = torch.where(outside, denoised, posterior)
-        return posterior + self.network_share * (1 - is_foreign) * (denoised - posterior)
+        return posterior, is_foreign, outside
+
+    def _extrapolate(self, x: Tensor, denoised: Tensor) -> Tensor:
+        """Return predictions for rows with values beyond the range."""
+        posterior, is_foreign, _ = self._posterior(x, denoised)
+        assert self.range is not None
+        low, high = (limit.to(x) for limit in self.range)
+        # The network gets values far outside cut, which moves the others of their row.
+        distance = torch.maximum(low - x, x - high) / (self.prior.unit * self.prior.slope.abs()).to(x)
+        share = (distance.amax(dim=1, keepdim=True) / MAX_DISTANCE).clamp(0, 1)
+        return denoised + torch.maximum(is_foreign, share) * (posterior - denoised)
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(FINITE_TENSOR.test(v, value) for v in value)
