@@ -190,9 +190,13 @@ class Correlation:
             return cls(0.0, 0.0)
         n_pairs = p * (p - 1) / 2
         squares = (np.square(unit.T @ unit).sum() - p) / 2
-        # By chance, n times a squared correlation has mean 1 and variance 2.
         excess = float(squares / n_pairs - 1 / n)
-        return cls(excess, n * excess * math.sqrt(n_pairs / 2))
+        # By chance, the squared sum of products over the sum of their squares has mean 1 and variance 2, also
+        # where the size of noise depends on the row.
+        own = np.square(unit)
+        chances = np.square(unit.T @ unit) / np.maximum(own.T @ own, 1e-300)
+        beyond = (chances.sum() - np.trace(chances)) / 2 - n_pairs
+        return cls(excess, float(beyond) / math.sqrt(2 * n_pairs))
 
     @property
     def is_beyond_chance(self) -> bool:

@@ -60,6 +60,11 @@ MIN_CHANNEL_Z = 6.0
 FOREIGN_WEIGHT, FOREIGN_VARIANCE = 1e-3, 25.0
 # Limits of the values beyond the range of clean rows: a share of this range, and noise levels.
 MARGIN, NOISE_MARGIN = 0.25, 5.0
+# Share of the values, the farthest from the middle, whose noise is compared with that of the others; fewest
+# rows, standard errors, and exponent from which it grows with the distance.
+FAR_SHARE, MIN_GROWTH_ROWS, MIN_GROWTH_Z, MIN_GROWTH = 0.1, 20, 4.0, 0.3
+# Exponent from which values beyond the range do not stay as they are, and a limit beyond all values.
+MAX_GROWTH, OPEN = 0.5, 1e30
 # Noise power, in units of the level of the noise, that counts as noise at all.
 MIN_NOISE_POWER = 0.1
 # Passes that fill values beyond the training range, and their share in a row that is left as it is, unless it
@@ -159,12 +164,16 @@ class _Channel:
         Standard deviation of the noise in the unit of the clean side; 0 is replaced by a small number.
     whitening : ndarray of shape (n_features, n_features) or None
         From noise in units of ``unit`` to white noise; None if it is white.
+    growth : float
+        Exponent of the noise level as a power of the distance of the clean value from the middle: 0 for the
+        same noise everywhere, 1 for noise in proportion.
     """
 
     slope: Floats
     offset: Floats
     unit: Floats
     whitening: Floats | None
+    growth: float = 0.0
 
     @classmethod
     def of(cls, rows: NoisyRows) -> Self:
@@ -177,7 +186,9 @@ class _Channel:
         # A slope other than 1 is measured, since its error would add to that of the prediction.
         safe = np.where(spread > 0, spread, 1.0)
         slope = (centered * noise).mean(axis=0) / safe**2
-        error = np.maximum(level / safe, 1e-12) / math.sqrt(n)
+        # Larger noise in larger values makes the slope less sure.
+        error = (centered * noise).std(axis=0) / safe**2
+        error = np.maximum(np.maximum(error, level / safe), 1e-12) / math.sqrt(n)
         slope = np.where((np.abs(slope) > MIN_CHANNEL_Z * error) & (spread > 0), 1 + slope, 1.0)
         slope = np.where(np.abs(slope) > 1e-3, slope, 1.0)
         offset = (noisy - slope * clean).mean(axis=0)
@@ -188,7 +199,12 @@ class _Channel:
         # A column without noise is hardly changed.
         floor = 1e-3 * spread
         unit = np.maximum(unit, np.where(floor > 0, floor, 1.0 if not unit.any() else unit[unit > 0].min()))
-        return cls(slope, offset, unit, _whitening(left / unit))
+        return cls(slope, offset, unit, _whitening(left / unit), _growth(left, clean))
+
+    @property
+    def foreign_noise(self) -> float:
+        """Noise power in rows unlike all others: larger where noise grows with the values."""
+        return float(FOREIGN_VARIANCE**self.growth)
 
     def align(self, noisy: Floats) -> Floats:
         """Return noisy rows in the unit of clean ones."""
@@ -199,6 +215,28 @@ class _Channel:
         """Return clean rows in units of the noise."""
         rows: Floats = (clean - mean) / self.unit
         return rows if self.whitening is None else rows @ self.whitening.T
+
+
+def _growth(noise: Floats, clean: Floats) -> float:
+    """Return the growth of the noise with the distance of clean values from their median, or 0."""
+    n = len(noise)
+    distance = np.abs(clean - np.median(clean, axis=0))
+    order = np.argsort(distance, axis=0)
+    n_far = max(1, round(FAR_SHARE * n))
+    size, reach = (np.take_along_axis(side, order, axis=0) for side in (np.abs(noise), distance))
+    # Medians, so that single large values decide nothing.
+    levels, distances = (
+        [np.median(part, axis=0) for part in (side[:-n_far], side[-n_far:])] for side in (size, reach)
+    )
+    live = (np.minimum(*levels) > 0) & (distances[0] > 0)
+    if n < MIN_GROWTH_ROWS or not live.any():
+        return 0.0
+    growth, change = (np.log(far[live] / near[live]) for near, far in (levels, distances))
+    # The logarithm of the median of n sizes has a deviation of about 1.2 / sqrt(n).
+    error = 1.2 / math.sqrt(n_far * live.sum())
+    if growth.mean() < max(MIN_GROWTH_Z * error, MIN_GROWTH * change.mean()):
+        return 0.0
+    return float(np.clip(growth.mean() / change.mean(), 0.0, 1.0))
 
 
 def _whitening(noise: Floats) -> Floats | None:
@@ -334,6 +372,8 @@ class PosteriorMean:
         Limits of the values in units of the noise. Values beyond them count as missing.
     strength : float
         Step from the noisy row to the posterior mean, from 0 to 1.
+    foreign_noise : float
+        Noise power of foreign rows along each axis, at least 1.
     """
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
@@ -356,6 +396,7 @@ class PosteriorMean:
         "rest_gain": NUMBER,
         "log_foreign": NUMBER,
         "strength": Rule(lambda v, _: is_number(v) and 0 <= v <= 1, "a number from 0 to 1"),
+        "foreign_noise": Rule(lambda v, _: is_number(v) and v >= 1, "a number of at least 1"),
     }
     mean: Tensor
     unit: Tensor
@@ -371,6 +412,7 @@ class PosteriorMean:
     low: Tensor
     high: Tensor
     strength: float = 1.0
+    foreign_noise: float = 1.0
 
     @classmethod
     def of(
@@ -388,7 +430,8 @@ class PosteriorMean:
         if axes is None:
             (axes,) = _Axes.of(rows, [shape.shrinkage])
         around = (1 - shape.smoothing**2) * axes.variances
-        gain, foreign = around / (around + 1), FOREIGN_VARIANCE * axes.variances + 1
+        gain, far = around / (around + 1), FOREIGN_VARIANCE * axes.variances
+        foreign = far + channel.foreign_noise
         rest = (1 - shape.smoothing**2) * axes.rest
         if shape.smoothing > 0:
             kept = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), max_centers)).astype(int))
@@ -398,11 +441,19 @@ class PosteriorMean:
         log_foreign = _log_foreign(around, foreign)
         back = axes.axes if channel.whitening is None else axes.axes @ np.linalg.inv(channel.whitening).T
         basis = axes.axes if channel.whitening is None else axes.axes @ channel.whitening
-        parts: Any = (mean, channel.unit, channel.slope, channel.offset, basis, back, gain, 1 - 1 / foreign)
+        parts: Any = (mean, channel.unit, channel.slope, channel.offset, basis, back, gain, far / foreign)
         tensors: Any = [torch.from_numpy(np.ascontiguousarray(part)) for part in parts]
-        ends = _limits(clean, mean, channel.unit)
+        ends = _limits(clean, mean, channel.unit, is_open=channel.growth > MAX_GROWTH)
         rest_gain = float(rest / (rest + 1))
-        return cls(*tensors, rest_gain, torch.from_numpy(centers), log_foreign, *ends, shape.strength)  # type: ignore[call-arg]
+        return cls(
+            *tensors,
+            rest_gain,
+            torch.from_numpy(centers),
+            log_foreign,
+            *ends,
+            shape.strength,
+            channel.foreign_noise,
+        )  # type: ignore[call-arg]
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the posterior mean of noisy rows, and the share of each that is foreign.
@@ -445,7 +496,7 @@ class PosteriorMean:
         """Return the posterior mean in units of the noise, and the share that is foreign."""
         scores = z @ self.basis.T
         posterior, is_foreign = _posterior_scores(
-            scores, self.centers, self.gain, self.foreign_gain, self.log_foreign
+            scores, self.centers, self.gain, self.foreign_gain, self.log_foreign, self.foreign_noise
         )
         return self.rest_gain * z + (posterior - self.rest_gain * scores) @ self.back, is_foreign
 
@@ -462,7 +513,12 @@ class PosteriorMean:
 
 
 def _posterior_scores(
-    scores: Tensor, centers: Tensor, gain: Tensor, foreign_gain: Tensor, log_foreign: float
+    scores: Tensor,
+    centers: Tensor,
+    gain: Tensor,
+    foreign_gain: Tensor,
+    log_foreign: float,
+    foreign_noise: float,
 ) -> tuple[Tensor, Tensor]:
     """Return the posterior mean of scores, and the share of each row that is foreign.
 
@@ -473,7 +529,8 @@ def _posterior_scores(
     scaled, scaled_centers = scores * scale, centers * scale
     near = scaled @ scaled_centers.T - 0.5 * scaled_centers.square().sum(1)
     # The squared length of scaled, common to all centers, is left out of both densities.
-    far = (scaled.square() - scores.square() * (1 - foreign_gain)).sum(1, keepdim=True) / 2 + log_foreign
+    foreign = scores.square() * ((1 - foreign_gain) / foreign_noise)
+    far = (scaled.square() - foreign).sum(1, keepdim=True) / 2 + log_foreign
     is_foreign = torch.sigmoid(far - (near.logsumexp(1, keepdim=True) - math.log(len(centers))))
     posterior = gain * scores + (1 - gain) * (torch.softmax(near, 1) @ centers)
     return posterior + is_foreign * (foreign_gain * scores - posterior), is_foreign
@@ -490,10 +547,12 @@ def _log_foreign(around: Floats, foreign: Floats) -> float:
     return math.log(FOREIGN_WEIGHT) + 0.5 * float(np.log((around + 1) / foreign).sum())
 
 
-def _limits(clean: Floats, mean: Floats, unit: Floats) -> tuple[Tensor, Tensor]:
-    """Return the limits of noisy values, in units of the noise."""
+def _limits(clean: Floats, mean: Floats, unit: Floats, *, is_open: bool) -> tuple[Tensor, Tensor]:
+    """Return the limits of noisy values, in units of the noise; far away if they are open."""
     low, high = (clean.min(axis=0) - mean) / unit, (clean.max(axis=0) - mean) / unit
     margin = MARGIN * (high - low) + NOISE_MARGIN
+    if is_open:
+        margin = np.full_like(low, OPEN)
     return torch.from_numpy(low - margin), torch.from_numpy(high + margin)
 
 
@@ -579,10 +638,10 @@ class _Trial:
             self._scores[number] = [torch.from_numpy(side @ spectrum.axes.T) for side in sides]
         noisy, clean, rows = self._scores[number]
         around = (1 - smoothing**2) * spectrum.variances
-        foreign = FOREIGN_VARIANCE * spectrum.variances + 1
+        far, noise = FOREIGN_VARIANCE * spectrum.variances, self.channel.foreign_noise
         centers = smoothing * rows if smoothing > 0 else torch.zeros_like(rows[:1])
-        gains = (torch.from_numpy(gain) for gain in (around / (around + 1), 1 - 1 / foreign))
-        posterior, _ = _posterior_scores(noisy, centers, *gains, _log_foreign(around, foreign))
+        gains = (torch.from_numpy(gain) for gain in (around / (around + 1), far / (far + noise)))
+        posterior, _ = _posterior_scores(noisy, centers, *gains, _log_foreign(around, far + noise), noise)
         errors: Floats = (posterior - clean).square().sum(1).numpy()
         if spectrum.axes.shape[0] < self.noisy.shape[1]:
             rest = (1 - smoothing**2) * spectrum.rest
@@ -615,8 +674,9 @@ def choose_prior(
         Random numbers for the folds.
     """
     clean = clean.astype(np.float64)
-    # A few wild values would be all of the covariance.
-    limits = _find_limits(clean, noise)
+    # A few wild values would be all of the covariance. Where noise grows with the values, they matter.
+    grows = _growth(noise.noisy - noise.clean, noise.clean) > MAX_GROWTH
+    limits = None if grows else _find_limits(clean, noise)
     clean, noise = (
         _cut(clean, limits),
         replace(noise, noisy=_cut(noise.noisy, limits), clean=_cut(noise.clean, limits)),

@@ -172,6 +172,21 @@ def test_other_noise_than_gaussian_is_removed_too():
         assert left(test, given, denoiser.predict(given)) < 0.7
 
 
+@pytest.mark.parametrize("strength", [0.25, 1.0])
+def test_noise_in_proportion_to_skewed_columns_is_removed_as_by_a_linear_filter(strength):
+    errors = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        rows = np.exp(0.5 * rng.normal(size=(1300, 3)) @ np.random.default_rng(77).normal(size=(3, 8)))
+        rows /= rows.std(axis=0)
+        train, test = rows[:300], rows[300:]
+        noisy, given = (side * rng.normal(1, strength, side.shape) for side in (train, test))
+        denoisers = PosteriorMeanDenoiser(), WienerDenoiser()
+        errors.append([left(test, given, d.fit(noisy, X_clean=train).predict(given)) for d in denoisers])
+    ours, wiener = np.mean(errors, axis=0)
+    assert ours < 1.05 * wiener
+
+
 def test_the_noiser_before_it_is_the_noise():
     train, *_ = table("wine")
     denoiser = PosteriorMeanDenoiser().fit(GaussianNoiser(0.7, random_state=0).fit_transform(train))
