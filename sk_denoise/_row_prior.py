@@ -187,7 +187,7 @@ class _Channel:
         safe = np.where(spread > 0, spread, 1.0)
         slope = (centered * noise).mean(axis=0) / safe**2
         # Larger noise in larger values makes the slope less sure.
-        error = (centered * noise).std(axis=0) / safe**2
+        error = (centered * (noise - slope * centered)).std(axis=0) / safe**2
         error = np.maximum(np.maximum(error, level / safe), 1e-12) / math.sqrt(n)
         slope = np.where((np.abs(slope) > MIN_CHANNEL_Z * error) & (spread > 0), 1 + slope, 1.0)
         slope = np.where(np.abs(slope) > 1e-3, slope, 1.0)
@@ -675,13 +675,13 @@ def choose_prior(
     """
     clean = clean.astype(np.float64)
     # A few wild values would be all of the covariance. Where noise grows with the values, they matter.
-    grows = _growth(noise.noisy - noise.clean, noise.clean) > MAX_GROWTH
-    limits = None if grows else _find_limits(clean, noise)
-    clean, noise = (
-        _cut(clean, limits),
-        replace(noise, noisy=_cut(noise.noisy, limits), clean=_cut(noise.clean, limits)),
-    )
-    channel = _Channel.of(noise)
+    limits = _find_limits(clean, noise)
+    cut = replace(noise, noisy=_cut(noise.noisy, limits), clean=_cut(noise.clean, limits))
+    channel = _Channel.of(cut)
+    if limits is not None and channel.growth > MAX_GROWTH:
+        limits, channel = None, _Channel.of(noise)
+    else:
+        clean, noise = _cut(clean, limits), cut
     order = generator.permutation(len(clean))[:MAX_ROWS_OF_TRIAL]
     folds = np.array_split(order, min(FOLDS, len(order)))
     n_trial_rows = min(MAX_TRIAL_ROWS, max(FOLDS, MAX_TRIAL_ENTRIES // clean.shape[1]))
