@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
+from sk_denoise._scaling import find_wild_limits
+
 __all__ = ["Correlation", "ResidualNoise", "find_residual_noise", "pool_levels"]
 
 Floats = NDArray[np.float64]
@@ -78,6 +80,9 @@ def _without_chance(residuals: Floats, spread: Floats) -> Floats:
     In 15 rows, the mean of the residuals has a fifteenth of the power of the noise. To learn it would add as
     much to the error.
     """
+    # A few wild values are all of the mean and the level.
+    if find_wild_limits(torch.from_numpy(residuals)) is not None:
+        return residuals
     # Noise that leaves entries alone, and rounded data, stay as they are.
     free = (residuals != 0).all(axis=0)
     n, noise = len(residuals), residuals[:, free]
@@ -185,9 +190,13 @@ class Correlation:
             return cls(0.0, 0.0)
         n_pairs = p * (p - 1) / 2
         squares = (np.square(unit.T @ unit).sum() - p) / 2
-        # By chance, n times a squared correlation has mean 1 and variance 2.
         excess = float(squares / n_pairs - 1 / n)
-        return cls(excess, n * excess * math.sqrt(n_pairs / 2))
+        # By chance, the squared sum of products over the sum of their squares has mean 1 and variance 2, also
+        # where the size of noise depends on the row.
+        own = np.square(unit)
+        chances = np.square(unit.T @ unit) / np.maximum(own.T @ own, 1e-300)
+        beyond = (chances.sum() - np.trace(chances)) / 2 - n_pairs
+        return cls(excess, float(beyond) / math.sqrt(2 * n_pairs))
 
     @property
     def is_beyond_chance(self) -> bool:

@@ -1,4 +1,4 @@
-"""Blend of a network with the posterior mean, for tables of few rows."""
+"""Blend of a network with the posterior mean of rows of a table."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sk_denoise._residual_noise import ResidualNoise, find_residual_noise
 from sk_denoise._row_prior import Blend, ChosenPrior, NoisyRows, choose_prior, draw_noisy_rows, find_share
 from sk_denoise._validation import as_tensor, warn_user
 from sk_denoise.estimators._pairs import Pair, leaves_gaps
-from sk_denoise.estimators._preparation import SampleLayout
+from sk_denoise.estimators._preparation import Preparation, SampleLayout
 
-__all__ = ["BlendedRows", "find_noise_of_pairs", "is_small_table"]
+__all__ = ["LARGE_TABLE", "BlendedRows", "LargeTable", "find_noise_of_pairs", "is_table"]
 
 Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -31,6 +31,8 @@ INNER_SHARE = 0.9
 MAX_BLENDED_COLUMNS = 2**14
 # Noisy rows that the noise is measured on, and the share of the network.
 MIN_NOISE_ROWS, MIN_SHARE_ROWS = 5000, 1000
+# Rows and entries of a large table that its covariance is measured on.
+MAX_LARGE_ROWS, MAX_LARGE_ENTRIES = 10_000, 2**20
 # Share of the error left on held-out rows from which nothing was learned.
 HOPELESS = 0.995
 # Share of the network below which it learned nothing either, and fewest rows for a warning of it.
@@ -38,15 +40,14 @@ MIN_SHARE = 0.05
 MIN_ROWS_OF_WARNING = 50
 
 
-def is_small_table(pair: Pair, layout: SampleLayout) -> bool:
-    """Return whether samples are rows of a table without many rows."""
-    is_table = layout.image_shape is None and not layout.has_one_unit
-    n_rows, n_columns = len(pair.inputs), pair.inputs[0].size
-    return is_table and 4 <= n_rows < LARGE_TABLE and n_columns <= MAX_BLENDED_COLUMNS
+def is_table(pair: Pair, layout: SampleLayout) -> bool:
+    """Return whether samples are rows of a table whose columns can be compared."""
+    is_image = layout.image_shape is not None or layout.has_one_unit
+    return not is_image and len(pair.inputs) >= 4 and pair.inputs[0].size <= MAX_BLENDED_COLUMNS
 
 
 def find_noise_of_pairs(pair: Pair) -> ResidualNoise | None:
-    """Return the noise of weighted pairs if it does not depend on the clean row, else None."""
+    """Return the noise of pairs if it does not depend on the clean row, else None."""
     pair = _resample(pair)
     return find_residual_noise(pair.inputs, pair.targets)
 
@@ -169,6 +170,49 @@ class BlendedRows:
                 "squared error is left. Columns may be independent, rows too few, or the noise too weak "
                 "beside the data. Predictions stay near the input."
             )
+
+
+@dataclass
+class LargeTable:
+    """Rows of a large table, for a linear prediction of rows beyond the training range.
+
+    Attributes
+    ----------
+    sample : Pair
+        Some rows.
+    chosen : ChosenPrior or None
+        The prior, once it was chosen.
+    """
+
+    sample: Pair
+    chosen: ChosenPrior | None = None
+
+    @classmethod
+    def of(cls, pair: Pair) -> LargeTable:
+        """Take some rows of a table."""
+        n = min(len(pair.inputs), MAX_LARGE_ROWS, max(4, MAX_LARGE_ENTRIES // pair.inputs[0].size))
+        rows = np.linspace(0, len(pair.inputs) - 1, n).astype(np.intp)
+        return cls(_resample(pair.take(rows)))
+
+    def blend(self, corrupt: Corrupt | None, preparation: Preparation, root: int) -> Blend:
+        """Return the network within the training range, and the linear prediction beyond.
+
+        Parameters
+        ----------
+        corrupt : callable or None
+            Function that draws noise for clean rows; None for pairs as given.
+        preparation : Preparation
+            Scaling of the network, which has the range.
+        root : int
+            Seed of the fit.
+        """
+        clean = self.sample.targets
+        if self.chosen is None:
+            rows = _noisy_rows(self.sample, corrupt, len(clean), stream(root, "blend"))
+            folds = np.random.default_rng(stream_seed(root, "folds"))
+            self.chosen = choose_prior(clean, rows, smoothings=(0.0,), generator=folds)
+        limits = preparation.find_range()
+        return Blend(self.chosen.fit(clean), 1.0, preparation.wild is not None, limits)
 
 
 def _choose_held_out(clean: NDArray[Any], n: int, seed: int) -> NDArray[np.intp]:

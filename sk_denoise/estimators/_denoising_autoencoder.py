@@ -44,7 +44,13 @@ from sk_denoise._validation import (
     warn_user,
 )
 from sk_denoise.datasets import RandomPatches
-from sk_denoise.estimators._blending import BlendedRows, find_noise_of_pairs, is_small_table
+from sk_denoise.estimators._blending import (
+    LARGE_TABLE,
+    BlendedRows,
+    LargeTable,
+    find_noise_of_pairs,
+    is_table,
+)
 from sk_denoise.estimators._gaps import FilledNoise, GapFiller
 from sk_denoise.estimators._image_inputs import refuse_noiser_output
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
@@ -175,7 +181,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
         ``validation_scores_`` are those of the network. There is no blend with an ``objective`` or
         ``emphasis``, without noise, and for losses on [0, 1] and "mixed". A blend, and a file of it, hold up
         to 2,000 training rows, from which these can be restored. None predicts with the network alone, which
-        learns from all rows.
+        learns from all rows. From 5,000 rows on, predictions are those of the network, except for rows with
+        values beyond the training range: the further beyond, the more their prediction is linear.
     optimizer : str or torch optimizer class, default="adamw"
         A name such as "adam", "adamw" or "sgd" (momentum 0.9), or a class of :mod:`torch.optim`.
     learning_rate : float or None, default=None
@@ -777,12 +784,12 @@ class DenoisingAutoencoder(NetworkDenoiser):
 
     # Tables ------------------------------------------------------------------------------------------
 
-    def _is_blended(self, data: Any) -> bool:
-        """Return whether predictions blend the network with the posterior mean."""
+    def _may_blend(self, data: Any) -> bool:
+        """Return whether the posterior mean of rows has a part in predictions."""
         return (
             self.blend is not None
             and isinstance(data, ArrayData)
-            and is_small_table(data.pair, self._factory().layout(self._sample_shape_))
+            and is_table(data.pair, self._factory().layout(self._sample_shape_))
             and not check_loss(self.loss).on_unit_interval
             # The posterior mean of a category is no probability.
             and not check_loss(self.loss).by_block
@@ -796,11 +803,15 @@ class DenoisingAutoencoder(NetworkDenoiser):
     ) -> tuple[TrainingData, TrainingData | None]:
         training, validation = super()._split(data, X_val, X_clean_val)
         self._blended: BlendedRows | None = None
-        if not self._is_blended(data):
-            self._blend_ = None
+        self._large_table: LargeTable | None = None
+        self._blend_ = None
+        if not self._may_blend(data):
             return training, validation
         assert isinstance(data, ArrayData)
         assert isinstance(training, ArrayData)
+        if len(data.pair.inputs) >= LARGE_TABLE:
+            self._large_table = LargeTable.of(data.pair)
+            return training, validation
         held_out = validation.pair if isinstance(validation, ArrayData) else None
         seed = stream_seed(self._root(), "split")
         self._blended, learned = BlendedRows.of(data.pair, training.pair, held_out, seed)
@@ -822,7 +833,12 @@ class DenoisingAutoencoder(NetworkDenoiser):
         return find_noise_of_pairs(samples)
 
     def _finish(self) -> None:
-        data = getattr(self, "_blended", None)
+        data, large = getattr(self, "_blended", None), getattr(self, "_large_table", None)
+        if large is not None:
+            with threads_for_flops(PRIOR_FLOPS_PER_ENTRY * large.sample.targets.size):
+                corrupt = self._corrupt_rows(large.sample)
+                self._blend_ = large.blend(corrupt, self._preparation_, self._root())
+            return
         if data is None:
             # partial_fit keeps the blend of an earlier fit.
             self._blend_ = getattr(self, "_blend_", None)
