@@ -101,8 +101,8 @@ def test_a_third_level_begins_without_a_change(scripts, tmp_path, monkeypatch):
     import train
     from safetensors.torch import save_file
 
-    two = train.Recipe((8, 8), (1, 1), 1.0, "squared", False, ())
-    three = replace(two, widths=(8, 8, 8), blocks=(1, 1, 1))
+    two = train.Recipe((32, 32), (1, 1), 1.0, "squared", False, ())
+    three = replace(two, widths=(32, 32, 8), blocks=(1, 1, 1))
     before = train.Run("gray", two, tmp_path, steps=1, rate=1e-3, fresh=True).network
     exported = {name: weights.contiguous() for name, weights in before.state_dict().items()}
     save_file(exported, tmp_path / "gray.safetensors", {"step": "7"})
