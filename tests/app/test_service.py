@@ -505,10 +505,10 @@ def test_close_ends_all_threads():
 
 @pytest.fixture
 def pages(tmp_path, monkeypatch):
-    """A service without patience, with the set of its open pages."""
+    """A service with the set of its open pages."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     opened = {"a", "b"}
-    service = AppService(Settings(patience=1), is_open=opened.__contains__)
+    service = AppService(Settings(), is_open=opened.__contains__)
     yield service, opened
     service.close()
 
@@ -520,7 +520,7 @@ def close_page(service, opened, page):
         service.delete_images_of_closed_pages()
         for key in list(service._pages):
             if service._pages[key].closed_at is not None:
-                service._pages[key].closed_at -= 2
+                service._pages[key].closed_at -= service.settings.patience
 
 
 def test_images_and_results_are_deleted_with_their_last_page(pages, as_file, noisy, tmp_path):
