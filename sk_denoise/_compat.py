@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sk_denoise._clean_source import attach_source, carried_source
 from sk_denoise._schema import SAMPLES, Rule
-from sk_denoise._validation import is_finite, refuse_channels_last, warn_of_infinite_output
+from sk_denoise._validation import has_finite_numbers, refuse_channels_last, warn_of_infinite_output
 
 __all__ = [
     "CallbackSupportMixin",
@@ -313,12 +313,12 @@ def _check_output(estimator: Any, X: Any, output: Any) -> None:
         isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in arrays
     ):
         return
-    if all(is_finite(array) for array in arrays):
+    if all(has_finite_numbers(array) for array in arrays):
         return
     # Gaps of the samples may stay gaps.
     samples = X if isinstance(X, list) else [X]
     try:
-        has_gaps = any(not is_finite(np.asarray(sample, dtype=float)) for sample in samples)
+        has_gaps = any(not has_finite_numbers(np.asarray(sample, dtype=float)) for sample in samples)
     # Columns of words have gaps of other kinds.
     except (TypeError, ValueError):
         has_gaps = True

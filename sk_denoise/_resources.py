@@ -7,12 +7,15 @@ so that the bits of a fit do not depend on what else the machine does.
 from __future__ import annotations
 
 import copy
+import os
 import sys
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from sk_denoise._random import borrowed_global_state
+from sk_denoise._validation import warn_user
 
 __all__ = [
     "Cost",
@@ -248,8 +252,60 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+class _ForkState:
+    """Whether a fork left the threads of the parent behind, and whether a warning told of it."""
+
+    # Threads of libraries when this module is imported: those of numpy, which end well in a child
+    n_at_import = 0
+    parent_has_threads = False
+    lost_threads = False
+    has_warned = False
+
+
+def _count_library_threads() -> int:
+    """Return the number of threads that libraries have started, and not Python."""
+    try:
+        n_threads = sum(1 for _ in Path("/proc/self/task").iterdir())
+    # Other systems do not list them.
+    except OSError:
+        n_threads = torch.get_num_threads()
+    return n_threads - threading.active_count()
+
+
+def _note_threads() -> None:
+    """Note before a fork whether torch has started threads."""
+    _ForkState.parent_has_threads = _count_library_threads() > _ForkState.n_at_import
+
+
+def _end_threads() -> None:
+    """Compute with one thread in a child whose parent had more."""
+    if _ForkState.parent_has_threads:
+        # OpenMP in the child would wait for ever for the threads of its parent. One thread needs no other.
+        torch.set_num_threads(1)
+        _ForkState.lost_threads, _ForkState.has_warned = True, False
+
+
+# Joblib's processes and those of multiprocessing's "spawn" start programs anew, and come by no fork.
+if hasattr(os, "register_at_fork"):
+    _ForkState.n_at_import = _count_library_threads()
+    os.register_at_fork(before=_note_threads, after_in_child=_end_threads)
+
+
+def _warn_of_lost_threads() -> None:
+    if not _ForkState.has_warned:
+        _ForkState.has_warned = True
+        warn_user(
+            "This process was forked from one in which torch had used threads. They do not survive a fork, "
+            "so that it computes with one thread. Do not call torch.set_num_threads here, which makes it "
+            'hang; start processes by multiprocessing.get_context("spawn") or joblib for more speed.'
+        )
+
+
 def threads_for_flops(flops: float) -> AbstractContextManager[None]:
     """Limit work of this many operations to one thread, unless it is worth sharing."""
+    if _ForkState.lost_threads and flops >= FLOPS_WORTH_SHARING:
+        _warn_of_lost_threads()
+        return one_thread()
     return nullcontext() if flops >= FLOPS_WORTH_SHARING else one_thread()
 
 

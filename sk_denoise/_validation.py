@@ -74,7 +74,7 @@ __all__ = [
     "restore_names",
     "validate_data",
     "get_shape",
-    "is_finite",
+    "has_finite_numbers",
     "warn_of_alpha",
     "warn_of_flat_channels_first",
     "warn_of_infinite_output",
@@ -823,7 +823,7 @@ def wrap_output(array: NDArray[Any], X: Any, estimator: BaseEstimator) -> Any:
     return _wrap_data_with_container("transform", array, X, estimator)
 
 
-def is_finite(values: NDArray[Any]) -> bool:
+def has_finite_numbers(values: NDArray[Any]) -> bool:
     """Return whether an array has finite numbers alone."""
     # A sum is faster than a test of each entry, and infinite if one of them is.
     with np.errstate(all="ignore"):

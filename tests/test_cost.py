@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -97,3 +98,44 @@ def test_counting_leaves_the_network_as_it_was():
     assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
     assert all(weight.grad is None for weight in module.parameters())
     assert not any(part._forward_hooks for part in module.modules())
+
+
+# Forks ------------------------------------------------------------------------------------------------
+
+FORK = """
+import os, sys, time, warnings
+import torch
+from sk_denoise._resources import threads_for_flops
+
+if sys.argv[1] == "used":
+    torch.set_num_threads(2)
+    torch.relu(torch.ones(10**6))
+n_threads = torch.get_num_threads()
+child = os.fork()
+if child == 0:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            with threads_for_flops(1e10):
+                torch.relu(torch.ones(10**6))
+    # Work outside of such a block
+    torch.relu(torch.ones(10**6))
+    print([str(w.message)[:23] for w in caught], torch.get_num_threads() == n_threads, flush=True)
+    os._exit(0)
+end = time.monotonic() + 60
+while time.monotonic() < end and os.waitpid(child, os.WNOHANG) == (0, 0):
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize(
+    ("use", "printed"), [("used", "['This process was forked'] False"), ("not used", "[] True")]
+)
+def test_a_forked_child_computes_with_one_thread_where_others_were_lost(use, printed):
+    free = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    run = subprocess.run(
+        [sys.executable, "-c", FORK, use], capture_output=True, text=True, env=free, timeout=120, check=False
+    )
+    assert run.stdout.strip() == printed, run

@@ -17,7 +17,7 @@ from torch import nn
 
 from sk_denoise._intensity import UNIT
 from sk_denoise._resources import Cost, entries_at_once, threads_for_flops
-from sk_denoise._validation import is_finite, warn_of_infinite_output, warn_user
+from sk_denoise._validation import has_finite_numbers, warn_of_infinite_output, warn_user
 from sk_denoise.networks import Bounded
 
 __all__ = [
@@ -255,7 +255,7 @@ class TiledPredictor:
             place, kept = (everything, *tile.inner), (everything, *tile.inner_in_outer)
             denoised = self._rescale(noisy[place], inputs[kept], output[kept])
             # Integers would hide them.
-            if not warned and not is_finite(denoised):
+            if not warned and not has_finite_numbers(denoised):
                 warn_of_infinite_output(_class_name(self.network))
                 warned = True
             yield place, denoised

@@ -245,7 +245,7 @@ def _refuse_holes(stream: BinaryIO, size: int) -> None:
 
 
 def _check_names(header: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
-    """Refuse arrays of other sizes than their shapes, and large ones that nothing refers to."""
+    """Refuse arrays with a wrong size, and large ones that nothing refers to."""
     # One pass over the text: there may be many names and much text.
     texts = set(JSON_TEXT.findall(metadata.get("estimator", "")))
     for name, entry in header.items():

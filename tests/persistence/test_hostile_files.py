@@ -616,7 +616,7 @@ def test_random_changes_give_an_error_or_a_working_estimator():
 
 # Kills --------------------------------------------------------------------------------------------------
 
-KILLS = 50
+KILLS = 30
 SAVERS = """
 import os, sys
 import numpy as np
@@ -626,6 +626,7 @@ from sk_denoise.persistence import save
 noiser = GaussianNoiser(1.0, scale="std").fit(np.random.default_rng(0).normal(size=(2, 200_000)))
 save(noiser, sys.argv[1])  # loads what it needs
 for line in sys.stdin:  # each asks for a process that saves one estimator after the other, until it is killed
+    noiser.noise_factor = 1000.0 * int(line)
     child = os.fork()
     while child == 0:
         noiser.noise_factor += 1
@@ -652,7 +653,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_file_and_readers_never_see_half_of_
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as savers:
         for number in range(KILLS):
-            savers.stdin.write("one more\n")
+            savers.stdin.write(f"{number + 1}\n")
             savers.stdin.flush()
             child = int(savers.stdout.readline())
             # Events and not times decide when to kill, so that a loaded machine changes nothing: after a new
