@@ -641,7 +641,10 @@ def _without_wild(columns: Floats, trusted: Floats) -> Floats:
 
 
 def _mean_error(columns: Floats, truth: Floats, device: torch.device) -> float:
-    """Return the mean absolute error of a linear prediction of held-out rows, in units of the bulk."""
+    """Return the mean absolute error of a linear prediction of held-out rows.
+
+    It is relative to the range of the central half of each column.
+    """
     rng = np.random.default_rng(0)
     chosen = rng.permutation(len(columns))[:MAX_COMPARED_ROWS]
     columns, truth = columns[chosen], truth[chosen]
