@@ -60,9 +60,9 @@ METHODS = {
 # Tables with ExtraTrees in all splits; the others take minutes for each.
 REPEATED_TREES = ("wine", "diabetes", "friedman")
 READING = (
-    "Trees are ahead on wine with 10 and 30 % at random, on digits with 10 %, and on the mixed table where gaps "
-    "depend on their own value; neighbours and trees by a hair on wine there, and BayesianRidge on diabetes "
-    "with 10 %.",
+    "Trees are ahead on wine with 10 and 30 % at random, on digits with 10 %, and on the mixed table where "
+    "gaps depend on their own value; neighbours and trees by a hair on wine there, and BayesianRidge on "
+    "diabetes with 10 %.",
     "",
     "Intervals are narrow where gaps depend on their own value. With independent columns, as in Friedman's "
     "table, the best interval that holds 90 % of the known entries holds 84 % of such gaps.",
