@@ -51,9 +51,6 @@ class ArrayModule(nn.Module):
         self.network = copy.deepcopy(estimator.net_.module_).cpu()
         self.part = None if estimator.output == "reconstruction" else OUTPUTS[estimator.output]
         self.blend = copy.deepcopy(getattr(estimator, "_blend_", None))
-        if self.blend is not None:
-            # On first use they compute what an exporter would take for a part of the graph.
-            _ = self.blend.prior.bias, self.blend.prior.distance_scale
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, *sample_shape)`` to the same, or to ``(n, n_features_out)``."""

@@ -371,6 +371,7 @@ def test_a_column_with_many_categories_is_filled():
 # Quality ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.4])
 def test_it_is_ahead_of_an_iterative_imputer(share):
     X = load_breast_cancer().data[:, :20]
