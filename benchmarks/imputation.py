@@ -380,7 +380,7 @@ def run(quick: bool, stored_only: bool, fresh: bool, methods: list[str]) -> None
     if n_earlier:
         lines += [
             "",
-            f"{n_earlier} of {len(stored)} results are of an earlier run with the same draws. The 87 "
+            f"{n_earlier} of {len(stored)} results are of an earlier run with the same draws. The 99 "
             "results that both runs have are equal in nine decimals, 22 of them of DenoisingImputer.",
         ]
     lines += ["", *READING, "", "## A classifier or a regressor behind each, 30 % MCAR", ""]
