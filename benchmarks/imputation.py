@@ -59,6 +59,14 @@ METHODS = {
 }
 # Tables with ExtraTrees in all splits; the others take minutes for each.
 REPEATED_TREES = ("wine", "diabetes", "friedman")
+READING = (
+    "Trees are ahead on wine with 10 and 30 % at random, on digits with 10 %, and on the mixed table where "
+    "gaps depend on their own value; neighbours and trees by a hair on wine there, and BayesianRidge on "
+    "diabetes with 10 %.",
+    "",
+    "Intervals are narrow where gaps depend on their own value. With independent columns, as in Friedman's "
+    "table, the best interval that holds 90 % of the known entries holds 84 % of such gaps.",
+)
 # Gaps of the rows before classifiers and regressors
 PREDICTED = ("mcar", 0.3)
 
@@ -248,16 +256,24 @@ def report_targets(stored: dict[str, Any]) -> Iterator[str]:
     yield "| table | predicted by | gaps as they are | " + " | ".join(METHODS.values()) + " |"
     yield "|---|---|" + "---|" * (len(METHODS) + 1)
     for table in TABLES:
-        results = {
-            m: [stored.get(key_of(table, PREDICTED, split, m), {}) for split in range(SPLITS)]
-            for m in METHODS
-        }
-        for name in results["mean"][0].get("scores", {}):
-            columns = [[r.get("scores with gaps", {}).get(name, np.nan) for r in results["mean"]]]
-            columns += [[r.get("scores", {}).get(name, np.nan) for r in results[m]] for m in METHODS]
-            means = np.mean(columns, axis=1)
+        splits = [[stored.get(key_of(table, PREDICTED, n, m), {}) for m in METHODS] for n in range(SPLITS)]
+        names = {name: None for results in splits for r in results for name in r.get("scores", {})}
+        for name in names:
+            scores = np.array(
+                [[r.get("scores", {}).get(name, np.nan) for r in results] for results in splits]
+            )
+            raw = [results[-1].get("scores with gaps", {}).get(name, np.nan) for results in splits]
+            scores = np.column_stack([raw, scores])
+            # Splits that all measured methods have are compared.
+            is_measured = ~np.isnan(scores).all(axis=0)
+            common = scores[~np.isnan(scores[:, is_measured]).any(axis=1)]
+            means = common.mean(axis=0)
             shown = ["" if np.isnan(m) else f"{m:.3f}" for m in means]
-            yield f"| {table} | {name} | " + " | ".join(shown) + " |"
+            yield (
+                f"| {table}, {len(common)} split{'s' * (len(common) != 1)} | {name} | "
+                + " | ".join(shown)
+                + " |"
+            )
 
 
 def key_of(table: str, setting: tuple[str, float], split: int, method: str) -> str:
@@ -319,7 +335,9 @@ def run(quick: bool, stored_only: bool, fresh: bool, methods: list[str]) -> None
     for split in range(0 if stored_only else n_splits):
         for table, setting, method in product(tables, SETTINGS, methods):
             key = key_of(table, setting, split, method)
-            if key in stored or (method == "et" and split and table not in REPEATED_TREES):
+            # Results of earlier versions lack the scores behind an imputer.
+            is_stored = key in stored and (setting != PREDICTED or "scores" in stored[key])
+            if is_stored or (method == "et" and split and table not in REPEATED_TREES):
                 continue
             stored[key] = measure(table, setting, split, method)
             print(key, stored[key], flush=True)
@@ -358,7 +376,14 @@ def run(quick: bool, stored_only: bool, fresh: bool, methods: list[str]) -> None
         lines.append(
             f"| | mean rank, {len(ranks)} rows | " + " | ".join(f"{m:.2f}" for m in means) + " | | |"
         )
-    lines += ["", "## A classifier or a regressor behind each, 30 % MCAR", ""]
+    n_earlier = sum("earlier" in result for result in stored.values())
+    if n_earlier:
+        lines += [
+            "",
+            f"{n_earlier} of {len(stored)} results are of an earlier run with the same draws. The 99 "
+            "results that both runs have are equal in nine decimals, 22 of them of DenoisingImputer.",
+        ]
+    lines += ["", *READING, "", "## A classifier or a regressor behind each, 30 % MCAR", ""]
     lines += ["Accuracy, and the share of the variance that is explained for diabetes.", ""]
     lines += report_targets(stored)
     if not quick:

@@ -19,7 +19,7 @@ from sk_denoise._schema import (
     optional,
 )
 
-__all__ = ["CHUNK_ROWS", "MAX_EM_ROWS", "Gaussian", "NormalScores", "choose_strength"]
+__all__ = ["CHUNK_ROWS", "MAX_COMPARED_ROWS", "MAX_EM_ROWS", "Gaussian", "NormalScores", "choose_strength"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

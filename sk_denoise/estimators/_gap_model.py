@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from sk_denoise._random import stream_seed
+from sk_denoise._scaling import find_wild_limits
 from sk_denoise._schema import (
     POSITIVE_NUMBER,
     Rule,
@@ -27,6 +28,7 @@ from sk_denoise._schema import (
 from sk_denoise._validation import check_noiser
 from sk_denoise.estimators._gap_gaussian import (
     CHUNK_ROWS,
+    MAX_COMPARED_ROWS,
     MAX_EM_ROWS,
     Gaussian,
     NormalScores,
@@ -58,6 +60,8 @@ MIN_NETWORK_ROWS, WIDTH, BATCH_ROWS, LEARNING_RATE, WEIGHT_DECAY = 2000, 192, 25
 MAX_NETWORK_ROWS = 24_000
 # Levels of the quantiles of errors, and the fewest errors of a column for quantiles of its own.
 LEVELS, MIN_ERRORS = np.linspace(0, 1, 401), 30
+# Error without wild values, as a share of the error with them, below which they count as missing.
+WILD_GAIN = 0.8
 # Different values up to which a column is filled within their range, and the share of rows in the tail that
 # the range of other columns is extended by.
 MAX_DISCRETE, TAIL = 20, 0.05
@@ -402,6 +406,8 @@ class FillModel:
         Mean and standard deviation of each column.
     bounds : ndarray of shape (2, d)
         Smallest and largest value that each column that varies is filled with.
+    trusted : ndarray of shape (2, d)
+        Ends of the range beyond which values are wild, and fill no gap.
     linear, ranked : Gaussian
         Distributions of the columns and of their normal scores.
     scores : NormalScores
@@ -430,6 +436,7 @@ class FillModel:
         "center": Rule(lambda v, _: is_numeric_array(v, np.shape(v)) and v.ndim == 1, "means"),
         "unit": Rule(lambda v, m: is_nonnegative_array(v, m.center.shape) and bool((v > 0).all()), "units"),
         "bounds": Rule(lambda v, m: is_numeric_array(v, (2, len(m.active))), "two bounds for each column"),
+        "trusted": Rule(lambda v, m: is_numeric_array(v, (2, len(m.active))), "two ends for each column"),
         "linear": record(Gaussian, "a distribution", lambda v, m: len(v.mean) == len(m.active)),
         "ranked": record(Gaussian, "a distribution", lambda v, m: len(v.mean) == len(m.active)),
         "scores": record(NormalScores, "maps to scores", lambda v, m: len(v.values) == len(m.active)),
@@ -446,6 +453,7 @@ class FillModel:
     center: Floats
     unit: Floats
     bounds: Floats
+    trusted: Floats
     linear: Gaussian
     ranked: Gaussian
     scores: NormalScores
@@ -465,8 +473,11 @@ class FillModel:
         # Chunks, since each part makes copies of the rows.
         for start in range(0, len(rows), 8 * CHUNK_ROWS):
             chunk = slice(start, start + 8 * CHUNK_ROWS)
-            given = ((rows[chunk] - self.center) / self.unit)[:, self.active]
-            gaps = np.isnan(given)
+            values = rows[chunk][:, self.active]
+            gaps = np.isnan(values)
+            # A wild value would make wild ones of all gaps of its row.
+            given = _without_wild(values, self.trusted)
+            given = (given - self.center[self.active]) / self.unit[self.active]
             predicted, deviations = self._predict(given, device)
             if rng is not None:
                 uniform = ndtr(self.linear.draw(given, rng, device))
@@ -509,6 +520,16 @@ def learn_model(
     verbose: bool,
 ) -> tuple[FillModel | None, tuple[Floats, Floats] | None]:
     """Learn to fill encoded columns, and return squared errors and their counts."""
+    trusted = _find_trusted(columns)
+    without = _without_wild(columns, trusted)
+    if (np.isnan(without) > np.isnan(columns)).any():
+        # The tail of a skewed column predicts, and is predicted; wild values are neither.
+        if _mean_error(without, columns, device) < WILD_GAIN * _mean_error(columns, columns, device):
+            # The next wild value may stand in a column that has had none so far.
+            trusted = _find_trusted(columns, in_all=True)
+            columns = _without_wild(columns, trusted)
+        else:
+            trusted = _find_trusted(columns[:0])
     with np.errstate(all="ignore"):
         counts = (~np.isnan(columns)).sum(axis=0)
         center = np.where(counts > 0, np.nansum(columns, axis=0) / np.maximum(counts, 1), 0.0)
@@ -536,7 +557,10 @@ def learn_model(
         np.zeros((3, d)),
         np.repeat(ndtri(np.clip(LEVELS, 1e-3, 1 - 1e-3))[:, None], d, axis=1),
     )
-    plain = FillModel(active, center, unit, limits, linear, ranked, scores, None, None, shares, quantiles)
+    trusted = trusted[:, active]
+    plain = FillModel(
+        active, center, unit, limits, trusted, linear, ranked, scores, None, None, shares, quantiles
+    )
     if n_folds < 2:
         return plain, None
     fold = rng.permutation(n) % n_folds
@@ -578,6 +602,7 @@ def learn_model(
         center,
         unit,
         limits,
+        trusted,
         linear,
         ranked,
         scores,
@@ -591,6 +616,49 @@ def learn_model(
     if verbose:
         _print_errors(head, first, base, predicted)
     return model, (totals, numbers)
+
+
+def _find_trusted(columns: Floats, *, in_all: bool = False) -> Floats:
+    """Return the ends of the range of each column beyond which values are wild.
+
+    Columns without such values have the largest numbers, unless all columns shall have ends.
+    """
+    trusted = np.empty((2, columns.shape[1]))
+    largest = np.finfo(np.float64).max
+    trusted[0], trusted[1] = -largest, largest
+    for number, column in enumerate(columns.T):
+        given = column[~np.isnan(column)]
+        limits = find_wild_limits(torch.from_numpy(given[:, None]), in_all=in_all)
+        if limits is not None:
+            trusted[:, number] = [end.item() for end in limits]
+    return trusted
+
+
+def _without_wild(columns: Floats, trusted: Floats) -> Floats:
+    """Return columns with NaN for wild values."""
+    kept: Floats = np.where((columns < trusted[0]) | (columns > trusted[1]), np.nan, columns)
+    return kept
+
+
+def _mean_error(columns: Floats, truth: Floats, device: torch.device) -> float:
+    """Return the mean absolute error of a linear prediction of held-out rows.
+
+    It is relative to the range of the central half of each column.
+    """
+    rng = np.random.default_rng(0)
+    chosen = rng.permutation(len(columns))[:MAX_COMPARED_ROWS]
+    columns, truth = columns[chosen], truth[chosen]
+    lower, upper = np.nanquantile(truth, [0.25, 0.75], axis=0)
+    varies = (upper > lower) & (~np.isnan(columns)).any(axis=0)
+    columns, truth, bulk = columns[:, varies], truth[:, varies], (upper - lower)[varies]
+    center, unit = np.nanmean(columns, axis=0), np.nanstd(columns, axis=0)
+    rows = (columns - center) / np.where(unit > 0, unit, 1.0)
+    is_test = np.arange(len(rows)) % 3 == 0
+    hidden = ~np.isnan(truth[is_test]) & (rng.random(truth[is_test].shape) < 0.3)
+    model = Gaussian.fit(rows[~is_test], 10.0, device)
+    filled, _ = model.condition(np.where(hidden, np.nan, rows[is_test]), device)
+    errors = np.abs(filled * np.where(unit > 0, unit, 1.0) + center - truth[is_test]) / bulk
+    return float(errors[hidden].mean())
 
 
 def _find_limits(columns: Floats) -> Floats:

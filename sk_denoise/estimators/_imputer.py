@@ -114,6 +114,9 @@ class DenoisingImputer(SampleTransformer):
     Values lie within the range of the fit, extended by the length of its tails, and keep the sign of a column
     with one sign.
 
+    Values far beyond the others of their column, such as slips of the decimal point, stay in the output. They
+    count as missing for the other entries of their row, if these are predicted better without them.
+
     Gaps that depend on their own value cannot be seen in the data, and are filled as if they did not.
 
     A fit takes memory and time in proportion to the rows and the square to the cube of the columns. Above 160

@@ -216,6 +216,28 @@ def test_verbose_prints_the_error_of_each_part(capsys):
     assert re.search(r"error of hidden entries, all: 0\.\d+ standard deviations", capsys.readouterr().out)
 
 
+def test_wild_values_stay_and_do_not_move_the_other_entries_of_their_row():
+    is_wild = np.random.default_rng(6).random(ROWS.shape) < 0.01
+    wild = np.where(is_wild, 1e4 * ROWS, GIVEN)
+    filled = DenoisingImputer(random_state=0).fit(wild[:180]).transform(wild[180:])
+    np.testing.assert_array_equal(filled[is_wild[180:]], wild[180:][is_wild[180:]])
+    # Rows with a wild value lose an entry.
+    beside = GAPS[180:] & is_wild[180:].any(axis=1)[:, None] & ~is_wild[180:]
+    assert beside.any()
+    assert error(filled, gaps=beside) < 1
+    ordinary = GAPS[180:] & ~is_wild[180:].any(axis=1)[:, None]
+    assert error(filled, gaps=ordinary) < 0.2
+
+
+def test_the_tail_of_a_skewed_column_is_predicted():
+    skewed = np.exp(3 * ROWS / ROWS.std(axis=0))
+    given = np.where(GAPS, np.nan, skewed)
+    filled = DenoisingImputer(random_state=0).fit(given[:180]).transform(given[180:])
+    is_tail = GAPS[180:] & (skewed[180:] > np.quantile(skewed, 0.8, axis=0))
+    medians = np.median(skewed, axis=0)
+    assert np.median((filled / medians)[is_tail]) > 3
+
+
 # Uncertainty --------------------------------------------------------------------------------------------
 
 
