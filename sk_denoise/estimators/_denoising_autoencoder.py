@@ -26,7 +26,15 @@ from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._random import stream, stream_seed
 from sk_denoise._residual_noise import ResidualNoise, find_residual_noise
 from sk_denoise._resources import entries_at_once, threads_for_flops
-from sk_denoise._row_prior import Blend, ChosenPrior, NoisyRows, choose_prior, draw_noisy_rows, find_share
+from sk_denoise._row_prior import (
+    Blend,
+    ChosenPrior,
+    NoisyRows,
+    choose_better,
+    choose_prior,
+    draw_noisy_rows,
+    find_share,
+)
 from sk_denoise._scaling import iterate_chunks
 from sk_denoise._schema import Rule, optional, record
 from sk_denoise._validation import (
@@ -97,12 +105,15 @@ class _BlendedRows:
         Rows that the share of the network is measured on; None for too few of them.
     chosen : ChosenPrior or None
         The prior, once it was chosen.
+    unit : ndarray of shape (n_features,) or None
+        Level of the noise in each column, once it was measured.
     """
 
     all: Pair
     training: Pair
     held_out: Pair | None
     chosen: ChosenPrior | None = None
+    unit: NDArray[Any] | None = None
 
 
 def _is_small_table(pair: Pair, layout: SampleLayout) -> bool:
@@ -213,11 +224,19 @@ class DenoisingAutoencoder(NetworkDenoiser):
         Random movements of training images before they are corrupted, drawn for every batch and the same
         on both sides of a pair: an :class:`~sk_denoise.Augmenter`, or any object with its method
         ``augment``. Validation and prediction take images as they are.
-    scaling : {"standard", "robust"}, default="standard"
-        Scaling of the columns of a table inside the estimator. "standard": by mean and standard deviation,
-        except for columns of which a few wild values determine the deviation. In these, values far beyond
-        the central 90 % are cut before the network, and what was cut is added to its output. "robust" does so
-        in every column.
+    scaling : {"standard", "robust", "quantile"}, default="standard"
+        Scaling of the columns of a table inside the estimator.
+
+        - "standard": by mean and standard deviation, except for columns of which a few wild values determine
+          the deviation. In these, values far beyond the central 90 % are cut before the network, and what was
+          cut is added to its output.
+        - "robust" does so in every column.
+        - "quantile": for noise that grows with the value. Columns in which the size of the noise changes less
+          with the quantile than with the value, as under noise in proportion to it, are mapped to Gaussian
+          scores of their quantiles, the noisy and the clean side by a map each. Predictions are mapped back,
+          and go on linearly beyond the range of the training. All other columns are scaled as by "robust".
+          It needs a clean side. On log-normal columns with noise of half the value, .27 of the squared error
+          is left, where "standard" leaves .40 and "robust" .38; with noise of one size, it is "robust".
     loss : str, dict or callable, default="mse"
         Loss in scaled units: a name, a mix of names and weights such as ``{"mae": 0.2, "ms_ssim": 0.8}``,
         or a function of output and target, batches of shape (n, features) or (n, channels, height, width),
@@ -385,7 +404,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "ignore_y": ["boolean"],
-        "scaling": [StrOptions({"standard", "robust"})],
+        "scaling": [StrOptions({"standard", "robust", "quantile"})],
         "missing": [StrOptions({"error", "mask"})],
         "blend": [StrOptions({"auto"}), None],
     }
@@ -410,7 +429,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         noise: Any = "auto",
         objective: Any = "supervised",
         ignore_y: bool = False,
-        scaling: Literal["standard", "robust"] = "standard",
+        scaling: Literal["standard", "robust", "quantile"] = "standard",
         missing: Literal["error", "mask"] = "error",
         augment: Augmentation | None = None,
         loss: Any = "mse",
@@ -753,9 +772,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     # The steps of a fit ------------------------------------------------------------------------------
 
     def _factory(self) -> AutoencoderFactory:
-        return AutoencoderFactory(
-            self.network, self.latent_dim, self.loss, self.image_shape, is_robust=self.scaling == "robust"
-        )
+        return AutoencoderFactory(self.network, self.latent_dim, self.loss, self.image_shape, self.scaling)
 
     def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any, X_second: Any = None) -> ArrayData:
         if isinstance(X, RandomPatches | Dataset):
@@ -774,6 +791,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
             self._check_missing(X_second)
         pair = self._resolve(X, y, X_clean, sample_weight, X_second)
         layout = self._factory().layout(self._sample_shape_)
+        if self.scaling == "quantile":
+            self._check_quantiles(layout, pair)
         if self.missing == "mask" and layout.has_one_unit:
             kind = "signals" if layout.image_shape is None else "images"
             raise ValueError(
@@ -794,6 +813,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
             )
         if self.missing == "mask":
             raise ValueError('missing="mask" is for rows of a table, and patches are images.')
+        if self.scaling == "quantile":
+            raise ValueError('scaling="quantile" is for rows of a table, and patches are images.')
         has_warned = refuse_noiser_output(patches)
         return PatchData(patches, of_any_size=False, is_declared_clean=has_warned)
 
@@ -808,6 +829,22 @@ class DenoisingAutoencoder(NetworkDenoiser):
             reason = f"needs a clean side, and objective={self.objective!r} learns from noisy data alone"
         if reason:
             raise ValueError(f'missing="mask" {reason}. Fill the gaps first, or leave missing="error".')
+
+    def _check_quantiles(self, layout: SampleLayout, pair: Pair) -> None:
+        """Refuse samples and ways to learn for which columns have no maps."""
+        reason = ""
+        if layout.has_one_unit:
+            kind = "signals" if layout.image_shape is None else "images"
+            reason = f"is for the columns of a table, and these samples are {kind}, with one unit"
+        elif pair.has_noisy_targets:
+            # The mean of scores of noisy values is not the score of their mean.
+            reason = "needs a clean side, and the fit learns from noisy data alone"
+        elif check_loss(self.loss).on_unit_interval:
+            reason = f"scales the clean side, and loss={self.loss!r} needs it in [0, 1]"
+        elif getattr(self._factory().network, "output_activation", None) == "sigmoid":
+            reason = 'scales the clean side, and output_activation="sigmoid" needs it in [0, 1]'
+        if reason:
+            raise ValueError(f'scaling="quantile" {reason}. Take scaling="standard" or "robust".')
 
     def _has_gaps(self) -> bool:
         return getattr(self, "_gap_filler_", None) is not None
@@ -908,9 +945,15 @@ class DenoisingAutoencoder(NetworkDenoiser):
                 rows = _noisy_rows(pair, corrupt, MIN_NOISE_ROWS, generator)
                 folds = np.random.default_rng(stream_seed(self._root(), "folds"))
                 data.chosen = choose_prior(pair.targets, rows, generator=folds)
+                data.unit = data.chosen.channel.unit
+                maps = self._preparation_.maps
+                if maps is not None and data.held_out is not None:
+                    mapped = choose_prior(pair.targets, rows, generator=folds, maps=maps)
+                    held_out = self._noisy_held_out(data.held_out, corrupt)
+                    data.chosen = choose_better(data.chosen, mapped, data.training.targets, held_out)
             share = self._measure_share(data, corrupt)
             has_wild_columns = self._preparation_.wild is not None
-            self._blend_ = Blend(data.chosen.fit(pair.targets), share, has_wild_columns)
+            self._blend_ = Blend(data.chosen.fit_rows(pair.targets), share, has_wild_columns)
 
     def _report_blend(self) -> None:
         """Print the shares of the prediction; warn if nothing was learned."""
@@ -941,17 +984,22 @@ class DenoisingAutoencoder(NetworkDenoiser):
         redrawn = self._redrawn_noise(pair)
         return None if redrawn is None else redrawn.corrupt
 
+    def _noisy_held_out(self, held_out: Pair, corrupt: Any) -> NoisyRows:
+        """Return held-out rows with noise, and without gaps."""
+        rows = _noisy_rows(held_out, corrupt, MIN_SHARE_ROWS, stream(self._root(), "share"))
+        gaps = held_out.input_gaps
+        if gaps is None:
+            return rows
+        noisy = torch.from_numpy(np.where(gaps[rows.index], np.nan, rows.noisy))
+        return replace(rows, noisy=self._fill_noisy(noisy).numpy())
+
     def _measure_share(self, data: _BlendedRows, corrupt: Any) -> float:
         """Return the share of the network that predicts held-out rows best."""
         if data.held_out is None:
             return 0.0
         assert data.chosen is not None
-        rows = _noisy_rows(data.held_out, corrupt, MIN_SHARE_ROWS, stream(self._root(), "share"))
-        gaps = data.held_out.input_gaps
-        if gaps is not None:
-            noisy = torch.from_numpy(np.where(gaps[rows.index], np.nan, rows.noisy))
-            rows = replace(rows, noisy=self._fill_noisy(noisy).numpy())
-        prior = data.chosen.fit(data.training.targets).predict(rows.noisy)
+        rows = self._noisy_held_out(data.held_out, corrupt)
+        prior = data.chosen.fit_rows(data.training.targets).predict(rows.noisy)
         preparation = self._preparation_
         network = run_in_chunks(
             self.net_.module_,
@@ -959,7 +1007,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
             lambda m, x: preparation.add_wild(x, preparation.restore(m(preparation.input(x)))),
             self._cost_.widest,
         )
-        unit = data.chosen.channel.unit
+        unit = data.unit
         step, gap = (network.numpy() - prior) / unit, (rows.clean - prior) / unit
         # Errors of entries without truth tell nothing.
         if data.held_out.target_gaps is not None:
@@ -991,9 +1039,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
 
     def _in_unit(self, samples: NDArray[Any], like: NDArray[Any] | None = None) -> NDArray[Any]:
         self._refuse_other_unit(samples)
-        scaler = self._preparation_.input_scaler
-        low, high = scaler.center - 2 * scaler.spread, scaler.center + 2 * scaler.spread
-        if not warn_of_other_unit(samples, float(low.min()), float(high.max())):
+        if not warn_of_other_unit(samples, *self._preparation_.central_range):
             self._warn_of_range(samples)
         return samples
 
@@ -1009,7 +1055,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
             share, column = self._preparation_.find_outside(rows, slack=FAR_OUTSIDE)
         if share > MAX_SHARE_OUTSIDE:
             name = getattr(self, "feature_names_in_", range(samples.shape[1]))[column]
-            what = "are cut there" if getattr(self, "_blend_", None) is None else "are linear there at best"
+            is_cut = getattr(self, "_blend_", None) is None and self._preparation_.maps is None
+            what = "are cut there" if is_cut else "are linear there at best"
             warn_user(
                 f"{100 * share:.0f} % of the rows of X have many values far outside of the range of the "
                 f"training rows, most of them in column {name!r}. Predictions {what}: fit to rows of that "

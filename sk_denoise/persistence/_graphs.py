@@ -53,7 +53,8 @@ class ArrayModule(nn.Module):
         self.blend = copy.deepcopy(getattr(estimator, "_blend_", None))
         if self.blend is not None:
             # On first use they compute what an exporter would take for a part of the graph.
-            _ = self.blend.prior.bias, self.blend.prior.distance_scale
+            prior = getattr(self.blend.prior, "prior", self.blend.prior)
+            _ = prior.bias, prior.distance_scale
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, *sample_shape)`` to the same, or to ``(n, n_features_out)``."""
@@ -66,7 +67,7 @@ class ArrayModule(nn.Module):
 
     def _prepare(self, x: Tensor) -> Tensor:
         """Return the input of the network, as ``Preparation.input`` does."""
-        scaled = self.preparation.input_scaler.scale(self.preparation.layout.to_network(x))
+        scaled = self.preparation.scale_input(self.preparation.layout.to_network(x))
         if self.preparation.input_limits is not None:
             low, high = (limit.to(scaled) for limit in self.preparation.input_limits)
             scaled = torch.minimum(torch.maximum(scaled, low), high)

@@ -23,8 +23,8 @@ from sk_denoise import estimators as denoisers
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._noise_model import NoiseModel, NoiseSplitter
 from sk_denoise._resources import Cost
-from sk_denoise._row_prior import Blend, PosteriorMean
-from sk_denoise._scaling import AffineScaler
+from sk_denoise._row_prior import Blend, MappedPosteriorMean, PosteriorMean
+from sk_denoise._scaling import AffineScaler, QuantileMap
 from sk_denoise._schema import check_fitted_state, describe_value, fitted_schema
 from sk_denoise._validation import check_parameters
 from sk_denoise.estimators._gaps import GapFiller
@@ -63,7 +63,9 @@ RECORDS: dict[str, type[Any]] = {
         Recorruption,
         Blend,
         GapFiller,
+        MappedPosteriorMean,
         PosteriorMean,
+        QuantileMap,
         SampleLayout,
         Units,
         WildValues,
