@@ -245,12 +245,21 @@ class AffineScaler:
         return torch.where(self.spread > 0, 1 / self.spread, torch.zeros_like(self.spread))
 
     @classmethod
-    def from_moments(cls, stats: Moments) -> AffineScaler:
-        """Return a scaler to zero mean and unit deviation, with a floor for deviations."""
+    def from_moments(cls, stats: Moments, dtype: torch.dtype = torch.float32) -> AffineScaler:
+        """Return a scaler to zero mean and unit deviation, with a floor for deviations.
+
+        Parameters
+        ----------
+        stats : Moments
+            Moments of the data.
+        dtype : torch.dtype, default=torch.float32
+            Precision of the data.
+        """
         # Without a floor, a nearly constant feature would explode. A hundredth of the range is for a feature
-        # that is almost always the same, a hundred-millionth of the mean for one that changes by rounding
-        # alone. Both change with the feature's unit.
-        floor = torch.maximum(0.01 * (stats.high - stats.low), 1e-8 * stats.mean.abs())
+        # that is almost always the same, a share of the mean for one that changes by rounding alone. Both
+        # change with the feature's unit.
+        rounding = 1e-16 if dtype == torch.float64 else 1e-8
+        floor = torch.maximum(0.01 * (stats.high - stats.low), rounding * stats.mean.abs())
         spread = torch.maximum(stats.std, floor)
         return cls(stats.mean, torch.where(stats.is_constant, torch.zeros_like(spread), spread))
 

@@ -512,7 +512,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Noisy samples if a clean side is given or the ``objective`` learns from noisy ones, else clean
             ones. Finite numbers, and NaN with ``missing="mask"``; integers are converted to float32 in the
-            same unit.
+            same unit, beyond 2**24 to float64.
         y : array-like of the shape of X, optional
             Clean samples. It is taken for labels and ignored if its samples have another shape, if X has
             one feature, or if it holds zeros and ones only and X does not; and if it equals X.

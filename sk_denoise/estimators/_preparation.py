@@ -241,12 +241,13 @@ class Preparation:
             for x, t in zip(iterate_chunks(inputs), iterate_chunks(targets), strict=True)
         )
         (noisy, clean), covariance = compute_joint_moments(pairs, layout.statistics_dims)
-        input_scaler, target_scaler = AffineScaler.from_moments(noisy), AffineScaler.identity()
+        input_scaler = AffineScaler.from_moments(noisy, inputs.dtype)
+        target_scaler = AffineScaler.identity()
         if scale_target:
             # The correlation gives the ratio of noise to signal, also for sides in different units.
             correlation = covariance[0, 1] / (noisy.std * clean.std)
             ratios = (correlation.pow(-2) - 1).clamp(min=0).sqrt().nan_to_num(nan=1.0)
-            target_scaler = AffineScaler.from_moments(clean)
+            target_scaler = AffineScaler.from_moments(clean, targets.dtype)
             is_free = torch.ones(target_scaler.center.shape, dtype=torch.bool)
             is_free.view(-1)[[column for block in blocks for column in block]] = False
             target_scaler = target_scaler.times(ratios.clamp(*NOISE_RATIOS), is_free)

@@ -7,8 +7,17 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from sk_denoise import DenoisingAutoencoder, DenseNetwork, GaussianNoiser, SpeckleNoiser, WienerDenoiser
+from sk_denoise import (
+    DenoisingAutoencoder,
+    DenoisingImputer,
+    DenseNetwork,
+    GaussianNoiser,
+    PosteriorMeanDenoiser,
+    SpeckleNoiser,
+    WienerDenoiser,
+)
 
 SMALL = DenseNetwork((48,))
 
@@ -99,6 +108,60 @@ def test_single_precision_far_from_one_learns_the_same(unit, denoiser):
         denoiser.fit(x, X_clean=c, X_val=x, X_clean_val=c)
         results.append((left(clean, noisy, denoiser.predict(x) / u), denoiser.validation_scores_[-1]))
     np.testing.assert_allclose(results[1], results[0], rtol=0.02)
+
+
+@pytest.mark.parametrize("offset", [1e9, 1e12, 1e15])
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+@pytest.mark.parametrize(
+    "denoiser",
+    [
+        autoencoder(max_epochs=2),
+        autoencoder(max_epochs=2, scaling="robust"),
+        autoencoder(max_epochs=2, noise=GaussianNoiser(0.3, scale="std")),
+        PosteriorMeanDenoiser(),
+        WienerDenoiser(),
+    ],
+    ids=["network", "robust", "noiser", "posterior mean", "Wiener"],
+)
+def test_nothing_is_lost_far_from_zero(denoiser, dtype, offset):
+    clean, noisy = table(300)
+    unit = max(1e3, 1e-11 * offset)
+    # Both tables hold the same whole numbers.
+    sides = [np.rint(side * unit) for side in (clean, noisy)]
+    results = []
+    for shift in (0.0, offset):
+        c, x = ((side + shift).astype(dtype) for side in sides)
+        if isinstance(denoiser, DenoisingAutoencoder) and denoiser.noise != "auto":
+            denoiser.fit(c)
+        else:
+            denoiser.fit(x, X_clean=c)
+        error = (denoiser.predict(x).astype(float) - shift - sides[0]) / unit
+        results.append((float((error**2).mean()), denoiser.score(x, c)))
+    np.testing.assert_allclose(results[1], results[0], rtol=0.02)
+
+
+def test_gaps_and_noise_are_the_same_far_from_zero():
+    clean, _ = table(300)
+    whole = np.rint(clean * 1e3).astype(np.int64)
+    noise = [
+        np.asarray(
+            GaussianNoiser(500.0, random_state=0)
+            .fit(whole + shift)
+            .corrupt(torch.from_numpy((whole + shift).astype(float)), torch.Generator().manual_seed(0))
+        )
+        - shift
+        for shift in (0, 10**12)
+    ]
+    np.testing.assert_allclose(*noise, atol=1e-3)
+    noisy = GaussianNoiser(500.0, random_state=0).fit_transform(whole + 10**12)
+    assert noisy.dtype == np.float64
+    assert 450 < (noisy - (whole + 10**12)).std() < 550
+    holes = np.random.default_rng(3).random(clean.shape) < 0.2
+    filled = [
+        DenoisingImputer(random_state=0).fit_transform(np.where(holes, np.nan, whole + shift)) - shift
+        for shift in (0.0, 1e12)
+    ]
+    np.testing.assert_allclose(*filled, atol=1.0)
 
 
 def test_rows_outside_of_the_training_range_are_warned_of_with_the_column():
