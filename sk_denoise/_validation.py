@@ -627,6 +627,7 @@ def check_sample_weight(
     """Check sample weights and return them; None if they are all equal."""
     if sample_weight is None:
         return None
+    refuse_masked(sample_weight, "sample_weight")
     weights = np.asarray(
         _check_sample_weight(sample_weight, samples, dtype=np.float64, ensure_non_negative=True)
     )

@@ -266,6 +266,7 @@ class _RobustnessScorer(Scorer):
     def score(self, estimator: Any, X: ArrayLike, y: Any = None, **metadata: Any) -> float:
         refuse_noise_in_estimator(estimator, self.noiser)
         scorer = get_scorer(self.scoring)
+        refuse_masked(y, "y")
         here = to_numpy(X)
         copies = (corrupt_array(self.noiser, here, self.seed, copy) for copy in range(self.n_copies))
         return float(
