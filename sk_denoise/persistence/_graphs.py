@@ -50,6 +50,7 @@ class ArrayModule(nn.Module):
         self.preparation = _freeze_preparation(estimator._preparation_)
         self.network = copy.deepcopy(estimator.net_.module_).cpu()
         self.part = None if estimator.output == "reconstruction" else OUTPUTS[estimator.output]
+        self.filler = copy.deepcopy(getattr(estimator, "_gap_filler_", None))
         self.blend = copy.deepcopy(getattr(estimator, "_blend_", None))
         if self.blend is not None:
             # On first use they compute what an exporter would take for a part of the graph.
@@ -58,6 +59,8 @@ class ArrayModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, *sample_shape)`` to the same, or to ``(n, n_features_out)``."""
+        if self.filler is not None:
+            x = self.filler.fill(x)
         inputs = self._prepare(x)
         if self.part is None:
             output = self.preparation.add_wild(x, self.preparation.restore(self.network(inputs)))

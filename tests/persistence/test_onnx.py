@@ -100,6 +100,19 @@ def test_wild_values_pass_the_exported_network(tmp_path):
 
 
 @pytest.mark.slow
+def test_gaps_are_filled_in_the_graph(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 2)) @ rng.normal(size=(2, 8))
+    gaps = np.where(rng.random(X.shape) < 0.3, np.nan, X).astype(np.float32)
+    gaps[0] = np.nan
+    settings = {"missing": "mask", "noise": 0.3, "max_epochs": 2, "random_state": 0}
+    dae = DenoisingAutoencoder(DenseNetwork((8,)), 4, **settings).fit(gaps[1:])
+    session = exported(dae, tmp_path)
+    for samples in (gaps, gaps[:1], X[:5].astype(np.float32)):
+        assert_near(run(session, X=samples), dae.predict(samples), dae)
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*range of the training")
 @pytest.mark.parametrize("blend", [None, "auto"])
 def test_maps_to_quantiles_are_exported(blend, tmp_path):
