@@ -6,7 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar, Literal, Self
 
@@ -24,17 +24,9 @@ from torch.utils.data import Dataset
 from sk_denoise._compat import FitTasks, keeps_array_type, with_callbacks
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._random import stream, stream_seed
-from sk_denoise._residual_noise import ResidualNoise, find_residual_noise
+from sk_denoise._residual_noise import ResidualNoise
 from sk_denoise._resources import entries_at_once, threads_for_flops
-from sk_denoise._row_prior import (
-    Blend,
-    ChosenPrior,
-    NoisyRows,
-    choose_better,
-    choose_prior,
-    draw_noisy_rows,
-    find_share,
-)
+from sk_denoise._row_prior import Blend
 from sk_denoise._scaling import iterate_chunks
 from sk_denoise._schema import Rule, optional, record
 from sk_denoise._validation import (
@@ -52,11 +44,18 @@ from sk_denoise._validation import (
     warn_user,
 )
 from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._blending import (
+    LARGE_TABLE,
+    BlendedRows,
+    LargeTable,
+    find_noise_of_pairs,
+    is_table,
+)
 from sk_denoise.estimators._gaps import FilledNoise, GapFiller
 from sk_denoise.estimators._image_inputs import refuse_noiser_output
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import AutoencoderFactory
-from sk_denoise.estimators._pairs import Pair, leaves_gaps
+from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import SAMPLE_PREPARATION, SampleLayout, run_in_chunks
 from sk_denoise.estimators._tiled_prediction import forward_derivative
 from sk_denoise.estimators._training_data import ArrayData, PatchData, TrainingData
@@ -73,83 +72,10 @@ OUTPUTS = {"reconstruction": "forward", "latent": "encoder", "activations": "act
 MAX_SHARE_OUTSIDE = 0.01
 # Fewer rows must lie outside by another share of the range.
 MIN_ROWS_OUTSIDE, FAR_OUTSIDE = 5, 0.5
-# Rows from which a part is held out to measure the share of the network, their share and their number; rows
-# from which a table is large enough for the network alone.
-MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300, 5000
-# Share of the rows, by their distance from the middle, that may be held out.
-INNER_SHARE = 0.9
-# Columns of a table beyond which its rows are not compared with each other.
-MAX_BLENDED_COLUMNS = 2**14
-# Noisy rows that the noise is measured on, and the share of the network.
-MIN_NOISE_ROWS, MIN_SHARE_ROWS = 5000, 1000
 # Noisy rows that the filler of gaps learns from, at least, unless they have more entries than this.
 MIN_FILLER_ROWS, MAX_FILLER_ENTRIES = 2000, 2**16
-# Share of the error left on held-out rows from which nothing was learned.
-HOPELESS = 0.995
-# Share of the network below which it learned nothing either, and fewest rows for a warning of it.
-MIN_SHARE = 0.05
-MIN_ROWS_OF_WARNING = 50
 # Operations of a choice of the prior for each entry of the table: dozens of candidates on hundreds of rows.
 PRIOR_FLOPS_PER_ENTRY = 1000
-
-
-@dataclass
-class _BlendedRows:
-    """Rows of a fit, for predictions that blend the network with the posterior mean.
-
-    Attributes
-    ----------
-    all, training : Pair
-        All rows, and those that the network learns from.
-    held_out : Pair or None
-        Rows that the share of the network is measured on; None for too few of them.
-    chosen : ChosenPrior or None
-        The prior, once it was chosen.
-    unit : ndarray of shape (n_features,) or None
-        Level of the noise in each column, once it was measured.
-    """
-
-    all: Pair
-    training: Pair
-    held_out: Pair | None
-    chosen: ChosenPrior | None = None
-    unit: NDArray[Any] | None = None
-
-
-def _is_small_table(pair: Pair, layout: SampleLayout) -> bool:
-    """Return whether samples are rows of a table without many rows."""
-    is_table = layout.image_shape is None and not layout.has_one_unit
-    n_rows, n_columns = len(pair.inputs), pair.inputs[0].size
-    return is_table and 4 <= n_rows < LARGE_TABLE and n_columns <= MAX_BLENDED_COLUMNS
-
-
-def _choose_held_out(clean: NDArray[Any], n: int, seed: int) -> NDArray[np.intp]:
-    """Return the indices of random rows, none of which is among the outermost ones.
-
-    Networks extrapolate badly, so that they learn from these.
-    """
-    spread = np.ptp(np.quantile(clean, [0.25, 0.75], axis=0), axis=0)
-    spread = np.where(spread > 0, spread, np.ptp(clean, axis=0))
-    distances = np.abs(clean - np.median(clean, axis=0)) / np.where(spread > 0, spread, 1.0)
-    inner = np.flatnonzero(distances.mean(axis=1) <= np.quantile(distances.mean(axis=1), INNER_SHARE))
-    return np.sort(np.random.default_rng(seed).permutation(inner)[:n])
-
-
-def _resample(pair: Pair) -> Pair:
-    """Return as many rows of equal weight, repeated in proportion to their weights."""
-    if pair.weights is None or np.ptp(pair.weights) == 0:
-        return pair
-    cumulated = np.cumsum(pair.weights, dtype=np.float64)
-    places = (np.arange(len(cumulated)) + 0.5) / len(cumulated)
-    return replace(pair.take(np.searchsorted(cumulated / cumulated[-1], places)), weights=None)
-
-
-def _noisy_rows(pair: Pair, corrupt: Any, n_rows: int, generator: torch.Generator) -> NoisyRows:
-    """Return pairs as given, or with new noise."""
-    if corrupt is None:
-        noisy, clean = pair.inputs.astype(np.float64), pair.targets.astype(np.float64)
-        return NoisyRows(noisy, clean, np.arange(len(clean)))
-    return draw_noisy_rows(pair.targets, corrupt, n_rows, generator)
 
 
 def _returns_latents(dae: DenoisingAutoencoder) -> bool:
@@ -263,7 +189,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
         ``validation_scores_`` are those of the network. There is no blend with an ``objective`` or
         ``emphasis``, without noise, and for losses on [0, 1] and "mixed". A blend, and a file of it, hold up
         to 2,000 training rows, from which these can be restored. None predicts with the network alone, which
-        learns from all rows.
+        learns from all rows. From 5,000 rows on, predictions are those of the network, except for rows with
+        values beyond the training range: the further beyond, the more their prediction is linear.
     optimizer : str or torch optimizer class, default="adamw"
         A name such as "adam", "adamw" or "sgd" (momentum 0.9), or a class of :mod:`torch.optim`.
     learning_rate : float or None, default=None
@@ -410,7 +337,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "_preparation_": SAMPLE_PREPARATION,
-        "_blend_": replace(optional(record(Blend, "a blend")), required=False),
+        "_blend_": replace(
+            optional(record(Blend, "a blend", lambda v, e: v.prior.fits(e.n_features_in_))),
+            required=False,
+            after_others=True,
+        ),
         "_gap_filler_": replace(
             optional(record(GapFiller, "a filler of gaps", lambda v, e: v.fits(e.n_features_in_))),
             required=False,
@@ -879,12 +810,12 @@ class DenoisingAutoencoder(NetworkDenoiser):
 
     # Tables ------------------------------------------------------------------------------------------
 
-    def _is_blended(self, data: Any) -> bool:
-        """Return whether predictions blend the network with the posterior mean."""
+    def _may_blend(self, data: Any) -> bool:
+        """Return whether the posterior mean of rows has a part in predictions."""
         return (
             self.blend is not None
             and isinstance(data, ArrayData)
-            and _is_small_table(data.pair, self._factory().layout(self._sample_shape_))
+            and is_table(data.pair, self._factory().layout(self._sample_shape_))
             and not check_loss(self.loss).on_unit_interval
             # The posterior mean of a category is no probability.
             and not check_loss(self.loss).by_block
@@ -897,24 +828,20 @@ class DenoisingAutoencoder(NetworkDenoiser):
         self, data: TrainingData, X_val: Any, X_clean_val: Any
     ) -> tuple[TrainingData, TrainingData | None]:
         training, validation = super()._split(data, X_val, X_clean_val)
-        self._blended: _BlendedRows | None = None
-        if not self._is_blended(data):
-            self._blend_ = None
+        self._blended: BlendedRows | None = None
+        self._large_table: LargeTable | None = None
+        self._blend_ = None
+        if not self._may_blend(data):
             return training, validation
         assert isinstance(data, ArrayData)
         assert isinstance(training, ArrayData)
-        held_out = validation
-        n_samples = len(training.pair.inputs)
-        # The posterior mean learns from all rows; the share of the network is measured on a part of them.
-        if held_out is None and n_samples >= MIN_BLENDED_ROWS:
-            n_held_out = int(min(HELD_OUT_SHARE * n_samples, MAX_HELD_OUT_ROWS))
-            rows = _choose_held_out(training.pair.targets, n_held_out, stream_seed(self._root(), "split"))
-            held_out = replace(training, pair=training.pair.take(rows))
-            training = replace(training, pair=training.pair.take(np.setdiff1d(np.arange(n_samples), rows)))
-        whole, learned = _resample(data.pair), _resample(training.pair)
-        held = _resample(held_out.pair) if isinstance(held_out, ArrayData) else None
-        self._blended = _BlendedRows(whole, learned, held)
-        return training, validation
+        if len(data.pair.inputs) >= LARGE_TABLE:
+            self._large_table = LargeTable.of(data.pair)
+            return training, validation
+        held_out = validation.pair if isinstance(validation, ArrayData) else None
+        seed = stream_seed(self._root(), "split")
+        self._blended, learned = BlendedRows.of(data.pair, training.pair, held_out, seed)
+        return replace(training, pair=learned), validation
 
     def _rows_of_score(self, pair: Pair) -> Pair:
         # Those that are held out too, so that scores of all denoisers compare.
@@ -929,53 +856,33 @@ class DenoisingAutoencoder(NetworkDenoiser):
             or self._factory().layout(self._sample_shape_).has_one_unit
         ):
             return None
-        samples = _resample(samples)
-        return find_residual_noise(samples.inputs, samples.targets)
+        return find_noise_of_pairs(samples)
 
     def _finish(self) -> None:
-        data = getattr(self, "_blended", None)
+        data, large = getattr(self, "_blended", None), getattr(self, "_large_table", None)
+        if large is not None:
+            with threads_for_flops(PRIOR_FLOPS_PER_ENTRY * large.sample.targets.size):
+                corrupt = self._corrupt_rows(large.sample)
+                self._blend_ = large.blend(corrupt, self._preparation_, self._root())
+            return
         if data is None:
             # partial_fit keeps the blend of an earlier fit.
             self._blend_ = getattr(self, "_blend_", None)
             return
-        corrupt, pair = self._corrupt_rows(data.all), data.all
-        with threads_for_flops(PRIOR_FLOPS_PER_ENTRY * pair.targets.size):
-            if data.chosen is None:
-                generator = stream(self._root(), "blend")
-                rows = _noisy_rows(pair, corrupt, MIN_NOISE_ROWS, generator)
-                folds = np.random.default_rng(stream_seed(self._root(), "folds"))
-                data.chosen = choose_prior(pair.targets, rows, generator=folds)
-                data.unit = data.chosen.channel.unit
-                maps = self._preparation_.maps
-                if maps is not None and data.held_out is not None:
-                    mapped = choose_prior(pair.targets, rows, generator=folds, maps=maps)
-                    held_out = self._noisy_held_out(data.held_out, corrupt)
-                    data.chosen = choose_better(data.chosen, mapped, data.training.targets, held_out)
-            share = self._measure_share(data, corrupt)
-            has_wild_columns = self._preparation_.wild is not None
-            self._blend_ = Blend(data.chosen.fit_rows(pair.targets), share, has_wild_columns)
+        with threads_for_flops(PRIOR_FLOPS_PER_ENTRY * data.all.targets.size):
+            self._blend_ = data.blend(
+                self._corrupt_rows(data.all),
+                lambda rows: self._apply_network(rows).numpy(),
+                self._fill_noisy,
+                self._root(),
+                has_wild_columns=self._preparation_.wild is not None,
+                maps=self._preparation_.maps,
+            )
 
     def _report_blend(self) -> None:
-        """Print the shares of the prediction; warn if nothing was learned."""
         data, blend = getattr(self, "_blended", None), self._blend_
-        if data is None or blend is None:
-            return
-        if self.verbose:
-            print(
-                f"[{type(self).__name__}] predictions are {100 * blend.network_share:.0f} % network and "
-                f"{100 - 100 * blend.network_share:.0f} % posterior mean of the training rows",
-                flush=True,
-            )
-        assert data.chosen is not None
-        error, is_sure = data.chosen.error, len(data.all.inputs) >= MIN_ROWS_OF_WARNING
-        # Filled gaps are near the best prediction already.
-        is_sure &= not leaves_gaps(data.all.noiser)
-        if is_sure and error > HOPELESS and blend.network_share < MIN_SHARE and data.chosen.has_noise:
-            warn_user(
-                f"Nothing was learned that removes noise from held-out rows: {100 * error:.0f} % of its "
-                "squared error is left. Columns may be independent, rows too few, or the noise too weak "
-                "beside the data. Predictions stay near the input."
-            )
+        if data is not None and blend is not None:
+            data.report(blend, type(self).__name__, is_verbose=bool(self.verbose))
 
     def _corrupt_rows(self, pair: Pair) -> Any:
         """Return the function that draws noise for clean rows, or None for pairs as given."""
@@ -984,36 +891,15 @@ class DenoisingAutoencoder(NetworkDenoiser):
         redrawn = self._redrawn_noise(pair)
         return None if redrawn is None else redrawn.corrupt
 
-    def _noisy_held_out(self, held_out: Pair, corrupt: Any) -> NoisyRows:
-        """Return held-out rows with noise, and without gaps."""
-        rows = _noisy_rows(held_out, corrupt, MIN_SHARE_ROWS, stream(self._root(), "share"))
-        gaps = held_out.input_gaps
-        if gaps is None:
-            return rows
-        noisy = torch.from_numpy(np.where(gaps[rows.index], np.nan, rows.noisy))
-        return replace(rows, noisy=self._fill_noisy(noisy).numpy())
-
-    def _measure_share(self, data: _BlendedRows, corrupt: Any) -> float:
-        """Return the share of the network that predicts held-out rows best."""
-        if data.held_out is None:
-            return 0.0
-        assert data.chosen is not None
-        rows = self._noisy_held_out(data.held_out, corrupt)
-        prior = data.chosen.fit_rows(data.training.targets).predict(rows.noisy)
+    def _apply_network(self, rows: Tensor) -> Tensor:
+        """Return the predictions of the network alone."""
         preparation = self._preparation_
-        network = run_in_chunks(
+        return run_in_chunks(
             self.net_.module_,
-            as_tensor(rows.noisy),
+            rows,
             lambda m, x: preparation.add_wild(x, preparation.restore(m(preparation.input(x)))),
             self._cost_.widest,
         )
-        unit = data.unit
-        step, gap = (network.numpy() - prior) / unit, (rows.clean - prior) / unit
-        # Errors of entries without truth tell nothing.
-        if data.held_out.target_gaps is not None:
-            known = ~data.held_out.target_gaps[rows.index]
-            step, gap = step * known, gap * known
-        return find_share(step, gap, rows.index, expected=0.0)
 
     def _part(self, part: str, purpose: str) -> str:
         """Return the name of a part of the network; refuse networks without it."""

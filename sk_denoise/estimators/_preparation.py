@@ -430,6 +430,22 @@ class Preparation:
         beyond = x - torch.minimum(torch.maximum(x, low), high)
         return restored + (self.wild.slopes.to(x) * beyond).to(restored)
 
+    def find_range(self) -> tuple[Tensor, Tensor] | None:
+        """Return the lowest and highest inputs of the training; no limits for wild values.
+
+        They are limits of rows in the unit of the user.
+        """
+        if self.input_limits is None:
+            return None
+        low, high = self.input_limits
+        margin = MARGIN / (1 + 2 * MARGIN) * (high - low)
+        ends = self.input_scaler.unscale(low + margin), self.input_scaler.unscale(high - margin)
+        if self.wild is None:
+            return ends
+        largest = torch.full_like(ends[0], torch.finfo(ends[0].dtype).max)
+        is_wild = self.wild.columns > 0
+        return torch.where(is_wild, -largest, ends[0]), torch.where(is_wild, largest, ends[1])
+
     def find_outside(self, x: Tensor, slack: float = 0.0) -> tuple[float, int]:
         """Return the share of rows outside of the limits, and the column of most values.
 

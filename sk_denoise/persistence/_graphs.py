@@ -52,10 +52,6 @@ class ArrayModule(nn.Module):
         self.part = None if estimator.output == "reconstruction" else OUTPUTS[estimator.output]
         self.filler = copy.deepcopy(getattr(estimator, "_gap_filler_", None))
         self.blend = copy.deepcopy(getattr(estimator, "_blend_", None))
-        if self.blend is not None:
-            # On first use they compute what an exporter would take for a part of the graph.
-            prior = getattr(self.blend.prior, "prior", self.blend.prior)
-            _ = prior.bias, prior.distance_scale
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, *sample_shape)`` to the same, or to ``(n, n_features_out)``."""

@@ -18,6 +18,7 @@ from sk_denoise import (
     SpeckleNoiser,
     WienerDenoiser,
 )
+from sk_denoise.persistence import load, save
 
 SMALL = DenseNetwork((48,))
 
@@ -75,6 +76,7 @@ def test_wild_values_are_kept_and_wild_noise_is_not():
     assert np.abs(removed).max() < 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw",
     [
@@ -190,6 +192,7 @@ def test_a_linear_input_is_neither_compressed_nor_clipped():
     torch.testing.assert_close(preparation.linear_input(center + 100 * (x - center)), 100 * scaled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", ["pairs", "fresh noise"])
 def test_a_column_that_was_constant_in_the_first_chunk_is_learned_from_the_next(given):
     clean, noisy = table(1200)
@@ -328,3 +331,22 @@ def test_reference_noise_and_scores_ignore_wild_values():
     assert abs(wild.score(noisy, noisy + 0.1) - plain.score(noisy, noisy + 0.1)) < 20
     scale = GaussianNoiser(1.0, scale="std").fit(clean)
     assert wild._reference_noiser_.scale_.max() < 3 * scale.scale_.max()
+
+
+def test_a_large_table_is_extrapolated_and_left_alone_within_its_range(tmp_path):
+    clean, noisy = table(5200)
+    dae = autoencoder(max_epochs=2, blend="auto").fit(noisy, X_clean=clean)
+    alone = autoencoder(max_epochs=2, blend=None).fit(noisy, X_clean=clean)
+    inner = np.abs(noisy).max(axis=1) < 2
+    np.testing.assert_array_equal(dae.predict(noisy[inner]), alone.predict(noisy[inner]))
+    far = 4 * clean + (noisy - clean)
+    with pytest.warns(UserWarning, match="linear"):
+        error = ((dae.predict(far) - 4 * clean) ** 2).mean()
+    with pytest.warns(UserWarning, match="cut"):
+        assert error < 0.5 * ((alone.predict(far) - 4 * clean) ** 2).mean()
+    assert error < 1.5 * ((noisy - clean) ** 2).mean()
+    assert dae.network_share_ == 1
+    save(dae, tmp_path / "dae.safetensors")
+    with pytest.warns(UserWarning, match="linear"):
+        loaded, own = (each.predict(far[:50]) for each in (load(tmp_path / "dae.safetensors"), dae))
+    np.testing.assert_array_equal(loaded, own)
