@@ -17,22 +17,25 @@ from sklearn.isotonic import isotonic_regression
 from torch import Tensor
 
 from sk_denoise._residual_noise import Correlation, pool_levels
-from sk_denoise._scaling import FINITE_TENSOR, find_wild_limits
-from sk_denoise._schema import NUMBER, Rule, has_type, is_number, record
+from sk_denoise._scaling import FINITE_TENSOR, QuantileMap, find_wild_limits
+from sk_denoise._schema import NUMBER, Rule, conforms, has_type, is_number, record
 from sk_denoise._validation import as_tensor
 
 __all__ = [
     "Blend",
     "ChosenPrior",
+    "MappedPosteriorMean",
     "NoisyRows",
     "PosteriorMean",
     "PriorShape",
+    "choose_better",
     "choose_prior",
     "draw_noisy_rows",
     "find_share",
 ]
 
 Floats = NDArray[np.float64]
+Maps = tuple[QuantileMap, QuantileMap]
 Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 
 # Candidates of the smoothing and of the shrinkage, and folds that they are compared on.
@@ -77,6 +80,8 @@ MIN_GAIN_Z = 1.0
 # Standard errors by which another shape has to be better than a Gaussian.
 MIN_SHAPE_Z = 1.5
 CHUNK_ENTRIES = 2**22
+# A score beyond that of any row
+UNLIMITED = 1e300
 # Entries of the draws that the noise is measured on.
 MAX_DRAWN_ENTRIES = 2**22
 
@@ -527,6 +532,56 @@ class PosteriorMean:
         return means
 
 
+@dataclass(frozen=True)
+class MappedPosteriorMean:
+    """Posterior mean of rows by Gaussian scores of their columns.
+
+    Noise in proportion to the values has one covariance for all rows then. Means of scores are medians of
+    values, roughly.
+
+    Attributes
+    ----------
+    prior : PosteriorMean
+        Posterior mean of scores.
+    noisy_map, clean_map : QuantileMap
+        Maps of the columns of noisy and of clean rows.
+    low, high : Tensor of shape (n_features,)
+        Smallest and largest scores of clean rows.
+    """
+
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "prior": record(PosteriorMean, "a posterior mean"),
+        "noisy_map": record(QuantileMap, "a map", lambda v, _: v.fits(len(v.values))),
+        "clean_map": record(QuantileMap, "a map", lambda v, _: v.fits(len(v.values))),
+        "low": FINITE_TENSOR,
+        "high": FINITE_TENSOR,
+    }
+    prior: PosteriorMean
+    noisy_map: QuantileMap
+    clean_map: QuantileMap
+    low: Tensor
+    high: Tensor
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return posterior means, shares that are foreign, and values out of range."""
+        wide = x.double()
+        scores, is_foreign, outside = self.prior(self.noisy_map.scale(wide))
+        # Steep maps would enlarge what a mean lies beyond all clean rows.
+        scores = torch.minimum(torch.maximum(scores, self.low), self.high)
+        means = torch.where(outside, wide, self.clean_map.unscale(scores))
+        return means.to(x.dtype), is_foreign.to(x.dtype), outside
+
+    @property
+    def n_centers(self) -> int:
+        """Number of centers of the mixture."""
+        return self.prior.n_centers
+
+    def predict(self, rows: NDArray[Any]) -> Floats:
+        """Return the posterior mean of rows in an array, in double precision."""
+        means: Floats = torch.cat([self(part)[0] for part in _in_chunks(rows, self.n_centers)]).numpy()
+        return means
+
+
 def _is_double(value: Any, shape: tuple[int, ...]) -> bool:
     return FINITE_TENSOR.test(value, None) and value.dtype == torch.float64 and tuple(value.shape) == shape
 
@@ -597,6 +652,8 @@ class ChosenPrior:
         Whether there is any noise to remove.
     limits : pair of ndarray of shape (n_features,), or None
         Limits of columns with wild values.
+    maps : pair of QuantileMap, or None
+        Maps of the columns of noisy and of clean rows to scores, if the prior is one of scores.
     """
 
     shape: PriorShape
@@ -604,11 +661,24 @@ class ChosenPrior:
     error: float
     has_noise: bool
     limits: tuple[Floats, Floats] | None
+    maps: Maps | None = None
 
     def fit(self, clean: NDArray[Any], *, max_centers: int = MAX_CENTERS) -> PosteriorMean:
-        """Return the posterior mean for clean rows."""
+        """Return the posterior mean for clean rows, or for their scores."""
         rows = _cut(clean.astype(np.float64), self.limits)
         return PosteriorMean.of(rows, self.channel, self.shape, max_centers=max_centers)
+
+    def fit_rows(self, clean: NDArray[Any]) -> PosteriorMean | MappedPosteriorMean:
+        """Return the posterior mean of rows in the unit of the data."""
+        if self.maps is None:
+            return self.fit(clean)
+        scores = self.maps[1].scale(as_tensor(clean).double())
+        # Columns in the unit of the data have no limits.
+        low, high = (
+            torch.where(self.maps[1].is_mapped, end, side * UNLIMITED)
+            for side, end in zip((-1, 1), scores.aminmax(dim=0), strict=True)
+        )
+        return MappedPosteriorMean(self.fit(scores.numpy()), *self.maps, low, high)
 
 
 class _Trial:
@@ -678,6 +748,7 @@ def choose_prior(
     smoothings: Sequence[float] = SMOOTHINGS,
     shrinkages: Sequence[float] = SHRINKAGES,
     generator: np.random.Generator,
+    maps: Maps | None = None,
 ) -> ChosenPrior:
     """Choose the shape of the prior by the error on held-out rows.
 
@@ -691,8 +762,17 @@ def choose_prior(
         Candidates.
     generator : numpy.random.Generator
         Random numbers for the folds.
+    maps : pair of QuantileMap, optional
+        Maps of the columns of noisy and of clean rows to scores, for a prior of scores.
     """
     clean = clean.astype(np.float64)
+    if maps is not None:
+        noisy, truth = (
+            one.scale(torch.from_numpy(side)).numpy()
+            for one, side in zip(maps, (noise.noisy, noise.clean), strict=True)
+        )
+        clean = maps[1].scale(torch.from_numpy(clean)).numpy()
+        noise = replace(noise, noisy=noisy, clean=truth)
     # A few wild values would be all of the covariance. Where noise grows with the values, they matter.
     limits = _find_limits(clean, noise)
     cut = replace(noise, noisy=_cut(noise.noisy, limits), clean=_cut(noise.clean, limits))
@@ -743,8 +823,32 @@ def choose_prior(
         strength, left = 0.0, whole
     shape = PriorShape(smoothings[j], shrinkages[i], strength)
     return ChosenPrior(
-        shape, channel, float(left / whole) if whole else 1.0, bool(whole > MIN_NOISE_POWER), limits
+        shape, channel, float(left / whole) if whole else 1.0, bool(whole > MIN_NOISE_POWER), limits, maps
     )
+
+
+def choose_better(
+    first: ChosenPrior, second: ChosenPrior, clean: NDArray[Any], held_out: NoisyRows
+) -> ChosenPrior:
+    """Return the prior with the smaller squared error on held-out rows.
+
+    Parameters
+    ----------
+    first, second : ChosenPrior
+        Priors of values or of scores.
+    clean : ndarray of shape (n, n_features)
+        Clean rows to learn from.
+    held_out : NoisyRows
+        Other rows.
+    """
+    noise = np.square(held_out.noisy - held_out.clean).mean(axis=0)
+    live = noise > 0
+    errors = [
+        np.square(one.fit_rows(clean).predict(held_out.noisy) - held_out.clean).mean(axis=0)[live]
+        for one in (first, second)
+    ]
+    # Each column counts by the share of its noise that is left.
+    return second if (errors[1] / noise[live]).mean() < (errors[0] / noise[live]).mean() else first
 
 
 def _find_limits(clean: Floats, noise: NoisyRows) -> tuple[Floats, Floats] | None:
@@ -806,7 +910,7 @@ class Blend:
 
     Attributes
     ----------
-    prior : PosteriorMean
+    prior : PosteriorMean or MappedPosteriorMean
         The posterior mean of the training rows.
     network_share : float
         Share of the network, from 0 to 1. Rows that are unlike all training rows have less of it.
@@ -818,14 +922,16 @@ class Blend:
     """
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
-        "prior": record(PosteriorMean, "a posterior mean"),
+        "prior": Rule(
+            lambda v, _: type(v) in (PosteriorMean, MappedPosteriorMean) and conforms(v), "a posterior mean"
+        ),
         "network_share": Rule(lambda v, _: is_number(v) and 0 <= v <= 1, "a number from 0 to 1"),
         "has_wild_columns": has_type(bool, "a truth value"),
         "range": Rule(
             lambda v, _: v is None or _is_range(v), "None, or two tensors of finite numbers", False
         ),
     }
-    prior: PosteriorMean
+    prior: PosteriorMean | MappedPosteriorMean
     network_share: float
     has_wild_columns: bool = False
     range: tuple[Tensor, Tensor] | None = None

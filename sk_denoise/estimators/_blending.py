@@ -13,7 +13,16 @@ from torch import Tensor
 
 from sk_denoise._random import stream, stream_seed
 from sk_denoise._residual_noise import ResidualNoise, find_residual_noise
-from sk_denoise._row_prior import Blend, ChosenPrior, NoisyRows, choose_prior, draw_noisy_rows, find_share
+from sk_denoise._row_prior import (
+    Blend,
+    ChosenPrior,
+    Maps,
+    NoisyRows,
+    choose_better,
+    choose_prior,
+    draw_noisy_rows,
+    find_share,
+)
 from sk_denoise._validation import as_tensor, warn_user
 from sk_denoise.estimators._pairs import Pair, leaves_gaps
 from sk_denoise.estimators._preparation import Preparation, SampleLayout
@@ -64,12 +73,15 @@ class BlendedRows:
         Rows that the share of the network is measured on; None for too few of them.
     chosen : ChosenPrior or None
         The prior, once it was chosen.
+    unit : ndarray of shape (n_features,) or None
+        Level of the noise in each column, once it was measured.
     """
 
     all: Pair
     training: Pair
     held_out: Pair | None
     chosen: ChosenPrior | None = None
+    unit: NDArray[Any] | None = None
 
     @classmethod
     def of(
@@ -104,6 +116,7 @@ class BlendedRows:
         root: int,
         *,
         has_wild_columns: bool,
+        maps: Maps | None = None,
     ) -> Blend:
         """Return the blend of the posterior mean with a trained network.
 
@@ -119,14 +132,33 @@ class BlendedRows:
             Seed of the fit.
         has_wild_columns : bool
             Whether values beyond the training range are those of the network.
+        maps : pair of QuantileMap, optional
+            Maps of the columns to scores, of which the prior may be one if that is better on held-out rows.
         """
         clean = self.all.targets
         if self.chosen is None:
             rows = _noisy_rows(self.all, corrupt, MIN_NOISE_ROWS, stream(root, "blend"))
             folds = np.random.default_rng(stream_seed(root, "folds"))
             self.chosen = choose_prior(clean, rows, generator=folds)
+            self.unit = self.chosen.channel.unit
+            if maps is not None and self.held_out is not None:
+                mapped = choose_prior(clean, rows, generator=folds, maps=maps)
+                noisy = self._noisy_held_out(corrupt, fill, root)
+                self.chosen = choose_better(self.chosen, mapped, self.training.targets, noisy)
         share = 0.0 if self.held_out is None else self._measure_share(corrupt, predict, fill, root)
-        return Blend(self.chosen.fit(clean), share, has_wild_columns)
+        return Blend(self.chosen.fit_rows(clean), share, has_wild_columns)
+
+    def _noisy_held_out(
+        self, corrupt: Corrupt | None, fill: Callable[[Tensor], Tensor], root: int
+    ) -> NoisyRows:
+        """Return held-out rows with noise, and without gaps."""
+        assert self.held_out is not None
+        rows = _noisy_rows(self.held_out, corrupt, MIN_SHARE_ROWS, stream(root, "share"))
+        gaps = self.held_out.input_gaps
+        if gaps is None:
+            return rows
+        noisy = torch.from_numpy(np.where(gaps[rows.index], np.nan, rows.noisy))
+        return replace(rows, noisy=fill(noisy).numpy())
 
     def _measure_share(
         self,
@@ -138,13 +170,9 @@ class BlendedRows:
         """Return the share of the network that predicts held-out rows best."""
         assert self.chosen is not None
         assert self.held_out is not None
-        rows = _noisy_rows(self.held_out, corrupt, MIN_SHARE_ROWS, stream(root, "share"))
-        gaps = self.held_out.input_gaps
-        if gaps is not None:
-            noisy = torch.from_numpy(np.where(gaps[rows.index], np.nan, rows.noisy))
-            rows = replace(rows, noisy=fill(noisy).numpy())
-        prior = self.chosen.fit(self.training.targets).predict(rows.noisy)
-        unit = self.chosen.channel.unit
+        rows = self._noisy_held_out(corrupt, fill, root)
+        prior = self.chosen.fit_rows(self.training.targets).predict(rows.noisy)
+        unit = self.unit
         step, gap = (predict(as_tensor(rows.noisy)) - prior) / unit, (rows.clean - prior) / unit
         # Entries without truth have no error.
         if self.held_out.target_gaps is not None:

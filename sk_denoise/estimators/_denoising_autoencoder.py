@@ -56,7 +56,7 @@ from sk_denoise.estimators._image_inputs import refuse_noiser_output
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import AutoencoderFactory
 from sk_denoise.estimators._pairs import Pair
-from sk_denoise.estimators._preparation import SAMPLE_PREPARATION, run_in_chunks
+from sk_denoise.estimators._preparation import SAMPLE_PREPARATION, SampleLayout, run_in_chunks
 from sk_denoise.estimators._tiled_prediction import forward_derivative
 from sk_denoise.estimators._training_data import ArrayData, PatchData, TrainingData
 from sk_denoise.preprocessing import Augmentation
@@ -150,11 +150,19 @@ class DenoisingAutoencoder(NetworkDenoiser):
         Random movements of training images before they are corrupted, drawn for every batch and the same
         on both sides of a pair: an :class:`~sk_denoise.Augmenter`, or any object with its method
         ``augment``. Validation and prediction take images as they are.
-    scaling : {"standard", "robust"}, default="standard"
-        Scaling of the columns of a table inside the estimator. "standard": by mean and standard deviation,
-        except for columns of which a few wild values determine the deviation. In these, values far beyond
-        the central 90 % are cut before the network, and what was cut is added to its output. "robust" does so
-        in every column.
+    scaling : {"standard", "robust", "quantile"}, default="standard"
+        Scaling of the columns of a table inside the estimator.
+
+        - "standard": by mean and standard deviation, except for columns of which a few wild values determine
+          the deviation. In these, values far beyond the central 90 % are cut before the network, and what was
+          cut is added to its output.
+        - "robust" does so in every column.
+        - "quantile": for noise that grows with the value. Columns in which the size of the noise changes less
+          with the quantile than with the value, as under noise in proportion to it, are mapped to Gaussian
+          scores of their quantiles, the noisy and the clean side by a map each. Predictions are mapped back,
+          and go on linearly beyond the range of the training. All other columns are scaled as by "robust".
+          It needs a clean side. On log-normal columns with noise of half the value, .27 of the squared error
+          is left, where "standard" leaves .40 and "robust" .38; with noise of one size, it is "robust".
     loss : str, dict or callable, default="mse"
         Loss in scaled units: a name, a mix of names and weights such as ``{"mae": 0.2, "ms_ssim": 0.8}``,
         or a function of output and target, batches of shape (n, features) or (n, channels, height, width),
@@ -323,7 +331,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "ignore_y": ["boolean"],
-        "scaling": [StrOptions({"standard", "robust"})],
+        "scaling": [StrOptions({"standard", "robust", "quantile"})],
         "missing": [StrOptions({"error", "mask"})],
         "blend": [StrOptions({"auto"}), None],
     }
@@ -352,7 +360,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         noise: Any = "auto",
         objective: Any = "supervised",
         ignore_y: bool = False,
-        scaling: Literal["standard", "robust"] = "standard",
+        scaling: Literal["standard", "robust", "quantile"] = "standard",
         missing: Literal["error", "mask"] = "error",
         augment: Augmentation | None = None,
         loss: Any = "mse",
@@ -435,7 +443,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Noisy samples if a clean side is given or the ``objective`` learns from noisy ones, else clean
             ones. Finite numbers, and NaN with ``missing="mask"``; integers are converted to float32 in the
-            same unit.
+            same unit, beyond 2**24 to float64.
         y : array-like of the shape of X, optional
             Clean samples. It is taken for labels and ignored if its samples have another shape, if X has
             one feature, or if it holds zeros and ones only and X does not; and if it equals X.
@@ -695,9 +703,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     # The steps of a fit ------------------------------------------------------------------------------
 
     def _factory(self) -> AutoencoderFactory:
-        return AutoencoderFactory(
-            self.network, self.latent_dim, self.loss, self.image_shape, is_robust=self.scaling == "robust"
-        )
+        return AutoencoderFactory(self.network, self.latent_dim, self.loss, self.image_shape, self.scaling)
 
     def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any, X_second: Any = None) -> ArrayData:
         if isinstance(X, RandomPatches | Dataset):
@@ -716,6 +722,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
             self._check_missing(X_second)
         pair = self._resolve(X, y, X_clean, sample_weight, X_second)
         layout = self._factory().layout(self._sample_shape_)
+        if self.scaling == "quantile":
+            self._check_quantiles(layout, pair)
         if self.missing == "mask" and layout.has_one_unit:
             kind = "signals" if layout.image_shape is None else "images"
             raise ValueError(
@@ -736,6 +744,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
             )
         if self.missing == "mask":
             raise ValueError('missing="mask" is for rows of a table, and patches are images.')
+        if self.scaling == "quantile":
+            raise ValueError('scaling="quantile" is for rows of a table, and patches are images.')
         has_warned = refuse_noiser_output(patches)
         return PatchData(patches, of_any_size=False, is_declared_clean=has_warned)
 
@@ -750,6 +760,22 @@ class DenoisingAutoencoder(NetworkDenoiser):
             reason = f"needs a clean side, and objective={self.objective!r} learns from noisy data alone"
         if reason:
             raise ValueError(f'missing="mask" {reason}. Fill the gaps first, or leave missing="error".')
+
+    def _check_quantiles(self, layout: SampleLayout, pair: Pair) -> None:
+        """Refuse samples and ways to learn for which columns have no maps."""
+        reason = ""
+        if layout.has_one_unit:
+            kind = "signals" if layout.image_shape is None else "images"
+            reason = f"is for the columns of a table, and these samples are {kind}, with one unit"
+        elif pair.has_noisy_targets:
+            # The mean of scores of noisy values is not the score of their mean.
+            reason = "needs a clean side, and the fit learns from noisy data alone"
+        elif check_loss(self.loss).on_unit_interval:
+            reason = f"scales the clean side, and loss={self.loss!r} needs it in [0, 1]"
+        elif getattr(self._factory().network, "output_activation", None) == "sigmoid":
+            reason = 'scales the clean side, and output_activation="sigmoid" needs it in [0, 1]'
+        if reason:
+            raise ValueError(f'scaling="quantile" {reason}. Take scaling="standard" or "robust".')
 
     def _has_gaps(self) -> bool:
         return getattr(self, "_gap_filler_", None) is not None
@@ -850,6 +876,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
                 self._fill_noisy,
                 self._root(),
                 has_wild_columns=self._preparation_.wild is not None,
+                maps=self._preparation_.maps,
             )
 
     def _report_blend(self) -> None:
@@ -898,9 +925,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
 
     def _in_unit(self, samples: NDArray[Any], like: NDArray[Any] | None = None) -> NDArray[Any]:
         self._refuse_other_unit(samples)
-        scaler = self._preparation_.input_scaler
-        low, high = scaler.center - 2 * scaler.spread, scaler.center + 2 * scaler.spread
-        if not warn_of_other_unit(samples, float(low.min()), float(high.max())):
+        if not warn_of_other_unit(samples, *self._preparation_.central_range):
             self._warn_of_range(samples)
         return samples
 
@@ -916,7 +941,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
             share, column = self._preparation_.find_outside(rows, slack=FAR_OUTSIDE)
         if share > MAX_SHARE_OUTSIDE:
             name = getattr(self, "feature_names_in_", range(samples.shape[1]))[column]
-            what = "are cut there" if getattr(self, "_blend_", None) is None else "are linear there at best"
+            is_cut = getattr(self, "_blend_", None) is None and self._preparation_.maps is None
+            what = "are cut there" if is_cut else "are linear there at best"
             warn_user(
                 f"{100 * share:.0f} % of the rows of X have many values far outside of the range of the "
                 f"training rows, most of them in column {name!r}. Predictions {what}: fit to rows of that "

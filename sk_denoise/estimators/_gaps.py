@@ -29,6 +29,10 @@ MIN_CHOICE_ROWS, DEFAULT_STRENGTH = 20, 10.0
 MIN_PAIRS = 20
 # Steps of conjugate gradients, and the change relative to the first residual at which they end.
 MAX_STEPS, TOLERANCE = 200, 1e-6
+# Steps in an exported graph, which cannot end early.
+GRAPH_STEPS = 40
+# Smallest divisor, which exporters write in single precision.
+SMALLEST = 1e-30
 # Standard deviations beyond the range of the rows, at which values are cut before others are filled by them.
 MARGIN = 1.0
 
@@ -186,6 +190,11 @@ def _draw_from_columns(rows: Floats, rng: np.random.Generator, *, everywhere: bo
     return drawn
 
 
+def _clip(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return values within limits, by functions that exporters of graphs know."""
+    return torch.minimum(torch.maximum(x, low), high)
+
+
 @dataclass(frozen=True)
 class FilledNoise:
     """Noise of which the gaps are filled.
@@ -274,24 +283,27 @@ class GapFiller:
     def fill(self, x: Tensor) -> Tensor:
         """Return rows with conditional means in place of NaN, in the precision of x."""
         gaps = x.isnan()
+        # A graph chooses no rows.
+        if torch.compiler.is_exporting():
+            return self._fill_rows(x, gaps)
         chosen = gaps.any(dim=1).nonzero().flatten()
         if not len(chosen):
             return x
+        return x.index_copy(0, chosen, self._fill_rows(x[chosen], gaps[chosen]))
+
+    def _fill_rows(self, x: Tensor, is_missing: Tensor) -> Tensor:
         center, unit, low, high = (
             side.to(x.device) for side in (self.center, self.unit, self.low, self.high)
         )
-        is_missing = gaps[chosen]
-        rows = x[chosen].double()
+        rows = x.double()
         means = center.expand_as(rows)
         if len(self.precision):
             # Wild values would move the others of their row.
             margin = MARGIN * (high - low)
-            errors = (
-                torch.where(is_missing, center, rows).clamp(low - margin, high + margin) - center
-            ) / unit
+            known = torch.where(is_missing, center, rows)
+            errors = (_clip(known, low - margin, high + margin) - center) / unit
             means = center + unit * self._solve(errors.masked_fill(is_missing, 0.0), is_missing.double())
-        filled = torch.where(is_missing, means.clamp(low, high), rows).to(x.dtype)
-        return x.index_copy(0, chosen, torch.where(is_missing, filled, x[chosen]))
+        return torch.where(is_missing, _clip(means, low, high).to(x.dtype), x)
 
     def _solve(self, errors: Tensor, is_missing: Tensor) -> Tensor:
         """Return the conditional means of missing entries, by conjugate gradients."""
@@ -301,12 +313,15 @@ class GapFiller:
         residual = -(errors @ precision) * is_missing
         direction, power = residual, residual.square().sum(1, keepdim=True)
         end = TOLERANCE**2 * power
-        for _ in range(min(MAX_STEPS, errors.shape[1])):
-            if bool((power <= end).all()):
+        is_graph = torch.compiler.is_exporting()
+        for _ in range(min(GRAPH_STEPS if is_graph else MAX_STEPS, errors.shape[1])):
+            if not is_graph and bool((power <= end).all()):
                 break
             image = (direction @ precision) * is_missing
-            step = power / (direction * image).sum(1, keepdim=True).clamp(min=1e-300)
+            step = power / (direction * image).sum(1, keepdim=True).clamp(min=SMALLEST)
+            # Rounding would drive rows away that are done while others go on.
+            step = torch.where(power > end, step, 0.0)
             means, residual = means + step * direction, residual - step * image
             earlier, power = power, residual.square().sum(1, keepdim=True)
-            direction = residual + power / earlier.clamp(min=1e-300) * direction
+            direction = residual + power / earlier.clamp(min=SMALLEST) * direction
         return means

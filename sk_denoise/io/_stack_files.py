@@ -421,6 +421,10 @@ def write_stack(
     """
     require_extra("write_stack", "images")
     if like is None:
+        if np.ma.is_masked(planes):
+            raise ValueError(
+                "planes is a masked array that hides pixels. Fill them first: planes.filled(value)."
+            )
         array = np.asarray(planes)
         series = _describe_array(array, axes)
         write_stacks(path, [(series, array.reshape(series.n_planes, *series.plane_shape))])

@@ -25,8 +25,8 @@ from sk_denoise import estimators as denoisers
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._noise_model import NoiseModel, NoiseSplitter
 from sk_denoise._resources import Cost
-from sk_denoise._row_prior import Blend, PosteriorMean
-from sk_denoise._scaling import AffineScaler
+from sk_denoise._row_prior import Blend, MappedPosteriorMean, PosteriorMean
+from sk_denoise._scaling import AffineScaler, QuantileMap
 from sk_denoise._schema import check_fitted_state, describe_value, fitted_schema, is_shape
 from sk_denoise._validation import Noiser, check_parameters
 from sk_denoise.estimators._gap_gaussian import Gaussian, NormalScores
@@ -68,7 +68,9 @@ RECORDS: dict[str, type[Any]] = {
         Recorruption,
         Blend,
         GapFiller,
+        MappedPosteriorMean,
         PosteriorMean,
+        QuantileMap,
         SampleLayout,
         Units,
         WildValues,
