@@ -24,9 +24,11 @@ from sk_denoise._validation import as_tensor
 __all__ = [
     "Blend",
     "ChosenPrior",
+    "LinearPrior",
     "NoisyRows",
     "PosteriorMean",
     "PriorShape",
+    "choose_linear_prior",
     "choose_prior",
     "draw_noisy_rows",
     "find_share",
@@ -726,6 +728,84 @@ def choose_prior(
     return ChosenPrior(
         shape, channel, float(left / whole) if whole else 1.0, bool(whole > MIN_NOISE_POWER), limits
     )
+
+
+@dataclass(frozen=True)
+class LinearPrior:
+    """Linear posterior mean, learned from two noisy measurements of each row.
+
+    Attributes
+    ----------
+    shape : PriorShape
+        Shape without smoothing.
+    channel : _Channel
+        Noise of one measurement.
+    error : float
+        Expected squared error on held-out rows, as a share of that of the noisy rows.
+    has_noise : bool
+        Whether there is any noise to remove.
+    """
+
+    shape: PriorShape
+    channel: _Channel
+    error: float
+    has_noise: bool
+
+    def fit(self, first: NDArray[Any], second: NDArray[Any]) -> PosteriorMean:
+        """Return the posterior mean for two measurements of the same rows."""
+        middle = (first.astype(np.float64) + second) / 2
+        sides = (self.channel.whiten_clean(side, middle.mean(axis=0)) for side in (first, second))
+        (axes,) = _cross_axes(*sides, [self.shape.shrinkage])
+        return PosteriorMean.of(middle, self.channel, self.shape, axes=axes)
+
+
+def _cross_axes(first: Floats, second: Floats, shrinkages: Sequence[float]) -> list[_Axes]:
+    """Return the covariance of clean rows for each shrinkage: that of two independent measurements."""
+    product = first.T @ second / max(1, len(first) - 1)
+    covariance = (product + product.T) / 2
+    diagonal = np.diag(np.diag(covariance))
+    found = []
+    for shrinkage in shrinkages:
+        variances, axes = np.linalg.eigh((1 - shrinkage) * covariance + shrinkage * diagonal)
+        found.append(_Axes(axes.T, np.maximum(variances, 0.0), 0.0))
+    return found
+
+
+def choose_linear_prior(
+    first: NDArray[Any], second: NDArray[Any], *, generator: np.random.Generator
+) -> LinearPrior:
+    """Choose the shrinkage by the distance of predictions from the other measurement.
+
+    Parameters
+    ----------
+    first, second : ndarray of shape (n_samples, n_features)
+        Two noisy measurements with independent noise.
+    generator : numpy.random.Generator
+        Random numbers for the folds.
+    """
+    first, second = first.astype(np.float64), second.astype(np.float64)
+    noise = (first - second) / math.sqrt(2)
+    noise -= noise.mean(axis=0)
+    spread = ((first + second) / 2).std(axis=0)
+    level = pool_levels(noise.std(axis=0), spread, len(noise))
+    unit = np.maximum(level, np.where(spread > 0, 1e-3 * spread, 1.0))
+    ones = np.ones_like(unit)
+    channel = _Channel(ones, 0 * ones, unit, _whitening(noise / unit))
+    errors = np.zeros(len(SHRINKAGES))
+    order = generator.permutation(len(first))
+    for fold in np.array_split(order, min(FOLDS, len(order))):
+        rest = np.setdiff1d(order, fold)
+        mean = (first[rest] + second[rest]).mean(axis=0) / 2
+        sides = [channel.whiten_clean(side, mean) for side in (first, second)]
+        for number, axes in enumerate(_cross_axes(*(side[rest] for side in sides), SHRINKAGES)):
+            gain = axes.variances / (axes.variances + 1)
+            for given, other in (sides, sides[::-1]):
+                predicted = (given[fold] @ axes.axes.T * gain) @ axes.axes
+                errors[number] += float(np.square(predicted - other[fold]).sum())
+    best = int(errors.argmin())
+    # The other measurement has noise of power one itself.
+    error = max(0.0, float(errors[best]) / (2 * first.size) - 1)
+    return LinearPrior(PriorShape(0.0, SHRINKAGES[best]), channel, error, bool((level > 0).any()))
 
 
 def _find_limits(clean: Floats, noise: NoisyRows) -> tuple[Floats, Floats] | None:

@@ -791,7 +791,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
             and not check_loss(self.loss).by_block
             and resolve_objective(self.objective) is None
             and self.emphasis is None
-            and (data.pair.noiser is not None or data.pair.source in ("X_clean", "y"))
+            and (data.pair.noiser is not None or data.pair.source in ("X_clean", "y", "X_second"))
         )
 
     def _split(
