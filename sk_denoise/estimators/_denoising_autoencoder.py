@@ -175,7 +175,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
     blend : "auto" or None, default="auto"
         "auto" blends the network with the posterior mean of the training rows
         (:class:`~sk_denoise.PosteriorMeanDenoiser`), for tables of fewer than 5,000 rows and at most 16,384
-        columns, where networks alone are often behind linear filters. The share of the network is measured
+        columns, where networks alone are often behind linear filters. Two noisy measurements of at most 256
+        columns are blended with a linear answer. The share of the network is measured
         on up to 300 rows that it does not learn from; below 40 rows it is 0. ``predict``, ``score`` and
         ``transform`` of samples return the blend. Latent vectors, ``inverse_transform`` and
         ``validation_scores_`` are those of the network. There is no blend with an ``objective`` or
