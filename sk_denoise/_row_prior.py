@@ -220,7 +220,7 @@ class _Channel:
 
 
 def _growth(noise: Floats, clean: Floats) -> float:
-    """Return the growth of the noise with the distance of clean values from their median, or 0."""
+    """Return the growth of noise with the distance of values from the median, or 0."""
     n = len(noise)
     distance = np.abs(clean - np.median(clean, axis=0))
     order = np.argsort(distance, axis=0)
@@ -314,7 +314,7 @@ def _held_out_variances(rows: Floats, shrinkages: Sequence[float]) -> Floats | N
 
 
 def _held_out_span(rows: Floats, n_axes: int) -> tuple[Floats, float]:
-    """Return the variances of held-out rows along the axes of the others, and beside them."""
+    """Return the variances of held-out rows along axes of the others, and beside."""
     p = rows.shape[1]
     sums, counts, rest, n_rest = np.zeros(n_axes), np.zeros(n_axes), 0.0, 0
     for held_out, training in _parts(rows):
@@ -550,7 +550,7 @@ def _log_foreign(around: Floats, foreign: Floats) -> float:
 
 
 def _limits(clean: Floats, mean: Floats, unit: Floats, *, is_open: bool) -> tuple[Tensor, Tensor]:
-    """Return the limits of noisy values, in units of the noise; far away if they are open."""
+    """Return the limits of noisy values in units of the noise; far away if open."""
     low, high = (clean.min(axis=0) - mean) / unit, (clean.max(axis=0) - mean) / unit
     margin = MARGIN * (high - low) + NOISE_MARGIN
     if is_open:
@@ -760,7 +760,7 @@ class LinearPrior:
 
 
 def _cross_axes(first: Floats, second: Floats, shrinkages: Sequence[float]) -> list[_Axes]:
-    """Return the covariance of clean rows for each shrinkage: that of two independent measurements."""
+    """Return the covariance of two independent measurements for each shrinkage."""
     product = first.T @ second / max(1, len(first) - 1)
     covariance = (product + product.T) / 2
     diagonal = np.diag(np.diag(covariance))

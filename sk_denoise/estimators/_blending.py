@@ -29,7 +29,7 @@ from sk_denoise._validation import as_tensor, warn_user
 from sk_denoise.estimators._pairs import Pair, leaves_gaps
 from sk_denoise.estimators._preparation import Preparation, SampleLayout
 
-__all__ = ["LARGE_TABLE", "BlendedRows", "LargeTable", "find_noise_of_pairs", "is_table"]
+__all__ = ["LARGE_TABLE", "BlendedRows", "LargeTable", "find_noise_of_pairs", "is_blendable"]
 
 Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -53,8 +53,8 @@ MIN_SHARE = 0.05
 MIN_ROWS_OF_WARNING = 50
 
 
-def is_table(pair: Pair, layout: SampleLayout) -> bool:
-    """Return whether samples are rows of a table whose columns can be compared."""
+def is_blendable(pair: Pair, layout: SampleLayout) -> bool:
+    """Return whether samples are rows of a table of moderate width."""
     is_image = layout.image_shape is not None or layout.has_one_unit
     most = MAX_SECOND_COLUMNS if pair.source == "X_second" else MAX_BLENDED_COLUMNS
     return not is_image and len(pair.inputs) >= 4 and pair.inputs[0].size <= most
@@ -185,7 +185,7 @@ class BlendedRows:
 
 @dataclass
 class LargeTable:
-    """Rows of a large table, for a linear prediction of rows beyond the training range.
+    """Rows of a large table, for a linear prediction beyond the training range.
 
     Attributes
     ----------

@@ -49,7 +49,6 @@ from sk_denoise.estimators._blending import (
     BlendedRows,
     LargeTable,
     find_noise_of_pairs,
-    is_table,
 )
 from sk_denoise.estimators._gaps import FilledNoise, GapFiller
 from sk_denoise.estimators._image_inputs import refuse_noiser_output
@@ -786,7 +785,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         return (
             self.blend is not None
             and isinstance(data, ArrayData)
-            and is_table(data.pair, self._factory().layout(self._sample_shape_))
+            and is_blendable(data.pair, self._factory().layout(self._sample_shape_))
             and not check_loss(self.loss).on_unit_interval
             # The posterior mean of a category is no probability.
             and not check_loss(self.loss).by_block
