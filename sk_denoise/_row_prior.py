@@ -24,11 +24,13 @@ from sk_denoise._validation import as_tensor
 __all__ = [
     "Blend",
     "ChosenPrior",
+    "LinearPrior",
     "MappedPosteriorMean",
     "NoisyRows",
     "PosteriorMean",
     "PriorShape",
     "choose_better",
+    "choose_linear_prior",
     "choose_prior",
     "draw_noisy_rows",
     "find_share",
@@ -223,7 +225,7 @@ class _Channel:
 
 
 def _growth(noise: Floats, clean: Floats) -> float:
-    """Return the growth of the noise with the distance of clean values from their median, or 0."""
+    """Return the growth of noise with the distance of values from the median, or 0."""
     n = len(noise)
     distance = np.abs(clean - np.median(clean, axis=0))
     order = np.argsort(distance, axis=0)
@@ -317,7 +319,7 @@ def _held_out_variances(rows: Floats, shrinkages: Sequence[float]) -> Floats | N
 
 
 def _held_out_span(rows: Floats, n_axes: int) -> tuple[Floats, float]:
-    """Return the variances of held-out rows along the axes of the others, and beside them."""
+    """Return the variances of held-out rows along axes of the others, and beside."""
     p = rows.shape[1]
     sums, counts, rest, n_rest = np.zeros(n_axes), np.zeros(n_axes), 0.0, 0
     for held_out, training in _parts(rows):
@@ -622,7 +624,7 @@ def _log_foreign(around: Floats, foreign: Floats) -> float:
 
 
 def _limits(clean: Floats, mean: Floats, unit: Floats, *, is_open: bool) -> tuple[Tensor, Tensor]:
-    """Return the limits of noisy values, in units of the noise; far away if they are open."""
+    """Return the limits of noisy values in units of the noise; far away if open."""
     low, high = (clean.min(axis=0) - mean) / unit, (clean.max(axis=0) - mean) / unit
     margin = MARGIN * (high - low) + NOISE_MARGIN
     if is_open:
@@ -729,8 +731,9 @@ class _Trial:
         around = (1 - smoothing**2) * spectrum.variances
         far, noise = FOREIGN_VARIANCE * spectrum.variances, self.channel.foreign_noise
         centers = smoothing * rows if smoothing > 0 else torch.zeros_like(rows[:1])
-        gains = (torch.from_numpy(gain) for gain in (around / (around + 1), far / (far + noise)))
-        posterior, _ = _posterior_scores(noisy, centers, *gains, _log_foreign(around, far + noise), noise)
+        gain, foreign_gain = (torch.from_numpy(part) for part in (around / (around + 1), far / (far + noise)))
+        log_foreign = _log_foreign(around, far + noise)
+        posterior, _ = _posterior_scores(noisy, centers, gain, foreign_gain, log_foreign, noise)
         errors: Floats = (posterior - clean).square().sum(1).numpy()
         if spectrum.axes.shape[0] < self.noisy.shape[1]:
             rest = (1 - smoothing**2) * spectrum.rest
@@ -849,6 +852,84 @@ def choose_better(
     ]
     # Each column counts by the share of its noise that is left.
     return second if (errors[1] / noise[live]).mean() < (errors[0] / noise[live]).mean() else first
+
+
+@dataclass(frozen=True)
+class LinearPrior:
+    """Linear posterior mean, learned from two noisy measurements of each row.
+
+    Attributes
+    ----------
+    shape : PriorShape
+        Shape without smoothing.
+    channel : _Channel
+        Noise of one measurement.
+    error : float
+        Expected squared error on held-out rows, as a share of that of the noisy rows.
+    has_noise : bool
+        Whether there is any noise to remove.
+    """
+
+    shape: PriorShape
+    channel: _Channel
+    error: float
+    has_noise: bool
+
+    def fit(self, first: NDArray[Any], second: NDArray[Any]) -> PosteriorMean:
+        """Return the posterior mean for two measurements of the same rows."""
+        middle = (first.astype(np.float64) + second) / 2
+        sides = (self.channel.whiten_clean(side, middle.mean(axis=0)) for side in (first, second))
+        (axes,) = _cross_axes(next(sides), next(sides), [self.shape.shrinkage])
+        return PosteriorMean.of(middle, self.channel, self.shape, axes=axes)
+
+
+def _cross_axes(first: Floats, second: Floats, shrinkages: Sequence[float]) -> list[_Axes]:
+    """Return the covariance of two independent measurements for each shrinkage."""
+    product = first.T @ second / max(1, len(first) - 1)
+    covariance = (product + product.T) / 2
+    diagonal = np.diag(np.diag(covariance))
+    found = []
+    for shrinkage in shrinkages:
+        variances, axes = np.linalg.eigh((1 - shrinkage) * covariance + shrinkage * diagonal)
+        found.append(_Axes(axes.T, np.maximum(variances, 0.0), 0.0))
+    return found
+
+
+def choose_linear_prior(
+    first: NDArray[Any], second: NDArray[Any], *, generator: np.random.Generator
+) -> LinearPrior:
+    """Choose the shrinkage by the distance of predictions from the other measurement.
+
+    Parameters
+    ----------
+    first, second : ndarray of shape (n_samples, n_features)
+        Two noisy measurements with independent noise.
+    generator : numpy.random.Generator
+        Random numbers for the folds.
+    """
+    first, second = first.astype(np.float64), second.astype(np.float64)
+    noise = (first - second) / math.sqrt(2)
+    noise -= noise.mean(axis=0)
+    spread = ((first + second) / 2).std(axis=0)
+    level = pool_levels(noise.std(axis=0), spread, len(noise))
+    unit = np.maximum(level, np.where(spread > 0, 1e-3 * spread, 1.0))
+    ones = np.ones_like(unit)
+    channel = _Channel(ones, 0 * ones, unit, _whitening(noise / unit))
+    errors = np.zeros(len(SHRINKAGES))
+    order = generator.permutation(len(first))
+    for fold in np.array_split(order, min(FOLDS, len(order))):
+        rest = np.setdiff1d(order, fold)
+        mean = (first[rest] + second[rest]).mean(axis=0) / 2
+        sides = [channel.whiten_clean(side, mean) for side in (first, second)]
+        for number, axes in enumerate(_cross_axes(sides[0][rest], sides[1][rest], SHRINKAGES)):
+            gain = axes.variances / (axes.variances + 1)
+            for given, other in (sides, sides[::-1]):
+                predicted = (given[fold] @ axes.axes.T * gain) @ axes.axes
+                errors[number] += float(np.square(predicted - other[fold]).sum())
+    best = int(errors.argmin())
+    # The other measurement has noise of power one itself.
+    error = max(0.0, float(errors[best]) / (2 * first.size) - 1)
+    return LinearPrior(PriorShape(0.0, SHRINKAGES[best]), channel, error, bool((level > 0).any()))
 
 
 def _find_limits(clean: Floats, noise: NoisyRows) -> tuple[Floats, Floats] | None:
@@ -972,6 +1053,8 @@ class Blend:
         assert self.range is not None
         low, high = (limit.to(x) for limit in self.range)
         # The network gets values far outside cut, which moves the others of their row.
+        # Tables of this size have no maps.
+        assert isinstance(self.prior, PosteriorMean)
         distance = torch.maximum(low - x, x - high) / (self.prior.unit * self.prior.slope.abs()).to(x)
         share = (distance.amax(dim=1, keepdim=True) / MAX_DISTANCE).clamp(0, 1)
         return denoised + torch.maximum(is_foreign, share) * (posterior - denoised)

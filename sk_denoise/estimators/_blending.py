@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,11 +14,16 @@ from torch import Tensor
 from sk_denoise._random import stream, stream_seed
 from sk_denoise._residual_noise import ResidualNoise, find_residual_noise
 from sk_denoise._row_prior import (
+    SMOOTHINGS,
     Blend,
     ChosenPrior,
+    LinearPrior,
+    MappedPosteriorMean,
     Maps,
     NoisyRows,
+    PosteriorMean,
     choose_better,
+    choose_linear_prior,
     choose_prior,
     draw_noisy_rows,
     find_share,
@@ -27,7 +32,7 @@ from sk_denoise._validation import as_tensor, warn_user
 from sk_denoise.estimators._pairs import Pair, leaves_gaps
 from sk_denoise.estimators._preparation import Preparation, SampleLayout
 
-__all__ = ["LARGE_TABLE", "BlendedRows", "LargeTable", "find_noise_of_pairs", "is_table"]
+__all__ = ["LARGE_TABLE", "BlendedRows", "LargeTable", "find_noise_of_pairs", "is_blendable"]
 
 Corrupt = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -38,6 +43,8 @@ MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300,
 INNER_SHARE = 0.9
 # Columns of a table beyond which its rows are not compared with each other.
 MAX_BLENDED_COLUMNS = 2**14
+# The same for two noisy measurements, whose covariance is that of all pairs of columns.
+MAX_SECOND_COLUMNS = 256
 # Noisy rows that the noise is measured on, and the share of the network.
 MIN_NOISE_ROWS, MIN_SHARE_ROWS = 5000, 1000
 # Rows and entries of a large table that its covariance is measured on.
@@ -49,10 +56,11 @@ MIN_SHARE = 0.05
 MIN_ROWS_OF_WARNING = 50
 
 
-def is_table(pair: Pair, layout: SampleLayout) -> bool:
-    """Return whether samples are rows of a table whose columns can be compared."""
+def is_blendable(pair: Pair, layout: SampleLayout) -> bool:
+    """Return whether samples are rows of a table of moderate width."""
     is_image = layout.image_shape is not None or layout.has_one_unit
-    return not is_image and len(pair.inputs) >= 4 and pair.inputs[0].size <= MAX_BLENDED_COLUMNS
+    most = MAX_SECOND_COLUMNS if pair.source == "X_second" else MAX_BLENDED_COLUMNS
+    return not is_image and len(pair.inputs) >= 4 and pair.inputs[0].size <= most
 
 
 def find_noise_of_pairs(pair: Pair) -> ResidualNoise | None:
@@ -71,7 +79,7 @@ class BlendedRows:
         All rows, and those that the network learns from.
     held_out : Pair or None
         Rows that the share of the network is measured on; None for too few of them.
-    chosen : ChosenPrior or None
+    chosen : ChosenPrior, LinearPrior or None
         The prior, once it was chosen.
     unit : ndarray of shape (n_features,) or None
         Level of the noise in each column, once it was measured.
@@ -80,7 +88,7 @@ class BlendedRows:
     all: Pair
     training: Pair
     held_out: Pair | None
-    chosen: ChosenPrior | None = None
+    chosen: ChosenPrior | LinearPrior | None = None
     unit: NDArray[Any] | None = None
 
     @classmethod
@@ -135,18 +143,16 @@ class BlendedRows:
         maps : pair of QuantileMap, optional
             Maps of the columns to scores, of which the prior may be one if that is better on held-out rows.
         """
-        clean = self.all.targets
         if self.chosen is None:
-            rows = _noisy_rows(self.all, corrupt, MIN_NOISE_ROWS, stream(root, "blend"))
-            folds = np.random.default_rng(stream_seed(root, "folds"))
-            self.chosen = choose_prior(clean, rows, generator=folds)
+            self.chosen = _choose(self.all, corrupt, MIN_NOISE_ROWS, root)
             self.unit = self.chosen.channel.unit
-            if maps is not None and self.held_out is not None:
-                mapped = choose_prior(clean, rows, generator=folds, maps=maps)
+            if maps is not None and self.held_out is not None and isinstance(self.chosen, ChosenPrior):
+                mapped = _choose(self.all, corrupt, MIN_NOISE_ROWS, root, maps=maps)
                 noisy = self._noisy_held_out(corrupt, fill, root)
+                assert isinstance(mapped, ChosenPrior)
                 self.chosen = choose_better(self.chosen, mapped, self.training.targets, noisy)
         share = 0.0 if self.held_out is None else self._measure_share(corrupt, predict, fill, root)
-        return Blend(self.chosen.fit_rows(clean), share, has_wild_columns)
+        return Blend(_fit(self.chosen, self.all), share, has_wild_columns)
 
     def _noisy_held_out(
         self, corrupt: Corrupt | None, fill: Callable[[Tensor], Tensor], root: int
@@ -170,8 +176,9 @@ class BlendedRows:
         """Return the share of the network that predicts held-out rows best."""
         assert self.chosen is not None
         assert self.held_out is not None
+        assert self.unit is not None
         rows = self._noisy_held_out(corrupt, fill, root)
-        prior = self.chosen.fit_rows(self.training.targets).predict(rows.noisy)
+        prior = _fit(self.chosen, self.training).predict(rows.noisy)
         unit = self.unit
         step, gap = (predict(as_tensor(rows.noisy)) - prior) / unit, (rows.clean - prior) / unit
         # Entries without truth have no error.
@@ -202,18 +209,18 @@ class BlendedRows:
 
 @dataclass
 class LargeTable:
-    """Rows of a large table, for a linear prediction of rows beyond the training range.
+    """Rows of a large table, for a linear prediction beyond the training range.
 
     Attributes
     ----------
     sample : Pair
         Some rows.
-    chosen : ChosenPrior or None
+    chosen : ChosenPrior, LinearPrior or None
         The prior, once it was chosen.
     """
 
     sample: Pair
-    chosen: ChosenPrior | None = None
+    chosen: ChosenPrior | LinearPrior | None = None
 
     @classmethod
     def of(cls, pair: Pair) -> LargeTable:
@@ -234,13 +241,11 @@ class LargeTable:
         root : int
             Seed of the fit.
         """
-        clean = self.sample.targets
         if self.chosen is None:
-            rows = _noisy_rows(self.sample, corrupt, len(clean), stream(root, "blend"))
-            folds = np.random.default_rng(stream_seed(root, "folds"))
-            self.chosen = choose_prior(clean, rows, smoothings=(0.0,), generator=folds)
+            n_rows = len(self.sample.inputs)
+            self.chosen = _choose(self.sample, corrupt, n_rows, root, smoothings=(0.0,))
         limits = preparation.find_range()
-        return Blend(self.chosen.fit(clean), 1.0, preparation.wild is not None, limits)
+        return Blend(_fit(self.chosen, self.sample), 1.0, preparation.wild is not None, limits)
 
 
 def _choose_held_out(clean: NDArray[Any], n: int, seed: int) -> NDArray[np.intp]:
@@ -264,9 +269,36 @@ def _resample(pair: Pair) -> Pair:
     return replace(pair.take(np.searchsorted(cumulated / cumulated[-1], places)), weights=None)
 
 
+def _choose(
+    pair: Pair,
+    corrupt: Corrupt | None,
+    n_rows: int,
+    root: int,
+    smoothings: Sequence[float] = SMOOTHINGS,
+    maps: Maps | None = None,
+) -> ChosenPrior | LinearPrior:
+    """Choose the prior for rows with a clean side, or for two noisy measurements."""
+    folds = np.random.default_rng(stream_seed(root, "folds"))
+    if pair.source == "X_second":
+        return choose_linear_prior(pair.inputs, pair.targets, generator=folds)
+    rows = _noisy_rows(pair, corrupt, n_rows, stream(root, "blend"))
+    return choose_prior(pair.targets, rows, smoothings=smoothings, generator=folds, maps=maps)
+
+
+def _fit(chosen: ChosenPrior | LinearPrior, pair: Pair) -> PosteriorMean | MappedPosteriorMean:
+    """Return the posterior mean for the rows of a pair."""
+    if isinstance(chosen, LinearPrior):
+        return chosen.fit(pair.inputs, pair.targets)
+    return chosen.fit_rows(pair.targets)
+
+
 def _noisy_rows(pair: Pair, corrupt: Corrupt | None, n_rows: int, generator: torch.Generator) -> NoisyRows:
     """Return pairs as given, or with new noise."""
     if corrupt is None:
         noisy, clean = pair.inputs.astype(np.float64), pair.targets.astype(np.float64)
+        if pair.source == "X_second":
+            # Each measurement is the target of the other: its noise has no part in the best share.
+            both = np.tile(np.arange(len(clean)), 2)
+            return NoisyRows(np.vstack([noisy, clean]), np.vstack([clean, noisy]), both)
         return NoisyRows(noisy, clean, np.arange(len(clean)))
     return draw_noisy_rows(pair.targets, corrupt, n_rows, generator)

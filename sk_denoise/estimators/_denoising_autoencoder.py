@@ -49,7 +49,7 @@ from sk_denoise.estimators._blending import (
     BlendedRows,
     LargeTable,
     find_noise_of_pairs,
-    is_table,
+    is_blendable,
 )
 from sk_denoise.estimators._gaps import FilledNoise, GapFiller
 from sk_denoise.estimators._image_inputs import refuse_noiser_output
@@ -183,7 +183,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
     blend : "auto" or None, default="auto"
         "auto" blends the network with the posterior mean of the training rows
         (:class:`~sk_denoise.PosteriorMeanDenoiser`), for tables of fewer than 5,000 rows and at most 16,384
-        columns, where networks alone are often behind linear filters. The share of the network is measured
+        columns, where networks alone are often behind linear filters. Two noisy measurements of at most 256
+        columns are blended with a linear answer. The share of the network is measured
         on up to 300 rows that it does not learn from; below 40 rows it is 0. ``predict``, ``score`` and
         ``transform`` of samples return the blend. Latent vectors, ``inverse_transform`` and
         ``validation_scores_`` are those of the network. There is no blend with an ``objective`` or
@@ -815,13 +816,13 @@ class DenoisingAutoencoder(NetworkDenoiser):
         return (
             self.blend is not None
             and isinstance(data, ArrayData)
-            and is_table(data.pair, self._factory().layout(self._sample_shape_))
+            and is_blendable(data.pair, self._factory().layout(self._sample_shape_))
             and not check_loss(self.loss).on_unit_interval
             # The posterior mean of a category is no probability.
             and not check_loss(self.loss).by_block
             and resolve_objective(self.objective) is None
             and self.emphasis is None
-            and (data.pair.noiser is not None or data.pair.source in ("X_clean", "y"))
+            and (data.pair.noiser is not None or data.pair.source in ("X_clean", "y", "X_second"))
         )
 
     def _split(

@@ -816,7 +816,7 @@ class NetworkDenoiser(BaseDenoiser):
         twin._set_history()
         twin._finish()
         for name in ("_blended", "_large_table"):
-            vars(twin).pop(name, None)
+            twin.__dict__.pop(name, None)
         return twin
 
     def _set_history(self) -> None:

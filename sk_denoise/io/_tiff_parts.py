@@ -212,7 +212,7 @@ def _refuse_surplus(page: TiffPage, data: bytes, place: Place) -> None:
     if page.fillorder == 2:
         import imagecodecs
 
-        data = imagecodecs.bitorder_decode(data)
+        data = bytes(imagecodecs.bitorder_decode(data))
     try:
         n_decoded = len(TIFF.DECOMPRESSORS[int(page.compression)](data, out=n_bytes + 1))
     except RuntimeError as error:

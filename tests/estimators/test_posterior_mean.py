@@ -260,3 +260,15 @@ def test_noise_that_depends_on_the_row_stays_with_it():
     small = clean[1000:] < np.quantile(clean, 0.5, axis=0)
     assert left(clean[1000:], noisy[1000:], restored) < 0.8
     assert np.mean((restored - clean[1000:])[small] ** 2) < 0.5 * np.mean(clean[1000:][small] ** 2)
+
+
+@pytest.mark.parametrize("name", ["wine", "breast_cancer"])
+def test_two_measurements_of_a_small_table_leave_less_than_ridge(name):
+    train, first, test, given = table(name)
+    second = train + np.random.default_rng(9).normal(0, 0.5, train.shape)
+    dae = short(max_epochs=2).fit(first, X_second=second)
+    ridge = Ridge(alpha=40.0).fit(np.vstack([first, second]), np.vstack([second, first]))
+    assert left(test, given, dae.predict(given)) < left(test, given, ridge.predict(given))
+    assert dae.network_share_ < 1
+    alone = short(max_epochs=2, blend=None).fit(first, X_second=second)
+    assert left(test, given, dae.predict(given)) < left(test, given, alone.predict(given))
