@@ -56,7 +56,7 @@ EMBEDDED: tuple[tuple[bytes, Callable[[BinaryIO], EncodedSize]], ...] = (
 
 
 def _refuse_costly(stream: BinaryIO) -> None:
-    """Refuse a file that inflates to very many bytes, or consists of very many elements."""
+    """Refuse a file of very many bytes after inflation, or of very many elements."""
     stream.seek(START)
     data = stream.read()
     position, syntax = 0, b""
@@ -154,9 +154,12 @@ def decode(stream: BinaryIO) -> NDArray[Any]:
 def open_dicom_frames(path: Path, stream: BinaryIO) -> Iterator[list[PlaneSeries]]:
     """Yield the frames as a series along depth, or over time if it is a film."""
     dataset = _read_dataset(stream)
+    # pydicom finds no pixels in a deflated file by its path.
+    if getattr(dataset.file_meta.get("TransferSyntaxUID"), "is_deflated", False):
+        dataset = _read_dataset(stream, with_pixels=True)
     n_frames = _count_frames(dataset)
     is_film = any(tag in dataset for tag in FILM_TAGS)
-    reader = _FrameReader(dataset, path)
+    reader = _FrameReader(dataset, None if "PixelData" in dataset else path)
     first = reader(0)
     axes = ("T" if is_film else "Z") * (n_frames > 1) + "YX" + "S" * (first.ndim - 2)
     spacing = _pixel_spacing(dataset)

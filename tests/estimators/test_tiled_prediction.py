@@ -83,6 +83,6 @@ def test_a_network_whose_smallest_tile_is_too_large_is_refused_before_it_compute
 
 
 def test_a_wide_halo_makes_tiles_smaller_than_it():
-    wide = predictor((32, *[2] * 6))
+    wide = predictor((16, *[2] * 6))
     assert 64 <= wide.side < wide.halo
     assert (wide.side + 2 * wide.halo) ** 2 * wide.bytes_per_pixel <= MAX_TILE_MEMORY
