@@ -12,9 +12,10 @@ NIGHTLY := .venv-nightly
 PRERELEASES := numpy scipy scikit-learn
 # One environment for each interpreter: .venv-python3.14 for PYTHON=python3.14.
 OTHER := .venv-$(notdir $(PYTHON))
+AUDIT := .venv-audit
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test test-all test-lowest test-bare test-nightly test-python check docs bench lint house types clean
+.PHONY: help demo app test test-all test-lowest test-bare test-nightly test-python check audit docs bench lint house types clean
 # Small data deserve one thread, and two workers share the cores.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
@@ -85,6 +86,12 @@ test-bare:  ## install the wheel without extras into an empty environment, and t
 
 check: lint types test-all  ## what the continuous integration runs
 	$(BIN)/python .ci/durations.py .test-report.xml
+
+# pip-audit has packages of its own, which are not among those of the project.
+audit: $(READY)  ## known weaknesses of the installed packages; needs a database on the internet
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python .ci/audit.py $(AUDIT)/bin/pip-audit
 
 docs: $(READY)  ## build the site with its gallery into docs/_build/html; warnings are errors
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -n docs docs/_build/html

@@ -21,6 +21,10 @@ def main() -> int:
     except MissingExtraError as error:
         print(f"sk-denoise: {error}", file=sys.stderr)
         return 1
+    # Ctrl-C while packages are imported, before signals are handled
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
     return run_command_line()
 
 

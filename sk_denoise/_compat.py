@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sk_denoise._clean_source import attach_source, carried_source
 from sk_denoise._schema import SAMPLES, Rule
-from sk_denoise._validation import refuse_channels_last
+from sk_denoise._validation import is_finite, refuse_channels_last, warn_of_infinite_output
 
 __all__ = [
     "CallbackSupportMixin",
@@ -294,13 +294,36 @@ def keeps_array_type(method: Method) -> Method:
     @functools.wraps(method)
     def converting(estimator: Any, X: Any, *others: Any, **options: Any) -> Any:
         if not (get_config()["array_api_dispatch"] and _is_foreign(X)):
-            return method(estimator, X, *others, **options)
+            output = method(estimator, X, *others, **options)
+            _check_output(estimator, X, output)
+            return output
         image_ndim = 4 if getattr(estimator, "_takes_any_size", False) else None
         arrays = [_to_numpy(side, image_ndim) for side in (X, *others)]
         named = {name: _to_numpy(side, image_ndim) for name, side in options.items()}
         return _to_array_type_of(X, method(estimator, *arrays, **named), image_ndim)
 
     return converting  # type: ignore[return-value]
+
+
+def _check_output(estimator: Any, X: Any, output: Any) -> None:
+    """Warn of NaN and infinite numbers in an output for samples without them."""
+    arrays = output if isinstance(output, list) else [output]
+    # Noise may mark missing entries, and fitted estimators are no arrays.
+    if hasattr(estimator, "corrupt") or not all(
+        isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in arrays
+    ):
+        return
+    if all(is_finite(array) for array in arrays):
+        return
+    # Gaps of the samples may stay gaps.
+    samples = X if isinstance(X, list) else [X]
+    try:
+        has_gaps = any(not is_finite(np.asarray(sample, dtype=float)) for sample in samples)
+    # Columns of words have gaps of other kinds.
+    except (TypeError, ValueError):
+        has_gaps = True
+    if not has_gaps or any(np.isinf(array).any() for array in arrays):
+        warn_of_infinite_output(type(estimator).__name__)
 
 
 def to_numpy(X: Any) -> Any:

@@ -379,21 +379,32 @@ class PosteriorMean:
     """
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "mean": Rule(lambda v, p: _is_double(v, (len(p.mean),)), "the mean of each feature"),
         **dict.fromkeys(
-            (
-                "mean",
-                "unit",
-                "slope",
-                "offset",
-                "basis",
-                "back",
-                "gain",
-                "foreign_gain",
-                "centers",
-                "low",
-                "high",
+            ("offset", "low", "high"),
+            Rule(lambda v, p: _is_double(v, tuple(p.mean.shape)), "a number for each feature"),
+        ),
+        "unit": Rule(
+            lambda v, p: _is_double(v, tuple(p.mean.shape)) and bool((v > 0).all()),
+            "a number above 0 for each feature",
+        ),
+        "slope": Rule(
+            lambda v, p: _is_double(v, tuple(p.mean.shape)) and bool((v != 0).all()),
+            "a number other than 0 for each feature",
+        ),
+        **dict.fromkeys(
+            ("basis", "back"),
+            Rule(lambda v, p: _is_double(v, (len(p.gain), len(p.mean))), "an axis for each gain"),
+        ),
+        **dict.fromkeys(
+            ("gain", "foreign_gain"),
+            Rule(
+                lambda v, p: _is_double(v, (len(p.gain),)) and bool(((v >= 0) & (v <= 1)).all()),
+                "a number from 0 to 1 for each axis",
             ),
-            FINITE_TENSOR,
+        ),
+        "centers": Rule(
+            lambda v, p: _is_double(v, (len(p.centers), len(p.gain))) and len(v) > 0, "centers on such axes"
         ),
         "rest_gain": NUMBER,
         "log_foreign": NUMBER,
@@ -457,6 +468,10 @@ class PosteriorMean:
             channel.foreign_noise,
         )  # type: ignore[call-arg]
 
+    def fits(self, n_features: int) -> bool:
+        """Return whether rows have as many features."""
+        return len(self.mean) == n_features
+
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the posterior mean of noisy rows, and the share of each that is foreign.
 
@@ -512,6 +527,10 @@ class PosteriorMean:
         parts = [self(part)[0] for part in _in_chunks(rows, len(self.centers))]
         means: Floats = torch.cat(parts).numpy()
         return means
+
+
+def _is_double(value: Any, shape: tuple[int, ...]) -> bool:
+    return FINITE_TENSOR.test(value, None) and value.dtype == torch.float64 and tuple(value.shape) == shape
 
 
 def _posterior_scores(
@@ -642,8 +661,9 @@ class _Trial:
         around = (1 - smoothing**2) * spectrum.variances
         far, noise = FOREIGN_VARIANCE * spectrum.variances, self.channel.foreign_noise
         centers = smoothing * rows if smoothing > 0 else torch.zeros_like(rows[:1])
-        gains = (torch.from_numpy(gain) for gain in (around / (around + 1), far / (far + noise)))
-        posterior, _ = _posterior_scores(noisy, centers, *gains, _log_foreign(around, far + noise), noise)
+        gain, foreign_gain = (torch.from_numpy(g) for g in (around / (around + 1), far / (far + noise)))
+        log_foreign = _log_foreign(around, far + noise)
+        posterior, _ = _posterior_scores(noisy, centers, gain, foreign_gain, log_foreign, noise)
         errors: Floats = (posterior - clean).square().sum(1).numpy()
         if spectrum.axes.shape[0] < self.noisy.shape[1]:
             rest = (1 - smoothing**2) * spectrum.rest
@@ -754,8 +774,8 @@ class LinearPrior:
     def fit(self, first: NDArray[Any], second: NDArray[Any]) -> PosteriorMean:
         """Return the posterior mean for two measurements of the same rows."""
         middle = (first.astype(np.float64) + second) / 2
-        sides = (self.channel.whiten_clean(side, middle.mean(axis=0)) for side in (first, second))
-        (axes,) = _cross_axes(*sides, [self.shape.shrinkage])
+        one, other = (self.channel.whiten_clean(side, middle.mean(axis=0)) for side in (first, second))
+        (axes,) = _cross_axes(one, other, [self.shape.shrinkage])
         return PosteriorMean.of(middle, self.channel, self.shape, axes=axes)
 
 
@@ -797,7 +817,7 @@ def choose_linear_prior(
         rest = np.setdiff1d(order, fold)
         mean = (first[rest] + second[rest]).mean(axis=0) / 2
         sides = [channel.whiten_clean(side, mean) for side in (first, second)]
-        for number, axes in enumerate(_cross_axes(*(side[rest] for side in sides), SHRINKAGES)):
+        for number, axes in enumerate(_cross_axes(sides[0][rest], sides[1][rest], SHRINKAGES)):
             gain = axes.variances / (axes.variances + 1)
             for given, other in (sides, sides[::-1]):
                 predicted = (given[fold] @ axes.axes.T * gain) @ axes.axes

@@ -36,6 +36,7 @@ from sk_denoise.exceptions import CleanTargetWarning
 
 __all__ = [
     "FITTED_NOISER",
+    "NOISER_OF_SAMPLES",
     "HasMethods",
     "Interval",
     "Noiser",
@@ -73,8 +74,10 @@ __all__ = [
     "restore_names",
     "validate_data",
     "get_shape",
+    "is_finite",
     "warn_of_alpha",
     "warn_of_flat_channels_first",
+    "warn_of_infinite_output",
     "warn_of_other_unit",
     "warn_of_unlike_sides",
     "warn_of_single_image",
@@ -121,6 +124,20 @@ class Noiser(Protocol):
 
 # A noiser of a user need not set more than this.
 FITTED_NOISER = Rule(lambda v, _: isinstance(v, Noiser) and hasattr(v, "n_features_in_"), "a fitted noiser")
+
+
+def _is_noiser_of_samples(value: Any, owner: Any) -> bool:
+    shape = getattr(value, "_sample_shape_", None)
+    if not FITTED_NOISER.test(value, owner) or shape is None:
+        return FITTED_NOISER.test(value, owner)
+    patch = getattr(owner, "patch_shape_", None)
+    # Noise of images of any size was fitted to patches, or to a pixel of each channel.
+    is_of_patches = patch is not None and len(shape) == len(patch) and shape[2:] == patch[2:]
+    return is_of_patches or value.n_features_in_ == owner.n_features_in_
+
+
+# For owners with fitted samples of their own
+NOISER_OF_SAMPLES = Rule(_is_noiser_of_samples, "a fitted noiser of such samples", after_others=True)
 
 
 class Scorer(_BaseScorer):
@@ -804,6 +821,22 @@ def restore_names(array: NDArray[Any], names: Any) -> Any:
 def wrap_output(array: NDArray[Any], X: Any, estimator: BaseEstimator) -> Any:
     """Return the array in the container of ``set_output``, with the index of X."""
     return _wrap_data_with_container("transform", array, X, estimator)
+
+
+def is_finite(values: NDArray[Any]) -> bool:
+    """Return whether an array has finite numbers alone."""
+    # A sum is faster than a test of each entry, and infinite if one of them is.
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(np.sum(values))) or bool(np.isfinite(values).all())
+
+
+def warn_of_infinite_output(name: str) -> None:
+    """Warn of NaN and infinite numbers in the output of a model."""
+    warn_user(
+        f"The output of {name} has NaN or infinite numbers: its weights or scales are too large for such "
+        "samples. Check the unit of X. If it is right, fit anew with a lower learning_rate, or get a new "
+        "copy of the model file."
+    )
 
 
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
+import shutil
+import subprocess
+import sys
+import tarfile
 import tomllib
-from importlib.metadata import metadata
+from importlib.metadata import PathDistribution, metadata
 from pathlib import Path
 
 import pytest
@@ -170,3 +175,90 @@ def test_pre_releases_are_named_and_their_absence_too():
         "Pre-releases are tested of: numpy, scipy.",
     ]
     assert "no newer pre-release" in report_of({"numpy": "2.4.6"})
+
+
+# Dependencies ------------------------------------------------------------------------------------------
+
+LICENCES = runpy.run_path(str(ROOT / ".ci/licences.py"))
+
+
+@pytest.mark.parametrize("extra", ["all", "dev", "test"])
+def test_no_extra_but_bm3d_installs_a_package_for_non_commercial_use(extra):
+    packages = LICENCES["find_installed"](extra)
+    assert {"numpy", "torch", "streamlit"} <= packages.keys()
+    licences = {name: LICENCES["find_licence"](package) for name, package in packages.items()}
+    assert [name for name, text in licences.items() if LICENCES["NON_COMMERCIAL"].search(text)] == []
+
+
+def test_make_installs_no_extra_that_is_for_non_commercial_use():
+    installed = re.findall(r"--editable '\.\[(\w+)\]'", MAKEFILE)
+    assert set(installed) == {"dev", "test", "bench"}
+    assert "bm3d" not in MAKEFILE
+
+
+def test_the_table_of_licences_has_every_installed_package():
+    page = text_of("docs/reference/licences.md")
+    named = set(re.findall(r"^\| ([\w.-]+) \|", page, re.MULTILINE))
+    for extra in ("all", "dev"):
+        names = {package.metadata["Name"] for package in LICENCES["find_installed"](extra).values()}
+        assert names <= named
+    assert "not in its metadata" not in page
+
+
+def test_a_licence_is_found_in_each_field_of_the_metadata(tmp_path):
+    def licence_of(*lines, text=""):
+        folder = tmp_path / f"p{len(list(tmp_path.iterdir()))}-1.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", "Name: p", *lines]))
+        (folder / "LICENSE").write_text(text)
+        (folder / "RECORD").write_text(f"{folder.name}/LICENSE,,\n")
+        return LICENCES["find_licence"](PathDistribution(folder))
+
+    free = "Classifier: License :: Free for non-commercial use"
+    assert licence_of("License-Expression: MIT") == "MIT"
+    assert licence_of("License: BSD License") == "BSD"
+    assert licence_of("Classifier: License :: OSI Approved :: MIT License") == "MIT"
+    assert licence_of("License: MIT", free) == "MIT, Free for non-commercial use"
+    assert licence_of(text="\nNon-commercial use only\n") == "Non-commercial use only"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="runs a script of a shell")
+@pytest.mark.parametrize(
+    ("script", "code", "words"),
+    [
+        ("exit 0", 0, ""),
+        ("echo 'Found 1 known vulnerability' >&2; exit 1", 1, "Found 1 known"),
+        ("echo 'Connection refused' >&2; exit 1", 2, r"Nothing was audited: .*\(Connection refused\)"),
+    ],
+)
+def test_an_audit_without_a_database_says_so(script, code, words, tmp_path):
+    program = tmp_path / "pip-audit"
+    program.write_text(f'#!/bin/sh\ngrep -q "^numpy==" "$6" || exit 3\n{script}\n')
+    program.chmod(0o755)
+    command = [sys.executable, ROOT / ".ci/audit.py", program]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == code
+    assert re.search(words, run.stdout + run.stderr)
+
+
+def test_the_container_names_the_version_of_torch_that_is_tested():
+    (version,) = re.findall(r"^torch==(.*)$", text_of("constraints.txt"), re.MULTILINE)
+    assert f"ARG TORCH=torch=={version}\n" in text_of("Dockerfile")
+    assert f"TORCH=torch=={version}+cpu" in text_of("Dockerfile")
+    assert f"TORCH=torch=={version}+cpu" in text_of("docs/how_to/app.md")
+
+
+@pytest.mark.slow
+def test_a_source_archive_holds_the_package_and_no_test(tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, tmp_path)
+    for folder in ("sk_denoise", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    build = "from setuptools import build_meta; build_meta.build_sdist('dist')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+    (archive,) = (tmp_path / "dist").glob("*.tar.gz")
+    with tarfile.open(archive) as files:
+        names = files.getnames()
+    assert any(name.endswith("sk_denoise/persistence/_files.py") for name in names)
+    assert any(name.endswith("weights/gray.safetensors") for name in names)
+    assert [name for name in names if "/tests" in name] == []

@@ -18,6 +18,7 @@ from sk_denoise.cli._console import (
     PROGRAM,
     CommandFailure,
     describe_error,
+    exit_on_interrupt,
     interruption_exit_code,
     print_message,
     printable,
@@ -116,6 +117,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Usage: sk-denoise ...
     0
     """
+    code = 1
+    try:
+        code = _run(arguments)
+    # A second Ctrl-C came while the first one was handled.
+    except KeyboardInterrupt as interruption:
+        code = interruption_exit_code(interruption)
+    finally:
+        # A caller within Python keeps its handler.
+        if arguments is None:
+            exit_on_interrupt(code)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run a command, print its errors, and return the exit code."""
     reopen_closed_streams()
     try:
         with raise_on_signals():

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import click
 
 from sk_denoise._package import require_extra
-from sk_denoise.exceptions import MissingExtraError
+from sk_denoise.exceptions import MissingExtraError, SkippedImageWarning
 
 __all__ = [
     "PROGRAM",
@@ -24,6 +24,7 @@ __all__ = [
     "abbreviate_list",
     "describe_error",
     "errors_as_failures",
+    "exit_on_interrupt",
     "interruption_exit_code",
     "pluralize",
     "print_message",
@@ -97,6 +98,13 @@ def raise_on_signals() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def exit_on_interrupt(code: int) -> None:
+    """Let Ctrl-C end the process at once, in silence, from now on."""
+    # Python runs functions of torch and others while it ends, and would print a traceback of theirs.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, lambda *_: os._exit(code))
 
 
 # Output --------------------------------------------------------------------------------------------------
@@ -221,8 +229,10 @@ def describe_error(error: BaseException) -> str:
 
 
 @contextmanager
-def warnings_as_lines(write: Callable[[str], object] = print_message) -> Iterator[None]:
-    """Write each different warning for users as a line."""
+def warnings_as_lines(
+    write: Callable[[str], object] = print_message, skipped: list[str] | None = None
+) -> Iterator[None]:
+    """Write each different warning for users as a line; collect those about left out images."""
     written: set[str] = set()
 
     def write_once(message: Warning | str, category: type[Warning], *_: Any) -> None:
@@ -231,6 +241,8 @@ def warnings_as_lines(write: Callable[[str], object] = print_message) -> Iterato
         if issubclass(category, UserWarning) and text not in written:
             written.add(text)
             write(text)
+            if skipped is not None and issubclass(category, SkippedImageWarning):
+                skipped.append(text)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -239,20 +251,24 @@ def warnings_as_lines(write: Callable[[str], object] = print_message) -> Iterato
 
 
 @contextmanager
-def errors_as_failures(write: Callable[[str], object] = print_message) -> Iterator[None]:
+def errors_as_failures(
+    write: Callable[[str], object] = print_message, skipped: list[str] | None = None
+) -> Iterator[None]:
     """Write warnings of the library as lines and raise its errors as failures.
 
     Parameters
     ----------
     write : callable, default=print_message
         Function of a warning's text.
+    skipped : list of str, optional
+        List that takes the texts about images that are left out.
 
     Raises
     ------
     CommandFailure
         If the library raises an error; the message is that of the error, without a traceback.
     """
-    with warnings_as_lines(write):
+    with warnings_as_lines(write, skipped):
         try:
             yield
         except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:

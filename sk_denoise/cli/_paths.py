@@ -272,6 +272,9 @@ def find_images(names: Iterable[str], excluded_folder: Path | None = None) -> In
             images = [InputFile(p, p.relative_to(path)) for p in _walk_images(path, excluded, inputs)]
             suffixes = _list_image_suffixes()
             problem = f"the folder '{printable(name)}' holds no image: no file that ends in {suffixes}"
+        elif os.path.lexists(path) and not path_exists(path) and path.is_symlink():
+            images, problem = [], ""
+            inputs.unreadable.append((path, f"is a link to {printable(path.readlink())}, where no file is"))
         elif os.path.lexists(path):
             images, problem = [InputFile(path, Path(path.name))], ""
         elif WILDCARD.search(name):
@@ -279,6 +282,9 @@ def find_images(names: Iterable[str], excluded_folder: Path | None = None) -> In
             problem = f"no image matches '{printable(name)}'"
         else:
             images, problem = [], f"there is no file or folder '{printable(name)}'"
+        # A pattern of the shell may give such a folder among images.
+        if not images and is_folder(path) and is_image_name(path):
+            inputs.unreadable.append((path, "is a folder without an image"))
         # A folder that could not be listed is reported later and is not wrong usage.
         if not images and not any(_is_within(folder, path) for folder, _ in inputs.unreadable):
             raise RefusedInput(problem)
@@ -430,7 +436,7 @@ def plan_jobs(names: Sequence[str], output: str, *, overwrite: bool, skip_existi
     is_file_output = _is_file_output(names, output)
     inputs = find_images(names, None if is_file_output else Path(output))
     if is_file_output:
-        jobs = [FileJob(inputs.images[0].path, Path(output))]
+        jobs = [FileJob(image.path, Path(output)) for image in inputs.images]
     else:
         jobs = [FileJob(image.path, _target_in_folder(image, Path(output))) for image in inputs.images]
     folder = Path(output).parent if is_file_output else Path(output)
@@ -543,7 +549,8 @@ def _merge_jobs(
     by_target: dict[str, FileJob] = {}
     for job in jobs:
         other = by_target.setdefault(identity.key(job.target), job)
-        if other.source.resolve() != job.source.resolve():
+        # Path.resolve raises for a link to itself.
+        if os.path.realpath(other.source) != os.path.realpath(job.source):
             raise RefusedInput(
                 f"{printable(other.source)} and {printable(job.source)} would both be written to "
                 f"{printable(job.target)}; denoise them into separate folders"

@@ -211,10 +211,11 @@ def train_command(context: click.Context, /, folder: Path, model: Path, **option
     start_time, start_epoch = time.monotonic(), run.n_epochs
     settings = {"max_epochs": run.total, "warm_start": run.denoiser.warm_start}
     checkpointer = Checkpointer(run.model, start_epoch, settings)
+    skipped: list[str] = []
     try:
         with (
             open_display(start_epoch, run.total, options["quiet"]) as display,
-            errors_as_failures(display.write_line),
+            errors_as_failures(display.write_line, skipped),
         ):
             train_denoiser(run, checkpointer, display)
     except KeyboardInterrupt as interruption:
@@ -222,8 +223,16 @@ def train_command(context: click.Context, /, folder: Path, model: Path, **option
         return interruption_exit_code(interruption)
     if not options["quiet"]:
         seconds = time.monotonic() - start_time
-        _print_summary(run, checkpointer.metrics, folder, run.n_epochs - start_epoch, seconds)
+        n_skipped = _count_skipped(run, skipped)
+        _print_summary(run, checkpointer.metrics, folder, n_skipped, run.n_epochs - start_epoch, seconds)
     return 0
+
+
+def _count_skipped(run: TrainingRun, messages: list[str]) -> int:
+    """Return the number of training images that were left out."""
+    training = {" ".join(str(path).split()) for path in run.images.paths}
+    validation = {" ".join(str(path).split()) for path in getattr(run.validation, "paths", ())} - training
+    return sum(not any(text.startswith(path) for path in validation) for text in messages)
 
 
 def _check_options(model: Path, options: dict[str, Any], given: set[str]) -> None:
@@ -361,10 +370,12 @@ def _resume_command(run: TrainingRun, folder: Path, options: dict[str, Any]) -> 
     return shlex.join(words)
 
 
-def _print_summary(run: TrainingRun, metrics: str, folder: Path, n_new: int, seconds: float) -> None:
+def _print_summary(
+    run: TrainingRun, metrics: str, folder: Path, n_skipped: int, n_new: int, seconds: float
+) -> None:
     """Print the data and the duration of the training, and the next commands."""
     denoiser = run.denoiser
-    n_images, source = len(run.images), f"in {printable(folder)}, {run.images.color}"
+    n_images, source = len(run.images) - n_skipped, f"in {printable(folder)}, {run.images.color}"
     is_noisy = denoiser.target_source_ == "noisy"
     if is_noisy:
         data = f"{pluralize(n_images, 'noisy image')} {source}, by {_objective_name(denoiser)}"
@@ -377,7 +388,8 @@ def _print_summary(run: TrainingRun, metrics: str, folder: Path, n_new: int, sec
     new_epochs = "" if n_new == run.n_epochs else f" ({n_new} of them now)"
     epochs = f"{pluralize(run.n_epochs, 'epoch')}{new_epochs}"
     model = shlex.quote(str(run.model))
-    print_result(f"Trained on {data}.")
+    left_out = f"; {n_skipped} of {len(run.images)} were left out" if n_skipped else ""
+    print_result(f"Trained on {data}{left_out}.")
     print_result(f"{epochs} in {format_duration(seconds)}; last epoch: {metrics}.")
     print_result(f"The model is in {printable(run.model)}. Use it and measure it:")
     print_result(f"  sk-denoise denoise NOISY.png -o CLEAN.png --model {model}")

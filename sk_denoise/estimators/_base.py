@@ -16,7 +16,7 @@ from sk_denoise._compat import SampleTransformer, keeps_array_type
 from sk_denoise._random import stream
 from sk_denoise._schema import IMAGE_SHAPE, POSITIVE_NUMBER, Rule, is_nonnegative_array
 from sk_denoise._validation import (
-    FITTED_NOISER,
+    NOISER_OF_SAMPLES,
     allows_gaps,
     are_equal,
     as_float_array,
@@ -91,7 +91,7 @@ class BaseDenoiser(SampleTransformer):
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "data_range_": POSITIVE_NUMBER,
-        "_reference_noiser_": FITTED_NOISER,
+        "_reference_noiser_": NOISER_OF_SAMPLES,
         "_score_gains_": Rule(
             lambda v, e: v is None or is_nonnegative_array(v, (e.n_features_in_,)),
             "None, or a factor for each feature",

@@ -49,6 +49,7 @@ from sk_denoise.estimators._blending import (
     BlendedRows,
     LargeTable,
     find_noise_of_pairs,
+    is_blendable,
 )
 from sk_denoise.estimators._gaps import FilledNoise, GapFiller
 from sk_denoise.estimators._image_inputs import refuse_noiser_output
@@ -329,7 +330,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "_preparation_": SAMPLE_PREPARATION,
-        "_blend_": replace(optional(record(Blend, "a blend")), required=False),
+        "_blend_": replace(
+            optional(record(Blend, "a blend", lambda v, e: v.prior.fits(e.n_features_in_))),
+            required=False,
+            after_others=True,
+        ),
         "_gap_filler_": replace(
             optional(record(GapFiller, "a filler of gaps", lambda v, e: v.fits(e.n_features_in_))),
             required=False,

@@ -14,7 +14,7 @@ from torch import Tensor
 from sk_denoise._scaling import FINITE_TENSOR, find_wild_limits
 from sk_denoise._schema import Rule, conforms
 from sk_denoise._validation import Noiser, as_tensor
-from sk_denoise.estimators._imputer import MAX_EM_ROWS, _choose_strength, _Gaussian
+from sk_denoise.estimators._gap_gaussian import MAX_EM_ROWS, Gaussian, choose_strength
 from sk_denoise.noise import find_blocks
 
 __all__ = ["FilledNoise", "GapFiller", "complete_pair", "complete_rows", "refuse_empty_columns"]
@@ -165,15 +165,15 @@ def _standardize(rows: Floats) -> tuple[Floats, Floats, Floats]:
     return (cut / largest - center) / unit, center * largest, unit * largest
 
 
-def _fit_gaussian(standard: Floats, rng: np.random.Generator, n_copies: int = 1) -> _Gaussian:
+def _fit_gaussian(standard: Floats, rng: np.random.Generator, n_copies: int = 1) -> Gaussian:
     """Fit a Gaussian to standardized rows with gaps, in copies with other noise."""
     device, strength = torch.device("cpu"), DEFAULT_STRENGTH
     n_rows = len(standard) // n_copies
     if n_rows >= MIN_CHOICE_ROWS:
         # Rows must not be predicted from their copies.
-        strength = _choose_strength(standard[:n_rows], device, rng)
+        strength = choose_strength(standard[:n_rows], device, rng)
     chosen = rng.permutation(len(standard))[:MAX_EM_ROWS]
-    return _Gaussian.fit(standard[chosen], strength * len(chosen) / min(n_rows, len(chosen)), device)
+    return Gaussian.fit(standard[chosen], strength * len(chosen) / min(n_rows, len(chosen)), device)
 
 
 def _draw_from_columns(rows: Floats, rng: np.random.Generator, *, everywhere: bool = False) -> Floats:

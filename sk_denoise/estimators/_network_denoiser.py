@@ -24,7 +24,7 @@ from sk_denoise._resources import Cost, cost_of, threads_for_entries, threads_fo
 from sk_denoise._schema import COUNT, NUMBER_LIST, SEED, Rule, has_type, one_of, optional, record
 from sk_denoise._skops import state_in_bytes
 from sk_denoise._validation import (
-    FITTED_NOISER,
+    NOISER_OF_SAMPLES,
     Interval,
     Noiser,
     StrOptions,
@@ -157,7 +157,7 @@ class NetworkDenoiser(BaseDenoiser):
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "_preparation_": has_type(Preparation, "a preparation"),
-        "noiser_": optional(FITTED_NOISER),
+        "noiser_": optional(NOISER_OF_SAMPLES),
         "noise_model_": replace(optional(record(NoiseModel, "a noise model")), required=False),
         "_training_trace_": replace(optional(has_type(str, "a hash")), required=False),
         "_swap_": replace(optional(one_of("samples", "entries")), required=False),
@@ -816,7 +816,8 @@ class NetworkDenoiser(BaseDenoiser):
         twin._set_history()
         twin._finish()
         for name in ("_blended", "_large_table"):
-            vars(twin).pop(name, None)
+            if hasattr(twin, name):
+                delattr(twin, name)
         return twin
 
     def _set_history(self) -> None:

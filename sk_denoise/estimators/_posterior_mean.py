@@ -143,7 +143,9 @@ class PosteriorMeanDenoiser(ClassicalDenoiser):
         "shrinkage_": NONNEGATIVE_NUMBER,
         "strength_": NONNEGATIVE_NUMBER,
         "held_out_error_": NONNEGATIVE_NUMBER,
-        "_prior_": record(PosteriorMean, "a posterior mean"),
+        "_prior_": record(
+            PosteriorMean, "a posterior mean of so many features", lambda v, e: v.fits(e.n_features_in_)
+        ),
     }
     _rows_are_signals = False
     # A single sample has no covariance.

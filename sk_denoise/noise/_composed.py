@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from sk_denoise._schema import Rule
-from sk_denoise._validation import FITTED_NOISER, Noiser, check_noiser, name_by_class
+from sk_denoise._validation import NOISER_OF_SAMPLES, Noiser, check_noiser, name_by_class
 from sk_denoise.noise._base import (
     STRENGTH,
     BaseNoiser,
@@ -91,7 +91,7 @@ class RegionNoiser(ImageNoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {"size": STRENGTH}
-    _fitted_schema: ClassVar[dict[str, Rule]] = {"noiser_": FITTED_NOISER}
+    _fitted_schema: ClassVar[dict[str, Rule]] = {"noiser_": NOISER_OF_SAMPLES}
 
     def __init__(
         self,
@@ -141,9 +141,10 @@ class _ComposedNoiser(BaseNoiser):
             lambda v, noiser: (
                 type(v) is list
                 and len(v) == len(noiser.noisers)
-                and all(FITTED_NOISER.test(part, noiser) for part in v)
+                and all(NOISER_OF_SAMPLES.test(part, noiser) for part in v)
             ),
             "a fitted noiser for each",
+            after_others=True,
         )
     }
     noisers: Sequence[Noiser]

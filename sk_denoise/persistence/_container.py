@@ -7,10 +7,13 @@ safetensors parses the arrays; the checks here are those that it does not make.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +34,12 @@ DIGEST = slice(8 + len(START), 8 + len(START) + 64)
 MAX_HEADER = 2**23
 # torch and numpy fail on more, each in its own way.
 MAX_AXES, MAX_SIDE = 8, 2**40
+# Files from this size on, which claim at most so many times the bytes that the disk holds of them
+MIN_SPARSE, MAX_SPARSENESS = 2**20, 4
+# Bytes of an array that is read before its place is looked for
+MAX_UNNAMED = 2**20
+# Texts of JSON, without their quotation marks
+JSON_TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 # The names of types in safetensors and in numpy, which has no bfloat16: its bits are kept as integers.
 DTYPES: dict[str, str] = {
@@ -194,6 +203,8 @@ def read_contents(stream: BinaryIO, file_format: str, version: int) -> FileConte
     if size != expected:
         fault = "is cut off" if size < expected else "goes on where it should end"
         raise ValueError(f"it {fault}: {expected} bytes were written, and it has {size}.")
+    _refuse_holes(stream, size)
+    _check_names(header, metadata)
     stream.seek(0)
     data = stream.read()
     if len(data) != size or not data.startswith(head):
@@ -207,6 +218,47 @@ def read_contents(stream: BinaryIO, file_format: str, version: int) -> FileConte
     except SafetensorError as error:
         raise ValueError(f"safetensors refuses it: {str(error)[:200]}.") from error
     return FileContents(metadata, {name: _to_stored_array(parts) for name, parts in tensors})
+
+
+def _refuse_holes(stream: BinaryIO, size: int) -> None:
+    """Refuse a file that claims far more bytes than the disk holds of it."""
+    # A stream of bytes in memory has no file, and some systems have no holes.
+    if size < MIN_SPARSE or isinstance(stream, io.BytesIO) or not hasattr(os, "SEEK_HOLE"):
+        return
+    held = place = 0
+    # The first hole that follows enough data ends the search.
+    while place < size and MAX_SPARSENESS * held < size:
+        try:
+            place = os.lseek(stream.fileno(), place, os.SEEK_DATA)
+            end = os.lseek(stream.fileno(), place, os.SEEK_HOLE)
+        # There are no data behind the place, or a file system without holes.
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                return
+            break
+        held, place = held + end - place, end
+    if MAX_SPARSENESS * held < size:
+        raise ValueError(
+            f"it is a sparse file: it claims {size} bytes, and the disk holds {held} of them. "
+            "sk_denoise.persistence.save writes all bytes. Get a new copy."
+        )
+
+
+def _check_names(header: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    """Refuse arrays of other sizes than their shapes, and large ones that nothing refers to."""
+    # One pass over the text: there may be many names and much text.
+    texts = set(JSON_TEXT.findall(metadata.get("estimator", "")))
+    for name, entry in header.items():
+        start, end = entry["data_offsets"]
+        n_bytes = math.prod(entry["shape"]) * np.dtype(DTYPES[entry["dtype"]]).itemsize
+        if end - start != n_bytes:
+            raise ValueError(
+                f"its array {name[:50]!r} has the invalid shape {entry['shape']!s:.50}: it takes "
+                f"{end - start} bytes, and such arrays {n_bytes}"
+            )
+        # Small ones are refused later, when all else has been found to be right.
+        if n_bytes > MAX_UNNAMED and name not in texts and json.dumps(name)[1:-1] not in texts:
+            raise ValueError(f"it holds the array {name[:50]!r}, which nothing refers to")
 
 
 def _read_head(stream: BinaryIO, size: int) -> bytes:

@@ -7,12 +7,14 @@ name of a module, and nothing in it is imported or called.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
@@ -25,10 +27,11 @@ from sk_denoise._noise_model import NoiseModel, NoiseSplitter
 from sk_denoise._resources import Cost
 from sk_denoise._row_prior import Blend, PosteriorMean
 from sk_denoise._scaling import AffineScaler
-from sk_denoise._schema import check_fitted_state, describe_value, fitted_schema
-from sk_denoise._validation import check_parameters
+from sk_denoise._schema import check_fitted_state, describe_value, fitted_schema, is_shape
+from sk_denoise._validation import Noiser, check_parameters
+from sk_denoise.estimators._gap_gaussian import Gaussian, NormalScores
+from sk_denoise.estimators._gap_model import FillModel, Kernels, Networks
 from sk_denoise.estimators._gaps import GapFiller
-from sk_denoise.estimators._imputer import _FillModel, _Gaussian, _Kernels, _Networks, _NormalScores
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import (
     ImageLayout,
@@ -39,10 +42,12 @@ from sk_denoise.estimators._preparation import (
 )
 from sk_denoise.estimators._wiener import _Spectrum
 from sk_denoise.estimators._wiener_mixture import _Mixture
+from sk_denoise.noise._base import is_strength
 from sk_denoise.persistence._limits import check_magnitudes, check_windows
 from sk_denoise.persistence._nets import DESIGN, NET_CODECS, rebuild_net, to_saved_design, to_saved_noise_name
 from sk_denoise.persistence._transformers import TRANSFORMER_SCHEMAS, check_transformer
 from sk_denoise.persistence._tree import VALUE_CODECS, Codec, Decoder, Encoder, Node, unpack_fields
+from sk_denoise.preprocessing import Augmentation
 from sk_denoise.preprocessing._table_encoder import ColumnCode
 from sk_denoise.training import Units
 
@@ -67,12 +72,12 @@ RECORDS: dict[str, type[Any]] = {
         SampleLayout,
         Units,
         WildValues,
-        _FillModel,
-        _Gaussian,
-        _Kernels,
+        FillModel,
+        Gaussian,
+        Kernels,
         _Mixture,
-        _Networks,
-        _NormalScores,
+        Networks,
+        NormalScores,
         _Spectrum,
     )
 }
@@ -80,6 +85,8 @@ RECORDS: dict[str, type[Any]] = {
 HOLDERS: dict[str, type[Any]] = {"Pipeline": Pipeline, "FrozenEstimator": FrozenEstimator}
 # A pipeline of a frozen ensemble of networks, with noise of regions in a chain, needs as many levels.
 MAX_NESTED = 7
+# Each takes a millisecond. An ensemble of a hundred networks has a thousand of them.
+MAX_ESTIMATORS = 4096
 # Names of attributes that a fit sets
 FITTED_NAME = re.compile(r"_?[A-Za-z]\w*(?<!_)_")
 
@@ -109,6 +116,7 @@ def is_savable(value: Any) -> bool:
 def _check_estimator(estimator: Any) -> None:
     """Refuse parameters and fitted state that an estimator cannot work with."""
     check_magnitudes(estimator)
+    _check_shared_parameters(estimator)
     check_own_parameters = getattr(estimator, "_check_parameters", None)
     if check_own_parameters is not None:
         check_own_parameters()
@@ -123,6 +131,59 @@ def _check_estimator(estimator: Any) -> None:
     check_windows(estimator)
     schema = TRANSFORMER_SCHEMAS.get(type(estimator))
     check_fitted_state(estimator, fitted_schema(type(estimator)) if schema is None else schema)
+    _check_declared_shape(estimator)
+
+
+def _check_shared_parameters(estimator: Any) -> None:
+    """Refuse values that parameters of several classes cannot have.
+
+    A fit checks them together with the data.
+    """
+    parameters = estimator.get_params(deep=False)
+    for name, (are_fine, description) in SHARED_PARAMETERS.items():
+        if name in parameters and not are_fine(parameters[name]):
+            raise ValueError(
+                f"{name} of {type(estimator).__name__} must be {description}, and is "
+                f"{describe_value(parameters[name])}"
+            )
+
+
+def _check_declared_shape(estimator: Any) -> None:
+    """Refuse an image_shape other than that of the samples of the fit."""
+    declared, shape = getattr(estimator, "image_shape", None), getattr(estimator, "_sample_shape_", None)
+    # Images of any size have no fixed number of pixels, and rows have one.
+    if declared is None or shape is None or (len(shape) > 1 and hasattr(estimator, "patch_shape_")):
+        return
+    if math.prod(declared) != estimator.n_features_in_ or (
+        len(shape) > 1 and tuple(declared[:2]) != shape[:2]
+    ):
+        raise ValueError(
+            f"image_shape of {type(estimator).__name__} must be that of its samples, of shape {shape}, and "
+            f"is {describe_value(declared)}"
+        )
+
+
+def _is_noise(value: Any) -> bool:
+    # A filter may take the covariance of its noise.
+    is_covariance = isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "fiu"
+    is_known = value is None or isinstance(value, str | NoiseModel) or is_strength(value) or is_covariance
+    return is_known or (isinstance(value, Noiser) and not isinstance(value, type))
+
+
+def _is_declared_shape(value: Any) -> bool:
+    return value is None or (isinstance(value, tuple | list) and is_shape(tuple(value), (2, 3)))
+
+
+def _is_augmentation(value: Any) -> bool:
+    return value is None or (isinstance(value, Augmentation) and not isinstance(value, type))
+
+
+# Parameters that a fit alone would check, together with the data
+SHARED_PARAMETERS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "noise": (_is_noise, "a noiser, a name or a strength of noise, or a noise model"),
+    "image_shape": (_is_declared_shape, "None, (height, width) or (height, width, channels)"),
+    "augment": (_is_augmentation, "an Augmenter or None"),
+}
 
 
 def _check_steps(steps: Any) -> None:
@@ -186,6 +247,9 @@ def _enter_estimator(coder: Encoder | Decoder, refusal: str) -> Iterator[None]:
     # Each level doubles the time for a repr and for copies.
     if coder.estimators >= MAX_NESTED:
         raise ValueError(refusal)
+    coder.n_estimators += 1
+    if coder.n_estimators > MAX_ESTIMATORS:
+        raise ValueError(f"more than {MAX_ESTIMATORS} estimators are in it, and no file may hold as many")
     coder.estimators += 1
     try:
         yield

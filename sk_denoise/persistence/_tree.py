@@ -36,6 +36,8 @@ __all__ = [
 Node = Any
 # Far below the depth at which Python's own recursion ends, in json and here
 MAX_DEPTH = 64
+# Each takes microseconds, and a header of 8 MB holds millions of empty ones.
+MAX_NODES = 2**18
 # JSON readers that know floats alone keep integers up to here exactly.
 MAX_PLAIN_INTEGER = 2**53
 # A list of as many floats takes less space as an array than as text.
@@ -101,6 +103,10 @@ class Encoder:
         Steps from the root to the value being written.
     estimators : int
         Number of estimators around the value being written.
+    n_nodes : int
+        Number of values that were written so far, without plain ones.
+    n_estimators : int
+        Number of estimators among them.
     """
 
     codecs: tuple[Codec, ...]
@@ -108,6 +114,8 @@ class Encoder:
     arrays: dict[str, StoredArray] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
     estimators: int = 0
+    n_nodes: int = 0
+    n_estimators: int = 0
 
     @property
     def place(self) -> str:
@@ -130,6 +138,12 @@ class Encoder:
         if _is_plain(value):
             return value
         with self.at(step):
+            self.n_nodes += 1
+            if self.n_nodes > MAX_NODES:
+                raise ValueError(
+                    f"{self.path[0]} has more than {MAX_NODES} parts, which no file can hold. At "
+                    f"{self.place[:80]}, keep long lists as arrays."
+                )
             for codec in self.codecs:
                 if codec.encodes(value):
                     return {codec.name: codec.encode(value, self)}
@@ -166,6 +180,10 @@ class Decoder:
         Number of nodes around the one being read.
     estimators : int
         Number of estimators around the value being read.
+    n_nodes : int
+        Number of nodes that were read so far, without plain values.
+    n_estimators : int
+        Number of estimators among them.
     """
 
     codecs: tuple[Codec, ...]
@@ -173,6 +191,8 @@ class Decoder:
     max_entries: int
     depth: int = 0
     estimators: int = 0
+    n_nodes: int = 0
+    n_estimators: int = 0
 
     def decode(self, node: Node) -> Any:
         """Return the value of a node."""
@@ -181,6 +201,9 @@ class Decoder:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise ValueError("it is nested too deeply")
+        self.n_nodes += 1
+        if self.n_nodes > MAX_NODES:
+            raise ValueError(f"it has more than {MAX_NODES} parts")
         try:
             if isinstance(node, list):
                 return [self.decode(part) for part in node]

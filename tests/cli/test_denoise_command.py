@@ -387,6 +387,28 @@ def metadata(path):
     return values
 
 
+@pytest.mark.skipif(os.name == "nt", reason="makes links and a pipe")
+def test_what_is_no_image_file_is_named_and_the_others_are_denoised(make, run):
+    make.png(Path("in/a.png"))
+    for link, behind in {"loop.png": "loop.png", "one.png": "two.png", "two.png": "one.png"}.items():
+        Path("in", link).symlink_to(behind)
+    Path("in/gone.png").symlink_to("nowhere.png")
+    Path("in/zero.png").symlink_to("/dev/zero")
+    Path("in/loop").symlink_to("loop")
+    Path("in/folder.png").mkdir()
+    os.mkfifo("in/pipe.png")
+    names = sorted(Path("in").iterdir())
+    code, out, err = run("denoise", *names, "-o", "out")
+    assert code == 1
+    assert [path.name for path in Path("out").iterdir()] == ["a.png"]
+    failures = err[err.index("Not denoised:") :]
+    assert all(f"  {name}: " in failures for name in names if name.name != "a.png")
+    assert "in/loop.png: is a link to loop.png, where no file is" in failures
+    assert "1 written, 8 failed" in out + err
+    # An output file for a link that leads nowhere
+    assert run("denoise", "in/loop.png", "-o", "b.png").code == 1
+
+
 @pytest.mark.slow
 def test_95_of_100_images_are_written_and_5_are_reported(make, run, folder):
     broken = mixed_folder(make, folder / "in")

@@ -238,3 +238,37 @@ def test_the_same_mistake_gets_the_same_message(name, run, tmp_path):
     assert code == 2
     assert "there is no model or file 'grey'. Did you mean 'gray'? Known: " in err
     assert err.endswith(f"Try 'sk-denoise {name} --help' for help.\n")
+
+
+TWO_INTERRUPTS = """
+import atexit, os, signal, sys, time
+
+def slow():
+    print("ending", flush=True)
+    time.sleep(20)
+
+atexit.register(slow)
+from sk_denoise.cli import main, root_command
+import click
+
+@click.command()
+def wait():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(20)
+
+root_command.get_command = lambda ctx, name: wait
+sys.argv[1:] = ["demo"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_a_second_interrupt_while_the_process_ends_prints_no_traceback():
+    with subprocess.Popen(
+        [sys.executable, "-c", TWO_INTERRUPTS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ending\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=15)
+    assert process.returncode == 130
+    assert err.strip() == "Interrupted."

@@ -132,6 +132,7 @@ def test_pairs_need_no_noise(folder, noisy_folder, model, quick):
     assert "was trained on pairs: give --noisy FOLDER" in refused.err
 
 
+@pytest.mark.slow
 def test_pretrained_weights_are_trained_with_a_lower_learning_rate(folder, model, tmp_path, train):
     other = tmp_path / "other.safetensors"
     options = "--start-from gray --patch-size 16 --patches-per-image 2 --seed 1 --epochs 1"
@@ -302,6 +303,15 @@ def test_without_a_terminal_each_epoch_is_a_line(folder, model, quick):
     assert "\x1b" not in result.out + result.err
     assert "Trained on 3 images in" in result.out
     assert "gray, with noise gaussian:0.1." in result.out
+
+
+def test_the_summary_counts_the_images_that_were_used(folder, tmp_path, model, quick):
+    shutil.copytree(folder, tmp_path / "photos")
+    (tmp_path / "photos/empty.png").write_bytes(b"")
+    (tmp_path / "photos/loop.png").symlink_to("loop.png")
+    result = quick(tmp_path / "photos", model, "--epochs", "1")
+    assert "Trained on 3 images in" in result.out
+    assert "; 2 of 5 were left out." in result.out
 
 
 def test_a_terminal_shows_a_bar(monkeypatch, capsys):

@@ -230,6 +230,20 @@ def test_intervals_hold_their_share_of_the_missing_numbers(coverage):
     np.testing.assert_array_equal(low[~gaps[300:]], X[300:][~gaps[300:]])
 
 
+def test_intervals_of_tables_with_few_rows_reach_beyond_the_known_values():
+    given = GIVEN[:15]
+    imputer = DenoisingImputer(random_state=0).fit(given)
+    low, high = imputer.predict_interval(GIVEN[15:])
+    assert (high.max(axis=0) > np.nanmax(given, axis=0)).all()
+    assert (low.min(axis=0) < np.nanmin(given, axis=0)).all()
+    inside = ((low <= ROWS[15:]) & (ROWS[15:] <= high))[GAPS[15:]].mean()
+    assert inside > 0.8
+    # Ratings come back: their intervals end at the last one.
+    ratings = np.where(GAPS, np.nan, np.clip(np.round(ROWS), -2, 2))[:30]
+    _, high = DenoisingImputer(random_state=0).fit(ratings).predict_interval(ratings)
+    assert (high.max(axis=0) <= 2).all()
+
+
 def test_samples_spread_as_the_truth_does(fitted):
     truth, gaps = ROWS[180:], GAPS[180:]
     draws = np.array(fitted.sample(GIVEN[180:], 40))
@@ -335,6 +349,7 @@ def test_a_column_with_many_categories_is_filled():
 # Quality ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.4])
 def test_it_is_ahead_of_an_iterative_imputer(share):
     X = load_breast_cancer().data[:, :20]

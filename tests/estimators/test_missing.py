@@ -49,6 +49,7 @@ def known_error(prediction, clean, noisy):
     return np.square(prediction - clean)[known].mean() / np.square(noisy - clean)[known].mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", [False, True])
 def test_known_entries_of_rows_with_gaps_are_denoised_better_than_behind_means(pairs):
     X = load_breast_cancer().data
@@ -136,6 +137,7 @@ def test_the_score_counts_known_entries_only():
     assert dae.score(CLEAN_GAPS) > 0
 
 
+@pytest.mark.slow
 def test_copied_masks_train_the_network_to_fill_gaps():
     rng = np.random.default_rng(2)
     angle = rng.uniform(0, 2 * np.pi, 800)
@@ -220,6 +222,7 @@ def test_frames_pipelines_and_callbacks():
     assert noisy[-1].target_source_ == "noiser"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["mse", "mixed"])
 def test_missing_categories_are_filled_from_the_others(loss):
     rng = np.random.default_rng(0)

@@ -67,6 +67,7 @@ def test_wild_values_are_kept_and_wild_noise_is_not():
     assert np.abs(removed).max() < 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw",
     [
@@ -128,6 +129,7 @@ def test_a_linear_input_is_neither_compressed_nor_clipped():
     torch.testing.assert_close(preparation.linear_input(center + 100 * (x - center)), 100 * scaled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", ["pairs", "fresh noise"])
 def test_a_column_that_was_constant_in_the_first_chunk_is_learned_from_the_next(given):
     clean, noisy = table(1200)

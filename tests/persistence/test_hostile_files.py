@@ -38,7 +38,7 @@ from sk_denoise import (
 )
 from sk_denoise.persistence import load, save
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "file_mutations.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "hostile_models.py"
 ROWS = np.random.default_rng(0).random((30, 6))
 IMAGES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((8, 12, 1))).astype(np.float32)
 FAST = {"max_epochs": 1, "random_state": 0}
@@ -47,7 +47,7 @@ FAST = {"max_epochs": 1, "random_state": 0}
 @pytest.fixture(scope="module")
 def mutations():
     """Return the module that changes files, and gives changed ones a right checksum."""
-    spec = spec_from_file_location("file_mutations", SCRIPT)
+    spec = spec_from_file_location("hostile_models", SCRIPT)
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -228,7 +228,7 @@ def test_a_header_is_read_only_after_its_length_was_checked(tmp_path):
         ('"shape":[8', '"shape":[-8', "not described as"),
         ('"shape":[8', '"shape":[true', "not described as"),
         ('"shape":[8', '"extra":0,"shape":[8', "not described as"),
-        ('"shape":[8', '"shape":[9', "safetensors refuses it: .*invalid shape"),
+        ('"shape":[8', '"shape":[9', "invalid shape .9.: it takes 32 bytes"),
         ('"shape":[8', '"shape":[1e999', "too large"),
         ('"shape":[8', '"shape":' + "[" * 100_000 + "[8", "nested too deeply"),
     ],
@@ -368,7 +368,10 @@ def test_parts_that_do_not_belong_together_are_refused_by_name(name, edit, why, 
 def test_consistent_sizes_are_refused_if_they_are_too_large(refuses):
     def huge(tree, header, values):
         side = {"tuple": [2**20, 2**10]}
-        tree["state"].update(n_features_in_=2**30, _sample_shape_=side, image_shape_=side)
+        samples = {"n_features_in_": 2**30, "_sample_shape_": side}
+        tree["state"].update(samples, image_shape_=side)
+        for name in ("noiser_", "_reference_noiser_"):
+            tree["state"][name]["estimator"]["state"].update(samples)
         for step in LAYOUT[:-1]:
             tree = tree[step]
         tree["fields"].update(sample_shape=side, image_shape=side)
@@ -601,7 +604,7 @@ def test_the_limit_of_entries_can_be_raised(whole, tmp_path):
 
 @pytest.mark.slow
 def test_random_changes_give_an_error_or_a_working_estimator():
-    """The long run is ``python benchmarks/file_mutations.py``, whose results are beside it."""
+    """The long run is ``python benchmarks/hostile_models.py``, whose results are beside it."""
     command = [sys.executable, str(SCRIPT), "--count", "300", "--jobs", "1", "--seed", "7", "--no-results"]
     run = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
@@ -635,7 +638,11 @@ for line in sys.stdin:  # each asks for a process that saves one estimator after
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_a_kill_at_any_moment_leaves_a_whole_file_and_readers_never_see_half_of_one(tmp_path):
-    path, rng, seen = tmp_path / "x.safetensors", np.random.default_rng(0), []
+    path, rng, seen, n_unfinished = tmp_path / "x.safetensors", np.random.default_rng(0), [], 0
+
+    def count_unfinished():
+        return sum(place.suffix == ".tmp" for place in tmp_path.iterdir())
+
     save(GaussianNoiser(0.5), path)
     with subprocess.Popen(
         [sys.executable, "-c", SAVERS, str(path)],
@@ -644,17 +651,22 @@ def test_a_kill_at_any_moment_leaves_a_whole_file_and_readers_never_see_half_of_
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as savers:
-        for _ in range(KILLS):
+        for number in range(KILLS):
             savers.stdin.write("one more\n")
             savers.stdin.flush()
             child = int(savers.stdout.readline())
-            end = time.monotonic() + rng.uniform(0, 0.04)
-            while time.monotonic() < end:
+            # Events and not times decide when to kill, so that a loaded machine changes nothing: after a new
+            # file took the place of the old one, or while one is written.
+            waits_for_new, known = number % 2 == 0, set(seen)
+            begun = False
+            while not begun:
+                seen.append(load(path).noise_factor)
+                begun = seen[-1] not in known if waits_for_new else count_unfinished() > n_unfinished
+            for _ in range(rng.integers(5)):
                 seen.append(load(path).noise_factor)
             os.kill(child, signal.SIGKILL)
             seen.append(load(path).noise_factor)
+            n_unfinished = count_unfinished()
         savers.stdin.close()
         assert savers.wait() == 0
-    unfinished = len([place for place in tmp_path.iterdir() if place.suffix == ".tmp"])
-    assert len(set(seen)) > 2  # new files did take the place of old ones
-    assert unfinished > 5  # and many kills came while one was written
+    assert len(set(seen)) > KILLS // 2

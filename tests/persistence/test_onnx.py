@@ -99,6 +99,7 @@ def test_wild_values_pass_the_exported_network(tmp_path):
     np.testing.assert_allclose(run(exported(dae, tmp_path), X=X), expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["latent", "activations"])
 def test_the_output_of_transform_is_exported(output, tmp_path):
     shares = ROWS / 30

@@ -35,7 +35,11 @@ def test_every_class_with_a_fit_lists_rules(name):
     [
         ("n_features_in_", 0, "must be a number of features, and is 0"),
         ("data_range_", -1.0, "must be a number above 0, and is -1.0"),
-        ("_reference_noiser_", GaussianNoiser(), "must be a fitted noiser, and is a GaussianNoiser"),
+        (
+            "_reference_noiser_",
+            GaussianNoiser(),
+            "must be a fitted noiser of such samples, and is a GaussianNoiser",
+        ),
         (
             "target_source_",
             "z",
