@@ -253,7 +253,7 @@ def one_thread() -> Iterator[None]:
 
 
 class _ForkState:
-    """Whether a fork left the threads of the parent behind, and whether a warning told of it."""
+    """Threads of torch that a forked child has lost."""
 
     # Threads of libraries when this module is imported: those of numpy, which end well in a child
     n_at_import = 0
@@ -278,7 +278,7 @@ def _note_threads() -> None:
 
 
 def _end_threads() -> None:
-    """Compute with one thread in a child whose parent had more."""
+    """Limit torch in a forked child to one thread if its parent had more."""
     if _ForkState.parent_has_threads:
         # OpenMP in the child would wait for ever for the threads of its parent. One thread needs no other.
         torch.set_num_threads(1)

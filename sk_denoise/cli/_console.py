@@ -232,7 +232,7 @@ def describe_error(error: BaseException) -> str:
 def warnings_as_lines(
     write: Callable[[str], object] = print_message, skipped: list[str] | None = None
 ) -> Iterator[None]:
-    """Write each different warning for users as a line; collect those about left out images."""
+    """Write each different warning as a line; collect those about skipped images."""
     written: set[str] = set()
 
     def write_once(message: Warning | str, category: type[Warning], *_: Any) -> None:
