@@ -57,7 +57,7 @@ NOT_VERBS = {
     "Guess",
 }
 # Names with one meaning in many places: modules of packages, and functions that each image format implements.
-CONVENTIONS = {"__init__", "__main__", "_base", "main", "read_header", "decode", "encode"}
+CONVENTIONS = {"__init__", "__main__", "_base", "main", "read_header", "decode", "encode", "encoded_size"}
 # scikit-learn's own longest one is 12. Noise of devices joins two families: added noise, and noise on images.
 MAX_MRO = 13
 
