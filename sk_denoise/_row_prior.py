@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sk_denoise._residual_noise import Correlation, pool_levels
 from sk_denoise._scaling import FINITE_TENSOR, QuantileMap, find_wild_limits
-from sk_denoise._schema import NUMBER, Rule, conforms, has_type, is_number, record
+from sk_denoise._schema import NUMBER, Rule, conforms, is_number, record
 from sk_denoise._validation import as_tensor
 
 __all__ = [
@@ -995,8 +995,9 @@ class Blend:
         The posterior mean of the training rows.
     network_share : float
         Share of the network, from 0 to 1. Rows that are unlike all training rows have less of it.
-    has_wild_columns : bool
-        Whether values beyond the training range are those of the network, as in columns with wild values.
+    wild_columns : Tensor of shape (n_features,), or None
+        1 for columns with wild values, whose values beyond the training range are those of the network; 0 for
+        others.
     range : pair of Tensor of shape (n_features,), or None
         Lowest and highest noisy values of the training. Rows within them have the prediction of the network,
         others that of the posterior mean, as far as they are unlike all training rows. None blends all rows.
@@ -1007,14 +1008,16 @@ class Blend:
             lambda v, _: type(v) in (PosteriorMean, MappedPosteriorMean) and conforms(v), "a posterior mean"
         ),
         "network_share": Rule(lambda v, _: is_number(v) and 0 <= v <= 1, "a number from 0 to 1"),
-        "has_wild_columns": has_type(bool, "a truth value"),
+        "wild_columns": Rule(
+            lambda v, _: v is None or FINITE_TENSOR.test(v, _), "None, or a tensor of finite numbers", False
+        ),
         "range": Rule(
             lambda v, _: v is None or _is_range(v), "None, or two tensors of finite numbers", False
         ),
     }
     prior: PosteriorMean | MappedPosteriorMean
     network_share: float
-    has_wild_columns: bool = False
+    wild_columns: Tensor | None = None
     range: tuple[Tensor, Tensor] | None = None
 
     def combine(self, x: Tensor, denoised: Tensor) -> Tensor:
@@ -1026,8 +1029,10 @@ class Blend:
             Noisy rows, and outputs of the network in the unit of clean ones.
         """
         if self.range is None:
-            posterior, is_foreign, _ = self._posterior(x, denoised)
-            return posterior + self.network_share * (1 - is_foreign) * (denoised - posterior)
+            posterior, is_foreign, outside = self._posterior(x, denoised)
+            # The network gets values beyond the training range cut.
+            share = torch.where(outside, 0.0, self.network_share * (1 - is_foreign))
+            return posterior + share * (denoised - posterior)
         low, high = (limit.to(x) for limit in self.range)
         is_beyond = ((x < low) | (x > high)).any(dim=1)
         # A graph has no rows by choice.
@@ -1042,9 +1047,9 @@ class Blend:
     def _posterior(self, x: Tensor, denoised: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the call of the prior, with wild values of the network."""
         posterior, is_foreign, outside = self.prior(x)
-        if self.has_wild_columns:
+        if self.wild_columns is not None:
             # The network has them pass by, or takes them for noise.
-            posterior = torch.where(outside, denoised, posterior)
+            posterior = torch.where(outside & (self.wild_columns > 0), denoised, posterior)
         return posterior, is_foreign, outside
 
     def _extrapolate(self, x: Tensor, denoised: Tensor) -> Tensor:

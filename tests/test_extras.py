@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile  # noqa: F401 - it looks for imagecodecs when it is imported, and a test hides that
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 

@@ -123,7 +123,7 @@ class BlendedRows:
         fill: Callable[[Tensor], Tensor],
         root: int,
         *,
-        has_wild_columns: bool,
+        wild_columns: Tensor | None,
         maps: Maps | None = None,
     ) -> Blend:
         """Return the blend of the posterior mean with a trained network.
@@ -138,8 +138,8 @@ class BlendedRows:
             Function that fills gaps of noisy rows.
         root : int
             Seed of the fit.
-        has_wild_columns : bool
-            Whether values beyond the training range are those of the network.
+        wild_columns : Tensor of shape (n_features,), or None
+            1 for columns whose values beyond the training range are those of the network, 0 for others.
         maps : pair of QuantileMap, optional
             Maps of the columns to scores, of which the prior may be one if that is better on held-out rows.
         """
@@ -152,7 +152,7 @@ class BlendedRows:
                 assert isinstance(mapped, ChosenPrior)
                 self.chosen = choose_better(self.chosen, mapped, self.training.targets, noisy)
         share = 0.0 if self.held_out is None else self._measure_share(corrupt, predict, fill, root)
-        return Blend(_fit(self.chosen, self.all), share, has_wild_columns)
+        return Blend(_fit(self.chosen, self.all), share, wild_columns)
 
     def _noisy_held_out(
         self, corrupt: Corrupt | None, fill: Callable[[Tensor], Tensor], root: int
@@ -245,7 +245,7 @@ class LargeTable:
             n_rows = len(self.sample.inputs)
             self.chosen = _choose(self.sample, corrupt, n_rows, root, smoothings=(0.0,))
         limits = preparation.find_range()
-        return Blend(_fit(self.chosen, self.sample), 1.0, preparation.wild is not None, limits)
+        return Blend(_fit(self.chosen, self.sample), 1.0, preparation.wild_columns, limits)
 
 
 def _choose_held_out(clean: NDArray[Any], n: int, seed: int) -> NDArray[np.intp]:

@@ -877,7 +877,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
                 lambda rows: self._apply_network(rows).numpy(),
                 self._fill_noisy,
                 self._root(),
-                has_wild_columns=self._preparation_.wild is not None,
+                wild_columns=self._preparation_.wild_columns,
                 maps=self._preparation_.maps,
             )
 

@@ -71,6 +71,8 @@ MIN_NOISY_ROWS = 5000
 MAX_GROUPS, MIN_GROUP_ROWS = 10, 8
 # Seed of the noise that predictions add, the same for all estimators.
 PATTERN_SEED = 0
+# Slope of the clean over the noisy value from which wild values are those of the clean side.
+MIN_WILD_SLOPE = 0.5
 # Limits of the noise-to-signal ratios that weight the features.
 NOISE_RATIOS = (0.1, 10.0)
 
@@ -212,17 +214,18 @@ class Preparation:
         """
         limits: list[Limits | None] = [None, None]
         if scale_target and not (layout.has_one_unit or has_black_and_white):
-            limits[0] = find_wild_limits(inputs, in_all=is_robust or maps_quantiles)
-            limits[1] = limits[0]
-            if targets is not inputs:
-                limits[1] = find_wild_limits(targets, in_all=is_robust or maps_quantiles)
+            in_all = is_robust or maps_quantiles
+            if targets is inputs:
+                limits = [find_wild_limits(inputs, in_all=in_all)] * 2
+            else:
+                limits = _find_limits_of_pairs(inputs, targets, in_all=in_all)
 
         def corrupt(x: Tensor) -> Tensor:
             return x if noiser is None else noiser.corrupt(x, generator)
 
-        maps, is_mapped = None, torch.zeros(layout.network_shape, dtype=torch.bool)
+        maps, is_mapped = None, torch.tensor(False)
         if maps_quantiles:
-            is_free = torch.ones_like(is_mapped)
+            is_free = torch.ones(layout.network_shape, dtype=torch.bool)
             is_free[[column for block in blocks for column in block]] = False
             rows, clean_rows = subsample(inputs), subsample(targets)
             if noiser is not None:
@@ -283,6 +286,11 @@ class Preparation:
             wild,
             maps,
         )
+
+    @property
+    def wild_columns(self) -> Tensor | None:
+        """1 for columns with wild values, 0 for others; None without any."""
+        return None if self.wild is None else self.wild.columns
 
     @property
     def has_constant_columns(self) -> bool:
@@ -741,18 +749,48 @@ def _slopes_beyond(
     is_limited = target_limits[0].isfinite()
     if are_fresh:
         return is_limited.double()
+    slopes, unit, target_unit = _relative_slopes(inputs, targets, limits, target_limits)
+    return torch.where(is_limited, slopes * target_unit / unit, torch.zeros_like(slopes))
+
+
+def _relative_slopes(
+    inputs: Tensor, targets: Tensor, limits: Limits, target_limits: Limits
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return slopes of targets over inputs beyond their limits in units of these, and the units."""
     products = squares = torch.zeros_like(limits[0])
+    # Shares of the limits, since squares may leave the range of numbers.
+    unit, target_unit = (
+        torch.where(pair[1].isfinite() & (pair[1] > pair[0]), pair[1] - pair[0], torch.ones_like(pair[0]))
+        for pair in (limits, target_limits)
+    )
     for x, t in zip(iterate_chunks(inputs), iterate_chunks(targets), strict=True):
-        # Shares of the limits, since squares may leave the range of numbers.
-        unit, target_unit = (
-            torch.where(pair[1].isfinite() & (pair[1] > pair[0]), pair[1] - pair[0], torch.ones_like(pair[0]))
-            for pair in (limits, target_limits)
-        )
         beyond = (x - _cut(x, limits)).double() / unit
         products = products + ((t - _cut(t, target_limits)).double() / target_unit * beyond).sum(dim=0)
         squares = squares + beyond.square().sum(dim=0)
-    slopes = products / torch.where(squares > 0, squares, torch.ones_like(squares)) * target_unit / unit
-    return torch.where(is_limited, slopes, torch.zeros_like(slopes))
+    return products / torch.where(squares > 0, squares, torch.ones_like(squares)), unit, target_unit
+
+
+def _find_limits_of_pairs(inputs: Tensor, targets: Tensor, *, in_all: bool) -> list[Limits | None]:
+    """Return the limits of wild values of both sides, or None for a side without."""
+    own = [find_wild_limits(side, in_all=in_all) for side in (inputs, targets)]
+    if own[0] is None and own[1] is None:
+        return own
+    some = [find_wild_limits(side, in_all=True) for side in (inputs, targets)]
+    if some[0] is None or some[1] is None:
+        return own
+    # A column may have wild values by the measure on one side and just not on the other. Where they are the
+    # same values, both sides get limits, so that these values pass.
+    slopes, _, _ = _relative_slopes(inputs, targets, some[0], some[1])
+    has_limits = torch.stack([limits[0].isfinite() for limits in own if limits is not None]).any(dim=0)
+    is_common = has_limits & (slopes >= MIN_WILD_SLOPE)
+    limits: list[Limits | None] = []
+    for mine, every in zip(own, (some[0], some[1]), strict=True):
+        low, high = (
+            (torch.full_like(every[0], side * torch.inf) for side in (-1, 1)) if mine is None else mine
+        )
+        pair = torch.where(is_common, every[0], low), torch.where(is_common, every[1], high)
+        limits.append(pair if bool(pair[0].isfinite().any()) else None)
+    return limits
 
 
 def _is_pair_of_numbers(value: Any) -> bool:

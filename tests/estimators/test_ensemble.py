@@ -74,7 +74,7 @@ def test_it_scores_clean_samples_as_its_members_do(digits):
 def test_the_standard_deviation_matches_the_errors(digits):
     mean, std = digits.predict(NOISY, return_std=True)
     assert mean.shape == std.shape == NOISY.shape
-    assert 0.9 < coverage(TEST, mean, std) < 0.98
+    assert 0.88 < coverage(TEST, mean, std) < 0.98
     assert np.mean((mean - TEST) ** 2) == pytest.approx(np.mean(std**2), rel=0.5)
     spread = np.std([member.predict(NOISY) for member in digits.estimators_], axis=0, ddof=1)
     # The spread alone is too small.

@@ -92,6 +92,20 @@ def test_heavy_tails_are_no_worse_than_doing_nothing(draw):
     assert left(clean[2000:], noisy[2000:], dae.predict(noisy[2000:])) < 0.9
 
 
+def test_values_beyond_all_training_rows_pass_the_blend():
+    # By the measure of wild values, some of these columns have them, and some just not.
+    clean, noisy = table(700, lambda rng, shape: rng.standard_t(2, shape))
+    dae = autoencoder(blend="auto", max_epochs=5).fit(noisy[:300], X_clean=clean[:300])
+    denoised = dae.predict(noisy[300:])
+    for column in range(6):
+        assert left(*(side[..., column] for side in (clean[300:], noisy[300:], denoised))) < 1.02
+    # Far from all training rows, values stay.
+    row = np.median(noisy, axis=0)
+    row[1] = 50 * np.abs(clean[:300, 1]).max()
+    with pytest.warns(UserWarning, match="far outside"):
+        assert dae.predict(row[None])[0, 1] == pytest.approx(row[1], rel=0.01)
+
+
 def test_ordinary_and_rare_values_have_no_limits():
     rng = np.random.default_rng(0)
     columns = [rng.normal(size=2000), rng.exponential(size=2000), rng.standard_t(4, 2000)]
