@@ -118,18 +118,26 @@ A `FoldedUNet` of {n:,} weights (`sk_denoise/networks/folded_unet.py`), for {noi
 """
 TEXTS: dict[str, dict[str, str]] = {
     "gray": {
-        "purpose": "",
+        "purpose": " and drawings",
         "data": """\
-- **Data**: the 200 training photos of the Berkeley segmentation data (BSDS500) and 176 of its 200 test
-  photos; the other 24, every eighth by name, are held out. They share no image with BSD68 or CBSD68. The
-  photos come under terms for research; none of them is part of these weights or of this package.
-- **Held out**: {berkeley}.""",
+- **Data**, by their share of the patches: 48 % from the Berkeley segmentation data (BSDS500, terms for
+  research: its 200 training photos and 176 of its 200 test photos); 44 % from {n_photos:,} photos of free
+  licences without share-alike (CC BY, CC0, public domain, Unsplash and others; `rgb_photo_credits.csv` names
+  the source, licence and credit of each); 8 % from {n_drawings} generated drawings
+  (`pretraining/drawings.py`): text, line art, plots, screens, flat shapes, gradients. All are in gray. No
+  photo is in BSD68, CBSD68, Kodak24, McMaster, Urban100 or Set12, and none is part of this package.
+- **Held out**: {n_held_out} photos, all those of {sources};
+  {n_drawings_held_out} drawings of other seeds; and of the Berkeley photos {berkeley}.""",
         "recipe": """\
-from weights drawn at random: {step:,} steps of 32 patches of 64 x 64, flipped and turned; sigma uniform
-  in 0 to 55 of 255, an input of the network as a map; squared error; Adam, and from step 33,000 on Muon for
-  the kernels, along a cosine for each run; bfloat16 in the layers where the processor is faster in it; an
-  exponential moving average of the weights.""",
-        "weak": "text, line art and other images that are no photos; noise that is not white.",
+{before:,} steps of an earlier recipe (Berkeley photos alone, two levels, squared error), then a third
+  level of the network beginning at zero: {more:,} more steps of 32 patches of 64 x 64, in the last third of
+  the steps 14 of 96 x 96, flipped and turned; sigma 55 u^1.2 of 255 with u uniform, an input of the network
+  as a map; squared error divided by what is usual at that sigma; Muon for the kernels, Adam for the rest,
+  along a cosine; bfloat16 in the layers where the processor is faster in it; an exponential moving average
+  of the weights.""",
+        "weak": """\
+noise that is not white, as that of cameras; sigma below 2, where the JPEG errors of the training
+  photos count.""",
     },
     "rgb": {
         "purpose": " and drawings",
@@ -180,8 +188,8 @@ fine texture that looks like noise of a camera is smoothed; noise that is smooth
   quality below 60); no training on recordings of real cameras.""",
     },
 }
-# Steps of the rgb weights with which the present recipe began.
-ON_BERKELEY_ALONE = 14_622
+# Steps of the weights with which the present recipes began.
+ON_BERKELEY_ALONE = {"gray": 50_000, "rgb": 14_622, "camera": 0}
 # Levels of a card from here on, of 255, are shown by ``sk-denoise models``.
 STRONG = 15
 CREDITS = ("file", "licence", "repo", "commit", "path", "credit")
@@ -400,14 +408,13 @@ class Run:
         facts = {
             "berkeley": ", ".join(path.stem for path in berkeley_files()[1]),
             "step": self.step,
-            "before": ON_BERKELEY_ALONE,
-            "more": self.step if self.recipe.blind else self.step - ON_BERKELEY_ALONE,
+            "before": ON_BERKELEY_ALONE[self.color],
+            "more": self.step - ON_BERKELEY_ALONE[self.color],
         }
-        if self.color != "gray":
-            rows = photo_rows(held_out=False).values()
-            facts |= {"n_photos": len(rows), "n_held_out": len(photo_rows(held_out=True))}
-            facts |= {"n_drawings": N_DRAWINGS, "n_drawings_held_out": N_VALIDATION_DRAWINGS}
-            facts["sources"] = ", ".join(HELD_OUT_SOURCES)
+        rows = photo_rows(held_out=False).values()
+        facts |= {"n_photos": len(rows), "n_held_out": len(photo_rows(held_out=True))}
+        facts |= {"n_drawings": N_DRAWINGS, "n_drawings_held_out": N_VALIDATION_DRAWINGS}
+        facts["sources"] = ", ".join(HELD_OUT_SOURCES)
         if self.color == "rgb":
             with (BOX / "rgb_photo_credits.csv").open("w", newline="", encoding="utf-8") as lines:
                 writer = csv.DictWriter(lines, CREDITS, extrasaction="ignore", lineterminator="\n")

@@ -88,7 +88,8 @@ class CleanSource:
 
 
 def fingerprint_of(array: NDArray[Any]) -> int:
-    """Return a checksum over values, type and shape."""
+    """Return a checksum over values, type and shape, the same for any order of their bytes."""
+    array = np.asarray(array, array.dtype.newbyteorder("<"))
     header = f"{array.dtype.str}{array.shape}".encode()
     return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data, zlib.crc32(header))
 

@@ -16,7 +16,7 @@ IMAGES = ("imagecodecs", "PIL", "tifffile")
 # Modules by the extra of pyproject.toml that installs them; a test compares the two. Every image format needs
 # the whole extra, so that an image that can be read can also be written.
 EXTRAS = {
-    "app": ("httpcore", "streamlit", *IMAGES),
+    "app": ("httpcore", "streamlit", "uvicorn", *IMAGES),
     "bm3d": ("bm3d",),
     "cli": ("click", "rich", *IMAGES),
     "compare": ("pandas",),

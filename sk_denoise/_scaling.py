@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.special import ndtri
 from torch import Tensor
 
 from sk_denoise._schema import Rule
@@ -18,6 +20,7 @@ __all__ = [
     "broadcasts_to",
     "AffineScaler",
     "Moments",
+    "QuantileMap",
     "iterate_chunks",
     "compute_joint_moments",
     "compute_moments",
@@ -38,6 +41,9 @@ _WILD_RATIO, _WILD_REACH = 2.0, 20.0
 _WILD_DISTANCE, _MIN_BULK_ROWS = 0.7, 40
 # Numbers outside of these limits have sums of squares outside of single precision.
 TINY, HUGE = 1e-12, 1e12
+# Knots of a map to Gaussian scores, and two beyond its ends; scores between the ends that the slope of its
+# continuation is measured on.
+_N_KNOTS, _END_SCORES = 63, 1.0
 # Entries of one chunk: 8 MB in double precision, small beside a processor's memory
 _CHUNK_ENTRIES = 2**20
 
@@ -239,12 +245,21 @@ class AffineScaler:
         return torch.where(self.spread > 0, 1 / self.spread, torch.zeros_like(self.spread))
 
     @classmethod
-    def from_moments(cls, stats: Moments) -> AffineScaler:
-        """Return a scaler to zero mean and unit deviation, with a floor for deviations."""
+    def from_moments(cls, stats: Moments, dtype: torch.dtype = torch.float32) -> AffineScaler:
+        """Return a scaler to zero mean and unit deviation, with a floor for deviations.
+
+        Parameters
+        ----------
+        stats : Moments
+            Moments of the data.
+        dtype : torch.dtype, default=torch.float32
+            Precision of the data.
+        """
         # Without a floor, a nearly constant feature would explode. A hundredth of the range is for a feature
-        # that is almost always the same, a hundred-millionth of the mean for one that changes by rounding
-        # alone. Both change with the feature's unit.
-        floor = torch.maximum(0.01 * (stats.high - stats.low), 1e-8 * stats.mean.abs())
+        # that is almost always the same, a share of the mean for one that changes by rounding alone. Both
+        # change with the feature's unit.
+        rounding = 1e-16 if dtype == torch.float64 else 1e-8
+        floor = torch.maximum(0.01 * (stats.high - stats.low), rounding * stats.mean.abs())
         spread = torch.maximum(stats.std, floor)
         return cls(stats.mean, torch.where(stats.is_constant, torch.zeros_like(spread), spread))
 
@@ -278,3 +293,114 @@ class AffineScaler:
     def unscale(self, x: Tensor) -> Tensor:
         """Return scaled values in the unit of the data, in the precision of x."""
         return x * self.spread.to(x) + self.center.to(x)
+
+
+@dataclass(frozen=True)
+class QuantileMap:
+    """Increasing piecewise linear map of each column to Gaussian scores, and back.
+
+    Beyond its knots a column goes on linearly.
+
+    Attributes
+    ----------
+    values, scores : Tensor of shape (n_features, n_knots)
+        Knots in the unit of the data, and their scores, in double precision, both increasing.
+    """
+
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "values": Rule(lambda v, _: _are_knots(v), "a tensor of increasing numbers"),
+        "scores": Rule(lambda v, _: _are_knots(v), "a tensor of increasing numbers"),
+    }
+    values: Tensor
+    scores: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor) -> QuantileMap:
+        """Learn the map of each column from rows ``(n, n_features)``.
+
+        A value with ties has the score of its mean rank. Constant columns stay as they are.
+        """
+        knots = [_find_knots(column) for column in np.ascontiguousarray(rows.double().numpy().T)]
+        values, scores = (torch.from_numpy(np.stack(side)) for side in zip(*knots, strict=True))
+        return cls(values, scores)
+
+    @classmethod
+    def identity(cls, n_features: int) -> QuantileMap:
+        """Return the map that leaves columns as they are."""
+        knots = torch.arange(_N_KNOTS + 2, dtype=torch.float64).expand(n_features, -1).contiguous()
+        return cls(knots, knots.clone())
+
+    @property
+    def is_mapped(self) -> Tensor:
+        """Whether a column does not stay as it is, for each column."""
+        return (self.values != self.scores).any(dim=1)
+
+    def fits(self, n_features: int) -> bool:
+        """Return whether the map is one of so many columns."""
+        return self.values.shape == self.scores.shape and len(self.values) == n_features
+
+    def replaced(self, where: Tensor, other: QuantileMap) -> QuantileMap:
+        """Return a map with some columns from another."""
+        where = where[:, None]
+        return QuantileMap(
+            torch.where(where, other.values, self.values), torch.where(where, other.scores, self.scores)
+        )
+
+    def scale(self, x: Tensor) -> Tensor:
+        """Return the scores of rows, in the precision of x."""
+        return _interpolate(x, self.values, self.scores)
+
+    def unscale(self, x: Tensor) -> Tensor:
+        """Return rows of scores in the unit of the data, in the precision of x."""
+        return _interpolate(x, self.scores, self.values)
+
+
+def _are_knots(value: Any) -> bool:
+    is_table = _is_finite(value) and value.ndim == 2 and value.shape[1] > 1
+    return is_table and value.dtype == torch.float64 and bool((value.diff(dim=1) > 0).all())
+
+
+def _find_knots(column: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return values of a column and their scores, with a continuation beyond the ends."""
+    values, counts = np.unique(column, return_counts=True)
+    scores = ndtri((np.cumsum(counts) - counts / 2) / len(column))
+    if len(values) > _N_KNOTS:
+        # Even steps of scores have many knots in the tails, where values lie far apart.
+        places = np.searchsorted(scores, np.linspace(scores[0], scores[-1], _N_KNOTS))
+        kept = np.unique(places.clip(0, len(values) - 1))
+        values, scores = values[kept], scores[kept]
+    # A value beside its neighbour by rounding alone has no score of its own.
+    is_apart = np.diff(values, prepend=-np.inf) > 1e-12 * max(values[-1] - values[0], np.abs(values).max())
+    values, scores = values[is_apart], scores[is_apart]
+    if len(values) == 1:
+        same = np.arange(_N_KNOTS + 2.0)
+        return same, same
+    # The outermost step of a heavy tail is chance, so that the slope beyond is that of more of it.
+    first, last = (
+        min(np.searchsorted(scores, scores[0] + _END_SCORES), len(scores) - 1),
+        max(np.searchsorted(scores, scores[-1] - _END_SCORES, side="right") - 1, 0),
+    )
+    low = (values[first] - values[0]) / (scores[first] - scores[0])
+    high = (values[-1] - values[last]) / (scores[-1] - scores[last])
+    n_more = _N_KNOTS - len(values)
+    steps = np.arange(1, n_more + 2)
+    values = np.concatenate([[values[0] - low], values, values[-1] + high * steps])
+    return values, np.concatenate([[scores[0] - 1], scores, scores[-1] + steps])
+
+
+def _interpolate(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
+    """Return piecewise linear functions of columns, in the precision of x."""
+    if x.ndim == 1:
+        return _interpolate(x[None], knots, values)[0]
+    knots, values = knots.to(x.device), values.to(x.device)
+    wide, n_knots = x.double(), knots.shape[1]
+    if torch.compiler.is_exporting():
+        # Graphs have no binary search.
+        place = (wide.detach()[:, :, None] >= knots).sum(dim=2)
+    else:
+        place = torch.searchsorted(knots, wide.detach().T.contiguous(), right=True).T
+    first = torch.arange(len(knots), device=x.device) * n_knots
+    low = (place - 1).clamp(0, n_knots - 2) + first
+    left, right = knots.reshape(-1)[low], knots.reshape(-1)[low + 1]
+    start, end = values.reshape(-1)[low], values.reshape(-1)[low + 1]
+    return (start + (wide - left) * ((end - start) / (right - left))).to(x.dtype)

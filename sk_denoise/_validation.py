@@ -100,6 +100,8 @@ MIN_SIDE, MAX_SIDE = 16, 1024
 # within a small part of it.
 FAR, SMALL = 4, 1 / 200
 MAX_ENTRIES_READ, MIN_ENTRIES = 2**16, 16
+# Largest integer up to which single precision holds all
+MAX_EXACT_INTEGER = 2**24
 
 # Median correlation of columns from which two sides are a pair in any unit, and slopes of noisy values over
 # clean ones for pairs of strong noise. Fewer rows than these show neither.
@@ -133,7 +135,7 @@ def _is_noiser_of_samples(value: Any, owner: Any) -> bool:
     patch = getattr(owner, "patch_shape_", None)
     # Noise of images of any size was fitted to patches, or to a pixel of each channel.
     is_of_patches = patch is not None and len(shape) == len(patch) and shape[2:] == patch[2:]
-    return is_of_patches or value.n_features_in_ == owner.n_features_in_
+    return is_of_patches or bool(value.n_features_in_ == owner.n_features_in_)
 
 
 # For owners with fitted samples of their own
@@ -642,6 +644,7 @@ def check_sample_weight(
     """Check sample weights and return them; None if they are all equal."""
     if sample_weight is None:
         return None
+    refuse_masked(sample_weight, "sample_weight")
     weights = np.asarray(
         _check_sample_weight(sample_weight, samples, dtype=np.float64, ensure_non_negative=True)
     )
@@ -758,9 +761,13 @@ def _is_binary(array: NDArray[Any]) -> bool:
 def as_float_array(array: NDArray[Any]) -> NDArray[Any]:
     """Return longer floats than float64 as float64, other types as float32.
 
-    Arrays of float32 and float64 are returned as they are.
+    Arrays of float32 and float64 are returned as they are. Integers that single precision would round, such
+    as times in seconds, are returned as float64.
     """
     is_double = array.dtype.kind == "f" and array.dtype.itemsize >= 8
+    if array.dtype.kind in "iu" and array.dtype.itemsize >= 4 and array.size:
+        # A minimum has no absolute value in its own type.
+        is_double = max(-int(array.min()), int(array.max())) > MAX_EXACT_INTEGER
     return array.astype(np.float64 if is_double else np.float32, copy=False)
 
 

@@ -33,6 +33,7 @@ def package(tmp_path):
     return written
 
 
+@pytest.mark.slow
 def test_the_package_has_no_circle_and_imports_none_of_its_modules_by_name(problems_of):
     assert problems_of(ROOT / "sk_denoise") == []
 

@@ -196,6 +196,7 @@ CUSTOMERS = (PACKAGE / "cli", PACKAGE / "app")
 LIBRARY = [path for path in PACKAGE.iterdir() if path not in CUSTOMERS and path.suffix in ("", ".py")]
 
 
+@pytest.mark.slow
 def test_every_required_package_is_imported_by_the_library_and_each_import_is_declared():
     required = modules(PROJECT["dependencies"])
     at_once, ever = (set().union(*found) for found in zip(*map(imports_of, LIBRARY), strict=True))

@@ -160,6 +160,7 @@ def everywhere(image, path, level, model="gray"):
     return library, read_image(target), np.load(path.parent / "after.npy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unit", "hot pixel", "12 bits", "12 bits, not clipped", "counts", "8 bits"])
 def test_library_command_line_and_app_agree(clean, noisy, tmp_path, kind):
     white, name = 4095.0, "noisy.tif"

@@ -99,6 +99,7 @@ def uses_of_posix_in(code):
 RULES = [paths_as_texts_in, texts_without_encoding_in, uses_of_posix_in]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_package_follows_the_rule(rule):
     found = {path.name: rule(path.read_text(encoding="utf-8")) for path in SOURCES}

@@ -97,12 +97,19 @@ def scripts(monkeypatch, data):
 
 
 @needs_muon
-def test_a_third_level_begins_without_a_change(scripts, tmp_path):
+def test_a_third_level_begins_without_a_change(scripts, tmp_path, monkeypatch):
     import train
+    from safetensors.torch import save_file
 
-    two = train.Recipe((64, 96), (2, 3), 1.0, "squared", False, ())
-    three = replace(two, widths=(64, 96, 16), blocks=(2, 3, 1))
-    before, after = (train.Run("gray", r, tmp_path, steps=1, rate=1e-3).network for r in (two, three))
+    two = train.Recipe((32, 32), (1, 1), 1.0, "squared", False, ())
+    three = replace(two, widths=(32, 32, 8), blocks=(1, 1, 1))
+    before = train.Run("gray", two, tmp_path, steps=1, rate=1e-3, fresh=True).network
+    exported = {name: weights.contiguous() for name, weights in before.state_dict().items()}
+    save_file(exported, tmp_path / "gray.safetensors", {"step": "7"})
+    monkeypatch.setattr(train, "BOX", tmp_path)
+    run = train.Run("gray", three, tmp_path, steps=1, rate=1e-3)
+    assert run.begun == 7
+    after = run.network
     x = torch.rand(1, 2, 32, 40, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(before(x), after(x))

@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sk_denoise import (
     DenoisingAutoencoder,
     DenoisingEnsemble,
+    DenoisingImputer,
     DenseNetwork,
     FoldedUNetNetwork,
     GaussianNoiser,
@@ -19,13 +20,16 @@ from sk_denoise import (
     NoiserChain,
     NonLocalMeansDenoiser,
     PixelNoiser,
+    RecordedNoiser,
     RegionNoiser,
+    TableEncoder,
     WienerDenoiser,
 )
-from sk_denoise.datasets import RandomPatches, load_images
-from sk_denoise.io import write_image
-from sk_denoise.metrics import make_denoising_scorer, mse, nmse, psnr, ssim
+from sk_denoise.datasets import RandomPatches, join_patches, load_images
+from sk_denoise.io import write_image, write_stack
+from sk_denoise.metrics import make_denoising_scorer, make_imputation_scorer, mse, nmse, psnr, ssim
 from sk_denoise.preprocessing import Centerer, PixelScaler, VarianceStabilizer
+from sk_denoise.restoration import denoise_image
 
 ROWS = np.random.default_rng(0).random((40, 6))
 STACK = np.random.default_rng(1).random((10, 20, 20))
@@ -52,6 +56,7 @@ LEARNERS = {
     "chain": NoiserChain([GaussianNoiser(0.1)]),
     "scaler": PixelScaler(),
     "centerer": Centerer(),
+    "encoder": TableEncoder(),
     "stabilizer": VarianceStabilizer(gain=1.0),
 }
 READERS_OF_IMAGES = {
@@ -162,6 +167,25 @@ def test_metrics_refuse_masked_arrays():
     scorer = make_denoising_scorer(GaussianNoiser(0.1))
     with pytest.raises(ValueError, match="X is a masked array"):
         scorer(MedianDenoiser().fit(ROWS), hidden(ROWS))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda folder: autoencoder().fit(ROWS, sample_weight=hidden(ROWS[:, 0])),
+        lambda folder: MedianDenoiser().fit(ROWS).score(ROWS, sample_weight=hidden(ROWS[:, 0])),
+        lambda folder: mse(ROWS, ROWS, sample_weight=hidden(ROWS[:, 0])),
+        lambda folder: make_imputation_scorer(0.1)(DenoisingImputer().fit(ROWS), hidden(ROWS)),
+        lambda folder: RecordedNoiser(hidden(ROWS)).fit(ROWS),
+        lambda folder: join_patches(hidden(STACK), (40, 40)),
+        lambda folder: write_stack(folder / "stack.tif", hidden(STACK).astype("float32")),
+        lambda folder: denoise_image(GRAY, sigma=hidden(GRAY / GRAY.max())),
+        lambda folder: denoise_image(GRAY, sigma=0.1, mask=hidden(GRAY > 0)),
+    ],
+)
+def test_masked_arguments_beside_the_samples_are_refused(use, tmp_path):
+    with pytest.raises(ValueError, match="is a masked array that hides"):
+        use(tmp_path)
 
 
 def test_missing_values_of_pandas_are_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import threading
@@ -12,7 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, Literal, Protocol, TypeVar
 
+from sk_denoise.app._urls import DownloadError
+
 __all__ = [
+    "ExpectedError",
     "JobCancelledError",
     "JobQueue",
     "JobTimeoutError",
@@ -20,11 +24,14 @@ __all__ = [
     "QueueFullError",
     "QueuedJob",
     "collect_warnings",
+    "log_failure",
 ]
 
 T = TypeVar("T")
 
-LOG = logging.getLogger("sk_denoise.app")
+LOG = logging.getLogger(__package__)
+# Characters of an error in the log
+MAX_LOGGED = 500
 
 
 class ProgressCallback(Protocol):
@@ -33,15 +40,19 @@ class ProgressCallback(Protocol):
     def __call__(self, done: int, total: int, activity: str) -> None: ...
 
 
+class ExpectedError(Exception):
+    """Error that needs no traceback in the log."""
+
+
 class JobCancelledError(Exception):
     """The job was cancelled, or its page is no longer open."""
 
 
-class JobTimeoutError(Exception):
+class JobTimeoutError(ExpectedError):
     """The job exceeded its time limit."""
 
 
-class QueueFullError(Exception):
+class QueueFullError(ExpectedError):
     """The queue has reached its largest number of waiting jobs."""
 
 
@@ -103,7 +114,7 @@ class QueuedJob(Generic[T]):
         self._last_seen = time.monotonic()
 
     def cancel(self) -> None:
-        """Cancel the job; a running one ends at its next progress report."""
+        """Cancel the job; a running one ends at its next report or with its process."""
         self._cancelled.set()
         self.drop()
 
@@ -132,7 +143,7 @@ class QueuedJob(Generic[T]):
             self._finish("cancelled")
         # Any other failure, even SystemExit, must leave the worker alive for the jobs that wait.
         except BaseException as error:
-            LOG.warning("A job failed", exc_info=True)
+            log_failure("A job failed", error)
             self.error = _strip_tracebacks(error)
             self._finish("failed")
 
@@ -148,6 +159,27 @@ class QueuedJob(Generic[T]):
         # The function may hold images.
         del self._function
         self._finished.set()
+
+
+def log_failure(event: str, error: BaseException) -> None:
+    """Log an error: one line for input and limits of users, a traceback for others.
+
+    Parameters
+    ----------
+    event : str
+        Event in words.
+    error : BaseException
+        The error, which may come from a worker process.
+    """
+    # Line breaks in the names of files would forge entries.
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_LOGGED]
+    is_full_disk = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    if is_full_disk or isinstance(error, ExpectedError | DownloadError | ValueError | MemoryError):
+        LOG.warning("%s: %s", event, text)
+    elif (trace := getattr(error, "worker_traceback", None)) is not None:
+        LOG.warning("%s, in a worker process: %s\n%s", event, text, trace)
+    else:
+        LOG.warning("%s: %s", event, text, exc_info=error)
 
 
 # Texts of the warnings of each thread that collects them, and the original state of the module warnings.

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,12 +53,14 @@ __all__ = [
     "add_noise",
     "compute_psnr_in_bands",
     "compute_ssim_in_bands",
-    "convert_for_file",
+    "denoise_in_worker",
     "denoise_stack_to_folder",
     "denoise_to_folder",
     "describe_warning",
     "expect_quality",
+    "check_model",
     "open_image_model",
+    "warm_up",
 ]
 
 # Files in the folder of a result: the images, their versions for the screen, and the removed noise
@@ -75,6 +77,9 @@ METRIC_BAND_PIXELS = 2**20
 MAX_REGION_NOISE_PIXELS = 2**24
 # Rows at either border that the window of SSIM excludes from the mean
 SSIM_MARGIN = 5
+
+# Models of users that a worker process keeps in memory
+MAX_LOADED_MODELS = 4
 
 # Callback for rows done and rows in total
 RowProgress = Callable[[int, int], None]
@@ -168,6 +173,32 @@ class DenoisingResult:
     display_range: DisplayRange
     notes: tuple[str, ...]
     expected: QualityEstimate | str = ""
+
+
+def warm_up() -> None:
+    """Load the pretrained models, so that the first user does not wait for them."""
+    for model in MODELS.values():
+        sigma = None if model.is_blind else 0.1
+        denoise_image(np.zeros((8, 8, model.channels), np.float32), sigma=sigma, model=model.name)
+
+
+def denoise_in_worker(
+    source: Path,
+    request: DenoisingRequest,
+    folder: Path,
+    *,
+    is_stack: bool,
+    model: Path | None,
+    max_pixels: int,
+    progress: ProgressCallback,
+) -> DenoisingResult:
+    """Denoise an image or a stack in a worker process.
+
+    The parameters are those of :func:`denoise_to_folder`, but ``model`` is the file of an uploaded model.
+    """
+    function = denoise_stack_to_folder if is_stack else denoise_to_folder
+    loaded = None if model is None else _load_model(model)
+    return function(source, request, folder, progress, model=loaded, max_pixels=max_pixels)
 
 
 def denoise_to_folder(
@@ -346,13 +377,14 @@ def _measure_change(before: NDArray[Any], after: NDArray[Any], span: float) -> f
     return 255 * float(np.sqrt(total / max(count, 1))) / span
 
 
-def convert_for_file(image: NDArray[Any], file_range: IntensityRange | None) -> NDArray[Any]:
-    """Convert floats and signed integers to unsigned integers of 16 bits."""
-    if file_range is None:
-        return image
-    dtype = np.dtype(np.uint16)
-    # Integers have no NaN.
-    return IntensityRange.of_type(dtype).from_unit(np.nan_to_num(file_range.to_unit(image)), dtype)
+def check_model(path: Path) -> None:
+    """Raise ValueError unless a file holds a fitted ImageDenoiser."""
+    open_image_model(path)
+
+
+@lru_cache(maxsize=MAX_LOADED_MODELS)
+def _load_model(path: Path) -> ImageDenoiser:
+    return open_image_model(path)
 
 
 def open_image_model(path: Path) -> ImageDenoiser:

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sk_denoise._intensity import robust_extrema, without_alpha
+from sk_denoise._intensity import IntensityRange, robust_extrema, without_alpha
 
 __all__ = [
     "DisplayRange",
     "amplify_residual",
     "compute_display_range",
     "compute_residual",
+    "convert_for_file",
     "crop_square",
     "encode_data_uri",
     "shrink_to_screen",
@@ -135,6 +136,15 @@ def shrink_to_screen(image: Bytes, max_side: int = MAX_DISPLAY_SIDE) -> Bytes:
     """Shrink an image to the size of a screen by averaging blocks of pixels."""
     factor = -(-max(image.shape[:2]) // max_side)
     return image if factor == 1 else np.asarray(Image.fromarray(image).reduce(factor))
+
+
+def convert_for_file(image: NDArray[Any], file_range: IntensityRange | None) -> NDArray[Any]:
+    """Convert floats and signed integers to unsigned integers of 16 bits."""
+    if file_range is None:
+        return image
+    dtype = np.dtype(np.uint16)
+    # Integers have no NaN.
+    return IntensityRange.of_type(dtype).from_unit(np.nan_to_num(file_range.to_unit(image)), dtype)
 
 
 def crop_square(image: NDArray[Any], across: float, down: float, side: int) -> NDArray[Any]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
 import errno
-import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import PurePath
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from sk_denoise._registry import MODELS, NOISE_KINDS
-from sk_denoise.app._jobs import JobTimeoutError, QueuedJob, QueueFullError
-from sk_denoise.app._launch import Settings
+from sk_denoise.app._jobs import JobTimeoutError, QueuedJob, QueueFullError, log_failure
+from sk_denoise.app._launch import Settings, is_page_open
 from sk_denoise.app._processing import NOISE_CHOICES, DenoisingRequest, DenoisingResult
 from sk_denoise.app._service import (
     SAMPLES,
@@ -23,14 +22,15 @@ from sk_denoise.app._service import (
     StoredImage,
     StoredResult,
     UploadedModel,
+    get_shared_service,
 )
 from sk_denoise.app._urls import DownloadError
 from sk_denoise.app._views import show_before_after, show_single_image
+from sk_denoise.app._workers import WorkerCrashedError
 from sk_denoise.io import IMAGE_SUFFIXES
 from sk_denoise.metrics import QualityEstimate
 from sk_denoise.restoration import NoiseModel
 
-LOG = logging.getLogger("sk_denoise.app")
 UPLOAD, WEB, SAMPLE = "Upload", "Web address", "Sample"
 # None would show as a box without a choice.
 NO_NOISE = "no"
@@ -57,14 +57,24 @@ SCALES, CHART_HEIGHT = (1, 2, 4, 8), 260
 state = st.session_state
 
 
-@st.cache_resource(show_spinner=False)
 def get_service() -> AppService:
     """Return the service, which all users share."""
-    service = AppService(Settings.from_environment())
-    # Streamlit has no hook for the end of the server.
-    atexit.register(service.close)
-    service.warm_up()
-    return service
+    return get_shared_service(Settings.from_environment(), is_page_open)
+
+
+def page_key() -> str:
+    """Return the key of this page, which owns its images."""
+    context = get_script_run_ctx()
+    return context.session_id if context is not None else ""
+
+
+def free_upload(uploaded: Any) -> None:
+    """Free the memory of an uploaded file, which is on disk now."""
+    context = get_script_run_ctx()
+    if context is not None:
+        # Streamlit's own manager has more methods than its protocol.
+        manager: Any = context.uploaded_file_mgr
+        manager.remove_file(context.session_id, uploaded.file_id)
 
 
 def show_page() -> None:
@@ -84,7 +94,7 @@ def show_page() -> None:
     request = choose_settings(image)
     is_clicked = st.button("Denoise", type="primary", key="denoise", width="stretch")
     if state.pop("is_new_image", False) or is_clicked:
-        submit_job(lambda: get_service().denoise(image, request))
+        submit_job(lambda: get_service().denoise(image, request, page_key()))
     show_job()
     result: StoredResult | None = state.get("result")
     if result is not None and result.image.key == image.key:
@@ -119,11 +129,19 @@ def upload_image() -> None:
         max_upload_size=settings.upload_megabytes,
         key=f"upload-{state.setdefault('n_uploads', 0)}",
     )
+    st.caption(f"Images are deleted {describe_seconds(settings.patience)} after you close this page.")
     if uploaded is not None:
-        store(lambda: get_service().store_image(uploaded.name, uploaded.getvalue()))
-        # Under a new key the box is empty, and Streamlit frees the upload, which is on disk now.
+        store(lambda: get_service().store_image(uploaded.name, uploaded.getvalue(), page_key()))
+        free_upload(uploaded)
+        # Under a new key the box is empty.
         state.n_uploads += 1
         st.rerun()
+
+
+def describe_seconds(seconds: int) -> str:
+    """Return a time in words, of minutes where it has some."""
+    number, unit = (seconds, "second") if seconds < 120 else (-(-seconds // 60), "minute")
+    return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
 def enter_web_address() -> None:
@@ -132,7 +150,7 @@ def enter_web_address() -> None:
         url = st.text_input("The address of an image", placeholder="https://example.org/image.jpg", key="url")
         is_submitted = st.form_submit_button("Fetch", width="stretch")
     if is_submitted:
-        submit_job(lambda: get_service().fetch_image(url.strip()))
+        submit_job(lambda: get_service().fetch_image(url.strip(), page_key()))
 
 
 def choose_sample() -> None:
@@ -140,7 +158,7 @@ def choose_sample() -> None:
     name = st.pills("Clean images, to which noise is added", list(SAMPLES), key="sample")
     if name is not None and state.get("last_sample") != name:
         state.last_sample = name
-        store(lambda: get_service().store_sample(name))
+        store(lambda: get_service().store_sample(name, page_key()))
 
 
 def store(function: Callable[[], StoredImage | UploadedModel]) -> None:
@@ -149,7 +167,7 @@ def store(function: Callable[[], StoredImage | UploadedModel]) -> None:
     try:
         stored = function()
     except Exception as error:
-        LOG.warning("A file was rejected", exc_info=True)
+        log_failure("A file was rejected", error)
         set_message(error_text(error))
         return
     if isinstance(stored, StoredImage):
@@ -223,7 +241,8 @@ def select_model() -> str:
         if uploaded is not None:
             state.n_models += 1
             with st.spinner("Opening the model"):
-                store(lambda: get_service().store_model(uploaded.name, uploaded.getvalue()))
+                store(lambda: get_service().store_model(uploaded.name, uploaded.getvalue(), page_key()))
+            free_upload(uploaded)
             st.rerun()
     selected: str = st.selectbox("Model", list(choices), format_func=choices.__getitem__, key="model")
     return selected
@@ -280,8 +299,8 @@ def submit_job(submit: Callable[[], QueuedJob[Any]]) -> None:
     state.pop("message", None)
     try:
         state.job = submit()
-    except QueueFullError:
-        set_message("Too many images are waiting here at the moment. Try again in a few minutes.")
+    except QueueFullError as error:
+        set_message(error_text(error))
 
 
 def set_message(text: str, kind: str = "error") -> None:
@@ -349,10 +368,17 @@ def error_text(error: BaseException) -> str:
         return "The image was deleted to make room for others. Send it again."
     if isinstance(error, MemoryError) or TORCH_ALLOCATOR in str(error):
         return "There is not enough memory for this image. Send a part of it, or a smaller copy."
+    if isinstance(error, QueueFullError):
+        return "Too many images are waiting here at the moment. Try again in a few minutes."
     if isinstance(error, JobTimeoutError):
         return (
             f"This took longer than {get_service().settings.minutes} minutes, the time limit for an image. "
             "Send a part of it, or a smaller copy, or choose a faster model."
+        )
+    if isinstance(error, WorkerCrashedError):
+        return (
+            "The work on this image ended unexpectedly: the image may need more memory than there is, or be "
+            "damaged. Start it again. If this repeats, send a part of the image, or save it as PNG or TIFF."
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "The disk of this app is full at the moment. Try again later."

@@ -21,7 +21,8 @@ LIMITS = {
     "waiting": "Images that may wait in the queue.",
     "disk_megabytes": "Megabytes for the images and results of all users, in the folder for temporary files.",
     "minutes": "Longest processing time of an image, in minutes.",
-    "patience": "Seconds until the work for a closed page is cancelled.",
+    "patience": "Seconds until the work for a closed page is cancelled, and its images are deleted.",
+    "memory_megabytes": "Largest memory of each process that reads or computes, in megabytes.",
 }
 
 
@@ -31,7 +32,7 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for field in reversed(fields(Settings)):
         option = click.option(
             f"--{field.name.replace('_', '-')}",
-            type=click.IntRange(min=1),
+            type=click.IntRange(min=field.metadata.get("min", 1)),
             metavar="N",
             help=f"{LIMITS[field.name]} Default: {field.default}.",
         )
@@ -50,9 +51,19 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=8501, show_default=True, help="Port to listen on."
 )
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Name under which visitors reach the app, such as that of a proxy; others are refused. May be "
+    "repeated. By default, an app on localhost answers to this machine's own names, and others to all.",
+)
 @click.option("--browser/--no-browser", default=True, help="Whether to open a browser.")
 @_limit_options
-def app_command(host: str, port: int, browser: bool, **limits: int | None) -> int:
+def app_command(
+    host: str, port: int, browser: bool, allowed_hosts: tuple[str, ...], **limits: int | None
+) -> int:
     """Serve the web app until Ctrl-C.
 
     The app denoises images that you upload or that it loads from an address. Limits can also be set in the
@@ -67,7 +78,7 @@ def app_command(host: str, port: int, browser: bool, **limits: int | None) -> in
     # Options take precedence over the environment.
     values |= {name: value for name, value in limits.items() if value is not None}
     try:
-        run(Settings(**values), host=host, port=port, browser=browser)
+        run(Settings(**values), host=host, port=port, browser=browser, allowed_hosts=allowed_hosts)
     except ImportError as error:
         raise CommandFailure(str(error)) from error
     return 0

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._random import root_seed, stream
-from sk_denoise._validation import check_height_and_width, check_integer
+from sk_denoise._validation import check_height_and_width, check_integer, refuse_masked
 from sk_denoise.datasets._folder import describe_mismatch
 from sk_denoise.datasets._sources import Sides, SizedSource, as_image, as_sides, as_source
 
@@ -155,6 +155,7 @@ def join_patches(
     >>> np.array_equal(join_patches(patches, image.shape, stride=2), image)
     True
     """
+    refuse_masked(patches, "patches")
     patches, shape = np.asarray(patches), tuple(image_shape)
     if patches.ndim not in (3, 4) or patches.ndim != len(shape) + 1 or patches.shape[3:] != shape[2:]:
         raise ValueError(

@@ -6,7 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar, Literal, Self
 
@@ -24,9 +24,9 @@ from torch.utils.data import Dataset
 from sk_denoise._compat import FitTasks, keeps_array_type, with_callbacks
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._random import stream, stream_seed
-from sk_denoise._residual_noise import ResidualNoise, find_residual_noise
+from sk_denoise._residual_noise import ResidualNoise
 from sk_denoise._resources import entries_at_once, threads_for_flops
-from sk_denoise._row_prior import Blend, ChosenPrior, NoisyRows, choose_prior, draw_noisy_rows, find_share
+from sk_denoise._row_prior import Blend
 from sk_denoise._scaling import iterate_chunks
 from sk_denoise._schema import Rule, optional, record
 from sk_denoise._validation import (
@@ -44,11 +44,18 @@ from sk_denoise._validation import (
     warn_user,
 )
 from sk_denoise.datasets import RandomPatches
+from sk_denoise.estimators._blending import (
+    LARGE_TABLE,
+    BlendedRows,
+    LargeTable,
+    find_noise_of_pairs,
+    is_blendable,
+)
 from sk_denoise.estimators._gaps import FilledNoise, GapFiller
 from sk_denoise.estimators._image_inputs import refuse_noiser_output
 from sk_denoise.estimators._network_denoiser import AutoValues, NetworkDenoiser
 from sk_denoise.estimators._network_factory import AutoencoderFactory
-from sk_denoise.estimators._pairs import Pair, leaves_gaps
+from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import SAMPLE_PREPARATION, SampleLayout, run_in_chunks
 from sk_denoise.estimators._tiled_prediction import forward_derivative
 from sk_denoise.estimators._training_data import ArrayData, PatchData, TrainingData
@@ -65,80 +72,10 @@ OUTPUTS = {"reconstruction": "forward", "latent": "encoder", "activations": "act
 MAX_SHARE_OUTSIDE = 0.01
 # Fewer rows must lie outside by another share of the range.
 MIN_ROWS_OUTSIDE, FAR_OUTSIDE = 5, 0.5
-# Rows from which a part is held out to measure the share of the network, their share and their number; rows
-# from which a table is large enough for the network alone.
-MIN_BLENDED_ROWS, HELD_OUT_SHARE, MAX_HELD_OUT_ROWS, LARGE_TABLE = 40, 0.2, 300, 5000
-# Share of the rows, by their distance from the middle, that may be held out.
-INNER_SHARE = 0.9
-# Columns of a table beyond which its rows are not compared with each other.
-MAX_BLENDED_COLUMNS = 2**14
-# Noisy rows that the noise is measured on, and the share of the network.
-MIN_NOISE_ROWS, MIN_SHARE_ROWS = 5000, 1000
 # Noisy rows that the filler of gaps learns from, at least, unless they have more entries than this.
 MIN_FILLER_ROWS, MAX_FILLER_ENTRIES = 2000, 2**16
-# Share of the error left on held-out rows from which nothing was learned.
-HOPELESS = 0.995
-# Share of the network below which it learned nothing either, and fewest rows for a warning of it.
-MIN_SHARE = 0.05
-MIN_ROWS_OF_WARNING = 50
 # Operations of a choice of the prior for each entry of the table: dozens of candidates on hundreds of rows.
 PRIOR_FLOPS_PER_ENTRY = 1000
-
-
-@dataclass
-class _BlendedRows:
-    """Rows of a fit, for predictions that blend the network with the posterior mean.
-
-    Attributes
-    ----------
-    all, training : Pair
-        All rows, and those that the network learns from.
-    held_out : Pair or None
-        Rows that the share of the network is measured on; None for too few of them.
-    chosen : ChosenPrior or None
-        The prior, once it was chosen.
-    """
-
-    all: Pair
-    training: Pair
-    held_out: Pair | None
-    chosen: ChosenPrior | None = None
-
-
-def _is_small_table(pair: Pair, layout: SampleLayout) -> bool:
-    """Return whether samples are rows of a table without many rows."""
-    is_table = layout.image_shape is None and not layout.has_one_unit
-    n_rows, n_columns = len(pair.inputs), pair.inputs[0].size
-    return is_table and 4 <= n_rows < LARGE_TABLE and n_columns <= MAX_BLENDED_COLUMNS
-
-
-def _choose_held_out(clean: NDArray[Any], n: int, seed: int) -> NDArray[np.intp]:
-    """Return the indices of random rows, none of which is among the outermost ones.
-
-    Networks extrapolate badly, so that they learn from these.
-    """
-    spread = np.ptp(np.quantile(clean, [0.25, 0.75], axis=0), axis=0)
-    spread = np.where(spread > 0, spread, np.ptp(clean, axis=0))
-    distances = np.abs(clean - np.median(clean, axis=0)) / np.where(spread > 0, spread, 1.0)
-    inner = np.flatnonzero(distances.mean(axis=1) <= np.quantile(distances.mean(axis=1), INNER_SHARE))
-    return np.sort(np.random.default_rng(seed).permutation(inner)[:n])
-
-
-def _resample(pair: Pair) -> Pair:
-    """Return as many rows of equal weight, repeated in proportion to their weights."""
-    if pair.weights is None or np.ptp(pair.weights) == 0:
-        return pair
-    cumulated = np.cumsum(pair.weights, dtype=np.float64)
-    places = (np.arange(len(cumulated)) + 0.5) / len(cumulated)
-    return replace(pair.take(np.searchsorted(cumulated / cumulated[-1], places)), weights=None)
-
-
-def _noisy_rows(pair: Pair, corrupt: Any, n_rows: int, generator: torch.Generator) -> NoisyRows:
-    """Return pairs as given, or with new noise."""
-    if corrupt is None:
-        noisy, clean = pair.inputs.astype(np.float64), pair.targets.astype(np.float64)
-        return NoisyRows(noisy, clean, np.arange(len(clean)))
-    return draw_noisy_rows(pair.targets, corrupt, n_rows, generator)
 
 
 def _returns_latents(dae: DenoisingAutoencoder) -> bool:
@@ -213,11 +150,20 @@ class DenoisingAutoencoder(NetworkDenoiser):
         Random movements of training images before they are corrupted, drawn for every batch and the same
         on both sides of a pair: an :class:`~sk_denoise.Augmenter`, or any object with its method
         ``augment``. Validation and prediction take images as they are.
-    scaling : {"standard", "robust"}, default="standard"
-        Scaling of the columns of a table inside the estimator. "standard": by mean and standard deviation,
-        except for columns of which a few wild values determine the deviation. In these, values far beyond
-        the central 90 % are cut before the network, and what was cut is added to its output. "robust" does so
-        in every column.
+    scaling : {"standard", "robust", "quantile"}, default="standard"
+        Scaling of the columns of a table inside the estimator.
+
+        - "standard": by mean and standard deviation, except for columns of which a few wild values determine
+          the deviation. In these, values far beyond the central 90 % are cut before the network, and what was
+          cut is added to its output.
+        - "robust" does so in every column.
+        - "quantile": for noise that grows with the value. Columns in which the size of the noise changes less
+          with the quantile than with the value, as under noise in proportion to it, are mapped to Gaussian
+          scores of their quantiles, the noisy and the clean side by a map each. Predictions are mapped back,
+          and go on linearly beyond the range of the training. All other columns are scaled as by "robust".
+          It needs a clean side. On log-normal columns with noise of half the value, .28 of the squared error
+          is left, where the others leave .35. The largest values of heavier tails are served worse, all
+          others better. With noise of one size, it is "robust".
     loss : str, dict or callable, default="mse"
         Loss in scaled units: a name, a mix of names and weights such as ``{"mae": 0.2, "ms_ssim": 0.8}``,
         or a function of output and target, batches of shape (n, features) or (n, channels, height, width),
@@ -238,13 +184,15 @@ class DenoisingAutoencoder(NetworkDenoiser):
     blend : "auto" or None, default="auto"
         "auto" blends the network with the posterior mean of the training rows
         (:class:`~sk_denoise.PosteriorMeanDenoiser`), for tables of fewer than 5,000 rows and at most 16,384
-        columns, where networks alone are often behind linear filters. The share of the network is measured
+        columns, where networks alone are often behind linear filters. Two noisy measurements of at most 256
+        columns are blended with a linear answer. The share of the network is measured
         on up to 300 rows that it does not learn from; below 40 rows it is 0. ``predict``, ``score`` and
         ``transform`` of samples return the blend. Latent vectors, ``inverse_transform`` and
         ``validation_scores_`` are those of the network. There is no blend with an ``objective`` or
         ``emphasis``, without noise, and for losses on [0, 1] and "mixed". A blend, and a file of it, hold up
         to 2,000 training rows, from which these can be restored. None predicts with the network alone, which
-        learns from all rows.
+        learns from all rows. From 5,000 rows on, predictions are those of the network, except for rows with
+        values beyond the training range: the further beyond, the more their prediction is linear.
     optimizer : str or torch optimizer class, default="adamw"
         A name such as "adam", "adamw" or "sgd" (momentum 0.9), or a class of :mod:`torch.optim`.
     learning_rate : float or None, default=None
@@ -385,7 +333,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "ignore_y": ["boolean"],
-        "scaling": [StrOptions({"standard", "robust"})],
+        "scaling": [StrOptions({"standard", "robust", "quantile"})],
         "missing": [StrOptions({"error", "mask"})],
         "blend": [StrOptions({"auto"}), None],
     }
@@ -414,7 +362,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         noise: Any = "auto",
         objective: Any = "supervised",
         ignore_y: bool = False,
-        scaling: Literal["standard", "robust"] = "standard",
+        scaling: Literal["standard", "robust", "quantile"] = "standard",
         missing: Literal["error", "mask"] = "error",
         augment: Augmentation | None = None,
         loss: Any = "mse",
@@ -497,7 +445,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Noisy samples if a clean side is given or the ``objective`` learns from noisy ones, else clean
             ones. Finite numbers, and NaN with ``missing="mask"``; integers are converted to float32 in the
-            same unit.
+            same unit, beyond 2**24 to float64.
         y : array-like of the shape of X, optional
             Clean samples. It is taken for labels and ignored if its samples have another shape, if X has
             one feature, or if it holds zeros and ones only and X does not; and if it equals X.
@@ -757,9 +705,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     # The steps of a fit ------------------------------------------------------------------------------
 
     def _factory(self) -> AutoencoderFactory:
-        return AutoencoderFactory(
-            self.network, self.latent_dim, self.loss, self.image_shape, is_robust=self.scaling == "robust"
-        )
+        return AutoencoderFactory(self.network, self.latent_dim, self.loss, self.image_shape, self.scaling)
 
     def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any, X_second: Any = None) -> ArrayData:
         if isinstance(X, RandomPatches | Dataset):
@@ -778,6 +724,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
             self._check_missing(X_second)
         pair = self._resolve(X, y, X_clean, sample_weight, X_second)
         layout = self._factory().layout(self._sample_shape_)
+        if self.scaling == "quantile":
+            self._check_quantiles(layout, pair)
         if self.missing == "mask" and layout.has_one_unit:
             kind = "signals" if layout.image_shape is None else "images"
             raise ValueError(
@@ -798,6 +746,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
             )
         if self.missing == "mask":
             raise ValueError('missing="mask" is for rows of a table, and patches are images.')
+        if self.scaling == "quantile":
+            raise ValueError('scaling="quantile" is for rows of a table, and patches are images.')
         has_warned = refuse_noiser_output(patches)
         return PatchData(patches, of_any_size=False, is_declared_clean=has_warned)
 
@@ -812,6 +762,22 @@ class DenoisingAutoencoder(NetworkDenoiser):
             reason = f"needs a clean side, and objective={self.objective!r} learns from noisy data alone"
         if reason:
             raise ValueError(f'missing="mask" {reason}. Fill the gaps first, or leave missing="error".')
+
+    def _check_quantiles(self, layout: SampleLayout, pair: Pair) -> None:
+        """Refuse samples and ways to learn for which columns have no maps."""
+        reason = ""
+        if layout.has_one_unit:
+            kind = "signals" if layout.image_shape is None else "images"
+            reason = f"is for the columns of a table, and these samples are {kind}, with one unit"
+        elif pair.has_noisy_targets:
+            # The mean of scores of noisy values is not the score of their mean.
+            reason = "needs a clean side, and the fit learns from noisy data alone"
+        elif check_loss(self.loss).on_unit_interval:
+            reason = f"scales the clean side, and loss={self.loss!r} needs it in [0, 1]"
+        elif getattr(self._factory().network, "output_activation", None) == "sigmoid":
+            reason = 'scales the clean side, and output_activation="sigmoid" needs it in [0, 1]'
+        if reason:
+            raise ValueError(f'scaling="quantile" {reason}. Take scaling="standard" or "robust".')
 
     def _has_gaps(self) -> bool:
         return getattr(self, "_gap_filler_", None) is not None
@@ -846,42 +812,38 @@ class DenoisingAutoencoder(NetworkDenoiser):
 
     # Tables ------------------------------------------------------------------------------------------
 
-    def _is_blended(self, data: Any) -> bool:
-        """Return whether predictions blend the network with the posterior mean."""
+    def _may_blend(self, data: Any) -> bool:
+        """Return whether the posterior mean of rows has a part in predictions."""
         return (
             self.blend is not None
             and isinstance(data, ArrayData)
-            and _is_small_table(data.pair, self._factory().layout(self._sample_shape_))
+            and is_blendable(data.pair, self._factory().layout(self._sample_shape_))
             and not check_loss(self.loss).on_unit_interval
             # The posterior mean of a category is no probability.
             and not check_loss(self.loss).by_block
             and resolve_objective(self.objective) is None
             and self.emphasis is None
-            and (data.pair.noiser is not None or data.pair.source in ("X_clean", "y"))
+            and (data.pair.noiser is not None or data.pair.source in ("X_clean", "y", "X_second"))
         )
 
     def _split(
         self, data: TrainingData, X_val: Any, X_clean_val: Any
     ) -> tuple[TrainingData, TrainingData | None]:
         training, validation = super()._split(data, X_val, X_clean_val)
-        self._blended: _BlendedRows | None = None
-        if not self._is_blended(data):
-            self._blend_ = None
+        self._blended: BlendedRows | None = None
+        self._large_table: LargeTable | None = None
+        self._blend_ = None
+        if not self._may_blend(data):
             return training, validation
         assert isinstance(data, ArrayData)
         assert isinstance(training, ArrayData)
-        held_out = validation
-        n_samples = len(training.pair.inputs)
-        # The posterior mean learns from all rows; the share of the network is measured on a part of them.
-        if held_out is None and n_samples >= MIN_BLENDED_ROWS:
-            n_held_out = int(min(HELD_OUT_SHARE * n_samples, MAX_HELD_OUT_ROWS))
-            rows = _choose_held_out(training.pair.targets, n_held_out, stream_seed(self._root(), "split"))
-            held_out = replace(training, pair=training.pair.take(rows))
-            training = replace(training, pair=training.pair.take(np.setdiff1d(np.arange(n_samples), rows)))
-        whole, learned = _resample(data.pair), _resample(training.pair)
-        held = _resample(held_out.pair) if isinstance(held_out, ArrayData) else None
-        self._blended = _BlendedRows(whole, learned, held)
-        return training, validation
+        if len(data.pair.inputs) >= LARGE_TABLE:
+            self._large_table = LargeTable.of(data.pair)
+            return training, validation
+        held_out = validation.pair if isinstance(validation, ArrayData) else None
+        seed = stream_seed(self._root(), "split")
+        self._blended, learned = BlendedRows.of(data.pair, training.pair, held_out, seed)
+        return replace(training, pair=learned), validation
 
     def _rows_of_score(self, pair: Pair) -> Pair:
         # Those that are held out too, so that scores of all denoisers compare.
@@ -896,47 +858,33 @@ class DenoisingAutoencoder(NetworkDenoiser):
             or self._factory().layout(self._sample_shape_).has_one_unit
         ):
             return None
-        samples = _resample(samples)
-        return find_residual_noise(samples.inputs, samples.targets)
+        return find_noise_of_pairs(samples)
 
     def _finish(self) -> None:
-        data = getattr(self, "_blended", None)
+        data, large = getattr(self, "_blended", None), getattr(self, "_large_table", None)
+        if large is not None:
+            with threads_for_flops(PRIOR_FLOPS_PER_ENTRY * large.sample.targets.size):
+                corrupt = self._corrupt_rows(large.sample)
+                self._blend_ = large.blend(corrupt, self._preparation_, self._root())
+            return
         if data is None:
             # partial_fit keeps the blend of an earlier fit.
             self._blend_ = getattr(self, "_blend_", None)
             return
-        corrupt, pair = self._corrupt_rows(data.all), data.all
-        with threads_for_flops(PRIOR_FLOPS_PER_ENTRY * pair.targets.size):
-            if data.chosen is None:
-                generator = stream(self._root(), "blend")
-                rows = _noisy_rows(pair, corrupt, MIN_NOISE_ROWS, generator)
-                folds = np.random.default_rng(stream_seed(self._root(), "folds"))
-                data.chosen = choose_prior(pair.targets, rows, generator=folds)
-            share = self._measure_share(data, corrupt)
-            has_wild_columns = self._preparation_.wild is not None
-            self._blend_ = Blend(data.chosen.fit(pair.targets), share, has_wild_columns)
+        with threads_for_flops(PRIOR_FLOPS_PER_ENTRY * data.all.targets.size):
+            self._blend_ = data.blend(
+                self._corrupt_rows(data.all),
+                lambda rows: self._apply_network(rows).numpy(),
+                self._fill_noisy,
+                self._root(),
+                has_wild_columns=self._preparation_.wild is not None,
+                maps=self._preparation_.maps,
+            )
 
     def _report_blend(self) -> None:
-        """Print the shares of the prediction; warn if nothing was learned."""
         data, blend = getattr(self, "_blended", None), self._blend_
-        if data is None or blend is None:
-            return
-        if self.verbose:
-            print(
-                f"[{type(self).__name__}] predictions are {100 * blend.network_share:.0f} % network and "
-                f"{100 - 100 * blend.network_share:.0f} % posterior mean of the training rows",
-                flush=True,
-            )
-        assert data.chosen is not None
-        error, is_sure = data.chosen.error, len(data.all.inputs) >= MIN_ROWS_OF_WARNING
-        # Filled gaps are near the best prediction already.
-        is_sure &= not leaves_gaps(data.all.noiser)
-        if is_sure and error > HOPELESS and blend.network_share < MIN_SHARE and data.chosen.has_noise:
-            warn_user(
-                f"Nothing was learned that removes noise from held-out rows: {100 * error:.0f} % of its "
-                "squared error is left. Columns may be independent, rows too few, or the noise too weak "
-                "beside the data. Predictions stay near the input."
-            )
+        if data is not None and blend is not None:
+            data.report(blend, type(self).__name__, is_verbose=bool(self.verbose))
 
     def _corrupt_rows(self, pair: Pair) -> Any:
         """Return the function that draws noise for clean rows, or None for pairs as given."""
@@ -945,31 +893,15 @@ class DenoisingAutoencoder(NetworkDenoiser):
         redrawn = self._redrawn_noise(pair)
         return None if redrawn is None else redrawn.corrupt
 
-    def _measure_share(self, data: _BlendedRows, corrupt: Any) -> float:
-        """Return the share of the network that predicts held-out rows best."""
-        if data.held_out is None:
-            return 0.0
-        assert data.chosen is not None
-        rows = _noisy_rows(data.held_out, corrupt, MIN_SHARE_ROWS, stream(self._root(), "share"))
-        gaps = data.held_out.input_gaps
-        if gaps is not None:
-            noisy = torch.from_numpy(np.where(gaps[rows.index], np.nan, rows.noisy))
-            rows = replace(rows, noisy=self._fill_noisy(noisy).numpy())
-        prior = data.chosen.fit(data.training.targets).predict(rows.noisy)
+    def _apply_network(self, rows: Tensor) -> Tensor:
+        """Return the predictions of the network alone."""
         preparation = self._preparation_
-        network = run_in_chunks(
+        return run_in_chunks(
             self.net_.module_,
-            as_tensor(rows.noisy),
+            rows,
             lambda m, x: preparation.add_wild(x, preparation.restore(m(preparation.input(x)))),
             self._cost_.widest,
         )
-        unit = data.chosen.channel.unit
-        step, gap = (network.numpy() - prior) / unit, (rows.clean - prior) / unit
-        # Errors of entries without truth tell nothing.
-        if data.held_out.target_gaps is not None:
-            known = ~data.held_out.target_gaps[rows.index]
-            step, gap = step * known, gap * known
-        return find_share(step, gap, rows.index, expected=0.0)
 
     def _part(self, part: str, purpose: str) -> str:
         """Return the name of a part of the network; refuse networks without it."""
@@ -995,9 +927,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
 
     def _in_unit(self, samples: NDArray[Any], like: NDArray[Any] | None = None) -> NDArray[Any]:
         self._refuse_other_unit(samples)
-        scaler = self._preparation_.input_scaler
-        low, high = scaler.center - 2 * scaler.spread, scaler.center + 2 * scaler.spread
-        if not warn_of_other_unit(samples, float(low.min()), float(high.max())):
+        if not warn_of_other_unit(samples, *self._preparation_.central_range):
             self._warn_of_range(samples)
         return samples
 
@@ -1013,7 +943,8 @@ class DenoisingAutoencoder(NetworkDenoiser):
             share, column = self._preparation_.find_outside(rows, slack=FAR_OUTSIDE)
         if share > MAX_SHARE_OUTSIDE:
             name = getattr(self, "feature_names_in_", range(samples.shape[1]))[column]
-            what = "are cut there" if getattr(self, "_blend_", None) is None else "are linear there at best"
+            is_cut = getattr(self, "_blend_", None) is None and self._preparation_.maps is None
+            what = "are cut there" if is_cut else "are linear there at best"
             warn_user(
                 f"{100 * share:.0f} % of the rows of X have many values far outside of the range of the "
                 f"training rows, most of them in column {name!r}. Predictions {what}: fit to rows of that "

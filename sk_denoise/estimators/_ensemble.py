@@ -12,6 +12,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import MetaEstimatorMixin, clone
+from sklearn.utils import Tags
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -29,6 +30,7 @@ from sk_denoise._random import root_seed, stream, stream_seed
 from sk_denoise._schema import IMAGE_SHAPE, NONNEGATIVE_NUMBER, Rule, is_number, is_numeric_array
 from sk_denoise._validation import (
     Interval,
+    allows_gaps,
     as_float_array,
     as_image_array,
     as_tensor,
@@ -43,6 +45,7 @@ from sk_denoise._validation import (
 )
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
+from sk_denoise.estimators._gaps import complete_rows
 from sk_denoise.estimators._image_inputs import (
     convert_tensor_stack,
     is_image_list,
@@ -334,7 +337,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         """Return samples as an array, or as a list of arrays."""
         X = convert_tensors(X) if self._takes_lists else X
         is_list = self._takes_lists and is_image_list(X)
-        return list(X) if is_list else check_samples(self, X, reset=False)
+        return list(X) if is_list else check_samples(self, X, reset=False, allow_gaps=allows_gaps(self))
 
     def _predictions(self, samples: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
         """Return the mean and the variance of predictions, and the samples."""
@@ -390,7 +393,8 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             X_second=X_second,
             is_self_supervised=is_noisy,
         )
-        samples, source = check_samples(self, X, reset=False), carried_source(X)
+        source = carried_source(X)
+        samples = check_samples(self, X, reset=False, allow_gaps=allows_gaps(self))
         clean = {"X_clean": X_clean, "y": y}.get(pair.source)
         # Members get plain arrays, which carry no source, so that its noiser becomes their noise.
         if pair.source == "noiser" and source is not None:
@@ -422,7 +426,8 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             return X_val, X_clean_val
         if not hasattr(self, "_sample_shape_"):
             return np.asarray(X_val), None if X_clean_val is None else np.asarray(X_clean_val)
-        samples, source = check_samples(self, X_val, reset=False), carried_source(X_val)
+        source = carried_source(X_val)
+        samples = check_samples(self, X_val, reset=False, allow_gaps=allows_gaps(self))
         if X_clean_val is not None:
             return samples, check_clean_side(self, X_clean_val, samples.shape, "X_clean_val")
         return (samples if source is None else source.clean), None
@@ -486,6 +491,9 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         if self.noiser_ is None:
             return X, X
         draw = stream(root, "calibration")
+        if allows_gaps(self) and np.isnan(X).any():
+            complete = complete_rows(X, stream_seed(root, "gaps"))
+            return np.where(np.isnan(X), np.nan, self._corrupt(complete, draw)), X
         if isinstance(X, list | tuple):
             return [self._corrupt(np.asarray(x)[None], draw)[0] for x in X], X
         return self._corrupt(np.asarray(X), draw), X
@@ -509,6 +517,20 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
     def image_shape(self) -> Any:
         """Shape of images in flat rows, a parameter of the members."""
         return getattr(self.estimator, "image_shape", None)
+
+    @property
+    def missing(self) -> str:
+        """Meaning of NaN, a parameter of the members."""
+        return getattr(self.estimator, "missing", "error")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "mask"
+        return tags
+
+    def _root(self) -> int:
+        """Return the seed of values in gaps while samples are checked."""
+        return 0
 
     @property
     def _one_unit(self) -> bool:
@@ -633,10 +655,13 @@ def calibrate(
     gain : float
         At least 0.
     """
-    errors = _concatenate([np.square(m - c) for m, c in _pair_arrays(mean, clean)])
+    # Errors of entries without truth have no weight.
+    errors = _concatenate([np.nan_to_num(np.square(m - c)) for m, c in _pair_arrays(mean, clean)])
     spreads = _concatenate([v for v, _ in _pair_arrays(variance, clean)])
     per_sample = np.ones(len(clean)) if sample_weight is None else sample_weight
-    weights = _concatenate([np.full(c.shape, w) for w, c in _pair_weights(per_sample, clean)])
+    weights = _concatenate(
+        [np.where(_is_missing(c), 0.0, np.full(c.shape, w)) for w, c in _pair_weights(per_sample, clean)]
+    )
     mean_error, mean_spread = (_means(x, weights, by_entry, is_table) for x in (errors, spreads))
     # In units of its mean error, each entry has the same weight in the slope, for any unit of the data.
     scale = np.where(mean_error > 0, 1 / np.where(mean_error > 0, mean_error, 1), 0)
@@ -649,10 +674,16 @@ def calibrate(
     return (floor if by_entry else float(floor)), gain
 
 
+def _is_missing(values: NDArray[Any]) -> Any:
+    return np.isnan(values) if values.dtype.kind == "f" else False
+
+
 def _means(squares: NDArray[Any], weights: NDArray[Any], by_entry: bool, is_table: bool) -> NDArray[Any]:
     """Return the weighted means over samples, of each entry or of all."""
     if not by_entry:
         return np.asarray(np.average(squares, weights=weights))
+    # An entry that no sample has counts with all of them.
+    weights = np.where(weights.any(axis=0), weights, 1.0)
     means, n = np.asarray(np.average(squares, axis=0, weights=weights)), len(squares)
     if is_table:
         return means

@@ -14,7 +14,7 @@ from torch import Tensor
 from sk_denoise._scaling import FINITE_TENSOR, find_wild_limits
 from sk_denoise._schema import Rule, conforms
 from sk_denoise._validation import Noiser, as_tensor
-from sk_denoise.estimators._imputer import MAX_EM_ROWS, _choose_strength, _Gaussian
+from sk_denoise.estimators._gap_gaussian import MAX_EM_ROWS, Gaussian, choose_strength
 from sk_denoise.noise import find_blocks
 
 __all__ = ["FilledNoise", "GapFiller", "complete_pair", "complete_rows", "refuse_empty_columns"]
@@ -29,6 +29,10 @@ MIN_CHOICE_ROWS, DEFAULT_STRENGTH = 20, 10.0
 MIN_PAIRS = 20
 # Steps of conjugate gradients, and the change relative to the first residual at which they end.
 MAX_STEPS, TOLERANCE = 200, 1e-6
+# Steps in an exported graph, which cannot end early.
+GRAPH_STEPS = 40
+# Smallest divisor, which exporters write in single precision.
+SMALLEST = 1e-30
 # Standard deviations beyond the range of the rows, at which values are cut before others are filled by them.
 MARGIN = 1.0
 
@@ -165,15 +169,15 @@ def _standardize(rows: Floats) -> tuple[Floats, Floats, Floats]:
     return (cut / largest - center) / unit, center * largest, unit * largest
 
 
-def _fit_gaussian(standard: Floats, rng: np.random.Generator, n_copies: int = 1) -> _Gaussian:
+def _fit_gaussian(standard: Floats, rng: np.random.Generator, n_copies: int = 1) -> Gaussian:
     """Fit a Gaussian to standardized rows with gaps, in copies with other noise."""
     device, strength = torch.device("cpu"), DEFAULT_STRENGTH
     n_rows = len(standard) // n_copies
     if n_rows >= MIN_CHOICE_ROWS:
         # Rows must not be predicted from their copies.
-        strength = _choose_strength(standard[:n_rows], device, rng)
+        strength = choose_strength(standard[:n_rows], device, rng)
     chosen = rng.permutation(len(standard))[:MAX_EM_ROWS]
-    return _Gaussian.fit(standard[chosen], strength * len(chosen) / min(n_rows, len(chosen)), device)
+    return Gaussian.fit(standard[chosen], strength * len(chosen) / min(n_rows, len(chosen)), device)
 
 
 def _draw_from_columns(rows: Floats, rng: np.random.Generator, *, everywhere: bool = False) -> Floats:
@@ -184,6 +188,11 @@ def _draw_from_columns(rows: Floats, rng: np.random.Generator, *, everywhere: bo
         chosen = np.ones_like(gaps) if everywhere else gaps
         column[chosen] = rng.choice(column[~gaps], int(chosen.sum()))
     return drawn
+
+
+def _clip(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return values within limits, by functions that exporters of graphs know."""
+    return torch.minimum(torch.maximum(x, low), high)
 
 
 @dataclass(frozen=True)
@@ -274,24 +283,27 @@ class GapFiller:
     def fill(self, x: Tensor) -> Tensor:
         """Return rows with conditional means in place of NaN, in the precision of x."""
         gaps = x.isnan()
+        # A graph chooses no rows.
+        if torch.compiler.is_exporting():
+            return self._fill_rows(x, gaps)
         chosen = gaps.any(dim=1).nonzero().flatten()
         if not len(chosen):
             return x
+        return x.index_copy(0, chosen, self._fill_rows(x[chosen], gaps[chosen]))
+
+    def _fill_rows(self, x: Tensor, is_missing: Tensor) -> Tensor:
         center, unit, low, high = (
             side.to(x.device) for side in (self.center, self.unit, self.low, self.high)
         )
-        is_missing = gaps[chosen]
-        rows = x[chosen].double()
+        rows = x.double()
         means = center.expand_as(rows)
         if len(self.precision):
             # Wild values would move the others of their row.
             margin = MARGIN * (high - low)
-            errors = (
-                torch.where(is_missing, center, rows).clamp(low - margin, high + margin) - center
-            ) / unit
+            known = torch.where(is_missing, center, rows)
+            errors = (_clip(known, low - margin, high + margin) - center) / unit
             means = center + unit * self._solve(errors.masked_fill(is_missing, 0.0), is_missing.double())
-        filled = torch.where(is_missing, means.clamp(low, high), rows).to(x.dtype)
-        return x.index_copy(0, chosen, torch.where(is_missing, filled, x[chosen]))
+        return torch.where(is_missing, _clip(means, low, high).to(x.dtype), x)
 
     def _solve(self, errors: Tensor, is_missing: Tensor) -> Tensor:
         """Return the conditional means of missing entries, by conjugate gradients."""
@@ -301,12 +313,15 @@ class GapFiller:
         residual = -(errors @ precision) * is_missing
         direction, power = residual, residual.square().sum(1, keepdim=True)
         end = TOLERANCE**2 * power
-        for _ in range(min(MAX_STEPS, errors.shape[1])):
-            if bool((power <= end).all()):
+        is_graph = torch.compiler.is_exporting()
+        for _ in range(min(GRAPH_STEPS if is_graph else MAX_STEPS, errors.shape[1])):
+            if not is_graph and bool((power <= end).all()):
                 break
             image = (direction @ precision) * is_missing
-            step = power / (direction * image).sum(1, keepdim=True).clamp(min=1e-300)
+            step = power / (direction * image).sum(1, keepdim=True).clamp(min=SMALLEST)
+            # Rounding would drive rows away that are done while others go on.
+            step = torch.where(power > end, step, 0.0)
             means, residual = means + step * direction, residual - step * image
             earlier, power = power, residual.square().sum(1, keepdim=True)
-            direction = residual + power / earlier.clamp(min=1e-300) * direction
+            direction = residual + power / earlier.clamp(min=SMALLEST) * direction
         return means

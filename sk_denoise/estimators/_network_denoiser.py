@@ -815,8 +815,8 @@ class NetworkDenoiser(BaseDenoiser):
         twin._n_runs_ += 1
         twin._set_history()
         twin._finish()
-        if hasattr(twin, "_blended"):
-            del twin._blended
+        for name in ("_blended", "_large_table"):
+            twin.__dict__.pop(name, None)
         return twin
 
     def _set_history(self) -> None:

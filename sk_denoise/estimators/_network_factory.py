@@ -136,15 +136,15 @@ class AutoencoderFactory:
         The parameter ``loss``, which may need an output in [0, 1].
     image_shape : tuple of int or None
         The parameter ``image_shape``.
-    is_robust : bool
-        Whether all columns of a table are scaled without their wild values.
+    scaling : {"standard", "robust", "quantile"}
+        The parameter ``scaling``.
     """
 
     parameter: Any
     latent_dim: int
     loss: Any
     image_shape: Sequence[int] | None
-    is_robust: bool = False
+    scaling: Literal["standard", "robust", "quantile"] = "standard"
     # No channel of the noise level is added to the input.
     has_noise_map: ClassVar[bool] = False
 
@@ -191,7 +191,8 @@ class AutoencoderFactory:
             stream(root, "statistics"),
             scale_target=not on_unit_interval,
             has_black_and_white=pair.known_intensity is not None,
-            is_robust=self.is_robust,
+            is_robust=self.scaling == "robust",
+            maps_quantiles=self.scaling == "quantile",
             blocks=self._blocks(as_tensor(pair.targets), noiser, layout),
         )
 
@@ -219,7 +220,7 @@ class AutoencoderFactory:
         return {
             "network": specification_key(self.parameter),
             "latent_dim": self.latent_dim,
-            "scaling": self.is_robust,
+            "scaling": self.scaling,
             "a loss by block": check_loss(self.loss).by_block,
         }
 

@@ -19,10 +19,13 @@ from sk_denoise._resources import entries_at_once
 from sk_denoise._scaling import (
     FINITE_TENSOR,
     AffineScaler,
+    Moments,
+    QuantileMap,
     broadcasts_to,
     compute_joint_moments,
     find_wild_limits,
     iterate_chunks,
+    subsample,
 )
 from sk_denoise._schema import (
     BLOCKS,
@@ -62,6 +65,10 @@ OUTSIDE_SHARE = 0.15
 LINEAR_RANGE = 3.0
 # Scaled target beyond that of any data, for columns without limits
 UNLIMITED = 1e30
+# Noisy rows at least, from which maps of columns are learned, where noise is drawn anew
+MIN_NOISY_ROWS = 5000
+# Groups of rows in which the size of noise is compared, at most, and rows in each
+MAX_GROUPS, MIN_GROUP_ROWS = 10, 8
 # Seed of the noise that predictions add, the same for all estimators.
 PATTERN_SEED = 0
 # Limits of the noise-to-signal ratios that weight the features.
@@ -92,6 +99,49 @@ class WildValues:
     slopes: Tensor
     target_limits: tuple[Tensor, Tensor]
 
+    def with_maps(
+        self,
+        is_mapped: Tensor,
+        maps: tuple[QuantileMap, QuantileMap],
+        moments: tuple[Moments, Moments],
+        target_scaler: AffineScaler,
+        *,
+        are_fresh: bool,
+    ) -> WildValues:
+        """Return the columns with those that are mapped to scores.
+
+        Their limits are the ends of the training range. Beyond them, clean values change as noisy ones do.
+
+        Parameters
+        ----------
+        is_mapped : Tensor of bool, of shape (n_features,)
+            Mapped columns.
+        maps : pair of QuantileMap
+            Maps of the columns of noisy and of clean rows.
+        moments : pair of Moments
+            Moments of the scores of noisy and of clean rows.
+        target_scaler : AffineScaler
+            Scaling of the scores of clean rows.
+        are_fresh : bool
+            Whether both sides have one unit, since noise is drawn for clean rows.
+        """
+        slopes = torch.ones_like(self.slopes)
+        if not are_fresh:
+            widths = [
+                one.unscale(side.high) - one.unscale(side.low)
+                for one, side in zip(maps, moments, strict=True)
+            ]
+            slopes = widths[1] / torch.where(is_mapped, widths[0], 1.0)
+        ends = (target_scaler.scale(end) for end in (moments[1].low, moments[1].high))
+        low, high = (
+            torch.where(is_mapped, end, limit) for end, limit in zip(ends, self.target_limits, strict=True)
+        )
+        return WildValues(
+            torch.where(is_mapped, 1.0, self.columns),
+            torch.where(is_mapped, slopes, self.slopes),
+            (low, high),
+        )
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -116,6 +166,8 @@ class Preparation:
         and targets are not scaled.
     wild : WildValues or None
         Columns of a table with wild values.
+    maps : pair of QuantileMap, or None
+        Maps of the columns of noisy and of clean rows to Gaussian scores, before the scalers.
     """
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
@@ -127,6 +179,7 @@ class Preparation:
         "target_scaler": record(AffineScaler, "a scaler"),
         "blocks": BLOCKS,
         "wild": replace(optional(record(WildValues, "columns with wild values")), required=False),
+        "maps": Rule(lambda v, _: v is None or _is_pair_of_maps(v), "None, or two maps", required=False),
     }
     layout: SampleLayout
     input_scaler: AffineScaler
@@ -134,6 +187,7 @@ class Preparation:
     target_scaler: AffineScaler
     blocks: tuple[tuple[int, ...], ...] = ()
     wild: WildValues | None = None
+    maps: tuple[QuantileMap, QuantileMap] | None = None
 
     @classmethod
     def of(
@@ -148,39 +202,60 @@ class Preparation:
         blocks: tuple[tuple[int, ...], ...] = (),
         has_black_and_white: bool = False,
         is_robust: bool = False,
+        maps_quantiles: bool = False,
     ) -> Preparation:
         """Learn the statistics of training rows, corrupted by a noiser if given.
 
         Wild values of tables are cut before, unless the values have a black and a white. With ``is_robust``,
-        all columns have limits.
+        all columns have limits. With ``maps_quantiles``, columns are mapped to Gaussian scores before, and
+        values beyond the training range pass the network by.
         """
         limits: list[Limits | None] = [None, None]
         if scale_target and not (layout.has_one_unit or has_black_and_white):
-            limits[0] = find_wild_limits(inputs, in_all=is_robust)
-            limits[1] = limits[0] if targets is inputs else find_wild_limits(targets, in_all=is_robust)
+            limits[0] = find_wild_limits(inputs, in_all=is_robust or maps_quantiles)
+            limits[1] = limits[0]
+            if targets is not inputs:
+                limits[1] = find_wild_limits(targets, in_all=is_robust or maps_quantiles)
 
         def corrupt(x: Tensor) -> Tensor:
             return x if noiser is None else noiser.corrupt(x, generator)
 
+        maps, is_mapped = None, torch.zeros(layout.network_shape, dtype=torch.bool)
+        if maps_quantiles:
+            is_free = torch.ones_like(is_mapped)
+            is_free[[column for block in blocks for column in block]] = False
+            rows, clean_rows = subsample(inputs), subsample(targets)
+            if noiser is not None:
+                # New draws make the map of few rows smooth.
+                copies = max(1, MIN_NOISY_ROWS // len(rows)), 1
+                rows, clean_rows = corrupt(rows.repeat(copies)), clean_rows.repeat(copies)
+            maps, is_mapped = _find_maps(rows, clean_rows, is_free)
+            maps = maps if is_mapped.any() else None
+            limits = [_without_limits(pair, is_mapped) for pair in limits]
+
+        def to_scores(x: Tensor, side: int) -> Tensor:
+            return layout.to_network(x) if maps is None else maps[side].scale(x.double())
+
         pairs = (
-            (layout.to_network(corrupt(_cut(x, limits[0]))), layout.to_network(_cut(t, limits[1])))
+            (to_scores(corrupt(_cut(x, limits[0])), 0), to_scores(_cut(t, limits[1]), 1))
             for x, t in zip(iterate_chunks(inputs), iterate_chunks(targets), strict=True)
         )
         (noisy, clean), covariance = compute_joint_moments(pairs, layout.statistics_dims)
-        input_scaler, target_scaler = AffineScaler.from_moments(noisy), AffineScaler.identity()
+        input_scaler = AffineScaler.from_moments(noisy, inputs.dtype)
+        target_scaler = AffineScaler.identity()
         if scale_target:
             # The correlation gives the ratio of noise to signal, also for sides in different units.
             correlation = covariance[0, 1] / (noisy.std * clean.std)
             ratios = (correlation.pow(-2) - 1).clamp(min=0).sqrt().nan_to_num(nan=1.0)
-            target_scaler = AffineScaler.from_moments(clean)
+            target_scaler = AffineScaler.from_moments(clean, targets.dtype)
             is_free = torch.ones(target_scaler.center.shape, dtype=torch.bool)
             is_free.view(-1)[[column for block in blocks for column in block]] = False
             target_scaler = target_scaler.times(ratios.clamp(*NOISE_RATIOS), is_free)
         # Noise of later batches reaches a little further than that of the sample.
-        margin = MARGIN * (noisy.high - noisy.low)
+        margin = torch.where(is_mapped, 0.0, MARGIN) * (noisy.high - noisy.low)
         low, high = noisy.low - margin, noisy.high + margin
         wild = None
-        if limits[0] is not None or limits[1] is not None:
+        if limits[0] is not None or limits[1] is not None or is_mapped.any():
             everywhere = torch.full_like(low, -torch.inf), torch.full_like(high, torch.inf)
             outer, target_outer = (everywhere if pair is None else pair for pair in limits)
             # Values beyond the limits pass the network by, so that limits have no margin.
@@ -195,6 +270,10 @@ class Preparation:
                     torch.where(target_outer[1].isfinite(), target_scaler.scale(target_outer[1]), UNLIMITED),
                 ),
             )
+        if maps is not None and wild is not None:
+            wild = wild.with_maps(
+                is_mapped, maps, (noisy, clean), target_scaler, are_fresh=noiser is not None
+            )
         return cls(
             layout,
             input_scaler,
@@ -202,6 +281,7 @@ class Preparation:
             target_scaler,
             blocks,
             wild,
+            maps,
         )
 
     @property
@@ -235,6 +315,12 @@ class Preparation:
             input_limits=(low, high),
             target_scaler=self.target_scaler.replaced(is_new[1], other.target_scaler),
         )
+        if changed.maps is not None and other.maps is not None:
+            noisy, clean = (
+                mine.replaced(where, theirs)
+                for where, mine, theirs in zip(is_new, changed.maps, other.maps, strict=True)
+            )
+            changed = replace(changed, maps=(noisy, clean))
         return changed, columns
 
     @classmethod
@@ -259,7 +345,7 @@ class Preparation:
         Values far from the mean are compressed, and values outside the training range are clipped. No single
         value dominates its sample: noise on a nearly constant feature, an outlier, a dead pixel.
         """
-        scaled = self.input_scaler.scale(self.layout.to_network(x))
+        scaled = self.scale_input(self.layout.to_network(x))
         if self.input_limits is not None:
             low, high = self.input_limits
             scaled = scaled.clamp_(low.to(scaled), high.to(scaled))
@@ -274,7 +360,7 @@ class Preparation:
         Values outside of the training range are neither compressed nor clipped, so that a linear function
         extrapolates. Wild values are clipped.
         """
-        scaled = self.input_scaler.scale(self.layout.to_network(x))
+        scaled = self.scale_input(self.layout.to_network(x))
         if self.wild is None or self.input_limits is None:
             return scaled
         low, high = (limit.to(scaled) for limit in self.input_limits)
@@ -282,7 +368,8 @@ class Preparation:
 
     def target(self, x: Tensor) -> Tensor:
         """Convert samples to network targets, in the precision of x."""
-        scaled = self.target_scaler.scale(self.layout.to_network(x))
+        values = self.layout.to_network(x)
+        scaled = self.target_scaler.scale(values if self.maps is None else self.maps[1].scale(values))
         if self.wild is None:
             return scaled
         low, high = self.wild.target_limits
@@ -290,7 +377,39 @@ class Preparation:
 
     def restore(self, output: Tensor) -> Tensor:
         """Convert network outputs to the unit and layout of the user."""
-        return self.layout.from_network(self.target_scaler.unscale(self._to_probabilities(output)))
+        return self.layout.from_network(self._unscale_target(self._to_probabilities(output)))
+
+    def scale_input(self, x: Tensor) -> Tensor:
+        """Return a network batch of noisy samples in scaled units."""
+        return self.input_scaler.scale(x if self.maps is None else self.maps[0].scale(x))
+
+    def _unscale_input(self, x: Tensor) -> Tensor:
+        unscaled = self.input_scaler.unscale(x)
+        return unscaled if self.maps is None else self.maps[0].unscale(unscaled)
+
+    @property
+    def _is_mapped(self) -> Tensor:
+        """Columns that are mapped to scores, as truth values."""
+        return torch.tensor(False) if self.maps is None else self.maps[0].is_mapped
+
+    def _unscale_target(self, x: Tensor) -> Tensor:
+        """Return a network batch of scaled targets in the unit of the user."""
+        if self.maps is None:
+            return self.target_scaler.unscale(x)
+        if self.wild is not None:
+            # Steep maps would enlarge what an output lies beyond all targets.
+            x = _cut(x, self.wild.target_limits)
+        return self.maps[1].unscale(self.target_scaler.unscale(x))
+
+    @property
+    def central_range(self) -> tuple[float, float]:
+        """Ends of the range of noisy values, two deviations from the mean of each column."""
+        center, spread = self.input_scaler.center, self.input_scaler.spread
+        if self.maps is None:
+            low, high = center - 2 * spread, center + 2 * spread
+        else:
+            low, high = (self.maps[0].unscale(center + step * spread) for step in (-2, 2))
+        return float(low.min()), float(high.max())
 
     def _to_probabilities(self, output: Tensor) -> Tensor:
         """Return outputs with the logits of blocks as probabilities."""
@@ -306,10 +425,26 @@ class Preparation:
         """Add to restored outputs the parts of wild values that were cut from x."""
         if self.wild is None or self.input_limits is None:
             return restored
-        low, high = (self.input_scaler.unscale(limit.to(x)) for limit in self.input_limits)
+        low, high = (self._unscale_input(limit.to(x)) for limit in self.input_limits)
         # Maxima and minima, which exporters of graphs know.
         beyond = x - torch.minimum(torch.maximum(x, low), high)
         return restored + (self.wild.slopes.to(x) * beyond).to(restored)
+
+    def find_range(self) -> tuple[Tensor, Tensor] | None:
+        """Return the lowest and highest inputs of the training; no limits for wild values.
+
+        They are limits of rows in the unit of the user.
+        """
+        if self.input_limits is None:
+            return None
+        low, high = self.input_limits
+        margin = MARGIN / (1 + 2 * MARGIN) * (high - low)
+        ends = self.input_scaler.unscale(low + margin), self.input_scaler.unscale(high - margin)
+        if self.wild is None:
+            return ends
+        largest = torch.full_like(ends[0], torch.finfo(ends[0].dtype).max)
+        is_wild = self.wild.columns > 0
+        return torch.where(is_wild, -largest, ends[0]), torch.where(is_wild, largest, ends[1])
 
     def find_outside(self, x: Tensor, slack: float = 0.0) -> tuple[float, int]:
         """Return the share of rows outside of the limits, and the column of most values.
@@ -319,12 +454,14 @@ class Preparation:
         """
         if self.input_limits is None or self.layout.has_one_unit:
             return 0.0, 0
-        scaled = self.input_scaler.scale(self.layout.to_network(x))
+        scaled = self.scale_input(self.layout.to_network(x))
         low, high = (limit.to(scaled) for limit in self.input_limits)
-        low, high = low - slack * (high - low), high + slack * (high - low)
+        # Limits of mapped columns have no margin.
+        share = slack + MARGIN * self._is_mapped.to(scaled)
+        low, high = low - share * (high - low), high + share * (high - low)
         is_outside = (scaled < low) | (scaled > high)
         if self.wild is not None:
-            is_outside &= self.wild.columns == 0
+            is_outside &= (self.wild.columns == 0) | self._is_mapped
         is_far = is_outside.double().mean(dim=1) >= OUTSIDE_SHARE
         return float(is_far.double().mean()), int(is_outside.sum(dim=0).argmax())
 
@@ -336,7 +473,11 @@ class Preparation:
         ``gains`` are factors of the errors in the unit of the user, of all or of each feature. Entries that
         are not ``known`` do not count.
         """
-        errors = (self._to_probabilities(output) - target) * (self.target_scaler.spread * gains).to(output)
+        output = self._to_probabilities(output)
+        if self.maps is None:
+            errors = (output - target) * (self.target_scaler.spread * gains).to(output)
+        else:
+            errors = (self._unscale_target(output) - self._unscale_target(target)) * gains.to(output)
         if known is None:
             return errors.square().flatten(1).mean(dim=1)
         counts = known.expand_as(errors).sum(dim=1).clamp(min=1)
@@ -538,6 +679,56 @@ class ImageLayout(SampleLayout):
 Limits = tuple[Tensor, Tensor]
 
 
+def _without_limits(limits: Limits | None, columns: Tensor) -> Limits | None:
+    """Return limits that are infinite in some columns."""
+    if limits is None:
+        return None
+    return torch.where(columns, -torch.inf, limits[0]), torch.where(columns, torch.inf, limits[1])
+
+
+def _find_maps(
+    noisy: Tensor, clean: Tensor, is_free: Tensor
+) -> tuple[tuple[QuantileMap, QuantileMap], Tensor]:
+    """Return maps of both sides to scores, and the columns that they change.
+
+    A column has scores if its noise is more even in them, as noise in proportion to the value is. The error
+    of scores of noise that is even in the unit of the data would be large where values lie far apart.
+
+    Parameters
+    ----------
+    noisy, clean : Tensor of shape (n, n_features)
+        Rows of both sides.
+    is_free : Tensor of bool, of shape (n_features,)
+        Columns that may have scores.
+    """
+    maps = QuantileMap.of(noisy), QuantileMap.of(clean)
+    scores = maps[0].scale(noisy.double()), maps[1].scale(clean.double())
+    is_mapped = is_free & (_unevenness(*scores, clean) < _unevenness(noisy, clean, clean))
+    identity = QuantileMap.identity(len(is_free))
+    noisy_map, clean_map = (side.replaced(~is_mapped, identity) for side in maps)
+    return (noisy_map, clean_map), is_mapped
+
+
+def _unevenness(noisy: Tensor, clean: Tensor, values: Tensor) -> Tensor:
+    """Return how the size of the noise of each column changes with the value.
+
+    This is the deviation of the logarithm of the mean size, over groups of rows with similar values.
+    """
+    noise = (noisy - clean).double()
+    slope = (noise * _centered(clean)).mean(dim=0) / _centered(clean).square().mean(dim=0).clamp(min=1e-300)
+    # Sides may have different units.
+    sizes = _centered(noise - slope * _centered(clean)).abs()
+    sizes = sizes.gather(0, values.argsort(dim=0, stable=True))
+    n_groups = min(MAX_GROUPS, max(2, len(sizes) // MIN_GROUP_ROWS))
+    means = torch.stack([group.mean(dim=0) for group in sizes.tensor_split(n_groups)])
+    logs = (means / means.mean(dim=0).clamp(min=1e-300)).clamp(min=1e-3).log()
+    return logs.std(dim=0)
+
+
+def _centered(x: Tensor) -> Tensor:
+    return x.double() - x.double().mean(dim=0)
+
+
 def _cut(x: Tensor, limits: Limits | None) -> Tensor:
     """Return rows within limits."""
     return x if limits is None else x.clamp(limits[0].to(x), limits[1].to(x))
@@ -568,6 +759,14 @@ def _is_pair_of_numbers(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) == 2 and all(FINITE_TENSOR.test(v, value) for v in value)
 
 
+def _is_pair_of_maps(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(type(side) is QuantileMap and conforms(side) for side in value)
+    )
+
+
 def _is_sample_preparation(value: Any, estimator: Any) -> bool:
     if type(value) is not Preparation or not conforms(value):
         return False
@@ -584,6 +783,7 @@ def _is_sample_preparation(value: Any, estimator: Any) -> bool:
         and layout.image_shape == estimator.image_shape_
         and all(broadcasts_to(tensor, shape) for tensor in (*tensors, *(value.input_limits or ())))
         and _fit_columns(value.blocks, shape)
+        and (value.maps is None or (len(shape) == 1 and all(side.fits(shape[0]) for side in value.maps)))
     )
 
 

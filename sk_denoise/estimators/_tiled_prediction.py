@@ -43,6 +43,8 @@ Symmetry = Callable[[Images], Images]
 LIVE_LAYERS = 8
 # Bytes for a tile of a network with attention: larger tiles, since they change its output.
 ATTENTION_MEMORY = 2**30
+# Bytes for the smallest tile of a network with a wide halo; networks that need more are refused.
+MAX_TILE_MEMORY = 2**30
 # Pixels around a tile of a network with attention, which sees the whole image.
 ATTENTION_HALO = 64
 
@@ -101,6 +103,8 @@ class TiledPredictor:
         Symmetries of the self-ensemble: the output is the mean over them.
     clipper : ResidualClipper or None
         Limits to the input and the residual, for a network with a noise-level map.
+    bytes_per_pixel : int
+        Memory of the layers for one pixel, which limits tiles; 0 for tiles of a size that the user chose.
     """
 
     network: nn.Module
@@ -114,6 +118,7 @@ class TiledPredictor:
     half: bool
     symmetries: list[Symmetry]
     clipper: ResidualClipper | None = None
+    bytes_per_pixel: int = 0
 
     @classmethod
     def of(
@@ -166,6 +171,7 @@ class TiledPredictor:
             half=half,
             symmetries=SYMMETRIES if ensemble else SYMMETRIES[:1],
             clipper=clipper,
+            bytes_per_pixel=_bytes_per_pixel(cost, double) if tile_size == "auto" and side else 0,
         )
 
     def count_tiles(self, height: int, width: int) -> int:
@@ -189,6 +195,7 @@ class TiledPredictor:
             Object with a method ``update``, called after each tile.
         """
         n, height, width = noisy.shape[:3]
+        self._refuse_huge_tiles(height, width)
         if self.side is not None and _has_attention(self.network) and max(height, width) > self.side:
             warn_user(
                 f"{_class_name(self.network)} looks at the whole image, and {height} x {width} pixels are "
@@ -199,6 +206,20 @@ class TiledPredictor:
         for start in range(0, n, step):
             batch = slice(start, start + step)
             self._restore_batch(noisy[batch], restored[batch], None if levels is None else levels[batch], bar)
+
+    def _refuse_huge_tiles(self, height: int, width: int) -> None:
+        """Refuse an image if one tile of it needs too much memory."""
+        if self.side is None:
+            return
+        outer = self.side + 2 * self.halo
+        n_bytes = min(outer, height) * min(outer, width) * self.bytes_per_pixel
+        if n_bytes > MAX_TILE_MEMORY:
+            raise ValueError(
+                f"{_class_name(self.network)} needs {n_bytes / 2**30:.1f} GB for one tile of {self.side} "
+                f"pixels, because an output pixel depends on {self.halo} pixels on each side; the limit is "
+                f"{MAX_TILE_MEMORY / 2**30:.0f} GB. Take a network of fewer layers or smaller images, "
+                "or pass a tile_size to denoise_image."
+            )
 
     def _restore_batch(self, noisy: Images, restored: Images, levels: Levels, bar: Any) -> None:
         """Denoise a batch; average over the symmetries."""
@@ -253,6 +274,7 @@ class TiledPredictor:
         """
         if self.clipper is not None or len(self.symmetries) > 1:
             raise NotImplementedError("Clipped residuals and self-ensembles have no forward derivative.")
+        self._refuse_huge_tiles(*noisy.shape[1:3])
         slopes = np.empty(noisy.shape, np.float64)
         weight = next(self.network.parameters())
         for number in range(len(noisy)):
@@ -341,9 +363,18 @@ def _tiles_for(
     # A halo of whole strides keeps tiles on the grid of the network.
     halo = -(-(ATTENTION_HALO if radius is None else radius) // stride) * stride
     if tile_size == "auto":
-        bytes_per_pixel = (8 if double else 4) * LIVE_LAYERS * cost.widest
-        return max_tile_side(bytes_per_pixel, halo, stride, TILE_MEMORY if radius else ATTENTION_MEMORY), halo
+        bytes_per_pixel = _bytes_per_pixel(cost, double)
+        side = max_tile_side(bytes_per_pixel, halo, stride, TILE_MEMORY if radius else ATTENTION_MEMORY)
+        # A wide halo makes tiles large. Smaller ones spend more work on it, down to a quarter of its width.
+        if (side + 2 * halo) ** 2 * bytes_per_pixel > MAX_TILE_MEMORY:
+            fitting = (math.isqrt(MAX_TILE_MEMORY // bytes_per_pixel) - 2 * halo) // stride * stride
+            side = max(stride, halo // 4 // stride * stride, fitting)
+        return side, halo
     return tile_size, halo
+
+
+def _bytes_per_pixel(cost: Cost, double: bool) -> int:
+    return (8 if double else 4) * LIVE_LAYERS * cost.widest
 
 
 def _has_attention(network: nn.Module) -> bool:

@@ -21,6 +21,7 @@ from sk_denoise._noise_model import (
     warn_of_impossible_noise,
 )
 from sk_denoise._random import stream, stream_seed
+from sk_denoise._residual_noise import Correlation
 from sk_denoise._row_noise import estimate_row_noise
 from sk_denoise._validation import Noiser, as_tensor, warn_user
 from sk_denoise.datasets import RandomPatches
@@ -356,14 +357,7 @@ def find_swap(pair: Pair) -> Literal["samples", "entries"] | None:
     few = slice(max(1, CORRELATED_ENTRIES // pair.inputs[0].size))
     noise = (pair.inputs[few] - pair.targets[few]).astype(np.float64)
     if noise.ndim == 2:
-        noise -= noise.mean(axis=0)
-        deviations = noise.std(axis=0)
-        noise = noise[:, deviations > 0] / deviations[deviations > 0]
-        n, p = noise.shape
-        squares = np.square(noise.T @ noise / n).sum() - p
-        # Chance alone gives squared correlations of 1 / n.
-        excess = squares / max(1, p * (p - 1)) - 1 / n
-        return "entries" if excess < MAX_CORRELATION**2 else "samples"
+        return "entries" if Correlation.of(noise).excess < MAX_CORRELATION**2 else "samples"
     noise -= noise.mean()
     power = float(np.square(noise).mean())
     lags = [noise[:, :, 1:] * noise[:, :, :-1]]

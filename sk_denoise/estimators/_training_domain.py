@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sk_denoise._intensity import DEVIATIONS, SLACK, UNIT, UNKNOWN_NOISE, IntensityRange, robust_extrema
 from sk_denoise._noise_level import estimate_noise_level, estimate_noise_levels, estimate_scale_levels
 from sk_denoise._row_noise import find_signal_noise
-from sk_denoise._validation import Noiser, warn_user
+from sk_denoise._validation import Noiser, refuse_masked, warn_user
 from sk_denoise.exceptions import CleanTargetWarning
 
 __all__ = [
@@ -135,6 +135,7 @@ def resolve_levels(sigma: ArrayLike | None, images: NDArray[Any]) -> NDArray[Any
     """
     if sigma is None:
         return estimate_noise_levels(images)
+    refuse_masked(sigma, "sigma")
     n, height, width = images.shape[:3]
     levels = np.asarray(sigma)
     is_number = levels.dtype.kind in "iuf"

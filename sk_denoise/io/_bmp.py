@@ -8,9 +8,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_denoise.io._header import Header, Metadata
+from sk_denoise.io._header import DAMAGED, Header, Metadata, UnreadableError
 
 __all__ = ["decode", "encode", "read_header"]
+
+# Bytes of headers, palettes, and data behind the pixels.
+FREE_BYTES = 2**16
 
 
 def read_header(stream: BinaryIO) -> Header:
@@ -19,6 +22,10 @@ def read_header(stream: BinaryIO) -> Header:
 
     stream.seek(0)
     image = BmpImageFile(stream)
+    # A valid run length has a pixel at least, in 2 bytes, and each row ends. Empty ones would take minutes.
+    is_packed = any(tile[0] == "bmp_rle" for tile in image.tile)
+    if is_packed and stream.seek(0, 2) > 2 * (image.height + 1) * (image.width + 2) + FREE_BYTES:
+        raise UnreadableError(DAMAGED)
     return Header(image.height, image.width, metadata=Metadata(dpi=image.info.get("dpi")))
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "BYTES_PER_PART",
     "Calibration",
     "DAMAGED",
+    "EncodedSize",
     "Header",
+    "MIN_PART_LIMIT",
     "Metadata",
     "PlaneSeries",
     "TRUNCATED",
@@ -38,6 +41,25 @@ class UnreadableError(Exception):
 
     ``read_image`` raises it as an ``UnreadableImageError``.
     """
+
+
+class EncodedSize(NamedTuple):
+    """Size in the header of an encoded image.
+
+    Attributes
+    ----------
+    height, width : int
+        Size in pixels.
+    channels : int
+        Number of channels, 0 if the header leaves it open.
+    padding : int
+        Number of rows by which the image may exceed its place in a file.
+    """
+
+    height: int
+    width: int
+    channels: int = 0
+    padding: int = 0
 
 
 @dataclass(frozen=True)

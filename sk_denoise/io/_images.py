@@ -66,6 +66,8 @@ def read_image(
     - **Channels**: a second or fourth channel of a TIFF is alpha only if a tag of the file says so. Others
       are data, which `read_stack` reads.
     - **DICOM**: the values of the modality, such as Hounsfield units, in the smallest type that holds them.
+    - **Inside a TIFF** strips and tiles may be PNG, JPEG, JPEG 2000, JPEG XR, WebP or LERC. JPEG XL is
+      refused, because its size is known only after decoding.
     - **One image**: files of several frames or pages are refused, see `read_stack`. A preview beside the
       image does not count.
 

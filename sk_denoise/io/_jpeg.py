@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from io import BytesIO
-from itertools import islice
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,6 +15,8 @@ from sk_denoise.io._colors import cmyk_to_rgb
 from sk_denoise.io._exif import ExifTags
 from sk_denoise.io._header import (
     DAMAGED,
+    MIN_PART_LIMIT,
+    EncodedSize,
     Header,
     Metadata,
     UnreadableError,
@@ -23,13 +25,16 @@ from sk_denoise.io._header import (
     read_exactly,
 )
 
-__all__ = ["decode", "encode", "frame_size", "read_header"]
+__all__ = ["decode", "encode", "encoded_size", "read_header", "refuse_frames"]
 
 # Markers of the frame headers of all JPEG processes.
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 SCAN, APP0, APP1, APP2, APP14, COMMENT = 0xDA, 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
-# Largest number of segments before the pixels of a JPEG inside a TIFF: it holds tables and little else.
-MAX_EMBEDDED_SEGMENTS = 64
+# Markers within the pixels; 0 and the marks of restarts belong to them.
+INNER_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+END, TEMPORARY = 0xD9, 0x01
+# Largest number of scans, that of libtiff: each one passes over the whole image, in a few bytes.
+MAX_SCANS = 100
 EXIF = b"Exif\0\0"
 PROFILE = b"ICC_PROFILE\0"
 # A segment of 64 KB also holds its length and the prefix.
@@ -48,11 +53,41 @@ def read_header(stream: BinaryIO) -> Header:
     return Header(height, width, tags.orientation, 1, metadata)
 
 
-def frame_size(stream: BinaryIO, start: int) -> tuple[int, int]:
-    """Return height and width of a JPEG that starts at a position of a file."""
-    segments = list(islice(_segments(stream, start), MAX_EMBEDDED_SEGMENTS))
+def encoded_size(stream: BinaryIO) -> EncodedSize:
+    """Return the size of a JPEG, and refuse one of very many scans."""
+    segments = list(limit_parts(_segments(stream), stream))
     _, height, width = _frame(segments)
-    return height, width
+    frame = next(data for marker, data in segments if marker in FRAMES)
+    _refuse_many_scans(stream.read())
+    return EncodedSize(height, width, frame[5])
+
+
+def refuse_frames(tables: bytes) -> None:
+    """Refuse tables of JPEGs in a TIFF that hold the size of an image."""
+    # A decoder would take this size for that of each strip or tile.
+    if any(marker in FRAMES or marker == SCAN for marker in _inner_markers(tables, 2)):
+        raise UnreadableError(DAMAGED)
+
+
+def _refuse_many_scans(pixels: bytes) -> None:
+    """Refuse too many scans behind the header of the first one."""
+    n_scans = 1
+    for marker in _inner_markers(pixels, 0):
+        n_scans += marker == SCAN
+        if n_scans > MAX_SCANS:
+            raise UnreadableError(f"it is a JPEG of more than {MAX_SCANS} scans; save the image anew")
+
+
+def _inner_markers(data: bytes, position: int) -> Iterator[int]:
+    """Yield markers up to the end of the image, without those inside segments."""
+    for _ in range(MIN_PART_LIMIT):
+        match = INNER_MARKER.search(data, position)
+        if match is None or match[1][0] == END:
+            return
+        marker, position = match[1][0], match.end()
+        yield marker
+        position += 0 if marker == TEMPORARY else int.from_bytes(data[position : position + 2])
+    raise UnreadableError(f"it consists of more than {MIN_PART_LIMIT} parts; save the image anew")
 
 
 def _frame(segments: list[tuple[int, bytes]]) -> tuple[int, int, int]:
@@ -110,8 +145,10 @@ def decode(stream: BinaryIO) -> NDArray[Any]:
     segments = list(_segments(stream))
     kept = [segment for segment in segments if segment[0] in (APP0, APP14) or not _is_metadata(segment[0])]
     packed = b"".join(struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data for marker, data in kept)
+    pixels = stream.read()
+    _refuse_many_scans(pixels)
     # Image.open would apply its own limit of pixels, warn, and search for more images in the file.
-    with JpegImageFile(BytesIO(b"\xff\xd8" + packed + stream.read())) as image:
+    with JpegImageFile(BytesIO(b"\xff\xd8" + packed + pixels)) as image:
         if image.mode == "CMYK":
             return np.array(cmyk_to_rgb(image, _profile(segments)))
         return np.array(image)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sk_denoise.io._exif import ExifTags
 from sk_denoise.io._header import (
     DAMAGED,
+    EncodedSize,
     Header,
     Metadata,
     UnreadableError,
@@ -23,13 +24,15 @@ from sk_denoise.io._header import (
     read_exactly,
 )
 
-__all__ = ["decode", "encode", "read_header"]
+__all__ = ["decode", "encode", "encoded_size", "read_header"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DECODED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 METADATA = (b"IHDR", b"acTL", b"eXIf", b"iCCP", b"pHYs")
 # Largest size of a colour profile in bytes. A compressed profile of a few bytes could fill the memory.
 MAX_PROFILE = 2**25
+# Channels by the kind of colour; palettes become RGB.
+CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 
 
 def read_header(stream: BinaryIO) -> Header:
@@ -46,6 +49,16 @@ def read_header(stream: BinaryIO) -> Header:
     dpi = _dpi(chunks.get(b"pHYs")) or tags.dpi
     metadata = Metadata(_profile(chunks.get(b"iCCP")), chunks.get(b"eXIf"), dpi)
     return Header(height, width, tags.orientation, frames, metadata)
+
+
+def encoded_size(stream: BinaryIO) -> EncodedSize:
+    """Return the size of a PNG from its first chunk."""
+    stream.seek(0)
+    start = read_exactly(stream, 33)
+    width, height, _, kind = struct.unpack_from(">IIBB", start, 16)
+    if not start.startswith(SIGNATURE) or start[12:16] != b"IHDR":
+        raise UnreadableError(DAMAGED)
+    return EncodedSize(height, width, CHANNELS.get(kind, 0))
 
 
 def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_denoise.io._header import DAMAGED, TRUNCATED, Header, Metadata, UnreadableError
+from sk_denoise.io._header import DAMAGED, TRUNCATED, Header, Metadata, UnreadableError, read_exactly
 
 __all__ = ["decode", "encode", "read_header"]
 
@@ -18,6 +20,9 @@ HEADER_BYTES = 2**14
 # Kinds by the digit: truth values, gray, colours, first as text and then in binary.
 BITS, COLORS, IS_TEXT = (1, 4), (3, 6), (1, 2, 3)
 MAX_WHITE = 65_535
+# Bytes of text that are split at a time: a list of numbers takes many times their memory.
+TEXT_BYTES = 2**20
+MAX_DIGITS = 10
 
 
 def _read_start(stream: BinaryIO) -> tuple[int, int, int, int, int]:
@@ -42,7 +47,12 @@ def read_header(stream: BinaryIO) -> Header:
     """Read the size, and whether more images follow."""
     kind, width, height, white, position = _read_start(stream)
     frames = 1
-    if kind not in IS_TEXT:
+    # Numbers stand between spaces, apart from those of bitmaps, so a few bytes cannot hold many.
+    if kind in IS_TEXT:
+        n_values = width * height * (3 if kind in COLORS else 1)
+        if stream.seek(0, 2) - position < (n_values if kind in BITS else 2 * n_values - 1):
+            raise UnreadableError(TRUNCATED)
+    else:
         end = position + _row_bytes(kind, width, white) * height
         if end > stream.seek(0, 2):
             raise UnreadableError(TRUNCATED)
@@ -62,15 +72,16 @@ def decode(stream: BinaryIO) -> NDArray[Any]:
     kind, width, height, white, position = _read_start(stream)
     shape = (height, width, 3) if kind in COLORS else (height, width)
     stream.seek(position)
-    data = stream.read()
     if kind in IS_TEXT:
-        values = _read_text(data, kind, int(np.prod(shape)), white).reshape(shape)
+        values = _read_text(stream, kind, math.prod(shape), white).reshape(shape)
     elif kind in BITS:
-        rows = np.frombuffer(data, np.uint8, height * _row_bytes(kind, width, white)).reshape(height, -1)
+        data = read_exactly(stream, height * _row_bytes(kind, width, white))
+        rows = np.frombuffer(data, np.uint8).reshape(height, -1)
         values = np.unpackbits(rows, axis=1)[:, :width]
     else:
         dtype = np.dtype(np.uint8 if white <= 255 else ">u2")
-        values = np.frombuffer(data, dtype, int(np.prod(shape))).reshape(shape)
+        data = read_exactly(stream, math.prod(shape) * dtype.itemsize)
+        values = np.frombuffer(data, dtype).reshape(shape)
     if kind in BITS:
         # Bitmaps have ink where the bit is set.
         bits: NDArray[np.uint8] = (1 - values.astype(np.uint8)) * np.uint8(255)
@@ -83,16 +94,45 @@ def decode(stream: BinaryIO) -> NDArray[Any]:
     return eight_bits
 
 
-def _read_text(data: bytes, kind: int, n_values: int, white: int) -> NDArray[Any]:
-    text = re.sub(rb"#[^\n\r]*", b"", data)
-    # The digits of a bitmap may stand without spaces.
-    parts: list[Any] = re.findall(rb"[01]", text) if kind in BITS else text.split()
-    if len(parts) < n_values:
-        raise UnreadableError(TRUNCATED)
-    values = np.array(parts[:n_values]).astype(np.int64)
-    if values.min(initial=0) < 0 or values.max(initial=0) > white:
-        raise UnreadableError(DAMAGED)
-    return values
+def _read_text(stream: BinaryIO, kind: int, n_values: int, white: int) -> NDArray[Any]:
+    values = np.empty(n_values, np.uint8 if white <= 255 else np.uint16)
+    n_read = 0
+    for block in _text_blocks(stream):
+        if kind in BITS:
+            # The digits of a bitmap may stand without spaces.
+            digits = np.frombuffer(block, np.uint8)
+            numbers = digits[(digits == ord("0")) | (digits == ord("1"))][: n_values - n_read] - ord("0")
+        else:
+            parts = block.split()[: n_values - n_read]
+            if max(map(len, parts), default=0) > MAX_DIGITS:
+                raise UnreadableError(DAMAGED)
+            numbers = np.fromiter(map(int, parts), np.int64, len(parts))
+        if numbers.min(initial=0) < 0 or numbers.max(initial=0) > white:
+            raise UnreadableError(DAMAGED)
+        values[n_read : n_read + len(numbers)] = numbers
+        n_read += len(numbers)
+        if n_read == n_values:
+            return values
+    raise UnreadableError(TRUNCATED)
+
+
+def _text_blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield text without comments, cut between numbers."""
+    rest, is_comment = b"", False
+    while data := stream.read(TEXT_BYTES):
+        # A comment may go on in the next block.
+        if is_comment:
+            end = re.search(rb"[\n\r]", data)
+            if end is None:
+                continue
+            data, is_comment = data[end.start() :], False
+        text = re.sub(rb"#[^\n\r]*", b"", rest + data)
+        is_comment = b"#" in data and re.search(rb"#[^\n\r]*\Z", data) is not None
+        cut = max(text.rfind(space) for space in (b" ", b"\n", b"\t", b"\r")) + 1
+        # Bitmaps may have no spaces, and their digits may be cut anywhere.
+        block, rest = (text[:cut], text[cut:]) if cut else (text, b"")
+        yield block
+    yield rest
 
 
 def encode(image: NDArray[Any], metadata: Metadata, quality: int) -> bytes:

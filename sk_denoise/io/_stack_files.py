@@ -35,6 +35,8 @@ __all__ = [
 STACK_SUFFIXES = (".tif", ".tiff")
 # Axes of an array without names.
 UNNAMED = "Q"
+# Channels that count as one pixel: RGB and alpha.
+MAX_IMAGE_CHANNELS = 4
 
 
 class ImageStack(Sequence[NDArray[Any]]):
@@ -284,6 +286,10 @@ def _open_series(path: str | os.PathLike[str], max_pixels: int) -> Iterator[list
         with image_errors(path):
             stream = resources.enter_context(Path(path).open("rb"))
             format_ = format_by_content(stream)
+            # Frames of other formats than TIFF are decoded when they are opened.
+            if format_.open_series not in (None, _tiff_stacks.open_series):
+                header = format_.read_header(stream)
+                _check_plane_size(header.height, header.width, 1, max_pixels)
             if format_.open_series is not None:
                 all_series = resources.enter_context(format_.open_series(Path(path), stream))
             else:
@@ -291,14 +297,19 @@ def _open_series(path: str | os.PathLike[str], max_pixels: int) -> Iterator[list
                 axes = "YXS" if image.ndim == 3 else "YX"
                 all_series = [PlaneSeries(axes, image.shape, image.dtype, lambda _: image.copy())]
             for series in all_series:
-                height, width = series.plane_shape[:2]
-                if height * width > max_pixels:
-                    raise UnreadableError(
-                        f"it claims planes of {width} x {height} pixels (width x height), more than the "
-                        "limit of "
-                        f"{max_pixels}; pass max_pixels= if this size is right"
-                    )
+                height, width, n_channels = (*series.plane_shape, 1)[:3]
+                _check_plane_size(height, width, n_channels, max_pixels)
         yield all_series
+
+
+def _check_plane_size(height: int, width: int, n_channels: int, max_pixels: int) -> None:
+    # An image of the largest size has 4 channels, and data may have thousands.
+    if height * width * max(1, n_channels // MAX_IMAGE_CHANNELS) > max_pixels:
+        channels = f" and {n_channels} channels" if n_channels > MAX_IMAGE_CHANNELS else ""
+        raise UnreadableError(
+            f"it claims planes of {width} x {height} pixels (width x height){channels}, more than the "
+            f"limit of {max_pixels}; pass max_pixels= if this size is right"
+        )
 
 
 def read_stack(
@@ -410,6 +421,10 @@ def write_stack(
     """
     require_extra("write_stack", "images")
     if like is None:
+        if np.ma.is_masked(planes):
+            raise ValueError(
+                "planes is a masked array that hides pixels. Fill them first: planes.filled(value)."
+            )
         array = np.asarray(planes)
         series = _describe_array(array, axes)
         write_stacks(path, [(series, array.reshape(series.n_planes, *series.plane_shape))])

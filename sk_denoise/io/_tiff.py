@@ -6,7 +6,6 @@ Pillow has no colours of 16 bits.
 from __future__ import annotations
 
 import logging
-import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,7 +28,7 @@ from sk_denoise.io._header import (
     UnreadableError,
     dots_per_inch,
 )
-from sk_denoise.io._jpeg import frame_size
+from sk_denoise.io._tiff_parts import check_parts, decode_parts
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -37,21 +36,18 @@ if TYPE_CHECKING:
 __all__ = [
     "are_colors",
     "check_pixel_format",
-    "count_parts",
     "decode",
     "describe_colors",
     "encode",
     "name_of",
     "quiet_tifffile",
     "read_header",
+    "refuse_long_values",
     "to_gray_or_rgb",
 ]
 
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 COLORS = {MIN_IS_WHITE: 1, MIN_IS_BLACK: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, CIELAB: 3, ICCLAB: 3}
-JPEG_COMPRESSIONS = frozenset((6, 7, 34892))
-# Pixels by which a JPEG may exceed its strip or tile, to fill its last blocks.
-JPEG_BLOCK = 32
 # Compressions that do not convert colours.
 PLAIN_COMPRESSIONS = frozenset((1, 5, 8, 32773, 32946))
 # Flags of pages that are no images of their own.
@@ -63,6 +59,9 @@ ESSENTIAL_TAGS = frozenset((*range(256, 267), *POSITION_TAGS, 277, 284, 317, 320
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, UNIT, COLORMAP, PROFILE = 274, 282, 283, 296, 320, 34675
 # Limits of directories, which keep tifffile from reading for minutes or filling the memory.
 MAX_DIRECTORIES, MAX_TAGS, MAX_POSITIONS = 2**10, 2**15, 2**20
+# Largest text of ImageJ, which tifffile reads line by line, and number of directories below a page.
+DESCRIPTION, IMAGEJ, MAX_IMAGEJ_BYTES = 270, b"ImageJ=", 2**18
+NESTED, MAX_NESTED = 330, 2**8
 # Lengths of an inch in the units of ImageJ.
 UNITS_PER_INCH = {
     "inch": 1.0,
@@ -137,12 +136,27 @@ def _check_directories(stream: BinaryIO) -> None:
             n_tags += count
             if n_tags > MAX_TAGS:
                 raise UnreadableError(DAMAGED)
-            for code, kind, length, _ in struct.iter_unpack(entry_format, stream.read(count * entry_size)):
+            for code, kind, length, place in struct.iter_unpack(
+                entry_format, stream.read(count * entry_size)
+            ):
+                refuse_long_values(stream, code, length, place)
                 declared += length * TYPE_SIZES.get(kind, 1)
                 # Valid tags may share values, so they may declare a little more than the file holds.
                 if (code in POSITION_TAGS and length > MAX_POSITIONS) or declared > 2 * file_size + 2**20:
                     raise UnreadableError(DAMAGED)
             (offset,) = struct.unpack(next_format, stream.read(struct.calcsize(next_format)))
+
+
+def refuse_long_values(stream: BinaryIO, tag: int, n_values: int, place: int) -> None:
+    """Refuse a text of ImageJ, or a list of directories, that takes minutes to read."""
+    position = stream.tell()
+    if tag == DESCRIPTION and n_values > MAX_IMAGEJ_BYTES:
+        stream.seek(place)
+        if stream.read(len(IMAGEJ)) == IMAGEJ:
+            raise UnreadableError(f"its description by ImageJ has {n_values} bytes; save it anew")
+    elif tag == NESTED and n_values > MAX_NESTED:
+        raise UnreadableError(DAMAGED)
+    stream.seek(position)
 
 
 def _image_pages(tif: TiffFile) -> list[TiffPage]:
@@ -244,9 +258,8 @@ def decode(stream: BinaryIO) -> NDArray[Any]:
     with _opened(stream) as tif:
         page = _image_pages(tif)[0]
         check_pixel_format(page)
-        _check_complete(page, stream)
-        # Callers read images in parallel, so the strips of one need no threads.
-        pixels = page.asarray(maxworkers=1)
+        check_parts(page, page, stream.seek(0, 2), "the image")
+        pixels = decode_parts(page)
         if pixels.ndim == 3 and page.planarconfig == 2:
             pixels = np.moveaxis(pixels, 0, -1)
         if pixels.ndim == 3 and pixels.shape[2] == 1:
@@ -301,35 +314,6 @@ def name_of(value: Any) -> str:
     """Return the name of a value of a tag."""
     # tifffile returns a plain number if it has no name for it.
     return str(getattr(value, "name", value))
-
-
-def _check_complete(page: TiffPage, stream: BinaryIO) -> None:
-    """Refuse a file that lacks a part of the image."""
-    # tifffile would leave these parts black.
-    rows, columns = _part_size(page)
-    n_parts = count_parts(page)
-    file_size = stream.seek(0, 2)
-    parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-    is_complete = all(min(offset, size) > 0 and offset + size <= file_size for offset, size in parts)
-    if len(parts) < n_parts or not is_complete:
-        raise UnreadableError(f"parts of the image are missing: {TRUNCATED}")
-    # A JPEG is refused before a false size fills the memory.
-    if int(page.compression) in JPEG_COMPRESSIONS:
-        for offset in page.dataoffsets:
-            part_rows, part_columns = frame_size(stream, offset)
-            if part_rows > rows + JPEG_BLOCK or part_columns > columns + JPEG_BLOCK:
-                raise UnreadableError(DAMAGED)
-
-
-def _part_size(page: TiffPage) -> tuple[int, int]:
-    return (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
-
-
-def count_parts(page: TiffPage) -> int:
-    """Return the number of strips or tiles of a page."""
-    rows, columns = _part_size(page)
-    n_parts = math.ceil(page.imagelength / rows) * math.ceil(page.imagewidth / columns)
-    return n_parts * (page.samplesperpixel if page.planarconfig == 2 else 1)
 
 
 def to_gray_or_rgb(pixels: NDArray[Any], page: TiffPage) -> NDArray[Any]:

@@ -5,6 +5,7 @@ Planes are read and written one at a time.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 import uuid
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from sk_denoise.io import _tiff
 from sk_denoise.io._header import DAMAGED, TRUNCATED, PlaneSeries, UnreadableError
+from sk_denoise.io._tiff_parts import check_parts, decode_parts
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage, TiffPageSeries
@@ -50,6 +52,8 @@ MAX_CLASSIC_BYTES, DIRECTORY_BYTES = 2**32 - 2**25, 2**11
 OME_AXES = frozenset("TZCYXS")
 # Conventions that give the axes of a file, besides OME.
 DESCRIBED_KINDS = ("imagej", "shaped", "lsm", "stk", "fluoview", "mmstack", "ndtiff")
+# Sizes of an OME array besides those of a plane, and the number of planes that is allowed in any file.
+OME_SIZES, MIN_PLANE_LIMIT = ("SizeZ", "SizeC", "SizeT"), 2**20
 # First bytes of descriptions that belong to a program.
 OME_START = re.compile(r"\s*(<\?xml|<OME|<ome:OME|<!--)")
 PIXELS_BLOCK = re.compile(r"<((?:\w+:)?)Pixels\b.*?</\1Pixels\s*>", re.DOTALL)
@@ -138,7 +142,7 @@ def _scan_directories(stream: BinaryIO) -> list[Directory]:
     entry_size = struct.calcsize(entry_format)
     directories: list[Directory] = []
     visited: set[int] = set()
-    n_tags = 0
+    n_tags, declared = 0, 0
     try:
         (offset,) = struct.unpack_from(next_format, head, 8 if is_big else 4)
         while offset:
@@ -153,6 +157,14 @@ def _scan_directories(stream: BinaryIO) -> list[Directory]:
                 raise UnreadableError(DAMAGED)
             entries = list(struct.iter_unpack(entry_format, stream.read(count * entry_size)))
             (next_offset,) = struct.unpack(next_format, stream.read(struct.calcsize(next_format)))
+            # Directories that share one long list of positions would take hours.
+            places = [entry for entry in entries if entry[0] in _tiff.POSITION_TAGS]
+            declared += sum(n_values * SIZES.get(kind, 1) for _, kind, n_values, _ in places)
+            if declared > 2 * file_size + 2**20:
+                raise UnreadableError(DAMAGED)
+            for tag, _, n_values, value in entries:
+                place = int.from_bytes(value, "little" if order == "<" else "big")
+                _tiff.refuse_long_values(stream, tag, n_values, place)
             directories.append(_read_directory(offset, order, entries, file_size))
             offset = next_offset
     except (struct.error, OverflowError) as error:
@@ -238,6 +250,11 @@ def _check_ome_set(path: Path, tif: TiffFile) -> str:
     except ET.ParseError:
         return "its OME description is damaged, so its pages are taken as plain pages"
     for element in root.iter():
+        if element.tag.rpartition("}")[2] == "Pixels":
+            n_planes = math.prod(int(element.get(size, "1")) for size in OME_SIZES)
+            # tifffile makes a list of all planes, also of those that are missing.
+            if n_planes > MIN_PLANE_LIMIT:
+                raise UnreadableError(f"its OME description claims {n_planes} planes; copy it again")
         if element.tag.endswith("}BinaryOnly") or element.tag == "BinaryOnly":
             name = element.get("MetadataFile", "another file")
             return (
@@ -319,15 +336,7 @@ def _check_pages(pages: list[Any], keyframe: TiffPage, tif: TiffFile, directorie
                 "of "
                 "the file gives one for all; save the pages as files of their own"
             )
-        _check_parts(page, keyframe, tif.filehandle.size)
-
-
-def _check_parts(page: Any, keyframe: TiffPage, file_size: int) -> None:
-    parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-    if len(parts) < _tiff.count_parts(keyframe) or not all(
-        min(offset, size) > 0 and offset + size <= file_size for offset, size in parts
-    ):
-        raise UnreadableError(f"parts of page {_page_number(page)} are missing: {TRUNCATED}")
+        check_parts(page, keyframe, tif.filehandle.size, f"page {_page_number(page)}")
 
 
 def _page_number(page: Any) -> int:
@@ -349,7 +358,7 @@ def _group_pages(tif: TiffFile, directories: list[Directory], notes: tuple[str, 
         template = TiffTemplate("pages", tif, _LazyPages(tif, indexes), keyframe)
         leading = "I" if len(indexes) > 1 else ""
         for page in template.pages:
-            _check_parts(page, keyframe, tif.filehandle.size)
+            check_parts(page, keyframe, tif.filehandle.size, f"page {_page_number(page)}")
         shape = (len(indexes),) if leading else ()
         series.append(replace(_finish_series(leading, shape, template, frozenset()), notes=notes))
     return series
@@ -458,7 +467,9 @@ class _PlaneReader:
         with _reopened(page.parent.filehandle):
             # Tables of JPEG differ from page to page, and a frame has those of the first page.
             full_page = page if page.keyframe is page else page.aspage()
-            pixels: NDArray[Any] = full_page.asarray(maxworkers=1)
+            file_size = full_page.parent.filehandle.size
+            check_parts(full_page, full_page, file_size, f"page {_page_number(page)}")
+            pixels = decode_parts(full_page)
         if pixels.ndim == 3 and full_page.planarconfig == 2:
             pixels = np.moveaxis(pixels, 0, -1)
         return pixels

@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 
 from sk_denoise.io._colors import to_rgb
 from sk_denoise.io._exif import ExifTags
-from sk_denoise.io._header import DAMAGED, Header, Metadata, UnreadableError, limit_parts, read_exactly
+from sk_denoise.io._header import (
+    DAMAGED,
+    EncodedSize,
+    Header,
+    Metadata,
+    UnreadableError,
+    limit_parts,
+    read_exactly,
+)
 
-__all__ = ["decode", "encode", "read_header"]
+__all__ = ["decode", "encode", "encoded_size", "read_header"]
 
 # Flags of the extended header.
 ANIMATED, ALPHA = 0x02, 0x10
@@ -37,6 +45,14 @@ def read_header(stream: BinaryIO) -> Header:
     return Header(*_size(chunks), tags.orientation, frames if is_animated else 1, metadata)
 
 
+def encoded_size(stream: BinaryIO) -> EncodedSize:
+    """Return the size of a WebP of one frame."""
+    header = read_header(stream)
+    if header.frames != 1:
+        raise UnreadableError(f"it holds a WebP of {header.frames} frames; save the image anew")
+    return EncodedSize(header.height, header.width)
+
+
 def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """Yield name and length of each chunk with the stream at its data."""
     stream.seek(4)
@@ -54,18 +70,24 @@ def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
 
 
 def _size(chunks: dict[bytes, bytes]) -> tuple[int, int]:
-    """Return height and width from the extended, the lossless or the lossy header."""
+    """Return height and width from the extended, the lossless and the lossy header."""
+    sizes = []
     try:
         if b"VP8X" in chunks:
             low_x, high_x, low_y, high_y = struct.unpack_from("<4xHBHB", chunks[b"VP8X"])
-            return 1 + low_y + (high_y << 16), 1 + low_x + (high_x << 16)
+            sizes.append((1 + low_y + (high_y << 16), 1 + low_x + (high_x << 16)))
         if b"VP8L" in chunks:
             (bits,) = struct.unpack_from("<xI", chunks[b"VP8L"])
-            return 1 + (bits >> 14 & 0x3FFF), 1 + (bits & 0x3FFF)
-        width, height = struct.unpack_from("<6xHH", chunks.get(b"VP8 ", b""))
-        return height & 0x3FFF, width & 0x3FFF
+            sizes.append((1 + (bits >> 14 & 0x3FFF), 1 + (bits & 0x3FFF)))
+        if b"VP8 " in chunks:
+            width, height = struct.unpack_from("<6xHH", chunks[b"VP8 "])
+            sizes.append((height & 0x3FFF, width & 0x3FFF))
     except struct.error:
         raise UnreadableError(DAMAGED) from None
+    # The decoder must not meet another size than the one that was compared with the limit.
+    if len(set(sizes)) != 1:
+        raise UnreadableError(DAMAGED)
+    return sizes[0]
 
 
 def _has_alpha(data: bytes) -> bool:

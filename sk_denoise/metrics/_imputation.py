@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from sk_denoise._random import stream_seed
-from sk_denoise._validation import Scorer, check_sample_weight
+from sk_denoise._validation import Scorer, check_sample_weight, refuse_masked
 
 __all__ = ["make_imputation_scorer"]
 
@@ -109,6 +109,7 @@ class _ImputationScorer(Scorer):
     random_state: int
 
     def score(self, estimator: Any, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        refuse_masked(X)
         weights = check_sample_weight(sample_weight, X)
         table = X if hasattr(X, "iloc") else np.asarray(X)
         gaps = _find_gaps(table, self.missing_values)

@@ -200,7 +200,7 @@ def find_column_gains(clean: NDArray[Any], data_range: float | None = None) -> N
         x if limits is None else x.clamp(limits[0].to(x), limits[1].to(x)) for x in iterate_chunks(rows)
     )
     moments = compute_moments(chunks)
-    spread = AffineScaler.from_moments(moments).spread.numpy()
+    spread = AffineScaler.from_moments(moments, rows.dtype).spread.numpy()
     live = spread > 0
     if not live.any():
         return np.zeros(len(spread))

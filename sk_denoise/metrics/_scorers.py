@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 
 from sk_denoise._clean_source import carried_source
 from sk_denoise._compat import to_array_type_of, to_numpy
@@ -21,6 +22,7 @@ from sk_denoise._validation import (
     Scorer,
     as_float_array,
     as_image_array,
+    as_numeric_array,
     as_tensor,
     check_choice,
     check_lengths,
@@ -197,6 +199,7 @@ class _DenoisingScorer(Scorer):
         if is_ragged(X):
             return self._score_list(estimator, X, y if is_ragged(y) else X, sample_weight)
         here = to_numpy(X)
+        takes_gaps = _takes_gaps(estimator)
         clean = (
             to_array_type_of(X, restore_container(np.asarray(to_numpy(y)), here))
             if is_clean_side(y, here, names=getattr(X, "columns", None))
@@ -204,8 +207,15 @@ class _DenoisingScorer(Scorer):
         )
         truth, last = apply_earlier_steps(estimator, clean)
         truth = np.asarray(to_numpy(truth))
-        noisy = to_array_type_of(X, corrupt_array(self.noiser, here, self.seed, copy=0))
+        noisy = to_array_type_of(
+            X, corrupt_array(self.noiser, here, self.seed, copy=0, allow_gaps=takes_gaps)
+        )
         prediction = to_numpy(predict_in_range(estimator, noisy, foreign_range(last, truth)))
+        if takes_gaps:
+            known = ~_find_gaps(as_numeric_array(clean))
+            # Values that an earlier step filled in are no truth.
+            if known.shape == truth.shape and not known.all():
+                return self._score_known(truth, np.asarray(prediction), known, last, sample_weight)
         metric, needs_range, sign = METRICS[self.metric]
         # An error is in spreads, or, for a PSNR, a share of the data range of its column.
         gains = None
@@ -220,6 +230,32 @@ class _DenoisingScorer(Scorer):
         if metric is ssim and truth.ndim == 2:
             keywords["image_shape"] = getattr(last, "image_shape_", None)
         return sign * metric(truth, prediction, **keywords)
+
+    def _score_known(
+        self,
+        truth: NDArray[Any],
+        prediction: NDArray[Any],
+        known: NDArray[np.bool_],
+        last: Any,
+        sample_weight: ArrayLike | None,
+    ) -> float:
+        """Return the mean score of the known entries of each row."""
+        metric, needs_range, sign = METRICS[self.metric]
+        complete = _fill_from_columns(np.where(known, truth, np.nan), self.seed)
+        keywords, factors = self._range_of(truth[known]), np.ones(truth.shape[1])
+        if self._scales(complete, last):
+            gains = find_column_gains(complete, self.data_range if needs_range else 1.0)
+            if gains.any():
+                keywords, factors = {"data_range": 1.0} if needs_range else {}, gains
+        rows = np.flatnonzero(known.any(axis=1))
+        scores = [
+            metric(
+                (truth * factors)[i, known[i]][None], (prediction * factors)[i, known[i]][None], **keywords
+            )
+            for i in rows
+        ]
+        weights = None if sample_weight is None else np.asarray(sample_weight)[rows]
+        return sign * mean_over_samples(np.array(scores), weights)
 
     def _score_list(
         self, estimator: Any, X: list[Any], y: list[Any], sample_weight: ArrayLike | None
@@ -266,8 +302,13 @@ class _RobustnessScorer(Scorer):
     def score(self, estimator: Any, X: ArrayLike, y: Any = None, **metadata: Any) -> float:
         refuse_noise_in_estimator(estimator, self.noiser)
         scorer = get_scorer(self.scoring)
+        refuse_masked(y, "y")
         here = to_numpy(X)
-        copies = (corrupt_array(self.noiser, here, self.seed, copy) for copy in range(self.n_copies))
+        takes_gaps = _takes_gaps(estimator)
+        copies = (
+            corrupt_array(self.noiser, here, self.seed, copy, allow_gaps=takes_gaps)
+            for copy in range(self.n_copies)
+        )
         return float(
             np.mean([scorer(estimator, to_array_type_of(X, noisy), y, **metadata) for noisy in copies])
         )
@@ -282,7 +323,7 @@ def noise_seed(noiser: Any) -> int:
     return 0 if getattr(noiser, "random_state", None) is None else root_seed(noiser.random_state)
 
 
-def corrupt_array(noiser: Any, X: ArrayLike, seed: int, copy: int) -> Any:
+def corrupt_array(noiser: Any, X: ArrayLike, seed: int, copy: int, *, allow_gaps: bool = False) -> Any:
     """Return samples with the noise of a seed and the number of a copy.
 
     Parameters
@@ -293,12 +334,52 @@ def corrupt_array(noiser: Any, X: ArrayLike, seed: int, copy: int) -> Any:
         Clean samples.
     seed, copy : int
         Source of the noise.
+    allow_gaps : bool, default=False
+        Whether rows may have NaN for missing entries, which stay missing.
     """
-    clean = as_float_array(check_numbers(X, "X"))
+    clean = as_float_array(check_numbers(X, "X", allow_gaps=allow_gaps))
+    gaps = _find_gaps(clean)
+    if gaps.any() and not getattr(noiser, "_takes_gaps", False):
+        # Noise has the statistics of known entries.
+        clean = _fill_from_columns(clean, seed)
     # Names and types of columns are in the frame alone. Frames with noise of their own would be refused.
     table = X if hasattr(X, "columns") and carried_source(X) is None else clean
-    noisy = clone(noiser).fit(table, table).corrupt(as_tensor(clean), stream(seed, "scorer", copy))
-    return restore_container(noisy.numpy(), X)
+    if gaps.any() and table is X:
+        table = restore_container(clean, X)
+    noisy = clone(noiser).fit(table, table).corrupt(as_tensor(clean), stream(seed, "scorer", copy)).numpy()
+    return restore_container(np.where(gaps, np.nan, noisy) if gaps.any() else noisy, X)
+
+
+def _find_gaps(samples: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the entries of an array that are missing."""
+    return np.isnan(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, dtype=bool)
+
+
+def _fill_from_columns(rows: NDArray[Any], seed: int) -> NDArray[Any]:
+    """Return rows with random known entries of the same column in their gaps."""
+    rng, filled = np.random.default_rng(seed), rows.copy()
+    for column in filled.T:
+        gaps = np.isnan(column)
+        column[gaps] = rng.choice(column[~gaps], int(gaps.sum())) if not gaps.all() else 0.0
+    return filled
+
+
+def _takes_gaps(estimator: Any) -> bool:
+    """Return whether an estimator, or the first step of a pipeline, takes NaN."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    # The tags of a pipeline leave this out.
+    if isinstance(estimator, Pipeline):
+        return _takes_gaps(
+            next(
+                (step for _, step in estimator.steps if step not in (None, "passthrough")),
+                estimator.steps[-1][1],
+            )
+        )
+    try:
+        return bool(get_tags(estimator).input_tags.allow_nan)
+    # Estimators of users may have no tags.
+    except (AttributeError, TypeError):
+        return False
 
 
 def corrupt_images(noiser: Any, images: Sequence[NDArray[Any]], seed: int) -> list[NDArray[Any]]:

@@ -146,7 +146,7 @@ class BaseNoiser(SampleTransformer):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
-            Clean samples; integers become float32 in the same unit.
+            Clean samples; integers become float32 in the same unit, float64 beyond 2**24.
         y : array-like of as many samples, optional
             Not used. X itself as y confirms that X is clean, even if it carries the noise of a noiser.
 

@@ -13,7 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._scaling import compute_moments, iterate_chunks, subsample
 from sk_denoise._schema import NONNEGATIVE_NUMBER, Rule, is_nonnegative_array, is_numeric_array
-from sk_denoise._validation import StrOptions, refuse_channels_first, refuse_single_image, warn_user
+from sk_denoise._validation import (
+    StrOptions,
+    refuse_channels_first,
+    refuse_masked,
+    refuse_single_image,
+    warn_user,
+)
 from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.noise._additive import MAX_USEFUL_NOISE, MIN_USEFUL_NOISE, AdditiveNoiser
 from sk_denoise.noise._base import (
@@ -519,6 +525,7 @@ def _check_decibels(snr: Any) -> None:
 
 def _as_records(bank: Any) -> list[NDArray[Any]]:
     """Return the records of a bank; numbers along one axis are a single record."""
+    refuse_masked(bank, "bank")
     if isinstance(bank, np.ndarray):
         return [bank] if bank.ndim < 2 else list(bank)
     if len(bank) and all(isinstance(value, Real) for value in bank):

@@ -50,13 +50,13 @@ class ArrayModule(nn.Module):
         self.preparation = _freeze_preparation(estimator._preparation_)
         self.network = copy.deepcopy(estimator.net_.module_).cpu()
         self.part = None if estimator.output == "reconstruction" else OUTPUTS[estimator.output]
+        self.filler = copy.deepcopy(getattr(estimator, "_gap_filler_", None))
         self.blend = copy.deepcopy(getattr(estimator, "_blend_", None))
-        if self.blend is not None:
-            # On first use they compute what an exporter would take for a part of the graph.
-            _ = self.blend.prior.bias, self.blend.prior.distance_scale
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, *sample_shape)`` to the same, or to ``(n, n_features_out)``."""
+        if self.filler is not None:
+            x = self.filler.fill(x)
         inputs = self._prepare(x)
         if self.part is None:
             output = self.preparation.add_wild(x, self.preparation.restore(self.network(inputs)))
@@ -66,7 +66,7 @@ class ArrayModule(nn.Module):
 
     def _prepare(self, x: Tensor) -> Tensor:
         """Return the input of the network, as ``Preparation.input`` does."""
-        scaled = self.preparation.input_scaler.scale(self.preparation.layout.to_network(x))
+        scaled = self.preparation.scale_input(self.preparation.layout.to_network(x))
         if self.preparation.input_limits is not None:
             low, high = (limit.to(scaled) for limit in self.preparation.input_limits)
             scaled = torch.minimum(torch.maximum(scaled, low), high)

@@ -25,12 +25,13 @@ from sk_denoise import estimators as denoisers
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._noise_model import NoiseModel, NoiseSplitter
 from sk_denoise._resources import Cost
-from sk_denoise._row_prior import Blend, PosteriorMean
-from sk_denoise._scaling import AffineScaler
+from sk_denoise._row_prior import Blend, MappedPosteriorMean, PosteriorMean
+from sk_denoise._scaling import AffineScaler, QuantileMap
 from sk_denoise._schema import check_fitted_state, describe_value, fitted_schema, is_shape
 from sk_denoise._validation import Noiser, check_parameters
+from sk_denoise.estimators._gap_gaussian import Gaussian, NormalScores
+from sk_denoise.estimators._gap_model import FillModel, Kernels, Networks
 from sk_denoise.estimators._gaps import GapFiller
-from sk_denoise.estimators._imputer import _FillModel, _Gaussian, _Kernels, _Networks, _NormalScores
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._preparation import (
     ImageLayout,
@@ -67,16 +68,18 @@ RECORDS: dict[str, type[Any]] = {
         Recorruption,
         Blend,
         GapFiller,
+        MappedPosteriorMean,
         PosteriorMean,
+        QuantileMap,
         SampleLayout,
         Units,
         WildValues,
-        _FillModel,
-        _Gaussian,
-        _Kernels,
+        FillModel,
+        Gaussian,
+        Kernels,
         _Mixture,
-        _Networks,
-        _NormalScores,
+        Networks,
+        NormalScores,
         _Spectrum,
     )
 }

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from sk_denoise._intensity import IntensityRange
-from sk_denoise._validation import Noiser, check_noiser, check_one_of
+from sk_denoise._validation import Noiser, check_noiser, check_one_of, refuse_masked
 from sk_denoise.comparison import default_data_range
 from sk_denoise.exceptions import WeakNoiseWarning
 from sk_denoise.metrics import PSNR_CAP
@@ -451,6 +451,7 @@ class RobustnessCurve:
 
 def _compute_psnr(truth: Samples, samples: Any, data_range: float, label: str) -> NDArray[np.float64]:
     """Return the PSNR of each sample, after a check of the shapes."""
+    refuse_masked(samples, label)
     # A loop over a frame would run over its columns.
     samples = samples if isinstance(samples, list | tuple) else np.asarray(samples)
     shapes = [[np.shape(x) for x in stack] for stack in (truth, samples)]

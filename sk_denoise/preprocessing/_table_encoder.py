@@ -21,6 +21,7 @@ from sk_denoise._validation import (
     StrOptions,
     check_lengths,
     check_parameters,
+    refuse_masked,
     validate_data,
     warn_user,
 )
@@ -263,6 +264,7 @@ class TableEncoder(SampleTransformer):
             Frame of the library, names and types of ``fit``, with the index of X if it has one.
         """
         check_is_fitted(self)
+        refuse_masked(X)
         # Names may come from a step after this one, so that they are not compared.
         numbers = np.asarray(
             check_array(X, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X", estimator=self)
@@ -343,6 +345,7 @@ class TableEncoder(SampleTransformer):
 
     def _check(self, X: Any, *, reset: bool) -> Any:
         """Check the number, names and kind of the columns; arrays and lists become arrays."""
+        refuse_masked(X)
         if _library_of(X) == "numpy":
             options = {"dtype": None, "ensure_all_finite": False, "input_name": "X", "estimator": self}
             X = np.asarray(check_array(X, **options))

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sk_denoise._intensity import IntensityRange, has_alpha, without_alpha
 from sk_denoise._noise_level import estimate_noise_level
 from sk_denoise._noise_model import NoiseModel
-from sk_denoise._validation import Noiser, check_one_of, warn_user
+from sk_denoise._validation import Noiser, check_one_of, refuse_masked, warn_user
 from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.metrics import QualityEstimate
@@ -219,6 +219,7 @@ def denoise_image(
         )
     options = PassOptions(tile_size, ensemble, precision, device, verbose, callback)
     array = check_image(image)
+    refuse_masked(sigma, "sigma")
     network = select_network(model, array)
     visible = visible_pixels(array, check_mask(mask, array.shape[:2]), network.n_channels)
     noisy = fill_hidden(array, visible)

@@ -122,6 +122,7 @@ def check_mask(mask: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.boo
     """Return a mask of (height, width) as an array, or refuse it."""
     if mask is None:
         return None
+    refuse_masked(mask, "mask")
     array = np.asarray(mask)
     if array.shape != shape or array.dtype.kind not in "bui" or not np.isin(array, (0, 1)).all():
         raise ValueError(

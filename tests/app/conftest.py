@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from _pytest.runner import runtestprotocol
 
+from sk_denoise.app import _service
 from sk_denoise.app._jobs import JobQueue
 from sk_denoise.app._launch import Settings
 from sk_denoise.app._service import AppService
@@ -43,6 +44,29 @@ def service():
     service = AppService(Settings())
     yield service
     service.close()
+
+
+class SameProcess:
+    """Stand-in for a pool of processes, which start slowly: jobs run in the thread that submits them."""
+
+    is_idle, process_ids = True, ()
+
+    def __init__(self, *args, **options):
+        pass
+
+    def run(self, function, *args, progress=None, seconds=None, **options):
+        return function(*args, **options, **({} if progress is None else {"progress": progress}))
+
+    def end_idle(self, seconds):
+        pass
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def work_in_this_process(monkeypatch):
+    monkeypatch.setattr(_service, "WorkerPool", SameProcess)
 
 
 @pytest.fixture(autouse=True)

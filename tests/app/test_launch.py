@@ -24,7 +24,7 @@ def test_settings_survive_the_environment():
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
 @pytest.mark.parametrize(
-    ("text", "message"), [("0", "at least 1, got 0"), ("many", "whole number, got 'many'")]
+    ("text", "message"), [("0", r"at least 1(000)?, got 0"), ("many", "whole number, got 'many'")]
 )
 def test_invalid_settings_are_refused(field, text, message):
     with pytest.raises(ValueError, match=message):
@@ -32,41 +32,59 @@ def test_invalid_settings_are_refused(field, text, message):
 
 
 @pytest.fixture
-def arguments(monkeypatch):
-    """The arguments of Streamlit's command line, which the test does not start."""
-    from streamlit.web import cli
+def served(monkeypatch):
+    """The options of Streamlit and of the server, which the test does not start."""
+    from streamlit.web import bootstrap
 
-    arguments = []
-    monkeypatch.setattr(cli, "main", lambda given, **keywords: arguments.extend(given))
-    return arguments
+    served = {}
+    monkeypatch.setattr(bootstrap, "load_config_options", served.update)
+    monkeypatch.setattr(_launch, "_serve", lambda *args, **options: served.update(options))
+    return served
 
 
-def test_the_server_starts_with_the_settings_and_safe_options(arguments, monkeypatch):
+def test_the_server_starts_with_the_settings_and_safe_options(served, monkeypatch):
     monkeypatch.setattr("os.environ", environment := {"SK_DENOISE_APP_WORKERS": "2"})
     run(host="0.0.0.0", port=8600, browser=False)
-    assert arguments[:2] == ["run", str(_launch.PAGE)]
-    assert {
-        "--server.address=0.0.0.0",
-        "--server.port=8600",
-        "--server.headless=true",
-        "--server.maxUploadSize=200",
-        "--browser.gatherUsageStats=false",
-        "--client.showErrorDetails=none",
-    } <= set(arguments)
+    expected = {
+        "server.address": "0.0.0.0",
+        "server.port": 8600,
+        "server.maxUploadSize": 200,
+        "server.maxMessageSize": 32,
+        "browser.gatherUsageStats": False,
+        "client.showErrorDetails": "none",
+        "browser": False,
+    }
+    assert served.items() >= expected.items()
     assert environment["SK_DENOISE_APP_WORKERS"] == "2"
     assert environment["SK_DENOISE_APP_MEGAPIXELS"] == "64"
 
 
-def test_streamlit_has_every_option(arguments, monkeypatch):
+@pytest.mark.parametrize(
+    ("host", "names", "allowed"),
+    [
+        ("localhost", (), {"localhost", "127.0.0.1", "::1"}),
+        ("127.0.0.5", (), {"localhost", "127.0.0.1", "::1", "127.0.0.5"}),
+        ("0.0.0.0", (), set()),
+        ("0.0.0.0", ("a.example",), {"a.example", "localhost", "127.0.0.1", "::1", "0.0.0.0"}),
+    ],
+)
+def test_an_app_on_this_machine_answers_to_its_own_names(host, names, allowed, served, monkeypatch):
+    monkeypatch.setattr("os.environ", {})
+    run(host=host, allowed_hosts=names)
+    assert set(served["allowed_hosts"]) == set(served["server.allowedHosts"]) == allowed
+
+
+def test_streamlit_has_every_option(served, monkeypatch):
     from streamlit import config
 
     monkeypatch.setattr("os.environ", {})
     run()
-    for flag in arguments[2:]:
-        config.get_option(flag.removeprefix("--").partition("=")[0])
+    for name in served:
+        if "." in name:
+            config.get_option(name)
 
 
-@pytest.mark.parametrize("name", ["streamlit", "httpcore", "imagecodecs"])
+@pytest.mark.parametrize("name", ["streamlit", "uvicorn", "httpcore", "imagecodecs"])
 def test_a_missing_package_is_named(name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=rf'The app needs {name},.* pip install "sk-denoise\[app\]"'):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import streamlit as st
 import torch
 from scipy.ndimage import gaussian_filter
 from streamlit import config
@@ -19,7 +18,8 @@ from sk_denoise import FoldedUNetNetwork, ImageDenoiser
 from sk_denoise.app import _processing, page
 from sk_denoise.app._jobs import JobQueue, JobTimeoutError, QueuedJob, QueueFullError
 from sk_denoise.app._processing import NOISE_CHOICES, DenoisingRequest
-from sk_denoise.app._service import SAMPLES, AppService, DiskCache, ExpiredError
+from sk_denoise.app._service import SAMPLES, AppService, DiskCache, ExpiredError, close_shared_service
+from sk_denoise.app._workers import WorkerCrashedError
 from sk_denoise.io import write_stack
 from sk_denoise.persistence import save
 
@@ -30,10 +30,9 @@ LONG = 60.0
 @pytest.fixture
 def at():
     """The page at the first visit, with the options of the launch."""
-    st.cache_resource.clear()
     config.set_option("runner.magicEnabled", False)
     yield AppTest.from_file(PAGE, default_timeout=LONG).run()
-    st.cache_resource.clear()
+    close_shared_service()
 
 
 def wait_for_job(at):
@@ -73,6 +72,7 @@ def test_the_first_visit_shows_a_box_for_an_image_only(at):
         "An image of up to 64 megapixels, or a stack: PNG, JPEG, TIFF, WebP and others"
     ]
     assert not at.button
+    assert "Images are deleted 3 minutes after you close this page" in text(at)
 
 
 def test_an_upload_is_denoised_at_once_with_an_estimated_noise_level(at, noisy, as_file):
@@ -113,6 +113,7 @@ def test_a_file_without_an_image_is_refused(data, message, at):
     assert not at.button
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_sample_is_corrupted_and_compared_with_the_clean_image(name, at):
     wait_for_job(choose_sample(at, name))
@@ -156,6 +157,7 @@ def test_every_noise_can_be_added(noise, at, photo, as_file):
     assert len(at.metric) == 2
 
 
+@pytest.mark.slow
 def test_settings_reach_the_result(at, noisy, as_file):
     wait_for_job(upload(at, as_file(noisy)))
     assert at.selectbox(key="noise").options[at.selectbox(key="noise").index] == "No"
@@ -268,7 +270,7 @@ def test_an_invalid_url_is_refused(url, message, at):
 def test_an_image_from_the_web_is_denoised_like_an_upload(at, noisy, as_file, monkeypatch):
     data = as_file(noisy)
 
-    def fetch(self, url):
+    def fetch(self, url, page):
         assert url == "https://example.org/noisy.png"
         return self.downloads.submit(lambda progress: self.store_image("noisy.png", data))
 
@@ -280,10 +282,11 @@ def test_an_image_from_the_web_is_denoised_like_an_upload(at, noisy, as_file, mo
     assert "Estimated: " in text(at)
 
 
+@pytest.mark.slow
 def test_an_image_from_the_web_replaces_the_previous_one(at, noisy, as_file, monkeypatch):
     data = as_file(noisy[:50])
 
-    def fetch(self, url):
+    def fetch(self, url, page):
         return self.downloads.submit(lambda progress: self.store_image("web.png", data))
 
     monkeypatch.setattr(AppService, "fetch_image", fetch)
@@ -395,6 +398,7 @@ def test_an_expired_result_is_explained_and_can_be_computed_again(at, noisy, as_
         (OSError(errno.ENOSPC, "No space left on device", "/tmp/secret"), "disk of this app is full"),
         (OSError(errno.EIO, "Input/output error", "/tmp/secret"), "unexpected error occurred (OSError)"),
         (KeyError("x"), "unexpected error occurred (KeyError)"),
+        (WorkerCrashedError("status -9, /tmp/secret"), "ended unexpectedly"),
     ],
 )
 def test_errors_are_described_without_paths_of_the_server(error, message):

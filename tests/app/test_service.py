@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import struct
+import subprocess
+import sys
 import tempfile
 import threading
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,10 +21,10 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from sk_denoise import DenoisingAutoencoder, FoldedUNetNetwork, GaussianNoiser, ImageDenoiser
-from sk_denoise.app import _service
+from sk_denoise.app import _processing
 from sk_denoise.app._launch import Settings
 from sk_denoise.app._processing import DenoisingRequest
-from sk_denoise.app._service import SAMPLES, AppService, ExpiredError
+from sk_denoise.app._service import SAMPLES, AppService, ExpiredError, OwnedFolder
 from sk_denoise.app._urls import DownloadError
 from sk_denoise.datasets import load_images
 from sk_denoise.io import read_image, read_stack, write_stack
@@ -65,6 +69,7 @@ def test_an_image_is_denoised_in_its_format(name, service, as_file, photo, noisy
     assert result.details.quality_before is None
 
 
+@pytest.mark.slow
 def test_the_quality_to_expect_is_near_the_true_one(service, as_file, tmp_path):
     clean = 255 * (0.15 + 0.7 * load_images("gray").test[0][:200, :200])
     for seed in range(2):
@@ -298,18 +303,18 @@ def test_samples_are_clean_and_get_noise(name, service):
     assert after.ssim > before.ssim
 
 
-def test_warm_up_runs_all_pretrained_models(service, monkeypatch):
+def test_warm_up_runs_all_pretrained_models(monkeypatch):
     outputs = []
-    real = _service.denoise_image
-    monkeypatch.setattr(_service, "denoise_image", lambda *x, **options: outputs.append(real(*x, **options)))
-    wait_for_result(service.warm_up())
+    real = _processing.denoise_image
+    monkeypatch.setattr(_processing, "denoise_image", lambda *x, **other: outputs.append(real(*x, **other)))
+    _processing.warm_up()
     assert [image.shape for image in outputs] == [(8, 8, model.channels) for model in MODELS.values()]
 
 
 def test_an_equal_request_returns_the_cached_result(service, as_file, noisy, monkeypatch):
     image = service.store_image("a.png", as_file(noisy))
     first = wait_for_result(service.denoise(image, DenoisingRequest()))
-    monkeypatch.setattr(_service, "denoise_to_folder", None)
+    monkeypatch.setattr(_processing, "denoise_to_folder", None)
     assert wait_for_result(service.denoise(image, DenoisingRequest())) == first
 
 
@@ -367,8 +372,8 @@ def test_an_uploaded_model_is_loaded_once(service, as_file, noisy, model, tmp_pa
     mine = service.store_model("mine.safetensors", data)
     assert mine.name == "mine.safetensors"
     paths = []
-    real = _service.open_image_model
-    monkeypatch.setattr(_service, "open_image_model", lambda path: paths.append(path) or real(path))
+    real = _processing.open_image_model
+    monkeypatch.setattr(_processing, "open_image_model", lambda path: paths.append(path) or real(path))
     image = service.store_image("a.png", as_file(noisy))
     for seed in range(2):
         result = wait_for_result(service.denoise(image, DenoisingRequest(model=mine.key, seed=seed)))
@@ -415,7 +420,7 @@ def png_with_header(width, height):
     ],
 )
 def test_invalid_and_too_large_files_are_refused_before_decoding(data, message, service, monkeypatch):
-    monkeypatch.setattr(_service, "denoise_to_folder", None)
+    monkeypatch.setattr(_processing, "denoise_to_folder", None)
     with pytest.raises(ValueError, match=message) as caught:
         service.store_image("a.png", data)
     assert tempfile.gettempdir() not in str(caught.value)
@@ -431,7 +436,7 @@ def test_a_damaged_image_is_refused_by_its_name(service):
 def test_work_is_cancelled_between_tiles(service, as_file, noisy, monkeypatch):
     image, job = service.store_image("a.png", as_file(noisy)), None
     submitted = threading.Event()
-    real = _service.denoise_to_folder
+    real = _processing.denoise_to_folder
 
     def denoise_and_cancel(source, request, folder, progress, **options):
         assert submitted.wait(LONG)
@@ -443,7 +448,7 @@ def test_work_is_cancelled_between_tiles(service, as_file, noisy, monkeypatch):
 
         return real(source, request, folder, cancel, **options)
 
-    monkeypatch.setattr(_service, "denoise_to_folder", denoise_and_cancel)
+    monkeypatch.setattr(_processing, "denoise_to_folder", denoise_and_cancel)
     job = service.denoise(image, DenoisingRequest())
     submitted.set()
     assert job.wait(LONG)
@@ -468,6 +473,7 @@ def test_an_image_that_is_deleted_while_its_job_waits_has_expired(as_file, noisy
     service.close()
 
 
+@pytest.mark.slow
 def test_evicted_results_have_expired(as_file, noisy, photo):
     service = AppService(dataclasses.replace(Settings(), disk_megabytes=1))
     result = wait_for_result(
@@ -495,3 +501,87 @@ def test_close_ends_all_threads():
     for worker in workers:
         worker.join(10)
         assert not worker.is_alive()
+
+
+@pytest.fixture
+def pages(tmp_path, monkeypatch):
+    """A service with the set of its open pages."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    opened = {"a", "b"}
+    service = AppService(Settings(), is_open=opened.__contains__)
+    yield service, opened
+    service.close()
+
+
+def close_page(service, opened, page):
+    """Close a page, and let the patience pass."""
+    opened.discard(page)
+    for _ in range(2):
+        service.delete_images_of_closed_pages()
+        for key in list(service._pages):
+            if service._pages[key].closed_at is not None:
+                service._pages[key].closed_at -= service.settings.patience
+
+
+def test_images_and_results_are_deleted_with_their_last_page(pages, as_file, noisy, tmp_path):
+    service, opened = pages
+    image = service.store_image("a.png", as_file(noisy), "a")
+    assert service.store_image("a.png", as_file(noisy), "b") == image
+    mine = service.store_image("mine.png", as_file(noisy[:50]), "a")
+    result = wait_for_result(service.denoise(image, DenoisingRequest(), "a"))
+    close_page(service, opened, "a")
+    wait_for_result(service.denoise(image, DenoisingRequest(seed=1), "b"))
+    with pytest.raises(ExpiredError):
+        service.encode_whole_views(result)
+    with pytest.raises(ExpiredError):
+        wait_for_result(service.denoise(mine, DenoisingRequest(), "b"))
+    close_page(service, opened, "b")
+    assert not list(tmp_path.rglob("source"))
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_the_images_of_a_page_that_returns_are_kept(pages, as_file, noisy):
+    service, opened = pages
+    image = service.store_image("a.png", as_file(noisy), "a")
+    opened.remove("a")
+    service.delete_images_of_closed_pages()
+    opened.add("a")
+    service.delete_images_of_closed_pages()
+    assert service._pages["a"].closed_at is None
+    wait_for_result(service.denoise(image, DenoisingRequest(), "a"))
+
+
+# What an app does, without the import of PyTorch.
+HOLD = """
+import fcntl, pathlib, sys, time
+folder = pathlib.Path(sys.argv[1], "sk_denoise-app-killed")
+folder.mkdir()
+lock = (folder / "lock").open("ab")
+fcntl.flock(lock, fcntl.LOCK_EX)
+(folder / "image").write_bytes(b"of a user")
+print(folder, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other locks and no such links")
+def test_the_folder_of_a_killed_app_is_deleted_at_the_next_start_and_no_other_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "sk_denoise-app-file").write_text("no folder")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "sk_denoise-app-link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "sk_denoise-app-starting").mkdir()
+    others = {path.name for path in tmp_path.iterdir()}
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as app:
+        held = Path(app.stdout.readline().decode().strip())
+        first = OwnedFolder()
+        assert (held / "image").exists()
+        app.kill()
+    assert (held / "image").exists()
+    second = OwnedFolder()
+    assert {path.name for path in tmp_path.iterdir()} == {*others, first.path.name, second.path.name}
+    # A folder without a lock may be that of an app that starts at this moment.
+    os.utime(tmp_path / "sk_denoise-app-starting", (0, 0))
+    for folder in (first, second, OwnedFolder()):
+        folder.remove()
+    assert {path.name for path in tmp_path.iterdir()} == others - {"sk_denoise-app-starting"}

@@ -34,10 +34,14 @@ def test_options_reach_the_app(served):
         "100",
         "--workers",
         "2",
+        "--allowed-host",
+        "a.example",
+        "--allowed-host",
+        "b.example",
     ]
     assert main(["app", *options]) == 0
-    expected = Settings(disk_megabytes=100, workers=2), {"host": "0.0.0.0", "port": 8600, "browser": False}
-    assert served == [expected]
+    others = {"host": "0.0.0.0", "port": 8600, "browser": False, "allowed_hosts": ("a.example", "b.example")}
+    assert served == [(Settings(disk_megabytes=100, workers=2), others)]
 
 
 def test_the_environment_sets_limits_without_an_option(served, monkeypatch):
@@ -54,7 +58,9 @@ def test_wrong_values_in_the_environment_are_refused(served, monkeypatch, capsys
     assert served == []
 
 
-@pytest.mark.parametrize("arguments", [["--port", "0"], ["--megapixels", "0"], ["--workers", "two"]])
+@pytest.mark.parametrize(
+    "arguments", [["--port", "0"], ["--megapixels", "0"], ["--memory-megabytes", "999"], ["--workers", "two"]]
+)
 def test_wrong_options_are_refused(arguments, served):
     assert main(["app", *arguments]) == 2
     assert served == []

@@ -132,6 +132,7 @@ def test_pairs_need_no_noise(folder, noisy_folder, model, quick):
     assert "was trained on pairs: give --noisy FOLDER" in refused.err
 
 
+@pytest.mark.slow
 def test_pretrained_weights_are_trained_with_a_lower_learning_rate(folder, model, tmp_path, train):
     other = tmp_path / "other.safetensors"
     options = "--start-from gray --patch-size 16 --patches-per-image 2 --seed 1 --epochs 1"

@@ -124,6 +124,7 @@ def test_epochs_are_tasks_of_a_fit_with_a_known_number(make, samples):
     assert recorder.tasks() == [("begin", "fit"), *epochs, ("end", "fit")]
 
 
+@pytest.mark.slow
 @learners
 def test_callbacks_get_an_estimator_as_if_the_fit_had_ended(make, samples):
     recorder = Recorder()
@@ -165,6 +166,7 @@ def test_callbacks_get_the_weights_of_samples():
     np.testing.assert_array_equal(recorder.results[0]["metadata"]["sample_weight"], weights)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_a_search_over_a_pipeline_passes_all_tasks_to_its_callbacks():
     recorder = Recorder()
@@ -177,6 +179,7 @@ def test_a_search_over_a_pipeline_passes_all_tasks_to_its_callbacks():
     assert [event for event, _, _ in calls].count("teardown") == 1
 
 
+@pytest.mark.slow
 def test_a_monitor_scores_every_epoch_of_every_candidate():
     monitor = callback.ScoringMonitor(scoring=make_denoising_scorer(GaussianNoiser(0.25), data_range=1))
     # The network alone, which learns from epoch to epoch.
@@ -199,6 +202,7 @@ def test_a_monitor_may_have_several_scores():
     assert {"psnr", "mse"} <= monitor.get_logs().data[0].keys()
 
 
+@pytest.mark.slow
 def test_progress_bars_are_nested_as_the_fits_are(monkeypatch):
     rich, console = pytest.importorskip("rich"), pytest.importorskip("rich.console")
     out = io.StringIO()
@@ -224,6 +228,7 @@ def test_callbacks_are_torn_down_after_a_failed_fit():
     assert not estimator.__sklearn_is_fitted__()
 
 
+@pytest.mark.slow
 def test_callbacks_stay_with_the_estimator_and_its_clones_until_removed():
     recorder = Recorder()
     estimator = dae().set_callbacks(recorder).fit(X)
@@ -321,6 +326,7 @@ def test_print_log_of_skorch_prints(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2 + EPOCHS
 
 
+@pytest.mark.slow
 def test_early_stopping_of_skorch_stops_a_run_in_a_search():
     patience = EarlyStopping(monitor="train_loss", patience=2, threshold=10.0, threshold_mode="abs")
     search = GridSearchCV(dae(max_epochs=40, callbacks=[patience]), {"latent_dim": [4, 8]}, cv=2)

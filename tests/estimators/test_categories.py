@@ -54,6 +54,7 @@ def mixed():
     return fitted(loss="mixed")
 
 
+@pytest.mark.slow
 def test_swapped_categories_are_restored_by_block_and_not_by_column(mixed):
     noisy = np.asarray(SwapNoiser(0.2, random_state=5).fit_transform(TEST))
     truth = categories_of(TEST)

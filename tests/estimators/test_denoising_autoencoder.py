@@ -37,6 +37,7 @@ def test_the_defaults_denoise_digits_well(digits):
     assert digits.decibels(dae.predict(noisy)) > 17.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_learns_to_denoise(digits, loss):
     dae = DenoisingAutoencoder(noise=GaussianNoiser(0.25), loss=loss, max_epochs=15, random_state=0)
@@ -130,6 +131,7 @@ def test_a_continued_fit_has_the_learning_rates_of_one_run(X, schedule, done):
     assert rates[1][done:] == rates[0][done:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_epochs", [3, 2, "auto"])
 def test_a_complete_fit_warns_and_is_not_continued(X, max_epochs):
     dae = small(max_epochs=3 if max_epochs != "auto" else "auto", warm_start=True, batch_size=1).fit(X)
@@ -151,6 +153,7 @@ def stopped(X):
     return dae.set_params(learning_rate_schedule="constant").fit(X), copies
 
 
+@pytest.mark.slow
 def test_resumed_early_stopping_keeps_the_best_weights(X, stopped, tmp_path):
     whole, copies = stopped
     losses = [epoch["valid_loss"] for epoch in whole.net_.history]
@@ -165,6 +168,7 @@ def test_resumed_early_stopping_keeps_the_best_weights(X, stopped, tmp_path):
         np.testing.assert_array_equal(resumed.predict(X), whole.predict(X))
 
 
+@pytest.mark.slow
 def test_a_fit_that_stopped_early_continues_only_with_other_validation_rows(X, stopped):
     whole, _ = stopped
     before, done = whole.predict(X), whole.n_iter_
@@ -193,6 +197,7 @@ def test_a_clean_source_is_corrupted_afresh_in_every_epoch(digits):
     assert digits.decibels(fresh.predict(noisy)) > digits.decibels(frozen.predict(noisy)) + 0.5
 
 
+@pytest.mark.slow
 def test_units_and_offsets_make_no_difference(digits):
     noisy = digits.noisy_test(0.25)
     results = []
@@ -214,6 +219,7 @@ def test_columns_of_very_different_units_are_all_denoised():
     assert (after < 0.5 * before).all()
 
 
+@pytest.mark.slow
 def test_constant_and_near_constant_columns_do_no_harm(digits):
     rng = np.random.default_rng(0)
 
@@ -239,6 +245,7 @@ def test_constant_and_near_constant_columns_do_no_harm(digits):
     assert digits.decibels(dae.predict(spiked)[:, :64]) > 12
 
 
+@pytest.mark.slow
 def test_an_outlier_hardly_affects_other_features(digits):
     dae = DenoisingAutoencoder(noise=GaussianNoiser(0.25), max_epochs=20, random_state=0).fit(digits.train)
     wild = digits.test.copy()
@@ -274,6 +281,7 @@ def test_an_interrupted_fit_is_usable_and_raises_again(X, batches, epochs):
     assert dae.net_.callbacks_ == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("batches_drawn_alone")
 def test_an_interruption_restores_the_best_weights(X):
     dae = small(noise=Interrupt(batches=2 + 3 * 50), batch_size=32, max_epochs=100, random_state=0)
@@ -337,6 +345,7 @@ def build_residual(input_shape, latent_dim):
     return Residual(input_shape, latent_dim)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [Residual, build_residual])
 def test_networks_of_users(digits, network):
     torch.manual_seed(1)

@@ -52,6 +52,7 @@ def digits() -> DenoisingEnsemble:
     return DenoisingEnsemble(dae(), n_estimators=3, random_state=0).fit(TRAIN)
 
 
+@pytest.mark.slow
 def test_the_prediction_is_the_mean_of_the_members(digits):
     each = [member.predict(NOISY) for member in digits.estimators_]
     np.testing.assert_allclose(digits.predict(NOISY), np.mean(each, axis=0), rtol=1e-10)
@@ -81,6 +82,7 @@ def test_the_standard_deviation_matches_the_errors(digits):
     np.testing.assert_allclose(std, np.sqrt(digits.floor_**2 + digits.gain_ * spread**2), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_without_calibration_the_standard_deviation_is_the_spread():
     ensemble = DenoisingEnsemble(dae(), 2, calibration_fraction=None, random_state=0).fit(TRAIN)
     assert (ensemble.floor_, ensemble.gain_) == (0.0, 1.0)
@@ -89,6 +91,7 @@ def test_without_calibration_the_standard_deviation_is_the_spread():
     np.testing.assert_allclose(std, np.abs(one - two) / np.sqrt(2), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_given_calibration_samples_are_used_in_place_of_held_out_ones():
     # Members measure the share of the network on the same samples.
     member = dae(blend=None)
@@ -99,6 +102,7 @@ def test_given_calibration_samples_are_used_in_place_of_held_out_ones():
     assert np.mean((mean - TEST) ** 2) == pytest.approx(np.mean(std**2), rel=0.1)
 
 
+@pytest.mark.slow
 def test_columns_of_a_table_are_calibrated_in_their_units():
     table = load_breast_cancer().data
     noiser = GaussianNoiser(0.5, scale="std")
@@ -112,6 +116,7 @@ def test_columns_of_a_table_are_calibrated_in_their_units():
     assert 0.88 < np.mean(within) < 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["X_clean", "y", "noiser", "X"])
 def test_the_clean_side_is_that_of_the_members(rule):
     noisy = TRAIN + 0.25 * np.random.default_rng(1).normal(size=TRAIN.shape)
@@ -127,6 +132,7 @@ def test_the_clean_side_is_that_of_the_members(rule):
     assert 0.85 < coverage(TEST, mean, std) < 0.99
 
 
+@pytest.mark.slow
 def test_other_noise_is_calibrated():
     ensemble = DenoisingEnsemble(dae(noise=MaskingNoiser(0.3)), 2, random_state=0).fit(TRAIN)
     masked = TEST * (np.random.default_rng(0).random(TEST.shape) > 0.3)
@@ -134,6 +140,7 @@ def test_other_noise_is_calibrated():
     assert 0.85 < coverage(TEST, mean, std) < 0.99
 
 
+@pytest.mark.slow
 def test_integers_keep_their_unit():
     integers = np.rint(TRAIN * 255).astype(np.uint8)
     ensemble = DenoisingEnsemble(dae(noise=GaussianNoiser(64)), 2, random_state=0).fit(integers)
@@ -144,6 +151,7 @@ def test_integers_keep_their_unit():
     assert std.mean() > 5
 
 
+@pytest.mark.slow
 def test_images_of_any_size():
     photos = load_images("gray")
     ensemble = DenoisingEnsemble(images(), 2, random_state=0).fit(photos.train[:4])
@@ -159,6 +167,7 @@ def test_images_of_any_size():
     assert 25 < std.mean() / stds[0].mean() < 1000  # in the unit of the image
 
 
+@pytest.mark.slow
 def test_streams_need_images_for_calibration():
     photos = load_images("gray")
     patches = RandomPatches(photos.train, 32, patches_per_image=4)
@@ -186,6 +195,7 @@ def test_weights_reach_the_members():
     np.testing.assert_array_equal(weighted, alone.predict(NOISY))
 
 
+@pytest.mark.slow
 def test_an_ensemble_works_before_a_classifier():
     digits, labels = load_digits(return_X_y=True)
     pipeline = make_pipeline(
@@ -275,6 +285,7 @@ def test_samples_without_weight_do_not_affect_calibration():
     np.testing.assert_array_equal(floor, ensemble.fit(TRAIN[:200]).floor_)
 
 
+@pytest.mark.slow
 def test_a_folder_calibrates_like_its_images(tmp_path):
     photos = [np.rint(255 * x).astype(np.uint8) for x in small_images()]
     for index, photo in enumerate(photos):

@@ -256,6 +256,7 @@ def test_a_pipeline_with_a_noiser_denoises(denoiser):
     assert pipeline.score(NOISY, CLEAN) == pipeline[-1].score(NOISY, CLEAN)
 
 
+@pytest.mark.slow
 def test_one_search_compares_filters_with_a_network():
     scorer = make_denoising_scorer(GaussianNoiser(SIGMA, random_state=0), metric="ssim", data_range=1)
     dae = DenoisingAutoencoder(max_epochs=1, random_state=0)
@@ -428,6 +429,7 @@ def noisy_photo(color: str) -> tuple[np.ndarray, np.ndarray]:
     return photo, photo + np.random.default_rng(1).normal(0, SIGMA, photo.shape)
 
 
+@pytest.mark.slow
 def test_bm3d_gives_the_result_of_the_package(bm3d):
     _, noisy = noisy_photo("gray")
     noisy -= noisy.min()
@@ -453,6 +455,7 @@ def test_bm3d_denoises_channels_better_together(bm3d):
     assert psnr(photo, together, data_range=1) > psnr(photo, separate, data_range=1) + 0.5
 
 
+@pytest.mark.slow
 def test_bm3d_takes_gray_images_with_three_channels(bm3d):
     photo, noisy = noisy_photo("gray")
     gray = np.repeat(noisy[..., None], 3, axis=3)
@@ -466,6 +469,7 @@ def test_bm3d_returns_images_with_noise_below_single_precision_unchanged(bm3d):
     np.testing.assert_array_equal(BM3DDenoiser(sigma=1e-30).fit(noisy).predict(noisy), noisy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("color", ["gray", "rgb"])
 def test_bm3d_returns_the_mean_for_extreme_noise(bm3d, color):
     photo, _ = noisy_photo(color)
@@ -473,6 +477,7 @@ def test_bm3d_returns_the_mean_for_extreme_noise(bm3d, color):
     np.testing.assert_allclose(denoised, np.broadcast_to(photo.mean(axis=(1, 2), keepdims=True), photo.shape))
 
 
+@pytest.mark.slow
 def test_bm3d_keeps_flat_colours(bm3d):
     flat = np.broadcast_to([0.2, 0.5, 0.7], (1, 40, 40, 3))
     np.testing.assert_allclose(BM3DDenoiser(sigma=SIGMA).fit(flat).predict(flat), flat)

@@ -267,6 +267,7 @@ def test_pretrained_weights_can_be_trained_further(photos):
     assert torch.equal(weights(load_pretrained("gray")), before)
 
 
+@pytest.mark.slow
 def test_the_seed_of_pretrained_weights_determines_a_continued_fit(photos):
     def fitted_with_seed(seed):
         denoiser = load_pretrained("gray", random_state=seed)
@@ -326,6 +327,7 @@ def test_every_network_is_fitted_copied_and_pickled(photos, name, sigma):
     np.testing.assert_allclose(double, prediction, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_names_and_default_specs_are_the_same_networks():
     assert ImageDenoiser().summary((32, 32)) == ImageDenoiser(FoldedUNetNetwork()).summary((32, 32))
     for name, spec in IMAGE_NETWORKS.items():
@@ -342,6 +344,7 @@ def test_losses_and_augmentation(photos, loss):
         assert prediction.max() <= 1
 
 
+@pytest.mark.slow
 def test_a_fit_with_a_bounded_loss_denoises(photos, truth):
     denoiser = ImageDenoiser(SMALL, noise=NOISE, loss="kl", patch_size=32, max_epochs=20, random_state=0)
     denoiser.fit([(255 * photo).astype(np.uint8) / np.float32(255) for photo in photos])
@@ -396,6 +399,7 @@ def test_each_image_of_a_stack_has_its_level(pretrained, truth):
     assert decibels(truth, estimated[1]) > decibels(truth, x[1]) + 5
 
 
+@pytest.mark.slow
 def test_a_map_is_heeded_place_by_place(pretrained):
     truth = load_images("gray").test[0][:300, :200]
     sigma = np.where(np.arange(300)[:, None] < 150, 0.02, 0.2) * np.ones(200)
@@ -658,6 +662,7 @@ def test_known_units_are_not_mixed(photos):
             call()
 
 
+@pytest.mark.slow
 def test_integers_with_a_known_white_are_scaled(photos):
     fractions = np.stack(photos[:3])
     eight_bit = np.rint(255 * fractions).astype(np.uint8)

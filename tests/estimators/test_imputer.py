@@ -216,6 +216,28 @@ def test_verbose_prints_the_error_of_each_part(capsys):
     assert re.search(r"error of hidden entries, all: 0\.\d+ standard deviations", capsys.readouterr().out)
 
 
+def test_wild_values_stay_and_do_not_move_the_other_entries_of_their_row():
+    is_wild = np.random.default_rng(6).random(ROWS.shape) < 0.01
+    wild = np.where(is_wild, 1e4 * ROWS, GIVEN)
+    filled = DenoisingImputer(random_state=0).fit(wild[:180]).transform(wild[180:])
+    np.testing.assert_array_equal(filled[is_wild[180:]], wild[180:][is_wild[180:]])
+    # Rows with a wild value lose an entry.
+    beside = GAPS[180:] & is_wild[180:].any(axis=1)[:, None] & ~is_wild[180:]
+    assert beside.any()
+    assert error(filled, gaps=beside) < 1
+    ordinary = GAPS[180:] & ~is_wild[180:].any(axis=1)[:, None]
+    assert error(filled, gaps=ordinary) < 0.2
+
+
+def test_the_tail_of_a_skewed_column_is_predicted():
+    skewed = np.exp(3 * ROWS / ROWS.std(axis=0))
+    given = np.where(GAPS, np.nan, skewed)
+    filled = DenoisingImputer(random_state=0).fit(given[:180]).transform(given[180:])
+    is_tail = GAPS[180:] & (skewed[180:] > np.quantile(skewed, 0.8, axis=0))
+    medians = np.median(skewed, axis=0)
+    assert np.median((filled / medians)[is_tail]) > 3
+
+
 # Uncertainty --------------------------------------------------------------------------------------------
 
 
@@ -228,6 +250,20 @@ def test_intervals_hold_their_share_of_the_missing_numbers(coverage):
     inside = ((low <= X[300:] + 1e-12) & (X[300:] <= high + 1e-12))[gaps[300:]].mean()
     assert abs(inside - coverage) < 0.07
     np.testing.assert_array_equal(low[~gaps[300:]], X[300:][~gaps[300:]])
+
+
+def test_intervals_of_tables_with_few_rows_reach_beyond_the_known_values():
+    given = GIVEN[:15]
+    imputer = DenoisingImputer(random_state=0).fit(given)
+    low, high = imputer.predict_interval(GIVEN[15:])
+    assert (high.max(axis=0) > np.nanmax(given, axis=0)).all()
+    assert (low.min(axis=0) < np.nanmin(given, axis=0)).all()
+    inside = ((low <= ROWS[15:]) & (ROWS[15:] <= high))[GAPS[15:]].mean()
+    assert inside > 0.8
+    # Ratings come back: their intervals end at the last one.
+    ratings = np.where(GAPS, np.nan, np.clip(np.round(ROWS), -2, 2))[:30]
+    _, high = DenoisingImputer(random_state=0).fit(ratings).predict_interval(ratings)
+    assert (high.max(axis=0) <= 2).all()
 
 
 def test_samples_spread_as_the_truth_does(fitted):
@@ -335,6 +371,7 @@ def test_a_column_with_many_categories_is_filled():
 # Quality ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.4])
 def test_it_is_ahead_of_an_iterative_imputer(share):
     X = load_breast_cancer().data[:, :20]

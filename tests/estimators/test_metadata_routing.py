@@ -94,6 +94,7 @@ def test_validation_data_are_scaled_by_earlier_steps():
     assert len(pipeline["dae"].validation_scores_) == 2
 
 
+@pytest.mark.slow
 def test_a_search_splits_the_clean_side_and_the_weights_with_the_samples():
     arguments = []
 
@@ -179,6 +180,7 @@ def contradicting_samples() -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([noisy, noisy]), np.concatenate([noisy + 1, noisy - 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["mse", "huber"])
 def test_samples_contribute_by_their_weight(loss):
     X, clean = contradicting_samples()

@@ -9,11 +9,15 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sk_denoise import (
     CopiedMaskNoiser,
     DenoisingAutoencoder,
+    DenoisingEnsemble,
+    DenoisingImputer,
     DenseNetwork,
     GaussianNoiser,
     MaskingNoiser,
@@ -21,6 +25,8 @@ from sk_denoise import (
     SwapNoiser,
     TableEncoder,
     WienerDenoiser,
+    make_denoising_scorer,
+    make_robustness_scorer,
 )
 
 SIGMA = 0.5
@@ -49,6 +55,7 @@ def known_error(prediction, clean, noisy):
     return np.square(prediction - clean)[known].mean() / np.square(noisy - clean)[known].mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", [False, True])
 def test_known_entries_of_rows_with_gaps_are_denoised_better_than_behind_means(pairs):
     X = load_breast_cancer().data
@@ -136,6 +143,7 @@ def test_the_score_counts_known_entries_only():
     assert dae.score(CLEAN_GAPS) > 0
 
 
+@pytest.mark.slow
 def test_copied_masks_train_the_network_to_fill_gaps():
     rng = np.random.default_rng(2)
     angle = rng.uniform(0, 2 * np.pi, 800)
@@ -220,6 +228,7 @@ def test_frames_pipelines_and_callbacks():
     assert noisy[-1].target_source_ == "noiser"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["mse", "mixed"])
 def test_missing_categories_are_filled_from_the_others(loss):
     rng = np.random.default_rng(0)
@@ -307,3 +316,66 @@ def test_single_precision_far_from_one(unit):
     assert known_error(far, CLEAN, NOISY_GAPS) == pytest.approx(
         known_error(near, CLEAN, NOISY_GAPS), rel=0.05
     )
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_ensembles_take_gaps(pairs):
+    ensemble = DenoisingEnsemble(autoencoder(noise="auto" if pairs else SIGMA), 2, random_state=0)
+    if pairs:
+        ensemble.fit(NOISY_GAPS, X_clean=CLEAN_GAPS)
+    else:
+        ensemble.fit(CLEAN_GAPS)
+    denoised, std = ensemble.predict(NOISY_GAPS, return_std=True)
+    assert np.isfinite(denoised).all()
+    np.testing.assert_allclose(
+        denoised, np.mean([member.predict(NOISY_GAPS) for member in ensemble.estimators_], axis=0), atol=1e-9
+    )
+    # The standard deviation is that of the errors of known entries.
+    errors = (denoised - CLEAN)[~np.isnan(NOISY_GAPS)]
+    assert 0.5 < np.sqrt(np.mean(std**2)) / np.sqrt(np.mean(errors**2)) < 2
+    assert np.isfinite(ensemble.score(NOISY_GAPS, CLEAN_GAPS))
+    with pytest.raises(ValueError, match="contains NaN"):
+        DenoisingEnsemble(autoencoder(missing="error"), 2).fit(CLEAN_GAPS)
+
+
+@pytest.mark.parametrize("metric", ["psnr", "mse", "nmse"])
+def test_gaps_do_not_count_in_a_denoising_scorer(metric):
+    dae = autoencoder().fit(CLEAN_GAPS)
+    scorer = make_denoising_scorer(GaussianNoiser(SIGMA, random_state=0), metric)
+    score = scorer(dae, CLEAN_GAPS)
+    assert np.isfinite(score)
+    # Rows without any entry change nothing, and the truth of y counts where it is known.
+    longer = np.vstack([CLEAN_GAPS, np.full((1, 6), np.nan)])
+    assert scorer(dae, longer) == pytest.approx(score, rel=0.1)
+    assert scorer(dae, CLEAN_GAPS, CLEAN) != score
+    # Values that an imputer fills in are no truth.
+    behind = make_pipeline(DenoisingImputer(random_state=0), autoencoder(missing="error")).fit(CLEAN_GAPS)
+    assert np.isfinite(scorer(behind, CLEAN_GAPS))
+    with pytest.raises(ValueError, match="NaN"):
+        scorer(autoencoder(missing="error").fit(CLEAN), CLEAN_GAPS)
+
+
+def test_a_denoising_scorer_has_the_error_of_known_entries():
+    class Exact(DenoisingAutoencoder):
+        def predict(self, X):
+            return np.where(np.isnan(CLEAN_GAPS), 100.0, CLEAN + np.arange(6) / 10)
+
+    exact = Exact(DenseNetwork((16,)), 8, missing="mask", max_epochs=1, random_state=0).fit(CLEAN_GAPS)
+    scorer = make_denoising_scorer(GaussianNoiser(SIGMA), "mse", units="data")
+    known = ~np.isnan(CLEAN_GAPS)
+    expected = [np.mean((np.arange(6) / 10)[row] ** 2) for row in known if row.any()]
+    assert scorer(exact, CLEAN_GAPS) == pytest.approx(-np.mean(expected))
+
+
+def test_a_search_over_a_pipeline_takes_gaps():
+    labels = (CLEAN[:, 0] > 0).astype(int)
+    pipe = make_pipeline(StandardScaler(), autoencoder(), LogisticRegression())
+    robust = make_robustness_scorer(GaussianNoiser(SIGMA, random_state=0), n_copies=2)
+    grid = {"denoisingautoencoder__latent_dim": [2, 8]}
+    search = GridSearchCV(pipe, grid, scoring=robust, cv=2, error_score="raise").fit(CLEAN_GAPS, labels)
+    assert search.best_score_ > 0.6
+    denoising = make_pipeline(StandardScaler(), autoencoder())
+    scorer = make_denoising_scorer(GaussianNoiser(SIGMA, random_state=0))
+    search = GridSearchCV(denoising, grid, scoring=scorer, cv=2, error_score="raise").fit(CLEAN_GAPS)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert np.isfinite(search.predict(NOISY_GAPS)).all()

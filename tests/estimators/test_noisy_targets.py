@@ -166,6 +166,7 @@ def test_noisy_signals_are_named(signals):
         learner.fit(noisy(X, 0.2), noisy(X, 0.2))
 
 
+@pytest.mark.slow
 def test_small_images_and_tables_cause_no_warning():
     digits = load_digits()
     with warnings.catch_warnings():

@@ -104,6 +104,7 @@ def test_binary_y_for_binary_x_is_the_clean_side():
     assert small().fit(1 - bits, bits).target_source_ == "y"
 
 
+@pytest.mark.slow
 def test_y_may_be_in_other_units_than_x(digits):
     train = digits.train
     noisy = train + np.random.default_rng(0).normal(0, 0.25, train.shape)
@@ -216,6 +217,7 @@ def test_y_that_equals_x_is_ignored(X):
     assert small(noise=GaussianNoiser(0.3)).fit(X, X).target_source_ == "X"
 
 
+@pytest.mark.slow
 def test_fit_on_x_and_x_does_not_learn_the_identity(digits):
     dae = DenoisingAutoencoder(noise=GaussianNoiser(0.5), max_epochs=10, random_state=0)
     noisy = digits.noisy_test(0.5)

@@ -117,6 +117,31 @@ def test_few_independent_rows_are_not_made_worse(n, p):
     assert left(test, given, denoiser.predict(given)) < (1.25 if n < 5 else 1.03)
 
 
+def test_pairs_of_few_rows_are_worth_as_much_as_by_the_best_linear_filter():
+    errors = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(415, 2)) @ rng.normal(size=(2, 6)) + 0.2 * rng.normal(size=(415, 6))
+        train, test = rows[:15], rows[15:]
+        noisy, given = (side + rng.normal(0, 0.5, side.shape) for side in (train, test))
+        errors.append(
+            [
+                left(test, given, denoiser.fit(noisy, X_clean=train).predict(given))
+                for denoiser in (PosteriorMeanDenoiser(), WienerDenoiser())
+            ]
+        )
+    ours, wiener = np.mean(errors, axis=0)
+    assert ours < 1.03 * wiener
+
+
+def test_noise_of_few_pairs_may_have_a_mean():
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(size=(12, 3)), rng.normal(size=(500, 3))
+    noisy, given = (side + 3 + rng.normal(0, 0.5, side.shape) for side in (train, test))
+    restored = PosteriorMeanDenoiser().fit(noisy, X_clean=train).predict(given)
+    assert np.mean((restored - test) ** 2) < 0.3
+
+
 @pytest.mark.parametrize("factor", [3, 10, 1000])
 def test_rows_far_beyond_the_training_rows_keep_their_values(factor):
     train, noisy, test, given = table("breast_cancer")
@@ -145,6 +170,21 @@ def test_other_noise_than_gaussian_is_removed_too():
         noisy, given = draw(train), draw(test)
         denoiser = PosteriorMeanDenoiser().fit(noisy, X_clean=train)
         assert left(test, given, denoiser.predict(given)) < 0.7
+
+
+@pytest.mark.parametrize("strength", [0.25, 1.0])
+def test_noise_in_proportion_to_skewed_columns_is_removed_as_by_a_linear_filter(strength):
+    errors = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        rows = np.exp(0.5 * rng.normal(size=(1300, 3)) @ np.random.default_rng(77).normal(size=(3, 8)))
+        rows /= rows.std(axis=0)
+        train, test = rows[:300], rows[300:]
+        noisy, given = (side * rng.normal(1, strength, side.shape) for side in (train, test))
+        denoisers = PosteriorMeanDenoiser(), WienerDenoiser()
+        errors.append([left(test, given, d.fit(noisy, X_clean=train).predict(given)) for d in denoisers])
+    ours, wiener = np.mean(errors, axis=0)
+    assert ours < 1.05 * wiener
 
 
 def test_the_noiser_before_it_is_the_noise():
@@ -220,3 +260,15 @@ def test_noise_that_depends_on_the_row_stays_with_it():
     small = clean[1000:] < np.quantile(clean, 0.5, axis=0)
     assert left(clean[1000:], noisy[1000:], restored) < 0.8
     assert np.mean((restored - clean[1000:])[small] ** 2) < 0.5 * np.mean(clean[1000:][small] ** 2)
+
+
+@pytest.mark.parametrize("name", ["wine", "breast_cancer"])
+def test_two_measurements_of_a_small_table_leave_less_than_ridge(name):
+    train, first, test, given = table(name)
+    second = train + np.random.default_rng(9).normal(0, 0.5, train.shape)
+    dae = short(max_epochs=2).fit(first, X_second=second)
+    ridge = Ridge(alpha=40.0).fit(np.vstack([first, second]), np.vstack([second, first]))
+    assert left(test, given, dae.predict(given)) < left(test, given, ridge.predict(given))
+    assert dae.network_share_ < 1
+    alone = short(max_epochs=2, blend=None).fit(first, X_second=second)
+    assert left(test, given, dae.predict(given)) < left(test, given, alone.predict(given))

@@ -97,6 +97,7 @@ def test_two_measurements_are_better_than_one():
     assert both.noise_model_.sigma == pytest.approx(SIGMA, rel=0.03)
 
 
+@pytest.mark.slow
 def test_the_direction_of_two_measurements_does_not_matter():
     one = autoencoder().fit(NOISY[TRAIN], X_second=SECOND[TRAIN])
     other = autoencoder().fit(SECOND[TRAIN], X_second=NOISY[TRAIN])
@@ -119,6 +120,7 @@ def test_the_noise_of_two_measurements_may_be_correlated():
     assert np.mean((denoised - clean) ** 2) < 0.8 * np.mean((first - clean) ** 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["recorrupt", "neighbours"])
 def test_an_image_denoiser_learns_from_noisy_images_alone(objective):
     clean = 0.5 + 0.5 * images(16)
@@ -130,6 +132,7 @@ def test_an_image_denoiser_learns_from_noisy_images_alone(objective):
     assert np.mean((denoised - clean) ** 2) < 0.75 * 0.3**2
 
 
+@pytest.mark.slow
 def test_counts_are_thinned():
     clean = 4 * CLEAN + 0.5
     counts = np.random.default_rng(0).poisson(clean).astype(float)
@@ -165,6 +168,7 @@ def test_estimated_noise_is_stored():
     assert denoiser.noise_model_.sigma == pytest.approx(0.2, rel=0.15)
 
 
+@pytest.mark.slow
 def test_noise_stronger_than_a_column_warns():
     units = NOISY * np.r_[0.01, np.ones(63)]
     for denoiser in (autoencoder("recorrupt", noise=0.25, max_epochs=1), WienerMixtureDenoiser(0.25)):
@@ -201,6 +205,7 @@ def test_predictions_do_not_depend_on_the_other_samples():
     np.testing.assert_allclose(dae.predict(NOISY[5:6]), dae.predict(NOISY[:9])[5:6], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_mean_over_copies_is_better_than_one_output():
     errors = [
         remaining(autoencoder(RecorruptObjective(n_copies=n), noise=SIGMA, max_epochs=30).fit(NOISY[TRAIN]))
@@ -209,6 +214,7 @@ def test_the_mean_over_copies_is_better_than_one_output():
     assert errors[1] < errors[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["recorrupt", "blind"])
 def test_the_score_needs_no_truth(objective):
     level = SIGMA if objective == "recorrupt" else "auto"
@@ -266,6 +272,7 @@ def test_sample_weights_count():
     np.testing.assert_allclose(weighted, dae.fit(NOISY[:600]).predict(NOISY[TEST]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_ensemble_learns_from_noisy_rows():
     ensemble = DenoisingEnsemble(autoencoder("recorrupt", noise=SIGMA), 2, random_state=0)
     ensemble.fit(NOISY[TRAIN])

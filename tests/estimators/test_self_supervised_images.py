@@ -78,6 +78,7 @@ def test_noisy_images_alone_teach_nearly_as_much_as_clean_ones(noise):
     assert best > decibels(test, X_test) + 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_each_objective_removes_noise_in_a_few_steps(objective):
     clean = photos()
@@ -131,6 +132,7 @@ def test_containers(objective, container, tmp_path):
         assert np.isfinite(returned).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_integers_have_their_unit(objective, dtype):
@@ -144,6 +146,7 @@ def test_integers_have_their_unit(objective, dtype):
     assert decibels(clean, output / white) > decibels(clean, X / white) + 1.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("white", [1.0, 30.0, 50.0])
 def test_whole_counts_have_their_gain_exactly(white):
     X = np.random.default_rng(0).poisson(30 * photos()) * np.float32(white / 30)
@@ -156,6 +159,7 @@ def test_whole_counts_have_their_gain_exactly(white):
     assert model.noise_model_.gain == pytest.approx(255 / 60, rel=0.3)
 
 
+@pytest.mark.slow
 def test_counts_of_photons_are_thinned():
     clean = photos()
     X = np.random.default_rng(0).poisson(200 * clean + 2).astype(np.uint16)
@@ -176,6 +180,7 @@ def test_narrow_images(objective, shape):
     assert denoiser(objective).fit(X).predict(X).shape == shape
 
 
+@pytest.mark.slow
 def test_patches_are_cut_twice_as_large_where_they_are_halved():
     seen = []
 
@@ -325,6 +330,7 @@ class EverySecondColumn:
         return TrainingPair(values[:, :, ::2], values[:, :, 1::2])
 
 
+@pytest.mark.slow
 def test_objectives_of_users_train():
     clean = photos()
     model = denoiser(EverySecondColumn(), max_epochs=8).fit(noisy(clean))

@@ -48,6 +48,7 @@ def best_savgol(noisy, clean):
     return min(error_of(savgol_filter(noisy, *parameters, axis=1), clean) for parameters in filters)
 
 
+@pytest.mark.slow
 def test_windows_beat_the_best_savitzky_golay_filter(pair, fitted):
     clean, noisy, _ = pair
     assert fitted.window_ == 32
@@ -110,6 +111,7 @@ def test_score_without_truth_is_near_the_true_one(fitted):
     assert fitted.score(noisy) == pytest.approx(expected, abs=1.0)
 
 
+@pytest.mark.slow
 def test_counts_have_windows_too():
     rng = np.random.default_rng(0)
     clean = 8 * spectra(100, rng) + 2

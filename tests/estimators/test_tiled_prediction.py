@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sk_denoise.estimators._tiled_prediction import check_tile_size, iterate_tiles, max_tile_side
+from sk_denoise import UNetNetwork
+from sk_denoise._resources import Cost, cost_of
+from sk_denoise.estimators._tiled_prediction import (
+    MAX_TILE_MEMORY,
+    TiledPredictor,
+    check_tile_size,
+    iterate_tiles,
+    max_tile_side,
+)
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (5, 40), (64, 64), (65, 130), (200, 3)])
@@ -48,3 +56,33 @@ def test_valid_tile_sizes_pass(tile_size):
 def test_invalid_tile_sizes_are_refused(tile_size):
     with pytest.raises(ValueError, match=r'tile_size must be "auto", None .* a multiple of 4 pixels'):
         check_tile_size(tile_size, 4)
+
+
+def predictor(widths, tile_size="auto"):
+    """Return the engine of a U-Net for gray images."""
+    network = UNetNetwork(widths).build(channels=1, noise_map=False)
+    cost = cost_of(network, (1, 128, 128))
+    cost = Cost(cost.flops // 128**2, cost.widest // 128**2)
+    return TiledPredictor.of(network, cost, black=0, data_range=1, adds_noise_map=False, tile_size=tile_size)
+
+
+def test_a_network_whose_smallest_tile_is_too_large_is_refused_before_it_computes():
+    deep = predictor((64, *[2] * 6))
+    image = np.broadcast_to(np.float32(0), (1, 4000, 4000, 1))
+    with pytest.raises(
+        ValueError, match=r"UNet needs \d+\.\d GB for one tile of .* pixels on each side; the limit"
+    ):
+        deep.restore(image, image)
+    with pytest.raises(ValueError, match="for one tile"):
+        deep.differentiate(image, image)
+    # An image that is smaller than a tile has no halo.
+    small = np.zeros((1, 64, 64, 1), np.float32)
+    deep.restore(small, small.copy())
+    # A size that the user chose is taken.
+    assert predictor((64, *[2] * 6), tile_size=128).bytes_per_pixel == 0
+
+
+def test_a_wide_halo_makes_tiles_smaller_than_it():
+    wide = predictor((16, *[2] * 6))
+    assert 64 <= wide.side < wide.halo
+    assert (wide.side + 2 * wide.halo) ** 2 * wide.bytes_per_pixel <= MAX_TILE_MEMORY

@@ -54,6 +54,7 @@ def folder(photos, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_fit_to_patches_of_a_folder_denoises(photos, folder):
     noise = GaussianNoiser(0.3)
     dae = small(network=PoolingNetwork((8, 16)), latent_dim=16, max_epochs=15, batch_size=16, noise=noise)
@@ -386,6 +387,7 @@ def test_a_fit_with_any_loss_survives_pickling(images):
 # Emphasis ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_emphasis_on_corrupted_entries_restores_them_better():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 12))

@@ -86,6 +86,7 @@ def test_gaussian_rows_lose_nothing_to_the_wiener_filter():
     assert errors[0] < 1.03 * errors[1]
 
 
+@pytest.mark.slow
 def test_columns_of_very_different_units_have_levels_of_their_own():
     X = load_breast_cancer().data
     sigmas = 0.25 * X.std(0)

@@ -1,11 +1,17 @@
-"""Abilities of the libraries behind the formats."""
+"""Abilities of the libraries behind the formats, and the path of the files that tests share."""
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
 
 import imagecodecs
 import pytest
 import tifffile
 from packaging.version import Version
+
+# The zoo of hostile files, and that of valid ones, are modules of this folder.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")

@@ -326,6 +326,7 @@ def test_a_search_finds_the_parameters_that_denoise_best(scorer, X):
     np.testing.assert_array_equal(again.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"])
 
 
+@pytest.mark.slow
 def test_a_search_over_noise_does_not_select_the_weakest(X):
     scorer = make_denoising_scorer(GaussianNoiser(0.5, random_state=0), data_range=1)
     pipeline = make_pipeline(GaussianNoiser(), quick_dae(max_epochs=15))
@@ -345,6 +346,7 @@ def test_a_search_is_scored_as_its_best_estimator_is(scorer, X):
     assert np.isfinite(nested).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("routing", [False, True])
 def test_cross_validation_works_with_and_without_labels_and_metadata_routing(scorer, X, labels, routing):
     with sklearn.config_context(enable_metadata_routing=routing):

@@ -161,6 +161,7 @@ def test_shrunken_filters_leave_the_output_as_it_is(training):
     torch.testing.assert_close(shrunk.train(training)(noisy), network.train(training)(noisy))
 
 
+@pytest.mark.slow
 def test_evaluation_stays_close_to_training_while_filters_shrink():
     network = dncnn(1, depth=6, width=8)
     learn(network, steps=40)

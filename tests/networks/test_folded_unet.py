@@ -103,6 +103,7 @@ def test_every_layer_learns(widths):
     assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sizes", "receptive_radius", "stride"), [(TWO, 48, 4), (THREE, 72, 8)])
 def test_a_pixel_depends_on_the_receptive_field_and_no_more(sizes, receptive_radius, stride):
     network = folded(1, noise_map=True, **sizes)

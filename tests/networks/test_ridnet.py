@@ -115,6 +115,7 @@ def test_every_layer_learns():
     assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
 
 
+@pytest.mark.slow
 def test_training_removes_noise():
     network = small(1)
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)

@@ -144,6 +144,7 @@ def test_every_layer_learns(widths, normalization):
     assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("normalization", [None, "batch"])
 def test_training_removes_noise(residual, normalization):

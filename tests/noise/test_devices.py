@@ -141,6 +141,7 @@ def test_noise_is_that_of_the_unit_of_the_images(noiser, dtype, white):
     assert noised(scaled(noiser, white), images).dtype == (np.float64 if dtype is float else np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noiser", [JPEGNoiser(30), CameraNoiser(0.01)], ids=repr)
 def test_black_and_white_follow_the_rule_of_the_library(noiser):
     def limits_of(images, **parameters):
@@ -616,6 +617,7 @@ def test_a_network_removes_more_of_the_noise_that_it_learned_from(noise, gain, l
     assert by_itself > by_white + lead
 
 
+@pytest.mark.slow
 def test_signals_meet_recorded_noise_in_an_autoencoder_and_in_a_pipeline():
     time = np.linspace(0, 6, 64)
     signals = np.sin(time + RNG.uniform(0, 6, size=(200, 1)))
@@ -631,6 +633,7 @@ def test_signals_meet_recorded_noise_in_an_autoencoder_and_in_a_pipeline():
     np.testing.assert_array_equal(source.clean, signals)
 
 
+@pytest.mark.slow
 def test_an_image_denoiser_of_signals_takes_recorded_signals_and_kernels_of_one_axis():
     rows = RNG.uniform(size=(40, 64))
     for noiser in (RecordedNoiser(TONES, 5), GrainNoiser(0.1, [1.0, 2.0, 1.0]), GrainNoiser(0.1, 2.0)):

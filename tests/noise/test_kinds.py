@@ -288,6 +288,7 @@ def test_a_sample_alone_has_no_donor():
         noiser.fit_transform(TABLE[:1])
 
 
+@pytest.mark.slow
 def test_no_sample_is_left_alone_by_an_estimator_that_has_others():
     wide = RNG.uniform(size=(5, 2**20 - 1)).astype(np.float32)
 

@@ -282,7 +282,11 @@ def test_lists_are_data(noiser):
     assert same(noiser.fit_transform(X.tolist()), clone(noiser).fit_transform(X))
 
 
-@pytest.mark.parametrize("layout", [np.asfortranarray, lambda x: np.repeat(x, 2, axis=1)[:, ::2], np.copy])
+@pytest.mark.parametrize(
+    "layout",
+    [np.asfortranarray, lambda x: np.repeat(x, 2, axis=1)[:, ::2], np.copy, lambda x: x.astype(">f8")],
+    ids=["by column", "strided", "copy", "big-endian"],
+)
 def test_the_layout_in_memory_does_not_matter(noiser, layout):
     assert same(noiser.fit_transform(layout(X)), clone(noiser).fit_transform(X))
 

@@ -99,6 +99,38 @@ def test_wild_values_pass_the_exported_network(tmp_path):
     np.testing.assert_allclose(run(exported(dae, tmp_path), X=X), expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
+def test_gaps_are_filled_in_the_graph(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 2)) @ rng.normal(size=(2, 8))
+    gaps = np.where(rng.random(X.shape) < 0.3, np.nan, X).astype(np.float32)
+    gaps[0] = np.nan
+    settings = {"missing": "mask", "noise": 0.3, "max_epochs": 2, "random_state": 0}
+    dae = DenoisingAutoencoder(DenseNetwork((8,)), 4, **settings).fit(gaps[1:])
+    session = exported(dae, tmp_path)
+    for samples in (gaps, gaps[:1], X[:5].astype(np.float32)):
+        assert_near(run(session, X=samples), dae.predict(samples), dae)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*range of the training")
+@pytest.mark.parametrize("blend", [None, "auto"])
+def test_maps_to_quantiles_are_exported(blend, tmp_path):
+    rng = np.random.default_rng(0)
+    X = np.exp(rng.normal(size=(300, 6)) @ rng.normal(size=(6, 6)) / 2) * [1e-6, 1e6, 1, 1, 1, 1]
+    X[:, 5] = rng.random(300) < 0.2
+    noisy = X * np.exp(rng.normal(0, 0.4, X.shape))
+    settings = {"scaling": "quantile", "blend": blend, "max_epochs": 2, "random_state": 0}
+    dae = DenoisingAutoencoder(DenseNetwork((8,)), 4, **settings).fit(noisy, X_clean=X)
+    noisy[0] *= 10
+    noisy[1] -= 3 * X.std(axis=0)
+    session, scale = exported(dae, tmp_path), X.std(axis=0)
+    for n in (1, 2, 50):
+        samples = noisy[:n].astype(np.float32)
+        errors = (run(session, X=samples) - dae.predict(samples)) / scale
+        assert np.abs(errors).max() < TOLERANCE
+
+
 @pytest.mark.parametrize("output", ["latent", "activations"])
 def test_the_output_of_transform_is_exported(output, tmp_path):
     shares = ROWS / 30

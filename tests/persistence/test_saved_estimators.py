@@ -57,6 +57,7 @@ from sk_denoise import (
     RecorruptObjective,
     RegionNoiser,
     RIDNetNetwork,
+    SpeckleNoiser,
     SwapNoiser,
     TableEncoder,
     UNetNetwork,
@@ -74,6 +75,7 @@ IMAGES = (np.linspace(0, 1, 12) * np.random.default_rng(1).random((10, 12, 1))).
 COLORS = np.random.default_rng(2).integers(0, 256, (6, 12, 11, 3), dtype=np.uint8)
 RECORDS = 100 * np.random.default_rng(3).random((30, 20))
 
+SKEWED = np.exp(np.random.default_rng(6).normal(size=(60, 6)))
 WITH_GAPS = np.where(ROWS < 0.05, np.nan, ROWS)
 
 IMAGE_NETWORKS = {
@@ -107,6 +109,10 @@ CASES: dict[str, Case] = {
             DenseNetwork((8,)), 4, noise=CopiedMaskNoiser(fill=np.nan), missing="mask", **FAST
         ),
         WITH_GAPS,
+    ),
+    "dense, quantiles": Case(
+        DenoisingAutoencoder(DenseNetwork((8,)), 4, scaling="quantile", noise=SpeckleNoiser(0.4), **FAST),
+        SKEWED,
     ),
     "dense, sigmoid": Case(DenoisingAutoencoder(DenseNetwork(()), 4, loss="bce", **FAST), ROWS),
     "dense, stopped early": Case(

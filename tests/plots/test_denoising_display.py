@@ -94,6 +94,7 @@ def test_the_last_row_is_denoised_minus_clean_on_one_scale_around_zero(stacks):
     assert display.colorbar_.get_ticks().tolist() == [low, 0, high]
 
 
+@pytest.mark.slow
 def test_the_error_limit_may_be_given_and_the_error_row_left_out(stacks):
     display = DenoisingDisplay.from_predictions(*stacks, error_limit=3)
     assert {image.get_clim() for image in display.images_[3]} == {(-3, 3)}
@@ -242,6 +243,7 @@ def test_a_single_channel_is_drawn_as_greys():
     assert display.axes_[1, 0].get_xlabel() == "100.0 dB"
 
 
+@pytest.mark.slow
 def test_constant_images_have_a_scale_too():
     stack = np.ones((1, 4, 4))
     assert DenoisingDisplay.from_predictions(stack, stack, stack).limits == (1, 2)
@@ -296,6 +298,7 @@ def test_the_noise_of_a_sample_does_not_depend_on_how_many_are_shown(digits, dae
     np.testing.assert_array_equal(one.noisy[0], two.noisy[0])
 
 
+@pytest.mark.slow
 def test_the_image_shape_of_the_estimator_is_used(digits):
     dae = DenoisingAutoencoder(max_epochs=1, image_shape=(8, 8), random_state=0).fit(digits.train)
     display = DenoisingDisplay.from_estimator(dae, digits.test, noiser=GaussianNoiser(0.25))
@@ -328,6 +331,7 @@ def test_a_pipeline_that_scales_is_shown_in_the_unit_of_its_last_step(digits):
         assert errors[1] < errors[0]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_frames_keep_their_names_on_the_way_to_the_estimator(digits):
     frame = pd.DataFrame(digits.train, columns=[f"pixel{i}" for i in range(64)])

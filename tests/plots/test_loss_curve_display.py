@@ -91,6 +91,7 @@ def test_several_estimators_are_given_by_name_or_in_a_list(dae):
     assert list(display.losses) == ["denoisingautoencoder-1", "denoisingautoencoder-2"]
 
 
+@pytest.mark.slow
 def test_the_denoiser_is_found_in_pipelines_and_searches(digits):
     pipe = Pipeline(
         [
@@ -129,6 +130,7 @@ def test_epochs_without_validation_are_gaps(digits):
     assert display.best_epochs_["DenoisingAutoencoder"] == 1 + int(np.argmax(scores[:2]))
 
 
+@pytest.mark.slow
 def test_on_a_single_axes_scores_are_dashed_with_an_axis_of_their_own(assert_legible):
     _, ax = plt.subplots(layout="constrained")
     display = LossCurveDisplay.from_curves(CURVES, SCORES, ax=ax)

@@ -89,6 +89,7 @@ def test_the_smallest_images_pass(sides):
     assert np.isfinite(restored).all()
 
 
+@pytest.mark.slow
 def test_a_self_ensemble_does_not_depend_on_rotation(photos):
     image = noisy(photos[0])[:96, :96]
     one = denoise_image(image, sigma=0.1, ensemble=True, precision="float32")
@@ -219,6 +220,7 @@ def test_a_user_network_scales_counts_with_strong_noise_too(photos, scale):
         assert np.abs(counts).max() < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("weak", "strong"), [(2, 120), (10, 250)])
 def test_strong_noise_in_a_map_does_not_change_places_with_weak_noise(photos, weak, strong):
     photo = photos[0]

@@ -126,6 +126,7 @@ def test_a_second_run_goes_on_with_weights_history_and_optimizer():
     assert losses == sorted(losses, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_trained_net_holds_no_data_and_can_be_pickled():
     net = net_of()
     run_training(

@@ -106,6 +106,7 @@ def types_seen_in_training(n_samples=64, **settings):
     return seen
 
 
+@pytest.mark.slow
 def test_layers_compute_in_the_given_precision(units):
     assert types_seen_in_training(precision="bfloat16") == {torch.bfloat16}
     assert types_seen_in_training(precision="float32") == {torch.float32}
@@ -113,6 +114,7 @@ def test_layers_compute_in_the_given_precision(units):
     assert types_seen_in_training(precision="auto") == {torch.float32}  # small steps
 
 
+@pytest.mark.slow
 def test_auto_trains_large_steps_in_bfloat16(units):
     units("amx_tile")
     assert types_seen_in_training(n_samples=1000) == {torch.bfloat16}
