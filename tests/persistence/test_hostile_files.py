@@ -724,8 +724,8 @@ def test_a_kill_at_any_moment_leaves_a_whole_file_and_readers_never_see_half_of_
                 savers.stdin.write(f"{number + 1}\n")
                 savers.stdin.flush()
                 child = int(savers.stdout.readline())
-                # Events and not times decide when to kill, so that a loaded machine changes nothing: after a new
-                # file took the place of the old one, or while one is written.
+                # Events and not times decide when to kill, so that a loaded machine changes nothing: after a
+                # new file took the place of the old one, or while one is written.
                 waits_for_new, known = number % 2 == 0, set(seen)
                 begun = False
                 while not begun:
