@@ -238,7 +238,7 @@ def _refuse_holes(stream: BinaryIO, size: int) -> None:
 
 
 def _count_held_bytes(file: int, size: int) -> int:
-    """Return the bytes of a file outside of holes, or at least a sufficient part of them."""
+    """Return the bytes of a file outside of holes, or enough of them."""
     held = place = 0
     # Enough of them end the search.
     while place < size and MAX_SPARSENESS * held < size:
