@@ -240,6 +240,8 @@ Image = NDArray[np.float64]
 
 # Radius of the bilateral window in ``sigma_spatial``: weights beyond it are below 5 %.
 BILATERAL_CUTOFF = 2.5
+# Spatial deviation in pixels below which no other pixel has any weight
+MIN_SPATIAL = 1e-3
 # Smallest side in pixels for bm3d: 4.0 ends the process at 8 x 8, a single block.
 MIN_SIDE = 9
 # Side in pixels of the region for which bm3d computes exact variances.
@@ -435,7 +437,9 @@ class BilateralDenoiser(ClassicalDenoiser):
         for row in range(2 * radius + 1):
             for column in range(2 * radius + 1):
                 shifted = padded[row : row + height, column : column + width]
-                distance = ((row - radius) ** 2 + (column - radius) ** 2) / self.sigma_spatial**2
+                # The square of a tiny deviation would be zero.
+                spread = max(self.sigma_spatial, MIN_SPATIAL)
+                distance = ((row - radius) ** 2 + (column - radius) ** 2) / spread**2
                 difference = (
                     np.sum((shifted - image) ** 2, axis=2, keepdims=True) / (self.strength * sigma) ** 2
                 )

@@ -529,8 +529,16 @@ FITTED_COLUMNS = Rule(
     required=False,
     after_others=True,
 )
+
+
+def _are_column_numbers(value: Any, noiser: Any) -> bool:
+    shape = noiser._sample_shape_
+    # Images have no columns to choose.
+    return is_numeric_array(value, (), (count_noisy_columns(noiser),) if len(shape) == 1 else shape)
+
+
 COLUMN_NUMBERS = Rule(
-    lambda v, noiser: is_numeric_array(v, (), noiser._sample_shape_, (count_noisy_columns(noiser),)),
+    _are_column_numbers,
     "a number, or one for each entry of a sample that gets noise",
     after_others=True,
 )

@@ -225,23 +225,31 @@ def _refuse_holes(stream: BinaryIO, size: int) -> None:
     # A stream of bytes in memory has no file, and some systems have no holes.
     if size < MIN_SPARSE or isinstance(stream, io.BytesIO) or not hasattr(os, "SEEK_HOLE"):
         return
-    held = place = 0
-    # The first hole that follows enough data ends the search.
-    while place < size and MAX_SPARSENESS * held < size:
-        try:
-            place = os.lseek(stream.fileno(), place, os.SEEK_DATA)
-            end = os.lseek(stream.fileno(), place, os.SEEK_HOLE)
-        # There are no data behind the place, or a file system without holes.
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                return
-            break
-        held, place = held + end - place, end
+    file = stream.fileno()
+    # The stream has its own idea of the position.
+    start = os.lseek(file, 0, os.SEEK_CUR)
+    held = _count_held_bytes(file, size)
+    os.lseek(file, start, os.SEEK_SET)
     if MAX_SPARSENESS * held < size:
         raise ValueError(
             f"it is a sparse file: it claims {size} bytes, and the disk holds {held} of them. "
             "sk_denoise.persistence.save writes all bytes. Get a new copy."
         )
+
+
+def _count_held_bytes(file: int, size: int) -> int:
+    """Return the bytes of a file outside of holes, or enough of them."""
+    held = place = 0
+    # Enough of them end the search.
+    while place < size and MAX_SPARSENESS * held < size:
+        try:
+            place = os.lseek(file, place, os.SEEK_DATA)
+            end = os.lseek(file, place, os.SEEK_HOLE)
+        # There are no data behind the place, or the file system has no holes.
+        except OSError as error:
+            return held if error.errno == errno.ENXIO else size
+        held, place = held + end - place, max(end, place + 1)
+    return held
 
 
 def _check_names(header: Mapping[str, Any], metadata: Mapping[str, str]) -> None:

@@ -375,6 +375,11 @@ def test_the_bilateral_filter_weighs_by_distance_and_difference():
     np.testing.assert_allclose(BilateralDenoiser(sigma=0.05).fit(edge).predict(edge), edge, atol=1e-6)
 
 
+def test_a_tiny_spatial_deviation_leaves_images_as_they_are():
+    X = CLEAN[:2]
+    np.testing.assert_array_equal(BilateralDenoiser(sigma=0.1, sigma_spatial=1e-300).fit(X).predict(X), X)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -427,6 +427,12 @@ def test_a_sparse_file_is_refused_before_it_is_read(whole, tmp_path):
         load(tmp_path / "x")
 
 
+def test_a_file_of_megabytes_is_read_from_its_start(tmp_path):
+    noiser = GaussianNoiser(1.0, scale="std").fit(np.random.default_rng(0).normal(size=(2, 200_000)))
+    save(noiser, tmp_path / "x")
+    np.testing.assert_array_equal(load(tmp_path / "x").scale_, noiser.scale_)
+
+
 def test_weights_that_are_too_large_warn_in_predict(mutations, whole, tmp_path):
     header, values, _ = mutations.split(whole["pooling"])
     rng = np.random.default_rng(0)
@@ -712,22 +718,29 @@ def test_a_kill_at_any_moment_leaves_a_whole_file_and_readers_never_see_half_of_
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as savers:
-        for number in range(KILLS):
-            savers.stdin.write(f"{number + 1}\n")
-            savers.stdin.flush()
-            child = int(savers.stdout.readline())
-            # Events and not times decide when to kill, so that a loaded machine changes nothing: after a new
-            # file took the place of the old one, or while one is written.
-            waits_for_new, known = number % 2 == 0, set(seen)
-            begun = False
-            while not begun:
+        child = savers.pid
+        try:
+            for number in range(KILLS):
+                savers.stdin.write(f"{number + 1}\n")
+                savers.stdin.flush()
+                child = int(savers.stdout.readline())
+                # Events and not times decide when to kill, so that a loaded machine changes nothing: after a
+                # new file took the place of the old one, or while one is written.
+                waits_for_new, known = number % 2 == 0, set(seen)
+                begun = False
+                while not begun:
+                    seen.append(load(path).noise_factor)
+                    begun = seen[-1] not in known if waits_for_new else count_unfinished() > n_unfinished
+                for _ in range(rng.integers(5)):
+                    seen.append(load(path).noise_factor)
+                os.kill(child, signal.SIGKILL)
                 seen.append(load(path).noise_factor)
-                begun = seen[-1] not in known if waits_for_new else count_unfinished() > n_unfinished
-            for _ in range(rng.integers(5)):
-                seen.append(load(path).noise_factor)
+                n_unfinished = count_unfinished()
+        # A process that nobody ends would keep this one waiting.
+        except BaseException:
             os.kill(child, signal.SIGKILL)
-            seen.append(load(path).noise_factor)
-            n_unfinished = count_unfinished()
+            savers.kill()
+            raise
         savers.stdin.close()
         assert savers.wait() == 0
     assert len(set(seen)) > KILLS // 2
