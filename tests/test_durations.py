@@ -109,6 +109,7 @@ def test_setup(busy):
 """
 
 
+@pytest.mark.slow
 def test_seconds_of_tests_and_their_marks_are_in_the_report(pytester, capsys):
     pytester.makeini("[pytest]\nmarkers = slow: long")
     pytester.makeconftest((ROOT / "tests" / "conftest.py").read_text(encoding="utf-8"))

@@ -117,6 +117,7 @@ def test_joined_data_without_a_common_source_are_refused(join):
         fitted(join(noised()))
 
 
+@pytest.mark.slow
 def test_frames_join_their_sources_in_concat():
     noisy = clone(NOISER).set_output(transform="pandas").fit_transform(FRAME[["a", "b"]])
     for other in (FRAME[["flag"]], FRAME[["flag"]] == 1, FRAME[["flag"]].astype("Int64"), FRAME[["c"]]):

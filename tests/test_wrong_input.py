@@ -393,6 +393,7 @@ def test_strong_noise_single_samples_and_dark_ones_are_in_their_unit():
     fitted.predict(EIGHT_BITS + np.random.default_rng(0).normal(0, 500, ROWS.shape))
 
 
+@pytest.mark.slow
 def test_a_clean_side_in_another_order_is_refused():
     X = pd.DataFrame(ROWS).add_prefix("x")
     shuffled = X.sample(frac=1, random_state=0)

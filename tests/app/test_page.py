@@ -85,6 +85,7 @@ def test_an_upload_is_denoised_at_once_with_an_estimated_noise_level(at, noisy, 
     assert [tab.label for tab in at.tabs] == ["Before and after", "Enlarged", "Removed noise", "Estimate"]
 
 
+@pytest.mark.slow
 def test_streamlit_frees_a_stored_upload(at, noisy, as_file):
     upload(at, as_file(noisy))
     assert [box.value for box in at.file_uploader] == [None, None]
@@ -123,6 +124,7 @@ def test_a_sample_is_corrupted_and_compared_with_the_clean_image(name, at):
     assert ssim.label.startswith("SSIM, noisy 0.")
 
 
+@pytest.mark.slow
 def test_an_upload_shows_the_psnr_to_expect(at, photo, as_file):
     # Without values at black and white, where noise is clipped
     noisy = 80 + 0.5 * photo + np.random.default_rng(0).normal(0, 20, photo.shape)
@@ -187,6 +189,7 @@ def test_the_kind_of_the_noise_is_chosen(kind, at, noisy, as_file):
     assert word in text(at) or "does not grow with the brightness" in at.warning[0].value
 
 
+@pytest.mark.slow
 def test_a_model_without_a_level_takes_no_kind_and_no_level(at, noisy, as_file):
     wait_for_job(upload(at, as_file(noisy)))
     at.selectbox(key="kind").select("by hand").run()
@@ -240,6 +243,7 @@ def test_the_sliders_choose_the_enlarged_part(at, noisy, as_file, monkeypatch):
     assert calls[-1] == (0.1, 0.9, 64, 8.0)
 
 
+@pytest.mark.slow
 def test_an_uploaded_model_is_selected(at, photo, noisy, as_file, tmp_path):
     small = FoldedUNetNetwork((16, 24), blocks=(1, 1))
     denoiser = ImageDenoiser(small, max_epochs=1, patch_size=32, random_state=0).fit(photo[None])

@@ -267,6 +267,7 @@ def test_a_function_gets_a_fitted_copy_and_the_figures_of_each_epoch(make, sampl
     assert pickle.loads(pickle.dumps(calls[0][0].set_params(callbacks=None))).n_iter_ == 1
 
 
+@pytest.mark.slow
 def test_the_copy_is_independent_of_the_fit():
     kept = []
     pipeline = Pipeline([("dae", dae(callbacks=[lambda fitted, epoch: kept.append(fitted)]))])

@@ -109,6 +109,7 @@ def test_partial_fit_learns_a_little_more_at_each_call(digits):
     assert dae.n_iter_ == 12
 
 
+@pytest.mark.slow
 def test_warm_start_continues_the_last_fit(X):
     cold = small(max_epochs=30).fit(X)
     first = cold.loss_curve_[0]
@@ -208,6 +209,7 @@ def test_units_and_offsets_make_no_difference(digits):
     assert results[0] == pytest.approx(results[1], abs=0.1)
 
 
+@pytest.mark.slow
 def test_columns_of_very_different_units_are_all_denoised():
     rng = np.random.default_rng(0)
     t = rng.normal(size=(500, 1))
@@ -295,6 +297,7 @@ def test_an_interruption_restores_the_best_weights(X):
     assert best <= dae.n_iter_
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_control_c_ends_a_search_without_a_result(X):
     dae = small(max_epochs=100_000)
@@ -369,6 +372,7 @@ def test_the_spec_shapes_the_network(X):
     assert isinstance(small(loss="bce").fit(X).decoder_[-1], nn.Sigmoid)
 
 
+@pytest.mark.slow
 def test_the_spec_can_be_searched(X):
     grid = {"network__hidden_layer_sizes": [(4,), (64,)], "latent_dim": [2]}
     search = GridSearchCV(small(max_epochs=20), grid, cv=2).fit(X)

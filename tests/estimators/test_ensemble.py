@@ -60,6 +60,7 @@ def test_the_prediction_is_the_mean_of_the_members(digits):
     np.testing.assert_array_equal(digits.transform(NOISY), digits.predict(NOISY))
 
 
+@pytest.mark.slow
 def test_it_is_better_than_its_members_on_average(digits):
     each = [member.score(NOISY, TEST) for member in digits.estimators_]
     assert digits.score(NOISY, TEST) > np.mean(each)
@@ -187,6 +188,7 @@ def test_the_same_seed_gives_the_same_bits_with_any_number_of_jobs():
     np.testing.assert_array_equal(serial, parallel)
 
 
+@pytest.mark.slow
 def test_weights_reach_the_members():
     weights = np.ones(len(TRAIN))
     weights[:200] = 0
@@ -265,6 +267,7 @@ def test_image_tensors_have_channels_first():
     assert ensemble.score(stack) > 0
 
 
+@pytest.mark.slow
 def test_a_new_fit_replaces_the_old_one():
     ensemble = DenoisingEnsemble(images(max_epochs=1, patch_size=8), 2, random_state=0)
     gray, colour = (
@@ -277,6 +280,7 @@ def test_a_new_fit_replaces_the_old_one():
     assert not hasattr(ensemble, "white_")
 
 
+@pytest.mark.slow
 def test_samples_without_weight_do_not_affect_calibration():
     spoiled, weights = TRAIN.copy(), np.repeat([1.0, 0.0], 200)
     spoiled[200:] = np.random.default_rng(0).normal(0, 500, (200, 64))
@@ -298,6 +302,7 @@ def test_a_folder_calibrates_like_its_images(tmp_path):
     assert by_files.floor_ == pytest.approx(by_arrays.floor_, rel=0.5)
 
 
+@pytest.mark.slow
 def test_columns_of_validation_samples_are_checked():
     frame = pd.DataFrame(TRAIN, columns=[f"pixel {i}" for i in range(64)])
     ensemble = DenoisingEnsemble(dae(max_epochs=2), 2, random_state=0)

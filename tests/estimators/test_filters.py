@@ -444,6 +444,7 @@ def test_bm3d_gives_the_result_of_the_package(bm3d):
     assert np.sqrt(mse(expected, noisy[0])) > 0.9 * SIGMA
 
 
+@pytest.mark.slow
 def test_bm3d_is_better_on_photographs_than_non_local_means(bm3d):
     photo, noisy = noisy_photo("gray")
     means = NonLocalMeansDenoiser(sigma=SIGMA).fit(photo).predict(noisy)

@@ -696,6 +696,7 @@ def test_integers_with_a_known_white_are_scaled(photos):
     )
 
 
+@pytest.mark.slow
 def test_lists_and_stacks_have_the_same_score(photos):
     stack = np.stack([photo[:64, :64] for photo in photos[:8]])
     pretrained = load_pretrained("gray")

@@ -166,6 +166,7 @@ def test_a_column_without_entries_is_dropped_with_a_warning_or_kept():
     assert kept.get_feature_names_out()[-1] == "missingindicator_x5"
 
 
+@pytest.mark.slow
 def test_more_columns_than_rows_are_filled():
     rng = np.random.default_rng(4)
     X = rng.normal(size=(60, 3)) @ rng.normal(size=(3, 200))
@@ -241,6 +242,7 @@ def test_the_tail_of_a_skewed_column_is_predicted():
 # Uncertainty --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coverage", [0.5, 0.9])
 def test_intervals_hold_their_share_of_the_missing_numbers(coverage):
     X = load_diabetes().data

@@ -111,6 +111,7 @@ def test_stacks_of_images_and_flat_rows_give_the_same_result(shape):
     assert a.inverse_transform(a.transform(images)).shape == images.shape
 
 
+@pytest.mark.slow
 def test_channels_of_images_are_scaled_separately():
     rng = np.random.default_rng(0)
     images = rng.random((60, 4, 4, 2)) * [1, 1000] + [0, 5000]

@@ -226,6 +226,7 @@ def test_samples_of_weight_zero_do_not_determine_range_or_noise():
     assert images.fit(list(spoiled), sample_weight=weights).data_range_ == 1
 
 
+@pytest.mark.slow
 def test_weights_apply_to_training_samples_only():
     weights = np.r_[np.full(50, 1e-6), np.ones(50)]
     validation = CLEAN[100:200]

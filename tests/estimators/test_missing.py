@@ -187,6 +187,7 @@ def test_a_table_without_gaps_trains_the_same_with_and_without_the_mask():
     np.testing.assert_array_equal(one.predict(NOISY), other.predict(NOISY))
 
 
+@pytest.mark.slow
 def test_validation_rows_have_gaps_of_their_own():
     held = autoencoder(early_stopping=True).fit(CLEAN_GAPS).validation_scores_
     few = autoencoder().fit(NOISY_GAPS, X_clean=CLEAN_GAPS, X_val=NOISY_GAPS[:4], X_clean_val=CLEAN_GAPS[:4])
@@ -297,6 +298,7 @@ def test_a_column_without_any_known_entry_is_named():
         autoencoder().fit(frame)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(2, 5), (30, 1), (20, 200), (12, 2050)])
 def test_tables_of_odd_shapes(shape):
     rng = np.random.default_rng(0)
@@ -367,6 +369,7 @@ def test_a_denoising_scorer_has_the_error_of_known_entries():
     assert scorer(exact, CLEAN_GAPS) == pytest.approx(-np.mean(expected))
 
 
+@pytest.mark.slow
 def test_a_search_over_a_pipeline_takes_gaps():
     labels = (CLEAN[:, 0] > 0).astype(int)
     pipe = make_pipeline(StandardScaler(), autoencoder(), LogisticRegression())

@@ -250,6 +250,7 @@ def test_noisy_data_may_be_declared_clean(X):
     assert for_images().fit(images, images).target_source_ == "X"
 
 
+@pytest.mark.slow
 def test_given_pairs_pass(X):
     noisy = plain(X)
     for X_noisy in (noisy, noisy.astype(np.float32)):

@@ -354,6 +354,7 @@ def test_score_is_capped():
     assert dae.score(X + 0.1, X) == 100
 
 
+@pytest.mark.slow
 def test_the_data_range_is_that_of_small_integer_types_or_of_the_data(X):
     pixels = np.random.default_rng(0).integers(3, 200, (60, 5))
     for dtype, expected in (

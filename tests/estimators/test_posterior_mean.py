@@ -99,6 +99,7 @@ def test_a_table_in_other_units_gives_the_same_rows():
     np.testing.assert_allclose((other.predict(given * unit + offset) - offset) / unit, one, atol=0.01)
 
 
+@pytest.mark.slow
 def test_many_columns_of_low_rank_are_restored():
     rng = np.random.default_rng(0)
     clean = rng.normal(size=(160, 5)) @ rng.normal(size=(5, 600))

@@ -429,6 +429,7 @@ def test_polars_frames_reach_the_candidate_with_their_names(scorer, frame):
     assert noisy.columns == polars.columns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["default", "pandas"])
 @pytest.mark.parametrize("y", [None, "frame", "array", "labels"])
 def test_frames_are_scored_without_a_warning_about_names(scorer, frame, labels, output, y):
@@ -501,6 +502,7 @@ def test_the_number_of_copies_is_a_whole_number_of_at_least_one(n_copies):
         robustness(0.5, n_copies=n_copies)
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_denoises_before_it_classifies_can_be_scored_and_searched(X, labels):
     noiser = GaussianNoiser(0.5, random_state=0)
     # The network alone, which two numbers are too few for.

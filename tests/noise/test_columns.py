@@ -191,6 +191,7 @@ def test_the_noise_by_column_is_that_which_is_in_noisy_data():
     assert dae.noise_model_.channel_sigmas == pytest.approx((0.1, 0, 0.3))
 
 
+@pytest.mark.slow
 def test_a_search_goes_over_strengths_and_columns():
     pipeline = Pipeline([("noise", GaussianNoiser()), ("dae", DenoisingAutoencoder(max_epochs=1))])
     grid = {

@@ -357,6 +357,7 @@ def test_a_drift_tilts_stripes_and_keeps_their_deviation():
 # Cameras ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [(), (3,)], ids=["gray", "colour"])
 def test_camera_noise_is_related_between_neighbours(channels):
     images = np.full((24, 48, 48, *channels), 0.4)

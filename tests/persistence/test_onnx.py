@@ -131,6 +131,7 @@ def test_maps_to_quantiles_are_exported(blend, tmp_path):
         assert np.abs(errors).max() < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["latent", "activations"])
 def test_the_output_of_transform_is_exported(output, tmp_path):
     shares = ROWS / 30

@@ -199,6 +199,7 @@ def test_no_text_is_cut_or_overlaps(case, digits, dae, assert_legible):
     assert_legible(case.create(dae, digits, {}).figure_)
 
 
+@pytest.mark.slow
 @every_display_of_estimators
 def test_it_takes_pipelines_and_searches(case, digits, dae):
     pipe = Pipeline([("noise", clone(NOISER).fit(digits.train)), ("dae", dae)])

@@ -53,6 +53,7 @@ def test_rows_are_clean_noisy_denoised_error_and_columns_are_samples(stacks):
     assert display.figure_ is plt.gcf()
 
 
+@pytest.mark.slow
 def test_all_images_share_the_grey_scale_of_the_clean_data(stacks):
     clean, noisy, denoised = stacks
     display = DenoisingDisplay.from_predictions(clean, noisy, denoised)
@@ -256,6 +257,7 @@ def test_integers_have_the_psnr_of_their_dtype_and_the_scale_of_their_values():
     assert display.limits == (0, 31)
 
 
+@pytest.mark.slow
 def test_it_draws_on_a_given_figure_and_on_a_part_of_one(stacks):
     figure = plt.figure(figsize=(9, 3), layout="constrained")
     left, right = figure.subfigures(1, 2)

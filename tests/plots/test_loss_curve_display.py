@@ -84,6 +84,7 @@ def test_a_run_without_scores_stands_beside_one_with_them():
     assert list(display.score_lines_) == ["b"]
 
 
+@pytest.mark.slow
 def test_several_estimators_are_given_by_name_or_in_a_list(dae):
     display = LossCurveDisplay.from_estimators({"first": dae, 2: make_pipeline(dae)})
     assert list(display.losses) == ["first", "2"]

@@ -333,6 +333,7 @@ def test_progress_counts_tiles(photos, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ensemble", "total"), [(False, 6), (True, 48)])
 def test_a_callback_is_called_for_every_tile(photos, ensemble, total):
     calls = []

@@ -52,6 +52,7 @@ def test_counts_of_integers_keep_type_and_alpha():
     assert decibels(clean, denoised[..., :3], 51) > decibels(clean, counts, 51) + 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quality", [75, 90])
 def test_noise_of_a_compressed_photo_is_removed(quality):
     clean = np.dstack([landscape(256)] * 3)
