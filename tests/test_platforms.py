@@ -96,6 +96,12 @@ def uses_of_posix_in(code):
     return found + [name for name in map(ast.unparse, functions) if name.startswith("os.")]
 
 
+# Behind a look at the system, or with another way where the module is missing.
+WITH_ANOTHER_WAY = {
+    "_launch.py": ["resource"],
+    "_service.py": ["fcntl", "os.getuid"],
+    "_workers.py": ["resource"],
+}
 RULES = [paths_as_texts_in, texts_without_encoding_in, uses_of_posix_in]
 
 
@@ -104,6 +110,9 @@ RULES = [paths_as_texts_in, texts_without_encoding_in, uses_of_posix_in]
 def test_the_package_follows_the_rule(rule):
     found = {path.name: rule(path.read_text(encoding="utf-8")) for path in SOURCES}
     found.pop(WEB_ADDRESSES)
+    if rule is uses_of_posix_in:
+        for name, calls in WITH_ANOTHER_WAY.items():
+            assert found.pop(name) == calls
     assert {name: calls for name, calls in found.items() if calls} == {}
 
 

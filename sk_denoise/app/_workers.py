@@ -387,7 +387,7 @@ def _memory_of(process: int) -> int:
 def _read_status(process: int | str) -> dict[str, int]:
     """Return the sizes in bytes that Linux lists of a process."""
     try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
     except OSError:
         return {}
     parts = (line.split() for line in lines if line.endswith(" kB"))

@@ -21,6 +21,8 @@ __all__ = ["PassOptions", "check_channels", "run_network"]
 
 # Number of channels of a network that takes gray images as well, as three equal channels.
 COLORS = 3
+# Level of what is left of noise that is too strong for the range of an image, relative to this noise.
+LEFT_OF_STRONG_NOISE = 0.1
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,20 @@ def run_network(
     with tqdm(disable=not options.verbose, unit="tile", total=n_tiles) as bar:
         progress = _Progress(bar, n_tiles, options.callback)
         for stack, output in zip(noisy, outputs, strict=True):
-            predictors[0].restore(stack, output, levels, progress)
-            # The second predictor is for the pixels with stronger noise than the first range covers.
-            for predictor in predictors[1:]:
-                assert levels is not None
-                second_output = output.copy()
-                predictor.restore(stack, second_output, levels, progress)
-                is_covered = network.covers_levels(levels, input_ranges[0])
-                np.copyto(output, second_output, where=~is_covered[..., None])
+            if len(predictors) == 1:
+                predictors[0].restore(stack, output, levels, progress)
+                continue
+            # The second predictor is for the pixels with stronger noise than the first range covers. It goes
+            # first, since the noise of these pixels would reach the others, within the receptive field.
+            assert levels is not None
+            strong_output = output.copy()
+            predictors[1].restore(stack, strong_output, levels, progress)
+            is_covered = network.covers_levels(levels, input_ranges[0])
+            quiet = np.where(is_covered[..., None], stack, strong_output)
+            predictors[0].restore(
+                quiet, output, np.where(is_covered, levels, LEFT_OF_STRONG_NOISE * levels), progress
+            )
+            np.copyto(output, strong_output, where=~is_covered[..., None])
     # Three equal channels have three predictions of one gray image.
     if n_equal > 1:
         mean = outputs[0].mean(axis=3, keepdims=True, dtype=np.float64)
