@@ -224,7 +224,9 @@ def make_samples(estimator, fitted):
     first = getattr(first, "estimator", first) if type(first).__name__ == "FrozenEstimator" else first
     n_features = getattr(first, "n_features_in_", None)
     shape = getattr(first, "_sample_shape_", (n_features,))
-    if n_features is None or shape in (fitted.shape[1:], None):
+    # A network or a transformation of images in place of an estimator may have parameters of these names.
+    is_shape = isinstance(shape, tuple) and all(isinstance(side, int) for side in shape)
+    if n_features is None or not is_shape or shape == fitted.shape[1:]:
         return fitted[:3]
     if np.prod(shape, dtype=float) > MAX_SAMPLE:
         return None

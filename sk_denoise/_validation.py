@@ -135,7 +135,10 @@ def _is_noiser_of_samples(value: Any, owner: Any) -> bool:
     patch = getattr(owner, "patch_shape_", None)
     # Noise of images of any size was fitted to patches, or to a pixel of each channel.
     is_of_patches = patch is not None and len(shape) == len(patch) and shape[2:] == patch[2:]
-    return is_of_patches or bool(value.n_features_in_ == owner.n_features_in_)
+    # Images in flat rows get their shape for the noise.
+    outer = getattr(owner, "_sample_shape_", shape)
+    has_shape = shape == outer or len(outer) == 1
+    return is_of_patches or (has_shape and bool(value.n_features_in_ == owner.n_features_in_))
 
 
 # For owners with fitted samples of their own

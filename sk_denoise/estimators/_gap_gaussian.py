@@ -154,7 +154,12 @@ class _Posterior:
         # Rows and columns of missing entries are those of the identity, so that all rows have one size.
         blocks = self.covariance * (flags[:, :, None] & flags[:, None, :])
         blocks.diagonal(dim1=1, dim2=2).add_(self.missing)
-        precision = torch.cholesky_inverse(torch.linalg.cholesky(blocks))
+        try:
+            precision = torch.cholesky_inverse(torch.linalg.cholesky(blocks))
+        except RuntimeError as error:
+            raise ValueError(
+                "The covariance of this imputer has no inverse. Its file may have been changed: fit it again."
+            ) from error
         precision.diagonal(dim1=1, dim2=2).sub_(self.missing)
         self.gains = precision @ self.covariance
         mean = torch.as_tensor(model.mean, device=device)

@@ -19,6 +19,7 @@ from sk_denoise.noise._base import (
     COLUMN_NUMBERS,
     COLUMN_STRENGTH,
     FITTED_COLUMNS,
+    POSITIVE_COLUMN_NUMBERS,
     BaseNoiser,
     as_strength,
     check_bounds,
@@ -515,7 +516,10 @@ class PoissonNoiser(BaseNoiser):
         "peak": COLUMN_STRENGTH,
         "white": [Real, StrOptions({"auto"})],
     }
-    _fitted_schema: ClassVar[dict[str, Rule]] = {"columns_": FITTED_COLUMNS, "white_": COLUMN_NUMBERS}
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "columns_": FITTED_COLUMNS,
+        "white_": POSITIVE_COLUMN_NUMBERS,
+    }
     _column_strengths = ("peak",)
     white_: NDArray[Any]
 

@@ -56,6 +56,7 @@ __all__ = [
     "FITTED_COLUMNS",
     "ImageNoiser",
     "NOISERS",
+    "POSITIVE_COLUMN_NUMBERS",
     "STRENGTH",
     "as_strength",
     "bind_columns",
@@ -540,6 +541,11 @@ def _are_column_numbers(value: Any, noiser: Any) -> bool:
 COLUMN_NUMBERS = Rule(
     _are_column_numbers,
     "a number, or one for each entry of a sample that gets noise",
+    after_others=True,
+)
+POSITIVE_COLUMN_NUMBERS = Rule(
+    lambda value, noiser: _are_column_numbers(value, noiser) and bool((value > 0).all()),
+    "a number above 0, or one for each entry of a sample that gets noise",
     after_others=True,
 )
 

@@ -279,8 +279,11 @@ class CameraNoiser(LimitedNoiser):
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
+        images = self._as_images(x)
+        # A changed file may have another number.
+        self._check_channels(images)
         noisy = simulate_camera(
-            self._as_images(x),
+            images,
             generator,
             shot=as_strength(self.shot),
             smoothing=as_strength(self.smoothing),
@@ -302,11 +305,13 @@ class CameraNoiser(LimitedNoiser):
             _require_pillow(self)
         super()._learn(clean)
         # A camera has three kinds of pixels, so that other channels have no place on its sensor.
-        shape = self._as_images(clean).shape
-        if len(shape) == 4 and shape[3] not in (1, 3):
+        self._check_channels(self._as_images(clean))
+
+    def _check_channels(self, images: torch.Tensor) -> None:
+        if images.ndim == 4 and images.shape[3] not in (1, 3):
             raise ValueError(
-                f"{type(self).__name__} is for images of one or three channels, got {shape[3]}. Leave other "
-                "channels out, as in X[..., :3] for colours with alpha."
+                f"{type(self).__name__} is for images of one or three channels, got {images.shape[3]}. Leave "
+                "other channels out, as in X[..., :3] for colours with alpha."
             )
 
 
