@@ -756,7 +756,7 @@ def _slopes_beyond(
 def _relative_slopes(
     inputs: Tensor, targets: Tensor, limits: Limits, target_limits: Limits
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return slopes of targets over inputs beyond their limits in units of these, and the units."""
+    """Return slopes of targets over inputs beyond their limits, and units of both."""
     products = squares = torch.zeros_like(limits[0])
     # Shares of the limits, since squares may leave the range of numbers.
     unit, target_unit = (
