@@ -170,14 +170,17 @@ def test_arrays_of_any_other_library_come_back_as_such(dae):
 
 OUTPUT_PROGRAM = """
 import hashlib
+from importlib.util import find_spec
 import numpy as np
 import sk_denoise
 from sk_denoise import *
 
+left_out = {"ImageDenoiser"} if find_spec("bm3d") else {"ImageDenoiser", "BM3DDenoiser"}
+
 images = np.random.default_rng(0).random((3, 24, 24))
 for name in sk_denoise.__all__:
     kind = getattr(sk_denoise, name)
-    if name.endswith("Denoiser") and name != "ImageDenoiser":
+    if name.endswith("Denoiser") and name not in left_out:
         print(name, hashlib.sha256(kind().fit(images).predict(images)).hexdigest())
 print(hashlib.sha256(DenoisingAutoencoder(max_epochs=2, random_state=0).fit_transform(images)).hexdigest())
 """
