@@ -78,6 +78,7 @@ def test_every_transformer_returns_tensors_for_tensors(name, dae, images):
         "NoiserChoice": lambda: NoiserChoice([GaussianNoiser(random_state=0)]),
         "RegionNoiser": lambda: RegionNoiser(GaussianNoiser(), random_state=0),
         "ImageDenoiser": lambda: images,
+        "SignalDenoiser": lambda: sk_denoise.SignalDenoiser(sk_denoise.SignalUNetNetwork((8, 8))),
         "WienerMixtureDenoiser": lambda: sk_denoise.WienerMixtureDenoiser(noise=0.001),
         "TableEncoder": lambda: TableEncoder(),
         "VarianceStabilizer": lambda: VarianceStabilizer(gain=1.0),
@@ -175,7 +176,7 @@ import numpy as np
 import sk_denoise
 from sk_denoise import *
 
-left_out = {"ImageDenoiser"} if find_spec("bm3d") else {"ImageDenoiser", "BM3DDenoiser"}
+left_out = {"ImageDenoiser", "SignalDenoiser"} | (set() if find_spec("bm3d") else {"BM3DDenoiser"})
 
 images = np.random.default_rng(0).random((3, 24, 24))
 for name in sk_denoise.__all__:

@@ -42,6 +42,7 @@ from sk_denoise import (
     DenoisingAutoencoder,
     DenoisingEnsemble,
     DenseNetwork,
+    DilatedNetwork,
     DnCNNNetwork,
     FoldedUNetNetwork,
     GaussianNoiser,
@@ -57,6 +58,8 @@ from sk_denoise import (
     RecorruptObjective,
     RegionNoiser,
     RIDNetNetwork,
+    SignalDenoiser,
+    SignalUNetNetwork,
     SpeckleNoiser,
     SwapNoiser,
     TableEncoder,
@@ -121,6 +124,13 @@ CASES: dict[str, Case] = {
     "dense, RandomState": Case(
         DenoisingAutoencoder(DenseNetwork((8,)), 4, max_epochs=2, random_state=np.random.RandomState(3)), ROWS
     ),
+    "signal_unet, channels": Case(
+        SignalDenoiser(SignalUNetNetwork((4, 4), kernel_size=3), window_length=8, **FAST),
+        np.stack([ROWS, 100 * ROWS], axis=1).repeat(3, axis=2),
+    ),
+    "dilated": Case(
+        SignalDenoiser(DilatedNetwork(4, dilations=(1, 2)), objective="recorrupt", noise=0.2, **FAST), RECORDS
+    ),
     "conv, signals": Case(DenoisingAutoencoder(ConvNetwork((4,)), 4, **FAST), ROWS),
     "conv, images": Case(DenoisingAutoencoder(ConvNetwork((4, 4)), 4, loss="ssim", **FAST), COLORS),
     "pooling": Case(
@@ -176,7 +186,8 @@ CASES: dict[str, Case] = {
     **{
         name: Case(getattr(sk_denoise, name)(), ROWS)
         for name in sk_denoise.__all__
-        if name.endswith("Denoiser") and name not in ("ImageDenoiser", "WienerMixtureDenoiser")
+        if name.endswith("Denoiser")
+        and name not in ("ImageDenoiser", "SignalDenoiser", "WienerMixtureDenoiser")
     },
     "WienerMixtureDenoiser": Case(sk_denoise.WienerMixtureDenoiser(0.2, random_state=0), ROWS),
     "WienerMixtureDenoiser, covariance": Case(
