@@ -24,6 +24,7 @@ from sk_denoise import (
     DnCNNNetwork,
     FoldedUNetNetwork,
     GaussianNoiser,
+    HumNoiser,
     ImageDenoiser,
     MedianDenoiser,
     NoiserChain,
@@ -55,6 +56,7 @@ MADE_OF_OTHERS = {
     "region": RegionNoiser(GaussianNoiser()),
     "choice": NoiserChoice([GaussianNoiser(), SwapNoiser()]),
     "chain": NoiserChain([SwapNoiser(), GaussianNoiser()]),
+    "hum": HumNoiser(500),
     "recorded": RecordedNoiser(np.random.default_rng(0).normal(size=(3, 200))),
 }
 # The checks pass tables.

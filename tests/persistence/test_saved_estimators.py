@@ -203,6 +203,8 @@ CASES: dict[str, Case] = {
     },
     "JPEGNoiser, flat images": Case(JPEGNoiser(chroma="4:4:4", image_shape=(2, 3)), ROWS),
     "GrainNoiser, kernel": Case(GrainNoiser(0.2, np.eye(3), scale="std"), COLORS),
+    "HumNoiser": Case(sk_denoise.HumNoiser(360, (0.1, 0.3), scale="std"), COLORS[..., 0]),
+    "BaselineWanderNoiser, channels": Case(sk_denoise.BaselineWanderNoiser(0.2, scale="std"), COLORS[..., 0]),
     "RecordedNoiser": Case(RecordedNoiser(RECORDS, (-5, 5), power="data"), ROWS),
     "RecordedNoiser, images": Case(
         RecordedNoiser([RECORDS.astype(np.uint16), RECORDS[:15, :12]], None, clip=(0, 255)), COLORS
