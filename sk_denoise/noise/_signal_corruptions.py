@@ -198,6 +198,12 @@ def signal_axes(shape: tuple[int, ...]) -> tuple[int | None, int]:
     )
 
 
+def count_channels(shape: tuple[int, ...]) -> int:
+    """Return the number of channels of signals of shape (n_samples, ...)."""
+    axis, _ = signal_axes(shape)
+    return 1 if axis is None else shape[axis]
+
+
 def to_channels_first(x: Tensor) -> Tensor:
     """Return samples as a view of shape (n_samples, channels, length)."""
     channels, time = signal_axes(tuple(x.shape))

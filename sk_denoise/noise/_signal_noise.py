@@ -16,9 +16,10 @@ from sk_denoise.noise._base import STRENGTH, as_strength
 from sk_denoise.noise._signal_corruptions import (
     add_hum,
     add_wander,
-    to_channels_first,
     check_below_half,
+    count_channels,
     signal_axes,
+    to_channels_first,
 )
 
 __all__ = ["BaselineWanderNoiser", "HumNoiser"]
@@ -33,7 +34,7 @@ class SignalNoiser(AdditiveNoiser, metaclass=ABCMeta):
 
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "scale_": Rule(
-            lambda v, noiser: is_nonnegative_array(v, (), (_count_channels((1, *noiser._sample_shape_)),)),
+            lambda v, noiser: is_nonnegative_array(v, (), (count_channels((1, *noiser._sample_shape_)),)),
             "a number of at least 0, or one for each channel",
             after_others=True,
         )
@@ -41,7 +42,7 @@ class SignalNoiser(AdditiveNoiser, metaclass=ABCMeta):
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
-        channels, expected = _count_channels(tuple(x.shape)), _count_channels((1, *self._sample_shape_))
+        channels, expected = count_channels(tuple(x.shape)), count_channels((1, *self._sample_shape_))
         # Images in gray are fitted by single pixels, and then come with as many channels as rows.
         if channels != expected:
             raise ValueError(
@@ -250,7 +251,8 @@ class HumNoiser(SignalNoiser):
     Notes
     -----
     X has the shape ``(n, length)``, or ``(n, channels, length)`` with time last; images of height 1 have the
-    shape ``(n, 1, length, channels)``. A window of a long signal gets hum of the same frequency, at any phase.
+    shape ``(n, 1, length, channels)``. A window of a long signal gets hum of the same frequency and of any
+    phase.
 
     Examples
     --------
@@ -315,9 +317,3 @@ class HumNoiser(SignalNoiser):
             )
         highest = float(self.frequency) + float(self.frequency_deviation)
         check_below_half(highest, float(self.sampling_rate), "frequency + frequency_deviation")
-
-
-def _count_channels(shape: tuple[int, ...]) -> int:
-    """Return the number of channels of samples of shape (n_samples, ...)."""
-    axis, _ = signal_axes(shape)
-    return 1 if axis is None else shape[axis]

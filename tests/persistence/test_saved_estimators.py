@@ -206,6 +206,9 @@ CASES: dict[str, Case] = {
     "HumNoiser": Case(sk_denoise.HumNoiser(360, (0.1, 0.3), scale="std"), COLORS[..., 0]),
     "BaselineWanderNoiser, channels": Case(sk_denoise.BaselineWanderNoiser(0.2, scale="std"), COLORS[..., 0]),
     "RecordedNoiser": Case(RecordedNoiser(RECORDS, (-5, 5), power="data"), ROWS),
+    "RecordedNoiser, signals of several channels": Case(
+        RecordedNoiser([RECORDS[: COLORS.shape[1]]], 5, kind="signals"), COLORS[..., 0]
+    ),
     "RecordedNoiser, images": Case(
         RecordedNoiser([RECORDS.astype(np.uint16), RECORDS[:15, :12]], None, clip=(0, 255)), COLORS
     ),
