@@ -37,6 +37,7 @@ from .noise._signal_noise import *
 from .preprocessing import Augmenter as Augmenter
 from .preprocessing import Centerer as Centerer
 from .preprocessing import PixelScaler as PixelScaler
+from .preprocessing import SignalAugmenter as SignalAugmenter
 from .preprocessing import TableEncoder as TableEncoder
 from .preprocessing import VarianceStabilizer as VarianceStabilizer
 from .training._objectives import *

@@ -800,7 +800,14 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "make_robustness_scorer",
         "make_self_supervised_scorer",
     ),
-    "preprocessing": ("Augmenter", "Centerer", "PixelScaler", "TableEncoder", "VarianceStabilizer"),
+    "preprocessing": (
+        "Augmenter",
+        "Centerer",
+        "PixelScaler",
+        "SignalAugmenter",
+        "TableEncoder",
+        "VarianceStabilizer",
+    ),
 }
 
 

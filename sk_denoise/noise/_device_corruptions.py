@@ -372,7 +372,9 @@ def measure_signal_records(
 def find_kind(
     kind: Literal["auto", "signals", "images"], shape: tuple[int, ...], records: Sequence[tuple[int, ...]]
 ) -> Literal["signals", "images"]:
-    """Return the kind of samples; records with a row for each channel show signals of height 1.
+    """Return the kind of samples.
+
+    Images of height 1 are signals if a record has a row for each of their channels.
 
     Parameters
     ----------
