@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -10,9 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_denoise._validation import Interval
-from sk_denoise.estimators._filters import ClassicalDenoiser, Images, check_odd
+from sk_denoise.estimators._base import ClassicalDenoiser, Images, check_odd
 
 __all__ = ["BandPassDenoiser", "SavitzkyGolayDenoiser"]
+
+Signals = NDArray[np.float64]
+
+# Share of the way to the limits that a step goes, and of the barrier that stays after it
+STEP_SHARE, BARRIER_SHARE = 0.99, 0.1
+# Shifts of the wavelet grid to average over
+N_SHIFTS = 16
+# Halvings of a signal at whose end so many entries are left, at least
+MIN_COARSE = 4
 
 
 class _SignalFilter(ClassicalDenoiser):
@@ -24,7 +34,7 @@ class _SignalFilter(ClassicalDenoiser):
     kind = "signals"
     image_shape = None
 
-    def _filter_rows(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _filter_rows(self, rows: Signals) -> Signals:
         """Return filtered signals (n, length)."""
         raise NotImplementedError
 
@@ -120,12 +130,12 @@ class SavitzkyGolayDenoiser(_SignalFilter):
                 f"most {length - 1 + length % 2}."
             )
 
-    def _filter_rows(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _filter_rows(self, rows: Signals) -> Signals:
         from scipy.signal import savgol_filter
 
         # The sums of a window lose the last digits of a large offset.
         offsets = rows.mean(axis=1, keepdims=True)
-        filtered: NDArray[np.float64] = savgol_filter(
+        filtered: Signals = savgol_filter(
             rows - offsets, self.window_length, self.polyorder, axis=1, mode="interp"
         )
         return filtered + offsets
@@ -228,7 +238,7 @@ class BandPassDenoiser(_SignalFilter):
         if len(edges) == 2 and edges[0] >= edges[1]:
             raise ValueError(f"low must be below high, got low={self.low}, high={self.high}.")
 
-    def _filter_rows(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _filter_rows(self, rows: Signals) -> Signals:
         from scipy.signal import butter, sosfiltfilt
 
         # Each pass halves the power at an edge, so that both together halve the amplitude.
@@ -247,7 +257,163 @@ class BandPassDenoiser(_SignalFilter):
         padding = min(rows.shape[1] - 1, max(6 * len(sections), period))
         # The transient of a large offset would drown the signal.
         offsets = rows.mean(axis=1, keepdims=True)
-        filtered: NDArray[np.float64] = sosfiltfilt(
-            sections, rows - offsets, axis=1, padtype="even", padlen=padding
-        )
+        filtered: Signals = sosfiltfilt(sections, rows - offsets, axis=1, padtype="even", padlen=padding)
         return filtered if self.low is not None else filtered + offsets
+
+
+# One-dimensional forms of filters of images ---------------------------------------------------------------
+
+
+def minimize_total_variation(signals: Signals, weights: Signals, tol: float, max_num_iter: int) -> Signals:
+    """Return the signals of least squared distance and weighted total variation.
+
+    The dual problem has one variable in [-1, 1] for each difference of neighbours. A primal-dual interior
+    point method solves it for all signals at a time, with one tridiagonal system in each step.
+
+    Parameters
+    ----------
+    signals : ndarray of shape (n, length)
+        Noisy signals.
+    weights : ndarray of shape (n,)
+        Weights of the total variation beside half of the squared distance.
+    tol : float
+        Largest distance to the minimum, in proportion to the root of twice the first cost.
+    max_num_iter : int
+        Largest number of steps.
+
+    References
+    ----------
+    S. Boyd and L. Vandenberghe, "Convex Optimization", Cambridge University Press (2004), chapter 11.
+    """
+    from scipy.linalg import solveh_banded
+
+    n, length = signals.shape
+    if length == 1:
+        return signals.copy()
+    offsets, unit = signals.mean(axis=1, keepdims=True), weights[:, None]
+    # In units of the weight, the limits are 1.
+    noisy = (signals - offsets) / unit
+    steps = np.diff(noisy, axis=1)
+    max_gap = tol**2 * np.abs(steps).sum(axis=1)
+    max_residual = 1e-9 * (1 + np.abs(steps).max(axis=1))
+    dual, above, below = np.zeros_like(steps), np.ones_like(steps), np.ones_like(steps)
+    bands = np.full((2, n, length - 1), -1.0)
+    # Zeros on the second diagonal keep the signals apart in one long system.
+    bands[0, :, 0], bands[1] = 0.0, 2.0
+    for _ in range(max_num_iter):
+        to_high, to_low = 1 - dual, 1 + dual
+        gap = np.sum(above * to_high + below * to_low, axis=1)
+        product = 2 * dual
+        product[:, 1:] -= dual[:, :-1]
+        product[:, :-1] -= dual[:, 1:]
+        residual = np.abs(product - steps + above - below).max(axis=1)
+        if np.all((gap <= max_gap) & (residual <= max_residual)):
+            break
+        barrier = BARRIER_SHARE * gap[:, None] / (2 * (length - 1))
+        system = bands.copy()
+        system[1] += above / to_high + below / to_low
+        right = steps - product - barrier / to_high + barrier / to_low
+        # scipy refuses systems of one equation.
+        if right.size == 1:
+            change = right / system[1]
+        else:
+            change = solveh_banded(
+                system.reshape(2, -1), right.ravel(), overwrite_ab=True, check_finite=False
+            ).reshape(n, -1)
+        change_above = barrier / to_high - above + above / to_high * change
+        change_below = barrier / to_low - below - below / to_low * change
+        sides = ((to_high, -change), (to_low, change), (above, change_above), (below, change_below))
+        share = np.minimum(1.0, STEP_SHARE * np.min([_room(*side) for side in sides], axis=0))[:, None]
+        dual += share * change
+        above += share * change_above
+        below += share * change_below
+    clean = noisy
+    clean[:, :-1] += dual
+    clean[:, 1:] -= dual
+    return clean * unit + offsets
+
+
+def _room(values: Signals, changes: Signals) -> Signals:
+    """Return the share of the changes at which the first value of each row gets to 0."""
+    shares = np.full(values.shape, np.inf)
+    np.divide(-values, changes, out=shares, where=changes < 0)
+    room: Signals = shares.min(axis=1)
+    return room
+
+
+def shrink_wavelets(signals: Signals, sigmas: Signals, wavelet: Any, pywt: Any) -> Signals:
+    """Return signals with shrunk wavelet coefficients, averaged over shifts.
+
+    Without the mean over shifts of the grid, artefacts beside steps depend on their place in it (Coifman and
+    Donoho, 1995).
+
+    Parameters
+    ----------
+    signals : ndarray of shape (n, length)
+        Noisy signals.
+    sigmas : ndarray of shape (n,)
+        Noise levels to remove.
+    wavelet : str
+        Name of an orthogonal wavelet.
+    pywt : module
+        PyWavelets.
+    """
+    length = signals.shape[1]
+    # Signals gain by all levels, also by those in which all coefficients are at an end.
+    n_levels = int(math.log2(length / MIN_COARSE)) if length >= 2 * MIN_COARSE else 0
+    if not n_levels:
+        return signals.copy()
+    powers, total = np.square(sigmas)[:, None], np.zeros_like(signals)
+    for shift in range(N_SHIFTS):
+        padded = np.pad(signals, ((0, 0), (shift, 0)), mode="symmetric")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Level value of", UserWarning)
+            mean, *details = pywt.wavedec(padded, wavelet, level=n_levels, axis=1)
+        shrunk = [mean]
+        for detail in details:
+            clean_powers = np.maximum(np.square(detail).mean(axis=1, keepdims=True) - powers, 0.0)
+            # A level without any signal has an infinite threshold.
+            with np.errstate(divide="ignore"):
+                thresholds = powers / np.sqrt(clean_powers)
+            shrunk.append(np.sign(detail) * np.maximum(np.abs(detail) - thresholds, 0.0))
+        total += pywt.waverec(shrunk, wavelet, axis=1)[:, shift : shift + length]
+    return total / N_SHIFTS
+
+
+def average_similar_entries(
+    signals: Signals, sigmas: Signals, strength: float, patch_size: int, patch_distance: int
+) -> Signals:
+    """Return the means of entries with similar surroundings, by non-local means.
+
+    Parameters
+    ----------
+    signals : ndarray of shape (n, length)
+        Noisy signals.
+    sigmas : ndarray of shape (n,)
+        Noise levels.
+    strength : float
+        Tolerated difference of surroundings in ``sigmas``.
+    patch_size : int
+        Length of the surroundings; odd.
+    patch_distance : int
+        Largest distance of the entries to average.
+    """
+    length, radius = signals.shape[1], patch_size // 2
+    unit = sigmas[:, None]
+    # Around the mean and in units of the noise, sums of squares keep their digits.
+    offsets = signals.mean(axis=1, keepdims=True)
+    scaled = (signals - offsets) / unit
+    padded = np.pad(scaled, ((0, 0), (radius, radius)), mode="symmetric")
+    total, weights = scaled.copy(), np.ones_like(scaled)
+    for distance in range(1, min(patch_distance, length - 1) + 1):
+        squares = np.square(padded[:, distance:] - padded[:, :-distance])
+        sums = np.cumsum(np.pad(squares, ((0, 0), (1, 0))), axis=1)
+        means = (sums[:, patch_size:] - sums[:, :-patch_size]) / patch_size
+        # Noise alone has a mean squared difference of 2.
+        weight = np.exp(-np.maximum(means - 2.0, 0.0) / strength**2)
+        count = length - distance
+        total[:, :count] += weight * scaled[:, distance:]
+        total[:, distance:] += weight * scaled[:, :count]
+        weights[:, :count] += weight
+        weights[:, distance:] += weight
+    return total / weights * unit + offsets

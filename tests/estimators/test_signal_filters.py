@@ -25,6 +25,7 @@ from sk_denoise import (
 )
 from sk_denoise.metrics import mse, psnr, snr_gain
 from sk_denoise.persistence import load, save
+from sk_denoise.restoration import estimate_sigma
 
 SIGMA = 0.3
 RNG = np.random.default_rng(0)
@@ -101,6 +102,16 @@ def test_clean_sides_and_scores_of_lists():
     assert 5 < denoiser.score(clean) < 40
 
 
+def test_a_filter_fitted_to_a_list_comes_back_from_a_file(tmp_path):
+    signals = [CHANNELS[0], CHANNELS[1, :, :99]]
+    denoiser = SavitzkyGolayDenoiser(31).fit(signals)
+    save(denoiser, tmp_path / "filter.safetensors")
+    loaded = load(tmp_path / "filter.safetensors")
+    for one, other in zip(loaded.predict(signals), denoiser.predict(signals), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert loaded.score(signals) == denoiser.score(signals)
+
+
 @pytest.mark.parametrize(
     "signals",
     [
@@ -169,6 +180,92 @@ def test_kind_and_shape_must_agree():
 def test_a_filter_that_learns_refuses_lists():
     with pytest.raises(ValueError, match="rows of different lengths"):
         WienerDenoiser().fit([NOISY[0], NOISY[1, :99]])
+
+
+# The forms of filters for signals -------------------------------------------------------------------------
+
+
+def steps_and_peaks(n: int = 8, length: int = 400) -> np.ndarray:
+    """Return signals of steps, and of peaks on a slope."""
+    rng = np.random.default_rng(5)
+    steps = np.repeat(rng.uniform(size=(n, 8)), length // 8, axis=1)
+    places = np.arange(length)
+    centers = rng.uniform(0, length, (n, 5, 1))
+    peaks = np.exp(-0.5 * ((places - centers) / 8) ** 2).sum(axis=1) + places / length
+    return np.concatenate([steps, peaks])
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "min_gain"),
+    [
+        (TotalVariationDenoiser(), 9.5),
+        (WaveletDenoiser(), 9.5),
+        (NonLocalMeansDenoiser(), 8.0),
+        (BilateralDenoiser(), 7.0),
+    ],
+)
+@pytest.mark.parametrize("sigma", [SIGMA, "auto"])
+def test_signals_gain_as_much_as_was_measured(denoiser, min_gain, sigma):
+    if isinstance(denoiser, WaveletDenoiser):
+        pytest.importorskip("pywt")
+    clean = steps_and_peaks()
+    noisy = clean + np.random.default_rng(6).normal(0, SIGMA, clean.shape)
+    denoised = clone(denoiser).set_params(sigma=sigma).fit(clean).predict(noisy)
+    assert snr_gain(clean, noisy, denoised) > min_gain
+
+
+def test_the_total_variation_of_a_signal_is_minimized_exactly():
+    denoised = TotalVariationDenoiser(1.0, strength=0.5).fit(NOISY).predict(NOISY)
+    # The running sum of the differences is a dual variable: at the weight where the signal moves, else below.
+    dual = np.cumsum(NOISY - denoised, axis=1)
+    np.testing.assert_allclose(dual[:, -1], 0, atol=1e-6)
+    assert np.abs(dual).max() < 0.5 + 1e-6
+    moves = np.diff(denoised, axis=1)
+    is_moving = np.abs(moves) > 1e-3
+    assert 0.05 < is_moving.mean() < 0.95
+    np.testing.assert_allclose(dual[:, :-1][is_moving], -0.5 * np.sign(moves[is_moving]), atol=1e-3)
+
+
+def test_a_great_weight_leaves_the_mean_and_two_entries_meet():
+    flat = TotalVariationDenoiser(1e6).fit(NOISY).predict(NOISY)
+    np.testing.assert_allclose(
+        flat, np.broadcast_to(NOISY.mean(axis=1, keepdims=True), flat.shape), atol=1e-6
+    )
+    pair = TotalVariationDenoiser(0.1, strength=1).fit_transform([[0.0, 1.0]])
+    np.testing.assert_allclose(pair, [[0.1, 0.9]], atol=1e-4)
+
+
+def test_non_local_means_average_repeats_of_a_signal():
+    period = np.random.default_rng(7).normal(size=40)
+    clean = np.tile(period, 10)[None]
+    noisy = clean + np.random.default_rng(8).normal(0, 0.2, clean.shape)
+    near = NonLocalMeansDenoiser(0.2, patch_distance=30).fit(clean).predict(noisy)
+    far = NonLocalMeansDenoiser(0.2).fit(clean).predict(noisy)
+    assert snr_gain(clean, noisy, near) < 1
+    assert snr_gain(clean, noisy, far) > 5
+
+
+def test_a_mean_over_shifts_is_independent_of_the_place_of_a_step():
+    pytest.importorskip("pywt")
+    errors = []
+    for place in range(120, 136):
+        clean = (np.arange(256) >= place).astype(float)[None]
+        noisy = clean + np.random.default_rng(9).normal(0, 0.2, (1, 256))
+        errors.append(mse(clean, WaveletDenoiser(0.2).fit(clean).predict(noisy)))
+    assert max(errors) < 1.5 * min(errors)
+
+
+def test_images_of_height_one_are_signals():
+    as_images = TotalVariationDenoiser().fit(NOISY[:, None]).predict(NOISY[:, None])[:, 0]
+    np.testing.assert_array_equal(as_images, TotalVariationDenoiser().fit(NOISY).predict(NOISY))
+
+
+@pytest.mark.parametrize("period", [8, 12, 30])
+def test_the_noise_level_of_waves_is_not_their_amplitude(period):
+    phases = np.random.default_rng(1).uniform(0, 6, (20, 1))
+    waves = np.sin(2 * np.pi * np.arange(400) / period + phases)
+    noisy = waves + np.random.default_rng(2).normal(0, 0.1, waves.shape)
+    assert np.mean([estimate_sigma(x[None]) for x in noisy]) == pytest.approx(0.1, rel=0.12)
 
 
 # Savitzky-Golay ------------------------------------------------------------------------------------------
