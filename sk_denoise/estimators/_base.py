@@ -555,7 +555,8 @@ class ClassicalDenoiser(BaseDenoiser):
     ) -> list[NDArray[Any]] | None:
         """Return the samples of a list of different shapes, None for other data.
 
-        Samples of the shape of the fit are no such list: they are stacked.
+        Samples of the shape of the fit are no such list: they are stacked. A list of arrays for filters of
+        signals alone is a list in any case, as for ``SignalDenoiser``.
         """
         if not self._learns_nothing or not isinstance(X, list | tuple) or not X:
             return None
@@ -566,6 +567,8 @@ class ClassicalDenoiser(BaseDenoiser):
         except ValueError:
             return None
         shapes = {part.shape for part in parts}
+        if self.kind == "signals" and () not in shapes and all(isinstance(x, np.ndarray) for x in X):
+            return parts
         if () in shapes or (len(shapes) == 1 and (fitted_shape is None or shapes == {fitted_shape})):
             return None
         # A list of numbers of another length is a table to scikit-learn, which has its own message.
