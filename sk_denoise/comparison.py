@@ -23,6 +23,7 @@ from sk_denoise._validation import (
     check_noiser,
     check_numbers,
     check_one_of,
+    may_be_channels,
     name_by_class,
     refuse_masked,
     restore_container,
@@ -87,16 +88,19 @@ def compare_denoisers(
         - a dict of such methods by name of the noise, for example estimators that are each trained for one
           noise.
     images : array-like of shape (n, height, width[, channels]) or (n, n_features), or list of arrays
-        Clean images or rows that were not used for training. Images of different sizes are given as a
-        list, all of one dtype and number of channels. A single image needs a first axis, ``image[None]``.
+        Clean images, rows or signals that were not used for training. Images of different sizes, and signals
+        (length,) or (channels, length) of different lengths, are given as a list, all of one dtype and number
+        of channels. A single image needs a first axis, ``image[None]``.
     noises : noiser, dict or list
         Noisers by name, or noisy versions of all ``images``, for real noise. A single noiser, a list of
         noisers or noisy images alone are accepted too. A noiser makes one draw, the same as in
         :func:`~sk_denoise.make_denoising_scorer`: its ``apply`` has no effect, and ``random_state=None``
         counts as 0. Its statistics are computed from the clean images; if sizes differ, from all of their
         pixels.
-    metrics : "auto", str or sequence of {"psnr", "ssim", "mse", "nmse"}, default="auto"
-        Metrics to compute, see :mod:`sk_denoise.metrics`. "auto" is PSNR, and SSIM if samples are images.
+    metrics : "auto", str or sequence of str, default="auto"
+        Metrics to compute, see :mod:`sk_denoise.metrics`: "psnr", "ssim", "mse", "nmse"; and for signals
+        "ssd", "mad", "prd", "cosine_similarity", "snr", "snr_gain". "auto" is PSNR, and SSIM if samples are
+        images.
     data_range : float, optional
         Data range of "psnr" and "ssim", the same for all images. By default the range of the dtype for 8-
         and 16-bit integers, else the largest clean value minus the smallest.
@@ -210,7 +214,8 @@ def run_comparison(
     outputs: dict[Hashable, dict[Hashable, NDArray[Any]]] = {noise: {} for noise in noisy_by_name}
 
     def record(method: Hashable, noise: Hashable, output: Samples, seconds: float) -> None:
-        rows.append({"method": method, "noise": noise, **measure(output), "seconds": seconds})
+        values = measure(noisy_by_name[noise], output)
+        rows.append({"method": method, "noise": noise, **values, "seconds": seconds})
         # Other outputs are dropped: kept together, they would take many times the memory of the images.
         outputs[noise][method] = np.array(output[index])
 
@@ -250,18 +255,19 @@ def as_stack_or_list(samples: Any, name: str) -> Samples:
     if array.ndim < 2:
         raise ValueError(
             f"{name} has shape {array.shape}, expected (n, height, width[, channels]), (n, n_features) or a "
-            "list of images."
+            "list of images or signals."
         )
     return array
 
 
 def _check_same_kind(images: list[NDArray[Any]], name: str) -> None:
-    """Check that images of a list have one dtype and number of channels."""
+    """Check that images or signals of a list have one dtype and number of channels."""
     kinds = {(x.dtype, x.ndim, x.shape[2:]) for x in images}
-    if len(kinds) > 1 or images[0].ndim not in (2, 3):
+    if len(kinds) > 1 or images[0].ndim not in (1, 2, 3):
+        shapes = ", ".join(f"{x.dtype} of shape {x.shape}" for x in images)
         raise ValueError(
-            f"{name} in a list must be (height, width) or (height, width, channels), of one type "
-            f"and number of channels; got {', '.join(f'{x.dtype} of shape {x.shape}' for x in images)}."
+            f"{name} in a list must be (height, width) or (height, width, channels), or signals (length,) or "
+            f"(channels, length), of one type and number of channels; got {shapes}."
         )
 
 
@@ -284,7 +290,9 @@ def _select_metrics(
     """Return the names of metrics, checked."""
     if metrics == "auto":
         shapes = [x.shape for x in clean] if image_shape is None else [tuple(image_shape)]
-        are_images = all(len(s) in (2, 3) and min(s[:2]) >= MIN_SSIM_SIDE for s in shapes)
+        are_images = all(
+            len(s) in (2, 3) and min(s[:2]) >= MIN_SSIM_SIDE and not may_be_channels(s) for s in shapes
+        )
         return ("psnr", "ssim") if are_images else ("psnr",)
     names = [metrics] if isinstance(metrics, str) else metrics
     for name in names:
@@ -294,21 +302,21 @@ def _select_metrics(
 
 def _build_measure(
     clean: Samples, metrics: Sequence[str], data_range: float, image_shape: Sequence[int] | None
-) -> Callable[[Samples], dict[str, float]]:
-    """Return a function that compares outputs with the clean samples."""
+) -> Callable[[Samples, Samples], dict[str, float]]:
+    """Return a function that compares noisy samples and outputs with the clean ones."""
     check_data_range(data_range)
 
-    def compute(name: str, output: Samples) -> float:
-        metric, needs_range, _ = METRICS[name]
-        keywords: dict[str, Any] = {"data_range": data_range} if needs_range else {}
-        if metric is ssim:
+    def compute(name: str, noisy: Samples, output: Samples) -> float:
+        metric = METRICS[name]
+        keywords: dict[str, Any] = {"data_range": data_range} if metric.needs_range else {}
+        if metric.function is ssim:
             keywords["image_shape"] = image_shape
         if not isinstance(clean, list):
-            return metric(clean, output, **keywords)
-        pairs = zip(clean, output, strict=True)
-        return float(np.mean([metric(truth[None], x[None], **keywords) for truth, x in pairs]))
+            return metric.measure(clean, noisy, output, **keywords)
+        samples = zip(clean, noisy, output, strict=True)
+        return float(np.mean([metric.measure(t[None], x[None], p[None], **keywords) for t, x, p in samples]))
 
-    return lambda output: {name: compute(name, output) for name in metrics}
+    return lambda noisy, output: {name: compute(name, noisy, output) for name in metrics}
 
 
 def _name_noises(noises: Any) -> ByNoise:
