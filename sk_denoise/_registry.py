@@ -776,6 +776,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "SkippedImageWarning",
         "TrainingDivergedError",
         "UnreadableImageError",
+        "UnreadableSignalError",
         "WeakNoiseWarning",
     ),
     "metrics": (
