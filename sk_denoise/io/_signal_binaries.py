@@ -136,7 +136,7 @@ def _decode_samples(data: bytes, coding: int, bits: int) -> NDArray[Any]:
 def encode_wav(recording: Recording) -> Iterator[bytes]:
     """Yield a WAV file in blocks; warn of values that are clipped."""
     rate = recording.sampling_rate
-    if rate is None or not rate.is_integer() or not 1 <= rate < 2**32:
+    if rate is None or not float(rate).is_integer() or not 1 <= rate < 2**32:
         raise ValueError(
             f"WAV needs a sampling rate of whole samples per second, got {rate}; pass a recording with a "
             "sampling_rate, or write CSV or NPY."

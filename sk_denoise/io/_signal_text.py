@@ -303,6 +303,10 @@ def _read_numbers(template: TextTemplate, columns: tuple[int, ...], max_values: 
         for number, line in template.iterate_rows():
             if len(line) > MAX_LINE:
                 raise UnreadableError(f"line {number} has more than {MAX_LINE} letters")
+            # The reader of numpy takes no spaces before a quote, and no decimal comma.
+            if '"' in line and template.delimiter is not None:
+                cells = _split(line, template.delimiter)
+                line = template.delimiter.join(cell.replace(template.delimiter, "") for cell in cells)
             yield line.replace(",", ".") if template.decimal == "," else line
 
     try:
@@ -311,7 +315,6 @@ def _read_numbers(template: TextTemplate, columns: tuple[int, ...], max_values: 
             delimiter=template.delimiter,
             comments=None,
             usecols=columns,
-            quotechar='"',
             ndmin=2,
         )
     except ValueError as error:
