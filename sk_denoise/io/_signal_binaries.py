@@ -301,7 +301,8 @@ def decode_edf(
     values = np.stack([signals[i].data for i in indices])
     return Recording(
         values[0] if len(values) == 1 else values,
-        float(rates.pop()),
+        # Samples of a record over its duration are rounded.
+        float(f"{rates.pop():.9g}"),
         tuple(signals[i].label for i in indices),
         tuple(signals[i].physical_dimension for i in indices),
         EdfTemplate(file, indices),
