@@ -647,7 +647,7 @@ def _merge_jobs(
         examples = abbreviate_list([job.target for job, _ in replacements])
         raise RefusedInput(
             f"{len(replacements)} of {len(by_target)} outputs are inputs too: {examples}; give another "
-            "folder, or --overwrite to replace the images by the denoised ones"
+            "folder, or --overwrite to replace the files by the denoised ones"
         )
     # An image may replace itself, but not another input: that one might not be read yet.
     for job, replaced in replacements:

@@ -27,7 +27,7 @@ from sk_denoise.cli._console import (
     warnings_as_lines,
 )
 from sk_denoise.cli._methods import SIGNAL_METHODS, load_estimator
-from sk_denoise.cli._options import format_noiser
+from sk_denoise.cli._options import conflicting_options, format_noiser
 from sk_denoise.cli._paths import (
     SIGNALS,
     check_model_name,
@@ -180,9 +180,7 @@ def build_signal_denoising(options: Options, given: set[str]) -> SignalDenoising
         return SignalDenoising(_build_filter(options), options)
     for name in ("method", "method_option", "sigma"):
         if name in given:
-            raise RefusedInput(
-                f"--model and --{name.replace('_', '-')} contradict each other; give one of them"
-            )
+            raise conflicting_options("--model", f"--{name.replace('_', '-')}")
     return SignalDenoising(_build_predictor(options["model"], options), options)
 
 
@@ -233,7 +231,8 @@ def load_signal_denoiser(path: Path) -> Any:
     estimator = load_estimator(path)
     if not isinstance(estimator, SignalDenoiser):
         raise RefusedInput(
-            f"{printable(path)} holds a {type(estimator).__name__}, where a fitted SignalDenoiser was expected"
+            f"{printable(path)} holds a {type(estimator).__name__}, where a fitted SignalDenoiser was "
+            "expected"
         )
     if not hasattr(estimator, "net_"):
         raise RefusedInput(
@@ -437,7 +436,7 @@ def _create_denoiser(options: Options, given: set[str]) -> Any:
     if name not in networks:
         raise RefusedInput(f"--network {name} is for images; known for signals are {', '.join(networks)}")
     if options["network"] or options["network_option"]:
-        parameters["network"] = build_network_spec(networks[name], dict(options["network_option"]))
+        parameters["network"] = build_network_spec(networks[name], dict(options["network_option"]), 1)
     return SignalDenoiser(**parameters)
 
 

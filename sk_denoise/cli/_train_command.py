@@ -139,7 +139,8 @@ SIGNAL_NETWORKS = networks_of("SignalDenoiser")
     "--patch-size",
     type=click.IntRange(min=1),
     show_default="64",
-    help="Side of a patch in pixels, or length of a window of signals. With --objective neighbours, it is cut from one of twice the side.",
+    help="Side of a patch in pixels, or length of a window of signals. With --objective neighbours, it is "
+    "cut from one of twice the side.",
 )
 @click.option(
     "--patches-per-image",

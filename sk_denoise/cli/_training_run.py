@@ -221,12 +221,22 @@ def _build_parameters(options: Options, given: set[str]) -> Iterator[tuple[str, 
             parameters = AUGMENTATIONS[value]
             value = None if parameters is None else sk_denoise.Augmenter(**parameters)
         elif name == "network" and options["network_option"]:
-            value = build_network_spec(IMAGE_NETWORKS[value], dict(options["network_option"]))
+            value = build_network_spec(IMAGE_NETWORKS[value], dict(options["network_option"]), 1, False)
         yield PARAMETERS[name], value
 
 
-def build_network_spec(entry: NetworkEntry, parameters: dict[str, Any]) -> Any:
-    """Return the spec of a network with the parameters of ``--network-option``."""
+def build_network_spec(entry: NetworkEntry, parameters: dict[str, Any], *arguments: Any) -> Any:
+    """Return the spec of a network with the parameters of ``--network-option``.
+
+    Parameters
+    ----------
+    entry : NetworkEntry
+        Entry of the network.
+    parameters : dict
+        Parameters of the spec.
+    *arguments
+        Arguments of its ``build``, to refuse wrong parameters before the data are read.
+    """
     import sk_denoise
 
     spec = getattr(sk_denoise, entry.name)()
@@ -239,7 +249,7 @@ def build_network_spec(entry: NetworkEntry, parameters: dict[str, Any]) -> Any:
         )
     # The fit would refuse wrong values too, but only after the images are read.
     try:
-        spec.set_params(**parameters).build(1, False)
+        spec.set_params(**parameters).build(*arguments)
     except (TypeError, ValueError) as error:
         raise RefusedInput(f"--network-option: {describe_error(error)}") from error
     return spec
