@@ -270,7 +270,7 @@ class StreamSource:
 
 
 class CheckedImages(list[Any]):
-    """Images or pairs of images that were checked before, signals of height 1 among them."""
+    """Images or pairs of images that were checked before."""
 
 
 def as_source(images: Any) -> SizedSource | StreamSource:

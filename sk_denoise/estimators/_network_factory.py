@@ -365,7 +365,7 @@ class SignalNetworkFactory(ImageNetworkFactory):
     def preparation(
         self, pair: Pair, layout: SampleLayout, noiser: Noiser | None, on_unit_interval: bool, root: int
     ) -> Preparation:
-        """Return the scaling of each channel to zero mean and unit deviation, on both sides alike."""
+        """Return the scaling of each channel to zero mean and unit deviation."""
         if on_unit_interval:
             return super().preparation(pair, layout, noiser, on_unit_interval, root)
         channels = layout.to_network(as_tensor(pair.targets)).movedim(1, 0).flatten(1)
@@ -382,7 +382,7 @@ class SignalNetworkFactory(ImageNetworkFactory):
         return Preparation(layout, scaler, None, scaler)
 
     def needs_unit_interval(self, clean: NDArray[Any], fitted: Preparation | None) -> bool:
-        """Return whether the loss needs an output from the lowest (0) to the highest value (1)."""
+        """Return whether the loss needs an output in [0, 1]."""
         if clean.ndim == 4 and check_loss(self.loss).on_unit_interval:
             raise ValueError(
                 f"loss={self.loss!r} needs one range for all entries, and signals of several channels have "

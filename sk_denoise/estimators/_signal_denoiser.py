@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -51,13 +52,15 @@ from sk_denoise.estimators._training_data import ArrayData, PatchData, TrainingD
 from sk_denoise.metrics import psnr
 from sk_denoise.noise import GaussianNoiser, NoisedArray
 from sk_denoise.preprocessing import Augmentation
-from sk_denoise.training import auto_patch_epochs, check_loss, resolve_objective
+from sk_denoise.training import check_loss, resolve_objective
 
 __all__ = ["SignalDenoiser"]
 
 # Entries of a batch, the windows in it, and the longest window of "auto": a window that is as wide as the
 # view of the default network shows nearly all that an output may depend on.
 BATCH_ENTRIES, BATCH_WINDOWS, MAX_WINDOW = 4096, (8, 32), 512
+# Steps of a fit, and its passes over the signals, at most
+STEPS, MAX_EPOCHS = 2_000, 500
 # Windows of one signal in an epoch, at most
 MAX_WINDOWS = 4096
 # Entries of a part of a long recording, apart from its halo
@@ -67,7 +70,7 @@ MAX_ENTRIES_OF_UNIT = 2**16
 
 
 class SignalDenoiser(ImageDenoiser):
-    """Denoise signals of any length and number of channels, with a convolutional network.
+    """Denoise signals of any length and any number of channels with a network.
 
     The network keeps the length of signals. It is trained through skorch on random windows, with fresh noise
     in every batch, and then denoises signals of any length: long recordings part by part, with overlaps that
@@ -108,7 +111,7 @@ class SignalDenoiser(ImageDenoiser):
         :class:`~sk_denoise.DenoisingAutoencoder`.
     optimizer : str or torch optimizer class, default="adam"
         As in :class:`~sk_denoise.DenoisingAutoencoder`.
-    learning_rate : float or None, default=0.002
+    learning_rate : float or None, default=0.003
         Learning rate at the start; None takes the default of the optimizer.
     learning_rate_schedule : str, default="flat_cosine"
         Course of the learning rate over the run, as in :class:`~sk_denoise.DenoisingAutoencoder`; it rises
@@ -125,7 +128,7 @@ class SignalDenoiser(ImageDenoiser):
         ones.
     max_epochs : int or "auto", default="auto"
         Total passes over the signals; with ``warm_start``, earlier passes count too. "auto" makes about
-        2,500 steps, in at most 500 passes.
+        2,000 steps, in at most 500 passes.
     early_stopping : bool, default=False
         Whether to stop once the validation loss has not fallen by ``tol`` for ``n_iter_no_change`` epochs,
         and to return to the best weights.
@@ -225,7 +228,10 @@ class SignalDenoiser(ImageDenoiser):
         "windows_per_signal": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
     _auto_values = AutoValues(
-        lambda n_samples: min(n_samples, BATCH_WINDOWS[1]), auto_patch_epochs, warm_up_steps=20, min_samples=1
+        lambda n_samples: min(n_samples, BATCH_WINDOWS[1]),
+        lambda steps: max(1, min(MAX_EPOCHS, math.ceil(STEPS / steps))),
+        warm_up_steps=20,
+        min_samples=1,
     )
 
     def __init__(
@@ -240,7 +246,7 @@ class SignalDenoiser(ImageDenoiser):
         loss: Any = "mse",
         emphasis: tuple[float, float] | None = None,
         optimizer: str | type[torch.optim.Optimizer] = "adam",
-        learning_rate: float | None = 0.002,
+        learning_rate: float | None = 0.003,
         learning_rate_schedule: str = "flat_cosine",
         weight_decay: float | Literal["auto"] = "auto",
         gradient_clipping: float | None = 1.0,
@@ -645,7 +651,7 @@ class SignalDenoiser(ImageDenoiser):
                 X_val, X_clean_val = self._convert(X_val, "X_val", reset=False).images, clean
             with self._names_set_aside():
                 return NetworkDenoiser._split(self, data, X_val, X_clean_val)
-        # Windows of a list have one length, whatever the signals have.
+        # Windows of a list have one length, for signals of any length.
         held_out = X_val if is_signal_list(X_val) else list(np.asarray(X_val))
         signals = self._convert(held_out, "X_val", reset=False)
         self._check_channels(signals, "X_val", data.sample_shape)

@@ -1,4 +1,4 @@
-"""The U-Net of signals: convolutions along time at coarser and coarser resolutions."""
+"""The U-Net of signals: convolutions along time at several resolutions."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class SignalUNetNetwork(SignalNetworkSpec):
 
     Parameters
     ----------
-    widths : sequence of int, default=(24, 32, 48, 96, 128)
+    widths : sequence of int, default=(16, 24, 32, 48, 64)
         Channels at full resolution, at half of it, and so on; as many resolutions as there are widths.
     blocks : int, default=1
         Residual blocks of two convolutions at each resolution, on the way down and on the way up.
@@ -172,7 +172,7 @@ class SignalUNetNetwork(SignalNetworkSpec):
 
     def __init__(
         self,
-        widths: Sequence[int] = (24, 32, 48, 96, 128),
+        widths: Sequence[int] = (16, 24, 32, 48, 64),
         *,
         blocks: int = 1,
         kernel_size: int = 5,

@@ -182,7 +182,7 @@ class SignalModule(nn.Module):
         self.has_channels = estimator.n_channels_ > 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(n, length)``, or ``(n, channels, length)`` for several channels, to the same."""
+        """Map ``(n, length)`` or, for several channels, ``(n, channels, length)``."""
         signals = x if self.has_channels else x[:, None]
         inputs = _pad_to_stride((signals - self.center) / self.spread, self.stride)
         output = self.network(inputs[:, :, None])[:, :, 0, : x.shape[-1]]
@@ -191,7 +191,7 @@ class SignalModule(nn.Module):
 
 
 def _pad_to_stride(x: Tensor, stride: int) -> Tensor:
-    """Return images or signals with margins at their ends up to a multiple of the stride.
+    """Return samples with margins at their ends up to a multiple of the stride.
 
     As ``sk_denoise.networks._base.pad_by_mirroring``, but for open sizes: mirrored if the margins fit
     into the image, else repeated.
