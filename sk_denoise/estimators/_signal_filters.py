@@ -140,7 +140,8 @@ class SavitzkyGolayDenoiser(_SignalFilter):
         filtered: Signals = savgol_filter(
             rows - offsets, self.window_length, self.polyorder, axis=1, mode="interp"
         )
-        return filtered + offsets
+        denoised: Signals = filtered + offsets
+        return denoised
 
 
 class BandPassDenoiser(_SignalFilter):
@@ -334,7 +335,8 @@ def minimize_total_variation(signals: Signals, weights: Signals, tol: float, max
     clean = noisy
     clean[:, :-1] += dual
     clean[:, 1:] -= dual
-    return clean * unit + offsets
+    denoised: Signals = clean * unit + offsets
+    return denoised
 
 
 def _room(values: Signals, changes: Signals) -> Signals:
@@ -420,4 +422,5 @@ def average_similar_entries(
         total[:, distance:] += weight * scaled[:, :count]
         weights[:, :count] += weight
         weights[:, distance:] += weight
-    return total / weights * unit + offsets
+    denoised: Signals = total / weights * unit + offsets
+    return denoised
