@@ -198,7 +198,7 @@ def _build_filter(options: Options) -> Predictor:
     parameters = dict(options["method_option"])
     if options["sigma"] is not None:
         parameters["sigma"] = options["sigma"]
-    known = set(inspect.signature(kind).parameters) - {"image_shape"}
+    known = set(inspect.signature(kind).parameters) - {"image_shape", "kind"}
     unknown = set(parameters) - known
     if unknown:
         raise RefusedInput(f"{name} has no {', '.join(sorted(unknown))}. Known: {', '.join(sorted(known))}")
@@ -365,7 +365,7 @@ def train_signals(sources: Sequence[Path], model: Path, options: dict[str, Any],
         total,
         further,
     )
-    checkpointer = Checkpointer(model, 0, {"max_epochs": total, "warm_start": False})
+    checkpointer = Checkpointer(model, 0, {"max_epochs": total, "warm_start": False}, "SNR")
     start = time.monotonic()
     try:
         with (
@@ -389,10 +389,11 @@ def train_signals(sources: Sequence[Path], model: Path, options: dict[str, Any],
         epochs, seconds = pluralize(run.n_epochs, "epoch"), format_duration(time.monotonic() - start)
         print_result(f"{epochs} in {seconds}; last epoch: {checkpointer.metrics}.")
         name = shlex.quote(str(model))
-        print_result(f"The model is in {printable(model)}. Use it and measure it:")
+        print_result(f"The model is in {printable(model)}. Use it{'' if is_noisy else ' and measure it'}:")
         suffix = files.paths[0].suffix
         print_result(f"  sk-denoise denoise NOISY{suffix} -o CLEAN{suffix} --model {name}")
-        print_result(f"  sk-denoise evaluate {name} FOLDER --noise gaussian:0.5")
+        if not is_noisy:
+            print_result(f"  sk-denoise evaluate {name} FOLDER --noise gaussian:0.5")
     return 0
 
 
@@ -614,7 +615,7 @@ def _measure_file(
             raise ValueError(f"it has the shape {clean.shape}, and its noisy version {noisy.shape}")
         versions.append((NOISE_OF_PAIRS, noisy))
     for noise in options["noise"]:
-        noiser = noise.build_signal_noiser(options["seed"])
+        noiser = noise.build_signal_noiser(options["seed"], scale="absolute")
         versions.append((noise.text, np.stack([_corrupt(noiser, x) for x in np.atleast_2d(clean)])))
     for name, noisy in versions:
         noisy = noisy.reshape(clean.shape)
@@ -634,7 +635,9 @@ def _measure_file(
 
 
 def _corrupt(noiser: Any, channel: NDArray[Any]) -> NDArray[Any]:
-    """Return a channel with noise; its strength refers to that channel."""
+    """Return a channel with noise; its strength is a share of the deviation of that channel."""
     import numpy as np
 
-    return np.asarray(noiser.fit_transform(channel[None]))[0]
+    unit = float(np.std(channel)) or 1.0
+    # The noisers take an image of height 1, whose entries have one unit.
+    return np.asarray(noiser.fit_transform(channel[None, None] / unit))[0, 0] * unit
