@@ -131,9 +131,7 @@ def load_image_denoiser(path: Path) -> ImageDenoiser:
 
     estimator = load_estimator(path)
     if isinstance(estimator, SignalDenoiser):
-        raise RefusedInput(
-            f"{printable(path)} denoises signals (CSV, NPY, WAV, EDF), and the files are images"
-        )
+        raise RefusedInput(f"{printable(path)} denoises signals, and the files are images")
     if not isinstance(estimator, ImageDenoiser):
         class_name = type(estimator).__name__
         raise RefusedInput(

@@ -178,7 +178,7 @@ def _find_dialect(
     numeric = [
         i
         for i in range(n_cells)
-        if any(_is_number(row[i], decimal) for row in tail)
+        if any(_is_number(row[i], decimal) for row in full)
         and all(_is_number(row[i], decimal) or _is_gap(row[i]) for row in tail)
     ]
     if not numeric:
