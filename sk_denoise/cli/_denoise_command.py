@@ -146,8 +146,9 @@ def denoise_command(
     plane with one noise model for each channel, in little memory, into TIFF files with the same axes and
     pixel size.
 
-    Images are PNG, JPEG, TIFF, BMP, WebP, JPEG 2000 and PNM. Signals (CSV, TSV, TXT, NPY, WAV; EDF and BDF with the extra "signals") are denoised by a filter, or by a
-    model of sk-denoise train. Time column, other columns, type and sampling rate are kept.
+    Images are PNG, JPEG, TIFF, BMP, WebP, JPEG 2000 and PNM. Signals (CSV, TSV, TXT, NPY, WAV; EDF and BDF
+    with the extra "signals") are denoised by a filter, or by a model of sk-denoise train. Time column, other
+    columns, type and sampling rate are kept.
 
     \b
     Exit codes:

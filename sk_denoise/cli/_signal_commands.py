@@ -551,7 +551,7 @@ def _count_epochs(denoiser: Any, lengths: Sequence[int], has_validation: bool) -
     if batch == "auto":
         batch = min(AUTO_BATCH[1], max(AUTO_BATCH[0], AUTO_ENTRIES // window))
     steps = -(-windows // min(batch, windows))
-    return max(1, min(AUTO_MAX_EPOCHS, math.ceil(AUTO_STEPS / steps)))
+    return int(max(1, min(AUTO_MAX_EPOCHS, math.ceil(AUTO_STEPS / steps))))
 
 
 # Evaluation ----------------------------------------------------------------------------------------------
@@ -582,7 +582,11 @@ def evaluate_signals(model: str | Path, folder: Path, options: dict[str, Any], g
                 try:
                     with warnings_as_lines(progress.write_note):
                         rows += _measure_file(
-                            file, partners and partners[i], predict, denoiser.data_range_, options
+                            file,
+                            None if partners is None else partners[i],
+                            predict,
+                            denoiser.data_range_,
+                            options,
                         )
                 except (OSError, ValueError) as error:
                     reason = describe_error(error).removeprefix(f"{printable(file.path)}: ")
@@ -645,4 +649,5 @@ def _corrupt(noiser: Any, channel: NDArray[Any]) -> NDArray[Any]:
     """Return a channel with noise in units of its standard deviation."""
     unit = float(np.std(channel)) or 1.0
     # The noisers take an image of height 1, whose entries have one unit.
-    return np.asarray(noiser.fit_transform(channel[None, None] / unit))[0, 0] * unit
+    noisy: NDArray[Any] = np.asarray(noiser.fit_transform(channel[None, None] / unit))[0, 0] * unit
+    return noisy
