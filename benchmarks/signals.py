@@ -13,21 +13,19 @@ Array = np.ndarray[Any, Any]
 
 
 def draw_heartbeats(n: int, rng: np.random.Generator, length: int = LENGTH) -> Array:
-    """Return beats of five waves, of varying period and height; R peaks near 1.5."""
+    """Return beats of five waves, of varying period and height, with unit deviation on average."""
     places = np.arange(length)
+    widths = np.array([2.0, 0.8, 1.0, 0.9, 4.5])
     signals = np.zeros((n, length))
     for signal in signals:
-        period, height = rng.uniform(50, 80), rng.uniform(1.2, 1.8)
+        period, height = rng.uniform(40, 70), rng.uniform(3.5, 6.5)
         stretch = np.sqrt(period / 65)
         heights = np.array([rng.uniform(0.1, 0.2), -0.12, 1.0, -0.25, rng.uniform(0.2, 0.35)])
-        offsets = np.array([-12.0, -2.5, 0.0, 2.5, 20.0]) * np.array([stretch, 1, 1, 1, stretch])
-        widths = np.array([2.0, 0.8, 1.0, 0.9, 4.5])
+        offsets = np.array([-12.0 * stretch, -2.5, 0.0, 2.5, 20.0 * stretch])
         beat = rng.uniform(-period, 0) - period
         while beat < length + period:
-            waves = heights[:, None] * np.exp(
-                -0.5 * ((places - beat - offsets[:, None]) / widths[:, None]) ** 2
-            )
-            signal += height * waves.sum(axis=0)
+            waves = np.exp(-0.5 * ((places - beat - offsets[:, None]) / widths[:, None]) ** 2)
+            signal += height * (heights[:, None] * waves).sum(axis=0)
             beat += period * rng.normal(1, 0.03)
     return signals
 
@@ -38,27 +36,27 @@ def draw_peaks(n: int, rng: np.random.Generator, length: int = LENGTH) -> Array:
     time = places / LENGTH
     signals = rng.uniform(0, 0.5, (n, 1)) + rng.uniform(-0.5, 0.5, (n, 1)) * time
     for _ in range(3):
-        center, width = rng.uniform(0, length, (n, 1)), rng.uniform(8, 20, (n, 1))
+        center, width = rng.uniform(0, length, (n, 1)), rng.uniform(22, 45, (n, 1))
         signals = signals + rng.uniform(0.3, 1, (n, 1)) * np.exp(-0.5 * ((places - center) / width) ** 2)
     return signals
 
 
 def draw_steps(n: int, rng: np.random.Generator, length: int = LENGTH) -> Array:
-    """Return piecewise constant signals with a jump every 16 entries on average."""
+    """Return piecewise constant signals with a jump every 14 entries on average."""
     signals = np.empty((n, length))
     for signal in signals:
-        cuts = np.flatnonzero(rng.uniform(size=length) < 1 / 16)
+        cuts = np.flatnonzero(rng.uniform(size=length) < 1 / 14)
         pieces = np.searchsorted(cuts, np.arange(length), side="right")
         signal[:] = rng.normal(size=len(cuts) + 1)[pieces]
     return signals
 
 
 def draw_sines(n: int, rng: np.random.Generator, length: int = LENGTH) -> Array:
-    """Return mixtures of three sines of 2 to 20 periods in 128 entries."""
+    """Return mixtures of three sines of 2 to 19 periods in 128 entries."""
     time = np.arange(length) / LENGTH
     signals = np.zeros((n, length))
     for _ in range(3):
-        waves = rng.uniform(2, 20, (n, 1)) * time + rng.uniform(size=(n, 1))
+        waves = rng.uniform(2, 19, (n, 1)) * time + rng.uniform(size=(n, 1))
         signals += rng.uniform(0.3, 1, (n, 1)) * np.sin(2 * np.pi * waves)
     return signals
 
@@ -70,8 +68,8 @@ def draw_bits(n: int, rng: np.random.Generator, length: int = LENGTH) -> Array:
 
 
 def draw_smooth(n: int, rng: np.random.Generator, length: int = LENGTH) -> Array:
-    """Return Gaussian processes of unit variance with a length scale of 10 entries."""
-    scale = 10 / np.sqrt(2)
+    """Return Gaussian processes of unit variance with a length scale of 14 entries."""
+    scale = 14 / np.sqrt(2)
     margin = 40
     white = rng.normal(size=(n, length + 2 * margin))
     curves = gaussian_filter1d(white, scale, axis=1)[:, margin : margin + length]
