@@ -35,17 +35,17 @@ def draw_peaks(n: int, rng: np.random.Generator, length: int = LENGTH) -> Array:
     places = np.arange(length)
     time = places / LENGTH
     signals = rng.uniform(0, 0.5, (n, 1)) + rng.uniform(-0.5, 0.5, (n, 1)) * time
-    for _ in range(3):
+    for _ in range(2):
         center, width = rng.uniform(0, length, (n, 1)), rng.uniform(22, 45, (n, 1))
-        signals = signals + rng.uniform(0.3, 1, (n, 1)) * np.exp(-0.5 * ((places - center) / width) ** 2)
+        signals = signals + rng.uniform(0.3, 0.9, (n, 1)) * np.exp(-0.5 * ((places - center) / width) ** 2)
     return signals
 
 
 def draw_steps(n: int, rng: np.random.Generator, length: int = LENGTH) -> Array:
-    """Return piecewise constant signals with a jump every 14 entries on average."""
+    """Return piecewise constant signals with a jump every 13 entries on average."""
     signals = np.empty((n, length))
     for signal in signals:
-        cuts = np.flatnonzero(rng.uniform(size=length) < 1 / 14)
+        cuts = np.flatnonzero(rng.uniform(size=length) < 1 / 13)
         pieces = np.searchsorted(cuts, np.arange(length), side="right")
         signal[:] = rng.normal(size=len(cuts) + 1)[pieces]
     return signals
