@@ -611,6 +611,8 @@ def _check_n_samples(n_samples: int | None, kind: str) -> int:
 # Lengths are in inches: the names of the rows, the scale of the errors, the gap between rows.
 ROW_NAMES_WIDTH, ERROR_BAR_WIDTH, ROW_GAP = 0.8, 0.5, 0.06
 SIGNAL_WIDTH, SIGNAL_HEIGHT = 3.2, 1.35
+# A single signal is drawn wider, since it may be a long recording.
+MIN_SIGNALS_WIDTH = 6.0
 # Blue is too dark, red is too bright.
 ERROR_CMAP = "RdBu_r"
 # A few pixels with large errors would fade all others, so the scale ends at this share of the errors.
@@ -687,9 +689,8 @@ def choose_layout(panels: Panels, *more: Panels) -> dict[str, Any]:
         # Signals have no row of clean ones.
         n_lines = (n_rows - 1) * (1 + len(more))
         n_columns = len(panels.rows["clean"])
-        width = n_columns * max(
-            min(SIGNAL_WIDTH, MAX_FIGURE_WIDTH / n_columns), measure_text_width(panels.titles)
-        )
+        column = max(min(SIGNAL_WIDTH, MAX_FIGURE_WIDTH / n_columns), measure_text_width(panels.titles))
+        width = max(n_columns * column, MIN_SIGNALS_WIDTH)
         return {
             "figsize": (
                 ROW_NAMES_WIDTH + width,
