@@ -6,6 +6,7 @@ from .estimators import DenoisingImputer as DenoisingImputer
 from .estimators import ImageDenoiser as ImageDenoiser
 from .estimators import NetworkSummary as NetworkSummary
 from .estimators import PosteriorMeanDenoiser as PosteriorMeanDenoiser
+from .estimators import SignalDenoiser as SignalDenoiser
 from .estimators import WienerMixtureDenoiser as WienerMixtureDenoiser
 from .estimators._filters import *
 from .estimators._wiener import *
@@ -23,10 +24,12 @@ from .metrics import make_robustness_scorer as make_robustness_scorer
 from .metrics import make_self_supervised_scorer as make_self_supervised_scorer
 from .networks.conv import *
 from .networks.dense import *
+from .networks.dilated import *
 from .networks.dncnn import *
 from .networks.folded_unet import *
 from .networks.pooling import *
 from .networks.ridnet import *
+from .networks.signal_unet import *
 from .networks.unet import *
 from .noise._additive import *
 from .noise._cameras import *

@@ -80,7 +80,7 @@ class NetworkEntry(RegistryEntry):
     Attributes
     ----------
     estimator : str
-        Estimator that trains the network, "DenoisingAutoencoder" or "ImageDenoiser".
+        Estimator that trains the network: "DenoisingAutoencoder", "ImageDenoiser" or "SignalDenoiser".
     """
 
     estimator: str
@@ -330,6 +330,16 @@ NETWORKS: dict[str, NetworkEntry] = {
         location="sk_denoise.networks.ridnet:RIDNetNetwork",
         estimator="ImageDenoiser",
         description="residual blocks with channel attention; the most operations for each pixel",
+    ),
+    "signal_unet": NetworkEntry(
+        location="sk_denoise.networks.signal_unet:SignalUNetNetwork",
+        estimator="SignalDenoiser",
+        description="a residual U-Net along time; default",
+    ),
+    "dilated": NetworkEntry(
+        location="sk_denoise.networks.dilated:DilatedNetwork",
+        estimator="SignalDenoiser",
+        description="residual blocks of dilated convolutions at full resolution",
     ),
 }
 
@@ -767,6 +777,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "ImageDenoiser",
         "NetworkSummary",
         "PosteriorMeanDenoiser",
+        "SignalDenoiser",
         "WienerMixtureDenoiser",
     ),
     "exceptions": (

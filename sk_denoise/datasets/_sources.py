@@ -19,7 +19,16 @@ from sk_denoise._validation import as_image_array, refuse_channels_first, refuse
 from sk_denoise.datasets._folder import ImageFolder, split_indexes
 from sk_denoise.exceptions import UnreadableImageError
 
-__all__ = ["Sides", "SizedSource", "StreamSource", "Visit", "as_image", "as_sides", "as_source"]
+__all__ = [
+    "CheckedImages",
+    "Sides",
+    "SizedSource",
+    "StreamSource",
+    "Visit",
+    "as_image",
+    "as_sides",
+    "as_source",
+]
 
 # Memory for images of a stream that were read for statistics and wait for their epoch.
 MAX_BUFFERED_BYTES = 2**26
@@ -260,8 +269,14 @@ class StreamSource:
         )
 
 
+class CheckedImages(list[Any]):
+    """Images or pairs of images that were checked before, signals of height 1 among them."""
+
+
 def as_source(images: Any) -> SizedSource | StreamSource:
     """Return the source of images in any accepted form."""
+    if isinstance(images, CheckedImages):
+        return SizedSource(images, range(len(images)), n_workers=0)
     if isinstance(images, str | os.PathLike):
         images = ImageFolder(images, color="auto")
     if isinstance(images, ImageFolder):

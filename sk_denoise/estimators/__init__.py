@@ -6,9 +6,10 @@ from sk_denoise.estimators._ensemble import DenoisingEnsemble
 from sk_denoise.estimators._filters import *
 from sk_denoise.estimators._image_denoiser import ImageDenoiser
 from sk_denoise.estimators._imputer import DenoisingImputer
-from sk_denoise.estimators._network_factory import IMAGE_NETWORKS, NETWORKS
+from sk_denoise.estimators._network_factory import IMAGE_NETWORKS, NETWORKS, SIGNAL_NETWORKS
 from sk_denoise.estimators._network_summary import NetworkSummary
 from sk_denoise.estimators._posterior_mean import PosteriorMeanDenoiser
+from sk_denoise.estimators._signal_denoiser import SignalDenoiser
 from sk_denoise.estimators._wiener import *
 from sk_denoise.estimators._wiener_mixture import *
 
@@ -21,6 +22,8 @@ __all__ = [
     "ImageDenoiser",
     "NetworkSummary",
     "PosteriorMeanDenoiser",
+    "SIGNAL_NETWORKS",
+    "SignalDenoiser",
 ]
 __all__ += _filters.__all__
 __all__ += _wiener.__all__

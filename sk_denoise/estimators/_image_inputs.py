@@ -22,6 +22,7 @@ from sk_denoise._validation import (
     warn_user,
 )
 from sk_denoise.datasets import ImageFolder, RandomPatches
+from sk_denoise.datasets._sources import CheckedImages
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.exceptions import CleanTargetWarning
 from sk_denoise.noise import carried_source
@@ -250,7 +251,8 @@ def _build_random_patches(
 ) -> RandomPatches:
     """Return random patches of images in memory, in their unit."""
     return RandomPatches(
-        source,
+        # One row of many channels looks like an image with its channels first.
+        CheckedImages(source),
         size,
         patches_per_image=count,
         # Predictions are in the unit of X, and so is the noise of the user.

@@ -15,10 +15,11 @@ from torch import nn
 from sk_denoise import _registry
 from sk_denoise._random import borrowed_global_state, stream, stream_seed
 from sk_denoise._registry import LazyTable, networks_of
+from sk_denoise._scaling import AffineScaler
 from sk_denoise._validation import Noiser, as_tensor, check_one_of, specification_key
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import ImageLayout, Preparation, SampleLayout
-from sk_denoise.networks import Bounded, SeededModule
+from sk_denoise.networks import AlongRows, Bounded, SeededModule
 from sk_denoise.noise import find_blocks
 from sk_denoise.training import check_loss
 
@@ -28,13 +29,18 @@ __all__ = [
     "AutoencoderFactory",
     "ImageNetworkFactory",
     "NetworkFactory",
+    "SIGNAL_NETWORKS",
+    "SignalNetworkFactory",
 ]
 
 NETWORKS: LazyTable[type[Any]] = LazyTable(networks_of("DenoisingAutoencoder"))
 IMAGE_NETWORKS: LazyTable[type[Any]] = LazyTable(networks_of("ImageDenoiser"))
+SIGNAL_NETWORKS: LazyTable[type[Any]] = LazyTable(networks_of("SignalDenoiser"))
 EVERY_NETWORK: LazyTable[type[Any]] = LazyTable(_registry.NETWORKS)
 # Slack of the range from black to white, for single precision.
 ROUNDING = 1e-4
+# Entries of a channel, at most, from which its scaling is learned, and quantiles that limit them
+MAX_SCALED_ENTRIES, WILD_SHARES = 2**20, (0.0005, 0.9995)
 
 
 @runtime_checkable
@@ -334,6 +340,54 @@ class ImageNetworkFactory:
         """Return the pixels that the noiser is fitted to."""
         # Single pixels: the statistics of noise must not depend on the place where a patch was cut.
         return clean.reshape(-1, 1, 1, *clean.shape[3:])
+
+
+class SignalNetworkFactory(ImageNetworkFactory):
+    """Builds networks for signals of any length, which are images of height 1."""
+
+    @cached_property
+    def network(self) -> Any:
+        """The spec of the network, or the function that makes it."""
+        return _resolve(self.parameter, SIGNAL_NETWORKS, "SignalDenoiser", "(channels)")
+
+    def layout(self, sample_shape: tuple[int, ...]) -> SampleLayout:
+        """Return the layout of samples of this shape."""
+        # A declared shape: one row of many channels looks like an image with its channels first.
+        return SampleLayout.of(sample_shape, sample_shape)
+
+    def build(self, layout: SampleLayout, on_unit_interval: bool, root: int) -> nn.Module:
+        """Return the network with weights drawn from the root seed."""
+        channels, _, length = layout.network_shape
+        module = AlongRows(build_network(self.network, (channels,), *[(channels, length)] * 2, root))
+        return Bounded(module) if on_unit_interval else module
+
+    def preparation(
+        self, pair: Pair, layout: SampleLayout, noiser: Noiser | None, on_unit_interval: bool, root: int
+    ) -> Preparation:
+        """Return the scaling of each channel to zero mean and unit deviation, on both sides alike."""
+        if on_unit_interval:
+            return super().preparation(pair, layout, noiser, on_unit_interval, root)
+        channels = layout.to_network(as_tensor(pair.targets)).movedim(1, 0).flatten(1)
+        step = max(1, channels.shape[1] // MAX_SCALED_ENTRIES)
+        values = channels[:, ::step].double()
+        # Entries far outside, such as lost contacts, would make all others small.
+        low, high = (values.quantile(q, dim=1, keepdim=True) for q in WILD_SHARES)
+        spread, center = torch.std_mean(values.clamp(low, high), dim=1, correction=0)
+        # A rare pulse may lie outside of both quantiles.
+        spread = torch.where(spread > 0, spread, values.std(dim=1, correction=0))
+        spread = torch.where(spread > 0, spread, 1.0)
+        shape = () if len(values) == 1 else (len(values), 1, 1)
+        scaler = AffineScaler(center.reshape(shape), spread.reshape(shape))
+        return Preparation(layout, scaler, None, scaler)
+
+    def needs_unit_interval(self, clean: NDArray[Any], fitted: Preparation | None) -> bool:
+        """Return whether the loss needs an output from the lowest (0) to the highest value (1)."""
+        if clean.ndim == 4 and check_loss(self.loss).on_unit_interval:
+            raise ValueError(
+                f"loss={self.loss!r} needs one range for all entries, and signals of several channels have "
+                'several. Use loss="mse" or "mae".'
+            )
+        return super().needs_unit_interval(clean, fitted)
 
 
 NetworkFactory = AutoencoderFactory | ImageNetworkFactory

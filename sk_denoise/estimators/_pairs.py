@@ -55,6 +55,7 @@ from sk_denoise.noise import (
 
 __all__ = [
     "TARGET_SOURCE",
+    "GRID_NOISE",
     "Pair",
     "cut_wild_values",
     "default_noiser",
@@ -285,9 +286,17 @@ def resolve_pair(
     elif learns and pair.source == "y" and carried_source(X) is None:
         has_warned = warn_of_missed_step(samples, y)
     if learns and not (pair.has_noisy_targets or is_declared_clean or has_warned):
-        layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
+        layout = _layout_of(estimator, samples, rows_are_signals)
         warn_of_noisy_targets(pair.with_image_shape(layout).targets, pair.intensity, pair.source)
     return pair if weights is None else replace(pair, weights=weights[weighted])
+
+
+def _layout_of(estimator: BaseEstimator, samples: NDArray[Any], rows_are_signals: bool) -> SampleLayout:
+    """Return the layout of checked samples."""
+    # One row of many channels looks like an image with its channels first.
+    is_signal = getattr(estimator, "_has_channel_units", False)
+    declared = samples.shape[1:] if is_signal else getattr(estimator, "image_shape", None)
+    return SampleLayout.of(samples.shape[1:], declared, rows_are_signals)
 
 
 def refuse_clean_side(y_is_clean: bool, X_clean: Any, X_second: Any, is_self_supervised: bool) -> None:
@@ -329,7 +338,7 @@ def _pair_without_clean_side(
         noise = noiser if has_draws else resolve_noise_model(noiser, source.clean, is_clean=True)
     if isinstance(noise, BaseNoiser):
         noise = bind_columns(noise, X if hasattr(X, "columns") else samples)
-    layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
+    layout = _layout_of(estimator, samples, rows_are_signals)
     inputs = as_float_array(samples[weighted])
     ranges = _noisy_ranges(samples[weighted], layout.image_shape is not None)
     if X_second is None:
@@ -392,7 +401,7 @@ def _apply_rules(
     samples, _, gaps = _complete(estimator, samples[weighted])
     # Rule 4: X is clean.
     inputs = as_float_array(samples)
-    layout = SampleLayout.of(samples.shape[1:], getattr(estimator, "image_shape", None), rows_are_signals)
+    layout = _layout_of(estimator, samples, rows_are_signals)
     table = X if hasattr(X, "columns") else samples
     noiser = _resolve_noise(noise, lambda: default_noiser(inputs, layout.has_one_unit), table)
     if leaves_gaps(noiser) and not allows_gaps(estimator):

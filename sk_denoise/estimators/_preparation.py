@@ -843,8 +843,9 @@ def _is_image_preparation(value: Any, estimator: Any) -> bool:
         and (len(patch), patch[2:]) == (len(images), images[2:])
         and value.input_limits is None
         and not value.blocks
-        # An image and its prediction share one black and one white.
-        and one.center.ndim == one.spread.ndim == 0
+        # An image and its prediction share one black and one white; each channel of signals has its own.
+        and one.center.shape == one.spread.shape
+        and (one.center.ndim == 0 or (estimator._has_channel_units and one.center.shape == (images[2], 1, 1)))
         and torch.equal(one.center, other.center)
         and torch.equal(one.spread, other.spread)
     )

@@ -378,8 +378,13 @@ def find_splitter(pair: Pair, kind: Literal["table", "images"]) -> NoiseSplitter
     if isinstance(noise, str) and noise == "auto":
         if samples.ndim > 2 and min(samples.shape[1:3]) > 1:
             return NoiseSplitter(estimate_independent_noise(samples))
-        rows = samples.reshape(len(samples), -1)
-        noise = estimate_row_noise(rows, kind="signals" if kind == "images" else "auto")
+        if samples.ndim == 4:
+            # Channels of signals have a noise level each.
+            channels = np.moveaxis(samples[:, 0], -1, 0)
+            noise = np.array([estimate_row_noise(channel, kind="signals") for channel in channels])
+        else:
+            rows = samples.reshape(len(samples), -1)
+            noise = estimate_row_noise(rows, kind="signals" if kind == "images" else "auto")
     elif isinstance(noise, str):
         noise = resolve_noiser(noise)
     splitter = NoiseSplitter.of(noise, samples)

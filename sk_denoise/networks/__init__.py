@@ -3,6 +3,6 @@
 The registry lists the specs. This package offers what all networks share.
 """
 
-from sk_denoise.networks._base import ACTIVATIONS, Bounded, SeededModule
+from sk_denoise.networks._base import ACTIVATIONS, AlongRows, Bounded, SeededModule
 
-__all__ = ["ACTIVATIONS", "Bounded", "SeededModule"]
+__all__ = ["ACTIVATIONS", "AlongRows", "Bounded", "SeededModule"]

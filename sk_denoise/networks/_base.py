@@ -13,6 +13,7 @@ from torch.nn.functional import softplus
 
 __all__ = [
     "ACTIVATIONS",
+    "AlongRows",
     "Autoencoder",
     "Bounded",
     "CONVOLUTIONS",
@@ -26,6 +27,7 @@ __all__ = [
     "TRANSPOSED",
     "build_dense_layers",
     "convolution_3x3",
+    "convolution_in_time",
     "draw_kaiming",
     "halve_grid",
     "measure_receptive_radius",
@@ -145,6 +147,29 @@ class Bounded(nn.Module):
         return bounded.clamp(0, 1)
 
 
+class AlongRows(nn.Module):
+    """A network for signals, applied to each row of images.
+
+    Parameters
+    ----------
+    network : Module
+        Maps signals (n, channels, length) to the same shape.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        for name in ("receptive_radius", "stride"):
+            if hasattr(network, name):
+                setattr(self, name, getattr(network, name))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a batch of images (n, channels, height, length) to the same shape."""
+        rows = self.network(x.movedim(2, 1).flatten(0, 1))
+        images: Tensor = rows.unflatten(0, (len(x), x.shape[2])).movedim(1, 2)
+        return images
+
+
 # Weights ------------------------------------------------------------------------------------------------
 
 
@@ -185,7 +210,7 @@ def uninitialized(kind: type[nn.Module], *sizes: int, **arguments: Any) -> nn.Mo
 
 
 @torch.no_grad()
-def measure_receptive_radius(network: nn.Module, in_channels: int, stride: int) -> int:
+def measure_receptive_radius(network: nn.Module, in_channels: int, stride: int, *, n_axes: int = 2) -> int:
     """Return the distance to the farthest pixel that an output pixel depends on.
 
     The smallest possible image is passed through the network to find the resolution at which each convolution
@@ -202,6 +227,8 @@ def measure_receptive_radius(network: nn.Module, in_channels: int, stride: int) 
         Channels of its input.
     stride : int
         Pixels of a position at the coarsest resolution.
+    n_axes : {1, 2}, default=2
+        Axes of its input: 1 for signals, 2 for images.
 
     Returns
     -------
@@ -213,13 +240,13 @@ def measure_receptive_radius(network: nn.Module, in_channels: int, stride: int) 
     def widen(layer: Any, inputs: Any, output: Tensor) -> None:
         nonlocal radius
         scale = stride // output.shape[-1]
-        radius += (layer.kernel_size[0] - 1) // 2 * layer.dilation[0] * scale
+        radius += (layer.kernel_size[-1] - 1) // 2 * layer.dilation[-1] * scale
 
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     hooks = [layer.register_forward_hook(widen) for layer in layers]
     device = next(network.parameters()).device
     training = network.training
-    network.eval()(torch.zeros(1, in_channels, stride, stride, dtype=torch.float32, device=device))
+    network.eval()(torch.zeros(1, in_channels, *[stride] * n_axes, dtype=torch.float32, device=device))
     network.train(training)
     for hook in hooks:
         hook.remove()
@@ -306,6 +333,20 @@ def convolution_3x3(in_channels: int, out_channels: int, *, dilation: int = 1) -
     """Return a 3 x 3 convolution that keeps the size, without drawing its weights."""
     return uninitialized(
         nn.Conv2d, in_channels, out_channels, kernel_size=3, padding=dilation, dilation=dilation
+    )
+
+
+def convolution_in_time(
+    in_channels: int, out_channels: int, kernel_size: int, *, dilation: int = 1
+) -> nn.Module:
+    """Return a convolution along signals of height 1, without drawing its weights."""
+    return uninitialized(
+        nn.Conv2d,
+        in_channels,
+        out_channels,
+        kernel_size=(1, kernel_size),
+        padding=(0, kernel_size // 2 * dilation),
+        dilation=(1, dilation),
     )
 
 

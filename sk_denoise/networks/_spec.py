@@ -20,6 +20,7 @@ __all__ = [
     "AutoencoderSpec",
     "GridAutoencoderSpec",
     "ImageNetworkSpec",
+    "SignalNetworkSpec",
     # networks take these from here, so that they need no other import of scikit-learn
     "Interval",
     "StrOptions",
@@ -160,3 +161,32 @@ class ImageNetworkSpec(BaseNetworkSpec):
 
     def _check_sizes(self) -> None:
         """Check sizes that depend on each other."""
+
+
+class SignalNetworkSpec(BaseNetworkSpec):
+    """A spec for ``SignalDenoiser``."""
+
+    meant_for: ClassVar[str] = "SignalDenoiser"
+    kernel_size: int
+
+    def build(self, channels: int) -> nn.Module:
+        """Build the network; an estimator draws its weights again.
+
+        Parameters
+        ----------
+        channels : int
+            Channels of the signals.
+
+        Returns
+        -------
+        torch.nn.Module
+            Maps signals ``(batch, channels, length)`` to the same shape.
+        """
+        if channels < 1:
+            raise ValueError(f"A network for signals needs at least one channel, got channels={channels}.")
+        parameters = self._checked_parameters()
+        if self.kernel_size % 2 == 0:
+            raise ValueError(
+                f"kernel_size must be odd, so that a kernel has a middle, got {self.kernel_size}."
+            )
+        return self._module(channels, **parameters)

@@ -1,0 +1,164 @@
+"""Signals as users pass them, and as images of height 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sk_denoise._validation import as_numeric_array, refuse_masked
+from sk_denoise.noise import CleanSource, NoisedArray, carried_source
+
+__all__ = ["Signals", "as_clean_signals", "as_signal_array", "is_signal_list"]
+
+LAYOUTS = (
+    "an array (n_signals, length) or (n_signals, channels, length), or a list of arrays (length,) or "
+    "(channels, length)"
+)
+
+
+def is_signal_list(X: Any) -> bool:
+    """Return whether X is a list of arrays, perhaps of different lengths."""
+    return isinstance(X, list | tuple) and (not X or isinstance(X[0], np.ndarray | Tensor))
+
+
+@dataclass(frozen=True)
+class Signals:
+    """Signals in the layout of images of height 1, and the way back.
+
+    Attributes
+    ----------
+    images : ndarray of shape (n, 1, length[, channels]), or list of ndarray (1, length[, channels])
+        Several channels come last, as those of images.
+    has_channel_axis : bool
+        Whether the signals of the user have an axis of channels before that of time.
+    are_images : bool
+        Whether the signals of the user are images of height 1.
+    """
+
+    images: NDArray[Any] | list[NDArray[Any]]
+    has_channel_axis: bool
+    are_images: bool = False
+
+    @classmethod
+    def of(cls, X: Any, name: str = "X", origin: Any = None) -> Signals:
+        """Convert checked arrays, or a list of arrays that is checked here.
+
+        Images of height 1 with their channels last, (n, 1, length, channels), stay as they are.
+
+        Parameters
+        ----------
+        X : ndarray or list of ndarray
+            Signals.
+        name : str
+            Name of the argument in messages.
+        origin : object, optional
+            Data of the user, which may carry a clean source.
+        """
+        if not is_signal_list(X):
+            images = _as_images(np.asarray(X))
+            return cls(_with_source_of(X if origin is None else origin, images), X.ndim == 3, X.ndim == 4)
+        signals = [as_signal_array(signal, f"{name}[{index}]") for index, signal in enumerate(X)]
+        if not signals:
+            raise ValueError(f"{name} holds no signals: it is empty. Pass {LAYOUTS}.")
+        first = signals[0]
+        for index, signal in enumerate(signals):
+            if signal.shape[:-1] != first.shape[:-1]:
+                raise ValueError(
+                    f"{name}[{index}] has shape {signal.shape}, {name}[0] has shape {first.shape}: all "
+                    "signals must have the same channels. Arrays are (length,) or (channels, length)."
+                )
+            # The unit of integers follows from their type: no common type would be right.
+            if signal.dtype != first.dtype:
+                raise ValueError(
+                    f"{name}[{index}] holds {signal.dtype}, {name}[0] holds {first.dtype}: signals of "
+                    "different types are in different units. Convert them to one type."
+                )
+        return cls([_as_images(signal[None])[0] for signal in signals], first.ndim == 2)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the signals are a list."""
+        return isinstance(self.images, list)
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels."""
+        shape = self.images[0].shape
+        return int(shape[2]) if len(shape) == 3 else 1
+
+    @property
+    def mean_length(self) -> float:
+        """Mean number of entries of a signal."""
+        return float(np.mean(self.lengths))
+
+    @property
+    def lengths(self) -> list[int]:
+        """Number of entries of each signal; a single number for an array."""
+        return [image.shape[1] for image in self.images] if self.is_list else [self.images.shape[2]]  # type: ignore[union-attr]
+
+    def restore(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Convert one image of height 1, or a stack of them, to the layout of the user."""
+        if self.are_images:
+            return image
+        is_stack = not self.is_list
+        signals = image[:, 0] if is_stack else image[0]
+        if not self.has_channel_axis:
+            return signals
+        has_channels = image.ndim == (4 if is_stack else 3)
+        return np.ascontiguousarray(
+            np.moveaxis(signals, -1, -2) if has_channels else np.expand_dims(signals, -2)
+        )
+
+
+def as_signal_array(signal: Any, name: str) -> NDArray[Any]:
+    """Check one signal, (length,) or (channels, length), and return it as an array."""
+    source = carried_source(signal)
+    if source is not None:
+        raise ValueError(
+            f"{name} came out of {source.noiser!r} as part of an array, and lost its clean source there. "
+            "Pass the whole array, or the clean side as X_clean=."
+        )
+    refuse_masked(signal, name)
+    array = np.asarray(as_numeric_array(signal))
+    if array.dtype.kind not in "buif" or array.ndim not in (1, 2) or 0 in array.shape:
+        raise ValueError(
+            f"{name} must be a signal of shape (length,) or (channels, length) with real numbers, got "
+            f"{array.dtype} of shape {array.shape}."
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} contains NaN or infinity. Interpolate gaps, or cut the signal there.")
+    return array
+
+
+def as_clean_signals(y: Any, X: Any) -> Any:
+    """Return a y of the shapes of X as images of height 1, and other y as it is."""
+    if is_signal_list(X):
+        fits = is_signal_list(y) or (isinstance(y, np.ndarray) and y.ndim > 1)
+        return Signals.of(list(y), "y").images if fits else y
+    is_alike = y is not None and not isinstance(y, str) and np.shape(y) == np.shape(X) and np.ndim(y) > 1
+    return _as_images(as_numeric_array(y)) if is_alike else y
+
+
+def _as_images(signals: NDArray[Any]) -> NDArray[Any]:
+    """Return (n, length) or (n, channels, length) as images of height 1."""
+    if signals.ndim == 2:
+        return signals[:, None]
+    if signals.ndim == 4:
+        return signals if signals.shape[3] > 1 else signals[..., 0]
+    if signals.shape[1] == 1:
+        return signals
+    return np.ascontiguousarray(np.moveaxis(signals, 1, 2))[:, None]
+
+
+def _with_source_of(X: Any, images: NDArray[Any]) -> NDArray[Any]:
+    """Return images with the clean source that X carries, in their layout."""
+    source = carried_source(X)
+    plain = np.asarray(images)
+    if source is None or not source.describes(X):
+        return images
+    clean = _as_images(source.clean)
+    return plain.view(NoisedArray)._with_source(CleanSource.of(clean, source.noiser, plain))
