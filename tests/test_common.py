@@ -21,6 +21,7 @@ from sk_denoise import (
     DenoisingAutoencoder,
     DenoisingEnsemble,
     DenoisingImputer,
+    DilatedNetwork,
     DnCNNNetwork,
     FoldedUNetNetwork,
     GaussianNoiser,
@@ -33,6 +34,8 @@ from sk_denoise import (
     PosteriorMeanDenoiser,
     RecordedNoiser,
     RegionNoiser,
+    SignalDenoiser,
+    SignalUNetNetwork,
     SwapNoiser,
     TableEncoder,
     TotalVariationDenoiser,
@@ -57,6 +60,7 @@ MADE_OF_OTHERS = {
     "chain": NoiserChain([SwapNoiser(), GaussianNoiser()]),
     "recorded": RecordedNoiser(np.random.default_rng(0).normal(size=(3, 200))),
 }
+SIGNALS_OF_ANY_LENGTH = "signals may have another length than those of the fit"
 # The checks pass tables.
 NOISERS = [
     MADE_OF_OTHERS.get(name) or kind() for name, kind in noise.NOISERS.items() if not NOISES[name].images_only
@@ -89,6 +93,7 @@ NETWORKS = [
     DenoisingAutoencoder(max_epochs=5),
     DenoisingEnsemble(DenoisingAutoencoder(max_epochs=3), n_estimators=2),
     ImageDenoiser(DnCNNNetwork(3, width=8), sigma="map", max_epochs=5),
+    SignalDenoiser(SignalUNetNetwork((8, 8), kernel_size=3), max_epochs=5),
 ]
 # The same classes with other parameters.
 VARIANTS = [
@@ -105,6 +110,9 @@ VARIANTS = [
     ImageDenoiser(DnCNNNetwork(2, width=8), objective="recorrupt", noise=0.5, sigma="map", max_epochs=5),
     ImageDenoiser(FoldedUNetNetwork((8, 8), blocks=(1, 1)), objective="neighbours", max_epochs=5),
     ImageDenoiser(FoldedUNetNetwork((8, 8), blocks=(1, 1)), objective="blind", max_epochs=5),
+    SignalDenoiser(DilatedNetwork(8, dilations=(1, 2)), objective="recorrupt", noise=0.5, max_epochs=5),
+    SignalDenoiser(DilatedNetwork(8, dilations=(1, 2)), objective="neighbours", max_epochs=5),
+    SignalDenoiser(DilatedNetwork(8, dilations=(1, 2)), objective="blind", max_epochs=5),
 ]
 ESTIMATORS = [*NOISERS, ALWAYS, *OTHERS, *NETWORKS, *VARIANTS]
 
@@ -122,7 +130,12 @@ def excused(estimator):
             "check_transformer_data_not_an_array": IN_TRAINING_ONLY,
         }
     if estimator in NETWORKS or estimator in VARIANTS:
-        return {"check_sample_weight_equivalence_on_dense_data": WEIGHTS_IN_THE_LOSS}
+        checks_of_length = ("check_n_features_in_after_fitting", "check_transformer_general")
+        of_any_length = dict.fromkeys(checks_of_length, SIGNALS_OF_ANY_LENGTH)
+        return {
+            "check_sample_weight_equivalence_on_dense_data": WEIGHTS_IN_THE_LOSS,
+            **(of_any_length if isinstance(estimator, SignalDenoiser) else {}),
+        }
     return {}
 
 

@@ -500,6 +500,11 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
 
     def _corrupt(self, clean: NDArray[Any], draw: Any) -> NDArray[Any]:
         """Corrupt a stack or rows with the noise of the members."""
+        convert = getattr(self.estimators_[0], "_convert", None)
+        if convert is not None:
+            # Noise of signals is that of images of height 1.
+            signals = convert(as_float_array(clean), "X", reset=False)
+            return signals.restore(self.noiser_.corrupt(as_tensor(signals.images), draw).numpy())  # type: ignore[no-any-return]
         # Flat rows reach the noiser as images, as in the fit of a member.
         shape = clean.shape if self.image_shape_ is None else (len(clean), *self.image_shape_)
         noisy = self.noiser_.corrupt(as_tensor(as_float_array(clean)).reshape(shape), draw)

@@ -358,7 +358,8 @@ class SignalNetworkFactory(ImageNetworkFactory):
     def build(self, layout: SampleLayout, on_unit_interval: bool, root: int) -> nn.Module:
         """Return the network with weights drawn from the root seed."""
         channels, _, length = layout.network_shape
-        module = AlongRows(build_network(self.network, (channels,), *[(channels, length)] * 2, root))
+        shape = channels, length
+        module = AlongRows(build_network(self.network, (channels,), shape, shape, root))
         return Bounded(module) if on_unit_interval else module
 
     def preparation(

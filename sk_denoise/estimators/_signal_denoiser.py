@@ -27,6 +27,7 @@ from sk_denoise._validation import (
     as_numeric_array,
     check_lengths,
     check_sample_weight,
+    get_shape,
     refuse_masked,
     refuse_ragged,
     restore_names,
@@ -50,7 +51,7 @@ from sk_denoise.estimators._training_data import ArrayData, PatchData, TrainingD
 from sk_denoise.metrics import psnr
 from sk_denoise.noise import GaussianNoiser, NoisedArray
 from sk_denoise.preprocessing import Augmentation
-from sk_denoise.training import auto_patch_epochs, resolve_objective
+from sk_denoise.training import auto_patch_epochs, check_loss, resolve_objective
 
 __all__ = ["SignalDenoiser"]
 
@@ -368,7 +369,7 @@ class SignalDenoiser(ImageDenoiser):
         return self._fit(X, y, X_clean, sample_weight, fresh=False, epochs=1, schedule="constant")
 
     @keeps_array_type
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any) -> Any:  # type: ignore[override]
         """Denoise signals.
 
         Parameters
@@ -525,8 +526,8 @@ class SignalDenoiser(ImageDenoiser):
             ndim = np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)
             if ndim not in (2, 3, 4):
                 raise ValueError(
-                    f"Expected 2D array, got {ndim}D array instead: {name} must be {LAYOUTS}. One recording "
-                    f"is a list of one, [{name}]."
+                    f"Expected 2D array, got {ndim}D array instead. Reshape your data: {name} must be "
+                    f"{LAYOUTS}. One recording is a list of one, [{name}]."
                 )
             # Signals may have another length than those of the fit.
             array = validate_data(
@@ -547,12 +548,24 @@ class SignalDenoiser(ImageDenoiser):
             self._check_channels(signals, name)
         return signals
 
+    def _convert_to_images(self, X: Any) -> Any:
+        """Return signals as images of height 1, which ``predict`` takes too."""
+        return self._convert(X, "X", reset=False).images
+
     def _check_channels(self, signals: Signals, name: str) -> None:
         """Refuse signals of other channels than those of the fit."""
         if signals.n_channels != self.n_channels_:
             raise ValueError(
                 f"{type(self).__name__} was fitted on signals of {self.n_channels_} channels, and {name} "
                 f"holds signals of {signals.n_channels}. Arrays are (n_signals, channels, length)."
+            )
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if check_loss(self.loss).images_only:
+            raise ValueError(
+                f"loss={self.loss!r} compares images, and signals have one axis. Use "
+                '"mse", "mae" or another loss by entry.'
             )
 
     def _read(self, X: Any, y: Any, X_clean: Any, sample_weight: Any, X_second: Any = None) -> TrainingData:
@@ -621,6 +634,11 @@ class SignalDenoiser(ImageDenoiser):
         self, data: TrainingData, X_val: Any, X_clean_val: Any
     ) -> tuple[TrainingData, TrainingData | None]:
         if X_val is None or not (isinstance(data, PatchData) or is_signal_list(X_val)):
+            if X_val is None and self.early_stopping and isinstance(data, PatchData) and data.n_images < 2:
+                raise ValueError(
+                    "early_stopping holds out whole signals, and X is one recording. Cut it into parts, such "
+                    "as numpy.array_split(x, 10, axis=-1), pass X_val, or turn early_stopping off."
+                )
             if X_val is not None:
                 clean = None if X_clean_val is None else self._convert_side(X_clean_val, X_val, "X_clean_val")
                 X_val, X_clean_val = self._convert(X_val, "X_val", reset=False).images, clean
@@ -705,9 +723,9 @@ class SignalDenoiser(ImageDenoiser):
         entries = int(self.patch_shape_[1])
         module = self.net_.module_ if network is None else network
         if "tile_size" not in options and getattr(module, "receptive_radius", None):
-            stride = int(getattr(module, "stride", 1))
+            stride, radius = int(getattr(module, "stride", 1)), int(module.receptive_radius)  # type: ignore[arg-type]
             # Short parts would spend most of the work on their halo.
-            side = max(TILE, 4 * module.receptive_radius)
+            side = max(TILE, 4 * radius)
             options["tile_size"] = -(-side // stride) * stride
         return TiledPredictor.of(
             module,
@@ -738,8 +756,6 @@ class SignalDenoiser(ImageDenoiser):
         return Signals([part], has_channels).restore(part)
 
     def _differentiate(self, X: Any, direction: Any) -> Any:
-        if getattr(self, "_recorruption_", None) is not None and self._recorruption_.n_copies:
-            raise NotImplementedError("The levels of recorrupted signals depend on their entries.")
         signals = self._convert(X, "X", reset=False)
         along = Signals.of(direction, "direction").images
         if signals.is_list:
@@ -769,7 +785,7 @@ def describe_form(X: Any) -> str:
     """Return the form of signals in words, for messages."""
     if is_signal_list(X):
         return f"a list of {len(X)} arrays"
-    return f"an array of shape {np.shape(X)}"
+    return f"an array of shape {get_shape(X)}"
 
 
 def _as_last_axis(number: torch.Tensor) -> Any:

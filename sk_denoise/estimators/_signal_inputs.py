@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_denoise._validation import as_numeric_array, refuse_masked
+from sk_denoise._validation import as_numeric_array, get_shape, refuse_masked
 from sk_denoise.noise import CleanSource, NoisedArray, carried_source
 
 __all__ = ["Signals", "as_clean_signals", "as_signal_array", "is_signal_list"]
@@ -66,7 +66,7 @@ class Signals:
             raise ValueError(f"{name} holds no signals: it is empty. Pass {LAYOUTS}.")
         first = signals[0]
         for index, signal in enumerate(signals):
-            if signal.shape[:-1] != first.shape[:-1]:
+            if _channels_of(signal) != _channels_of(first):
                 raise ValueError(
                     f"{name}[{index}] has shape {signal.shape}, {name}[0] has shape {first.shape}: all "
                     "signals must have the same channels. Arrays are (length,) or (channels, length)."
@@ -77,7 +77,7 @@ class Signals:
                     f"{name}[{index}] holds {signal.dtype}, {name}[0] holds {first.dtype}: signals of "
                     "different types are in different units. Convert them to one type."
                 )
-        return cls([_as_images(signal[None])[0] for signal in signals], first.ndim == 2)
+        return cls([_as_images(signal[None])[0] for signal in signals], first.ndim == 2, first.ndim == 3)
 
     @property
     def is_list(self) -> bool:
@@ -124,7 +124,9 @@ def as_signal_array(signal: Any, name: str) -> NDArray[Any]:
         )
     refuse_masked(signal, name)
     array = np.asarray(as_numeric_array(signal))
-    if array.dtype.kind not in "buif" or array.ndim not in (1, 2) or 0 in array.shape:
+    # An image of height 1, with its channels last, stays as it is.
+    has_axes = array.ndim in (1, 2) or (array.ndim == 3 and len(array) == 1)
+    if array.dtype.kind not in "buif" or not has_axes or 0 in array.shape:
         raise ValueError(
             f"{name} must be a signal of shape (length,) or (channels, length) with real numbers, got "
             f"{array.dtype} of shape {array.shape}."
@@ -139,8 +141,14 @@ def as_clean_signals(y: Any, X: Any) -> Any:
     if is_signal_list(X):
         fits = is_signal_list(y) or (isinstance(y, np.ndarray) and y.ndim > 1)
         return Signals.of(list(y), "y").images if fits else y
-    is_alike = y is not None and not isinstance(y, str) and np.shape(y) == np.shape(X) and np.ndim(y) > 1
+    is_alike = (
+        y is not None and not isinstance(y, str) and get_shape(y) == get_shape(X) and len(get_shape(y)) > 1
+    )
     return _as_images(as_numeric_array(y)) if is_alike else y
+
+
+def _channels_of(signal: NDArray[Any]) -> tuple[int, ...]:
+    return signal.shape[2:] if signal.ndim == 3 else signal.shape[:-1]
 
 
 def _as_images(signals: NDArray[Any]) -> NDArray[Any]:

@@ -163,6 +163,11 @@ class PatchData:
     is_declared_clean: bool = False
 
     @property
+    def n_images(self) -> int:
+        """Number of images in use."""
+        return len(self.patches.indexes)
+
+    @property
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of one patch."""
         return self.patches.sample_shape

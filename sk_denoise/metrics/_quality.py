@@ -224,7 +224,9 @@ def estimate_quality(
     if data_range is not None:
         check_data_range(data_range)
     refuse_added_noise(denoiser)
-    data = NoisyData.of(X_noisy, denoiser)
+    # Signals of several channels have a noise level for each, in the last axis.
+    convert = getattr(denoiser, "_convert_to_images", None)
+    data = NoisyData.of(X_noisy if convert is None else convert(X_noisy), denoiser)
     known = resolve_known_noise(noise, data)
     rng = np.random.default_rng(root_seed(random_state))
     prediction = denoise_parts(denoiser, data)

@@ -16,7 +16,7 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
+from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser, SignalDenoiser
 from sk_denoise.estimators._denoising_autoencoder import OUTPUTS
 from sk_denoise.estimators._preparation import LINEAR_RANGE, Preparation, SampleLayout
 from sk_denoise.noise import BaseNoiser
@@ -26,6 +26,7 @@ __all__ = [
     "AffineStep",
     "ArrayModule",
     "FlatImageModule",
+    "SignalModule",
     "ImageModule",
     "ScaledModule",
     "combine_steps",
@@ -160,8 +161,37 @@ class FlatImageModule(nn.Module):
         return rows
 
 
+class SignalModule(nn.Module):
+    """``SignalDenoiser.predict`` for float32 signals of any length.
+
+    Parameters
+    ----------
+    estimator : SignalDenoiser
+        Fitted.
+    """
+
+    def __init__(self, estimator: SignalDenoiser) -> None:
+        super().__init__()
+        scaler = estimator._preparation_.input_scaler
+        # One number, or one for each channel
+        self.center, self.spread = (
+            number.float().reshape(-1, 1) for number in (scaler.center, scaler.spread)
+        )
+        self.network = copy.deepcopy(estimator.net_.module_).cpu()
+        self.stride = int(getattr(self.network, "stride", 1))
+        self.has_channels = estimator.n_channels_ > 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(n, length)``, or ``(n, channels, length)`` for several channels, to the same."""
+        signals = x if self.has_channels else x[:, None]
+        inputs = _pad_to_stride((signals - self.center) / self.spread, self.stride)
+        output = self.network(inputs[:, :, None])[:, :, 0, : x.shape[-1]]
+        denoised: Tensor = output * self.spread + self.center
+        return denoised if self.has_channels else denoised[:, 0]
+
+
 def _pad_to_stride(x: Tensor, stride: int) -> Tensor:
-    """Return images with lower and right margins up to a multiple of the stride.
+    """Return images or signals with margins at their ends up to a multiple of the stride.
 
     As ``sk_denoise.networks._base.pad_by_mirroring``, but for open sizes: mirrored if the margins fit
     into the image, else repeated.
@@ -173,7 +203,7 @@ def _pad_to_stride(x: Tensor, stride: int) -> Tensor:
     # Sums of ones keep a size open that an integer would make a constant.
     last = [torch.ones(side, dtype=torch.int64).sum() - 1 for side in sides]
     places = [torch.arange(side) for side in padded]
-    fits = (places[0][-1] <= 2 * last[0]) & (places[1][-1] <= 2 * last[1])
+    fits = torch.stack([place[-1] <= 2 * end for place, end in zip(places, last, strict=True)]).all()
     for dim, (place, end) in enumerate(zip(places, last, strict=True), start=2):
         mirrored, repeated = end - (end - place).abs(), torch.minimum(place, end)
         x = x.index_select(dim, torch.where(fits, mirrored, repeated).clamp(min=0))

@@ -15,7 +15,7 @@ from torch import nn
 
 from sk_denoise._package import __version__, require_extra
 from sk_denoise._validation import warn_user
-from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser
+from sk_denoise.estimators import DenoisingAutoencoder, ImageDenoiser, SignalDenoiser
 from sk_denoise.io._atomic import replace_file, resolve_destination
 from sk_denoise.persistence._files import GRAPH_SUFFIX, check_suffix
 from sk_denoise.persistence._graphs import (
@@ -24,6 +24,7 @@ from sk_denoise.persistence._graphs import (
     FlatImageModule,
     ImageModule,
     ScaledModule,
+    SignalModule,
     combine_steps,
     iterate_steps,
 )
@@ -31,8 +32,8 @@ from sk_denoise.persistence._graphs import (
 __all__ = ["export_onnx"]
 
 # Samples that the exporter follows; a batch of 1 or equal sides would look like constants.
-TRIAL_BATCH, TRIAL_SIDES = 2, (24, 40)
-OPEN_AXES = ("n", "height", "width")
+TRIAL_BATCH, TRIAL_SIDES, TRIAL_LENGTH = 2, (24, 40), 72
+OPEN_AXES, OPEN_AXES_OF_SIGNALS = ("n", "height", "width"), ("n", "length", "length")
 
 
 def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -42,13 +43,13 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     ``transform`` takes and returns them. For a Pipeline the steps before the denoiser are in the graph too,
     and its output is that of the pipeline: denoised samples in the unit of the last scaler. The number of
     samples is open, and for an :class:`ImageDenoiser <sk_denoise.ImageDenoiser>` the height and width of
-    images too.
+    images too, for a :class:`SignalDenoiser <sk_denoise.SignalDenoiser>` the length of signals.
 
     The graph has these inputs and outputs:
 
     - ``X``: samples of the shape seen in ``fit``, ``(n, n_features)`` or ``(n, height, width[, channels])``,
-      in its unit. Turn integers into float32 first, and divide 8-bit images by 255 for a network that
-      learned from [0, 1].
+      in its unit. Signals are ``(n, length)``, or ``(n, channels, length)`` for several channels. Turn
+      integers into float32 first, and divide 8-bit images by 255 for a network that learned from [0, 1].
     - ``sigma``: the noise level of each image in the unit of X, shape ``(n,)``, for an ``ImageDenoiser``
       with ``sigma="map"``. It is not estimated in the graph. In a Pipeline it has the unit of the samples
       before the denoiser, as in ``pipeline.predict(X, sigma=sigma)``.
@@ -58,7 +59,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    estimator : DenoisingAutoencoder, ImageDenoiser, or Pipeline that ends with one
+    estimator : DenoisingAutoencoder, ImageDenoiser, SignalDenoiser, or Pipeline that ends with one
         A fitted estimator. Its network may be your own, if torch can export it. Steps before the denoiser may
         be ``StandardScaler``, ``MinMaxScaler``, ``MaxAbsScaler`` and ``RobustScaler`` of scikit-learn,
         ``PixelScaler``, ``Centerer``, and noisers, which do nothing after the fit.
@@ -109,7 +110,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
             "the one output for its input. Fit with RecorruptObjective(n_copies=0) for equal numbers."
         )
     model = _export(denoiser, affine_steps).model_proto
-    _name_axes(model.graph)
+    _name_axes(model.graph, OPEN_AXES_OF_SIGNALS if isinstance(denoiser, SignalDenoiser) else OPEN_AXES)
     metadata = _build_metadata(denoiser)
     if steps:
         metadata["steps"] = ", ".join(type(step).__name__ for _, step in steps)
@@ -132,8 +133,8 @@ def _split_pipeline(estimator: Any) -> tuple[list[tuple[str, Any]], DenoisingAut
             f"steps up to {ends[-1]}, and give {place} the output of the graph."
         )
     raise TypeError(
-        "export_onnx takes a fitted DenoisingAutoencoder or ImageDenoiser, or a Pipeline that ends with one, "
-        f"got {kind}, which has no network."
+        "export_onnx takes a fitted DenoisingAutoencoder, ImageDenoiser or SignalDenoiser, or a Pipeline "
+        f"that ends with one, got {kind}, which has no network."
     )
 
 
@@ -178,6 +179,9 @@ def _build_graph(
     shape: tuple[int, ...] = estimator._sample_shape_
     if isinstance(estimator, DenoisingAutoencoder):
         return ArrayModule(estimator), shape, (0,)
+    if isinstance(estimator, SignalDenoiser):
+        channels = (estimator.n_channels_,) if estimator.n_channels_ > 1 else ()
+        return SignalModule(estimator), (*channels, TRIAL_LENGTH), (0, 1 + len(channels))
     if len(shape) == 1:
         return FlatImageModule(estimator), shape, (0,)
     return ImageModule(estimator), (*TRIAL_SIDES, *shape[2:]), (0, 1, 2)
@@ -191,7 +195,7 @@ def _build_metadata(estimator: DenoisingAutoencoder | ImageDenoiser) -> dict[str
         "network": repr(estimator.network),
         "data_range": repr(float(estimator.data_range_)),
     }
-    if isinstance(estimator, ImageDenoiser):
+    if isinstance(estimator, ImageDenoiser) and not isinstance(estimator, SignalDenoiser):
         black = float(estimator._preparation_.input_scaler.center)
         metadata["black"], metadata["white"] = repr(black), repr(black + float(estimator.data_range_))
         if estimator.noise_levels_ is not None:
@@ -199,12 +203,12 @@ def _build_metadata(estimator: DenoisingAutoencoder | ImageDenoiser) -> dict[str
     return metadata
 
 
-def _name_axes(graph: Any) -> None:
+def _name_axes(graph: Any, names: tuple[str, ...]) -> None:
     """Give names to the open axes, in place of the exporter's symbols."""
     # Descriptions of inner values would keep the symbols.
     del graph.value_info[:]
     for value in (*graph.input, *graph.output):
-        for axis, name in zip(value.type.tensor_type.shape.dim, OPEN_AXES, strict=False):
+        for axis, name in zip(value.type.tensor_type.shape.dim, names, strict=False):
             if axis.dim_param:
                 axis.dim_param = name
 
