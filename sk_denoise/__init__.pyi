@@ -9,6 +9,7 @@ from .estimators import PosteriorMeanDenoiser as PosteriorMeanDenoiser
 from .estimators import SignalDenoiser as SignalDenoiser
 from .estimators import WienerMixtureDenoiser as WienerMixtureDenoiser
 from .estimators._filters import *
+from .estimators._signal_filters import *
 from .estimators._wiener import *
 from .exceptions import CleanTargetWarning as CleanTargetWarning
 from .exceptions import MissingExtraError as MissingExtraError

@@ -36,6 +36,8 @@ MAX_PIXELS = 2**22
 SAMPLE = 2**16
 # Distance from the median, in units, at which floats are clipped so that their squares are finite.
 FAR = 1e6
+# Length from which fourth differences are so many that their median is no chance
+MIN_FOURTH = 32
 # Number of rows in each strip that is read from a large image.
 BAND = 4 * BLOCK + 2
 
@@ -266,8 +268,18 @@ def _block_means(values: NDArray[Any], side: int) -> NDArray[Any]:
 
 def _narrow_plane_level(plane: NDArray[Any]) -> float:
     """Return the level of a plane too narrow for second differences along both axes."""
+    if plane.size == 1:
+        return 0.0
+    # Fourth differences cancel waves of eight pixels, of which second differences see half the amplitude. Of
+    # peaks of a few pixels, second differences see less.
+    orders = (2, 4) if max(plane.shape) >= MIN_FOURTH else (2,)
+    return min(_difference_level(plane, order) for order in orders)
+
+
+def _difference_level(plane: NDArray[Any], order: int) -> float:
+    """Return the level by the median of differences of at most an order."""
     residue = plane.astype(np.float64)
     for axis in (0, 1):
-        order = min(2, residue.shape[axis] - 1)
-        residue = np.diff(residue, n=order, axis=axis) / (1.0, np.sqrt(2), np.sqrt(6))[order]
-    return 0.0 if plane.size == 1 else float(np.median(np.abs(residue)) / MEDIAN)
+        possible = min(order, residue.shape[axis] - 1)
+        residue = np.diff(residue, n=possible, axis=axis) / math.sqrt(math.comb(2 * possible, possible))
+    return float(np.median(np.abs(residue)) / MEDIAN)

@@ -25,6 +25,7 @@ __all__ = [
     "OPTIMIZERS",
     "OTHER_NAMES",
     "SCHEDULES",
+    "SIGNAL_FILTERS",
     "Amount",
     "FilterEntry",
     "LazyTable",
@@ -714,6 +715,20 @@ FILTERS: dict[str, FilterEntry] = {
     ),
 }
 
+# Filters that take signals alone, in place of images
+SIGNAL_FILTERS: dict[str, FilterEntry] = {
+    "savitzky_golay": FilterEntry(
+        location="sk_denoise.estimators._signal_filters:SavitzkyGolayDenoiser",
+        description="fits a polynomial to each window of a signal",
+        use_cases="spectra, smooth signals with peaks",
+    ),
+    "band_pass": FilterEntry(
+        location="sk_denoise.estimators._signal_filters:BandPassDenoiser",
+        description="keeps a band of frequencies, without a shift in time",
+        use_cases="baseline wander, hum, noise beside a known band",
+    ),
+}
+
 MODELS: dict[str, PretrainedEntry] = {
     "gray": PretrainedEntry(
         location="sk_denoise.networks.folded_unet:FoldedUNetNetwork",
@@ -856,7 +871,13 @@ def networks_of(estimator: str) -> dict[str, NetworkEntry]:
 def public_names() -> dict[str, list[str]]:
     """Return the public names of the package by the module that defines them."""
     names = {module: list(others) for module, others in OTHER_NAMES.items()}
-    tables: tuple[Mapping[str, RegistryEntry], ...] = (NETWORKS, NOISES, FILTERS, OBJECTIVES)
+    tables: tuple[Mapping[str, RegistryEntry], ...] = (
+        NETWORKS,
+        NOISES,
+        FILTERS,
+        SIGNAL_FILTERS,
+        OBJECTIVES,
+    )
     for entry in (entry for table in tables for entry in table.values()):
         module = entry.location.partition(":")[0].partition(".")[2]
         names.setdefault(module, []).append(entry.name)

@@ -95,8 +95,10 @@ def compare_denoisers(
         :func:`~sk_denoise.make_denoising_scorer`: its ``apply`` has no effect, and ``random_state=None``
         counts as 0. Its statistics are computed from the clean images; if sizes differ, from all of their
         pixels.
-    metrics : "auto", str or sequence of {"psnr", "ssim", "mse", "nmse"}, default="auto"
-        Metrics to compute, see :mod:`sk_denoise.metrics`. "auto" is PSNR, and SSIM if samples are images.
+    metrics : "auto", str or sequence of str, default="auto"
+        Metrics to compute, see :mod:`sk_denoise.metrics`: "psnr", "ssim", "mse", "nmse"; and for signals
+        "ssd", "mad", "prd", "cosine_similarity", "snr", "snr_gain". "auto" is PSNR, and SSIM if samples are
+        images.
     data_range : float, optional
         Data range of "psnr" and "ssim", the same for all images. By default the range of the dtype for 8-
         and 16-bit integers, else the largest clean value minus the smallest.
@@ -210,7 +212,8 @@ def run_comparison(
     outputs: dict[Hashable, dict[Hashable, NDArray[Any]]] = {noise: {} for noise in noisy_by_name}
 
     def record(method: Hashable, noise: Hashable, output: Samples, seconds: float) -> None:
-        rows.append({"method": method, "noise": noise, **measure(output), "seconds": seconds})
+        values = measure(noisy_by_name[noise], output)
+        rows.append({"method": method, "noise": noise, **values, "seconds": seconds})
         # Other outputs are dropped: kept together, they would take many times the memory of the images.
         outputs[noise][method] = np.array(output[index])
 
@@ -294,21 +297,21 @@ def _select_metrics(
 
 def _build_measure(
     clean: Samples, metrics: Sequence[str], data_range: float, image_shape: Sequence[int] | None
-) -> Callable[[Samples], dict[str, float]]:
-    """Return a function that compares outputs with the clean samples."""
+) -> Callable[[Samples, Samples], dict[str, float]]:
+    """Return a function that compares noisy samples and outputs with the clean ones."""
     check_data_range(data_range)
 
-    def compute(name: str, output: Samples) -> float:
-        metric, needs_range, _ = METRICS[name]
-        keywords: dict[str, Any] = {"data_range": data_range} if needs_range else {}
-        if metric is ssim:
+    def compute(name: str, noisy: Samples, output: Samples) -> float:
+        metric = METRICS[name]
+        keywords: dict[str, Any] = {"data_range": data_range} if metric.needs_range else {}
+        if metric.function is ssim:
             keywords["image_shape"] = image_shape
         if not isinstance(clean, list):
-            return metric(clean, output, **keywords)
-        pairs = zip(clean, output, strict=True)
-        return float(np.mean([metric(truth[None], x[None], **keywords) for truth, x in pairs]))
+            return metric.measure(clean, noisy, output, **keywords)
+        samples = zip(clean, noisy, output, strict=True)
+        return float(np.mean([metric.measure(t[None], x[None], p[None], **keywords) for t, x, p in samples]))
 
-    return lambda output: {name: compute(name, output) for name in metrics}
+    return lambda noisy, output: {name: compute(name, noisy, output) for name in metrics}
 
 
 def _name_noises(noises: Any) -> ByNoise:

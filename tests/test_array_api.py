@@ -77,6 +77,7 @@ def test_every_transformer_returns_tensors_for_tensors(name, dae, images):
         "NoiserChain": lambda: NoiserChain([GaussianNoiser(random_state=0)]),
         "NoiserChoice": lambda: NoiserChoice([GaussianNoiser(random_state=0)]),
         "RegionNoiser": lambda: RegionNoiser(GaussianNoiser(), random_state=0),
+        "BandPassDenoiser": lambda: sk_denoise.BandPassDenoiser(high=0.2),
         "ImageDenoiser": lambda: images,
         "WienerMixtureDenoiser": lambda: sk_denoise.WienerMixtureDenoiser(noise=0.001),
         "TableEncoder": lambda: TableEncoder(),

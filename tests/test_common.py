@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 
 import sk_denoise
 from sk_denoise import (
+    BandPassDenoiser,
     BilateralDenoiser,
     BM3DDenoiser,
     Centerer,
@@ -34,6 +35,7 @@ from sk_denoise import (
     PosteriorMeanDenoiser,
     RecordedNoiser,
     RegionNoiser,
+    SavitzkyGolayDenoiser,
     SignalDenoiser,
     SignalUNetNetwork,
     SwapNoiser,
@@ -77,6 +79,9 @@ OTHERS = [
     BilateralDenoiser(),
     *([BM3DDenoiser()] if find_spec("bm3d") else []),
     MedianDenoiser(),
+    # The checks pass rows of one to ten entries.
+    SavitzkyGolayDenoiser(1, 0),
+    BandPassDenoiser(high=0.2),
     NonLocalMeansDenoiser(),
     TotalVariationDenoiser(),
     WaveletDenoiser(),

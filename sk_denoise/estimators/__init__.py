@@ -1,6 +1,6 @@
 """Estimators that denoise: networks, ensembles of networks, and classical filters."""
 
-from sk_denoise.estimators import _filters, _wiener, _wiener_mixture
+from sk_denoise.estimators import _filters, _signal_filters, _wiener, _wiener_mixture
 from sk_denoise.estimators._denoising_autoencoder import DenoisingAutoencoder
 from sk_denoise.estimators._ensemble import DenoisingEnsemble
 from sk_denoise.estimators._filters import *
@@ -10,6 +10,7 @@ from sk_denoise.estimators._network_factory import IMAGE_NETWORKS, NETWORKS, SIG
 from sk_denoise.estimators._network_summary import NetworkSummary
 from sk_denoise.estimators._posterior_mean import PosteriorMeanDenoiser
 from sk_denoise.estimators._signal_denoiser import SignalDenoiser
+from sk_denoise.estimators._signal_filters import *
 from sk_denoise.estimators._wiener import *
 from sk_denoise.estimators._wiener_mixture import *
 
@@ -26,5 +27,6 @@ __all__ = [
     "SignalDenoiser",
 ]
 __all__ += _filters.__all__
+__all__ += _signal_filters.__all__
 __all__ += _wiener.__all__
 __all__ += _wiener_mixture.__all__

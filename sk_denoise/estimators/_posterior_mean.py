@@ -23,7 +23,7 @@ from sk_denoise._row_prior import (
 )
 from sk_denoise._schema import NONNEGATIVE_NUMBER, Rule, record
 from sk_denoise._validation import Interval, StrOptions
-from sk_denoise.estimators._filters import IMAGE_SHAPE, ClassicalDenoiser, Images
+from sk_denoise.estimators._base import SHAPE_CONSTRAINT, ClassicalDenoiser, Images
 from sk_denoise.estimators._pairs import Pair, default_noiser
 from sk_denoise.estimators._preparation import SampleLayout
 
@@ -131,7 +131,7 @@ class PosteriorMeanDenoiser(ClassicalDenoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **IMAGE_SHAPE,
+        **SHAPE_CONSTRAINT,
         "sigma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither"), "array-like"],
         "smoothing": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
         "shrinkage": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],

@@ -25,7 +25,7 @@ from sk_denoise._schema import (
     optional,
 )
 from sk_denoise._validation import Interval, StrOptions, as_tensor
-from sk_denoise.estimators._filters import IMAGE_SHAPE, ClassicalDenoiser, Images
+from sk_denoise.estimators._base import SHAPE_CONSTRAINT, ClassicalDenoiser, Images
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import SampleLayout
 
@@ -149,7 +149,7 @@ class WienerDenoiser(ClassicalDenoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **IMAGE_SHAPE,
+        **SHAPE_CONSTRAINT,
         "sigma": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "ignore_y": ["boolean"],

@@ -45,8 +45,7 @@ from sk_denoise._validation import (
     as_float_array,
     check_samples,
 )
-from sk_denoise.estimators._base import trace_rows
-from sk_denoise.estimators._filters import IMAGE_SHAPE, ClassicalDenoiser, Images
+from sk_denoise.estimators._base import SHAPE_CONSTRAINT, ClassicalDenoiser, Images, trace_rows
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import SampleLayout
 from sk_denoise.estimators._signal_windows import (
@@ -218,7 +217,7 @@ class WienerMixtureDenoiser(ClassicalDenoiser):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **IMAGE_SHAPE,
+        **SHAPE_CONSTRAINT,
         "noise": [
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="neither"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,6 +44,7 @@ from sk_denoise.metrics._metrics import (
     psnr,
     ssim,
 )
+from sk_denoise.metrics._signal_metrics import cosine_similarity, mad, prd, snr, snr_gain, ssd
 
 __all__ = [
     "apply_earlier_steps",
@@ -61,12 +62,48 @@ __all__ = [
     "takes_images",
 ]
 
-# By name the metric, whether it needs a data range, and the sign that makes greater better
-METRICS: dict[str, tuple[Callable[..., float], bool, int]] = {
-    "psnr": (psnr, True, 1),
-    "ssim": (ssim, True, 1),
-    "mse": (mse, False, -1),
-    "nmse": (nmse, False, -1),
+
+class Metric(NamedTuple):
+    """A metric of clean and denoised samples, as scorers and comparisons compute it.
+
+    Attributes
+    ----------
+    function : callable
+        ``function(truth, prediction, ...)``, with the noisy samples between the two for ``needs_noisy``.
+    sign : int
+        Sign that makes greater better.
+    needs_range : bool
+        Whether it takes ``data_range``.
+    needs_noisy : bool
+        Whether it compares with the noisy samples, too.
+    is_of_signals : bool
+        Whether it takes signals in the unit of the data. Others take rows of tables, and images.
+    """
+
+    function: Callable[..., float]
+    sign: int = 1
+    needs_range: bool = False
+    needs_noisy: bool = False
+    is_of_signals: bool = False
+
+    def measure(self, truth: Any, noisy: Any, prediction: Any, **keywords: Any) -> float:
+        """Return the metric in its own sign."""
+        if self.needs_noisy:
+            return self.function(truth, noisy, prediction, **keywords)
+        return self.function(truth, prediction, **keywords)
+
+
+METRICS: dict[str, Metric] = {
+    "psnr": Metric(psnr, needs_range=True),
+    "ssim": Metric(ssim, needs_range=True),
+    "mse": Metric(mse, sign=-1),
+    "nmse": Metric(nmse, sign=-1),
+    "ssd": Metric(ssd, sign=-1, is_of_signals=True),
+    "mad": Metric(mad, sign=-1, is_of_signals=True),
+    "prd": Metric(prd, sign=-1, is_of_signals=True),
+    "cosine_similarity": Metric(cosine_similarity, is_of_signals=True),
+    "snr": Metric(snr, is_of_signals=True),
+    "snr_gain": Metric(snr_gain, needs_noisy=True, is_of_signals=True),
 }
 
 
@@ -88,8 +125,10 @@ def make_denoising_scorer(
     noiser : noiser
         Noise to be removed, such as ``GaussianNoiser(0.3, random_state=0)``. It corrupts with any ``apply``;
         its statistics come from the clean fold; ``random_state=None`` counts as 0.
-    metric : {"psnr", "ssim", "mse", "nmse"}, default="psnr"
-        Metric of the prediction. Errors are negated, so that greater is better.
+    metric : {"psnr", "ssim", "mse", "nmse", "ssd", "mad", "prd", "cosine_similarity", "snr", "snr_gain"}, \
+            default="psnr"
+        Metric of the prediction. Errors are negated, so that greater is better. Those from "ssd" on are for
+        signals, and are computed in the unit of the data.
     data_range : float, optional
         Data range for "psnr" and "ssim"; by default that of the clean fold after the earlier steps (the
         range of the type for 8- and 16-bit integers). In the unit of the data, or in spreads for
@@ -211,51 +250,55 @@ class _DenoisingScorer(Scorer):
             X, corrupt_array(self.noiser, here, self.seed, copy=0, allow_gaps=takes_gaps)
         )
         prediction = to_numpy(predict_in_range(estimator, noisy, foreign_range(last, truth)))
+        metric = METRICS[self.metric]
+        shown = truth
+        if metric.needs_noisy:
+            shown = np.asarray(to_numpy(apply_earlier_steps(estimator, noisy)[0]))
         if takes_gaps:
             known = ~_find_gaps(as_numeric_array(clean))
             # Values that an earlier step filled in are no truth.
             if known.shape == truth.shape and not known.all():
-                return self._score_known(truth, np.asarray(prediction), known, last, sample_weight)
-        metric, needs_range, sign = METRICS[self.metric]
+                return self._score_known(truth, shown, np.asarray(prediction), known, last, sample_weight)
         # An error is in spreads, or, for a PSNR, a share of the data range of its column.
         gains = None
         if self._scales(truth, last):
-            gains = find_column_gains(truth, self.data_range if needs_range else 1.0)
+            gains = find_column_gains(truth, self.data_range if metric.needs_range else 1.0)
         if gains is not None and gains.any():
-            range_of_one = {"data_range": 1.0} if needs_range else {}
-            return sign * metric(
+            range_of_one = {"data_range": 1.0} if metric.needs_range else {}
+            return metric.sign * metric.function(
                 truth * gains, prediction * gains, sample_weight=sample_weight, **range_of_one
             )
         keywords = {"sample_weight": sample_weight, **self._range_of(truth)}
-        if metric is ssim and truth.ndim == 2:
+        if metric.function is ssim and truth.ndim == 2:
             keywords["image_shape"] = getattr(last, "image_shape_", None)
-        return sign * metric(truth, prediction, **keywords)
+        return metric.sign * metric.measure(truth, shown, prediction, **keywords)
 
     def _score_known(
         self,
         truth: NDArray[Any],
+        noisy: NDArray[Any],
         prediction: NDArray[Any],
         known: NDArray[np.bool_],
         last: Any,
         sample_weight: ArrayLike | None,
     ) -> float:
         """Return the mean score of the known entries of each row."""
-        metric, needs_range, sign = METRICS[self.metric]
+        metric = METRICS[self.metric]
         complete = _fill_from_columns(np.where(known, truth, np.nan), self.seed)
         keywords, factors = self._range_of(truth[known]), np.ones(truth.shape[1])
         if self._scales(complete, last):
-            gains = find_column_gains(complete, self.data_range if needs_range else 1.0)
+            gains = find_column_gains(complete, self.data_range if metric.needs_range else 1.0)
             if gains.any():
-                keywords, factors = {"data_range": 1.0} if needs_range else {}, gains
+                keywords, factors = {"data_range": 1.0} if metric.needs_range else {}, gains
         rows = np.flatnonzero(known.any(axis=1))
         scores = [
-            metric(
-                (truth * factors)[i, known[i]][None], (prediction * factors)[i, known[i]][None], **keywords
+            metric.measure(
+                *((side * factors)[i, known[i]][None] for side in (truth, noisy, prediction)), **keywords
             )
             for i in rows
         ]
         weights = None if sample_weight is None else np.asarray(sample_weight)[rows]
-        return sign * mean_over_samples(np.array(scores), weights)
+        return metric.sign * mean_over_samples(np.array(scores), weights)
 
     def _score_list(
         self, estimator: Any, X: list[Any], y: list[Any], sample_weight: ArrayLike | None
@@ -263,29 +306,34 @@ class _DenoisingScorer(Scorer):
         """Return the mean score of images of different sizes."""
         clean, truths = ([np.asarray(as_image_array(x)) for x in side] for side in (X, y))
         unit = foreign_range(getattr(estimator, "best_estimator_", estimator), truths[0])
-        predictions = predict_in_range(estimator, corrupt_images(self.noiser, clean, self.seed), unit)
-        metric, _, sign = METRICS[self.metric]
+        noisy = corrupt_images(self.noiser, clean, self.seed)
+        # A method may write into its input.
+        shown = [x.copy() for x in noisy]
+        predictions = predict_in_range(estimator, noisy, unit)
+        metric = METRICS[self.metric]
         keywords = self._range_of(np.concatenate([truth.ravel() for truth in truths]))
-        pairs = zip(truths, predictions, strict=True)
-        scores = [metric(t[None], x[None], **keywords) for t, x in pairs]
-        return sign * mean_over_samples(np.array(scores), sample_weight)
+        samples = zip(truths, shown, predictions, strict=True)
+        scores = [metric.measure(t[None], x[None], p[None], **keywords) for t, x, p in samples]
+        return metric.sign * mean_over_samples(np.array(scores), sample_weight)
 
     def _scales(self, truth: NDArray[Any], last: Any) -> bool:
         """Return whether errors are scaled by the spread of their column."""
         are_rows = truth.ndim == 2 and getattr(last, "image_shape_", None) is None and not takes_images(last)
+        # The entries of a signal share one unit.
+        is_of_rows = self.metric != "ssim" and not METRICS[self.metric].is_of_signals
         if self.units == "scaled":
-            if not are_rows or self.metric == "ssim":
+            if not are_rows or not is_of_rows:
                 raise ValueError(
-                    'units="scaled" scales the columns of a table, and these are images, or metric="ssim" '
-                    'compares images. Use units="data" or "auto".'
+                    'units="scaled" scales the columns of a table, and these are images, or '
+                    f'metric="{self.metric}" compares images or signals. Use units="data" or "auto".'
                 )
             return True
         is_automatic = self.units == "auto" and self.data_range is None
-        return is_automatic and are_rows and self.metric != "ssim" and is_table(truth)
+        return is_automatic and are_rows and is_of_rows and is_table(truth)
 
     def _range_of(self, truth: NDArray[Any]) -> dict[str, Any]:
         """Return the data range as a keyword, for the metrics that need it."""
-        if not METRICS[self.metric][1]:
+        if not METRICS[self.metric].needs_range:
             return {}
         return {
             "data_range": IntensityRange.of_clean(truth).span if self.data_range is None else self.data_range

@@ -78,7 +78,7 @@ def check_windows(estimator: Any) -> None:
     """Refuse windows that no image needs, and that would take minutes or gigabytes."""
     for name, maximum in MAX_WINDOWS.get(type(estimator), {}).items():
         value = getattr(estimator, name)
-        if value > maximum:
+        if value != "auto" and value > maximum:
             raise ValueError(
                 f"{type(estimator).__name__} has {name}={value!r:.40}; files hold at most {maximum:g}."
             )

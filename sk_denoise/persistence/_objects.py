@@ -96,7 +96,13 @@ FITTED_NAME = re.compile(r"_?[A-Za-z]\w*(?<!_)_")
 @cache
 def _savable_classes() -> dict[str, type[Any]]:
     """Return the estimators and their parts that files can hold, by name."""
-    tables = (_registry.NETWORKS, _registry.NOISES, _registry.FILTERS, _registry.OBJECTIVES)
+    tables = (
+        _registry.NETWORKS,
+        _registry.NOISES,
+        _registry.FILTERS,
+        _registry.SIGNAL_FILTERS,
+        _registry.OBJECTIVES,
+    )
     named = {entry.name: _registry.load_entry(entry) for table in tables for entry in table.values()}
     others = {name: getattr(part, name) for part in (denoisers, preprocessing) for name in part.__all__}
     ours = {

@@ -43,6 +43,8 @@ META_ESTIMATORS = {
 }
 # Estimators that need parameters to be fitted to these images.
 WITH_PARAMETERS = {
+    "BandPassDenoiser": lambda: sk_denoise.BandPassDenoiser(high=0.2),
+    "SavitzkyGolayDenoiser": lambda: sk_denoise.SavitzkyGolayDenoiser(5),
     "RecordedNoiser": lambda: sk_denoise.RecordedNoiser(IMAGES[:2]),
     "VarianceStabilizer": lambda: sk_denoise.VarianceStabilizer(gain=1.0),
     "WienerMixtureDenoiser": lambda: sk_denoise.WienerMixtureDenoiser(noise=0.25),

@@ -18,7 +18,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from sk_denoise import DenoisingAutoencoder, GaussianNoiser, make_denoising_scorer, make_robustness_scorer
-from sk_denoise.metrics import mse, nmse, psnr, ssim
+from sk_denoise.metrics import mse, nmse, prd, psnr, ssim
 
 SPLIT = ShuffleSplit(n_splits=2, test_size=0.3, random_state=0)
 ERRORS = {"error_score": "raise"}
@@ -156,6 +156,7 @@ def test_the_strength_of_relative_noise_comes_from_the_clean_fold(X):
         ("psnr", lambda t, p: psnr(t, p, data_range=1)),
         ("mse", lambda t, p: -mse(t, p)),
         ("nmse", lambda t, p: -nmse(t, p)),
+        ("prd", lambda t, p: -prd(t, p)),
     ],
 )
 def test_a_score_is_the_metric_of_clean_fold_and_prediction_with_greater_as_better(X, name, expected):

@@ -101,6 +101,8 @@ def image_denoiser(network, **parameters):
     return ImageDenoiser(network, noise=GaussianNoiser(0.6), patch_size=8, **FAST, **parameters)
 
 
+# Denoisers that cannot do without
+WITH_PARAMETERS = ("BandPassDenoiser", "ImageDenoiser", "SavitzkyGolayDenoiser", "WienerMixtureDenoiser")
 CASES: dict[str, Case] = {
     "dense": Case(DenoisingAutoencoder(DenseNetwork((8,)), 4, **FAST), ROWS),
     "dense, float32 images": Case(DenoisingAutoencoder(DenseNetwork((8,)), 4, **FAST), IMAGES),
@@ -176,8 +178,11 @@ CASES: dict[str, Case] = {
     **{
         name: Case(getattr(sk_denoise, name)(), ROWS)
         for name in sk_denoise.__all__
-        if name.endswith("Denoiser") and name not in ("ImageDenoiser", "WienerMixtureDenoiser")
+        if name.endswith("Denoiser") and name not in WITH_PARAMETERS
     },
+    "BandPassDenoiser": Case(sk_denoise.BandPassDenoiser(0.1, 0.3), ROWS),
+    "SavitzkyGolayDenoiser": Case(sk_denoise.SavitzkyGolayDenoiser(5), ROWS),
+    "SavitzkyGolayDenoiser, channels": Case(sk_denoise.SavitzkyGolayDenoiser(3), IMAGES),
     "WienerMixtureDenoiser": Case(sk_denoise.WienerMixtureDenoiser(0.2, random_state=0), ROWS),
     "WienerMixtureDenoiser, covariance": Case(
         sk_denoise.WienerMixtureDenoiser(0.02 + 0.02 * np.eye(6), random_state=0), ROWS
