@@ -37,9 +37,11 @@ from .noise._cameras import *
 from .noise._composed import *
 from .noise._recording import *
 from .noise._replacing import *
+from .noise._signal_noise import *
 from .preprocessing import Augmenter as Augmenter
 from .preprocessing import Centerer as Centerer
 from .preprocessing import PixelScaler as PixelScaler
+from .preprocessing import SignalAugmenter as SignalAugmenter
 from .preprocessing import TableEncoder as TableEncoder
 from .preprocessing import VarianceStabilizer as VarianceStabilizer
 from .training._objectives import *

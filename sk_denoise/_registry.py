@@ -153,7 +153,8 @@ class NoiseEntry(RegistryEntry):
     label : str
         Name of the noise for users who do not know the class.
     amount : Amount or None
-        Parameter that sets the strength; None for noise with a part that has no default.
+        Parameter that sets the strength on images; None for noise with a part that has no default, and for
+        noise of tables or signals.
     made_of : str
         Part without a default, for messages; empty for all other noise.
     fixed_parameters : mapping
@@ -547,6 +548,20 @@ NOISES: dict[str, NoiseEntry] = {
         use_cases="dark frames, room tone, motion of electrodes",
         made_of="recordings",
     ),
+    # Noise of signals has no amount, because the command line and the app add noise to images.
+    "wander": NoiseEntry(
+        location="sk_denoise.noise._signal_noise:BaselineWanderNoiser",
+        label="Baseline wander",
+        description="adds a slow drift to signals, below `max_frequency`",
+        use_cases="electrodes, spectra",
+    ),
+    "hum": NoiseEntry(
+        location="sk_denoise.noise._signal_noise:HumNoiser",
+        label="Mains hum",
+        description="adds a wave of 50 or 60 Hz and its harmonics to signals",
+        use_cases="cables and electrodes near the mains",
+        made_of="a sampling rate",
+    ),
     "region": NoiseEntry(
         location="sk_denoise.noise._composed:RegionNoiser",
         made_of="other noise",
@@ -811,7 +826,14 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "make_robustness_scorer",
         "make_self_supervised_scorer",
     ),
-    "preprocessing": ("Augmenter", "Centerer", "PixelScaler", "TableEncoder", "VarianceStabilizer"),
+    "preprocessing": (
+        "Augmenter",
+        "Centerer",
+        "PixelScaler",
+        "SignalAugmenter",
+        "TableEncoder",
+        "VarianceStabilizer",
+    ),
 }
 
 

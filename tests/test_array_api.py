@@ -85,6 +85,7 @@ def test_every_transformer_returns_tensors_for_tensors(name, dae, images):
         "RecordedNoiser": lambda: sk_denoise.RecordedNoiser(
             np.random.default_rng(0).normal(size=(2, 64)), random_state=0
         ),
+        "HumNoiser": lambda: sk_denoise.HumNoiser(500),
         "CameraNoiser": lambda: sk_denoise.CameraNoiser(image_shape=(8, 8)),
         "JPEGNoiser": lambda: sk_denoise.JPEGNoiser(image_shape=(8, 8)),
         "StripeNoiser": lambda: sk_denoise.StripeNoiser(image_shape=(8, 8)),

@@ -26,6 +26,7 @@ from sk_denoise import (
     DnCNNNetwork,
     FoldedUNetNetwork,
     GaussianNoiser,
+    HumNoiser,
     ImageDenoiser,
     MedianDenoiser,
     NoiserChain,
@@ -60,6 +61,7 @@ MADE_OF_OTHERS = {
     "region": RegionNoiser(GaussianNoiser()),
     "choice": NoiserChoice([GaussianNoiser(), SwapNoiser()]),
     "chain": NoiserChain([SwapNoiser(), GaussianNoiser()]),
+    "hum": HumNoiser(500),
     "recorded": RecordedNoiser(np.random.default_rng(0).normal(size=(3, 200))),
 }
 SIGNALS_OF_ANY_LENGTH = "signals may have another length than those of the fit"

@@ -26,6 +26,7 @@ from sk_denoise._compat import documentation_address
 
 SITE = "https://example.org/denoise"
 NEED = {  # arguments of those that cannot do without
+    "HumNoiser": (360.0,),
     "NoiserChain": ([GaussianNoiser()],),
     "RecordedNoiser": ([[0.0, 1.0], [1.0, 0.0]],),
     "NoiserChoice": ([GaussianNoiser()],),

@@ -142,6 +142,8 @@ class NoiseType(click.ParamType):  # type: ignore[type-arg]  # generic from clic
 def _unknown_noise_message(name: str) -> str:
     if name in NOISES and NOISES[name].made_of == "other noise":
         return f"{name!r} combines other noises. Join their names in order by +."
+    if name in NOISES and not NOISES[name].made_of:
+        return f"{name!r} is no noise of images: use {NOISES[name].name} in Python."
     if name in NOISES:
         return f"{name!r} needs {NOISES[name].made_of}: use {NOISES[name].name} in Python."
     nearest = difflib.get_close_matches(name, NOISE_AMOUNTS, n=1)

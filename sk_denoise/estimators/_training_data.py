@@ -31,7 +31,7 @@ from sk_denoise.estimators._preparation import Preparation, SampleLayout
 from sk_denoise.estimators._training_domain import refuse_other_unit
 from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.noise import resolve_noiser
-from sk_denoise.preprocessing import Augmentation
+from sk_denoise.preprocessing import Augmentation, SignalAugmenter
 from sk_denoise.training import (
     BatchTransform,
     CorruptedRows,
@@ -287,6 +287,11 @@ def check_augmentation(augment: Any, layout: SampleLayout, on_unit_interval: boo
         raise TypeError(f"augment must be an Augmenter(...) or None, got {augment!r}.")
     if layout.image_shape is None:
         raise ValueError(f"augment is for images, {_rows_message(layout)}")
+    if on_unit_interval and isinstance(augment, SignalAugmenter) and augment.changes_values:
+        raise ValueError(
+            f"{augment!r} changes values, and the loss or the output needs data in [0, 1]. Pass scale=None "
+            "without offset and invert, or use another loss."
+        )
     fill = getattr(augment, "fill", None)
     if on_unit_interval and isinstance(fill, Real) and not 0 <= float(fill) <= 1:
         raise ValueError(f"augment fills with {fill!r}, and the loss or the output needs data in [0, 1].")
@@ -330,10 +335,15 @@ def check_objective(estimator: NetworkDenoiser, objective: Objective) -> None:
             'noise="auto", or use objective="recorrupt", which learns from noise that is known.'
         )
     augment = estimator.augment
-    if augment is not None and (getattr(augment, "rotation", False) or getattr(augment, "zoom", None)):
+    if augment is not None and any(getattr(augment, step, None) for step in ("rotation", "zoom", "stretch")):
         raise ValueError(
             f"{name} needs noise that is independent between pixels, and {augment!r} interpolates. Leave out "
-            "rotation and zoom; flips, quarter turns and shifts keep the noise."
+            "rotation, zoom and stretch; flips, quarter turns and shifts keep the noise."
+        )
+    if needs_level and isinstance(augment, SignalAugmenter) and augment.scale is not None:
+        raise ValueError(
+            f"{name} needs the noise level of X, and {augment!r} changes it with the amplitude. Pass "
+            "scale=None."
         )
 
 

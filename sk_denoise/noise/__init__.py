@@ -10,6 +10,8 @@ from sk_denoise.noise import (
     _device_corruptions,
     _recording,
     _replacing,
+    _signal_corruptions,
+    _signal_noise,
 )
 from sk_denoise.noise._additive import *
 from sk_denoise.noise._base import NOISERS, BaseNoiser, bind_columns, resolve_noiser
@@ -20,6 +22,8 @@ from sk_denoise.noise._device_corruptions import *
 from sk_denoise.noise._recording import *
 from sk_denoise.noise._replacing import *
 from sk_denoise.noise._replacing import find_blocks
+from sk_denoise.noise._signal_corruptions import *
+from sk_denoise.noise._signal_noise import *
 
 __all__ = [
     "NOISERS",
@@ -41,3 +45,5 @@ __all__ += _corruptions.__all__
 __all__ += _device_corruptions.__all__
 __all__ += _recording.__all__
 __all__ += _replacing.__all__
+__all__ += _signal_corruptions.__all__
+__all__ += _signal_noise.__all__

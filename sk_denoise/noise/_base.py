@@ -598,7 +598,6 @@ def resolve_noiser(noise: object) -> Noiser:
     first, *_ = inspect.signature(kind).parameters.values()
     if first.default is inspect.Parameter.empty:
         raise ValueError(
-            f"noise={noise!r} is made of {NOISES[noise].made_of} and has no default: pass "
-            f"{kind.__name__}(...)."
+            f"noise={noise!r} needs {NOISES[noise].made_of}, which has no default: pass {kind.__name__}(...)."
         )
     return kind()

@@ -20,6 +20,11 @@ from torch.nn.functional import pad
 
 from sk_denoise.noise._camera_pipeline import BRIGHTNESS, add_camera_noise, compress_as_jpeg, draw_camera
 from sk_denoise.noise._corruptions import Strength, draw_strength
+from sk_denoise.noise._signal_corruptions import (
+    count_channels,
+    from_channels_first,
+    to_channels_first,
+)
 
 __all__ = ["add_grain", "add_recording", "add_stripes", "compress_images", "simulate_camera"]
 
@@ -143,6 +148,7 @@ def add_recording(
     *,
     records: Sequence[NDArray[Any]],
     snr: Strength | None,
+    kind: Literal["auto", "signals", "images"] = "auto",
     centers: NDArray[np.float64] | None = None,
     powers: NDArray[np.float64] | None = None,
     signal_power: float | None = None,
@@ -154,18 +160,24 @@ def add_recording(
 
     Parameters
     ----------
-    x : Tensor of shape (n_samples, height, width[, channels]) or (n_samples, n_features)
+    x : Tensor of shape (n_samples, height, width[, channels]), (n_samples, n_features) or, for \
+            ``kind="signals"``, (n_samples, channels, length) too
         Clean samples, floating point; not changed.
     generator : torch.Generator
         Source of randomness, on the device of ``x``.
     records : sequence of ndarray
-        Recorded noise: ``(length,)`` for signals, ``(height, width)`` or ``(height, width, channels)`` for
-        images. Each channel of an image gets its own place of a record without channels.
+        Recorded noise: ``(length,)`` or ``(channels, length)`` for signals, ``(height, width)`` or
+        ``(height, width, channels)`` for images. Each channel of a sample gets its own place of a record
+        without channels.
     snr : float, pair of float or None
         Signal-to-noise ratio in dB, 10 log10 of the variance of a sample over the mean square of its noise;
         a pair ``(low, high)`` draws one for each sample. None adds the records as they are.
-    centers, powers : ndarray of shape (n_records,), optional
-        Median of each record, and mean square of the distance from it; None computes them.
+    kind : {"auto", "signals", "images"}, default="auto"
+        Kind of samples, as in :class:`~sk_denoise.RecordedNoiser`.
+    centers : ndarray of shape (n_records,) or (n_records, n_channels), optional
+        Median of each record, or for signals of each of its channels; None computes them.
+    powers : ndarray of shape (n_records,), optional
+        Mean square of the distance from the median; None computes it.
     signal_power : float, optional
         Variance that ``snr`` refers to, in place of that of each sample.
     clip : pair of float, optional
@@ -180,32 +192,43 @@ def add_recording(
     ValueError
         If records and samples have different numbers of axes or channels.
     """
-    planes = _planes_of(x)
-    n, channels = planes.shape[:2]
-    problem = find_other_layout(tuple(x.shape), [record.shape for record in records])
+    shapes = [record.shape for record in records]
+    is_signal = find_kind(kind, tuple(x.shape), shapes) == "signals"
+    problem = (find_other_channels if is_signal else find_other_layout)(tuple(x.shape), shapes)
     if problem:
         raise ValueError(problem)
+    planes = to_channels_first(x)[:, :, None] if is_signal else _planes_of(x)
+    n, channels = planes.shape[:2]
     choices = torch.randint(len(records), (n,), generator=generator, device=x.device).tolist()
     # A record with channels has one place for all of them.
     places = torch.rand((n, channels, 2), generator=generator, device=x.device, dtype=torch.float32)
     noise = np.empty(planes.shape, np.float32)
     starts = places.cpu().numpy()
     for number, choice in enumerate(choices):
-        _cut(records[choice], starts[number], noise[number])
+        record = records[choice]
+        # A signal of several channels is an image of height 1.
+        _cut(record.T[None] if is_signal and record.ndim == 2 else record, starts[number], noise[number])
     noise_tensor = torch.from_numpy(noise).to(x.device)
     if snr is not None:
         if centers is None or powers is None:
-            centers, powers = measure_records(records)
+            centers, powers = (
+                measure_signal_records(records, channels) if is_signal else measure_records(records)
+            )
         columns = (n, 1, 1, 1)
-        noise_tensor -= torch.from_numpy(centers[choices].astype(np.float32)).to(x.device).reshape(columns)
+        middles = torch.from_numpy(centers[choices].astype(np.float32)).to(x.device)
+        noise_tensor -= middles.reshape(n, -1, 1, 1)
         floor = torch.from_numpy(SILENCE * powers[choices]).to(x.device).reshape(columns)
         entries = planes.double()
         power = torch.maximum(noise_tensor.double().square().mean((1, 2, 3), keepdim=True), floor)
-        signal = entries.var((1, 2, 3), correction=0, keepdim=True) if signal_power is None else signal_power
+        # Channels of signals may lie at levels of their own, which are no power.
+        axes = (2, 3) if is_signal else (1, 2, 3)
+        variance = entries.var(axes, correction=0, keepdim=True).mean(1, keepdim=True)
+        signal = variance if signal_power is None else signal_power
         decibels = draw_strength(snr, planes, generator)
         gain = (signal / power).sqrt() * 10 ** (-torch.as_tensor(decibels).double() / 20).to(x.device)
         noise_tensor *= gain.float()
-    noisy = x + _samples_of(noise_tensor, x).to(x.dtype)
+    back = from_channels_first(noise_tensor[:, :, 0], x) if is_signal else _samples_of(noise_tensor, x)
+    noisy = x + back.to(x.dtype)
     return noisy if clip is None else noisy.clamp_(*clip)
 
 
@@ -331,6 +354,67 @@ def measure_records(records: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64
     return centers, powers
 
 
+def measure_signal_records(
+    records: Sequence[NDArray[Any]], n_channels: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the median of each channel of each record, and the power around them.
+
+    Returns
+    -------
+    centers : ndarray of shape (n_records, n_channels)
+    powers : ndarray of shape (n_records,)
+    """
+    measured = [measure_records(list(np.atleast_2d(record))) for record in records]
+    centers = np.array([np.broadcast_to(center, n_channels) for center, _ in measured])
+    return centers, np.array([power.mean() for _, power in measured])
+
+
+def find_kind(
+    kind: Literal["auto", "signals", "images"], shape: tuple[int, ...], records: Sequence[tuple[int, ...]]
+) -> Literal["signals", "images"]:
+    """Return the kind of samples.
+
+    Images of height 1 are signals if a record has a row for each of their channels.
+
+    Parameters
+    ----------
+    kind : {"auto", "signals", "images"}
+        Parameter of the user.
+    shape : tuple of int
+        Shape of the samples, ``(n_samples, ...)``.
+    records : sequence of tuple of int
+        Shapes of the records.
+    """
+    if kind != "auto":
+        return kind
+    is_flat = len(shape) == 4 and shape[1] == 1 and shape[3] > 1
+    return "signals" if is_flat and any(len(r) == 2 and r[0] == shape[3] for r in records) else "images"
+
+
+def find_other_channels(shape: tuple[int, ...], records: Sequence[tuple[int, ...]]) -> str:
+    """Return the reason why records do not fit signals; an empty text if they do.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the signals, ``(n_samples, ...)``.
+    records : sequence of tuple of int
+        Shapes of the records.
+    """
+    channels = count_channels(shape)
+    for number, record in enumerate(records):
+        if len(record) == 1 or (len(record) == 2 and record[0] == channels):
+            continue
+        turned = len(record) == 2 and record[1] == channels
+        remedy = "Transpose it: record.T." if turned else "A record of shape (length,) fits any signal."
+        return (
+            f"Record {number} of the bank has the shape {record}, and the signals in X have {channels} "
+            f"channel{'s'[: channels - 1]}. Records of such signals have the shape ({channels}, length), "
+            f"with time last. {remedy}"
+        )
+    return ""
+
+
 def find_other_layout(shape: tuple[int, ...], records: Sequence[tuple[int, ...]]) -> str:
     """Return the reason why records do not fit samples; an empty text if they do.
 
@@ -347,7 +431,8 @@ def find_other_layout(shape: tuple[int, ...], records: Sequence[tuple[int, ...]]
         if len(record) == 1 and not is_signal:
             return (
                 f"Record {number} of the bank is a signal of shape {record}, and X holds images of shape "
-                f"{shape[1:]}. Pass a bank of shape (n_records, height, width), one image as bank[None]."
+                f"{shape[1:]}. Pass a bank of shape (n_records, height, width), one image as bank[None]. If "
+                'X holds signals (n_samples, channels, length), set kind="signals".'
             )
         if len(record) > 1 and len(shape) == 2:
             return (

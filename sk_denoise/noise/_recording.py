@@ -12,7 +12,13 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._scaling import compute_moments, iterate_chunks, subsample
-from sk_denoise._schema import NONNEGATIVE_NUMBER, Rule, is_nonnegative_array, is_numeric_array
+from sk_denoise._schema import (
+    NONNEGATIVE_NUMBER,
+    Rule,
+    is_nonnegative_array,
+    is_numeric_array,
+    one_of,
+)
 from sk_denoise._validation import (
     StrOptions,
     refuse_channels_first,
@@ -33,10 +39,14 @@ from sk_denoise.noise._device_corruptions import (
     add_grain,
     add_recording,
     add_stripes,
+    find_kind,
+    find_other_channels,
     find_other_layout,
     measure_records,
+    measure_signal_records,
     record_sides,
 )
+from sk_denoise.noise._signal_corruptions import count_channels, signal_axes, to_channels_first
 
 __all__ = ["GrainNoiser", "RecordedNoiser", "StripeNoiser"]
 
@@ -304,10 +314,9 @@ class RecordedNoiser(ImageNoiser):
     Parameters
     ----------
     bank : array of shape (n_records, ...) or list of arrays
-        Recorded noise: records ``(length,)`` for signals, in rows or of shape ``(length, 1, channels)``;
-        ``(height, width)`` or ``(height, width, channels)`` for images. An array of one axis is a single
-        record. Records in a list may differ in size. Each channel gets its own part of a record without
-        channels.
+        Recorded noise: records ``(length,)`` or ``(channels, length)`` for signals, ``(height, width)`` or
+        ``(height, width, channels)`` for images. An array of one axis is a single record. Records in a list
+        may differ in size. Each channel gets its own part of a record without channels.
     snr : float, pair of float or None, default=(0.0, 20.0)
         Signal-to-noise ratio in dB: 10 log10 of the variance of the signal over the mean square of the
         noise; may be negative. A pair ``(low, high)`` draws one uniformly for each sample. The median of a
@@ -315,7 +324,11 @@ class RecordedNoiser(ImageNoiser):
     power : {"sample", "data"}, default="sample"
         Signal that ``snr`` refers to: each sample, so that a constant one gets no noise; or the training
         data as a whole. Take "data" for :class:`~sk_denoise.ImageDenoiser`, since patches without structure
-        are as noisy as others.
+        are as noisy as others, and for windows of long signals.
+    kind : {"auto", "signals", "images"}, default="auto"
+        Kind of samples. Signals have the shape ``(n, length)``, ``(n, channels, length)`` with time last, or
+        that of images of height 1, ``(n, 1, length, channels)``. "auto" takes arrays of three axes for
+        images. It takes images of height 1 for signals if a record has a row for each of their channels.
     clip : pair of float or None, default=None
         Limits ``(low, high)`` of the noisy values, in the unit of the data.
     image_shape : tuple of int or None, default=None
@@ -328,10 +341,14 @@ class RecordedNoiser(ImageNoiser):
 
     Attributes
     ----------
-    centers_, powers_ : ndarray of shape (n_records,)
-        Median of each record, and mean square of the distance from it.
+    centers_ : ndarray of shape (n_records,) or (n_records, n_channels)
+        Median of each record, or for signals of each of its channels.
+    powers_ : ndarray of shape (n_records,)
+        Mean square of the distance from the median.
+    kind_ : {"signals", "images"}
+        Kind of samples.
     signal_power_ : float
-        Variance of the training data.
+        Variance of the training data; for signals the mean of those of the channels.
     n_features_in_ : int
         Number of entries of one sample.
     feature_names_in_ : ndarray of str
@@ -347,7 +364,8 @@ class RecordedNoiser(ImageNoiser):
     WeakNoiseWarning
         If ``snr`` is None and the noise is weaker than 2 % of the spread of the data.
     UserWarning
-        If records are smaller than samples, and so repeat in them.
+        If records are smaller than samples, and so repeat in them; or if arrays may be images as well as
+        signals of several channels.
 
     See Also
     --------
@@ -355,6 +373,9 @@ class RecordedNoiser(ImageNoiser):
 
     Notes
     -----
+    The channels of a signal have one gain in common, so that the noise of a record keeps its ratio between
+    them.
+
     A record is periodic: a part that reaches beyond its end continues at its beginning. A part with less than
     a ten-thousandth of the power of its record counts as silence, and is not amplified up to the ratio.
 
@@ -373,18 +394,28 @@ class RecordedNoiser(ImageNoiser):
     >>> ratio = signals.var(axis=1) / (noise**2).mean(axis=1)
     >>> bool(np.allclose(10 * np.log10(ratio), 10))
     True
+
+    Signals of two channels, and a recording of both at once:
+
+    >>> leads = np.random.default_rng(2).normal(size=(10, 2, 200))
+    >>> motion = np.cumsum(np.random.default_rng(3).normal(size=(2, 5000)), axis=1)
+    >>> RecordedNoiser([motion], kind="signals", random_state=0).fit_transform(leads).shape
+    (10, 2, 200)
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "bank": [np.ndarray, list, tuple],
         "snr": [*STRENGTH, None],
         "power": [StrOptions({"sample", "data"})],
+        "kind": [StrOptions({"auto", "signals", "images"})],
         "clip": [tuple, list, None],
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "kind_": one_of("signals", "images"),
         "centers_": Rule(
-            lambda v, noiser: is_numeric_array(v, (len(_as_records(noiser.bank)),)),
-            "a number for each record",
+            lambda v, noiser: is_numeric_array(v, _shape_of_centers(noiser)),
+            "a number for each record, or for each of its channels",
+            after_others=True,
         ),
         "powers_": Rule(
             lambda v, noiser: is_nonnegative_array(v, (len(_as_records(noiser.bank)),)),
@@ -394,6 +425,7 @@ class RecordedNoiser(ImageNoiser):
     }
     centers_: NDArray[np.float64]
     powers_: NDArray[np.float64]
+    kind_: Literal["signals", "images"]
     signal_power_: float
 
     def __init__(
@@ -402,6 +434,7 @@ class RecordedNoiser(ImageNoiser):
         snr: float | tuple[float, float] | None = (0.0, 20.0),
         *,
         power: Literal["sample", "data"] = "sample",
+        kind: Literal["auto", "signals", "images"] = "auto",
         clip: tuple[float, float] | None = None,
         image_shape: Sequence[int] | None = None,
         apply: Literal["fit", "always"] = "fit",
@@ -410,6 +443,7 @@ class RecordedNoiser(ImageNoiser):
         self.bank = bank
         self.snr = snr
         self.power = power
+        self.kind = kind
         self.clip = clip
         self.image_shape = image_shape
         self.apply = apply
@@ -423,6 +457,7 @@ class RecordedNoiser(ImageNoiser):
             generator,
             records=_as_records(self.bank),
             snr=None if self.snr is None else as_strength(self.snr),
+            kind=self.kind_,
             centers=self.centers_,
             powers=self.powers_,
             signal_power=None if self.power == "sample" else self.signal_power_,
@@ -451,6 +486,8 @@ class RecordedNoiser(ImageNoiser):
                     f"Record {number} of the bank is constant, so that no scale gives it the ratio "
                     f"snr={self.snr!r}. Leave it out, or pass snr=None."
                 )
+        if self.kind == "signals":
+            return
         # Records in a list have their own axes; in an array, one image would pass for many narrow ones.
         if isinstance(self.bank, np.ndarray):
             refuse_single_image(self.bank.shape, name="bank", may_declare=False)
@@ -458,29 +495,67 @@ class RecordedNoiser(ImageNoiser):
             refuse_channels_first(record.shape, name="bank", may_declare=False)
 
     def _learn(self, clean: torch.Tensor) -> None:
-        self._check_layout(clean)
-        images = self._as_images(clean)
-        records = _as_records(self.bank)
-        shapes = [record.shape for record in records]
-        problem = find_other_layout(tuple(images.shape), shapes)
+        images, records = self._as_images(clean), _as_records(self.bank)
+        samples, shapes = tuple(images.shape), [record.shape for record in records]
+        self.kind_ = find_kind(self.kind, samples, shapes)
+        is_signal = self.kind_ == "signals"
+        # Signals of twelve channels and of height 1 would pass for images with their channels first.
+        if not is_signal or self.image_shape is not None:
+            self._check_layout(clean)
+        problem = (find_other_channels if is_signal else find_other_layout)(samples, shapes)
         if problem:
             raise ValueError(problem)
-        # A row is an image of height 1.
-        sides = (1, images.shape[1]) if images.ndim == 2 else tuple(images.shape[1:3])
-        small = [shape for shape in shapes if any(np.less(record_sides(shape, sides), sides))]
+        self._warn_of_other_kind(samples, shapes)
+        if is_signal:
+            length = samples[signal_axes(samples)[1]]
+            small = [shape for shape in shapes if shape[-1] < length]
+        else:
+            # A row is an image of height 1.
+            sides = (1, samples[1]) if len(samples) == 2 else samples[1:3]
+            small = [shape for shape in shapes if any(np.less(record_sides(shape, sides), sides))]
         if small:
             warn_user(
                 f"Records of the bank, the first of shape {small[0]}, are smaller than the samples, of "
                 f"shape {tuple(images.shape[1:])}: they repeat within a sample, and a network "
                 "learns to predict that. Use longer records."
             )
-        self.centers_, self.powers_ = measure_records(records)
-        # One power for all entries, because patches and signals have no features of their own.
-        moments = compute_moments(iterate_chunks(clean.reshape(-1, 1)))
-        self.signal_power_ = 0.0 if bool(moments.is_constant.all()) else float(moments.std.square().max())
+        if is_signal:
+            channels = count_channels(samples)
+            self.centers_, self.powers_ = measure_signal_records(records, channels)
+            entries = to_channels_first(images).movedim(1, 2).reshape(-1, channels)
+        else:
+            self.centers_, self.powers_ = measure_records(records)
+            # One power for all entries, because patches have no features of their own.
+            entries = clean.reshape(-1, 1)
+        if self.snr is not None and not self.powers_.all():
+            raise ValueError(
+                f"All channels of record {self.powers_.argmin()} of the bank are constant, so that no scale "
+                f"gives it the ratio snr={self.snr!r}. Leave it out, or pass snr=None."
+            )
+        moments = compute_moments(iterate_chunks(entries))
+        # The deviation of a constant channel may be above 0 by rounding.
+        variances = torch.where(moments.is_constant, 0.0, moments.std.square())
+        self.signal_power_ = float(variances.mean())
         # A ratio has no unit.
         if self.snr is None:
             self._warn_of_unit(clean)
+
+    def _warn_of_other_kind(self, samples: tuple[int, ...], shapes: Sequence[tuple[int, ...]]) -> None:
+        """Warn of arrays that may be images as well as signals of several channels."""
+        rows = samples[1] if len(samples) == 3 else 1
+        longer = [s for s in shapes if len(s) == 2 and s[0] == rows and s[1] > samples[-1]]
+        if self.kind == "auto" and rows > 1 and longer:
+            warn_user(
+                f"X of shape {samples} is taken for images, and records of shape {longer[0]} are cut "
+                f"anywhere, also between rows. If the {rows} rows are channels of signals, set "
+                'kind="signals"; else kind="images".'
+            )
+        shape = np.shape(self.bank) if isinstance(self.bank, np.ndarray) else ()
+        if self.kind_ == "signals" and len(shape) == 2 and shape[0] == count_channels(samples) > 1:
+            warn_user(
+                f"bank of shape {shape} is taken for {shape[0]} records of one channel each. Pass one record "
+                f"of {shape[0]} channels as bank[None], or the records as a list."
+            )
 
     def _warn_of_unit(self, clean: torch.Tensor) -> None:
         """Warn of records in another unit than the clean data."""
@@ -531,6 +606,14 @@ def _as_records(bank: Any) -> list[NDArray[Any]]:
     if len(bank) and all(isinstance(value, Real) for value in bank):
         return [np.asarray(bank)]
     return [np.asarray(record) for record in bank]
+
+
+def _shape_of_centers(noiser: RecordedNoiser) -> tuple[int, ...]:
+    n_records = len(_as_records(noiser.bank))
+    if noiser.kind_ == "images":
+        return (n_records,)
+    shape = noiser._sample_shape_ if noiser.image_shape is None else noiser.image_shape
+    return n_records, count_channels((1, *shape))
 
 
 def _as_numbers(values: Any, name: str) -> NDArray[Any]:

@@ -3,7 +3,8 @@
 ``PixelScaler`` and ``Centerer`` are steps of a Pipeline with an exact inverse for integers.
 ``TableEncoder`` makes numbers of the columns of a frame, and a frame of numbers.
 ``VarianceStabilizer`` makes the noise of counts white, with an unbiased inverse. ``Augmenter`` is
-the spec of random movements of training images; the functions apply such movements.
+the spec of random movements of training images, ``SignalAugmenter`` that of training signals; the
+functions apply such movements.
 """
 
 # The movements are public for augmentations of users.
@@ -16,6 +17,7 @@ from sk_denoise.preprocessing._augmentation import (
     zoom_and_rotate,
 )
 from sk_denoise.preprocessing._pixels import Centerer, PixelScaler
+from sk_denoise.preprocessing._signal_augmentation import SignalAugmenter
 from sk_denoise.preprocessing._stabilizer import VarianceStabilizer
 from sk_denoise.preprocessing._table_encoder import TableEncoder
 
@@ -24,6 +26,7 @@ __all__ = [
     "Augmenter",
     "Centerer",
     "PixelScaler",
+    "SignalAugmenter",
     "TableEncoder",
     "VarianceStabilizer",
     "flip",

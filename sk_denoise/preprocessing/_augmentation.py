@@ -189,25 +189,25 @@ class Augmenter(DocumentationLinkMixin, BaseEstimator):
         """
         draws = (self._draw_flip, self._draw_turn, self._draw_shift, self._draw_interpolation)
         moves = [draw(x, generator) for draw in draws]
-        moved = tuple(_apply_moves(moves, side) for side in (x, *others))
+        moved = tuple(apply_moves(moves, side) for side in (x, *others))
         return moved if others else moved[0]
 
     def _draw_flip(self, x: Tensor, generator: torch.Generator) -> Move | None:
         if self.flip is None:
             return None
         never = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        horizontally = _draw_uniform(x, generator, 0, 1) < 0.5 if self.flip != "vertical" else never
-        vertically = _draw_uniform(x, generator, 0, 1) < 0.5 if self.flip != "horizontal" else never
+        horizontally = draw_uniform(x, generator, 0, 1) < 0.5 if self.flip != "vertical" else never
+        vertically = draw_uniform(x, generator, 0, 1) < 0.5 if self.flip != "horizontal" else never
         return partial(flip, horizontally=horizontally, vertically=vertically)
 
     def _draw_turn(self, x: Tensor, generator: torch.Generator) -> Move | None:
-        return partial(quarter_turn, turns=_draw_integers(x, generator, 0, 3)) if self.quarter_turns else None
+        return partial(quarter_turn, turns=draw_integers(x, generator, 0, 3)) if self.quarter_turns else None
 
     def _draw_shift(self, x: Tensor, generator: torch.Generator) -> Move | None:
         if not self.shift:
             return None
         rows, columns = (
-            _draw_integers(x, generator, -pixels, pixels) for pixels in self._max_shifts(*x.shape[2:])
+            draw_integers(x, generator, -pixels, pixels) for pixels in self._max_shifts(*x.shape[2:])
         )
         return partial(shift, rows=rows, columns=columns, fill=self.fill)
 
@@ -217,9 +217,9 @@ class Augmenter(DocumentationLinkMixin, BaseEstimator):
         zoom, degrees = _repeat(x, 1.0), _repeat(x, 0.0)
         if self.zoom is not None:
             low, high = self.zoom
-            zoom = _draw_uniform(x, generator, math.log(low), math.log(high)).exp()
+            zoom = draw_uniform(x, generator, math.log(low), math.log(high)).exp()
         if self.rotation:
-            degrees = _draw_uniform(x, generator, -self.rotation, self.rotation)
+            degrees = draw_uniform(x, generator, -self.rotation, self.rotation)
         return partial(zoom_and_rotate, zoom=zoom, degrees=degrees, fill=self.fill)
 
     def _max_shifts(self, *sides: int) -> list[int]:
@@ -401,7 +401,7 @@ def zoom_and_rotate(x: Tensor, zoom: Tensor, degrees: Tensor, *, fill: Fill = "r
 # Parts -------------------------------------------------------------------------------------------------
 
 
-def _apply_moves(moves: Iterable[Move | None], x: Tensor) -> Tensor:
+def apply_moves(moves: Iterable[Move | None], x: Tensor) -> Tensor:
     """Return a new tensor of x after the moves."""
     # Pixels with their channels last in memory are moved at half the speed.
     moved = x.contiguous()
@@ -410,14 +410,14 @@ def _apply_moves(moves: Iterable[Move | None], x: Tensor) -> Tensor:
     return moved.clone() if moved is x else moved
 
 
-def _draw_uniform(x: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:
+def draw_uniform(x: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:
     """Draw a number for each sample."""
     # Single precision for all, so that data of each type get equal movements.
     draws = torch.rand(len(x), generator=generator, device=x.device, dtype=torch.float32)
     return low + (high - low) * draws
 
 
-def _draw_integers(x: Tensor, generator: torch.Generator, low: int, high: int) -> Tensor:
+def draw_integers(x: Tensor, generator: torch.Generator, low: int, high: int) -> Tensor:
     """Draw an integer for each sample, both ends included."""
     return torch.randint(low, high + 1, (len(x),), generator=generator, device=x.device)
 

@@ -498,6 +498,71 @@ def test_a_bank_survives_copies_and_is_left_alone():
     np.testing.assert_array_equal(bank, BANK)
 
 
+LEADS = np.array([1.0, 10.0, 100.0])[:, None] * (np.sin(np.arange(3000) / 7) + RNG.normal(size=(3, 3000)))
+LAYOUTS = {
+    "3-D": (lambda x: x, lambda x: x),
+    "height 1": (lambda x: np.moveaxis(x, 1, 2)[:, None], lambda x: np.moveaxis(x[:, 0], 2, 1)),
+    "width 1": (lambda x: np.moveaxis(x, 1, 2)[:, :, None], lambda x: np.moveaxis(x[:, :, 0], 2, 1)),
+}
+
+
+@pytest.mark.parametrize(("to_layout", "to_signals"), LAYOUTS.values(), ids=LAYOUTS)
+def test_a_record_of_several_channels_keeps_them_together(to_layout, to_signals):
+    bank = [(100 * LEADS + np.array([[3000], [-500], [7]])).astype(np.int16)]
+    # Levels of channels are no power, in signals and in records.
+    clean = RNG.normal(size=(20, 3, 150)) + np.array([[50.0], [0.0], [-9.0]])
+    noise = to_signals(noise_of(RecordedNoiser(bank, 6, kind="signals"), to_layout(clean)))
+    ratios = 10 * np.log10(clean.var(axis=2).mean(axis=1) / (noise**2).mean(axis=(1, 2)))
+    np.testing.assert_allclose(ratios, 6, atol=1e-3)
+    centered = bank[0] - np.median(bank[0], axis=1, keepdims=True)
+    for part in noise[:3]:
+        # All channels were cut at the same place.
+        starts = [
+            np.argmax(np.correlate(np.tile(record, 2), lead, "valid")[:3000])
+            for record, lead in zip(centered[1:], part[1:], strict=True)
+        ]
+        assert starts[0] == starts[1]
+
+
+@pytest.mark.parametrize("bank", [TONES, RNG.normal(size=(4, 800))], ids=["list", "array"])
+def test_records_of_one_channel_are_cut_for_each_channel_of_signals(bank):
+    noise = noise_of(RecordedNoiser(bank, 5, kind="signals"), RNG.normal(size=(30, 2, 150)))
+    assert abs(correlation(noise[:, 0], noise[:, 1])) < 0.2
+    assert noise.std(axis=2).min() > 0
+
+
+def test_windows_of_a_network_get_all_channels_of_a_record():
+    pixels = 100 * RNG.normal(size=(500, 1, 1, 3))
+    noiser = RecordedNoiser([LEADS], None).fit(pixels)
+    assert noiser.kind_ == "signals"
+    noise = noiser.corrupt(torch.zeros(8, 1, 100, 3), generator()).numpy()[:, 0]
+    assert (noise.std(axis=1)[:, :2] < noise.std(axis=1)[:, 1:]).all()
+
+
+@pytest.mark.parametrize("kind", ["auto", "images"])
+def test_images_stay_images(kind):
+    images = RNG.normal(size=(6, 20, 30, 3))
+    for bank in (BANK, RNG.normal(size=(2, 40, 50, 3)), [BANK[0, :3]] * 2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            noiser = RecordedNoiser(bank, 5, kind=kind).fit(images)
+        assert noiser.kind_ == "images"
+        assert noiser.centers_.shape == (len(bank),)
+
+
+def test_arrays_that_may_be_images_or_signals_warn():
+    with pytest.warns(UserWarning, match=r"X of shape \(5, 3, 80\) is taken for images.*kind=\"signals\""):
+        RecordedNoiser([LEADS], 5).fit(RNG.normal(size=(5, 3, 80)))
+    with pytest.warns(UserWarning, match=r"taken for 3 records of one channel each.*bank\[None\]"):
+        RecordedNoiser(LEADS, 5, kind="signals").fit(RNG.normal(size=(5, 3, 80)))
+    with pytest.warns(UserWarning, match=r"first of shape \(3, 50\), are smaller"):
+        RecordedNoiser([LEADS[:, :50]], 5, kind="signals").fit(RNG.normal(size=(5, 3, 80)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RecordedNoiser(list(LEADS), 5, kind="signals").fit(RNG.normal(size=(5, 3, 80)))
+        RecordedNoiser(LEADS[None], 5, kind="signals").fit(RNG.normal(size=(5, 3, 80)))
+
+
 # Errors -------------------------------------------------------------------------------------------------
 
 ROWS = RNG.uniform(size=(20, 12))
@@ -542,6 +607,17 @@ WRONG = [
     (RecordedNoiser(RNG.normal(size=(2, 30, 30, 3))), IMAGES, "has 3 channels, and the images in X have 1"),
     (RecordedNoiser(RNG.normal(size=(50, 60, 3))), IMAGES, r"bank seems to be one image.*bank\[None\]"),
     (RecordedNoiser(RNG.normal(size=(2, 3, 30, 30))), IMAGES, r"bank seems to be \(channels, height"),
+    (RecordedNoiser(TONES), IMAGES, 'If X holds signals .n_samples, channels, length., set kind="signals"'),
+    (RecordedNoiser([LEADS.T], kind="signals"), IMAGES[:, :3], r"has the shape \(3000, 3\).*record\.T"),
+    (RecordedNoiser([LEADS], kind="signals"), ROWS, r"the signals in X have 1 channel\. .*\(1, length\)"),
+    (RecordedNoiser([LEADS], kind="signals"), IMAGES[:, :2], r"fits any signal"),
+    (RecordedNoiser([LEADS], kind="signals"), IMAGES[..., None].repeat(3, -1), "Signals have the shape"),
+    (
+        RecordedNoiser([np.eye(3)[:, :1].repeat(50, 1)], kind="signals"),
+        IMAGES[:, :3],
+        "constant.*snr=None",
+    ),
+    (RecordedNoiser(TONES, kind="audio"), ROWS, "'kind' parameter of RecordedNoiser"),
     (RecordedNoiser(TONES, "loud"), ROWS, "'snr' parameter of RecordedNoiser"),
     (RecordedNoiser(TONES, (10, 0)), ROWS, r"snr=\(low, high\) needs low <= high"),
     (RecordedNoiser(TONES, np.nan), ROWS, "snr must be a number of dB"),

@@ -21,10 +21,12 @@ from sklearn.preprocessing import MinMaxScaler
 
 import sk_denoise.noise
 from sk_denoise import (
+    BaselineWanderNoiser,
     CameraNoiser,
     CopiedMaskNoiser,
     GaussianNoiser,
     GrainNoiser,
+    HumNoiser,
     JPEGNoiser,
     MaskingNoiser,
     NoiserChain,
@@ -71,6 +73,10 @@ NOISERS = {
     "camera, without a file": CameraNoiser(0.05, jpeg=None, image_shape=(2, 3), random_state=0),
     "recorded": RecordedNoiser(RECORDS, random_state=0),
     "recorded, as it is": RecordedNoiser([0.2 * RECORDS[0], 0.1 * RECORDS[1, :40]], None, random_state=0),
+    "wander": BaselineWanderNoiser((0.1, 0.3), random_state=0),
+    "wander, relative": BaselineWanderNoiser(0.5, max_frequency=0.2, scale="std", random_state=0),
+    "hum": HumNoiser(500, (0.2, 0.4), random_state=0),
+    "hum, relative, clipped": HumNoiser(130, 0.7, frequency=60, scale="std", clip=(0, 1), random_state=0),
     "region": RegionNoiser(GaussianNoiser(0.3), (0.5, 1.0), random_state=0),
     "choice": NoiserChoice([GaussianNoiser(0.3), SaltAndPepperNoiser(0.9)], [0.7, 0.3], random_state=0),
     "chain": NoiserChain([PoissonNoiser(20), GaussianNoiser(0.1, clip=(0, 1))], random_state=0),
@@ -269,6 +275,10 @@ def test_stacks_keep_their_shape(noiser, shape):
     data = np.resize(X, shape)
     if isinstance(noiser, RecordedNoiser) and len(shape) > 2:
         noiser.set_params(bank=RECORDS.reshape(3, 5, 10))
+    elif isinstance(noiser, BaselineWanderNoiser | HumNoiser) and len(shape) == 4:
+        # Signals are images of height 1.
+        shape = (10, 1, 6, 3)
+        data = data.reshape(shape)
     elif getattr(noiser, "image_shape", None):
         noiser.set_params(image_shape=(1, shape[1]) if len(shape) == 2 else None)
     noisy = noiser.fit_transform(data)

@@ -208,7 +208,12 @@ CASES: dict[str, Case] = {
     },
     "JPEGNoiser, flat images": Case(JPEGNoiser(chroma="4:4:4", image_shape=(2, 3)), ROWS),
     "GrainNoiser, kernel": Case(GrainNoiser(0.2, np.eye(3), scale="std"), COLORS),
+    "HumNoiser": Case(sk_denoise.HumNoiser(360, (0.1, 0.3), scale="std"), COLORS[..., 0]),
+    "BaselineWanderNoiser, channels": Case(sk_denoise.BaselineWanderNoiser(0.2, scale="std"), COLORS[..., 0]),
     "RecordedNoiser": Case(RecordedNoiser(RECORDS, (-5, 5), power="data"), ROWS),
+    "RecordedNoiser, signals of several channels": Case(
+        RecordedNoiser([RECORDS[: COLORS.shape[1]]], 5, kind="signals"), COLORS[..., 0]
+    ),
     "RecordedNoiser, images": Case(
         RecordedNoiser([RECORDS.astype(np.uint16), RECORDS[:15, :12]], None, clip=(0, 255)), COLORS
     ),
@@ -313,7 +318,7 @@ def test_every_public_estimator_and_spec_is_among_the_cases():
     }
     seen = {type(part).__name__ for case in CASES.values() for part in case.estimator.get_params().values()}
     seen |= {type(case.estimator).__name__ for case in CASES.values()}
-    assert kinds - seen == {"Augmenter"}  # which a test of its own has
+    assert kinds - seen == {"Augmenter", "SignalAugmenter"}  # which a test of its own has
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -440,6 +445,7 @@ def test_unusual_values_of_parameters_survive(tmp_path):
     for estimator in (
         noiser,
         Augmenter(shift=0.5, flip=None, zoom=(0.5, 2.0), fill=-1.5),
+        sk_denoise.SignalAugmenter(shift=3, offset=np.array([0.5, 1.0]), stretch=(0.8, 1.2), fill="edge"),
         NoiserChoice([noiser, SwapNoiser()], np.array([0.25, 0.75])),
         DenoisingAutoencoder(DenseNetwork(np.array([5, 3])), np.int32(4), device=torch.device("cpu")),
         DenoisingAutoencoder(optimizer=torch.optim.RMSprop, tol=0, image_shape=[2, 3]),
