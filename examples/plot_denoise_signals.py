@@ -79,9 +79,11 @@ records, other_records = draw_records(20), draw_records(20)
 # Training
 # --------
 # :class:`~sk_denoise.RecordedNoiser` adds random parts of the records, at a ratio of signal to noise that is
-# drawn for each signal. :class:`~sk_denoise.SignalDenoiser` draws new noise for each batch. By default it
+# drawn for each window. :class:`~sk_denoise.SignalDenoiser` draws new noise for each batch. By default it
 # trains five times as long as here.
-denoiser = SignalDenoiser(noise=RecordedNoiser(records, snr=(0, 15), power="data"), max_epochs=5, random_state=0)
+denoiser = SignalDenoiser(
+    noise=RecordedNoiser(records, snr=(0, 15), power="data"), max_epochs=5, random_state=0
+)
 denoiser.fit(heartbeats)
 
 # %%
@@ -107,12 +109,14 @@ for name, output in outputs.items():
     print(f"{name:18} PRD {distance:4.0f} %, gain {gains[name]:4.1f} dB")
 
 # %%
-# PRD is the root mean squared error as a percentage of the deviation of the signal. The display has a time
-# axis if you give the sampling rate:
+# PRD is the root mean squared error as a percentage of the deviation of the signal. The filter also shifts
+# the line between the beats, as its output has a mean of zero. That counts as an error, too.
+#
+# The display has a time axis if you give the sampling rate:
 DenoisingDisplay.from_predictions(
-    X[:2],
-    X_noisy[:2],
-    outputs["SignalDenoiser"][:2],
+    X[:2, : 4 * RATE],
+    X_noisy[:2, : 4 * RATE],
+    outputs["SignalDenoiser"][:2, : 4 * RATE],
     kind="signals",
     sampling_rate=RATE,
     labels=["first patient", "second patient"],

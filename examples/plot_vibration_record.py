@@ -25,7 +25,7 @@ from sk_denoise.plots import DenoisingDisplay
 
 rng = np.random.default_rng(0)
 RATE = 12_000  # Hz
-SIGMA = 0.4
+SIGMA = 1.0
 
 
 def draw_vibration(n_samples, strikes_per_second):
@@ -87,8 +87,8 @@ print(f"largest difference from predict {np.abs(stream - whole).max():.0e}")
 # %%
 # The rate of the strikes
 # -----------------------
-# The spectrum of the envelope shows how often the bearing strikes per second. Before, the line at 107 Hz
-# hardly leaves the floor; after, it stands out, with its harmonics.
+# The spectrum of the envelope shows how often the bearing strikes per second. Noise covers the line at 107 Hz
+# in the spectrum of the noisy record, and hides its harmonics.
 
 
 def envelope_spectrum(signal):
