@@ -148,7 +148,7 @@ def _drop_single_channel(shape: tuple[int, ...], name: str) -> tuple[int, ...]:
 
 
 def as_signals(samples: Any, name: str, channel: int | Sequence[int] | None = None) -> Samples:
-    """Return signals as (n_samples, [channels,] length), or as a list if lengths differ.
+    """Return signals as an array, or as a list if lengths differ.
 
     Parameters
     ----------

@@ -440,7 +440,7 @@ class DenoisingDisplay(Display):
         return self
 
     def _build_channels(self, error: bool, error_limit: float | None) -> list[Panels]:
-        """Return the rows to draw, with their texts and scales, for each channel of signals."""
+        """Return rows to draw with texts and scales, for each channel of signals."""
         if error_limit is not None and not 0 < error_limit < float("inf"):
             raise ValueError(f"error_limit must be a finite number above 0, got {error_limit!r}.")
         rows = dict(zip(ROWS, (self.clean, self.noisy, self.denoised), strict=True))
@@ -499,7 +499,7 @@ MAX_CHANNELS = 4
 
 
 def _default_data_range(clean: Samples, kind: str, channel: Any) -> Any:
-    """Return the data range of clean samples, that of each drawn channel if they have several."""
+    """Return the data range of clean samples, or of each drawn channel."""
     if kind == "images" or clean[0].ndim == 1:
         return default_data_range(clean)
     channels, _ = _name_channels([clean], channel, None)
@@ -512,7 +512,7 @@ def _default_data_range(clean: Samples, kind: str, channel: Any) -> Any:
 def _name_channels(
     stacks: list[Samples], channel: int | Sequence[int] | None, names: Sequence[str] | None
 ) -> tuple[list[Samples], list[str] | None]:
-    """Return the drawn channels of signals and their names; None for signals of one channel."""
+    """Return the drawn channels and their names; no names for one channel."""
     numbers: Any = channel
     if channel is None and stacks[0][0].ndim == 2:
         numbers = range(min(len(stacks[0][0]), MAX_CHANNELS))
@@ -566,7 +566,7 @@ def _refuse_signal_options(options: dict[str, Any]) -> None:
 
 
 def _corrupt_for(estimator: Any, noiser: Any, X: Any) -> Any:
-    """Return X with noise; raise an error for an estimator that adds noise in ``predict``."""
+    """Return X with noise, for an estimator that adds none in ``predict``."""
     refuse_noise_in_estimator(estimator, check_noiser(noiser))
     return corrupt_samples(noiser, X, noise_seed(noiser))
 
