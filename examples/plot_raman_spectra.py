@@ -61,7 +61,7 @@ denoiser = SignalDenoiser(network, max_epochs=4, random_state=0).fit(raw, X_clea
 # The usual steps are a Savitzky-Golay filter, and a baseline by asymmetric least squares: a smooth line below
 # most values. Window and smoothness are the best of a grid for 40 training spectra.
 size = wavenumbers.size
-curvature = diags([1, -2, 1], [0, 1, 2], shape=(size - 2, size))
+curvature = diags([1.0, -2.0, 1.0], [0, 1, 2], shape=(size - 2, size))
 penalty = (curvature.T @ curvature).tocsc()
 
 
