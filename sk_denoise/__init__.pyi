@@ -17,6 +17,7 @@ from .exceptions import NoiseMismatchWarning as NoiseMismatchWarning
 from .exceptions import SkippedImageWarning as SkippedImageWarning
 from .exceptions import TrainingDivergedError as TrainingDivergedError
 from .exceptions import UnreadableImageError as UnreadableImageError
+from .exceptions import UnreadableSignalError as UnreadableSignalError
 from .exceptions import WeakNoiseWarning as WeakNoiseWarning
 from .metrics import estimate_quality as estimate_quality
 from .metrics import make_denoising_scorer as make_denoising_scorer

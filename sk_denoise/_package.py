@@ -24,6 +24,7 @@ EXTRAS = {
     "images": IMAGES,
     "onnx": ("onnx", "onnxscript"),
     "plots": ("matplotlib",),
+    "signals": ("edfio",),
     "wavelets": ("pywt",),
 }
 LICENCE_NOTICES = {"bm3d": " Its licence allows non-commercial use only."}

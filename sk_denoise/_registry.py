@@ -817,6 +817,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "SkippedImageWarning",
         "TrainingDivergedError",
         "UnreadableImageError",
+        "UnreadableSignalError",
         "WeakNoiseWarning",
     ),
     "metrics": (

@@ -61,6 +61,7 @@ __all__ = [
     "check_sample_weight",
     "is_clean_side",
     "specification_key",
+    "may_be_channels",
     "name_by_class",
     "find_noisers",
     "refuse_channels_first",
@@ -90,6 +91,8 @@ Word = TypeVar("Word", bound=str)
 
 # An axis with more entries is a side of an image, not its channels.
 MAX_CHANNELS = 4
+# Height and aspect ratio of images that are more likely signals of several channels, such as (12, 5000)
+MAX_SIGNAL_CHANNELS, MIN_ASPECT = 64, 8
 # In a single image neighbouring pixels differ by less than this share of the difference of pixels half an
 # image apart. Photos reach 0.48, digits in a table 1.0; series are smooth along one axis only.
 SMOOTHNESS = 0.7
@@ -429,6 +432,14 @@ def refuse_single_image(
             f"taken for {n} images of {height} x {width} pixels. Pass one image as {name}[None]"
             f"{otherwise if may_declare else ''}."
         )
+
+
+def may_be_channels(shape: tuple[int, ...]) -> bool:
+    """Return whether a sample (height, width) is more likely a signal of channels."""
+    if len(shape) != 2:
+        return False
+    height, width = shape
+    return 1 < height <= MAX_SIGNAL_CHANNELS and width >= MIN_ASPECT * height
 
 
 def warn_of_single_image(X: Any, taken_for: str, name: str = "X") -> None:

@@ -23,6 +23,7 @@ from sk_denoise._validation import (
     check_noiser,
     check_numbers,
     check_one_of,
+    may_be_channels,
     name_by_class,
     refuse_masked,
     restore_container,
@@ -87,8 +88,9 @@ def compare_denoisers(
         - a dict of such methods by name of the noise, for example estimators that are each trained for one
           noise.
     images : array-like of shape (n, height, width[, channels]) or (n, n_features), or list of arrays
-        Clean images or rows that were not used for training. Images of different sizes are given as a
-        list, all of one dtype and number of channels. A single image needs a first axis, ``image[None]``.
+        Clean images, rows or signals that were not used for training. Images of different sizes, and signals
+        (length,) or (channels, length) of different lengths, are given as a list, all of one dtype and number
+        of channels. A single image needs a first axis, ``image[None]``.
     noises : noiser, dict or list
         Noisers by name, or noisy versions of all ``images``, for real noise. A single noiser, a list of
         noisers or noisy images alone are accepted too. A noiser makes one draw, the same as in
@@ -253,18 +255,19 @@ def as_stack_or_list(samples: Any, name: str) -> Samples:
     if array.ndim < 2:
         raise ValueError(
             f"{name} has shape {array.shape}, expected (n, height, width[, channels]), (n, n_features) or a "
-            "list of images."
+            "list of images or signals."
         )
     return array
 
 
 def _check_same_kind(images: list[NDArray[Any]], name: str) -> None:
-    """Check that images of a list have one dtype and number of channels."""
+    """Check that images or signals of a list have one dtype and number of channels."""
     kinds = {(x.dtype, x.ndim, x.shape[2:]) for x in images}
-    if len(kinds) > 1 or images[0].ndim not in (2, 3):
+    if len(kinds) > 1 or images[0].ndim not in (1, 2, 3):
+        shapes = ", ".join(f"{x.dtype} of shape {x.shape}" for x in images)
         raise ValueError(
-            f"{name} in a list must be (height, width) or (height, width, channels), of one type "
-            f"and number of channels; got {', '.join(f'{x.dtype} of shape {x.shape}' for x in images)}."
+            f"{name} in a list must be (height, width) or (height, width, channels), or signals (length,) or "
+            f"(channels, length), of one type and number of channels; got {shapes}."
         )
 
 
@@ -287,7 +290,9 @@ def _select_metrics(
     """Return the names of metrics, checked."""
     if metrics == "auto":
         shapes = [x.shape for x in clean] if image_shape is None else [tuple(image_shape)]
-        are_images = all(len(s) in (2, 3) and min(s[:2]) >= MIN_SSIM_SIDE for s in shapes)
+        are_images = all(
+            len(s) in (2, 3) and min(s[:2]) >= MIN_SSIM_SIDE and not may_be_channels(s) for s in shapes
+        )
         return ("psnr", "ssim") if are_images else ("psnr",)
     names = [metrics] if isinstance(metrics, str) else metrics
     for name in names:

@@ -11,6 +11,7 @@ __all__ = [
     "SkippedImageWarning",
     "TrainingDivergedError",
     "UnreadableImageError",
+    "UnreadableSignalError",
     "WeakNoiseWarning",
 ]
 
@@ -33,6 +34,13 @@ class TrainingDivergedError(RuntimeError):
 # A subclass of ValueError, the error of all other bad input.
 class UnreadableImageError(ValueError):
     """Error for a file without a usable image.
+
+    The message names the file.
+    """
+
+
+class UnreadableSignalError(ValueError):
+    """Error for a file without a usable signal.
 
     The message names the file.
     """

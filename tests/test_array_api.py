@@ -79,6 +79,7 @@ def test_every_transformer_returns_tensors_for_tensors(name, dae, images):
         "RegionNoiser": lambda: RegionNoiser(GaussianNoiser(), random_state=0),
         "BandPassDenoiser": lambda: sk_denoise.BandPassDenoiser(high=0.2),
         "ImageDenoiser": lambda: images,
+        "SignalDenoiser": lambda: sk_denoise.SignalDenoiser(sk_denoise.SignalUNetNetwork((8, 8))),
         "WienerMixtureDenoiser": lambda: sk_denoise.WienerMixtureDenoiser(noise=0.001),
         "TableEncoder": lambda: TableEncoder(),
         "VarianceStabilizer": lambda: VarianceStabilizer(gain=1.0),
@@ -177,7 +178,7 @@ import numpy as np
 import sk_denoise
 from sk_denoise import *
 
-left_out = {"ImageDenoiser"} if find_spec("bm3d") else {"ImageDenoiser", "BM3DDenoiser"}
+left_out = {"ImageDenoiser", "SignalDenoiser"} | (set() if find_spec("bm3d") else {"BM3DDenoiser"})
 
 images = np.random.default_rng(0).random((3, 24, 24))
 for name in sk_denoise.__all__:

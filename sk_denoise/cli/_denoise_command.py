@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,26 +24,34 @@ from sk_denoise.cli._console import (
 from sk_denoise.cli._methods import (
     MAX_GREY_LEVEL,
     MODEL_NAMES,
+    SIGNAL_METHODS,
     DenoisingOptions,
     ModelType,
     choose_denoising_options,
     takes_no_level,
 )
 from sk_denoise.cli._options import (
+    NetworkOptionType,
+    columns_option,
     conflicting_options,
     device_option,
     ensemble_option,
+    given_options,
     max_pixels_option,
     noise_kind_option,
     outliers_option,
     quiet_option,
+    sampling_rate_option,
     sigma_option,
     strength_option,
 )
 from sk_denoise.cli._paths import (
+    SIGNALS,
     check_writable_folder,
+    choose_kind,
     find_intensity_range,
     path_exists,
+    plan_jobs,
     read_image_within_limit,
 )
 
@@ -93,28 +102,37 @@ LIBRARY_LEVEL = re.compile(r"\bsigma=(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
     help="Quality of JPEG files.",
 )
 @max_pixels_option
+@click.option(
+    "--method",
+    type=click.Choice(list(SIGNAL_METHODS)),
+    show_default="wavelet",
+    help="For signals without --model: filter, which estimates the noise of each channel.",
+)
+@click.option(
+    "--method-option",
+    type=NetworkOptionType(),
+    multiple=True,
+    help="A parameter of the filter, such as strength=2.",
+)
+@columns_option
+@sampling_rate_option
 @device_option
 @quiet_option
+@click.pass_context
 def denoise_command(
+    context: click.Context,
+    /,
     inputs: tuple[str, ...],
     output: str,
-    noise: str,
-    sigma: float | None,
-    strength: float,
-    outliers: str,
-    model: str | Path,
-    ensemble: bool,
     overwrite: bool,
     skip_existing: bool,
-    quality: int,
-    max_pixels: int,
-    device: str,
     quiet: bool,
+    **options: Any,
 ) -> int:
-    """Denoise images and stacks: PNG, JPEG, TIFF, BMP, WebP, JPEG 2000, PNM.
+    """Denoise images and stacks (PNG, JPEG, TIFF, BMP, WebP, JPEG 2000, PNM) and signals.
 
     IN is a file, a folder with all its subfolders, or a pattern in quotes, such as 'photos/**/*.png'. OUT is
-    a file if IN is one file and OUT has the suffix of an image; otherwise it is a folder, in which images
+    a file if IN is one file and OUT has the suffix of its kind; otherwise it is a folder, in which files
     keep their place below the folder IN. Format, depth, alpha, EXIF data, colour profile and resolution are
     kept. GIF, AVIF and DICOM become PNG or TIFF.
 
@@ -125,33 +143,43 @@ def denoise_command(
     plane with one noise model for each channel, in little memory, into TIFF files with the same axes and
     pixel size.
 
+    Signals (CSV, TSV, TXT, NPY, WAV; EDF and BDF with the extra "signals") are denoised by a filter, or by a
+    model of sk-denoise train. Time column, other columns, type and sampling rate are kept.
+
     \b
     Exit codes:
-      0    all images are written
-      1    some images are not written; they are listed with the reason
+      0    all files are written
+      1    some files are not written; they are listed with the reason
       2    wrong usage; nothing was done
       130  interrupted (143 by SIGTERM); all written images are complete
     """  # noqa: D301, click reads \b
-    from sk_denoise.cli._paths import plan_jobs
+    from sk_denoise.cli._signal_commands import build_signal_denoising, refuse_signal_options
 
+    given = given_options(context)
     if overwrite and skip_existing:
         raise conflicting_options("--overwrite", "--skip-existing")
-    plan = plan_jobs(inputs, output, overwrite=overwrite, skip_existing=skip_existing)
-    options: DenoisingOptions = {}
+    kind = choose_kind(inputs, Path(output))
+    plan = plan_jobs(inputs, output, overwrite=overwrite, skip_existing=skip_existing, kind=kind)
+    denoising: DenoisingOptions = {}
+    denoise_signal = None
+    if kind is SIGNALS:
+        denoise_signal = build_signal_denoising(options, given)
+    else:
+        refuse_signal_options(given)
     # No model is loaded if there is nothing to denoise, for example because all outputs exist.
     if plan.jobs:
-        options = choose_denoising_options(
-            model,
-            sigma=sigma,
-            device=device,
-            ensemble=ensemble,
-            noise=noise,
-            strength=strength,
-            outliers=outliers,
-        )
+        if denoise_signal is None:
+            names = ("sigma", "device", "ensemble", "noise", "strength", "outliers")
+            denoising = choose_denoising_options(options["model"], **{name: options[name] for name in names})
         check_writable_folder(plan.folder)
     run = DenoisingRun(
-        plan, options, overwrite=overwrite, quality=quality, max_pixels=max_pixels, sigma=sigma
+        plan,
+        denoising,
+        overwrite=overwrite,
+        quality=options["quality"],
+        max_pixels=options["max_pixels"],
+        sigma=options["sigma"],
+        denoise_signal=denoise_signal,
     )
     return run.execute(quiet)
 
@@ -173,6 +201,8 @@ class DenoisingRun:
         Largest number of pixels of an image.
     sigma : float or None
         Noise standard deviation in grey levels of 255; None estimates it.
+    denoise_signal : callable, optional
+        Function that denoises a file of signals, in place of images.
     """
 
     def __init__(
@@ -184,7 +214,9 @@ class DenoisingRun:
         quality: int,
         max_pixels: int,
         sigma: float | None,
+        denoise_signal: Callable[[FileJob, ImageProgress], tuple[str, float]] | None = None,
     ) -> None:
+        self.denoise_file = denoise_signal or self._denoise
         self.plan, self.denoising, self.overwrite = plan, denoising, overwrite
         self.quality, self.max_pixels, self.sigma = quality, max_pixels, sigma
         self.n_written = 0
@@ -215,7 +247,7 @@ class DenoisingRun:
         notes: list[str] = []
         try:
             with warnings_as_lines(notes.append):
-                noise, span = self._denoise(job, progress)
+                noise, span = self.denoise_file(job, progress)
         # Any error concerns this image alone; the others are still denoised.
         except Exception as error:
             self.failures.append((job.source, _describe_failure(error, job)))

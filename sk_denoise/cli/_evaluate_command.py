@@ -32,9 +32,11 @@ from sk_denoise.cli._methods import (
 )
 from sk_denoise.cli._options import (
     NoiseSpec,
+    columns_option,
     conflicting_options,
     device_option,
     ensemble_option,
+    given_options,
     limit_option,
     max_pixels_option,
     noise_help,
@@ -44,6 +46,7 @@ from sk_denoise.cli._options import (
     quiet_option,
     refuse_repeated_noises,
     results_options,
+    sampling_rate_option,
     seed_option,
     sigma_option,
     strength_option,
@@ -51,9 +54,11 @@ from sk_denoise.cli._options import (
 from sk_denoise.cli._paths import (
     FOLDER,
     MIN_SSIM_SIDE,
+    SIGNALS,
     check_min_size,
     check_output_file,
     check_writable_folder,
+    choose_kind,
     find_intensity_range,
     open_image_folder,
     read_image_within_limit,
@@ -145,17 +150,30 @@ class Evaluation:
 @limit_option
 @max_pixels_option
 @seed_option("Seed of the noise.")
+@columns_option
+@sampling_rate_option
 @results_options
 @device_option
 @quiet_option
-def evaluate_command(model: str | Path, folder: Path, **options: Any) -> int:
-    """Measure how well MODEL denoises the images in FOLDER.
+@click.pass_context
+def evaluate_command(context: click.Context, /, model: str | Path, folder: Path, **options: Any) -> int:
+    """Measure how well MODEL denoises the images or signals in FOLDER.
 
     MODEL is a pretrained model (auto, gray, rgb or camera) or a file that sk-denoise train wrote. Images are
     read one by one, so the folder may have any size. PSNR and SSIM are computed for each image, before and
     after denoising. The data range is that of the image's type. Without clean images, --no-truth estimates
     the PSNR.
+
+    Signals (CSV, TSV, TXT, NPY, WAV, EDF) are measured by PSNR, SNR gain, PRD, cosine, SSD and MAD. AMOUNT of
+    a noise is then a share of the standard deviation of each channel.
     """
+    from sk_denoise.cli._signal_commands import evaluate_signals, refuse_signal_options
+
+    given = given_options(context)
+    if choose_kind([str(folder)], for_training=True) is SIGNALS:
+        _check_output(options)
+        return evaluate_signals(model, folder, options, given)
+    refuse_signal_options(given)
     _check_options(options)
     from sk_denoise.cli._output import ImageProgress, write_results
 
@@ -209,6 +227,10 @@ def _check_options(options: dict[str, Any]) -> None:
             "give either --noise, such as gaussian:0.1, or --noisy FOLDER with noisy versions of the images; "
             "or --no-truth, if FOLDER holds noisy images and there are no clean ones"
         )
+    _check_output(options)
+
+
+def _check_output(options: dict[str, Any]) -> None:
     refuse_repeated_noises(options["noise"])
     if options["output"] is not None:
         refuse_image_name(options["output"])

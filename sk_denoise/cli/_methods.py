@@ -30,6 +30,7 @@ __all__ = [
     "MAX_GREY_LEVEL",
     "MODEL_NAMES",
     "PRETRAINED_NAMES",
+    "SIGNAL_METHODS",
     "DenoisingOptions",
     "ModelType",
     "build_filter",
@@ -44,6 +45,8 @@ __all__ = [
     "takes_no_level",
 ]
 
+# Filters that take signals of any length; those of photographs are left out.
+SIGNAL_METHODS = {name: entry for name, entry in FILTERS.items() if name not in ("bm3d", "wiener")}
 PRETRAINED_NAMES = tuple(MODELS)
 # The names that denoise_image takes.
 MODEL_NAMES = ("auto", *PRETRAINED_NAMES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from sk_denoise._registry import GREY_LEVELS, NOISE_KINDS, NOISES, Amount
 from sk_denoise.cli._console import RefusedInput
@@ -19,12 +21,16 @@ from sk_denoise.cli._paths import FOLDER
 __all__ = [
     "NOISE_AMOUNTS",
     "RESULT_FORMATS",
+    "NetworkOptionType",
+    "DecibelsType",
     "NoiseSpec",
     "NoiseType",
+    "columns_option",
     "conflicting_options",
     "device_option",
     "ensemble_option",
     "format_noiser",
+    "given_options",
     "limit_option",
     "max_pixels_option",
     "noise_help",
@@ -36,6 +42,7 @@ __all__ = [
     "quiet_option",
     "refuse_repeated_noises",
     "results_options",
+    "sampling_rate_option",
     "seed_option",
     "sigma_option",
     "strength_option",
@@ -90,6 +97,21 @@ class NoiseSpec:
             noisers.append(
                 getattr(sk_denoise, NOISES[name].name)(**parameters, **NOISES[name].fixed_parameters)
             )
+        noiser = noisers[0] if len(noisers) == 1 else sk_denoise.NoiserChain(noisers)
+        return noiser.set_params(random_state=random_state)
+
+    def build_signal_noiser(self, random_state: int | None = None) -> Any:
+        """Return a noiser for signals; amounts are shares of their standard deviation."""
+        import sk_denoise
+
+        noisers = []
+        for name, amount in self.parts:
+            kind = getattr(sk_denoise, NOISES[name].name)
+            parameters = {} if amount is None else {NOISE_AMOUNTS[name].parameter: amount}
+            # Units of signals differ, so that no fixed number is weak or strong.
+            if "scale" in inspect.signature(kind).parameters:
+                parameters["scale"] = "std"
+            noisers.append(kind(**parameters))
         noiser = noisers[0] if len(noisers) == 1 else sk_denoise.NoiserChain(noisers)
         return noiser.set_params(random_state=random_state)
 
@@ -227,7 +249,49 @@ def format_noiser(noiser: Any) -> str:
     return f"{names[class_name]}:{'-'.join(f'{end:g}' for end in ends)}"
 
 
+class DecibelsType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
+    """Parameter type of a signal-to-noise ratio: ``10`` or ``-5-10``, in dB."""
+
+    name = "decibels"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | tuple[float, float]:
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        match = re.fullmatch(r"(-?\d+\.?\d*)(?:-(-?\d+\.?\d*))?", value)
+        ends = [float(end) for end in match.groups() if end is not None] if match else []
+        if not ends or ends != sorted(ends):
+            self.fail(f"expected a number of decibels, or LOW-HIGH such as 0-20, got {value!r}", param, ctx)
+        return ends[0] if len(ends) == 1 else (ends[0], ends[1])
+
+
+class NetworkOptionType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
+    """Parameter type of a network's parameter: ``widths=32,48``, ``depth=9``."""
+
+    name = "NAME=VALUE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        if isinstance(value, tuple):
+            return value
+        name, sign, text = value.partition("=")
+        if not (name and sign and text):
+            self.fail(f"expected NAME=VALUE, such as widths=32,48, got {value!r}", param, ctx)
+        constants = {"true": True, "false": False, "none": None}
+        parts = [constants.get(part, int(part) if part.isdecimal() else part) for part in text.split(",")]
+        return name, parts[0] if len(parts) == 1 else tuple(parts)
+
+
 # Other options -------------------------------------------------------------------------------------------
+
+
+def given_options(context: click.Context) -> set[str]:
+    """Return the names of the options from the command line."""
+    return {
+        name for name in context.params if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+    }
 
 
 def conflicting_options(first: str, second: str) -> RefusedInput:
@@ -302,6 +366,17 @@ strength_option = click.option(
     metavar="PERCENT",
     help="Share of the noise to remove, 0 to 100; below 100 the result is a blend with the image. "
     "[default: 100]",
+)
+columns_option = click.option(
+    "--columns",
+    metavar="NAME,...",
+    help="For signals: channels of a CSV, TSV, TXT or EDF file, by name or by number from 0.",
+)
+sampling_rate_option = click.option(
+    "--sampling-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="HZ",
+    help="For signals: samples per second, in place of that of the file.",
 )
 limit_option = click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="Use the first N images only."

@@ -21,6 +21,7 @@ from sk_denoise.cli._console import (
     RefusedInput,
     abbreviate_list,
     describe_error,
+    print_message,
     printable,
 )
 
@@ -33,9 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FOLDER",
-    "FOLDER_OR_STACK",
+    "FOLDER_OR_FILE",
+    "IMAGES",
     "MIN_SSIM_SIDE",
+    "SIGNALS",
     "FileJob",
+    "FileKind",
     "InputFile",
     "InputFiles",
     "JobPlan",
@@ -43,6 +47,7 @@ __all__ = [
     "check_model_name",
     "check_output_file",
     "check_writable_folder",
+    "choose_kind",
     "find_images",
     "find_intensity_range",
     "is_folder",
@@ -80,23 +85,52 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+@dataclass(frozen=True)
+class FileKind:
+    """Kind of the files that a command reads: images or signals.
+
+    Attributes
+    ----------
+    noun : str
+        Name of one of them.
+    """
+
+    noun: str
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """Suffixes of files that are read."""
+        from sk_denoise.io import IMAGE_SUFFIXES, SIGNAL_SUFFIXES
+
+        return SIGNAL_SUFFIXES if self.noun == "signal" else IMAGE_SUFFIXES
+
+    @property
+    def output_suffixes(self) -> frozenset[str]:
+        """Suffixes of files that are written."""
+        from sk_denoise.io import SIGNAL_SUFFIXES, WRITABLE_SUFFIXES
+
+        return SIGNAL_SUFFIXES if self.noun == "signal" else WRITABLE_SUFFIXES
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """Beginnings of the media types of names that cannot be folders."""
+        return ("audio/", "text/", "image/") if self.noun == "signal" else ("image/",)
+
+    def matches(self, path: Path) -> bool:
+        """Return whether a name ends as such files do, in upper or lower case."""
+        return path.suffix.lower() in self.suffixes
+
+
+IMAGES, SIGNALS = FileKind("image"), FileKind("signal")
+
+
 def is_image_name(path: Path) -> bool:
     """Return whether a name ends as image files do, in upper or lower case."""
-    from sk_denoise.io import IMAGE_SUFFIXES
-
-    return path.suffix.lower() in IMAGE_SUFFIXES
+    return IMAGES.matches(path)
 
 
-def _list_image_suffixes() -> str:
-    from sk_denoise.io import IMAGE_SUFFIXES
-
-    return ", ".join(sorted(IMAGE_SUFFIXES))
-
-
-def _list_output_suffixes() -> str:
-    from sk_denoise.io import WRITABLE_SUFFIXES
-
-    return ", ".join(sorted(WRITABLE_SUFFIXES))
+def _list(suffixes: Iterable[str]) -> str:
+    return ", ".join(sorted(suffixes))
 
 
 class FolderType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
@@ -112,18 +146,18 @@ class FolderType(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         return path
 
 
-class FolderOrStackType(FolderType):
-    """Parameter type of an existing folder, or of a file with images."""
+class FolderOrFileType(FolderType):
+    """Parameter type of an existing folder, or of a file with images or signals."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(value)
-        if path_exists(path) and not is_folder(path) and is_image_name(path):
+        if path_exists(path) and not is_folder(path) and (IMAGES.matches(path) or SIGNALS.matches(path)):
             return path
         return super().convert(value, param, ctx)
 
 
 FOLDER = FolderType()
-FOLDER_OR_STACK = FolderOrStackType()
+FOLDER_OR_FILE = FolderOrFileType()
 
 
 # Checks of output files ----------------------------------------------------------------------------------
@@ -206,12 +240,12 @@ def check_writable_folder(folder: Path) -> None:
         raise CommandFailure(f"cannot write to {printable(folder)}: {describe_error(error)}") from error
 
 
-# Input images --------------------------------------------------------------------------------------------
+# Input files ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """An image to denoise.
+    """A file to denoise.
 
     Attributes
     ----------
@@ -227,12 +261,12 @@ class InputFile:
 
 @dataclass
 class InputFiles:
-    """Images to denoise, and folders that could not be listed.
+    """Files to denoise, and folders that could not be listed.
 
     Attributes
     ----------
     images : list of InputFile
-        The images, in order.
+        The images or signals, in order.
     unreadable : list of tuple (Path, str)
         Folders that could not be listed, each with the reason.
     """
@@ -241,10 +275,12 @@ class InputFiles:
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
 
 
-def find_images(names: Iterable[str], excluded_folder: Path | None = None) -> InputFiles:
-    """Return the images of files, folders and patterns.
+def find_images(
+    names: Iterable[str], excluded_folder: Path | None = None, kind: FileKind = IMAGES
+) -> InputFiles:
+    """Return the images or signals of files, folders and patterns.
 
-    A file counts with any suffix. Folders and patterns give the files with the suffix of an image, without
+    A file counts with any suffix. Folders and patterns give the files with the suffix of the kind, without
     hidden ones. Linked folders are followed, except for links to a folder above.
 
     Parameters
@@ -252,39 +288,42 @@ def find_images(names: Iterable[str], excluded_folder: Path | None = None) -> In
     names : iterable of str
         Files, folders and patterns from the command line.
     excluded_folder : Path, optional
-        Folder of the outputs: its images are left out, unless the folder or a file in it is given by name.
+        Folder of the outputs: its files are left out, unless the folder or a file in it is given by name.
+    kind : FileKind
+        Images or signals.
 
     Returns
     -------
     InputFiles
-        The images in the order of the names; those of a folder are sorted.
+        The files in the order of the names; those of a folder are sorted.
 
     Raises
     ------
     RefusedInput
-        If a name gives no image.
+        If a name gives no file.
     """
     inputs = InputFiles()
     excluded = None if excluded_folder is None else os.path.realpath(excluded_folder)
     for name in names:
         path = Path(name)
         if is_folder(path):
-            images = [InputFile(p, p.relative_to(path)) for p in _walk_images(path, excluded, inputs)]
-            suffixes = _list_image_suffixes()
-            problem = f"the folder '{printable(name)}' holds no image: no file that ends in {suffixes}"
+            images = [InputFile(p, p.relative_to(path)) for p in _walk_images(path, excluded, inputs, kind)]
+            suffixes = _list(kind.suffixes)
+            problem = f"the folder '{printable(name)}' holds no {kind.noun}: no file that ends in {suffixes}"
         elif os.path.lexists(path) and not path_exists(path) and path.is_symlink():
             images, problem = [], ""
             inputs.unreadable.append((path, f"is a link to {printable(path.readlink())}, where no file is"))
         elif os.path.lexists(path):
             images, problem = [InputFile(path, Path(path.name))], ""
         elif WILDCARD.search(name):
-            images = _match_pattern(path, excluded, inputs)
-            problem = f"no image matches '{printable(name)}'"
+            images = _match_pattern(path, excluded, inputs, kind)
+            problem = f"no {kind.noun} matches '{printable(name)}'"
         else:
             images, problem = [], f"there is no file or folder '{printable(name)}'"
         # A pattern of the shell may give such a folder among images.
-        if not images and is_folder(path) and is_image_name(path):
-            inputs.unreadable.append((path, "is a folder without an image"))
+        if not images and is_folder(path) and kind.matches(path):
+            article = "an" if kind is IMAGES else "a"
+            inputs.unreadable.append((path, f"is a folder without {article} {kind.noun}"))
         # A folder that could not be listed is reported later and is not wrong usage.
         if not images and not any(_is_within(folder, path) for folder, _ in inputs.unreadable):
             raise RefusedInput(problem)
@@ -296,11 +335,54 @@ def _is_within(path: Path, folder: Path) -> bool:
     return path == folder or folder in path.parents
 
 
-def _walk_images(folder: Path, excluded: str | None, inputs: InputFiles) -> Iterator[Path]:
-    """Yield the images of a folder and its subfolders, sorted."""
+def choose_kind(
+    names: Sequence[str], excluded_folder: Path | None = None, *, for_training: bool = False
+) -> FileKind:
+    """Return the kind of the files that names give.
+
+    A text beside images is no signal, but a note about them.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Files, folders and patterns from the command line.
+    excluded_folder : Path, optional
+        Folder of the outputs.
+    for_training : bool, default=False
+        Whether the files of a folder with images are images, and tables beside them labels.
+
+    Raises
+    ------
+    RefusedInput
+        If there are images and signals.
+    """
+    images, signals = [], []
+    for name in names:
+        path = Path(name)
+        if os.path.lexists(path) and not is_folder(path):
+            (signals if SIGNALS.matches(path) else images).append(path)
+            continue
+        for kind, files in ((IMAGES, images), (SIGNALS, signals)):
+            # A name without a file of either kind is refused by the command.
+            with suppress(RefusedInput):
+                files += [file.path for file in find_images([name], excluded_folder, kind).images]
+    if for_training and images and signals and not set(map(Path, names)) & set(signals):
+        print_message(f"Left out, as the folder holds images: {abbreviate_list(signals)}.")
+        return IMAGES
+    named = [path for path in signals if path.suffix.lower() != ".txt" or str(path) in names]
+    if images and named:
+        raise RefusedInput(
+            f"there are images ({abbreviate_list(images)}) and signals ({abbreviate_list(named)}); give one "
+            f"kind, as files or by a pattern such as '*{named[0].suffix}'"
+        )
+    return SIGNALS if signals and not images else IMAGES
+
+
+def _walk_images(folder: Path, excluded: str | None, inputs: InputFiles, kind: FileKind) -> Iterator[Path]:
+    """Yield the files of a folder and its subfolders, sorted."""
     for subfolder in _walk_folders(folder, excluded, inputs):
         paths = _list_visible(subfolder, inputs)
-        yield from (path for path in paths if is_image_name(path) and not is_folder(path))
+        yield from (path for path in paths if kind.matches(path) and not is_folder(path))
 
 
 def _walk_folders(folder: Path, excluded: str | None, inputs: InputFiles, *parents: str) -> Iterator[Path]:
@@ -323,10 +405,12 @@ def _list_visible(folder: Path, inputs: InputFiles) -> list[Path]:
         return []
 
 
-def _match_pattern(pattern: Path, excluded: str | None, inputs: InputFiles) -> list[InputFile]:
-    """Return the images that match a pattern.
+def _match_pattern(
+    pattern: Path, excluded: str | None, inputs: InputFiles, kind: FileKind
+) -> list[InputFile]:
+    """Return the files that match a pattern.
 
-    Relative paths begin behind the part without wildcards. A folder that matches gives all its images,
+    Relative paths begin behind the part without wildcards. A folder that matches gives all its files,
     unless the pattern has ``**``, which enters folders itself.
     """
     parts = pattern.parts
@@ -340,9 +424,9 @@ def _match_pattern(pattern: Path, excluded: str | None, inputs: InputFiles) -> l
     images: list[Path] = []
     for path in _walk_pattern(root, parts, excluded, inputs):
         if not is_folder(path):
-            images += [path] if is_image_name(path) else []
+            images += [path] if kind.matches(path) else []
         elif "**" not in parts:
-            images += _walk_images(path, excluded, inputs)
+            images += _walk_images(path, excluded, inputs, kind)
     # Several parts of a pattern may match the same file.
     return [InputFile(path, path.relative_to(root)) for path in dict.fromkeys(images)]
 
@@ -372,12 +456,12 @@ def _walk_pattern(
             yield path
 
 
-# Output images -------------------------------------------------------------------------------------------
+# Output files --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class FileJob:
-    """An image file to denoise, and the file to write."""
+    """A file to denoise, and the file to write."""
 
     source: Path
     target: Path
@@ -408,19 +492,23 @@ class JobPlan:
     unreadable: list[tuple[Path, str]]
 
 
-def plan_jobs(names: Sequence[str], output: str, *, overwrite: bool, skip_existing: bool) -> JobPlan:
-    """Return the output file of every input image.
+def plan_jobs(
+    names: Sequence[str], output: str, *, overwrite: bool, skip_existing: bool, kind: FileKind = IMAGES
+) -> JobPlan:
+    """Return the output file of every input file.
 
     Parameters
     ----------
     names : sequence of str
         Files, folders and patterns.
     output : str
-        A file, if one file is given and ``output`` has the name of an image; otherwise a folder.
+        A file, if one file is given and ``output`` has a name of the kind; otherwise a folder.
     overwrite : bool
         Whether existing files may be replaced.
     skip_existing : bool
-        Whether existing files stay, and their images are skipped.
+        Whether existing files stay, and their inputs are skipped.
+    kind : FileKind
+        Images or signals.
 
     Returns
     -------
@@ -430,15 +518,15 @@ def plan_jobs(names: Sequence[str], output: str, *, overwrite: bool, skip_existi
     Raises
     ------
     RefusedInput
-        If a name gives no image, two images have the same output, or an output exists already.
+        If a name gives no file, two inputs have the same output, or an output exists already.
     """
-    # Everything that would be lost or replaced is refused here, before the first image is written.
-    is_file_output = _is_file_output(names, output)
-    inputs = find_images(names, None if is_file_output else Path(output))
+    # Everything that would be lost or replaced is refused here, before the first file is written.
+    is_file_output = _is_file_output(names, output, kind)
+    inputs = find_images(names, None if is_file_output else Path(output), kind)
     if is_file_output:
         jobs = [FileJob(image.path, Path(output)) for image in inputs.images]
     else:
-        jobs = [FileJob(image.path, _target_in_folder(image, Path(output))) for image in inputs.images]
+        jobs = [FileJob(image.path, _target_in_folder(image, Path(output), kind)) for image in inputs.images]
     folder = Path(output).parent if is_file_output else Path(output)
     jobs, in_place = _merge_jobs(jobs, _FileIdentity(folder), overwrite)
     existing = [job for job in jobs if path_exists(job.target)]
@@ -454,58 +542,56 @@ def plan_jobs(names: Sequence[str], output: str, *, overwrite: bool, skip_existi
     return JobPlan(folder, remaining, len(kept), in_place, inputs.unreadable)
 
 
-def _is_file_output(names: Sequence[str], output: str) -> bool:
+def _is_file_output(names: Sequence[str], output: str, kind: FileKind) -> bool:
     """Return whether the output is a file and not a folder; refuse likely mistakes."""
     path = Path(output)
     if is_folder(path) or output.endswith(("/", os.sep)):
         return False
     is_one_file = len(names) == 1 and os.path.lexists(names[0]) and not is_folder(Path(names[0]))
-    if is_image_name(path):
-        _check_output_format(path)
+    if kind.matches(path):
+        _check_output_format(path, kind)
         if is_one_file:
             return True
         raise RefusedInput(
-            f"{printable(output)} is the name of one image; give a folder for folders, patterns and several "
-            "files"
+            f"{printable(output)} is the name of one {kind.noun}; give a folder for folders, "
+            "patterns and several files"
         )
     if path_exists(path):
         raise RefusedInput(
-            f"{printable(output)} is a file that does not end in {_list_output_suffixes()}; give a folder"
+            f"{printable(output)} is a file that does not end in {_list(kind.output_suffixes)}; give a folder"
         )
     media_type = mimetypes.guess_type(path.name)[0] or ""
-    if media_type.startswith("image/"):
+    if media_type.startswith(kind.media_types):
         raise RefusedInput(
-            f"{printable(output)} cannot be written: images must end in {_list_output_suffixes()}"
+            f"{printable(output)} cannot be written: {kind.noun}s must end in {_list(kind.output_suffixes)}"
         )
     return False
 
 
-def _target_in_folder(image: InputFile, folder: Path) -> Path:
-    if not is_image_name(image.relative_path):
+def _target_in_folder(image: InputFile, folder: Path, kind: FileKind) -> Path:
+    if not kind.matches(image.relative_path):
         raise RefusedInput(
             f"the format to write {printable(image.path)} in is unknown: the name does not end in "
-            f"{_list_image_suffixes()}; denoise it alone, into a file that does"
+            f"{_list(kind.suffixes)}; denoise it alone, into a file that does"
         )
-    return folder / image.relative_path.with_suffix(_output_suffix(image))
+    return folder / image.relative_path.with_suffix(_output_suffix(image, kind))
 
 
-def _check_output_format(path: Path) -> None:
+def _check_output_format(path: Path, kind: FileKind) -> None:
     """Refuse the name of a format that is read only."""
-    from sk_denoise.io import WRITABLE_SUFFIXES
-
-    if path.suffix.lower() not in WRITABLE_SUFFIXES:
+    if path.suffix.lower() not in kind.output_suffixes:
         raise RefusedInput(
             f"{path.suffix[1:].upper()} is read, not written: the name of {printable(path)} must end in "
-            f"{_list_output_suffixes()}"
+            f"{_list(kind.output_suffixes)}"
         )
 
 
-def _output_suffix(image: InputFile) -> str:
+def _output_suffix(image: InputFile, kind: FileKind) -> str:
     """Return the suffix of an output: that of the input, or a writable one."""
-    from sk_denoise.io import WRITABLE_SUFFIXES, output_suffix
+    from sk_denoise.io import output_suffix
 
     suffix = image.relative_path.suffix
-    if suffix.lower() in WRITABLE_SUFFIXES:
+    if suffix.lower() in kind.output_suffixes:
         return suffix
     # A damaged file is reported when it is read.
     with suppress(ValueError, OSError, ImportError):
@@ -561,7 +647,7 @@ def _merge_jobs(
         examples = abbreviate_list([job.target for job, _ in replacements])
         raise RefusedInput(
             f"{len(replacements)} of {len(by_target)} outputs are inputs too: {examples}; give another "
-            "folder, or --overwrite to replace the images by the denoised ones"
+            "folder, or --overwrite to replace the files by the denoised ones"
         )
     # An image may replace itself, but not another input: that one might not be read yet.
     for job, replaced in replacements:

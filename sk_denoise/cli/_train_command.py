@@ -1,4 +1,4 @@
-"""``sk-denoise train``: train a network on a folder of images."""
+"""``sk-denoise train``: train a network on images or signals."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from sk_denoise._registry import LOSSES, OBJECTIVES
+from sk_denoise._registry import LOSSES, OBJECTIVES, networks_of
 from sk_denoise.cli._console import (
     PROGRAM,
     RefusedInput,
@@ -24,22 +23,29 @@ from sk_denoise.cli._console import (
 )
 from sk_denoise.cli._methods import PRETRAINED_NAMES, ModelType, check_device
 from sk_denoise.cli._options import (
+    DecibelsType,
+    NetworkOptionType,
+    columns_option,
     conflicting_options,
     device_option,
     format_noiser,
+    given_options,
     max_pixels_option,
     noise_help,
     noise_option,
     noisy_option,
     quiet_option,
+    sampling_rate_option,
     seed_option,
 )
 from sk_denoise.cli._paths import (
     FOLDER,
-    FOLDER_OR_STACK,
+    FOLDER_OR_FILE,
+    SIGNALS,
     check_model_name,
     check_output_file,
     check_writable_folder,
+    choose_kind,
     find_intensity_range,
     is_folder,
     open_image_folder,
@@ -47,12 +53,12 @@ from sk_denoise.cli._paths import (
     path_exists,
     refuse_image_name,
 )
+from sk_denoise.cli._signal_commands import refuse_signal_options, train_signals
 from sk_denoise.cli._training_run import (
     AUGMENTATIONS,
     IMAGE_NETWORKS,
     Checkpointer,
     IntegerOrAutoType,
-    NetworkOptionType,
     TrainingRun,
     create_denoiser,
     format_duration,
@@ -72,10 +78,11 @@ AUTO_PATCHES_PER_IMAGE = 16
 # Number of TIFF files that are checked for floats beyond [0, 1].
 N_CHECKED_FILES = 5
 COUNT = IntegerOrAutoType()
+SIGNAL_NETWORKS = networks_of("SignalDenoiser")
 
 
 @click.command("train", short_help="Train a model on a folder of images.", epilog=noise_help())
-@click.argument("folder", type=FOLDER_OR_STACK)
+@click.argument("sources", metavar="FOLDER", type=FOLDER_OR_FILE, nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
@@ -104,7 +111,10 @@ COUNT = IntegerOrAutoType()
 @click.option("--resume", is_flag=True, help="Continue with MODEL, if it exists, up to --epochs in total.")
 @click.option("--overwrite", is_flag=True, help="Train from the beginning, and replace MODEL.")
 @click.option(
-    "--network", type=click.Choice(list(IMAGE_NETWORKS)), show_default="folded_unet", help="Architecture."
+    "--network",
+    type=click.Choice([*IMAGE_NETWORKS, *SIGNAL_NETWORKS]),
+    show_default="folded_unet, or signal_unet for signals",
+    help="Architecture.",
 )
 @click.option(
     "--network-option",
@@ -129,7 +139,8 @@ COUNT = IntegerOrAutoType()
     "--patch-size",
     type=click.IntRange(min=1),
     show_default="64",
-    help="Side of a patch in pixels. With --objective neighbours, it is cut from one of twice the side.",
+    help="Side of a patch in pixels, or length of a window of signals. With --objective neighbours, it is "
+    "cut from one of twice the side.",
 )
 @click.option(
     "--patches-per-image",
@@ -178,6 +189,21 @@ COUNT = IntegerOrAutoType()
     show_default="10",
     help="Epochs without improvement until --early-stopping stops.",
 )
+@click.option(
+    "--bank",
+    type=FOLDER,
+    help="For signals, in place of --noise: folder of recorded noise, which is mixed in at random places.",
+)
+@click.option(
+    "--snr",
+    type=DecibelsType(),
+    metavar="LOW-HIGH",
+    show_default="0-20",
+    help="With --bank: signal-to-noise ratio in dB, drawn for each window.",
+)
+@click.option("--separate", is_flag=True, help="For signals: take each channel as a signal of its own.")
+@columns_option
+@sampling_rate_option
 @max_pixels_option
 @click.option(
     "--precision",
@@ -189,15 +215,25 @@ COUNT = IntegerOrAutoType()
 @device_option
 @quiet_option
 @click.pass_context
-def train_command(context: click.Context, /, folder: Path, model: Path, **options: Any) -> int:
-    """Train a network on the images in FOLDER, and write it to MODEL.
+def train_command(context: click.Context, /, sources: tuple[Path, ...], model: Path, **options: Any) -> int:
+    """Train a network on the images or signals in FOLDER, and write it to MODEL.
 
     The images are clean and get new noise in every batch (--noise), or they are the clean side of pairs
     (--noisy), or they are noisy and there are no clean ones (--objective). FOLDER may also be a file, such as
     a stack of planes. MODEL is a complete model after every epoch, and can be used during the training.
     --resume continues an interrupted training with the options of MODEL.
+
+    Signals (CSV, TSV, TXT, NPY, WAV, EDF) may come from several folders and files. They must have one
+    sampling rate and the same channels. AMOUNT of a noise is then a share of their standard deviation.
     """
-    given = {name for name in options if context.get_parameter_source(name) == ParameterSource.COMMANDLINE}
+    given = given_options(context)
+    kind = choose_kind([str(source) for source in sources], for_training=True)
+    if kind is SIGNALS:
+        return train_signals(sources, model, options, given)
+    refuse_signal_options(given)
+    if len(sources) > 1:
+        raise RefusedInput("images are read from one FOLDER; several files and folders are for signals")
+    (folder,) = sources
     _check_options(model, options, given)
     with errors_as_failures():
         run = _prepare_run(folder, model, options, given)

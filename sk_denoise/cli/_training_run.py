@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Column
 from rich.text import Text
 
-from sk_denoise._registry import networks_of
+from sk_denoise._registry import NETWORKS, NetworkEntry, networks_of
 from sk_denoise.cli._console import (
     CommandFailure,
     RefusedInput,
@@ -33,9 +33,9 @@ __all__ = [
     "IMAGE_NETWORKS",
     "Checkpointer",
     "IntegerOrAutoType",
-    "NetworkOptionType",
     "TrainingDisplay",
     "TrainingRun",
+    "build_network_spec",
     "create_denoiser",
     "format_duration",
     "format_metrics",
@@ -111,24 +111,6 @@ class IntegerOrAutoType(click.ParamType):  # type: ignore[type-arg]  # generic f
         if number < 1:
             self.fail(f"expected an integer of at least 1, or auto, got {value!r}", param, ctx)
         return number
-
-
-class NetworkOptionType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
-    """Parameter type of a network's parameter: ``widths=32,48``, ``depth=9``."""
-
-    name = "NAME=VALUE"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, Any]:
-        if isinstance(value, tuple):
-            return value
-        name, sign, text = value.partition("=")
-        if not (name and sign and text):
-            self.fail(f"expected NAME=VALUE, such as widths=32,48, got {value!r}", param, ctx)
-        constants = {"true": True, "false": False, "none": None}
-        parts = [constants.get(part, int(part) if part.isdecimal() else part) for part in text.split(",")]
-        return name, parts[0] if len(parts) == 1 else tuple(parts)
 
 
 # Estimators ----------------------------------------------------------------------------------------------
@@ -239,23 +221,35 @@ def _build_parameters(options: Options, given: set[str]) -> Iterator[tuple[str, 
             parameters = AUGMENTATIONS[value]
             value = None if parameters is None else sk_denoise.Augmenter(**parameters)
         elif name == "network" and options["network_option"]:
-            value = _build_network_spec(value, dict(options["network_option"]))
+            value = build_network_spec(IMAGE_NETWORKS[value], dict(options["network_option"]), 1, False)
         yield PARAMETERS[name], value
 
 
-def _build_network_spec(name: str, parameters: dict[str, Any]) -> Any:
+def build_network_spec(entry: NetworkEntry, parameters: dict[str, Any], *arguments: Any) -> Any:
+    """Return the spec of a network with the parameters of ``--network-option``.
+
+    Parameters
+    ----------
+    entry : NetworkEntry
+        Entry of the network.
+    parameters : dict
+        Parameters of the spec.
+    *arguments
+        Arguments of its ``build``, to refuse wrong parameters before the data are read.
+    """
     import sk_denoise
 
-    spec = getattr(sk_denoise, IMAGE_NETWORKS[name].name)()
+    spec = getattr(sk_denoise, entry.name)()
     unknown = set(parameters) - set(spec.get_params())
     if unknown:
+        name = next(name for name, known in NETWORKS.items() if known is entry)
         raise RefusedInput(
             f"--network-option: {name} has no {', '.join(sorted(unknown))}. "
             f"Known: {', '.join(spec.get_params())}"
         )
     # The fit would refuse wrong values too, but only after the images are read.
     try:
-        spec.set_params(**parameters).build(1, False)
+        spec.set_params(**parameters).build(*arguments)
     except (TypeError, ValueError) as error:
         raise RefusedInput(f"--network-option: {describe_error(error)}") from error
     return spec
@@ -401,6 +395,8 @@ class TrainingRun:
         File of the model.
     total : int
         Number of epochs, including those of earlier runs.
+    further : dict
+        Further arguments of the fit: the clean sides of pairs of signals.
     """
 
     denoiser: Any
@@ -408,6 +404,7 @@ class TrainingRun:
     validation: Any
     model: Path
     total: int
+    further: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n_epochs(self) -> int:
@@ -473,7 +470,7 @@ def train_denoiser(run: TrainingRun, checkpointer: Checkpointer, display: Traini
     denoiser.set_params(
         max_epochs=run.total, warm_start=hasattr(denoiser, "n_iter_"), callbacks=[checkpointer]
     )
-    denoiser.fit(run.images, X_val=run.validation)
+    denoiser.fit(run.images, X_val=run.validation, **run.further)
     # After early stopping the run is complete, so that --resume does not continue it.
     checkpointer.settings["max_epochs"] = run.n_epochs
     checkpointer.save(denoiser)

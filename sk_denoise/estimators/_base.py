@@ -35,6 +35,7 @@ from sk_denoise._validation import (
     check_samples,
     get_shape,
     is_clean_side,
+    may_be_channels,
     refuse_masked,
     refuse_other_index,
     refuse_single_image,
@@ -69,8 +70,6 @@ __all__ = ["BaseDenoiser", "ClassicalDenoiser", "check_odd", "score_gains", "tra
 REFERENCE_SEED = 0
 # Entries that are scored at a time, to bound memory.
 SCORED_ENTRIES = 2**20
-# Height and aspect ratio of images that are more likely signals of several channels, such as (12, 5000)
-MAX_SIGNAL_CHANNELS, MIN_ASPECT = 64, 8
 # Entries of signals that are filtered together, to bound memory
 ENTRIES_AT_ONCE = 2**18
 # Rows and columns, at most, that tell the training data from others.
@@ -643,10 +642,8 @@ class ClassicalDenoiser(BaseDenoiser):
 
 def _warn_of_channels(shape: tuple[int, ...]) -> None:
     """Warn of signals of several channels that are taken for grey images."""
-    if len(shape) != 3:
-        return
-    n, height, width = shape
-    if 1 < height <= MAX_SIGNAL_CHANNELS and width >= MIN_ASPECT * height:
+    if may_be_channels(shape[1:]):
+        n, height, width = shape
         warn_user(
             f"X of shape {shape} is taken for {n} images of {height} x {width} pixels. If it holds signals "
             f'of {height} channels, pass kind="signals"; if it holds images, kind="images".'

@@ -815,7 +815,7 @@ class NetworkDenoiser(BaseDenoiser):
         twin._n_runs_ += 1
         twin._set_history()
         twin._finish()
-        for name in ("_blended", "_large_table"):
+        for name in ("_blended", "_large_table", "_window"):
             twin.__dict__.pop(name, None)
         return twin
 

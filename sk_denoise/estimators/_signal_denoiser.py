@@ -544,20 +544,21 @@ class SignalDenoiser(ImageDenoiser):
                     "ImageDenoiser."
                 )
             signals = Signals.of(array, name, X)
-        if not reset:
-            self._check_channels(signals, name)
+        if hasattr(self, "_sample_shape_") and not reset:
+            self._check_channels(signals, name, self._sample_shape_)
         return signals
 
     def _convert_to_images(self, X: Any) -> Any:
         """Return signals as images of height 1, which ``predict`` takes too."""
         return self._convert(X, "X", reset=False).images
 
-    def _check_channels(self, signals: Signals, name: str) -> None:
+    def _check_channels(self, signals: Signals, name: str, shape: tuple[int, ...]) -> None:
         """Refuse signals of other channels than those of the fit."""
-        if signals.n_channels != self.n_channels_:
+        n_channels = (*shape, 1)[2]
+        if signals.n_channels != n_channels:
             raise ValueError(
-                f"{type(self).__name__} was fitted on signals of {self.n_channels_} channels, and {name} "
-                f"holds signals of {signals.n_channels}. Arrays are (n_signals, channels, length)."
+                f"{type(self).__name__} was fitted on signals of {n_channels} channels, and {name} holds "
+                f"signals of {signals.n_channels}. Arrays are (n_signals, channels, length)."
             )
 
     def _check_parameters(self) -> None:
@@ -647,6 +648,7 @@ class SignalDenoiser(ImageDenoiser):
         # Windows of a list have one length, whatever the signals have.
         held_out = X_val if is_signal_list(X_val) else list(np.asarray(X_val))
         signals = self._convert(held_out, "X_val", reset=False)
+        self._check_channels(signals, "X_val", data.sample_shape)
         clean = None
         if X_clean_val is not None:
             clean_list = X_clean_val if is_signal_list(X_clean_val) else list(np.asarray(X_clean_val))

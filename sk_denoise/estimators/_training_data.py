@@ -285,6 +285,11 @@ def check_augmentation(augment: Any, layout: SampleLayout, on_unit_interval: boo
         return
     if isinstance(augment, type) or not isinstance(augment, Augmentation):
         raise TypeError(f"augment must be an Augmenter(...) or None, got {augment!r}.")
+    if layout.image_shape is None and isinstance(augment, SignalAugmenter):
+        raise ValueError(
+            f"{augment!r} needs to know that rows are signals: use SignalDenoiser, or image_shape=(1, "
+            f"{layout.sample_shape[0]})."
+        )
     if layout.image_shape is None:
         raise ValueError(f"augment is for images, {_rows_message(layout)}")
     if on_unit_interval and isinstance(augment, SignalAugmenter) and augment.changes_values:

@@ -33,6 +33,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "WRITABLE_SUFFIXES",
     "Format",
+    "find_format_name",
     "format_by_content",
     "format_by_suffix",
 ]
@@ -231,6 +232,16 @@ def format_by_content(stream: BinaryIO) -> Format:
             )
     names = _list_names(FORMATS)
     raise UnreadableError(f"it is no image that can be read; readable formats are {names}")
+
+
+def find_format_name(stream: BinaryIO) -> str:
+    """Return the name of the image format of a binary file, or an empty text."""
+    start = stream.read(MAGIC_BYTES)
+    stream.seek(0)
+    # The header of a text may begin as an image does: BMI, or P1.
+    if not re.search(rb"[\x00-\x08]", start):
+        return ""
+    return next((f.name for f in FORMATS if re.match(f.magic, start, re.DOTALL)), "")
 
 
 def _list_names(formats: Iterable[Format]) -> str:

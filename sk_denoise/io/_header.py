@@ -1,4 +1,4 @@
-"""Headers and metadata of image files, and the error for unreadable ones."""
+"""Headers and metadata of image files and signals, and the error for unreadable ones."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ __all__ = [
     "MIN_PART_LIMIT",
     "Metadata",
     "PlaneSeries",
+    "Recording",
     "TRUNCATED",
     "UnreadableError",
     "dots_per_inch",
@@ -39,7 +40,7 @@ T = TypeVar("T")
 class UnreadableError(Exception):
     """Reason why a file cannot be read, in words that follow the name of the file.
 
-    ``read_image`` raises it as an ``UnreadableImageError``.
+    ``read_image`` raises it as an ``UnreadableImageError``, ``read_signal`` as an ``UnreadableSignalError``.
     """
 
 
@@ -231,3 +232,84 @@ class PlaneSeries:
     def n_planes(self) -> int:
         """Number of planes."""
         return int(np.prod(self.leading_shape, dtype=np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A signal of one or several channels, and what its file holds besides.
+
+    Parameters
+    ----------
+    values : ndarray of shape (length,) or (channels, length)
+        Values in the unit and type of the file: time is the last axis.
+    sampling_rate : float or None, default=None
+        Samples per second, None if it is unknown.
+    channel_names : tuple of str, default=()
+        Name of each channel, or nothing where the file has no names.
+    units : tuple of str, default=()
+        Unit of each channel, empty where it is unknown.
+    template : object, default=None
+        Rest of the file, such as the other columns of a table, for a writer of the same format.
+
+    See Also
+    --------
+    read_signal : Read a recording.
+    write_signal : Write a recording.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_denoise.io import Recording
+    >>> recording = Recording(np.zeros((2, 500)), 250.0, ("I", "II"), ("mV", "mV"))
+    >>> recording
+    Recording(2 x 500 values of float64, 250 Hz, I [mV], II [mV])
+    >>> recording.n_channels, recording.length, recording.duration
+    (2, 500, 2.0)
+    """
+
+    values: NDArray[Any]
+    sampling_rate: float | None = None
+    channel_names: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    template: Any = None
+
+    def __repr__(self) -> str:
+        rate = "" if self.sampling_rate is None else f", {self.sampling_rate:g} Hz"
+        units = [f" [{unit}]" if unit else "" for unit in self.units or [""] * len(self.channel_names)]
+        names = "".join(f", {name}{unit}" for name, unit in zip(self.channel_names, units, strict=False))
+        return f"Recording({self.n_channels} x {self.length} values of {self.values.dtype}{rate}{names})"
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels; a signal of shape (length,) has one."""
+        return 1 if self.values.ndim == 1 else len(self.values)
+
+    @property
+    def length(self) -> int:
+        """Number of samples of a channel."""
+        return int(self.values.shape[-1])
+
+    @property
+    def duration(self) -> float | None:
+        """Length in seconds, None if the sampling rate is unknown."""
+        return None if self.sampling_rate is None else self.length / self.sampling_rate
+
+    def replace_values(self, values: NDArray[Any]) -> Recording:
+        """Return the same recording with other values, such as denoised ones.
+
+        Parameters
+        ----------
+        values : ndarray of the shape of the values
+            Other values. :func:`write_signal` converts them to the type of the file.
+
+        Raises
+        ------
+        ValueError
+            If the shape differs.
+        """
+        values = np.asarray(values)
+        if values.shape != self.values.shape:
+            raise ValueError(
+                f"values must have the shape of the recording, {self.values.shape}, got {values.shape}."
+            )
+        return replace(self, values=values)

@@ -144,7 +144,8 @@ def make_denoising_scorer(
     callable
         ``scorer(estimator, X, y=None, sample_weight=None) -> float``, for ``scoring=`` of searches and
         cross-validation. X is the clean fold; a y of the shape of X takes its place as the truth; any other
-        y is ignored. X may be a list of images of different sizes, for an estimator that takes these.
+        y is ignored. X may be a list of images or signals of different sizes, for an estimator that takes
+        these.
 
     Raises
     ------
@@ -235,8 +236,8 @@ class _DenoisingScorer(Scorer):
         if takes_images(estimator):
             # Stacks of tensors have their channels first.
             X, y = (as_image_array(side) if getattr(side, "ndim", 0) == 4 else side for side in (X, y))
-        if is_ragged(X):
-            return self._score_list(estimator, X, y if is_ragged(y) else X, sample_weight)
+        if is_ragged(X) or _is_of_other_size(X, estimator):
+            return self._score_list(estimator, X, y if _is_list_like(y, X) else X, sample_weight)
         here = to_numpy(X)
         takes_gaps = _takes_gaps(estimator)
         clean = (
@@ -450,8 +451,24 @@ def corrupt_samples(noiser: Any, X: Any, seed: int) -> Any:
 
 
 def is_ragged(X: Any) -> TypeGuard[list[Any]]:
-    """Return whether X is a list of images of different sizes."""
+    """Return whether X is a list of images or signals of different sizes."""
     return isinstance(X, list | tuple) and len({np.shape(x) for x in X if hasattr(x, "ndim")}) > 1
+
+
+def _is_of_other_size(X: Any, estimator: Any) -> TypeGuard[list[Any]]:
+    """Return whether X is a list of arrays of one shape, and the fit saw another.
+
+    A fold of a list of signals may hold a single one.
+    """
+    if not (isinstance(X, list | tuple) and X and all(hasattr(x, "ndim") and x.ndim for x in X)):
+        return False
+    shape = getattr(_last_estimator(estimator), "_sample_shape_", None)
+    return shape is not None and tuple(X[0].shape) != shape and not takes_images(estimator)
+
+
+def _is_list_like(y: Any, X: Any) -> bool:
+    """Return whether y is a list of arrays of the shapes of those in X."""
+    return isinstance(y, list | tuple) and [np.shape(x) for x in y] == [np.shape(x) for x in X]
 
 
 # Estimators and their steps -----------------------------------------------------------------------------

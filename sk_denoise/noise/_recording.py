@@ -551,7 +551,8 @@ class RecordedNoiser(ImageNoiser):
                 'kind="signals"; else kind="images".'
             )
         shape = np.shape(self.bank) if isinstance(self.bank, np.ndarray) else ()
-        if self.kind_ == "signals" and len(shape) == 2 and shape[0] == count_channels(samples) > 1:
+        may_be_signals = self.kind_ == "signals" or (len(samples) == 4 and samples[1] == 1)
+        if may_be_signals and len(shape) == 2 and shape[0] == count_channels(samples) > 1:
             warn_user(
                 f"bank of shape {shape} is taken for {shape[0]} records of one channel each. Pass one record "
                 f"of {shape[0]} channels as bank[None], or the records as a list."

@@ -315,5 +315,10 @@ class HumNoiser(SignalNoiser):
                 f"frequency_deviation={self.frequency_deviation!r} Hz must be below the frequency, "
                 f"{self.frequency!r} Hz."
             )
+        if self.sampling_rate < 1:
+            raise ValueError(
+                f"sampling_rate={self.sampling_rate!r} is less than a sample in a second. It is the first "
+                "argument: HumNoiser(sampling_rate, noise_factor)."
+            )
         highest = float(self.frequency) + float(self.frequency_deviation)
         check_below_half(highest, float(self.sampling_rate), "frequency + frequency_deviation")

@@ -235,9 +235,10 @@ class Augmenter(DocumentationLinkMixin, BaseEstimator):
                 "or give pixels, as an integer."
             )
         if isinstance(shift, int | np.integer) and shift >= min(height, width):
+            remedy = "Signals have SignalAugmenter." if height == 1 < width else ""
             raise ValueError(
                 f"shift={shift!r} pixels can move all of an image of {height} x {width} pixels out of it. It "
-                "must be smaller than both sides."
+                f"must be smaller than both sides. {remedy}".rstrip()
             )
 
     def _check_zoom(self) -> None:

@@ -14,13 +14,16 @@ from sklearn.pipeline import Pipeline
 from sk_denoise import (
     BandPassDenoiser,
     BilateralDenoiser,
+    DilatedNetwork,
     GaussianNoiser,
     MedianDenoiser,
     NonLocalMeansDenoiser,
     SavitzkyGolayDenoiser,
+    SignalDenoiser,
     TotalVariationDenoiser,
     WaveletDenoiser,
     WienerDenoiser,
+    compare_denoisers,
     make_denoising_scorer,
 )
 from sk_denoise.metrics import mse, psnr, snr_gain
@@ -358,6 +361,59 @@ def test_window_lengths_can_be_searched_under_fixed_noise():
     search = GridSearchCV(SavitzkyGolayDenoiser(), grid, scoring=scorer, cv=2, error_score="raise").fit(CLEAN)
     assert search.best_params_ == {"window_length": 31}
     assert search.best_score_ > 6
+
+
+def test_searches_take_lists_of_different_lengths_also_with_single_signals_in_a_fold():
+    signals = [x[:n] for x, n in zip(CLEAN, (256, 200, 180, 220), strict=False)]
+    noiser = GaussianNoiser(SIGMA, random_state=0)
+    scorer = make_denoising_scorer(noiser, "snr_gain")
+    grid = {"window_length": [5, 31]}
+    search = GridSearchCV(SavitzkyGolayDenoiser(), grid, scoring=scorer, cv=4, error_score="raise")
+    assert search.fit(signals).best_params_ == {"window_length": 31}
+    # A fold of a single signal is scored as in an array.
+    single = scorer(SavitzkyGolayDenoiser(31).fit(signals), [signals[1]])
+    assert single == pytest.approx(scorer(SavitzkyGolayDenoiser(31).fit(signals[1][None]), signals[1][None]))
+
+
+def test_filters_and_networks_are_compared_on_lists_of_signals():
+    pytest.importorskip("pywt")
+    signals = [x[:n] for x, n in zip(CLEAN, range(140, 200, 5), strict=True)]
+    methods = {
+        "polynomials": SavitzkyGolayDenoiser(31).fit(signals),
+        "wavelets": WaveletDenoiser().fit(signals),
+        "network": SignalDenoiser(DilatedNetwork(4, dilations=(1,)), max_epochs=1, random_state=0).fit(
+            signals
+        ),
+        "function": lambda x: savgol_filter(x, 31, 2),
+    }
+    noiser = GaussianNoiser(SIGMA, random_state=0)
+    names = ["psnr", "ssd", "mad", "prd", "cosine_similarity", "snr", "snr_gain"]
+    table = compare_denoisers(methods, signals, noiser, metrics=names, data_range=2).set_index("method")
+    assert table.loc["noisy", "snr_gain"] == 0
+    assert table.loc["polynomials", "snr_gain"] > 6
+    np.testing.assert_allclose(*table.loc[["polynomials", "function"], names].to_numpy(float))
+    np.testing.assert_allclose(table.snr_gain, table.snr - table.snr["noisy"])
+    for name in ("ssd", "mad", "prd"):
+        assert table.loc["polynomials", name] < table.loc["noisy", name]
+    assert list(compare_denoisers(methods, signals[:2], noiser).columns) == [
+        "method",
+        "noise",
+        "psnr",
+        "seconds",
+    ]
+
+
+def test_channels_are_compared_without_similarity_of_images():
+    leads = np.stack([CLEAN[:6], CLEAN[6:]], axis=1)
+    methods = {
+        "polynomials": SavitzkyGolayDenoiser(31).fit(leads),
+        "median": MedianDenoiser(9, kind="signals").fit(leads),
+    }
+    table = compare_denoisers(methods, leads, GaussianNoiser(SIGMA, random_state=0))
+    assert list(table.columns) == ["method", "noise", "psnr", "seconds"]
+    assert table.psnr[1] > table.psnr[0] + 6
+    with pytest.raises(ValueError, match=r"or signals \(length,\) or \(channels, length\), of one type"):
+        compare_denoisers(methods, [leads[0], leads[1, 0]], GaussianNoiser(SIGMA))
 
 
 def test_one_search_compares_kinds_of_denoisers():

@@ -24,6 +24,8 @@ from sk_denoise import (
     JPEGNoiser,
     NoiserChain,
     RecordedNoiser,
+    SignalDenoiser,
+    SignalUNetNetwork,
     StripeNoiser,
     WeakNoiseWarning,
 )
@@ -539,6 +541,24 @@ def test_windows_of_a_network_get_all_channels_of_a_record():
     assert (noise.std(axis=1)[:, :2] < noise.std(axis=1)[:, 1:]).all()
 
 
+@pytest.mark.parametrize(
+    "noiser",
+    [
+        RecordedNoiser([np.tile(LEADS, (4, 1))], (0, 10), kind="signals"),
+        RecordedNoiser([np.tile(LEADS, (4, 1))], (0, 10)),
+        RecordedNoiser(TONES, (0, 10), power="data"),
+    ],
+    ids=["leads", "leads by their rows", "tones"],
+)
+def test_a_signal_denoiser_meets_recordings_of_twelve_leads(noiser):
+    X = np.sin(np.arange(100) / 6 + RNG.uniform(0, 6, size=(12, 12, 1)))
+    network = SignalUNetNetwork((4, 8))
+    denoiser = SignalDenoiser(network, noise=noiser, max_epochs=1, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert denoiser.fit(X).predict(X).shape == X.shape
+
+
 @pytest.mark.parametrize("kind", ["auto", "images"])
 def test_images_stay_images(kind):
     images = RNG.normal(size=(6, 20, 30, 3))
@@ -553,6 +573,8 @@ def test_images_stay_images(kind):
 def test_arrays_that_may_be_images_or_signals_warn():
     with pytest.warns(UserWarning, match=r"X of shape \(5, 3, 80\) is taken for images.*kind=\"signals\""):
         RecordedNoiser([LEADS], 5).fit(RNG.normal(size=(5, 3, 80)))
+    with pytest.warns(UserWarning, match=r"taken for 3 records of one channel each"):
+        RecordedNoiser(LEADS, 5).fit(RNG.normal(size=(500, 1, 1, 3)))
     with pytest.warns(UserWarning, match=r"taken for 3 records of one channel each.*bank\[None\]"):
         RecordedNoiser(LEADS, 5, kind="signals").fit(RNG.normal(size=(5, 3, 80)))
     with pytest.warns(UserWarning, match=r"first of shape \(3, 50\), are smaller"):

@@ -15,6 +15,8 @@ from sk_denoise import (
     HumNoiser,
     ImageDenoiser,
     NoiserChain,
+    SignalDenoiser,
+    SignalUNetNetwork,
 )
 from sk_denoise.noise import add_hum, add_wander
 
@@ -94,7 +96,7 @@ def test_a_wander_has_its_deviation_at_each_sample_and_no_high_frequencies():
 
 def test_a_window_gets_the_part_of_a_long_wander():
     """A signal shorter than a wave has an offset and a slope, and no wave of its own."""
-    long, short = (wander(torch.zeros(3000, length), max_frequency=0.001).numpy() for length in (2000, 50))
+    long, short = (wander(torch.zeros(3000, length), max_frequency=0.001).numpy() for length in (500, 50))
     assert short.std() == pytest.approx(long.std(), rel=0.05)
     inside = short.std(axis=1).mean()
     windows = long.reshape(-1, 50)
@@ -176,6 +178,7 @@ WRONG = [
     (HumNoiser(100, frequency=50, frequency_deviation=0), (5, 50), "below half the sampling rate.*aliasing"),
     (HumNoiser(360, frequency=1, frequency_deviation=1), (5, 50), "frequency_deviation=1 Hz must be below"),
     (HumNoiser(360, n_harmonics=0), (5, 50), "'n_harmonics' parameter of HumNoiser"),
+    (HumNoiser(0.1), (5, 50), r"first argument: HumNoiser\(sampling_rate, noise_factor\)"),
     (HumNoiser(np.nan), (5, 50), "'sampling_rate' parameter of HumNoiser"),
     (HumNoiser(360, -1), (5, 50), "noise_factor must be a finite number of at least 0"),
     (HumNoiser(360, np.array([0.1, 0.2])), (5, 50), "'noise_factor' parameter of HumNoiser"),
@@ -202,11 +205,11 @@ def test_channels_in_the_place_of_time_warn():
 NOISE = NoiserChain([BaselineWanderNoiser(0.2), HumNoiser(360, (0.1, 0.2))])
 
 
-@pytest.mark.parametrize("shape", [(30, 64), (30, 1, 64, 2)], ids=str)
-def test_an_image_denoiser_trains_on_windows_of_signals(shape):
+@pytest.mark.parametrize("shape", [(30, 64), (30, 2, 64)], ids=str)
+def test_a_signal_denoiser_trains_on_windows(shape):
     X = np.sin(np.arange(np.prod(shape)) / 5).reshape(shape)
-    denoiser = ImageDenoiser(
-        DnCNNNetwork(2, width=4), noise=NOISE, patch_size=(1, 32), max_epochs=1, random_state=0
+    denoiser = SignalDenoiser(
+        SignalUNetNetwork((4, 8)), noise=NOISE, window_length=32, max_epochs=1, random_state=0
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")

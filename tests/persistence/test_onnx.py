@@ -24,6 +24,7 @@ from sk_denoise import (
     ConvNetwork,
     DenoisingAutoencoder,
     DenseNetwork,
+    DilatedNetwork,
     DnCNNNetwork,
     FoldedUNetNetwork,
     GaussianNoiser,
@@ -31,6 +32,8 @@ from sk_denoise import (
     PixelScaler,
     PoolingNetwork,
     RIDNetNetwork,
+    SignalDenoiser,
+    SignalUNetNetwork,
     UNetNetwork,
     WienerDenoiser,
 )
@@ -198,6 +201,22 @@ def test_flat_images_and_signals_keep_their_length(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("network", [SignalUNetNetwork((4, 8, 8)), DilatedNetwork(4, dilations=(1, 2))])
+def test_signals_of_any_length_and_channels_are_denoised_the_same(network, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
+    two = np.stack([rows, 100 * rows + 5], axis=1)
+    for X, shape in ((rows, ["n", "length"]), (two, ["n", 2, "length"])):
+        denoiser = SignalDenoiser(network, max_epochs=1, random_state=0).fit(X)
+        export_onnx(denoiser, tmp_path / "signals.onnx")
+        session = onnxruntime.InferenceSession(tmp_path / "signals.onnx")
+        assert session.get_inputs()[0].shape == shape
+        for length in (64, 33, 3):
+            x = X[:3, ..., :length]
+            np.testing.assert_allclose(
+                session.run(None, {"X": x})[0], denoiser.predict(x), rtol=1e-4, atol=1e-4
+            )
+
+
 def test_axes_that_are_open_have_names_and_the_model_is_valid(tmp_path):
     denoiser = ImageDenoiser(SMALL["dncnn"], patch_size=8, **FAST).fit(COLORS)
     session = exported(denoiser, tmp_path)

@@ -42,6 +42,7 @@ from sk_denoise import (
     DenoisingAutoencoder,
     DenoisingEnsemble,
     DenseNetwork,
+    DilatedNetwork,
     DnCNNNetwork,
     FoldedUNetNetwork,
     GaussianNoiser,
@@ -57,6 +58,8 @@ from sk_denoise import (
     RecorruptObjective,
     RegionNoiser,
     RIDNetNetwork,
+    SignalDenoiser,
+    SignalUNetNetwork,
     SpeckleNoiser,
     SwapNoiser,
     TableEncoder,
@@ -102,7 +105,13 @@ def image_denoiser(network, **parameters):
 
 
 # Denoisers that cannot do without
-WITH_PARAMETERS = ("BandPassDenoiser", "ImageDenoiser", "SavitzkyGolayDenoiser", "WienerMixtureDenoiser")
+WITH_PARAMETERS = (
+    "BandPassDenoiser",
+    "ImageDenoiser",
+    "SavitzkyGolayDenoiser",
+    "SignalDenoiser",
+    "WienerMixtureDenoiser",
+)
 CASES: dict[str, Case] = {
     "dense": Case(DenoisingAutoencoder(DenseNetwork((8,)), 4, **FAST), ROWS),
     "dense, float32 images": Case(DenoisingAutoencoder(DenseNetwork((8,)), 4, **FAST), IMAGES),
@@ -122,6 +131,13 @@ CASES: dict[str, Case] = {
     ),
     "dense, RandomState": Case(
         DenoisingAutoencoder(DenseNetwork((8,)), 4, max_epochs=2, random_state=np.random.RandomState(3)), ROWS
+    ),
+    "signal_unet, channels": Case(
+        SignalDenoiser(SignalUNetNetwork((4, 4), kernel_size=3), window_length=8, **FAST),
+        np.stack([ROWS, 100 * ROWS], axis=1).repeat(3, axis=2),
+    ),
+    "dilated": Case(
+        SignalDenoiser(DilatedNetwork(4, dilations=(1, 2)), objective="recorrupt", noise=0.2, **FAST), RECORDS
     ),
     "conv, signals": Case(DenoisingAutoencoder(ConvNetwork((4,)), 4, **FAST), ROWS),
     "conv, images": Case(DenoisingAutoencoder(ConvNetwork((4, 4)), 4, loss="ssim", **FAST), COLORS),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from sk_denoise import DnCNNNetwork, ImageDenoiser
+from sk_denoise import Augmenter, DenoisingAutoencoder, SignalDenoiser, SignalUNetNetwork
 from sk_denoise.preprocessing import Augmentation, SignalAugmenter
 
 
@@ -160,8 +160,18 @@ def test_wrong_parameters_and_samples_are_refused(settings, shape, message):
 
 
 def denoiser(**settings):
-    network = DnCNNNetwork(2, width=4)
-    return ImageDenoiser(network, patch_size=(1, 32), max_epochs=1, random_state=0, **settings)
+    return SignalDenoiser(SignalUNetNetwork((4, 8)), max_epochs=1, random_state=0, **settings)
+
+
+def test_signals_and_their_augmentation_find_each_other():
+    X = np.random.default_rng(0).normal(size=(20, 64))
+    with pytest.raises(ValueError, match="Signals have SignalAugmenter"):
+        denoiser(augment=Augmenter(shift=3)).fit(X)
+    with pytest.raises(ValueError, match=r"use SignalDenoiser, or image_shape=\(1, 64\)"):
+        DenoisingAutoencoder(augment=SignalAugmenter()).fit(X)
+    augment = SignalAugmenter(shift=0.1, offset=[1.0, 2.0], stretch=(0.8, 1.2), flip=True, invert=True)
+    leads = X.reshape(10, 2, 64)
+    assert denoiser(augment=augment).fit(leads).predict(leads).shape == leads.shape
 
 
 def test_training_augments_first_and_corrupts_then():
