@@ -28,6 +28,7 @@ from sk_denoise import (
     RegionNoiser,
     SaltAndPepperNoiser,
     SignalDenoiser,
+    SignalUNetNetwork,
     StripeNoiser,
 )
 from sk_denoise.metrics import psnr
@@ -178,7 +179,9 @@ def signals():
         return np.sin(2 * np.pi * (frequency * time + phase)) + steps
 
     noise = GaussianNoiser(0.5, random_state=0)
-    denoiser = SignalDenoiser(noise=noise, random_state=0).fit(draw(300, 128))
+    network = SignalUNetNetwork((16, 24, 32))
+    denoiser = SignalDenoiser(network, noise=noise, max_epochs=50, random_state=0)
+    denoiser.fit(draw(300, 128))
     return DenoisingDisplay.from_estimator(
         denoiser, draw(3, 300), noiser=noise, kind="signals", sampling_rate=128
     ).figure_
