@@ -87,8 +87,8 @@ print(f"largest difference from predict {np.abs(stream - whole).max():.0e}")
 # %%
 # The rate of the strikes
 # -----------------------
-# The spectrum of the envelope shows how often the bearing strikes per second. Noise covers the line at 107 Hz
-# in the spectrum of the noisy record, and hides its harmonics.
+# The spectrum of the envelope shows how often the bearing strikes per second. The line at 107 Hz and its
+# harmonics stand on a floor of noise, which the denoiser lowers.
 
 
 def envelope_spectrum(signal):
