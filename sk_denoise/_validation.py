@@ -91,8 +91,8 @@ Word = TypeVar("Word", bound=str)
 
 # An axis with more entries is a side of an image, not its channels.
 MAX_CHANNELS = 4
-# Height and aspect ratio of images that are more likely signals of several channels, such as (12, 5000)
-MAX_SIGNAL_CHANNELS, MIN_ASPECT = 64, 8
+# Height, aspect ratio and width of images that are more likely signals of channels, such as (12, 5000)
+MAX_SIGNAL_CHANNELS, MIN_ASPECT, MIN_CHANNEL_LENGTH = 64, 8, 64
 # In a single image neighbouring pixels differ by less than this share of the difference of pixels half an
 # image apart. Photos reach 0.48, digits in a table 1.0; series are smooth along one axis only.
 SMOOTHNESS = 0.7
@@ -439,7 +439,7 @@ def may_be_channels(shape: tuple[int, ...]) -> bool:
     if len(shape) != 2:
         return False
     height, width = shape
-    return 1 < height <= MAX_SIGNAL_CHANNELS and width >= MIN_ASPECT * height
+    return 1 < height <= MAX_SIGNAL_CHANNELS and width >= max(MIN_ASPECT * height, MIN_CHANNEL_LENGTH)
 
 
 def warn_of_single_image(X: Any, taken_for: str, name: str = "X") -> None:

@@ -292,7 +292,7 @@ class ClassicalDenoiser(BaseDenoiser):
     noise: Any
     image_shape: Sequence[int] | None
     sigma: Literal["auto"] | float
-    strength: float
+    strength: Any
 
     @keeps_array_type
     @as_one_task

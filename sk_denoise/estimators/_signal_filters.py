@@ -19,6 +19,8 @@ Signals = NDArray[np.float64]
 
 # Share of the way to the limits that a step goes, and of the barrier that stays after it
 STEP_SHARE, BARRIER_SHARE = 0.99, 0.1
+# Height of a step in weights beyond which the solution of the dual problem is the same
+MAX_STEP = 8.0
 # Shifts of the wavelet grid to average over
 N_SHIFTS = 16
 # Halvings of a signal at whose end so many entries are left, at least
@@ -138,7 +140,8 @@ class SavitzkyGolayDenoiser(_SignalFilter):
         filtered: Signals = savgol_filter(
             rows - offsets, self.window_length, self.polyorder, axis=1, mode="interp"
         )
-        return filtered + offsets
+        denoised: Signals = filtered + offsets
+        return denoised
 
 
 class BandPassDenoiser(_SignalFilter):
@@ -293,7 +296,9 @@ def minimize_total_variation(signals: Signals, weights: Signals, tol: float, max
     offsets, unit = signals.mean(axis=1, keepdims=True), weights[:, None]
     # In units of the weight, the limits are 1.
     noisy = (signals - offsets) / unit
-    steps = np.diff(noisy, axis=1)
+    # A step of more than 4 weights has its dual variable at the limit, for any height. So the solution stays
+    # exact, and single spikes leave the system well conditioned.
+    steps = np.clip(np.diff(noisy, axis=1), -MAX_STEP, MAX_STEP)
     max_gap = tol**2 * np.abs(steps).sum(axis=1)
     max_residual = 1e-9 * (1 + np.abs(steps).max(axis=1))
     dual, above, below = np.zeros_like(steps), np.ones_like(steps), np.ones_like(steps)
@@ -330,7 +335,8 @@ def minimize_total_variation(signals: Signals, weights: Signals, tol: float, max
     clean = noisy
     clean[:, :-1] += dual
     clean[:, 1:] -= dual
-    return clean * unit + offsets
+    denoised: Signals = clean * unit + offsets
+    return denoised
 
 
 def _room(values: Signals, changes: Signals) -> Signals:
@@ -416,4 +422,5 @@ def average_similar_entries(
         total[:, distance:] += weight * scaled[:, :count]
         weights[:, :count] += weight
         weights[:, distance:] += weight
-    return total / weights * unit + offsets
+    denoised: Signals = total / weights * unit + offsets
+    return denoised

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar, Literal
@@ -451,9 +452,10 @@ class RecordedNoiser(ImageNoiser):
 
     def corrupt(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         self._check_fitted()
+        images = self._as_images(x)
         # Records stay in the type of the bank: the parts that are drawn are converted.
         noisy = add_recording(
-            self._as_images(x),
+            images,
             generator,
             records=_as_records(self.bank),
             snr=None if self.snr is None else as_strength(self.snr),
@@ -463,6 +465,9 @@ class RecordedNoiser(ImageNoiser):
             signal_power=None if self.power == "sample" else self.signal_power_,
             clip=self.clip,
         )
+        # Estimators for samples of any size fit noise to single entries, which no record is shorter than.
+        if math.prod(images.shape[1:]) > self.n_features_in_:
+            self._warn_of_short_records(tuple(images.shape))
         return noisy.reshape(x.shape)
 
     def _check_parameters(self) -> None:
@@ -506,19 +511,7 @@ class RecordedNoiser(ImageNoiser):
         if problem:
             raise ValueError(problem)
         self._warn_of_other_kind(samples, shapes)
-        if is_signal:
-            length = samples[signal_axes(samples)[1]]
-            small = [shape for shape in shapes if shape[-1] < length]
-        else:
-            # A row is an image of height 1.
-            sides = (1, samples[1]) if len(samples) == 2 else samples[1:3]
-            small = [shape for shape in shapes if any(np.less(record_sides(shape, sides), sides))]
-        if small:
-            warn_user(
-                f"Records of the bank, the first of shape {small[0]}, are smaller than the samples, of "
-                f"shape {tuple(images.shape[1:])}: they repeat within a sample, and a network "
-                "learns to predict that. Use longer records."
-            )
+        self._warn_of_short_records(samples)
         if is_signal:
             channels = count_channels(samples)
             self.centers_, self.powers_ = measure_signal_records(records, channels)
@@ -539,6 +532,23 @@ class RecordedNoiser(ImageNoiser):
         # A ratio has no unit.
         if self.snr is None:
             self._warn_of_unit(clean)
+
+    def _warn_of_short_records(self, samples: tuple[int, ...]) -> None:
+        """Warn of records that are smaller than samples."""
+        shapes = [record.shape for record in _as_records(self.bank)]
+        if self.kind_ == "signals":
+            length = samples[signal_axes(samples)[1]]
+            small = [shape for shape in shapes if shape[-1] < length]
+        else:
+            # A row is an image of height 1.
+            sides = (1, samples[1]) if len(samples) == 2 else samples[1:3]
+            small = [shape for shape in shapes if any(np.less(record_sides(shape, sides), sides))]
+        if small:
+            warn_user(
+                f"Records of the bank, the first of shape {small[0]}, are smaller than the samples, of "
+                f"shape {samples[1:]}: they repeat within a sample, and a network learns to predict that. "
+                "Use longer records."
+            )
 
     def _warn_of_other_kind(self, samples: tuple[int, ...], shapes: Sequence[tuple[int, ...]]) -> None:
         """Warn of arrays that may be images as well as signals of several channels."""

@@ -22,6 +22,7 @@ from sk_denoise.estimators import (
     BilateralDenoiser,
     MedianDenoiser,
     NonLocalMeansDenoiser,
+    SavitzkyGolayDenoiser,
     TotalVariationDenoiser,
 )
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
@@ -51,6 +52,13 @@ MAX_WINDOWS: dict[type[Any], dict[str, float]] = {
     NonLocalMeansDenoiser: {"patch_size": 255, "patch_distance": 127},
     BilateralDenoiser: {"sigma_spatial": 50},
     TotalVariationDenoiser: {"max_num_iter": 10_000},
+    SavitzkyGolayDenoiser: {"window_length": 1_000_001, "polyorder": 50},
+}
+# The windows of signals have a single row.
+MAX_SIGNAL_WINDOWS: dict[type[Any], dict[str, float]] = {
+    MedianDenoiser: {"size": 10_001},
+    NonLocalMeansDenoiser: {"patch_size": 10_001, "patch_distance": 10_000},
+    BilateralDenoiser: {"sigma_spatial": 2_000},
 }
 
 
@@ -76,7 +84,10 @@ def _has_usual_magnitude(value: Any) -> bool:
 
 def check_windows(estimator: Any) -> None:
     """Refuse windows that no image needs, and that would take minutes or gigabytes."""
-    for name, maximum in MAX_WINDOWS.get(type(estimator), {}).items():
+    limits = MAX_WINDOWS.get(type(estimator), {})
+    if getattr(estimator, "kind", "auto") == "signals":
+        limits = MAX_SIGNAL_WINDOWS.get(type(estimator), limits)
+    for name, maximum in limits.items():
         value = getattr(estimator, name)
         if value != "auto" and value > maximum:
             raise ValueError(

@@ -115,6 +115,16 @@ def test_a_filter_fitted_to_a_list_comes_back_from_a_file(tmp_path):
     assert loaded.score(signals) == denoiser.score(signals)
 
 
+def test_windows_of_signals_in_files_may_be_longer_than_those_of_images(tmp_path):
+    far = {"patch_size": 301, "patch_distance": 2000}
+    save(NonLocalMeansDenoiser(kind="signals", **far).fit(NOISY), tmp_path / "far.safetensors")
+    assert load(tmp_path / "far.safetensors").patch_distance == 2000
+    with pytest.raises(ValueError, match="files hold at most"):
+        save(NonLocalMeansDenoiser(**far).fit(NOISY), tmp_path / "no.safetensors")
+    with pytest.raises(ValueError, match="files hold at most"):
+        save(SavitzkyGolayDenoiser(101, 60).fit(NOISY), tmp_path / "no.safetensors")
+
+
 @pytest.mark.parametrize(
     "signals",
     [
@@ -236,6 +246,17 @@ def test_a_great_weight_leaves_the_mean_and_two_entries_meet():
     )
     pair = TotalVariationDenoiser(0.1, strength=1).fit_transform([[0.0, 1.0]])
     np.testing.assert_allclose(pair, [[0.1, 0.9]], atol=1e-4)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_spikes_of_any_height_leave_the_rest_of_a_signal_denoised(unit):
+    spikes = np.zeros(256)
+    spikes[60] = unit * 1e6
+    denoised = TotalVariationDenoiser(SIGMA * unit).fit(unit * CLEAN).predict(unit * NOISY + spikes)
+    rest = np.abs(np.arange(256) - 60) > 30
+    assert mse(CLEAN[:, rest], denoised[:, rest] / unit) < mse(CLEAN[:, rest], NOISY[:, rest]) / 4
+    constant = TotalVariationDenoiser(1e-300).fit(NOISY).predict(NOISY)
+    np.testing.assert_allclose(constant, NOISY, atol=1e-12)
 
 
 def test_non_local_means_average_repeats_of_a_signal():

@@ -559,6 +559,14 @@ def test_a_signal_denoiser_meets_recordings_of_twelve_leads(noiser):
         assert denoiser.fit(X).predict(X).shape == X.shape
 
 
+def test_records_shorter_than_windows_warn_in_training():
+    denoiser = SignalDenoiser(
+        SignalUNetNetwork((4, 8)), noise=RecordedNoiser(TONES[0][:20]), max_epochs=1, random_state=0
+    )
+    with pytest.warns(UserWarning, match=r"first of shape \(20,\), are smaller than the samples"):
+        denoiser.fit(RNG.normal(size=(10, 64)))
+
+
 @pytest.mark.parametrize("kind", ["auto", "images"])
 def test_images_stay_images(kind):
     images = RNG.normal(size=(6, 20, 30, 3))
