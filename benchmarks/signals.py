@@ -587,8 +587,8 @@ def format_recorded(results: dict[str, Any]) -> list[str]:
         "Synthetic electrocardiograms of 10 s at 360 Hz, in millivolts. The noise is a bank of synthetic "
         "records of electrode motion, baseline wander and muscle; the records of the test are not those of "
         'the training. `SignalDenoiser(noise=RecordedNoiser(bank, snr=(-3, 13), power="data"))`, all else '
-        f"default, {found['fit seconds']:.0f} s of training. Means over the signals. The filters get the mean "
-        "of each clean signal, which they would lose.",
+        f"default, {found['fit seconds']:.0f} s of training. Means over the signals. The filters get the "
+        "mean of each clean signal, which they would lose.",
         to_table(["SNR", "method", *names], rows),
     ]
 
