@@ -18,7 +18,6 @@ from sklearn.datasets import load_digits
 
 from sk_denoise import (
     CameraNoiser,
-    ConvNetwork,
     DenoisingAutoencoder,
     GaussianNoiser,
     GrainNoiser,
@@ -28,6 +27,8 @@ from sk_denoise import (
     PoissonNoiser,
     RegionNoiser,
     SaltAndPepperNoiser,
+    SignalDenoiser,
+    SignalUNetNetwork,
     StripeNoiser,
 )
 from sk_denoise.metrics import psnr
@@ -168,19 +169,21 @@ def digits_denoised():
 
 
 def signals():
-    """Draw three noisy sine waves and the same denoised."""
+    """Draw three noisy waves with steps and the same denoised."""
     rng = np.random.default_rng(0)
-    time = np.linspace(0, 1, 128)
-    frequency, phase = rng.uniform(2, 6, (400, 1)), rng.uniform(0, 6, (400, 1))
-    X = np.sin(2 * np.pi * frequency * time + phase)
+
+    def draw(n, length):
+        time = np.arange(length) / 128
+        frequency, phase = rng.uniform(2, 6, (n, 1)), rng.uniform(size=(n, 1))
+        steps = (rng.uniform(size=(n, length)) < 0.02).cumsum(axis=1) % 2
+        return np.sin(2 * np.pi * (frequency * time + phase)) + steps
+
     noise = GaussianNoiser(0.5, random_state=0)
-    network = ConvNetwork((16, 32), kernel_size=7)
-    dae = DenoisingAutoencoder(
-        network, latent_dim=16, noise=noise, max_epochs=100, random_state=0
-    )
-    dae.fit(X[:300])
+    network = SignalUNetNetwork((16, 24, 32))
+    denoiser = SignalDenoiser(network, noise=noise, max_epochs=50, random_state=0)
+    denoiser.fit(draw(300, 128))
     return DenoisingDisplay.from_estimator(
-        dae, X[300:], noiser=noise, kind="signals", n_samples=3
+        denoiser, draw(3, 300), noiser=noise, kind="signals", sampling_rate=128
     ).figure_
 
 

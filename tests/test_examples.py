@@ -56,9 +56,11 @@ def test_every_example_has_a_test():
         "plot_displays.py",
         "plot_noisy_stack.py",
         "plot_noisy_table.py",
+        "plot_raman_spectra.py",
         "plot_search_without_truth.py",
         "plot_spectra_without_truth.py",
         "plot_uncertainty.py",
+        "plot_vibration_record.py",
         "photos/plot_1_noise_on_all_of_it.py",
         "photos/plot_2_noise_on_a_part.py",
         "photos/plot_3_noise_on_pixels.py",
@@ -121,10 +123,28 @@ def test_denoise_before_classifier(run):
 @pytest.mark.slow
 def test_denoise_signals(run):
     found, shown = run("plot_denoise_signals.py")
-    assert shown == [5]
-    noisy, filtered, dense, conv, pooling = found["quality"].values()
-    assert noisy + 3 < min(filtered, dense)
-    assert max(filtered, dense) + 3 < min(conv, pooling)
+    assert shown == [6]
+    noisy, filtered, denoised = found["gains"].values()
+    assert noisy == 0
+    assert denoised > max(0, filtered) + 6
+    assert found["shapes"] == [(16_000,), (777,)]
+
+
+@pytest.mark.slow
+def test_raman_spectra(run):
+    found, shown = run("plot_raman_spectra.py")
+    assert shown == [6, 1]
+    filtered, denoised = found["errors"].values()
+    assert denoised < 0.8 * filtered
+
+
+@pytest.mark.slow
+def test_vibration_record(run):
+    found, shown = run("plot_vibration_record.py")
+    assert shown == [12, 2]
+    assert found["gain"] > 6
+    np.testing.assert_allclose(found["stream"], found["whole"], atol=1e-5)
+    assert found["prominence"]["denoised"] > 1.5 * found["prominence"]["noisy"]
 
 
 @pytest.mark.slow

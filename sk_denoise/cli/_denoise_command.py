@@ -105,8 +105,11 @@ LIBRARY_LEVEL = re.compile(r"\bsigma=(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
 @click.option(
     "--method",
     type=click.Choice(list(SIGNAL_METHODS)),
+    metavar="NAME",
     show_default="wavelet",
-    help="For signals without --model: filter, which estimates the noise of each channel.",
+    help="For signals without --model: filter that estimates the noise of each channel: "
+    + ", ".join(SIGNAL_METHODS)
+    + ".",
 )
 @click.option(
     "--method-option",
@@ -129,7 +132,7 @@ def denoise_command(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Denoise images and stacks (PNG, JPEG, TIFF, BMP, WebP, JPEG 2000, PNM) and signals.
+    """Denoise images, stacks and signals: PNG, JPEG, TIFF, CSV, WAV and others.
 
     IN is a file, a folder with all its subfolders, or a pattern in quotes, such as 'photos/**/*.png'. OUT is
     a file if IN is one file and OUT has the suffix of its kind; otherwise it is a folder, in which files
@@ -143,8 +146,9 @@ def denoise_command(
     plane with one noise model for each channel, in little memory, into TIFF files with the same axes and
     pixel size.
 
-    Signals (CSV, TSV, TXT, NPY, WAV; EDF and BDF with the extra "signals") are denoised by a filter, or by a
-    model of sk-denoise train. Time column, other columns, type and sampling rate are kept.
+    Images are PNG, JPEG, TIFF, BMP, WebP, JPEG 2000 and PNM. Signals (CSV, TSV, TXT, NPY, WAV; EDF and BDF
+    with the extra "signals") are denoised by a filter, or by a model of sk-denoise train. Time column, other
+    columns, type and sampling rate are kept.
 
     \b
     Exit codes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sk_denoise._registry import FILTERS, MODELS
+from sk_denoise._registry import FILTERS, MODELS, SIGNAL_FILTERS
 from sk_denoise.cli._console import (
     RefusedInput,
     describe_error,
@@ -46,7 +46,10 @@ __all__ = [
 ]
 
 # Filters that take signals of any length; those of photographs are left out.
-SIGNAL_METHODS = {name: entry for name, entry in FILTERS.items() if name not in ("bm3d", "wiener")}
+SIGNAL_METHODS = {
+    **{name: entry for name, entry in FILTERS.items() if name not in ("bm3d", "wiener")},
+    **SIGNAL_FILTERS,
+}
 PRETRAINED_NAMES = tuple(MODELS)
 # The names that denoise_image takes.
 MODEL_NAMES = ("auto", *PRETRAINED_NAMES)
@@ -124,9 +127,11 @@ def load_image_denoiser(path: Path) -> ImageDenoiser:
     RefusedInput
         If the file cannot be loaded, holds another estimator, or one that is not fitted.
     """
-    from sk_denoise import ImageDenoiser
+    from sk_denoise import ImageDenoiser, SignalDenoiser
 
     estimator = load_estimator(path)
+    if isinstance(estimator, SignalDenoiser):
+        raise RefusedInput(f"{printable(path)} denoises signals, and the files are images")
     if not isinstance(estimator, ImageDenoiser):
         class_name = type(estimator).__name__
         raise RefusedInput(

@@ -100,17 +100,25 @@ class NoiseSpec:
         noiser = noisers[0] if len(noisers) == 1 else sk_denoise.NoiserChain(noisers)
         return noiser.set_params(random_state=random_state)
 
-    def build_signal_noiser(self, random_state: int | None = None) -> Any:
-        """Return a noiser for signals; amounts are shares of their standard deviation."""
+    def build_signal_noiser(self, random_state: int | None = None, scale: str = "std") -> Any:
+        """Return a noiser for signals; amounts are shares of their standard deviation.
+
+        Parameters
+        ----------
+        random_state : int, optional
+            Seed of the noise.
+        scale : {"std", "absolute"}
+            "absolute" for signals that are divided by their standard deviation already.
+        """
         import sk_denoise
 
         noisers = []
         for name, amount in self.parts:
             kind = getattr(sk_denoise, NOISES[name].name)
-            parameters = {} if amount is None else {NOISE_AMOUNTS[name].parameter: amount}
+            parameters: dict[str, Any] = {} if amount is None else {NOISE_AMOUNTS[name].parameter: amount}
             # Units of signals differ, so that no fixed number is weak or strong.
             if "scale" in inspect.signature(kind).parameters:
-                parameters["scale"] = "std"
+                parameters["scale"] = scale
             noisers.append(kind(**parameters))
         noiser = noisers[0] if len(noisers) == 1 else sk_denoise.NoiserChain(noisers)
         return noiser.set_params(random_state=random_state)
@@ -280,8 +288,15 @@ class NetworkOptionType(click.ParamType):  # type: ignore[type-arg]  # generic f
         if not (name and sign and text):
             self.fail(f"expected NAME=VALUE, such as widths=32,48, got {value!r}", param, ctx)
         constants = {"true": True, "false": False, "none": None}
-        parts = [constants.get(part, int(part) if part.isdecimal() else part) for part in text.split(",")]
+        parts = [constants.get(part, _as_number(part)) for part in text.split(",")]
         return name, parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def _as_number(text: str) -> int | float | str:
+    """Return a number that a text holds, or the text."""
+    if text.isdecimal():
+        return int(text)
+    return float(text) if re.fullmatch(rf"-?{NUMBER}", text) else text
 
 
 # Other options -------------------------------------------------------------------------------------------

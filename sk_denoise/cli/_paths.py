@@ -356,7 +356,8 @@ def choose_kind(
     RefusedInput
         If there are images and signals.
     """
-    images, signals = [], []
+    images: list[Path] = []
+    signals: list[Path] = []
     for name in names:
         path = Path(name)
         if os.path.lexists(path) and not is_folder(path):

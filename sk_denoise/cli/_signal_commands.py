@@ -1,4 +1,4 @@
-"""Signals on the command line: the parts of denoise, train and evaluate that read signal files."""
+"""Signals on the command line: denoise, train and evaluate on signal files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from sk_denoise._registry import networks_of
 from sk_denoise.cli._console import (
@@ -72,6 +74,8 @@ TRAINING_OPTIONS = (
 )
 EVALUATION_OPTIONS = ("noise", "noisy", "strength", "each", "limit", "seed", "device", "quiet")
 RESULT_OPTIONS = ("form", "output", "overwrite")
+# Entries of a part of a long channel for a filter, whose copies would fill the memory, and of an overlap.
+PART, OVERLAP = 2**21, 2**13
 # The filter for a signal without a model.
 DEFAULT_METHOD = "wavelet"
 # Parameters of SignalDenoiser by option.
@@ -152,7 +156,7 @@ class SignalDenoising:
     options: Options
 
     def __call__(self, job: FileJob, progress: ImageProgress) -> tuple[str, float]:
-        """Denoise a file, and return a description of it and the unit of levels in messages."""
+        """Denoise a file; return its description, and the unit of levels in notes."""
         from sk_denoise.io import write_signal
 
         recording = _read(job.source, self.options)
@@ -186,8 +190,6 @@ def build_signal_denoising(options: Options, given: set[str]) -> SignalDenoising
 
 def _build_filter(options: Options) -> Predictor:
     """Return a filter of single channels as a function of a recording."""
-    import numpy as np
-
     from sk_denoise._registry import load_entry
 
     name = options["method"] or DEFAULT_METHOD
@@ -198,7 +200,7 @@ def _build_filter(options: Options) -> Predictor:
     parameters = dict(options["method_option"])
     if options["sigma"] is not None:
         parameters["sigma"] = options["sigma"]
-    known = set(inspect.signature(kind).parameters) - {"image_shape"}
+    known = set(inspect.signature(kind).parameters) - {"image_shape", "kind"}
     unknown = set(parameters) - known
     if unknown:
         raise RefusedInput(f"{name} has no {', '.join(sorted(unknown))}. Known: {', '.join(sorted(known))}")
@@ -209,13 +211,26 @@ def _build_filter(options: Options) -> Predictor:
         if needs_rate and recording.sampling_rate is None:
             raise ValueError(f"{name} needs the sampling rate; give --sampling-rate")
         rate = {"sampling_rate": recording.sampling_rate} if needs_rate else {}
-        denoised = [
-            kind(**parameters, **rate).fit(channel[None]).predict(channel[None])[0]
-            for channel in np.atleast_2d(values)
-        ]
+
+        def denoise(part: NDArray[Any]) -> NDArray[Any]:
+            return np.asarray(kind(**parameters, **rate).fit(part[None]).predict(part[None])[0])
+
+        # A filter of frequencies sees the whole signal, and needs little memory.
+        size = recording.length if needs_rate else PART
+        denoised = [_denoise_parts(denoise, channel, size) for channel in np.atleast_2d(values)]
         return np.stack(denoised).reshape(values.shape)
 
     return apply
+
+
+def _denoise_parts(denoise: Callable[[Any], Any], channel: NDArray[Any], size: int) -> NDArray[Any]:
+    """Denoise a channel in parts that overlap; each estimates its noise."""
+    parts = []
+    for start in range(0, len(channel), size):
+        first = max(0, start - OVERLAP)
+        part = denoise(channel[first : start + size + OVERLAP])
+        parts.append(part[start - first :][:size])
+    return np.concatenate(parts)
 
 
 def load_signal_denoiser(path: Path) -> Any:
@@ -243,8 +258,6 @@ def load_signal_denoiser(path: Path) -> Any:
 
 def _build_predictor(path: Path, options: Options) -> Predictor:
     """Return the model of a file as a function of a recording."""
-    import numpy as np
-
     denoiser = load_signal_denoiser(path).set_params(device=options["device"])
 
     def predict(recording: Recording) -> NDArray[Any]:
@@ -264,8 +277,6 @@ def _build_predictor(path: Path, options: Options) -> Predictor:
 
 def _as_floats(values: NDArray[Any]) -> NDArray[Any]:
     """Return values as floats, integers of up to 24 bits in single precision."""
-    import numpy as np
-
     if values.dtype.kind == "f":
         return values
     is_exact = values.dtype.itemsize <= 2 or np.abs(values.astype(np.float64)).max() < 2**24
@@ -289,8 +300,6 @@ def _describe(recording: Recording) -> str:
 
 def _describe_change(recording: Recording, denoised: NDArray[Any]) -> str:
     """Return the root of the mean squared change in words."""
-    import numpy as np
-
     level = math.sqrt(float(np.mean(np.square(denoised - _as_floats(recording.values), dtype=np.float64))))
     units = set(recording.units)
     unit = f" {units.pop()}" if len(units) == 1 and units != {""} else ""
@@ -365,7 +374,7 @@ def train_signals(sources: Sequence[Path], model: Path, options: dict[str, Any],
         total,
         further,
     )
-    checkpointer = Checkpointer(model, 0, {"max_epochs": total, "warm_start": False})
+    checkpointer = Checkpointer(model, 0, {"max_epochs": total, "warm_start": False}, "SNR")
     start = time.monotonic()
     try:
         with (
@@ -389,10 +398,11 @@ def train_signals(sources: Sequence[Path], model: Path, options: dict[str, Any],
         epochs, seconds = pluralize(run.n_epochs, "epoch"), format_duration(time.monotonic() - start)
         print_result(f"{epochs} in {seconds}; last epoch: {checkpointer.metrics}.")
         name = shlex.quote(str(model))
-        print_result(f"The model is in {printable(model)}. Use it and measure it:")
+        print_result(f"The model is in {printable(model)}. Use it{'' if is_noisy else ' and measure it'}:")
         suffix = files.paths[0].suffix
         print_result(f"  sk-denoise denoise NOISY{suffix} -o CLEAN{suffix} --model {name}")
-        print_result(f"  sk-denoise evaluate {name} FOLDER --noise gaussian:0.5")
+        if not is_noisy:
+            print_result(f"  sk-denoise evaluate {name} FOLDER --noise gaussian:0.5")
     return 0
 
 
@@ -541,7 +551,7 @@ def _count_epochs(denoiser: Any, lengths: Sequence[int], has_validation: bool) -
     if batch == "auto":
         batch = min(AUTO_BATCH[1], max(AUTO_BATCH[0], AUTO_ENTRIES // window))
     steps = -(-windows // min(batch, windows))
-    return max(1, min(AUTO_MAX_EPOCHS, math.ceil(AUTO_STEPS / steps)))
+    return int(max(1, min(AUTO_MAX_EPOCHS, math.ceil(AUTO_STEPS / steps))))
 
 
 # Evaluation ----------------------------------------------------------------------------------------------
@@ -572,7 +582,11 @@ def evaluate_signals(model: str | Path, folder: Path, options: dict[str, Any], g
                 try:
                     with warnings_as_lines(progress.write_note):
                         rows += _measure_file(
-                            file, partners and partners[i], predict, denoiser.data_range_, options
+                            file,
+                            None if partners is None else partners[i],
+                            predict,
+                            denoiser.data_range_,
+                            options,
                         )
                 except (OSError, ValueError) as error:
                     reason = describe_error(error).removeprefix(f"{printable(file.path)}: ")
@@ -601,8 +615,6 @@ def _measure_file(
     file: Any, partner: Path | None, predict: Predictor, data_range: float, options: Options
 ) -> Iterator[dict[str, Any]]:
     """Yield the measures of a signal under each noise."""
-    import numpy as np
-
     from sk_denoise.metrics import cosine_similarity, mad, prd, psnr, snr_gain, ssd
 
     recording = _read(file.path, options)
@@ -614,7 +626,7 @@ def _measure_file(
             raise ValueError(f"it has the shape {clean.shape}, and its noisy version {noisy.shape}")
         versions.append((NOISE_OF_PAIRS, noisy))
     for noise in options["noise"]:
-        noiser = noise.build_signal_noiser(options["seed"])
+        noiser = noise.build_signal_noiser(options["seed"], scale="absolute")
         versions.append((noise.text, np.stack([_corrupt(noiser, x) for x in np.atleast_2d(clean)])))
     for name, noisy in versions:
         noisy = noisy.reshape(clean.shape)
@@ -634,7 +646,8 @@ def _measure_file(
 
 
 def _corrupt(noiser: Any, channel: NDArray[Any]) -> NDArray[Any]:
-    """Return a channel with noise; its strength refers to that channel."""
-    import numpy as np
-
-    return np.asarray(noiser.fit_transform(channel[None]))[0]
+    """Return a channel with noise in units of its standard deviation."""
+    unit = float(np.std(channel)) or 1.0
+    # The noisers take an image of height 1, whose entries have one unit.
+    noisy: NDArray[Any] = np.asarray(noiser.fit_transform(channel[None, None] / unit))[0, 0] * unit
+    return noisy

@@ -53,7 +53,6 @@ from sk_denoise.cli._paths import (
     path_exists,
     refuse_image_name,
 )
-from sk_denoise.cli._signal_commands import refuse_signal_options, train_signals
 from sk_denoise.cli._training_run import (
     AUGMENTATIONS,
     IMAGE_NETWORKS,
@@ -226,6 +225,8 @@ def train_command(context: click.Context, /, sources: tuple[Path, ...], model: P
     Signals (CSV, TSV, TXT, NPY, WAV, EDF) may come from several folders and files. They must have one
     sampling rate and the same channels. AMOUNT of a noise is then a share of their standard deviation.
     """
+    from sk_denoise.cli._signal_commands import refuse_signal_options, train_signals
+
     given = given_options(context)
     kind = choose_kind([str(source) for source in sources], for_training=True)
     if kind is SIGNALS:

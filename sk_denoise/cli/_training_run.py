@@ -423,6 +423,9 @@ class Checkpointer:
         Number of epochs that the file holds already.
     settings : dict
         Parameters of the saved estimator: those of the whole run, where the fit has those of its part.
+    ratio : str
+        Name of the ratio in dB that the squared error of the training is: PSNR of images in [0, 1], SNR of
+        signals in units of their standard deviation.
 
     Attributes
     ----------
@@ -432,14 +435,14 @@ class Checkpointer:
         Metrics of the last epoch.
     """
 
-    def __init__(self, path: Path, n_saved: int, settings: dict[str, Any]) -> None:
-        self.path, self.n_saved, self.settings = path, n_saved, settings
+    def __init__(self, path: Path, n_saved: int, settings: dict[str, Any], ratio: str = "PSNR") -> None:
+        self.path, self.n_saved, self.settings, self.ratio = path, n_saved, settings, ratio
         self.display: TrainingDisplay = SilentDisplay()
         self.metrics = ""
 
     def __call__(self, denoiser: Any, epoch: dict[str, Any]) -> None:
         self.save(denoiser)
-        self.metrics = format_metrics(epoch, denoiser.loss, denoiser.target_source_ == "noisy")
+        self.metrics = format_metrics(epoch, denoiser.loss, denoiser.target_source_ == "noisy", self.ratio)
         self.display.show_epoch(self.n_saved, self.metrics)
 
     def save(self, denoiser: Any) -> None:
@@ -476,7 +479,9 @@ def train_denoiser(run: TrainingRun, checkpointer: Checkpointer, display: Traini
     checkpointer.save(denoiser)
 
 
-def format_metrics(epoch: dict[str, Any], loss: Any, has_noisy_targets: bool = False) -> str:
+def format_metrics(
+    epoch: dict[str, Any], loss: Any, has_noisy_targets: bool = False, ratio: str = "PSNR"
+) -> str:
     """Return the loss of an epoch as text, with the validation or training PSNR.
 
     The distance to noisy targets is no PSNR: most of it is their noise.
@@ -484,12 +489,12 @@ def format_metrics(epoch: dict[str, Any], loss: Any, has_noisy_targets: bool = F
     value = float(epoch["train_loss"])
     if has_noisy_targets:
         valid = f", validation {epoch['valid_loss']:.5f}" if "valid_loss" in epoch else ""
-        return f"loss {value:.5f}{valid} (to noisy images)"
+        return f"loss {value:.5f}{valid} (to noisy {'images' if ratio == 'PSNR' else 'signals'})"
     if "valid_psnr" in epoch:
         return f"loss {value:.5f}, validation PSNR {epoch['valid_psnr']:.2f} dB"
     # The squared error of values in [0, 1] is a PSNR; other losses are not.
     if loss == "mse" and value > 0:
-        return f"loss {value:.5f}, training PSNR {-10 * math.log10(value):.2f} dB"
+        return f"loss {value:.5f}, training {ratio} {-10 * math.log10(value):.2f} dB"
     return f"loss {value:.5f}"
 
 

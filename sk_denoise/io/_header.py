@@ -236,7 +236,7 @@ class PlaneSeries:
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A signal of one or several channels, and what its file holds besides.
+    """Signal of one or several channels, with the rest of its file.
 
     Parameters
     ----------

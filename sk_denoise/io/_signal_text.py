@@ -52,7 +52,7 @@ MAX_BYTES_PER_VALUE = 32
 
 @dataclass(frozen=True)
 class TextTemplate:
-    """Text of a file whose cells in some columns are the signal.
+    """Text of a file with the signal in some of its columns.
 
     Attributes
     ----------
@@ -178,7 +178,7 @@ def _find_dialect(
     numeric = [
         i
         for i in range(n_cells)
-        if any(_is_number(row[i], decimal) for row in tail)
+        if any(_is_number(row[i], decimal) for row in full)
         and all(_is_number(row[i], decimal) or _is_gap(row[i]) for row in tail)
     ]
     if not numeric:
@@ -197,7 +197,7 @@ def _find_dialect(
 
 
 def _score_dialect(rows: Sequence[str], delimiter: str | None, decimal: str) -> int:
-    """Return the number of numeric cells in the last rows, 0 for rows of different lengths."""
+    """Return the number of numeric cells in the last rows, 0 for ragged ones."""
     tail = [_split(row, delimiter) for row in rows[-max(1, len(rows) // 2) :]]
     if not tail or len({len(row) for row in tail}) > 1:
         return 0
@@ -364,7 +364,7 @@ def _is_axis(values: NDArray[np.float64], name: str) -> bool:
 
 
 def _find_rate(times: NDArray[np.float64], name: str, unit: str, decimals: int) -> float | None:
-    """Return the samples per second of a column of times, None if there is no such number."""
+    """Return the samples per second of a column of times, None without one."""
     duration = times[-1] - times[0]
     step = duration / (len(times) - 1)
     is_time = TIME_NAME.fullmatch(name) is not None

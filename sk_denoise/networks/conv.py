@@ -99,7 +99,9 @@ class ConvNetwork(GridAutoencoderSpec):
     Strided convolutions, each of which halves the sides of an image or the length of a signal, dense layers
     to a latent vector, and the same way back by transposed convolutions. Sides may have any size, one entry
     and odd sizes included: a side of ``n`` entries becomes ``ceil(n / 2)`` at every step. Rows without
-    ``image_shape`` are one-dimensional signals: spectra, electrocardiograms, time series.
+    ``image_shape`` are one-dimensional signals of one length. To denoise signals, take
+    :class:`~sk_denoise.SignalDenoiser`: this network is for signals that a few numbers describe in full, such
+    as bits of a fixed clock. For most others, "dense" is better and faster.
 
     Parameters
     ----------
@@ -123,6 +125,7 @@ class ConvNetwork(GridAutoencoderSpec):
     --------
     DenoisingAutoencoder : Trains the network; ``latent_dim`` is its parameter.
     PoolingNetwork : Keeps a small map in place of the latent vector.
+    SignalDenoiser : Denoises signals of any length, without a latent vector.
 
     References
     ----------

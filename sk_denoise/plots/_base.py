@@ -147,13 +147,59 @@ def _drop_single_channel(shape: tuple[int, ...], name: str) -> tuple[int, ...]:
     return shape[:2] if shape[2:] == (1,) else shape
 
 
-def as_signals(samples: Any, name: str) -> NDArray[Any]:
-    """Return samples as rows (n_samples, length)."""
-    rows = as_samples(samples, name)
-    if isinstance(rows, list) or rows.ndim != 2 or rows.shape[1] < 2:
-        shape = "images of different sizes" if isinstance(rows, list) else f"shape {rows.shape}"
-        raise ValueError(f'kind="signals" draws rows (n_samples, length) as lines, {name} has {shape}.')
-    return rows
+def as_signals(samples: Any, name: str, channel: int | Sequence[int] | None = None) -> Samples:
+    """Return signals as an array, or as a list if lengths differ.
+
+    Parameters
+    ----------
+    samples : array-like or list of array-like
+        Signals ``(length,)`` or ``(channels, length)``. Arrays ``(n_samples, length, 1, channels)``, the
+        layout of signals as images, are signals too.
+    name : str
+        Name of the samples in errors.
+    channel : int or sequence of int, optional
+        Channels to keep. One number drops the axis of the channels.
+    """
+    refuse_masked(samples, name)
+    is_list = isinstance(samples, list | tuple) and len({np.shape(x) for x in samples}) > 1
+    if is_list:
+        signals: Samples = [check_numbers(x, f"{name}[{place}]") for place, x in enumerate(samples)]
+    else:
+        signals = check_numbers(samples, name)
+        if signals.ndim == 4 and signals.shape[2] == 1:
+            signals = np.moveaxis(signals[:, :, 0], -1, 1)
+    shapes = [np.shape(x) for x in signals]
+    if (
+        {len(shape) for shape in shapes} not in ({1}, {2})
+        or min(shape[-1] for shape in shapes) < 2
+        or len({shape[:-1] for shape in shapes}) > 1
+    ):
+        found = f"the shapes {shapes}" if is_list else f"shape {np.shape(samples)}"
+        raise ValueError(
+            'kind="signals" draws rows (n_samples, length) as lines, also (n_samples, channels, length) and '
+            f"lists of signals with as many channels; {name} has {found}."
+        )
+    return signals if channel is None else _select_channels(signals, channel, name)
+
+
+def _select_channels(signals: Samples, channel: int | Sequence[int], name: str) -> Samples:
+    """Return one channel of signals without its axis, or several channels."""
+    if signals[0].ndim == 1:
+        raise ValueError(
+            f"channel={channel!r} is for signals of several channels (n_samples, channels, length), {name} "
+            "has one channel."
+        )
+    count = len(signals[0])
+    places = np.asarray(channel)
+    if places.dtype.kind not in "iu" or places.ndim > 1 or not places.size:
+        raise ValueError(f"channel must be an integer or a sequence of integers, got {channel!r}.")
+    if places.min() < -count or places.max() >= count:
+        raise ValueError(
+            f"channel={channel!r} is not among the {count} channels of {name}, 0 to {count - 1}."
+        )
+    if isinstance(signals, list):
+        return [x[places] for x in signals]
+    return signals[:, places]
 
 
 def compute_limits(clean: Samples) -> tuple[float, float]:

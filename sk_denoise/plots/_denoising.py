@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._intensity import has_image_depth
-from sk_denoise._validation import Noiser, check_noiser, check_one_of
+from sk_denoise._validation import Noiser, check_noiser, check_numbers, check_one_of
 from sk_denoise.comparison import default_data_range
 from sk_denoise.metrics import psnr
 from sk_denoise.metrics._scorers import (
@@ -67,29 +67,41 @@ class DenoisingDisplay(Display):
     All images share one scale of greys, that of the clean data; values beyond it are drawn black or white.
     The PSNR of each sample is printed under its noisy and its denoised image. The last row is the error,
     denoised minus clean, on another scale that all samples share: white is no error, blue is too dark, red
-    is too bright. Signals are drawn as lines over the clean ones.
+    is too bright. Signals are drawn as lines over the clean ones, over a time axis if they have a sampling
+    rate. Each channel of signals has its own rows, and its own scales.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`, which choose samples, shape
     and scale.
 
     Parameters
     ----------
-    clean, noisy, denoised : ndarray of shape (n_samples, height, width[, 3]) or (n_samples, length), \
-            or list of ndarray
-        Images or signals, in one unit. Images of different sizes are given as lists.
-    data_range : float
+    clean, noisy, denoised : ndarray of shape (n_samples, height, width[, 3]), (n_samples, length) or \
+            (n_samples, channels, length), or list of ndarray
+        Images or signals, in one unit. Images of different sizes and signals of different lengths are given
+        as lists.
+    data_range : float or ndarray of shape (n_channels,)
         Data range of the PSNR: the distance between the smallest and the largest possible value.
-    limits : pair of float
-        Values that are drawn black and white; for signals, the ends of the axis.
+    limits : pair of float or list of pairs
+        Values that are drawn black and white; for signals, the ends of the axis, a pair for each channel.
     labels : sequence of length n_samples, optional
         Titles of the columns.
+    kind : {"images", "signals"}, optional
+        Kind of the samples; by default rows are signals, and others are images.
+    x : ndarray of shape (length,) or list of ndarray, optional
+        Coordinates of the entries of signals, an array for each signal if lengths differ. By default their
+        numbers from 0.
+    x_label : str, optional
+        Name of the coordinates, under the last row.
+    channel_names : sequence of str, optional
+        Names of the channels, beside the rows.
 
     Attributes
     ----------
     figure_ : matplotlib Figure or SubFigure
         Figure of the samples.
     axes_ : ndarray of matplotlib Axes of shape (n_rows, n_samples)
-        Axes of the rows clean, noisy, denoised and error. Signals have no row of clean ones.
+        Axes of the rows clean, noisy, denoised and error. Signals have no row of clean ones, and rows for
+        each channel.
     images_ : ndarray of matplotlib AxesImage of that shape, or None
         Images on the axes; None for signals.
     lines_ : ndarray of matplotlib Line2D of that shape, or None
@@ -129,9 +141,13 @@ class DenoisingDisplay(Display):
         noisy: Samples,
         denoised: Samples,
         *,
-        data_range: float,
-        limits: tuple[float, float],
+        data_range: float | NDArray[Any],
+        limits: tuple[float, float] | list[tuple[float, float]],
         labels: Sequence[object] | None = None,
+        kind: Literal["images", "signals"] | None = None,
+        x: NDArray[Any] | list[NDArray[Any]] | None = None,
+        x_label: str | None = None,
+        channel_names: Sequence[str] | None = None,
     ) -> None:
         self.clean = clean
         self.noisy = noisy
@@ -139,6 +155,10 @@ class DenoisingDisplay(Display):
         self.data_range = data_range
         self.limits = limits
         self.labels = labels
+        self.kind = kind
+        self.x = x
+        self.x_label = x_label
+        self.channel_names = channel_names
 
     @classmethod
     def from_estimator(
@@ -150,9 +170,14 @@ class DenoisingDisplay(Display):
         X_noisy: ArrayLike | Sequence[ArrayLike] | None = None,
         kind: Literal["images", "signals"] = "images",
         image_shape: Sequence[int] | None = None,
+        sampling_rate: float | None = None,
+        x: ArrayLike | Sequence[ArrayLike] | None = None,
+        x_label: str | None = None,
+        channel: int | Sequence[int] | None = None,
+        channel_names: Sequence[str] | None = None,
         labels: Sequence[object] | NDArray[Any] | None = None,
         n_samples: int | None = None,
-        data_range: float | None = None,
+        data_range: float | ArrayLike | None = None,
         limits: tuple[float, float] | None = None,
         figure: Figure | SubFigure | None = None,
         cmap: str = "gray",
@@ -166,10 +191,10 @@ class DenoisingDisplay(Display):
         estimator : estimator
             Fitted denoiser with ``predict``, or a pipeline or search that ends in one. If earlier steps of a
             pipeline change the data, clean and noisy samples are shown in the unit of the last step.
-        X_clean : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels]), or \
-                list of arrays
-            Clean samples that were not used for training. Images of different sizes are given as a list, for
-            estimators that take lists.
+        X_clean : array-like of shape (n_samples, n_features), (n_samples, height, width[, channels]) or \
+                (n_samples, channels, length), or list of arrays
+            Clean samples that were not used for training. Images of different sizes and signals of different
+            lengths are given as a list, for estimators that take lists.
         noiser : noiser, optional
             Noiser that corrupts ``X_clean``, with statistics from ``X_clean``. The noise is the same as in
             :func:`~sk_denoise.make_denoising_scorer`; ``random_state=None`` counts as 0.
@@ -180,14 +205,25 @@ class DenoisingDisplay(Display):
         image_shape : tuple of int, optional
             ``(height, width)`` or ``(height, width, channels)`` of flat rows, by default the image shape of
             the estimator.
+        sampling_rate : float, optional
+            Samples per second of signals, in Hz: the axis is a time in seconds.
+        x : array-like of shape (length,) or list of arrays, optional
+            Coordinates of the entries of signals, such as wavenumbers, in place of ``sampling_rate``. For
+            signals of different lengths, an array for each.
+        x_label : str, optional
+            Name of the coordinates, by default "time (s)" with a ``sampling_rate``.
+        channel : int or sequence of int, optional
+            Channels of signals to draw, by default the first 4. Each has its own rows.
+        channel_names : sequence of str, optional
+            Names of the drawn channels, by default their numbers.
         labels : array-like of length n_samples, optional
             Titles of the columns.
         n_samples : int, optional
             Maximum number of samples to show, by default 10 images or 3 signals. Pass slices to show other
             samples than the first ones.
-        data_range : float, optional
+        data_range : float or array-like of shape (n_channels,), optional
             Data range of the PSNR. By default the range of the dtype for 8- and 16-bit integers, else the
-            maximum of ``X_clean`` minus its minimum.
+            maximum of ``X_clean`` minus its minimum; for signals of several channels, that of each channel.
         limits : pair of float, optional
             Values that are drawn black and white, by default the extremes of ``X_clean``. For signals, the
             ends of the axis, by default the extremes of all shown signals.
@@ -217,8 +253,9 @@ class DenoisingDisplay(Display):
         # the number of shown samples.
         noisy = X_noisy if noiser is None else _corrupt_for(estimator, noiser, X_clean)
         clean, last = apply_earlier_steps(estimator, X_clean)
-        clean = as_samples(clean, "X_clean")
-        noisy_at_last = as_samples(apply_earlier_steps(estimator, noisy)[0], "X_noisy")
+        as_kind = as_samples if kind == "images" else as_signals
+        clean = as_kind(clean, "X_clean")
+        noisy_at_last = as_kind(apply_earlier_steps(estimator, noisy)[0], "X_noisy")
         _check_same_shapes(clean, noisy_at_last)
         fitted_shape = getattr(last, "image_shape_", None) if kind == "images" and _are_rows(clean) else None
         # Noise turns integers into floats, which no longer show their intensity range.
@@ -229,10 +266,15 @@ class DenoisingDisplay(Display):
             predict_in_range(estimator, noisy[first], unit),  # type: ignore[index]
             kind=kind,
             image_shape=fitted_shape if image_shape is None else image_shape,
+            sampling_rate=sampling_rate,
+            x=x,
+            x_label=x_label,
+            channel=channel,
+            channel_names=channel_names,
             labels=labels,
             n_samples=n_samples,
             # Of all clean samples, so that PSNR and grey levels do not depend on the number of shown ones.
-            data_range=default_data_range(clean) if data_range is None else data_range,
+            data_range=_default_data_range(clean, kind, channel) if data_range is None else data_range,
             limits=compute_limits(clean) if limits is None and kind == "images" else limits,
             figure=figure,
             cmap=cmap,
@@ -249,9 +291,14 @@ class DenoisingDisplay(Display):
         *,
         kind: Literal["images", "signals"] = "images",
         image_shape: Sequence[int] | None = None,
+        sampling_rate: float | None = None,
+        x: ArrayLike | Sequence[ArrayLike] | None = None,
+        x_label: str | None = None,
+        channel: int | Sequence[int] | None = None,
+        channel_names: Sequence[str] | None = None,
         labels: Sequence[object] | NDArray[Any] | None = None,
         n_samples: int | None = None,
-        data_range: float | None = None,
+        data_range: float | ArrayLike | None = None,
         limits: tuple[float, float] | None = None,
         figure: Figure | SubFigure | None = None,
         cmap: str = "gray",
@@ -262,20 +309,32 @@ class DenoisingDisplay(Display):
 
         Parameters
         ----------
-        clean, noisy, denoised : array-like of shape (n_samples, n_features) or \
-                (n_samples, height, width[, channels]), or list of arrays
-            Samples, in one unit. Images of different sizes are given as lists.
+        clean, noisy, denoised : array-like of shape (n_samples, n_features), \
+                (n_samples, height, width[, channels]) or (n_samples, channels, length), or list of arrays
+            Samples, in one unit. Images of different sizes and signals of different lengths are given as
+            lists.
         kind : {"images", "signals"}, default="images"
             Kind of the samples. Rows are images with an ``image_shape``, or signals.
         image_shape : tuple of int, optional
             ``(height, width)`` or ``(height, width, channels)`` of flat rows.
+        sampling_rate : float, optional
+            Samples per second of signals, in Hz: the axis is a time in seconds.
+        x : array-like of shape (length,) or list of arrays, optional
+            Coordinates of the entries of signals, such as wavenumbers, in place of ``sampling_rate``. For
+            signals of different lengths, an array for each.
+        x_label : str, optional
+            Name of the coordinates, by default "time (s)" with a ``sampling_rate``.
+        channel : int or sequence of int, optional
+            Channels of signals to draw, by default the first 4. Each has its own rows.
+        channel_names : sequence of str, optional
+            Names of the drawn channels, by default their numbers.
         labels : array-like of length n_samples, optional
             Titles of the columns.
         n_samples : int, optional
             Maximum number of samples to show, by default 10 images or 3 signals.
-        data_range : float, optional
+        data_range : float or array-like of shape (n_channels,), optional
             Data range of the PSNR. By default the range of the dtype for 8- and 16-bit integers, else the
-            maximum of ``clean`` minus its minimum.
+            maximum of ``clean`` minus its minimum; for signals of several channels, that of each channel.
         limits : pair of float, optional
             Values that are drawn black and white, by default the extremes of ``clean``. For signals, the ends
             of the axis, by default the extremes of all shown signals.
@@ -301,17 +360,42 @@ class DenoisingDisplay(Display):
                 f"clean, noisy and denoised must have one shape, got {kind} of the shapes "
                 f"{', '.join(map(_format_shape, stacks))}."
             )
+        if data_range is None:
+            data_range = _default_data_range(stacks[0], kind, channel)
+        options: dict[str, Any] = {"kind": kind}
+        if kind == "signals":
+            stacks, options["channel_names"] = _name_channels(stacks, channel, channel_names)
+            options["x"], options["x_label"] = _as_coordinates(
+                [x.shape[-1] for x in stacks[0]], sampling_rate, x, x_label, max_samples
+            )
+        else:
+            signal_options = {
+                "sampling_rate": sampling_rate,
+                "x": x,
+                "x_label": x_label,
+                "channel": channel,
+                "channel_names": channel_names,
+            }
+            _refuse_signal_options(signal_options)
         shown = [stack[:max_samples] for stack in stacks]
         if labels is not None and len(labels) < len(shown[0]):
             raise ValueError(f"labels has length {len(labels)}, there are {len(shown[0])} samples to label.")
-        if limits is None:
+        if limits is not None:
+            limits = check_limits(limits)
+        elif options.get("channel_names") is not None:
+            # Channels may differ in their unit.
+            options["limits"] = [
+                compute_limits([x[place] for stack in shown for x in stack])
+                for place in range(len(shown[0][0]))
+            ]
+        else:
             # Noise is part of a signal's plot, but would make clean images pale.
             limits = compute_limits(stacks[0] if kind == "images" else [x for stack in shown for x in stack])
         return cls(
             *shown,
-            data_range=default_data_range(stacks[0]) if data_range is None else data_range,
-            limits=check_limits(limits),
+            data_range=data_range if np.ndim(data_range) == 0 else np.asarray(data_range),  # type: ignore[arg-type]
             labels=None if labels is None else list(labels[: len(shown[0])]),
+            **{"limits": limits, **options},
         ).plot(figure, cmap=cmap, error=error, error_limit=error_limit)
 
     def plot(
@@ -344,40 +428,145 @@ class DenoisingDisplay(Display):
         self
         """
         pyplot = require_pyplot(f"{type(self).__name__}.plot")
-        panels = self._build_panels(error, error_limit)
-        figure = pyplot.figure(**choose_layout(panels)) if figure is None else check_figure(figure)
+        channels = self._build_channels(error, error_limit)
+        figure = pyplot.figure(**choose_layout(*channels)) if figure is None else check_figure(figure)
         # Artists of an earlier figure are dropped.
         self.images_ = self.lines_ = self.colorbar_ = None
-        if panels.are_images:
-            self.axes_, self.images_, self.colorbar_ = draw_images(figure, panels, cmap)
+        if channels[0].are_images:
+            self.axes_, self.images_, self.colorbar_ = draw_images(figure, channels[0], cmap)
         else:
-            self.axes_, self.lines_ = draw_signals(figure, panels)
+            self.axes_, self.lines_ = draw_signals(figure, *channels)
         self.figure_ = figure
         return self
 
-    def _build_panels(self, error: bool, error_limit: float | None) -> Panels:
-        """Return the rows to draw, with their texts and scales."""
+    def _build_channels(self, error: bool, error_limit: float | None) -> list[Panels]:
+        """Return rows to draw with texts and scales, for each channel of signals."""
         if error_limit is not None and not 0 < error_limit < float("inf"):
             raise ValueError(f"error_limit must be a finite number above 0, got {error_limit!r}.")
         rows = dict(zip(ROWS, (self.clean, self.noisy, self.denoised), strict=True))
-        errors = [compute_error(clean, x) for clean, x in zip(self.clean, self.denoised, strict=True)]
+        are_signals = self.kind == "signals" or (self.kind is None and self.clean[0].ndim == 1)
+        if not are_signals or self.clean[0].ndim == 1:
+            return [self._build_panels(rows, self.data_range, self.limits, "", error, error_limit)]
+        count = len(self.clean[0])
+        ranges = np.broadcast_to(self.data_range, count)
+        limits = self.limits if isinstance(self.limits, list) else [self.limits] * count
+        names = self.channel_names or [f"channel {place}" for place in range(count)]
+        return [
+            self._build_panels(
+                {row: [x[place] for x in samples] for row, samples in rows.items()},
+                float(ranges[place]),
+                limits[place],
+                names[place],
+                error,
+                error_limit,
+            )
+            for place in range(count)
+        ]
+
+    def _build_panels(
+        self,
+        rows: dict[str, Samples],
+        data_range: Any,
+        limits: Any,
+        name: str,
+        error: bool,
+        error_limit: float | None,
+    ) -> Panels:
+        """Return the rows of images, or of one channel of signals."""
+        errors = [compute_error(clean, x) for clean, x in zip(rows["clean"], rows["denoised"], strict=True)]
+        x = [self.x] * len(errors) if isinstance(self.x, np.ndarray) else self.x
         return Panels(
             {**rows, "error": errors} if error else rows,
             # The clean row has no PSNR.
-            {name: self._format_psnr(rows[name]) for name in ROWS[1:]},
+            {row: _format_psnr(rows["clean"], rows[row], data_range) for row in ROWS[1:]},
             [] if self.labels is None else [wrap_label(label) for label in self.labels],
-            self.limits,
+            limits,
             choose_error_limit(errors) if error_limit is None else error_limit,
+            x,
+            self.x_label,
+            name,
         )
 
-    def _format_psnr(self, samples: Samples) -> list[str]:
-        """Return the PSNR of each sample as text."""
-        pairs = zip(self.clean, samples, strict=True)
-        return [f"{psnr(truth[None], x[None], data_range=self.data_range):.1f} dB" for truth, x in pairs]
+
+def _format_psnr(clean: Samples, samples: Samples, data_range: float) -> list[str]:
+    """Return the PSNR of each sample as text."""
+    pairs = zip(clean, samples, strict=True)
+    return [f"{psnr(truth[None], x[None], data_range=data_range):.1f} dB" for truth, x in pairs]
+
+
+# Each channel has three rows, and more do not fit a screen.
+MAX_CHANNELS = 4
+
+
+def _default_data_range(clean: Samples, kind: str, channel: Any) -> Any:
+    """Return the data range of clean samples, or of each drawn channel."""
+    if kind == "images" or clean[0].ndim == 1:
+        return default_data_range(clean)
+    channels, _ = _name_channels([clean], channel, None)
+    if channels[0][0].ndim == 1:
+        return default_data_range(channels[0])
+    count = len(channels[0][0])
+    return np.array([default_data_range([x[place] for x in channels[0]]) for place in range(count)])
+
+
+def _name_channels(
+    stacks: list[Samples], channel: int | Sequence[int] | None, names: Sequence[str] | None
+) -> tuple[list[Samples], list[str] | None]:
+    """Return the drawn channels and their names; no names for one channel."""
+    numbers: Any = channel
+    if channel is None and stacks[0][0].ndim == 2:
+        numbers = range(min(len(stacks[0][0]), MAX_CHANNELS))
+    if numbers is not None:
+        numbers = numbers if np.ndim(numbers) == 0 else list(numbers)
+        stacks = [as_signals(stack, name, numbers) for stack, name in zip(stacks, ROWS, strict=False)]
+    if stacks[0][0].ndim == 1:
+        if names is not None:
+            raise ValueError(f"channel_names={names!r} is for several drawn channels, there is one.")
+        return stacks, None
+    if names is None:
+        return stacks, [f"channel {number}" for number in numbers]
+    if isinstance(names, str) or len(names) != len(numbers):
+        raise ValueError(
+            f"channel_names must hold a name for each of {len(numbers)} channels, got {names!r}."
+        )
+    return stacks, [str(name) for name in names]
+
+
+def _as_coordinates(
+    lengths: list[int], sampling_rate: float | None, x: Any, x_label: str | None, max_samples: int
+) -> tuple[Any, str | None]:
+    """Return the coordinates of the entries of shown signals, and their name."""
+    if sampling_rate is not None:
+        if x is not None:
+            raise ValueError("Give either sampling_rate or x, the coordinates themselves; got both.")
+        if not isinstance(sampling_rate, int | float | np.number) or not 0 < sampling_rate < np.inf:
+            raise ValueError(f"sampling_rate must be a number above 0, in Hz, got {sampling_rate!r}.")
+        times = [np.arange(length) / float(sampling_rate) for length in lengths[:max_samples]]
+        label = "time (s)" if x_label is None else x_label
+        return (times[0] if len(set(lengths)) == 1 else times), label
+    if x is None:
+        return None, x_label
+    is_list = isinstance(x, list | tuple) and len(x) > 0 and np.ndim(x[0]) == 1
+    coordinates = [check_numbers(part, "x") for part in (x if is_list else [x])]
+    found = [part.shape for part in coordinates]
+    expected = [(length,) for length in (lengths if is_list else sorted(set(lengths)))]
+    if found != expected:
+        raise ValueError(
+            "x must hold a coordinate for each entry of the signals, and an array for each signal if their "
+            f"lengths differ: expected {expected}, got {found}."
+        )
+    return (coordinates[:max_samples] if is_list else coordinates[0]), x_label
+
+
+def _refuse_signal_options(options: dict[str, Any]) -> None:
+    """Raise an error for options of signals that images would ignore."""
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f'{name} is for kind="signals", got kind="images".')
 
 
 def _corrupt_for(estimator: Any, noiser: Any, X: Any) -> Any:
-    """Return X with noise; refuse an estimator that adds noise in ``predict``."""
+    """Return X with noise, for an estimator that adds none in ``predict``."""
     refuse_noise_in_estimator(estimator, check_noiser(noiser))
     return corrupt_samples(noiser, X, noise_seed(noiser))
 
@@ -422,6 +611,8 @@ def _check_n_samples(n_samples: int | None, kind: str) -> int:
 # Lengths are in inches: the names of the rows, the scale of the errors, the gap between rows.
 ROW_NAMES_WIDTH, ERROR_BAR_WIDTH, ROW_GAP = 0.8, 0.5, 0.06
 SIGNAL_WIDTH, SIGNAL_HEIGHT = 3.2, 1.35
+# A single signal is drawn wider, since it may be a long recording.
+MIN_SIGNALS_WIDTH = 6.0
 # Blue is too dark, red is too bright.
 ERROR_CMAP = "RdBu_r"
 # A few pixels with large errors would fade all others, so the scale ends at this share of the errors.
@@ -450,6 +641,12 @@ class Panels:
         Values that are drawn black and white in all rows but the errors.
     error_limit : float
         Largest error on the colour scale.
+    x : list of ndarray or None
+        Coordinates of the entries of each signal.
+    x_label : str or None
+        Name of the coordinates.
+    channel : str
+        Name of the channel; empty for images and for signals of one channel.
     """
 
     rows: dict[str, Samples]
@@ -457,6 +654,9 @@ class Panels:
     titles: Sequence[str]
     limits: tuple[float, float]
     error_limit: float
+    x: list[NDArray[Any]] | None = None
+    x_label: str | None = None
+    channel: str = ""
 
     @property
     def are_images(self) -> bool:
@@ -482,16 +682,20 @@ def choose_error_limit(errors: Sequence[NDArray[np.float64]]) -> float:
     return float(np.quantile(sizes, share)) or float(sizes.max()) or 1.0
 
 
-def choose_layout(panels: Panels) -> dict[str, Any]:
+def choose_layout(panels: Panels, *more: Panels) -> dict[str, Any]:
     """Return size and layout of a figure that fits the samples and their labels."""
     n_rows = len(panels.rows)
     if not panels.are_images:
+        # Signals have no row of clean ones.
+        n_lines = (n_rows - 1) * (1 + len(more))
         n_columns = len(panels.rows["clean"])
-        width = n_columns * max(
-            min(SIGNAL_WIDTH, MAX_FIGURE_WIDTH / n_columns), measure_text_width(panels.titles)
-        )
+        column = max(min(SIGNAL_WIDTH, MAX_FIGURE_WIDTH / n_columns), measure_text_width(panels.titles))
+        width = max(n_columns * column, MIN_SIGNALS_WIDTH)
         return {
-            "figsize": (ROW_NAMES_WIDTH + width, (n_rows - 1) * (SIGNAL_HEIGHT + TEXT_HEIGHT) + 0.3),
+            "figsize": (
+                ROW_NAMES_WIDTH + width,
+                n_lines * (SIGNAL_HEIGHT + TEXT_HEIGHT) + 0.3 + (TEXT_HEIGHT if panels.x_label else 0),
+            ),
             "layout": "constrained",
         }
     aspects = _aspect_ratios(panels)
@@ -576,24 +780,50 @@ def draw_images(
     return axes, artists, bar
 
 
-def draw_signals(figure: Figure | SubFigure, panels: Panels) -> tuple[NDArray[Any], NDArray[Any]]:
+def draw_signals(figure: Figure | SubFigure, *channels: Panels) -> tuple[NDArray[Any], NDArray[Any]]:
     """Draw lines over the clean ones; return axes and lines."""
-    clean = panels.rows["clean"]
-    rows = {name: signals for name, signals in panels.rows.items() if name != "clean"}
-    axes = figure.subplots(len(rows), len(clean), squeeze=False, sharex=True, sharey="row")
+    panels = channels[0]
+    names = [name for name in panels.rows if name != "clean"]
+    axes = figure.subplots(
+        len(names) * len(channels),
+        len(panels.rows["clean"]),
+        squeeze=False,
+        # Signals of different lengths have different times.
+        sharex="col",
+        sharey="row",
+    )
     lines = np.empty(axes.shape, dtype=object)
+    for place, channel in enumerate(channels):
+        rows = slice(place * len(names), (place + 1) * len(names))
+        lines[rows] = _draw_channel(axes[rows], channel)
+        # Titles stand over the first channel alone.
+        _draw_texts(axes[rows], channel if place == 0 else replace(channel, titles=[]), TextStyle())
+    if panels.x_label is not None:
+        for ax in axes[-1]:
+            # Without the row of errors, the PSNR stands under the name of the axis.
+            texts = [text for text in (panels.x_label, ax.get_xlabel()) if text]
+            ax.set_xlabel("\n".join(texts), fontsize=TextStyle().psnr_size)
+    return axes, lines
+
+
+def _draw_channel(axes: NDArray[Any], panels: Panels) -> NDArray[Any]:
+    """Draw one channel of signals in rows of axes; return its lines."""
+    clean = panels.rows["clean"]
+    lines = np.empty(axes.shape, dtype=object)
+    rows = {name: signals for name, signals in panels.rows.items() if name != "clean"}
     for row, (name, signals) in enumerate(rows.items()):
         for column, (ax, signal) in enumerate(zip(axes[row], signals, strict=True)):
+            x = np.arange(len(signal)) if panels.x is None else panels.x[column]
             below = np.zeros_like(signal) if name == ERROR_ROW else clean[column]
-            ax.plot(below, color=CLEAN_LINE_COLOR, linewidth=3)
-            (lines[row, column],) = ax.plot(signal, color=COLORS[0], linewidth=1)
+            ax.plot(x, below, color=CLEAN_LINE_COLOR, linewidth=3)
+            (lines[row, column],) = ax.plot(x, signal, color=COLORS[0], linewidth=1)
             ax.set_xmargin(0.01)
             hide_spines(ax)
         low, high = (-panels.error_limit, panels.error_limit) if name == ERROR_ROW else panels.limits
         axes[row, 0].set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-        axes[row, 0].set_ylabel(name if name == ERROR_ROW else f"{name}\n(grey: clean)")
-    _draw_texts(axes, panels, TextStyle())
-    return axes, lines
+        text = name if name == ERROR_ROW else f"{name}\n(grey: clean)"
+        axes[row, 0].set_ylabel(f"{panels.channel}\n{text}" if panels.channel else text)
+    return lines
 
 
 def _aspect_ratios(panels: Panels) -> list[float]:

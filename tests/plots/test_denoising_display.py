@@ -216,13 +216,122 @@ def test_signals_are_lines_over_the_clean_ones(digits, dae):
 
 
 def test_images_are_not_drawn_as_signals(stacks):
+    colours = [np.stack([stack] * 3, axis=-1) for stack in stacks]
     with pytest.raises(
-        ValueError, match=r"draws rows \(n_samples, length\) as lines, clean has shape \(5, 8, 8\)"
+        ValueError, match=r"draws rows \(n_samples, length\) as lines.* clean has shape \(5, 8, 8, 3\)"
     ):
-        DenoisingDisplay.from_predictions(*stacks, kind="signals")
+        DenoisingDisplay.from_predictions(*colours, kind="signals")
     flat = [stack.reshape(5, 64) for stack in stacks]
     with pytest.raises(ValueError, match=r"image_shape=\(8, 8\) is for kind="):
         DenoisingDisplay.from_predictions(*flat, kind="signals", image_shape=(8, 8))
+    with pytest.raises(ValueError, match=r'sampling_rate is for kind="signals", got kind="images"'):
+        DenoisingDisplay.from_predictions(*stacks, sampling_rate=100)
+
+
+def draw_signals_of(*shape):
+    rng = np.random.default_rng(0)
+    clean = rng.normal(size=shape)
+    noise = rng.normal(size=shape)
+    return clean, clean + noise, clean + 0.1 * noise
+
+
+def test_a_sampling_rate_gives_signals_a_time_axis():
+    signals = draw_signals_of(2, 50)
+    display = DenoisingDisplay.from_predictions(*signals, kind="signals", sampling_rate=25)
+    np.testing.assert_allclose(display.lines_[0, 0].get_xdata(), np.arange(50) / 25)
+    # The grey line of the clean signal lies under the other one.
+    np.testing.assert_allclose(display.axes_[0, 0].lines[0].get_xdata(), np.arange(50) / 25)
+    assert [ax.get_xlabel() for ax in display.axes_[-1]] == ["time (s)", "time (s)"]
+    without = DenoisingDisplay.from_predictions(*signals, kind="signals", sampling_rate=25, error=False)
+    decibels = display.axes_[1, 0].get_xlabel()
+    assert without.axes_[-1, 0].get_xlabel() == f"time (s)\n{decibels}"
+    # A second drawing has the same axis.
+    np.testing.assert_allclose(without.plot().lines_[1, 1].get_xdata(), np.arange(50) / 25)
+
+
+def test_coordinates_may_fall_and_have_a_name(digits, dae):
+    x = np.linspace(3200, 600, 64)
+    display = DenoisingDisplay.from_estimator(
+        dae, digits.test, noiser=GaussianNoiser(0.25), kind="signals", x=x, x_label="wavenumber (1/cm)"
+    )
+    np.testing.assert_array_equal(display.lines_[0, 2].get_xdata(), x)
+    assert display.axes_[-1, 1].get_xlabel() == "wavenumber (1/cm)"
+
+
+def test_each_channel_has_its_rows_and_scales():
+    units = np.array([1.0, 1000.0])[:, None]
+    clean, noisy, denoised = (units * x for x in draw_signals_of(5, 2, 40))
+    display = DenoisingDisplay.from_predictions(
+        clean, noisy, denoised, kind="signals", channel_names=("pressure", "flow")
+    )
+    assert display.axes_.shape == display.lines_.shape == (6, 3)
+    np.testing.assert_array_equal(display.lines_[4, 1].get_ydata(), denoised[1, 1])
+    np.testing.assert_array_equal(display.lines_[0, 2].get_ydata(), noisy[2, 0])
+    names = [ax.get_ylabel().split("\n")[:2] for ax in display.axes_[:, 0]]
+    rows = ("noisy", "denoised", "error")
+    assert names == [[channel, row] for channel in ("pressure", "flow") for row in rows]
+    # Channels in another unit have another scale, and a data range of their own.
+    assert display.axes_[0, 0].get_ylim()[1] < 10 < 1000 < display.axes_[3, 0].get_ylim()[1]
+    span = clean[:, 1].max() - clean[:, 1].min()
+    expected = psnr(clean[:1, 1], denoised[:1, 1], data_range=span)
+    assert display.axes_[4, 0].get_xlabel() == f"{expected:.1f} dB"
+
+
+def test_channels_are_chosen():
+    clean, noisy, denoised = draw_signals_of(2, 12, 40)
+    options = {"kind": "signals"}
+    one = DenoisingDisplay.from_predictions(clean, noisy, denoised, channel=-1, **options)
+    assert one.axes_.shape == (3, 2)
+    np.testing.assert_array_equal(one.lines_[0, 0].get_ydata(), noisy[0, 11])
+    two = DenoisingDisplay.from_predictions(clean, noisy, denoised, channel=[7, 2], **options)
+    np.testing.assert_array_equal(two.lines_[3, 0].get_ydata(), noisy[0, 2])
+    assert two.axes_[0, 0].get_ylabel().startswith("channel 7\n")
+    # Of twelve channels, the first four are drawn.
+    assert DenoisingDisplay.from_predictions(clean, noisy, denoised, **options).axes_.shape == (12, 2)
+    with pytest.raises(ValueError, match="channel=12 is not among the 12 channels of clean, 0 to 11"):
+        DenoisingDisplay.from_predictions(clean, noisy, denoised, channel=12, **options)
+    with pytest.raises(ValueError, match="channel=0 is for signals of several channels"):
+        DenoisingDisplay.from_predictions(clean[:, 0], noisy[:, 0], denoised[:, 0], channel=0, **options)
+    with pytest.raises(ValueError, match="channel_names must hold a name for each of 2 channels, got 'ab'"):
+        DenoisingDisplay.from_predictions(
+            clean, noisy, denoised, channel=[0, 1], channel_names="ab", **options
+        )
+
+
+@pytest.mark.parametrize("channels", [(), (2,)])
+def test_signals_differ_in_length(channels):
+    triples = [draw_signals_of(*channels, length) for length in (30, 70, 50)]
+    clean, noisy, denoised = (list(samples) for samples in zip(*triples, strict=True))
+    display = DenoisingDisplay.from_predictions(clean, noisy, denoised, kind="signals", sampling_rate=10)
+    ends = [line.get_xdata()[-1] for line in display.lines_[0]]
+    np.testing.assert_allclose(ends, [2.9, 6.9, 4.9])
+    # Columns have their own times, and their rows share them.
+    assert display.axes_[0, 0].get_xlim() == display.axes_[-1, 0].get_xlim()
+    assert display.axes_[0, 0].get_xlim()[1] < 4 < display.axes_[0, 1].get_xlim()[1]
+    x = [np.geomspace(1, 10, length) for length in (30, 70, 50)]
+    display = DenoisingDisplay.from_predictions(clean, noisy, denoised, kind="signals", x=x)
+    np.testing.assert_array_equal(display.lines_[0, 1].get_xdata(), x[1])
+    with pytest.raises(ValueError, match=r"expected \[\(30,\), \(70,\), \(50,\)\], got \[\(30,\)"):
+        DenoisingDisplay.from_predictions(clean, noisy, denoised, kind="signals", x=x[:1])
+
+
+def test_the_layout_of_signals_as_images_is_drawn():
+    clean, noisy, denoised = (np.moveaxis(x, 1, -1)[:, :, None] for x in draw_signals_of(2, 3, 40))
+    display = DenoisingDisplay.from_predictions(clean, noisy, denoised, kind="signals")
+    np.testing.assert_array_equal(display.lines_[3, 1].get_ydata(), noisy[1, :, 0, 1])
+
+
+def test_wrong_time_axes_are_refused():
+    signals = draw_signals_of(2, 50)
+    for rate in (0, -1, np.inf, "100"):
+        with pytest.raises(ValueError, match="sampling_rate must be a number above 0, in Hz"):
+            DenoisingDisplay.from_predictions(*signals, kind="signals", sampling_rate=rate)
+    with pytest.raises(ValueError, match="either sampling_rate or x"):
+        DenoisingDisplay.from_predictions(*signals, kind="signals", sampling_rate=1, x=np.arange(50))
+    with pytest.raises(ValueError, match=r"expected \[\(50,\)\], got \[\(49,\)\]"):
+        DenoisingDisplay.from_predictions(*signals, kind="signals", x=np.arange(49))
+    with pytest.raises(ValueError, match="signals of the shapes"):
+        DenoisingDisplay.from_predictions(signals[0], signals[1], signals[2][:, :40], kind="signals")
 
 
 def test_flat_rows_take_an_image_shape_and_colours_are_clipped_to_the_scale():
