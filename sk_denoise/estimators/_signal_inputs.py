@@ -14,6 +14,9 @@ from sk_denoise.noise import CleanSource, NoisedArray, carried_source
 
 __all__ = ["Signals", "as_clean_signals", "as_signal_array", "is_signal_list"]
 
+# Signals that are compared, and the variance between places beside that of chance from which places differ.
+# Smooth signals have few independent places, so that chance reaches a few times its mean.
+MIN_COMPARED, MAX_COMPARED, MAX_RATIO = 8, 2048, 10.0
 LAYOUTS = (
     "an array (n_signals, length) or (n_signals, channels, length), or a list of arrays (length,) or "
     "(channels, length)"
@@ -99,6 +102,22 @@ class Signals:
     def lengths(self) -> list[int]:
         """Number of entries of each signal; a single number for an array."""
         return [image.shape[1] for image in self.images] if self.is_list else [self.images.shape[2]]  # type: ignore[union-attr]
+
+    def depend_on_position(self) -> bool:
+        """Return whether places differ, as in spectra; never for lists of different lengths."""
+        if self.is_list and len(set(self.lengths)) > 1:
+            return False
+        n = min(len(self.images), MAX_COMPARED)
+        if n < MIN_COMPARED or self.lengths[0] < 2:
+            return False
+        signals = np.stack(list(self.images[:n])).astype(np.float64)[:, 0]
+        steps = np.diff(signals, axis=1)
+        # Means of independent signals vary between places by their standard errors.
+        for values in (signals, np.square(steps)):
+            error = values.var(axis=0).mean(axis=0) / n
+            if np.any(values.mean(axis=0).var(axis=0) > MAX_RATIO * np.maximum(error, np.finfo(float).tiny)):
+                return True
+        return False
 
     def restore(self, image: NDArray[Any]) -> NDArray[Any]:
         """Convert one image of height 1, or a stack of them, to the layout of the user."""

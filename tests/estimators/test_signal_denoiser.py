@@ -151,6 +151,16 @@ def test_recorded_noise_is_learned_in_windows():
     assert error(denoiser.predict(noisy), WAVES) < 0.2 * error(noisy, WAVES)
 
 
+def test_windows_are_parts_unless_places_differ():
+    rng = np.random.default_rng(0)
+    bits = np.repeat(rng.integers(0, 2, (100, 16)), 8, axis=1).astype(float)
+    assert small().fit(bits).patch_shape_ == (1, 128)
+    assert small().fit(WAVES).patch_shape_ == (1, 96)
+    assert small().fit(np.stack([WAVES, WAVES + np.sin(np.arange(128))], axis=1)).patch_shape_ == (1, 128, 2)
+    assert small().fit([waves(1, 2000)[0]]).patch_shape_ == (1, 512)
+    assert small(window_length=40).fit(WAVES).patch_shape_ == (1, 40)
+
+
 # Long recordings and streams ----------------------------------------------------------------------------
 
 
