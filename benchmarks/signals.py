@@ -587,8 +587,8 @@ def format_sizes(results: dict[str, Any]) -> list[str]:
     return [
         "## Lengths",
         "`SignalDenoiser` after a fit to 1,000 signals of 128 entries, and after a fit to signals of the "
-        "same length, 128,000 entries in all (the longest: one recording). A signal of heartbeats has one height "
-        "and one rate, so that 7 recordings of 16,384 entries have seven, and a single recording has one.",
+        "same length, 128,000 entries in all (the longest: one recording). Each signal of heartbeats has one "
+        "height and one rate, so that 7 recordings of 16,384 entries have seven, and one recording has one.",
         to_table(
             ["signals", "length", "gain", "microseconds an entry", "fit to this length: gain", "fit seconds"],
             lengths,
