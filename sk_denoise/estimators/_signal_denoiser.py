@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -104,6 +104,9 @@ class SignalDenoiser(ImageDenoiser):
         three quarters of them, at random places.
     windows_per_signal : int or "auto", default="auto"
         Windows of each signal in an epoch. "auto" cuts about as many as cover the signal.
+    sampling_rate : float or None, default=None
+        Entries per second of the training signals, stored with the model. The training does not depend on it;
+        the command line compares it with the rates of files.
     augment : Augmenter or None, default=None
         Random changes of training windows before they are corrupted, such as
         :class:`~sk_denoise.preprocessing.SignalAugmenter`.
@@ -230,6 +233,7 @@ class SignalDenoiser(ImageDenoiser):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "window_length": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "windows_per_signal": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "sampling_rate": [Interval(Real, 0, None, closed="neither"), None],
     }
     _auto_values = AutoValues(
         lambda n_samples: min(n_samples, BATCH_WINDOWS[1]),
@@ -246,6 +250,7 @@ class SignalDenoiser(ImageDenoiser):
         objective: Any = "supervised",
         window_length: int | Literal["auto"] = "auto",
         windows_per_signal: int | Literal["auto"] = "auto",
+        sampling_rate: float | None = None,
         augment: Augmentation | None = None,
         loss: Any = "mse",
         emphasis: tuple[float, float] | None = None,
@@ -273,6 +278,7 @@ class SignalDenoiser(ImageDenoiser):
         self.objective = objective
         self.window_length = window_length
         self.windows_per_signal = windows_per_signal
+        self.sampling_rate = sampling_rate
         self.augment = augment
         self.loss = loss
         self.emphasis = emphasis
