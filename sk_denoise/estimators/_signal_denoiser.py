@@ -458,7 +458,7 @@ class SignalDenoiser(ImageDenoiser):
         23
         >>> chunks = np.split(signals[0], 8)
         >>> [len(part) for part in denoiser.predict_stream(chunks)]
-        [10, 32, 32, 32, 32, 32, 32, 54]
+        [10, 32, 32, 32, 32, 32, 32, 32, 22]
         """
         check_is_fitted(self)
         predictor = self._tiled_predictor(None)

@@ -182,6 +182,7 @@ def test_windows_are_parts_unless_places_differ():
     assert small(window_length=40).fit(WAVES).patch_shape_ == (1, 40)
 
 
+@pytest.mark.slow
 def test_a_baseline_far_above_the_signal_is_removed():
     baselines = np.random.default_rng(1).uniform(5, 15, (60, 1)) * np.linspace(1, 2, 128)
     raw = WAVES + baselines
