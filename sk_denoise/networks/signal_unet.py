@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from sk_denoise.networks._base import (
     pad_by_mirroring,
     uninitialized,
 )
-from sk_denoise.networks._spec import AT_LEAST_ONE, SignalNetworkSpec
+from sk_denoise.networks._spec import AT_LEAST_ONE, SignalNetworkSpec, StrOptions
 
 __all__ = ["SignalUNetNetwork"]
 
@@ -43,7 +43,7 @@ class SignalUNet(SeededModule):
         steps = list(pairwise(widths))
 
         def stage(width: int) -> nn.Sequential:
-            return nn.Sequential(*[ResidualBlock(width, kernel_size) for _ in range(blocks)])
+            return nn.Sequential(*[SignalBlock(width, kernel_size) for _ in range(blocks)])
 
         self.head = convolution_in_time(channels, widths[0], kernel_size)
         self.down = nn.ModuleList([stage(fine) for fine, _ in steps])
@@ -77,7 +77,7 @@ class SignalUNet(SeededModule):
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw Kaiming-uniform weights, smaller for the last layer and the ends of blocks."""
-        ends = {block.second for block in self.modules() if isinstance(block, ResidualBlock)}
+        ends = {block.second for block in self.modules() if isinstance(block, SignalBlock)}
         last = NOISE_GAIN if self.residual else LAST_GAIN
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -97,7 +97,7 @@ class SignalUNet(SeededModule):
         return output
 
 
-class ResidualBlock(nn.Module):
+class SignalBlock(nn.Module):
     """Two convolutions along time, the output of which is added to their input.
 
     Parameters
@@ -137,9 +137,11 @@ class SignalUNetNetwork(SignalNetworkSpec):
         Residual blocks of two convolutions at each resolution, on the way down and on the way up.
     kernel_size : int, default=5
         Entries of a kernel, odd.
-    residual : bool, default=True
+    residual : bool or "auto", default="auto"
         Whether the network predicts the noise, which is subtracted from the noisy signal, or the clean
-        signal. Turn it off for noise that replaces entries, which then carry no information about clean ones.
+        signal. "auto" predicts the noise unless its power is more than four times that of the clean signal,
+        as that of a baseline below small peaks. Turn it off for noise that replaces entries, which then carry
+        no information about clean ones.
 
     See Also
     --------
@@ -156,17 +158,17 @@ class SignalUNetNetwork(SignalNetworkSpec):
     --------
     >>> from sk_denoise import SignalDenoiser, SignalUNetNetwork
     >>> SignalDenoiser(SignalUNetNetwork((16, 32))).get_params()["network__residual"]
-    True
+    'auto'
     >>> network = SignalUNetNetwork((16, 32, 64)).build(channels=2)
     >>> network.stride, network.receptive_radius
-    (4, 56)
+    (4, 48)
     """
 
     _module: ClassVar[type[nn.Module]] = SignalUNet
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "blocks": AT_LEAST_ONE,
         "kernel_size": AT_LEAST_ONE,
-        "residual": ["boolean"],
+        "residual": ["boolean", StrOptions({"auto"})],
     }
     _size_parameters: ClassVar[dict[str, int]] = {"widths": 1}
 
@@ -176,7 +178,7 @@ class SignalUNetNetwork(SignalNetworkSpec):
         *,
         blocks: int = 1,
         kernel_size: int = 5,
-        residual: bool = True,
+        residual: bool | Literal["auto"] = "auto",
     ) -> None:
         self.widths = widths
         self.blocks = blocks
