@@ -62,9 +62,9 @@ REPEATED_TREES = ("wine", "diabetes", "friedman")
 READING = (
     "The results of scikit-learn's imputers are of an earlier run with the same draws.",
     "",
-    "Trees are ahead on wine with 10 and 30 % at random, on digits with 10 %, and on the mixed table where "
-    "gaps depend on their own value; neighbours and trees by a hair on wine there, and BayesianRidge on "
-    "diabetes with 10 %.",
+    "Trees are ahead on wine with 10 and 30 % at random, on digits with 10 %, and on digits and the mixed "
+    "table where gaps depend on their own value; neighbours and trees by a hair on wine there, and "
+    "BayesianRidge on diabetes with 10 %.",
     "",
     "Intervals are narrow where gaps depend on their own value. With independent columns, as in Friedman's "
     "table, the best interval that holds 90 % of the known entries holds 84 % of such gaps.",
