@@ -533,7 +533,7 @@ class SignalDenoiser(ImageDenoiser):
         images: Any = signals.images
         is_paired = isinstance(clean, list) and not all(map(np.array_equal, clean, images))
         if not is_paired and self.target_source_ in ("noisy", "X_second"):
-            return float(self._score_without_truth(list(X), sample_weight))
+            return float(self._score_without_truth(images, sample_weight))
         truths = [as_float_array(image)[None] for image in (clean if is_paired else images)]
         noisy = [image[None] for image in images] if is_paired else self._reference(truths)
         each = [
