@@ -80,7 +80,7 @@ records, other_records = draw_records(20), draw_records(20)
 # --------
 # :class:`~sk_denoise.RecordedNoiser` adds random parts of the records, at a ratio of signal to noise that is
 # drawn for each window. :class:`~sk_denoise.SignalDenoiser` draws new noise for each batch. By default it
-# trains five times as long as here.
+# trains four times as long as here.
 denoiser = SignalDenoiser(
     noise=RecordedNoiser(records, snr=(0, 15), power="data"), max_epochs=5, random_state=0
 )

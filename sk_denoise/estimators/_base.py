@@ -35,12 +35,12 @@ from sk_denoise._validation import (
     check_samples,
     get_shape,
     is_clean_side,
-    may_be_channels,
     refuse_masked,
     refuse_other_index,
     refuse_single_image,
     restore_columns,
     specification_key,
+    warn_of_channels,
     warn_of_flat_channels_first,
     warn_of_single_image,
     warn_of_time_first,
@@ -67,6 +67,7 @@ from sk_denoise.noise import carried_source
 
 __all__ = ["BaseDenoiser", "ClassicalDenoiser", "check_odd", "score_gains", "trace_rows"]
 
+KIND_REMEDY = 'pass kind="signals"; if it holds images, kind="images".'
 # Seed of the noise that ``score`` adds.
 REFERENCE_SEED = 0
 # Entries that are scored at a time, to bound memory.
@@ -434,7 +435,7 @@ class ClassicalDenoiser(BaseDenoiser):
             spread of their column in the fit.
         """
         if self._has_other_length(X):
-            X, y = list(X), list(y) if isinstance(y, np.ndarray) else y
+            X, y = list(np.asarray(X)), list(y) if isinstance(y, np.ndarray) else y
         parts = self._separate_samples(X, getattr(self, "_sample_shape_", None))
         if parts is None:
             return super().score(X, y, sample_weight)
@@ -516,7 +517,7 @@ class ClassicalDenoiser(BaseDenoiser):
         else:
             refuse_single_image(shape, self.image_shape)
             if self.kind == "auto" and self.image_shape is None and self._learns_nothing:
-                _warn_of_channels(shape)
+                warn_of_channels(shape, KIND_REMEDY)
             elif self.kind == "images" and self.image_shape is None and len(shape) == 2:
                 raise ValueError(
                     f'kind="images", and X has shape {shape}: rows need an image_shape, such as (28, 28).'
@@ -626,7 +627,7 @@ class ClassicalDenoiser(BaseDenoiser):
         if is_signal and parts[0].ndim == 2:
             warn_of_time_first(len(parts[0]), max(part.shape[1] for part in parts))
         if self.kind == "auto" and not is_signal:
-            _warn_of_channels((len(parts), *parts[0].shape))
+            warn_of_channels((len(parts), *parts[0].shape), KIND_REMEDY)
         sides = {"X": parts}
         for name, side in (("y", y), ("X_clean", X_clean)):
             others = self._separate_samples(side)
@@ -656,16 +657,6 @@ class ClassicalDenoiser(BaseDenoiser):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "data_range_")
-
-
-def _warn_of_channels(shape: tuple[int, ...]) -> None:
-    """Warn of signals of several channels that are taken for grey images."""
-    if may_be_channels(shape[1:]):
-        n, height, width = shape
-        warn_user(
-            f"X of shape {shape} is taken for {n} images of {height} x {width} pixels. If it holds signals "
-            f'of {height} channels, pass kind="signals"; if it holds images, kind="images".'
-        )
 
 
 def _describe_shapes(parts: list[NDArray[Any]]) -> str:

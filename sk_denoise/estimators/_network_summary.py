@@ -52,8 +52,9 @@ def summarize_estimator(
 
 def _as_image_shape(estimator: NetworkDenoiser, input_shape: Sequence[int] | None) -> Sequence[int] | None:
     """Return the shape of a signal as that of an image of height 1, and others as they are."""
-    is_sequence = isinstance(input_shape, tuple | list)
-    if not estimator._has_channel_units or not is_sequence or len(input_shape) not in (1, 2):
+    if not estimator._has_channel_units or not isinstance(input_shape, tuple | list):
+        return input_shape
+    if len(input_shape) not in (1, 2):
         return input_shape
     *channels, length = input_shape
     return (1, length, *[n for n in channels if n != 1])

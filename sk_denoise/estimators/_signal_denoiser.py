@@ -102,8 +102,10 @@ class SignalDenoiser(ImageDenoiser):
         strength drawn for each window, from 0 to the standard deviation of the channel. With an ``objective``
         for noisy signals, it is the noise that is in X instead.
     objective : str or objective, default="supervised"
-        Way to learn: "supervised" from clean signals, see ``fit``; "neighbours", "recorrupt" or "blind" from
-        noisy X alone, as in :class:`~sk_denoise.ImageDenoiser`.
+        Way to learn: "supervised" from clean signals, see ``fit``; the others from noisy X alone.
+        "recorrupt" is the best where the noise is independent between entries: it estimates or takes its
+        level, and splits it. "neighbours" needs signals that are sampled far more finely than they change,
+        and no level; "blind" hides entries. See :class:`~sk_denoise.ImageDenoiser`.
     window_length : int or "auto", default="auto"
         Entries of a training window, no longer than the shortest signal. "auto" is at most 512. It takes
         whole signals if they are aligned, so that places differ, as in spectra or bits of one clock; and else
@@ -411,7 +413,7 @@ class SignalDenoiser(ImageDenoiser):
             [image[None] for image in signals.images] if signals.is_list else [np.asarray(signals.images)]
         )
         # One warning is enough for a list.
-        any(map(self._warn_of_other_unit, stacks))
+        any(map(self._warns_of_unit, stacks))
         denoised = [self._denoise_stack(stack, checks_unit=False) for stack in stacks]
         if not signals.is_list:
             return signals.restore(denoised[0])
@@ -479,7 +481,7 @@ class SignalDenoiser(ImageDenoiser):
                     "all chunks to one type."
                 )
             held = image if held is None else np.concatenate([held, image], axis=1)
-            is_far = is_far or self._warn_of_other_unit(held[None])
+            is_far = is_far or self._warns_of_unit(held[None])
             end = start + held.shape[1]
             # Parts begin at multiples of the stride, as those of predict do.
             ready = (end - halo) // stride * stride
@@ -837,7 +839,11 @@ class SignalDenoiser(ImageDenoiser):
         images, direction = self._as_images(stack), self._as_images(along)
         return self._tiled_predictor().differentiate(images, direction).reshape(stack.shape)
 
-    def _warn_of_other_unit(self, stack: NDArray[Any]) -> bool:
+    def _warn_of_other_unit(self, images: NDArray[Any]) -> None:
+        """Warn of signals in another unit than that of the fit."""
+        self._warns_of_unit(images)
+
+    def _warns_of_unit(self, stack: NDArray[Any]) -> bool:
         """Warn of signals in another unit than that of the fit; return whether they are."""
         images = self._as_images(stack)
         spread = np.atleast_1d(_as_last_axis(self._preparation_.input_scaler.spread))

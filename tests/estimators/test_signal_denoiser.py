@@ -7,10 +7,14 @@ from sklearn.pipeline import Pipeline
 
 from sk_denoise import (
     Augmenter,
+    DenoisingAutoencoder,
     DenoisingEnsemble,
+    DenseNetwork,
     DilatedNetwork,
+    DnCNNNetwork,
     GaussianNoiser,
     ImageDenoiser,
+    MedianDenoiser,
     RecordedNoiser,
     SignalDenoiser,
     SignalUNetNetwork,
@@ -321,6 +325,19 @@ def test_other_parameters_are_refused(denoiser, message):
         denoiser.fit(WAVES)
 
 
+@pytest.mark.parametrize(
+    "denoiser",
+    [
+        DenoisingAutoencoder(DenseNetwork((4,)), 2, max_epochs=1),
+        ImageDenoiser(DnCNNNetwork(2, width=4), max_epochs=1),
+        MedianDenoiser(),
+    ],
+)
+def test_channels_that_pass_for_images_elsewhere_are_pointed_out(denoiser):
+    with pytest.warns(UserWarning, match="taken for 60 images of 2 x 128 pixels"):
+        denoiser.fit(TWO_CHANNELS)
+
+
 def test_other_channels_and_sides_are_refused(fitted):
     with pytest.raises(ValueError, match="1 channel, and X holds signals of 2"):
         fitted.predict(TWO_CHANNELS)
@@ -406,3 +423,13 @@ def test_images_and_their_changes_are_refused(fitted):
         with pytest.raises(ValueError, match="Use SignalAugmenter"):
             small(augment=augment).fit(WAVES)
     assert small(augment=Augmenter()).fit(WAVES)
+
+
+def test_signals_are_drawn_as_lines(fitted):
+    pytest.importorskip("matplotlib").use("Agg")
+    from sk_denoise.plots import DenoisingDisplay
+
+    for estimator in (fitted, MedianDenoiser(kind="signals").fit(WAVES)):
+        display = DenoisingDisplay.from_estimator(estimator, WAVES, noiser=GaussianNoiser(0.3))
+        assert display.kind == "signals"
+        display.figure_.clear()
