@@ -423,13 +423,3 @@ def test_images_and_their_changes_are_refused(fitted):
         with pytest.raises(ValueError, match="Use SignalAugmenter"):
             small(augment=augment).fit(WAVES)
     assert small(augment=Augmenter()).fit(WAVES)
-
-
-def test_signals_are_drawn_as_lines(fitted):
-    pytest.importorskip("matplotlib").use("Agg")
-    from sk_denoise.plots import DenoisingDisplay
-
-    for estimator in (fitted, MedianDenoiser(kind="signals").fit(WAVES)):
-        display = DenoisingDisplay.from_estimator(estimator, WAVES, noiser=GaussianNoiser(0.3))
-        assert display.kind == "signals"
-        display.figure_.clear()
