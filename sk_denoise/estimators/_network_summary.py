@@ -51,7 +51,7 @@ def summarize_estimator(
 
 
 def _as_image_shape(estimator: NetworkDenoiser, input_shape: Sequence[int] | None) -> Sequence[int] | None:
-    """Return the shape of a signal as that of an image of height 1, and others as they are."""
+    """Return a shape of signals as that of images of height 1."""
     if not estimator._has_channel_units or not isinstance(input_shape, tuple | list):
         return input_shape
     if len(input_shape) not in (1, 2):
