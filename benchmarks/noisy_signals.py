@@ -1,13 +1,14 @@
 """Signals from noisy data alone, beside filters with their best parameters.
 
 500 noisy signals of 600 entries of each of four kinds, with white noise of .35 of their height. The mixture
-of Wiener filters sees the noisy signals alone. Each filter takes the parameters with the least error against
-the clean signals, which nobody has in use. The second table has two noisy measurements of 200 signals each.
-All numbers are root mean squared errors, means of 3 seeds; the noise is .350.
+of Wiener filters and a network see the noisy signals alone. Each filter takes the parameters with the least
+error against the clean signals, which nobody has in use. The second table has two noisy measurements of 200
+signals each. All numbers are root mean squared errors, means of 3 seeds; the noise is .350.
 
     python benchmarks/noisy_signals.py            # about 20 minutes on one core; writes noisy_signals.md
     python benchmarks/noisy_signals.py --quick    # one seed, fewer signals; prints only
     python benchmarks/noisy_signals.py --kinds steps sines    # these alone; keeps the results of others
+    python benchmarks/noisy_signals.py --network              # the network alone, with stored rivals
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 from scipy.signal import savgol_filter
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_wavelet
 
-from sk_denoise import WienerMixtureDenoiser
+from sk_denoise import SignalDenoiser, WienerMixtureDenoiser
 from sk_denoise.noise import estimate_row_noise
 
 RESULTS = Path(__file__).parent / "results"
@@ -176,6 +177,26 @@ def two_measurements(kind: str, seed: int, n: int) -> dict[str, float]:
     }
 
 
+def measure_network(kind: str, seed: int, n: int, n_pairs: int) -> dict[str, float]:
+    """Return the errors of a network on the draws of the other methods."""
+    rng = np.random.default_rng(seed)
+    clean = KINDS[kind](n, rng)
+    noisy = clean + rng.normal(0, SIGMA, clean.shape)
+    measured = slice(0, N_MEASURED)
+    start = time.perf_counter()
+    network = SignalDenoiser(objective="recorrupt", random_state=seed).fit(noisy)
+    errors = {"network": error_of(network.predict(noisy[measured]), clean[measured])}
+    errors["network seconds"] = time.perf_counter() - start
+    rng = np.random.default_rng(100 + seed)
+    clean = KINDS[kind](n_pairs, rng)
+    first, second = (clean + rng.normal(0, SIGMA, clean.shape) for _ in range(2))
+    network = SignalDenoiser(random_state=seed).fit(first, X_second=second)
+    single, other = (network.predict(side[measured]) for side in (first, second))
+    errors["network, single"] = error_of(single, clean[measured])
+    errors["network, both"] = error_of((single + other) / 2, clean[measured])
+    return errors
+
+
 def to_table(header: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
@@ -188,23 +209,38 @@ def to_text(results: dict[str, Any], n: int, n_pairs: int) -> str:
     for kind in (kind for kind in KINDS if kind in results):
         draws = results[kind]
         means = {name: np.mean([draw[name] for draw in draws]) for name in draws[0] if "best" not in name}
-        names = ("mixture", *FILTERS)
+        names = ("network", "mixture", *FILTERS)
         best = min(means[name] for name in names)
         marked = [f"**{means[name]:.4f}**" if means[name] == best else f"{means[name]:.4f}" for name in names]
         # The number of windows is that of the seeds.
         windows = ", ".join(str(draw["window"]) for draw in draws)
-        alone.append([kind, *marked, windows, f"{means['level']:.3f}", f"{means['seconds']:.0f}"])
-        pairs.append([kind, *(f"{means[name]:.4f}" for name in ("single", "both", "pair level"))])
+        seconds = (f"{means[name]:.0f}" for name in ("network seconds", "seconds"))
+        alone.append([kind, *marked, windows, f"{means['level']:.3f}", *seconds])
+        columns = ("network, single", "network, both", "single", "both", "pair level")
+        pairs.append([kind, *(f"{means[name]:.4f}" for name in columns)])
         choices += [[kind, name, draws[0][f"{name}, best"]] for name in FILTERS]
     parts = [
         "# Signals from noisy data alone",
         "Output of `benchmarks/noisy_signals.py`. Root mean squared errors, means of the seeds; the noise is "
-        f'{SIGMA}. `WienerMixtureDenoiser(window="auto")` sees {n} noisy signals of {LENGTH} entries, and '
-        "estimates their noise. The other filters have their best parameters against the truth.",
-        to_table(["signals", "mixture", *FILTERS, "windows", "estimated noise", "seconds"], alone),
+        f'{SIGMA}. The network is `SignalDenoiser(objective="recorrupt")`, the mixture '
+        f'`WienerMixtureDenoiser(window="auto")`: both see {n} noisy signals of {LENGTH} entries, and '
+        "estimate their noise. The other filters have their best parameters against the truth.",
+        to_table(
+            [
+                *("signals", "network", "mixture", *FILTERS, "windows", "estimated noise"),
+                *("seconds, network", "seconds, mixture"),
+            ],
+            alone,
+        ),
         f"Two noisy measurements of {n_pairs} signals, `fit(A, X_second=B)`: errors of the prediction for "
         "one measurement, and of the mean of the predictions for both.",
-        to_table(["signals", "one measurement", "both", "estimated noise"], pairs),
+        to_table(
+            [
+                *("signals", "network, one measurement", "network, both"),
+                *("mixture, one measurement", "mixture, both", "estimated noise"),
+            ],
+            pairs,
+        ),
         "Best parameters of the filters, for the first seed:",
         to_table(["signals", "filter", "parameters"], choices),
     ]
@@ -215,6 +251,7 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one seed and 100 signals; prints only")
+    parser.add_argument("--network", action="store_true", help="the network alone, with stored rivals")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="kinds of signals")
     arguments = parser.parse_args()
     seeds, n, n_pairs = ((0,), 100, 60) if arguments.quick else ((0, 1, 2), 500, 200)
@@ -222,8 +259,15 @@ def main() -> None:
     for kind in arguments.kinds:
         draws = []
         for seed in seeds:
-            draws.append({**noisy_alone(kind, seed, n), **two_measurements(kind, seed, n_pairs)})
+            rivals = (
+                json.loads(stored.read_text())[kind][seed]
+                if arguments.network
+                else {**noisy_alone(kind, seed, n), **two_measurements(kind, seed, n_pairs)}
+            )
+            draws.append({**rivals, **measure_network(kind, seed, n, n_pairs)})
             print(kind, seed, draws[-1], flush=True)
+            if arguments.network and seed != seeds[-1]:
+                continue
             # Read late, so that runs of other kinds at the same time are kept.
             results = json.loads(stored.read_text()) if stored.exists() and not arguments.quick else {}
             results[kind] = draws

@@ -77,6 +77,7 @@ __all__ = [
     "get_shape",
     "has_finite_numbers",
     "warn_of_alpha",
+    "warn_of_channels",
     "warn_of_flat_channels_first",
     "warn_of_infinite_output",
     "warn_of_other_unit",
@@ -440,6 +441,16 @@ def may_be_channels(shape: tuple[int, ...]) -> bool:
         return False
     height, width = shape
     return 1 < height <= MAX_SIGNAL_CHANNELS and width >= max(MIN_ASPECT * height, MIN_CHANNEL_LENGTH)
+
+
+def warn_of_channels(shape: tuple[int, ...], remedy: str) -> None:
+    """Warn of signals of several channels that are taken for grey images."""
+    if may_be_channels(shape[1:]):
+        n, height, width = shape
+        warn_user(
+            f"X of shape {shape} is taken for {n} images of {height} x {width} pixels. If it holds signals "
+            f"of {height} channels, {remedy}"
+        )
 
 
 def warn_of_single_image(X: Any, taken_for: str, name: str = "X") -> None:

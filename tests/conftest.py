@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,11 @@ except ModuleNotFoundError:  # on Windows
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+import sk_denoise
 from sk_denoise.training import _batches
 
 
@@ -49,6 +51,40 @@ class Digits:
     def decibels(self, prediction: NDArray[np.float64]) -> float:
         """Return the PSNR of the mean MSE of denoised test digits, data range 1."""
         return float(-10 * np.log10(np.mean((self.test - prediction) ** 2)))
+
+
+# Estimators that need parameters, or small ones, for tests of all: 8 x 8 images, or such rows.
+EXAMPLES: dict[str, Callable[[], BaseEstimator]] = {
+    "BandPassDenoiser": lambda: sk_denoise.BandPassDenoiser(high=0.2),
+    "CameraNoiser": lambda: sk_denoise.CameraNoiser(image_shape=(8, 8)),
+    "DenoisingEnsemble": lambda: sk_denoise.DenoisingEnsemble(
+        sk_denoise.DenoisingAutoencoder(max_epochs=1, random_state=0, latent_dim=8), 2, random_state=0
+    ),
+    "HumNoiser": lambda: sk_denoise.HumNoiser(500),
+    "ImageDenoiser": lambda: sk_denoise.ImageDenoiser(
+        sk_denoise.FoldedUNetNetwork((8, 8), blocks=(1, 1)), max_epochs=1, random_state=0
+    ),
+    "JPEGNoiser": lambda: sk_denoise.JPEGNoiser(image_shape=(8, 8)),
+    "NoiserChain": lambda: sk_denoise.NoiserChain([sk_denoise.GaussianNoiser(random_state=0)]),
+    "NoiserChoice": lambda: sk_denoise.NoiserChoice([sk_denoise.GaussianNoiser(random_state=0)]),
+    "RecordedNoiser": lambda: sk_denoise.RecordedNoiser(
+        np.random.default_rng(0).normal(size=(2, 64)), kind="signals"
+    ),
+    "RegionNoiser": lambda: sk_denoise.RegionNoiser(sk_denoise.GaussianNoiser()),
+    "SavitzkyGolayDenoiser": lambda: sk_denoise.SavitzkyGolayDenoiser(5),
+    "SignalDenoiser": lambda: sk_denoise.SignalDenoiser(
+        sk_denoise.SignalUNetNetwork((8, 8)), max_epochs=1, random_state=0
+    ),
+    "StripeNoiser": lambda: sk_denoise.StripeNoiser(image_shape=(8, 8)),
+    "VarianceStabilizer": lambda: sk_denoise.VarianceStabilizer(gain=1.0),
+    "WienerMixtureDenoiser": lambda: sk_denoise.WienerMixtureDenoiser(noise=0.25),
+}
+
+
+@pytest.fixture(scope="session")
+def make_estimator() -> Callable[[str], BaseEstimator]:
+    """Return a function that makes a public estimator or spec by its name."""
+    return lambda name: EXAMPLES.get(name, getattr(sk_denoise, name))()
 
 
 @pytest.fixture(scope="session")

@@ -25,13 +25,6 @@ from sk_denoise import (
 from sk_denoise._compat import documentation_address
 
 SITE = "https://example.org/denoise"
-NEED = {  # arguments of those that cannot do without
-    "HumNoiser": (360.0,),
-    "NoiserChain": ([GaussianNoiser()],),
-    "RecordedNoiser": ([[0.0, 1.0], [1.0, 0.0]],),
-    "NoiserChoice": ([GaussianNoiser()],),
-    "RegionNoiser": (GaussianNoiser(),),
-}
 PUBLIC = [
     name
     for name in sk_denoise.__all__
@@ -83,17 +76,17 @@ def dae():
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_a_diagram_links_to_the_page_of_its_estimator(name, published):
-    estimator = getattr(sk_denoise, name)(*NEED.get(name, ()))
+def test_a_diagram_links_to_the_page_of_its_estimator(name, published, make_estimator):
+    estimator = make_estimator(name)
     address = f"{SITE}/api/generated/sk_denoise.{name}.html"
     assert estimator._get_doc_link() == address
     assert f'href="{address}"' in estimator._repr_html_()
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_where_there_is_no_site_there_is_no_link(name, monkeypatch):
+def test_where_there_is_no_site_there_is_no_link(name, monkeypatch, make_estimator):
     monkeypatch.setenv("SK_DENOISE_DOCS", "")
-    estimator = getattr(sk_denoise, name)(*NEED.get(name, ()))
+    estimator = make_estimator(name)
     assert estimator._get_doc_link() == ""
     assert "sk_denoise." not in "".join(Page(estimator._repr_html_()).links)
 

@@ -35,12 +35,12 @@ from sk_denoise._validation import (
     check_samples,
     get_shape,
     is_clean_side,
-    may_be_channels,
     refuse_masked,
     refuse_other_index,
     refuse_single_image,
     restore_columns,
     specification_key,
+    warn_of_channels,
     warn_of_flat_channels_first,
     warn_of_single_image,
     warn_user,
@@ -66,6 +66,7 @@ from sk_denoise.noise import carried_source
 
 __all__ = ["BaseDenoiser", "ClassicalDenoiser", "check_odd", "score_gains", "trace_rows"]
 
+KIND_REMEDY = 'pass kind="signals"; if it holds images, kind="images".'
 # Seed of the noise that ``score`` adds.
 REFERENCE_SEED = 0
 # Entries that are scored at a time, to bound memory.
@@ -511,7 +512,7 @@ class ClassicalDenoiser(BaseDenoiser):
         else:
             refuse_single_image(shape, self.image_shape)
             if self.kind == "auto" and self.image_shape is None and self._learns_nothing:
-                _warn_of_channels(shape)
+                warn_of_channels(shape, KIND_REMEDY)
             elif self.kind == "images" and self.image_shape is None and len(shape) == 2:
                 raise ValueError(
                     f'kind="images", and X has shape {shape}: rows need an image_shape, such as (28, 28).'
@@ -608,7 +609,7 @@ class ClassicalDenoiser(BaseDenoiser):
                 f"Signals in a list are of shape (length,) or (channels, length), got {parts[0].shape}."
             )
         if self.kind == "auto" and not is_signal:
-            _warn_of_channels((len(parts), *parts[0].shape))
+            warn_of_channels((len(parts), *parts[0].shape), KIND_REMEDY)
         sides = {"X": parts}
         for name, side in (("y", y), ("X_clean", X_clean)):
             others = self._separate_samples(side)
@@ -638,16 +639,6 @@ class ClassicalDenoiser(BaseDenoiser):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "data_range_")
-
-
-def _warn_of_channels(shape: tuple[int, ...]) -> None:
-    """Warn of signals of several channels that are taken for grey images."""
-    if may_be_channels(shape[1:]):
-        n, height, width = shape
-        warn_user(
-            f"X of shape {shape} is taken for {n} images of {height} x {width} pixels. If it holds signals "
-            f'of {height} channels, pass kind="signals"; if it holds images, kind="images".'
-        )
 
 
 def _describe_shapes(parts: list[NDArray[Any]]) -> str:

@@ -39,6 +39,7 @@ from sk_denoise._validation import (
     check_samples,
     get_shape,
     refuse_masked,
+    warn_of_channels,
     warn_of_other_unit,
     warn_of_single_image,
     warn_user,
@@ -735,6 +736,11 @@ class DenoisingAutoencoder(NetworkDenoiser):
         # Rows are left alone: they may be a table in the order of time.
         if self.image_shape is None and len(get_shape(X)) == 3:
             warn_of_single_image(X, "images")
+            warn_of_channels(
+                get_shape(X),
+                "take SignalDenoiser, or pass each channel as rows; if it holds images, pass image_shape="
+                f"{get_shape(X)[1:]}.",
+            )
         return ArrayData(pair)
 
     def _read_patches(self, patches: Any) -> PatchData:

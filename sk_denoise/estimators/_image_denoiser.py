@@ -34,6 +34,7 @@ from sk_denoise._validation import (
     get_shape,
     refuse_masked,
     refuse_single_image,
+    warn_of_channels,
     warn_of_single_image,
     warn_user,
 )
@@ -547,6 +548,11 @@ class ImageDenoiser(NetworkDenoiser):
             refuse_single_image(get_shape(X), self.image_shape)
             if self.image_shape is None and len(get_shape(X)) == 2:
                 warn_of_single_image(X, "signals")
+            elif self.image_shape is None:
+                warn_of_channels(
+                    get_shape(X),
+                    f"take SignalDenoiser; if it holds images, pass image_shape={get_shape(X)[1:]}.",
+                )
             pair = self._resolve(X, y, X_clean, sample_weight, X_second)
             if pair.source in ("X_clean", "y"):
                 refuse_other_unit(

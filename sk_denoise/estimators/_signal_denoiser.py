@@ -96,8 +96,10 @@ class SignalDenoiser(ImageDenoiser):
         strength drawn for each window, from 0 to the standard deviation of the channel. With an ``objective``
         for noisy signals, it is the noise that is in X instead.
     objective : str or objective, default="supervised"
-        Way to learn: "supervised" from clean signals, see ``fit``; "neighbours", "recorrupt" or "blind" from
-        noisy X alone, as in :class:`~sk_denoise.ImageDenoiser`.
+        Way to learn: "supervised" from clean signals, see ``fit``; the others from noisy X alone.
+        "recorrupt" is the best where the noise is independent between entries: it estimates or takes its
+        level, and splits it. "neighbours" needs signals that are sampled far more finely than they change,
+        and no level; "blind" hides entries. See :class:`~sk_denoise.ImageDenoiser`.
     window_length : int or "auto", default="auto"
         Entries of a training window, no longer than the shortest signal. "auto" is at most 512. It takes
         whole signals if they are aligned, so that places differ, as in spectra or bits of one clock; and else

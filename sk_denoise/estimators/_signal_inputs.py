@@ -104,7 +104,7 @@ class Signals:
         return [image.shape[1] for image in self.images] if self.is_list else [self.images.shape[2]]  # type: ignore[union-attr]
 
     def depend_on_position(self) -> bool:
-        """Return whether places differ, as in spectra; never for lists of different lengths."""
+        """Return whether places differ, as in spectra; False for different lengths."""
         if self.is_list and len(set(self.lengths)) > 1:
             return False
         n = min(len(self.images), MAX_COMPARED)

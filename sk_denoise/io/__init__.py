@@ -1,4 +1,4 @@
-"""Lossless reading and writing of image files, stacks and signals in their own depth."""
+"""Lossless reading and writing of images, stacks and signals."""
 
 from sk_denoise.io._formats import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
 from sk_denoise.io._header import Recording

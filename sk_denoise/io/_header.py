@@ -1,4 +1,4 @@
-"""Headers and metadata of image files and signals, and the error for unreadable ones."""
+"""Headers and metadata of files, and the errors for unreadable ones."""
 
 from __future__ import annotations
 

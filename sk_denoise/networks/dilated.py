@@ -18,7 +18,7 @@ from sk_denoise.networks._base import (
     measure_receptive_radius,
 )
 from sk_denoise.networks._spec import AT_LEAST_ONE, SignalNetworkSpec
-from sk_denoise.networks.signal_unet import ResidualBlock
+from sk_denoise.networks.signal_unet import SignalBlock
 
 __all__ = ["DilatedNetwork"]
 
@@ -41,7 +41,7 @@ class DilatedConvolutions(SeededModule):
     ) -> None:
         super().__init__()
         self.head = convolution_in_time(channels, width, kernel_size)
-        self.blocks = nn.Sequential(*[ResidualBlock(width, kernel_size, step) for step in dilations])
+        self.blocks = nn.Sequential(*[SignalBlock(width, kernel_size, step) for step in dilations])
         self.tail = convolution_in_time(width, channels, kernel_size)
         self.residual = residual
         self.receptive_radius = measure_receptive_radius(self, channels, self.stride, n_axes=1)

@@ -43,7 +43,7 @@ class SignalUNet(SeededModule):
         steps = list(pairwise(widths))
 
         def stage(width: int) -> nn.Sequential:
-            return nn.Sequential(*[ResidualBlock(width, kernel_size) for _ in range(blocks)])
+            return nn.Sequential(*[SignalBlock(width, kernel_size) for _ in range(blocks)])
 
         self.head = convolution_in_time(channels, widths[0], kernel_size)
         self.down = nn.ModuleList([stage(fine) for fine, _ in steps])
@@ -77,7 +77,7 @@ class SignalUNet(SeededModule):
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw Kaiming-uniform weights, smaller for the last layer and the ends of blocks."""
-        ends = {block.second for block in self.modules() if isinstance(block, ResidualBlock)}
+        ends = {block.second for block in self.modules() if isinstance(block, SignalBlock)}
         last = NOISE_GAIN if self.residual else LAST_GAIN
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -97,7 +97,7 @@ class SignalUNet(SeededModule):
         return output
 
 
-class ResidualBlock(nn.Module):
+class SignalBlock(nn.Module):
     """Two convolutions along time, the output of which is added to their input.
 
     Parameters

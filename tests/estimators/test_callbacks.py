@@ -18,13 +18,9 @@ from skorch.callbacks import Checkpoint, EarlyStopping, GradientNormClipping, LR
 import sk_denoise
 from sk_denoise import (
     DenoisingAutoencoder,
-    DenoisingEnsemble,
     FoldedUNetNetwork,
     GaussianNoiser,
     ImageDenoiser,
-    NoiserChain,
-    NoiserChoice,
-    RegionNoiser,
     make_denoising_scorer,
 )
 
@@ -34,21 +30,6 @@ X, LABELS = load_digits(return_X_y=True)
 X, LABELS = X[:200] / 16, LABELS[:200]
 IMAGES = X.reshape(-1, 8, 8)
 EPOCHS = 3
-META_ESTIMATORS = {
-    # The recorder keeps the fitted state of every epoch.
-    "DenoisingEnsemble": lambda: DenoisingEnsemble(dae(max_epochs=1)),
-    "NoiserChain": lambda: NoiserChain([GaussianNoiser()]),
-    "NoiserChoice": lambda: NoiserChoice([GaussianNoiser()]),
-    "RegionNoiser": lambda: RegionNoiser(GaussianNoiser()),
-}
-# Estimators that need parameters to be fitted to these images.
-WITH_PARAMETERS = {
-    "BandPassDenoiser": lambda: sk_denoise.BandPassDenoiser(high=0.2),
-    "SavitzkyGolayDenoiser": lambda: sk_denoise.SavitzkyGolayDenoiser(5),
-    "RecordedNoiser": lambda: sk_denoise.RecordedNoiser(IMAGES[:2]),
-    "VarianceStabilizer": lambda: sk_denoise.VarianceStabilizer(gain=1.0),
-    "WienerMixtureDenoiser": lambda: sk_denoise.WienerMixtureDenoiser(noise=0.25),
-}
 
 
 def dae(**parameters) -> DenoisingAutoencoder:
@@ -103,11 +84,10 @@ def public_estimators() -> dict[str, type]:
 
 
 @pytest.mark.parametrize("name", [n for n, kind in public_estimators().items() if hasattr(kind, "fit")])
-def test_every_estimator_calls_callbacks_at_the_begin_and_end_of_a_fit(name):
+def test_every_estimator_calls_callbacks_at_the_begin_and_end_of_a_fit(name, make_estimator):
     if name == "BM3DDenoiser":
         pytest.importorskip("bm3d")
-    kind = public_estimators()[name]
-    estimator = {**META_ESTIMATORS, **WITH_PARAMETERS}.get(name, kind)()
+    estimator = make_estimator(name)
     if "max_epochs" in estimator.get_params():
         estimator.set_params(max_epochs=1)
     recorder = Recorder()

@@ -6,10 +6,14 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from sk_denoise import (
+    DenoisingAutoencoder,
     DenoisingEnsemble,
+    DenseNetwork,
     DilatedNetwork,
+    DnCNNNetwork,
     GaussianNoiser,
     ImageDenoiser,
+    MedianDenoiser,
     RecordedNoiser,
     SignalDenoiser,
     SignalUNetNetwork,
@@ -293,6 +297,19 @@ def test_other_input_is_refused(X, message):
 def test_other_parameters_are_refused(denoiser, message):
     with pytest.raises(ValueError, match=message):
         denoiser.fit(WAVES)
+
+
+@pytest.mark.parametrize(
+    "denoiser",
+    [
+        DenoisingAutoencoder(DenseNetwork((4,)), 2, max_epochs=1),
+        ImageDenoiser(DnCNNNetwork(2, width=4), max_epochs=1),
+        MedianDenoiser(),
+    ],
+)
+def test_channels_that_pass_for_images_elsewhere_are_pointed_out(denoiser):
+    with pytest.warns(UserWarning, match="taken for 60 images of 2 x 128 pixels"):
+        denoiser.fit(TWO_CHANNELS)
 
 
 def test_other_channels_and_sides_are_refused(fitted):
