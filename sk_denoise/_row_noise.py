@@ -44,6 +44,8 @@ SIGNAL_SCORE, N_SHUFFLES = 4.0, 100
 SPIKES = (0.02, 0.98)
 # Number of entries that are read; more of them do not make the estimate better.
 MAX_ENTRIES, MAX_SIDE = 2**21, 512
+# Simulated entries for long rows.
+MAX_SIMULATED = 2**20
 # Fewest directions without a signal, and their fewest share of all directions.
 MIN_BULK, MIN_BULK_SHARE = 8, 0.2
 # Distance of the eigenvalues to those of noise, relative to the distance of simulated noise; a distance that
@@ -216,7 +218,7 @@ def _evenly(n: int, count: int) -> NDArray[np.intp]:
 
 def find_signal_noise(rows: NDArray[Any]) -> float | None:
     """Return the noise level of rows that are signals, None where it cannot be told."""
-    chosen = rows[_evenly(len(rows), max(1, MAX_ENTRIES // rows.shape[1]))].astype(np.float64)
+    chosen = rows[_evenly(len(rows), max(1, MAX_ENTRIES // rows.shape[1])), :MAX_ENTRIES].astype(np.float64)
     try:
         return _signal_level(chosen, warns=False) if are_signals(chosen) else None
     except ValueError:
@@ -260,7 +262,9 @@ def _block_level(rows: Floats, order: int, quantile: float = FLATTEST) -> float:
             f"values that are rounded to steps larger than the noise. {REMEDY}"
         )
     # The same quantile of simulated noise makes the estimate unbiased for any number of blocks.
-    white = np.random.default_rng(0).standard_normal((max(32, 2**16 // rows.shape[1]), rows.shape[1]))
+    length = rows.shape[1]
+    n_rows = max(1, min(32, MAX_SIMULATED // length), 2**16 // length)
+    white = np.random.default_rng(0).standard_normal((n_rows, length))
     expected = np.quantile(_block_energies(white, order), quantile)
     return math.sqrt(float(np.quantile(moving, quantile) / expected))
 

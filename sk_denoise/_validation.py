@@ -83,6 +83,7 @@ __all__ = [
     "warn_of_other_unit",
     "warn_of_unlike_sides",
     "warn_of_single_image",
+    "warn_of_time_first",
     "warn_user",
     "wrap_output",
 ]
@@ -453,6 +454,16 @@ def warn_of_channels(shape: tuple[int, ...], remedy: str) -> None:
         )
 
 
+def warn_of_time_first(n_channels: int, length: int, name: str = "X") -> None:
+    """Warn of signals of more channels than entries: their axes may be swapped."""
+    if n_channels > length:
+        warn_user(
+            f"{name} is taken for signals of {n_channels} channels and {length} entries. Time is last: if "
+            f"the signals have {length} channels, swap the axes, by numpy.swapaxes({name}, -1, -2) or, in a "
+            f"list, [x.T for x in {name}]."
+        )
+
+
 def warn_of_single_image(X: Any, taken_for: str, name: str = "X") -> None:
     """Warn if samples follow each other like the rows of one image."""
     array = np.asarray(X)
@@ -591,15 +602,15 @@ def _counts_from_zero(index: Any) -> bool:
     return bool(np.array_equal(np.asarray(index), np.arange(len(index))))
 
 
-def refuse_ragged(X: Any, *, takes_any_size: bool) -> None:
-    """Refuse a list of rows of different lengths."""
+def refuse_ragged(X: Any, *, takes_any_size: bool, remedy: str | None = None) -> None:
+    """Refuse a list of rows of different lengths; the remedy is for the message."""
     if not isinstance(X, list | tuple) or any(isinstance(x, str) for x in X):
         return
     shapes = [np.shape(x) if hasattr(x, "shape") else (len(x),) for x in X if hasattr(x, "__len__")]
     lengths = {shape[0] for shape in shapes if len(shape) == 1}
     if len(shapes) < len(X) or len(lengths) < 2 or any(len(shape) != 1 for shape in shapes):
         return
-    remedy = (
+    remedy = remedy or (
         "Pass each as an image of height 1, of shape (1, length): [x[None] for x in X]."
         if takes_any_size
         else "Cut them to one length; or take ImageDenoiser, with signals as images of height 1, of shape "

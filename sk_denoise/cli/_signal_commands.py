@@ -76,6 +76,8 @@ EVALUATION_OPTIONS = ("noise", "noisy", "strength", "each", "limit", "seed", "de
 RESULT_OPTIONS = ("form", "output", "overwrite")
 # Entries of a part of a long channel for a filter, whose copies would fill the memory, and of an overlap.
 PART, OVERLAP = 2**21, 2**13
+# Relative difference of sampling rates that counts as none.
+RATE_TOLERANCE = 0.01
 # The filter for a signal without a model.
 DEFAULT_METHOD = "wavelet"
 # Parameters of SignalDenoiser by option.
@@ -94,8 +96,8 @@ PARAMETERS = {
     "seed": "random_state",
 }
 # The meaning of "auto" in SignalDenoiser.
-AUTO_STEPS, AUTO_MAX_EPOCHS = 2_500, 500
-AUTO_WINDOW, AUTO_ENTRIES, AUTO_BATCH = 512, 4096, (8, 32)
+AUTO_STEPS, AUTO_MAX_EPOCHS = 2_000, 500
+AUTO_WINDOW, AUTO_SHARE, AUTO_ENTRIES, AUTO_BATCH = 512, 0.75, 4096, (8, 32)
 NOISE_OF_PAIRS = "as given"
 MEASURES = ("psnr_noisy", "psnr", "snr_gain", "prd", "cosine", "ssd", "mad")
 MEASUREMENT = (
@@ -261,6 +263,7 @@ def _build_predictor(path: Path, options: Options) -> Predictor:
     denoiser = load_signal_denoiser(path).set_params(device=options["device"])
 
     def predict(recording: Recording) -> NDArray[Any]:
+        _check_rate(recording, denoiser.sampling_rate)
         values = _as_floats(recording.values)
         if denoiser.n_channels_ == recording.n_channels:
             return np.asarray(denoiser.predict([values])[0])
@@ -273,6 +276,17 @@ def _build_predictor(path: Path, options: Options) -> Predictor:
         )
 
     return predict
+
+
+def _check_rate(recording: Recording, trained: float | None) -> None:
+    """Refuse a recording at another sampling rate than that of the training."""
+    given = recording.sampling_rate
+    # The network has learned shapes over entries, so that another rate shows it other shapes.
+    if given is not None and trained is not None and not math.isclose(given, trained, rel_tol=RATE_TOLERANCE):
+        raise ValueError(
+            f"it has {given:g} Hz, and the model is for {trained:g} Hz; resample it, by "
+            f"scipy.signal.resample_poly for example; if its rate is wrong, give --sampling-rate {trained:g}"
+        )
 
 
 def _as_floats(values: NDArray[Any]) -> NDArray[Any]:
@@ -321,11 +335,14 @@ class SignalFiles:
         Their signals.
     noisy : list of ndarray or None
         Noisy versions.
+    sampling_rate : float or None
+        Samples per second.
     """
 
     paths: list[Path]
     clean: list[NDArray[Any]]
     noisy: list[NDArray[Any]] | None
+    sampling_rate: float | None
 
 
 def train_signals(sources: Sequence[Path], model: Path, options: dict[str, Any], given: set[str]) -> int:
@@ -358,6 +375,8 @@ def train_signals(sources: Sequence[Path], model: Path, options: dict[str, Any],
         validation = None
         if options["validation"] is not None:
             validation = _read_sources([options["validation"]], options["validation_noisy"], options)
+            _check_same_rate(files, validation)
+        denoiser.set_params(sampling_rate=files.sampling_rate)
     check_writable_folder(model.parent)
     total = _count_epochs(denoiser, [signal.shape[-1] for signal in files.clean], validation is not None)
     if options["epochs"] not in (None, "auto"):
@@ -477,7 +496,17 @@ def _read_sources(sources: Sequence[Path], noisy: Path | None, options: Options)
     sides = [[recordings[path] for path in paths], versions]
     clean, other = (None if side is None else list(_list_signals(side, options)) for side in sides)
     assert clean is not None
-    return SignalFiles(paths, clean, other)
+    return SignalFiles(paths, clean, other, recordings[paths[0]].sampling_rate)
+
+
+def _check_same_rate(training: SignalFiles, validation: SignalFiles) -> None:
+    """Refuse validation signals at another sampling rate."""
+    rates = [files.sampling_rate for files in (training, validation)]
+    if None not in rates and rates[0] != rates[1]:
+        raise RefusedInput(
+            f"the training signals have {rates[0]:g} Hz, and those of --validation {rates[1]:g} Hz; resample "
+            "them, by scipy.signal.resample_poly for example"
+        )
 
 
 def _list_signals(recordings: Sequence[Recording], options: Options) -> Iterator[NDArray[Any]]:
@@ -537,12 +566,13 @@ def _find_partners(files: Sequence[Any], folder: Path) -> list[Path]:
 
 
 def _count_epochs(denoiser: Any, lengths: Sequence[int], has_validation: bool) -> int:
-    """Return the number of epochs for "auto": about 2,500 steps."""
+    """Return the number of epochs for "auto": about 2,000 steps."""
     if denoiser.early_stopping and not has_validation:
         n_held_out = min(max(1, round(denoiser.validation_fraction * len(lengths))), len(lengths) - 1)
         lengths = lengths[n_held_out:]
     window = denoiser.window_length
-    window = min(max(lengths), AUTO_WINDOW) if window == "auto" else window
+    if window == "auto":
+        window = min(max(1, round(AUTO_SHARE * min(lengths))), AUTO_WINDOW)
     per_signal = denoiser.windows_per_signal
     if per_signal == "auto":
         per_signal = max(1, round(sum(lengths) / len(lengths) / window))

@@ -43,6 +43,7 @@ from sk_denoise._validation import (
     warn_of_channels,
     warn_of_flat_channels_first,
     warn_of_single_image,
+    warn_of_time_first,
     warn_user,
 )
 from sk_denoise.estimators._pairs import (
@@ -549,6 +550,8 @@ class ClassicalDenoiser(BaseDenoiser):
                 f"X has shape {shape}, expected signals of shape (n, length) or (n, channels, length), time "
                 "last; or (n, 1, length, channels)."
             )
+        if len(shape) == 3:
+            warn_of_time_first(*shape[1:])
 
     def _separate_samples(
         self, X: Any, fitted_shape: tuple[int, ...] | None = None
@@ -608,6 +611,8 @@ class ClassicalDenoiser(BaseDenoiser):
             raise ValueError(
                 f"Signals in a list are of shape (length,) or (channels, length), got {parts[0].shape}."
             )
+        if is_signal and parts[0].ndim == 2:
+            warn_of_time_first(len(parts[0]), max(part.shape[1] for part in parts))
         if self.kind == "auto" and not is_signal:
             warn_of_channels((len(parts), *parts[0].shape), KIND_REMEDY)
         sides = {"X": parts}

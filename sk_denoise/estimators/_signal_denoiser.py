@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -20,12 +20,15 @@ from torch import nn
 from sk_denoise._clean_source import warn_of_lost_source
 from sk_denoise._compat import keeps_array_type, with_callbacks
 from sk_denoise._intensity import IntensityRange
+from sk_denoise._random import stream
 from sk_denoise._resources import Cost
+from sk_denoise._schema import Rule, has_type
 from sk_denoise._validation import (
     Interval,
     StrOptions,
     as_float_array,
     as_numeric_array,
+    as_tensor,
     check_lengths,
     check_sample_weight,
     get_shape,
@@ -33,6 +36,7 @@ from sk_denoise._validation import (
     refuse_ragged,
     restore_names,
     warn_of_single_image,
+    warn_of_time_first,
     warn_user,
 )
 from sk_denoise.estimators._image_denoiser import FAR, MAX_SCORED, ImageDenoiser
@@ -46,6 +50,7 @@ from sk_denoise.estimators._signal_inputs import (
     as_clean_signals,
     as_signal_array,
     is_signal_list,
+    warn_of_wild_values,
 )
 from sk_denoise.estimators._tiled_prediction import TiledPredictor
 from sk_denoise.estimators._training_data import ArrayData, PatchData, TrainingData
@@ -68,8 +73,14 @@ STEPS, MAX_EPOCHS = 2_000, 500
 MAX_WINDOWS = 4096
 # Entries of a part of a long recording, apart from its halo
 TILE = 2**15
+# Power of the noise beside the variance of the clean signals up to which a network predicts the noise
+MAX_NOISE_POWER = 4.0
 # Entries of each signal, at most, whose deviation is compared with that of the fit
 MAX_ENTRIES_OF_UNIT = 2**16
+# Entries, at least, whose deviation may be too small for the fit
+MIN_ENTRIES_OF_UNIT = 64
+# Share of the median length and entries of a shortest signal below which it counts as a fragment
+FRAGMENT_SHARE, FRAGMENT_ENTRIES = 0.25, 64
 
 
 class SignalDenoiser(ImageDenoiser):
@@ -106,6 +117,9 @@ class SignalDenoiser(ImageDenoiser):
         three quarters of them, at random places.
     windows_per_signal : int or "auto", default="auto"
         Windows of each signal in an epoch. "auto" cuts about as many as cover the signal.
+    sampling_rate : float or None, default=None
+        Entries per second of the training signals, stored with the model. The training does not depend on it;
+        the command line compares it with the rates of files.
     augment : Augmenter or None, default=None
         Random changes of training windows before they are corrupted, such as
         :class:`~sk_denoise.preprocessing.SignalAugmenter`.
@@ -232,6 +246,10 @@ class SignalDenoiser(ImageDenoiser):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "window_length": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "windows_per_signal": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "sampling_rate": [Interval(Real, 0, None, closed="neither"), None],
+    }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "_predicts_noise_": has_type(bool, "a truth value"),
     }
     _auto_values = AutoValues(
         lambda n_samples: min(n_samples, BATCH_WINDOWS[1]),
@@ -248,6 +266,7 @@ class SignalDenoiser(ImageDenoiser):
         objective: Any = "supervised",
         window_length: int | Literal["auto"] = "auto",
         windows_per_signal: int | Literal["auto"] = "auto",
+        sampling_rate: float | None = None,
         augment: Augmentation | None = None,
         loss: Any = "mse",
         emphasis: tuple[float, float] | None = None,
@@ -275,6 +294,7 @@ class SignalDenoiser(ImageDenoiser):
         self.objective = objective
         self.window_length = window_length
         self.windows_per_signal = windows_per_signal
+        self.sampling_rate = sampling_rate
         self.augment = augment
         self.loss = loss
         self.emphasis = emphasis
@@ -400,7 +420,9 @@ class SignalDenoiser(ImageDenoiser):
         stacks = (
             [image[None] for image in signals.images] if signals.is_list else [np.asarray(signals.images)]
         )
-        denoised = [self._denoise_stack(stack) for stack in stacks]
+        # One warning is enough for a list.
+        any(map(self._is_in_other_unit, stacks))
+        denoised = [self._denoise_stack(stack, checks_unit=False) for stack in stacks]
         if not signals.is_list:
             return signals.restore(denoised[0])
         return [signals.restore(stack[0]) for stack in denoised]
@@ -433,10 +455,10 @@ class SignalDenoiser(ImageDenoiser):
         >>> signals = np.random.default_rng(0).normal(size=(20, 256)).cumsum(axis=1)
         >>> denoiser = SignalDenoiser(SignalUNetNetwork((4, 8)), max_epochs=1, random_state=0).fit(signals)
         >>> denoiser.delay_
-        39
+        23
         >>> chunks = np.split(signals[0], 8)
         >>> [len(part) for part in denoiser.predict_stream(chunks)]
-        [24, 32, 32, 32, 32, 32, 32, 40]
+        [10, 32, 32, 32, 32, 32, 32, 32, 22]
         """
         check_is_fitted(self)
         predictor = self._tiled_predictor(None)
@@ -449,16 +471,25 @@ class SignalDenoiser(ImageDenoiser):
         held: NDArray[Any] | None = None
         # Entries before those held, and entries that were returned
         start = done = 0
-        has_channels = False
+        has_channels = is_far = False
         for number, chunk in enumerate(chunks):
             if not np.size(chunk):
                 continue
+            if not np.ndim(chunk):
+                raise ValueError(
+                    f"Chunk {number} is the single number {chunk!r}. Pass arrays (length,) or (channels, "
+                    "length): one sample is [x], and a whole signal [signal]."
+                )
             signal = as_signal_array(chunk, f"chunk {number}")
             has_channels = signal.ndim == 2
             image = as_float_array(self._convert([signal], "chunks", reset=False).images[0])
             if held is not None and image.dtype != held.dtype:
-                raise ValueError(f"Chunk {number} holds {image.dtype}, and those before {held.dtype}.")
+                raise ValueError(
+                    f"Chunk {number} is computed in {image.dtype}, and those before in {held.dtype}. Convert "
+                    "all chunks to one type."
+                )
             held = image if held is None else np.concatenate([held, image], axis=1)
+            is_far = is_far or self._is_in_other_unit(held[None])
             end = start + held.shape[1]
             # Parts begin at multiples of the stride, as those of predict do.
             ready = (end - halo) // stride * stride
@@ -524,17 +555,24 @@ class SignalDenoiser(ImageDenoiser):
     # The steps of a fit ------------------------------------------------------------------------------
 
     def _factory(self) -> SignalNetworkFactory:
-        return SignalNetworkFactory(self.network, "blind", self.loss, None)
+        predicts_noise = getattr(self, "_predicts_noise_", True)
+        return SignalNetworkFactory(self.network, "blind", self.loss, None, predicts_noise)
 
     def _convert(self, X: Any, name: str, *, reset: bool) -> Signals:
         """Check signals in any layout, and return them as images of height 1."""
+        _refuse_other_objects(X, name)
         if is_stream(X):
-            raise TypeError(f"{name} must be {LAYOUTS}, got {type(X).__name__}. Read files with read_signal.")
+            remedy = (
+                f"Make it a list: list({name})" if isinstance(X, Iterator) else "Read files with read_signal"
+            )
+            raise TypeError(f"{name} must be {LAYOUTS}, got {type(X).__name__}. {remedy}.")
         if is_signal_list(X):
             signals = Signals.of(X, name)
         else:
             refuse_masked(X, name)
-            refuse_ragged(X, takes_any_size=True)
+            refuse_ragged(
+                X, takes_any_size=True, remedy=f"Make them arrays: [np.asarray(x) for x in {name}]."
+            )
             ndim = np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)
             if ndim not in (2, 3, 4):
                 raise ValueError(
@@ -569,8 +607,9 @@ class SignalDenoiser(ImageDenoiser):
         n_channels = (*shape, 1)[2]
         if signals.n_channels != n_channels:
             raise ValueError(
-                f"{type(self).__name__} was fitted on signals of {n_channels} channels, and {name} holds "
-                f"signals of {signals.n_channels}. Arrays are (n_signals, channels, length)."
+                f"{type(self).__name__} was fitted on signals of {n_channels} channel"
+                f"{'' if n_channels == 1 else 's'}, and {name} holds signals of {signals.n_channels}. Arrays "
+                "are (n_signals, channels, length), those of a list (channels, length)."
             )
 
     def _check_parameters(self) -> None:
@@ -587,7 +626,13 @@ class SignalDenoiser(ImageDenoiser):
             None if side is None else self._convert_side(side, X, name)
             for side, name in ((X_clean, "X_clean"), (X_second, "X_second"))
         )
+        if signals.n_channels > 1:
+            warn_of_time_first(signals.n_channels, max(signals.lengths))
         self._window = self._resolve_window(signals)
+        if clean is not None:
+            warn_of_wild_values(clean, "X_clean")
+        elif y is None:
+            warn_of_wild_values(signals.images, "X")
         y = as_clean_signals(y, X)
         with self._names_set_aside():
             if signals.is_list:
@@ -599,11 +644,19 @@ class SignalDenoiser(ImageDenoiser):
 
     def _convert_side(self, side: Any, X: Any, name: str) -> Any:
         """Return a second side of the pairs as images of height 1."""
-        if is_signal_list(X) != is_signal_list(side) or (
-            not is_signal_list(X) and np.shape(side) != np.shape(X)
-        ):
+        is_list = is_signal_list(X)
+        if is_list and not is_signal_list(side) and len(get_shape(side)) > 1:
+            side = list(np.asarray(side))
+        elif not is_list and is_signal_list(side) and len({get_shape(x) for x in side}) == 1:
+            refuse_masked(side, name)
+            side = np.stack([np.asarray(x) for x in side])
+        shapes = [
+            list(map(get_shape, s)) if is_list and is_signal_list(s) else get_shape(s) for s in (X, side)
+        ]
+        if shapes[0] != shapes[1]:
             raise ValueError(
                 f"{name} must have the form of X, {describe_form(X)}, got {describe_form(side)}."
+                f"{_describe_first_difference(X, side, name)}"
             )
         refuse_masked(side, name)
         return Signals.of(side if is_signal_list(side) else as_numeric_array(side), name).images
@@ -685,6 +738,12 @@ class SignalDenoiser(ImageDenoiser):
         if fitted is not None:
             return int(fitted[1])
         shortest = min(signals.lengths)
+        if shortest < min(FRAGMENT_SHARE * np.median(signals.lengths), FRAGMENT_ENTRIES):
+            warn_user(
+                "Training windows are no longer than the shortest signal, "
+                f"X[{np.argmin(signals.lengths)}] of {shortest} entries. The median length is "
+                f"{np.median(signals.lengths):g}: leave fragments out of X."
+            )
         if signals.depend_on_position():
             return min(shortest, MAX_WINDOW)
         # Parts at random places are new in every epoch. A network would learn few whole signals by heart.
@@ -714,10 +773,24 @@ class SignalDenoiser(ImageDenoiser):
         return pair
 
     def _build(self, factory: Any, pair: Pair, on_unit_interval: bool) -> None:
-        super()._build(factory, pair, on_unit_interval)
+        self._predicts_noise_ = self._is_noise_moderate(pair)
+        super()._build(self._factory(), pair, on_unit_interval)
         if pair.inputs.ndim == 4:
             clean = factory.samples_for_noise(pair.targets)
             self._reference_noiser_ = GaussianNoiser(GRID_NOISE, scale="std").fit(clean)
+
+    def _is_noise_moderate(self, pair: Pair) -> bool:
+        """Return whether the noise is easier to predict than the clean signal."""
+        if pair.has_noisy_targets:
+            return True
+        few = pair.take(np.arange(min(len(pair.inputs), MAX_SCORED)))
+        clean = few.targets.astype(np.float64)
+        noisy = few.inputs
+        if self.noiser_ is not None:
+            draw = stream(self._root(), "strength")
+            noisy = self.noiser_.corrupt(as_tensor(few.targets), draw).numpy()
+        power = np.square(noisy - clean).mean(axis=(0, 1, 2))
+        return bool(np.mean(power <= MAX_NOISE_POWER * clean.var(axis=(0, 1, 2))) >= 0.5)
 
     def _sample_for_callbacks(self, sample: Pair) -> tuple[Any, Any, dict[str, Any] | None]:
         few = sample.take(np.arange(min(len(sample.inputs), MAX_SCORED)))
@@ -756,11 +829,12 @@ class SignalDenoiser(ImageDenoiser):
             **options,
         )
 
-    def _denoise_stack(self, stack: NDArray[Any]) -> NDArray[Any]:
+    def _denoise_stack(self, stack: NDArray[Any], *, checks_unit: bool = True) -> NDArray[Any]:
         """Return denoised signals in the layout of images, (n, 1, length[, channels])."""
         images = self._as_images(stack)
         denoised = np.empty(images.shape, as_float_array(stack[:0]).dtype)
-        self._warn_of_other_unit(images)
+        if checks_unit:
+            self._is_in_other_unit(stack)
         self._tiled_predictor(double=denoised.dtype == np.float64).restore(images, denoised)
         return denoised.reshape(stack.shape)
 
@@ -772,7 +846,7 @@ class SignalDenoiser(ImageDenoiser):
 
     def _denoise_part(self, held: NDArray[Any], start: int, stop: int, has_channels: bool) -> NDArray[Any]:
         """Return a part of the denoised entries that are held, in the layout of the user."""
-        part = self._denoise_stack(held[None])[0][:, start:stop]
+        part = self._denoise_stack(held[None], checks_unit=False)[0][:, start:stop]
         return Signals([part], has_channels).restore(part)
 
     def _differentiate(self, X: Any, direction: Any) -> Any:
@@ -788,10 +862,15 @@ class SignalDenoiser(ImageDenoiser):
         images, direction = self._as_images(stack), self._as_images(along)
         return self._tiled_predictor().differentiate(images, direction).reshape(stack.shape)
 
-    def _warn_of_other_unit(self, images: NDArray[Any]) -> None:
+    def _is_in_other_unit(self, stack: NDArray[Any]) -> bool:
+        """Warn of signals in another unit than that of the fit; return whether they are."""
+        images = self._as_images(stack)
         spread = np.atleast_1d(_as_last_axis(self._preparation_.input_scaler.spread))
         given = images[:, 0, :MAX_ENTRIES_OF_UNIT].astype(np.float64).std(axis=1).max(axis=0, initial=0.0)
-        is_far = (given > 0) & (spread > 0) & ((given > FAR * spread) | (given * FAR < spread))
+        # A few entries, or a flat part of a stream, vary little in any unit; constants vary by rounding.
+        is_small = (given * FAR < spread) & (images.size >= MIN_ENTRIES_OF_UNIT)
+        rounding = 1e-12 * np.abs(images[:, 0, :MAX_ENTRIES_OF_UNIT]).max(axis=(0, 1), initial=0.0)
+        is_far = (given > rounding) & (spread > 0) & ((given > FAR * spread) | is_small)
         if is_far.any():
             channel = int(np.argmax(is_far))
             place = f"channel {channel} of " if len(spread) > 1 else ""
@@ -799,6 +878,7 @@ class SignalDenoiser(ImageDenoiser):
                 f"The standard deviation is {given[channel]:.3g} in {place}X, and {spread[channel]:.3g} in "
                 "the clean signals of the fit. Give X in the unit of the fit."
             )
+        return bool(is_far.any())
 
 
 def describe_form(X: Any) -> str:
@@ -806,6 +886,31 @@ def describe_form(X: Any) -> str:
     if is_signal_list(X):
         return f"a list of {len(X)} arrays"
     return f"an array of shape {get_shape(X)}"
+
+
+def _describe_first_difference(X: Any, side: Any, name: str) -> str:
+    """Return the first signal of another shape in words, "" if X is no list."""
+    if not (is_signal_list(X) and is_signal_list(side)):
+        return ""
+    pairs = enumerate(zip(map(get_shape, X), map(get_shape, side), strict=False))
+    index, shapes = next(((i, pair) for i, pair in pairs if pair[0] != pair[1]), (0, None))
+    return "" if shapes is None else f" X[{index}] has the shape {shapes[0]}, {name}[{index}] {shapes[1]}."
+
+
+def _refuse_other_objects(X: Any, name: str) -> None:
+    """Refuse objects that hold signals, and name the arrays in them."""
+    first = X[0] if isinstance(X, list | tuple) and X else X
+    what, remedy = None, f"[x.values for x in {name}]"
+    if hasattr(first, "sampling_rate"):
+        what = f"{'a list of' if first is not X else 'a'} {type(first).__name__}"
+        remedy = remedy if first is not X else f"[{name}.values]"
+    elif first is not X and hasattr(first, "columns"):
+        # Rows of a frame are samples in time, for nearly all users.
+        what, remedy = "a list of frames", f"[x.to_numpy().T for x in {name}] if their columns are channels"
+    elif isinstance(X, np.ndarray) and X.dtype.kind == "O" and X.ndim == 1 and len(X) and np.ndim(X[0]):
+        what, remedy = "an array of arrays", f"list({name})"
+    if what is not None:
+        raise TypeError(f"{name} is {what}. Pass arrays: {remedy}.")
 
 
 def _as_last_axis(number: torch.Tensor) -> Any:

@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_denoise._validation import as_numeric_array, get_shape, refuse_masked
+from sk_denoise._validation import as_numeric_array, get_shape, refuse_masked, warn_user
 from sk_denoise.noise import CleanSource, NoisedArray, carried_source
 
-__all__ = ["Signals", "as_clean_signals", "as_signal_array", "is_signal_list"]
+__all__ = ["Signals", "as_clean_signals", "as_signal_array", "is_signal_list", "warn_of_wild_values"]
 
 # Signals that are compared, and the variance between places beside that of chance from which places differ.
 # Smooth signals have few independent places, so that chance reaches a few times its mean.
 MIN_COMPARED, MAX_COMPARED, MAX_RATIO = 8, 2048, 10.0
+# Wild values are a small share of the entries with most of the variance. The sizes of channels to judge:
+WILD_SHARE, MIN_JUDGED, MAX_JUDGED = 1e-4, 1000, 2**22
 LAYOUTS = (
     "an array (n_signals, length) or (n_signals, channels, length), or a list of arrays (length,) or "
     "(channels, length)"
@@ -24,8 +26,15 @@ LAYOUTS = (
 
 
 def is_signal_list(X: Any) -> bool:
-    """Return whether X is a list of arrays, perhaps of different lengths."""
-    return isinstance(X, list | tuple) and (not X or isinstance(X[0], np.ndarray | Tensor))
+    """Return whether X is a list of arrays or series, perhaps of different lengths."""
+    return isinstance(X, list | tuple) and (not X or _is_array(X[0]))
+
+
+def _is_array(x: Any) -> bool:
+    """Return whether an object is an array or a series, and no number or frame."""
+    if isinstance(x, np.ndarray | Tensor):
+        return True
+    return hasattr(x, "__array__") and len(getattr(x, "shape", ())) == 1
 
 
 @dataclass(frozen=True)
@@ -70,9 +79,12 @@ class Signals:
         first = signals[0]
         for index, signal in enumerate(signals):
             if _channels_of(signal) != _channels_of(first):
+                is_swapped = signal.ndim == first.ndim == 2 and signal.shape[1] == first.shape[1]
+                remedy = f" Time is last: [x.T for x in {name}]." if is_swapped else ""
                 raise ValueError(
                     f"{name}[{index}] has shape {signal.shape}, {name}[0] has shape {first.shape}: all "
                     "signals must have the same channels. Arrays are (length,) or (channels, length)."
+                    f"{remedy}"
                 )
             # The unit of integers follows from their type: no common type would be right.
             if signal.dtype != first.dtype:
@@ -131,6 +143,42 @@ class Signals:
         return np.ascontiguousarray(
             np.moveaxis(signals, -1, -2) if has_channels else np.expand_dims(signals, -2)
         )
+
+
+def warn_of_wild_values(images: NDArray[Any] | list[NDArray[Any]], name: str) -> None:
+    """Warn if a few entries have most of the variance of a channel.
+
+    Parameters
+    ----------
+    images : ndarray or list of ndarray
+        Signals as images of height 1.
+    name : str
+        Name of the argument in messages.
+    """
+    n_channels = (*images[0].shape, 1)[2]
+    if not MIN_JUDGED <= sum(image.size for image in images) // n_channels <= MAX_JUDGED:
+        return
+    for channel in range(n_channels):
+        values = np.concatenate(
+            [(image[..., channel] if image.ndim == 3 else image).ravel() for image in images],
+            dtype=np.float64,
+        )
+        distances = np.abs(values - np.median(values))
+        largest = distances.max()
+        if not largest:
+            continue
+        n_wild = max(1, round(WILD_SHARE * values.size))
+        # Around 1, squares stay in the range of numbers.
+        squares = np.square(distances / largest)
+        wild = np.partition(squares, values.size - n_wild)[values.size - n_wild :].sum()
+        if wild > 0.5 * squares.sum():
+            place = f" in channel {channel}" if n_channels > 1 else ""
+            warn_user(
+                f"{name} has wild values{place}, such as {values[np.argmax(distances)]:.3g}: {n_wild} of its "
+                f"{values.size} entries have most of the variance, which is the unit of the network and of "
+                f'noise="auto". If they are artefacts, cut them by numpy.clip, or leave out their signals.'
+            )
+            return
 
 
 def as_signal_array(signal: Any, name: str) -> NDArray[Any]:

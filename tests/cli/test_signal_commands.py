@@ -203,3 +203,23 @@ def test_evaluation_measures_noise_and_pairs(models, expect):
     assert 0.5 < float(rows[-1]["cosine"]) < 1
     result = expect("evaluate", model, "clean", "--noisy", "noisy")
     assert "mean of 4   as given" in result.out
+
+
+def test_files_of_another_sampling_rate_than_the_model_are_refused(expect, run):
+    expect("train", "clean", "-o", "m.skd", "--noise", "gaussian:0.3", *SMALL, "--epochs", "1")
+    assert load("m.skd").sampling_rate == 250
+    slow = Recording(waves(200), 125.0, ("I", "II"), ("mV", "mV"))
+    write_signal("noisy/4.csv", slow)
+    denoise = ["denoise", "noisy/4.csv", "-o", "out.csv", "--model", "m.skd"]
+    refused = expect(*denoise, code=1).err
+    assert "it has 125 Hz, and the model is for 250 Hz; resample it, by scipy.signal.resample_poly" in refused
+    assert not Path("out.csv").exists()
+    expect(*denoise, "--sampling-rate", "250")
+    write_signal("clean/4.csv", slow)
+    result = expect("evaluate", "m.skd", "clean", "--noise", "gaussian:0.3")
+    assert "left out, it has 125 Hz" in result.err
+    assert "mean of 4" in result.out
+    Path("other").mkdir()
+    write_signal("other/0.csv", slow)
+    result = run("train", "clean/0.csv", "-o", "n.skd", "--validation", "other", *SMALL)
+    assert "250 Hz, and those of --validation 125 Hz" in result.err

@@ -20,6 +20,7 @@ from sk_denoise import (
     estimate_quality,
     make_denoising_scorer,
 )
+from sk_denoise.io import Recording
 from sk_denoise.persistence import load, save
 
 SMALL = SignalUNetNetwork((8, 16, 16))
@@ -39,7 +40,7 @@ RECORDINGS = [waves(2, length) for length in (200, 300, 450)]
 
 
 def small(**parameters):
-    return SignalDenoiser(SMALL, **{"max_epochs": 1, "random_state": 0} | parameters)
+    return SignalDenoiser(**{"network": SMALL, "max_epochs": 1, "random_state": 0} | parameters)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +127,22 @@ def test_one_long_recording_is_enough():
         small(early_stopping=True).fit([recording])
 
 
+def test_lists_of_series_are_lists():
+    arrays = [x[: 60 + n] for n, x in enumerate(WAVES[:20])]
+    series = [pd.Series(x, index=np.arange(len(x)) + 5) for x in arrays]
+    by_series, by_arrays = small().fit(series), small().fit(arrays)
+    for output, expected in zip(by_series.predict(series), by_arrays.predict(arrays), strict=True):
+        np.testing.assert_array_equal(output, expected)
+    assert by_series.score(series) == by_arrays.score(arrays)
+
+
+def test_sides_of_one_shape_may_be_a_list_and_an_array():
+    noisy = with_noise(WAVES, 0.3)
+    expected = small().fit(noisy, X_clean=WAVES).predict(noisy)
+    np.testing.assert_array_equal(small().fit(noisy, X_clean=list(WAVES)).predict(noisy), expected)
+    assert small().fit(list(noisy), X_clean=WAVES).target_source_ == "X_clean"
+
+
 def test_frames_keep_their_names():
     frame = pd.DataFrame(WAVES, columns=[f"{400 + n} nm" for n in range(128)], index=np.arange(60) + 7)
     denoiser = small().fit(frame).set_output(transform="pandas")
@@ -163,6 +180,16 @@ def test_windows_are_parts_unless_places_differ():
     assert small().fit(np.stack([WAVES, WAVES + np.sin(np.arange(128))], axis=1)).patch_shape_ == (1, 128, 2)
     assert small().fit([waves(1, 2000)[0]]).patch_shape_ == (1, 512)
     assert small(window_length=40).fit(WAVES).patch_shape_ == (1, 40)
+
+
+@pytest.mark.slow
+def test_a_baseline_far_above_the_signal_is_removed():
+    baselines = np.random.default_rng(1).uniform(5, 15, (60, 1)) * np.linspace(1, 2, 128)
+    raw = WAVES + baselines
+    default = small(max_epochs=60).fit(raw, X_clean=WAVES)
+    of_noise = SignalUNetNetwork((8, 16, 16), residual=True)
+    residual = small(network=of_noise, max_epochs=60).fit(raw, X_clean=WAVES)
+    assert error(default.predict(raw), WAVES) < 0.5 * error(residual.predict(raw), WAVES)
 
 
 # Long recordings and streams ----------------------------------------------------------------------------
@@ -274,7 +301,13 @@ def test_callbacks_get_signals_in_the_layout_of_the_user():
         ([WAVES[0], RECORDINGS[0]], "same channels"),
         ([WAVES[0], WAVES[1].astype(np.float32)], "different types"),
         ([np.array([0.0, np.nan])], "NaN or infinity"),
-        ([list(WAVES[0]), list(WAVES[1, :50])], "different lengths"),
+        ([list(WAVES[0]), list(WAVES[1, :50])], "Make them arrays"),
+        ([np.zeros((50, 3)), np.zeros((60, 3))], r"Time is last: \[x.T for x in X\]"),
+        ([pd.DataFrame(np.zeros((50, 3)))], r"x.to_numpy\(\).T"),
+        (np.array([*RECORDINGS[:2], WAVES[0]], dtype=object), r"Pass arrays: list\(X\)"),
+        ((x for x in WAVES), r"Make it a list: list\(X\)"),
+        (Recording(WAVES[0]), r"Pass arrays: \[X.values\]"),
+        ([Recording(WAVES[0])], r"Pass arrays: \[x.values for x in X\]"),
         (np.zeros((3, 28, 28, 1)), "take ImageDenoiser"),
         (np.zeros((3, 0)), "0 feature"),
     ],
@@ -313,13 +346,49 @@ def test_channels_that_pass_for_images_elsewhere_are_pointed_out(denoiser):
 
 
 def test_other_channels_and_sides_are_refused(fitted):
-    with pytest.raises(ValueError, match="1 channels, and X holds signals of 2"):
+    with pytest.raises(ValueError, match="1 channel, and X holds signals of 2"):
         fitted.predict(TWO_CHANNELS)
     with pytest.raises(ValueError, match="X_clean must have the form of X"):
         small().fit(WAVES, X_clean=WAVES[:, :50])
+    with pytest.raises(ValueError, match=r"X\[1\] has the shape \(2, 300\), X_clean\[1\] \(2, 299\)"):
+        small().fit(RECORDINGS, X_clean=[x[:, : 299 if n == 1 else None] for n, x in enumerate(RECORDINGS)])
     with pytest.raises(ValueError, match="X_clean must have the form of X"):
         small().fit(RECORDINGS, X_clean=WAVES)
     with pytest.raises(ValueError, match="seems to be a clean side"):
         small(objective="neighbours").fit(RECORDINGS, [x + 1 for x in RECORDINGS])
     with pytest.warns(UserWarning, match="unit of the fit"):
         fitted.predict(1000 * WAVES)
+
+
+def test_signals_that_are_hardly_meant_so_are_warned_of():
+    with pytest.warns(UserWarning, match="60 channels and 5 entries. Time is last"):
+        small().fit(WAVES[:40, :60, None] + np.zeros(5))
+    with pytest.warns(UserWarning, match=r"X\[3\] of 2 entries"):
+        small().fit([*WAVES[:3], WAVES[0, :2]])
+    wild = WAVES.copy()
+    wild[3, 40] = 1e4
+    for X in (wild, list(wild)):
+        with pytest.warns(UserWarning, match=r"wild values, such as 1e\+04"):
+            small().fit(X)
+
+
+@pytest.mark.filterwarnings("error")
+def test_short_and_flat_parts_are_in_the_unit_of_the_fit(fitted):
+    rounding = np.random.default_rng(0).normal(0, 1e-15, 200)
+    parts = [WAVES[0, :3] * 1e-4, 5 + rounding]
+    fitted.predict(parts)
+    list(fitted.predict_stream(parts[:1]))
+
+
+def test_one_warning_is_enough_for_a_list_or_a_stream(fitted):
+    for call in (fitted.predict, lambda chunks: list(fitted.predict_stream(chunks))):
+        with pytest.warns(UserWarning, match="unit of the fit") as caught:
+            call([1e-4 * WAVES[0], 1e-5 * WAVES[1]])
+        assert len(caught) == 1
+
+
+def test_chunks_are_arrays_of_one_type(fitted):
+    with pytest.raises(ValueError, match=r"one sample is \[x\]"):
+        list(fitted.predict_stream(WAVES[0]))
+    with pytest.raises(ValueError, match="Convert all chunks to one type"):
+        list(fitted.predict_stream([WAVES[0].astype(np.float32), WAVES[1]]))

@@ -133,7 +133,9 @@ CASES: dict[str, Case] = {
         DenoisingAutoencoder(DenseNetwork((8,)), 4, max_epochs=2, random_state=np.random.RandomState(3)), ROWS
     ),
     "signal_unet, channels": Case(
-        SignalDenoiser(SignalUNetNetwork((4, 4), kernel_size=3), window_length=8, **FAST),
+        SignalDenoiser(
+            SignalUNetNetwork((4, 4), kernel_size=3), window_length=8, sampling_rate=250.0, **FAST
+        ),
         np.stack([ROWS, 100 * ROWS], axis=1).repeat(3, axis=2),
     ),
     "dilated": Case(
