@@ -22,7 +22,7 @@ from scipy.signal import savgol_filter
 from scipy.sparse import diags
 from scipy.sparse.linalg import spsolve
 
-from sk_denoise import SignalDenoiser, SignalUNetNetwork
+from sk_denoise import SignalDenoiser
 from sk_denoise.plots import DenoisingDisplay
 
 rng = np.random.default_rng(0)
@@ -49,11 +49,8 @@ raw, peaks = draw_spectra(2000)
 # %%
 # Training on pairs
 # -----------------
-# ``X_clean`` is the clean side. Here it has no baseline, so that the network learns to remove it. By default
-# the network predicts the noise. Here noise and baseline are larger than the peaks: with ``residual=False``
-# it predicts the peaks, and learns faster.
-network = SignalUNetNetwork(residual=False)
-denoiser = SignalDenoiser(network, max_epochs=3, random_state=0).fit(raw, X_clean=peaks)
+# ``X_clean`` is the clean side. Here it has no baseline, so that the network learns to remove it.
+denoiser = SignalDenoiser(max_epochs=3, random_state=0).fit(raw, X_clean=peaks)
 
 # %%
 # Beside the usual steps

@@ -342,13 +342,25 @@ class ImageNetworkFactory:
         return clean.reshape(-1, 1, 1, *clean.shape[3:])
 
 
+@dataclass(frozen=True)
 class SignalNetworkFactory(ImageNetworkFactory):
-    """Builds networks for signals of any length, which are images of height 1."""
+    """Builds networks for signals of any length, which are images of height 1.
+
+    Attributes
+    ----------
+    predicts_noise : bool
+        Whether a network with ``residual="auto"`` predicts the noise.
+    """
+
+    predicts_noise: bool = True
 
     @cached_property
     def network(self) -> Any:
         """The spec of the network, or the function that makes it."""
-        return _resolve(self.parameter, SIGNAL_NETWORKS, "SignalDenoiser", "(channels)")
+        network = _resolve(self.parameter, SIGNAL_NETWORKS, "SignalDenoiser", "(channels)")
+        if getattr(network, "residual", None) == "auto":
+            network = clone(network).set_params(residual=self.predicts_noise)
+        return network
 
     def layout(self, sample_shape: tuple[int, ...]) -> SampleLayout:
         """Return the layout of samples of this shape."""

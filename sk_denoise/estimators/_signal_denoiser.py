@@ -20,12 +20,15 @@ from torch import nn
 from sk_denoise._clean_source import warn_of_lost_source
 from sk_denoise._compat import keeps_array_type, with_callbacks
 from sk_denoise._intensity import IntensityRange
+from sk_denoise._random import stream
 from sk_denoise._resources import Cost
+from sk_denoise._schema import Rule, has_type
 from sk_denoise._validation import (
     Interval,
     StrOptions,
     as_float_array,
     as_numeric_array,
+    as_tensor,
     check_lengths,
     check_sample_weight,
     get_shape,
@@ -70,6 +73,8 @@ STEPS, MAX_EPOCHS = 2_000, 500
 MAX_WINDOWS = 4096
 # Entries of a part of a long recording, apart from its halo
 TILE = 2**15
+# Power of the noise beside the variance of the clean signals up to which a network predicts the noise
+MAX_NOISE_POWER = 4.0
 # Entries of each signal, at most, whose deviation is compared with that of the fit
 MAX_ENTRIES_OF_UNIT = 2**16
 # Entries, at least, whose deviation may be too small for the fit
@@ -242,6 +247,9 @@ class SignalDenoiser(ImageDenoiser):
         "window_length": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "windows_per_signal": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "sampling_rate": [Interval(Real, 0, None, closed="neither"), None],
+    }
+    _fitted_schema: ClassVar[dict[str, Rule]] = {
+        "_predicts_noise_": has_type(bool, "a truth value"),
     }
     _auto_values = AutoValues(
         lambda n_samples: min(n_samples, BATCH_WINDOWS[1]),
@@ -447,10 +455,10 @@ class SignalDenoiser(ImageDenoiser):
         >>> signals = np.random.default_rng(0).normal(size=(20, 256)).cumsum(axis=1)
         >>> denoiser = SignalDenoiser(SignalUNetNetwork((4, 8)), max_epochs=1, random_state=0).fit(signals)
         >>> denoiser.delay_
-        39
+        23
         >>> chunks = np.split(signals[0], 8)
         >>> [len(part) for part in denoiser.predict_stream(chunks)]
-        [24, 32, 32, 32, 32, 32, 32, 40]
+        [10, 32, 32, 32, 32, 32, 32, 32, 22]
         """
         check_is_fitted(self)
         predictor = self._tiled_predictor(None)
@@ -547,7 +555,8 @@ class SignalDenoiser(ImageDenoiser):
     # The steps of a fit ------------------------------------------------------------------------------
 
     def _factory(self) -> SignalNetworkFactory:
-        return SignalNetworkFactory(self.network, "blind", self.loss, None)
+        predicts_noise = getattr(self, "_predicts_noise_", True)
+        return SignalNetworkFactory(self.network, "blind", self.loss, None, predicts_noise)
 
     def _convert(self, X: Any, name: str, *, reset: bool) -> Signals:
         """Check signals in any layout, and return them as images of height 1."""
@@ -764,10 +773,24 @@ class SignalDenoiser(ImageDenoiser):
         return pair
 
     def _build(self, factory: Any, pair: Pair, on_unit_interval: bool) -> None:
-        super()._build(factory, pair, on_unit_interval)
+        self._predicts_noise_ = self._is_noise_moderate(pair)
+        super()._build(self._factory(), pair, on_unit_interval)
         if pair.inputs.ndim == 4:
             clean = factory.samples_for_noise(pair.targets)
             self._reference_noiser_ = GaussianNoiser(GRID_NOISE, scale="std").fit(clean)
+
+    def _is_noise_moderate(self, pair: Pair) -> bool:
+        """Return whether the noise is easier to predict than the clean signal."""
+        if pair.has_noisy_targets:
+            return True
+        few = pair.take(np.arange(min(len(pair.inputs), MAX_SCORED)))
+        clean = few.targets.astype(np.float64)
+        noisy = few.inputs
+        if self.noiser_ is not None:
+            draw = stream(self._root(), "strength")
+            noisy = self.noiser_.corrupt(as_tensor(few.targets), draw).numpy()
+        power = np.square(noisy - clean).mean(axis=(0, 1, 2))
+        return bool(np.mean(power <= MAX_NOISE_POWER * clean.var(axis=(0, 1, 2))) >= 0.5)
 
     def _sample_for_callbacks(self, sample: Pair) -> tuple[Any, Any, dict[str, Any] | None]:
         few = sample.take(np.arange(min(len(sample.inputs), MAX_SCORED)))
@@ -811,7 +834,7 @@ class SignalDenoiser(ImageDenoiser):
         images = self._as_images(stack)
         denoised = np.empty(images.shape, as_float_array(stack[:0]).dtype)
         if checks_unit:
-            self._warn_of_other_unit(stack)
+            self._is_in_other_unit(stack)
         self._tiled_predictor(double=denoised.dtype == np.float64).restore(images, denoised)
         return denoised.reshape(stack.shape)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -168,6 +168,7 @@ class SignalNetworkSpec(BaseNetworkSpec):
 
     meant_for: ClassVar[str] = "SignalDenoiser"
     kernel_size: int
+    residual: bool | Literal["auto"]
 
     def build(self, channels: int) -> nn.Module:
         """Build the network; an estimator draws its weights again.
@@ -189,4 +190,6 @@ class SignalNetworkSpec(BaseNetworkSpec):
             raise ValueError(
                 f"kernel_size must be odd, so that a kernel has a middle, got {self.kernel_size}."
             )
-        return self._module(channels, **parameters)
+        # An estimator settles it by the data.
+        residual = True if self.residual == "auto" else self.residual
+        return self._module(channels, **{**parameters, "residual": residual})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from sk_denoise.networks._base import (
     draw_kaiming,
     measure_receptive_radius,
 )
-from sk_denoise.networks._spec import AT_LEAST_ONE, SignalNetworkSpec
+from sk_denoise.networks._spec import AT_LEAST_ONE, SignalNetworkSpec, StrOptions
 from sk_denoise.networks.signal_unet import SignalBlock
 
 __all__ = ["DilatedNetwork"]
@@ -79,7 +79,7 @@ class DilatedNetwork(SignalNetworkSpec):
         Distance of the entries of the first kernel in each block.
     kernel_size : int, default=3
         Entries of a kernel, odd.
-    residual : bool, default=True
+    residual : bool or "auto", default="auto"
         Whether the network predicts the noise, as in :class:`SignalUNetNetwork`.
 
     See Also
@@ -102,7 +102,7 @@ class DilatedNetwork(SignalNetworkSpec):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "width": AT_LEAST_ONE,
         "kernel_size": AT_LEAST_ONE,
-        "residual": ["boolean"],
+        "residual": ["boolean", StrOptions({"auto"})],
     }
     _size_parameters: ClassVar[dict[str, int]] = {"dilations": 1}
 
@@ -112,7 +112,7 @@ class DilatedNetwork(SignalNetworkSpec):
         *,
         dilations: Sequence[int] = (1, 2, 4, 8, 16, 32, 16, 8, 4, 2, 1),
         kernel_size: int = 3,
-        residual: bool = True,
+        residual: bool | Literal["auto"] = "auto",
     ) -> None:
         self.width = width
         self.dilations = dilations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from sk_denoise.networks._base import (
     pad_by_mirroring,
     uninitialized,
 )
-from sk_denoise.networks._spec import AT_LEAST_ONE, SignalNetworkSpec
+from sk_denoise.networks._spec import AT_LEAST_ONE, SignalNetworkSpec, StrOptions
 
 __all__ = ["SignalUNetNetwork"]
 
@@ -137,9 +137,11 @@ class SignalUNetNetwork(SignalNetworkSpec):
         Residual blocks of two convolutions at each resolution, on the way down and on the way up.
     kernel_size : int, default=5
         Entries of a kernel, odd.
-    residual : bool, default=True
+    residual : bool or "auto", default="auto"
         Whether the network predicts the noise, which is subtracted from the noisy signal, or the clean
-        signal. Turn it off for noise that replaces entries, which then carry no information about clean ones.
+        signal. "auto" predicts the noise unless its power is more than four times that of the clean signal,
+        as that of a baseline below small peaks. Turn it off for noise that replaces entries, which then carry
+        no information about clean ones.
 
     See Also
     --------
@@ -156,17 +158,17 @@ class SignalUNetNetwork(SignalNetworkSpec):
     --------
     >>> from sk_denoise import SignalDenoiser, SignalUNetNetwork
     >>> SignalDenoiser(SignalUNetNetwork((16, 32))).get_params()["network__residual"]
-    True
+    'auto'
     >>> network = SignalUNetNetwork((16, 32, 64)).build(channels=2)
     >>> network.stride, network.receptive_radius
-    (4, 56)
+    (4, 48)
     """
 
     _module: ClassVar[type[nn.Module]] = SignalUNet
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "blocks": AT_LEAST_ONE,
         "kernel_size": AT_LEAST_ONE,
-        "residual": ["boolean"],
+        "residual": ["boolean", StrOptions({"auto"})],
     }
     _size_parameters: ClassVar[dict[str, int]] = {"widths": 1}
 
@@ -176,7 +178,7 @@ class SignalUNetNetwork(SignalNetworkSpec):
         *,
         blocks: int = 1,
         kernel_size: int = 5,
-        residual: bool = True,
+        residual: bool | Literal["auto"] = "auto",
     ) -> None:
         self.widths = widths
         self.blocks = blocks

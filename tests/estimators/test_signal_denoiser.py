@@ -43,7 +43,7 @@ RECORDINGS = [waves(2, length) for length in (200, 300, 450)]
 
 
 def small(**parameters):
-    return SignalDenoiser(SMALL, **{"max_epochs": 1, "random_state": 0} | parameters)
+    return SignalDenoiser(**{"network": SMALL, "max_epochs": 1, "random_state": 0} | parameters)
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +183,16 @@ def test_windows_are_parts_unless_places_differ():
     assert small().fit(np.stack([WAVES, WAVES + np.sin(np.arange(128))], axis=1)).patch_shape_ == (1, 128, 2)
     assert small().fit([waves(1, 2000)[0]]).patch_shape_ == (1, 512)
     assert small(window_length=40).fit(WAVES).patch_shape_ == (1, 40)
+
+
+@pytest.mark.slow
+def test_a_baseline_far_above_the_signal_is_removed():
+    baselines = np.random.default_rng(1).uniform(5, 15, (60, 1)) * np.linspace(1, 2, 128)
+    raw = WAVES + baselines
+    default = small(max_epochs=60).fit(raw, X_clean=WAVES)
+    of_noise = SignalUNetNetwork((8, 16, 16), residual=True)
+    residual = small(network=of_noise, max_epochs=60).fit(raw, X_clean=WAVES)
+    assert error(default.predict(raw), WAVES) < 0.5 * error(residual.predict(raw), WAVES)
 
 
 # Long recordings and streams ----------------------------------------------------------------------------
