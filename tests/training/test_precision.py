@@ -61,6 +61,45 @@ def test_bfloat16_is_refused_for_a_module_that_fails_in_it():
         resolve_precision("bfloat16", SinglePrecisionOnly(), (4,), CPU, SMALL)
 
 
+# Torch leaves gradients, or outputs, of the first group unwritten in bfloat16 on the CPU.
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (nn.Conv2d(32, 64, 3, stride=2, padding=1), (32, 64, 1), "float32"),
+        (nn.Conv2d(32, 64, 3, stride=2, padding=1), (32, 64, 2), "float32"),
+        (nn.Conv2d(32, 64, (1, 5), stride=(1, 2), padding=(0, 2)), (32, 1, 1), "float32"),
+        (nn.Conv2d(1, 32, (1, 2), stride=(1, 2)), (1, 32, 2), "float32"),
+        (nn.Conv1d(32, 64, 3, stride=2, padding=1), (32, 1), "float32"),
+        (nn.ConvTranspose2d(32, 2, 3, stride=2, padding=1, output_padding=(1, 0)), (32, 32, 1), "float32"),
+        (nn.ConvTranspose1d(32, 2, 3, stride=2, padding=1), (32, 1), "float32"),
+        (nn.Conv2d(32, 64, 3, stride=2, padding=1), (32, 1, 64), "bfloat16"),
+        (nn.Conv2d(32, 64, 3, stride=2, padding=1), (32, 64, 3), "bfloat16"),
+        (nn.Conv2d(32, 64, 3, padding="same"), (32, 64, 1), "bfloat16"),
+        (nn.Conv2d(32, 64, 2, stride=2), (32, 2, 2), "bfloat16"),
+        (nn.ConvTranspose2d(64, 32, 2, stride=2), (64, 1, 1), "bfloat16"),
+    ],
+)
+def test_strided_convolutions_to_one_column_train_in_float32(units, layer, shape, expected):
+    units("amx_tile")
+    assert resolve_precision("auto", nn.Sequential(layer), shape, CPU, LARGE) == expected
+    if expected == "float32":
+        with pytest.raises(ValueError, match="width of one entry on the CPU"):
+            resolve_precision("bfloat16", nn.Sequential(layer), shape, CPU, LARGE)
+
+
+@pytest.mark.parametrize("shape", [(64, 1, 2), (64, 2), (128, 1)])
+def test_narrow_images_train_to_the_same_finite_weights_every_time(units, shape):
+    units("amx_tile")
+    X = np.sin(np.arange(128) / 6 + np.random.default_rng(0).uniform(0, 6, (60, 1))).reshape(60, *shape)
+    outputs = []
+    for _ in range(3):
+        dae = DenoisingAutoencoder("conv", noise=0.1, max_epochs=1, random_state=0).fit(X)
+        outputs.append(dae.predict(X))
+        assert dae.precision_ == "float32"
+    assert np.isfinite(outputs).all()
+    assert (outputs[0] == outputs).all()
+
+
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_precision_by_name_is_taken(units, there, precision):
