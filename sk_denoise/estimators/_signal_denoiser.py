@@ -834,7 +834,7 @@ class SignalDenoiser(ImageDenoiser):
         images = self._as_images(stack)
         denoised = np.empty(images.shape, as_float_array(stack[:0]).dtype)
         if checks_unit:
-            self._is_in_other_unit(stack)
+            self._warns_of_unit(stack)
         self._tiled_predictor(double=denoised.dtype == np.float64).restore(images, denoised)
         return denoised.reshape(stack.shape)
 
