@@ -546,7 +546,8 @@ def format_kinds(results: dict[str, Any]) -> list[str]:
     return [
         "## Six kinds",
         f"{N_TRAIN} clean training signals of {LENGTH} entries, white noise of {SIGMA} which the denoisers "
-        f"are given, {N_TEST} held-out signals; gain in dB over the noisy signals, means of the seeds. The "
+        f"are given, {N_TEST} held-out signals ({N_FILTERED} for the filters); "
+        "gain in dB over the noisy signals, means of the seeds. The "
         "filter and its parameters are the best for the truth. The last column has figures measured before "
         "on other signals of these kinds: best filter / dense / conv / best network by hand.",
         to_table(["signals", *METHODS, "known figures"], rows),

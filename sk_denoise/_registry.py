@@ -549,7 +549,7 @@ NOISES: dict[str, NoiseEntry] = {
         made_of="recordings",
     ),
     # Noise of signals has no amount, because the command line and the app add noise to images.
-    "wander": NoiseEntry(
+    "baseline_wander": NoiseEntry(
         location="sk_denoise.noise._signal_noise:BaselineWanderNoiser",
         label="Baseline wander",
         description="adds a slow drift to signals, below `max_frequency`",

@@ -611,10 +611,10 @@ def refuse_ragged(X: Any, *, takes_any_size: bool, remedy: str | None = None) ->
     if len(shapes) < len(X) or len(lengths) < 2 or any(len(shape) != 1 for shape in shapes):
         return
     remedy = remedy or (
-        "Pass each as an image of height 1, of shape (1, length): [x[None] for x in X]."
+        "For signals take SignalDenoiser; or pass each as an image of height 1, of shape (1, length): "
+        "[x[None] for x in X]."
         if takes_any_size
-        else "Cut them to one length; or take ImageDenoiser, with signals as images of height 1, of shape "
-        "(1, length): [x[None] for x in X]."
+        else "Cut them to one length; or take SignalDenoiser, which takes lists of arrays (length,)."
     )
     raise ValueError(
         f"X is a list of {len(X)} rows of different lengths, {min(lengths)} to {max(lengths)}. {remedy}"

@@ -136,9 +136,11 @@ def excused(estimator):
             "check_transformer_general": IN_TRAINING_ONLY,
             "check_transformer_data_not_an_array": IN_TRAINING_ONLY,
         }
+    checks_of_length = ("check_n_features_in_after_fitting", "check_transformer_general")
+    of_any_length = dict.fromkeys(checks_of_length, SIGNALS_OF_ANY_LENGTH)
+    if getattr(estimator, "kind", None) == "signals":
+        return of_any_length
     if estimator in NETWORKS or estimator in VARIANTS:
-        checks_of_length = ("check_n_features_in_after_fitting", "check_transformer_general")
-        of_any_length = dict.fromkeys(checks_of_length, SIGNALS_OF_ANY_LENGTH)
         return {
             "check_sample_weight_equivalence_on_dense_data": WEIGHTS_IN_THE_LOSS,
             **(of_any_length if isinstance(estimator, SignalDenoiser) else {}),

@@ -51,9 +51,13 @@ def counted_by_torch(module, shape):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_operations_are_counted_as_torch_counts_them(name):
     spec = load_entry(NETWORKS[name])()
-    images = NETWORKS[name].estimator == "ImageDenoiser"
-    module = (spec.build(1, True) if images else spec.build((2, 33, 17), 5)).eval()
-    assert cost_of(module, (2, 33, 17)).flops == counted_by_torch(module, (2, 33, 17)) > 0
+    arguments, shape = {
+        "ImageDenoiser": ((1, True), (2, 33, 17)),
+        "SignalDenoiser": ((2,), (2, 33)),
+        "DenoisingAutoencoder": (((2, 33, 17), 5), (2, 33, 17)),
+    }[NETWORKS[name].estimator]
+    module = spec.build(*arguments).eval()
+    assert cost_of(module, shape).flops == counted_by_torch(module, shape) > 0
 
 
 @pytest.mark.parametrize("side", [8, 64])

@@ -367,7 +367,7 @@ class ClassicalDenoiser(BaseDenoiser):
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, height, width[, channels])
             Noisy samples, in the layout and unit of ``fit``. Filters that learn nothing also take a list of
-            samples of any size.
+            samples of any size, and with ``kind="signals"`` signals of any length.
 
         Returns
         -------
@@ -381,6 +381,8 @@ class ClassicalDenoiser(BaseDenoiser):
             # The annotation is that of arrays, which nearly all callers have.
             samples = [self._check_part(part, f"X[{i}]") for i, part in enumerate(parts)]
             return [self._denoise_samples(sample[None])[0] for sample in samples]  # type: ignore[return-value]
+        if self._has_other_length(X):
+            return self._denoise_samples(as_float_array(check_numbers(X, "X", self)))
         return self._denoise_samples(as_float_array(check_samples(self, X, reset=False)))
 
     def _denoise_samples(self, samples: NDArray[Any]) -> NDArray[Any]:
@@ -432,6 +434,8 @@ class ClassicalDenoiser(BaseDenoiser):
             Greater is better. The data range is ``data_range_``. In tables, errors are relative to the
             spread of their column in the fit.
         """
+        if self._has_other_length(X):
+            X, y = list(np.asarray(X)), list(y) if isinstance(y, np.ndarray) else y
         parts = self._separate_samples(X, getattr(self, "_sample_shape_", None))
         if parts is None:
             return super().score(X, y, sample_weight)
@@ -578,6 +582,15 @@ class ClassicalDenoiser(BaseDenoiser):
         if len(shapes) == 1 and not all(hasattr(x, "shape") for x in X):
             return None
         return parts
+
+    def _has_other_length(self, X: Any) -> bool:
+        """Return whether X is an array of signals of another length than that of the fit."""
+        expected = getattr(self, "_sample_shape_", None)
+        if self.kind != "signals" or not self._learns_nothing or expected is None or len(expected) > 2:
+            return False
+        # Frames have names, which must fit.
+        is_array = isinstance(X, np.ndarray) and X.ndim == 1 + len(expected) and 0 not in X.shape
+        return is_array and X.shape[1:] != expected and X.shape[1:-1] == expected[:-1]
 
     def _check_length(self, length: int) -> None:
         """Raise an error for signals that are too short."""

@@ -57,6 +57,7 @@ from sk_denoise.estimators._image_inputs import (
 )
 from sk_denoise.estimators._network_denoiser import NetworkDenoiser
 from sk_denoise.estimators._pairs import resolve_pair
+from sk_denoise.estimators._signal_inputs import is_signal_list
 from sk_denoise.noise import BaseNoiser, bind_columns
 from sk_denoise.training import resolve_objective
 
@@ -336,8 +337,12 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
     def _check_samples(self, X: Any) -> Any:
         """Return samples as an array, or as a list of arrays."""
         X = convert_tensors(X) if self._takes_lists else X
-        is_list = self._takes_lists and is_image_list(X)
-        return list(X) if is_list else check_samples(self, X, reset=False, allow_gaps=allows_gaps(self))
+        if self._takes_lists and (is_image_list(X) or (self._takes_signals and is_signal_list(X))):
+            return [np.asarray(x) for x in X]
+        # Members check signals, which may have any length.
+        if self._takes_signals and isinstance(X, np.ndarray) and X.shape[1:] != self._sample_shape_:
+            return X
+        return check_samples(self, X, reset=False, allow_gaps=allows_gaps(self))
 
     def _predictions(self, samples: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
         """Return the mean and the variance of predictions, and the samples."""
@@ -363,6 +368,8 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
     ) -> tuple[EnsembleSamples, str]:
         """Check training samples, and return those with a weight and the clean source."""
         is_noisy = resolve_objective(member.objective) is not None
+        if self._takes_signals and is_signal_list(X):
+            return self._check_signals(X, y, X_clean, sample_weight, X_second, is_noisy)
         if self._takes_lists:
             X, y, X_clean, X_second = (convert_tensors(side) for side in (X, y, X_clean, X_second))
             X = open_folder(X)
@@ -408,6 +415,21 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
         second = None if X_second is None else np.asarray(X_second)
         training = EnsembleSamples(samples, None if clean is None else np.asarray(clean), second=second)
         return training.with_weights(check_sample_weight(sample_weight, samples)), pair.source
+
+    def _check_signals(
+        self, X: Any, y: Any, X_clean: Any, sample_weight: Any, X_second: Any, is_noisy: bool
+    ) -> tuple[EnsembleSamples, str]:
+        """Return lists of signals as training samples; members check their sides."""
+        check_lengths(X, y)
+        source = "noisy" if is_noisy else "X_second" if X_second is not None else "X"
+        clean = X_clean
+        if source == "X" and X_clean is not None:
+            source = "X_clean"
+        elif source == "X" and is_signal_list(y) and not all(map(np.array_equal, X, y)):
+            source, clean = "y", y
+        sides = [None if side is None else [np.asarray(x) for x in side] for side in (X, clean, X_second)]
+        training = EnsembleSamples(sides[0], sides[1], second=sides[2])
+        return training.with_weights(check_sample_weight(sample_weight, X)), source
 
     def _check_lists(self, X: Any, y: Any, X_clean: Any, sample_weight: Any) -> tuple[EnsembleSamples, str]:
         """Check lists of images as training samples."""
@@ -546,6 +568,11 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
     def _takes_lists(self) -> bool:
         """Whether members take images of any size, in lists and streams."""
         return bool(getattr(self.estimator, "_takes_any_size", False))
+
+    @property
+    def _takes_signals(self) -> bool:
+        """Whether members take signals of any length."""
+        return bool(getattr(self.estimator, "_has_channel_units", False))
 
     @property
     def _takes_any_size(self) -> bool:  # type: ignore[override]

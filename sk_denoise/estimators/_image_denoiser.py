@@ -268,7 +268,6 @@ class ImageDenoiser(NetworkDenoiser):
 
     _takes_any_size = True
     # Whether each channel has a unit of its own.
-    _has_channel_units: ClassVar[bool] = False
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "sigma": [StrOptions({"blind", "map"})],
         "patch_size": [Interval(Integral, 1, None, closed="left"), tuple, list],

@@ -179,6 +179,8 @@ class NetworkDenoiser(BaseDenoiser):
     }
     _auto_values: ClassVar[AutoValues]
     _takes_any_size: ClassVar[bool] = False
+    # Whether samples are signals, of which each channel has its unit.
+    _has_channel_units: ClassVar[bool] = False
     # An ensemble checks the clean side once for all of its members.
     _skips_target_check: bool = False
     network: Any
@@ -841,9 +843,10 @@ class NetworkDenoiser(BaseDenoiser):
         Parameters
         ----------
         input_shape : tuple of int, optional
-            Shape of one sample of X, such as ``(784,)``, ``(28, 28)`` or ``(28, 28, 3)``. By default that of
-            the fit. A fitted :class:`~sk_denoise.ImageDenoiser` takes any height and width, by default
-            those of its patches.
+            Shape of one sample of X, such as ``(784,)``, ``(28, 28)`` or ``(28, 28, 3)``; for signals
+            ``(length,)`` or ``(channels, length)``. By default that of the fit. A fitted
+            :class:`~sk_denoise.ImageDenoiser` takes any height and width, by default those of its patches,
+            and a :class:`~sk_denoise.SignalDenoiser` any length.
         depth : int, optional
             How deep the blocks of the network are opened: 1 shows those that it is made of. By default all
             layers are shown, or, where they are more than 64, the blocks that hold them.

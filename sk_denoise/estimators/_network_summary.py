@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -39,12 +39,25 @@ def summarize_estimator(
     """Return the summary of an estimator, as ``NetworkDenoiser.summary`` does."""
     if depth is not None and (not isinstance(depth, int | np.integer) or depth < 0):
         raise ValueError(f"depth must be a number of levels, 0 or more, or None; got {depth!r}.")
-    shape = _check_shape(estimator, input_shape)
+    shape = _check_shape(estimator, _as_image_shape(estimator, input_shape))
     layout = _layout_for(estimator, shape)
     is_fitted = estimator.__sklearn_is_fitted__()
     module = estimator.net_.module_ if is_fitted else _unfitted_module(estimator, shape)
     network_shape = estimator._factory().input_shape(layout)
-    return summarize_network(module, network_shape, shape, depth=depth, by_pixel=estimator._takes_any_size)
+    summary = summarize_network(module, network_shape, shape, depth=depth, by_pixel=estimator._takes_any_size)
+    if not estimator._has_channel_units:
+        return summary
+    return replace(summary, input_shape=(*shape[2:], shape[1]), place="entry")
+
+
+def _as_image_shape(estimator: NetworkDenoiser, input_shape: Sequence[int] | None) -> Sequence[int] | None:
+    """Return a shape of signals as that of images of height 1."""
+    if not estimator._has_channel_units or not isinstance(input_shape, tuple | list):
+        return input_shape
+    if len(input_shape) not in (1, 2):
+        return input_shape
+    *channels, length = input_shape
+    return (1, length, *[n for n in channels if n != 1])
 
 
 def append_summary_html(estimator: NetworkDenoiser, diagram: str) -> str:
@@ -72,7 +85,7 @@ def _check_shape(estimator: NetworkDenoiser, input_shape: Sequence[int] | None) 
         if not is_fitted:
             raise NotFittedError(
                 f"This {name} is not fitted, so pass the shape of one sample, for which its network is "
-                "built: summary(input_shape=(28, 28)), or (784,) for rows."
+                f"built: summary(input_shape={_example_shapes(estimator)})."
             )
         return _fitted_shape(estimator)
     # numpy's test takes its own integers, and refuses True.
@@ -81,8 +94,7 @@ def _check_shape(estimator: NetworkDenoiser, input_shape: Sequence[int] | None) 
     )
     if not is_shape or not 1 <= len(input_shape) <= 3:
         raise ValueError(
-            "input_shape must be the shape of one sample, such as (784,), (28, 28) or (28, 28, 3); got "
-            f"{input_shape!r}."
+            f"input_shape must be the shape of one sample, {_example_shapes(estimator)}; got {input_shape!r}."
         )
     shape = tuple(int(side) for side in input_shape)
     if is_fitted and estimator._takes_any_size:
@@ -90,6 +102,11 @@ def _check_shape(estimator: NetworkDenoiser, input_shape: Sequence[int] | None) 
         channels, fitted_channels = (
             _layout_for(estimator, s).network_shape[0] for s in (shape, fitted_shape)
         )
+        if channels != fitted_channels and estimator._has_channel_units:
+            raise ValueError(
+                f"This {name} is fitted to signals with {fitted_channels} channels, and input_shape is "
+                f"(length,) or (channels, length), with {channels} channels here."
+            )
         if channels != fitted_channels:
             raise ValueError(
                 f"This {name} is fitted to images with {fitted_channels} channels, so its network does not "
@@ -101,6 +118,13 @@ def _check_shape(estimator: NetworkDenoiser, input_shape: Sequence[int] | None) 
             f"take {shape}. clone(estimator).summary({shape}) shows the network for that shape."
         )
     return shape
+
+
+def _example_shapes(estimator: NetworkDenoiser) -> str:
+    """Return shapes of samples in words."""
+    if estimator._has_channel_units:
+        return "(1000,), or (12, 1000) for signals of 12 channels"
+    return "(28, 28) or (28, 28, 3), or (784,) for rows"
 
 
 def _fitted_shape(estimator: NetworkDenoiser) -> tuple[int, ...]:
@@ -196,6 +220,8 @@ class NetworkSummary:
         multiple of the stride; "all" with attention to the whole image. None if the network lacks it.
     stride : int or None
         Number of pixels that sides of tiles are multiples of. None if the network lacks it.
+    place : {"pixel", "entry"}
+        Place of a sample in the text: entries are those of signals.
 
     Examples
     --------
@@ -238,6 +264,7 @@ class NetworkSummary:
     macs_per_pixel: float | None
     receptive_radius: int | Literal["all"] | None
     stride: int | None
+    place: Literal["pixel", "entry"] = "pixel"
 
     def to_frame(self) -> pd.DataFrame:
         """Return the rows as a pandas DataFrame.
@@ -311,11 +338,14 @@ class NetworkSummary:
         trainable = "all" if self.n_trainable == self.n_parameters else f"{self.n_trainable:,}"
         yield "parameters", f"{self.n_parameters:,}, {trainable} trainable"
         yield "size in memory", _format_bytes(self.n_bytes)
-        per_pixel = "" if self.macs_per_pixel is None else f", {self.macs_per_pixel:,.0f} for each pixel"
+        per_pixel = ""
+        if self.macs_per_pixel is not None:
+            per_pixel = f", {self.macs_per_pixel:,.0f} for each {self.place}"
         yield "MACs", f"{self.macs:,} for one sample{per_pixel}"
         if self.receptive_radius is not None:
             radius = self.receptive_radius
-            yield "receptive radius", "the whole image" if radius == "all" else f"{radius} pixels"
+            whole, places = ("signal", "entries") if self.place == "entry" else ("image", "pixels")
+            yield "receptive radius", f"the whole {whole}" if radius == "all" else f"{radius} {places}"
         if self.stride is not None:
             yield "stride", str(self.stride)
 

@@ -421,7 +421,7 @@ class SignalDenoiser(ImageDenoiser):
             [image[None] for image in signals.images] if signals.is_list else [np.asarray(signals.images)]
         )
         # One warning is enough for a list.
-        any(map(self._is_in_other_unit, stacks))
+        any(map(self._warns_of_unit, stacks))
         denoised = [self._denoise_stack(stack, checks_unit=False) for stack in stacks]
         if not signals.is_list:
             return signals.restore(denoised[0])
@@ -489,7 +489,7 @@ class SignalDenoiser(ImageDenoiser):
                     "all chunks to one type."
                 )
             held = image if held is None else np.concatenate([held, image], axis=1)
-            is_far = is_far or self._is_in_other_unit(held[None])
+            is_far = is_far or self._warns_of_unit(held[None])
             end = start + held.shape[1]
             # Parts begin at multiples of the stride, as those of predict do.
             ready = (end - halo) // stride * stride
@@ -543,7 +543,7 @@ class SignalDenoiser(ImageDenoiser):
         images: Any = signals.images
         is_paired = isinstance(clean, list) and not all(map(np.array_equal, clean, images))
         if not is_paired and self.target_source_ in ("noisy", "X_second"):
-            return float(self._score_without_truth(list(X), sample_weight))
+            return float(self._score_without_truth(images, sample_weight))
         truths = [as_float_array(image)[None] for image in (clean if is_paired else images)]
         noisy = [image[None] for image in images] if is_paired else self._reference(truths)
         each = [
@@ -834,7 +834,7 @@ class SignalDenoiser(ImageDenoiser):
         images = self._as_images(stack)
         denoised = np.empty(images.shape, as_float_array(stack[:0]).dtype)
         if checks_unit:
-            self._is_in_other_unit(stack)
+            self._warns_of_unit(stack)
         self._tiled_predictor(double=denoised.dtype == np.float64).restore(images, denoised)
         return denoised.reshape(stack.shape)
 
@@ -862,7 +862,11 @@ class SignalDenoiser(ImageDenoiser):
         images, direction = self._as_images(stack), self._as_images(along)
         return self._tiled_predictor().differentiate(images, direction).reshape(stack.shape)
 
-    def _is_in_other_unit(self, stack: NDArray[Any]) -> bool:
+    def _warn_of_other_unit(self, images: NDArray[Any]) -> None:
+        """Warn of signals in another unit than that of the fit."""
+        self._warns_of_unit(images)
+
+    def _warns_of_unit(self, stack: NDArray[Any]) -> bool:
         """Warn of signals in another unit than that of the fit; return whether they are."""
         images = self._as_images(stack)
         spread = np.atleast_1d(_as_last_axis(self._preparation_.input_scaler.spread))

@@ -31,7 +31,7 @@ from sk_denoise.estimators._preparation import Preparation, SampleLayout
 from sk_denoise.estimators._training_domain import refuse_other_unit
 from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.noise import resolve_noiser
-from sk_denoise.preprocessing import Augmentation, SignalAugmenter
+from sk_denoise.preprocessing import Augmentation, Augmenter, SignalAugmenter
 from sk_denoise.training import (
     BatchTransform,
     CorruptedRows,
@@ -300,6 +300,21 @@ def check_augmentation(augment: Any, layout: SampleLayout, on_unit_interval: boo
     fill = getattr(augment, "fill", None)
     if on_unit_interval and isinstance(fill, Real) and not 0 <= float(fill) <= 1:
         raise ValueError(f"augment fills with {fill!r}, and the loss or the output needs data in [0, 1].")
+    is_signal = layout.network_shape[1] == 1
+    if (
+        is_signal
+        and isinstance(augment, Augmenter)
+        and (
+            augment.quarter_turns
+            or augment.rotation
+            or augment.zoom is not None
+            or augment.flip == "vertical"
+        )
+    ):
+        raise ValueError(
+            f"{augment!r} turns or zooms images, and the samples are signals. Use SignalAugmenter, which "
+            "shifts, scales and stretches signals in time."
+        )
     # Augmentations of users need no method ``check``.
     check = getattr(augment, "check", None)
     if check is not None:

@@ -524,9 +524,12 @@ def noisy_data_range(data: NoisyData, sigma: float | None = None) -> float:
     """Return the data range of noisy data, the same for every denoiser."""
     given = data.like[0] if data.is_list else data.like
     array = np.asarray(to_numpy(as_image_array(given)))
-    if data.is_list or array.ndim > 2 or has_image_depth(array.dtype):
+    # Signals in a list are images of height 1, in any unit.
+    are_signals = data.is_list and all(part.shape[0] == 1 for part in data.parts)
+    if (data.is_list and not are_signals) or array.ndim > 2 or has_image_depth(array.dtype):
         return IntensityRange.of(array, sigma).span
-    low, high = (float(end) for end in np.quantile(data.parts[0], (0.001, 0.999)))
+    values = np.concatenate([part.ravel() for part in data.parts])
+    low, high = (float(end) for end in np.quantile(values, (0.001, 0.999)))
     return high - low if high > low else 1.0
 
 
@@ -534,7 +537,8 @@ def _default_range(denoiser: Any, data: NoisyData, prediction: Parts, known: Kno
     """Return the data range of a denoiser, else that of images or of the prediction."""
     estimator = getattr(denoiser, "best_estimator_", denoiser)
     learned = getattr(estimator, "data_range_", None)
-    if learned is not None and not takes_images(estimator):
+    has_one_unit = not takes_images(estimator) or getattr(estimator, "_has_channel_units", False)
+    if learned is not None and has_one_unit:
         return float(learned)
     given = data.like[0] if data.is_list else data.like
     array = np.asarray(to_numpy(as_image_array(given)))

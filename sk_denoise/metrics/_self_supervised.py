@@ -146,6 +146,10 @@ class _SelfSupervisedScorer(Scorer):
         refuse_added_noise(estimator)
         if sample_weight is not None:
             X = _select(X, check_sample_weight(sample_weight, X))
+        # Signals of different lengths are images of height 1.
+        convert = getattr(getattr(estimator, "best_estimator_", estimator), "_convert_to_images", None)
+        if convert is not None and isinstance(X, list | tuple):
+            X = convert(X)
         is_automatic = self.units == "auto" and self.data_range is None
         gains = None
         if self.units == "scaled" or (is_automatic and _has_columns(estimator, X, are_table=True)):

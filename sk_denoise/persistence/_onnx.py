@@ -143,6 +143,10 @@ def _export(estimator: DenoisingAutoencoder | ImageDenoiser, steps: list[AffineS
     graph, sample_shape, open_axes = _build_graph(estimator)
     if steps:
         graph = ScaledModule(steps, graph)
+        n_numbers = max(max(step.center.size, step.gain.size) for step in steps)
+        # Numbers for each entry fix the length of signals.
+        if isinstance(estimator, SignalDenoiser) and n_numbers > 1:
+            sample_shape, open_axes = (n_numbers,), (0,)
     inputs = {"X": torch.rand(TRIAL_BATCH, *sample_shape)}
     # A level within the range of the fit: the graph cuts those above it.
     if isinstance(estimator, ImageDenoiser) and estimator.noise_levels_ is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
 
 from sk_denoise._intensity import has_image_depth
 from sk_denoise._validation import Noiser, check_noiser, check_numbers, check_one_of
@@ -168,7 +169,7 @@ class DenoisingDisplay(Display):
         *,
         noiser: Noiser | None = None,
         X_noisy: ArrayLike | Sequence[ArrayLike] | None = None,
-        kind: Literal["images", "signals"] = "images",
+        kind: Literal["auto", "images", "signals"] = "auto",
         image_shape: Sequence[int] | None = None,
         sampling_rate: float | None = None,
         x: ArrayLike | Sequence[ArrayLike] | None = None,
@@ -200,8 +201,9 @@ class DenoisingDisplay(Display):
             :func:`~sk_denoise.make_denoising_scorer`; ``random_state=None`` counts as 0.
         X_noisy : array-like of the shape of X_clean or list of arrays, optional
             Noisy samples, in place of ``noiser``.
-        kind : {"images", "signals"}, default="images"
-            Kind of the samples. Rows are images with an ``image_shape``, or signals.
+        kind : {"auto", "images", "signals"}, default="auto"
+            Kind of the samples. Rows are images with an ``image_shape``, or signals. "auto" is signals for
+            :class:`~sk_denoise.SignalDenoiser` and for filters with ``kind="signals"``, else images.
         image_shape : tuple of int, optional
             ``(height, width)`` or ``(height, width, channels)`` of flat rows, by default the image shape of
             the estimator.
@@ -240,6 +242,8 @@ class DenoisingDisplay(Display):
             Display with its figure.
         """
         caller = f"{cls.__name__}.from_estimator"
+        if kind == "auto":
+            kind = "signals" if _takes_signals(estimator) else "images"
         # With both, it would be unclear which of the two is shown.
         if (noiser is None) == (X_noisy is None):
             raise ValueError(
@@ -596,6 +600,14 @@ def _check_same_shapes(clean: Samples, noisy: Samples) -> None:
             "X_noisy must hold the noisy version of each sample of X_clean, got the shapes "
             f"{_format_shape(noisy)} and {_format_shape(clean)}."
         )
+
+
+def _takes_signals(estimator: Any) -> bool:
+    """Return whether an estimator, or the last step of one, is for signals alone."""
+    last = getattr(estimator, "best_estimator_", estimator)
+    last = last[-1] if isinstance(last, Pipeline) else last
+    last = getattr(last, "estimator", last)
+    return getattr(last, "kind", None) == "signals" or bool(getattr(last, "_has_channel_units", False))
 
 
 def _check_n_samples(n_samples: int | None, kind: str) -> int:

@@ -22,7 +22,7 @@ from sk_denoise._noise_level import estimate_scale_levels
 from sk_denoise._random import root_seed
 from sk_denoise._resources import Cost, cost_of
 from sk_denoise._validation import check_one_of
-from sk_denoise.estimators import ImageDenoiser
+from sk_denoise.estimators import ImageDenoiser, SignalDenoiser
 from sk_denoise.estimators._tiled_prediction import ResidualClipper, TiledPredictor
 from sk_denoise.estimators._training_domain import resolve_levels, warn_of_tiny_sigma
 from sk_denoise.networks.folded_unet import FoldedUNet, FoldedUNetNetwork
@@ -366,6 +366,11 @@ class UserNetwork:
 
 def select_network(model: str | ImageDenoiser, image: NDArray[Any]) -> ImageNetwork:
     """Return the network of a model; "auto" selects a pretrained one by the channels."""
+    if isinstance(model, SignalDenoiser):
+        raise TypeError(
+            "model is a SignalDenoiser, which denoises signals: call model.predict(signals). Images take an "
+            "ImageDenoiser or the name of a pretrained model."
+        )
     if isinstance(model, ImageDenoiser):
         return UserNetwork(model)
     if model == "auto":

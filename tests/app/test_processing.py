@@ -18,7 +18,7 @@ from sk_denoise.noise import NOISERS
 
 # "swap" takes values from other samples, which a single image lacks; "choice" draws one of several noises;
 # "recorded" needs recordings.
-NOT_FOR_ONE_IMAGE = {"swap", "choice", "recorded", "copied_mask"}
+NOT_FOR_ONE_IMAGE = {"swap", "choice", "recorded", "copied_mask", "baseline_wander", "hum"}
 FEWER_IS_WORSE = ("poisson", "chain", "jpeg")
 
 

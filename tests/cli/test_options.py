@@ -60,7 +60,7 @@ def test_names_may_have_dashes_for_underscores():
         ("gausian:0.1", r"no noise 'gausian'\. Did you mean 'gaussian'\? Known: gaussian, uniform"),
         ("chain", "'chain' combines other noises"),
         ("hum", "'hum' needs a sampling rate: use HumNoiser in Python"),
-        ("wander", "'wander' is no noise of images: use BaselineWanderNoiser in Python"),
+        ("baseline_wander", "'baseline_wander' is no noise of images: use BaselineWanderNoiser in Python"),
         ("gaussian:", "'gaussian:' is not a noise: expected NAME, NAME:AMOUNT"),
         ("gaussian:-0.1", "is not a noise"),
         ("gaussian:a", "is not a noise"),

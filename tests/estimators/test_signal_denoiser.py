@@ -6,6 +6,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from sk_denoise import (
+    Augmenter,
     DenoisingAutoencoder,
     DenoisingEnsemble,
     DenseNetwork,
@@ -19,9 +20,11 @@ from sk_denoise import (
     SignalUNetNetwork,
     estimate_quality,
     make_denoising_scorer,
+    make_self_supervised_scorer,
 )
 from sk_denoise.io import Recording
 from sk_denoise.persistence import load, save
+from sk_denoise.restoration import denoise_image
 
 SMALL = SignalUNetNetwork((8, 16, 16))
 
@@ -392,3 +395,41 @@ def test_chunks_are_arrays_of_one_type(fitted):
         list(fitted.predict_stream(WAVES[0]))
     with pytest.raises(ValueError, match="Convert all chunks to one type"):
         list(fitted.predict_stream([WAVES[0].astype(np.float32), WAVES[1]]))
+
+
+def test_ensembles_take_lists_and_any_length():
+    arrays = [x[: 60 + n] for n, x in enumerate(WAVES[:20])]
+    ensemble = DenoisingEnsemble(small(), 2, calibration_fraction=0.4, random_state=0).fit(arrays)
+    mean, std = ensemble.predict(arrays[:2], return_std=True)
+    assert [x.shape for x in mean] == [x.shape for x in std] == [(60,), (61,)]
+    np.testing.assert_allclose(ensemble.predict(WAVES[:2, :60])[0], mean[0], rtol=1e-6)
+    assert ensemble.score(WAVES[:2]) > 0
+
+
+def test_scores_without_truth_take_lists(fitted):
+    noisy = with_noise(WAVES[:20], 0.3)
+    for scorer in (make_self_supervised_scorer("blind"), make_self_supervised_scorer(noise=0.3)):
+        assert scorer(fitted, list(noisy)) == pytest.approx(scorer(fitted, noisy), rel=0.2)
+    quality = estimate_quality(fitted, list(noisy), noise=0.3)
+    assert quality.data_range == fitted.data_range_
+    denoiser = small(objective="recorrupt", noise=0.3).fit(list(noisy[:10]))
+    assert denoiser.score([x[:100] for x in noisy[10:]]) > 5
+
+
+def test_summaries_have_shapes_of_signals(of_two_channels):
+    summary = of_two_channels.summary((2, 500))
+    assert summary.input_shape == (2, 500)
+    assert "for each entry" in repr(summary)
+    assert "pixel" not in repr(of_two_channels.summary())
+    assert small().summary((500,)).input_shape == (500,)
+    with pytest.raises(ValueError, match="signals with 2 channels"):
+        of_two_channels.summary((500,))
+
+
+def test_images_and_their_changes_are_refused(fitted):
+    with pytest.raises(TypeError, match="model is a SignalDenoiser"):
+        denoise_image(np.zeros((32, 32)), model=fitted)
+    for augment in (Augmenter(quarter_turns=True), Augmenter(zoom=(0.9, 1.1)), Augmenter(flip="vertical")):
+        with pytest.raises(ValueError, match="Use SignalAugmenter"):
+            small(augment=augment).fit(WAVES)
+    assert small(augment=Augmenter()).fit(WAVES)

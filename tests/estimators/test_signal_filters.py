@@ -450,3 +450,15 @@ def test_one_search_compares_kinds_of_denoisers():
     assert isinstance(search.best_estimator_[-1], SavitzkyGolayDenoiser)
     assert search.best_params_["denoiser__window_length"] == 31
     assert mse(CLEAN, search.predict(NOISY)) < mse(CLEAN, NOISY) / 5
+
+
+@pytest.mark.parametrize("filtering", [SavitzkyGolayDenoiser(5), MedianDenoiser(kind="signals")])
+def test_filters_of_signals_take_arrays_of_other_lengths(filtering):
+    rng = np.random.default_rng(0)
+    fitted, short = filtering.fit(rng.normal(size=(6, 2, 60))), rng.normal(size=(4, 2, 31))
+    np.testing.assert_array_equal(fitted.predict(short), fitted.predict(list(short)))
+    assert fitted.score(short, short + 1) == pytest.approx(fitted.score(list(short), list(short + 1)))
+    with pytest.raises(ValueError, match="fitted on samples of shape"):
+        fitted.predict(short[:, :1])
+    with pytest.raises(ValueError, match="NaN"):
+        fitted.predict(short * np.nan)

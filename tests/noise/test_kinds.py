@@ -46,7 +46,7 @@ def test_a_noise_may_be_named(name):
     assert type(resolve_noiser(name)) is NOISERS[name]
     dae = DenoisingAutoencoder(noise=name, max_epochs=1, batch_size=100, random_state=0)
     # The samples of a signal share a unit.
-    table = TABLE[:, ::2] if name == "wander" else abs(TABLE)
+    table = TABLE[:, ::2] if name == "baseline_wander" else abs(TABLE)
     dae.fit(IMAGES if NOISES[name].images_only else table)
     assert type(dae.noiser_) is NOISERS[name]
 

@@ -73,7 +73,7 @@ NOISERS = {
     "camera, without a file": CameraNoiser(0.05, jpeg=None, image_shape=(2, 3), random_state=0),
     "recorded": RecordedNoiser(RECORDS, random_state=0),
     "recorded, as it is": RecordedNoiser([0.2 * RECORDS[0], 0.1 * RECORDS[1, :40]], None, random_state=0),
-    "wander": BaselineWanderNoiser((0.1, 0.3), random_state=0),
+    "baseline_wander": BaselineWanderNoiser((0.1, 0.3), random_state=0),
     "wander, relative": BaselineWanderNoiser(0.5, max_frequency=0.2, scale="std", random_state=0),
     "hum": HumNoiser(500, (0.2, 0.4), random_state=0),
     "hum, relative, clipped": HumNoiser(130, 0.7, frequency=60, scale="std", clip=(0, 1), random_state=0),

@@ -217,6 +217,17 @@ def test_signals_of_any_length_and_channels_are_denoised_the_same(network, tmp_p
             )
 
 
+@pytest.mark.slow
+def test_signals_behind_a_scaler_of_columns_keep_their_length(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
+    network = SignalUNetNetwork((4, 8))
+    pipe = make_pipeline(StandardScaler(), SignalDenoiser(network, max_epochs=1, random_state=0)).fit(rows)
+    export_onnx(pipe, tmp_path / "signals.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "signals.onnx")
+    assert session.get_inputs()[0].shape == ["n", 64]
+    np.testing.assert_allclose(session.run(None, {"X": rows})[0], pipe.predict(rows), rtol=1e-4, atol=1e-4)
+
+
 def test_axes_that_are_open_have_names_and_the_model_is_valid(tmp_path):
     denoiser = ImageDenoiser(SMALL["dncnn"], patch_size=8, **FAST).fit(COLORS)
     session = exported(denoiser, tmp_path)

@@ -14,7 +14,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sk_denoise import DenoisingAutoencoder, GaussianNoiser, make_denoising_scorer
+from sk_denoise import (
+    DenoisingAutoencoder,
+    GaussianNoiser,
+    MedianDenoiser,
+    SavitzkyGolayDenoiser,
+    make_denoising_scorer,
+)
 from sk_denoise.datasets import load_images
 from sk_denoise.metrics import psnr
 from sk_denoise.plots import DenoisingDisplay
@@ -526,3 +532,10 @@ def test_invalid_samples_and_options_are_refused(stacks):
 def test_importing_the_displays_does_not_import_matplotlib():
     code = "import sys, sk_denoise.plots; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_signals_of_denoisers_of_signals_are_drawn_as_lines():
+    signals = np.sin(np.arange(60) / 5 + np.arange(8)[:, None])
+    for estimator in (SavitzkyGolayDenoiser(), MedianDenoiser(kind="signals")):
+        display = DenoisingDisplay.from_estimator(estimator.fit(signals), signals, noiser=GaussianNoiser(0.3))
+        assert display.kind == "signals"
