@@ -357,7 +357,9 @@ def encode_edf(recording: Recording, suffix: str) -> Iterator[bytes]:
     require_extra("Writing an EDF or BDF file", "signals")
     import edfio
 
-    kind, signal_kind = (edfio.Bdf, edfio.BdfSignal) if suffix == ".bdf" else (edfio.Edf, edfio.EdfSignal)
+    # The two formats have the same classes under other names.
+    kinds: Any = (edfio.Bdf, edfio.BdfSignal) if suffix == ".bdf" else (edfio.Edf, edfio.EdfSignal)
+    kind, signal_kind = kinds
     values = np.atleast_2d(recording.values).astype(np.float64)
     template = recording.template
     if isinstance(template, EdfTemplate) and isinstance(template.file, kind):
