@@ -122,7 +122,7 @@ class SignalDenoiser(ImageDenoiser):
         the command line compares it with the rates of files.
     augment : Augmenter or None, default=None
         Random changes of training windows before they are corrupted, such as
-        :class:`~sk_denoise.preprocessing.SignalAugmenter`.
+        :class:`~sk_denoise.SignalAugmenter`.
     loss : str, dict or callable, default="mse"
         Loss in units of the standard deviation of the channel: a name, a mix of names and weights, or a
         function, as in :class:`~sk_denoise.DenoisingAutoencoder`.
