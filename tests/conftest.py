@@ -127,11 +127,28 @@ def document_files(tmp_path_factory) -> Path:
         Image.fromarray(frame).save(folder / "long" / f"{number}.png")
         Image.fromarray(few_photons.astype(np.uint16)).save(folder / "short" / f"{number}.png")
 
+    write_recordings(folder)
     model = ImageDenoiser(
         DnCNNNetwork(2, width=4), noise=GaussianNoiser(0.1), sigma="map", max_epochs=1, random_state=0
     )
     save(model.fit(photos.train[:2]), folder / "mine.safetensors")
     return folder
+
+
+def write_recordings(folder: Path) -> None:
+    """Write signals of two channels: a noisy one, and a folder of clean ones."""
+    from sk_denoise.io import Recording, write_signal
+
+    rng = np.random.default_rng(0)
+    (folder / "recordings").mkdir()
+    for number in range(13):
+        beats = np.sin(2 * np.pi * (np.arange(1000) / rng.uniform(150, 250) + rng.uniform()))
+        values = np.stack([beats**15, 0.5 * beats**7])
+        path = folder / "recordings" / f"{number:02}.csv"
+        if number == 12:
+            path, values = folder / "ecg.csv", values + rng.normal(0, 0.1, values.shape)
+        recording = Recording(values.round(4), 250.0, channel_names=["I", "II"], units=["mV", "mV"])
+        write_signal(path, recording)
 
 
 def write_scan(path: Path) -> None:

@@ -158,7 +158,8 @@ import numpy as np
 import sk_denoise
 from sk_denoise import *
 
-left_out = {"ImageDenoiser", "SignalDenoiser"} | (set() if find_spec("bm3d") else {"BM3DDenoiser"})
+left_out = {"BandPassDenoiser", "ImageDenoiser", "SignalDenoiser"}
+left_out |= set() if find_spec("bm3d") else {"BM3DDenoiser"}
 
 images = np.random.default_rng(0).random((3, 24, 24))
 for name in sk_denoise.__all__:
