@@ -22,7 +22,7 @@ from sk_denoise._compat import keeps_array_type, with_callbacks
 from sk_denoise._intensity import IntensityRange
 from sk_denoise._random import stream
 from sk_denoise._resources import Cost
-from sk_denoise._schema import Rule, has_type
+from sk_denoise._schema import Rule, has_type, is_numeric_array
 from sk_denoise._validation import (
     Interval,
     StrOptions,
@@ -75,6 +75,9 @@ MAX_WINDOWS = 4096
 TILE = 2**15
 # Power of the noise beside the variance of the clean signals up to which a network predicts the noise
 MAX_NOISE_POWER = 4.0
+# Distance of a mean from those of the training windows, in deviations of the clean signals, from which it is
+# far: at 1.4 the error of noisy sines was four times their noise
+FAR_OFFSET = 1.0
 # Entries of each signal, at most, whose deviation is compared with that of the fit
 MAX_ENTRIES_OF_UNIT = 2**16
 # Entries, at least, whose deviation may be too small for the fit
@@ -250,6 +253,11 @@ class SignalDenoiser(ImageDenoiser):
     }
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "_predicts_noise_": has_type(bool, "a truth value"),
+        "_input_means_": Rule(
+            lambda v, e: is_numeric_array(v, (2, (*e._sample_shape_, 1)[2])),
+            "two means of each channel",
+            after_others=True,
+        ),
     }
     _auto_values = AutoValues(
         lambda n_samples: min(n_samples, BATCH_WINDOWS[1]),
@@ -773,22 +781,29 @@ class SignalDenoiser(ImageDenoiser):
         return pair
 
     def _build(self, factory: Any, pair: Pair, on_unit_interval: bool) -> None:
-        self._predicts_noise_ = self._is_noise_moderate(pair)
+        noisy = self._noisy_sample(pair)
+        self._predicts_noise_ = self._is_noise_moderate(pair, noisy)
+        means = self._as_images(noisy)[:, 0].mean(axis=1, dtype=np.float64)
+        self._input_means_ = np.stack([means.min(axis=0), means.max(axis=0)])
         super()._build(self._factory(), pair, on_unit_interval)
         if pair.inputs.ndim == 4:
             clean = factory.samples_for_noise(pair.targets)
             self._reference_noiser_ = GaussianNoiser(GRID_NOISE, scale="std").fit(clean)
 
-    def _is_noise_moderate(self, pair: Pair) -> bool:
+    def _noisy_sample(self, pair: Pair) -> NDArray[Any]:
+        """Return some noisy signals as the network gets them in training."""
+        few = pair.take(np.arange(min(len(pair.inputs), MAX_SCORED)))
+        if self.noiser_ is None:
+            return few.inputs
+        draw = stream(self._root(), "strength")
+        noisy: NDArray[Any] = self.noiser_.corrupt(as_tensor(few.targets), draw).numpy()
+        return noisy
+
+    def _is_noise_moderate(self, pair: Pair, noisy: NDArray[Any]) -> bool:
         """Return whether the noise is easier to predict than the clean signal."""
         if pair.has_noisy_targets:
             return True
-        few = pair.take(np.arange(min(len(pair.inputs), MAX_SCORED)))
-        clean = few.targets.astype(np.float64)
-        noisy = few.inputs
-        if self.noiser_ is not None:
-            draw = stream(self._root(), "strength")
-            noisy = self.noiser_.corrupt(as_tensor(few.targets), draw).numpy()
+        clean = pair.targets[: len(noisy)].astype(np.float64)
         power = np.square(noisy - clean).mean(axis=(0, 1, 2))
         return bool(np.mean(power <= MAX_NOISE_POWER * clean.var(axis=(0, 1, 2))) >= 0.5)
 
@@ -882,7 +897,23 @@ class SignalDenoiser(ImageDenoiser):
                 f"The standard deviation is {given[channel]:.3g} in {place}X, and {spread[channel]:.3g} in "
                 "the clean signals of the fit. Give X in the unit of the fit."
             )
-        return bool(is_far.any())
+            return True
+        # Means of short parts vary as single entries do.
+        if images.shape[2] < self.patch_shape_[1]:
+            return False
+        means = images[:, 0, :MAX_ENTRIES_OF_UNIT].mean(axis=1, dtype=np.float64)
+        low, high = self._input_means_[0] - FAR_OFFSET * spread, self._input_means_[1] + FAR_OFFSET * spread
+        is_off = ((means < low) | (means > high)).any(axis=0)
+        if is_off.any():
+            channel = int(np.argmax(is_off))
+            place = f"channel {channel} of " if len(spread) > 1 else ""
+            warn_user(
+                f"A mean of {place}X is {means[:, channel][np.abs(means[:, channel]).argmax()]:.4g}, and "
+                f"those of the fit are {self._input_means_[0][channel]:.4g} to "
+                f"{self._input_means_[1][channel]:.4g}. Networks do not extrapolate: take the offset off, "
+                "or train with SignalAugmenter(offset=...)."
+            )
+        return bool(is_off.any())
 
 
 def describe_form(X: Any) -> str:

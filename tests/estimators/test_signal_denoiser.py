@@ -335,6 +335,14 @@ def test_other_parameters_are_refused(denoiser, message):
         denoiser.fit(WAVES)
 
 
+def test_an_offset_that_the_fit_has_not_seen_is_pointed_out(fitted):
+    with pytest.warns(UserWarning, match="take the offset off"):
+        fitted.predict(WAVES + 50)
+    # Baselines of the training are no news.
+    raw = WAVES + np.random.default_rng(1).uniform(50, 150, (60, 1))
+    small().fit(raw, X_clean=WAVES).predict(raw)
+
+
 @pytest.mark.parametrize(
     "denoiser",
     [
@@ -378,7 +386,7 @@ def test_signals_that_are_hardly_meant_so_are_warned_of():
 @pytest.mark.filterwarnings("error")
 def test_short_and_flat_parts_are_in_the_unit_of_the_fit(fitted):
     rounding = np.random.default_rng(0).normal(0, 1e-15, 200)
-    parts = [WAVES[0, :3] * 1e-4, 5 + rounding]
+    parts = [WAVES[0, :3] * 1e-4, 0.3 + rounding]
     fitted.predict(parts)
     list(fitted.predict_stream(parts[:1]))
 
