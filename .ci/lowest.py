@@ -16,7 +16,7 @@ def lowest_versions(project: dict) -> dict[str, str]:
     for requirement in [*project["dependencies"], *(entry for extra in extras for entry in extra)]:
         if requirement.startswith(f"{project['name']}["):  # an extra that holds others
             continue
-        match = re.fullmatch(r"([A-Za-z0-9._-]+)>=([0-9.]+)", requirement)
+        match = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[\w+\])?>=([0-9.]+)", requirement)
         if match is None:
             raise ValueError(f"{requirement!r} has no lower bound, as in 'numpy>=2.0'.")
         name, version = match.groups()

@@ -16,16 +16,20 @@ IMAGES = ("imagecodecs", "PIL", "tifffile")
 # Modules by the extra of pyproject.toml that installs them; a test compares the two. Every image format needs
 # the whole extra, so that an image that can be read can also be written.
 EXTRAS = {
+    "accelerate": ("accelerate",),
     "app": ("httpcore", "starlette", "streamlit", "uvicorn", *IMAGES),
+    "arrow": ("pyarrow",),
     "bm3d": ("bm3d",),
     "cli": ("click", "rich", *IMAGES),
     "compare": ("pandas",),
+    "dask": ("dask", "distributed"),
     "dicom": ("pydicom", *IMAGES),
     "images": IMAGES,
     "onnx": ("onnx", "onnxscript"),
     "plots": ("matplotlib",),
     "signals": ("edfio",),
     "wavelets": ("pywt",),
+    "zarr": ("fsspec", "zarr", *IMAGES),
 }
 LICENCE_NOTICES = {"bm3d": " Its licence allows non-commercial use only."}
 # Distributions whose name differs from that of their module.
