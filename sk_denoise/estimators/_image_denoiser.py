@@ -467,6 +467,7 @@ class ImageDenoiser(NetworkDenoiser):
             ]
         return self._denoise_array(convert_tensor_stack(X), sigma)
 
+    @keeps_array_type
     def transform(self, X: Any) -> Any:
         """Denoise, as ``predict`` does.
 
