@@ -41,6 +41,7 @@ from sk_denoise.restoration._image_repair import (
 from sk_denoise.restoration._network_pass import PassOptions, check_channels, run_network
 from sk_denoise.restoration._pretrained import MODELS, select_network
 from sk_denoise.restoration._removal import blend, remove_noise, resolve_image_noise
+from sk_denoise.restoration._shared_statistics import SharedStatistics
 from sk_denoise.restoration._stacks import check_letters, denoise_array
 from sk_denoise.training import PRECISIONS
 
@@ -231,17 +232,24 @@ def denoise_image(
                 "denoise_image(plane, noise=model, return_quality=True)."
             )
         return denoise_array(image, axes, denoise_image, **settings)
-    options = PassOptions(tile_size, ensemble, precision, device, verbose, callback)
+    shared = SharedStatistics(noise.shared if isinstance(noise, NoiseModel) else ())
+    options = PassOptions(tile_size, ensemble, precision, device, verbose, callback, shared)
     array = check_image(image)
     refuse_masked(sigma, "sigma")
     network = select_network(model, array)
     visible = visible_pixels(array, check_mask(mask, array.shape[:2]), network.n_channels)
     noisy = fill_hidden(array, visible)
     if outliers == "replace":
-        noisy, _ = replace_outliers(noisy, network.n_channels)
-    _refuse_noise_of_own_model(model, noise)
+        noisy, _ = replace_outliers(noisy, network.n_channels, shared)
+    if isinstance(model, ImageDenoiser):
+        sigma = _level_for_network(model, sigma, noise)
     known = None
     if return_quality:
+        if shared.is_replaying:
+            raise ValueError(
+                "return_quality needs the noise model of a single image, got one that the parts of an image "
+                "share. Pass estimate_noise(image)."
+            )
         known = find_known_noise(noisy, visible, sigma, noise, model)
         # One estimate of the noise serves the image and its quality.
         if sigma is None and isinstance(model, str) and not (model in MODELS and MODELS[model].is_blind):
@@ -264,11 +272,18 @@ def denoise_image(
     return denoised, estimate_image_quality(denoise, noisy, fill_hidden(denoised, visible), visible, known)
 
 
-def _refuse_noise_of_own_model(model: str | ImageDenoiser, noise: str | NoiseModel | Noiser) -> None:
-    if isinstance(model, ImageDenoiser) and (not isinstance(noise, str) or noise not in ("auto", "white")):
+def _level_for_network(
+    model: ImageDenoiser, sigma: ArrayLike | None, noise: str | NoiseModel | Noiser
+) -> ArrayLike | None:
+    """Return the noise level for a network of the user, or refuse a kind of noise."""
+    # The model of an image in parts holds its level, too.
+    if isinstance(noise, NoiseModel) and noise.shared and sigma is None:
+        return None if model.noise_levels_ is None else noise.sigma
+    if not isinstance(noise, str) or noise not in ("auto", "white"):
         raise ValueError(
             "A network of your own removes the noise of its training. Pass noise only with a pretrained one."
         )
+    return sigma
 
 
 def _check_names(image: Any, axes: str | None) -> None:
@@ -302,7 +317,8 @@ def _denoise_dask_array(image: Any, axes: str | None, settings: dict[str, Any], 
         colors = (image.shape[axes.index("S")],) if "S" in axes else ()
         plane = np.broadcast_to(like[(0,) * like.ndim], (*sides, *colors))
         check_image(plane)
-    _refuse_noise_of_own_model(settings["model"], settings["noise"])
+    if isinstance(settings["model"], ImageDenoiser):
+        _level_for_network(settings["model"], settings["sigma"], settings["noise"])
     if isinstance(settings["noise"], str):
         check_one_of(settings["noise"], NOISE_KINDS, "noise")
     check_channels(select_network(settings["model"], plane), plane)
