@@ -6,6 +6,7 @@ Neither dask nor xarray is imported before the user has passed an array of their
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import math
 import operator
@@ -18,24 +19,28 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_denoise._noise_model import NoiseModel
 from sk_denoise._resources import one_thread
 from sk_denoise._validation import is_dask_array, is_labelled, refuse_lazy, refuse_masked
 
 __all__ = [
     "PartDenoiserClass",
+    "Planes",
     "denoise_lazily",
     "holds_collection",
     "map_collection",
     "map_labelled",
+    "map_planes",
     "part_denoiser",
     "set_part_denoiser",
+    "widen",
 ]
 
 Array = NDArray[Any]
 # Rows, columns or entries of each chunk that a task reads, axis by axis.
 Pieces = list[list[slice]]
 
+# Packages whose objects are not arrays of numpy, or more than that.
+COLLECTIONS = ("dask", "dask_cudf", "dask_expr", "xarray")
 # Methods that treat each sample by itself.
 SAMPLEWISE = ("predict", "transform", "inverse_transform")
 # Sides in pixels of the blocks that a task denoises. Smaller chunks are joined, since their halo would cost
@@ -44,16 +49,26 @@ MIN_SIDE, MAX_SIDE = 1024, 4096
 # Windows of an image that are read, since some may hold NaN alone, and of which the noise is measured; their
 # side in pixels. Steps between their places, as shares of the free rows and columns, fill the image evenly.
 N_WINDOWS, N_MEASURED, WINDOW_SIDE, WINDOW_STEPS = 16, 8, 512, (0.7549, 0.5698)
-# Bytes of a chunk up to which other axes than that of the samples are joined.
-MAX_SAMPLE_BYTES = 2**30
+# A pixel without a value gets that of the nearest pixel, which is at most this many times as far from it as
+# any other pixel with a value.
+GAP_REACH = 1 + math.sqrt(2)
+# Bytes of a sample up to which its chunks are joined: of an image that could be denoised in blocks, whose
+# noise level and range would then be those of some windows, and of other samples.
+MAX_IMAGE_BYTES, MAX_SAMPLE_BYTES = 2**28, 2**30
 # Side in pixels of the sample that shows the shape and the type of an output.
 PROBE_SIDE = 256
 
 
 class PartDenoiserClass(Protocol):
-    """Class of denoisers of parts: :class:`~sk_denoise.restoration._part_denoiser.PartDenoiser`."""
+    """Class of denoisers of parts of an image.
+
+    Its objects have the method ``window(inner, shape, has_gaps)``, which returns the rows and columns to read
+    for a part, and ``denoise(part, kept)``.
+    """
 
     def measure(self, samples: Sequence[Array], **options: Any) -> Any: ...
+
+    def reach(self, model: Any, noise: object, n_channels: int = 1) -> tuple[int, int]: ...
 
 
 _handed_in: dict[str, PartDenoiserClass] = {}
@@ -73,8 +88,9 @@ def part_denoiser() -> PartDenoiserClass:
 
 
 def holds_collection(*values: Any) -> bool:
-    """Return whether one of several arguments is a dask array or a DataArray of xarray."""
-    return any(is_dask_array(value) or is_labelled(value) for value in values)
+    """Return whether one of several arguments comes from dask or xarray, or is a list of such."""
+    firsts = (v[0] if isinstance(v, list | tuple) and v else v for v in values)
+    return any(type(first).__module__.partition(".")[0] in COLLECTIONS for first in firsts)
 
 
 def map_labelled(function: Callable[[Any], Any], X: Any) -> Any:
@@ -121,15 +137,16 @@ def map_collection(
     others, options
         Further arguments. Among them dask arrays are refused, and DataArrays are read.
     """
-    for name, value in [*((f"argument {n + 2}", value) for n, value in enumerate(others)), *options.items()]:
+    names = list(inspect.signature(method).parameters)[2:]
+    for name, value in [*zip(names, others, strict=False), *options.items()]:
         refuse_lazy(value, name)
-    others = [np.asarray(value) if is_labelled(value) else value for value in others]
-    options = {name: np.asarray(v) if is_labelled(v) else v for name, v in options.items()}
+    others = [_as_numpy(value) for value in others]
+    options = {name: _as_numpy(value) for name, value in options.items()}
     name = method.__name__
     is_samplewise = name in SAMPLEWISE and getattr(estimator, "_is_samplewise", False)
-    if not is_samplewise:
+    if not (is_samplewise and (is_dask_array(X) or is_labelled(X))):
         refuse_lazy(X)
-        return method(estimator, np.asarray(X) if is_labelled(X) else X, *others, **options)
+        return method(estimator, _as_numpy(X), *others, **options)
 
     def apply(values: Any) -> Any:
         if is_dask_array(values):
@@ -137,6 +154,13 @@ def map_collection(
         return method(estimator, values, *others, **options)
 
     return map_labelled(apply, X) if is_labelled(X) else apply(X)
+
+
+def _as_numpy(value: Any) -> Any:
+    """Return objects of xarray as arrays, also those in a list, and others as they are."""
+    if isinstance(value, list | tuple) and holds_collection(value):
+        return [_as_numpy(part) for part in value]
+    return np.asarray(value) if type(value).__module__.partition(".")[0] == "xarray" else value
 
 
 # Graphs -----------------------------------------------------------------------------------------------
@@ -203,7 +227,7 @@ def _keys_of(array: Any, numbers: Sequence[range]) -> list[Any]:
 def _read_window(chunks: Sequence[Array], pieces: Pieces) -> Array:
     """Return a window of an array from the chunks that it lies in."""
     for chunk in chunks:
-        refuse_masked(chunk, "a chunk of the dask array")
+        refuse_masked(chunk, "chunk")
     if len(chunks) == 1:
         return np.ascontiguousarray(chunks[0][tuple(axis[0] for axis in pieces)])
     window = np.empty([sum(s.stop - s.start for s in axis) for axis in pieces], chunks[0].dtype)
@@ -237,7 +261,7 @@ class _SampleTask:
     n_tasks: int
 
     def __call__(self, estimator: Any, samples: Array) -> Any:
-        refuse_masked(samples, "a chunk of the dask array")
+        refuse_masked(samples, "chunk")
         if not len(samples):
             outputs: Any = tuple(
                 np.empty((0, *shape), dtype) for shape, dtype in zip(self.shapes, self.dtypes, strict=True)
@@ -265,9 +289,17 @@ def _map_samples(
     if refuse_split is not None and any(len(axis) > 1 for axis in X.chunks[1:]):
         refuse_split(X)
     outputs, is_several = _probe(method, estimator, X, others, options)
-    X = _join_samples(X)
     # A later fit replaces the fitted attributes of the estimator, not those of its copy.
     frozen = copy.copy(estimator)
+    is_split = X.ndim > 2 and any(len(axis) > 1 for axis in X.chunks[1:3])
+    reach = getattr(estimator, "_part_reach", lambda: None)()
+    if is_split and reach is not None and _sample_bytes(X) > MAX_IMAGE_BYTES and not others:
+        _check_chunks(X, "X")
+        planes = Planes.of(X, "NYXS"[: X.ndim], is_measured_alone=True)
+        levels = [{"sigma": None}] * len(X) if not options else _levels_of_images(len(X), **options)
+        halo, stride = reach
+        return map_planes(planes, frozen._measure_parts, levels, halo, stride, outputs[0].dtype)
+    X = _join_samples(X)
     token = _token(method, X.name, type(estimator).__name__, frozen, others, options)
     n_chunks = X.numblocks[0]
     by_sample = {n: v for n, v in options.items() if _is_of_samples(v, X)}
@@ -292,6 +324,20 @@ def _map_samples(
         chunks = (X.chunks[0], *((n,) for n in output.shape[1:]))
         arrays.append(_build_array(name, own, [X], chunks, output.dtype))
     return tuple(arrays) if is_several else arrays[0]
+
+
+def _sample_bytes(X: Any) -> int:
+    return math.prod(map(int, X.shape[1:])) * int(X.dtype.itemsize)
+
+
+def _levels_of_images(n: int, sigma: Any) -> list[dict[str, Any]]:
+    """Return the noise level of each of n images, or refuse maps."""
+    if np.ndim(sigma) > 1:
+        raise ValueError(
+            f"Images in blocks take a number as sigma, or one for each image, got shape {np.shape(sigma)}."
+        )
+    levels = np.broadcast_to(np.asarray(sigma), (n,)).tolist()
+    return [{"sigma": level} for level in levels]
 
 
 def _is_of_samples(value: Any, X: Any) -> bool:
@@ -336,7 +382,7 @@ def _join_samples(X: Any) -> Any:
     """Join the chunks of all axes but the first."""
     if all(len(axis) == 1 for axis in X.chunks[1:]):
         return X
-    n_bytes = math.prod(X.shape[1:]) * X.dtype.itemsize
+    n_bytes = _sample_bytes(X)
     if n_bytes > MAX_SAMPLE_BYTES:
         raise ValueError(
             f"Each sample of X takes {n_bytes / 1e9:.3g} GB, and this method needs whole samples in memory. "
@@ -356,7 +402,7 @@ def _join_samples(X: Any) -> Any:
 class _Measurement:
     """Task that measures the noise of an image on some windows of it."""
 
-    cls: PartDenoiserClass
+    measure: Callable[..., Any]
     options: dict[str, Any]
     pieces: list[Pieces]
     n_leading: int
@@ -366,22 +412,36 @@ class _Measurement:
         for chunks, pieces in zip(windows, self.pieces, strict=True):
             window = _read_window(chunks, pieces)
             window = window.reshape(window.shape[self.n_leading :])
-            if not _holds_nothing(window):
+            if window.dtype.kind != "f" or not np.isnan(window).all():
                 samples.append(window)
         if not samples:
             raise ValueError(
                 f"image holds NaN alone in {len(windows)} windows spread over it, so that nothing can be "
                 "measured. Denoise the part that holds values: image[rows, columns]."
             )
-        return self.cls.measure(samples[:N_MEASURED], **self.options)
+        return self.measure(samples[:N_MEASURED], **self.options)
 
 
 @dataclass(frozen=True)
 class _BlockTask:
-    """Task that denoises a block of an image, or of several planes, from the chunks around it."""
+    """Task that denoises a block of an image, or of several planes, from the chunks around it.
+
+    Attributes
+    ----------
+    pieces : list of lists of slice
+        Parts of the chunks that are read.
+    inner, outer : pair of slice
+        Rows and columns of the block, and those that are read for it.
+    size : pair of int
+        Height and width of the image.
+    n_leading, n_tasks : int
+        Number of axes before the rows, and number of such tasks.
+    """
 
     pieces: Pieces
-    kept: tuple[slice, slice]
+    inner: tuple[slice, slice]
+    outer: tuple[slice, slice]
+    size: tuple[int, int]
     n_leading: int
     n_tasks: int
 
@@ -390,21 +450,32 @@ class _BlockTask:
         leading = part.shape[: self.n_leading]
         planes = part.reshape(-1, *part.shape[self.n_leading :])
         with _threads(self.n_tasks):
-            denoised = np.stack(
-                [
-                    plane[self.kept] if _holds_nothing(plane) else denoiser.denoise(plane, self.kept)
-                    for plane in planes
-                ]
-            )
+            denoised = np.stack([self._denoise(denoiser, plane) for plane in planes])
         return denoised.reshape(*leading, *denoised.shape[1:])
 
+    def _denoise(self, denoiser: Any, plane: Array) -> Array:
+        """Denoise a plane, from as much of it as the measured noise needs."""
+        part, place = self._cut(plane, denoiser.window(self.inner, self.size, has_gaps=False))
+        if part.dtype.kind == "f" and np.isnan(part).any():
+            part, place = self._cut(plane, denoiser.window(self.inner, self.size, has_gaps=True))
+        rows, columns = (
+            slice(i.start - start, i.stop - start) for i, start in zip(self.inner, place, strict=True)
+        )
+        return np.asarray(denoiser.denoise(part, (rows, columns)))
 
-def _holds_nothing(plane: Array) -> bool:
-    return plane.dtype.kind == "f" and bool(np.isnan(plane).all())
+    def _cut(self, plane: Array, window: tuple[slice, slice]) -> tuple[Array, list[int]]:
+        """Return a window of a plane that was read, and its first row and column."""
+        starts = [max(w.start, o.start) for w, o in zip(window, self.outer, strict=True)]
+        stops = [min(w.stop, o.stop) for w, o in zip(window, self.outer, strict=True)]
+        rows, columns = (
+            slice(start - o.start, stop - o.start)
+            for start, stop, o in zip(starts, stops, self.outer, strict=True)
+        )
+        return np.ascontiguousarray(plane[rows, columns]), starts
 
 
 @dataclass(frozen=True)
-class _Planes:
+class Planes:
     """A dask array as planes: leading axes, rows, columns, and colours if there are any.
 
     Attributes
@@ -415,18 +486,24 @@ class _Planes:
         Number of leading axes.
     channel_axis : int or None
         Leading axis of independent channels.
-    order : tuple of int
-        Axes of the user's array in the order of the stack.
+    inverse_order : tuple of int
+        Axes of the stack in the order of the user's array.
+    chunks : tuple of tuples of int
+        Chunks of the user's array.
     """
 
     stack: Any
     n_leading: int
     channel_axis: int | None
-    order: tuple[int, ...]
+    inverse_order: tuple[int, ...]
+    chunks: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, image: Any, axes: str | None) -> _Planes:
-        """Return the planes of an array whose axes have letters, or of one image."""
+    def of(cls, image: Any, axes: str | None, *, is_measured_alone: bool = False) -> Planes:
+        """Return the planes of an array whose axes have letters, or of one image.
+
+        With ``is_measured_alone`` each plane of the only leading axis is measured by itself, as a channel is.
+        """
         letters = "YXS"[: image.ndim] if axes is None else axes
         leading = [i for i, letter in enumerate(letters) if letter not in "YXS"]
         order = (*leading, *(letters.index(letter) for letter in "YXS" if letter in letters))
@@ -434,7 +511,9 @@ class _Planes:
         if "S" in letters:
             stack = stack.rechunk({stack.ndim - 1: -1})
         names = [letters[i] for i in leading]
-        return cls(stack, len(leading), names.index("C") if "C" in names else None, order)
+        inverse = tuple(int(axis) for axis in np.argsort(order))
+        channel_axis = names.index("C") if "C" in names else 0 if is_measured_alone else None
+        return cls(stack, len(leading), channel_axis, inverse, image.chunks)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -446,6 +525,16 @@ class _Planes:
     def n_channels(self) -> int:
         """Number of independent channels."""
         return 1 if self.channel_axis is None else int(self.stack.shape[self.channel_axis])
+
+    def block_sizes(self) -> list[list[int]]:
+        """Return the sides of blocks: rows and columns in large ones, channels one by one."""
+        sizes = [list(chunks) for chunks in self.stack.chunks]
+        if self.channel_axis is not None:
+            sizes[self.channel_axis] = [1] * self.n_channels
+        for axis in (self.n_leading, self.n_leading + 1):
+            sizes[axis] = _join_chunks(sizes[axis])
+        # An axis of size 0 stays.
+        return [[n for n in axis if n] or [0] for axis in sizes]
 
     def windows(self, channel: int) -> Iterator[list[slice]]:
         """Yield windows of the planes of a channel, spread evenly over them."""
@@ -497,49 +586,78 @@ def denoise_lazily(image: Any, axes: str | None, settings: Mapping[str, Any]) ->
     """
     _check_chunks(image, "image")
     options = _check_settings(settings)
-    planes = _Planes.of(image, axes)
-    stack, n_leading = planes.stack, planes.n_leading
+    planes = Planes.of(image, axes)
     sigmas = _channel_sigmas(options.pop("sigma"), planes)
     cls = part_denoiser()
-    colors = stack.shape[n_leading + 2 :]
-    halo, stride = _find_reach(cls, options, sigmas[0], colors)
-    token = _token("denoise-image", image.name, axes, sorted(options.items()), sigmas)
+    noise = options["noise"] if sigmas[0] is None else float(sigmas[0])
+    colors = planes.stack.shape[planes.n_leading + 2 :]
+    halo, stride = cls.reach(options["model"], noise, *colors)
+    each = [{**options, "sigma": sigma} for sigma in sigmas]
+    return map_planes(planes, cls.measure, each, halo, stride, image.dtype.newbyteorder("="))
+
+
+def map_planes(
+    planes: Planes,
+    measure: Callable[..., Any],
+    options: Sequence[Mapping[str, Any]],
+    halo: int,
+    stride: int,
+    dtype: np.dtype[Any],
+) -> Any:
+    """Return a dask array of denoised planes, in the axes and chunks of the user.
+
+    Parameters
+    ----------
+    planes : Planes
+        The planes.
+    measure : callable
+        Function from samples of the planes of a channel, and its options, to a denoiser of parts.
+    options : sequence of mapping
+        Options of each channel.
+    halo, stride : int
+        Largest halo that the denoiser may need, and the grid on which parts begin.
+    dtype : dtype
+        Type of the output.
+    """
+    stack, n_leading = planes.stack, planes.n_leading
+    if dtype.kind == "f":
+        # Values in place of NaN come from farther away.
+        halo = max(halo, min(math.ceil(GAP_REACH * halo), MIN_SIDE))
+    token = _token("denoise", stack.name, measure, [sorted(each.items()) for each in options])
     tasks: dict[Any, Any] = {}
-    for channel in range(planes.n_channels):
+    for channel, each in enumerate(options):
         found = [_pieces(stack.chunks, window) for window in planes.windows(channel)]
-        level = {} if sigmas[channel] is None else {"sigma": sigmas[channel]}
-        measurement = _Measurement(cls, {**options, **level}, [pieces for _, pieces in found], n_leading)
+        measurement = _Measurement(measure, dict(each), [pieces for _, pieces in found], n_leading)
         tasks[f"measure-{token}", channel] = (measurement, [_keys_of(stack, places) for places, _ in found])
-    # Leading axes in the chunks of the user, channels one by one; rows and columns in large blocks.
-    chunks = [list(sizes) for sizes in stack.chunks]
-    if planes.channel_axis is not None:
-        chunks[planes.channel_axis] = [1] * planes.n_channels
-    for axis in (n_leading, n_leading + 1):
-        chunks[axis] = _join_chunks(chunks[axis])
-    chunks = [[n for n in sizes if n] for sizes in chunks]
+    chunks = planes.block_sizes()
     n_tasks = math.prod(map(len, chunks))
-    starts = [[0, *itertools.accumulate(sizes)][:-1] for sizes in chunks]
+    starts = [[0, *itertools.accumulate(sizes)] for sizes in chunks]
     for number in itertools.product(*(range(len(sizes)) for sizes in chunks)):
-        block = [slice(starts[axis][n], starts[axis][n] + chunks[axis][n]) for axis, n in enumerate(number)]
-        inner = block[n_leading : n_leading + 2]
-        outer = [_widen(part, halo, stride, n) for part, n in zip(inner, planes.size, strict=True)]
-        rows, columns = (
-            slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True)
-        )
+        block = [slice(starts[axis][n], starts[axis][n + 1]) for axis, n in enumerate(number)]
+        inner = block[n_leading], block[n_leading + 1]
+        outer = widen(inner, planes.size, halo, stride)
         places, pieces = _pieces(stack.chunks, [*block[:n_leading], *outer, *block[n_leading + 2 :]])
         channel = 0 if planes.channel_axis is None else number[planes.channel_axis]
-        task = _BlockTask(pieces, (rows, columns), n_leading, n_tasks)
+        task = _BlockTask(pieces, inner, outer, planes.size, n_leading, n_tasks)
         tasks[(token, *number)] = (task, (f"measure-{token}", channel), _keys_of(stack, places))
-    denoised = _build_array(token, tasks, [stack], tuple(map(tuple, chunks)), image.dtype.newbyteorder("="))
-    inverse = tuple(int(axis) for axis in np.argsort(planes.order))
-    return denoised.transpose(inverse).rechunk(image.chunks)
+    denoised = _build_array(token, tasks, [stack], tuple(map(tuple, chunks)), dtype)
+    return denoised.transpose(planes.inverse_order).rechunk(planes.chunks)
 
 
-def _widen(inner: slice, halo: int, stride: int, length: int) -> slice:
-    """Return the rows or columns to read for some of them."""
-    # The part begins and ends on the grid of the network, which starts at either end for the self-ensemble.
-    start = max(0, (inner.start - halo) // stride * stride)
-    return slice(start, min(length, length - max(0, length - inner.stop - halo) // stride * stride))
+def widen(inner: tuple[slice, slice], size: Sequence[int], halo: int, stride: int) -> tuple[slice, slice]:
+    """Return the rows and columns to read for some of them.
+
+    Parts begin on the grid of the network. They end on that of the mirrored image, which counts for a
+    self-ensemble.
+    """
+    rows, columns = (
+        slice(
+            max(0, (part.start - halo) // stride * stride),
+            length - max(0, (length - part.stop - halo) // stride * stride),
+        )
+        for part, length in zip(inner, size, strict=True)
+    )
+    return rows, columns
 
 
 def _join_chunks(sizes: Sequence[int]) -> list[int]:
@@ -587,7 +705,7 @@ def _check_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _channel_sigmas(sigma: Any, planes: _Planes) -> list[Any]:
+def _channel_sigmas(sigma: Any, planes: Planes) -> list[Any]:
     """Return the noise level of each independent channel."""
     levels = np.asarray(sigma, dtype=object) if sigma is None else np.asarray(sigma)
     if levels.ndim > 1:
@@ -602,25 +720,9 @@ def _channel_sigmas(sigma: Any, planes: _Planes) -> list[Any]:
                 f"{len(levels)} numbers."
             )
         return list(levels.tolist())
+    if levels.ndim == 1:
+        raise ValueError(
+            f"A dask array takes one number as sigma, got {len(levels)}. For independent channels with a "
+            'level each, name them: axes="YXC".'
+        )
     return [sigma] * planes.n_channels
-
-
-def _find_reach(
-    cls: PartDenoiserClass, options: Mapping[str, Any], sigma: Any, colors: tuple[int, ...]
-) -> tuple[int, int]:
-    """Return the halo in pixels, and the grid of the parts, before anything is measured.
-
-    The kind of the noise is measured later, so the widest halo of all kinds counts.
-    """
-    shape = (32, 32, *colors)
-    sample = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
-    choices: list[dict[str, Any]] = [{}]
-    if sigma is not None:
-        choices = [{"sigma": sigma if np.ndim(sigma) else 0.1}]
-    elif isinstance(options["noise"], str) and isinstance(options["model"], str):
-        kinds = ("white", "counts", "camera") if options["noise"] == "auto" else (options["noise"],)
-        choices = [{"noise": NoiseModel(kind, 0.1, gain=0.1, levels=(0.1, 0.1))} for kind in kinds]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        denoisers = [cls.measure([sample], **{**options, **choice}) for choice in choices]
-    return max(d.halo for d in denoisers), math.lcm(*(d.stride for d in denoisers))
