@@ -48,7 +48,7 @@ SAMPLEWISE = ("predict", "transform", "inverse_transform")
 MIN_SIDE, MAX_SIDE = 1024, 4096
 # Windows of an image that are read, since some may hold NaN alone, and of which the noise is measured; their
 # side in pixels. Steps between their places, as shares of the free rows and columns, fill the image evenly.
-N_WINDOWS, N_MEASURED, WINDOW_SIDE, WINDOW_STEPS = 16, 8, 512, (0.7549, 0.5698)
+N_WINDOWS, N_MEASURED, WINDOW_SIDE, WINDOW_STEPS = 16, 8, 384, (0.7549, 0.5698)
 # A pixel without a value gets that of the nearest pixel, which is at most this many times as far from it as
 # any other pixel with a value.
 GAP_REACH = 1 + math.sqrt(2)
