@@ -56,7 +56,9 @@ def run(where: Callable[[], AbstractContextManager[Any]], **parameters: Any) -> 
         build_search(epochs=1).fit(X)
         start = time.perf_counter()
         search = build_search(**parameters).fit(X)
-    return time.perf_counter() - start, search.cv_results_["mean_test_score"]
+        seconds = time.perf_counter() - start
+    print(f"{seconds:.1f} s", flush=True)
+    return seconds, search.cv_results_["mean_test_score"]
 
 
 @contextmanager

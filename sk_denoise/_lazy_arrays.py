@@ -1,4 +1,4 @@
-"""Dask arrays in, dask arrays out; labels of xarray kept. Nothing is computed here.
+"""Dask arrays that stay lazy, and labels of xarray that stay.
 
 Neither dask nor xarray is imported before the user has passed an array of theirs.
 """
@@ -88,7 +88,7 @@ def part_denoiser() -> PartDenoiserClass:
 
 
 def holds_collection(*values: Any) -> bool:
-    """Return whether one of several arguments comes from dask or xarray, or is a list of such."""
+    """Return whether an argument, or a list in it, comes from dask or xarray."""
     firsts = (v[0] if isinstance(v, list | tuple) and v else v for v in values)
     return any(type(first).__module__.partition(".")[0] in COLLECTIONS for first in firsts)
 
@@ -157,7 +157,7 @@ def map_collection(
 
 
 def _as_numpy(value: Any) -> Any:
-    """Return objects of xarray as arrays, also those in a list, and others as they are."""
+    """Return objects of xarray as arrays, and others as they are."""
     if isinstance(value, list | tuple) and holds_collection(value):
         return [_as_numpy(part) for part in value]
     return np.asarray(value) if type(value).__module__.partition(".")[0] == "xarray" else value
@@ -204,7 +204,7 @@ def _check_chunks(array: Any, name: str, known_axes: slice = slice(None)) -> Non
 
 
 def _pieces(chunks: Sequence[Sequence[int]], window: Sequence[slice]) -> tuple[list[range], Pieces]:
-    """Return the chunks that a window of an array lies in, and its part of each, axis by axis."""
+    """Return the chunks around a window, and its part of each, axis by axis."""
     numbers, pieces = [], []
     for sizes, wanted in zip(chunks, window, strict=True):
         starts = [0, *itertools.accumulate(sizes)]
@@ -348,7 +348,7 @@ def _is_of_samples(value: Any, X: Any) -> bool:
 def _probe(
     method: str, estimator: Any, X: Any, others: Sequence[Any], options: Mapping[str, Any]
 ) -> tuple[list[Array], bool]:
-    """Return arrays with the shapes and types of the outputs, apart from the number of samples.
+    """Return arrays with the shapes and types of the outputs for one sample.
 
     One sample of zeros goes through the method, so that samples of a wrong shape are refused right here.
     Images of any size are cut to a few pixels.
@@ -424,7 +424,7 @@ class _Measurement:
 
 @dataclass(frozen=True)
 class _BlockTask:
-    """Task that denoises a block of an image, or of several planes, from the chunks around it.
+    """Task that denoises a block of planes from the chunks around it.
 
     Attributes
     ----------
@@ -476,7 +476,7 @@ class _BlockTask:
 
 @dataclass(frozen=True)
 class Planes:
-    """A dask array as planes: leading axes, rows, columns, and colours if there are any.
+    """A dask array as planes: leading axes, rows, columns, and colours.
 
     Attributes
     ----------
@@ -500,7 +500,7 @@ class Planes:
 
     @classmethod
     def of(cls, image: Any, axes: str | None, *, is_measured_alone: bool = False) -> Planes:
-        """Return the planes of an array whose axes have letters, or of one image.
+        """Return the planes of an array with letters for its axes, or of one image.
 
         With ``is_measured_alone`` each plane of the only leading axis is measured by itself, as a channel is.
         """
@@ -561,7 +561,7 @@ class Planes:
 
 
 def _place_window(chunks: Sequence[int], side: int, share: float) -> slice:
-    """Return a window at a share of the free places, within one chunk if it is wide enough."""
+    """Return a window at a share of the free places, within one chunk if it fits."""
     total = sum(chunks)
     side = min(side, total)
     start = round(share * (total - side))
@@ -661,7 +661,7 @@ def widen(inner: tuple[slice, slice], size: Sequence[int], halo: int, stride: in
 
 
 def _join_chunks(sizes: Sequence[int]) -> list[int]:
-    """Return the sides of blocks: neighbouring chunks joined to a minimum, large ones split evenly."""
+    """Return the sides of blocks, from chunks that are joined or split."""
     joined: list[int] = []
     for size in sizes:
         if joined and joined[-1] < MIN_SIDE:

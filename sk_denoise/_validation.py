@@ -405,7 +405,7 @@ def is_labelled(X: Any) -> bool:
 
 
 def refuse_lazy(X: Any, name: str = "X") -> None:
-    """Refuse lazy arrays, which would be computed whole in memory, and other collections of dask.
+    """Refuse lazy arrays, which would be computed whole, and frames of dask.
 
     DataArrays of xarray in memory pass; so do those that load at their first use, which xarray limits itself.
     """

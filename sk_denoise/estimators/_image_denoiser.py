@@ -786,13 +786,13 @@ class ImageDenoiser(NetworkDenoiser):
         return denoised.reshape(samples.shape)
 
     def _part_reach(self) -> tuple[int, int] | None:
-        """Return the halo and the stride of parts of an image, None if it must be taken whole."""
+        """Return the halo and the stride of parts of an image; None takes it whole."""
         module = self.net_.module_
         radius, stride = getattr(module, "receptive_radius", None), int(getattr(module, "stride", 1))
         return None if radius is None else (-(-int(radius) // stride) * stride, stride)
 
     def _measure_parts(self, samples: Sequence[NDArray[Any]], *, sigma: float | None) -> PartPredictor:
-        """Return the prediction for parts of an image whose range and noise some windows show."""
+        """Return the prediction for parts of an image, measured on some windows."""
         reach = self._part_reach()
         assert reach is not None
         images = self._as_images(check_samples(self, np.stack(samples), reset=False))
@@ -893,7 +893,7 @@ class ImageDenoiser(NetworkDenoiser):
 
 @dataclass(frozen=True)
 class PartPredictor:
-    """Prediction for the parts of one image, with its range and noise level measured once.
+    """Prediction for the parts of one image, measured once.
 
     Attributes
     ----------
@@ -920,7 +920,7 @@ class PartPredictor:
         return widen(inner, shape, self.halo, self.stride)
 
     def denoise(self, part: NDArray[Any], kept: tuple[slice, slice]) -> NDArray[Any]:
-        """Return the denoised rows and columns ``kept`` of a part that was read with its halo."""
+        """Return the denoised rows and columns ``kept`` of a part with its halo."""
         samples = check_samples(self.denoiser, part[None], reset=False)
         images = self.denoiser._as_images(samples)
         denoised = np.empty(images.shape, as_float_array(samples[:0]).dtype)

@@ -521,7 +521,7 @@ class SignalDenoiser(ImageDenoiser):
         return int((*self._sample_shape_, 1)[2])
 
     def _refuse_split_samples(self, X: Any) -> None:
-        """Refuse a dask array whose signals lie in several chunks."""
+        """Refuse a dask array with signals in several chunks."""
         raise ValueError(
             f"X is a dask array of shape {X.shape} with signals in several chunks, {X.chunks[1:]}. A signal "
             "is denoised as a whole: pass X.rechunk({0: 'auto', **dict.fromkeys(range(1, X.ndim), -1)}); or, "

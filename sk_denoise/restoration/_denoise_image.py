@@ -79,7 +79,8 @@ def denoise_image(
         Gray, gray with alpha (2 channels), colour (3) or colour with alpha (4); for other arrays see
         ``axes``. Integers, where those of 16 bits may hold 10, 12 or 14 bits, or floats, with black at 0 and
         white at 1 or in any other range. NaN stays NaN and has no effect on other pixels; so do colours below
-        full transparency.
+        full transparency. A dask array stays lazy; it takes a number as ``sigma``, and NaN in place of
+        ``mask``.
     sigma : float, array-like of shape (channels,) or (height, width), or None, default=None
         Standard deviation of white noise in the unit of the image: for floats in [0, 1] a share of this
         range, for integers grey levels. Pass a map if it varies over the image, or one number for each
@@ -133,8 +134,9 @@ def denoise_image(
 
     Returns
     -------
-    ndarray of the shape and type of image
-        Denoised image. Integers are rounded and clipped to the range of their type; alpha is unchanged.
+    ndarray, dask array or DataArray of the shape and type of image
+        Denoised image. Integers are rounded and clipped to the range of their type; alpha is unchanged. A
+        DataArray of xarray keeps its names, coordinates and attributes.
         With ``return_quality``, a pair of it and a :class:`~sk_denoise.metrics.QualityEstimate`, or None with
         a warning if the noise is correlated, clipped or not visible.
 
@@ -287,7 +289,7 @@ def _level_for_network(
 
 
 def _check_names(image: Any, axes: str | None) -> None:
-    """Refuse a DataArray whose names of axes contradict their places."""
+    """Refuse a DataArray with names of axes that contradict their places."""
     names = [str(name).lower() for name in image.dims]
     if axes is None and image.ndim == 3 and {"y", "x"} <= set(names[1:]):
         raise ValueError(
@@ -298,7 +300,7 @@ def _check_names(image: Any, axes: str | None) -> None:
 
 
 def _denoise_dask_array(image: Any, axes: str | None, settings: dict[str, Any], return_quality: bool) -> Any:
-    """Return a dask array of the denoised image; check all that is known without its numbers."""
+    """Return a dask array of the denoised image; check it as far as it is known."""
     if return_quality:
         raise ValueError(
             "return_quality needs the whole image in memory, and a dask array is lazy. Estimate it on a "
