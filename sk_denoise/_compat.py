@@ -22,6 +22,7 @@ from sklearn.utils import Tags
 from torch import Tensor
 
 from sk_denoise._clean_source import attach_source, carried_source
+from sk_denoise._lazy_arrays import holds_collection, map_collection
 from sk_denoise._schema import SAMPLES, Rule
 from sk_denoise._validation import has_finite_numbers, refuse_channels_last, warn_of_infinite_output
 
@@ -122,6 +123,8 @@ class SampleTransformer(CallbackSupportMixin, TransformerMixin, BaseEstimator, m
     _fitted_schema: ClassVar[dict[str, Rule]] = SAMPLES
     # Whether images may have another size than those of the fit.
     _takes_any_size: ClassVar[bool] = False
+    # Whether predict, transform and its inverse treat each sample by itself: then dask arrays stay lazy.
+    _is_samplewise: ClassVar[bool] = False
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()
@@ -286,13 +289,15 @@ def adopt_fitted_state(estimator: Any, fitted: Any) -> None:
 def keeps_array_type(method: Method) -> Method:
     """Decorate a method to return arrays of the type of its input.
 
-    This holds under array API dispatch. The method belongs to an estimator and has samples as its first
-    argument. Tensors for estimators of images of any size have their channels first,
-    ``(n, channels, height, width)``.
+    Dask arrays stay lazy, and DataArrays of xarray keep their labels. Other types are kept under array API
+    dispatch. The method belongs to an estimator and has samples as its first argument. Tensors for estimators
+    of images of any size have their channels first, ``(n, channels, height, width)``.
     """
 
     @functools.wraps(method)
     def converting(estimator: Any, X: Any, *others: Any, **options: Any) -> Any:
+        if holds_collection(X, *others, *options.values()):
+            return map_collection(converting, estimator, X, others, options)
         if not (get_config()["array_api_dispatch"] and _is_foreign(X)):
             output = method(estimator, X, *others, **options)
             _check_output(estimator, X, output)

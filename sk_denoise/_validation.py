@@ -60,12 +60,15 @@ __all__ = [
     "check_clean_side",
     "check_sample_weight",
     "is_clean_side",
+    "is_dask_array",
+    "is_labelled",
     "specification_key",
     "may_be_channels",
     "name_by_class",
     "find_noisers",
     "refuse_channels_first",
     "refuse_channels_last",
+    "refuse_lazy",
     "refuse_masked",
     "refuse_other_index",
     "refuse_ragged",
@@ -387,8 +390,58 @@ def check_numbers(
     return np.asarray(checked)
 
 
+def is_dask_array(X: Any) -> bool:
+    """Return whether X is a dask array, without an import of dask."""
+    module = sys.modules.get("dask.array")
+    # A half-imported module has no class yet.
+    kind = getattr(module, "Array", None)
+    return kind is not None and isinstance(X, kind)
+
+
+def is_labelled(X: Any) -> bool:
+    """Return whether X is a DataArray of xarray, without an import of xarray."""
+    kind = getattr(sys.modules.get("xarray"), "DataArray", None)
+    return kind is not None and isinstance(X, kind)
+
+
+def refuse_lazy(X: Any, name: str = "X") -> None:
+    """Refuse lazy arrays, which would be computed whole, and frames of dask.
+
+    DataArrays of xarray in memory pass; so do those that load at their first use, which xarray limits itself.
+    """
+    for part in X if isinstance(X, list | tuple) else (X,):
+        package = type(part).__module__.partition(".")[0]
+        # A variable of a Dataset may be named data, so that its class decides.
+        if package == "xarray" and not hasattr(type(part), "data"):
+            raise TypeError(
+                f"{name} is a {type(part).__name__} of xarray. Pass one of its arrays: {name}['name of the "
+                "variable']."
+            )
+        if is_dask_array(part) or (package == "xarray" and part.chunks is not None):
+            n_bytes = float(part.nbytes)
+            size = "of unknown size" if np.isnan(n_bytes) else f"of {_in_words(n_bytes)}"
+            raise ValueError(
+                f"{name} is a lazy array of dask, {size} in memory, and is not computed in silence. If it "
+                f"fits into memory, pass {name}.compute(). To learn from more, call partial_fit on one block "
+                f"after the other, {name}[start:stop].compute(), or fit a part. Lazy arrays go to predict "
+                "and transform of denoisers, and to denoise_image."
+            )
+        if package in ("dask", "dask_expr", "dask_cudf"):
+            raise TypeError(
+                f"{name} is a {type(part).__name__} of dask, of which only arrays are taken. For a table "
+                f"of numbers pass {name}.to_dask_array(lengths=True), or {name}.compute() if it fits into "
+                "memory."
+            )
+
+
+def _in_words(n_bytes: float) -> str:
+    """Return a size in memory as a text."""
+    return f"{n_bytes / 1e9:.3g} GB" if n_bytes >= 1e7 else f"{n_bytes / 1e6:.2g} MB"
+
+
 def refuse_masked(X: Any, name: str = "X") -> None:
-    """Refuse masked arrays with masked entries."""
+    """Refuse masked arrays with masked entries, and lazy arrays."""
+    refuse_lazy(X, name)
     # As plain arrays they would show the entries that the mask hides.
     for part in X if isinstance(X, list | tuple) else (X,):
         if isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part):

@@ -127,6 +127,7 @@ class BaseDenoiser(SampleTransformer):
     A subclass stores ``data_range_`` and a fitted ``_reference_noiser_``.
     """
 
+    _is_samplewise: ClassVar[bool] = True
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "data_range_": POSITIVE_NUMBER,
         "_reference_noiser_": NOISER_OF_SAMPLES,
@@ -399,6 +400,7 @@ class ClassicalDenoiser(BaseDenoiser):
             denoised = self._denoise(samples.reshape(-1, *(*shape, 1)[:3]))
         return denoised.reshape(samples.shape).astype(samples.dtype.newbyteorder("="), copy=False)
 
+    @keeps_array_type
     def transform(self, X: ArrayLike) -> Any:
         """Denoise, as ``predict`` does.
 

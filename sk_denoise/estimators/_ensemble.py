@@ -166,6 +166,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
     True
     """
 
+    _is_samplewise: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "calibration_fraction": [Interval(Real, 0, 1, closed="neither"), None],
@@ -299,6 +300,7 @@ class DenoisingEnsemble(MetaEstimatorMixin, SampleTransformer):
             return mean, [self._std(v, x.dtype) for v, x in zip(variance, samples, strict=True)]
         return mean, self._std(variance, samples.dtype)
 
+    @keeps_array_type
     def transform(self, X: Any) -> Any:
         """Denoise, as ``predict`` does.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sk_denoise._clean_source import warn_of_lost_source
 from sk_denoise._compat import keeps_array_type, with_callbacks
 from sk_denoise._intensity import UNIT, IntensityRange
+from sk_denoise._lazy_arrays import widen
 from sk_denoise._noise_level import estimate_noise_levels
 from sk_denoise._random import stream
 from sk_denoise._resources import Cost
@@ -467,6 +468,7 @@ class ImageDenoiser(NetworkDenoiser):
             ]
         return self._denoise_array(convert_tensor_stack(X), sigma)
 
+    @keeps_array_type
     def transform(self, X: Any) -> Any:
         """Denoise, as ``predict`` does.
 
@@ -783,6 +785,33 @@ class ImageDenoiser(NetworkDenoiser):
                 denoised[group] = restored
         return denoised.reshape(samples.shape)
 
+    def _part_reach(self) -> tuple[int, int] | None:
+        """Return the halo and the stride of parts of an image; None takes it whole."""
+        module = self.net_.module_
+        radius, stride = getattr(module, "receptive_radius", None), int(getattr(module, "stride", 1))
+        return None if radius is None else (-(-int(radius) // stride) * stride, stride)
+
+    def _measure_parts(self, samples: Sequence[NDArray[Any]], *, sigma: float | None) -> PartPredictor:
+        """Return the prediction for parts of an image, measured on some windows."""
+        reach = self._part_reach()
+        assert reach is not None
+        images = self._as_images(check_samples(self, np.stack(samples), reset=False))
+        whole = images.reshape(1, -1, *images.shape[2:])
+        level: float | None = None
+        if self.noise_levels_ is not None:
+            # The median, since a window may hold texture alone.
+            level = float(np.median(resolve_levels(sigma, images)))
+        elif sigma is not None:
+            raise ValueError(
+                'sigma is for networks with a noise-level map, ImageDenoiser(sigma="map"); this one is blind.'
+            )
+        levels = None if level is None else np.array([level])
+        image_range = next(iter(self._ranges_of(whole, levels)))
+        if levels is not None:
+            level = float(self._limit_levels(levels, image_range, is_given=sigma is not None)[0])
+        halo, stride = reach
+        return PartPredictor(self, image_range, level, halo, stride)
+
     def _differentiate(self, X: Any, direction: Any) -> Any:
         """Return the derivative of ``predict`` along a direction of the shape of X.
 
@@ -860,6 +889,45 @@ class ImageDenoiser(NetworkDenoiser):
             return samples
         counted = unit.image_range(samples if like is None else like)
         return samples if counted == unit.intensity else unit.intensity.from_unit(counted.to_unit(samples))
+
+
+@dataclass(frozen=True)
+class PartPredictor:
+    """Prediction for the parts of one image, measured once.
+
+    Attributes
+    ----------
+    denoiser : ImageDenoiser
+        Fitted denoiser.
+    image_range : IntensityRange or None
+        Range of the image that stands for that of the fit.
+    level : float or None
+        Noise level of the image, for a network with a noise-level map.
+    halo, stride : int
+        Width of the halo in pixels, and the grid on which parts begin.
+    """
+
+    denoiser: ImageDenoiser
+    image_range: IntensityRange | None
+    level: float | None
+    halo: int
+    stride: int
+
+    def window(
+        self, inner: tuple[slice, slice], shape: tuple[int, ...], *, has_gaps: bool = False
+    ) -> tuple[slice, slice]:
+        """Return the rows and columns to read for a part of an image of a shape."""
+        return widen(inner, shape, self.halo, self.stride)
+
+    def denoise(self, part: NDArray[Any], kept: tuple[slice, slice]) -> NDArray[Any]:
+        """Return the denoised rows and columns ``kept`` of a part with its halo."""
+        samples = check_samples(self.denoiser, part[None], reset=False)
+        images = self.denoiser._as_images(samples)
+        denoised = np.empty(images.shape, as_float_array(samples[:0]).dtype)
+        predictor = self.denoiser._tiled_predictor(self.image_range, double=denoised.dtype == np.float64)
+        predictor.restore(images, denoised, None if self.level is None else np.array([self.level]))
+        restored: NDArray[Any] = denoised.reshape(samples.shape)[0][kept]
+        return restored
 
 
 def refuse_stream(X: Any, method: str) -> None:

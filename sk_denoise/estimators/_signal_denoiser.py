@@ -520,6 +520,14 @@ class SignalDenoiser(ImageDenoiser):
         """Number of channels."""
         return int((*self._sample_shape_, 1)[2])
 
+    def _refuse_split_samples(self, X: Any) -> None:
+        """Refuse a dask array with signals in several chunks."""
+        raise ValueError(
+            f"X is a dask array of shape {X.shape} with signals in several chunks, {X.chunks[1:]}. A signal "
+            "is denoised as a whole: pass X.rechunk({0: 'auto', **dict.fromkeys(range(1, X.ndim), -1)}); or, "
+            "for a signal larger than memory, its parts to predict_stream."
+        )
+
     @keeps_array_type
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the mean PSNR of denoised signals in dB, each capped at 100.

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._intensity import has_alpha
 from sk_denoise._package import require_extra
+from sk_denoise._validation import refuse_lazy
 from sk_denoise.exceptions import UnreadableImageError
 from sk_denoise.io._atomic import replace_file, resolve_destination
 from sk_denoise.io._colors import apply_orientation, to_gray, to_rgb
@@ -419,6 +420,7 @@ def write_image(
     ...     bool((read_image(Path(folder) / "small.tif") == colors).all())
     True
     """
+    refuse_lazy(image, "image")
     # np.asarray would silently write the pixels that the mask hides.
     if np.ma.is_masked(image):
         raise ValueError("image is a masked array that hides pixels. Fill them first: image.filled(value).")

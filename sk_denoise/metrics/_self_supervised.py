@@ -20,6 +20,7 @@ from sk_denoise._validation import (
     check_choice,
     check_one_of,
     check_sample_weight,
+    refuse_lazy,
 )
 from sk_denoise.metrics._metrics import check_data_range, find_column_gains, is_table
 from sk_denoise.metrics._quality import (
@@ -144,6 +145,7 @@ class _SelfSupervisedScorer(Scorer):
 
     def score(self, estimator: Any, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         refuse_added_noise(estimator)
+        refuse_lazy(X)
         if sample_weight is not None:
             X = _select(X, check_sample_weight(sample_weight, X))
         # Signals of different lengths are images of height 1.

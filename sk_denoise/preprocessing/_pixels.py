@@ -29,6 +29,7 @@ __all__ = ["Centerer", "PixelScaler"]
 class _PixelTransformer(SampleTransformer):
     """Base of transformers of pixels with an inverse in the training type."""
 
+    _is_samplewise: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict[str, Any]] = {}
     _fitted_schema: ClassVar[dict[str, Rule]] = {
         "dtype_": Rule(lambda v, _: isinstance(v, np.dtype) and v.kind in "biuf", "a type of numbers"),

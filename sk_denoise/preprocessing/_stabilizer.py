@@ -180,6 +180,7 @@ class VarianceStabilizer(SampleTransformer):
     True
     """
 
+    _is_samplewise: ClassVar[bool] = True
     _takes_any_size = True
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "gain": [Interval(Real, 0, None, closed="left"), "array-like", None],

@@ -12,9 +12,18 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._intensity import IntensityRange, has_alpha, without_alpha
+from sk_denoise._lazy_arrays import denoise_lazily, map_labelled
 from sk_denoise._noise_level import estimate_noise_level
 from sk_denoise._noise_model import NoiseModel
-from sk_denoise._validation import Noiser, check_one_of, refuse_masked, warn_user
+from sk_denoise._registry import NOISE_KINDS
+from sk_denoise._validation import (
+    Noiser,
+    check_one_of,
+    is_dask_array,
+    is_labelled,
+    refuse_masked,
+    warn_user,
+)
 from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.exceptions import NoiseMismatchWarning
 from sk_denoise.metrics import QualityEstimate
@@ -29,11 +38,11 @@ from sk_denoise.restoration._image_repair import (
     subtract_stripes,
     visible_pixels,
 )
-from sk_denoise.restoration._network_pass import PassOptions, run_network
+from sk_denoise.restoration._network_pass import PassOptions, check_channels, run_network
 from sk_denoise.restoration._pretrained import MODELS, select_network
 from sk_denoise.restoration._removal import blend, remove_noise, resolve_image_noise
 from sk_denoise.restoration._shared_statistics import SharedStatistics
-from sk_denoise.restoration._stacks import denoise_array
+from sk_denoise.restoration._stacks import check_letters, denoise_array
 from sk_denoise.training import PRECISIONS
 
 __all__ = ["denoise_image", "estimate_image_quality", "estimate_sigma", "find_known_noise"]
@@ -70,7 +79,8 @@ def denoise_image(
         Gray, gray with alpha (2 channels), colour (3) or colour with alpha (4); for other arrays see
         ``axes``. Integers, where those of 16 bits may hold 10, 12 or 14 bits, or floats, with black at 0 and
         white at 1 or in any other range. NaN stays NaN and has no effect on other pixels; so do colours below
-        full transparency.
+        full transparency. A dask array stays lazy; it takes a number as ``sigma``, and NaN in place of
+        ``mask``.
     sigma : float, array-like of shape (channels,) or (height, width), or None, default=None
         Standard deviation of white noise in the unit of the image: for floats in [0, 1] a share of this
         range, for integers grey levels. Pass a map if it varies over the image, or one number for each
@@ -124,8 +134,9 @@ def denoise_image(
 
     Returns
     -------
-    ndarray of the shape and type of image
-        Denoised image. Integers are rounded and clipped to the range of their type; alpha is unchanged.
+    ndarray, dask array or DataArray of the shape and type of image
+        Denoised image. Integers are rounded and clipped to the range of their type; alpha is unchanged. A
+        DataArray of xarray keeps its names, coordinates and attributes.
         With ``return_quality``, a pair of it and a :class:`~sk_denoise.metrics.QualityEstimate`, or None with
         a warning if the noise is correlated, clipped or not visible.
 
@@ -195,29 +206,34 @@ def denoise_image(
             f"strength is the share of the noise to remove, from 0 to 1, got {strength!r}. To remove more, "
             "pass a larger sigma."
         )
+    settings: dict[str, Any] = {
+        "sigma": sigma,
+        "noise": noise,
+        "strength": strength,
+        "mask": mask,
+        "outliers": outliers,
+        "model": model,
+        "tile_size": tile_size,
+        "ensemble": ensemble,
+        "precision": precision,
+        "device": device,
+        "verbose": verbose,
+        "callback": callback,
+    }
+    if is_labelled(image):
+        _check_names(image, axes)
+        return map_labelled(
+            lambda array: denoise_image(array, axes=axes, return_quality=return_quality, **settings), image
+        )
+    if is_dask_array(image):
+        return _denoise_dask_array(image, axes, settings, return_quality)
     if axes is not None:
         if return_quality:
             raise ValueError(
                 "return_quality is for single images. Denoise the planes one by one with one noise model: "
                 "denoise_image(plane, noise=model, return_quality=True)."
             )
-        return denoise_array(
-            image,
-            axes,
-            denoise_image,
-            sigma=sigma,
-            noise=noise,
-            strength=strength,
-            mask=mask,
-            outliers=outliers,
-            model=model,
-            tile_size=tile_size,
-            ensemble=ensemble,
-            precision=precision,
-            device=device,
-            verbose=verbose,
-            callback=callback,
-        )
+        return denoise_array(image, axes, denoise_image, **settings)
     shared = SharedStatistics(noise.shared if isinstance(noise, NoiseModel) else ())
     options = PassOptions(tile_size, ensemble, precision, device, verbose, callback, shared)
     array = check_image(image)
@@ -270,6 +286,45 @@ def _level_for_network(
             "A network of your own removes the noise of its training. Pass noise only with a pretrained one."
         )
     return sigma
+
+
+def _check_names(image: Any, axes: str | None) -> None:
+    """Refuse a DataArray with names of axes that contradict their places."""
+    names = [str(name).lower() for name in image.dims]
+    if axes is None and image.ndim == 3 and {"y", "x"} <= set(names[1:]):
+        raise ValueError(
+            f"image has the axes {tuple(image.dims)}, and one image is (height, width, channels). Pass "
+            'axes="SYX" if the first axis holds the samples of a colour, axes="CYX" if it holds bands or '
+            'other independent channels, axes="ZYX" if it counts planes.'
+        )
+
+
+def _denoise_dask_array(image: Any, axes: str | None, settings: dict[str, Any], return_quality: bool) -> Any:
+    """Return a dask array of the denoised image; check it as far as it is known."""
+    if return_quality:
+        raise ValueError(
+            "return_quality needs the whole image in memory, and a dask array is lazy. Estimate it on a "
+            "part: denoise_image(image[:1024, :1024].compute(), return_quality=True)."
+        )
+    if any(np.isnan(image.shape)):
+        raise ValueError("image is a dask array of unknown shape: call image.compute_chunk_sizes() first.")
+    # Zeros that take no memory have the shape of the image. Types other than those of images are refused.
+    like = np.broadcast_to(np.zeros((), "u1" if image.dtype.kind in "iuf" else image.dtype), image.shape)
+    if axes is None:
+        check_image(like)
+        plane = like
+    else:
+        axes = check_letters(axes, image.shape)
+        sides = image.shape[axes.index("Y")], image.shape[axes.index("X")]
+        colors = (image.shape[axes.index("S")],) if "S" in axes else ()
+        plane = np.broadcast_to(like[(0,) * like.ndim], (*sides, *colors))
+        check_image(plane)
+    if isinstance(settings["model"], ImageDenoiser):
+        _level_for_network(settings["model"], settings["sigma"], settings["noise"])
+    if isinstance(settings["noise"], str):
+        check_one_of(settings["noise"], NOISE_KINDS, "noise")
+    check_channels(select_network(settings["model"], plane), plane)
+    return denoise_lazily(image, axes, settings)
 
 
 def estimate_sigma(image: ArrayLike) -> float:
