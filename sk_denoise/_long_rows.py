@@ -1,28 +1,43 @@
-"""Rows of arrays that need not fit in memory: read in blocks, shuffled, sampled."""
+"""Rows of arrays that need not fit in memory: read in blocks, shuffled, written."""
 
 from __future__ import annotations
 
+import math
 import mmap
-from collections.abc import Callable, Iterator
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sk_denoise._clean_source import carried_source
+from sk_denoise._package import require_extra
 
-__all__ = ["LONG_ENTRIES", "StoredRows", "is_long", "scan_rows", "shuffled_parts", "spread_rows"]
+__all__ = [
+    "StoredRows",
+    "is_long",
+    "predict_to_file",
+    "scan_rows",
+    "shuffled_parts",
+    "spread_rows",
+]
 
-# A table of at least so many entries and rows, and at most so many columns, is read in blocks: in memory or on
-# disk, so that the same numbers give the same bits.
+# A table of at least so many entries and rows, and at most so many columns, is read in blocks, whether it is
+# in memory or on disk, so that the same numbers give the same bits.
 LONG_ENTRIES, MIN_LONG_ROWS, MAX_LONG_COLUMNS = 2**25, 2**15, 2**12
 # Entries that are checked at once
 SCANNED_ENTRIES = 2**20
 # Entries of consecutive rows that stay together when blocks are shuffled, and of the blocks that are mixed
 # row by row: large enough for a slow disk, and many blocks in the mixture
 BLOCK_ENTRIES, MIXED_ENTRIES = 2**16, 2**24
+# Entries of a batch of rows that is predicted and written
+PREDICTED_ENTRIES = 2**22
 # Rows in use of a block, as a share of those between them, from which all are read
 DENSE_SHARE = 0.25
 
@@ -214,3 +229,192 @@ def _taken(pending: list[tuple[int, int]], n_rows: int) -> Iterator[tuple[int, i
             stop = start + n_rows
         n_rows -= stop - start
         yield start, stop
+
+
+# Predictions in a file --------------------------------------------------------------------------------
+
+
+def predict_to_file(
+    estimator: Any,
+    X: ArrayLike | Iterable[Any],
+    path: str | os.PathLike[str],
+    *,
+    method: Literal["predict", "transform"] = "predict",
+    batch_rows: int | None = None,
+) -> Any:
+    """Denoise rows batch by batch into a file, for tables larger than memory.
+
+    The file has its name once it is complete: an interrupted call leaves an earlier file of that name as it
+    was. Predictions equal those of the whole table up to rounding, which depends on the number of rows that a
+    processor multiplies at once.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted estimator with the method.
+    X : array-like of shape (n_samples, ...), or iterable of such
+        Noisy samples: an array, best a memory map by ``numpy.load(path, mmap_mode="r")``; a frame; an Arrow
+        table; or an iterable of batches of any of these, such as
+        ``pyarrow.parquet.ParquetFile(path).iter_batches()``. Batches without rows are passed over.
+    path : str or path
+        File to write: ``.npy``, or ``.parquet`` for rows of a table, which needs the extra ``arrow``.
+    method : {"predict", "transform"}, default="predict"
+        Method that is called for each batch.
+    batch_rows : int, optional
+        Rows of a batch that is cut from X. By default about 4 million entries. Batches of an iterable are
+        taken as they are.
+
+    Returns
+    -------
+    numpy.memmap or pathlib.Path
+        The predictions as a read-only memory map of the file; the path of a Parquet file.
+
+    Raises
+    ------
+    ValueError
+        For another ending of the path, X without rows, batches whose predictions have different shapes, or
+        predictions that are no rows of a table for a Parquet file.
+    MissingExtraError
+        For a Parquet file without the extra.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sk_denoise import DenoisingAutoencoder, predict_to_file
+    >>> rng = np.random.default_rng(0)
+    >>> clean = rng.normal(size=(1000, 1)) * np.ones(8)
+    >>> dae = DenoisingAutoencoder(noise=0.3, max_epochs=1, random_state=0).fit(clean)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     denoised = predict_to_file(dae, clean[:500], f"{folder}/denoised.npy", batch_rows=200)
+    ...     np.allclose(denoised, dae.predict(clean[:500]))
+    True
+    """
+    path = Path(path)
+    if path.suffix not in (".npy", ".parquet"):
+        raise ValueError(f"path must end in .npy or .parquet, got {str(path)!r}.")
+    if batch_rows is not None and (
+        isinstance(batch_rows, bool) or int(batch_rows) != batch_rows or batch_rows < 1
+    ):
+        raise ValueError(f"batch_rows must be an integer of at least 1, got {batch_rows!r}.")
+    if method not in ("predict", "transform"):
+        raise ValueError(f'method must be "predict" or "transform", got {method!r}.')
+    if path.suffix == ".parquet":
+        require_extra("predict_to_file", "arrow")
+    outputs = (getattr(estimator, method)(batch) for batch in _batches_of(X, batch_rows))
+    # In the same folder, so that the new name is given in one step.
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        with temporary.open("xb") as file:
+            n_rows = (_write_npy if path.suffix == ".npy" else _write_parquet)(file, outputs, estimator)
+        if not n_rows:
+            raise ValueError("X has no rows, and at least one is needed.")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return np.load(path, mmap_mode="r") if path.suffix == ".npy" else path
+
+
+def _batches_of(X: Any, batch_rows: int | None) -> Iterator[Any]:
+    """Yield batches of rows of an array, a frame, a table, or an iterable of such."""
+    shape = getattr(X, "shape", None)
+    if isinstance(X, list | tuple) and len(X) and not hasattr(X[0], "shape"):
+        X = np.asarray(X)
+        shape = X.shape
+    if not isinstance(shape, tuple):
+        yield from (batch for batch in X if len(batch))
+        return
+    step = batch_rows or max(1, PREDICTED_ENTRIES // max(1, math.prod(shape[1:])))
+    stored = StoredRows(X, X.dtype) if isinstance(X, np.ndarray) else None
+    for start in range(0, shape[0], step):
+        if hasattr(X, "iloc"):
+            yield X.iloc[start : start + step]
+        elif stored is None and hasattr(X, "slice"):
+            yield X.slice(start, step)
+        else:
+            yield X[start : start + step]
+        if stored is not None:
+            stored.release()
+
+
+def _write_npy(file: BinaryIO, outputs: Iterable[Any], estimator: Any) -> int:
+    """Write batches as one array, and return the number of rows."""
+    n_rows, header, first = 0, b"", None
+    for output in map(np.asarray, outputs):
+        if first is None:
+            first = output
+            header = _npy_header(0, output)
+            file.write(header)
+        _check_same(first, output, n_rows)
+        file.write(np.ascontiguousarray(output).data)
+        n_rows += len(output)
+    if first is not None:
+        # The header has room for any number of rows.
+        file.seek(0)
+        complete = _npy_header(n_rows, first)
+        assert len(complete) == len(header)
+        file.write(complete)
+    return n_rows
+
+
+def _check_same(first: NDArray[Any], output: NDArray[Any], done: int) -> None:
+    if (output.shape[1:], output.dtype) != (first.shape[1:], first.dtype):
+        raise ValueError(
+            f"The batch from row {done} on gives samples of shape {output.shape[1:]} and type "
+            f"{output.dtype}, and the first one gave {first.shape[1:]} and {first.dtype}. Bring all batches "
+            "to one type."
+        )
+
+
+def _npy_header(n_rows: int, like: NDArray[Any]) -> bytes:
+    """Return the header of a file of rows."""
+    text = {
+        "descr": np.lib.format.dtype_to_descr(like.dtype),
+        "fortran_order": False,
+        "shape": (n_rows, *like.shape[1:]),
+    }
+    body = repr(text).encode("latin1")
+    # 21 digits for the number of rows, and the whole a multiple of 64 bytes
+    room = 21 - len(str(n_rows))
+    length = -(-(10 + len(body) + room + 1) // 64) * 64
+    body = body.ljust(length - 11) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body
+
+
+def _write_parquet(file: BinaryIO, outputs: Iterable[Any], estimator: Any) -> int:
+    """Write batches as row groups, and return the number of rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    n_rows, first, writer, names = 0, None, None, []
+    try:
+        for output in map(np.asarray, outputs):
+            if first is None:
+                if output.ndim != 2:
+                    raise ValueError(
+                        "A Parquet file holds rows of a table, and predictions have the shape "
+                        f"{output.shape}. Take a path that ends in .npy."
+                    )
+                first, names = output, _column_names(estimator, output.shape[1])
+            _check_same(first, output, n_rows)
+            batch = pa.RecordBatch.from_arrays([pa.array(column) for column in output.T], names=names)
+            if writer is None:
+                writer = pq.ParquetWriter(file, batch.schema)
+            writer.write_batch(batch)
+            n_rows += len(output)
+    finally:
+        if writer is not None:
+            writer.close()
+    return n_rows
+
+
+def _column_names(estimator: Any, n_columns: int) -> list[str]:
+    """Return the names of output columns: those of the fit, else x0, x1 and so on."""
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is not None and len(names) == n_columns:
+        return [str(name) for name in names]
+    with suppress(AttributeError, ValueError):
+        found = estimator.get_feature_names_out()
+        if len(found) == n_columns:
+            return [str(name) for name in found]
+    return [f"x{number}" for number in range(n_columns)]
