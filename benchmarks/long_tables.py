@@ -5,12 +5,12 @@
 The rows lie in memory maps (``.npy``) and in Parquet files, which are made in parts in a temporary folder and
 deleted afterwards. Each side trains the network of the default estimator for one epoch with fresh Gaussian
 noise, in batches of 1024 with AdamW, and writes predictions of noisy rows to an ``.npy`` file. The bare loop
-draws random rows of the memory map in the order of a permutation, or reads row groups of the Parquet file in a
-random order. Each run has a process of its own, and sides run alternately.
+draws random rows of the memory map in the order of a permutation, or reads row groups of the Parquet file in
+a random order. Each run has a process of its own, and sides run alternately.
 
 Memory is that of the whole process, with Python and torch, sampled every 10 ms: the peak of all resident
-pages, of which the system can drop those of files, and of the process's own pages (``RssAnon``). Results are
-written to ``benchmarks/results/long_tables.json`` and ``.md``. Run nothing else meanwhile.
+pages, of which the system can drop those of files, and of the process's own pages (``RssAnon``). Results are added
+to those in to ``benchmarks/results/long_tables.json`` and ``.md``. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class BareLoop:
     def __init__(self, warm: np.ndarray) -> None:
         import torch
 
-        self.module = autoencoder().fit(warm[:64]).net_.module_
+        self.module = autoencoder().set_params(batch_size=64).fit(warm[:64]).net_.module_
         self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=2e-3)
 
     def train(self, rows: Any) -> None:
@@ -198,32 +198,34 @@ def measure(side: str, folder: Path) -> dict[str, Any]:
     return result
 
 
-def table_of(runs: dict[str, list[dict[str, Any]]], rows: int) -> str:
+def table_of(record: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
     """Return the results as a table."""
     lines = [
         "# Tables larger than memory",
         "",
-        f"`python benchmarks/long_tables.py --rows {rows}`: {rows:,} x {COLUMNS} float32 "
-        f"({rows * COLUMNS * 4 / 1e6:,.0f} MB), noise {SIGMA}, one epoch in batches of {BATCH}, predictions "
-        "to a file; medians, memory the largest. Times as long: beside the bare loop below. Memory is that of "
-        "the whole process, MB: all resident pages, and its own without those of files.",
+        f"`python benchmarks/long_tables.py`: {COLUMNS} columns of float32, noise {SIGMA}, one epoch in batches "
+        f"of {BATCH}, predictions to a file; medians, memory the largest. Times as long: beside the bare loop "
+        "below. Memory is that of the whole process, MB: all resident pages, and its own without those of "
+        "files.",
         "",
-        "| | runs | fit, s | times as long | all | own | predict, s | times as long | all | own "
+        "| rows | | runs | fit, s | times as long | all | own | predict, s | times as long | all | own "
         "| squared error left |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for side, title in SIDES.items():
-        if side not in runs:
-            continue
-        cells = []
-        for step in ("fit", "predict"):
-            seconds = median(run[step] for run in runs[side])
-            bare = runs.get(f"bare {side}")
-            ratio = f"{seconds / median(run[step] for run in bare):.2f}" if bare else ""
-            memory = [max(run[f"{step} {kind}"] for run in runs[side]) for kind in ("MB", "own MB")]
-            cells += [f"{seconds:.1f}", ratio, *(f"{value:.0f}" for value in memory)]
-        left = median(run["left"] for run in runs[side])
-        lines.append(f"| {title} | {len(runs[side])} | {' | '.join(cells)} | {left:.3f} |")
+    for rows, runs in sorted(record.items(), key=lambda entry: -int(entry[0])):
+        for side, title in SIDES.items():
+            if side not in runs:
+                continue
+            cells = []
+            for step in ("fit", "predict"):
+                seconds = median(run[step] for run in runs[side])
+                bare = runs.get(f"bare {side}")
+                ratio = f"{seconds / median(run[step] for run in bare):.2f}" if bare else ""
+                memory = [max(run[f"{step} {kind}"] for run in runs[side]) for kind in ("MB", "own MB")]
+                cells += [f"{seconds:.1f}", ratio, *(f"{value:.0f}" for value in memory)]
+            left = median(run["left"] for run in runs[side])
+            start = f"| {int(rows):,} | {title} | {len(runs[side])}"
+            lines.append(f"{start} | {' | '.join(cells)} | {left:.3f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -240,7 +242,11 @@ def main() -> None:
     if options.child:
         print(json.dumps(measure(options.child[0], Path(options.child[1]))))
         return
-    runs: dict[str, list[dict[str, Any]]] = {}
+    file = RESULTS / "long_tables.json"
+    record = json.loads(file.read_text()) if file.exists() else {}
+    runs = record.setdefault(str(options.rows), {})
+    for side in options.sides:
+        runs.pop(side, None)
     with tempfile.TemporaryDirectory() as folder:
         write_tables(Path(folder), options.rows)
         for _ in range(options.repeats):
@@ -249,10 +255,8 @@ def main() -> None:
                 output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
                 runs.setdefault(side, []).append(json.loads(output.splitlines()[-1]))
                 print(side, runs[side][-1], flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    record = {"rows": options.rows, "runs": runs}
-    (RESULTS / "long_tables.json").write_text(json.dumps(record, indent=1) + "\n")
-    (RESULTS / "long_tables.md").write_text(table_of(runs, options.rows))
+                file.write_text(json.dumps(record, indent=1) + "\n")
+                (RESULTS / "long_tables.md").write_text(table_of(record))
 
 
 if __name__ == "__main__":
