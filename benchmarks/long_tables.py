@@ -9,8 +9,8 @@ draws random rows of the memory map in the order of a permutation, or reads row 
 a random order. Each run has a process of its own, and sides run alternately.
 
 Memory is that of the whole process, with Python and torch, sampled every 10 ms: the peak of all resident
-pages, of which the system can drop those of files, and of the process's own pages (``RssAnon``). Results are added
-to those in to ``benchmarks/results/long_tables.json`` and ``.md``. Run nothing else meanwhile.
+pages, of which the system can drop those of files, and of the process's own pages (``RssAnon``). Results are
+added to ``benchmarks/results/long_tables.json`` and ``.md``. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -203,10 +203,10 @@ def table_of(record: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
     lines = [
         "# Tables larger than memory",
         "",
-        f"`python benchmarks/long_tables.py`: {COLUMNS} columns of float32, noise {SIGMA}, one epoch in batches "
-        f"of {BATCH}, predictions to a file; medians, memory the largest. Times as long: beside the bare loop "
-        "below. Memory is that of the whole process, MB: all resident pages, and its own without those of "
-        "files.",
+        f"`python benchmarks/long_tables.py`: {COLUMNS} columns of float32, noise {SIGMA}, one epoch in "
+        f"batches of {BATCH}, predictions to a file; medians, memory the largest. Times as long: beside the "
+        "bare loop below. Memory is that of the whole process, MB: all resident pages, and its own without "
+        "those of files.",
         "",
         "| rows | | runs | fit, s | times as long | all | own | predict, s | times as long | all | own "
         "| squared error left |",
