@@ -16,7 +16,7 @@ ROWS, COLUMNS = 2**19, 2**6
 
 
 def small(**parameters):
-    options = {"batch_size": 4096, "max_epochs": 1, "random_state": 0, **parameters}
+    options = {"max_epochs": 1, "random_state": 0, **parameters}
     return DenoisingAutoencoder(DenseNetwork((8,)), latent_dim=4, **options)
 
 
@@ -41,7 +41,7 @@ def as_map(folder, array, **options):
 
 @pytest.fixture(scope="module")
 def fitted(counts):
-    return small(noise=5.0).fit(counts)
+    return small(batch_size=4096, noise=5.0).fit(counts)
 
 
 @pytest.mark.slow
@@ -50,7 +50,7 @@ def test_a_memory_map_of_any_type_and_order_gives_the_bits_of_the_array(
     counts, fitted, tmp_path, dtype, fortran_order
 ):
     rows = as_map(tmp_path, np.clip(counts, -127, 127), dtype=dtype, fortran_order=fortran_order)
-    dae = small(noise=5.0).fit(rows)
+    dae = small(batch_size=4096, noise=5.0).fit(rows)
     np.testing.assert_array_equal(dae.predict(counts[:100]), fitted.predict(counts[:100]))
 
 
@@ -65,7 +65,7 @@ def test_pairs_learn_with_weights_and_early_stopping(counts, tmp_path):
     noisy = counts + np.random.default_rng(1).normal(0, 5, counts.shape).astype(np.float32)
     weight = np.ones(ROWS)
     weight[:1000] = 0
-    dae = small(early_stopping=True, max_epochs=2)
+    dae = small(batch_size=4096, early_stopping=True, max_epochs=2)
     dae.fit(as_map(tmp_path, noisy), X_clean=counts, sample_weight=weight)
     few = slice(2000, None, 1000)
     left = np.square(dae.predict(noisy[few]) - counts[few]).mean()
@@ -79,7 +79,7 @@ def test_gaps_in_a_memory_map_are_masked_or_refused(counts, tmp_path):
     gappy = counts.copy()
     gappy[-1, ::3] = np.nan
     rows = as_map(tmp_path, gappy)
-    dae = small(noise=5.0, missing="mask").fit(rows)
+    dae = small(batch_size=4096, noise=5.0, missing="mask").fit(rows)
     assert np.isfinite(dae.predict(rows[-10:])).all()
     with pytest.raises(ValueError, match=r"X contains NaN.*missing="):
         small().fit(rows)
@@ -176,7 +176,7 @@ def test_predictions_in_a_file_equal_those_in_memory(table, tmp_path, name):
 
 def test_predictions_of_images_and_latent_vectors_go_to_files(tmp_path):
     images = np.random.default_rng(0).random((50, 6, 6), dtype=np.float32)
-    dae = small(noise=GaussianNoiser(0.1), batch_size=32).fit(images)
+    dae = small(noise=GaussianNoiser(0.1)).fit(images)
     path = tmp_path / "a.npy"
     np.testing.assert_allclose(predict_to_file(dae, images, path), dae.predict(images), rtol=1e-5, atol=1e-6)
     dae.set_params(output="latent")
@@ -206,5 +206,5 @@ def test_a_read_only_array_is_left_alone(tmp_path):
     np.save(tmp_path / "rows.npy", rows)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        small(batch_size=64).fit(np.load(tmp_path / "rows.npy", mmap_mode="r"))
+        small().fit(np.load(tmp_path / "rows.npy", mmap_mode="r"))
     np.testing.assert_array_equal(np.load(tmp_path / "rows.npy"), rows)
