@@ -10,7 +10,9 @@ from abc import ABCMeta
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata
+from importlib.util import find_spec
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -24,7 +26,13 @@ from torch import Tensor
 from sk_denoise._clean_source import attach_source, carried_source
 from sk_denoise._lazy_arrays import holds_collection, map_collection
 from sk_denoise._schema import SAMPLES, Rule
-from sk_denoise._validation import has_finite_numbers, refuse_channels_last, warn_of_infinite_output
+from sk_denoise._validation import (
+    has_finite_numbers,
+    refuse_channels_last,
+    warn_of_infinite_output,
+    warn_user,
+)
+from sk_denoise.exceptions import MissingExtraError
 
 __all__ = [
     "CallbackSupportMixin",
@@ -61,6 +69,8 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 # Environment variable with the address of a site of the user's own, which `make docs` built.
 ADDRESS_VARIABLE = "SK_DENOISE_DOCS"
+# Largest integer up to which double precision holds all
+MAX_EXACT = 2**53
 # Label of the address in the table [project.urls] of pyproject.toml.
 ADDRESS_LABEL = "Documentation"
 
@@ -283,21 +293,93 @@ def adopt_fitted_state(estimator: Any, fitted: Any) -> None:
     estimator.__dict__ = others | learned
 
 
+# Arrow tables ------------------------------------------------------------------------------------------
+
+
+def _read_arrow(X: Any, estimator: Any) -> Any:
+    """Return a table or record batch of Arrow as a frame, all else as it is."""
+    if type(X).__module__.partition(".")[0] != "pyarrow" or not hasattr(X, "schema"):
+        return X
+    library = next((name for name in ("pandas", "polars") if find_spec(name) is not None), None)
+    if library is None:
+        raise MissingExtraError(
+            f"{type(estimator).__name__} takes Arrow tables as frames, and neither pandas nor polars is "
+            "installed: pip install pandas. Or pass an array: numpy.column_stack(list(table.columns))."
+        )
+    tags = estimator.__sklearn_tags__().input_tags
+    module: Any = import_module(library)
+    # An encoder reads columns of all types.
+    if tags.categorical:
+        return X.to_pandas() if library == "pandas" else module.from_arrow(X)
+    numbers, names = _numbers_of_arrow(X), list(X.schema.names)
+    if library == "pandas":
+        return module.DataFrame(numbers, columns=names, copy=False)
+    return module.DataFrame(numbers, schema=names)
+
+
+def _numbers_of_arrow(table: Any) -> NDArray[Any]:
+    """Return the columns of a table of Arrow as an array, with NaN for nulls."""
+    import pyarrow as pa
+
+    of_numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
+    odd = [field for field in table.schema if not any(test(field.type) for test in of_numbers)]
+    if odd:
+        kinds = ", ".join(f"{field.name!r} ({field.type})" for field in odd[:5])
+        raise ValueError(
+            f"{len(odd)} columns hold no plain numbers: {kinds}{', ...' if len(odd) > 5 else ''}. Cast "
+            "decimals to float64, leave such columns out, or encode categories, texts and times by a "
+            "TableEncoder."
+        )
+    # By the types alone, so that all batches of a file are of one type, with nulls and without.
+    is_narrow = [
+        field.type.bit_width <= (32 if pa.types.is_floating(field.type) else 16)
+        for field in table.schema
+        if not pa.types.is_null(field.type)
+    ]
+    numbers = np.empty(table.shape, np.float32 if all(is_narrow) else np.float64)
+    for place, (field, column) in enumerate(zip(table.schema, table.columns, strict=True)):
+        if not pa.types.is_floating(field.type):
+            _warn_of_inexact(field, column)
+            # Integers with nulls are no array of integers, and truth values with nulls no numbers.
+            column = column.cast(pa.float64(), safe=False)
+        numbers[:, place] = column.to_numpy(
+            **({} if hasattr(column, "chunks") else {"zero_copy_only": False})
+        )
+    return numbers
+
+
+def _warn_of_inexact(field: Any, column: Any) -> None:
+    """Warn of integers that double precision rounds."""
+    import pyarrow.compute as pc
+
+    if getattr(field.type, "bit_width", 0) != 64:
+        return
+    ends = pc.min_max(column).as_py()
+    if max(-(ends["min"] or 0), ends["max"] or 0) > MAX_EXACT:
+        warn_user(
+            f"The column {field.name!r} holds integers beyond 2**53, which lose their last digits in double "
+            "precision. If they are identifiers, leave the column out."
+        )
+
+
 # Array API ---------------------------------------------------------------------------------------------
 
 
 def keeps_array_type(method: Method) -> Method:
     """Decorate a method to return arrays of the type of its input.
 
-    Dask arrays stay lazy, and DataArrays of xarray keep their labels. Other types are kept under array API
-    dispatch. The method belongs to an estimator and has samples as its first argument. Tensors for estimators
-    of images of any size have their channels first, ``(n, channels, height, width)``.
+    Arrow tables and record batches are taken as frames, dask arrays stay lazy, and DataArrays of xarray keep
+    their labels. Other types are kept under array API dispatch. The method belongs to an estimator and has
+    samples as its first argument. Tensors for estimators of images of any size have their channels first,
+    ``(n, channels, height, width)``.
     """
 
     @functools.wraps(method)
     def converting(estimator: Any, X: Any, *others: Any, **options: Any) -> Any:
         if holds_collection(X, *others, *options.values()):
             return map_collection(converting, estimator, X, others, options)
+        X, *others = (_read_arrow(side, estimator) for side in (X, *others))  # type: ignore[assignment]
+        options = {name: _read_arrow(side, estimator) for name, side in options.items()}
         if not (get_config()["array_api_dispatch"] and _is_foreign(X)):
             output = method(estimator, X, *others, **options)
             _check_output(estimator, X, output)

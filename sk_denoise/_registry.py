@@ -799,6 +799,7 @@ OBJECTIVES: dict[str, RegistryEntry] = {
 }
 
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
+    "_long_rows": ("predict_to_file",),
     "comparison": ("compare_denoisers",),
     "estimators": (
         "DenoisingAutoencoder",

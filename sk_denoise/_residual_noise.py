@@ -45,11 +45,12 @@ class ResidualNoise:
 
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Return rows with residuals of random training rows."""
-        residuals = self.residuals.to(x)
+        residuals = self.residuals.to(x.device)
         n, p = residuals.shape
         shape = (len(x), p) if self.by_column else (len(x), 1)
         index = torch.randint(n, shape, generator=generator, device=generator.device).to(x.device)
-        return x + torch.gather(residuals, 0, index.expand(len(x), p))
+        # The rest of the residuals need no conversion.
+        return x + torch.gather(residuals, 0, index.expand(len(x), p)).to(x)
 
 
 def find_residual_noise(noisy: NDArray[Any], clean: NDArray[Any]) -> ResidualNoise | None:

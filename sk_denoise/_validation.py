@@ -274,6 +274,11 @@ def check_samples(
     """
     refuse_masked(X)
     refuse_ragged(X, takes_any_size=getattr(estimator, "_takes_any_size", False))
+    if isinstance(X, np.ndarray) and X.dtype.names is not None:
+        raise ValueError(
+            f"X is a structured array with the fields {list(X.dtype.names)[:5]}. Pass rows of numbers: "
+            "numpy.lib.recfunctions.structured_to_unstructured(X), or a frame."
+        )
     is_stack = (np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)) > 2
     expected: tuple[int, ...] = () if reset else estimator._sample_shape_
     any_size = getattr(estimator, "_takes_any_size", False)

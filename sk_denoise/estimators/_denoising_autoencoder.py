@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from sk_denoise._clean_source import warn_of_lost_source
 from sk_denoise._compat import FitTasks, keeps_array_type, with_callbacks
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._random import stream, stream_seed
@@ -59,7 +60,7 @@ from sk_denoise.estimators._network_factory import AutoencoderFactory
 from sk_denoise.estimators._pairs import Pair
 from sk_denoise.estimators._preparation import SAMPLE_PREPARATION, SampleLayout, run_in_chunks
 from sk_denoise.estimators._tiled_prediction import forward_derivative
-from sk_denoise.estimators._training_data import ArrayData, PatchData, TrainingData
+from sk_denoise.estimators._training_data import ArrayData, LongArguments, LongRows, PatchData, TrainingData
 from sk_denoise.preprocessing import Augmentation
 from sk_denoise.training import auto_batch_size, auto_epochs, check_loss, resolve_objective
 
@@ -73,6 +74,8 @@ OUTPUTS = {"reconstruction": "forward", "latent": "encoder", "activations": "act
 MAX_SHARE_OUTSIDE = 0.01
 # Fewer rows must lie outside by another share of the range.
 MIN_ROWS_OUTSIDE, FAR_OUTSIDE = 5, 0.5
+# Entries that are compared with the range at once
+CHECKED_ENTRIES = 2**20
 # Noisy rows that the filler of gaps learns from, at least, unless they have more entries than this.
 MIN_FILLER_ROWS, MAX_FILLER_ENTRIES = 2000, 2**16
 # Operations of a choice of the prior for each entry of the table: dozens of candidates on hundreds of rows.
@@ -723,7 +726,13 @@ class DenoisingAutoencoder(NetworkDenoiser):
             self._refuse_other_unit(np.asarray(X))
         if self.missing == "mask":
             self._check_missing(X_second)
+        long = LongArguments.of(self, sample_weight, X=X, y=y, X_clean=X_clean, X_second=X_second)
+        if long is not None:
+            X, y, X_clean, X_second = (long.sampled(name) for name in ("X", "y", "X_clean", "X_second"))
+            sample_weight = None if long.weights is None else long.weights[long.places]
         pair = self._resolve(X, y, X_clean, sample_weight, X_second)
+        if long is not None and y is None and pair.source == "X":
+            warn_of_lost_source(long.sides["X"])
         layout = self._factory().layout(self._sample_shape_)
         if self.scaling == "quantile":
             self._check_quantiles(layout, pair)
@@ -741,7 +750,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
                 "take SignalDenoiser, or pass each channel as rows; if it holds images, pass image_shape="
                 f"{get_shape(X)[1:]}.",
             )
-        return ArrayData(pair)
+        return ArrayData(pair, long=None if long is None else long.rows(pair, self.missing == "mask"))
 
     def _read_patches(self, patches: Any) -> PatchData:
         """Check the patches of ``fit_patches`` and return them as training data."""
@@ -857,6 +866,9 @@ class DenoisingAutoencoder(NetworkDenoiser):
         return pair if data is None else data.all
 
     def _redrawn_noise(self, samples: Any) -> ResidualNoise | None:
+        if isinstance(samples, LongRows):
+            # Values in place of gaps of long tables are no draws beside the others of their row.
+            return None if samples.has_gaps else self._redrawn_noise(samples.sample)
         if (
             not isinstance(samples, Pair)
             or samples.source not in ("X_clean", "y")
@@ -942,11 +954,10 @@ class DenoisingAutoencoder(NetworkDenoiser):
         # Noise reaches beyond black and white, and far in pixels that hardly change.
         if samples.ndim != 2 or self.intensity_range_ is not None:
             return
-        rows = as_tensor(as_float_array(samples))
-        share, column = self._preparation_.find_outside(rows)
+        share, column = self._find_outside(samples)
         # A handful of rows may lie outside by chance, if they are not far outside.
-        if share * len(rows) < MIN_ROWS_OUTSIDE:
-            share, column = self._preparation_.find_outside(rows, slack=FAR_OUTSIDE)
+        if share * len(samples) < MIN_ROWS_OUTSIDE:
+            share, column = self._find_outside(samples, slack=FAR_OUTSIDE)
         if share > MAX_SHARE_OUTSIDE:
             name = getattr(self, "feature_names_in_", range(samples.shape[1]))[column]
             is_cut = getattr(self, "_blend_", None) is None and self._preparation_.maps is None
@@ -956,6 +967,17 @@ class DenoisingAutoencoder(NetworkDenoiser):
                 f"training rows, most of them in column {name!r}. Predictions {what}: fit to rows of that "
                 "range."
             )
+
+    def _find_outside(self, samples: NDArray[Any], slack: float = 0.0) -> tuple[float, int]:
+        """Return the share of rows outside of the limits, and the column of most values."""
+        n_outside, counts = 0, np.zeros(samples.shape[1], np.intp)
+        # In pieces, since the test takes several times their memory.
+        step = max(1, CHECKED_ENTRIES // samples.shape[1])
+        for start in range(0, len(samples), step):
+            part = as_tensor(as_float_array(samples[start : start + step]))
+            n_rows, columns = self._preparation_.count_outside(part, slack)
+            n_outside, counts = n_outside + n_rows, counts + columns
+        return n_outside / len(samples), int(counts.argmax())
 
     def _refuse_other_unit(self, samples: NDArray[Any]) -> None:
         """Refuse integers, as files hold them, for a network that learned from [0, 1]."""

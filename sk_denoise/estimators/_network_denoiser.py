@@ -57,6 +57,7 @@ from sk_denoise.estimators._preparation import (
 )
 from sk_denoise.estimators._training_data import (
     ArrayData,
+    LongRows,
     RunProgress,
     TrainingData,
     build_batch_source,
@@ -565,7 +566,7 @@ class NetworkDenoiser(BaseDenoiser):
 
     def _train(
         self,
-        source: Pair | RandomPatches,
+        source: Pair | LongRows | RandomPatches,
         held_out: Pair | None,
         tasks: FitTasks,
         sample: Pair,
@@ -577,7 +578,7 @@ class NetworkDenoiser(BaseDenoiser):
 
         Parameters
         ----------
-        source : Pair or RandomPatches
+        source : Pair, LongRows or RandomPatches
             Batches are drawn from it.
         held_out : Pair or None
             Samples to validate on.
@@ -622,7 +623,9 @@ class NetworkDenoiser(BaseDenoiser):
             self._preparation_.squared_errors, gains=torch.as_tensor(gains, dtype=torch.float64)
         )
         watchers, functions = check_callbacks(self.callbacks)
-        has_gaps = any(pair is not None and pair.target_gaps is not None for pair in (sample, held_out))
+        has_gaps = getattr(source, "has_gaps", False) or any(
+            pair is not None and pair.target_gaps is not None for pair in (sample, held_out)
+        )
 
         def sample_psnr(
             output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
@@ -678,7 +681,7 @@ class NetworkDenoiser(BaseDenoiser):
     def _batches(self, samples: Any, purpose: str, run: int, progress: RunProgress | None = None) -> Any:
         """Return the source of batches, with random numbers for one purpose and run."""
         device = torch.device(self.net_.device)
-        is_weighted = isinstance(samples, Pair) and samples.weights is not None
+        is_weighted = isinstance(samples, Pair | LongRows) and samples.weights is not None
         if is_weighted:
             check_weighted_loss(self.loss, check_loss(self.loss).takes_sample_weights)
         noiseless = samples.is_paired if isinstance(samples, RandomPatches) else samples.noiser is None

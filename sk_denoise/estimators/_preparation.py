@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -454,14 +455,14 @@ class Preparation:
         is_wild = self.wild.columns > 0
         return torch.where(is_wild, -largest, ends[0]), torch.where(is_wild, largest, ends[1])
 
-    def find_outside(self, x: Tensor, slack: float = 0.0) -> tuple[float, int]:
-        """Return the share of rows outside of the limits, and the column of most values.
+    def count_outside(self, x: Tensor, slack: float = 0.0) -> tuple[int, NDArray[np.intp]]:
+        """Return the number of rows outside of the limits, and of such values by column.
 
         Few of them may be noise in columns that hardly vary. Wild values do not count. ``slack`` widens the
         limits, as a share of their distance.
         """
         if self.input_limits is None or self.layout.has_one_unit:
-            return 0.0, 0
+            return 0, np.zeros(x.shape[1], np.intp)
         scaled = self.scale_input(self.layout.to_network(x))
         low, high = (limit.to(scaled) for limit in self.input_limits)
         # Limits of mapped columns have no margin.
@@ -471,7 +472,7 @@ class Preparation:
         if self.wild is not None:
             is_outside &= (self.wild.columns == 0) | self._is_mapped
         is_far = is_outside.double().mean(dim=1) >= OUTSIDE_SHARE
-        return float(is_far.double().mean()), int(is_outside.sum(dim=0).argmax())
+        return int(is_far.sum()), is_outside.sum(dim=0).numpy()
 
     def squared_errors(
         self, output: Tensor, target: Tensor, gains: Tensor, known: Tensor | None = None

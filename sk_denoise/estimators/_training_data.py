@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -11,9 +12,11 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from numpy.typing import NDArray
+from sklearn.utils import _safe_indexing
 from torch import Tensor
 
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
+from sk_denoise._long_rows import StoredRows, is_long, scan_rows, spread_rows
 from sk_denoise._noise_model import (
     NoiseSplitter,
     estimate_independent_noise,
@@ -23,7 +26,16 @@ from sk_denoise._noise_model import (
 from sk_denoise._random import stream, stream_seed
 from sk_denoise._residual_noise import Correlation
 from sk_denoise._row_noise import estimate_row_noise
-from sk_denoise._validation import Noiser, as_tensor, warn_user
+from sk_denoise._validation import (
+    Noiser,
+    allows_gaps,
+    as_numeric_array,
+    as_tensor,
+    check_lengths,
+    check_numbers,
+    check_sample_weight,
+    warn_user,
+)
 from sk_denoise.datasets import RandomPatches
 from sk_denoise.estimators._image_inputs import cut_pair_patches
 from sk_denoise.estimators._pairs import Pair, resolve_validation_pair
@@ -34,6 +46,7 @@ from sk_denoise.noise import resolve_noiser
 from sk_denoise.preprocessing import Augmentation, Augmenter, SignalAugmenter
 from sk_denoise.training import (
     BatchTransform,
+    CorruptedLongRows,
     CorruptedRows,
     CorruptedStream,
     NoisySamples,
@@ -48,6 +61,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayData",
+    "LongArguments",
+    "LongRows",
     "PatchData",
     "RunProgress",
     "TrainingData",
@@ -68,6 +83,8 @@ __all__ = [
 
 # Patches that stand for a stream when scaling and noise are learned: up to 64 MB, and at least some.
 SAMPLED_ENTRIES, MIN_SAMPLED_PATCHES = 2**24, 64
+# Entries of rows that are held out of a table that is read in blocks, at most
+HELD_OUT_ENTRIES = 2**24
 
 # Entries in which the correlation of the noise of two measurements is looked for, and its largest value for
 # noise that counts as independent.
@@ -75,22 +92,170 @@ CORRELATED_ENTRIES, MAX_CORRELATION = 2**23, 0.1
 
 
 @dataclass(frozen=True)
+class LongRows:
+    """Rows that need not fit in memory, and some of them that stand for all.
+
+    Attributes
+    ----------
+    sample : Pair
+        Rows from all over the table, and those that hold the extremes of a column.
+    places : ndarray of shape (n_sampled,)
+        Ascending numbers of these rows.
+    extremes : ndarray of shape (n_extreme,)
+        Numbers of the rows with extremes.
+    inputs, targets : StoredRows
+        All rows.
+    weights : ndarray of shape (n_samples,) or None
+        Weight of each row in the loss.
+    has_gaps : bool
+        Whether NaN marks missing entries.
+    """
+
+    sample: Pair
+    places: NDArray[np.intp]
+    extremes: NDArray[np.intp]
+    inputs: StoredRows
+    targets: StoredRows
+    weights: NDArray[Any] | None
+    has_gaps: bool
+
+    @property
+    def noiser(self) -> Noiser | None:
+        """Unfitted noiser that corrupts inputs."""
+        return self.sample.noiser
+
+    def split(self, fraction: float, root: int) -> tuple[LongRows, Pair]:
+        """Return the rows to train on, and those that are held out, in memory."""
+        n = len(self.inputs)
+        n_held_out = min(int(np.ceil(fraction * n)), max(1, HELD_OUT_ENTRIES // self.inputs.n_columns))
+        order = np.random.default_rng(stream_seed(root, "split")).permutation(n)
+        # The rows that determine the range stay in the training.
+        held_out = np.sort(np.setdiff1d(order[: n_held_out + len(self.extremes)], self.extremes)[:n_held_out])
+        is_kept = np.ones(n, bool)
+        is_kept[held_out] = False
+        kept = np.flatnonzero(is_kept)
+        in_training = np.flatnonzero(is_kept[self.places])
+        places = np.searchsorted(kept, self.places[in_training])
+        inputs = self.inputs.subset(kept)
+        training = replace(
+            self,
+            sample=self.sample.take(in_training),
+            places=places,
+            extremes=np.searchsorted(kept, self.extremes),
+            inputs=inputs,
+            targets=inputs if self.targets is self.inputs else self.targets.subset(kept),
+            weights=None if self.weights is None else self.weights[kept],
+        )
+        return training, self.take(held_out)
+
+    def take(self, places: NDArray[np.intp]) -> Pair:
+        """Return rows at ascending places as a pair in memory."""
+        inputs = targets = self.inputs.take(places)
+        if self.targets is not self.inputs:
+            targets = self.targets.take(places)
+        weights = None if self.weights is None else self.weights[places]
+        gaps: dict[str, Any] = {"input_gaps": None, "target_gaps": None}
+        if self.has_gaps:
+            gaps = {"input_gaps": np.isnan(inputs), "target_gaps": np.isnan(targets)}
+            inputs, targets = np.nan_to_num(inputs, nan=0.0), np.nan_to_num(targets, nan=0.0)
+        return replace(self.sample, inputs=inputs, targets=targets, weights=weights, **gaps)
+
+
+@dataclass(frozen=True)
+class LongArguments:
+    """Arguments of ``fit`` with so many rows that they are read in blocks.
+
+    Attributes
+    ----------
+    sides : dict
+        The arguments by their names, without those that are None.
+    weights : ndarray of shape (n,) or None
+        Weights of the rows.
+    places : ndarray of shape (n_sampled,)
+        Ascending numbers of rows that stand for all.
+    extremes : ndarray of shape (n_extreme,)
+        Numbers of the rows with extremes.
+    """
+
+    sides: dict[str, Any]
+    weights: NDArray[Any] | None
+    places: NDArray[np.intp]
+    extremes: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, estimator: Any, sample_weight: Any, **sides: Any) -> LongArguments | None:
+        """Check the arguments, or return None for those of an ordinary fit."""
+        X = sides["X"]
+        others = {name: sides[name] for name in ("X_clean", "X_second") if sides[name] is not None}
+        if not is_long(X) or not all(is_long(side) and side.shape == X.shape for side in others.values()):
+            return None
+        check_lengths(X, sides["y"])
+        weights = check_sample_weight(sample_weight, X)
+        y = None if getattr(estimator, "ignore_y", False) else sides["y"]
+        if y is not None and is_long(y) and y.shape == X.shape:
+            others["y"] = y
+        allow_gaps = allows_gaps(estimator)
+        scans = [
+            scan_rows(
+                side,
+                functools.partial(check_numbers, name=name, estimator=estimator, allow_gaps=allow_gaps),
+                allow_gaps=allow_gaps,
+            )
+            for name, side in {"X": X, **others}.items()
+        ]
+        extremes, used = np.unique(np.concatenate(scans)), np.arange(len(X))
+        if weights is not None:
+            used, extremes = np.flatnonzero(weights), extremes[weights[extremes] > 0]
+        always = np.searchsorted(used, extremes)
+        places = used[spread_rows(len(used), X.size // len(X), SAMPLED_ENTRIES, always)]
+        return cls({**sides, "y": y}, weights, places, extremes)
+
+    def sampled(self, name: str) -> Any:
+        """Return the sampled rows of an argument."""
+        side = self.sides[name]
+        if side is None or not (hasattr(side, "__array__") or isinstance(side, list | tuple)):
+            return side
+        return _safe_indexing(side, self.places)
+
+    def rows(self, pair: Pair, has_gaps: bool) -> LongRows:
+        """Return all rows of the sides that the rules chose for a sample."""
+        used = None if self.weights is None else np.flatnonzero(self.weights)
+        shape = pair.inputs.shape[1:]
+
+        def stored(name: str, like: NDArray[Any]) -> StoredRows:
+            array = as_numeric_array(self.sides[name])
+            return StoredRows(array, like.dtype, used, None if array.shape[1:] == shape else shape)
+
+        inputs = targets = stored("X", pair.inputs)
+        if pair.source in ("X_clean", "y", "X_second"):
+            targets = stored(pair.source, pair.targets)
+        places, extremes, weights = self.places, self.extremes, self.weights
+        if used is not None and weights is not None:
+            places, extremes = np.searchsorted(used, places), np.searchsorted(used, extremes)
+            weights = weights[used]
+        return LongRows(pair, places, extremes, inputs, targets, weights, has_gaps)
+
+
+@dataclass(frozen=True)
 class ArrayData:
-    """Samples of one shape in memory.
+    """Samples of one shape in arrays.
 
     Attributes
     ----------
     pair : Pair
-        Noisy and clean samples.
+        Noisy and clean samples; some of them for data that are read in blocks.
     patch_size : tuple of int or None
         Height and width of the patches that are cut from them; None takes samples whole.
     patches_per_image : int
         Number of patches of each image in an epoch.
+    long : LongRows or None
+        All samples, if they are read in blocks.
     """
 
     pair: Pair
     patch_size: tuple[int, int] | None = None
     patches_per_image: int = 1
+    long: LongRows | None = None
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -99,6 +264,9 @@ class ArrayData:
 
     def split(self, fraction: float, root: int, min_samples: int) -> tuple[ArrayData, ArrayData]:
         """Return the samples to train on, and those that are held out."""
+        if self.long is not None:
+            rows, held_out = self.long.split(fraction, root)
+            return replace(self, pair=rows.sample, long=rows), ArrayData(held_out)
         n_samples = len(self.pair.inputs)
         n_held_out = int(np.ceil(fraction * n_samples))
         if n_samples - n_held_out < min_samples:
@@ -108,13 +276,15 @@ class ArrayData:
                 "pass X_val, or turn early_stopping off."
             )
         order = np.random.default_rng(stream_seed(root, "split")).permutation(n_samples)
-        training, held_out = (
+        kept, left = (
             replace(self, pair=self.pair.take(np.sort(index)))
             for index in (order[n_held_out:], order[:n_held_out])
         )
-        return training, held_out
+        return kept, left
 
-    def load(self, estimator: NetworkDenoiser, like: Pair | None = None) -> tuple[Pair, Pair | RandomPatches]:
+    def load(
+        self, estimator: NetworkDenoiser, like: Pair | None = None
+    ) -> tuple[Pair, Pair | LongRows | RandomPatches]:
         """Return a pair of arrays to learn the scaling from, and the source of batches.
 
         Parameters
@@ -125,7 +295,7 @@ class ArrayData:
             The pair of the training data, for validation data.
         """
         if self.patch_size is None:
-            return self.pair, self.pair
+            return self.pair, self.long or self.pair
         patches = cut_pair_patches(self.pair, self.patch_size, self.patches_per_image)
         if patches is None:
             return self.pair, self.pair
@@ -520,23 +690,35 @@ def build_batch_transform(
 
 
 def build_batch_source(
-    samples: Pair | RandomPatches, device: torch.device, pairing: BatchTransform, shuffle: torch.Generator
-) -> CorruptedRows | CorruptedStream:
-    """Return the source of batches: rows in memory, or streamed patches."""
+    samples: Pair | LongRows | RandomPatches,
+    device: torch.device,
+    pairing: BatchTransform,
+    shuffle: torch.Generator,
+) -> CorruptedRows | CorruptedLongRows | CorruptedStream:
+    """Return the source of batches: rows in memory or in files, or streamed patches."""
     if isinstance(samples, RandomPatches):
         return CorruptedStream(samples, device, pairing, shuffle)
+    if isinstance(samples, LongRows):
+        sides = samples.inputs, samples.targets
+        return CorruptedLongRows(
+            *sides, device, pairing, shuffle, _mean_one(samples.weights), samples.has_gaps
+        )
     inputs = as_tensor(samples.inputs)
     targets = inputs if samples.targets is samples.inputs else as_tensor(samples.targets)
     # On a GPU, batches are gathered without a transfer, if the data fit.
     inputs, targets = keep_on_device(device, inputs, targets)
-    weights = None
-    if samples.weights is not None:
-        # With a mean of 1, weights leave the scale of the loss and the learning rate as they are.
-        weights = as_tensor((samples.weights / samples.weights.mean()).astype(np.float32)).to(inputs.device)
+    weights = _mean_one(samples.weights)
+    weights = None if weights is None else weights.to(inputs.device)
     gaps = None
     if samples.input_gaps is not None and samples.target_gaps is not None:
         gaps = as_tensor(np.stack([samples.input_gaps, samples.target_gaps], axis=1)).to(inputs.device)
     return CorruptedRows(inputs, targets, device, pairing, shuffle, weights, gaps)
+
+
+def _mean_one(weights: NDArray[Any] | None) -> Tensor | None:
+    """Return weights of a mean of 1."""
+    # So they leave the scale of the loss and the learning rate as they are.
+    return None if weights is None else as_tensor((weights / weights.mean()).astype(np.float32))
 
 
 @dataclass

@@ -12,13 +12,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sk_denoise._long_rows import StoredRows, shuffled_parts
 from sk_denoise._scaling import iterate_chunks
+from sk_denoise._validation import as_tensor
 from sk_denoise.training._objectives import TrainingPair
 
 __all__ = [
     "BatchIterator",
     "BatchSource",
     "BatchTransform",
+    "CorruptedLongRows",
     "CorruptedRows",
     "CorruptedStream",
     "FixedRows",
@@ -200,6 +203,73 @@ class CorruptedRows(Dataset[Batch]):
         return FixedRows(*_weighted(sides, self.weights))
 
 
+@dataclass
+class CorruptedLongRows(Dataset[Batch]):
+    """Rows of a training set that need not fit in memory.
+
+    They are read in blocks. Blocks of consecutive rows are shuffled, and so are the rows of some hundred
+    blocks that are read together.
+
+    Attributes
+    ----------
+    inputs, targets : StoredRows
+        Both sides; ``targets`` is ``inputs`` itself if these are clean.
+    device, transform, shuffle
+        As with :class:`CorruptedRows`.
+    weights : Tensor of shape (n_samples,), optional
+        Weight of each row in the loss, on the CPU.
+    has_gaps : bool
+        Whether NaN marks missing entries.
+    """
+
+    inputs: StoredRows
+    targets: StoredRows
+    device: torch.device
+    transform: BatchTransform
+    shuffle: torch.Generator
+    weights: Tensor | None = None
+    has_gaps: bool = False
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch, each row once, in a new order."""
+        n_columns = self.inputs.n_columns
+        groups = grouped_sizes(len(self), batch_size, n_columns)
+        sizes = [sum(group) for group in groups]
+        remaining = iter(groups)
+        for ranges, parts in shuffled_parts(len(self), n_columns, sizes, self.shuffle):
+            inputs, targets, gaps = self._read(ranges)
+            weights = self.weights
+            if weights is not None:
+                weights = torch.cat([weights[start:stop] for start, stop in ranges])
+            for index in parts:
+                noisy = clean = inputs.index_select(0, index).to(self.device)
+                if targets is not inputs:
+                    clean = targets.index_select(0, index).to(self.device)
+                chosen, missing = (
+                    None if side is None else side.index_select(0, index).to(self.device)
+                    for side in (weights, gaps)
+                )
+                batch = self.transform.augment_and_corrupt(noisy, clean, missing)
+                yield from _divided(_weighted(batch, chosen), next(remaining))
+
+    def _read(self, ranges: list[tuple[int, int]]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return both sides without gaps, and flags of their gaps."""
+        sides = [as_tensor(self.inputs.read_ranges(ranges))]
+        self.inputs.release()
+        if self.targets is not self.inputs:
+            sides.append(as_tensor(self.targets.read_ranges(ranges)))
+            self.targets.release()
+        gaps = None
+        if self.has_gaps:
+            gaps = torch.stack([sides[0].isnan(), sides[-1].isnan()], dim=1)
+            for side in sides:
+                _fill_by_values(side, self.shuffle)
+        return sides[0], sides[-1], gaps
+
+
 class PatchSource(Protocol):
     """Source of patches, such as :class:`sk_denoise.datasets.RandomPatches`."""
 
@@ -315,6 +385,17 @@ def _weighted(batch: Batch, weights: Tensor | None) -> Batch:
     noisy, clean, *entry_weights = batch
     row_weights = weights.to(clean).view(-1, *(1,) * (clean.ndim - 1))
     return noisy, clean, row_weights * entry_weights[0] if entry_weights else row_weights
+
+
+def _fill_by_values(rows: Tensor, generator: torch.Generator) -> None:
+    """Fill gaps of each column in place by random known values of it."""
+    # They have no weight in the loss. Noise of other entries may take their values.
+    for column in rows.T:
+        known = ~column.isnan()
+        n_gaps = len(column) - int(known.sum())
+        if n_gaps:
+            values = column[known] if n_gaps < len(column) else column.new_zeros(1)
+            column[~known] = values[torch.randint(len(values), (n_gaps,), generator=generator)]
 
 
 def _swap_sides(
