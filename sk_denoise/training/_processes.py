@@ -96,8 +96,9 @@ class Processes:
         means, (n_rows, *used) = sums[: len(means)], sums[len(means) :].tolist()
         means = means / n_rows
         parts = means[:-1].split([weight.numel() for weight in weights])
-        for weight, part, is_used in zip(weights, parts, used, strict=True):
-            weight.grad = part.view_as(weight).to(weight.dtype) if is_used else None
+        for weight, gradient, part, is_used in zip(weights, gradients, parts, used, strict=True):
+            # In its own memory: fused optimizers need gradients that lie in memory as the weights do.
+            weight.grad = gradient.copy_(part.view_as(gradient)) if is_used else None
         return means[-1]
 
     def total(self, values: Sequence[float]) -> list[float]:
