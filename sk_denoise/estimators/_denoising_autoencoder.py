@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from sk_denoise._compat import FitTasks, keeps_array_type, with_callbacks
+from sk_denoise._compat import keeps_array_type, with_callbacks
 from sk_denoise._intensity import UNIT, IntensityRange, has_image_depth
 from sk_denoise._random import stream, stream_seed
 from sk_denoise._residual_noise import ResidualNoise
@@ -888,7 +888,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     def _report_blend(self) -> None:
         data, blend = getattr(self, "_blended", None), self._blend_
         if data is not None and blend is not None:
-            data.report(blend, type(self).__name__, is_verbose=bool(self.verbose))
+            data.report(blend, type(self).__name__, is_verbose=self._prints())
 
     def _corrupt_rows(self, pair: Pair) -> Any:
         """Return the function that draws noise for clean rows, or None for pairs as given."""

@@ -260,9 +260,10 @@ class NetworkDenoiser(BaseDenoiser):
     @contextmanager
     def _begin_fit(self, fresh: bool) -> Iterator[tuple[Self, FitTasks]]:
         """Return a draft with checked parameters, and the fit for scikit-learn's callbacks."""
-        tasks, draft = FitTasks(self), self._draft(fresh)
-        draft._check_parameters()
+        tasks = FitTasks(self)
         with joined_processes(self.device) as processes:
+            draft = self._draft(fresh)
+            draft._check_parameters()
             if processes is not None:
                 # A random_state of None is another seed in every process.
                 draft._root_ = processes.of_first(draft._root())
@@ -389,8 +390,8 @@ class NetworkDenoiser(BaseDenoiser):
                 pair.noiser.fit(clean, clean)
             self.noiser_ = pair.noiser
         self._learn_gaps(pair)
-        processes = current_processes()
-        if self.verbose and (processes is None or processes.is_first):
+        if self._prints():
+            processes = current_processes()
             joined = "" if processes is None else f", in {processes.n} processes"
             print(f"[{type(self).__name__}] {pair.describe()}{joined}", flush=True)
         fitted = self._preparation_ if self.__sklearn_is_fitted__() else None
@@ -404,6 +405,11 @@ class NetworkDenoiser(BaseDenoiser):
             self._design_ = design
             self._build(factory, pair, on_unit_interval)
         self._check_emphasis_counts(pair)
+
+    def _prints(self) -> bool:
+        """Return whether the fit prints lines: the first process does so for all."""
+        processes = current_processes()
+        return bool(self.verbose) and (processes is None or processes.is_first)
 
     def _learn_gaps(self, pair: Pair) -> None:
         """Learn to fill the gaps of noisy samples; by default there are none."""
@@ -685,16 +691,21 @@ class NetworkDenoiser(BaseDenoiser):
         tasks.end()
         return interruption
 
-    def _check_processes(self, plan: TrainingPlan, n_samples: int, sample: Pair, held_out: Pair | None) -> None:
+    def _check_processes(
+        self, plan: TrainingPlan, n_samples: int, sample: Pair, held_out: Pair | None
+    ) -> None:
         """Check that all processes train one network on the same data."""
         processes = current_processes()
         if processes is None:
             return
-        sides = [side for pair in (sample, held_out) if pair for side in (pair.inputs, pair.targets, pair.weights)]
+        sides = [
+            side for pair in (sample, held_out) if pair for side in (pair.inputs, pair.targets, pair.weights)
+        ]
         settings = [value for value in vars(plan).values() if isinstance(value, int | float | str | None)]
         shapes = [tuple(weight.shape) for weight in self.net_.module_.parameters()]
         processes.check_same(
-            X=f"{n_samples} {digest(*sides)}", parameters=f"{settings} {plan.earlier_losses} {self.loss} {shapes}"
+            X=f"{n_samples} {digest(*sides)}",
+            parameters=f"{settings} {plan.earlier_losses} {self.loss} {shapes}",
         )
 
     def _store(self, draft: Self, interruption: KeyboardInterrupt | None) -> Self:

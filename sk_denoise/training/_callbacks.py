@@ -260,7 +260,9 @@ def check_callbacks(callbacks: Any) -> tuple[list[Callback], list[Callable[..., 
 def writes_output(callback: Callback) -> bool:
     """Return whether a callback of skorch prints, logs or writes files."""
     kinds = type(callback).__mro__
-    return any(kind in (Checkpoint, TrainEndCheckpoint) or kind.__module__ == logging.__name__ for kind in kinds)
+    return any(
+        kind in (Checkpoint, TrainEndCheckpoint) or kind.__module__ == logging.__name__ for kind in kinds
+    )
 
 
 def monitored_loss(net: NeuralNet) -> float:

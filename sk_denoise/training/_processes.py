@@ -166,7 +166,7 @@ class Processes:
         # A lost process is noticed by all. Its reason is that of the first error.
         with suppress(Exception):
             if not isinstance(error, LostProcessError):
-                words = " ".join(f"{type(error).__name__}: {error}".split())
+                words = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".:")
                 _store().set(self._key(self.rank), words[:500])
         with suppress(Exception):
             group.abort()
@@ -179,7 +179,7 @@ class Processes:
             collective(values, group=self.group, **options)
         # torch has no narrower error for a connection that ended.
         except RuntimeError as error:
-            reasons = self._reasons() or [f"a process was killed or lost ({_first_line(error)})"]
+            reasons = self._reasons() or ["a process was killed or cannot be reached"]
             raise LostProcessError(
                 f"The training over {self.n} processes ended: {'; '.join(reasons)}. Process {self.rank} "
                 "stops too, and the estimator is as it was before the fit. If a callback saved the model "
