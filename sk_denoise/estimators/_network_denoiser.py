@@ -698,15 +698,11 @@ class NetworkDenoiser(BaseDenoiser):
         processes = current_processes()
         if processes is None:
             return
-        sides = [
-            side for pair in (sample, held_out) if pair for side in (pair.inputs, pair.targets, pair.weights)
-        ]
+        pairs = [pair for pair in (sample, held_out) if pair is not None]
+        data = digest(*(side for pair in pairs for side in (pair.inputs, pair.targets, pair.weights)))
         settings = [value for value in vars(plan).values() if isinstance(value, int | float | str | None)]
         shapes = [tuple(weight.shape) for weight in self.net_.module_.parameters()]
-        processes.check_same(
-            X=f"{n_samples} {digest(*sides)}",
-            parameters=f"{settings} {plan.earlier_losses} {self.loss} {shapes}",
-        )
+        processes.check_same(X=f"{n_samples} {data}", parameters=f"{settings} {plan.earlier_losses} {shapes}")
 
     def _store(self, draft: Self, interruption: KeyboardInterrupt | None) -> Self:
         """Take over the fitted state of the draft; raise an interruption again."""

@@ -259,10 +259,8 @@ def check_callbacks(callbacks: Any) -> tuple[list[Callback], list[Callable[..., 
 
 def writes_output(callback: Callback) -> bool:
     """Return whether a callback of skorch prints, logs or writes files."""
-    kinds = type(callback).__mro__
-    return any(
-        kind in (Checkpoint, TrainEndCheckpoint) or kind.__module__ == logging.__name__ for kind in kinds
-    )
+    logs = any(kind.__module__ == logging.__name__ for kind in type(callback).__mro__)
+    return logs or isinstance(callback, Checkpoint | TrainEndCheckpoint)
 
 
 def monitored_loss(net: NeuralNet) -> float:

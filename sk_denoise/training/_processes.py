@@ -22,13 +22,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from sk_denoise._validation import warn_user
 from sk_denoise.exceptions import LostProcessError
 from sk_denoise.training._device import resolve_device
 
 __all__ = ["Processes", "current_processes", "digest", "is_first_process", "joined_processes"]
 
-# Variables that `accelerate launch` and `torchrun` set for each process
-LAUNCH_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+# Address that `accelerate launch` and `torchrun` set; names that they and mpirun give to the number of a
+# process, to that of all processes, and to the number on the machine
+ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
+RANK = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+NUMBER = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+LOCAL_RANK = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
 # With "1", fits stay alone in spite of them.
 LIMIT_VARIABLE = "SK_DENOISE_PROCESSES"
 # Wait for a process that neither answers nor ends its connection, as after a power cut
@@ -95,17 +100,18 @@ class Processes:
         self._exchange(dist.all_reduce, sums)
         means, (n_rows, *used) = sums[: len(means)], sums[len(means) :].tolist()
         means = means / n_rows
-        parts = means[:-1].split([weight.numel() for weight in weights])
+        gathered, (whole_loss,) = means[:-1], means[-1:].unbind()
+        parts = gathered.split([weight.numel() for weight in weights])
         for weight, gradient, part, is_used in zip(weights, gradients, parts, used, strict=True):
             # In its own memory: fused optimizers need gradients that lie in memory as the weights do.
             weight.grad = gradient.copy_(part.view_as(gradient)) if is_used else None
-        return means[-1]
+        return whole_loss
 
     def total(self, values: Sequence[float]) -> list[float]:
         """Return the sum of each number over the processes."""
         sums = torch.tensor(values, dtype=torch.float64)
         self._exchange(dist.all_reduce, sums)
-        return sums.tolist()  # type: ignore[no-any-return]
+        return [float(value) for value in sums]
 
     def of_first(self, value: int) -> int:
         """Return the integer of the first process."""
@@ -271,16 +277,33 @@ def _is_launched() -> bool:
         return False
     if dist.is_initialized():
         return dist.get_world_size() > 1
-    if parent_process() is not None or not all(os.environ.get(name) for name in LAUNCH_VARIABLES):
+    if parent_process() is not None or not all(os.environ.get(name) for name in ADDRESS):
+        return False
+    if not (_variable(RANK) and _variable(NUMBER)):
+        _warn_of_lone_process()
         return False
     return _rank_and_number()[1] > 1
+
+
+def _variable(names: Sequence[str]) -> str:
+    """Return the environment variable by the first of its names that is set, or ""."""
+    return next((os.environ[name] for name in names if os.environ.get(name)), "")
+
+
+def _warn_of_lone_process() -> None:
+    """Warn where accelerate was to start several processes, and started one."""
+    if os.environ.get("ACCELERATE_USE_CPU") == "True":
+        warn_user(
+            "accelerate launch --cpu started one process: it starts several on processors by mpirun alone, "
+            "with --mpirun_hostfile. Start the script by torchrun --nproc-per-node 2 script.py."
+        )
 
 
 def _rank_and_number() -> tuple[int, int]:
     """Return the number of this process, and that of all."""
     if dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
-    rank, n = (os.environ[name] for name in ("RANK", "WORLD_SIZE"))
+    rank, n = _variable(RANK), _variable(NUMBER)
     if not (rank.isdecimal() and n.isdecimal() and int(rank) < int(n)):
         raise ValueError(
             f"The environment variables RANK={rank!r} and WORLD_SIZE={n!r} must be a number of the process "
@@ -296,12 +319,13 @@ def _join(device: str | torch.device) -> Processes:
     backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
     try:
         if not dist.is_initialized():
-            dist.init_process_group("gloo", timeout=TIMEOUT)
+            rank, n = _rank_and_number()
+            dist.init_process_group("gloo", timeout=TIMEOUT, rank=rank, world_size=n)
         if backend not in _GROUPS:
             _COUNT["groups"] += 1
             _GROUPS[backend] = dist.new_group(timeout=TIMEOUT, backend=backend)
     except RuntimeError as error:
-        address = ":".join(os.environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        address = ":".join(os.environ.get(name, "") for name in ADDRESS)
         raise LostProcessError(
             f"The {_rank_and_number()[1]} processes did not meet at {address}: {_first_line(error)}. Each "
             "must call fit, on a port that is free (accelerate launch --main_process_port). For a fit in "
@@ -313,8 +337,8 @@ def _join(device: str | torch.device) -> Processes:
 def _choose_gpu(device: str | torch.device) -> str:
     """Choose the GPU of this process, and return the kind of its device."""
     resolved = resolve_device(device)
-    if resolved.type == "cuda" and resolved.index is None:
-        rank, n_gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if str(resolved) == "cuda":
+        rank, n_gpus = int(_variable(LOCAL_RANK) or 0), torch.cuda.device_count()
         if rank >= n_gpus:
             raise ValueError(
                 f"Process {rank} of this machine needs a GPU of its own, and there are {n_gpus}. Start as "
