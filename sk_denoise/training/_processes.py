@@ -100,8 +100,8 @@ class Processes:
         self._exchange(dist.all_reduce, sums)
         means, (n_rows, *used) = sums[: len(means)], sums[len(means) :].tolist()
         means = means / n_rows
-        gathered, (whole_loss,) = means[:-1], means[-1:].unbind()
-        parts = gathered.split([weight.numel() for weight in weights])
+        whole_loss: Tensor = means[-1]
+        parts = means[:-1].split([weight.numel() for weight in weights])
         for weight, gradient, part, is_used in zip(weights, gradients, parts, used, strict=True):
             # In its own memory: fused optimizers need gradients that lie in memory as the weights do.
             weight.grad = gradient.copy_(part.view_as(gradient)) if is_used else None
