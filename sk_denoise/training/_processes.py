@@ -152,8 +152,8 @@ class Processes:
         different = [name for name, a, b in zip(digests, high, low, strict=True) if a != -b]
         if different:
             raise ValueError(
-                f"The {self.n} processes train one network and must have the same data and parameters; "
-                f"{' and '.join(different)} differ. Load the same X everywhere, in the same order, and give "
+                f"The {self.n} processes train one network and must have the same data and parameters. "
+                f"Different: {', '.join(different)}. Load the same X everywhere, in the same order, and give "
                 "every random_state an integer: each process takes its share of every batch by itself. For "
                 f"fits that differ, set the environment variable {LIMIT_VARIABLE}=1."
             )

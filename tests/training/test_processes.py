@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from joblib import parallel_config
 from skorch.callbacks import Callback
 
@@ -66,7 +67,8 @@ def table(**parameters: Any) -> DenoisingAutoencoder:
 
 
 def images(**parameters: Any) -> ImageDenoiser:
-    return ImageDenoiser(SMALL, **{"noise": GaussianNoiser(0.1), "patch_size": 12, **FAST, **parameters})
+    settings = {"network": SMALL, "noise": GaussianNoiser(0.1), "patch_size": 12, **FAST}
+    return ImageDenoiser(**{**settings, **parameters})
 
 
 def state(denoiser: Any) -> dict[str, Any]:
@@ -113,10 +115,6 @@ def in_thread() -> dict[str, Any]:
     return {"losses": losses[0]}
 
 
-def other_data(rank: int) -> Any:
-    return table().fit(ROWS + rank)
-
-
 # Those that must agree with one process come first.
 EQUAL: dict[str, Callable[[], dict[str, Any]]] = {
     "table": lambda: state(table(early_stopping=True).fit(ROWS)),
@@ -129,7 +127,7 @@ EQUAL: dict[str, Callable[[], dict[str, Any]]] = {
     "signals": lambda: state(SignalDenoiser(**FAST).fit(IMAGES.reshape(33, 144))),
     "weighted": lambda: state(table().fit(ROWS, sample_weight=np.arange(1, 38))),
     "averaged and clipped": lambda: state(table(weight_averaging=0.9, gradient_clipping=0.1).fit(ROWS)),
-    "lbfgs": lambda: state(table(optimizer="lbfgs", batch_size=37).fit(ROWS)),
+    "lbfgs": lambda: state(table(optimizer=torch.optim.LBFGS, batch_size=37).fit(ROWS)),
     "warm start": fit_warm,
     "file": fit_with_shared_file,
 }
@@ -264,7 +262,7 @@ def test_a_fit_in_a_thread_is_alone(two):
 def test_different_data_and_parameters_are_refused_everywhere(two, name, different):
     for outcome in two[0]:
         assert outcome[name]["error"].startswith("ValueError: The 2 processes train one network")
-        assert f"; {different} differ." in outcome[name]["error"]
+        assert f" Different: {different}. " in outcome[name]["error"]
 
 
 @pytest.mark.slow
