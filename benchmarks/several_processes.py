@@ -4,8 +4,8 @@
 
 Sides run alternately, each in fresh processes on this machine: one process with one thread and with two, and
 two processes with one thread each. Seconds are those of an epoch, without the first one. Then one of two
-processes is killed after an epoch, and the run resumes from the file of the epoch before. Last, two workers of
-joblib average their weights every few steps. Run nothing else meanwhile; it takes minutes.
+processes is killed after an epoch, and the run resumes from the file of the epoch before. Last, two workers
+of joblib average their weights every few steps. Run nothing else meanwhile; it takes minutes.
 """
 
 from __future__ import annotations
@@ -28,11 +28,8 @@ import numpy as np
 RESULTS = Path(__file__).parent / "results"
 SIGMA, PATCH, BATCH, PER_IMAGE, EPOCHS, KILLED_AFTER = 25 / 255, 64, 32, 24, 6, 3
 # Number of processes and of threads in each
-SIDES = {
-    "one process, one thread": (1, 1),
-    "one process, two threads": (1, 2),
-    "two processes, one thread": (2, 1),
-}
+ONE, THREADS, TWO = "one process, one thread", "one process, two threads", "two processes, one thread"
+SIDES = {ONE: (1, 1), THREADS: (1, 2), TWO: (2, 1)}
 # Samples of each worker between two averages: images of PER_IMAGE patches
 ROUNDS = {"every 12 steps": 16, "every 3 steps": 4}
 
@@ -70,15 +67,11 @@ def train(folder: Path, kind: str) -> None:
 
     from sk_denoise.persistence import load, save
 
-    file, rank, last = (
-        folder / "epoch.safetensors",
-        os.environ.get("RANK", "0"),
-        os.environ.get("WORLD_SIZE", "1"),
-    )
+    file, rank = folder / "epoch.safetensors", int(os.environ.get("RANK", "0"))
 
     class Kill(Callback):
         def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-            if kind == "killed" and len(net.history) == KILLED_AFTER + 1 and int(rank) == int(last) - 1:
+            if kind == "killed" and len(net.history) == KILLED_AFTER + 1 and rank == 1:
                 (folder / "killed").write_text(str(time.time()))
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -95,7 +88,7 @@ def train(folder: Path, kind: str) -> None:
         words = f"{type(error).__name__}: {error}"
         (folder / "ended.json").write_text(json.dumps({"at": time.time(), "words": words}))
         raise SystemExit(1) from error
-    if rank == "0":
+    if rank == 0:
         history = denoiser.net_.history
         seconds = median(epoch["dur"] for epoch in list(history)[1:])
         patches = PER_IMAGE * len(photos("train"))
@@ -172,17 +165,22 @@ def main() -> None:
     (RESULTS / "several_processes.md").write_text(text)
 
 
+def as_row(name: str, speed: float, base: float, quality: float) -> str:
+    """Return a line of the table."""
+    return f"| {name} | {speed:.0f} | {speed / base:.2f} | {quality:.2f} dB |"
+
+
 def as_page(results: dict[str, Any]) -> str:
     """Return the results as a page."""
     sides, resumed = results["sides"], results["resumed"]
     speeds = {side: median(run["speed"] for run in runs) for side, runs in sides.items()}
-    first, two = (sides[side][0] for side in ("one process, one thread", "two processes, one thread"))
+    first, two = sides[ONE][0], sides[TWO][0]
     apart = max(abs(a / b - 1) for a, b in zip(two["losses"], first["losses"], strict=True))
-    base = speeds["one process, one thread"]
+    base = speeds[ONE]
     lines = [
         "# Training in several processes",
         "",
-        f"`python benchmarks/several_processes.py`: folded U-Net (16, 24), grey patches of {PATCH} x {PATCH}, "
+        f"`python benchmarks/several_processes.py`: folded U-Net (16, 24), {PATCH} x {PATCH} grey patches, "
         f"batches of {BATCH}, {EPOCHS} epochs, two cores of one machine; medians of "
         f"{len(next(iter(sides.values())))} runs, alternately.",
         "",
@@ -190,22 +188,19 @@ def as_page(results: dict[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     for side, runs in sides.items():
-        lines.append(
-            f"| {side} | {speeds[side]:.0f} | {speeds[side] / base:.2f} | {runs[0]['psnr']:.2f} dB |"
-        )
+        lines.append(as_row(side, speeds[side], base, runs[0]["psnr"]))
     for name, run in results["rounds"].items():
-        speed = median(run["speed"])
-        lines.append(
-            f"| two workers, weights averaged {name} | {speed:.0f} | {speed / base:.2f} | {run['psnr']:.2f} dB |"
-        )
+        name = f"two workers, weights averaged {name}"
+        lines.append(as_row(name, median(run["speed"]), base, run["psnr"]))
+    ended = results["ended"]
     lines += [
         "",
-        f"The loss curves of two processes and of one differ by {apart:.1e} of the loss at most. The speed of "
-        "workers includes the start of their processes.",
+        f"The loss curves of two processes and of one differ by {apart:.1e} of the loss at most. The speed "
+        "of workers includes the start of their processes.",
         "",
         f"One of two processes was killed after epoch {KILLED_AFTER + 1}: the other ended after "
-        f"{results['ended']['seconds']:.1f} s with a `{results['ended']['words'].partition(':')[0]}`. Resumed "
-        f"from the file of an epoch, the run reached {resumed['psnr']:.2f} dB after {len(resumed['losses'])} epochs.",
+        f"{ended['seconds']:.1f} s with a `{ended['words'].partition(':')[0]}`. Resumed from the file of the "
+        f"last whole epoch, the run reached {resumed['psnr']:.2f} dB after {len(resumed['losses'])} epochs.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -259,7 +259,7 @@ class NetworkDenoiser(BaseDenoiser):
 
     @contextmanager
     def _begin_fit(self, fresh: bool) -> Iterator[tuple[Self, FitTasks]]:
-        """Return a draft with checked parameters, and the fit for scikit-learn's callbacks."""
+        """Return a checked draft, and the fit for scikit-learn's callbacks."""
         tasks = FitTasks(self)
         with joined_processes(self.device) as processes:
             draft = self._draft(fresh)

@@ -1,4 +1,4 @@
-"""Training by workers that meet seldom: rounds of joblib, and the mean of their weights."""
+"""Training in rounds: workers of joblib, and the mean of their weights."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def fit_in_rounds(
 
 
 def _check_lengths(X: Any, X_clean: Any) -> int:
-    """Return the number of samples; refuse what cannot be cut into parts."""
+    """Return the number of samples, which must be arrays or lists."""
     for name, side in (("X", X), ("X_clean", X_clean)):
         if side is not None and not isinstance(side, np.ndarray | list | tuple):
             raise TypeError(

@@ -128,7 +128,7 @@ class Processes:
             side.copy_(values)
 
     def average_statistics(self, module: nn.Module) -> None:
-        """Average what layers measure on batches, such as means and variances."""
+        """Average the statistics of batches in layers, such as means and variances."""
         sides = [side for side in module.buffers() if side.is_floating_point() and side.numel()]
         if not sides:
             return
@@ -138,7 +138,7 @@ class Processes:
             side.copy_(part.view_as(side))
 
     def check_same(self, **digests: str) -> None:
-        """Refuse a fit whose data or parameters differ between the processes.
+        """Check that data and parameters of a fit are the same in all processes.
 
         Parameters
         ----------
@@ -208,7 +208,7 @@ class Processes:
 
 
 def current_processes() -> Processes | None:
-    """Return the processes that take part in the fit of this thread; None if it is alone."""
+    """Return the processes of the fit in this thread; None if it is alone."""
     fits = _FITS.get()
     return fits[-1] if fits else None
 
