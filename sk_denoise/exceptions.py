@@ -6,6 +6,7 @@ are for errors and warnings that a caller may want to catch or silence by name.
 
 __all__ = [
     "CleanTargetWarning",
+    "LostProcessError",
     "MissingExtraError",
     "NoiseMismatchWarning",
     "SkippedImageWarning",
@@ -21,6 +22,13 @@ class MissingExtraError(ImportError):
     """Error for a missing optional package.
 
     The message names the command that installs it.
+    """
+
+
+class LostProcessError(RuntimeError):
+    """Error for a training over several processes of which one ended or failed.
+
+    The message names the reason, if the process could leave one.
     """
 
 

@@ -42,6 +42,7 @@ from sk_denoise.cli._training_run import (
     TrainingRun,
     build_network_spec,
     format_duration,
+    is_writing_process,
     open_display,
     train_denoiser,
 )
@@ -370,6 +371,7 @@ def train_signals(sources: Sequence[Path], model: Path, options: dict[str, Any],
         raise RefusedInput(f"{printable(model)} has the name of a signal; give another one")
     check_model_name(model)
     with errors_as_failures():
+        writes = is_writing_process(options)
         denoiser = _create_denoiser(options, given)
         files = _read_sources(sources, options["noisy"], options)
         validation = None
@@ -405,7 +407,8 @@ def train_signals(sources: Sequence[Path], model: Path, options: dict[str, Any],
         state = f"{printable(model)} holds {checkpointer.n_saved} of {total} epochs"
         if not checkpointer.n_saved:
             state = f"{printable(model)} was not written"
-        print_message(f"Interrupted: {state}.")
+        if writes:
+            print_message(f"Interrupted: {state}.")
         return interruption_exit_code(interruption)
     if not options["quiet"]:
         noise = f", with noise {format_noiser(denoiser.noiser_)}" if denoiser.noiser_ is not None else ""

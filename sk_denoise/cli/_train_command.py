@@ -61,6 +61,7 @@ from sk_denoise.cli._training_run import (
     TrainingRun,
     create_denoiser,
     format_duration,
+    is_writing_process,
     open_display,
     resume_denoiser,
     start_from_weights,
@@ -237,9 +238,12 @@ def train_command(context: click.Context, /, sources: tuple[Path, ...], model: P
     (folder,) = sources
     _check_options(model, options, given)
     with errors_as_failures():
+        writes = is_writing_process(options)
         run = _prepare_run(folder, model, options, given)
     check_writable_folder(model.parent)
     if run.n_epochs >= run.total:
+        if not writes:
+            return 0
         epochs = pluralize(run.n_epochs, "epoch")
         print_result(
             f"{printable(model)} has {epochs}; training is complete. Train longer with --resume --epochs N."
@@ -256,7 +260,8 @@ def train_command(context: click.Context, /, sources: tuple[Path, ...], model: P
         ):
             train_denoiser(run, checkpointer, display)
     except KeyboardInterrupt as interruption:
-        print_message(printable(_describe_interruption(run, checkpointer, folder, options)))
+        if writes:
+            print_message(printable(_describe_interruption(run, checkpointer, folder, options)))
         return interruption_exit_code(interruption)
     if not options["quiet"]:
         seconds = time.monotonic() - start_time

@@ -39,6 +39,7 @@ __all__ = [
     "create_denoiser",
     "format_duration",
     "format_metrics",
+    "is_writing_process",
     "open_display",
     "resume_denoiser",
     "start_from_weights",
@@ -454,7 +455,11 @@ class Checkpointer:
             If the file cannot be written. The previous one stays.
         """
         from sk_denoise.persistence import save
+        from sk_denoise.training import is_first_process
 
+        # One process writes the file for all of a launch.
+        if not is_first_process():
+            return
         # The callback belongs to this run, and the file to every later one.
         try:
             save(denoiser.set_params(**self.settings, callbacks=None), self.path)
@@ -464,6 +469,14 @@ class Checkpointer:
                 f"cannot write {printable(self.path)}: {describe_error(error)}{saved}"
             ) from error
         self.n_saved = denoiser.n_iter_
+
+
+def is_writing_process(options: dict[str, Any]) -> bool:
+    """Return whether this process writes, and make the others of a launch quiet."""
+    from sk_denoise.training import is_first_process
+
+    options["quiet"] |= not is_first_process()
+    return is_first_process()
 
 
 def train_denoiser(run: TrainingRun, checkpointer: Checkpointer, display: TrainingDisplay) -> None:

@@ -9,6 +9,7 @@ from sk_denoise.estimators._imputer import DenoisingImputer
 from sk_denoise.estimators._network_factory import IMAGE_NETWORKS, NETWORKS, SIGNAL_NETWORKS
 from sk_denoise.estimators._network_summary import NetworkSummary
 from sk_denoise.estimators._posterior_mean import PosteriorMeanDenoiser
+from sk_denoise.estimators._rounds import fit_in_rounds
 from sk_denoise.estimators._signal_denoiser import SignalDenoiser
 from sk_denoise.estimators._signal_filters import *
 from sk_denoise.estimators._wiener import *
@@ -25,6 +26,7 @@ __all__ = [
     "PosteriorMeanDenoiser",
     "SIGNAL_NETWORKS",
     "SignalDenoiser",
+    "fit_in_rounds",
 ]
 __all__ += _filters.__all__
 __all__ += _signal_filters.__all__

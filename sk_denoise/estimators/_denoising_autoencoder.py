@@ -557,20 +557,18 @@ class DenoisingAutoencoder(NetworkDenoiser):
         >>> dae.fit_patches(patches).image_shape_
         (16, 16)
         """
-        tasks = FitTasks(self)
-        draft = self._draft(fresh=not self.warm_start)
-        draft._check_parameters()
-        data = draft._read_patches(patches)
-        if validation is None:
-            return self._learn(draft, tasks, *draft._split(data, None, None))
-        held_out = draft._read_patches(validation)
-        if validation.normalize != patches.normalize:
-            raise ValueError(
-                f"The patches to train on have normalize={patches.normalize}, those to validate on "
-                f"normalize={validation.normalize}: they must have one unit."
-            )
-        held_out = replace(held_out, patches=validation.match_intensity_range(patches))
-        return self._learn(draft, tasks, data, held_out)
+        with self._begin_fit(not self.warm_start) as (draft, tasks):
+            data = draft._read_patches(patches)
+            if validation is None:
+                return self._learn(draft, tasks, *draft._split(data, None, None))
+            held_out = draft._read_patches(validation)
+            if validation.normalize != patches.normalize:
+                raise ValueError(
+                    f"The patches to train on have normalize={patches.normalize}, those to validate on "
+                    f"normalize={validation.normalize}: they must have one unit."
+                )
+            held_out = replace(held_out, patches=validation.match_intensity_range(patches))
+            return self._learn(draft, tasks, data, held_out)
 
     @keeps_array_type
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -902,7 +900,7 @@ class DenoisingAutoencoder(NetworkDenoiser):
     def _report_blend(self) -> None:
         data, blend = getattr(self, "_blended", None), self._blend_
         if data is not None and blend is not None:
-            data.report(blend, type(self).__name__, is_verbose=bool(self.verbose))
+            data.report(blend, type(self).__name__, is_verbose=self._prints())
 
     def _corrupt_rows(self, pair: Pair) -> Any:
         """Return the function that draws noise for clean rows, or None for pairs as given."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
@@ -88,7 +88,10 @@ from sk_denoise.training import (
     check_callbacks,
     check_loss,
     create_net,
+    current_processes,
+    digest,
     early_stopping_progress,
+    joined_processes,
     resolve_device,
     resolve_objective,
     resolve_optimizer,
@@ -249,13 +252,26 @@ class NetworkDenoiser(BaseDenoiser):
         schedule: str | None = None,
     ) -> Self:
         """Fit to the arguments of ``fit``: draft, check, read, split, learn."""
+        with self._begin_fit(fresh) as (draft, tasks):
+            data = draft._read(X, y, X_clean, sample_weight, X_second)
+            # A pass of partial_fit holds nothing out.
+            training, validation = (data, None) if epochs else draft._split(data, X_val, X_clean_val)
+            return self._learn(draft, tasks, training, validation, epochs=epochs, schedule=schedule)
+
+    @contextmanager
+    def _begin_fit(self, fresh: bool) -> Iterator[tuple[Self, FitTasks]]:
+        """Return a checked draft, and the fit for scikit-learn's callbacks."""
         tasks = FitTasks(self)
-        draft = self._draft(fresh)
-        draft._check_parameters()
-        data = draft._read(X, y, X_clean, sample_weight, X_second)
-        # A pass of partial_fit holds nothing out.
-        training, validation = (data, None) if epochs else draft._split(data, X_val, X_clean_val)
-        return self._learn(draft, tasks, training, validation, epochs=epochs, schedule=schedule)
+        with joined_processes(self.device) as processes:
+            draft = self._draft(fresh)
+            draft._check_parameters()
+            if processes is not None:
+                # A random_state of None is another seed in every process.
+                draft._root_ = processes.of_first(draft._root())
+                if not processes.is_first:
+                    # Callbacks of scikit-learn show progress and scores.
+                    tasks.context = None
+            yield draft, tasks
 
     def _learn(
         self,
@@ -275,6 +291,9 @@ class NetworkDenoiser(BaseDenoiser):
         interruption = draft._train(source, held_out, tasks, sample, epochs=epochs, schedule=schedule)
         draft._finish()
         draft._report_blend()
+        processes = current_processes()
+        if processes is not None:
+            processes.conclude()
         return self._store(draft, interruption)
 
     def _finish(self) -> None:
@@ -372,8 +391,10 @@ class NetworkDenoiser(BaseDenoiser):
                 pair.noiser.fit(clean, clean)
             self.noiser_ = pair.noiser
         self._learn_gaps(pair)
-        if self.verbose:
-            print(f"[{type(self).__name__}] {pair.describe()}", flush=True)
+        if self._prints():
+            processes = current_processes()
+            joined = "" if processes is None else f", in {processes.n} processes"
+            print(f"[{type(self).__name__}] {pair.describe()}{joined}", flush=True)
         fitted = self._preparation_ if self.__sklearn_is_fitted__() else None
         if fitted is not None and self._scale_constant_columns(pair):
             fitted = self._preparation_
@@ -385,6 +406,11 @@ class NetworkDenoiser(BaseDenoiser):
             self._design_ = design
             self._build(factory, pair, on_unit_interval)
         self._check_emphasis_counts(pair)
+
+    def _prints(self) -> bool:
+        """Return whether the fit prints lines: the first process does so for all."""
+        processes = current_processes()
+        return bool(self.verbose) and (processes is None or processes.is_first)
 
     def _learn_gaps(self, pair: Pair) -> None:
         """Learn to fill the gaps of noisy samples; by default there are none."""
@@ -658,6 +684,7 @@ class NetworkDenoiser(BaseDenoiser):
             before_epoch=begin_epoch,
             after_epoch=lambda net: self._end_epoch(tasks, functions, net),
         )
+        self._check_processes(plan, len(batches), sample, held_out)
         tasks.begin(epochs, *self._sample_for_callbacks(sample))
         with self._lent_randomness(), threads_for_flops(step):
             interruption = run_training(self.net_, batches, frozen, plan)
@@ -666,6 +693,19 @@ class NetworkDenoiser(BaseDenoiser):
         self._best_weights_ = None
         tasks.end()
         return interruption
+
+    def _check_processes(
+        self, plan: TrainingPlan, n_samples: int, sample: Pair, held_out: Pair | None
+    ) -> None:
+        """Check that all processes train one network on the same data."""
+        processes = current_processes()
+        if processes is None:
+            return
+        pairs = [pair for pair in (sample, held_out) if pair is not None]
+        data = digest(*(side for pair in pairs for side in (pair.inputs, pair.targets, pair.weights)))
+        settings = [value for value in vars(plan).values() if isinstance(value, int | float | str | None)]
+        shapes = [tuple(weight.shape) for weight in self.net_.module_.parameters()]
+        processes.check_same(X=f"{n_samples} {data}", parameters=f"{settings} {plan.earlier_losses} {shapes}")
 
     def _store(self, draft: Self, interruption: KeyboardInterrupt | None) -> Self:
         """Take over the fitted state of the draft; raise an interruption again."""
@@ -784,7 +824,10 @@ class NetworkDenoiser(BaseDenoiser):
         """Lend torch's global random state to modules that draw from it, as dropout does."""
         if isinstance(self.net_.module_, SeededModule):
             return nullcontext()
-        return borrowed_global_state(stream_seed(self._root(), "training", self._n_runs_))
+        processes = current_processes()
+        # The rows of each process need numbers of their own.
+        rank = () if processes is None or processes.is_first else (processes.rank,)
+        return borrowed_global_state(stream_seed(self._root(), "training", self._n_runs_, *rank))
 
     # Callbacks ---------------------------------------------------------------------------------------
 
@@ -803,13 +846,16 @@ class NetworkDenoiser(BaseDenoiser):
 
     def _end_epoch(self, tasks: FitTasks, functions: Sequence[Callable[..., Any]], net: Any) -> bool:
         """Call callbacks after an epoch, and return whether one of them stops the run."""
+        processes = current_processes()
+        if processes is not None and not processes.is_first:
+            return bool(processes.of_first(0))
         so_far = functools.cache(lambda: self._fitted_so_far(net))
         stop = tasks.end_epoch(lambda: {n: v for n, v in vars(so_far()).items() if n.endswith("_")})
         epoch = {name: value for name, value in net.history[-1].items() if name != "batches"}
         for function in functions:
             returned = function(so_far(), dict(epoch))
             stop |= isinstance(returned, bool | np.bool_) and bool(returned)
-        return stop
+        return stop if processes is None else bool(processes.of_first(stop))
 
     def _fitted_so_far(self, net: Any) -> Self:
         """Return a fitted copy, as if the fit had ended with the last epoch."""

@@ -33,6 +33,12 @@ from sk_denoise.training._optimizers import (
     auto_patch_epochs,
     resolve_optimizer,
 )
+from sk_denoise.training._processes import (
+    current_processes,
+    digest,
+    is_first_process,
+    joined_processes,
+)
 from sk_denoise.training._trainer import TrainingPlan, create_net, run_training
 
 __all__ = [
@@ -61,7 +67,11 @@ __all__ = [
     "check_callbacks",
     "check_loss",
     "create_net",
+    "current_processes",
+    "digest",
     "has_bfloat16_units",
+    "is_first_process",
+    "joined_processes",
     "keep_on_device",
     "early_stopping_progress",
     "resolve_device",

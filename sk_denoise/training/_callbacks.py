@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from skorch import NeuralNet
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, Checkpoint, TrainEndCheckpoint, logging
 from skorch.callbacks import EarlyStopping as SkorchEarlyStopping
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -29,6 +29,7 @@ __all__ = [
     "EpochHooks",
     "check_callbacks",
     "early_stopping_progress",
+    "writes_output",
 ]
 
 # Steps between two reads of the loss on a GPU, which makes it wait
@@ -93,8 +94,10 @@ class EpochRecorder(Callback):
             sums[2] += float(self.sample_psnr(prediction, *batch[1:]).sum())
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        processes = net.processes
         for name, training in (("train", True), ("valid", False)):
-            rows, loss, psnr = self.sums[training]
+            sums = self.sums[training]
+            rows, loss, psnr = sums if processes is None else processes.total([float(s) for s in sums])
             if rows:
                 mean, name_of_loss = float(loss / rows), f"{name}_loss"
                 net.history.record(name_of_loss, mean)
@@ -252,6 +255,12 @@ def check_callbacks(callbacks: Any) -> tuple[list[Callback], list[Callable[..., 
         for callback in skorch_callbacks
     ]
     return adapted, functions
+
+
+def writes_output(callback: Callback) -> bool:
+    """Return whether a callback of skorch prints, logs or writes files."""
+    logs = any(kind.__module__ == logging.__name__ for kind in type(callback).__mro__)
+    return logs or isinstance(callback, Checkpoint | TrainEndCheckpoint)
 
 
 def monitored_loss(net: NeuralNet) -> float:

@@ -29,7 +29,9 @@ from sk_denoise.training._callbacks import (
     SkorchEarlyStoppingAdapter,
     StopTraining,
     check_trained_weights,
+    writes_output,
 )
+from sk_denoise.training._processes import Processes, current_processes
 
 __all__ = ["Net", "TrainingPlan", "create_net", "run_training"]
 
@@ -170,12 +172,14 @@ def run_training(
         The interruption that ended the run, for the caller to raise again.
     """
     best = BestWeights(plan.earlier_losses, plan.best_weights)
-    net.best = None if plan.patience is None else best
+    net.best, net.processes = None if plan.patience is None else best, current_processes()
+    if net.processes is not None:
+        net.processes.equalize(net.module_)
     net.callbacks_ = _named(build_callbacks(plan, best, len(BatchIterator(rows, plan.batch_size))))
     net.notifies_gradients = any(_reads_gradients(callback) for _, callback in net.callbacks_)
     net.train_split = None if validation is None else predefined_split(validation)
     # Some callbacks of skorch print only with verbose.
-    net.batch_size, net.verbose = plan.batch_size, int(bool(plan.callbacks))
+    net.batch_size, net.verbose = plan.batch_size, int(bool(plan.callbacks) and _writes(net.processes))
     interruption = None
     net.notify("on_train_begin", X=rows, y=None)
     try:
@@ -188,17 +192,22 @@ def run_training(
         check_trained_weights(net)
     except KeyboardInterrupt as error:
         interruption = error
+        if net.processes is not None:
+            net.processes.leave(error)
         # The epoch may be incomplete.
         if net.history and "train_loss" not in net.history[-1]:
             net.history.pop()
     finally:
         net.notify("on_train_end", X=rows, y=None)
-        evaluated_module, averaged = net.evaluated_module, net.averaging is not None
+        evaluated_module, averaged, processes = net.evaluated_module, net.averaging is not None, net.processes
         net.forget_run()
     if plan.patience is not None or interruption is not None:
         best.restore(net)
     elif averaged:
         net.module_.load_state_dict(evaluated_module.state_dict())
+    # Processors of different kinds round in different ways.
+    if processes is not None and interruption is None:
+        processes.equalize(net.module_)
     net.module_.eval()
     return interruption
 
@@ -223,17 +232,23 @@ def build_callbacks(plan: TrainingPlan, best: BestWeights, steps_per_epoch: int)
     callbacks += [best, Schedule(plan.schedule, plan.learning_rate, steps, plan.warm_up_steps, done)]
     if plan.max_gradient_norm is not None:
         callbacks.append(GradientNormClipping(plan.max_gradient_norm))
-    if plan.show_progress:
+    writes = _writes(current_processes())
+    if plan.show_progress and writes:
         callbacks.append(Progress(epochs, plan.epochs_done))
     # skorch's callbacks receive the net. Functions of the user and scikit-learn's tasks are called by the
     # hooks, with a copy of the estimator as if the fit had ended. Callbacks that may stop the run come last,
     # so that all others receive every epoch.
-    may_stop = [callback for callback in plan.callbacks if isinstance(callback, SkorchEarlyStoppingAdapter)]
-    callbacks += [callback for callback in plan.callbacks if callback not in may_stop]
+    given = [callback for callback in plan.callbacks if writes or not writes_output(callback)]
+    may_stop = [callback for callback in given if isinstance(callback, SkorchEarlyStoppingAdapter)]
+    callbacks += [callback for callback in given if callback not in may_stop]
     callbacks += [EpochHooks(plan.before_epoch, plan.after_epoch), *may_stop]
     if plan.patience is not None:
         callbacks.append(EarlyStopping(plan.patience, plan.tol, plan.earlier_losses))
     return callbacks
+
+
+def _writes(processes: Processes | None) -> bool:
+    return processes is None or processes.is_first
 
 
 def _named(callbacks: Sequence[Callback]) -> list[tuple[str, Callback]]:
@@ -255,6 +270,8 @@ class Net(NeuralNet):
         During a run that may stop early, the callback with the weights of the best epoch.
     notifies_gradients : bool
         Whether a callback reads the gradients of every step.
+    processes : Processes or None
+        During a run of several processes, their connections.
     """
 
     # skorch's own loop sets the mode of all layers, converts the batch, and writes and reads its history for
@@ -263,6 +280,7 @@ class Net(NeuralNet):
     averaging: Any = None
     best: Any = None
     notifies_gradients: bool = False
+    processes: Any = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Net:
         """Copy the net and all of its state."""
@@ -299,7 +317,7 @@ class Net(NeuralNet):
     def forget_run(self) -> None:
         """Drop the callbacks and the validation rows of a run."""
         self.callbacks_: list[tuple[str, Callback]] = []
-        self.train_split = self.averaging = self.best = None
+        self.train_split = self.averaging = self.best = self.processes = None
         self.verbose = 0
 
     def snapshot(self) -> Net:
@@ -327,9 +345,13 @@ class Net(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
-        for batch in iterator:
+        for whole in iterator:
+            batch = whole if self.processes is None else self.processes.share_of(whole)
             self.notify("on_batch_begin", batch=batch, training=training)
             self.notify("on_batch_end", batch=batch, training=training, **step_fn(batch))
+        if training and self.processes is not None:
+            for module in dict.fromkeys((self.module_, self.evaluated_module)):
+                self.processes.average_statistics(module)
 
     def train_step(self, batch: Batch, **_: Any) -> Step:
         # The target and, with emphasis, weights
@@ -339,9 +361,12 @@ class Net(NeuralNet):
         # Some optimizers evaluate the closure more than once in a step.
         def closure() -> Tensor:
             self.optimizer_.zero_grad()
-            output = self.module_(noisy).float()
-            loss: Tensor = self.criterion_(output, *target)
-            loss.backward()
+            loss, output = self._evaluate(self.module_, noisy, target)
+            # A share without rows has no gradients.
+            if len(noisy):
+                loss.backward()
+            if self.processes is not None:
+                loss = self.processes.average(self.module_, loss, len(noisy))
             if self.notifies_gradients:
                 named = self.module_.named_parameters()
                 self.notify("on_grad_computed", named_parameters=TeeGenerator(named), batch=batch)
@@ -355,8 +380,15 @@ class Net(NeuralNet):
     def validation_step(self, batch: Batch, **_: Any) -> Step:
         noisy, *target = batch
         with torch.no_grad():
-            output = self.evaluated_module(noisy).float()
-            return {"loss": self.criterion_(output, *target), "y_pred": output}
+            loss, output = self._evaluate(self.evaluated_module, noisy, target)
+            return {"loss": loss, "y_pred": output}
+
+    def _evaluate(self, module: nn.Module, noisy: Tensor, target: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return loss and output of a batch; a batch without rows has no loss."""
+        if not len(noisy):
+            return target[0].new_zeros(()), target[0]
+        output = module(noisy).float()
+        return self.criterion_(output, *target), output
 
 
 def _restore_lbfgs(net: NeuralNet) -> None:
