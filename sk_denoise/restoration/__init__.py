@@ -5,13 +5,16 @@ from sk_denoise.restoration._denoise_image import denoise_image, estimate_sigma
 from sk_denoise.restoration._image_files import denoise_file, is_written_as_stack
 from sk_denoise.restoration._noise_estimation import estimate_noise
 from sk_denoise.restoration._pretrained import MODELS, PretrainedModel, load_pretrained
+from sk_denoise.restoration._zarr_images import ZarrReport, denoise_zarr
 
 __all__ = [
     "MODELS",
     "NoiseModel",
     "PretrainedModel",
+    "ZarrReport",
     "denoise_file",
     "denoise_image",
+    "denoise_zarr",
     "estimate_noise",
     "estimate_sigma",
     "is_written_as_stack",
