@@ -90,8 +90,14 @@ class TiledTiff:
                     f"{path} has the axes {series.axes}; a TIFF that is larger than memory must hold gray values, "
                     "with Y and X as its last axes. Denoise a smaller one by denoise_file."
                 )
-            if page.dtype is None or page.dtype.kind not in "iuf" or page.bitspersample != 8 * page.dtype.itemsize:
-                raise ValueError(f"{path} holds values of {page.bitspersample} bits; 8, 16, 32 or 64 are supported.")
+            if (
+                page.dtype is None
+                or page.dtype.kind not in "iuf"
+                or page.bitspersample != 8 * page.dtype.itemsize
+            ):
+                raise ValueError(
+                    f"{path} holds values of {page.bitspersample} bits; 8, 16, 32 or 64 are supported."
+                )
             tile = _part_size(page)
             if math.prod(tile) * page.dtype.itemsize > MAX_PART_BYTES:
                 raise ValueError(
@@ -153,7 +159,9 @@ def _first_series(tif: TiffFile, path: str | os.PathLike[str]) -> tuple[TiffPage
         raise UnreadableError(f"{path}: {TRUNCATED}")
     series = tif.series[0]
     if any(page is not None and page.parent.filehandle.path != tif.filehandle.path for page in series.pages):
-        raise ValueError(f"{path} is one file of an image of several files; join them into one, or into a Zarr.")
+        raise ValueError(
+            f"{path} is one file of an image of several files; join them into one, or into a Zarr."
+        )
     return series, series.keyframe
 
 
@@ -244,7 +252,10 @@ def write_tiled(
             metadata = {"axes": letters} if n_planes > 1 and letters.count("Q") <= 1 else None
             _write_plain(stream, shapes, dtype, read, metadata)
             return
-        with _opened(source.path) as tif, tifffile.TiffWriter(stream, bigtiff=True, byteorder=tif.byteorder) as out:
+        with (
+            _opened(source.path) as tif,
+            tifffile.TiffWriter(stream, bigtiff=True, byteorder=tif.byteorder) as out,
+        ):
             series, keyframe = _first_series(tif, source.path)
             for number in range(n_planes):
                 options = _page_options(series.pages[number], keyframe, source, number)
@@ -271,7 +282,9 @@ def _write_plain(
     with tifffile.TiffWriter(stream, bigtiff=True) as out:
         if metadata is not None and len(shapes) == 1:
             planes = range(n_planes)
-            tiles = (tile for number in planes for tile in _tiles(0, number, shapes[0], options["tile"], read))
+            tiles = (
+                tile for number in planes for tile in _tiles(0, number, shapes[0], options["tile"], read)
+            )
             out.write(tiles, shape=shapes[0], dtype=dtype, **{**options, "metadata": metadata})
             return
         for number in range(n_planes):
@@ -289,7 +302,11 @@ def _write_levels(
     """Write a plane, and its smaller levels below it."""
     for level, shape in enumerate(shapes):
         place: dict[str, Any] = {"subifds": len(shapes) - 1} if level == 0 else {"subfiletype": 1}
-        own = options if level == 0 else {k: v for k, v in options.items() if k not in ("description", "extratags")}
+        own = (
+            options
+            if level == 0
+            else {k: v for k, v in options.items() if k not in ("description", "extratags")}
+        )
         tiles = _tiles(level, number, shape, options["tile"], read)
         out.write(tiles, shape=shape[-2:], dtype=dtype, **own, **place)
 

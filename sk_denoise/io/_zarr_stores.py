@@ -153,7 +153,9 @@ def locate_store(place: Any, *, writable: bool = False) -> StorePath:
         if writable and place.store.read_only:
             raise ValueError(f"{place} is read-only; open the store for writing, or give another target.")
         if writable and isinstance(place.store, ZipStore):
-            raise ValueError(f"{place} is a zip file, in which nothing can be replaced; give a folder or an URL.")
+            raise ValueError(
+                f"{place} is a zip file, in which nothing can be replaced; give a folder or an URL."
+            )
         return place
     if not isinstance(place, str | os.PathLike) or not isinstance(os.fspath(place), str):
         raise TypeError(
@@ -169,7 +171,9 @@ def locate_store(place: Any, *, writable: bool = False) -> StorePath:
     path = Path(text)
     if path.suffix.lower() == ".zip":
         if writable:
-            raise ValueError(f"{path} is a zip file, in which nothing can be replaced; give a folder or an URL.")
+            raise ValueError(
+                f"{path} is a zip file, in which nothing can be replaced; give a folder or an URL."
+            )
         return StorePath(ZipStore(path, mode="r"))
     if path.is_file():
         raise NotADirectoryError(f"{path} is a file, and no folder with a Zarr array or group.")
@@ -208,7 +212,6 @@ def overlap(first: StorePath, second: StorePath) -> bool:
 
 def has_keys(place: StorePath) -> bool:
     """Return whether anything is stored at a place."""
-
     _forget_listings(place)
 
     async def first() -> bool:
@@ -350,7 +353,9 @@ def _check_array(array: Array[Any], name: str, largest: Array[Any], root: StoreP
     try:
         array.chunks  # noqa: B018
     except (NotImplementedError, AttributeError) as error:
-        raise ValueError(f"{place} has chunks of different sizes; save it with chunks of one size.") from error
+        raise ValueError(
+            f"{place} has chunks of different sizes; save it with chunks of one size."
+        ) from error
 
 
 def _find_multiscale(root: StorePath, attributes: dict[str, Any]) -> dict[str, Any]:
@@ -359,7 +364,11 @@ def _find_multiscale(root: StorePath, attributes: dict[str, Any]) -> dict[str, A
     found = (ome if isinstance(ome, dict) else attributes).get("multiscales")
     if not isinstance(found, list) or not found:
         members = ", ".join(_members(root)[:8])
-        advice = f"give the path of one of its members, such as {root}/NAME: {members}" if members else "it is empty"
+        advice = (
+            f"give the path of one of its members, such as {root}/NAME: {members}"
+            if members
+            else "it is empty"
+        )
         raise ValueError(f"{root} is a group without an image (OME-Zarr metadata, multiscales); {advice}.")
     if len(found) > 1:
         firsts = [str(item["datasets"][0]["path"]) for item in found if item.get("datasets")]
@@ -378,7 +387,9 @@ def _check_name(dataset: Any, root: StorePath) -> str:
     name = dataset.get("path") if isinstance(dataset, dict) else None
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
     if not parts or "/" in parts or ".." in parts:
-        raise ValueError(f"{root} has OME-Zarr metadata with the path {name!r} of a level; it must be below the group.")
+        raise ValueError(
+            f"{root} has OME-Zarr metadata with the path {name!r} of a level; it must be below the group."
+        )
     return "/".join(parts)
 
 

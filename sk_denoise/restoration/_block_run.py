@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import math
 import pickle
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from sk_denoise._package import require_extra
 from sk_denoise._resources import one_thread
 
-__all__ = ["BlockError", "BlockGrid", "Engine", "choose_block", "choose_engine"]
+__all__ = ["BlockError", "BlockGrid", "Engine", "choose_block", "choose_engine", "run_blocks"]
 
 # Further tries of a block that fails, and new starts of workers that die without a block done in between.
 RETRIES = 2
@@ -132,7 +132,7 @@ class Engine:
     """
 
     name: str
-    run: Callable[[Work, Sequence[int]], Iterator[Outcome]]
+    run: Callable[[Work, Sequence[int]], Generator[Outcome]]
     is_local: bool = False
     retries_itself: bool = False
 
@@ -166,7 +166,9 @@ def choose_engine(client: Any, n_jobs: int | None) -> Engine:
         if client.asynchronous:
             raise ValueError("client is asynchronous; give a Client(..., asynchronous=False).")
         return Engine("dask", lambda work, numbers: _run_dask(client, work, numbers), retries_itself=True)
-    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
+    if n_jobs is not None and (
+        isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0
+    ):
         raise ValueError(f"n_jobs must be a number of workers, or -1 for one a core, got {n_jobs!r}.")
     from joblib import effective_n_jobs
     from joblib.parallel import get_active_backend
@@ -175,26 +177,27 @@ def choose_engine(client: Any, n_jobs: int | None) -> Engine:
     if n_workers == 1:
         return Engine("this process", _run_here, is_local=True)
     backend = get_active_backend()[0]
-    is_local = bool(getattr(backend, "uses_threads", False))
     name = type(backend).__name__
-    return Engine(name, lambda work, numbers: _run_joblib(work, numbers, n_jobs, n_workers), is_local=is_local)
+    if name == "MultiprocessingBackend":
+        raise ValueError(
+            "joblib's backend multiprocessing forks this process, whose threads of zarr and torch do not survive it. "
+            'Take "loky", the default.'
+        )
+    is_local = bool(getattr(backend, "uses_threads", False))
+    return Engine(
+        name, lambda work, numbers: _run_joblib(work, numbers, n_jobs, n_workers), is_local=is_local
+    )
 
 
-@dataclass(frozen=True)
-class _Limited:
-    """Work with a number of threads: an engine with many workers shares the cores."""
-
-    work: Work
-    n_threads: int
-
-    def __call__(self, number: int) -> Outcome:
-        # An error that is returned leaves the other blocks alone.
-        try:
-            with _threads(self.n_threads):
-                self.work(number)
-        except Exception as error:
-            return number, _portable(error)
-        return number, None
+# A function and not a callable object: joblib's backend for dask hashes it.
+def _attempt(work: Work, number: int, n_threads: int) -> Outcome:
+    """Run a block, and return its error: one that is raised would end all others."""
+    try:
+        with _threads(n_threads):
+            work(number)
+    except Exception as error:
+        return number, _portable(error)
+    return number, None
 
 
 def _threads(n_threads: int) -> AbstractContextManager[Any]:
@@ -212,17 +215,16 @@ def _portable(error: BaseException) -> BaseException:
     return error
 
 
-def _run_here(work: Work, numbers: Sequence[int]) -> Iterator[Outcome]:
-    task = _Limited(work, 0)
+def _run_here(work: Work, numbers: Sequence[int]) -> Generator[Outcome]:
     for number in numbers:
-        yield task(number)
+        yield _attempt(work, number, 0)
 
 
-def _run_joblib(work: Work, numbers: Sequence[int], n_jobs: int | None, n_workers: int) -> Iterator[Outcome]:
+def _run_joblib(work: Work, numbers: Sequence[int], n_jobs: int | None, n_workers: int) -> Generator[Outcome]:
     from joblib import Parallel, cpu_count, delayed
     from joblib.parallel import get_active_backend
 
-    task = _Limited(work, max(1, cpu_count() // n_workers))
+    n_threads = max(1, cpu_count() // n_workers)
     # Ray returns nothing before all blocks are done, so it gets some at a time.
     is_stream = bool(get_active_backend()[0].supports_return_generator)
     step = len(numbers) if is_stream else ROUND * n_workers
@@ -233,7 +235,9 @@ def _run_joblib(work: Work, numbers: Sequence[int], n_jobs: int | None, n_worker
             pre_dispatch="2 * n_jobs",
             return_as="generator_unordered" if is_stream else "list",
         )
-        yield from parallel(delayed(task)(number) for number in numbers[first : first + step])
+        yield from parallel(
+            delayed(_attempt)(work, number, n_threads) for number in numbers[first : first + step]
+        )
 
 
 def _pass_on(value: Any) -> Any:
@@ -247,8 +251,8 @@ def _run_on_dask(task: Work, number: int) -> int:
     return number
 
 
-def _run_dask(client: Any, work: Work, numbers: Sequence[int]) -> Iterator[Outcome]:
-    from distributed import as_completed
+def _run_dask(client: Any, work: Work, numbers: Sequence[int]) -> Generator[Outcome]:
+    from distributed import Future, as_completed
 
     # A result that is lost with its worker is computed again; data from client.scatter would be lost for good.
     shared = client.submit(_pass_on, work, pure=False)
@@ -261,7 +265,6 @@ def _run_dask(client: Any, work: Work, numbers: Sequence[int]) -> Iterator[Outco
         return future
 
     completed = as_completed([submit(number) for number in islice(remaining, MAX_IN_FLIGHT)])
-    pending = {}
     try:
         for future in completed:
             number = by_key.pop(future.key)
@@ -269,11 +272,7 @@ def _run_dask(client: Any, work: Work, numbers: Sequence[int]) -> Iterator[Outco
             for following in islice(remaining, 1):
                 completed.add(submit(following))
     finally:
-        pending = [key for key in by_key]
-        if pending:
-            from distributed import Future
-
-            client.cancel([Future(key, client) for key in pending])
+        client.cancel([Future(key, client) for key in by_key])
 
 
 def _error_of(future: Any) -> BaseException:
@@ -319,16 +318,18 @@ def run_blocks(
     while missing:
         before = n_done
         try:
-            for number, error in engine.run(work, missing):
-                if error is None:
-                    n_done += 1
-                    errors.pop(number, None)
-                    on_done()
-                    continue
-                tries[number] = tries.get(number, 0) + 1
-                errors[number] = error
-                if getattr(error, "errno", None) in FATAL_ERRORS or len(errors) > MAX_FAILED:
-                    raise _describe(errors, name, "the others were not tried") from error
+            # Closed at any end, which stops the workers.
+            with closing(engine.run(work, missing)) as outcomes:
+                for number, error in outcomes:
+                    if error is None:
+                        n_done += 1
+                        errors.pop(number, None)
+                        on_done()
+                        continue
+                    tries[number] = tries.get(number, 0) + 1
+                    errors[number] = error
+                    if getattr(error, "errno", None) in FATAL_ERRORS or len(errors) > MAX_FAILED:
+                        raise _describe(errors, name, "the others were not tried") from error
         except _broken_pools() as broken:
             # A worker was killed, for example for its memory. The rest starts again on new ones.
             breaks = breaks + 1 if n_done == before else 1

@@ -24,7 +24,6 @@ from sk_denoise._validation import Noiser, warn_user
 from sk_denoise.estimators import ImageDenoiser
 from sk_denoise.io._tiled_tiff import TiledTiff, is_tiff_name, write_tiled
 from sk_denoise.io._zarr_stores import (
-    RECORD,
     RunFolder,
     ZarrImage,
     check_axes,
@@ -257,7 +256,9 @@ def denoise_zarr(
 class _Progress:
     """Number of blocks that are done, for the progress bar and the callback."""
 
-    def __init__(self, bar: Any, done: int, total: int, callback: Callable[[int, int], object] | None) -> None:
+    def __init__(
+        self, bar: Any, done: int, total: int, callback: Callable[[int, int], object] | None
+    ) -> None:
         self._bar, self._done, self._total, self._callback = bar, done, total, callback
         self._notify()
 
@@ -299,7 +300,10 @@ class _DenoiseBlock:
         outers = {channel: self.denoisers[channel].window(inner, shape) for channel in set(channels)}
         # Chunks that span several planes are read once.
         around = tuple(
-            slice(min(outer[i].start for outer in outers.values()), max(outer[i].stop for outer in outers.values()))
+            slice(
+                min(outer[i].start for outer in outers.values()),
+                max(outer[i].stop for outer in outers.values()),
+            )
             for i in range(2)
         )
         noisy = self.source.read((*leading, *around))
@@ -307,7 +311,9 @@ class _DenoiseBlock:
         for channel, place in zip(channels, np.ndindex(*sizes), strict=True):
             outer = outers[channel]
             part = noisy[place][_shifted(outer, around)]
-            denoised[place] = self.denoisers[channel].denoise(np.ascontiguousarray(part), _shifted(inner, outer))
+            denoised[place] = self.denoisers[channel].denoise(
+                np.ascontiguousarray(part), _shifted(inner, outer)
+            )
         self.array[window] = denoised
         self.folder.mark(0, number)
 
@@ -336,7 +342,9 @@ class _ShrinkBlock:
         window = self.grid.window(number)
         edges = [
             _edges(part, factor, n, m)
-            for part, factor, n, m in zip(window, self.factors, self.larger.shape, self.grid.shape, strict=True)
+            for part, factor, n, m in zip(
+                window, self.factors, self.larger.shape, self.grid.shape, strict=True
+            )
         ]
         region = np.asarray(self.larger[tuple(slice(int(edge[0]), int(edge[-1])) for edge in edges)])
         self.array[window] = _local_mean(region.astype(region.dtype.newbyteorder("=")), edges)
@@ -389,7 +397,9 @@ def _local_mean(region: Image, edges: Sequence[NDArray[np.int64]]) -> Image:
 
 def _sum_between(array: Image, starts: NDArray[np.int64], axis: int) -> Image:
     # The sums of the next axis need no more bits than a float of 64 has.
-    result: Image = np.add.reduceat(array, np.minimum(starts, array.shape[axis] - 1), axis=axis, dtype=np.float64)
+    result: Image = np.add.reduceat(
+        array, np.minimum(starts, array.shape[axis] - 1), axis=axis, dtype=np.float64
+    )
     return result
 
 
@@ -464,7 +474,9 @@ class _Run:
         else:
             source = open_zarr(src, axes)
             if overlap(source.root, place):
-                raise ValueError(f"the target {place} is the source, or one lies in the other; give another target.")
+                raise ValueError(
+                    f"the target {place} is the source, or one lies in the other; give another target."
+                )
             if source.left_out:
                 warn_user(
                     f"{source.root} has members that are no levels of the image, and are not copied: "
@@ -559,7 +571,9 @@ class _Run:
 
     def _check_file(self, overwrite: bool) -> None:
         if self.file is not None and self.file.exists() and not overwrite:
-            raise FileExistsError(f"{self.file} exists; pass overwrite=True to replace it, or give another target.")
+            raise FileExistsError(
+                f"{self.file} exists; pass overwrite=True to replace it, or give another target."
+            )
 
     def _stored_grids(self, stored: dict[str, Any]) -> list[BlockGrid]:
         blocks = [tuple(map(int, block)) for block in stored["blocks"]]
@@ -633,9 +647,7 @@ class _Run:
             sampled.append(varied or list(windows.values()))
         return sampled
 
-    def _measure(
-        self, samples: list[list[Image]], given: list[dict[str, Any]]
-    ) -> tuple[PartDenoiser, ...]:
+    def _measure(self, samples: list[list[Image]], given: list[dict[str, Any]]) -> tuple[PartDenoiser, ...]:
         empty = [np.zeros((1, 1), self.source.dtype)]
         return tuple(
             PartDenoiser.measure(channel or empty, **own) for channel, own in zip(samples, given, strict=True)
@@ -855,7 +867,10 @@ def _compare(old: dict[str, Any], new: dict[str, Any]) -> str:
             return f"{name} was {_brief(before)} and is {_brief(value)}"
     for name, value in new["source"].items():
         if old.get("source", {}).get(name) != value:
-            texts = {"metadata": "the metadata of the source have", "samples": "the pixels of the source have"}
+            texts = {
+                "metadata": "the metadata of the source have",
+                "samples": "the pixels of the source have",
+            }
             return f"{texts.get(name, f'the {name} of the source has')} changed"
     return ""
 
