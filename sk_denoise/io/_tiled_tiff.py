@@ -87,7 +87,8 @@ class TiledTiff:
             axes = tuple(axis.lower() for axis in series.axes)
             if axes[-2:] != ("y", "x") or page.samplesperpixel != 1:
                 raise ValueError(
-                    f"{path} has the axes {series.axes}; a TIFF that is larger than memory must hold gray values, "
+                    f"{path} has the axes {series.axes}; a TIFF that is larger than memory must hold gray "
+                    "values, "
                     "with Y and X as its last axes. Denoise a smaller one by denoise_file."
                 )
             if (
@@ -101,7 +102,8 @@ class TiledTiff:
             tile = _part_size(page)
             if math.prod(tile) * page.dtype.itemsize > MAX_PART_BYTES:
                 raise ValueError(
-                    f"{path} has strips or tiles of {tile[0]} x {tile[1]} pixels, which are decoded as a whole; save "
+                    f"{path} has strips or tiles of {tile[0]} x {tile[1]} pixels, which are decoded as a "
+                    "whole; save "
                     "it with tiles, such as 512 x 512."
                 )
             if any(len(item.axes) != len(axes) for item in series.levels):
@@ -271,7 +273,7 @@ def _write_plain(
 ) -> None:
     import tifffile
 
-    options = {
+    options: dict[str, Any] = {
         "tile": (TILE_SIDE, TILE_SIDE),
         "compression": DEFLATE,
         "predictor": dtype.kind in "iu",

@@ -1,7 +1,8 @@
 """Images in Zarr stores: folders, objects of S3 and others, with OME-Zarr (ngff) metadata.
 
 An image is read and written region by region. The documents that describe it (``zarr.json``, ``.zarray``,
-``.zattrs``) are copied, so that chunks, shards, compressors, names of axes and attributes are those of the source.
+``.zattrs``) are copied, so that chunks, shards, compressors, names of axes and attributes are those of the
+source.
 """
 
 from __future__ import annotations
@@ -159,7 +160,8 @@ def locate_store(place: Any, *, writable: bool = False) -> StorePath:
         return place
     if not isinstance(place, str | os.PathLike) or not isinstance(os.fspath(place), str):
         raise TypeError(
-            f"an image is given as a path, an URL, or a store, group or array of zarr, got {type(place).__name__}."
+            "an image is given as a path, an URL, or a store, group or array of zarr, got "
+            f"{type(place).__name__}."
         )
     text = os.fspath(place)
     if not text:
@@ -267,7 +269,8 @@ def open_zarr(place: Any, axes: str | Sequence[str] | None = None) -> ZarrImage:
     documents = _read_documents(root, "")
     if not documents:
         raise FileNotFoundError(
-            f"{root} holds no Zarr array or group; give the path of a folder with a zarr.json, .zarray or .zgroup."
+            f"{root} holds no Zarr array or group; give the path of a folder with a zarr.json, .zarray or "
+            ".zgroup."
         )
     if _is_array(documents, root):
         array = _open_array(root, "")
@@ -337,16 +340,19 @@ def _check_array(array: Array[Any], name: str, largest: Array[Any], root: StoreP
     place = root / name
     if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
         raise ValueError(
-            f"{place} holds numbers of the type {array.dtype}; integers and floats of up to 64 bits can be denoised."
+            f"{place} holds numbers of the type {array.dtype}; integers and floats of up to 64 bits can be "
+            "denoised."
         )
     if array.ndim < 2:
         raise ValueError(
-            f"{place} has {array.ndim} axes of shape {array.shape}, and an image has at least rows and columns. "
+            f"{place} has {array.ndim} axes of shape {array.shape}, and an image has at least rows and "
+            "columns. "
             "Signals are denoised by SignalDenoiser."
         )
     if array.ndim != largest.ndim or array.dtype != largest.dtype:
         raise ValueError(
-            f"{place} has the type {array.dtype} and {array.ndim} axes, and the first level {largest.dtype} and "
+            f"{place} has the type {array.dtype} and {array.ndim} axes, and the first level "
+            f"{largest.dtype} and "
             f"{largest.ndim}; the levels of an image have one type and the same axes."
         )
     # Grids of chunks of different sizes have no attribute chunks.
@@ -464,7 +470,8 @@ def check_axes(axes: str | Sequence[str] | None, shape: tuple[int, ...], place: 
     if axes is None:
         if len(shape) > 2 and shape[-1] <= MAX_COLORS < min(shape[-3:-1]):
             raise ValueError(
-                f"{place} has the shape {shape}, whose last axis looks like colours. Rows and columns must be the "
+                f"{place} has the shape {shape}, whose last axis looks like colours. Rows and columns must "
+                "be the "
                 'last two axes: save it as (..., c, y, x). If it is no colour, pass axes, such as "zyx".'
             )
         return (*(f"plane {i}" for i in range(len(shape) - 2)), "y", "x")
@@ -476,7 +483,8 @@ def check_axes(axes: str | Sequence[str] | None, shape: tuple[int, ...], place: 
     is_misplaced = any(name in names and name != expected for name, expected in zip("yx", last, strict=True))
     if is_misplaced or "c" in last or SAMPLE_NAMES & set(names):
         raise ValueError(
-            f"{place} has the axes {', '.join(names)}; rows and columns (y, x) must be the last two, and colours "
+            f"{place} has the axes {', '.join(names)}; rows and columns (y, x) must be the last two, and "
+            "colours "
             "channels before them: save it as (..., c, y, x)."
         )
     if names.count("c") > 1:
@@ -552,7 +560,7 @@ def create_arrays(
     kinds = {"c": "channel", "t": "time"}
     scales = [[max(1, round(n / m)) if m else 1 for n, m in zip(shapes[0], s, strict=True)] for s in shapes]
     transforms = [[{"type": "scale", "scale": [float(factor) for factor in scale]}] for scale in scales]
-    group.attrs["ome"] = {
+    ome: Any = {
         "version": "0.5",
         "multiscales": [
             {
@@ -564,6 +572,7 @@ def create_arrays(
             }
         ],
     }
+    group.attrs["ome"] = ome
     documents = {key: data for name in ("", *names) for key, data in _read_documents(memory, name).items()}
     arrays = tuple(group[name] for name in names)
     return ZarrImage(place, names, axes, arrays, (), documents)  # type: ignore[arg-type]

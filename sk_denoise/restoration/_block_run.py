@@ -160,7 +160,8 @@ def choose_engine(client: Any, n_jobs: int | None) -> Engine:
 
         if not isinstance(client, Client):
             raise TypeError(
-                f"client must be a Client of dask.distributed, got {type(client).__name__}. Other engines work "
+                f"client must be a Client of dask.distributed, got {type(client).__name__}. Other engines "
+                "work "
                 'through joblib.parallel_config, such as parallel_config("ray").'
             )
         if client.asynchronous:
@@ -180,7 +181,8 @@ def choose_engine(client: Any, n_jobs: int | None) -> Engine:
     name = type(backend).__name__
     if name == "MultiprocessingBackend":
         raise ValueError(
-            "joblib's backend multiprocessing forks this process, whose threads of zarr and torch do not survive it. "
+            "joblib's backend multiprocessing forks this process, whose threads of zarr and torch do not "
+            "survive it. "
             'Take "loky", the default.'
         )
     is_local = bool(getattr(backend, "uses_threads", False))
@@ -254,7 +256,8 @@ def _run_on_dask(task: Work, number: int) -> int:
 def _run_dask(client: Any, work: Work, numbers: Sequence[int]) -> Generator[Outcome]:
     from distributed import Future, as_completed
 
-    # A result that is lost with its worker is computed again; data from client.scatter would be lost for good.
+    # A result that is lost with its worker is computed again; data from client.scatter would be lost for
+    # good.
     shared = client.submit(_pass_on, work, pure=False)
     remaining = iter(numbers)
     by_key: dict[str, int] = {}
@@ -336,8 +339,10 @@ def run_blocks(
             missing = [number for number in find_missing() if tries.get(number, 0) <= RETRIES]
             if breaks > RETRIES:
                 raise BlockError(
-                    f"{len(missing)} blocks are missing: workers of {engine.name} died {breaks} times, the last time "
-                    f"in one of the blocks from {name(missing[0])} on: {broken}. If memory is short, take fewer "
+                    f"{len(missing)} blocks are missing: workers of {engine.name} died {breaks} times, the "
+                    "last time "
+                    f"in one of the blocks from {name(missing[0])} on: {broken}. If memory is short, take "
+                    "fewer "
                     "workers or smaller block_pixels. The same call resumes."
                 ) from broken
             continue

@@ -52,7 +52,8 @@ Image = NDArray[Any]
 Window = tuple[slice, ...]
 Source = ZarrImage | TiledTiff
 
-# Windows from which the noise of a channel is measured, their side in pixels, and places that are tried: large
+# Windows from which the noise of a channel is measured, their side in pixels, and places that are tried:
+# large
 # images have empty parts.
 N_SAMPLES, SAMPLE_SIDE, MAX_PLACES = 16, 640, 128
 # Memory of a worker for a block, and the bytes that a pixel takes while it is denoised, besides its own type.
@@ -122,27 +123,28 @@ def denoise_zarr(
 ) -> ZarrReport:
     """Denoise an image that is larger than memory, block by block, with many workers.
 
-    The image is a Zarr array (format 2 or 3), an OME-Zarr group, or a large TIFF of tiles. The target is of the
-    same kind: chunks, shards, compressor, names of axes and attributes are those of the source. The smaller levels
-    of a pyramid are computed from the denoised image. Each block is read with a halo, so that the result is that
-    of :func:`denoise_image` for the whole plane with the same noise model.
+    The image is a Zarr array (format 2 or 3), an OME-Zarr group, or a large TIFF of tiles. The target is of
+    the same kind: chunks, shards, compressor, names of axes and attributes are those of the source. The
+    smaller levels of a pyramid are computed from the denoised image. Each block is read with a halo, so that
+    the result is that of :func:`denoise_image` for the whole plane with the same noise model.
 
-    A block is a task of an engine: this process, joblib, or a cluster of dask.distributed. Blocks that are done
-    are marked in the target. After any end, even ``kill -9``, the same call does those that are missing, on
-    any engine or machine.
+    A block is a task of an engine: this process, joblib, or a cluster of dask.distributed. Blocks that are
+    done are marked in the target. After any end, even ``kill -9``, the same call does those that are missing,
+    on any engine or machine.
 
     Parameters
     ----------
     src : path-like, str, or store, group or array of zarr
-        Folder, ``.zip`` file, URL for fsspec such as ``s3://bucket/image.zarr``, or a TIFF of gray values. Rows and
-        columns (y, x) are the last two axes.
+        Folder, ``.zip`` file, URL for fsspec such as ``s3://bucket/image.zarr``, or a TIFF of gray values.
+        Rows and columns (y, x) are the last two axes.
     dst : path-like, str, or store of zarr
         Where to write: a new place, or that of an earlier call. A name that ends in ``.tif`` gives a BigTIFF.
     model, strength, outliers, ensemble, device
         As in :func:`denoise_image`.
-    noise : {"auto", "white", "counts", "camera"}, NoiseModel, noiser or sequence of NoiseModel, default="auto"
-        Kind of the noise. It is estimated once for each channel, from 16 random windows of the whole image, and
-        stored with the blocks. A sequence has a model for each channel.
+    noise : {"auto", "white", "counts", "camera"}, NoiseModel, noiser or sequence of NoiseModel,
+    default="auto"
+        Kind of the noise. It is estimated once for each channel, from 16 random windows of the whole image,
+        and stored with the blocks. A sequence has a model for each channel.
     sigma : float or array-like of shape (n_channels,), optional
         Level of white noise in the unit of the image, for all channels or for each.
     precision : {"auto", "float32", "bfloat16"}, default="float32"
@@ -156,14 +158,14 @@ def denoise_zarr(
         Number of workers for joblib, -1 for one a core. The cores are shared among them. None takes that of
         ``joblib.parallel_config``, whose backend is used too, or works in this process.
     resume : bool, default=True
-        Whether to continue an earlier call with the same source and options. If it was complete, nothing is done.
-        False refuses an existing target.
+        Whether to continue an earlier call with the same source and options. If it was complete, nothing is
+        done. False refuses an existing target.
     overwrite : bool, default=False
-        Whether to delete an earlier result that cannot or shall not be continued. Other data is never deleted,
-        except for a TIFF under the name of the target.
+        Whether to delete an earlier result that cannot or shall not be continued. Other data is never
+        deleted, except for a TIFF under the name of the target.
     block_pixels : int, optional
-        Number of pixels of a block, rounded to whole chunks or shards. By default a worker stays below 1.5 GB.
-        A call that resumes keeps the blocks of the first one.
+        Number of pixels of a block, rounded to whole chunks or shards. By default a worker stays below 1.5
+        GB. A call that resumes keeps the blocks of the first one.
     verbose : bool, default=False
         Whether to show a progress bar of the blocks.
     callback : callable, optional
@@ -253,6 +255,14 @@ def denoise_zarr(
     return ZarrReport(models, total, n_before, total - n_before, time.perf_counter() - start)
 
 
+def find_intensity_span(src: Any) -> float:
+    """Return the difference of black and white of an image for `denoise_zarr`."""
+    require_extra("denoise_zarr", "zarr")
+    source = _open_source(src, None)
+    windows = [window for channel in _sample(source) for window in channel]
+    return max((IntensityRange.of(window).span for window in windows), default=1.0)
+
+
 class _Progress:
     """Number of blocks that are done, for the progress bar and the callback."""
 
@@ -297,7 +307,9 @@ class _DenoiseBlock:
             for place in np.ndindex(*sizes)
         ]
         shape = self.grid.shape[-2:]
-        outers = {channel: self.denoisers[channel].window(inner, shape) for channel in set(channels)}
+        outers = {
+            channel: self.denoisers[channel].window((inner[0], inner[1]), shape) for channel in set(channels)
+        }
         # Chunks that span several planes are read once.
         around = tuple(
             slice(
@@ -346,7 +358,9 @@ class _ShrinkBlock:
                 window, self.factors, self.larger.shape, self.grid.shape, strict=True
             )
         ]
-        region = np.asarray(self.larger[tuple(slice(int(edge[0]), int(edge[-1])) for edge in edges)])
+        # A level may have more pixels along an axis than the one before it.
+        around = tuple(slice(int(edge[0]), int(max(edge[-1], edge[0] + 1))) for edge in edges)
+        region = np.asarray(self.larger[around])
         self.array[window] = _local_mean(region.astype(region.dtype.newbyteorder("=")), edges)
         self.folder.mark(self.level, number)
 
@@ -363,11 +377,9 @@ def _find_factor(n: int, m: int, ratio: float | None) -> int | None:
 
 def _edges(part: slice, factor: int | None, n: int, m: int) -> NDArray[np.int64]:
     """Return the first pixels of the larger level for each pixel of a part, and the end."""
-    numbers = np.arange(part.start, part.stop + 1)
-    if factor is not None:
-        return np.minimum(numbers * factor, n)
-    starts = numbers * n // m
-    return np.maximum(starts, np.arange(len(starts)) + starts[0]) if m <= n else starts
+    numbers = np.arange(part.start, part.stop + 1, dtype=np.int64)
+    edges: NDArray[np.int64] = numbers * n // m if factor is None else np.minimum(numbers * factor, n)
+    return edges
 
 
 def _local_mean(region: Image, edges: Sequence[NDArray[np.int64]]) -> Image:
@@ -465,25 +477,21 @@ class _Run:
             raise FileNotFoundError(f"{file} cannot be written: there is no folder {file.parent}; create it.")
         # The pixels of a TIFF are collected beside it, under a hidden name, so that it can be resumed.
         place = locate_store(dst if file is None else file.with_name(f".{file.name}.zarr"), writable=True)
-        if is_tiff_name(src) and not Path(src).is_dir():
+        source = _open_source(src, axes)
+        if isinstance(source, TiledTiff):
             if file is not None and os.path.realpath(src) == os.path.realpath(file):
                 raise ValueError(f"{src} is the source and the target; give another target.")
-            source: Source = TiledTiff.open(src)
-            source = replace(source, axes=check_axes(axes or source.axes, source.shape, str(src)))
-            image = _describe_target(source, place)
-        else:
-            source = open_zarr(src, axes)
-            if overlap(source.root, place):
-                raise ValueError(
-                    f"the target {place} is the source, or one lies in the other; give another target."
-                )
-            if source.left_out:
-                warn_user(
-                    f"{source.root} has members that are no levels of the image, and are not copied: "
-                    f"{', '.join(source.left_out)}."
-                )
-            image = source
-        return cls(source, image, place, file, options)
+            return cls(source, _describe_target(source, place), place, file, options)
+        if overlap(source.root, place):
+            raise ValueError(
+                f"the target {place} is the source, or one lies in the other; give another target."
+            )
+        if source.left_out:
+            warn_user(
+                f"{source.root} has members that are no levels of the image, and are not copied: "
+                f"{', '.join(source.left_out)}."
+            )
+        return cls(source, source, place, file, options)
 
     def check_engine(self, engine: Engine) -> None:
         """Refuse a store in memory for workers that are other processes."""
@@ -491,14 +499,15 @@ class _Run:
         for store in stores:
             if not engine.is_local and not is_shared(store):
                 raise ValueError(
-                    f"{store} is in the memory of this process, and the workers of {engine.name} are others; leave "
+                    f"{store} is in the memory of this process, and the workers of {engine.name} are "
+                    "others; leave "
                     "out client and n_jobs, or give a path or an URL."
                 )
 
     def begin(self, *, resume: bool, overwrite: bool, block_pixels: int | None) -> _State:
         """Read the state of the target, or create it."""
-        n_channels = self._n_channels()
-        given, samples = self._split_options(n_channels), self._sample()
+        n_channels = _n_channels(self.source)
+        given, samples = self._split_options(n_channels), _sample(self.source)
         settings = {
             "version": __version__,
             "source": {**self.source.describe(), "samples": _digest(samples)},
@@ -517,13 +526,15 @@ class _Run:
             if not overwrite:
                 reason = difference or "resume=False"
                 raise FileExistsError(
-                    f"{self.file or self.place} has an earlier result of denoise_zarr, which is not continued: {reason}. "
+                    f"{self.file or self.place} has an earlier result of denoise_zarr, which is not "
+                    f"continued: {reason}. "
                     "Pass overwrite=True to start again, or give another target."
                 )
             delete_store(self.place)
         elif has_keys(self.place):
             raise FileExistsError(
-                f"{self.place} exists and is no result of denoise_zarr; it is left as it is. Give another target."
+                f"{self.place} exists and is no result of denoise_zarr; it is left as it is. Give another "
+                "target."
             )
         self._check_file(overwrite)
         denoisers = self._measure(samples, given)
@@ -563,7 +574,8 @@ class _Run:
             grids = self._stored_grids(old)
         except (KeyError, TypeError, ValueError) as error:
             raise FileExistsError(
-                f"the settings in {self.place}/.sk_denoise are damaged ({error}); pass overwrite=True to start again."
+                f"the settings in {self.place}/.sk_denoise are damaged ({error}); pass overwrite=True to "
+                "start again."
             ) from error
         # A run that was ended right at its start has not written all of them.
         write_documents(self.place, self.image)
@@ -579,10 +591,6 @@ class _Run:
         blocks = [tuple(map(int, block)) for block in stored["blocks"]]
         return [BlockGrid(a.shape, block) for a, block in zip(self.image.arrays, blocks, strict=True)]
 
-    def _n_channels(self) -> int:
-        axes = self.source.axes
-        return self.source.shape[axes.index("c")] if "c" in axes else 1
-
     def _split_options(self, n_channels: int) -> list[dict[str, Any]]:
         """Return the options of each channel."""
         noise, sigma = self.options["noise"], self.options["sigma"]
@@ -593,13 +601,15 @@ class _Run:
             levels = np.asarray(sigma, np.float64)
             if levels.ndim > 1 or not np.isfinite(levels).all() or (levels < 0).any():
                 raise ValueError(
-                    f"sigma must be a number of at least 0, or one for each of the {n_channels} channels, got {sigma!r}."
+                    f"sigma must be a number of at least 0, or one for each of the {n_channels} channels, "
+                    f"got {sigma!r}."
                 )
             sigmas = levels.tolist() if levels.ndim else [float(levels)] * n_channels
         for name, values in (("noise", noises), ("sigma", sigmas)):
             if len(values) != n_channels:
                 raise ValueError(
-                    f"{name} has {len(values)} entries, and the image {n_channels} channels; give one for each."
+                    f"{name} has {len(values)} entries, and the image {n_channels} channels; give one for "
+                    "each."
                 )
         return [{**self.options, "noise": n, "sigma": s} for n, s in zip(noises, sigmas, strict=True)]
 
@@ -612,40 +622,6 @@ class _Run:
             "sigma": [own["sigma"] for own in given],
             **{name: self.options[name] for name in names},
         }
-
-    def _sample(self) -> list[list[Image]]:
-        """Return windows from random places of each channel."""
-        shape, axes = self.source.shape, self.source.axes
-        channel_axis = axes.index("c") if "c" in axes else None
-        if 0 in shape:
-            return [[] for _ in range(self._n_channels())]
-        sampled = []
-        for channel in range(self._n_channels()):
-            rng = np.random.default_rng(channel)
-            windows: dict[tuple[int, ...], Image] = {}
-            n_empty = 0
-            for _ in range(MAX_PLACES):
-                place = [int(rng.integers(n)) for n in shape[:-2]]
-                if channel_axis is not None:
-                    place[channel_axis] = channel
-                sides = [min(n, SAMPLE_SIDE) for n in shape[-2:]]
-                corner = [int(rng.integers(n - side + 1)) for n, side in zip(shape[-2:], sides, strict=True)]
-                key = (*place, *corner)
-                if key in windows:
-                    continue
-                leading = tuple(slice(i, i + 1) for i in place)
-                inner = tuple(slice(i, i + side) for i, side in zip(corner, sides, strict=True))
-                window = _read_named(self.source, (*leading, *inner), axes).reshape(sides)
-                # Parts without values or beyond the sample have no noise, and say nothing about the rest.
-                is_empty = bool((window == window.flat[0]).all() or np.isnan(window).all())
-                n_empty += is_empty
-                if not is_empty or n_empty == 1:
-                    windows[key] = window
-                if len(windows) - bool(n_empty) == N_SAMPLES:
-                    break
-            varied = [w for w in windows.values() if not (w == w.flat[0]).all() and not np.isnan(w).all()]
-            sampled.append(varied or list(windows.values()))
-        return sampled
 
     def _measure(self, samples: list[list[Image]], given: list[dict[str, Any]]) -> tuple[PartDenoiser, ...]:
         empty = [np.zeros((1, 1), self.source.dtype)]
@@ -670,7 +646,8 @@ class _Run:
         if n_needed > 2 * n_pixels and block_pixels is None:
             gigabytes = n_needed * (WORK_BYTES + 2 * itemsize) / 1e9
             warn_user(
-                f"The chunks or shards of {self.image.root} hold {n_needed:.2g} pixels, and a worker writes whole ones: "
+                f"The chunks or shards of {self.image.root} hold {n_needed:.2g} pixels, and a worker "
+                "writes whole ones: "
                 f"it needs about {gigabytes:.1f} GB. Save the source with smaller chunks if that is too much."
             )
         return grids
@@ -732,6 +709,14 @@ class _Run:
         delete_store(self.place)
 
 
+def _open_source(src: Any, axes: str | Sequence[str] | None) -> Source:
+    """Open a Zarr image, or a TIFF."""
+    if not is_tiff_name(src) or Path(src).is_dir():
+        return open_zarr(src, axes)
+    source = TiledTiff.open(src)
+    return replace(source, axes=check_axes(axes or source.axes, source.shape, str(src)))
+
+
 def _describe_target(source: TiledTiff, place: StorePath) -> ZarrImage:
     """Return the description of the arrays for the pixels of a TIFF."""
     if source.is_tiled:
@@ -740,6 +725,45 @@ def _describe_target(source: TiledTiff, place: StorePath) -> ZarrImage:
         sides = [CHUNK_SIDE, CHUNK_SIDE]
     chunks = (*(1 for _ in source.shape[:-2]), *sides)
     return create_arrays(place, source.level_shapes, source.dtype, chunks, source.axes)
+
+
+def _n_channels(source: Source) -> int:
+    return source.shape[source.axes.index("c")] if "c" in source.axes else 1
+
+
+def _sample(source: Source) -> list[list[Image]]:
+    """Return windows from random places of each channel."""
+    shape, axes = source.shape, source.axes
+    channel_axis = axes.index("c") if "c" in axes else None
+    if 0 in shape:
+        return [[] for _ in range(_n_channels(source))]
+    sampled = []
+    for channel in range(_n_channels(source)):
+        rng = np.random.default_rng(channel)
+        windows: dict[tuple[int, ...], Image] = {}
+        n_empty = 0
+        for _ in range(MAX_PLACES):
+            place = [int(rng.integers(n)) for n in shape[:-2]]
+            if channel_axis is not None:
+                place[channel_axis] = channel
+            sides = [min(n, SAMPLE_SIDE) for n in shape[-2:]]
+            corner = [int(rng.integers(n - side + 1)) for n, side in zip(shape[-2:], sides, strict=True)]
+            key = (*place, *corner)
+            if key in windows:
+                continue
+            leading = tuple(slice(i, i + 1) for i in place)
+            inner = tuple(slice(i, i + side) for i, side in zip(corner, sides, strict=True))
+            window = _read_named(source, (*leading, *inner), axes).reshape(sides)
+            # Parts without values or beyond the sample have no noise, and say nothing about the rest.
+            is_empty = bool((window == window.flat[0]).all() or np.isnan(window).all())
+            n_empty += is_empty
+            if not is_empty or n_empty == 1:
+                windows[key] = window
+            if len(windows) - bool(n_empty) == N_SAMPLES:
+                break
+        varied = [w for w in windows.values() if not (w == w.flat[0]).all() and not np.isnan(w).all()]
+        sampled.append(varied or list(windows.values()))
+    return sampled
 
 
 def _try(samples: list[Image], denoiser: PartDenoiser) -> None:
