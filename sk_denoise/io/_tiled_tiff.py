@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_denoise.exceptions import UnreadableImageError
 from sk_denoise.io._atomic import open_replacement, resolve_destination
-from sk_denoise.io._header import TRUNCATED, UnreadableError
+from sk_denoise.io._header import TRUNCATED
 from sk_denoise.io._tiff import quiet_tifffile
 from sk_denoise.io._tiff_stacks import KEPT_TAGS
 
@@ -151,14 +152,14 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[TiffFile]:
         try:
             tif = tifffile.TiffFile(path)
         except tifffile.TiffFileError as error:
-            raise UnreadableError(f"{path}: the file is damaged: {error}") from error
+            raise UnreadableImageError(f"{path}: the file is damaged: {error}") from error
         with tif:
             yield tif
 
 
 def _first_series(tif: TiffFile, path: str | os.PathLike[str]) -> tuple[TiffPageSeries, TiffPage]:
     if not tif.series:
-        raise UnreadableError(f"{path}: {TRUNCATED}")
+        raise UnreadableImageError(f"{path}: {TRUNCATED}")
     series = tif.series[0]
     if any(page is not None and page.parent.filehandle.path != tif.filehandle.path for page in series.pages):
         raise ValueError(
@@ -188,7 +189,7 @@ def _read_page(page: Any, keyframe: TiffPage, window: tuple[slice, ...], result:
             top, left = down * height, across * width
             name = f"the tile at row {top} and column {left} of {file.path}"
             if index >= len(page.dataoffsets):
-                raise UnreadableError(f"{name} is missing: {TRUNCATED}")
+                raise UnreadableImageError(f"{name} is missing: {TRUNCATED}")
             size = int(page.databytecounts[index])
             # Sparse files leave out tiles without values.
             if size == 0:
@@ -197,14 +198,14 @@ def _read_page(page: Any, keyframe: TiffPage, window: tuple[slice, ...], result:
                 file.seek(int(page.dataoffsets[index]))
                 data = file.read(size)
                 if len(data) < size:
-                    raise UnreadableError(f"{name} is cut off: {TRUNCATED}")
+                    raise UnreadableImageError(f"{name} is cut off: {TRUNCATED}")
                 try:
                     segment = keyframe.decode(data, index, **tables)[0]
                 # Codecs have errors of their own.
                 except Exception as error:
-                    raise UnreadableError(f"{name} is damaged: {error}") from error
+                    raise UnreadableImageError(f"{name} is damaged: {error}") from error
                 if segment is None:
-                    raise UnreadableError(f"{name} is damaged.")
+                    raise UnreadableImageError(f"{name} is damaged.")
                 tile = segment.reshape(segment.shape[1], segment.shape[2])
             first_row, first_column = max(rows.start, top), max(columns.start, left)
             last_row, last_column = min(rows.stop, top + height), min(columns.stop, left + width)

@@ -149,6 +149,8 @@ def locate_store(place: Any, *, writable: bool = False) -> StorePath:
     if isinstance(place, zarr.Array | zarr.Group):
         place = place.store_path
     if isinstance(place, Store):
+        # Archives have to be opened.
+        _sync(place._ensure_open())
         place = StorePath(place)
     if isinstance(place, StorePath):
         if writable and place.store.read_only:
@@ -176,7 +178,7 @@ def locate_store(place: Any, *, writable: bool = False) -> StorePath:
             raise ValueError(
                 f"{path} is a zip file, in which nothing can be replaced; give a folder or an URL."
             )
-        return StorePath(ZipStore(path, mode="r"))
+        return StorePath(_sync(ZipStore.open(path, mode="r")))
     if path.is_file():
         raise NotADirectoryError(f"{path} is a file, and no folder with a Zarr array or group.")
     return StorePath(LocalStore(path, read_only=not writable))
@@ -214,6 +216,11 @@ def overlap(first: StorePath, second: StorePath) -> bool:
 
 def has_keys(place: StorePath) -> bool:
     """Return whether anything is stored at a place."""
+    from zarr.storage import LocalStore
+
+    # A store opens with a new folder, which a refusal would leave behind.
+    if isinstance(place.store, LocalStore) and not (place.store.root / place.path).exists():
+        return False
     _forget_listings(place)
 
     async def first() -> bool:

@@ -107,9 +107,8 @@ def choose_block(shape: tuple[int, ...], unit: tuple[int, ...], n_pixels: int) -
 
 
 def _multiple(size: int, step: int, limit: int) -> int:
-    """Return the largest multiple of a step up to a size, or one step; at most all."""
-    chosen = max(step, size // step * step)
-    return -(-limit // step) * step if chosen >= limit else chosen
+    """Return the largest multiple of a step up to a size, or one step; for a limit that fits, all of it."""
+    return -(-limit // step) * step if size >= limit else max(step, size // step * step)
 
 
 # Engines -------------------------------------------------------------------------------------------------

@@ -259,7 +259,7 @@ def find_intensity_span(src: Any) -> float:
     """Return the difference of black and white of an image for `denoise_zarr`."""
     require_extra("denoise_zarr", "zarr")
     source = _open_source(src, None)
-    windows = [window for channel in _sample(source) for window in channel]
+    windows = [window for channel in _sample(source) for window in channel.windows]
     return max((IntensityRange.of(window).span for window in windows), default=1.0)
 
 
@@ -510,11 +510,12 @@ class _Run:
         given, samples = self._split_options(n_channels), _sample(self.source)
         settings = {
             "version": __version__,
-            "source": {**self.source.describe(), "samples": _digest(samples)},
+            "source": {**self.source.describe(), "samples": _digests(samples)},
             "options": self._describe_options(given),
         }
-        folder, record = RunFolder(self.place), read_record(self.place)
-        old = folder.read_settings()
+        folder, exists = RunFolder(self.place), has_keys(self.place)
+        record = read_record(self.place) if exists else None
+        old = folder.read_settings() if exists else None
         found = record or old
         if found is not None:
             difference = _compare(found.get("settings", {}), settings)
@@ -531,7 +532,7 @@ class _Run:
                     "Pass overwrite=True to start again, or give another target."
                 )
             delete_store(self.place)
-        elif has_keys(self.place):
+        elif exists:
             raise FileExistsError(
                 f"{self.place} exists and is no result of denoise_zarr; it is left as it is. Give another "
                 "target."
@@ -623,10 +624,11 @@ class _Run:
             **{name: self.options[name] for name in names},
         }
 
-    def _measure(self, samples: list[list[Image]], given: list[dict[str, Any]]) -> tuple[PartDenoiser, ...]:
+    def _measure(self, samples: list[_Samples], given: list[dict[str, Any]]) -> tuple[PartDenoiser, ...]:
         empty = [np.zeros((1, 1), self.source.dtype)]
         return tuple(
-            PartDenoiser.measure(channel or empty, **own) for channel, own in zip(samples, given, strict=True)
+            PartDenoiser.measure(channel.windows or empty, **own)
+            for channel, own in zip(samples, given, strict=True)
         )
 
     def _plan(self, block_pixels: int | None) -> list[BlockGrid]:
@@ -731,56 +733,82 @@ def _n_channels(source: Source) -> int:
     return source.shape[source.axes.index("c")] if "c" in source.axes else 1
 
 
-def _sample(source: Source) -> list[list[Image]]:
+@dataclass(frozen=True)
+class _Samples:
+    """Windows from random places of a channel.
+
+    Attributes
+    ----------
+    windows : list of ndarray of shape (height, width)
+        Windows with values that vary, or constant ones if there are no others.
+    digests : dict of str to str
+        Digest of each window that was read, by the number of the place.
+    """
+
+    windows: list[Image]
+    digests: dict[str, str]
+
+
+def _sample(source: Source) -> list[_Samples]:
     """Return windows from random places of each channel."""
-    shape, axes = source.shape, source.axes
-    channel_axis = axes.index("c") if "c" in axes else None
+    return [_sample_channel(source, channel) for channel in range(_n_channels(source))]
+
+
+def _sample_channel(source: Source, channel: int) -> _Samples:
+    shape = source.shape
+    varied: list[Image] = []
+    constant: list[Image] = []
+    digests: dict[str, str] = {}
     if 0 in shape:
-        return [[] for _ in range(_n_channels(source))]
-    sampled = []
-    for channel in range(_n_channels(source)):
-        rng = np.random.default_rng(channel)
-        windows: dict[tuple[int, ...], Image] = {}
-        n_empty = 0
-        for _ in range(MAX_PLACES):
-            place = [int(rng.integers(n)) for n in shape[:-2]]
-            if channel_axis is not None:
-                place[channel_axis] = channel
-            sides = [min(n, SAMPLE_SIDE) for n in shape[-2:]]
-            corner = [int(rng.integers(n - side + 1)) for n, side in zip(shape[-2:], sides, strict=True)]
-            key = (*place, *corner)
-            if key in windows:
-                continue
-            leading = tuple(slice(i, i + 1) for i in place)
-            inner = tuple(slice(i, i + side) for i, side in zip(corner, sides, strict=True))
-            window = _read_named(source, (*leading, *inner), axes).reshape(sides)
-            # Parts without values or beyond the sample have no noise, and say nothing about the rest.
-            is_empty = bool((window == window.flat[0]).all() or np.isnan(window).all())
-            n_empty += is_empty
-            if not is_empty or n_empty == 1:
-                windows[key] = window
-            if len(windows) - bool(n_empty) == N_SAMPLES:
-                break
-        varied = [w for w in windows.values() if not (w == w.flat[0]).all() and not np.isnan(w).all()]
-        sampled.append(varied or list(windows.values()))
-    return sampled
+        return _Samples([], {})
+    rng = np.random.default_rng(channel)
+    failure: Exception | None = None
+    seen: set[tuple[int, ...]] = set()
+    for number in range(MAX_PLACES):
+        place = [int(rng.integers(n)) for n in shape[:-2]]
+        if "c" in source.axes:
+            place[source.axes.index("c")] = channel
+        sides = [min(n, SAMPLE_SIDE) for n in shape[-2:]]
+        corner = [int(rng.integers(n - side + 1)) for n, side in zip(shape[-2:], sides, strict=True)]
+        if (*place, *corner) in seen:
+            continue
+        seen.add((*place, *corner))
+        leading = tuple(slice(i, i + 1) for i in place)
+        inner = tuple(slice(i, i + side) for i, side in zip(corner, sides, strict=True))
+        try:
+            window = _read_named(source, (*leading, *inner)).reshape(sides)
+        except RuntimeError as error:
+            # A part that cannot be read is named by its block, after all others are done.
+            failure = error
+            continue
+        digests[f"{channel}.{number}"] = hashlib.sha256(window.tobytes()).hexdigest()[:16]
+        # Parts without values or beyond the sample have no noise, and say nothing about the rest.
+        is_constant = bool((window == window.flat[0]).all() or np.isnan(window).all())
+        (constant if is_constant else varied).append(window)
+        if len(varied) == N_SAMPLES:
+            break
+        del constant[1:]
+    if failure is not None and not digests:
+        raise failure
+    return _Samples(varied or constant, digests)
 
 
-def _try(samples: list[Image], denoiser: PartDenoiser) -> None:
+def _try(samples: _Samples, denoiser: PartDenoiser) -> None:
     """Denoise a small part, so that invalid options are refused before anything is written."""
-    for sample in samples[:1]:
+    for sample in samples.windows[:1]:
         part = sample[:TRIAL_SIDE, :TRIAL_SIDE]
         denoiser.denoise(np.ascontiguousarray(part), (slice(0, part.shape[0]), slice(0, part.shape[1])))
 
 
-def _read_named(source: Source, window: Window, axes: tuple[str, ...]) -> Image:
+def _read_named(source: Source, window: Window) -> Image:
     """Read a region, and name it in errors."""
     try:
         return source.read(window)
     # Codecs and stores have errors of their own.
     except Exception as error:
+        place = _describe_window(window, source.axes)
         raise RuntimeError(
-            f"the source cannot be read at {_describe_window(window, axes)}: {type(error).__name__}: {error}"
+            f"the source cannot be read at {place}: {type(error).__name__}: {error}"
         ) from error
 
 
@@ -871,12 +899,8 @@ def _fingerprint(model: str | ImageDenoiser) -> str:
     return f"{type(model).__name__} {digest.hexdigest()}"
 
 
-def _digest(samples: list[list[Image]]) -> str:
-    digest = hashlib.sha256()
-    for channel in samples:
-        for sample in channel:
-            digest.update(np.ascontiguousarray(sample).tobytes())
-    return digest.hexdigest()
+def _digests(samples: list[_Samples]) -> dict[str, str]:
+    return {place: digest for channel in samples for place, digest in channel.digests.items()}
 
 
 def _compare(old: dict[str, Any], new: dict[str, Any]) -> str:
@@ -889,13 +913,15 @@ def _compare(old: dict[str, Any], new: dict[str, Any]) -> str:
             if name == "model":
                 return "it was begun with another model"
             return f"{name} was {_brief(before)} and is {_brief(value)}"
-    for name, value in new["source"].items():
-        if old.get("source", {}).get(name) != value:
-            texts = {
-                "metadata": "the metadata of the source have",
-                "samples": "the pixels of the source have",
-            }
+    before, after = old.get("source", {}), new["source"]
+    texts = {"metadata": "the metadata of the source have", "axes": "the axes of the source have"}
+    for name in ("shape", "type", "axes", "metadata"):
+        if before.get(name) != after[name]:
             return f"{texts.get(name, f'the {name} of the source has')} changed"
+    # A place that could not be read before, or cannot be now, is no difference.
+    common = before.get("samples", {}).keys() & after["samples"].keys()
+    if any(before["samples"][place] != after["samples"][place] for place in common):
+        return "the pixels of the source have changed"
     return ""
 
 

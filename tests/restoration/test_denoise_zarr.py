@@ -79,7 +79,8 @@ def test_blocks_have_the_bits_of_the_whole_image(tmp_path):
     write_array(tmp_path / "noisy.zarr", noisy)
     report = denoise_zarr(tmp_path / "noisy.zarr", tmp_path / "clean.zarr", model="gray", block_pixels=64**2)
     result = zarr.open_array(tmp_path / "clean.zarr", mode="r")
-    assert report.n_blocks == report.n_done == 12 and report.n_done_before == 0
+    assert report.n_blocks == report.n_done == 12
+    assert report.n_done_before == 0
     assert 90 < report.noise[0].sigma < 110
     np.testing.assert_array_equal(result[:], whole(noisy, report.noise[0]))
     assert (result.chunks, result.dtype) == ((32, 32), noisy.dtype)
@@ -97,7 +98,8 @@ def test_images_of_any_size_and_chunks_that_do_not_divide_it(shape, tmp_path):
 def test_an_image_without_pixels_is_complete_at_once(tmp_path):
     write_array(tmp_path / "noisy.zarr", noisy_array(0, 20))
     report = denoise_zarr(tmp_path / "noisy.zarr", tmp_path / "clean.zarr", model="gray")
-    assert report.n_blocks == 0 and zarr.open_array(tmp_path / "clean.zarr").shape == (0, 20)
+    assert report.n_blocks == 0
+    assert zarr.open_array(tmp_path / "clean.zarr").shape == (0, 20)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", ">u2", "int32", "float32", "float64", "<f2"])
@@ -138,7 +140,8 @@ def test_the_layout_of_the_source_is_kept(options, tmp_path):
     before, after = source.metadata.to_dict(), result.metadata.to_dict()
     record = after.pop("attributes").pop("sk_denoise")
     assert before.pop("attributes") == {"scanner": 7}
-    assert before == after and record["settings"]["options"]["model"] == "gray"
+    assert before == after
+    assert record["settings"]["options"]["model"] == "gray"
     np.testing.assert_array_equal(result[:], whole(noisy))
 
 
@@ -225,9 +228,9 @@ def test_a_level_has_nan_only_where_no_pixel_has_a_value(tmp_path):
     write_ome(tmp_path / "noisy.zarr", noisy, "yx", n_levels=2)
     denoise_zarr(tmp_path / "noisy.zarr", tmp_path / "clean.zarr", **SMALL)
     small = zarr.open_group(tmp_path / "clean.zarr", mode="r")["1"][:]
-    assert (
-        np.isnan(small[:16, :16]).all() and np.isfinite(small[16:]).all() and np.isfinite(small[:, 16:]).all()
-    )
+    expected = np.zeros((32, 32), bool)
+    expected[:16, :16] = True
+    np.testing.assert_array_equal(np.isnan(small), expected)
 
 
 def test_other_members_of_the_group_are_named_and_left_out(tmp_path):
@@ -271,7 +274,7 @@ def client():
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -319,14 +322,14 @@ def test_forked_pools_are_refused(tmp_path):
 # Interruptions and failures ------------------------------------------------------------------------------
 
 
-class Stop(Exception):
+class StopError(Exception):
     """An interruption."""
 
 
 def stop_after(n_blocks):
     def callback(done, total):
         if done >= n_blocks:
-            raise Stop
+            raise StopError
 
     return callback
 
@@ -337,7 +340,7 @@ def test_a_new_call_does_what_is_missing_with_the_same_bits(tmp_path):
     options = {"model": "gray", "block_pixels": 32**2}
     calls = []
     for n_blocks in (0, 3, 17, 20):
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             denoise_zarr(
                 tmp_path / "noisy.zarr", tmp_path / "clean.zarr", callback=stop_after(n_blocks), **options
             )
@@ -392,7 +395,7 @@ def test_an_earlier_result_is_replaced_only_on_request(change, message, tmp_path
 
 def test_a_source_with_other_pixels_is_not_mixed_with_the_old_ones(tmp_path):
     source = write_array(tmp_path / "noisy.zarr", noisy_array(100, 100))
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         denoise_zarr(tmp_path / "noisy.zarr", tmp_path / "clean.zarr", callback=stop_after(1), **SMALL)
     source[:] = noisy_array(100, 100, seed=1)
     with pytest.raises(FileExistsError, match="pixels of the source have changed"):
@@ -437,12 +440,14 @@ def test_a_damaged_chunk_is_named_after_all_other_blocks_are_done(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     options = {**SMALL, "block_pixels": 32 * 32}
-    # The samples of the noise may meet the chunk too.
-    with pytest.raises(RuntimeError, match=r"rows \d+ to (671|699)") as raised:
+    # All windows with the noise meet the chunk, except for those above it.
+    with pytest.raises(RuntimeError, match=r"all others are done\..*block \d+ of 22, rows") as raised:
         denoise_zarr(tmp_path / "noisy.zarr", tmp_path / "clean.zarr", **options)
     assert raised.value.__cause__ is not None
     path.write_bytes(data)
     report = denoise_zarr(tmp_path / "noisy.zarr", tmp_path / "clean.zarr", **options)
+    # The halo of its neighbour reaches into it.
+    assert report.n_done_before >= 18
     assert report.n_done_before + report.n_done == 22
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "clean.zarr")[:], whole(noisy))
 
@@ -463,7 +468,8 @@ def test_a_block_that_fails_is_tried_again(tmp_path):
     write_array(tmp_path / "noisy.zarr", noisy)
     FailingStore.failures[:] = [OSError("a glitch")] * 2
     report = denoise_zarr(tmp_path / "noisy.zarr", FailingStore(tmp_path / "clean.zarr"), **SMALL)
-    assert report.n_done == 4 and not FailingStore.failures
+    assert report.n_done == 4
+    assert not FailingStore.failures
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "clean.zarr")[:], whole(noisy))
 
 
@@ -471,7 +477,7 @@ def test_a_full_disk_ends_the_run_at_once_and_a_new_one_resumes(tmp_path):
     noisy = noisy_array(100, 100)
     write_array(tmp_path / "noisy.zarr", noisy)
     FailingStore.failures[:] = [OSError(28, "No space left on device")] * 1000
-    with pytest.raises(RuntimeError, match="the others were not tried.*No space left"):
+    with pytest.raises(RuntimeError, match=r"the others were not tried\..*No space left"):
         denoise_zarr(tmp_path / "noisy.zarr", FailingStore(tmp_path / "clean.zarr"), **SMALL)
     FailingStore.failures[:] = []
     denoise_zarr(tmp_path / "noisy.zarr", FailingStore(tmp_path / "clean.zarr"), **SMALL)
@@ -533,7 +539,8 @@ def test_a_killed_worker_is_replaced(tmp_path):
     noisy = noisy_array(100, 100)
     write_array(tmp_path / "noisy.zarr", noisy)
     report = denoise_zarr(tmp_path / "noisy.zarr", KillingStore(tmp_path / "clean.zarr"), n_jobs=2, **SMALL)
-    assert (tmp_path / "killed").exists() and report.n_done == 4
+    assert (tmp_path / "killed").exists()
+    assert report.n_done == 4
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "clean.zarr")[:], whole(noisy))
 
 
@@ -594,7 +601,7 @@ def test_a_noiser_describes_the_noise(tmp_path):
 
 def test_damaged_settings_are_refused(tmp_path):
     write_array(tmp_path / "noisy.zarr", noisy_array(100, 100))
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         denoise_zarr(tmp_path / "noisy.zarr", tmp_path / "clean.zarr", callback=stop_after(1), **SMALL)
     path = tmp_path / "clean.zarr" / ".sk_denoise" / "settings.json"
     settings = json.loads(path.read_text())
