@@ -85,6 +85,7 @@ BLOCK_OPTIONS = {
     "pass overwrite=True": "give --overwrite",
     "resume=False": "--no-resume",
     "leave out client and n_jobs": "leave out --jobs",
+    "n_jobs must": "--jobs must",
     "The same call": "The same command",
     "result of denoise_zarr": "result of sk-denoise",
 }

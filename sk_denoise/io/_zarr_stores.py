@@ -31,6 +31,7 @@ __all__ = [
     "has_keys",
     "is_shared",
     "locate_store",
+    "name_of",
     "open_levels",
     "open_zarr",
     "overlap",
@@ -154,10 +155,12 @@ def locate_store(place: Any, *, writable: bool = False) -> StorePath:
         place = StorePath(place)
     if isinstance(place, StorePath):
         if writable and place.store.read_only:
-            raise ValueError(f"{place} is read-only; open the store for writing, or give another target.")
+            raise ValueError(
+                f"{name_of(place)} is read-only; open the store for writing, or give another target."
+            )
         if writable and isinstance(place.store, ZipStore):
             raise ValueError(
-                f"{place} is a zip file, in which nothing can be replaced; give a folder or an URL."
+                f"{name_of(place)} is a zip file, in which nothing can be replaced; give a folder or an URL."
             )
         return place
     if not isinstance(place, str | os.PathLike) or not isinstance(os.fspath(place), str):
@@ -182,6 +185,15 @@ def locate_store(place: Any, *, writable: bool = False) -> StorePath:
     if path.is_file():
         raise NotADirectoryError(f"{path} is a file, and no folder with a Zarr array or group.")
     return StorePath(LocalStore(path, read_only=not writable))
+
+
+def name_of(place: StorePath) -> str:
+    """Return a place as users write it: a path or an URL."""
+    from zarr.storage import LocalStore
+
+    if isinstance(place.store, LocalStore):
+        return str(place.store.root / place.path)
+    return str(place)
 
 
 def is_shared(place: StorePath) -> bool:
@@ -276,7 +288,7 @@ def open_zarr(place: Any, axes: str | Sequence[str] | None = None) -> ZarrImage:
     documents = _read_documents(root, "")
     if not documents:
         raise FileNotFoundError(
-            f"{root} holds no Zarr array or group; give the path of a folder with a zarr.json, .zarray or "
+            f"{name_of(root)} holds no Zarr array or group; give the path of a folder with a zarr.json, .zarray or "
             ".zgroup."
         )
     if _is_array(documents, root):
@@ -299,7 +311,7 @@ def open_zarr(place: Any, axes: str | Sequence[str] | None = None) -> ZarrImage:
         left_out = _other_members(root, names)
     for name, array in zip(names, arrays, strict=True):
         _check_array(array, name, arrays[0], root)
-    checked = check_axes(axes if axes is not None else found, arrays[0].shape, str(root))
+    checked = check_axes(axes if axes is not None else found, arrays[0].shape, name_of(root))
     return ZarrImage(root, names, checked, arrays, scales, documents, left_out)
 
 
@@ -320,7 +332,7 @@ def _parse(data: bytes, name: str) -> dict[str, Any]:
 
 def _is_array(documents: dict[str, bytes], root: StorePath) -> bool:
     if "zarr.json" in documents:
-        return bool(_parse(documents["zarr.json"], f"{root}/zarr.json").get("node_type") == "array")
+        return bool(_parse(documents["zarr.json"], "zarr.json").get("node_type") == "array")
     return ".zarray" in documents
 
 
@@ -340,11 +352,11 @@ def _open_array(root: StorePath, name: str) -> Array[Any]:
     try:
         return zarr.open_array(root / name, mode="r")
     except (ValueError, KeyError, FileNotFoundError) as error:
-        raise ValueError(f"{root / name} is no Zarr array that can be read: {error}") from error
+        raise ValueError(f"{name_of(root / name)} is no Zarr array that can be read: {error}") from error
 
 
 def _check_array(array: Array[Any], name: str, largest: Array[Any], root: StorePath) -> None:
-    place = root / name
+    place = name_of(root / name)
     if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
         raise ValueError(
             f"{place} holds numbers of the type {array.dtype}; integers and floats of up to 64 bits can be "
@@ -378,21 +390,23 @@ def _find_multiscale(root: StorePath, attributes: dict[str, Any]) -> dict[str, A
     if not isinstance(found, list) or not found:
         members = ", ".join(_members(root)[:8])
         advice = (
-            f"give the path of one of its members, such as {root}/NAME: {members}"
+            f"give the path of one of its members, such as {name_of(root)}/NAME: {members}"
             if members
             else "it is empty"
         )
-        raise ValueError(f"{root} is a group without an image (OME-Zarr metadata, multiscales); {advice}.")
+        raise ValueError(
+            f"{name_of(root)} is a group without an image (OME-Zarr metadata, multiscales); {advice}."
+        )
     if len(found) > 1:
         firsts = [str(item["datasets"][0]["path"]) for item in found if item.get("datasets")]
         raise ValueError(
-            f"{root} holds {len(found)} images (multiscales); give the path of the array of one: "
+            f"{name_of(root)} holds {len(found)} images (multiscales); give the path of the array of one: "
             f"{', '.join(firsts)}."
         )
     multiscale = found[0]
     datasets = multiscale.get("datasets") if isinstance(multiscale, dict) else None
     if not isinstance(datasets, list) or not datasets:
-        raise ValueError(f"{root} has OME-Zarr metadata without a list of datasets.")
+        raise ValueError(f"{name_of(root)} has OME-Zarr metadata without a list of datasets.")
     return dict(multiscale)
 
 
@@ -401,7 +415,7 @@ def _check_name(dataset: Any, root: StorePath) -> str:
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
     if not parts or "/" in parts or ".." in parts:
         raise ValueError(
-            f"{root} has OME-Zarr metadata with the path {name!r} of a level; it must be below the group."
+            f"{name_of(root)} has OME-Zarr metadata with the path {name!r} of a level; it must be below the group."
         )
     return "/".join(parts)
 

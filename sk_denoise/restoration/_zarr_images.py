@@ -32,6 +32,7 @@ from sk_denoise.io._zarr_stores import (
     has_keys,
     is_shared,
     locate_store,
+    name_of,
     open_levels,
     open_zarr,
     overlap,
@@ -484,11 +485,11 @@ class _Run:
             return cls(source, _describe_target(source, place), place, file, options)
         if overlap(source.root, place):
             raise ValueError(
-                f"the target {place} is the source, or one lies in the other; give another target."
+                f"the target {name_of(place)} is the source, or one lies in the other; give another target."
             )
         if source.left_out:
             warn_user(
-                f"{source.root} has members that are no levels of the image, and are not copied: "
+                f"{name_of(source.root)} has members that are no levels of the image, and are not copied: "
                 f"{', '.join(source.left_out)}."
             )
         return cls(source, source, place, file, options)
@@ -499,7 +500,7 @@ class _Run:
         for store in stores:
             if not engine.is_local and not is_shared(store):
                 raise ValueError(
-                    f"{store} is in the memory of this process, and the workers of {engine.name} are "
+                    f"{name_of(store)} is in the memory of this process, and the workers of {engine.name} are "
                     "others; leave "
                     "out client and n_jobs, or give a path or an URL."
                 )
@@ -527,14 +528,14 @@ class _Run:
             if not overwrite:
                 reason = difference or "resume=False"
                 raise FileExistsError(
-                    f"{self.file or self.place} has an earlier result of denoise_zarr, which is not "
+                    f"{self.file or name_of(self.place)} has an earlier result of denoise_zarr, which is not "
                     f"continued: {reason}. "
                     "Pass overwrite=True to start again, or give another target."
                 )
             delete_store(self.place)
         elif exists:
             raise FileExistsError(
-                f"{self.place} exists and is no result of denoise_zarr; it is left as it is. Give another "
+                f"{name_of(self.place)} exists and is no result of denoise_zarr; it is left as it is. Give another "
                 "target."
             )
         self._check_file(overwrite)
@@ -544,8 +545,13 @@ class _Run:
         grids = self._plan(block_pixels)
         blocks = [list(grid.block) for grid in grids]
         stored = [_encode(denoiser, own) for denoiser, own in zip(denoisers, given, strict=True)]
-        folder.write_settings({"settings": settings, "blocks": blocks, "denoisers": stored})
-        write_documents(self.place, self.image)
+        try:
+            folder.write_settings({"settings": settings, "blocks": blocks, "denoisers": stored})
+            write_documents(self.place, self.image)
+        except OSError as error:
+            # The number decides on the class, such as PermissionError.
+            name = name_of(self.place)
+            raise OSError(error.errno, f"{name} cannot be written: {error.strerror or error}") from error
         return _State(folder, grids, denoisers, [_noise_of(d) for d in denoisers], settings)
 
     def _complete(self, folder: RunFolder, record: dict[str, Any], settings: dict[str, Any]) -> _State:
@@ -575,7 +581,7 @@ class _Run:
             grids = self._stored_grids(old)
         except (KeyError, TypeError, ValueError) as error:
             raise FileExistsError(
-                f"the settings in {self.place}/.sk_denoise are damaged ({error}); pass overwrite=True to "
+                f"the settings in {name_of(self.place)}/.sk_denoise are damaged ({error}); pass overwrite=True to "
                 "start again."
             ) from error
         # A run that was ended right at its start has not written all of them.
@@ -648,7 +654,7 @@ class _Run:
         if n_needed > 2 * n_pixels and block_pixels is None:
             gigabytes = n_needed * (WORK_BYTES + 2 * itemsize) / 1e9
             warn_user(
-                f"The chunks or shards of {self.image.root} hold {n_needed:.2g} pixels, and a worker "
+                f"The chunks or shards of {name_of(self.image.root)} hold {n_needed:.2g} pixels, and a worker "
                 "writes whole ones: "
                 f"it needs about {gigabytes:.1f} GB. Save the source with smaller chunks if that is too much."
             )
@@ -926,5 +932,8 @@ def _compare(old: dict[str, Any], new: dict[str, Any]) -> str:
 
 
 def _brief(value: Any) -> str:
-    text = str(value[0] if isinstance(value, list) and len(value) == 1 else value)
+    # One value stands for equal ones of all channels.
+    if isinstance(value, list) and value and all(item == value[0] for item in value):
+        value = value[0]
+    text = "estimated" if value is None else str(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
