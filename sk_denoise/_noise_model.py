@@ -104,6 +104,10 @@ class NoiseModel:
     points : ndarray of shape (n_points, 3) or None
         Mean, noise variance and weight of flat parts of the images, from dark to bright; None if the noise is
         correlated. :class:`~sk_denoise.plots.NoiseModelDisplay` draws them.
+    shared : tuple of (str, tuple of float)
+        Statistics that the parts of an image larger than memory share, such as its black and white, see
+        :func:`denoise_zarr`. Empty for a model of single images. With them, :func:`denoise_image` returns for
+        a part, read with its halo, the numbers of the whole image.
 
     Examples
     --------
@@ -127,6 +131,7 @@ class NoiseModel:
         "points": optional(
             Rule(lambda v, _: is_numeric_array(v, (len(v), 3)), "means, variances and weights")
         ),
+        "shared": Rule(lambda v, _: _are_statistics(v), "pairs of a name and numbers"),
     }
     kind: str
     sigma: float
@@ -139,6 +144,7 @@ class NoiseModel:
     trust: float = 1.0
     intensity_range: IntensityRange = UNIT
     points: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+    shared: tuple[tuple[str, tuple[float, ...]], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -211,6 +217,8 @@ class NoiseModel:
             levels=tuple(factor * level for level in self.levels),
             intensity_range=IntensityRange(factor * black, factor * white),
             points=points,
+            # Black and white of a network's input are no multiples of those of the image.
+            shared=(),
         )
 
     def __str__(self) -> str:
@@ -235,6 +243,17 @@ class NoiseModel:
         number = f"{sigma:.0f}" if sigma >= 100 else f"{sigma:.3g}"
         white = f"{span:.0f}" if span >= 100 else f"{span:.3g}"
         return f"about {number} of {white}{common if span != 255 else ''}"
+
+
+def _are_statistics(value: Any) -> bool:
+    return type(value) is tuple and all(
+        type(pair) is tuple
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and type(pair[1]) is tuple
+        and all(is_number(number) for number in pair[1])
+        for pair in value
+    )
 
 
 def _are_levels(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from sk_denoise._intensity import DEVIATIONS
 from sk_denoise._signal_dependent import generalised_anscombe, invert_generalised_anscombe
+from sk_denoise.restoration._shared_statistics import Numbers, SharedStatistics
 
-__all__ = ["denoise_counts"]
+__all__ = ["MAX_REDUCTIONS", "count_reductions", "denoise_counts"]
 
 # Noise level, as a share of the range of the stabilised image, that a network removes well at once.
 EASY_LEVEL = 0.2
@@ -22,6 +23,9 @@ EASY_LEVEL = 0.2
 HOPELESS_LEVEL = 0.65
 # Weight of the noisy image beside the estimate from a coarser scale: level times weight, and largest weight.
 WEIGHTED_LEVEL, MAX_WEIGHT = 0.16, 0.7
+# Name of the statistic that decides on a reduction, and largest number of reductions: MIN_SPAN bounds the
+# level.
+REDUCTION, MAX_REDUCTIONS = "level for a reduction", 3
 # Smallest side of an image that is reduced.
 MIN_SIDE = 32
 # Block that is averaged to find the range of the signal, share of its outliers, and those of the pixels.
@@ -75,6 +79,7 @@ def denoise_counts(
     read_noise: ArrayLike,
     offset: ArrayLike,
     denoise: WhiteDenoiser,
+    statistics: SharedStatistics | None = None,
 ) -> NDArray[np.float64]:
     """Denoise an image with signal-dependent noise by a denoiser for white noise.
 
@@ -92,6 +97,8 @@ def denoise_counts(
     denoise : callable
         Function ``denoise(image, sigma)`` of a float32 image of the same shape, or smaller, with black at 0
         and white at 1, and its noise standard deviation.
+    statistics : SharedStatistics, optional
+        Statistics of the whole image, if this one is a part of it.
 
     Returns
     -------
@@ -120,19 +127,21 @@ def denoise_counts(
     def denoise_channels(unit: NDArray[np.float32], sigma: float) -> NDArray[Any]:
         return denoise(unit[..., 0], sigma)[..., None] if image.ndim == 2 else denoise(unit, sigma)
 
-    return _denoise_scales(pixels, noise, denoise_channels).reshape(image.shape)
+    scales = _denoise_scales(pixels, noise, denoise_channels, statistics or SharedStatistics())
+    return scales.reshape(image.shape)
 
 
 def _denoise_scales(
-    image: NDArray[np.float64], noise: _CountsNoise, denoise: WhiteDenoiser
+    image: NDArray[np.float64], noise: _CountsNoise, denoise: WhiteDenoiser, statistics: SharedStatistics
 ) -> NDArray[np.float64]:
     stabilized = noise.stabilize(image)
-    black, white = _signal_range(stabilized)
-    level = 1 / (white - black)
-    if level <= EASY_LEVEL or min(image.shape[:2]) < MIN_SIDE:
-        return _denoise_once(stabilized, noise, denoise)
+    level, is_small = statistics.of(
+        REDUCTION, lambda: (_relative_level(stabilized), min(image.shape[:2]) < MIN_SIDE)
+    )
+    if level <= EASY_LEVEL or is_small:
+        return _denoise_once(stabilized, noise, denoise, statistics)
     # A mean of four pixels has half the noise.
-    coarse = _denoise_scales(_halve(image), noise.scaled(0.5), denoise)
+    coarse = _denoise_scales(_halve(image), noise.scaled(0.5), denoise, statistics)
     estimate = _enlarge(coarse, image.shape)
     # Bright points are lost in the reduction, so the estimate must agree with the pixel.
     margin = DEVIATIONS * noise.deviation(np.maximum(image, estimate))
@@ -142,19 +151,35 @@ def _denoise_scales(
     weight = min(MAX_WEIGHT, WEIGHTED_LEVEL / level)
     mixed_noise = noise.scaled(weight)
     mixture = weight * image + (1 - weight) * estimate
-    return _denoise_once(mixed_noise.stabilize(mixture), mixed_noise, denoise)
+    return _denoise_once(mixed_noise.stabilize(mixture), mixed_noise, denoise, statistics)
 
 
 def _denoise_once(
-    stabilized: NDArray[np.float32], noise: _CountsNoise, denoise: WhiteDenoiser
+    stabilized: NDArray[np.float32], noise: _CountsNoise, denoise: WhiteDenoiser, statistics: SharedStatistics
 ) -> NDArray[np.float64]:
-    black, white = _signal_range(stabilized)
-    # Single bright pixels hold signal that block means hide.
-    white = max(white, float(np.quantile(stabilized, 1 - OUTLIERS)))
+    black, white = statistics.of("stabilized range", lambda: _network_range(stabilized))
     span = white - black
     unit = (stabilized - np.float32(black)) / np.float32(span)
     result: NDArray[np.float64] = noise.destabilize(denoise(unit, 1 / span) * span + black)
     return result
+
+
+def count_reductions(record: Iterable[tuple[str, Numbers]]) -> int:
+    """Return how many times the images of recorded statistics are reduced by 2."""
+    decisions = [numbers for name, numbers in record if name == REDUCTION]
+    return sum(level > EASY_LEVEL and not is_small for level, is_small in decisions)
+
+
+def _relative_level(stabilized: NDArray[np.float32]) -> float:
+    """Return the noise level as a share of the range of the signal."""
+    black, white = _signal_range(stabilized)
+    return 1 / (white - black)
+
+
+def _network_range(stabilized: NDArray[np.float32]) -> tuple[float, float]:
+    black, white = _signal_range(stabilized)
+    # Single bright pixels hold signal that block means hide.
+    return black, max(white, float(np.quantile(stabilized, 1 - OUTLIERS)))
 
 
 def _signal_range(stabilized: NDArray[np.float32]) -> tuple[float, float]:

@@ -32,6 +32,7 @@ from sk_denoise.restoration._image_repair import (
 from sk_denoise.restoration._network_pass import PassOptions, run_network
 from sk_denoise.restoration._pretrained import MODELS, select_network
 from sk_denoise.restoration._removal import blend, remove_noise, resolve_image_noise
+from sk_denoise.restoration._shared_statistics import SharedStatistics
 from sk_denoise.restoration._stacks import denoise_array
 from sk_denoise.training import PRECISIONS
 
@@ -217,20 +218,24 @@ def denoise_image(
             verbose=verbose,
             callback=callback,
         )
-    options = PassOptions(tile_size, ensemble, precision, device, verbose, callback)
+    shared = SharedStatistics(noise.shared if isinstance(noise, NoiseModel) else ())
+    options = PassOptions(tile_size, ensemble, precision, device, verbose, callback, shared)
     array = check_image(image)
     refuse_masked(sigma, "sigma")
     network = select_network(model, array)
     visible = visible_pixels(array, check_mask(mask, array.shape[:2]), network.n_channels)
     noisy = fill_hidden(array, visible)
     if outliers == "replace":
-        noisy, _ = replace_outliers(noisy, network.n_channels)
-    if isinstance(model, ImageDenoiser) and (not isinstance(noise, str) or noise not in ("auto", "white")):
-        raise ValueError(
-            "A network of your own removes the noise of its training. Pass noise only with a pretrained one."
-        )
+        noisy, _ = replace_outliers(noisy, network.n_channels, shared)
+    if isinstance(model, ImageDenoiser):
+        sigma = _level_for_network(model, sigma, noise)
     known = None
     if return_quality:
+        if shared.is_replaying:
+            raise ValueError(
+                "return_quality needs the noise model of a single image, got one that the parts of an image "
+                "share. Pass estimate_noise(image)."
+            )
         known = find_known_noise(noisy, visible, sigma, noise, model)
         # One estimate of the noise serves the image and its quality.
         if sigma is None and isinstance(model, str) and not (model in MODELS and MODELS[model].is_blind):
@@ -251,6 +256,20 @@ def denoise_image(
         return blend(image, image, remove(image, quiet), None, float(strength))
 
     return denoised, estimate_image_quality(denoise, noisy, fill_hidden(denoised, visible), visible, known)
+
+
+def _level_for_network(
+    model: ImageDenoiser, sigma: ArrayLike | None, noise: str | NoiseModel | Noiser
+) -> ArrayLike | None:
+    """Return the noise level for a network of the user, or refuse a kind of noise."""
+    # The model of an image in parts holds its level, too.
+    if isinstance(noise, NoiseModel) and noise.shared and sigma is None:
+        return None if model.noise_levels_ is None else noise.sigma
+    if not isinstance(noise, str) or noise not in ("auto", "white"):
+        raise ValueError(
+            "A network of your own removes the noise of its training. Pass noise only with a pretrained one."
+        )
+    return sigma
 
 
 def estimate_sigma(image: ArrayLike) -> float:

@@ -18,6 +18,7 @@ from scipy.ndimage import (
 from sk_denoise._intensity import UNIT, has_alpha, without_alpha
 from sk_denoise._noise_level import estimate_noise_level
 from sk_denoise._validation import refuse_channels_first, refuse_masked
+from sk_denoise.restoration._shared_statistics import SharedStatistics
 
 __all__ = [
     "as_stack",
@@ -173,7 +174,9 @@ def fill_hidden(image: NDArray[Any], visible: NDArray[np.bool_] | None) -> NDArr
 # Hot pixels and stripes ------------------------------------------------------------------------------
 
 
-def replace_outliers(image: NDArray[Any], n_channels: int | None = None) -> tuple[NDArray[Any], int]:
+def replace_outliers(
+    image: NDArray[Any], n_channels: int | None = None, statistics: SharedStatistics | None = None
+) -> tuple[NDArray[Any], int]:
     """Replace hot and dead pixels by the median of their neighbours.
 
     A pixel is replaced if it exceeds its neighbours, except for the brightest one, by 1.5 deviations of the
@@ -185,6 +188,8 @@ def replace_outliers(image: NDArray[Any], n_channels: int | None = None) -> tupl
         Noisy image, with or without alpha.
     n_channels : int, optional
         Expected number of data channels.
+    statistics : SharedStatistics, optional
+        Statistics of the whole image, if this one is a part of it.
 
     Returns
     -------
@@ -196,20 +201,24 @@ def replace_outliers(image: NDArray[Any], n_channels: int | None = None) -> tupl
     colors = as_stack(repaired, n_channels or 1)[0]
     for channel in range(colors.shape[2]):
         plane = colors[..., channel]
-        median, is_outlier = _find_outliers(plane)
+        median, is_outlier = _find_outliers(plane, statistics or SharedStatistics())
         plane[is_outlier] = median[is_outlier]
         n_replaced += int(np.count_nonzero(is_outlier))
     return repaired, n_replaced
 
 
-def _find_outliers(plane: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _find_outliers(
+    plane: NDArray[Any], statistics: SharedStatistics
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return the local median of a plane, and the pixels that stand out."""
     if min(plane.shape) < 3:
         return plane, np.zeros(plane.shape, bool)
     x = plane.astype(np.float64)
     median = median_filter(x, size=3, mode="mirror")
     # Without its outliers, a plane shows the level of the noise.
-    level = estimate_noise_level(_without_lone_pixels(x, median)[None])
+    (level,) = statistics.of(
+        "outliers", lambda: [estimate_noise_level(_without_lone_pixels(x, median)[None])]
+    )
     neighbours = np.stack([np.roll(np.pad(x, 1, mode="reflect"), shift, (0, 1)) for shift in _NEIGHBOURS])
     ordered = np.sort(neighbours[:, 1:-1, 1:-1], axis=0)
     lower, upper = ordered[MAX_HOT_NEIGHBOURS], ordered[-1 - MAX_HOT_NEIGHBOURS]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +13,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
+from sk_denoise._intensity import IntensityRange
 from sk_denoise.restoration._image_repair import as_stack
-from sk_denoise.restoration._pretrained import ImageNetwork
+from sk_denoise.restoration._pretrained import ImageNetwork, InputRange, Levels
+from sk_denoise.restoration._shared_statistics import Numbers, SharedStatistics
 from sk_denoise.training import has_bfloat16_units, resolve_device
 
 __all__ = ["PassOptions", "check_channels", "run_network"]
@@ -27,7 +29,10 @@ LEFT_OF_STRONG_NOISE = 0.1
 
 @dataclass(frozen=True)
 class PassOptions:
-    """Options of a pass that do not depend on the noise, as in :func:`denoise_image`."""
+    """Options of a pass that do not depend on the noise, as in :func:`denoise_image`.
+
+    ``statistics`` are those of the whole image, if this one is a part of it.
+    """
 
     tile_size: int | Literal["auto"] | None = "auto"
     ensemble: bool = False
@@ -35,6 +40,7 @@ class PassOptions:
     device: str | torch.device = "auto"
     verbose: bool = False
     callback: Callable[[int, int], object] | None = None
+    statistics: SharedStatistics = field(default_factory=SharedStatistics)
 
 
 def run_network(
@@ -58,7 +64,13 @@ def run_network(
     noisy, outputs = _network_stacks(network, array, restored)
     colors = as_stack(array, network.n_channels)
     n_equal = max(1, noisy[0].shape[3] // colors.shape[3])
-    levels, input_ranges = network.prepare_input(colors, sigma, gain=math.sqrt(n_equal))
+    if options.statistics.is_for_parts:
+        numbers = options.statistics.of(
+            "input", lambda: _pack(*network.prepare_input(colors, sigma, gain=math.sqrt(n_equal)))
+        )
+        levels, input_ranges = _unpack(numbers)
+    else:
+        levels, input_ranges = network.prepare_input(colors, sigma, gain=math.sqrt(n_equal))
     # Without noise there is nothing to do.
     if levels is not None and not levels.any():
         return restored
@@ -94,6 +106,22 @@ def run_network(
         mean = outputs[0].mean(axis=3, keepdims=True, dtype=np.float64)
         as_stack(restored, network.n_channels)[...] = np.rint(mean) if restored.dtype.kind in "iu" else mean
     return restored
+
+
+def _pack(levels: Levels, input_ranges: list[InputRange]) -> Numbers:
+    """Return one noise level and one input range as numbers; none for what a network does without."""
+    level = () if levels is None else (float(levels.reshape(-1)[0]),)
+    # One level for the whole image has one range.
+    (input_range,) = input_ranges
+    limits = () if input_range is None else (input_range.black, input_range.white)
+    return float(len(level)), *level, *limits
+
+
+def _unpack(numbers: Numbers) -> tuple[Levels, list[InputRange]]:
+    n_levels = int(numbers[0])
+    limits = numbers[1 + n_levels :]
+    levels = np.array(numbers[1 : 1 + n_levels]) if n_levels else None
+    return levels, [IntensityRange(*limits) if limits else None]
 
 
 def check_channels(network: ImageNetwork, image: NDArray[Any]) -> None:

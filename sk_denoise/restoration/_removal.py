@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import correlate1d
 
 from sk_denoise._intensity import UNIT, IntensityRange
 from sk_denoise._noise_level import estimate_scale_levels
@@ -21,6 +21,7 @@ from sk_denoise.restoration._image_repair import as_stack, color_planes, has_equ
 from sk_denoise.restoration._network_pass import PassOptions, check_channels, run_network
 from sk_denoise.restoration._noise_estimation import COARSE_LEVEL, estimate_kind, measure_noiser
 from sk_denoise.restoration._pretrained import MODELS, select_network
+from sk_denoise.restoration._shared_statistics import SharedStatistics
 
 __all__ = ["blend", "remove_noise", "resolve_image_noise"]
 
@@ -73,8 +74,11 @@ def remove_noise(
         Options of the networks.
     """
     check_channels(select_network(model, array), array)
+    shared = options.statistics
+    # Parts of an image in colour may be gray.
+    is_gray = not shared.is_for_parts and has_equal_channels(array)
     # As a colour image, a gray one would get colours of its own.
-    if model == "auto" and np.ndim(sigma) != 1 and has_equal_channels(array):  # type: ignore[arg-type]
+    if model == "auto" and np.ndim(sigma) != 1 and is_gray:  # type: ignore[arg-type]
         gray = np.ascontiguousarray(array[..., 0])
         denoised = array.copy()
         denoised[..., :3] = remove_noise(gray, visible, sigma, noise, model, options)[..., None]
@@ -92,11 +96,12 @@ def remove_noise(
                 "out."
             )
         return run_network(select_network(model, array), array, None, options)
-    array = subtract_stripes(array)
+    # The stripes of a part are not those of the whole image.
+    array = array if shared.is_for_parts else subtract_stripes(array)
     noise_model = resolve_image_noise(noise, array, visible)
     if noise_model.kind == "white":
         # The estimate for a pattern such as a chessboard exceeds the range of the image.
-        largest = float(array.max()) - float(array.min())
+        (largest,) = shared.of("span", lambda: [float(array.max()) - float(array.min())])
         return _remove_white(array, np.minimum(_levels_of(noise_model), largest), model, options)
     if noise_model.kind == "counts":
         return _remove_counts(array, noise_model, model, options)
@@ -108,7 +113,8 @@ def remove_noise(
             "It is left as it is. Pass sigma if this is noise.",
             NoiseMismatchWarning,
         )
-    _warn_if_noise_shows(array, array, visible)
+    if not shared.is_for_parts:
+        _warn_if_noise_shows(array, array, visible)
     return array.copy()
 
 
@@ -171,7 +177,8 @@ def _remove_counts(
         quiet = options if is_whole else replace(options, verbose=False, callback=None)
         return _remove_white(unit, sigma, model, quiet)
 
-    values = denoise_counts(colors, noise_model.gain, noise_model.read_noise, noise_model.offset, denoise)
+    parameters = noise_model.gain, noise_model.read_noise, noise_model.offset
+    values = denoise_counts(colors, *parameters, denoise, options.statistics)
     # A range from 0 to 1 leaves numbers as they are, in another type.
     colors[...] = UNIT.from_unit(values, array.dtype)
     return denoised
@@ -194,11 +201,13 @@ def _remove_correlated(
     # Noise that is white in each channel, as that of JPEG with half the chroma, needs a level alone.
     share = BLIND_SHARE * float(np.clip((coarse / max(fine, 1e-300) - 1) / CLEARLY_CORRELATED, 0, 1))
     result += share * (blind - result)
-    _limit_to_floor(array, result, span)
+    _limit_to_floor(array, result, span, options.statistics)
     return UNIT.from_unit(result, array.dtype)
 
 
-def _limit_to_floor(array: NDArray[Any], denoised: NDArray[Any], span: float) -> None:
+def _limit_to_floor(
+    array: NDArray[Any], denoised: NDArray[Any], span: float, statistics: SharedStatistics
+) -> None:
     """Limit the local residual to that of flat parts of the same brightness.
 
     The noise of a camera depends on the brightness, and not on texture: more than its floor is texture.
@@ -206,20 +215,35 @@ def _limit_to_floor(array: NDArray[Any], denoised: NDArray[Any], span: float) ->
     # In double precision for numbers far beyond those of images.
     exact = np.result_type(array.dtype, np.float32)
     residual = np.subtract(color_planes(array), color_planes(denoised), dtype=exact)
-    power = uniform_filter(np.square(residual).mean(axis=0), FLOOR_WINDOW, mode="reflect")
-    local = np.sqrt(np.maximum(power, 0))
-    brightness = uniform_filter(color_planes(denoised).mean(axis=0, dtype=exact), FLOOR_WINDOW)
-    edges = np.quantile(brightness[::4, ::4], np.linspace(0, 1, FLOOR_BINS + 1))
-    centers, floors = [], []
-    for low, high in itertools.pairwise(edges.tolist()):
-        inside = local[(brightness >= low) & (brightness <= high)]
-        if len(inside):
-            centers.append((low + high) / 2)
-            floors.append(float(np.quantile(inside, FLOOR)))
-    limit = MAX_FLOOR_EXCESS * np.interp(brightness, centers, floors) + FLOOR_SLACK * span
+    local = np.sqrt(_local_mean(np.square(residual).mean(axis=0), FLOOR_WINDOW))
+    brightness = _local_mean(color_planes(denoised).mean(axis=0, dtype=exact), FLOOR_WINDOW)
+    numbers = statistics.of("residual floor", lambda: _residual_floor(local, brightness))
+    limit = MAX_FLOOR_EXCESS * np.interp(brightness, numbers[::2], numbers[1::2]) + FLOOR_SLACK * span
     share = np.minimum(1, limit / np.maximum(local, 1e-300))
     colors, outputs = as_stack(array, 1)[0], as_stack(denoised, 1)[0]
     outputs[...] = colors - share[..., None] * (colors - outputs)
+
+
+def _residual_floor(local: NDArray[Any], brightness: NDArray[Any]) -> list[float]:
+    """Return the brightness and the residual of flat parts, one after the other, from dark to bright."""
+    edges = np.quantile(brightness[::4, ::4], np.linspace(0, 1, FLOOR_BINS + 1))
+    numbers = []
+    for low, high in itertools.pairwise(edges.tolist()):
+        inside = local[(brightness >= low) & (brightness <= high)]
+        if len(inside):
+            numbers += [(low + high) / 2, float(np.quantile(inside, FLOOR))]
+    return numbers
+
+
+def _local_mean(image: NDArray[Any], side: int) -> NDArray[Any]:
+    """Return the means of square windows.
+
+    Sums that run along the rows, as in ``uniform_filter``, would round differently in parts of an image.
+    """
+    weights = np.full(side, 1 / side)
+    for axis in (0, 1):
+        image = correlate1d(image, weights, axis=axis, mode="reflect")
+    return image
 
 
 def _limit_residual(array: NDArray[Any], denoised: NDArray[Any], limit: NDArray[Any]) -> None:
@@ -247,7 +271,7 @@ def _limit_residual(array: NDArray[Any], denoised: NDArray[Any], limit: NDArray[
             residual / (limits if residual.ndim == 2 or limits.ndim == 0 else limits[..., None])
         )
         power = power if power.ndim == 2 else power.mean(axis=2)
-        excess = uniform_filter(power, GUARD_WINDOW, mode="reflect")[kept]
+        excess = _local_mean(power, GUARD_WINDOW)[kept]
         if not (excess > 1).any():
             continue
         share = 1 / np.sqrt(np.maximum(excess, 1))
