@@ -487,7 +487,9 @@ def denoise_blocks(
             )
             for note in dict.fromkeys(notes):
                 progress.write_note(note.removeprefix(f"{source}: "))
-            models = [model for model in report.noise if model is not None]
+            # A level that was given, or that a network takes none of, is no result.
+            is_estimated = sigma is None and not takes_no_level(denoising["model"])
+            models = list(report.noise) if is_estimated else []
             label = "channel" if len(models) > 1 else ""
             levels = "; ".join(
                 f"{label} {i}, {_in_short(model)}" if label else _in_short(model)

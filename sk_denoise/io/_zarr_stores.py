@@ -288,7 +288,8 @@ def open_zarr(place: Any, axes: str | Sequence[str] | None = None) -> ZarrImage:
     documents = _read_documents(root, "")
     if not documents:
         raise FileNotFoundError(
-            f"{name_of(root)} holds no Zarr array or group; give the path of a folder with a zarr.json, .zarray or "
+            f"{name_of(root)} holds no Zarr array or group; give the path of a folder with a zarr.json, "
+            ".zarray or "
             ".zgroup."
         )
     if _is_array(documents, root):
@@ -415,7 +416,8 @@ def _check_name(dataset: Any, root: StorePath) -> str:
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
     if not parts or "/" in parts or ".." in parts:
         raise ValueError(
-            f"{name_of(root)} has OME-Zarr metadata with the path {name!r} of a level; it must be below the group."
+            f"{name_of(root)} has OME-Zarr metadata with the path {name!r} of a level; it must be below "
+            "the group."
         )
     return "/".join(parts)
 

@@ -71,8 +71,9 @@ class ZarrReport:
 
     Attributes
     ----------
-    noise : tuple of NoiseModel or None
-        Noise of each channel; None where the user gave a level, or the network takes none.
+    noise : tuple of NoiseModel
+        Noise of each channel, with the statistics that all blocks share: :func:`denoise_image` gives the same
+        bits with it.
     n_blocks : int
         Number of blocks of the image and of its smaller levels.
     n_done_before : int
@@ -85,11 +86,11 @@ class ZarrReport:
     Examples
     --------
     >>> from sk_denoise.restoration import ZarrReport
-    >>> print(ZarrReport((None,), n_blocks=12, n_done_before=8, n_done=4, seconds=61.2))
+    >>> print(ZarrReport((), n_blocks=12, n_done_before=8, n_done=4, seconds=61.2))
     12 blocks, 8 of them done before, 61.2 seconds
     """
 
-    noise: tuple[NoiseModel | None, ...]
+    noise: tuple[NoiseModel, ...]
     n_blocks: int
     n_done_before: int
     n_done: int
@@ -252,8 +253,7 @@ def denoise_zarr(
         run.finish(state)
     elif callback is not None:
         callback(total, total)
-    models = tuple(model if isinstance(model, NoiseModel) else None for model in state.noise)
-    return ZarrReport(models, total, n_before, total - n_before, time.perf_counter() - start)
+    return ZarrReport(tuple(state.noise), total, n_before, total - n_before, time.perf_counter() - start)
 
 
 def find_intensity_span(src: Any) -> float:
@@ -307,19 +307,10 @@ class _DenoiseBlock:
             0 if self.channel_axis is None else starts[self.channel_axis] + place[self.channel_axis]
             for place in np.ndindex(*sizes)
         ]
-        shape = self.grid.shape[-2:]
-        outers = {
-            channel: self.denoisers[channel].window((inner[0], inner[1]), shape) for channel in set(channels)
-        }
-        # Chunks that span several planes are read once.
-        around = tuple(
-            slice(
-                min(outer[i].start for outer in outers.values()),
-                max(outer[i].stop for outer in outers.values()),
-            )
-            for i in range(2)
-        )
-        noisy = self.source.read((*leading, *around))
+        outers, around, noisy = self._read(leading, inner, set(channels))
+        if noisy.dtype.kind == "f" and np.isnan(noisy).any():
+            # Values that stand for NaN come from farther away.
+            outers, around, noisy = self._read(leading, inner, set(channels), has_gaps=True)
         denoised = np.empty([part.stop - part.start for part in window], noisy.dtype)
         for channel, place in zip(channels, np.ndindex(*sizes), strict=True):
             outer = outers[channel]
@@ -329,6 +320,24 @@ class _DenoiseBlock:
             )
         self.array[window] = denoised
         self.folder.mark(0, number)
+
+    def _read(
+        self, leading: Window, inner: Window, channels: set[int], has_gaps: bool = False
+    ) -> tuple[dict[int, Window], Window, Image]:
+        """Return the window of each channel, the window around all of them, and its pixels."""
+        shape, part = self.grid.shape[-2:], (inner[0], inner[1])
+        outers = {
+            channel: self.denoisers[channel].window(part, shape, has_gaps=has_gaps) for channel in channels
+        }
+        rows, columns = (
+            slice(
+                min(outer[axis].start for outer in outers.values()),
+                max(outer[axis].stop for outer in outers.values()),
+            )
+            for axis in range(2)
+        )
+        # Chunks that span several planes are read once.
+        return dict(outers), (rows, columns), self.source.read((*leading, rows, columns))
 
 
 def _shifted(window: Window, origin: Window) -> tuple[slice, slice]:
@@ -431,7 +440,7 @@ class _State:
         Blocks of each level.
     denoisers : tuple of PartDenoiser
         Denoiser of each channel; empty if the target is complete.
-    noise : sequence
+    noise : sequence of NoiseModel
         Noise of each channel.
     settings : dict
         Settings of the run, without state.
@@ -442,7 +451,7 @@ class _State:
     folder: RunFolder
     grids: list[BlockGrid]
     denoisers: tuple[PartDenoiser, ...]
-    noise: Sequence[Any]
+    noise: Sequence[NoiseModel]
     settings: dict[str, Any]
     is_complete: bool = False
 
@@ -500,7 +509,8 @@ class _Run:
         for store in stores:
             if not engine.is_local and not is_shared(store):
                 raise ValueError(
-                    f"{name_of(store)} is in the memory of this process, and the workers of {engine.name} are "
+                    f"{name_of(store)} is in the memory of this process, and the workers of {engine.name} "
+                    "are "
                     "others; leave "
                     "out client and n_jobs, or give a path or an URL."
                 )
@@ -535,7 +545,8 @@ class _Run:
             delete_store(self.place)
         elif exists:
             raise FileExistsError(
-                f"{name_of(self.place)} exists and is no result of denoise_zarr; it is left as it is. Give another "
+                f"{name_of(self.place)} exists and is no result of denoise_zarr; it is left as it is. Give "
+                "another "
                 "target."
             )
         self._check_file(overwrite)
@@ -552,7 +563,7 @@ class _Run:
             # The number decides on the class, such as PermissionError.
             name = name_of(self.place)
             raise OSError(error.errno, f"{name} cannot be written: {error.strerror or error}") from error
-        return _State(folder, grids, denoisers, [_noise_of(d) for d in denoisers], settings)
+        return _State(folder, grids, denoisers, [denoiser.noise for denoiser in denoisers], settings)
 
     def _complete(self, folder: RunFolder, record: dict[str, Any], settings: dict[str, Any]) -> _State:
         grids = self._stored_grids(record)
@@ -581,12 +592,13 @@ class _Run:
             grids = self._stored_grids(old)
         except (KeyError, TypeError, ValueError) as error:
             raise FileExistsError(
-                f"the settings in {name_of(self.place)}/.sk_denoise are damaged ({error}); pass overwrite=True to "
+                f"the settings in {name_of(self.place)}/.sk_denoise are damaged ({error}); pass "
+                "overwrite=True to "
                 "start again."
             ) from error
         # A run that was ended right at its start has not written all of them.
         write_documents(self.place, self.image)
-        return _State(folder, grids, denoisers, [_noise_of(d) for d in denoisers], settings)
+        return _State(folder, grids, denoisers, [denoiser.noise for denoiser in denoisers], settings)
 
     def _check_file(self, overwrite: bool) -> None:
         if self.file is not None and self.file.exists() and not overwrite:
@@ -654,7 +666,8 @@ class _Run:
         if n_needed > 2 * n_pixels and block_pixels is None:
             gigabytes = n_needed * (WORK_BYTES + 2 * itemsize) / 1e9
             warn_user(
-                f"The chunks or shards of {name_of(self.image.root)} hold {n_needed:.2g} pixels, and a worker "
+                f"The chunks or shards of {name_of(self.image.root)} hold {n_needed:.2g} pixels, and a "
+                "worker "
                 "writes whole ones: "
                 f"it needs about {gigabytes:.1f} GB. Save the source with smaller chunks if that is too much."
             )
@@ -875,12 +888,8 @@ def _decode(value: Any, given: dict[str, Any]) -> Any:
     return STORED_CLASSES[value["class"]](**stored)
 
 
-def _noise_of(denoiser: PartDenoiser) -> NoiseModel | None:
-    return denoiser.noise if isinstance(denoiser.noise, NoiseModel) else None
-
-
-def _without_points(noise: Any) -> Any:
-    return replace(noise, points=None) if isinstance(noise, NoiseModel) else noise
+def _without_points(noise: NoiseModel) -> NoiseModel:
+    return replace(noise, points=None)
 
 
 def _describe_noise(noise: Any) -> Any:
