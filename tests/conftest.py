@@ -122,6 +122,7 @@ def document_files(tmp_path_factory) -> Path:
     frames = [(4095 * photo[:96, :96]).astype(np.uint16) for photo in load_images("gray").test[:3]]
     tifffile.imwrite(folder / "stack.tif", np.stack(frames), photometric="minisblack")
     write_scan(folder / "scan.dcm")
+    write_large_images(folder, frames)
     for number, frame in enumerate(frames):
         few_photons = np.random.default_rng(number).poisson(frame / 40) * 40
         Image.fromarray(frame).save(folder / "long" / f"{number}.png")
@@ -133,6 +134,24 @@ def document_files(tmp_path_factory) -> Path:
     )
     save(model.fit(photos.train[:2]), folder / "mine.safetensors")
     return folder
+
+
+def write_large_images(folder: Path, frames: list[NDArray[np.uint16]]) -> None:
+    """Write an OME-Zarr image of two channels and two levels, and a TIFF of tiles."""
+    import tifffile
+    import zarr
+
+    noise = np.random.default_rng(0).normal(0, 60, (2, 96, 96))
+    noisy = (np.stack(frames[:2]) + noise).round().clip(0, 4095).astype(np.uint16)
+    group = zarr.open_group(folder / "big.zarr", mode="w")
+    datasets = []
+    for level, array in enumerate((noisy, noisy[:, ::2, ::2])):
+        group.create_array(str(level), data=array, chunks=(1, 32, 32))
+        transform = [{"type": "scale", "scale": [1.0, 2.0**level, 2.0**level]}]
+        datasets.append({"path": str(level), "coordinateTransformations": transform})
+    axes = [{"name": "c", "type": "channel"}, {"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    tifffile.imwrite(folder / "slide.tif", noisy[0], tile=(32, 32), bigtiff=True)
 
 
 def write_recordings(folder: Path) -> None:

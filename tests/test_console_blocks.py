@@ -55,7 +55,10 @@ def with_commands(program, **marks):
 
 
 @pytest.mark.usefixtures("in_document_files")
-@pytest.mark.parametrize("document", with_commands("sk-denoise", command_line=pytest.mark.slow))
+@pytest.mark.parametrize(
+    "document",
+    with_commands("sk-denoise", command_line=pytest.mark.slow, larger_than_memory=pytest.mark.slow),
+)
 def test_commands_run_and_print_the_documented_output(document, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     for line, below in (command for block in console_blocks(document) for command in block):

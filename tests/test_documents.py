@@ -20,10 +20,11 @@ MADE = {"_build", "gallery", "generated", "backreferences"}
 PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if not MADE & set(page.parts)]
 DOCUMENTS = [ROOT / "README.md", *PAGES]
 NAMES = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
-LONG = {  # their blocks train for over two seconds
+LONG = {  # their blocks train for over two seconds, or start a cluster
     "README.md",
     "docs/start/index.md",
     "docs/how_to/gaps.md",
+    "docs/how_to/larger_than_memory.md",
     "docs/how_to/no_clean_data.md",
     "docs/how_to/noise.md",
     "docs/how_to/real_noise.md",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sk_denoise.cli._console import (
+    RefusedInput,
     describe_error,
     interruption_exit_code,
     pluralize,
@@ -50,6 +51,8 @@ from sk_denoise.cli._paths import (
     check_writable_folder,
     choose_kind,
     find_intensity_range,
+    is_block_run,
+    is_zarr_name,
     path_exists,
     plan_jobs,
     read_image_within_limit,
@@ -68,6 +71,24 @@ __all__ = ["denoise_command"]
 
 # Errors of the disk that every further image would meet too.
 FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# Options of the command that describe the denoising.
+DENOISING = ("sigma", "device", "ensemble", "noise", "strength", "outliers")
+# Options of the command that are for files, and their names.
+FILE_OPTIONS = {
+    "skip_existing": "--skip-existing",
+    "quality": "--quality",
+    "max_pixels": "--max-pixels",
+}
+# Arguments of denoise_zarr in its messages, and the options of the command.
+BLOCK_OPTIONS = {
+    "Pass overwrite=True": "Give --overwrite",
+    "pass overwrite=True": "give --overwrite",
+    "resume=False": "--no-resume",
+    "leave out client and n_jobs": "leave out --jobs",
+    "n_jobs must": "--jobs must",
+    "The same call": "The same command",
+    "result of denoise_zarr": "result of sk-denoise",
+}
 # Planes of a stack whose intensity range is measured.
 N_SAMPLED_PLANES = 8
 # Options of the library in its messages.
@@ -102,6 +123,18 @@ LIBRARY_LEVEL = re.compile(r"\bsigma=(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
     help="Quality of JPEG files.",
 )
 @max_pixels_option
+@click.option(
+    "--jobs",
+    type=int,
+    metavar="N",
+    help="For Zarr images, and TIFF files larger than memory: number of processes, -1 for one a core. "
+    "[default: 1]",
+)
+@click.option(
+    "--no-resume",
+    is_flag=True,
+    help="For Zarr images and --jobs: do not continue an earlier run; with --overwrite start again.",
+)
 @click.option(
     "--method",
     type=click.Choice(list(SIGNAL_METHODS)),
@@ -146,6 +179,9 @@ def denoise_command(
     plane with one noise model for each channel, in little memory, into TIFF files with the same axes and
     pixel size.
 
+    A Zarr array or OME-Zarr image, a folder or URL that ends in .zarr, is denoised block by block into
+    another one. So is one TIFF with --jobs. The same command continues after an interruption.
+
     Images are PNG, JPEG, TIFF, BMP, WebP, JPEG 2000 and PNM. Signals (CSV, TSV, TXT, NPY, WAV; EDF and BDF
     with the extra "signals") are denoised by a filter, or by a model of sk-denoise train. Time column, other
     columns, type and sampling rate are kept.
@@ -162,6 +198,21 @@ def denoise_command(
     given = given_options(context)
     if overwrite and skip_existing:
         raise conflicting_options("--overwrite", "--skip-existing")
+    jobs, is_resumed = options.pop("jobs"), not options.pop("no_resume")
+    if is_block_run(inputs, output) or {"jobs", "no_resume"} & given:
+        refuse_signal_options(given)
+        return denoise_blocks(
+            check_block_run(inputs, output, given),
+            output,
+            quiet=quiet,
+            sigma=options["sigma"],
+            denoising=choose_denoising_options(
+                options["model"], **{name: options[name] for name in DENOISING}
+            ),
+            n_jobs=jobs,
+            resume=is_resumed,
+            overwrite=overwrite,
+        )
     kind = choose_kind(inputs, Path(output))
     plan = plan_jobs(inputs, output, overwrite=overwrite, skip_existing=skip_existing, kind=kind)
     denoising: DenoisingOptions = {}
@@ -173,8 +224,9 @@ def denoise_command(
     # No model is loaded if there is nothing to denoise, for example because all outputs exist.
     if plan.jobs:
         if denoise_signal is None:
-            names = ("sigma", "device", "ensemble", "noise", "strength", "outliers")
-            denoising = choose_denoising_options(options["model"], **{name: options[name] for name in names})
+            denoising = choose_denoising_options(
+                options["model"], **{name: options[name] for name in DENOISING}
+            )
         check_writable_folder(plan.folder)
     run = DenoisingRun(
         plan,
@@ -358,6 +410,110 @@ class DenoisingRun:
         if self.overwrite:
             return "The same command starts again from the beginning."
         return "Continue with the same command and --skip-existing."
+
+
+def check_block_run(inputs: tuple[str, ...], output: str, given: set[str]) -> str:
+    """Return the only input of a run block by block.
+
+    Raises
+    ------
+    RefusedInput
+        If there are several inputs, or options for files.
+    """
+    if len(inputs) != 1:
+        raise RefusedInput(
+            f"a Zarr image, or a TIFF with --jobs, is denoised alone; got {len(inputs)} inputs"
+        )
+    for name in FILE_OPTIONS.keys() & given:
+        raise RefusedInput(f"{FILE_OPTIONS[name]} is for image files, and not for Zarr images or with --jobs")
+    source = Path(inputs[0])
+    if not is_zarr_name(inputs[0]) and source.suffix.lower() not in (".tif", ".tiff"):
+        raise RefusedInput(
+            f"--jobs and --no-resume are for Zarr images and one TIFF, and {printable(source)} is neither; "
+            "leave them out"
+        )
+    if "://" not in inputs[0] and not path_exists(source):
+        raise RefusedInput(f"there is no file or folder '{printable(inputs[0])}'")
+    return inputs[0]
+
+
+def denoise_blocks(
+    source: str,
+    output: str,
+    *,
+    quiet: bool,
+    sigma: float | None,
+    denoising: DenoisingOptions,
+    n_jobs: int | None,
+    resume: bool,
+    overwrite: bool,
+) -> int:
+    """Denoise an image that is larger than memory, and return the exit code.
+
+    Parameters
+    ----------
+    source, output : str
+        Zarr image or TIFF, and the target.
+    quiet : bool
+        Whether to print errors and notes only.
+    sigma : float or None
+        Noise level in grey levels of 255; None estimates it.
+    denoising : dict
+        Arguments of :func:`sk_denoise.restoration.denoise_zarr`.
+    n_jobs : int or None
+        Number of processes.
+    resume, overwrite : bool
+        Whether to continue, or to replace an earlier result.
+    """
+    from sk_denoise.cli._output import ImageProgress
+    from sk_denoise.restoration import denoise_zarr
+    from sk_denoise.restoration._zarr_images import find_intensity_span
+
+    counts: list[int] = []
+    notes: list[str] = []
+    try:
+        with ImageProgress(1, quiet) as progress, warnings_as_lines(notes.append):
+            progress.start_image(Path(source))
+
+            def update(done: int, total: int) -> None:
+                counts[:] = done, total
+                progress.update_tiles(done, total)
+
+            options = dict(denoising)
+            if sigma is not None:
+                options["sigma"] = sigma * find_intensity_span(source) / MAX_GREY_LEVEL
+            report = denoise_zarr(
+                source, output, n_jobs=n_jobs, resume=resume, overwrite=overwrite, callback=update, **options
+            )
+            for note in dict.fromkeys(notes):
+                progress.write_note(note.removeprefix(f"{source}: "))
+            # A level that was given, or that a network takes none of, is no result.
+            is_estimated = sigma is None and not takes_no_level(denoising["model"])
+            models = list(report.noise) if is_estimated else []
+            label = "channel" if len(models) > 1 else ""
+            levels = "; ".join(
+                f"{label} {i}, {_in_short(model)}" if label else _in_short(model)
+                for i, model in enumerate(models, 1)
+            )
+            before = f", {report.n_done_before} of them before" if report.n_done_before else ""
+            blocks = pluralize(report.n_blocks, "block")
+            progress.finish_image(f"{source} -> {output}, {blocks}{before}{f', {levels}' if levels else ''}")
+    except KeyboardInterrupt as interruption:
+        done = f"{counts[0]} of {counts[1]} blocks are written" if counts else "nothing is written"
+        print_message(f"Interrupted: {done}. The same command continues.")
+        return interruption_exit_code(interruption)
+    except Exception as error:
+        reason = describe_error(error)
+        for argument, option in BLOCK_OPTIONS.items():
+            reason = reason.replace(argument, option)
+        # Before the first block it was the input or an option.
+        if not counts and isinstance(error, ValueError | TypeError | FileExistsError | FileNotFoundError):
+            raise RefusedInput(reason.rstrip(".")) from error
+        print_message(f"Not denoised:\n  {printable(source)}: {reason}")
+        return 1
+    if not quiet:
+        print_result("1 written, 0 failed" if report.n_done else "0 written, 0 failed, 1 complete before")
+    return 0
 
 
 def _describe_noise(noise: NoiseModel | None, is_unchanged: bool | None = None) -> str:

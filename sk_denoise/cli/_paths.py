@@ -50,8 +50,10 @@ __all__ = [
     "choose_kind",
     "find_images",
     "find_intensity_range",
+    "is_block_run",
     "is_folder",
     "is_image_name",
+    "is_zarr_name",
     "open_image_folder",
     "open_training_stack",
     "path_exists",
@@ -127,6 +129,21 @@ IMAGES, SIGNALS = FileKind("image"), FileKind("signal")
 def is_image_name(path: Path) -> bool:
     """Return whether a name ends as image files do, in upper or lower case."""
     return IMAGES.matches(path)
+
+
+def is_zarr_name(name: str) -> bool:
+    """Return whether a path or URL ends as a Zarr store, or lies in one."""
+    # The array of a level is a folder of the store, such as image.zarr/0.
+    parts = name.rstrip("/").replace(os.sep, "/").split("/")
+    return any(part.lower().endswith((".zarr", ".zarr.zip")) for part in parts if part)
+
+
+def is_block_run(names: Sequence[str], output: str) -> bool:
+    """Return whether an input or the output is a Zarr store, and not a file in one."""
+    return any(
+        is_zarr_name(name) and not (Path(name).is_file() and not name.lower().endswith(".zip"))
+        for name in (*names, output)
+    )
 
 
 def _list(suffixes: Iterable[str]) -> str:

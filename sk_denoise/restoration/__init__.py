@@ -7,13 +7,16 @@ from sk_denoise.restoration._image_files import denoise_file, is_written_as_stac
 from sk_denoise.restoration._noise_estimation import estimate_noise
 from sk_denoise.restoration._part_denoiser import PartDenoiser
 from sk_denoise.restoration._pretrained import MODELS, PretrainedModel, load_pretrained
+from sk_denoise.restoration._zarr_images import ZarrReport, denoise_zarr
 
 __all__ = [
     "MODELS",
     "NoiseModel",
     "PretrainedModel",
+    "ZarrReport",
     "denoise_file",
     "denoise_image",
+    "denoise_zarr",
     "estimate_noise",
     "estimate_sigma",
     "is_written_as_stack",

@@ -571,3 +571,83 @@ def test_an_incomplete_file_is_removed(make, run):
     assert (code, out) == (1, "0 written, 1 failed\n")
     assert "  a.bmp: File too large\n" in err
     assert list(Path("out").iterdir()) == []
+
+
+# Images larger than memory ------------------------------------------------------------------------------
+
+
+def write_zarr(path, side=48):
+    zarr = pytest.importorskip("zarr")
+    noisy = np.random.default_rng(0).normal(1000, 50, (side, side)).astype("uint16")
+    zarr.create_array(path, data=noisy, chunks=(16, 16))
+    return noisy
+
+
+def test_a_folder_that_ends_in_zarr_is_an_image(run):
+    noisy = write_zarr("a.zarr")
+    code, out, err = run("denoise", "a.zarr", "-o", "b.zarr", "--model", "gray")
+    assert (code, out) == (0, "1 written, 0 failed\n")
+    assert re.fullmatch(r"\[1/1\] a.zarr -> b.zarr, 1 block, white noise: about [\d.]+ of \d+ .*\n", err)
+    zarr = pytest.importorskip("zarr")
+    assert zarr.open_array("b.zarr", mode="r")[:].std() < noisy.std() / 3
+    code, out, err = run("denoise", "a.zarr", "-o", "b.zarr", "--model", "gray")
+    assert (code, out) == (0, "0 written, 0 failed, 1 complete before\n")
+
+
+def test_a_level_of_noise_is_that_of_255_grey_levels(run):
+    write_zarr("a.zarr")
+    assert run("denoise", "a.zarr", "-o", "b.zarr", "--model", "gray", "--sigma", "10").code == 0
+    zarr = pytest.importorskip("zarr")
+    options = zarr.open_array("b.zarr", mode="r").attrs["sk_denoise"]["settings"]["options"]
+    assert options["sigma"] == [pytest.approx(10 * 1023 / 255)]
+
+
+def test_jobs_denoise_a_tiff_of_tiles(make, run):
+    tifffile.imwrite("a.tif", make.noisy(side=64), tile=(16, 16))
+    code, out, _ = run("denoise", "a.tif", "-o", "b.tif", "--jobs", "1")
+    assert (code, out) == (0, "1 written, 0 failed\n")
+    with tifffile.TiffFile("b.tif") as tif:
+        assert tif.is_bigtiff
+        assert tif.pages[0].tile == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("missing.zarr -o b.zarr", "no file or folder 'missing.zarr'"),
+        ("a.zarr c.zarr -o b.zarr", "denoised alone"),
+        ("a.zarr -o a.zarr", "is the source"),
+        ("a.zarr -o taken.zarr", "left as it is"),
+        ("a.zarr -o b.zarr --skip-existing", "--skip-existing is for image files"),
+        ("a.zarr -o b.zarr --jobs 0", "--jobs must be"),
+        ("a.png -o b.png --jobs 2", "a.png is neither"),
+        ("a.png -o b.png --no-resume", "a.png is neither"),
+    ],
+)
+def test_wrong_usage_of_large_images_is_refused(arguments, message, make, run):
+    write_zarr("a.zarr")
+    write_zarr("taken.zarr")
+    make.png(Path("a.png"))
+    code, out, err = run("denoise", *arguments.split())
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not Path("b.zarr").exists()
+
+
+def test_another_noise_is_denoised_anew_only_on_request(run):
+    write_zarr("a.zarr")
+    assert run("denoise", "a.zarr", "-o", "b.zarr", "--model", "gray").code == 0
+    code, out, err = run("denoise", "a.zarr", "-o", "b.zarr", "--model", "gray", "--strength", "50")
+    assert code == 2
+    assert "strength was 1.0 and is 0.5. Give --overwrite to start again" in err
+    code, out, err = run("denoise", "a.zarr", "-o", "b.zarr", "--model", "gray", "--no-resume", "--overwrite")
+    assert (code, out) == (0, "1 written, 0 failed\n")
+
+
+def test_a_damaged_chunk_of_a_zarr_fails_with_its_place(run):
+    zarr = pytest.importorskip("zarr")
+    zarr.create_array("a.zarr", data=np.random.default_rng(0).random((8, 900)), chunks=(8, 450))
+    Path("a.zarr/c/0/1").write_bytes(b"damaged")
+    code, out, err = run("denoise", "a.zarr", "-o", "b.zarr", "--model", "gray", "--sigma", "5")
+    assert (code, out) == (2, "") or code == 1
+    assert "rows 0 to 7" in err
