@@ -417,7 +417,9 @@ class NoiserChain(_ComposedNoiser):
             factor = size_factor_of(noiser)
             # Estimators fit noise to single pixels, which have the values of any size.
             if factor > 1 and not any(side % factor for side in clean.shape[1:3]):
-                clean = noiser.corrupt(clean, stream(0, "chain"))
+                reduced = noiser.corrupt(clean, stream(0, "chain"))
+                # Interpolation leads beyond black and white beside edges, which are no values of images.
+                clean = reduced.clamp(clean.min(), clean.max())
 
     def _are_of_samples(self, noisers: list[Any]) -> bool:
         shape = self._sample_shape_

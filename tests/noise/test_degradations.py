@@ -7,10 +7,11 @@ import warnings
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from scipy import ndimage, signal
 from skimage import data
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import make_pipeline
 
 from sk_denoise import (
@@ -21,14 +22,19 @@ from sk_denoise import (
     GaussianNoiser,
     ImageDenoiser,
     JPEGNoiser,
+    MedianDenoiser,
     NoiserChain,
     NoiserChoice,
     PoissonNoiser,
     RegionNoiser,
     SignalDenoiser,
     SignalUNetNetwork,
+    compare_denoisers,
+    make_denoising_scorer,
 )
 from sk_denoise.noise import BaseNoiser, blur_samples, carried_source, reduce_images
+from sk_denoise.plots import ComparisonDisplay, DenoisingDisplay
+from sk_denoise.restoration import denoise_image
 
 RNG = np.random.default_rng(0)
 PHOTO = data.chelsea()[20:148, 100:260]
@@ -323,7 +329,8 @@ def test_smaller_images_pass_the_fitted_noiser_as_they_are():
 
 def test_tensors_come_back_as_tensors():
     images = torch.rand(4, 8, 12, generator=generator())
-    small = DownscaleNoiser(2).fit(images).set_params(apply="always").transform(images)
+    with sklearn.config_context(array_api_dispatch=True):
+        small = DownscaleNoiser(2, apply="always").fit(images).transform(images)
     assert isinstance(small, torch.Tensor)
     assert small.shape == (4, 4, 6)
 
@@ -386,13 +393,10 @@ def test_a_choice_has_the_factor_of_its_noisers():
 
 
 def test_a_noiser_of_a_user_may_lack_the_factor_or_have_one():
-    class Darker:
+    class Darker(BaseEstimator):
         def fit(self, X, y=None):
             self.n_features_in_ = 1
             return self
-
-        def get_params(self, deep=True):
-            return {}
 
         def corrupt(self, x, generator):
             return x / 2
@@ -421,7 +425,7 @@ WRONG = [
     (BlurNoiser(3), IMAGES, "'kernel' parameter of BlurNoiser"),
     (BlurNoiser([]), IMAGES, r"kernel must .*got shape \(0,\)"),
     (BlurNoiser(np.ones((2, 3))), IMAGES, r"kernel must have odd sides.*got shape \(2, 3\).*zeros"),
-    (BlurNoiser([np.ones(3), np.ones(4)]), IMAGES, r"kernel 1 must have odd sides"),
+    (BlurNoiser([np.ones(3), np.ones(4)]), IMAGES, "kernel 1 of the list must have odd sides"),
     (BlurNoiser(np.ones((1, 1, 3, 3))), IMAGES, r"got shape \(1, 1, 3, 3\)"),
     (BlurNoiser(np.zeros((3, 3))), IMAGES, "kernel must have a sum above 0"),
     (BlurNoiser([-1, 2, -1]), IMAGES, "kernel must have a sum above 0.*no blur"),
@@ -452,7 +456,7 @@ WRONG = [
     (
         RegionNoiser(DownscaleNoiser(2)),
         IMAGES,
-        "reduces images to 1/2 of their sides, and RegionNoiser needs",
+        "reduces images to 1/2 of their sides, and Region",
     ),
 ]
 
@@ -461,6 +465,30 @@ WRONG = [
 def test_wrong_parameters_and_layouts_are_refused(noiser, X, message):
     with pytest.raises(ValueError, match=message):
         noiser.fit_transform(X)
+
+
+def test_noise_that_reduces_images_is_refused_where_both_sides_have_one_size():
+    images, reducing = RNG.uniform(size=(12, 16, 16)), NoiserChain([BlurNoiser(), DownscaleNoiser(2)])
+    median = MedianDenoiser().fit(images)
+    calls = {
+        "compare_denoisers": lambda: compare_denoisers(
+            {"median": median}, images, {"small": reducing}, data_range=1
+        ),
+        "ComparisonDisplay|compare_denoisers": lambda: ComparisonDisplay.from_methods(
+            {"median": median}, images, {"small": reducing}, data_range=1
+        ),
+        "DenoisingDisplay": lambda: DenoisingDisplay.from_estimator(median, images, noiser=reducing),
+        "noise, the noise in samples,": lambda: DenoisingAutoencoder(
+            objective="recorrupt", noise=reducing
+        ).fit(images),
+        "the noise in an image": lambda: denoise_image(images[0], noise=reducing),
+    }
+    for caller, call in calls.items():
+        with pytest.raises(ValueError, match=rf"reduces images to 1/2.*and ({caller}) needs"):
+            call()
+    # An estimator of images of one size refuses the noisy ones.
+    with pytest.raises(ValueError, match=r"fitted on samples of shape \(16, 16\), X holds samples of"):
+        make_denoising_scorer(reducing)(median, images)
 
 
 # Training -----------------------------------------------------------------------------------------------
@@ -488,6 +516,7 @@ def peaks(n, seed):
     return (heights * np.exp(-0.5 * ((np.arange(64) - places) / 1.0) ** 2)).sum(axis=1)
 
 
+@pytest.mark.slow
 def test_an_autoencoder_learns_to_deconvolve_spectra():
     clean, test = peaks(1500, 0), peaks(200, 1)
     noise = NoiserChain([BlurNoiser(sigma=2.0), GaussianNoiser(0.01)])
