@@ -518,9 +518,9 @@ def peaks(n, seed):
 
 @pytest.mark.slow
 def test_an_autoencoder_learns_to_deconvolve_spectra():
-    clean, test = peaks(1500, 0), peaks(200, 1)
+    clean, test = peaks(1000, 0), peaks(200, 1)
     noise = NoiserChain([BlurNoiser(sigma=2.0), GaussianNoiser(0.01)])
-    dae = DenoisingAutoencoder("dense", latent_dim=24, noise=noise, max_epochs=40, random_state=0).fit(clean)
+    dae = DenoisingAutoencoder("dense", latent_dim=24, noise=noise, max_epochs=20, random_state=0).fit(clean)
     blurred = noised(noise, test, seed=1)
     before, after = (np.mean((rows - test) ** 2) for rows in (blurred, dae.predict(blurred)))
     assert after < 0.5 * before
