@@ -429,7 +429,7 @@ def choose_corruption(
     numbers = choices.unique().tolist()
     # Each corruption gets all samples, because some take values from other samples. The first one sets the
     # size of noisy images.
-    noisy = corruptions[numbers[0]](x, generator)
+    noisy: Tensor = corruptions[numbers[0]](x, generator)
     for number in numbers[1:]:
         noisy = torch.where(choices == number, corruptions[number](x, generator), noisy)
     return noisy

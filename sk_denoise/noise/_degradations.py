@@ -54,7 +54,7 @@ class BlurNoiser(ImageNoiser):
     """Blur images or signals, in training only.
 
     An estimator that trains on it learns to sharpen. Samples continue as mirror images beyond their borders:
-    nothing wraps around, and the mean brightness stays.
+    nothing wraps around, and a blur that is the same to both sides of each axis keeps the mean brightness.
 
     Parameters
     ----------
@@ -363,7 +363,8 @@ def blur_samples(
     Raises
     ------
     ValueError
-        If a kernel other than "gaussian" reaches farther than a side of the samples.
+        For an unknown kind, and for arrays that are no kernels; if a kernel other than "gaussian" reaches
+        farther than a side of the samples.
 
     Examples
     --------
@@ -373,8 +374,8 @@ def blur_samples(
     >>> blur_samples(x, torch.Generator(), kernel=[1, 2, 1]).round(decimals=3)
     tensor([[0., 2., 4., 2., 0.]])
     """
-    planes = planes_of(x)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    planes, given = planes_of(x).to(dtype), as_kernels(kernel)
 
     def draw(strength: Strength) -> Tensor:
         drawn = draw_strength(strength, planes[:, 0], generator)
@@ -382,18 +383,18 @@ def blur_samples(
 
     # A training in low precision would round the points of a path to 8 bits.
     with torch.autocast(x.device.type, enabled=False):
-        if not isinstance(kernel, str):
-            kernels = _choose_kernels(as_kernels(kernel) or [], planes, generator).to(dtype)
-        elif kernel == "gaussian":
-            kernels = _draw_gaussian(draw(sigma), _largest(sigma))
+        if given is not None:
+            kernels = _choose_kernels(given, planes, generator)
         elif kernel == "motion":
             kernels = _draw_path(draw(length), draw(angle), _largest(length))
-        else:
+        elif kernel == "defocus":
             kernels = _draw_disk(draw(radius), _largest(radius))
+        else:
+            kernels = _draw_gaussian(draw(sigma), _largest(sigma))
         # The tails of a Gaussian may be mirrored many times; elsewhere that is a mistake.
-        if not (isinstance(kernel, str) and kernel == "gaussian"):
+        if given is not None or kernel != "gaussian":
             _refuse_wide_kernel(tuple(kernels.shape[1:]), tuple(planes.shape[2:]))
-        blurred = _convolve(planes.to(dtype), kernels)
+        blurred = _convolve(planes, kernels)
     return samples_of(blurred, x).to(x.dtype)
 
 
@@ -540,7 +541,7 @@ def _draw_path(length: Tensor, angle: Tensor, largest: float) -> Tensor:
 
 
 def _draw_disk(radius: Tensor, largest: float) -> Tensor:
-    """Return disks whose edge is one pixel wide."""
+    """Return disks with an edge one pixel wide."""
     place = _places(max(0, math.ceil(largest + 0.5) - 1), radius)
     distance = (place.mT**2 + place**2).sqrt()
     return _normalized((radius + 0.5 - distance).clamp(0, 1))
@@ -632,12 +633,14 @@ def _convolve(planes: Tensor, kernels: Tensor) -> Tensor:
     blurred = torch.empty_like(planes)
     step = max(1, MAX_ENTRIES // (math.prod(padded) * planes.shape[1]))
     for start in range(0, len(planes), step):
-        part = planes[start : start + step]
+        # Without the mean, so that a transform rounds differences alone.
+        middle = planes[start : start + step].mean((2, 3), keepdim=True)
+        part = planes[start : start + step] - middle
         weights = kernels if len(kernels) == 1 else kernels[start : start + step]
         wide = _mirror(_mirror(part, 2, rows // 2, rows // 2), 3, columns // 2, columns // 2)
         spectrum = torch.fft.rfft2(wide, s=padded) * torch.fft.rfft2(weights[:, None], s=padded)
         mixed = torch.fft.irfft2(spectrum, s=padded)[..., rows - 1 : large[0], columns - 1 : large[1]]
-        blurred[start : start + step] = mixed
+        blurred[start : start + step] = mixed + middle
     if bool((kernels < 0).any()):
         return blurred
     # An average is neither darker nor brighter than all pixels; rounding would lead beyond black and white.

@@ -184,6 +184,12 @@ def test_a_pair_draws_the_blur_of_each_sample():
     assert len(kinds) == 3
 
 
+def test_a_high_level_below_the_structure_costs_no_more_than_its_rounding():
+    x = 1e6 + torch.rand(2, 30, 30, generator=generator())
+    exact = blur_samples(x.double(), generator(), sigma=2.0)
+    assert (blur_samples(x, generator(), sigma=2.0).double() - exact).abs().max() < 0.07
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_images_of_integers_are_blurred_in_their_unit(dtype):
     images = PHOTO[None].astype(dtype)
@@ -236,6 +242,11 @@ def test_a_blur_within_a_training_in_low_precision_is_exact():
     expected = blur_samples(x, generator(), kernel="motion", length=(3.0, 9.0))
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(blur_samples(x, generator(), kernel="motion", length=(3.0, 9.0)), expected)
+
+
+def test_the_function_refuses_an_unknown_kind():
+    with pytest.raises(ValueError, match="kernel must be 'gaussian', 'motion', 'defocus'"):
+        blur_samples(torch.zeros(1, 5, 5), generator(), kernel="box")
 
 
 # Smaller images -----------------------------------------------------------------------------------------
