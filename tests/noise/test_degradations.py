@@ -29,6 +29,7 @@ from sk_denoise import (
     RegionNoiser,
     SignalDenoiser,
     SignalUNetNetwork,
+    WienerMixtureDenoiser,
     compare_denoisers,
     make_denoising_scorer,
 )
@@ -489,9 +490,7 @@ def test_noise_that_reduces_images_is_refused_where_both_sides_have_one_size():
             {"median": median}, images, {"small": reducing}, data_range=1
         ),
         "DenoisingDisplay": lambda: DenoisingDisplay.from_estimator(median, images, noiser=reducing),
-        "noise, the noise in samples,": lambda: DenoisingAutoencoder(
-            objective="recorrupt", noise=reducing
-        ).fit(images),
+        "noise, the noise in samples,": lambda: WienerMixtureDenoiser(noise=reducing).fit(images),
         "the noise in an image": lambda: denoise_image(images[0], noise=reducing),
     }
     for caller, call in calls.items():
