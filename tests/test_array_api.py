@@ -34,10 +34,13 @@ pytestmark = pytest.mark.skipif(
 )
 X = load_digits().data[:40] / 16
 T = torch.tensor(X)
+# All but the noiser of smaller images take rows; its tests are those of degradations.
 TRANSFORMERS = [
     name
     for name in sk_denoise.__all__
-    if isinstance(kind := getattr(sk_denoise, name), type) and hasattr(kind, "transform")
+    if isinstance(kind := getattr(sk_denoise, name), type)
+    and hasattr(kind, "transform")
+    and name != "DownscaleNoiser"
 ]
 
 

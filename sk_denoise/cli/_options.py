@@ -172,6 +172,8 @@ class NoiseType(click.ParamType):  # type: ignore[type-arg]  # generic from clic
 def _unknown_noise_message(name: str) -> str:
     if name in NOISES and NOISES[name].made_of == "other noise":
         return f"{name!r} combines other noises. Join their names in order by +."
+    if name in NOISES and NOISES[name].changes_size:
+        return f"{name!r} changes the size of images: use {NOISES[name].name} in Python."
     if name in NOISES and not NOISES[name].made_of:
         return f"{name!r} is no noise of images: use {NOISES[name].name} in Python."
     if name in NOISES:

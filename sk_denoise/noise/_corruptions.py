@@ -421,14 +421,16 @@ def choose_corruption(
 
     Returns
     -------
-    Tensor of the shape and type of x
+    Tensor of the type of x, and of its shape unless all corruptions reduce images
     """
     weights = torch.tensor(probabilities, dtype=torch.float32, device=x.device)
     choices = torch.multinomial(weights, len(x), replacement=True, generator=generator)
     choices = choices.reshape(-1, *(1,) * (x.ndim - 1))
-    noisy = x.clone()
-    # Each corruption gets all samples, because some take values from other samples.
-    for number in choices.unique().tolist():
+    numbers = choices.unique().tolist()
+    # Each corruption gets all samples, because some take values from other samples. The first one sets the
+    # size of noisy images.
+    noisy: Tensor = corruptions[numbers[0]](x, generator)
+    for number in numbers[1:]:
         noisy = torch.where(choices == number, corruptions[number](x, generator), noisy)
     return noisy
 

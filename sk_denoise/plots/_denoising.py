@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 
 from sk_denoise._intensity import has_image_depth
-from sk_denoise._validation import Noiser, check_noiser, check_numbers, check_one_of
+from sk_denoise._validation import Noiser, check_noiser, check_numbers, check_one_of, refuse_other_size
 from sk_denoise.comparison import default_data_range
 from sk_denoise.metrics import psnr
 from sk_denoise.metrics._scorers import (
@@ -572,6 +572,7 @@ def _refuse_signal_options(options: dict[str, Any]) -> None:
 def _corrupt_for(estimator: Any, noiser: Any, X: Any) -> Any:
     """Return X with noise, for an estimator that adds none in ``predict``."""
     refuse_noise_in_estimator(estimator, check_noiser(noiser))
+    refuse_other_size(noiser, "DenoisingDisplay")
     return corrupt_samples(noiser, X, noise_seed(noiser))
 
 

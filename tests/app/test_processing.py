@@ -17,8 +17,8 @@ from sk_denoise.metrics import psnr, ssim
 from sk_denoise.noise import NOISERS
 
 # "swap" takes values from other samples, which a single image lacks; "choice" draws one of several noises;
-# "recorded" needs recordings.
-NOT_FOR_ONE_IMAGE = {"swap", "choice", "recorded", "copied_mask", "baseline_wander", "hum"}
+# "recorded" needs recordings; "downscale" changes the size.
+NOT_FOR_ONE_IMAGE = {"swap", "choice", "recorded", "copied_mask", "baseline_wander", "hum", "downscale"}
 FEWER_IS_WORSE = ("poisson", "chain", "jpeg")
 
 
@@ -52,8 +52,8 @@ def test_noise_keeps_type_and_alpha_and_grows_with_its_slider(noise, dtype, phot
     values = [psnr(image[None], x[None], data_range=white) for x in (weak, strong)]
     assert values[0] > values[1] + 3
     np.testing.assert_array_equal(add_noise(image, intensity, noise, much, 0, ignore_progress), strong)
-    # Compression has no randomness at a given quality.
-    if noise != "jpeg":
+    # Compression and blur have no randomness at a given amount.
+    if noise not in ("jpeg", "blur"):
         assert (add_noise(image, intensity, noise, much, 1, ignore_progress) != strong).any()
 
 

@@ -22,8 +22,10 @@ from sklearn.preprocessing import MinMaxScaler
 import sk_denoise.noise
 from sk_denoise import (
     BaselineWanderNoiser,
+    BlurNoiser,
     CameraNoiser,
     CopiedMaskNoiser,
+    DownscaleNoiser,
     GaussianNoiser,
     GrainNoiser,
     HumNoiser,
@@ -71,6 +73,10 @@ NOISERS = {
     "jpeg": JPEGNoiser((1, 40), grid="random", image_shape=(2, 3), random_state=0),
     "camera": CameraNoiser(0.05, image_shape=(2, 3), random_state=0),
     "camera, without a file": CameraNoiser(0.05, jpeg=None, image_shape=(2, 3), random_state=0),
+    "blur": BlurNoiser(sigma=(1.0, 3.0), random_state=0),
+    "blur, motion": BlurNoiser(
+        "motion", length=(1.0, 4.0), angle=(-60, 60), image_shape=(2, 3), random_state=0
+    ),
     "recorded": RecordedNoiser(RECORDS, random_state=0),
     "recorded, as it is": RecordedNoiser([0.2 * RECORDS[0], 0.1 * RECORDS[1, :40]], None, random_state=0),
     "baseline_wander": BaselineWanderNoiser((0.1, 0.3), random_state=0),
@@ -125,8 +131,10 @@ def global_states() -> tuple[object, ...]:
 def test_every_public_noiser_is_in_the_table():
     public = (getattr(sk_denoise.noise, name) for name in sk_denoise.noise.__all__)
     noisers = {kind for kind in public if isinstance(kind, type) and issubclass(kind, BaseNoiser)}
-    # A test of its own has the noiser of gaps, whose output holds NaN.
-    assert noisers - {BaseNoiser, CopiedMaskNoiser} == {type(noiser) for noiser in NOISERS.values()}
+    # Tests of their own have the noiser of gaps, whose output holds NaN, and that of smaller images.
+    assert noisers - {BaseNoiser, CopiedMaskNoiser, DownscaleNoiser} == {
+        type(noiser) for noiser in NOISERS.values()
+    }
 
 
 # When a noiser corrupts ----------------------------------------------------------------------------------

@@ -222,8 +222,13 @@ CASES: dict[str, Case] = {
     **{
         entry.name: Case(load_entry(entry)(), COLORS / 255 if entry.images_only else ROWS)
         for entry in _registry.NOISES.values()
-        if not entry.made_of
+        if not entry.made_of and not entry.changes_size
     },
+    "BlurNoiser, kernels": Case(sk_denoise.BlurNoiser([np.ones((3, 1)), np.ones(5)]), COLORS),
+    "DownscaleNoiser": Case(sk_denoise.DownscaleNoiser(3, kernel="area"), COLORS[:, :, :9]),
+    "NoiserChain, smaller images": Case(
+        NoiserChain([sk_denoise.DownscaleNoiser(), GaussianNoiser(0.5, scale="std")]), COLORS[:, :, :10]
+    ),
     "JPEGNoiser, flat images": Case(JPEGNoiser(chroma="4:4:4", image_shape=(2, 3)), ROWS),
     "GrainNoiser, kernel": Case(GrainNoiser(0.2, np.eye(3), scale="std"), COLORS),
     "HumNoiser": Case(sk_denoise.HumNoiser(360, (0.1, 0.3), scale="std"), COLORS[..., 0]),
