@@ -8,6 +8,7 @@ from .estimators import NetworkSummary as NetworkSummary
 from .estimators import PosteriorMeanDenoiser as PosteriorMeanDenoiser
 from .estimators import SignalDenoiser as SignalDenoiser
 from .estimators import WienerMixtureDenoiser as WienerMixtureDenoiser
+from .estimators._deconvolution import *
 from .estimators._filters import *
 from .estimators._signal_filters import *
 from .estimators._wiener import *
