@@ -1,5 +1,5 @@
 # Written by .ci/stub.py.
-from .comparison import compare_denoisers as compare_denoisers
+from .comparison import compare_restorers as compare_restorers
 from .estimators import DenoisingAutoencoder as DenoisingAutoencoder
 from .estimators import DenoisingEnsemble as DenoisingEnsemble
 from .estimators import DenoisingImputer as DenoisingImputer

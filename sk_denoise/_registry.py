@@ -819,7 +819,7 @@ OBJECTIVES: dict[str, RegistryEntry] = {
 }
 
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
-    "comparison": ("compare_denoisers",),
+    "comparison": ("compare_restorers",),
     "estimators": (
         "DenoisingAutoencoder",
         "DenoisingEnsemble",
