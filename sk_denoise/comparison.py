@@ -97,7 +97,8 @@ def compare_restorers(
         noisers or noisy images alone are accepted too. A noiser makes one draw, the same as in
         :func:`~sk_denoise.make_denoising_scorer`: its ``apply`` has no effect, and ``random_state=None``
         counts as 0. Its statistics are computed from the clean images; if sizes differ, from all of their
-        pixels.
+        pixels. Noise may reduce images to a whole fraction of their sides (``size_factor``): methods then
+        return images of the clean size.
     metrics : "auto", str or sequence of str, default="auto"
         Metrics to compute, see :mod:`sk_denoise.metrics`: "psnr", "ssim", "mse", "nmse", "luminance_psnr";
         and for signals "ssd", "mad", "prd", "cosine_similarity", "snr", "snr_gain". "auto" is PSNR, and SSIM
@@ -117,7 +118,7 @@ def compare_restorers(
         method, noise : category
             Their names; "noisy" stands for the images before they are denoised.
         psnr, ssim, ... : float
-            Means over images.
+            Means over images; NaN for images that noise reduced, before they are enlarged.
         seconds : float
             Wall time for all images together, including everything that a first call loads.
 
@@ -160,6 +161,14 @@ def compare_restorers(
     ['method', 'noise', 'psnr', 'ssim', 'seconds']
     >>> table.pivot(index="method", columns="noise", values="psnr").idxmax().to_list()
     ['network', 'network']
+
+    Enlarged images, from small versions of them:
+
+    >>> from sk_denoise import BicubicEnlarger
+    >>> small = [photo.reshape(32, 2, 40, 2).mean(axis=(1, 3)) for photo in images]
+    >>> table = compare_restorers({"bicubic": BicubicEnlarger(2).fit(small)}, images, small)
+    >>> table.columns.to_list()
+    ['method', 'noise', 'psnr', 'luminance_psnr', 'ssim', 'seconds']
     """
     return run_comparison(
         methods, images, noises, metrics=metrics, data_range=data_range, image_shape=image_shape
@@ -504,9 +513,7 @@ def _check_output(output: Any, clean: Samples, noisy: Samples, label: str) -> Sa
         raise ValueError(f"{label} gave {len(parts)} outputs for {len(noisy)} images.")
     for place, (part, truth, image) in enumerate(zip(parts, clean, noisy, strict=True)):
         if part.shape != truth.shape or part.dtype.kind not in "biuf":
-            of_shape = (
-                "that shape" if truth.shape == image.shape else f"shape {truth.shape}, of the clean one"
-            )
+            of_shape = "that shape" if truth.shape == image.shape else f"the clean shape {truth.shape}"
             raise ValueError(
                 f"{label} gave {part.dtype} of shape {part.shape} for image {place}, which has the shape "
                 f"{image.shape}: expected numbers of {of_shape}."

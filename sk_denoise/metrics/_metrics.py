@@ -201,17 +201,14 @@ def luminance_psnr(
     >>> round(luminance_psnr(truth, truth + 0.1, data_range=1, border=2), 2)
     21.32
     """
-    sides = (
-        luminance(x, data_range=data_range, border=border, name=name)
-        for x, name in ((truth, "truth"), (prediction, "prediction"))
+    t, p = (
+        _luminance(x, name, data_range, border) for x, name in ((truth, "truth"), (prediction, "prediction"))
     )
     _warn_of_range(truth, data_range)
-    return mean_over_samples(psnr_per_sample(*sides, data_range, cap), sample_weight)
+    return mean_over_samples(psnr_per_sample(t, p, data_range, cap), sample_weight)
 
 
-def luminance(
-    images: ArrayLike, *, data_range: float, border: int = 0, name: str = "images"
-) -> NDArray[np.float64]:
+def luminance(images: ArrayLike, *, data_range: float, border: int = 0) -> NDArray[np.float64]:
     """Return the luminance of images, as ``rgb2ycbcr`` of MATLAB for floats.
 
     Parameters
@@ -222,8 +219,6 @@ def luminance(
         Value of white; black is 0: 1 for images in [0, 1], 255 for 8 bits.
     border : int, default=0
         Pixels that are cut off at each side.
-    name : str, default="images"
-        Name of the images in messages.
 
     Returns
     -------
@@ -251,6 +246,11 @@ def luminance(
     >>> round(ssim(truth, restored, data_range=1), 2)
     0.99
     """
+    return _luminance(images, "images", data_range, border)
+
+
+def _luminance(images: ArrayLike, name: str, data_range: float, border: int) -> NDArray[np.float64]:
+    """Return the luminance of images with a name for messages."""
     check_data_range(data_range)
     samples = check_numbers(images, name)
     channels = samples.shape[3] if samples.ndim == 4 else 1
@@ -271,7 +271,8 @@ def luminance(
     if samples.ndim == 3 or channels == 1:
         return values.reshape(values.shape[:3])
     weights = np.array(LUMA_WEIGHTS) / LUMA_LEVELS
-    return values @ weights + LUMA_BLACK / LUMA_LEVELS * float(data_range)
+    weighted: NDArray[np.float64] = values @ weights + LUMA_BLACK / LUMA_LEVELS * float(data_range)
+    return weighted
 
 
 def psnr_per_sample(

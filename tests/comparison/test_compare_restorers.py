@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, Normalizer
 
 from sk_denoise import (
+    BicubicEnlarger,
     DenoisingAutoencoder,
     GaussianNoiser,
     MaskingNoiser,
@@ -61,6 +62,10 @@ class Recorder(BaseEstimator):
 
 def blur(image):
     return gaussian_filter(image, (1, 1, 0)[: image.ndim])
+
+
+def repeat(image):
+    return image.repeat(2, axis=0).repeat(2, axis=1)
 
 
 def value(table, metric, method, noise):
@@ -421,6 +426,59 @@ def test_poisson_noise_has_one_white_for_all_images(colours):
     compare_restorers([recorder], dark, PoissonNoiser(30))
     steps = [np.diff(np.unique(x.astype(np.float64))).min() for x in recorder.input_]
     np.testing.assert_allclose(steps, max(x.max() for x in dark) / 30, rtol=1e-3)
+
+
+# Noise that reduces images ---------------------------------------------------------------------------------
+
+
+class BlockMean(GaussianNoiser):
+    """Noise that averages blocks of 2 x 2 pixels."""
+
+    size_factor = 2
+
+    def corrupt(self, x, generator):
+        small = super().corrupt(x, generator)
+        return (small[:, ::2, ::2] + small[:, 1::2, ::2] + small[:, ::2, 1::2] + small[:, 1::2, 1::2]) / 4
+
+
+def test_images_that_noise_reduces_are_compared_in_the_size_of_the_clean_ones(stack, colours):
+    for images in (stack, colours):
+        enlarger = BicubicEnlarger(2).fit(images)
+        noises = {"small": BlockMean(0.01), "same": NOISE}
+        methods = {
+            "bicubic": {"small": enlarger, "same": np.copy},
+            "nearest": {"small": repeat, "same": blur},
+        }
+        table = compare_restorers(methods, images, noises, data_range=1)
+        assert table.columns.to_list() == ["method", "noise", "psnr", "luminance_psnr", "ssim", "seconds"]
+        assert table.loc[table.method == "noisy", "psnr"].isna().to_list() == [True, False]
+        values = table.set_index(["noise", "method"]).loc["small"]
+        assert values.loc["bicubic", "psnr"] > values.loc["nearest", "psnr"]
+        # Without the border, and in luminance of 219 levels for colours
+        assert values.loc["bicubic", "luminance_psnr"] != values.loc["bicubic", "psnr"]
+
+
+def test_the_luminance_psnr_leaves_out_a_border_of_the_factor(stack):
+    small = stack.reshape(3, 20, 2, 24, 2).mean(axis=(2, 4))
+    restored = BicubicEnlarger(2).fit(small).predict(small)
+    table = compare_restorers({"bicubic": lambda x: restored[0]}, stack[:1], small[:1], data_range=1)
+    expected = psnr(stack[:1, 2:-2, 2:-2], restored[:1, 2:-2, 2:-2], data_range=1)
+    assert table["luminance_psnr"][1] == pytest.approx(expected)
+    assert table["ssim"][1] == pytest.approx(ssim(stack[:1], restored[:1], data_range=1))
+
+
+def test_an_output_of_the_reduced_size_is_refused(stack):
+    with pytest.raises(ValueError, match=r"\(20, 24\): expected numbers of the clean shape \(40, 48\)"):
+        compare_restorers([blur], stack, BlockMean(0.01))
+    with pytest.raises(ValueError, match="of their size or a whole fraction of it"):
+        compare_restorers([blur], stack, {"odd": stack[:, :20, :20]})
+
+
+def test_a_search_scores_enlargers_on_images_that_its_noise_reduces(stack):
+    scorer = make_denoising_scorer(BlockMean(0.01), "luminance_psnr", data_range=1)
+    score = scorer(BicubicEnlarger(2).fit(stack), stack)
+    table = compare_restorers([BicubicEnlarger(2).fit(stack)], stack, BlockMean(0.01), data_range=1)
+    assert score == pytest.approx(table["luminance_psnr"][1], abs=0.01)
 
 
 # Dependencies ---------------------------------------------------------------------------------------------
